@@ -1,0 +1,14 @@
+//! What pg_sse means by an annotation, a scope, a record, a route and an event: pure code.
+//!
+//! No Postgres, no I/O, no clock, no randomness, no threads: every function here gives the same answer for the
+//! same input, so all of it is tested by tables, properties and fuzzers without a server.
+#![forbid(unsafe_code)]
+
+pub mod annotation;
+pub mod encoding;
+pub mod near_miss;
+pub mod record;
+pub mod route;
+pub mod scope;
+pub mod sse;
+pub mod word;
