@@ -1,1 +1,20 @@
-//! placeholder
+//! pg_sse: `RAISE` in an annotated routine becomes a Server-Sent Event.
+//!
+//! This crate is the floor that knows Postgres. One event's way through it: `pg/hook.rs` sees the message,
+//! `pg/frame.rs` knows which annotated routine is running, `capture.rs` makes a record of it, `pg/xact.rs` keeps it
+//! until the commit, `pg/shmem.rs` has the ring, `worker/gateway.rs` drains it for the runtime threads.
+//! ARCHITECTURE.md has the house, SAFETY.md what the unsafe parts rest on.
+
+mod annotations;
+mod capture;
+mod catalog;
+mod guc;
+mod pg;
+mod sql_api;
+mod stats;
+mod worker;
+
+pgrx::pg_module_magic!(name, version);
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("pg_sse needs panic = \"unwind\": Postgres' errors and Rust's panics are turned into each other");

@@ -1,0 +1,177 @@
+//! This backend's cache of annotations: oid of a routine -> what its comment says.
+//!
+//! The comment is the only truth (C2.1). An entry is filled where catalog access is allowed (`needs_fmgr_hook` and the
+//! start of a call), and dropped through pg_proc invalidation, which a COMMENT is made to send (`pg/utility.rs`).
+//! So there is no table, nothing that gets out of step, and dump and restore work by themselves.
+//!
+//! Not for: the grammar (`sse_proto::annotation`), URLs (`sse_proto::route`), reading the catalog (`pg/routine.rs`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use sse_proto::annotation::{Access, Annotation, Problem};
+use sse_proto::scope::Scope;
+use sse_proto::word::{Delivery, EventName, Level, Topic};
+
+use crate::guc;
+use crate::pg::guc_text;
+use crate::pg::routine::{self, Entry};
+use crate::pg::shmem;
+
+/// An annotated routine, as far as the search for a publisher has to know it.
+pub(crate) struct Routine {
+    published: Option<Published>,
+}
+
+/// How a routine publishes.
+pub(crate) struct Published {
+    level: Option<Level>,
+    /// The scope of its events when no hint says otherwise.
+    pub scope: Scope,
+    /// `@sse_topic`
+    pub topic: Option<Topic>,
+    /// `@sse_event`
+    pub event: Option<EventName>,
+    /// `@sse_delivery`, else the setting.
+    pub delivery: Option<Delivery>,
+    /// `@authorize`, `@anonymous`
+    pub access: Access,
+}
+
+impl Routine {
+    /// How it publishes. `None`: it has a mistake or `@sse_subscribe` alone, and the search for a publisher stops.
+    pub(crate) fn published(&self) -> Option<&Published> {
+        self.published.as_ref()
+    }
+}
+
+impl Published {
+    /// The one level whose messages are events.
+    pub(crate) fn level_or(&self, default: Level) -> Level {
+        self.level.unwrap_or(default)
+    }
+}
+
+/// One cached answer. `hash` is what an invalidation names it by.
+struct Cached {
+    hash: u32,
+    routine: Option<Rc<Routine>>,
+}
+
+#[derive(Default)]
+struct Cache {
+    entries: HashMap<u32, Cached>,
+    /// Number of invalidations so far.
+    invalidations: u64,
+}
+
+/// A backend that has looked at more routines than this starts anew: bounds the cache, some 100 bytes an entry.
+const MAX_ENTRIES: usize = 65_536;
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::default();
+}
+
+/// The annotated routine of this oid; `None` for every other one, and wherever routines are not served. Reads the
+/// catalog when the answer is not cached: to be called only where that is allowed.
+pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
+    let shared = shmem::shared()?;
+    if !shared.serves_this_database() {
+        return None;
+    }
+    if guc_text::take_schemas_changed() {
+        invalidate(0);
+    }
+    let cached = CACHE.with_borrow(|cache| cache.entries.get(&oid.to_u32()).map(|entry| entry.routine.clone()));
+    if let Some(routine) = cached {
+        return routine;
+    }
+    routine::watch_invalidations();
+    let invalidations = CACHE.with_borrow(|cache| cache.invalidations);
+    let entry = routine::read(oid)?;
+    let routine = annotated(&entry).map(Rc::new);
+    CACHE.with_borrow_mut(|cache| {
+        // An invalidation that arrived while the catalog was read may be about what was just read.
+        if cache.invalidations == invalidations {
+            if cache.entries.len() >= MAX_ENTRIES {
+                cache.entries.clear();
+            }
+            cache.entries.insert(oid.to_u32(), Cached { hash: entry.hash, routine: routine.clone() });
+        }
+    });
+    routine
+}
+
+/// Drops what an invalidation names: entries of one hash value, or all (`hash` 0). Called from the invalidation
+/// callback, so it neither allocates nor fails.
+pub(crate) fn invalidate(hash: u32) {
+    let _ = CACHE.try_with(|cache| {
+        if let Ok(mut cache) = cache.try_borrow_mut() {
+            cache.invalidations += 1;
+            if hash == 0 {
+                cache.entries.clear();
+            } else {
+                cache.entries.retain(|_, entry| entry.hash != hash);
+            }
+        }
+    });
+}
+
+/// What a comment means for publishing: `None` when the routine is not annotated.
+fn annotated(entry: &Entry) -> Option<Routine> {
+    #[cfg(feature = "annotate_everything")]
+    if entry.is_plpgsql {
+        return Some(Routine { published: Some(Published::default_of_everything()) });
+    }
+    let comment = entry.comment.as_deref()?;
+    if !guc::schema_is_served(&entry.schema) {
+        return None;
+    }
+    let annotation = match Annotation::parse(comment) {
+        Ok(None) => return None,
+        Ok(Some(annotation)) => annotation,
+        Err(_) => return Some(Routine { published: None }),
+    };
+    if !annotation.is_sse() {
+        return None;
+    }
+    if !annotation.publish || !annotation.check(&entry.facts()).is_empty() {
+        return Some(Routine { published: None });
+    }
+    Some(Routine {
+        published: Some(Published {
+            level: annotation.level,
+            scope: annotation.default_scope(),
+            topic: annotation.topic.clone(),
+            event: annotation.event.clone(),
+            delivery: annotation.delivery,
+            access: annotation.access,
+        }),
+    })
+}
+
+/// Every mistake in the comment of a routine, in the order of its lines.
+pub(crate) fn problems(entry: &Entry) -> Vec<Problem> {
+    let Some(comment) = entry.comment.as_deref() else { return Vec::new() };
+    match Annotation::parse(comment) {
+        Ok(None) => Vec::new(),
+        Ok(Some(annotation)) => annotation.check(&entry.facts()),
+        Err(problems) => problems,
+    }
+}
+
+#[cfg(feature = "annotate_everything")]
+impl Published {
+    fn default_of_everything() -> Self {
+        Self {
+            level: None,
+            scope: Scope::All,
+            topic: None,
+            event: None,
+            delivery: None,
+            access: Access::Unspecified,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What a message raised below an annotated routine becomes: a record for the ring, now or at commit, or nothing.
+//!
+//! Runs inside `emit_log_hook` ([`capture`]) and in `sse.publish` ([`publish`]). In the hook there is no catalog, no
+//! error and no logging, so everything that decides who gets the event was resolved before: the annotation is in
+//! this backend's cache, the rest are settings. What cannot be published is counted, by reason.
+//!
+//! Not for: which routine is running (`pg/frame.rs`), transactions (`pg/xact.rs`), the ring's protocol (`sse_ring`).
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use pgrx::prelude::*;
+use sse_proto::annotation::Access;
+use sse_proto::encoding::{self, Encoding};
+use sse_proto::record::{self, Envelope, Record};
+use sse_proto::scope::{Hint, Scope};
+use sse_proto::word::{Delivery, Level};
+use sse_ring::PushError;
+
+use crate::annotations::{Published, Routine};
+use crate::guc;
+use crate::pg::error_data::{Message, Origin};
+use crate::pg::shmem::{self, Shared};
+use crate::pg::{backend, frame, latch, xact};
+
+thread_local! {
+    /// The record that is being written; kept, so that publishing does not allocate each time.
+    static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Message text in UTF-8 when the database has another encoding.
+    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
+    static HINT: RefCell<String> = const { RefCell::new(String::new()) };
+    /// Size of the largest event that was refused since the last warning, 0 = none.
+    static REFUSED_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// More scratch than this is given back after a record: a single large event must not cost the backend for life.
+const KEPT_SCRATCH_BYTES: usize = 256 * 1024;
+
+/// What happened to an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// In the ring.
+    Sent,
+    /// Waits for this transaction's commit.
+    WaitsForCommit,
+    /// Above `sse.max_event_size`: the subscribers get a gap in its place.
+    TooLarge,
+    /// No room in the ring within `sse.publish_timeout`: the subscribers get a gap.
+    Dropped,
+    /// Refused and counted, for another reason.
+    Refused,
+}
+
+/// What decides who gets an event, and when.
+pub(crate) struct Target<'a> {
+    /// Who may receive it.
+    pub scope: Cow<'a, Scope>,
+    /// Topic, if it has one.
+    pub topic: Option<&'a str>,
+    /// The `event:` field, if it has one.
+    pub event: Option<&'a str>,
+    /// Execution id, if it has one.
+    pub execution_id: Option<&'a str>,
+    /// The publishing routine's own rule.
+    pub access: &'a Access,
+    /// When it is sent.
+    pub delivery: Delivery,
+}
+
+/// Looks at one message of an annotated routine; publishes it when it is an event.
+pub(crate) fn capture(message: &Message<'_>) {
+    let Some(level) = message.level() else { return };
+    let Some(shared) = shmem::shared() else { return };
+    match message.origin() {
+        Origin::Server => return,
+        Origin::Raise if !backend::in_parallel_worker() => {}
+        Origin::Raise | Origin::RaiseOfParallelWorker => {
+            // The leader sees each such message again: counted there, and in the worker only when it is the
+            // worker's own frame that would have published.
+            if publisher(level).is_some() {
+                add(&shared.header.refusals.parallel_total, 1);
+            }
+            return;
+        }
+    }
+    let Some(routine) = publisher(level) else { return };
+    let Some(published) = routine.published() else { return };
+    let _ = raise(&shared, published, message);
+}
+
+/// The routine whose event a message of this level is: the innermost running one with that level, unless the search
+/// is stopped before by one with a mistake or with `@sse_subscribe` alone (C3.1).
+fn publisher(level: Level) -> Option<Rc<Routine>> {
+    frame::search(|routine| match routine.published() {
+        None => Some(None),
+        Some(published) if published.level_or(guc::default_level()) == level => Some(Some(Rc::clone(routine))),
+        Some(_) => None,
+    })
+    .flatten()
+}
+
+fn raise(shared: &Shared, published: &Published, message: &Message<'_>) -> Outcome {
+    let encoding = backend::database_encoding();
+    let refusals = &shared.header.refusals;
+    TEXT.with_borrow_mut(|text_scratch| {
+        let Ok((text, replaced)) = encoding::to_utf8(message.text(), encoding, text_scratch) else {
+            return lost(shared, &refusals.out_of_memory_total);
+        };
+        if replaced > 0 {
+            add(&refusals.replaced_characters_total, replaced as u64);
+        }
+        let scope = match hint_scope(message.hint(), encoding) {
+            HintScope::None => Cow::Borrowed(&published.scope),
+            HintScope::Scope(scope) => Cow::Owned(scope),
+            HintScope::Slip => {
+                add(&refusals.misspelt_hint_total, 1);
+                return Outcome::Refused;
+            }
+        };
+        guc::with_execution_id(|execution_id| {
+            let target = Target {
+                scope,
+                topic: published.topic.as_ref().map(|topic| topic.as_str()),
+                event: published.event.as_ref().map(|event| event.as_str()),
+                execution_id,
+                access: &published.access,
+                delivery: published.delivery.unwrap_or_else(guc::default_delivery),
+            };
+            publish(shared, &target, text)
+        })
+    })
+}
+
+enum HintScope {
+    None,
+    Scope(Scope),
+    Slip,
+}
+
+fn hint_scope(hint: &[u8], encoding: Encoding) -> HintScope {
+    if hint.is_empty() {
+        return HintScope::None;
+    }
+    HINT.with_borrow_mut(|scratch| match encoding::to_utf8(hint, encoding, scratch) {
+        Ok((hint, 0)) => match Hint::parse(hint) {
+            Hint::Scope(scope) => HintScope::Scope(scope),
+            Hint::Prose => HintScope::None,
+            Hint::Slip => HintScope::Slip,
+        },
+        // A hint that cannot be read may have been meant to narrow: delivered to nobody.
+        Ok(_) | Err(_) => HintScope::Slip,
+    })
+}
+
+/// Publishes one event: encodes it, and hands it to the ring or to the transaction. Never fails the statement.
+pub(crate) fn publish(shared: &Shared, target: &Target<'_>, data: &str) -> Outcome {
+    RECORD.with_borrow_mut(|buffer| {
+        let outcome = publish_through(buffer, shared, target, data);
+        if buffer.capacity() > KEPT_SCRATCH_BYTES {
+            *buffer = Vec::new();
+        }
+        outcome
+    })
+}
+
+fn publish_through(buffer: &mut Vec<u8>, shared: &Shared, target: &Target<'_>, data: &str) -> Outcome {
+    let fits = data.len() <= guc::max_event_bytes();
+    if fits {
+        let event = Record::Event { envelope: target.envelope(), data };
+        buffer.clear();
+        if record::encode_into(&event, buffer).is_err() {
+            return lost(shared, &shared.header.refusals.out_of_memory_total);
+        }
+        if buffer.len() <= shared.ring.producer().max_record_bytes() {
+            return send(shared, target.delivery, buffer);
+        }
+    }
+    // A gap goes the same way in place of the event, so that those and only those learn of it who would have got it.
+    buffer.clear();
+    if record::encode_into(&Record::TooLarge { envelope: target.envelope() }, buffer).is_err() {
+        return lost(shared, &shared.header.refusals.out_of_memory_total);
+    }
+    let _ = send(shared, target.delivery, buffer);
+    add(&shared.header.refusals.too_large_total, 1);
+    REFUSED_BYTES.with(|refused| refused.set(refused.get().max(data.len())));
+    Outcome::TooLarge
+}
+
+impl Target<'_> {
+    fn envelope(&self) -> Envelope<'_> {
+        Envelope {
+            scope: Cow::Borrowed(&*self.scope),
+            topic: self.topic,
+            event: self.event,
+            execution_id: self.execution_id,
+            emitter: None,
+            access: Cow::Borrowed(self.access),
+        }
+    }
+}
+
+fn send(shared: &Shared, delivery: Delivery, record: &[u8]) -> Outcome {
+    match delivery {
+        Delivery::Immediate => push_waiting(shared, record),
+        Delivery::Commit => match xact::keep_until_commit(record) {
+            Ok(()) => Outcome::WaitsForCommit,
+            Err(_) => lost(shared, &shared.header.refusals.out_of_memory_total),
+        },
+    }
+}
+
+/// Pushes into the ring; waits for room at most `sse.publish_timeout`, and not while an interrupt is pending: the
+/// statement is being cancelled then, and this is not the place to act on it.
+fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
+    let deadline = backend::Deadline::after(guc::publish_timeout());
+    loop {
+        match shared.ring.producer().try_push(record) {
+            Ok(wake) => {
+                latch::wake_if(wake, shared);
+                return Outcome::Sent;
+            }
+            Err(PushError::Full) if !deadline.has_passed() && !backend::interrupt_pending() => {
+                latch::wake_gateway(shared);
+                backend::pause();
+            }
+            Err(_) => {
+                latch::wake_if(shared.ring.producer().count_dropped(1), shared);
+                return Outcome::Dropped;
+            }
+        }
+    }
+}
+
+/// Says to the publisher what was refused for its size, now that it is safe (C3.6): when a routine returns.
+pub(crate) fn warn_of_refused_events() {
+    let bytes = REFUSED_BYTES.take();
+    if bytes == 0 {
+        return;
+    }
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!("an event of {bytes} bytes was not published"),
+        format!(
+            "The limit is {} bytes (sse.max_event_size), and nearly half of sse.ring_size. Subscribers are told that an event is missing.",
+            guc::max_event_bytes()
+        )
+    );
+}
+
+/// Counts a fault of pg_sse itself that was caught in the log hook.
+pub(crate) fn count_internal_fault() {
+    if let Some(shared) = shmem::shared() {
+        let _ = lost(&shared, &shared.header.refusals.internal_total);
+    }
+}
+
+/// An event that is lost for a reason of this backend's: counted, and told to the subscribers by a gap.
+fn lost(shared: &Shared, counter: &AtomicU64) -> Outcome {
+    add(counter, 1);
+    latch::wake_if(shared.ring.producer().count_dropped(1), shared);
+    Outcome::Refused
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Relaxed);
+}

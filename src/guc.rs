@@ -1,0 +1,487 @@
+//! The settings (contract C1.3): definitions in the order of `docs/settings.md`, and how the rest of the code reads them.
+//!
+//! Functions here answer in the types that the code computes with (durations, bytes, words); nobody else looks at a raw
+//! value. A reading is a load from this process' memory, so it costs nothing on the path of an event.
+//!
+//! Not for: what is wrong in postgresql.conf (`pg/config_file.rs`).
+
+use std::ffi::{CStr, CString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgrx::PostgresGucEnum;
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use sse_gateway::Settings;
+use sse_proto::word::{Delivery, ExecutionId, Level};
+
+use crate::pg::{backend, guc_text};
+
+/// `sse.default_level`
+#[derive(Clone, Copy, PostgresGucEnum)]
+pub(crate) enum LevelSetting {
+    #[name = c"info"]
+    Info,
+    #[name = c"notice"]
+    Notice,
+    #[name = c"warning"]
+    Warning,
+}
+
+/// `sse.default_delivery`
+#[derive(Clone, Copy, PostgresGucEnum)]
+pub(crate) enum DeliverySetting {
+    #[name = c"commit"]
+    Commit,
+    #[name = c"immediate"]
+    Immediate,
+}
+
+type Text = GucSetting<Option<CString>>;
+
+static DATABASE: Text = GucSetting::<Option<CString>>::new(Some(c"postgres"));
+static LISTEN_ADDRESSES: Text = GucSetting::<Option<CString>>::new(Some(c"127.0.0.1"));
+static PORT: GucSetting<i32> = GucSetting::<i32>::new(8080);
+static SERVER_NAMES: Text = GucSetting::<Option<CString>>::new(Some(c""));
+static THREADS: GucSetting<i32> = GucSetting::<i32>::new(1);
+static RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
+static URL_PREFIX: Text = GucSetting::<Option<CString>>::new(Some(c"/api"));
+static SCHEMAS: Text = GucSetting::<Option<CString>>::new(Some(c""));
+static DEFAULT_LEVEL: GucSetting<LevelSetting> = GucSetting::<LevelSetting>::new(LevelSetting::Info);
+static DEFAULT_DELIVERY: GucSetting<DeliverySetting> = GucSetting::<DeliverySetting>::new(DeliverySetting::Commit);
+static PUBLISH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MAX_EVENT_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
+static MAX_TRANSACTION_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static EXECUTION_ID: Text = GucSetting::<Option<CString>>::new(Some(c""));
+static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(15_000);
+static RETRY: GucSetting<i32> = GucSetting::<i32>::new(2_000);
+static MAX_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static WRITE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static WINDOW_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+static WINDOW_AGE: GucSetting<i32> = GucSetting::<i32>::new(600);
+static RESPONSE_HEADERS: Text = GucSetting::<Option<CString>>::new(Some(c""));
+static STATIC_ROOT: Text = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// Every setting, in the order of their definition: what `pg/config_file.rs` looks after.
+pub(crate) const NAMES: [&CStr; 22] = [
+    c"sse.database",
+    c"sse.listen_addresses",
+    c"sse.port",
+    c"sse.server_names",
+    c"sse.threads",
+    c"sse.ring_size",
+    c"sse.url_prefix",
+    c"sse.schemas",
+    c"sse.default_level",
+    c"sse.default_delivery",
+    c"sse.publish_timeout",
+    c"sse.max_event_size",
+    c"sse.max_transaction_size",
+    c"sse.execution_id",
+    c"sse.heartbeat_interval",
+    c"sse.retry",
+    c"sse.max_connections",
+    c"sse.write_timeout",
+    c"sse.window_size",
+    c"sse.window_age",
+    c"sse.response_headers",
+    c"sse.static_root",
+];
+
+/// Defines all settings. To be called once, from `_PG_init`.
+pub(crate) fn define() {
+    use GucContext::{Postmaster, Sighup, Userset};
+    let none = GucFlags::default();
+    let (kb, bytes, ms, s) = (GucFlags::UNIT_KB, GucFlags::UNIT_BYTE, GucFlags::UNIT_MS, GucFlags::UNIT_S);
+    GucRegistry::define_string_guc(
+        c"sse.database",
+        c"Database whose routines are served.",
+        c"Takes effect at server start.",
+        &DATABASE,
+        Postmaster,
+        none,
+    );
+    guc_text::define_checked(
+        c"sse.listen_addresses",
+        c"Addresses that the gateway listens on.",
+        c"Comma-separated addresses or host names; * listens on all. Takes effect at server start.",
+        &LISTEN_ADDRESSES,
+        Postmaster,
+        guc_text::Check::Addresses,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.port",
+        c"TCP port that the gateway listens on.",
+        c"0 picks a free one, which sse.stat_gateway shows. Takes effect at server start.",
+        &PORT,
+        0,
+        65_535,
+        Postmaster,
+        none,
+    );
+    guc_text::define_checked(
+        c"sse.server_names",
+        c"Host names by which the gateway may be called.",
+        c"Comma-separated. While only loopback addresses are listened on, a request must name localhost, a loopback address, or one of these. Takes effect on reload.",
+        &SERVER_NAMES,
+        Sighup,
+        guc_text::Check::ServerNames,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.threads",
+        c"Threads of the gateway that serve streams.",
+        c"Each has its own subscribers and its own copy of the window. Takes effect at server start.",
+        &THREADS,
+        1,
+        64,
+        Postmaster,
+        none,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.ring_size",
+        c"Shared memory between the backends and the gateway.",
+        c"Holds what is published faster than the gateway takes it; an event of more than nearly half of it is too large. Takes effect at server start.",
+        &RING_SIZE,
+        64,
+        1024 * 1024,
+        Postmaster,
+        kb,
+    );
+    guc_text::define_checked(
+        c"sse.url_prefix",
+        c"First segment of every URL that is made from a routine's name.",
+        c"Empty: none. Takes effect on reload; open streams stay.",
+        &URL_PREFIX,
+        Sighup,
+        guc_text::Check::UrlPrefix,
+    );
+    guc_text::define_checked(
+        c"sse.schemas",
+        c"Schemas whose routines are looked at.",
+        c"Comma-separated; empty: all but temporary and system schemas. Whoever may create a routine in one of them may publish to every subscriber. Takes effect on reload.",
+        &SCHEMAS,
+        Sighup,
+        guc_text::Check::Schemas,
+    );
+    GucRegistry::define_enum_guc(
+        c"sse.default_level",
+        c"Level of RAISE that publishes where the annotation names none.",
+        c"Exactly this level, not this one and above. Takes effect on reload.",
+        &DEFAULT_LEVEL,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_enum_guc(
+        c"sse.default_delivery",
+        c"When an event is sent where the annotation does not say.",
+        c"commit: after the transaction has committed. immediate: at the RAISE. Takes effect on reload.",
+        &DEFAULT_DELIVERY,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.publish_timeout",
+        c"How long a publisher may wait for room in the ring.",
+        c"0: it never waits; an event that finds no room is dropped, and the subscribers are told.",
+        &PUBLISH_TIMEOUT,
+        0,
+        3_600_000,
+        Userset,
+        ms,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.max_event_size",
+        c"Largest event, in bytes of UTF-8 text.",
+        c"A larger one is not published; publisher and subscribers are told. Takes effect on reload.",
+        &MAX_EVENT_SIZE,
+        1,
+        512 * 1024 * 1024,
+        Sighup,
+        bytes,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.max_transaction_size",
+        c"Memory for the events that wait for one transaction's commit.",
+        c"A transaction that needs more fails before it commits. Takes effect on reload.",
+        &MAX_TRANSACTION_SIZE,
+        1,
+        16 * 1024 * 1024,
+        Sighup,
+        kb,
+    );
+    guc_text::define_checked(
+        c"sse.execution_id",
+        c"Execution id of the events that this session raises.",
+        c"Empty: none. A stream that was opened with another execution id does not get them. It correlates; it is no protection.",
+        &EXECUTION_ID,
+        Userset,
+        guc_text::Check::ExecutionId,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.heartbeat_interval",
+        c"How often an idle stream gets a comment line.",
+        c"0: never. Keeps proxies from closing idle streams, and finds subscribers that have gone. Takes effect on reload.",
+        &HEARTBEAT_INTERVAL,
+        0,
+        3_600_000,
+        Sighup,
+        ms,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.retry",
+        c"How long a browser is asked to wait before it reconnects.",
+        c"Sent when a stream begins. Takes effect on reload, for new streams.",
+        &RETRY,
+        0,
+        3_600_000,
+        Sighup,
+        ms,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.max_connections",
+        c"Most streams that are open at a time.",
+        c"A further one is answered with 503. Takes effect on reload.",
+        &MAX_CONNECTIONS,
+        1,
+        1_000_000,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.write_timeout",
+        c"A subscriber that takes nothing for so long is disconnected.",
+        c"It misses nothing that is still in the window when it comes back. Takes effect on reload.",
+        &WRITE_TIMEOUT,
+        1_000,
+        3_600_000,
+        Sighup,
+        ms,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.window_size",
+        c"Memory for recent events, per thread of the gateway.",
+        c"Slow subscribers and those that reconnect read from it; all share it. Takes effect on reload.",
+        &WINDOW_SIZE,
+        64,
+        64 * 1024 * 1024,
+        Sighup,
+        kb,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.window_age",
+        c"How long recent events are kept.",
+        c"Or until sse.window_size is full. Takes effect on reload.",
+        &WINDOW_AGE,
+        1,
+        7 * 24 * 3_600,
+        Sighup,
+        s,
+    );
+    guc_text::define_checked(
+        c"sse.response_headers",
+        c"Further headers of stream answers.",
+        c"A JSON object of names and values; headers that the protocol itself sets are refused. Takes effect on reload.",
+        &RESPONSE_HEADERS,
+        Sighup,
+        guc_text::Check::ResponseHeaders,
+    );
+    GucRegistry::define_string_guc(
+        c"sse.static_root",
+        c"Folder whose files are served at /.",
+        c"Empty: none. For small applications; it may not lie inside or above the data directory. Takes effect on reload.",
+        &STATIC_ROOT,
+        Sighup,
+        none,
+    );
+    guc_text::reserve_prefix();
+}
+
+/// `sse.database`
+pub(crate) fn database() -> String {
+    text(&DATABASE)
+}
+
+/// `sse.listen_addresses`, split.
+pub(crate) fn listen_addresses() -> Vec<String> {
+    list(&text(&LISTEN_ADDRESSES))
+}
+
+/// `sse.port`
+pub(crate) fn port() -> u16 {
+    u16::try_from(PORT.get()).unwrap_or(0)
+}
+
+/// `sse.threads`
+pub(crate) fn threads() -> usize {
+    size(THREADS.get())
+}
+
+/// `sse.ring_size`, in bytes.
+pub(crate) fn ring_bytes() -> usize {
+    size(RING_SIZE.get()) * 1024
+}
+
+/// `sse.url_prefix`
+pub(crate) fn url_prefix() -> String {
+    text(&URL_PREFIX)
+}
+
+/// Whether routines of this schema are looked at (`sse.schemas`).
+pub(crate) fn schema_is_served(schema: &str) -> bool {
+    if schema == "information_schema" || schema == "sse" || schema.starts_with("pg_") {
+        return false;
+    }
+    guc_text::with(&SCHEMAS, |schemas| {
+        let schemas = String::from_utf8_lossy(schemas);
+        schemas.trim().is_empty() || schemas.split(',').any(|one| unquoted(one.trim()) == schema)
+    })
+}
+
+/// `sse.default_level`
+pub(crate) fn default_level() -> Level {
+    match DEFAULT_LEVEL.get() {
+        LevelSetting::Info => Level::Info,
+        LevelSetting::Notice => Level::Notice,
+        LevelSetting::Warning => Level::Warning,
+    }
+}
+
+/// `sse.default_delivery`
+pub(crate) fn default_delivery() -> Delivery {
+    match DEFAULT_DELIVERY.get() {
+        DeliverySetting::Commit => Delivery::Commit,
+        DeliverySetting::Immediate => Delivery::Immediate,
+    }
+}
+
+/// `sse.publish_timeout`
+pub(crate) fn publish_timeout() -> Duration {
+    milliseconds(&PUBLISH_TIMEOUT)
+}
+
+/// `sse.max_event_size`, in bytes.
+pub(crate) fn max_event_bytes() -> usize {
+    size(MAX_EVENT_SIZE.get())
+}
+
+/// `sse.max_transaction_size`, in bytes.
+pub(crate) fn max_transaction_bytes() -> usize {
+    size(MAX_TRANSACTION_SIZE.get()) * 1024
+}
+
+/// Runs `read` with `sse.execution_id`, `None` when it is empty.
+pub(crate) fn with_execution_id<T>(read: impl FnOnce(Option<&str>) -> T) -> T {
+    guc_text::with(&EXECUTION_ID, |id| {
+        if id.is_empty() {
+            return read(None);
+        }
+        let mut scratch = String::new();
+        match sse_proto::encoding::to_utf8(id, backend::database_encoding(), &mut scratch) {
+            Ok((id, _)) => read(Some(id)),
+            Err(_) => read(Some("\u{fffd}")),
+        }
+    })
+}
+
+/// What the gateway takes on reload.
+pub(crate) fn gateway_settings() -> Settings {
+    let static_root = text(&STATIC_ROOT);
+    Settings {
+        server_names: list(&text(&SERVER_NAMES)),
+        heartbeat_interval: milliseconds(&HEARTBEAT_INTERVAL),
+        retry: milliseconds(&RETRY),
+        max_connections: size(MAX_CONNECTIONS.get()),
+        write_timeout: milliseconds(&WRITE_TIMEOUT),
+        window_size: size(WINDOW_SIZE.get()) * 1024,
+        window_age: Duration::from_secs(u64::try_from(WINDOW_AGE.get()).unwrap_or(0)),
+        response_headers: Settings::check_response_headers(&text(&RESPONSE_HEADERS)).unwrap_or_default(),
+        static_root: (!static_root.is_empty()).then(|| PathBuf::from(static_root)),
+    }
+}
+
+/// Check of `sse.listen_addresses`: its form only; whether an address exists is seen when it is bound.
+pub(crate) fn check_addresses(text: &str) -> Result<(), String> {
+    if list(text).is_empty() {
+        return Err("it must name at least one address".to_owned());
+    }
+    check_names(text, "an address or a host name", |c| c == ':' || c == '*' || c == '[' || c == ']' || c == '%')
+}
+
+/// Check of `sse.server_names`.
+pub(crate) fn check_server_names(text: &str) -> Result<(), String> {
+    check_names(text, "a host name", |c| c == ':' || c == '[' || c == ']')
+}
+
+/// Check of `sse.schemas`.
+pub(crate) fn check_schemas(text: &str) -> Result<(), String> {
+    match text.split(',').find(|one| one.trim().is_empty()) {
+        Some(_) if !text.trim().is_empty() => Err("an entry of the list is empty".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Check of `sse.url_prefix`.
+pub(crate) fn check_url_prefix(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let Some(rest) = text.strip_prefix('/') else {
+        return Err("it must begin with /".to_owned());
+    };
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
+    for segment in rest.split('/') {
+        if segment.is_empty() || segment == "." || segment == ".." || !segment.chars().all(allowed) {
+            return Err("its segments must consist of a-z, 0-9, -, ., _ and ~, without a / at the end".to_owned());
+        }
+    }
+    if text == "/healthz" {
+        return Err("/healthz is reserved".to_owned());
+    }
+    Ok(())
+}
+
+/// Check of `sse.response_headers`.
+pub(crate) fn check_response_headers(text: &str) -> Result<(), String> {
+    Settings::check_response_headers(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// Check of `sse.execution_id`.
+pub(crate) fn check_execution_id(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    ExecutionId::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+fn check_names(text: &str, what: &str, also: impl Fn(char) -> bool) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_' || also(c);
+    for name in list(text) {
+        if !name.chars().all(allowed) {
+            return Err(format!("\"{}\" is not {what}", name.escape_debug()));
+        }
+    }
+    Ok(())
+}
+
+fn text(setting: &'static Text) -> String {
+    guc_text::with(setting, |text| String::from_utf8_lossy(text).into_owned())
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+}
+
+/// A name as SQL writes it: double quotes kept its case, without them it is folded.
+fn unquoted(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.to_ascii_lowercase(),
+    }
+}
+
+fn size(value: i32) -> usize {
+    usize::try_from(value).unwrap_or(0)
+}
+
+fn milliseconds(setting: &GucSetting<i32>) -> Duration {
+    Duration::from_millis(u64::try_from(setting.get()).unwrap_or(0))
+}

@@ -1,0 +1,62 @@
+//! Facts about this process and its database, and waiting that is safe wherever a message may be raised.
+
+use std::cell::OnceCell;
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+use sse_proto::encoding::Encoding;
+
+/// How long [`pause`] sleeps. Publishers that wait for room are the exception; a millisecond keeps their polling
+/// below one percent of a core and their delay below what anybody sees.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Whether this process helps another backend's parallel query.
+pub(crate) fn in_parallel_worker() -> bool {
+    // SAFETY: a variable of parallel.c, set once at the start of such a worker.
+    let number = unsafe { pg_sys::ParallelWorkerNumber };
+    number >= 0
+}
+
+/// The encoding of the database this backend is connected to. Cannot change while it is.
+pub(crate) fn database_encoding() -> Encoding {
+    thread_local! {
+        static ENCODING: OnceCell<Encoding> = const { OnceCell::new() };
+    }
+    ENCODING.with(|encoding| {
+        *encoding.get_or_init(|| {
+            // SAFETY: reads a variable of mbutils.c and a constant table; needs no catalog.
+            let name = unsafe { pg_sys::GetDatabaseEncodingName() };
+            // SAFETY: an entry of that table, NUL-terminated, lives as long as the process.
+            let name = unsafe { CStr::from_ptr(name) };
+            Encoding::parse(name.to_str().unwrap_or("SQL_ASCII")).unwrap_or_default()
+        })
+    })
+}
+
+/// Whether a cancel, a termination or the like waits to be acted on.
+pub(crate) fn interrupt_pending() -> bool {
+    // SAFETY: a flag that signal handlers set; a stale value only delays by one pause.
+    unsafe { (&raw const pg_sys::InterruptPending).read_volatile() } != 0
+}
+
+/// Sleeps for a moment without touching Postgres: also right inside error handling.
+pub(crate) fn pause() {
+    std::thread::sleep(PAUSE);
+}
+
+/// A point in time up to which somebody waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// So long from now.
+    pub(crate) fn after(duration: Duration) -> Self {
+        Self(Instant::now() + duration)
+    }
+
+    /// Whether it is over.
+    pub(crate) fn has_passed(self) -> bool {
+        Instant::now() >= self.0
+    }
+}

@@ -1,0 +1,178 @@
+//! The life of our background workers as Postgres sees it: registration, signals, waiting, leaving.
+//!
+//! Not for: what the workers do (`worker/`).
+
+use std::ffi::{CStr, CString, c_long};
+use std::fs;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
+use pgrx::{pg_guard, pg_sys};
+
+pub(crate) use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
+
+/// The postmaster starts the gateway again so long after it has left with code 1.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// Line of postmaster.pid that says what the postmaster is about (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
+const STATUS_LINE: usize = 8;
+
+/// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of ours.
+pub(crate) fn register_gateway() {
+    // SAFETY: set before libraries are loaded.
+    if unsafe { pg_sys::IsBinaryUpgrade } {
+        return;
+    }
+    BackgroundWorkerBuilder::new("pg_sse gateway")
+        .set_type("pg_sse gateway")
+        .set_library("pg_sse")
+        .set_function("pg_sse_gateway_main")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(Some(RESTART_AFTER))
+        .load();
+}
+
+/// Asks the postmaster for a worker that reads the routines once.
+///
+/// # Errors
+/// `max_worker_processes` is used up.
+pub(crate) fn start_catalog_worker() -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
+    // SAFETY: set at the start of this process.
+    let me = unsafe { pg_sys::MyProcPid };
+    BackgroundWorkerBuilder::new("pg_sse catalog")
+        .set_type("pg_sse catalog")
+        .set_library("pg_sse")
+        .set_function("pg_sse_catalog_main")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(None)
+        .set_notify_pid(me)
+        .load_dynamic()
+        .map_err(|_| NoWorkerSlot)
+}
+
+/// No background worker could be registered.
+#[derive(Debug)]
+pub(crate) struct NoWorkerSlot;
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn pg_sse_gateway_main(_argument: pg_sys::Datum) {
+    crate::worker::gateway::run();
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn pg_sse_catalog_main(_argument: pg_sys::Datum) {
+    crate::worker::catalog::run();
+}
+
+/// `max_worker_processes`
+pub(crate) fn max_worker_processes() -> i32 {
+    // SAFETY: a setting that is fixed at server start.
+    unsafe { pg_sys::max_worker_processes }
+}
+
+/// Connects this worker: to a database, or with `None` to none, as the logical replication launcher is.
+pub(crate) fn connect(database: Option<&str>) {
+    BackgroundWorker::connect_worker_to_spi(database, None);
+}
+
+/// From here on SIGTERM, SIGHUP and SIGINT (`pg_cancel_backend`) set flags and wake the latch.
+pub(crate) fn attach_signals() {
+    BackgroundWorker::attach_signal_handlers(
+        SignalWakeFlags::SIGTERM | SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGINT,
+    );
+}
+
+/// Whether this worker was told to leave. Once said it stays true for the caller to remember.
+pub(crate) fn told_to_leave() -> bool {
+    BackgroundWorker::sigterm_received()
+}
+
+/// Takes in changed configuration files, if there are any. Returns whether it did.
+pub(crate) fn reload_configuration() -> bool {
+    if !BackgroundWorker::sighup_received() {
+        return false;
+    }
+    // SAFETY: allowed in the main loop of a worker, outside of transactions.
+    unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+    true
+}
+
+/// Waits for the latch, for `fd` to become readable, or for the time to pass. Ends the process when the postmaster has
+/// died. Takes in interrupts (barriers, catalog invalidation) that Postgres wants every process to take in.
+pub(crate) fn wait(timeout: Duration, fd: Option<BorrowedFd<'_>>) {
+    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_POSTMASTER_DEATH;
+    if fd.is_some() {
+        events |= pg_sys::WL_SOCKET_READABLE;
+    }
+    let socket = fd.map_or(-1, |fd| fd.as_raw_fd());
+    let timeout = c_long::try_from(timeout.as_millis()).unwrap_or(c_long::MAX);
+    // SAFETY: set at the start of this process.
+    let latch = unsafe { pg_sys::MyLatch };
+    let events = i32::try_from(events).unwrap_or(0);
+    // SAFETY: this process' own latch, and a descriptor that the caller keeps open during the call.
+    let woken = unsafe { pg_sys::WaitLatchOrSocket(latch, events, socket, timeout, pg_sys::PG_WAIT_EXTENSION) };
+    if woken & i32::try_from(pg_sys::WL_POSTMASTER_DEATH).unwrap_or(0) != 0 {
+        // Without handlers: runtime threads are alive, and there is no server left to tell.
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(1) };
+    }
+    // SAFETY: this process' own latch.
+    unsafe { pg_sys::ResetLatch(latch) };
+    let _ = BackgroundWorker::sigint_received();
+    pgrx::check_for_interrupts!();
+}
+
+/// Runs `start` while all signals are blocked, so that the threads it starts never handle one.
+pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: fills the set.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: both sets are valid for this call; the first was filled above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let result = start();
+    // SAFETY: `before` was filled by the call above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    result
+}
+
+/// Whether the server is being stopped, as opposed to this worker alone being terminated.
+pub(crate) fn server_is_stopping() -> bool {
+    let Ok(text) = fs::read_to_string(data_directory().join("postmaster.pid")) else { return true };
+    text.lines().nth(STATUS_LINE - 1).is_none_or(|status| status.trim() == "stopping")
+}
+
+/// The data directory.
+pub(crate) fn data_directory() -> PathBuf {
+    // SAFETY: set by the postmaster at its start, never changed.
+    let directory = unsafe { pg_sys::DataDir };
+    // SAFETY: NUL-terminated, as set by miscinit.c.
+    PathBuf::from(unsafe { CStr::from_ptr(directory) }.to_string_lossy().into_owned())
+}
+
+/// Oid of the database of that name, or `None`. For a worker that is connected, if to no database.
+pub(crate) fn find_database(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    BackgroundWorker::transaction(|| {
+        // SAFETY: reads pg_database, a shared catalog, in the transaction around it.
+        let oid = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) };
+        (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
+    })
+}
+
+/// Process id of this process.
+pub(crate) fn my_pid() -> u32 {
+    std::process::id()
+}
+
+/// Ends the process. 0: not to be started again; 1: to be started again; the cluster goes on in both cases.
+pub(crate) fn leave(code: i32) -> ! {
+    // SAFETY: called on the Postgres thread, outside of transactions.
+    unsafe { pg_sys::proc_exit(code) }
+}

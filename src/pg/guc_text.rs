@@ -1,0 +1,136 @@
+//! Text settings read without copying, and their check and assign hooks.
+//!
+//! guc.c owns the text and replaces it at `SET` and reload; the borrow here cannot outlive the reading.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_void};
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::pg_sys;
+
+thread_local! {
+    static SCHEMAS_CHANGED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `read` over the bytes of a text setting, without copying them.
+pub(crate) fn with<T>(setting: &GucSetting<Option<CString>>, read: impl FnOnce(&[u8]) -> T) -> T {
+    // SAFETY: the setting's variable, which guc.c writes on this thread only.
+    let text = unsafe { *setting.as_ptr() };
+    if text.is_null() {
+        return read(b"");
+    }
+    // SAFETY: NUL-terminated by guc.c, which frees it only when the setting changes; `read` cannot change settings
+    // without going through SQL, and gets a borrow that ends here.
+    read(unsafe { CStr::from_ptr(text) }.to_bytes())
+}
+
+/// Whether `sse.schemas` was assigned since the last call.
+pub(crate) fn take_schemas_changed() -> bool {
+    SCHEMAS_CHANGED.replace(false)
+}
+
+/// Assign hook of `sse.schemas`.
+pub(crate) unsafe extern "C-unwind" fn assign_schemas(_: *const c_char, _: *mut c_void) {
+    SCHEMAS_CHANGED.set(true);
+}
+
+/// Which check a text setting has.
+#[derive(Clone, Copy)]
+pub(crate) enum Check {
+    /// [`crate::guc::check_addresses`]
+    Addresses,
+    /// [`crate::guc::check_server_names`]
+    ServerNames,
+    /// [`crate::guc::check_schemas`]
+    Schemas,
+    /// [`crate::guc::check_url_prefix`]
+    UrlPrefix,
+    /// [`crate::guc::check_response_headers`]
+    ResponseHeaders,
+    /// [`crate::guc::check_execution_id`]
+    ExecutionId,
+}
+
+/// Defines a text setting whose values are checked.
+pub(crate) fn define_checked(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    context: GucContext,
+    check: Check,
+) {
+    let hook: pg_sys::GucStringCheckHook = match check {
+        Check::Addresses => Some(check_addresses),
+        Check::ServerNames => Some(check_server_names),
+        Check::Schemas => Some(check_schemas),
+        Check::UrlPrefix => Some(check_url_prefix),
+        Check::ResponseHeaders => Some(check_response_headers),
+        Check::ExecutionId => Some(check_execution_id),
+    };
+    let assign: pg_sys::GucStringAssignHook = match check {
+        Check::Schemas => Some(assign_schemas),
+        _ => None,
+    };
+    // SAFETY: the check hooks are guarded, the assign hook cannot unwind.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            name,
+            short,
+            long,
+            setting,
+            context,
+            GucFlags::default(),
+            hook,
+            assign,
+            None,
+        );
+    }
+}
+
+/// Makes every other name that begins with `sse.` an error, so that a misspelt setting is said.
+pub(crate) fn reserve_prefix() {
+    // SAFETY: a NUL-terminated literal; called while the library is loaded.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"sse".as_ptr()) };
+}
+
+/// Makes a check hook out of a safe function that says what is wrong with a value.
+macro_rules! check_hook {
+    ($name:ident, $check:path) => {
+        #[pgrx::pg_guard]
+        pub(crate) unsafe extern "C-unwind" fn $name(
+            newval: *mut *mut c_char,
+            _extra: *mut *mut c_void,
+            _source: pg_sys::GucSource::Type,
+        ) -> bool {
+            // SAFETY: guc.c passes the address of the new value.
+            let text = unsafe { *newval };
+            if text.is_null() {
+                return true;
+            }
+            // SAFETY: NUL-terminated, guc.c keeps it for the time of the check.
+            let text = unsafe { CStr::from_ptr(text) };
+            let verdict = match text.to_str() {
+                Ok(text) => $check(text),
+                Err(_) => Err("it is not valid UTF-8".to_owned()),
+            };
+            verdict.map_err(|what| set_check_detail(&what)).is_ok()
+        }
+    };
+}
+
+check_hook!(check_addresses, crate::guc::check_addresses);
+check_hook!(check_url_prefix, crate::guc::check_url_prefix);
+check_hook!(check_response_headers, crate::guc::check_response_headers);
+check_hook!(check_execution_id, crate::guc::check_execution_id);
+check_hook!(check_server_names, crate::guc::check_server_names);
+check_hook!(check_schemas, crate::guc::check_schemas);
+
+/// guc.c appends this to its own "invalid value for parameter" message (GUC_check_errdetail).
+fn set_check_detail(what: &str) {
+    let Ok(text) = CString::new(format!("{what}.")) else { return };
+    // SAFETY: `text` is NUL-terminated; the copy lives in the memory context in which guc.c reports the error.
+    let copy = unsafe { pg_sys::pstrdup(text.as_ptr()) };
+    // SAFETY: the variable that the macro GUC_check_errdetail assigns; guc.c resets it before each check.
+    unsafe { pg_sys::GUC_check_errdetail_string = copy };
+}

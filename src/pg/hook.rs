@@ -1,0 +1,57 @@
+//! `emit_log_hook`: sees every message of an annotated routine, hands what can be an event to `capture.rs`, and
+//! keeps out of the server log what only reached the hook because the threshold was lowered.
+//!
+//! Facts about the hook (elog.c, EmitErrorReport): it is called only for messages bound for the server log; it may
+//! switch that off, never on; it may change nothing else; it runs inside error handling, in any transaction state,
+//! possibly with locks held. So: no catalog, no memory contexts, no errors, no logging. The client's copy of the
+//! message does not depend on it.
+//!
+//! Not for: deciding what becomes an event.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pgrx::pg_sys;
+
+use super::error_data::Message;
+use super::{frame, guc_shadow};
+use crate::capture;
+
+thread_local! {
+    static PREVIOUS: Cell<pg_sys::emit_log_hook_type> = const { Cell::new(None) };
+}
+
+/// To be called once, from `_PG_init` in the postmaster.
+pub(crate) fn install() {
+    // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
+    PREVIOUS.set(unsafe { pg_sys::emit_log_hook });
+    // SAFETY: as above.
+    unsafe { pg_sys::emit_log_hook = Some(emit_log) };
+}
+
+/// Not guarded by pgrx on purpose: the guard could turn a fault into an error inside error handling. What could
+/// unwind is caught here; the frame has no destructors, so an error of the previous hook may jump over it.
+unsafe extern "C-unwind" fn emit_log(edata: *mut pg_sys::ErrorData) {
+    if !frame::none_running() && take(edata) {
+        return;
+    }
+    if let Some(previous) = PREVIOUS.get() {
+        // SAFETY: the hook that was installed before ours, called with what Postgres passed.
+        unsafe { previous(edata) };
+    }
+}
+
+/// Captures the message. False: the server log wants it, and so does the previous hook; true: neither would have
+/// seen it without us.
+fn take(edata: *mut pg_sys::ErrorData) -> bool {
+    // SAFETY: the pointer that elog.c passed, during its call.
+    let Some(mut message) = (unsafe { Message::new(edata) }) else { return false };
+    if catch_unwind(AssertUnwindSafe(|| capture::capture(&message))).is_err() {
+        capture::count_internal_fault();
+    }
+    if guc_shadow::would_log(message.elevel()) {
+        return false;
+    }
+    message.keep_out_of_server_log();
+    true
+}

@@ -1,0 +1,46 @@
+//! `_PG_init`: what happens when the library is loaded.
+
+use pgrx::prelude::*;
+use pgrx::{pg_guard, pg_sys};
+
+use super::{bgworker, config_file, frame, guc_shadow, hook, shmem, utility, xact};
+use crate::guc;
+
+/// Workers that pg_sse needs at the same time: the gateway, and the one that reads the routines.
+const WORKERS: i32 = 2;
+
+/// Loaded at server start, everything is installed; loaded later (by the SQL script of `CREATE EXTENSION`, or by
+/// `sse.publish` in a server without the preload), nothing is: the functions then say what is missing.
+#[pg_guard]
+unsafe extern "C-unwind" fn _PG_init() {
+    // SAFETY: set by the postmaster while it loads libraries.
+    if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        return;
+    }
+    let before = config_file::before_definition();
+    guc::define();
+    config_file::compare(before);
+    shmem::install();
+    xact::install();
+    utility::install();
+    frame::install();
+    match guc_shadow::install() {
+        Ok(()) => hook::install(),
+        Err(guc_shadow::Unsupported) => ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "pg_sse cannot capture RAISE in this server: its log_min_messages is not what pg_sse was built for",
+            "sse.publish works all the same."
+        ),
+    }
+    bgworker::register_gateway();
+    let places = bgworker::max_worker_processes();
+    if places < WORKERS {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            format!("pg_sse needs {WORKERS} background workers, max_worker_processes is {places}"),
+            format!("Set max_worker_processes to at least {} in postgresql.conf.", places.max(0) + WORKERS)
+        );
+    }
+}

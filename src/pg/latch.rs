@@ -1,0 +1,61 @@
+//! Wakes the gateway from any backend, at any point of a transaction.
+//!
+//! Shared memory holds the gateway's place in the process array, never a pointer to its latch: the place stays valid
+//! when the gateway has gone (the wake then reaches whoever took it, which every user of a latch must expect).
+//!
+//! Not for: deciding whether a wake is needed. The ring's sleeping flag does that (`sse_ring`).
+
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+use sse_ring::Wake;
+
+use super::shmem::Shared;
+
+// Declared here instead of called through pgrx: its wrappers set a jump buffer and may unwind, and this runs in
+// commit callbacks and in the log hook, where nothing may. latch.c: SetLatch takes no lock, does not allocate and
+// does not report errors; it is called from signal handlers.
+unsafe extern "C-unwind" {
+    fn SetLatch(latch: *mut c_void);
+}
+
+/// Wakes the gateway when the ring says that it sleeps.
+pub(crate) fn wake_if(wake: Wake, shared: &Shared) {
+    if wake == Wake::Needed {
+        wake_gateway(shared);
+    }
+}
+
+/// Wakes the gateway, if there is one. Takes no lock, does not allocate, cannot fail.
+pub(crate) fn wake_gateway(shared: &Shared) {
+    let Some(place) = shared.gateway_place() else { return };
+    // SAFETY: set up by the postmaster before any backend exists, never changed afterwards.
+    let header = unsafe { pg_sys::ProcGlobal };
+    // SAFETY: as above; NULL only outside of a server, where there is no shared memory of ours either.
+    let Some(header) = (unsafe { header.as_ref() }) else { return };
+    if place >= header.allProcCount {
+        return;
+    }
+    // SAFETY: `place` is below the number of entries of the array.
+    let process = unsafe { header.allProcs.add(place as usize) };
+    // SAFETY: `process` is a valid entry of the process array; only the address of its latch is taken.
+    let latch = unsafe { &raw mut (*process).procLatch };
+    // SAFETY: latches in the process array are initialised at server start (proc.c, InitProcGlobal) and stay.
+    unsafe { SetLatch(latch.cast()) };
+}
+
+/// This process' place in the process array: what [`wake_gateway`] takes.
+pub(crate) fn my_place() -> Option<u32> {
+    // SAFETY: as in `wake_gateway`.
+    let header = unsafe { pg_sys::ProcGlobal };
+    // SAFETY: as in `wake_gateway`.
+    let header = unsafe { header.as_ref() }?;
+    // SAFETY: set at the start of this process.
+    let me = unsafe { pg_sys::MyProc };
+    if me.is_null() {
+        return None;
+    }
+    // SAFETY: `me` points into the array `allProcs`, as proc.c (InitProcess) guarantees.
+    let distance = unsafe { me.offset_from(header.allProcs) };
+    u32::try_from(distance).ok()
+}

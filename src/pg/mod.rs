@@ -1,0 +1,24 @@
+//! Everything that touches Postgres' C interface: the only place of this crate where `unsafe` is allowed.
+//!
+//! Pointers of Postgres become borrowed Rust values here and go no further up. One file per thing of Postgres that is
+//! dealt with; what is decided with it stands in the modules above, in safe code.
+#![allow(unsafe_code)]
+
+pub(crate) mod backend;
+pub(crate) mod bgworker;
+pub(crate) mod clock;
+pub(crate) mod compat;
+pub(crate) mod config_file;
+pub(crate) mod consumer;
+pub(crate) mod error_data;
+pub(crate) mod frame;
+pub(crate) mod guc_shadow;
+pub(crate) mod guc_text;
+pub(crate) mod hook;
+pub(crate) mod init;
+pub(crate) mod latch;
+pub(crate) mod routine;
+pub(crate) mod shmem;
+pub(crate) mod text;
+pub(crate) mod utility;
+pub(crate) mod xact;

@@ -1,0 +1,159 @@
+//! One routine as the catalog has it, for the backend's annotation cache, and the invalidations that concern it.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int};
+
+use pgrx::pg_catalog::pg_proc::{PgProc, ProKind, ProParallel, ProVolatile};
+use pgrx::{pg_guard, pg_sys};
+use sse_proto::annotation::{RoutineFacts, RoutineKind};
+use sse_proto::encoding;
+
+use super::{backend, xact};
+use crate::annotations;
+
+/// What the annotation cache has to know of a routine.
+pub(crate) struct Entry {
+    /// What invalidation messages call it.
+    pub hash: u32,
+    /// `None`: it has no comment, and the other fields are not filled.
+    pub comment: Option<String>,
+    /// Its schema.
+    pub schema: String,
+    name: String,
+    kind: RoutineKind,
+    volatile: bool,
+    parallel_safe: bool,
+    has_identity_parameters: bool,
+    /// Test switch only: see the feature `annotate_everything`.
+    #[cfg(feature = "annotate_everything")]
+    pub is_plpgsql: bool,
+}
+
+impl Entry {
+    /// As the grammar wants it.
+    pub(crate) fn facts(&self) -> RoutineFacts<'_> {
+        RoutineFacts {
+            schema: &self.schema,
+            name: &self.name,
+            kind: self.kind,
+            volatile: self.volatile,
+            parallel_safe: self.parallel_safe,
+            has_identity_parameters: self.has_identity_parameters,
+        }
+    }
+}
+
+/// Parameters that calls fill from the identity (C7.3).
+pub(crate) const IDENTITY_PARAMETERS: [&str; 4] = ["_user_id", "_user_name", "_user_roles", "_user_claims"];
+
+/// Reads a routine. `None` when there is none of that oid, or it is no function or procedure.
+pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
+    let key = pg_sys::Datum::from(oid);
+    let zero = pg_sys::Datum::from(0);
+    let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
+    // SAFETY: computes a hash of the key; the caller is in a transaction.
+    let hash = unsafe { pg_sys::GetSysCacheHashValue(cache, key, zero, zero, zero) };
+    // SAFETY: reads pg_description; the caller is in a transaction that may read the catalog.
+    let comment = unsafe { pg_sys::GetComment(oid, pg_sys::ProcedureRelationId, 0) };
+    let comment = take_text(comment);
+    let wanted = comment.is_some() || cfg!(feature = "annotate_everything");
+    if !wanted {
+        return Some(Entry {
+            hash,
+            comment,
+            schema: String::new(),
+            name: String::new(),
+            kind: RoutineKind::Function,
+            volatile: true,
+            parallel_safe: false,
+            has_identity_parameters: false,
+            #[cfg(feature = "annotate_everything")]
+            is_plpgsql: false,
+        });
+    }
+    let proc = PgProc::new(oid)?;
+    let kind = match proc.prokind() {
+        ProKind::Function => RoutineKind::Function,
+        ProKind::Procedure => RoutineKind::Procedure,
+        _ => return None,
+    };
+    Some(Entry {
+        hash,
+        comment,
+        schema: schema_of(oid)?,
+        name: name_of(oid)?,
+        kind,
+        volatile: matches!(proc.provolatile(), ProVolatile::Volatile),
+        parallel_safe: matches!(proc.proparallel(), ProParallel::Safe),
+        has_identity_parameters: proc
+            .proargnames()
+            .iter()
+            .flatten()
+            .any(|name| IDENTITY_PARAMETERS.contains(&name.as_str())),
+        #[cfg(feature = "annotate_everything")]
+        is_plpgsql: is_plpgsql(proc.prolang()),
+    })
+}
+
+fn name_of(oid: pg_sys::Oid) -> Option<String> {
+    // SAFETY: a syscache look-up that answers NULL for a missing routine.
+    take_text(unsafe { pg_sys::get_func_name(oid) })
+}
+
+fn schema_of(oid: pg_sys::Oid) -> Option<String> {
+    // SAFETY: as above.
+    let namespace = unsafe { pg_sys::get_func_namespace(oid) };
+    // SAFETY: as above.
+    take_text(unsafe { pg_sys::get_namespace_name(namespace) })
+}
+
+#[cfg(feature = "annotate_everything")]
+fn is_plpgsql(language: pg_sys::Oid) -> bool {
+    // SAFETY: a syscache look-up that answers NULL for a missing language.
+    take_text(unsafe { pg_sys::get_language_name(language, true) }).as_deref() == Some("plpgsql")
+}
+
+/// Takes a palloc'd text of the database's encoding over as UTF-8, and frees it.
+fn take_text(text: *mut c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    let mut scratch = String::new();
+    // SAFETY: the functions above answer NULL or a NUL-terminated copy that is the caller's.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    let utf8 = encoding::to_utf8(bytes, backend::database_encoding(), &mut scratch)
+        .map(|(utf8, _)| utf8.to_owned())
+        .unwrap_or_default();
+    // SAFETY: palloc'd by the functions above, not used any more.
+    unsafe { pg_sys::pfree(text.cast()) };
+    Some(utf8)
+}
+
+/// Registers this backend's callbacks for changes of routines and schemas, once.
+pub(crate) fn watch_invalidations() {
+    thread_local! {
+        static WATCHING: Cell<bool> = const { Cell::new(false) };
+    }
+    if WATCHING.replace(true) {
+        return;
+    }
+    for cache in [pg_sys::SysCacheIdentifier::PROCOID, pg_sys::SysCacheIdentifier::NAMESPACEOID] {
+        let zero = pg_sys::Datum::from(0);
+        // SAFETY: registers a plain function of a library that is never unloaded; two of inval.c's 64 places.
+        unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(invalidated), zero) };
+    }
+}
+
+/// inval.c calls this for changes of this transaction and of others, at points where nothing may fail.
+#[pg_guard]
+unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, hash: u32) {
+    let is_routine = cache == pg_sys::SysCacheIdentifier::PROCOID as c_int;
+    annotations::invalidate(if is_routine { hash } else { 0 });
+    // SAFETY: reads a variable of xact.c.
+    let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
+    // A change of this transaction's own needs a transaction id. Another's that arrives while this one has an id is
+    // announced once too often, which costs one reading of the routines.
+    if transaction != pg_sys::InvalidTransactionId {
+        xact::catalog_changed();
+    }
+}

@@ -1,0 +1,264 @@
+//! The shared memory of pg_sse: one header of plain atomic fields, then the ring. Requested at server start, the same
+//! size until the server stops, addressed by every process that the postmaster forks.
+//!
+//! After a crash of a backend the postmaster makes shared memory anew and runs [`startup`] again, so nothing here
+//! is ever repaired. Only plain data lives in it: no pointers, no handles of one process.
+//!
+//! Not for: the protocol of the ring (`sse_ring`).
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use pgrx::pg_sys;
+use sse_ring::Ring;
+
+use crate::guc;
+
+/// The place in the process array that stands for "no gateway".
+const NOBODY: u32 = u32::MAX;
+
+/// Space of the header in front of the ring: a whole number of cache lines, so that the ring starts on one.
+const HEADER_BYTES: usize = (size_of::<Header>() + 127) & !127;
+
+/// What the database that `sse.database` names is to the gateway. Stored in [`Header::extension`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum Extension {
+    /// Not looked at yet.
+    Unknown = 0,
+    /// The extension is not installed in it.
+    Absent = 1,
+    /// It is, in the version of this library.
+    Present = 2,
+    /// It is, in another version.
+    OtherVersion = 3,
+}
+
+/// What the gateway is doing. Stored in [`GatewayFields::state`], shown in `sse.stat_gateway`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum GatewayState {
+    /// No gateway process.
+    Stopped = 0,
+    /// The database that `sse.database` names does not exist.
+    NoDatabase = 1,
+    /// The extension is not installed in it.
+    NoExtension = 2,
+    /// The extension is installed in another version than the library's.
+    OtherVersion = 3,
+    /// A setting in postgresql.conf was refused: everything is answered with 503.
+    Misconfigured = 4,
+    /// The port or an address is not to be had yet.
+    WaitingForPort = 5,
+    /// Streams are served.
+    Serving = 6,
+}
+
+/// Figures that the gateway copies here about once a second, for `sse.stat_gateway`. Written by the gateway alone,
+/// read by any backend, relaxed: each is a figure of its own.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct GatewayFields {
+    /// [`GatewayState`].
+    pub state: AtomicU32,
+    /// Port that is listened on, 0 while none is.
+    pub port: AtomicU32,
+    /// Process id, 0 without a gateway.
+    pub pid: AtomicU32,
+    /// Start of the process, microseconds since 2000-01-01 UTC.
+    pub started_at: AtomicI64,
+    /// Values in the order of [`crate::stats::GATEWAY_COUNTERS`].
+    pub counters: [AtomicU64; 16],
+}
+
+/// Counts of what publishers could not publish. Written by any backend with relaxed additions, read by
+/// `sse.stat_ring`; each is a figure of its own, so no ordering is needed.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Refusals {
+    /// Raised in a parallel worker (C3.1).
+    pub parallel_total: AtomicU64,
+    /// Above `sse.max_event_size` (C3.6).
+    pub too_large_total: AtomicU64,
+    /// The hint was a misspelt scope: delivered to nobody (C3.3).
+    pub misspelt_hint_total: AtomicU64,
+    /// This backend had no memory for them.
+    pub out_of_memory_total: AtomicU64,
+    /// A fault of pg_sse itself that was caught.
+    pub internal_total: AtomicU64,
+    /// Characters that could not be converted to UTF-8 and were replaced (C3.2): not a refusal of the event.
+    pub replaced_characters_total: AtomicU64,
+}
+
+/// The shared header.
+#[repr(C)]
+pub(crate) struct Header {
+    /// The gateway's place in the process array or [`NOBODY`]. Written by the gateway (release) when it starts and
+    /// leaves, read by every backend that wakes it (acquire, so that the place is set before it is used).
+    gateway_place: AtomicU32,
+    /// Oid of the served database, 0 while unknown. Written by the gateway, read by every backend, relaxed: a backend
+    /// that sees it late captures nothing yet, and nobody is subscribed yet either.
+    database: AtomicU32,
+    /// [`Extension`]. Written by the catalog worker, read by gateway and backends, relaxed, as `database`.
+    extension: AtomicU32,
+    /// Number of committed changes of routines, schemas and comments of the served database. Added to by the
+    /// committing backend after its invalidations went out (release), read by gateway and catalog worker (acquire):
+    /// who sees the number sees the change in a snapshot that is taken afterwards.
+    catalog_generation: AtomicU64,
+    /// When the counters began: server start. Written once, by the postmaster.
+    pub stats_reset: AtomicI64,
+    /// See there.
+    pub refusals: Refusals,
+    /// See there.
+    pub gateway: GatewayFields,
+}
+
+/// The shared memory as one process sees it. Cheap to copy.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared {
+    /// See there.
+    pub header: &'static Header,
+    /// Way of the events from the backends to the gateway.
+    pub ring: Ring<'static>,
+}
+
+thread_local! {
+    /// Set in the postmaster, inherited by every process it forks.
+    static SHARED: Cell<Option<Shared>> = const { Cell::new(None) };
+    static PREVIOUS_REQUEST: Cell<pg_sys::shmem_request_hook_type> = const { Cell::new(None) };
+    static PREVIOUS_STARTUP: Cell<pg_sys::shmem_startup_hook_type> = const { Cell::new(None) };
+}
+
+/// The shared memory, or `None` in a server that did not preload the library.
+pub(crate) fn shared() -> Option<Shared> {
+    SHARED.get()
+}
+
+impl Shared {
+    /// Whether this backend's routines are served: it is in the served database, and the extension is there.
+    pub(crate) fn serves_this_database(&self) -> bool {
+        // SAFETY: set once when the backend connects.
+        let mine = unsafe { pg_sys::MyDatabaseId };
+        mine != pg_sys::InvalidOid
+            && self.header.database.load(Relaxed) == mine.to_u32()
+            && self.extension() == Extension::Present
+    }
+
+    /// Whether this backend is in the served database, with or without the extension.
+    pub(crate) fn is_served_database(&self) -> bool {
+        // SAFETY: set once when the backend connects.
+        let mine = unsafe { pg_sys::MyDatabaseId };
+        mine != pg_sys::InvalidOid && self.header.database.load(Relaxed) == mine.to_u32()
+    }
+
+    /// See [`Header`].
+    pub(crate) fn set_database(&self, oid: u32) {
+        self.header.database.store(oid, Relaxed);
+    }
+
+    /// See [`Header`].
+    pub(crate) fn extension(&self) -> Extension {
+        match self.header.extension.load(Relaxed) {
+            1 => Extension::Absent,
+            2 => Extension::Present,
+            3 => Extension::OtherVersion,
+            _ => Extension::Unknown,
+        }
+    }
+
+    /// See [`Header`].
+    pub(crate) fn set_extension(&self, extension: Extension) {
+        self.header.extension.store(extension as u32, Relaxed);
+    }
+
+    /// See [`Header`].
+    pub(crate) fn catalog_generation(&self) -> u64 {
+        self.header.catalog_generation.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Tells the gateway that routines have changed. Allocates nothing, cannot fail.
+    pub(crate) fn announce_catalog_change(&self) {
+        self.header.catalog_generation.fetch_add(1, std::sync::atomic::Ordering::Release);
+        super::latch::wake_gateway(self);
+    }
+
+    /// See [`Header`]. `None`: this process leaves.
+    pub(crate) fn set_gateway_place(&self, place: Option<u32>) {
+        self.header.gateway_place.store(place.unwrap_or(NOBODY), std::sync::atomic::Ordering::Release);
+    }
+
+    /// See [`Header`].
+    pub(crate) fn gateway_place(&self) -> Option<u32> {
+        let place = self.header.gateway_place.load(std::sync::atomic::Ordering::Acquire);
+        (place != NOBODY).then_some(place)
+    }
+}
+
+/// Asks for the shared memory at server start. To be called once, from `_PG_init` in the postmaster.
+pub(crate) fn install() {
+    // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
+    PREVIOUS_REQUEST.set(unsafe { pg_sys::shmem_request_hook });
+    // SAFETY: as above.
+    unsafe { pg_sys::shmem_request_hook = Some(request) };
+    // SAFETY: as above.
+    PREVIOUS_STARTUP.set(unsafe { pg_sys::shmem_startup_hook });
+    // SAFETY: as above.
+    unsafe { pg_sys::shmem_startup_hook = Some(startup) };
+}
+
+fn total_bytes() -> usize {
+    HEADER_BYTES + Ring::bytes_needed(guc::ring_bytes())
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn request() {
+    if let Some(previous) = PREVIOUS_REQUEST.get() {
+        // SAFETY: the hook that was installed before ours, called when Postgres calls us.
+        unsafe { previous() };
+    }
+    // SAFETY: called by Postgres in the one phase in which it allows this (ipci.c).
+    unsafe { pg_sys::RequestAddinShmemSpace(total_bytes()) };
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn startup() {
+    if let Some(previous) = PREVIOUS_STARTUP.get() {
+        // SAFETY: the hook that was installed before ours, called when Postgres calls us.
+        unsafe { previous() };
+    }
+    let mut found = false;
+    // No lock: only the postmaster runs this, before it starts any other process.
+    // SAFETY: the size was requested above; name and flag outlive the call.
+    let base = unsafe { pg_sys::ShmemInitStruct(c"pg_sse".as_ptr(), total_bytes(), &mut found) };
+    let Some(base) = NonNull::new(base.cast::<u8>()) else { return };
+    let header = base.cast::<Header>();
+    // SAFETY: fresh memory of at least that size, which nobody else knows yet.
+    unsafe { header.write(Header::new()) };
+    // SAFETY: `base` is `total_bytes()` long, of which the header is the first part.
+    let ring_base = unsafe { base.add(HEADER_BYTES) };
+    // SAFETY: the rest of the segment is exactly what the ring asked for; the postmaster alone knows it, and it is
+    // mapped at this address in every process that it forks, for as long as they run.
+    let ring = unsafe { Ring::create(ring_base.as_ptr(), guc::ring_bytes()) };
+    let ring = match ring {
+        Ok(ring) => ring,
+        Err(error) => pgrx::error!("pg_sse: the ring cannot be made: {error}"),
+    };
+    // SAFETY: just written; shared memory stays mapped until the process ends, and all fields are atomic.
+    let header = unsafe { header.as_ref() };
+    SHARED.set(Some(Shared { header, ring }));
+}
+
+impl Header {
+    fn new() -> Self {
+        Self {
+            gateway_place: AtomicU32::new(NOBODY),
+            database: AtomicU32::new(0),
+            extension: AtomicU32::new(Extension::Unknown as u32),
+            catalog_generation: AtomicU64::new(1),
+            stats_reset: AtomicI64::new(super::clock::now_microseconds()),
+            refusals: Refusals::default(),
+            gateway: GatewayFields::default(),
+        }
+    }
+}

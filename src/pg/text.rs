@@ -1,0 +1,42 @@
+//! Text on its way between Postgres (encoding of the database) and Rust (UTF-8).
+//!
+//! SQL functions take and give `text` as bytes, because pgrx' own conversion expects UTF-8 databases.
+
+use std::ffi::{CStr, CString, c_int};
+
+use pgrx::pg_sys;
+use sse_proto::encoding;
+
+use super::backend;
+
+/// A `text` argument as UTF-8. What cannot be converted is replaced.
+pub(crate) fn from_server(bytes: &[u8]) -> String {
+    let mut scratch = String::new();
+    match encoding::to_utf8(bytes, backend::database_encoding(), &mut scratch) {
+        Ok((text, _)) => text.to_owned(),
+        Err(_) => String::new(),
+    }
+}
+
+/// A result as `text` of the database's encoding.
+///
+/// Raises Postgres' own error when a character does not exist in that encoding.
+pub(crate) fn to_server(text: &str) -> Vec<u8> {
+    let Ok(c_text) = CString::new(text) else { return text.replace('\0', "").into_bytes() };
+    let Ok(length) = c_int::try_from(text.len()) else { return Vec::new() };
+    let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
+    // SAFETY: a NUL-terminated text of that length; the answer is NUL-terminated, too.
+    let converted = unsafe { pg_sys::pg_any_to_server(c_text.as_ptr(), length, utf8) };
+    // SAFETY: either `c_text` itself or a palloc'd copy, both alive here.
+    unsafe { CStr::from_ptr(converted) }.to_bytes().to_vec()
+}
+
+/// For a message: text that any database can show. Outside of UTF-8 databases what is not ASCII is escaped.
+pub(crate) fn for_message(text: &str) -> String {
+    // SAFETY: reads a variable of mbutils.c.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    if encoding == pg_sys::pg_enc::PG_UTF8 as c_int {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() }).collect()
+}

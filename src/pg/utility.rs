@@ -1,0 +1,157 @@
+//! `ProcessUtility_hook`: makes a COMMENT on a routine take effect like a change of the routine, says its mistakes
+//! to the one who made them (C2.5), and keeps the lowered threshold out of CREATE and ALTER EXTENSION.
+//!
+//! The hook itself is unguarded, has no destructors and calls core through a raw declaration: with pgrx' guard and
+//! wrapper every error of a utility statement, all of `CALL` and `DO` included, would lose its context, constraint name
+//! and own SQLSTATE. Only our own work after core's is guarded.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_int};
+
+use pgrx::prelude::*;
+use pgrx::{pg_guard, pg_sys};
+
+use super::{guc_shadow, routine, shmem, xact};
+use crate::annotations;
+
+unsafe extern "C-unwind" {
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        query: *const c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+thread_local! {
+    static PREVIOUS: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
+}
+
+/// To be called once, from `_PG_init` in the postmaster.
+pub(crate) fn install() {
+    // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
+    PREVIOUS.set(unsafe { pg_sys::ProcessUtility_hook });
+    // SAFETY: as above.
+    unsafe { pg_sys::ProcessUtility_hook = Some(process_utility) };
+}
+
+#[allow(clippy::too_many_arguments)]
+unsafe extern "C-unwind" fn process_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    params: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    destination: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: utility.c passes a planned statement.
+    let node = unsafe { (*statement).utilityStmt };
+    // SAFETY: guarded; see there.
+    unsafe { watch() };
+    // SAFETY: a planned utility statement has its parse tree, of which every node begins with its tag.
+    let tag = unsafe { (*node).type_ };
+    let runs_script =
+        tag == pg_sys::NodeTag::T_CreateExtensionStmt || tag == pg_sys::NodeTag::T_AlterExtensionStmt;
+    if runs_script {
+        guc_shadow::suspend();
+    }
+    let next = PREVIOUS.get().unwrap_or(standard_ProcessUtility);
+    // SAFETY: core's function or the hook installed before ours, with the arguments that utility.c passed.
+    unsafe { next(statement, query, read_only_tree, context, params, environment, destination, completion) };
+    if runs_script {
+        guc_shadow::recompute();
+    }
+    if tag == pg_sys::NodeTag::T_CommentStmt {
+        // SAFETY: the node's tag says that it is one.
+        unsafe { commented(node.cast()) };
+    }
+}
+
+/// A statement that may change routines: this backend has to hear of its own changes.
+///
+/// # Safety
+/// - Called by the backend's Postgres thread, where an error may be raised.
+#[pg_guard]
+unsafe extern "C-unwind" fn watch() {
+    if shmem::shared().is_some_and(|shared| shared.is_served_database()) {
+        routine::watch_invalidations();
+    }
+}
+
+/// After a successful COMMENT.
+///
+/// # Safety
+/// - `statement` points to the parse tree of the COMMENT that core has just carried out.
+#[pg_guard]
+unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
+    // SAFETY: the caller's promise.
+    let statement = unsafe { &*statement };
+    use pg_sys::ObjectType as T;
+    let on_routine = [T::OBJECT_FUNCTION, T::OBJECT_PROCEDURE, T::OBJECT_ROUTINE].contains(&statement.objtype);
+    let Some(shared) = shmem::shared() else { return };
+    if !on_routine || !shared.is_served_database() {
+        return;
+    }
+    routine::watch_invalidations();
+    let mut relation: pg_sys::Relation = std::ptr::null_mut();
+    let lock = pg_sys::AccessShareLock as c_int;
+    // SAFETY: the statement has just succeeded, so its object's name resolves; for a routine no relation is opened.
+    let address =
+        unsafe { pg_sys::get_object_address(statement.objtype, statement.object, &mut relation, lock, true) };
+    if address.objectId == pg_sys::InvalidOid {
+        return;
+    }
+    invalidate(address.objectId);
+    xact::catalog_changed();
+    if statement.comment.is_null() || !extension_is_installed() {
+        return;
+    }
+    let Some(entry) = routine::read(address.objectId) else { return };
+    if !crate::guc::schema_is_served(&entry.schema) {
+        return;
+    }
+    for problem in annotations::problems(&entry) {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            super::text::for_message(&problem.to_string()),
+            "The routine publishes nothing and has no URL until its comment is mended."
+        );
+    }
+}
+
+fn extension_is_installed() -> bool {
+    // SAFETY: a catalog look-up that answers InvalidOid for a missing extension; a COMMENT is running, so this is
+    // inside a transaction.
+    unsafe { pg_sys::get_extension_oid(c"pg_sse".as_ptr(), true) != pg_sys::InvalidOid }
+}
+
+/// Sends the invalidation that a change of the routine itself would send: a COMMENT alone sends none.
+fn invalidate(oid: pg_sys::Oid) {
+    let lock = pg_sys::RowExclusiveLock as c_int;
+    // SAFETY: pg_proc exists; the lock is released at the end of the transaction.
+    let relation = unsafe { pg_sys::table_open(pg_sys::ProcedureRelationId, lock) };
+    let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
+    // SAFETY: a syscache look-up, answered by NULL for a missing routine.
+    let tuple = unsafe { pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(oid)) };
+    if !tuple.is_null() {
+        // SAFETY: a tuple of the open relation.
+        unsafe { pg_sys::CacheInvalidateHeapTuple(relation, tuple, std::ptr::null_mut()) };
+        // SAFETY: got from SearchSysCache1 above.
+        unsafe { pg_sys::ReleaseSysCache(tuple) };
+    }
+    // SAFETY: opened above.
+    unsafe { pg_sys::table_close(relation, pg_sys::NoLock as c_int) };
+    // Core's own CommandCounterIncrement is behind us. Without one of ours the message would stay in the list of the
+    // current command, and a rollback would leave this session with the outdated annotation.
+    // SAFETY: marks the current command as having written.
+    unsafe { pg_sys::GetCurrentCommandId(true) };
+    // SAFETY: allowed between utility commands of a transaction that is not parallel.
+    unsafe { pg_sys::CommandCounterIncrement() };
+}

@@ -1,0 +1,251 @@
+//! Events that wait for their transaction's commit, and the callbacks by which Postgres tells how it ends (C5.1).
+//!
+//! One event's way: kept with the id of the subtransaction it was raised in; dropped when that one rolls back; pushed
+//! into the ring right after the transaction has become visible to others (xact.c calls XACT_EVENT_COMMIT after
+//! ProcArrayEndTransaction). An error in that callback would be a PANIC of the whole cluster, so it only copies bytes
+//! and adds to counters: nothing in it allocates, logs, or can fail. Everything that can is done before the commit
+//! record is written, in XACT_EVENT_PRE_COMMIT.
+//!
+//! Also here: telling the gateway, after a commit, that routines have changed.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+
+use pgrx::prelude::*;
+use pgrx::{pg_guard, pg_sys};
+
+use super::shmem::{self, Shared};
+use super::{backend, guc_shadow, latch};
+use crate::guc;
+
+/// Memory that is kept for the next transaction; more is given back.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// What a record takes in the ring beyond its bytes, at most (`Producer::free_bytes`): a measure is enough here.
+const RECORD_OVERHEAD_BYTES: usize = 16;
+
+/// The events of the running transaction, one behind the other.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    subtransaction: pg_sys::SubTransactionId,
+    start: usize,
+    /// The limit was passed here: nothing is kept from here on, and the transaction cannot commit.
+    beyond_limit: bool,
+}
+
+thread_local! {
+    static PENDING: RefCell<Pending> = const { RefCell::new(Pending { bytes: Vec::new(), entries: Vec::new() }) };
+    /// This transaction changed a routine, a schema or a comment.
+    static CATALOG_CHANGED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This backend has no memory for the event.
+#[derive(Debug)]
+pub(crate) struct OutOfMemory;
+
+/// To be called once, from `_PG_init` in the postmaster; every backend inherits the callbacks.
+pub(crate) fn install() {
+    // SAFETY: registers a plain function with the life time of the library, which is never unloaded.
+    unsafe { pg_sys::RegisterXactCallback(Some(at_transaction_event), std::ptr::null_mut()) };
+    // SAFETY: as above.
+    unsafe { pg_sys::RegisterSubXactCallback(Some(at_subtransaction_event), std::ptr::null_mut()) };
+    // SAFETY: as above.
+    unsafe { pg_sys::RegisterResourceReleaseCallback(Some(at_resource_release), std::ptr::null_mut()) };
+}
+
+/// Keeps one record until the transaction commits. Beyond `sse.max_transaction_size` nothing more is kept, and the
+/// transaction will fail before it commits.
+///
+/// # Errors
+/// [`OutOfMemory`]; nothing is kept then.
+pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
+    // SAFETY: reads a variable of xact.c.
+    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    PENDING.with_borrow_mut(|pending| {
+        if pending.entries.last().is_some_and(|entry| entry.beyond_limit) {
+            return Ok(());
+        }
+        let start = pending.bytes.len();
+        let beyond_limit = start + record.len() > guc::max_transaction_bytes();
+        pending.entries.try_reserve(1).map_err(|_| OutOfMemory)?;
+        if !beyond_limit {
+            pending.bytes.try_reserve(record.len()).map_err(|_| OutOfMemory)?;
+            pending.bytes.extend_from_slice(record);
+        }
+        pending.entries.push(Entry { subtransaction, start, beyond_limit });
+        Ok(())
+    })
+}
+
+/// A routine, schema or comment was changed by this transaction: the gateway is told when it has committed.
+pub(crate) fn catalog_changed() {
+    CATALOG_CHANGED.set(true);
+}
+
+impl Pending {
+    /// Forgets everything from the first event of the given subtransaction on. Subtransactions end last in, first
+    /// out, so all that follow it belong to it or to its children.
+    fn roll_back(&mut self, subtransaction: pg_sys::SubTransactionId) {
+        if let Some(first) = self.entries.iter().position(|entry| entry.subtransaction >= subtransaction) {
+            self.bytes.truncate(self.entries[first].start);
+            self.entries.truncate(first);
+        }
+    }
+
+    /// The records, in order. Allocates nothing.
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.entries.iter().skip(1).map(|entry| entry.start).chain(std::iter::once(self.bytes.len()));
+        self.entries.iter().zip(ends).filter_map(|(entry, end)| self.bytes.get(entry.start..end))
+    }
+
+    /// Allocates nothing; gives memory back only when `free` says so.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+
+    fn free_excess(&mut self) {
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
+    }
+}
+
+/// Not guarded: see the head of this file. The arms that may raise errors are guarded functions of their own.
+unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent as E;
+    match event {
+        // SAFETY: guarded; called where xact.c allows errors.
+        E::XACT_EVENT_PRE_COMMIT => unsafe { before_commit() },
+        // SAFETY: guarded; called where xact.c allows errors.
+        E::XACT_EVENT_PRE_PREPARE => unsafe { before_prepare() },
+        E::XACT_EVENT_COMMIT => push_all(),
+        E::XACT_EVENT_ABORT | E::XACT_EVENT_PARALLEL_ABORT | E::XACT_EVENT_PARALLEL_COMMIT => forget_all(),
+        _ => {}
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn before_commit() {
+    let (bytes, records, beyond_limit) = PENDING.with_borrow_mut(|pending| {
+        let beyond = pending.entries.last().is_some_and(|entry| entry.beyond_limit);
+        (pending.bytes.len(), pending.entries.len(), beyond)
+    });
+    if beyond_limit {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            "the events of this transaction exceed sse.max_transaction_size",
+            format!(
+                "The limit is {} bytes. Raise fewer or smaller events, use @sse_delivery immediate, or enlarge the limit.",
+                guc::max_transaction_bytes()
+            )
+        );
+    }
+    if records > 0
+        && let Some(shared) = shmem::shared()
+    {
+        wait_for_room(&shared, bytes, records);
+    }
+}
+
+/// Waits for room in the ring, at most `sse.publish_timeout`, interruptibly, before the commit record is written.
+/// Others may take the room again before the commit: then the events are dropped and counted, as without waiting.
+fn wait_for_room(shared: &Shared, bytes: usize, records: usize) {
+    let timeout = guc::publish_timeout();
+    if timeout.is_zero() {
+        return;
+    }
+    let deadline = backend::Deadline::after(timeout);
+    let producer = shared.ring.producer();
+    let all = producer.max_record_bytes() * 2;
+    let wanted = (bytes + records * RECORD_OVERHEAD_BYTES).min(all);
+    while producer.free_bytes() < wanted && !deadline.has_passed() {
+        latch::wake_gateway(shared);
+        backend::pause();
+        pgrx::check_for_interrupts!();
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn before_prepare() {
+    if PENDING.with_borrow(|pending| pending.entries.is_empty()) {
+        return;
+    }
+    ereport!(
+        ERROR,
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot PREPARE a transaction that has published events",
+        "Events wait for the commit of the transaction; a prepared one has left this session by then."
+    );
+}
+
+/// Copies every kept record into the ring. Allocates nothing, logs nothing, cannot fail: what finds no room is
+/// counted, and the gateway tells the subscribers.
+fn push_all() {
+    let Some(shared) = shmem::shared() else { return };
+    let _ = PENDING.try_with(|pending| {
+        let Ok(mut pending) = pending.try_borrow_mut() else { return };
+        if pending.entries.is_empty() {
+            return;
+        }
+        let producer = shared.ring.producer();
+        for record in pending.records() {
+            let wake = producer.try_push(record).unwrap_or_else(|_| producer.count_dropped(1));
+            latch::wake_if(wake, &shared);
+        }
+        pending.clear();
+    });
+}
+
+fn forget_all() {
+    let _ = PENDING.try_with(|pending| {
+        if let Ok(mut pending) = pending.try_borrow_mut() {
+            pending.clear();
+            pending.free_excess();
+        }
+    });
+}
+
+unsafe extern "C-unwind" fn at_subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    subtransaction: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    if event != pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        return;
+    }
+    let _ = PENDING.try_with(|pending| {
+        if let Ok(mut pending) = pending.try_borrow_mut() {
+            pending.roll_back(subtransaction);
+        }
+    });
+    // An error inside CREATE EXTENSION that an exception block catches leaves the threshold suspended.
+    guc_shadow::recompute();
+}
+
+/// The gateway is told about changed routines here and not at XACT_EVENT_COMMIT: AtEOXact_Inval, which tells the
+/// other sessions' caches, runs between the two. Allocates nothing, cannot fail.
+unsafe extern "C-unwind" fn at_resource_release(
+    phase: pg_sys::ResourceReleasePhase::Type,
+    is_commit: bool,
+    is_top_level: bool,
+    _: *mut c_void,
+) {
+    if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_LOCKS || !is_top_level {
+        return;
+    }
+    if CATALOG_CHANGED.replace(false)
+        && is_commit
+        && let Some(shared) = shmem::shared()
+        && shared.is_served_database()
+    {
+        shared.announce_catalog_change();
+    }
+}

@@ -1,0 +1,324 @@
+//! The functions that `sql/pg_sse--*.sql` declares. A Rust function `name` is the SQL function's `name_wrapper` symbol.
+//!
+//! Not for: views and privileges, which stand in the SQL script.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+use pgrx::{VariadicArray, name};
+use sse_proto::annotation::{Access, Annotation, Problem};
+use sse_proto::route::{Endpoint, Routine, RouteTable};
+use sse_proto::scope::{self, Scope};
+use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
+
+use crate::capture::{self, Target};
+use crate::catalog::{self, VERSION};
+use crate::guc;
+use crate::pg::shmem;
+use crate::pg::text::{for_message, from_server, to_server};
+
+/// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not served.
+#[pg_extern(sql = false)]
+fn check_installation(script_version: &str) {
+    if script_version != VERSION {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("the SQL script of pg_sse is of version {script_version}, the loaded library of version {VERSION}"),
+            "Install both from one version, and restart the server so that the new library is loaded."
+        );
+    }
+    if shmem::shared().is_none() {
+        pg_sys::panic::ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "pg_sse must be loaded at server start",
+            "check_installation",
+        )
+        .set_hint(
+            "Add pg_sse at the end of shared_preload_libraries in postgresql.conf (shared_preload_libraries = 'pg_sse' when there is nothing else in it), restart the server, and run CREATE EXTENSION again.",
+        )
+        .report(PgLogLevel::ERROR);
+    }
+    let database = catalog::current_database();
+    if database != guc::database() {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!("routines of database \"{}\" are not served", for_message(&database)),
+            format!(
+                "The served database is \"{}\". To serve this one, set sse.database in postgresql.conf and restart the server.",
+                for_message(&guc::database())
+            )
+        );
+    }
+}
+
+/// Publishes one event without any annotation (C3.4).
+#[pg_extern(sql = false)]
+fn publish(
+    data: Option<&[u8]>,
+    scope: Option<&[u8]>,
+    event: Option<&[u8]>,
+    topic: Option<&[u8]>,
+    execution_id: Option<&[u8]>,
+    delivery: Option<&[u8]>,
+) {
+    let data = from_server(data.unwrap_or_else(|| refuse("data", "it is null")));
+    let scope = scope.map_or(Scope::All, |text| {
+        Scope::parse(&from_server(text)).unwrap_or_else(|error| refuse("scope", &error.to_string()))
+    });
+    let event = event.map(|text| {
+        EventName::parse(&from_server(text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
+    });
+    let topic = topic
+        .map(|text| Topic::parse(&from_server(text)).unwrap_or_else(|error| refuse("topic", &error.to_string())));
+    let execution_id = execution_id.map(from_server).filter(|id| !id.is_empty()).map(|id| {
+        ExecutionId::parse(&id).unwrap_or_else(|error| refuse("execution_id", &error.to_string()))
+    });
+    let delivery = delivery.map_or_else(guc::default_delivery, |text| {
+        Delivery::parse(&from_server(text))
+            .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
+    });
+    let Some(shared) = shmem::shared().filter(|shared| shared.is_served_database()) else {
+        warn_once_that_nothing_is_served();
+        return;
+    };
+    guc::with_execution_id(|of_session| {
+        let target = Target {
+            scope: Cow::Owned(scope),
+            topic: topic.as_ref().map(Topic::as_str),
+            event: event.as_ref().map(EventName::as_str),
+            execution_id: execution_id.as_ref().map(ExecutionId::as_str).or(of_session),
+            access: &Access::Unspecified,
+            delivery,
+        };
+        let _ = capture::publish(&shared, &target, &data);
+    });
+    capture::warn_of_refused_events();
+}
+
+fn refuse(argument: &str, what: &str) -> ! {
+    ereport!(
+        ERROR,
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("argument {argument} of sse.publish is not valid: {}", for_message(what))
+    );
+}
+
+/// A trigger that publishes must not break where routines are not served, and must not fill the log (C1.2).
+fn warn_once_that_nothing_is_served() {
+    thread_local! {
+        static SAID: Cell<bool> = const { Cell::new(false) };
+    }
+    if SAID.replace(true) {
+        return;
+    }
+    let detail = match shmem::shared() {
+        None => "pg_sse is not in shared_preload_libraries.".to_owned(),
+        Some(_) => format!("The served database is \"{}\" (sse.database).", for_message(&guc::database())),
+    };
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_WARNING,
+        "sse.publish does nothing here: this database is not served",
+        detail
+    );
+}
+
+/// A hint that names those who may receive an event, correctly quoted (C3.3).
+#[pg_extern(sql = false)]
+fn authorize(values: VariadicArray<&[u8]>) -> Vec<u8> {
+    let values: Vec<String> = values.iter().flatten().map(from_server).collect();
+    to_server(&scope::authorize_hint(values.iter().map(String::as_str)))
+}
+
+/// The mistakes in a routine's comment, one a row.
+#[pg_extern(sql = false)]
+fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
+    rows(table().endpoint(routine.to_u32()).map(|endpoint| endpoint.problems.clone()).unwrap_or_default())
+}
+
+/// The mistakes in a text that is meant to become a comment.
+#[pg_extern(sql = false)]
+fn check_text(comment: &[u8]) -> SetOfIterator<'static, Vec<u8>> {
+    match Annotation::parse(&from_server(comment)) {
+        Ok(Some(_)) => SetOfIterator::empty(),
+        Err(problems) => rows(problems),
+        Ok(None) => {
+            notice!(
+                "the text has no annotation; to check the comment of a routine, write sse.check('name(types)'::regprocedure)"
+            );
+            SetOfIterator::empty()
+        }
+    }
+}
+
+fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
+    SetOfIterator::new(problems.into_iter().map(|problem| to_server(&problem.to_string())).collect::<Vec<_>>())
+}
+
+/// The subscribe URL of a routine, or null.
+#[pg_extern(sql = false)]
+fn url(routine: pg_sys::Oid) -> Option<Vec<u8>> {
+    table().endpoint(routine.to_u32())?.url.as_deref().map(to_server)
+}
+
+/// One row of `sse.endpoints`, in the order of its columns.
+type Row = (
+    pg_sys::Oid,
+    &'static str,
+    Option<&'static str>,
+    Option<Vec<u8>>,
+    Option<&'static str>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Option<&'static str>,
+    Option<Vec<u8>>,
+);
+
+/// The rows of `sse.endpoints`.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)] // pgrx reads the columns off this type; an alias would hide them from it
+fn endpoints() -> TableIterator<
+    'static,
+    (
+        name!(routine, pg_sys::Oid),
+        name!(kind, &'static str),
+        name!(method, Option<&'static str>),
+        name!(url, Option<Vec<u8>>),
+        name!(level, Option<&'static str>),
+        name!(scope, Option<Vec<u8>>),
+        name!(topic, Option<Vec<u8>>),
+        name!(delivery, Option<&'static str>),
+        name!(problem, Option<Vec<u8>>),
+    ),
+> {
+    let routines = served_routines();
+    let table = table_of(&routines);
+    let rows = table.endpoints().filter_map(|endpoint| {
+        let at = routines.binary_search_by_key(&endpoint.oid, |routine| routine.oid).ok()?;
+        row_of(endpoint, &routines[at])
+    });
+    TableIterator::new(rows.collect::<Vec<_>>())
+}
+
+/// A routine whose comment has a mistake is a row that says only that. A conflict about a URL costs the URL alone.
+fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
+    let oid = pg_sys::Oid::from(endpoint.oid);
+    let problem = (!endpoint.problems.is_empty()).then(|| {
+        let problems: Vec<String> = endpoint.problems.iter().map(ToString::to_string).collect();
+        to_server(&problems.join("; "))
+    });
+    let annotation = endpoint.annotation.as_ref().filter(|annotation| annotation.check(&routine.facts()).is_empty());
+    let Some(annotation) = annotation else {
+        return Some((oid, "problem", None, None, None, None, None, None, problem));
+    };
+    if !annotation.is_sse() {
+        return problem.is_some().then_some((oid, "problem", None, None, None, None, None, None, problem));
+    }
+    let kind = match (annotation.publish, annotation.subscribe.is_some()) {
+        (true, true) => "publisher and stream",
+        (true, false) => "publisher",
+        (false, _) => "stream",
+    };
+    let publishes = annotation.publish;
+    let url = endpoint.url.as_deref().map(to_server);
+    Some((
+        oid,
+        kind,
+        url.is_some().then_some("GET"),
+        url,
+        publishes.then(|| annotation.level_or(guc::default_level()).as_str()),
+        publishes.then(|| to_server(&annotation.default_scope().to_string())),
+        annotation.topic.as_ref().map(|topic| to_server(topic.as_str())),
+        publishes.then(|| annotation.delivery_or(guc::default_delivery()).as_str()),
+        problem,
+    ))
+}
+
+/// The routines as they are in this session's eyes, uncommitted changes of its own included.
+fn served_routines() -> Vec<Routine> {
+    let mut routines = catalog::routines();
+    routines.retain(|routine| guc::schema_is_served(&routine.schema));
+    routines
+}
+
+fn table_of(routines: &[Routine]) -> RouteTable {
+    RouteTable::build(routines, &guc::url_prefix(), guc::default_level()).0
+}
+
+fn table() -> RouteTable {
+    table_of(&served_routines())
+}
+
+/// The row of `sse.stat_ring`, in the order of its columns.
+#[pg_extern(sql = false)]
+fn stat_ring() -> Option<Vec<i64>> {
+    let shared = shmem::shared()?;
+    let ring = shared.ring.stats();
+    let refusals = &shared.header.refusals;
+    Some(
+        [
+            ring.capacity_bytes,
+            ring.used_bytes,
+            ring.pushed_total,
+            ring.pushed_bytes_total,
+            ring.full_total,
+            ring.dropped_total,
+            refusals.too_large_total.load(Relaxed),
+            refusals.parallel_total.load(Relaxed),
+            refusals.misspelt_hint_total.load(Relaxed),
+            refusals.out_of_memory_total.load(Relaxed),
+            refusals.internal_total.load(Relaxed),
+            refusals.replaced_characters_total.load(Relaxed),
+        ]
+        .into_iter()
+        .map(bigint)
+        .collect(),
+    )
+}
+
+/// The counters of `sse.stat_gateway`, in the order of its columns; behind them port and process id.
+#[pg_extern(sql = false)]
+fn stat_gateway() -> Option<Vec<i64>> {
+    let fields = &shmem::shared()?.header.gateway;
+    let mut row: Vec<i64> = fields.counters.iter().map(|counter| bigint(counter.load(Relaxed))).collect();
+    row.push(i64::from(fields.port.load(Relaxed)));
+    row.push(i64::from(fields.pid.load(Relaxed)));
+    Some(row)
+}
+
+/// What the gateway is doing, in words.
+#[pg_extern(sql = false)]
+fn gateway_state() -> &'static str {
+    let Some(shared) = shmem::shared() else { return "not loaded" };
+    match shared.header.gateway.state.load(Relaxed) {
+        1 => "waiting for database",
+        2 => "waiting for extension",
+        3 => "extension has another version",
+        4 => "misconfigured",
+        5 => "waiting for port",
+        6 => "serving",
+        _ => "stopped",
+    }
+}
+
+/// Start of the gateway process.
+#[pg_extern(sql = false)]
+fn gateway_started_at() -> Option<TimestampWithTimeZone> {
+    let started_at = shmem::shared()?.header.gateway.started_at.load(Relaxed);
+    (started_at != 0).then(|| TimestampWithTimeZone::try_from(started_at).ok()).flatten()
+}
+
+/// When the counters began.
+#[pg_extern(sql = false)]
+fn stats_reset() -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(shmem::shared()?.header.stats_reset.load(Relaxed)).ok()
+}
+
+fn bigint(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

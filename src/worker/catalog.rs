@@ -1,0 +1,79 @@
+//! `pg_sse catalog`: connects to the served database, reads the routines that have a comment, hands them to the gateway
+//! through the ring, and leaves (C1.4).
+//!
+//! It decides nothing: which comment means what, the gateway finds out with the same pure code as every backend.
+
+use std::time::Duration;
+
+use pgrx::bgworkers::BackgroundWorker;
+use sse_proto::record::{self, Record};
+use sse_proto::route::Routine;
+use sse_ring::PushError;
+
+use crate::catalog;
+use crate::guc;
+use crate::pg::shmem::{self, Shared};
+use crate::pg::{backend, bgworker, latch};
+
+/// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Main function of the worker.
+pub(crate) fn run() {
+    let Some(shared) = shmem::shared() else { return };
+    bgworker::attach_signals();
+    bgworker::connect(Some(&guc::database()));
+    // Before the snapshot: whatever was announced up to here is in it.
+    let generation = shared.catalog_generation();
+    let (extension, routines) = BackgroundWorker::transaction(|| (catalog::extension(), catalog::routines()));
+    shared.set_extension(extension);
+    let handed_over = hand_over(&shared, generation, &routines);
+    latch::wake_gateway(&shared);
+    bgworker::leave(i32::from(!handed_over));
+}
+
+fn hand_over(shared: &Shared, generation: u64, routines: &[Routine]) -> bool {
+    let count = u32::try_from(routines.len()).unwrap_or(u32::MAX);
+    push(shared, &Record::CatalogBegin { generation })
+        && routines
+            .iter()
+            .all(|routine| push(shared, &Record::CatalogRoutine { generation, routine: routine.clone() }))
+        && push(shared, &Record::CatalogEnd { generation, count })
+}
+
+/// Pushes one record, waiting for room. `false`: the gateway does not take it.
+fn push(shared: &Shared, record: &Record<'_>) -> bool {
+    let mut bytes = Vec::new();
+    if record::encode_into(record, &mut bytes).is_err() {
+        return false;
+    }
+    let deadline = backend::Deadline::after(MAX_WAIT);
+    loop {
+        match shared.ring.producer().try_push(&bytes) {
+            Ok(wake) => {
+                latch::wake_if(wake, shared);
+                return true;
+            }
+            Err(PushError::TooLarge) => return push_without_comment(shared, record),
+            Err(PushError::Full) => {
+                if deadline.has_passed() || bgworker::told_to_leave() {
+                    return false;
+                }
+                latch::wake_gateway(shared);
+                backend::pause();
+            }
+        }
+    }
+}
+
+/// A comment that is larger than the ring takes has no annotation that anybody wrote: the routine is counted, and has
+/// no URL.
+fn push_without_comment(shared: &Shared, record: &Record<'_>) -> bool {
+    let Record::CatalogRoutine { generation, routine } = record else { return false };
+    if routine.comment.is_empty() {
+        return false;
+    }
+    let routine = Routine { comment: String::new(), ..routine.clone() };
+    push(shared, &Record::CatalogRoutine { generation: *generation, routine })
+}
+

@@ -1,0 +1,397 @@
+//! `pg_sse gateway`: drains the ring, hands what it finds to the runtime threads that serve HTTP, and keeps them supplied
+//! with routes and settings.
+//!
+//! The main thread runs this loop and is the only one that may call Postgres. It is connected to no database, as the
+//! logical replication launcher is, so it stands in nobody's way. It leaves with code 1 when it has to be started
+//! again, and with 0 when the server stops.
+//!
+//! Not for: sockets and streams (`sse_gateway`), reading the catalog (`worker/reader.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+use sse_gateway::{Batch, Config, Gateway, Request, Severity};
+use sse_proto::record::{self, Kind};
+use sse_proto::route::RouteTable;
+use sse_ring::Consumer;
+
+use super::reader::CatalogReader;
+use crate::pg::shmem::{self, Extension, GatewayState, Shared};
+use crate::pg::{bgworker, clock, config_file, consumer, latch};
+use crate::{guc, stats};
+
+/// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Pause while the runtime threads have no room: the ring takes in what is published meanwhile.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(2);
+
+/// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first event of
+/// a burst from waiting for the last.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// Streams get so long to end when the server stops or the extension is dropped.
+const STOP_TIMEOUT: Duration = Duration::from_millis(800);
+
+struct Worker {
+    shared: Shared,
+    consumer: Consumer<'static>,
+    reader: CatalogReader,
+    database: Option<u32>,
+    gateway: Option<Gateway>,
+    /// A batch that the runtime threads had no room for.
+    waiting: Option<Batch>,
+    next_sequence: u64,
+    dropped_told: u64,
+    state: GatewayState,
+    next_beat: Instant,
+}
+
+/// Main function of the worker.
+pub(crate) fn run() {
+    let Some(shared) = shmem::shared() else { return };
+    bgworker::attach_signals();
+    bgworker::connect(None);
+    let consumer = match consumer::take(&shared) {
+        Ok(consumer) => consumer,
+        Err(corrupt) => {
+            log_corrupt(&corrupt);
+            bgworker::leave(1)
+        }
+    };
+    shared.set_gateway_place(latch::my_place());
+    let fields = &shared.header.gateway;
+    fields.pid.store(bgworker::my_pid(), Relaxed);
+    fields.started_at.store(clock::now_microseconds(), Relaxed);
+    let code = Worker::new(shared, consumer).serve();
+    shared.set_gateway_place(None);
+    shared.set_database(0);
+    fields.pid.store(0, Relaxed);
+    fields.state.store(GatewayState::Stopped as u32, Relaxed);
+    stats::copy(None, fields);
+    bgworker::leave(code);
+}
+
+impl Worker {
+    fn new(shared: Shared, consumer: Consumer<'static>) -> Self {
+        Self {
+            shared,
+            consumer,
+            reader: CatalogReader::new(shared),
+            database: None,
+            gateway: None,
+            waiting: None,
+            next_sequence: 1,
+            dropped_told: 0,
+            state: GatewayState::Stopped,
+            next_beat: Instant::now(),
+        }
+    }
+
+    /// Runs until the worker has to leave; returns its exit code.
+    fn serve(mut self) -> i32 {
+        loop {
+            self.consumer.awake();
+            if bgworker::told_to_leave() {
+                return self.stop();
+            }
+            if bgworker::reload_configuration() {
+                self.reload();
+            }
+            if Instant::now() >= self.next_beat {
+                self.beat();
+            }
+            if let Err(corrupt) = self.drain() {
+                log_corrupt(&corrupt);
+                return 1;
+            }
+            if let Some(message) = self.answer_requests() {
+                ereport!(
+                    PgLogLevel::WARNING,
+                    PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+                    format!("pg_sse gateway: a runtime thread has failed: {message}"),
+                    "The gateway is started again; streams reconnect by themselves."
+                );
+                return 1;
+            }
+            if self.database.is_some() {
+                self.reader.tend();
+                self.follow_extension();
+                self.answer_ticket();
+            }
+            self.sleep();
+        }
+    }
+
+    fn sleep(&mut self) {
+        let mut pause = self.next_beat.saturating_duration_since(Instant::now());
+        if self.database.is_some() {
+            pause = self.reader.pause(pause);
+        }
+        if self.waiting.is_some() {
+            pause = pause.min(NO_ROOM_PAUSE);
+        } else if !self.consumer.prepare_to_sleep() {
+            return;
+        }
+        bgworker::wait(pause, self.gateway.as_ref().map(Gateway::wake_fd));
+    }
+
+    /// Takes what is in the ring. The count of dropped events is read when the batch begins: whatever a publisher
+    /// pushed after a drop comes behind the gap.
+    fn drain(&mut self) -> Result<(), sse_ring::Corrupt> {
+        if !self.hand_over_waiting() {
+            return Ok(());
+        }
+        let mut batch = self.consumer.begin()?;
+        let dropped = batch.dropped_total();
+        let mut outgoing = Batch::new(self.next_sequence);
+        if dropped > self.dropped_told {
+            self.dropped_told = dropped;
+            outgoing.push_overflow(None);
+        }
+        loop {
+            let reader = &mut self.reader;
+            let mut complete = false;
+            let taken = batch.drain(BATCH_BYTES, |bytes| match Kind::of(bytes) {
+                Some(Kind::Event | Kind::TooLarge) | None => outgoing.push_record(bytes),
+                Some(_) => {
+                    if let Ok(record) = record::decode(bytes) {
+                        complete |= reader.take(record);
+                    }
+                }
+            })?;
+            self.next_sequence = outgoing.next_sequence();
+            if let (Some(gateway), false) = (&self.gateway, outgoing.is_empty())
+                && let Err(refused) = gateway.try_publish(outgoing)
+            {
+                self.waiting = Some(refused);
+            }
+            if complete {
+                publish_routes(self.gateway.as_ref(), &self.reader);
+            }
+            if taken == 0 || self.waiting.is_some() {
+                return Ok(());
+            }
+            outgoing = Batch::new(self.next_sequence);
+        }
+    }
+
+    /// `true`: nothing waits any more.
+    fn hand_over_waiting(&mut self) -> bool {
+        let Some(batch) = self.waiting.take() else { return true };
+        let Some(gateway) = &self.gateway else { return true };
+        self.waiting = gateway.try_publish(batch).err();
+        self.waiting.is_none()
+    }
+
+    /// `Some`: a runtime thread has died, and why.
+    fn answer_requests(&mut self) -> Option<String> {
+        while let Some(request) = self.gateway.as_ref().and_then(Gateway::poll_request) {
+            match request {
+                Request::Log { severity, message } => log_line(severity, &message),
+                Request::RefreshRoutes { ticket } => {
+                    if let (Some(ticket), Some(gateway)) = (self.reader.ask(ticket), &self.gateway) {
+                        gateway.routes_are_fresh(ticket);
+                    }
+                }
+                Request::Died(message) => return Some(message),
+            }
+        }
+        None
+    }
+
+    fn answer_ticket(&mut self) {
+        if let Some(gateway) = &self.gateway
+            && let Some(ticket) = self.reader.answered()
+        {
+            gateway.routes_are_fresh(ticket);
+        }
+    }
+
+    /// Once a second.
+    fn beat(&mut self) {
+        self.next_beat = Instant::now() + BEAT;
+        self.follow_database();
+        stats::copy(self.gateway.as_ref().map(Gateway::stats), &self.shared.header.gateway);
+        if self.gateway.is_some() {
+            self.set_state(self.serving_state());
+        }
+    }
+
+    /// Finds the database by its name, again and again: it may be created, dropped or renamed at any time.
+    fn follow_database(&mut self) {
+        let database = bgworker::find_database(&guc::database());
+        if database == self.database && database.is_some() {
+            return;
+        }
+        if database != self.database {
+            self.close();
+            self.reader.reset();
+            self.shared.set_extension(Extension::Unknown);
+            self.shared.set_database(database.unwrap_or(0));
+            self.database = database;
+        }
+        if database.is_none() {
+            self.set_state(GatewayState::NoDatabase);
+        }
+    }
+
+    /// Serves while the extension is installed.
+    fn follow_extension(&mut self) {
+        match (self.shared.extension(), &self.gateway) {
+            (Extension::Present, None) => self.open(),
+            (Extension::Absent, _) => {
+                self.close();
+                self.set_state(GatewayState::NoExtension);
+            }
+            (Extension::OtherVersion, _) => {
+                self.close();
+                self.set_state(GatewayState::OtherVersion);
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self) {
+        let config = Config {
+            listen_addresses: guc::listen_addresses(),
+            port: guc::port(),
+            threads: guc::threads(),
+            epoch: clock::now_microseconds().unsigned_abs(),
+            data_directory: Some(bgworker::data_directory()),
+        };
+        let settings = Arc::new(guc::gateway_settings());
+        match bgworker::with_signals_blocked(|| Gateway::start(config, settings)) {
+            Ok(gateway) => {
+                self.next_sequence = 1;
+                self.dropped_told = self.shared.ring.stats().dropped_total;
+                apply_refused(&gateway, Saying::Aloud);
+                publish_routes(Some(&gateway), &self.reader);
+                self.gateway = Some(gateway);
+                self.set_state(self.serving_state());
+            }
+            Err(error) => {
+                ereport!(
+                    PgLogLevel::WARNING,
+                    PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+                    format!("pg_sse gateway: cannot start its threads: {error}")
+                );
+                // The postmaster tries again in a second.
+                bgworker::leave(1);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.waiting = None;
+        if let Some(gateway) = self.gateway.take() {
+            gateway.stop(STOP_TIMEOUT);
+            stats::copy(None, &self.shared.header.gateway);
+        }
+    }
+
+    fn reload(&mut self) {
+        let Some(gateway) = &self.gateway else { return };
+        gateway.apply(Arc::new(guc::gateway_settings()));
+        apply_refused(gateway, Saying::Quietly);
+        publish_routes(Some(gateway), &self.reader);
+        self.set_state(self.serving_state());
+    }
+
+    fn serving_state(&self) -> GatewayState {
+        let Some(gateway) = &self.gateway else { return self.state };
+        if !gateway.stats().listening.load(Relaxed) {
+            return GatewayState::WaitingForPort;
+        }
+        if config_file::any_refused() { GatewayState::Misconfigured } else { GatewayState::Serving }
+    }
+
+    /// Shows the state, and says once why nothing is served.
+    fn set_state(&mut self, state: GatewayState) {
+        self.shared.header.gateway.state.store(state as u32, Relaxed);
+        if state == self.state {
+            return;
+        }
+        self.state = state;
+        let database = guc::database();
+        match state {
+            GatewayState::NoDatabase => {
+                log!("pg_sse gateway: database \"{database}\" (sse.database) does not exist; waiting for it");
+            }
+            GatewayState::NoExtension => {
+                log!("pg_sse gateway: waiting for CREATE EXTENSION pg_sse in database \"{database}\"");
+            }
+            GatewayState::OtherVersion => ereport!(
+                PgLogLevel::WARNING,
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("pg_sse: the extension in database \"{database}\" is not of this library's version"),
+                format!("Run ALTER EXTENSION pg_sse UPDATE TO '{}'; nothing is served until then.", crate::catalog::VERSION)
+            ),
+            _ => {}
+        }
+    }
+
+    /// Told to leave: ends the streams. 0 when the server stops, else 1, so that the postmaster starts the worker again.
+    fn stop(mut self) -> i32 {
+        let code = i32::from(!bgworker::server_is_stopping());
+        self.close();
+        code
+    }
+}
+
+fn publish_routes(gateway: Option<&Gateway>, reader: &CatalogReader) {
+    let Some(gateway) = gateway else { return };
+    let (routines, generation) = reader.routines();
+    let mut served = routines.to_vec();
+    served.retain(|routine| guc::schema_is_served(&routine.schema));
+    let (table, _problems) = RouteTable::build(&served, &guc::url_prefix(), guc::default_level());
+    gateway.set_routes(Arc::new(table), generation);
+}
+
+#[derive(PartialEq, Eq)]
+enum Saying {
+    Aloud,
+    Quietly,
+}
+
+/// While a line of postgresql.conf that was refused at server start is not mended, nothing is served (C1.3).
+fn apply_refused(gateway: &Gateway, saying: Saying) {
+    let refused = config_file::still_refused();
+    let Some(first) = refused.first() else {
+        gateway.set_unavailable(None);
+        return;
+    };
+    gateway.set_unavailable(Some(format!("setting {} was refused", first.name)));
+    if saying == Saying::Aloud {
+        for setting in &refused {
+            ereport!(
+                PgLogLevel::WARNING,
+                PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
+                format!("pg_sse: the value of \"{}\" in {} was refused", setting.name, setting.place()),
+                "Every request is answered with 503 until the line is mended and the configuration reloaded; some settings need a restart."
+            );
+        }
+    }
+}
+
+fn log_line(severity: Severity, message: &str) {
+    match severity {
+        Severity::Log => log!("pg_sse gateway: {message}"),
+        Severity::Warning => ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!("pg_sse gateway: {message}")
+        ),
+    }
+}
+
+fn log_corrupt(corrupt: &sse_ring::Corrupt) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        format!("pg_sse gateway: the ring in shared memory is damaged: {corrupt}"),
+        "Restart the server to get a new one."
+    );
+}

@@ -1,0 +1,7 @@
+//! The background workers: `gateway` faces the network and holds no database connection, `catalog` reads the routines.
+//!
+//! Not for: sockets and HTTP (`sse_gateway`), which the gateway's runtime threads do without Postgres.
+
+pub(crate) mod catalog;
+pub(crate) mod gateway;
+mod reader;

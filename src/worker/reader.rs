@@ -1,0 +1,190 @@
+//! The gateway's knowledge of the routines: when the catalog has to be read, by whom, and what came of it.
+//!
+//! The gateway has no database connection, so a short-lived `pg_sse catalog` worker reads for it and hands the routines
+//! over through the ring, as records between a begin and an end. A committed change of a routine raises a number in
+//! shared memory; the routines are outdated while that number differs from the one they were read at.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+use sse_proto::record::Record;
+use sse_proto::route::Routine;
+
+use crate::pg::bgworker::{self, DynamicBackgroundWorker};
+use crate::pg::shmem::Shared;
+
+/// Changes that come in quick succession are read once: a request for an unknown path does not wait for this.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// Pause after a reading that failed; doubled each time up to the maximum.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
+const MAX_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// See the head of this file.
+pub(crate) struct CatalogReader {
+    shared: Shared,
+    worker: Option<DynamicBackgroundWorker>,
+    /// The worker has left; its last records may still be in the ring.
+    has_left: bool,
+    /// Its records were complete.
+    finished: bool,
+    /// Records between begin and end.
+    reading: Option<Reading>,
+    /// What was read last, and the number of changes it contains.
+    routines: Vec<Routine>,
+    loaded: Option<u64>,
+    not_before: Instant,
+    back_off: Duration,
+    /// A request waits, and needs a reading of at least this number.
+    ticket: Option<(u64, u64)>,
+}
+
+struct Reading {
+    generation: u64,
+    routines: Vec<Routine>,
+}
+
+impl CatalogReader {
+    /// Knows nothing yet.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared,
+            worker: None,
+            has_left: false,
+            finished: false,
+            reading: None,
+            routines: Vec::new(),
+            loaded: None,
+            not_before: Instant::now(),
+            back_off: FIRST_BACK_OFF,
+            ticket: None,
+        }
+    }
+
+    /// Forgets everything: another database is served from now on.
+    pub(crate) fn reset(&mut self) {
+        self.reading = None;
+        self.routines.clear();
+        self.loaded = None;
+    }
+
+    /// Somebody asked for an unknown path: `Some(ticket)` when the routines are up to date, so that it can be
+    /// answered at once; else it is answered when they are ([`CatalogReader::answered`]).
+    pub(crate) fn ask(&mut self, ticket: u64) -> Option<u64> {
+        let generation = self.shared.catalog_generation();
+        if self.loaded == Some(generation) {
+            return Some(ticket);
+        }
+        self.ticket = Some((ticket, generation));
+        None
+    }
+
+    /// The ticket that the routines as read by now answer.
+    pub(crate) fn answered(&mut self) -> Option<u64> {
+        let (ticket, needed) = self.ticket?;
+        if self.loaded? < needed {
+            return None;
+        }
+        self.ticket = None;
+        Some(ticket)
+    }
+
+    /// Starts a worker when the routines are outdated; looks after one that is under way.
+    pub(crate) fn tend(&mut self) {
+        if let Some(worker) = &self.worker {
+            if worker.pid().is_ok() || is_starting(worker) {
+                return;
+            }
+            if !self.has_left {
+                // Another drain, before it is concluded that something is missing.
+                self.has_left = true;
+                return;
+            }
+            self.worker = None;
+            if !self.finished {
+                self.reading = None;
+                self.retry_later("the worker that reads the routines left before it was done");
+            }
+        }
+        let outdated = self.loaded != Some(self.shared.catalog_generation());
+        let hurries = self.ticket.is_some() && self.back_off == FIRST_BACK_OFF;
+        if !outdated || (Instant::now() < self.not_before && !hurries) {
+            return;
+        }
+        self.not_before = Instant::now() + DEBOUNCE;
+        match bgworker::start_catalog_worker() {
+            Ok(worker) => {
+                self.worker = Some(worker);
+                self.has_left = false;
+                self.finished = false;
+            }
+            Err(_) => self.retry_later(&format!(
+                "no background worker is free to read the routines; set max_worker_processes (now {}) to a higher value",
+                bgworker::max_worker_processes()
+            )),
+        }
+    }
+
+    /// How long nothing has to be done, at most `longest`.
+    pub(crate) fn pause(&self, longest: Duration) -> Duration {
+        if self.worker.is_some() {
+            // The postmaster's word that it has left may come before its last records are drained.
+            return longest.min(Duration::from_millis(if self.has_left { 0 } else { 20 }));
+        }
+        if self.loaded == Some(self.shared.catalog_generation()) {
+            return longest;
+        }
+        longest.min(self.not_before.saturating_duration_since(Instant::now()))
+    }
+
+    /// Takes one record of a catalog worker. `true`: the routines are complete, [`CatalogReader::routines`] has them.
+    pub(crate) fn take(&mut self, record: Record<'_>) -> bool {
+        match record {
+            Record::CatalogBegin { generation } => {
+                self.reading = Some(Reading { generation, routines: Vec::new() });
+                false
+            }
+            Record::CatalogRoutine { generation, routine } => {
+                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.generation == generation) {
+                    reading.routines.push(routine);
+                }
+                false
+            }
+            Record::CatalogEnd { generation, count } => self.finish(generation, count),
+            Record::Event { .. } | Record::TooLarge { .. } => false,
+        }
+    }
+
+    /// The routines as they were read last, and the number of changes they contain.
+    pub(crate) fn routines(&self) -> (&[Routine], u64) {
+        (&self.routines, self.loaded.unwrap_or(0))
+    }
+
+    fn finish(&mut self, generation: u64, count: u32) -> bool {
+        let Some(reading) = self.reading.take_if(|reading| reading.generation == generation) else { return false };
+        if reading.routines.len() != count as usize {
+            return false;
+        }
+        self.routines = reading.routines;
+        self.loaded = Some(generation);
+        self.finished = true;
+        self.back_off = FIRST_BACK_OFF;
+        true
+    }
+
+    fn retry_later(&mut self, why: &str) {
+        if self.back_off == FIRST_BACK_OFF {
+            ereport!(
+                PgLogLevel::WARNING,
+                PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                format!("pg_sse: {why}")
+            );
+        }
+        self.not_before = Instant::now() + self.back_off;
+        self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
+    }
+}
+
+fn is_starting(worker: &DynamicBackgroundWorker) -> bool {
+    matches!(worker.pid(), Err(bgworker::BackgroundWorkerStatus::NotYetStarted))
+}
