@@ -84,7 +84,8 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     if guc_text::take_schemas_changed() {
         invalidate(0);
     }
-    let cached = CACHE.with_borrow(|cache| cache.entries.get(&oid.to_u32()).map(|entry| entry.routine.clone()));
+    let cached =
+        CACHE.with_borrow(|cache| cache.entries.get(&oid.to_u32()).map(|entry| entry.routine.clone()));
     if let Some(routine) = cached {
         return routine;
     }

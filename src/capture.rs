@@ -95,7 +95,9 @@ pub(crate) fn capture(message: &Message<'_>) {
 fn publisher(level: Level) -> Option<Rc<Routine>> {
     frame::search(|routine| match routine.published() {
         None => Some(None),
-        Some(published) if published.level_or(guc::default_level()) == level => Some(Some(Rc::clone(routine))),
+        Some(published) if published.level_or(guc::default_level()) == level => {
+            Some(Some(Rc::clone(routine)))
+        }
         Some(_) => None,
     })
     .flatten()

@@ -36,7 +36,11 @@ pub(crate) fn routines() -> Vec<Routine> {
                 oid: row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32()),
                 schema: utf8(row.get::<Vec<u8>>(2)?),
                 name: utf8(row.get::<Vec<u8>>(3)?),
-                kind: if row.get::<bool>(4)? == Some(true) { RoutineKind::Procedure } else { RoutineKind::Function },
+                kind: if row.get::<bool>(4)? == Some(true) {
+                    RoutineKind::Procedure
+                } else {
+                    RoutineKind::Function
+                },
                 volatile: row.get::<bool>(5)?.unwrap_or(true),
                 parallel_safe: row.get::<bool>(6)?.unwrap_or(false),
                 has_identity_parameters: row.get::<bool>(7)?.unwrap_or(false),
@@ -68,7 +72,9 @@ pub(crate) fn extension() -> Extension {
 
 /// Name of the database this session is connected to.
 pub(crate) fn current_database() -> String {
-    match Spi::get_one::<Vec<u8>>("SELECT pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, 'UTF8')") {
+    match Spi::get_one::<Vec<u8>>(
+        "SELECT pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, 'UTF8')",
+    ) {
         Ok(name) => utf8(name),
         Err(error) => error!("pg_sse: cannot read the database's name: {error}"),
     }

@@ -47,7 +47,8 @@ static RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
 static URL_PREFIX: Text = GucSetting::<Option<CString>>::new(Some(c"/api"));
 static SCHEMAS: Text = GucSetting::<Option<CString>>::new(Some(c""));
 static DEFAULT_LEVEL: GucSetting<LevelSetting> = GucSetting::<LevelSetting>::new(LevelSetting::Info);
-static DEFAULT_DELIVERY: GucSetting<DeliverySetting> = GucSetting::<DeliverySetting>::new(DeliverySetting::Commit);
+static DEFAULT_DELIVERY: GucSetting<DeliverySetting> =
+    GucSetting::<DeliverySetting>::new(DeliverySetting::Commit);
 static PUBLISH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_EVENT_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static MAX_TRANSACTION_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
@@ -403,7 +404,9 @@ pub(crate) fn check_addresses(text: &str) -> Result<(), String> {
     if list(text).is_empty() {
         return Err("it must name at least one address".to_owned());
     }
-    check_names(text, "an address or a host name", |c| c == ':' || c == '*' || c == '[' || c == ']' || c == '%')
+    check_names(text, "an address or a host name", |c| {
+        c == ':' || c == '*' || c == '[' || c == ']' || c == '%'
+    })
 }
 
 /// Check of `sse.server_names`.
@@ -430,7 +433,9 @@ pub(crate) fn check_url_prefix(text: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
     for segment in rest.split('/') {
         if segment.is_empty() || segment == "." || segment == ".." || !segment.chars().all(allowed) {
-            return Err("its segments must consist of a-z, 0-9, -, ., _ and ~, without a / at the end".to_owned());
+            return Err(
+                "its segments must consist of a-z, 0-9, -, ., _ and ~, without a / at the end".to_owned()
+            );
         }
     }
     if text == "/healthz" {

@@ -17,4 +17,6 @@ mod worker;
 pgrx::pg_module_magic!(name, version);
 
 #[cfg(not(panic = "unwind"))]
-compile_error!("pg_sse needs panic = \"unwind\": Postgres' errors and Rust's panics are turned into each other");
+compile_error!(
+    "pg_sse needs panic = \"unwind\": Postgres' errors and Rust's panics are turned into each other"
+);

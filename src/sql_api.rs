@@ -10,7 +10,7 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 use pgrx::{VariadicArray, name};
 use sse_proto::annotation::{Access, Annotation, Problem};
-use sse_proto::route::{Endpoint, Routine, RouteTable};
+use sse_proto::route::{Endpoint, RouteTable, Routine};
 use sse_proto::scope::{self, Scope};
 use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
@@ -27,7 +27,9 @@ fn check_installation(script_version: &str) {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("the SQL script of pg_sse is of version {script_version}, the loaded library of version {VERSION}"),
+            format!(
+                "the SQL script of pg_sse is of version {script_version}, the loaded library of version {VERSION}"
+            ),
             "Install both from one version, and restart the server so that the new library is loaded."
         );
     }
@@ -73,11 +75,13 @@ fn publish(
     let event = event.map(|text| {
         EventName::parse(&from_server(text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
     });
-    let topic = topic
-        .map(|text| Topic::parse(&from_server(text)).unwrap_or_else(|error| refuse("topic", &error.to_string())));
-    let execution_id = execution_id.map(from_server).filter(|id| !id.is_empty()).map(|id| {
-        ExecutionId::parse(&id).unwrap_or_else(|error| refuse("execution_id", &error.to_string()))
+    let topic = topic.map(|text| {
+        Topic::parse(&from_server(text)).unwrap_or_else(|error| refuse("topic", &error.to_string()))
     });
+    let execution_id = execution_id
+        .map(from_server)
+        .filter(|id| !id.is_empty())
+        .map(|id| ExecutionId::parse(&id).unwrap_or_else(|error| refuse("execution_id", &error.to_string())));
     let delivery = delivery.map_or_else(guc::default_delivery, |text| {
         Delivery::parse(&from_server(text))
             .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
@@ -157,7 +161,9 @@ fn check_text(comment: &[u8]) -> SetOfIterator<'static, Vec<u8>> {
 }
 
 fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
-    SetOfIterator::new(problems.into_iter().map(|problem| to_server(&problem.to_string())).collect::<Vec<_>>())
+    SetOfIterator::new(
+        problems.into_iter().map(|problem| to_server(&problem.to_string())).collect::<Vec<_>>(),
+    )
 }
 
 /// The subscribe URL of a routine, or null.
@@ -212,7 +218,8 @@ fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
         let problems: Vec<String> = endpoint.problems.iter().map(ToString::to_string).collect();
         to_server(&problems.join("; "))
     });
-    let annotation = endpoint.annotation.as_ref().filter(|annotation| annotation.check(&routine.facts()).is_empty());
+    let annotation =
+        endpoint.annotation.as_ref().filter(|annotation| annotation.check(&routine.facts()).is_empty());
     let Some(annotation) = annotation else {
         return Some((oid, "problem", None, None, None, None, None, None, problem));
     };

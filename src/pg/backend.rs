@@ -37,7 +37,8 @@ pub(crate) fn database_encoding() -> Encoding {
 /// Whether a cancel, a termination or the like waits to be acted on.
 pub(crate) fn interrupt_pending() -> bool {
     // SAFETY: a flag that signal handlers set; a stale value only delays by one pause.
-    unsafe { (&raw const pg_sys::InterruptPending).read_volatile() } != 0
+    let pending = unsafe { (&raw const pg_sys::InterruptPending).read_volatile() };
+    pending != 0
 }
 
 /// Sleeps for a moment without touching Postgres: also right inside error handling.

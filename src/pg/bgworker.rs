@@ -2,7 +2,7 @@
 //!
 //! Not for: what the workers do (`worker/`).
 
-use std::ffi::{CStr, CString, c_long};
+use std::ffi::{CStr, c_long};
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
@@ -116,7 +116,8 @@ pub(crate) fn wait(timeout: Duration, fd: Option<BorrowedFd<'_>>) {
     let latch = unsafe { pg_sys::MyLatch };
     let events = i32::try_from(events).unwrap_or(0);
     // SAFETY: this process' own latch, and a descriptor that the caller keeps open during the call.
-    let woken = unsafe { pg_sys::WaitLatchOrSocket(latch, events, socket, timeout, pg_sys::PG_WAIT_EXTENSION) };
+    let woken =
+        unsafe { pg_sys::WaitLatchOrSocket(latch, events, socket, timeout, pg_sys::PG_WAIT_EXTENSION) };
     if woken & i32::try_from(pg_sys::WL_POSTMASTER_DEATH).unwrap_or(0) != 0 {
         // Without handlers: runtime threads are alive, and there is no server left to tell.
         // SAFETY: ends the process.
@@ -154,16 +155,6 @@ pub(crate) fn data_directory() -> PathBuf {
     let directory = unsafe { pg_sys::DataDir };
     // SAFETY: NUL-terminated, as set by miscinit.c.
     PathBuf::from(unsafe { CStr::from_ptr(directory) }.to_string_lossy().into_owned())
-}
-
-/// Oid of the database of that name, or `None`. For a worker that is connected, if to no database.
-pub(crate) fn find_database(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    BackgroundWorker::transaction(|| {
-        // SAFETY: reads pg_database, a shared catalog, in the transaction around it.
-        let oid = unsafe { pg_sys::get_database_oid(name.as_ptr(), true) };
-        (oid != pg_sys::InvalidOid).then(|| oid.to_u32())
-    })
 }
 
 /// Process id of this process.

@@ -52,7 +52,9 @@ pub(crate) fn still_refused() -> Vec<Refused> {
     REFUSED.with_borrow_mut(|list| {
         if !list.is_empty() {
             let now = parse_files();
-            list.retain(|refused| now.iter().any(|(name, value)| *name == refused.name && *value == refused.value));
+            list.retain(|refused| {
+                now.iter().any(|(name, value)| *name == refused.name && *value == refused.value)
+            });
         }
         list.clone()
     })

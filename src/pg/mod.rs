@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod compat;
 pub(crate) mod config_file;
 pub(crate) mod consumer;
+pub(crate) mod database;
 pub(crate) mod error_data;
 pub(crate) mod frame;
 pub(crate) mod guc_shadow;

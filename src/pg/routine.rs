@@ -30,6 +30,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// For people: schema and name, control characters escaped.
+    pub(crate) fn display_name(&self) -> String {
+        format!("{}.{}", self.schema.escape_debug(), self.name.escape_debug())
+    }
+
     /// As the grammar wants it.
     pub(crate) fn facts(&self) -> RoutineFacts<'_> {
         RoutineFacts {

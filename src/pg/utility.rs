@@ -84,6 +84,9 @@ unsafe extern "C-unwind" fn watch() {
     }
 }
 
+/// A comment that is all mistakes is said in so many warnings; `sse.check` has them all.
+const MAX_WARNINGS: usize = 10;
+
 /// After a successful COMMENT.
 ///
 /// # Safety
@@ -93,7 +96,8 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     // SAFETY: the caller's promise.
     let statement = unsafe { &*statement };
     use pg_sys::ObjectType as T;
-    let on_routine = [T::OBJECT_FUNCTION, T::OBJECT_PROCEDURE, T::OBJECT_ROUTINE].contains(&statement.objtype);
+    let on_routine =
+        [T::OBJECT_FUNCTION, T::OBJECT_PROCEDURE, T::OBJECT_ROUTINE].contains(&statement.objtype);
     let Some(shared) = shmem::shared() else { return };
     if !on_routine || !shared.is_served_database() {
         return;
@@ -116,12 +120,16 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     if !crate::guc::schema_is_served(&entry.schema) {
         return;
     }
-    for problem in annotations::problems(&entry) {
+    let problems = annotations::problems(&entry);
+    for problem in problems.iter().take(MAX_WARNINGS) {
         ereport!(
             PgLogLevel::WARNING,
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             super::text::for_message(&problem.to_string()),
-            "The routine publishes nothing and has no URL until its comment is mended."
+            super::text::for_message(&format!(
+                "Routine {} publishes nothing and has no URL until its comment is mended.",
+                entry.display_name()
+            ))
         );
     }
 }

@@ -100,7 +100,8 @@ impl Pending {
 
     /// The records, in order. Allocates nothing.
     fn records(&self) -> impl Iterator<Item = &[u8]> {
-        let ends = self.entries.iter().skip(1).map(|entry| entry.start).chain(std::iter::once(self.bytes.len()));
+        let ends =
+            self.entries.iter().skip(1).map(|entry| entry.start).chain(std::iter::once(self.bytes.len()));
         self.entries.iter().zip(ends).filter_map(|(entry, end)| self.bytes.get(entry.start..end))
     }
 

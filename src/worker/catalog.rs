@@ -76,4 +76,3 @@ fn push_without_comment(shared: &Shared, record: &Record<'_>) -> bool {
     let routine = Routine { comment: String::new(), ..routine.clone() };
     push(shared, &Record::CatalogRoutine { generation: *generation, routine })
 }
-

@@ -19,7 +19,7 @@ use sse_ring::Consumer;
 
 use super::reader::CatalogReader;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
-use crate::pg::{bgworker, clock, config_file, consumer, latch};
+use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
 use crate::{guc, stats};
 
 /// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.
@@ -222,7 +222,7 @@ impl Worker {
 
     /// Finds the database by its name, again and again: it may be created, dropped or renamed at any time.
     fn follow_database(&mut self) {
-        let database = bgworker::find_database(&guc::database());
+        let database = database::find(&guc::database());
         if database == self.database && database.is_some() {
             return;
         }
@@ -327,7 +327,10 @@ impl Worker {
                 PgLogLevel::WARNING,
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("pg_sse: the extension in database \"{database}\" is not of this library's version"),
-                format!("Run ALTER EXTENSION pg_sse UPDATE TO '{}'; nothing is served until then.", crate::catalog::VERSION)
+                format!(
+                    "Run ALTER EXTENSION pg_sse UPDATE TO '{}'; nothing is served until then.",
+                    crate::catalog::VERSION
+                )
             ),
             _ => {}
         }

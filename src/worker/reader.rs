@@ -145,7 +145,9 @@ impl CatalogReader {
                 false
             }
             Record::CatalogRoutine { generation, routine } => {
-                if let Some(reading) = self.reading.as_mut().filter(|reading| reading.generation == generation) {
+                if let Some(reading) =
+                    self.reading.as_mut().filter(|reading| reading.generation == generation)
+                {
                     reading.routines.push(routine);
                 }
                 false
@@ -161,7 +163,9 @@ impl CatalogReader {
     }
 
     fn finish(&mut self, generation: u64, count: u32) -> bool {
-        let Some(reading) = self.reading.take_if(|reading| reading.generation == generation) else { return false };
+        let Some(reading) = self.reading.take_if(|reading| reading.generation == generation) else {
+            return false;
+        };
         if reading.routines.len() != count as usize {
             return false;
         }

@@ -1,1 +1,40 @@
-//! placeholder
+//! The HTTP server of pg_sse: knows sockets, not Postgres.
+//!
+//! The main thread of the gateway process owns a [`Gateway`], publishes [`Batch`]es to it and answers its [`Request`]s.
+//! The runtime threads are the gateway's own: each has its listener, its streams and its copy of the window of recent
+//! events. An event's way through this crate: `gateway` (handed over), `slab` (taken in), `stream_log` (encoded and
+//! kept), `slab` (walked to each subscriber), socket.
+#![forbid(unsafe_code)]
+
+mod admission;
+mod audience;
+mod batch;
+mod bell;
+mod bind;
+mod body;
+mod connection;
+mod file_limit;
+mod gateway;
+mod head_io;
+mod host;
+mod listener;
+mod problem;
+mod request;
+mod route_board;
+mod router;
+mod settings;
+mod shard;
+mod shared;
+mod slab;
+mod slot;
+mod static_files;
+mod stats;
+mod stream_log;
+mod subscribe;
+mod supervise;
+
+pub use batch::{Batch, Item};
+pub use gateway::Gateway;
+pub use request::{Request, Severity};
+pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};
+pub use stats::Stats;

@@ -1,1 +1,47 @@
-//! placeholder
+//! Throwaway PostgreSQL clusters for the black-box tests and the demo, and clients that speak SQL, HTTP and SSE to them.
+//!
+//! The way down: [`PgConfig`] finds a PostgreSQL, [`Install`] makes a private copy of it and puts the built extension in,
+//! [`Cluster`] runs one on a fresh data directory, [`Session`] and [`http::Client`] talk to it. Nothing outside a folder
+//! of its own is written, nothing listens on TCP but the gateway, and when the process that started a cluster goes away,
+//! however it goes, the cluster goes too.
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let cluster = cluster::Cluster::builder().setting("sse.heartbeat_interval", "1s").start()?;
+//! let mut stream = cluster.http()?.events("/api/hello/info")?;
+//! cluster.sql("select hello()")?;
+//! assert_eq!(stream.next(cluster::PATIENCE)?.data, "hello");
+//! # Ok(()) }
+//! ```
+//!
+//! Environment: `PG_SSE_LIBRARY` is the built library to test (without it `cargo build` makes one); `PG_CONFIG` chooses
+//! the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look.
+//!
+//! Not for production use, and not a driver: SQL goes through `psql`, the HTTP client understands what a test needs.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod account;
+mod builder;
+mod cluster;
+mod extension;
+pub mod http;
+mod install;
+mod launcher;
+mod message;
+mod pg_config;
+mod scratch;
+mod session;
+mod wait;
+
+pub use account::{Account, find_program};
+pub use builder::{Builder, Preload};
+pub use cluster::{Cluster, LogMark, StopMode};
+pub use extension::{Extension, Profile, cargo, workspace_root};
+pub use install::Install;
+pub use message::Message;
+pub use pg_config::{MAJORS, PgConfig};
+pub use scratch::Scratch;
+pub use session::{Reply, Session, SessionOptions};
+pub use wait::{PATIENCE, wait_for, wait_until};

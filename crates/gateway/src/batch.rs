@@ -1,0 +1,62 @@
+//! What the main thread hands to the runtime threads: one drained batch of the ring, numbered.
+//!
+//! Not for the format of a record: that is `sse_proto::record`.
+
+use std::ops::Range;
+
+/// A run of consecutive items in the order of the stream (C5.3).
+///
+/// The sequence of an item is `first_sequence` plus its index, in every runtime thread alike, so that an id means the
+/// same wherever a subscriber comes back (C6.4). Sequences of one epoch start at 1 and have no holes: 0 is "before
+/// the first event".
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Sequence of `items[0]`, at least 1; the last batch's first sequence plus its number of items.
+    pub first_sequence: u64,
+    /// The records' bytes, one after another.
+    pub bytes: Vec<u8>,
+    /// What the batch consists of.
+    pub items: Vec<Item>,
+}
+
+impl Batch {
+    /// An empty batch whose first item will get `first_sequence`.
+    pub fn new(first_sequence: u64) -> Self {
+        Self { first_sequence, bytes: Vec::new(), items: Vec::new() }
+    }
+
+    /// Appends one record as it came out of the ring.
+    pub fn push_record(&mut self, record: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(record);
+        self.items.push(Item::Record(start..self.bytes.len()));
+    }
+
+    /// Appends the news that events were dropped before they reached the ring (C3.6).
+    pub fn push_overflow(&mut self, missed: Option<u64>) {
+        self.items.push(Item::Overflow { missed });
+    }
+
+    /// The sequence that the batch after this one begins with.
+    pub fn next_sequence(&self) -> u64 {
+        self.first_sequence + self.items.len() as u64
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// One item of a [`Batch`]. It takes its sequence even if nobody may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A record: these bytes of [`Batch::bytes`]. Bytes that cannot be decoded become an `overflow` gap for everybody,
+    /// because nobody can say whom the event was for.
+    Record(Range<usize>),
+    /// The ring was full: an `overflow` gap for every subscriber.
+    Overflow {
+        /// How many events were dropped, when that is known.
+        missed: Option<u64>,
+    },
+}

@@ -1,0 +1,142 @@
+//! The main thread's handle on the running gateway. Nothing here waits, except [`Gateway::stop`].
+//!
+//! Not for what runtime threads do: that begins in `shard`.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use sse_proto::route::RouteTable;
+
+use crate::batch::Batch;
+use crate::bind::Listeners;
+use crate::request::{Inbox, Request, request_channel};
+use crate::settings::{Config, Settings};
+use crate::shared::Shared;
+use crate::stats::Stats;
+use crate::{file_limit, shard};
+
+/// Batches that wait for one runtime thread. It takes everything at once when it wakes, so more pile up only while it
+/// walks its subscribers (tens of milliseconds); then the ring absorbs.
+const MAX_WAITING_BATCHES: usize = 64;
+
+/// The HTTP server: its threads, their listening sockets, their streams.
+///
+/// Dropped without [`Gateway::stop`], its streams are cut off rather than ended.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    channels: Vec<Sender<Arc<Batch>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Starts the runtime threads and returns at once; binding happens on them, with retries (`Stats::port` says when).
+    ///
+    /// The threads inherit the caller's signal mask: block all signals around this call. Until the first
+    /// [`Gateway::set_routes`] stream URLs are answered with 503 after a short wait.
+    ///
+    /// # Errors
+    /// When the process has no descriptor or thread left.
+    pub fn start(config: Config, settings: Arc<Settings>) -> io::Result<Self> {
+        let (outbox, inbox) = request_channel()?;
+        let threads = config.threads.max(1);
+        let data_directory = config.data_directory.clone();
+        let shared = Arc::new(Shared::new(config.epoch, data_directory, threads, settings, outbox));
+        file_limit::raise(&shared);
+        let mut gateway = Self { shared, inbox, channels: Vec::new(), threads: Vec::new() };
+        let listeners = Listeners::new(config.listen_addresses, config.port);
+        for number in 0..threads {
+            let (sender, receiver) = bounded(MAX_WAITING_BATCHES);
+            let thread = shard::spawn(number, Arc::clone(&gateway.shared), receiver, listeners.clone())?;
+            gateway.channels.push(sender);
+            gateway.threads.push(thread);
+        }
+        Ok(gateway)
+    }
+
+    /// Hands a batch to every runtime thread.
+    ///
+    /// # Errors
+    /// The batch itself when one of them has no room: stop draining the ring and try again shortly.
+    pub fn try_publish(&self, batch: Batch) -> Result<(), Batch> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        // Only this thread sends, so room that is seen here stays.
+        if self.channels.iter().any(Sender::is_full) {
+            return Err(batch);
+        }
+        Stats::add(&self.shared.stats.events_total, batch.items.len() as u64);
+        self.shared.set_published(batch.next_sequence() - 1);
+        let batch = Arc::new(batch);
+        for (channel, bell) in self.channels.iter().zip(&self.shared.bells) {
+            // A thread that has died is told by `Request::Died`.
+            let _ = channel.try_send(Arc::clone(&batch));
+            bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Replaces the routes. An older generation than the last one given is ignored.
+    pub fn set_routes(&self, routes: Arc<RouteTable>, generation: u64) {
+        self.shared.routes.set(routes, generation);
+    }
+
+    /// Answers [`Request::RefreshRoutes`]: the last routes given contain everything that had committed when the
+    /// request with this ticket was taken out of [`Gateway::poll_request`]. Answers all earlier tickets, too.
+    pub fn routes_are_fresh(&self, ticket: u64) {
+        self.shared.routes.answered(ticket);
+    }
+
+    /// Takes new settings. No stream is cut.
+    pub fn apply(&self, settings: Arc<Settings>) {
+        self.shared.apply(settings);
+        file_limit::raise(&self.shared);
+    }
+
+    /// `Some(reason)`: every request is answered with 503, streams that are open go on. The reason is not told to
+    /// peers.
+    pub fn set_unavailable(&self, reason: Option<String>) {
+        self.shared.set_unavailable(reason);
+    }
+
+    /// Readable when [`Gateway::poll_request`] has something; for the main thread's wait set. Never read it directly.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.inbox.fd()
+    }
+
+    /// The next request to the main thread. `None` makes [`Gateway::wake_fd`] unreadable again.
+    pub fn poll_request(&self) -> Option<Request> {
+        let request = self.inbox.poll(&self.shared.outbox)?;
+        if let Request::RefreshRoutes { ticket } = request {
+            self.shared.routes.taken(ticket);
+        }
+        Some(request)
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    /// Ends every stream cleanly after what was published, and joins the threads. Peers that do not take their last
+    /// bytes within `deadline` are cut off. Returns at the latest shortly after it.
+    pub fn stop(mut self, deadline: Duration) {
+        let until = Instant::now() + deadline;
+        self.shared.stop(until);
+        for thread in self.threads.drain(..) {
+            // Its panic, if any, was told by `Request::Died`.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.shared.stop(Instant::now());
+    }
+}

@@ -1,0 +1,203 @@
+//! The socket as hyper sees it while it reads heads and writes ordinary answers.
+//!
+//! It adds two things that hyper has no way to ask for. Hyper answers a head that it cannot read by itself, with an
+//! empty body; this notices such an answer and writes a whole problem answer in its place (C6.1). And it knows for how
+//! long a peer has taken nothing.
+//!
+//! How an answer of hyper's own is recognised: it is a write that consists of nothing but a head with status 400, 414
+//! or 431 and `content-length: 0`, without the `x-content-type-options` that every answer of ours has. If a later
+//! hyper writes it differently, peers get hyper's empty body, and a test fails.
+//!
+//! Not used for streams: their sockets are taken out of it.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use http::StatusCode;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::problem::unreadable;
+
+/// What the connection's task sees of its socket.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Since when the peer takes nothing.
+    pub(crate) stalled_since: Cell<Option<Instant>>,
+    /// Bytes of a head have arrived whose end has not.
+    pub(crate) inside_head: Cell<bool>,
+}
+
+pub(crate) struct HeadIo {
+    stream: TcpStream,
+    progress: Rc<Progress>,
+    line: Line,
+    /// A problem answer in place of hyper's, and how much of it is written.
+    instead: Vec<u8>,
+    instead_written: usize,
+}
+
+/// The line of the head that is being received.
+enum Line {
+    /// The request line, or the empty lines that may come before it.
+    First,
+    /// A later one; how many bytes of it there are.
+    Later(usize),
+}
+
+impl HeadIo {
+    pub(crate) fn new(stream: TcpStream, progress: Rc<Progress>) -> Self {
+        Self { stream, progress, line: Line::First, instead: Vec::new(), instead_written: 0 }
+    }
+
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Follows the lines of heads. (There are no bodies on the connections that matter: it only has to know whether
+    /// hyper gave up in the middle of a request line.)
+    fn follow(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.line = match (&self.line, byte) {
+                (Line::First, b'\n') if !self.progress.inside_head.get() => Line::First,
+                (Line::First, b'\n') => Line::Later(0),
+                (Line::First, b'\r') => Line::First,
+                (Line::First, _) => {
+                    self.progress.inside_head.set(true);
+                    Line::First
+                }
+                (Line::Later(0), b'\n') => {
+                    self.progress.inside_head.set(false);
+                    Line::First
+                }
+                (Line::Later(_), b'\n') => Line::Later(0),
+                (Line::Later(n), b'\r') => Line::Later(*n),
+                (Line::Later(n), _) => Line::Later(n + 1),
+            };
+        }
+    }
+
+    /// The status of an answer that is hyper's own.
+    fn own_answer(bytes: &[u8]) -> Option<StatusCode> {
+        let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
+        let mut lines = head.split("\r\n");
+        let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
+        let status = ["400", "414", "431"].contains(&status).then(|| StatusCode::from_bytes(status.as_bytes()).ok())??;
+        let (mut is_empty, mut is_ours) = (false, false);
+        for line in lines {
+            is_empty |= line.eq_ignore_ascii_case("content-length: 0");
+            is_ours |= line.len() >= 22 && line.as_bytes()[..22].eq_ignore_ascii_case(b"x-content-type-options");
+        }
+        (is_empty && !is_ours).then_some(status)
+    }
+
+    fn replace(&mut self, status: StatusCode) {
+        let gave_up_in_target = matches!(self.line, Line::First) && self.progress.inside_head.get();
+        let status = match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if gave_up_in_target => StatusCode::URI_TOO_LONG,
+            status => status,
+        };
+        self.progress.inside_head.set(false);
+        self.instead = unreadable(status).into_bytes();
+        self.instead_written = 0;
+    }
+
+    fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.instead_written < self.instead.len() {
+            let rest = &self.instead[self.instead_written..];
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead_written += n;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn note<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let stalled = match (&outcome, self.progress.stalled_since.get()) {
+            (Poll::Pending, None) => Some(Instant::now()),
+            (Poll::Pending, since) => since,
+            (Poll::Ready(_), _) => None,
+        };
+        self.progress.stalled_since.set(stalled);
+        outcome
+    }
+}
+
+impl Read for HeadIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let mut space = [0; 4096];
+        let len = buf.remaining().min(space.len());
+        let mut received = ReadBuf::new(&mut space[..len]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut received))?;
+        self.follow(received.filled());
+        buf.put_slice(received.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for HeadIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(status) = Self::own_answer(buf) {
+            self.replace(status);
+            return Poll::Ready(Ok(buf.len()));
+        }
+        ready!(self.poll_instead(cx))?;
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
+        }
+        ready!(self.poll_instead(cx))?;
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = self.poll_instead(cx);
+        ready!(if outcome.is_pending() { self.note(outcome) } else { outcome })?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_instead(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bare_error_head_of_hypers_own_is_replaced() {
+        let own = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(HeadIo::own_answer(own), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        for other in [
+            &b"HTTP/1.1 400 Bad Request\r\nx-content-type-options: nosniff\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n",
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\nx",
+            b"",
+        ] {
+            assert_eq!(HeadIo::own_answer(other), None);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Decides what a request gets: an answer for hyper to write, or a stream.
+//!
+//! Not for writing either of them: hyper and the slab do.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use sse_proto::annotation::Access;
+use sse_proto::route::Route;
+
+use crate::admission::Subscriber;
+use crate::audience::Filter;
+use crate::body::Body;
+use crate::host;
+use crate::problem::{Problem, append_header, unreadable};
+use crate::request::Severity;
+use crate::route_board::Found;
+use crate::settings::Settings;
+use crate::shard::Busy;
+use crate::shared::Shared;
+use crate::slab::Incoming;
+use crate::static_files::StaticFile;
+use crate::stats::Stats;
+use crate::stream_log::Framing;
+use crate::subscribe::Query;
+
+/// Longest request target in bytes: execution id, 64 topics and an id fit many times over. Beyond it 414.
+const MAX_TARGET_BYTES: usize = 8 << 10;
+
+/// Longest head in bytes (a header counts as `name: value` and line end). Beyond it 431.
+pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// Methods of a stream URL and of a file.
+const READ_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// What belongs to one runtime thread and is needed to answer.
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) incoming: Rc<Incoming>,
+    /// Counts connections until they are closed or have become streams.
+    pub(crate) busy: Rc<Busy>,
+}
+
+/// What a request gets.
+pub(crate) enum Answer {
+    Response(Response<Body>),
+    /// The connection is taken away from hyper.
+    Stream(StreamAnswer),
+}
+
+/// A stream that is to begin on the request's connection.
+pub(crate) struct StreamAnswer {
+    pub(crate) head: Vec<u8>,
+    pub(crate) framing: Framing,
+    pub(crate) filter: Option<Box<Filter>>,
+    pub(crate) last_event_id: Vec<u8>,
+    pub(crate) subscriber: Subscriber,
+}
+
+/// Answers one request.
+pub(crate) async fn answer<B>(request: Request<B>, context: &Context) -> Answer {
+    match route(&request, context).await {
+        Ok(answer) => answer,
+        Err(problem) => Answer::Response(problem.into_response()),
+    }
+}
+
+async fn route<B>(request: &Request<B>, context: &Context) -> Result<Answer, Problem> {
+    let shared = &*context.shared;
+    check_size(request)?;
+    let settings = shared.settings();
+    let loopback_only = shared.loopback_only.load(Ordering::Relaxed);
+    host::check(request, loopback_only.then_some(&settings.server_names))?;
+    let available = !shared.is_unavailable() && shared.stopping().is_none();
+    let path = request.uri().path();
+    if path == "/healthz" {
+        return health(request.method(), available && shared.routes.is_filled()).map(Answer::Response);
+    }
+    if !available {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The service is not available at the moment."));
+    }
+    if path == "*" {
+        return Ok(Answer::Response(allowed(READ_METHODS)));
+    }
+    if shared.routes.find(path).is_none()
+        && let Some(file) = StaticFile::find(path, shared).await
+    {
+        return static_file(request.method(), file).await.map(Answer::Response);
+    }
+    let routes = match shared.routes.find_fresh(path, &shared.outbox).await {
+        Found::Route(routes) => routes,
+        Found::Nothing => return Err(not_found()),
+        Found::Unanswered => {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The routes cannot be looked up at the moment."));
+        }
+    };
+    let route = routes.find(path).ok_or_else(not_found)?;
+    stream(request, route, &settings, context)
+}
+
+/// Checked here and not by hyper alone, whose limits depend on how the bytes arrive.
+fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
+    let uri = request.uri();
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let scheme = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len());
+    let target = uri.path_and_query().map_or(0, |path| path.as_str().len()) + authority + scheme;
+    if target > MAX_TARGET_BYTES {
+        return Err(unreadable(StatusCode::URI_TOO_LONG).closing());
+    }
+    let line = request.method().as_str().len() + 1 + target + " HTTP/1.1\r\n".len();
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    if line + headers + "\r\n".len() > MAX_HEAD_BYTES {
+        return Err(unreadable(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).closing());
+    }
+    Ok(())
+}
+
+fn stream<B>(
+    request: &Request<B>,
+    route: &Route,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Answer, Problem> {
+    match *request.method() {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return Ok(Answer::Response(allowed(READ_METHODS))),
+        _ => return Err(Problem::method_not_allowed(READ_METHODS)),
+    }
+    let length = request.headers().get(CONTENT_LENGTH);
+    if length.is_some_and(|length| length != "0") || request.headers().contains_key(TRANSFER_ENCODING) {
+        // Its bytes would be taken for what a subscriber sends after its request.
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "A request for a stream has no body.").closing());
+    }
+    if matches!(route.access, Access::Authorize(_)) {
+        // Nobody is authenticated yet.
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "This stream is for authenticated subscribers."));
+    }
+    let query = request.uri().query().unwrap_or("");
+    let query = Query::parse(query).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let headers = stream_headers(settings);
+    if request.method() == Method::HEAD {
+        let mut response = Response::new(Body::EMPTY);
+        response.headers_mut().extend(headers);
+        return Ok(Answer::Response(response));
+    }
+    let Some(subscriber) = Subscriber::try_new(&context.shared) else {
+        return Err(refused(&context.shared));
+    };
+    let header = request.headers().get("last-event-id").map_or(&[][..], HeaderValue::as_bytes);
+    let last_event_id = if header.is_empty() { query.last_event_id.clone() } else { header.to_vec() };
+    let framing = if request.version() == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
+    Ok(Answer::Stream(StreamAnswer {
+        head: stream_head(framing, headers),
+        framing,
+        filter: query.filter(route.topic.is_some()),
+        last_event_id,
+        subscriber,
+    }))
+}
+
+/// C6.2, for GET and HEAD alike.
+fn stream_headers(settings: &Settings) -> http::HeaderMap {
+    let mut headers = settings.response_headers.0.clone();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store, no-transform"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+fn stream_head(framing: Framing, mut headers: http::HeaderMap) -> Vec<u8> {
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    if let Ok(date) = HeaderValue::from_str(&date) {
+        headers.insert(DATE, date);
+    }
+    if framing == Framing::Chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    // The connection ends with its stream.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    for (name, value) in &headers {
+        append_header(&mut head, name, value);
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+async fn static_file(method: &Method, file: StaticFile) -> Result<Response<Body>, Problem> {
+    match *method {
+        Method::GET | Method::HEAD => file.respond(method == Method::HEAD).await.ok_or_else(not_found),
+        Method::OPTIONS => Ok(allowed(READ_METHODS)),
+        _ => Err(Problem::method_not_allowed(READ_METHODS)),
+    }
+}
+
+fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
+    const METHODS: &str = "GET, HEAD, OPTIONS";
+    match *method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return Ok(allowed(METHODS)),
+        _ => return Err(Problem::method_not_allowed(METHODS)),
+    }
+    let (status, body) = if passes {
+        (StatusCode::OK, &br#"{"status":"pass"}"#[..])
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, &br#"{"status":"fail"}"#[..])
+    };
+    let mut response = Response::new(Body::from(body.to_vec()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/health+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+fn allowed(methods: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::EMPTY);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
+}
+
+/// The answer when `sse.max_connections` are open.
+pub(crate) fn refused(shared: &Shared) -> Problem {
+    Stats::add(&shared.stats.refused_total, 1);
+    shared.outbox.log_limited("max_connections", Severity::Warning, || {
+        format!("sse.max_connections = {} are open: further connections are refused", shared.settings().max_connections)
+    });
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are open.")
+}

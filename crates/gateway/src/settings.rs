@@ -1,0 +1,198 @@
+//! What the gateway is told about its surroundings: [`Config`] once at start, [`Settings`] again on every reload.
+//!
+//! Not for parsing postgresql.conf: the extension does that and fills these in.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// What can only change with the gateway itself (C1.3, settings marked P).
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `sse.listen_addresses`, split at commas: IPv4, IPv6, host names, or `*` for all.
+    pub listen_addresses: Vec<String>,
+    /// `sse.port`; 0 picks a free one, the same for all addresses ([`crate::Stats::port`]).
+    pub port: u16,
+    /// `sse.threads`, at least 1.
+    pub threads: usize,
+    /// Part of every event id: differs from that of every earlier gateway of this cluster, so that ids from before a
+    /// restart are recognised (C6.4).
+    pub epoch: u64,
+    /// Postgres' data directory: [`Settings::static_root`] may not lie inside or above it (C6.8).
+    pub data_directory: Option<PathBuf>,
+}
+
+/// What changes on reload (C1.3, settings marked H).
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `sse.server_names`: further names a `Host` may have while bound to loopback (C1.5). Case does not matter.
+    pub server_names: Vec<String>,
+    /// `sse.heartbeat_interval`; zero = none. Resolution: a second at best for intervals above 4 s.
+    pub heartbeat_interval: Duration,
+    /// `sse.retry`: sent with `sse.ready`.
+    pub retry: Duration,
+    /// `sse.max_connections`: open streams; sockets in all are bounded by [`Settings::max_sockets`].
+    pub max_connections: usize,
+    /// `sse.write_timeout`: a peer that takes nothing for so long is disconnected.
+    pub write_timeout: Duration,
+    /// `sse.window_size` in bytes, per runtime thread.
+    pub window_size: usize,
+    /// `sse.window_age`.
+    pub window_age: Duration,
+    /// `sse.response_headers`, through [`Settings::check_response_headers`].
+    pub response_headers: ResponseHeaders,
+    /// `sse.static_root`; `None` = no files are served.
+    pub static_root: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    /// The defaults of C1.3.
+    fn default() -> Self {
+        Self {
+            server_names: Vec::new(),
+            heartbeat_interval: Duration::from_secs(15),
+            retry: Duration::from_secs(2),
+            max_connections: 10_000,
+            write_timeout: Duration::from_secs(30),
+            window_size: 64 << 20,
+            window_age: Duration::from_secs(600),
+            response_headers: ResponseHeaders::default(),
+            static_root: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks a value of `sse.response_headers`: empty, or a JSON object of header names and string values.
+    ///
+    /// Refused are names that the protocol owns: a stream whose `Content-Type`, framing, caching or `Connection` an
+    /// administrator could replace would be no stream any more, and `Set-Cookie` on a stream shared by every
+    /// subscriber would hand one session to all of them.
+    ///
+    /// # Errors
+    /// [`ResponseHeadersError`]; its `Display` is fit for a GUC check's detail.
+    pub fn check_response_headers(text: &str) -> Result<ResponseHeaders, ResponseHeadersError> {
+        if text.trim().is_empty() {
+            return Ok(ResponseHeaders::default());
+        }
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(text).map_err(|_| ResponseHeadersError::NoObject)?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in object {
+            let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+                return Err(ResponseHeadersError::Name(name));
+            };
+            if OWNED_HEADERS.contains(&parsed.as_str()) {
+                return Err(ResponseHeadersError::Owned(name));
+            }
+            let value = value.as_str().and_then(|value| HeaderValue::from_str(value).ok());
+            let Some(value) = value else {
+                return Err(ResponseHeadersError::Value(name));
+            };
+            if headers.insert(parsed, value).is_some() {
+                return Err(ResponseHeadersError::Twice(name));
+            }
+        }
+        Ok(ResponseHeaders(headers))
+    }
+
+    /// Most sockets that are open at a time: streams, and a quarter as many (at least 64) for requests that are being
+    /// read or answered. Beyond it a connection gets a bare 503 without its request being read.
+    pub fn max_sockets(&self) -> usize {
+        self.max_connections.saturating_add((self.max_connections / 4).max(64))
+    }
+}
+
+/// Headers that no setting may replace, lower case.
+const OWNED_HEADERS: [&str; 19] = [
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "keep-alive",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "vary",
+    "www-authenticate",
+    "x-accel-buffering",
+    "x-content-type-options",
+];
+
+/// Extra headers on streams, already checked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseHeaders(pub(crate) HeaderMap);
+
+/// Why a value of `sse.response_headers` was refused. The `String` is the header's name as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResponseHeadersError {
+    /// Not a JSON object.
+    NoObject,
+    /// Not a header name.
+    Name(String),
+    /// Not a string, or a string that cannot be a header value.
+    Value(String),
+    /// The same name twice, but for its case.
+    Twice(String),
+    /// A header that the protocol owns.
+    Owned(String),
+}
+
+impl fmt::Display for ResponseHeadersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoObject => f.write_str("it must be a JSON object such as {\"X-Name\": \"value\"}"),
+            Self::Name(name) => write!(f, "\"{}\" is not a header name", name.escape_debug()),
+            Self::Value(name) => write!(f, "the value of \"{}\" must be a string that a header can hold", name.escape_debug()),
+            Self::Twice(name) => write!(f, "\"{}\" is given twice", name.escape_debug()),
+            Self::Owned(name) => write!(f, "\"{}\" is set by the gateway itself", name.escape_debug()),
+        }
+    }
+}
+
+impl std::error::Error for ResponseHeadersError {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn headers_that_the_protocol_owns_are_refused_in_any_case() {
+        for name in ["Content-Type", "CACHE-CONTROL", "transfer-encoding", "X-Accel-Buffering", "Set-Cookie"] {
+            let error = Settings::check_response_headers(&format!("{{\"{name}\": \"x\"}}")).unwrap_err();
+            assert_eq!(error, ResponseHeadersError::Owned(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_header_value_cannot_open_another_header() {
+        let error = Settings::check_response_headers("{\"X-A\": \"b\\r\\nSet-Cookie: c\"}").unwrap_err();
+        assert_eq!(error, ResponseHeadersError::Value("X-A".to_owned()));
+        assert!(Settings::check_response_headers("{\"X-A\\r\\nB\": \"b\"}").is_err());
+    }
+
+    #[test]
+    fn an_object_of_strings_is_taken_and_anything_else_is_not() {
+        assert_eq!(Settings::check_response_headers("").unwrap(), ResponseHeaders::default());
+        assert_eq!(Settings::check_response_headers("{\"X-A\": \"b\"}").unwrap().0.len(), 1);
+        for text in ["[]", "7", "{", "{\"X-A\": 7}", "{\"x-a\": \"1\", \"X-A\": \"2\"}"] {
+            assert!(Settings::check_response_headers(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_owned_headers_is_lower_case_and_sorted() {
+        assert!(OWNED_HEADERS.is_sorted());
+        assert!(OWNED_HEADERS.iter().all(|name| HeaderName::from_static(name).as_str() == *name));
+    }
+}

@@ -1,0 +1,116 @@
+//! One runtime thread: a current-thread runtime with its slab, its acceptors and its connections.
+//!
+//! Everything in it is single-threaded (`Rc`, `RefCell`); what crosses threads is in `shared` and in the channel of
+//! batches. Not a work-stealing runtime: the work is one system call per subscriber, equal for all, and stealing it
+//! was measured to cost more than it brings.
+
+use std::cell::Cell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, spawn_local, unconstrained};
+
+use crate::batch::Batch;
+use crate::bind::{Listeners, bind};
+use crate::listener;
+use crate::router::Context;
+use crate::shared::Shared;
+use crate::slab::{Incoming, Slab};
+use crate::supervise::{message, supervised};
+
+/// Threads for reading files and resolving names, per runtime thread. They end when idle.
+const BLOCKING_THREADS: usize = 2;
+
+/// Starts runtime thread `number`; the first one binds for all.
+pub(crate) fn spawn(
+    number: usize,
+    shared: Arc<Shared>,
+    batches: Receiver<Arc<Batch>>,
+    listeners: Listeners,
+) -> io::Result<JoinHandle<()>> {
+    Builder::new().name(format!("sse-gateway-{number}")).spawn(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(number, &shared, batches, listeners)));
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => shared.outbox.died(format!("a runtime thread could not start: {error}")),
+            Err(panic) => shared.outbox.died(message(&*panic)),
+        }
+    })
+}
+
+fn run(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>>, listeners: Listeners) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()?;
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, serve(number, shared, batches, listeners));
+    drop(tasks);
+    // A file on a hanging disk must not keep the server from stopping.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(())
+}
+
+async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>>, listeners: Listeners) {
+    let incoming = Incoming::new(Arc::clone(&shared.bells[number]));
+    let context = Rc::new(Context {
+        shared: Arc::clone(shared),
+        incoming: Rc::clone(&incoming),
+        busy: Rc::default(),
+    });
+    if number == 0 {
+        spawn_local(supervised(Arc::clone(shared), bind(listeners.clone(), Arc::clone(shared))));
+    }
+    let accepting = listener::listen(listeners, Rc::clone(&context));
+    spawn_local(supervised(Arc::clone(shared), accepting));
+    // Unconstrained: the slab polls a socket per subscriber in one go, and yields by itself.
+    let slab = Slab::new(number, Arc::clone(shared), batches, incoming);
+    let slab = spawn_local(unconstrained(supervised(Arc::clone(shared), slab.run())));
+    // It only ends when the gateway stops (or has died, which was told).
+    let _ = slab.await;
+    if let Some(until) = shared.stopping() {
+        context.busy.idle(until).await;
+    }
+}
+
+/// Connections that hyper has and that are in the middle of something.
+#[derive(Default)]
+pub(crate) struct Busy {
+    count: Cell<usize>,
+    idle: Notify,
+}
+
+impl Busy {
+    /// Counts one until the guard is dropped.
+    pub(crate) fn begin(self: &Rc<Self>) -> BusyGuard {
+        self.count.set(self.count.get() + 1);
+        BusyGuard(Rc::clone(self))
+    }
+
+    async fn idle(&self, until: Instant) {
+        while self.count.get() > 0 {
+            tokio::select! {
+                () = self.idle.notified() => {}
+                () = tokio::time::sleep_until(until.into()) => return,
+            }
+        }
+    }
+}
+
+pub(crate) struct BusyGuard(Rc<Busy>);
+
+impl Drop for BusyGuard {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        if self.0.count.get() == 0 {
+            self.0.idle.notify_one();
+        }
+    }
+}

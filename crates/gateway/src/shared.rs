@@ -1,0 +1,114 @@
+//! What the main thread and the runtime threads of one gateway share.
+//!
+//! Not the events: these go through a channel per runtime thread, and nothing here is locked on their way.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::bell::Bell;
+use crate::request::Outbox;
+use crate::route_board::RouteBoard;
+use crate::settings::Settings;
+use crate::stats::Stats;
+
+pub(crate) struct Shared {
+    pub(crate) epoch: u64,
+    pub(crate) data_directory: Option<PathBuf>,
+    pub(crate) stats: Stats,
+    pub(crate) outbox: Outbox,
+    pub(crate) routes: RouteBoard,
+    /// Last sequence that was published, written by the main thread before the batch is in any channel, so that a
+    /// thread that lags behind does not take another thread's id for an invented one.
+    published: AtomicU64,
+    /// Written by the main thread, read once per request and by the slab when `settings_version` has moved.
+    settings: RwLock<Arc<Settings>>,
+    settings_version: watch::Sender<u64>,
+    /// Why every answer is 503, for the log alone; peers are never told.
+    unavailable: RwLock<Option<String>>,
+    /// Every bound address is a loopback one (C1.5). True until something else is bound.
+    pub(crate) loopback_only: AtomicBool,
+    /// Set once by `stop`: until when streams may take to end.
+    stop: watch::Sender<Option<Instant>>,
+    /// One per runtime thread, rung when there is something for its slab.
+    pub(crate) bells: Vec<Arc<Bell>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        epoch: u64,
+        data_directory: Option<PathBuf>,
+        threads: usize,
+        settings: Arc<Settings>,
+        outbox: Outbox,
+    ) -> Self {
+        Self {
+            epoch,
+            data_directory,
+            stats: Stats::default(),
+            outbox,
+            routes: RouteBoard::new(),
+            published: AtomicU64::new(0),
+            settings: RwLock::new(settings),
+            settings_version: watch::Sender::new(0),
+            unavailable: RwLock::new(None),
+            loopback_only: AtomicBool::new(true),
+            stop: watch::Sender::new(None),
+            bells: (0..threads).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    pub(crate) fn apply(&self, settings: Arc<Settings>) {
+        *self.settings.write() = settings;
+        self.settings_version.send_modify(|version| *version += 1);
+        self.ring_all();
+    }
+
+    /// Changes whenever settings were applied.
+    pub(crate) fn settings_changes(&self) -> watch::Receiver<u64> {
+        self.settings_version.subscribe()
+    }
+
+    pub(crate) fn set_unavailable(&self, reason: Option<String>) {
+        *self.unavailable.write() = reason;
+    }
+
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.unavailable.read().is_some()
+    }
+
+    pub(crate) fn stop(&self, until: Instant) {
+        self.stop.send_replace(Some(until));
+        self.ring_all();
+    }
+
+    pub(crate) fn stopping(&self) -> Option<Instant> {
+        *self.stop.borrow()
+    }
+
+    pub(crate) fn stop_changes(&self) -> watch::Receiver<Option<Instant>> {
+        self.stop.subscribe()
+    }
+
+    pub(crate) fn set_published(&self, last_sequence: u64) {
+        self.published.fetch_max(last_sequence, Ordering::Relaxed);
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ring_all(&self) {
+        for bell in &self.bells {
+            bell.ring();
+        }
+    }
+}

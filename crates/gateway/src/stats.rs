@@ -1,0 +1,60 @@
+//! Counters of the gateway, for `sse.stat_gateway` and tests.
+//!
+//! Not for limits: nothing is decided by a counter of this file except the two gauges that [`crate::Settings`]
+//! `max_connections` bounds.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+
+/// Counters since the gateway was started.
+///
+/// Written by the runtime threads, read by the main thread at any time, all with relaxed ordering: each is a number of
+/// its own and orders nothing else. `…_total` only ever grow.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// The port that is listened on, 0 before the first address is bound.
+    pub port: AtomicU16,
+    /// Every address of `sse.listen_addresses` is bound.
+    pub listening: AtomicBool,
+    /// Sockets that are open now, streams included.
+    pub connections: AtomicU64,
+    /// Streams that are open now.
+    pub subscribers: AtomicU64,
+    /// Sockets accepted.
+    pub connections_total: AtomicU64,
+    /// Streams begun.
+    pub subscribers_total: AtomicU64,
+    /// Connections and streams refused with 503 because of `sse.max_connections`.
+    pub refused_total: AtomicU64,
+    /// Items taken in (each runtime thread takes in all of them; counted once).
+    pub events_total: AtomicU64,
+    /// Of these, items that no subscriber could be sent: scopes and topics that have no effect yet, `nobody`.
+    pub undeliverable_total: AtomicU64,
+    /// Records that could not be decoded; each became a gap.
+    pub undecodable_total: AtomicU64,
+    /// Events handed to a socket, summed over the subscribers.
+    pub deliveries_total: AtomicU64,
+    /// Bytes handed to the sockets of streams.
+    pub bytes_total: AtomicU64,
+    /// Gaps that were told to one subscriber (`slow`, `expired`, `restarted`, `unknown`); those for everybody are items.
+    pub gaps_total: AtomicU64,
+    /// Streams closed because they took nothing for `sse.write_timeout`.
+    pub write_timeouts_total: AtomicU64,
+    /// Streams closed because their peer kept sending after the request.
+    pub junk_total: AtomicU64,
+    /// Bytes of recent events that are kept (in each runtime thread).
+    pub window_bytes: AtomicU64,
+    /// Number of recent items that are kept.
+    pub window_events: AtomicU64,
+    /// Requests of the gateway to the main thread that were dropped because it did not take them.
+    pub requests_dropped_total: AtomicU64,
+}
+
+impl Stats {
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(counter: &AtomicU64, n: u64) {
+        counter.fetch_sub(n, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,55 @@
+//! A panic on a runtime thread is told to the main thread, which ends the process with exit code 1: the postmaster
+//! then starts a new gateway. Going on with half a gateway would be worse, and a signal would restart the cluster.
+//!
+//! Not a way to survive a panic.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use crate::request::escaped;
+use crate::shared::Shared;
+
+/// Runs a task of a runtime thread; when it panics, says so to the main thread.
+pub(crate) async fn supervised(shared: Arc<Shared>, task: impl Future<Output = ()>) {
+    let mut task = pin!(task);
+    let outcome = poll_fn(|cx| {
+        // Nothing is used after a panic, so nothing half changed is seen.
+        match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await;
+    if let Err(panic) = outcome {
+        shared.outbox.died(message(&*panic));
+    }
+}
+
+/// The text of a panic.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    format!("a runtime thread panicked: {}", escaped(text))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::request::{Request, request_channel};
+    use crate::settings::Settings;
+
+    #[test]
+    fn a_panic_in_a_task_is_told_to_the_main_thread() {
+        let (outbox, inbox) = request_channel().unwrap();
+        let shared = Arc::new(Shared::new(1, None, 1, Arc::new(Settings::default()), outbox));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(supervised(Arc::clone(&shared), async { panic!("on purpose") }));
+        let told = Request::Died("a runtime thread panicked: on purpose".to_owned());
+        assert_eq!(inbox.poll(&shared.outbox), Some(told));
+    }
+}

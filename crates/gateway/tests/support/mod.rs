@@ -1,0 +1,240 @@
+//! A gateway without Postgres, and a peer that shares no code with it.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+pub mod peer;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use sse_gateway::{Batch, Config, Gateway, Request, Settings, Stats};
+use sse_proto::annotation::{Access, RoutineKind};
+use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::route::{RouteTable, Routine};
+use sse_proto::scope::Scope;
+use sse_proto::word::Level;
+
+pub const EPOCH: u64 = 0xe;
+
+/// How long anything may take before a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Polls until it is so.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < until, "never came true: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn settings() -> Settings {
+    Settings { heartbeat_interval: Duration::ZERO, max_connections: 2000, ..Settings::default() }
+}
+
+pub fn config() -> Config {
+    Config {
+        listen_addresses: vec!["127.0.0.1".to_owned()],
+        port: 0,
+        threads: 1,
+        epoch: EPOCH,
+        data_directory: None,
+    }
+}
+
+/// Routes of routines named like this with these comments.
+pub fn routes(routines: &[(&str, &str)]) -> Arc<RouteTable> {
+    let routines: Vec<Routine> = routines
+        .iter()
+        .enumerate()
+        .map(|(n, (name, comment))| Routine {
+            oid: n as u32 + 1,
+            schema: "public".to_owned(),
+            name: (*name).to_owned(),
+            kind: RoutineKind::Function,
+            volatile: true,
+            parallel_safe: false,
+            has_identity_parameters: false,
+            comment: (*comment).to_owned(),
+        })
+        .collect();
+    let (table, problems) = RouteTable::build(&routines, "/api", Level::Info);
+    assert!(problems.is_empty(), "{problems:?}");
+    Arc::new(table)
+}
+
+/// What tests publish.
+#[derive(Clone)]
+pub struct Raise {
+    pub scope: Scope,
+    pub topic: Option<String>,
+    pub event: Option<String>,
+    pub execution_id: Option<String>,
+    pub data: String,
+    pub too_large: bool,
+}
+
+pub fn raise(data: impl Into<String>) -> Raise {
+    Raise { scope: Scope::All, topic: None, event: None, execution_id: None, data: data.into(), too_large: false }
+}
+
+impl Raise {
+    pub fn record(&self) -> Vec<u8> {
+        let envelope = Envelope {
+            scope: Cow::Borrowed(&self.scope),
+            access: Cow::Owned(Access::Unspecified),
+            topic: self.topic.as_deref(),
+            event: self.event.as_deref(),
+            execution_id: self.execution_id.as_deref(),
+            emitter: None,
+        };
+        let record =
+            if self.too_large { Record::TooLarge { envelope } } else { Record::Event { envelope, data: &self.data } };
+        let mut out = Vec::new();
+        encode_into(&record, &mut out).unwrap();
+        out
+    }
+}
+
+/// A running gateway with a stand-in for Postgres' main thread: it collects requests and answers those for routes.
+pub struct TestGateway {
+    pub gateway: Arc<Gateway>,
+    next_sequence: AtomicU64,
+    pub requests: Arc<Mutex<VecDeque<Request>>>,
+    pub answer_refreshes: Arc<AtomicBool>,
+    quit: Arc<AtomicBool>,
+    main: Option<JoinHandle<()>>,
+}
+
+impl TestGateway {
+    pub fn new() -> Self {
+        Self::with(settings())
+    }
+
+    pub fn with(settings: Settings) -> Self {
+        Self::configured(config(), settings)
+    }
+
+    /// With the route `/api/events/info` and listening.
+    pub fn configured(config: Config, settings: Settings) -> Self {
+        let started = Self::start(config, settings);
+        started.gateway.set_routes(routes(&[("events", "@sse")]), 1);
+        eventually("listening", || started.stats().listening.load(Ordering::Relaxed));
+        started
+    }
+
+    pub fn start(config: Config, settings: Settings) -> Self {
+        let gateway = Arc::new(Gateway::start(config, Arc::new(settings)).unwrap());
+        let quit = Arc::new(AtomicBool::new(false));
+        let answer_refreshes = Arc::new(AtomicBool::new(true));
+        let requests: Arc<Mutex<VecDeque<Request>>> = Arc::default();
+        let main = std::thread::spawn({
+            let (gateway, quit, requests) = (Arc::clone(&gateway), Arc::clone(&quit), Arc::clone(&requests));
+            let answer_refreshes = Arc::clone(&answer_refreshes);
+            move || {
+                while !quit.load(Ordering::Relaxed) {
+                    while let Some(request) = gateway.poll_request() {
+                        if let Request::RefreshRoutes { ticket } = request
+                            && answer_refreshes.load(Ordering::Relaxed)
+                        {
+                            gateway.routes_are_fresh(ticket);
+                        }
+                        requests.lock().unwrap().push_back(request);
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let next_sequence = AtomicU64::new(1);
+        Self { gateway, next_sequence, requests, answer_refreshes, quit, main: Some(main) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.stats().port.load(Ordering::Relaxed)
+    }
+
+    pub fn stats(&self) -> &Stats {
+        self.gateway.stats()
+    }
+
+    pub fn count(&self, counter: impl Fn(&Stats) -> &AtomicU64) -> u64 {
+        counter(self.stats()).load(Ordering::Relaxed)
+    }
+
+    pub fn subscribers(&self) -> u64 {
+        self.count(|stats| &stats.subscribers)
+    }
+
+    /// Publishes one batch, waiting for room; returns the sequence of its first item.
+    pub fn publish_batch(&self, fill: impl FnOnce(&mut Batch)) -> u64 {
+        let mut batch = Batch::new(self.next_sequence.load(Ordering::Relaxed));
+        fill(&mut batch);
+        self.next_sequence.store(batch.next_sequence(), Ordering::Relaxed);
+        let first = batch.first_sequence;
+        while let Err(back) = self.gateway.try_publish(batch) {
+            batch = back;
+            std::thread::yield_now();
+        }
+        first
+    }
+
+    pub fn publish(&self, raises: &[Raise]) -> u64 {
+        self.publish_batch(|batch| raises.iter().for_each(|raise| batch.push_record(&raise.record())))
+    }
+
+    pub fn say(&self, data: &str) -> u64 {
+        self.publish(&[raise(data)])
+    }
+
+    /// The lines that were logged so far.
+    pub fn log(&self) -> Vec<String> {
+        let requests = self.requests.lock().unwrap();
+        let line = |request: &Request| match request {
+            Request::Log { message, .. } => Some(message.clone()),
+            _ => None,
+        };
+        requests.iter().filter_map(line).collect()
+    }
+
+    pub fn refreshes(&self) -> usize {
+        let requests = self.requests.lock().unwrap();
+        requests.iter().filter(|request| matches!(request, Request::RefreshRoutes { .. })).count()
+    }
+
+    /// Stops it and says how long that took.
+    pub fn stop(mut self, deadline: Duration) -> Duration {
+        self.end_main();
+        let gateway = Arc::clone(&self.gateway);
+        drop(self);
+        let gateway = Arc::into_inner(gateway).unwrap();
+        let before = Instant::now();
+        gateway.stop(deadline);
+        before.elapsed()
+    }
+
+    fn end_main(&mut self) {
+        self.quit.store(true, Ordering::Relaxed);
+        if let Some(main) = self.main.take() {
+            main.join().unwrap();
+        }
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        self.end_main();
+        let died = self.requests.lock().unwrap().iter().any(|request| matches!(request, Request::Died(_)));
+        assert!(!died || std::thread::panicking(), "a runtime thread has died: {:?}", self.requests.lock().unwrap());
+    }
+}
+
+/// A folder that is removed again.
+pub fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap();
+    (folder, path)
+}

@@ -1,0 +1,112 @@
+//! The words of C2.2, their aliases, and which other words are near misses of them (C2.5).
+//!
+//! Not for what stands behind a word.
+
+use crate::near_miss;
+
+/// An annotation, whichever alias it was written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keyword {
+    Sse,
+    Publish,
+    Subscribe,
+    Level,
+    Scope,
+    Event,
+    Topic,
+    Delivery,
+    Snapshot,
+    Authorize,
+    Anonymous,
+    Login,
+    Logout,
+    UserParameters,
+    UserContext,
+    Path,
+}
+
+impl Keyword {
+    /// `word` with its `@`, without regard to ASCII case.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        WORDS.iter().find(|(w, _)| w.eq_ignore_ascii_case(word)).map(|(_, keyword)| *keyword)
+    }
+
+    /// What is said when more stands behind the word than belongs there, or less.
+    pub(super) fn usage(self) -> &'static str {
+        match self {
+            Self::Sse => "expected \"@sse [segment] [on level]\"",
+            Self::Publish => "expected \"@sse_publish [on level]\"",
+            Self::Subscribe => "expected \"@sse_subscribe [segment] [on level]\"",
+            Self::Level => "expected one level: \"info\", \"notice\" or \"warning\"",
+            Self::Scope => "expected a scope: \"all\", \"matching\" or \"authorize\" with an optional list",
+            Self::Event => "expected one event name",
+            Self::Topic => "expected one topic, in double quotes if it has a blank or comma",
+            Self::Delivery => "expected \"commit\" or \"immediate\"",
+            Self::Snapshot => "not available in this version",
+            Self::Authorize => "expected an optional list of users and roles",
+            Self::Anonymous | Self::Login | Self::Logout | Self::UserParameters | Self::UserContext => {
+                "expected nothing behind it"
+            }
+            Self::Path => "expected one path",
+        }
+    }
+
+    /// Whether the word says something about events and is nothing without `@sse`, `@sse_publish` or `@sse_subscribe`.
+    pub(super) fn needs_sse(self) -> bool {
+        matches!(self, Self::Level | Self::Scope | Self::Event | Self::Topic | Self::Delivery)
+    }
+}
+
+/// The nearest word (with its `@`) that `word` (with an `@` too) is a near miss of.
+pub(super) fn near(word: &str) -> Option<&'static str> {
+    let within_limit = |w: &&'static str| near_miss::within(word, w, near_miss::limit_of(w));
+    near_miss::nearest(word, spellings().filter(within_limit))
+}
+
+/// The nearest word of all, near or not.
+pub(super) fn nearest_sse(word: &str) -> Option<&'static str> {
+    near_miss::nearest(word, spellings().filter(|w| begins_with_sse(w)))
+}
+
+/// C2.5: whatever begins so is ours.
+pub(super) fn begins_with_sse(word: &str) -> bool {
+    word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("@sse"))
+}
+
+/// Every word of C2.2 with its `@`.
+pub(super) fn spellings() -> impl Iterator<Item = &'static str> {
+    WORDS.iter().map(|(word, _)| *word)
+}
+
+const WORDS: [(&str, Keyword); 30] = [
+    ("@sse", Keyword::Sse),
+    ("@sse_path", Keyword::Sse),
+    ("@sse_events_path", Keyword::Sse),
+    ("@sse_publish", Keyword::Publish),
+    ("@sse_events_publish", Keyword::Publish),
+    ("@sse_subscribe", Keyword::Subscribe),
+    ("@sse_events_subscribe", Keyword::Subscribe),
+    ("@sse_level", Keyword::Level),
+    ("@sse_events_level", Keyword::Level),
+    ("@sse_scope", Keyword::Scope),
+    ("@sse_events_scope", Keyword::Scope),
+    ("@sse_event", Keyword::Event),
+    ("@sse_topic", Keyword::Topic),
+    ("@sse_delivery", Keyword::Delivery),
+    ("@sse_snapshot", Keyword::Snapshot),
+    ("@authorize", Keyword::Authorize),
+    ("@authorized", Keyword::Authorize),
+    ("@requires_authorization", Keyword::Authorize),
+    ("@anonymous", Keyword::Anonymous),
+    ("@allow_anonymous", Keyword::Anonymous),
+    ("@allow_anon", Keyword::Anonymous),
+    ("@anon", Keyword::Anonymous),
+    ("@login", Keyword::Login),
+    ("@signin", Keyword::Login),
+    ("@logout", Keyword::Logout),
+    ("@signout", Keyword::Logout),
+    ("@user_parameters", Keyword::UserParameters),
+    ("@user_params", Keyword::UserParameters),
+    ("@user_context", Keyword::UserContext),
+    ("@path", Keyword::Path),
+];

@@ -1,0 +1,133 @@
+//! Writing a record. Runs inside Postgres' log hook, so the one thing that can go wrong there, memory, is an answer.
+
+use super::{Emitter, EncodeError, Envelope, Record, is_event_name, is_label};
+use crate::annotation::{Access, RoutineKind};
+use crate::route::Routine;
+use crate::scope::{Scope, ScopeValue};
+
+/// Appends `record` to `out`. Allocates only what `out` lacks, and only in ways that can fail: never aborts.
+///
+/// # Errors
+/// [`EncodeError`]; `out` is then as it was.
+pub fn encode_into(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let before = out.len();
+    let result = Writer { out }.record(record);
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+struct Writer<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl Writer<'_> {
+    fn record(&mut self, record: &Record<'_>) -> Result<(), EncodeError> {
+        self.byte(record.kind() as u8)?;
+        match record {
+            Record::Event { envelope, data } => {
+                self.envelope(envelope)?;
+                self.text(data)
+            }
+            Record::TooLarge { envelope } => self.envelope(envelope),
+            Record::CatalogBegin { generation } => self.bytes(&generation.to_le_bytes()),
+            Record::CatalogRoutine { generation, routine } => {
+                self.bytes(&generation.to_le_bytes())?;
+                self.routine(routine)
+            }
+            Record::CatalogEnd { generation, count } => {
+                self.bytes(&generation.to_le_bytes())?;
+                self.bytes(&count.to_le_bytes())
+            }
+        }
+    }
+
+    fn envelope(&mut self, envelope: &Envelope<'_>) -> Result<(), EncodeError> {
+        match &*envelope.scope {
+            Scope::All => self.byte(0)?,
+            Scope::Authorize(values) => self.values(1, values)?,
+            Scope::Matching => self.byte(2)?,
+            Scope::Nobody => self.byte(3)?,
+        }
+        match &*envelope.access {
+            Access::Unspecified => self.byte(0)?,
+            Access::Anonymous => self.byte(1)?,
+            Access::Authorize(values) => self.values(2, values)?,
+        }
+        self.label(envelope.topic, is_label)?;
+        self.label(envelope.event, is_event_name)?;
+        self.label(envelope.execution_id, is_label)?;
+        match &envelope.emitter {
+            None => self.byte(0),
+            Some(emitter) => self.emitter(emitter),
+        }
+    }
+
+    fn emitter(&mut self, emitter: &Emitter<'_>) -> Result<(), EncodeError> {
+        self.byte(1)?;
+        self.text(emitter.user_id.unwrap_or_default())?;
+        self.text(emitter.user_name.unwrap_or_default())?;
+        self.length(emitter.roles.len())?;
+        emitter.roles.iter().try_for_each(|role| self.text(role))
+    }
+
+    fn routine(&mut self, routine: &Routine) -> Result<(), EncodeError> {
+        let flags = u8::from(routine.volatile)
+            | u8::from(routine.parallel_safe) << 1
+            | u8::from(routine.has_identity_parameters) << 2;
+        self.bytes(&routine.oid.to_le_bytes())?;
+        self.byte(match routine.kind {
+            RoutineKind::Function => 0,
+            RoutineKind::Procedure => 1,
+        })?;
+        self.byte(flags)?;
+        self.text(&routine.schema)?;
+        self.text(&routine.name)?;
+        self.text(&routine.comment)
+    }
+
+    fn values(&mut self, choice: u8, values: &[ScopeValue]) -> Result<(), EncodeError> {
+        self.byte(choice)?;
+        self.length(values.len())?;
+        for value in values {
+            let (kind, text) = match value {
+                ScopeValue::Any(text) => (0, text),
+                ScopeValue::Id(text) => (1, text),
+                ScopeValue::Name(text) => (2, text),
+                ScopeValue::Role(text) => (3, text),
+            };
+            self.byte(kind)?;
+            self.text(text)?;
+        }
+        Ok(())
+    }
+
+    fn label(&mut self, label: Option<&str>, is_valid: fn(&str) -> bool) -> Result<(), EncodeError> {
+        let label = label.unwrap_or_default();
+        if !is_valid(label) {
+            return Err(EncodeError::Unrepresentable);
+        }
+        self.text(label)
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), EncodeError> {
+        self.length(text.len())?;
+        self.bytes(text.as_bytes())
+    }
+
+    fn length(&mut self, length: usize) -> Result<(), EncodeError> {
+        let length = u32::try_from(length).map_err(|_| EncodeError::Unrepresentable)?;
+        self.bytes(&length.to_le_bytes())
+    }
+
+    fn byte(&mut self, byte: u8) -> Result<(), EncodeError> {
+        self.bytes(&[byte])
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.out.try_reserve(bytes.len()).map_err(|_| EncodeError::OutOfMemory)?;
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::annotation::RoutineKind;
+use crate::scope::ScopeValue;
+use crate::word::MAX_LABEL_BYTES;
+use proptest::option;
+use proptest::prelude::*;
+
+fn encode(record: &Record<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_into(record, &mut out).unwrap();
+    out
+}
+
+fn envelope<'a>() -> Envelope<'a> {
+    Envelope {
+        scope: Cow::Owned(Scope::All),
+        access: Cow::Owned(Access::Unspecified),
+        topic: None,
+        event: None,
+        execution_id: None,
+        emitter: None,
+    }
+}
+
+fn routine() -> Routine {
+    Routine {
+        oid: 16_384,
+        schema: "public".to_owned(),
+        name: "notify".to_owned(),
+        kind: RoutineKind::Procedure,
+        volatile: true,
+        parallel_safe: false,
+        has_identity_parameters: true,
+        comment: "@sse".to_owned(),
+    }
+}
+
+#[test]
+fn golden_bytes() {
+    let full = Envelope {
+        scope: Cow::Owned(Scope::Authorize(vec![
+            ScopeValue::Id("42".to_owned()),
+            ScopeValue::Any("é".to_owned()),
+        ])),
+        access: Cow::Owned(Access::Authorize(vec![
+            ScopeValue::Name("n".to_owned()),
+            ScopeValue::Role("r".to_owned()),
+        ])),
+        topic: Some("t"),
+        event: Some("e"),
+        execution_id: Some("x"),
+        emitter: Some(Emitter { user_id: Some("7"), user_name: None, roles: vec!["a", "b"] }),
+    };
+    let full_bytes: &[u8] = b"\x01\x02\0\0\0\x01\x02\0\0\x0042\0\x02\0\0\0\xc3\xa9\
+        \x02\x02\0\0\0\x02\x01\0\0\0n\x03\x01\0\0\0r\
+        \x01\0\0\0t\x01\0\0\0e\x01\0\0\0x\
+        \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b";
+    let cases: [(Record<'_>, Vec<u8>); 5] = [
+        (Record::Event { envelope: full, data: "hi\n" }, [b"\x01", full_bytes, b"\x03\0\0\0hi\n"].concat()),
+        (
+            Record::TooLarge {
+                envelope: Envelope {
+                    scope: Cow::Owned(Scope::Nobody),
+                    access: Cow::Owned(Access::Anonymous),
+                    ..envelope()
+                },
+            },
+            b"\x02\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+        ),
+        (Record::CatalogBegin { generation: 0x0102 }, b"\x03\x02\x01\0\0\0\0\0\0".to_vec()),
+        (
+            Record::CatalogRoutine { generation: 9, routine: routine() },
+            b"\x04\x09\0\0\0\0\0\0\0\0\x40\0\0\x01\x05\x06\0\0\0public\x06\0\0\0notify\x04\0\0\0@sse"
+                .to_vec(),
+        ),
+        (Record::CatalogEnd { generation: 9, count: 3 }, b"\x05\x09\0\0\0\0\0\0\0\x03\0\0\0".to_vec()),
+    ];
+    for (record, bytes) in cases {
+        assert_eq!(encode(&record), bytes, "{record:?}");
+        assert_eq!(decode(&bytes).as_ref(), Ok(&record));
+    }
+}
+
+#[test]
+fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
+    let records = [
+        Record::Event { envelope: envelope(), data: "data" },
+        Record::TooLarge { envelope: envelope() },
+        Record::CatalogBegin { generation: 1 },
+        Record::CatalogRoutine { generation: 1, routine: routine() },
+        Record::CatalogEnd { generation: 1, count: 1 },
+    ];
+    for record in records {
+        let mut bytes = encode(&record);
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length]), Err(RecordError::Truncated), "{record:?} {length}");
+        }
+        bytes.push(0);
+        assert_eq!(decode(&bytes), Err(RecordError::Trailing));
+    }
+}
+
+#[test]
+fn an_unknown_kind_choice_or_flag_is_refused() {
+    for kind in [0, 6, 255] {
+        assert_eq!(decode(&[kind]), Err(RecordError::Kind(kind)));
+    }
+    for (bytes, choice) in [
+        (&b"\x02\x04"[..], 4),
+        (b"\x02\0\x03", 3),
+        (b"\x02\x01\x01\0\0\0\x04\0\0\0\0", 4),
+        (b"\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
+        (b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
+        (b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\x08", 8),
+    ] {
+        assert_eq!(decode(bytes), Err(RecordError::Choice(choice)), "{bytes:?}");
+    }
+}
+
+#[test]
+fn data_that_is_not_utf8_is_refused() {
+    let mut bytes = encode(&Record::Event { envelope: envelope(), data: "abc" });
+    *bytes.last_mut().unwrap() = 0xff;
+    assert_eq!(decode(&bytes), Err(RecordError::Utf8));
+}
+
+#[test]
+fn a_count_of_four_billion_in_a_few_bytes_is_refused_without_memory_for_it() {
+    assert_eq!(decode(b"\x02\x01\xff\xff\xff\xff"), Err(RecordError::Truncated));
+    assert_eq!(
+        decode(b"\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        Err(RecordError::Truncated)
+    );
+    assert_eq!(decode(b"\x01\0\0\xff\xff\xff\xff"), Err(RecordError::Truncated));
+}
+
+#[test]
+fn a_label_holds_up_to_its_limit_and_not_a_byte_more_on_both_sides() {
+    for (length, fits) in [(MAX_LABEL_BYTES - 1, true), (MAX_LABEL_BYTES, true), (MAX_LABEL_BYTES + 1, false)]
+    {
+        let text = "x".repeat(length);
+        let label = Some(text.as_str());
+        for envelope in [
+            Envelope { topic: label, ..envelope() },
+            Envelope { event: label, ..envelope() },
+            Envelope { execution_id: label, ..envelope() },
+        ] {
+            let mut out = b"before".to_vec();
+            let result = encode_into(&Record::TooLarge { envelope }, &mut out);
+            assert_eq!(result, if fits { Ok(()) } else { Err(EncodeError::Unrepresentable) }, "{length}");
+            assert_eq!(out.len() > 6, fits, "nothing is left of what failed");
+        }
+        let text = [&(length as u32).to_le_bytes()[..], text.as_bytes()].concat();
+        for (before, after) in [(0, 9), (4, 5), (8, 1)] {
+            let bytes = [&b"\x02\0\0"[..], &vec![0; before], &text, &vec![0; after]].concat();
+            let error = decode(&bytes).err();
+            assert_eq!(error, (!fits).then_some(RecordError::Label), "{length} {before}");
+        }
+    }
+}
+
+#[test]
+fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
+    // Attack: an event name or topic that was not checked where it came from.
+    for (label, is_topic) in
+        [("a\ndata: forged", false), ("a\rb", false), ("a\0b", false), ("a b", true), ("grün", true)]
+    {
+        let bytes = [&[label.len() as u8, 0, 0, 0], label.as_bytes()].concat();
+        let event = [&b"\x02\0\0\0\0\0\0"[..], &bytes, &[0; 5]].concat();
+        assert_eq!(decode(&event), Err(RecordError::Label), "{label:?}");
+        let topic = [&b"\x02\0\0"[..], &bytes, &[0; 9]].concat();
+        assert_eq!(decode(&topic).is_ok(), is_topic, "{label:?}");
+        let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..envelope() } };
+        assert_eq!(encode_into(&record, &mut Vec::new()), Err(EncodeError::Unrepresentable));
+    }
+}
+
+#[test]
+fn empty_optional_texts_are_absent() {
+    let emitter = Emitter { user_id: Some(""), user_name: Some(""), roles: vec![] };
+    let envelope = Envelope { topic: Some(""), emitter: Some(emitter), ..envelope() };
+    let bytes = encode(&Record::TooLarge { envelope });
+    let Ok(Record::TooLarge { envelope }) = decode(&bytes) else { panic!() };
+    assert_eq!((envelope.topic, envelope.emitter), (None, Some(Emitter::default())));
+}
+
+fn values() -> impl Strategy<Value = Vec<ScopeValue>> {
+    let value = (0..4, ".{0,8}").prop_map(|(kind, text)| match kind {
+        0 => ScopeValue::Any(text),
+        1 => ScopeValue::Id(text),
+        2 => ScopeValue::Name(text),
+        _ => ScopeValue::Role(text),
+    });
+    prop::collection::vec(value, 0..5)
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![
+        Just(Scope::All),
+        values().prop_map(Scope::Authorize),
+        Just(Scope::Matching),
+        Just(Scope::Nobody)
+    ]
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    prop_oneof![Just(Access::Unspecified), Just(Access::Anonymous), values().prop_map(Access::Authorize)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_event_comes_back_as_it_was(
+        scope in scope(),
+        access in access(),
+        topic in option::of("[^\\p{Cc}]{1,50}"),
+        event in option::of("[!-~]{1,200}"),
+        execution_id in option::of("[^\\p{Cc}]{1,50}"),
+        emitter in option::of((option::of(".{1,9}"), option::of(".{1,9}"), prop::collection::vec(".{0,9}", 0..4))),
+        data in "(?s).{0,300}",
+    ) {
+        let roles: Vec<&str> = emitter.iter().flat_map(|(_, _, roles)| roles).map(String::as_str).collect();
+        let envelope = Envelope {
+            scope: Cow::Owned(scope),
+            access: Cow::Owned(access),
+            topic: topic.as_deref(),
+            event: event.as_deref(),
+            execution_id: execution_id.as_deref(),
+            emitter: emitter.as_ref().map(|(user_id, user_name, _)| Emitter {
+                user_id: user_id.as_deref(),
+                user_name: user_name.as_deref(),
+                roles: roles.clone(),
+            }),
+        };
+        let record = Record::Event { envelope, data: &data };
+        let bytes = encode(&record);
+        prop_assert_eq!(Kind::of(&bytes), Some(Kind::Event));
+        let decoded = decode(&bytes);
+        prop_assert_eq!(decoded.as_ref(), Ok(&record));
+    }
+
+    #[test]
+    fn every_routine_comes_back_as_it_was(
+        generation: u64,
+        oid: u32,
+        texts in [".{0,20}", ".{0,20}", "(?s).{0,200}"],
+        flags in prop::array::uniform4(any::<bool>()),
+    ) {
+        let [schema, name, comment] = texts;
+        let [is_function, volatile, parallel_safe, has_identity_parameters] = flags;
+        let kind = if is_function { RoutineKind::Function } else { RoutineKind::Procedure };
+        let routine =
+            Routine { oid, schema, name, kind, volatile, parallel_safe, has_identity_parameters, comment };
+        let record = Record::CatalogRoutine { generation, routine };
+        let bytes = encode(&record);
+        let decoded = decode(&bytes);
+        prop_assert_eq!(decoded.as_ref(), Ok(&record));
+    }
+
+    #[test]
+    fn bytes_that_decode_are_what_the_record_encodes_to(
+        kind in 0_u8..7,
+        rest in prop::collection::vec(prop_oneof![4 => 0_u8..4, 1 => any::<u8>()], 0..64),
+    ) {
+        let bytes = [&[kind], &rest[..]].concat();
+        if let Ok(record) = decode(&bytes) {
+            prop_assert_eq!(encode(&record), bytes);
+        }
+    }
+}

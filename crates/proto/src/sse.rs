@@ -1,0 +1,395 @@
+//! The event stream format (WHATWG HTML §9.2) and its HTTP/1.1 chunk framing: bytes only.
+//!
+//! What all of it keeps to (C6.3, and what the clients that were tried need): LF line ends, an id on every event, no
+//! block without `data:`, `retry:` inside a block that has data, printable ASCII in ids.
+//!
+//! Not for who gets an event or when: that is the gateway's stream log.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Id of a position in the stream: everything up to and including `sequence` has been seen.
+///
+/// Opaque to subscribers (C6.4). Written as two numbers in lower-case hex with a hyphen between: printable ASCII, so
+/// that no client drops or changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EventId {
+    /// Which life of the gateway: ids of another one are answered by a gap.
+    pub epoch: u64,
+    /// Number of the event; 0 is the position before the first.
+    pub sequence: u64,
+}
+
+impl EventId {
+    /// Parses exactly what [`fmt::Display`] writes; `None` for everything else, other spellings of the same number
+    /// included.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, sequence) = text.split_once('-')?;
+        Some(Self { epoch: parse_hex(epoch)?, sequence: parse_hex(sequence)? })
+    }
+
+    /// Bytes that [`fmt::Display`] writes.
+    fn len(self) -> usize {
+        hex_digits(self.epoch) + 1 + hex_digits(self.sequence)
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.epoch, self.sequence)
+    }
+}
+
+fn parse_hex(text: &str) -> Option<u64> {
+    let canonical = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        && (text == "0" || !text.starts_with('0'));
+    if !canonical {
+        return None;
+    }
+    u64::from_str_radix(text, 16).ok()
+}
+
+/// Why a subscriber should read its state anew (C6.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// The `Last-Event-ID` is from before a restart of the gateway.
+    Restarted,
+    /// The `Last-Event-ID` is older than the window.
+    Expired,
+    /// Events were dropped because the ring was full.
+    Overflow,
+    /// An event was refused for its size.
+    TooLarge,
+    /// The subscriber read so slowly that it fell out of the window.
+    Slow,
+    /// The `Last-Event-ID` was never sent by this gateway.
+    Unknown,
+    /// There should have been a snapshot.
+    Snapshot,
+}
+
+impl GapReason {
+    /// The word of C6.5.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restarted => "restarted",
+            Self::Expired => "expired",
+            Self::Overflow => "overflow",
+            Self::TooLarge => "too_large",
+            Self::Slow => "slow",
+            Self::Unknown => "unknown",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+impl fmt::Display for GapReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Appends one event as a block, ending with the blank line.
+///
+/// `data` is split at CR, LF and CRLF into one `data: ` line each (WHATWG HTML §9.2.6), so a payload cannot open a
+/// field. Control characters in `event` (none passes `EventName::parse`) are written as U+FFFD for the same reason.
+/// Adds exactly [`event_len`] bytes and makes room for them once.
+pub fn append_event(out: &mut Vec<u8>, id: EventId, event: Option<&str>, data: &str) {
+    out.reserve(event_len(id, event, data));
+    append_id(out, id);
+    if let Some(name) = event {
+        out.extend_from_slice(b"event: ");
+        append_name(out, name);
+        out.push(b'\n');
+    }
+    let mut rest = data;
+    loop {
+        out.extend_from_slice(b"data: ");
+        let Some(end) = line_end(rest) else {
+            out.extend_from_slice(rest.as_bytes());
+            break;
+        };
+        out.extend_from_slice(&rest.as_bytes()[..end]);
+        out.push(b'\n');
+        let broken_by = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[end + broken_by..];
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Number of bytes that [`append_event`] adds: what a chunk's head must say before its first byte is written.
+pub fn event_len(id: EventId, event: Option<&str>, data: &str) -> usize {
+    let mut len = ID.len() + id.len() + 1;
+    if let Some(name) = event {
+        len += b"event: ".len() + name_len(name) + 1;
+    }
+    len += DATA.len() + data.len() + 2;
+    let mut rest = data;
+    while let Some(end) = line_end(rest) {
+        let broken_by = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        len += DATA.len() + 1 - broken_by;
+        rest = &rest[end + broken_by..];
+    }
+    len
+}
+
+/// Appends the first event of every stream: `sse.ready` with the position it starts from (C6.2).
+///
+/// `retry:` is inside its block, before its other fields: in a block of its own it would be an empty event to several
+/// clients.
+pub fn append_ready(out: &mut Vec<u8>, id: EventId, retry: Duration) {
+    out.extend_from_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
+    append_event(out, id, Some("sse.ready"), "{}");
+}
+
+/// Appends a gap (C6.5). `id` is the position behind it; `missed` is how many events, when that is known.
+pub fn append_gap(out: &mut Vec<u8>, id: EventId, reason: GapReason, missed: Option<u64>) {
+    append_event(out, id, Some("sse.gap"), &gap_data(reason, missed));
+}
+
+/// The data of a gap, for [`append_chunked_event`] with the name `sse.gap`.
+pub fn gap_data(reason: GapReason, missed: Option<u64>) -> String {
+    let missed = missed.map_or_else(|| "null".to_owned(), |missed| missed.to_string());
+    format!("{{\"reason\": \"{reason}\", \"missed\": {missed}}}")
+}
+
+/// Appends a comment and its blank line: one `:` line per line of `text`.
+pub fn append_comment(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text;
+    loop {
+        let end = line_end(rest);
+        let line = &rest[..end.unwrap_or(rest.len())];
+        out.push(b':');
+        if !line.is_empty() {
+            out.push(b' ');
+            out.extend_from_slice(line.as_bytes());
+        }
+        out.push(b'\n');
+        let Some(end) = end else { break };
+        let broken_by = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = &rest[end + broken_by..];
+    }
+    out.push(b'\n');
+}
+
+/// Ends a chunked body (RFC 9112 §7.1). Nothing may follow.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Appends what goes before `len` bytes of a chunk. `len` must not be 0: that would end the body.
+pub fn append_chunk_head(out: &mut Vec<u8>, len: usize) {
+    debug_assert_ne!(len, 0, "a chunk of no bytes ends the body");
+    append_hex(out, len as u64);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends what goes behind the bytes of a chunk.
+pub fn append_chunk_end(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `bytes` as one chunk.
+pub fn append_chunk(out: &mut Vec<u8>, bytes: &[u8]) {
+    append_chunk_head(out, bytes.len());
+    out.extend_from_slice(bytes);
+    append_chunk_end(out);
+}
+
+/// Appends one event as one chunk: [`chunked_event_len`] bytes, each written once.
+pub fn append_chunked_event(out: &mut Vec<u8>, id: EventId, event: Option<&str>, data: &str) {
+    append_chunk_head(out, event_len(id, event, data));
+    append_event(out, id, event, data);
+    append_chunk_end(out);
+}
+
+/// Number of bytes that [`append_chunked_event`] adds.
+pub fn chunked_event_len(id: EventId, event: Option<&str>, data: &str) -> usize {
+    let len = event_len(id, event, data);
+    hex_digits(len as u64) + 2 + len + 2
+}
+
+/// The bytes inside one chunk written by [`append_chunk`] or [`append_chunked_event`]; empty for anything else.
+pub fn chunk_payload(chunk: &[u8]) -> &[u8] {
+    // At most 16 digits and CR are in front of the first LF.
+    let Some(end) = chunk.iter().take(18).position(|b| *b == b'\n') else {
+        return &[];
+    };
+    chunk.get(end + 1..chunk.len().saturating_sub(2)).unwrap_or(&[])
+}
+
+const ID: &[u8] = b"id: ";
+const DATA: &[u8] = b"data: ";
+
+fn append_id(out: &mut Vec<u8>, id: EventId) {
+    out.extend_from_slice(ID);
+    append_hex(out, id.epoch);
+    out.push(b'-');
+    append_hex(out, id.sequence);
+    out.push(b'\n');
+}
+
+fn append_name(out: &mut Vec<u8>, name: &str) {
+    if !name.contains(char::is_control) {
+        out.extend_from_slice(name.as_bytes());
+        return;
+    }
+    for c in name.chars() {
+        let c = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+fn name_len(name: &str) -> usize {
+    let as_written = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER.len_utf8() } else { c.len_utf8() };
+    name.chars().map(as_written).sum()
+}
+
+/// Written by hand because it runs for every event and `format!` would allocate.
+fn append_hex(out: &mut Vec<u8>, number: u64) {
+    for digit in (0..hex_digits(number)).rev() {
+        let nibble = (number >> (digit * 4)) & 0xf;
+        out.push(b"0123456789abcdef"[nibble as usize]);
+    }
+}
+
+fn hex_digits(number: u64) -> usize {
+    (64 - (number | 1).leading_zeros() as usize).div_ceil(4)
+}
+
+fn line_end(text: &str) -> Option<usize> {
+    text.bytes().position(|b| b == b'\n' || b == b'\r')
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: EventId = EventId { epoch: 0xab, sequence: 0x10 };
+
+    fn event(name: Option<&str>, data: &str) -> String {
+        let mut out = Vec::new();
+        append_event(&mut out, ID, name, data);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_id_name_data_and_a_blank_line() {
+        assert_eq!(event(None, "hello"), "id: ab-10\ndata: hello\n\n");
+        assert_eq!(event(Some("order"), "{}"), "id: ab-10\nevent: order\ndata: {}\n\n");
+    }
+
+    #[test]
+    fn a_payload_is_split_at_every_kind_of_line_end_and_opens_no_field() {
+        for (data, lines) in [
+            ("", "data: \n"),
+            ("a\nb", "data: a\ndata: b\n"),
+            ("a\rb", "data: a\ndata: b\n"),
+            ("a\r\nb", "data: a\ndata: b\n"),
+            ("a\n\rb", "data: a\ndata: \ndata: b\n"),
+            ("a\n", "data: a\ndata: \n"),
+            ("\r\n\r\n", "data: \ndata: \ndata: \n"),
+            ("x\n\nid: 7\nevent: e\nretry: 1", "data: x\ndata: \ndata: id: 7\ndata: event: e\ndata: retry: 1\n"),
+            ("  two blanks", "data:   two blanks\n"),
+            ("\u{feff}bom \0 nul \u{1f600} \u{2028}", "data: \u{feff}bom \0 nul \u{1f600} \u{2028}\n"),
+        ] {
+            assert_eq!(event(None, data), format!("id: ab-10\n{lines}\n"), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_open_a_field() {
+        assert_eq!(event(Some("a\ndata: b\0"), "x"), "id: ab-10\nevent: a\u{fffd}data: b\u{fffd}\ndata: x\n\n");
+    }
+
+    #[test]
+    fn ready_carries_retry_inside_its_block() {
+        let mut out = Vec::new();
+        append_ready(&mut out, ID, Duration::from_millis(2500));
+        assert_eq!(out, b"retry: 2500\nid: ab-10\nevent: sse.ready\ndata: {}\n\n");
+    }
+
+    #[test]
+    fn a_gap_is_json_with_null_for_an_unknown_number() {
+        let mut out = Vec::new();
+        append_gap(&mut out, ID, GapReason::TooLarge, Some(1));
+        append_gap(&mut out, ID, GapReason::Slow, None);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "id: ab-10\nevent: sse.gap\ndata: {\"reason\": \"too_large\", \"missed\": 1}\n\n\
+             id: ab-10\nevent: sse.gap\ndata: {\"reason\": \"slow\", \"missed\": null}\n\n"
+        );
+    }
+
+    #[test]
+    fn a_comment_stays_a_comment() {
+        for (text, expected) in [("", ":\n\n"), ("connected", ": connected\n\n"), ("a\ndata: b\r", ": a\n: data: b\n:\n\n")]
+        {
+            let mut out = Vec::new();
+            append_comment(&mut out, text);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn only_the_one_spelling_of_an_id_is_known() {
+        for text in ["", "-", "ab", "ab-", "-10", "AB-10", "0ab-10", "ab-010", "+ab-10", "ab-10-", "ab -10", "g-1"] {
+            assert_eq!(EventId::parse(text), None, "{text:?}");
+        }
+        assert_eq!(EventId::parse("10000000000000000-1"), None);
+        assert_eq!(EventId::parse("0-0"), Some(EventId { epoch: 0, sequence: 0 }));
+        let last = EventId { epoch: u64::MAX, sequence: u64::MAX };
+        assert_eq!(EventId::parse(&last.to_string()), Some(last));
+    }
+
+    #[test]
+    fn a_chunk_says_its_size_in_hex() {
+        let mut out = Vec::new();
+        append_chunk(&mut out, b":\n\n");
+        assert_eq!(out, b"3\r\n:\n\n\r\n");
+        assert_eq!(chunk_payload(&out), b":\n\n");
+        assert_eq!(chunk_payload(b""), b"");
+        assert_eq!(chunk_payload(b"no line end"), b"");
+    }
+
+    proptest! {
+        #[test]
+        fn ids_come_back_as_they_were(epoch: u64, sequence: u64) {
+            let id = EventId { epoch, sequence };
+            let text = id.to_string();
+            prop_assert!(text.bytes().all(|b| b.is_ascii_graphic()));
+            prop_assert_eq!(EventId::parse(&text), Some(id));
+        }
+
+        #[test]
+        fn the_length_is_known_before_it_is_written(
+            epoch: u64, sequence: u64, name in proptest::option::of(".*"), data in "([a-c]|\r|\n|\r\n|\u{fe0f}|.)*",
+        ) {
+            let id = EventId { epoch, sequence };
+            let mut plain = Vec::new();
+            append_event(&mut plain, id, name.as_deref(), &data);
+            prop_assert_eq!(plain.len(), event_len(id, name.as_deref(), &data));
+            let mut chunk = Vec::new();
+            append_chunked_event(&mut chunk, id, name.as_deref(), &data);
+            prop_assert_eq!(chunk.len(), chunked_event_len(id, name.as_deref(), &data));
+            prop_assert_eq!(chunk_payload(&chunk), &plain[..]);
+            let mut framed = format!("{:x}\r\n", plain.len()).into_bytes();
+            framed.extend_from_slice(&plain);
+            framed.extend_from_slice(b"\r\n");
+            prop_assert_eq!(chunk, framed);
+        }
+
+        #[test]
+        fn every_line_is_a_field_we_wrote(name in proptest::option::of(".*"), data in "([a-c:]|\r|\n|\r\n|.)*") {
+            let mut out = Vec::new();
+            append_event(&mut out, ID, name.as_deref(), &data);
+            let text = String::from_utf8(out).unwrap();
+            prop_assert!(!text.contains('\r'));
+            let block = text.strip_suffix("\n\n").unwrap();
+            let data_lines: Vec<&str> = block.split('\n').filter_map(|line| line.strip_prefix("data: ")).collect();
+            let others = block.split('\n').filter(|line| !line.starts_with("data: ")).count();
+            prop_assert_eq!(others, 1 + usize::from(name.is_some()));
+            prop_assert_eq!(data_lines.join("\n"), data.replace("\r\n", "\n").replace('\r', "\n"));
+        }
+    }
+}

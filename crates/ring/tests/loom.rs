@@ -1,0 +1,165 @@
+//! The protocol under every interleaving and every reordering that the memory model allows (up to the bound below).
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p sse-ring --release --test loom`, with a target directory of its own.
+#![allow(unexpected_cfgs)]
+#![cfg(loom)]
+#![allow(clippy::unwrap_used)]
+
+use loom::model::Builder;
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+use sse_ring::{Consumer, HeapRing, Producer, PushError, Ring, Wake};
+use std::sync::Arc;
+
+/// Leaked, because loom's threads want `'static`: a model has a few hundred bytes.
+fn ring(capacity: usize) -> (Ring<'static>, Consumer<'static>) {
+    let heap: &'static mut HeapRing = Box::leak(Box::new(HeapRing::new(capacity).unwrap()));
+    heap.split().unwrap()
+}
+
+/// `preemptions` bounds how often a thread may be interrupted where it could have gone on; three find practically all
+/// mistakes of this kind and keep a model within seconds.
+fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+fn take(consumer: &mut Consumer<'_>, taken: &mut Vec<Vec<u8>>) {
+    let mut batch = consumer.begin().unwrap();
+    while batch.drain(16, |record| taken.push(record.to_vec())).unwrap() > 0 {}
+}
+
+/// Pushes what finds room; returns it.
+fn push_all(producer: Producer<'_>, records: &[&'static [u8]]) -> Vec<Vec<u8>> {
+    let mut pushed = Vec::new();
+    for record in records {
+        match producer.try_push(record) {
+            Ok(_) => pushed.push(record.to_vec()),
+            Err(error) => assert_eq!(error, PushError::Full),
+        }
+    }
+    pushed
+}
+
+fn of(first: u8, taken: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    taken.iter().filter(|record| record[0] == first).cloned().collect()
+}
+
+/// 40 bytes of room: the first record lies before the loom threads start, so that theirs need a pad, wrap around, and
+/// use bytes again that the consumer has erased meanwhile.
+#[test]
+fn two_producers_and_a_consumer_agree_over_the_end_of_the_ring() {
+    check(3, || {
+        let (ring, mut consumer) = ring(40);
+        let mut taken = Vec::new();
+        let _ = ring.producer().try_push(b"start").unwrap();
+        take(&mut consumer, &mut taken);
+        let _ = ring.producer().try_push(b"0").unwrap();
+
+        let a = thread::spawn(move || push_all(ring.producer(), &[b"a1"]));
+        let b = thread::spawn(move || push_all(ring.producer(), &[b"b1", b"b23456789"]));
+        take(&mut consumer, &mut taken);
+        let (a, b) = (a.join().unwrap(), b.join().unwrap());
+        take(&mut consumer, &mut taken);
+        assert_eq!(taken[..2], [b"start".to_vec(), b"0".to_vec()]);
+        assert_eq!(of(b'a', &taken), a);
+        assert_eq!(of(b'b', &taken), b);
+        assert_eq!(taken.len(), 2 + a.len() + b.len());
+    });
+}
+
+/// A latch, and a consumer that sleeps for good when it is not woken: loom reports the deadlock.
+struct Latch {
+    is_set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Latch {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { is_set: Mutex::new(false), changed: Condvar::new() })
+    }
+
+    fn set_if(&self, wake: Wake) {
+        if wake == Wake::Needed {
+            *self.is_set.lock().unwrap() = true;
+            self.changed.notify_one();
+        }
+    }
+
+    fn wait(&self) {
+        let mut is_set = self.is_set.lock().unwrap();
+        while !*is_set {
+            is_set = self.changed.wait(is_set).unwrap();
+        }
+        *is_set = false;
+    }
+}
+
+#[test]
+fn no_record_is_slept_over() {
+    check(3, || {
+        let (ring, mut consumer) = ring(64);
+        let latch = Latch::new();
+        let producers: Vec<_> = [b"a", b"b"]
+            .map(|record| {
+                let latch = latch.clone();
+                thread::spawn(move || latch.set_if(ring.producer().try_push(record).unwrap()))
+            })
+            .into();
+        let mut taken = Vec::new();
+        while taken.len() < 2 {
+            if consumer.prepare_to_sleep() {
+                latch.wait();
+            }
+            consumer.awake();
+            take(&mut consumer, &mut taken);
+        }
+        for producer in producers {
+            producer.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn no_drop_is_slept_over() {
+    check(4, || {
+        let (ring, mut consumer) = ring(64);
+        let latch = Latch::new();
+        let dropping = {
+            let latch = latch.clone();
+            thread::spawn(move || latch.set_if(ring.producer().count_dropped(1)))
+        };
+        while consumer.begin().unwrap().dropped_total() < 1 {
+            if consumer.prepare_to_sleep() {
+                latch.wait();
+            }
+            consumer.awake();
+        }
+        dropping.join().unwrap();
+    });
+}
+
+#[test]
+fn no_record_overtakes_a_drop_of_its_own_producer() {
+    check(3, || {
+        let (ring, mut consumer) = ring(64);
+        let a = thread::spawn(move || {
+            let _ = ring.producer().count_dropped(1);
+            let _ = ring.producer().try_push(b"a").unwrap();
+        });
+        // A second producer, so that the `head` that is read may be another one's.
+        let b = thread::spawn(move || {
+            let _ = ring.producer().try_push(b"b").unwrap();
+        });
+        for _ in 0..2 {
+            let mut batch = consumer.begin().unwrap();
+            let dropped_total = batch.dropped_total();
+            let mut has_a = false;
+            while batch.drain(16, |record| has_a |= record == b"a").unwrap() > 0 {}
+            assert!(!has_a || dropped_total == 1);
+        }
+        a.join().unwrap();
+        b.join().unwrap();
+    });
+}

@@ -1,0 +1,25 @@
+//! Building the extension for one PostgreSQL.
+//!
+//! Not for putting it anywhere: install.rs, and the `cluster` crate for throwaway clusters.
+
+use anyhow::{Context, Result};
+use cluster::{Extension, PgConfig, Profile};
+
+use crate::progress;
+
+/// Builds the library and returns it with the files that belong to it.
+///
+/// # Errors
+/// It does not build: the compiler's messages are in the error.
+pub(crate) fn extension(pg: &PgConfig, profile: Profile) -> Result<Extension> {
+    let title = format!("building pg_sse for PostgreSQL {}", pg.major);
+    let built = progress::run(&title, Extension::build_command(pg, profile))?;
+    if !built.status.success() {
+        let messages: Vec<&str> =
+            built.lines.iter().map(String::as_str).filter(|line| !line.starts_with('{')).collect();
+        anyhow::bail!("the extension does not build:\n{}", messages.join("\n"));
+    }
+    let library =
+        built.stdout.iter().find_map(|line| Extension::library_in(line)).context("cargo named no library")?;
+    Extension::with_library(library)
+}

@@ -1,0 +1,127 @@
+//! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get, that
+//! every setting is documented, where names must not come from.
+//!
+//! Not a parser: it looks at lines, and the rules are such that this is enough.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Where files are looked at, below the root.
+const FOLDERS: [&str; 5] = ["src", "crates", "pg_test", "examples", "fuzz"];
+
+/// Longer files are split. Tests are not counted.
+const MAX_LINES: usize = 400;
+
+/// Every violation, one line each.
+pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in FOLDERS {
+        for file in rust_files(&root.join(folder))? {
+            let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+            found.extend(unsafe_outside(&name, &text));
+            found.extend(too_long(&name, &text));
+        }
+    }
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_default();
+    found.extend(undocumented_settings(&read("src/guc.rs"), &read("docs/settings.md")));
+    Ok(found)
+}
+
+/// Every `unsafe` is in one of the places that SAFETY.md describes.
+fn unsafe_outside(name: &str, text: &str) -> Vec<String> {
+    if name.starts_with("src/pg/") || name == "crates/ring/src/region.rs" {
+        return Vec::new();
+    }
+    let lines = text.lines().enumerate().filter(|(_, line)| has_word(&code_of(line), "unsafe"));
+    lines.map(|(number, _)| format!("{name}:{}: unsafe outside src/pg/ and region.rs", number + 1)).collect()
+}
+
+fn too_long(name: &str, text: &str) -> Option<String> {
+    let is_test = name.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches"));
+    // What follows the attribute is the file's own tests, which stand at the end (STYLE: "mod tests" at the bottom).
+    let count = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+    (!is_test && count > MAX_LINES).then(|| format!("{name}: {count} lines; split it at {MAX_LINES}"))
+}
+
+/// Every `sse.…` in guc.rs's string literals has a place in the settings' documentation.
+fn undocumented_settings(guc: &str, documentation: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in guc.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for literal in line.split('"').skip(1).step_by(2) {
+            let Some(name) = literal.strip_prefix("sse.") else { continue };
+            let is_name =
+                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_documented =
+                [format!("`{literal}`"), format!("`{name}`")].iter().any(|text| documentation.contains(text));
+            if is_name && !is_documented {
+                found.push(format!("docs/settings.md says nothing about {literal}"));
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// A line without its comment and without what stands in quotes.
+fn code_of(line: &str) -> String {
+    let outside: String = line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
+    outside.split("//").next().unwrap_or("").to_owned()
+}
+
+/// `unsafe` but not `unsafe_code`.
+fn has_word(code: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    code.split(|c| !is_part(c)).any(|found| found == word)
+}
+
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(files) };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            files.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_is_found_in_code_and_only_in_code() {
+        let text = "#![deny(unsafe_code)]\n// unsafe\nlet x = \"unsafe\";\n    unsafe { f() }\n";
+        assert_eq!(unsafe_outside("crates/proto/src/lib.rs", text).len(), 1);
+        assert!(unsafe_outside("src/pg/hook.rs", text).is_empty());
+        assert!(unsafe_outside("crates/ring/src/region.rs", text).is_empty());
+    }
+
+    #[test]
+    fn a_file_of_400_lines_is_fine_and_one_more_is_not() {
+        assert!(too_long("src/a.rs", &"x\n".repeat(400)).is_none());
+        assert!(too_long("src/a.rs", &"x\n".repeat(401)).is_some());
+        assert!(too_long("crates/a/tests/a.rs", &"x\n".repeat(401)).is_none());
+        assert!(
+            too_long("src/a.rs", &format!("{}#[cfg(test)]\n{}", "x\n".repeat(400), "x\n".repeat(400)))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_setting_without_documentation_is_named() {
+        let guc = "// \"sse.old\"\ndefine(c\"sse.port\", c\"sse.retry\", \"sse.port 0\");";
+        assert_eq!(
+            undocumented_settings(guc, "| `port` |"),
+            ["docs/settings.md says nothing about sse.retry"]
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! What each step of `cargo xtask test` does.
+//!
+//! Not for their order and their counting: mod.rs.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use cluster::{Extension, PgConfig, Profile, cargo, find_program, workspace_root};
+
+use super::rules;
+use super::tally::Tally;
+use crate::packages::{self, Purpose};
+use crate::{build, progress};
+
+/// How a step went, and what to show when not everything passed.
+pub(super) struct Outcome {
+    pub(super) tally: Tally,
+    pub(super) output: String,
+}
+
+impl Outcome {
+    fn passed() -> Self {
+        Self { tally: Tally::one(true), output: String::new() }
+    }
+}
+
+/// What the steps share. The later ones need what the earlier ones found.
+pub(super) struct Run {
+    pub(super) pg_config: Option<PathBuf>,
+    pub(super) quick: bool,
+    pub(super) fuzz_seconds: u64,
+    pub(super) pg: Option<PgConfig>,
+    pub(super) extension: Option<Extension>,
+}
+
+impl Run {
+    pub(super) fn packages(&mut self) -> Result<Outcome> {
+        let purpose = if self.fuzz_seconds > 0 { Purpose::Fuzz } else { Purpose::BuildAndRun };
+        self.pg = Some(packages::ensure(self.pg_config.as_deref(), purpose)?);
+        Ok(Outcome::passed())
+    }
+
+    pub(super) fn format(&mut self) -> Result<Outcome> {
+        let mut format = cargo();
+        format.args(["fmt", "--all", "--", "--check"]);
+        progress::run("format", format)?.ok("cargo fmt --check")?;
+        if fuzz_manifest().is_file() {
+            let mut fuzz = cargo();
+            fuzz.args(["fmt", "--manifest-path"]).arg(fuzz_manifest()).args(["--", "--check"]);
+            progress::run("format of the fuzzers", fuzz)?.ok("cargo fmt --check")?;
+        }
+        Ok(Outcome::passed())
+    }
+
+    pub(super) fn rules(&mut self) -> Result<Outcome> {
+        let violations = rules::violations(workspace_root())?;
+        if !violations.is_empty() {
+            bail!("{}", violations.join("\n"));
+        }
+        Ok(Outcome::passed())
+    }
+
+    pub(super) fn clippy(&mut self) -> Result<Outcome> {
+        let mut crates = self.cargo()?;
+        crates.args([
+            "clippy",
+            "--workspace",
+            "--exclude",
+            "pg_sse",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        progress::run("clippy", crates)?.ok("clippy")?;
+        let mut extension = self.cargo()?;
+        extension.args(["clippy", "--package", "pg_sse"]).args(Extension::feature_arguments(self.pg()?));
+        extension.args(["--", "-D", "warnings"]);
+        progress::run("clippy of the extension", extension)?.ok("clippy of the extension")?;
+        Ok(Outcome::passed())
+    }
+
+    /// Everything that needs no pg_sse in a server; the harness' own tests need a server.
+    pub(super) fn crates(&mut self) -> Result<Outcome> {
+        let mut tests = self.cargo()?;
+        tests.args(["test", "--no-fail-fast", "--workspace", "--exclude", "pg_sse", "--exclude", "pg-test"]);
+        self.tests("crates", tests)
+    }
+
+    /// The ring under loom: its own target folder, because the flag rebuilds everything.
+    pub(super) fn loom(&mut self) -> Result<Outcome> {
+        let mut tests = self.cargo()?;
+        tests.args(["test", "--release", "--package", "sse-ring", "--test", "loom"]);
+        tests.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", target_folder().join("loom"));
+        self.tests("loom", tests)
+    }
+
+    pub(super) fn build(&mut self) -> Result<Outcome> {
+        self.extension = Some(build::extension(self.pg()?, Profile::Dev)?);
+        Ok(Outcome::passed())
+    }
+
+    pub(super) fn black_box(&mut self) -> Result<Outcome> {
+        let library = self.extension.as_ref().context("the extension was not built")?.library.clone();
+        let mut tests = self.cargo()?;
+        tests.args(["test", "--no-fail-fast", "--package", "pg-test"]).env("PG_SSE_LIBRARY", library);
+        self.tests("black box", tests)
+    }
+
+    pub(super) fn demo(&mut self) -> Result<Outcome> {
+        let mut demo = Command::new(env::current_exe().context("where are we?")?);
+        demo.args(["demo", "--check", "--pg-config"]).arg(&self.pg()?.path);
+        progress::run("demo", demo)?.ok("cargo xtask demo --check")?;
+        Ok(Outcome::passed())
+    }
+
+    /// Every target of fuzz/ for the given time. libFuzzer needs unstable compiler flags, which a stable compiler takes
+    /// with RUSTC_BOOTSTRAP.
+    pub(super) fn fuzz(&mut self) -> Result<Outcome> {
+        let cargo_fuzz = cargo_fuzz()?;
+        let command = |arguments: &[&str]| {
+            let mut fuzz = Command::new(&cargo_fuzz);
+            fuzz.arg("fuzz").args(arguments).current_dir(workspace_root()).env("RUSTC_BOOTSTRAP", "1");
+            fuzz
+        };
+        let targets = progress::run("fuzz", command(&["list"]))?.ok("cargo fuzz list")?.stdout;
+        if targets.is_empty() {
+            bail!("there is nothing to fuzz");
+        }
+        progress::run("building the fuzzers", command(&["build"]))?.ok("cargo fuzz build")?;
+        let limit = format!("-max_total_time={}", self.fuzz_seconds);
+        let mut outcome = Outcome { tally: Tally::default(), output: String::new() };
+        for target in &targets {
+            let fuzzed = progress::run(&format!("fuzz {target}"), command(&["run", target, "--", &limit]))?;
+            outcome.tally.add(Tally::one(fuzzed.status.success()));
+            if !fuzzed.status.success() {
+                outcome.output.push_str(&fuzzed.text());
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Runs tests and counts them. Slow ones, marked `#[ignore = "slow"]`, run unless the run is quick.
+    fn tests(&self, title: &str, mut tests: Command) -> Result<Outcome> {
+        if !self.quick {
+            tests.args(["--", "--include-ignored"]);
+        }
+        let folded = progress::run(title, tests)?;
+        let tally = Tally::of_runner(&folded.lines, folded.status.success());
+        Ok(Outcome { tally, output: folded.text() })
+    }
+
+    fn pg(&self) -> Result<&PgConfig> {
+        self.pg.as_ref().context("there is no PostgreSQL")
+    }
+
+    fn cargo(&self) -> Result<Command> {
+        let mut command = cargo();
+        command.env("PGRX_PG_CONFIG_PATH", &self.pg()?.path).env("PG_CONFIG", &self.pg()?.path);
+        Ok(command)
+    }
+}
+
+fn fuzz_manifest() -> PathBuf {
+    workspace_root().join("fuzz/Cargo.toml")
+}
+
+fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
+}
+
+/// cargo-fuzz from the `PATH`, else one of our own below target/, installed on first use.
+fn cargo_fuzz() -> Result<PathBuf> {
+    if let Some(found) = find_program("cargo-fuzz") {
+        return Ok(found);
+    }
+    let root = target_folder().join("tools");
+    let program = root.join("bin/cargo-fuzz");
+    if !program.is_file() {
+        let mut install = cargo();
+        install.args(["install", "cargo-fuzz", "--locked", "--root"]).arg(&root);
+        progress::run("installing cargo-fuzz", install)?.ok("cargo install cargo-fuzz")?;
+    }
+    absolute(&program)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().with_context(|| path.display().to_string())
+}

@@ -1,0 +1,64 @@
+//! Counting the tests that a runner says it ran.
+//!
+//! Not for judging: a runner's exit status counts as well.
+
+/// Tests passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+}
+
+impl Tally {
+    /// A step that is one test by itself.
+    pub(crate) fn one(passed: bool) -> Self {
+        Self { passed: usize::from(passed), failed: usize::from(!passed) }
+    }
+
+    /// Adds up libtest's lines `test result: ok. 12 passed; 1 failed; …`. A runner that failed without a failed test
+    /// (it did not compile, or crashed) is one failure; so is one that ran no tests at all.
+    pub(crate) fn of_runner(lines: &[String], succeeded: bool) -> Self {
+        let mut tally = Self::default();
+        for line in lines {
+            let Some((_, counts)) = line.split_once("test result: ") else { continue };
+            tally.passed += count_before(counts, " passed");
+            tally.failed += count_before(counts, " failed");
+        }
+        if tally.failed == 0 && (!succeeded || tally.passed == 0) {
+            tally.failed = 1;
+        }
+        tally
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+fn count_before(text: &str, word: &str) -> usize {
+    let before = text.split_once(word).map_or("", |(before, _)| before);
+    before.rsplit([' ', ';']).next().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1s";
+
+    #[test]
+    fn the_lines_of_several_binaries_add_up() {
+        let lines = [LINE.to_owned(), "noise".to_owned(), LINE.to_owned()];
+        assert_eq!(Tally::of_runner(&lines, false), Tally { passed: 24, failed: 6 });
+    }
+
+    #[test]
+    fn a_runner_that_breaks_or_runs_nothing_is_a_failure() {
+        let fine = ["test result: ok. 2 passed; 0 failed; 0 ignored".to_owned()];
+        assert_eq!(Tally::of_runner(&fine, true), Tally { passed: 2, failed: 0 });
+        assert_eq!(Tally::of_runner(&fine, false), Tally { passed: 2, failed: 1 });
+        assert_eq!(Tally::of_runner(&[], true), Tally { passed: 0, failed: 1 });
+    }
+}

@@ -1,0 +1,101 @@
+//! Any events, written by pg_sse and read by an independent parser, are the events that were written.
+#![no_main]
+
+mod whatwg;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use sse_proto::sse::{self, EventId, GapReason};
+use std::time::Duration;
+use whatwg::{Event, Parsed};
+
+#[derive(Arbitrary, Debug)]
+enum Part<'a> {
+    Event { epoch: u64, sequence: u64, name: Option<&'a str>, data: &'a str },
+    Ready { epoch: u64, sequence: u64, retry: Duration },
+    Gap { epoch: u64, sequence: u64, missed: Option<u64> },
+    Comment { text: &'a str },
+}
+
+fuzz_target!(|parts: Vec<Part<'_>>| {
+    let (mut stream, mut chunked) = (Vec::new(), Vec::new());
+    let mut expected = Parsed::default();
+    for part in &parts {
+        let before = stream.len();
+        match *part {
+            Part::Event { epoch, sequence, name, data } => {
+                let id = EventId { epoch, sequence };
+                assert_eq!(EventId::parse(&id.to_string()), Some(id));
+                sse::append_event(&mut stream, id, name, data);
+                assert_eq!(stream.len() - before, sse::event_len(id, name, data));
+                expected.events.push(Event {
+                    name: expected_name(name),
+                    data: data.replace("\r\n", "\n").replace('\r', "\n"),
+                    last_event_id: id.to_string(),
+                });
+                let chunk = chunked.len();
+                sse::append_chunked_event(&mut chunked, id, name, data);
+                assert_eq!(chunked.len() - chunk, sse::chunked_event_len(id, name, data));
+                assert_eq!(sse::chunk_payload(&chunked[chunk..]), &stream[before..]);
+                continue;
+            }
+            Part::Ready { epoch, sequence, retry } => {
+                let id = EventId { epoch, sequence };
+                sse::append_ready(&mut stream, id, retry);
+                expected.retry = Some(retry.as_millis());
+                expected.events.push(event("sse.ready", "{}", id));
+            }
+            Part::Gap { epoch, sequence, missed } => {
+                let id = EventId { epoch, sequence };
+                sse::append_gap(&mut stream, id, GapReason::Overflow, missed);
+                expected.events.push(event("sse.gap", &sse::gap_data(GapReason::Overflow, missed), id));
+            }
+            Part::Comment { text } => {
+                sse::append_comment(&mut stream, text);
+                expected.comments += lines(text);
+            }
+        }
+        sse::append_chunk(&mut chunked, &stream[before..]);
+    }
+    chunked.extend_from_slice(sse::LAST_CHUNK);
+
+    assert!(!stream.contains(&b'\r'), "line ends are LF");
+    assert_eq!(whatwg::parse(&stream), expected);
+    assert_eq!(unchunk(&chunked), stream);
+});
+
+fn event(name: &str, data: &str, id: EventId) -> Event {
+    Event { name: name.to_owned(), data: data.to_owned(), last_event_id: id.to_string() }
+}
+
+/// Names come from `EventName`, which has no control characters; others must at least stay within their line.
+fn expected_name(name: Option<&str>) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    match name {
+        None | Some("") => "message".to_owned(),
+        Some(name) => name.chars().map(shown).collect(),
+    }
+}
+
+fn lines(text: &str) -> usize {
+    text.replace("\r\n", "\n").replace('\r', "\n").split('\n').count()
+}
+
+/// RFC 9112 §7.1, without extensions and trailers, which pg_sse does not send.
+fn unchunk(mut chunked: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = chunked.windows(2).position(|pair| pair == b"\r\n").expect("a chunk has a size");
+        let size = std::str::from_utf8(&chunked[..end]).expect("hex digits");
+        assert!(!size.is_empty() && size.bytes().all(|byte| byte.is_ascii_hexdigit()), "{size:?}");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        let rest = &chunked[end + 2..];
+        body.extend_from_slice(&rest[..size]);
+        assert_eq!(&rest[size..size + 2], b"\r\n");
+        chunked = &rest[size + 2..];
+        if size == 0 {
+            assert!(chunked.is_empty(), "nothing follows the last chunk");
+            return body;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Talking to a running cluster: one-shot SQL, sessions, scripts, the installation's programs, the gateway.
+//!
+//! Not for its life: cluster.rs.
+
+use std::env;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result};
+
+use crate::cluster::{Cluster, PORT};
+use crate::http::Client;
+use crate::session::{Session, SessionOptions};
+use crate::wait::{PATIENCE, wait_for};
+
+impl Cluster {
+    /// Runs SQL in a session of its own in database `postgres`, and returns the rows of all results: one line per row,
+    /// `|` between columns, NULL as nothing, as `psql -At` does.
+    ///
+    /// # Errors
+    /// The first error of the SQL, or no answer within [`PATIENCE`].
+    pub fn sql(&self, text: &str) -> Result<String> {
+        self.sql_in("postgres", text)
+    }
+
+    /// [`Self::sql`] in another database.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sql_in(&self, database: &str, text: &str) -> Result<String> {
+        let options = SessionOptions { database: database.to_owned(), ..SessionOptions::default() };
+        Ok(self.session_with(&options)?.run(text)?.ok()?.text())
+    }
+
+    /// A session as user `postgres` in database `postgres`.
+    ///
+    /// # Errors
+    /// `psql` does not start or cannot connect.
+    pub fn session(&self) -> Result<Session> {
+        self.session_with(&SessionOptions::default())
+    }
+
+    /// A session with these options.
+    ///
+    /// # Errors
+    /// `psql` does not start or cannot connect.
+    pub fn session_with(&self, options: &SessionOptions) -> Result<Session> {
+        Session::start(self.psql(), options)
+    }
+
+    /// Runs a script and returns everything a client sees, in order: the statements, their results, and messages with
+    /// all fields. Two clusters are compared by comparing this.
+    ///
+    /// # Errors
+    /// `psql` does not run. An error in the SQL is part of what is returned.
+    pub fn script(&self, sql: &str) -> Result<String> {
+        self.script_in("postgres", sql)
+    }
+
+    /// [`Self::script`] in another database.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn script_in(&self, database: &str, sql: &str) -> Result<String> {
+        let (mut output, merged) = std::io::pipe()?;
+        let mut command = self.psql();
+        command.args([
+            "-X",
+            "-a",
+            "-v",
+            "VERBOSITY=verbose",
+            "-v",
+            "SHOW_CONTEXT=always",
+            "-U",
+            "postgres",
+            "-d",
+        ]);
+        command.arg(database).stdin(Stdio::piped()).stdout(merged.try_clone()?).stderr(merged);
+        let mut child = command.spawn().context("cannot run psql")?;
+        // The command still holds the writing ends, and the end of the output is when nobody does.
+        drop(command);
+        let mut input = child.stdin.take().context("psql has no input")?;
+        let script = sql.to_owned();
+        let writer = thread::spawn(move || input.write_all(script.as_bytes()));
+        let mut bytes = Vec::new();
+        output.read_to_end(&mut bytes)?;
+        // A script that makes psql quit early leaves the rest unread: no failure of ours.
+        let _ = writer.join();
+        child.wait()?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// `psql` pointed at this cluster, as user `postgres` unless an argument says otherwise.
+    pub fn psql(&self) -> Command {
+        let mut command = self.tool("psql");
+        command.env("PGDATABASE", "postgres");
+        command
+    }
+
+    /// Another client program of the installation (`pg_dump`, `pgbench`), pointed at this cluster.
+    pub fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(self.install().program(name));
+        for (variable, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+            command.env_remove(variable);
+        }
+        command.env("PGHOST", self.home()).env("PGPORT", PORT.to_string()).env("PGUSER", "postgres");
+        command.env("LC_ALL", "C").env("PGCLIENTENCODING", "UTF8");
+        command
+    }
+
+    /// The gateway's HTTP client: asks `sse.stat_gateway` in database `postgres` for the port, until there is one.
+    ///
+    /// # Errors
+    /// There is none within [`PATIENCE`]; the end of the log is in the message.
+    pub fn http(&self) -> Result<Client> {
+        self.http_in("postgres")
+    }
+
+    /// [`Self::http`], where the extension is in another database.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn http_in(&self, database: &str) -> Result<Client> {
+        let options = SessionOptions { database: database.to_owned(), ..SessionOptions::default() };
+        let mut session = self.session_with(&options)?;
+        let port = wait_for(PATIENCE, "the gateway listens", || {
+            let port = session.run("select port from sse.stat_gateway")?.ok()?.text();
+            Ok(port.parse::<u16>().ok().filter(|port| *port != 0))
+        });
+        Ok(Client::new(port.with_context(|| self.log_tail())?))
+    }
+}

@@ -1,0 +1,267 @@
+//! A small blocking HTTP/1.1 client for tests, written from RFC 9112 and sharing no code with the server.
+//!
+//! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for bytes that no
+//! client would send; [`EventStream`] reads Server-Sent Events.
+//!
+//! Not for TLS, HTTP/2 or anybody else's server: what is malformed is an error here, never guessed at.
+
+mod body;
+mod connection;
+mod event_parser;
+mod event_stream;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+pub use connection::Connection;
+pub use event_parser::{Event, EventParser};
+pub use event_stream::{EventStream, StreamError};
+
+use crate::wait::PATIENCE;
+
+/// A request. [`Request::get`] and the builder methods make the usual ones.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `GET`, or whatever a test wants to try.
+    pub method: String,
+    /// Path with query string, sent as it is.
+    pub target: String,
+    /// Sent in this order. `Host` and, with a body, `Content-Length` are added when missing.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(method: &str, target: &str) -> Self {
+        Self { method: method.to_owned(), target: target.to_owned(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// A GET.
+    pub fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    fn encode(&self, address: SocketAddr) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let mut headers = self.headers.clone();
+        let has = |name: &str| self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        if !has("host") {
+            headers.insert(0, ("Host".to_owned(), address.to_string()));
+        }
+        if !self.body.is_empty() && !has("content-length") && !has("transfer-encoding") {
+            headers.push(("Content-Length".to_owned(), self.body.len().to_string()));
+        }
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        [head.into_bytes(), self.body.clone()].concat()
+    }
+}
+
+/// The first part of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// `HTTP/1.1` or `HTTP/1.0`.
+    pub version: String,
+    /// 100 to 599.
+    pub status: u16,
+    /// In the order received, names as received.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// The value of a header, `None` when it is missing.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Reads a head, its blank line included.
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).context("the head of the answer is not UTF-8")?;
+        let mut lines = text.trim_end_matches("\r\n").split("\r\n");
+        let status_line = lines.next().unwrap_or("");
+        let mut words = status_line.splitn(3, ' ');
+        let (Some(version), Some(code)) = (words.next(), words.next()) else {
+            bail!("not a status line: {status_line:?}");
+        };
+        if !version.starts_with("HTTP/1.") {
+            bail!("not a status line: {status_line:?}");
+        }
+        let status = code.parse().with_context(|| format!("not a status line: {status_line:?}"))?;
+        let mut headers = Vec::new();
+        for line in lines {
+            let (name, value) = line.split_once(':').with_context(|| format!("not a header: {line:?}"))?;
+            if name.is_empty() || name.contains([' ', '\t', '\n', '\r']) {
+                bail!("not a header: {line:?}");
+            }
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        Ok(Self { version: version.to_owned(), status, headers })
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Status and headers.
+    pub head: Head,
+    /// The decoded body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    /// The body as text; bytes that are not UTF-8 are replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", self.text()))
+    }
+}
+
+/// Knows where the gateway is. One connection per call.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    address: SocketAddr,
+    within: Duration,
+}
+
+impl Client {
+    /// For a gateway on this port of the IPv4 loopback.
+    pub fn new(port: u16) -> Self {
+        Self::at(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    }
+
+    /// For a gateway at this address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, within: PATIENCE }
+    }
+
+    /// The same with another deadline for everything.
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
+    }
+
+    /// Where the gateway is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:PORT` and the path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A GET with its whole answer.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn get(&self, target: &str) -> Result<Response> {
+        self.request(&Request::get(target))
+    }
+
+    /// A request with its whole answer. For a stream that is never: use [`Self::events`].
+    ///
+    /// # Errors
+    /// No connection, no or no well-formed answer in time.
+    pub fn request(&self, request: &Request) -> Result<Response> {
+        let mut connection = self.connect()?;
+        connection.send(&request.clone().header("Connection", "close"))?;
+        connection.response(&request.method)
+    }
+
+    /// Opens a stream and expects status 200 and `text/event-stream`.
+    ///
+    /// # Errors
+    /// Another answer: its body is in the message.
+    pub fn events(&self, target: &str) -> Result<EventStream> {
+        self.events_with(&Request::get(target))
+    }
+
+    /// [`Self::events`] with headers of one's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn events_with(&self, request: &Request) -> Result<EventStream> {
+        let mut connection = self.connect()?;
+        connection.send(&request.clone().header("Accept", "text/event-stream"))?;
+        EventStream::open(connection)
+    }
+
+    /// [`Self::events`], resuming behind an event.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn events_after(&self, target: &str, last_event_id: &str) -> Result<EventStream> {
+        self.events_with(&Request::get(target).header("Last-Event-ID", last_event_id))
+    }
+
+    /// A connection of one's own.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn connect(&self) -> Result<Connection> {
+        Connection::open(self.address, self.within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_and_names_are_compared_without_case() {
+        let head = Head::parse(b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nX: \r\n\r\n").unwrap();
+        assert_eq!((head.status, head.header("content-type")), (404, Some("text/plain")));
+        assert_eq!(head.header("x"), Some(""));
+    }
+
+    #[test]
+    fn a_malformed_head_is_refused() {
+        for bytes in [
+            "",
+            "HTTP/1.1\r\n\r\n",
+            "HTTP/2 200\r\n\r\n",
+            "HTTP/1.1 abc\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nbad header: x\r\n\r\n",
+        ] {
+            assert!(Head::parse(bytes.as_bytes()).is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What the black-box tests share: one cluster for all tests of a binary, and in it a corner for each test.
+//!
+//! Not for tests that stop, kill or reconfigure a server: those start a cluster of their own.
+
+// Every test binary compiles this file and uses its own part of it.
+#![allow(dead_code)]
+
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use cluster::http::{Client, EventStream};
+use cluster::{Cluster, Reply, Session, SessionOptions, wait_for};
+
+/// What is delivered at all is there within this, on two busy cores too.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// The cluster of this test binary, as it comes; ends with the process.
+pub(crate) fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| match Cluster::builder().start() {
+        Ok(cluster) => cluster,
+        Err(error) => panic!("no cluster: {error:#}"),
+    })
+}
+
+fn shared_http() -> Result<Client> {
+    static HTTP: OnceLock<Client> = OnceLock::new();
+    if let Some(http) = HTTP.get() {
+        return Ok(*http);
+    }
+    let http = shared().http()?;
+    Ok(*HTTP.get_or_init(|| http))
+}
+
+/// A test's own part of a cluster: a schema, and an execution id that keeps the events of tests that run side by side
+/// apart.
+pub(crate) struct Corner<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) http: Client,
+    pub(crate) name: String,
+}
+
+impl Corner<'static> {
+    /// In the shared cluster. `name` is one word, unique in the test binary.
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        let http = shared_http()?;
+        Self { cluster: shared(), http, name: name.to_owned() }.furnish()
+    }
+}
+
+impl<'a> Corner<'a> {
+    /// In a cluster of the test's own.
+    pub(crate) fn of(cluster: &'a Cluster, name: &str) -> Result<Self> {
+        let http = cluster.http()?;
+        Self { cluster, http, name: name.to_owned() }.furnish()
+    }
+
+    fn furnish(self) -> Result<Self> {
+        self.cluster.sql(&format!("create schema {}", self.name))?;
+        Ok(self)
+    }
+
+    /// A session whose events only this corner's streams get, and whose unqualified names are this corner's.
+    pub(crate) fn session(&self) -> Result<Session> {
+        self.session_with("")
+    }
+
+    /// The same with further options, such as `-c client_min_messages=error`.
+    pub(crate) fn session_with(&self, options: &str) -> Result<Session> {
+        let options = format!("-c sse.execution_id={0} -c search_path={0},public {options}", self.name);
+        self.cluster.session_with(&SessionOptions { options, ..SessionOptions::default() })
+    }
+
+    /// Runs SQL in such a session; its first error is an error.
+    pub(crate) fn sql(&self, sql: &str) -> Result<String> {
+        Ok(self.run(sql)?.ok()?.text())
+    }
+
+    /// Runs SQL in such a session; its errors are in the reply.
+    pub(crate) fn run(&self, sql: &str) -> Result<Reply> {
+        self.session()?.run(sql)
+    }
+
+    /// Creates `name(message text)`, which raises its argument, with this comment.
+    pub(crate) fn announcer(&self, name: &str, comment: &str) -> Result<()> {
+        self.sql(&announcer(name, comment)).map(drop)
+    }
+
+    /// The path of a stream of one of this corner's routines.
+    pub(crate) fn path(&self, routine_and_segment: &str) -> String {
+        format!("/api/{}/{routine_and_segment}", self.name)
+    }
+
+    /// Opens the stream at this corner's path, and reads it up to `sse.ready`.
+    pub(crate) fn stream(&self, routine_and_segment: &str) -> Result<EventStream> {
+        let mut stream = self.http.events(&format!("{}?{}", self.path(routine_and_segment), self.name))?;
+        let ready = stream.next(SOON)?;
+        if ready.event != "sse.ready" {
+            bail!("the first event is {ready:?}");
+        }
+        Ok(stream)
+    }
+
+    /// The status that a GET of this corner's path is answered with; a stream is left again.
+    pub(crate) fn status(&self, routine_and_segment: &str) -> Result<u16> {
+        status(self.http, &self.path(routine_and_segment))
+    }
+}
+
+/// SQL that creates `name(message text)`, which raises its argument as INFO, with this comment.
+pub(crate) fn announcer(name: &str, comment: &str) -> String {
+    format!(
+        "create function {name}(message text) returns void language plpgsql
+         as $f$ begin raise info '%', message; end $f$;
+         comment on function {name}(text) is '{}';",
+        comment.replace('\'', "''")
+    )
+}
+
+/// The status that a GET of this path is answered with; a stream is left again.
+pub(crate) fn status(http: Client, path: &str) -> Result<u16> {
+    let mut connection = http.connect()?;
+    connection.send(&cluster::http::Request::get(path))?;
+    Ok(connection.head()?.status)
+}
+
+/// Waits until a GET of this path is answered with this status.
+pub(crate) fn wait_for_status(http: Client, path: &str, wanted: u16, within: Duration) -> Result<()> {
+    let mut last = 0;
+    wait_for(within, &format!("{path} is answered with {wanted}"), || {
+        last = status(http, path)?;
+        Ok((last == wanted).then_some(()))
+    })
+    .with_context(|| format!("the last answer was {last}"))
+}
+
+/// The process id of the gateway; waits until there is one.
+pub(crate) fn gateway_pid(cluster: &Cluster) -> Result<u32> {
+    let sql = "select pid from pg_stat_activity where backend_type = 'pg_sse gateway'";
+    wait_for(SOON, "there is a gateway", || Ok(cluster.sql(sql)?.parse().ok()))
+}
+
+/// One column of `sse.stat_ring` or `sse.stat_gateway`.
+pub(crate) fn figure(cluster: &Cluster, view: &str, column: &str) -> Result<i64> {
+    let text = cluster.sql(&format!("select {column} from sse.{view}"))?;
+    text.parse().with_context(|| format!("{view}.{column} is {text:?}"))
+}
+
+/// A signal by its name, `STOP` or `TERM`.
+pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
+    // The shell's own kill: the program of that name is not on every machine.
+    let status = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
+    if !status.success() {
+        bail!("cannot send {name} to {pid}");
+    }
+    Ok(())
+}
+
+/// A process that was stopped with SIGSTOP; goes on when this is dropped, whatever becomes of the test.
+pub(crate) struct Frozen(u32);
+
+impl Frozen {
+    /// Stops the process.
+    pub(crate) fn new(pid: u32) -> Result<Self> {
+        signal(pid, "STOP")?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = signal(self.0, "CONT");
+    }
+}
+
+/// The reason of a gap.
+pub(crate) fn gap_reason(event: &cluster::http::Event) -> Result<String> {
+    if event.event != "sse.gap" {
+        bail!("not a gap: {event:?}");
+    }
+    let data: serde_json::Value = serde_json::from_str(&event.data)?;
+    Ok(data["reason"].as_str().context("a gap without a reason")?.to_owned())
+}

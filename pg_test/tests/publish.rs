@@ -1,0 +1,306 @@
+//! Who publishes, what is sent, and when (C3.1, C3.4, C5).
+
+mod common;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::StreamError;
+use cluster::{Cluster, Preload};
+use common::{Corner, SOON, figure};
+
+#[test]
+fn an_insert_shows_its_event_at_once_on_the_url_that_endpoints_gives() -> Result<()> {
+    let corner = Corner::new("insert_feed")?;
+    let mut session = corner.session()?;
+    session
+        .run(
+            "create table news (id int generated always as identity, title text);
+         create function added() returns trigger language plpgsql as $f$
+         begin raise info '%', to_json(new); return null; end $f$;
+         comment on function added() is 'Tells every page.\n\n@sse\n@sse_scope all';
+         create trigger added after insert on news for each row execute function added()",
+        )?
+        .ok()?;
+    let url =
+        session.run("select url from sse.endpoints where routine = 'added()'::regprocedure")?.ok()?.text();
+    assert_eq!(session.run("select sse.url('added()')")?.ok()?.text(), url);
+    let mut stream = corner.http.events(&format!("{url}?insert_feed"))?;
+    session.run("insert into news (title) values ('Hello')")?.ok()?;
+    let event = stream.next_payload(Duration::from_secs(2))?;
+    let row: serde_json::Value = serde_json::from_str(&event.data)?;
+    assert_eq!((event.event.as_str(), &row["title"]), ("message", &"Hello".into()));
+    Ok(())
+}
+
+#[test]
+fn who_reacts_to_an_event_by_reading_sees_the_row() -> Result<()> {
+    let corner = Corner::new("visible")?;
+    corner.sql(
+        "create table t (id int);
+         create function added() returns trigger language plpgsql as $f$
+         begin raise info '%', new.id; return null; end $f$;
+         comment on function added() is '@sse';
+         create trigger added after insert on t for each row execute function added()",
+    )?;
+    let mut stream = corner.stream("added/info")?;
+    let (mut writer, mut reader) = (corner.session()?, corner.session()?);
+    for id in 0..50 {
+        // Sent and not waited for: the event may be here before the writer knows of its commit.
+        writer.send(&format!("insert into t values ({id})"))?;
+        assert_eq!(stream.next_payload(SOON)?.data, id.to_string());
+        let seen = reader.run(&format!("select count(*) from t where id = {id}"))?.ok()?.text();
+        assert_eq!(seen, "1", "row {id}");
+        writer.wait(SOON)?.ok()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_event_waits_for_its_commit_and_goes_with_its_rollback() -> Result<()> {
+    let corner = Corner::new("commits")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session()?;
+    session.run("begin; select f('rolled back'); rollback")?.ok()?;
+    session
+        .run("begin; select f('one'); savepoint s; select f('undone'); rollback to s; select f('two')")?
+        .ok()?;
+    let mut other = corner.session()?;
+    other.run("select f('of another')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "of another", "nothing is sent before the commit");
+    session.run("commit")?.ok()?;
+    assert_eq!(stream.next_data(2, SOON)?, ["one", "two"]);
+    Ok(())
+}
+
+#[test]
+fn an_immediate_event_is_sent_before_its_commit_and_despite_a_rollback() -> Result<()> {
+    let corner = Corner::new("immediate")?;
+    corner.announcer("f", "@sse\n@sse_delivery immediate")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session()?;
+    session.run("begin; select f('progress')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "progress");
+    session.run("rollback")?.ok()?;
+    session.run("select f('after')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "after");
+    Ok(())
+}
+
+#[test]
+fn a_procedure_sends_at_each_of_its_commits_and_nothing_of_its_rollbacks() -> Result<()> {
+    let corner = Corner::new("procedure")?;
+    corner.sql(
+        "create procedure p() language plpgsql as $f$
+         begin raise info '1'; commit; raise info 'undone'; rollback; raise info '2'; end $f$;
+         comment on procedure p() is '@sse'",
+    )?;
+    let mut stream = corner.stream("p/info")?;
+    corner.sql("call p()")?;
+    assert_eq!(stream.next_data(2, SOON)?, ["1", "2"]);
+    Ok(())
+}
+
+#[test]
+fn preparing_a_transaction_with_waiting_events_is_an_error() -> Result<()> {
+    let cluster = Cluster::builder().setting("max_prepared_transactions", 2).start()?;
+    let corner = Corner::of(&cluster, "prepared")?;
+    corner.announcer("f", "@sse")?;
+    let mut session = corner.session()?;
+    let reply = session.run("begin; select f('x'); prepare transaction 'one'")?;
+    let error = reply.error().context("PREPARE TRANSACTION succeeded")?;
+    assert_eq!(error.sqlstate.as_deref(), Some("0A000"), "{error:?}");
+    session.run("rollback")?.ok()?;
+    session.run("begin; select 1; prepare transaction 'two'; rollback prepared 'two'")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn events_of_one_session_keep_their_order_and_all_streams_see_one_order() -> Result<()> {
+    let corner = Corner::new("ordered")?;
+    corner.announcer("f", "@sse")?;
+    let mut streams = [corner.stream("f/info")?, corner.stream("f/info")?];
+    let mut sessions = [corner.session()?, corner.session()?];
+    for (number, session) in sessions.iter_mut().enumerate() {
+        session.send(&format!(
+            "do $d$ begin for i in 1..300 loop perform f('{number} ' || i); commit; end loop; end $d$"
+        ))?;
+    }
+    let [first, second] = streams.each_mut().map(|stream| stream.next_data(600, SOON));
+    let (first, second) = (first?, second?);
+    assert_eq!(first, second);
+    for number in 0..2 {
+        let mine: Vec<&String> =
+            first.iter().filter(|data| data.starts_with(&format!("{number} "))).collect();
+        let expected: Vec<String> = (1..=300).map(|i| format!("{number} {i}")).collect();
+        assert_eq!(mine, expected.iter().collect::<Vec<_>>());
+    }
+    for session in &mut sessions {
+        session.wait(SOON)?.ok()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_event_of_a_transaction_that_saw_another_comes_after_the_others() -> Result<()> {
+    let corner = Corner::new("causal")?;
+    corner.announcer("f", "@sse")?;
+    corner.sql("create table t (id int)")?;
+    let mut stream = corner.stream("f/info")?;
+    let (mut first, mut second) = (corner.session()?, corner.session()?);
+    for n in 0..30 {
+        first.send(&format!("begin; insert into t values ({n}); select f('first {n}'); commit"))?;
+        let wait = format!(
+            "do $d$ begin loop perform 1 from t where id = {n}; exit when found; commit; end loop; perform f('second {n}'); end $d$"
+        );
+        second.run(&wait)?.ok()?;
+        first.wait(SOON)?.ok()?;
+        assert_eq!(stream.next_data(2, SOON)?, [format!("first {n}"), format!("second {n}")]);
+    }
+    Ok(())
+}
+
+#[test]
+fn publish_takes_all_its_arguments() -> Result<()> {
+    let corner = Corner::new("arguments")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session()?;
+    session.run("select sse.publish('plain')")?.ok()?;
+    session.run("select sse.publish('named', event => 'order.paid')")?.ok()?;
+    session.run("select sse.publish('for nobody here', execution_id => 'somebody else')")?.ok()?;
+    session.run("select sse.publish('with a topic', topic => 'a topic')")?.ok()?;
+    session.run("begin; select sse.publish('at once', 'all', null, null, 'arguments', 'immediate')")?.ok()?;
+    let mut events = Vec::new();
+    for _ in 0..3 {
+        let event = stream.next_payload(SOON)?;
+        events.push((event.event, event.data));
+    }
+    let expected = [("message", "plain"), ("order.paid", "named"), ("message", "at once")];
+    assert_eq!(events, expected.map(|(name, data)| (name.to_owned(), data.to_owned())));
+    session.run("select sse.publish('at commit', delivery => 'commit'); rollback")?.ok()?;
+    session.run("select sse.publish('')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "");
+    Ok(())
+}
+
+#[test]
+fn wrong_arguments_of_publish_are_clear_errors() -> Result<()> {
+    let corner = Corner::new("wrong_arguments")?;
+    let mut session = corner.session()?;
+    let long = "x".repeat(201);
+    for (arguments, name) in [
+        ("null", "data"),
+        ("'x', scope => 'everybody'", "scope"),
+        ("'x', scope => 'authorise a'", "scope"),
+        ("'x', event => 'sse.gap'", "event"),
+        ("'x', event => 'two words'", "event"),
+        ("'x', event => ''", "event"),
+        ("'x', event => E'a\\ndata: b'", "event"),
+        ("'x', topic => ''", "topic"),
+        (&format!("'x', topic => '{long}'"), "topic"),
+        (&format!("'x', execution_id => '{long}'"), "execution_id"),
+        ("'x', delivery => 'later'", "delivery"),
+    ] {
+        let reply = session.run(&format!("select sse.publish({arguments})"))?;
+        let error = reply.error().with_context(|| format!("{arguments} was accepted"))?;
+        assert_eq!(error.sqlstate.as_deref(), Some("22023"), "{arguments}: {error:?}");
+        ensure!(error.text.contains(name), "{arguments}: {}", error.text);
+    }
+    Ok(())
+}
+
+#[test]
+fn scopes_other_than_all_reach_nobody_yet() -> Result<()> {
+    let corner = Corner::new("scopes")?;
+    corner.announcer("f", "@sse")?;
+    corner.announcer("narrow", "@sse_publish\n@sse_scope authorize")?;
+    corner.announcer("ruled", "@sse_publish\n@authorize admin")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql(
+        "select narrow('1'); select ruled('2'); select sse.publish('3', 'authorize'); select sse.publish('4', 'matching');
+         select sse.publish('5', sse.authorize('id:1')); select f('6')",
+    )?;
+    assert_eq!(stream.next_payload(SOON)?.data, "6");
+    Ok(())
+}
+
+#[test]
+fn a_hint_narrows_its_one_event_and_prose_does_not() -> Result<()> {
+    let corner = Corner::new("hints")?;
+    corner.sql(
+        "create function f(hint text) returns void language plpgsql as $f$ begin raise info '%', hint using hint = hint; end $f$;
+         comment on function f(text) is '@sse'",
+    )?;
+    let mut stream = corner.stream("f/info")?;
+    for hint in [
+        "authorize admin",
+        "authorize ",
+        "autorize admin",
+        "matching",
+        "matchin",
+        "matching x",
+        "all",
+        "Please retry",
+        "All rows were skipped",
+    ] {
+        corner.sql(&format!("select f('{hint}')"))?;
+    }
+    assert_eq!(stream.next_data(3, SOON)?, ["all", "Please retry", "All rows were skipped"]);
+    Ok(())
+}
+
+#[test]
+fn only_the_exact_level_is_published() -> Result<()> {
+    let corner = Corner::new("levels")?;
+    corner.sql(
+        "create function f() returns void language plpgsql as $f$
+         begin raise debug 'debug'; raise log 'log'; raise info 'info'; raise notice 'notice'; raise warning 'warning'; end $f$;
+         comment on function f() is '@sse on notice'",
+    )?;
+    let mut stream = corner.stream("f/notice")?;
+    corner.sql("select f(); select sse.publish('end')")?;
+    assert_eq!(stream.next_data(2, SOON)?, ["notice", "end"]);
+    Ok(())
+}
+
+#[test]
+fn publish_in_a_database_that_is_not_served_does_nothing_but_one_warning_per_session() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql("create database other")?;
+    let mut session = cluster
+        .session_with(&cluster::SessionOptions { database: "other".to_owned(), ..Default::default() })?;
+    session.run("create extension pg_sse")?.ok()?;
+    let before = figure(&cluster, "stat_ring", "records_total")?;
+    assert_eq!(session.run("select sse.publish('1')")?.ok()?.texts("WARNING").len(), 1);
+    assert!(session.run("select sse.publish('2')")?.ok()?.messages.is_empty());
+    assert_eq!(figure(&cluster, "stat_ring", "records_total")?, before);
+    Ok(())
+}
+
+#[test]
+fn publish_without_the_preload_does_nothing_but_one_warning_per_session() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql("create table t (id int); create function p() returns trigger language plpgsql as $f$ begin perform sse.publish('x'); return null; end $f$;
+                 create trigger p after insert on t for each row execute function p()")?;
+    cluster.configure("shared_preload_libraries", "")?;
+    cluster.restart(cluster::StopMode::Fast)?;
+    let mut session = cluster.session()?;
+    let reply = session.run("insert into t values (1), (2)")?.ok()?;
+    assert_eq!(reply.texts("WARNING").len(), 1, "{:?}", reply.messages);
+    assert!(session.run("insert into t values (3)")?.ok()?.messages.is_empty());
+    Ok(())
+}
+
+#[test]
+fn with_another_library_preloaded_beside_it_events_are_the_same() -> Result<()> {
+    let cluster = Cluster::builder().preload(Preload::Libraries("auto_explain,pg_sse".to_owned())).start()?;
+    let corner = Corner::of(&cluster, "beside")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql("select f('x')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "x");
+    assert_eq!(stream.next(Duration::from_millis(1)), Err(StreamError::TimedOut));
+    Ok(())
+}

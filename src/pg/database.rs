@@ -1,0 +1,46 @@
+//! Finding a database by its name from a worker that is connected to none.
+
+use std::ffi::{CStr, c_int};
+
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::pg_sys;
+
+/// Oid of the database of that name, or `None`.
+///
+/// Reads pg_database as the autovacuum launcher does, from its first page to its last: without a database there are no
+/// indexes to look things up with.
+pub(crate) fn find(name: &str) -> Option<u32> {
+    let name = name.to_owned();
+    BackgroundWorker::transaction(move || scan(name.as_bytes()))
+}
+
+fn scan(name: &[u8]) -> Option<u32> {
+    let lock = pg_sys::AccessShareLock as c_int;
+    // SAFETY: a shared catalog, readable without a database; inside a transaction.
+    let relation = unsafe { pg_sys::table_open(pg_sys::DatabaseRelationId, lock) };
+    // SAFETY: the open relation, no scan keys; takes a catalog snapshot of its own.
+    let scan = unsafe { pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut()) };
+    let mut found = None;
+    loop {
+        // SAFETY: the scan begun above; pg_database is a heap.
+        let tuple = unsafe { pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection) };
+        if tuple.is_null() {
+            break;
+        }
+        // SAFETY: a valid tuple of pg_database, whose fixed part is this struct.
+        let row = unsafe { pg_sys::heap_tuple_get_struct::<pg_sys::FormData_pg_database>(tuple) };
+        // SAFETY: as above; valid until the next tuple is fetched.
+        let row = unsafe { &*row };
+        // SAFETY: a NameData is NUL-terminated.
+        let row_name = unsafe { CStr::from_ptr(row.datname.data.as_ptr()) };
+        if row_name.to_bytes() == name {
+            found = Some(row.oid.to_u32());
+            break;
+        }
+    }
+    // SAFETY: begun above.
+    unsafe { pg_sys::heap_endscan(scan) };
+    // SAFETY: opened above.
+    unsafe { pg_sys::table_close(relation, lock) };
+    found
+}
