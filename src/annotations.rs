@@ -167,7 +167,7 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Problem> {
 impl Published {
     fn default_of_everything() -> Self {
         Self {
-            level: None,
+            level: Some(Level::Notice),
             scope: Scope::All,
             topic: None,
             event: None,

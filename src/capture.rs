@@ -252,6 +252,11 @@ pub(crate) fn warn_of_refused_events() {
     );
 }
 
+/// The outermost routine was left by an error, which says more than a warning.
+pub(crate) fn forget_refused_events() {
+    REFUSED_BYTES.set(0);
+}
+
 /// Counts a fault of pg_sse itself that was caught in the log hook.
 pub(crate) fn count_internal_fault() {
     if let Some(shared) = shmem::shared() {

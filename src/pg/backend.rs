@@ -36,8 +36,10 @@ pub(crate) fn database_encoding() -> Encoding {
 
 /// Whether a cancel, a termination or the like waits to be acted on.
 pub(crate) fn interrupt_pending() -> bool {
-    // SAFETY: a flag that signal handlers set; a stale value only delays by one pause.
-    let pending = unsafe { (&raw const pg_sys::InterruptPending).read_volatile() };
+    // A flag that signal handlers set; a stale value only delays by one pause.
+    let flag = &raw const pg_sys::InterruptPending;
+    // SAFETY: a static variable of globals.c.
+    let pending = unsafe { flag.read_volatile() };
     pending != 0
 }
 

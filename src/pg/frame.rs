@@ -93,6 +93,9 @@ unsafe extern "C-unwind" fn bracket(
         });
         if empty {
             guc_shadow::restore();
+            if event == pg_sys::FmgrHookEventType::FHET_ABORT {
+                capture::forget_refused_events();
+            }
         }
     }
     call_previous(event, flinfo, &mut site.next);

@@ -142,7 +142,7 @@ impl Shared {
         let mine = unsafe { pg_sys::MyDatabaseId };
         mine != pg_sys::InvalidOid
             && self.header.database.load(Relaxed) == mine.to_u32()
-            && self.extension() == Extension::Present
+            && (self.extension() == Extension::Present || cfg!(feature = "annotate_everything"))
     }
 
     /// Whether this backend is in the served database, with or without the extension.

@@ -61,6 +61,14 @@ unsafe extern "C-unwind" fn process_utility(
     if runs_script {
         guc_shadow::suspend();
     }
+    if tag == pg_sys::NodeTag::T_TransactionStmt {
+        // SAFETY: the node's tag says that it is one.
+        let kind = unsafe { (*node.cast::<pg_sys::TransactionStmt>()).kind };
+        if kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED {
+            // What the prepared transaction changed is not known here; it may have been a routine.
+            xact::catalog_changed();
+        }
+    }
     let next = PREVIOUS.get().unwrap_or(standard_ProcessUtility);
     // SAFETY: core's function or the hook installed before ours, with the arguments that utility.c passed.
     unsafe { next(statement, query, read_only_tree, context, params, environment, destination, completion) };
