@@ -1,20 +1,20 @@
-//! The settings (contract C1.3): definitions in the order of `docs/settings.md`, and how the rest of the code reads them.
+//! The settings (contract C1.3), defined in the order of `docs/settings.md`.
 //!
-//! Functions here answer in the types that the code computes with (durations, bytes, words); nobody else looks at a raw
-//! value. A reading is a load from this process' memory, so it costs nothing on the path of an event.
+//! `guc/value.rs` has how the rest of the code reads them, `guc/check.rs` what they may hold.
 //!
 //! Not for: what is wrong in postgresql.conf (`pg/config_file.rs`).
 
+pub(crate) mod check;
+mod value;
+
+pub(crate) use value::*;
+
 use std::ffi::{CStr, CString};
-use std::path::PathBuf;
-use std::time::Duration;
 
 use pgrx::PostgresGucEnum;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
-use sse_gateway::Settings;
-use sse_proto::word::{Delivery, ExecutionId, Level};
 
-use crate::pg::{backend, guc_text};
+use crate::pg::guc_text;
 
 /// `sse.default_level`
 #[derive(Clone, Copy, PostgresGucEnum)]
@@ -294,199 +294,4 @@ pub(crate) fn define() {
         none,
     );
     guc_text::reserve_prefix();
-}
-
-/// `sse.database`
-pub(crate) fn database() -> String {
-    text(&DATABASE)
-}
-
-/// `sse.listen_addresses`, split.
-pub(crate) fn listen_addresses() -> Vec<String> {
-    list(&text(&LISTEN_ADDRESSES))
-}
-
-/// `sse.port`
-pub(crate) fn port() -> u16 {
-    u16::try_from(PORT.get()).unwrap_or(0)
-}
-
-/// `sse.threads`
-pub(crate) fn threads() -> usize {
-    size(THREADS.get())
-}
-
-/// `sse.ring_size`, in bytes.
-pub(crate) fn ring_bytes() -> usize {
-    size(RING_SIZE.get()) * 1024
-}
-
-/// `sse.url_prefix`
-pub(crate) fn url_prefix() -> String {
-    text(&URL_PREFIX)
-}
-
-/// Whether routines of this schema are looked at (`sse.schemas`).
-pub(crate) fn schema_is_served(schema: &str) -> bool {
-    if schema == "information_schema" || schema == "sse" || schema.starts_with("pg_") {
-        return false;
-    }
-    guc_text::with(&SCHEMAS, |schemas| {
-        let schemas = String::from_utf8_lossy(schemas);
-        schemas.trim().is_empty() || schemas.split(',').any(|one| unquoted(one.trim()) == schema)
-    })
-}
-
-/// `sse.default_level`
-pub(crate) fn default_level() -> Level {
-    match DEFAULT_LEVEL.get() {
-        LevelSetting::Info => Level::Info,
-        LevelSetting::Notice => Level::Notice,
-        LevelSetting::Warning => Level::Warning,
-    }
-}
-
-/// `sse.default_delivery`
-pub(crate) fn default_delivery() -> Delivery {
-    match DEFAULT_DELIVERY.get() {
-        DeliverySetting::Commit => Delivery::Commit,
-        DeliverySetting::Immediate => Delivery::Immediate,
-    }
-}
-
-/// `sse.publish_timeout`
-pub(crate) fn publish_timeout() -> Duration {
-    milliseconds(&PUBLISH_TIMEOUT)
-}
-
-/// `sse.max_event_size`, in bytes.
-pub(crate) fn max_event_bytes() -> usize {
-    size(MAX_EVENT_SIZE.get())
-}
-
-/// `sse.max_transaction_size`, in bytes.
-pub(crate) fn max_transaction_bytes() -> usize {
-    size(MAX_TRANSACTION_SIZE.get()) * 1024
-}
-
-/// Runs `read` with `sse.execution_id`, `None` when it is empty.
-pub(crate) fn with_execution_id<T>(read: impl FnOnce(Option<&str>) -> T) -> T {
-    guc_text::with(&EXECUTION_ID, |id| {
-        if id.is_empty() {
-            return read(None);
-        }
-        let mut scratch = String::new();
-        match sse_proto::encoding::to_utf8(id, backend::database_encoding(), &mut scratch) {
-            Ok((id, _)) => read(Some(id)),
-            Err(_) => read(Some("\u{fffd}")),
-        }
-    })
-}
-
-/// What the gateway takes on reload.
-pub(crate) fn gateway_settings() -> Settings {
-    let static_root = text(&STATIC_ROOT);
-    Settings {
-        server_names: list(&text(&SERVER_NAMES)),
-        heartbeat_interval: milliseconds(&HEARTBEAT_INTERVAL),
-        retry: milliseconds(&RETRY),
-        max_connections: size(MAX_CONNECTIONS.get()),
-        write_timeout: milliseconds(&WRITE_TIMEOUT),
-        window_size: size(WINDOW_SIZE.get()) * 1024,
-        window_age: Duration::from_secs(u64::try_from(WINDOW_AGE.get()).unwrap_or(0)),
-        response_headers: Settings::check_response_headers(&text(&RESPONSE_HEADERS)).unwrap_or_default(),
-        static_root: (!static_root.is_empty()).then(|| PathBuf::from(static_root)),
-    }
-}
-
-/// Check of `sse.listen_addresses`: its form only; whether an address exists is seen when it is bound.
-pub(crate) fn check_addresses(text: &str) -> Result<(), String> {
-    if list(text).is_empty() {
-        return Err("it must name at least one address".to_owned());
-    }
-    check_names(text, "an address or a host name", |c| {
-        c == ':' || c == '*' || c == '[' || c == ']' || c == '%'
-    })
-}
-
-/// Check of `sse.server_names`.
-pub(crate) fn check_server_names(text: &str) -> Result<(), String> {
-    check_names(text, "a host name", |c| c == ':' || c == '[' || c == ']')
-}
-
-/// Check of `sse.schemas`.
-pub(crate) fn check_schemas(text: &str) -> Result<(), String> {
-    match text.split(',').find(|one| one.trim().is_empty()) {
-        Some(_) if !text.trim().is_empty() => Err("an entry of the list is empty".to_owned()),
-        _ => Ok(()),
-    }
-}
-
-/// Check of `sse.url_prefix`.
-pub(crate) fn check_url_prefix(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let Some(rest) = text.strip_prefix('/') else {
-        return Err("it must begin with /".to_owned());
-    };
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
-    for segment in rest.split('/') {
-        if segment.is_empty() || segment == "." || segment == ".." || !segment.chars().all(allowed) {
-            return Err(
-                "its segments must consist of a-z, 0-9, -, ., _ and ~, without a / at the end".to_owned()
-            );
-        }
-    }
-    if text == "/healthz" {
-        return Err("/healthz is reserved".to_owned());
-    }
-    Ok(())
-}
-
-/// Check of `sse.response_headers`.
-pub(crate) fn check_response_headers(text: &str) -> Result<(), String> {
-    Settings::check_response_headers(text).map(drop).map_err(|error| error.to_string())
-}
-
-/// Check of `sse.execution_id`.
-pub(crate) fn check_execution_id(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    ExecutionId::parse(text).map(drop).map_err(|error| error.to_string())
-}
-
-fn check_names(text: &str, what: &str, also: impl Fn(char) -> bool) -> Result<(), String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_' || also(c);
-    for name in list(text) {
-        if !name.chars().all(allowed) {
-            return Err(format!("\"{}\" is not {what}", name.escape_debug()));
-        }
-    }
-    Ok(())
-}
-
-fn text(setting: &'static Text) -> String {
-    guc_text::with(setting, |text| String::from_utf8_lossy(text).into_owned())
-}
-
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
-}
-
-/// A name as SQL writes it: double quotes kept its case, without them it is folded.
-fn unquoted(name: &str) -> String {
-    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.to_ascii_lowercase(),
-    }
-}
-
-fn size(value: i32) -> usize {
-    usize::try_from(value).unwrap_or(0)
-}
-
-fn milliseconds(setting: &GucSetting<i32>) -> Duration {
-    Duration::from_millis(u64::try_from(setting.get()).unwrap_or(0))
 }

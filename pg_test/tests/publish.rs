@@ -5,8 +5,7 @@ mod common;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::StreamError;
-use cluster::{Cluster, Preload};
+use cluster::Cluster;
 use common::{Corner, SOON, figure};
 
 #[test]
@@ -290,17 +289,5 @@ fn publish_without_the_preload_does_nothing_but_one_warning_per_session() -> Res
     let reply = session.run("insert into t values (1), (2)")?.ok()?;
     assert_eq!(reply.texts("WARNING").len(), 1, "{:?}", reply.messages);
     assert!(session.run("insert into t values (3)")?.ok()?.messages.is_empty());
-    Ok(())
-}
-
-#[test]
-fn with_another_library_preloaded_beside_it_events_are_the_same() -> Result<()> {
-    let cluster = Cluster::builder().preload(Preload::Libraries("auto_explain,pg_sse".to_owned())).start()?;
-    let corner = Corner::of(&cluster, "beside")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
-    corner.sql("select f('x')")?;
-    assert_eq!(stream.next_payload(SOON)?.data, "x");
-    assert_eq!(stream.next(Duration::from_millis(1)), Err(StreamError::TimedOut));
     Ok(())
 }

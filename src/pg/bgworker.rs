@@ -2,7 +2,7 @@
 //!
 //! Not for: what the workers do (`worker/`).
 
-use std::ffi::{CStr, c_long};
+use std::ffi::{CStr, c_int, c_long};
 use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
@@ -18,6 +18,11 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// Line of postmaster.pid that says what the postmaster is about (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
 const STATUS_LINE: usize = 8;
+
+// Declared here, because pgrx' bindings disagree between versions on whether it returns.
+unsafe extern "C-unwind" {
+    fn proc_exit(code: c_int) -> !;
+}
 
 /// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of ours.
 pub(crate) fn register_gateway() {
@@ -165,5 +170,5 @@ pub(crate) fn my_pid() -> u32 {
 /// Ends the process. 0: not to be started again; 1: to be started again; the cluster goes on in both cases.
 pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: called on the Postgres thread, outside of transactions.
-    unsafe { pg_sys::proc_exit(code) }
+    unsafe { proc_exit(code) }
 }

@@ -86,6 +86,9 @@ unsafe extern "C-unwind" fn bracket(
     }
     let site = call_site(flinfo, private);
     if site.pushed > 0 {
+        if event == pg_sys::FmgrHookEventType::FHET_ABORT {
+            guc_shadow::remember_unwinding_error();
+        }
         site.pushed -= 1;
         let empty = FRAMES.with_borrow_mut(|frames| {
             frames.pop();

@@ -19,6 +19,7 @@ use pgrx::pg_sys;
 use super::compat;
 
 const INFO: c_int = pg_sys::INFO as c_int;
+const ERROR: c_int = pg_sys::elog::PgLogLevel::ERROR as c_int;
 
 /// What the administrator set. Written by guc.c through the pointer that [`install`] gives it, and by [`assign`];
 /// read by this backend's only Postgres thread. Atomic so that no `static mut` is needed; there is no second thread.
@@ -27,6 +28,8 @@ static SETTING: AtomicI32 = AtomicI32::new(pg_sys::WARNING as c_int);
 thread_local! {
     static INSTALLED: Cell<bool> = const { Cell::new(false) };
     static LOWERED: Cell<bool> = const { Cell::new(false) };
+    /// An error is unwinding for which elog.c decided "into the log" only because the threshold was lowered.
+    static ERROR_UNWANTED: Cell<bool> = const { Cell::new(false) };
     static PREVIOUS_ASSIGN: Cell<pg_sys::GucEnumAssignHook> = const { Cell::new(None) };
 }
 
@@ -76,6 +79,19 @@ pub(crate) fn restore() {
     recompute();
 }
 
+/// An annotated routine is left by an error. elog.c has decided already, by the lowered threshold, whether the error goes
+/// into the server log, but reports it only when no routine is running any more.
+pub(crate) fn remember_unwinding_error() {
+    if LOWERED.get() && !would_log(ERROR) {
+        ERROR_UNWANTED.set(true);
+    }
+}
+
+/// Whether this message is the error of [`remember_unwinding_error`]: it belongs to no log.
+pub(crate) fn take_unwanted_error(elevel: c_int) -> bool {
+    elevel == ERROR && ERROR_UNWANTED.replace(false)
+}
+
 /// Puts the administrator's threshold into the C variable without ending the lowering: `CREATE EXTENSION` and
 /// `ALTER EXTENSION` read the C variable themselves and would take the lowered value for the setting.
 /// [`recompute`] lowers again.
@@ -102,7 +118,6 @@ pub(crate) fn would_log(elevel: c_int) -> bool {
 
 /// elog.c, `is_log_level_output`: `LOG` sorts between `ERROR` and `FATAL`.
 fn would_log_at(elevel: c_int, threshold: c_int) -> bool {
-    const ERROR: c_int = pg_sys::elog::PgLogLevel::ERROR as c_int;
     const LOG: c_int = pg_sys::LOG as c_int;
     const LOG_SERVER_ONLY: c_int = pg_sys::LOG_SERVER_ONLY as c_int;
     const FATAL: c_int = pg_sys::FATAL as c_int;
@@ -127,5 +142,7 @@ unsafe extern "C-unwind" fn assign(newval: c_int, extra: *mut c_void) {
         unsafe { previous(newval, extra) };
     }
     SETTING.store(newval, Relaxed);
+    // Errors raised from here on are decided by this value, as without us.
+    ERROR_UNWANTED.set(false);
     recompute();
 }

@@ -37,17 +37,17 @@ pub(crate) unsafe extern "C-unwind" fn assign_schemas(_: *const c_char, _: *mut 
 /// Which check a text setting has.
 #[derive(Clone, Copy)]
 pub(crate) enum Check {
-    /// [`crate::guc::check_addresses`]
+    /// [`crate::guc::check::addresses`]
     Addresses,
-    /// [`crate::guc::check_server_names`]
+    /// [`crate::guc::check::server_names`]
     ServerNames,
-    /// [`crate::guc::check_schemas`]
+    /// [`crate::guc::check::schemas`]
     Schemas,
-    /// [`crate::guc::check_url_prefix`]
+    /// [`crate::guc::check::url_prefix`]
     UrlPrefix,
-    /// [`crate::guc::check_response_headers`]
+    /// [`crate::guc::check::response_headers`]
     ResponseHeaders,
-    /// [`crate::guc::check_execution_id`]
+    /// [`crate::guc::check::execution_id`]
     ExecutionId,
 }
 
@@ -119,12 +119,12 @@ macro_rules! check_hook {
     };
 }
 
-check_hook!(check_addresses, crate::guc::check_addresses);
-check_hook!(check_url_prefix, crate::guc::check_url_prefix);
-check_hook!(check_response_headers, crate::guc::check_response_headers);
-check_hook!(check_execution_id, crate::guc::check_execution_id);
-check_hook!(check_server_names, crate::guc::check_server_names);
-check_hook!(check_schemas, crate::guc::check_schemas);
+check_hook!(check_addresses, crate::guc::check::addresses);
+check_hook!(check_url_prefix, crate::guc::check::url_prefix);
+check_hook!(check_response_headers, crate::guc::check::response_headers);
+check_hook!(check_execution_id, crate::guc::check::execution_id);
+check_hook!(check_server_names, crate::guc::check::server_names);
+check_hook!(check_schemas, crate::guc::check::schemas);
 
 /// guc.c appends this to its own "invalid value for parameter" message (GUC_check_errdetail).
 fn set_check_detail(what: &str) {

@@ -32,13 +32,25 @@ pub(crate) fn install() {
 /// Not guarded by pgrx on purpose: the guard could turn a fault into an error inside error handling. What could
 /// unwind is caught here; the frame has no destructors, so an error of the previous hook may jump over it.
 unsafe extern "C-unwind" fn emit_log(edata: *mut pg_sys::ErrorData) {
-    if !frame::none_running() && take(edata) {
+    let ours = if frame::none_running() { take_unwanted_error(edata) } else { take(edata) };
+    if ours {
         return;
     }
     if let Some(previous) = PREVIOUS.get() {
         // SAFETY: the hook that was installed before ours, called with what Postgres passed.
         unsafe { previous(edata) };
     }
+}
+
+/// An error that an annotated routine was left by, reported now that none is running any more.
+fn take_unwanted_error(edata: *mut pg_sys::ErrorData) -> bool {
+    // SAFETY: the pointer that elog.c passed, during its call.
+    let Some(mut message) = (unsafe { Message::new(edata) }) else { return false };
+    let unwanted = guc_shadow::take_unwanted_error(message.elevel());
+    if unwanted {
+        message.keep_out_of_server_log();
+    }
+    unwanted
 }
 
 /// Captures the message. False: the server log wants it, and so does the previous hook; true: neither would have

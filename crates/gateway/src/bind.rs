@@ -57,7 +57,7 @@ pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
     let mut pause = PAUSES.0;
     let mut failed = false;
     loop {
-        let failures = attempt(&listeners, &shared.settings(), &mut bound).await;
+        let failures = attempt(&listeners, &shared, &mut bound).await;
         publish(&listeners, &shared, &bound);
         if failures.is_empty() {
             break;
@@ -73,7 +73,10 @@ pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
     }
     if failed {
         let port = shared.stats.port.load(Ordering::Relaxed);
-        shared.outbox.log(Severity::Log, format!("listening on every address of sse.listen_addresses now, port {port}"));
+        shared.outbox.log(
+            Severity::Log,
+            format!("listening on every address of sse.listen_addresses now, port {port}"),
+        );
     }
     shared.stats.listening.store(true, Ordering::Relaxed);
     while settings_changes.changed().await.is_ok() {
@@ -87,14 +90,21 @@ pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
 /// Binds what is not bound yet; returns what could not be, as lines for the log.
 async fn attempt(
     listeners: &Listeners,
-    settings: &Settings,
+    shared: &Shared,
     bound: &mut Vec<(SocketAddr, Arc<std::net::TcpListener>)>,
 ) -> Vec<String> {
+    let settings = shared.settings();
     let may_pick_again = listeners.port == 0 && bound.is_empty();
     for pick in 1.. {
         let mut failures = Vec::new();
         let mut taken = false;
-        for address in listeners.addresses.iter().map(|address| address.trim()).filter(|address| !address.is_empty()) {
+        let words = listeners.addresses.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
+        // Names come last, and what is bound is served before they are resolved: that may take half a minute.
+        let (literals, names): (Vec<&str>, Vec<&str>) = words.partition(|word| literal(word).is_some());
+        for address in literals.into_iter().chain(names) {
+            if literal(address).is_none() && !may_pick_again {
+                publish(listeners, shared, bound);
+            }
             let sockets = match resolve(address).await {
                 Ok(sockets) => sockets,
                 Err(error) => {
@@ -107,13 +117,15 @@ async fn attempt(
                     continue;
                 }
                 let port = bound.first().map_or(listeners.port, |(bound, _)| bound.port());
-                match listen(SocketAddr::new(ip, port), settings) {
+                match listen(SocketAddr::new(ip, port), &settings) {
                     Ok(socket) => bound.push(socket),
                     Err(error) if address == "*" && no_such_family(&error) => {}
                     Err(error) => {
                         taken |= error.kind() == io::ErrorKind::AddrInUse;
-                        let port_is_wrong =
-                            matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied);
+                        let port_is_wrong = matches!(
+                            error.kind(),
+                            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+                        );
                         let setting = if port_is_wrong { "sse.port" } else { "sse.listen_addresses" };
                         failures.push(failure(setting, &SocketAddr::new(ip, port).to_string(), &error));
                     }
@@ -145,19 +157,25 @@ fn publish(listeners: &Listeners, shared: &Shared, bound: &[(SocketAddr, Arc<std
 
 /// The addresses that a word of `sse.listen_addresses` stands for.
 async fn resolve(address: &str) -> io::Result<Vec<IpAddr>> {
-    if address == "*" {
-        return Ok(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]);
+    if let Some(addresses) = literal(address) {
+        return Ok(addresses);
     }
-    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
-    if let Ok(ip) = bare.parse() {
-        return Ok(vec![ip]);
-    }
-    let mut addresses: Vec<IpAddr> = tokio::net::lookup_host((bare, 0)).await?.map(|socket| socket.ip()).collect();
+    let mut addresses: Vec<IpAddr> =
+        tokio::net::lookup_host((address, 0)).await?.map(|socket| socket.ip()).collect();
     addresses.dedup();
     if addresses.is_empty() {
         return Err(io::ErrorKind::NotFound.into());
     }
     Ok(addresses)
+}
+
+/// The same for a word that needs no resolver.
+fn literal(address: &str) -> Option<Vec<IpAddr>> {
+    if address == "*" {
+        return Some(vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]);
+    }
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    bare.parse().ok().map(|ip| vec![ip])
 }
 
 /// A listening socket. Its options are inherited by every connection it accepts, so that none costs a system call per
@@ -171,7 +189,8 @@ fn listen(address: SocketAddr, settings: &Settings) -> io::Result<(SocketAddr, A
     socket.set_nonblocking(true)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
     socket.set_tcp_keepalive(&keepalive.with_retries(4))?;
     set_user_timeout(&SockRef::from(&socket), settings)?;
     socket.bind(&address.into())?;

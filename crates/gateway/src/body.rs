@@ -18,7 +18,10 @@ const PIECE_BYTES: usize = 64 << 10;
 pub(crate) enum Body {
     Bytes(Bytes),
     /// The first `remaining` bytes of a file from where it stands.
-    File { file: File, remaining: u64 },
+    File {
+        file: File,
+        remaining: u64,
+    },
 }
 
 impl Body {

@@ -42,10 +42,11 @@ impl Gateway {
     /// # Errors
     /// When the process has no descriptor or thread left.
     pub fn start(config: Config, settings: Arc<Settings>) -> io::Result<Self> {
-        let (outbox, inbox) = request_channel()?;
+        let stats: Arc<Stats> = Arc::default();
+        let (outbox, inbox) = request_channel(Arc::clone(&stats))?;
         let threads = config.threads.max(1);
         let data_directory = config.data_directory.clone();
-        let shared = Arc::new(Shared::new(config.epoch, data_directory, threads, settings, outbox));
+        let shared = Arc::new(Shared::new(config.epoch, data_directory, threads, settings, stats, outbox));
         file_limit::raise(&shared);
         let mut gateway = Self { shared, inbox, channels: Vec::new(), threads: Vec::new() };
         let listeners = Listeners::new(config.listen_addresses, config.port);

@@ -87,11 +87,14 @@ impl HeadIo {
         let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
         let mut lines = head.split("\r\n");
         let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?;
-        let status = ["400", "414", "431"].contains(&status).then(|| StatusCode::from_bytes(status.as_bytes()).ok())??;
+        let status = ["400", "414", "431"]
+            .contains(&status)
+            .then(|| StatusCode::from_bytes(status.as_bytes()).ok())??;
         let (mut is_empty, mut is_ours) = (false, false);
         for line in lines {
             is_empty |= line.eq_ignore_ascii_case("content-length: 0");
-            is_ours |= line.len() >= 22 && line.as_bytes()[..22].eq_ignore_ascii_case(b"x-content-type-options");
+            is_ours |=
+                line.len() >= 22 && line.as_bytes()[..22].eq_ignore_ascii_case(b"x-content-type-options");
         }
         (is_empty && !is_ours).then_some(status)
     }
@@ -131,7 +134,11 @@ impl HeadIo {
 }
 
 impl Read for HeadIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut space = [0; 4096];
         let len = buf.remaining().min(space.len());
         let mut received = ReadBuf::new(&mut space[..len]);
@@ -188,7 +195,8 @@ mod tests {
 
     #[test]
     fn only_a_bare_error_head_of_hypers_own_is_replaced() {
-        let own = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let own =
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         assert_eq!(HeadIo::own_answer(own), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
         for other in [
             &b"HTTP/1.1 400 Bad Request\r\nx-content-type-options: nosniff\r\ncontent-length: 0\r\n\r\n"[..],

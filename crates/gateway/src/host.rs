@@ -31,7 +31,10 @@ pub(crate) fn check<B>(request: &Request<B>, names: Option<&[String]>) -> Result
     if name.is_some_and(|name| known.into_iter().any(|known| known.eq_ignore_ascii_case(name))) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "This server does not answer to the host of the request."))
+    Err(Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "This server does not answer to the host of the request.",
+    ))
 }
 
 /// `None` when it is no host with an optional port.
@@ -41,7 +44,8 @@ fn without_port(authority: &str) -> Option<&str> {
         None => authority.find(':').unwrap_or(authority.len()),
     };
     let (name, port) = authority.split_at_checked(end)?;
-    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    let is_port = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
     (is_port && !name.is_empty()).then_some(name)
 }
 
@@ -62,8 +66,20 @@ mod tests {
             assert!(passes(host, &[]), "{host}");
         }
         for host in [
-            "", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil@localhost", "localhost:x",
-            "[::1", "[::1]x", "[::1]:8080:1", "::1", "localhost:80:80", ":8080", "127.0.0.2", "0.0.0.0",
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil@localhost",
+            "localhost:x",
+            "[::1",
+            "[::1]x",
+            "[::1]:8080:1",
+            "::1",
+            "localhost:80:80",
+            ":8080",
+            "127.0.0.2",
+            "0.0.0.0",
         ] {
             assert!(!passes(host, &[]), "{host}");
         }

@@ -3,7 +3,8 @@
 //! Not for the log: what the administrator should know goes through `request`.
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
@@ -35,7 +36,8 @@ impl Problem {
     }
 
     pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
-        let mut problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} can be used here."));
+        let mut problem =
+            Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} can be used here."));
         problem.headers.push((ALLOW, HeaderValue::from_static(allowed)));
         problem
     }
@@ -90,7 +92,9 @@ impl Problem {
 pub(crate) fn unreadable(status: StatusCode) -> Problem {
     let detail = match status {
         StatusCode::URI_TOO_LONG => "The request target is longer than 8 kB.",
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "The head of the request is longer than 16 kB or has too many fields.",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "The head of the request is longer than 16 kB or has too many fields."
+        }
         StatusCode::REQUEST_TIMEOUT => "The head of the request did not arrive in time.",
         _ => "The request is not valid HTTP/1.1.",
     };

@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
+
+use crate::stats::Stats;
 
 /// Something for the main thread ([`crate::Gateway::poll_request`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub(crate) struct Outbox {
     sender: Sender<Request>,
     died: Mutex<Option<String>>,
     wake: UnixStream,
+    stats: Arc<Stats>,
     /// When a line of each kind was last said, and how many were swallowed since. Not on the event path.
     said: Mutex<HashMap<&'static str, (Instant, u64)>>,
 }
@@ -63,12 +67,12 @@ pub(crate) struct Inbox {
     wake: UnixStream,
 }
 
-pub(crate) fn request_channel() -> std::io::Result<(Outbox, Inbox)> {
+pub(crate) fn request_channel(stats: Arc<Stats>) -> std::io::Result<(Outbox, Inbox)> {
     let (sender, receiver) = bounded(MAX_WAITING);
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;
     writer.set_nonblocking(true)?;
-    let outbox = Outbox { sender, died: Mutex::new(None), wake: writer, said: Mutex::new(HashMap::new()) };
+    let outbox = Outbox { sender, died: Mutex::default(), wake: writer, stats, said: Mutex::default() };
     Ok((outbox, Inbox { receiver, wake: reader }))
 }
 
@@ -76,6 +80,9 @@ impl Outbox {
     /// Returns whether there was room.
     pub(crate) fn try_send(&self, request: Request) -> bool {
         let sent = !matches!(self.sender.try_send(request), Err(TrySendError::Full(_)));
+        if !sent {
+            Stats::add(&self.stats.requests_dropped_total, 1);
+        }
         self.wake_main();
         sent
     }
@@ -86,7 +93,12 @@ impl Outbox {
     }
 
     /// Says it unless a line of the same `kind` was said within [`LOG_INTERVAL`].
-    pub(crate) fn log_limited(&self, kind: &'static str, severity: Severity, message: impl FnOnce() -> String) {
+    pub(crate) fn log_limited(
+        &self,
+        kind: &'static str,
+        severity: Severity,
+        message: impl FnOnce() -> String,
+    ) {
         let now = Instant::now();
         let mut said = self.said.lock();
         let swallowed = match said.get_mut(kind) {
@@ -151,8 +163,9 @@ mod tests {
 
     #[test]
     fn a_death_is_told_even_when_nothing_else_fits() {
-        let (outbox, inbox) = request_channel().unwrap();
+        let (outbox, inbox) = request_channel(Arc::default()).unwrap();
         while outbox.log(Severity::Log, "x".to_owned()) {}
+        assert_eq!(outbox.stats.requests_dropped_total.load(std::sync::atomic::Ordering::Relaxed), 1);
         outbox.died("why".to_owned());
         assert_eq!(inbox.poll(&outbox), Some(Request::Died("why".to_owned())));
         let mut lines = 0;
@@ -164,7 +177,7 @@ mod tests {
 
     #[test]
     fn log_lines_of_one_kind_are_limited_and_others_are_not() {
-        let (outbox, inbox) = request_channel().unwrap();
+        let (outbox, inbox) = request_channel(Arc::default()).unwrap();
         for _ in 0..100 {
             outbox.log_limited("a", Severity::Log, || "a".to_owned());
         }

@@ -104,7 +104,8 @@ impl RouteBoard {
                 return Found::Route(routes);
             }
             let pause = match self.ask(&mut mine, outbox) {
-                Asked::Answered => return Found::Nothing,
+                // The answer may have come between the two looks.
+                Asked::Answered => return self.find(path).map_or(Found::Nothing, Found::Route),
                 Asked::Waiting => None,
                 Asked::TooSoon(pause) => Some(pause),
             };

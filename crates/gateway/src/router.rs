@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use sse_proto::annotation::Access;
@@ -82,7 +83,10 @@ async fn route<B>(request: &Request<B>, context: &Context) -> Result<Answer, Pro
         return health(request.method(), available && shared.routes.is_filled()).map(Answer::Response);
     }
     if !available {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The service is not available at the moment."));
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The service is not available at the moment.",
+        ));
     }
     if path == "*" {
         return Ok(Answer::Response(allowed(READ_METHODS)));
@@ -96,7 +100,10 @@ async fn route<B>(request: &Request<B>, context: &Context) -> Result<Answer, Pro
         Found::Route(routes) => routes,
         Found::Nothing => return Err(not_found()),
         Found::Unanswered => {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The routes cannot be looked up at the moment."));
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The routes cannot be looked up at the moment.",
+            ));
         }
     };
     let route = routes.find(path).ok_or_else(not_found)?;
@@ -113,8 +120,11 @@ fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
         return Err(unreadable(StatusCode::URI_TOO_LONG).closing());
     }
     let line = request.method().as_str().len() + 1 + target + " HTTP/1.1\r\n".len();
-    let headers: usize =
-        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
     if line + headers + "\r\n".len() > MAX_HEAD_BYTES {
         return Err(unreadable(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).closing());
     }
@@ -142,7 +152,8 @@ fn stream<B>(
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "This stream is for authenticated subscribers."));
     }
     let query = request.uri().query().unwrap_or("");
-    let query = Query::parse(query).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let query =
+        Query::parse(query).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let headers = stream_headers(settings);
     if request.method() == Method::HEAD {
         let mut response = Response::new(Body::EMPTY);
@@ -241,7 +252,10 @@ fn not_found() -> Problem {
 pub(crate) fn refused(shared: &Shared) -> Problem {
     Stats::add(&shared.stats.refused_total, 1);
     shared.outbox.log_limited("max_connections", Severity::Warning, || {
-        format!("sse.max_connections = {} are open: further connections are refused", shared.settings().max_connections)
+        format!(
+            "sse.max_connections = {} are open: further connections are refused",
+            shared.settings().max_connections
+        )
     });
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are open.")
 }

@@ -152,7 +152,9 @@ impl fmt::Display for ResponseHeadersError {
         match self {
             Self::NoObject => f.write_str("it must be a JSON object such as {\"X-Name\": \"value\"}"),
             Self::Name(name) => write!(f, "\"{}\" is not a header name", name.escape_debug()),
-            Self::Value(name) => write!(f, "the value of \"{}\" must be a string that a header can hold", name.escape_debug()),
+            Self::Value(name) => {
+                write!(f, "the value of \"{}\" must be a string that a header can hold", name.escape_debug())
+            }
             Self::Twice(name) => write!(f, "\"{}\" is given twice", name.escape_debug()),
             Self::Owned(name) => write!(f, "\"{}\" is set by the gateway itself", name.escape_debug()),
         }
@@ -168,7 +170,8 @@ mod tests {
 
     #[test]
     fn headers_that_the_protocol_owns_are_refused_in_any_case() {
-        for name in ["Content-Type", "CACHE-CONTROL", "transfer-encoding", "X-Accel-Buffering", "Set-Cookie"] {
+        for name in ["Content-Type", "CACHE-CONTROL", "transfer-encoding", "X-Accel-Buffering", "Set-Cookie"]
+        {
             let error = Settings::check_response_headers(&format!("{{\"{name}\": \"x\"}}")).unwrap_err();
             assert_eq!(error, ResponseHeadersError::Owned(name.to_owned()));
         }

@@ -44,7 +44,12 @@ pub(crate) fn spawn(
     })
 }
 
-fn run(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>>, listeners: Listeners) -> io::Result<()> {
+fn run(
+    number: usize,
+    shared: &Arc<Shared>,
+    batches: Receiver<Arc<Batch>>,
+    listeners: Listeners,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -60,11 +65,8 @@ fn run(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>>, liste
 
 async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>>, listeners: Listeners) {
     let incoming = Incoming::new(Arc::clone(&shared.bells[number]));
-    let context = Rc::new(Context {
-        shared: Arc::clone(shared),
-        incoming: Rc::clone(&incoming),
-        busy: Rc::default(),
-    });
+    let context =
+        Rc::new(Context { shared: Arc::clone(shared), incoming: Rc::clone(&incoming), busy: Rc::default() });
     if number == 0 {
         spawn_local(supervised(Arc::clone(shared), bind(listeners.clone(), Arc::clone(shared))));
     }

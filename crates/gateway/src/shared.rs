@@ -19,7 +19,7 @@ use crate::stats::Stats;
 pub(crate) struct Shared {
     pub(crate) epoch: u64,
     pub(crate) data_directory: Option<PathBuf>,
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) outbox: Outbox,
     pub(crate) routes: RouteBoard,
     /// Last sequence that was published, written by the main thread before the batch is in any channel, so that a
@@ -44,12 +44,13 @@ impl Shared {
         data_directory: Option<PathBuf>,
         threads: usize,
         settings: Arc<Settings>,
+        stats: Arc<Stats>,
         outbox: Outbox,
     ) -> Self {
         Self {
             epoch,
             data_directory,
-            stats: Stats::default(),
+            stats,
             outbox,
             routes: RouteBoard::new(),
             published: AtomicU64::new(0),

@@ -151,6 +151,7 @@ impl Slab {
             }
         }
         while self.free.len() < self.slots.len() && Instant::now() < until {
+            self.admit();
             self.serve_ready();
             if !self.ready.is_empty() {
                 yield_now().await;
@@ -232,7 +233,11 @@ impl Slab {
             subscriber: newcomer.subscriber,
             connection: newcomer.connection,
         };
-        Slot::new(opening, self.now)
+        let mut slot = Slot::new(opening, self.now);
+        if self.shared.stopping().is_some() {
+            slot.end();
+        }
+        slot
     }
 
     /// Only those that are in the list by now: a slot that lags puts itself in again.

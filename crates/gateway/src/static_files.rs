@@ -114,8 +114,23 @@ mod tests {
     #[test]
     fn a_path_cannot_climb_or_name_hidden_files() {
         for path in [
-            "", "x", "/..", "/../x", "/a/../x", "/%2e%2e/x", "/.%2e/x", "/%2E%2E%2Fx", "/a%2Fb", "/a%00b", "/.git",
-            "/a/.ssh/id", "//etc/passwd", "/a//b", "/a/", "/.", "/...",
+            "",
+            "x",
+            "/..",
+            "/../x",
+            "/a/../x",
+            "/%2e%2e/x",
+            "/.%2e/x",
+            "/%2E%2E%2Fx",
+            "/a%2Fb",
+            "/a%00b",
+            "/.git",
+            "/a/.ssh/id",
+            "//etc/passwd",
+            "/a//b",
+            "/a/",
+            "/.",
+            "/...",
         ] {
             assert_eq!(relative_path(path), None, "{path}");
         }

@@ -129,7 +129,9 @@ impl StreamLog {
         while self.base < sequence {
             let Some(entry) = self.index.pop_front() else { break };
             self.bytes -= entry.len as usize + ENTRY_BYTES;
-            if entry.has_execution_id && let Some((_, id)) = self.execution_ids.pop_front() {
+            if entry.has_execution_id
+                && let Some((_, id)) = self.execution_ids.pop_front()
+            {
                 self.bytes -= id.len();
             }
             self.base += 1;

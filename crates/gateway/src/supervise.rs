@@ -45,8 +45,8 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_task_is_told_to_the_main_thread() {
-        let (outbox, inbox) = request_channel().unwrap();
-        let shared = Arc::new(Shared::new(1, None, 1, Arc::new(Settings::default()), outbox));
+        let (outbox, inbox) = request_channel(Arc::default()).unwrap();
+        let shared = Arc::new(Shared::new(1, None, 1, Arc::new(Settings::default()), Arc::default(), outbox));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(supervised(Arc::clone(&shared), async { panic!("on purpose") }));
         let told = Request::Died("a runtime thread panicked: on purpose".to_owned());

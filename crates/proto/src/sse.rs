@@ -239,7 +239,8 @@ fn append_name(out: &mut Vec<u8>, name: &str) {
 }
 
 fn name_len(name: &str) -> usize {
-    let as_written = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER.len_utf8() } else { c.len_utf8() };
+    let as_written =
+        |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER.len_utf8() } else { c.len_utf8() };
     name.chars().map(as_written).sum()
 }
 
@@ -289,7 +290,10 @@ mod tests {
             ("a\n\rb", "data: a\ndata: \ndata: b\n"),
             ("a\n", "data: a\ndata: \n"),
             ("\r\n\r\n", "data: \ndata: \ndata: \n"),
-            ("x\n\nid: 7\nevent: e\nretry: 1", "data: x\ndata: \ndata: id: 7\ndata: event: e\ndata: retry: 1\n"),
+            (
+                "x\n\nid: 7\nevent: e\nretry: 1",
+                "data: x\ndata: \ndata: id: 7\ndata: event: e\ndata: retry: 1\n",
+            ),
             ("  two blanks", "data:   two blanks\n"),
             ("\u{feff}bom \0 nul \u{1f600} \u{2028}", "data: \u{feff}bom \0 nul \u{1f600} \u{2028}\n"),
         ] {
@@ -299,7 +303,10 @@ mod tests {
 
     #[test]
     fn a_name_cannot_open_a_field() {
-        assert_eq!(event(Some("a\ndata: b\0"), "x"), "id: ab-10\nevent: a\u{fffd}data: b\u{fffd}\ndata: x\n\n");
+        assert_eq!(
+            event(Some("a\ndata: b\0"), "x"),
+            "id: ab-10\nevent: a\u{fffd}data: b\u{fffd}\ndata: x\n\n"
+        );
     }
 
     #[test]
@@ -323,7 +330,8 @@ mod tests {
 
     #[test]
     fn a_comment_stays_a_comment() {
-        for (text, expected) in [("", ":\n\n"), ("connected", ": connected\n\n"), ("a\ndata: b\r", ": a\n: data: b\n:\n\n")]
+        for (text, expected) in
+            [("", ":\n\n"), ("connected", ": connected\n\n"), ("a\ndata: b\r", ": a\n: data: b\n:\n\n")]
         {
             let mut out = Vec::new();
             append_comment(&mut out, text);
@@ -333,7 +341,9 @@ mod tests {
 
     #[test]
     fn only_the_one_spelling_of_an_id_is_known() {
-        for text in ["", "-", "ab", "ab-", "-10", "AB-10", "0ab-10", "ab-010", "+ab-10", "ab-10-", "ab -10", "g-1"] {
+        for text in
+            ["", "-", "ab", "ab-", "-10", "AB-10", "0ab-10", "ab-010", "+ab-10", "ab-10-", "ab -10", "g-1"]
+        {
             assert_eq!(EventId::parse(text), None, "{text:?}");
         }
         assert_eq!(EventId::parse("10000000000000000-1"), None);

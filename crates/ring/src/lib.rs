@@ -14,11 +14,13 @@ mod consumer;
 mod layout;
 mod producer;
 mod region;
+mod stats;
 mod sync;
 
 pub use consumer::{Batch, Consumer, Corrupt};
 pub use producer::{Producer, PushError, Wake};
-pub use region::{HeapRing, Ring, RingError, Stats};
+pub use region::{HeapRing, Ring, RingError};
+pub use stats::Stats;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -11,7 +11,7 @@ use crate::consumer::{Consumer, Corrupt};
 use crate::layout::MAGIC;
 use crate::layout::{ALIGN, Header, MIN_CAPACITY_BYTES, WORD_BYTES};
 use crate::producer::Producer;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::AtomicU64;
 use memory::Data;
 use std::fmt;
 use std::mem::size_of;
@@ -41,23 +41,6 @@ impl fmt::Display for RingError {
 }
 
 impl std::error::Error for RingError {}
-
-/// Numbers for a statistics view. Each is exact by itself; they are not read at one instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stats {
-    /// Bytes for records, their 8-byte words and pads.
-    pub capacity_bytes: u64,
-    /// Of these, reserved or waiting for the consumer.
-    pub used_bytes: u64,
-    /// Records accepted.
-    pub pushed_total: u64,
-    /// Bytes of the records accepted, without words and pads.
-    pub pushed_bytes_total: u64,
-    /// Pushes refused for lack of room. A producer that tries again is counted again.
-    pub full_total: u64,
-    /// What producers gave up and reported with [`Producer::count_dropped`].
-    pub dropped_total: u64,
-}
 
 /// A handle on a ring in memory that lives for `'m`: two words, copied freely, used from any thread or process.
 #[derive(Clone, Copy)]
@@ -145,21 +128,6 @@ impl<'m> Ring<'m> {
     /// A producer; as many as you like.
     pub fn producer(self) -> Producer<'m> {
         Producer::new(self)
-    }
-
-    /// Numbers for a statistics view.
-    pub fn stats(&self) -> Stats {
-        let producers = &self.header.producers.0;
-        let tail = self.header.consumer.0.tail.load(Ordering::Acquire);
-        let head = producers.head.load(Ordering::Relaxed);
-        Stats {
-            capacity_bytes: self.capacity as u64,
-            used_bytes: head.wrapping_sub(tail).min(self.capacity as u64),
-            pushed_total: producers.pushed_total.load(Ordering::Relaxed),
-            pushed_bytes_total: producers.pushed_bytes_total.load(Ordering::Relaxed),
-            full_total: producers.full_total.load(Ordering::Relaxed),
-            dropped_total: producers.dropped_total.load(Ordering::Relaxed),
-        }
     }
 
     pub(crate) fn header(&self) -> &'m Header {

@@ -110,7 +110,25 @@ fn with_pg_sse_last(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
+
+    #[test]
+    fn an_installed_library_is_replaced_and_never_written_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let (built, installed) = (folder.path().join("libpg_sse.so"), folder.path().join("pg_sse.so"));
+        fs::write(&built, "new").unwrap();
+        fs::write(&installed, "old").unwrap();
+        let before = fs::metadata(&installed).unwrap();
+        put(&built, &installed).unwrap();
+        let after = fs::metadata(&installed).unwrap();
+        assert_eq!(fs::read_to_string(&installed).unwrap(), "new");
+        assert_ne!(before.ino(), after.ino());
+        assert_eq!(after.mode() & 0o777, 0o755);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left over");
+    }
 
     #[test]
     fn the_preload_line_is_found_and_pg_sse_goes_last() {

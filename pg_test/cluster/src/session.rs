@@ -22,6 +22,9 @@ const FIELD_SEPARATOR: char = '\u{1f}';
 /// Stands for NULL.
 const NULL: &str = "\u{1d}";
 
+/// So much of psql's error output is told when the answer does not come.
+const MAX_TOLD_BYTES: usize = 500;
+
 /// As whom, where, and with which settings.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
@@ -164,7 +167,8 @@ impl Session {
         let there =
             self.errors.wait_for(&mark, deadline).and_then(|()| self.output.wait_for(&mark, deadline));
         if let Err(problem) = there {
-            bail!("{problem} (psql said: {:?})", String::from_utf8_lossy(&self.errors.seen));
+            let said = &self.errors.seen[self.errors.seen.len().saturating_sub(MAX_TOLD_BYTES)..];
+            bail!("{problem} (psql said last: {:?})", String::from_utf8_lossy(said));
         }
         self.answered += 1;
         let messages = Message::parse_all(&self.errors.take(&mark));

@@ -5,6 +5,8 @@
 // Every test binary compiles this file and uses its own part of it.
 #![allow(dead_code)]
 
+pub(crate) mod differential;
+
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -90,7 +92,7 @@ impl<'a> Corner<'a> {
 
     /// The path of a stream of one of this corner's routines.
     pub(crate) fn path(&self, routine_and_segment: &str) -> String {
-        format!("/api/{}/{routine_and_segment}", self.name)
+        format!("/api/{}/{routine_and_segment}", self.name.replace('_', "-"))
     }
 
     /// Opens the stream at this corner's path, and reads it up to `sse.ready`.

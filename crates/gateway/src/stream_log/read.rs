@@ -59,9 +59,10 @@ impl StreamLog {
                     (self.segment_end(entry.segment), &segment.buffer[entry.offset as usize..])
                 }
                 _ if entry.len == 0 || !self.admits(filter, entry, cursor.next) => (cursor.next + 1, &[][..]),
-                (_, Framing::Bare) => {
-                    (cursor.next + 1, chunk_payload(&segment.buffer[entry.offset as usize..][..entry.len as usize]))
-                }
+                (_, Framing::Bare) => (
+                    cursor.next + 1,
+                    chunk_payload(&segment.buffer[entry.offset as usize..][..entry.len as usize]),
+                ),
                 (Some(_), Framing::Chunked) => {
                     let (end, len) = self.admitted_run(filter, cursor.next, entry);
                     (end, &segment.buffer[entry.offset as usize..][..len])
@@ -103,7 +104,9 @@ impl StreamLog {
     /// What is left of the item in whose middle the cursor stands.
     pub(crate) fn rest(&self, cursor: Cursor, framing: Framing) -> &[u8] {
         let whole = self.entry(cursor.next).and_then(|entry| {
-            self.segment(entry.segment)?.buffer.get(entry.offset as usize..(entry.offset + entry.len) as usize)
+            self.segment(entry.segment)?
+                .buffer
+                .get(entry.offset as usize..(entry.offset + entry.len) as usize)
         });
         let whole = whole.unwrap_or(&[]);
         let whole = if framing == Framing::Bare { chunk_payload(whole) } else { whole };

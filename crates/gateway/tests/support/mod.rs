@@ -79,7 +79,14 @@ pub struct Raise {
 }
 
 pub fn raise(data: impl Into<String>) -> Raise {
-    Raise { scope: Scope::All, topic: None, event: None, execution_id: None, data: data.into(), too_large: false }
+    Raise {
+        scope: Scope::All,
+        topic: None,
+        event: None,
+        execution_id: None,
+        data: data.into(),
+        too_large: false,
+    }
 }
 
 impl Raise {
@@ -92,8 +99,11 @@ impl Raise {
             execution_id: self.execution_id.as_deref(),
             emitter: None,
         };
-        let record =
-            if self.too_large { Record::TooLarge { envelope } } else { Record::Event { envelope, data: &self.data } };
+        let record = if self.too_large {
+            Record::TooLarge { envelope }
+        } else {
+            Record::Event { envelope, data: &self.data }
+        };
         let mut out = Vec::new();
         encode_into(&record, &mut out).unwrap();
         out
@@ -228,7 +238,11 @@ impl Drop for TestGateway {
     fn drop(&mut self) {
         self.end_main();
         let died = self.requests.lock().unwrap().iter().any(|request| matches!(request, Request::Died(_)));
-        assert!(!died || std::thread::panicking(), "a runtime thread has died: {:?}", self.requests.lock().unwrap());
+        assert!(
+            !died || std::thread::panicking(),
+            "a runtime thread has died: {:?}",
+            self.requests.lock().unwrap()
+        );
     }
 }
 

@@ -76,7 +76,11 @@ impl Peer {
     fn more(&mut self, until: Instant) -> bool {
         let mut space = [0; 65536];
         loop {
-            assert!(Instant::now() < until, "nothing came; so far {:?}", String::from_utf8_lossy(&self.buffer));
+            assert!(
+                Instant::now() < until,
+                "nothing came; so far {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            );
             match self.socket.read(&mut space) {
                 Ok(0) => return false,
                 Ok(n) => {
@@ -103,7 +107,11 @@ impl Peer {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 break end;
             }
-            assert!(self.more(until), "closed before the end of the head: {:?}", String::from_utf8_lossy(&self.buffer));
+            assert!(
+                self.more(until),
+                "closed before the end of the head: {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            );
         };
         let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap();
         let mut lines = head.trim_end().split("\r\n");
@@ -120,7 +128,8 @@ impl Peer {
     pub fn answer(&mut self, has_body: bool) -> Answer {
         let head = self.head();
         let until = Instant::now() + DEADLINE;
-        let length = if has_body { head.headers.get("content-length").map_or(0, |n| n.parse().unwrap()) } else { 0 };
+        let length =
+            if has_body { head.headers.get("content-length").map_or(0, |n| n.parse().unwrap()) } else { 0 };
         while self.buffer.len() < length {
             assert!(self.more(until), "closed before the end of the body");
         }

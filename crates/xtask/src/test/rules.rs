@@ -1,5 +1,5 @@
 //! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get, that
-//! every setting is documented, where names must not come from.
+//! every setting is documented.
 //!
 //! Not a parser: it looks at lines, and the rules are such that this is enough.
 
@@ -68,7 +68,7 @@ fn undocumented_settings(guc: &str, documentation: &str) -> Vec<String> {
 
 /// A line without its comment and without what stands in quotes.
 fn code_of(line: &str) -> String {
-    let outside: String = line.split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
+    let outside: String = line.replace("\\\"", "").split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
     outside.split("//").next().unwrap_or("").to_owned()
 }
 

@@ -44,11 +44,15 @@ impl Run {
 
     pub(super) fn format(&mut self) -> Result<Outcome> {
         let mut format = cargo();
-        format.args(["fmt", "--all", "--", "--check"]);
+        format.args(["fmt", "--all", "--", "--check", "--color=never"]);
         progress::run("format", format)?.ok("cargo fmt --check")?;
         if fuzz_manifest().is_file() {
             let mut fuzz = cargo();
-            fuzz.args(["fmt", "--manifest-path"]).arg(fuzz_manifest()).args(["--", "--check"]);
+            fuzz.args(["fmt", "--manifest-path"]).arg(fuzz_manifest()).args([
+                "--",
+                "--check",
+                "--color=never",
+            ]);
             progress::run("format of the fuzzers", fuzz)?.ok("cargo fmt --check")?;
         }
         Ok(Outcome::passed())
@@ -147,9 +151,14 @@ impl Run {
         if !self.quick {
             tests.args(["--", "--include-ignored"]);
         }
+        // A failure is named by its message; the backtrace of a test is for whoever runs that test again.
+        tests.env("RUST_BACKTRACE", "0");
         let folded = progress::run(title, tests)?;
         let tally = Tally::of_runner(&folded.lines, folded.status.success());
-        Ok(Outcome { tally, output: folded.text() })
+        let is_told =
+            |line: &&String| !line.ends_with(" ... ok") && !line.trim_start().starts_with("Compiling ");
+        let output: Vec<&str> = folded.lines.iter().filter(is_told).map(String::as_str).collect();
+        Ok(Outcome { tally, output: output.join("\n") })
     }
 
     fn pg(&self) -> Result<&PgConfig> {

@@ -1,0 +1,42 @@
+//! Running out of descriptors. Alone in its process, because the limit is the process's.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+use support::peer::Stream;
+use support::{TestGateway, eventually};
+
+#[test]
+fn accepting_goes_on_when_descriptors_come_back() {
+    let gateway = TestGateway::new();
+    let mut open = Stream::ready(gateway.port());
+    let address: SocketAddr = ([127, 0, 0, 1], gateway.port()).into();
+    let sockets: Vec<Socket> =
+        (0..10).map(|_| Socket::new(Domain::IPV4, Type::STREAM, None).unwrap()).collect();
+    let before = getrlimit(Resource::Nofile);
+    // The reader of this folder has a descriptor itself, which is free again by then: room for three more.
+    let used = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+    let mut tight = before;
+    tight.current = Some(used + 3);
+    setrlimit(Resource::Nofile, tight).unwrap();
+    for socket in &sockets {
+        socket.connect(&address.into()).unwrap();
+    }
+    eventually("said", || gateway.log().iter().any(|line| line.contains("cannot be accepted")));
+    gateway.say("x");
+    assert_eq!(open.next().data, "x", "streams that are open go on");
+    setrlimit(Resource::Nofile, before).unwrap();
+    for mut socket in sockets {
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = [0; 15];
+        socket.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    }
+}

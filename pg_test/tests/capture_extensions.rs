@@ -1,0 +1,72 @@
+//! `CREATE EXTENSION` and `ALTER EXTENSION` inside an annotated routine (C3.2; trap F: extension.c reads the threshold
+//! itself, and would take the lowered one for the administrator's setting).
+
+mod common;
+
+use std::fs;
+
+use anyhow::Result;
+use common::differential::{Case, Pair};
+
+/// An extension whose scripts say something, in the folder of the shared installation.
+fn write_extension(pair: &Pair, name: &str) -> Result<()> {
+    let folder = pair.stock.install().pg_config().sharedir.join("extension");
+    fs::write(folder.join(format!("{name}.control")), "default_version = '1'\n")?;
+    let says = |what: &str| {
+        format!(
+            "do $$ begin raise notice '{what} notice'; raise warning '{what} warning'; raise log '{what} at %', current_setting('log_min_messages'); end $$;\n"
+        )
+    };
+    fs::write(folder.join(format!("{name}--1.sql")), says("creates"))?;
+    fs::write(folder.join(format!("{name}--1--2.sql")), says("updates"))?;
+    fs::write(folder.join(format!("{name}--2--3.sql")), format!("{}select 1 / 0;", says("fails")))?;
+    Ok(())
+}
+
+fn extension_case<'a>(pair: &'a Pair, name: &str) -> Result<Case<'a>> {
+    write_extension(pair, name)?;
+    Ok(pair.case(name).setup(&format!(
+        "create function creates() returns void language plpgsql as $f$
+         begin raise info 'before'; create extension {name}; raise info 'after'; end $f$;
+         comment on function creates() is E'@sse\\n@sse_delivery immediate';
+         create function updates(version text) returns text language plpgsql as $f$
+         begin
+             execute format('alter extension {name} update to %L', version);
+             raise info 'updated';
+             raise warning 'updated';
+             return current_setting('log_min_messages');
+         exception when division_by_zero then
+             raise info 'caught';
+             raise notice 'caught';
+             raise warning 'caught';
+             return current_setting('log_min_messages');
+         end $f$;
+         comment on function updates(text) is E'@sse\\n@sse_delivery immediate';"
+    )))
+}
+
+/// Trap F.
+#[test]
+fn an_extensions_script_logs_what_it_would_log_without_us() -> Result<()> {
+    let pair = Pair::shared()?;
+    for level in ["error", "warning", "notice", "log", "fatal"] {
+        let name = format!("noisy_{level}");
+        let answer = extension_case(pair, &name)?.options(&format!("-c log_min_messages={level}")).emits(
+            &format!(
+                "select creates();
+                 show log_min_messages;
+                 select updates('2');
+                 select updates('3');
+                 show log_min_messages;
+                 do $$ begin raise info 'nobody'; end $$;
+                 drop extension {name};
+                 create extension {name};
+                 drop extension {name};"
+            ),
+            &["before", "after", "updated", "caught"],
+        )?;
+        let logs_warnings = ["warning", "notice"].contains(&level);
+        assert_eq!(answer.log.contains("creates warning"), logs_warnings, "{level}: {}", answer.log);
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! Whatever dies, the gateway is back, and who comes back is told what it may have missed (C1.2, C6.4, C6.7).
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use cluster::http::{EventStream, StreamError};
+use cluster::{Cluster, StopMode, wait_for, wait_until};
+use common::{Corner, SOON, announcer, gap_reason, gateway_pid};
+
+/// The gateway listens again, perhaps on another port.
+fn stream_again(cluster: &Cluster, old_pid: u32) -> Result<EventStream> {
+    wait_until(SOON, "there is another gateway", || gateway_pid(cluster).is_ok_and(|pid| pid != old_pid))?;
+    wait_for(SOON, "it serves", || Ok(cluster.http().and_then(|http| http.events("/api/f/info")).ok()))
+}
+
+fn served() -> Result<(Cluster, EventStream, u32)> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let stream = cluster.http()?.events("/api/f/info")?;
+    let pid = gateway_pid(&cluster)?;
+    Ok((cluster, stream, pid))
+}
+
+fn publishes(cluster: &Cluster, stream: &mut EventStream) -> Result<()> {
+    cluster.sql("select f('x')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "x");
+    Ok(())
+}
+
+#[test]
+fn a_terminated_gateway_comes_back_with_exit_code_1_and_has_ended_its_streams() -> Result<()> {
+    let (cluster, mut stream, pid) = served()?;
+    let mark = cluster.log_mark()?;
+    assert_eq!(cluster.sql(&format!("select pg_terminate_backend({pid})"))?, "t");
+    stream.wait_for_end(SOON)?;
+    let mut stream = stream_again(&cluster, pid)?;
+    publishes(&cluster, &mut stream)?;
+    let line = cluster.wait_for_log(mark, &format!("(PID {pid}) exited with exit code"))?;
+    ensure!(line.contains("exit code 1"), "{line}");
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_gateway_goes_on() -> Result<()> {
+    let (cluster, mut stream, pid) = served()?;
+    cluster.sql(&format!("select pg_cancel_backend({pid})"))?;
+    publishes(&cluster, &mut stream)?;
+    assert_eq!(gateway_pid(&cluster)?, pid);
+    Ok(())
+}
+
+#[test]
+fn a_terminated_catalog_worker_is_replaced() -> Result<()> {
+    let (cluster, ..) = served()?;
+    let http = cluster.http()?;
+    let mut killer = cluster.session()?;
+    killer.send("do $d$ declare until timestamptz := clock_timestamp() + interval '1 second'; begin loop perform pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'pg_sse catalog'; perform pg_stat_clear_snapshot(); exit when clock_timestamp() > until; end loop; end $d$")?;
+    for n in 0..5 {
+        cluster.sql(&announcer(&format!("f{n}"), "@sse"))?;
+    }
+    killer.wait(SOON)?.ok()?;
+    for n in 0..5 {
+        common::wait_for_status(http, &format!("/api/f{n}/info"), 200, SOON)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn after_a_killed_backend_the_gateway_serves_again() -> Result<()> {
+    let (cluster, mut stream, pid) = served()?;
+    let mut victim = cluster.session()?;
+    let victim_pid = victim.backend_pid()?;
+    let killed = Instant::now();
+    cluster.kill_backend(victim_pid)?;
+    match stream.wait_for_end(SOON) {
+        Ok(_) | Err(StreamError::Broken(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    wait_until(SOON, "the cluster takes connections", || cluster.sql("select 1").is_ok())?;
+    let mut stream = stream_again(&cluster, pid)?;
+    ensure!(killed.elapsed() < Duration::from_secs(8), "{:?}", killed.elapsed());
+    publishes(&cluster, &mut stream)
+}
+
+#[test]
+fn after_a_killed_gateway_the_gateway_serves_again() -> Result<()> {
+    let (cluster, _stream, pid) = served()?;
+    cluster.kill_backend(pid)?;
+    wait_until(SOON, "the cluster takes connections", || cluster.sql("select 1").is_ok())?;
+    let mut stream = stream_again(&cluster, pid)?;
+    publishes(&cluster, &mut stream)
+}
+
+#[test]
+fn the_gateway_goes_away_with_a_killed_postmaster_and_the_next_start_serves() -> Result<()> {
+    let (cluster, mut stream, pid) = served()?;
+    let http = cluster.http()?;
+    cluster.kill_postmaster()?;
+    match stream.wait_for_end(SOON) {
+        Ok(_) | Err(StreamError::Broken(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    ensure!(http.connect().is_err(), "something still listens");
+    cluster.start()?;
+    let mut stream = stream_again(&cluster, pid)?;
+    publishes(&cluster, &mut stream)
+}
+
+#[test]
+fn an_id_from_before_a_restart_is_answered_by_a_gap_and_the_stream_goes_on() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let corner = Corner::of(&cluster, "restarted")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql("select f('before')")?;
+    let id = stream.next_payload(SOON)?.id;
+    cluster.restart(StopMode::Fast)?;
+    let mut stream = cluster.http()?.events_after("/api/restarted/f/info", &id)?;
+    let ready = stream.next(SOON)?;
+    assert_eq!(ready.event, "sse.ready");
+    let gap = stream.next(SOON)?;
+    assert_eq!(gap_reason(&gap)?, "restarted");
+    ensure!(gap.id != id && !gap.id.is_empty(), "a gap carries the position behind it");
+    corner.sql("select f('after')")?;
+    assert_eq!(stream.next(SOON)?.data, "after");
+    Ok(())
+}
+
+#[test]
+fn who_is_cut_off_while_events_flow_resumes_without_hole_or_double() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let corner = Corner::of(&cluster, "flow")?;
+    corner.announcer("f", "@sse")?;
+    let mut publisher = corner.session_with("-c client_min_messages=error")?;
+    publisher.send("do $d$ begin for i in 1..3000 loop perform f(i::text); commit; end loop; end $d$")?;
+    let path = "/api/flow/f/info";
+    let mut stream = corner.http.events(path)?;
+    let mut id = stream.next(SOON)?.id;
+    let mut received: Vec<u64> = Vec::new();
+    while received.last() != Some(&3000) {
+        // Reads a few, then leaves in the middle and comes back with what a browser would send.
+        for _ in 0..170 {
+            let event = stream.next_payload(SOON)?;
+            ensure!(event.event == "message", "{event:?}");
+            id = event.id;
+            received.push(event.data.parse()?);
+            if received.last() == Some(&3000) {
+                break;
+            }
+        }
+        drop(stream);
+        stream = corner.http.events_after(path, &id)?;
+    }
+    let expected: Vec<u64> = (received[0]..=3000).collect();
+    assert_eq!(received, expected);
+    publisher.wait(SOON)?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn an_id_that_has_fallen_out_of_the_window_is_answered_by_a_gap() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.window_size", "64kB").start()?;
+    let corner = Corner::of(&cluster, "expired")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    let id = stream.last_event_id().to_owned();
+    let mut session = corner.session_with("-c client_min_messages=error")?;
+    session.run("select f(repeat('x', 10000)) from generate_series(1, 500)")?.ok()?;
+    session.run("select f('end')")?.ok()?;
+    while stream.next_payload(SOON)?.data != "end" {}
+    let mut stream = corner.http.events_after("/api/expired/f/info", &id)?;
+    assert_eq!(gap_reason(&stream.next_payload(SOON)?)?, "expired");
+    session.run("select f('live')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "live");
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! From the first start to the last stop: what waits for what, and who stands in whose way (C1.1, C1.2, C1.4, C6.7).
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::{Client, Connection, Request};
+use cluster::{Account, Cluster, Install, Preload, StopMode, wait_for, wait_until};
+use common::{SOON, announcer, gateway_pid, status, wait_for_status};
+
+/// Statements about databases return within this although streams are open. Postgres itself polls every 0.1 s.
+const PROMPT: Duration = Duration::from_secs(4);
+
+fn state(cluster: &Cluster) -> Result<String> {
+    cluster.sql("select state from sse.stat_gateway")
+}
+
+/// Processor time that a process has used, in clock ticks of 10 ms.
+fn ticks(pid: u32) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit_once(") ").context("not a stat line")?.1;
+    Ok(fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
+}
+
+#[test]
+fn create_extension_without_the_preload_fails_and_says_which_line_to_add_where() -> Result<()> {
+    let cluster =
+        Cluster::builder().preload(Preload::Libraries(String::new())).without_extension().start()?;
+    let reply = cluster.session()?.run("create extension pg_sse")?;
+    let error = reply.error().context("it succeeded")?;
+    assert_eq!(error.sqlstate.as_deref(), Some("55000"), "{error:?}");
+    let hint = error.field("HINT").context("no hint")?;
+    ensure!(
+        hint.contains("shared_preload_libraries = 'pg_sse'") && hint.contains("postgresql.conf"),
+        "{hint}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_library_and_a_script_of_different_versions_are_a_clear_error() -> Result<()> {
+    let install = Arc::new(Install::of(Install::shared()?.original())?);
+    let cluster = Cluster::builder().install(Arc::clone(&install)).without_extension().start()?;
+    let scripts = install.pg_config().sharedir.join("extension");
+    let script = fs::read_to_string(scripts.join("pg_sse--0.1.0.sql"))?;
+    fs::write(scripts.join("pg_sse--9.9.9.sql"), script.replace("0.1.0", "9.9.9"))?;
+    let reply = cluster.session()?.run("create extension pg_sse version '9.9.9'")?;
+    let error = reply.error().context("it succeeded")?;
+    ensure!(error.text.contains("9.9.9") && error.text.contains("0.1.0"), "{error:?}");
+    assert_eq!(cluster.sql("select count(*) from pg_extension where extname = 'pg_sse'")?, "0");
+    Ok(())
+}
+
+#[test]
+fn create_extension_in_a_database_that_is_not_served_warns() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql("create database other")?;
+    let options = cluster::SessionOptions { database: "other".to_owned(), ..Default::default() };
+    let reply = cluster.session_with(&options)?.run("create extension pg_sse")?.ok()?;
+    let warnings = reply.texts("WARNING");
+    ensure!(warnings.len() == 1 && warnings[0].contains("other"), "{:?}", reply.messages);
+    cluster.sql_in("other", &announcer("f", "@sse\n@authorise"))?;
+    assert_eq!(status(cluster.http()?, "/api/f/info")?, 404);
+    Ok(())
+}
+
+#[test]
+fn the_gateway_waits_for_its_extension_and_its_database_without_work_and_with_one_line_each() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.database", "later").without_extension().start()?;
+    let pid = gateway_pid(&cluster)?;
+    let log = |text: &str| -> Result<usize> {
+        Ok(cluster.log()?.lines().filter(|line| line.contains(text)).count())
+    };
+    wait_for_line(&cluster, "does not exist")?;
+    let before = ticks(pid)?;
+    cluster.sql("select pg_sleep(2)")?;
+    cluster.sql("create database later")?;
+    wait_for_line(&cluster, "waiting for CREATE EXTENSION")?;
+    cluster.sql("select pg_sleep(2)")?;
+    let used = ticks(pid)? - before;
+    ensure!(used <= 20, "{used} ticks of 10 ms in 4 s");
+    assert_eq!((log("does not exist")?, log("waiting for CREATE EXTENSION")?), (1, 1));
+    ensure!(!log_has_restarts(&cluster)?, "the workers do not restart");
+    cluster.sql_in("later", "create extension pg_sse")?;
+    cluster.sql_in("later", &announcer("f", "@sse"))?;
+    let mut stream = cluster.http_in("later")?.events("/api/f/info")?;
+    cluster.sql_in("later", "select f('served')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "served");
+    Ok(())
+}
+
+/// Waits until the log, from its beginning, says `text`.
+fn wait_for_line(cluster: &Cluster, text: &str) -> Result<()> {
+    wait_until(SOON, &format!("the log says {text:?}"), || cluster.log().is_ok_and(|log| log.contains(text)))
+}
+
+fn log_has_restarts(cluster: &Cluster) -> Result<bool> {
+    Ok(cluster.log()?.lines().any(|line| line.contains("pg_sse") && line.contains("exited with exit code 1")))
+}
+
+#[test]
+fn drop_extension_ends_the_streams_and_create_extension_serves_again() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let http = cluster.http()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let mut stream = http.events("/api/f/info")?;
+    cluster.sql("drop extension pg_sse")?;
+    let events = stream.wait_for_end(SOON)?;
+    ensure!(events.iter().all(|event| event.event == "sse.ready"), "{events:?}");
+    wait_until(SOON, "nothing listens", || http.connect().is_err())?;
+    assert_eq!(cluster.sql("select f('nobody listens')")?, "");
+    cluster.sql("create extension pg_sse")?;
+    let mut stream = cluster.http()?.events("/api/f/info")?;
+    cluster.sql("select f('again')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "again");
+    Ok(())
+}
+
+#[test]
+fn a_drop_extension_that_is_rolled_back_ends_nothing() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let mut stream = cluster.http()?.events("/api/f/info")?;
+    cluster.sql("begin; drop extension pg_sse; rollback")?;
+    cluster.sql("select f('still')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "still");
+    Ok(())
+}
+
+#[test]
+fn streams_stand_in_the_way_of_no_statement_about_databases() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.database", "app").without_extension().start()?;
+    cluster.sql("create database app")?;
+    cluster.sql("create database bystander")?;
+    cluster.sql_in("app", "create extension pg_sse")?;
+    cluster.sql_in("app", &announcer("f", "@sse"))?;
+    let http = cluster.http_in("app")?;
+    let mut stream = http.events("/api/f/info")?;
+    let mut session = cluster.session()?;
+    let mut promptly = |sql: &str| -> Result<()> {
+        let started = Instant::now();
+        session.run(sql)?.ok().with_context(|| sql.to_owned())?;
+        ensure!(started.elapsed() < PROMPT, "{sql} took {:?}", started.elapsed());
+        Ok(())
+    };
+    for sql in [
+        "create database copy template app",
+        "drop database copy",
+        "alter database bystander rename to renamed",
+        "drop database renamed",
+        "alter database app set work_mem = '5MB'",
+        "alter database app connection limit 50",
+    ] {
+        promptly(sql)?;
+    }
+    cluster.sql_in("app", "select f('served all the while')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "served all the while");
+    promptly("alter database app rename to elsewhere")?;
+    stream.wait_for_end(SOON)?;
+    promptly("alter database elsewhere rename to app")?;
+    let http = cluster.http_in("app")?;
+    let mut stream = http.events("/api/f/info")?;
+    promptly("drop database app")?;
+    stream.wait_for_end(SOON)?;
+    promptly("create database app")?;
+    cluster.sql_in("app", "create extension pg_sse")?;
+    cluster.sql_in("app", &announcer("g", "@sse"))?;
+    let http = cluster.http_in("app")?;
+    assert_eq!((status(http, "/api/g/info")?, status(http, "/api/f/info")?), (200, 404));
+    Ok(())
+}
+
+#[test]
+fn the_gateway_shows_in_pg_stat_activity_without_a_database() -> Result<()> {
+    let cluster = common::shared();
+    let pid = gateway_pid(cluster)?;
+    let row = cluster.sql(&format!(
+        "select backend_type, datname, wait_event_type from pg_stat_activity where pid = {pid}"
+    ))?;
+    assert_eq!(row, "pg_sse gateway||Extension");
+    assert_eq!(
+        cluster.sql("select count(*) from pg_stat_activity where backend_type = 'pg_sse gateway'")?,
+        "1"
+    );
+    wait_until(SOON, "the catalog worker has left", || {
+        cluster
+            .sql("select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'")
+            .is_ok_and(|count| count == "0")
+    })?;
+    wait_until(SOON, "the state is serving", || state(cluster).is_ok_and(|state| state == "serving"))?;
+    assert_eq!(cluster.sql("select pid from sse.stat_gateway")?, pid.to_string());
+    Ok(())
+}
+
+#[test]
+fn a_taken_port_is_said_once_and_served_when_it_is_free() -> Result<()> {
+    let holder = TcpListener::bind("127.0.0.1:0")?;
+    let port = holder.local_addr()?.port();
+    let cluster = Cluster::builder().setting("sse.port", port).start()?;
+    wait_for_line(&cluster, "sse.port")?;
+    wait_until(SOON, "the state says so", || state(&cluster).is_ok_and(|state| state == "waiting for port"))?;
+    // Some attempts pass.
+    cluster.sql("select pg_sleep(2)")?;
+    drop(holder);
+    let http = Client::new(port);
+    wait_until(SOON, "the freed port is served", || {
+        http.get("/healthz").is_ok_and(|answer| answer.status() == 200)
+    })?;
+    let log = cluster.log()?;
+    assert_eq!(
+        log.lines().filter(|line| line.contains("sse.port") && line.contains("WARNING")).count(),
+        1,
+        "{log}"
+    );
+    ensure!(!log_has_restarts(&cluster)?, "{log}");
+    Ok(())
+}
+
+// Attack: a second cluster of another user takes a share of the connections (SO_REUSEPORT).
+#[test]
+fn a_second_cluster_on_the_same_port_steals_no_connection_and_serves_after_the_first() -> Result<()> {
+    let first = Cluster::builder().setting("sse.threads", 2).start()?;
+    first.sql(&announcer("first", "@sse"))?;
+    let http = first.http()?;
+    let second =
+        Cluster::builder().setting("sse.threads", 2).setting("sse.port", http.address().port()).start()?;
+    second.sql(&announcer("second", "@sse"))?;
+    wait_for_line(&second, "sse.port")?;
+    for _ in 0..30 {
+        assert_eq!(status(http, "/api/first/info")?, 200);
+    }
+    first.stop(StopMode::Fast)?;
+    wait_until(SOON, "the second one serves", || {
+        status(http, "/api/second/info").is_ok_and(|status| status == 200)
+    })
+}
+
+/// Below 1024 together with the rest: so many files a process may commonly have open.
+const STREAMS: usize = 900;
+
+fn many_streams(http: Client, cluster: &Cluster) -> Result<Vec<Connection>> {
+    let mut connections = Vec::with_capacity(STREAMS);
+    for _ in 0..STREAMS {
+        let mut connection = http.connect()?;
+        connection.send(&Request::get("/api/f/info"))?;
+        connections.push(connection);
+    }
+    wait_until(SOON, "all streams are open", || {
+        common::figure(cluster, "stat_gateway", "subscribers").is_ok_and(|open| open == STREAMS as i64)
+    })?;
+    Ok(connections)
+}
+
+#[test]
+fn stopping_with_many_streams_is_quick_and_ends_each_cleanly() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    for mode in [StopMode::Fast, StopMode::Smart] {
+        let mut connections = many_streams(cluster.http()?, &cluster)?;
+        let started = Instant::now();
+        let status = cluster.stop(mode)?;
+        ensure!(status.success(), "{mode:?}: {status}");
+        ensure!(started.elapsed() < Duration::from_secs(5), "{mode:?} took {:?}", started.elapsed());
+        for connection in &mut connections {
+            ensure!(connection.read_to_close()?.ends_with(b"\r\n0\r\n\r\n"), "{mode:?}: not ended cleanly");
+        }
+        cluster.start()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_listens_on_a_hot_standby_and_promotion_serves() -> Result<()> {
+    let primary = Cluster::builder().start()?;
+    primary.sql(&announcer("f", "@sse"))?;
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let standby = Cluster::builder().prepare()?;
+    fs::remove_dir_all(standby.data_dir())?;
+    let mut backup = Account::for_servers()?.command(&primary.install().program("pg_basebackup"));
+    backup
+        .args(["-U", "postgres", "-p", "5432", "-c", "fast", "-X", "stream", "-R", "-h"])
+        .arg(primary.home())
+        .arg("-D")
+        .arg(standby.data_dir());
+    let output = backup.current_dir("/").output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    standby.configure("unix_socket_directories", &standby.home().display().to_string())?;
+    standby.configure("sse.port", &port.to_string())?;
+    standby.start()?;
+    let http = Client::new(port);
+    wait_until(SOON, "the standby follows", || {
+        standby.sql("select sse.url('f(text)')").is_ok_and(|url| url == "/api/f/info")
+    })?;
+    ensure!(http.connect().is_err(), "something listens");
+    assert_eq!(standby.sql("select state, port from sse.stat_gateway")?, "stopped|");
+    assert_eq!(standby.sql("select count(*) from pg_stat_activity where backend_type like 'pg_sse%'")?, "0");
+    standby.sql("select pg_promote()")?;
+    wait_until(SOON, "the promoted server listens", || http.connect().is_ok())?;
+    wait_for_status(http, "/api/f/info", 200, SOON)?;
+    let mut stream = http.events("/api/f/info")?;
+    standby.sql("select f('promoted')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "promoted");
+    Ok(())
+}
+
+#[test]
+fn single_user_mode_works_and_annotated_routines_are_plain_ones() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    cluster.stop(StopMode::Fast)?;
+    let mut single = Account::for_servers()?.command(&cluster.install().program("postgres"));
+    single.args(["--single", "-j", "-D"]).arg(cluster.data_dir()).arg("postgres").current_dir(cluster.home());
+    let mut child = single.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut input = child.stdin.take().context("no input")?;
+    input.write_all(b"select f('x') is null as called;\n\nselect sse.publish('y');\n\ncomment on function f(text) is '@sse live';\n\nselect state from sse.stat_gateway;\n\n")?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success() && text.contains("called = \"f\""), "{text}");
+    ensure!(!["ERROR", "FATAL", "PANIC"].iter().any(|word| text.contains(word)), "{text}");
+    cluster.start()?;
+    assert_eq!(status(cluster.http()?, "/api/f/live")?, 200);
+    Ok(())
+}
+
+#[test]
+fn too_few_worker_processes_are_said_at_start_with_the_number_to_set() -> Result<()> {
+    let cluster = Cluster::builder().setting("max_worker_processes", 1).start()?;
+    let line = wait_for(SOON, "a WARNING names max_worker_processes", || {
+        Ok(cluster
+            .log()?
+            .lines()
+            .find(|line| line.contains("WARNING") && line.contains("max_worker_processes"))
+            .map(str::to_owned))
+    })?;
+    ensure!(line.chars().any(|c| c.is_ascii_digit()), "{line}");
+    Ok(())
+}
+
+#[test]
+fn the_workers_do_not_count_against_max_connections() -> Result<()> {
+    let cluster = Cluster::builder()
+        .setting("max_connections", 5)
+        .setting("superuser_reserved_connections", 0)
+        .start()?;
+    let http = cluster.http()?;
+    let mut sessions = (0..4).map(|_| cluster.session()).collect::<Result<Vec<_>>>()?;
+    sessions.push(wait_for(SOON, "a fifth session", || Ok(cluster.session().ok()))?);
+    sessions[0].run(&announcer("f", "@sse"))?.ok()?;
+    assert_eq!(status(http, "/api/f/info")?, 200);
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Who may do and see what (C1.1, C3.4, C3.8, C8.1), and what the log never says.
+
+mod common;
+
+use anyhow::{Context, Result, ensure};
+use cluster::{Cluster, Reply, SessionOptions};
+use common::{Corner, SOON, figure, shared};
+
+/// A role of the test's own, without any privilege.
+fn ordinary(name: &str) -> Result<SessionOptions> {
+    shared().sql(&format!("create role {name} login"))?;
+    Ok(SessionOptions {
+        user: name.to_owned(),
+        options: format!("-c sse.execution_id={name}"),
+        ..SessionOptions::default()
+    })
+}
+
+fn run(options: &SessionOptions, sql: &str) -> Result<Reply> {
+    shared().session_with(options)?.run(sql)
+}
+
+fn is_denied(reply: &Reply, what: &str) -> Result<()> {
+    let error = reply.error().with_context(|| format!("{what} was allowed"))?;
+    assert_eq!(error.sqlstate.as_deref(), Some("42501"), "{what}: {error:?}");
+    Ok(())
+}
+
+/// What C8.1 lists for everybody, and the function behind the view `sse.endpoints`: a view's functions run with the
+/// rights of who reads it.
+const FOR_EVERYBODY: &str =
+    "_endpoints()\nauthorize(text[])\ncheck(regprocedure)\ncheck(text)\nurl(regprocedure)";
+
+#[test]
+fn execute_is_revoked_from_public_on_every_function_but_those_for_everybody() -> Result<()> {
+    let open = shared().sql(
+        "select format('%s(%s)', proname, pg_get_function_identity_arguments(p.oid)) from pg_proc p
+          where pronamespace = 'sse'::regnamespace
+            and exists (select from aclexplode(coalesce(proacl, acldefault('f', proowner))) where grantee = 0 and privilege_type = 'EXECUTE')
+          order by 1",
+    )?;
+    let types: Vec<String> = open
+        .lines()
+        .map(|line| line.replace("VARIADIC \"values\" ", "").replace("routine ", "").replace("comment ", ""))
+        .collect();
+    let mut types: Vec<String> = types
+        .into_iter()
+        .map(|line| if line.starts_with("_endpoints") { "_endpoints()".to_owned() } else { line })
+        .collect();
+    types.sort();
+    assert_eq!(types.join("\n"), FOR_EVERYBODY);
+    Ok(())
+}
+
+#[test]
+fn nobody_but_its_owner_may_change_the_schema_or_its_views() -> Result<()> {
+    let open = shared().sql(
+        "select privilege_type from pg_namespace, aclexplode(nspacl) where nspname = 'sse' and grantee = 0",
+    )?;
+    assert_eq!(open, "USAGE");
+    let views = shared().sql(
+        "select relname, privilege_type from pg_class c, aclexplode(relacl) where relnamespace = 'sse'::regnamespace and grantee = 0 order by 1, 2",
+    )?;
+    assert_eq!(views, "endpoints|SELECT");
+    Ok(())
+}
+
+#[test]
+fn an_ordinary_user_sees_endpoints_and_not_the_statistics() -> Result<()> {
+    let user = ordinary("reader")?;
+    Corner::new("readable")?.announcer("f", "@sse")?;
+    let reply = run(&user, "select url, sse.url(routine), sse.authorize('a b') from sse.endpoints where url = '/api/readable/f/info'")?.ok()?;
+    assert_eq!(reply.text(), "/api/readable/f/info|/api/readable/f/info|authorize \"a b\"");
+    run(&user, "select * from sse.check('@sse'::text)")?.ok()?;
+    for view in ["stat_ring", "stat_gateway"] {
+        is_denied(&run(&user, &format!("select * from sse.{view}"))?, view)?;
+    }
+    for call in ["sse._stat_ring()", "sse._stat_gateway()", "sse._gateway_state()", "sse.publish('x')"] {
+        is_denied(&run(&user, &format!("select {call}"))?, call)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn pg_monitor_sees_the_statistics_and_may_not_publish() -> Result<()> {
+    let user = ordinary("watcher")?;
+    shared().sql("grant pg_monitor to watcher")?;
+    run(&user, "select * from sse.stat_ring; select * from sse.stat_gateway")?.ok()?;
+    is_denied(&run(&user, "select sse.publish('x')")?, "publish")
+}
+
+#[test]
+fn who_is_granted_publish_may_publish() -> Result<()> {
+    let user = ordinary("publisher")?;
+    let corner = Corner::new("publisher")?;
+    corner.announcer("f", "@sse_subscribe")?;
+    let mut stream = corner.stream("f/info")?;
+    shared().sql("grant execute on function sse.publish to publisher")?;
+    run(&user, "select sse.publish('granted')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "granted");
+    Ok(())
+}
+
+#[test]
+fn who_may_comment_on_a_routine_may_publish_with_it_and_nobody_else() -> Result<()> {
+    let user = ordinary("owner_of_one")?;
+    let corner = Corner::new("owned")?;
+    corner.announcer("f", "@sse_subscribe")?;
+    shared().sql(
+        "create schema owner_of_one authorization owner_of_one; grant usage on schema owned to owner_of_one",
+    )?;
+    let mut stream = corner.http.events("/api/owned/f/info?owner_of_one")?;
+    run(&user, &common::announcer("owner_of_one.mine", "@sse"))?.ok()?;
+    run(&user, "select owner_of_one.mine('mine')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "mine");
+    is_denied(&run(&user, "comment on function owned.f(text) is '@sse'")?, "comment on another's routine")
+}
+
+#[test]
+fn only_a_superuser_installs_the_extension() -> Result<()> {
+    let user = ordinary("installer")?;
+    shared().sql("create database installers owner installer")?;
+    let there = SessionOptions { database: "installers".to_owned(), ..user };
+    is_denied(&run(&there, "create extension pg_sse")?, "create extension")
+}
+
+#[test]
+fn an_ordinary_user_sets_what_is_its_own_and_nothing_else() -> Result<()> {
+    let user = ordinary("setter")?;
+    run(&user, "set sse.publish_timeout = '1s'; set sse.execution_id = 'x'")?.ok()?;
+    for name in [
+        "sse.max_event_size",
+        "sse.max_transaction_size",
+        "sse.url_prefix",
+        "sse.schemas",
+        "sse.default_delivery",
+        "sse.static_root",
+    ] {
+        let reply = run(&user, &format!("set {name} = '1'"))?;
+        ensure!(reply.error().is_some(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_log_never_contains_a_payload() -> Result<()> {
+    let cluster =
+        Cluster::builder().setting("sse.ring_size", "64kB").setting("sse.max_event_size", "1000").start()?;
+    let corner = Corner::of(&cluster, "secret")?;
+    corner.announcer("f", "@sse")?;
+    corner.sql(
+        "create function hinted(hint text) returns void language plpgsql as $f$ begin raise info 'payload-marker' using hint = hint; end $f$;
+         comment on function hinted(text) is '@sse'",
+    )?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session_with("-c client_min_messages=error")?;
+    for sql in [
+        "select f('payload-marker')",
+        "select f('payload-marker' || repeat('x', 2000))",
+        "select f('payload-marker') from generate_series(1, 3000)",
+        "select hinted('autorize payload-marker')",
+        "select sse.publish('payload-marker', 'authorize payload-marker', 'payload-marker', 'payload-marker', 'payload-marker')",
+        "begin; select f('payload-marker'); rollback",
+    ] {
+        session.run(sql)?.ok()?;
+    }
+    corner.sql("select f('end')")?;
+    while stream.next_payload(SOON)?.data != "end" {}
+    let log = cluster.log()?;
+    ensure!(!log.contains("payload-marker"), "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_misspelt_hint_is_counted_and_said_once_per_routine_in_the_log() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let corner = Corner::of(&cluster, "slip")?;
+    corner.sql(
+        "create function f() returns void language plpgsql as $f$ begin raise info 'x' using hint = 'autorize admin'; end $f$;
+         comment on function f() is '@sse'",
+    )?;
+    let before = figure(&cluster, "stat_ring", "misspelt_hint_total")?;
+    corner.sql("select f(); select f()")?;
+    corner.sql("select f()")?;
+    assert_eq!(figure(&cluster, "stat_ring", "misspelt_hint_total")?, before + 3);
+    let log = cluster.log()?;
+    let said = log.lines().filter(|line| line.contains("autorize")).count();
+    assert_eq!(said, 1, "{log}");
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! A full ring costs the publisher nothing but its time limit, and the subscribers are told (C3.6).
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cluster::Cluster;
+use cluster::http::EventStream;
+use common::{Corner, Frozen, SOON, figure, gap_reason, gateway_pid};
+
+/// More than a ring of 64 kB takes: 300 events of 1 kB.
+const FLOOD: &str = "select f(repeat('x', 1000)) from generate_series(1, 300)";
+
+fn small_ring() -> Result<Cluster> {
+    Cluster::builder().setting("sse.ring_size", "64kB").start()
+}
+
+/// Reads up to the next gap, and returns its reason.
+fn next_gap(stream: &mut EventStream) -> Result<String> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let event = stream.next_payload(deadline.saturating_duration_since(Instant::now()))?;
+        if event.event == "sse.gap" {
+            return gap_reason(&event);
+        }
+    }
+}
+
+#[test]
+fn publishing_into_a_full_ring_succeeds_at_once_and_every_subscriber_is_told_before_the_next_event()
+-> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "brimful")?;
+    corner.announcer("f", "@sse")?;
+    corner.announcer("now", "@sse\n@sse_delivery immediate")?;
+    let mut streams = [corner.stream("f/info")?, corner.stream("f/info")?];
+    let mut session = corner.session_with("-c client_min_messages=error")?;
+    let dropped = || figure(&cluster, "stat_ring", "dropped_total");
+    assert_eq!(dropped()?, 0);
+    {
+        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        let started = Instant::now();
+        session.run(FLOOD)?.ok()?;
+        ensure!(started.elapsed() < Duration::from_secs(2), "at commit: {:?}", started.elapsed());
+        let at_commit = dropped()?;
+        ensure!(at_commit > 100, "{at_commit} of 300 dropped");
+        let started = Instant::now();
+        session.run(&FLOOD.replace("f(", "now("))?.ok()?;
+        ensure!(started.elapsed() < Duration::from_secs(2), "immediately: {:?}", started.elapsed());
+        assert_eq!(dropped()?, at_commit + 300);
+    }
+    session.run("select f('after')")?.ok()?;
+    for stream in &mut streams {
+        assert_eq!(next_gap(stream)?, "overflow");
+        let mut last = stream.next_payload(SOON)?;
+        while last.data != "after" {
+            ensure!(last.event == "message", "one gap is enough: {last:?}");
+            last = stream.next_payload(SOON)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_loss_is_told_although_nothing_follows() -> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "last")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session_with("-c client_min_messages=error")?;
+    {
+        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        session.run(FLOOD)?.ok()?;
+    }
+    assert_eq!(next_gap(&mut stream)?, "overflow");
+    Ok(())
+}
+
+#[test]
+fn a_publisher_waits_for_room_at_most_publish_timeout() -> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "waits")?;
+    corner.announcer("f", "@sse")?;
+    corner.announcer("now", "@sse\n@sse_delivery immediate")?;
+    let mut session = corner.session_with("-c client_min_messages=error")?;
+    let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    session.run(FLOOD)?.ok()?;
+    session.run("set sse.publish_timeout = '300ms'")?.ok()?;
+    for routine in ["f", "now"] {
+        let started = Instant::now();
+        session.run(&format!("select {routine}(repeat('x', 2000))"))?.ok()?;
+        let took = started.elapsed();
+        ensure!(took >= Duration::from_millis(250), "{routine} waited only {took:?}");
+        ensure!(took < Duration::from_secs(3), "{routine} waited {took:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn waiting_for_room_ends_as_soon_as_there_is_room_and_nothing_is_lost() -> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "room")?;
+    corner.announcer("f", "@sse\n@sse_delivery immediate")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session_with("-c client_min_messages=error -c sse.publish_timeout=20s")?;
+    {
+        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        session.send(FLOOD)?;
+        cluster::wait_until(SOON, "the ring is full", || {
+            figure(&cluster, "stat_ring", "full_total").is_ok_and(|full| full > 0)
+        })?;
+    }
+    session.wait(SOON)?.ok()?;
+    assert_eq!(stream.next_data(300, SOON)?, vec!["x".repeat(1000); 300]);
+    assert_eq!(figure(&cluster, "stat_ring", "dropped_total")?, 0);
+    Ok(())
+}
+
+#[test]
+fn waiting_for_room_can_be_cancelled_before_the_commit() -> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "cancel")?;
+    corner.announcer("f", "@sse")?;
+    corner.sql("create table t (id int)")?;
+    let mut session = corner.session_with("-c client_min_messages=error")?;
+    let frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    session.run(FLOOD)?.ok()?;
+    session.run("set sse.publish_timeout = '60s'")?.ok()?;
+    let pid = session.backend_pid()?;
+    let started = Instant::now();
+    // statement_timeout would not do: Postgres switches it off before it commits.
+    session.send("with x as (insert into t values (1) returning id) select f(repeat('x', 2000)) from x")?;
+    let waits = format!("select wait_event_type = 'Extension' from pg_stat_activity where pid = {pid}");
+    cluster::wait_until(SOON, "it waits, and shows it", || {
+        cluster.sql(&waits).is_ok_and(|waits| waits == "t")
+    })?;
+    cluster.sql(&format!("select pg_cancel_backend({pid})"))?;
+    let reply = session.wait(SOON)?;
+    let error = reply.error().context("the statement was not cancelled")?;
+    assert_eq!(error.sqlstate.as_deref(), Some("57014"), "{error:?}");
+    ensure!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(corner.sql("select count(*) from t")?, "0", "nothing was committed");
+    drop(frozen);
+    Ok(())
+}
+
+#[test]
+fn an_event_larger_than_the_ring_takes_is_refused_like_one_that_is_too_large() -> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "half")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session()?;
+    let reply = session.run("select f(repeat('x', 60000))")?.ok()?;
+    assert_eq!(
+        reply.texts("WARNING").len(),
+        1,
+        "{:?}",
+        reply.messages.iter().map(|m| &m.severity).collect::<Vec<_>>()
+    );
+    assert_eq!(gap_reason(&stream.next_payload(SOON)?)?, "too_large");
+    assert_eq!(figure(&cluster, "stat_ring", "too_large_total")?, 1);
+    Ok(())
+}

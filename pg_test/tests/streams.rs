@@ -1,0 +1,315 @@
+//! The stream on the wire: first bytes, headers, methods, heartbeat, and who gets what (C6.1 to C6.3).
+
+mod common;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cluster::Cluster;
+use cluster::http::{Request, StreamError};
+use common::{Corner, SOON, announcer, status, wait_for_status};
+
+#[test]
+fn the_head_of_a_stream_is_as_documented() -> Result<()> {
+    let corner = Corner::new("head")?;
+    corner.announcer("f", "@sse")?;
+    let stream = corner.stream("f/info")?;
+    let head = stream.head();
+    assert_eq!((head.version.as_str(), head.status), ("HTTP/1.1", 200));
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store, no-transform"),
+        ("x-accel-buffering", "no"),
+        ("x-content-type-options", "nosniff"),
+    ] {
+        assert_eq!(head.header(name), Some(value), "{name}");
+        assert_eq!(
+            head.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count(),
+            1,
+            "{name}"
+        );
+    }
+    ensure!(head.header("content-length").is_none() && head.header("set-cookie").is_none(), "{head:?}");
+    Ok(())
+}
+
+#[test]
+fn the_first_bytes_are_connected_and_ready_byte_by_byte() -> Result<()> {
+    let corner = Corner::new("first")?;
+    corner.announcer("f", "@sse")?;
+    let stream = corner.stream("f/info")?;
+    let id = stream.last_event_id();
+    ensure!(!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id:?}");
+    let expected = format!(": connected\n\nretry: 2000\nid: {id}\nevent: sse.ready\ndata: {{}}\n\n");
+    assert_eq!(String::from_utf8_lossy(stream.bytes()), expected);
+    assert_eq!(stream.retry(), Some(Duration::from_secs(2)));
+    Ok(())
+}
+
+#[test]
+fn an_event_is_id_event_and_data_byte_by_byte() -> Result<()> {
+    let corner = Corner::new("bytes")?;
+    corner.announcer("f", "@sse\n@sse_event news")?;
+    let mut stream = corner.stream("f/info")?;
+    let before = stream.bytes().len();
+    corner.sql("select f(E'one\\ntwo')")?;
+    let event = stream.next_payload(SOON)?;
+    let expected = format!("id: {}\nevent: news\ndata: one\ndata: two\n\n", event.id);
+    assert_eq!(String::from_utf8_lossy(&stream.bytes()[before..]), expected);
+    Ok(())
+}
+
+#[test]
+fn head_answers_the_headers_and_subscribes_nobody() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let http = cluster.http()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let answer = http.request(&Request::new("HEAD", "/api/f/info"))?;
+    assert_eq!((answer.status(), answer.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(answer.header("cache-control"), Some("no-store, no-transform"));
+    let _stream = http.events("/api/f/info")?;
+    cluster::wait_until(SOON, "the one stream is counted", || {
+        common::figure(&cluster, "stat_gateway", "subscribers_total").is_ok_and(|total| total == 1)
+    })?;
+    assert_eq!(http.request(&Request::new("HEAD", "/api/nothing"))?.status(), 404);
+    Ok(())
+}
+
+#[test]
+fn options_says_what_is_allowed_and_other_methods_get_405() -> Result<()> {
+    let corner = Corner::new("methods")?;
+    corner.announcer("f", "@sse")?;
+    let path = corner.path("f/info");
+    let options = corner.http.request(&Request::new("OPTIONS", &path))?;
+    ensure!((200..300).contains(&options.status()), "{:?}", options.head);
+    ensure!(
+        options.header("allow").is_some_and(|allow| allow.contains("GET") && allow.contains("HEAD")),
+        "{:?}",
+        options.head
+    );
+    for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+        let answer = corner.http.request(&Request::new(method, &path))?;
+        assert_eq!(answer.status(), 405, "{method}");
+        ensure!(
+            answer.header("allow").is_some_and(|allow| allow.contains("GET")),
+            "{method}: {:?}",
+            answer.head
+        );
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method}");
+        assert_eq!(answer.json()?["status"], 405);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_idle_stream_gets_a_comment_as_heartbeat_and_an_event_does_not_come_of_it() -> Result<()> {
+    let cluster = Cluster::builder()
+        .setting("sse.heartbeat_interval", "300ms")
+        .setting("sse.retry", "1234ms")
+        .start()?;
+    let http = cluster.http()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let mut stream = http.events("/api/f/info")?;
+    stream.next(SOON)?;
+    assert_eq!(stream.retry(), Some(Duration::from_millis(1234)));
+    for _ in 0..3 {
+        stream.next_comment(SOON)?;
+    }
+    assert_eq!(stream.next(Duration::from_millis(1)), Err(StreamError::TimedOut));
+    ensure!(stream.bytes().ends_with(b"\n\n"), "a heartbeat ends with a blank line");
+    cluster.configure("sse.heartbeat_interval", "0")?;
+    cluster.reload()?;
+    cluster::wait_for(SOON, "heartbeats end", || match stream.next_comment(Duration::from_secs(2)) {
+        Ok(_) => Ok(None),
+        Err(StreamError::TimedOut) => Ok(Some(())),
+        Err(error) => Err(error.into()),
+    })?;
+    cluster.sql("select f('x')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "x");
+    Ok(())
+}
+
+// ---- NpgsqlRest's own cases, replayed
+
+#[test]
+fn a_routine_that_only_publishes_has_no_url() -> Result<()> {
+    let corner = Corner::new("publish_only")?;
+    corner.announcer("f", "HTTP POST\n@sse_publish")?;
+    assert_eq!(corner.status("f/info")?, 404);
+    assert_eq!(corner.sql("select kind || coalesce(url, '') from sse.endpoints where routine = 'publish_only.f(text)'::regprocedure")?, "publisher");
+    Ok(())
+}
+
+#[test]
+fn a_routine_that_only_subscribes_has_a_url_and_publishes_nothing() -> Result<()> {
+    let corner = Corner::new("subscribe_only")?;
+    corner.announcer("f", "HTTP GET\n@sse_subscribe")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql("select f('not published'); select sse.publish('published')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "published");
+    Ok(())
+}
+
+#[test]
+fn the_event_of_a_publisher_reaches_the_stream_of_a_subscriber() -> Result<()> {
+    let corner = Corner::new("apart")?;
+    corner.announcer("a", "@sse_subscribe")?;
+    corner.announcer("b", "@sse_publish")?;
+    let mut stream = corner.stream("a/info")?;
+    corner.sql("select b('the exact text')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "the exact text");
+    Ok(())
+}
+
+#[test]
+fn the_event_of_a_routine_reaches_its_own_stream() -> Result<()> {
+    let corner = Corner::new("own")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql("select f('mine')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "mine");
+    Ok(())
+}
+
+#[test]
+fn five_subscribers_each_get_every_event_once_and_in_order() -> Result<()> {
+    let corner = Corner::new("five")?;
+    corner.announcer("f", "@sse")?;
+    let mut streams = (0..5).map(|_| corner.stream("f/info")).collect::<Result<Vec<_>>>()?;
+    let mut session = corner.session()?;
+    let expected: Vec<String> = (1..=5).map(|n| format!("event {n}")).collect();
+    for data in &expected {
+        session.run(&format!("select f('{data}')"))?.ok()?;
+    }
+    session.run("select f('end')")?.ok()?;
+    for stream in &mut streams {
+        assert_eq!(stream.next_data(5, SOON)?, expected);
+        assert_eq!(stream.next_payload(SOON)?.data, "end", "no doubles");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_subscriber_that_leaves_disturbs_nobody_and_later_ones_get_later_events() -> Result<()> {
+    let corner = Corner::new("leaves")?;
+    corner.announcer("f", "@sse")?;
+    let (leaving, mut staying) = (corner.stream("f/info")?, corner.stream("f/info")?);
+    drop(leaving);
+    corner.sql("select f('one')")?;
+    let mut later = corner.stream("f/info")?;
+    corner.sql("select f('two')")?;
+    assert_eq!(staying.next_data(2, SOON)?, ["one", "two"]);
+    assert_eq!(later.next_payload(SOON)?.data, "two");
+    Ok(())
+}
+
+#[test]
+fn events_go_to_streams_of_the_same_execution_id_or_of_none() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let http = cluster.http()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let mut whole = http.events("/api/f/info?TEST_CHANNEL")?;
+    let mut named = http.events("/api/f/info?id=TEST%5FCHANNEL&x=y")?;
+    let mut none = http.events("/api/f/info")?;
+    cluster.sql("set sse.execution_id = 'TEST_CHANNEL'; select f('same')")?;
+    cluster.sql("set sse.execution_id = 'test_channel'; select f('other')")?;
+    cluster.sql("select f('none')")?;
+    assert_eq!(whole.next_data(2, SOON)?, ["same", "none"]);
+    assert_eq!(named.next_data(2, SOON)?, ["same", "none"]);
+    assert_eq!(none.next_data(3, SOON)?, ["same", "other", "none"]);
+    let error = cluster.session()?.run(&format!("set sse.execution_id = '{}'", "x".repeat(201)))?;
+    ensure!(error.error().is_some(), "an execution id of 201 bytes was accepted");
+    Ok(())
+}
+
+#[test]
+fn a_stream_of_an_authorize_routine_answers_401_to_the_anonymous() -> Result<()> {
+    let corner = Corner::new("secured")?;
+    corner.announcer("f", "@authorize\n@sse")?;
+    let answer = corner.http.get(&corner.path("f/info"))?;
+    assert_eq!(answer.status(), 401);
+    ensure!(answer.header("www-authenticate").is_some(), "{:?}", answer.head);
+    assert_eq!(answer.json()?["status"], 401);
+    Ok(())
+}
+
+#[test]
+fn an_http_1_0_client_gets_a_stream_without_chunks() -> Result<()> {
+    let corner = Corner::new("old_http")?;
+    corner.announcer("f", "@sse")?;
+    let mut connection = corner.http.connect()?;
+    connection.send_bytes(
+        format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", corner.path("f/info?old_http")).as_bytes(),
+    )?;
+    let head = connection.head()?;
+    assert_eq!(head.status, 200);
+    ensure!(head.header("transfer-encoding").is_none(), "{head:?}");
+    Ok(())
+}
+
+#[test]
+fn several_threads_each_serve_every_event() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.threads", 3).start()?;
+    let corner = Corner::of(&cluster, "threads")?;
+    corner.announcer("f", "@sse")?;
+    let mut streams = (0..12).map(|_| corner.stream("f/info")).collect::<Result<Vec<_>>>()?;
+    corner.sql("select f(i::text) from generate_series(1, 50) i")?;
+    let expected: Vec<String> = (1..=50).map(|n| n.to_string()).collect();
+    for stream in &mut streams {
+        assert_eq!(stream.next_data(50, SOON)?, expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn who_resumes_gets_everything_behind_its_last_id_once() -> Result<()> {
+    let corner = Corner::new("resume")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql("select f(i::text) from generate_series(1, 10) i")?;
+    let mut ids = vec![stream.last_event_id().to_owned()];
+    for _ in 1..=10 {
+        ids.push(stream.next_payload(SOON)?.id);
+    }
+    drop(stream);
+    corner.sql("select f('11')")?;
+    let path = format!("{}?resume", corner.path("f/info"));
+    for (seen, id) in ids.iter().enumerate() {
+        let mut resumed = corner.http.events_after(&path, id)?;
+        let ready = resumed.next(SOON)?;
+        assert_eq!((ready.event.as_str(), &ready.id), ("sse.ready", id), "ready carries the accepted id");
+        let expected: Vec<String> = (seen + 1..=11).map(|n| n.to_string()).collect();
+        assert_eq!(resumed.next_data(11 - seen, SOON)?, expected, "behind event {seen}");
+    }
+    let last = ids.last().context("no id")?;
+    let mut by_query =
+        corner.http.events(&format!("{}?id=resume&last_event_id={last}", corner.path("f/info")))?;
+    assert_eq!(by_query.next_payload(SOON)?.data, "11");
+    let mut empty = corner.http.events_after(&path, "")?;
+    corner.sql("select f('12')")?;
+    assert_eq!(empty.next_payload(SOON)?.data, "12", "an empty Last-Event-ID is none");
+    Ok(())
+}
+
+#[test]
+fn an_id_that_was_never_given_is_answered_by_a_gap() -> Result<()> {
+    let corner = Corner::new("invented")?;
+    corner.announcer("f", "@sse")?;
+    for id in ["42", "not an id", "ffffffffffffffff-1", "\u{fc}"] {
+        let mut stream = corner.http.events_after(&format!("{}?invented", corner.path("f/info")), id)?;
+        let gap = stream.next_payload(SOON)?;
+        ensure!(["unknown", "restarted"].contains(&common::gap_reason(&gap)?.as_str()), "{id:?}: {gap:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn healthz_says_only_up() -> Result<()> {
+    let http = common::shared().http()?;
+    wait_for_status(http, "/healthz", 200, SOON)?;
+    let answer = http.get("/healthz")?;
+    assert_eq!(answer.json()?, serde_json::json!({"status": "pass"}));
+    assert_eq!(http.request(&Request::new("POST", "/healthz"))?.status(), 405);
+    assert_eq!(status(http, "/healthz/x")?, 404);
+    Ok(())
+}
