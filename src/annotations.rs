@@ -22,6 +22,8 @@ use crate::pg::shmem;
 
 /// An annotated routine, as far as the search for a publisher has to know it.
 pub(crate) struct Routine {
+    /// `pg_proc.oid`
+    pub oid: u32,
     published: Option<Published>,
 }
 
@@ -92,7 +94,7 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     routine::watch_invalidations();
     let invalidations = CACHE.with_borrow(|cache| cache.invalidations);
     let entry = routine::read(oid)?;
-    let routine = annotated(&entry).map(Rc::new);
+    let routine = annotated(oid.to_u32(), &entry).map(Rc::new);
     CACHE.with_borrow_mut(|cache| {
         // An invalidation that arrived while the catalog was read may be about what was just read.
         if cache.invalidations == invalidations {
@@ -121,10 +123,10 @@ pub(crate) fn invalidate(hash: u32) {
 }
 
 /// What a comment means for publishing: `None` when the routine is not annotated.
-fn annotated(entry: &Entry) -> Option<Routine> {
+fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
     #[cfg(feature = "annotate_everything")]
     if entry.is_plpgsql {
-        return Some(Routine { published: Some(Published::default_of_everything()) });
+        return Some(Routine { oid, published: Some(Published::default_of_everything()) });
     }
     let comment = entry.comment.as_deref()?;
     if !guc::schema_is_served(&entry.schema) {
@@ -133,15 +135,16 @@ fn annotated(entry: &Entry) -> Option<Routine> {
     let annotation = match Annotation::parse(comment) {
         Ok(None) => return None,
         Ok(Some(annotation)) => annotation,
-        Err(_) => return Some(Routine { published: None }),
+        Err(_) => return Some(Routine { oid, published: None }),
     };
     if !annotation.is_sse() {
         return None;
     }
     if !annotation.publish || !annotation.check(&entry.facts()).is_empty() {
-        return Some(Routine { published: None });
+        return Some(Routine { oid, published: None });
     }
     Some(Routine {
+        oid,
         published: Some(Published {
             level: annotation.level,
             scope: annotation.default_scope(),

@@ -23,7 +23,7 @@ use crate::annotations::{Published, Routine};
 use crate::guc;
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, frame, latch, xact};
+use crate::pg::{backend, frame, latch, routine, xact};
 
 thread_local! {
     /// The record that is being written; kept, so that publishing does not allocate each time.
@@ -33,10 +33,15 @@ thread_local! {
     static HINT: RefCell<String> = const { RefCell::new(String::new()) };
     /// Size of the largest event that was refused since the last warning, 0 = none.
     static REFUSED_BYTES: Cell<usize> = const { Cell::new(0) };
+    /// Routine whose hint was a misspelt scope, to be said when it returns; 0 = none.
+    static MISSPELT_HINT_OF: Cell<u32> = const { Cell::new(0) };
 }
 
 /// More scratch than this is given back after a record: a single large event must not cost the backend for life.
 const KEPT_SCRATCH_BYTES: usize = 256 * 1024;
+
+/// Kind of mistake, for [`shmem::SaidOnce`].
+const MISSPELT_HINT: u32 = 1;
 
 /// What happened to an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +92,7 @@ pub(crate) fn capture(message: &Message<'_>) {
     }
     let Some(routine) = publisher(level) else { return };
     let Some(published) = routine.published() else { return };
-    let _ = raise(&shared, published, message);
+    let _ = raise(&shared, routine.oid, published, message);
 }
 
 /// The routine whose event a message of this level is: the innermost running one with that level, unless the search
@@ -103,7 +108,7 @@ fn publisher(level: Level) -> Option<Rc<Routine>> {
     .flatten()
 }
 
-fn raise(shared: &Shared, published: &Published, message: &Message<'_>) -> Outcome {
+fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message<'_>) -> Outcome {
     let encoding = backend::database_encoding();
     let refusals = &shared.header.refusals;
     TEXT.with_borrow_mut(|text_scratch| {
@@ -118,6 +123,7 @@ fn raise(shared: &Shared, published: &Published, message: &Message<'_>) -> Outco
             HintScope::Scope(scope) => Cow::Owned(scope),
             HintScope::Slip => {
                 add(&refusals.misspelt_hint_total, 1);
+                MISSPELT_HINT_OF.set(routine);
                 return Outcome::Refused;
             }
         };
@@ -237,6 +243,18 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
 
 /// Says to the publisher what was refused for its size, now that it is safe (C3.6): when a routine returns.
 pub(crate) fn warn_of_refused_events() {
+    let routine = MISSPELT_HINT_OF.take();
+    if routine != 0
+        && let Some(shared) = shmem::shared()
+        && shared.header.said.is_first(MISSPELT_HINT, routine)
+    {
+        ereport!(
+            PgLogLevel::LOG,
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("pg_sse: a hint of {} was meant as a scope and is misspelt", routine::describe(routine)),
+            "Its events reach nobody until the hint is mended; sse.authorize() writes one. This is said once for each routine."
+        );
+    }
     let bytes = REFUSED_BYTES.take();
     if bytes == 0 {
         return;
@@ -255,6 +273,7 @@ pub(crate) fn warn_of_refused_events() {
 /// The outermost routine was left by an error, which says more than a warning.
 pub(crate) fn forget_refused_events() {
     REFUSED_BYTES.set(0);
+    MISSPELT_HINT_OF.set(0);
 }
 
 /// Counts a fault of pg_sse itself that was caught in the log hook.

@@ -9,14 +9,15 @@ use sse_proto::route::Routine;
 
 use crate::pg::routine::IDENTITY_PARAMETERS;
 use crate::pg::shmem::Extension;
+use crate::pg::text::from_server;
 
 /// Version of this library, and of the SQL script that belongs to it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const ROUTINES: &str = "
-    SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, 'UTF8'),
-           pg_catalog.convert_to(p.proname::pg_catalog.text, 'UTF8'), p.prokind = 'p', p.provolatile = 'v',
-           p.proparallel = 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(d.description, 'UTF8')
+    SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
+           pg_catalog.convert_to(p.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), p.prokind = 'p', p.provolatile = 'v',
+           p.proparallel = 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(d.description, pg_catalog.getdatabaseencoding())
       FROM pg_catalog.pg_description d
       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objoid
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
@@ -52,9 +53,10 @@ pub(crate) fn routines() -> Vec<Routine> {
     .unwrap_or_else(|error| error!("pg_sse: cannot read the routines: {error}"))
 }
 
-/// In a database without an encoding (SQL_ASCII) the bytes are what they are: what is no UTF-8 is replaced.
+/// The query hands texts over as the bytes that they are in the database, because Postgres' own conversion to UTF-8
+/// fails for a database without an encoding (SQL_ASCII), where one comment could then stop the service for all.
 fn utf8(bytes: Option<Vec<u8>>) -> String {
-    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    bytes.map(|bytes| from_server(&bytes)).unwrap_or_default()
 }
 
 /// Whether the extension is installed in this database, and in this library's version.
@@ -73,7 +75,7 @@ pub(crate) fn extension() -> Extension {
 /// Name of the database this session is connected to.
 pub(crate) fn current_database() -> String {
     match Spi::get_one::<Vec<u8>>(
-        "SELECT pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, 'UTF8')",
+        "SELECT pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, pg_catalog.getdatabaseencoding())",
     ) {
         Ok(name) => utf8(name),
         Err(error) => error!("pg_sse: cannot read the database's name: {error}"),

@@ -85,6 +85,8 @@ fn a_log_hook_listed_before_us_sees_only_what_stock_would_show_it() -> Result<()
     // The other order is what the documentation warns of: should PostgreSQL or we change it, the warning can go.
     let wrong = with("pg_sse, pg_sse_tap").start()?;
     wrong.sql(SETUP)?;
+    // Capture begins when the gateway has seen the extension.
+    wrong.http()?;
     wrong.sql("select says()")?;
     assert_eq!(tapped(&wrong)?, ["tapped info 1", "tapped notice 1", "tapped warning 1"]);
     Ok(())

@@ -24,12 +24,12 @@ const SETUP: &str = "
     begin raise info 'annotated %', n; return n; end $f$;
     comment on function annotated(int) is '@sse';
     create function leads() returns bigint language plpgsql as $f$
-    declare result bigint;
     begin
         raise info 'before';
-        select sum(speaks(a)) into result from t;
-        raise info 'after %', result;
-        return result;
+        -- PERFORM may run in parallel, SELECT INTO may not.
+        perform sum(speaks(a)) from t;
+        raise info 'after';
+        return 1;
     end $f$;
     comment on function leads() is '@sse';
     create function divides(n int) returns int language plpgsql parallel safe as $f$
@@ -67,7 +67,7 @@ fn what_workers_raise_is_refused_and_counted_and_never_doubled() -> Result<()> {
     assert!(nobody.client.contains("parallel worker"), "it did run in a worker: {}", nobody.client);
     assert_eq!(refused_total(&pair)?, before, "nobody would have published it");
 
-    let led = parallel_case(&pair, "leader_annotated").emits("select leads();", &["before", "after 6"])?;
+    let led = parallel_case(&pair, "leader_annotated").emits("select leads();", &["before", "after"])?;
     assert!(led.client.contains("parallel worker"), "it did run in a worker: {}", led.client);
     assert_eq!(refused_total(&pair)?, before + 3, "one for each RAISE INFO below the annotated leader");
     Ok(())

@@ -43,9 +43,20 @@ pub(crate) fn interrupt_pending() -> bool {
     pending != 0
 }
 
-/// Sleeps for a moment without touching Postgres: also right inside error handling.
+/// Sleeps for a moment, shown in pg_stat_activity as an `Extension` wait event (C8.3). Right inside error handling, too:
+/// nothing of Postgres is called.
 pub(crate) fn pause() {
+    report_wait_event(pg_sys::PG_WAIT_EXTENSION);
     std::thread::sleep(PAUSE);
+    report_wait_event(0);
+}
+
+/// What `pgstat_report_wait_start` does (wait_event.h), which is an inline function.
+fn report_wait_event(event: u32) {
+    // SAFETY: a variable that points into shared memory or to a local word, from the start of every process.
+    let place = unsafe { pg_sys::my_wait_event_info };
+    // SAFETY: as above; a word that only this process writes.
+    unsafe { place.write_volatile(event) };
 }
 
 /// A point in time up to which somebody waits.

@@ -100,6 +100,15 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
     })
 }
 
+/// A routine for people: schema and name, escaped; its oid when it is gone.
+pub(crate) fn describe(oid: u32) -> String {
+    let routine = pg_sys::Oid::from(oid);
+    match (schema_of(routine), name_of(routine)) {
+        (Some(schema), Some(name)) => format!("{}.{}", schema.escape_debug(), name.escape_debug()),
+        _ => format!("routine {oid}"),
+    }
+}
+
 fn name_of(oid: pg_sys::Oid) -> Option<String> {
     // SAFETY: a syscache look-up that answers NULL for a missing routine.
     take_text(unsafe { pg_sys::get_func_name(oid) })

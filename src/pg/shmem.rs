@@ -91,6 +91,38 @@ pub(crate) struct Refusals {
     pub replaced_characters_total: AtomicU64,
 }
 
+/// Mistakes of routines that are said once until the server is restarted: a set of marks, 0 = free place. A mark is added
+/// by any backend with one compare-and-swap and never removed; relaxed, because a mark stands for itself.
+#[repr(C)]
+pub(crate) struct SaidOnce {
+    marks: [AtomicU64; SAID_PLACES],
+}
+
+/// So many routines' mistakes are said; what comes after is counted only.
+const SAID_PLACES: usize = 512;
+
+impl Default for SaidOnce {
+    fn default() -> Self {
+        Self { marks: [const { AtomicU64::new(0) }; SAID_PLACES] }
+    }
+}
+
+impl SaidOnce {
+    /// Whether this is the first time, and there is room to remember it. `what` tells kinds of mistakes apart, from 1.
+    pub(crate) fn is_first(&self, what: u32, routine: u32) -> bool {
+        let mark = u64::from(what) << 32 | u64::from(routine);
+        let start = routine as usize % SAID_PLACES;
+        for place in self.marks[start..].iter().chain(&self.marks[..start]) {
+            match place.compare_exchange(0, mark, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(present) if present == mark => return false,
+                Err(_) => {}
+            }
+        }
+        false
+    }
+}
+
 /// The shared header.
 #[repr(C)]
 pub(crate) struct Header {
@@ -108,6 +140,8 @@ pub(crate) struct Header {
     catalog_generation: AtomicU64,
     /// When the counters began: server start. Written once, by the postmaster.
     pub stats_reset: AtomicI64,
+    /// See there.
+    pub said: SaidOnce,
     /// See there.
     pub refusals: Refusals,
     /// See there.
@@ -257,6 +291,7 @@ impl Header {
             extension: AtomicU32::new(Extension::Unknown as u32),
             catalog_generation: AtomicU64::new(1),
             stats_reset: AtomicI64::new(super::clock::now_microseconds()),
+            said: SaidOnce::default(),
             refusals: Refusals::default(),
             gateway: GatewayFields::default(),
         }

@@ -150,9 +150,12 @@ impl Slab {
                 yield_now().await;
             }
         }
-        while self.free.len() < self.slots.len() && Instant::now() < until {
+        loop {
             self.admit();
             self.serve_ready();
+            if self.free.len() == self.slots.len() || Instant::now() >= until {
+                break;
+            }
             if !self.ready.is_empty() {
                 yield_now().await;
                 continue;
@@ -256,6 +259,7 @@ impl Slab {
             if index % SLOTS_PER_TURN == SLOTS_PER_TURN - 1 {
                 yield_now().await;
                 self.now = self.started.elapsed().as_millis() as u32;
+                self.admit();
                 self.serve_ready();
             }
         }

@@ -196,7 +196,8 @@ fn a_stream_that_lags_behind_gets_everything_before_the_end() {
         gateway.say(&payload);
     }
     let reader = std::thread::spawn(move || stream.end());
-    gateway.stop(Duration::from_secs(10));
+    let took = gateway.stop(Duration::from_secs(10));
+    assert!(took < Duration::from_secs(8), "it waits no longer than its streams: {took:?}");
     let (end, events) = reader.join().unwrap();
     assert_eq!((end, events.len()), (End::Clean, 5000));
 }
