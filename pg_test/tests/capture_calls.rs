@@ -131,8 +131,18 @@ fn nested_calls_are_events_of_the_innermost_routine_of_the_level() -> Result<()>
         "select unannotated();
          select down(3);",
         &[
-            "outer before", "inner info", "callee plain info", "below plain info", "sub info", "outer after", "down 3",
-            "down 2", "down 1", "up 1", "up 2", "up 3",
+            "outer before",
+            "inner info",
+            "callee plain info",
+            "below plain info",
+            "sub info",
+            "outer after",
+            "down 3",
+            "down 2",
+            "down 1",
+            "up 1",
+            "up 2",
+            "up 3",
         ],
     )?;
     Ok(())
@@ -157,9 +167,18 @@ fn security_definer_and_set_clauses_are_captured() -> Result<()> {
          \\c - alice
          select definer(), with_set(), twice(), plain_definer(), current_user, current_setting('work_mem');",
         &[
-            "definer postgres", "work_mem 3MB", "definer postgres", "twice postgres", "work_mem 3MB",
-            "definer postgres", "definer postgres", "work_mem 3MB", "definer postgres", "twice postgres",
-            "work_mem 3MB", "definer postgres",
+            "definer postgres",
+            "work_mem 3MB",
+            "definer postgres",
+            "twice postgres",
+            "work_mem 3MB",
+            "definer postgres",
+            "definer postgres",
+            "work_mem 3MB",
+            "definer postgres",
+            "twice postgres",
+            "work_mem 3MB",
+            "definer postgres",
         ],
     )?;
     Ok(())
@@ -204,8 +223,8 @@ fn sets_are_captured_also_when_they_are_read_in_part() -> Result<()> {
          do $$ begin raise info 'nobody: the cursor is half read'; end $$;
          rollback;",
         &[
-            "number 1", "number 2", "number 3", "number 1", "number 2", "pairs", "number 1", "number 2", "number 1",
-            "number 2", "number 1", "number 2", "number 1", "number 2", "number 1", "number 2",
+            "number 1", "number 2", "number 3", "number 1", "number 2", "pairs", "number 1", "number 2",
+            "number 1", "number 2", "number 1", "number 2", "number 1", "number 2", "number 1", "number 2",
         ],
     )?;
     assert!(!answer.client.contains("ERROR"), "{}", answer.client);
@@ -244,11 +263,25 @@ fn routines_called_by_sql_functions_and_prepared_statements_are_captured() -> Re
          create index on d (a) where say('index') = 1;
          copy (select say('copy')) to stdout;",
         &[
-            "a info", "c info", "b plain info", "d info", "e info", "f info", "g info", "joins <NULL> x", "joins x y",
-            "default info", "check info", "copy info",
+            "a info",
+            "c info",
+            "b plain info",
+            "d info",
+            "e info",
+            "f info",
+            "g info",
+            "joins <NULL> x",
+            "joins x y",
+            "default info",
+            "check info",
+            "copy info",
         ],
     )?;
-    assert!(answer.client.contains("functions in index predicate must be marked IMMUTABLE"), "{}", answer.client);
+    assert!(
+        answer.client.contains("functions in index predicate must be marked IMMUTABLE"),
+        "{}",
+        answer.client
+    );
     Ok(())
 }
 

@@ -104,7 +104,8 @@ fn a_comment_inside_one_transaction_takes_effect_at_once() -> Result<()> {
 
 #[test]
 fn create_or_replace_keeps_the_comment_and_drop_and_alter_are_heeded() -> Result<()> {
-    let again = "returns text language plpgsql as $f$ begin raise info 'again %', message; return message; end $f$;";
+    let again =
+        "returns text language plpgsql as $f$ begin raise info 'again %', message; return message; end $f$;";
     let script = format!(
         "select f('1');
          create or replace function f(message text) {again}
@@ -127,10 +128,10 @@ fn create_or_replace_keeps_the_comment_and_drop_and_alter_are_heeded() -> Result
          alter function g(text) security definer;
          select g('7');"
     );
-    case("replaced")?.setup(SETUP).setup("comment on function f(text) is '@sse';").emits(
-        &script,
-        &["1", "again 2", "again 3", "again 4", "again 5", "again 6", "again 7"],
-    )?;
+    case("replaced")?
+        .setup(SETUP)
+        .setup("comment on function f(text) is '@sse';")
+        .emits(&script, &["1", "again 2", "again 3", "again 4", "again 5", "again 6", "again 7"])?;
     Ok(())
 }
 

@@ -81,8 +81,16 @@ x\t1\t1
          fetch 1 from missing;
          refresh materialized view missing;",
         &[
-            "inserts 1 1 1", "inserted", "inserts 1 1 1", "inserts 2 -1 1", "inserts 2 1 <NULL>", "block before",
-            "check before", "using before", "explain before", "copy before",
+            "inserts 1 1 1",
+            "inserted",
+            "inserts 1 1 1",
+            "inserts 2 -1 1",
+            "inserts 2 1 <NULL>",
+            "block before",
+            "check before",
+            "using before",
+            "explain before",
+            "copy before",
         ],
     )?;
     for part in [
@@ -140,8 +148,20 @@ fn an_error_through_and_an_error_caught_leave_nothing_behind() -> Result<()> {
          commit;
          select fails(x) from unnest(array['c', 'd']) x;",
         &[
-            "through before", "0 before", "caught 0 0 failed", "after 0", "1 before", "caught 1 1 failed", "after 1",
-            "rethrown before", "rethrows", "a before", "b before", "0 before", "caught 0 0 failed", "after 0",
+            "through before",
+            "0 before",
+            "caught 0 0 failed",
+            "after 0",
+            "1 before",
+            "caught 1 1 failed",
+            "after 1",
+            "rethrown before",
+            "rethrows",
+            "a before",
+            "b before",
+            "0 before",
+            "caught 0 0 failed",
+            "after 0",
             "c before",
         ],
     )?;

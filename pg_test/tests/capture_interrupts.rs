@@ -74,7 +74,9 @@ fn a_cancel_leaves_nothing_behind() -> Result<()> {
         for statement in ["select sleeps()", "call sleeps_later()", "select catches()"] {
             interrupt(&mut sleeper, &mut other, statement, "pg_cancel_backend")?;
             sleeper.wait()?;
-            sleeper.run("show log_min_messages; do $$ begin raise info 'nobody'; raise notice 'nobody'; end $$")?;
+            sleeper.run(
+                "show log_min_messages; do $$ begin raise info 'nobody'; raise notice 'nobody'; end $$",
+            )?;
         }
         Ok(())
     };

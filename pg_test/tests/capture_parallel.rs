@@ -47,7 +47,11 @@ const SETUP: &str = "
 fn parallel_case<'a>(pair: &'a Pair, name: &str) -> Case<'a> {
     // PostgreSQL 16 renamed the setting.
     let is_renamed = pair.stock.install().pg_config().major >= 16;
-    let options = if is_renamed { OPTIONS.replace("force_parallel_mode", "debug_parallel_query") } else { OPTIONS.to_owned() };
+    let options = if is_renamed {
+        OPTIONS.replace("force_parallel_mode", "debug_parallel_query")
+    } else {
+        OPTIONS.to_owned()
+    };
     pair.case(name).setup(SETUP).options(&options)
 }
 
@@ -60,7 +64,8 @@ fn refused_total(pair: &Pair) -> Result<u64> {
 fn what_workers_raise_is_refused_and_counted_and_never_doubled() -> Result<()> {
     let pair = Pair::start(|builder| builder)?;
     let before = refused_total(&pair)?;
-    let plan = parallel_case(&pair, "plan").emits("explain (costs off) select sum(speaks(a)) from t;", &[])?;
+    let plan =
+        parallel_case(&pair, "plan").emits("explain (costs off) select sum(speaks(a)) from t;", &[])?;
     assert!(plan.client.contains("Workers Planned: 1"), "nothing would be tested: {}", plan.client);
     let nobody = parallel_case(&pair, "nobody_leads").emits("select sum(speaks(a)) from t;", &[])?;
     assert_eq!(nobody.client.matches("INFO:  00000: speaks").count(), 3, "{}", nobody.client);
@@ -99,11 +104,16 @@ fn a_publisher_that_is_parallel_unsafe_is_captured_in_the_leader() -> Result<()>
 fn an_annotated_routine_that_a_worker_runs_all_the_same_publishes_nothing() -> Result<()> {
     // Not parallel safe itself, but called from a routine that claims to be.
     let setup = "
+        create function at_once(n int) returns int language plpgsql as $f$
+        begin raise info 'at once %', n; return n; end $f$;
+        comment on function at_once(int) is E'@sse\\n@sse_delivery immediate';
         create function lies(n int) returns int language plpgsql parallel safe as $f$
-        begin return annotated(n); end $f$;
+        begin return annotated(n) + at_once(n); end $f$;
         create function marked_safe(n int) returns int language plpgsql parallel safe as $f$
         begin raise info 'marked safe %', n; return n; end $f$;
         comment on function marked_safe(int) is '@sse';";
-    parallel_case(Pair::shared()?, "lies").setup(setup).emits("select sum(lies(a)) from t; select sum(marked_safe(a)) from t;", &[])?;
+    parallel_case(Pair::shared()?, "lies")
+        .setup(setup)
+        .emits("select sum(lies(a)) from t; select sum(marked_safe(a)) from t;", &[])?;
     Ok(())
 }

@@ -47,11 +47,36 @@ fn a_message_goes_to_the_innermost_routine_of_its_level() -> Result<()> {
         comment on function middle() is E'@sse on notice\\n@sse_event middle';
         create function outermost() returns int language plpgsql as $f$
         begin perform middle(); perform all_levels('outermost'); return 1; end $f$;
-        comment on function outermost() is E'@sse on info\\n@sse_event outer';";
+        comment on function outermost() is E'@sse on info\\n@sse_event outer';
+        create function down(n int) returns int language plpgsql as $f$
+        begin
+            perform all_levels('down');
+            perform inside();
+            perform all_levels('up');
+            return n;
+        end $f$;
+        comment on function down(int) is E'@sse\\n@sse_event down';
+        create function inside() returns int language plpgsql as $f$
+        begin perform all_levels('inside'); return 1; end $f$;
+        comment on function inside() is E'@sse\\n@sse_event inside';";
     case("innermost_first")?.setup(SETUP).setup(setup).emits(
         "select outermost();
-         select middle();",
-        &["innermost info", "innermost notice", "innermost warning", "middle info", "middle notice", "outermost info", "innermost notice", "innermost warning", "middle notice"],
+         select middle();
+         select down(1);",
+        &[
+            "outer: innermost info",
+            "middle: innermost notice",
+            "inner: innermost warning",
+            "outer: middle info",
+            "middle: middle notice",
+            "outer: outermost info",
+            "middle: innermost notice",
+            "inner: innermost warning",
+            "middle: middle notice",
+            "down: down info",
+            "inside: inside info",
+            "down: up info",
+        ],
     )?;
     Ok(())
 }
@@ -130,7 +155,8 @@ fn what_the_server_and_the_language_say_is_no_event() -> Result<()> {
             return 1;
         end $f$;
         comment on function warns() is '@sse on warning';";
-    let setup = setup.replace("            rollback_to_nothing := 1;\n", "            raise warning 'own';\n");
+    let setup =
+        setup.replace("            rollback_to_nothing := 1;\n", "            raise warning 'own';\n");
     let notices = "create function notices() returns int language plpgsql as $f$
         begin drop table if exists missing; raise notice 'own'; perform warns(); return 1; end $f$;
         comment on function notices() is '@sse on notice';";

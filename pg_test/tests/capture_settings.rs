@@ -95,10 +95,29 @@ fn set_and_reset_inside_and_around_annotated_routines_are_truthful() -> Result<(
          set log_min_messages = info;
          select shown(), levels('g');",
         &[
-            "shown warning", "shown error", "a info", "shown warning", "b info", "shown notice", "shown warning",
-            "c info", "shown warning", "shown log", "d info", "shown warning", "shown panic", "shown warning",
-            "shown debug1", "e info", "shown warning", "shown error", "shown warning", "f info", "shown warning",
-            "shown warning", "g info",
+            "shown warning",
+            "shown error",
+            "a info",
+            "shown warning",
+            "b info",
+            "shown notice",
+            "shown warning",
+            "c info",
+            "shown warning",
+            "shown log",
+            "d info",
+            "shown warning",
+            "shown panic",
+            "shown warning",
+            "shown debug1",
+            "e info",
+            "shown warning",
+            "shown error",
+            "shown warning",
+            "f info",
+            "shown warning",
+            "shown warning",
+            "g info",
         ],
     )?;
     Ok(())
@@ -183,10 +202,33 @@ fn a_setting_changed_inside_an_annotated_routine_is_restored_to_what_it_was() ->
          show log_min_messages;
          select name, setting, source, reset_val, boot_val from pg_settings where name = 'log_min_messages';",
         &[
-            "clause", "shown error", "clause debug", "shown debug1", "clause", "shown error", "shown error",
-            "sets error", "inside info", "sets notice", "inside info", "shown warning", "sets log", "inside info",
-            "shown log", "shown panic", "caught", "shown warning", "shown debug1", "caught", "shown warning",
-            "sets error", "inside info", "sets info", "inside info", "local error", "committed warning",
+            "clause",
+            "shown error",
+            "clause debug",
+            "shown debug1",
+            "clause",
+            "shown error",
+            "shown error",
+            "sets error",
+            "inside info",
+            "sets notice",
+            "inside info",
+            "shown warning",
+            "sets log",
+            "inside info",
+            "shown log",
+            "shown panic",
+            "caught",
+            "shown warning",
+            "shown debug1",
+            "caught",
+            "shown warning",
+            "sets error",
+            "inside info",
+            "sets info",
+            "inside info",
+            "local error",
+            "committed warning",
             "rolled back warning",
         ],
     )?;
@@ -195,7 +237,9 @@ fn a_setting_changed_inside_an_annotated_routine_is_restored_to_what_it_was() ->
 
 #[test]
 fn a_setting_of_the_role_and_of_pgoptions_is_obeyed() -> Result<()> {
-    let setup = format!("{SETUP} create role settings_role superuser login; alter role settings_role set log_min_messages = 'error';");
+    let setup = format!(
+        "{SETUP} create role settings_role superuser login; alter role settings_role set log_min_messages = 'error';"
+    );
     case("of_the_role")?.setup(&setup).emits(
         "\\c - settings_role
          select shown(), levels('role');
@@ -217,12 +261,84 @@ fn a_setting_of_the_role_and_of_pgoptions_is_obeyed() -> Result<()> {
     Ok(())
 }
 
+/// elog.c decides when an error is raised whether the log wants it, and writes it when all routines have been left.
+#[test]
+fn an_error_is_logged_by_the_setting_it_was_raised_under() -> Result<()> {
+    let mut setup = "
+        create function plain_error() returns void language plpgsql set log_min_messages = 'error' as $f$
+        begin raise exception 'plain error'; end $f$;
+        create function plain_fatal() returns void language plpgsql set log_min_messages = 'fatal' as $f$
+        begin raise exception 'plain fatal'; end $f$;
+        create function around(called text) returns void language plpgsql as $f$
+        begin execute format('select %I()', called); end $f$;
+        comment on function around(text) is '@sse';
+        create function fails() returns void language plpgsql as $f$
+        begin raise info 'fails'; raise exception 'failed'; end $f$;
+        comment on function fails() is E'@sse\\n@sse_delivery immediate';
+        create function catches() returns void language plpgsql as $f$
+        begin
+            begin perform fails(); exception when others then null; end;
+            set local log_min_messages = 'error';
+            raise exception 'after another setting';
+        end $f$;"
+        .to_owned();
+    for level in ["error", "fatal"] {
+        setup.push_str(&format!(
+            "create function at_{level}() returns void language plpgsql set log_min_messages = '{level}' as $f$
+             begin raise info 'at {level}'; raise exception 'failed at {level}'; end $f$;
+             comment on function at_{level}() is E'@sse\\n@sse_delivery immediate';"
+        ));
+    }
+    let script = "
+        select plain_error();
+        select plain_fatal();
+        select at_error();
+        select at_fatal();
+        select around('plain_error');
+        select around('plain_fatal');
+        select around('at_error');
+        select around('at_fatal');
+        select fails();
+        select 1 / 0;
+        select catches();
+        select 1 / 0;";
+    let events = ["at error", "at fatal", "at error", "at fatal", "fails", "fails"];
+    for level in ["error", "fatal", "log"] {
+        let case = case(&format!("raised_under_{level}"))?.setup(&setup);
+        case.options(&format!("-c log_min_messages={level}")).emits(script, &events)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_talkative_log_says_what_it_would_say_without_us() -> Result<()> {
+    let options = "-c log_error_verbosity=verbose -c log_min_error_statement=debug1 -c log_statement=all \
+        -c log_duration=on -c log_lock_waits=on -c log_temp_files=0 -c log_parser_stats=off";
+    case("talkative")?.setup(SETUP).options(options).emits(
+        "select levels('a'), shown();
+         do $$ begin perform levels('b'); perform 1 / 0; end $$;
+         set log_min_messages = debug1;
+         select levels('c');",
+        &["a info", "shown warning", "b info", "c info"],
+    )?;
+    Ok(())
+}
+
 #[test]
 fn a_reload_is_seen_by_an_idle_session() -> Result<()> {
     let pair = Pair::start(|builder| builder)?;
     let expected = [
-        "shown error", "error info", "shown debug1", "debug1 info", "own info", "shown warning", "warning info",
-        "shown fatal", "fatal info", "shown info", "info info",
+        "shown error",
+        "error info",
+        "shown debug1",
+        "debug1 info",
+        "own info",
+        "shown warning",
+        "warning info",
+        "shown fatal",
+        "fatal info",
+        "shown info",
+        "info info",
     ];
     reload_in_rounds(&pair, &expected)
 }

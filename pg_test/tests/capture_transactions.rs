@@ -160,8 +160,20 @@ fn each_commit_of_a_procedure_and_of_a_block_sends_what_was_raised_before_it() -
          end $$;
          do $$ begin call steps(); perform at_commit('behind'); end $$;",
         &[
-            "c 1", "p 1", "i between", "p 2", "p 3", "committed", "c block 1", "c block 2", "c 1", "p 1", "i between",
-            "p 2", "p 3", "c behind",
+            "c 1",
+            "p 1",
+            "i between",
+            "p 2",
+            "p 3",
+            "committed",
+            "c block 1",
+            "c block 2",
+            "c 1",
+            "p 1",
+            "i between",
+            "p 2",
+            "p 3",
+            "c behind",
         ],
     )?;
     Ok(())

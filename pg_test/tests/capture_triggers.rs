@@ -36,10 +36,22 @@ fn row_and_statement_triggers_are_captured() -> Result<()> {
          truncate t;
          with x as (insert into t values (6) returning a) select a from x;",
         &[
-            "BEFORE INSERT ROW 1", "BEFORE INSERT ROW 2", "AFTER INSERT ROW 1", "AFTER INSERT ROW 2",
-            "AFTER INSERT STATEMENT", "BEFORE UPDATE ROW 3", "AFTER UPDATE ROW 3", "BEFORE DELETE ROW 3",
-            "AFTER DELETE ROW 3", "INSTEAD OF INSERT ROW 4", "BEFORE INSERT ROW 5", "AFTER INSERT ROW 5",
-            "AFTER INSERT STATEMENT", "AFTER TRUNCATE STATEMENT", "BEFORE INSERT ROW 6", "AFTER INSERT ROW 6",
+            "BEFORE INSERT ROW 1",
+            "BEFORE INSERT ROW 2",
+            "AFTER INSERT ROW 1",
+            "AFTER INSERT ROW 2",
+            "AFTER INSERT STATEMENT",
+            "BEFORE UPDATE ROW 3",
+            "AFTER UPDATE ROW 3",
+            "BEFORE DELETE ROW 3",
+            "AFTER DELETE ROW 3",
+            "INSTEAD OF INSERT ROW 4",
+            "BEFORE INSERT ROW 5",
+            "AFTER INSERT ROW 5",
+            "AFTER INSERT STATEMENT",
+            "AFTER TRUNCATE STATEMENT",
+            "BEFORE INSERT ROW 6",
+            "AFTER INSERT ROW 6",
             "AFTER INSERT STATEMENT",
         ],
     )?;
@@ -118,8 +130,12 @@ fn event_triggers_are_captured() -> Result<()> {
          drop event trigger on_end;
          drop event trigger on_drop;",
         &[
-            "ddl_command_start CREATE TABLE", "ddl_command_end CREATE TABLE", "ddl_command_start CREATE TABLE",
-            "ddl_command_start DROP TABLE", "sql_drop DROP TABLE", "ddl_command_end DROP TABLE",
+            "ddl_command_start CREATE TABLE",
+            "ddl_command_end CREATE TABLE",
+            "ddl_command_start CREATE TABLE",
+            "ddl_command_start DROP TABLE",
+            "sql_drop DROP TABLE",
+            "ddl_command_end DROP TABLE",
         ],
     )?;
     Ok(())

@@ -222,6 +222,19 @@ fn a_taken_port_is_said_once_and_served_when_it_is_free() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_address_that_is_not_ours_keeps_no_server_from_starting_and_is_said_once() -> Result<()> {
+    // 192.0.2.0/24 is for documentation (RFC 5737): no machine has such an address.
+    let cluster = Cluster::builder().setting("sse.listen_addresses", "192.0.2.1").start()?;
+    wait_for_line(&cluster, "192.0.2.1")?;
+    wait_until(SOON, "the state says so", || state(&cluster).is_ok_and(|state| state == "waiting for port"))?;
+    cluster.sql("select pg_sleep(2)")?;
+    let log = cluster.log()?;
+    assert_eq!(log.lines().filter(|line| line.contains("192.0.2.1")).count(), 1, "{log}");
+    ensure!(log.contains("sse.listen_addresses"), "{log}");
+    Ok(())
+}
+
 // Attack: a second cluster of another user takes a share of the connections (SO_REUSEPORT).
 #[test]
 fn a_second_cluster_on_the_same_port_steals_no_connection_and_serves_after_the_first() -> Result<()> {

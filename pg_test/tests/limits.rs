@@ -155,6 +155,52 @@ fn one_stream_more_than_max_connections_gets_503_and_a_place_that_is_left_is_tak
     Ok(())
 }
 
+// Attack: connections that never ask for anything use up the sockets.
+#[test]
+fn connections_without_a_request_are_bounded_and_refused_with_503() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.max_connections", 4).start()?;
+    let http = cluster.http()?;
+    let mut idle = Vec::new();
+    let refused = wait_for(SOON, "a connection is refused", || {
+        ensure!(idle.len() < 1000, "1000 connections and none is refused");
+        idle.push(http.within(Duration::from_millis(50)).connect()?);
+        Ok(idle.iter_mut().rev().take(1).find_map(|last| last.response("GET").ok()))
+    })?;
+    assert_eq!(refused.status(), 503);
+    ensure!(refused.header("retry-after").is_some(), "{:?}", refused.head);
+    drop(idle);
+    common::wait_for_status(http, "/healthz", 200, SOON)
+}
+
+#[test]
+fn thousands_of_routines_are_read_through_the_smallest_ring() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.ring_size", "64kB").start()?;
+    let http = cluster.http()?;
+    cluster.sql(
+        "do $d$ begin for i in 1..2000 loop
+           execute format('create function f%s() returns void language sql as $f$ $f$', i);
+           execute format('comment on function f%s() is %L', i, E'@sse\\n' || repeat('prose ', 30));
+         end loop; end $d$",
+    )?;
+    for number in [1, 1000, 2000] {
+        assert_eq!(common::status(http, &format!("/api/f{number}/info"))?, 200);
+    }
+    assert_eq!(cluster.sql("select count(*) from sse.endpoints")?, "2000");
+    Ok(())
+}
+
+// Attack: one routine's comment keeps all others from being read.
+#[test]
+fn a_comment_that_is_larger_than_the_ring_costs_only_its_own_url() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.ring_size", "64kB").start()?;
+    let http = cluster.http()?;
+    cluster.sql(&announcer("large", ""))?;
+    cluster.sql("do $d$ begin execute format('comment on function large(text) is %L', E'@sse\\n' || repeat('x', 3000000)); end $d$")?;
+    cluster.sql(&announcer("small", "@sse"))?;
+    assert_eq!(common::status(http, "/api/small/info")?, 200);
+    Ok(())
+}
+
 #[test]
 fn a_reload_raises_max_connections() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.max_connections", 1).start()?;

@@ -129,6 +129,37 @@ fn an_idle_stream_gets_a_comment_as_heartbeat_and_an_event_does_not_come_of_it()
     Ok(())
 }
 
+#[test]
+fn who_has_left_is_no_longer_counted() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let http = cluster.http()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let open = || common::figure(&cluster, "stat_gateway", "subscribers");
+    let streams = (0..3).map(|_| http.events("/api/f/info")).collect::<Result<Vec<_>>>()?;
+    cluster::wait_until(SOON, "three are counted", || open().is_ok_and(|open| open == 3))?;
+    drop(streams);
+    cluster::wait_until(SOON, "none is counted", || open().is_ok_and(|open| open == 0))
+}
+
+#[test]
+fn bytes_behind_the_request_disturb_nobody() -> Result<()> {
+    let corner = Corner::new("junk")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    let noisy = corner.stream("f/info")?;
+    std::io::Write::write_all(
+        &mut noisy.connection().socket(),
+        &b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500),
+    )?;
+    corner.sql("select f('x')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "x");
+    ensure!(
+        !String::from_utf8_lossy(noisy.bytes()).contains("HTTP/1.1"),
+        "what follows a stream's request is no request"
+    );
+    Ok(())
+}
+
 // ---- NpgsqlRest's own cases, replayed
 
 #[test]

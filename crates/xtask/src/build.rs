@@ -2,6 +2,8 @@
 //!
 //! Not for putting it anywhere: install.rs, and the `cluster` crate for throwaway clusters.
 
+use std::process::Command;
+
 use anyhow::{Context, Result};
 use cluster::{Extension, PgConfig, Profile};
 
@@ -13,7 +15,15 @@ use crate::progress;
 /// It does not build: the compiler's messages are in the error.
 pub(crate) fn extension(pg: &PgConfig, profile: Profile) -> Result<Extension> {
     let title = format!("building pg_sse for PostgreSQL {}", pg.major);
-    let built = progress::run(&title, Extension::build_command(pg, profile))?;
+    with(Extension::build_command(pg, profile), &title)
+}
+
+/// Builds the library with a command that [`Extension::build_command`] began.
+///
+/// # Errors
+/// As [`extension`].
+pub(crate) fn with(command: Command, title: &str) -> Result<Extension> {
+    let built = progress::run(title, command)?;
     if !built.status.success() {
         let messages: Vec<&str> =
             built.lines.iter().map(String::as_str).filter(|line| !line.starts_with('{')).collect();

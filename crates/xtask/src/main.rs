@@ -1,4 +1,4 @@
-//! `cargo xtask …`: the commands of the project: install, demo, test.
+//! `cargo xtask …`: the commands of the project: install, demo, test, regress.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -10,6 +10,7 @@ mod install;
 mod packages;
 mod privilege;
 mod progress;
+mod regress;
 mod test;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         pg_config: Option<PathBuf>,
     },
+    /// Run PostgreSQL's own regression suite with every PL/pgSQL function treated as annotated.
+    Regress,
     /// Run everything that must pass, from nothing.
     Test(test::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
         Task::Demo { check, port, pg_config } => demo::run(check, port, pg_config.as_deref()),
+        Task::Regress => regress::run(),
         Task::Test(options) => return test::run(&options),
     };
     match result {

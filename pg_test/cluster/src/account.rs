@@ -45,7 +45,7 @@ impl Account {
     /// the system can do that (Linux).
     ///
     /// The environment is freed of what would change the server's behaviour: `PG…` and locale variables, and
-    /// `RUST_BACKTRACE`, which makes pgrx attach a backtrace to every error (FACTS: a DETAIL nobody expects).
+    /// `RUST_BACKTRACE`, which makes pgrx attach a backtrace to every error as a DETAIL that nobody expects.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = self.unclean_command(program);
         for (name, _) in env::vars_os() {

@@ -95,6 +95,16 @@ impl Pair {
         Case { pair: self, name: name.to_owned(), setup: String::new(), options: String::new() }
     }
 
+    /// A stream of the preloaded cluster, read up to `sse.ready`.
+    pub(crate) fn events(&self, target: &str) -> Result<EventStream> {
+        let mut stream = self.http.events(target)?;
+        let ready = stream.next(PATIENCE)?;
+        if ready.event != "sse.ready" {
+            bail!("the first event is {ready:?}");
+        }
+        Ok(stream)
+    }
+
     /// Runs SQL in both and compares nothing; an error in either is an error.
     pub(crate) fn both(&self, sql: &str) -> Result<()> {
         self.stock.sql(sql).context("in the stock cluster")?;
@@ -240,11 +250,7 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(case: &'a Case<'a>) -> Result<Self> {
         let pair = case.pair;
-        let mut stream = pair.http.events(&format!("/api/probe/info?{}", case.name))?;
-        let ready = stream.next(PATIENCE)?;
-        if ready.event != "sse.ready" {
-            bail!("the first event is {ready:?}");
-        }
+        let stream = pair.events(&format!("/api/probe/info?{}", case.name))?;
         Ok(Self { case, stream, stock: pair.stock.log_mark()?, preloaded: pair.preloaded.log_mark()? })
     }
 
@@ -274,7 +280,12 @@ impl<'a> Watch<'a> {
             if event.data == end {
                 return Ok(got);
             }
-            got.push(event.data);
+            // An event that has a name shows it: `name: data`.
+            got.push(if event.event == "message" {
+                event.data
+            } else {
+                format!("{}: {}", event.event, event.data)
+            });
         }
     }
 }
