@@ -158,6 +158,27 @@ fn a_latin1_database_sends_utf8() -> Result<()> {
 }
 
 #[test]
+fn an_execution_id_of_a_latin1_database_is_compared_as_utf8() -> Result<()> {
+    let corner = Corner::of(latin1(), "latin_id")?;
+    corner.announcer("f", "@sse")?;
+    let path = corner.path("f/info");
+    let mut stream = corner.http.events(&format!("{path}?gr%C3%BCn"))?;
+    latin1().sql("set sse.execution_id = 'blau'; select latin_id.f('other')")?;
+    latin1().sql("set sse.execution_id = 'grün'; select latin_id.f('same')")?;
+    latin1().sql("select sse.publish('argument', execution_id => 'grün')")?;
+    let mut received = Vec::new();
+    while received.len() < 2 {
+        let data = stream.next_payload(SOON)?.data;
+        assert_ne!(data, "other");
+        if ["same", "argument"].contains(&data.as_str()) {
+            received.push(data);
+        }
+    }
+    assert_eq!(received, ["same", "argument"]);
+    Ok(())
+}
+
+#[test]
 fn a_problem_in_a_latin1_database_is_said_in_its_encoding() -> Result<()> {
     let corner = Corner::of(latin1(), "latin_problem")?;
     corner.announcer("f", "")?;

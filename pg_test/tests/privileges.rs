@@ -116,6 +116,44 @@ fn who_may_comment_on_a_routine_may_publish_with_it_and_nobody_else() -> Result<
     is_denied(&run(&user, "comment on function owned.f(text) is '@sse'")?, "comment on another's routine")
 }
 
+// Attack: a schema that others may write to comes before pg_catalog in a superuser's search_path, and has operators and
+// functions of its own. What the views call must be Postgres' own.
+#[test]
+fn the_search_path_of_the_caller_decides_nothing() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let corner = Corner::of(&cluster, "trap")?;
+    corner.announcer("f", "@sse")?;
+    corner.sql(
+        "do $d$ declare kind text; sign text; begin
+           foreach kind in array array['\"char\"', 'oid', 'name', 'text', 'int4', 'boolean', 'int2'] loop
+             foreach sign in array array['=', '<>', '!~', '~', '<'] loop
+               execute format('create or replace function trap.sprung(%1$s, %1$s) returns boolean language plpgsql as $f$ begin raise exception ''the trap has sprung''; end $f$', kind);
+               execute format('create operator trap.%2$s (leftarg = %1$s, rightarg = %1$s, function = trap.sprung)', kind, sign);
+             end loop;
+             execute format('create function trap.coalesce(%1$s, %1$s) returns %1$s language plpgsql as $f$ begin raise exception ''the trap has sprung''; end $f$', kind);
+             execute format('create function trap.convert_to(%1$s, name) returns bytea language plpgsql as $f$ begin raise exception ''the trap has sprung''; end $f$', kind);
+             execute format('create function trap.max(%1$s) returns %1$s language plpgsql as $f$ begin raise exception ''the trap has sprung''; end $f$', kind);
+           end loop;
+         end $d$",
+    )?;
+    let mut session = cluster.session()?;
+    session.run("set search_path = trap, pg_catalog")?.ok()?;
+    for sql in [
+        "select url from sse.endpoints",
+        "select sse.url('trap.f(text)')",
+        "select * from sse.check('trap.f(text)'::regprocedure)",
+        "select state from sse.stat_gateway",
+        "select used_bytes from sse.stat_ring",
+        "select sse.publish('x')",
+        "comment on function trap.f(text) is '@sse live'",
+        "drop extension pg_sse",
+        "create extension pg_sse",
+    ] {
+        session.run(sql)?.ok().with_context(|| sql.to_owned())?;
+    }
+    Ok(())
+}
+
 #[test]
 fn only_a_superuser_installs_the_extension() -> Result<()> {
     let user = ordinary("installer")?;

@@ -18,6 +18,7 @@ pub(crate) mod guc_text;
 pub(crate) mod hook;
 pub(crate) mod init;
 pub(crate) mod latch;
+pub(crate) mod report;
 pub(crate) mod routine;
 pub(crate) mod shmem;
 pub(crate) mod text;

@@ -130,14 +130,13 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     }
     let problems = annotations::problems(&entry);
     for problem in problems.iter().take(MAX_WARNINGS) {
-        ereport!(
-            PgLogLevel::WARNING,
+        super::report::warning(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            super::text::for_message(&problem.to_string()),
-            super::text::for_message(&format!(
+            &problem.to_string(),
+            &format!(
                 "Routine {} publishes nothing and has no URL until its comment is mended.",
                 entry.display_name()
-            ))
+            ),
         );
     }
 }

@@ -1,0 +1,44 @@
+//! Messages whose text may have any character of the database.
+//!
+//! pgrx' `ereport!` hands UTF-8 to Postgres as it is, which is right for what we write ourselves, all ASCII. What comes
+//! from a comment has to go back into the encoding of the database it came from.
+
+use std::ffi::{CString, c_char, c_int};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+
+use super::text::to_server;
+
+unsafe extern "C-unwind" {
+    fn errstart(elevel: c_int, domain: *const c_char) -> bool;
+    fn errcode(sqlerrcode: c_int) -> c_int;
+    fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    fn errdetail_internal(format: *const c_char, ...) -> c_int;
+    fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
+}
+
+/// Sends a WARNING. To be called where a message may be raised, and from a guarded function.
+pub(crate) fn warning(code: PgSqlErrorCode, message: &str, detail: &str) {
+    let (message, detail) = (c_text(message), c_text(detail));
+    // SAFETY: elog.c's way to begin a message; the pairing errfinish follows below.
+    if !unsafe { errstart(pg_sys::WARNING as c_int, std::ptr::null()) } {
+        return;
+    }
+    // SAFETY: between errstart and errfinish; copies what it is given.
+    unsafe { errcode(code as c_int) };
+    // SAFETY: as above, with NUL-terminated texts.
+    unsafe { errmsg_internal(c"%s".as_ptr(), message.as_ptr()) };
+    // SAFETY: as above.
+    unsafe { errdetail_internal(c"%s".as_ptr(), detail.as_ptr()) };
+    // SAFETY: ends what errstart began.
+    let finish = || unsafe { errfinish(c"report.rs".as_ptr(), 0, c"pg_sse".as_ptr()) };
+    // A pending interrupt may raise an error here; it must not jump over the texts above.
+    // SAFETY: this is the backend's one Postgres thread.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(finish) };
+}
+
+/// Characters that could not be read from the database cannot be written in its encoding either.
+fn c_text(text: &str) -> CString {
+    CString::new(to_server(&text.replace('\u{fffd}', "?"))).unwrap_or_default()
+}
