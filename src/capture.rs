@@ -23,7 +23,7 @@ use crate::annotations::{Published, Routine};
 use crate::guc;
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, frame, latch, routine, xact};
+use crate::pg::{backend, frame, latch, report, routine, xact};
 
 thread_local! {
     /// The record that is being written; kept, so that publishing does not allocate each time.
@@ -248,11 +248,10 @@ pub(crate) fn warn_of_refused_events() {
         && let Some(shared) = shmem::shared()
         && shared.header.said.is_first(MISSPELT_HINT, routine)
     {
-        ereport!(
-            PgLogLevel::LOG,
+        report::log(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("pg_sse: a hint of {} was meant as a scope and is misspelt", routine::describe(routine)),
-            "Its events reach nobody until the hint is mended; sse.authorize() writes one. This is said once for each routine."
+            &format!("pg_sse: a hint of {} was meant as a scope and is misspelt", routine::describe(routine)),
+            "Its events reach nobody until the hint is mended; sse.authorize() writes one. This is said once for each routine.",
         );
     }
     let bytes = REFUSED_BYTES.take();

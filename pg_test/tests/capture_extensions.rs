@@ -71,3 +71,35 @@ fn an_extensions_script_logs_what_it_would_log_without_us() -> Result<()> {
     }
     Ok(())
 }
+
+/// The script of each step is begun by a look at the threshold; an annotated routine that the step before has called
+/// must not have left it lowered.
+#[test]
+fn scripts_that_call_annotated_routines_log_what_they_would_log_without_us() -> Result<()> {
+    let pair = Pair::shared()?;
+    let folder = pair.stock.install().pg_config().sharedir.join("extension");
+    let name = "calling";
+    fs::write(folder.join("calling.control"), "default_version = '3'\n")?;
+    let says = "do $$ begin raise notice 'a notice'; raise warning 'a warning'; end $$;\n";
+    fs::write(folder.join("calling--1.sql"), format!("select public.probe('creates');\n{says}"))?;
+    fs::write(folder.join("calling--1--2.sql"), format!("{says}select public.probe('updates');\n{says}"))?;
+    fs::write(folder.join("calling--2--3.sql"), says)?;
+    let setup = "
+        create function creates() returns void language plpgsql as $f$
+        begin raise info 'before'; create extension calling; raise info 'after'; raise warning 'after'; end $f$;
+        comment on function creates() is '@sse';";
+    for level in ["error", "warning", "notice"] {
+        pair.case(&format!("{name}_{level}"))
+            .setup(setup)
+            .options(&format!("-c log_min_messages={level}"))
+            .emits(
+                "select creates();
+                 show log_min_messages;
+                 drop extension calling;
+                 create extension calling;
+                 drop extension calling;",
+                &["before", "creates", "updates", "after", "creates", "updates"],
+            )?;
+    }
+    Ok(())
+}

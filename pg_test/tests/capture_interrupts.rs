@@ -99,8 +99,12 @@ fn a_terminated_session_ends_as_ever() -> Result<()> {
         }
         Ok(())
     };
-    let answer = case("terminated")?.setup(SETUP).acts(act, &["sleeps", "committed", "sleeps"])?;
     let fatal = "FATAL:  terminating connection due to administrator command";
-    assert_eq!(answer.log.matches(fatal).count(), 3, "{}", answer.log);
+    for (level, expected) in [("warning", 3), ("panic", 0)] {
+        let case = case(&format!("terminated_at_{level}"))?.setup(SETUP);
+        let case = case.options(&format!("-c log_min_messages={level}"));
+        let answer = case.acts(act, &["sleeps", "committed", "sleeps"])?;
+        assert_eq!(answer.log.matches(fatal).count(), expected, "{}", answer.log);
+    }
     Ok(())
 }

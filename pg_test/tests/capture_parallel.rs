@@ -91,6 +91,19 @@ fn an_error_in_a_worker_leaves_nothing_behind() -> Result<()> {
 }
 
 #[test]
+fn the_logs_of_leader_and_workers_are_as_ever() -> Result<()> {
+    for level in ["debug1", "info", "warning", "error", "panic"] {
+        parallel_case(Pair::shared()?, &format!("log_at_{level}"))
+            .options(&format!(" -c log_min_messages={level}"))
+            .emits(
+                "select leads(); select leads_to_error(); select sum(speaks(a)) from t;",
+                &["before", "after", "caught division by zero"],
+            )?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_publisher_that_is_parallel_unsafe_is_captured_in_the_leader() -> Result<()> {
     parallel_case(Pair::shared()?, "leader_publishes").emits(
         "select annotated(a) from t order by a;

@@ -35,15 +35,19 @@ fn the_log_gets_what_the_administrators_level_asks_for() -> Result<()> {
             .setup(
                 "create function fails() returns void language plpgsql as $f$
                  begin raise info 'fails'; raise exception 'failed'; end $f$;
-                 comment on function fails() is E'@sse\\n@sse_delivery immediate';",
+                 comment on function fails() is E'@sse\\n@sse_delivery immediate';
+                 create function warns() returns void language plpgsql as $f$
+                 begin raise info 'no'; raise notice 'no'; raise warning 'warns'; raise log 'no'; end $f$;
+                 comment on function warns() is E'@sse on warning\\n@sse_delivery immediate';",
             )
             .options(&format!("-c log_min_messages={level}"))
             .emits(
                 "select levels('a'), shown();
+                 select warns();
                  select fails();
                  do $$ begin perform fails(); exception when others then raise info 'caught'; end $$;
                  show log_min_messages;",
-                &["a info", &format!("shown {level}"), "fails", "fails"],
+                &["a info", &format!("shown {level}"), "warns", "fails", "fails"],
             )?;
         let is_logged = ["debug1", "info"].contains(&level);
         assert_eq!(answer.log.contains("INFO:  a info"), is_logged, "{level}: {}", answer.log);

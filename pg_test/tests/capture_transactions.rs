@@ -72,6 +72,11 @@ fn a_rolled_back_savepoint_takes_its_events_along() -> Result<()> {
          rollback to f;
          select at_commit('behind f');
          release e;
+         savepoint g;
+         savepoint h;
+         select at_commit('in h, released into g');
+         release h;
+         rollback to g;
          commit;
          select * from t;",
         &["i in a", "c 1", "c 2", "c in b", "c 3", "c in e", "c behind f"],

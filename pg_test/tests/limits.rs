@@ -3,11 +3,13 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, EventStream, Request};
-use cluster::{Cluster, wait_for};
+use cluster::{Account, Cluster, StopMode, wait_for, wait_until};
 use common::{Corner, SOON, announcer, figure, gap_reason, gateway_pid};
 
 #[test]
@@ -216,12 +218,26 @@ fn a_reload_raises_max_connections() -> Result<()> {
 
 #[test]
 fn the_gateway_raises_its_own_limit_of_open_files() -> Result<()> {
-    let pid = gateway_pid(common::shared())?;
-    common::shared().http()?;
-    let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no such limit")?;
-    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    ensure!(numbers[0] > 10_000 || numbers[0] == numbers[1], "{line}");
+    let cluster = Cluster::builder().start()?;
+    cluster.stop(StopMode::Fast)?;
+    // What a process commonly may have open is less than sse.max_connections.
+    let mut shell = Account::for_servers()?.command(Path::new("/bin/sh"));
+    shell.args(["-c", "ulimit -S -n 256; exec \"$0\" -D \"$1\""]).arg(cluster.install().program("postgres"));
+    shell.arg(cluster.data_dir()).current_dir(cluster.home()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = shell.spawn()?;
+    wait_until(SOON, "the server takes connections", || cluster.sql("select 1").is_ok())?;
+    cluster.http()?;
+    let soft_and_hard = |pid: u32| -> Result<(u64, u64)> {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no such limit")?;
+        let mut numbers = line.split_whitespace().filter_map(|word| word.parse().ok());
+        Ok((numbers.next().context("no soft limit")?, numbers.next().unwrap_or(u64::MAX)))
+    };
+    let (soft, hard) = soft_and_hard(gateway_pid(&cluster)?)?;
+    assert_eq!(soft_and_hard(server.id())?.0, 256, "the server's own stays");
+    common::signal(server.id(), "INT")?;
+    server.wait()?;
+    ensure!(soft > 10_000 || soft == hard, "{soft} of {hard}");
     Ok(())
 }
 

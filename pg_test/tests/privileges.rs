@@ -222,7 +222,7 @@ fn a_misspelt_hint_is_counted_and_said_once_per_routine_in_the_log() -> Result<(
     corner.sql("select f()")?;
     assert_eq!(figure(&cluster, "stat_ring", "misspelt_hint_total")?, before + 3);
     let log = cluster.log()?;
-    let said = log.lines().filter(|line| line.contains("autorize")).count();
+    let said = log.lines().filter(|line| line.contains("hint") && line.contains("slip.f")).count();
     assert_eq!(said, 1, "{log}");
     Ok(())
 }

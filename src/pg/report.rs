@@ -15,15 +15,39 @@ unsafe extern "C-unwind" {
     fn errcode(sqlerrcode: c_int) -> c_int;
     fn errmsg_internal(format: *const c_char, ...) -> c_int;
     fn errdetail_internal(format: *const c_char, ...) -> c_int;
+    fn errhidestmt(hide_stmt: bool) -> c_int;
+    fn errhidecontext(hide_ctx: bool) -> c_int;
     fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
 }
 
 /// Sends a WARNING. To be called where a message may be raised, and from a guarded function.
 pub(crate) fn warning(code: PgSqlErrorCode, message: &str, detail: &str) {
+    report(pg_sys::WARNING, code, message, detail, Statement::AsConfigured);
+}
+
+/// Writes a line to the server log alone, without the statement that was running: Postgres would add it to a message of
+/// this level, with all its literals.
+pub(crate) fn log(code: PgSqlErrorCode, message: &str, detail: &str) {
+    report(pg_sys::LOG, code, message, detail, Statement::Hidden);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Statement {
+    AsConfigured,
+    Hidden,
+}
+
+fn report(level: u32, code: PgSqlErrorCode, message: &str, detail: &str, statement: Statement) {
     let (message, detail) = (c_text(message), c_text(detail));
     // SAFETY: elog.c's way to begin a message; the pairing errfinish follows below.
-    if !unsafe { errstart(pg_sys::WARNING as c_int, std::ptr::null()) } {
+    if !unsafe { errstart(level as c_int, std::ptr::null()) } {
         return;
+    }
+    if statement == Statement::Hidden {
+        // SAFETY: between errstart and errfinish.
+        unsafe { errhidestmt(true) };
+        // SAFETY: as above.
+        unsafe { errhidecontext(true) };
     }
     // SAFETY: between errstart and errfinish; copies what it is given.
     unsafe { errcode(code as c_int) };
