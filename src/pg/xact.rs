@@ -20,6 +20,7 @@ use crate::guc;
 
 /// Memory that is kept for the next transaction; more is given back.
 const KEPT_BYTES: usize = 64 * 1024;
+const KEPT_ENTRIES: usize = 1024;
 
 /// What a record takes in the ring beyond its bytes, at most (`Producer::free_bytes`): a measure is enough here.
 const RECORD_OVERHEAD_BYTES: usize = 16;
@@ -105,15 +106,15 @@ impl Pending {
         self.entries.iter().zip(ends).filter_map(|(entry, end)| self.bytes.get(entry.start..end))
     }
 
-    /// Allocates nothing; gives memory back only when `free` says so.
+    /// Forgets everything, and gives back what is more than the next transaction is likely to need. Freeing cannot fail;
+    /// nothing is allocated.
     fn clear(&mut self) {
+        if self.bytes.capacity() > KEPT_BYTES || self.entries.capacity() > KEPT_ENTRIES {
+            *self = Self::default();
+            return;
+        }
         self.bytes.clear();
         self.entries.clear();
-    }
-
-    fn free_excess(&mut self) {
-        self.bytes.shrink_to(KEPT_BYTES);
-        self.entries.shrink_to(KEPT_BYTES / size_of::<Entry>());
     }
 }
 
@@ -208,7 +209,6 @@ fn forget_all() {
     let _ = PENDING.try_with(|pending| {
         if let Ok(mut pending) = pending.try_borrow_mut() {
             pending.clear();
-            pending.free_excess();
         }
     });
 }
