@@ -17,8 +17,8 @@ use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 use crate::capture::{self, Target};
 use crate::catalog::{self, VERSION};
 use crate::guc;
-use crate::pg::shmem;
 use crate::pg::text::{for_message, from_server, to_server};
+use crate::pg::{database, shmem};
 
 /// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not served.
 #[pg_extern(sql = false)]
@@ -86,7 +86,7 @@ fn publish(
         Delivery::parse(&from_server(text))
             .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
     });
-    let Some(shared) = shmem::shared().filter(|shared| shared.is_served_database()) else {
+    let Some(shared) = shmem::shared().filter(database::mine_is_served) else {
         warn_once_that_nothing_is_served();
         return;
     };

@@ -18,7 +18,9 @@ pub(crate) fn database() -> String {
 
 /// `sse.listen_addresses`, split.
 pub(crate) fn listen_addresses() -> Vec<String> {
-    list(&text(&LISTEN_ADDRESSES))
+    let addresses = list(&text(&LISTEN_ADDRESSES));
+    // All of them include every other one, which could not be bound then.
+    if addresses.iter().any(|address| address == "*") { vec!["*".to_owned()] } else { addresses }
 }
 
 /// `sse.port`

@@ -1,9 +1,30 @@
-//! Finding a database by its name from a worker that is connected to none.
+//! Which database is served: asked by a worker that is connected to none, and by a backend about its own.
 
 use std::ffi::{CStr, c_int};
 
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
+
+use super::shmem::Shared;
+use crate::guc;
+
+/// Whether this backend is connected to the served database. Reads the catalog when the gateway has not said yet which
+/// one that is, so it is to be called only where that is allowed.
+pub(crate) fn mine_is_served(shared: &Shared) -> bool {
+    if let Some(known) = shared.is_served_database() {
+        return known;
+    }
+    // SAFETY: set once when the backend connects.
+    let mine = unsafe { pg_sys::MyDatabaseId };
+    // SAFETY: a catalog look-up that answers NULL for a missing database; a palloc'd copy otherwise.
+    let name = unsafe { pg_sys::get_database_name(mine) };
+    if name.is_null() {
+        return false;
+    }
+    // SAFETY: NUL-terminated, ours.
+    let name = unsafe { CStr::from_ptr(name) };
+    name.to_bytes() == guc::database().as_bytes()
+}
 
 /// Oid of the database of that name, or `None`.
 ///

@@ -3,10 +3,13 @@
 //! fmgr.c (`fmgr_security_definer`) brackets every call of a function for which [`needs`] said yes: START before,
 //! END after, ABORT when the call is left by an error. The three are balanced by its PG_TRY, through COMMIT and
 //! ROLLBACK inside procedures too, so they alone maintain the stack; nothing may reset it from a transaction callback.
+//! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine stands on the stack too: the threshold is not
+//! lowered while a script is on top (see [`begin_script`]).
 //!
 //! Not for: what a message in a frame becomes (`capture.rs`), and reading comments (`annotations.rs`).
 
 use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
 use std::rc::Rc;
 
 use pgrx::{pg_guard, pg_sys};
@@ -16,9 +19,17 @@ use crate::annotations::{self, Routine};
 use crate::capture;
 
 thread_local! {
-    static FRAMES: RefCell<Vec<Rc<Routine>>> = const { RefCell::new(Vec::new()) };
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
     static PREVIOUS_NEEDS: Cell<pg_sys::needs_fmgr_hook_type> = const { Cell::new(None) };
     static PREVIOUS_FMGR: Cell<pg_sys::fmgr_hook_type> = const { Cell::new(None) };
+}
+
+enum Frame {
+    Routine(Rc<Routine>),
+    /// An extension's script, run at this nest level of transactions. Never the first of the stack.
+    Script {
+        nest_level: c_int,
+    },
 }
 
 /// What one call site keeps in the private Datum that fmgr.c gives each hook: how many of its calls are on the stack
@@ -48,7 +59,60 @@ pub(crate) fn none_running() -> bool {
 
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
 pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Option<T> {
-    FRAMES.with(|frames| frames.try_borrow().ok()?.iter().rev().find_map(&mut find))
+    FRAMES.with(|frames| {
+        frames.try_borrow().ok()?.iter().rev().find_map(|frame| match frame {
+            Frame::Routine(routine) => find(routine),
+            Frame::Script { .. } => None,
+        })
+    })
+}
+
+/// An extension's script is about to run. extension.c reads the C variable of `log_min_messages` before each script of
+/// an update path, and would take the lowered value for the setting.
+pub(crate) fn begin_script() {
+    if none_running() {
+        return;
+    }
+    // SAFETY: reads a variable of xact.c.
+    let nest_level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    FRAMES.with_borrow_mut(|frames| frames.push(Frame::Script { nest_level }));
+    guc_shadow::restore();
+}
+
+/// The script has ended well: the marker of [`begin_script`], if it set one, is on top again.
+pub(crate) fn end_script() {
+    pop_while(|frame| matches!(frame, Frame::Script { .. }), Count::One);
+}
+
+/// A subtransaction rolls back: an exception block has caught an error, and scripts that ran in it are over. What they
+/// called has been left through FHET_ABORT already. Allocates nothing, cannot fail.
+pub(crate) fn abort_subtransaction() {
+    // SAFETY: reads a variable of xact.c.
+    let current = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    pop_while(|frame| matches!(frame, Frame::Script { nest_level } if *nest_level >= current), Count::All);
+}
+
+#[derive(PartialEq)]
+enum Count {
+    One,
+    All,
+}
+
+/// Pops from the top while `goes` says so, and lowers or restores the threshold by what is on top then.
+fn pop_while(goes: impl Fn(&Frame) -> bool, count: Count) {
+    let _ = FRAMES.try_with(|frames| {
+        let Ok(mut frames) = frames.try_borrow_mut() else { return };
+        while frames.last().is_some_and(&goes) {
+            frames.pop();
+            if count == Count::One {
+                break;
+            }
+        }
+        match frames.last() {
+            Some(Frame::Routine(_)) => guc_shadow::lower(),
+            Some(Frame::Script { .. }) | None => guc_shadow::restore(),
+        }
+    });
 }
 
 /// fmgr.c asks once per `fmgr_info` of a function that is not built in.
@@ -78,7 +142,7 @@ unsafe extern "C-unwind" fn bracket(
         // The other hook first: when it raises an error no ABORT follows, and nothing of ours may be left behind.
         call_previous(event, flinfo, &mut site.next);
         if let Some(routine) = annotations::lookup(flinfo.fn_oid) {
-            FRAMES.with_borrow_mut(|frames| frames.push(routine));
+            FRAMES.with_borrow_mut(|frames| frames.push(Frame::Routine(routine)));
             site.pushed += 1;
             guc_shadow::lower();
         }
@@ -90,15 +154,11 @@ unsafe extern "C-unwind" fn bracket(
             guc_shadow::remember_unwinding_error();
         }
         site.pushed -= 1;
-        let empty = FRAMES.with_borrow_mut(|frames| {
-            frames.pop();
-            frames.is_empty()
-        });
-        if empty {
-            guc_shadow::restore();
-            if event == pg_sys::FmgrHookEventType::FHET_ABORT {
-                capture::forget_refused_events();
-            }
+        // A script that failed below this routine has left its marker.
+        pop_while(|frame| matches!(frame, Frame::Script { .. }), Count::All);
+        pop_while(|frame| matches!(frame, Frame::Routine(_)), Count::One);
+        if none_running() && event == pg_sys::FmgrHookEventType::FHET_ABORT {
+            capture::forget_refused_events();
         }
     }
     call_previous(event, flinfo, &mut site.next);

@@ -6,7 +6,7 @@
 //! save the lowered value. So the setting is given another variable, [`SETTING`]; `SHOW`, `SET LOCAL`, `SET` clauses,
 //! rollback and reload work on that one, and the C variable becomes what it effectively is, a derived value.
 //! Readers of the C variable in PostgreSQL 15 to 18: elog.c (`should_output_to_server`) and commands/extension.c
-//! (`execute_extension_script`, see [`suspend`]).
+//! (`execute_extension_script`, see `pg/frame.rs`).
 //!
 //! Not for: any other setting. The settings of pg_sse itself are in `guc.rs`.
 
@@ -92,17 +92,8 @@ pub(crate) fn take_unwanted_error(elevel: c_int) -> bool {
     elevel == ERROR && ERROR_UNWANTED.replace(false)
 }
 
-/// Puts the administrator's threshold into the C variable without ending the lowering: `CREATE EXTENSION` and
-/// `ALTER EXTENSION` read the C variable themselves and would take the lowered value for the setting.
-/// [`recompute`] lowers again.
-pub(crate) fn suspend() {
-    if INSTALLED.get() {
-        store(SETTING.load(Relaxed));
-    }
-}
-
 /// Derives the C variable anew from the setting and from whether the threshold is lowered.
-pub(crate) fn recompute() {
+fn recompute() {
     if !INSTALLED.get() {
         return;
     }

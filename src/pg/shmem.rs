@@ -129,8 +129,9 @@ pub(crate) struct Header {
     /// The gateway's place in the process array or [`NOBODY`]. Written by the gateway (release) when it starts and
     /// leaves, read by every backend that wakes it (acquire, so that the place is set before it is used).
     gateway_place: AtomicU32,
-    /// Oid of the served database, 0 while unknown. Written by the gateway, read by every backend, relaxed: a backend
-    /// that sees it late captures nothing yet, and nobody is subscribed yet either.
+    /// Oid of the served database, 0 while nobody has looked for it, or there is none. Written by the gateway, which leaves it
+    /// when it leaves itself; read by every backend, relaxed: a backend that sees it late captures nothing yet, and
+    /// nobody is subscribed yet either.
     database: AtomicU32,
     /// [`Extension`]. Written by the catalog worker, read by gateway and backends, relaxed, as `database`.
     extension: AtomicU32,
@@ -179,11 +180,20 @@ impl Shared {
             && (self.extension() == Extension::Present || cfg!(feature = "annotate_everything"))
     }
 
-    /// Whether this backend is in the served database, with or without the extension.
-    pub(crate) fn is_served_database(&self) -> bool {
+    /// Whether this backend is in the served database, with or without the extension; `None` while the gateway has not
+    /// looked for it (the first moments of a server).
+    pub(crate) fn is_served_database(&self) -> Option<bool> {
         // SAFETY: set once when the backend connects.
         let mine = unsafe { pg_sys::MyDatabaseId };
-        mine != pg_sys::InvalidOid && self.header.database.load(Relaxed) == mine.to_u32()
+        match self.header.database.load(Relaxed) {
+            0 => None,
+            database => Some(database == mine.to_u32()),
+        }
+    }
+
+    /// See [`Header`].
+    pub(crate) fn database(&self) -> u32 {
+        self.header.database.load(Relaxed)
     }
 
     /// See [`Header`].

@@ -11,7 +11,7 @@ use std::ffi::{c_char, c_int};
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{guc_shadow, routine, shmem, xact};
+use super::{database, frame, routine, shmem, xact};
 use crate::annotations;
 
 unsafe extern "C-unwind" {
@@ -59,7 +59,8 @@ unsafe extern "C-unwind" fn process_utility(
     let runs_script =
         tag == pg_sys::NodeTag::T_CreateExtensionStmt || tag == pg_sys::NodeTag::T_AlterExtensionStmt;
     if runs_script {
-        guc_shadow::suspend();
+        // SAFETY: guarded; see there.
+        unsafe { begin_script() };
     }
     if tag == pg_sys::NodeTag::T_TransactionStmt {
         // SAFETY: the node's tag says that it is one.
@@ -73,12 +74,21 @@ unsafe extern "C-unwind" fn process_utility(
     // SAFETY: core's function or the hook installed before ours, with the arguments that utility.c passed.
     unsafe { next(statement, query, read_only_tree, context, params, environment, destination, completion) };
     if runs_script {
-        guc_shadow::recompute();
+        frame::end_script();
     }
     if tag == pg_sys::NodeTag::T_CommentStmt {
         // SAFETY: the node's tag says that it is one.
         unsafe { commented(node.cast()) };
     }
+}
+
+/// See [`frame::begin_script`].
+///
+/// # Safety
+/// - Called by the backend's Postgres thread, where an error may be raised.
+#[pg_guard]
+unsafe extern "C-unwind" fn begin_script() {
+    frame::begin_script();
 }
 
 /// A statement that may change routines: this backend has to hear of its own changes.
@@ -87,7 +97,7 @@ unsafe extern "C-unwind" fn process_utility(
 /// - Called by the backend's Postgres thread, where an error may be raised.
 #[pg_guard]
 unsafe extern "C-unwind" fn watch() {
-    if shmem::shared().is_some_and(|shared| shared.is_served_database()) {
+    if shmem::shared().is_some_and(|shared| shared.is_served_database() != Some(false)) {
         routine::watch_invalidations();
     }
 }
@@ -107,7 +117,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     let on_routine =
         [T::OBJECT_FUNCTION, T::OBJECT_PROCEDURE, T::OBJECT_ROUTINE].contains(&statement.objtype);
     let Some(shared) = shmem::shared() else { return };
-    if !on_routine || !shared.is_served_database() {
+    if !on_routine || !database::mine_is_served(&shared) {
         return;
     }
     routine::watch_invalidations();

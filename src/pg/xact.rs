@@ -15,7 +15,7 @@ use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
 use super::shmem::{self, Shared};
-use super::{backend, guc_shadow, latch};
+use super::{backend, frame, latch};
 use crate::guc;
 
 /// Memory that is kept for the next transaction; more is given back.
@@ -227,8 +227,7 @@ unsafe extern "C-unwind" fn at_subtransaction_event(
             pending.roll_back(subtransaction);
         }
     });
-    // An error inside CREATE EXTENSION that an exception block catches leaves the threshold suspended.
-    guc_shadow::recompute();
+    frame::abort_subtransaction();
 }
 
 /// The gateway is told about changed routines here and not at XACT_EVENT_COMMIT: AtEOXact_Inval, which tells the
@@ -245,7 +244,7 @@ unsafe extern "C-unwind" fn at_resource_release(
     if CATALOG_CHANGED.replace(false)
         && is_commit
         && let Some(shared) = shmem::shared()
-        && shared.is_served_database()
+        && shared.is_served_database() == Some(true)
     {
         shared.announce_catalog_change();
     }

@@ -12,11 +12,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_gateway::{Batch, Config, Gateway, Request, Severity};
+use sse_gateway::{Batch, Config, Gateway, Request};
 use sse_proto::record::{self, Kind};
 use sse_proto::route::RouteTable;
 use sse_ring::Consumer;
 
+use super::messages;
 use super::reader::CatalogReader;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
@@ -57,7 +58,7 @@ pub(crate) fn run() {
     let consumer = match consumer::take(&shared) {
         Ok(consumer) => consumer,
         Err(corrupt) => {
-            log_corrupt(&corrupt);
+            messages::corrupt(&corrupt);
             bgworker::leave(1)
         }
     };
@@ -66,8 +67,8 @@ pub(crate) fn run() {
     fields.pid.store(bgworker::my_pid(), Relaxed);
     fields.started_at.store(clock::now_microseconds(), Relaxed);
     let code = Worker::new(shared, consumer).serve();
+    // The served database stays known: its sessions go on capturing, and their COMMENTs go on invalidating.
     shared.set_gateway_place(None);
-    shared.set_database(0);
     fields.pid.store(0, Relaxed);
     fields.state.store(GatewayState::Stopped as u32, Relaxed);
     stats::copy(None, fields);
@@ -104,7 +105,7 @@ impl Worker {
                 self.beat();
             }
             if let Err(corrupt) = self.drain() {
-                log_corrupt(&corrupt);
+                messages::corrupt(&corrupt);
                 return 1;
             }
             if let Some(message) = self.answer_requests() {
@@ -190,7 +191,7 @@ impl Worker {
     fn answer_requests(&mut self) -> Option<String> {
         while let Some(request) = self.gateway.as_ref().and_then(Gateway::poll_request) {
             match request {
-                Request::Log { severity, message } => log_line(severity, &message),
+                Request::Log { severity, message } => messages::line(severity, &message),
                 Request::RefreshRoutes { ticket } => {
                     if let (Some(ticket), Some(gateway)) = (self.reader.ask(ticket), &self.gateway) {
                         gateway.routes_are_fresh(ticket);
@@ -229,8 +230,10 @@ impl Worker {
         if database != self.database {
             self.close();
             self.reader.reset();
-            self.shared.set_extension(Extension::Unknown);
-            self.shared.set_database(database.unwrap_or(0));
+            if self.shared.database() != database.unwrap_or(0) {
+                self.shared.set_extension(Extension::Unknown);
+                self.shared.set_database(database.unwrap_or(0));
+            }
             self.database = database;
         }
         if database.is_none() {
@@ -240,6 +243,9 @@ impl Worker {
 
     /// Serves while the extension is installed.
     fn follow_extension(&mut self) {
+        if !self.reader.has_read() {
+            return;
+        }
         match (self.shared.extension(), &self.gateway) {
             (Extension::Present, None) => self.open(),
             (Extension::Absent, _) => {
@@ -315,25 +321,7 @@ impl Worker {
             return;
         }
         self.state = state;
-        let database = guc::database();
-        match state {
-            GatewayState::NoDatabase => {
-                log!("pg_sse gateway: database \"{database}\" (sse.database) does not exist; waiting for it");
-            }
-            GatewayState::NoExtension => {
-                log!("pg_sse gateway: waiting for CREATE EXTENSION pg_sse in database \"{database}\"");
-            }
-            GatewayState::OtherVersion => ereport!(
-                PgLogLevel::WARNING,
-                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("pg_sse: the extension in database \"{database}\" is not of this library's version"),
-                format!(
-                    "Run ALTER EXTENSION pg_sse UPDATE TO '{}'; nothing is served until then.",
-                    crate::catalog::VERSION
-                )
-            ),
-            _ => {}
-        }
+        messages::state(state);
     }
 
     /// Told to leave: ends the streams. 0 when the server stops, else 1, so that the postmaster starts the worker again.
@@ -377,24 +365,4 @@ fn apply_refused(gateway: &Gateway, saying: Saying) {
             );
         }
     }
-}
-
-fn log_line(severity: Severity, message: &str) {
-    match severity {
-        Severity::Log => log!("pg_sse gateway: {message}"),
-        Severity::Warning => ereport!(
-            PgLogLevel::WARNING,
-            PgSqlErrorCode::ERRCODE_WARNING,
-            format!("pg_sse gateway: {message}")
-        ),
-    }
-}
-
-fn log_corrupt(corrupt: &sse_ring::Corrupt) {
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-        format!("pg_sse gateway: the ring in shared memory is damaged: {corrupt}"),
-        "Restart the server to get a new one."
-    );
 }

@@ -4,4 +4,5 @@
 
 pub(crate) mod catalog;
 pub(crate) mod gateway;
+mod messages;
 mod reader;

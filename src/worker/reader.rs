@@ -157,6 +157,11 @@ impl CatalogReader {
         }
     }
 
+    /// Whether the routines were ever read.
+    pub(crate) fn has_read(&self) -> bool {
+        self.loaded.is_some()
+    }
+
     /// The routines as they were read last, and the number of changes they contain.
     pub(crate) fn routines(&self) -> (&[Routine], u64) {
         (&self.routines, self.loaded.unwrap_or(0))
