@@ -93,13 +93,13 @@ fn scripts_that_call_annotated_routines_log_what_they_would_log_without_us() -> 
             .setup(setup)
             .options(&format!("-c log_min_messages={level}"))
             .emits(
-                "select creates();
+            "select creates();
                  show log_min_messages;
                  drop extension calling;
                  create extension calling;
                  drop extension calling;",
-                &["before", "creates", "updates", "after", "creates", "updates"],
-            )?;
+            &["before", "creates", "updates", "after", "creates", "updates"],
+        )?;
     }
     Ok(())
 }

@@ -42,6 +42,64 @@ fn a_terminated_gateway_comes_back_with_exit_code_1_and_has_ended_its_streams() 
     Ok(())
 }
 
+/// Terminates the gateway, and returns once it is away. The postmaster starts it again after a second.
+fn send_away(cluster: &Cluster) -> Result<()> {
+    cluster.sql(&format!("select pg_terminate_backend({})", gateway_pid(cluster)?))?;
+    let gone = "select state = 'stopped' from sse.stat_gateway";
+    wait_until(SOON, "the gateway is away", || cluster.sql(gone).is_ok_and(|gone| gone == "t"))
+}
+
+// Attack, or bad luck: who narrows or ends publishing just then must not be overheard by sessions that know the old
+// comment.
+#[test]
+fn a_comment_that_is_changed_while_the_gateway_is_away_is_known_to_every_session() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let corner = Corner::of(&cluster, "away")?;
+    corner.announcer("f", "@sse")?;
+    corner.announcer("g", "@sse")?;
+    let mut knows = corner.session()?;
+    knows.run("select f('known')")?.ok()?;
+    let mut other = corner.session()?;
+    send_away(&cluster)?;
+    let reply = other.run("comment on function f(text) is null; select state from sse.stat_gateway")?.ok()?;
+    assert_eq!(reply.value(), Some("stopped"), "the gateway was back too early for this test");
+    let mut stream = wait_for(SOON, "it serves", || {
+        Ok(cluster.http().and_then(|http| http.events("/api/away/g/info")).ok())
+    })?;
+    knows.run("select f('not any more'); select g('end')")?.ok()?;
+    assert_eq!(stream.next_payload(SOON)?.data, "end");
+    Ok(())
+}
+
+#[test]
+fn a_mistake_is_said_while_the_gateway_is_away() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql(&announcer("f", ""))?;
+    let mut session = cluster.session()?;
+    send_away(&cluster)?;
+    let reply = session
+        .run("comment on function f(text) is E'@sse\\n@authorise'; select state from sse.stat_gateway")?
+        .ok()?;
+    assert_eq!(reply.value(), Some("stopped"), "the gateway was back too early for this test");
+    assert_eq!(reply.texts("WARNING").len(), 1, "{:?}", reply.messages);
+    Ok(())
+}
+
+#[test]
+fn publishing_while_the_gateway_is_away_is_not_taken_for_a_database_that_is_not_served() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    send_away(&cluster)?;
+    let reply =
+        cluster.session()?.run("select sse.publish('x'); select state from sse.stat_gateway")?.ok()?;
+    assert_eq!(
+        reply.rows.last().and_then(|row| row[0].as_deref()),
+        Some("stopped"),
+        "back too early for this test"
+    );
+    ensure!(reply.messages.is_empty(), "{:?}", reply.messages);
+    Ok(())
+}
+
 #[test]
 fn a_cancelled_gateway_goes_on() -> Result<()> {
     let (cluster, mut stream, pid) = served()?;
@@ -181,4 +239,23 @@ fn an_id_that_has_fallen_out_of_the_window_is_answered_by_a_gap() -> Result<()> 
     session.run("select f('live')")?.ok()?;
     assert_eq!(stream.next_payload(SOON)?.data, "live");
     Ok(())
+}
+
+#[test]
+fn an_id_that_is_older_than_window_age_is_answered_by_a_gap() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.window_age", "1s").start()?;
+    let corner = Corner::of(&cluster, "aged")?;
+    corner.announcer("f", "@sse")?;
+    let id = corner.stream("f/info")?.last_event_id().to_owned();
+    let mut session = corner.session()?;
+    session.run("select f('old')")?.ok()?;
+    wait_until(SOON, "the event has left the window", || {
+        // Time alone is enough, but the window is looked at when something comes.
+        session.run("select f('later')").is_ok()
+            && corner.http.events_after("/api/aged/f/info", &id).is_ok_and(|mut stream| {
+                stream
+                    .next_payload(SOON)
+                    .is_ok_and(|event| gap_reason(&event).is_ok_and(|reason| reason == "expired"))
+            })
+    })
 }

@@ -56,6 +56,32 @@ fn who_reacts_to_an_event_by_reading_sees_the_row() -> Result<()> {
 }
 
 #[test]
+fn an_event_is_not_sent_while_its_commit_waits_and_its_row_cannot_be_seen() -> Result<()> {
+    // A commit that waits for a synchronous standby is written and not visible yet: the longest that moment can be.
+    let cluster = Cluster::builder()
+        .setting("synchronous_standby_names", "nobody")
+        .setting("synchronous_commit", "local")
+        .start()?;
+    let corner = Corner::of(&cluster, "unseen")?;
+    corner.announcer("f", "@sse")?;
+    corner.sql("create table t (id int)")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut writer = corner.session_with("-c synchronous_commit=on")?;
+    let pid = writer.backend_pid()?;
+    writer.send("with x as (insert into t values (1) returning id) select f('row') from x")?;
+    let waits = format!("select wait_event = 'SyncRep' from pg_stat_activity where pid = {pid}");
+    cluster::wait_until(SOON, "the commit waits", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))?;
+    assert_eq!(corner.sql("select count(*) from t")?, "0", "the row cannot be seen");
+    corner.sql("select f('of another')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "of another");
+    cluster.sql(&format!("select pg_cancel_backend({pid})"))?;
+    assert_eq!(stream.next_payload(SOON)?.data, "row");
+    assert_eq!(corner.sql("select count(*) from t")?, "1");
+    writer.wait(SOON)?;
+    Ok(())
+}
+
+#[test]
 fn an_event_waits_for_its_commit_and_goes_with_its_rollback() -> Result<()> {
     let corner = Corner::new("commits")?;
     corner.announcer("f", "@sse")?;

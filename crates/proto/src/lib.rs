@@ -4,9 +4,12 @@
 //! same input, so all of it is tested by tables, properties and fuzzers without a server.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod annotation;
 pub mod encoding;
+pub mod identity;
 pub mod near_miss;
+pub mod query;
 pub mod record;
 pub mod route;
 pub mod scope;

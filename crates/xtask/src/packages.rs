@@ -51,7 +51,9 @@ const INSTALL: &str = r#"
 pub(crate) enum Purpose {
     /// Build the extension and run a server.
     BuildAndRun,
-    /// The fuzzers on top: libFuzzer is C++.
+    /// The procedural languages on top, whose messages are captured, too.
+    Test,
+    /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
 }
 
@@ -94,6 +96,9 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
             if !pg.has_headers() {
                 missing.push(format!("postgresql-server-dev-{}", pg.major));
             }
+            if purpose != Purpose::BuildAndRun && pg.is_debians() {
+                missing.extend(missing_languages(&pg));
+            }
             Some(pg.major)
         }
         Err(_) => None,
@@ -101,6 +106,9 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
     if major.is_none() {
         let major = offered_major()?;
         missing.extend([format!("postgresql-{major}"), format!("postgresql-server-dev-{major}")]);
+        if purpose != Purpose::BuildAndRun {
+            missing.extend(LANGUAGES.iter().map(|name| format!("postgresql-{name}-{major}")));
+        }
     }
     let tools = [
         ("gcc", find_program("cc").is_some()),
@@ -115,6 +123,14 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
         missing.push("g++".to_owned());
     }
     Ok(missing)
+}
+
+/// Languages that have a statement for messages, beside PL/pgSQL.
+const LANGUAGES: [&str; 3] = ["plpython3", "plperl", "pltcl"];
+
+fn missing_languages(pg: &PgConfig) -> impl Iterator<Item = String> {
+    let is_there = |name: &&&str| pg.pkglibdir.join(format!("{name}.{}", pg.library_suffix())).is_file();
+    LANGUAGES.iter().filter(move |name| !is_there(name)).map(|name| format!("postgresql-{name}-{}", pg.major))
 }
 
 /// The version to install: the first of [`MAJORS`] that the archive has.

@@ -96,6 +96,11 @@ impl PgConfig {
         self.includedir_server.join("postgres.h").is_file()
     }
 
+    /// Does it come from Debian's packages, so that more of it can be had from there?
+    pub fn is_debians(&self) -> bool {
+        self.bindir.starts_with("/usr/lib/postgresql")
+    }
+
     /// How a loadable library is called: `.so`, on macOS `.dylib` from version 16 on.
     pub fn library_suffix(&self) -> &'static str {
         if cfg!(target_os = "macos") && self.major >= 16 { "dylib" } else { "so" }

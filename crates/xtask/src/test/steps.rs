@@ -37,7 +37,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn packages(&mut self) -> Result<Outcome> {
-        let purpose = if self.fuzz_seconds > 0 { Purpose::Fuzz } else { Purpose::BuildAndRun };
+        let purpose = if self.fuzz_seconds > 0 { Purpose::Fuzz } else { Purpose::Test };
         self.pg = Some(packages::ensure(self.pg_config.as_deref(), purpose)?);
         Ok(Outcome::passed())
     }

@@ -1,0 +1,166 @@
+//! Whether a subscriber gets an event, and whether a subscriber may open a stream (C4.1, C4.2, C4.7).
+//!
+//! The one place that says yes. Whatever finds subscribers faster (an index by audience) must agree with
+//! [`admits`], and may leave out, never add. What cannot be decided is a no.
+//!
+//! Not for settings that ask more at the door (`sse.require_authentication`), nor for gaps that everybody is told of.
+
+use crate::annotation::Access;
+use crate::identity::{Emission, Identity};
+use crate::record::{Emitter, Envelope};
+use crate::scope::{Scope, ScopeValue};
+use crate::word::{ExecutionId, Topic};
+
+/// What of an event decides who gets it. Empty texts are absent.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// Execution id of the publisher (C4.4).
+    pub execution_id: Option<&'a str>,
+    /// Topic (C4.5).
+    pub topic: Option<&'a str>,
+    /// Scope: the annotation's, or the hint's in its place (C4.2, C4.3).
+    pub scope: &'a Scope,
+    /// The routine's access rule.
+    pub access: &'a Access,
+    /// Who raised it (C4.6).
+    pub emission: Emission<&'a Emitter<'a>>,
+}
+
+impl<'a> From<&'a Envelope<'_>> for Event<'a> {
+    fn from(envelope: &'a Envelope<'_>) -> Self {
+        Self {
+            execution_id: envelope.execution_id,
+            topic: envelope.topic,
+            scope: &envelope.scope,
+            access: &envelope.access,
+            emission: envelope.emitter.as_ref().map_or(Emission::None, Emission::Known),
+        }
+    }
+}
+
+/// Who listens, and to what.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriber<'a> {
+    /// `None` is anonymous. An identity with nothing in it is authenticated all the same.
+    pub identity: Option<&'a Identity>,
+    /// Its routine's topic and those of its URL.
+    pub topics: &'a [Topic],
+    /// Execution id of its URL.
+    pub execution_id: Option<&'a ExecutionId>,
+}
+
+/// Whether `subscriber` gets `event`: execution id, topic and scope must all let it pass, in this order (C4.1).
+pub fn admits(event: &Event<'_>, subscriber: &Subscriber<'_>) -> bool {
+    execution_id_passes(present(event.execution_id), subscriber.execution_id)
+        && topic_passes(present(event.topic), subscriber.topics)
+        && scope_passes(event, subscriber.identity)
+}
+
+/// Whether `matching` reaches nobody at all, whoever listens: what C4.2 wants counted and said. A publisher can tell
+/// from this before anything is sent.
+pub fn nobody_matches(access: &Access, emission: &Emission) -> bool {
+    match (emission, access) {
+        (Emission::Known(_), _) => false,
+        (Emission::None, Access::Authorize(values)) => {
+            !values.is_empty() && values.iter().all(|value| value.text().is_empty())
+        }
+        (Emission::None, Access::Unspecified | Access::Anonymous) | (Emission::Undecidable, _) => true,
+    }
+}
+
+/// What the door of a stream answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Come in.
+    Open,
+    /// 401: somebody has to be known first.
+    Unauthenticated,
+    /// 403: known, and not on the list.
+    Forbidden,
+}
+
+/// Whether somebody may open the stream of a routine with this rule (C4.7, last but one sentence).
+pub fn may_open(access: &Access, identity: Option<&Identity>) -> Door {
+    match (access, identity) {
+        (Access::Unspecified | Access::Anonymous, _) => Door::Open,
+        (Access::Authorize(_), None) => Door::Unauthenticated,
+        (Access::Authorize(values), Some(identity)) if is_listed(values, identity) => Door::Open,
+        (Access::Authorize(_), Some(_)) => Door::Forbidden,
+    }
+}
+
+fn present(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// C4.4: keeps out only where both are there and differ.
+fn execution_id_passes(event: Option<&str>, subscriber: Option<&ExecutionId>) -> bool {
+    match (event, subscriber) {
+        (Some(event), Some(subscriber)) => event == subscriber.as_str(),
+        _ => true,
+    }
+}
+
+/// C4.5: a stream without topics gets the events without one; with topics, the events of these.
+fn topic_passes(event: Option<&str>, subscriber: &[Topic]) -> bool {
+    match event {
+        None => subscriber.is_empty(),
+        Some(event) => subscriber.iter().any(|topic| topic.as_str() == event),
+    }
+}
+
+fn scope_passes(event: &Event<'_>, identity: Option<&Identity>) -> bool {
+    match (event.scope, identity) {
+        (Scope::All, _) => true,
+        (Scope::Nobody, _) | (Scope::Authorize(_) | Scope::Matching, None) => false,
+        (Scope::Authorize(values), Some(identity)) => is_listed(values, identity),
+        (Scope::Matching, Some(identity)) => match event.emission {
+            Emission::Undecidable => false,
+            Emission::Known(emitter) if !is_nobody(emitter) => is_alike(emitter, identity),
+            Emission::Known(_) | Emission::None => match event.access {
+                Access::Authorize(values) => is_listed(values, identity),
+                Access::Unspecified | Access::Anonymous => false,
+            },
+        },
+    }
+}
+
+/// An empty list is everybody who is authenticated; a list of empty values is nobody.
+fn is_listed(values: &[ScopeValue], identity: &Identity) -> bool {
+    values.is_empty() || values.iter().any(|value| is_named(value, identity))
+}
+
+fn is_named(value: &ScopeValue, identity: &Identity) -> bool {
+    match value {
+        ScopeValue::Any(text) => has_id(identity, text) || has_name(identity, text) || has_role(identity, text),
+        ScopeValue::Id(text) => has_id(identity, text),
+        ScopeValue::Name(text) => has_name(identity, text),
+        ScopeValue::Role(text) => has_role(identity, text),
+    }
+}
+
+/// Whether the emitter is one in name only: nothing of it is there.
+fn is_nobody(emitter: &Emitter<'_>) -> bool {
+    let values = || emitter.user_id.iter().chain(&emitter.user_name).chain(&emitter.roles);
+    values().all(|value| value.is_empty())
+}
+
+fn is_alike(emitter: &Emitter<'_>, identity: &Identity) -> bool {
+    emitter.user_id.is_some_and(|id| has_id(identity, id))
+        || emitter.user_name.is_some_and(|name| has_name(identity, name))
+        || emitter.roles.iter().any(|role| has_role(identity, role))
+}
+
+// An identity holds no empty value, so an empty text is found in none.
+
+fn has_id(identity: &Identity, id: &str) -> bool {
+    identity.user_id() == Some(id)
+}
+
+fn has_name(identity: &Identity, name: &str) -> bool {
+    identity.user_name().is_some_and(|own| own.eq_ignore_ascii_case(name))
+}
+
+fn has_role(identity: &Identity, role: &str) -> bool {
+    identity.roles().iter().any(|own| own.eq_ignore_ascii_case(role))
+}
