@@ -16,13 +16,13 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const ROUTINES: &str = "
     SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
-           pg_catalog.convert_to(p.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), p.prokind = 'p', p.provolatile = 'v',
-           p.proparallel = 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(d.description, pg_catalog.getdatabaseencoding())
+           pg_catalog.convert_to(p.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), p.prokind OPERATOR(pg_catalog.=) 'p', p.provolatile OPERATOR(pg_catalog.=) 'v',
+           p.proparallel OPERATOR(pg_catalog.=) 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(d.description, pg_catalog.getdatabaseencoding())
       FROM pg_catalog.pg_description d
       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objoid
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
      WHERE d.classoid OPERATOR(pg_catalog.=) 1255 AND d.objsubid OPERATOR(pg_catalog.=) 0
-       AND p.prokind IN ('f', 'p')
+       AND (p.prokind OPERATOR(pg_catalog.=) 'f' OR p.prokind OPERATOR(pg_catalog.=) 'p')
        AND n.nspname OPERATOR(pg_catalog.!~) '^pg_' AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
      ORDER BY p.oid";
 
@@ -62,7 +62,7 @@ fn utf8(bytes: Option<Vec<u8>>) -> String {
 /// Whether the extension is installed in this database, and in this library's version.
 pub(crate) fn extension() -> Extension {
     let version = Spi::get_one::<String>(
-        "SELECT max(extversion) FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'pg_sse'",
+        "SELECT pg_catalog.max(extversion) FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'pg_sse'",
     );
     match version {
         Ok(Some(version)) if version == VERSION => Extension::Present,

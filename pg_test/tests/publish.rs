@@ -168,25 +168,6 @@ fn events_of_one_session_keep_their_order_and_all_streams_see_one_order() -> Res
 }
 
 #[test]
-fn the_event_of_a_transaction_that_saw_another_comes_after_the_others() -> Result<()> {
-    let corner = Corner::new("causal")?;
-    corner.announcer("f", "@sse")?;
-    corner.sql("create table t (id int)")?;
-    let mut stream = corner.stream("f/info")?;
-    let (mut first, mut second) = (corner.session()?, corner.session()?);
-    for n in 0..30 {
-        first.send(&format!("begin; insert into t values ({n}); select f('first {n}'); commit"))?;
-        let wait = format!(
-            "do $d$ begin loop perform 1 from t where id = {n}; exit when found; commit; end loop; perform f('second {n}'); end $d$"
-        );
-        second.run(&wait)?.ok()?;
-        first.wait(SOON)?.ok()?;
-        assert_eq!(stream.next_data(2, SOON)?, [format!("first {n}"), format!("second {n}")]);
-    }
-    Ok(())
-}
-
-#[test]
 fn publish_takes_all_its_arguments() -> Result<()> {
     let corner = Corner::new("arguments")?;
     corner.announcer("f", "@sse")?;

@@ -81,6 +81,20 @@ pub(crate) fn max_worker_processes() -> i32 {
     unsafe { pg_sys::max_worker_processes }
 }
 
+/// Background workers that Postgres itself registers before ours: the logical replication launcher, unless it is
+/// switched off.
+pub(crate) fn workers_before_us() -> i32 {
+    // SAFETY: a NUL-terminated name of a setting that every server has; NULL would be answered for a missing one.
+    let launched =
+        unsafe { pg_sys::GetConfigOption(c"max_logical_replication_workers".as_ptr(), true, false) };
+    if launched.is_null() {
+        return 0;
+    }
+    // SAFETY: NUL-terminated, valid until the next call of the same function.
+    let launched = unsafe { CStr::from_ptr(launched) };
+    i32::from(launched != c"0")
+}
+
 /// Connects this worker: to a database, or with `None` to none, as the logical replication launcher is.
 pub(crate) fn connect(database: Option<&str>) {
     BackgroundWorker::connect_worker_to_spi(database, None);

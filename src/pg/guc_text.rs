@@ -8,6 +8,8 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
 
+use super::text::from_server;
+
 thread_local! {
     static SCHEMAS_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
@@ -110,9 +112,10 @@ macro_rules! check_hook {
             }
             // SAFETY: NUL-terminated, guc.c keeps it for the time of the check.
             let text = unsafe { CStr::from_ptr(text) };
+            // A file is read before there is a database, a SET comes in the encoding of one.
             let verdict = match text.to_str() {
                 Ok(text) => $check(text),
-                Err(_) => Err("it is not valid UTF-8".to_owned()),
+                Err(_) => $check(&from_server(text.to_bytes())),
             };
             verdict.map_err(|what| set_check_detail(&what)).is_ok()
         }

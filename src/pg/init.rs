@@ -35,12 +35,15 @@ unsafe extern "C-unwind" fn _PG_init() {
     }
     bgworker::register_gateway();
     let places = bgworker::max_worker_processes();
-    if places < WORKERS {
+    let needed = WORKERS + bgworker::workers_before_us();
+    if places < needed {
         ereport!(
             PgLogLevel::WARNING,
             PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-            format!("pg_sse needs {WORKERS} background workers, max_worker_processes is {places}"),
-            format!("Set max_worker_processes to at least {} in postgresql.conf.", places.max(0) + WORKERS)
+            format!("pg_sse does not find room for its background workers: max_worker_processes is {places}"),
+            format!(
+                "Set it to at least {needed} in postgresql.conf, and to more for other extensions' workers."
+            )
         );
     }
 }
