@@ -132,7 +132,9 @@ fn is_listed(values: &[ScopeValue], identity: &Identity) -> bool {
 
 fn is_named(value: &ScopeValue, identity: &Identity) -> bool {
     match value {
-        ScopeValue::Any(text) => has_id(identity, text) || has_name(identity, text) || has_role(identity, text),
+        ScopeValue::Any(text) => {
+            has_id(identity, text) || has_name(identity, text) || has_role(identity, text)
+        }
         ScopeValue::Id(text) => has_id(identity, text),
         ScopeValue::Name(text) => has_name(identity, text),
         ScopeValue::Role(text) => has_role(identity, text),

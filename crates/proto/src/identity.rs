@@ -149,7 +149,9 @@ impl fmt::Display for IdentityError {
             Self::TooLong => "user id, user name and roles are too long",
             Self::ZeroByte => "user id, user name and roles must not contain the character NUL",
             Self::Claims => "the claims must be a JSON object in which no name is given twice",
-            Self::Roles => "the roles must be a one-dimensional array, a JSON array of texts, or a comma list",
+            Self::Roles => {
+                "the roles must be a one-dimensional array, a JSON array of texts, or a comma list"
+            }
         })
     }
 }

@@ -105,7 +105,9 @@ impl fmt::Display for LabelError {
             Self::Empty => f.write_str("it is empty"),
             Self::TooLong => write!(f, "it is longer than {MAX_LABEL_BYTES} bytes"),
             Self::Character => f.write_str("it has a character that is not allowed here"),
-            Self::Reserved => f.write_str("\"error\", \"open\" and names that begin with \"sse.\" are reserved"),
+            Self::Reserved => {
+                f.write_str("\"error\", \"open\" and names that begin with \"sse.\" are reserved")
+            }
         }
     }
 }

@@ -16,8 +16,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<String>, IdentityError> {
     match text.chars().next() {
         Some('{') => array_literal(text).ok_or(IdentityError::Roles),
         Some('[') => {
-            let roles: Vec<Option<String>> =
-                serde_json::from_str(text).map_err(|_| IdentityError::Roles)?;
+            let roles: Vec<Option<String>> = serde_json::from_str(text).map_err(|_| IdentityError::Roles)?;
             Ok(roles.into_iter().flatten().collect())
         }
         // Whether `"a, b"` is one role in quotes or two with a quote each cannot be told.
