@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster::Cluster;
-use common::{Corner, SOON, figure};
+use common::{Corner, SOON};
 
 #[test]
 fn an_insert_shows_its_event_at_once_on_the_url_that_endpoints_gives() -> Result<()> {
@@ -278,10 +278,13 @@ fn publish_in_a_database_that_is_not_served_does_nothing_but_one_warning_per_ses
     let mut session = cluster
         .session_with(&cluster::SessionOptions { database: "other".to_owned(), ..Default::default() })?;
     session.run("create extension pg_sse")?.ok()?;
-    let before = figure(&cluster, "stat_ring", "records_total")?;
+    let corner = Corner::of(&cluster, "served")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
     assert_eq!(session.run("select sse.publish('1')")?.ok()?.texts("WARNING").len(), 1);
     assert!(session.run("select sse.publish('2')")?.ok()?.messages.is_empty());
-    assert_eq!(figure(&cluster, "stat_ring", "records_total")?, before);
+    corner.sql("select f('end')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "end");
     Ok(())
 }
 
