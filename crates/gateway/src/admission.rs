@@ -2,8 +2,12 @@
 //!
 //! Not for the answer to those who are not: that is `listener` (no request read) and `router` (request read).
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
 
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -14,10 +18,7 @@ pub(crate) struct Connection(Arc<Shared>);
 impl Connection {
     /// `None` when [`crate::Settings::max_sockets`] are open.
     pub(crate) fn try_new(shared: &Arc<Shared>) -> Option<Self> {
-        let counter = &shared.stats.connections;
-        let open = counter.fetch_add(1, Ordering::Relaxed);
-        if open >= shared.settings().max_sockets() as u64 {
-            Stats::subtract(counter, 1);
+        if !count_up(&shared.stats.connections, shared.settings().max_sockets()) {
             return None;
         }
         Stats::add(&shared.stats.connections_total, 1);
@@ -31,26 +32,131 @@ impl Drop for Connection {
     }
 }
 
+/// Why a stream does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// `max_connections` streams are open, or what of them the anonymous may have.
+    Full,
+    /// `max_connections_per_address` streams of this address are open.
+    Address,
+}
+
 /// An open stream; counted down when dropped.
-pub(crate) struct Subscriber(Arc<Shared>);
+pub(crate) struct Subscriber {
+    shared: Arc<Shared>,
+    address: IpAddr,
+    is_anonymous: bool,
+}
 
 impl Subscriber {
-    /// `None` when `max_connections` streams are open. (The quarter that C1.3 keeps for authenticated subscribers is
-    /// taken off here once there are any.)
-    pub(crate) fn try_new(shared: &Arc<Shared>) -> Option<Self> {
-        let counter = &shared.stats.subscribers;
-        let open = counter.fetch_add(1, Ordering::Relaxed);
-        if open >= shared.settings().max_connections as u64 {
-            Stats::subtract(counter, 1);
-            return None;
+    /// # Errors
+    /// [`NoRoom`]; each variant as it is described there.
+    pub(crate) fn try_new(shared: &Arc<Shared>, address: IpAddr, is_anonymous: bool) -> Result<Self, NoRoom> {
+        let settings = shared.settings();
+        let stats = &shared.stats;
+        if !shared.addresses.count_up(address, settings.max_connections_per_address) {
+            return Err(NoRoom::Address);
         }
-        Stats::add(&shared.stats.subscribers_total, 1);
-        Some(Self(Arc::clone(shared)))
+        if !count_up(&stats.subscribers, settings.max_connections) {
+            shared.addresses.count_down(address);
+            return Err(NoRoom::Full);
+        }
+        // Without a key nobody could use what is kept.
+        let max_anonymous =
+            if shared.auth.has_keys() { settings.max_anonymous() } else { settings.max_connections };
+        if is_anonymous && !count_up(&stats.anonymous_subscribers, max_anonymous) {
+            Stats::subtract(&stats.subscribers, 1);
+            shared.addresses.count_down(address);
+            return Err(NoRoom::Full);
+        }
+        Stats::add(&stats.subscribers_total, 1);
+        Ok(Self { shared: Arc::clone(shared), address, is_anonymous })
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        Stats::subtract(&self.0.stats.subscribers, 1);
+        Stats::subtract(&self.shared.stats.subscribers, 1);
+        if self.is_anonymous {
+            Stats::subtract(&self.shared.stats.anonymous_subscribers, 1);
+        }
+        self.shared.addresses.count_down(self.address);
+    }
+}
+
+/// Adds one unless there are `limit` already.
+fn count_up(counter: &AtomicU64, limit: usize) -> bool {
+    if counter.fetch_add(1, Ordering::Relaxed) >= limit as u64 {
+        Stats::subtract(counter, 1);
+        return false;
+    }
+    true
+}
+
+/// Open streams by address. Counted without a limit, too: one may be set at any time.
+#[derive(Default)]
+pub(crate) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+impl Addresses {
+    /// `limit` 0 = none.
+    fn count_up(&self, address: IpAddr, limit: usize) -> bool {
+        let mut streams = self.0.lock();
+        let count = streams.entry(network(address)).or_default();
+        if limit > 0 && *count >= limit {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    fn count_down(&self, address: IpAddr) {
+        let mut streams = self.0.lock();
+        let network = network(address);
+        if let Some(count) = streams.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                streams.remove(&network);
+            }
+        }
+    }
+}
+
+/// The first 64 bits of an IPv6 address: whoever has one has all the others of its network.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_address_is_counted_up_to_its_limit_and_forgotten_with_its_last_stream() {
+        let addresses = Addresses::default();
+        let address = "203.0.113.9".parse().unwrap();
+        for taken in [true, true, false, false] {
+            assert_eq!(addresses.count_up(address, 2), taken);
+        }
+        assert!(addresses.count_up("203.0.113.10".parse().unwrap(), 2));
+        addresses.count_down(address);
+        assert!(addresses.count_up(address, 2));
+        assert!(addresses.count_up(address, 0), "no limit");
+        for _ in 0..3 {
+            addresses.count_down(address);
+        }
+        assert_eq!(addresses.0.lock().len(), 1);
+    }
+
+    // An IPv6 subscriber has 2^64 addresses.
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        let addresses = Addresses::default();
+        assert!(addresses.count_up("2001:db8:0:1::1".parse().unwrap(), 1));
+        assert!(!addresses.count_up("2001:db8:0:1:ffff::2".parse().unwrap(), 1));
+        assert!(addresses.count_up("2001:db8:0:2::1".parse().unwrap(), 1));
     }
 }

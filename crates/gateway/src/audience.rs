@@ -1,80 +1,170 @@
-//! Who may be sent an item of the stream, and what a stream asked for (C4.1).
+//! For whom an event is, and who listens, in the form in which they are kept; and whether the two fit.
 //!
-//! Undecidable means not delivered: until identities and topics have an effect, an event for only some subscribers
-//! reaches nobody.
+//! The decision is `sse_proto::admission::admits` and nothing else (C4.1). What is kept of an event is only brought
+//! into a form that borrows from nothing: `matching` becomes the list of those whom it means, which says the same (a
+//! property test compares) and needs no memory when it is compared.
 //!
-//! Not for the check itself, which the stream log makes against its index.
+//! Not for finding candidates: that is `posting`.
 
-use sse_proto::record::Envelope;
-use sse_proto::scope::Scope;
+use std::sync::Arc;
 
-/// For whom an item of the stream is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Audience {
-    /// Every stream, whatever it asked for: an `overflow` gap.
-    Everybody,
-    /// Every stream without topics, unless both have an execution id and these differ.
-    All,
-    /// Nobody. The item takes its sequence all the same.
-    Nobody,
+use sse_proto::admission::{Event, Subscriber, admits};
+use sse_proto::annotation::Access;
+use sse_proto::identity::{Emission, Identity};
+use sse_proto::record::{Emitter, Envelope};
+use sse_proto::scope::{Scope, ScopeValue};
+use sse_proto::word::{ExecutionId, Topic};
+
+use crate::subscribe::Subscription;
+
+/// For whom an event is. `None` of its texts is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Audience {
+    pub(crate) execution_id: Option<Box<str>>,
+    pub(crate) topic: Option<Box<str>>,
+    /// Never `Matching`.
+    pub(crate) scope: Scope,
 }
 
 impl Audience {
     pub(crate) fn of(envelope: &Envelope<'_>) -> Self {
-        if envelope.topic.is_some() || *envelope.scope != Scope::All { Self::Nobody } else { Self::All }
+        Self::new(&Event::from(envelope))
+    }
+
+    fn new(event: &Event<'_>) -> Self {
+        let scope = match event.scope {
+            Scope::Matching => matching(event.access, &event.emission),
+            scope => scope.clone(),
+        };
+        let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Box::from);
+        Self { execution_id: text(event.execution_id), topic: text(event.topic), scope }
+    }
+
+    /// Whether it is for every stream without topics, whatever else that is: such an event is in the public lane.
+    pub(crate) fn is_public(&self) -> bool {
+        self.execution_id.is_none() && self.topic.is_none() && self.scope == Scope::All
+    }
+
+    pub(crate) fn admits(&self, listener: &Listener) -> bool {
+        let event = Event {
+            execution_id: self.execution_id.as_deref(),
+            topic: self.topic.as_deref(),
+            scope: &self.scope,
+            access: &Access::Unspecified,
+            emission: Emission::None,
+        };
+        admits(&event, &listener.as_subscriber())
+    }
+
+    /// Memory that it takes besides itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        let values = match &self.scope {
+            Scope::Authorize(values) => {
+                values.iter().map(|value| size_of::<ScopeValue>() + value.text().len()).sum()
+            }
+            _ => 0,
+        };
+        text(&self.execution_id) + text(&self.topic) + values
     }
 }
 
-/// What a stream asked for with its URL, compared with every event.
-///
-/// A stream that asked for nothing has no filter: it takes whole runs of the log without looking at single events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Filter {
-    /// It has topics, and so gets no event without one (C4.5).
-    pub(crate) has_topics: bool,
-    /// C4.4.
-    pub(crate) execution_id: Option<Box<str>>,
+/// Whom `matching` means (C4.2).
+fn matching(access: &Access, emission: &Emission<&Emitter<'_>>) -> Scope {
+    let listed = match emission {
+        Emission::Undecidable => return Scope::Nobody,
+        Emission::Known(emitter) => {
+            let id = emitter.user_id.map(|id| ScopeValue::Id(id.to_owned()));
+            let name = emitter.user_name.map(|name| ScopeValue::Name(name.to_owned()));
+            let roles = emitter.roles.iter().map(|role| ScopeValue::Role((*role).to_owned()));
+            id.into_iter().chain(name).chain(roles).filter(|value| !value.text().is_empty()).collect()
+        }
+        Emission::None => Vec::new(),
+    };
+    match access {
+        _ if !listed.is_empty() => Scope::Authorize(listed),
+        Access::Authorize(values) => Scope::Authorize(values.clone()),
+        Access::Unspecified | Access::Anonymous => Scope::Nobody,
+    }
 }
 
-impl Filter {
-    /// Whether an item for `audience` with this execution id may be sent.
-    pub(crate) fn admits(&self, audience: Audience, execution_id: Option<&str>) -> bool {
-        match audience {
-            Audience::Everybody => true,
-            Audience::Nobody => false,
-            Audience::All if self.has_topics => false,
-            Audience::All => match (&self.execution_id, execution_id) {
-                (Some(mine), Some(its)) => **mine == *its,
-                _ => true,
-            },
+/// Who listens, and to what.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    pub(crate) identity: Option<Arc<Identity>>,
+    pub(crate) topics: Box<[Topic]>,
+    pub(crate) execution_id: Option<ExecutionId>,
+}
+
+impl Listener {
+    pub(crate) fn new(subscription: &Subscription) -> Self {
+        Self {
+            identity: subscription.identity.clone(),
+            topics: Box::from(&subscription.topics[..]),
+            execution_id: subscription.execution_id.clone(),
         }
+    }
+
+    fn as_subscriber(&self) -> Subscriber<'_> {
+        Subscriber {
+            identity: self.identity.as_deref(),
+            topics: &self.topics,
+            execution_id: self.execution_id.as_ref(),
+        }
+    }
+
+    /// Whether it gets the events of the public lane (C4.5).
+    pub(crate) fn takes_public(&self) -> bool {
+        self.topics.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
+    // The form that is kept must let nobody in whom the event itself keeps out, whatever is known of its emitter.
     #[test]
-    fn execution_ids_keep_out_only_when_both_are_present_and_differ() {
-        for (mine, its, admitted) in [
-            (None, None, true),
-            (None, Some("a"), true),
-            (Some("a"), None, true),
-            (Some("a"), Some("a"), true),
-            (Some("a"), Some("b"), false),
-            (Some("a"), Some("A"), false),
-        ] {
-            let filter = Filter { has_topics: false, execution_id: mine.map(Box::from) };
-            assert_eq!(filter.admits(Audience::All, its), admitted, "{mine:?} {its:?}");
+    fn what_is_kept_of_an_event_admits_whom_the_event_admits() {
+        let list = |text: &str| match Scope::parse(text).unwrap() {
+            Scope::Authorize(values) => values,
+            _ => Vec::new(),
+        };
+        let alice = Emitter { user_id: Some("1"), user_name: Some("Alice"), roles: vec!["", "STAFF"] };
+        let blank = Emitter { user_id: Some(""), user_name: None, roles: vec![""] };
+        let emissions =
+            [Emission::None, Emission::Undecidable, Emission::Known(&alice), Emission::Known(&blank)];
+        let accesses = [
+            Access::Unspecified,
+            Access::Anonymous,
+            Access::Authorize(Vec::new()),
+            Access::Authorize(list("authorize role:ops, 1")),
+            Access::Authorize(vec![ScopeValue::Any(String::new())]),
+        ];
+        let scopes = [Scope::All, Scope::Matching, Scope::Nobody, Scope::Authorize(list("authorize bob"))];
+        let people = [
+            None,
+            Some(Identity::default()),
+            Some(Identity::try_new(Some("1"), None, &["x"]).unwrap()),
+            Some(Identity::try_new(Some("2"), Some("ALICE"), &["ops"]).unwrap()),
+            Some(Identity::try_new(Some("STAFF"), Some("Bob"), &["Staff"]).unwrap()),
+        ];
+        for (scope, access, emission) in scopes
+            .iter()
+            .flat_map(|scope| accesses.iter().map(move |access| (scope, access)))
+            .flat_map(|(scope, access)| emissions.iter().map(move |emission| (scope, access, *emission)))
+        {
+            let event = Event { execution_id: Some(""), topic: Some(""), scope, access, emission };
+            let audience = Audience::new(&event);
+            assert_ne!(audience.scope, Scope::Matching);
+            for identity in &people {
+                let identity = identity.clone().map(Arc::new);
+                let listener = Listener { identity, topics: Box::default(), execution_id: None };
+                let expected = admits(&event, &listener.as_subscriber());
+                assert_eq!(audience.admits(&listener), expected, "{event:?} {listener:?}");
+                assert!(!audience.is_public() || expected);
+            }
         }
-    }
-
-    #[test]
-    fn a_stream_with_topics_gets_no_event_without_one_but_every_overflow() {
-        let filter = Filter { has_topics: true, execution_id: None };
-        assert!(!filter.admits(Audience::All, None));
-        assert!(!filter.admits(Audience::Nobody, None));
-        assert!(filter.admits(Audience::Everybody, Some("x")));
     }
 }

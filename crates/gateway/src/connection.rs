@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -43,7 +43,7 @@ const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
 type ServiceFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
 
 /// Serves a connection until it is closed or has become a stream.
-pub(crate) async fn serve(stream: TcpStream, permit: Connection, context: Rc<Context>) {
+pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, context: Rc<Context>) {
     let _busy = context.busy.begin();
     let handover: Rc<RefCell<Option<StreamAnswer>>> = Rc::default();
     let progress: Rc<Progress> = Rc::default();
@@ -52,7 +52,7 @@ pub(crate) async fn serve(stream: TcpStream, permit: Connection, context: Rc<Con
         service_fn(move |request: Request<Incoming>| {
             let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
             let answer: ServiceFuture = Box::pin(async move {
-                match router::answer(request, &context).await {
+                match router::answer(request, peer, &context).await {
                     Answer::Response(response) => Ok(response),
                     Answer::Stream(stream) => {
                         *handover.borrow_mut() = Some(stream);
@@ -98,7 +98,7 @@ pub(crate) async fn serve(stream: TcpStream, permit: Connection, context: Rc<Con
             socket,
             framing: answer.framing,
             head: answer.head,
-            filter: answer.filter,
+            subscription: answer.subscription,
             last_event_id: answer.last_event_id,
             subscriber: answer.subscriber,
             connection: permit,

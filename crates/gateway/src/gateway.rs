@@ -6,14 +6,15 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Sender, bounded};
 use sse_proto::route::RouteTable;
 
 use crate::batch::Batch;
 use crate::bind::Listeners;
-use crate::request::{Inbox, Request, request_channel};
+use crate::listing::Subscribers;
+use crate::request::{Inbox, Request, Severity, request_channel};
 use crate::settings::{Config, Settings};
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -93,10 +94,28 @@ impl Gateway {
         self.shared.routes.answered(ticket);
     }
 
-    /// Takes new settings. No stream is cut.
+    /// Takes new settings, and reads the files with keys that they name. No stream is cut.
     pub fn apply(&self, settings: Arc<Settings>) {
         self.shared.apply(settings);
         file_limit::raise(&self.shared);
+    }
+
+    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on (C4.8). Forgotten
+    /// when the gateway stops.
+    pub fn disconnect(&self, user_id: &str, issued_before: SystemTime) {
+        if self.shared.auth.revocations().revoke(user_id, issued_before) {
+            self.shared.outbox.log_limited("revocations", Severity::Warning, || {
+                "too many users were disconnected: tokens of the first of them are accepted again".to_owned()
+            });
+        }
+        self.shared.ring_all();
+    }
+
+    /// Asks who is listening (C8.1); the answer has at most `limit` streams. Delays no event.
+    pub fn subscribers(&self, limit: usize) -> Subscribers {
+        let subscribers = self.shared.questions.ask(limit);
+        self.shared.ring_all();
+        subscribers
     }
 
     /// `Some(reason)`: every request is answered with 503, streams that are open go on. The reason is not told to

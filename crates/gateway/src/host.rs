@@ -38,7 +38,7 @@ pub(crate) fn check<B>(request: &Request<B>, names: Option<&[String]>) -> Result
 }
 
 /// `None` when it is no host with an optional port.
-fn without_port(authority: &str) -> Option<&str> {
+pub(crate) fn without_port(authority: &str) -> Option<&str> {
     let end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => authority.find(':').unwrap_or(authority.len()),

@@ -8,17 +8,22 @@
 
 mod admission;
 mod audience;
+mod auth;
 mod batch;
 mod bell;
 mod bind;
 mod body;
 mod connection;
+mod cors;
 mod file_limit;
 mod gateway;
 mod head_io;
 mod host;
 mod listener;
+mod listing;
+mod posting;
 mod problem;
+mod proxy;
 mod request;
 mod route_board;
 mod router;
@@ -32,9 +37,16 @@ mod stats;
 mod stream_log;
 mod subscribe;
 mod supervise;
+pub mod token;
 
+pub use auth::{
+    AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,
+};
 pub use batch::{Batch, Item};
+pub use cors::{CorsError, CorsOrigins};
 pub use gateway::Gateway;
+pub use listing::{SubscriberInfo, Subscribers};
+pub use proxy::{ProxyError, TrustedProxies};
 pub use request::{Request, Severity};
 pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};
 pub use stats::Stats;

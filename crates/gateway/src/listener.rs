@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
             _ = stop.wait_for(Option::is_some) => return,
         };
         match accepted {
-            Ok((stream, _)) => admit(stream, &context, &refusals),
+            Ok((stream, peer)) => admit(stream, peer.ip(), &context, &refusals),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 context.shared.outbox.log_limited("accept", Severity::Warning, || {
@@ -72,10 +73,10 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
     }
 }
 
-fn admit(stream: TcpStream, context: &Rc<Context>, refusals: &Rc<Cell<usize>>) {
+fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>, refusals: &Rc<Cell<usize>>) {
     let shared = context.shared.clone();
     if let Some(permit) = Connection::try_new(&shared) {
-        let task = connection::serve(stream, permit, Rc::clone(context));
+        let task = connection::serve(stream, peer, permit, Rc::clone(context));
         spawn_local(supervised(shared, task));
         return;
     }

@@ -26,7 +26,7 @@ impl Problem {
     /// `detail` is one sentence for the developer at the other end.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let mut headers = Vec::new();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.push((RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -42,10 +42,16 @@ impl Problem {
         problem
     }
 
-    /// The connection is not used for another request: what follows on it cannot be trusted or is not wanted.
-    pub(crate) fn closing(mut self) -> Self {
-        self.headers.push((CONNECTION, HeaderValue::from_static("close")));
+    /// With a header, in place of one of the same name.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.retain(|(own, _)| *own != name);
+        self.headers.push((name, value));
         self
+    }
+
+    /// The connection is not used for another request: what follows on it cannot be trusted or is not wanted.
+    pub(crate) fn closing(self) -> Self {
+        self.header(CONNECTION, HeaderValue::from_static("close"))
     }
 
     pub(crate) fn into_response(self) -> Response<Body> {

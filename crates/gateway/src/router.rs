@@ -2,23 +2,27 @@
 //!
 //! Not for writing either of them: hyper and the slab do.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use sse_proto::annotation::Access;
+use sse_proto::admission::{Door, may_open};
+use sse_proto::query::{Query, QueryError};
 use sse_proto::route::Route;
 
-use crate::admission::Subscriber;
-use crate::audience::Filter;
+use crate::admission::{NoRoom, Subscriber};
+use crate::auth::{Credential, Verified};
 use crate::body::Body;
 use crate::host;
 use crate::problem::{Problem, append_header, unreadable};
+use crate::proxy::Caller;
 use crate::request::Severity;
 use crate::route_board::Found;
 use crate::settings::Settings;
@@ -28,7 +32,7 @@ use crate::slab::Incoming;
 use crate::static_files::StaticFile;
 use crate::stats::Stats;
 use crate::stream_log::Framing;
-use crate::subscribe::Query;
+use crate::subscribe::Subscription;
 
 /// Longest request target in bytes: execution id, 64 topics and an id fit many times over. Beyond it 414.
 const MAX_TARGET_BYTES: usize = 8 << 10;
@@ -58,23 +62,43 @@ pub(crate) enum Answer {
 pub(crate) struct StreamAnswer {
     pub(crate) head: Vec<u8>,
     pub(crate) framing: Framing,
-    pub(crate) filter: Option<Box<Filter>>,
+    pub(crate) subscription: Box<Subscription>,
     pub(crate) last_event_id: Vec<u8>,
     pub(crate) subscriber: Subscriber,
 }
 
-/// Answers one request.
-pub(crate) async fn answer<B>(request: Request<B>, context: &Context) -> Answer {
-    match route(&request, context).await {
-        Ok(answer) => answer,
-        Err(problem) => Answer::Response(problem.into_response()),
-    }
+/// What is known of a request once its sender is.
+struct Asked<'r, B> {
+    request: &'r Request<B>,
+    caller: Caller,
+    /// An error that is told only where the query string means something.
+    query: Result<Query, QueryError>,
+    login: Option<Verified>,
 }
 
-async fn route<B>(request: &Request<B>, context: &Context) -> Result<Answer, Problem> {
+/// Answers one request of the other end of a connection.
+pub(crate) async fn answer<B>(request: Request<B>, peer: IpAddr, context: &Context) -> Answer {
+    let settings = context.shared.settings();
+    let answer = route(&request, peer, &settings, context).await;
+    let mut response = match answer {
+        Ok(Answer::Response(response)) => response,
+        Ok(Answer::Stream(stream)) => return Answer::Stream(stream),
+        Err(problem) => problem.into_response(),
+    };
+    let headers = response.headers_mut();
+    settings.cors_origins.apply(&request, headers);
+    settings.cors_origins.apply_preflight(&request, READ_METHODS, &settings.execution_id_headers, headers);
+    Answer::Response(response)
+}
+
+async fn route<B>(
+    request: &Request<B>,
+    peer: IpAddr,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Answer, Problem> {
     let shared = &*context.shared;
     check_size(request)?;
-    let settings = shared.settings();
     let loopback_only = shared.loopback_only.load(Ordering::Relaxed);
     host::check(request, loopback_only.then_some(&settings.server_names))?;
     let available = !shared.is_unavailable() && shared.stopping().is_none();
@@ -96,6 +120,7 @@ async fn route<B>(request: &Request<B>, context: &Context) -> Result<Answer, Pro
     {
         return static_file(request.method(), file).await.map(Answer::Response);
     }
+    let asked = asked(request, peer, settings, shared)?;
     let routes = match shared.routes.find_fresh(path, &shared.outbox).await {
         Found::Route(routes) => routes,
         Found::Nothing => return Err(not_found()),
@@ -107,7 +132,40 @@ async fn route<B>(request: &Request<B>, context: &Context) -> Result<Answer, Pro
         }
     };
     let route = routes.find(path).ok_or_else(not_found)?;
-    stream(request, route, &settings, context)
+    stream(asked, route, settings, context)
+}
+
+/// Finds out who asks. Before the path is looked up: who has to be known first learns nothing of what there is.
+fn asked<'r, B>(
+    request: &'r Request<B>,
+    peer: IpAddr,
+    settings: &Settings,
+    shared: &Shared,
+) -> Result<Asked<'r, B>, Problem> {
+    let caller = Caller::of(peer, request.headers(), &settings.trusted_proxies);
+    let query = request.uri().query().unwrap_or("");
+    let query = Query::parse(query, settings.auth.token_parameter.as_ref());
+    if *request.method() == Method::OPTIONS {
+        // A preflight carries no credentials.
+        return Ok(Asked { request, caller, query, login: None });
+    }
+    let parameter = query.as_ref().ok().and_then(|query| query.token.as_deref());
+    let credential = Credential::find(request.headers(), parameter, &settings.auth);
+    let login = shared
+        .auth
+        .authenticate(credential, &settings.auth, &shared.outbox, SystemTime::now())
+        .map_err(|refused| {
+            Stats::add(&shared.stats.refused_tokens_total, 1);
+            refused.into_problem(&settings.auth, caller.is_secure)
+        })?;
+    if login.is_none() && settings.auth.require_authentication {
+        return Err(unauthenticated());
+    }
+    Ok(Asked { request, caller, query, login })
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "This is for authenticated subscribers.")
 }
 
 /// Checked here and not by hyper alone, whose limits depend on how the bytes arrive.
@@ -132,11 +190,12 @@ fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
 }
 
 fn stream<B>(
-    request: &Request<B>,
+    asked: Asked<'_, B>,
     route: &Route,
     settings: &Settings,
     context: &Context,
 ) -> Result<Answer, Problem> {
+    let Asked { request, caller, query, login } = asked;
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return Ok(Answer::Response(allowed(READ_METHODS))),
@@ -147,30 +206,31 @@ fn stream<B>(
         // Its bytes would be taken for what a subscriber sends after its request.
         return Err(Problem::new(StatusCode::BAD_REQUEST, "A request for a stream has no body.").closing());
     }
-    if matches!(route.access, Access::Authorize(_)) {
-        // Nobody is authenticated yet.
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "This stream is for authenticated subscribers."));
+    match may_open(&route.access, login.as_ref().map(|login| &login.identity)) {
+        Door::Open => {}
+        Door::Unauthenticated => return Err(unauthenticated()),
+        Door::Forbidden => {
+            return Err(Problem::new(StatusCode::FORBIDDEN, "This stream is for others."));
+        }
     }
-    let query = request.uri().query().unwrap_or("");
-    let query =
-        Query::parse(query).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let headers = stream_headers(settings);
+    let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let mut headers = stream_headers(settings);
     if request.method() == Method::HEAD {
         let mut response = Response::new(Body::EMPTY);
         response.headers_mut().extend(headers);
         return Ok(Answer::Response(response));
     }
-    let Some(subscriber) = Subscriber::try_new(&context.shared) else {
-        return Err(refused(&context.shared));
-    };
-    let header = request.headers().get("last-event-id").map_or(&[][..], HeaderValue::as_bytes);
-    let last_event_id = if header.is_empty() { query.last_event_id.clone() } else { header.to_vec() };
+    settings.cors_origins.apply(request, &mut headers);
+    let subscriber = Subscriber::try_new(&context.shared, caller.address, login.is_none())
+        .map_err(|no_room| refused_stream(no_room, &context.shared))?;
     let framing = if request.version() == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
+    let header = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
+    let header = header.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
     Ok(Answer::Stream(StreamAnswer {
         head: stream_head(framing, headers),
         framing,
-        filter: query.filter(route.topic.is_some()),
-        last_event_id,
+        last_event_id: header.or(query.last_event_id.clone()).unwrap_or_default(),
+        subscription: Box::new(Subscription::new(route, query, login, caller.address)),
         subscriber,
     }))
 }
@@ -248,7 +308,7 @@ fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
 }
 
-/// The answer when `sse.max_connections` are open.
+/// The answer when there are too many sockets.
 pub(crate) fn refused(shared: &Shared) -> Problem {
     Stats::add(&shared.stats.refused_total, 1);
     shared.outbox.log_limited("max_connections", Severity::Warning, || {
@@ -258,4 +318,14 @@ pub(crate) fn refused(shared: &Shared) -> Problem {
         )
     });
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are open.")
+}
+
+fn refused_stream(no_room: NoRoom, shared: &Shared) -> Problem {
+    match no_room {
+        NoRoom::Full => refused(shared),
+        NoRoom::Address => {
+            Stats::add(&shared.stats.refused_addresses_total, 1);
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many streams of this address are open.")
+        }
+    }
 }

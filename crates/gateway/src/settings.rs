@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::auth::AuthSettings;
+use crate::cors::CorsOrigins;
+use crate::proxy::TrustedProxies;
+
 /// What can only change with the gateway itself (C1.3, settings marked P).
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -29,12 +33,24 @@ pub struct Config {
 pub struct Settings {
     /// `sse.server_names`: further names a `Host` may have while bound to loopback (C1.5). Case does not matter.
     pub server_names: Vec<String>,
+    /// `sse.trusted_proxies` (C1.5).
+    pub trusted_proxies: TrustedProxies,
+    /// `sse.cors_origins`.
+    pub cors_origins: CorsOrigins,
+    /// `sse.execution_id_headers`: a script may send these from other origins.
+    pub execution_id_headers: Vec<HeaderName>,
+    /// Whose tokens are believed.
+    pub auth: AuthSettings,
     /// `sse.heartbeat_interval`; zero = none. Resolution: a second at best for intervals above 4 s.
     pub heartbeat_interval: Duration,
     /// `sse.retry`: sent with `sse.ready`.
     pub retry: Duration,
     /// `sse.max_connections`: open streams; sockets in all are bounded by [`Settings::max_sockets`].
+    /// A quarter of the streams is kept for authenticated subscribers, once there is a key to authenticate them with.
     pub max_connections: usize,
+    /// `sse.max_connections_per_address`: open streams of one IPv4 address, or of one IPv6 network of 64 bits, which is
+    /// what one subscriber gets of addresses; 0 = no limit.
+    pub max_connections_per_address: usize,
     /// `sse.write_timeout`: a peer that takes nothing for so long is disconnected.
     pub write_timeout: Duration,
     /// `sse.window_size` in bytes, per runtime thread.
@@ -52,9 +68,17 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             server_names: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
+            cors_origins: CorsOrigins::default(),
+            execution_id_headers: vec![
+                HeaderName::from_static("x-execution-id"),
+                HeaderName::from_static("x-npgsqlrest-id"),
+            ],
+            auth: AuthSettings::default(),
             heartbeat_interval: Duration::from_secs(15),
             retry: Duration::from_secs(2),
             max_connections: 10_000,
+            max_connections_per_address: 0,
             write_timeout: Duration::from_secs(30),
             window_size: 64 << 20,
             window_age: Duration::from_secs(600),
@@ -98,6 +122,11 @@ impl Settings {
         Ok(ResponseHeaders(headers))
     }
 
+    /// Streams of anonymous subscribers when a quarter is kept for the others.
+    pub(crate) fn max_anonymous(&self) -> usize {
+        self.max_connections - self.max_connections / 4
+    }
+
     /// Most sockets that are open at a time: streams, and a quarter as many (at least 64) for requests that are being
     /// read or answered. Beyond it a connection gets a bare 503 without its request being read.
     pub fn max_sockets(&self) -> usize {
@@ -106,10 +135,13 @@ impl Settings {
 }
 
 /// Headers that no setting may replace, lower case.
-const OWNED_HEADERS: [&str; 19] = [
+const OWNED_HEADERS: [&str; 22] = [
     "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
     "access-control-allow-origin",
     "access-control-expose-headers",
+    "access-control-max-age",
     "cache-control",
     "connection",
     "content-encoding",

@@ -10,7 +10,10 @@ use std::time::Instant;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::admission::Addresses;
+use crate::auth::Authenticator;
 use crate::bell::Bell;
+use crate::listing::Questions;
 use crate::request::Outbox;
 use crate::route_board::RouteBoard;
 use crate::settings::Settings;
@@ -22,6 +25,11 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) outbox: Outbox,
     pub(crate) routes: RouteBoard,
+    pub(crate) auth: Authenticator,
+    /// Who is listening, asked by the main thread, answered by each runtime thread.
+    pub(crate) questions: Questions,
+    /// Streams by address.
+    pub(crate) addresses: Addresses,
     /// Last sequence that was published, written by the main thread before the batch is in any channel, so that a
     /// thread that lags behind does not take another thread's id for an invented one.
     published: AtomicU64,
@@ -47,12 +55,17 @@ impl Shared {
         stats: Arc<Stats>,
         outbox: Outbox,
     ) -> Self {
+        let auth = Authenticator::new();
+        auth.apply(&settings.auth, &outbox);
         Self {
             epoch,
             data_directory,
             stats,
             outbox,
             routes: RouteBoard::new(),
+            auth,
+            questions: Questions::new(threads),
+            addresses: Addresses::default(),
             published: AtomicU64::new(0),
             settings: RwLock::new(settings),
             settings_version: watch::Sender::new(0),
@@ -68,6 +81,7 @@ impl Shared {
     }
 
     pub(crate) fn apply(&self, settings: Arc<Settings>) {
+        self.auth.apply(&settings.auth, &self.outbox);
         *self.settings.write() = settings;
         self.settings_version.send_modify(|version| *version += 1);
         self.ring_all();

@@ -1,10 +1,14 @@
 //! The one task of a runtime thread that writes to streams: it takes in batches, walks its subscribers, and serves
 //! those whose socket has something to say.
 //!
-//! A round: append what came, admit newcomers, serve the ready ones, walk over everybody who is not blocked, then
-//! evict what the window no longer holds. Events are appended first and evicted last, so nobody who keeps up can fall
-//! out of the window, however small it is. A subscriber whose socket is full is left alone until its waker puts it
-//! into the ready list: it delays nobody. There is no task, no timer and no queue per subscriber.
+//! A round: append what came, admit newcomers, serve the ready ones, walk over those who take the public lane if
+//! anything came into it, serve the takers of everything else, then evict what the window no longer holds. Events are
+//! appended first and evicted last, so nobody who keeps up can fall out of the window, however small it is. A subscriber
+//! whose socket is full is left alone until its waker puts it into the ready list: it delays nobody. There is no task,
+//! no timer and no queue per subscriber.
+//!
+//! Whom an event is not for costs nothing: it is neither asked nor looked at. That is why a subscriber that is live has
+//! no cursor that is kept up to date, and why those that are not are in a list of their own.
 //!
 //! Not for reading requests (`connection`) or for what the bytes are (`stream_log`).
 
@@ -18,8 +22,10 @@ use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
+use crate::audience::Listener;
 use crate::batch::Batch;
 use crate::bell::Bell;
+use crate::listing::Desk;
 use crate::request::Severity;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -27,6 +33,9 @@ use crate::slot::{Closed, Opening, Slot, SlotWaker, Tally, Visit};
 use crate::stats::Stats;
 use crate::stream_log::{Framing, StreamLog};
 use crate::subscribe::{Newcomer, Start};
+
+mod deliver;
+mod keep;
 
 /// Slots walked before other tasks of the thread get a turn: about a millisecond of writes.
 const SLOTS_PER_TURN: usize = 256;
@@ -51,6 +60,15 @@ impl Incoming {
     }
 }
 
+/// What the slab remembers of a slot's number.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// The last item it was asked about, so that nobody is asked twice who is in two lists.
+    asked: u64,
+    is_taker: bool,
+    is_behind: bool,
+}
+
 pub(crate) struct Slab {
     shared: Arc<Shared>,
     bell: Arc<Bell>,
@@ -58,7 +76,15 @@ pub(crate) struct Slab {
     incoming: Rc<Incoming>,
     log: StreamLog,
     slots: Vec<Option<Slot>>,
+    /// One per slot, whoever is in it.
+    marks: Vec<Mark>,
     free: Vec<u32>,
+    /// The takers of what came in this round besides the public lane, each once.
+    takers: Vec<u32>,
+    /// The slots that are not live, each once; some that have become so, too.
+    behind: Vec<u32>,
+    /// The oldest sequence that came in this round.
+    first: u64,
     /// At most one entry per waker. Unbounded because a waker must not block; see [`SlotWaker`].
     ready: Receiver<u32>,
     ready_sender: Sender<u32>,
@@ -69,6 +95,9 @@ pub(crate) struct Slab {
     now: u32,
     tally: Tally,
     scratch: Box<[u8]>,
+    desk: Desk,
+    /// Version of the revocations that were carried out.
+    revocations: u64,
     /// Whether this thread is the one that counts what all threads take in alike.
     counts_items: bool,
 }
@@ -87,7 +116,11 @@ impl Slab {
             incoming,
             log: StreamLog::new(shared.epoch),
             slots: Vec::new(),
+            marks: Vec::new(),
             free: Vec::new(),
+            takers: Vec::new(),
+            behind: Vec::new(),
+            first: 1,
             ready,
             ready_sender,
             settings: shared.settings(),
@@ -96,6 +129,8 @@ impl Slab {
             now: 0,
             tally: Tally::default(),
             scratch: vec![0; 4096].into_boxed_slice(),
+            desk: shared.questions.desk(number),
+            revocations: 0,
             counts_items: number == 0,
             shared,
         }
@@ -107,24 +142,27 @@ impl Slab {
         loop {
             self.take_settings();
             self.now = self.started.elapsed().as_millis() as u32;
-            let appended = self.take_batches();
+            let has_public = self.take_batches();
+            self.revoke();
             self.admit();
             self.serve_ready();
-            if appended > 0 {
+            if has_public {
                 self.walk().await;
             }
+            self.serve_takers().await;
             if tokio::time::Instant::now() >= next_sweep {
                 self.sweep();
                 next_sweep = tokio::time::Instant::now() + self.sweep_interval();
             }
             self.evict();
             self.count();
+            let is_asked = self.desk.work(&self.slots, &self.log);
             if let Some(until) = self.shared.stopping()
                 && self.batches.is_empty()
             {
                 return self.end(until).await;
             }
-            if !self.batches.is_empty() || !self.ready.is_empty() {
+            if is_asked || !self.batches.is_empty() || !self.ready.is_empty() {
                 yield_now().await;
                 continue;
             }
@@ -175,14 +213,15 @@ impl Slab {
         }
     }
 
-    /// Returns how many items were taken in.
-    fn take_batches(&mut self) -> usize {
-        let (mut items, mut bytes) = (0, 0);
+    /// Says whether anything came into the public lane.
+    fn take_batches(&mut self) -> bool {
+        let (mut has_public, mut bytes) = (false, 0);
+        self.first = self.log.head() + 1;
         while bytes < MAX_BYTES_PER_ROUND
             && let Ok(batch) = self.batches.try_recv()
         {
             let appended = self.log.append(&batch, self.now);
-            items += batch.items.len();
+            has_public |= appended.has_public;
             bytes += appended.bytes;
             if self.counts_items {
                 Stats::add(&self.shared.stats.undeliverable_total, appended.undeliverable);
@@ -194,7 +233,10 @@ impl Slab {
                 }
             }
         }
-        items
+        for sequence in self.first.max(self.log.base())..=self.log.head() {
+            self.tell_takers(sequence);
+        }
+        has_public
     }
 
     fn admit(&mut self) {
@@ -202,12 +244,21 @@ impl Slab {
         for newcomer in newcomers {
             let index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
+                self.marks.push(Mark::default());
                 self.slots.len() as u32 - 1
             });
+            // The number's last owner may have been asked about an item that its next one is asked about again.
+            self.marks[index as usize].asked = 0;
+            let listener = Listener::new(&newcomer.subscription);
+            self.log.postings.join(index, listener);
             let waker = SlotWaker::new(index, self.ready_sender.clone(), Arc::clone(&self.bell));
             let slot = self.open(newcomer, waker);
+            let is_revoked = self.shared.auth.revocations().is_revoked(&slot.subscription);
             self.slots[index as usize] = Some(slot);
             self.wake(index as usize);
+            if is_revoked {
+                self.finish(index as usize);
+            }
         }
     }
 
@@ -229,7 +280,7 @@ impl Slab {
         let opening = Opening {
             socket: newcomer.socket,
             framing: newcomer.framing,
-            filter: newcomer.filter,
+            subscription: newcomer.subscription,
             cursor: start.cursor(),
             pending,
             waker,
@@ -251,52 +302,6 @@ impl Slab {
         }
     }
 
-    async fn walk(&mut self) {
-        for index in 0..self.slots.len() {
-            if self.slots[index].as_ref().is_some_and(|slot| !slot.is_blocked()) {
-                self.visit(index);
-            }
-            if index % SLOTS_PER_TURN == SLOTS_PER_TURN - 1 {
-                yield_now().await;
-                self.now = self.started.elapsed().as_millis() as u32;
-                self.admit();
-                self.serve_ready();
-            }
-        }
-    }
-
-    /// Once in a while: disconnects who takes nothing, sends heartbeats.
-    fn sweep(&mut self) {
-        let timeout = milliseconds(self.settings.write_timeout);
-        let interval = milliseconds(self.settings.heartbeat_interval);
-        for index in 0..self.slots.len() {
-            let Some(slot) = &mut self.slots[index] else { continue };
-            if slot.is_stalled(self.now, timeout) {
-                slot.reset();
-                self.tally.write_timeouts += 1;
-                self.free(index);
-            } else if interval > 0 && slot.beat(self.now, interval) {
-                self.visit(index);
-            }
-        }
-    }
-
-    /// Drops what the window no longer holds. Subscribers in the middle of such an event keep its rest, if it is small.
-    fn evict(&mut self) {
-        let sequence = self.log.eviction(self.now, self.settings.window_size, self.settings.window_age);
-        if sequence <= self.log.base() {
-            return;
-        }
-        for index in 0..self.slots.len() {
-            let Some(slot) = &mut self.slots[index] else { continue };
-            if !slot.prepare_eviction(&self.log, sequence) {
-                slot.reset();
-                self.free(index);
-            }
-        }
-        self.log.evict_to(sequence);
-    }
-
     fn wake(&mut self, index: usize) {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
         match slot.wake(&mut self.scratch, &mut self.tally) {
@@ -308,11 +313,16 @@ impl Slab {
 
     fn visit(&mut self, index: usize) {
         let Some(slot) = &mut self.slots[index] else { return };
-        match slot.visit(&self.log, self.now, &mut self.tally) {
+        let visit = slot.visit(&self.log, self.log.postings.member(index as u32), self.now, &mut self.tally);
+        let is_behind = !slot.is_live();
+        match visit {
             Visit::Live | Visit::Blocked => {}
             // Cannot fail: the receiver is ours.
             Visit::Lagging => drop(self.ready_sender.send(index as u32)),
-            Visit::Closed(closed) => self.close(index, closed),
+            Visit::Closed(closed) => return self.close(index, closed),
+        }
+        if is_behind {
+            self.note_behind(index);
         }
     }
 
@@ -326,6 +336,7 @@ impl Slab {
     }
 
     fn free(&mut self, index: usize) {
+        self.log.postings.leave(index as u32);
         self.slots[index] = None;
         self.free.push(index as u32);
     }
@@ -338,6 +349,8 @@ impl Slab {
             (&stats.bytes_total, tally.bytes),
             (&stats.gaps_total, tally.gaps),
             (&stats.junk_total, tally.junk),
+            (&stats.asked_total, tally.asked),
+            (&stats.woken_total, tally.woken),
             (&stats.write_timeouts_total, tally.write_timeouts),
         ] {
             if n > 0 {

@@ -4,17 +4,22 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
 
-use crossbeam_channel::Sender;
 use sse_proto::sse::{GapReason, LAST_CHUNK, append_chunk, append_gap};
 use tokio::net::TcpStream;
 
 use crate::admission::{Connection, Subscriber};
-use crate::audience::Filter;
-use crate::bell::Bell;
+use crate::posting::Member;
 use crate::stream_log::{Cursor, Framing, Run, StreamLog};
+use crate::subscribe::Subscription;
+
+mod waker;
+mod write;
+
+pub(crate) use waker::SlotWaker;
+use write::Piece;
 
 /// Bytes that a peer may send after its request before it is disconnected. No browser sends any.
 pub(crate) const MAX_JUNK_BYTES: u32 = 64 << 10;
@@ -57,10 +62,15 @@ pub(crate) struct Tally {
     pub(crate) gaps: u64,
     pub(crate) junk: u64,
     pub(crate) write_timeouts: u64,
+    pub(crate) asked: u64,
+    pub(crate) woken: u64,
 }
 
 pub(crate) struct Slot {
+    /// Where it goes on. Not kept up to date while it is live.
     cursor: Cursor,
+    /// Has got everything that was appended, as far as anybody has told it ([`Slot::refresh`]).
+    live: bool,
     /// Armed for writing: the walk leaves it alone until its waker says otherwise.
     blocked: bool,
     /// Has taken nothing since `progress_at`.
@@ -79,10 +89,13 @@ pub(crate) struct Slot {
     /// Bytes that come before what the cursor points at: the head of the answer, `sse.ready`, a gap, a heartbeat, the
     /// rest of an evicted event. Empty and without memory most of the time.
     pending: Vec<u8>,
-    /// `None` takes everything that is for all.
-    filter: Option<Box<Filter>>,
     waker: Arc<SlotWaker>,
     socket: TcpStream,
+    /// What it asked for and who it is, for those who look at it from outside.
+    pub(crate) subscription: Box<Subscription>,
+    pub(crate) connected_at: SystemTime,
+    pub(crate) events: u64,
+    pub(crate) bytes: u64,
     /// Both are counted down when the slot is dropped, however that comes.
     _subscriber: Subscriber,
     _connection: Connection,
@@ -92,7 +105,7 @@ pub(crate) struct Slot {
 pub(crate) struct Opening {
     pub(crate) socket: TcpStream,
     pub(crate) framing: Framing,
-    pub(crate) filter: Option<Box<Filter>>,
+    pub(crate) subscription: Box<Subscription>,
     pub(crate) cursor: Cursor,
     pub(crate) pending: Vec<u8>,
     pub(crate) waker: Arc<SlotWaker>,
@@ -104,6 +117,7 @@ impl Slot {
     pub(crate) fn new(opening: Opening, now: u32) -> Self {
         Self {
             cursor: opening.cursor,
+            live: false,
             blocked: false,
             stalled: false,
             ending: false,
@@ -114,43 +128,61 @@ impl Slot {
             junk_bytes: 0,
             pending_written: 0,
             pending: opening.pending,
-            filter: opening.filter,
             waker: opening.waker,
             socket: opening.socket,
+            subscription: opening.subscription,
+            connected_at: SystemTime::now(),
+            events: 0,
+            bytes: 0,
             _subscriber: opening.subscriber,
             _connection: opening.connection,
         }
     }
 
-    /// Writes what there is until nothing is left, the socket takes no more, or it has had its turn.
-    pub(crate) fn visit(&mut self, log: &StreamLog, now: u32, tally: &mut Tally) -> Visit {
+    /// Writes what there is until nothing is left, the socket takes no more, or it has had its turn. `member` is `None`
+    /// for one that gets nothing more from the log.
+    pub(crate) fn visit(
+        &mut self,
+        log: &StreamLog,
+        member: Option<&Member>,
+        now: u32,
+        tally: &mut Tally,
+    ) -> Visit {
         for _ in 0..MAX_WRITES_PER_VISIT {
-            let outcome = if self.pending.is_empty() {
-                match log.run(self.cursor, self.filter.as_deref(), self.framing) {
-                    Run::Bytes { bytes, from, end } => self.write_run(log, bytes, from, end, tally),
+            let outcome = if !self.pending.is_empty() {
+                self.write_pending()
+            } else if let Some(member) = member.filter(|_| !self.live) {
+                match log.run(self.cursor, member, self.framing) {
+                    Run::Bytes { bytes, from, end } => {
+                        self.write_run(log, member, Piece { bytes, from, end }, tally)
+                    }
                     Run::CaughtUp(cursor) => {
                         self.cursor = cursor;
-                        if !self.ending {
-                            return Visit::Live;
-                        }
-                        if self.framing == Framing::Bare {
-                            return Visit::Closed(Closed::Ended);
-                        }
-                        self.pending.extend_from_slice(LAST_CHUNK);
-                        self.ended = true;
+                        self.live = true;
                         continue;
                     }
                     Run::FellOut => {
                         self.fall_out(log, tally);
                         continue;
                     }
+                    Run::Paused(cursor) => {
+                        self.cursor = cursor;
+                        continue;
+                    }
                 }
+            } else if !self.ending {
+                return Visit::Live;
+            } else if self.framing == Framing::Bare || self.ended {
+                return Visit::Closed(Closed::Ended);
             } else {
-                self.write_pending()
+                self.pending.extend_from_slice(LAST_CHUNK);
+                self.ended = true;
+                continue;
             };
             match outcome {
                 Ok(n) => {
                     tally.bytes += n as u64;
+                    self.bytes += n as u64;
                     self.stalled = false;
                     self.progress_at = now;
                     self.sent_at = now;
@@ -173,7 +205,7 @@ impl Slot {
     /// `None` while it is still blocked.
     pub(crate) fn wake(&mut self, scratch: &mut [u8], tally: &mut Tally) -> Option<Visit> {
         // Before looking: a wake that comes while we look must be queued again.
-        self.waker.queued.store(false, Ordering::Release);
+        self.waker.taken();
         let waker = Waker::from(Arc::clone(&self.waker));
         let mut cx = Context::from_waker(&waker);
         while let Poll::Ready(ready) = self.socket.poll_read_ready(&mut cx) {
@@ -206,6 +238,29 @@ impl Slot {
         self.blocked
     }
 
+    /// Whether it has got everything there is for it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Everything up to this item was sent, or is not for it.
+    pub(crate) fn position(&self) -> u64 {
+        self.cursor.next.saturating_sub(1)
+    }
+
+    /// There are new items for it, `first` being the oldest that came in this round.
+    pub(crate) fn refresh(&mut self, first: u64) {
+        if std::mem::replace(&mut self.live, false) {
+            self.cursor = self.cursor.refreshed(first);
+        }
+    }
+
+    /// There is an item for it that the public lane does not bring it.
+    pub(crate) fn expect(&mut self, sequence: u64, first: u64) {
+        self.refresh(first);
+        self.cursor.expect(sequence);
+    }
+
     /// Whether it has taken nothing for `timeout` although there was something.
     pub(crate) fn is_stalled(&self, now: u32, timeout: u32) -> bool {
         self.stalled && now.wrapping_sub(self.progress_at) >= timeout
@@ -214,7 +269,13 @@ impl Slot {
     /// Queues a heartbeat if nothing was sent for `interval`, and says whether it did.
     pub(crate) fn beat(&mut self, now: u32, interval: u32) -> bool {
         let idle = now.wrapping_sub(self.sent_at) >= interval;
-        if !idle || self.blocked || self.ending || !self.pending.is_empty() || self.cursor.written > 0 {
+        if !idle
+            || self.blocked
+            || self.ending
+            || self.ended
+            || !self.pending.is_empty()
+            || self.cursor.written > 0
+        {
             return false;
         }
         self.sent_at = now;
@@ -227,10 +288,45 @@ impl Slot {
         self.ending = true;
     }
 
-    /// Prepares for everything before `sequence` leaving the window: what is left of an event that was begun is kept.
-    /// Says whether the slot can go on.
-    pub(crate) fn prepare_eviction(&mut self, log: &StreamLog, sequence: u64) -> bool {
-        if self.cursor.written == 0 || self.cursor.next >= sequence {
+    /// From now on: the rest of what it is in the middle of, then a clean end. Says whether that can be.
+    pub(crate) fn finish(&mut self, log: &StreamLog) -> bool {
+        if self.ended {
+            return true;
+        }
+        if !self.live && !self.keep_rest(log) {
+            return false;
+        }
+        self.ending = true;
+        self.live = true;
+        true
+    }
+
+    /// Prepares for everything before `sequence` leaving the window: what is left of an event that was begun is kept,
+    /// and one that misses nothing by it is put behind it. Says whether the slot can go on.
+    pub(crate) fn prepare_eviction(
+        &mut self,
+        log: &StreamLog,
+        member: Option<&Member>,
+        sequence: u64,
+    ) -> bool {
+        if self.live || self.cursor.next >= sequence || self.cursor.next < log.base() {
+            return true;
+        }
+        if !self.keep_rest(log) {
+            return false;
+        }
+        let Some(member) = member else { return true };
+        match log.run(self.cursor, member, self.framing) {
+            Run::Bytes { from, .. } => self.cursor = from,
+            Run::CaughtUp(cursor) | Run::Paused(cursor) => self.cursor = cursor,
+            Run::FellOut => {}
+        }
+        true
+    }
+
+    /// Takes the rest of an event that was begun out of the log. Says whether it could.
+    fn keep_rest(&mut self, log: &StreamLog) -> bool {
+        if self.cursor.written == 0 {
             return true;
         }
         let rest = log.rest(self.cursor, self.framing);
@@ -268,31 +364,6 @@ impl Slot {
         }
     }
 
-    fn write_pending(&mut self) -> std::io::Result<usize> {
-        let n = self.socket.try_write(self.pending.get(self.pending_written as usize..).unwrap_or(&[]))?;
-        self.pending_written += n as u32;
-        if self.pending_written as usize >= self.pending.len() {
-            self.pending = Vec::new();
-            self.pending_written = 0;
-        }
-        Ok(n)
-    }
-
-    fn write_run(
-        &mut self,
-        log: &StreamLog,
-        bytes: &[u8],
-        from: Cursor,
-        end: Cursor,
-        tally: &mut Tally,
-    ) -> std::io::Result<usize> {
-        self.cursor = from;
-        let n = self.socket.try_write(bytes)?;
-        self.cursor = if n == bytes.len() { end } else { log.advance(from, n, self.framing) };
-        tally.deliveries += log.events_between(from.next, self.cursor.next);
-        Ok(n)
-    }
-
     /// Asks to be woken when the socket takes more. `Visit::Lagging` when it does so already.
     fn arm_write(&mut self, now: u32) -> Visit {
         if !self.stalled {
@@ -307,37 +378,6 @@ impl Slot {
             }
             Poll::Ready(Ok(())) => Visit::Lagging,
             Poll::Ready(Err(_)) => Visit::Closed(Closed::Gone),
-        }
-    }
-}
-
-/// Puts a slot into the ready list when its socket has something to say.
-///
-/// A waker that outlives its slot may name the slot's next owner, which is then looked at for nothing.
-pub(crate) struct SlotWaker {
-    slot: u32,
-    /// In the ready list already. Set by whoever wakes, cleared by the slab before it looks.
-    queued: AtomicBool,
-    ready: Sender<u32>,
-    bell: Arc<Bell>,
-}
-
-impl SlotWaker {
-    pub(crate) fn new(slot: u32, ready: Sender<u32>, bell: Arc<Bell>) -> Arc<Self> {
-        Arc::new(Self { slot, queued: AtomicBool::new(false), ready, bell })
-    }
-}
-
-impl Wake for SlotWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::AcqRel) {
-            // Without a slab there is nobody to tell.
-            let _ = self.ready.send(self.slot);
-            self.bell.ring();
         }
     }
 }

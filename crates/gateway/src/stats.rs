@@ -19,18 +19,29 @@ pub struct Stats {
     pub connections: AtomicU64,
     /// Streams that are open now.
     pub subscribers: AtomicU64,
+    /// Of these, streams of subscribers without an identity.
+    pub anonymous_subscribers: AtomicU64,
     /// Sockets accepted.
     pub connections_total: AtomicU64,
     /// Streams begun.
     pub subscribers_total: AtomicU64,
     /// Connections and streams refused with 503 because of `sse.max_connections`.
     pub refused_total: AtomicU64,
+    /// Streams refused with 429 because of `sse.max_connections_per_address`.
+    pub refused_addresses_total: AtomicU64,
+    /// Requests refused with 401 because their token was not believed.
+    pub refused_tokens_total: AtomicU64,
     /// Items taken in (each runtime thread takes in all of them; counted once).
     pub events_total: AtomicU64,
     /// Of these, items that no subscriber could be sent: scopes and topics that have no effect yet, `nobody`.
     pub undeliverable_total: AtomicU64,
     /// Records that could not be decoded; each became a gap.
     pub undecodable_total: AtomicU64,
+    /// Streams that were asked whether an event is for them, summed over the events that are not for all: those in the
+    /// lists that an event is filed under.
+    pub asked_total: AtomicU64,
+    /// Of these, streams that such an event was for, and that were served because of it.
+    pub woken_total: AtomicU64,
     /// Events handed to a socket, summed over the subscribers.
     pub deliveries_total: AtomicU64,
     /// Bytes handed to the sockets of streams.

@@ -1,10 +1,12 @@
 //! The window of recent events, already encoded as the bytes that go to the sockets, and the only queue there is:
 //! live delivery, resuming and slow subscribers are all "write from the cursor to the head".
 //!
-//! One per runtime thread, plain memory. Events lie in large segments one behind another, each framed as one HTTP/1.1
-//! chunk, so that a run of events is one slice and one write. An index entry per item says where its event lies; the
-//! entry of a sequence is found by subtraction. Items that nobody may see have an entry of no bytes and so do not cut
-//! a run in two. (A later private lane is a second set of segments under the same index.)
+//! One per runtime thread, plain memory. Events lie in two lanes under one sequence. What is for every stream without
+//! topics lies in the public lane, one event behind another, each framed as one HTTP/1.1 chunk, so that a run of events
+//! is one slice and one write. Everything else lies in the private lane, event by event, and is found through the lists
+//! it is filed under (`posting`), so that it cuts nobody's run but those of its takers, for whom the lanes are merged by
+//! sequence. An index entry per item says where it lies, or where the public lane stood when it came; the entry of a
+//! sequence is found by subtraction.
 //!
 //! Appending never drops anything: what has become too much or too old is dropped by [`StreamLog::evict_to`], which
 //! the slab calls after everybody who can keep up was served.
@@ -14,59 +16,78 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use sse_proto::record::{Record, decode};
+use sse_proto::record::{Envelope, Record, decode};
 use sse_proto::sse::{EventId, GapReason, append_chunked_event, chunked_event_len, gap_data};
 
 use crate::audience::Audience;
 use crate::batch::{Batch, Item};
+use crate::posting::{Postings, TOPICAL};
 
+mod lane;
 mod read;
 
+use lane::Lane;
 pub(crate) use read::{Cursor, Framing, Run};
-
-/// Bytes of a segment. Large enough that a backlog is a handful of writes, small enough that an idle gateway holds
-/// little. A larger event has a segment of its own size.
-const SEGMENT_BYTES: usize = 256 << 10;
 
 /// Memory that an item takes besides its bytes; counted against the window, so that items without bytes are bounded.
 const ENTRY_BYTES: usize = size_of::<Entry>();
 
+/// Memory that an item of the private lane takes besides that.
+const PRIVATE_BYTES: usize = size_of::<Private>();
+
 pub(crate) struct StreamLog {
     epoch: u64,
-    segments: VecDeque<Segment>,
-    /// Number of `segments[0]`; numbers are never used twice (they wrap after a petabyte).
-    first_segment: u32,
+    public: Lane,
+    private: Lane,
     index: VecDeque<Entry>,
     /// Sequence of `index[0]`; one more than the head when the index is empty.
     base: u64,
-    /// Execution ids of the few items that have one, in order of their sequences.
-    execution_ids: VecDeque<(u64, Box<str>)>,
-    /// Events with bytes that were ever appended.
+    /// The items of the private lane, in order.
+    privates: VecDeque<Private>,
+    /// Number of `privates[0]`; wraps.
+    first_private: u32,
+    /// Which streams and which items of the private lane may concern each other.
+    pub(crate) postings: Postings,
+    /// Events that were ever appended to the public lane.
     ordinal: u32,
-    /// What the window holds, entries included.
+    /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
     bytes: usize,
-    /// The last segment that was evicted, to be used again.
-    spare: Option<Vec<u8>>,
-}
-
-struct Segment {
-    /// Sequence of the first item in it.
-    first_sequence: u64,
-    /// Never grows beyond its first capacity.
-    buffer: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
+    /// Where it lies in the public lane; for what does not lie there, where the next one will.
     segment: u32,
     offset: u32,
     len: u32,
-    /// How many events with bytes were before this one; wraps. The difference of two is the number between.
+    /// How many events of the public lane were before this one; wraps. The difference of two is the number between.
     ordinal: u32,
     /// When it was appended, in the slab's milliseconds.
     at: u32,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// For nobody.
+    Nothing,
+    /// In the public lane, for those who take that.
+    Public,
+    /// In the public lane, and filed for those who do not take it, too.
+    Everybody,
+    /// In the private lane, with this number.
+    Private(u32),
+}
+
+struct Private {
+    segment: u32,
+    offset: u32,
+    len: u32,
+    /// What it is counted with besides its bytes and [`ENTRY_BYTES`].
+    extra: u32,
     audience: Audience,
-    has_execution_id: bool,
+    /// What it is filed under.
+    lists: Box<[u32]>,
 }
 
 /// What a batch consisted of, for the counters.
@@ -75,20 +96,29 @@ pub(crate) struct Appended {
     pub(crate) bytes: usize,
     pub(crate) undeliverable: u64,
     pub(crate) undecodable: u64,
+    /// Whether anything came into the public lane.
+    pub(crate) has_public: bool,
+}
+
+/// For whom an item is.
+enum For {
+    Everybody,
+    Audience(Audience),
 }
 
 impl StreamLog {
     pub(crate) fn new(epoch: u64) -> Self {
         Self {
             epoch,
-            segments: VecDeque::new(),
-            first_segment: 0,
+            public: Lane::default(),
+            private: Lane::default(),
             index: VecDeque::new(),
             base: 1,
-            execution_ids: VecDeque::new(),
+            privates: VecDeque::new(),
+            first_private: 0,
+            postings: Postings::new(),
             ordinal: 0,
             bytes: 0,
-            spare: None,
         }
     }
 
@@ -98,28 +128,29 @@ impl StreamLog {
     /// anew with an `overflow` gap, so that nothing is lost silently even then.
     pub(crate) fn append(&mut self, batch: &Batch, now: u32) -> Appended {
         let mut appended = Appended::default();
-        let before = self.bytes;
+        let (bytes, ordinal) = (self.bytes, self.ordinal);
         if batch.first_sequence > self.next_sequence() {
             self.evict_to(u64::MAX);
             self.base = batch.first_sequence - 1;
-            self.append_gap(GapReason::Overflow, None, Audience::Everybody, None, now);
+            self.append_gap(GapReason::Overflow, None, For::Everybody, now);
         }
         let known = self.next_sequence().saturating_sub(batch.first_sequence) as usize;
         for item in batch.items.iter().skip(known) {
             match item {
                 Item::Overflow { missed } => {
-                    self.append_gap(GapReason::Overflow, *missed, Audience::Everybody, None, now);
+                    self.append_gap(GapReason::Overflow, *missed, For::Everybody, now);
                 }
                 Item::Record(range) => match batch.bytes.get(range.clone()).map(decode) {
                     Some(Ok(record)) => self.append_record(&record, now, &mut appended),
                     Some(Err(_)) | None => {
                         appended.undecodable += 1;
-                        self.append_gap(GapReason::Overflow, Some(1), Audience::Everybody, None, now);
+                        self.append_gap(GapReason::Overflow, Some(1), For::Everybody, now);
                     }
                 },
             }
         }
-        appended.bytes = self.bytes.saturating_sub(before);
+        appended.bytes = self.bytes.saturating_sub(bytes);
+        appended.has_public = self.ordinal != ordinal;
         appended
     }
 
@@ -128,24 +159,21 @@ impl StreamLog {
     pub(crate) fn evict_to(&mut self, sequence: u64) {
         while self.base < sequence {
             let Some(entry) = self.index.pop_front() else { break };
-            self.bytes -= entry.len as usize + ENTRY_BYTES;
-            if entry.has_execution_id
-                && let Some((_, id)) = self.execution_ids.pop_front()
-            {
-                self.bytes -= id.len();
+            self.bytes -= self.cost(&entry);
+            match entry.what {
+                What::Nothing | What::Public => {}
+                What::Everybody => self.postings.unfile(&[TOPICAL], self.base),
+                What::Private(_) => {
+                    if let Some(private) = self.privates.pop_front() {
+                        self.first_private = self.first_private.wrapping_add(1);
+                        self.postings.unfile(&private.lists, self.base);
+                    }
+                }
             }
             self.base += 1;
         }
-        let first = self.index.front().map(|entry| entry.segment);
-        while !self.segments.is_empty() && first != Some(self.first_segment) {
-            self.first_segment = self.first_segment.wrapping_add(1);
-            if let Some(mut segment) = self.segments.pop_front()
-                && segment.buffer.capacity() == SEGMENT_BYTES
-            {
-                segment.buffer.clear();
-                self.spare = Some(segment.buffer);
-            }
-        }
+        self.public.drop_before(self.index.front().map(|entry| entry.segment));
+        self.private.drop_before(self.privates.front().map(|private| private.segment));
     }
 
     /// The sequence before which everything is too much or too old.
@@ -158,7 +186,7 @@ impl StreamLog {
             if bytes <= window_size && now.wrapping_sub(entry.at) <= window_age {
                 break;
             }
-            bytes = bytes.saturating_sub(entry.len as usize + ENTRY_BYTES);
+            bytes = bytes.saturating_sub(self.cost(entry));
             sequence += 1;
         }
         sequence
@@ -186,96 +214,106 @@ impl StreamLog {
         EventId { epoch: self.epoch, sequence }
     }
 
-    fn append_record(&mut self, record: &Record<'_>, now: u32, appended: &mut Appended) {
-        match record {
-            Record::Event { envelope, data } => {
-                let audience = Audience::of(envelope);
-                if audience == Audience::Nobody {
-                    appended.undeliverable += 1;
-                    return self.append_nothing(now);
-                }
-                self.append_encoded(envelope.event, data, audience, envelope.execution_id, now);
-            }
-            Record::TooLarge { envelope } => match Audience::of(envelope) {
-                Audience::Nobody => {
-                    appended.undeliverable += 1;
-                    self.append_nothing(now);
-                }
-                audience => {
-                    self.append_gap(GapReason::TooLarge, Some(1), audience, envelope.execution_id, now);
-                }
-            },
-            // Part of the catalog, not of the stream.
-            _ => self.append_nothing(now),
+    /// The lists of streams that an item may concern although the walk over the public lane does not bring it to them.
+    pub(crate) fn lists(&self, sequence: u64) -> &[u32] {
+        match self.entry(sequence).map(|entry| entry.what) {
+            Some(What::Everybody) => &[TOPICAL],
+            Some(What::Private(number)) => self.private(number).map_or(&[], |private| &private.lists),
+            _ => &[],
         }
     }
 
-    fn append_gap(
-        &mut self,
-        reason: GapReason,
-        missed: Option<u64>,
-        audience: Audience,
-        execution_id: Option<&str>,
-        now: u32,
-    ) {
-        self.append_encoded(Some("sse.gap"), &gap_data(reason, missed), audience, execution_id, now);
+    fn append_record(&mut self, record: &Record<'_>, now: u32, appended: &mut Appended) {
+        let audience = |envelope: &Envelope<'_>| For::Audience(Audience::of(envelope));
+        let kept = match record {
+            Record::Event { envelope, data } => {
+                self.append_encoded(envelope.event, data, audience(envelope), now)
+            }
+            Record::TooLarge { envelope } => {
+                self.append_gap(GapReason::TooLarge, Some(1), audience(envelope), now)
+            }
+            // Part of the catalog, not of the stream.
+            _ => return self.append_nothing(now),
+        };
+        appended.undeliverable += u64::from(!kept);
     }
 
-    fn append_encoded(
-        &mut self,
-        event: Option<&str>,
-        data: &str,
-        audience: Audience,
-        execution_id: Option<&str>,
-        now: u32,
-    ) {
+    fn append_gap(&mut self, reason: GapReason, missed: Option<u64>, whom: For, now: u32) -> bool {
+        self.append_encoded(Some("sse.gap"), &gap_data(reason, missed), whom, now)
+    }
+
+    /// Says whether there is anybody whom it could be for.
+    fn append_encoded(&mut self, event: Option<&str>, data: &str, whom: For, now: u32) -> bool {
+        match whom {
+            For::Everybody => {
+                self.postings.file_for_topical(self.next_sequence());
+                self.append_public(event, data, What::Everybody, now);
+            }
+            For::Audience(audience) if audience.is_public() => {
+                self.append_public(event, data, What::Public, now);
+            }
+            For::Audience(audience) => return self.append_private(event, data, audience, now),
+        }
+        true
+    }
+
+    fn append_public(&mut self, event: Option<&str>, data: &str, what: What, now: u32) {
         let sequence = self.next_sequence();
         let id = self.id(sequence);
-        let len = chunked_event_len(id, event, data);
-        let execution_id = execution_id.filter(|id| !id.is_empty());
-        if let Some(id) = execution_id {
-            self.execution_ids.push_back((sequence, Box::from(id)));
-            self.bytes += id.len();
-        }
-        let number = self.make_room(len, sequence);
-        let Some(segment) = self.segments.back_mut() else { return };
-        let offset = segment.buffer.len() as u32;
-        append_chunked_event(&mut segment.buffer, id, event, data);
-        let len = segment.buffer.len() as u32 - offset;
-        self.push(Entry {
-            segment: number,
-            offset,
-            len,
-            ordinal: self.ordinal,
-            at: now,
-            audience,
-            has_execution_id: execution_id.is_some(),
-        });
+        let (segment, buffer) = self.public.make_room(chunked_event_len(id, event, data), sequence);
+        let offset = buffer.len() as u32;
+        append_chunked_event(buffer, id, event, data);
+        let len = buffer.len() as u32 - offset;
+        self.push(Entry { segment, offset, len, ordinal: self.ordinal, at: now, what });
         self.ordinal = self.ordinal.wrapping_add(1);
     }
 
+    fn append_private(&mut self, event: Option<&str>, data: &str, audience: Audience, now: u32) -> bool {
+        let sequence = self.next_sequence();
+        let lists = self.postings.file(&audience, sequence);
+        if lists.is_empty() {
+            self.append_nothing(now);
+            return false;
+        }
+        let id = self.id(sequence);
+        let (segment, buffer) = self.private.make_room(chunked_event_len(id, event, data), sequence);
+        let offset = buffer.len() as u32;
+        append_chunked_event(buffer, id, event, data);
+        let len = buffer.len() as u32 - offset;
+        let extra = PRIVATE_BYTES + audience.heap_bytes() + self.postings.filed_bytes(&lists);
+        let number = self.first_private.wrapping_add(self.privates.len() as u32);
+        let extra = extra.min(u32::MAX as usize) as u32;
+        self.privates.push_back(Private { segment, offset, len, extra, audience, lists });
+        self.append_empty(What::Private(number), now);
+        true
+    }
+
     fn append_nothing(&mut self, now: u32) {
-        let segment = self.make_room(0, self.next_sequence());
-        let offset = self.segments.back().map_or(0, |segment| segment.buffer.len() as u32);
-        let ordinal = self.ordinal;
-        let audience = Audience::Nobody;
-        self.push(Entry { segment, offset, len: 0, ordinal, at: now, audience, has_execution_id: false });
+        self.append_empty(What::Nothing, now);
+    }
+
+    /// Appends what takes no bytes in the public lane.
+    fn append_empty(&mut self, what: What, now: u32) {
+        let (segment, buffer) = self.public.make_room(0, self.next_sequence());
+        let offset = buffer.len() as u32;
+        self.push(Entry { segment, offset, len: 0, ordinal: self.ordinal, at: now, what });
     }
 
     fn push(&mut self, entry: Entry) {
-        self.bytes += entry.len as usize + ENTRY_BYTES;
+        self.bytes += self.cost(&entry);
         self.index.push_back(entry);
     }
 
-    /// Makes the last segment one with room for `len` bytes, and returns its number.
-    fn make_room(&mut self, len: usize, sequence: u64) -> u32 {
-        let fits = |segment: &Segment| segment.buffer.capacity() - segment.buffer.len() >= len;
-        if !self.segments.back().is_some_and(fits) {
-            let spare = if len <= SEGMENT_BYTES { self.spare.take() } else { None };
-            let buffer = spare.unwrap_or_else(|| Vec::with_capacity(len.max(SEGMENT_BYTES)));
-            self.segments.push_back(Segment { first_sequence: sequence, buffer });
-        }
-        self.first_segment.wrapping_add(self.segments.len() as u32 - 1)
+    /// What an item is counted with.
+    fn cost(&self, entry: &Entry) -> usize {
+        let besides = match entry.what {
+            What::Nothing | What::Public => 0,
+            What::Everybody => size_of::<u64>(),
+            What::Private(number) => {
+                self.private(number).map_or(0, |private| private.len as usize + private.extra as usize)
+            }
+        };
+        entry.len as usize + ENTRY_BYTES + besides
     }
 
     fn next_sequence(&self) -> u64 {
@@ -286,13 +324,8 @@ impl StreamLog {
         self.index.get(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
     }
 
-    fn segment(&self, number: u32) -> Option<&Segment> {
-        self.segments.get(number.wrapping_sub(self.first_segment) as usize)
-    }
-
-    /// The first sequence behind a segment.
-    fn segment_end(&self, number: u32) -> u64 {
-        self.segment(number.wrapping_add(1)).map_or(self.next_sequence(), |segment| segment.first_sequence)
+    fn private(&self, number: u32) -> Option<&Private> {
+        self.privates.get(number.wrapping_sub(self.first_private) as usize)
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 pub mod peer;
+pub mod tokens;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -1,0 +1,190 @@
+//! Who a subscriber is: finds the token of a request and says whose it is (C4.7).
+//!
+//! A request without a token is anonymous; one with a token that is not believed is refused, never taken for anonymous.
+//! Secrets, tokens and claims are in no log line, no `Debug` output and no answer.
+//!
+//! Not for what the identity may see or open: that is `sse_proto::admission`.
+
+mod credential;
+mod key_file;
+mod keys;
+mod revocation;
+mod secret;
+mod settings;
+mod verify;
+
+pub use secret::{MIN_SECRET_BYTES, Secret, SecretTooShort};
+pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
+
+pub(crate) use credential::{Credential, Source};
+pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{HeaderValue, StatusCode};
+use parking_lot::{Mutex, RwLock};
+
+use crate::problem::Problem;
+use crate::request::{Outbox, Severity};
+use key_file::{KeyFile, Kind, Look};
+use keys::Key;
+use revocation::Revocations;
+use verify::{Refusal, verify};
+
+/// How often it is looked whether a file has changed, at most, and only while tokens come.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Knows the keys.
+pub(crate) struct Authenticator {
+    /// Locked once a second at most, and by the main thread.
+    sources: Mutex<Sources>,
+    /// All keys together, replaced as a whole. Written with `sources` locked, read once per token.
+    keys: RwLock<Arc<[Key]>>,
+    revocations: Revocations,
+}
+
+/// Where keys come from.
+#[derive(Default)]
+struct Sources {
+    secret: Option<Secret>,
+    secret_file: Option<KeyFile>,
+    key_file: Option<KeyFile>,
+    looked_at: Option<Instant>,
+}
+
+/// A request whose token is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) source: Source,
+    pub(crate) reason: Refusal,
+}
+
+impl Authenticator {
+    /// Without keys; [`Authenticator::apply`] gives it some.
+    pub(crate) fn new() -> Self {
+        Self {
+            sources: Mutex::default(),
+            keys: RwLock::new(Arc::from([])),
+            revocations: Revocations::default(),
+        }
+    }
+
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Takes new settings and reads their files anew. Keys of a file that is no longer named are gone; those of one
+    /// that cannot be read stay if it is the same one.
+    pub(crate) fn apply(&self, settings: &AuthSettings, outbox: &Outbox) {
+        let mut sources = self.sources.lock();
+        sources.secret.clone_from(&settings.jwt_secret);
+        replace(&mut sources.secret_file, Kind::Secret, settings.jwt_secret_file.as_deref());
+        replace(&mut sources.key_file, Kind::PublicKeys, settings.jwt_key_file.as_deref());
+        sources.look(true, outbox);
+        *self.keys.write() = sources.keys();
+    }
+
+    /// Whether anybody can be authenticated.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.keys.read().is_empty()
+    }
+
+    /// Whose request it is; `None` = anonymous.
+    ///
+    /// # Errors
+    /// [`Refused`] when there is a token and it is not believed.
+    pub(crate) fn authenticate(
+        &self,
+        credential: Option<Credential<'_>>,
+        settings: &AuthSettings,
+        outbox: &Outbox,
+        now: SystemTime,
+    ) -> Result<Option<Verified>, Refused> {
+        let Some(Credential { source, token }) = credential else { return Ok(None) };
+        self.look(outbox);
+        let keys = Arc::clone(&self.keys.read());
+        let verified = token.and_then(|token| verify(token, &keys, settings, now)).and_then(|verified| {
+            let user_id = verified.identity.user_id();
+            match self.revocations.is_refused(user_id, verified.issued_at) {
+                true => Err(Refusal::Revoked),
+                false => Ok(verified),
+            }
+        });
+        verified.map(Some).map_err(|reason| Refused { source, reason })
+    }
+
+    /// Takes in files that have changed. Another thread that is at it is not waited for.
+    fn look(&self, outbox: &Outbox) {
+        let Some(mut sources) = self.sources.try_lock() else { return };
+        if sources.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL) {
+            return;
+        }
+        if sources.look(false, outbox) {
+            *self.keys.write() = sources.keys();
+        }
+    }
+}
+
+fn replace(file: &mut Option<KeyFile>, kind: Kind, path: Option<&std::path::Path>) {
+    if file.as_ref().map(KeyFile::path) != path {
+        *file = path.map(|path| KeyFile::new(kind, path.to_owned()));
+    }
+}
+
+impl Sources {
+    /// Returns whether keys may have changed.
+    fn look(&mut self, anew: bool, outbox: &Outbox) -> bool {
+        self.looked_at = Some(Instant::now());
+        let mut changed = false;
+        for file in self.secret_file.iter_mut().chain(&mut self.key_file) {
+            match file.look(anew, SystemTime::now()) {
+                Look::Same => {}
+                Look::Broken(line) => drop(outbox.log(Severity::Warning, line)),
+                Look::Changed(line) => {
+                    changed = true;
+                    line.map(|line| outbox.log(Severity::Log, line));
+                }
+            }
+        }
+        changed
+    }
+
+    fn keys(&self) -> Arc<[Key]> {
+        let own = self.secret.iter().map(Key::from_secret);
+        let files = self.secret_file.iter().chain(&self.key_file);
+        own.chain(files.flat_map(KeyFile::keys).cloned()).collect()
+    }
+}
+
+impl Refused {
+    /// 401 (RFC 6750 §3.1). A bad cookie is cleared, with the attributes it was set with, so that the page is not locked
+    /// out until it expires. `is_secure`: the peer came over TLS.
+    pub(crate) fn into_problem(self, settings: &AuthSettings, is_secure: bool) -> Problem {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "The token is not valid (any more).").header(
+            http::header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer error=\"invalid_token\""),
+        );
+        match self.source {
+            Source::Cookie => match cleared_cookie(settings, is_secure) {
+                Some(cookie) => problem.header(http::header::SET_COOKIE, cookie),
+                None => problem,
+            },
+            Source::Header | Source::Parameter => problem,
+        }
+    }
+}
+
+/// `None` cannot come: a [`CookieName`] has no character that a header could not hold.
+fn cleared_cookie(settings: &AuthSettings, is_secure: bool) -> Option<HeaderValue> {
+    let name = &settings.cookie_name;
+    let same_site = settings.cookie_same_site;
+    let secure = is_secure || name.demands_secure() || same_site == SameSite::None;
+    let secure = if secure { "; Secure" } else { "" };
+    let same_site = same_site.as_str();
+    let text = format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite={same_site}{secure}", name.as_str());
+    HeaderValue::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests;

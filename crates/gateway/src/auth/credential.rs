@@ -1,0 +1,153 @@
+//! Where a request carries its token: header, else cookie, else query parameter (C4.7).
+//!
+//! What comes first decides alone: a bad header is never saved by a good cookie. Not for what the token says.
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderValue};
+
+use super::AuthSettings;
+use super::verify::Refusal;
+
+/// Where a token was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Header,
+    /// A bad one is cleared by the answer.
+    Cookie,
+    Parameter,
+}
+
+/// A token that nobody has looked at yet, or why it is not worth a look.
+pub(crate) struct Credential<'r> {
+    pub(crate) source: Source,
+    pub(crate) token: Result<&'r str, Refusal>,
+}
+
+impl<'r> Credential<'r> {
+    /// The token of a request, `None` when it has none. `parameter` is the value of `sse.token_parameter`, decoded.
+    pub(crate) fn find(
+        headers: &'r HeaderMap,
+        parameter: Option<&'r str>,
+        settings: &AuthSettings,
+    ) -> Option<Self> {
+        if let Some(token) = bearer(headers) {
+            return Some(Self { source: Source::Header, token });
+        }
+        if let Some(token) = cookie(headers, settings.cookie_name.as_str()) {
+            return Some(Self { source: Source::Cookie, token });
+        }
+        parameter.map(|token| Self { source: Source::Parameter, token: Ok(token) })
+    }
+}
+
+/// RFC 6750 §2.1. Other schemes are not ours; beside another `Authorization` a bearer is refused.
+fn bearer(headers: &HeaderMap) -> Option<Result<&str, Refusal>> {
+    let mut bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer_of);
+    let bearer = bearers.next()?;
+    if headers.get_all(AUTHORIZATION).iter().count() > 1 {
+        return Some(Err(Refusal::Ambiguous));
+    }
+    Some(bearer)
+}
+
+fn bearer_of(value: &HeaderValue) -> Option<Result<&str, Refusal>> {
+    const SCHEME: &[u8] = b"bearer";
+    let bytes = value.as_bytes();
+    let (scheme, rest) = bytes.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|byte| !matches!(byte, b' ' | b'\t'))
+    {
+        return None;
+    }
+    Some(
+        std::str::from_utf8(rest)
+            .map(|token| token.trim_matches([' ', '\t']))
+            .map_err(|_| Refusal::Malformed),
+    )
+}
+
+/// RFC 6265 §5.4, read strictly: with two different ones, one may have been planted by a neighbour of the same domain.
+fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Option<Result<&'r str, Refusal>> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    let mut values = pairs.filter_map(|pair| {
+        let (own, value) = pair.trim_ascii().split_at_checked(name.len())?;
+        let value = value.strip_prefix(b"=")?;
+        (own == name.as_bytes() && !value.is_empty()).then_some(value)
+    });
+    let value = values.next()?;
+    if values.any(|other| other != value) {
+        return Some(Err(Refusal::Ambiguous));
+    }
+    let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    Some(std::str::from_utf8(value).map_err(|_| Refusal::Malformed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(
+        pairs: &[(http::HeaderName, &'static str)],
+        parameter: Option<&str>,
+    ) -> Option<(Source, Result<String, Refusal>)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let found = Credential::find(&headers, parameter, &AuthSettings::default())?;
+        Some((found.source, found.token.map(str::to_owned)))
+    }
+
+    fn ok(source: Source, token: &str) -> Option<(Source, Result<String, Refusal>)> {
+        Some((source, Ok(token.to_owned())))
+    }
+
+    #[test]
+    fn header_comes_before_cookie_and_cookie_before_parameter() {
+        let header = (AUTHORIZATION, "Bearer h");
+        let cookie = (COOKIE, "a=b; sse_session=c; d=e");
+        assert_eq!(find(&[header.clone(), cookie.clone()], Some("p")), ok(Source::Header, "h"));
+        assert_eq!(find(&[cookie], Some("p")), ok(Source::Cookie, "c"));
+        assert_eq!(find(&[], Some("p")), ok(Source::Parameter, "p"));
+        assert_eq!(find(&[], None), None);
+        assert_eq!(find(&[(AUTHORIZATION, "bEaReR \t h ")], None), ok(Source::Header, "h"));
+    }
+
+    #[test]
+    fn other_schemes_are_ignored_and_an_empty_bearer_is_not() {
+        for other in ["Basic YTpi", "Bearerx y", "Digest a=\"b\"", "Bear", ""] {
+            assert_eq!(find(&[(AUTHORIZATION, other)], Some("p")), ok(Source::Parameter, "p"), "{other}");
+        }
+        for empty in ["Bearer", "Bearer ", "bearer\t"] {
+            assert_eq!(find(&[(AUTHORIZATION, empty)], Some("p")), ok(Source::Header, ""), "{empty}");
+        }
+    }
+
+    // Two credentials in one request: two programs on the way would not pick the same one.
+    #[test]
+    fn two_authorizations_or_two_different_cookies_are_refused() {
+        let two = [(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")];
+        assert_eq!(find(&two, None), Some((Source::Header, Err(Refusal::Ambiguous))));
+        let mixed = [(AUTHORIZATION, "Basic a"), (AUTHORIZATION, "Bearer b")];
+        assert_eq!(find(&mixed, None), Some((Source::Header, Err(Refusal::Ambiguous))));
+        let planted = [(COOKIE, "sse_session=mine; sse_session=planted")];
+        assert_eq!(find(&planted, None), Some((Source::Cookie, Err(Refusal::Ambiguous))));
+        let apart = [(COOKIE, "sse_session=mine"), (COOKIE, "sse_session=planted")];
+        assert_eq!(find(&apart, None), Some((Source::Cookie, Err(Refusal::Ambiguous))));
+        assert_eq!(find(&[(COOKIE, "sse_session=a; sse_session=a")], None), ok(Source::Cookie, "a"));
+    }
+
+    #[test]
+    fn only_the_cookie_of_this_very_name_counts() {
+        for none in [
+            "sse_sessions=a",
+            "xsse_session=a",
+            "SSE_SESSION=a",
+            "sse_session",
+            "sse_session=",
+            "a=sse_session=b",
+        ] {
+            assert_eq!(find(&[(COOKIE, none)], None), None, "{none}");
+        }
+        assert_eq!(find(&[(COOKIE, "sse_session=\"a\"")], None), ok(Source::Cookie, "a"));
+    }
+}

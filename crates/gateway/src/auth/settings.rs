@@ -1,0 +1,132 @@
+//! Settings that say whose tokens are believed and where they are found (C1.3).
+//!
+//! Not for reading the files they name: that is `key_file`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use sse_proto::identity::ClaimNames;
+use sse_proto::query::TokenParameter;
+
+use super::Secret;
+
+/// Part of [`crate::Settings`]. With none of the three keys nobody can be authenticated, and every token is refused.
+#[derive(Debug, Clone, Default)]
+pub struct AuthSettings {
+    /// `sse.jwt_secret`. Verifies beside the one of `jwt_secret_file`, so that a secret can be changed step by step.
+    pub jwt_secret: Option<Secret>,
+    /// `sse.jwt_secret_file`: its bytes without one line end at their end.
+    pub jwt_secret_file: Option<PathBuf>,
+    /// `sse.jwt_key_file`: PEM public keys, or a JWKS (RFC 7517 §5).
+    pub jwt_key_file: Option<PathBuf>,
+    /// `sse.jwt_issuer`: `iss` must be exactly this.
+    pub jwt_issuer: Option<String>,
+    /// `sse.jwt_audience`: `aud` must be or contain exactly this.
+    pub jwt_audience: Option<String>,
+    /// `sse.claim_user_id`, `sse.claim_user_name`, `sse.claim_user_roles`.
+    pub claim_names: ClaimNames,
+    /// `sse.cookie_name`.
+    pub cookie_name: CookieName,
+    /// `sse.cookie_same_site`.
+    pub cookie_same_site: SameSite,
+    /// `sse.token_parameter`; `None` = tokens are never read from URLs.
+    pub token_parameter: Option<TokenParameter>,
+    /// `sse.require_authentication`: an anonymous request gets 401, except for `/healthz`, `OPTIONS` (a preflight
+    /// carries no credentials, Fetch §4.8) and static files (the page that logs in is one).
+    pub require_authentication: bool,
+}
+
+/// `SameSite` of the cookie (`sse.cookie_same_site`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SameSite {
+    /// Sent with requests of the same site only.
+    Strict,
+    /// Also when a link leads here.
+    #[default]
+    Lax,
+    /// With every request. Browsers take it over TLS only, so the cookie is `Secure` then.
+    None,
+}
+
+impl SameSite {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "Strict",
+            Self::Lax => "Lax",
+            Self::None => "None",
+        }
+    }
+}
+
+/// Name of the cookie that may carry a token (`sse.cookie_name`): a token of RFC 9110 §5.6.2, at most 64 bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieName(String);
+
+impl CookieName {
+    /// # Errors
+    /// [`CookieNameError`] when it is empty, longer, or has a character that would end the name.
+    pub fn parse(name: &str) -> Result<Self, CookieNameError> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
+            return Err(CookieNameError);
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Browsers refuse such a cookie unless it is `Secure` (RFC 6265bis §4.1.3).
+    pub(crate) fn demands_secure(&self) -> bool {
+        let starts =
+            |prefix: &str| self.0.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        starts("__Secure-") || starts("__Host-")
+    }
+}
+
+/// The default of C1.3.
+impl Default for CookieName {
+    fn default() -> Self {
+        Self("sse_session".to_owned())
+    }
+}
+
+/// A text is no [`CookieName`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CookieNameError;
+
+impl fmt::Display for CookieNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the name of a cookie has 1 to 64 ASCII letters, digits and signs, without blanks, commas, semicolons, \
+             quotes, brackets, \"=\", \"/\" and \"@\"",
+        )
+    }
+}
+
+impl std::error::Error for CookieNameError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Header injection through a setting that ends up in `Set-Cookie`.
+    #[test]
+    fn a_cookie_name_cannot_open_an_attribute_or_a_header() {
+        for name in ["", "a b", "a;b", "a=b", "a,b", "a\"b", "a\r\nX: y", "ä", "a\0", &"x".repeat(65)] {
+            assert_eq!(CookieName::parse(name), Err(CookieNameError), "{name:?}");
+        }
+        for name in ["sse_session", "__Host-s", "x", &"x".repeat(64)] {
+            assert!(CookieName::parse(name).is_ok(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_that_browsers_demand_secure_for_are_known_in_any_case() {
+        for (name, expected) in [("__Host-x", true), ("__secure-x", true), ("__host", false), ("x", false)] {
+            assert_eq!(CookieName::parse(name).map(|name| name.demands_secure()), Ok(expected), "{name}");
+        }
+    }
+}

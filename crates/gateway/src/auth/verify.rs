@@ -1,0 +1,156 @@
+//! Whether a token is to be believed: its form, its signature, its times, whom it is from and for (C4.7).
+//!
+//! Signature first: nothing is read from claims that nobody vouches for. Not for whether the bearer has been
+//! disconnected since: that is `revocation`.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+use sse_proto::identity::{Claims, Identity};
+
+use super::AuthSettings;
+use super::keys::{self, Key};
+
+/// Longest token in bytes. Browsers keep no longer cookies than 4 KB, and a head has at most 16 KB; beyond it the token
+/// is refused unread.
+pub(crate) const MAX_TOKEN_BYTES: usize = 8 << 10;
+
+/// How far the issuer's clock may be off ours, for every time in a token.
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(30);
+
+/// Seconds; the end of the year 9999. A time beyond it is one in other units: `exp` in milliseconds would never pass.
+const MAX_TIME: f64 = 253_402_300_799.0;
+
+/// What a token that is believed says.
+#[derive(Debug, Clone)]
+pub(crate) struct Verified {
+    pub(crate) identity: Identity,
+    /// When its stream is to end. `exp`, or with it behind us already, the end of the skew that still lets it in.
+    pub(crate) expires_at: SystemTime,
+    pub(crate) issued_at: Option<SystemTime>,
+}
+
+/// Why a token is not believed. Never told to the peer, who would learn what to try next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Longer than [`MAX_TOKEN_BYTES`].
+    TooLong,
+    /// Not three parts of base64url, or its header is none that we understand.
+    Malformed,
+    /// No configured key that fits its algorithm and `kid` has made this signature.
+    Signature,
+    /// The claims are no JSON object, name something twice, or one has a type it cannot have.
+    Claims,
+    /// There is no `exp`.
+    NoExpiry,
+    Expired,
+    NotYetValid,
+    Issuer,
+    Audience,
+    /// `sse.disconnect` was called after it was issued (C4.8).
+    Revoked,
+    /// There is more than one, so that another program may have looked at the other.
+    Ambiguous,
+}
+
+/// RFC 7515 §4.1. A member given twice is an error; members that are not named here change nothing about how the
+/// signature is made.
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    /// Extensions that must be understood. We understand none.
+    crit: Option<IgnoredAny>,
+    /// RFC 7797: the payload is not base64url. Has no effect without `crit`, and is not meant for us with it.
+    b64: Option<IgnoredAny>,
+}
+
+/// Verifies a token.
+///
+/// # Errors
+/// [`Refusal`].
+pub(crate) fn verify(
+    token: &str,
+    keys: &[Key],
+    settings: &AuthSettings,
+    now: SystemTime,
+) -> Result<Verified, Refusal> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Refusal::TooLong);
+    }
+    let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
+    let (header, claims) = message.split_once('.').ok_or(Refusal::Malformed)?;
+    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Refusal::Malformed)?;
+    if header.crit.is_some() || header.b64.is_some() || !is_for_access(header.typ.as_deref()) {
+        return Err(Refusal::Malformed);
+    }
+    if !keys::verify(keys, &header.alg, header.kid.as_deref(), message, signature) {
+        return Err(Refusal::Signature);
+    }
+    let claims = String::from_utf8(decode(claims)?).map_err(|_| Refusal::Claims)?;
+    let claims = Claims::parse(&claims).map_err(|_| Refusal::Claims)?;
+    check(claims.as_map(), settings, now)
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)
+}
+
+/// RFC 8725 §3.11: a token that says it is made for something else (`logout+jwt`, `dpop+jwt`) is no credential.
+fn is_for_access(typ: Option<&str>) -> bool {
+    let Some(typ) = typ else { return true };
+    let typ = typ.to_ascii_lowercase();
+    matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
+}
+
+fn check(claims: &Map<String, Value>, settings: &AuthSettings, now: SystemTime) -> Result<Verified, Refusal> {
+    let expiry = time(claims, "exp")?.ok_or(Refusal::NoExpiry)?;
+    let not_before = time(claims, "nbf")?;
+    let issued_at = time(claims, "iat")?;
+    text(claims, "jti")?;
+    if now >= expiry + CLOCK_SKEW {
+        return Err(Refusal::Expired);
+    }
+    // Also `iat`: a token from the future would outlive every `sse.disconnect`.
+    if not_before.into_iter().chain(issued_at).any(|start| now + CLOCK_SKEW < start) {
+        return Err(Refusal::NotYetValid);
+    }
+    let issuer = text(claims, "iss")?;
+    if settings.jwt_issuer.as_deref().is_some_and(|expected| issuer != Some(expected)) {
+        return Err(Refusal::Issuer);
+    }
+    let audience = audience(claims)?;
+    if settings.jwt_audience.as_deref().is_some_and(|expected| !audience.contains(&expected)) {
+        return Err(Refusal::Audience);
+    }
+    let identity = Identity::from_claims(claims, &settings.claim_names).map_err(|_| Refusal::Claims)?;
+    let expires_at = if now < expiry { expiry } else { expiry + CLOCK_SKEW };
+    Ok(Verified { identity, expires_at, issued_at })
+}
+
+/// A NumericDate (RFC 7519 §2): seconds, possibly with a fraction.
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, Refusal> {
+    let Some(claim) = claims.get(name) else { return Ok(None) };
+    let seconds =
+        claim.as_f64().filter(|seconds| (0.0..=MAX_TIME).contains(seconds)).ok_or(Refusal::Claims)?;
+    Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds)))
+}
+
+fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<Option<&'c str>, Refusal> {
+    claims.get(name).map(|claim| claim.as_str().ok_or(Refusal::Claims)).transpose()
+}
+
+/// A text or a list of texts (RFC 7519 §4.1.3).
+fn audience(claims: &Map<String, Value>) -> Result<Vec<&str>, Refusal> {
+    match claims.get("aud") {
+        None => Ok(Vec::new()),
+        Some(Value::String(one)) => Ok(vec![one]),
+        Some(Value::Array(list)) => list.iter().map(|item| item.as_str().ok_or(Refusal::Claims)).collect(),
+        Some(_) => Err(Refusal::Claims),
+    }
+}

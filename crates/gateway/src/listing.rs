@@ -1,0 +1,168 @@
+//! Who is listening: how the main thread asks the runtime threads for their streams, for `sse.subscribers` (C8.1).
+//!
+//! A thread looks at some of its slots per round, between its other work, and answers when it has seen all, so a list
+//! of ten thousand delays no event. What it says of a stream was true when that stream was looked at.
+//!
+//! Not for counting: that is `stats`.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::slot::Slot;
+use crate::stream_log::StreamLog;
+
+/// Lists that wait for one runtime thread. Beyond it [`crate::Gateway::subscribers`] answers with what the other threads
+/// have.
+const MAX_WAITING: usize = 16;
+
+/// Slots that are looked at per round.
+const SLOTS_PER_ROUND: usize = 256;
+
+/// One open stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriberInfo {
+    /// The peer's, or what a trusted proxy says it is.
+    pub address: IpAddr,
+    /// User id of its identity, if it has one.
+    pub user_id: Option<String>,
+    /// User name of its identity, if it has one.
+    pub user_name: Option<String>,
+    /// Path of its URL, without the query string.
+    pub path: String,
+    /// Its topics (C4.5).
+    pub topics: Vec<String>,
+    /// When it began.
+    pub connected_at: SystemTime,
+    /// Events that were handed to its socket.
+    pub events: u64,
+    /// Bytes that were handed to its socket.
+    pub bytes: u64,
+    /// Id of the position that it has reached: everything up to there was sent, or is not for it.
+    pub last_event_id: String,
+}
+
+impl SubscriberInfo {
+    fn new(slot: &Slot, log: &StreamLog) -> Self {
+        let subscription = &slot.subscription;
+        let identity = subscription.identity.as_deref();
+        Self {
+            address: subscription.address,
+            user_id: identity.and_then(|identity| identity.user_id()).map(str::to_owned),
+            user_name: identity.and_then(|identity| identity.user_name()).map(str::to_owned),
+            path: subscription.path.to_string(),
+            topics: subscription.topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
+            connected_at: slot.connected_at,
+            events: slot.events,
+            bytes: slot.bytes,
+            last_event_id: log.id(slot.position()).to_string(),
+        }
+    }
+}
+
+/// The answers to [`crate::Gateway::subscribers`], as they come in.
+#[derive(Debug)]
+pub struct Subscribers {
+    answers: Receiver<Vec<SubscriberInfo>>,
+    /// Threads that have not answered.
+    missing: usize,
+    limit: usize,
+    found: Vec<SubscriberInfo>,
+}
+
+impl Subscribers {
+    /// The streams, once every runtime thread has answered; `None` before. Never waits.
+    pub fn poll(&mut self) -> Option<Vec<SubscriberInfo>> {
+        while self.missing > 0 {
+            match self.answers.try_recv() {
+                Ok(found) => self.take(found),
+                Err(error) if error.is_empty() => return None,
+                // A thread that has ended will not answer.
+                Err(_) => self.missing = 0,
+            }
+        }
+        Some(std::mem::take(&mut self.found))
+    }
+
+    /// Waits for the answers, but not longer than `timeout`: then it returns those that have come.
+    pub fn wait(mut self, timeout: Duration) -> Vec<SubscriberInfo> {
+        let until = Instant::now() + timeout;
+        while self.missing > 0
+            && let Ok(found) = self.answers.recv_deadline(until)
+        {
+            self.take(found);
+        }
+        self.found
+    }
+
+    fn take(&mut self, found: Vec<SubscriberInfo>) {
+        self.missing -= 1;
+        let room = self.limit.saturating_sub(self.found.len());
+        self.found.extend(found.into_iter().take(room));
+    }
+}
+
+/// What one runtime thread is asked.
+struct Question {
+    limit: usize,
+    /// Has room for the answer of every thread.
+    answer: Sender<Vec<SubscriberInfo>>,
+}
+
+/// The questions for each runtime thread.
+pub(crate) struct Questions(Vec<(Sender<Question>, Receiver<Question>)>);
+
+impl Questions {
+    pub(crate) fn new(threads: usize) -> Self {
+        Self((0..threads).map(|_| bounded(MAX_WAITING)).collect())
+    }
+
+    pub(crate) fn ask(&self, limit: usize) -> Subscribers {
+        let (answer, answers) = bounded(self.0.len());
+        let asked = |(sender, _): &&(Sender<Question>, _)| {
+            sender.try_send(Question { limit, answer: answer.clone() }).is_ok()
+        };
+        let missing = self.0.iter().filter(asked).count();
+        Subscribers { answers, missing, limit, found: Vec::new() }
+    }
+
+    pub(crate) fn desk(&self, thread: usize) -> Desk {
+        Desk { questions: self.0[thread].1.clone(), open: None }
+    }
+}
+
+/// Where one runtime thread answers.
+pub(crate) struct Desk {
+    questions: Receiver<Question>,
+    open: Option<Answer>,
+}
+
+struct Answer {
+    question: Question,
+    /// The slot to be looked at next.
+    next: usize,
+    found: Vec<SubscriberInfo>,
+}
+
+impl Desk {
+    /// Goes on with the answer that is being made, or begins one. Says whether there is more to do.
+    pub(crate) fn work(&mut self, slots: &[Option<Slot>], log: &StreamLog) -> bool {
+        let begin = |question| Answer { question, next: 0, found: Vec::new() };
+        let Some(mut answer) = self.open.take().or_else(|| self.questions.try_recv().ok().map(begin)) else {
+            return false;
+        };
+        let end = slots.len().min(answer.next + SLOTS_PER_ROUND);
+        let room = answer.question.limit - answer.found.len();
+        let looked_at = slots.get(answer.next..end).unwrap_or(&[]);
+        answer.found.extend(looked_at.iter().flatten().take(room).map(|slot| SubscriberInfo::new(slot, log)));
+        answer.next = end;
+        if end < slots.len() && answer.found.len() < answer.question.limit {
+            self.open = Some(answer);
+            return true;
+        }
+        // Who asked may have given up.
+        let _ = answer.question.answer.try_send(answer.found);
+        !self.questions.is_empty()
+    }
+}

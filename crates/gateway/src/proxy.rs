@@ -1,0 +1,160 @@
+//! Where a request comes from, as trusted proxies say it (C1.5): `sse.trusted_proxies`.
+//!
+//! A forwarding header is believed from whoever speaks to us directly and is trusted, and in it only what trusted hops
+//! have written: everything left of the first address that is not trusted may be invented.
+//!
+//! Not for the `Host` check: what a browser was made to say is in `Host` itself.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use http::{HeaderMap, HeaderValue};
+use ipnet::IpNet;
+
+/// Addresses and networks of proxies that are believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Reads a comma list of addresses and networks: `127.0.0.1, 10.0.0.0/8, fd00::/8`.
+    ///
+    /// # Errors
+    /// [`ProxyError`] of the first item that is neither.
+    pub fn parse(text: &str) -> Result<Self, ProxyError> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let network = |item: &str| {
+            let address = IpAddr::from_str(item).map(IpNet::from);
+            address.or_else(|_| item.parse::<IpNet>()).map_err(|_| ProxyError(item.to_owned()))
+        };
+        items.map(network).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An item of `sse.trusted_proxies` that is neither an address nor a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyError(pub String);
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" is neither an address nor a network such as 10.0.0.0/8", self.0.escape_debug())
+    }
+}
+
+impl std::error::Error for ProxyError {}
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Never an IPv4 address in the form of an IPv6 one.
+    pub(crate) address: IpAddr,
+    /// It came over TLS.
+    pub(crate) is_secure: bool,
+}
+
+impl Caller {
+    /// `peer` is the other end of the connection.
+    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
+        let peer = peer.to_canonical();
+        if !trusted.contains(peer) {
+            return Self { address: peer, is_secure: false };
+        }
+        // The last proxy's word; one that appends leaves the ones before it to the left.
+        let proto = items(headers, "x-forwarded-proto").next_back();
+        let is_secure = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let mut address = peer;
+        for hop in items(headers, "x-forwarded-for").rev() {
+            // What cannot be read was not written by a proxy of ours: who wrote it counts.
+            let Some(hop) = hop_address(hop) else { break };
+            address = hop;
+            if !trusted.contains(hop) {
+                break;
+            }
+        }
+        Self { address, is_secure }
+    }
+}
+
+/// The items of a list that may be spread over several fields, in order.
+fn items<'h>(headers: &'h HeaderMap, name: &'static str) -> impl DoubleEndedIterator<Item = &'h str> {
+    let values = headers.get_all(name).iter().map(HeaderValue::to_str);
+    // Nothing in a value that is no text: the hop there cannot be read.
+    values.flat_map(|value| value.unwrap_or("?").split(',').map(str::trim))
+}
+
+/// Some proxies write the port too.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse::<IpAddr>().ok();
+    let address = address.or_else(|| hop.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()));
+    let bare = || hop.strip_prefix('[')?.strip_suffix(']')?.parse::<IpAddr>().ok();
+    address.or_else(bare).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn caller(peer: &str, headers: &[(&'static str, &'static str)]) -> (String, bool) {
+        let trusted = TrustedProxies::parse("10.0.0.0/8, fd00::/8").unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        let caller = Caller::of(peer.parse().unwrap(), &map, &trusted);
+        (caller.address.to_string(), caller.is_secure)
+    }
+
+    // Forged forwarding headers: an address of the attacker's choice, to pass a limit or to blame somebody.
+    #[test]
+    fn forwarding_headers_of_others_are_not_believed() {
+        let forged = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")];
+        assert_eq!(caller("203.0.113.9", &forged), ("203.0.113.9".to_owned(), false));
+        assert_eq!(caller("::ffff:203.0.113.9", &forged), ("203.0.113.9".to_owned(), false));
+        let forged = [("x-forwarded-for", "1.2.3.4, 203.0.113.9")];
+        assert_eq!(caller("10.0.0.1", &forged).0, "203.0.113.9");
+        let forged = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "203.0.113.9, 10.0.0.2")];
+        assert_eq!(caller("10.0.0.1", &forged).0, "203.0.113.9");
+    }
+
+    #[test]
+    fn the_rightmost_hop_that_is_not_trusted_is_who_asks() {
+        for (list, address) in [
+            ("203.0.113.9", "203.0.113.9"),
+            ("203.0.113.9:4711", "203.0.113.9"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("::ffff:203.0.113.9", "203.0.113.9"),
+            ("10.1.1.1, 10.2.2.2", "10.1.1.1"),
+            ("1.2.3.4, unknown", "10.0.0.1"),
+            ("1.2.3.4, unknown, 10.2.2.2", "10.2.2.2"),
+            ("", "10.0.0.1"),
+        ] {
+            assert_eq!(caller("::ffff:10.0.0.1", &[("x-forwarded-for", list)]).0, address, "{list}");
+        }
+        assert_eq!(caller("fd00::1", &[]).0, "fd00::1");
+    }
+
+    #[test]
+    fn tls_is_what_the_last_proxy_says() {
+        for (value, secure) in
+            [("https", true), ("HTTPS", true), ("http", false), ("https, http", false), ("http,https", true)]
+        {
+            assert_eq!(caller("10.0.0.1", &[("x-forwarded-proto", value)]).1, secure, "{value}");
+        }
+    }
+
+    #[test]
+    fn addresses_and_networks_are_taken_and_names_are_not() {
+        for right in ["", "127.0.0.1", "::1, 10.0.0.0/8,", "fd00::/8"] {
+            assert!(TrustedProxies::parse(right).is_ok(), "{right}");
+        }
+        for wrong in ["localhost", "10.0.0.0/33", "10.0.0", "*", "10.0.0.1:80", "10.0.0.1 10.0.0.2"] {
+            assert_eq!(TrustedProxies::parse(wrong), Err(ProxyError(wrong.to_owned())));
+        }
+    }
+}

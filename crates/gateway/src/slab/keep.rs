@@ -1,0 +1,90 @@
+//! Housekeeping: who is disconnected, whose stream ends, who gets a heartbeat, and what leaves the window.
+//!
+//! Not for delivering events.
+
+use std::time::SystemTime;
+
+use super::{Slab, milliseconds};
+
+impl Slab {
+    /// Once in a while: disconnects who takes nothing, ends whose token has expired, sends heartbeats.
+    pub(super) fn sweep(&mut self) {
+        let timeout = milliseconds(self.settings.write_timeout);
+        let interval = milliseconds(self.settings.heartbeat_interval);
+        let wall_clock = SystemTime::now();
+        for index in 0..self.slots.len() {
+            let Some(slot) = &mut self.slots[index] else { continue };
+            if slot.is_stalled(self.now, timeout) {
+                slot.reset();
+                self.tally.write_timeouts += 1;
+                self.free(index);
+            } else if slot.subscription.expires_at.is_some_and(|at| at <= wall_clock) {
+                self.finish(index);
+            } else if interval > 0 && slot.beat(self.now, interval) {
+                self.visit(index);
+            }
+        }
+    }
+
+    /// Ends the streams of users who were disconnected (C4.8).
+    pub(super) fn revoke(&mut self) {
+        let version = self.shared.auth.revocations().version();
+        if std::mem::replace(&mut self.revocations, version) == version {
+            return;
+        }
+        for index in 0..self.slots.len() {
+            let Some(slot) = &self.slots[index] else { continue };
+            if self.shared.auth.revocations().is_revoked(&slot.subscription) {
+                self.finish(index);
+            }
+        }
+    }
+
+    /// Ends a stream after what it is in the middle of; the rest is for whoever comes back with its last id and may
+    /// have it then.
+    pub(super) fn finish(&mut self, index: usize) {
+        let Some(slot) = &mut self.slots[index] else { return };
+        if !slot.finish(&self.log) {
+            slot.reset();
+            return self.free(index);
+        }
+        self.log.postings.leave(index as u32);
+        if !slot.is_blocked() {
+            self.visit(index);
+        }
+    }
+
+    /// Drops what the window no longer holds. Subscribers in the middle of such an event keep its rest, if it is small.
+    pub(super) fn evict(&mut self) {
+        let sequence = self.log.eviction(self.now, self.settings.window_size, self.settings.window_age);
+        if sequence <= self.log.base() {
+            return;
+        }
+        self.forget_live();
+        for place in 0..self.behind.len() {
+            let index = self.behind[place];
+            let Some(slot) = &mut self.slots[index as usize] else { continue };
+            if !slot.prepare_eviction(&self.log, self.log.postings.member(index), sequence) {
+                slot.reset();
+                self.free(index as usize);
+            }
+        }
+        self.log.evict_to(sequence);
+    }
+
+    pub(super) fn note_behind(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.marks[index].is_behind, true) {
+            self.behind.push(index as u32);
+        }
+    }
+
+    /// Takes those that have caught up out of the list of those that are behind.
+    fn forget_live(&mut self) {
+        let Self { behind, slots, marks, .. } = self;
+        behind.retain(|index| {
+            let is_behind = slots[*index as usize].as_ref().is_some_and(|slot| !slot.is_live());
+            marks[*index as usize].is_behind = is_behind;
+            is_behind
+        });
+    }
+}

@@ -1,0 +1,47 @@
+//! How a socket that has something to say, or takes bytes again, makes the slab look.
+//!
+//! Not for what is done then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+
+use crossbeam_channel::Sender;
+
+use crate::bell::Bell;
+
+/// Puts a slot into the ready list when its socket has something to say.
+///
+/// A waker that outlives its slot may name the slot's next owner, which is then looked at for nothing.
+pub(crate) struct SlotWaker {
+    slot: u32,
+    /// In the ready list already. Set by whoever wakes, cleared by the slab before it looks.
+    queued: AtomicBool,
+    ready: Sender<u32>,
+    bell: Arc<Bell>,
+}
+
+impl SlotWaker {
+    pub(crate) fn new(slot: u32, ready: Sender<u32>, bell: Arc<Bell>) -> Arc<Self> {
+        Arc::new(Self { slot, queued: AtomicBool::new(false), ready, bell })
+    }
+
+    /// The slab has taken it out of the ready list, and looks now.
+    pub(super) fn taken(&self) {
+        self.queued.store(false, Ordering::Release);
+    }
+}
+
+impl Wake for SlotWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            // Without a slab there is nobody to tell.
+            let _ = self.ready.send(self.slot);
+            self.bell.ring();
+        }
+    }
+}

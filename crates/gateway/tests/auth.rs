@@ -1,0 +1,392 @@
+//! Whose token is believed, and what those get whose is not (C4.7, C4.8). What a token itself may look like is tested
+//! beside the code that reads it.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use sse_gateway::{AuthSettings, CookieName, SameSite, Secret, Settings, TrustedProxies};
+use sse_proto::query::TokenParameter;
+use support::peer::{Answer, End, Stream, ask};
+use support::tokens::{SECRET, Signer, now, token, token_of};
+use support::{TestGateway, eventually, folder, routes, settings};
+
+fn auth() -> AuthSettings {
+    AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() }
+}
+
+fn with(auth: AuthSettings) -> TestGateway {
+    started(Settings { auth, ..settings() })
+}
+
+/// With a route for everybody, one for the authenticated, and one for a list.
+fn started(settings: Settings) -> TestGateway {
+    let gateway = TestGateway::with(settings);
+    let routes = routes(&[
+        ("events", "@sse"),
+        ("known", "@sse\n@authorize"),
+        ("staff", "@sse\n@authorize id:alice, role:admin"),
+        ("open", "@sse\n@anonymous"),
+    ]);
+    gateway.gateway.set_routes(routes, 2);
+    gateway
+}
+
+fn try_get(gateway: &TestGateway, target: &str, headers: &str) -> Answer {
+    ask(gateway.port(), &format!("HEAD {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
+}
+
+fn status(gateway: &TestGateway, target: &str, headers: &str) -> u16 {
+    try_get(gateway, target, headers).head.status
+}
+
+fn get(gateway: &TestGateway, target: &str, headers: &str) -> Answer {
+    ask(gateway.port(), &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+const EVENTS: &str = "/api/events/info";
+
+#[test]
+fn streams_with_authorize_are_401_for_the_anonymous_and_403_for_those_outside_the_list() {
+    let gateway = with(auth());
+    for (route, anonymous, bob, alice, admin) in [
+        ("events", 200, 200, 200, 200),
+        ("open", 200, 200, 200, 200),
+        ("known", 401, 200, 200, 200),
+        ("staff", 401, 403, 200, 200),
+    ] {
+        let target = format!("/api/{route}/info");
+        let of = |user: &str, roles: &[&str]| status(&gateway, &target, &bearer(&token_of(user, roles)));
+        assert_eq!(status(&gateway, &target, ""), anonymous, "{route}");
+        assert_eq!(of("bob", &["user"]), bob, "{route}");
+        assert_eq!(of("alice", &[]), alice, "{route}");
+        assert_eq!(of("eve", &["Admin"]), admin, "{route}");
+    }
+    let answer = get(&gateway, "/api/known/info", "");
+    assert_eq!(answer.problem(401), "This is for authenticated subscribers.");
+    assert_eq!(answer.head.header("www-authenticate"), "Bearer");
+    let answer = get(&gateway, "/api/staff/info", &bearer(&token_of("bob", &[])));
+    assert_eq!(answer.problem(403), "This stream is for others.");
+    assert_eq!(gateway.count(|stats| &stats.subscribers_total), 0);
+    let mut stream = Stream::get(gateway.port(), "/api/staff/info", &bearer(&token_of("alice", &[])));
+    assert_eq!(stream.next().name, "sse.ready");
+}
+
+// A bad token where none would do: it is never taken for anonymous, and the answer does not say what is wrong with it.
+#[test]
+fn a_bad_token_is_401_everywhere_and_says_nothing_of_why() {
+    let gateway = with(auth());
+    let expired = token(&json!({"sub": "alice", "exp": now() - 60}));
+    let forged = Signer::Hmac(vec![b'x'; 32]).token("HS256", &json!({"sub": "alice", "exp": now() + 60}));
+    let long = "x".repeat(9000);
+    for bad in [&expired, &forged, "x", "", "a.b.c", &long] {
+        for target in [EVENTS, "/api/open/info", "/api/known/info", "/nothing"] {
+            let answer = get(&gateway, target, &bearer(bad));
+            assert_eq!(answer.problem(401), "The token is not valid (any more).");
+            assert_eq!(answer.head.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+            assert_eq!(answer.head.header("set-cookie"), "");
+        }
+    }
+    assert_eq!(gateway.count(|stats| &stats.refused_tokens_total), 24);
+    let huge = "x".repeat(1 << 20);
+    let request = format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {huge}");
+    // The rest of it is never read; the answer is hyper's limit of a head.
+    ask(gateway.port(), &request[..40_000]).problem(431);
+    assert!(gateway.log().is_empty(), "{:?}", gateway.log());
+}
+
+#[test]
+fn without_keys_a_token_is_401_and_its_absence_is_anonymous() {
+    let gateway = with(AuthSettings::default());
+    assert_eq!(status(&gateway, EVENTS, ""), 200);
+    assert_eq!(status(&gateway, EVENTS, &bearer(&token_of("alice", &[]))), 401);
+    assert_eq!(status(&gateway, EVENTS, "Authorization: Basic YTpi\r\n"), 200);
+}
+
+// Cookie beside a different bearer: the header wins, and a bad header is never saved by a good cookie.
+#[test]
+fn the_header_decides_alone() {
+    let gateway = with(auth());
+    let (alice, bob) = (token_of("alice", &[]), token_of("bob", &[]));
+    let both =
+        |header: &str, cookie: &str| format!("Authorization: {header}\r\nCookie: sse_session={cookie}\r\n");
+    let staff = |headers: &str| status(&gateway, "/api/staff/info", headers);
+    assert_eq!(staff(&both(&format!("Bearer {alice}"), &bob)), 200);
+    assert_eq!(staff(&both(&format!("Bearer {bob}"), &alice)), 403);
+    assert_eq!(staff(&both("Bearer x", &alice)), 401);
+    assert_eq!(staff(&both("Bearer", &alice)), 401);
+    assert_eq!(staff(&both(&format!("Bearer {alice}"), "x")), 200);
+    assert_eq!(staff(&both("Basic YTpi", &alice)), 200, "other schemes are not ours");
+    let answer = get(&gateway, "/api/staff/info", &both("Bearer x", "y"));
+    assert_eq!(answer.head.header("set-cookie"), "", "the cookie was not looked at");
+    let two = format!("{}{}", bearer(&alice), bearer(&alice));
+    assert_eq!(staff(&two), 401, "two headers");
+}
+
+#[test]
+fn a_bad_cookie_is_cleared_with_the_attributes_it_was_set_with() {
+    let cookie = |settings: Settings, headers: &str| {
+        let gateway = started(settings);
+        let answer = get(&gateway, EVENTS, headers);
+        answer.problem(401);
+        answer.head.header("set-cookie").to_owned()
+    };
+    let plain = Settings { auth: auth(), ..settings() };
+    let expected = "sse_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax";
+    assert_eq!(cookie(plain.clone(), "Cookie: sse_session=x\r\n"), expected);
+    // Not believed from a stranger.
+    let forwarded = "Cookie: sse_session=x\r\nX-Forwarded-Proto: https\r\n";
+    assert_eq!(cookie(plain.clone(), forwarded), expected);
+    let proxied = Settings { trusted_proxies: TrustedProxies::parse("127.0.0.1").unwrap(), ..plain.clone() };
+    assert_eq!(cookie(proxied, forwarded), format!("{expected}; Secure"));
+    let named = AuthSettings { cookie_name: CookieName::parse("__Host-s").unwrap(), ..auth() };
+    let expected = "__Host-s=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure";
+    assert_eq!(cookie(Settings { auth: named, ..settings() }, "Cookie: __Host-s=x\r\n"), expected);
+    let none = AuthSettings { cookie_same_site: SameSite::None, ..auth() };
+    let expected = "sse_session=; Path=/; Max-Age=0; HttpOnly; SameSite=None; Secure";
+    assert_eq!(cookie(Settings { auth: none, ..settings() }, "Cookie: sse_session=x\r\n"), expected);
+}
+
+// A token planted beside the victim's by a neighbour of the same domain.
+#[test]
+fn two_different_cookies_are_refused() {
+    let gateway = with(auth());
+    let (alice, bob) = (token_of("alice", &[]), token_of("bob", &[]));
+    let cookies = format!("Cookie: sse_session={alice}; sse_session={bob}\r\n");
+    assert_eq!(status(&gateway, "/api/staff/info", &cookies), 401);
+    let cookies = format!("Cookie: a=b; sse_session={alice}\r\n");
+    assert_eq!(status(&gateway, "/api/staff/info", &cookies), 200);
+}
+
+// A token in a URL, where it ends up in histories and logs: only where that was asked for, and only by this name.
+#[test]
+fn tokens_are_read_from_urls_only_when_a_parameter_is_named() {
+    let alice = token_of("alice", &[]);
+    let target = format!("/api/staff/info?access_token={alice}");
+    let gateway = with(auth());
+    assert_eq!(status(&gateway, &target, ""), 401);
+    let named = AuthSettings { token_parameter: TokenParameter::parse("access_token").unwrap(), ..auth() };
+    let gateway = with(named);
+    assert_eq!(status(&gateway, &target, ""), 200);
+    assert_eq!(status(&gateway, &format!("/api/staff/info?token={alice}"), ""), 401);
+    assert_eq!(status(&gateway, "/api/events/info?access_token=x", ""), 401);
+    assert_eq!(status(&gateway, "/api/events/info?access_token=", ""), 200, "empty is absent");
+    let twice = format!("{target}&access_token={alice}");
+    assert_eq!(status(&gateway, &twice, ""), 401, "not anonymous, and so not let in");
+    assert_eq!(status(&gateway, &format!("{EVENTS}?access_token={alice}&access_token=x"), ""), 400);
+    assert_eq!(status(&gateway, &target, "Cookie: sse_session=x\r\n"), 401, "the cookie decides");
+    assert_eq!(status(&gateway, &target, &bearer("x")), 401, "the header decides");
+}
+
+#[test]
+fn required_authentication_keeps_all_but_files_health_and_options_for_the_known() {
+    let (_folder, path) = folder();
+    fs::write(path.join("index.html"), "login").unwrap();
+    let auth = AuthSettings { require_authentication: true, ..auth() };
+    let gateway = started(Settings { auth, static_root: Some(path), ..settings() });
+    for target in [EVENTS, "/api/open/info", "/nothing", "/api/known/info"] {
+        assert_eq!(status(&gateway, target, ""), 401, "{target}");
+        let answer = ask(gateway.port(), &format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        answer.problem(401);
+    }
+    let known = bearer(&token_of("bob", &[]));
+    assert_eq!(status(&gateway, EVENTS, &known), 200);
+    assert_eq!(status(&gateway, "/api/staff/info", &known), 403);
+    assert_eq!(status(&gateway, "/nothing", &known), 404);
+    // Also with a session that has ended: the page that logs in must come up.
+    for headers in ["", "Cookie: sse_session=x\r\n"] {
+        assert_eq!(get(&gateway, "/", headers).text(), "login");
+        assert_eq!(status(&gateway, "/healthz", headers), 200);
+        let options = format!("OPTIONS {EVENTS} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        assert_eq!(ask(gateway.port(), &options).head.status, 204);
+    }
+}
+
+// ---- files with keys
+
+fn write(path: &Path, content: impl AsRef<[u8]>, mode: u32) {
+    // As editors and secret managers do it: a new file takes the old one's place.
+    let new = path.with_extension("new");
+    fs::write(&new, content).unwrap();
+    fs::set_permissions(&new, Permissions::from_mode(mode)).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+#[test]
+fn a_file_of_keys_is_taken_in_when_it_changes_and_its_last_good_keys_stay_while_it_is_broken() {
+    let (_folder, path) = folder();
+    let file = path.join("keys.json");
+    let (old, new) = (Signer::p256(), Signer::ed25519());
+    write(&file, json!({"keys": [old.jwk("old")]}).to_string(), 0o644);
+    let gateway = with(AuthSettings { jwt_key_file: Some(file.clone()), ..AuthSettings::default() });
+    let claims = json!({"sub": "alice", "exp": now() + 600});
+    let old_token = bearer(&old.token_with_kid("ES256", "old", &claims));
+    let new_token = bearer(&new.token_with_kid("EdDSA", "new", &claims));
+    assert_eq!(status(&gateway, "/api/known/info", &old_token), 200);
+    assert_eq!(status(&gateway, "/api/known/info", &new_token), 401);
+
+    write(&file, json!({"keys": [old.jwk("old"), new.jwk("new")]}).to_string(), 0o644);
+    eventually("the new key is taken in", || status(&gateway, "/api/known/info", &new_token) == 200);
+    assert_eq!(status(&gateway, "/api/known/info", &old_token), 200);
+    assert!(gateway.log().is_empty(), "{:?}", gateway.log());
+
+    write(&file, "{ \"keys\": [ broken", 0o644);
+    eventually("it is said", || {
+        assert_eq!(status(&gateway, "/api/known/info", &new_token), 200);
+        !gateway.log().is_empty()
+    });
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(status(&gateway, "/api/known/info", &old_token), 200);
+    let log = gateway.log();
+    assert_eq!(log.len(), 1, "once: {log:?}");
+    assert!(log[0].starts_with("sse.jwt_key_file \"") && log[0].ends_with("stay in use"), "{log:?}");
+    assert!(!log[0].contains("broken"), "nothing of the content is said");
+
+    write(&file, json!({"keys": [new.jwk("new")]}).to_string(), 0o644);
+    eventually("the old key is gone", || status(&gateway, "/api/known/info", &old_token) == 401);
+    assert_eq!(status(&gateway, "/api/known/info", &new_token), 200);
+    eventually("it is said", || gateway.log().last().is_some_and(|line| line.ends_with("is used again")));
+
+    gateway.gateway.apply(Settings { auth: auth(), ..settings() }.into());
+    assert_eq!(status(&gateway, "/api/known/info", &new_token), 401, "a file that is no longer named");
+}
+
+// A secret that others can read is everybody's.
+#[test]
+fn a_secret_file_that_others_may_read_or_write_is_not_used() {
+    let (_folder, path) = folder();
+    let file = path.join("secret");
+    let token = bearer(&token_of("alice", &[]));
+    let settings_with = |file: &Path| {
+        let auth = AuthSettings { jwt_secret_file: Some(file.to_owned()), ..AuthSettings::default() };
+        Settings { auth, ..settings() }
+    };
+    for mode in [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o644] {
+        write(&file, SECRET, mode);
+        let gateway = started(settings_with(&file));
+        assert_eq!(status(&gateway, "/api/known/info", &token), 401, "{mode:o}");
+        eventually("it is said", || gateway.log().len() == 1);
+        let line = &gateway.log()[0];
+        assert!(line.contains("mode must be 0600") && line.ends_with("refused"), "{line}");
+        assert!(!line.contains("0123456789"), "{line}");
+    }
+    for (content, mode) in
+        [(SECRET.to_vec(), 0o600), ([SECRET, b"\n"].concat(), 0o400), ([SECRET, b"\r\n"].concat(), 0o600)]
+    {
+        write(&file, content, mode);
+        let gateway = started(settings_with(&file));
+        assert_eq!(status(&gateway, "/api/known/info", &token), 200);
+        assert!(gateway.log().is_empty(), "{:?}", gateway.log());
+    }
+    for content in [&SECRET[..31], b"", &[SECRET, b"\n\n"].concat(), &vec![b'x'; (1 << 20) + 1]] {
+        write(&file, content, 0o600);
+        let gateway = started(settings_with(&file));
+        assert_eq!(status(&gateway, "/api/known/info", &token), 401);
+    }
+}
+
+// A pipe would hang whoever opens it; a folder, a link to nowhere and a missing file are plain mistakes.
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting() {
+    let (_folder, path) = folder();
+    let pipe = path.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink("nowhere", path.join("link")).unwrap();
+    for name in ["pipe", "link", "missing", "."] {
+        let file = path.join(name);
+        for auth in [
+            AuthSettings { jwt_secret_file: Some(file.clone()), ..AuthSettings::default() },
+            AuthSettings { jwt_key_file: Some(file.clone()), ..AuthSettings::default() },
+        ] {
+            let gateway = with(auth);
+            assert_eq!(status(&gateway, EVENTS, ""), 200, "{name}");
+            assert_eq!(status(&gateway, EVENTS, &bearer(&token_of("alice", &[]))), 401, "{name}");
+            eventually("it is said", || gateway.log().len() == 1);
+        }
+    }
+}
+
+#[test]
+fn secret_and_secret_file_verify_side_by_side() {
+    let (_folder, path) = folder();
+    let file = path.join("secret");
+    let other = [b'o'; 32];
+    write(&file, other, 0o600);
+    let gateway = with(AuthSettings { jwt_secret_file: Some(file), ..auth() });
+    let of_file = Signer::Hmac(other.to_vec()).token("HS512", &json!({"exp": now() + 60}));
+    assert_eq!(status(&gateway, "/api/known/info", &bearer(&of_file)), 200);
+    assert_eq!(status(&gateway, "/api/known/info", &bearer(&token_of("alice", &[]))), 200);
+}
+
+// ---- the end of a stream
+
+#[test]
+fn a_stream_ends_when_its_token_does() {
+    let gateway = with(auth());
+    let exp = now() + 2;
+    let short = token(&json!({"sub": "alice", "exp": exp}));
+    let stream = Stream::get(gateway.port(), EVENTS, &bearer(&short));
+    let anonymous = Stream::ready(gateway.port());
+    assert_eq!(stream.end().0, End::Clean);
+    assert!(now() >= exp, "not before");
+    assert!(now() <= exp + 3, "soon after");
+    assert_eq!(gateway.subscribers(), 1);
+    drop(anonymous);
+}
+
+// A stolen or stale token after its user was thrown out.
+#[test]
+fn disconnect_ends_the_users_streams_and_refuses_older_tokens() {
+    let gateway = with(auth());
+    let token_at =
+        |user: &str, iat: u64| bearer(&token(&json!({"sub": user, "iat": iat, "exp": now() + 600})));
+    let (old, without) =
+        (token_at("alice", now() - 10), bearer(&token(&json!({"sub": "alice", "exp": now() + 600}))));
+    let mut alice = Stream::get(gateway.port(), EVENTS, &old);
+    let mut bob = Stream::get(gateway.port(), EVENTS, &token_at("bob", now() - 10));
+    assert_eq!((alice.next().name, bob.next().name), ("sse.ready".to_owned(), "sse.ready".to_owned()));
+    gateway.gateway.disconnect("alice", SystemTime::now());
+    assert_eq!(alice.end(), (End::Clean, vec![]));
+    for refused in [&old, &without] {
+        get(&gateway, EVENTS, refused).problem(401);
+    }
+    assert_eq!(status(&gateway, EVENTS, &token_at("alice", now() + 2)), 200, "a new login");
+    gateway.say("still there");
+    assert_eq!(bob.next().data, "still there");
+    let mut again = Stream::get(gateway.port(), EVENTS, &token_at("alice", now() + 2));
+    gateway.gateway.disconnect("nobody", SystemTime::now());
+    assert_eq!(again.next().name, "sse.ready");
+    gateway.say("new");
+    assert_eq!(again.next().data, "new");
+}
+
+// Header and field injection through user name, role, topic and execution id.
+#[test]
+fn nothing_of_a_token_or_a_url_gets_into_a_head_or_opens_a_field() {
+    let gateway = with(auth());
+    let evil = "x\r\nSet-Cookie: a=b\r\n\r\ndata: forged\n\n";
+    let claims =
+        json!({"sub": evil, "name": evil, "roles": [evil], "jti": evil, "iss": evil, "exp": now() + 60});
+    let mut stream = Stream::get(gateway.port(), EVENTS, &bearer(&token(&claims)));
+    assert_eq!(stream.head.header("set-cookie"), "");
+    assert_eq!(stream.next().name, "sse.ready");
+    gateway.say("first");
+    assert_eq!(stream.next().data, "first");
+    assert!(!String::from_utf8_lossy(&stream.raw).contains("forged"));
+    for query in ["topic=a%0Adata:forged", "topic=a%0D", "id=a%0Ab", "a%0D%0AX:y", "topic=a%00"] {
+        let detail = get(&gateway, &format!("{EVENTS}?{query}"), "").problem(400);
+        assert!(!detail.contains("forged") && !detail.contains('\n'), "{detail}");
+    }
+    // What cannot be in a head at all never gets as far as the token.
+    let broken = format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\0b\r\n\r\n");
+    ask(gateway.port(), &broken).problem(400);
+}

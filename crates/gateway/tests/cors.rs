@@ -1,0 +1,112 @@
+//! Which pages of other origins may read answers (`sse.cors_origins`).
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use sse_gateway::{CorsOrigins, Settings};
+use support::peer::{Head, Stream, ask};
+use support::{TestGateway, settings};
+
+const APP: &str = "https://app.example";
+const EVENTS: &str = "/api/events/info";
+
+fn with(origins: &str) -> TestGateway {
+    TestGateway::with(Settings { cors_origins: CorsOrigins::parse(origins).unwrap(), ..settings() })
+}
+
+fn head(gateway: &TestGateway, method: &str, target: &str, headers: &str) -> Head {
+    ask(gateway.port(), &format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).head
+}
+
+fn permission(head: &Head) -> (&str, &str, &str) {
+    (
+        head.header("access-control-allow-origin"),
+        head.header("access-control-allow-credentials"),
+        head.header("vary"),
+    )
+}
+
+#[test]
+fn a_listed_origin_may_read_streams_and_errors() {
+    let gateway = with(&format!("http://localhost:5173, {APP}"));
+    let stream = Stream::get(gateway.port(), EVENTS, &format!("Origin: {APP}\r\n"));
+    assert_eq!(permission(&stream.head), (APP, "true", "origin"));
+    for (method, target) in [
+        ("HEAD", EVENTS),
+        ("GET", "/nothing"),
+        ("POST", EVENTS),
+        ("GET", "/healthz"),
+        ("GET", "/api/events/info?topic=%FF"),
+    ] {
+        let head = head(&gateway, method, target, &format!("Origin: {APP}\r\n"));
+        assert_eq!(permission(&head), (APP, "true", "origin"), "{method} {target}");
+    }
+}
+
+// Reflected Origin.
+#[test]
+fn other_origins_get_no_permission() {
+    let gateway = with(APP);
+    for origin in [
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "http://app.example",
+        "null",
+        "https://app.example/",
+    ] {
+        let stream = Stream::get(gateway.port(), EVENTS, &format!("Origin: {origin}\r\n"));
+        assert_eq!(permission(&stream.head), ("", "", "origin"), "{origin}");
+        let request = "Access-Control-Request-Method: GET\r\n";
+        let head = head(&gateway, "OPTIONS", EVENTS, &format!("Origin: {origin}\r\n{request}"));
+        assert_eq!(permission(&head), ("", "", "origin"), "{origin}");
+        assert_eq!(head.header("access-control-allow-methods"), "");
+        assert_eq!(head.header("access-control-allow-headers"), "");
+    }
+}
+
+#[test]
+fn without_the_setting_there_is_nothing_of_cors_in_any_answer() {
+    let gateway = TestGateway::new();
+    let stream = Stream::get(gateway.port(), EVENTS, &format!("Origin: {APP}\r\n"));
+    assert_eq!(permission(&stream.head), ("", "", ""));
+}
+
+#[test]
+fn a_preflight_is_told_what_a_listed_origin_may_send() {
+    let gateway = with(APP);
+    let request = format!(
+        "Origin: {APP}\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: authorization, x-evil\r\n"
+    );
+    let head = head(&gateway, "OPTIONS", EVENTS, &request);
+    assert_eq!((head.status, permission(&head)), (204, (APP, "true", "origin")));
+    assert_eq!(head.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
+    assert_eq!(
+        head.header("access-control-allow-headers"),
+        "Authorization, Cache-Control, Content-Type, Last-Event-ID, x-execution-id, x-npgsqlrest-id"
+    );
+    assert_eq!(head.header("access-control-max-age"), "600");
+}
+
+// Credentials for everybody.
+#[test]
+fn the_star_comes_without_credentials() {
+    let gateway = with("*");
+    let stream = Stream::get(gateway.port(), EVENTS, "Origin: https://anybody.example\r\n");
+    assert_eq!(permission(&stream.head), ("*", "", "origin"));
+    let stream = Stream::get(gateway.port(), EVENTS, "Origin: null\r\n");
+    assert_eq!(permission(&stream.head), ("", "", "origin"));
+}
+
+// Header injection through Origin: a browser's value never gets into an answer.
+#[test]
+fn an_origin_with_a_line_break_or_of_two_lines_gets_no_permission() {
+    let gateway = with(APP);
+    for headers in [
+        format!("Origin: {APP}\r\nOrigin: {APP}\r\n"),
+        format!("Origin: {APP}, {APP}\r\n"),
+        format!("Origin: {APP}\tX\r\n"),
+    ] {
+        let head = head(&gateway, "HEAD", EVENTS, &headers);
+        assert_eq!(permission(&head), ("", "", "origin"), "{headers:?}");
+    }
+}
