@@ -31,6 +31,17 @@ CREATE FUNCTION sse.authorize(VARIADIC "values" text[]) RETURNS text
 COMMENT ON FUNCTION sse.authorize(text[]) IS
     'Hint for RAISE … USING HINT that lets only the given users and roles receive the event. Nulls are left out; none left means nobody.';
 
+CREATE FUNCTION sse.issue_token(
+    user_id text,
+    user_name text DEFAULT NULL,
+    roles text[] DEFAULT NULL,
+    lifetime interval DEFAULT NULL
+) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'issue_token_wrapper';
+REVOKE ALL ON FUNCTION sse.issue_token(text, text, text[], interval) FROM PUBLIC;
+COMMENT ON FUNCTION sse.issue_token(text, text, text[], interval) IS
+    'A token for a subscriber, signed with the secret of the settings. lifetime: null takes sse.session_lifetime.';
+
 -- Annotations --------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sse.check(routine regprocedure) RETURNS SETOF text
@@ -77,21 +88,23 @@ GRANT EXECUTE ON FUNCTION sse._stat_ring(), sse._stat_gateway(), sse._gateway_st
 CREATE VIEW sse.stat_ring AS
     SELECT s[1] AS capacity_bytes, s[2] AS used_bytes, s[3] AS records_total, s[4] AS bytes_total,
            s[5] AS full_total, s[6] AS dropped_total, s[7] AS too_large_total, s[8] AS parallel_total,
-           s[9] AS misspelt_hint_total, s[10] AS out_of_memory_total, s[11] AS internal_total,
-           s[12] AS replaced_characters_total, sse._stats_reset() AS stats_reset
+           s[9] AS misspelt_hint_total, s[10] AS unmatched_total, s[11] AS out_of_memory_total,
+           s[12] AS internal_total, s[13] AS replaced_characters_total, sse._stats_reset() AS stats_reset
       FROM sse._stat_ring() AS s;
 REVOKE ALL ON sse.stat_ring FROM PUBLIC;
 GRANT SELECT ON sse.stat_ring TO pg_monitor;
 COMMENT ON VIEW sse.stat_ring IS 'The ring between backends and gateway, and what could not be published, since server start.';
 
 CREATE VIEW sse.stat_gateway AS
-    SELECT sse._gateway_state() AS state, nullif(s[17], 0)::int AS port, nullif(s[18], 0)::int AS pid,
+    SELECT sse._gateway_state() AS state, nullif(s[22], 0)::int AS port, nullif(s[23], 0)::int AS pid,
            sse._gateway_started_at() AS started_at,
-           CASE WHEN s[18] <> 0 THEN clock_timestamp() - sse._gateway_started_at() END AS uptime,
+           CASE WHEN s[23] <> 0 THEN clock_timestamp() - sse._gateway_started_at() END AS uptime,
            s[1] AS connections, s[2] AS subscribers, s[3] AS connections_total, s[4] AS subscribers_total,
            s[5] AS refused_total, s[6] AS events_total, s[7] AS undeliverable_total, s[8] AS undecodable_total,
            s[9] AS deliveries_total, s[10] AS bytes_total, s[11] AS gaps_total, s[12] AS write_timeouts_total,
-           s[13] AS junk_total, s[14] AS window_bytes, s[15] AS window_events, s[16] AS requests_dropped_total
+           s[13] AS junk_total, s[14] AS window_bytes, s[15] AS window_events, s[16] AS requests_dropped_total,
+           s[17] AS anonymous_subscribers, s[18] AS refused_addresses_total, s[19] AS refused_tokens_total,
+           s[20] AS asked_total, s[21] AS woken_total
       FROM sse._stat_gateway() AS s;
 REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;

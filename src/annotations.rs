@@ -24,7 +24,18 @@ use crate::pg::shmem;
 pub(crate) struct Routine {
     /// `pg_proc.oid`
     pub oid: u32,
-    published: Option<Published>,
+    /// What it is to the search.
+    pub role: Role,
+}
+
+/// What a running routine is to the search for the publisher of a message (C3.1).
+pub(crate) enum Role {
+    /// It publishes messages of its level.
+    Publisher(Published),
+    /// It has a mistake or `@sse_subscribe` alone: the search stops, and nobody further out publishes.
+    Barrier,
+    /// It has an `HTTP` line and no `@sse…`: likely a forgotten annotation (C3.7). The search goes on.
+    Unbound,
 }
 
 /// How a routine publishes.
@@ -40,13 +51,6 @@ pub(crate) struct Published {
     pub delivery: Option<Delivery>,
     /// `@authorize`, `@anonymous`
     pub access: Access,
-}
-
-impl Routine {
-    /// How it publishes. `None`: it has a mistake or `@sse_subscribe` alone, and the search for a publisher stops.
-    pub(crate) fn published(&self) -> Option<&Published> {
-        self.published.as_ref()
-    }
 }
 
 impl Published {
@@ -83,7 +87,7 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     if !shared.serves_this_database() {
         return None;
     }
-    if guc_text::take_schemas_changed() {
+    if guc_text::take_annotations_outdated() {
         invalidate(0);
     }
     let cached =
@@ -126,7 +130,7 @@ pub(crate) fn invalidate(hash: u32) {
 fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
     #[cfg(feature = "annotate_everything")]
     if entry.is_plpgsql {
-        return Some(Routine { oid, published: Some(Published::default_of_everything()) });
+        return Some(Routine { oid, role: Role::Publisher(Published::default_of_everything()) });
     }
     let comment = entry.comment.as_deref()?;
     if !guc::schema_is_served(&entry.schema) {
@@ -135,17 +139,18 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
     let annotation = match Annotation::parse(comment) {
         Ok(None) => return None,
         Ok(Some(annotation)) => annotation,
-        Err(_) => return Some(Routine { oid, published: None }),
+        Err(_) => return Some(Routine { oid, role: Role::Barrier }),
     };
     if !annotation.is_sse() {
-        return None;
+        let is_unbound = annotation.http.is_some() && guc::warn_unbound();
+        return is_unbound.then_some(Routine { oid, role: Role::Unbound });
     }
     if !annotation.publish || !annotation.check(&entry.facts()).is_empty() {
-        return Some(Routine { oid, published: None });
+        return Some(Routine { oid, role: Role::Barrier });
     }
     Some(Routine {
         oid,
-        published: Some(Published {
+        role: Role::Publisher(Published {
             level: annotation.level,
             scope: annotation.default_scope(),
             topic: annotation.topic.clone(),

@@ -12,18 +12,21 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pgrx::prelude::*;
+use sse_proto::admission;
 use sse_proto::annotation::Access;
 use sse_proto::encoding::{self, Encoding};
-use sse_proto::record::{self, Envelope, Record};
+use sse_proto::identity::Emission;
+use sse_proto::record::{self, Emitter, Envelope, Record};
 use sse_proto::scope::{Hint, Scope};
 use sse_proto::word::{Delivery, Level};
 use sse_ring::PushError;
 
-use crate::annotations::{Published, Routine};
-use crate::guc;
+use crate::annotations::{Published, Role, Routine};
+use crate::mistake::{self, Mistake};
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, frame, latch, report, routine, xact};
+use crate::pg::{backend, frame, latch, xact};
+use crate::{emitter, guc};
 
 thread_local! {
     /// The record that is being written; kept, so that publishing does not allocate each time.
@@ -33,15 +36,10 @@ thread_local! {
     static HINT: RefCell<String> = const { RefCell::new(String::new()) };
     /// Size of the largest event that was refused since the last warning, 0 = none.
     static REFUSED_BYTES: Cell<usize> = const { Cell::new(0) };
-    /// Routine whose hint was a misspelt scope, to be said when it returns; 0 = none.
-    static MISSPELT_HINT_OF: Cell<u32> = const { Cell::new(0) };
 }
 
 /// More scratch than this is given back after a record: a single large event must not cost the backend for life.
 const KEPT_SCRATCH_BYTES: usize = 256 * 1024;
-
-/// Kind of mistake, for [`shmem::SaidOnce`].
-const MISSPELT_HINT: u32 = 1;
 
 /// What happened to an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +52,8 @@ pub(crate) enum Outcome {
     TooLarge,
     /// No room in the ring within `sse.publish_timeout`: the subscribers get a gap.
     Dropped,
+    /// Scope `matching`, and nobody whom it could match: refused and counted.
+    Unmatched,
     /// Refused and counted, for another reason.
     Refused,
 }
@@ -91,21 +91,32 @@ pub(crate) fn capture(message: &Message<'_>) {
         }
     }
     let Some(routine) = publisher(level) else { return };
-    let Some(published) = routine.published() else { return };
-    let _ = raise(&shared, routine.oid, published, message);
+    if let Role::Publisher(published) = &routine.role {
+        let _ = raise(&shared, routine.oid, published, message);
+    }
 }
 
 /// The routine whose event a message of this level is: the innermost running one with that level, unless the search
 /// is stopped before by one with a mistake or with `@sse_subscribe` alone (C3.1).
 fn publisher(level: Level) -> Option<Rc<Routine>> {
-    frame::search(|routine| match routine.published() {
-        None => Some(None),
-        Some(published) if published.level_or(guc::default_level()) == level => {
+    let mut unbound = 0;
+    let found = frame::search(|routine| match &routine.role {
+        Role::Barrier => Some(None),
+        Role::Publisher(published) if published.level_or(guc::default_level()) == level => {
             Some(Some(Rc::clone(routine)))
         }
-        Some(_) => None,
-    })
-    .flatten()
+        Role::Publisher(_) => None,
+        Role::Unbound => {
+            if unbound == 0 {
+                unbound = routine.oid;
+            }
+            None
+        }
+    });
+    if found.is_none() && unbound != 0 && level == guc::default_level() {
+        mistake::note(Mistake::Unbound, unbound);
+    }
+    found.flatten()
 }
 
 fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message<'_>) -> Outcome {
@@ -123,7 +134,7 @@ fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message
             HintScope::Scope(scope) => Cow::Owned(scope),
             HintScope::Slip => {
                 add(&refusals.misspelt_hint_total, 1);
-                MISSPELT_HINT_OF.set(routine);
+                mistake::note(Mistake::MisspeltHint, routine);
                 return Outcome::Refused;
             }
         };
@@ -136,7 +147,11 @@ fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message
                 access: &published.access,
                 delivery: published.delivery.unwrap_or_else(guc::default_delivery),
             };
-            publish(shared, &target, text)
+            let outcome = publish(shared, &target, text);
+            if outcome == Outcome::Unmatched {
+                mistake::note(Mistake::Unmatched, routine);
+            }
+            outcome
         })
     })
 }
@@ -164,8 +179,18 @@ fn hint_scope(hint: &[u8], encoding: Encoding) -> HintScope {
 
 /// Publishes one event: encodes it, and hands it to the ring or to the transaction. Never fails the statement.
 pub(crate) fn publish(shared: &Shared, target: &Target<'_>, data: &str) -> Outcome {
+    // Only `matching` asks who raises.
+    let emission = if *target.scope == Scope::Matching { emitter::emission() } else { Emission::None };
+    if *target.scope == Scope::Matching && admission::nobody_matches(target.access, &emission) {
+        add(&shared.header.refusals.unmatched_total, 1);
+        return Outcome::Unmatched;
+    }
+    let emitter = match emission.as_emitter() {
+        Emission::Known(emitter) => Some(emitter),
+        Emission::None | Emission::Undecidable => None,
+    };
     RECORD.with_borrow_mut(|buffer| {
-        let outcome = publish_through(buffer, shared, target, data);
+        let outcome = publish_through(buffer, shared, target, emitter, data);
         if buffer.capacity() > KEPT_SCRATCH_BYTES {
             *buffer = Vec::new();
         }
@@ -173,10 +198,17 @@ pub(crate) fn publish(shared: &Shared, target: &Target<'_>, data: &str) -> Outco
     })
 }
 
-fn publish_through(buffer: &mut Vec<u8>, shared: &Shared, target: &Target<'_>, data: &str) -> Outcome {
+fn publish_through(
+    buffer: &mut Vec<u8>,
+    shared: &Shared,
+    target: &Target<'_>,
+    emitter: Option<Emitter<'_>>,
+    data: &str,
+) -> Outcome {
+    let envelope = target.envelope(emitter);
     let fits = data.len() <= guc::max_event_bytes();
     if fits {
-        let event = Record::Event { envelope: target.envelope(), data };
+        let event = Record::Event { envelope: envelope.clone(), data };
         buffer.clear();
         if record::encode_into(&event, buffer).is_err() {
             return lost(shared, &shared.header.refusals.out_of_memory_total);
@@ -187,7 +219,7 @@ fn publish_through(buffer: &mut Vec<u8>, shared: &Shared, target: &Target<'_>, d
     }
     // A gap goes the same way in place of the event, so that those and only those learn of it who would have got it.
     buffer.clear();
-    if record::encode_into(&Record::TooLarge { envelope: target.envelope() }, buffer).is_err() {
+    if record::encode_into(&Record::TooLarge { envelope }, buffer).is_err() {
         return lost(shared, &shared.header.refusals.out_of_memory_total);
     }
     let _ = send(shared, target.delivery, buffer);
@@ -197,13 +229,13 @@ fn publish_through(buffer: &mut Vec<u8>, shared: &Shared, target: &Target<'_>, d
 }
 
 impl Target<'_> {
-    fn envelope(&self) -> Envelope<'_> {
+    fn envelope<'a>(&'a self, emitter: Option<Emitter<'a>>) -> Envelope<'a> {
         Envelope {
             scope: Cow::Borrowed(&*self.scope),
             topic: self.topic,
             event: self.event,
             execution_id: self.execution_id,
-            emitter: None,
+            emitter,
             access: Cow::Borrowed(self.access),
         }
     }
@@ -243,17 +275,7 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
 
 /// Says to the publisher what was refused for its size, now that it is safe (C3.6): when a routine returns.
 pub(crate) fn warn_of_refused_events() {
-    let routine = MISSPELT_HINT_OF.take();
-    if routine != 0
-        && let Some(shared) = shmem::shared()
-        && shared.header.said.is_first(MISSPELT_HINT, routine)
-    {
-        report::log(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            &format!("pg_sse: a hint of {} was meant as a scope and is misspelt", routine::describe(routine)),
-            "Its events reach nobody until the hint is mended; sse.authorize() writes one. This is said once for each routine.",
-        );
-    }
+    mistake::say();
     let bytes = REFUSED_BYTES.take();
     if bytes == 0 {
         return;
@@ -272,7 +294,7 @@ pub(crate) fn warn_of_refused_events() {
 /// The outermost routine was left by an error, which says more than a warning.
 pub(crate) fn forget_refused_events() {
     REFUSED_BYTES.set(0);
-    MISSPELT_HINT_OF.set(0);
+    mistake::forget();
 }
 
 /// Counts a fault of pg_sse itself that was caught in the log hook.

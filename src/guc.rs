@@ -4,6 +4,7 @@
 //!
 //! Not for: what is wrong in postgresql.conf (`pg/config_file.rs`).
 
+pub(crate) mod auth;
 pub(crate) mod check;
 mod value;
 
@@ -44,18 +45,23 @@ static PORT: GucSetting<i32> = GucSetting::<i32>::new(8080);
 static SERVER_NAMES: Text = GucSetting::<Option<CString>>::new(Some(c""));
 static THREADS: GucSetting<i32> = GucSetting::<i32>::new(1);
 static RING_SIZE: GucSetting<i32> = GucSetting::<i32>::new(16 * 1024);
+static TRUSTED_PROXIES: Text = GucSetting::<Option<CString>>::new(Some(c""));
 static URL_PREFIX: Text = GucSetting::<Option<CString>>::new(Some(c"/api"));
 static SCHEMAS: Text = GucSetting::<Option<CString>>::new(Some(c""));
 static DEFAULT_LEVEL: GucSetting<LevelSetting> = GucSetting::<LevelSetting>::new(LevelSetting::Info);
 static DEFAULT_DELIVERY: GucSetting<DeliverySetting> =
     GucSetting::<DeliverySetting>::new(DeliverySetting::Commit);
+static WARN_UNBOUND: GucSetting<bool> = GucSetting::<bool>::new(true);
 static PUBLISH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_EVENT_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static MAX_TRANSACTION_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static EXECUTION_ID: Text = GucSetting::<Option<CString>>::new(Some(c""));
+static EXECUTION_ID_HEADERS: Text =
+    GucSetting::<Option<CString>>::new(Some(c"X-Execution-Id, X-NpgsqlRest-ID"));
 static HEARTBEAT_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(15_000);
 static RETRY: GucSetting<i32> = GucSetting::<i32>::new(2_000);
 static MAX_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static MAX_CONNECTIONS_PER_ADDRESS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static WRITE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 static WINDOW_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static WINDOW_AGE: GucSetting<i32> = GucSetting::<i32>::new(600);
@@ -63,29 +69,47 @@ static RESPONSE_HEADERS: Text = GucSetting::<Option<CString>>::new(Some(c""));
 static STATIC_ROOT: Text = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// Every setting, in the order of their definition: what `pg/config_file.rs` looks after.
-pub(crate) const NAMES: [&CStr; 22] = [
+pub(crate) const NAMES: [&CStr; 40] = [
     c"sse.database",
     c"sse.listen_addresses",
     c"sse.port",
     c"sse.server_names",
+    c"sse.trusted_proxies",
     c"sse.threads",
     c"sse.ring_size",
     c"sse.url_prefix",
     c"sse.schemas",
     c"sse.default_level",
     c"sse.default_delivery",
+    c"sse.warn_unbound",
     c"sse.publish_timeout",
     c"sse.max_event_size",
     c"sse.max_transaction_size",
     c"sse.execution_id",
+    c"sse.execution_id_headers",
     c"sse.heartbeat_interval",
     c"sse.retry",
     c"sse.max_connections",
+    c"sse.max_connections_per_address",
     c"sse.write_timeout",
     c"sse.window_size",
     c"sse.window_age",
     c"sse.response_headers",
     c"sse.static_root",
+    c"sse.cors_origins",
+    c"sse.require_authentication",
+    c"sse.jwt_secret",
+    c"sse.jwt_secret_file",
+    c"sse.jwt_key_file",
+    c"sse.jwt_issuer",
+    c"sse.jwt_audience",
+    c"sse.claim_user_id",
+    c"sse.claim_user_name",
+    c"sse.claim_user_roles",
+    c"sse.cookie_name",
+    c"sse.cookie_same_site",
+    c"sse.token_parameter",
+    c"sse.session_lifetime",
 ];
 
 /// Defines all settings. To be called once, from `_PG_init`.
@@ -126,6 +150,14 @@ pub(crate) fn define() {
         &SERVER_NAMES,
         Sighup,
         guc_text::Check::ServerNames,
+    );
+    guc_text::define_checked(
+        c"sse.trusted_proxies",
+        c"Proxies whose X-Forwarded headers are believed.",
+        c"Comma-separated addresses and networks; empty: none. Takes effect on reload.",
+        &TRUSTED_PROXIES,
+        Sighup,
+        guc_text::Check::TrustedProxies,
     );
     GucRegistry::define_int_guc(
         c"sse.threads",
@@ -179,6 +211,12 @@ pub(crate) fn define() {
         Sighup,
         none,
     );
+    guc_text::define_annotation_switch(
+        c"sse.warn_unbound",
+        c"Warns of a RAISE in a routine that has an HTTP line but no @sse annotation.",
+        c"Once for each routine and server start: an annotation that was likely forgotten. Takes effect on reload.",
+        &WARN_UNBOUND,
+    );
     GucRegistry::define_int_guc(
         c"sse.publish_timeout",
         c"How long a publisher may wait for room in the ring.",
@@ -217,6 +255,14 @@ pub(crate) fn define() {
         Userset,
         guc_text::Check::ExecutionId,
     );
+    guc_text::define_checked(
+        c"sse.execution_id_headers",
+        c"Request headers that carry an execution id.",
+        c"Comma-separated. Pages of the origins in sse.cors_origins may send them. Takes effect on reload.",
+        &EXECUTION_ID_HEADERS,
+        Sighup,
+        guc_text::Check::HeaderNames,
+    );
     GucRegistry::define_int_guc(
         c"sse.heartbeat_interval",
         c"How often an idle stream gets a comment line.",
@@ -243,6 +289,16 @@ pub(crate) fn define() {
         c"A further one is answered with 503. Takes effect on reload.",
         &MAX_CONNECTIONS,
         1,
+        1_000_000,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.max_connections_per_address",
+        c"Most streams that one address may have open.",
+        c"0: no limit. A further one is answered with 429. An IPv6 network of 64 bits counts as one address. Takes effect on reload.",
+        &MAX_CONNECTIONS_PER_ADDRESS,
+        0,
         1_000_000,
         Sighup,
         none,
@@ -293,5 +349,6 @@ pub(crate) fn define() {
         Sighup,
         none,
     );
+    auth::define();
     guc_text::reserve_prefix();
 }

@@ -8,10 +8,13 @@
 mod annotations;
 mod capture;
 mod catalog;
+mod emitter;
 mod guc;
+mod mistake;
 mod pg;
 mod sql_api;
 mod stats;
+mod token;
 mod worker;
 
 pgrx::pg_module_magic!(name, version);

@@ -5,8 +5,9 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use pgrx::datum::TimestampWithTimeZone;
+use pgrx::datum::{Array, Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 use pgrx::{VariadicArray, name};
 use sse_proto::annotation::{Access, Annotation, Problem};
@@ -16,9 +17,9 @@ use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
 use crate::capture::{self, Target};
 use crate::catalog::{self, VERSION};
-use crate::guc;
 use crate::pg::text::{for_message, from_server, to_server};
 use crate::pg::{database, shmem};
+use crate::{guc, token};
 
 /// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not served.
 #[pg_extern(sql = false)]
@@ -69,9 +70,9 @@ fn publish(
     delivery: Option<&[u8]>,
 ) {
     let data = from_server(data.unwrap_or_else(|| refuse("data", "it is null")));
-    let scope = scope.map_or(Scope::All, |text| {
-        Scope::parse(&from_server(text)).unwrap_or_else(|error| refuse("scope", &error.to_string()))
-    });
+    // Null is what a missing name makes of `'authorize ' || name`: never wider than meant.
+    let scope = from_server(scope.unwrap_or_else(|| refuse("scope", "it is null")));
+    let scope = Scope::parse(&scope).unwrap_or_else(|error| refuse("scope", &error.to_string()));
     let event = event.map(|text| {
         EventName::parse(&from_server(text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
     });
@@ -278,6 +279,7 @@ fn stat_ring() -> Option<Vec<i64>> {
             refusals.too_large_total.load(Relaxed),
             refusals.parallel_total.load(Relaxed),
             refusals.misspelt_hint_total.load(Relaxed),
+            refusals.unmatched_total.load(Relaxed),
             refusals.out_of_memory_total.load(Relaxed),
             refusals.internal_total.load(Relaxed),
             refusals.replaced_characters_total.load(Relaxed),
@@ -324,6 +326,48 @@ fn gateway_started_at() -> Option<TimestampWithTimeZone> {
 #[pg_extern(sql = false)]
 fn stats_reset() -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(shmem::shared()?.header.stats_reset.load(Relaxed)).ok()
+}
+
+/// A token for a subscriber (C4.7), signed with `sse.jwt_secret` or the secret of `sse.jwt_secret_file`.
+#[pg_extern(sql = false)]
+fn issue_token(
+    user_id: Option<&[u8]>,
+    user_name: Option<&[u8]>,
+    roles: Option<Array<&[u8]>>,
+    lifetime: Option<Interval>,
+) -> Vec<u8> {
+    let roles: Vec<String> =
+        roles.map(|roles| roles.iter().flatten().map(from_server).collect()).unwrap_or_default();
+    let order = token::Order {
+        user_id: user_id.map(from_server),
+        user_name: user_name.map(from_server),
+        roles,
+        lifetime: lifetime.map_or_else(guc::auth::session_lifetime, |interval| seconds_of(&interval)),
+    };
+    match token::issue(&order) {
+        Ok(token) => token.into_bytes(),
+        Err(error) => refuse_token(&error),
+    }
+}
+
+/// Months count thirty days, as Postgres' own `extract(epoch from interval)` nearly does.
+fn seconds_of(interval: &Interval) -> Duration {
+    let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
+    let microseconds = days * 86_400_000_000 + i128::from(interval.micros());
+    match u64::try_from(microseconds) {
+        Ok(microseconds) if microseconds > 0 => Duration::from_micros(microseconds),
+        _ => refuse_token(&token::IssueError::Lifetime),
+    }
+}
+
+fn refuse_token(error: &token::IssueError) -> ! {
+    let code = match error {
+        token::IssueError::NoSecret | token::IssueError::Secret(_) => {
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+        }
+        _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+    };
+    ereport!(ERROR, code, for_message(&error.to_string()));
 }
 
 fn bigint(value: u64) -> i64 {

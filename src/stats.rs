@@ -8,8 +8,8 @@ use crate::pg::shmem::GatewayFields;
 
 type Reader = fn(&Stats) -> u64;
 
-/// What each place of [`GatewayFields::counters`] holds; `sql/views.sql` names them in the same order.
-pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 16] = [
+/// What each place of [`GatewayFields::counters`] holds; the view in `sql/` names them in the same order.
+pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 21] = [
     ("connections", |stats| stats.connections.load(Relaxed)),
     ("subscribers", |stats| stats.subscribers.load(Relaxed)),
     ("connections_total", |stats| stats.connections_total.load(Relaxed)),
@@ -26,13 +26,19 @@ pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 16] = [
     ("window_bytes", |stats| stats.window_bytes.load(Relaxed)),
     ("window_events", |stats| stats.window_events.load(Relaxed)),
     ("requests_dropped_total", |stats| stats.requests_dropped_total.load(Relaxed)),
+    ("anonymous_subscribers", |stats| stats.anonymous_subscribers.load(Relaxed)),
+    ("refused_addresses_total", |stats| stats.refused_addresses_total.load(Relaxed)),
+    ("refused_tokens_total", |stats| stats.refused_tokens_total.load(Relaxed)),
+    ("asked_total", |stats| stats.asked_total.load(Relaxed)),
+    ("woken_total", |stats| stats.woken_total.load(Relaxed)),
 ];
 
 /// Copies the gateway's figures; without a gateway the gauges go to zero and the totals stay.
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);
-        for gauge in ["connections", "subscribers", "window_bytes", "window_events"] {
+        for gauge in ["connections", "subscribers", "window_bytes", "window_events", "anonymous_subscribers"]
+        {
             if let Some(place) = GATEWAY_COUNTERS.iter().position(|(name, _)| *name == gauge) {
                 fields.counters[place].store(0, Relaxed);
             }

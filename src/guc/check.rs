@@ -4,7 +4,10 @@
 //! Only the form is checked: whether an address exists, a folder is there, is seen by the gateway, so that nothing of it
 //! keeps Postgres from starting.
 
-use sse_gateway::Settings;
+use http::HeaderName;
+use sse_gateway::{CookieName, CorsOrigins, Settings, TrustedProxies};
+use sse_proto::identity::ClaimNames;
+use sse_proto::query::TokenParameter;
 use sse_proto::word::ExecutionId;
 
 use super::list;
@@ -73,4 +76,43 @@ fn names(text: &str, what: &str, also: impl Fn(char) -> bool) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+/// Check of `sse.trusted_proxies`.
+pub(crate) fn trusted_proxies(text: &str) -> Result<(), String> {
+    TrustedProxies::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// Check of `sse.cors_origins`.
+pub(crate) fn cors_origins(text: &str) -> Result<(), String> {
+    CorsOrigins::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// Check of `sse.cookie_name`.
+pub(crate) fn cookie_name(text: &str) -> Result<(), String> {
+    CookieName::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// Check of `sse.token_parameter`.
+pub(crate) fn token_parameter(text: &str) -> Result<(), String> {
+    TokenParameter::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// Check of the three settings that name claims.
+pub(crate) fn claim_names(text: &str) -> Result<(), String> {
+    ClaimNames::parse_list(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// Check of `sse.execution_id_headers`.
+pub(crate) fn execution_id_headers(text: &str) -> Result<(), String> {
+    header_names(text).map(drop)
+}
+
+/// A comma list of header names.
+pub(super) fn header_names(text: &str) -> Result<Vec<HeaderName>, String> {
+    let name = |name: String| {
+        HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| format!("\"{}\" is not a header name", name.escape_debug()))
+    };
+    list(text).into_iter().map(name).collect()
 }

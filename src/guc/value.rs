@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pgrx::guc::GucSetting;
-use sse_gateway::Settings;
+use sse_gateway::{Settings, TrustedProxies};
 use sse_proto::word::{Delivery, Level};
 
 use super::*;
@@ -71,6 +71,11 @@ pub(crate) fn default_delivery() -> Delivery {
     }
 }
 
+/// `sse.warn_unbound`
+pub(crate) fn warn_unbound() -> bool {
+    WARN_UNBOUND.get()
+}
+
 /// `sse.publish_timeout`
 pub(crate) fn publish_timeout() -> Duration {
     milliseconds(&PUBLISH_TIMEOUT)
@@ -105,9 +110,14 @@ pub(crate) fn gateway_settings() -> Settings {
     let static_root = text(&STATIC_ROOT);
     Settings {
         server_names: list(&text(&SERVER_NAMES)),
+        trusted_proxies: TrustedProxies::parse(&text(&TRUSTED_PROXIES)).unwrap_or_default(),
+        cors_origins: auth::cors_origins(),
+        execution_id_headers: check::header_names(&text(&EXECUTION_ID_HEADERS)).unwrap_or_default(),
+        auth: auth::settings(),
         heartbeat_interval: milliseconds(&HEARTBEAT_INTERVAL),
         retry: milliseconds(&RETRY),
         max_connections: size(MAX_CONNECTIONS.get()),
+        max_connections_per_address: size(MAX_CONNECTIONS_PER_ADDRESS.get()),
         write_timeout: milliseconds(&WRITE_TIMEOUT),
         window_size: size(WINDOW_SIZE.get()) * 1024,
         window_age: Duration::from_secs(u64::try_from(WINDOW_AGE.get()).unwrap_or(0)),
@@ -116,7 +126,7 @@ pub(crate) fn gateway_settings() -> Settings {
     }
 }
 
-fn text(setting: &'static Text) -> String {
+pub(super) fn text(setting: &'static Text) -> String {
     guc_text::with(setting, |text| String::from_utf8_lossy(text).into_owned())
 }
 

@@ -1,6 +1,6 @@
 //! What differs between PostgreSQL 15 and 18, same signature on both sides. The only place with a version `cfg`.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char, c_void};
 
 use pgrx::pg_sys;
 
@@ -32,4 +32,67 @@ pub(crate) fn guc_variable(name: &CStr) -> Option<*mut pg_sys::config_generic> {
     // SAFETY: `name` is NUL-terminated; with `skip_errors` a missing setting is answered by NULL.
     let entry = unsafe { pg_sys::find_option(name.as_ptr(), false, true, 0) };
     (!entry.is_null()).then_some(entry)
+}
+
+/// A NUL-terminated text in memory that guc.c may keep and free; `None` without memory.
+pub(crate) fn guc_text(text: &CStr) -> Option<*mut c_char> {
+    guc_copy(text.to_bytes_with_nul()).map(|memory| memory.cast())
+}
+
+/// Bytes in memory that guc.c may keep as the `extra` of a value and free; `None` without memory.
+/// [`read_guc_bytes`] reads them.
+pub(crate) fn guc_bytes(bytes: &[u8]) -> Option<*mut c_void> {
+    let mut framed = (bytes.len() as u64).to_ne_bytes().to_vec();
+    framed.extend_from_slice(bytes);
+    guc_copy(&framed)
+}
+
+/// What [`guc_bytes`] made.
+///
+/// # Safety
+/// - `memory` was made by [`guc_bytes`] and not freed since.
+pub(crate) unsafe fn read_guc_bytes<'a>(memory: *const c_void) -> &'a [u8] {
+    // SAFETY: the caller's promise: the length stands in front.
+    let length = unsafe { memory.cast::<[u8; 8]>().read_unaligned() };
+    let length = usize::try_from(u64::from_ne_bytes(length)).unwrap_or(0);
+    // SAFETY: the bytes stand behind it.
+    let start = unsafe { memory.cast::<u8>().add(8) };
+    // SAFETY: as many as the length says.
+    unsafe { std::slice::from_raw_parts(start, length) }
+}
+
+fn guc_copy(bytes: &[u8]) -> Option<*mut c_void> {
+    let memory = guc_allocate(bytes.len());
+    if memory.is_null() {
+        return None;
+    }
+    // SAFETY: fresh memory of that length, which cannot overlap.
+    unsafe { memory.cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    Some(memory)
+}
+
+#[cfg(feature = "pg15")]
+fn guc_allocate(bytes: usize) -> *mut c_void {
+    // SAFETY: guc.c of this version keeps its values in malloc's memory.
+    unsafe { libc::malloc(bytes) }
+}
+
+#[cfg(not(feature = "pg15"))]
+fn guc_allocate(bytes: usize) -> *mut c_void {
+    // SAFETY: guc.c's own allocator, which at this level answers NULL when there is no memory.
+    unsafe { pg_sys::guc_malloc(pg_sys::LOG as i32, bytes) }
+}
+
+/// Frees memory of guc.c's.
+#[cfg(feature = "pg15")]
+pub(crate) fn guc_free(memory: *mut c_void) {
+    // SAFETY: guc.c of this version keeps its values in malloc's memory.
+    unsafe { libc::free(memory) };
+}
+
+/// Frees memory of guc.c's.
+#[cfg(not(feature = "pg15"))]
+pub(crate) fn guc_free(memory: *mut c_void) {
+    // SAFETY: guc.c's own allocator.
+    unsafe { pg_sys::guc_free(memory) };
 }

@@ -52,19 +52,21 @@ pub(crate) fn install() {
     unsafe { pg_sys::fmgr_hook = Some(bracket) };
 }
 
-/// Whether no annotated routine is running: nothing that is raised can be an event.
+/// Whether no annotated routine is running: nothing that is raised can be an event. True, too, when this process is
+/// ending and the stack is gone already: Postgres logs to the very last.
 pub(crate) fn none_running() -> bool {
-    FRAMES.with(|frames| frames.try_borrow().is_ok_and(|frames| frames.is_empty()))
+    FRAMES.try_with(|frames| frames.try_borrow().is_ok_and(|frames| frames.is_empty())).unwrap_or(true)
 }
 
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
 pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Option<T> {
-    FRAMES.with(|frames| {
+    let found = FRAMES.try_with(|frames| {
         frames.try_borrow().ok()?.iter().rev().find_map(|frame| match frame {
             Frame::Routine(routine) => find(routine),
             Frame::Script { .. } => None,
         })
-    })
+    });
+    found.ok().flatten()
 }
 
 /// An extension's script is about to run. extension.c reads the C variable of `log_min_messages` before each script of

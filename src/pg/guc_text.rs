@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use super::text::from_server;
 
 thread_local! {
-    static SCHEMAS_CHANGED: Cell<bool> = const { Cell::new(false) };
+    static ANNOTATIONS_OUTDATED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `read` over the bytes of a text setting, without copying them.
@@ -26,14 +26,54 @@ pub(crate) fn with<T>(setting: &GucSetting<Option<CString>>, read: impl FnOnce(&
     read(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
-/// Whether `sse.schemas` was assigned since the last call.
-pub(crate) fn take_schemas_changed() -> bool {
-    SCHEMAS_CHANGED.replace(false)
+/// Runs `read` over the bytes of any setting, `None` when there is none of that name. Raises nothing, so it may be called
+/// inside error handling.
+pub(crate) fn with_option<T>(name: &CStr, read: impl FnOnce(Option<&[u8]>) -> T) -> T {
+    // SAFETY: NUL-terminated; a missing setting is answered by NULL, and privileges are not looked at.
+    let text = unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) };
+    if text.is_null() {
+        return read(None);
+    }
+    // SAFETY: NUL-terminated, valid until the setting changes or the function is called again, which `read` does not.
+    read(Some(unsafe { CStr::from_ptr(text) }.to_bytes()))
+}
+
+/// Whether a setting that the cached annotations depend on was assigned since the last call.
+pub(crate) fn take_annotations_outdated() -> bool {
+    ANNOTATIONS_OUTDATED.replace(false)
 }
 
 /// Assign hook of `sse.schemas`.
 pub(crate) unsafe extern "C-unwind" fn assign_schemas(_: *const c_char, _: *mut c_void) {
-    SCHEMAS_CHANGED.set(true);
+    ANNOTATIONS_OUTDATED.set(true);
+}
+
+/// Assign hook of `sse.warn_unbound`.
+pub(crate) unsafe extern "C-unwind" fn assign_warn_unbound(_: bool, _: *mut c_void) {
+    ANNOTATIONS_OUTDATED.set(true);
+}
+
+/// Defines a switch that the cached annotations depend on.
+pub(crate) fn define_annotation_switch(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<bool>,
+) {
+    // SAFETY: the assign hook cannot unwind.
+    unsafe {
+        GucRegistry::define_bool_guc_with_hooks(
+            name,
+            short,
+            long,
+            setting,
+            GucContext::Sighup,
+            GucFlags::default(),
+            None,
+            Some(assign_warn_unbound),
+            None,
+        );
+    }
 }
 
 /// Which check a text setting has.
@@ -49,6 +89,18 @@ pub(crate) enum Check {
     UrlPrefix,
     /// [`crate::guc::check::response_headers`]
     ResponseHeaders,
+    /// [`crate::guc::check::trusted_proxies`]
+    TrustedProxies,
+    /// [`crate::guc::check::cors_origins`]
+    CorsOrigins,
+    /// [`crate::guc::check::cookie_name`]
+    CookieName,
+    /// [`crate::guc::check::token_parameter`]
+    TokenParameter,
+    /// [`crate::guc::check::claim_names`]
+    ClaimNames,
+    /// [`crate::guc::check::execution_id_headers`]
+    HeaderNames,
     /// [`crate::guc::check::execution_id`]
     ExecutionId,
 }
@@ -68,6 +120,12 @@ pub(crate) fn define_checked(
         Check::Schemas => Some(check_schemas),
         Check::UrlPrefix => Some(check_url_prefix),
         Check::ResponseHeaders => Some(check_response_headers),
+        Check::TrustedProxies => Some(check_trusted_proxies),
+        Check::CorsOrigins => Some(check_cors_origins),
+        Check::CookieName => Some(check_cookie_name),
+        Check::TokenParameter => Some(check_token_parameter),
+        Check::ClaimNames => Some(check_claim_names),
+        Check::HeaderNames => Some(check_execution_id_headers),
         Check::ExecutionId => Some(check_execution_id),
     };
     let assign: pg_sys::GucStringAssignHook = match check {
@@ -125,12 +183,18 @@ macro_rules! check_hook {
 check_hook!(check_addresses, crate::guc::check::addresses);
 check_hook!(check_url_prefix, crate::guc::check::url_prefix);
 check_hook!(check_response_headers, crate::guc::check::response_headers);
+check_hook!(check_trusted_proxies, crate::guc::check::trusted_proxies);
+check_hook!(check_cors_origins, crate::guc::check::cors_origins);
+check_hook!(check_cookie_name, crate::guc::check::cookie_name);
+check_hook!(check_token_parameter, crate::guc::check::token_parameter);
+check_hook!(check_claim_names, crate::guc::check::claim_names);
+check_hook!(check_execution_id_headers, crate::guc::check::execution_id_headers);
 check_hook!(check_execution_id, crate::guc::check::execution_id);
 check_hook!(check_server_names, crate::guc::check::server_names);
 check_hook!(check_schemas, crate::guc::check::schemas);
 
 /// guc.c appends this to its own "invalid value for parameter" message (GUC_check_errdetail).
-fn set_check_detail(what: &str) {
+pub(super) fn set_check_detail(what: &str) {
     let Ok(text) = CString::new(format!("{what}.")) else { return };
     // SAFETY: `text` is NUL-terminated; the copy lives in the memory context in which guc.c reports the error.
     let copy = unsafe { pg_sys::pstrdup(text.as_ptr()) };

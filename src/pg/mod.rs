@@ -13,6 +13,7 @@ pub(crate) mod consumer;
 pub(crate) mod database;
 pub(crate) mod error_data;
 pub(crate) mod frame;
+pub(crate) mod guc_secret;
 pub(crate) mod guc_shadow;
 pub(crate) mod guc_text;
 pub(crate) mod hook;

@@ -28,7 +28,7 @@ pub(crate) fn warning(code: PgSqlErrorCode, message: &str, detail: &str) {
 /// Writes a line to the server log alone, without the statement that was running: Postgres would add it to a message of
 /// this level, with all its literals.
 pub(crate) fn log(code: PgSqlErrorCode, message: &str, detail: &str) {
-    report(pg_sys::LOG, code, message, detail, Statement::Hidden);
+    report(pg_sys::LOG_SERVER_ONLY, code, message, detail, Statement::Hidden);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

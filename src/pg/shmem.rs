@@ -69,7 +69,7 @@ pub(crate) struct GatewayFields {
     /// Start of the process, microseconds since 2000-01-01 UTC.
     pub started_at: AtomicI64,
     /// Values in the order of [`crate::stats::GATEWAY_COUNTERS`].
-    pub counters: [AtomicU64; 16],
+    pub counters: [AtomicU64; 21],
 }
 
 /// Counts of what publishers could not publish. Written by any backend with relaxed additions, read by
@@ -83,6 +83,8 @@ pub(crate) struct Refusals {
     pub too_large_total: AtomicU64,
     /// The hint was a misspelt scope: delivered to nobody (C3.3).
     pub misspelt_hint_total: AtomicU64,
+    /// `matching` without anybody whom it could match (C4.2).
+    pub unmatched_total: AtomicU64,
     /// This backend had no memory for them.
     pub out_of_memory_total: AtomicU64,
     /// A fault of pg_sse itself that was caught.

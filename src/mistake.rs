@@ -1,0 +1,80 @@
+//! Mistakes that show only when a routine raises, said once for each routine until the server is restarted.
+//!
+//! They are found in the log hook, where nothing may be said, and said when the routine returns.
+//!
+//! Not for mistakes in comments, which COMMENT itself says (`pg/utility.rs`).
+
+use std::cell::Cell;
+
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+
+use crate::pg::{report, routine, shmem};
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Mistake {
+    /// A hint was meant as a scope and is misspelt (C3.3).
+    MisspeltHint = 1,
+    /// `matching`, and nobody whom it could match (C4.2).
+    Unmatched = 2,
+    /// An `HTTP` line, a RAISE of the default level, and no `@sse…` (C3.7).
+    Unbound = 3,
+}
+
+const MISTAKES: [Mistake; 3] = [Mistake::MisspeltHint, Mistake::Unmatched, Mistake::Unbound];
+
+thread_local! {
+    /// For each of [`MISTAKES`] the routine that it was found in last, 0 = none.
+    static FOUND: [Cell<u32>; 3] = const { [const { Cell::new(0) }; 3] };
+}
+
+/// Keeps it until it can be said.
+pub(crate) fn note(mistake: Mistake, routine: u32) {
+    FOUND.with(|found| {
+        for (place, _) in found.iter().zip(MISTAKES).filter(|(_, kind)| *kind == mistake) {
+            place.set(routine);
+        }
+    });
+}
+
+/// The routine was left by an error.
+pub(crate) fn forget() {
+    FOUND.with(|found| found.iter().for_each(|place| place.set(0)));
+}
+
+/// Says what was found, unless it was said before. To be called where a message may be raised.
+pub(crate) fn say() {
+    for (index, mistake) in MISTAKES.into_iter().enumerate() {
+        let routine = FOUND.with(|found| found[index].take());
+        if routine != 0 {
+            say_once(mistake, routine);
+        }
+    }
+}
+
+fn say_once(mistake: Mistake, routine: u32) {
+    let Some(shared) = shmem::shared() else { return };
+    if !shared.header.said.is_first(mistake as u32, routine) {
+        return;
+    }
+    let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
+    let routine = routine::describe(routine);
+    match mistake {
+        Mistake::MisspeltHint => report::log(
+            code,
+            &format!("pg_sse: a hint of {routine} was meant as a scope and is misspelt"),
+            "Its events reach nobody until the hint is mended; sse.authorize() writes one. This is said once for each routine.",
+        ),
+        Mistake::Unmatched => report::log(
+            code,
+            &format!("pg_sse: an event of {routine} with scope matching reaches nobody"),
+            "The session has no identity (request.user_id, request.user_name, request.user_roles or request.jwt.claims) or one that cannot be read, and the routine's @authorize rule names nobody. This is said once for each routine.",
+        ),
+        Mistake::Unbound => report::log(
+            code,
+            &format!("pg_sse: {routine} raises a message that would be an event, but has no @sse annotation"),
+            "Its comment has an HTTP line. Add @sse or @sse_publish to publish what it raises, or switch sse.warn_unbound off. This is said once for each routine.",
+        ),
+    }
+}
