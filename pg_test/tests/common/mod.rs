@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod differential;
+pub(crate) mod tokens;
 
 use std::process::Command;
 use std::sync::OnceLock;

@@ -1,0 +1,392 @@
+//! Nobody hears what is not for them, and everybody hears what is: identities, scopes, topics, execution ids, hints and
+//! rules drawn at random, what every stream received compared with a second implementation of C4.1 to C4.5.
+//!
+//! The seed is printed; `PG_SSE_SEED=…` runs the same draw again. Not for the door: every stream here is open to all.
+
+mod common;
+#[path = "../../crates/proto/tests/admission/oracle.rs"]
+mod oracle;
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::{Client, EventStream};
+use cluster::{Cluster, Session};
+use common::SOON;
+use common::tokens::{SECRET, builder, listen, mint, now, quoted};
+use oracle::{Event, Listed, Listener, Person, Raiser, Scope};
+use serde_json::json;
+
+const STREAMS: usize = 80;
+const ROUTINES: usize = 24;
+const EVENTS_PER_ROUND: usize = 40;
+
+/// So few that they meet, in the same kind and in another one. `\u{212a}` is a letter whose lower case is an ASCII `k`.
+const VALUES: [&str; 14] = [
+    "1",
+    "2",
+    "42",
+    "alice",
+    "Alice",
+    "bob",
+    "admin",
+    "ADMIN",
+    "all",
+    "k",
+    "\u{212a}",
+    "a, \"b\"",
+    "sales team",
+    "é'",
+];
+const TOPICS: [&str; 4] = ["t", "T", "room 1", "räume/2"];
+const IDS: [&str; 3] = ["x", "X", "a b"];
+
+/// xorshift64*, enough to draw with.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize) % sides
+    }
+
+    fn one_in(&mut self, n: usize) -> bool {
+        self.roll(n) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.roll(from.len())].clone()
+    }
+
+    fn maybe(&mut self, from: &[&str], one_in: usize) -> String {
+        if self.one_in(one_in) { self.pick(from).to_owned() } else { String::new() }
+    }
+
+    fn person(&mut self) -> Person {
+        let (id, name) = (self.maybe(&VALUES, 2), self.maybe(&VALUES, 2));
+        let roles = (0..self.roll(4)).map(|_| self.pick(&VALUES).to_owned()).collect();
+        Person { id, name, roles }
+    }
+
+    fn list(&mut self) -> Vec<Listed> {
+        let count = self.roll(4);
+        (0..count).map(|_| (self.pick(&["", "id", "name", "role"]), self.pick(&VALUES).to_owned())).collect()
+    }
+
+    fn scope(&mut self) -> Scope {
+        match self.roll(7) {
+            0 | 1 => Scope::All,
+            2..=4 => Scope::Authorize(self.list()),
+            _ => Scope::Matching,
+        }
+    }
+
+    fn raiser(&mut self) -> Raiser {
+        match self.roll(6) {
+            0 | 1 => Raiser::Nobody,
+            2 => Raiser::Garbled,
+            _ => Raiser::Somebody(self.person()),
+        }
+    }
+}
+
+/// In the syntax of annotations and hints: each value in double quotes where it must, its kind inside or in front.
+fn written(dice: &mut Dice, list: &[Listed]) -> String {
+    let mut text = String::new();
+    for (index, (kind, value)) in list.iter().enumerate() {
+        if index > 0 {
+            text.push_str(dice.pick(&[", ", " ", ",", "  ,\t"]));
+        }
+        let kind = if kind.is_empty() { String::new() } else { format!("{kind}:") };
+        let must = value.contains([' ', ',', '"']);
+        let doubled = value.replace('"', "\"\"");
+        text += &match (must || dice.one_in(4), dice.one_in(2)) {
+            (false, _) => format!("{kind}{value}"),
+            (true, true) => format!("\"{kind}{doubled}\""),
+            (true, false) => format!("{kind}\"{doubled}\""),
+        };
+    }
+    text
+}
+
+fn scope_text(dice: &mut Dice, scope: &Scope) -> String {
+    match scope {
+        Scope::All => dice.pick(&["all", "ALL"]).to_owned(),
+        Scope::Matching => "matching".to_owned(),
+        Scope::Nobody => "authorize \"\"".to_owned(),
+        Scope::Authorize(list) => format!("authorize {}", written(dice, list)).trim_end().to_owned(),
+    }
+}
+
+/// An annotated routine, as the oracle sees it.
+struct Routine {
+    scope: Scope,
+    rule: Option<Vec<Listed>>,
+    topic: String,
+}
+
+impl Routine {
+    fn create(dice: &mut Dice, cluster: &Cluster, number: usize) -> Result<Self> {
+        let mut comment = String::from("@sse_publish");
+        let rule = dice.one_in(3).then(|| dice.list());
+        if let Some(rule) = &rule {
+            write!(comment, "\n@authorize {}", written(dice, rule))?;
+        }
+        // C4.2, last sentence: the default is the rule, else `all`.
+        let mut scope = rule.clone().map_or(Scope::All, Scope::Authorize);
+        if dice.one_in(2) {
+            scope = dice.scope();
+            write!(comment, "\n@sse_scope {}", scope_text(dice, &scope))?;
+        }
+        let topic = dice.maybe(&TOPICS[..2], 3);
+        if !topic.is_empty() {
+            write!(comment, "\n@sse_topic {topic}")?;
+        }
+        let created = cluster.session()?.run(&format!(
+            "create function f{number}(message text, hint text) returns void language plpgsql as $f$
+             begin if hint is null then raise info '%', message; else raise info '%', message using hint = hint; end if; end $f$;
+             comment on function f{number}(text, text) is {};",
+            quoted(&comment)
+        ))?;
+        ensure!(created.messages.is_empty(), "{comment:?}: {:?}", created.messages);
+        Ok(Self { scope, rule, topic })
+    }
+}
+
+/// A stream, who listens, and what the oracle says has come.
+struct Ear {
+    listener: Listener,
+    path: String,
+    stream: EventStream,
+    expected: Vec<String>,
+}
+
+impl Ear {
+    fn open(dice: &mut Dice, cluster: &Cluster, http: Client) -> Result<Self> {
+        let person = (!dice.one_in(6)).then(|| dice.person());
+        let token = person
+            .as_ref()
+            .map(|person| {
+                let exp = now()? + 3_600;
+                let roles = &person.roles;
+                let claims =
+                    json!({"user_id": person.id, "user_name": person.name, "user_roles": roles, "exp": exp});
+                mint(cluster, SECRET, &claims.to_string())
+            })
+            .transpose()?;
+        let execution_id = dice.maybe(&IDS, 3);
+        let topics: Vec<String> = match dice.roll(3) {
+            0 => (0..=dice.roll(3)).map(|_| dice.pick(&TOPICS).to_owned()).collect(),
+            _ => Vec::new(),
+        };
+        let mut query: Vec<String> = topics.iter().map(|topic| format!("topic={}", encoded(topic))).collect();
+        if topics.is_empty() && !execution_id.is_empty() && dice.one_in(2) {
+            query.push(encoded(&execution_id));
+        } else if !execution_id.is_empty() {
+            query.push(format!("id={}", encoded(&execution_id)));
+        }
+        let path = format!("/api/own/info?{}", query.join("&"));
+        let stream = listen(http, &path, token.as_deref()).with_context(|| path.clone())?;
+        let listener = Listener { person, topics, execution_id };
+        Ok(Self { listener, path, stream, expected: Vec::new() })
+    }
+
+    /// Reads up to the mark of its kind, and compares.
+    fn compare(&mut self, round: usize) -> Result<()> {
+        let mark = mark(round, self.listener.topics.last().map_or("", String::as_str));
+        let mut received = Vec::new();
+        loop {
+            let event =
+                self.stream.next(SOON).with_context(|| format!("{}: {mark:?} is missing", self.path))?;
+            match event.data {
+                data if data == mark => break,
+                data if data.starts_with("mark") => {}
+                data if event.event != "message" => anyhow::bail!("{}: {} {data}", self.path, event.event),
+                data => received.push(data),
+            }
+        }
+        let expected = std::mem::take(&mut self.expected);
+        ensure!(
+            received == expected,
+            "{:?} at {}\nreceived {received:#?}\nexpected {expected:#?}",
+            self.listener,
+            self.path
+        );
+        Ok(())
+    }
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |text, byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => format!("{text}{}", byte as char),
+        _ => format!("{text}%{byte:02X}"),
+    })
+}
+
+fn mark(round: usize, topic: &str) -> String {
+    format!("mark {round} {topic}")
+}
+
+/// SQL that makes the session raise as `raiser`.
+fn identify(dice: &mut Dice, raiser: &Raiser) -> String {
+    let mut settings = [
+        ("user_id", String::new()),
+        ("user_name", String::new()),
+        ("user_roles", String::new()),
+        ("jwt.claims", String::new()),
+    ];
+    match raiser {
+        Raiser::Nobody => settings[2].1 = dice.pick(&["", "{}", "[]", " , "]).to_owned(),
+        Raiser::Garbled => {
+            settings[3].1 = dice.pick(&["{", "[]", "\"x\"", "{\"sub\":\"1\",\"sub\":\"2\"}"]).to_owned();
+        }
+        Raiser::Somebody(person) if dice.one_in(3) => {
+            settings[3].1 = json!({"sub": person.id, "name": person.name, "roles": person.roles}).to_string();
+        }
+        Raiser::Somebody(person) => {
+            settings[0].1.clone_from(&person.id);
+            settings[1].1.clone_from(&person.name);
+            let quoted: Vec<String> = person
+                .roles
+                .iter()
+                .map(|role| format!("\"{}\"", role.replace('\\', "\\\\").replace('"', "\\\"")))
+                .collect();
+            let is_plain = person.roles.iter().all(|role| !role.contains([',', '"']));
+            settings[2].1 = match dice.roll(3) {
+                0 => format!("{{{}}}", quoted.join(",")),
+                1 if is_plain => person.roles.join(", "),
+                _ => json!(person.roles).to_string(),
+            };
+            // Not looked at beside the other three, where these say anything.
+            if !person.id.is_empty() {
+                settings[3].1 = dice.pick(&["", "{", r#"{"sub":"42","roles":["admin"]}"#]).to_owned();
+            }
+        }
+    }
+    settings.iter().fold(String::new(), |sql, (name, value)| {
+        format!("{sql}select set_config('request.{name}', {}, false);\n", quoted(value))
+    })
+}
+
+/// Draws one event: the SQL that raises it, and what it is to the oracle.
+fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event) {
+    let raiser = dice.raiser();
+    let execution_id = dice.maybe(&IDS, 4);
+    let mut sql = identify(dice, &raiser);
+    sql += &format!("select set_config('sse.execution_id', {}, false);\n", quoted(&execution_id));
+    if dice.one_in(6) {
+        let (scope, topic) = (dice.scope(), dice.maybe(&TOPICS, 3));
+        let topic_text = if topic.is_empty() { "null".to_owned() } else { quoted(&topic) };
+        let scope_text = scope_text(dice, &scope);
+        sql += &format!("select sse.publish('{message}', {}, topic => {topic_text});", quoted(&scope_text));
+        return (sql, Event { execution_id, topic, scope, rule: None, raiser });
+    }
+    let number = dice.roll(routines.len());
+    let routine = &routines[number];
+    let mut scope = routine.scope.clone();
+    let hint = match dice.roll(8) {
+        0..=3 => None,
+        4 | 5 => {
+            scope = dice.scope();
+            Some(scope_text(dice, &scope))
+        }
+        6 => Some(
+            dice.pick(&["Please retry", "All rows were skipped", "", "all of it", "see the manual"])
+                .to_owned(),
+        ),
+        _ => {
+            scope = Scope::Nobody;
+            let slips = [
+                "authorize ",
+                "authorise admin",
+                "authorize \"alice",
+                "authorize id: 1",
+                "autorize",
+                "matching x",
+                "matchng",
+            ];
+            Some(dice.pick(&slips).to_owned())
+        }
+    };
+    let hint = hint.map_or("null".to_owned(), |hint| quoted(&hint));
+    sql += &format!("select f{number}('{message}', {hint});");
+    (sql, Event { execution_id, topic: routine.topic.clone(), scope, rule: routine.rule.clone(), raiser })
+}
+
+fn round(
+    dice: &mut Dice,
+    number: usize,
+    routines: &[Routine],
+    ears: &mut [Ear],
+    session: &mut Session,
+) -> Result<usize> {
+    let mut deliveries = 0;
+    let mut script = String::new();
+    for index in 0..EVENTS_PER_ROUND {
+        let message = format!("{number}.{index}");
+        let (sql, event) = draw(dice, routines, &message);
+        script += &sql;
+        script.push('\n');
+        for ear in ears.iter_mut().filter(|ear| oracle::receives(&event, &ear.listener)) {
+            ear.expected.push(message.clone());
+            deliveries += 1;
+        }
+    }
+    script += "select set_config('sse.execution_id', '', false);\n";
+    for topic in std::iter::once("").chain(TOPICS) {
+        let value = if topic.is_empty() { "null".to_owned() } else { quoted(topic) };
+        script += &format!("select sse.publish({}, topic => {value});\n", quoted(&mark(number, topic)));
+    }
+    session.run(&script)?.ok()?;
+    for ear in ears {
+        ear.compare(number).with_context(|| format!("round {number}:\n{script}"))?;
+    }
+    Ok(deliveries)
+}
+
+fn runs_for(time: Duration) -> Result<()> {
+    let seed = match std::env::var("PG_SSE_SEED") {
+        Ok(seed) => seed.parse().context("PG_SSE_SEED is no number")?,
+        Err(_) => now()?.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+    };
+    println!("PG_SSE_SEED={seed}");
+    let mut dice = Dice(seed);
+    let cluster = builder().setting("sse.threads", 1 + dice.roll(3)).start()?;
+    cluster.sql("create function own() returns void language sql as ''; comment on function own() is '@sse_subscribe'")?;
+    let routines: Vec<Routine> =
+        (0..ROUTINES).map(|number| Routine::create(&mut dice, &cluster, number)).collect::<Result<_>>()?;
+    let http = cluster.http()?;
+    let mut ears: Vec<Ear> =
+        (0..STREAMS).map(|_| Ear::open(&mut dice, &cluster, http)).collect::<Result<_>>()?;
+    let mut session = cluster.session()?;
+    let deadline = Instant::now() + time;
+    let (mut rounds, mut deliveries) = (0, 0);
+    while Instant::now() < deadline {
+        deliveries += round(&mut dice, rounds, &routines, &mut ears, &mut session)
+            .with_context(|| format!("PG_SSE_SEED={seed}"))?;
+        rounds += 1;
+        // Some leave and others take their places.
+        for _ in 0..2 {
+            let place = dice.roll(STREAMS);
+            ears[place] = Ear::open(&mut dice, &cluster, http)?;
+        }
+    }
+    let decisions = rounds * EVENTS_PER_ROUND * STREAMS;
+    println!("{rounds} rounds, {decisions} decisions, {deliveries} deliveries, no difference");
+    ensure!(rounds >= 3 && deliveries * 50 > decisions, "too little was drawn");
+    Ok(())
+}
+
+#[test]
+fn nobody_hears_what_is_not_for_them_for_ten_seconds() -> Result<()> {
+    runs_for(Duration::from_secs(10))
+}
+
+#[test]
+#[ignore = "slow"]
+fn nobody_hears_what_is_not_for_them_for_a_minute() -> Result<()> {
+    runs_for(Duration::from_secs(60))
+}
