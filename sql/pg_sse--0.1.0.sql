@@ -42,6 +42,12 @@ REVOKE ALL ON FUNCTION sse.issue_token(text, text, text[], interval) FROM PUBLIC
 COMMENT ON FUNCTION sse.issue_token(text, text, text[], interval) IS
     'A token for a subscriber, signed with the secret of the settings. lifetime: null takes sse.session_lifetime.';
 
+CREATE FUNCTION sse.disconnect(user_id text) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'disconnect_wrapper';
+REVOKE ALL ON FUNCTION sse.disconnect(text) FROM PUBLIC;
+COMMENT ON FUNCTION sse.disconnect(text) IS
+    'Ends the streams of a user, and refuses tokens that were issued to that user before now. At once, also in a transaction that rolls back.';
+
 -- Annotations --------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sse.check(routine regprocedure) RETURNS SETOF text
@@ -109,3 +115,17 @@ CREATE VIEW sse.stat_gateway AS
 REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;
 COMMENT ON VIEW sse.stat_gateway IS 'What the gateway is doing: port, state, and counters since the gateway was started.';
+
+CREATE FUNCTION sse._subscribers() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'list_subscribers_wrapper';
+REVOKE ALL ON FUNCTION sse._subscribers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sse._subscribers() TO pg_monitor;
+
+CREATE VIEW sse.subscribers AS
+    SELECT address, user_id, user_name, url, topics, to_timestamp(connected_at) AS connected_at, events, bytes,
+           last_event_id
+      FROM json_to_recordset(sse._subscribers()::json) AS s(address inet, user_id text, user_name text, url text,
+           topics text[], connected_at double precision, events bigint, bytes bigint, last_event_id text);
+REVOKE ALL ON sse.subscribers FROM PUBLIC;
+GRANT SELECT ON sse.subscribers TO pg_monitor;
+COMMENT ON VIEW sse.subscribers IS 'The open streams: who listens, from where, to what, since when.';

@@ -12,8 +12,11 @@ mod emitter;
 mod guc;
 mod mistake;
 mod pg;
+mod revocation;
 mod sql_api;
+mod sql_subscribers;
 mod stats;
+mod subscribers;
 mod token;
 mod worker;
 

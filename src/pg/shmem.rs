@@ -125,6 +125,18 @@ impl SaidOnce {
     }
 }
 
+/// Questions for the list of subscribers (`subscribers.rs`).
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Listing {
+    /// Number of questions. Added to by backends (release), read by the gateway (acquire): a list that is begun after the
+    /// number was read answers it.
+    pub asked: AtomicU64,
+    /// The last question whose answer is in the file. Written by the gateway (release), read by backends (acquire): who
+    /// sees the number sees the file.
+    pub answered: AtomicU64,
+}
+
 /// The shared header.
 #[repr(C)]
 pub(crate) struct Header {
@@ -141,6 +153,11 @@ pub(crate) struct Header {
     /// committing backend after its invalidations went out (release), read by gateway and catalog worker (acquire):
     /// who sees the number sees the change in a snapshot that is taken afterwards.
     catalog_generation: AtomicU64,
+    /// Number of calls of `sse.disconnect`. Added to by backends after the file is written (release), read by the gateway
+    /// (acquire): who sees the number finds the user in the file.
+    revocations: AtomicU64,
+    /// See there.
+    pub listing: Listing,
     /// When the counters began: server start. Written once, by the postmaster.
     pub stats_reset: AtomicI64,
     /// See there.
@@ -229,6 +246,16 @@ impl Shared {
         super::latch::wake_gateway(self);
     }
 
+    /// The file of refused users has a new line.
+    pub(crate) fn announce_revocation(&self) {
+        self.header.revocations.fetch_add(1, std::sync::atomic::Ordering::Release);
+    }
+
+    /// See [`Header`].
+    pub(crate) fn revocations(&self) -> u64 {
+        self.header.revocations.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     /// See [`Header`]. `None`: this process leaves.
     pub(crate) fn set_gateway_place(&self, place: Option<u32>) {
         self.header.gateway_place.store(place.unwrap_or(NOBODY), std::sync::atomic::Ordering::Release);
@@ -302,6 +329,8 @@ impl Header {
             database: AtomicU32::new(0),
             extension: AtomicU32::new(Extension::Unknown as u32),
             catalog_generation: AtomicU64::new(1),
+            revocations: AtomicU64::new(0),
+            listing: Listing::default(),
             stats_reset: AtomicI64::new(super::clock::now_microseconds()),
             said: SaidOnce::default(),
             refusals: Refusals::default(),

@@ -33,10 +33,19 @@ pub(crate) fn to_server(text: &str) -> Vec<u8> {
 
 /// For a message: text that any database can show. Outside of UTF-8 databases what is not ASCII is escaped.
 pub(crate) fn for_message(text: &str) -> String {
-    // SAFETY: reads a variable of mbutils.c.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
-    if encoding == pg_sys::pg_enc::PG_UTF8 as c_int {
+    if is_utf8() {
         return text.to_owned();
     }
     text.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() }).collect()
+}
+
+/// For text in which nothing may be escaped (JSON): outside of UTF-8 databases what is not ASCII becomes `?`.
+pub(crate) fn for_json(text: String) -> String {
+    if is_utf8() { text } else { text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect() }
+}
+
+fn is_utf8() -> bool {
+    // SAFETY: reads a variable of mbutils.c.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    encoding == pg_sys::pg_enc::PG_UTF8 as c_int
 }

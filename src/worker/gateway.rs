@@ -19,8 +19,10 @@ use sse_ring::Consumer;
 
 use super::messages;
 use super::reader::CatalogReader;
+use super::refused::{self, Refused};
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
+use crate::subscribers::Listing;
 use crate::{guc, stats};
 
 /// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.
@@ -42,6 +44,8 @@ struct Worker {
     reader: CatalogReader,
     database: Option<u32>,
     gateway: Option<Gateway>,
+    listing: Listing,
+    refused: Refused,
     /// A batch that the runtime threads had no room for.
     waiting: Option<Batch>,
     next_sequence: u64,
@@ -83,6 +87,8 @@ impl Worker {
             reader: CatalogReader::new(shared),
             database: None,
             gateway: None,
+            listing: Listing::default(),
+            refused: Refused::default(),
             waiting: None,
             next_sequence: 1,
             dropped_told: 0,
@@ -122,7 +128,16 @@ impl Worker {
                 self.follow_extension();
                 self.answer_ticket();
             }
+            self.tend_refused();
+            self.listing.tend(&self.shared, self.gateway.as_ref());
             self.sleep();
+        }
+    }
+
+    fn tend_refused(&mut self) {
+        let Some(gateway) = &self.gateway else { return };
+        if self.refused.tend(&self.shared, gateway) == refused::Found::ReadableAgain {
+            apply_refused(gateway, Saying::Quietly);
         }
     }
 
@@ -131,7 +146,7 @@ impl Worker {
         if self.database.is_some() {
             pause = self.reader.pause(pause);
         }
-        if self.waiting.is_some() {
+        if self.waiting.is_some() || self.listing.is_under_way() {
             pause = pause.min(NO_ROOM_PAUSE);
         } else if !self.consumer.prepare_to_sleep() {
             return;
@@ -274,8 +289,11 @@ impl Worker {
                 self.next_sequence = 1;
                 self.dropped_told = self.shared.ring.stats().dropped_total;
                 apply_refused(&gateway, Saying::Aloud);
-                publish_routes(Some(&gateway), &self.reader);
                 self.gateway = Some(gateway);
+                // Before there are routes, so before anybody is let in.
+                self.refused = Refused::default();
+                self.tend_refused();
+                publish_routes(self.gateway.as_ref(), &self.reader);
                 self.set_state(self.serving_state());
             }
             Err(error) => {
@@ -301,7 +319,9 @@ impl Worker {
     fn reload(&mut self) {
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
-        apply_refused(gateway, Saying::Quietly);
+        if !self.refused.is_unreadable() {
+            apply_refused(gateway, Saying::Quietly);
+        }
         publish_routes(Some(gateway), &self.reader);
         self.set_state(self.serving_state());
     }

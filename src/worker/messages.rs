@@ -50,3 +50,13 @@ pub(super) fn corrupt(corrupt: &sse_ring::Corrupt) {
         "Restart the server to get a new one."
     );
 }
+
+/// Whose tokens are refused cannot be told.
+pub(super) fn revocations_unreadable(error: &std::io::Error) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_IO_ERROR,
+        format!("pg_sse gateway: the file of refused users cannot be read: {error}"),
+        "Nothing is served until it can; it is pg_sse.revocations in the data directory."
+    );
+}

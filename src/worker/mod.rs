@@ -6,3 +6,4 @@ pub(crate) mod catalog;
 pub(crate) mod gateway;
 mod messages;
 mod reader;
+mod refused;

@@ -1,0 +1,43 @@
+//! The SQL functions about those who listen: who they are, and ending their streams.
+//!
+//! Not for publishing and annotations: `sql_api.rs`.
+
+use pgrx::prelude::*;
+
+use crate::pg::text::{for_json, from_server};
+use crate::pg::{database, latch, shmem};
+use crate::{revocation, subscribers};
+
+/// The rows of `sse.subscribers`, as a JSON array.
+#[pg_extern(sql = false)]
+fn list_subscribers() -> Option<Vec<u8>> {
+    let shared = shmem::shared()?;
+    Some(for_json(subscribers::ask(&shared)).into_bytes())
+}
+
+/// Ends a user's streams and refuses tokens that were issued to that user before now (C4.8). Takes effect at once,
+/// whatever becomes of the transaction.
+#[pg_extern(sql = false)]
+fn disconnect(user_id: &[u8]) {
+    let user_id = from_server(user_id);
+    if user_id.is_empty() {
+        ereport!(ERROR, PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "the user id is empty");
+    }
+    let Some(shared) = shmem::shared().filter(database::mine_is_served) else {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "this database is not served, so nobody can be disconnected from here"
+        );
+    };
+    if let Err(error) = revocation::add(&user_id) {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_IO_ERROR,
+            format!("the file of refused users cannot be written: {error}"),
+            "No stream was ended, and the user's tokens are as good as before."
+        );
+    }
+    shared.announce_revocation();
+    latch::wake_gateway(&shared);
+}

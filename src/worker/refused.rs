@@ -1,0 +1,56 @@
+//! Users whose tokens are refused (`sse.disconnect`), as far as the gateway has been told of them.
+//!
+//! Not for the file itself: `revocation.rs`.
+
+use sse_gateway::Gateway;
+
+use super::messages;
+use crate::pg::shmem::Shared;
+use crate::revocation;
+
+/// What the runtime threads know.
+#[derive(Default)]
+pub(super) struct Refused {
+    /// Calls of `sse.disconnect` that they have been told of; `None` before they were told of any.
+    told: Option<u64>,
+    is_unreadable: bool,
+}
+
+/// What a look at the file came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing that the caller has to act on.
+    Nothing,
+    /// It could not be read before; what else keeps the gateway from serving decides again.
+    ReadableAgain,
+}
+
+impl Refused {
+    /// Tells the runtime threads all of the file when they are new, and after each `sse.disconnect`. While the file cannot
+    /// be read nobody can say who is refused, so nobody is let in.
+    pub(super) fn tend(&mut self, shared: &Shared, gateway: &Gateway) -> Found {
+        let announced = shared.revocations();
+        if self.told == Some(announced) {
+            return Found::Nothing;
+        }
+        match revocation::read() {
+            Ok(users) => {
+                users.iter().for_each(|(user_id, before)| gateway.disconnect(user_id, *before));
+                self.told = Some(announced);
+                if std::mem::take(&mut self.is_unreadable) { Found::ReadableAgain } else { Found::Nothing }
+            }
+            Err(error) => {
+                gateway.set_unavailable(Some("the file of refused users cannot be read".to_owned()));
+                if !std::mem::replace(&mut self.is_unreadable, true) {
+                    messages::revocations_unreadable(&error);
+                }
+                Found::Nothing
+            }
+        }
+    }
+
+    /// Whether nothing is served because the file cannot be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.is_unreadable
+    }
+}
