@@ -61,17 +61,17 @@ fn say_once(mistake: Mistake, routine: u32) {
     let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
     let routine = routine::describe(routine);
     match mistake {
-        Mistake::MisspeltHint => report::log(
+        Mistake::MisspeltHint => report::warning_in_log(
             code,
             &format!("pg_sse: a hint of {routine} was meant as a scope and is misspelt"),
             "Its events reach nobody until the hint is mended; sse.authorize() writes one. This is said once for each routine.",
         ),
-        Mistake::Unmatched => report::log(
+        Mistake::Unmatched => report::warning_in_log(
             code,
             &format!("pg_sse: an event of {routine} with scope matching reaches nobody"),
             "The session has no identity (request.user_id, request.user_name, request.user_roles or request.jwt.claims) or one that cannot be read, and the routine's @authorize rule names nobody. This is said once for each routine.",
         ),
-        Mistake::Unbound => report::log(
+        Mistake::Unbound => report::warning_in_log(
             code,
             &format!("pg_sse: {routine} raises a message that would be an event, but has no @sse annotation"),
             "Its comment has an HTTP line. Add @sse or @sse_publish to publish what it raises, or switch sse.warn_unbound off. This is said once for each routine.",

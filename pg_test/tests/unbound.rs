@@ -36,9 +36,11 @@ fn a_forgotten_annotation_is_said_once_for_each_routine_and_server_start() -> Re
     corner.sql(&raiser("second", "info", "HTTP POST\n@authorize"))?;
     corner.announcer("own", "@sse")?;
     let mut stream = corner.stream("own/info")?;
+    let mut messages = Vec::new();
     for _ in 0..3 {
-        corner.sql("select first(); select second(); select first()")?;
+        messages.extend(corner.run("select first(); select second(); select first()")?.messages);
     }
+    assert!(messages.iter().all(|message| message.severity == "INFO"), "only the log is told: {messages:?}");
     corner.sql("select own('end')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "end", "nothing of it is published");
     let mut lines = said(&cluster)?;

@@ -22,28 +22,27 @@ unsafe extern "C-unwind" {
 
 /// Sends a WARNING. To be called where a message may be raised, and from a guarded function.
 pub(crate) fn warning(code: PgSqlErrorCode, message: &str, detail: &str) {
-    report(pg_sys::WARNING, code, message, detail, Statement::AsConfigured);
+    report(code, message, detail, Recipient::ClientAndLog);
 }
 
-/// Writes a line to the server log alone, without the statement that was running: Postgres would add it to a message of
-/// this level, with all its literals.
-pub(crate) fn log(code: PgSqlErrorCode, message: &str, detail: &str) {
-    report(pg_sys::LOG_SERVER_ONLY, code, message, detail, Statement::Hidden);
+/// Writes a WARNING into the server log alone. The statement that was running stays out of it: its literals may be the
+/// payload of an event.
+pub(crate) fn warning_in_log(code: PgSqlErrorCode, message: &str, detail: &str) {
+    report(code, message, detail, Recipient::Log);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Statement {
-    AsConfigured,
-    Hidden,
+enum Recipient {
+    ClientAndLog,
+    Log,
 }
 
-fn report(level: u32, code: PgSqlErrorCode, message: &str, detail: &str, statement: Statement) {
+fn report(code: PgSqlErrorCode, message: &str, detail: &str, recipient: Recipient) {
     let (message, detail) = (c_text(message), c_text(detail));
-    // SAFETY: elog.c's way to begin a message; the pairing errfinish follows below.
-    if !unsafe { errstart(level as c_int, std::ptr::null()) } {
+    if !start(recipient) {
         return;
     }
-    if statement == Statement::Hidden {
+    if recipient == Recipient::Log {
         // SAFETY: between errstart and errfinish.
         unsafe { errhidestmt(true) };
         // SAFETY: as above.
@@ -60,6 +59,22 @@ fn report(level: u32, code: PgSqlErrorCode, message: &str, detail: &str, stateme
     // A pending interrupt may raise an error here; it must not jump over the texts above.
     // SAFETY: this is the backend's one Postgres thread.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(finish) };
+}
+
+/// Begins a WARNING. There is no level that only the log gets and that follows `log_min_messages`, so for the log alone the
+/// client's threshold is raised for the one moment in which elog.c looks at it (`should_output_to_client`).
+fn start(recipient: Recipient) -> bool {
+    // SAFETY: a C int of this process that only its one Postgres thread, this one, reads or writes.
+    let of_client = unsafe { pg_sys::client_min_messages };
+    if recipient == Recipient::Log {
+        // SAFETY: as above.
+        unsafe { pg_sys::client_min_messages = pg_sys::elog::PgLogLevel::ERROR as c_int };
+    }
+    // SAFETY: elog.c's way to begin a message below ERROR, which does not jump; `report` pairs it with errfinish.
+    let wanted = unsafe { errstart(pg_sys::WARNING as c_int, std::ptr::null()) };
+    // SAFETY: as above.
+    unsafe { pg_sys::client_min_messages = of_client };
+    wanted
 }
 
 /// Characters that could not be read from the database cannot be written in its encoding either.
