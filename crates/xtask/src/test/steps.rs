@@ -110,6 +110,10 @@ impl Run {
         let library = self.extension.as_ref().context("the extension was not built")?.library.clone();
         let mut tests = self.cargo()?;
         tests.args(["test", "--no-fail-fast", "--package", "pg-test"]).env("PG_SSE_LIBRARY", library);
+        if self.quick {
+            // They mostly wait. The full run keeps to one a core, so that nothing is slow for want of a processor.
+            tests.env("RUST_TEST_THREADS", "5");
+        }
         self.tests("black box", tests)
     }
 
