@@ -283,6 +283,7 @@ fn stat_ring() -> Option<Vec<i64>> {
             refusals.out_of_memory_total.load(Relaxed),
             refusals.internal_total.load(Relaxed),
             refusals.replaced_characters_total.load(Relaxed),
+            shared.header.tickets.given_up_total.load(Relaxed),
         ]
         .into_iter()
         .map(bigint)

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sse_proto::record::{Kind, decode, encode_into};
+use sse_proto::record::{Kind, decode, encode_into, set_ticket, ticket};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(record) = decode(bytes) else { return };
@@ -10,5 +10,6 @@ fuzz_target!(|bytes: &[u8]| {
     let mut encoded = b"before".to_vec();
     encode_into(&record, &mut encoded).expect("what was decoded can be encoded");
     assert_eq!(&encoded[..6], b"before");
+    set_ticket(&mut encoded[6..], ticket(bytes));
     assert_eq!(&encoded[6..], bytes);
 });

@@ -23,5 +23,6 @@ pub(crate) mod report;
 pub(crate) mod routine;
 pub(crate) mod shmem;
 pub(crate) mod text;
+pub(crate) mod ticket;
 pub(crate) mod utility;
 pub(crate) mod xact;

@@ -1,5 +1,5 @@
-//! The shared memory of pg_sse: one header of plain atomic fields, then the ring. Requested at server start, the same
-//! size until the server stops, addressed by every process that the postmaster forks.
+//! The shared memory of pg_sse: one header of plain atomic fields, the announcements of those who commit, then the ring.
+//! Requested at server start, the same size until the server stops, addressed by every process that the postmaster forks.
 //!
 //! After a crash of a backend the postmaster makes shared memory anew and runs [`startup`] again, so nothing here
 //! is ever repaired. Only plain data lives in it: no pointers, no handles of one process.
@@ -8,11 +8,13 @@
 
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
 use sse_ring::Ring;
 
+use super::ticket::{self, Tickets};
 use crate::guc;
 
 /// The place in the process array that stands for "no gateway".
@@ -166,6 +168,8 @@ pub(crate) struct Header {
     pub refusals: Refusals,
     /// See there.
     pub gateway: GatewayFields,
+    /// See there.
+    pub tickets: Tickets,
 }
 
 /// The shared memory as one process sees it. Cheap to copy.
@@ -173,6 +177,8 @@ pub(crate) struct Header {
 pub(crate) struct Shared {
     /// See there.
     pub header: &'static Header,
+    /// What transactions that are about to commit announce, by their place in the process array (`ticket.rs`).
+    pub announced: &'static [AtomicU64],
     /// Way of the events from the backends to the gateway.
     pub ring: Ring<'static>,
 }
@@ -280,8 +286,13 @@ pub(crate) fn install() {
     unsafe { pg_sys::shmem_startup_hook = Some(startup) };
 }
 
+/// Space of the announcements between header and ring, again a whole number of cache lines.
+fn announced_bytes() -> usize {
+    (ticket::places() * size_of::<AtomicU64>() + 127) & !127
+}
+
 fn total_bytes() -> usize {
-    HEADER_BYTES + Ring::bytes_needed(guc::ring_bytes())
+    HEADER_BYTES + announced_bytes() + Ring::bytes_needed(guc::ring_bytes())
 }
 
 #[pgrx::pg_guard]
@@ -309,7 +320,14 @@ unsafe extern "C-unwind" fn startup() {
     // SAFETY: fresh memory of at least that size, which nobody else knows yet.
     unsafe { header.write(Header::new()) };
     // SAFETY: `base` is `total_bytes()` long, of which the header is the first part.
-    let ring_base = unsafe { base.add(HEADER_BYTES) };
+    let announced_base = unsafe { base.add(HEADER_BYTES) };
+    // SAFETY: as above; the announcements are the second part.
+    let ring_base = unsafe { announced_base.add(announced_bytes()) };
+    // SAFETY: within the second part, which nobody else knows yet.
+    unsafe { announced_base.write_bytes(0, announced_bytes()) };
+    // SAFETY: filled with zeros just now, a multiple of 128 behind an address that is aligned as the ring needs it; stays
+    // mapped until the process ends.
+    let announced = unsafe { slice::from_raw_parts(announced_base.cast().as_ptr(), ticket::places()) };
     // SAFETY: the rest of the segment is exactly what the ring asked for; the postmaster alone knows it, and it is
     // mapped at this address in every process that it forks, for as long as they run.
     let ring = unsafe { Ring::create(ring_base.as_ptr(), guc::ring_bytes()) };
@@ -319,7 +337,7 @@ unsafe extern "C-unwind" fn startup() {
     };
     // SAFETY: just written; shared memory stays mapped until the process ends, and all fields are atomic.
     let header = unsafe { header.as_ref() };
-    SHARED.set(Some(Shared { header, ring }));
+    SHARED.set(Some(Shared { header, announced, ring }));
 }
 
 impl Header {
@@ -335,6 +353,7 @@ impl Header {
             said: SaidOnce::default(),
             refusals: Refusals::default(),
             gateway: GatewayFields::default(),
+            tickets: Tickets::default(),
         }
     }
 }

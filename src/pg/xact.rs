@@ -1,8 +1,8 @@
 //! Events that wait for their transaction's commit, and the callbacks by which Postgres tells how it ends (C5.1).
 //!
 //! One event's way: kept with the id of the subtransaction it was raised in; dropped when that one rolls back; pushed
-//! into the ring right after the transaction has become visible to others (xact.c calls XACT_EVENT_COMMIT after
-//! ProcArrayEndTransaction). An error in that callback would be a PANIC of the whole cluster, so it only copies bytes
+//! into the ring, with the ticket that the transaction took before (`ticket.rs`), right after the transaction has become
+//! visible to others (xact.c calls XACT_EVENT_COMMIT after ProcArrayEndTransaction). An error in that callback would be a PANIC of the whole cluster, so it only copies bytes
 //! and adds to counters: nothing in it allocates, logs, or can fail. Everything that can is done before the commit
 //! record is written, in XACT_EVENT_PRE_COMMIT.
 //!
@@ -13,9 +13,11 @@ use std::ffi::c_void;
 
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
+use sse_proto::record;
+use sse_ring::Wake;
 
 use super::shmem::{self, Shared};
-use super::{backend, frame, latch};
+use super::{backend, frame, latch, ticket};
 use crate::guc;
 
 /// Memory that is kept for the next transaction; more is given back.
@@ -60,8 +62,8 @@ pub(crate) fn install() {
     unsafe { pg_sys::RegisterResourceReleaseCallback(Some(at_resource_release), std::ptr::null_mut()) };
 }
 
-/// Keeps one record until the transaction commits. Beyond `sse.max_transaction_size` nothing more is kept, and the
-/// transaction will fail before it commits.
+/// Keeps one record until the transaction commits. Beyond `sse.max_transaction_size`, which counts the records and what
+/// is noted of each, nothing more is kept, and the transaction will fail before it commits.
 ///
 /// # Errors
 /// [`OutOfMemory`]; nothing is kept then.
@@ -73,7 +75,8 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
             return Ok(());
         }
         let start = pending.bytes.len();
-        let beyond_limit = start + record.len() > guc::max_transaction_bytes();
+        let entries_bytes = (pending.entries.len() + 1) * size_of::<Entry>();
+        let beyond_limit = start + record.len() + entries_bytes > guc::max_transaction_bytes();
         pending.entries.try_reserve(1).map_err(|_| OutOfMemory)?;
         if !beyond_limit {
             pending.bytes.try_reserve(record.len()).map_err(|_| OutOfMemory)?;
@@ -91,11 +94,20 @@ pub(crate) fn catalog_changed() {
 
 impl Pending {
     /// Forgets everything from the first event of the given subtransaction on. Subtransactions end last in, first
-    /// out, so all that follow it belong to it or to its children.
+    /// out, and ids grow, so what it and its children raised is at the end, and what was raised before has smaller ids.
+    /// Costs as much as it forgets: thousands of savepoints may roll back one by one.
     fn roll_back(&mut self, subtransaction: pg_sys::SubTransactionId) {
-        if let Some(first) = self.entries.iter().position(|entry| entry.subtransaction >= subtransaction) {
-            self.bytes.truncate(self.entries[first].start);
-            self.entries.truncate(first);
+        while let Some(entry) = self.entries.pop_if(|entry| entry.subtransaction >= subtransaction) {
+            self.bytes.truncate(entry.start);
+        }
+    }
+
+    /// Writes the ticket into each record. Allocates nothing, cannot fail.
+    fn stamp(&mut self, ticket: u64) {
+        for entry in &self.entries {
+            if let Some(record) = self.bytes.get_mut(entry.start..) {
+                record::set_ticket(record, ticket);
+            }
         }
     }
 
@@ -153,6 +165,9 @@ unsafe extern "C-unwind" fn before_commit() {
         && let Some(shared) = shmem::shared()
     {
         wait_for_room(&shared, bytes, records);
+        // As late as possible: it must only be before the transaction becomes visible, and a later ticket is waited for
+        // by fewer.
+        ticket::take(&shared);
     }
 }
 
@@ -191,18 +206,24 @@ unsafe extern "C-unwind" fn before_prepare() {
 /// counted, and the gateway tells the subscribers.
 fn push_all() {
     let Some(shared) = shmem::shared() else { return };
+    let mut wake = Wake::NotNeeded;
     let _ = PENDING.try_with(|pending| {
         let Ok(mut pending) = pending.try_borrow_mut() else { return };
         if pending.entries.is_empty() {
             return;
         }
+        pending.stamp(ticket::mine(&shared));
         let producer = shared.ring.producer();
         for record in pending.records() {
-            let wake = producer.try_push(record).unwrap_or_else(|_| producer.count_dropped(1));
+            // While more is to come, the gateway makes room.
             latch::wake_if(wake, &shared);
+            wake = producer.try_push(record).unwrap_or_else(|_| producer.count_dropped(1));
         }
         pending.clear();
     });
+    ticket::done(&shared);
+    // After the announcement is taken back, so that it does not find it.
+    latch::wake_if(wake, &shared);
 }
 
 fn forget_all() {
@@ -211,6 +232,9 @@ fn forget_all() {
             pending.clear();
         }
     });
+    if let Some(shared) = shmem::shared() {
+        ticket::done(&shared);
+    }
 }
 
 unsafe extern "C-unwind" fn at_subtransaction_event(

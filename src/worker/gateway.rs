@@ -5,7 +5,10 @@
 //! logical replication launcher is, so it stands in nobody's way. It leaves with code 1 when it has to be started
 //! again, and with 0 when the server stops.
 //!
-//! Not for: sockets and streams (`sse_gateway`), reading the catalog (`worker/reader.rs`).
+//! Not for: draining the ring (`gateway/drain.rs`), sockets and streams (`sse_gateway`), reading the catalog
+//! (`worker/reader.rs`).
+
+mod drain;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 use sse_gateway::{Batch, Config, Gateway, Request};
-use sse_proto::record::{self, Kind};
 use sse_proto::route::RouteTable;
 use sse_ring::Consumer;
 
 use super::messages;
+use super::order::Holding;
 use super::reader::CatalogReader;
 use super::refused::{self, Refused};
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
@@ -31,9 +34,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Pause while the runtime threads have no room: the ring takes in what is published meanwhile.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(2);
 
-/// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first event of
-/// a burst from waiting for the last.
-const BATCH_BYTES: usize = 256 * 1024;
+/// The runtime threads get so long to take in what is left in the ring before streams end. With [`STOP_TIMEOUT`] and
+/// the server's own work well below two seconds.
+const LAST_DRAIN: Duration = Duration::from_millis(300);
 
 /// Streams get so long to end when the server stops or the extension is dropped.
 const STOP_TIMEOUT: Duration = Duration::from_millis(800);
@@ -46,6 +49,8 @@ struct Worker {
     gateway: Option<Gateway>,
     listing: Listing,
     refused: Refused,
+    /// Events of commits that may have to wait for others.
+    order: Holding,
     /// A batch that the runtime threads had no room for.
     waiting: Option<Batch>,
     next_sequence: u64,
@@ -89,6 +94,7 @@ impl Worker {
             gateway: None,
             listing: Listing::default(),
             refused: Refused::default(),
+            order: Holding::default(),
             waiting: None,
             next_sequence: 1,
             dropped_told: 0,
@@ -148,58 +154,14 @@ impl Worker {
         }
         if self.waiting.is_some() || self.listing.is_under_way() {
             pause = pause.min(NO_ROOM_PAUSE);
-        } else if !self.consumer.prepare_to_sleep() {
-            return;
+        } else {
+            let Some(shorter) = self.order.pause(pause) else { return };
+            pause = shorter;
+            if !self.consumer.prepare_to_sleep() {
+                return;
+            }
         }
         bgworker::wait(pause, self.gateway.as_ref().map(Gateway::wake_fd));
-    }
-
-    /// Takes what is in the ring. The count of dropped events is read when the batch begins: whatever a publisher
-    /// pushed after a drop comes behind the gap.
-    fn drain(&mut self) -> Result<(), sse_ring::Corrupt> {
-        if !self.hand_over_waiting() {
-            return Ok(());
-        }
-        let mut batch = self.consumer.begin()?;
-        let dropped = batch.dropped_total();
-        let mut outgoing = Batch::new(self.next_sequence);
-        if dropped > self.dropped_told {
-            self.dropped_told = dropped;
-            outgoing.push_overflow(None);
-        }
-        loop {
-            let reader = &mut self.reader;
-            let mut complete = false;
-            let taken = batch.drain(BATCH_BYTES, |bytes| match Kind::of(bytes) {
-                Some(Kind::Event | Kind::TooLarge) | None => outgoing.push_record(bytes),
-                Some(_) => {
-                    if let Ok(record) = record::decode(bytes) {
-                        complete |= reader.take(record);
-                    }
-                }
-            })?;
-            self.next_sequence = outgoing.next_sequence();
-            if let (Some(gateway), false) = (&self.gateway, outgoing.is_empty())
-                && let Err(refused) = gateway.try_publish(outgoing)
-            {
-                self.waiting = Some(refused);
-            }
-            if complete {
-                publish_routes(self.gateway.as_ref(), &self.reader);
-            }
-            if taken == 0 || self.waiting.is_some() {
-                return Ok(());
-            }
-            outgoing = Batch::new(self.next_sequence);
-        }
-    }
-
-    /// `true`: nothing waits any more.
-    fn hand_over_waiting(&mut self) -> bool {
-        let Some(batch) = self.waiting.take() else { return true };
-        let Some(gateway) = &self.gateway else { return true };
-        self.waiting = gateway.try_publish(batch).err();
-        self.waiting.is_none()
     }
 
     /// `Some`: a runtime thread has died, and why.
@@ -309,6 +271,18 @@ impl Worker {
     }
 
     fn close(&mut self) {
+        // What was published before the end comes before it, as far as the threads take it in time.
+        let until = Instant::now() + LAST_DRAIN;
+        while self.gateway.is_some()
+            && self.drain().is_ok()
+            && self.waiting.is_some()
+            && Instant::now() < until
+        {
+            std::thread::sleep(NO_ROOM_PAUSE);
+        }
+        // What has left the ring is told before the streams end, as far as the threads have room.
+        self.order.let_go_all();
+        self.hand_over_waiting();
         self.waiting = None;
         if let Some(gateway) = self.gateway.take() {
             gateway.stop(STOP_TIMEOUT);

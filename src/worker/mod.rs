@@ -5,5 +5,6 @@
 pub(crate) mod catalog;
 pub(crate) mod gateway;
 mod messages;
+mod order;
 mod reader;
 mod refused;

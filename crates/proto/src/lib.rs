@@ -9,6 +9,7 @@ pub mod annotation;
 pub mod encoding;
 pub mod identity;
 pub mod near_miss;
+pub mod order;
 pub mod query;
 pub mod record;
 pub mod route;

@@ -12,11 +12,11 @@
 //! last field.
 //!
 //! ```text
-//! 1 event             envelope, text data
-//! 2 too large         envelope
 //! 3 catalog begin     u64 generation
 //! 4 catalog routine   u64 generation, u32 oid, u8 kind, u8 flags, text schema, name, comment
 //! 5 catalog end       u64 generation, u32 count
+//! 16 event            u64 ticket, envelope, text data
+//! 17 too large        u64 ticket, envelope
 //!
 //! envelope            scope, access, optional text topic, event, execution id, emitter
 //! scope               u8: 0 all, 1 authorize + values, 2 matching, 3 nobody
@@ -25,6 +25,10 @@
 //! emitter             u8: 0 none, 1 + optional text user id, user name, count, for each role: text
 //! ```
 //!
+//! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once. It is not known
+//! when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there, [`set_ticket`] fills it in when the
+//! transaction has committed, and whoever looks at a record for what is in it ([`decode`]) passes over it.
+//!
 //! Both sides are the same library in the same server start, so there is no version in it; a changed layout takes new
 //! kind numbers all the same, and `golden_bytes` in the tests is there to make that change a decision.
 //!
@@ -32,9 +36,11 @@
 
 mod decode;
 mod encode;
+mod ticket;
 
 pub use decode::decode;
 pub use encode::encode_into;
+pub use ticket::{set_ticket, ticket};
 
 use crate::annotation::Access;
 use crate::route::Routine;
@@ -47,9 +53,9 @@ use std::fmt;
 #[repr(u8)]
 pub enum Kind {
     /// Something that was raised.
-    Event = 1,
+    Event = 16,
     /// Something that was raised and is longer than `sse.max_event_size`: told as a gap to those who would have got it.
-    TooLarge = 2,
+    TooLarge = 17,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 3,
     /// One routine.
@@ -62,11 +68,11 @@ impl Kind {
     /// The kind of these bytes, from the first of them alone; the rest may still be wrong.
     pub const fn of(record: &[u8]) -> Option<Self> {
         match record {
-            [1, ..] => Some(Self::Event),
-            [2, ..] => Some(Self::TooLarge),
             [3, ..] => Some(Self::CatalogBegin),
             [4, ..] => Some(Self::CatalogRoutine),
             [5, ..] => Some(Self::CatalogEnd),
+            [16, ..] => Some(Self::Event),
+            [17, ..] => Some(Self::TooLarge),
             _ => None,
         }
     }

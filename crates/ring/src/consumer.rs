@@ -172,6 +172,12 @@ impl Batch<'_, '_> {
         result
     }
 
+    /// Whether this batch ends before its end, at a record that was reserved and is not committed yet: asked when
+    /// [`Batch::drain`] has taken nothing more.
+    pub fn is_before_hole(&self) -> bool {
+        self.consumer.position != self.head
+    }
+
     /// Records dropped since the ring was made, read after the extent of this batch was fixed and before any of it is
     /// handed out: every drop that a backend counted before it pushed one of these records is in it.
     pub fn dropped_total(&self) -> u64 {

@@ -18,8 +18,14 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
     };
     let mut reader = Reader { rest: &bytes[1..] };
     let record = match kind {
-        Kind::Event => Record::Event { envelope: reader.envelope()?, data: reader.text()? },
-        Kind::TooLarge => Record::TooLarge { envelope: reader.envelope()? },
+        Kind::Event => {
+            reader.u64()?;
+            Record::Event { envelope: reader.envelope()?, data: reader.text()? }
+        }
+        Kind::TooLarge => {
+            reader.u64()?;
+            Record::TooLarge { envelope: reader.envelope()? }
+        }
         Kind::CatalogBegin => Record::CatalogBegin { generation: reader.u64()? },
         Kind::CatalogRoutine => {
             Record::CatalogRoutine { generation: reader.u64()?, routine: reader.routine()? }

@@ -5,6 +5,9 @@ use crate::annotation::{Access, RoutineKind};
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
 
+/// The ticket of an event that is sent at once, or whose transaction has not committed yet.
+const NO_TICKET: [u8; 8] = [0; 8];
+
 /// Appends `record` to `out`. Allocates only what `out` lacks, and only in ways that can fail: never aborts.
 ///
 /// # Errors
@@ -27,10 +30,14 @@ impl Writer<'_> {
         self.byte(record.kind() as u8)?;
         match record {
             Record::Event { envelope, data } => {
+                self.bytes(&NO_TICKET)?;
                 self.envelope(envelope)?;
                 self.text(data)
             }
-            Record::TooLarge { envelope } => self.envelope(envelope),
+            Record::TooLarge { envelope } => {
+                self.bytes(&NO_TICKET)?;
+                self.envelope(envelope)
+            }
             Record::CatalogBegin { generation } => self.bytes(&generation.to_le_bytes()),
             Record::CatalogRoutine { generation, routine } => {
                 self.bytes(&generation.to_le_bytes())?;

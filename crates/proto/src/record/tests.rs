@@ -58,7 +58,10 @@ fn golden_bytes() {
         \x01\0\0\0t\x01\0\0\0e\x01\0\0\0x\
         \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b";
     let cases: [(Record<'_>, Vec<u8>); 5] = [
-        (Record::Event { envelope: full, data: "hi\n" }, [b"\x01", full_bytes, b"\x03\0\0\0hi\n"].concat()),
+        (
+            Record::Event { envelope: full, data: "hi\n" },
+            [b"\x10", &[0; 8][..], full_bytes, b"\x03\0\0\0hi\n"].concat(),
+        ),
         (
             Record::TooLarge {
                 envelope: Envelope {
@@ -67,7 +70,7 @@ fn golden_bytes() {
                     ..envelope()
                 },
             },
-            b"\x02\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            b"\x11\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
         ),
         (Record::CatalogBegin { generation: 0x0102 }, b"\x03\x02\x01\0\0\0\0\0\0".to_vec()),
         (
@@ -104,14 +107,14 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
 
 #[test]
 fn an_unknown_kind_choice_or_flag_is_refused() {
-    for kind in [0, 6, 255] {
+    for kind in [0, 1, 2, 6, 15, 18, 255] {
         assert_eq!(decode(&[kind]), Err(RecordError::Kind(kind)));
     }
     for (bytes, choice) in [
-        (&b"\x02\x04"[..], 4),
-        (b"\x02\0\x03", 3),
-        (b"\x02\x01\x01\0\0\0\x04\0\0\0\0", 4),
-        (b"\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
+        (&b"\x11\0\0\0\0\0\0\0\0\x04"[..], 4),
+        (b"\x11\0\0\0\0\0\0\0\0\0\x03", 3),
+        (b"\x11\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
+        (b"\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\x08", 8),
     ] {
@@ -128,12 +131,12 @@ fn data_that_is_not_utf8_is_refused() {
 
 #[test]
 fn a_count_of_four_billion_in_a_few_bytes_is_refused_without_memory_for_it() {
-    assert_eq!(decode(b"\x02\x01\xff\xff\xff\xff"), Err(RecordError::Truncated));
+    assert_eq!(decode(b"\x11\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"), Err(RecordError::Truncated));
     assert_eq!(
-        decode(b"\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        decode(b"\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
         Err(RecordError::Truncated)
     );
-    assert_eq!(decode(b"\x01\0\0\xff\xff\xff\xff"), Err(RecordError::Truncated));
+    assert_eq!(decode(b"\x10\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"), Err(RecordError::Truncated));
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn a_label_holds_up_to_its_limit_and_not_a_byte_more_on_both_sides() {
         }
         let text = [&(length as u32).to_le_bytes()[..], text.as_bytes()].concat();
         for (before, after) in [(0, 9), (4, 5), (8, 1)] {
-            let bytes = [&b"\x02\0\0"[..], &vec![0; before], &text, &vec![0; after]].concat();
+            let bytes = [&b"\x11\0\0\0\0\0\0\0\0\0\0"[..], &vec![0; before], &text, &vec![0; after]].concat();
             let error = decode(&bytes).err();
             assert_eq!(error, (!fits).then_some(RecordError::Label), "{length} {before}");
         }
@@ -168,12 +171,23 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
         [("a\ndata: forged", false), ("a\rb", false), ("a\0b", false), ("a b", true), ("grün", true)]
     {
         let bytes = [&[label.len() as u8, 0, 0, 0], label.as_bytes()].concat();
-        let event = [&b"\x02\0\0\0\0\0\0"[..], &bytes, &[0; 5]].concat();
+        let event = [&b"\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 5]].concat();
         assert_eq!(decode(&event), Err(RecordError::Label), "{label:?}");
-        let topic = [&b"\x02\0\0"[..], &bytes, &[0; 9]].concat();
+        let topic = [&b"\x11\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 9]].concat();
         assert_eq!(decode(&topic).is_ok(), is_topic, "{label:?}");
         let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..envelope() } };
         assert_eq!(encode_into(&record, &mut Vec::new()), Err(EncodeError::Unrepresentable));
+    }
+}
+
+#[test]
+fn only_the_record_of_an_event_has_a_ticket() {
+    let mut short = b"\x10\0\0\0\0\0\0\0".to_vec();
+    let mut catalog = encode(&Record::CatalogEnd { generation: 1, count: 2 });
+    for bytes in [&mut short, &mut catalog, &mut Vec::new()] {
+        let before = bytes.clone();
+        set_ticket(bytes, u64::MAX);
+        assert_eq!((&*bytes, ticket(bytes)), (&before, 0));
     }
 }
 
@@ -262,12 +276,25 @@ proptest! {
 
     #[test]
     fn bytes_that_decode_are_what_the_record_encodes_to(
-        kind in 0_u8..7,
+        kind in prop_oneof![0_u8..7, 14_u8..19],
         rest in prop::collection::vec(prop_oneof![4 => 0_u8..4, 1 => any::<u8>()], 0..64),
     ) {
         let bytes = [&[kind], &rest[..]].concat();
         if let Ok(record) = decode(&bytes) {
-            prop_assert_eq!(encode(&record), bytes);
+            let mut encoded = encode(&record);
+            set_ticket(&mut encoded, ticket(&bytes));
+            prop_assert_eq!(encoded, bytes);
         }
+    }
+
+    #[test]
+    fn a_ticket_comes_back_and_changes_nothing_else(number: u64, data in ".{0,9}") {
+        let record = Record::Event { envelope: envelope(), data: &data };
+        let mut bytes = encode(&record);
+        prop_assert_eq!(ticket(&bytes), 0);
+        set_ticket(&mut bytes, number);
+        prop_assert_eq!(ticket(&bytes), number);
+        let decoded = decode(&bytes);
+        prop_assert_eq!(decoded.as_ref(), Ok(&record));
     }
 }

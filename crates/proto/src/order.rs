@@ -1,0 +1,264 @@
+//! The order of what transactions tell at their commit (C5.3): whoever saw another's changes is told after it.
+//!
+//! A transaction becomes visible to others a moment before it can push its events into the ring. So one that saw it may
+//! push first, and the order of the ring is not the order that a subscriber may rely on. No lock closes that gap; the
+//! gateway does, afterwards:
+//!
+//! 1. Before a transaction with events commits it takes a *ticket*; tickets rise. If it has changed anything, it
+//!    *announces* its ticket where the gateway can see it. Then it commits, and becomes visible.
+//! 2. It pushes its events, each with the ticket, and then takes back the announcement.
+//! 3. The gateway takes everything out of the ring, reads the *highest* ticket that it holds ([`Order::highest`]), then
+//!    looks at the announcements: those below the highest whose transaction runs no more are *blockers*. Then it takes
+//!    out of the ring what has come up to now, and decides ([`Order::decide`]): what it held up to the highest ticket
+//!    may leave, in the order of the tickets, as far as the first blocker.
+//!
+//! Why that is enough. Let T2 have seen T1, both with events, and let T2's ticket be at most the highest. T1 announced
+//! before it became visible, so before T2 saw it, so before T2 took its ticket, so before the highest was taken, so before
+//! the gateway looked. There it found T1 either announced and no more running: a blocker, and T2 has to wait. Or no more
+//! announced: then its events were in the ring before the look, and the second taking out has brought them. Or
+//! announced and still running: then it was not visible, and T2 cannot have seen it. That holds for a T2 that came with
+//! the second taking out as well; what came with a higher ticket waits for the next round.
+//!
+//! A transaction that still runs holds nothing up, however long its commit takes (flushing WAL, waiting for a standby). A
+//! blocker is about to push, which takes microseconds, unless its process is stopped: so waiting ends after [`Limits`].
+//!
+//! What must be taken out up to an end that was read after the look is taken out as far as the ring has no hole
+//! (somebody reserved a place and has not filled it yet): behind it there may be what the look has promised. So with a
+//! hole nothing is decided.
+//!
+//! Events that are sent at once have no ticket and wait for nobody. They keep their place among what leaves with the next
+//! decision ([`Order::pass`]), so that a session's events of both kinds come as it raised them while nobody blocks.
+//!
+//! Not for: tickets and announcements themselves (`src/pg/ticket.rs`), and what was pushed by one backend: the ring keeps
+//! that in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How long, and how much, is held.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A blocker is waited for so long. Then it is given up: events that follow it go out, its own whenever they come.
+    pub time: Duration,
+    /// So many bytes are held. Beyond it all blockers of the moment are given up.
+    pub bytes: usize,
+}
+
+/// What is held back, and what may leave.
+#[derive(Debug)]
+pub struct Order {
+    limits: Limits,
+    /// By ticket; bytes of those that wait.
+    held: BTreeMap<u64, Held>,
+    held_bytes: usize,
+    /// Whether there is any that waits for nobody.
+    has_passing: bool,
+    /// What may leave, in order.
+    ready: VecDeque<Records>,
+    /// The blockers of the last decision by their tickets, and since when each is one.
+    blockers: BTreeMap<u64, Blocker>,
+    /// Since when the ring has a hole.
+    hole: Option<Instant>,
+    state: State,
+}
+
+/// What the held wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing is held.
+    Idle,
+    /// Something is held that came too late for the last decision: decide again at once.
+    LookAgain,
+    /// Something is held for somebody who is about to push: decide again soon.
+    Blocked,
+}
+
+/// What came of a decision.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Tickets that are no longer waited for although they have not pushed. Each is told once.
+    pub given_up: Vec<u64>,
+    /// A hole in the ring was no longer waited for.
+    pub passed_hole: bool,
+}
+
+/// What the gateway has found out before it decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// [`Order::highest`] from before it looked at the announcements.
+    pub highest: u64,
+    /// The tickets below it that were announced, and whose transactions ran no more. In any order.
+    pub blockers: &'a [u64],
+    /// Whether what was taken out of the ring afterwards ends at a hole.
+    pub is_before_hole: bool,
+}
+
+#[derive(Debug)]
+struct Blocker {
+    since: Instant,
+    is_given_up: bool,
+}
+
+/// What is held under one ticket.
+#[derive(Debug, Default)]
+struct Held {
+    records: Records,
+    /// Without a ticket; came while this one was the highest.
+    passing: Records,
+}
+
+/// Events, one behind the other: those of one transaction, as far as they have come.
+#[derive(Debug, Default)]
+struct Records {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// So many have left.
+    taken: usize,
+}
+
+impl Order {
+    /// Holds nothing.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            has_passing: false,
+            ready: VecDeque::new(),
+            blockers: BTreeMap::new(),
+            hole: None,
+            state: State::Idle,
+        }
+    }
+
+    /// Holds one event. Those of one ticket keep their order.
+    pub fn hold(&mut self, ticket: u64, record: &[u8]) {
+        self.held.entry(ticket).or_default().records.push(record);
+        self.held_bytes += record.len();
+    }
+
+    /// Takes one event that waits for nobody: it leaves with the next decision, whatever that is, behind what came before it
+    /// and leaves, too. `false`: nothing is held, so it may leave now; it was not taken.
+    pub fn pass(&mut self, record: &[u8]) -> bool {
+        let Some(mut highest) = self.held.last_entry() else { return false };
+        highest.get_mut().passing.push(record);
+        self.has_passing = true;
+        true
+    }
+
+    /// The highest ticket that is held; `None` when nothing is, so nothing is to be decided.
+    pub fn highest(&self) -> Option<u64> {
+        self.held.last_key_value().map(|(ticket, _)| *ticket)
+    }
+
+    /// Lets go what may leave; [`Order::take`] has it.
+    pub fn decide(&mut self, look: Look<'_>, now: Instant) -> Decision {
+        let mut decision = Decision::default();
+        self.blockers.retain(|ticket, _| look.blockers.contains(ticket));
+        for ticket in look.blockers {
+            self.blockers.entry(*ticket).or_insert(Blocker { since: now, is_given_up: false });
+        }
+        self.hole = look.is_before_hole.then(|| self.hole.unwrap_or(now));
+
+        let time = self.limits.time;
+        let is_over = |since: Instant| now.saturating_duration_since(since) >= time;
+        self.give_up(|blocker| is_over(blocker.since), &mut decision);
+        decision.passed_hole = self.hole.is_some_and(is_over);
+        self.let_go(look.highest, decision.passed_hole);
+        if self.held_bytes > self.limits.bytes {
+            self.give_up(|_| true, &mut decision);
+            decision.passed_hole |= self.hole.is_some();
+            self.let_go(look.highest, decision.passed_hole);
+        }
+        if decision.passed_hole {
+            self.hole = None;
+        }
+        if std::mem::take(&mut self.has_passing) {
+            // Behind each other as they came: the highest ticket only grows until something leaves.
+            let passing = self.held.values_mut().map(|held| std::mem::take(&mut held.passing));
+            self.ready.extend(passing.filter(|records| !records.ends.is_empty()));
+        }
+        self.state = match self.held.is_empty() {
+            true => State::Idle,
+            false if self.hole.is_some() || self.first_blocker().is_some() => State::Blocked,
+            false => State::LookAgain,
+        };
+        decision
+    }
+
+    /// Hands what may leave to `f`, in order: at most `max_bytes`, but at least one event if there is one. Returns how
+    /// many.
+    pub fn take(&mut self, max_bytes: usize, mut f: impl FnMut(&[u8])) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        while let Some(records) = self.ready.front_mut() {
+            let Some(record) = records.next() else {
+                self.ready.pop_front();
+                continue;
+            };
+            if count > 0 && bytes + record.len() > max_bytes {
+                break;
+            }
+            bytes += record.len();
+            count += 1;
+            f(record);
+            records.taken += 1;
+        }
+        count
+    }
+
+    /// Lets go everything, in the order of the tickets, whoever may be about to push: nobody will decide any more.
+    pub fn let_go_all(&mut self) {
+        let held = std::mem::take(&mut self.held).into_values();
+        self.ready.extend(held.flat_map(|held| [held.records, held.passing]));
+        self.held_bytes = 0;
+        self.has_passing = false;
+        self.blockers.clear();
+        self.hole = None;
+        self.state = State::Idle;
+    }
+
+    /// What the held wait for, as of the last decision.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    fn give_up(&mut self, is_due: impl Fn(&Blocker) -> bool, decision: &mut Decision) {
+        for (ticket, blocker) in &mut self.blockers {
+            if !blocker.is_given_up && is_due(blocker) {
+                blocker.is_given_up = true;
+                decision.given_up.push(*ticket);
+            }
+        }
+    }
+
+    /// The events of the first blocker itself may leave, as far as they are here: nothing below it is missing.
+    fn let_go(&mut self, highest: u64, passes_hole: bool) {
+        if self.hole.is_some() && !passes_hole {
+            return;
+        }
+        let last = self.first_blocker().map_or(highest, |blocker| blocker.min(highest));
+        while let Some(first) = self.held.first_entry()
+            && *first.key() <= last
+        {
+            let Held { records, passing } = first.remove();
+            self.held_bytes -= records.bytes.len();
+            self.ready.extend([records, passing]);
+        }
+    }
+
+    fn first_blocker(&self) -> Option<u64> {
+        self.blockers.iter().find(|(_, blocker)| !blocker.is_given_up).map(|(ticket, _)| *ticket)
+    }
+}
+
+impl Records {
+    fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn next(&self) -> Option<&[u8]> {
+        let start = if self.taken == 0 { 0 } else { *self.ends.get(self.taken - 1)? };
+        self.bytes.get(start..*self.ends.get(self.taken)?)
+    }
+}

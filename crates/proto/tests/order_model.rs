@@ -1,0 +1,424 @@
+//! The order of commit events against a simulation of what backends and gateway do, step by step in any interleaving.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use sse_proto::order::{Decision, Limits, Look, Order, State};
+
+const BACKENDS: usize = 5;
+
+/// Added to a backend's number where others have a transaction's.
+const AT_ONCE: usize = 1_000_000;
+
+const NO_LIMITS: Limits = Limits { time: Duration::from_secs(1000), bytes: usize::MAX };
+
+/// Where a backend is with its transaction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Idle,
+    /// It has seen what was visible, and may see more.
+    Running,
+    /// Ticket taken, announced if it writes.
+    Committing,
+    /// Others see it. It pushes so many more events.
+    Visible {
+        left: usize,
+    },
+    /// A place in the ring is reserved and not filled.
+    Reserved {
+        left: usize,
+        place: usize,
+    },
+    /// Everything is pushed; the announcement stands.
+    Pushed,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Backend {
+    step: Step,
+    transaction: usize,
+    ticket: u64,
+    writes: bool,
+}
+
+/// What is in the ring: reserved, or an event of a transaction.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Reserved,
+    Event { ticket: u64, transaction: usize, number: usize },
+    AtOnce { backend: usize, number: usize },
+}
+
+/// What the gateway is about.
+#[derive(Clone, Debug)]
+enum Gateway {
+    TakesOut,
+    Looks { highest: u64, slot: usize, blockers: Vec<u64> },
+    Decides { highest: u64, blockers: Vec<u64> },
+}
+
+struct World {
+    backends: [Backend; BACKENDS],
+    announced: [u64; BACKENDS],
+    next_ticket: u64,
+    /// How many events each backend sent at once.
+    at_once: [usize; BACKENDS],
+    /// For each transaction, which others it saw.
+    seen: Vec<Vec<usize>>,
+    visible: Vec<usize>,
+    events: Vec<usize>,
+    ring: Vec<Place>,
+    taken: usize,
+    gateway: Gateway,
+    order: Order,
+    now: Instant,
+    told: Vec<(usize, usize)>,
+}
+
+impl World {
+    fn new(limits: Limits) -> Self {
+        let idle = Backend { step: Step::Idle, transaction: 0, ticket: 0, writes: false };
+        Self {
+            backends: [idle; BACKENDS],
+            announced: [0; BACKENDS],
+            next_ticket: 1,
+            at_once: [0; BACKENDS],
+            seen: Vec::new(),
+            visible: Vec::new(),
+            events: Vec::new(),
+            ring: Vec::new(),
+            taken: 0,
+            gateway: Gateway::TakesOut,
+            order: Order::new(limits),
+            now: Instant::now(),
+            told: Vec::new(),
+        }
+    }
+
+    /// One step of one backend; `choice` decides what may go either way.
+    fn step_backend(&mut self, index: usize, choice: u8) {
+        let mut backend = self.backends[index];
+        backend.step = match backend.step {
+            Step::Idle => {
+                backend.transaction = self.seen.len();
+                backend.writes = !choice.is_multiple_of(3);
+                self.seen.push(self.visible.clone());
+                self.events.push(0);
+                Step::Running
+            }
+            Step::Running if choice.is_multiple_of(8) => {
+                self.ring.push(Place::AtOnce { backend: index, number: self.at_once[index] });
+                self.at_once[index] += 1;
+                Step::Running
+            }
+            Step::Running if choice.is_multiple_of(2) => {
+                self.seen[backend.transaction] = self.visible.clone();
+                Step::Running
+            }
+            Step::Running => {
+                backend.ticket = self.next_ticket;
+                self.next_ticket += 1;
+                if backend.writes {
+                    self.announced[index] = backend.ticket;
+                }
+                Step::Committing
+            }
+            Step::Committing => {
+                if backend.writes {
+                    self.visible.push(backend.transaction);
+                }
+                Step::Visible { left: 1 + usize::from(choice % 3) }
+            }
+            Step::Visible { left } => {
+                self.ring.push(Place::Reserved);
+                Step::Reserved { left, place: self.ring.len() - 1 }
+            }
+            Step::Reserved { left, place } => {
+                let number = self.events[backend.transaction];
+                self.events[backend.transaction] += 1;
+                self.ring[place] =
+                    Place::Event { ticket: backend.ticket, transaction: backend.transaction, number };
+                if left > 1 { Step::Visible { left: left - 1 } } else { Step::Pushed }
+            }
+            Step::Pushed => {
+                self.announced[index] = 0;
+                Step::Idle
+            }
+        };
+        self.backends[index] = backend;
+    }
+
+    /// One step of the gateway. It looks at one announcement at a time: others go on meanwhile.
+    fn step_gateway(&mut self) -> Option<Decision> {
+        match self.gateway.clone() {
+            Gateway::TakesOut => {
+                self.take_out();
+                if let Some(highest) = self.order.highest() {
+                    self.gateway = Gateway::Looks { highest, slot: 0, blockers: Vec::new() };
+                }
+            }
+            Gateway::Looks { highest, slot, mut blockers } => {
+                let ticket = self.announced[slot];
+                let runs = self.backends[slot].step == Step::Committing;
+                if ticket != 0 && ticket < highest && !runs {
+                    blockers.push(ticket);
+                }
+                self.gateway = match slot + 1 {
+                    BACKENDS => Gateway::Decides { highest, blockers },
+                    slot => Gateway::Looks { highest, slot, blockers },
+                };
+            }
+            Gateway::Decides { highest, blockers } => {
+                let is_before_hole = self.take_out();
+                let look = Look { highest, blockers: &blockers, is_before_hole };
+                let decision = self.order.decide(look, self.now);
+                let told = &mut self.told;
+                while self.order.take(20, |record| told.push(read(record))) > 0 {}
+                self.gateway = Gateway::TakesOut;
+                return Some(decision);
+            }
+        }
+        None
+    }
+
+    /// Up to the end, or to a hole.
+    fn take_out(&mut self) -> bool {
+        while let Some(place) = self.ring.get(self.taken) {
+            match *place {
+                Place::Reserved => return true,
+                Place::Event { ticket, transaction, number } => {
+                    self.order.hold(ticket, &write(transaction, number));
+                }
+                Place::AtOnce { backend, number } => {
+                    let backend = AT_ONCE + backend;
+                    if !self.order.pass(&write(backend, number)) {
+                        self.told.push((backend, number));
+                    }
+                }
+            }
+            self.taken += 1;
+        }
+        false
+    }
+
+    /// Everybody comes to an end.
+    fn finish(&mut self) {
+        for index in 0..BACKENDS {
+            while self.backends[index].step != Step::Idle {
+                self.step_backend(index, 1);
+            }
+        }
+        for _ in 0..4 * (BACKENDS + 2) {
+            self.step_gateway();
+        }
+    }
+
+    /// Whoever saw another is told after it; every event is told once; events of one transaction keep their order.
+    fn check(&self) -> Result<(), TestCaseError> {
+        let place =
+            |wanted: usize| self.told.iter().map(|(transaction, _)| *transaction).position(|t| t == wanted);
+        for (transaction, seen) in self.seen.iter().enumerate() {
+            let first = place(transaction);
+            for other in seen {
+                let last = self.told.iter().rposition(|(told, _)| told == other);
+                if let (Some(first), Some(last)) = (first, last) {
+                    prop_assert!(last < first, "{} saw {}: {:?}", transaction, other, self.told);
+                }
+            }
+            let numbers: Vec<usize> =
+                self.told.iter().filter(|told| told.0 == transaction).map(|told| told.1).collect();
+            prop_assert_eq!(numbers, (0..self.events[transaction]).collect::<Vec<_>>());
+        }
+        for (backend, count) in self.at_once.iter().enumerate() {
+            let told = self.told.iter().filter(|told| told.0 == AT_ONCE + backend).map(|told| told.1);
+            prop_assert!(told.eq(0..*count), "sent at once by {}: {:?}", backend, self.told);
+        }
+        Ok(())
+    }
+}
+
+fn write(transaction: usize, number: usize) -> [u8; 16] {
+    let mut record = [0; 16];
+    record[..8].copy_from_slice(&transaction.to_le_bytes());
+    record[8..].copy_from_slice(&number.to_le_bytes());
+    record
+}
+
+fn read(record: &[u8]) -> (usize, usize) {
+    let number = |bytes: &[u8]| usize::from_le_bytes(bytes.try_into().unwrap());
+    (number(&record[..8]), number(&record[8..]))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whoever_saw_another_is_told_after_it_in_every_interleaving(
+        steps in prop::collection::vec((0..BACKENDS * 2, any::<u8>()), 0..400),
+    ) {
+        let mut world = World::new(NO_LIMITS);
+        for (who, choice) in steps {
+            if who < BACKENDS {
+                world.step_backend(who, choice);
+            } else {
+                let decision = world.step_gateway().unwrap_or_default();
+                prop_assert_eq!(decision, Decision::default(), "nobody is given up");
+            }
+        }
+        world.finish();
+        prop_assert_eq!(world.order.state(), State::Idle);
+        world.check()?;
+    }
+}
+
+fn held(tickets: &[u64], limits: Limits) -> Order {
+    let mut order = Order::new(limits);
+    for ticket in tickets {
+        order.hold(*ticket, &write(*ticket as usize, 0));
+    }
+    order
+}
+
+fn taken(order: &mut Order) -> Vec<usize> {
+    let mut taken = Vec::new();
+    while order.take(usize::MAX, |record| taken.push(read(record).0)) > 0 {}
+    taken
+}
+
+fn look(highest: u64, blockers: &[u64]) -> Look<'_> {
+    Look { highest, blockers, is_before_hole: false }
+}
+
+#[test]
+fn what_came_out_of_order_leaves_in_the_order_of_the_tickets() {
+    let mut order = held(&[5, 3, 4], NO_LIMITS);
+    assert_eq!(order.highest(), Some(5));
+    order.decide(look(5, &[]), Instant::now());
+    assert_eq!(taken(&mut order), [3, 4, 5]);
+    assert_eq!((order.highest(), order.state()), (None, State::Idle));
+}
+
+#[test]
+fn a_blocker_holds_what_is_above_it_and_nothing_else() {
+    let mut order = held(&[3, 4, 6], NO_LIMITS);
+    order.decide(look(6, &[4, 5]), Instant::now());
+    assert_eq!(taken(&mut order), [3, 4], "its own events are let go, too");
+    assert_eq!(order.state(), State::Blocked);
+    order.decide(look(6, &[]), Instant::now());
+    assert_eq!(taken(&mut order), [6]);
+}
+
+#[test]
+fn what_came_after_the_look_waits_for_the_next() {
+    let mut order = held(&[3], NO_LIMITS);
+    let highest = order.highest().unwrap();
+    order.hold(4, &write(4, 0));
+    order.hold(2, &write(2, 0));
+    order.decide(look(highest, &[]), Instant::now());
+    assert_eq!(taken(&mut order), [2, 3]);
+    assert_eq!(order.state(), State::LookAgain);
+}
+
+#[test]
+fn a_blocker_is_given_up_when_its_time_is_over_and_told_once() {
+    let limits = Limits { time: Duration::from_secs(5), ..NO_LIMITS };
+    let mut order = held(&[9], limits);
+    let start = Instant::now();
+    let at = |milliseconds| start + Duration::from_millis(milliseconds);
+    let nobody = Decision::default();
+    assert_eq!(order.decide(look(9, &[7]), at(0)), nobody);
+    assert_eq!(order.decide(look(9, &[7, 8]), at(4999)), nobody);
+    assert_eq!(order.decide(look(9, &[7, 8]), at(5000)).given_up, [7]);
+    assert_eq!(taken(&mut order), [0; 0], "the other one has its own time");
+    assert_eq!(order.decide(look(9, &[7, 8]), at(9999)).given_up, [8]);
+    assert_eq!(taken(&mut order), [9]);
+    order.hold(10, &write(10, 0));
+    assert_eq!(order.decide(look(10, &[7, 8]), at(10_000)), nobody, "once");
+    assert_eq!(taken(&mut order), [10]);
+    // It goes on after all.
+    order.hold(7, &write(7, 0));
+    order.decide(look(7, &[]), at(10_001));
+    assert_eq!(taken(&mut order), [7]);
+}
+
+#[test]
+fn a_blocker_that_has_pushed_begins_anew_with_its_next_ticket() {
+    let limits = Limits { time: Duration::from_secs(5), ..NO_LIMITS };
+    let mut order = held(&[9], limits);
+    let start = Instant::now();
+    order.decide(look(9, &[7]), start);
+    let decision = order.decide(look(9, &[8]), start + Duration::from_secs(6));
+    assert_eq!((decision, taken(&mut order)), (Decision::default(), Vec::new()));
+}
+
+#[test]
+fn bytes_beyond_the_limit_give_up_every_blocker() {
+    let limits = Limits { bytes: 3 * 16, ..NO_LIMITS };
+    let mut order = held(&[2, 7, 8, 9], limits);
+    let decision = order.decide(look(9, &[3, 5]), Instant::now());
+    assert_eq!(decision, Decision::default(), "what is held is at the limit");
+    assert_eq!(taken(&mut order), [2]);
+    order.hold(10, &write(10, 0));
+    let decision = order.decide(look(10, &[3, 5]), Instant::now());
+    assert_eq!(decision.given_up, [3, 5]);
+    assert_eq!(taken(&mut order), [7, 8, 9, 10]);
+}
+
+#[test]
+fn nothing_is_decided_before_a_hole_until_its_time_is_over() {
+    let limits = Limits { time: Duration::from_secs(5), ..NO_LIMITS };
+    let mut order = held(&[2], limits);
+    let hole = Look { is_before_hole: true, ..look(2, &[]) };
+    let start = Instant::now();
+    assert_eq!(order.decide(hole, start), Decision::default());
+    assert_eq!((taken(&mut order), order.state()), (Vec::new(), State::Blocked));
+    assert!(order.decide(hole, start + Duration::from_secs(5)).passed_hole);
+    assert_eq!(taken(&mut order), [2]);
+}
+
+#[test]
+fn what_is_sent_at_once_keeps_its_place_and_waits_for_nobody() {
+    let mut order = Order::new(NO_LIMITS);
+    assert!(!order.pass(&write(90, 0)), "nothing is held");
+    order.hold(3, &write(3, 0));
+    assert!(order.pass(&write(91, 0)));
+    order.hold(5, &write(5, 0));
+    order.hold(4, &write(4, 0));
+    assert!(order.pass(&write(92, 0)));
+    order.decide(look(5, &[]), Instant::now());
+    assert_eq!(taken(&mut order), [3, 91, 4, 5, 92]);
+    for ticket in [6, 8, 9] {
+        order.hold(ticket, &write(ticket as usize, 0));
+        order.pass(&write(90 + ticket as usize, 0));
+    }
+    let hole = Look { is_before_hole: true, ..look(9, &[7]) };
+    order.decide(look(9, &[7]), Instant::now());
+    assert_eq!(taken(&mut order), [6, 96, 98, 99]);
+    order.pass(&write(90, 0));
+    order.decide(hole, Instant::now());
+    assert_eq!(taken(&mut order), [90]);
+    order.decide(look(9, &[]), Instant::now());
+    assert_eq!(taken(&mut order), [8, 9]);
+}
+
+#[test]
+fn at_the_end_everything_leaves_in_the_order_of_the_tickets() {
+    let mut order = held(&[5, 3], NO_LIMITS);
+    order.decide(look(5, &[1]), Instant::now());
+    order.let_go_all();
+    assert_eq!(taken(&mut order), [3, 5]);
+    assert_eq!(order.state(), State::Idle);
+}
+
+#[test]
+fn at_most_so_many_bytes_are_taken_at_once_but_at_least_one_event() {
+    let mut order = Order::new(NO_LIMITS);
+    for number in 0..5 {
+        order.hold(1, &write(1, number));
+    }
+    order.decide(look(1, &[]), Instant::now());
+    for (max_bytes, expected) in [(0, 1), (16, 1), (31, 1), (32, 2), (100, 0)] {
+        assert_eq!(order.take(max_bytes, |_| {}), expected, "{max_bytes}");
+    }
+}

@@ -1,0 +1,157 @@
+//! Tickets of transactions with events: in which order they were about to commit, and which of them others can already
+//! see although they have not pushed yet. `sse_proto::order` has the protocol and why it is enough (C5.3).
+//!
+//! Shared fields, all of which stay valid when a process has gone:
+//!
+//! * [`Tickets::next`]: added to by committing backends, AcqRel. Each addition continues the chain of those before it: what
+//!   a backend knew when it took its ticket, whoever sees a later ticket knows too.
+//! * [`Shared::announced`], a word for each place of the process array: the ticket of the transaction that is about to commit
+//!   there, 0 = none. Written by the backend of that place alone, Release: the ticket before the transaction becomes
+//!   visible, 0 after its events are in the ring. Read by the gateway, Acquire: who sees 0, or a later ticket, sees the
+//!   events in the ring.
+//! * `PGPROC.xid`, a word of Postgres' (proc.h): set before the announcement, because only transactions that have an xid
+//!   announce; set to 0 under `ProcArrayLock`, in one step with the transaction's becoming visible (procarray.c,
+//!   `ProcArrayEndTransactionInternal`). Read by the gateway without the lock, which is enough: it only has to know of
+//!   transactions that somebody *saw* whose event it has already taken out of the ring. The one who saw it held the lock
+//!   after the 0 was written, and pushed after that; the gateway acquired that push. So it reads the 0, or what was
+//!   written later. Asking `TransactionIdIsInProgress` would take the lock for every announcement, and say the same.
+//!
+//! An announcement costs two stores into a line that 8 backends share. Spread over a line each, they would make the
+//! gateway read 64 bytes for each of `MaxBackends` places, for every commit it hears of.
+//!
+//! Not for: what is done with tickets (`worker/order.rs`).
+
+use std::cell::Cell;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    fence,
+};
+
+use pgrx::pg_sys;
+
+use super::latch;
+use super::shmem::Shared;
+
+/// The part of the shared header.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Tickets {
+    /// How many tickets were taken. 64 bits do not wrap within the life of a server.
+    next: AtomicU64,
+    /// Transactions whose events were no longer waited for (`worker/order.rs`). Written by the gateway, relaxed; read by
+    /// `sse.stat_ring`.
+    pub given_up_total: AtomicU64,
+}
+
+thread_local! {
+    /// The ticket of the transaction that this backend is about to commit, 0 = none.
+    static MINE: Cell<u64> = const { Cell::new(0) };
+    /// Where it is announced.
+    static PLACE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// How many places there are for announcements: every process that can run a transaction has its place in the process
+/// array below this number (proc.c, InitProcGlobal). Known from before shared memory is asked for until the server ends.
+pub(crate) fn places() -> usize {
+    // SAFETY: a variable of globals.c, set before shmem_request_hook is called, never changed afterwards.
+    let places = unsafe { pg_sys::MaxBackends };
+    usize::try_from(places).unwrap_or(0)
+}
+
+/// Takes a ticket for this transaction, which is about to commit with events, and announces it when the transaction
+/// has changed anything: nobody can have seen a change that was not made. Cannot fail.
+pub(crate) fn take(shared: &Shared) {
+    MINE.set(next(shared));
+    // SAFETY: reads a variable of xact.c.
+    let xid = unsafe { pg_sys::GetTopTransactionIdIfAny() };
+    if xid == pg_sys::InvalidTransactionId {
+        return;
+    }
+    let place = latch::my_place().and_then(|place| usize::try_from(place).ok());
+    if let Some(place) = place
+        && let Some(word) = shared.announced.get(place)
+    {
+        PLACE.set(Some(place));
+        word.store(MINE.get(), Release);
+    }
+}
+
+/// The ticket of this transaction, which has committed. One that has none, because its first event was raised after
+/// everything was ready for the commit, gets one now. Allocates nothing, cannot fail.
+pub(crate) fn mine(shared: &Shared) -> u64 {
+    match MINE.get() {
+        0 => next(shared),
+        mine => mine,
+    }
+}
+
+/// The events of this transaction are in the ring, or it has ended without any. Allocates nothing, cannot fail.
+pub(crate) fn done(shared: &Shared) {
+    MINE.set(0);
+    if let Some(place) = PLACE.take()
+        && let Some(word) = shared.announced.get(place)
+    {
+        word.store(0, Release);
+    }
+}
+
+fn next(shared: &Shared) -> u64 {
+    shared.header.tickets.next.fetch_add(1, AcqRel) + 1
+}
+
+/// For the gateway: the announced tickets below `highest` of transactions that run no more. They are visible to
+/// others, or were rolled back, and are about to push or to take back the announcement.
+pub(crate) fn blockers(shared: &Shared, highest: u64) -> Vec<u64> {
+    let places = shared.announced.iter().enumerate();
+    places.filter_map(|(place, word)| blocker(place, word, highest)).collect()
+}
+
+fn blocker(place: usize, word: &AtomicU64, highest: u64) -> Option<u64> {
+    loop {
+        let ticket = word.load(Acquire);
+        if ticket == 0 || ticket >= highest {
+            return None;
+        }
+        let runs = has_xid(place);
+        // The xid is read before the second look: an xid of a transaction after the announced one would be seen with the
+        // announcement taken back.
+        fence(Acquire);
+        if word.load(Acquire) == ticket {
+            return (!runs).then_some(ticket);
+        }
+    }
+}
+
+/// Whether a transaction with an xid runs in the process of this place.
+fn has_xid(place: usize) -> bool {
+    let Some(process) = process(place) else { return false };
+    // SAFETY: an entry of the process array, which stays mapped; only the address of the word is taken.
+    let xid = unsafe { &raw const (*process).xid };
+    // SAFETY: an aligned word of 32 bits, which is read and written whole. See the head of this file for what a reading
+    // without the lock is worth.
+    let xid = unsafe { xid.read_volatile() };
+    xid != pg_sys::InvalidTransactionId
+}
+
+/// The process id of the backend that has announced a ticket, if it still does.
+pub(crate) fn announcer(shared: &Shared, ticket: u64) -> Option<i32> {
+    let place = shared.announced.iter().position(|word| word.load(Relaxed) == ticket)?;
+    let process = process(place)?;
+    // SAFETY: as in `has_xid`.
+    let pid = unsafe { &raw const (*process).pid };
+    // SAFETY: as in `has_xid`.
+    Some(unsafe { pid.read_volatile() })
+}
+
+fn process(place: usize) -> Option<*const pg_sys::PGPROC> {
+    // SAFETY: set up by the postmaster before any other process exists, never changed afterwards.
+    let header = unsafe { pg_sys::ProcGlobal };
+    // SAFETY: as above; NULL only outside of a server.
+    let header = unsafe { header.as_ref() }?;
+    if place >= header.allProcCount as usize {
+        return None;
+    }
+    // SAFETY: `place` is below the number of entries of the array.
+    Some(unsafe { header.allProcs.add(place) })
+}
