@@ -5,6 +5,8 @@
 //! events. An event's way through this crate: `gateway` (handed over), `slab` (taken in), `stream_log` (encoded and
 //! kept), `slab` (walked to each subscriber), socket.
 #![forbid(unsafe_code)]
+// cargo-fuzz sets `cfg(fuzzing)`; cargo does not know it.
+#![allow(unexpected_cfgs)]
 
 mod admission;
 mod audience;
@@ -15,7 +17,11 @@ mod bind;
 mod body;
 mod connection;
 mod cors;
+#[cfg(debug_assertions)]
+mod fault;
 mod file_limit;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 mod head_io;
 mod host;

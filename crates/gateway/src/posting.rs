@@ -209,7 +209,7 @@ impl Postings {
     }
 
     /// Lists that exist, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.lists.len() - self.free.len()
     }

@@ -169,7 +169,7 @@ fn unauthenticated() -> Problem {
 }
 
 /// Checked here and not by hyper alone, whose limits depend on how the bytes arrive.
-fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
+pub(crate) fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
     let uri = request.uri();
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     let scheme = uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len());

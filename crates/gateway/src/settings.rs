@@ -43,7 +43,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// `sse.heartbeat_interval`; zero = none. Resolution: a second at best for intervals above 4 s.
     pub heartbeat_interval: Duration,
-    /// `sse.retry`: sent with `sse.ready`.
+    /// `sse.retry`: sent with `sse.ready`, and more of it when many streams are open, so that they do not all come back at once.
     pub retry: Duration,
     /// `sse.max_connections`: open streams; sockets in all are bounded by [`Settings::max_sockets`].
     /// A quarter of the streams is kept for authenticated subscribers, once there is a key to authenticate them with.

@@ -15,6 +15,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -32,7 +33,7 @@ use crate::shared::Shared;
 use crate::slot::{Closed, Opening, Slot, SlotWaker, Tally, Visit};
 use crate::stats::Stats;
 use crate::stream_log::{Framing, StreamLog};
-use crate::subscribe::{Newcomer, Start};
+use crate::subscribe::{Gap, Newcomer, Start, retry};
 
 mod deliver;
 mod keep;
@@ -98,6 +99,8 @@ pub(crate) struct Slab {
     desk: Desk,
     /// Version of the revocations that were carried out.
     revocations: u64,
+    /// Streams that ever began here.
+    opened: u64,
     /// Whether this thread is the one that counts what all threads take in alike.
     counts_items: bool,
 }
@@ -131,6 +134,7 @@ impl Slab {
             scratch: vec![0; 4096].into_boxed_slice(),
             desk: shared.questions.desk(number),
             revocations: 0,
+            opened: 0,
             counts_items: number == 0,
             shared,
         }
@@ -210,6 +214,8 @@ impl Slab {
         if self.settings_changes.has_changed().unwrap_or(false) {
             self.settings_changes.mark_unchanged();
             self.settings = self.shared.settings();
+            #[cfg(debug_assertions)]
+            crate::fault::panic_if_asked(self.shared.data_directory.as_deref());
         }
     }
 
@@ -250,9 +256,11 @@ impl Slab {
             // The number's last owner may have been asked about an item that its next one is asked about again.
             self.marks[index as usize].asked = 0;
             let listener = Listener::new(&newcomer.subscription);
+            let published = self.shared.published();
+            let start = Start::find(&newcomer.last_event_id, &self.log, published, &listener);
             self.log.postings.join(index, listener);
             let waker = SlotWaker::new(index, self.ready_sender.clone(), Arc::clone(&self.bell));
-            let slot = self.open(newcomer, waker);
+            let slot = self.open(newcomer, start, waker);
             let is_revoked = self.shared.auth.revocations().is_revoked(&slot.subscription);
             self.slots[index as usize] = Some(slot);
             self.wake(index as usize);
@@ -263,14 +271,16 @@ impl Slab {
     }
 
     /// The order of a stream's beginning is C6.4's: connected, ready, a gap if any, what is replayed, live.
-    fn open(&self, newcomer: Newcomer, waker: Arc<SlotWaker>) -> Slot {
-        let start = Start::find(&newcomer.last_event_id, &self.log, self.shared.published());
+    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Arc<SlotWaker>) -> Slot {
+        let stats = &self.shared.stats;
+        self.opened += 1;
+        let retry = retry(self.settings.retry, stats.subscribers.load(Ordering::Relaxed), self.opened);
         let mut blocks = Vec::new();
         append_comment(&mut blocks, "connected");
-        append_ready(&mut blocks, self.log.id(start.position), self.settings.retry);
-        if let Some(reason) = start.gap {
-            append_gap(&mut blocks, self.log.id(start.position), reason, None);
-            Stats::add(&self.shared.stats.gaps_total, 1);
+        append_ready(&mut blocks, start.ready, retry);
+        if let Some(Gap { reason, missed }) = start.gap {
+            append_gap(&mut blocks, self.log.id(start.position), reason, missed);
+            Stats::add(&stats.gaps_total, 1);
         }
         let mut pending = newcomer.head;
         match newcomer.framing {
@@ -358,8 +368,8 @@ impl Slab {
             }
         }
         if self.counts_items {
-            stats.window_bytes.store(self.log.bytes() as u64, std::sync::atomic::Ordering::Relaxed);
-            stats.window_events.store(self.log.len() as u64, std::sync::atomic::Ordering::Relaxed);
+            stats.window_bytes.store(self.log.bytes() as u64, Ordering::Relaxed);
+            stats.window_events.store(self.log.len() as u64, Ordering::Relaxed);
         }
     }
 

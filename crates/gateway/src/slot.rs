@@ -162,7 +162,7 @@ impl Slot {
                         continue;
                     }
                     Run::FellOut => {
-                        self.fall_out(log, tally);
+                        self.fall_out(log, member, tally);
                         continue;
                     }
                     Run::Paused(cursor) => {
@@ -349,9 +349,10 @@ impl Slot {
         let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
     }
 
-    fn fall_out(&mut self, log: &StreamLog, tally: &mut Tally) {
+    fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {
         let mut gap = Vec::new();
-        append_gap(&mut gap, log.id(log.head()), GapReason::Slow, None);
+        let missed = log.missed_since(self.position(), &member.listener);
+        append_gap(&mut gap, log.id(log.head()), GapReason::Slow, missed);
         self.queue(&gap);
         self.cursor = Cursor::before(log.head() + 1);
         tally.gaps += 1;

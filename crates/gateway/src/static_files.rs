@@ -76,7 +76,7 @@ impl StaticFile {
 
 /// Decodes a target's path. `None` for anything that names no visible file below the root: dot files and `..`, empty
 /// segments, encoded slashes, NUL.
-fn relative_path(path: &str) -> Option<PathBuf> {
+pub(crate) fn relative_path(path: &str) -> Option<PathBuf> {
     let path = path.strip_prefix('/')?;
     if path.is_empty() {
         return Some(PathBuf::from("index.html"));

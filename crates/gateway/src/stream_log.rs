@@ -19,7 +19,7 @@ use std::time::Duration;
 use sse_proto::record::{Envelope, Record, decode};
 use sse_proto::sse::{EventId, GapReason, append_chunked_event, chunked_event_len, gap_data};
 
-use crate::audience::Audience;
+use crate::audience::{Audience, Listener};
 use crate::batch::{Batch, Item};
 use crate::posting::{Postings, TOPICAL};
 
@@ -50,6 +50,9 @@ pub(crate) struct StreamLog {
     pub(crate) postings: Postings,
     /// Events that were ever appended to the public lane.
     ordinal: u32,
+    /// Sequence of the newest item that is not simply one event for every stream without topics: it is for some of them,
+    /// for nobody, or a gap. 0 before the first.
+    last_uncounted: u64,
     /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
     bytes: usize,
 }
@@ -118,6 +121,7 @@ impl StreamLog {
             first_private: 0,
             postings: Postings::new(),
             ordinal: 0,
+            last_uncounted: 0,
             bytes: 0,
         }
     }
@@ -202,6 +206,14 @@ impl StreamLog {
         self.base
     }
 
+    /// How many events a stream that has got everything up to `position` would miss if it went on behind the head;
+    /// `None` when that cannot be known. For what has left the window nobody knows any more whom it was for, so it is known
+    /// only when each item since was an event for all who ask for no topics, and the stream is one of them.
+    pub(crate) fn missed_since(&self, position: u64, listener: &Listener) -> Option<u64> {
+        let counts = listener.takes_public() && position >= self.last_uncounted;
+        counts.then(|| self.head().saturating_sub(position))
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -239,6 +251,7 @@ impl StreamLog {
     }
 
     fn append_gap(&mut self, reason: GapReason, missed: Option<u64>, whom: For, now: u32) -> bool {
+        self.last_uncounted = self.next_sequence();
         self.append_encoded(Some("sse.gap"), &gap_data(reason, missed), whom, now)
     }
 
@@ -294,6 +307,7 @@ impl StreamLog {
 
     /// Appends what takes no bytes in the public lane.
     fn append_empty(&mut self, what: What, now: u32) {
+        self.last_uncounted = self.next_sequence();
         let (segment, buffer) = self.public.make_room(0, self.next_sequence());
         let offset = buffer.len() as u32;
         self.push(Entry { segment, offset, len: 0, ordinal: self.ordinal, at: now, what });

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sse_proto::identity::Identity;
 use sse_proto::query::Query;
@@ -14,6 +14,7 @@ use sse_proto::word::{ExecutionId, Topic};
 use tokio::net::TcpStream;
 
 use crate::admission::{Connection, Subscriber};
+use crate::audience::Listener;
 use crate::auth::Verified;
 use crate::stream_log::{Cursor, Framing, StreamLog};
 
@@ -69,38 +70,148 @@ impl Subscription {
     }
 }
 
+/// Streams that may come back in the same moment when all connections break at once; and the step of [`MAX_SPREAD`].
+const NO_FLOOD: u64 = 100;
+
+/// The longest time that the return of many streams is spread over. With 10,000 streams two come back per millisecond,
+/// which one runtime thread answers while it goes on delivering; nobody should wait longer for a connection that broke
+/// alone.
+const MAX_SPREAD: Duration = Duration::from_secs(5);
+
+/// The `retry:` of a stream that begins while `open` streams are open: the setting, plus its place in a time of one
+/// millisecond per open stream, so that streams that are cut together come back one by one (C6.7).
+///
+/// Said when a stream begins, because a server that crashes and a proxy that is restarted say nothing at the end. `number`
+/// counts the streams: successive multiples of the golden ratio lie further apart than random numbers would.
+pub(crate) fn retry(setting: Duration, open: u64, number: u64) -> Duration {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+    let spread = Duration::from_millis(open - open % NO_FLOOD).min(MAX_SPREAD).as_millis() as u64;
+    let place = ((number.wrapping_mul(GOLDEN_RATIO) >> 32) * spread) >> 32;
+    setting + Duration::from_millis(place)
+}
+
 /// Where a stream begins (C6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Start {
-    /// What `sse.ready` and a gap carry: everything up to here has been seen, or is covered by the gap.
+    /// Everything up to here has been seen, or is covered by the gap, which carries it.
     pub(crate) position: u64,
-    pub(crate) gap: Option<GapReason>,
+    /// What `sse.ready` carries: the position. In front of a gap it is not that yet, but what was asked for, or else an id
+    /// that is never given: one whose connection breaks between the two is told by a gap when it comes back.
+    pub(crate) ready: EventId,
+    pub(crate) gap: Option<Gap>,
+}
+
+/// Why a stream does not begin behind its `Last-Event-ID` (C6.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) reason: GapReason,
+    pub(crate) missed: Option<u64>,
 }
 
 impl Start {
     /// `published` is the newest sequence that any runtime thread may have sent. This thread's log may lag behind it;
     /// such an id is waited for, not refused.
-    pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64) -> Self {
-        let live = |gap| Self { position: log.head(), gap };
+    pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, listener: &Listener) -> Self {
         if last_event_id.is_empty() {
-            return live(None);
+            return Self { position: log.head(), ready: log.id(log.head()), gap: None };
         }
-        let Some(id) = std::str::from_utf8(last_event_id).ok().and_then(EventId::parse) else {
-            return live(Some(GapReason::Unknown));
+        let asked = std::str::from_utf8(last_event_id).ok().and_then(EventId::parse);
+        let ready = asked.unwrap_or(log.id(u64::MAX));
+        let behind_gap =
+            |reason, missed| Self { position: log.head(), ready, gap: Some(Gap { reason, missed }) };
+        let uncounted = |reason| behind_gap(reason, None);
+        let Some(id) = asked else {
+            return uncounted(GapReason::Unknown);
         };
         if id.epoch != log.id(0).epoch {
-            return live(Some(GapReason::Restarted));
+            return uncounted(GapReason::Restarted);
         }
         if id.sequence > published.max(log.head()) {
-            return live(Some(GapReason::Unknown));
+            return uncounted(GapReason::Unknown);
         }
         if id.sequence + 1 < log.base() {
-            return live(Some(GapReason::Expired));
+            let missed = log.missed_since(id.sequence, listener);
+            return behind_gap(GapReason::Expired, missed);
         }
-        Self { position: id.sequence, gap: None }
+        Self { position: id.sequence, ready, gap: None }
     }
 
     pub(crate) fn cursor(self) -> Cursor {
         Cursor::before(self.position + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    use crate::batch::Batch;
+
+    const SETTING: Duration = Duration::from_secs(2);
+
+    fn start(last_event_id: &str, head: u64, published: u64) -> Start {
+        let mut log = StreamLog::new(0xe);
+        let mut batch = Batch::new(1);
+        (0..head).for_each(|_| batch.push_overflow(None));
+        log.append(&batch, 0);
+        let listener = Listener { identity: None, topics: Box::default(), execution_id: None };
+        Start::find(last_event_id.as_bytes(), &log, published, &listener)
+    }
+
+    // Each thread takes in the events in its own time, and who comes back may come to another one.
+    #[test]
+    fn an_id_that_another_thread_has_sent_is_known_before_this_one_has_the_event() {
+        for (id, head, published, position) in
+            [("e-5", 3, 5, 5), ("e-4", 3, 5, 4), ("e-3", 3, 5, 3), ("e-3", 3, 0, 3), ("e-0", 0, 0, 0)]
+        {
+            let ready = EventId { epoch: 0xe, sequence: position };
+            assert_eq!(start(id, head, published), Start { position, ready, gap: None }, "{id}");
+        }
+        for (id, head, published) in
+            [("e-6", 3, 5), ("e-4", 3, 3), ("e-4", 3, 0), ("e-ffffffffffffffff", 3, 5)]
+        {
+            let gap = Some(Gap { reason: GapReason::Unknown, missed: None });
+            let ready = EventId::parse(id).unwrap();
+            assert_eq!(start(id, head, published), Start { position: head, ready, gap }, "{id}");
+        }
+    }
+
+    /// In how many milliseconds after the setting each of so many streams comes back that began one after another.
+    fn returns(streams: u64) -> Vec<u64> {
+        let after = |number| retry(SETTING, number, number) - SETTING;
+        (1..=streams).map(|number| after(number).as_millis() as u64).collect()
+    }
+
+    #[test]
+    fn fewer_than_a_hundred_streams_get_the_setting_itself() {
+        assert_eq!(returns(99), vec![0; 99]);
+        assert!(returns(200).iter().any(|after| *after > 0));
+    }
+
+    #[test]
+    fn thousands_of_streams_come_back_spread_over_seconds() {
+        for (streams, seconds) in [(2_000, 2), (5_000, 5), (100_000, 5)] {
+            let returns = returns(streams);
+            assert!(returns.iter().all(|after| *after <= seconds * 1000));
+            let mut tenths = vec![0; seconds as usize * 10 + 1];
+            returns.iter().for_each(|after| tenths[*after as usize / 100] += 1);
+            // Those that came early are spread over less, so more come back in the first tenths, but no flood.
+            let most = 600 + streams / (seconds * 10);
+            assert!(tenths.iter().all(|count| *count <= most), "{streams}: {tenths:?}");
+            let late = returns.iter().filter(|after| **after > seconds * 100).count() as u64;
+            assert!(late > streams / 2, "{streams}: {late} later than a tenth of the time");
+        }
+    }
+
+    #[test]
+    fn streams_that_begin_at_the_same_load_are_spread_evenly() {
+        let mut tenths = [0; 51];
+        for number in 7_000..12_000 {
+            let after = (retry(SETTING, 10_000, number) - SETTING).as_millis();
+            tenths[after as usize / 100] += 1;
+        }
+        assert!(tenths[..50].iter().all(|count| (95..=105).contains(count)), "{tenths:?}");
+        assert_eq!(tenths[50], 0);
     }
 }

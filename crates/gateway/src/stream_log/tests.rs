@@ -13,7 +13,6 @@ use sse_proto::word::{ExecutionId, Topic};
 
 use super::lane::SEGMENT_BYTES;
 use super::*;
-use crate::audience::Listener;
 use crate::posting::Member;
 
 const EPOCH: u64 = 7;

@@ -139,6 +139,8 @@ impl Item {
 /// A stream as slab and slot drive it.
 struct Driven {
     listener: Listener,
+    /// What it had seen when it came.
+    position: u64,
     framing: Framing,
     cursor: Cursor,
     live: bool,
@@ -154,7 +156,8 @@ fn framing(bare: bool) -> Framing {
 #[derive(Debug, Clone)]
 enum Step {
     Publish(Vec<Item>),
-    Connect(Listener, bool, u64),
+    /// From so far back; or ahead of the head, as one that another thread has sent more to than this one has taken in.
+    Connect(Listener, bool, i64),
     Disconnect(usize),
     /// Lets a stream write so many bytes.
     Read(usize, usize),
@@ -164,7 +167,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => prop::collection::vec(item(), 1..6).prop_map(Step::Publish),
-        2 => (listeners(), any::<bool>(), 0u64..20).prop_map(|(l, bare, back)| Step::Connect(l, bare, back)),
+        2 => (listeners(), any::<bool>(), -5i64..20).prop_map(|(l, bare, back)| Step::Connect(l, bare, back)),
         1 => (0usize..8).prop_map(Step::Disconnect),
         6 => (0usize..8, 1usize..3000).prop_map(|(who, n)| Step::Read(who, n)),
         1 => (0u64..30).prop_map(Step::Evict),
@@ -221,9 +224,10 @@ proptest! {
                     let appended = log.append(&batch, 0);
                     prop_assert_eq!(appended.undecodable, 0);
                     for (n, item) in items.iter().enumerate() {
+                        let sequence = first + n as u64;
                         for stream in streams.iter_mut().flatten() {
-                            if item.is_for(&stream.listener) {
-                                stream.expected.extend(item.encoded(first + n as u64, stream.framing));
+                            if sequence > stream.position && item.is_for(&stream.listener) {
+                                stream.expected.extend(item.encoded(sequence, stream.framing));
                             }
                         }
                     }
@@ -253,7 +257,7 @@ proptest! {
                     }
                 }
                 Step::Connect(listener, bare, back) => {
-                    let position = log.head().saturating_sub(back).max(log.base() - 1);
+                    let position = log.head().saturating_add_signed(-back).max(log.base() - 1);
                     let framing = framing(bare);
                     let mut expected = Vec::new();
                     for (n, item) in all.iter().enumerate().skip(position as usize) {
@@ -264,7 +268,7 @@ proptest! {
                     let slot = streams.iter().position(Option::is_none).unwrap_or(streams.len());
                     log.postings.join(slot as u32, listener.clone());
                     let driven = Driven {
-                        listener, framing, expected,
+                        listener, framing, expected, position,
                         cursor: Cursor::before(position + 1),
                         live: false, got: Vec::new(), fell_out: false,
                     };
