@@ -1,16 +1,19 @@
-//! `cargo xtask …`: the commands of the project: install, demo, test, regress.
+//! `cargo xtask …`: the commands of the project: install, demo, test, commit-rate, ledger, soak, regress.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
 #![forbid(unsafe_code)]
 
 mod build;
+mod commit_rate;
 mod demo;
 mod install;
+mod ledger;
 mod packages;
 mod privilege;
 mod progress;
 mod regress;
+mod soak;
 mod test;
 
 use std::path::PathBuf;
@@ -28,6 +31,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure what an event at commit costs beside the same insert without, and beside pg_notify.
+    CommitRate {
+        /// For about how long.
+        #[arg(long, value_name = "N", default_value_t = 90)]
+        seconds: u64,
+        /// Sessions that commit at once.
+        #[arg(long, value_name = "N", default_value_t = 32)]
+        connections: u32,
+        /// The PostgreSQL to run (default: the one found on this machine).
+        #[arg(long, value_name = "PATH")]
+        pg_config: Option<PathBuf>,
+    },
     /// Build the extension and install it into an existing PostgreSQL.
     Install {
         /// The PostgreSQL to install into (default: the one found on this machine).
@@ -49,17 +64,43 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         pg_config: Option<PathBuf>,
     },
+    /// Break everything for a while, and prove that nothing was lost silently.
+    Ledger {
+        /// For how long things break.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+        /// What breaks in which order follows from it (default: a new one, which is printed).
+        #[arg(long, value_name = "S")]
+        seed: Option<u64>,
+        /// The PostgreSQL to run (default: the one found on this machine).
+        #[arg(long, value_name = "PATH")]
+        pg_config: Option<PathBuf>,
+    },
     /// Run PostgreSQL's own regression suite with every PL/pgSQL function treated as annotated.
     Regress,
+    /// Let subscribers come and go, and look whether the gateway's memory and descriptors stay level.
+    Soak {
+        /// For how long.
+        #[arg(long, value_name = "N", default_value_t = 300)]
+        seconds: u64,
+        /// The PostgreSQL to run (default: the one found on this machine).
+        #[arg(long, value_name = "PATH")]
+        pg_config: Option<PathBuf>,
+    },
     /// Run everything that must pass, from nothing.
     Test(test::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Task::CommitRate { seconds, connections, pg_config } => {
+            commit_rate::run(seconds, connections, pg_config.as_deref())
+        }
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
         Task::Demo { check, port, pg_config } => demo::run(check, port, pg_config.as_deref()),
+        Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Regress => regress::run(),
+        Task::Soak { seconds, pg_config } => soak::run(seconds, pg_config.as_deref()),
         Task::Test(options) => return test::run(&options),
     };
     match result {

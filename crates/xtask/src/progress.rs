@@ -6,12 +6,13 @@
 
 use std::io::{IsTerminal, Read};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// How often a line says that it goes on, where there is no terminal.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
@@ -100,6 +101,9 @@ fn collect(title: &str, pieces: &Receiver<(Source, String)>) -> (Vec<String>, Ve
     (stdout, lines)
 }
 
+/// All lines that move: of several commands at once each has its own.
+static LINES: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
 /// The line that moves.
 struct Meter {
     title: String,
@@ -111,7 +115,7 @@ struct Meter {
 
 impl Meter {
     fn new(title: &str) -> Self {
-        let bar = ProgressBar::new_spinner();
+        let bar = LINES.add(ProgressBar::new_spinner());
         bar.set_style(style("{spinner} {prefix} {elapsed:>4} {wide_msg:.dim}"));
         bar.set_prefix(title.to_owned());
         let next_sign = if std::io::stderr().is_terminal() {

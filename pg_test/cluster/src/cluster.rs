@@ -162,6 +162,18 @@ impl Cluster {
         signal(pid, Signal::KILL)
     }
 
+    /// Stops one process of the server (SIGSTOP) until the answer is dropped.
+    ///
+    /// # Errors
+    /// It is not, or no longer, a process of this server.
+    pub fn freeze(&self, pid: u32) -> Result<Frozen> {
+        if !is_process_in(pid, &self.data_dir()) {
+            bail!("{pid} is no process of this server");
+        }
+        signal(pid, Signal::STOP)?;
+        Ok(Frozen { pid, data: self.data_dir() })
+    }
+
     /// Is the server still there? One that ended by itself is not.
     pub fn is_running(&self) -> bool {
         self.postmaster().as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
@@ -257,6 +269,22 @@ impl Drop for Cluster {
     }
 }
 
+/// A process that was stopped with SIGSTOP; goes on when this is dropped, whatever becomes of the test.
+#[derive(Debug)]
+pub struct Frozen {
+    pid: u32,
+    data: PathBuf,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // Killed meanwhile, its number may be somebody else's by now.
+        if is_process_in(self.pid, &self.data) {
+            let _ = signal(self.pid, Signal::CONT);
+        }
+    }
+}
+
 /// Sends the signal unless the process is known to be gone: its number may be somebody else's by now.
 fn end(child: &mut Child, number: Signal) -> Result<ExitStatus> {
     if let Some(status) = child.try_wait()? {
@@ -285,4 +313,10 @@ fn is_ready(data: &Path, pid: u32) -> bool {
 fn any_process_in(data: &Path) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return false };
     processes.flatten().any(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+}
+
+/// Where there is no /proc, every number is believed.
+fn is_process_in(pid: u32, data: &Path) -> bool {
+    !Path::new("/proc/self").exists()
+        || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
 }

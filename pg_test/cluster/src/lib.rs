@@ -37,7 +37,7 @@ mod wait;
 
 pub use account::{Account, find_program};
 pub use builder::{Builder, Preload};
-pub use cluster::{Cluster, LogMark, StopMode};
+pub use cluster::{Cluster, Frozen, LogMark, StopMode};
 pub use extension::{Extension, Profile, cargo, workspace_root};
 pub use install::Install;
 pub use message::Message;

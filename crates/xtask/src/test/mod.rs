@@ -16,17 +16,18 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 
+pub(crate) use steps::target_folder;
 use steps::{Outcome, Run};
 use tally::Tally;
 
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Without loom, fuzzing and slow tests.
+    /// Without soak, loom, fuzzing and slow tests.
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.
-    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "quick")]
+    #[arg(long, value_name = "N", default_value_t = 30, conflicts_with = "quick")]
     fuzz_seconds: u64,
     /// The PostgreSQL to test with (default: the one found on this machine).
     #[arg(long, value_name = "PATH")]
@@ -47,7 +48,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -56,6 +57,8 @@ const STEPS: [Step; 10] = [
     Step { name: "tests of the crates", run: Run::crates, runs_when: When::Always },
     Step { name: "black-box tests", run: Run::black_box, runs_when: When::Always },
     Step { name: "demo --check", run: Run::demo, runs_when: When::Always },
+    Step { name: "ledger", run: Run::ledger, runs_when: When::Always },
+    Step { name: "soak", run: Run::soak, runs_when: When::NotQuick },
     Step { name: "loom", run: Run::loom, runs_when: When::NotQuick },
     Step { name: "fuzz", run: Run::fuzz, runs_when: When::Fuzzing },
 ];

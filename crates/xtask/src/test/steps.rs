@@ -3,8 +3,11 @@
 //! Not for their order and their counting: mod.rs.
 
 use std::env;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Context, Result, bail};
 use cluster::{Extension, PgConfig, Profile, cargo, find_program, workspace_root};
@@ -124,8 +127,25 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// Every target of fuzz/ for the given time. libFuzzer needs unstable compiler flags, which a stable compiler takes
-    /// with RUSTC_BOOTSTRAP.
+    /// Everything breaks for a minute, each time with another seed; quickly, for long enough that most things break once.
+    pub(super) fn ledger(&mut self) -> Result<Outcome> {
+        let mut ledger = Command::new(env::current_exe().context("where are we?")?);
+        let seconds = if self.quick { "20" } else { "60" };
+        ledger.args(["ledger", "--seconds", seconds, "--pg-config"]).arg(&self.pg()?.path);
+        progress::run("ledger", ledger)?.ok("cargo xtask ledger")?;
+        Ok(Outcome::passed())
+    }
+
+    /// A minute of it, so that it cannot rot; five are a command of their own.
+    pub(super) fn soak(&mut self) -> Result<Outcome> {
+        let mut soak = Command::new(env::current_exe().context("where are we?")?);
+        soak.args(["soak", "--seconds", "60", "--pg-config"]).arg(&self.pg()?.path);
+        progress::run("soak", soak)?.ok("cargo xtask soak")?;
+        Ok(Outcome::passed())
+    }
+
+    /// Every target of fuzz/ for the given time, as many at once as there are processors. libFuzzer needs unstable compiler
+    /// flags, which a stable compiler takes with RUSTC_BOOTSTRAP.
     pub(super) fn fuzz(&mut self) -> Result<Outcome> {
         let cargo_fuzz = cargo_fuzz()?;
         let command = |arguments: &[&str]| {
@@ -139,15 +159,33 @@ impl Run {
         }
         progress::run("building the fuzzers", command(&["build"]))?.ok("cargo fuzz build")?;
         let limit = format!("-max_total_time={}", self.fuzz_seconds);
-        let mut outcome = Outcome { tally: Tally::default(), output: String::new() };
-        for target in &targets {
-            let fuzzed = progress::run(&format!("fuzz {target}"), command(&["run", target, "--", &limit]))?;
-            outcome.tally.add(Tally::one(fuzzed.status.success()));
-            if !fuzzed.status.success() {
-                outcome.output.push_str(&fuzzed.text());
+        let queue = Mutex::new(targets.iter());
+        let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let fuzz_in_turn = || -> Result<Outcome> {
+            let mut outcome = Outcome { tally: Tally::default(), output: String::new() };
+            while let Some(target) = take() {
+                let fuzzed =
+                    progress::run(&format!("fuzz {target}"), command(&["run", target, "--", &limit]))?;
+                outcome.tally.add(Tally::one(fuzzed.status.success()));
+                if !fuzzed.status.success() {
+                    outcome.output.push_str(&fuzzed.text());
+                }
             }
+            Ok(outcome)
+        };
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let outcomes: Vec<Result<Outcome>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..processors).map(|_| scope.spawn(fuzz_in_turn)).collect();
+            let joined = threads.into_iter().map(ScopedJoinHandle::join);
+            joined.map(|outcome| outcome.unwrap_or_else(|_| bail!("a thread panicked"))).collect()
+        });
+        let mut all = Outcome { tally: Tally::default(), output: String::new() };
+        for outcome in outcomes {
+            let Outcome { tally, output } = outcome?;
+            all.tally.add(tally);
+            all.output.push_str(&output);
         }
-        Ok(outcome)
+        Ok(all)
     }
 
     /// Runs tests and counts them. Slow ones, marked `#[ignore = "slow"]`, run unless the run is quick.
@@ -180,7 +218,7 @@ fn fuzz_manifest() -> PathBuf {
     workspace_root().join("fuzz/Cargo.toml")
 }
 
-fn target_folder() -> PathBuf {
+pub(crate) fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }
 

@@ -39,6 +39,14 @@ impl Connection {
     pub fn open(address: SocketAddr, within: Duration) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, within)
             .with_context(|| format!("cannot connect to {address}"))?;
+        Self::over(stream, within)
+    }
+
+    /// Takes a socket that is connected already, such as one with a small receive buffer.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn over(stream: TcpStream, within: Duration) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(within))?;
         Ok(Self { stream, pending: Vec::new(), within })

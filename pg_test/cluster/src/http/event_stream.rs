@@ -50,12 +50,20 @@ impl EventStream {
     /// Reads the head of the answer on a connection where the request has been sent.
     pub(super) fn open(mut connection: Connection) -> Result<Self> {
         let head = connection.head()?;
-        let decoder = BodyDecoder::new(&head, "GET")?;
         let content_type = head.header("content-type").unwrap_or("").to_owned();
         if head.status != 200 || !content_type.starts_with("text/event-stream") {
             let body = connection.read_to_close_briefly();
             bail!("not a stream: status {}, {content_type:?}, {body}", head.status);
         }
+        Self::follow(connection, head)
+    }
+
+    /// Follows an answer whose head has been read and is that of a stream.
+    ///
+    /// # Errors
+    /// The head says nothing that a body could follow, or what came already is malformed.
+    pub fn follow(connection: Connection, head: Head) -> Result<Self> {
+        let decoder = BodyDecoder::new(&head, "GET")?;
         let (events, bytes) = (VecDeque::new(), Vec::new());
         let mut stream = Self { head, connection, decoder, parser: EventParser::default(), events, bytes };
         let first = std::mem::take(&mut stream.connection.pending);
@@ -171,6 +179,11 @@ impl EventStream {
     /// All bytes of the body so far.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Forgets [`Self::bytes`]: for streams that are read for long.
+    pub fn forget_bytes(&mut self) {
+        self.bytes.clear();
     }
 
     /// The connection, for options of its socket.

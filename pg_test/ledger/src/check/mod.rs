@@ -1,0 +1,63 @@
+//! The judge: a pure function of what was recorded.
+//!
+//! What it proves for every reader: no event twice; ids that rise, and name the same event for everybody, so that all see
+//! one order; events of one writer and one delivery in the order of raising, and the values of the counter rising (C5.3);
+//! each committed event seen or covered by a gap; none that was rolled back, none that was not for it (`streams`,
+//! `owed`). Where an event stood that nobody saw is known from its writer's next one, and from what anybody had got before
+//! it was raised (`index`).
+//!
+//! Not for whether enough happened: `figures`.
+
+mod index;
+mod owed;
+mod streams;
+
+#[cfg(test)]
+mod synthetic;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::history::Recording;
+use index::Index;
+pub(crate) use owed::Coverage;
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// Place in [`Recording::readers`].
+    pub(crate) reader: usize,
+    /// The item where it shows.
+    pub(crate) item: Option<usize>,
+    /// Which event and why.
+    pub(crate) why: String,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) coverage: Coverage,
+}
+
+/// Compares what everybody saw with what was committed.
+pub(crate) fn check(recording: &Recording) -> Verdict {
+    let mut violations = Vec::new();
+    let attempts = recording.attempts.iter().map(|attempt| (attempt.key, attempt)).collect();
+    let index = Index::new(recording, &mut violations);
+    let read: Vec<streams::Read> = recording
+        .readers
+        .iter()
+        .enumerate()
+        .map(|(number, _)| streams::follow(recording, number, &attempts, &index, &mut violations))
+        .collect();
+    let coverage = owed::settle(recording, &index, &read, &mut violations);
+    Verdict { violations, coverage }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}

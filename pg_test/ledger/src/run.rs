@@ -1,0 +1,260 @@
+//! One run: a cluster, writers, readers, faults, and then the judgement.
+//!
+//! Not for the details of any of them.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::Client;
+use cluster::{Cluster, Install, PATIENCE, wait_until};
+use fastrand::Rng;
+
+use crate::archive;
+use crate::check::{Verdict, check};
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::driver::{self, Driver, RING_SIZE, Target, WINDOW_SIZE};
+use crate::figures::Figures;
+use crate::history::{History, Recording};
+use crate::plan::{ALICE, BOB, CAROL, FLOOD, Listener, NEWS, Person};
+use crate::reader::{Reader, Spec};
+use crate::report::{Report, told};
+use crate::schedule::Schedule;
+use crate::schema;
+use crate::writer::{MAX_EVENT, Pace, Writer, Written};
+
+/// Writers besides the driver's own.
+const WRITERS: u16 = 6;
+
+/// `sse.jwt_secret`.
+const SECRET: &str = "the secret of the ledger test, 32 bytes at least";
+
+/// Ports that no system hands out for outgoing connections: one of those could be taken while the gateway is away, even
+/// by a reader that tries to reach it.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// What to run.
+#[derive(Debug)]
+pub struct Options {
+    /// For how long things break; beginning and end come on top.
+    pub seconds: u64,
+    /// What breaks in which order follows from it.
+    pub seed: u64,
+    /// The PostgreSQL with the extension in it, which must be a build with assertions (`Profile::Dev`).
+    pub install: Arc<Install>,
+    /// Where a failed run leaves its histories, in a folder of its own.
+    pub folder: PathBuf,
+}
+
+/// Runs it, and says what came of it.
+///
+/// # Errors
+/// The test itself broke: the server did not come back, or a statement failed that must not. What the checker finds is
+/// in the report.
+pub fn run(options: &Options) -> Result<Report> {
+    let mut rng = Rng::with_seed(options.seed);
+    let clock = Clock::start();
+    let port = free_port()?;
+    let cluster = Arc::new(start_cluster(options, port, rng.u32(1..=2))?);
+    schema::create(&cluster)?;
+    let client = Client::new(port).within(Duration::from_secs(5));
+    let readers = start_readers(&cluster, client, clock)?;
+    let crew = Crew::start(&cluster, clock, Arc::clone(&readers.targets), &mut rng);
+    let writer = Writer::new(WRITERS, Arc::clone(&cluster), clock, rng.u64(..));
+    let mut driver =
+        Driver::new(Arc::clone(&cluster), Arc::clone(&readers.targets), Arc::clone(&crew.pace), writer);
+    let until = Instant::now() + Duration::from_secs(options.seconds);
+    let mut broken = Ok(());
+    for step in Schedule::new(options.seed) {
+        if Instant::now() + step.pause >= until || broken.is_err() {
+            break;
+        }
+        broken = driver.carry_out(&step);
+    }
+    let (mut writers, cuts) = crew.end()?;
+    // Also when the driver broke: what the readers have seen may say why.
+    let marked = broken.and_then(|()| {
+        driver.calm_down()?;
+        writers.iter_mut().chain([&mut driver.writer]).try_for_each(Writer::mark)
+    });
+    let Driver { writer, faults, .. } = driver;
+    let histories = readers.end(if marked.is_ok() { PATIENCE } else { Duration::ZERO })?;
+    let committed = marked.and_then(|()| ledger(&cluster));
+    let written: Vec<Written> = writers.into_iter().chain([writer]).map(Writer::finish).collect();
+    let mut failures: Vec<String> =
+        committed.as_ref().err().map(|error| format!("{error:#}")).into_iter().collect();
+    failures.extend(written.iter().find_map(|written| written.surprise.clone()));
+    let transactions = written.iter().map(|written| written.transactions).sum();
+    let is_broken = !failures.is_empty();
+    let recording = Recording {
+        attempts: written.into_iter().flat_map(|written| written.attempts).collect(),
+        committed: committed.unwrap_or_default(),
+        readers: histories,
+    };
+    // Without the ledger there is nothing to compare with.
+    let verdict = if is_broken { Verdict::default() } else { check(&recording) };
+    let figures = Figures::of(&recording, verdict.coverage.clone());
+    if !is_broken {
+        failures.extend(figures.too_little(options.seconds, &faults));
+    }
+    let mut report = Report {
+        seed: options.seed,
+        seconds: options.seconds,
+        faults,
+        cuts,
+        transactions,
+        figures,
+        failures,
+        violations: told(&verdict, &recording),
+        archive: None,
+    };
+    if !report.passed() {
+        report.archive = Some(archive::write(options, &recording, &verdict, &cluster.log()?)?);
+    }
+    Ok(report)
+}
+
+fn start_cluster(options: &Options, port: u16, threads: u32) -> Result<Cluster> {
+    let builder = Cluster::builder().install(Arc::clone(&options.install));
+    [
+        ("sse.port", port.to_string().as_str()),
+        ("sse.threads", threads.to_string().as_str()),
+        ("sse.jwt_secret", SECRET),
+        ("sse.ring_size", RING_SIZE),
+        ("sse.window_size", WINDOW_SIZE),
+        ("sse.max_event_size", MAX_EVENT),
+        ("sse.retry", "1s"),
+        ("sse.heartbeat_interval", "1s"),
+        ("shared_buffers", "32MB"),
+        ("max_connections", "40"),
+    ]
+    .into_iter()
+    .fold(builder, |builder, (name, value)| builder.setting(name, value))
+    .start()
+}
+
+/// A port that is free now, and that nobody is given by chance later.
+fn free_port() -> Result<u16> {
+    // Not of the seed: two runs of one seed must not fight over it.
+    let mut chance = Rng::new();
+    let free =
+        (0..100).map(|_| chance.u16(PORTS)).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.context("no free port")
+}
+
+struct Readers {
+    targets: Arc<[Target]>,
+    threads: Vec<JoinHandle<History>>,
+}
+
+fn start_readers(cluster: &Cluster, client: Client, clock: Clock) -> Result<Readers> {
+    let tokens = schema::tokens(cluster)?;
+    let token = |person: &Person| tokens.iter().find(|(known, _)| *known == person).map(|(_, token)| token);
+    let (mut targets, mut threads) = (Vec::new(), Vec::new());
+    for (number, listener) in listeners().into_iter().enumerate() {
+        let is_flooded = listener.topics.contains(&FLOOD);
+        let path = match listener.person {
+            Some(_) if number % 2 == 0 => "/api/signed/info",
+            _ => "/api/say/info",
+        };
+        let spec = Spec {
+            name: format!("{number} ({listener})"),
+            token: listener.person.and_then(token).cloned(),
+            listener,
+            path,
+            has_small_buffer: is_flooded,
+        };
+        let control = Arc::new(Control::default());
+        let reader =
+            Reader::new(spec, client.address(), clock, Arc::clone(&control), usize::from(WRITERS) + 1);
+        threads.push(thread::spawn(move || reader.read()));
+        targets.push(Target { control, is_flooded });
+    }
+    let readers = Readers { targets: targets.into(), threads };
+    wait_until(PATIENCE, "every reader has a stream", || {
+        readers.targets.iter().all(|target| target.control.epoch().is_some())
+    })?;
+    Ok(readers)
+}
+
+/// Everybody with everything, some of it twice.
+fn listeners() -> Vec<Listener> {
+    let mut listeners = Vec::new();
+    for person in [None, Some(&ALICE), Some(&BOB), Some(&CAROL)] {
+        for (topics, execution_id) in [
+            (vec![], ""),
+            (vec![], ""),
+            (vec![], ""),
+            (vec![], "batch-1"),
+            (vec![], "batch-2"),
+            (vec![NEWS], ""),
+            (vec![NEWS], "batch-1"),
+        ] {
+            listeners.push(Listener { person, topics, execution_id });
+        }
+    }
+    for (person, topics) in
+        [(None, vec![FLOOD]), (Some(&ALICE), vec![FLOOD, NEWS]), (Some(&CAROL), vec![NEWS, FLOOD])]
+    {
+        listeners.push(Listener { person, topics, execution_id: "" });
+    }
+    listeners
+}
+
+impl Readers {
+    /// Waits until all have seen the last events; those that have not by then are told to give up.
+    fn end(self, within: Duration) -> Result<Vec<History>> {
+        let threads = self.threads;
+        let _ = wait_until(within, "every reader catches up", || threads.iter().all(JoinHandle::is_finished));
+        self.targets.iter().for_each(|target| target.control.give_up());
+        let joined = threads.into_iter().map(|thread| thread.join().ok().context("a reader has panicked"));
+        joined.collect()
+    }
+}
+
+/// Those who work in the background.
+struct Crew {
+    pace: Arc<Pace>,
+    writers: Vec<JoinHandle<Writer>>,
+    cutter: JoinHandle<()>,
+    cuts: Arc<AtomicU64>,
+}
+
+impl Crew {
+    fn start(cluster: &Arc<Cluster>, clock: Clock, targets: Arc<[Target]>, rng: &mut Rng) -> Self {
+        let (pace, cuts): (Arc<Pace>, Arc<AtomicU64>) = Default::default();
+        let start_writer = |number| {
+            let (writer, pace) =
+                (Writer::new(number, Arc::clone(cluster), clock, rng.u64(..)), Arc::clone(&pace));
+            thread::spawn(move || writer.work(&pace))
+        };
+        let writers = (0..WRITERS).map(start_writer).collect();
+        let (seed, for_cutter, counter) = (rng.u64(..), Arc::clone(&pace), Arc::clone(&cuts));
+        let cutter =
+            thread::spawn(move || driver::cut_now_and_then(&targets, seed, &for_cutter.is_over, &counter));
+        Self { pace, writers, cutter, cuts }
+    }
+
+    fn end(self) -> Result<(Vec<Writer>, u64)> {
+        self.pace.is_over.store(true, Relaxed);
+        ensure!(self.cutter.join().is_ok(), "the cutter has panicked");
+        let writers =
+            self.writers.into_iter().map(|writer| writer.join().ok().context("a writer has panicked"));
+        Ok((writers.collect::<Result<_>>()?, self.cuts.load(Relaxed)))
+    }
+}
+
+fn ledger(cluster: &Cluster) -> Result<BTreeSet<(u16, u32)>> {
+    let rows = cluster.sql("select writer, number from ledger")?;
+    let row = |line: &str| -> Result<(u16, u32)> {
+        let (writer, number) = line.split_once('|').context("not a row of the ledger")?;
+        Ok((writer.parse()?, number.parse()?))
+    };
+    rows.lines().map(row).collect()
+}

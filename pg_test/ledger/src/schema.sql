@@ -1,0 +1,75 @@
+-- Tables and routines of the ledger test. Rows of "audience" are added by schema.rs.
+
+CREATE TABLE ledger (writer int, number int, PRIMARY KEY (writer, number));
+CREATE TABLE counter (value bigint NOT NULL);
+INSERT INTO counter VALUES (0);
+CREATE TABLE audience (number int PRIMARY KEY, scope text, topic text, execution_id text, emitter text);
+
+CREATE FUNCTION say(data text, hint text) RETURNS void LANGUAGE plpgsql
+    AS $f$ BEGIN RAISE INFO '%', data USING HINT = hint; END $f$;
+COMMENT ON FUNCTION say IS '@sse';
+CREATE FUNCTION say_now(data text, hint text) RETURNS void LANGUAGE plpgsql
+    AS $f$ BEGIN RAISE INFO '%', data USING HINT = hint; END $f$;
+COMMENT ON FUNCTION say_now IS E'@sse_publish\n@sse_delivery immediate';
+CREATE FUNCTION news(data text, hint text) RETURNS void LANGUAGE plpgsql
+    AS $f$ BEGIN RAISE INFO '%', data USING HINT = hint; END $f$;
+COMMENT ON FUNCTION news IS E'@sse_publish\n@sse_topic news';
+CREATE FUNCTION news_now(data text, hint text) RETURNS void LANGUAGE plpgsql
+    AS $f$ BEGIN RAISE INFO '%', data USING HINT = hint; END $f$;
+COMMENT ON FUNCTION news_now IS E'@sse_publish\n@sse_topic news\n@sse_delivery immediate';
+CREATE FUNCTION signed() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN END $f$;
+COMMENT ON FUNCTION signed IS E'@sse_subscribe\n@authorize';
+
+-- Raises event n of writer w, and enters it into the ledger if it is one that waits for the commit.
+CREATE FUNCTION put(w int, n int, now boolean, a int, size int, lines int, counter bigint DEFAULT 0) RETURNS void
+    LANGUAGE plpgsql AS $f$
+DECLARE
+    who audience;
+    data text := format('%s %s %s %s %s %s %s|', w, n, CASE WHEN now THEN 'i' ELSE 'c' END, a, counter, size, lines)
+        || left(repeat(CASE lines WHEN 0 THEN 'abcdefgh' ELSE E'abcdefg\n' END, size / 8 + 1), size);
+BEGIN
+    SELECT * INTO STRICT who FROM audience WHERE number = a;
+    PERFORM set_config('sse.execution_id', who.execution_id, true), set_config('request.user_id', who.emitter, true);
+    IF n % 3 = 0 OR who.topic NOT IN ('', 'news') THEN
+        PERFORM sse.publish(data, who.scope, topic => nullif(who.topic, ''),
+                            delivery => CASE WHEN now THEN 'immediate' ELSE 'commit' END);
+    ELSIF who.topic = 'news' THEN
+        IF now THEN PERFORM news_now(data, who.scope); ELSE PERFORM news(data, who.scope); END IF;
+    ELSE
+        IF now THEN PERFORM say_now(data, who.scope); ELSE PERFORM say(data, who.scope); END IF;
+    END IF;
+    PERFORM set_config('sse.execution_id', '', true), set_config('request.user_id', '', true);
+    IF NOT now THEN
+        INSERT INTO ledger VALUES (w, n);
+    END IF;
+END $f$;
+
+-- Whoever raises the counter has seen what the last one raised it to.
+CREATE FUNCTION put_counted(w int, n int, a int) RETURNS void LANGUAGE plpgsql AS $f$
+DECLARE
+    raised bigint;
+BEGIN
+    UPDATE counter SET value = value + 1 RETURNING value INTO raised;
+    PERFORM put(w, n, false, a, 0, 0, raised);
+END $f$;
+
+-- The second of three is rolled back by an exception block.
+CREATE FUNCTION put_caught(w int, n int, now boolean, a int) RETURNS void LANGUAGE plpgsql AS $f$
+BEGIN
+    PERFORM put(w, n, now, a, 10, 0);
+    BEGIN
+        PERFORM put(w, n + 1, now, a, 10, 0);
+        RAISE EXCEPTION 'on purpose';
+    EXCEPTION WHEN raise_exception THEN
+        NULL;
+    END;
+    PERFORM put(w, n + 2, now, a, 10, 0);
+END $f$;
+
+CREATE PROCEDURE put_in_a_loop(w int, n int, times int, a int, size int) LANGUAGE plpgsql AS $f$
+BEGIN
+    FOR i IN 0 .. times - 1 LOOP
+        PERFORM put(w, n + i, false, a, size, 0);
+        COMMIT;
+    END LOOP;
+END $f$;
