@@ -1,9 +1,11 @@
 //! Any events, written by pg_sse and read by an independent parser, are the events that were written.
 #![no_main]
 
+mod chunked;
 mod whatwg;
 
 use arbitrary::Arbitrary;
+use chunked::Body;
 use libfuzzer_sys::fuzz_target;
 use sse_proto::sse::{self, EventId, GapReason};
 use std::time::Duration;
@@ -61,7 +63,7 @@ fuzz_target!(|parts: Vec<Part<'_>>| {
 
     assert!(!stream.contains(&b'\r'), "line ends are LF");
     assert_eq!(whatwg::parse(&stream), expected);
-    assert_eq!(unchunk(&chunked), stream);
+    assert_eq!(chunked::decode(&chunked), Body { bytes: stream, is_whole: true, has_ended: true });
 });
 
 fn event(name: &str, data: &str, id: EventId) -> Event {
@@ -79,23 +81,4 @@ fn expected_name(name: Option<&str>) -> String {
 
 fn lines(text: &str) -> usize {
     text.replace("\r\n", "\n").replace('\r', "\n").split('\n').count()
-}
-
-/// RFC 9112 §7.1, without extensions and trailers, which pg_sse does not send.
-fn unchunk(mut chunked: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    loop {
-        let end = chunked.windows(2).position(|pair| pair == b"\r\n").expect("a chunk has a size");
-        let size = std::str::from_utf8(&chunked[..end]).expect("hex digits");
-        assert!(!size.is_empty() && size.bytes().all(|byte| byte.is_ascii_hexdigit()), "{size:?}");
-        let size = usize::from_str_radix(size, 16).expect("a size");
-        let rest = &chunked[end + 2..];
-        body.extend_from_slice(&rest[..size]);
-        assert_eq!(&rest[size..size + 2], b"\r\n");
-        chunked = &rest[size + 2..];
-        if size == 0 {
-            assert!(chunked.is_empty(), "nothing follows the last chunk");
-            return body;
-        }
-    }
 }
