@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod annotation;
+pub mod call;
 pub mod encoding;
 pub mod identity;
 pub mod near_miss;

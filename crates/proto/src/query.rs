@@ -217,6 +217,6 @@ fn text(bytes: Vec<u8>) -> Result<String, QueryError> {
     String::from_utf8(bytes).map_err(|_| QueryError::NotUtf8)
 }
 
-fn form_decode(text: &str) -> Vec<u8> {
+pub(crate) fn form_decode(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }

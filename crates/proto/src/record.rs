@@ -13,8 +13,9 @@
 //!
 //! ```text
 //! 3 catalog begin     u64 generation
-//! 4 catalog routine   u64 generation, u32 oid, u8 kind, u8 flags, text schema, name, comment
 //! 5 catalog end       u64 generation, u32 count
+//! 10 catalog routine  u64 generation, u32 oid, u8 kind, u8 flags, text schema, name, comment, signature
+//! 11 call role        u64 generation, u8: 0 off, 1 ready + count, for each warning: text, 2 refused + text reason, hint
 //! 16 event            u64 ticket, envelope, text data
 //! 17 too large        u64 ticket, envelope
 //!
@@ -23,6 +24,9 @@
 //! access              u8: 0 unspecified, 1 anonymous, 2 authorize + values
 //! values              count, for each: u8 (0 any, 1 id, 2 name, 3 role), text
 //! emitter             u8: 0 none, 1 + optional text user id, user name, count, for each role: text
+//! signature           u8: 0 none, 1 + u8 flags, count, for each parameter: text name, u8 mode, u8 has default, text type,
+//!                     type kind, then u8 shape, u8 is set, count, for each column: text
+//! type kind           u8: 0 scalar, 1 json, 2 composite, 3 pseudo, 4 array + u32 delimiter
 //! ```
 //!
 //! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once. It is not known
@@ -43,6 +47,7 @@ pub use encode::encode_into;
 pub use ticket::{set_ticket, ticket};
 
 use crate::annotation::Access;
+use crate::call::CallRole;
 use crate::route::Routine;
 use crate::scope::Scope;
 use std::borrow::Cow;
@@ -58,10 +63,12 @@ pub enum Kind {
     TooLarge = 17,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 3,
-    /// One routine.
-    CatalogRoutine = 4,
     /// It has handed over all.
     CatalogEnd = 5,
+    /// One routine.
+    CatalogRoutine = 10,
+    /// The role of calls.
+    CallRole = 11,
 }
 
 impl Kind {
@@ -69,8 +76,9 @@ impl Kind {
     pub const fn of(record: &[u8]) -> Option<Self> {
         match record {
             [3, ..] => Some(Self::CatalogBegin),
-            [4, ..] => Some(Self::CatalogRoutine),
             [5, ..] => Some(Self::CatalogEnd),
+            [10, ..] => Some(Self::CatalogRoutine),
+            [11, ..] => Some(Self::CallRole),
             [16, ..] => Some(Self::Event),
             [17, ..] => Some(Self::TooLarge),
             _ => None,
@@ -133,6 +141,13 @@ pub enum Record<'a> {
         /// The routine.
         routine: Routine,
     },
+    /// The role that calls run as; somewhere within a catalog.
+    CallRole {
+        /// The catalog it belongs to.
+        generation: u64,
+        /// The role.
+        role: CallRole,
+    },
     /// Last of a catalog; complete if `count` routines of this generation came before.
     CatalogEnd {
         /// The catalog that ends.
@@ -150,6 +165,7 @@ impl Record<'_> {
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::CatalogBegin { .. } => Kind::CatalogBegin,
             Self::CatalogRoutine { .. } => Kind::CatalogRoutine,
+            Self::CallRole { .. } => Kind::CallRole,
             Self::CatalogEnd { .. } => Kind::CatalogEnd,
         }
     }

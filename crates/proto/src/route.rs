@@ -5,14 +5,22 @@
 //!   methods at one path stand side by side (`HTTP GET /messages` and `HTTP POST /messages`), a stream and a call never.
 //! - Overloads that share a subscribe URL must ask for the same access and topic. If they do not, nobody can say which
 //!   rule was meant, so the URL does not exist and each of them has a problem.
+//! - Overloads that share the path and method of their calls must ask for the same access, `@login` and `@logout`. If
+//!   they do not, none of them can be called.
+//! - A routine that cannot be called for what its signature says keeps its streams, and its path.
 //! - A segment that repeats the base path (`@sse_path /api/chat/live` at `/api/chat`) is the whole URL, as in NpgsqlRest.
 //!
 //! Not for HTTP: methods, `Host` and who may open a stream are the gateway's.
 
 use crate::annotation::{Access, Annotation, Method, Problem, RoutineFacts, RoutineKind, Segment, path};
+use crate::call::{self, Signature};
 use crate::word::{Level, Topic};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use std::collections::{BTreeMap, HashMap};
+
+mod calls;
+
+pub use calls::{Call, CallPoint};
 
 /// A routine as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +41,8 @@ pub struct Routine {
     pub has_identity_parameters: bool,
     /// Its `COMMENT`.
     pub comment: String,
+    /// What a call has to know of it; `None` when it was not read, and then it cannot be called.
+    pub signature: Option<Signature>,
 }
 
 impl Routine {
@@ -81,6 +91,9 @@ pub struct Endpoint {
     pub url: Option<String>,
     /// Why it publishes nothing, has no URL and cannot be called (C2.5); empty if all is well.
     pub problems: Vec<Problem>,
+    /// Why it cannot be called, while all else of it works: what its signature says, or a privilege that is missing.
+    /// `call` is then `None`. Always empty for routines whose signature was not read.
+    pub call_problems: Vec<Problem>,
 }
 
 /// All subscribe URLs and all annotated routines of the served database. Never changed, only built anew.
@@ -91,6 +104,10 @@ pub struct RouteTable {
     /// Path to position in `routes`.
     index: HashMap<String, usize>,
     endpoints: BTreeMap<u32, Endpoint>,
+    /// In the order of their paths.
+    call_points: Vec<CallPoint>,
+    /// Path to position in `call_points`.
+    call_index: HashMap<String, usize>,
 }
 
 impl RouteTable {
@@ -110,6 +127,8 @@ impl RouteTable {
         for endpoint in by_age {
             conflicts.extend(claims.claim(endpoint).into_iter().map(|problem| (endpoint.oid, problem)));
         }
+        let call_disputes: Vec<(u32, Problem)> =
+            claims.calls.values().flat_map(|owners| calls::disputes(owners)).collect();
         let (mut routes, disputes) = claims.settle();
         routes.sort_by(|a, b| a.path.cmp(&b.path));
         let index = routes.iter().enumerate().map(|(at, route)| (route.path.clone(), at)).collect();
@@ -120,12 +139,22 @@ impl RouteTable {
                 endpoint.problems.push(problem);
             }
         }
+        for (oid, problem) in call_disputes {
+            if let Some(endpoint) = endpoints.get_mut(&oid) {
+                endpoint.call_problems.push(problem);
+            }
+        }
         let mut problems = Vec::new();
         for endpoint in endpoints.values_mut().filter(|endpoint| !endpoint.problems.is_empty()) {
             (endpoint.url, endpoint.call) = (None, None);
             problems.push((endpoint.oid, endpoint.problems.clone()));
         }
-        (Self { routes, index, endpoints }, problems)
+        for endpoint in endpoints.values_mut().filter(|endpoint| !endpoint.call_problems.is_empty()) {
+            endpoint.call = None;
+        }
+        let call_points = calls::points(routines, |oid| endpoints.get(&oid));
+        let call_index = call_points.iter().enumerate().map(|(at, point)| (point.path.clone(), at)).collect();
+        (Self { routes, index, endpoints, call_points, call_index }, problems)
     }
 
     /// The stream that a request's path (without query) asks for. One trailing slash is tolerated (C6.1).
@@ -133,12 +162,7 @@ impl RouteTable {
     /// Costs one look-up and no allocation; only a path that is not found and has `%` or a byte beyond ASCII is brought
     /// into canonical form (RFC 3986 §6.2.2: `%7e` is `~`, `%c3` is `%C3`) and looked up once more.
     pub fn find(&self, path: &str) -> Option<&Route> {
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let mut position = self.index.get(path);
-        if position.is_none() && path.bytes().any(|b| b == b'%' || !b.is_ascii()) {
-            position = self.index.get(&canonical(path));
-        }
-        position.and_then(|at| self.routes.get(*at))
+        self.routes.get(position(&self.index, path)?)
     }
 
     /// Number of subscribe URLs.
@@ -213,6 +237,7 @@ impl Endpoint {
             call: None,
             url: None,
             problems: Vec::new(),
+            call_problems: Vec::new(),
         };
         let annotation = match Annotation::parse(&routine.comment) {
             Ok(annotation) => annotation?,
@@ -235,6 +260,9 @@ impl Endpoint {
         let paths = endpoint.url.iter().chain(endpoint.call.as_ref().map(|(_, path)| path));
         for reserved in paths.filter(|path| path::is_reserved(path)) {
             endpoint.problems.push(Problem::new(0, reserved, "this path is reserved: expected another"));
+        }
+        if let (Some(_), Some(signature)) = (&annotation.http, &routine.signature) {
+            endpoint.call_problems = call::problems(routine.kind, signature, &annotation);
         }
         endpoint.annotation = Some(annotation);
         Some(endpoint)
@@ -324,6 +352,16 @@ fn slug(name: &str) -> String {
         .map(|c| if c == '_' || c == ' ' { '-' } else { c })
         .collect();
     utf8_percent_encode(&dashed, RESERVED).to_string()
+}
+
+/// Where the path of a request leads to.
+fn position(index: &HashMap<String, usize>, path: &str) -> Option<usize> {
+    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+    let mut position = index.get(path);
+    if position.is_none() && path.bytes().any(|b| b == b'%' || !b.is_ascii()) {
+        position = index.get(&canonical(path));
+    }
+    position.copied()
 }
 
 /// RFC 3986 §6.2.2: encoded unreserved characters are decoded, the digits of the others in upper case.

@@ -17,7 +17,7 @@ mod keyword;
 mod line;
 mod parse;
 pub(crate) mod path;
-mod problem;
+pub(crate) mod problem;
 mod stray;
 
 pub use http::{Http, Method};
@@ -135,9 +135,9 @@ impl Annotation {
         if !asks_identity || !facts.has_identity_parameters || self.user_parameters {
             return None;
         }
-        let message = "the routine has parameters for the caller's identity, but they are not filled from it: \
-             they come from the request, as any other, unless the comment has \"@user_parameters\"";
-        Some(Problem::new(0, "@authorize", message).with_nearest(Some("@user_parameters")))
+        let message = "the routine has parameters for who calls (_user_id and its like), but they come from \
+             the request, as any other: expected \"@user_parameters\" in the comment, or sse.user_parameters on";
+        Some(Problem::new(0, "@authorize", message))
     }
 
     /// Whether the routine publishes or has a subscribe URL.

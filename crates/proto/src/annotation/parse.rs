@@ -48,6 +48,8 @@ struct Said {
     topic: usize,
     delivery: usize,
     access: usize,
+    login: usize,
+    logout: usize,
     http: usize,
     path: usize,
 }
@@ -135,8 +137,20 @@ impl Reader {
                 place.no_word(text)?;
                 self.access(place, Access::Anonymous)
             }
-            Keyword::Login => place.no_word(text).map(|()| self.annotation.login = true),
-            Keyword::Logout => place.no_word(text).map(|()| self.annotation.logout = true),
+            Keyword::Login if self.annotation.logout => {
+                Err(disagreement(place.line, place.word, self.said.logout))
+            }
+            Keyword::Logout if self.annotation.login => {
+                Err(disagreement(place.line, place.word, self.said.login))
+            }
+            Keyword::Login => {
+                self.said.login = place.line;
+                place.no_word(text).map(|()| self.annotation.login = true)
+            }
+            Keyword::Logout => {
+                self.said.logout = place.line;
+                place.no_word(text).map(|()| self.annotation.logout = true)
+            }
             Keyword::UserParameters => place.no_word(text).map(|()| self.annotation.user_parameters = true),
             Keyword::UserContext => place.no_word(text).map(|()| self.annotation.user_context = true),
             Keyword::Path => {

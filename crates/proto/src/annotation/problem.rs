@@ -56,7 +56,7 @@ const MAX_MESSAGE_CHARS: usize = 500;
 
 /// Control characters, and those that are invisible or turn the direction of the text, would let a comment forge
 /// log lines or show a word that is not there.
-fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, max_chars: usize) -> fmt::Result {
+pub(crate) fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, max_chars: usize) -> fmt::Result {
     for (index, c) in text.chars().enumerate() {
         if index == max_chars {
             return f.write_str("...");

@@ -2,6 +2,7 @@
 
 use super::{Emitter, Envelope, Kind, Record, RecordError, is_event_name, is_label};
 use crate::annotation::{Access, RoutineKind};
+use crate::call::{CallRole, Mode, Parameter, ResultType, Shape, Signature, TypeKind};
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
 use std::borrow::Cow;
@@ -30,6 +31,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
         Kind::CatalogRoutine => {
             Record::CatalogRoutine { generation: reader.u64()?, routine: reader.routine()? }
         }
+        Kind::CallRole => Record::CallRole { generation: reader.u64()?, role: reader.call_role()? },
         Kind::CatalogEnd => Record::CatalogEnd { generation: reader.u64()?, count: reader.u32()? },
     };
     if !reader.rest.is_empty() {
@@ -101,7 +103,88 @@ impl<'a> Reader<'a> {
             schema: self.text()?.to_owned(),
             name: self.text()?.to_owned(),
             comment: self.text()?.to_owned(),
+            signature: match self.byte()? {
+                0 => None,
+                1 => Some(self.signature()?),
+                other => return Err(RecordError::Choice(other)),
+            },
         })
+    }
+
+    fn signature(&mut self) -> Result<Signature, RecordError> {
+        let flags = self.byte()?;
+        if flags > 0b111 {
+            return Err(RecordError::Choice(flags));
+        }
+        let mut parameters = Vec::new();
+        for _ in 0..self.u32()? {
+            parameters.push(self.parameter()?);
+        }
+        let shape = match self.byte()? {
+            0 => Shape::Void,
+            1 => Shape::Scalar,
+            2 => Shape::Json,
+            3 => Shape::Array,
+            4 => Shape::Composite,
+            5 => Shape::Record,
+            6 => Shape::Pseudo,
+            other => return Err(RecordError::Choice(other)),
+        };
+        let result = ResultType { shape, is_set: self.flag()?, columns: self.texts()? };
+        let [strict, may_execute, owner_may_issue_tokens] = [1, 2, 4].map(|flag| flags & flag != 0);
+        Ok(Signature { parameters, result, strict, may_execute, owner_may_issue_tokens })
+    }
+
+    fn parameter(&mut self) -> Result<Parameter, RecordError> {
+        Ok(Parameter {
+            name: self.text()?.to_owned(),
+            mode: match self.byte()? {
+                0 => Mode::In,
+                1 => Mode::InOut,
+                2 => Mode::Out,
+                3 => Mode::Variadic,
+                4 => Mode::Table,
+                other => return Err(RecordError::Choice(other)),
+            },
+            has_default: self.flag()?,
+            type_name: self.text()?.to_owned(),
+            kind: match self.byte()? {
+                0 => TypeKind::Scalar,
+                1 => TypeKind::Json,
+                2 => TypeKind::Composite,
+                3 => TypeKind::Pseudo,
+                4 => {
+                    let delimiter = char::from_u32(self.u32()?).ok_or(RecordError::Choice(4))?;
+                    TypeKind::Array { delimiter }
+                }
+                other => return Err(RecordError::Choice(other)),
+            },
+        })
+    }
+
+    fn call_role(&mut self) -> Result<CallRole, RecordError> {
+        match self.byte()? {
+            0 => Ok(CallRole::Off),
+            1 => Ok(CallRole::Ready { warnings: self.texts()? }),
+            2 => Ok(CallRole::Refused { reason: self.text()?.to_owned(), hint: self.text()?.to_owned() }),
+            other => Err(RecordError::Choice(other)),
+        }
+    }
+
+    fn texts(&mut self) -> Result<Vec<String>, RecordError> {
+        let mut texts = Vec::new();
+        for _ in 0..self.u32()? {
+            texts.push(self.text()?.to_owned());
+        }
+        Ok(texts)
+    }
+
+    fn flag(&mut self) -> Result<bool, RecordError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(RecordError::Choice(other)),
+        }
     }
 
     /// Grows with what is really there: a count of four billion in a short record ends at the end of the record.

@@ -2,6 +2,7 @@
 
 use super::{Emitter, EncodeError, Envelope, Record, is_event_name, is_label};
 use crate::annotation::{Access, RoutineKind};
+use crate::call::{CallRole, Mode, Parameter, Shape, Signature, TypeKind};
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
 
@@ -42,6 +43,10 @@ impl Writer<'_> {
             Record::CatalogRoutine { generation, routine } => {
                 self.bytes(&generation.to_le_bytes())?;
                 self.routine(routine)
+            }
+            Record::CallRole { generation, role } => {
+                self.bytes(&generation.to_le_bytes())?;
+                self.call_role(role)
             }
             Record::CatalogEnd { generation, count } => {
                 self.bytes(&generation.to_le_bytes())?;
@@ -91,7 +96,72 @@ impl Writer<'_> {
         self.byte(flags)?;
         self.text(&routine.schema)?;
         self.text(&routine.name)?;
-        self.text(&routine.comment)
+        self.text(&routine.comment)?;
+        match &routine.signature {
+            None => self.byte(0),
+            Some(signature) => self.signature(signature),
+        }
+    }
+
+    fn signature(&mut self, signature: &Signature) -> Result<(), EncodeError> {
+        let flags = u8::from(signature.strict)
+            | u8::from(signature.may_execute) << 1
+            | u8::from(signature.owner_may_issue_tokens) << 2;
+        self.bytes(&[1, flags])?;
+        self.length(signature.parameters.len())?;
+        signature.parameters.iter().try_for_each(|parameter| self.parameter(parameter))?;
+        let result = &signature.result;
+        let shape = match result.shape {
+            Shape::Void => 0,
+            Shape::Scalar => 1,
+            Shape::Json => 2,
+            Shape::Array => 3,
+            Shape::Composite => 4,
+            Shape::Record => 5,
+            Shape::Pseudo => 6,
+        };
+        self.bytes(&[shape, u8::from(result.is_set)])?;
+        self.length(result.columns.len())?;
+        result.columns.iter().try_for_each(|column| self.text(column))
+    }
+
+    fn parameter(&mut self, parameter: &Parameter) -> Result<(), EncodeError> {
+        let mode = match parameter.mode {
+            Mode::In => 0,
+            Mode::InOut => 1,
+            Mode::Out => 2,
+            Mode::Variadic => 3,
+            Mode::Table => 4,
+        };
+        self.text(&parameter.name)?;
+        self.bytes(&[mode, u8::from(parameter.has_default)])?;
+        self.text(&parameter.type_name)?;
+        match parameter.kind {
+            TypeKind::Scalar => self.byte(0),
+            TypeKind::Json => self.byte(1),
+            TypeKind::Composite => self.byte(2),
+            TypeKind::Pseudo => self.byte(3),
+            TypeKind::Array { delimiter } => {
+                self.byte(4)?;
+                self.bytes(&u32::from(delimiter).to_le_bytes())
+            }
+        }
+    }
+
+    fn call_role(&mut self, role: &CallRole) -> Result<(), EncodeError> {
+        match role {
+            CallRole::Off => self.byte(0),
+            CallRole::Ready { warnings } => {
+                self.byte(1)?;
+                self.length(warnings.len())?;
+                warnings.iter().try_for_each(|warning| self.text(warning))
+            }
+            CallRole::Refused { reason, hint } => {
+                self.byte(2)?;
+                self.text(reason)?;
+                self.text(hint)
+            }
+        }
     }
 
     fn values(&mut self, choice: u8, values: &[ScopeValue]) -> Result<(), EncodeError> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::annotation::RoutineKind;
+use crate::call::{Mode, Parameter, ResultType, Shape, Signature, TypeKind};
 use crate::scope::ScopeValue;
 use crate::word::MAX_LABEL_BYTES;
 use proptest::option;
@@ -34,6 +35,27 @@ fn routine() -> Routine {
         parallel_safe: false,
         has_identity_parameters: true,
         comment: "@sse".to_owned(),
+        signature: None,
+    }
+}
+
+fn signature() -> Signature {
+    let parameter = |name: &str, type_name: &str, mode, kind, has_default| Parameter {
+        name: name.to_owned(),
+        mode,
+        type_name: type_name.to_owned(),
+        kind,
+        has_default,
+    };
+    Signature {
+        parameters: vec![
+            parameter("a", "t", Mode::Variadic, TypeKind::Array { delimiter: ';' }, true),
+            parameter("", "u", Mode::Out, TypeKind::Composite, false),
+        ],
+        result: ResultType { shape: Shape::Composite, is_set: true, columns: vec!["c".to_owned()] },
+        strict: true,
+        may_execute: true,
+        owner_may_issue_tokens: false,
     }
 }
 
@@ -57,7 +79,7 @@ fn golden_bytes() {
         \x02\x02\0\0\0\x02\x01\0\0\0n\x03\x01\0\0\0r\
         \x01\0\0\0t\x01\0\0\0e\x01\0\0\0x\
         \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b";
-    let cases: [(Record<'_>, Vec<u8>); 5] = [
+    let cases: [(Record<'_>, Vec<u8>); 9] = [
         (
             Record::Event { envelope: full, data: "hi\n" },
             [b"\x10", &[0; 8][..], full_bytes, b"\x03\0\0\0hi\n"].concat(),
@@ -75,8 +97,30 @@ fn golden_bytes() {
         (Record::CatalogBegin { generation: 0x0102 }, b"\x03\x02\x01\0\0\0\0\0\0".to_vec()),
         (
             Record::CatalogRoutine { generation: 9, routine: routine() },
-            b"\x04\x09\0\0\0\0\0\0\0\0\x40\0\0\x01\x05\x06\0\0\0public\x06\0\0\0notify\x04\0\0\0@sse"
+            b"\x0a\x09\0\0\0\0\0\0\0\0\x40\0\0\x01\x05\x06\0\0\0public\x06\0\0\0notify\x04\0\0\0@sse\0"
                 .to_vec(),
+        ),
+        (
+            Record::CatalogRoutine {
+                generation: 9,
+                routine: Routine { comment: String::new(), signature: Some(signature()), ..routine() },
+            },
+            b"\x0a\x09\0\0\0\0\0\0\0\0\x40\0\0\x01\x05\x06\0\0\0public\x06\0\0\0notify\0\0\0\0\
+              \x01\x03\x02\0\0\0\x01\0\0\0a\x03\x01\x01\0\0\0t\x04;\0\0\0\0\0\0\0\x02\0\x01\0\0\0u\x02\
+              \x04\x01\x01\0\0\0\x01\0\0\0c"
+                .to_vec(),
+        ),
+        (Record::CallRole { generation: 9, role: CallRole::Off }, b"\x0b\x09\0\0\0\0\0\0\0\0".to_vec()),
+        (
+            Record::CallRole { generation: 9, role: CallRole::Ready { warnings: vec!["w".to_owned()] } },
+            b"\x0b\x09\0\0\0\0\0\0\0\x01\x01\0\0\0\x01\0\0\0w".to_vec(),
+        ),
+        (
+            Record::CallRole {
+                generation: 9,
+                role: CallRole::Refused { reason: "r".to_owned(), hint: "h".to_owned() },
+            },
+            b"\x0b\x09\0\0\0\0\0\0\0\x02\x01\0\0\0r\x01\0\0\0h".to_vec(),
         ),
         (Record::CatalogEnd { generation: 9, count: 3 }, b"\x05\x09\0\0\0\0\0\0\0\x03\0\0\0".to_vec()),
     ];
@@ -93,6 +137,11 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
         Record::TooLarge { envelope: envelope() },
         Record::CatalogBegin { generation: 1 },
         Record::CatalogRoutine { generation: 1, routine: routine() },
+        Record::CatalogRoutine {
+            generation: 1,
+            routine: Routine { signature: Some(signature()), ..routine() },
+        },
+        Record::CallRole { generation: 1, role: CallRole::Ready { warnings: vec!["w".to_owned()] } },
         Record::CatalogEnd { generation: 1, count: 1 },
     ];
     for record in records {
@@ -107,7 +156,7 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
 
 #[test]
 fn an_unknown_kind_choice_or_flag_is_refused() {
-    for kind in [0, 1, 2, 6, 15, 18, 255] {
+    for kind in [0, 1, 2, 4, 6, 12, 15, 18, 255] {
         assert_eq!(decode(&[kind]), Err(RecordError::Kind(kind)));
     }
     for (bytes, choice) in [
@@ -115,8 +164,9 @@ fn an_unknown_kind_choice_or_flag_is_refused() {
         (b"\x11\0\0\0\0\0\0\0\0\0\x03", 3),
         (b"\x11\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
         (b"\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
-        (b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
-        (b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\x08", 8),
+        (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
+        (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x08", 8),
+        (b"\x0b\0\0\0\0\0\0\0\0\x03", 3),
     ] {
         assert_eq!(decode(bytes), Err(RecordError::Choice(choice)), "{bytes:?}");
     }
@@ -223,6 +273,40 @@ fn access() -> impl Strategy<Value = Access> {
     prop_oneof![Just(Access::Unspecified), Just(Access::Anonymous), values().prop_map(Access::Authorize)]
 }
 
+fn signatures() -> impl Strategy<Value = Signature> {
+    let modes = prop::sample::select(vec![Mode::In, Mode::InOut, Mode::Out, Mode::Variadic, Mode::Table]);
+    let kinds = prop_oneof![
+        Just(TypeKind::Scalar),
+        Just(TypeKind::Json),
+        Just(TypeKind::Composite),
+        Just(TypeKind::Pseudo),
+        any::<char>().prop_map(|delimiter| TypeKind::Array { delimiter }),
+    ];
+    let parameter = (".{0,9}", modes, ".{0,9}", kinds, any::<bool>()).prop_map(
+        |(name, mode, type_name, kind, has_default)| Parameter { name, mode, type_name, kind, has_default },
+    );
+    let shapes = prop::sample::select(vec![
+        Shape::Void,
+        Shape::Scalar,
+        Shape::Json,
+        Shape::Array,
+        Shape::Composite,
+        Shape::Record,
+        Shape::Pseudo,
+    ]);
+    let result = (shapes, any::<bool>(), prop::collection::vec(".{0,9}", 0..4))
+        .prop_map(|(shape, is_set, columns)| ResultType { shape, is_set, columns });
+    (prop::collection::vec(parameter, 0..5), result, any::<[bool; 3]>()).prop_map(
+        |(parameters, result, [strict, may_execute, owner_may_issue_tokens])| Signature {
+            parameters,
+            result,
+            strict,
+            may_execute,
+            owner_may_issue_tokens,
+        },
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -262,12 +346,13 @@ proptest! {
         oid: u32,
         texts in [".{0,20}", ".{0,20}", "(?s).{0,200}"],
         flags in prop::array::uniform4(any::<bool>()),
+        signature in option::of(signatures()),
     ) {
         let [schema, name, comment] = texts;
         let [is_function, volatile, parallel_safe, has_identity_parameters] = flags;
         let kind = if is_function { RoutineKind::Function } else { RoutineKind::Procedure };
         let routine =
-            Routine { oid, schema, name, kind, volatile, parallel_safe, has_identity_parameters, comment };
+            Routine { oid, schema, name, kind, volatile, parallel_safe, has_identity_parameters, comment, signature };
         let record = Record::CatalogRoutine { generation, routine };
         let bytes = encode(&record);
         let decoded = decode(&bytes);
@@ -276,7 +361,7 @@ proptest! {
 
     #[test]
     fn bytes_that_decode_are_what_the_record_encodes_to(
-        kind in prop_oneof![0_u8..7, 14_u8..19],
+        kind in prop_oneof![0_u8..7, 9_u8..12, 14_u8..19],
         rest in prop::collection::vec(prop_oneof![4 => 0_u8..4, 1 => any::<u8>()], 0..64),
     ) {
         let bytes = [&[kind], &rest[..]].concat();

@@ -13,6 +13,7 @@ fn routine(oid: u32, schema: &str, name: &str, comment: &str) -> Routine {
         parallel_safe: false,
         has_identity_parameters: false,
         comment: comment.to_owned(),
+        signature: None,
     }
 }
 

@@ -1,0 +1,62 @@
+//! Why a routine with an `HTTP` line cannot be called, as far as its signature shows it (C2.5, C7.1, C7.5).
+//!
+//! Not for mistakes of the comment itself; these stop its streams too, what is found here does not.
+
+use super::signature::{Mode, Shape, Signature, TypeKind};
+use crate::annotation::{Annotation, Problem, RoutineKind};
+
+/// The problems, for `sse.endpoints`; none: it can be called.
+pub(crate) fn problems(kind: RoutineKind, signature: &Signature, annotation: &Annotation) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut add = |word: &str, message: &str| problems.push(Problem::new(0, word, message));
+    match signature.result.shape {
+        Shape::Record => {
+            add(
+                "record",
+                "nobody knows the columns of this result: expected RETURNS TABLE or OUT parameters",
+            );
+        }
+        Shape::Pseudo => {
+            add(
+                "HTTP",
+                "a routine that returns a pseudo-type (trigger, internal, anyelement) cannot be called",
+            );
+        }
+        Shape::Void | Shape::Scalar | Shape::Json | Shape::Array | Shape::Composite => {}
+    }
+    for parameter in &signature.parameters {
+        let is_passed = parameter.is_input() || parameter.mode == Mode::Out && kind == RoutineKind::Procedure;
+        if is_passed && parameter.kind == TypeKind::Pseudo {
+            add(
+                &parameter.type_name,
+                "no request can give a value of this pseudo-type: expected a type of its own",
+            );
+        }
+    }
+    if annotation.login {
+        let is_output = |mode| matches!(mode, Mode::Out | Mode::InOut);
+        let has_row = match kind {
+            RoutineKind::Function => !signature.result.columns.is_empty(),
+            RoutineKind::Procedure => signature.parameters.iter().any(|parameter| is_output(parameter.mode)),
+        };
+        if !has_row {
+            add(
+                "@login",
+                "the columns of its first row become claims: expected RETURNS TABLE or OUT parameters",
+            );
+        }
+        if !signature.owner_may_issue_tokens {
+            add(
+                "@login",
+                "the routine's owner may not make tokens: expected GRANT EXECUTE ON FUNCTION sse.issue_token",
+            );
+        }
+    }
+    if !signature.may_execute {
+        add(
+            "HTTP",
+            "the role of sse.call_role may not call it: expected GRANT EXECUTE, and USAGE on its schema",
+        );
+    }
+    problems
+}

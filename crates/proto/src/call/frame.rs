@@ -1,0 +1,127 @@
+//! The frames between the gateway and a call worker: what is to be run, and what became of it.
+//!
+//! Both sides are the same library in the same server start, so there is no version in them. Integers are little endian;
+//! a text is a `u64` length and UTF-8. What is decoded is not believed: the ring lies in memory that others can write
+//! to.
+//!
+//! Not for cutting frames into records of a ring.
+
+mod decode;
+mod encode;
+
+use super::statement::{AnswerShape, Statement};
+use std::fmt;
+
+/// A [`Statement`], borrowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementRef<'a> {
+    /// See [`Statement::sql`].
+    pub sql: &'a str,
+    /// See [`Statement::parameters`].
+    pub parameters: Vec<Option<&'a str>>,
+    /// See [`Statement::convert`].
+    pub convert: Option<(&'a str, Vec<Option<&'a str>>)>,
+    /// See [`Statement::converted`].
+    pub converted: Vec<usize>,
+    /// See [`Statement::answer`].
+    pub answer: AnswerShape,
+    /// See [`Statement::columns`].
+    pub columns: Vec<&'a str>,
+}
+
+impl<'a> From<&'a Statement> for StatementRef<'a> {
+    fn from(statement: &'a Statement) -> Self {
+        fn refs(texts: &[Option<String>]) -> Vec<Option<&str>> {
+            texts.iter().map(Option::as_deref).collect()
+        }
+        Self {
+            sql: &statement.sql,
+            parameters: refs(&statement.parameters),
+            convert: statement.convert.as_ref().map(|(sql, parameters)| (sql.as_str(), refs(parameters))),
+            converted: statement.converted.clone(),
+            answer: statement.answer,
+            columns: statement.columns.iter().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// From the gateway to a call worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallRequest<'a> {
+    /// The call's number; the answer has the same.
+    pub id: u64,
+    /// Milliseconds it may take; 0: no limit.
+    pub timeout_ms: u32,
+    /// `schema.name`, for `pg_stat_activity` and the log.
+    pub label: &'a str,
+    /// Whether the transaction is READ ONLY (C7.1).
+    pub read_only: bool,
+    /// Settings of the call, name and value (C7.2).
+    pub settings: Vec<(&'a str, &'a str)>,
+    /// What is run.
+    pub statement: StatementRef<'a>,
+}
+
+/// From a call worker to the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallAnswer {
+    /// The number of the request.
+    pub id: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran, and is committed.
+    Done {
+        /// Rows it gave.
+        rows: u64,
+        /// The body, as [`AnswerShape`] says.
+        body: Vec<u8>,
+        /// Whether there is nothing to answer: no row, or NULL.
+        is_null: bool,
+    },
+    /// It did not; a procedure may have committed before.
+    Failed {
+        /// SQLSTATE.
+        sqlstate: [u8; 5],
+        /// The primary message. For people only where `raised`.
+        message: String,
+        /// Whether the routine's own RAISE said it.
+        raised: bool,
+    },
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// They end within a field.
+    Truncated,
+    /// They go on after the last field.
+    Trailing,
+    /// A choice within them has no meaning.
+    Choice(u8),
+    /// A text is not UTF-8.
+    Utf8,
+    /// A parameter is to be replaced that does not exist, or not every column of the conversion replaces one.
+    Converted,
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated => f.write_str("the frame ends within a field"),
+            Self::Trailing => f.write_str("the frame goes on after its last field"),
+            Self::Choice(byte) => write!(f, "the frame has the unknown choice {byte}"),
+            Self::Utf8 => f.write_str("a text of the frame is not UTF-8"),
+            Self::Converted => f.write_str("the frame converts a parameter that is not there"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+#[cfg(test)]
+mod tests;

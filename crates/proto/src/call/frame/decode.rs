@@ -1,0 +1,144 @@
+//! Reading a frame. Lists grow with what is really there: a count of four billion in a short frame ends at its end.
+
+use super::{CallAnswer, CallRequest, FrameError, Outcome, StatementRef};
+use crate::call::AnswerShape;
+use std::str;
+
+impl<'a> CallRequest<'a> {
+    /// Reads what [`CallRequest::encode`] wrote. Texts point into the bytes; memory is bounded by a small multiple of
+    /// them.
+    ///
+    /// # Errors
+    /// [`FrameError`]; each variant as it is described there.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let mut reader = Reader { rest: bytes };
+        let request = Self {
+            id: reader.number()?,
+            timeout_ms: reader.array().map(u32::from_le_bytes)?,
+            label: reader.text()?,
+            read_only: reader.flag()?,
+            settings: reader.list(|reader| Ok((reader.text()?, reader.text()?)))?,
+            statement: reader.statement()?,
+        };
+        reader.end()?;
+        Ok(request)
+    }
+}
+
+impl CallAnswer {
+    /// Reads what [`CallAnswer::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`FrameError`]; each variant as it is described there.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        let mut reader = Reader { rest: bytes };
+        let id = reader.number()?;
+        let outcome = match reader.byte()? {
+            0 => {
+                let rows = reader.number()?;
+                let is_null = reader.flag()?;
+                Outcome::Done { rows, is_null, body: reader.bytes()?.to_vec() }
+            }
+            1 => {
+                let sqlstate = reader.array()?;
+                let raised = reader.flag()?;
+                Outcome::Failed { sqlstate, raised, message: reader.text()?.to_owned() }
+            }
+            other => return Err(FrameError::Choice(other)),
+        };
+        reader.end()?;
+        Ok(Self { id, outcome })
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn statement(&mut self) -> Result<StatementRef<'a>, FrameError> {
+        let statement = StatementRef {
+            sql: self.text()?,
+            parameters: self.list(Self::optional_text)?,
+            convert: match self.flag()? {
+                false => None,
+                true => Some((self.text()?, self.list(Self::optional_text)?)),
+            },
+            converted: self.list(Self::length)?,
+            answer: match self.byte()? {
+                0 => AnswerShape::Nothing,
+                1 => AnswerShape::Text,
+                2 => AnswerShape::Json,
+                3 => AnswerShape::Object,
+                4 => AnswerShape::Array,
+                5 => AnswerShape::ProcedureRow,
+                other => return Err(FrameError::Choice(other)),
+            },
+            columns: self.list(Self::text)?,
+        };
+        let is_outside = |position: &usize| *position >= statement.parameters.len();
+        if statement.converted.iter().any(is_outside)
+            || statement.convert.is_none() != statement.converted.is_empty()
+        {
+            return Err(FrameError::Converted);
+        }
+        Ok(statement)
+    }
+
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, FrameError>,
+    ) -> Result<Vec<T>, FrameError> {
+        let mut list = Vec::new();
+        for _ in 0..self.number()? {
+            list.push(item(self)?);
+        }
+        Ok(list)
+    }
+
+    fn optional_text(&mut self) -> Result<Option<&'a str>, FrameError> {
+        if self.flag()? { self.text().map(Some) } else { Ok(None) }
+    }
+
+    fn text(&mut self) -> Result<&'a str, FrameError> {
+        str::from_utf8(self.bytes()?).map_err(|_| FrameError::Utf8)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8], FrameError> {
+        let length = self.length()?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(FrameError::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn flag(&mut self) -> Result<bool, FrameError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(FrameError::Choice(other)),
+        }
+    }
+
+    /// More than this machine can address is more than there is.
+    fn length(&mut self) -> Result<usize, FrameError> {
+        usize::try_from(self.number()?).map_err(|_| FrameError::Truncated)
+    }
+
+    fn number(&mut self) -> Result<u64, FrameError> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn byte(&mut self) -> Result<u8, FrameError> {
+        self.array().map(|[byte]: [u8; 1]| byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
+        let (array, rest) = self.rest.split_first_chunk().ok_or(FrameError::Truncated)?;
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    fn end(&self) -> Result<(), FrameError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(FrameError::Trailing) }
+    }
+}

@@ -1,0 +1,38 @@
+//! HTTP calls of routines (contract section 7): from the arguments of a request to a statement, and the frames in which
+//! it travels to a call worker and its answer back.
+//!
+//! A statement depends on the catalog, on the names that a request gives and on the kind of their values; its values
+//! travel as parameters. Nothing that a request says is ever part of SQL.
+//!
+//! Where the contract leaves room, these are the rules:
+//! - A parameter without a name is `$1`, `$2`, … by its place among those that take a value.
+//! - An exact SQL name comes before camelCase; a camelCase name of two parameters means neither.
+//! - JSON `null` is NULL, also for a `json` parameter. `?a=` is the empty text.
+//! - From a query string, an array has one dimension and at least one element, and a row is its literal, `(1,x)`, or a
+//!   JSON object. A parameter given twice that is no array is a mistake.
+//! - With user parameters, who is anonymous leaves them to their defaults; without a default they are NULL. Roles are an
+//!   array, or the JSON array of `request.user_roles` where the parameter is no array.
+//! - Postgres does not prefer the overload with fewer defaults where the types are the same, so neither can we.
+//!
+//! Not for who may call ([`crate::admission`]), for which routines have which path ([`crate::route`]), nor for running
+//! anything.
+
+mod argument;
+mod callable;
+mod failure;
+mod frame;
+mod json;
+mod name;
+mod overload;
+mod select;
+mod signature;
+mod statement;
+mod value;
+
+pub use argument::{ArgumentError, Expected, Given, UserParameters};
+pub(crate) use callable::problems;
+pub use failure::{failure_status, failure_title};
+pub use frame::{CallAnswer, CallRequest, FrameError, Outcome, StatementRef};
+pub use name::{USER_PARAMETERS, camel_case};
+pub use signature::{CallRole, Mode, Parameter, ResultType, Shape, Signature, TypeKind};
+pub use statement::{AnswerShape, Statement, statement};

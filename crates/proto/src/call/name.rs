@@ -1,0 +1,42 @@
+//! Names of parameters and columns in a request and in an answer (C7.3).
+//!
+//! Not for finding a parameter by its name.
+
+/// The parameters that `@user_parameters` fills from who calls.
+pub const USER_PARAMETERS: [&str; 5] =
+    ["_user_id", "_user_name", "_user_roles", "_user_claims", "_ip_address"];
+
+/// A name of SQL in camelCase: `_message_text` is `messageText`. Runs of `_` end a word, those in front and at the end
+/// say nothing, digits stay, the first letter is lower, the others are kept. A name of nothing but `_` stays as it is.
+pub fn camel_case(sql_name: &str) -> String {
+    camel_chars(sql_name).collect()
+}
+
+/// Whether `name` is `sql_name` in camelCase.
+pub(super) fn is_camel_case_of(name: &str, sql_name: &str) -> bool {
+    camel_chars(sql_name).eq(name.chars())
+}
+
+/// The names of columns in an answer: camelCase, but for those that would then be alike: these keep theirs.
+pub(super) fn answer_names(columns: &[String]) -> Vec<String> {
+    let camel: Vec<String> = columns.iter().map(|column| camel_case(column)).collect();
+    let is_alone = |name: &String| camel.iter().filter(|other| *other == name).count() == 1;
+    camel
+        .iter()
+        .zip(columns)
+        .map(|(camel, column)| if is_alone(camel) { camel.clone() } else { column.clone() })
+        .collect()
+}
+
+fn camel_chars(sql_name: &str) -> impl Iterator<Item = char> {
+    let is_blank = sql_name.bytes().all(|byte| byte == b'_');
+    let words = sql_name.split('_').filter(|word| !word.is_empty()).enumerate();
+    let camel = words.flat_map(|(position, word)| {
+        let first = word.chars().next();
+        let rest = word.chars().skip(1);
+        let lower = first.filter(|_| position == 0).into_iter().flat_map(char::to_lowercase);
+        let upper = first.filter(|_| position > 0).into_iter().flat_map(char::to_uppercase);
+        lower.chain(upper).chain(rest)
+    });
+    camel.chain(sql_name.chars().filter(move |_| is_blank))
+}

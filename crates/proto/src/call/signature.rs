@@ -1,0 +1,125 @@
+//! What a call has to know of a routine besides its name: parameters, result, and who may do what with it.
+//!
+//! Not for reading it from the catalog.
+
+/// Parameters and result of a routine, as the catalog has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// All of them, in the order of the declaration, those of `RETURNS TABLE` included.
+    pub parameters: Vec<Parameter>,
+    /// What it returns. Of a procedure: [`Shape::Void`]; its answer are its OUT parameters.
+    pub result: ResultType,
+    /// `proisstrict`: not executed when an argument is NULL.
+    pub strict: bool,
+    /// Whether the role of calls has EXECUTE on it and USAGE on its schema.
+    pub may_execute: bool,
+    /// Whether its owner may EXECUTE `sse.issue_token`, which `@login` needs (C7.5).
+    pub owner_may_issue_tokens: bool,
+}
+
+/// One parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name; empty when it has none.
+    pub name: String,
+    /// Which way it goes.
+    pub mode: Mode,
+    /// Its type, ready for SQL whatever the search_path: `quote_ident(nspname).quote_ident(typname)`, so
+    /// `pg_catalog.int4`, `pg_catalog._text`, `app."Address"`. Not `format_type`, which writes `character` for bpchar,
+    /// and that is `character(1)` in a cast.
+    pub type_name: String,
+    /// How its values are read.
+    pub kind: TypeKind,
+    /// Whether it may be left out. Of OUT and TABLE parameters: `false`.
+    pub has_default: bool,
+}
+
+impl Parameter {
+    /// Whether a request can give a value for it.
+    pub fn is_input(&self) -> bool {
+        matches!(self.mode, Mode::In | Mode::InOut | Mode::Variadic)
+    }
+}
+
+/// Which way a parameter goes (`proargmodes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `i`
+    In,
+    /// `b`
+    InOut,
+    /// `o`
+    Out,
+    /// `v`; its type is the array's.
+    Variadic,
+    /// `t`, a column of `RETURNS TABLE`
+    Table,
+}
+
+/// How the values of a type are read. Of a domain: that of its base type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeKind {
+    /// Everything that is none of the others: numbers, texts, enums, ranges, `bytea`, …
+    Scalar,
+    /// `json`, `jsonb`
+    Json,
+    /// A true array (`typsubscript = array_subscript_handler`, so not `int2vector`).
+    Array {
+        /// `typdelim`: `,` of all but `box` and a few of extensions.
+        delimiter: char,
+    },
+    /// A row type.
+    Composite,
+    /// `typtype = 'p'`: polymorphic, `internal`, `trigger`, `"any"`, `record`: no value of it can be given.
+    Pseudo,
+}
+
+/// What a routine returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultType {
+    /// What one row of it is.
+    pub shape: Shape,
+    /// `proretset`: SETOF or TABLE.
+    pub is_set: bool,
+    /// Names of the columns of a [`Shape::Composite`], in the order and number of `SELECT * FROM f()`; the name of its
+    /// one OUT parameter for the other shapes, if there is one; else empty.
+    pub columns: Vec<String>,
+}
+
+/// What one row of a result is. Of a domain: that of its base type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Nothing: `void`, and every procedure.
+    Void,
+    /// One value.
+    Scalar,
+    /// One `json` or `jsonb`.
+    Json,
+    /// One array.
+    Array,
+    /// A named row type, several OUT parameters, or `RETURNS TABLE` also of one column.
+    Composite,
+    /// `record` without OUT parameters: nobody knows its columns.
+    Record,
+    /// `trigger`, `internal`, polymorphic and other pseudo-types but `void`.
+    Pseudo,
+}
+
+/// Whether calls can run, as the catalog worker found the role that `sse.call_role` names (C7.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallRole {
+    /// The setting is empty: there are no calls.
+    Off,
+    /// It may be used.
+    Ready {
+        /// What the administrator should know all the same, a sentence each.
+        warnings: Vec<String>,
+    },
+    /// It may not be used.
+    Refused {
+        /// Why.
+        reason: String,
+        /// The cure.
+        hint: String,
+    },
+}

@@ -1,0 +1,229 @@
+//! The statement that runs a call: the routine's name, its arguments as casts of text parameters, and around it what
+//! makes the answer's text of its result ([`select`](super::select)).
+//!
+//! Identifiers come from the catalog, are always quoted and always have a schema: the search_path of a call is its
+//! role's own, and decides nothing here.
+//!
+//! Not for the answer's bytes: the call worker puts them together as [`AnswerShape`] says.
+
+use super::argument::{ArgumentError, Given, UserParameters};
+use super::name::answer_names;
+use super::overload::{self, Argument, Bound, shown_name};
+use super::select;
+use super::signature::{Mode, Parameter};
+use super::value::Form;
+use crate::annotation::RoutineKind;
+use crate::route::Call;
+use std::fmt::Write;
+
+/// What a call worker runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// One `SELECT` or `CALL`. Depends on the catalog, the names given and the kinds of their values, never on values,
+    /// so it is a key for prepared plans.
+    pub sql: String,
+    /// `$1`, `$2`, … All are to be declared `text`; the SQL casts.
+    pub parameters: Vec<Option<String>>,
+    /// Of some `CALL`s, which take no subquery: a `SELECT` with its own parameters, all `text`, to be run first in the
+    /// same transaction. It gives one row, whose columns, all `text`, replace the parameters that `converted` names.
+    pub convert: Option<(String, Vec<Option<String>>)>,
+    /// Positions in `parameters` (from 0), one for each column of `convert`.
+    pub converted: Vec<usize>,
+    /// What becomes of its rows.
+    pub answer: AnswerShape,
+    /// Of [`AnswerShape::ProcedureRow`]: the names of the row's columns in the answer; else empty.
+    pub columns: Vec<String>,
+}
+
+/// What the answer is. But for [`AnswerShape::ProcedureRow`], a row has exactly one column, of type `text`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerShape {
+    /// 204; rows, if any, say nothing.
+    Nothing,
+    /// `text/plain`, one row; NULL or none: 204.
+    Text,
+    /// `application/json`, one row that is a JSON value; NULL or none: 204.
+    Json,
+    /// `application/json`, one row that is a JSON object; none: 204.
+    Object,
+    /// `application/json`: every row is a JSON value, never NULL; the worker writes `[`, `,` and `]`.
+    Array,
+    /// `application/json`: the one row of a `CALL`, as an object whose keys are [`Statement::columns`].
+    ProcedureRow,
+}
+
+/// Chooses the overload by the names that a request gives and makes its statement.
+///
+/// `calls` are those of one path and method. The one is chosen that takes all names given and leaves the fewest
+/// parameters to their defaults. Parameters for who calls are filled from `user` where the routine asks for it or
+/// `user_parameters_on` (the setting) does; else they are ordinary ones.
+///
+/// # Errors
+/// [`ArgumentError`]; each variant as it is described there.
+pub fn statement<'c>(
+    calls: impl Iterator<Item = &'c Call>,
+    given: &Given<'_>,
+    user: &UserParameters,
+    user_parameters_on: bool,
+) -> Result<(&'c Call, Statement), ArgumentError> {
+    let given = given.read()?;
+    let bound = overload::choose(calls, &given, user, user_parameters_on)?;
+    let mut builder = Builder::default();
+    builder.expression(&bound)?;
+    Ok((bound.call, builder.finish(bound.call)))
+}
+
+/// An identifier, quoted.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[derive(Default)]
+struct Builder {
+    /// `schema.name(arguments)`
+    routine: String,
+    parameters: Vec<Option<String>>,
+    /// The columns of `convert` and its parameters.
+    columns: String,
+    /// Whether an argument is NULL, as far as the request says it.
+    has_null: bool,
+    to_convert: Vec<Option<String>>,
+    converted: Vec<usize>,
+}
+
+impl Builder {
+    /// Positional arguments first, as far as parameters without a name ask for it; then the others by name, and
+    /// VARIADIC at the end, where SQL wants it.
+    fn expression(&mut self, bound: &Bound<'_, '_, '_>) -> Result<(), ArgumentError> {
+        let _ = write!(self.routine, "{}.{}(", identifier(&bound.call.schema), identifier(&bound.call.name));
+        let positional = positional(bound);
+        // With VARIADIC in a call, Postgres fills in no defaults.
+        let is_variadic_given = bound
+            .arguments
+            .iter()
+            .any(|(parameter, argument)| parameter.mode == Mode::Variadic && !argument.is_left());
+        let parameters = &bound.call.signature.parameters;
+        let arguments = || bound.arguments.iter().enumerate();
+        let is_last = |parameter: &Parameter| parameter.mode == Mode::Variadic;
+        let (early, late): (Vec<_>, Vec<_>) =
+            arguments().partition(|(_, (parameter, _))| !is_last(parameter));
+        let mut is_first = true;
+        for (position, (parameter, argument)) in early.into_iter().chain(late) {
+            let cannot_be_left = position < positional || is_variadic_given;
+            let form = match argument {
+                Argument::Default if cannot_be_left => {
+                    return Err(ArgumentError::Gap(shown_name(parameters, parameter)));
+                }
+                Argument::Nobody if cannot_be_left => Some(Form::Text(None)),
+                Argument::Default | Argument::Nobody => continue,
+                Argument::Out => None,
+                Argument::Filled(text) => Some(Form::Text(text.clone())),
+                Argument::Given(value) => {
+                    let name = shown_name(parameters, parameter);
+                    Some(Form::of(value, parameter.kind, &name)?)
+                }
+            };
+            if !is_first {
+                self.routine.push_str(", ");
+            }
+            is_first = false;
+            if parameter.mode == Mode::Variadic {
+                self.routine.push_str("VARIADIC ");
+            }
+            if position >= positional {
+                let _ = write!(self.routine, "{} => ", identifier(&parameter.name));
+            }
+            self.value(form, &parameter.type_name, bound.call.kind);
+        }
+        self.routine.push(')');
+        Ok(())
+    }
+
+    /// Text is cast, which for every type that has no cast of its own calls its input function; JSON goes through
+    /// `json_to_record`, which knows arrays and rows within each other.
+    fn value(&mut self, form: Option<Form>, type_name: &str, kind: RoutineKind) {
+        let number = self.parameters.len() + 1;
+        let _ = match (form, kind) {
+            (None, _) => write!(self.routine, "NULL::{type_name}"),
+            (Some(Form::Text(text)), _) => {
+                self.has_null |= text.is_none();
+                self.parameters.push(text);
+                write!(self.routine, "${number}::{type_name}")
+            }
+            (Some(Form::Record(json)), RoutineKind::Function) => {
+                self.parameters.push(Some(json));
+                write!(self.routine, "{}", from_record(number, type_name, ""))
+            }
+            (Some(Form::Record(json)), RoutineKind::Procedure) => {
+                self.converted.push(self.parameters.len());
+                self.parameters.push(None);
+                self.to_convert.push(Some(json));
+                if !self.columns.is_empty() {
+                    self.columns.push_str(", ");
+                }
+                self.columns.push_str(&from_record(self.to_convert.len(), type_name, "::pg_catalog.text"));
+                write!(self.routine, "${number}::{type_name}")
+            }
+        };
+    }
+
+    fn finish(self, call: &Call) -> Statement {
+        let (sql, answer) = match call.kind {
+            RoutineKind::Function => select::of(&self.routine, &call.signature.result, call.login),
+            RoutineKind::Procedure => (format!("CALL {}", self.routine), AnswerShape::Nothing),
+        };
+        let columns = match call.kind {
+            RoutineKind::Function => Vec::new(),
+            RoutineKind::Procedure => procedure_columns(call),
+        };
+        let answer = match answer {
+            // Postgres does not run it, and gives no row; `[]` would say that it did.
+            _ if call.signature.strict && self.has_null && !call.login => AnswerShape::Nothing,
+            _ if !columns.is_empty() => AnswerShape::ProcedureRow,
+            answer => answer,
+        };
+        Statement {
+            sql,
+            parameters: self.parameters,
+            convert: (!self.converted.is_empty())
+                .then(|| (format!("SELECT {}", self.columns), self.to_convert)),
+            converted: self.converted,
+            answer,
+            columns,
+        }
+    }
+}
+
+/// How many of the arguments must be given by position: up to the last one without a name; and all, when a VARIADIC
+/// parameter is left to its default, because by names Postgres then finds no routine.
+fn positional(bound: &Bound<'_, '_, '_>) -> usize {
+    let is_variadic_left = bound
+        .arguments
+        .iter()
+        .any(|(parameter, argument)| parameter.mode == Mode::Variadic && argument.is_left());
+    let is_bound_to_place = |(parameter, argument): &(&Parameter, Argument<'_, '_>)| {
+        !argument.is_left() && (parameter.name.is_empty() || is_variadic_left)
+    };
+    bound.arguments.iter().rposition(is_bound_to_place).map_or(0, |last| last + 1)
+}
+
+fn from_record(number: usize, type_name: &str, cast: &str) -> String {
+    format!(
+        "(SELECT x.v{cast} FROM pg_catalog.json_to_record(${number}::pg_catalog.json) AS x(v {type_name}))"
+    )
+}
+
+/// The columns of the row that a CALL gives: Postgres calls those without a name `column1`, by their place. The
+/// claims of `@login` have their SQL names (C7.5).
+fn procedure_columns(call: &Call) -> Vec<String> {
+    let is_output = |parameter: &&Parameter| matches!(parameter.mode, Mode::Out | Mode::InOut);
+    let outputs = call.signature.parameters.iter().filter(is_output);
+    let columns: Vec<String> = outputs
+        .enumerate()
+        .map(|(position, parameter)| match parameter.name.as_str() {
+            "" => format!("column{}", position + 1),
+            name => name.to_owned(),
+        })
+        .collect();
+    if call.login { columns } else { answer_names(&columns) }
+}
