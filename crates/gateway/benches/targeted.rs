@@ -188,6 +188,7 @@ fn routes() -> Arc<RouteTable> {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        signature: None,
         comment: "@sse".to_owned(),
     };
     Arc::new(RouteTable::build(&[routine], "/api", Level::Info).0)

@@ -90,6 +90,8 @@ fn answer_requests(gateway: &Gateway) {
         match gateway.poll_request() {
             Some(Request::RefreshRoutes { ticket }) => gateway.routes_are_fresh(ticket),
             Some(Request::Log { message, .. }) => eprintln!("{message}"),
+            // Nobody can log out here: there are no calls.
+            Some(Request::LogoutToken { .. }) => {}
             Some(Request::Died(message)) => {
                 eprintln!("{message}");
                 std::process::exit(1);
@@ -108,6 +110,7 @@ fn routes() -> RouteTable {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        signature: None,
         comment: "@sse\n@path /events".to_owned(),
     };
     RouteTable::build(&[routine], "/api", Level::Info).0

@@ -122,7 +122,7 @@ impl Addresses {
 }
 
 /// The first 64 bits of an IPv6 address: whoever has one has all the others of its network.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

@@ -5,6 +5,7 @@
 //!
 //! Not for what the identity may see or open: that is `sse_proto::admission`.
 
+mod cookie;
 mod credential;
 mod key_file;
 mod keys;
@@ -16,8 +17,11 @@ mod verify;
 pub use secret::{MIN_SECRET_BYTES, Secret, SecretTooShort};
 pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
 
-pub(crate) use credential::{Credential, Source};
-pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
+pub(crate) use cookie::{cleared_cookie, session_cookie};
+pub(crate) use credential::{Credential, Source, has_cookie};
+pub(crate) use revocation::{RefusedToken, TokenDigest};
+pub(crate) use settings::NoSecret;
+pub(crate) use verify::{CLOCK_SKEW, MAX_TOKEN_BYTES, Verified};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -106,10 +110,9 @@ impl Authenticator {
         let keys = Arc::clone(&self.keys.read());
         let verified = token.and_then(|token| verify(token, &keys, settings, now)).and_then(|verified| {
             let user_id = verified.identity.user_id();
-            match self.revocations.is_refused(user_id, verified.issued_at) {
-                true => Err(Refusal::Revoked),
-                false => Ok(verified),
-            }
+            let is_refused = self.revocations.is_refused(user_id, verified.issued_at)
+                || self.revocations.is_refused_token(&verified.digest);
+            if is_refused { Err(Refusal::Revoked) } else { Ok(verified) }
         });
         verified.map(Some).map_err(|reason| Refused { source, reason })
     }
@@ -173,17 +176,6 @@ impl Refused {
             Source::Header | Source::Parameter => problem,
         }
     }
-}
-
-/// `None` cannot come: a [`CookieName`] has no character that a header could not hold.
-fn cleared_cookie(settings: &AuthSettings, is_secure: bool) -> Option<HeaderValue> {
-    let name = &settings.cookie_name;
-    let same_site = settings.cookie_same_site;
-    let secure = is_secure || name.demands_secure() || same_site == SameSite::None;
-    let secure = if secure { "; Secure" } else { "" };
-    let same_site = same_site.as_str();
-    let text = format!("{}=; Path=/; Max-Age=0; HttpOnly; SameSite={same_site}{secure}", name.as_str());
-    HeaderValue::from_str(&text).ok()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
@@ -49,11 +49,19 @@ pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, c
     let progress: Rc<Progress> = Rc::default();
     let service = {
         let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
+        let progress = Rc::clone(&progress);
         service_fn(move |request: Request<Incoming>| {
             let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
+            let progress = Rc::clone(&progress);
             let answer: ServiceFuture = Box::pin(async move {
+                let has_body = !request.body().is_end_stream();
                 match router::answer(request, peer, &context).await {
-                    Answer::Response(response) => Ok(response),
+                    Answer::Response(response) => {
+                        if has_body {
+                            progress.end_body();
+                        }
+                        Ok(response)
+                    }
                     Answer::Stream(stream) => {
                         *handover.borrow_mut() = Some(stream);
                         pending().await

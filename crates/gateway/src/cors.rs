@@ -3,7 +3,7 @@
 //! An origin is never reflected: what is sent back is the setting's own value, or `*`, which browsers do not take
 //! together with credentials. Nothing is refused here: a browser asks, and keeps the answer from the page.
 //!
-//! Not against requests that change something: that is a rule of its own for calls (C7.5).
+//! Not against requests that change something: that is `call/origin`.
 
 use std::fmt;
 
@@ -54,6 +54,15 @@ impl CorsOrigins {
         !self.any && self.origins.is_empty()
     }
 
+    /// Whether an origin is one of them.
+    pub(crate) fn lists(&self, origin: &HeaderValue) -> Listed {
+        match () {
+            () if self.origins.contains(origin) => Listed::Exactly,
+            () if self.any && origin != "null" => Listed::AsAny,
+            () => Listed::No,
+        }
+    }
+
     /// Adds what lets a page of the request's origin read the answer.
     pub(crate) fn apply<B>(&self, request: &Request<B>, headers: &mut HeaderMap) {
         if self.is_empty() {
@@ -75,7 +84,7 @@ impl CorsOrigins {
     pub(crate) fn apply_preflight<B>(
         &self,
         request: &Request<B>,
-        methods: &'static str,
+        methods: HeaderValue,
         id_headers: &[HeaderName],
         headers: &mut HeaderMap,
     ) {
@@ -86,12 +95,22 @@ impl CorsOrigins {
         }
         let names =
             id_headers.iter().fold(ALLOWED_HEADERS.to_owned(), |names, name| format!("{names}, {name}"));
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         if let Ok(names) = HeaderValue::from_str(&names) {
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names);
         }
         headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     }
+}
+
+/// How an origin is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// By itself: with credentials.
+    Exactly,
+    /// By `*`: without.
+    AsAny,
+    No,
 }
 
 /// `scheme://host[:port]` as a browser writes it.

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Sender, bounded};
 use sse_proto::route::RouteTable;
 
+use crate::auth::TokenDigest;
 use crate::batch::Batch;
 use crate::bind::Listeners;
+use crate::call::{CallResult, Calls, QueuedCall};
 use crate::listing::Subscribers;
 use crate::request::{Inbox, Request, Severity, request_channel};
 use crate::settings::{Config, Settings};
@@ -109,6 +111,39 @@ impl Gateway {
             });
         }
         self.shared.ring_all();
+    }
+
+    /// Refuses a token that somebody has logged out with, and ends its streams (C7.5). `digest` is that of
+    /// [`Request::LogoutToken`]; anything else is ignored. Forgotten when the gateway stops.
+    pub fn refuse_token(&self, digest: &str, until: SystemTime) {
+        if let Some(digest) = TokenDigest::parse(digest) {
+            self.shared.refuse_token(digest, until);
+        }
+    }
+
+    /// Says whether calls can run. At first they are [`Calls::Off`].
+    pub fn set_calls(&self, calls: Calls) {
+        self.shared.set_calls(calls);
+    }
+
+    /// The oldest call that waits and still has time, for a worker that is free. It is to be answered with
+    /// [`Gateway::answer_call`].
+    ///
+    /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_request`] until it has nothing **before** this,
+    /// else a wake may be lost.
+    pub fn take_call(&self) -> Option<QueuedCall> {
+        self.shared.calls.take(Instant::now(), &self.shared.stats)
+    }
+
+    /// A call that was taken and whose peer has gone: cancel its statement, if it runs still. Wakes as
+    /// [`Gateway::take_call`] does.
+    pub fn poll_cancelled(&self) -> Option<u64> {
+        self.shared.calls.poll_cancelled()
+    }
+
+    /// Answers a call that was taken; of one whose peer has gone nothing is done.
+    pub fn answer_call(&self, id: u64, result: CallResult) {
+        self.shared.calls.answer(id, result);
     }
 
     /// Asks who is listening (C8.1); the answer has at most `limit` streams. Delays no event.

@@ -31,6 +31,8 @@ pub(crate) struct Progress {
     pub(crate) stalled_since: Cell<Option<Instant>>,
     /// Bytes of a head have arrived whose end has not.
     pub(crate) inside_head: Cell<bool>,
+    /// A body has been received: what comes next is a head.
+    pub(crate) begins_anew: Cell<bool>,
 }
 
 pub(crate) struct HeadIo {
@@ -50,6 +52,14 @@ enum Line {
     Later(usize),
 }
 
+impl Progress {
+    /// To be called when a request that had a body has been answered.
+    pub(crate) fn end_body(&self) {
+        self.inside_head.set(false);
+        self.begins_anew.set(true);
+    }
+}
+
 impl HeadIo {
     pub(crate) fn new(stream: TcpStream, progress: Rc<Progress>) -> Self {
         Self { stream, progress, line: Line::First, instead: Vec::new(), instead_written: 0 }
@@ -59,9 +69,12 @@ impl HeadIo {
         self.stream
     }
 
-    /// Follows the lines of heads. (There are no bodies on the connections that matter: it only has to know whether
-    /// hyper gave up in the middle of a request line.)
+    /// Follows the lines of heads. Those of a body are taken for a head's, until its request has been answered; what a
+    /// peer has sent of its next head by then is not seen. That costs that peer a better status for its mistake.
     fn follow(&mut self, bytes: &[u8]) {
+        if self.progress.begins_anew.take() {
+            self.line = Line::First;
+        }
         for byte in bytes {
             self.line = match (&self.line, byte) {
                 (Line::First, b'\n') if !self.progress.inside_head.get() => Line::First,

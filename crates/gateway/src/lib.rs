@@ -9,12 +9,14 @@
 #![allow(unexpected_cfgs)]
 
 mod admission;
+mod asked;
 mod audience;
 mod auth;
 mod batch;
 mod bell;
 mod bind;
 mod body;
+mod call;
 mod connection;
 mod cors;
 #[cfg(debug_assertions)]
@@ -31,6 +33,7 @@ mod posting;
 mod problem;
 mod proxy;
 mod request;
+mod request_body;
 mod route_board;
 mod router;
 mod settings;
@@ -49,6 +52,7 @@ pub use auth::{
     AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,
 };
 pub use batch::{Batch, Item};
+pub use call::{CallResult, Calls, QueuedCall};
 pub use cors::{CorsError, CorsOrigins};
 pub use gateway::Gateway;
 pub use listing::{SubscriberInfo, Subscribers};

@@ -20,6 +20,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Extension members (RFC 9457 §3.2).
+    members: Vec<(&'static str, String)>,
 }
 
 impl Problem {
@@ -32,14 +34,20 @@ impl Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
-        Self { status, detail: detail.into(), headers }
+        Self { status, detail: detail.into(), headers, members: Vec::new() }
     }
 
-    pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let mut problem =
             Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} can be used here."));
-        problem.headers.push((ALLOW, HeaderValue::from_static(allowed)));
+        problem.headers.extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
         problem
+    }
+
+    /// With a member of its own in the body.
+    pub(crate) fn member(mut self, name: &'static str, value: String) -> Self {
+        self.members.push((name, value));
+        self
     }
 
     /// With a header, in place of one of the same name.
@@ -84,12 +92,15 @@ impl Problem {
     }
 
     fn body(&self) -> Vec<u8> {
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "type": "about:blank",
             "title": title(self.status),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (name, value) in &self.members {
+            body[*name] = value.as_str().into();
+        }
         body.to_string().into_bytes()
     }
 }

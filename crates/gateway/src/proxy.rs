@@ -79,6 +79,16 @@ impl Caller {
     }
 }
 
+/// The host that the browser was asked for, when the peer is a proxy that says so. Of several the last, as for TLS.
+pub(crate) fn forwarded_host<'h>(
+    peer: IpAddr,
+    headers: &'h HeaderMap,
+    trusted: &TrustedProxies,
+) -> Option<&'h str> {
+    let is_trusted = trusted.contains(peer.to_canonical());
+    is_trusted.then(|| items(headers, "x-forwarded-host").next_back()).flatten()
+}
+
 /// The items of a list that may be spread over several fields, in order.
 fn items<'h>(headers: &'h HeaderMap, name: &'static str) -> impl DoubleEndedIterator<Item = &'h str> {
     let values = headers.get_all(name).iter().map(HeaderValue::to_str);

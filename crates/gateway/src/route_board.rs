@@ -43,6 +43,13 @@ struct State {
     fresh: u64,
 }
 
+/// What a path may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Streams,
+    StreamsAndCalls,
+}
+
 /// What became of looking for a path.
 #[derive(Debug)]
 pub(crate) enum Found {
@@ -88,24 +95,28 @@ impl RouteBoard {
         self.state.lock().routes.is_some()
     }
 
-    pub(crate) fn find(&self, path: &str) -> Option<Arc<RouteTable>> {
+    pub(crate) fn find(&self, path: &str, wanted: Wanted) -> Option<Arc<RouteTable>> {
         let state = self.state.lock();
-        state.routes.as_ref().filter(|routes| routes.find(path).is_some()).map(Arc::clone)
+        let has_it = |routes: &RouteTable| {
+            routes.find(path).is_some()
+                || wanted == Wanted::StreamsAndCalls && routes.find_calls(path).is_some()
+        };
+        state.routes.as_ref().filter(|routes| has_it(routes)).map(Arc::clone)
     }
 
     /// Looks for `path`, asking the main thread once when it is not known.
-    pub(crate) async fn find_fresh(&self, path: &str, outbox: &Outbox) -> Found {
+    pub(crate) async fn find_fresh(&self, path: &str, wanted: Wanted, outbox: &Outbox) -> Found {
         let mut version = self.version.subscribe();
         let deadline = tokio::time::Instant::now() + MAX_WAIT;
         let mut mine = None;
         loop {
             version.borrow_and_update();
-            if let Some(routes) = self.find(path) {
+            if let Some(routes) = self.find(path, wanted) {
                 return Found::Route(routes);
             }
             let pause = match self.ask(&mut mine, outbox) {
                 // The answer may have come between the two looks.
-                Asked::Answered => return self.find(path).map_or(Found::Nothing, Found::Route),
+                Asked::Answered => return self.find(path, wanted).map_or(Found::Nothing, Found::Route),
                 Asked::Waiting => None,
                 Asked::TooSoon(pause) => Some(pause),
             };

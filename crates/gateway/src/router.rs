@@ -6,25 +6,26 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING,
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
-use sse_proto::query::{Query, QueryError};
 use sse_proto::route::Route;
 
 use crate::admission::{NoRoom, Subscriber};
-use crate::auth::{Credential, Verified};
+use crate::asked::{Asked, Stranger, unauthenticated};
 use crate::body::Body;
+use crate::call::{self, Calls};
 use crate::host;
 use crate::problem::{Problem, append_header, unreadable};
-use crate::proxy::Caller;
 use crate::request::Severity;
-use crate::route_board::Found;
+use crate::request_body::RequestBody;
+use crate::route_board::{Found, Wanted};
 use crate::settings::Settings;
 use crate::shard::Busy;
 use crate::shared::Shared;
@@ -67,32 +68,40 @@ pub(crate) struct StreamAnswer {
     pub(crate) subscriber: Subscriber,
 }
 
-/// What is known of a request once its sender is.
-struct Asked<'r, B> {
-    request: &'r Request<B>,
-    caller: Caller,
-    /// An error that is told only where the query string means something.
-    query: Result<Query, QueryError>,
-    login: Option<Verified>,
-}
-
 /// Answers one request of the other end of a connection.
-pub(crate) async fn answer<B>(request: Request<B>, peer: IpAddr, context: &Context) -> Answer {
+pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
+    request: Request<B>,
+    peer: IpAddr,
+    context: &Context,
+) -> Answer {
     let settings = context.shared.settings();
-    let answer = route(&request, peer, &settings, context).await;
+    let (head, body) = request.into_parts();
+    let request = Request::from_parts(head, ());
+    let mut body = RequestBody::new(body);
+    let answer = route(&request, &mut body, peer, &settings, context).await;
     let mut response = match answer {
         Ok(Answer::Response(response)) => response,
         Ok(Answer::Stream(stream)) => return Answer::Stream(stream),
         Err(problem) => problem.into_response(),
     };
+    if !response.headers().contains_key(CONNECTION) {
+        body.skip(request.headers()).await;
+    }
     let headers = response.headers_mut();
+    // What was not read of a body is not another request. (After one with both framings hyper closes by itself, as RFC
+    // 9112 §6.1 has it.)
+    if !body.has_ended() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     settings.cors_origins.apply(&request, headers);
-    settings.cors_origins.apply_preflight(&request, READ_METHODS, &settings.execution_id_headers, headers);
+    let methods = headers.get(ALLOW).cloned().unwrap_or(HeaderValue::from_static(READ_METHODS));
+    settings.cors_origins.apply_preflight(&request, methods, &settings.execution_id_headers, headers);
     Answer::Response(response)
 }
 
-async fn route<B>(
-    request: &Request<B>,
+async fn route<B: HttpBody<Data = Bytes> + Unpin>(
+    request: &Request<()>,
+    body: &mut RequestBody<B>,
     peer: IpAddr,
     settings: &Settings,
     context: &Context,
@@ -115,57 +124,42 @@ async fn route<B>(
     if path == "*" {
         return Ok(Answer::Response(allowed(READ_METHODS)));
     }
-    if shared.routes.find(path).is_none()
+    let wanted = if shared.call_state() == Calls::Off { Wanted::Streams } else { Wanted::StreamsAndCalls };
+    if shared.routes.find(path, wanted).is_none()
         && let Some(file) = StaticFile::find(path, shared).await
     {
         return static_file(request.method(), file).await.map(Answer::Response);
     }
-    let asked = asked(request, peer, settings, shared)?;
-    let routes = match shared.routes.find_fresh(path, &shared.outbox).await {
-        Found::Route(routes) => routes,
-        Found::Nothing => return Err(not_found()),
-        Found::Unanswered => {
+    let asked = Asked::new(request, peer, settings, shared);
+    let stranger = asked.stranger(settings);
+    let refuse = |stranger: Stranger| stranger.into_problem(&asked, settings, shared);
+    if let Some(stranger) = stranger
+        && !(wanted == Wanted::StreamsAndCalls && stranger.may_be_let_in())
+    {
+        return Err(refuse(stranger));
+    }
+    let routes = match (shared.routes.find_fresh(path, wanted, &shared.outbox).await, stranger) {
+        (Found::Route(routes), _) => routes,
+        (_, Some(stranger)) => return Err(refuse(stranger)),
+        (Found::Nothing, None) => return Err(not_found()),
+        (Found::Unanswered, None) => {
             return Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The routes cannot be looked up at the moment.",
             ));
         }
     };
+    if wanted == Wanted::StreamsAndCalls
+        && let Some(point) = routes.find_calls(path)
+    {
+        let answer = call::answer(&asked, point, body, settings, &context.shared).await;
+        return answer.map(Answer::Response);
+    }
+    if let Some(stranger) = stranger {
+        return Err(refuse(stranger));
+    }
     let route = routes.find(path).ok_or_else(not_found)?;
     stream(asked, route, settings, context)
-}
-
-/// Finds out who asks. Before the path is looked up: who has to be known first learns nothing of what there is.
-fn asked<'r, B>(
-    request: &'r Request<B>,
-    peer: IpAddr,
-    settings: &Settings,
-    shared: &Shared,
-) -> Result<Asked<'r, B>, Problem> {
-    let caller = Caller::of(peer, request.headers(), &settings.trusted_proxies);
-    let query = request.uri().query().unwrap_or("");
-    let query = Query::parse(query, settings.auth.token_parameter.as_ref());
-    if *request.method() == Method::OPTIONS {
-        // A preflight carries no credentials.
-        return Ok(Asked { request, caller, query, login: None });
-    }
-    let parameter = query.as_ref().ok().and_then(|query| query.token.as_deref());
-    let credential = Credential::find(request.headers(), parameter, &settings.auth);
-    let login = shared
-        .auth
-        .authenticate(credential, &settings.auth, &shared.outbox, SystemTime::now())
-        .map_err(|refused| {
-            Stats::add(&shared.stats.refused_tokens_total, 1);
-            refused.into_problem(&settings.auth, caller.is_secure)
-        })?;
-    if login.is_none() && settings.auth.require_authentication {
-        return Err(unauthenticated());
-    }
-    Ok(Asked { request, caller, query, login })
-}
-
-fn unauthenticated() -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "This is for authenticated subscribers.")
 }
 
 /// Checked here and not by hyper alone, whose limits depend on how the bytes arrive.
@@ -189,13 +183,15 @@ pub(crate) fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
     Ok(())
 }
 
-fn stream<B>(
-    asked: Asked<'_, B>,
+fn stream(
+    asked: Asked<'_>,
     route: &Route,
     settings: &Settings,
     context: &Context,
 ) -> Result<Answer, Problem> {
-    let Asked { request, caller, query, login } = asked;
+    let Asked { request, caller, query, login, .. } = asked;
+    // Whoever was refused was told so.
+    let login = login.ok().flatten();
     match *request.method() {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return Ok(Answer::Response(allowed(READ_METHODS))),
@@ -296,10 +292,13 @@ fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
-fn allowed(methods: &'static str) -> Response<Body> {
+/// The answer to `OPTIONS`.
+pub(crate) fn allowed(methods: &str) -> Response<Body> {
     let mut response = Response::new(Body::EMPTY);
     *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

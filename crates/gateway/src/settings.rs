@@ -61,6 +61,14 @@ pub struct Settings {
     pub response_headers: ResponseHeaders,
     /// `sse.static_root`; `None` = no files are served.
     pub static_root: Option<PathBuf>,
+    /// `sse.call_timeout`: how long a call may wait for a worker, and then again how long it may run; zero = no limit.
+    pub call_timeout: Duration,
+    /// `sse.call_queue_size`: calls that wait for a worker; one address has at most half of it.
+    pub call_queue_size: usize,
+    /// `sse.max_body_size` in bytes.
+    pub max_body_size: usize,
+    /// `sse.user_parameters`: as if every callable routine had `@user_parameters` (C7.3).
+    pub user_parameters: bool,
 }
 
 impl Default for Settings {
@@ -84,6 +92,10 @@ impl Default for Settings {
             window_age: Duration::from_secs(600),
             response_headers: ResponseHeaders::default(),
             static_root: None,
+            call_timeout: Duration::from_secs(30),
+            call_queue_size: 1000,
+            max_body_size: 1 << 20,
+            user_parameters: false,
         }
     }
 }

@@ -5,16 +5,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::admission::Addresses;
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, RefusedToken, TokenDigest};
 use crate::bell::Bell;
+use crate::call::{CallQueue, Calls};
 use crate::listing::Questions;
-use crate::request::Outbox;
+use crate::request::{Outbox, Severity};
 use crate::route_board::RouteBoard;
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -28,6 +29,10 @@ pub(crate) struct Shared {
     pub(crate) auth: Authenticator,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) questions: Questions,
+    /// Calls on their way to the main thread and back.
+    pub(crate) calls: CallQueue,
+    /// Whether calls can run; written by the main thread, read once per request.
+    call_state: RwLock<Calls>,
     /// Streams by address.
     pub(crate) addresses: Addresses,
     /// Last sequence that was published, written by the main thread before the batch is in any channel, so that a
@@ -65,6 +70,8 @@ impl Shared {
             routes: RouteBoard::new(),
             auth,
             questions: Questions::new(threads),
+            calls: CallQueue::default(),
+            call_state: RwLock::new(Calls::Off),
             addresses: Addresses::default(),
             published: AtomicU64::new(0),
             settings: RwLock::new(settings),
@@ -98,6 +105,26 @@ impl Shared {
 
     pub(crate) fn is_unavailable(&self) -> bool {
         self.unavailable.read().is_some()
+    }
+
+    /// Refuses a token and ends its streams; says whether it was not refused before.
+    pub(crate) fn refuse_token(&self, token: TokenDigest, until: SystemTime) -> bool {
+        let outcome = self.auth.revocations().refuse(token, until, SystemTime::now());
+        if outcome == RefusedToken::Forgetting {
+            self.outbox.log_limited("refused tokens", Severity::Warning, || {
+                "too many sessions were ended: tokens of the first of them are accepted again".to_owned()
+            });
+        }
+        self.ring_all();
+        outcome != RefusedToken::Known
+    }
+
+    pub(crate) fn set_calls(&self, calls: Calls) {
+        *self.call_state.write() = calls;
+    }
+
+    pub(crate) fn call_state(&self) -> Calls {
+        *self.call_state.read()
     }
 
     pub(crate) fn stop(&self, until: Instant) {

@@ -56,6 +56,16 @@ pub struct Stats {
     pub window_bytes: AtomicU64,
     /// Number of recent items that are kept.
     pub window_events: AtomicU64,
+    /// Calls that wait for a worker now.
+    pub calls_waiting: AtomicU64,
+    /// Calls that were let into the queue.
+    pub calls_total: AtomicU64,
+    /// Of these, calls whose routine failed, or that were not answered by it: lost, not run, not in time.
+    pub calls_failed_total: AtomicU64,
+    /// Calls that were not let in: the queue or the memory for bodies was full, or calls are not available.
+    pub calls_refused_total: AtomicU64,
+    /// Calls whose peer went away while they ran.
+    pub calls_cancelled_total: AtomicU64,
     /// Requests of the gateway to the main thread that were dropped because it did not take them.
     pub requests_dropped_total: AtomicU64,
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::admission::{Connection, Subscriber};
 use crate::audience::Listener;
-use crate::auth::Verified;
+use crate::auth::{TokenDigest, Verified};
 use crate::stream_log::{Cursor, Framing, StreamLog};
 
 /// A stream that is to begin: handed from its connection's task to the slab.
@@ -40,6 +40,8 @@ pub(crate) struct Subscription {
     /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), which counts a token that does not say
     /// so as old. Whole seconds are their beginning.
     pub(crate) issued_at: Option<SystemTime>,
+    /// The token that it was opened with: its stream ends when somebody logs out with it.
+    pub(crate) token: Option<TokenDigest>,
     /// The routine's own and those of the request, each once (C4.5). Empty = events without a topic.
     pub(crate) topics: Vec<Topic>,
     /// C4.4.
@@ -54,6 +56,7 @@ impl Subscription {
     pub(crate) fn new(route: &Route, query: Query, login: Option<Verified>, address: IpAddr) -> Self {
         let mut topics: Vec<Topic> = route.topic.iter().cloned().collect();
         topics.extend(query.topics.into_iter().filter(|topic| route.topic.as_ref() != Some(topic)));
+        let token = login.as_ref().map(|login| login.digest);
         let (identity, expires_at, issued_at) = match login {
             None => (None, None, None),
             Some(login) => (Some(Arc::new(login.identity)), Some(login.expires_at), login.issued_at),
@@ -62,6 +65,7 @@ impl Subscription {
             identity,
             expires_at,
             issued_at,
+            token,
             topics,
             execution_id: query.execution_id,
             address,

@@ -40,6 +40,11 @@ impl<'r> Credential<'r> {
     }
 }
 
+/// Whether a request carries the cookie that may hold a token.
+pub(crate) fn has_cookie(headers: &HeaderMap, settings: &AuthSettings) -> bool {
+    cookie(headers, settings.cookie_name.as_str()).is_some()
+}
+
 /// RFC 6750 §2.1. Other schemes are not ours; beside another `Authorization` a bearer is refused.
 fn bearer(headers: &HeaderMap) -> Option<Result<&str, Refusal>> {
     let mut bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer_of);

@@ -1,6 +1,8 @@
-//! Users that were disconnected: their older tokens are refused (C4.8).
+//! Tokens that are refused although they are good: the older ones of users who were disconnected (C4.8), and those that
+//! somebody has logged out with (C7.5).
 //!
-//! Kept in memory alone. Who calls [`crate::Gateway::disconnect`] repeats what is to outlive a restart.
+//! Kept in memory alone. Who calls [`crate::Gateway::disconnect`] and [`crate::Gateway::refuse_token`] repeats what is to
+//! outlive a restart.
 //!
 //! Not for ending streams: the slab asks for each of its own when [`Revocations::version`] has moved.
 
@@ -8,6 +10,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
 
 use crate::subscribe::Subscription;
@@ -16,12 +21,50 @@ use crate::subscribe::Subscription;
 /// older tokens have had the most time to expire.
 const MAX_USERS: usize = 100_000;
 
+/// Tokens that are remembered: some megabytes. Beyond it those that have expired are forgotten, and if there are none the
+/// one that would expire first.
+const MAX_TOKENS: usize = 100_000;
+
+/// Names a token without being one: the SHA-256 of its header and claims as they stand in it. Not of its signature,
+/// which can be changed into another good one for some algorithms (of ECDSA: s and n - s).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TokenDigest([u8; SHA256_OUTPUT_LEN]);
+
+impl TokenDigest {
+    /// `message` is what is signed: everything before the last dot.
+    pub(crate) fn of(message: &str) -> Self {
+        let mut bytes = [0; SHA256_OUTPUT_LEN];
+        bytes.copy_from_slice(digest(&SHA256, message.as_bytes()).as_ref());
+        Self(bytes)
+    }
+
+    /// Reads what [`TokenDigest::to_text`] wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+
+    pub(crate) fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Revocations {
-    /// Written by the main thread alone, after `before` (release), so that who sees it move (acquire) sees why.
+    /// Moved after what it tells of was written (release), so that who sees it move (acquire) sees why.
     version: AtomicU64,
-    /// By user id: tokens issued before this are refused.
+    /// By user id: tokens issued before this are refused. Written by the main thread alone.
     before: RwLock<HashMap<Box<str>, SystemTime>>,
+    /// Tokens that are refused, and until when they would be good. Written by every thread.
+    tokens: RwLock<HashMap<TokenDigest, SystemTime>>,
+}
+
+/// What became of refusing a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefusedToken {
+    New,
+    Known,
+    /// New, and another one had to be forgotten for want of room.
+    Forgetting,
 }
 
 impl Revocations {
@@ -42,6 +85,31 @@ impl Revocations {
         forgotten
     }
 
+    /// Refuses this token until it has expired anyway.
+    pub(crate) fn refuse(&self, token: TokenDigest, until: SystemTime, now: SystemTime) -> RefusedToken {
+        let mut tokens = self.tokens.write();
+        if tokens.insert(token, until).is_some() {
+            return RefusedToken::Known;
+        }
+        let mut outcome = RefusedToken::New;
+        if tokens.len() > MAX_TOKENS {
+            tokens.retain(|_, until| *until > now);
+            if tokens.len() > MAX_TOKENS
+                && let Some(first) = tokens.iter().min_by_key(|(_, until)| **until).map(|(token, _)| *token)
+            {
+                tokens.remove(&first);
+                outcome = RefusedToken::Forgetting;
+            }
+        }
+        drop(tokens);
+        self.version.fetch_add(1, Ordering::Release);
+        outcome
+    }
+
+    pub(crate) fn is_refused_token(&self, token: &TokenDigest) -> bool {
+        self.tokens.read().contains_key(token)
+    }
+
     /// Moves with every revocation.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
@@ -59,6 +127,7 @@ impl Revocations {
     pub(crate) fn is_revoked(&self, subscription: &Subscription) -> bool {
         let user_id = subscription.identity.as_ref().and_then(|identity| identity.user_id());
         self.is_refused(user_id, subscription.issued_at)
+            || subscription.token.as_ref().is_some_and(|token| self.is_refused_token(token))
     }
 }
 
@@ -103,5 +172,38 @@ mod tests {
         assert!(!revocations.is_refused(Some("0"), None));
         assert!(revocations.is_refused(Some("1"), None));
         assert!(revocations.is_refused(Some("x"), None));
+    }
+
+    #[test]
+    fn a_token_that_was_logged_out_with_is_refused_and_others_are_not() {
+        let revocations = Revocations::default();
+        let (now, token) = (SystemTime::now(), TokenDigest::of("header.claims"));
+        let version = revocations.version();
+        assert!(!revocations.is_refused_token(&token));
+        assert_eq!(revocations.refuse(token, now + Duration::from_secs(9), now), RefusedToken::New);
+        assert_ne!(revocations.version(), version);
+        assert!(revocations.is_refused_token(&token));
+        assert!(!revocations.is_refused_token(&TokenDigest::of("header.claimt")));
+        assert_eq!(revocations.refuse(token, now, now), RefusedToken::Known);
+        assert_eq!(TokenDigest::parse(&token.to_text()), Some(token));
+        assert_eq!(token.to_text().len(), 43);
+        assert_eq!(TokenDigest::parse("x"), None);
+    }
+
+    #[test]
+    fn beyond_a_hundred_thousand_tokens_those_that_have_expired_are_forgotten_first() {
+        let revocations = Revocations::default();
+        let now = SystemTime::now();
+        let token = |n: usize| TokenDigest::of(&n.to_string());
+        let later = |n: usize| now + Duration::from_secs(n as u64);
+        for n in 0..MAX_TOKENS {
+            assert_eq!(revocations.refuse(token(n), later(n), now), RefusedToken::New);
+        }
+        // Number 0 has expired.
+        assert_eq!(revocations.refuse(token(MAX_TOKENS), later(MAX_TOKENS), now), RefusedToken::New);
+        assert!(!revocations.is_refused_token(&token(0)));
+        assert_eq!(revocations.refuse(token(MAX_TOKENS + 1), later(5), now), RefusedToken::Forgetting);
+        assert!(!revocations.is_refused_token(&token(1)));
+        assert!(revocations.is_refused_token(&token(2)));
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sse_proto::identity::ClaimNames;
 use sse_proto::query::TokenParameter;
@@ -11,7 +12,7 @@ use sse_proto::query::TokenParameter;
 use super::Secret;
 
 /// Part of [`crate::Settings`]. With none of the three keys nobody can be authenticated, and every token is refused.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AuthSettings {
     /// `sse.jwt_secret`. Verifies beside the one of `jwt_secret_file`, so that a secret can be changed step by step.
     pub jwt_secret: Option<Secret>,
@@ -32,8 +33,58 @@ pub struct AuthSettings {
     /// `sse.token_parameter`; `None` = tokens are never read from URLs.
     pub token_parameter: Option<TokenParameter>,
     /// `sse.require_authentication`: an anonymous request gets 401, except for `/healthz`, `OPTIONS` (a preflight
-    /// carries no credentials, Fetch §4.8) and static files (the page that logs in is one).
+    /// carries no credentials, Fetch §4.8), static files (the page that logs in is one), and calls of `@login`, `@logout`
+    /// and `@anonymous` routines (nobody could log in otherwise).
     pub require_authentication: bool,
+    /// `sse.session_lifetime`: of tokens and cookies that a login makes.
+    pub session_lifetime: Duration,
+}
+
+/// The defaults of C1.3.
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            jwt_secret: None,
+            jwt_secret_file: None,
+            jwt_key_file: None,
+            jwt_issuer: None,
+            jwt_audience: None,
+            claim_names: ClaimNames::default(),
+            cookie_name: CookieName::default(),
+            cookie_same_site: SameSite::default(),
+            token_parameter: None,
+            require_authentication: false,
+            session_lifetime: Duration::from_secs(14 * 24 * 3600),
+        }
+    }
+}
+
+impl AuthSettings {
+    /// What sessions are signed with: the file's secret, if there is one (both are believed).
+    ///
+    /// # Errors
+    /// [`NoSecret`]
+    pub(crate) fn signing_secret(&self) -> Result<Secret, NoSecret> {
+        match (&self.jwt_secret_file, &self.jwt_secret) {
+            (Some(file), _) => Secret::read_file(file).map_err(|_| NoSecret),
+            (None, Some(secret)) => Ok(secret.clone()),
+            (None, None) => Err(NoSecret),
+        }
+    }
+}
+
+/// There is nothing to sign a session with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoSecret;
+
+impl fmt::Display for NoSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "Nobody can log in yet: there is no secret to sign sessions with. Set sse.jwt_secret to what \
+             \"openssl rand -base64 32\" prints, or sse.jwt_secret_file to a file with it that the server's user alone \
+             may read, and reload.",
+        )
+    }
 }
 
 /// `SameSite` of the cookie (`sse.cookie_same_site`).

@@ -14,6 +14,7 @@ use sse_proto::identity::{Claims, Identity};
 
 use super::AuthSettings;
 use super::keys::{self, Key};
+use super::revocation::TokenDigest;
 
 /// Longest token in bytes. Browsers keep no longer cookies than 4 KB, and a head has at most 16 KB; beyond it the token
 /// is refused unread.
@@ -32,6 +33,10 @@ pub(crate) struct Verified {
     /// When its stream is to end. `exp`, or with it behind us already, the end of the skew that still lets it in.
     pub(crate) expires_at: SystemTime,
     pub(crate) issued_at: Option<SystemTime>,
+    /// All of the claims, as the token has them: a JSON object.
+    pub(crate) claims: Box<str>,
+    /// Names this very token.
+    pub(crate) digest: TokenDigest,
 }
 
 /// Why a token is not believed. Never told to the peer, who would learn what to try next.
@@ -92,9 +97,11 @@ pub(crate) fn verify(
     if !keys::verify(keys, &header.alg, header.kid.as_deref(), message, signature) {
         return Err(Refusal::Signature);
     }
-    let claims = String::from_utf8(decode(claims)?).map_err(|_| Refusal::Claims)?;
-    let claims = Claims::parse(&claims).map_err(|_| Refusal::Claims)?;
-    check(claims.as_map(), settings, now)
+    let text = String::from_utf8(decode(claims)?).map_err(|_| Refusal::Claims)?;
+    let claims = Claims::parse(&text).map_err(|_| Refusal::Claims)?;
+    let (identity, expires_at, issued_at) = check(claims.as_map(), settings, now)?;
+    let digest = TokenDigest::of(message);
+    Ok(Verified { identity, expires_at, issued_at, claims: text.into(), digest })
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
@@ -108,7 +115,12 @@ fn is_for_access(typ: Option<&str>) -> bool {
     matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
 }
 
-fn check(claims: &Map<String, Value>, settings: &AuthSettings, now: SystemTime) -> Result<Verified, Refusal> {
+/// Who the bearer is, until when, and when the token was issued.
+fn check(
+    claims: &Map<String, Value>,
+    settings: &AuthSettings,
+    now: SystemTime,
+) -> Result<(Identity, SystemTime, Option<SystemTime>), Refusal> {
     let expiry = time(claims, "exp")?.ok_or(Refusal::NoExpiry)?;
     let not_before = time(claims, "nbf")?;
     let issued_at = time(claims, "iat")?;
@@ -130,7 +142,7 @@ fn check(claims: &Map<String, Value>, settings: &AuthSettings, now: SystemTime) 
     }
     let identity = Identity::from_claims(claims, &settings.claim_names).map_err(|_| Refusal::Claims)?;
     let expires_at = if now < expiry { expiry } else { expiry + CLOCK_SKEW };
-    Ok(Verified { identity, expires_at, issued_at })
+    Ok((identity, expires_at, issued_at))
 }
 
 /// A NumericDate (RFC 7519 §2): seconds, possibly with a fraction.

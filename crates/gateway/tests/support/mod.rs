@@ -1,6 +1,7 @@
 //! A gateway without Postgres, and a peer that shares no code with it.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
+pub mod calls;
 pub mod peer;
 pub mod tokens;
 
@@ -60,6 +61,7 @@ pub fn routes(routines: &[(&str, &str)]) -> Arc<RouteTable> {
             volatile: true,
             parallel_safe: false,
             has_identity_parameters: false,
+            signature: None,
             comment: (*comment).to_owned(),
         })
         .collect();

@@ -72,6 +72,18 @@ impl Peer {
         self.socket.write_all(bytes).unwrap();
     }
 
+    /// Whether something has come, or the end of the connection.
+    pub fn has_answer(&mut self) -> bool {
+        let mut space = [0; 65536];
+        match self.socket.read(&mut space) {
+            Ok(n) => {
+                self.buffer.extend_from_slice(&space[..n]);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// Reads more; false at the end of the connection.
     fn more(&mut self, until: Instant) -> bool {
         let mut space = [0; 65536];

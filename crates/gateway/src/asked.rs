@@ -1,0 +1,105 @@
+//! A request and who sent it, found out before its path is looked up: who has to be known first learns nothing of what
+//! there is.
+//!
+//! Not for what the sender may do: that depends on the path.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use http::{Method, Request, StatusCode};
+use sse_proto::call::Given;
+use sse_proto::query::{Query, QueryError, TokenParameter};
+
+use crate::auth::{Credential, Refused, Source, Verified};
+use crate::problem::Problem;
+use crate::proxy::Caller;
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::stats::Stats;
+
+/// What is known of a request once its sender is.
+pub(crate) struct Asked<'r> {
+    pub(crate) request: &'r Request<()>,
+    /// The other end of the connection.
+    pub(crate) peer: IpAddr,
+    pub(crate) caller: Caller,
+    /// As that of a stream. An error that is told only where the query string means that.
+    pub(crate) query: Result<Query, QueryError>,
+    /// `None` = anonymous.
+    pub(crate) login: Result<Option<Verified>, Refused>,
+}
+
+/// Why a request is refused wherever it goes, or nearly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// It has a token that is not believed.
+    Refused(Refused),
+    /// It has none, and `sse.require_authentication` is on.
+    Unknown,
+}
+
+impl<'r> Asked<'r> {
+    pub(crate) fn new(request: &'r Request<()>, peer: IpAddr, settings: &Settings, shared: &Shared) -> Self {
+        let caller = Caller::of(peer, request.headers(), &settings.trusted_proxies);
+        let text = request.uri().query().unwrap_or("");
+        let parameter = settings.auth.token_parameter.as_ref();
+        let query = Query::parse(text, parameter);
+        if *request.method() == Method::OPTIONS {
+            // A preflight carries no credentials.
+            return Self { request, peer, caller, query, login: Ok(None) };
+        }
+        let token = match (&query, parameter) {
+            (Ok(query), _) => query.token.clone(),
+            (Err(QueryError::TokenTwice), _) | (Err(_), None) => None,
+            (Err(_), Some(parameter)) => token_among_others(text, parameter),
+        };
+        let credential = Credential::find(request.headers(), token.as_deref(), &settings.auth);
+        let login = shared.auth.authenticate(credential, &settings.auth, &shared.outbox, SystemTime::now());
+        Self { request, peer, caller, query, login }
+    }
+
+    /// Whether the sender is refused although nobody has looked at the path.
+    pub(crate) fn stranger(&self, settings: &Settings) -> Option<Stranger> {
+        if *self.request.method() == Method::OPTIONS {
+            return None;
+        }
+        match &self.login {
+            Err(refused) => Some(Stranger::Refused(*refused)),
+            Ok(None) if settings.auth.require_authentication => Some(Stranger::Unknown),
+            Ok(_) => None,
+        }
+    }
+}
+
+impl Stranger {
+    /// Whether an open call takes in such a one (C4.7): a bad cookie must not keep anybody from logging in or out.
+    pub(crate) fn may_be_let_in(self) -> bool {
+        match self {
+            Self::Refused(refused) => refused.source == Source::Cookie,
+            Self::Unknown => true,
+        }
+    }
+
+    pub(crate) fn into_problem(self, asked: &Asked<'_>, settings: &Settings, shared: &Shared) -> Problem {
+        match self {
+            Self::Refused(refused) => {
+                Stats::add(&shared.stats.refused_tokens_total, 1);
+                refused.into_problem(&settings.auth, asked.caller.is_secure)
+            }
+            Self::Unknown => unauthenticated(),
+        }
+    }
+}
+
+pub(crate) fn unauthenticated() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "This is for authenticated subscribers.")
+}
+
+/// The token of a query string that is none of a stream, as those of calls are.
+fn token_among_others(query: &str, parameter: &TokenParameter) -> Option<String> {
+    let Ok(Given::Query(pairs)) = Given::parse_query(query) else { return None };
+    let mut tokens = pairs.into_iter().filter(|(name, _)| name == parameter.as_str()).map(|(_, token)| token);
+    let token = tokens.next().filter(|token| !token.is_empty())?;
+    // Two are none that could be believed.
+    if tokens.next().is_some() { Some(String::new()) } else { Some(token) }
+}

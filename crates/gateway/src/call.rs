@@ -1,0 +1,346 @@
+//! Calls of routines over HTTP (C7): from a request whose path is a call's to its answer.
+//!
+//! In this order: method, origin, who asks and whether they may, whether there is room, the arguments, the statement; then
+//! the call waits in the queue until the main thread takes it for a worker. Whoever may not call is told so before a byte
+//! of the body is read.
+//!
+//! Not for what a statement is (`sse_proto::call`), nor for running it (the extension's call workers).
+
+mod answer;
+mod context;
+mod login;
+mod origin;
+mod queue;
+
+pub(crate) use queue::{CallQueue, Room};
+pub use queue::{CallResult, QueuedCall};
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::{HOST, SET_COOKIE};
+use http::{Method as Verb, Response, StatusCode};
+use hyper::body::Body as HttpBody;
+use sse_proto::admission::{Door, may_open};
+use sse_proto::annotation::{Access, Method};
+use sse_proto::call::{AnswerShape, ArgumentError, CallAnswer, CallRequest, Given, Outcome, statement};
+use sse_proto::query::QueryError;
+use sse_proto::route::{Call, CallPoint};
+
+use crate::asked::{Asked, unauthenticated};
+use crate::auth::{CLOCK_SKEW, Verified, cleared_cookie, has_cookie};
+use crate::body::Body;
+use crate::problem::Problem;
+use crate::proxy::forwarded_host;
+use crate::request::{Severity, escaped};
+use crate::request_body::{Limits, RequestBody};
+use crate::router::allowed;
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::stats::Stats;
+use context::{Context, IdError};
+use queue::{GRACE, NoPlace, Standing, Ticket};
+
+/// Whether calls can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// `sse.call_role` is empty: their paths are unknown.
+    Off,
+    /// They can.
+    Ready,
+    /// The role cannot be used, or no worker can be started: 503.
+    Unavailable,
+}
+
+/// A wait without a limit, for arithmetic.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What a request for a call gets.
+///
+/// # Errors
+/// The problem that it gets instead.
+pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
+    asked: &Asked<'_>,
+    point: &CallPoint,
+    body: &mut RequestBody<B>,
+    settings: &Settings,
+    shared: &Arc<Shared>,
+) -> Result<Response<Body>, Problem> {
+    let allow = point.allow();
+    let method = match *asked.request.method() {
+        Verb::OPTIONS => return Ok(allowed(&allow)),
+        Verb::GET | Verb::HEAD => Some(Method::Get),
+        Verb::POST => Some(Method::Post),
+        Verb::PUT => Some(Method::Put),
+        Verb::PATCH => Some(Method::Patch),
+        Verb::DELETE => Some(Method::Delete),
+        _ => None,
+    };
+    let calls: Vec<&Call> = method.into_iter().flat_map(|method| point.of_method(method)).collect();
+    // Overloads have the same rules.
+    let (Some(method), Some(rule)) = (method, calls.first()) else {
+        return Err(Problem::method_not_allowed(&allow));
+    };
+    check_origin(asked, settings)?;
+    let is_open = rule.login || rule.logout || rule.access == Access::Anonymous;
+    let stranger = asked.stranger(settings);
+    if let Some(stranger) = stranger
+        && !(is_open && stranger.may_be_let_in())
+    {
+        return Err(stranger.into_problem(asked, settings, shared));
+    }
+    let request = Request { asked, method, calls: &calls, settings, shared };
+    let outcome = request.answer(body).await;
+    // A bad cookie that was not held against anybody is gone afterwards.
+    match cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err()) {
+        None => outcome,
+        Some(cookie) => match outcome {
+            Ok(mut response) => {
+                response.headers_mut().entry(SET_COOKIE).or_insert(cookie);
+                Ok(response)
+            }
+            Err(problem) => Err(problem.header(SET_COOKIE, cookie)),
+        },
+    }
+}
+
+/// A request that has come past the rules that hold for everybody.
+struct Request<'r> {
+    asked: &'r Asked<'r>,
+    method: Method,
+    /// Never empty.
+    calls: &'r [&'r Call],
+    settings: &'r Settings,
+    shared: &'r Arc<Shared>,
+}
+
+impl Request<'_> {
+    async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
+        &self,
+        body: &mut RequestBody<B>,
+    ) -> Result<Response<Body>, Problem> {
+        let Self { asked, calls, settings, shared, .. } = self;
+        let login = asked.login.as_ref().ok().and_then(Option::as_ref);
+        let rule = calls[0];
+        match may_open(&rule.access, login.map(|login| &login.identity)) {
+            Door::Open => {}
+            Door::Unauthenticated => return Err(unauthenticated()),
+            Door::Forbidden => return Err(Problem::new(StatusCode::FORBIDDEN, "This call is for others.")),
+        }
+        if rule.login {
+            settings.auth.signing_secret().map_err(login::no_secret)?;
+        }
+        if shared.call_state() != Calls::Ready {
+            Stats::add(&shared.stats.calls_refused_total, 1);
+            return Err(answer::not_run());
+        }
+        let address = asked.caller.address;
+        shared.calls.check(address, settings.call_queue_size).map_err(|full| self.refused(full))?;
+        let mut room = CallQueue::room(shared, address);
+        let Queued { call, shape, ticket, deadline } = self.queue(body, login, &mut room).await?;
+        let outcome =
+            wait(ticket, deadline, settings.call_timeout, shared).await.map(|answer| answer.outcome);
+        if !matches!(outcome, Ok(Outcome::Done { .. })) {
+            Stats::add(&shared.stats.calls_failed_total, 1);
+        }
+        match outcome? {
+            Outcome::Failed { sqlstate, message, raised } => Err(answer::failed(sqlstate, message, raised)),
+            Outcome::Done { rows, body, is_null } if call.login => {
+                self.log_in(call, Some(&*body).filter(|_| rows > 0 && !is_null))
+            }
+            Outcome::Done { rows, body, is_null } => {
+                let mut response = answer::done(shape, rows, body, is_null);
+                if call.logout {
+                    self.log_out(login, &mut response);
+                }
+                Ok(response)
+            }
+        }
+    }
+
+    /// Reads the arguments, makes the statement and lets the call into the queue.
+    async fn queue<B: HttpBody<Data = Bytes> + Unpin>(
+        &self,
+        body: &mut RequestBody<B>,
+        login: Option<&Verified>,
+        room: &mut Room,
+    ) -> Result<Queued<'_>, Problem> {
+        let Self { asked, settings, shared, .. } = self;
+        let address = asked.caller.address;
+        let id = context::execution_id(asked.request.headers(), &settings.execution_id_headers);
+        let id = id.map_err(|(name, error)| bad_id(name.as_str(), error))?;
+        let bytes;
+        let mut given = self.query()?;
+        if matches!(self.method, Method::Get | Method::Delete) {
+            if !body.is_empty().await? {
+                let detail = format!("A {} call takes its arguments from the query string.", self.method);
+                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            }
+        } else {
+            if matches!(&given, Given::Query(pairs) if !pairs.is_empty()) {
+                let detail = format!("A {} call takes its arguments from the body.", self.method);
+                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            }
+            let limits = Limits { bytes: settings.max_body_size, room };
+            bytes = body.read_json(asked.request.headers(), limits).await?;
+            given = Given::Body(&bytes);
+        }
+        let user = context::user_parameters(login, address);
+        let (call, statement) =
+            statement(self.calls.iter().copied(), &given, &user, settings.user_parameters).map_err(bad)?;
+        let context = Context::new(asked.request, login, address, id.as_ref());
+        let id = shared.calls.number();
+        let frame = CallRequest {
+            id,
+            timeout_ms: u32::try_from(settings.call_timeout.as_millis()).unwrap_or(u32::MAX),
+            label: &format!("{}.{}", call.schema, call.name),
+            read_only: call.read_only,
+            settings: context.settings(),
+            statement: (&statement).into(),
+        };
+        let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
+        let deadline = Instant::now() + limit;
+        let queued = QueuedCall { id, frame: frame.encode(), deadline };
+        let ticket = CallQueue::enter(shared, queued, address, settings.call_queue_size)
+            .map_err(|full| self.refused(full))?;
+        Ok(Queued { call, shape: statement.answer, ticket, deadline })
+    }
+
+    /// The arguments in the query string: all of it but the token.
+    fn query(&self) -> Result<Given<'static>, Problem> {
+        if self.asked.query == Err(QueryError::TokenTwice) {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, QueryError::TokenTwice.to_string()));
+        }
+        let mut given = Given::parse_query(self.asked.request.uri().query().unwrap_or("")).map_err(bad)?;
+        if let Given::Query(pairs) = &mut given
+            && let Some(parameter) = &self.settings.auth.token_parameter
+        {
+            pairs.retain(|(name, _)| name != parameter.as_str());
+        }
+        Ok(given)
+    }
+
+    fn refused(&self, no_place: NoPlace) -> Problem {
+        let Self { settings, shared, .. } = self;
+        Stats::add(&shared.stats.calls_refused_total, 1);
+        let size = settings.call_queue_size;
+        match no_place {
+            NoPlace::Full => shared.outbox.log_limited("call queue", Severity::Warning, || {
+                format!("sse.call_queue_size = {size} calls are waiting: further ones are refused")
+            }),
+            NoPlace::Address => shared.outbox.log_limited("call queue of an address", Severity::Log, || {
+                format!("an address has half of sse.call_queue_size = {size}: its further calls are refused")
+            }),
+        }
+        answer::full()
+    }
+
+    fn log_in(&self, call: &Call, row: Option<&[u8]>) -> Result<Response<Body>, Problem> {
+        let Self { asked, settings, shared, .. } = self;
+        let outcome = login::answer(row, &settings.auth, asked.caller.is_secure, SystemTime::now());
+        outcome.map_err(|failure| {
+            let (problem, mistake) = failure.told();
+            if let Some(mistake) = mistake {
+                shared.outbox.log_limited("login", Severity::Warning, || {
+                    let name = escaped(&format!("{}.{}", call.schema, call.name));
+                    format!("the login {name} is answered with 500: {mistake}")
+                });
+            }
+            problem
+        })
+    }
+
+    /// The token of the call is of no use any more, wherever it is kept.
+    fn log_out(&self, login: Option<&Verified>, response: &mut Response<Body>) {
+        let Self { asked, settings, shared, .. } = self;
+        if let Some(login) = login {
+            let until = login.expires_at + CLOCK_SKEW;
+            if shared.refuse_token(login.digest, until) {
+                shared.outbox.logged_out(login.digest.to_text(), until);
+            }
+        }
+        if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.is_secure) {
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// A call that waits.
+struct Queued<'c> {
+    call: &'c Call,
+    shape: AnswerShape,
+    ticket: Ticket,
+    deadline: Instant,
+}
+
+/// Waits for a worker until `deadline`, and then for its answer; `limit` is how long the worker lets it run.
+async fn wait(
+    mut ticket: Ticket,
+    deadline: Instant,
+    limit: Duration,
+    shared: &Shared,
+) -> Result<CallAnswer, Problem> {
+    let mut stop = shared.stop_changes();
+    let mut until = deadline;
+    loop {
+        tokio::select! {
+            biased;
+            result = ticket.answered() => return match result {
+                Some(CallResult::Answer(answer)) => Ok(answer),
+                Some(CallResult::Lost) => Err(answer::lost()),
+                Some(CallResult::NotRun) => Err(answer::not_run()),
+                None => Err(answer::not_in_time()),
+            },
+            _ = stop.wait_for(Option::is_some) => return Err(answer::stopping()),
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        let end = match ticket.standing() {
+            Standing::Waiting => return Err(answer::not_in_time()),
+            Standing::RunningSince(_) if limit.is_zero() => Instant::now() + FOREVER,
+            Standing::RunningSince(since) => since + limit + GRACE,
+            // Its answer is on the way.
+            Standing::Over => Instant::now() + GRACE,
+        };
+        if end <= Instant::now() {
+            return Err(answer::too_long());
+        }
+        until = end;
+    }
+}
+
+fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {
+    let request = asked.request;
+    if matches!(*request.method(), Verb::GET | Verb::HEAD) {
+        return Ok(());
+    }
+    let headers = request.headers();
+    let forwarded = forwarded_host(asked.peer, headers, &settings.trusted_proxies);
+    // An absolute target replaces Host (RFC 9112 §3.2.2).
+    let target = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = || headers.get(HOST).and_then(|host| host.to_str().ok());
+    let sent = origin::Sent {
+        headers,
+        authority: forwarded.or(target).or_else(host),
+        has_cookie: has_cookie(headers, &settings.auth),
+    };
+    if origin::may_send(&sent, &settings.cors_origins) {
+        return Ok(());
+    }
+    let detail = "Pages of this origin may not call: sse.cors_origins does not list it.";
+    Err(Problem::new(StatusCode::FORBIDDEN, detail))
+}
+
+fn bad(error: ArgumentError) -> Problem {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    Problem::new(status, answer::sentence(&error.to_string()))
+}
+
+fn bad_id(name: &str, error: IdError) -> Problem {
+    let why = match error {
+        IdError::Twice => "it is given twice".to_owned(),
+        IdError::NotUtf8 => "it is not UTF-8".to_owned(),
+        IdError::Label(error) => error.to_string(),
+    };
+    Problem::new(StatusCode::BAD_REQUEST, format!("The execution id in {name} cannot be used: {why}."))
+}

@@ -1,0 +1,182 @@
+//! What a routine can know of its call (C7.2): the nine settings, every one of them set for every call, so that nothing of
+//! an earlier one shows through.
+//!
+//! Not for the arguments, nor for setting them: the worker does that, outside the transaction.
+
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request};
+use serde_json::{Map, Value};
+use sse_proto::call::UserParameters;
+use sse_proto::word::{ExecutionId, LabelError};
+
+use crate::auth::Verified;
+
+/// Headers that are secrets: a routine's author is not the one to whom they were sent.
+const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
+
+/// The nine values, in the order of [`Context::settings`].
+pub(crate) struct Context([String; NAMES.len()]);
+
+const NAMES: [&str; 9] = [
+    "request.user_id",
+    "request.user_name",
+    "request.user_roles",
+    "request.jwt.claims",
+    "request.headers",
+    "request.method",
+    "request.path",
+    "request.ip_address",
+    "sse.execution_id",
+];
+
+impl Context {
+    /// Of the anonymous, the values that say who somebody is are empty.
+    pub(crate) fn new(
+        request: &Request<()>,
+        login: Option<&Verified>,
+        address: IpAddr,
+        execution_id: Option<&ExecutionId>,
+    ) -> Self {
+        let identity = login.map(|login| &login.identity);
+        let text = |text: Option<&str>| text.unwrap_or("").to_owned();
+        let roles = identity.map(|identity| identity.roles()).filter(|roles| !roles.is_empty());
+        Self([
+            text(identity.and_then(|identity| identity.user_id())),
+            text(identity.and_then(|identity| identity.user_name())),
+            roles.map_or_else(String::new, |roles| Value::from(roles).to_string()),
+            text(login.map(|login| &*login.claims)),
+            headers_object(request.headers()),
+            request.method().as_str().to_owned(),
+            request.uri().path().to_owned(),
+            address.to_string(),
+            text(execution_id.map(ExecutionId::as_str)),
+        ])
+    }
+
+    /// Names and values for the worker.
+    pub(crate) fn settings(&self) -> Vec<(&str, &str)> {
+        NAMES.into_iter().zip(self.0.iter().map(String::as_str)).collect()
+    }
+}
+
+/// What `@user_parameters` fills in (C7.3). The address is known of the anonymous, too.
+pub(crate) fn user_parameters(login: Option<&Verified>, address: IpAddr) -> UserParameters {
+    let identity = login.map(|login| &login.identity);
+    UserParameters {
+        user_id: identity.and_then(|identity| identity.user_id()).map(str::to_owned),
+        user_name: identity.and_then(|identity| identity.user_name()).map(str::to_owned),
+        user_roles: identity.map(|identity| identity.roles().to_vec()),
+        user_claims: login.map(|login| login.claims.to_string()),
+        ip_address: Some(address.to_string()),
+    }
+}
+
+/// Lower-case names; the values of one name are joined as RFC 9110 §5.2 has it.
+fn headers_object(headers: &HeaderMap) -> String {
+    let mut object = Map::new();
+    for name in headers.keys().filter(|name| !SECRET_HEADERS.contains(name)) {
+        let values: Vec<_> =
+            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        object.insert(name.as_str().to_owned(), values.join(", ").into());
+    }
+    Value::Object(object).to_string()
+}
+
+/// Why there is no execution id although a header gives one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdError {
+    /// More than one value: two programs would not pick the same.
+    Twice,
+    NotUtf8,
+    Label(LabelError),
+}
+
+/// The first of the headers that says something (C4.4).
+///
+/// # Errors
+/// [`IdError`], with the header's name.
+pub(crate) fn execution_id<'n>(
+    headers: &HeaderMap,
+    names: &'n [HeaderName],
+) -> Result<Option<ExecutionId>, (&'n HeaderName, IdError)> {
+    for name in names {
+        let mut values = headers.get_all(name).iter().filter(|value| !value.is_empty());
+        let Some(value) = values.next() else { continue };
+        if values.next().is_some() {
+            return Err((name, IdError::Twice));
+        }
+        let text = std::str::from_utf8(value.as_bytes()).map_err(|_| (name, IdError::NotUtf8))?;
+        return ExecutionId::parse(text).map(Some).map_err(|error| (name, IdError::Label(error)));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use http::HeaderValue;
+
+    fn headers(pairs: &[(&'static str, &'static [u8])]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    // Secrets in a setting that every routine below the call can read, and log.
+    #[test]
+    fn headers_are_an_object_without_the_secrets() {
+        let headers = headers(&[
+            ("X-Two", b"a"),
+            ("x-two", b"b"),
+            ("Authorization", b"Bearer x"),
+            ("Proxy-Authorization", b"Basic x"),
+            ("Cookie", b"a=b"),
+            ("x-latin", b"caf\xe9"),
+            ("x-quote", b"say \"hi\"\t\\"),
+        ]);
+        let expected =
+            serde_json::json!({"x-two": "a, b", "x-latin": "caf\u{fffd}", "x-quote": "say \"hi\"\t\\"});
+        assert_eq!(serde_json::from_str::<Value>(&headers_object(&headers)).unwrap(), expected);
+        assert_eq!(headers_object(&HeaderMap::new()), "{}");
+    }
+
+    #[test]
+    fn all_nine_settings_are_there_and_empty_for_the_anonymous() {
+        let request = Request::builder().method("PUT").uri("/api/x?y=z").body(()).unwrap();
+        let context = Context::new(&request, None, "::1".parse().unwrap(), None);
+        let expected = [
+            ("request.user_id", ""),
+            ("request.user_name", ""),
+            ("request.user_roles", ""),
+            ("request.jwt.claims", ""),
+            ("request.headers", "{}"),
+            ("request.method", "PUT"),
+            ("request.path", "/api/x"),
+            ("request.ip_address", "::1"),
+            ("sse.execution_id", ""),
+        ];
+        assert_eq!(context.settings(), expected);
+    }
+
+    #[test]
+    fn the_first_header_that_says_something_is_the_execution_id() {
+        let names = [HeaderName::from_static("x-a"), HeaderName::from_static("x-b")];
+        let id = |pairs: &[(&'static str, &'static [u8])]| {
+            let found = execution_id(&headers(pairs), &names).map_err(|(_, error)| error);
+            found.map(|id| id.map(|id| id.as_str().to_owned()))
+        };
+        assert_eq!(id(&[]), Ok(None));
+        assert_eq!(id(&[("x-b", b"2")]), Ok(Some("2".to_owned())));
+        assert_eq!(id(&[("x-b", b"2"), ("x-a", b"1")]), Ok(Some("1".to_owned())));
+        assert_eq!(id(&[("x-a", b""), ("x-b", b"2")]), Ok(Some("2".to_owned())));
+        assert_eq!(id(&[("x-a", b"1"), ("x-a", b"1")]), Err(IdError::Twice));
+        assert_eq!(id(&[("x-a", b"\xff")]), Err(IdError::NotUtf8));
+        assert!(id(&[("x-a", &[b'x'; 200])]).is_ok());
+        assert!(matches!(id(&[("x-a", &[b'x'; 201])]), Err(IdError::Label(_))));
+    }
+}

@@ -1,0 +1,169 @@
+//! Whether a page may make a browser send this call (C7.5): a cookie comes along wherever a request is made from, so a
+//! request that changes something must say where that was.
+//!
+//! Not for who may read the answer: that is `cors`. Not for GET and HEAD, which change nothing.
+
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderValue};
+
+use crate::cors::{CorsOrigins, Listed};
+
+/// What of a request decides.
+pub(crate) struct Sent<'r> {
+    pub(crate) headers: &'r HeaderMap,
+    /// The host and port that the browser was asked for, as far as it is known.
+    pub(crate) authority: Option<&'r str>,
+    /// It carries the cookie that may hold a token.
+    pub(crate) has_cookie: bool,
+}
+
+/// The three rules of C7.5, in their order.
+pub(crate) fn may_send(sent: &Sent<'_>, listed: &CorsOrigins) -> bool {
+    let mut sites = sent.headers.get_all("sec-fetch-site").iter().peekable();
+    let is_said = sites.peek().is_some();
+    if let (Some(site), None) = (sites.next(), sites.next())
+        && (site == "same-origin" || site == "none")
+    {
+        return true;
+    }
+    let mut origins = sent.headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (Some(origin), None) => is_own(origin, sent.authority) || is_listed(origin, sent.has_cookie, listed),
+        (Some(_), Some(_)) => false,
+        (None, _) => !is_said && !sent.has_cookie,
+    }
+}
+
+/// `*` is for requests without credentials, here as for answers.
+fn is_listed(origin: &HeaderValue, has_cookie: bool, listed: &CorsOrigins) -> bool {
+    match listed.lists(origin) {
+        Listed::Exactly => true,
+        Listed::AsAny => !has_cookie,
+        Listed::No => false,
+    }
+}
+
+/// Host and port are those of the request. The schemes are not compared: behind a proxy ours is not the browser's.
+fn is_own(origin: &HeaderValue, authority: Option<&str>) -> bool {
+    let (Ok(origin), Some(authority)) = (origin.to_str(), authority) else { return false };
+    let Some((scheme, origin)) = origin.split_once("://") else { return false };
+    let default = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
+    let (Some(theirs), Some(ours)) = (host_and_port(origin), host_and_port(authority)) else { return false };
+    theirs.0.eq_ignore_ascii_case(ours.0) && theirs.1.unwrap_or(default) == ours.1.unwrap_or(default)
+}
+
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let host = crate::host::without_port(authority)?;
+    match authority[host.len()..].strip_prefix(':') {
+        None | Some("") => Some((host, None)),
+        Some(port) => Some((host, Some(port.parse().ok()?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn may(
+        listed: &str,
+        authority: &str,
+        has_cookie: bool,
+        headers: &[(&'static str, &'static str)],
+    ) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        let sent = Sent { headers: &map, authority: Some(authority), has_cookie };
+        may_send(&sent, &CorsOrigins::parse(listed).unwrap())
+    }
+
+    // Cross-site request forgery: a page elsewhere posts with the visitor's cookie, or logs the visitor in as somebody else.
+    #[test]
+    fn only_an_origin_of_the_same_host_and_port_or_a_listed_one_may_send() {
+        for (origin, authority, expected) in [
+            ("https://app.example", "app.example", true),
+            ("http://app.example", "app.example", true),
+            ("https://app.example", "App.Example:443", true),
+            ("http://app.example", "app.example:80", true),
+            ("http://localhost:8080", "localhost:8080", true),
+            ("http://[::1]:8080", "[::1]:8080", true),
+            ("https://app.example", "app.example:80", false),
+            ("http://app.example:443", "app.example", false),
+            ("https://app.example:8443", "app.example", false),
+            ("https://evil.example", "app.example", false),
+            ("https://app.example.evil.example", "app.example", false),
+            ("https://evilapp.example", "app.example", false),
+            ("null", "app.example", false),
+            ("null", "null", false),
+            ("", "", false),
+            ("app.example", "app.example", false),
+            ("https://", "", false),
+            ("file://", "", false),
+            ("chrome-extension://app.example", "app.example", false),
+            ("https://listed.example", "app.example", true),
+            ("https://listed.example:8443", "app.example", false),
+            ("http://listed.example", "app.example", false),
+        ] {
+            for has_cookie in [false, true] {
+                let is_allowed = may("https://listed.example", authority, has_cookie, &[("origin", origin)]);
+                assert_eq!(is_allowed, expected, "{origin} {authority} {has_cookie}");
+            }
+        }
+        let two = [("origin", "https://app.example"), ("origin", "https://app.example")];
+        assert!(!may("", "app.example", false, &two));
+    }
+
+    #[test]
+    fn what_the_browser_says_of_the_site_goes_first() {
+        let evil = ("origin", "https://evil.example");
+        for (site, alone, with_foreign, with_own) in [
+            ("same-origin", true, true, true),
+            ("none", true, true, true),
+            ("same-site", false, false, true),
+            ("cross-site", false, false, true),
+            ("Same-Origin", false, false, true),
+            ("", false, false, true),
+        ] {
+            let own = ("origin", "https://app.example");
+            assert_eq!(may("", "app.example", true, &[("sec-fetch-site", site)]), alone, "{site}");
+            assert_eq!(may("", "app.example", false, &[("sec-fetch-site", site)]), alone, "{site}");
+            assert_eq!(
+                may("", "app.example", true, &[("sec-fetch-site", site), evil]),
+                with_foreign,
+                "{site}"
+            );
+            assert_eq!(may("", "app.example", true, &[("sec-fetch-site", site), own]), with_own, "{site}");
+        }
+        let twice = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        assert!(!may("", "app.example", false, &twice));
+    }
+
+    #[test]
+    fn without_either_header_a_cookie_is_what_decides() {
+        assert!(may("", "app.example", false, &[]));
+        assert!(!may("", "app.example", true, &[]));
+    }
+
+    #[test]
+    fn the_star_is_for_requests_without_a_cookie_and_never_for_null() {
+        let any = [("origin", "https://any.example")];
+        assert!(may("*", "app.example", false, &any));
+        assert!(!may("*", "app.example", true, &any));
+        assert!(!may("*", "app.example", false, &[("origin", "null")]));
+        assert!(may("*, https://any.example", "app.example", true, &any));
+    }
+
+    #[test]
+    fn an_unknown_host_is_nobodys_own() {
+        let mut map = HeaderMap::new();
+        map.insert(ORIGIN, HeaderValue::from_static("https://app.example"));
+        let sent = Sent { headers: &map, authority: None, has_cookie: false };
+        assert!(!may_send(&sent, &CorsOrigins::default()));
+    }
+}

@@ -1,0 +1,279 @@
+//! Calls between the runtime threads and the main thread: those that wait for a worker, those that one has, and those
+//! whose peer has gone (C7.4).
+//!
+//! A call's ticket is held by the task that answers it, and dropped with it: when the peer goes, the call is taken out
+//! of the queue, or the main thread is told to cancel it. So nothing is looked for, and nothing is left behind.
+//!
+//! One lock for all of it, held for a few map operations: calls come in tens of thousands a second at most, and events
+//! never pass here. Numbers rise, so the map of those that wait is in the order in which they came; any of them is
+//! found in a few steps.
+//!
+//! Not for what a call says (`sse_proto::call`), nor for who runs it (the extension's call workers).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sse_proto::call::CallAnswer;
+use tokio::sync::oneshot;
+
+use crate::admission::network;
+use crate::shared::Shared;
+use crate::stats::Stats;
+
+/// Bytes of bodies that are held at a time, being read or waiting, unless [`crate::Settings::max_body_size`] asks for
+/// more. Without it as many peers as there are sockets could each make us keep a whole body.
+const MIN_BODY_BYTES: usize = 128 << 20;
+
+/// How long a worker may take to give up a statement whose time is over. Beyond it the peer is answered without it.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// A call that a worker is to run.
+#[derive(Debug)]
+pub struct QueuedCall {
+    /// Names it in [`crate::Gateway::answer_call`] and [`crate::Gateway::poll_cancelled`].
+    pub id: u64,
+    /// A `sse_proto::call::CallRequest`, encoded.
+    pub frame: Vec<u8>,
+    /// Until when it may wait for a worker; its peer is answered with 503 then.
+    pub deadline: Instant,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum CallResult {
+    /// The worker's word.
+    Answer(CallAnswer),
+    /// The worker died over it. It may have committed, so it is not repeated: 502.
+    Lost,
+    /// It was not begun and will not be: 503.
+    NotRun,
+}
+
+/// Why a call cannot wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The queue is full.
+    Full,
+    /// This address has its half of it.
+    Address,
+}
+
+#[derive(Default)]
+pub(crate) struct CallQueue {
+    /// The last number that was given out.
+    last_id: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order in which they came.
+    waiting: BTreeMap<u64, Waiting>,
+    running: HashMap<u64, Running>,
+    /// What each address has of the queue. Those that have nothing are not in it.
+    shares: HashMap<IpAddr, Share>,
+    /// Bodies in memory, in bytes.
+    body_bytes: usize,
+    cancelled: VecDeque<u64>,
+}
+
+struct Waiting {
+    frame: Vec<u8>,
+    deadline: Instant,
+    network: IpAddr,
+    answer: oneshot::Sender<CallResult>,
+}
+
+struct Running {
+    since: Instant,
+    answer: oneshot::Sender<CallResult>,
+}
+
+#[derive(Default)]
+struct Share {
+    calls: usize,
+    body_bytes: usize,
+}
+
+/// How a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Waiting,
+    RunningSince(Instant),
+    /// Answered, or taken out by the main thread because its time was over.
+    Over,
+}
+
+impl CallQueue {
+    /// The number of a call that may enter later.
+    pub(crate) fn number(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether a call of `address` could enter now.
+    ///
+    /// # Errors
+    /// [`NoPlace`]; each variant as it is described there.
+    pub(crate) fn check(&self, address: IpAddr, size: usize) -> Result<(), NoPlace> {
+        self.state.lock().check(network(address), size)
+    }
+
+    /// Lets a call wait; `id` is a number of [`CallQueue::number`]. The main thread is woken.
+    ///
+    /// # Errors
+    /// [`NoPlace`]; each variant as it is described there.
+    pub(crate) fn enter(
+        shared: &Arc<Shared>,
+        call: QueuedCall,
+        address: IpAddr,
+        size: usize,
+    ) -> Result<Ticket, NoPlace> {
+        let network = network(address);
+        let (answer, receiver) = oneshot::channel();
+        let QueuedCall { id, frame, deadline } = call;
+        let mut state = shared.calls.state.lock();
+        state.check(network, size)?;
+        state.shares.entry(network).or_default().calls += 1;
+        state.waiting.insert(id, Waiting { frame, deadline, network, answer });
+        drop(state);
+        Stats::add(&shared.stats.calls_total, 1);
+        Stats::add(&shared.stats.calls_waiting, 1);
+        shared.outbox.wake_main();
+        Ok(Ticket { shared: Arc::clone(shared), id, receiver })
+    }
+
+    /// The oldest call that still has time.
+    pub(crate) fn take(&self, now: Instant, stats: &Stats) -> Option<QueuedCall> {
+        let mut state = self.state.lock();
+        loop {
+            let (id, Waiting { frame, deadline, network, answer }) = state.waiting.pop_first()?;
+            state.give_back(network, |share| share.calls -= 1);
+            Stats::subtract(&stats.calls_waiting, 1);
+            // Of one whose time is over `answer` is dropped here, which its ticket sees.
+            if deadline > now {
+                state.running.insert(id, Running { since: now, answer });
+                return Some(QueuedCall { id, frame, deadline });
+            }
+        }
+    }
+
+    /// Gives its answer to whoever waits for it, if anybody still does.
+    pub(crate) fn answer(&self, id: u64, result: CallResult) {
+        let running = self.state.lock().running.remove(&id);
+        if let Some(Running { answer, .. }) = running {
+            // Its peer may go at any moment.
+            let _ = answer.send(result);
+        }
+    }
+
+    pub(crate) fn poll_cancelled(&self) -> Option<u64> {
+        self.state.lock().cancelled.pop_front()
+    }
+
+    fn standing(&self, id: u64) -> Standing {
+        let state = self.state.lock();
+        match (state.waiting.contains_key(&id), state.running.get(&id)) {
+            (true, _) => Standing::Waiting,
+            (_, Some(running)) => Standing::RunningSince(running.since),
+            _ => Standing::Over,
+        }
+    }
+
+    /// Room for a body of `address`, none at first.
+    pub(crate) fn room(shared: &Arc<Shared>, address: IpAddr) -> Room {
+        Room { shared: Arc::clone(shared), network: network(address), bytes: 0 }
+    }
+}
+
+impl State {
+    fn check(&self, network: IpAddr, size: usize) -> Result<(), NoPlace> {
+        if self.waiting.len() >= size {
+            return Err(NoPlace::Full);
+        }
+        let own = self.shares.get(&network).map_or(0, |share| share.calls);
+        if own >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
+    }
+
+    fn give_back(&mut self, network: IpAddr, change: impl FnOnce(&mut Share)) {
+        if let Some(share) = self.shares.get_mut(&network) {
+            change(share);
+            if share.calls == 0 && share.body_bytes == 0 {
+                self.shares.remove(&network);
+            }
+        }
+    }
+}
+
+/// A call that somebody waits for. Dropped before it is answered, it is cancelled.
+pub(crate) struct Ticket {
+    shared: Arc<Shared>,
+    id: u64,
+    receiver: oneshot::Receiver<CallResult>,
+}
+
+impl Ticket {
+    /// `None`: it waited until its time was over.
+    pub(crate) async fn answered(&mut self) -> Option<CallResult> {
+        (&mut self.receiver).await.ok()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.shared.calls.standing(self.id)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.shared.calls.state.lock();
+        if let Some(waiting) = state.waiting.remove(&self.id) {
+            state.give_back(waiting.network, |share| share.calls -= 1);
+            Stats::subtract(&self.shared.stats.calls_waiting, 1);
+        } else if state.running.remove(&self.id).is_some() {
+            state.cancelled.push_back(self.id);
+            drop(state);
+            Stats::add(&self.shared.stats.calls_cancelled_total, 1);
+            self.shared.outbox.wake_main();
+        }
+    }
+}
+
+/// Memory that a body takes; given back when dropped.
+pub(crate) struct Room {
+    shared: Arc<Shared>,
+    network: IpAddr,
+    bytes: usize,
+}
+
+impl Room {
+    /// Takes more; false when all of it, or this address' half of it, is taken. `max_body_bytes` is what one body may
+    /// have.
+    pub(crate) fn try_grow(&mut self, bytes: usize, max_body_bytes: usize) -> bool {
+        let limit = MIN_BODY_BYTES.max(max_body_bytes.saturating_mul(4));
+        let mut state = self.shared.calls.state.lock();
+        let own = state.shares.get(&self.network).map_or(0, |share| share.body_bytes);
+        if state.body_bytes + bytes > limit || own + bytes > limit / 2 {
+            return false;
+        }
+        state.body_bytes += bytes;
+        state.shares.entry(self.network).or_default().body_bytes += bytes;
+        self.bytes += bytes;
+        true
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let mut state = self.shared.calls.state.lock();
+            state.body_bytes -= self.bytes;
+            state.give_back(self.network, |share| share.body_bytes -= self.bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

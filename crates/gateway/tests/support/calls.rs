@@ -1,0 +1,185 @@
+//! Callable routines, and a stand-in for the workers that run them.
+#![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sse_gateway::{CallResult, Calls, Gateway, Settings};
+use sse_proto::annotation::RoutineKind;
+use sse_proto::call::{
+    CallAnswer, CallRequest, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
+};
+use sse_proto::route::{RouteTable, Routine};
+use sse_proto::word::Level;
+
+use super::peer::{Answer, Peer, ask};
+use super::{TestGateway, eventually};
+
+/// A routine of schema `public` with text parameters; a name that ends with `?` has a default, with `[]` is an array.
+pub struct Callable {
+    pub name: &'static str,
+    pub comment: &'static str,
+    pub parameters: &'static [&'static str],
+    pub result: ResultType,
+}
+
+pub fn shape(shape: Shape) -> ResultType {
+    ResultType { shape, is_set: false, columns: Vec::new() }
+}
+
+pub fn row(columns: &[&str]) -> ResultType {
+    let columns = columns.iter().map(|name| (*name).to_owned()).collect();
+    ResultType { shape: Shape::Composite, is_set: false, columns }
+}
+
+pub fn callable(
+    name: &'static str,
+    comment: &'static str,
+    parameters: &'static [&'static str],
+    result: ResultType,
+) -> Callable {
+    Callable { name, comment, parameters, result }
+}
+
+pub fn routes(callables: &[Callable]) -> Arc<RouteTable> {
+    let routines = callables.iter().enumerate().map(|(n, callable)| Routine {
+        oid: n as u32 + 1,
+        schema: "public".to_owned(),
+        name: callable.name.to_owned(),
+        kind: RoutineKind::Function,
+        volatile: true,
+        parallel_safe: false,
+        has_identity_parameters: false,
+        comment: callable.comment.to_owned(),
+        signature: Some(Signature {
+            parameters: callable.parameters.iter().map(|name| parameter(name)).collect(),
+            result: callable.result.clone(),
+            strict: false,
+            may_execute: true,
+            owner_may_issue_tokens: true,
+        }),
+    });
+    let (table, problems) = RouteTable::build(&routines.collect::<Vec<_>>(), "/api", Level::Info);
+    assert!(problems.is_empty(), "{problems:?}");
+    for endpoint in table.endpoints() {
+        assert!(endpoint.call_problems.is_empty(), "{endpoint:?}");
+    }
+    Arc::new(table)
+}
+
+fn parameter(name: &str) -> Parameter {
+    let (name, has_default) = name.strip_suffix('?').map_or((name, false), |name| (name, true));
+    let (name, is_array) = name.strip_suffix("[]").map_or((name, false), |name| (name, true));
+    Parameter {
+        name: name.to_owned(),
+        mode: Mode::In,
+        type_name: if is_array { "pg_catalog._text" } else { "pg_catalog.text" }.to_owned(),
+        kind: if is_array { TypeKind::Array { delimiter: ',' } } else { TypeKind::Scalar },
+        has_default,
+    }
+}
+
+/// A gateway with these calls, ready.
+pub fn calling(settings: Settings, callables: &[Callable]) -> TestGateway {
+    let gateway = TestGateway::with(settings);
+    gateway.gateway.set_routes(routes(callables), 2);
+    gateway.gateway.set_calls(Calls::Ready);
+    gateway
+}
+
+/// A call as its worker sees it.
+#[derive(Debug)]
+pub struct Taken {
+    pub id: u64,
+    pub deadline: Instant,
+    pub label: String,
+    pub timeout_ms: u32,
+    pub read_only: bool,
+    pub settings: BTreeMap<String, String>,
+    pub sql: String,
+    pub parameters: Vec<Option<String>>,
+}
+
+pub fn try_take(gateway: &Gateway) -> Option<Taken> {
+    let queued = gateway.take_call()?;
+    let request = CallRequest::decode(&queued.frame).unwrap();
+    assert_eq!(request.id, queued.id);
+    let own = |text: &str| text.to_owned();
+    Some(Taken {
+        id: queued.id,
+        deadline: queued.deadline,
+        label: own(request.label),
+        timeout_ms: request.timeout_ms,
+        read_only: request.read_only,
+        settings: request.settings.iter().map(|(name, value)| (own(name), own(value))).collect(),
+        sql: own(request.statement.sql),
+        parameters: request.statement.parameters.iter().map(|value| value.map(str::to_owned)).collect(),
+    })
+}
+
+/// Waits for the next call.
+pub fn take(gateway: &TestGateway) -> Taken {
+    let mut taken = None;
+    eventually("a call", || {
+        taken = taken.take().or_else(|| try_take(&gateway.gateway));
+        taken.is_some()
+    });
+    taken.unwrap()
+}
+
+impl Taken {
+    pub fn setting(&self, name: &str) -> &str {
+        &self.settings[name]
+    }
+}
+
+pub fn done(id: u64, body: &str) -> CallResult {
+    let body = body.as_bytes().to_vec();
+    CallResult::Answer(CallAnswer { id, outcome: Outcome::Done { rows: 1, body, is_null: false } })
+}
+
+pub fn no_row(id: u64) -> CallResult {
+    CallResult::Answer(CallAnswer { id, outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true } })
+}
+
+pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallResult {
+    let message = message.to_owned();
+    CallResult::Answer(CallAnswer { id, outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised } })
+}
+
+/// The next call is answered with this body.
+pub fn serve(gateway: &TestGateway, body: &str) -> Taken {
+    let call = take(gateway);
+    gateway.gateway.answer_call(call.id, done(call.id, body));
+    call
+}
+
+pub fn request(verb: &str, target: &str, headers: &str, body: &str) -> String {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    format!("{verb} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n{body}")
+}
+
+pub const JSON: &str = "Content-Type: application/json\r\n";
+
+/// A request that must not become a call.
+pub fn refused(gateway: &TestGateway, request: &str) -> Answer {
+    let answer = ask(gateway.port(), request);
+    assert!(gateway.gateway.take_call().is_none(), "{request}");
+    answer
+}
+
+/// A request whose call is answered with `body`.
+pub fn called(gateway: &TestGateway, request: &str, body: &str) -> (Taken, Answer) {
+    let mut peer = Peer::ask(gateway.port(), request);
+    let call = serve(gateway, body);
+    (call, peer.answer(!request.starts_with("HEAD ")))
+}
+
+/// A POST whose call is answered with `body`.
+pub fn post(gateway: &TestGateway, target: &str, headers: &str, arguments: &str) -> (Taken, Answer) {
+    called(gateway, &request("POST", target, &format!("{JSON}{headers}"), arguments), "x")
+}
+
+/// How long a test waits for something that must not happen.
+pub const A_WHILE: Duration = Duration::from_millis(100);
