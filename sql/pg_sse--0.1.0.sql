@@ -60,7 +60,7 @@ COMMENT ON FUNCTION sse.check(text) IS 'The mistakes in a text that is meant to 
 
 CREATE FUNCTION sse.url(routine regprocedure) RETURNS text
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'url_wrapper';
-COMMENT ON FUNCTION sse.url(regprocedure) IS 'Path of the stream of a routine, or null when it has none.';
+COMMENT ON FUNCTION sse.url(regprocedure) IS 'Path of the stream of a routine; without a stream the path that it is called with; or null.';
 
 CREATE FUNCTION sse._endpoints(
     OUT routine oid, OUT kind text, OUT method text, OUT url text, OUT level text,
@@ -72,7 +72,7 @@ CREATE VIEW sse.endpoints AS
     SELECT routine::regprocedure AS routine, kind, method, url, level, scope, topic, delivery, problem
       FROM sse._endpoints();
 GRANT SELECT ON sse.endpoints TO PUBLIC;
-COMMENT ON VIEW sse.endpoints IS 'Every annotated routine: what it publishes, its URL, and what is wrong with its comment.';
+COMMENT ON VIEW sse.endpoints IS 'Every annotated routine: what it publishes, its URL, how it is called, and what is wrong with it.';
 
 -- Statistics ---------------------------------------------------------------------------------------------------------
 
@@ -84,12 +84,16 @@ CREATE FUNCTION sse._gateway_state() RETURNS text
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'gateway_state_wrapper';
 CREATE FUNCTION sse._gateway_started_at() RETURNS timestamptz
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'gateway_started_at_wrapper';
+CREATE FUNCTION sse._stat_calls() RETURNS bigint[]
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'stat_calls_wrapper';
+CREATE FUNCTION sse._call_state() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'call_state_wrapper';
 CREATE FUNCTION sse._stats_reset() RETURNS timestamptz
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'stats_reset_wrapper';
 REVOKE ALL ON FUNCTION sse._stat_ring(), sse._stat_gateway(), sse._gateway_state(), sse._gateway_started_at(),
-    sse._stats_reset() FROM PUBLIC;
+    sse._stats_reset(), sse._stat_calls(), sse._call_state() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION sse._stat_ring(), sse._stat_gateway(), sse._gateway_state(), sse._gateway_started_at(),
-    sse._stats_reset() TO pg_monitor;
+    sse._stats_reset(), sse._stat_calls(), sse._call_state() TO pg_monitor;
 
 CREATE VIEW sse.stat_ring AS
     SELECT s[1] AS capacity_bytes, s[2] AS used_bytes, s[3] AS records_total, s[4] AS bytes_total,
@@ -103,16 +107,19 @@ GRANT SELECT ON sse.stat_ring TO pg_monitor;
 COMMENT ON VIEW sse.stat_ring IS 'The ring between backends and gateway, and what could not be published, since server start.';
 
 CREATE VIEW sse.stat_gateway AS
-    SELECT sse._gateway_state() AS state, nullif(s[22], 0)::int AS port, nullif(s[23], 0)::int AS pid,
+    SELECT sse._gateway_state() AS state, nullif(s[27], 0)::int AS port, nullif(s[28], 0)::int AS pid,
            sse._gateway_started_at() AS started_at,
-           CASE WHEN s[23] <> 0 THEN clock_timestamp() - sse._gateway_started_at() END AS uptime,
+           CASE WHEN s[28] <> 0 THEN clock_timestamp() - sse._gateway_started_at() END AS uptime,
            s[1] AS connections, s[2] AS subscribers, s[3] AS connections_total, s[4] AS subscribers_total,
            s[5] AS refused_total, s[6] AS events_total, s[7] AS undeliverable_total, s[8] AS undecodable_total,
            s[9] AS deliveries_total, s[10] AS bytes_total, s[11] AS gaps_total, s[12] AS write_timeouts_total,
            s[13] AS junk_total, s[14] AS window_bytes, s[15] AS window_events, s[16] AS requests_dropped_total,
            s[17] AS anonymous_subscribers, s[18] AS refused_addresses_total, s[19] AS refused_tokens_total,
-           s[20] AS asked_total, s[21] AS woken_total
-      FROM sse._stat_gateway() AS s;
+           s[20] AS asked_total, s[21] AS woken_total,
+           sse._call_state() AS calls, c[1]::int AS call_workers, c[2]::int AS calls_running, s[22] AS calls_waiting,
+           s[23] AS calls_total, s[24] AS calls_failed_total, s[25] AS calls_refused_total,
+           s[26] AS calls_cancelled_total, c[3] AS calls_lost_total, c[4] AS call_workers_total
+      FROM sse._stat_gateway() AS s, sse._stat_calls() AS c;
 REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;
 COMMENT ON VIEW sse.stat_gateway IS 'What the gateway is doing: port, state, and counters since the gateway was started.';

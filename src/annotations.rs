@@ -171,6 +171,14 @@ pub(crate) fn problems(entry: &Entry) -> Vec<Problem> {
     }
 }
 
+/// What deserves a warning although it is no mistake (C7.3, last sentence).
+pub(crate) fn advice(entry: &Entry) -> Option<Problem> {
+    if guc::calls::user_parameters() {
+        return None;
+    }
+    Annotation::parse(entry.comment.as_deref()?).ok()??.advice(&entry.facts())
+}
+
 #[cfg(feature = "annotate_everything")]
 impl Published {
     fn default_of_everything() -> Self {

@@ -5,11 +5,12 @@
 
 use pgrx::prelude::*;
 use sse_proto::annotation::RoutineKind;
+use sse_proto::call::USER_PARAMETERS;
 use sse_proto::route::Routine;
 
-use crate::pg::routine::IDENTITY_PARAMETERS;
 use crate::pg::shmem::Extension;
 use crate::pg::text::from_server;
+use crate::{guc, signature};
 
 /// Version of this library, and of the SQL script that belongs to it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -28,7 +29,7 @@ const ROUTINES: &str = "
 
 /// All routines outside of system schemas that have a comment, by oid.
 pub(crate) fn routines() -> Vec<Routine> {
-    let names: Vec<String> = IDENTITY_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
+    let names: Vec<String> = USER_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
     Spi::connect(|client| {
         let rows = client.select(ROUTINES, None, &[names.into()])?;
         let mut routines = Vec::with_capacity(rows.len());
@@ -45,12 +46,22 @@ pub(crate) fn routines() -> Vec<Routine> {
                 volatile: row.get::<bool>(5)?.unwrap_or(true),
                 parallel_safe: row.get::<bool>(6)?.unwrap_or(false),
                 has_identity_parameters: row.get::<bool>(7)?.unwrap_or(false),
+                signature: None,
                 comment: utf8(row.get::<Vec<u8>>(8)?),
             });
         }
         Ok::<_, spi::Error>(routines)
     })
     .unwrap_or_else(|error| error!("pg_sse: cannot read the routines: {error}"))
+}
+
+/// The same, with the signatures of those that can be called; without a role for calls there is nothing to call.
+pub(crate) fn routines_with_signatures() -> Vec<Routine> {
+    let mut routines = routines();
+    if guc::calls::role().is_some() {
+        signature::fill_in(&mut routines);
+    }
+    routines
 }
 
 /// The query hands texts over as the bytes that they are in the database, because Postgres' own conversion to UTF-8

@@ -5,6 +5,7 @@
 //! Not for: what is wrong in postgresql.conf (`pg/config_file.rs`).
 
 pub(crate) mod auth;
+pub(crate) mod calls;
 pub(crate) mod check;
 mod value;
 
@@ -69,7 +70,7 @@ static RESPONSE_HEADERS: Text = GucSetting::<Option<CString>>::new(Some(c""));
 static STATIC_ROOT: Text = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// Every setting, in the order of their definition: what `pg/config_file.rs` looks after.
-pub(crate) const NAMES: [&CStr; 40] = [
+pub(crate) const NAMES: [&CStr; 46] = [
     c"sse.database",
     c"sse.listen_addresses",
     c"sse.port",
@@ -110,6 +111,12 @@ pub(crate) const NAMES: [&CStr; 40] = [
     c"sse.cookie_same_site",
     c"sse.token_parameter",
     c"sse.session_lifetime",
+    c"sse.call_role",
+    c"sse.call_workers",
+    c"sse.call_timeout",
+    c"sse.call_queue_size",
+    c"sse.max_body_size",
+    c"sse.user_parameters",
 ];
 
 /// Defines all settings. To be called once, from `_PG_init`.
@@ -350,5 +357,6 @@ pub(crate) fn define() {
         none,
     );
     auth::define();
+    calls::define();
     guc_text::reserve_prefix();
 }

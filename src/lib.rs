@@ -6,6 +6,7 @@
 //! ARCHITECTURE.md has the house, SAFETY.md what the unsafe parts rest on.
 
 mod annotations;
+mod call_role;
 mod capture;
 mod catalog;
 mod emitter;
@@ -13,7 +14,9 @@ mod guc;
 mod mistake;
 mod pg;
 mod revocation;
+mod signature;
 mod sql_api;
+mod sql_calls;
 mod sql_subscribers;
 mod stats;
 mod subscribers;

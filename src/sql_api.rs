@@ -11,7 +11,7 @@ use pgrx::datum::{Array, Interval, TimestampWithTimeZone};
 use pgrx::prelude::*;
 use pgrx::{VariadicArray, name};
 use sse_proto::annotation::{Access, Annotation, Problem};
-use sse_proto::route::{Endpoint, RouteTable, Routine};
+use sse_proto::route::{self, Endpoint, RouteTable, Routine};
 use sse_proto::scope::{self, Scope};
 use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
@@ -143,7 +143,9 @@ fn authorize(values: VariadicArray<&[u8]>) -> Vec<u8> {
 /// The mistakes in a routine's comment, one a row.
 #[pg_extern(sql = false)]
 fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
-    rows(table().endpoint(routine.to_u32()).map(|endpoint| endpoint.problems.clone()).unwrap_or_default())
+    let table = table();
+    let Some(endpoint) = table.endpoint(routine.to_u32()) else { return SetOfIterator::empty() };
+    rows(endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect())
 }
 
 /// The mistakes in a text that is meant to become a comment.
@@ -167,10 +169,13 @@ fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
     )
 }
 
-/// The subscribe URL of a routine, or null.
+/// The subscribe URL of a routine, else the one that it is called with, or null.
 #[pg_extern(sql = false)]
 fn url(routine: pg_sys::Oid) -> Option<Vec<u8>> {
-    table().endpoint(routine.to_u32())?.url.as_deref().map(to_server)
+    let table = table();
+    let endpoint = table.endpoint(routine.to_u32())?;
+    let call = endpoint.call.as_ref().map(|(_, path)| path).filter(|_| guc::calls::role().is_some());
+    endpoint.url.as_ref().or(call).map(|url| to_server(url))
 }
 
 /// One row of `sse.endpoints`, in the order of its columns.
@@ -205,9 +210,13 @@ fn endpoints() -> TableIterator<
 > {
     let routines = served_routines();
     let table = table_of(&routines);
-    let rows = table.endpoints().filter_map(|endpoint| {
-        let at = routines.binary_search_by_key(&endpoint.oid, |routine| routine.oid).ok()?;
-        row_of(endpoint, &routines[at])
+    let rows = table.endpoints().flat_map(|endpoint| {
+        let at = routines.binary_search_by_key(&endpoint.oid, |routine| routine.oid).ok();
+        let routine = at.map(|at| &routines[at]);
+        routine
+            .and_then(|routine| row_of(endpoint, routine))
+            .into_iter()
+            .chain(routine.and_then(|routine| call_row_of(endpoint, routine)))
     });
     TableIterator::new(rows.collect::<Vec<_>>())
 }
@@ -215,10 +224,7 @@ fn endpoints() -> TableIterator<
 /// A routine whose comment has a mistake is a row that says only that. A conflict about a URL costs the URL alone.
 fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     let oid = pg_sys::Oid::from(endpoint.oid);
-    let problem = (!endpoint.problems.is_empty()).then(|| {
-        let problems: Vec<String> = endpoint.problems.iter().map(ToString::to_string).collect();
-        to_server(&problems.join("; "))
-    });
+    let problem = (!endpoint.problems.is_empty()).then(|| sentence(&endpoint.problems));
     let annotation =
         endpoint.annotation.as_ref().filter(|annotation| annotation.check(&routine.facts()).is_empty());
     let Some(annotation) = annotation else {
@@ -247,9 +253,25 @@ fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     ))
 }
 
+/// The row of a routine's calls, where there are calls. One that cannot be called says why.
+fn call_row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
+    guc::calls::role()?;
+    let annotation = endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?;
+    let method = annotation.http.as_ref()?.method(&routine.facts()).as_str();
+    let url = route::base_path(&endpoint.schema, &endpoint.name, annotation, &guc::url_prefix());
+    let problem = (!endpoint.call_problems.is_empty()).then(|| sentence(&endpoint.call_problems));
+    let oid = pg_sys::Oid::from(endpoint.oid);
+    Some((oid, "call", Some(method), Some(to_server(&url)), None, None, None, None, problem))
+}
+
+fn sentence(problems: &[Problem]) -> Vec<u8> {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    to_server(&problems.join("; "))
+}
+
 /// The routines as they are in this session's eyes, uncommitted changes of its own included.
 fn served_routines() -> Vec<Routine> {
-    let mut routines = catalog::routines();
+    let mut routines = catalog::routines_with_signatures();
     routines.retain(|routine| guc::schema_is_served(&routine.schema));
     routines
 }
@@ -371,6 +393,7 @@ fn refuse_token(error: &token::IssueError) -> ! {
     ereport!(ERROR, code, for_message(&error.to_string()));
 }
 
-fn bigint(value: u64) -> i64 {
+/// A counter as SQL has it.
+pub(crate) fn bigint(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,7 @@ use crate::pg::shmem::GatewayFields;
 type Reader = fn(&Stats) -> u64;
 
 /// What each place of [`GatewayFields::counters`] holds; the view in `sql/` names them in the same order.
-pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 21] = [
+pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 26] = [
     ("connections", |stats| stats.connections.load(Relaxed)),
     ("subscribers", |stats| stats.subscribers.load(Relaxed)),
     ("connections_total", |stats| stats.connections_total.load(Relaxed)),
@@ -31,14 +31,25 @@ pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 21] = [
     ("refused_tokens_total", |stats| stats.refused_tokens_total.load(Relaxed)),
     ("asked_total", |stats| stats.asked_total.load(Relaxed)),
     ("woken_total", |stats| stats.woken_total.load(Relaxed)),
+    ("calls_waiting", |stats| stats.calls_waiting.load(Relaxed)),
+    ("calls_total", |stats| stats.calls_total.load(Relaxed)),
+    ("calls_failed_total", |stats| stats.calls_failed_total.load(Relaxed)),
+    ("calls_refused_total", |stats| stats.calls_refused_total.load(Relaxed)),
+    ("calls_cancelled_total", |stats| stats.calls_cancelled_total.load(Relaxed)),
 ];
 
 /// Copies the gateway's figures; without a gateway the gauges go to zero and the totals stay.
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);
-        for gauge in ["connections", "subscribers", "window_bytes", "window_events", "anonymous_subscribers"]
-        {
+        for gauge in [
+            "connections",
+            "subscribers",
+            "window_bytes",
+            "window_events",
+            "anonymous_subscribers",
+            "calls_waiting",
+        ] {
             if let Some(place) = GATEWAY_COUNTERS.iter().position(|(name, _)| *name == gauge) {
                 fields.counters[place].store(0, Relaxed);
             }

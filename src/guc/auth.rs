@@ -156,6 +156,7 @@ pub(super) fn settings() -> AuthSettings {
         },
         token_parameter: TokenParameter::parse(&text(&TOKEN_PARAMETER)).unwrap_or_default(),
         require_authentication: REQUIRE_AUTHENTICATION.get(),
+        session_lifetime: session_lifetime(),
     }
 }
 

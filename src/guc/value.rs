@@ -122,6 +122,10 @@ pub(crate) fn gateway_settings() -> Settings {
         window_size: size(WINDOW_SIZE.get()) * 1024,
         window_age: Duration::from_secs(u64::try_from(WINDOW_AGE.get()).unwrap_or(0)),
         response_headers: Settings::check_response_headers(&text(&RESPONSE_HEADERS)).unwrap_or_default(),
+        call_timeout: calls::timeout(),
+        call_queue_size: calls::queue_size(),
+        max_body_size: calls::max_body_bytes(),
+        user_parameters: calls::user_parameters(),
         static_root: (!static_root.is_empty()).then(|| PathBuf::from(static_root)),
     }
 }
@@ -142,10 +146,10 @@ fn unquoted(name: &str) -> String {
     }
 }
 
-fn size(value: i32) -> usize {
+pub(super) fn size(value: i32) -> usize {
     usize::try_from(value).unwrap_or(0)
 }
 
-fn milliseconds(setting: &GucSetting<i32>) -> Duration {
+pub(super) fn milliseconds(setting: &GucSetting<i32>) -> Duration {
     Duration::from_millis(u64::try_from(setting.get()).unwrap_or(0))
 }

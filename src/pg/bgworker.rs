@@ -2,9 +2,9 @@
 //!
 //! Not for: what the workers do (`worker/`).
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_long};
 use std::fs;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +59,29 @@ pub(crate) fn start_catalog_worker() -> Result<DynamicBackgroundWorker, NoWorker
         .map_err(|_| NoWorkerSlot)
 }
 
+/// Asks the postmaster for a call worker. `argument` is what its main function gets.
+///
+/// # Errors
+/// `max_worker_processes` is used up.
+pub(crate) fn start_call_worker(
+    number: usize,
+    argument: u64,
+) -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
+    // SAFETY: set at the start of this process.
+    let me = unsafe { pg_sys::MyProcPid };
+    BackgroundWorkerBuilder::new(&format!("pg_sse call worker {number}"))
+        .set_type("pg_sse call worker")
+        .set_library("pg_sse")
+        .set_function("pg_sse_call_main")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_restart_time(None)
+        .set_argument(Some(pg_sys::Datum::from(argument)))
+        .set_notify_pid(me)
+        .load_dynamic()
+        .map_err(|_| NoWorkerSlot)
+}
+
 /// No background worker could be registered.
 #[derive(Debug)]
 pub(crate) struct NoWorkerSlot;
@@ -73,6 +96,28 @@ unsafe extern "C-unwind" fn pg_sse_gateway_main(_argument: pg_sys::Datum) {
 #[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn pg_sse_catalog_main(_argument: pg_sys::Datum) {
     crate::worker::catalog::run();
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn pg_sse_call_main(argument: pg_sys::Datum) {
+    crate::worker::call::run(argument.value() as u64);
+}
+
+/// Runs `at_exit` when this process ends, however it does, while shared memory is still there. To be called once, with a
+/// function that cannot fail.
+pub(crate) fn before_exit(at_exit: fn()) {
+    thread_local! {
+        static AT_EXIT: Cell<Option<fn()>> = const { Cell::new(None) };
+    }
+    unsafe extern "C-unwind" fn run(_code: c_int, _argument: pg_sys::Datum) {
+        if let Some(at_exit) = AT_EXIT.get() {
+            at_exit();
+        }
+    }
+    AT_EXIT.set(Some(at_exit));
+    // SAFETY: a plain function of a library that is never unloaded.
+    unsafe { pg_sys::before_shmem_exit(Some(run), pg_sys::Datum::from(0)) };
 }
 
 /// `max_worker_processes`
@@ -95,9 +140,57 @@ pub(crate) fn workers_before_us() -> i32 {
     i32::from(launched != c"0")
 }
 
+/// Background workers that pg_sse needs at the same time besides those of calls: the gateway, and the one that reads the
+/// routines.
+pub(crate) const WORKERS: i32 = 2;
+
+/// So many call workers find a place, as far as Postgres and pg_sse itself are concerned.
+pub(crate) fn places_for_calls() -> usize {
+    usize::try_from(max_worker_processes() - WORKERS - workers_before_us()).unwrap_or(0)
+}
+
 /// Connects this worker: to a database, or with `None` to none, as the logical replication launcher is.
 pub(crate) fn connect(database: Option<&str>) {
     BackgroundWorker::connect_worker_to_spi(database, None);
+}
+
+/// Connects this worker to a database as a role. Ends the process when it may not.
+pub(crate) fn connect_as(database: &str, role: &str) {
+    BackgroundWorker::connect_worker_to_spi(Some(database), Some(role));
+}
+
+/// Takes in what waits for a process that is idle: changed configuration files, and other sessions' changes of the catalog.
+pub(crate) fn take_in_what_waits() {
+    // SAFETY: a flag of interrupt.c that a signal handler sets.
+    if unsafe { pg_sys::ConfigReloadPending } != 0 {
+        // SAFETY: as above.
+        unsafe { pg_sys::ConfigReloadPending = 0 };
+        // SAFETY: allowed in the main loop of a worker, outside of transactions.
+        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+    }
+    // SAFETY: a flag of sinval.c that a signal handler sets.
+    if unsafe { pg_sys::catchupInterruptPending } != 0 {
+        // SAFETY: allowed in the main loop of a worker, outside of transactions.
+        unsafe { pg_sys::ProcessCatchupInterrupt() };
+    }
+}
+
+/// What pg_stat_activity says of this worker: a call, or nothing.
+pub(crate) fn report_activity(what: Option<&CStr>) {
+    use pg_sys::BackendState;
+    match what {
+        // SAFETY: NUL-terminated; copied into this process' own entry.
+        Some(text) => unsafe { pg_sys::pgstat_report_activity(BackendState::STATE_RUNNING, text.as_ptr()) },
+        // SAFETY: as above.
+        None => unsafe { pg_sys::pgstat_report_activity(BackendState::STATE_IDLE, std::ptr::null()) },
+    }
+}
+
+/// Hands this worker's counts to the statistics system, now or soon: then the time after which it is to be called again.
+pub(crate) fn flush_statistics() -> Option<Duration> {
+    // SAFETY: allowed outside of transactions.
+    let wait = unsafe { pg_sys::pgstat_report_stat(false) };
+    u64::try_from(wait).ok().filter(|wait| *wait > 0).map(Duration::from_millis)
 }
 
 /// From here on SIGTERM, SIGHUP and SIGINT (`pg_cancel_backend`) set flags and wake the latch.
@@ -122,26 +215,28 @@ pub(crate) fn reload_configuration() -> bool {
     true
 }
 
-/// Waits for the latch, for `fd` to become readable, or for the time to pass. Ends the process when the postmaster has
-/// died. Takes in interrupts (barriers, catalog invalidation) that Postgres wants every process to take in.
-pub(crate) fn wait(timeout: Duration, fd: Option<BorrowedFd<'_>>) {
-    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_POSTMASTER_DEATH;
-    if fd.is_some() {
-        events |= pg_sys::WL_SOCKET_READABLE;
-    }
-    let socket = fd.map_or(-1, |fd| fd.as_raw_fd());
+/// Waits for the latch, or for the time to pass; then as [`woken`].
+pub(crate) fn wait(timeout: Duration) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_POSTMASTER_DEATH;
+    let events = i32::try_from(events).unwrap_or(0);
     let timeout = c_long::try_from(timeout.as_millis()).unwrap_or(c_long::MAX);
     // SAFETY: set at the start of this process.
     let latch = unsafe { pg_sys::MyLatch };
-    let events = i32::try_from(events).unwrap_or(0);
-    // SAFETY: this process' own latch, and a descriptor that the caller keeps open during the call.
-    let woken =
-        unsafe { pg_sys::WaitLatchOrSocket(latch, events, socket, timeout, pg_sys::PG_WAIT_EXTENSION) };
-    if woken & i32::try_from(pg_sys::WL_POSTMASTER_DEATH).unwrap_or(0) != 0 {
+    // SAFETY: this process' own latch.
+    let events = unsafe { pg_sys::WaitLatch(latch, events, timeout, pg_sys::PG_WAIT_EXTENSION) };
+    woken(u32::try_from(events).unwrap_or(0));
+}
+
+/// What follows every wait. Ends the process when the postmaster has died. Takes in interrupts (barriers, catalog
+/// invalidation) that Postgres wants every process to take in.
+pub(super) fn woken(events: u32) {
+    if events & pg_sys::WL_POSTMASTER_DEATH != 0 {
         // Without handlers: runtime threads are alive, and there is no server left to tell.
         // SAFETY: ends the process.
         unsafe { libc::_exit(1) };
     }
+    // SAFETY: set at the start of this process.
+    let latch = unsafe { pg_sys::MyLatch };
     // SAFETY: this process' own latch.
     unsafe { pg_sys::ResetLatch(latch) };
     let _ = BackgroundWorker::sigint_received();

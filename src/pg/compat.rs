@@ -1,6 +1,6 @@
 //! What differs between PostgreSQL 15 and 18, same signature on both sides. The only place with a version `cfg`.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 
 use pgrx::pg_sys;
 
@@ -95,4 +95,87 @@ pub(crate) fn guc_free(memory: *mut c_void) {
 pub(crate) fn guc_free(memory: *mut c_void) {
     // SAFETY: guc.c's own allocator.
     unsafe { pg_sys::guc_free(memory) };
+}
+
+/// Installs a signal handler.
+pub(crate) fn on_signal(signal: c_int, handler: unsafe extern "C-unwind" fn(c_int)) {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: a plain function with the life time of the library, which is never unloaded.
+    unsafe {
+        pg_sys::pqsignal(signal, Some(handler));
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::pqsignal_be(signal, Some(handler));
+    }
+}
+
+// Raw, as those of `raw.rs`. 18 has no `run_once`.
+unsafe extern "C-unwind" {
+    #[cfg(not(feature = "pg18"))]
+    fn PortalRun(
+        portal: pg_sys::Portal,
+        count: c_long,
+        is_top_level: bool,
+        run_once: bool,
+        destination: *mut pg_sys::DestReceiver,
+        other_destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    ) -> bool;
+    #[cfg(feature = "pg18")]
+    fn PortalRun(
+        portal: pg_sys::Portal,
+        count: c_long,
+        is_top_level: bool,
+        destination: *mut pg_sys::DestReceiver,
+        other_destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    ) -> bool;
+}
+
+/// Runs a started portal at top level. May raise, over the caller's frame.
+///
+/// # Safety
+/// - `portal` is started, `destination` lives for the call; called in a function that `try_catch::run` runs.
+pub(super) unsafe fn portal_run(
+    portal: pg_sys::Portal,
+    count: c_long,
+    destination: *mut pg_sys::DestReceiver,
+) {
+    let mut completion = pg_sys::QueryCompletion::default();
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        PortalRun(portal, count, true, true, destination, destination, &mut completion);
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        PortalRun(portal, count, true, destination, destination, &mut completion);
+    }
+}
+
+/// Whether the role of this session owns a database.
+pub(crate) fn owns_database(database: pg_sys::Oid) -> bool {
+    // SAFETY: reads a variable of miscinit.c.
+    let role = unsafe { pg_sys::GetUserId() };
+    #[cfg(feature = "pg15")]
+    // SAFETY: a catalog look-up of an existing database, in a transaction.
+    let owns = unsafe { pg_sys::pg_database_ownercheck(database, role) };
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: as above.
+    let owns = unsafe { pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, role) };
+    owns
+}
+
+/// A set of things to wait for, with room for so many, that lives until it is freed.
+pub(super) fn create_wait_event_set(room: c_int) -> *mut pg_sys::WaitEventSet {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    // SAFETY: a context that lives as long as this process.
+    let owner = unsafe { pg_sys::TopMemoryContext };
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    let owner = std::ptr::null_mut();
+    // SAFETY: the context above; since 17 no resource owner, which is allowed (latch.c).
+    unsafe { pg_sys::CreateWaitEventSet(owner, room) }
 }

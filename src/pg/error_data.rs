@@ -63,18 +63,7 @@ impl<'a> Message<'a> {
 
     /// Which statement the message comes from.
     pub(crate) fn origin(&self) -> Origin {
-        let function = bytes(self.edata.funcname);
-        let domain = bytes(self.edata.domain);
-        let Some((language, _)) = RAISERS.iter().find(|(_, raiser)| function == *raiser) else {
-            return Origin::Server;
-        };
-        if domain.starts_with(language) {
-            return Origin::Raise;
-        }
-        if domain.starts_with(b"postgres-") {
-            return Origin::RaiseOfParallelWorker;
-        }
-        Origin::Server
+        origin(self.edata)
     }
 
     /// Primary message, in the encoding of the database.
@@ -86,6 +75,27 @@ impl<'a> Message<'a> {
     pub(crate) fn hint(&self) -> &[u8] {
         bytes(self.edata.hint)
     }
+}
+
+/// Which statement a message or an error comes from. Its fields are those of a valid `ErrorData`.
+pub(super) fn origin(edata: &pg_sys::ErrorData) -> Origin {
+    let function = bytes(edata.funcname);
+    let domain = bytes(edata.domain);
+    let Some((language, _)) = RAISERS.iter().find(|(_, raiser)| function == *raiser) else {
+        return Origin::Server;
+    };
+    if domain.starts_with(language) {
+        return Origin::Raise;
+    }
+    if domain.starts_with(b"postgres-") {
+        return Origin::RaiseOfParallelWorker;
+    }
+    Origin::Server
+}
+
+/// Primary message of an error, in the encoding of the database.
+pub(super) fn message(edata: &pg_sys::ErrorData) -> &[u8] {
+    bytes(edata.message)
 }
 
 fn bytes<'a>(text: *const c_char) -> &'a [u8] {

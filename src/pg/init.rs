@@ -6,9 +6,6 @@ use pgrx::{pg_guard, pg_sys};
 use super::{bgworker, config_file, frame, guc_shadow, hook, shmem, utility, xact};
 use crate::guc;
 
-/// Workers that pg_sse needs at the same time: the gateway, and the one that reads the routines.
-const WORKERS: i32 = 2;
-
 /// Loaded at server start, everything is installed; loaded later (by the SQL script of `CREATE EXTENSION`, or by
 /// `sse.publish` in a server without the preload), nothing is: the functions then say what is missing.
 #[pg_guard]
@@ -35,7 +32,8 @@ unsafe extern "C-unwind" fn _PG_init() {
     }
     bgworker::register_gateway();
     let places = bgworker::max_worker_processes();
-    let needed = WORKERS + bgworker::workers_before_us();
+    let of_calls = i32::try_from(guc::calls::worker_slots()).unwrap_or(0);
+    let needed = bgworker::WORKERS + of_calls + bgworker::workers_before_us();
     if places < needed {
         ereport!(
             PgLogLevel::WARNING,

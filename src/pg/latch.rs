@@ -28,7 +28,13 @@ pub(crate) fn wake_if(wake: Wake, shared: &Shared) {
 
 /// Wakes the gateway, if there is one. Takes no lock, does not allocate, cannot fail.
 pub(crate) fn wake_gateway(shared: &Shared) {
-    let Some(place) = shared.gateway_place() else { return };
+    if let Some(place) = shared.gateway_place() {
+        wake(place);
+    }
+}
+
+/// Wakes the process that has this place in the process array. Takes no lock, does not allocate, cannot fail.
+pub(crate) fn wake(place: u32) {
     // SAFETY: set up by the postmaster before any backend exists, never changed afterwards.
     let header = unsafe { pg_sys::ProcGlobal };
     // SAFETY: as above; NULL only outside of a server, where there is no shared memory of ours either.
@@ -44,11 +50,11 @@ pub(crate) fn wake_gateway(shared: &Shared) {
     unsafe { SetLatch(latch.cast()) };
 }
 
-/// This process' place in the process array: what [`wake_gateway`] takes.
+/// This process' place in the process array: what [`wake`] takes.
 pub(crate) fn my_place() -> Option<u32> {
-    // SAFETY: as in `wake_gateway`.
+    // SAFETY: as in `wake`.
     let header = unsafe { pg_sys::ProcGlobal };
-    // SAFETY: as in `wake_gateway`.
+    // SAFETY: as in `wake`.
     let header = unsafe { header.as_ref() }?;
     // SAFETY: set at the start of this process.
     let me = unsafe { pg_sys::MyProc };

@@ -6,6 +6,10 @@
 
 pub(crate) mod backend;
 pub(crate) mod bgworker;
+pub(crate) mod call_session;
+pub(crate) mod call_signals;
+pub(crate) mod call_slot;
+mod call_texts;
 pub(crate) mod clock;
 pub(crate) mod compat;
 pub(crate) mod config_file;
@@ -19,10 +23,16 @@ pub(crate) mod guc_text;
 pub(crate) mod hook;
 pub(crate) mod init;
 pub(crate) mod latch;
+mod make_way;
+mod portal;
+mod raw;
+mod receiver;
 pub(crate) mod report;
 pub(crate) mod routine;
 pub(crate) mod shmem;
 pub(crate) mod text;
 pub(crate) mod ticket;
+mod try_catch;
 pub(crate) mod utility;
+pub(crate) mod waiter;
 pub(crate) mod xact;

@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_char, c_int};
 use pgrx::pg_catalog::pg_proc::{PgProc, ProKind, ProParallel, ProVolatile};
 use pgrx::{pg_guard, pg_sys};
 use sse_proto::annotation::{RoutineFacts, RoutineKind};
+use sse_proto::call::USER_PARAMETERS;
 use sse_proto::encoding;
 
 use super::{backend, xact};
@@ -47,9 +48,6 @@ impl Entry {
         }
     }
 }
-
-/// Parameters that calls fill from the identity (C7.3).
-pub(crate) const IDENTITY_PARAMETERS: [&str; 4] = ["_user_id", "_user_name", "_user_roles", "_user_claims"];
 
 /// Reads a routine. `None` when there is none of that oid, or it is no function or procedure.
 pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
@@ -94,7 +92,7 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
             .proargnames()
             .iter()
             .flatten()
-            .any(|name| IDENTITY_PARAMETERS.contains(&name.as_str())),
+            .any(|name| USER_PARAMETERS.contains(&name.as_str())),
         #[cfg(feature = "annotate_everything")]
         is_plpgsql: is_plpgsql(proc.prolang()),
     })
@@ -170,4 +168,19 @@ unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, 
     if transaction != pg_sys::InvalidTransactionId {
         xact::catalog_changed();
     }
+}
+
+/// Registers this process' callback for changes of roles and memberships.
+pub(crate) fn watch_roles() {
+    use pg_sys::SysCacheIdentifier as Cache;
+    for cache in [Cache::AUTHOID, Cache::AUTHMEMMEMROLE, Cache::AUTHMEMROLEMEM, Cache::DATABASEOID] {
+        let zero = pg_sys::Datum::from(0);
+        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
+        unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(role_changed), zero) };
+    }
+}
+
+/// inval.c calls this at points where nothing may fail.
+unsafe extern "C-unwind" fn role_changed(_argument: pg_sys::Datum, _cache: c_int, _hash: u32) {
+    crate::call_role::invalidate();
 }

@@ -71,7 +71,7 @@ pub(crate) struct GatewayFields {
     /// Start of the process, microseconds since 2000-01-01 UTC.
     pub started_at: AtomicI64,
     /// Values in the order of [`crate::stats::GATEWAY_COUNTERS`].
-    pub counters: [AtomicU64; 21],
+    pub counters: [AtomicU64; 26],
 }
 
 /// Counts of what publishers could not publish. Written by any backend with relaxed additions, read by
@@ -303,6 +303,8 @@ unsafe extern "C-unwind" fn request() {
     }
     // SAFETY: called by Postgres in the one phase in which it allows this (ipci.c).
     unsafe { pg_sys::RequestAddinShmemSpace(total_bytes()) };
+    // SAFETY: as above.
+    unsafe { pg_sys::RequestAddinShmemSpace(super::call_slot::bytes_needed()) };
 }
 
 #[pgrx::pg_guard]
@@ -338,6 +340,7 @@ unsafe extern "C-unwind" fn startup() {
     // SAFETY: just written; shared memory stays mapped until the process ends, and all fields are atomic.
     let header = unsafe { header.as_ref() };
     SHARED.set(Some(Shared { header, announced, ring }));
+    super::call_slot::start_up();
 }
 
 impl Header {

@@ -11,7 +11,7 @@ use std::ffi::{c_char, c_int};
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{database, frame, routine, shmem, xact};
+use super::{call_slot, database, frame, make_way, routine, shmem, xact};
 use crate::annotations;
 
 unsafe extern "C-unwind" {
@@ -70,16 +70,76 @@ unsafe extern "C-unwind" fn process_utility(
             xact::catalog_changed();
         }
     }
+    // SAFETY: guarded; see there.
+    let away = unsafe { before(node) };
     let next = PREVIOUS.get().unwrap_or(standard_ProcessUtility);
     // SAFETY: core's function or the hook installed before ours, with the arguments that utility.c passed.
     unsafe { next(statement, query, read_only_tree, context, params, environment, destination, completion) };
     if runs_script {
         frame::end_script();
     }
+    if away {
+        make_way::come_back();
+    }
+    // SAFETY: as above: the parse tree that was just carried out.
+    unsafe { changed(node, tag) };
     if tag == pg_sys::NodeTag::T_CommentStmt {
         // SAFETY: the node's tag says that it is one.
         unsafe { commented(node.cast()) };
     }
+}
+
+/// See [`make_way::make_way`].
+///
+/// # Safety
+/// - `node` is the parse tree of a utility statement that is about to be run.
+#[pg_guard]
+unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { make_way::make_way(node) }
+}
+
+/// After a statement that may have changed what calls rest on and that no invalidation of a routine tells of: the role, or
+/// the columns of a row type. Where there are no calls it is nobody's business.
+///
+/// # Safety
+/// - `node` is a parse tree of this tag.
+unsafe fn changed(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) {
+    use pg_sys::NodeTag as T;
+    let of_role = [
+        T::T_CreateRoleStmt,
+        T::T_AlterRoleStmt,
+        T::T_DropRoleStmt,
+        T::T_GrantRoleStmt,
+        T::T_RenameStmt,
+        T::T_AlterOwnerStmt,
+        T::T_ReassignOwnedStmt,
+        T::T_DropOwnedStmt,
+    ];
+    let of_row_type = [T::T_AlterTableStmt, T::T_RenameStmt];
+    // GRANT CONNECT ON DATABASE; other grants are changes of the routine or its schema.
+    // SAFETY: the tag says what it is.
+    let is_grant = tag == T::T_GrantStmt && unsafe { of_database(node.cast()) };
+    if !is_grant && !of_role.contains(&tag) && !of_row_type.contains(&tag) {
+        return;
+    }
+    if call_slot::memory().is_none_or(|memory| memory.slots().is_empty()) {
+        return;
+    }
+    if is_grant || of_role.contains(&tag) {
+        xact::roles_changed();
+    }
+    if of_row_type.contains(&tag) {
+        xact::catalog_changed();
+    }
+}
+
+/// # Safety
+/// - `statement` is a GRANT or REVOKE.
+unsafe fn of_database(statement: *mut pg_sys::GrantStmt) -> bool {
+    // SAFETY: the caller's promise.
+    let kind = unsafe { (*statement).objtype };
+    kind == pg_sys::ObjectType::OBJECT_DATABASE
 }
 
 /// See [`frame::begin_script`].
@@ -147,6 +207,15 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
                 "Routine {} publishes nothing and has no URL until its comment is mended.",
                 entry.display_name()
             ),
+        );
+    }
+    if problems.is_empty()
+        && let Some(advice) = annotations::advice(&entry)
+    {
+        super::report::warning(
+            PgSqlErrorCode::ERRCODE_WARNING,
+            &advice.to_string(),
+            &format!("Routine {} works all the same.", entry.display_name()),
         );
     }
 }

@@ -46,6 +46,8 @@ thread_local! {
     static PENDING: RefCell<Pending> = const { RefCell::new(Pending { bytes: Vec::new(), entries: Vec::new() }) };
     /// This transaction changed a routine, a schema or a comment.
     static CATALOG_CHANGED: Cell<bool> = const { Cell::new(false) };
+    /// This transaction changed a role: in whatever database, it is the same role in the served one.
+    static ROLES_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// This backend has no memory for the event.
@@ -90,6 +92,11 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
 /// A routine, schema or comment was changed by this transaction: the gateway is told when it has committed.
 pub(crate) fn catalog_changed() {
     CATALOG_CHANGED.set(true);
+}
+
+/// A role, a membership or a privilege was changed by this transaction, in any database.
+pub(crate) fn roles_changed() {
+    ROLES_CHANGED.set(true);
 }
 
 impl Pending {
@@ -265,10 +272,12 @@ unsafe extern "C-unwind" fn at_resource_release(
     if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_LOCKS || !is_top_level {
         return;
     }
-    if CATALOG_CHANGED.replace(false)
-        && is_commit
-        && let Some(shared) = shmem::shared()
-        && shared.is_served_database() == Some(true)
+    let (catalog, roles) = (CATALOG_CHANGED.replace(false), ROLES_CHANGED.replace(false));
+    if !is_commit || !(catalog || roles) {
+        return;
+    }
+    if let Some(shared) = shmem::shared()
+        && (roles || shared.is_served_database() == Some(true))
     {
         shared.announce_catalog_change();
     }

@@ -6,14 +6,14 @@
 use std::time::Duration;
 
 use pgrx::bgworkers::BackgroundWorker;
+use sse_proto::call::CallRole;
 use sse_proto::record::{self, Record};
 use sse_proto::route::Routine;
 use sse_ring::PushError;
 
-use crate::catalog;
-use crate::guc;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, bgworker, latch};
+use crate::{call_role, catalog, guc};
 
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -25,16 +25,19 @@ pub(crate) fn run() {
     bgworker::connect(Some(&guc::database()));
     // Before the snapshot: whatever was announced up to here is in it.
     let generation = shared.catalog_generation();
-    let (extension, routines) = BackgroundWorker::transaction(|| (catalog::extension(), catalog::routines()));
+    let (extension, role, routines) = BackgroundWorker::transaction(|| {
+        (catalog::extension(), call_role::check(), catalog::routines_with_signatures())
+    });
     shared.set_extension(extension);
-    let handed_over = hand_over(&shared, generation, &routines);
+    let handed_over = hand_over(&shared, generation, role, &routines);
     latch::wake_gateway(&shared);
     bgworker::leave(i32::from(!handed_over));
 }
 
-fn hand_over(shared: &Shared, generation: u64, routines: &[Routine]) -> bool {
+fn hand_over(shared: &Shared, generation: u64, role: CallRole, routines: &[Routine]) -> bool {
     let count = u32::try_from(routines.len()).unwrap_or(u32::MAX);
     push(shared, &Record::CatalogBegin { generation })
+        && push(shared, &Record::CallRole { generation, role })
         && routines
             .iter()
             .all(|routine| push(shared, &Record::CatalogRoutine { generation, routine: routine.clone() }))
@@ -73,6 +76,6 @@ fn push_without_comment(shared: &Shared, record: &Record<'_>) -> bool {
     if routine.comment.is_empty() {
         return false;
     }
-    let routine = Routine { comment: String::new(), ..routine.clone() };
+    let routine = Routine { comment: String::new(), signature: None, ..routine.clone() };
     push(shared, &Record::CatalogRoutine { generation: *generation, routine })
 }

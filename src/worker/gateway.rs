@@ -19,11 +19,13 @@ use sse_gateway::{Batch, Config, Gateway, Request};
 use sse_proto::route::RouteTable;
 use sse_ring::Consumer;
 
+use super::calls::Calls;
 use super::messages;
 use super::order::Holding;
 use super::reader::CatalogReader;
 use super::refused::{self, Refused};
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
+use crate::pg::waiter::Waiter;
 use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, stats};
@@ -46,9 +48,12 @@ struct Worker {
     consumer: Consumer<'static>,
     reader: CatalogReader,
     database: Option<u32>,
+    /// Of the gateway's descriptor, so it goes before it.
+    waiter: Option<Waiter>,
     gateway: Option<Gateway>,
     listing: Listing,
     refused: Refused,
+    calls: Calls,
     /// Events of commits that may have to wait for others.
     order: Holding,
     /// A batch that the runtime threads had no room for.
@@ -91,9 +96,11 @@ impl Worker {
             consumer,
             reader: CatalogReader::new(shared),
             database: None,
+            waiter: None,
             gateway: None,
             listing: Listing::default(),
             refused: Refused::default(),
+            calls: Calls::new(shared),
             order: Holding::default(),
             waiting: None,
             next_sequence: 1,
@@ -107,6 +114,7 @@ impl Worker {
     fn serve(mut self) -> i32 {
         loop {
             self.consumer.awake();
+            self.calls.awake();
             if bgworker::told_to_leave() {
                 return self.stop();
             }
@@ -136,6 +144,8 @@ impl Worker {
             }
             self.tend_refused();
             self.listing.tend(&self.shared, self.gateway.as_ref());
+            // Behind `answer_requests`, which makes the descriptor unreadable.
+            self.calls.tend(self.gateway.as_ref());
             self.sleep();
         }
     }
@@ -152,6 +162,7 @@ impl Worker {
         if self.database.is_some() {
             pause = self.reader.pause(pause);
         }
+        let Some(mut pause) = self.calls.prepare_to_sleep(pause) else { return };
         if self.waiting.is_some() || self.listing.is_under_way() {
             pause = pause.min(NO_ROOM_PAUSE);
         } else {
@@ -161,7 +172,10 @@ impl Worker {
                 return;
             }
         }
-        bgworker::wait(pause, self.gateway.as_ref().map(Gateway::wake_fd));
+        match &self.waiter {
+            Some(waiter) => waiter.wait(pause),
+            None => bgworker::wait(pause),
+        }
     }
 
     /// `Some`: a runtime thread has died, and why.
@@ -174,6 +188,7 @@ impl Worker {
                         gateway.routes_are_fresh(ticket);
                     }
                 }
+                Request::LogoutToken { digest, until } => Refused::log_out(&digest, until),
                 Request::Died(message) => return Some(message),
             }
         }
@@ -251,6 +266,7 @@ impl Worker {
                 self.next_sequence = 1;
                 self.dropped_told = self.shared.ring.stats().dropped_total;
                 apply_refused(&gateway, Saying::Aloud);
+                self.waiter = Some(Waiter::new(gateway.wake_fd()));
                 self.gateway = Some(gateway);
                 // Before there are routes, so before anybody is let in.
                 self.refused = Refused::default();
@@ -271,6 +287,10 @@ impl Worker {
     }
 
     fn close(&mut self) {
+        // First, so that what answered calls have told is in the ring.
+        if let Some(gateway) = &self.gateway {
+            self.calls.close(gateway);
+        }
         // What was published before the end comes before it, as far as the threads take it in time.
         let until = Instant::now() + LAST_DRAIN;
         while self.gateway.is_some()
@@ -284,6 +304,7 @@ impl Worker {
         self.order.let_go_all();
         self.hand_over_waiting();
         self.waiting = None;
+        self.waiter = None;
         if let Some(gateway) = self.gateway.take() {
             gateway.stop(STOP_TIMEOUT);
             stats::copy(None, &self.shared.header.gateway);
@@ -291,6 +312,7 @@ impl Worker {
     }
 
     fn reload(&mut self) {
+        self.calls.reload();
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
         if !self.refused.is_unreadable() {

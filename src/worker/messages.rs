@@ -60,3 +60,13 @@ pub(super) fn revocations_unreadable(error: &std::io::Error) {
         "Nothing is served until it can; it is pg_sse.revocations in the data directory."
     );
 }
+
+/// A token that somebody has logged out with will be accepted again.
+pub(super) fn logout_not_kept(error: &std::io::Error) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_IO_ERROR,
+        format!("pg_sse gateway: the file of refused tokens cannot be written: {error}"),
+        "A token that was logged out is accepted again after the next restart, until it expires."
+    );
+}

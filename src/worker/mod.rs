@@ -1,8 +1,12 @@
-//! The background workers: `gateway` faces the network and holds no database connection, `catalog` reads the routines.
+//! The background workers: `gateway` faces the network and holds no database connection, `catalog` reads the
+//! routines, `call` runs HTTP calls.
 //!
 //! Not for: sockets and HTTP (`sse_gateway`), which the gateway's runtime threads do without Postgres.
 
+pub(crate) mod call;
+mod calls;
 pub(crate) mod catalog;
+mod frame;
 pub(crate) mod gateway;
 mod messages;
 mod order;

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
+use sse_proto::call::CallRole;
 use sse_proto::record::Record;
 use sse_proto::route::Routine;
 
@@ -32,6 +33,7 @@ pub(crate) struct CatalogReader {
     reading: Option<Reading>,
     /// What was read last, and the number of changes it contains.
     routines: Vec<Routine>,
+    role: Option<CallRole>,
     loaded: Option<u64>,
     not_before: Instant,
     back_off: Duration,
@@ -41,6 +43,7 @@ pub(crate) struct CatalogReader {
 
 struct Reading {
     generation: u64,
+    role: Option<CallRole>,
     routines: Vec<Routine>,
 }
 
@@ -54,6 +57,7 @@ impl CatalogReader {
             finished: false,
             reading: None,
             routines: Vec::new(),
+            role: None,
             loaded: None,
             not_before: Instant::now(),
             back_off: FIRST_BACK_OFF,
@@ -65,6 +69,7 @@ impl CatalogReader {
     pub(crate) fn reset(&mut self) {
         self.reading = None;
         self.routines.clear();
+        self.role = None;
         self.loaded = None;
     }
 
@@ -141,7 +146,7 @@ impl CatalogReader {
     pub(crate) fn take(&mut self, record: Record<'_>) -> bool {
         match record {
             Record::CatalogBegin { generation } => {
-                self.reading = Some(Reading { generation, routines: Vec::new() });
+                self.reading = Some(Reading { generation, role: None, routines: Vec::new() });
                 false
             }
             Record::CatalogRoutine { generation, routine } => {
@@ -149,6 +154,14 @@ impl CatalogReader {
                     self.reading.as_mut().filter(|reading| reading.generation == generation)
                 {
                     reading.routines.push(routine);
+                }
+                false
+            }
+            Record::CallRole { generation, role } => {
+                if let Some(reading) =
+                    self.reading.as_mut().filter(|reading| reading.generation == generation)
+                {
+                    reading.role = Some(role);
                 }
                 false
             }
@@ -167,6 +180,11 @@ impl CatalogReader {
         (&self.routines, self.loaded.unwrap_or(0))
     }
 
+    /// The role of calls as it was found then.
+    pub(crate) fn call_role(&self) -> Option<&CallRole> {
+        self.role.as_ref()
+    }
+
     fn finish(&mut self, generation: u64, count: u32) -> bool {
         let Some(reading) = self.reading.take_if(|reading| reading.generation == generation) else {
             return false;
@@ -175,6 +193,7 @@ impl CatalogReader {
             return false;
         }
         self.routines = reading.routines;
+        self.role = reading.role;
         self.loaded = Some(generation);
         self.finished = true;
         self.back_off = FIRST_BACK_OFF;

@@ -1,6 +1,8 @@
-//! Users whose tokens are refused (`sse.disconnect`), as far as the gateway has been told of them.
+//! Whose tokens are refused (`sse.disconnect`, `@logout`), as far as the gateway has been told of them.
 //!
 //! Not for the file itself: `revocation.rs`.
+
+use std::time::SystemTime;
 
 use sse_gateway::Gateway;
 
@@ -34,8 +36,9 @@ impl Refused {
             return Found::Nothing;
         }
         match revocation::read() {
-            Ok(users) => {
-                users.iter().for_each(|(user_id, before)| gateway.disconnect(user_id, *before));
+            Ok(refusals) => {
+                refusals.users.iter().for_each(|(user_id, before)| gateway.disconnect(user_id, *before));
+                refusals.tokens.iter().for_each(|(digest, until)| gateway.refuse_token(digest, *until));
                 self.told = Some(announced);
                 if std::mem::take(&mut self.is_unreadable) { Found::ReadableAgain } else { Found::Nothing }
             }
@@ -46,6 +49,13 @@ impl Refused {
                 }
                 Found::Nothing
             }
+        }
+    }
+
+    /// Keeps that somebody has logged out with a token: the runtime threads refuse it already.
+    pub(super) fn log_out(digest: &str, until: SystemTime) {
+        if let Err(error) = revocation::add_token(digest, until) {
+            messages::logout_not_kept(&error);
         }
     }
 

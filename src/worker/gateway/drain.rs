@@ -59,6 +59,7 @@ impl Worker {
                 self.waiting = Some(refused);
             }
             if complete {
+                self.calls.take_role(self.reader.call_role(), self.reader.routines().1);
                 super::publish_routes(self.gateway.as_ref(), &self.reader);
             }
             if taken == 0 || self.waiting.is_some() {

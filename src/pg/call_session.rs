@@ -1,0 +1,374 @@
+//! A call worker's session: runs one call after the other, and leaves nothing of one for the next.
+//!
+//! One call: its settings, outside of any transaction, so that neither a COMMIT nor a ROLLBACK of a procedure undoes them;
+//! a transaction; the statement, through a portal (`portal.rs`); the commit. An error is handled as PostgresMain handles
+//! it. Then the clean-up, outside of any transaction where that will do.
+//!
+//! Every step is a function without destructors that `try_catch::run` runs; the Rust between the steps calls nothing that
+//! may raise. Whatever fails in handling an error or in cleaning up ends the process: it never serves another call.
+//!
+//! Not for: which call comes next (`worker/call.rs`).
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_int};
+use std::ptr::{null, null_mut};
+
+use pgrx::pg_sys;
+use sse_proto::call::{AnswerShape, CallRequest, Outcome};
+
+use super::portal::{self, Execution, Plan, Preparation};
+use super::receiver::{Rows, Shape};
+use super::try_catch::{self, Ended};
+use super::{bgworker, call_signals, call_texts, error_data, raw};
+use crate::pg::call_texts::Texts;
+use crate::pg::text::from_server;
+
+/// So many prepared statements are kept. Beyond it all are dropped: some tens of kilobytes each, and a routine has one for
+/// each set of arguments that it is called with.
+const MAX_PLANS: usize = 500;
+
+/// SQLSTATE 22021, of a text that has a character Postgres cannot store.
+const CHARACTER_NOT_IN_REPERTOIRE: [u8; 5] = *b"22021";
+
+/// See the head of this file.
+pub(crate) struct Session {
+    /// What one call allocates outside of its transactions.
+    memory: pg_sys::MemoryContext,
+    plans: HashMap<String, Plan>,
+    /// Whether the database's encoding is another than UTF-8.
+    converts: bool,
+}
+
+impl Session {
+    /// To be called when the worker is connected.
+    pub(crate) fn new() -> Self {
+        // SAFETY: set up at the start of the process.
+        let parent = unsafe { pg_sys::TopMemoryContext };
+        let (smallest, initial, largest) = (0, 8 * 1024, 8 * 1024 * 1024);
+        // SAFETY: a child of a context that is never reset, with a literal for its name.
+        let memory = unsafe {
+            pg_sys::AllocSetContextCreateInternal(parent, c"pg_sse call".as_ptr(), smallest, initial, largest)
+        };
+        // SAFETY: reads a variable of mbutils.c.
+        let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+        Self { memory, plans: HashMap::new(), converts: encoding != pg_sys::pg_enc::PG_UTF8 as c_int }
+    }
+
+    /// Takes in what has changed in the catalog, and says whether this session's user is a superuser by now. Ends the
+    /// process when it cannot say.
+    pub(crate) fn is_superuser(&mut self) -> bool {
+        let mut answer = false;
+        self.enter();
+        // SAFETY: the function owns nothing.
+        if unsafe { try_catch::run(look_at_user, &mut answer) } == Ended::ByError {
+            self.recover();
+            return true;
+        }
+        answer
+    }
+
+    /// Runs a call up to its end, committed or rolled back.
+    pub(crate) fn call(&mut self, request: &CallRequest<'_>) -> Outcome {
+        let Some(texts) = Texts::of(request) else { return not_in_repertoire() };
+        self.enter();
+        let outcome = match self.texts_of_server(texts).and_then(|texts| self.run(request, &texts)) {
+            Ok(outcome) => outcome,
+            Err(Raised) => self.recover(),
+        };
+        self.leave_quiet();
+        outcome
+    }
+
+    /// Undoes everything that a call may have left in the session. Ends the process if it cannot.
+    pub(crate) fn clean_up(&mut self) {
+        let mut nothing = ();
+        self.enter();
+        // SAFETY: the function owns nothing.
+        if unsafe { try_catch::run(clean, &mut nothing) } == Ended::ByError {
+            self.recover();
+            bgworker::leave(1);
+        }
+        // SAFETY: what the call allocated there is not used any more.
+        unsafe { pg_sys::MemoryContextReset(self.memory) };
+    }
+
+    fn enter(&self) {
+        // SAFETY: a plain variable of this process' one Postgres thread; the context lives as long as the process.
+        unsafe { pg_sys::CurrentMemoryContext = self.memory };
+    }
+
+    fn leave_quiet(&self) {
+        // SAFETY: a plain variable of postgres.c that elog.c reads; its text is about to go.
+        unsafe { pg_sys::debug_query_string = null() };
+        self.enter();
+    }
+
+    fn run(&mut self, request: &CallRequest<'_>, texts: &Texts) -> Result<Outcome, Raised> {
+        let statement = &request.statement;
+        let mut beginning = Beginning {
+            settings: &texts.settings,
+            sql: &texts.sql,
+            timeout: c_int::try_from(request.timeout_ms).unwrap_or(c_int::MAX),
+            read_only: request.read_only,
+        };
+        // SAFETY: the function owns nothing.
+        raised(unsafe { try_catch::run(begin, &mut beginning) })?;
+        let mut parameters = texts.parameters.clone();
+        if let (Some((sql, given)), Some(c_sql)) = (&statement.convert, &texts.convert_sql) {
+            let plan = self.plan(sql, c_sql, given.len())?;
+            let rows = Rows::new(Shape::Values, &[], false);
+            let rows = self.execute(plan, &texts.convert_parameters, &texts.label, rows)?;
+            for (position, value) in statement.converted.iter().zip(rows.values) {
+                if let Some(place) = parameters.get_mut(*position) {
+                    *place = value;
+                }
+            }
+        }
+        let plan = self.plan(statement.sql, &texts.sql, parameters.len())?;
+        let rows = Rows::new(shape(statement.answer), &texts.columns, self.converts);
+        let mut rows = self.execute(plan, &parameters, &texts.label, rows)?;
+        // SAFETY: the function owns nothing.
+        raised(unsafe { try_catch::run(commit, &mut ()) })?;
+        if rows.shape == Shape::Array {
+            rows.body.extend_from_slice(if rows.count == 0 { b"[]" } else { b"]" });
+        }
+        let is_null = rows.is_null || (rows.count == 0 && rows.shape != Shape::Array);
+        Ok(Outcome::Done { rows: rows.count, body: rows.body, is_null })
+    }
+
+    /// The prepared statement of this text.
+    fn plan(&mut self, sql: &str, c_sql: &CStr, parameters: usize) -> Result<Plan, Raised> {
+        if let Some(plan) = self.plans.get(sql) {
+            return Ok(*plan);
+        }
+        if self.plans.len() >= MAX_PLANS {
+            self.drop_plans()?;
+        }
+        let mut types = vec![pg_sys::TEXTOID; parameters];
+        let mut preparation = Preparation { sql: c_sql, types: &mut types, plan: None };
+        // SAFETY: the function owns nothing, and a transaction is running.
+        raised(unsafe { try_catch::run(portal::prepare, &mut preparation) })?;
+        let plan = preparation.plan.ok_or(Raised)?;
+        self.plans.insert(sql.to_owned(), plan);
+        Ok(plan)
+    }
+
+    fn drop_plans(&mut self) -> Result<(), Raised> {
+        let plans: Vec<Plan> = self.plans.drain().map(|(_, plan)| plan).collect();
+        // SAFETY: the function owns nothing; none of them runs, and the cache has forgotten them.
+        raised(unsafe { try_catch::run(portal::free, &mut plans.as_slice()) })
+    }
+
+    fn execute<'a>(
+        &self,
+        plan: Plan,
+        parameters: &'a [Option<Vec<u8>>],
+        label: &'a CStr,
+        rows: Rows<'a>,
+    ) -> Result<Rows<'a>, Raised> {
+        let mut execution = Execution { plan, parameters, label, rows };
+        // SAFETY: the function owns nothing, and a transaction is running.
+        raised(unsafe { try_catch::run(portal::run, &mut execution) })?;
+        Ok(execution.rows)
+    }
+
+    /// Handles an error as PostgresMain does: it is logged, the transaction is rolled back. Ends the process when that
+    /// fails.
+    fn recover(&mut self) -> Outcome {
+        let mut recovery = Recovery { memory: self.memory, error: null_mut() };
+        // SAFETY: the function owns nothing.
+        if unsafe { try_catch::run(handle_error, &mut recovery) } == Ended::ByError {
+            bgworker::leave(1);
+        }
+        // SAFETY: NULL, or a copy in this session's memory, which is reset after the call.
+        let Some(error) = (unsafe { recovery.error.as_ref() }) else { return unknown_failure() };
+        Outcome::Failed {
+            sqlstate: sqlstate(error.sqlerrcode),
+            message: from_server(error_data::message(error)),
+            raised: error_data::origin(error) == error_data::Origin::Raise,
+        }
+    }
+
+    /// In a database of another encoding all texts are converted first, in a transaction of its own, because a conversion
+    /// is a function of the catalog.
+    fn texts_of_server(&mut self, mut texts: Texts) -> Result<Texts, Raised> {
+        if !self.converts {
+            return Ok(texts);
+        }
+        let mut all = texts.take();
+        // SAFETY: the function owns nothing but what it changes in place.
+        raised(unsafe { try_catch::run(call_texts::convert, &mut all.as_mut_slice()) })?;
+        texts.put_back(all);
+        Ok(texts)
+    }
+}
+
+/// Postgres has raised an error that stands on elog.c's stack.
+struct Raised;
+
+fn raised(ended: Ended) -> Result<(), Raised> {
+    match ended {
+        Ended::Normally => Ok(()),
+        Ended::ByError => Err(Raised),
+    }
+}
+
+fn not_in_repertoire() -> Outcome {
+    let message = "a text has the character U+0000".to_owned();
+    Outcome::Failed { sqlstate: CHARACTER_NOT_IN_REPERTOIRE, message, raised: false }
+}
+
+fn unknown_failure() -> Outcome {
+    Outcome::Failed { sqlstate: *b"XX000", message: String::new(), raised: false }
+}
+
+fn shape(answer: AnswerShape) -> Shape {
+    match answer {
+        AnswerShape::Nothing => Shape::Discarded,
+        AnswerShape::Text | AnswerShape::Json | AnswerShape::Object => Shape::First,
+        AnswerShape::Array => Shape::Array,
+        AnswerShape::ProcedureRow => Shape::Object,
+    }
+}
+
+/// elog.h's five characters of six bits.
+fn sqlstate(code: c_int) -> [u8; 5] {
+    [0, 6, 12, 18, 24].map(|shift| b'0' + ((code >> shift) & 0x3f) as u8)
+}
+
+/// What a call begins with.
+struct Beginning<'a> {
+    settings: &'a [(CString, CString)],
+    sql: &'a CStr,
+    timeout: c_int,
+    read_only: bool,
+}
+
+unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
+    // SAFETY: `try_catch::run` passes its borrow.
+    let job = unsafe { &*job };
+    // SAFETY: as above; NUL-terminated, and taken back before it goes (`leave_quiet`).
+    unsafe { pg_sys::debug_query_string = job.sql.as_ptr() };
+    for (name, value) in job.settings {
+        // SAFETY: NUL-terminated texts.
+        unsafe { set(name, value) };
+    }
+    if job.read_only {
+        // Outside of the transaction, so that it holds for those behind a procedure's COMMIT, too.
+        // SAFETY: as above.
+        unsafe { set(c"default_transaction_read_only", c"on") };
+    }
+    raw::SetCurrentStatementStartTimestamp();
+    raw::StartTransactionCommand();
+    // SAFETY: a setting of this session that guc.c writes on this thread only.
+    let of_role = unsafe { pg_sys::StatementTimeout };
+    let timeout = match (job.timeout, of_role) {
+        (0, role) => role,
+        (call, 0) => call,
+        (call, role) => call.min(role),
+    };
+    if timeout > 0 {
+        raw::enable_timeout_after(raw::STATEMENT_TIMEOUT, timeout);
+    }
+}
+
+/// Sets a setting for the session, as SET does, but without a transaction that could undo it.
+///
+/// # Safety
+/// - In a function that `try_catch::run` runs, outside of transactions.
+unsafe fn set(name: &CStr, value: &CStr) {
+    use pg_sys::{GucAction, GucContext, GucSource};
+    // SAFETY: NUL-terminated texts, which are copied; outside of a transaction (GUCNestLevel 0) nothing is kept to be undone.
+    unsafe {
+        raw::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            GucContext::PGC_USERSET,
+            GucSource::PGC_S_SESSION,
+            GucAction::GUC_ACTION_SET,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+unsafe extern "C-unwind" fn commit(_: *mut ()) {
+    raw::disable_timeout(raw::STATEMENT_TIMEOUT, false);
+    raw::CommitTransactionCommand();
+}
+
+unsafe extern "C-unwind" fn look_at_user(answer: *mut bool) {
+    raw::StartTransactionCommand();
+    let is_superuser = raw::superuser();
+    // SAFETY: `try_catch::run` passes its borrow.
+    unsafe { *answer = is_superuser };
+    raw::CommitTransactionCommand();
+}
+
+struct Recovery {
+    memory: pg_sys::MemoryContext,
+    /// Of the error, in `memory`.
+    error: *mut pg_sys::ErrorData,
+}
+
+/// What PostgresMain does behind its sigsetjmp, in that order.
+unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
+    // SAFETY: a counter of this process' one Postgres thread; set back below.
+    unsafe { pg_sys::InterruptHoldoffCount += 1 };
+    raw::disable_all_timeouts(false);
+    call_signals::forget_cancel();
+    raw::EmitErrorReport();
+    // SAFETY: `try_catch::run` passes its borrow.
+    let job = unsafe { &mut *job };
+    // SAFETY: a plain variable of this thread; the context lives as long as the process.
+    unsafe { pg_sys::CurrentMemoryContext = job.memory };
+    job.error = raw::CopyErrorData();
+    // SAFETY: as in `leave_quiet`.
+    unsafe { pg_sys::debug_query_string = null() };
+    raw::AbortOutOfAnyTransaction();
+    raw::PortalErrorCleanup();
+    raw::jit_reset_after_error();
+    // SAFETY: as above.
+    unsafe { pg_sys::CurrentMemoryContext = job.memory };
+    raw::FlushErrorState();
+    // SAFETY: raised above.
+    unsafe { pg_sys::InterruptHoldoffCount -= 1 };
+}
+
+/// All that survives the end of a transaction. What only a transaction can undo is rare, and needs the long form.
+unsafe extern "C-unwind" fn clean(_: *mut ()) {
+    let mut namespace = pg_sys::InvalidOid;
+    let mut toast = pg_sys::InvalidOid;
+    // SAFETY: two places to write to.
+    unsafe { raw::GetTempNamespaceState(&mut namespace, &mut toast) };
+    let has_temporary_tables = namespace != pg_sys::InvalidOid;
+    let is_other_user = raw::GetSessionUserId() != raw::GetAuthenticatedUserId()
+        || raw::GetCurrentRoleId() != pg_sys::InvalidOid;
+    let needs_transaction = has_temporary_tables || is_other_user;
+    if needs_transaction {
+        raw::StartTransactionCommand();
+    }
+    raw::PortalHashTableDeleteAll();
+    if needs_transaction {
+        // SAFETY: a literal; no arguments means the default.
+        unsafe { raw::SetPGVariable(c"session_authorization".as_ptr(), null_mut(), false) };
+        // SAFETY: as above.
+        unsafe { raw::SetPGVariable(c"role".as_ptr(), null_mut(), false) };
+    }
+    raw::ResetAllOptions();
+    raw::DropAllPreparedStatements();
+    raw::LockReleaseAll(raw::USER_LOCKMETHOD, true);
+    if has_temporary_tables {
+        let snapshot = raw::GetTransactionSnapshot();
+        // Catalog rows are deleted under one, as everywhere in Postgres (namespace.c, RemoveTempRelationsCallback).
+        // SAFETY: a snapshot of this transaction.
+        unsafe { raw::PushActiveSnapshot(snapshot) };
+        raw::ResetTempTableNamespace();
+        raw::PopActiveSnapshot();
+    }
+    raw::ResetSequenceCaches();
+    if needs_transaction {
+        raw::CommitTransactionCommand();
+    }
+}

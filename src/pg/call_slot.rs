@@ -1,0 +1,366 @@
+//! Shared memory of the call workers: a place for each, with two rings between it and the gateway.
+//!
+//! A worker's life: the gateway registers it with the number of its slot; it takes the slot (`pid`), connects, says
+//! [`State::Attaching`] and touches no ring; the gateway makes both rings anew, which it alone ever does, and says
+//! [`State::Ready`]; the worker attaches to them and serves. It gives the slot back when it ends, however it ends. So nobody
+//! uses a ring while it is made, and what a dead worker left in one is gone before the next one looks.
+//!
+//! Not for: when workers are started and what they are sent (`worker/calls.rs`), their loop (`worker/call.rs`).
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+
+use pgrx::pg_sys;
+use sse_ring::{Consumer, Producer, Ring};
+
+use super::{latch, shmem};
+use crate::guc;
+
+/// Capacity of each of a worker's two rings, in bytes: an ordinary request or answer fits whole, a larger one is handed
+/// over in parts.
+const RING_BYTES: usize = 128 * 1024;
+
+/// The place in the process array that stands for "nobody".
+const NOBODY: u32 = u32::MAX;
+
+const HEADER_BYTES: usize = (size_of::<CallHeader>() + 127) & !127;
+const SLOT_BYTES: usize = (size_of::<Slot>() + 127) & !127;
+
+/// How far a worker is. Stored in [`Slot`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum State {
+    /// No worker, or one that has not connected yet.
+    Absent = 0,
+    /// Connected; waits for its rings.
+    Attaching = 1,
+    /// Serves.
+    Ready = 2,
+}
+
+/// Whether calls run. Stored in [`CallHeader::state`], shown in `sse.stat_gateway`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(crate) enum CallState {
+    /// `sse.call_role` is empty, or nothing is served.
+    Off = 0,
+    /// The role was not looked at yet.
+    Checking = 1,
+    /// The role may not be used.
+    Refused = 2,
+    /// No worker is ready: they are being started, or there is no place for them.
+    Starting = 3,
+    /// Calls run.
+    Ready = 4,
+}
+
+/// What all call workers share.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct CallHeader {
+    /// Number of gateways so far. Raised by each when it begins (release); read by workers (acquire), which leave when
+    /// theirs has gone.
+    epoch: AtomicU64,
+    /// Up to this time (microseconds since 2000-01-01) no call worker may be connected: somebody drops, renames or copies
+    /// the served database. Written by that backend (release), read by the gateway (acquire), which it wakes.
+    leave_until: AtomicI64,
+    /// [`CallState`]. Written by the gateway, read by any backend, relaxed: a figure of its own.
+    pub state: AtomicU32,
+    /// Workers that are ready. As `state`.
+    pub ready: AtomicU32,
+    /// Calls that are running. As `state`.
+    pub running: AtomicU32,
+    /// Calls that were handed to a worker. As `state`.
+    pub started_total: AtomicU64,
+    /// Calls whose worker ended before it answered: they may have committed. As `state`.
+    pub lost_total: AtomicU64,
+    /// Workers that were started. As `state`.
+    pub workers_total: AtomicU64,
+}
+
+/// One worker's place.
+#[repr(C)]
+pub(crate) struct Slot {
+    /// Its process id, 0 = free. Taken by the worker by compare-and-swap, given back when it ends (release); read by the
+    /// gateway (acquire), which registers another only when it is 0.
+    pid: AtomicU32,
+    /// [`State`]. `Attaching` by the worker, `Ready` by the gateway, `Absent` by the worker that ends; each release, read
+    /// with acquire: who sees it sees what was done before it.
+    state: AtomicU32,
+    /// Its place in the process array or [`NOBODY`]: whose latch the gateway sets. Written by the worker before `state`.
+    place: AtomicU32,
+    /// 1: it left because its role is not what it was. Written by the worker before it ends, read by the gateway after.
+    role_changed: AtomicU32,
+    /// The call whose statement has begun, or a later one. Written by the worker (release) when nothing of the call has
+    /// run; read by the gateway (acquire) when the worker has ended: a call with another number never ran.
+    begun: AtomicU64,
+    /// The call that may be cancelled, 0 = none. Written by the worker, read by its signal handlers: one thread.
+    running: AtomicU64,
+    /// The call that is to be cancelled. Written by the gateway (release) before it sends the signal; read by the signal
+    /// handler and by the worker (acquire).
+    cancel: AtomicU64,
+}
+
+/// The two rings as the gateway has them.
+pub(crate) struct GatewaySide {
+    /// Requests to the worker.
+    pub requests: Producer<'static>,
+    /// Its answers.
+    pub answers: Consumer<'static>,
+}
+
+/// The two rings as the worker has them.
+pub(crate) struct WorkerSide {
+    /// Requests to the worker.
+    pub requests: Consumer<'static>,
+    /// Its answers.
+    pub answers: Producer<'static>,
+}
+
+/// The shared memory of the call workers as one process sees it. Cheap to copy.
+#[derive(Clone, Copy)]
+pub(crate) struct CallMemory {
+    /// See there.
+    pub header: &'static CallHeader,
+    slots: &'static [Slot],
+    rings: NonNull<u8>,
+}
+
+thread_local! {
+    /// Set in the postmaster, inherited by every process it forks.
+    static MEMORY: Cell<Option<CallMemory>> = const { Cell::new(None) };
+}
+
+/// The shared memory of the call workers, or `None` in a server that did not preload the library.
+pub(crate) fn memory() -> Option<CallMemory> {
+    MEMORY.get()
+}
+
+/// Bytes of one worker's two rings.
+const fn rings_bytes() -> usize {
+    2 * (Ring::bytes_needed(RING_BYTES).next_multiple_of(128))
+}
+
+/// What this file asks of the shared memory. To be called when the settings are known.
+pub(super) fn bytes_needed() -> usize {
+    HEADER_BYTES + guc::calls::worker_slots() * (SLOT_BYTES.next_multiple_of(128) + rings_bytes())
+}
+
+/// Finds or makes the memory. To be called from the startup hook of shared memory, in the postmaster.
+pub(super) fn start_up() {
+    let count = guc::calls::worker_slots();
+    let mut found = false;
+    // No lock: only the postmaster runs this, before it starts any other process.
+    // SAFETY: the size was requested (`bytes_needed`); name and flag outlive the call.
+    let base = unsafe { pg_sys::ShmemInitStruct(c"pg_sse calls".as_ptr(), bytes_needed(), &mut found) };
+    let Some(base) = NonNull::new(base.cast::<u8>()) else { return };
+    let header = base.cast::<CallHeader>();
+    // SAFETY: fresh memory of at least that size, which nobody else knows yet.
+    unsafe { header.write(CallHeader::default()) };
+    // SAFETY: the slots follow the header, in memory that was asked for.
+    let slots = unsafe { base.add(HEADER_BYTES) }.cast::<Slot>();
+    for number in 0..count {
+        // SAFETY: below the number of slots.
+        let slot = unsafe { slots.add(number) };
+        // SAFETY: as above, fresh memory.
+        unsafe { slot.write(Slot::new()) };
+    }
+    // SAFETY: just written; shared memory stays mapped until the process ends, and all fields are atomic.
+    let header = unsafe { header.as_ref() };
+    // SAFETY: as above.
+    let slots = unsafe { std::slice::from_raw_parts(slots.as_ptr(), count) };
+    // SAFETY: the rings follow the slots, in memory that was asked for.
+    let rings = unsafe { base.add(HEADER_BYTES + count * SLOT_BYTES.next_multiple_of(128)) };
+    MEMORY.set(Some(CallMemory { header, slots, rings }));
+}
+
+impl CallMemory {
+    /// The slots, by number.
+    pub(crate) fn slots(&self) -> &'static [Slot] {
+        self.slots
+    }
+
+    /// See [`CallHeader`].
+    pub(crate) fn epoch(&self) -> u64 {
+        self.header.epoch.load(Acquire)
+    }
+
+    /// A gateway begins, or ends: the workers of the one before leave.
+    pub(crate) fn next_epoch(&self) -> u64 {
+        self.header.epoch.fetch_add(1, AcqRel) + 1
+    }
+
+    /// See [`CallHeader`].
+    pub(crate) fn leave_until(&self) -> i64 {
+        self.header.leave_until.load(Acquire)
+    }
+
+    /// See [`CallHeader`]. 0: they may come back.
+    pub(crate) fn set_leave_until(&self, time: i64) {
+        self.header.leave_until.store(time, Release);
+        if let Some(shared) = shmem::shared() {
+            latch::wake_gateway(&shared);
+        }
+    }
+
+    /// Makes the rings of a worker that waits for them. `None`: it does not, or they cannot be made.
+    ///
+    /// To be called by the gateway alone.
+    pub(crate) fn make_rings(&self, number: usize) -> Option<GatewaySide> {
+        let slot = self.slots.get(number)?;
+        if slot.state() != State::Attaching {
+            return None;
+        }
+        let (requests, answers) = self.addresses(number);
+        // SAFETY: `bytes_needed` bytes of shared memory. Nobody uses them: the worker of this slot waits for `Ready`, the
+        // one before has given the slot back, and the gateway's own handles of that time are dropped by the caller.
+        let requests = unsafe { Ring::create(requests, RING_BYTES) }.ok()?;
+        // SAFETY: as above.
+        let answers = unsafe { Ring::create(answers, RING_BYTES) }.ok()?;
+        // SAFETY: the ring is new, and the gateway is its one consumer.
+        let answers = unsafe { answers.consumer() }.ok()?;
+        slot.cancel.store(0, Relaxed);
+        slot.state.store(State::Ready as u32, Release);
+        Some(GatewaySide { requests: requests.producer(), answers })
+    }
+
+    /// The rings, for the worker of a slot that is ready.
+    pub(crate) fn attach_rings(&self, number: usize) -> Option<WorkerSide> {
+        let slot = self.slots.get(number)?;
+        if slot.state() != State::Ready || slot.pid.load(Relaxed) != std::process::id() {
+            return None;
+        }
+        let (requests, answers) = self.addresses(number);
+        let bytes = Ring::bytes_needed(RING_BYTES);
+        // SAFETY: made by the gateway before it said `Ready`; it is made anew only after this process has ended.
+        let requests = unsafe { Ring::attach(requests, bytes) }.ok()?;
+        // SAFETY: as above.
+        let answers = unsafe { Ring::attach(answers, bytes) }.ok()?;
+        // SAFETY: the worker of the slot is its one consumer, and there is one (`take`).
+        let requests = unsafe { requests.consumer() }.ok()?;
+        Some(WorkerSide { requests, answers: answers.producer() })
+    }
+
+    fn addresses(&self, number: usize) -> (*mut u8, *mut u8) {
+        let requests = self.rings.as_ptr().wrapping_add(number * rings_bytes());
+        (requests, requests.wrapping_add(rings_bytes() / 2))
+    }
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            pid: AtomicU32::new(0),
+            state: AtomicU32::new(State::Absent as u32),
+            place: AtomicU32::new(NOBODY),
+            role_changed: AtomicU32::new(0),
+            begun: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            cancel: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes the slot for this process. `false`: somebody has it.
+    pub(crate) fn take(&self) -> bool {
+        let taken = self.pid.compare_exchange(0, std::process::id(), AcqRel, Relaxed).is_ok();
+        if taken {
+            self.role_changed.store(0, Relaxed);
+            self.begun.store(0, Relaxed);
+            self.running.store(0, Relaxed);
+        }
+        taken
+    }
+
+    /// This process is connected and waits for its rings.
+    pub(crate) fn attach(&self) {
+        self.place.store(latch::my_place().unwrap_or(NOBODY), Relaxed);
+        self.state.store(State::Attaching as u32, Release);
+    }
+
+    /// This process ends. Takes no lock, cannot fail.
+    pub(crate) fn give_back(&self) {
+        self.state.store(State::Absent as u32, Release);
+        self.place.store(NOBODY, Relaxed);
+        self.running.store(0, Relaxed);
+        self.pid.store(0, Release);
+    }
+
+    /// Whether no process has it.
+    pub(crate) fn is_free(&self) -> bool {
+        self.pid.load(Acquire) == 0
+    }
+
+    /// See [`Slot`].
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Acquire) {
+            1 => State::Attaching,
+            2 => State::Ready,
+            _ => State::Absent,
+        }
+    }
+
+    /// Sets the latch of the slot's worker.
+    pub(crate) fn wake(&self) {
+        let place = self.place.load(Acquire);
+        if place != NOBODY {
+            latch::wake(place);
+        }
+    }
+
+    /// Asks the worker to cancel a call, if it is still running then.
+    pub(crate) fn cancel(&self, id: u64) {
+        self.cancel.store(id, Release);
+        self.signal(libc::SIGUSR2);
+    }
+
+    /// Tells the worker to leave, in the middle of a call, too.
+    pub(crate) fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    fn signal(&self, signal: i32) {
+        let pid = self.pid.load(Acquire);
+        if let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) {
+            // SAFETY: sends a signal. A worker gives its slot back before it ends, and its number is not given to another
+            // process before the postmaster has taken note of that.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+
+    /// A call may be cancelled from here on. The worker's side.
+    pub(crate) fn set_running(&self, id: u64) {
+        self.running.store(id, Relaxed);
+    }
+
+    /// The call that may be cancelled.
+    pub(crate) fn running(&self) -> u64 {
+        self.running.load(Relaxed)
+    }
+
+    /// The call that is to be cancelled.
+    pub(crate) fn to_be_cancelled(&self) -> u64 {
+        self.cancel.load(Acquire)
+    }
+
+    /// From here on the call may have had effects.
+    pub(crate) fn set_begun(&self, id: u64) {
+        self.begun.store(id, Release);
+    }
+
+    /// Whether the call's statement has begun.
+    pub(crate) fn has_begun(&self, id: u64) -> bool {
+        self.begun.load(Acquire) == id
+    }
+
+    /// The worker leaves because of its role.
+    pub(crate) fn set_role_changed(&self) {
+        self.role_changed.store(1, Release);
+    }
+
+    /// Whether the last worker left because of its role.
+    pub(crate) fn take_role_changed(&self) -> bool {
+        self.role_changed.swap(0, AcqRel) == 1
+    }
+}

@@ -1,0 +1,109 @@
+//! The texts of a call as Postgres takes them: NUL-terminated, in the database's encoding.
+//!
+//! Not for what is done with them (`call_session.rs`).
+
+use std::ffi::{CStr, CString, c_int};
+
+use pgrx::pg_sys;
+use sse_proto::call::CallRequest;
+
+use super::{portal, raw};
+
+/// The texts of a request as Postgres takes them.
+pub(super) struct Texts {
+    /// `sse call schema.name, number`
+    pub label: CString,
+    /// See `Statement::sql`.
+    pub sql: CString,
+    /// See `Statement::parameters`.
+    pub parameters: Vec<Option<Vec<u8>>>,
+    /// See `Statement::convert`.
+    pub convert_sql: Option<CString>,
+    /// See `Statement::convert`.
+    pub convert_parameters: Vec<Option<Vec<u8>>>,
+    /// Name and value.
+    pub settings: Vec<(CString, CString)>,
+    /// See `Statement::columns`.
+    pub columns: Vec<CString>,
+}
+
+impl Texts {
+    /// `None`: one has a NUL, which no text of Postgres can have.
+    pub(super) fn of(request: &CallRequest<'_>) -> Option<Self> {
+        let statement = &request.statement;
+        let c_text = |text: &str| portal::c_text(text.as_bytes().to_vec());
+        let values = |values: &[Option<&str>]| -> Option<Vec<Option<Vec<u8>>>> {
+            let has_nul = values.iter().flatten().any(|value| value.contains('\0'));
+            (!has_nul)
+                .then(|| values.iter().map(|value| value.map(|value| value.as_bytes().to_vec())).collect())
+        };
+        let (convert_sql, convert_parameters) = match &statement.convert {
+            Some((sql, given)) => (Some(c_text(sql)?), values(given)?),
+            None => (None, Vec::new()),
+        };
+        Some(Self {
+            label: c_text(&format!("sse call {}, {}", request.label, request.id))?,
+            sql: c_text(statement.sql)?,
+            parameters: values(&statement.parameters)?,
+            convert_sql,
+            convert_parameters,
+            settings: request
+                .settings
+                .iter()
+                .map(|(name, value)| Some((c_text(name)?, c_text(value)?)))
+                .collect::<Option<_>>()?,
+            columns: statement.columns.iter().map(|name| c_text(name)).collect::<Option<_>>()?,
+        })
+    }
+
+    /// All that may have other characters than ASCII's, one behind the other.
+    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        self.each(|text| all.push(std::mem::take(text)));
+        all
+    }
+
+    /// The same, converted.
+    pub(super) fn put_back(&mut self, all: Vec<Vec<u8>>) {
+        let mut all = all.into_iter();
+        self.each(|text| *text = all.next().unwrap_or_default());
+    }
+
+    /// Names of settings are ours, and ASCII.
+    fn each(&mut self, mut visit: impl FnMut(&mut Vec<u8>)) {
+        let names = self.settings.iter_mut().map(|(_, value)| value);
+        let c_texts = [&mut self.label, &mut self.sql]
+            .into_iter()
+            .chain(&mut self.convert_sql)
+            .chain(names)
+            .chain(&mut self.columns);
+        for text in c_texts {
+            let mut bytes = std::mem::take(text).into_bytes();
+            visit(&mut bytes);
+            *text = portal::c_text(bytes).unwrap_or_default();
+        }
+        self.parameters.iter_mut().chain(&mut self.convert_parameters).flatten().for_each(visit);
+    }
+}
+
+/// Converts UTF-8 into the database's encoding, in place.
+///
+/// # Safety
+/// - Run by `try_catch::run`, outside of transactions. It owns nothing but what it changes in place.
+pub(super) unsafe extern "C-unwind" fn convert(texts: *mut &mut [Vec<u8>]) {
+    raw::StartTransactionCommand();
+    let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
+    // SAFETY: `try_catch::run` passes its borrow.
+    for text in unsafe { &mut **texts } {
+        let length = c_int::try_from(text.len()).unwrap_or(0);
+        let start = text.as_ptr().cast();
+        // SAFETY: so many bytes from there.
+        let converted = unsafe { raw::pg_any_to_server(start, length, utf8) };
+        if converted.cast_const() != start {
+            // SAFETY: another text than the one given is a NUL-terminated copy.
+            let converted = unsafe { CStr::from_ptr(converted) };
+            *text = converted.to_bytes().to_vec();
+        }
+    }
+    raw::CommitTransactionCommand();
+}

@@ -1,0 +1,202 @@
+//! Runs one statement as the server runs a client's: through a portal, so that a procedure may commit.
+//!
+//! SPI is used to prepare only. Run through SPI, a procedure's first expression behind its COMMIT finds no portal and no
+//! snapshot; a portal at top level is what exec_bind_message and exec_execute_message make, and has neither restriction.
+//!
+//! Both functions here run inside `try_catch::run`, in a transaction. Not for: the transaction itself, and what becomes of
+//! an error (`call_session.rs`).
+
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::ptr::{null, null_mut};
+
+use pgrx::pg_sys;
+
+use super::{compat, raw, receiver};
+
+/// A statement that is prepared and kept; what it becomes is Postgres' plan cache's.
+#[derive(Clone, Copy)]
+pub(super) struct Plan(pg_sys::SPIPlanPtr);
+
+/// What [`prepare`] is given, and gives.
+pub(super) struct Preparation<'a> {
+    /// In the database's encoding.
+    pub sql: &'a CStr,
+    /// One per parameter; mutable because SPI asks for it.
+    pub types: &'a mut [pg_sys::Oid],
+    /// `None` before, and when SPI refuses.
+    pub plan: Option<Plan>,
+}
+
+/// Prepares a statement for the life of the process.
+///
+/// # Safety
+/// - Run by `try_catch::run`, in a transaction.
+pub(super) unsafe extern "C-unwind" fn prepare(job: *mut Preparation<'_>) {
+    // SAFETY: `try_catch::run` passes its borrow.
+    let job = unsafe { &mut *job };
+    raw::SPI_connect();
+    let snapshot = raw::GetTransactionSnapshot();
+    // SAFETY: a snapshot of this transaction.
+    unsafe { raw::PushActiveSnapshot(snapshot) };
+    let count = c_int::try_from(job.types.len()).unwrap_or(c_int::MAX);
+    // SAFETY: NUL-terminated, and as many types as are counted.
+    let plan = unsafe { raw::SPI_prepare(job.sql.as_ptr(), count, job.types.as_mut_ptr()) };
+    if !plan.is_null() {
+        // SAFETY: just prepared; it is moved into memory that lasts.
+        unsafe { raw::SPI_keepplan(plan) };
+        job.plan = Some(Plan(plan));
+    }
+    raw::PopActiveSnapshot();
+    raw::SPI_finish();
+}
+
+/// Frees kept plans.
+///
+/// # Safety
+/// - Run by `try_catch::run`; nothing runs any of them, and nobody uses them afterwards.
+pub(super) unsafe extern "C-unwind" fn free(plans: *mut &[Plan]) {
+    // SAFETY: `try_catch::run` passes its borrow.
+    for plan in unsafe { &**plans } {
+        // SAFETY: kept by `prepare`; not used any more, as the caller promises.
+        unsafe { raw::SPI_freeplan(plan.0) };
+    }
+}
+
+/// What [`run`] is given, and gives.
+pub(super) struct Execution<'a> {
+    /// Of [`prepare`].
+    pub plan: Plan,
+    /// All of type text, in the database's encoding, without NUL.
+    pub parameters: &'a [Option<Vec<u8>>],
+    /// Which call this is, for the CONTEXT of errors.
+    pub label: &'a CStr,
+    /// Takes the rows.
+    pub rows: receiver::Rows<'a>,
+}
+
+/// Runs a statement to its end.
+///
+/// # Safety
+/// - Run by `try_catch::run`, in a transaction that is no transaction block, with no snapshot active.
+pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
+    // SAFETY: `try_catch::run` passes its borrow.
+    let job = unsafe { &mut *job };
+    let mut context = pg_sys::ErrorContextCallback {
+        // SAFETY: a plain variable of elog.c that only this thread uses.
+        previous: unsafe { pg_sys::error_context_stack },
+        callback: Some(describe),
+        arg: job.label.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: as above; taken out below, and by `try_catch::run` after an error.
+    unsafe { pg_sys::error_context_stack = &raw mut context };
+
+    // SAFETY: a kept plan of one statement has one source.
+    let sources = unsafe { raw::SPI_plan_get_plan_sources(job.plan.0) };
+    // SAFETY: as above.
+    let source: *mut pg_sys::CachedPlanSource = unsafe { first(sources) }.cast();
+    // SAFETY: the unnamed portal; one that a failed call left behind is replaced.
+    let portal = unsafe { raw::CreatePortal(c"".as_ptr(), true, true) };
+    // SAFETY: just created. It is not for pg_cursors.
+    unsafe { (*portal).visible = false };
+    // SAFETY: as above. Parameters must outlive the commits of a procedure, as the portal does.
+    let memory = unsafe { (*portal).portalContext };
+    // SAFETY: that memory lasts as long as the portal.
+    let params = unsafe { parameters_in(memory, job.parameters) };
+
+    let snapshot = raw::GetTransactionSnapshot();
+    // SAFETY: a snapshot of this transaction.
+    unsafe { raw::PushActiveSnapshot(snapshot) };
+    // SAFETY: the source above, with parameters of its types; no owner, as the portal releases it.
+    let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
+    // SAFETY: the source stays as long as the plan is kept.
+    let text = unsafe { (*source).query_string };
+    // SAFETY: as above.
+    let tag = unsafe { (*source).commandTag };
+    // SAFETY: just got; its list lives as long as the portal's reference to it.
+    let statements = unsafe { (*plan).stmt_list };
+    // SAFETY: all of them live at least as long as the portal.
+    unsafe { raw::PortalDefineQuery(portal, null(), text, tag, statements, plan) };
+    raw::PopActiveSnapshot();
+
+    // SAFETY: defined above, and takes its own snapshots.
+    unsafe { raw::PortalStart(portal, params, 0, null_mut()) };
+    let mut receiver = receiver::Receiver::new(&mut job.rows);
+    let destination = receiver.destination();
+    let all = c_long::MAX;
+    // SAFETY: started above; the receiver is this frame's and outlives the run.
+    unsafe { compat::portal_run(portal, all, destination) };
+    // SAFETY: it has run.
+    unsafe { raw::PortalDrop(portal, false) };
+    // SAFETY: as above.
+    unsafe { pg_sys::error_context_stack = context.previous };
+}
+
+/// # Safety
+/// - `list` is a list of pointers with at least one.
+unsafe fn first(list: *mut pg_sys::List) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let cells = unsafe { (*list).elements };
+    // SAFETY: as above.
+    let cell = unsafe { *cells };
+    // SAFETY: as above.
+    unsafe { cell.ptr_value }
+}
+
+/// Raises Postgres' out of memory; owns nothing.
+///
+/// # Safety
+/// - `memory` is a memory context that outlives the result's use.
+unsafe fn parameters_in(
+    memory: pg_sys::MemoryContext,
+    parameters: &[Option<Vec<u8>>],
+) -> pg_sys::ParamListInfo {
+    if parameters.is_empty() {
+        return null_mut();
+    }
+    // SAFETY: a plain variable of this process' one Postgres thread.
+    let before = unsafe { pg_sys::CurrentMemoryContext };
+    // SAFETY: as above; set back below, or by the error's handling.
+    unsafe { pg_sys::CurrentMemoryContext = memory };
+    let count = c_int::try_from(parameters.len()).unwrap_or(c_int::MAX);
+    // SAFETY: makes a list of so many places.
+    let list = unsafe { raw::makeParamList(count) };
+    // SAFETY: just made; the places follow its fixed part.
+    let places = unsafe { (*list).params.as_mut_ptr() };
+    for (index, value) in parameters.iter().enumerate() {
+        let datum = match value {
+            None => pg_sys::Datum::from(0),
+            Some(bytes) => {
+                let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+                // SAFETY: so many bytes from there; copied.
+                let text = unsafe { raw::cstring_to_text_with_len(bytes.as_ptr().cast(), length) };
+                pg_sys::Datum::from(text)
+            }
+        };
+        let parameter = pg_sys::ParamExternData {
+            value: datum,
+            isnull: value.is_none(),
+            pflags: pg_sys::PARAM_FLAG_CONST as u16,
+            ptype: pg_sys::TEXTOID,
+        };
+        // SAFETY: `index` is below the number of places.
+        let place = unsafe { places.add(index) };
+        // SAFETY: as above.
+        unsafe { place.write(parameter) };
+    }
+    // SAFETY: as above.
+    unsafe { pg_sys::CurrentMemoryContext = before };
+    list
+}
+
+/// Adds the last line of an error's CONTEXT: which call it was.
+unsafe extern "C-unwind" fn describe(label: *mut c_void) {
+    // SAFETY: no text domain.
+    unsafe { raw::set_errcontext_domain(null()) };
+    // SAFETY: the label is NUL-terminated and outlives the call (`run`).
+    unsafe { raw::errcontext_msg(c"%s".as_ptr(), label.cast::<c_char>().cast_const()) };
+}
+
+/// A text for Postgres; `None` when it has a NUL.
+pub(super) fn c_text(bytes: Vec<u8>) -> Option<CString> {
+    CString::new(bytes).ok()
+}

@@ -1,0 +1,141 @@
+//! Functions of Postgres that may raise, declared as they are: an error leaves them by siglongjmp, over the caller's frame.
+//!
+//! pgrx' own bindings turn that jump into a panic, which loses half of the error's fields. What is here is to be called
+//! only in a function that `try_catch::run` runs: there are no destructors between, and nothing panics.
+//!
+//! Those without pointers are declared safe: beyond that rule, which holds for all of this file, they ask nothing of their
+//! caller but to be in the state that their callers' comments name.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use pgrx::pg_sys;
+
+/// timeout.h: `STATEMENT_TIMEOUT`, registered by InitPostgres in every process with a database.
+pub(super) const STATEMENT_TIMEOUT: c_int = 3;
+
+/// lock.h: `USER_LOCKMETHOD`, the advisory locks.
+pub(super) const USER_LOCKMETHOD: u16 = 2;
+
+// SAFETY: signatures as in the headers of PostgreSQL 15 to 18; the `safe` ones take no pointers.
+unsafe extern "C-unwind" {
+    // xact.h, snapmgr.h
+    pub(super) safe fn StartTransactionCommand();
+    pub(super) safe fn CommitTransactionCommand();
+    pub(super) safe fn AbortOutOfAnyTransaction();
+    pub(super) safe fn GetTransactionSnapshot() -> pg_sys::Snapshot;
+    pub(super) fn PushActiveSnapshot(snapshot: pg_sys::Snapshot);
+    pub(super) safe fn PopActiveSnapshot();
+    pub(super) safe fn SetCurrentStatementStartTimestamp();
+
+    // spi.h, plancache.h
+    pub(super) safe fn SPI_connect() -> c_int;
+    pub(super) safe fn SPI_finish() -> c_int;
+    pub(super) fn SPI_prepare(
+        source: *const c_char,
+        count: c_int,
+        types: *mut pg_sys::Oid,
+    ) -> pg_sys::SPIPlanPtr;
+    pub(super) fn SPI_keepplan(plan: pg_sys::SPIPlanPtr) -> c_int;
+    pub(super) fn SPI_freeplan(plan: pg_sys::SPIPlanPtr) -> c_int;
+    pub(super) fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut pg_sys::List;
+    pub(super) fn SPI_gettypeid(descriptor: pg_sys::TupleDesc, number: c_int) -> pg_sys::Oid;
+    pub(super) fn GetCachedPlan(
+        source: *mut pg_sys::CachedPlanSource,
+        params: pg_sys::ParamListInfo,
+        owner: pg_sys::ResourceOwner,
+        environment: *mut pg_sys::QueryEnvironment,
+    ) -> *mut pg_sys::CachedPlan;
+
+    // portal.h, pquery.h (PortalRun differs between versions: compat.rs)
+    pub(super) fn CreatePortal(name: *const c_char, allows_duplicate: bool, silently: bool)
+    -> pg_sys::Portal;
+    pub(super) fn PortalDefineQuery(
+        portal: pg_sys::Portal,
+        statement_name: *const c_char,
+        source: *const c_char,
+        tag: pg_sys::CommandTag::Type,
+        statements: *mut pg_sys::List,
+        plan: *mut pg_sys::CachedPlan,
+    );
+    pub(super) fn PortalStart(
+        portal: pg_sys::Portal,
+        params: pg_sys::ParamListInfo,
+        flags: c_int,
+        snapshot: pg_sys::Snapshot,
+    );
+    pub(super) fn PortalDrop(portal: pg_sys::Portal, is_top_commit: bool);
+    pub(super) safe fn PortalErrorCleanup();
+    pub(super) safe fn PortalHashTableDeleteAll();
+
+    // params.h, builtins.h, fmgr.h, tuptable.h, tupdesc.h, funcapi.h
+    pub(super) fn makeParamList(count: c_int) -> pg_sys::ParamListInfo;
+    pub(super) fn cstring_to_text_with_len(text: *const c_char, length: c_int) -> *mut pg_sys::text;
+    pub(super) fn pg_detoast_datum_packed(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+    pub(super) fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, count: c_int);
+    pub(super) safe fn CreateTemplateTupleDesc(count: c_int) -> pg_sys::TupleDesc;
+    pub(super) fn TupleDescInitEntry(
+        descriptor: pg_sys::TupleDesc,
+        number: i16,
+        name: *const c_char,
+        type_oid: pg_sys::Oid,
+        modifier: i32,
+        dimensions: c_int,
+    );
+    pub(super) fn BlessTupleDesc(descriptor: pg_sys::TupleDesc) -> pg_sys::TupleDesc;
+    pub(super) fn heap_form_tuple(
+        descriptor: pg_sys::TupleDesc,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+    ) -> pg_sys::HeapTuple;
+    pub(super) fn HeapTupleHeaderGetDatum(tuple: pg_sys::HeapTupleHeader) -> pg_sys::Datum;
+    pub(super) fn OidFunctionCall1Coll(
+        function: pg_sys::Oid,
+        collation: pg_sys::Oid,
+        argument: pg_sys::Datum,
+    ) -> pg_sys::Datum;
+    pub(super) fn pfree(memory: *mut c_void);
+
+    // mbutils.h
+    pub(super) fn pg_any_to_server(text: *const c_char, length: c_int, encoding: c_int) -> *mut c_char;
+    pub(super) fn pg_server_to_any(text: *const c_char, length: c_int, encoding: c_int) -> *mut c_char;
+
+    // elog.h
+    pub(super) fn errstart(level: c_int, domain: *const c_char) -> bool;
+    pub(super) fn errcode(code: c_int) -> c_int;
+    pub(super) fn errmsg_internal(format: *const c_char, ...) -> c_int;
+    pub(super) fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+    pub(super) fn errcontext_msg(format: *const c_char, ...) -> c_int;
+    pub(super) fn set_errcontext_domain(domain: *const c_char) -> c_int;
+    pub(super) safe fn EmitErrorReport();
+    pub(super) safe fn CopyErrorData() -> *mut pg_sys::ErrorData;
+    pub(super) safe fn FlushErrorState();
+    pub(super) safe fn jit_reset_after_error();
+
+    // timeout.h (not among pgrx' headers)
+    pub(super) safe fn enable_timeout_after(id: c_int, milliseconds: c_int);
+    pub(super) safe fn disable_timeout(id: c_int, keeps_indicator: bool);
+    pub(super) safe fn disable_all_timeouts(keep_indicators: bool);
+
+    // guc.h, miscadmin.h, namespace.h, prepare.h, lock.h, sequence.h
+    pub(super) fn set_config_option(
+        name: *const c_char,
+        value: *const c_char,
+        context: pg_sys::GucContext::Type,
+        source: pg_sys::GucSource::Type,
+        action: pg_sys::GucAction::Type,
+        changes_value: bool,
+        level: c_int,
+        is_reload: bool,
+    ) -> c_int;
+    pub(super) fn SetPGVariable(name: *const c_char, arguments: *mut pg_sys::List, is_local: bool);
+    pub(super) safe fn ResetAllOptions();
+    pub(super) safe fn superuser() -> bool;
+    pub(super) safe fn GetSessionUserId() -> pg_sys::Oid;
+    pub(super) safe fn GetAuthenticatedUserId() -> pg_sys::Oid;
+    pub(super) safe fn GetCurrentRoleId() -> pg_sys::Oid;
+    pub(super) fn GetTempNamespaceState(namespace: *mut pg_sys::Oid, toast: *mut pg_sys::Oid);
+    pub(super) safe fn ResetTempTableNamespace();
+    pub(super) safe fn DropAllPreparedStatements();
+    pub(super) safe fn LockReleaseAll(method: u16, all: bool);
+    pub(super) safe fn ResetSequenceCaches();
+}

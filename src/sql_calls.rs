@@ -1,0 +1,43 @@
+//! What `sse.stat_gateway` shows of HTTP calls, besides the gateway's own counters.
+//!
+//! Not for which routines are called how: `sse.endpoints` (`sql_api.rs`).
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use pgrx::prelude::*;
+use sse_proto::call::CallRole;
+
+use crate::call_role;
+use crate::pg::call_slot;
+use crate::sql_api::bigint;
+
+/// Figures of the call workers, in the order of the view's columns.
+#[pg_extern(sql = false)]
+fn stat_calls() -> Option<Vec<i64>> {
+    let header = call_slot::memory()?.header;
+    Some(vec![
+        i64::from(header.ready.load(Relaxed)),
+        i64::from(header.running.load(Relaxed)),
+        bigint(header.lost_total.load(Relaxed)),
+        bigint(header.workers_total.load(Relaxed)),
+    ])
+}
+
+/// Whether calls run, in words, and why not.
+#[pg_extern(sql = false)]
+fn call_state() -> Option<String> {
+    let state = match call_slot::memory()?.header.state.load(Relaxed) {
+        1 => "checking",
+        2 => {
+            return Some(match call_role::check() {
+                CallRole::Refused { reason, .. } => format!("refused: {reason}"),
+                // Mended since.
+                _ => "checking".to_owned(),
+            });
+        }
+        3 => "starting",
+        4 => "ready",
+        _ => "off",
+    };
+    Some(state.to_owned())
+}

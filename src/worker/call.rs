@@ -1,0 +1,195 @@
+//! `pg_sse call worker`: connected to the served database as `sse.call_role`, runs one HTTP call after the other (C7.2).
+//!
+//! It leaves when it is told to, when its gateway has gone, when its role is not what it was, and when it cannot clean up
+//! behind a call. What has to be looked at is looked at before every wait: code that runs inside a call resets the latch.
+//!
+//! Not for: running a call (`pg/call_session.rs`), and when workers are started (`worker/calls.rs`).
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::time::Duration;
+
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+use sse_proto::call::{CallAnswer, CallRequest, CallRole, Outcome};
+use sse_ring::PushError;
+
+use super::frame;
+use crate::pg::call_session::Session;
+use crate::pg::call_slot::{self, CallMemory, Slot, State, WorkerSide};
+use crate::pg::shmem::{self, Shared};
+use crate::pg::text::for_message;
+use crate::pg::{bgworker, call_signals, latch, routine};
+use crate::{call_role, guc};
+
+/// An idle worker looks around so often, although everything that concerns it wakes it.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// Pause while the gateway has no room for the answer; it wakes the worker when it has taken something.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(1);
+
+struct Worker {
+    shared: Shared,
+    memory: CallMemory,
+    slot: &'static Slot,
+    epoch: u64,
+    session: Session,
+    side: WorkerSide,
+    request: Vec<u8>,
+}
+
+thread_local! {
+    static MY_SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
+}
+
+/// What a worker is given: its slot, and the gateway's life in which it was asked for.
+pub(super) fn argument(number: usize, epoch: u64) -> u64 {
+    (epoch & 0xffff_ffff) << 32 | number as u64
+}
+
+/// Main function of the worker.
+pub(crate) fn run(argument: u64) {
+    let (Some(shared), Some(memory)) = (shmem::shared(), call_slot::memory()) else { return };
+    let number = (argument & 0xffff_ffff) as usize;
+    let epoch = memory.epoch();
+    let Some(slot) = memory.slots().get(number) else { return };
+    // Asked for by a gateway that has gone since, or twice.
+    if epoch & 0xffff_ffff != argument >> 32 || !slot.take() {
+        bgworker::leave(0);
+    }
+    MY_SLOT.set(Some(slot));
+    bgworker::before_exit(give_back);
+    call_signals::install(slot);
+    let Some(role) = guc::calls::role() else { bgworker::leave(0) };
+    bgworker::connect_as(&guc::database(), &role);
+    routine::watch_roles();
+    let session = Session::new();
+    call_signals::serves();
+    slot.attach();
+    latch::wake_gateway(&shared);
+    while slot.state() != State::Ready {
+        if call_signals::told_to_leave() || memory.epoch() != epoch {
+            bgworker::leave(0);
+        }
+        bgworker::wait(BEAT);
+    }
+    let Some(side) = memory.attach_rings(number) else { bgworker::leave(1) };
+    // What changed before this look is not known to the callbacks.
+    call_role::invalidate();
+    Worker { shared, memory, slot, epoch, session, side, request: Vec::new() }.serve();
+}
+
+fn give_back() {
+    if let Some(slot) = MY_SLOT.take() {
+        slot.give_back();
+    }
+    if let Some(shared) = shmem::shared() {
+        latch::wake_gateway(&shared);
+    }
+}
+
+impl Worker {
+    fn serve(mut self) -> ! {
+        let mut pause = BEAT;
+        loop {
+            self.leave_if_due();
+            bgworker::take_in_what_waits();
+            if self.take_request() {
+                let request = std::mem::take(&mut self.request);
+                self.handle(&request);
+                pause = bgworker::flush_statistics().unwrap_or(BEAT).min(BEAT);
+                continue;
+            }
+            if self.side.requests.prepare_to_sleep() {
+                bgworker::wait(pause);
+                pause = bgworker::flush_statistics().unwrap_or(BEAT).min(BEAT);
+            }
+            self.side.requests.awake();
+        }
+    }
+
+    fn leave_if_due(&self) {
+        if call_signals::told_to_leave() || self.memory.epoch() != self.epoch {
+            bgworker::leave(0);
+        }
+    }
+
+    /// `true`: a request is complete.
+    fn take_request(&mut self) -> bool {
+        let Ok(mut batch) = self.side.requests.begin() else { bgworker::leave(1) };
+        let mut progress = frame::Progress::Nothing;
+        while progress != frame::Progress::Complete {
+            let request = &mut self.request;
+            // One part at a time: what is behind a request's last part is another request.
+            match batch.drain(1, |part| progress = frame::take(part, request)) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) => bgworker::leave(1),
+            }
+        }
+        if progress == frame::Progress::More {
+            // The gateway waits for room.
+            latch::wake_gateway(&self.shared);
+        }
+        progress == frame::Progress::Complete
+    }
+
+    fn handle(&mut self, bytes: &[u8]) {
+        let Ok(request) = CallRequest::decode(bytes) else {
+            log!("pg_sse call worker: a request that cannot be read");
+            bgworker::leave(1)
+        };
+        // Before the call can be cancelled and before it has begun: leaving here costs it nothing.
+        self.leave_if_role_has_changed();
+        self.slot.set_running(request.id);
+        self.leave_if_due();
+        let outcome = if self.slot.to_be_cancelled() == request.id {
+            cancelled()
+        } else {
+            self.slot.set_begun(request.id);
+            let what = CString::new(format!("sse call {}", for_message(request.label))).unwrap_or_default();
+            bgworker::report_activity(Some(&what));
+            self.session.call(&request)
+        };
+        self.slot.set_running(0);
+        call_signals::forget_cancel();
+        self.session.clean_up();
+        bgworker::report_activity(None);
+        self.answer(&CallAnswer { id: request.id, outcome });
+    }
+
+    fn leave_if_role_has_changed(&mut self) {
+        let is_superuser = self.session.is_superuser();
+        let is_ready = !call_role::take_outdated()
+            || matches!(BackgroundWorker::transaction(call_role::check), CallRole::Ready { .. });
+        if is_superuser || !is_ready {
+            self.slot.set_role_changed();
+            bgworker::leave(0);
+        }
+    }
+
+    /// Hands the answer over, in parts. Waits for the gateway to make room; a gateway that has gone takes nothing.
+    fn answer(&mut self, answer: &CallAnswer) {
+        let bytes = answer.encode();
+        for part in frame::parts(&bytes) {
+            loop {
+                match self.side.answers.try_push(&part) {
+                    Ok(wake) => {
+                        latch::wake_if(wake, &self.shared);
+                        break;
+                    }
+                    Err(PushError::Full) => {
+                        self.leave_if_due();
+                        latch::wake_gateway(&self.shared);
+                        bgworker::wait(NO_ROOM_PAUSE);
+                    }
+                    Err(PushError::TooLarge) => bgworker::leave(1),
+                }
+            }
+        }
+    }
+}
+
+fn cancelled() -> Outcome {
+    Outcome::Failed { sqlstate: *b"57014", message: "the call was cancelled".to_owned(), raised: false }
+}

@@ -1,0 +1,328 @@
+//! The gateway's side of HTTP calls: keeps the call workers alive, hands them the calls that wait, brings their answers back.
+//!
+//! All in the gateway's main thread, between two looks at the ring of events, and nothing here waits: a request that does
+//! not fit into its worker's ring is continued on the next turn.
+//!
+//! A call that was begun is never repeated: when its worker ends before it has answered, the call may have committed. One
+//! that was handed over but not begun goes to another worker.
+//!
+//! Not for: which calls wait, and their answers over HTTP (`sse_gateway`); a worker's own loop (`worker/call.rs`).
+
+mod slot;
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+use sse_gateway::{CallResult, Calls as Availability, Gateway, QueuedCall};
+use sse_proto::call::CallRole;
+
+use crate::guc;
+use crate::pg::call_slot::{self, CallMemory, CallState};
+use crate::pg::shmem::Shared;
+use crate::pg::{bgworker, clock};
+
+use slot::{CallWorker, Ended};
+
+/// While the role is refused it is looked at again so often, in case that it was mended where nobody tells.
+const RECHECK: Duration = Duration::from_secs(30);
+
+/// A request that does not fit yet is looked after so often; nothing else of this file more often.
+const SHORT_PAUSE: Duration = Duration::from_millis(2);
+
+/// See the head of this file.
+pub(super) struct Calls {
+    shared: Shared,
+    memory: Option<CallMemory>,
+    workers: Vec<CallWorker>,
+    /// Handed to a worker that left before it began with them.
+    returned: VecDeque<QueuedCall>,
+    role: Role,
+    told: Option<Availability>,
+    /// No place in `max_worker_processes`: said once, until there is one.
+    says_no_place: bool,
+    /// Workers may be connected.
+    wanted: bool,
+    recheck_at: Instant,
+}
+
+/// What is known of the role.
+#[derive(Default)]
+struct Role {
+    /// The reading of the catalog that it comes from.
+    generation: Option<u64>,
+    verdict: Option<CallRole>,
+    /// A worker has left because of it: no other one before the role was read again.
+    is_outdated: bool,
+}
+
+impl Calls {
+    /// A gateway begins: workers of the one before leave.
+    pub(super) fn new(shared: Shared) -> Self {
+        let memory = call_slot::memory().filter(|memory| !memory.slots().is_empty());
+        if let Some(memory) = memory {
+            memory.next_epoch();
+            bgworker::before_exit(end_workers);
+        }
+        // One place is left for the worker that reads the routines: without it nothing would be known of them.
+        let slots = memory.map_or(0, |memory| memory.slots().len().min(bgworker::places_for_calls()));
+        Self {
+            shared,
+            memory,
+            workers: (0..slots).map(CallWorker::new).collect(),
+            returned: VecDeque::new(),
+            role: Role::default(),
+            told: None,
+            says_no_place: true,
+            wanted: false,
+            recheck_at: Instant::now(),
+        }
+    }
+
+    /// The role as the catalog worker found it at some reading of the catalog.
+    pub(super) fn take_role(&mut self, role: Option<&CallRole>, generation: u64) {
+        if self.role.generation == Some(generation) {
+            return;
+        }
+        self.role.generation = Some(generation);
+        self.role.is_outdated = false;
+        if self.role.verdict.as_ref() != role {
+            say(role);
+            self.role.verdict = role.cloned();
+        }
+        self.recheck_at = Instant::now() + RECHECK;
+    }
+
+    /// One turn: workers that came and went, cancellations, answers, new calls.
+    pub(super) fn tend(&mut self, gateway: Option<&Gateway>) {
+        let Some(memory) = self.memory else { return };
+        let Some(gateway) = gateway else { return };
+        let wanted = self.are_wanted(&memory);
+        self.wanted = wanted;
+        let now = Instant::now();
+        for worker in &mut self.workers {
+            match worker.look_after(&memory) {
+                None => {}
+                Some(Ended { unanswered, role_has_changed }) => {
+                    if role_has_changed && !self.role.is_outdated {
+                        self.role.is_outdated = true;
+                        // Makes the catalog be read, and the role with it.
+                        self.shared.announce_catalog_change();
+                    }
+                    match unanswered {
+                        None => {}
+                        Some(slot::Unanswered::Answered(answer)) => {
+                            gateway.answer_call(answer.id, CallResult::Answer(answer));
+                        }
+                        Some(slot::Unanswered::Begun(call)) => {
+                            memory.header.lost_total.fetch_add(1, Relaxed);
+                            gateway.answer_call(call.id, CallResult::Lost);
+                        }
+                        Some(slot::Unanswered::NotBegun(call)) => self.returned.push_back(call),
+                    }
+                }
+            }
+            if !wanted || self.role.is_outdated {
+                worker.terminate(&memory);
+            } else if worker.is_due(now) && !worker.start(&memory, &mut self.says_no_place) {
+                break;
+            }
+        }
+        self.recycle_one(&memory);
+        while let Some(id) = gateway.poll_cancelled() {
+            self.cancel(&memory, gateway, id);
+        }
+        for worker in &mut self.workers {
+            worker.exchange(&memory, gateway);
+        }
+        if wanted && self.workers.iter().any(CallWorker::is_there) {
+            self.hand_out(&memory, gateway);
+        } else {
+            self.turn_away(gateway);
+        }
+        self.tell(&memory, gateway, wanted);
+    }
+
+    /// Hands waiting calls to workers that are free.
+    fn hand_out(&mut self, memory: &CallMemory, gateway: &Gateway) {
+        let now = Instant::now();
+        for worker in self.workers.iter_mut().filter(|worker| worker.is_free()) {
+            let call = loop {
+                match self.returned.pop_front() {
+                    Some(call) if call.deadline <= now => gateway.answer_call(call.id, CallResult::NotRun),
+                    Some(call) => break Some(call),
+                    None => break gateway.take_call(),
+                }
+            };
+            let Some(call) = call else { return };
+            memory.header.started_total.fetch_add(1, Relaxed);
+            worker.begin(memory, call);
+        }
+    }
+
+    /// Nobody is there to run what waits, and it is not known when somebody will be.
+    fn turn_away(&mut self, gateway: &Gateway) {
+        let waiting = std::iter::from_fn(|| self.returned.pop_front().or_else(|| gateway.take_call()));
+        waiting.for_each(|call| gateway.answer_call(call.id, CallResult::NotRun));
+    }
+
+    fn cancel(&mut self, memory: &CallMemory, gateway: &Gateway, id: u64) {
+        if let Some(place) = self.returned.iter().position(|call| call.id == id) {
+            self.returned.remove(place);
+            gateway.answer_call(id, CallResult::NotRun);
+            return;
+        }
+        if let Some(worker) = self.workers.iter().find(|worker| worker.runs(id)) {
+            worker.cancel(memory, id);
+        }
+    }
+
+    /// Whether workers may be connected.
+    fn are_wanted(&mut self, memory: &CallMemory) -> bool {
+        let is_ready = matches!(self.role.verdict, Some(CallRole::Ready { .. }));
+        if matches!(self.role.verdict, Some(CallRole::Refused { .. })) && Instant::now() >= self.recheck_at {
+            self.recheck_at = Instant::now() + RECHECK;
+            self.shared.announce_catalog_change();
+        }
+        is_ready && memory.leave_until() <= clock::now_microseconds()
+    }
+
+    /// Settings have changed: idle workers are replaced one after the other, because a session does not notice that
+    /// `ALTER ROLE … SET` has changed its defaults.
+    pub(super) fn reload(&mut self) {
+        self.workers.iter_mut().for_each(CallWorker::mark_old);
+    }
+
+    /// At most one at a time, so that the others go on.
+    fn recycle_one(&mut self, memory: &CallMemory) {
+        if self.workers.iter().any(CallWorker::is_on_its_way) {
+            return;
+        }
+        if let Some(old) = self.workers.iter_mut().find(|worker| worker.is_free() && worker.is_old()) {
+            old.terminate(memory);
+        }
+    }
+
+    /// Tells the gateway whether there are calls, and everybody else what is going on.
+    fn tell(&mut self, memory: &CallMemory, gateway: &Gateway, wanted: bool) {
+        let ready = self.workers.iter().filter(|worker| worker.is_ready()).count();
+        let is_any = self.workers.iter().any(CallWorker::is_there);
+        let (state, availability) = match &self.role.verdict {
+            None => (CallState::Checking, Availability::Unavailable),
+            Some(CallRole::Off) => (CallState::Off, Availability::Off),
+            Some(CallRole::Refused { .. }) => (CallState::Refused, Availability::Unavailable),
+            Some(CallRole::Ready { .. }) if self.role.is_outdated => {
+                (CallState::Checking, Availability::Unavailable)
+            }
+            Some(CallRole::Ready { .. }) if !wanted || !is_any => {
+                (CallState::Starting, Availability::Unavailable)
+            }
+            Some(CallRole::Ready { .. }) if ready == 0 => (CallState::Starting, Availability::Ready),
+            Some(CallRole::Ready { .. }) => (CallState::Ready, Availability::Ready),
+        };
+        let header = memory.header;
+        header.state.store(state as u32, Relaxed);
+        header.ready.store(u32::try_from(ready).unwrap_or(0), Relaxed);
+        let running = self.workers.iter().filter(|worker| worker.is_busy()).count();
+        header.running.store(u32::try_from(running).unwrap_or(0), Relaxed);
+        if self.told != Some(availability) {
+            gateway.set_calls(availability);
+            self.told = Some(availability);
+        }
+    }
+
+    /// Nothing is served any more: running calls end, whose answers nobody can get, and the workers leave.
+    pub(super) fn close(&mut self, gateway: &Gateway) {
+        let Some(memory) = self.memory else { return };
+        gateway.set_calls(Availability::Unavailable);
+        self.told = None;
+        for call in self.returned.drain(..) {
+            gateway.answer_call(call.id, CallResult::NotRun);
+        }
+        for worker in &mut self.workers {
+            worker.exchange(&memory, gateway);
+            match worker.give_up(&memory) {
+                None => {}
+                Some(slot::Unanswered::Answered(answer)) => {
+                    gateway.answer_call(answer.id, CallResult::Answer(answer));
+                }
+                Some(slot::Unanswered::Begun(call)) => gateway.answer_call(call.id, CallResult::Lost),
+                Some(slot::Unanswered::NotBegun(call)) => gateway.answer_call(call.id, CallResult::NotRun),
+            }
+        }
+        self.role = Role::default();
+        self.wanted = false;
+        // Those that are still connecting leave, too.
+        memory.next_epoch();
+        let header = memory.header;
+        header.state.store(CallState::Off as u32, Relaxed);
+        header.ready.store(0, Relaxed);
+        header.running.store(0, Relaxed);
+    }
+
+    /// How long nothing has to be done, at most `longest`. `None`: an answer has come in, do not sleep.
+    pub(super) fn prepare_to_sleep(&mut self, longest: Duration) -> Option<Duration> {
+        if !self.workers.iter_mut().all(CallWorker::prepare_to_sleep) {
+            return None;
+        }
+        if self.workers.iter().any(CallWorker::has_unsent) {
+            return Some(longest.min(SHORT_PAUSE));
+        }
+        let next = self.workers.iter().filter_map(CallWorker::not_before).min().filter(|_| self.wanted);
+        let Some(next) = next else { return Some(longest) };
+        Some(longest.min(next.saturating_duration_since(Instant::now()).max(SHORT_PAUSE)))
+    }
+
+    /// To be called when the loop goes on, before anything else.
+    pub(super) fn awake(&mut self) {
+        self.workers.iter_mut().for_each(CallWorker::awake);
+    }
+}
+
+/// The gateway ends, in whatever way: its workers with it, because nobody is left to take their answers.
+fn end_workers() {
+    if let Some(memory) = call_slot::memory() {
+        memory.next_epoch();
+        memory.header.state.store(CallState::Off as u32, Relaxed);
+        for slot in memory.slots() {
+            slot.terminate();
+            slot.wake();
+        }
+    }
+}
+
+/// Says once what is wrong with the role, or might be.
+fn say(role: Option<&CallRole>) {
+    match role {
+        None | Some(CallRole::Off) => {}
+        Some(CallRole::Ready { warnings }) => {
+            for warning in warnings {
+                ereport!(PgLogLevel::WARNING, PgSqlErrorCode::ERRCODE_WARNING, format!("pg_sse: {warning}"));
+            }
+        }
+        Some(CallRole::Refused { reason, hint }) => {
+            pg_sys::panic::ErrorReport::new(
+                PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("pg_sse: no HTTP calls run, because {reason} (sse.call_role)"),
+                "call_role",
+            )
+            .set_detail("Streams are served all the same.")
+            .set_hint(hint.clone())
+            .report(PgLogLevel::WARNING);
+        }
+    }
+}
+
+/// No place for a worker is left.
+fn say_no_place() {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        format!(
+            "pg_sse: no background worker is free to run HTTP calls; set max_worker_processes (now {}) to a higher value",
+            bgworker::max_worker_processes()
+        ),
+        format!("sse.call_workers is {}.", guc::calls::worker_slots())
+    );
+}
