@@ -29,7 +29,7 @@ fn run_all(session: &mut Session, scripts: &[&str]) -> Result<()> {
 }
 
 fn prepared(scripts: &[&str]) -> Result<Cluster> {
-    let cluster = builder().start()?;
+    let cluster = builder().setting("sse.user_parameters", "on").start()?;
     let mut session = cluster.session()?;
     run_all(&mut session, scripts)?;
     run_all(&mut session, &[OPEN])?;

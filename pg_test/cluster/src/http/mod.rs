@@ -57,6 +57,11 @@ impl Request {
         self
     }
 
+    /// Sets a JSON body and its type.
+    pub fn json(self, body: &serde_json::Value) -> Self {
+        self.header("Content-Type", "application/json").body(body.to_string())
+    }
+
     fn encode(&self, address: SocketAddr) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         let mut headers = self.headers.clone();
@@ -93,6 +98,20 @@ impl Head {
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a header that may come more than once.
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
+        let matching = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        matching.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The value that `Set-Cookie` gives to the cookie of this name, without its attributes.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.header_values("set-cookie").into_iter();
+        cookies
+            .filter_map(|cookie| cookie.split(';').next()?.trim().split_once('='))
+            .find_map(|(known, value)| (known == name).then_some(value))
     }
 
     /// Reads a head, its blank line included.

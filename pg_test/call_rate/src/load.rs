@@ -1,0 +1,169 @@
+//! The load: so many connections that are kept, each with one request after the other, and how long each took.
+//!
+//! Not a general HTTP client: it reads what these two servers answer, and stops at anything else.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// What is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Call {
+    One,
+    Ten,
+    Procedure,
+}
+
+impl Call {
+    pub(crate) const ALL: [Self; 3] = [Self::One, Self::Ten, Self::Procedure];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::One => "one row",
+            Self::Ten => "ten rows",
+            Self::Procedure => "procedure",
+        }
+    }
+
+    /// The `number`th request, with headers as a browser's page sends them.
+    fn request(self, number: u32, buffer: &mut Vec<u8>) {
+        let id = number.wrapping_mul(7919) % 9_000 + 1;
+        let headers =
+            "Host: 127.0.0.1\r\nUser-Agent: call-rate\r\nAccept: */*\r\nSec-Fetch-Site: same-origin\r\n";
+        let text = match self {
+            Self::One => format!("GET /api/get-one?id={id} HTTP/1.1\r\n{headers}\r\n"),
+            Self::Ten => format!("GET /api/get-ten?id={id} HTTP/1.1\r\n{headers}\r\n"),
+            Self::Procedure => {
+                let body =
+                    format!("{{\"itemId\":{id},\"note\":\"a note of some length, as people write them\"}}");
+                format!(
+                    "POST /api/add-note HTTP/1.1\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+            }
+        };
+        buffer.clear();
+        buffer.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// What was measured.
+#[derive(Default)]
+pub(crate) struct Sample {
+    /// Of every call, in microseconds.
+    latencies: Vec<u32>,
+    elapsed: Duration,
+    is_sorted: bool,
+}
+
+impl Sample {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.latencies.extend(other.latencies);
+        self.elapsed += other.elapsed;
+        self.is_sorted = false;
+    }
+
+    pub(crate) fn rate(&self) -> f64 {
+        self.latencies.len() as f64 / self.elapsed.as_secs_f64()
+    }
+
+    pub(crate) fn percentile(&mut self, percent: usize) -> u32 {
+        if !self.is_sorted {
+            self.latencies.sort_unstable();
+            self.is_sorted = true;
+        }
+        let last = self.latencies.len().saturating_sub(1);
+        self.latencies.get(last * percent / 100).copied().unwrap_or(0)
+    }
+}
+
+/// Calls for `duration` with so many in flight. A tenth of it more comes before and is not counted.
+pub(crate) fn run(port: u16, call: Call, flight: usize, duration: Duration) -> Result<Sample> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let start = Instant::now() + duration / 10;
+        let tasks: Vec<_> = (0..flight)
+            .map(|lane| tokio::spawn(lane_of(port, call, lane, start, start + duration)))
+            .collect();
+        let mut sample = Sample { elapsed: duration, ..Sample::default() };
+        for task in tasks {
+            sample.latencies.extend(task.await??);
+        }
+        ensure!(!sample.latencies.is_empty(), "no call was answered");
+        Ok(sample)
+    })
+}
+
+/// One call: its status and body.
+pub(crate) fn ask(port: u16, call: Call) -> Result<(u16, String)> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let mut connection = Connection::open(port).await?;
+        let mut request = Vec::new();
+        call.request(1, &mut request);
+        let (status, body) = connection.exchange(&request).await?;
+        Ok((status, String::from_utf8(body.to_vec())?))
+    })
+}
+
+async fn lane_of(port: u16, call: Call, lane: usize, start: Instant, end: Instant) -> Result<Vec<u32>> {
+    let mut connection = Connection::open(port).await?;
+    let (mut request, mut latencies) = (Vec::new(), Vec::new());
+    let mut number = u32::try_from(lane)?.wrapping_mul(1_000_003);
+    loop {
+        number = number.wrapping_add(1);
+        call.request(number, &mut request);
+        let asked = Instant::now();
+        let (status, _) = connection.exchange(&request).await?;
+        let answered = Instant::now();
+        ensure!((200..300).contains(&status), "{}: status {status}", call.name());
+        if answered >= end {
+            return Ok(latencies);
+        }
+        if asked >= start {
+            latencies.push(u32::try_from((answered - asked).as_micros()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn open(port: u16) -> Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024) })
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> Result<(u16, &[u8])> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        loop {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                bail!("the server closed the connection");
+            }
+            if let Some((status, from)) = self.answered()? {
+                return Ok((status, &self.buffer[from..]));
+            }
+        }
+    }
+
+    /// Status, and where the body begins, once all of the answer is there.
+    fn answered(&self) -> Result<Option<(u16, usize)>> {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut response = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(head) = response.parse(&self.buffer)? else { return Ok(None) };
+        let status = response.code.context("no status")?;
+        let length =
+            response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+        let length: usize = match length {
+            Some(header) => std::str::from_utf8(header.value)?.parse()?,
+            None if status == 204 => 0,
+            None => bail!("an answer without a length"),
+        };
+        Ok((self.buffer.len() >= head + length).then_some((status, head)))
+    }
+}

@@ -1,0 +1,319 @@
+//! How much and how long: bodies, the queue, callers that go away; and requests that nobody should send.
+//!
+//! Not for what a well-formed request means: `call_arguments.rs`.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use cluster::http::{Connection, Request};
+use cluster::{Cluster, wait_for};
+use common::SOON;
+use common::calls::{Api, Findings, builder, start, told};
+use serde_json::json;
+
+const SLOW: &str = "
+    create function slow(s float8) returns text language sql as $$ select 'slept' from pg_sleep(s) $$;
+    comment on function slow(float8) is 'HTTP POST';
+    create function quick() returns text language sql as $$ select 'quick' $$;
+    comment on function quick() is 'HTTP POST';";
+
+/// Sends a call without waiting for its answer.
+fn begin(api: &Api<'_>, seconds: f64) -> Result<Connection> {
+    let mut connection = api.http.connect()?;
+    connection.send(&api.request("POST", "slow").json(&json!({ "s": seconds })))?;
+    Ok(connection)
+}
+
+/// How many call workers are busy.
+fn busy(cluster: &Cluster) -> Result<usize> {
+    let count = cluster.sql(
+        "select count(*) from pg_stat_activity where backend_type = 'pg_sse call worker' and state = 'active'",
+    )?;
+    Ok(count.parse()?)
+}
+
+fn waits_until_busy(cluster: &Cluster, wanted: usize) -> Result<()> {
+    wait_for(SOON, &format!("{wanted} workers are busy"), || Ok((busy(cluster)? == wanted).then_some(())))
+}
+
+#[test]
+fn a_body_of_the_limit_is_taken_and_one_byte_more_is_a_413() -> Result<()> {
+    let api = Api::new("sizes")?;
+    api.sql("create function f(a text) returns int language sql as 'select length(a)'; comment on function f(text) is 'HTTP POST'")?;
+    let limit = 1024 * 1024;
+    let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
+    assert_eq!(told(&api.post_bytes("f", body(limit - 1).as_bytes())?), format!("200 {}", limit - 9));
+    assert_eq!(told(&api.post_bytes("f", body(limit).as_bytes())?), format!("200 {}", limit - 8));
+    assert_eq!(api.post_bytes("f", body(limit + 1).as_bytes())?.status(), 413);
+    // The same where the length is not said before.
+    for (length, wanted) in [(limit, 200), (limit + 1, 413)] {
+        let body = body(length);
+        let mut connection = api.http.connect()?;
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+            api.path("f"),
+            api.http.address()
+        );
+        connection.send_bytes(head.as_bytes())?;
+        for piece in body.as_bytes().chunks(100_000) {
+            let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+            if connection.send_bytes(&chunk).is_err() {
+                break;
+            }
+        }
+        let _ = connection.send_bytes(b"0\r\n\r\n");
+        assert_eq!(connection.response("POST")?.status(), wanted, "{length} in chunks");
+    }
+    Ok(())
+}
+
+/// Requests that a parser might trip over, one after the other at one gateway, which must be as before afterwards.
+#[test]
+fn hostile_bodies_are_refused_and_nothing_breaks() -> Result<()> {
+    let api = Api::new("hostile")?;
+    api.sql(
+        "create function f(a jsonb = null, n numeric = 0) returns text language sql as $$ select coalesce(jsonb_typeof(a), 'none') || n $$;
+         comment on function f(jsonb, numeric) is 'HTTP POST'",
+    )?;
+    let mut findings = Findings::default();
+    let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+    let deep_objects = |depth: usize| format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    for (what, body, wanted) in [
+        ("a duplicate key", "{\"n\":1,\"n\":2}".to_owned(), 400),
+        ("a duplicate key, escaped", "{\"n\":1,\"\\u006e\":2}".to_owned(), 400),
+        ("ten arrays deep", deep(10), 200),
+        ("an unclosed array", format!("{{\"a\":{}", "[".repeat(1000)), 400),
+        ("a long number", format!("{{\"n\":{}}}", "9".repeat(1000)), 200),
+        ("a number beyond numeric", "{\"n\":1e999999}".to_owned(), 400),
+        ("a very small number", "{\"n\":1e-100}".to_owned(), 200),
+        ("control characters", "{\"a\":\"\u{1}\"}".to_owned(), 400),
+        (
+            "many keys",
+            format!("{{{}}}", (0..10_000).map(|n| format!("\"k{n}\":1")).collect::<Vec<_>>().join(",")),
+            400,
+        ),
+    ] {
+        let answer = api.post_bytes("f", body.as_bytes())?;
+        findings.expect(&format!("{what}: {}", told(&answer)), answer.status(), wanted);
+    }
+    // Whether so deep is still taken is nobody's promise; that the server is there afterwards is.
+    for depth in [100, 128, 1_000, 10_000, 200_000] {
+        for body in [deep(depth), deep_objects(depth)] {
+            let status = api.post_bytes("f", body.as_bytes())?.status();
+            findings.expect(&format!("{depth} deep: {status}"), matches!(status, 200 | 400 | 413), true);
+        }
+    }
+    for bytes in [
+        &b"{\"a\":\"\xff\"}"[..],
+        b"{\"a\":\"\xc3\"}",
+        b"\x00",
+        b"{\"a\":\"\xed\xa0\x80\"}",
+        b"\xff\xfe{}",
+        b"{\"\xff\":1}",
+    ] {
+        let answer = api.post_bytes("f", bytes)?;
+        findings.expect(&format!("{bytes:?}: {}", told(&answer)), answer.status(), 400);
+    }
+    findings.expect(
+        "afterwards",
+        told(&api.post("f", &json!({ "a": [], "n": 1 }))?),
+        "200 array1".to_owned(),
+    );
+    findings.report()
+}
+
+/// Request smuggling: two servers that disagree about where a request ends. So what is ambiguous ends the connection.
+#[test]
+fn a_request_whose_end_is_ambiguous_is_refused_and_nothing_behind_it_runs() -> Result<()> {
+    let api = Api::new("smuggled")?;
+    api.sql(
+        "create table ran (x int); grant all on ran to app;
+         create function f() returns void language sql as 'insert into smuggled.ran values (1)'; comment on function f() is 'HTTP POST';
+         create function harmless(a text = '') returns text language sql as 'select a'; comment on function harmless(text) is 'HTTP POST';",
+    )?;
+    let inner = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Site: same-origin\r\n\r\n",
+        api.path("f"),
+        api.http.address()
+    );
+    let start = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\n",
+        api.path("harmless"),
+        api.http.address()
+    );
+    let length = inner.len() + 5;
+    for framing in [
+        format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Content-Length: 2\r\nContent-Length: {length}\r\n\r\n{{}}{inner}"),
+        format!("Content-Length: 2, {length}\r\n\r\n{{}}{inner}"),
+        format!("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{inner}"),
+        format!("Content-Length: +2\r\n\r\n{{}}{inner}"),
+        format!("Content-Length: -1\r\n\r\n{{}}{inner}"),
+        format!("Content-Length : 2\r\n\r\n{{}}{inner}"),
+        format!("Transfer-Encoding: chunked\r\n\r\n-1\r\n{inner}"),
+        format!("Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{inner}"),
+    ] {
+        let mut connection = api.http.connect()?;
+        connection.send_bytes(format!("{start}{framing}").as_bytes())?;
+        // Whatever is answered: the second request must not be.
+        let first = connection.response("POST").map(|answer| answer.status());
+        let second = connection.response("POST").map(|answer| answer.status());
+        ensure!(second.is_err(), "{framing:?}: {first:?}, then {second:?}");
+    }
+    assert_eq!(api.sql("select count(*) from ran")?, "0");
+    // Two whole requests in one packet are ordinary, and both are answered in order.
+    let mut connection = api.http.connect()?;
+    connection.send_bytes(format!("{start}Content-Length: 9\r\n\r\n{{\"a\":\"1\"}}{inner}").as_bytes())?;
+    assert_eq!(told(&connection.response("POST")?), "200 1");
+    assert_eq!(connection.response("POST")?.status(), 204);
+    assert_eq!(api.sql("select count(*) from ran")?, "1");
+    Ok(())
+}
+
+#[test]
+fn a_full_queue_is_a_503_with_retry_after_and_one_address_has_half_of_it() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_workers", "1").setting("sse.call_queue_size", "4"))?;
+    let api = Api::of(&cluster, "queued")?;
+    api.sql(SLOW)?;
+    let running = begin(&api, 60.0)?;
+    waits_until_busy(&cluster, 1)?;
+    let waiting = [begin(&api, 0.0)?, begin(&api, 0.0)?];
+    // Both have been read by the gateway once a third is refused.
+    let refused = wait_for(SOON, "one is refused", || {
+        let mut connection = api.http.within(Duration::from_secs(2)).connect()?;
+        connection.send(&api.request("POST", "quick").json(&json!({})))?;
+        Ok(connection.response("POST").ok())
+    })?;
+    assert_eq!(refused.status(), 503, "{}", told(&refused));
+    ensure!(refused.header("retry-after").is_some(), "{:?}", refused.head);
+    // Who gives up makes room, also in the worker.
+    drop(running);
+    for mut connection in waiting {
+        assert_eq!(told(&connection.response("POST")?), "200 slept");
+    }
+    assert_eq!(told(&api.post("quick", &json!({}))?), "200 quick");
+    Ok(())
+}
+
+#[test]
+fn a_caller_that_goes_away_has_its_statement_cancelled_and_the_next_is_not_hurt() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "leaving")?;
+    api.sql(SLOW)?;
+    for _ in 0..5 {
+        let calls = [begin(&api, 60.0)?, begin(&api, 60.0)?];
+        waits_until_busy(&cluster, 2)?;
+        let started = Instant::now();
+        drop(calls);
+        waits_until_busy(&cluster, 0)?;
+        ensure!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        for _ in 0..4 {
+            assert_eq!(told(&api.post("quick", &json!({}))?), "200 quick");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancel_of_an_idle_worker_is_harmless_and_of_a_running_one_a_504() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "cancelled")?;
+    api.sql(SLOW)?;
+    let pids = "select string_agg(pid::text, ' ' order by pid) from pg_stat_activity where backend_type = 'pg_sse call worker'";
+    let before = cluster.sql(pids)?;
+    cluster.sql(
+        "select pg_cancel_backend(pid) from pg_stat_activity where backend_type = 'pg_sse call worker'",
+    )?;
+    assert_eq!(told(&api.post("quick", &json!({}))?), "200 quick");
+    let mut running = begin(&api, 60.0)?;
+    waits_until_busy(&cluster, 1)?;
+    cluster.sql("select pg_cancel_backend(pid) from pg_stat_activity where backend_type = 'pg_sse call worker' and state = 'active'")?;
+    assert_eq!(running.response("POST")?.status(), 504);
+    for _ in 0..4 {
+        assert_eq!(told(&api.post("quick", &json!({}))?), "200 quick");
+    }
+    assert_eq!(cluster.sql(pids)?, before, "the same workers");
+    Ok(())
+}
+
+#[test]
+fn events_go_out_while_every_worker_is_busy_and_the_queue_is_full() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_queue_size", "8"))?;
+    let api = Api::of(&cluster, "undelayed")?;
+    api.sql(SLOW)?;
+    api.sql(&common::announcer("announced", "@sse"))?;
+    let mut stream = api.http.events(&api.path("announced/info"))?;
+    ensure!(stream.next(SOON)?.event == "sse.ready");
+    let calls: Vec<Connection> = (0..6).map(|_| begin(&api, 60.0)).collect::<Result<_>>()?;
+    waits_until_busy(&cluster, 2)?;
+    let mut session = api.session()?;
+    for number in 0..20 {
+        let started = Instant::now();
+        session.run(&format!("select announced('{number}')"))?.ok()?;
+        assert_eq!(stream.next(SOON)?.data, number.to_string());
+        ensure!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    }
+    drop(calls);
+    Ok(())
+}
+
+#[test]
+fn a_server_that_stops_does_not_wait_for_calls() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "stopping")?;
+    api.sql(SLOW)?;
+    let mut calls = [begin(&api, 60.0)?, begin(&api, 60.0)?, begin(&api, 60.0)?];
+    waits_until_busy(&cluster, 2)?;
+    let started = Instant::now();
+    cluster.stop(cluster::StopMode::Fast)?;
+    ensure!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    for call in &mut calls {
+        // An answer or the end of the connection; nothing that hangs.
+        if let Ok(answer) = call.response("POST") {
+            ensure!(answer.status() >= 500, "{}", told(&answer));
+        }
+    }
+    cluster.start()?;
+    common::calls::ready(&cluster)?;
+    let api = Api::again(&cluster, "stopping")?;
+    assert_eq!(told(&api.http.request(&Request::new("POST", &api.path("quick")))?), "200 quick");
+    Ok(())
+}
+
+#[test]
+fn thousands_of_calls_leave_no_memory_behind() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "steady")?;
+    api.sql(
+        "create function work(n int) returns setof text language plpgsql as $$ begin
+           if n % 3 = 0 then raise exception 'no'; end if;
+           return query select repeat('x', 1000) from generate_series(1, 20); end $$;
+         comment on function work(int) is 'HTTP POST'",
+    )?;
+    let worker: u32 =
+        cluster.sql("select pid from pg_stat_activity where backend_type = 'pg_sse call worker'")?.parse()?;
+    let anonymous = || -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{worker}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or("0 kB");
+        Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
+    };
+    let mut connection = api.http.connect()?;
+    let mut run = |calls: usize| -> Result<()> {
+        for n in 0..calls {
+            connection.send(&api.request("POST", "work").json(&json!({ "n": n })))?;
+            let answer = connection.response("POST")?;
+            ensure!(answer.status() == if n % 3 == 0 { 400 } else { 200 }, "{}", told(&answer));
+        }
+        Ok(())
+    };
+    run(1_000)?;
+    let before = anonymous()?;
+    run(4_000)?;
+    let after = anonymous()?;
+    ensure!(after < before + 1_000, "{before} kB, then {after} kB");
+    Ok(())
+}

@@ -1,0 +1,478 @@
+//! Logging in and out, cookies, who may call, and from which pages (C7.5).
+//!
+//! Not for tokens as such (`tokens.rs`, `door.rs`) and not for the chat that uses all of it (`chat.rs`).
+
+mod common;
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::{Request, Response};
+use cluster::{Cluster, StopMode, wait_for};
+use common::SOON;
+use common::calls::{Api, Findings, builder, ready, start, told};
+use common::tokens::{ADMIN, ALICE, BOB, MANAGER, mint, now};
+use serde_json::{Value, json};
+
+const COOKIE: &str = "sse_session";
+
+/// A login that knows alice and bob by their passwords, and what they may do.
+const APPLICATION: &str = "
+    create function login(_name text, _password text) returns table (user_id int, user_name text, user_roles text[], team text)
+    language sql stable security definer as $$
+        select 1, 'alice', '{staff,\"a, b\"}'::text[], 'red' where _name = 'alice' and _password = 'a'
+        union all select 2, 'bob', '{}', null where _name = 'bob' and _password = 'b' $$;
+    comment on function login(text, text) is 'HTTP POST\n@login\n@anonymous';
+    create function logout() returns void language sql as '';
+    comment on function logout() is 'HTTP POST\n@logout\n@anonymous';
+    create function get_me() returns json language sql stable as $$
+        select json_build_array(current_setting('request.user_id'), current_setting('request.user_name'), current_setting('request.user_roles')) $$;
+    comment on function get_me() is 'HTTP\n@authorize';
+    create procedure announce(what text) language plpgsql as $$ begin raise info '%', what; end $$;
+    comment on procedure announce(text) is 'HTTP POST\n@authorize\n@sse';";
+
+fn login(api: &Api<'_>, name: &str, password: &str) -> Result<Response> {
+    api.post("login", &json!({ "name": name, "password": password }))
+}
+
+/// The cookie of a login, as `Cookie` sends it.
+fn session(answer: &Response) -> Result<String> {
+    ensure!(answer.status() == 200, "{}", told(answer));
+    Ok(format!("{COOKIE}={}", answer.head.cookie(COOKIE).context("no cookie")?))
+}
+
+fn as_session(api: &Api<'_>, method: &str, routine: &str, session: &str) -> Request {
+    api.request(method, routine).header("Cookie", session)
+}
+
+fn me(api: &Api<'_>, session: &str) -> Result<Response> {
+    api.http.request(&as_session(api, "GET", "get-me", session))
+}
+
+fn claims(cluster: &Cluster, session: &str) -> Result<Value> {
+    let token = session.split_once('=').context("a cookie")?.1;
+    let part = token.split('.').nth(1).context("no token")?;
+    let padded = format!("{part}{}", "=".repeat((4 - part.len() % 4) % 4));
+    let json = cluster
+        .sql(&format!("select convert_from(decode(translate('{padded}', '-_', '+/'), 'base64'), 'UTF8')"))?;
+    Ok(serde_json::from_str(&json)?)
+}
+
+fn lifetime(claims: &Value) -> Result<f64> {
+    Ok(claims["exp"].as_f64().context("exp")? - claims["iat"].as_f64().context("iat")?)
+}
+
+#[test]
+fn a_login_sets_a_cookie_whose_token_is_the_first_row() -> Result<()> {
+    let api = Api::new("entering")?;
+    api.sql(APPLICATION)?;
+    let answer = login(&api, "alice", "a")?;
+    let cookies = answer.head.header_values("set-cookie");
+    ensure!(cookies.len() == 1, "{cookies:?}");
+    let attributes: Vec<String> =
+        cookies[0].split(';').skip(1).map(|part| part.trim().to_lowercase()).collect();
+    for wanted in ["httponly", "samesite=lax", "path=/"] {
+        ensure!(attributes.iter().any(|found| found == wanted), "{wanted} in {cookies:?}");
+    }
+    ensure!(!attributes.iter().any(|found| found == "secure" || found.starts_with("domain")), "{cookies:?}");
+    let age: f64 =
+        attributes.iter().find_map(|part| part.strip_prefix("max-age=")).context("Max-Age")?.parse()?;
+    ensure!((1_209_590.0..=1_209_600.0).contains(&age), "{cookies:?}");
+    ensure!(answer.body.is_empty(), "{}", told(&answer));
+    ensure!(answer.header("cache-control").is_some_and(|value| value.contains("no-store")));
+
+    let alice = session(&answer)?;
+    let said = claims(api.cluster, &alice)?;
+    ensure!((1_209_590.0..=1_209_600.0).contains(&lifetime(&said)?), "{said}");
+    assert_eq!((&said["user_name"], &said["team"]), (&json!("alice"), &json!("red")));
+    assert_eq!(said["user_roles"], json!(["staff", "a, b"]));
+    let who = me(&api, &alice)?.json()?;
+    assert_eq!((&who[0], &who[1]), (&json!("1"), &json!("alice")));
+    let roles: Value = serde_json::from_str(who[2].as_str().context("roles")?)?;
+    assert_eq!(roles, json!(["staff", "a, b"]));
+
+    for (name, password) in [("alice", "b"), ("alice", ""), ("eve", "a"), ("' or 1=1 --", "' or 1=1 --")] {
+        let answer = login(&api, name, password)?;
+        ensure!(answer.status() == 401 && answer.head.cookie(COOKIE).is_none(), "{name}: {}", told(&answer));
+    }
+    assert_eq!(api.post("login", &json!({ "name": "alice" }))?.status(), 400);
+    assert_eq!(api.get("login?name=alice&password=a")?.status(), 405, "no passwords in URLs");
+    Ok(())
+}
+
+#[test]
+fn the_columns_scheme_status_and_body_steer_a_login() -> Result<()> {
+    let api = Api::new("steering")?;
+    let mut findings = Findings::default();
+    for (number, (columns, row, status, signs_in)) in [
+        ("scheme text, user_id int", "'cookies', 7", 200, true),
+        ("status boolean, user_id int", "true, 7", 200, true),
+        ("status boolean, user_id int", "false, 7", 401, false),
+        ("status int, user_id int", "200, 7", 200, true),
+        ("status int, user_id int", "403, 7", 403, false),
+        ("status int, user_id int", "404, 7", 404, false),
+        ("body text, user_id int", "'welcome', 7", 200, true),
+        ("user_id int", "7", 200, true),
+        ("user_id int, exp bigint, iat bigint, iss text", "7, 4102444800, 0, 'forged'", 200, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        api.sql(&format!(
+            "create function l{number}() returns table ({columns}) language sql as $$ select {row} $$;
+             comment on function l{number}() is e'HTTP POST\\n@login\\n@anonymous'"
+        ))?;
+        let answer = api.post(&format!("l{number}"), &json!({}))?;
+        let what = format!("{columns} = {row}: {}", told(&answer));
+        findings.expect(&what, (answer.status(), answer.head.cookie(COOKIE).is_some()), (status, signs_in));
+        if columns.starts_with("body") {
+            findings.expect("the body", answer.text(), "welcome".to_owned());
+        }
+        if let Some(token) = answer.head.cookie(COOKIE) {
+            let said = claims(api.cluster, &format!("x={token}"))?;
+            let kept = ["scheme", "status", "body"].iter().any(|name| said.get(name).is_some());
+            findings.expect(
+                &format!("{said}"),
+                (kept, lifetime(&said)? < 1_300_000.0, said["iss"] == "forged"),
+                (false, true, false),
+            );
+        }
+    }
+    api.sql(
+        "create function bearer() returns table (scheme text, user_id int, user_name text) language sql as $$ select 'bearer', 9, 'carol' $$;
+         comment on function bearer() is e'HTTP POST\\n@login\\n@anonymous';
+         create function get_me() returns text language sql stable as $$ select current_setting('request.user_id') $$;
+         comment on function get_me() is e'HTTP\\n@authorize';",
+    )?;
+    let answer = api.post("bearer", &json!({}))?;
+    ensure!(answer.status() == 200 && answer.head.cookie(COOKIE).is_none(), "{}", told(&answer));
+    let text = answer.text();
+    let token = text.split(['"', '\n']).find(|part| part.split('.').count() == 3).context(text.clone())?;
+    let request = api.request("GET", "get-me").header("Authorization", &format!("Bearer {token}"));
+    findings.expect("the token is good", told(&api.http.request(&request)?), "200 9".to_owned());
+    findings.report()
+}
+
+#[test]
+fn a_logout_clears_the_cookie_ends_its_streams_and_refuses_its_token_for_good() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "leaving")?;
+    api.sql(APPLICATION)?;
+    let (alice, again, bob) = (
+        session(&login(&api, "alice", "a")?)?,
+        session(&login(&api, "alice", "a")?)?,
+        session(&login(&api, "bob", "b")?)?,
+    );
+    ensure!(alice != again, "two logins are two sessions");
+    let listen = |session: &str| -> Result<cluster::http::EventStream> {
+        let mut stream = api.http.events_with(&as_session(&api, "GET", "announce/info", session))?;
+        ensure!(stream.next(SOON)?.event == "sse.ready");
+        Ok(stream)
+    };
+    let (mut alices, mut agains, mut bobs) = (listen(&alice)?, listen(&again)?, listen(&bob)?);
+    let answer = api.http.request(&as_session(&api, "POST", "logout", &alice))?;
+    ensure!((200..300).contains(&answer.status()), "{}", told(&answer));
+    let cookie = answer.head.header_values("set-cookie").join("\n").to_lowercase();
+    ensure!(
+        cookie.starts_with("sse_session=") && cookie.contains("max-age=0") && cookie.contains("path=/"),
+        "{cookie}"
+    );
+    alices.wait_for_end(SOON)?;
+    assert_eq!(me(&api, &alice)?.status(), 401);
+    // The other session of the same user, and other users, stay.
+    assert_eq!((me(&api, &again)?.status(), me(&api, &bob)?.status()), (200, 200));
+    let say = as_session(&api, "POST", "announce", &again).json(&json!({ "what": "still here" }));
+    assert_eq!(api.http.request(&say)?.status(), 204);
+    for stream in [&mut agains, &mut bobs] {
+        assert_eq!(stream.next(SOON)?.data, "still here");
+    }
+    // Without a session, or with a bad one: nothing to do, and no error.
+    assert_eq!(api.post("logout", &json!({}))?.status() / 100, 2);
+    assert_eq!(api.http.request(&as_session(&api, "POST", "logout", &alice))?.status() / 100, 2);
+    // Refused for good, and the others' sessions survive the server's restart and its crash.
+    for mode in [StopMode::Fast, StopMode::Immediate] {
+        cluster.restart(mode)?;
+        ready(&cluster)?;
+        let api = Api::again(&cluster, "leaving")?;
+        let answers =
+            [&alice, &again, &bob].map(|session| me(&api, session).map(|answer| answer.status()).ok());
+        assert_eq!(answers, [Some(401), Some(200), Some(200)], "{mode:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn authorize_answers_401_and_403_and_its_list_counts() -> Result<()> {
+    let api = Api::new("deciding")?;
+    let mut findings = Findings::default();
+    for (number, (rule, allowed)) in [
+        ("@authorize", "alice bob admin manager"),
+        ("@authorize admin", "admin"),
+        ("@authorize manager, id:1", "alice manager"),
+        ("@authorize name:BOB", "bob"),
+        ("@authorize role:staff", "bob manager"),
+        ("@anonymous", "nobody alice bob admin manager"),
+        ("", "nobody alice bob admin manager"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        api.sql(&format!(
+            "create function f{number}() returns int language sql as 'select 1'; comment on function f{number}() is 'HTTP POST\n{rule}'"
+        ))?;
+        let people = [
+            ("nobody", None),
+            ("alice", Some(ALICE)),
+            ("bob", Some(BOB)),
+            ("admin", Some(ADMIN)),
+            ("manager", Some(MANAGER)),
+        ];
+        for (name, person) in people {
+            let who = match person {
+                Some(person) => &api.with(person)?,
+                None => &api,
+            };
+            let wanted = match (allowed.split(' ').any(|other| other == name), person) {
+                (true, _) => 200,
+                (false, None) => 401,
+                (false, Some(_)) => 403,
+            };
+            let answer = who.post(&format!("f{number}"), &json!({}))?;
+            findings.expect(&format!("{rule} {name}: {}", told(&answer)), answer.status(), wanted);
+            // Who may not call learns nothing of the arguments either.
+            let answer = who.post(&format!("f{number}"), &json!({ "x": 1 }))?;
+            findings.expect(
+                &format!("{rule} {name}, unknown argument"),
+                answer.status(),
+                if wanted == 200 { 400 } else { wanted },
+            );
+        }
+    }
+    let answer = api.post("f0", &json!({}))?;
+    findings.expect("WWW-Authenticate", answer.header("www-authenticate").is_some(), true);
+    findings.report()
+}
+
+#[test]
+fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<()> {
+    let api = Api::new("doubting")?;
+    api.sql(APPLICATION)?;
+    api.sql("create function open() returns text language sql as $$ select current_setting('request.user_id') $$; comment on function open() is e'HTTP POST\\n@anonymous'")?;
+    let expired = mint(
+        api.cluster,
+        common::tokens::SECRET,
+        &format!("{{\"user_id\":\"1\",\"exp\":{}}}", now()? - 100),
+    )?;
+    let forged = mint(
+        api.cluster,
+        "another secret, of 32 bytes or more",
+        &format!("{{\"user_id\":\"1\",\"exp\":{}}}", now()? + 100),
+    )?;
+    let mut findings = Findings::default();
+    for token in [expired.as_str(), forged.as_str(), "x", "a.b.c"] {
+        let bad = format!("{COOKIE}={token}");
+        let answer = me(&api, &bad)?;
+        findings.expect("refused", answer.status(), 401);
+        findings.expect(
+            "cleared",
+            answer.head.header_values("set-cookie").join("").to_lowercase().contains("max-age=0"),
+            true,
+        );
+        let answer = api.http.request(&as_session(&api, "POST", "open", &bad).json(&json!({})))?;
+        findings.expect("open to everybody", told(&answer), "200".to_owned());
+        findings.expect(
+            "and cleared",
+            answer.head.header_values("set-cookie").join("").to_lowercase().contains("max-age=0"),
+            true,
+        );
+        let request =
+            as_session(&api, "POST", "login", &bad).json(&json!({ "name": "alice", "password": "a" }));
+        let answer = api.http.request(&request)?;
+        findings.expect(
+            "logged in",
+            (answer.status(), answer.head.cookie(COOKIE).is_some_and(|value| value.len() > 50)),
+            (200, true),
+        );
+        let request = api.request("GET", "get-me").header("Authorization", &format!("Bearer {token}"));
+        findings.expect("in the header", api.http.request(&request)?.status(), 401);
+    }
+    findings.report()
+}
+
+/// Cross-site request forgery: a page elsewhere makes a browser call with its cookie, or logs it in as somebody else.
+#[test]
+fn a_page_of_another_origin_cannot_call() -> Result<()> {
+    let cluster = start(builder().setting("sse.cors_origins", "https://friend.example"))?;
+    let api = Api::of(&cluster, "origins")?;
+    api.sql(APPLICATION)?;
+    let cookie = session(&login(&api, "alice", "a")?)?;
+    let own = format!("http://{}", api.http.address());
+    let other_scheme = format!("https://{}", api.http.address());
+    let other_port = format!("http://{}:1", api.http.address().ip());
+    let mut findings = Findings::default();
+    // Sec-Fetch-Site, Origin, allowed with a cookie, without one.
+    for (site, origin, with, without) in [
+        (Some("same-origin"), None, true, true),
+        (Some("none"), None, true, true),
+        (Some("same-origin"), Some("https://evil.example"), true, true),
+        (Some("cross-site"), None, false, false),
+        (Some("same-site"), None, false, false),
+        (Some("cross-site"), Some("https://evil.example"), false, false),
+        (Some("cross-site"), Some("https://friend.example"), true, true),
+        (Some("same-site"), Some(own.as_str()), true, true),
+        (None, Some(own.as_str()), true, true),
+        (None, Some(other_scheme.as_str()), true, true),
+        (None, Some(other_port.as_str()), false, false),
+        (None, Some("https://friend.example"), true, true),
+        (None, Some("https://friend.example.evil.example"), false, false),
+        (None, Some("http://friend.example"), false, false),
+        (None, Some("null"), false, false),
+        (None, Some(""), false, false),
+        (None, None, false, true),
+    ] {
+        for (cookie, wanted) in [(Some(&cookie), with), (None, without)] {
+            for (routine, body) in
+                [("announce", json!({ "what": "x" })), ("login", json!({ "name": "alice", "password": "a" }))]
+            {
+                let mut request = Request::new("POST", &api.path(routine)).json(&body);
+                for (name, value) in
+                    [("Sec-Fetch-Site", site), ("Origin", origin), ("Cookie", cookie.map(String::as_str))]
+                {
+                    if let Some(value) = value {
+                        request = request.header(name, value);
+                    }
+                }
+                let answer = api.http.request(&request)?;
+                let fine = if routine == "login" {
+                    200
+                } else if cookie.is_some() {
+                    204
+                } else {
+                    401
+                };
+                let wanted = if wanted { fine } else { 403 };
+                let what =
+                    format!("{site:?} {origin:?} cookie {} {routine}: {}", cookie.is_some(), told(&answer));
+                findings.expect(&what, answer.status(), wanted);
+            }
+        }
+    }
+    // Reading is not guarded by this: what another page may read is CORS' matter.
+    let request =
+        Request::get(&api.path("get-me")).header("Cookie", &cookie).header("Sec-Fetch-Site", "cross-site");
+    findings.expect("GET", api.http.request(&request)?.status(), 200);
+    findings.report()
+}
+
+#[test]
+fn a_friendly_origin_gets_permission_to_call() -> Result<()> {
+    let cluster = start(builder().setting("sse.cors_origins", "https://friend.example"))?;
+    let api = Api::of(&cluster, "friends")?;
+    api.sql(APPLICATION)?;
+    let preflight = |origin: &str| -> Result<Response> {
+        api.http.request(
+            &Request::new("OPTIONS", &api.path("announce"))
+                .header("Origin", origin)
+                .header("Access-Control-Request-Method", "POST")
+                .header("Access-Control-Request-Headers", "content-type, x-npgsqlrest-id"),
+        )
+    };
+    let answer = preflight("https://friend.example")?;
+    let header = |name: &str| answer.header(name).unwrap_or("").to_lowercase();
+    assert_eq!(header("access-control-allow-origin"), "https://friend.example");
+    ensure!(header("access-control-allow-methods").contains("post"), "{:?}", answer.head);
+    for name in ["content-type", "x-npgsqlrest-id"] {
+        ensure!(header("access-control-allow-headers").contains(name), "{name}: {:?}", answer.head);
+    }
+    assert_eq!(preflight("https://evil.example")?.header("access-control-allow-origin"), None);
+    let answer = api
+        .http
+        .request(&api.with(ALICE)?.request("GET", "get-me").header("Origin", "https://friend.example"))?;
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://friend.example"));
+    // Also an error can be read by the page.
+    let answer =
+        api.http.request(&Request::get(&api.path("get-me")).header("Origin", "https://friend.example"))?;
+    assert_eq!(
+        (answer.status(), answer.header("access-control-allow-origin")),
+        (401, Some("https://friend.example"))
+    );
+    Ok(())
+}
+
+#[test]
+fn behind_a_trusted_proxy_with_tls_the_cookie_is_secure() -> Result<()> {
+    let cluster = start(
+        builder()
+            .setting("sse.trusted_proxies", "127.0.0.1")
+            .setting("sse.session_lifetime", "1h")
+            .setting("sse.cookie_name", "chat")
+            .setting("sse.cookie_same_site", "strict"),
+    )?;
+    let api = Api::of(&cluster, "proxied")?;
+    api.sql(APPLICATION)?;
+    let request = api
+        .request("POST", "login")
+        .json(&json!({ "name": "bob", "password": "b" }))
+        .header("X-Forwarded-Proto", "https");
+    let answer = api.http.request(&request)?;
+    let cookie = answer.head.header_values("set-cookie").join("\n").to_lowercase();
+    for wanted in ["chat=", "secure", "httponly", "samesite=strict", "max-age="] {
+        ensure!(cookie.contains(wanted), "{wanted} in {cookie}");
+    }
+    let token = answer.head.cookie("chat").context("no cookie")?;
+    ensure!(lifetime(&claims(&cluster, &format!("x={token}"))?)? <= 3600.0);
+    // A role of nobody's: an empty list.
+    let request = api
+        .request("GET", "get-me")
+        .header("Cookie", &format!("chat={token}"))
+        .header("X-Forwarded-For", "192.0.2.7");
+    assert_eq!(api.http.request(&request)?.json()?[1], "bob");
+    Ok(())
+}
+
+#[test]
+fn a_login_without_a_secret_is_a_503_that_says_how_to_make_one() -> Result<()> {
+    let cluster = cluster::Cluster::builder().setting("sse.call_role", "app").without_extension().start()?;
+    cluster.sql("create role app login; create extension pg_sse")?;
+    ready(&cluster)?;
+    let api = Api::of(&cluster, "keyless")?;
+    api.run(APPLICATION)?.ok()?;
+    let answer = login(&api, "alice", "a")?;
+    ensure!(answer.status() == 503 && answer.head.cookie(COOKIE).is_none(), "{}", told(&answer));
+    let shown = cluster
+        .sql("select coalesce(string_agg(problem, ' '), '') from sse.endpoints where url like '%/login'")?;
+    let said = format!("{} {shown} {}", answer.text(), cluster.log()?);
+    ensure!(said.contains("sse.jwt_secret_file"), "{said}");
+    Ok(())
+}
+
+/// Escalation: whoever may create a function would log in as anybody.
+#[test]
+fn a_login_of_an_owner_who_may_not_issue_tokens_is_no_login() -> Result<()> {
+    let api = Api::new("owners")?;
+    api.sql("create role maker; grant all on schema owners to maker")?;
+    api.run(
+        "set role maker;
+         create function fake() returns table (user_id int, user_roles text) language sql as $$ select 1, 'admin' $$;
+         comment on function fake() is e'HTTP POST\\n@login\\n@anonymous';",
+    )?
+    .ok()?;
+    let answer = api.post("fake", &json!({}))?;
+    ensure!(answer.status() >= 400 && answer.head.cookie(COOKIE).is_none(), "{}", told(&answer));
+    let problem = api.sql("select problem from sse.endpoints where url = '/api/owners/fake'")?;
+    ensure!(problem.contains("issue_token"), "{problem:?}");
+    Ok(())
+}
+
+#[test]
+fn with_required_authentication_a_login_is_still_open() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "required")?;
+    api.sql(APPLICATION)?;
+    api.sql("create function open() returns int language sql as 'select 1'; comment on function open() is 'HTTP GET'")?;
+    cluster.configure("sse.require_authentication", "on")?;
+    cluster.reload()?;
+    wait_for(SOON, "authentication is required", || Ok((api.get("open")?.status() == 401).then_some(())))?;
+    let answer = login(&api, "alice", "a")?;
+    assert_eq!(answer.status(), 200, "nobody could ever log in: {}", told(&answer));
+    assert_eq!(me(&api, &session(&answer)?)?.status(), 200);
+    Ok(())
+}

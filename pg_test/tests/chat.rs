@@ -1,0 +1,302 @@
+//! The chats of NpgsqlRest's guides over HTTP, as two signed-in people and a stranger use them: the tutorial's as
+//! examples/chat has it, the guide's, and the guide's "splitting publish from subscribe".
+//!
+//! Not for what the guides say about publishing alone: `seeds.rs`.
+
+mod common;
+#[path = "seeds/sql.rs"]
+mod sql;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::{Client, EventStream, Request, Response};
+use cluster::{Builder, Cluster, PATIENCE, StopMode, wait_for, workspace_root};
+use common::SOON;
+use common::calls::told;
+use common::tokens::{SECRET, is_quiet};
+use serde_json::{Value, json};
+use sql::{GUIDE, TUTORIAL};
+
+const CHANNEL: &str = "TEST_CHANNEL";
+
+fn example(file: &str) -> PathBuf {
+    workspace_root().join("examples/chat").join(file)
+}
+
+/// With the settings of the documentation.
+fn builder() -> Builder {
+    Cluster::builder()
+        .setting("sse.call_role", "chat")
+        .setting("sse.user_parameters", "on")
+        .setting("sse.jwt_secret", SECRET)
+}
+
+/// examples/chat, installed as its documentation says.
+fn tutorial() -> Result<Cluster> {
+    let cluster = builder().start()?;
+    let output = cluster.psql().args(["-X", "-q", "-f"]).arg(example("setup.sql")).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && said.is_empty(), "setup.sql: {said}");
+    ready(&cluster, "/api/example-8/get-messages")?;
+    Ok(cluster)
+}
+
+/// Waits until calls are taken; this one wants to know who asks.
+fn ready(cluster: &Cluster, path: &str) -> Result<()> {
+    let http = cluster.http()?;
+    wait_for(PATIENCE, "calls are taken", || Ok((http.get(path)?.status() == 401).then_some(())))
+        .with_context(|| cluster.log().unwrap_or_default())
+}
+
+/// Somebody at a browser with the page of an application open.
+struct Person {
+    http: Client,
+    base: &'static str,
+    cookie: Option<String>,
+}
+
+impl Person {
+    fn stranger(http: Client, base: &'static str) -> Self {
+        Self { http, base, cookie: None }
+    }
+
+    fn login(http: Client, base: &'static str, name: &str, password: &str) -> Result<Self> {
+        let stranger = Self::stranger(http, base);
+        let answer = stranger.post("login", &json!({ "username": name, "password": password }))?;
+        ensure!(answer.status() == 200, "{}", told(&answer));
+        let token = answer.head.cookie("sse_session").context("no cookie")?;
+        Ok(Self { cookie: Some(format!("sse_session={token}")), ..stranger })
+    }
+
+    fn get(&self, routine: &str) -> Result<Response> {
+        self.http.request(&self.request("GET", routine))
+    }
+
+    fn post(&self, routine: &str, body: &Value) -> Result<Response> {
+        self.http.request(&self.request("POST", routine).json(body))
+    }
+
+    fn say(&self, text: &str) -> Result<()> {
+        let answer = self.post("send-message", &json!({ "messageText": text }))?;
+        ensure!(answer.status() == 204, "{}", told(&answer));
+        Ok(())
+    }
+
+    fn listen(&self, stream: &str) -> Result<EventStream> {
+        let mut stream = self.http.events_with(&self.request("GET", stream))?;
+        ensure!(stream.next(SOON)?.event == "sse.ready");
+        Ok(stream)
+    }
+
+    fn request(&self, method: &str, routine: &str) -> Request {
+        let request = Request::new(method, &format!("{}/{routine}", self.base))
+            .header("Sec-Fetch-Site", "same-origin")
+            .header("X-NpgsqlRest-ID", CHANNEL);
+        match &self.cookie {
+            Some(cookie) => request.header("Cookie", cookie),
+            None => request,
+        }
+    }
+}
+
+fn heard(stream: &mut EventStream) -> Result<Value> {
+    Ok(serde_json::from_str(&stream.next(SOON)?.data)?)
+}
+
+const TUTORIAL_BASE: &str = "/api/example-8";
+
+#[test]
+fn the_example_is_the_tutorials_sql_word_for_word() -> Result<()> {
+    let example = fs::read_to_string(example("chat.sql"))?;
+    let tutorial = TUTORIAL[1..].join("\n");
+    let lines =
+        |text: &str| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(&example), lines(&tutorial));
+    Ok(())
+}
+
+#[test]
+fn the_tutorials_chat_runs_over_http() -> Result<()> {
+    let cluster = tutorial()?;
+    assert_eq!(cluster.sql("select problem from sse.endpoints where problem is not null")?, "");
+    let http = cluster.http()?;
+    let stranger = Person::stranger(http, TUTORIAL_BASE);
+    let alice = Person::login(http, TUTORIAL_BASE, "alice", "password123")?;
+    let bob = Person::login(http, TUTORIAL_BASE, "bob", "password456")?;
+
+    // The stranger gets nowhere.
+    assert_eq!(
+        stranger.post("login", &json!({ "username": "alice", "password": "password456" }))?.status(),
+        401
+    );
+    assert_eq!(stranger.get("get-messages")?.status(), 401);
+    assert_eq!(stranger.post("send-message", &json!({ "messageText": "psst" }))?.status(), 401);
+    assert_eq!(stranger.get("send-message/info?TEST_CHANNEL")?.status(), 401);
+
+    // Both listen, one to the channel and one to everything; a third stream is of another channel.
+    let mut alices = alice.listen("send-message/info?TEST_CHANNEL")?;
+    let mut bobs = bob.listen("send-message/info")?;
+    let mut others = bob.listen("send-message/info?team-123")?;
+    alice.say("Hello, Bob")?;
+    bob.say("Hello, Alice; this is \u{1f418}\nand \"that\"")?;
+    for stream in [&mut alices, &mut bobs] {
+        let first = heard(stream)?;
+        assert_eq!((&first["user_id"], &first["username"]), (&json!(1), &json!("alice")));
+        assert_eq!(first["message_text"], "Hello, Bob");
+        let second = heard(stream)?;
+        assert_eq!((&second["user_id"], &second["username"]), (&json!(2), &json!("bob")));
+        assert_eq!(second["message_text"], "Hello, Alice; this is \u{1f418}\nand \"that\"");
+    }
+    let elsewhere = bob.request("POST", "send-message").json(&json!({ "messageText": "to the team" }));
+    let mut elsewhere = elsewhere;
+    elsewhere.headers.retain(|(name, _)| name != "X-NpgsqlRest-ID");
+    assert_eq!(http.request(&elsewhere.header("X-NpgsqlRest-ID", "team-123"))?.status(), 204);
+    assert_eq!(heard(&mut others)?["message_text"], "to the team", "nothing of the other channel before it");
+
+    // The history, as the front end reads it.
+    let history = alice.get("get-messages")?;
+    ensure!(history.header("content-type").is_some_and(|value| value.starts_with("application/json")));
+    let history = history.json()?;
+    let first = &history[0];
+    let keys: Vec<&String> = first.as_object().context("an object")?.keys().collect();
+    assert_eq!(keys, ["messageId", "userId", "username", "messageText", "createdAt"]);
+    assert_eq!((&first["userId"], &first["messageText"]), (&json!(1), &json!("Hello, Bob")));
+    let created = first["createdAt"].as_str().context("createdAt")?;
+    ensure!(
+        created.contains('T') && created.len() >= 25,
+        "ISO 8601 with a zone of hours and minutes: {created}"
+    );
+    assert_eq!(history.as_array().map(Vec::len), Some(3));
+
+    // Nobody speaks for somebody else, and nobody without words.
+    for body in [
+        json!({ "messageText": "x", "userId": "2" }),
+        json!({ "messageText": "x", "userName": "bob" }),
+        json!({}),
+        json!({ "message": "x" }),
+    ] {
+        assert_eq!(alice.post("send-message", &body)?.status(), 400, "{body}");
+    }
+    assert_eq!(alice.post("send-message", &json!({ "messageText": null }))?.status(), 409, "not null");
+    assert_eq!(cluster.sql("select count(*) from example_8.messages")?, "3");
+
+    // The role of the calls sees messages and no passwords.
+    let mut session = cluster.session()?;
+    session.run("set role chat")?.ok()?;
+    ensure!(session.run("select * from example_8.users")?.error().is_some());
+
+    // Logging out: the stream ends, the cookie is worth nothing, the other stays.
+    assert_eq!(alice.post("logout", &json!({}))?.status() / 100, 2);
+    alices.wait_for_end(SOON)?;
+    assert_eq!((alice.get("get-messages")?.status(), bob.get("get-messages")?.status()), (401, 200));
+    assert_eq!(alice.post("send-message", &json!({ "messageText": "x" }))?.status(), 401);
+    Ok(())
+}
+
+#[test]
+fn the_chat_goes_on_after_a_restart_with_the_same_sessions() -> Result<()> {
+    let cluster = tutorial()?;
+    let alice = Person::login(cluster.http()?, TUTORIAL_BASE, "alice", "password123")?;
+    alice.say("before")?;
+    let mut stream = alice.listen("send-message/info?TEST_CHANNEL")?;
+    cluster.restart(StopMode::Fast)?;
+    let _ = stream.wait_for_end(SOON);
+    ready(&cluster, "/api/example-8/get-messages")?;
+    let alice = Person { http: cluster.http()?, ..alice };
+    // A browser comes back with the id of what it saw last, is told that something may be missing, and reads the history.
+    let request = alice
+        .request("GET", "send-message/info?TEST_CHANNEL")
+        .header("Last-Event-ID", stream.last_event_id());
+    let mut stream = alice.http.events_with(&request)?;
+    ensure!(stream.next(SOON)?.event == "sse.ready");
+    ensure!(stream.next(SOON)?.event == "sse.gap");
+    alice.say("after")?;
+    assert_eq!(heard(&mut stream)?["message_text"], "after");
+    assert_eq!(alice.get("get-messages")?.json()?.as_array().map(Vec::len), Some(2));
+    Ok(())
+}
+
+/// What the guide leaves to its reader: users and a login.
+const GUIDE_LOGIN: &str = "
+    create function login(username text, password text) returns table (user_id int, user_name text, user_roles text)
+    language sql stable as $$
+        select * from (values (1, 'alice', 'staff'), (2, 'bob', 'manager')) users (user_id, user_name, user_roles)
+         where user_name = username and password = 'x' $$;
+    comment on function login(text, text) is 'HTTP POST\n@login\n@anonymous';
+    grant select, insert on messages to chat;";
+
+fn guide() -> Result<Cluster> {
+    // Its annotation is @user_parameters, not the setting.
+    let cluster = Cluster::builder()
+        .without_extension()
+        .setting("sse.call_role", "chat")
+        .setting("sse.jwt_secret", SECRET)
+        .start()?;
+    let mut session = cluster.session()?;
+    session.run("create role chat login; create extension pg_sse")?.ok()?;
+    for script in GUIDE {
+        is_quiet(session.run(script)?)?;
+    }
+    is_quiet(session.run(GUIDE_LOGIN)?)?;
+    assert_eq!(cluster.sql("select problem from sse.endpoints where problem is not null")?, "");
+    ready(&cluster, "/api/get-messages")?;
+    Ok(cluster)
+}
+
+#[test]
+fn the_guides_chat_runs_over_http() -> Result<()> {
+    let cluster = guide()?;
+    let http = cluster.http()?;
+    let (alice, bob) = (Person::login(http, "/api", "alice", "x")?, Person::login(http, "/api", "bob", "x")?);
+    let stranger = Person::stranger(http, "/api");
+    for status in [
+        stranger.get("get-messages")?.status(),
+        stranger.post("send-message", &json!({ "messageText": "psst" }))?.status(),
+        stranger.get("send-message/info")?.status(),
+    ] {
+        assert_eq!(status, 401);
+    }
+    let mut streams = [alice.listen("send-message/info")?, bob.listen("send-message/info")?];
+    alice.say("Hello!")?;
+    for stream in &mut streams {
+        let message = heard(stream)?;
+        assert_eq!((&message["username"], &message["message_text"]), (&json!("alice"), &json!("Hello!")));
+    }
+    let history = bob.get("get-messages")?.json()?;
+    assert_eq!((&history[0]["messageText"], &history[0]["userId"]), (&json!("Hello!"), &json!(1)));
+    assert_eq!(alice.post("send-message", &json!({ "messageText": "x", "userId": "2" }))?.status(), 400);
+    Ok(())
+}
+
+/// "When a manager calls update_user_roles, only the targeted user's connection receives the event."
+#[test]
+fn publish_and_subscribe_apart_run_over_http() -> Result<()> {
+    let cluster = guide()?;
+    let http = cluster.http()?;
+    let (alice, manager) =
+        (Person::login(http, "/api", "alice", "x")?, Person::login(http, "/api", "bob", "x")?);
+    let stranger = Person::stranger(http, "/api");
+    let path = "user-events-subscribe/info";
+    assert_eq!(stranger.get(path)?.status(), 401);
+    let (mut alices, mut managers) = (alice.listen(path)?, manager.listen(path)?);
+    let update = |who: &Person, target: i32| -> Result<u16> {
+        Ok(who.post("update-user-roles", &json!({ "targetUserId": target, "roles": ["a", "b"] }))?.status())
+    };
+    assert_eq!((update(&stranger, 1)?, update(&alice, 2)?), (401, 403));
+    assert_eq!((update(&manager, 1)?, update(&manager, 2)?), (204, 204));
+    manager.say("to all")?;
+    assert_eq!(alices.next_data(2, SOON)?[0], "roles updated");
+    assert_eq!(managers.next_data(2, SOON)?[0], "roles updated");
+    // One each: behind it comes what is for both.
+    for stream in [&mut alices, &mut managers] {
+        ensure!(stream.drain(std::time::Duration::from_millis(200))?.is_empty());
+    }
+    // The subscribe-only routine can be called, too; it does nothing.
+    assert_eq!(
+        (alice.get("user-events-subscribe")?.status(), stranger.get("user-events-subscribe")?.status()),
+        (204, 401)
+    );
+    Ok(())
+}
