@@ -1,25 +1,31 @@
-//! `cargo xtask demo`: examples/feed on a throwaway cluster, for a person, or with `--check` for a machine.
+//! `cargo xtask demo`: examples/chat on a throwaway cluster, for people, or with `--check` for a machine.
 //!
 //! Not for a server that is to stay: everything is gone when it ends.
 
+mod check;
+
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use cluster::http::{Client, EventStream};
-use cluster::{Account, Cluster, Install, PATIENCE, Profile, Scratch, workspace_root};
+use anyhow::{Context, Result, ensure};
+use cluster::http::Client;
+use cluster::{Account, Cluster, Install, PATIENCE, Profile, Scratch, wait_for, workspace_root};
 
 use crate::build;
 use crate::packages::{self, Purpose};
 
-/// How soon an inserted row must be there. "At once" for a person; a busy machine gets some room.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// The files of the page.
+const PAGE: [&str; 3] = ["index.html", "chat.css", "chat.js"];
 
-/// Rows of one transaction in the check: more than one batch of anything.
-const MANY: usize = 1000;
+/// Where the application's routines are.
+const API: &str = "/api/example-8";
+
+/// The users that chat.sql makes, with their passwords.
+const USERS: [(&str, &str); 2] = [("alice", "password123"), ("bob", "password456")];
 
 /// Runs the demo until Ctrl-C, or the check to its end.
 ///
@@ -34,58 +40,62 @@ pub(crate) fn run(check: bool, port: u16, pg_config: Option<&Path>) -> Result<()
     ctrlc::set_handler(move || sender.send(()).unwrap_or_default()).context("cannot catch signals")?;
     let install = Install::of(&pg)?;
     install.put(&extension)?;
-    let feed = Feed::start(Arc::new(install), port)?;
+    let chat = Chat::start(Arc::new(install), port)?;
     if check {
-        return feed.check();
+        return chat.check();
     }
-    feed.tell()?;
-    feed.serve(&stop)
+    chat.tell();
+    chat.serve(&stop)
 }
 
 /// The application, running.
-struct Feed {
+struct Chat {
     cluster: Cluster,
     client: Client,
-    /// The path of its stream.
-    stream: String,
     _www: Scratch,
 }
 
-impl Feed {
+impl Chat {
     fn start(install: Arc<Install>, port: u16) -> Result<Self> {
-        let example = workspace_root().join("examples/feed");
+        let example = workspace_root().join("examples/chat");
         // A copy, because the checkout may lie where the server's account cannot look.
         let www = Scratch::create(&Account::for_servers()?)?;
-        fs::copy(example.join("index.html"), www.path().join("index.html"))
-            .context("examples/feed/index.html")?;
+        for file in PAGE {
+            fs::copy(example.join(file), www.path().join(file))
+                .with_context(|| format!("examples/chat/{file}"))?;
+        }
         let cluster = Cluster::builder()
             .install(install)
             .setting("sse.port", port)
             .setting("sse.static_root", www.path().display())
+            .setting("sse.call_role", "chat")
+            .setting("sse.user_parameters", "on")
+            .setting("sse.jwt_secret", secret()?)
             .start()?;
-        let feed = fs::read_to_string(example.join("feed.sql")).context("examples/feed/feed.sql")?;
-        let reply = cluster.session()?.run(&feed)?.ok().context("examples/feed/feed.sql")?;
-        ensure!(reply.messages.is_empty(), "examples/feed/feed.sql got {}", reply.messages[0]);
+        install_sql(&cluster, &example.join("setup.sql"))?;
         let client = cluster.http()?;
-        let stream =
-            cluster.sql("select url from sse.endpoints where routine::text like 'newsletter_added%'")?;
-        ensure!(stream.starts_with('/'), "sse.endpoints has no URL for newsletter_added: {stream:?}");
-        Ok(Self { cluster, client, stream, _www: www })
+        let chat = Self { cluster, client, _www: www };
+        chat.wait_for_calls().with_context(|| chat.log())?;
+        Ok(chat)
     }
 
-    fn tell(&self) -> Result<()> {
+    /// The call workers start once the role is there.
+    fn wait_for_calls(&self) -> Result<()> {
+        let path = format!("{API}/get-messages");
+        wait_for(PATIENCE, "calls are taken", || Ok((self.client.get(&path)?.status() == 401).then_some(())))
+    }
+
+    fn tell(&self) {
         let psql = self.cluster.install().original().bindir.join("psql");
+        let [alice, bob] = USERS.map(|(name, password)| format!("{name} / {password}"));
         println!(
-            "\nopen     {}\n\n\
-             insert   {} -h {} -U postgres -c \"insert into newsletters (title, content) values ('Hello', 'from psql')\"\n\n\
-             listen   curl -N {}\n\n\
+            "\nopen     {}\n         as {alice}, and in a private window as {bob}\n\n\
+             look     {} -h {} -U postgres -c 'table example_8.messages'\n\n\
              Ctrl-C stops the server and removes everything.",
             self.client.url("/"),
             psql.display(),
             self.cluster.home().display(),
-            self.client.url(&self.stream),
         );
-        Ok(())
     }
 
     fn serve(&self, stop: &Receiver<()>) -> Result<()> {
@@ -96,65 +106,25 @@ impl Feed {
         Ok(())
     }
 
-    fn check(&self) -> Result<()> {
-        let result = self.check_page().and_then(|()| self.check_events());
-        result.with_context(|| format!("the server's log:\n{}", self.cluster.log().unwrap_or_default()))
-    }
-
-    /// The page is served and listens where the stream is.
-    fn check_page(&self) -> Result<()> {
-        let page = self.client.get("/")?;
-        ensure!(page.status() == 200, "the page answers {}: {}", page.status(), page.text());
-        let content_type = page.header("content-type").unwrap_or("");
-        ensure!(content_type.starts_with("text/html"), "the page is sent as {content_type:?}");
-        let wanted = format!("new EventSource(\"{}\")", self.stream);
-        ensure!(page.text().contains(&wanted), "the page does not say {wanted}");
-        println!("  the page is served");
-        Ok(())
-    }
-
-    fn check_events(&self) -> Result<()> {
-        let mut stream = self.client.events(&self.stream)?;
-        let ready = stream.next(PATIENCE)?;
-        ensure!(ready.event == "sse.ready", "the first event is {ready:?}");
-
-        let started = Instant::now();
-        self.insert("'Hello'")?;
-        expect(&mut stream, "Hello")?;
-        println!(
-            "  an inserted row arrives ({:.0} ms with psql's start)",
-            started.elapsed().as_secs_f64() * 1000.0
-        );
-
-        let awkward = "two\nlines, \r\n\r\ndata: x, \"quotes\", \u{1f418}";
-        self.insert(&format!("$${awkward}$$"))?;
-        expect(&mut stream, awkward)?;
-        println!("  an awkward one arrives unchanged");
-
-        self.cluster.sql("begin; insert into newsletters (title) values ('never'); rollback")?;
-        self.cluster.sql(&format!(
-            "insert into newsletters (title) select 'row ' || n from generate_series(1, {MANY}) n"
-        ))?;
-        for number in 1..=MANY {
-            expect(&mut stream, &format!("row {number}"))?;
-        }
-        println!("  {MANY} rows of one transaction arrive in order, one rolled back does not");
-        Ok(())
-    }
-
-    fn insert(&self, title: &str) -> Result<()> {
-        self.cluster.sql(&format!("insert into newsletters (title) values ({title})"))?;
-        Ok(())
+    fn log(&self) -> String {
+        format!("the server's log:\n{}", self.cluster.log().unwrap_or_default())
     }
 }
 
-/// The next event is a row with this title.
-fn expect(stream: &mut EventStream, title: &str) -> Result<()> {
-    let event = stream.next(AT_ONCE).with_context(|| format!("waiting for the row {title:?}"))?;
-    let row: serde_json::Value = serde_json::from_str(&event.data)
-        .with_context(|| format!("waiting for the row {title:?}, got {event:?}"))?;
-    if row["title"] != title {
-        bail!("waiting for the row {title:?}, got {event:?}");
-    }
+/// Runs a script as its first lines say. A script that says anything has gone wrong.
+fn install_sql(cluster: &Cluster, script: &Path) -> Result<()> {
+    let mut psql = cluster.psql();
+    let output = psql.args(["-X", "-q", "-f"]).arg(script).output().context("cannot run psql")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && said.is_empty(), "{} got {said}", script.display());
     Ok(())
+}
+
+/// A key for the sessions of this run.
+fn secret() -> Result<String> {
+    let mut bytes = [0; 32];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .context("/dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,10 +1,11 @@
-//! `cargo xtask …`: the commands of the project: install, demo, test, commit-rate, ledger, soak, regress.
+//! `cargo xtask …`: the commands of the project: install, demo, test, call-rate, commit-rate, ledger, soak, regress.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
 #![forbid(unsafe_code)]
 
 mod build;
+mod call_rate;
 mod commit_rate;
 mod demo;
 mod install;
@@ -52,14 +53,23 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// Show rows in a browser as they are inserted, on a throwaway cluster.
+    /// Run the chat of examples/chat on a throwaway cluster, for two browsers.
     Demo {
-        /// Insert rows, receive them, end with 0 or 1.
+        /// Log in, send, receive, read the history, end with 0 or 1.
         #[arg(long)]
         check: bool,
         /// The gateway's port; 0 picks a free one.
         #[arg(long, default_value_t = 0)]
         port: u16,
+        /// The PostgreSQL to run (default: the one found on this machine).
+        #[arg(long, value_name = "PATH")]
+        pg_config: Option<PathBuf>,
+    },
+    /// Measure calls per second, beside a hand-written endpoint that does the same.
+    CallRate {
+        /// For how long each side is measured in each case.
+        #[arg(long, value_name = "N", default_value_t = 5.0)]
+        seconds: f64,
         /// The PostgreSQL to run (default: the one found on this machine).
         #[arg(long, value_name = "PATH")]
         pg_config: Option<PathBuf>,
@@ -98,6 +108,7 @@ fn main() -> ExitCode {
         }
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
         Task::Demo { check, port, pg_config } => demo::run(check, port, pg_config.as_deref()),
+        Task::CallRate { seconds, pg_config } => call_rate::run(seconds, pg_config.as_deref()),
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Regress => regress::run(),
         Task::Soak { seconds, pg_config } => soak::run(seconds, pg_config.as_deref()),
