@@ -44,7 +44,7 @@ impl Given<'_> {
             Self::Body(bytes) => {
                 let text = std::str::from_utf8(bytes).map_err(|_| ArgumentError::Utf8)?;
                 let members = json::members(text).map_err(ArgumentError::from)?;
-                Ok(members.into_iter().map(|(name, value)| (name, Value::Json(value))).collect())
+                Ok(members.into_iter().map(|(name, value)| (name.into(), Value::Json(value))).collect())
             }
         }
     }

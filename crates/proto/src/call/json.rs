@@ -1,17 +1,26 @@
 //! Reads the JSON object of a request's body into its members, each value checked and kept as it was written.
 //!
-//! Stricter than the usual readers: no name twice in one object, at any depth (of two, one program takes the first and
-//! another the last); no `\u0000`, which Postgres' texts cannot hold; nesting is bounded. Numbers are never turned into
-//! machine numbers, so those beyond 64 bits arrive in SQL digit by digit, which is why this is not `serde_json`'s reader.
+//! `serde_json` reads; what is added is what it lets pass: no name twice in one object, at any depth (of two, one program
+//! takes the first and another the last); no `\u0000`, which Postgres' texts cannot hold; nesting is bounded. A number that
+//! is a member is never turned into a machine number, so those beyond 64 bits arrive in SQL digit by digit; within arrays and
+//! objects they are kept as well, up to what a double can be (1e308).
 //!
 //! Not for what a value means.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Levels of arrays and objects within each other. Reading recurses, here and in Postgres. Beyond it:
-/// [`JsonError::Depth`].
+/// [`JsonError::Depth`]. Below `serde_json`'s own limit of 128.
 pub(super) const MAX_DEPTH: usize = 100;
+
+/// What JSON takes for blank (RFC 8259 §2).
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A value; what is not plain is its text, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +44,26 @@ impl<'a> Json<'a> {
             Self::Number(raw) | Self::String(_, raw) | Self::Array(raw) | Self::Object(raw) => raw,
         }
     }
+
+    /// `depth`: in so many arrays and objects.
+    fn read(raw: &'a RawValue, depth: usize) -> Result<Self, JsonError> {
+        let raw = raw.get();
+        Ok(match raw.as_bytes().first() {
+            Some(b'{') => {
+                look(raw, depth)?;
+                Self::Object(raw)
+            }
+            Some(b'[') => {
+                look(raw, depth)?;
+                Self::Array(raw)
+            }
+            Some(b'"') => Self::String(string(raw)?, raw),
+            Some(b't') => Self::Bool(true),
+            Some(b'f') => Self::Bool(false),
+            Some(b'n') => Self::Null,
+            _ => Self::Number(raw),
+        })
+    }
 }
 
 /// Why a text is refused.
@@ -48,30 +77,29 @@ pub(super) enum JsonError {
 }
 
 /// The members of a JSON object, in order. A text of nothing but blanks is an empty object.
-pub(super) fn members(text: &str) -> Result<Vec<(Cow<'_, str>, Json<'_>)>, JsonError> {
-    let mut reader = Reader { text, at: 0 };
-    let mut members = Vec::new();
-    reader.blanks();
-    match reader.peek() {
-        None => return Ok(members),
-        Some(b'{') => reader.object(1, |name, value| members.push((name, value)))?,
-        Some(_) => {
-            reader.value(1)?;
-            reader.end()?;
-            return Err(JsonError::NotObject);
+pub(super) fn members(text: &str) -> Result<Vec<(String, Json<'_>)>, JsonError> {
+    let begin = text.trim_start_matches(BLANKS);
+    if begin.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !begin.starts_with('{') {
+        return value(text).and(Err(JsonError::NotObject));
+    }
+    let members: Members<'_> = serde_json::from_str(text).map_err(|_| JsonError::Syntax)?;
+    let mut names = HashSet::new();
+    for (name, _) in &members.0 {
+        check_text(name)?;
+        if !names.insert(name) {
+            return Err(JsonError::Duplicate(name.clone()));
         }
     }
-    reader.end()?;
-    Ok(members)
+    members.0.into_iter().map(|(name, raw)| Ok((name, Json::read(raw, 1)?))).collect()
 }
 
 /// One JSON value.
 pub(super) fn value(text: &str) -> Result<Json<'_>, JsonError> {
-    let mut reader = Reader { text, at: 0 };
-    reader.blanks();
-    let value = reader.value(1)?;
-    reader.end()?;
-    Ok(value)
+    let raw: &RawValue = serde_json::from_str(text).map_err(|_| JsonError::Syntax)?;
+    Json::read(raw, 0)
 }
 
 /// A text as JSON.
@@ -79,177 +107,128 @@ pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
+fn string(raw: &str) -> Result<Cow<'_, str>, JsonError> {
+    // Refuses halves of surrogate pairs, which `RawValue` lets pass.
+    let text: String = serde_json::from_str(raw).map_err(|_| JsonError::Syntax)?;
+    check_text(&text)?;
+    Ok(Cow::Owned(text))
 }
 
-impl<'a> Reader<'a> {
-    /// `depth` is that of the value, if it is an array or object.
-    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
-        let start = self.at;
-        match self.peek() {
-            Some(b'{') => {
-                self.object(depth, |_, _| ())?;
-                Ok(Json::Object(self.since(start)))
-            }
-            Some(b'[') => {
-                self.array(depth)?;
-                Ok(Json::Array(self.since(start)))
-            }
-            Some(b'"') => self.string().map(|(text, raw)| Json::String(text, raw)),
-            Some(b'-' | b'0'..=b'9') => {
-                self.number()?;
-                Ok(Json::Number(self.since(start)))
-            }
-            Some(b't') => self.word("true", Json::Bool(true)),
-            Some(b'f') => self.word("false", Json::Bool(false)),
-            Some(b'n') => self.word("null", Json::Null),
-            _ => Err(JsonError::Syntax),
-        }
-    }
+fn check_text(text: &str) -> Result<(), JsonError> {
+    if text.contains('\0') { Err(JsonError::ZeroByte) } else { Ok(()) }
+}
 
-    fn object(
-        &mut self,
-        depth: usize,
-        mut member: impl FnMut(Cow<'a, str>, Json<'a>),
-    ) -> Result<(), JsonError> {
-        self.open(depth)?;
-        if self.take(b'}') {
-            return Ok(());
-        }
-        let mut names = HashSet::new();
-        loop {
-            self.blanks();
-            let (name, _) = self.string()?;
-            if !names.insert(name.clone()) {
-                return Err(JsonError::Duplicate(name.into_owned()));
-            }
-            self.blanks();
-            self.expect(b':')?;
-            self.blanks();
-            member(name, self.value(depth + 1)?);
-            self.blanks();
-            if !self.take(b',') {
-                return self.expect(b'}');
-            }
-        }
-    }
+/// The members of an object, unchecked.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
 
-    fn array(&mut self, depth: usize) -> Result<(), JsonError> {
-        self.open(depth)?;
-        if self.take(b']') {
-            return Ok(());
-        }
-        loop {
-            self.blanks();
-            self.value(depth + 1)?;
-            self.blanks();
-            if !self.take(b',') {
-                return self.expect(b']');
+impl<'de> serde::Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Gather;
+        impl<'de> Visitor<'de> for Gather {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
             }
-        }
-    }
 
-    /// Steps over the bracket and the blanks behind it.
-    fn open(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth > MAX_DEPTH {
-            return Err(JsonError::Depth);
-        }
-        self.at += 1;
-        self.blanks();
-        Ok(())
-    }
-
-    /// RFC 8259 §7. What has escapes is read by `serde_json`, which refuses halves of surrogate pairs.
-    fn string(&mut self) -> Result<(Cow<'a, str>, &'a str), JsonError> {
-        let start = self.at;
-        self.expect(b'"')?;
-        let mut has_escapes = false;
-        loop {
-            match self.peek().ok_or(JsonError::Syntax)? {
-                b'"' => break,
-                b'\\' => {
-                    has_escapes = true;
-                    self.at += 2;
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
                 }
-                0 => return Err(JsonError::ZeroByte),
-                1..=0x1f => return Err(JsonError::Syntax),
-                _ => self.at += 1,
+                Ok(Members(members))
             }
         }
-        self.at += 1;
-        let raw = self.since(start);
-        if !has_escapes {
-            return Ok((Cow::Borrowed(raw.trim_matches('"')), raw));
-        }
-        let text: String = serde_json::from_str(raw).map_err(|_| JsonError::Syntax)?;
-        if text.contains('\0') {
-            return Err(JsonError::ZeroByte);
-        }
-        Ok((Cow::Owned(text), raw))
+        deserializer.deserialize_map(Gather)
+    }
+}
+
+/// Looks through an array or object once. Each text and each level of it is looked at in one pass: a body costs what its
+/// length costs, however it is nested.
+fn look(raw: &str, depth: usize) -> Result<(), JsonError> {
+    let found = RefCell::new(None);
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    let looked = Look { found: &found, depth }.deserialize(&mut deserializer);
+    looked.map_err(|_| found.take().unwrap_or(JsonError::Syntax))
+}
+
+#[derive(Clone, Copy)]
+struct Look<'f> {
+    /// Why it was refused, if not for its syntax.
+    found: &'f RefCell<Option<JsonError>>,
+    depth: usize,
+}
+
+impl<'f> Look<'f> {
+    fn refuse<E: Error>(&self, why: JsonError) -> E {
+        self.found.replace(Some(why));
+        E::custom("refused")
     }
 
-    /// RFC 8259 §6.
-    fn number(&mut self) -> Result<(), JsonError> {
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
+    fn deeper<E: Error>(&self) -> Result<Self, E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(self.refuse(JsonError::Depth));
         }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _ = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
+        Ok(Self { found: self.found, depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
         Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        check_text(text).map_err(|why| self.refuse(why))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inside = self.deeper::<A::Error>()?;
+        while items.next_element_seed(inside)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inside = self.deeper::<A::Error>()?;
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            check_text(&name).map_err(|why| self.refuse::<A::Error>(why))?;
+            map.next_value_seed(inside)?;
+            if let Some(name) = names.replace(name) {
+                return Err(self.refuse(JsonError::Duplicate(name)));
+            }
         }
-        if self.at > start { Ok(()) } else { Err(JsonError::Syntax) }
-    }
-
-    fn word(&mut self, word: &str, value: Json<'a>) -> Result<Json<'a>, JsonError> {
-        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return Err(JsonError::Syntax);
-        }
-        self.at += word.len();
-        Ok(value)
-    }
-
-    fn blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn end(&mut self) -> Result<(), JsonError> {
-        self.blanks();
-        if self.peek().is_none() { Ok(()) } else { Err(JsonError::Syntax) }
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
-        if self.take(byte) { Ok(()) } else { Err(JsonError::Syntax) }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    /// Both ends lie beside ASCII, so they are borders of characters; were they not, the text would be empty.
-    fn since(&self, start: usize) -> &'a str {
-        self.text.get(start..self.at).unwrap_or_default()
+        Ok(())
     }
 }
 

@@ -89,8 +89,12 @@ fn what_is_no_json_is_refused() {
     }
     assert_eq!(
         (value(""), value("\"\0\""), value("\"\\u0000\"")),
-        (Err(JsonError::Syntax), Err(JsonError::ZeroByte), Err(JsonError::ZeroByte))
+        (Err(JsonError::Syntax), Err(JsonError::Syntax), Err(JsonError::ZeroByte))
     );
+    for text in ["[\"\\u0000\"]", "{\"a\":[{\"\\u0000\":1}]}", "[\"\\ud800\"]"] {
+        let wanted = if text.contains("u0000") { JsonError::ZeroByte } else { JsonError::Syntax };
+        assert_eq!(value(text), Err(wanted), "{text}");
+    }
 }
 
 #[test]
@@ -99,6 +103,11 @@ fn numbers_of_any_size_are_kept() {
     for number in ["0", "-0", "0.0", "1e999999", "1E-5", "-12.50e+3", &long] {
         assert_eq!(value(number), Ok(Json::Number(number)));
     }
+    let (digits, most) = ("9".repeat(300), "[-1e308]");
+    for inside in [format!("[{digits}]"), format!("{{\"a\":{digits}.5}}"), most.to_owned()] {
+        assert_eq!(value(&inside).unwrap().raw(), inside);
+    }
+    assert_eq!(value("[1e309]"), Err(JsonError::Syntax));
 }
 
 fn json() -> impl Strategy<Value = String> {
