@@ -17,6 +17,12 @@ use super::tally::Tally;
 use crate::packages::{self, Purpose};
 use crate::{build, progress};
 
+/// Manifest of what `cargo xtask call-rate` compares with.
+const CALL_RATE: &str = "pg_test/call_rate/Cargo.toml";
+
+/// Packages that are workspaces of their own.
+const APART: [(&str, &str); 2] = [("the fuzzers", "fuzz/Cargo.toml"), ("call_rate", CALL_RATE)];
+
 /// How a step went, and what to show when not everything passed.
 pub(super) struct Outcome {
     pub(super) tally: Tally,
@@ -49,14 +55,11 @@ impl Run {
         let mut format = cargo();
         format.args(["fmt", "--all", "--", "--check", "--color=never"]);
         progress::run("format", format)?.ok("cargo fmt --check")?;
-        if fuzz_manifest().is_file() {
-            let mut fuzz = cargo();
-            fuzz.args(["fmt", "--manifest-path"]).arg(fuzz_manifest()).args([
-                "--",
-                "--check",
-                "--color=never",
-            ]);
-            progress::run("format of the fuzzers", fuzz)?.ok("cargo fmt --check")?;
+        for (name, manifest) in APART {
+            let mut apart = cargo();
+            apart.args(["fmt", "--manifest-path"]).arg(workspace_root().join(manifest));
+            apart.args(["--", "--check", "--color=never"]);
+            progress::run(&format!("format of {name}"), apart)?.ok("cargo fmt --check")?;
         }
         Ok(Outcome::passed())
     }
@@ -86,6 +89,14 @@ impl Run {
         extension.args(["clippy", "--package", "pg_sse"]).args(Extension::feature_arguments(self.pg()?));
         extension.args(["--", "-D", "warnings"]);
         progress::run("clippy of the extension", extension)?.ok("clippy of the extension")?;
+        if !self.quick {
+            let mut comparison = self.cargo()?;
+            comparison.args(["clippy", "--manifest-path"]).arg(workspace_root().join(CALL_RATE));
+            comparison
+                .args(["--", "-D", "warnings"])
+                .env("CARGO_TARGET_DIR", target_folder().join("call_rate"));
+            progress::run("clippy of call_rate", comparison)?.ok("clippy of call_rate")?;
+        }
         Ok(Outcome::passed())
     }
 
@@ -212,10 +223,6 @@ impl Run {
         command.env("PGRX_PG_CONFIG_PATH", &self.pg()?.path).env("PG_CONFIG", &self.pg()?.path);
         Ok(command)
     }
-}
-
-fn fuzz_manifest() -> PathBuf {
-    workspace_root().join("fuzz/Cargo.toml")
 }
 
 pub(crate) fn target_folder() -> PathBuf {
