@@ -38,6 +38,7 @@ static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
         parallel_safe: false,
         has_identity_parameters: false,
         comment: (*comment).to_owned(),
+        signature: None,
     })
     .collect();
     let (table, _) = RouteTable::build(&routines, "api", Level::Info);
