@@ -9,6 +9,7 @@
 //! (`worker/reader.rs`).
 
 mod drain;
+mod pace;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,6 +30,7 @@ use crate::pg::waiter::Waiter;
 use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, stats};
+use pace::Pace;
 
 /// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -56,6 +58,7 @@ struct Worker {
     calls: Calls,
     /// Events of commits that may have to wait for others.
     order: Holding,
+    pace: Pace,
     /// A batch that the runtime threads had no room for.
     waiting: Option<Batch>,
     next_sequence: u64,
@@ -102,6 +105,7 @@ impl Worker {
             refused: Refused::default(),
             calls: Calls::new(shared),
             order: Holding::default(),
+            pace: Pace::new(guc::ring_bytes()),
             waiting: None,
             next_sequence: 1,
             dropped_told: 0,
@@ -168,7 +172,9 @@ impl Worker {
         } else {
             let Some(shorter) = self.order.pause(pause) else { return };
             pause = shorter;
-            if !self.consumer.prepare_to_sleep() {
+            if let Some(moment) = self.pace.pause(Instant::now()) {
+                pause = pause.min(moment);
+            } else if !self.consumer.prepare_to_sleep() {
                 return;
             }
         }

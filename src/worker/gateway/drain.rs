@@ -42,16 +42,20 @@ impl Worker {
         }
         loop {
             let (reader, order) = (&mut self.reader, &mut self.order);
-            let mut complete = false;
-            let taken = batch.drain(BATCH_BYTES, |bytes| match Kind::of(bytes) {
-                Some(Kind::Event | Kind::TooLarge) if order.hold(bytes) => {}
-                Some(Kind::Event | Kind::TooLarge) | None => outgoing.push_record(bytes),
-                Some(_) => {
-                    if let Ok(record) = record::decode(bytes) {
-                        complete |= reader.take(record);
+            let (mut complete, mut taken_bytes) = (false, 0);
+            let taken = batch.drain(BATCH_BYTES, |bytes| {
+                taken_bytes += bytes.len();
+                match Kind::of(bytes) {
+                    Some(Kind::Event | Kind::TooLarge) if order.hold(bytes) => {}
+                    Some(Kind::Event | Kind::TooLarge) | None => outgoing.push_record(bytes),
+                    Some(_) => {
+                        if let Ok(record) = record::decode(bytes) {
+                            complete |= reader.take(record);
+                        }
                     }
                 }
             })?;
+            self.pace.took(taken_bytes);
             self.next_sequence = outgoing.next_sequence();
             if let (Some(gateway), false) = (&self.gateway, outgoing.is_empty())
                 && let Err(refused) = gateway.try_publish(outgoing)

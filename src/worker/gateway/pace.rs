@@ -1,0 +1,54 @@
+//! How soon the main thread looks into the ring again.
+//!
+//! An event that comes after a quiet moment is handed on at once: its publisher wakes the main thread. While events come in
+//! quick succession, each of those wakes would cost the publisher a system call, and the machine a round of main thread,
+//! runtime thread and sockets for every single event. So then the main thread looks by itself, once a millisecond, and
+//! asks nobody to wake it (`consumer.rs`, `prepare_to_sleep`). Network cards call it interrupt moderation.
+//!
+//! Not for: taking out (`drain.rs`).
+
+use std::time::{Duration, Instant};
+
+/// Events that come out in two rounds so close to each other come in quick succession.
+const SUCCESSION: Duration = Duration::from_millis(2);
+
+/// The pause between two looks then: what an event of a crowd may be late. The resolution of waiting is a millisecond.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A round that has taken out more than this part of the ring is followed by the next one at once: a burst must not fill the ring
+/// during a pause.
+const PART: usize = 16;
+
+pub(super) struct Pace {
+    ring_bytes: usize,
+    /// Taken out in this round.
+    bytes: usize,
+    /// When the last round that brought anything ended.
+    taken_at: Option<Instant>,
+    is_rapid: bool,
+}
+
+impl Pace {
+    pub(super) fn new(ring_bytes: usize) -> Self {
+        Self { ring_bytes, bytes: 0, taken_at: None, is_rapid: false }
+    }
+
+    /// So much was taken out.
+    pub(super) fn took(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// A round has ended. `Some`: how long to pause before the next look, without asking for a wake.
+    pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes == 0 {
+            // The pause brought nothing.
+            self.is_rapid &= self.taken_at.is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
+        } else {
+            let is_close = |at| now.saturating_duration_since(at) < SUCCESSION;
+            self.is_rapid = self.taken_at.is_some_and(is_close) && bytes <= self.ring_bytes / PART;
+            self.taken_at = Some(now);
+        }
+        self.is_rapid.then_some(PAUSE)
+    }
+}
