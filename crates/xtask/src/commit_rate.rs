@@ -4,6 +4,9 @@
 //! lock of its own. All in one run and by turns, because a rate of one minute says nothing about the next one; with the
 //! release build, WAL that is flushed, and a subscriber that gets every event.
 //!
+//! Twice: as fast as the processors go, which shows what each way costs them; and with flushes that take as long as a
+//! disk's (`commit_delay`), which shows who waits for whom.
+//!
 //! Not a test: it fails when events are missing, never because of a figure.
 
 use std::fs;
@@ -23,6 +26,9 @@ use crate::{build, progress};
 
 /// Seconds of one turn: long enough for pgbench's connections to run together, short enough for many turns.
 const TURN_SECONDS: u64 = 3;
+
+/// How long flushes take, in microseconds: as long as here, and as on a disk.
+const FLUSHES: [u32; 2] = [0, 5000];
 
 /// What the function does beside its insert.
 struct Contender {
@@ -83,40 +89,13 @@ pub(crate) fn run(seconds: u64, connections: u32, pg_config: Option<&Path>) -> R
         .setting("sse.window_size", "16MB")
         .start()?;
     let bench = Bench::new(&cluster, connections)?;
-    let turns = (seconds / (TURN_SECONDS * CONTENDERS.len() as u64)).max(1);
+    let turns = (seconds / (TURN_SECONDS * (CONTENDERS.len() * FLUSHES.len()) as u64)).max(1);
     println!("{}, {connections} connections, {turns} turns of {TURN_SECONDS} s each", pg.version);
-
     let subscriber = Subscriber::start(&cluster)?;
-    let gateway: u32 = cluster.sql("select pid from sse.stat_gateway")?.parse()?;
-    let mut rates: [Vec<f64>; CONTENDERS.len()] = Default::default();
-    let mut busy = [Duration::ZERO; CONTENDERS.len()];
-    for turn in 0..turns as usize {
-        // Nobody is always first.
-        for place in 0..CONTENDERS.len() {
-            let number = (place + turn) % CONTENDERS.len();
-            let before = processor_time(gateway);
-            rates[number].push(bench.turn(&CONTENDERS[number])?);
-            busy[number] += processor_time(gateway).saturating_sub(before);
-        }
+    for flush in FLUSHES {
+        bench.table(flush, turns)?;
     }
     let received = subscriber.finish(&cluster)?;
-    println!(
-        "\n{:34} {:>8}   {:>5}   {:>12}   {:>12}",
-        "with each insert", "commit/s", "ratio", "of the turns", "gateway's CPU"
-    );
-    let alone = median(&rates[0]);
-    for ((contender, rates), busy) in CONTENDERS.iter().zip(&rates).zip(busy) {
-        let [low, high] = [f64::min, f64::max].map(|pick| rates.iter().copied().reduce(pick).unwrap_or(0.0));
-        println!(
-            "{:34} {:8.0}   {:5.2}   {:4.2} to {:4.2}   {:12.0}%",
-            contender.says,
-            median(rates),
-            median(rates) / alone,
-            low / alone,
-            high / alone,
-            busy.as_secs_f64() / (turns * TURN_SECONDS) as f64 * 100.0
-        );
-    }
     println!(
         "\n{received} events were sent, and the subscriber has got each of them. Server, gateway, subscriber and pgbench \
          share {} processors.",
@@ -145,6 +124,48 @@ impl<'a> Bench<'a> {
             fs::write(scripts.path().join(name), script)?;
         }
         Ok(Self { cluster, connections, scripts })
+    }
+
+    /// Measures everything with flushes of this kind, and prints the table.
+    fn table(&self, flush: u32, turns: u64) -> Result<()> {
+        self.cluster.sql(&format!("alter system set commit_delay = {flush}"))?;
+        self.cluster.sql("alter system set commit_siblings = 0")?;
+        self.cluster.sql("select pg_reload_conf()")?;
+        let gateway: u32 = self.cluster.sql("select pid from sse.stat_gateway")?.parse()?;
+        let mut rates: [Vec<f64>; CONTENDERS.len()] = Default::default();
+        let mut busy = [Duration::ZERO; CONTENDERS.len()];
+        for turn in 0..turns as usize {
+            // Nobody is always first.
+            for place in 0..CONTENDERS.len() {
+                let number = (place + turn) % CONTENDERS.len();
+                let before = processor_time(gateway);
+                rates[number].push(self.turn(&CONTENDERS[number])?);
+                busy[number] += processor_time(gateway).saturating_sub(before);
+            }
+        }
+        match flush {
+            0 => println!("\nAs fast as the processors go"),
+            flush => println!("\nWith flushes that take {} ms", f64::from(flush) / 1000.0),
+        }
+        println!(
+            "{:34} {:>8}   {:>5}   {:>12}   {:>12}",
+            "with each insert", "commit/s", "ratio", "of the turns", "gateway's CPU"
+        );
+        let alone = median(&rates[0]);
+        for ((contender, rates), busy) in CONTENDERS.iter().zip(&rates).zip(busy) {
+            let [low, high] =
+                [f64::min, f64::max].map(|pick| rates.iter().copied().reduce(pick).unwrap_or(0.0));
+            println!(
+                "{:34} {:8.0}   {:5.2}   {:4.2} to {:4.2}   {:12.0}%",
+                contender.says,
+                median(rates),
+                median(rates) / alone,
+                low / alone,
+                high / alone,
+                busy.as_secs_f64() / (turns * TURN_SECONDS) as f64 * 100.0
+            );
+        }
+        Ok(())
     }
 
     /// Commits a second in one turn.
