@@ -3,40 +3,12 @@
 
 mod support;
 
-use sse_gateway::{AuthSettings, CorsOrigins, Secret, Settings, TrustedProxies};
-use sse_proto::call::Shape;
+use sse_gateway::{AuthSettings, CorsOrigins, Settings, TrustedProxies};
 use sse_proto::query::TokenParameter;
-use support::calls::{Callable, JSON, callable, called, calling, post, refused, request, row, serve, shape};
+use support::calls::{JSON, called, gateway, get, post, refused, request, serve, with};
 use support::peer::{Peer, ask};
-use support::tokens::{SECRET, token_of};
-use support::{TestGateway, settings};
-
-fn callables() -> Vec<Callable> {
-    vec![
-        callable("send", "HTTP POST", &["_message_text", "_to?"], shape(Shape::Void)),
-        callable("list", "HTTP GET", &["_tags[]?", "limit?"], shape(Shape::Scalar)),
-        callable("remove", "HTTP DELETE", &["_id?"], shape(Shape::Scalar)),
-        callable("get_all", "HTTP", &[], shape(Shape::Scalar)),
-        callable("known", "HTTP POST\n@authorize", &[], shape(Shape::Scalar)),
-        callable("staff", "HTTP POST\n@authorize id:alice, role:admin", &[], shape(Shape::Scalar)),
-        callable("both_get", "HTTP GET /both", &[], shape(Shape::Scalar)),
-        callable("both_put", "HTTP PUT /both", &[], shape(Shape::Scalar)),
-        callable("rows", "HTTP GET", &[], row(&["message_id", "created_at"])),
-    ]
-}
-
-fn gateway() -> TestGateway {
-    with(settings())
-}
-
-fn with(settings: Settings) -> TestGateway {
-    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..settings.auth };
-    calling(Settings { auth, ..settings }, &callables())
-}
-
-fn get(target: &str) -> String {
-    request("GET", target, "", "")
-}
+use support::settings;
+use support::tokens::token_of;
 
 #[test]
 fn who_may_call_is_said_before_a_byte_of_the_body_is_read() {

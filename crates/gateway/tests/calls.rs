@@ -7,42 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sse_gateway::{AuthSettings, CallResult, Calls, Secret, Settings, TrustedProxies};
+use sse_gateway::{CallResult, Calls, Settings, TrustedProxies};
 use sse_proto::call::Shape;
 use support::calls::{
-    Callable, JSON, callable, called, calling, done, failed, no_row, post, refused, request, row, serve,
-    shape, take,
+    JSON, callable, called, done, failed, gateway, get, no_row, post, refused, request, serve, several,
+    shape, take, with,
 };
 use support::peer::Peer;
-use support::tokens::{SECRET, token_of};
+use support::tokens::token_of;
 use support::{TestGateway, eventually, folder, settings};
-
-fn callables() -> Vec<Callable> {
-    vec![
-        callable("send", "HTTP POST", &["_message_text", "_to?"], shape(Shape::Void)),
-        callable("list", "HTTP GET", &["_tags[]?", "limit?"], shape(Shape::Scalar)),
-        callable("remove", "HTTP DELETE", &["_id?"], shape(Shape::Scalar)),
-        callable("get_all", "HTTP", &[], shape(Shape::Scalar)),
-        callable("known", "HTTP POST\n@authorize", &[], shape(Shape::Scalar)),
-        callable("staff", "HTTP POST\n@authorize id:alice, role:admin", &[], shape(Shape::Scalar)),
-        callable("both_get", "HTTP GET /both", &[], shape(Shape::Scalar)),
-        callable("both_put", "HTTP PUT /both", &[], shape(Shape::Scalar)),
-        callable("rows", "HTTP GET", &[], row(&["message_id", "created_at"])),
-    ]
-}
-
-fn gateway() -> TestGateway {
-    with(settings())
-}
-
-fn with(settings: Settings) -> TestGateway {
-    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..settings.auth };
-    calling(Settings { auth, ..settings }, &callables())
-}
-
-fn get(target: &str) -> String {
-    request("GET", target, "", "")
-}
 
 #[test]
 fn the_method_decides_and_another_is_405_with_what_there_is() {
@@ -270,7 +243,7 @@ fn without_a_role_for_calls_their_paths_are_unknown_and_a_file_may_have_them() {
 #[test]
 fn events_are_delivered_while_calls_wait() {
     let gateway = TestGateway::with(settings());
-    let mut all = callables();
+    let mut all = several();
     all.push(callable("events", "@sse", &[], shape(Shape::Scalar)));
     gateway.gateway.set_routes(support::calls::routes(&all), 2);
     gateway.gateway.set_calls(Calls::Ready);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sse_gateway::{CallResult, Calls, Gateway, Settings};
+use sse_gateway::{AuthSettings, CallResult, Calls, Gateway, Secret, Settings};
 use sse_proto::annotation::RoutineKind;
 use sse_proto::call::{
     CallAnswer, CallRequest, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
@@ -14,7 +14,8 @@ use sse_proto::route::{RouteTable, Routine};
 use sse_proto::word::Level;
 
 use super::peer::{Answer, Peer, ask};
-use super::{TestGateway, eventually};
+use super::tokens::SECRET;
+use super::{TestGateway, eventually, settings};
 
 /// A routine of schema `public` with text parameters; a name that ends with `?` has a default, with `[]` is an array.
 pub struct Callable {
@@ -183,3 +184,34 @@ pub fn post(gateway: &TestGateway, target: &str, headers: &str, arguments: &str)
 
 /// How long a test waits for something that must not happen.
 pub const A_WHILE: Duration = Duration::from_millis(100);
+
+/// Routines of each method and access.
+pub fn several() -> Vec<Callable> {
+    vec![
+        callable("send", "HTTP POST", &["_message_text", "_to?"], shape(Shape::Void)),
+        callable("list", "HTTP GET", &["_tags[]?", "limit?"], shape(Shape::Scalar)),
+        callable("remove", "HTTP DELETE", &["_id?"], shape(Shape::Scalar)),
+        callable("get_all", "HTTP", &[], shape(Shape::Scalar)),
+        callable("known", "HTTP POST\n@authorize", &[], shape(Shape::Scalar)),
+        callable("staff", "HTTP POST\n@authorize id:alice, role:admin", &[], shape(Shape::Scalar)),
+        callable("both_get", "HTTP GET /both", &[], shape(Shape::Scalar)),
+        callable("both_put", "HTTP PUT /both", &[], shape(Shape::Scalar)),
+        callable("rows", "HTTP GET", &[], row(&["message_id", "created_at"])),
+    ]
+}
+
+/// A gateway that serves [`several`], and believes tokens.
+pub fn gateway() -> TestGateway {
+    with(settings())
+}
+
+/// The same with these settings.
+pub fn with(settings: Settings) -> TestGateway {
+    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..settings.auth };
+    calling(Settings { auth, ..settings }, &several())
+}
+
+/// A GET without headers.
+pub fn get(target: &str) -> String {
+    request("GET", target, "", "")
+}
