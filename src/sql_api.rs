@@ -313,13 +313,15 @@ fn stat_ring() -> Option<Vec<i64>> {
     )
 }
 
-/// The counters of `sse.stat_gateway`, in the order of its columns; behind them port and process id.
+/// The counters of `sse.stat_gateway`. Port and process id stand where the view of version 0.1.0 looks for them, which
+/// is in use until `ALTER EXTENSION … UPDATE`; what came later stands behind them.
 #[pg_extern(sql = false)]
 fn stat_gateway() -> Option<Vec<i64>> {
+    const COUNTERS_OF_0_1_0: usize = 26;
     let fields = &shmem::shared()?.header.gateway;
     let mut row: Vec<i64> = fields.counters.iter().map(|counter| bigint(counter.load(Relaxed))).collect();
-    row.push(i64::from(fields.port.load(Relaxed)));
-    row.push(i64::from(fields.pid.load(Relaxed)));
+    let port_and_pid = [&fields.port, &fields.pid].map(|field| i64::from(field.load(Relaxed)));
+    row.splice(COUNTERS_OF_0_1_0..COUNTERS_OF_0_1_0, port_and_pid);
     Some(row)
 }
 

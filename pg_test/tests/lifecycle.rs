@@ -48,11 +48,12 @@ fn a_library_and_a_script_of_different_versions_are_a_clear_error() -> Result<()
     let install = Arc::new(Install::of(Install::shared()?.original())?);
     let cluster = Cluster::builder().install(Arc::clone(&install)).without_extension().start()?;
     let scripts = install.pg_config().sharedir.join("extension");
-    let script = fs::read_to_string(scripts.join("pg_sse--0.1.0.sql"))?;
-    fs::write(scripts.join("pg_sse--9.9.9.sql"), script.replace("0.1.0", "9.9.9"))?;
+    let version = env!("CARGO_PKG_VERSION");
+    let script = fs::read_to_string(scripts.join(format!("pg_sse--{version}.sql")))?;
+    fs::write(scripts.join("pg_sse--9.9.9.sql"), script.replace(version, "9.9.9"))?;
     let reply = cluster.session()?.run("create extension pg_sse version '9.9.9'")?;
     let error = reply.error().context("it succeeded")?;
-    ensure!(error.text.contains("9.9.9") && error.text.contains("0.1.0"), "{error:?}");
+    ensure!(error.text.contains("9.9.9") && error.text.contains(version), "{error:?}");
     assert_eq!(cluster.sql("select count(*) from pg_extension where extname = 'pg_sse'")?, "0");
     Ok(())
 }
