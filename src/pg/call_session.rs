@@ -11,15 +11,17 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
+use std::marker::PhantomData;
 use std::ptr::{null, null_mut};
 
 use pgrx::pg_sys;
 use sse_proto::call::{AnswerShape, CallRequest, Outcome};
 
+use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{Rows, Shape};
 use super::try_catch::{self, Ended};
-use super::{bgworker, call_signals, call_texts, error_data, raw};
+use super::{bgworker, call_signals, call_texts, raw};
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
@@ -69,13 +71,16 @@ impl Session {
 
     /// Runs a call up to its end, committed or rolled back.
     pub(crate) fn call(&mut self, request: &CallRequest<'_>) -> Outcome {
-        let Some(texts) = Texts::of(request) else { return not_in_repertoire() };
+        let Some(mut texts) = Texts::of(request) else { return not_in_repertoire() };
         self.enter();
-        let outcome = match self.texts_of_server(texts).and_then(|texts| self.run(request, &texts)) {
-            Ok(outcome) => outcome,
-            Err(Raised) => self.recover(),
-        };
-        self.leave_quiet();
+        if self.texts_of_server(&mut texts) == Err(Raised) {
+            return self.recover();
+        }
+        // Both outlive the handling of an error, which the log tells with the statement.
+        let shown = ShownStatement::new(&texts.sql);
+        let outcome = self.run(request, &texts).unwrap_or_else(|Raised| self.recover());
+        drop(shown);
+        self.enter();
         outcome
     }
 
@@ -97,17 +102,10 @@ impl Session {
         unsafe { pg_sys::CurrentMemoryContext = self.memory };
     }
 
-    fn leave_quiet(&self) {
-        // SAFETY: a plain variable of postgres.c that elog.c reads; its text is about to go.
-        unsafe { pg_sys::debug_query_string = null() };
-        self.enter();
-    }
-
     fn run(&mut self, request: &CallRequest<'_>, texts: &Texts) -> Result<Outcome, Raised> {
         let statement = &request.statement;
         let mut beginning = Beginning {
             settings: &texts.settings,
-            sql: &texts.sql,
             timeout: c_int::try_from(request.timeout_ms).unwrap_or(c_int::MAX),
             read_only: request.read_only,
         };
@@ -175,7 +173,7 @@ impl Session {
     /// Handles an error as PostgresMain does: it is logged, the transaction is rolled back. Ends the process when that
     /// fails.
     fn recover(&mut self) -> Outcome {
-        let mut recovery = Recovery { memory: self.memory, error: null_mut() };
+        let mut recovery = Recovery { memory: self.memory, error: null_mut(), origin: Origin::Server };
         // SAFETY: the function owns nothing.
         if unsafe { try_catch::run(handle_error, &mut recovery) } == Ended::ByError {
             bgworker::leave(1);
@@ -185,26 +183,46 @@ impl Session {
         Outcome::Failed {
             sqlstate: sqlstate(error.sqlerrcode),
             message: from_server(error_data::message(error)),
-            raised: error_data::origin(error) == error_data::Origin::Raise,
+            raised: recovery.origin != Origin::Server,
         }
     }
 
     /// In a database of another encoding all texts are converted first, in a transaction of its own, because a conversion
     /// is a function of the catalog.
-    fn texts_of_server(&mut self, mut texts: Texts) -> Result<Texts, Raised> {
+    fn texts_of_server(&mut self, texts: &mut Texts) -> Result<(), Raised> {
         if !self.converts {
-            return Ok(texts);
+            return Ok(());
         }
         let mut all = texts.take();
         // SAFETY: the function owns nothing but what it changes in place.
         raised(unsafe { try_catch::run(call_texts::convert, &mut all.as_mut_slice()) })?;
         texts.put_back(all);
-        Ok(texts)
+        Ok(())
     }
 }
 
 /// Postgres has raised an error that stands on elog.c's stack.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Raised;
+
+/// The statement that the log names with every message, and as long as it does: elog.c keeps no copy, and reads the text
+/// when an error is *reported*, long after the step that raised it has ended. So its owner is borrowed until this goes.
+struct ShownStatement<'a>(PhantomData<&'a CStr>);
+
+impl<'a> ShownStatement<'a> {
+    fn new(sql: &'a CStr) -> Self {
+        // SAFETY: a plain variable of postgres.c; NUL-terminated, and borrowed until it is taken out.
+        unsafe { pg_sys::debug_query_string = sql.as_ptr() };
+        Self(PhantomData)
+    }
+}
+
+impl Drop for ShownStatement<'_> {
+    fn drop(&mut self) {
+        // SAFETY: a plain variable of postgres.c.
+        unsafe { pg_sys::debug_query_string = null() };
+    }
+}
 
 fn raised(ended: Ended) -> Result<(), Raised> {
     match ended {
@@ -239,7 +257,6 @@ fn sqlstate(code: c_int) -> [u8; 5] {
 /// What a call begins with.
 struct Beginning<'a> {
     settings: &'a [(CString, CString)],
-    sql: &'a CStr,
     timeout: c_int,
     read_only: bool,
 }
@@ -247,8 +264,6 @@ struct Beginning<'a> {
 unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
     // SAFETY: `try_catch::run` passes its borrow.
     let job = unsafe { &*job };
-    // SAFETY: as above; NUL-terminated, and taken back before it goes (`leave_quiet`).
-    unsafe { pg_sys::debug_query_string = job.sql.as_ptr() };
     for (name, value) in job.settings {
         // SAFETY: NUL-terminated texts.
         unsafe { set(name, value) };
@@ -308,8 +323,11 @@ unsafe extern "C-unwind" fn look_at_user(answer: *mut bool) {
 
 struct Recovery {
     memory: pg_sys::MemoryContext,
-    /// Of the error, in `memory`.
+    /// Of the error, in `memory`: its texts. Its places (file, function, domain) elog.c does not copy, and they need not be
+    /// literals: of an error of a parallel worker, or of a library in another language, they go with the transaction.
     error: *mut pg_sys::ErrorData,
+    /// Hence looked at before that.
+    origin: Origin,
 }
 
 /// What PostgresMain does behind its sigsetjmp, in that order.
@@ -324,7 +342,12 @@ unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
     // SAFETY: a plain variable of this thread; the context lives as long as the process.
     unsafe { pg_sys::CurrentMemoryContext = job.memory };
     job.error = raw::CopyErrorData();
-    // SAFETY: as in `leave_quiet`.
+    // SAFETY: just copied, and the transaction that the places may belong to is not ended.
+    if let Some(error) = unsafe { job.error.as_ref() } {
+        job.origin = error_data::origin(error);
+    }
+    // What the rollback has to say is not about the statement (PostgresMain).
+    // SAFETY: as in `ShownStatement`.
     unsafe { pg_sys::debug_query_string = null() };
     raw::AbortOutOfAnyTransaction();
     raw::PortalErrorCleanup();

@@ -110,6 +110,9 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
     // SAFETY: the source stays as long as the plan is kept.
     let text = unsafe { (*source).query_string };
+    // A copy, as exec_bind_message makes one: a plan may be dropped before what was run with it is.
+    // SAFETY: NUL-terminated; that memory lasts as long as the portal.
+    let text = unsafe { raw::MemoryContextStrdup(memory, text) };
     // SAFETY: as above.
     let tag = unsafe { (*source).commandTag };
     // SAFETY: just got; its list lives as long as the portal's reference to it.

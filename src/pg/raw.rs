@@ -94,6 +94,7 @@ unsafe extern "C-unwind" {
         argument: pg_sys::Datum,
     ) -> pg_sys::Datum;
     pub(super) fn pfree(memory: *mut c_void);
+    pub(super) fn MemoryContextStrdup(context: pg_sys::MemoryContext, text: *const c_char) -> *mut c_char;
 
     // mbutils.h
     pub(super) fn pg_any_to_server(text: *const c_char, length: c_int, encoding: c_int) -> *mut c_char;

@@ -1,0 +1,175 @@
+//! What the server log has of calls: what it has of any session (C7.2), and nothing that is not there any more.
+//!
+//! Not for what a caller is told (`call_errors.rs`).
+
+mod common;
+
+use anyhow::{Context, Result, ensure};
+use cluster::{Cluster, wait_for};
+use common::SOON;
+use common::calls::{Api, Findings, builder, shared, start, told};
+use common::tokens::is_quiet;
+use serde_json::{Value, json};
+
+/// The lines of the log since a place in it that begin with this behind their prefix.
+fn lines<'a>(log: &'a str, begin: &str) -> Vec<&'a str> {
+    log.lines().filter_map(|line| line.split_once(begin).map(|(_, rest)| rest.trim())).collect()
+}
+
+/// A body of PL/pgSQL or SQL of a routine that fails, each in another step of the call.
+const FAILING: &[(&str, &str)] = &[
+    ("while it runs", "create function f0() returns int language sql as 'select 1 / 0'"),
+    ("while it is planned", "create function f1() returns int language sql immutable as 'select 1 / 0'"),
+    (
+        "in a RAISE",
+        "create function f2() returns void language plpgsql as $f$ begin raise exception 'mine'; end $f$",
+    ),
+    (
+        "in a deferred trigger, at the commit",
+        "create function f3() returns void language sql as 'insert into logged.late values (1)'",
+    ),
+    ("behind a COMMIT", "create procedure f4() language plpgsql as $f$ begin commit; perform 1 / 0; end $f$"),
+    (
+        "in a deferred trigger, at a procedure's COMMIT",
+        "create procedure f5() language plpgsql as $f$ begin insert into logged.late values (1); commit; end $f$",
+    ),
+];
+
+#[test]
+fn every_failed_call_is_in_the_log_with_its_statement() -> Result<()> {
+    let api = Api::new("logged")?;
+    api.sql(
+        "create table late (x int); grant all on late to app;
+         create function refuse() returns trigger language plpgsql as $f$ begin raise exception 'late'; end $f$;
+         create constraint trigger refuse after insert on late deferrable initially deferred for each row execute function refuse();",
+    )?;
+    let mut findings = Findings::default();
+    for (number, (step, routine)) in FAILING.iter().enumerate() {
+        let kind = if routine.starts_with("create procedure") { "procedure" } else { "function" };
+        api.sql(&format!("{routine}; comment on {kind} f{number}() is 'HTTP POST'"))?;
+        // More than once: a freed text may look whole for a while.
+        for _ in 0..4 {
+            let mark = api.cluster.log_mark()?;
+            let answer = api.post(&format!("f{number}"), &json!({}))?;
+            findings.expect(&format!("{step}: {}", told(&answer)), answer.status(), 400);
+            api.cluster.wait_for_log(mark, "STATEMENT:  ")?;
+            let log = api.cluster.log_since(mark)?;
+            let statements = lines(&log, "STATEMENT:  ");
+            let is_whole = statements.len() == 1
+                && statements[0].contains(&format!("\"f{number}\""))
+                && statements[0].contains("\"logged\"");
+            findings.expect(&format!("{step}:\n{log}"), is_whole, true);
+        }
+    }
+    findings.report()
+}
+
+/// The statement of a row type of this width is some hundred kilobytes, which the allocator gives back to the system at once:
+/// whoever reads it then ends every session of the cluster.
+#[test]
+fn a_failed_call_with_a_very_long_statement_is_an_ordinary_failure() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "wide")?;
+    let postmaster = cluster.sql("select pg_postmaster_start_time()")?;
+    for columns in [600, 1200] {
+        is_quiet(api.run(&format!(
+            "do $do$ begin execute format('create type w{columns} as (%s)', (
+               select string_agg(format('%I int', repeat('\"', 55) || '_' || lpad(i::text, 4, '0')), ', ') from generate_series(1, {columns}) i)); end $do$;
+             create function wid{columns}(x int) returns w{columns} language plpgsql as $f$ begin raise exception 'no'; end $f$;
+             comment on function wid{columns}(int) is 'HTTP POST'"
+        ))?)?;
+        for _ in 0..3 {
+            let mark = cluster.log_mark()?;
+            let answer = api.post(&format!("wid{columns}"), &json!({ "x": 1 }))?;
+            ensure!(answer.status() == 400 && answer.json()?["detail"] == "no", "{}", told(&answer));
+            cluster.wait_for_log(mark, "STATEMENT:  ")?;
+            let statement = cluster.log_since(mark)?;
+            ensure!(statement.contains(&format!("\"wid{columns}\"")), "{} bytes of log", statement.len());
+        }
+    }
+    let live = "select count(*) from pg_stat_activity where pid = pg_backend_pid()";
+    assert_eq!(cluster.sql(live)?, "1");
+    // A server that began anew has lost its sessions, and says so.
+    ensure!(!cluster.log()?.contains("terminating any other active server processes"), "a crash");
+    assert_eq!(cluster.sql("select pg_postmaster_start_time()")?, postmaster);
+    Ok(())
+}
+
+/// What a log written as JSON says of this call, once it has come.
+fn json_lines(cluster: &Cluster) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(cluster.data_dir().join("log"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let bytes = std::fs::read(&path)?;
+            let text = String::from_utf8(bytes).context("the log is no UTF-8")?;
+            for line in text.lines() {
+                all.push(serde_json::from_str(line).with_context(|| line.to_owned())?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn every_line_of_a_json_log_parses_and_has_the_statement() -> Result<()> {
+    let cluster = start(builder().setting("logging_collector", "on").setting("log_destination", "jsonlog"))?;
+    let api = Api::of(&cluster, "parsed")?;
+    api.sql(
+        "create function f() returns int language sql as 'select 1 / 0'; comment on function f() is 'HTTP POST'",
+    )?;
+    for _ in 0..20 {
+        assert_eq!(api.post("f", &json!({}))?.status(), 400);
+    }
+    let failures = wait_for(SOON, "twenty failures are in the log", || {
+        // The last line may be written at this moment.
+        let Ok(lines) = json_lines(&cluster) else { return Ok(None) };
+        let failures: Vec<Value> =
+            lines.into_iter().filter(|line| line["message"] == "division by zero").collect();
+        Ok((failures.len() == 20).then_some(failures))
+    })?;
+    for failure in failures {
+        let statement = failure["statement"].as_str().unwrap_or_default();
+        ensure!(statement.contains("\"parsed\".\"f\"()"), "{failure}");
+        ensure!(
+            failure["context"].as_str().is_some_and(|text| text.contains("sse call parsed.f, ")),
+            "{failure}"
+        );
+    }
+    Ok(())
+}
+
+/// Errors outside of any statement name none.
+#[test]
+fn what_is_said_between_two_calls_names_no_statement() -> Result<()> {
+    let cluster = shared();
+    let api = Api::new("between")?;
+    api.sql(
+        "create function f() returns int language sql as 'select 1'; comment on function f() is 'HTTP POST'",
+    )?;
+    api.sql("create function g(a text) returns text language sql as 'select a'; comment on function g(text) is 'HTTP POST'")?;
+    assert_eq!(told(&api.post("f", &json!({}))?), "200 1");
+    let mark = cluster.log_mark()?;
+    let answer = api.post("g", &json!({ "a": "a\u{0}b" }))?;
+    assert_eq!(answer.status(), 400, "{}", told(&answer));
+    assert_eq!(told(&api.post("f", &json!({}))?), "200 1");
+    ensure!(!cluster.log_since(mark)?.contains("STATEMENT"), "{}", cluster.log_since(mark)?);
+    Ok(())
+}
+
+/// A text that the database's encoding does not have fails before there is a statement in that encoding.
+#[test]
+fn what_cannot_be_converted_leaves_no_bytes_of_another_encoding_in_the_log() -> Result<()> {
+    let cluster = start(builder().encoding("LATIN1"))?;
+    let api = Api::of(&cluster, "narrow")?;
+    api.sql("create function g(a text) returns text language sql as 'select a'; comment on function g(text) is 'HTTP POST'")?;
+    for _ in 0..4 {
+        let mark = cluster.log_mark()?;
+        let answer = api.post("g", &json!({ "a": "5 €" }))?;
+        assert_eq!(answer.status(), 400, "{}", told(&answer));
+        cluster.wait_for_log(mark, "has no equivalent in encoding")?;
+        ensure!(!cluster.log_since(mark)?.contains("STATEMENT"), "{}", cluster.log_since(mark)?);
+    }
+    assert_eq!(told(&api.post("g", &json!({ "a": "5" }))?), "200 5");
+    Ok(())
+}
