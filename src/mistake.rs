@@ -14,7 +14,7 @@ use crate::pg::{report, routine, shmem};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Mistake {
-    /// A hint was meant as a scope and is misspelt (C3.3).
+    /// A hint that can have been meant as a scope, and is none (C3.3).
     MisspeltHint = 1,
     /// `matching`, and nobody whom it could match (C4.2).
     Unmatched = 2,
@@ -63,8 +63,8 @@ fn say_once(mistake: Mistake, routine: u32) {
     match mistake {
         Mistake::MisspeltHint => report::warning_in_log(
             code,
-            &format!("pg_sse: a hint of {routine} was meant as a scope and is misspelt"),
-            "Its events reach nobody until the hint is mended; sse.authorize() writes one. This is said once for each routine.",
+            &format!("pg_sse: a hint of {routine} can have been meant as a scope, and is none"),
+            "Events with such a hint reach nobody. sse.authorize() writes a scope; a hint for people has several words. This is said once for each routine.",
         ),
         Mistake::Unmatched => report::warning_in_log(
             code,

@@ -307,6 +307,11 @@ fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event)
                 "autorize",
                 "matching x",
                 "matchng",
+                "self",
+                "caller",
+                "admin",
+                "id:1",
+                "role:admin, id:1",
             ];
             Some(dice.pick(&slips).to_owned())
         }

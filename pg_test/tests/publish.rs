@@ -257,6 +257,48 @@ fn a_hint_narrows_its_one_event_and_prose_does_not() -> Result<()> {
     Ok(())
 }
 
+// Attack: none is needed. An anonymous subscriber gets what a routine of everybody's raises for one user, because the
+// hint that was to say so begins without `authorize`.
+#[test]
+fn a_hint_that_could_name_receivers_reaches_nobody_and_is_counted() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let corner = Corner::of(&cluster, "meant")?;
+    corner.sql(
+        "create function tell(h text) returns void language plpgsql as $f$ begin raise info 'for %', h using hint = h; end $f$;
+         comment on function tell(text) is '@sse'",
+    )?;
+    let mut stream = corner.stream("tell/info")?;
+    let slips = [
+        "id:42",
+        "role:admin",
+        "name:bob",
+        "user:42",
+        "admin",
+        "self",
+        "authenticated",
+        "private",
+        "caller",
+        "calller",
+        "matchin",
+        "nobody",
+        "id:42, id:43",
+        "ROLE:a name:b",
+        "\"role:sales team\"",
+        "role: admin",
+    ];
+    for hint in slips {
+        corner.sql(&format!("select tell('{hint}')"))?;
+    }
+    let figure = |name| common::figure(&cluster, "stat_ring", name);
+    assert_eq!(figure("misspelt_hint_total")?, slips.len() as i64);
+    corner.sql(
+        "select tell('Please retry'); select tell(''); select tell(' '); select tell('id:42 is taken')",
+    )?;
+    assert_eq!(stream.next_data(4, SOON)?, ["for Please retry", "for ", "for  ", "for id:42 is taken"]);
+    assert_eq!(figure("misspelt_hint_total")?, slips.len() as i64);
+    Ok(())
+}
+
 #[test]
 fn only_the_exact_level_is_published() -> Result<()> {
     let corner = Corner::new("levels")?;

@@ -4,11 +4,14 @@
 //! double quotes, in which a double quote is doubled as in SQL: `authorize alice, "role:sales team", "the ""boss"""`;
 //! `role:"sales team"` is the same as `"role:sales team"`. An unquoted line break or other control character is an error.
 //!
-//! Not for comparing a scope with a subscriber. A hint is parsed inside Postgres' `emit_log_hook`: memory is asked for
+//! Not for comparing a scope with a subscriber, nor for hints that are no scopes (`scope/hint.rs`). A hint is parsed inside Postgres' `emit_log_hook`: memory is asked for
 //! with `try_reserve` and, where there is none, nobody receives the event.
 
-use crate::near_miss;
 use std::fmt;
+
+mod hint;
+
+pub use hint::{Hint, authorize_hint};
 
 /// Who receives an event (C4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,17 +38,6 @@ pub enum ScopeValue {
     Name(String),
     /// `role:admin`
     Role(String),
-}
-
-/// What a `RAISE`'s `HINT` is (C3.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// It replaces the annotation's scope for this event (C4.3).
-    Scope(Scope),
-    /// A hint for people: the annotation's scope stays.
-    Prose,
-    /// The slip of somebody who meant to narrow: delivered to nobody, counted, said once.
-    Slip,
 }
 
 /// Why a text is no scope.
@@ -174,33 +166,6 @@ impl fmt::Display for ScopeValue {
         }
         f.write_str("\"")
     }
-}
-
-impl Hint {
-    /// Decides what a hint is; every text is exactly one of the three.
-    ///
-    /// Beyond the letter of C3.3 the first word also counts as `authorize` or `matching` when something else than a
-    /// separator follows it (`authorize:admin`, `authorize="x"`): whoever writes that meant to narrow.
-    pub fn parse(text: &str) -> Self {
-        if let Ok(scope) = Scope::parse(text) {
-            return Self::Scope(scope);
-        }
-        let ends_word = |c: char| c == ',' || c.is_whitespace();
-        let text = text.trim_matches(ends_word);
-        let (word, rest) = text.split_at(text.find(ends_word).unwrap_or(text.len()));
-        let name = leading_name(word);
-        let meant_authorize = [word, name].iter().any(|w| near_miss::within(w, "authorize", 2));
-        let meant_matching = name.eq_ignore_ascii_case("matching")
-            || rest.is_empty() && near_miss::within(word, "matching", 1);
-        if meant_authorize || meant_matching { Self::Slip } else { Self::Prose }
-    }
-}
-
-/// The hint that `sse.authorize(VARIADIC text[])` gives (C3.3): `values` without the NULLs, each as it is meant
-/// (`id:42`, `role:sales team`), quoted where it must be. No value left: `authorize ""`, which nobody matches.
-pub fn authorize_hint<'a>(values: impl Iterator<Item = &'a str>) -> String {
-    let values: Vec<ScopeValue> = values.map(ScopeValue::new).collect();
-    Scope::authorize(values).to_string()
 }
 
 impl fmt::Display for ScopeError {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::near_miss;
 use proptest::prelude::*;
 
 fn any_of(values: &[&str]) -> Scope {
@@ -61,12 +62,13 @@ fn a_hint_is_a_scope_only_if_all_of_it_is_one() {
         ("authorize", Hint::Scope(any_of(&[]))),
         ("authorize admin", Hint::Scope(any_of(&["admin"]))),
         ("", Prose),
+        (" \t ", Prose),
+        ("\n", Prose),
         ("All rows were skipped", Prose),
         ("Please retry", Prose),
-        ("all.", Prose),
+        ("all rows", Prose),
         ("author unknown", Prose),
         ("matchings were found", Prose),
-        ("matchmaking", Prose),
         ("the authorize hint", Prose),
         ("authorized_keys is missing", Prose),
         // A rest that does not parse.
@@ -88,11 +90,52 @@ fn a_hint_is_a_scope_only_if_all_of_it_is_one() {
         ("authori me", Slip),
         ("author me", Prose),
         ("\"authorize admin\"", Slip),
-        // A single word within distance 1 of matching, at it, and beyond it.
+        // A single word that is no scope, near one or not.
         ("matchin", Slip),
         ("mathcing", Slip),
         ("matching\n", Slip),
-        ("matchi", Prose),
+        ("matchi", Slip),
+        ("matchmaking", Slip),
+        ("all.", Slip),
+        ("all,", Slip),
+        ("al", Slip),
+        ("\"all\"", Slip),
+        ("caller", Slip),
+        ("Caller", Slip),
+        ("calle", Slip),
+        ("self", Slip),
+        (" admin ", Slip),
+        (",admin", Slip),
+        ("user:42", Slip),
+        ("nobody", Slip),
+        ("private\n", Slip),
+        ("two\nlines", Slip),
+        ("admin here", Prose),
+        ("caller hung up", Prose),
+        ("self service", Prose),
+        // Nothing but values of a kind.
+        ("id:42", Slip),
+        ("ID:42", Slip),
+        ("id:", Slip),
+        ("role:admin name:bob", Slip),
+        ("id:1, id:2", Slip),
+        ("id:1,Role:x\tname:y,", Slip),
+        ("id:1\nid:2 id:3", Slip),
+        ("\"role:sales team\"", Slip),
+        ("role:\"sales team\", id:7", Slip),
+        ("\"role:x\" \"role:y", Slip),
+        ("role: admin", Slip),
+        ("role: \"sales team\" id: 42", Slip),
+        ("id: , role: x", Slip),
+        (",", Slip),
+        (", ,", Slip),
+        // One word of another kind beside them.
+        ("id:42 is taken", Prose),
+        ("the id:42", Prose),
+        ("id:42 admin", Prose),
+        ("Name: must not be empty", Prose),
+        ("ids:1 ids:2", Prose),
+        ("\"two words\"", Prose),
         // Something else than a separator behind the word.
         ("authorize:admin", Slip),
         ("authorize=\"admin\"", Slip),
@@ -153,6 +196,7 @@ fn hint_text() -> impl Strategy<Value = String> {
         any::<String>(),
         "(all|matching|authorize|authorise)[ ,\t\n\"a-z:]{0,12}",
         "[ ,\t\n\"]{0,2}(authorize|AUTHORIZE)[ ,\t\n\"a-z:]{0,12}",
+        "[ ,\t\n\"a]{0,2}((id|name|ROLE|user):[ ,\t\n\"a-z:]{0,6}){0,3}",
     ]
 }
 
@@ -204,5 +248,38 @@ proptest! {
         let values = texts.iter().map(|t| ScopeValue::new(t)).collect();
         let hint = authorize_hint(texts.iter().map(String::as_str));
         prop_assert_eq!(Hint::parse(&hint), Hint::Scope(Scope::authorize(values)));
+    }
+
+    #[test]
+    fn a_hint_of_one_word_never_leaves_the_scope_of_the_annotation(
+        word in "[^ ,\\t]{1,12}", lead in "[ ,\t]{0,2}", rest in "[ ,\t]{0,2}",
+    ) {
+        prop_assume!(!word.trim().is_empty());
+        prop_assert_ne!(Hint::parse(&format!("{lead}{word}{rest}")), Hint::Prose);
+    }
+
+    #[test]
+    fn a_hint_of_nothing_but_values_of_a_kind_never_leaves_the_scope_of_the_annotation(
+        values in proptest::collection::vec(("(id|name|role|ID|Name|rOLE):", "[^ ,\\t\"]{0,8}", "[ ,\t]{1,3}"), 1..6),
+        lead in "[ ,\t]{0,2}",
+    ) {
+        let list: String = values.iter().map(|(kind, text, gap)| format!("{kind}{text}{gap}")).collect();
+        prop_assert_eq!(Hint::parse(&(lead + &list)), Hint::Slip);
+    }
+
+    #[test]
+    fn what_sse_authorize_names_reaches_nobody_when_its_first_word_is_forgotten(
+        texts in proptest::collection::vec(("(id|name|role):", value_text()), 1..5),
+    ) {
+        let texts: Vec<String> = texts.into_iter().map(|(kind, text)| kind + &text).collect();
+        let hint = authorize_hint(texts.iter().map(String::as_str));
+        let list = hint.strip_prefix("authorize").unwrap();
+        prop_assert!(matches!(Hint::parse(list), Hint::Slip), "{list}");
+    }
+
+    #[test]
+    fn several_words_of_prose_are_a_hint_for_people(first in "[b-z][a-z]{3}", rest in "( [a-z.!]{1,8}){1,6}") {
+        prop_assume!(!near_miss::within(&first, "authorize", 2));
+        prop_assert_eq!(Hint::parse(&(first + &rest)), Hint::Prose);
     }
 }
