@@ -70,7 +70,7 @@ impl Shared {
             routes: RouteBoard::new(),
             auth,
             questions: Questions::new(threads),
-            calls: CallQueue::default(),
+            calls: CallQueue::new(epoch),
             call_state: RwLock::new(Calls::Off),
             addresses: Addresses::default(),
             published: AtomicU64::new(0),

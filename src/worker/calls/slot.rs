@@ -166,9 +166,12 @@ impl CallWorker {
         }
     }
 
-    /// The gateway stops serving: the worker leaves, and its call with it.
+    /// The gateway stops serving: the worker leaves, and its call with it. Whatever it still says is said to nobody: its ring
+    /// is not read again, because the next gateway may be open before it has left.
     pub(super) fn give_up(&mut self, memory: &CallMemory) -> Option<Unanswered> {
         self.terminate(memory);
+        self.side = None;
+        self.answer.clear();
         let current = self.current.take()?;
         let has_begun = memory.slots().get(self.number).is_none_or(|slot| slot.has_begun(current.call.id));
         Some(if has_begun { Unanswered::Begun(current.call) } else { Unanswered::NotBegun(current.call) })
@@ -295,14 +298,15 @@ impl CallWorker {
             return None;
         }
         let bytes = std::mem::take(&mut self.answer);
-        match CallAnswer::decode(&bytes) {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                log!("pg_sse gateway: call worker {} gave no answer: {error}", self.number);
-                self.is_broken = true;
-                None
-            }
-        }
+        let mistake = match CallAnswer::decode(&bytes) {
+            // Memory that others can write to said so: that a call has the number does not make it the worker's.
+            Ok(answer) if self.runs(answer.id) => return Some(answer),
+            Ok(answer) => format!("it has no call {}", answer.id),
+            Err(error) => error.to_string(),
+        };
+        log!("pg_sse gateway: call worker {} gave no answer: {mistake}", self.number);
+        self.is_broken = true;
+        None
     }
 
     /// See [`super::Calls::prepare_to_sleep`].

@@ -62,10 +62,12 @@ pub(crate) enum NoPlace {
     Address,
 }
 
+/// The last number that a call of this process was given. Not of one gateway: a worker may still have a call of a gateway that
+/// has been closed when another one is opened, and its answer must not be taken for a call of the new one.
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Default)]
 pub(crate) struct CallQueue {
-    /// The last number that was given out.
-    last_id: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -109,9 +111,16 @@ pub(crate) enum Standing {
 }
 
 impl CallQueue {
-    /// The number of a call that may enter later.
+    /// For a gateway that begins. Numbers go on above its epoch, a time in microseconds: calls do not come a million a
+    /// second, so those of an earlier process are not given out again either, as long as the clock is not set back.
+    pub(crate) fn new(epoch: u64) -> Self {
+        LAST_NUMBER.fetch_max(epoch, Ordering::Relaxed);
+        Self::default()
+    }
+
+    /// The number of a call that may enter later, never given before in this process.
     pub(crate) fn number(&self) -> u64 {
-        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+        LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Whether a call of `address` could enter now.

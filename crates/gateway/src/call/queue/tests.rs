@@ -21,7 +21,8 @@ fn enter_until(
     size: usize,
     deadline: Instant,
 ) -> Result<Ticket, NoPlace> {
-    let id = shared.calls.number();
+    // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
+    let id = shared.stats.calls_total.load(Ordering::Relaxed) + 1;
     let call = QueuedCall { id, frame: id.to_string().into_bytes(), deadline };
     CallQueue::enter(shared, call, address.parse().unwrap(), size)
 }
@@ -165,4 +166,18 @@ fn bodies_have_a_room_of_which_one_address_has_half() {
     // A single body of the size that is allowed always has room by itself.
     assert!(room("::1").try_grow(MIN_BODY_BYTES, MIN_BODY_BYTES));
     assert_empty(&shared);
+}
+
+/// Somebody else's answer: a worker that outlives its gateway still has a call of it.
+#[test]
+fn no_two_gateways_of_a_process_give_the_same_number() {
+    let (one, other) = (shared(), shared());
+    let numbers: Vec<u64> = (0..3).flat_map(|_| [one.calls.number(), other.calls.number()]).collect();
+    let mut sorted = numbers.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), numbers.len(), "{numbers:?}");
+    let later = CallQueue::new(1 << 40);
+    assert!(later.number() > 1 << 40);
+    assert!(CallQueue::new(1).number() > 1 << 40, "never less than before");
 }

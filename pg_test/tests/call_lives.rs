@@ -1,0 +1,80 @@
+//! Call workers that outlive the gateway that they were started by, and those that are ended at a bad moment: an answer goes to
+//! the caller whose it is, or to nobody.
+//!
+//! Not for what ends and replaces a worker in ordinary times (`call_workers.rs`).
+
+mod common;
+
+use anyhow::{Result, ensure};
+use cluster::http::Connection;
+use cluster::{Cluster, wait_for};
+use common::SOON;
+use common::calls::{Api, builder, start, told};
+use common::tokens::{ALICE, BOB};
+use serde_json::json;
+
+const OF_CALLS: &str = "from pg_stat_activity where backend_type = 'pg_sse call worker'";
+
+/// Sends a call and does not wait for its answer.
+fn send(api: &Api<'_>, routine: &str) -> Result<Connection> {
+    let mut connection = api.http.connect()?;
+    connection.send(&api.request("POST", routine).json(&json!({})))?;
+    Ok(connection)
+}
+
+/// The worker that waits for this, in a call.
+fn worker_in(cluster: &Cluster, wait_event: &str) -> Result<u32> {
+    wait_for(SOON, &format!("a worker waits for {wait_event}"), || {
+        Ok(cluster.sql(&format!("select pid {OF_CALLS} and wait_event = '{wait_event}'"))?.parse().ok())
+    })
+}
+
+fn waits_until_calls_are(cluster: &Cluster, wanted: &str) -> Result<()> {
+    wait_for(SOON * 2, &format!("calls are {wanted:?}"), || {
+        Ok((cluster.sql("select calls from sse.stat_gateway").ok().as_deref() == Some(wanted)).then_some(()))
+    })
+}
+
+/// The attack: a call whose commit waits, and a gateway that is closed and opened meanwhile. The old worker's answer comes
+/// when the new gateway's first calls run, and it must not be one of theirs.
+#[test]
+fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "outlived")?;
+    api.sql(
+        "alter role postgres set synchronous_commit = local;
+         create table t (x int); grant all on t to app;
+         create function secret() returns text language sql volatile as $$ insert into outlived.t values (1); select 'SECRET OF ' || current_setting('request.user_name') $$;
+         comment on function secret() is 'HTTP POST';
+         create function me() returns text language plpgsql volatile as $$ begin perform pg_sleep(3); return current_setting('request.user_name'); end $$;
+         comment on function me() is 'HTTP POST'",
+    )?;
+    // From here on each gateway's first call is the one that is meant.
+    let begin_anew = || -> Result<Api<'_>> {
+        let http = cluster.http()?;
+        cluster.sql("drop extension pg_sse")?;
+        wait_for(SOON, "the gateway has closed", || {
+            Ok(http.get("/healthz").map_or(true, |answer| answer.status() != 200).then_some(()))
+        })?;
+        cluster.sql("create extension pg_sse")?;
+        waits_until_calls_are(&cluster, "ready")?;
+        Api::again(&cluster, "outlived")
+    };
+    let alice = begin_anew()?.with(ALICE)?;
+    cluster.configure("synchronous_standby_names", "nobody")?;
+    cluster.reload()?;
+    let _first = send(&alice, "secret")?;
+    let old = worker_in(&cluster, "SyncRep")?;
+    let frozen = cluster.freeze(old)?;
+    let bob = begin_anew()?.with(BOB)?;
+    let mut second = send(&bob, "me")?;
+    worker_in(&cluster, "PgSleep")?;
+    drop(frozen);
+    let answer = second.response("POST")?;
+    assert_eq!(told(&answer), "200 bob");
+    wait_for(SOON, "the old worker has gone", || {
+        Ok((cluster.sql(&format!("select count(*) {OF_CALLS} and pid = {old}"))? == "0").then_some(()))
+    })?;
+    ensure!(!cluster.log()?.contains("terminating any other active server processes"), "a crash");
+    Ok(())
+}
