@@ -121,7 +121,9 @@ impl Worker {
         while progress != frame::Progress::Complete {
             let request = &mut self.request;
             // One part at a time: what is behind a request's last part is another request.
-            match batch.drain(1, |part| progress = frame::take(part, request)) {
+            match batch
+                .drain(1, |part| progress = frame::take(part, |bytes| request.extend_from_slice(bytes)))
+            {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(_) => bgworker::leave(1),

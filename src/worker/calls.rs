@@ -112,9 +112,7 @@ impl Calls {
                     }
                     match unanswered {
                         None => {}
-                        Some(slot::Unanswered::Answered(answer)) => {
-                            gateway.answer_call(answer.id, CallResult::Answer(answer));
-                        }
+                        Some(slot::Unanswered::Answered(id, answer)) => gateway.answer_call(id, answer),
                         Some(slot::Unanswered::Begun(call)) => {
                             memory.header.lost_total.fetch_add(1, Relaxed);
                             gateway.answer_call(call.id, CallResult::Lost);
@@ -244,9 +242,7 @@ impl Calls {
             worker.exchange(&memory, gateway);
             match worker.give_up(&memory) {
                 None => {}
-                Some(slot::Unanswered::Answered(answer)) => {
-                    gateway.answer_call(answer.id, CallResult::Answer(answer));
-                }
+                Some(slot::Unanswered::Answered(id, answer)) => gateway.answer_call(id, answer),
                 Some(slot::Unanswered::Begun(call)) => gateway.answer_call(call.id, CallResult::Lost),
                 Some(slot::Unanswered::NotBegun(call)) => gateway.answer_call(call.id, CallResult::NotRun),
             }

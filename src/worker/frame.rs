@@ -43,9 +43,9 @@ pub(super) fn part(frame: &[u8], index: usize) -> Vec<u8> {
     part
 }
 
-/// Appends a part to the frame that it belongs to.
-pub(super) fn take(part: &[u8], frame: &mut Vec<u8>) -> Progress {
+/// Takes what a part has of the frame that it belongs to.
+pub(super) fn take(part: &[u8], append: impl FnOnce(&[u8])) -> Progress {
     let Some((kind, bytes)) = part.split_first() else { return Progress::More };
-    frame.extend_from_slice(bytes);
+    append(bytes);
     if *kind == LAST { Progress::Complete } else { Progress::More }
 }

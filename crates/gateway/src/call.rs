@@ -11,9 +11,12 @@ mod context;
 mod login;
 mod origin;
 mod queue;
+mod reply;
 
-pub(crate) use queue::{CallQueue, Room};
+pub(crate) use queue::CallQueue;
 pub use queue::{CallResult, QueuedCall};
+pub(crate) use reply::{ANSWER_BYTES, held};
+pub use reply::{Answered, Reply};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,7 +27,7 @@ use http::{Method as Verb, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
 use sse_proto::annotation::{Access, Method};
-use sse_proto::call::{AnswerShape, ArgumentError, CallAnswer, CallRequest, Given, Outcome, statement};
+use sse_proto::call::{AnswerShape, ArgumentError, CallRequest, Given, Outcome, statement};
 use sse_proto::query::QueryError;
 use sse_proto::route::{Call, CallPoint};
 
@@ -34,13 +37,14 @@ use crate::body::Body;
 use crate::problem::Problem;
 use crate::proxy::forwarded_host;
 use crate::request::{Severity, escaped};
-use crate::request_body::{Limits, RequestBody};
+use crate::request_body::{Limits, RequestBody, no_memory};
+use crate::room::Room;
 use crate::router::allowed;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use context::{Context, IdError};
-use queue::{GRACE, NoPlace, Standing, Ticket};
+use queue::{GRACE, NewCall, NoPlace, Standing, Ticket, request_bytes};
 
 /// Whether calls can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,10 @@ pub enum Calls {
     /// The role cannot be used, or no worker can be started: 503.
     Unavailable,
 }
+
+/// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's parameters, the
+/// frame.
+const STATEMENT_FACTOR: usize = 4;
 
 /// A wait without a limit, for arithmetic.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -137,20 +145,23 @@ impl Request<'_> {
         }
         let address = asked.caller.address;
         shared.calls.check(address, settings.call_queue_size).map_err(|full| self.refused(full))?;
-        let mut room = CallQueue::room(shared, address);
+        let mut room = shared.calls.body_room(address);
         let Queued { call, shape, ticket, deadline } = self.queue(body, login, &mut room).await?;
-        let outcome =
-            wait(ticket, deadline, settings.call_timeout, shared).await.map(|answer| answer.outcome);
-        if !matches!(outcome, Ok(Outcome::Done { .. })) {
+        let answered = wait(ticket, deadline, settings.call_timeout, shared).await;
+        if !matches!(&answered, Ok(Answered { answer, .. }) if matches!(answer.outcome, Outcome::Done { .. }))
+        {
             Stats::add(&shared.stats.calls_failed_total, 1);
         }
-        match outcome? {
-            Outcome::Failed { sqlstate, message, raised } => Err(answer::failed(sqlstate, message, raised)),
+        let Answered { answer, room } = answered?;
+        match answer.outcome {
+            Outcome::Failed { sqlstate, message, raised } => {
+                Err(answer::failed(sqlstate, message, raised).held(room))
+            }
             Outcome::Done { rows, body, is_null } if call.login => {
                 self.log_in(call, Some(&*body).filter(|_| rows > 0 && !is_null))
             }
             Outcome::Done { rows, body, is_null } => {
-                let mut response = answer::done(shape, rows, body, is_null);
+                let mut response = answer::done(shape, rows, held(body, room), is_null);
                 if call.logout {
                     self.log_out(login, &mut response);
                 }
@@ -182,8 +193,12 @@ impl Request<'_> {
                 let detail = format!("A {} call takes its arguments from the body.", self.method);
                 return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
             }
-            let limits = Limits { bytes: settings.max_body_size, room };
+            let memory = request_bytes(settings.max_body_size);
+            let limits = Limits { bytes: settings.max_body_size, room: &mut *room, memory };
             bytes = body.read_json(asked.request.headers(), limits).await?;
+            if !may_grow(bytes.len().saturating_mul(STATEMENT_FACTOR)) {
+                return Err(no_memory());
+            }
             given = Given::Body(&bytes);
         }
         let user = context::user_parameters(login, address);
@@ -201,7 +216,13 @@ impl Request<'_> {
         };
         let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
         let deadline = Instant::now() + limit;
-        let queued = QueuedCall { id, frame: frame.encode(), deadline };
+        let frame = frame.encode();
+        // From here on the frame is what is held. A head of 16 kB makes one, too.
+        room.shrink_to(frame.len());
+        if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {
+            return Err(no_memory());
+        }
+        let queued = NewCall { id, frame, deadline };
         let ticket = CallQueue::enter(shared, queued, address, settings.call_queue_size)
             .map_err(|full| self.refused(full))?;
         Ok(Queued { call, shape: statement.answer, ticket, deadline })
@@ -229,11 +250,15 @@ impl Request<'_> {
             NoPlace::Full => shared.outbox.log_limited("call queue", Severity::Warning, || {
                 format!("sse.call_queue_size = {size} calls are waiting: further ones are refused")
             }),
+            NoPlace::Answers => shared.outbox.log_limited("answers", Severity::Log, || {
+                "answers that are not read take all memory for them, or an address its half: calls are refused"
+                    .to_owned()
+            }),
             NoPlace::Address => shared.outbox.log_limited("call queue of an address", Severity::Log, || {
                 format!("an address has half of sse.call_queue_size = {size}: its further calls are refused")
             }),
         }
-        answer::full()
+        answer::full(no_place)
     }
 
     fn log_in(&self, call: &Call, row: Option<&[u8]>) -> Result<Response<Body>, Problem> {
@@ -280,7 +305,7 @@ async fn wait(
     deadline: Instant,
     limit: Duration,
     shared: &Shared,
-) -> Result<CallAnswer, Problem> {
+) -> Result<Answered, Problem> {
     let mut stop = shared.stop_changes();
     let mut until = deadline;
     loop {
@@ -288,6 +313,7 @@ async fn wait(
             biased;
             result = ticket.answered() => return match result {
                 Some(CallResult::Answer(answer)) => Ok(answer),
+                Some(CallResult::NoRoom) => Err(answer::no_room()),
                 Some(CallResult::Lost) => Err(answer::lost()),
                 Some(CallResult::NotRun) => Err(answer::not_run()),
                 None => Err(answer::not_in_time()),
@@ -307,6 +333,12 @@ async fn wait(
         }
         until = end;
     }
+}
+
+/// Whether so much memory can be had at this moment. What is asked for right after it comes in many pieces, none of which
+/// could fail without ending the process and with it every session of the cluster.
+fn may_grow(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
 fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {

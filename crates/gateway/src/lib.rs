@@ -34,6 +34,7 @@ mod problem;
 mod proxy;
 mod request;
 mod request_body;
+mod room;
 mod route_board;
 mod router;
 mod settings;
@@ -52,7 +53,7 @@ pub use auth::{
     AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,
 };
 pub use batch::{Batch, Item};
-pub use call::{CallResult, Calls, QueuedCall};
+pub use call::{Answered, CallResult, Calls, QueuedCall, Reply};
 pub use cors::{CorsError, CorsOrigins};
 pub use gateway::Gateway;
 pub use listing::{SubscriberInfo, Subscribers};

@@ -9,6 +9,8 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
+use crate::call::{ANSWER_BYTES, held};
+use crate::room::Room;
 
 /// How long a peer that was refused for lack of room should wait, in seconds. Short: room comes back when anybody
 /// leaves, and a browser's EventSource does not look at it anyway.
@@ -22,6 +24,8 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Extension members (RFC 9457 §3.2).
     members: Vec<(&'static str, String)>,
+    /// What its words are counted in, when they are somebody's own.
+    room: Option<Room>,
 }
 
 impl Problem {
@@ -34,7 +38,7 @@ impl Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
-        Self { status, detail: detail.into(), headers, members: Vec::new() }
+        Self { status, detail: detail.into(), headers, members: Vec::new(), room: None }
     }
 
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
@@ -57,13 +61,26 @@ impl Problem {
         self
     }
 
+    /// Counted there until it is written, or without its words if there is no room for them.
+    pub(crate) fn held(mut self, room: Option<Room>) -> Self {
+        self.room = room;
+        self
+    }
+
     /// The connection is not used for another request: what follows on it cannot be trusted or is not wanted.
     pub(crate) fn closing(self) -> Self {
         self.header(CONNECTION, HeaderValue::from_static("close"))
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body()));
+    pub(crate) fn into_response(mut self) -> Response<Body> {
+        let mut body = self.body();
+        if let Some(room) = &mut self.room
+            && !room.try_grow(body.len().saturating_sub(room.bytes()), ANSWER_BYTES)
+        {
+            self.detail = String::new();
+            body = self.body();
+        }
+        let mut response = Response::new(Body::Bytes(held(body, self.room.take())));
         *response.status_mut() = self.status;
         for (name, value) in FIXED_HEADERS.into_iter().chain(self.headers) {
             response.headers_mut().insert(name, value);

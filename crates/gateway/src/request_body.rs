@@ -11,8 +11,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::call::Room;
 use crate::problem::Problem;
+use crate::room::Room;
 
 /// A body must arrive at [`RATE`] after this long a start; else 408. Bounds what a peer that sends a byte now and then
 /// can hold.
@@ -39,6 +39,8 @@ pub(crate) struct Limits<'r> {
     pub(crate) bytes: usize,
     /// What the bytes are counted in.
     pub(crate) room: &'r mut Room,
+    /// Bytes of all bodies that are held at a time.
+    pub(crate) memory: usize,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
@@ -77,9 +79,9 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
             if piece.len() > limits.bytes - bytes.len() {
                 return Err(too_large(limits.bytes));
             }
-            if !limits.room.try_grow(piece.len(), limits.bytes) {
-                let detail = "Too many large requests are being received.";
-                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).closing());
+            let has_room = limits.room.try_grow(piece.len(), limits.memory);
+            if !has_room || bytes.try_reserve(piece.len()).is_err() {
+                return Err(no_memory());
             }
             bytes.extend_from_slice(&piece);
         }
@@ -177,6 +179,12 @@ fn is_json(value: &str) -> bool {
         })
 }
 
+/// There is no room for what was sent, or no memory.
+pub(crate) fn no_memory() -> Problem {
+    let detail = "Too many large requests are being received.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).closing()
+}
+
 fn too_large(limit: usize) -> Problem {
     let detail = format!("The body of a request may have at most {limit} bytes.");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).closing()
@@ -216,19 +224,12 @@ mod tests {
         }
     }
 
-    use crate::call::CallQueue;
-    use crate::request::request_channel;
-    use crate::settings::Settings;
-    use crate::shared::Shared;
     use http_body_util::Full;
     use http_body_util::channel::{Channel, Sender};
     use std::convert::Infallible;
-    use std::sync::Arc;
 
     fn room() -> Room {
-        let (outbox, _) = request_channel(Arc::default()).unwrap();
-        let shared = Shared::new(1, None, 1, Arc::new(Settings::default()), Arc::default(), outbox);
-        CallQueue::room(&Arc::new(shared), "::1".parse().unwrap())
+        crate::room::Rooms::default().room("::1".parse().unwrap())
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -240,7 +241,8 @@ mod tests {
         headers: &HeaderMap,
         limit: usize,
     ) -> Result<Vec<u8>, u16> {
-        let outcome = body.read_json(headers, Limits { bytes: limit, room: &mut room() }).await;
+        let outcome =
+            body.read_json(headers, Limits { bytes: limit, room: &mut room(), memory: 1 << 30 }).await;
         outcome.map_err(|problem| problem.into_response().status().as_u16())
     }
 

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 use sse_gateway::{CallResult, Gateway, QueuedCall};
-use sse_proto::call::CallAnswer;
 use sse_ring::{PushError, Wake};
 
 use crate::pg::bgworker::{self, BackgroundWorkerStatus, DynamicBackgroundWorker};
@@ -29,8 +28,6 @@ pub(super) struct CallWorker {
     process: Option<DynamicBackgroundWorker>,
     side: Option<GatewaySide>,
     current: Option<Current>,
-    /// What has come of the answer.
-    answer: Vec<u8>,
     calls: u64,
     since: Instant,
     is_old: bool,
@@ -59,7 +56,7 @@ pub(super) struct Ended {
 /// A call whose worker has ended.
 pub(super) enum Unanswered {
     /// The answer was complete all the same.
-    Answered(CallAnswer),
+    Answered(u64, CallResult),
     /// It was begun: it may have committed.
     Begun(QueuedCall),
     /// Nothing of it has run.
@@ -74,7 +71,6 @@ impl CallWorker {
             process: None,
             side: None,
             current: None,
-            answer: Vec::new(),
             calls: 0,
             since: Instant::now(),
             is_old: false,
@@ -104,7 +100,6 @@ impl CallWorker {
         let was_ready = self.side.is_some();
         let unanswered = self.collect(memory);
         self.side = None;
-        self.answer.clear();
         if !was_ready && !self.is_leaving {
             self.not_before = Instant::now() + self.back_off;
             self.back_off = (self.back_off * 2).min(MAX_BACK_OFF);
@@ -115,11 +110,11 @@ impl CallWorker {
 
     /// What became of the call of a worker that has ended. A complete answer may lie in its ring still.
     fn collect(&mut self, memory: &CallMemory) -> Option<Unanswered> {
-        let answer = self.take_answer();
-        let current = self.current.take()?;
-        if let Some(answer) = answer {
-            return Some(Unanswered::Answered(answer));
+        if let Some((id, answer)) = self.take_answer() {
+            self.current = None;
+            return Some(Unanswered::Answered(id, answer));
         }
+        let current = self.current.take()?;
         let has_begun = memory.slots().get(self.number).is_none_or(|slot| slot.has_begun(current.call.id));
         Some(if has_begun { Unanswered::Begun(current.call) } else { Unanswered::NotBegun(current.call) })
     }
@@ -171,7 +166,6 @@ impl CallWorker {
     pub(super) fn give_up(&mut self, memory: &CallMemory) -> Option<Unanswered> {
         self.terminate(memory);
         self.side = None;
-        self.answer.clear();
         let current = self.current.take()?;
         let has_begun = memory.slots().get(self.number).is_none_or(|slot| slot.has_begun(current.call.id));
         Some(if has_begun { Unanswered::Begun(current.call) } else { Unanswered::NotBegun(current.call) })
@@ -244,10 +238,10 @@ impl CallWorker {
     /// Continues its request, and takes what has come of its answer.
     pub(super) fn exchange(&mut self, memory: &CallMemory, gateway: &Gateway) {
         self.send(memory);
-        if let Some(answer) = self.take_answer() {
+        if let Some((id, answer)) = self.take_answer() {
             self.current = None;
-            gateway.answer_call(answer.id, CallResult::Answer(answer));
-        } else if !self.answer.is_empty()
+            gateway.answer_call(id, answer);
+        } else if self.current.as_ref().is_some_and(|current| !current.call.reply.is_empty())
             && let Some(slot) = memory.slots().get(self.number)
         {
             // It waits for room.
@@ -276,14 +270,21 @@ impl CallWorker {
         }
     }
 
-    /// The answer, when it is complete.
-    fn take_answer(&mut self) -> Option<CallAnswer> {
+    /// The answer, when it is complete, and the number of its call. What comes while there is no call is nobody's.
+    fn take_answer(&mut self) -> Option<(u64, CallResult)> {
         let side = self.side.as_mut()?;
-        let answer = &mut self.answer;
+        let mut reply = self.current.as_mut().map(|current| &mut current.call.reply);
         let mut progress = frame::Progress::Nothing;
         let taken = side.answers.begin().and_then(|mut batch| {
             while progress != frame::Progress::Complete {
-                if batch.drain(1, |part| progress = frame::take(part, answer))? == 0 {
+                if batch.drain(1, |part| {
+                    progress = frame::take(part, |bytes| {
+                        if let Some(reply) = &mut reply {
+                            reply.push(bytes);
+                        }
+                    });
+                })? == 0
+                {
                     break;
                 }
             }
@@ -297,11 +298,14 @@ impl CallWorker {
         if progress != frame::Progress::Complete {
             return None;
         }
-        let bytes = std::mem::take(&mut self.answer);
-        let mistake = match CallAnswer::decode(&bytes) {
+        let current = self.current.as_mut()?;
+        let mistake = match current.call.reply.finish() {
             // Memory that others can write to said so: that a call has the number does not make it the worker's.
-            Ok(answer) if self.runs(answer.id) => return Some(answer),
-            Ok(answer) => format!("it has no call {}", answer.id),
+            Ok(Some(answered)) if answered.id() == current.call.id => {
+                return Some((answered.id(), CallResult::Answer(answered)));
+            }
+            Ok(Some(answered)) => format!("it has no call {}", answered.id()),
+            Ok(None) => return Some((current.call.id, CallResult::NoRoom)),
             Err(error) => error.to_string(),
         };
         log!("pg_sse gateway: call worker {} gave no answer: {mistake}", self.number);

@@ -2,37 +2,58 @@
 //!
 //! Not for logins that succeeded: that is `login`.
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
 use sse_proto::call::{AnswerShape, failure_status, failure_title};
 
+use super::queue::NoPlace;
 use crate::body::Body;
 use crate::problem::Problem;
 
 /// The answer of a call that ran.
-pub(crate) fn done(shape: AnswerShape, rows: u64, body: Vec<u8>, is_null: bool) -> Response<Body> {
+pub(crate) fn done(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) -> Response<Body> {
     match shape {
         AnswerShape::Nothing => nothing(),
         // A set without rows is a set.
-        AnswerShape::Array => json(body),
+        AnswerShape::Array => typed(body, JSON),
         _ if is_null || rows == 0 => nothing(),
         AnswerShape::Text => typed(body, "text/plain; charset=utf-8"),
-        AnswerShape::Json | AnswerShape::Object | AnswerShape::ProcedureRow => json(body),
+        AnswerShape::Json | AnswerShape::Object | AnswerShape::ProcedureRow => typed(body, JSON),
     }
 }
 
 /// The answer of a call that failed: the user's own words, or else a fixed text, and the SQLSTATE.
 pub(crate) fn failed(sqlstate: [u8; 5], message: String, raised: bool) -> Problem {
     let status = StatusCode::from_u16(failure_status(&sqlstate, raised));
-    let detail = if raised { message } else { sentence(failure_title(&sqlstate)) };
+    let detail = if raised { cut(message) } else { sentence(failure_title(&sqlstate)) };
     Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
         .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned())
+}
+
+/// So much of a message is told. It is a sentence for people; with its control characters escaped it is six times as long.
+const MAX_MESSAGE_BYTES: usize = 16 << 10;
+
+/// Cut between two characters, and marked.
+fn cut(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        message.push('…');
+    }
+    message
 }
 
 /// The worker died over it.
 pub(crate) fn lost() -> Problem {
     let detail = "The call was interrupted. What it did may be in force.";
     Problem::new(StatusCode::BAD_GATEWAY, detail)
+}
+
+/// It ran, and there is no room for what it answered.
+pub(crate) fn no_room() -> Problem {
+    let detail = "The call has run, and what it did is in force; but there is no room for its answer, because other \
+                  answers are not read.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
 /// It was not begun.
@@ -57,21 +78,27 @@ pub(crate) fn stopping() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).closing()
 }
 
-/// The queue is full.
-pub(crate) fn full() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many calls are waiting.")
+/// It has no place in the queue.
+pub(crate) fn full(no_place: NoPlace) -> Problem {
+    let detail = match no_place {
+        NoPlace::Full | NoPlace::Address => "Too many calls are waiting.",
+        NoPlace::Answers => "Too many answers are not read. This call was not run.",
+    };
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
 pub(crate) fn json(body: Vec<u8>) -> Response<Body> {
-    typed(body, "application/json")
+    typed(body.into(), JSON)
 }
 
 pub(crate) fn text(body: String) -> Response<Body> {
-    typed(body.into_bytes(), "text/plain; charset=utf-8")
+    typed(body.into_bytes().into(), "text/plain; charset=utf-8")
 }
 
-fn typed(body: Vec<u8>, kind: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+const JSON: &str = "application/json";
+
+fn typed(body: Bytes, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::Bytes(body));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -80,7 +107,7 @@ fn typed(body: Vec<u8>, kind: &'static str) -> Response<Body> {
 }
 
 fn nothing() -> Response<Body> {
-    let mut response = typed(Vec::new(), "");
+    let mut response = typed(Bytes::new(), "");
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().remove(CONTENT_TYPE);
     response
@@ -101,7 +128,7 @@ mod tests {
     #[test]
     fn shapes_have_their_status_and_type() {
         let answer = |shape, rows, is_null| {
-            let response = done(shape, rows, b"x".to_vec(), is_null);
+            let response = done(shape, rows, Bytes::from_static(b"x"), is_null);
             let kind =
                 response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
             (response.status().as_u16(), kind.unwrap_or_default())

@@ -17,16 +17,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use sse_proto::call::CallAnswer;
 use tokio::sync::oneshot;
 
+use super::reply::{ANSWER_BYTES, Answered, MIN_FREE_BYTES, Reply};
 use crate::admission::network;
+use crate::room::{Room, Rooms};
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// Bytes of bodies that are held at a time, being read or waiting, unless [`crate::Settings::max_body_size`] asks for
+/// Bytes of requests that are held at a time, being read or waiting, unless [`crate::Settings::max_body_size`] asks for
 /// more. Without it as many peers as there are sockets could each make us keep a whole body.
-const MIN_BODY_BYTES: usize = 128 << 20;
+const MIN_REQUEST_BYTES: usize = 128 << 20;
+
+/// See [`MIN_REQUEST_BYTES`]: a single body of the size that is allowed always has room by itself.
+pub(crate) fn request_bytes(max_body_size: usize) -> usize {
+    MIN_REQUEST_BYTES.max(max_body_size.saturating_mul(4))
+}
 
 /// How long a worker may take to give up a statement whose time is over. Beyond it the peer is answered without it.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -40,13 +46,27 @@ pub struct QueuedCall {
     pub frame: Vec<u8>,
     /// Until when it may wait for a worker; its peer is answered with 503 then.
     pub deadline: Instant,
+    /// Where its answer is to be collected.
+    pub reply: Reply,
+}
+
+/// A call that is to wait for a worker.
+pub(crate) struct NewCall {
+    /// A number of [`CallQueue::number`].
+    pub(crate) id: u64,
+    /// See [`QueuedCall::frame`].
+    pub(crate) frame: Vec<u8>,
+    /// See [`QueuedCall::deadline`].
+    pub(crate) deadline: Instant,
 }
 
 /// What became of a call.
 #[derive(Debug)]
 pub enum CallResult {
     /// The worker's word.
-    Answer(CallAnswer),
+    Answer(Answered),
+    /// The worker has run it, and there was no room for its answer: 503.
+    NoRoom,
     /// The worker died over it. It may have committed, so it is not repeated: 502.
     Lost,
     /// It was not begun and will not be: 503.
@@ -60,6 +80,8 @@ pub(crate) enum NoPlace {
     Full,
     /// This address has its half of it.
     Address,
+    /// Answers that are not read take all the memory that there is for them, or this address' half of it.
+    Answers,
 }
 
 /// The last number that a call of this process was given. Not of one gateway: a worker may still have a call of a gateway that
@@ -68,6 +90,8 @@ static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Default)]
 pub(crate) struct CallQueue {
+    bodies: Rooms,
+    answers: Rooms,
     state: Mutex<State>,
 }
 
@@ -76,10 +100,8 @@ struct State {
     /// In the order in which they came.
     waiting: BTreeMap<u64, Waiting>,
     running: HashMap<u64, Running>,
-    /// What each address has of the queue. Those that have nothing are not in it.
-    shares: HashMap<IpAddr, Share>,
-    /// Bodies in memory, in bytes.
-    body_bytes: usize,
+    /// Calls that each network has in the queue. Those that have none are not in it.
+    shares: HashMap<IpAddr, usize>,
     cancelled: VecDeque<u64>,
 }
 
@@ -93,12 +115,6 @@ struct Waiting {
 struct Running {
     since: Instant,
     answer: oneshot::Sender<CallResult>,
-}
-
-#[derive(Default)]
-struct Share {
-    calls: usize,
-    body_bytes: usize,
 }
 
 /// How a call stands.
@@ -128,25 +144,28 @@ impl CallQueue {
     /// # Errors
     /// [`NoPlace`]; each variant as it is described there.
     pub(crate) fn check(&self, address: IpAddr, size: usize) -> Result<(), NoPlace> {
+        if !self.answers.has(address, MIN_FREE_BYTES, ANSWER_BYTES) {
+            return Err(NoPlace::Answers);
+        }
         self.state.lock().check(network(address), size)
     }
 
-    /// Lets a call wait; `id` is a number of [`CallQueue::number`]. The main thread is woken.
+    /// Lets a call wait. The main thread is woken.
     ///
     /// # Errors
     /// [`NoPlace`]; each variant as it is described there.
     pub(crate) fn enter(
         shared: &Arc<Shared>,
-        call: QueuedCall,
+        call: NewCall,
         address: IpAddr,
         size: usize,
     ) -> Result<Ticket, NoPlace> {
         let network = network(address);
         let (answer, receiver) = oneshot::channel();
-        let QueuedCall { id, frame, deadline } = call;
+        let NewCall { id, frame, deadline } = call;
         let mut state = shared.calls.state.lock();
         state.check(network, size)?;
-        state.shares.entry(network).or_default().calls += 1;
+        *state.shares.entry(network).or_default() += 1;
         state.waiting.insert(id, Waiting { frame, deadline, network, answer });
         drop(state);
         Stats::add(&shared.stats.calls_total, 1);
@@ -160,12 +179,17 @@ impl CallQueue {
         let mut state = self.state.lock();
         loop {
             let (id, Waiting { frame, deadline, network, answer }) = state.waiting.pop_first()?;
-            state.give_back(network, |share| share.calls -= 1);
+            state.give_back(network);
             Stats::subtract(&stats.calls_waiting, 1);
             // Of one whose time is over `answer` is dropped here, which its ticket sees.
             if deadline > now {
                 state.running.insert(id, Running { since: now, answer });
-                return Some(QueuedCall { id, frame, deadline });
+                return Some(QueuedCall {
+                    id,
+                    frame,
+                    deadline,
+                    reply: Reply::new(self.answers.room(network)),
+                });
             }
         }
     }
@@ -193,8 +217,8 @@ impl CallQueue {
     }
 
     /// Room for a body of `address`, none at first.
-    pub(crate) fn room(shared: &Arc<Shared>, address: IpAddr) -> Room {
-        Room { shared: Arc::clone(shared), network: network(address), bytes: 0 }
+    pub(crate) fn body_room(&self, address: IpAddr) -> Room {
+        self.bodies.room(address)
     }
 }
 
@@ -203,14 +227,14 @@ impl State {
         if self.waiting.len() >= size {
             return Err(NoPlace::Full);
         }
-        let own = self.shares.get(&network).map_or(0, |share| share.calls);
+        let own = self.shares.get(&network).copied().unwrap_or(0);
         if own >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
     }
 
-    fn give_back(&mut self, network: IpAddr, change: impl FnOnce(&mut Share)) {
-        if let Some(share) = self.shares.get_mut(&network) {
-            change(share);
-            if share.calls == 0 && share.body_bytes == 0 {
+    fn give_back(&mut self, network: IpAddr) {
+        if let Some(calls) = self.shares.get_mut(&network) {
+            *calls -= 1;
+            if *calls == 0 {
                 self.shares.remove(&network);
             }
         }
@@ -239,47 +263,13 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.shared.calls.state.lock();
         if let Some(waiting) = state.waiting.remove(&self.id) {
-            state.give_back(waiting.network, |share| share.calls -= 1);
+            state.give_back(waiting.network);
             Stats::subtract(&self.shared.stats.calls_waiting, 1);
         } else if state.running.remove(&self.id).is_some() {
             state.cancelled.push_back(self.id);
             drop(state);
             Stats::add(&self.shared.stats.calls_cancelled_total, 1);
             self.shared.outbox.wake_main();
-        }
-    }
-}
-
-/// Memory that a body takes; given back when dropped.
-pub(crate) struct Room {
-    shared: Arc<Shared>,
-    network: IpAddr,
-    bytes: usize,
-}
-
-impl Room {
-    /// Takes more; false when all of it, or this address' half of it, is taken. `max_body_bytes` is what one body may
-    /// have.
-    pub(crate) fn try_grow(&mut self, bytes: usize, max_body_bytes: usize) -> bool {
-        let limit = MIN_BODY_BYTES.max(max_body_bytes.saturating_mul(4));
-        let mut state = self.shared.calls.state.lock();
-        let own = state.shares.get(&self.network).map_or(0, |share| share.body_bytes);
-        if state.body_bytes + bytes > limit || own + bytes > limit / 2 {
-            return false;
-        }
-        state.body_bytes += bytes;
-        state.shares.entry(self.network).or_default().body_bytes += bytes;
-        self.bytes += bytes;
-        true
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        if self.bytes > 0 {
-            let mut state = self.shared.calls.state.lock();
-            state.body_bytes -= self.bytes;
-            state.give_back(self.network, |share| share.body_bytes -= self.bytes);
         }
     }
 }

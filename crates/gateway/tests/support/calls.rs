@@ -137,16 +137,20 @@ impl Taken {
 
 pub fn done(id: u64, body: &str) -> CallResult {
     let body = body.as_bytes().to_vec();
-    CallResult::Answer(CallAnswer { id, outcome: Outcome::Done { rows: 1, body, is_null: false } })
+    CallResult::Answer(CallAnswer { id, outcome: Outcome::Done { rows: 1, body, is_null: false } }.into())
 }
 
 pub fn no_row(id: u64) -> CallResult {
-    CallResult::Answer(CallAnswer { id, outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true } })
+    CallResult::Answer(
+        CallAnswer { id, outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true } }.into(),
+    )
 }
 
 pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallResult {
     let message = message.to_owned();
-    CallResult::Answer(CallAnswer { id, outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised } })
+    CallResult::Answer(
+        CallAnswer { id, outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised } }.into(),
+    )
 }
 
 /// The next call is answered with this body.

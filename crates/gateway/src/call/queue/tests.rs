@@ -2,7 +2,7 @@
 use super::*;
 use crate::request::request_channel;
 use crate::settings::Settings;
-use sse_proto::call::Outcome;
+use sse_proto::call::{CallAnswer, Outcome};
 
 fn shared() -> Arc<Shared> {
     let stats: Arc<Stats> = Arc::default();
@@ -23,7 +23,7 @@ fn enter_until(
 ) -> Result<Ticket, NoPlace> {
     // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
     let id = shared.stats.calls_total.load(Ordering::Relaxed) + 1;
-    let call = QueuedCall { id, frame: id.to_string().into_bytes(), deadline };
+    let call = NewCall { id, frame: id.to_string().into_bytes(), deadline };
     CallQueue::enter(shared, call, address.parse().unwrap(), size)
 }
 
@@ -35,10 +35,8 @@ fn take(shared: &Shared) -> Option<u64> {
 }
 
 fn done(id: u64) -> CallResult {
-    CallResult::Answer(CallAnswer {
-        id,
-        outcome: Outcome::Done { rows: 1, body: Vec::new(), is_null: false },
-    })
+    let outcome = Outcome::Done { rows: 1, body: Vec::new(), is_null: false };
+    CallResult::Answer(CallAnswer { id, outcome }.into())
 }
 
 fn waiting(shared: &Shared) -> u64 {
@@ -49,7 +47,8 @@ fn waiting(shared: &Shared) -> u64 {
 fn assert_empty(shared: &Shared) {
     let state = shared.calls.state.lock();
     assert!(state.waiting.is_empty() && state.running.is_empty() && state.shares.is_empty());
-    assert_eq!((state.body_bytes, waiting(shared)), (0, 0));
+    assert_eq!(waiting(shared), 0);
+    assert!(shared.calls.bodies.is_empty() && shared.calls.answers.is_empty());
 }
 
 fn poll(ticket: &mut Ticket) -> Result<CallResult, oneshot::error::TryRecvError> {
@@ -69,7 +68,7 @@ fn calls_are_taken_in_the_order_they_came_and_each_gets_its_answer() {
     shared.calls.answer(99, done(99));
     shared.calls.answer(1, CallResult::Lost);
     shared.calls.answer(3, CallResult::NotRun);
-    assert!(matches!(poll(&mut tickets[1]), Ok(CallResult::Answer(CallAnswer { id: 2, .. }))));
+    assert!(matches!(poll(&mut tickets[1]), Ok(CallResult::Answer(answered)) if answered.id() == 2));
     assert!(matches!(poll(&mut tickets[0]), Ok(CallResult::Lost)));
     assert!(matches!(poll(&mut tickets[2]), Ok(CallResult::NotRun)));
     drop(tickets);
@@ -146,25 +145,30 @@ fn a_call_whose_time_is_over_is_not_handed_out() {
     assert_empty(&shared);
 }
 
+// Answers that nobody reads: calls of that address are refused before they run, those of others go on.
+#[test]
+fn an_address_that_reads_no_answers_has_no_calls_run() {
+    let shared = shared();
+    let (greedy, other) = ("203.0.113.9".parse().unwrap(), "203.0.113.10".parse().unwrap());
+    let mut unread = shared.calls.answers.room(greedy);
+    for (bytes, checked) in
+        [(ANSWER_BYTES / 2 - MIN_FREE_BYTES - 1, Ok(())), (1, Ok(())), (1, Err(NoPlace::Answers))]
+    {
+        assert!(unread.try_grow(bytes, ANSWER_BYTES));
+        assert_eq!(shared.calls.check(greedy, 10), checked);
+        assert_eq!(shared.calls.check(other, 10), Ok(()));
+    }
+    drop(unread);
+    assert_eq!(shared.calls.check(greedy, 10), Ok(()));
+}
+
 // As many peers as there are sockets make us keep a whole body each.
 #[test]
-fn bodies_have_a_room_of_which_one_address_has_half() {
+fn a_single_body_of_the_size_that_is_allowed_always_has_room_by_itself() {
+    assert_eq!(request_bytes(1), MIN_REQUEST_BYTES);
+    assert_eq!(request_bytes(MIN_REQUEST_BYTES / 4 + 1), MIN_REQUEST_BYTES + 4);
     let shared = shared();
-    let room = |address: &str| CallQueue::room(&shared, address.parse().unwrap());
-    let (mut one, mut same, mut other) = (room("203.0.113.9"), room("203.0.113.9"), room("203.0.113.10"));
-    let half = MIN_BODY_BYTES / 2;
-    assert!(one.try_grow(half - 1, 1));
-    assert!(!same.try_grow(2, 1));
-    assert!(same.try_grow(1, 1));
-    assert!(other.try_grow(half, 1));
-    assert!(!room("203.0.113.11").try_grow(1, 1));
-    drop(one);
-    assert!(room("203.0.113.11").try_grow(half - 1, 1));
-    assert!(room("203.0.113.9").try_grow(half - 1, 1));
-    assert!(!room("203.0.113.9").try_grow(half, 1));
-    drop((same, other));
-    // A single body of the size that is allowed always has room by itself.
-    assert!(room("::1").try_grow(MIN_BODY_BYTES, MIN_BODY_BYTES));
+    assert!(shared.calls.body_room("::1".parse().unwrap()).try_grow(1 << 26, request_bytes(1 << 26)));
     assert_empty(&shared);
 }
 

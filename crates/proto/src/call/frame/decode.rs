@@ -26,6 +26,24 @@ impl<'a> CallRequest<'a> {
 }
 
 impl CallAnswer {
+    /// Reads what [`CallAnswer::encode`] wrote, in the memory that it is in: a large answer is there once.
+    ///
+    /// # Errors
+    /// [`FrameError`]; each variant as it is described there.
+    pub fn take(mut bytes: Vec<u8>) -> Result<Self, FrameError> {
+        let mut reader = Reader { rest: &bytes };
+        let id = reader.number()?;
+        if reader.byte()? != DONE {
+            return Self::decode(&bytes);
+        }
+        let rows = reader.number()?;
+        let is_null = reader.flag()?;
+        let length = reader.bytes()?.len();
+        reader.end()?;
+        bytes.drain(..bytes.len() - length);
+        Ok(Self { id, outcome: Outcome::Done { rows, body: bytes, is_null } })
+    }
+
     /// Reads what [`CallAnswer::encode`] wrote.
     ///
     /// # Errors
@@ -34,7 +52,7 @@ impl CallAnswer {
         let mut reader = Reader { rest: bytes };
         let id = reader.number()?;
         let outcome = match reader.byte()? {
-            0 => {
+            DONE => {
                 let rows = reader.number()?;
                 let is_null = reader.flag()?;
                 Outcome::Done { rows, is_null, body: reader.bytes()?.to_vec() }
@@ -50,6 +68,9 @@ impl CallAnswer {
         Ok(Self { id, outcome })
     }
 }
+
+/// The choice of [`Outcome::Done`].
+const DONE: u8 = 0;
 
 struct Reader<'a> {
     rest: &'a [u8],

@@ -1,0 +1,224 @@
+//! An answer on its way from a call worker to its peer: counted from its first byte until the last one is written, or
+//! its peer is gone. Without that a worker, which is free as soon as its answer has crossed the ring, could fill any
+//! memory with answers that nobody reads.
+//!
+//! Not for what the bytes mean (`sse_proto::call`).
+
+use bytes::Bytes;
+use sse_proto::call::{CallAnswer, FrameError};
+
+use crate::room::Room;
+
+/// Largest body of an answer, as the worker bounds it (`src/pg/receiver.rs`).
+const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// What a frame has besides its body: at least its fields; and room for what a `Vec` rounds up.
+const FRAME_BYTES: usize = 4 << 10;
+
+/// Bytes of answers that are held at a time, coming in from workers or being written: 128 MB, and one address has half of
+/// it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer told so with 503.
+pub(crate) const ANSWER_BYTES: usize = 2 * (MAX_BODY_BYTES + FRAME_BYTES);
+
+/// Less than so much left for an address: its calls are not begun, because their answers would hardly fit.
+pub(crate) const MIN_FREE_BYTES: usize = 64 << 10;
+
+/// Where the answer to one call is collected, part by part.
+pub struct Reply {
+    bytes: Vec<u8>,
+    room: Room,
+    /// It did not fit: what comes is thrown away.
+    has_overflowed: bool,
+    /// A part has come.
+    has_begun: bool,
+}
+
+impl Reply {
+    pub(crate) fn new(room: Room) -> Self {
+        Self { bytes: Vec::new(), room, has_overflowed: false, has_begun: false }
+    }
+
+    /// Takes the next bytes. When there is no room or no memory for them the whole answer is thrown away at once, and
+    /// what follows of it as it comes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.has_begun = true;
+        if self.has_overflowed {
+            return;
+        }
+        if !self.reserve(bytes.len()) {
+            self.has_overflowed = true;
+            self.bytes = Vec::new();
+            self.room.shrink_to(0);
+            return;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Room first, then memory: by a quarter more than there is, so that a large answer is not moved with each part, or
+    /// exactly, when only that is left.
+    fn reserve(&mut self, more: usize) -> bool {
+        let needed = self.bytes.len() + more;
+        if needed <= self.bytes.capacity() {
+            return true;
+        }
+        let generous = needed.max(self.bytes.capacity() + self.bytes.capacity() / 4);
+        for capacity in [generous, needed] {
+            let added = capacity - self.room.bytes().min(capacity);
+            if !self.room.try_grow(added, ANSWER_BYTES) {
+                continue;
+            }
+            if self.bytes.try_reserve_exact(capacity - self.bytes.len()).is_ok() {
+                return true;
+            }
+            self.room.shrink_to(self.bytes.capacity());
+        }
+        false
+    }
+
+    /// Whether nothing has come yet.
+    pub fn is_empty(&self) -> bool {
+        !self.has_begun
+    }
+
+    /// The answer, when its last part has been pushed; nothing is left here. `None`: it did not fit, and is gone.
+    ///
+    /// # Errors
+    /// [`FrameError`]: the bytes are no answer.
+    pub fn finish(&mut self) -> Result<Option<Answered>, FrameError> {
+        self.has_begun = false;
+        if std::mem::replace(&mut self.has_overflowed, false) {
+            return Ok(None);
+        }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut room = self.room.take();
+        bytes.shrink_to_fit();
+        room.shrink_to(bytes.capacity());
+        let answer = CallAnswer::take(bytes)?;
+        Ok(Some(Answered { answer, room: Some(room) }))
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// A worker's word, and the room that it takes.
+pub struct Answered {
+    pub(crate) answer: CallAnswer,
+    pub(crate) room: Option<Room>,
+}
+
+impl Answered {
+    /// The number of the call that it belongs to, as the worker says.
+    pub fn id(&self) -> u64 {
+        self.answer.id
+    }
+}
+
+/// One that is not counted.
+impl From<CallAnswer> for Answered {
+    fn from(answer: CallAnswer) -> Self {
+        Self { answer, room: None }
+    }
+}
+
+impl std::fmt::Debug for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answered").field("id", &self.answer.id).finish_non_exhaustive()
+    }
+}
+
+/// Bytes of an answer with the room that they take, until the last of them is written.
+pub(crate) fn held(bytes: Vec<u8>, room: Option<Room>) -> Bytes {
+    struct Held(Vec<u8>, #[allow(dead_code)] Room);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    match room {
+        None => bytes.into(),
+        Some(room) => Bytes::from_owner(Held(bytes, room)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::room::Rooms;
+    use sse_proto::call::Outcome;
+
+    fn reply(rooms: &Rooms, address: &str) -> Reply {
+        Reply::new(rooms.room(address.parse().unwrap()))
+    }
+
+    /// A frame with a body of so many bytes, in parts as they come out of a ring.
+    fn push(reply: &mut Reply, body: usize) {
+        let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
+        CallAnswer { id: 7, outcome }.encode().chunks(32 << 10).for_each(|part| reply.push(part));
+    }
+
+    fn body(answered: Answered) -> (Vec<u8>, Option<Room>) {
+        let Outcome::Done { body, .. } = answered.answer.outcome else { panic!("no body") };
+        (body, answered.room)
+    }
+
+    // Answers that nobody reads, of one address and of many.
+    #[test]
+    fn answers_have_a_room_of_which_one_address_has_half() {
+        let rooms = Rooms::default();
+        // The largest answer has room by itself.
+        let mut largest = reply(&rooms, "203.0.113.9");
+        push(&mut largest, MAX_BODY_BYTES);
+        let (bytes, room) = body(largest.finish().unwrap().unwrap());
+        assert_eq!(bytes.len(), MAX_BODY_BYTES);
+        assert!(room.as_ref().unwrap().bytes() >= bytes.capacity());
+        let written = held(bytes, room);
+        // The same address has none left but what rounding left over; another has.
+        let mut same = reply(&rooms, "203.0.113.9");
+        push(&mut same, FRAME_BYTES + 1);
+        assert!(same.finish().unwrap().is_none());
+        let mut other = reply(&rooms, "203.0.113.10");
+        push(&mut other, MAX_BODY_BYTES);
+        assert!(!other.is_empty());
+        let other = other.finish().unwrap().unwrap();
+        // Now all of it is taken.
+        let mut third = reply(&rooms, "203.0.113.11");
+        push(&mut third, 2 * FRAME_BYTES + 1);
+        assert!(third.finish().unwrap().is_none());
+        // One that is written, or whose peer has gone, makes room.
+        drop(written);
+        let mut same = reply(&rooms, "203.0.113.9");
+        push(&mut same, MAX_BODY_BYTES / 2);
+        let same = same.finish().unwrap().unwrap();
+        let mut one_below = reply(&rooms, "203.0.113.9");
+        push(&mut one_below, MAX_BODY_BYTES / 2);
+        let one_below = one_below.finish().unwrap().unwrap();
+        let mut above = reply(&rooms, "203.0.113.9");
+        push(&mut above, 2 * FRAME_BYTES);
+        assert!(above.finish().unwrap().is_none());
+        drop((other, same, one_below));
+        assert!(rooms.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_leaves_nothing_behind_while_the_rest_of_it_comes() {
+        let rooms = Rooms::default();
+        let mut reply = reply(&rooms, "::1");
+        push(&mut reply, MAX_BODY_BYTES + FRAME_BYTES);
+        assert!(reply.has_overflowed && rooms.is_empty());
+        reply.push(b"and the rest");
+        assert!(reply.finish().unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_no_answer_is_said_to_be_none() {
+        let rooms = Rooms::default();
+        let mut reply = reply(&rooms, "::1");
+        reply.push(b"\0");
+        assert!(reply.finish().is_err());
+        assert!(rooms.is_empty());
+    }
+}

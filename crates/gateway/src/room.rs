@@ -1,0 +1,137 @@
+//! Memory that peers can make us hold: counted all together and by address, so that no address can have more than half.
+//!
+//! Bodies that come in and answers that go out are counted apart: whoever fills the one leaves the other alone.
+//!
+//! Not for what is small and bounded with its socket (heads, error answers); docs/limits.md adds all of it up.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::admission::network;
+
+/// What is taken of one kind of memory.
+#[derive(Default, Clone)]
+pub(crate) struct Rooms(Arc<Mutex<Taken>>);
+
+#[derive(Default)]
+struct Taken {
+    bytes: usize,
+    /// By network. Those that have nothing are not in it.
+    by_network: HashMap<IpAddr, usize>,
+}
+
+impl Rooms {
+    /// Room for something of `address`, none at first.
+    pub(crate) fn room(&self, address: IpAddr) -> Room {
+        Room { rooms: self.clone(), network: network(address), bytes: 0 }
+    }
+
+    /// Whether so many bytes are free for `address`, of `limit` in all.
+    pub(crate) fn has(&self, address: IpAddr, bytes: usize, limit: usize) -> bool {
+        self.0.lock().has(network(address), bytes, limit)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let taken = self.0.lock();
+        taken.bytes == 0 && taken.by_network.is_empty()
+    }
+}
+
+impl Taken {
+    fn has(&self, network: IpAddr, bytes: usize, limit: usize) -> bool {
+        let own = self.by_network.get(&network).copied().unwrap_or(0);
+        self.bytes.saturating_add(bytes) <= limit && own.saturating_add(bytes) <= limit / 2
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// Memory that is taken; given back when dropped.
+pub(crate) struct Room {
+    rooms: Rooms,
+    network: IpAddr,
+    bytes: usize,
+}
+
+impl Room {
+    /// Takes more; false when all of `limit`, or this address' half of it, is taken.
+    pub(crate) fn try_grow(&mut self, bytes: usize, limit: usize) -> bool {
+        let mut taken = self.rooms.0.lock();
+        if !taken.has(self.network, bytes, limit) {
+            return false;
+        }
+        taken.bytes += bytes;
+        *taken.by_network.entry(self.network).or_default() += bytes;
+        self.bytes += bytes;
+        true
+    }
+
+    /// Gives back what is more than this.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let surplus = self.bytes.saturating_sub(bytes);
+        if surplus == 0 {
+            return;
+        }
+        let mut taken = self.rooms.0.lock();
+        taken.bytes -= surplus;
+        if let Some(own) = taken.by_network.get_mut(&self.network) {
+            *own -= surplus;
+            if *own == 0 {
+                taken.by_network.remove(&self.network);
+            }
+        }
+        self.bytes -= surplus;
+    }
+
+    /// All of it, leaving none here.
+    pub(crate) fn take(&mut self) -> Self {
+        let bytes = std::mem::take(&mut self.bytes);
+        Self { rooms: self.rooms.clone(), network: self.network, bytes }
+    }
+
+    /// What is taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    // As many peers as there are sockets make us keep something large each.
+    #[test]
+    fn an_address_has_half_of_the_room_and_all_together_have_all_of_it() {
+        const LIMIT: usize = 1000;
+        let rooms = Rooms::default();
+        let room = |address: &str| rooms.room(address.parse().unwrap());
+        let (mut one, mut same, mut other) = (room("203.0.113.9"), room("203.0.113.9"), room("203.0.113.10"));
+        assert!(one.try_grow(LIMIT / 2 - 1, LIMIT));
+        assert!(!same.try_grow(2, LIMIT));
+        assert!(same.try_grow(1, LIMIT));
+        assert!(!same.try_grow(1, LIMIT));
+        assert!(other.try_grow(LIMIT / 2, LIMIT));
+        assert!(!room("203.0.113.11").try_grow(1, LIMIT));
+        assert!(!rooms.has("203.0.113.11".parse().unwrap(), 1, LIMIT));
+        one.shrink_to(9);
+        assert!(room("203.0.113.11").try_grow(LIMIT / 2 - 10, LIMIT));
+        assert!(!room("203.0.113.11").try_grow(LIMIT / 2 - 9, LIMIT));
+        drop((one, same, other));
+        assert!(rooms.is_empty());
+    }
+}

@@ -1,0 +1,111 @@
+//! Answers that are not read, or hardly: what they hold has a bound, and a time (C7.2).
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use socket2::SockRef;
+use sse_gateway::{CallResult, QueuedCall, Settings, TrustedProxies};
+use sse_proto::call::{CallAnswer, Outcome, Shape};
+use support::calls::{callable, calling, request, shape};
+use support::peer::Peer;
+use support::{TestGateway, eventually, settings};
+
+/// The largest answer that a worker gives.
+const LARGEST: usize = 64 << 20;
+
+fn gateway(settings: Settings) -> TestGateway {
+    calling(settings, &[callable("big", "HTTP GET", &[], shape(Shape::Scalar))])
+}
+
+fn with_proxy() -> TestGateway {
+    gateway(Settings { trusted_proxies: TrustedProxies::parse("127.0.0.1").unwrap(), ..settings() })
+}
+
+/// With a small buffer, so that hardly anything of an answer that is not read is in the kernel.
+fn ask(gateway: &TestGateway, address: &str) -> Peer {
+    let mut peer = Peer::connect(gateway.port());
+    SockRef::from(&peer.socket).set_recv_buffer_size(4096).unwrap();
+    peer.send(request("GET", "/api/big", &format!("X-Forwarded-For: {address}\r\n"), "").as_bytes());
+    peer
+}
+
+fn take(gateway: &TestGateway) -> QueuedCall {
+    let mut call = None;
+    eventually("a call", || {
+        call = call.take().or_else(|| gateway.gateway.take_call());
+        call.is_some()
+    });
+    call.unwrap()
+}
+
+/// Answers a call as a worker does, part by part.
+fn answer(gateway: &TestGateway, mut call: QueuedCall, body: usize) {
+    let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
+    let frame = CallAnswer { id: call.id, outcome }.encode();
+    frame.chunks(32 << 10).for_each(|part| call.reply.push(part));
+    let result = call.reply.finish().unwrap().map_or(CallResult::NoRoom, CallResult::Answer);
+    gateway.gateway.answer_call(call.id, result);
+}
+
+/// A peer whose answer is on its way, and who does not read it.
+fn unread(gateway: &TestGateway, address: &str, body: usize) -> Peer {
+    let mut peer = ask(gateway, address);
+    answer(gateway, take(gateway), body);
+    assert_eq!(peer.head().status, 200);
+    peer
+}
+
+// Answers that are not read: a worker is free as soon as it has given its answer, so two of them and one address fill any
+// memory.
+#[test]
+fn unread_answers_of_an_address_have_half_of_the_room_and_others_the_rest() {
+    let gateway = with_proxy();
+    let small = |address: &str| {
+        let mut peer = ask(&gateway, address);
+        answer(&gateway, take(&gateway), 1000);
+        peer.answer(true).head.status
+    };
+    let mut greedy: Vec<Peer> =
+        (0..2).map(|_| unread(&gateway, "203.0.113.9", LARGEST / 2 - 250_000)).collect();
+    // There is room for a small one still, and for no other: it has run when that is known.
+    assert_eq!(small("203.0.113.9"), 200);
+    let mut late = ask(&gateway, "203.0.113.9");
+    answer(&gateway, take(&gateway), 1 << 20);
+    let refused = late.answer(true);
+    assert!(refused.problem(503).contains("has run"), "{refused:?}");
+    assert_eq!(refused.head.header("retry-after"), "5");
+    // Nothing is left for it: its calls are not even begun.
+    greedy.push(unread(&gateway, "203.0.113.9", 450_000));
+    let refused = ask(&gateway, "203.0.113.9").answer(true);
+    assert!(refused.problem(503).contains("was not run"), "{refused:?}");
+    assert_eq!(refused.head.header("retry-after"), "5");
+    assert!(gateway.gateway.take_call().is_none());
+    // Another address has the largest answer there is, and then everything is taken.
+    let other = unread(&gateway, "203.0.113.10", LARGEST);
+    ask(&gateway, "203.0.113.11").answer(true).problem(503);
+    drop((other, greedy));
+    eventually("room again", || {
+        let mut peer =
+            Peer::ask(gateway.port(), &request("GET", "/api/big", "X-Forwarded-For: 203.0.113.9\r\n", ""));
+        let mut call = None;
+        eventually("a call or a refusal", || {
+            call = call.take().or_else(|| gateway.gateway.take_call());
+            call.is_some() || peer.has_answer()
+        });
+        call.is_some_and(|call| {
+            answer(&gateway, call, LARGEST);
+            peer.answer(true).body.len() == LARGEST
+        })
+    });
+}
+
+// An error's message is the routine's own, and as long as it likes.
+#[test]
+fn a_long_message_is_cut() {
+    let gateway = gateway(settings());
+    let mut peer = ask(&gateway, "203.0.113.9");
+    let call = take(&gateway);
+    let message = format!("{}é{}", "a".repeat((16 << 10) - 1), "\u{1}".repeat(1 << 20));
+    gateway.gateway.answer_call(call.id, support::calls::failed(call.id, b"P0001", &message, true));
+    assert_eq!(peer.answer(true).problem(400), format!("{}…", "a".repeat((16 << 10) - 1)));
+}
