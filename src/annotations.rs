@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use sse_proto::annotation::{Access, Annotation, Problem};
+use sse_proto::annotation::{self, Access, Annotation, Problem};
 use sse_proto::scope::Scope;
 use sse_proto::word::{Delivery, EventName, Level, Topic};
 
 use crate::guc;
 use crate::pg::guc_text;
-use crate::pg::routine::{self, Entry};
+use crate::pg::routine::{self, Comment, Entry};
 use crate::pg::shmem;
 
 /// An annotated routine, as far as the search for a publisher has to know it.
@@ -132,11 +132,10 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
     if entry.is_plpgsql {
         return Some(Routine { oid, role: Role::Publisher(Published::default_of_everything()) });
     }
-    let comment = entry.comment.as_deref()?;
-    if !guc::schema_is_served(&entry.schema) {
+    if matches!(entry.comment, Comment::None) || !guc::schema_is_served(&entry.schema) {
         return None;
     }
-    let annotation = match Annotation::parse(comment) {
+    let annotation = match parse(entry) {
         Ok(None) => return None,
         Ok(Some(annotation)) => annotation,
         Err(_) => return Some(Routine { oid, role: Role::Barrier }),
@@ -161,22 +160,27 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
     })
 }
 
-/// Every mistake in the comment of a routine, in the order of its lines.
-pub(crate) fn problems(entry: &Entry) -> Vec<Problem> {
-    let Some(comment) = entry.comment.as_deref() else { return Vec::new() };
-    match Annotation::parse(comment) {
-        Ok(None) => Vec::new(),
-        Ok(Some(annotation)) => annotation.check(&entry.facts()),
-        Err(problems) => problems,
+fn parse(entry: &Entry) -> Result<Option<Annotation>, Vec<Problem>> {
+    match &entry.comment {
+        Comment::None => Ok(None),
+        Comment::Text(text) => Annotation::parse(text),
+        Comment::TooLong => Err(vec![annotation::too_long()]),
     }
 }
 
-/// What deserves a warning although it is no mistake (C7.3, last sentence).
-pub(crate) fn advice(entry: &Entry) -> Option<Problem> {
-    if guc::calls::user_parameters() {
-        return None;
+/// The mistakes in the comment of a routine, in the order of its lines; else, as the second, what deserves a warning
+/// although it is no mistake (C7.3, last sentence).
+pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Option<Problem>) {
+    match parse(entry) {
+        Ok(None) => (Vec::new(), None),
+        Ok(Some(annotation)) => {
+            let problems = annotation.check(&entry.facts());
+            let is_asked = problems.is_empty() && !guc::calls::user_parameters();
+            let advice = is_asked.then(|| annotation.advice(&entry.facts())).flatten();
+            (problems, advice)
+        }
+        Err(problems) => (problems, None),
     }
-    Annotation::parse(entry.comment.as_deref()?).ok()??.advice(&entry.facts())
 }
 
 #[cfg(feature = "annotate_everything")]

@@ -17,6 +17,7 @@ mod revocation;
 mod signature;
 mod sql_api;
 mod sql_calls;
+mod sql_publish;
 mod sql_subscribers;
 mod stats;
 mod subscribers;

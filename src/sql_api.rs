@@ -2,23 +2,18 @@
 //!
 //! Not for: views and privileges, which stand in the SQL script.
 
-use std::borrow::Cow;
-use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pgrx::datum::{Array, Interval, TimestampWithTimeZone};
+use pgrx::name;
 use pgrx::prelude::*;
-use pgrx::{VariadicArray, name};
-use sse_proto::annotation::{Access, Annotation, Problem};
+use sse_proto::annotation::{Annotation, MAX_COMMENT_BYTES, Problem, Skim, too_long};
 use sse_proto::route::{self, Endpoint, RouteTable, Routine};
-use sse_proto::scope::{self, Scope};
-use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
-use crate::capture::{self, Target};
 use crate::catalog::{self, VERSION};
+use crate::pg::shmem;
 use crate::pg::text::{for_message, from_server, to_server};
-use crate::pg::{database, shmem};
 use crate::{guc, token};
 
 /// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not served.
@@ -59,87 +54,6 @@ fn check_installation(script_version: &str) {
     }
 }
 
-/// Publishes one event without any annotation (C3.4).
-#[pg_extern(sql = false)]
-fn publish(
-    data: Option<&[u8]>,
-    scope: Option<&[u8]>,
-    event: Option<&[u8]>,
-    topic: Option<&[u8]>,
-    execution_id: Option<&[u8]>,
-    delivery: Option<&[u8]>,
-) {
-    let data = from_server(data.unwrap_or_else(|| refuse("data", "it is null")));
-    // Null is what a missing name makes of `'authorize ' || name`: never wider than meant.
-    let scope = from_server(scope.unwrap_or_else(|| refuse("scope", "it is null")));
-    let scope = Scope::parse(&scope).unwrap_or_else(|error| refuse("scope", &error.to_string()));
-    let event = event.map(|text| {
-        EventName::parse(&from_server(text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
-    });
-    let topic = topic.map(|text| {
-        Topic::parse(&from_server(text)).unwrap_or_else(|error| refuse("topic", &error.to_string()))
-    });
-    let execution_id = execution_id
-        .map(from_server)
-        .filter(|id| !id.is_empty())
-        .map(|id| ExecutionId::parse(&id).unwrap_or_else(|error| refuse("execution_id", &error.to_string())));
-    let delivery = delivery.map_or_else(guc::default_delivery, |text| {
-        Delivery::parse(&from_server(text))
-            .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
-    });
-    let Some(shared) = shmem::shared().filter(database::mine_is_served) else {
-        warn_once_that_nothing_is_served();
-        return;
-    };
-    guc::with_execution_id(|of_session| {
-        let target = Target {
-            scope: Cow::Owned(scope),
-            topic: topic.as_ref().map(Topic::as_str),
-            event: event.as_ref().map(EventName::as_str),
-            execution_id: execution_id.as_ref().map(ExecutionId::as_str).or(of_session),
-            access: &Access::Unspecified,
-            delivery,
-        };
-        let _ = capture::publish(&shared, &target, &data);
-    });
-    capture::warn_of_refused_events();
-}
-
-fn refuse(argument: &str, what: &str) -> ! {
-    ereport!(
-        ERROR,
-        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-        format!("argument {argument} of sse.publish is not valid: {}", for_message(what))
-    );
-}
-
-/// A trigger that publishes must not break where routines are not served, and must not fill the log (C1.2).
-fn warn_once_that_nothing_is_served() {
-    thread_local! {
-        static SAID: Cell<bool> = const { Cell::new(false) };
-    }
-    if SAID.replace(true) {
-        return;
-    }
-    let detail = match shmem::shared() {
-        None => "pg_sse is not in shared_preload_libraries.".to_owned(),
-        Some(_) => format!("The served database is \"{}\" (sse.database).", for_message(&guc::database())),
-    };
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_WARNING,
-        "sse.publish does nothing here: this database is not served",
-        detail
-    );
-}
-
-/// A hint that names those who may receive an event, correctly quoted (C3.3).
-#[pg_extern(sql = false)]
-fn authorize(values: VariadicArray<&[u8]>) -> Vec<u8> {
-    let values: Vec<String> = values.iter().flatten().map(from_server).collect();
-    to_server(&scope::authorize_hint(values.iter().map(String::as_str)))
-}
-
 /// The mistakes in a routine's comment, one a row.
 #[pg_extern(sql = false)]
 fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
@@ -151,7 +65,14 @@ fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
 /// The mistakes in a text that is meant to become a comment.
 #[pg_extern(sql = false)]
 fn check_text(comment: &[u8]) -> SetOfIterator<'static, Vec<u8>> {
-    match Annotation::parse(&from_server(comment)) {
+    // What is longer is not read, so it is not copied and converted either.
+    let unread = (comment.len() > MAX_COMMENT_BYTES).then(|| Skim::new(comment).look_at_all());
+    let parsed = match unread {
+        Some(true) => Err(vec![too_long()]),
+        Some(false) => Ok(None),
+        None => Annotation::parse(&from_server(comment)),
+    };
+    match parsed {
         Ok(Some(_)) => SetOfIterator::empty(),
         Err(problems) => rows(problems),
         Ok(None) => {
@@ -264,9 +185,16 @@ fn call_row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     Some((oid, "call", Some(method), Some(to_server(&url)), None, None, None, None, problem))
 }
 
+/// So many problems of a routine are in its row: some kilobytes at most. `sse.check` has more of them.
+const MAX_PROBLEMS_OF_A_ROW: usize = 10;
+
 fn sentence(problems: &[Problem]) -> Vec<u8> {
-    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    to_server(&problems.join("; "))
+    let shown = problems.iter().take(MAX_PROBLEMS_OF_A_ROW);
+    let mut sentences: Vec<String> = shown.map(ToString::to_string).collect();
+    if problems.len() > MAX_PROBLEMS_OF_A_ROW {
+        sentences.push("and more: sse.check(routine) says them".to_owned());
+    }
+    to_server(&sentences.join("; "))
 }
 
 /// The routines as they are in this session's eyes, uncommitted changes of its own included.

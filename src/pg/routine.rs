@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_catalog::pg_proc::{PgProc, ProKind, ProParallel, ProVolatile};
 use pgrx::{pg_guard, pg_sys};
-use sse_proto::annotation::{RoutineFacts, RoutineKind};
+use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineFacts, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::encoding;
 
@@ -16,8 +16,8 @@ use crate::annotations;
 pub(crate) struct Entry {
     /// What invalidation messages call it.
     pub hash: u32,
-    /// `None`: it has no comment, and the other fields are not filled.
-    pub comment: Option<String>,
+    /// What says what it does. Without one the other fields are not filled.
+    pub comment: Comment,
     /// Its schema.
     pub schema: String,
     name: String,
@@ -28,6 +28,16 @@ pub(crate) struct Entry {
     /// Test switch only: see the feature `annotate_everything`.
     #[cfg(feature = "annotate_everything")]
     pub is_plpgsql: bool,
+}
+
+/// The comment of a routine, as far as it is read (C2.5).
+pub(crate) enum Comment {
+    /// There is none, or it is so long that it is prose, unless a line of ours were in it, and none is.
+    None,
+    /// At most [`MAX_COMMENT_BYTES`] as it is stored.
+    Text(String),
+    /// Longer, with a line of ours in it: a mistake, unread.
+    TooLong,
 }
 
 impl Entry {
@@ -58,8 +68,8 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
     let hash = unsafe { pg_sys::GetSysCacheHashValue(cache, key, zero, zero, zero) };
     // SAFETY: reads pg_description; the caller is in a transaction that may read the catalog.
     let comment = unsafe { pg_sys::GetComment(oid, pg_sys::ProcedureRelationId, 0) };
-    let comment = take_text(comment);
-    let wanted = comment.is_some() || cfg!(feature = "annotate_everything");
+    let comment = take_comment(comment);
+    let wanted = !matches!(comment, Comment::None) || cfg!(feature = "annotate_everything");
     if !wanted {
         return Some(Entry {
             hash,
@@ -124,6 +134,34 @@ fn is_plpgsql(language: pg_sys::Oid) -> bool {
     // SAFETY: a syscache look-up that answers NULL for a missing language.
     take_text(unsafe { pg_sys::get_language_name(language, true) }).as_deref() == Some("plpgsql")
 }
+
+/// Takes what GetComment answers over, and frees it. A comment can have a gigabyte, so a long one is neither copied nor
+/// converted, and while it is looked through the session can be cancelled.
+fn take_comment(text: *mut c_char) -> Comment {
+    if text.is_null() {
+        return Comment::None;
+    }
+    // SAFETY: NUL-terminated, palloc'd in the current context, which outlives this function.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    if bytes.len() <= MAX_COMMENT_BYTES {
+        return take_text(text).map_or(Comment::None, Comment::Text);
+    }
+    let mut skim = Skim::new(bytes);
+    let is_ours = loop {
+        match skim.look(LOOK_BYTES) {
+            Some(is_ours) => break is_ours,
+            None => {
+                pgrx::check_for_interrupts!();
+            }
+        }
+    };
+    // SAFETY: as above; not used any more.
+    unsafe { pg_sys::pfree(text.cast()) };
+    if is_ours { Comment::TooLong } else { Comment::None }
+}
+
+/// Bytes of a long comment that are looked through between two looks at interrupts: a millisecond's worth.
+const LOOK_BYTES: usize = 1 << 20;
 
 /// Takes a palloc'd text of the database's encoding over as UTF-8, and frees it.
 fn take_text(text: *mut c_char) -> Option<String> {

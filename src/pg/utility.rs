@@ -162,7 +162,7 @@ unsafe extern "C-unwind" fn watch() {
     }
 }
 
-/// A comment that is all mistakes is said in so many warnings; `sse.check` has them all.
+/// A comment that is all mistakes is said in so many warnings; `sse.check` has more of them.
 const MAX_WARNINGS: usize = 10;
 
 /// After a successful COMMENT.
@@ -198,7 +198,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     if !crate::guc::schema_is_served(&entry.schema) {
         return;
     }
-    let problems = annotations::problems(&entry);
+    let (problems, advice) = annotations::judge(&entry);
     for problem in problems.iter().take(MAX_WARNINGS) {
         super::report::warning(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -209,9 +209,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
             ),
         );
     }
-    if problems.is_empty()
-        && let Some(advice) = annotations::advice(&entry)
-    {
+    if let Some(advice) = advice {
         super::report::warning(
             PgSqlErrorCode::ERRCODE_WARNING,
             &advice.to_string(),

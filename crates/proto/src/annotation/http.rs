@@ -101,6 +101,13 @@ pub(super) fn likeness(line: &str) -> Likeness {
     }
 }
 
+/// Whether a line is one without comparing its words with ours: `HTTP`, alone, or with a method or path behind it.
+pub(super) fn is_plainly_one(line: &str) -> bool {
+    let mut words = words(line);
+    words.next().is_some_and(|word| word.eq_ignore_ascii_case("HTTP"))
+        && words.next().is_none_or(|second| second.starts_with('/') || Method::parse(second).is_some())
+}
+
 /// Reads an `HTTP` line.
 pub(super) fn parse(number: usize, line: &str) -> Result<Http, Problem> {
     let problem = |word: &str, message: &str| Problem::new(number, word, message);

@@ -12,6 +12,7 @@
 //!
 //! Not for what an annotation does: publishing, routes and calls read the parsed value.
 
+mod bound;
 mod http;
 mod keyword;
 mod line;
@@ -20,8 +21,11 @@ pub(crate) mod path;
 pub(crate) mod problem;
 mod stray;
 
+pub use bound::{MAX_COMMENT_BYTES, MAX_PROBLEMS, Skim, too_long};
 pub use http::{Http, Method};
 pub use problem::Problem;
+
+use std::collections::BTreeSet;
 
 use crate::scope::{Scope, ScopeValue};
 use crate::word::{Delivery, EventName, Level, Topic};
@@ -111,9 +115,14 @@ impl Annotation {
     /// Reads a comment. `None`: there is nothing of ours in it.
     ///
     /// # Errors
-    /// Every mistake of the comment (C2.1, C2.2, C2.5), in the order of its lines; never an empty list.
+    /// The mistakes of the comment (C2.1, C2.2, C2.5), in the order of its lines; never an empty list. Of more than
+    /// [`MAX_PROBLEMS`] the first so many, and one that says so. One that is ours and longer than [`MAX_COMMENT_BYTES`] is
+    /// one mistake, unread.
     pub fn parse(comment: &str) -> Result<Option<Self>, Vec<Problem>> {
-        parse::parse(comment)
+        if comment.len() <= MAX_COMMENT_BYTES {
+            return parse::parse(comment);
+        }
+        if Skim::new(comment.as_bytes()).look_at_all() { Err(vec![too_long()]) } else { Ok(None) }
     }
 
     /// The mistakes that only the routine shows: a publisher must not be PARALLEL SAFE, because publishing is a side
@@ -178,9 +187,8 @@ impl Access {
     pub fn same_rule(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Authorize(ours), Self::Authorize(theirs)) => {
-                ours.is_empty() == theirs.is_empty()
-                    && ours.iter().all(|value| theirs.contains(value))
-                    && theirs.iter().all(|value| ours.contains(value))
+                let [ours, theirs] = [ours, theirs].map(|list| list.iter().collect::<BTreeSet<_>>());
+                ours == theirs
             }
             (Self::Authorize(_), _) | (_, Self::Authorize(_)) => false,
             _ => true,

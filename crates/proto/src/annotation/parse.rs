@@ -5,6 +5,7 @@
 //!
 //! Not for the shape of a line (`line`) and not for prose (`stray`).
 
+use super::bound::{self, MAX_PROBLEMS};
 use super::keyword::{self, Keyword};
 use super::line::{Content, Line, Value, lines};
 use super::path::{parse_path, parse_segment};
@@ -18,9 +19,12 @@ pub(super) fn parse(comment: &str) -> Result<Option<Annotation>, Vec<Problem>> {
     let is_ours = lines(comment).any(|line| line.is_ours());
     let mut reader = Reader::default();
     for line in lines(comment) {
-        if let Err(problem) = reader.read(&line, is_ours) {
-            reader.problems.push(problem);
+        let Err(problem) = reader.read(&line, is_ours) else { continue };
+        if reader.problems.len() == MAX_PROBLEMS {
+            reader.problems.push(bound::and_more(line.number));
+            return Err(reader.problems);
         }
+        reader.problems.push(problem);
     }
     reader.finish()
 }
@@ -245,10 +249,15 @@ impl Reader {
             let alone = |(line, word): &(usize, String)| {
                 Problem::new(*line, word, message).with_nearest(Some("@sse"))
             };
-            self.problems.extend(self.dependents.iter().map(alone));
+            self.problems.extend(self.dependents.iter().take(MAX_PROBLEMS + 1).map(alone));
         }
         // Stable: of one line, its own mistake stays before that of being alone.
         self.problems.sort_by_key(|problem| problem.line);
+        if let Some(first_beyond) = self.problems.get(MAX_PROBLEMS) {
+            let more = bound::and_more(first_beyond.line);
+            self.problems.truncate(MAX_PROBLEMS);
+            self.problems.push(more);
+        }
         if !self.problems.is_empty() {
             return Err(self.problems);
         }

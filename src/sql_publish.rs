@@ -1,0 +1,98 @@
+//! The SQL functions that publish: `sse.publish`, and `sse.authorize`, which makes a hint.
+//!
+//! Not for what becomes of an event: `capture.rs`.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use pgrx::VariadicArray;
+use pgrx::prelude::*;
+use sse_proto::annotation::Access;
+use sse_proto::scope::{self, Scope};
+use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
+
+use crate::capture::{self, Target};
+use crate::guc;
+use crate::pg::text::{for_message, from_server, to_server};
+use crate::pg::{database, shmem};
+
+/// Publishes one event without any annotation (C3.4).
+#[pg_extern(sql = false)]
+fn publish(
+    data: Option<&[u8]>,
+    scope: Option<&[u8]>,
+    event: Option<&[u8]>,
+    topic: Option<&[u8]>,
+    execution_id: Option<&[u8]>,
+    delivery: Option<&[u8]>,
+) {
+    let data = from_server(data.unwrap_or_else(|| refuse("data", "it is null")));
+    // Null is what a missing name makes of `'authorize ' || name`: never wider than meant.
+    let scope = from_server(scope.unwrap_or_else(|| refuse("scope", "it is null")));
+    let scope = Scope::parse(&scope).unwrap_or_else(|error| refuse("scope", &error.to_string()));
+    let event = event.map(|text| {
+        EventName::parse(&from_server(text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
+    });
+    let topic = topic.map(|text| {
+        Topic::parse(&from_server(text)).unwrap_or_else(|error| refuse("topic", &error.to_string()))
+    });
+    let execution_id = execution_id
+        .map(from_server)
+        .filter(|id| !id.is_empty())
+        .map(|id| ExecutionId::parse(&id).unwrap_or_else(|error| refuse("execution_id", &error.to_string())));
+    let delivery = delivery.map_or_else(guc::default_delivery, |text| {
+        Delivery::parse(&from_server(text))
+            .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
+    });
+    let Some(shared) = shmem::shared().filter(database::mine_is_served) else {
+        warn_once_that_nothing_is_served();
+        return;
+    };
+    guc::with_execution_id(|of_session| {
+        let target = Target {
+            scope: Cow::Owned(scope),
+            topic: topic.as_ref().map(Topic::as_str),
+            event: event.as_ref().map(EventName::as_str),
+            execution_id: execution_id.as_ref().map(ExecutionId::as_str).or(of_session),
+            access: &Access::Unspecified,
+            delivery,
+        };
+        let _ = capture::publish(&shared, &target, &data);
+    });
+    capture::warn_of_refused_events();
+}
+
+fn refuse(argument: &str, what: &str) -> ! {
+    ereport!(
+        ERROR,
+        PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+        format!("argument {argument} of sse.publish is not valid: {}", for_message(what))
+    );
+}
+
+/// A trigger that publishes must not break where routines are not served, and must not fill the log (C1.2).
+fn warn_once_that_nothing_is_served() {
+    thread_local! {
+        static SAID: Cell<bool> = const { Cell::new(false) };
+    }
+    if SAID.replace(true) {
+        return;
+    }
+    let detail = match shmem::shared() {
+        None => "pg_sse is not in shared_preload_libraries.".to_owned(),
+        Some(_) => format!("The served database is \"{}\" (sse.database).", for_message(&guc::database())),
+    };
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_WARNING,
+        "sse.publish does nothing here: this database is not served",
+        detail
+    );
+}
+
+/// A hint that names those who may receive an event, correctly quoted (C3.3).
+#[pg_extern(sql = false)]
+fn authorize(values: VariadicArray<&[u8]>) -> Vec<u8> {
+    let values: Vec<String> = values.iter().flatten().map(from_server).collect();
+    to_server(&scope::authorize_hint(values.iter().map(String::as_str)))
+}
