@@ -145,6 +145,55 @@ fn waiting_for_room_can_be_cancelled_before_the_commit() -> Result<()> {
     Ok(())
 }
 
+/// The bound of the ring to the byte, one below, at, and above: what fits is delivered whole, what does not is not
+/// committed, and with nobody else publishing nothing is ever dropped.
+#[test]
+fn a_transaction_that_an_empty_ring_does_not_take_fails_before_it_commits_if_it_may_wait() -> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "larger")?;
+    corner.announcer("f", "@sse")?;
+    corner.sql("create table t (id int)")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session_with("-c client_min_messages=error -c sse.publish_timeout=20s")?;
+    let statements = |size: usize| {
+        format!(
+            "begin; insert into t values (1); select f(repeat('x', 1000)) from generate_series(1, 40); select f(repeat('y', {size})); commit"
+        )
+    };
+    let mut fits = |size: usize| -> Result<bool> {
+        let reply = session.run(&statements(size))?;
+        let Some(error) = reply.error() else {
+            let received = stream.next_data(41, SOON)?;
+            ensure!(received.last().is_some_and(|last| last.len() == size), "{size}");
+            return Ok(true);
+        };
+        assert_eq!(error.sqlstate.as_deref(), Some("54000"), "{error:?}");
+        ensure!(error.text.contains("sse.ring_size"), "{error:?}");
+        session.run("rollback")?;
+        Ok(false)
+    };
+    let (mut low, mut high, mut committed) = (1000, 30_000, 1);
+    ensure!(fits(low)? && !fits(high)?, "the bound is not where the ring's size is");
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if fits(middle)? {
+            (low, committed) = (middle, committed + 1);
+        } else {
+            high = middle;
+        }
+    }
+    assert_eq!(
+        cluster.sql("select count(*) from larger.t")?,
+        committed.to_string(),
+        "what failed is not committed"
+    );
+    assert_eq!(figure(&cluster, "stat_ring", "dropped_total")?, 0);
+    // Who does not wait goes on, as ever: what finds no room is a gap.
+    let mut hasty = corner.session_with("-c client_min_messages=error")?;
+    hasty.run(&statements(high))?.ok()?;
+    Ok(())
+}
+
 #[test]
 fn an_event_larger_than_the_ring_takes_is_refused_like_one_that_is_too_large() -> Result<()> {
     let cluster = small_ring()?;

@@ -14,7 +14,7 @@ use std::ffi::c_void;
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 use sse_proto::record;
-use sse_ring::Wake;
+use sse_ring::{Need, Wake};
 
 use super::shmem::{self, Shared};
 use super::{backend, frame, latch, ticket};
@@ -23,9 +23,6 @@ use crate::guc;
 /// Memory that is kept for the next transaction; more is given back.
 const KEPT_BYTES: usize = 64 * 1024;
 const KEPT_ENTRIES: usize = 1024;
-
-/// What a record takes in the ring beyond its bytes, at most (`Producer::free_bytes`): a measure is enough here.
-const RECORD_OVERHEAD_BYTES: usize = 16;
 
 /// The events of the running transaction, one behind the other.
 #[derive(Default)]
@@ -125,6 +122,11 @@ impl Pending {
         self.entries.iter().zip(ends).filter_map(|(entry, end)| self.bytes.get(entry.start..end))
     }
 
+    /// The room that they take in the ring.
+    fn need(&self) -> Need {
+        self.records().fold(Need::default(), |need, record| need.with(record.len()))
+    }
+
     /// Forgets everything, and gives back what is more than the next transaction is likely to need. Freeing cannot fail;
     /// nothing is allocated.
     fn clear(&mut self) {
@@ -153,9 +155,9 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
 
 #[pg_guard]
 unsafe extern "C-unwind" fn before_commit() {
-    let (bytes, records, beyond_limit) = PENDING.with_borrow_mut(|pending| {
-        let beyond = pending.entries.last().is_some_and(|entry| entry.beyond_limit);
-        (pending.bytes.len(), pending.entries.len(), beyond)
+    let (has_events, beyond_limit) = PENDING.with_borrow(|pending| {
+        let last = pending.entries.last();
+        (last.is_some(), last.is_some_and(|entry| entry.beyond_limit))
     });
     if beyond_limit {
         ereport!(
@@ -168,27 +170,36 @@ unsafe extern "C-unwind" fn before_commit() {
             )
         );
     }
-    if records > 0
-        && let Some(shared) = shmem::shared()
-    {
-        wait_for_room(&shared, bytes, records);
+    if has_events && let Some(shared) = shmem::shared() {
+        wait_for_room(&shared);
         // As late as possible: it must only be before the transaction becomes visible, and a later ticket is waited for
         // by fewer.
         ticket::take(&shared);
     }
 }
 
-/// Waits for room in the ring, at most `sse.publish_timeout`, interruptibly, before the commit record is written.
+/// Waits for room in the ring, at most `sse.publish_timeout`, interruptibly, before the commit record is written. What an
+/// empty ring does not take is no matter of time: that transaction fails (C5.1).
 /// Others may take the room again before the commit: then the events are dropped and counted, as without waiting.
-fn wait_for_room(shared: &Shared, bytes: usize, records: usize) {
+fn wait_for_room(shared: &Shared) {
     let timeout = guc::publish_timeout();
     if timeout.is_zero() {
         return;
     }
+    let wanted = PENDING.with_borrow(Pending::need).bytes();
+    let capacity = shared.ring.stats().capacity_bytes;
+    if wanted as u64 > capacity {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            "the events of this transaction do not fit into sse.ring_size",
+            format!(
+                "They need {wanted} bytes, the ring has {capacity}, and with sse.publish_timeout none may be lost. Raise fewer or smaller events, use @sse_delivery immediate, or enlarge the ring."
+            )
+        );
+    }
     let deadline = backend::Deadline::after(timeout);
     let producer = shared.ring.producer();
-    let all = producer.max_record_bytes() * 2;
-    let wanted = (bytes + records * RECORD_OVERHEAD_BYTES).min(all);
     while producer.free_bytes() < wanted && !deadline.has_passed() {
         latch::wake_gateway(shared);
         backend::pause();

@@ -12,12 +12,14 @@
 
 mod consumer;
 mod layout;
+mod need;
 mod producer;
 mod region;
 mod stats;
 mod sync;
 
 pub use consumer::{Batch, Consumer, Corrupt};
+pub use need::Need;
 pub use producer::{Producer, PushError, Wake};
 pub use region::{HeapRing, Ring, RingError};
 pub use stats::Stats;

@@ -3,7 +3,7 @@
 use crate::layout::{MIN_CAPACITY_BYTES, Word, footprint, max_record_bytes};
 use crate::region::{HeapRing, Ring, RingError};
 use crate::sync::Ordering;
-use crate::{Consumer, Corrupt, PushError, Wake};
+use crate::{Consumer, Corrupt, Need, PushError, Wake};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 fn take_all(consumer: &mut Consumer<'_>) -> Vec<Vec<u8>> {
@@ -46,6 +46,34 @@ fn the_capacity_is_rounded_down_to_eight_bytes_and_has_a_smallest_value() {
     }
     assert!(matches!(HeapRing::new(usize::MAX), Err(RingError::Capacity)));
     assert_eq!(Ring::bytes_needed(1007), 512 + 1000);
+}
+
+#[test]
+fn what_needs_no_more_than_the_capacity_fits_an_empty_ring_at_every_position() {
+    for capacity in [64, 128, 200] {
+        let sets =
+            (0..60).flat_map(|a| [vec![a; 3], vec![a, 0, 0, 0], vec![0, 0, a], vec![a, 60 - a], vec![a; 7]]);
+        for lengths in sets {
+            let need = lengths.iter().fold(Need::default(), |need, length| need.with(*length));
+            let all_fit = |before: usize| {
+                let mut heap = HeapRing::new(capacity).unwrap();
+                let (ring, mut consumer) = heap.split().unwrap();
+                for _ in 0..before {
+                    let _ = ring.producer().try_push(b"").unwrap();
+                    assert_eq!(take_all(&mut consumer).len(), 1);
+                }
+                lengths.iter().all(|length| ring.producer().try_push(&vec![1; *length]).is_ok())
+            };
+            let fits_everywhere = (0..capacity / 8).all(all_fit);
+            if need.bytes() <= capacity {
+                assert!(fits_everywhere, "{capacity} {lengths:?}");
+            }
+            // For records of one length the measure is exact.
+            if lengths.iter().all(|length| *length == lengths[0]) {
+                assert_eq!(need.bytes() <= capacity, fits_everywhere, "{capacity} {lengths:?}");
+            }
+        }
+    }
 }
 
 #[test]
