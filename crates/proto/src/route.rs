@@ -12,15 +12,19 @@
 //!
 //! Not for HTTP: methods, `Host` and who may open a stream are the gateway's.
 
-use crate::annotation::{Access, Annotation, Method, Problem, RoutineFacts, RoutineKind, Segment, path};
-use crate::call::{self, Signature};
+use crate::annotation::{Access, Method, Problem, RoutineFacts, RoutineKind};
+use crate::call::Signature;
 use crate::word::{Level, Topic};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode, utf8_percent_encode};
 use std::collections::{BTreeMap, HashMap};
 
 mod calls;
+mod endpoint;
+mod path;
 
 pub use calls::{Call, CallPoint};
+pub use endpoint::Endpoint;
+use path::position;
+pub use path::{base_path, subscribe_path};
 
 /// A routine as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,30 +74,6 @@ pub struct Route {
     pub access: Access,
     /// The topic that every stream of it has (C4.5).
     pub topic: Option<Topic>,
-}
-
-/// What `sse.endpoints` and `sse.url` say of one annotated routine, be it right or wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `pg_proc.oid`
-    pub oid: u32,
-    /// Name of its schema.
-    pub schema: String,
-    /// Its name, without arguments.
-    pub name: String,
-    /// Function or procedure.
-    pub kind: RoutineKind,
-    /// The parsed comment; `None` when it has a mistake.
-    pub annotation: Option<Annotation>,
-    /// Method and path with which it is called, if it has an `HTTP` line and no problem.
-    pub call: Option<(Method, String)>,
-    /// Its subscribe URL, if it has one and no problem.
-    pub url: Option<String>,
-    /// Why it publishes nothing, has no URL and cannot be called (C2.5); empty if all is well.
-    pub problems: Vec<Problem>,
-    /// Why it cannot be called, while all else of it works: what its signature says, or a privilege that is missing.
-    /// `call` is then `None`. Always empty for routines whose signature was not read.
-    pub call_problems: Vec<Problem>,
 }
 
 /// All subscribe URLs and all annotated routines of the served database. Never changed, only built anew.
@@ -191,88 +171,6 @@ impl RouteTable {
     }
 }
 
-/// The path that calls and streams of a routine begin with (C2.3): the one its comment gives, else
-/// `url_prefix/schema/name` without `public`. `url_prefix` may be empty; slashes at its ends do not count.
-pub fn base_path(schema: &str, name: &str, annotation: &Annotation, url_prefix: &str) -> String {
-    if let Some(given) = annotation.given_path() {
-        return given.to_owned();
-    }
-    let prefix = url_prefix.trim_matches('/');
-    let schema = if schema == "public" { String::new() } else { format!("/{}", slug(schema)) };
-    format!("{}{prefix}{schema}/{}", if prefix.is_empty() { "" } else { "/" }, slug(name))
-}
-
-/// The path of a routine's stream: base path, slash, segment. `None` when it has no subscribe URL.
-pub fn subscribe_path(
-    schema: &str,
-    name: &str,
-    annotation: &Annotation,
-    url_prefix: &str,
-    default_level: Level,
-) -> Option<String> {
-    let segment = match annotation.subscribe.as_ref()? {
-        Segment::Level => annotation.level_or(default_level).as_str(),
-        Segment::Given(segment) => segment,
-    };
-    let mut path = base_path(schema, name, annotation, url_prefix);
-    if !path.ends_with('/') {
-        path.push('/');
-    }
-    if segment.starts_with(&path) {
-        return Some(segment.to_owned());
-    }
-    path.push_str(segment.trim_start_matches('/'));
-    Some(path)
-}
-
-impl Endpoint {
-    /// `None`: the routine is not annotated. URLs are not yet compared with those of others.
-    fn of(routine: &Routine, url_prefix: &str, default_level: Level) -> Option<Self> {
-        let mut endpoint = Self {
-            oid: routine.oid,
-            schema: routine.schema.clone(),
-            name: routine.name.clone(),
-            kind: routine.kind,
-            annotation: None,
-            call: None,
-            url: None,
-            problems: Vec::new(),
-            call_problems: Vec::new(),
-        };
-        let annotation = match Annotation::parse(&routine.comment) {
-            Ok(annotation) => annotation?,
-            Err(problems) => return Some(Self { problems, ..endpoint }),
-        };
-        let (schema, name) = (routine.schema.as_str(), routine.name.as_str());
-        let base = base_path(schema, name, &annotation, url_prefix);
-        endpoint.problems = annotation.check(&routine.facts());
-        endpoint.url = subscribe_path(schema, name, &annotation, url_prefix, default_level);
-        endpoint.call = annotation.http.as_ref().map(|http| (http.method(&routine.facts()), base.clone()));
-        if endpoint.url.is_some() || endpoint.call.is_some() {
-            // Browsers take `.`, `..` and their encoded forms out of a path before they send it.
-            let cannot_stand = |part: &str| matches!(part, "" | "." | "..");
-            if annotation.given_path().is_none() && [schema, name].iter().any(|n| cannot_stand(&slug(n))) {
-                let message = "no URL can be made from this name: expected a path of its own";
-                let problem = Problem::new(0, &format!("{schema}.{name}"), message);
-                endpoint.problems.push(problem.with_nearest(Some("@path")));
-            }
-        }
-        let paths = endpoint.url.iter().chain(endpoint.call.as_ref().map(|(_, path)| path));
-        for reserved in paths.filter(|path| path::is_reserved(path)) {
-            endpoint.problems.push(Problem::new(0, reserved, "this path is reserved: expected another"));
-        }
-        if let (Some(_), Some(signature)) = (&annotation.http, &routine.signature) {
-            endpoint.call_problems = call::problems(routine.kind, signature, &annotation);
-        }
-        endpoint.annotation = Some(annotation);
-        Some(endpoint)
-    }
-
-    fn is_overload_of(&self, other: &Self) -> bool {
-        self.schema == other.schema && self.name == other.name
-    }
-}
-
 /// Who has which path while a table is built; of each path the oldest owner is the first.
 #[derive(Default)]
 struct Claims<'a> {
@@ -341,55 +239,6 @@ impl<'a> Claims<'a> {
         (routes, disputes)
     }
 }
-
-/// A name as part of a path: lower case, `_` and space become `-`, double quotes are dropped, the rest that is not
-/// unreserved in RFC 3986 is percent-encoded.
-fn slug(name: &str) -> String {
-    let dashed: String = name
-        .to_lowercase()
-        .chars()
-        .filter(|c| *c != '"')
-        .map(|c| if c == '_' || c == ' ' { '-' } else { c })
-        .collect();
-    utf8_percent_encode(&dashed, RESERVED).to_string()
-}
-
-/// Where the path of a request leads to.
-fn position(index: &HashMap<String, usize>, path: &str) -> Option<usize> {
-    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
-    let mut position = index.get(path);
-    if position.is_none() && path.bytes().any(|b| b == b'%' || !b.is_ascii()) {
-        position = index.get(&canonical(path));
-    }
-    position.copied()
-}
-
-/// RFC 3986 §6.2.2: encoded unreserved characters are decoded, the digits of the others in upper case.
-fn canonical(path: &str) -> String {
-    let mut canonical = String::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = behind;
-        match (byte, behind) {
-            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let byte = hex_digit(*high) << 4 | hex_digit(*low);
-                canonical.extend(percent_encode(&[byte], RESERVED));
-                rest = behind;
-            }
-            (byte, _) if byte.is_ascii() => canonical.push(char::from(*byte)),
-            (byte, _) => canonical.extend(percent_encode(&[*byte], RESERVED)),
-        }
-    }
-    canonical
-}
-
-/// `digit` is a hexadecimal digit, as `canonical` has seen.
-fn hex_digit(digit: u8) -> u8 {
-    if digit.is_ascii_digit() { digit - b'0' } else { (digit | 0x20) - b'a' + 10 }
-}
-
-/// Everything but the unreserved characters of RFC 3986 §2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use super::path::canonical;
 use super::*;
 use crate::scope::ScopeValue;
 use proptest::prelude::*;
