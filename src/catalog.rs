@@ -6,8 +6,9 @@
 use pgrx::prelude::*;
 use sse_proto::annotation::RoutineKind;
 use sse_proto::call::USER_PARAMETERS;
-use sse_proto::route::Routine;
+use sse_proto::route::{Routine, Traits};
 
+use crate::pg::jit;
 use crate::pg::shmem::Extension;
 use crate::pg::text::from_server;
 use crate::{guc, signature};
@@ -15,7 +16,8 @@ use crate::{guc, signature};
 /// Version of this library, and of the SQL script that belongs to it.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const ROUTINES: &str = "
+/// `$2` and what follows say which routines: none of them given means all.
+const ROUTINES: &str = r#"
     SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
            pg_catalog.convert_to(p.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), p.prokind OPERATOR(pg_catalog.=) 'p', p.provolatile OPERATOR(pg_catalog.=) 'v',
            p.proparallel OPERATOR(pg_catalog.=) 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(d.description, pg_catalog.getdatabaseencoding())
@@ -25,13 +27,37 @@ const ROUTINES: &str = "
      WHERE d.classoid OPERATOR(pg_catalog.=) 1255 AND d.objsubid OPERATOR(pg_catalog.=) 0
        AND (p.prokind OPERATOR(pg_catalog.=) 'f' OR p.prokind OPERATOR(pg_catalog.=) 'p')
        AND n.nspname OPERATOR(pg_catalog.!~) '^pg_' AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
-     ORDER BY p.oid";
+       AND ($2::pg_catalog.oid IS NULL OR d.objoid OPERATOR(pg_catalog.=) $2)
+       AND ($3::pg_catalog.text[] IS NULL
+            OR pg_catalog.translate(pg_catalog.lower(pg_catalog.concat(n.nspname, '/', p.proname) COLLATE pg_catalog."C"), '_ "', '--') OPERATOR(pg_catalog.=) ANY ($3)
+            OR (pg_catalog.concat(n.nspname, p.proname) COLLATE pg_catalog."C") OPERATOR(pg_catalog.!~) '^[A-Za-z0-9_ "-]*$'
+            OR EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($4::pg_catalog.text[]), pg_catalog.unnest($5::pg_catalog.text[])) AS w(one, other)
+                        WHERE pg_catalog.strpos(d.description, w.one) OPERATOR(pg_catalog.>) 0 AND pg_catalog.strpos(d.description, w.other) OPERATOR(pg_catalog.>) 0))
+     ORDER BY p.oid"#;
+
+/// Which routines to read.
+enum Which<'a> {
+    All,
+    One(u32),
+    Near(&'a Traits),
+}
 
 /// All routines outside of system schemas that have a comment, by oid.
-pub(crate) fn routines() -> Vec<Routine> {
+fn routines(which: Which<'_>) -> Vec<Routine> {
     let names: Vec<String> = USER_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
+    let oid = if let Which::One(oid) = which { Some(pg_sys::Oid::from(oid)) } else { None };
+    let traits = if let Which::Near(traits) = which { Some(traits) } else { None };
+    let (ones, others) = traits.map(|traits| traits.words.iter().cloned().unzip()).unwrap_or_default();
+    let (ones, others): (Vec<String>, Vec<String>) = (ones, others);
+    let arguments = [
+        names.into(),
+        oid.into(),
+        traits.map(|traits| traits.names.iter().cloned().collect::<Vec<_>>()).into(),
+        ones.into(),
+        others.into(),
+    ];
     Spi::connect(|client| {
-        let rows = client.select(ROUTINES, None, &[names.into()])?;
+        let rows = client.select(ROUTINES, None, &arguments)?;
         let mut routines = Vec::with_capacity(rows.len());
         for row in rows {
             routines.push(Routine {
@@ -55,9 +81,42 @@ pub(crate) fn routines() -> Vec<Routine> {
     .unwrap_or_else(|error| error!("pg_sse: cannot read the routines: {error}"))
 }
 
-/// The same, with the signatures of those that can be called; without a role for calls there is nothing to call.
+/// All routines, with the signatures of those that can be called; without a role for calls there is nothing to call.
 pub(crate) fn routines_with_signatures() -> Vec<Routine> {
-    let mut routines = routines();
+    jit::without(|| with_signatures(routines(Which::All)))
+}
+
+/// The served routine of this oid and whatever decides about its URLs, by oid; empty if it is not annotated or not served.
+///
+/// What these routines are is found out in rounds: the routine's paths say which others may have one of them, whose
+/// paths may in turn be taken by others. Usually the second round finds nothing new.
+pub(crate) fn routine_and_rivals(oid: u32) -> Vec<Routine> {
+    let served = |mut routines: Vec<Routine>| {
+        routines.retain(|routine| guc::schema_is_served(&routine.schema));
+        routines
+    };
+    jit::without(|| {
+        let mut known = served(routines(Which::One(oid)));
+        for _ in 0..MAX_ROUNDS {
+            let traits = Traits::of(&known, &guc::url_prefix(), guc::default_level());
+            if traits.is_empty() {
+                return with_signatures(known);
+            }
+            let mut more = served(routines(Which::Near(&traits)));
+            if more.len() <= known.len() {
+                return with_signatures(known);
+            }
+            // Its own name may be one that the query takes for no name.
+            std::mem::swap(&mut known, &mut more);
+        }
+        served(with_signatures(routines(Which::All)))
+    })
+}
+
+/// A chain of routines, each of which takes the other's URL, that is longer than this is read with everything else.
+const MAX_ROUNDS: usize = 4;
+
+fn with_signatures(mut routines: Vec<Routine>) -> Vec<Routine> {
     if guc::calls::role().is_some() {
         signature::fill_in(&mut routines);
     }

@@ -16,15 +16,27 @@ use sse_proto::route::Routine;
 use crate::guc;
 use crate::pg::text::from_server;
 
+/// Types are read once, and only those that are used: a routine's share of the work does not grow with the number of types.
+/// Everything is joined and then aggregated; a subquery for each routine would go through all kinds for each of them.
+///
 /// `kind` follows domains to their base type. `n`, `j`, `c`, `p`, `v`, `r`: scalar, json, composite, pseudo, void, record;
 /// `a` and a character: array, and its delimiter.
 const SIGNATURES: &str = "
-WITH RECURSIVE based AS (
-    SELECT t.oid AS of, t.oid, t.typtype, t.typbasetype FROM pg_catalog.pg_type t
+WITH RECURSIVE wanted AS MATERIALIZED (
+    SELECT p.oid, p.proowner, p.pronamespace, p.proisstrict, p.proretset, p.pronargdefaults, p.prorettype, p.proargnames, p.proargmodes,
+           coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) AS types
+      FROM pg_catalog.unnest($2) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
+), given AS MATERIALIZED (
+    SELECT w.oid AS routine, i.number, i.type, coalesce(w.proargnames[i.number], '') AS name, coalesce(w.proargmodes[i.number]::pg_catalog.text, 'i') AS mode
+      FROM wanted w CROSS JOIN LATERAL pg_catalog.unnest(w.types) WITH ORDINALITY AS i(type, number)
+), used AS MATERIALIZED (
+    SELECT g.type FROM given g UNION SELECT w.prorettype FROM wanted w
+), based AS (
+    SELECT t.oid AS of, t.oid, t.typtype, t.typbasetype FROM used u JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) u.type
      UNION ALL
     SELECT b.of, t.oid, t.typtype, t.typbasetype FROM based b
       JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.typbasetype WHERE b.typtype OPERATOR(pg_catalog.=) 'd'
-), kinds AS (
+), kinds AS MATERIALIZED (
     SELECT b.of AS oid, t.typrelid,
            CASE WHEN t.oid OPERATOR(pg_catalog.=) 2278 THEN 'v' WHEN t.oid OPERATOR(pg_catalog.=) 2249 THEN 'r'
                 WHEN t.typtype OPERATOR(pg_catalog.=) 'p' THEN 'p'
@@ -35,31 +47,41 @@ WITH RECURSIVE based AS (
                 ELSE 'n' END AS kind
       FROM based b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.oid
      WHERE b.typtype OPERATOR(pg_catalog.<>) 'd'
+), parameters AS MATERIALIZED (
+    SELECT g.routine, pg_catalog.json_agg(pg_catalog.json_build_object(
+               'name', g.name, 'mode', g.mode,
+               'type', pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.', pg_catalog.quote_ident(t.typname::pg_catalog.text)),
+               'kind', k.kind) ORDER BY g.number) AS list
+      FROM given g
+      JOIN kinds k ON k.oid OPERATOR(pg_catalog.=) g.type
+      JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) g.type
+      JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+     GROUP BY g.routine
+), columns AS MATERIALIZED (
+    SELECT a.attrelid, pg_catalog.json_agg(a.attname ORDER BY a.attnum) AS list
+      FROM (SELECT DISTINCT k.typrelid FROM wanted w JOIN kinds k ON k.oid OPERATOR(pg_catalog.=) w.prorettype
+             WHERE k.typrelid OPERATOR(pg_catalog.<>) 0) r
+      JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) r.typrelid
+     WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+     GROUP BY a.attrelid
 ), caller AS (
     SELECT (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name) AS oid,
            (SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
              WHERE n.nspname OPERATOR(pg_catalog.=) 'sse' AND p.proname OPERATOR(pg_catalog.=) 'issue_token' LIMIT 1) AS issuer
 )
-SELECT p.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
-    'strict', p.proisstrict, 'set', p.proretset, 'defaults', p.pronargdefaults,
-    'may', coalesce(pg_catalog.has_schema_privilege(c.oid, p.pronamespace, 'USAGE') AND pg_catalog.has_function_privilege(c.oid, p.oid, 'EXECUTE'), true),
-    'issues', coalesce(pg_catalog.has_function_privilege(p.proowner, c.issuer, 'EXECUTE'), false),
+SELECT w.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
+    'strict', w.proisstrict, 'set', w.proretset, 'defaults', w.pronargdefaults,
+    'may', coalesce(pg_catalog.has_schema_privilege(c.oid, w.pronamespace, 'USAGE') AND pg_catalog.has_function_privilege(c.oid, w.oid, 'EXECUTE'), true),
+    'issues', coalesce(pg_catalog.has_function_privilege(w.proowner, c.issuer, 'EXECUTE'), false),
     'kind', k.kind,
-    'columns', (SELECT pg_catalog.json_agg(a.attname ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
-                 WHERE a.attrelid OPERATOR(pg_catalog.=) k.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped),
-    'parameters', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-                       'name', coalesce(p.proargnames[i.number], ''), 'mode', coalesce(p.proargmodes[i.number]::pg_catalog.text, 'i'),
-                       'type', pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.', pg_catalog.quote_ident(t.typname::pg_catalog.text)),
-                       'kind', ik.kind) ORDER BY i.number)
-                     FROM pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[])) WITH ORDINALITY AS i(type, number)
-                     JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) i.type
-                     JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
-                     JOIN kinds ik ON ik.oid OPERATOR(pg_catalog.=) i.type)
+    'columns', a.list,
+    'parameters', g.list
     )::pg_catalog.text, pg_catalog.getdatabaseencoding())
-  FROM pg_catalog.pg_proc p
-  JOIN kinds k ON k.oid OPERATOR(pg_catalog.=) p.prorettype
- CROSS JOIN caller c
- WHERE p.oid OPERATOR(pg_catalog.=) ANY ($2)";
+  FROM wanted w
+  JOIN kinds k ON k.oid OPERATOR(pg_catalog.=) w.prorettype
+  LEFT JOIN parameters g ON g.routine OPERATOR(pg_catalog.=) w.oid
+  LEFT JOIN columns a ON a.attrelid OPERATOR(pg_catalog.=) k.typrelid
+ CROSS JOIN caller c";
 
 /// A routine as the query has it.
 #[derive(Deserialize)]

@@ -57,7 +57,7 @@ fn check_installation(script_version: &str) {
 /// The mistakes in a routine's comment, one a row.
 #[pg_extern(sql = false)]
 fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
-    let table = table();
+    let table = table_of(&catalog::routine_and_rivals(routine.to_u32()));
     let Some(endpoint) = table.endpoint(routine.to_u32()) else { return SetOfIterator::empty() };
     rows(endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect())
 }
@@ -93,7 +93,7 @@ fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
 /// The subscribe URL of a routine, else the one that it is called with, or null.
 #[pg_extern(sql = false)]
 fn url(routine: pg_sys::Oid) -> Option<Vec<u8>> {
-    let table = table();
+    let table = table_of(&catalog::routine_and_rivals(routine.to_u32()));
     let endpoint = table.endpoint(routine.to_u32())?;
     let call = endpoint.call.as_ref().map(|(_, path)| path).filter(|_| guc::calls::role().is_some());
     endpoint.url.as_ref().or(call).map(|url| to_server(url))
@@ -206,10 +206,6 @@ fn served_routines() -> Vec<Routine> {
 
 fn table_of(routines: &[Routine]) -> RouteTable {
     RouteTable::build(routines, &guc::url_prefix(), guc::default_level()).0
-}
-
-fn table() -> RouteTable {
-    table_of(&served_routines())
 }
 
 /// The row of `sse.stat_ring`, in the order of its columns.

@@ -3,7 +3,7 @@
 mod common;
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use cluster::{Cluster, wait_for};
@@ -179,6 +179,89 @@ fn of_two_routines_for_one_url_the_older_keeps_it() -> Result<()> {
     corner.sql("drop function older(text)")?;
     assert_eq!(corner.sql("select sse.url('younger(text)')")?, "/conflict/info");
     Ok(())
+}
+
+#[test]
+fn a_look_up_of_one_routine_says_what_reading_all_of_them_says() -> Result<()> {
+    let corner = Corner::new("rivals")?;
+    for (name, comment) in [
+        // A chain: the first takes the second's URL, so the second takes none and the third has its own.
+        ("a", "@path /rivals-x/chain\n@sse one"),
+        ("b", "@path /rivals-x\n@sse chain/one\nHTTP POST /rivals-x"),
+        ("c", "@path /rivals-x\n@sse two"),
+        // Derived from names, given, given as a whole, without a slash, and behind the root.
+        ("d_e", "@sse on notice"),
+        ("\"D E\"", "@sse notice"),
+        ("f", "@path api/rivals/d-e\n@sse on notice"),
+        ("g", "@sse /api/rivals/g/d-e/notice"),
+        ("\"h.i\"", "@sse"),
+        ("j", "@path /api/rivals/h.i\n@sse"),
+        ("k", "@path /\n@sse on warning"),
+        ("l", "@path /\n@sse on warning"),
+        ("\"grün\"", "@sse"),
+        ("\"GRÜN\"", "@sse"),
+        // Nobody's.
+        ("m", "prose"),
+        ("n", "@sse\n@sse_scope nobody"),
+        ("o", "@sse"),
+    ] {
+        corner.run(&announcer(name, comment))?.ok()?;
+    }
+    corner.sql(
+        "create function rivals.o(b int, a int) returns void language plpgsql as $f$ begin end $f$;
+         comment on function rivals.o(int, int) is E'@sse\n@authorize'",
+    )?;
+    let differing = corner.sql(
+        "select p.oid::regprocedure, sse.url(p.oid), e.url, (select string_agg(c, '; ') from sse.check(p.oid::regprocedure) c), e.problem
+           from pg_proc p left join sse.endpoints e on e.routine = p.oid
+          where p.pronamespace = 'rivals'::regnamespace
+            and (sse.url(p.oid) is distinct from e.url
+              or (select string_agg(c, '; ') from sse.check(p.oid::regprocedure) c) is distinct from e.problem)",
+    )?;
+    assert_eq!(differing, "");
+    // There are winners and losers.
+    let counts = corner.sql(
+        "select count(url), count(problem) from sse.endpoints
+          where routine::oid in (select oid from pg_proc where pronamespace = 'rivals'::regnamespace)",
+    )?;
+    assert_eq!(counts, "7|9");
+    Ok(())
+}
+
+#[test]
+fn a_look_up_of_one_routine_does_not_read_thousands() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.call_role", "postgres").start()?;
+    cluster.sql(&many_routines(1_500, 300))?;
+    let took = |sql: &str| -> Result<Duration> {
+        let begun = Instant::now();
+        cluster.sql(sql)?;
+        Ok(begun.elapsed())
+    };
+    let all = took("select count(*) from sse.endpoints")?;
+    let routine = "many.f7(int, many.t7)";
+    let one =
+        took(&format!("select sse.url('{routine}'), count(*) from sse.check('{routine}'::regprocedure)"))?;
+    ensure!(one * 4 < all, "one routine: {one:?}, all of them: {all:?}");
+    let without_problem = "select count(*) from sse.endpoints where url is not null and problem is null";
+    assert_eq!(cluster.sql(without_problem)?, "1500");
+    Ok(())
+}
+
+/// SQL that makes so many routines that can be called, and tables whose rows they take and return.
+fn many_routines(routines: u32, tables: u32) -> String {
+    format!(
+        "create schema many;
+         do $d$ begin
+           for i in 0..{tables} - 1 loop
+             execute format('create table many.t%s (id int, name text)', i);
+           end loop;
+           for i in 0..{routines} - 1 loop
+             execute format('create function many.f%s(a int, b many.t%s) returns setof many.t%2$s language sql stable
+                             as ''select * from many.t%2$s''', i, i % {tables});
+             execute format('comment on function many.f%s(int, many.t%s) is ''HTTP GET''', i, i % {tables});
+           end loop;
+         end $d$"
+    )
 }
 
 #[test]

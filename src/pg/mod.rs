@@ -22,6 +22,7 @@ pub(crate) mod guc_shadow;
 pub(crate) mod guc_text;
 pub(crate) mod hook;
 pub(crate) mod init;
+pub(crate) mod jit;
 pub(crate) mod latch;
 mod make_way;
 mod portal;

@@ -20,11 +20,13 @@ use std::collections::{BTreeMap, HashMap};
 mod calls;
 mod endpoint;
 mod path;
+mod traits;
 
 pub use calls::{Call, CallPoint};
 pub use endpoint::Endpoint;
 use path::position;
 pub use path::{base_path, subscribe_path};
+pub use traits::Traits;
 
 /// A routine as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
