@@ -1,4 +1,4 @@
-//! `cargo xtask …`: the commands of the project: install, demo, test, call-rate, commit-rate, ledger, soak, regress.
+//! `cargo xtask …`: the commands of the project: install, demo, test, call-rate, commit-rate, ledger, siege, soak, regress.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -14,6 +14,7 @@ mod packages;
 mod privilege;
 mod progress;
 mod regress;
+mod siege;
 mod soak;
 mod test;
 
@@ -88,6 +89,8 @@ enum Task {
     },
     /// Run PostgreSQL's own regression suite with every PL/pgSQL function treated as annotated.
     Regress,
+    /// Attack from all sides for a while, and prove that honest clients notice nothing.
+    Siege(siege::Arguments),
     /// Let subscribers come and go, and look whether the gateway's memory and descriptors stay level.
     Soak {
         /// For how long.
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
         Task::CallRate { seconds, pg_config } => call_rate::run(seconds, pg_config.as_deref()),
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Regress => regress::run(),
+        Task::Siege(arguments) => siege::run(arguments),
         Task::Soak { seconds, pg_config } => soak::run(seconds, pg_config.as_deref()),
         Task::Test(options) => return test::run(&options),
     };

@@ -1,0 +1,66 @@
+//! `cargo xtask siege`: the siege of `pg_test/siege` on a throwaway cluster.
+//!
+//! Not for what it does: that crate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use cluster::{Install, Profile};
+use siege::{Choice, Options};
+
+use crate::build;
+use crate::packages::{self, Purpose};
+use crate::test::target_folder;
+
+/// How to run it.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// For how long.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    seconds: u64,
+    /// What is drawn at random follows from it (default: a new one, which is printed).
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Most address space of each process of the server, in megabytes (default: no limit).
+    #[arg(long, value_name = "MB")]
+    memory_limit: Option<u64>,
+    /// This attacker alone; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// All attackers but this; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    without: Vec<String>,
+    /// The PostgreSQL to run (default: the one found on this machine).
+    #[arg(long, value_name = "PATH")]
+    pg_config: Option<PathBuf>,
+}
+
+/// Runs it, and prints what came of it.
+///
+/// # Errors
+/// The honest noticed something, or the run proves nothing; what is printed says which.
+pub(crate) fn run(arguments: Arguments) -> Result<()> {
+    let Arguments { seconds, seed, memory_limit, only, without, pg_config } = arguments;
+    let pg = packages::ensure(pg_config.as_deref(), Purpose::BuildAndRun)?;
+    let extension = build::extension(&pg, Profile::Dev)?;
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    println!("{}, for {seconds} s with seed {seed}", pg.version);
+    let install = Install::of(&pg)?;
+    install.put(&extension)?;
+    let options = Options {
+        seconds,
+        seed,
+        install: Arc::new(install),
+        folder: target_folder().join("siege"),
+        memory_limit: memory_limit.map(|megabytes| megabytes << 20),
+        choice: Choice { only, without },
+    };
+    let report = siege::run(&options)?;
+    println!("{report}");
+    if !report.passed() {
+        bail!("the siege failed");
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Everything that was recorded of a run that failed, as texts in a folder.
+//!
+//! Not for reading it in again.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::delays::Pair;
+use crate::report::Report;
+use crate::sequence::Item;
+use crate::watch::Findings;
+
+/// Writes `report.txt` with all violations, `delays.csv`, `memory.csv`, `subscriber.txt` and `server.log` into a folder
+/// named after the seed, in place of an earlier run's.
+pub(crate) fn write(
+    folder: &Path,
+    report: &Report,
+    pairs: &[Pair],
+    items: &[Item],
+    findings: &Findings,
+) -> Result<PathBuf> {
+    let folder = folder.join(format!("seed-{}", report.seed));
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let mut all = format!("{report}\n\n");
+    for violation in &report.violations {
+        writeln!(all, "{violation}")?;
+    }
+    for (name, tally) in &report.attackers {
+        let (refusal, failure) = (&tally.last_refusal, &tally.last_failure);
+        writeln!(all, "{name}: refused last: {refusal}; failed last: {failure}")?;
+    }
+    let mut delays = "number,sent_us,event_us,control_us\n".to_owned();
+    let told = |delay: Option<u64>| delay.map_or_else(String::new, |delay| delay.to_string());
+    for Pair { number, sent, event, control } in pairs {
+        writeln!(delays, "{number},{sent},{},{}", told(*event), told(*control))?;
+    }
+    let mut memory = "at_us,bytes\n".to_owned();
+    for (at, bytes) in &findings.memory {
+        writeln!(memory, "{at},{bytes}")?;
+    }
+    let mut seen = String::new();
+    for item in items {
+        writeln!(seen, "{item:?}")?;
+    }
+    let texts = [
+        ("report.txt", all.into_bytes()),
+        ("delays.csv", delays.into_bytes()),
+        ("memory.csv", memory.into_bytes()),
+        ("subscriber.txt", seen.into_bytes()),
+        ("server.log", findings.log.clone()),
+    ];
+    for (name, bytes) in texts {
+        fs::write(folder.join(name), bytes).context(name)?;
+    }
+    Ok(folder)
+}

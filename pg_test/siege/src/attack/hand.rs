@@ -1,0 +1,156 @@
+//! What an attacker has in hand: chance, an address of its own, a session, sockets that it keeps.
+//!
+//! Not for what it does with them.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use fastrand::Rng;
+
+use crate::ground::Ground;
+use crate::wire::{Reply, Wire};
+
+/// Longer than any statement of an attacker should take; one that takes longer is left, and counted as failed.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// What one strike did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// It had its effect, so many times.
+    Struck(u64),
+    /// It was refused, as it may be; with what.
+    Refused(String),
+}
+
+/// What became of an attacker's strikes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) struck: u64,
+    pub(crate) refused: u64,
+    pub(crate) last_refusal: String,
+    /// Neither: no connection, no answer. What it means is not judged here; an outage brings some.
+    pub(crate) failed: u64,
+    pub(crate) last_failure: String,
+}
+
+pub(crate) struct Hand {
+    pub(crate) ground: Arc<Ground>,
+    pub(crate) rng: Rng,
+    /// Its address in the loopback network.
+    source: Ipv4Addr,
+    session: Option<(&'static str, Wire)>,
+    /// Sockets that are kept open, and until when.
+    held: Vec<(TcpStream, Instant)>,
+    /// Of strikes, for what must differ from one to the next.
+    pub(crate) number: u64,
+    pub(crate) text: String,
+}
+
+impl Hand {
+    pub(crate) fn new(ground: Arc<Ground>, rng: Rng, number: usize) -> Self {
+        // 127.0.0.1 is the honest ones'.
+        let last = u8::try_from(number % 200 + 2).unwrap_or(2);
+        let source = Ipv4Addr::new(127, 0, 1, last);
+        Self { ground, rng, source, session: None, held: Vec::new(), number: 0, text: String::new() }
+    }
+
+    /// Gives everything up that may be broken.
+    pub(crate) fn let_go(&mut self) {
+        self.session = None;
+        self.held.clear();
+    }
+
+    /// Runs SQL in a session as this role, which is kept.
+    pub(crate) fn query(&mut self, role: &'static str, sql: &str) -> Result<Reply> {
+        if self.session.as_ref().is_none_or(|(kept, _)| *kept != role) {
+            self.session = Some((role, self.ground.session(role)?));
+        }
+        let (_, session) = self.session.as_mut().context("no session")?;
+        session.query(sql, PATIENCE)
+    }
+
+    /// The same as a strike; an error of the SQL is a refusal.
+    pub(crate) fn strike(&mut self, role: &'static str, sql: &str) -> Result<Blow> {
+        match self.query(role, sql)?.error {
+            None => Ok(Blow::Struck(1)),
+            Some(error) => Ok(Blow::Refused(error)),
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Result<TcpStream> {
+        self.ground.connect_from(self.source, None)
+    }
+
+    /// With a receive buffer as small as the system allows, so that little is taken off the gateway.
+    pub(crate) fn connect_narrowly(&self) -> Result<TcpStream> {
+        self.ground.connect_from(self.source, Some(4096))
+    }
+
+    /// Sends a request on a connection of its own and answers with status and beginning of the answer.
+    pub(crate) fn ask(&self, request: &[u8]) -> Result<(u16, String)> {
+        let mut stream = self.connect()?;
+        // What is too large is answered before all of it is sent.
+        let sent = stream.write_all(request);
+        let head = read_head(&mut stream);
+        if head.is_err() {
+            sent.context("cannot send")?;
+        }
+        let head = head?;
+        Ok((status(&head)?, head))
+    }
+
+    /// Keeps a socket for so long, and gives up those whose time is over; at most `most` are kept.
+    pub(crate) fn hold(&mut self, stream: TcpStream, time: Duration, most: usize) {
+        let now = Instant::now();
+        self.held.retain(|(_, until)| *until > now);
+        if self.held.len() >= most {
+            self.held.remove(0);
+        }
+        self.held.push((stream, now + time));
+    }
+
+    /// The sockets that are kept.
+    pub(crate) fn held(&mut self) -> impl Iterator<Item = &mut TcpStream> {
+        self.held.iter_mut().map(|(stream, _)| stream)
+    }
+
+    /// Many small ones, and a few up to `most`: each magnitude is as likely as the next.
+    pub(crate) fn any_size(&mut self, most: u32) -> u32 {
+        let magnitude = self.rng.u32(0..=most.ilog2());
+        self.rng.u32(1..=2_u32.pow(magnitude)).min(most)
+    }
+}
+
+/// A request without a body, on a connection that is closed afterwards.
+pub(crate) fn request(method: &str, target: &str, headers: &str) -> Vec<u8> {
+    format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
+        .into_bytes()
+}
+
+/// A POST of JSON.
+pub(crate) fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n{headers}", body.len());
+    let mut request = request("POST", target, &headers);
+    request.extend(body);
+    request
+}
+
+/// Until the end of the head, and what comes with it.
+pub(crate) fn read_head(stream: &mut TcpStream) -> Result<String> {
+    let (mut head, mut buffer) = (Vec::new(), [0; 512]);
+    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        match stream.read(&mut buffer).context("no answer")? {
+            0 => bail!("closed without an answer"),
+            length => head.extend(&buffer[..length]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+pub(crate) fn status(head: &str) -> Result<u16> {
+    let number = head.split(' ').nth(1).context("no status")?;
+    number.parse().with_context(|| format!("no status: {number:?}"))
+}

@@ -1,0 +1,161 @@
+//! Whether events were later than what the machine itself delays: each second beside the control's.
+//!
+//! Not for events that did not come: `sequence`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What the 99th percentile of a second may exceed the control's by, in microseconds: two turns of a busy processor. Beyond
+/// it the run fails.
+const MAX_P99_EXCESS: u64 = 30_000;
+
+/// What the latest event of a second may exceed the control's latest by, in microseconds, in runs that are long enough to
+/// be judged by it. Beyond it the run fails.
+const MAX_EXCESS: u64 = 250_000;
+
+/// Fewer than so many a second say nothing about a 99th percentile.
+const MIN_SAMPLES: usize = 20;
+
+/// One event and its control, both sent at one instant; microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pair {
+    pub(crate) number: u64,
+    pub(crate) sent: u64,
+    /// `None`: it did not come.
+    pub(crate) event: Option<u64>,
+    pub(crate) control: Option<u64>,
+}
+
+/// Percentiles of some delays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spread {
+    pub(crate) count: usize,
+    pub(crate) p50: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
+}
+
+impl Spread {
+    pub(crate) fn of(mut delays: Vec<u64>) -> Self {
+        delays.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (delays.len() * percent).div_ceil(100).max(1);
+            delays.get(rank - 1).copied().unwrap_or(0)
+        };
+        Self { count: delays.len(), p50: at(50), p99: at(99), max: at(100) }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |micros: u64| micros as f64 / 1e3;
+        write!(f, "p50 {:.1}, p99 {:.1}, max {:.1} ms", ms(self.p50), ms(self.p99), ms(self.max))
+    }
+}
+
+/// Whether the maximum counts, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// The 99th percentile of each second.
+    P99,
+    /// And the latest event of each second.
+    P99AndMax,
+}
+
+/// Both sides of all that is to be judged.
+pub(crate) fn spreads(pairs: &[Pair]) -> (Spread, Spread) {
+    let both = || pairs.iter().filter_map(|pair| Some((pair.event?, pair.control?)));
+    (Spread::of(both().map(|both| both.0).collect()), Spread::of(both().map(|both| both.1).collect()))
+}
+
+/// The seconds in which events were too late, each in words.
+///
+/// A second's control is that of the second and its neighbours: what delays the one a moment before the border may delay
+/// the other a moment behind it.
+pub(crate) fn late(pairs: &[Pair], judgement: Judgement) -> Vec<String> {
+    let mut seconds: BTreeMap<u64, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
+    for pair in pairs {
+        let (Some(event), Some(control)) = (pair.event, pair.control) else { continue };
+        let second = seconds.entry(pair.sent / 1_000_000).or_default();
+        second.0.push(event);
+        second.1.push(control);
+    }
+    let spreads: BTreeMap<u64, (Spread, Spread)> = seconds
+        .into_iter()
+        .map(|(second, (events, controls))| (second, (Spread::of(events), Spread::of(controls))))
+        .collect();
+    let mut found = Vec::new();
+    for (second, (event, _)) in &spreads {
+        if event.count < MIN_SAMPLES {
+            continue;
+        }
+        let around = || spreads.range(second.saturating_sub(1)..=second + 1).map(|(_, (_, control))| control);
+        let p99 = around().map(|control| control.p99).max().unwrap_or(0);
+        let max = around().map(|control| control.max).max().unwrap_or(0);
+        let is_late = event.p99 > p99 + MAX_P99_EXCESS;
+        let is_latest_late = judgement == Judgement::P99AndMax && event.max > max + MAX_EXCESS;
+        if is_late || is_latest_late {
+            let ms = |micros: u64| micros as f64 / 1e3;
+            found.push(format!(
+                "second {second}: events {event}; the control p99 {:.1}, max {:.1} ms",
+                ms(p99),
+                ms(max)
+            ));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 100 a second; `delay` makes event and control of each.
+    fn pairs(delay: impl Fn(u64) -> (u64, u64)) -> Vec<Pair> {
+        (0..300)
+            .map(|number| {
+                let (event, control) = delay(number);
+                Pair { number, sent: number * 10_000, event: Some(event), control: Some(control) }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let spread = Spread::of((1..=100).collect());
+        assert_eq!((spread.p50, spread.p99, spread.max), (50, 99, 100));
+        assert_eq!(Spread::of(vec![7]).p99, 7);
+        assert_eq!(Spread::of(Vec::new()), Spread::default());
+    }
+
+    #[test]
+    fn a_second_fails_just_above_the_bound_and_not_at_it() {
+        for (excess, is_late) in
+            [(MAX_P99_EXCESS - 1, false), (MAX_P99_EXCESS, false), (MAX_P99_EXCESS + 1, true)]
+        {
+            let found = late(&pairs(|_| (1_000 + excess, 1_000)), Judgement::P99);
+            assert_eq!(!found.is_empty(), is_late, "{excess}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_delays_the_control_too_is_the_machine() {
+        assert!(late(&pairs(|_| (900_000, 890_000)), Judgement::P99AndMax).is_empty());
+    }
+
+    #[test]
+    fn one_late_event_in_a_hundred_counts_only_by_the_maximum() {
+        let one =
+            |excess: u64| pairs(move |number| (if number == 150 { 1_000 + excess } else { 1_000 }, 1_000));
+        assert!(late(&one(MAX_EXCESS + 1), Judgement::P99).is_empty());
+        for (excess, is_late) in [(MAX_EXCESS - 1, false), (MAX_EXCESS, false), (MAX_EXCESS + 1, true)] {
+            assert_eq!(!late(&one(excess), Judgement::P99AndMax).is_empty(), is_late, "{excess}");
+        }
+    }
+
+    #[test]
+    fn a_second_with_few_events_is_not_judged() {
+        let few: Vec<Pair> = pairs(|_| (900_000, 0)).into_iter().step_by(6).collect();
+        assert!(late(&few, Judgement::P99AndMax).is_empty());
+    }
+}

@@ -1,0 +1,36 @@
+//! What the gateway may hold at most: the formula of docs/limits.md with the settings of a run.
+//!
+//! Not for what it holds: `watch`.
+
+/// Kilobyte and megabyte.
+pub(crate) const KB: u64 = 1 << 10;
+pub(crate) const MB: u64 = 1 << 20;
+
+/// `sse.threads`.
+pub(crate) const THREADS: u64 = 1;
+
+/// `sse.ring_size`: small, so that transactions of its size are made within a moment.
+pub(crate) const RING_SIZE: u64 = 2 * MB;
+
+/// `sse.window_size`, `sse.max_connections`, `sse.max_event_size`, `sse.max_body_size`: what the formula multiplies is
+/// small, so that what is in no formula shows.
+pub(crate) const WINDOW_SIZE: u64 = 16 * MB;
+pub(crate) const MAX_CONNECTIONS: u64 = 400;
+pub(crate) const MAX_EVENT_SIZE: u64 = 128 * KB;
+pub(crate) const MAX_BODY_SIZE: u64 = MB;
+
+/// `RssAnon` of the gateway, in bytes. Beyond it the run fails.
+pub(crate) fn limit() -> u64 {
+    let event = MAX_EVENT_SIZE.min(RING_SIZE / 2);
+    let process = 24 * MB + 4 * MB * THREADS;
+    let sockets = (MAX_CONNECTIONS / 4).max(64) * 80 * KB;
+    let streams = MAX_CONNECTIONS * 80 * KB;
+    let window = THREADS * (WINDOW_SIZE + 4 * MB + 8 * event);
+    let batches = 64 * 2 * (256 * KB + event);
+    let held_back = 32 * MB;
+    let bodies = (128 * MB).max(4 * MAX_BODY_SIZE) + 3 * MAX_BODY_SIZE * THREADS;
+    process + sockets + streams + window + batches + held_back + bodies + ANSWERS
+}
+
+/// Answers that wait to be read: not in the documented formula yet, so what is in it for bodies.
+const ANSWERS: u64 = 128 * MB;

@@ -1,0 +1,89 @@
+//! Outages of our own making: in each only the time to recovery is judged.
+//!
+//! Attackers go on meanwhile. Not for outages that the server brings upon itself: there are to be none.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::clock::Clock;
+use crate::ground::Ground;
+use crate::honest::Ends;
+
+/// From the end of the outage's cause until events come and calls are answered. The gateway looks at its database once a
+/// second, reads the catalog and starts call workers; the rest is for two busy processors. Beyond it the run fails.
+pub(crate) const MAX_RECOVERY: Duration = Duration::from_secs(10);
+
+/// It is given up after so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After recovery so long nothing is judged: what waited comes in a crowd.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// So many events, and so many calls, make a recovery.
+const ENOUGH: u64 = 5;
+
+/// What ends the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// `DROP EXTENSION` and back.
+    Extension,
+    /// `pg_terminate_backend` of every call worker.
+    CallWorkers,
+}
+
+/// The order in a run, which is repeated in long ones.
+pub(crate) const OUTAGES: [Outage; 2] = [Outage::Extension, Outage::CallWorkers];
+
+/// One outage, in the time of the run.
+#[derive(Clone, Debug)]
+pub(crate) struct Phase {
+    pub(crate) outage: Outage,
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+    /// `None`: not within the time that is waited for it.
+    pub(crate) recovery: Option<Duration>,
+}
+
+impl Outage {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Extension => "DROP EXTENSION and back",
+            Self::CallWorkers => "call workers terminated",
+        }
+    }
+
+    /// Brings it about, waits for the recovery, and says how long that took.
+    pub(crate) fn carry_out(self, ground: &Ground, ends: &Ends, clock: Clock) -> Result<Phase> {
+        let mut session = ground.session("postgres")?;
+        ends.outage.store(true, Relaxed);
+        let from = clock.now();
+        match self {
+            Self::Extension => {
+                session.query("drop extension pg_sse", PATIENCE)?.ok()?;
+                session.query("create extension pg_sse", PATIENCE)?.ok()?;
+            }
+            Self::CallWorkers => {
+                // Not pg_stat_activity: its join with pg_database may be what an attacker keeps locked.
+                let sql = "select count(pg_terminate_backend(pid)) from pg_stat_get_activity(null) where backend_type = 'pg_sse call worker'";
+                let count = session.query(sql, PATIENCE)?.ok()?;
+                if count.as_deref() == Some("0") {
+                    bail!("there is no call worker to terminate");
+                }
+            }
+        }
+        let began = Instant::now();
+        let (seen, answered) = (ends.seen.load(Relaxed), ends.answered.load(Relaxed));
+        let has_recovered =
+            || ends.seen.load(Relaxed) >= seen + ENOUGH && ends.answered.load(Relaxed) >= answered + ENOUGH;
+        while !has_recovered() && began.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let recovery = has_recovered().then(|| began.elapsed());
+        thread::sleep(SETTLING);
+        ends.outage.store(false, Relaxed);
+        Ok(Phase { outage: self, from, until: clock.now(), recovery })
+    }
+}

@@ -1,0 +1,95 @@
+//! What people are told of a run.
+//!
+//! Not for the whole of what was recorded: `archive`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::attack::Tally;
+use crate::delays::Spread;
+use crate::honest::Calls;
+use crate::memory::MB;
+use crate::phase::Phase;
+use crate::sequence::Account;
+
+/// So many violations are told; all are in the archive.
+const MAX_TOLD: usize = 12;
+
+/// How a run went. Its `Display` is for people.
+#[derive(Debug)]
+pub struct Report {
+    pub(crate) seed: u64,
+    pub(crate) seconds: u64,
+    pub(crate) events: Spread,
+    pub(crate) control: Spread,
+    pub(crate) published: usize,
+    pub(crate) account: Account,
+    pub(crate) calls: Calls,
+    pub(crate) call_times: Spread,
+    /// Peak and what is allowed, in bytes.
+    pub(crate) memory: (u64, u64),
+    pub(crate) attackers: BTreeMap<&'static str, Tally>,
+    pub(crate) phases: Vec<Phase>,
+    /// Why the run proves nothing.
+    pub(crate) failures: Vec<String>,
+    /// What is wrong.
+    pub(crate) violations: Vec<String>,
+    /// Where the records are.
+    pub(crate) archive: Option<PathBuf>,
+}
+
+impl Report {
+    /// The honest noticed nothing, and enough was tried to say so.
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty() && self.violations.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Account { seen, covered, gaps, .. } = &self.account;
+        writeln!(f, "seed      {}", self.seed)?;
+        writeln!(f, "events    {} published, {seen} seen, {covered} covered by {gaps} gaps", self.published)?;
+        writeln!(f, "delays    events {}; control {}", self.events, self.control)?;
+        let statuses: Vec<String> =
+            self.calls.by_status.iter().map(|(status, count)| format!("{status} {count}")).collect();
+        writeln!(
+            f,
+            "calls     {} answered ({}), {} refused, {} in outages, {} wrong; by status: {}",
+            self.calls.answered,
+            self.call_times,
+            self.calls.refused,
+            self.calls.in_outages,
+            self.calls.wrong_total,
+            statuses.join(", ")
+        )?;
+        let (peak, limit) = self.memory;
+        writeln!(f, "memory    {} MB at most, {} MB allowed", peak / MB, limit / MB)?;
+        for phase in &self.phases {
+            let time = match phase.recovery {
+                Some(time) => format!("{:.1} s", time.as_secs_f64()),
+                None => "never".to_owned(),
+            };
+            writeln!(f, "recovery  {time} from: {}", phase.outage.name())?;
+        }
+        for (name, Tally { struck, refused, failed, .. }) in &self.attackers {
+            writeln!(f, "attack    {name}: {struck} times, {refused} refused, {failed} failed")?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "PROBLEM   {failure}")?;
+        }
+        for violation in self.violations.iter().take(MAX_TOLD) {
+            writeln!(f, "VIOLATION {violation}")?;
+        }
+        if let Some(archive) = &self.archive {
+            writeln!(f, "all of it {}", archive.display())?;
+            writeln!(f, "again     cargo xtask siege --seconds {} --seed {}", self.seconds, self.seed)?;
+        }
+        match (self.violations.len(), self.failures.len()) {
+            (0, 0) => write!(f, "verdict   passed: the honest noticed nothing"),
+            (0, _) => write!(f, "verdict   FAILED: the run proves nothing"),
+            (count, _) => write!(f, "verdict   FAILED: {count} violations"),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! One run: a cluster, the honest, the attackers, outages, and then the judgement.
+//!
+//! Not for the details of any of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use cluster::{Cluster, Install};
+use fastrand::Rng;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::archive;
+use crate::attack::{Choice, Crew, Tally};
+use crate::clock::Clock;
+use crate::delays::{self, Judgement, Pair, Spread};
+use crate::ground::Ground;
+use crate::honest::{Honest, Records};
+use crate::memory::{
+    self, KB, MAX_BODY_SIZE, MAX_CONNECTIONS, MAX_EVENT_SIZE, MB, RING_SIZE, THREADS, WINDOW_SIZE,
+};
+use crate::phase::{MAX_RECOVERY, OUTAGES, Phase};
+use crate::report::Report;
+use crate::schema;
+use crate::sequence::{self, Item};
+use crate::watch::{self, Findings, Watch};
+
+/// `sse.jwt_secret`.
+const SECRET: &str = "the secret of the siege, 32 bytes and more";
+
+/// Runs that are at least so long, in seconds, are judged by their latest events, too. In shorter ones a single hiccup of
+/// a machine that others use would decide.
+const LONG: u64 = 300;
+
+/// Ports that no system hands out for outgoing connections: the gateway must find its own again after an outage.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// What the honest must have got at least, for the run to say something: events a second, calls a second, and of a hundred
+/// events so many seen and not covered by gaps.
+const MIN_EVENTS: u64 = 40;
+const MIN_CALLS: u64 = 2;
+const MIN_SEEN_PERCENT: u64 = 60;
+
+/// What to run.
+#[derive(Debug)]
+pub struct Options {
+    /// For how long it is attacked; beginning and end come on top.
+    pub seconds: u64,
+    /// What is drawn at random follows from it.
+    pub seed: u64,
+    /// The PostgreSQL with the extension in it.
+    pub install: Arc<Install>,
+    /// Where a failed run leaves its records, in a folder of its own.
+    pub folder: PathBuf,
+    /// Most address space of each process of the server, in bytes (`RLIMIT_AS`).
+    pub memory_limit: Option<u64>,
+    /// Who attacks.
+    pub choice: Choice,
+}
+
+/// Runs it, and says what came of it.
+///
+/// # Errors
+/// The test itself broke: the server did not start, or a statement failed that must not.
+pub fn run(options: &Options) -> Result<Report> {
+    options.choice.check()?;
+    let clock = Clock::start();
+    let port = free_port()?;
+    let cluster = start_cluster(options, port)?;
+    schema::create(&cluster)?;
+    let people = schema::people(&cluster)?;
+    if let Some(bytes) = options.memory_limit {
+        limit_memory(&cluster, bytes)?;
+    }
+    let ground = Arc::new(Ground::new(&cluster, SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+    let watch = Watch::start(Arc::clone(&ground), clock);
+    let honest = Honest::start(&ground, &people, clock)?;
+    let crew = Crew::start(&ground, options.seed, &options.choice)?;
+    let mut failures = Vec::new();
+    let phases = attack(options, &ground, &honest, &watch, clock).unwrap_or_else(|error| {
+        failures.push(format!("{error:#}"));
+        Vec::new()
+    });
+    ground.end();
+    let attackers = crew.end()?;
+    let records = honest.end()?;
+    let findings = watch.end()?;
+    let pairs = pairs(&records);
+    let mut report = judge(options, records, attackers, phases, &findings, &pairs, failures);
+    if !report.0.passed() {
+        let archive = archive::write(&options.folder, &report.0, &pairs, &report.1, &findings)?;
+        report.0.archive = Some(archive);
+    }
+    Ok(report.0)
+}
+
+/// Lets it go on for as long as it is to, with outages in between.
+fn attack(
+    options: &Options,
+    ground: &Ground,
+    honest: &Honest,
+    watch: &Watch,
+    clock: Clock,
+) -> Result<Vec<Phase>> {
+    let began = Instant::now();
+    let until = began + Duration::from_secs(options.seconds);
+    // Two in a short run, at a third and two thirds; in a long one about one in a minute.
+    let count = (options.seconds / 60).max(2);
+    let mut due: Vec<Instant> = (1..=count)
+        .map(|number| {
+            began
+                + Duration::from_secs(options.seconds) * u32::try_from(number).unwrap_or(1)
+                    / u32::try_from(count + 1).unwrap_or(2)
+        })
+        .collect();
+    due.reverse();
+    let mut phases = Vec::new();
+    let mut told = began;
+    while Instant::now() < until && !watch.is_alarmed() {
+        thread::sleep(Duration::from_millis(50));
+        if due.last().is_some_and(|time| *time <= Instant::now()) {
+            due.pop();
+            let outage = OUTAGES[phases.len() % OUTAGES.len()];
+            phases.push(outage.carry_out(ground, honest.ends(), clock).context(outage.name())?);
+        }
+        if told.elapsed() >= Duration::from_secs(10) {
+            told = Instant::now();
+            let (seen, answered) = honest.progress();
+            println!("{:>5} s  {seen} events seen, {answered} calls answered", began.elapsed().as_secs());
+        }
+    }
+    Ok(phases)
+}
+
+fn pairs(records: &Records) -> Vec<Pair> {
+    let came: BTreeMap<u64, u64> = records
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Event { number, at } => Some((*number, *at)),
+            _ => None,
+        })
+        .collect();
+    let pair = |(number, sent): (&u64, &u64)| {
+        let delay = |at: Option<&u64>| at.map(|at| at.saturating_sub(*sent));
+        let (event, control) = (delay(came.get(number)), delay(records.notified.get(number)));
+        Pair { number: *number, sent: *sent, event, control }
+    };
+    records.published.sent.iter().map(pair).collect()
+}
+
+fn judge(
+    options: &Options,
+    records: Records,
+    attackers: BTreeMap<&'static str, Tally>,
+    phases: Vec<Phase>,
+    findings: &Findings,
+    pairs: &[Pair],
+    mut failures: Vec<String>,
+) -> (Report, Vec<Item>) {
+    let Records { published, items, calls, .. } = records;
+    let is_judged = |at: u64| !phases.iter().any(|phase| (phase.from..=phase.until).contains(&at));
+    // One that was on its way when the outage began, too, is not judged.
+    let is_clear =
+        |pair: &Pair| is_judged(pair.sent) && pair.event.is_none_or(|delay| is_judged(pair.sent + delay));
+    let judged: Vec<Pair> = pairs.iter().copied().filter(is_clear).collect();
+    let (events, control) = delays::spreads(&judged);
+    let judgement = if options.seconds >= LONG { Judgement::P99AndMax } else { Judgement::P99 };
+    let account = sequence::account(&items, &published.done);
+    let peak = findings.memory.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
+    let limit = memory::limit();
+
+    let mut violations: Vec<String> =
+        findings.alarms.iter().map(|line| format!("the log says: {line}")).collect();
+    violations.extend(
+        watch::invalid_lines(&findings.log).into_iter().map(|line| format!("the log is not UTF-8: {line}")),
+    );
+    violations.extend(account.violations.iter().cloned());
+    for item in &items {
+        if let Item::Closed { why, at } = item
+            && is_judged(*at)
+        {
+            violations.push(format!("the honest stream ended at {} ms: {why}", at / 1000));
+        }
+    }
+    violations.extend(delays::late(&judged, judgement).into_iter().map(|late| format!("late: {late}")));
+    violations.extend(calls.wrong.iter().map(|wrong| format!("a call got {wrong}")));
+    violations.extend(published.errors.iter().map(|error| format!("publishing failed: {error}")));
+    if peak > limit {
+        violations.push(format!("the gateway held {} MB, {} are allowed", peak / MB, limit / MB));
+    }
+    for phase in &phases {
+        if phase.recovery.is_none_or(|time| time > MAX_RECOVERY) {
+            violations.push(format!("{}: no recovery within {MAX_RECOVERY:?}", phase.outage.name()));
+        }
+    }
+
+    failures.extend(published.broken.clone());
+    let mut least = |what: &str, count: u64, least: u64| {
+        if count < least {
+            failures.push(format!("only {count} {what}, at least {least} are needed"));
+        }
+    };
+    least("honest events were published", published.done.len() as u64, options.seconds * MIN_EVENTS);
+    least("honest calls were answered", calls.answered, options.seconds * MIN_CALLS);
+    let percent = account.seen * 100 / (published.done.len() as u64).max(1);
+    least("percent of the honest events were seen", percent, MIN_SEEN_PERCENT);
+    least("looks at the gateway's memory", findings.memory.len() as u64, options.seconds);
+    for (name, tally) in &attackers {
+        if tally.struck == 0 {
+            let (refusal, failure) = (&tally.last_refusal, &tally.last_failure);
+            let why = format!("refused last: {refusal}; failed last: {failure}");
+            failures.push(format!("the attacker {name:?} never struck; {why}"));
+        }
+    }
+    let report = Report {
+        seed: options.seed,
+        seconds: options.seconds,
+        events,
+        control,
+        published: published.done.len(),
+        account,
+        call_times: Spread::of(calls.durations.clone()),
+        calls,
+        memory: (peak, limit),
+        attackers,
+        phases,
+        failures,
+        violations,
+        archive: None,
+    };
+    (report, items)
+}
+
+fn start_cluster(options: &Options, port: u16) -> Result<Cluster> {
+    let builder = Cluster::builder().install(Arc::clone(&options.install));
+    [
+        ("sse.port", port.to_string()),
+        ("sse.threads", THREADS.to_string()),
+        ("sse.jwt_secret", SECRET.to_owned()),
+        ("sse.ring_size", format!("{}MB", RING_SIZE / MB)),
+        ("sse.window_size", format!("{}MB", WINDOW_SIZE / MB)),
+        ("sse.max_connections", MAX_CONNECTIONS.to_string()),
+        ("sse.max_event_size", format!("{}kB", MAX_EVENT_SIZE / KB)),
+        ("sse.max_body_size", format!("{}MB", MAX_BODY_SIZE / MB)),
+        ("sse.call_role", "web".to_owned()),
+        ("sse.call_workers", "3".to_owned()),
+        ("sse.call_timeout", "10s".to_owned()),
+        ("shared_buffers", "32MB".to_owned()),
+        ("max_connections", "60".to_owned()),
+        ("max_worker_processes", "16".to_owned()),
+    ]
+    .into_iter()
+    .fold(builder, |builder, (name, value)| builder.setting(name, value))
+    .start()
+}
+
+/// For the postmaster, whose children inherit it, and for those that it has.
+fn limit_memory(cluster: &Cluster, bytes: u64) -> Result<()> {
+    let postmaster = cluster.postmaster_pid()?;
+    let limit = || Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    let set = |pid: u32| -> Result<()> {
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process id")?;
+        prlimit(Some(number), Resource::As, limit())
+            .map(drop)
+            .with_context(|| format!("cannot limit process {pid}"))
+    };
+    set(postmaster)?;
+    let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
+    for child in children.split_whitespace() {
+        // One that has ended meanwhile needs none.
+        let _ = set(child.parse()?);
+    }
+    Ok(())
+}
+
+/// A port that is free now, and that nobody is given by chance later.
+fn free_port() -> Result<u16> {
+    // Not of the seed: two runs of one seed must not fight over it.
+    let mut chance = Rng::new();
+    let free =
+        (0..100).map(|_| chance.u16(PORTS)).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.context("no free port")
+}
