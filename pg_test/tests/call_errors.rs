@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use cluster::http::Response;
 use common::calls::{Api, Findings, builder, start, told};
@@ -26,16 +28,16 @@ const FAILURES: &[(&str, u16, &str)] = &[
     ("raise exception 'mine %', 1 using errcode = 'PT422'", 422, "PT422"),
     ("raise exception 'mine %', 1 using errcode = 'PT400'", 400, "PT400"),
     ("raise exception 'mine %', 1 using errcode = 'PT599'", 599, "PT599"),
-    ("raise exception 'mine %', 1 using errcode = 'PT600'", 500, "PT600"),
-    ("raise exception 'mine %', 1 using errcode = 'PT099'", 500, "PT099"),
-    ("raise exception 'mine %', 1 using errcode = 'PTABC'", 500, "PTABC"),
-    ("raise exception 'mine %', 1 using errcode = '22023'", 400, "22023"),
-    ("raise unique_violation using message = 'mine 1'", 409, "23505"),
-    ("raise exception 'mine %', 1 using errcode = '28000'", 401, "28000"),
-    ("raise exception 'mine %', 1 using errcode = '42501'", 403, "42501"),
-    ("raise exception 'mine %', 1 using errcode = '53300'", 503, "53300"),
-    ("raise exception 'mine %', 1 using errcode = 'XX001'", 500, "XX001"),
-    ("raise exception 'mine %', 1 using errcode = 'ZZ999'", 500, "ZZ999"),
+    ("raise exception 'secret %', 1 using errcode = 'PT600'", 500, "PT600"),
+    ("raise exception 'secret %', 1 using errcode = 'PT099'", 500, "PT099"),
+    ("raise exception 'secret %', 1 using errcode = 'PTABC'", 500, "PTABC"),
+    ("raise exception 'secret %', 1 using errcode = '22023'", 400, "22023"),
+    ("raise unique_violation using message = 'secret'", 409, "23505"),
+    ("raise exception 'secret %', 1 using errcode = '28000'", 401, "28000"),
+    ("raise exception 'secret %', 1 using errcode = '42501'", 403, "42501"),
+    ("raise exception 'secret %', 1 using errcode = '53300'", 503, "53300"),
+    ("raise exception 'secret %', 1 using errcode = 'XX001'", 500, "XX001"),
+    ("raise exception 'secret %', 1 using errcode = 'ZZ999'", 500, "ZZ999"),
     ("perform 1 / 0", 400, "22012"),
     ("perform 'secret-value'::int", 400, "22P02"),
     ("insert into failures.secrets values (1, 'secret-value'), (1, 'secret-value')", 409, "23505"),
@@ -44,7 +46,10 @@ const FAILURES: &[(&str, u16, &str)] = &[
     ("perform * from failures.hidden", 403, "42501"),
     ("perform * from secret_missing", 500, "42P01"),
     ("execute 'secret-value is no sql'", 500, "42601"),
-    ("assert false, 'mine 1'", 500, "P0004"),
+    ("raise exception 'secret' using errcode = '40001'", 409, "40001"),
+    ("raise exception 'secret' using errcode = '40P01'", 409, "40P01"),
+    ("raise no_data_found using message = 'secret'", 500, "P0002"),
+    ("assert false, 'mine 1'", 400, "P0004"),
     ("perform failures.deep(0)", 500, "54001"),
 ];
 
@@ -75,7 +80,8 @@ fn each_failure_has_its_status_and_tells_the_users_own_message_alone() -> Result
             Some(*sqlstate),
         );
         let text = answer.text();
-        let is_told = matches!(*sqlstate, "P0001" | "PT404" | "PT409" | "PT422" | "PT400" | "PT599");
+        let is_told =
+            matches!(*sqlstate, "P0001" | "P0004" | "PT404" | "PT409" | "PT422" | "PT400" | "PT599");
         if is_told {
             findings.expect(&format!("{body}: {text}"), problem["detail"].as_str(), Some("mine 1"));
         }
@@ -181,6 +187,34 @@ fn a_call_beyond_its_time_is_a_504_and_the_next_one_is_not() -> Result<()> {
 }
 
 #[test]
+fn what_happens_at_the_commit_has_the_calls_time_too() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_timeout", "500ms"))?;
+    let api = Api::of(&cluster, "late")?;
+    api.sql(
+        "create table t (x int); grant all on t to app;
+         create function sleep() returns trigger language plpgsql as $f$ begin perform pg_sleep(60); return null; end $f$;
+         create constraint trigger late after insert on t deferrable initially deferred for each row execute function sleep();
+         create function waits() returns void language sql as 'insert into late.t values (1)'; comment on function waits() is 'HTTP POST';
+         create function holds() returns void language plpgsql as $f$ begin execute 'declare c cursor with hold for select pg_sleep(60)'; end $f$;
+         comment on function holds() is 'HTTP POST';
+         create function quick() returns text language sql as $$ select 'quick' $$; comment on function quick() is 'HTTP POST';",
+    )?;
+    for _ in 0..2 {
+        let started = Instant::now();
+        let answer = api.post("waits", &json!({}))?;
+        let problem = problem(&answer)?;
+        assert_eq!((answer.status(), problem["sqlstate"].as_str()), (504, Some("57014")), "{problem}");
+        assert_eq!(problem["detail"], "The call took too long.");
+        assert_eq!(told(&api.post("holds", &json!({}))?), "204");
+        assert_eq!(told(&api.post("quick", &json!({}))?), "200 quick");
+        // Long before the gateway's own patience of five seconds more is over.
+        ensure!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+    assert_eq!(api.sql("select count(*) from t")?, "0");
+    Ok(())
+}
+
+#[test]
 fn what_postgres_says_about_an_argument_is_not_told() -> Result<()> {
     let api = Api::new("hushed")?;
     api.sql("create function f(n int) returns int language sql as 'select n'; comment on function f(int) is 'HTTP POST'")?;
@@ -209,4 +243,31 @@ fn an_unknown_path_is_a_404_and_a_routine_without_an_http_line_is_none() -> Resu
     assert_eq!(told(&api.get("g")?), "200 x");
     api.sql("drop function g()")?;
     cluster::wait_for(common::SOON, "it is dropped", || Ok((api.get("g")?.status() == 404).then_some(())))
+}
+
+/// A GET that nobody asked for runs READ ONLY; who owns the routine is told in the log which line is missing.
+#[test]
+fn a_routine_that_writes_in_a_get_by_its_name_says_which_line_is_missing() -> Result<()> {
+    let api = Api::new("unasked")?;
+    api.sql(
+        "create table t (x int); grant all on t to app;
+         create function get_next() returns int language sql as 'insert into unasked.t values (1) returning x';
+         comment on function get_next() is 'HTTP';
+         create function reading() returns void language plpgsql as $$ begin set transaction read only; insert into unasked.t values (1); end $$;
+         comment on function reading() is 'HTTP POST';",
+    )?;
+    let mark = api.cluster.log_mark()?;
+    let answer = api.get("get-next")?;
+    let refused = problem(&answer)?;
+    assert_eq!((answer.status(), refused["sqlstate"].as_str()), (500, Some("25006")), "{refused}");
+    assert_eq!(refused["detail"], "This routine writes, and its GET may not.");
+    api.cluster.wait_for_log(mark, "HINT:  Write HTTP POST in its comment")?;
+    let log = api.cluster.log_since(mark)?;
+    ensure!(log.contains("LOG:  pg_sse: unasked.get_next writes, and a GET of it may not"), "{log}");
+    // Read only for another reason: nothing that a comment could mend.
+    let mark = api.cluster.log_mark()?;
+    let answer = api.post("reading", &json!({}))?;
+    assert_eq!(problem(&answer)?["detail"], "The call failed.", "{}", told(&answer));
+    ensure!(!api.cluster.log_since(mark)?.contains("HINT:  Write HTTP POST"));
+    Ok(())
 }

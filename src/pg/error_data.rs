@@ -26,8 +26,10 @@ pub(crate) enum Origin {
 /// Text domain and function that every message of a language's message statement carries, and nothing else does
 /// (pl_exec.c, plpy_plpymodule.c, plperl.c, pltcl.c). The domain tells the language apart from a leader that passes
 /// on a parallel worker's message: that one carries the server's own domain.
-const RAISERS: [(&[u8], &[u8]); 4] = [
+/// ASSERT is a statement for errors alone.
+const RAISERS: [(&[u8], &[u8]); 5] = [
     (b"plpgsql-", b"exec_stmt_raise"),
+    (b"plpgsql-", b"exec_stmt_assert"),
     (b"plpython-", b"PLy_output"),
     (b"plperl-", b"plperl_util_elog"),
     (b"pltcl-", b"pltcl_elog"),

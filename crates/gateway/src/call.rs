@@ -155,7 +155,7 @@ impl Request<'_> {
         let Answered { answer, room } = answered?;
         match answer.outcome {
             Outcome::Failed { sqlstate, message, raised } => {
-                Err(answer::failed(sqlstate, message, raised).held(room))
+                Err(answer::failed(call, sqlstate, message, raised).held(room))
             }
             Outcome::Done { rows, body, is_null } if call.login => {
                 self.log_in(call, Some(&*body).filter(|_| rows > 0 && !is_null))

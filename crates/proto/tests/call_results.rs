@@ -7,7 +7,7 @@
 mod fixture;
 
 use fixture::{function, post, procedure, result};
-use sse_proto::call::{AnswerShape, ResultType, Shape, failure_status, failure_title};
+use sse_proto::call::{AnswerShape, ResultType, Shape, failure_status, failure_title, tells_message};
 use sse_proto::route::Call;
 
 fn returning(result: ResultType) -> Call {
@@ -98,6 +98,12 @@ fn a_failure_has_the_status_of_its_sqlstate() {
     for (sqlstate, raised, status) in [
         ("P0001", true, 400),
         ("P0001", false, 500),
+        ("P0004", true, 400),
+        ("P0004", false, 500),
+        ("P0002", true, 500),
+        ("40001", false, 409),
+        ("40P01", true, 409),
+        ("25006", false, 500),
         ("PT404", true, 404),
         ("PT404", false, 500),
         ("PT400", true, 400),
@@ -122,7 +128,15 @@ fn a_failure_has_the_status_of_its_sqlstate() {
     ] {
         let code: [u8; 5] = sqlstate.as_bytes().try_into().unwrap();
         assert_eq!(failure_status(&code, raised), status, "{sqlstate} {raised}");
-        assert!(!failure_title(&code).is_empty());
+        assert!(!failure_title(&code, true).is_empty());
+        let own = raised && (sqlstate.starts_with("P000") || sqlstate.starts_with("PT")) && status != 500;
+        assert_eq!(tells_message(&code, raised), own, "{sqlstate} {raised}");
     }
-    assert_eq!(failure_title(b"42501"), "not allowed");
+    assert_eq!(failure_title(b"42501", false), "not allowed");
+    assert_eq!(failure_title(b"25006", true), "this routine writes, and its GET may not");
+    assert_eq!(
+        failure_title(b"25006", false),
+        failure_title(b"XX000", false),
+        "it read only for another reason"
+    );
 }

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Response, StatusCode};
-use sse_proto::call::{AnswerShape, failure_status, failure_title};
+use sse_proto::call::{AnswerShape, failure_status, failure_title, tells_message};
+use sse_proto::route::Call;
 
 use super::queue::NoPlace;
 use crate::body::Body;
@@ -24,9 +25,10 @@ pub(crate) fn done(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) ->
 }
 
 /// The answer of a call that failed: the user's own words, or else a fixed text, and the SQLSTATE.
-pub(crate) fn failed(sqlstate: [u8; 5], message: String, raised: bool) -> Problem {
+pub(crate) fn failed(call: &Call, sqlstate: [u8; 5], message: String, raised: bool) -> Problem {
     let status = StatusCode::from_u16(failure_status(&sqlstate, raised));
-    let detail = if raised { cut(message) } else { sentence(failure_title(&sqlstate)) };
+    let fixed = || sentence(failure_title(&sqlstate, call.read_only));
+    let detail = if tells_message(&sqlstate, raised) { cut(message) } else { fixed() };
     Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
         .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned())
 }

@@ -2,37 +2,53 @@
 //!
 //! Not for mistakes in arguments, which are found before anything runs.
 
-/// The status for an error of Postgres. `raised`: by the routine's own RAISE.
+/// The status for an error of Postgres. `raised`: by the routine's own RAISE or ASSERT.
 pub fn failure_status(sqlstate: &[u8; 5], raised: bool) -> u16 {
+    if raised && let Some(status) = raised_status(sqlstate) {
+        return status;
+    }
     match sqlstate {
-        b"P0001" if raised => 400,
-        [b'P', b'T', digits @ ..] if raised => raised_status(*digits).unwrap_or(500),
         b"42501" => 403,
         b"57014" => 504,
         [b'2', b'2', ..] => 400,
-        [b'2', b'3', ..] => 409,
+        [b'2', b'3', ..] | [b'4', b'0', ..] => 409,
         [b'2', b'8', ..] => 401,
         [b'5', b'3', ..] => 503,
         _ => 500,
     }
 }
 
-/// The title of an error whose message is not the user's own.
-pub fn failure_title(sqlstate: &[u8; 5]) -> &'static str {
+/// Whether the error's message was written for the caller. Of every other one the caller is told a fixed text, whoever
+/// raised it: a routine that passes on what it has caught does not mean to tell it.
+pub fn tells_message(sqlstate: &[u8; 5], raised: bool) -> bool {
+    raised && raised_status(sqlstate).is_some()
+}
+
+/// What is told of an error whose message is not. `read_only`: of a call that ran READ ONLY because its method was not asked
+/// for.
+pub fn failure_title(sqlstate: &[u8; 5], read_only: bool) -> &'static str {
     match (failure_status(sqlstate, false), sqlstate) {
         (400, _) => "a value is not valid",
         (401, _) => "not authenticated",
         (403, _) => "not allowed",
+        (409, [b'4', b'0', ..]) => "in conflict with another call that ran at the same time",
         (409, _) => "in conflict with the data that is there",
         (503, _) => "the server lacks resources",
         (504, _) => "the call took too long",
-        (_, b"25006") => "the routine changes something, but its GET calls may only read",
+        (_, b"25006") if read_only => "this routine writes, and its GET may not",
         _ => "the call failed",
     }
 }
 
-/// `PT404` is 404. An error is no success and no redirection, so 400 to 599 only.
-fn raised_status(digits: [u8; 3]) -> Option<u16> {
-    let status: u16 = std::str::from_utf8(&digits).ok()?.parse().ok()?;
-    (400..=599).contains(&status).then_some(status)
+/// The user's own choice: `P0001` and `P0004` (ASSERT) are 400, `PT404` is 404. An error is no success and no redirection, so
+/// 400 to 599 only.
+fn raised_status(sqlstate: &[u8; 5]) -> Option<u16> {
+    match sqlstate {
+        b"P0001" | b"P0004" => Some(400),
+        [b'P', b'T', digits @ ..] => {
+            let status: u16 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+            (400..=599).contains(&status).then_some(status)
+        }
+        _ => None,
+    }
 }

@@ -31,7 +31,7 @@ mod value;
 
 pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
-pub use failure::{failure_status, failure_title};
+pub use failure::{failure_status, failure_title, tells_message};
 pub use frame::{CallAnswer, CallRequest, FrameError, Outcome, StatementRef};
 pub use name::{USER_PARAMETERS, camel_case};
 pub use signature::{CallRole, Mode, Parameter, ResultType, Shape, Signature, TypeKind};
