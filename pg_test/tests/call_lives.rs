@@ -78,3 +78,21 @@ fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
     ensure!(!cluster.log()?.contains("terminating any other active server processes"), "a crash");
     Ok(())
 }
+
+#[test]
+fn what_a_burst_of_calls_wrote_is_counted_without_a_further_call() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "counted")?;
+    api.sql(
+        "create table t (x int); grant all on t to app;
+         create procedure put() language sql as 'insert into counted.t values (1)'; comment on procedure put() is 'HTTP POST'",
+    )?;
+    for _ in 0..100 {
+        assert_eq!(api.post("put", &json!({}))?.status(), 204);
+    }
+    // Ten seconds is Postgres' own pause for a session that is idle.
+    wait_for(SOON * 2, "all inserts are counted", || {
+        let count = cluster.sql("select n_tup_ins from pg_stat_user_tables where relname = 't'")?;
+        Ok((count == "100").then_some(()))
+    })
+}

@@ -173,3 +173,86 @@ fn what_cannot_be_converted_leaves_no_bytes_of_another_encoding_in_the_log() -> 
     assert_eq!(told(&api.post("g", &json!({ "a": "5" }))?), "200 5");
     Ok(())
 }
+
+/// The settings that log statements are for sessions of every kind; a call's are set by `ALTER ROLE`, too.
+#[test]
+fn statements_and_their_durations_are_logged_as_in_any_session() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "timed")?;
+    api.sql(
+        "create function quick(a text) returns text language sql as 'select a'; comment on function quick(text) is 'HTTP POST';
+         create procedure slow() language plpgsql as $f$ begin perform pg_sleep(0.2); commit; perform pg_sleep(0.2); end $f$; comment on procedure slow() is 'HTTP POST';
+         create function late() returns trigger language plpgsql as $f$ begin perform pg_sleep(0.3); return null; end $f$;
+         create table t (x int); grant all on t to app;
+         create constraint trigger late after insert on t deferrable initially deferred for each row execute function late();
+         create function commits() returns void language sql as 'insert into timed.t values (1)'; comment on function commits() is 'HTTP POST';",
+    )?;
+    let quick = || {
+        Ok::<_, anyhow::Error>(assert_eq!(
+            told(&api.post("quick", &json!({ "a": "the-value" }))?),
+            "200 the-value"
+        ))
+    };
+    // What the log has of calls since they were made with these settings.
+    let with = |settings: &str, calls: &dyn Fn() -> Result<()>| -> Result<Vec<String>> {
+        for name in ["log_statement", "log_duration", "log_min_duration_statement", "log_min_duration_sample"]
+        {
+            cluster.sql(&format!("alter role app reset {name}"))?;
+        }
+        for setting in settings.split(',') {
+            cluster.sql(&format!("alter role app set {setting}"))?;
+        }
+        let workers = "select pid from pg_stat_activity where backend_type = 'pg_sse call worker'";
+        let before = cluster.sql(workers)?;
+        cluster.reload()?;
+        wait_for(SOON, "the worker is replaced", || {
+            Ok(cluster.sql(workers)?.parse::<u32>().ok().filter(|now| now.to_string() != before))
+        })?;
+        let mark = cluster.log_mark()?;
+        calls()?;
+        // A line that comes behind all of theirs.
+        api.http.get("/api/call-ready")?;
+        cluster.sql("do $$ begin raise log 'that was all'; end $$")?;
+        cluster.wait_for_log(mark, "that was all")?;
+        let log = cluster.log_since(mark)?;
+        let log = log.split_once("LOG:  that was all").map_or(log.as_str(), |(before, _)| before);
+        ensure!(!log.contains("the-value"), "a value is in the log:\n{log}");
+        ensure!(!log.contains("STATEMENT:"), "said twice:\n{log}");
+        Ok(lines(log, "LOG:  ")
+            .into_iter()
+            .filter(|line| line.contains("sse call timed.") || line.ends_with(" ms"))
+            .map(str::to_owned)
+            .collect())
+    };
+    let all = || -> Result<()> {
+        quick()?;
+        assert_eq!(api.post("slow", &json!({}))?.status(), 204);
+        assert_eq!(api.post("commits", &json!({}))?.status(), 204);
+        Ok(())
+    };
+    let none = with("log_min_duration_statement = -1", &all)?;
+    ensure!(none.is_empty(), "{none:?}");
+    let statements = with("log_statement = 'all'", &quick)?;
+    ensure!(
+        statements.len() == 1 && statements[0].starts_with("execute sse call timed.quick, "),
+        "{statements:?}"
+    );
+    ensure!(statements[0].contains("\"timed\".\"quick\""), "{statements:?}");
+    let mods = with("log_statement = 'mod'", &all)?;
+    ensure!(mods.is_empty(), "{mods:?}");
+    // The procedure's commits, and what the commit does, count.
+    let long = with("log_min_duration_statement = '250ms'", &all)?;
+    ensure!(long.len() == 2, "{long:?}");
+    for (line, what) in long.iter().zip(["slow", "commits"]) {
+        ensure!(
+            line.starts_with("duration: ") && line.contains(&format!(" ms  execute sse call timed.{what}, ")),
+            "{line}"
+        );
+    }
+    let sampled = with("log_min_duration_sample = 0,log_statement_sample_rate = 1", &quick)?;
+    ensure!(sampled.len() == 1 && sampled[0].contains(" ms  execute sse call timed.quick, "), "{sampled:?}");
+    let both = with("log_duration = on,log_statement = 'all'", &quick)?;
+    // Each of the calls behind, too: the statement's line is left out for another schema, the duration's is not.
+    ensure!(both.len() == 3 && both[1].starts_with("duration: ") && both[1].ends_with(" ms"), "{both:?}");
+    Ok(())
+}

@@ -186,10 +186,19 @@ pub(crate) fn report_activity(what: Option<&CStr>) {
     }
 }
 
+/// Whether counts may wait for others to come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Handover {
+    /// A second or more after the last time, as Postgres has it between two statements.
+    Soon,
+    /// At once, as Postgres has it in a session that is idle: nobody comes who would hand them over later.
+    Now,
+}
+
 /// Hands this worker's counts to the statistics system, now or soon: then the time after which it is to be called again.
-pub(crate) fn flush_statistics() -> Option<Duration> {
+pub(crate) fn hand_over_statistics(when: Handover) -> Option<Duration> {
     // SAFETY: allowed outside of transactions.
-    let wait = unsafe { pg_sys::pgstat_report_stat(false) };
+    let wait = unsafe { pg_sys::pgstat_report_stat(when == Handover::Now) };
     u64::try_from(wait).ok().filter(|wait| *wait > 0).map(Duration::from_millis)
 }
 

@@ -17,6 +17,7 @@ use std::ptr::{null, null_mut};
 use pgrx::pg_sys;
 use sse_proto::call::{AnswerShape, CallRequest, Outcome};
 
+use super::call_log::{self, Logged};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{Rows, Shape};
@@ -106,6 +107,8 @@ impl Session {
         let statement = &request.statement;
         let mut beginning = Beginning {
             settings: &texts.settings,
+            logged: Logged { label: &texts.label, sql: &texts.sql },
+            was_logged: false,
             timeout: c_int::try_from(request.timeout_ms).unwrap_or(c_int::MAX),
             read_only: request.read_only,
         };
@@ -126,7 +129,7 @@ impl Session {
         let rows = Rows::new(shape(statement.answer), &texts.columns, self.converts);
         let mut rows = self.execute(plan, &parameters, &texts.label, rows)?;
         // SAFETY: the function owns nothing.
-        raised(unsafe { try_catch::run(commit, &mut ()) })?;
+        raised(unsafe { try_catch::run(commit, &mut beginning) })?;
         if rows.shape == Shape::Array {
             rows.body.extend_from_slice(if rows.count == 0 { b"[]" } else { b"]" });
         }
@@ -254,16 +257,18 @@ fn sqlstate(code: c_int) -> [u8; 5] {
     [0, 6, 12, 18, 24].map(|shift| b'0' + ((code >> shift) & 0x3f) as u8)
 }
 
-/// What a call begins with.
+/// What a call begins and ends with.
 struct Beginning<'a> {
     settings: &'a [(CString, CString)],
+    logged: Logged<'a>,
+    was_logged: bool,
     timeout: c_int,
     read_only: bool,
 }
 
 unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
     // SAFETY: `try_catch::run` passes its borrow.
-    let job = unsafe { &*job };
+    let job = unsafe { &mut *job };
     for (name, value) in job.settings {
         // SAFETY: NUL-terminated texts.
         unsafe { set(name, value) };
@@ -285,6 +290,7 @@ unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
     if timeout > 0 {
         raw::enable_timeout_after(raw::STATEMENT_TIMEOUT, timeout);
     }
+    job.was_logged = call_log::begins(job.logged);
 }
 
 /// Sets a setting for the session, as SET does, but without a transaction that could undo it.
@@ -308,9 +314,16 @@ unsafe fn set(name: &CStr, value: &CStr) {
     }
 }
 
-unsafe extern "C-unwind" fn commit(_: *mut ()) {
+unsafe extern "C-unwind" fn commit(job: *mut Beginning<'_>) {
+    // Deferred triggers belong to what the call does, and have its time; the commit calls this again and finds none.
+    raw::AfterTriggerFireDeferred();
+    // So do cursors WITH HOLD, which the commit would read to their end; nobody can read them behind it.
+    raw::PortalHashTableDeleteAll();
     raw::disable_timeout(raw::STATEMENT_TIMEOUT, false);
     raw::CommitTransactionCommand();
+    // SAFETY: `try_catch::run` passes its borrow.
+    let job = unsafe { &*job };
+    call_log::ended(job.logged, job.was_logged);
 }
 
 unsafe extern "C-unwind" fn look_at_user(answer: *mut bool) {

@@ -6,6 +6,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod bgworker;
+mod call_log;
 pub(crate) mod call_session;
 pub(crate) mod call_signals;
 pub(crate) mod call_slot;

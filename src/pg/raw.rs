@@ -27,6 +27,9 @@ unsafe extern "C-unwind" {
     pub(super) safe fn PopActiveSnapshot();
     pub(super) safe fn SetCurrentStatementStartTimestamp();
 
+    // trigger.h
+    pub(super) safe fn AfterTriggerFireDeferred();
+
     // spi.h, plancache.h
     pub(super) safe fn SPI_connect() -> c_int;
     pub(super) safe fn SPI_finish() -> c_int;
@@ -105,12 +108,16 @@ unsafe extern "C-unwind" {
     pub(super) fn errcode(code: c_int) -> c_int;
     pub(super) fn errmsg_internal(format: *const c_char, ...) -> c_int;
     pub(super) fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
+    pub(super) fn errhidestmt(hide_stmt: bool) -> c_int;
     pub(super) fn errcontext_msg(format: *const c_char, ...) -> c_int;
     pub(super) fn set_errcontext_domain(domain: *const c_char) -> c_int;
     pub(super) safe fn EmitErrorReport();
     pub(super) safe fn CopyErrorData() -> *mut pg_sys::ErrorData;
     pub(super) safe fn FlushErrorState();
     pub(super) safe fn jit_reset_after_error();
+
+    // tcopprot.h
+    pub(super) fn check_log_duration(milliseconds: *mut c_char, was_logged: bool) -> c_int;
 
     // timeout.h (not among pgrx' headers)
     pub(super) safe fn enable_timeout_after(id: c_int, milliseconds: c_int);

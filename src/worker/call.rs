@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
@@ -15,11 +15,12 @@ use sse_proto::call::{CallAnswer, CallRequest, CallRole, Outcome};
 use sse_ring::PushError;
 
 use super::frame;
+use crate::pg::bgworker::{self, Handover};
 use crate::pg::call_session::Session;
 use crate::pg::call_slot::{self, CallMemory, Slot, State, WorkerSide};
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
-use crate::pg::{bgworker, call_signals, latch, routine};
+use crate::pg::{call_signals, latch, routine};
 use crate::{call_role, guc};
 
 /// An idle worker looks around so often, although everything that concerns it wakes it.
@@ -90,19 +91,25 @@ fn give_back() {
 
 impl Worker {
     fn serve(mut self) -> ! {
-        let mut pause = BEAT;
+        // When counts that wait are handed over, if no further call comes.
+        let mut statistics: Option<Instant> = None;
         loop {
             self.leave_if_due();
             bgworker::take_in_what_waits();
             if self.take_request() {
                 let request = std::mem::take(&mut self.request);
                 self.handle(&request);
-                pause = bgworker::flush_statistics().unwrap_or(BEAT).min(BEAT);
+                let wait = bgworker::hand_over_statistics(Handover::Soon);
+                statistics = wait.map(|wait| Instant::now() + wait);
                 continue;
             }
+            let now = Instant::now();
+            if statistics.is_some_and(|due| due <= now) {
+                bgworker::hand_over_statistics(Handover::Now);
+                statistics = None;
+            }
             if self.side.requests.prepare_to_sleep() {
-                bgworker::wait(pause);
-                pause = bgworker::flush_statistics().unwrap_or(BEAT).min(BEAT);
+                bgworker::wait(statistics.map_or(BEAT, |due| due.saturating_duration_since(now)).min(BEAT));
             }
             self.side.requests.awake();
         }
@@ -153,6 +160,9 @@ impl Worker {
             bgworker::report_activity(Some(&what));
             self.session.call(&request)
         };
+        if request.read_only && matches!(&outcome, Outcome::Failed { sqlstate, .. } if sqlstate == b"25006") {
+            say_that_it_writes(request.label);
+        }
         self.slot.set_running(0);
         call_signals::forget_cancel();
         self.session.clean_up();
@@ -190,6 +200,21 @@ impl Worker {
             }
         }
     }
+}
+
+/// Besides the error itself, which does not say what to do: a GET runs READ ONLY when its method comes of the routine's name
+/// or volatility (C7.1).
+fn say_that_it_writes(label: &str) {
+    let label = for_message(label);
+    pg_sys::panic::ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        format!("pg_sse: {label} writes, and a GET of it may not"),
+        "say_that_it_writes",
+    )
+    .set_hint(
+        "Write HTTP POST in its comment, or HTTP GET if whoever follows a link may make it write.".to_owned(),
+    )
+    .report(PgLogLevel::LOG);
 }
 
 fn cancelled() -> Outcome {
