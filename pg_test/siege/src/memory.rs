@@ -28,9 +28,7 @@ pub(crate) fn limit() -> u64 {
     let window = THREADS * (WINDOW_SIZE + 4 * MB + 8 * event);
     let batches = 64 * 2 * (256 * KB + event);
     let held_back = 32 * MB;
-    let bodies = (128 * MB).max(4 * MAX_BODY_SIZE) + 3 * MAX_BODY_SIZE * THREADS;
-    process + sockets + streams + window + batches + held_back + bodies + ANSWERS
+    let requests = (128 * MB).max(4 * MAX_BODY_SIZE) + 4 * MAX_BODY_SIZE * THREADS;
+    let answers = 128 * MB;
+    process + sockets + streams + window + batches + held_back + requests + answers
 }
-
-/// Answers that wait to be read: not in the documented formula yet, so what is in it for bodies.
-const ANSWERS: u64 = 128 * MB;

@@ -2,7 +2,7 @@
 //!
 //! Not for when they came: `delays`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What the subscriber saw, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +29,13 @@ pub(crate) struct Account {
     pub(crate) violations: Vec<String>,
 }
 
-/// Compares. `published` are the numbers whose statement succeeded.
-pub(crate) fn account(items: &[Item], published: &BTreeSet<u64>) -> Account {
+/// Compares. `published` are the numbers whose statement succeeded, and when each was sent.
+///
+/// An `overflow` is told before the next event (C3.6), so what was in the ring already may come between gap and loss: a gap
+/// covers what was sent before it came. What was sent later and is missing was lost behind it.
+pub(crate) fn account(items: &[Item], published: &BTreeMap<u64, u64>) -> Account {
     let mut account = Account::default();
-    let (mut next, mut is_covered) = (0, false);
+    let (mut next, mut covered_until) = (0, 0);
     for item in items {
         match item {
             Item::Event { number, at } => {
@@ -42,13 +45,13 @@ pub(crate) fn account(items: &[Item], published: &BTreeSet<u64>) -> Account {
                     account.violations.push(what);
                     continue;
                 }
-                account.missing(published.range(next..number).count(), is_covered, next, number);
+                account.missing(published.range(next..number), covered_until);
                 account.seen += 1;
-                (next, is_covered) = (number + 1, false);
+                next = number + 1;
             }
-            Item::Gap { .. } => {
+            Item::Gap { at, .. } => {
                 account.gaps += 1;
-                is_covered = true;
+                covered_until = *at;
             }
             Item::Strange { text, at } => {
                 account.violations.push(format!("{text:?} came (at {} ms)", at / 1000));
@@ -56,21 +59,22 @@ pub(crate) fn account(items: &[Item], published: &BTreeSet<u64>) -> Account {
             Item::Opened { .. } | Item::Closed { .. } => {}
         }
     }
-    account.missing(published.range(next..).count(), is_covered, next, u64::MAX);
+    account.missing(published.range(next..), covered_until);
     account
 }
 
 impl Account {
-    fn missing(&mut self, count: usize, is_covered: bool, from: u64, before: u64) {
-        if count == 0 {
-            return;
+    fn missing<'p>(&mut self, missing: impl Iterator<Item = (&'p u64, &'p u64)>, covered_until: u64) {
+        let (covered, lost): (Vec<_>, Vec<_>) = missing.partition(|(_, sent)| **sent <= covered_until);
+        self.covered += covered.len() as u64;
+        if let (Some((first, sent)), Some((last, _))) = (lost.first(), lost.last()) {
+            let count = lost.len();
+            let what = format!(
+                "{count} events from {first} to {last} were lost without a gap (from {} ms)",
+                *sent / 1000
+            );
+            self.violations.push(what);
         }
-        if is_covered {
-            self.covered += count as u64;
-            return;
-        }
-        let until = if before == u64::MAX { "the end".to_owned() } else { before.to_string() };
-        self.violations.push(format!("{count} events from {from} to before {until} were lost without a gap"));
     }
 }
 
@@ -82,33 +86,38 @@ mod tests {
         Item::Event { number, at: 0 }
     }
 
-    fn gap() -> Item {
-        Item::Gap { reason: "overflow".to_owned(), at: 0 }
+    /// Told after the first `count` events were sent.
+    fn gap_after(count: u64) -> Item {
+        Item::Gap { reason: "overflow".to_owned(), at: count * 10 }
+    }
+
+    fn published(numbers: impl Iterator<Item = u64>) -> BTreeMap<u64, u64> {
+        numbers.map(|number| (number, number * 10 + 5)).collect()
     }
 
     fn violations(items: &[Item], count: u64) -> Vec<String> {
-        account(items, &(0..count).collect()).violations
+        account(items, &published(0..count)).violations
     }
 
     #[test]
     fn what_is_complete_and_in_order_passes() {
-        let items = [event(0), event(1), event(2)];
-        let account = account(&items, &(0..3).collect());
+        let account = account(&[event(0), event(1), event(2)], &published(0..3));
         assert_eq!((account.seen, account.violations.len()), (3, 0));
     }
 
     #[test]
-    fn a_loss_needs_a_gap_at_its_place() {
+    fn a_loss_needs_a_gap_that_came_after_it_was_sent_and_before_the_next_event() {
         assert_eq!(violations(&[event(0), event(2)], 3).len(), 1);
-        assert_eq!(violations(&[event(0), gap(), event(2)], 3).len(), 0);
-        assert_eq!(violations(&[gap(), event(0), event(2)], 3).len(), 1);
+        assert_eq!(violations(&[event(0), gap_after(2), event(2)], 3).len(), 0);
+        assert_eq!(violations(&[gap_after(2), event(0), event(2)], 3).len(), 0, "0 was in the ring");
+        assert_eq!(violations(&[gap_after(1), event(0), event(2)], 3).len(), 1, "1 was sent behind the gap");
+        assert_eq!(violations(&[event(0), event(2), gap_after(3)], 3).len(), 1, "told too late");
         assert_eq!(violations(&[event(0), event(1)], 3).len(), 1, "the last one is missing");
     }
 
     #[test]
     fn one_that_failed_in_the_database_is_not_missed() {
-        let published = [0, 2].into_iter().collect();
-        assert!(account(&[event(0), event(2)], &published).violations.is_empty());
+        assert!(account(&[event(0), event(2)], &published([0, 2].into_iter())).violations.is_empty());
     }
 
     #[test]

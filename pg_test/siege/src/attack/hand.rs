@@ -16,6 +16,9 @@ use crate::wire::{Reply, Wire};
 /// Longer than any statement of an attacker should take; one that takes longer is left, and counted as failed.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// Where those come from who do not read.
+const NARROW: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 250);
+
 /// What one strike did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blow {
@@ -84,9 +87,10 @@ impl Hand {
         self.ground.connect_from(self.source, None)
     }
 
-    /// With a receive buffer as small as the system allows, so that little is taken off the gateway.
+    /// With a receive buffer as small as the system allows, so that little is taken off the gateway. All attackers from one
+    /// address: what one address may hold is half of what there is, and the honest are to have a chance.
     pub(crate) fn connect_narrowly(&self) -> Result<TcpStream> {
-        self.ground.connect_from(self.source, Some(4096))
+        self.ground.connect_from(NARROW, Some(4096))
     }
 
     /// Sends a request on a connection of its own and answers with status and beginning of the answer.

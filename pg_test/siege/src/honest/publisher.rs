@@ -5,7 +5,7 @@
 //!
 //! Not for reading either.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
@@ -30,8 +30,8 @@ pub(super) const LAST: &str = "last";
 pub(crate) struct Published {
     /// When each number was sent.
     pub(crate) sent: BTreeMap<u64, u64>,
-    /// Those whose statement succeeded.
-    pub(crate) done: BTreeSet<u64>,
+    /// The same for those whose statement succeeded.
+    pub(crate) done: BTreeMap<u64, u64>,
     /// Why others did not, first ones.
     pub(crate) errors: Vec<String>,
     /// Why it could not go on.
@@ -94,7 +94,7 @@ fn publish(
 impl Published {
     fn answer(&mut self, number: u64, reply: Reply) {
         match reply.error {
-            None => _ = self.done.insert(number),
+            None => _ = self.done.insert(number, self.sent.get(&number).copied().unwrap_or(0)),
             Some(error) if self.errors.len() < 20 => self.errors.push(format!("event {number}: {error}")),
             Some(_) => {}
         }
