@@ -34,7 +34,7 @@ pub(crate) enum Role {
     Publisher(Published),
     /// It has a mistake or `@sse_subscribe` alone: the search stops, and nobody further out publishes.
     Barrier,
-    /// It has an `HTTP` line and no `@sse…`: likely a forgotten annotation (C3.7). The search goes on.
+    /// It has an `HTTP` line and no `@sse…`: likely a forgotten annotation (C3.7). The search goes on. Never one in SQL.
     Unbound,
 }
 
@@ -141,7 +141,9 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
         Err(_) => return Some(Routine { oid, role: Role::Barrier }),
     };
     if !annotation.is_sse() {
-        let is_unbound = annotation.http.is_some() && guc::warn_unbound();
+        // A bracketed function is not inlined (clauses.c, FmgrHookIsNeeded), and the plan without an index that comes of it
+        // is too high a price for a warning. SQL itself raises nothing, so only what it calls goes unwarned.
+        let is_unbound = annotation.http.is_some() && guc::warn_unbound() && !entry.is_sql;
         return is_unbound.then_some(Routine { oid, role: Role::Unbound });
     }
     if !annotation.publish || !annotation.check(&entry.facts()).is_empty() {

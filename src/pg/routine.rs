@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     volatile: bool,
     parallel_safe: bool,
     has_identity_parameters: bool,
+    /// Its body is SQL, which the planner may put in place of a call.
+    pub is_sql: bool,
     /// Test switch only: see the feature `annotate_everything`.
     #[cfg(feature = "annotate_everything")]
     pub is_plpgsql: bool,
@@ -59,6 +61,9 @@ impl Entry {
     }
 }
 
+/// Oid of the language SQL (pg_language.dat: given by hand, the same in every version).
+const SQL_LANGUAGE: u32 = 14;
+
 /// Reads a routine. `None` when there is none of that oid, or it is no function or procedure.
 pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
     let key = pg_sys::Datum::from(oid);
@@ -80,6 +85,7 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
             volatile: true,
             parallel_safe: false,
             has_identity_parameters: false,
+            is_sql: false,
             #[cfg(feature = "annotate_everything")]
             is_plpgsql: false,
         });
@@ -103,6 +109,7 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
             .iter()
             .flatten()
             .any(|name| USER_PARAMETERS.contains(&name.as_str())),
+        is_sql: proc.prolang() == pg_sys::Oid::from(SQL_LANGUAGE),
         #[cfg(feature = "annotate_everything")]
         is_plpgsql: is_plpgsql(proc.prolang()),
     })
