@@ -12,7 +12,7 @@ CREATE OR REPLACE VIEW sse.stat_ring AS
            s[5] AS full_total, s[6] AS dropped_total, s[7] AS too_large_total, s[8] AS parallel_total,
            s[9] AS misspelt_hint_total, s[10] AS unmatched_total, s[11] AS out_of_memory_total,
            s[12] AS internal_total, s[13] AS replaced_characters_total, s[14] AS order_given_up_total,
-           sse._stats_reset() AS stats_reset
+           sse._stats_reset() AS stats_reset, s[15] AS stalls_total
       FROM sse._stat_ring() AS s;
 CREATE OR REPLACE VIEW sse.stat_gateway AS
     SELECT sse._gateway_state() AS state, nullif(s[27], 0)::int AS port, nullif(s[28], 0)::int AS pid,

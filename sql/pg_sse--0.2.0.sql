@@ -101,7 +101,7 @@ CREATE VIEW sse.stat_ring AS
            s[5] AS full_total, s[6] AS dropped_total, s[7] AS too_large_total, s[8] AS parallel_total,
            s[9] AS misspelt_hint_total, s[10] AS unmatched_total, s[11] AS out_of_memory_total,
            s[12] AS internal_total, s[13] AS replaced_characters_total, s[14] AS order_given_up_total,
-           sse._stats_reset() AS stats_reset
+           sse._stats_reset() AS stats_reset, s[15] AS stalls_total
       FROM sse._stat_ring() AS s;
 REVOKE ALL ON sse.stat_ring FROM PUBLIC;
 GRANT SELECT ON sse.stat_ring TO pg_monitor;

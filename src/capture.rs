@@ -25,7 +25,7 @@ use crate::annotations::{Published, Role, Routine};
 use crate::mistake::{self, Mistake};
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, frame, latch, xact};
+use crate::pg::{backend, frame, futex, xact};
 use crate::{emitter, guc};
 
 thread_local! {
@@ -258,15 +258,15 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
     loop {
         match shared.ring.producer().try_push(record) {
             Ok(wake) => {
-                latch::wake_if(wake, shared);
+                futex::wake_if(wake, shared);
                 return Outcome::Sent;
             }
             Err(PushError::Full) if !deadline.has_passed() && !backend::interrupt_pending() => {
-                latch::wake_gateway(shared);
+                futex::wake(shared);
                 backend::pause();
             }
             Err(_) => {
-                latch::wake_if(shared.ring.producer().count_dropped(1), shared);
+                futex::wake_if(shared.ring.producer().count_dropped(1), shared);
                 return Outcome::Dropped;
             }
         }
@@ -307,7 +307,7 @@ pub(crate) fn count_internal_fault() {
 /// An event that is lost for a reason of this backend's: counted, and told to the subscribers by a gap.
 fn lost(shared: &Shared, counter: &AtomicU64) -> Outcome {
     add(counter, 1);
-    latch::wake_if(shared.ring.producer().count_dropped(1), shared);
+    futex::wake_if(shared.ring.producer().count_dropped(1), shared);
     Outcome::Refused
 }
 

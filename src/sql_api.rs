@@ -230,6 +230,7 @@ fn stat_ring() -> Option<Vec<i64>> {
             refusals.internal_total.load(Relaxed),
             refusals.replaced_characters_total.load(Relaxed),
             shared.header.tickets.given_up_total.load(Relaxed),
+            shared.header.tickets.stalls_total.load(Relaxed),
         ]
         .into_iter()
         .map(bigint)

@@ -120,6 +120,18 @@ pub(crate) fn before_exit(at_exit: fn()) {
     unsafe { pg_sys::before_shmem_exit(Some(run), pg_sys::Datum::from(0)) };
 }
 
+/// From here on this process ends without the handlers of `exit`, behind everything that Postgres does at its end: they would
+/// run beside threads that are alive when it ends by an error, and free what these use. To be called before there are
+/// threads, and before anything else registers for the end: what has registered before this does not run any more.
+pub(crate) fn end_without_exit_handlers() {
+    unsafe extern "C-unwind" fn end(code: c_int, _argument: pg_sys::Datum) {
+        // SAFETY: ends the process. Shared memory has been left already (ipc.c, proc_exit_prepare).
+        unsafe { libc::_exit(code) };
+    }
+    // SAFETY: a plain function of a library that is never unloaded.
+    unsafe { pg_sys::on_proc_exit(Some(end), pg_sys::Datum::from(0)) };
+}
+
 /// `max_worker_processes`
 pub(crate) fn max_worker_processes() -> i32 {
     // SAFETY: a setting that is fixed at server start.

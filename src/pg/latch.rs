@@ -1,9 +1,10 @@
-//! Wakes the gateway from any backend, at any point of a transaction.
+//! Wakes the gateway's main thread from any backend, at any point of a transaction.
 //!
 //! Shared memory holds the gateway's place in the process array, never a pointer to its latch: the place stays valid
 //! when the gateway has gone (the wake then reaches whoever took it, which every user of a latch must expect).
 //!
-//! Not for: deciding whether a wake is needed. The ring's sleeping flag does that (`sse_ring`).
+//! Not for: deciding whether a wake is needed, which the sleeping flag of a ring does (`sse_ring`); the thread that takes
+//! events out of their ring, which `futex.rs` wakes.
 
 use std::ffi::c_void;
 
@@ -19,14 +20,14 @@ unsafe extern "C-unwind" {
     fn SetLatch(latch: *mut c_void);
 }
 
-/// Wakes the gateway when the ring says that it sleeps.
+/// Wakes the gateway when the ring, a call worker's, says that it sleeps.
 pub(crate) fn wake_if(wake: Wake, shared: &Shared) {
     if wake == Wake::Needed {
         wake_gateway(shared);
     }
 }
 
-/// Wakes the gateway, if there is one. Takes no lock, does not allocate, cannot fail.
+/// Wakes the gateway's main thread, if there is one. Takes no lock, does not allocate, cannot fail.
 pub(crate) fn wake_gateway(shared: &Shared) {
     if let Some(place) = shared.gateway_place() {
         wake(place);

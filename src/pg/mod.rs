@@ -18,6 +18,7 @@ pub(crate) mod consumer;
 pub(crate) mod database;
 pub(crate) mod error_data;
 pub(crate) mod frame;
+pub(crate) mod futex;
 pub(crate) mod guc_secret;
 pub(crate) mod guc_shadow;
 pub(crate) mod guc_text;

@@ -42,6 +42,9 @@ pub(crate) struct Tickets {
     /// Transactions whose events were no longer waited for (`worker/order.rs`). Written by the gateway, relaxed; read by
     /// `sse.stat_ring`.
     pub given_up_total: AtomicU64,
+    /// Records that were begun and not completed for seconds (`worker/gateway/stall.rs`). Written by the gateway, relaxed; read
+    /// by `sse.stat_ring`.
+    pub stalls_total: AtomicU64,
 }
 
 thread_local! {

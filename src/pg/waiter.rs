@@ -1,11 +1,11 @@
-//! Waiting for the latch and a descriptor, again and again.
+//! Waiting for the latch and descriptors, again and again.
 //!
 //! `WaitLatchOrSocket` makes a set of what it waits for, and closes it, at each wait: seven system calls around the one
 //! that counts, twice for every HTTP call and once for most events. So the set is made once, as core's own latch set is.
 //!
 //! Not for waiting for the latch alone: `bgworker::wait`.
 
-use std::ffi::c_long;
+use std::ffi::{c_int, c_long};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -15,21 +15,24 @@ use pgrx::pg_sys;
 
 use super::{bgworker, compat};
 
-/// The latch of this process, the postmaster's death, and a descriptor.
+/// The latch of this process, the postmaster's death, and descriptors.
 pub(crate) struct Waiter {
     /// Of this process, and nobody else's.
     set: *mut pg_sys::WaitEventSet,
 }
 
 impl Waiter {
-    /// To be dropped before the descriptor is closed: a set does not notice that its number means another one.
-    pub(crate) fn new(fd: BorrowedFd<'_>) -> Self {
-        let waiter = Self { set: compat::create_wait_event_set(3) };
+    /// To be dropped before any of the descriptors is closed: a set does not notice that a number means another one.
+    pub(crate) fn new(descriptors: &[BorrowedFd<'_>]) -> Self {
+        let room = c_int::try_from(descriptors.len() + 2).unwrap_or(c_int::MAX);
+        let waiter = Self { set: compat::create_wait_event_set(room) };
         // SAFETY: set at the start of this process.
         let latch = unsafe { pg_sys::MyLatch };
         waiter.add(pg_sys::WL_LATCH_SET, -1, latch);
         waiter.add(pg_sys::WL_POSTMASTER_DEATH, -1, ptr::null_mut());
-        waiter.add(pg_sys::WL_SOCKET_READABLE, fd.as_raw_fd(), ptr::null_mut());
+        for descriptor in descriptors {
+            waiter.add(pg_sys::WL_SOCKET_READABLE, descriptor.as_raw_fd(), ptr::null_mut());
+        }
         waiter
     }
 
@@ -47,7 +50,7 @@ impl Waiter {
     }
 
     fn add(&self, events: u32, fd: i32, latch: *mut pg_sys::Latch) {
-        // SAFETY: the set has been made for three; the latch is this process' own, the descriptor is open.
+        // SAFETY: `new` has made the set for all of them; the latch is this process' own, a descriptor is open.
         unsafe { pg_sys::AddWaitEventToSet(self.set, events, fd, latch, ptr::null_mut()) };
     }
 }

@@ -17,7 +17,7 @@ use sse_proto::record;
 use sse_ring::{Need, Wake};
 
 use super::shmem::{self, Shared};
-use super::{backend, frame, latch, ticket};
+use super::{backend, frame, futex, ticket};
 use crate::guc;
 
 /// Memory that is kept for the next transaction; more is given back.
@@ -201,7 +201,7 @@ fn wait_for_room(shared: &Shared) {
     let deadline = backend::Deadline::after(timeout);
     let producer = shared.ring.producer();
     while producer.free_bytes() < wanted && !deadline.has_passed() {
-        latch::wake_gateway(shared);
+        futex::wake(shared);
         backend::pause();
         pgrx::check_for_interrupts!();
     }
@@ -234,14 +234,14 @@ fn push_all() {
         let producer = shared.ring.producer();
         for record in pending.records() {
             // While more is to come, the gateway makes room.
-            latch::wake_if(wake, &shared);
+            futex::wake_if(wake, &shared);
             wake = producer.try_push(record).unwrap_or_else(|_| producer.count_dropped(1));
         }
         pending.clear();
     });
     ticket::done(&shared);
     // After the announcement is taken back, so that it does not find it.
-    latch::wake_if(wake, &shared);
+    futex::wake_if(wake, &shared);
 }
 
 fn forget_all() {

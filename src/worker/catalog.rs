@@ -12,7 +12,7 @@ use sse_proto::route::Routine;
 use sse_ring::PushError;
 
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, bgworker, latch};
+use crate::pg::{backend, bgworker, futex, latch};
 use crate::{call_role, catalog, guc};
 
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
@@ -54,7 +54,7 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
     loop {
         match shared.ring.producer().try_push(&bytes) {
             Ok(wake) => {
-                latch::wake_if(wake, shared);
+                futex::wake_if(wake, shared);
                 return true;
             }
             Err(PushError::TooLarge) => return push_without_comment(shared, record),
@@ -62,7 +62,7 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
                 if deadline.has_passed() || bgworker::told_to_leave() {
                     return false;
                 }
-                latch::wake_gateway(shared);
+                futex::wake(shared);
                 backend::pause();
             }
         }

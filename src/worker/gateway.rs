@@ -1,28 +1,31 @@
-//! `pg_sse gateway`: drains the ring, hands what it finds to the runtime threads that serve HTTP, and keeps them supplied
-//! with routes and settings.
+//! `pg_sse gateway`: keeps the threads that serve HTTP supplied with routes, settings and calls, and says in the server log
+//! what they have to say.
 //!
 //! The main thread runs this loop and is the only one that may call Postgres. It is connected to no database, as the
 //! logical replication launcher is, so it stands in nobody's way. It leaves with code 1 when it has to be started
 //! again, and with 0 when the server stops.
 //!
-//! Not for: draining the ring (`gateway/drain.rs`), sockets and streams (`sse_gateway`), reading the catalog
-//! (`worker/reader.rs`).
+//! Not for: events. They go past this thread, which may wait for something (`gateway/courier.rs`). Nor for sockets and streams
+//! (`sse_gateway`), and reading the catalog (`worker/reader.rs`).
 
+mod carrying;
+mod courier;
 mod drain;
+#[cfg(debug_assertions)]
+mod fault;
 mod pace;
+mod stall;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_gateway::{Batch, Config, Gateway, Request};
+use sse_gateway::{Config, Gateway, Request};
 use sse_proto::route::RouteTable;
-use sse_ring::Consumer;
 
 use super::calls::Calls;
 use super::messages;
-use super::order::Holding;
 use super::reader::CatalogReader;
 use super::refused::{self, Refused};
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
@@ -30,13 +33,14 @@ use crate::pg::waiter::Waiter;
 use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, stats};
-use pace::Pace;
+pub(crate) use courier::Courier;
+use courier::Heard;
 
 /// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Pause while the runtime threads have no room: the ring takes in what is published meanwhile.
-const NO_ROOM_PAUSE: Duration = Duration::from_millis(2);
+/// Pause while a list of subscribers comes together.
+const LISTING_PAUSE: Duration = Duration::from_millis(2);
 
 /// The runtime threads get so long to take in what is left in the ring before streams end. With [`STOP_TIMEOUT`] and
 /// the server's own work well below two seconds.
@@ -47,22 +51,15 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 
 struct Worker {
     shared: Shared,
-    consumer: Consumer<'static>,
     reader: CatalogReader,
     database: Option<u32>,
-    /// Of the gateway's descriptor, so it goes before it.
-    waiter: Option<Waiter>,
+    /// Of descriptors of the gateway and the courier, so it goes before them.
+    waiter: Waiter,
     gateway: Option<Gateway>,
+    courier: Courier,
     listing: Listing,
     refused: Refused,
     calls: Calls,
-    /// Events of commits that may have to wait for others.
-    order: Holding,
-    pace: Pace,
-    /// A batch that the runtime threads had no room for.
-    waiting: Option<Batch>,
-    next_sequence: u64,
-    dropped_told: u64,
     state: GatewayState,
     next_beat: Instant,
 }
@@ -71,6 +68,7 @@ struct Worker {
 pub(crate) fn run() {
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals();
+    bgworker::end_without_exit_handlers();
     bgworker::connect(None);
     let consumer = match consumer::take(&shared) {
         Ok(consumer) => consumer,
@@ -79,11 +77,18 @@ pub(crate) fn run() {
             bgworker::leave(1)
         }
     };
+    let courier = match Courier::start(shared, consumer, guc::ring_bytes()) {
+        Ok(courier) => courier,
+        Err(error) => {
+            messages::no_threads(&error);
+            bgworker::leave(1)
+        }
+    };
     shared.set_gateway_place(latch::my_place());
     let fields = &shared.header.gateway;
     fields.pid.store(bgworker::my_pid(), Relaxed);
     fields.started_at.store(clock::now_microseconds(), Relaxed);
-    let code = Worker::new(shared, consumer).serve();
+    let code = Worker::new(shared, courier).serve();
     // The served database stays known: its sessions go on capturing, and their COMMENTs go on invalidating.
     shared.set_gateway_place(None);
     fields.pid.store(0, Relaxed);
@@ -93,22 +98,17 @@ pub(crate) fn run() {
 }
 
 impl Worker {
-    fn new(shared: Shared, consumer: Consumer<'static>) -> Self {
+    fn new(shared: Shared, courier: Courier) -> Self {
         Self {
             shared,
-            consumer,
             reader: CatalogReader::new(shared),
             database: None,
-            waiter: None,
+            waiter: Waiter::new(&[courier.wake_fd()]),
             gateway: None,
+            courier,
             listing: Listing::default(),
             refused: Refused::default(),
             calls: Calls::new(shared),
-            order: Holding::default(),
-            pace: Pace::new(guc::ring_bytes()),
-            waiting: None,
-            next_sequence: 1,
-            dropped_told: 0,
             state: GatewayState::Stopped,
             next_beat: Instant::now(),
         }
@@ -117,7 +117,6 @@ impl Worker {
     /// Runs until the worker has to leave; returns its exit code.
     fn serve(mut self) -> i32 {
         loop {
-            self.consumer.awake();
             self.calls.awake();
             if bgworker::told_to_leave() {
                 return self.stop();
@@ -128,21 +127,15 @@ impl Worker {
             if Instant::now() >= self.next_beat {
                 self.beat();
             }
-            if let Err(corrupt) = self.drain() {
-                messages::corrupt(&corrupt);
+            if self.hear_courier() == Heard::ItHasEnded {
                 return 1;
             }
             if let Some(message) = self.answer_requests() {
-                ereport!(
-                    PgLogLevel::WARNING,
-                    PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-                    format!("pg_sse gateway: a runtime thread has failed: {message}"),
-                    "The gateway is started again; streams reconnect by themselves."
-                );
+                messages::died(&message);
                 return 1;
             }
             if self.database.is_some() {
-                self.reader.tend();
+                self.reader.tend(&mut self.courier);
                 self.follow_extension();
                 self.answer_ticket();
             }
@@ -167,21 +160,10 @@ impl Worker {
             pause = self.reader.pause(pause);
         }
         let Some(mut pause) = self.calls.prepare_to_sleep(pause) else { return };
-        if self.waiting.is_some() || self.listing.is_under_way() {
-            pause = pause.min(NO_ROOM_PAUSE);
-        } else {
-            let Some(shorter) = self.order.pause(pause) else { return };
-            pause = shorter;
-            if let Some(moment) = self.pace.pause(Instant::now()) {
-                pause = pause.min(moment);
-            } else if !self.consumer.prepare_to_sleep() {
-                return;
-            }
+        if self.listing.is_under_way() {
+            pause = pause.min(LISTING_PAUSE);
         }
-        match &self.waiter {
-            Some(waiter) => waiter.wait(pause),
-            None => bgworker::wait(pause),
-        }
+        self.waiter.wait(pause);
     }
 
     /// `Some`: a runtime thread has died, and why.
@@ -268,11 +250,11 @@ impl Worker {
         };
         let settings = Arc::new(guc::gateway_settings());
         match bgworker::with_signals_blocked(|| Gateway::start(config, settings)) {
-            Ok(gateway) => {
-                self.next_sequence = 1;
-                self.dropped_told = self.shared.ring.stats().dropped_total;
+            Ok((gateway, publisher)) => {
+                // Before anybody is let in, so that nobody misses an event.
+                self.courier.open(publisher);
                 apply_refused(&gateway, Saying::Aloud);
-                self.waiter = Some(Waiter::new(gateway.wake_fd()));
+                self.waiter = Waiter::new(&[self.courier.wake_fd(), gateway.wake_fd()]);
                 self.gateway = Some(gateway);
                 // Before there are routes, so before anybody is let in.
                 self.refused = Refused::default();
@@ -281,11 +263,7 @@ impl Worker {
                 self.set_state(self.serving_state());
             }
             Err(error) => {
-                ereport!(
-                    PgLogLevel::WARNING,
-                    PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
-                    format!("pg_sse gateway: cannot start its threads: {error}")
-                );
+                messages::no_threads(&error);
                 // The postmaster tries again in a second.
                 bgworker::leave(1);
             }
@@ -297,27 +275,18 @@ impl Worker {
         if let Some(gateway) = &self.gateway {
             self.calls.close(gateway);
         }
-        // What was published before the end comes before it, as far as the threads take it in time.
-        let until = Instant::now() + LAST_DRAIN;
-        while self.gateway.is_some()
-            && self.drain().is_ok()
-            && self.waiting.is_some()
-            && Instant::now() < until
-        {
-            std::thread::sleep(NO_ROOM_PAUSE);
-        }
-        // What has left the ring is told before the streams end, as far as the threads have room.
-        self.order.let_go_all();
-        self.hand_over_waiting();
-        self.waiting = None;
-        self.waiter = None;
+        self.waiter = Waiter::new(&[self.courier.wake_fd()]);
         if let Some(gateway) = self.gateway.take() {
+            // What was published before the end comes before it.
+            self.courier.close(LAST_DRAIN);
             gateway.stop(STOP_TIMEOUT);
             stats::copy(None, &self.shared.header.gateway);
         }
     }
 
     fn reload(&mut self) {
+        #[cfg(debug_assertions)]
+        fault::provoke_if_asked(&self.shared);
         self.calls.reload();
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
@@ -350,6 +319,7 @@ impl Worker {
     fn stop(mut self) -> i32 {
         let code = i32::from(!bgworker::server_is_stopping());
         self.close();
+        self.courier.stop();
         code
     }
 }

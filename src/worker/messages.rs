@@ -51,6 +51,53 @@ pub(super) fn corrupt(corrupt: &sse_ring::Corrupt) {
     );
 }
 
+/// Somebody's events are no longer waited for.
+pub(super) fn given_up(pid: Option<i32>) {
+    let who = pid.map_or_else(|| "a backend".to_owned(), |pid| format!("the backend with process id {pid}"));
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "pg_sse gateway: {who} has committed and does not hand over its events; they are no longer waited for"
+        ),
+        "It may be stopped, or in a debugger. Subscribers may get its events after those of a transaction that saw its changes. \
+         Counted in sse.stat_ring.order_given_up_total."
+    );
+}
+
+/// A record in the ring has been begun for so long, and is not complete.
+pub(super) fn hole(age: std::time::Duration) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "pg_sse gateway: no events for {} s, because a backend has begun to hand one over and does not finish",
+            age.as_secs()
+        ),
+        "It may be stopped, or in a debugger. Events go on with it, in order, as far as they fit into the ring meanwhile. \
+         Counted in sse.stat_ring.stalls_total."
+    );
+}
+
+/// The gateway cannot do its work.
+pub(super) fn no_threads(error: &std::io::Error) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+        format!("pg_sse gateway: cannot start its threads: {error}")
+    );
+}
+
+/// A thread of the gateway has ended that must not end.
+pub(super) fn died(message: &str) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        format!("pg_sse gateway: a thread has failed: {message}"),
+        "The gateway is started again; streams reconnect by themselves."
+    );
+}
+
 /// Whose tokens are refused cannot be told.
 pub(super) fn revocations_unreadable(error: &std::io::Error) {
     ereport!(

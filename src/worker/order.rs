@@ -1,13 +1,14 @@
 //! Holding back what came out of the ring before what its transaction saw (C5.3), with the announcements in shared memory
 //! and the clock. `sse_proto::order` decides.
 //!
-//! Not for: taking records out of the ring, and handing them on (`worker/gateway.rs`).
+//! On the courier, so without a call of Postgres: what is to be said, the main thread says.
+//!
+//! Not for: taking records out of the ring, and handing them on (`worker/gateway/drain.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use pgrx::prelude::*;
-use sse_proto::order::{Decision, Limits, Look, Order, State};
+use sse_proto::order::{Limits, Look, Order, State};
 use sse_proto::record;
 
 use crate::pg::shmem::Shared;
@@ -21,7 +22,7 @@ const TIME: Duration = Duration::from_secs(5);
 /// ring has, up to `sse.ring_size`, is taken out at once, so it comes on top for a moment.)
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// Pause before a blocker is looked at again. Its push wakes the gateway, too.
+/// Pause before a blocker is looked at again. Its push wakes the courier, too.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The log has at most one line in such a time; `sse.stat_ring` counts.
@@ -62,19 +63,27 @@ impl Holding {
         Some(Found { highest, blockers: ticket::blockers(shared, highest) })
     }
 
-    /// Decides, after the ring was taken out once more, to its end or to a hole in it.
-    pub(super) fn decide(&mut self, found: &Found, is_before_hole: bool, shared: &Shared) {
+    /// Decides, after the ring was taken out once more, to its end or to a hole in it. `Some`: it is worth a line in the log
+    /// that somebody is no longer waited for; with the process id, if it is known.
+    pub(super) fn decide(
+        &mut self,
+        found: &Found,
+        is_before_hole: bool,
+        shared: &Shared,
+    ) -> Option<Option<i32>> {
         let Found { highest, blockers } = found;
         let now = Instant::now();
         let decision = self.order.decide(Look { highest: *highest, blockers, is_before_hole }, now);
         let count = decision.given_up.len() as u64 + u64::from(decision.passed_hole);
-        if count > 0 {
-            shared.header.tickets.given_up_total.fetch_add(count, Relaxed);
-            if self.last_warning.is_none_or(|last| now.saturating_duration_since(last) >= QUIET) {
-                self.last_warning = Some(now);
-                warn(&decision, shared);
-            }
+        if count == 0 {
+            return None;
         }
+        shared.header.tickets.given_up_total.fetch_add(count, Relaxed);
+        if self.last_warning.is_some_and(|last| now.saturating_duration_since(last) < QUIET) {
+            return None;
+        }
+        self.last_warning = Some(now);
+        Some(decision.given_up.first().and_then(|ticket| ticket::announcer(shared, *ticket)))
     }
 
     /// Hands what may leave to `f`, at most about `max_bytes`. Returns how many events.
@@ -87,7 +96,7 @@ impl Holding {
         self.order.let_go_all();
     }
 
-    /// How long the main thread may sleep at most; `None`: not at all.
+    /// How long the courier may sleep at most; `None`: not at all.
     pub(super) fn pause(&self, pause: Duration) -> Option<Duration> {
         match self.order.state() {
             State::Idle => Some(pause),
@@ -95,18 +104,4 @@ impl Holding {
             State::LookAgain => None,
         }
     }
-}
-
-fn warn(decision: &Decision, shared: &Shared) {
-    let pid = decision.given_up.first().and_then(|ticket| ticket::announcer(shared, *ticket));
-    let who = pid.map_or_else(|| "a backend".to_owned(), |pid| format!("the backend with process id {pid}"));
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!(
-            "pg_sse gateway: {who} has committed and does not hand over its events; they are no longer waited for"
-        ),
-        "It may be stopped, or in a debugger. Subscribers may get its events after those of a transaction that saw its changes. \
-         Counted in sse.stat_ring.order_given_up_total."
-    );
 }

@@ -13,6 +13,7 @@ use sse_proto::route::Routine;
 
 use crate::pg::bgworker::{self, DynamicBackgroundWorker};
 use crate::pg::shmem::Shared;
+use crate::worker::gateway::Courier;
 
 /// Changes that come in quick succession are read once: a request for an unknown path does not wait for this.
 const DEBOUNCE: Duration = Duration::from_millis(100);
@@ -25,8 +26,8 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 pub(crate) struct CatalogReader {
     shared: Shared,
     worker: Option<DynamicBackgroundWorker>,
-    /// The worker has left; its last records may still be in the ring.
-    has_left: bool,
+    /// The worker has left; its last records may still be in the ring, up to this mark of the courier's.
+    left_at: Option<u64>,
     /// Its records were complete.
     finished: bool,
     /// Records between begin and end.
@@ -53,7 +54,7 @@ impl CatalogReader {
         Self {
             shared,
             worker: None,
-            has_left: false,
+            left_at: None,
             finished: false,
             reading: None,
             routines: Vec::new(),
@@ -95,14 +96,14 @@ impl CatalogReader {
     }
 
     /// Starts a worker when the routines are outdated; looks after one that is under way.
-    pub(crate) fn tend(&mut self) {
+    pub(crate) fn tend(&mut self, courier: &mut Courier) {
         if let Some(worker) = &self.worker {
             if worker.pid().is_ok() || is_starting(worker) {
                 return;
             }
-            if !self.has_left {
-                // Another drain, before it is concluded that something is missing.
-                self.has_left = true;
+            // Nothing is missing before all that it pushed has come.
+            let mark = *self.left_at.get_or_insert_with(|| courier.mark());
+            if !courier.has_reached(mark) {
                 return;
             }
             self.worker = None;
@@ -120,7 +121,7 @@ impl CatalogReader {
         match bgworker::start_catalog_worker() {
             Ok(worker) => {
                 self.worker = Some(worker);
-                self.has_left = false;
+                self.left_at = None;
                 self.finished = false;
             }
             Err(_) => self.retry_later(&format!(
@@ -133,8 +134,8 @@ impl CatalogReader {
     /// How long nothing has to be done, at most `longest`.
     pub(crate) fn pause(&self, longest: Duration) -> Duration {
         if self.worker.is_some() {
-            // The postmaster's word that it has left may come before its last records are drained.
-            return longest.min(Duration::from_millis(if self.has_left { 0 } else { 20 }));
+            // What it pushes wakes the main thread; that it has left may not.
+            return longest.min(Duration::from_millis(20));
         }
         if self.loaded == Some(self.shared.catalog_generation()) {
             return longest;

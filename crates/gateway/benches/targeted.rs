@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-use sse_gateway::{AuthSettings, Batch, Config, Gateway, Secret, Settings};
+use sse_gateway::{AuthSettings, Batch, Config, Gateway, Publisher, Secret, Settings};
 use sse_proto::annotation::{Access, RoutineKind};
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
@@ -62,7 +62,7 @@ fn measure(streams: usize) {
         epoch: 1,
         data_directory: None,
     };
-    let gateway = Gateway::start(config, Arc::new(settings)).unwrap();
+    let (gateway, publisher) = Gateway::start(config, Arc::new(settings)).unwrap();
     gateway.set_routes(routes(), 1);
     while !gateway.stats().listening.load(Relaxed) {
         std::thread::sleep(Duration::from_millis(1));
@@ -77,7 +77,7 @@ fn measure(streams: usize) {
         .unwrap();
     let mut line = String::new();
     BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let mut feed = Feed { gateway, next: 1 };
+    let mut feed = Feed { gateway, publisher, next: 1 };
     let mut mine = open(port, "?topic=&id=mine", "mine");
     let mut in_topic = open(port, "?topic=mine", "other");
 
@@ -118,6 +118,7 @@ fn measure(streams: usize) {
 
 struct Feed {
     gateway: Gateway,
+    publisher: Publisher,
     next: u64,
 }
 
@@ -137,7 +138,7 @@ impl Feed {
         let mut batch = Batch::new(self.next);
         (0..events).for_each(|_| batch.push_record(&record));
         self.next = batch.next_sequence();
-        while let Err(back) = self.gateway.try_publish(batch) {
+        while let Err(back) = self.publisher.try_publish(batch) {
             batch = back;
             std::thread::sleep(Duration::from_micros(100));
         }

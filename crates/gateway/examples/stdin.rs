@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, stdin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sse_gateway::{Batch, Config, Gateway, Request, Settings};
+use sse_gateway::{Batch, Config, Gateway, Publisher, Request, Settings};
 use sse_proto::annotation::{Access, RoutineKind};
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
@@ -39,13 +39,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => return Err(format!("unknown option {argument}").into()),
         }
     }
-    let gateway = Arc::new(Gateway::start(config, Arc::new(settings))?);
+    let (gateway, mut publisher) = Gateway::start(config, Arc::new(settings))?;
+    let gateway = Arc::new(gateway);
     gateway.set_routes(Arc::new(routes()), 1);
     std::thread::spawn({
         let gateway = Arc::clone(&gateway);
         move || answer_requests(&gateway)
     });
-    publish_lines(&gateway)?;
+    publish_lines(&mut publisher)?;
     // The thread that answers requests holds the gateway, too: dropping it with the process cuts the streams, so they
     // are given a moment to take what was published.
     std::thread::sleep(Duration::from_millis(200));
@@ -53,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// One batch for all lines that are there, as the extension makes one of all records in the ring.
-fn publish_lines(gateway: &Gateway) -> Result<(), Box<dyn Error>> {
+fn publish_lines(publisher: &mut Publisher) -> Result<(), Box<dyn Error>> {
     let mut input = BufReader::with_capacity(1 << 20, stdin().lock());
     let mut batch = Batch::new(1);
     let (mut line, mut record) = (String::new(), Vec::new());
@@ -78,7 +79,7 @@ fn publish_lines(gateway: &Gateway) -> Result<(), Box<dyn Error>> {
         }
         let next = Batch::new(batch.next_sequence());
         let mut full = std::mem::replace(&mut batch, next);
-        while let Err(back) = gateway.try_publish(full) {
+        while let Err(back) = publisher.try_publish(full) {
             full = back;
             std::thread::sleep(Duration::from_micros(100));
         }

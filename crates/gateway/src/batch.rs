@@ -1,4 +1,4 @@
-//! What the main thread hands to the runtime threads: one drained batch of the ring, numbered.
+//! What the publisher hands to the runtime threads: one drained batch of the ring, numbered.
 //!
 //! Not for the format of a record: that is `sse_proto::record`.
 

@@ -1,6 +1,6 @@
 //! The main thread's handle on the running gateway. Nothing here waits, except [`Gateway::stop`].
 //!
-//! Not for what runtime threads do: that begins in `shard`.
+//! Not for what runtime threads do: that begins in `shard`; nor for events: `publisher` hands them over.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -8,23 +8,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use sse_proto::route::RouteTable;
 
 use crate::auth::TokenDigest;
-use crate::batch::Batch;
 use crate::bind::Listeners;
 use crate::call::{CallResult, Calls, QueuedCall};
 use crate::listing::Subscribers;
+use crate::publisher::{MAX_WAITING_BATCHES, Publisher};
 use crate::request::{Inbox, Request, Severity, request_channel};
 use crate::settings::{Config, Settings};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::{file_limit, shard};
-
-/// Batches that wait for one runtime thread. It takes everything at once when it wakes, so more pile up only while it
-/// walks its subscribers (tens of milliseconds); then the ring absorbs.
-const MAX_WAITING_BATCHES: usize = 64;
 
 /// The HTTP server: its threads, their listening sockets, their streams.
 ///
@@ -32,57 +28,35 @@ const MAX_WAITING_BATCHES: usize = 64;
 pub struct Gateway {
     shared: Arc<Shared>,
     inbox: Inbox,
-    channels: Vec<Sender<Arc<Batch>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Gateway {
-    /// Starts the runtime threads and returns at once; binding happens on them, with retries (`Stats::port` says when).
+    /// Starts the runtime threads and returns at once, with what hands them events; binding happens on them, with retries (`Stats::port` says when).
     ///
     /// The threads inherit the caller's signal mask: block all signals around this call. Until the first
     /// [`Gateway::set_routes`] stream URLs are answered with 503 after a short wait.
     ///
     /// # Errors
     /// When the process has no descriptor or thread left.
-    pub fn start(config: Config, settings: Arc<Settings>) -> io::Result<Self> {
+    pub fn start(config: Config, settings: Arc<Settings>) -> io::Result<(Self, Publisher)> {
         let stats: Arc<Stats> = Arc::default();
         let (outbox, inbox) = request_channel(Arc::clone(&stats))?;
         let threads = config.threads.max(1);
         let data_directory = config.data_directory.clone();
         let shared = Arc::new(Shared::new(config.epoch, data_directory, threads, settings, stats, outbox));
         file_limit::raise(&shared);
-        let mut gateway = Self { shared, inbox, channels: Vec::new(), threads: Vec::new() };
+        let mut gateway = Self { shared, inbox, threads: Vec::new() };
+        let mut channels = Vec::new();
         let listeners = Listeners::new(config.listen_addresses, config.port);
         for number in 0..threads {
             let (sender, receiver) = bounded(MAX_WAITING_BATCHES);
             let thread = shard::spawn(number, Arc::clone(&gateway.shared), receiver, listeners.clone())?;
-            gateway.channels.push(sender);
+            channels.push(sender);
             gateway.threads.push(thread);
         }
-        Ok(gateway)
-    }
-
-    /// Hands a batch to every runtime thread.
-    ///
-    /// # Errors
-    /// The batch itself when one of them has no room: stop draining the ring and try again shortly.
-    pub fn try_publish(&self, batch: Batch) -> Result<(), Batch> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        // Only this thread sends, so room that is seen here stays.
-        if self.channels.iter().any(Sender::is_full) {
-            return Err(batch);
-        }
-        Stats::add(&self.shared.stats.events_total, batch.items.len() as u64);
-        self.shared.set_published(batch.next_sequence() - 1);
-        let batch = Arc::new(batch);
-        for (channel, bell) in self.channels.iter().zip(&self.shared.bells) {
-            // A thread that has died is told by `Request::Died`.
-            let _ = channel.try_send(Arc::clone(&batch));
-            bell.ring();
-        }
-        Ok(())
+        let publisher = Publisher::new(Arc::clone(&gateway.shared), channels);
+        Ok((gateway, publisher))
     }
 
     /// Replaces the routes. An older generation than the last one given is ignored.

@@ -1,8 +1,9 @@
 //! The HTTP server of pg_sse: knows sockets, not Postgres.
 //!
-//! The main thread of the gateway process owns a [`Gateway`], publishes [`Batch`]es to it and answers its [`Request`]s.
+//! The main thread of the gateway process owns a [`Gateway`] and answers its [`Request`]s; a thread beside it owns the
+//! [`Publisher`] and hands it [`Batch`]es.
 //! The runtime threads are the gateway's own: each has its listener, its streams and its copy of the window of recent
-//! events. An event's way through this crate: `gateway` (handed over), `slab` (taken in), `stream_log` (encoded and
+//! events. An event's way through this crate: `publisher` (handed over), `slab` (taken in), `stream_log` (encoded and
 //! kept), `slab` (walked to each subscriber), socket.
 #![forbid(unsafe_code)]
 // cargo-fuzz sets `cfg(fuzzing)`; cargo does not know it.
@@ -32,6 +33,7 @@ mod listing;
 mod posting;
 mod problem;
 mod proxy;
+mod publisher;
 mod request;
 mod request_body;
 mod room;
@@ -58,6 +60,7 @@ pub use cors::{CorsError, CorsOrigins};
 pub use gateway::Gateway;
 pub use listing::{SubscriberInfo, Subscribers};
 pub use proxy::{ProxyError, TrustedProxies};
+pub use publisher::Publisher;
 pub use request::{Request, Severity};
 pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};
 pub use stats::Stats;

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     call_state: RwLock<Calls>,
     /// Streams by address.
     pub(crate) addresses: Addresses,
-    /// Last sequence that was published, written by the main thread before the batch is in any channel, so that a
+    /// Last sequence that was published, written by the publisher before the batch is in any channel, so that a
     /// thread that lags behind does not take another thread's id for an invented one.
     published: AtomicU64,
     /// Written by the main thread, read once per request and by the slab when `settings_version` has moved.

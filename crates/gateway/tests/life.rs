@@ -235,7 +235,7 @@ fn a_full_channel_gives_the_batch_back_and_loses_nothing() {
     for n in 1..=5000 {
         let mut batch = Batch::new(n);
         batch.push_record(&raise(n.to_string()).record());
-        while let Err(back) = gateway.gateway.try_publish(batch) {
+        while let Err(back) = gateway.publisher.lock().unwrap().try_publish(batch) {
             assert_eq!(back.first_sequence, n);
             given_back += 1;
             batch = back;

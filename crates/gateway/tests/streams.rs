@@ -178,7 +178,7 @@ fn a_hole_in_the_sequences_is_told_as_a_gap() {
     assert_eq!(stream.next().data, "1");
     let mut batch = sse_gateway::Batch::new(10);
     batch.push_record(&raise("10").record());
-    gateway.gateway.try_publish(batch).unwrap();
+    gateway.publisher.lock().unwrap().try_publish(batch).unwrap();
     // It stood before the hole, so for it this is falling out of the window.
     assert_eq!(stream.next(), gap("slow", "null", 10));
     let mut newcomer = Stream::resume(gateway.port(), &id(8));

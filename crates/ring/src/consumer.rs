@@ -1,10 +1,10 @@
-//! Taking: what the gateway's main thread does each time it wakes up.
+//! Taking: what the gateway's courier does each time it wakes up.
 //!
 //! ```text
 //! loop {
 //!     let mut batch = consumer.begin()?;
 //!     // tell of batch.dropped_total(), then batch.drain(..)? until it takes nothing
-//!     if consumer.prepare_to_sleep() { wait for the latch; reset the latch }
+//!     if consumer.prepare_to_sleep() { wait to be woken }
 //!     consumer.awake();
 //! }
 //! ```
@@ -172,10 +172,10 @@ impl Batch<'_, '_> {
         result
     }
 
-    /// Whether this batch ends before its end, at a record that was reserved and is not committed yet: asked when
-    /// [`Batch::drain`] has taken nothing more.
-    pub fn is_before_hole(&self) -> bool {
-        self.consumer.position != self.head
+    /// The position of a record that was reserved and is not committed yet, before which this batch ends: asked when
+    /// [`Batch::drain`] has taken nothing more. The same position is the same record.
+    pub fn hole(&self) -> Option<u64> {
+        (self.consumer.position != self.head).then_some(self.consumer.position)
     }
 
     /// Records dropped since the ring was made, read after the extent of this batch was fixed and before any of it is

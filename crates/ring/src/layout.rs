@@ -54,7 +54,11 @@
 //!   order of the two fences at least one side sees the other's write (Dekker), so no record is slept over. All writes
 //!   are swaps: one chain of changes, each of which knows the one before, which loom can follow too (it orders plain
 //!   stores and swaps of one field too loosely). Drops are woken for in the same way: they are counted, then fence,
-//!   then `sleeping`.
+//!   then `sleeping`; and so is what lies elsewhere for the consumer ([`crate::Producer::take_wake_duty`]).
+//!   The word can be what the consumer sleeps on (a futex): the kernel puts it to sleep only while the word is still
+//!   1, in one step, and who has the duty has written 0 before it wakes. So a wake that comes before the sleep is not lost.
+//!   A wake is lost when its producer is stopped between the two, and no other producer takes over its duty: so a consumer
+//!   sleeps with a time limit. A 1 that a consumer has left behind costs the next producer one wake of nobody.
 //! * `dropped_total`: added to by producers (Relaxed, see `head` and `sleeping` for what orders it), read by the
 //!   consumer.
 //! * `pushed_total`, `pushed_bytes_total`, `full_total`: added to by producers, read for statistics; nothing depends
@@ -62,13 +66,20 @@
 //! * `magic`, `capacity`: written by `create` before anybody else has the address, read by `attach`. The handles keep
 //!   their own copy of the capacity, so that nothing written later can lead them outside.
 //!
-//! # A producer that dies between reserve and commit
+//! # A producer that stops between reserve and commit
 //!
-//! leaves a word without commit bit that the consumer never passes: the ring would fill up and then drop everything.
-//! There is no repair because there is no such ring: between reserve and commit a producer does not allocate, log,
-//! unwind, call Postgres or look at interrupts, so only a signal like SIGKILL or a crash ends it there, and then the
-//! postmaster ends all other processes too and makes shared memory anew. A consumer that dies changes nothing for
-//! producers: the ring keeps what has not been released, and the next consumer hands it out (again).
+//! leaves a word without commit bit, a *hole*, that the consumer does not pass: the ring fills up and then drops everything.
+//! Between the two a producer does not allocate, log, unwind, call Postgres or look at interrupts. So two things only can
+//! stop it there:
+//!
+//! * It dies: by a signal like SIGKILL, or a crash. Then the postmaster ends all other processes too and makes shared
+//!   memory anew, so there is nothing to repair.
+//! * It is stopped: by SIGSTOP, a debugger, a frozen container. It goes on some day, and everything behind it with it,
+//!   in order. Nobody but it may say what belongs into its place, so it is waited for; [`crate::Batch::hole`] has where it
+//!   is, so that it can be told.
+//!
+//! A consumer that dies changes nothing for producers: the ring keeps what has not been released, and the next consumer
+//! hands it out (again).
 //!
 //! Not for: doing any of it (see `producer`, `consumer`), or touching memory (see `region`).
 
@@ -129,11 +140,11 @@ pub(crate) struct SleepLine {
     pub(crate) sleeping: AtomicU32,
 }
 
-/// `sleeping` of a consumer that looks at the ring by itself before it sleeps.
-pub(crate) const AWAKE: u32 = 0;
+/// [`crate::Ring::sleep_word`] of a consumer that looks at the ring by itself before it sleeps.
+pub const AWAKE: u32 = 0;
 
-/// `sleeping` of a consumer that has to be woken.
-pub(crate) const ASLEEP: u32 = 1;
+/// [`crate::Ring::sleep_word`] of a consumer that has to be woken.
+pub const ASLEEP: u32 = 1;
 
 impl Header {
     pub(crate) fn new(capacity: usize) -> Self {

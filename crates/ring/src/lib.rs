@@ -5,7 +5,7 @@
 //! protocol: who writes and reads each shared field, with which ordering, and why. `region` has all the `unsafe`.
 //!
 //! Not for: what the bytes mean (`sse_proto::record`), how the memory is mapped, how a sleeping consumer is woken
-//! (the caller's latch), waiting for room.
+//! (the caller's latch, or a futex on [`Ring::sleep_word`]), waiting for room.
 
 // `cfg(loom)` is set by hand, for the model check alone: RUSTFLAGS="--cfg loom" cargo test --release --test loom
 #![allow(unexpected_cfgs)]
@@ -19,6 +19,7 @@ mod stats;
 mod sync;
 
 pub use consumer::{Batch, Consumer, Corrupt};
+pub use layout::{ASLEEP, AWAKE};
 pub use need::Need;
 pub use producer::{Producer, PushError, Wake};
 pub use region::{HeapRing, Ring, RingError};

@@ -7,7 +7,7 @@ use crate::region::Ring;
 use crate::sync::{Ordering, fence};
 use std::fmt;
 
-/// Whether the caller has to wake the consumer (set its latch).
+/// Whether the caller has to wake the consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a consumer that is not woken sleeps over the record"]
 pub enum Wake {
@@ -55,6 +55,21 @@ impl<'m> Producer<'m> {
     /// [`PushError::Full`] (counted in `full_total`; say [`Producer::count_dropped`] when you give up),
     /// [`PushError::TooLarge`].
     pub fn try_push(&self, record: &[u8]) -> Result<Wake, PushError> {
+        self.push(record, || {})
+    }
+
+    /// As [`Producer::try_push`], with something done between reserving and committing, as long as which this producer is
+    /// one that was stopped there. For tests of that alone.
+    ///
+    /// # Errors
+    /// Those of [`Producer::try_push`]; nothing is done then.
+    #[cfg(debug_assertions)]
+    #[doc(hidden)]
+    pub fn push_stopped(&self, record: &[u8], meanwhile: impl FnOnce()) -> Result<Wake, PushError> {
+        self.push(record, meanwhile)
+    }
+
+    fn push(&self, record: &[u8], meanwhile: impl FnOnce()) -> Result<Wake, PushError> {
         if record.len() > self.max_record_bytes() {
             return Err(PushError::TooLarge);
         }
@@ -69,6 +84,7 @@ impl<'m> Producer<'m> {
             self.ring.word(reserved.start).store(Word::Pad.bits(reserved.start), Ordering::Release);
         }
         let position = reserved.start + reserved.pad_bytes;
+        meanwhile();
         self.ring.write(position, record);
         let word = Word::Record { bytes: record.len() };
         self.ring.word(position).store(word.bits(position), Ordering::Release);
@@ -83,6 +99,18 @@ impl<'m> Producer<'m> {
     pub fn count_dropped(&self, records: u64) -> Wake {
         self.ring.header().producers.0.dropped_total.fetch_add(records, Ordering::Relaxed);
         self.take_wake_duty()
+    }
+
+    /// Whether the consumer has to be woken for something that lies elsewhere, and that it looks at between
+    /// [`crate::Consumer::prepare_to_sleep`] and its sleep: put it there, then ask this.
+    pub fn take_wake_duty(&self) -> Wake {
+        let sleeping = &self.ring.header().sleep.0.sleeping;
+        fence(Ordering::SeqCst);
+        // Read first: a swap at every push would make all producers fight for this line too.
+        if sleeping.load(Ordering::Relaxed) == ASLEEP && sleeping.swap(AWAKE, Ordering::Relaxed) == ASLEEP {
+            return Wake::Needed;
+        }
+        Wake::NotNeeded
     }
 
     /// Bytes that nobody has reserved, at some moment during the call. A record takes 8 bytes more than its length,
@@ -117,16 +145,6 @@ impl<'m> Producer<'m> {
                 return Some(Reserved { start, pad_bytes });
             }
         }
-    }
-
-    fn take_wake_duty(&self) -> Wake {
-        let sleeping = &self.ring.header().sleep.0.sleeping;
-        fence(Ordering::SeqCst);
-        // Read first: a swap at every push would make all producers fight for this line too.
-        if sleeping.load(Ordering::Relaxed) == ASLEEP && sleeping.swap(AWAKE, Ordering::Relaxed) == ASLEEP {
-            return Wake::Needed;
-        }
-        Wake::NotNeeded
     }
 }
 

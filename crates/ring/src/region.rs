@@ -11,7 +11,7 @@ use crate::consumer::{Consumer, Corrupt};
 use crate::layout::MAGIC;
 use crate::layout::{ALIGN, Header, MIN_CAPACITY_BYTES, WORD_BYTES};
 use crate::producer::Producer;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, AtomicU64};
 use memory::Data;
 use std::fmt;
 use std::mem::size_of;
@@ -128,6 +128,12 @@ impl<'m> Ring<'m> {
     /// A producer; as many as you like.
     pub fn producer(self) -> Producer<'m> {
         Producer::new(self)
+    }
+
+    /// The word that a consumer sleeps on, where there are futexes. After [`Consumer::prepare_to_sleep`] has said `true` it is
+    /// [`crate::ASLEEP`] until somebody takes on the duty to wake, and [`crate::AWAKE`] at all other times. Not to be written.
+    pub fn sleep_word(self) -> &'m AtomicU32 {
+        &self.header.sleep.0.sleeping
     }
 
     pub(crate) fn header(&self) -> &'m Header {

@@ -6,9 +6,10 @@
 #![allow(clippy::unwrap_used)]
 
 use loom::model::Builder;
+use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
-use sse_ring::{Consumer, HeapRing, Producer, PushError, Ring, Wake};
+use sse_ring::{ASLEEP, Consumer, HeapRing, Producer, PushError, Ring, Wake};
 use std::sync::Arc;
 
 /// Leaked, because loom's threads want `'static`: a model has a few hundred bytes.
@@ -176,5 +177,84 @@ fn no_record_overtakes_a_drop_of_its_own_producer() {
         });
         a.join().unwrap();
         b.join().unwrap();
+    });
+}
+
+/// What the kernel does with a futex: it puts to sleep only while the word still has the value, in one step with looking; a
+/// wake reaches those who sleep, and is forgotten when nobody does.
+struct Futex {
+    sleepers: Mutex<()>,
+    woken: Condvar,
+}
+
+impl Futex {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { sleepers: Mutex::new(()), woken: Condvar::new() })
+    }
+
+    fn wake_if(&self, wake: Wake) {
+        if wake == Wake::Needed {
+            drop(self.sleepers.lock().unwrap());
+            self.woken.notify_one();
+        }
+    }
+
+    fn wait(&self, word: &AtomicU32) {
+        let sleepers = self.sleepers.lock().unwrap();
+        if word.load(Ordering::SeqCst) == ASLEEP {
+            // May wake for no reason, as a futex may: the consumer looks again.
+            drop(self.woken.wait(sleepers).unwrap());
+        }
+    }
+}
+
+#[test]
+fn no_record_is_slept_over_on_the_sleep_word_itself() {
+    check(3, || {
+        let (ring, mut consumer) = ring(64);
+        let futex = Futex::new();
+        let producers: Vec<_> = [b"a", b"b"]
+            .map(|record| {
+                let futex = futex.clone();
+                thread::spawn(move || futex.wake_if(ring.producer().try_push(record).unwrap()))
+            })
+            .into();
+        run_consumer(move || {
+            let mut taken = Vec::new();
+            while taken.len() < 2 {
+                if consumer.prepare_to_sleep() {
+                    futex.wait(ring.sleep_word());
+                }
+                consumer.awake();
+                take(&mut consumer, &mut taken);
+            }
+        });
+        for producer in producers {
+            producer.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn no_message_that_lies_elsewhere_is_slept_over() {
+    check(4, || {
+        let (ring, mut consumer) = ring(64);
+        let (futex, message) = (Futex::new(), Arc::new(Mutex::new(false)));
+        let sender = {
+            let (futex, message) = (futex.clone(), message.clone());
+            thread::spawn(move || {
+                *message.lock().unwrap() = true;
+                futex.wake_if(ring.producer().take_wake_duty());
+            })
+        };
+        run_consumer(move || {
+            while !*message.lock().unwrap() {
+                if consumer.prepare_to_sleep() && !*message.lock().unwrap() {
+                    futex.wait(ring.sleep_word());
+                }
+                consumer.awake();
+            }
+        });
+        sender.join().unwrap();
     });
 }

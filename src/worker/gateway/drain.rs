@@ -2,37 +2,72 @@
 //!
 //! Not for: what must wait for what (`worker/order.rs`).
 
-use sse_gateway::Batch;
-use sse_proto::record::{self, Kind};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
-use super::Worker;
+use sse_gateway::Batch;
+use sse_proto::record::Kind;
+
+use super::carrying::Carrier;
+use super::courier::Report;
 
 /// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first event of
 /// a burst from waiting for the last.
 const BATCH_BYTES: usize = 256 * 1024;
 
-impl Worker {
+/// How a taking out ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// Everything is out that was there when it began.
+    Empty,
+    /// The runtime threads have no room.
+    NoRoom,
+    /// A record that was begun and is not complete stands in the way, at this position.
+    Hole(u64),
+}
+
+impl Carrier<'_> {
     /// Takes what is in the ring, and hands on what need not wait for others' events (`worker/order.rs`).
     pub(super) fn drain(&mut self) -> Result<(), sse_ring::Corrupt> {
         if !self.hand_over_waiting() {
             return Ok(());
         }
-        self.take_out()?;
+        let mut outcome = self.take_out()?;
         if let (Some(found), None) = (self.order.look(&self.shared), &self.waiting) {
-            let is_before_hole = self.take_out()?;
-            if self.waiting.is_some() {
+            outcome = self.take_out()?;
+            if outcome == Outcome::NoRoom {
                 return Ok(());
             }
-            self.order.decide(&found, is_before_hole, &self.shared);
+            let is_before_hole = matches!(outcome, Outcome::Hole(_));
+            if let Some(pid) = self.order.decide(&found, is_before_hole, &self.shared) {
+                self.reports.say(Report::GivenUp { pid });
+            }
         }
         self.hand_over_ordered();
+        self.note_hole(outcome);
+        if outcome == Outcome::Empty
+            && let Some(mark) = self.mark.take()
+        {
+            self.reports.say(Report::Reached(mark));
+        }
         Ok(())
     }
 
+    fn note_hole(&mut self, outcome: Outcome) {
+        let position = match outcome {
+            Outcome::NoRoom => return,
+            Outcome::Empty => None,
+            Outcome::Hole(position) => Some(position),
+        };
+        if let Some(age) = self.stall.note(position, Instant::now()) {
+            self.shared.header.tickets.stalls_total.fetch_add(1, Relaxed);
+            self.reports.say(Report::Hole(age));
+        }
+    }
+
     /// Takes out what is in the ring now, unless the runtime threads have no room. The count of dropped events is read when
-    /// the batch begins: whatever a publisher pushed after a drop comes behind the gap. Returns whether a record that is
-    /// not complete yet stands in the way.
-    fn take_out(&mut self) -> Result<bool, sse_ring::Corrupt> {
+    /// the batch begins: whatever a publisher pushed after a drop comes behind the gap.
+    fn take_out(&mut self) -> Result<Outcome, sse_ring::Corrupt> {
         let mut batch = self.consumer.begin()?;
         let dropped = batch.dropped_total();
         let mut outgoing = Batch::new(self.next_sequence);
@@ -41,33 +76,31 @@ impl Worker {
             outgoing.push_overflow(None);
         }
         loop {
-            let (reader, order) = (&mut self.reader, &mut self.order);
-            let (mut complete, mut taken_bytes) = (false, 0);
+            let (catalog, order) = (&mut self.catalog, &mut self.order);
+            let mut taken_bytes = 0;
             let taken = batch.drain(BATCH_BYTES, |bytes| {
                 taken_bytes += bytes.len();
                 match Kind::of(bytes) {
                     Some(Kind::Event | Kind::TooLarge) if order.hold(bytes) => {}
                     Some(Kind::Event | Kind::TooLarge) | None => outgoing.push_record(bytes),
-                    Some(_) => {
-                        if let Ok(record) = record::decode(bytes) {
-                            complete |= reader.take(record);
-                        }
-                    }
+                    Some(_) => catalog.push(bytes),
                 }
             })?;
             self.pace.took(taken_bytes);
             self.next_sequence = outgoing.next_sequence();
-            if let (Some(gateway), false) = (&self.gateway, outgoing.is_empty())
-                && let Err(refused) = gateway.try_publish(outgoing)
+            if let (Some(publisher), false) = (&mut self.publisher, outgoing.is_empty())
+                && let Err(refused) = publisher.try_publish(outgoing)
             {
                 self.waiting = Some(refused);
             }
-            if complete {
-                self.calls.take_role(self.reader.call_role(), self.reader.routines().1);
-                super::publish_routes(self.gateway.as_ref(), &self.reader);
+            if !self.catalog.is_empty() {
+                self.reports.say(Report::Catalog(std::mem::take(&mut self.catalog)));
             }
-            if taken == 0 || self.waiting.is_some() {
-                return Ok(batch.is_before_hole());
+            if self.waiting.is_some() {
+                return Ok(Outcome::NoRoom);
+            }
+            if taken == 0 {
+                return Ok(batch.hole().map_or(Outcome::Empty, Outcome::Hole));
             }
             outgoing = Batch::new(self.next_sequence);
         }
@@ -81,16 +114,16 @@ impl Worker {
                 return;
             }
             self.next_sequence = outgoing.next_sequence();
-            if let Some(gateway) = &self.gateway {
-                self.waiting = gateway.try_publish(outgoing).err();
+            if let Some(publisher) = &mut self.publisher {
+                self.waiting = publisher.try_publish(outgoing).err();
             }
         }
     }
 
     /// Before anything else is taken out. `true`: nothing waits any more.
     pub(super) fn hand_over_waiting(&mut self) -> bool {
-        if let (Some(batch), Some(gateway)) = (self.waiting.take(), &self.gateway) {
-            self.waiting = gateway.try_publish(batch).err();
+        if let (Some(batch), Some(publisher)) = (self.waiting.take(), &mut self.publisher) {
+            self.waiting = publisher.try_publish(batch).err();
         }
         self.hand_over_ordered();
         self.waiting.is_none()

@@ -1,8 +1,8 @@
-//! How soon the main thread looks into the ring again.
+//! How soon the courier looks into the ring again.
 //!
-//! An event that comes after a quiet moment is handed on at once: its publisher wakes the main thread. While events come in
-//! quick succession, each of those wakes would cost the publisher a system call, and the machine a round of main thread,
-//! runtime thread and sockets for every single event. So then the main thread looks by itself, once a millisecond, and
+//! An event that comes after a quiet moment is handed on at once: its publisher wakes the courier. While events come in
+//! quick succession, each of those wakes would cost the publisher a system call, and the machine a round of courier, runtime
+//! thread and sockets for every single event. So then the courier looks by itself, once a millisecond, and
 //! asks nobody to wake it (`consumer.rs`, `prepare_to_sleep`). Network cards call it interrupt moderation.
 //!
 //! Not for: taking out (`drain.rs`).
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Events that come out in two rounds so close to each other come in quick succession.
 const SUCCESSION: Duration = Duration::from_millis(2);
 
-/// The pause between two looks then: what an event of a crowd may be late. The resolution of waiting is a millisecond.
+/// The pause between two looks then: what an event of a crowd may be late. Shorter ones would cost a noticeable part of a processor.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// A round that has taken out more than this part of the ring is followed by the next one at once: a burst must not fill the ring

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sse_gateway::{Batch, Config, Gateway, Request, Settings, Stats};
+use sse_gateway::{Batch, Config, Gateway, Publisher, Request, Settings, Stats};
 use sse_proto::annotation::{Access, RoutineKind};
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
@@ -116,6 +116,7 @@ impl Raise {
 /// A running gateway with a stand-in for Postgres' main thread: it collects requests and answers those for routes.
 pub struct TestGateway {
     pub gateway: Arc<Gateway>,
+    pub publisher: Mutex<Publisher>,
     next_sequence: AtomicU64,
     pub requests: Arc<Mutex<VecDeque<Request>>>,
     pub answer_refreshes: Arc<AtomicBool>,
@@ -141,7 +142,8 @@ impl TestGateway {
     }
 
     pub fn start(config: Config, settings: Settings) -> Self {
-        let gateway = Arc::new(Gateway::start(config, Arc::new(settings)).unwrap());
+        let (gateway, publisher) = Gateway::start(config, Arc::new(settings)).unwrap();
+        let (gateway, publisher) = (Arc::new(gateway), Mutex::new(publisher));
         let quit = Arc::new(AtomicBool::new(false));
         let answer_refreshes = Arc::new(AtomicBool::new(true));
         let requests: Arc<Mutex<VecDeque<Request>>> = Arc::default();
@@ -163,7 +165,7 @@ impl TestGateway {
             }
         });
         let next_sequence = AtomicU64::new(1);
-        Self { gateway, next_sequence, requests, answer_refreshes, quit, main: Some(main) }
+        Self { gateway, publisher, next_sequence, requests, answer_refreshes, quit, main: Some(main) }
     }
 
     pub fn port(&self) -> u16 {
@@ -188,7 +190,7 @@ impl TestGateway {
         fill(&mut batch);
         self.next_sequence.store(batch.next_sequence(), Ordering::Relaxed);
         let first = batch.first_sequence;
-        while let Err(back) = self.gateway.try_publish(batch) {
+        while let Err(back) = self.publisher.lock().unwrap().try_publish(batch) {
             batch = back;
             std::thread::yield_now();
         }

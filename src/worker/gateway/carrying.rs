@@ -1,0 +1,143 @@
+//! What the courier does: takes records out of the ring, holds back what must wait for others' events, hands the rest to the
+//! runtime threads, and sleeps.
+//!
+//! Everything on the way of an event happens here and in the runtime threads, and nothing here calls Postgres, waits for a
+//! lock, touches a file, or costs more with more routines, refusals or connections. Words of Postgres' shared memory are
+//! read as such (`pg/ticket.rs`); pgrx' wrappers would panic on this thread.
+//!
+//! Not for: the taking out itself (`drain.rs`), what waits for what (`worker/order.rs`).
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use sse_gateway::{Batch, Publisher};
+use sse_ring::{ASLEEP, AWAKE, Consumer, Corrupt};
+
+use super::courier::{CatalogRecords, Instruction, Reports};
+use super::pace::Pace;
+use super::stall::Stall;
+use crate::pg::futex;
+use crate::pg::shmem::Shared;
+use crate::worker::order::Holding;
+
+/// It sleeps so long when nothing happens. A producer that is stopped between taking on the duty to wake and waking makes
+/// everybody's events so late, once.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// Pause while the runtime threads have no room: the ring takes in what is published meanwhile.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(2);
+
+/// See the head of this file.
+pub(super) struct Carrier<'c> {
+    pub(super) shared: Shared,
+    pub(super) consumer: Consumer<'static>,
+    instructions: &'c Receiver<Instruction>,
+    pub(super) reports: &'c Reports,
+    /// `None`: nothing is served, and events that come meanwhile are for nobody.
+    pub(super) publisher: Option<Publisher>,
+    /// Events of commits that may have to wait for others.
+    pub(super) order: Holding,
+    pub(super) pace: Pace,
+    pub(super) stall: Stall,
+    /// A batch that the runtime threads had no room for.
+    pub(super) waiting: Option<Batch>,
+    pub(super) next_sequence: u64,
+    pub(super) dropped_told: u64,
+    /// What a catalog worker has pushed.
+    pub(super) catalog: CatalogRecords,
+    /// To be answered when the ring has been taken out once more.
+    pub(super) mark: Option<u64>,
+}
+
+impl<'c> Carrier<'c> {
+    pub(super) fn new(
+        shared: Shared,
+        consumer: Consumer<'static>,
+        ring_bytes: usize,
+        instructions: &'c Receiver<Instruction>,
+        reports: &'c Reports,
+    ) -> Self {
+        Self {
+            shared,
+            consumer,
+            instructions,
+            reports,
+            publisher: None,
+            order: Holding::default(),
+            pace: Pace::new(ring_bytes),
+            stall: Stall::default(),
+            waiting: None,
+            next_sequence: 1,
+            dropped_told: 0,
+            catalog: CatalogRecords::default(),
+            mark: None,
+        }
+    }
+
+    /// Until it is told to stop.
+    ///
+    /// # Errors
+    /// The ring is damaged.
+    pub(super) fn run(mut self) -> Result<(), Corrupt> {
+        loop {
+            self.consumer.awake();
+            while let Ok(instruction) = self.instructions.try_recv() {
+                match instruction {
+                    Instruction::Open { publisher, done } => {
+                        self.open(publisher);
+                        let _ = done.send(());
+                    }
+                    Instruction::Close { until, done } => {
+                        self.close(until);
+                        let _ = done.send(());
+                    }
+                    Instruction::Mark(mark) => self.mark = Some(mark),
+                    Instruction::Stop => return Ok(()),
+                }
+            }
+            self.drain()?;
+            self.sleep();
+        }
+    }
+
+    fn open(&mut self, publisher: Publisher) {
+        self.next_sequence = 1;
+        self.dropped_told = self.shared.ring.stats().dropped_total;
+        self.publisher = Some(publisher);
+    }
+
+    fn close(&mut self, until: Instant) {
+        // What was published before the end comes before it, as far as the threads take it in time. A damaged ring is
+        // found again after this.
+        while self.publisher.is_some()
+            && self.drain().is_ok()
+            && self.waiting.is_some()
+            && Instant::now() < until
+        {
+            thread::sleep(NO_ROOM_PAUSE);
+        }
+        // What has left the ring is told before the streams end, as far as the threads have room.
+        self.order.let_go_all();
+        self.hand_over_waiting();
+        self.waiting = None;
+        self.publisher = None;
+    }
+
+    fn sleep(&mut self) {
+        if self.waiting.is_some() {
+            return self.nap(NO_ROOM_PAUSE);
+        }
+        let Some(pause) = self.order.pause(LONGEST_SLEEP) else { return };
+        if let Some(moment) = self.pace.pause(Instant::now()) {
+            self.nap(pause.min(moment));
+        } else if self.consumer.prepare_to_sleep() && self.instructions.is_empty() {
+            futex::wait(&self.shared, ASLEEP, pause);
+        }
+    }
+
+    /// Sleeps without asking for a wake; who waits for room wakes all the same.
+    fn nap(&self, pause: Duration) {
+        futex::wait(&self.shared, AWAKE, pause);
+    }
+}

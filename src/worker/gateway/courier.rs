@@ -1,0 +1,252 @@
+//! The courier as the main thread sees it: what it is told, and what it says.
+//!
+//! The courier is the thread that carries events from the ring to the runtime threads (`carrying.rs`). It never calls
+//! Postgres, and waits for nobody: so whatever the main thread waits for, a lock, a file, a full pipe of the server log,
+//! events go on. What else comes out of the ring, and what is worth a line in the log, it hands to the main thread.
+//!
+//! Not for: what it does all day.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use sse_gateway::Publisher;
+use sse_proto::record;
+use sse_ring::{Consumer, Corrupt};
+
+use super::Worker;
+use super::carrying::Carrier;
+use crate::pg::shmem::Shared;
+use crate::pg::{bgworker, futex};
+use crate::worker::messages;
+
+/// The courier is waited for so long, beyond what it was given, when it is told something that has to be done before the main
+/// thread goes on. It answers within milliseconds, unless the machine does not run it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the courier is told.
+pub(super) enum Instruction {
+    /// Streams are served from now on: this takes their events.
+    Open { publisher: Publisher, done: Sender<()> },
+    /// Streams end: what is in the ring comes before that, as far as the runtime threads take it until then.
+    Close { until: Instant, done: Sender<()> },
+    /// Say [`Report::Reached`] when everything is taken out that was pushed before this.
+    Mark(u64),
+    /// The end.
+    Stop,
+}
+
+/// What the courier says.
+pub(super) enum Report {
+    /// Records of a catalog worker.
+    Catalog(CatalogRecords),
+    /// See [`Instruction::Mark`].
+    Reached(u64),
+    /// Somebody's events are no longer waited for (`worker/order.rs`).
+    GivenUp {
+        /// The backend, when it is known.
+        pid: Option<i32>,
+    },
+    /// A record in the ring has been begun for so long, and is not complete.
+    Hole(Duration),
+    /// The ring cannot be read any more. The courier has ended.
+    Corrupt(Corrupt),
+    /// The courier has panicked.
+    Died(String),
+}
+
+/// Records of a catalog worker as they came out of the ring, undecoded.
+///
+/// They wait for the main thread in a queue without a limit of its own: the courier must not wait. The limit is that of one
+/// reading of the catalog, because the main thread starts a worker only when all of the last one's records have come.
+#[derive(Default)]
+pub(super) struct CatalogRecords {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl CatalogRecords {
+    /// Appends one.
+    pub(super) fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// One after the other, as the worker pushed them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end))
+    }
+}
+
+/// The courier's end of what it says.
+pub(super) struct Reports {
+    sender: Sender<Report>,
+    wake: UnixStream,
+}
+
+impl Reports {
+    /// Never waits.
+    pub(super) fn say(&self, report: Report) {
+        // Fails when the main thread has ended, and the process with it.
+        let _ = self.sender.send(report);
+        // A full socket means that the main thread has been told often enough.
+        let _ = (&self.wake).write(&[1]);
+    }
+}
+
+/// The main thread's handle.
+pub(crate) struct Courier {
+    shared: Shared,
+    instructions: Sender<Instruction>,
+    reports: Receiver<Report>,
+    wake: UnixStream,
+    marked: u64,
+    reached: u64,
+    thread: JoinHandle<()>,
+}
+
+impl Courier {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the process has no descriptor or thread left.
+    pub(super) fn start(shared: Shared, consumer: Consumer<'static>, ring_bytes: usize) -> io::Result<Self> {
+        let (instructions, instructed) = unbounded();
+        let (sender, reports) = unbounded();
+        let (wake, writer) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        let says = Reports { sender, wake: writer };
+        let run = move || {
+            let carry = || Carrier::new(shared, consumer, ring_bytes, &instructed, &says).run();
+            // Nothing is used after a panic, so nothing half changed is seen.
+            match catch_unwind(AssertUnwindSafe(carry)) {
+                Ok(Ok(())) => {}
+                Ok(Err(corrupt)) => says.say(Report::Corrupt(corrupt)),
+                Err(panic) => {
+                    let text = panic.downcast_ref::<&str>().copied();
+                    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+                    says.say(Report::Died(text.unwrap_or("no message").to_owned()));
+                }
+            }
+        };
+        let builder = thread::Builder::new().name("sse-courier".to_owned());
+        let thread = bgworker::with_signals_blocked(|| builder.spawn(run))?;
+        Ok(Self { shared, instructions, reports, wake, marked: 0, reached: 0, thread })
+    }
+
+    /// Has it hand on events. When this returns, no event goes past the publisher.
+    pub(super) fn open(&self, publisher: Publisher) {
+        let (done, is_done) = bounded(1);
+        self.tell(Instruction::Open { publisher, done });
+        // An error: it has ended, which it has said.
+        let _ = is_done.recv_timeout(PATIENCE);
+    }
+
+    /// Has it hand on what was published before this, for at most so long, and let go the publisher.
+    pub(super) fn close(&self, last_drain: Duration) {
+        let (done, is_done) = bounded(1);
+        self.tell(Instruction::Close { until: Instant::now() + last_drain, done });
+        // An error: it has ended, which it has said.
+        let _ = is_done.recv_timeout(last_drain + PATIENCE);
+    }
+
+    /// [`Courier::has_reached`] of this number: the main thread has been handed all that was pushed up to now.
+    pub(crate) fn mark(&mut self) -> u64 {
+        self.marked += 1;
+        self.tell(Instruction::Mark(self.marked));
+        self.marked
+    }
+
+    /// See [`Courier::mark`].
+    pub(crate) fn has_reached(&self, mark: u64) -> bool {
+        self.reached >= mark
+    }
+
+    /// Readable when [`Courier::poll`] has something.
+    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// What it has said. `None` makes [`Courier::wake_fd`] unreadable again. The wake bytes are taken out only when
+    /// nothing waits, and the queue is looked at once more after that, so that no wake is lost.
+    pub(super) fn poll(&mut self) -> Option<Report> {
+        futex::pass_on(self.thread.thread());
+        let report = self.reports.try_recv().ok().or_else(|| {
+            let mut bytes = [0; 512];
+            while matches!((&self.wake).read(&mut bytes), Ok(n) if n > 0) {}
+            self.reports.try_recv().ok()
+        });
+        if let Some(Report::Reached(mark)) = report {
+            self.reached = mark;
+        }
+        report
+    }
+
+    /// Ends it.
+    pub(super) fn stop(self) {
+        self.tell(Instruction::Stop);
+        // Its panic, if any, was told.
+        let _ = self.thread.join();
+    }
+
+    fn tell(&self, instruction: Instruction) {
+        // Fails when it has ended, which it has said.
+        let _ = self.instructions.send(instruction);
+        futex::wake_if(self.shared.ring.producer().take_wake_duty(), &self.shared);
+        futex::pass_on(self.thread.thread());
+    }
+}
+
+/// What came of hearing the courier.
+#[derive(PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Everything was dealt with.
+    All,
+    /// It has, and the gateway cannot go on.
+    ItHasEnded,
+}
+
+impl Worker {
+    /// What the courier has found that is not an event.
+    pub(super) fn hear_courier(&mut self) -> Heard {
+        while let Some(report) = self.courier.poll() {
+            match report {
+                Report::Catalog(records) => self.take_catalog(&records),
+                Report::Reached(_) => {}
+                Report::GivenUp { pid } => messages::given_up(pid),
+                Report::Hole(age) => messages::hole(age),
+                Report::Corrupt(corrupt) => {
+                    messages::corrupt(&corrupt);
+                    return Heard::ItHasEnded;
+                }
+                Report::Died(message) => {
+                    messages::died(&message);
+                    return Heard::ItHasEnded;
+                }
+            }
+        }
+        Heard::All
+    }
+
+    fn take_catalog(&mut self, records: &CatalogRecords) {
+        for bytes in records.iter() {
+            if let Ok(record) = record::decode(bytes)
+                && self.reader.take(record)
+            {
+                self.calls.take_role(self.reader.call_role(), self.reader.routines().1);
+                super::publish_routes(self.gateway.as_ref(), &self.reader);
+            }
+        }
+    }
+}

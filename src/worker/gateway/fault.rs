@@ -1,0 +1,43 @@
+//! Ways to provoke what else would take a debugger, for tests; only in builds with assertions, which no server for people is
+//! built with. A file in the data directory asks for each, is looked for when the configuration is reloaded, and is
+//! taken away.
+//!
+//! Whoever can write into the data directory can do worse: this gives nobody anything.
+//!
+//! Not for: a panic of a runtime thread (`sse_gateway`, `fault.rs`).
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use sse_proto::record::{Record, encode_into};
+
+use crate::pg::shmem::Shared;
+use crate::pg::{bgworker, futex};
+
+/// The main thread does nothing for so long.
+const HOLD: (&str, Duration) = ("pg_sse.hold", Duration::from_secs(2));
+
+/// A record in the ring is begun, and completed so much later.
+const HOLE: (&str, Duration) = ("pg_sse.hole", Duration::from_secs(8));
+
+/// Does what is asked for.
+pub(super) fn provoke_if_asked(shared: &Shared) {
+    let is_asked = |file| fs::remove_file(bgworker::data_directory().join(file)).is_ok();
+    if is_asked(HOLE.0) {
+        let shared = *shared;
+        bgworker::with_signals_blocked(|| thread::spawn(move || leave_a_hole(&shared)));
+    }
+    if is_asked(HOLD.0) {
+        thread::sleep(HOLD.1);
+    }
+}
+
+/// A backend could not be stopped there from outside: the time is some nanoseconds. The record is nobody's.
+fn leave_a_hole(shared: &Shared) {
+    let mut record = Vec::new();
+    if encode_into(&Record::CatalogEnd { generation: 0, count: 0 }, &mut record).is_ok() {
+        let pushed = shared.ring.producer().push_stopped(&record, || thread::sleep(HOLE.1));
+        pushed.into_iter().for_each(|wake| futex::wake_if(wake, shared));
+    }
+}
