@@ -80,3 +80,67 @@ fn a_record_that_is_begun_and_not_completed_is_said_and_nothing_behind_it_is_los
     assert_eq!(figure(&cluster, "stat_ring", "stalls_total")?, 1);
     Ok(())
 }
+
+/// How many processes wait for a lock.
+fn waiting(session: &mut Session) -> Result<u32> {
+    let count = session.run("select count(*) from pg_locks where not granted")?.ok()?;
+    Ok(count.value().unwrap_or_default().parse()?)
+}
+
+#[test]
+fn events_go_on_while_pg_database_is_locked() -> Result<()> {
+    let (cluster, mut session, mut stream) = served()?;
+    let mut reader = cluster.session()?;
+    reader.run("begin; select count(*) from pg_database")?.ok()?;
+    let mut rewriter = cluster.session()?;
+    // Connecting would wait for the lock, as everybody's does.
+    let mut watcher = cluster.session()?;
+    rewriter.send("vacuum full pg_database")?;
+    wait_until(SOON, "the rewriting waits", || waiting(&mut watcher).is_ok_and(|count| count == 1))?;
+    let start = Instant::now();
+    // Beyond some of the gateway's looks at pg_database, once a second.
+    for number in 0.. {
+        if start.elapsed() > Duration::from_millis(3_500) {
+            break;
+        }
+        let time = round(&mut session, &mut stream, &number.to_string())?;
+        ensure!(time < Duration::from_secs(2), "event {number} took {time:?}");
+    }
+    assert_eq!(waiting(&mut watcher)?, 1, "somebody else waits, too");
+    reader.run("commit")?.ok()?;
+    rewriter.wait(SOON)?.ok()?;
+    round(&mut session, &mut stream, "after")?;
+    Ok(())
+}
+
+// The defaults that the cluster's transactions have are not for the gateway's own: a deferrable one waits for a snapshot
+// until no transaction is left that could disturb it.
+#[test]
+fn events_go_on_whatever_transactions_are_by_default() -> Result<()> {
+    let (cluster, mut session, mut stream) = served()?;
+    session
+        .run(
+            "set default_transaction_isolation = 'read committed'; set default_transaction_deferrable = off",
+        )?
+        .ok()?;
+    let mut writer = cluster.session()?;
+    writer.run("begin isolation level serializable read write; select count(*) from pg_class")?.ok()?;
+    writer.run("create table t (value int)")?.ok()?;
+    cluster.configure("default_transaction_isolation", "serializable")?;
+    cluster.configure("default_transaction_read_only", "on")?;
+    cluster.configure("default_transaction_deferrable", "on")?;
+    cluster.reload()?;
+    let start = Instant::now();
+    for number in 0.. {
+        if start.elapsed() > Duration::from_millis(3_500) {
+            break;
+        }
+        let time = round(&mut session, &mut stream, &number.to_string())?;
+        ensure!(time < Duration::from_secs(2), "event {number} took {time:?}");
+        // Others do wait: the logical replication launcher.
+        let waits = "select count(*) from pg_stat_activity where wait_event = 'SafeSnapshot' and backend_type ~ 'pg_sse'";
+        assert_eq!(session.run(waits)?.ok()?.value(), Some("0"), "a worker waits for a snapshot");
+    }
+    writer.run("commit")?.ok()?;
+    Ok(())
+}

@@ -161,6 +161,24 @@ pub(crate) fn places_for_calls() -> usize {
     usize::try_from(max_worker_processes() - WORKERS - workers_before_us()).unwrap_or(0)
 }
 
+/// Settles for this worker how its transactions are, whatever the defaults of the cluster, of the database and of the role are:
+/// they are meant for people's sessions, and could make a worker's own looks wait or fail. The autovacuum launcher does the
+/// same. To be called before connecting. Not for workers that run people's statements.
+pub(crate) fn settle_transactions() {
+    for (name, value) in [
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_deferrable", c"off"),
+        (c"lock_timeout", c"0"),
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        (c"transaction_timeout", c"0"),
+    ] {
+        let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_OVERRIDE);
+        // SAFETY: settings that every server of this version has, with values that they take; outside of transactions.
+        unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
+    }
+}
+
 /// Connects this worker: to a database, or with `None` to none, as the logical replication launcher is.
 pub(crate) fn connect(database: Option<&str>) {
     BackgroundWorker::connect_worker_to_spi(database, None);

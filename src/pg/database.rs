@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, c_int};
 
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::pg_sys;
 
 use super::shmem::Shared;
@@ -26,18 +25,38 @@ pub(crate) fn mine_is_served(shared: &Shared) -> bool {
     name.to_bytes() == guc::database().as_bytes()
 }
 
-/// Oid of the database of that name, or `None`.
+/// What a look at pg_database came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The oid of the database of that name, if there is one.
+    Database(Option<u32>),
+    /// Somebody has the catalog to himself just now, or waits for that (`VACUUM FULL`): ask again.
+    Busy,
+}
+
+/// Finds the database of that name, without waiting for anybody: not for the lock, and not for a snapshot of a transaction,
+/// which could wait for others to end if the defaults of transactions say so. Only the scan has a snapshot, one of the catalog.
 ///
 /// Reads pg_database as the autovacuum launcher does, from its first page to its last: without a database there are no
 /// indexes to look things up with.
-pub(crate) fn find(name: &str) -> Option<u32> {
-    let name = name.to_owned();
-    BackgroundWorker::transaction(move || scan(name.as_bytes()))
+pub(crate) fn find(name: &str) -> Found {
+    // SAFETY: on the Postgres thread, outside of transactions.
+    unsafe { pg_sys::SetCurrentStatementStartTimestamp() };
+    // SAFETY: as above. An error from here on ends the process, and with it the transaction.
+    unsafe { pg_sys::StartTransactionCommand() };
+    let lock = pg_sys::AccessShareLock as c_int;
+    // SAFETY: inside a transaction, at whose end the lock goes.
+    let is_locked = unsafe { pg_sys::ConditionalLockRelationOid(pg_sys::DatabaseRelationId, lock) };
+    let found = if is_locked { Found::Database(scan(name.as_bytes())) } else { Found::Busy };
+    // SAFETY: the transaction begun above.
+    unsafe { pg_sys::CommitTransactionCommand() };
+    found
 }
 
+/// The caller has locked pg_database.
 fn scan(name: &[u8]) -> Option<u32> {
-    let lock = pg_sys::AccessShareLock as c_int;
-    // SAFETY: a shared catalog, readable without a database; inside a transaction.
+    let lock = pg_sys::NoLock as c_int;
+    // SAFETY: a shared catalog, readable without a database; inside a transaction, and locked.
     let relation = unsafe { pg_sys::table_open(pg_sys::DatabaseRelationId, lock) };
     // SAFETY: the open relation, no scan keys; takes a catalog snapshot of its own.
     let scan = unsafe { pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut()) };

@@ -22,6 +22,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 pub(crate) fn run() {
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals();
+    bgworker::settle_transactions();
     bgworker::connect(Some(&guc::database()));
     // Before the snapshot: whatever was announced up to here is in it.
     let generation = shared.catalog_generation();

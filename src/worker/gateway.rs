@@ -28,6 +28,7 @@ use super::calls::Calls;
 use super::messages;
 use super::reader::CatalogReader;
 use super::refused::{self, Refused};
+use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
 use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
@@ -69,6 +70,7 @@ pub(crate) fn run() {
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals();
     bgworker::end_without_exit_handlers();
+    bgworker::settle_transactions();
     bgworker::connect(None);
     let consumer = match consumer::take(&shared) {
         Ok(consumer) => consumer,
@@ -203,7 +205,7 @@ impl Worker {
 
     /// Finds the database by its name, again and again: it may be created, dropped or renamed at any time.
     fn follow_database(&mut self) {
-        let database = database::find(&guc::database());
+        let Found::Database(database) = database::find(&guc::database()) else { return };
         if database == self.database && database.is_some() {
             return;
         }
