@@ -1,11 +1,11 @@
-//! A call worker's session: runs one call after the other, and leaves nothing of one for the next.
+//! A call worker's session: runs one call after the other, and cleans up between them (`call_cleanup.rs`).
 //!
 //! One call: its settings, outside of any transaction, so that neither a COMMIT nor a ROLLBACK of a procedure undoes them;
 //! a transaction; the statement, through a portal (`portal.rs`); the commit. An error is handled as PostgresMain handles
 //! it. Then the clean-up, outside of any transaction where that will do.
 //!
 //! Every step is a function without destructors that `try_catch::run` runs; the Rust between the steps calls nothing that
-//! may raise. Whatever fails in handling an error or in cleaning up ends the process: it never serves another call.
+//! may raise. Whatever fails in handling an error ends the process, and one that cannot clean up serves no other call.
 //!
 //! Not for: which call comes next (`worker/call.rs`).
 
@@ -22,7 +22,7 @@ use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{Rows, Shape};
 use super::try_catch::{self, Ended};
-use super::{bgworker, call_signals, call_texts, raw};
+use super::{bgworker, call_cleanup, call_signals, call_texts, own_transaction, raw};
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
@@ -32,6 +32,10 @@ const MAX_PLANS: usize = 500;
 
 /// SQLSTATE 22021, of a text that has a character Postgres cannot store.
 const CHARACTER_NOT_IN_REPERTOIRE: [u8; 5] = *b"22021";
+
+/// Something of a call is still in the session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct NotClean;
 
 /// See the head of this file.
 pub(crate) struct Session {
@@ -85,17 +89,21 @@ impl Session {
         outcome
     }
 
-    /// Undoes everything that a call may have left in the session. Ends the process if it cannot.
-    pub(crate) fn clean_up(&mut self) {
+    /// Undoes what a call may have left in the session (`call_cleanup.rs`).
+    ///
+    /// # Errors
+    /// It cannot: this session must not serve another call.
+    pub(crate) fn clean_up(&mut self) -> Result<(), NotClean> {
         let mut nothing = ();
         self.enter();
         // SAFETY: the function owns nothing.
-        if unsafe { try_catch::run(clean, &mut nothing) } == Ended::ByError {
+        if unsafe { try_catch::run(call_cleanup::clean, &mut nothing) } == Ended::ByError {
             self.recover();
-            bgworker::leave(1);
+            return Err(NotClean);
         }
         // SAFETY: what the call allocated there is not used any more.
         unsafe { pg_sys::MemoryContextReset(self.memory) };
+        Ok(())
     }
 
     fn enter(&self) {
@@ -327,11 +335,11 @@ unsafe extern "C-unwind" fn commit(job: *mut Beginning<'_>) {
 }
 
 unsafe extern "C-unwind" fn look_at_user(answer: *mut bool) {
-    raw::StartTransactionCommand();
+    let waits = own_transaction::begin();
     let is_superuser = raw::superuser();
     // SAFETY: `try_catch::run` passes its borrow.
     unsafe { *answer = is_superuser };
-    raw::CommitTransactionCommand();
+    own_transaction::commit(waits);
 }
 
 struct Recovery {
@@ -364,47 +372,11 @@ unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
     unsafe { pg_sys::debug_query_string = null() };
     raw::AbortOutOfAnyTransaction();
     raw::PortalErrorCleanup();
+    call_cleanup::let_go_of_slots();
     raw::jit_reset_after_error();
     // SAFETY: as above.
     unsafe { pg_sys::CurrentMemoryContext = job.memory };
     raw::FlushErrorState();
     // SAFETY: raised above.
     unsafe { pg_sys::InterruptHoldoffCount -= 1 };
-}
-
-/// All that survives the end of a transaction. What only a transaction can undo is rare, and needs the long form.
-unsafe extern "C-unwind" fn clean(_: *mut ()) {
-    let mut namespace = pg_sys::InvalidOid;
-    let mut toast = pg_sys::InvalidOid;
-    // SAFETY: two places to write to.
-    unsafe { raw::GetTempNamespaceState(&mut namespace, &mut toast) };
-    let has_temporary_tables = namespace != pg_sys::InvalidOid;
-    let is_other_user = raw::GetSessionUserId() != raw::GetAuthenticatedUserId()
-        || raw::GetCurrentRoleId() != pg_sys::InvalidOid;
-    let needs_transaction = has_temporary_tables || is_other_user;
-    if needs_transaction {
-        raw::StartTransactionCommand();
-    }
-    raw::PortalHashTableDeleteAll();
-    if needs_transaction {
-        // SAFETY: a literal; no arguments means the default.
-        unsafe { raw::SetPGVariable(c"session_authorization".as_ptr(), null_mut(), false) };
-        // SAFETY: as above.
-        unsafe { raw::SetPGVariable(c"role".as_ptr(), null_mut(), false) };
-    }
-    raw::ResetAllOptions();
-    raw::DropAllPreparedStatements();
-    raw::LockReleaseAll(raw::USER_LOCKMETHOD, true);
-    if has_temporary_tables {
-        let snapshot = raw::GetTransactionSnapshot();
-        // Catalog rows are deleted under one, as everywhere in Postgres (namespace.c, RemoveTempRelationsCallback).
-        // SAFETY: a snapshot of this transaction.
-        unsafe { raw::PushActiveSnapshot(snapshot) };
-        raw::ResetTempTableNamespace();
-        raw::PopActiveSnapshot();
-    }
-    raw::ResetSequenceCaches();
-    if needs_transaction {
-        raw::CommitTransactionCommand();
-    }
 }

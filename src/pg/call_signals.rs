@@ -29,6 +29,9 @@ static SLOT: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
 /// SIGTERM has come.
 static LEAVE: AtomicBool = AtomicBool::new(false);
 
+/// The worker cleans up behind a call.
+static CLEANS: AtomicBool = AtomicBool::new(false);
+
 /// The worker is connected and leaves by itself when it is told to.
 static SERVES: AtomicBool = AtomicBool::new(false);
 
@@ -46,6 +49,27 @@ pub(crate) fn install(slot: &'static Slot) {
 /// From here on the worker looks at [`told_to_leave`] before it waits or takes a call.
 pub(crate) fn serves() {
     SERVES.store(true, Relaxed);
+}
+
+/// The call is over, and what it left is undone. A signal to leave or to cancel does not end the process here but the
+/// cleaning, as an error: the call's outcome is known, and its caller has to be told.
+pub(crate) fn cleans() {
+    CLEANS.store(true, Relaxed);
+    if let Some(slot) = slot() {
+        slot.set_running(0);
+    }
+    // A cancel that came too late for the call is none.
+    forget_cancel();
+    // But for a signal to leave: without this one that came in between would be forgotten with it.
+    if told_to_leave() {
+        request_cancel();
+    }
+}
+
+/// All of the call is gone, or the worker goes.
+pub(crate) fn has_cleaned() {
+    CLEANS.store(false, Relaxed);
+    forget_cancel();
 }
 
 /// Whether it was told to leave.
@@ -89,7 +113,9 @@ fn wake_myself() {
 unsafe extern "C-unwind" fn terminate(signal: c_int) {
     let _errno = Errno::keep();
     LEAVE.store(true, Relaxed);
-    if running() != 0 || !SERVES.load(Relaxed) {
+    if CLEANS.load(Relaxed) {
+        request_cancel();
+    } else if running() != 0 || !SERVES.load(Relaxed) {
         // SAFETY: postgres.c's handler, called as one.
         unsafe { die(signal) };
         return;
@@ -97,10 +123,10 @@ unsafe extern "C-unwind" fn terminate(signal: c_int) {
     wake_myself();
 }
 
-/// `pg_cancel_backend`, and the statement timeout.
+/// `pg_cancel_backend`, and the timeouts of a statement and of waiting for a lock.
 unsafe extern "C-unwind" fn cancel_any(_signal: c_int) {
     let _errno = Errno::keep();
-    if running() != 0 {
+    if running() != 0 || CLEANS.load(Relaxed) {
         request_cancel();
     }
     wake_myself();

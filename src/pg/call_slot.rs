@@ -279,6 +279,11 @@ impl Slot {
         self.state.store(State::Attaching as u32, Release);
     }
 
+    /// This process takes no further call, and may take a while to end: it is not to be given one.
+    pub(crate) fn retire(&self) {
+        self.state.store(State::Absent as u32, Release);
+    }
+
     /// This process ends. Takes no lock, cannot fail.
     pub(crate) fn give_back(&self) {
         self.state.store(State::Absent as u32, Release);

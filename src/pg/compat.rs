@@ -179,3 +179,34 @@ pub(super) fn create_wait_event_set(room: c_int) -> *mut pg_sys::WaitEventSet {
     // SAFETY: the context above; since 17 no resource owner, which is allowed (latch.c).
     unsafe { pg_sys::CreateWaitEventSet(owner, room) }
 }
+
+/// Sets the variable of `transaction_timeout`, which xact.c looks at when a transaction begins, and answers what it was. Does
+/// nothing where there is none.
+pub(super) fn replace_transaction_timeout(milliseconds: c_int) -> c_int {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    return milliseconds;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    {
+        // SAFETY: a setting of this session that guc.c writes on this thread only.
+        let before = unsafe { pg_sys::TransactionTimeout };
+        // SAFETY: as above.
+        unsafe { pg_sys::TransactionTimeout = milliseconds };
+        before
+    }
+}
+
+// Raw, as those of `raw.rs`. Since 17 it can leave out those that are not synchronized.
+unsafe extern "C-unwind" {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    safe fn ReplicationSlotCleanup();
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    safe fn ReplicationSlotCleanup(synced_only: bool);
+}
+
+/// Drops this session's temporary replication slots. May raise, over the caller's frame; none is acquired.
+pub(super) fn drop_temporary_slots() {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    ReplicationSlotCleanup();
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    ReplicationSlotCleanup(false);
+}

@@ -6,6 +6,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod bgworker;
+mod call_cleanup;
 mod call_log;
 pub(crate) mod call_session;
 pub(crate) mod call_signals;
@@ -27,6 +28,7 @@ pub(crate) mod init;
 pub(crate) mod jit;
 pub(crate) mod latch;
 mod make_way;
+pub(crate) mod own_transaction;
 mod portal;
 mod raw;
 mod receiver;

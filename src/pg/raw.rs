@@ -119,6 +119,11 @@ unsafe extern "C-unwind" {
     // tcopprot.h
     pub(super) fn check_log_duration(milliseconds: *mut c_char, was_logged: bool) -> c_int;
 
+    // slot.h, origin.h, port.h
+    pub(super) safe fn ReplicationSlotRelease();
+    pub(super) safe fn replorigin_session_reset();
+    pub(super) fn pg_strong_random(buffer: *mut c_void, length: usize) -> bool;
+
     // timeout.h (not among pgrx' headers)
     pub(super) safe fn enable_timeout_after(id: c_int, milliseconds: c_int);
     pub(super) safe fn disable_timeout(id: c_int, keeps_indicator: bool);

@@ -315,7 +315,7 @@ unsafe fn append(rows: &mut Rows<'_>, bytes: &[u8]) {
 ///
 /// # Safety
 /// - As [`append`].
-unsafe fn fail(code: PgSqlErrorCode, message: &CStr) {
+pub(super) unsafe fn fail(code: PgSqlErrorCode, message: &CStr) {
     // SAFETY: begins an error; elog.c's way.
     if unsafe { raw::errstart(PgLogLevel::ERROR as c_int, std::ptr::null()) } {
         // SAFETY: between errstart and errfinish.

@@ -9,7 +9,6 @@ use std::cell::Cell;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
-use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use sse_proto::call::{CallAnswer, CallRequest, CallRole, Outcome};
 use sse_ring::PushError;
@@ -20,7 +19,7 @@ use crate::pg::call_session::Session;
 use crate::pg::call_slot::{self, CallMemory, Slot, State, WorkerSide};
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
-use crate::pg::{call_signals, latch, routine};
+use crate::pg::{call_signals, latch, own_transaction, routine};
 use crate::{call_role, guc};
 
 /// An idle worker looks around so often, although everything that concerns it wakes it.
@@ -28,6 +27,10 @@ const BEAT: Duration = Duration::from_secs(10);
 
 /// Pause while the gateway has no room for the answer; it wakes the worker when it has taken something.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long a worker that was told to leave tries to hand over an answer that does not fit into its ring: megabytes take
+/// milliseconds, and a gateway that has not taken them by then is stopped.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 struct Worker {
     shared: Shared,
@@ -163,25 +166,33 @@ impl Worker {
         if request.read_only && matches!(&outcome, Outcome::Failed { sqlstate, .. } if sqlstate == b"25006") {
             say_that_it_writes(request.label);
         }
-        self.slot.set_running(0);
-        call_signals::forget_cancel();
-        self.session.clean_up();
+        call_signals::cleans();
+        let is_clean = self.session.clean_up();
+        call_signals::has_cleaned();
         bgworker::report_activity(None);
         self.answer(&CallAnswer { id: request.id, outcome });
+        if is_clean.is_err() {
+            // Ending may take as long as whatever it was that could not be undone.
+            self.slot.retire();
+            latch::wake_gateway(&self.shared);
+            bgworker::leave(1);
+        }
     }
 
     fn leave_if_role_has_changed(&mut self) {
         let is_superuser = self.session.is_superuser();
         let is_ready = !call_role::take_outdated()
-            || matches!(BackgroundWorker::transaction(call_role::check), CallRole::Ready { .. });
+            || matches!(own_transaction::run(call_role::check), CallRole::Ready { .. });
         if is_superuser || !is_ready {
             self.slot.set_role_changed();
             bgworker::leave(0);
         }
     }
 
-    /// Hands the answer over, in parts. Waits for the gateway to make room; a gateway that has gone takes nothing.
+    /// Hands the answer over, in parts. Waits for the gateway to make room; a gateway that has gone takes nothing. Told to
+    /// leave, it still does for a moment: what became of the call is known.
     fn answer(&mut self, answer: &CallAnswer) {
+        let mut patience: Option<Instant> = None;
         let bytes = answer.encode();
         for part in frame::parts(&bytes) {
             loop {
@@ -191,7 +202,15 @@ impl Worker {
                         break;
                     }
                     Err(PushError::Full) => {
-                        self.leave_if_due();
+                        if self.memory.epoch() != self.epoch {
+                            bgworker::leave(0);
+                        }
+                        if call_signals::told_to_leave() {
+                            let until = *patience.get_or_insert_with(|| Instant::now() + LAST_ANSWER);
+                            if Instant::now() >= until {
+                                bgworker::leave(0);
+                            }
+                        }
                         latch::wake_gateway(&self.shared);
                         bgworker::wait(NO_ROOM_PAUSE);
                     }

@@ -14,7 +14,7 @@ use crate::pg::call_slot::{CallMemory, GatewaySide, State};
 use crate::worker::{call, frame};
 
 /// A worker is replaced when it has run so many calls, or is so old: what Postgres and the languages keep for a session
-/// does not grow for ever, and what the clean-up cannot undo (session variables of PL/Python, `setseed`) does not stay.
+/// does not grow for ever, and what the clean-up cannot undo (session variables of PL/Python) does not stay for ever.
 const MAX_CALLS: u64 = 100_000;
 const MAX_AGE: Duration = Duration::from_secs(3_600);
 
@@ -90,7 +90,7 @@ impl CallWorker {
             slot.wake();
         }
         if !slot.is_free() {
-            return None;
+            return self.retire(memory, slot.state());
         }
         match self.process.as_ref()?.pid() {
             Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted) => return None,
@@ -106,6 +106,16 @@ impl CallWorker {
         }
         self.is_leaving = false;
         Some(Ended { unanswered, role_has_changed: slot.take_role_changed() })
+    }
+
+    /// One that has served and is absent takes no further call, but has not ended yet: what it was given meanwhile goes to another.
+    fn retire(&mut self, memory: &CallMemory, state: State) -> Option<Ended> {
+        if self.side.is_none() || self.is_leaving || state != State::Absent {
+            return None;
+        }
+        self.is_leaving = true;
+        let unanswered = self.collect(memory)?;
+        Some(Ended { unanswered: Some(unanswered), role_has_changed: false })
     }
 
     /// What became of the call of a worker that has ended. A complete answer may lie in its ring still.
