@@ -119,7 +119,8 @@ CREATE VIEW sse.stat_gateway AS
            s[20] AS asked_total, s[21] AS woken_total,
            sse._call_state() AS calls, c[1]::int AS call_workers, c[2]::int AS calls_running, s[22] AS calls_waiting,
            s[23] AS calls_total, s[24] AS calls_failed_total, s[25] AS calls_refused_total,
-           s[26] AS calls_cancelled_total, c[3] AS calls_lost_total, c[4] AS call_workers_total
+           s[26] AS calls_cancelled_total, c[3] AS calls_lost_total, c[4] AS call_workers_total,
+           s[29] AS displaced_total
       FROM sse._stat_gateway() AS s, sse._stat_calls() AS c;
 REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;

@@ -64,13 +64,14 @@ static RETRY: GucSetting<i32> = GucSetting::<i32>::new(2_000);
 static MAX_CONNECTIONS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static MAX_CONNECTIONS_PER_ADDRESS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static WRITE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static IDLE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(75_000);
 static WINDOW_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static WINDOW_AGE: GucSetting<i32> = GucSetting::<i32>::new(600);
 static RESPONSE_HEADERS: Text = GucSetting::<Option<CString>>::new(Some(c""));
 static STATIC_ROOT: Text = GucSetting::<Option<CString>>::new(Some(c""));
 
 /// Every setting, in the order of their definition: what `pg/config_file.rs` looks after.
-pub(crate) const NAMES: [&CStr; 46] = [
+pub(crate) const NAMES: [&CStr; 47] = [
     c"sse.database",
     c"sse.listen_addresses",
     c"sse.port",
@@ -93,6 +94,7 @@ pub(crate) const NAMES: [&CStr; 46] = [
     c"sse.max_connections",
     c"sse.max_connections_per_address",
     c"sse.write_timeout",
+    c"sse.idle_timeout",
     c"sse.window_size",
     c"sse.window_age",
     c"sse.response_headers",
@@ -315,6 +317,16 @@ pub(crate) fn define() {
         c"A subscriber that takes nothing for so long is disconnected.",
         c"It misses nothing that is still in the window when it comes back. Takes effect on reload.",
         &WRITE_TIMEOUT,
+        1_000,
+        3_600_000,
+        Sighup,
+        ms,
+    );
+    GucRegistry::define_int_guc(
+        c"sse.idle_timeout",
+        c"A kept connection is closed so long after its last answer.",
+        c"Longer than a balancer in front keeps its own. When sockets run short they are closed sooner. Takes effect on reload.",
+        &IDLE_TIMEOUT,
         1_000,
         3_600_000,
         Sighup,

@@ -9,7 +9,7 @@ use crate::pg::shmem::GatewayFields;
 type Reader = fn(&Stats) -> u64;
 
 /// What each place of [`GatewayFields::counters`] holds; the view in `sql/` names them in the same order.
-pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 26] = [
+pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 27] = [
     ("connections", |stats| stats.connections.load(Relaxed)),
     ("subscribers", |stats| stats.subscribers.load(Relaxed)),
     ("connections_total", |stats| stats.connections_total.load(Relaxed)),
@@ -36,6 +36,7 @@ pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 26] = [
     ("calls_failed_total", |stats| stats.calls_failed_total.load(Relaxed)),
     ("calls_refused_total", |stats| stats.calls_refused_total.load(Relaxed)),
     ("calls_cancelled_total", |stats| stats.calls_cancelled_total.load(Relaxed)),
+    ("displaced_total", |stats| stats.displaced_total.load(Relaxed)),
 ];
 
 /// Copies the gateway's figures; without a gateway the gauges go to zero and the totals stay.

@@ -119,6 +119,7 @@ pub(crate) fn gateway_settings() -> Settings {
         max_connections: size(MAX_CONNECTIONS.get()),
         max_connections_per_address: size(MAX_CONNECTIONS_PER_ADDRESS.get()),
         write_timeout: milliseconds(&WRITE_TIMEOUT),
+        idle_timeout: milliseconds(&IDLE_TIMEOUT),
         window_size: size(WINDOW_SIZE.get()) * 1024,
         window_age: Duration::from_secs(u64::try_from(WINDOW_AGE.get()).unwrap_or(0)),
         response_headers: Settings::check_response_headers(&text(&RESPONSE_HEADERS)).unwrap_or_default(),

@@ -71,7 +71,7 @@ pub(crate) struct GatewayFields {
     /// Start of the process, microseconds since 2000-01-01 UTC.
     pub started_at: AtomicI64,
     /// Values in the order of [`crate::stats::GATEWAY_COUNTERS`].
-    pub counters: [AtomicU64; 26],
+    pub counters: [AtomicU64; 27],
 }
 
 /// Counts of what publishers could not publish. Written by any backend with relaxed additions, read by

@@ -10,25 +10,56 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::shared::Shared;
+use crate::sockets::Place;
 use crate::stats::Stats;
 
 /// An open socket; counted down when dropped, also by a panic.
-pub(crate) struct Connection(Arc<Shared>);
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    place: Place,
+}
 
 impl Connection {
-    /// `None` when [`crate::Settings::max_sockets`] are open.
-    pub(crate) fn try_new(shared: &Arc<Shared>) -> Option<Self> {
-        if !count_up(&shared.stats.connections, shared.settings().max_sockets()) {
-            return None;
+    /// `None` when [`crate::Settings::max_sockets`] are open and every one of them has a request. Otherwise one without
+    /// makes room; until its task has seen that, which is at once, there is one more.
+    pub(crate) fn try_new(shared: &Arc<Shared>, peer: IpAddr) -> Option<Self> {
+        let stats = &shared.stats;
+        if !count_up(&stats.connections, shared.settings().max_sockets()) {
+            if !shared.sockets.displace() {
+                return None;
+            }
+            Stats::add(&stats.displaced_total, 1);
+            Stats::add(&stats.connections, 1);
         }
-        Stats::add(&shared.stats.connections_total, 1);
-        Some(Self(Arc::clone(shared)))
+        Stats::add(&stats.connections_total, 1);
+        Some(Self { shared: Arc::clone(shared), place: shared.sockets.enter(peer) })
+    }
+
+    /// A request has come. `limit` is how many sockets of this address may have one.
+    pub(crate) fn begin_request(&self, limit: usize) -> bool {
+        self.shared.sockets.begin_request(&self.place, limit)
+    }
+
+    /// It has been answered.
+    pub(crate) fn end_request(&self) {
+        self.shared.sockets.end_request(&self.place);
+    }
+
+    /// Its request is a stream.
+    pub(crate) fn become_stream(&self) {
+        self.shared.sockets.leave(&self.place);
+    }
+
+    /// Returns when it is to close to make room for another.
+    pub(crate) async fn displaced(&self) {
+        self.place.displaced().await;
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        Stats::subtract(&self.0.stats.connections, 1);
+        self.shared.sockets.leave(&self.place);
+        Stats::subtract(&self.shared.stats.connections, 1);
     }
 }
 

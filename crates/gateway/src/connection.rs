@@ -13,28 +13,24 @@ use std::net::{IpAddr, Shutdown};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 
 use crate::admission::Connection;
 use crate::body::Body;
-use crate::head_io::{HeadIo, Progress};
+use crate::head_io::HeadIo;
 use crate::problem::unreadable;
+use crate::progress::{Overdue, Progress};
 use crate::router::{self, Answer, Context, MAX_HEAD_BYTES, StreamAnswer};
 use crate::subscribe::Newcomer;
 
-/// A head that has not arrived whole after so long is answered with 408; a connection that has been idle for so long is
-/// closed. Bounds what a peer that sends a byte now and then can hold.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether an ordinary answer has got stuck.
-const STALL_CHECK: Duration = Duration::from_secs(1);
+/// How often it is looked whether something has taken too long, or a peer has gone.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// How long and how much is read from a peer after the last answer, so that closing does not destroy the answer on its
 /// way (RFC 9112 §9.6).
@@ -42,24 +38,41 @@ const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
 
 type ServiceFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
 
+/// How a connection ends.
+enum Ending {
+    /// Its last answer is written, or it has failed.
+    Done,
+    /// Its request is a stream.
+    Stream,
+    /// Something has taken too long.
+    Overdue(Overdue),
+    /// Another one needs its place.
+    Displaced,
+}
+
 /// Serves a connection until it is closed or has become a stream.
 pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, context: Rc<Context>) {
     let _busy = context.busy.begin();
+    let permit = Rc::new(permit);
     let handover: Rc<RefCell<Option<StreamAnswer>>> = Rc::default();
-    let progress: Rc<Progress> = Rc::default();
+    let progress = Rc::new(Progress::new(Instant::now()));
     let service = {
         let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
-        let progress = Rc::clone(&progress);
+        let (progress, permit) = (Rc::clone(&progress), Rc::clone(&permit));
         service_fn(move |request: Request<Incoming>| {
             let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
-            let progress = Rc::clone(&progress);
+            let (progress, permit) = (Rc::clone(&progress), Rc::clone(&permit));
             let answer: ServiceFuture = Box::pin(async move {
                 let has_body = !request.body().is_end_stream();
-                match router::answer(request, peer, &context).await {
+                progress.begin_request(request.version());
+                let outcome = if permit.begin_request(max_busy(peer, &context)) {
+                    router::answer(request, peer, &context).await
+                } else {
+                    Answer::Response(router::refused(&context.shared).closing().into_response())
+                };
+                match outcome {
                     Answer::Response(response) => {
-                        if has_body {
-                            progress.end_body();
-                        }
+                        progress.begin_answer(has_body, Instant::now());
                         Ok(response)
                     }
                     Answer::Stream(stream) => {
@@ -72,53 +85,78 @@ pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, c
         })
     };
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        // Heads, pauses and answers are timed here, because hyper takes the pause between two requests for a head. A peer
+        // that has closed its sending side gets its answer.
+        .header_read_timeout(None)
+        .half_close(true)
         // Twice the limit, so that the router sees every head that is only just too long.
         .max_buf_size(2 * MAX_HEAD_BYTES)
         .serve_connection(HeadIo::new(stream, Rc::clone(&progress)), service);
     let mut stop = context.shared.stop_changes();
     let mut stopping = false;
-    let mut stall_check = tokio::time::interval(STALL_CHECK);
-    let outcome = loop {
+    let mut check = tokio::time::interval(CHECK);
+    let ending = loop {
         let driven = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending if handover.borrow().is_some() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(Ending::Done),
+            Poll::Pending if handover.borrow().is_some() => Poll::Ready(Ending::Stream),
+            Poll::Pending => {
+                // Until then its peer is in the middle of something.
+                if progress.is_at_rest() {
+                    permit.end_request();
+                }
+                Poll::Pending
+            }
         });
         tokio::select! {
-            outcome = driven => break outcome,
+            ending = driven => break ending,
             _ = stop.wait_for(Option::is_some), if !stopping => {
                 stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            _ = stall_check.tick() => {
-                let timeout = context.shared.settings().write_timeout;
-                if progress.stalled_since.get().is_some_and(|since| since.elapsed() >= timeout) {
-                    return;
+            () = permit.displaced() => break Ending::Displaced,
+            _ = check.tick() => {
+                let settings = context.shared.settings();
+                let overdue = progress.overdue(Instant::now(), settings.write_timeout, settings.idle_timeout);
+                if let Some(overdue) = overdue {
+                    break Ending::Overdue(overdue);
                 }
             }
         }
     };
     let socket = connection.into_parts().io.into_stream();
-    match (outcome, handover.take()) {
-        (None, Some(answer)) => context.incoming.push(Newcomer {
-            socket,
-            framing: answer.framing,
-            head: answer.head,
-            subscription: answer.subscription,
-            last_event_id: answer.last_event_id,
-            subscriber: answer.subscriber,
-            connection: permit,
-        }),
-        (Some(Err(error)), _) if error.is_timeout() && progress.inside_head.get() => {
-            // Hyper says nothing here. Nothing else was written, so there is room for this in any socket.
+    match (ending, handover.take()) {
+        (Ending::Stream, Some(answer)) => {
+            permit.become_stream();
+            // The service, which had the other one, went with the connection.
+            let Some(connection) = Rc::into_inner(permit) else { return };
+            context.incoming.push(Newcomer {
+                socket,
+                framing: answer.framing,
+                head: answer.head,
+                subscription: answer.subscription,
+                last_event_id: answer.last_event_id,
+                subscriber: answer.subscriber,
+                connection,
+            });
+        }
+        (Ending::Overdue(Overdue::Answer) | Ending::Displaced, _) => {}
+        (Ending::Overdue(Overdue::Head), _) => {
+            // What was written before has been taken, so there is room for this in any socket.
             let _ = socket.try_write(&unreadable(StatusCode::REQUEST_TIMEOUT).into_bytes());
             linger(socket).await;
         }
         // Errors of a connection are the peer's; hyper has answered what could be answered.
         _ => linger(socket).await,
     }
+}
+
+/// How many sockets of this peer may have a request at a time: half of all. A trusted proxy speaks for many.
+fn max_busy(peer: IpAddr, context: &Context) -> usize {
+    let settings = context.shared.settings();
+    if settings.trusted_proxies.contains(peer.to_canonical()) {
+        return usize::MAX;
+    }
+    settings.max_sockets() / 2
 }
 
 /// Closes for writing, and for reading when the peer has closed, or soon after.

@@ -1,8 +1,13 @@
 //! The socket as hyper sees it while it reads heads and writes ordinary answers.
 //!
-//! It adds two things that hyper has no way to ask for. Hyper answers a head that it cannot read by itself, with an
-//! empty body; this notices such an answer and writes a whole problem answer in its place (C6.1). And it knows for how
-//! long a peer has taken nothing.
+//! It adds three things that hyper has no way to ask for. Hyper answers a head that it cannot read by itself, with an
+//! empty body; this notices such an answer and writes a whole problem answer in its place (C6.1). It notes what comes and what is
+//! taken, for the times that these may take (`progress`). And it finds out who has gone while a request is answered: hyper
+//! would take a peer that has closed its sending side for one that has gone, or, when told not to, notice nobody's going.
+//!
+//! A peer that has closed its sending side and one that has closed altogether look the same until something is sent to
+//! them. So while such a peer waits it is sent `100 Continue`, which a client must be able to skip (RFC 9110 §15.2):
+//! who has gone answers with a reset. Over HTTP/1.0, which has no interim answers, its going is noticed with the answer.
 //!
 //! How an answer of hyper's own is recognised: it is a write that consists of nothing but a head with status 400, 414
 //! or 431 and `content-length: 0`, without the `x-content-type-options` that every answer of ours has. If a later
@@ -10,30 +15,20 @@
 //!
 //! Not used for streams: their sockets are taken out of it.
 
-use std::cell::Cell;
+use std::future::Future as _;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::problem::unreadable;
-
-/// What the connection's task sees of its socket.
-#[derive(Default)]
-pub(crate) struct Progress {
-    /// Since when the peer takes nothing.
-    pub(crate) stalled_since: Cell<Option<Instant>>,
-    /// Bytes of a head have arrived whose end has not.
-    pub(crate) inside_head: Cell<bool>,
-    /// A body has been received: what comes next is a head.
-    pub(crate) begins_anew: Cell<bool>,
-}
+use crate::progress::Progress;
 
 pub(crate) struct HeadIo {
     stream: TcpStream,
@@ -44,20 +39,15 @@ pub(crate) struct HeadIo {
     instead_written: usize,
 }
 
+/// See the head of this file.
+const QUESTION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// The line of the head that is being received.
 enum Line {
     /// The request line, or the empty lines that may come before it.
     First,
     /// A later one; how many bytes of it there are.
     Later(usize),
-}
-
-impl Progress {
-    /// To be called when a request that had a body has been answered.
-    pub(crate) fn end_body(&self) {
-        self.inside_head.set(false);
-        self.begins_anew.set(true);
-    }
 }
 
 impl HeadIo {
@@ -72,20 +62,21 @@ impl HeadIo {
     /// Follows the lines of heads. Those of a body are taken for a head's, until its request has been answered; what a
     /// peer has sent of its next head by then is not seen. That costs that peer a better status for its mistake.
     fn follow(&mut self, bytes: &[u8]) {
-        if self.progress.begins_anew.take() {
+        if self.progress.takes_anew() {
             self.line = Line::First;
         }
+        let now = Instant::now();
         for byte in bytes {
             self.line = match (&self.line, byte) {
-                (Line::First, b'\n') if !self.progress.inside_head.get() => Line::First,
+                (Line::First, b'\n') if !self.progress.is_inside_head() => Line::First,
                 (Line::First, b'\n') => Line::Later(0),
                 (Line::First, b'\r') => Line::First,
                 (Line::First, _) => {
-                    self.progress.inside_head.set(true);
+                    self.progress.begin_head(now);
                     Line::First
                 }
                 (Line::Later(0), b'\n') => {
-                    self.progress.inside_head.set(false);
+                    self.progress.end_head();
                     Line::First
                 }
                 (Line::Later(_), b'\n') => Line::Later(0),
@@ -113,12 +104,12 @@ impl HeadIo {
     }
 
     fn replace(&mut self, status: StatusCode) {
-        let gave_up_in_target = matches!(self.line, Line::First) && self.progress.inside_head.get();
+        let gave_up_in_target = matches!(self.line, Line::First) && self.progress.is_inside_head();
         let status = match status {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE if gave_up_in_target => StatusCode::URI_TOO_LONG,
             status => status,
         };
-        self.progress.inside_head.set(false);
+        self.progress.end_head();
         self.instead = unreadable(status).into_bytes();
         self.instead_written = 0;
     }
@@ -131,18 +122,43 @@ impl HeadIo {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.instead_written += n;
+            self.progress.take(n, Instant::now());
         }
         Poll::Ready(Ok(()))
     }
 
-    fn note<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        let stalled = match (&outcome, self.progress.stalled_since.get()) {
-            (Poll::Pending, None) => Some(Instant::now()),
-            (Poll::Pending, since) => since,
-            (Poll::Ready(_), _) => None,
-        };
-        self.progress.stalled_since.set(stalled);
+    fn note(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &outcome {
+            Poll::Pending => self.progress.block(Instant::now()),
+            Poll::Ready(Ok(n)) => self.progress.take(*n, Instant::now()),
+            Poll::Ready(Err(_)) => {}
+        }
         outcome
+    }
+
+    fn is_read_closed(&self, cx: &mut Context<'_>) -> bool {
+        let ready = pin!(self.stream.ready(Interest::READABLE)).poll(cx);
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
+    /// While a request is answered hyper reads nothing: whether its peer has gone, and what it is to be sent to find out.
+    fn look_for_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        // What has been reset says so even when bytes that were received before are not read.
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        let mut space = [0; 1];
+        if let Poll::Ready(peeked) = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut space)) {
+            // Of its end nothing is seen by reading while there are bytes before it.
+            if peeked? == 0 || self.is_read_closed(cx) {
+                self.progress.close_half(Instant::now());
+            }
+        }
+        if self.progress.is_to_ask(Instant::now()) && self.instead_written == self.instead.len() {
+            self.instead = QUESTION.to_vec();
+            self.instead_written = 0;
+        }
+        Ok(())
     }
 }
 
@@ -191,8 +207,14 @@ impl Write for HeadIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.progress.is_serving.get() {
+            self.look_for_peer(cx)?;
+        }
         let outcome = self.poll_instead(cx);
-        ready!(if outcome.is_pending() { self.note(outcome) } else { outcome })?;
+        if outcome.is_pending() {
+            self.progress.block(Instant::now());
+        }
+        ready!(outcome)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

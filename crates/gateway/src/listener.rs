@@ -16,6 +16,7 @@ use crate::bind::Listeners;
 use crate::connection::{self, linger};
 use crate::request::{Severity, escaped};
 use crate::router::{Context, refused};
+use crate::stats::Stats;
 use crate::supervise::supervised;
 
 /// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time; further ones are just closed.
@@ -67,6 +68,10 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
                 context.shared.outbox.log_limited("accept", Severity::Warning, || {
                     format!("connections cannot be accepted at the moment: {}", escaped(&error.to_string()))
                 });
+                // The system's limit stands below ours: what it takes then is the same.
+                if context.shared.sockets.displace() {
+                    Stats::add(&context.shared.stats.displaced_total, 1);
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -75,7 +80,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
 
 fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>, refusals: &Rc<Cell<usize>>) {
     let shared = context.shared.clone();
-    if let Some(permit) = Connection::try_new(&shared) {
+    if let Some(permit) = Connection::try_new(&shared, peer) {
         let task = connection::serve(stream, peer, permit, Rc::clone(context));
         spawn_local(supervised(shared, task));
         return;

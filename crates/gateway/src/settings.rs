@@ -53,6 +53,8 @@ pub struct Settings {
     pub max_connections_per_address: usize,
     /// `sse.write_timeout`: a peer that takes nothing for so long is disconnected.
     pub write_timeout: Duration,
+    /// `sse.idle_timeout`: a kept connection is closed so long after its last answer.
+    pub idle_timeout: Duration,
     /// `sse.window_size` in bytes, per runtime thread.
     pub window_size: usize,
     /// `sse.window_age`.
@@ -88,6 +90,7 @@ impl Default for Settings {
             max_connections: 10_000,
             max_connections_per_address: 0,
             write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
             window_size: 64 << 20,
             window_age: Duration::from_secs(600),
             response_headers: ResponseHeaders::default(),

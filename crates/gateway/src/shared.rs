@@ -18,6 +18,7 @@ use crate::listing::Questions;
 use crate::request::{Outbox, Severity};
 use crate::route_board::RouteBoard;
 use crate::settings::Settings;
+use crate::sockets::Sockets;
 use crate::stats::Stats;
 
 pub(crate) struct Shared {
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) calls: CallQueue,
     /// Whether calls can run; written by the main thread, read once per request.
     call_state: RwLock<Calls>,
+    /// Sockets that are no streams.
+    pub(crate) sockets: Sockets,
     /// Streams by address.
     pub(crate) addresses: Addresses,
     /// Last sequence that was published, written by the publisher before the batch is in any channel, so that a
@@ -72,6 +75,7 @@ impl Shared {
             questions: Questions::new(threads),
             calls: CallQueue::new(epoch),
             call_state: RwLock::new(Calls::Off),
+            sockets: Sockets::default(),
             addresses: Addresses::default(),
             published: AtomicU64::new(0),
             settings: RwLock::new(settings),

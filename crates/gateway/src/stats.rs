@@ -23,6 +23,8 @@ pub struct Stats {
     pub anonymous_subscribers: AtomicU64,
     /// Sockets accepted.
     pub connections_total: AtomicU64,
+    /// Sockets without a request that were closed to make room for others.
+    pub displaced_total: AtomicU64,
     /// Streams begun.
     pub subscribers_total: AtomicU64,
     /// Connections and streams refused with 503 because of `sse.max_connections`.

@@ -86,20 +86,6 @@ fn streams_beyond_the_limit_get_503_and_room_comes_back() {
     eventually("said", || gateway.log().iter().any(|line| line.contains("sse.max_connections = 3")));
 }
 
-// A flood of connections that never send anything must not use up the descriptors.
-#[test]
-fn sockets_in_all_are_bounded_and_those_beyond_get_a_bare_503() {
-    let settings = Settings { max_connections: 1, ..settings() };
-    let gateway = TestGateway::with(settings.clone());
-    let idle: Vec<Peer> = (0..settings.max_sockets()).map(|_| Peer::connect(gateway.port())).collect();
-    eventually("accepted", || gateway.count(|stats| &stats.connections) == idle.len() as u64);
-    let refused = get(gateway.port(), "/healthz");
-    refused.problem(503);
-    drop(idle);
-    eventually("room", || gateway.count(|stats| &stats.connections) == 0);
-    Stream::ready(gateway.port());
-}
-
 #[test]
 fn a_hang_up_is_noticed_at_once_in_every_form() {
     let gateway = TestGateway::new();

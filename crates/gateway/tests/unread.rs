@@ -4,11 +4,14 @@
 mod support;
 
 use socket2::SockRef;
+use std::io::{ErrorKind, Read as _};
+use std::time::{Duration, Instant};
+
 use sse_gateway::{CallResult, QueuedCall, Settings, TrustedProxies};
 use sse_proto::call::{CallAnswer, Outcome, Shape};
 use support::calls::{callable, calling, request, shape};
 use support::peer::Peer;
-use support::{TestGateway, eventually, settings};
+use support::{DEADLINE, TestGateway, eventually, settings};
 
 /// The largest answer that a worker gives.
 const LARGEST: usize = 64 << 20;
@@ -97,6 +100,31 @@ fn unread_answers_of_an_address_have_half_of_the_room_and_others_the_rest() {
             peer.answer(true).body.len() == LARGEST
         })
     });
+}
+
+// Slow readers: any progress at all was enough to hold an answer.
+#[test]
+fn an_answer_that_is_taken_too_slowly_is_cut_and_its_room_is_free() {
+    let gateway = with_proxy();
+    let mut peer = ask(&gateway, "203.0.113.9");
+    let began = Instant::now();
+    answer(&gateway, take(&gateway), LARGEST);
+    let mut space = [0; 512];
+    // A few bytes a second, until the other side gives up: not when ten seconds are over, and soon after.
+    while began.elapsed() < DEADLINE {
+        std::thread::sleep(Duration::from_millis(500));
+        match peer.socket.read(&mut space) {
+            Ok(0) => break,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+            _ => {}
+        }
+        if gateway.count(|stats| &stats.connections) == 0 {
+            break;
+        }
+    }
+    assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
+    eventually("cut", || gateway.count(|stats| &stats.connections) == 0);
+    let _whole = unread(&gateway, "203.0.113.9", LARGEST);
 }
 
 // An error's message is the routine's own, and as long as it likes.

@@ -62,6 +62,16 @@ impl Peer {
         Self { socket, buffer: Vec::new() }
     }
 
+    /// From another address of this machine, which counts as another peer's.
+    pub fn connect_from(address: [u8; 4], port: u16) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&std::net::SocketAddr::from((address, 0)).into()).unwrap();
+        socket.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        let socket = TcpStream::from(socket);
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        Self { socket, buffer: Vec::new() }
+    }
+
     pub fn ask(port: u16, request: &str) -> Self {
         let mut peer = Self::connect(port);
         peer.send(request.as_bytes());

@@ -1,0 +1,245 @@
+//! Whose socket is closed for whom when all are taken, and how many an address may keep busy.
+//!
+//! A socket without a request is worth least: one whose head has not come whole, or that waits for its next request. When
+//! all sockets are taken and another peer connects, such a one makes room for it: of the address that has most sockets
+//! that are no streams, the one that has been without a request for longest. So silent sockets, however many and however
+//! often they are renewed, displace each other and not those of others, and nobody has to set a limit for it, which
+//! behind a proxy would be a limit for all. Sockets with a request are not closed for others; an address has at most half
+//! of all sockets busy so.
+//!
+//! Not for streams: these have `sse.max_connections_per_address`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::admission::network;
+
+/// The sockets that are no streams, by address.
+#[derive(Default)]
+pub(crate) struct Sockets(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    networks: HashMap<IpAddr, Network>,
+    /// Those that have a socket without a request, by how many sockets they have.
+    ranking: BTreeSet<(usize, IpAddr)>,
+    /// Numbers the moments at which sockets were left without a request.
+    last: u64,
+}
+
+/// Of one network.
+#[derive(Default)]
+struct Network {
+    busy: usize,
+    /// Without a request, by the number of the moment since when.
+    idle: BTreeMap<u64, Arc<Notify>>,
+}
+
+impl Network {
+    fn count(&self) -> usize {
+        self.busy + self.idle.len()
+    }
+}
+
+/// What a socket is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// Without a request since the moment of this number.
+    Idle(u64),
+    Busy,
+    /// It is a stream, was displaced, or has been closed.
+    Nothing,
+}
+
+/// One socket in the table.
+pub(crate) struct Place {
+    network: IpAddr,
+    doing: Mutex<Doing>,
+    displaced: Arc<Notify>,
+}
+
+impl Sockets {
+    /// A socket of `peer`, without a request.
+    pub(crate) fn enter(&self, peer: IpAddr) -> Place {
+        let network = network(peer.to_canonical());
+        let displaced = Arc::default();
+        let mut table = self.0.lock();
+        let number = table.rest(network, &displaced);
+        drop(table);
+        Place { network, doing: Mutex::new(Doing::Idle(number)), displaced }
+    }
+
+    /// Makes room for one more: tells the socket to close that is worth least. False when all have a request.
+    pub(crate) fn displace(&self) -> bool {
+        self.0.lock().displace()
+    }
+
+    /// A request has come. False when `limit` sockets of this address have one already, or when it has just been displaced.
+    pub(crate) fn begin_request(&self, place: &Place, limit: usize) -> bool {
+        let mut table = self.0.lock();
+        let mut doing = place.doing.lock();
+        match *doing {
+            Doing::Idle(number) if table.has_idle(place.network, number) => {
+                if table.networks.get(&place.network).is_some_and(|network| network.busy >= limit) {
+                    return false;
+                }
+                table.change(place.network, |network| {
+                    network.idle.remove(&number);
+                    network.busy += 1;
+                });
+                *doing = Doing::Busy;
+                true
+            }
+            // Of a second request on the way.
+            Doing::Busy => true,
+            Doing::Idle(_) | Doing::Nothing => false,
+        }
+    }
+
+    /// It has been answered.
+    pub(crate) fn end_request(&self, place: &Place) {
+        let mut table = self.0.lock();
+        let mut doing = place.doing.lock();
+        if *doing == Doing::Busy {
+            table.change(place.network, |network| network.busy -= 1);
+            *doing = Doing::Idle(table.rest(place.network, &place.displaced));
+        }
+    }
+
+    /// It is closed, or a stream.
+    pub(crate) fn leave(&self, place: &Place) {
+        let mut table = self.0.lock();
+        match std::mem::replace(&mut *place.doing.lock(), Doing::Nothing) {
+            Doing::Idle(number) => table.change(place.network, |network| {
+                network.idle.remove(&number);
+            }),
+            Doing::Busy => table.change(place.network, |network| network.busy -= 1),
+            Doing::Nothing => {}
+        }
+    }
+
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
+        let table = self.0.lock();
+        table.networks.is_empty() && table.ranking.is_empty()
+    }
+}
+
+impl Place {
+    /// Returns when it is to close for another.
+    pub(crate) async fn displaced(&self) {
+        self.displaced.notified().await;
+    }
+}
+
+impl Table {
+    fn rest(&mut self, network: IpAddr, displaced: &Arc<Notify>) -> u64 {
+        self.last += 1;
+        let number = self.last;
+        self.change(network, |network| {
+            network.idle.insert(number, Arc::clone(displaced));
+        });
+        number
+    }
+
+    fn has_idle(&self, network: IpAddr, number: u64) -> bool {
+        self.networks.get(&network).is_some_and(|network| network.idle.contains_key(&number))
+    }
+
+    fn displace(&mut self) -> bool {
+        let Some(&(_, address)) = self.ranking.last() else { return false };
+        let mut victim = None;
+        self.change(address, |network| victim = network.idle.pop_first());
+        victim.inspect(|(_, displaced)| displaced.notify_one()).is_some()
+    }
+
+    fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut Network)) {
+        let network = self.networks.entry(address).or_default();
+        if !network.idle.is_empty() {
+            self.ranking.remove(&(network.count(), address));
+        }
+        change(network);
+        if !network.idle.is_empty() {
+            self.ranking.insert((network.count(), address));
+        } else if network.busy == 0 {
+            self.networks.remove(&address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    const MANY: usize = 1000;
+
+    fn enter(sockets: &Sockets, address: &str) -> Place {
+        sockets.enter(address.parse().unwrap())
+    }
+
+    async fn displaced(place: &Place) -> bool {
+        timeout(Duration::ZERO, place.displaced()).await.is_ok()
+    }
+
+    // Silent sockets: renewed without end they must not displace those of others.
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_socket_of_the_address_with_most_makes_room() {
+        let sockets = Sockets::default();
+        let other = enter(&sockets, "203.0.113.10");
+        let many: Vec<_> = (0..3).map(|_| enter(&sockets, "203.0.113.9")).collect();
+        assert!(sockets.begin_request(&many[0], MANY));
+        assert!(sockets.displace());
+        assert!(displaced(&many[1]).await, "the first has a request");
+        assert!(!displaced(&many[2]).await && !displaced(&other).await);
+        // One that is displaced gets no request any more.
+        assert!(!sockets.begin_request(&many[1], MANY));
+        sockets.end_request(&many[0]);
+        assert!(sockets.displace());
+        assert!(displaced(&many[2]).await, "idle for longer than the one whose request has ended");
+        let another = enter(&sockets, "203.0.113.9");
+        assert!(sockets.displace());
+        assert!(displaced(&many[0]).await);
+        for place in [&other, &another].into_iter().chain(&many) {
+            sockets.leave(place);
+        }
+        assert!(!sockets.displace() && sockets.is_empty());
+    }
+
+    #[tokio::test]
+    async fn sockets_with_a_request_are_not_displaced() {
+        let sockets = Sockets::default();
+        let busy: Vec<_> = (0..3).map(|_| enter(&sockets, "203.0.113.9")).collect();
+        busy.iter().for_each(|place| assert!(sockets.begin_request(place, MANY)));
+        assert!(!sockets.displace());
+        let other = enter(&sockets, "203.0.113.10");
+        assert!(sockets.displace());
+        assert!(displaced(&other).await, "nobody else is idle");
+        sockets.leave(&other);
+        busy.iter().for_each(|place| sockets.leave(place));
+        assert!(sockets.is_empty());
+    }
+
+    // Slow bodies, slow readers, slow calls: all sockets busy for one address.
+    #[test]
+    fn an_address_has_its_busy_sockets_and_not_one_more() {
+        let sockets = Sockets::default();
+        let places: Vec<_> = (0..3).map(|_| enter(&sockets, "2001:db8::1")).collect();
+        assert!(sockets.begin_request(&places[0], 2));
+        assert!(sockets.begin_request(&places[1], 2));
+        assert!(!sockets.begin_request(&places[2], 2));
+        let other = enter(&sockets, "2001:db8:0:1::1");
+        assert!(sockets.begin_request(&other, 2));
+        sockets.end_request(&places[0]);
+        assert!(sockets.begin_request(&places[2], 2));
+        assert!(!sockets.begin_request(&places[0], 2));
+        places.iter().chain([&other]).for_each(|place| sockets.leave(place));
+        assert!(sockets.is_empty());
+    }
+}

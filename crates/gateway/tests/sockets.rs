@@ -1,0 +1,185 @@
+//! Whose socket is closed when all are taken, how long a connection is kept, and who is taken for gone (C1.3, C7.2).
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Read as _;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use sse_gateway::Settings;
+use sse_proto::call::Shape;
+use support::calls::{JSON, callable, calling, done, request, serve, shape, take};
+use support::peer::{Peer, get};
+use support::{TestGateway, eventually, settings};
+
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn ask_from(last: u8, gateway: &TestGateway, request: &str) -> Peer {
+    let mut peer = Peer::connect_from([127, 0, 0, last], gateway.port());
+    peer.send(request.as_bytes());
+    peer
+}
+
+fn gateway(settings: Settings) -> TestGateway {
+    let callables = [
+        callable("f", "HTTP GET", &[], shape(Shape::Scalar)),
+        callable("g", "HTTP POST", &["a?"], shape(Shape::Scalar)),
+    ];
+    calling(settings, &callables)
+}
+
+fn connections(gateway: &TestGateway) -> u64 {
+    gateway.count(|stats| &stats.connections)
+}
+
+/// Closed by the other side.
+fn is_closed(peer: &mut Peer) -> bool {
+    let mut byte = [0];
+    match peer.socket.read(&mut byte) {
+        Ok(0) => true,
+        Ok(_) => panic!("it was answered"),
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+// Silent sockets, and heads that are never finished: whoever opens as many as there are, and renews them, locks the others
+// out.
+#[test]
+fn silent_sockets_of_an_address_lock_nobody_out() {
+    let gateway = gateway(Settings { max_connections: 100, ..settings() });
+    let most = Settings { max_connections: 100, ..settings() }.max_sockets();
+    let mut kept = ask_from(9, &gateway, HEALTH);
+    assert_eq!(kept.answer(true).head.status, 200);
+    let mut silent: Vec<Peer> = Vec::new();
+    for n in 0..2 * most {
+        let mut peer = Peer::connect(gateway.port());
+        if n % 2 == 0 {
+            peer.send(b"GET /healthz HTTP/1.1\r\nHo");
+        }
+        silent.push(peer);
+    }
+    eventually("displaced", || gateway.count(|stats| &stats.displaced_total) > most as u64 / 2);
+    let began = Instant::now();
+    for last in [1, 2, 3] {
+        assert_eq!(ask_from(last, &gateway, HEALTH).answer(true).head.status, 200);
+    }
+    kept.send(HEALTH.as_bytes());
+    assert_eq!(kept.answer(true).head.status, 200, "one that others keep is not the one that goes");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    eventually("as many as may be", || connections(&gateway) <= most as u64);
+    assert!(is_closed(&mut silent[0]));
+    assert_eq!(gateway.count(|stats| &stats.refused_total), 0);
+}
+
+// Requests that take long: all sockets busy for one address.
+#[test]
+fn an_address_has_half_of_the_sockets_busy_and_those_with_a_request_are_not_displaced() {
+    let few = Settings { max_connections: 1, ..settings() };
+    let (gateway, most) = (gateway(few.clone()), few.max_sockets());
+    let call = request("GET", "/api/f", "", "");
+    let waiting =
+        |n: usize| eventually("calls wait", || gateway.count(|stats| &stats.calls_waiting) == n as u64);
+    let mut busy: Vec<Peer> = (0..most / 2).map(|_| ask_from(1, &gateway, &call)).collect();
+    waiting(most / 2);
+    ask_from(1, &gateway, &call).answer(true).problem(503);
+    busy.extend((0..most - most / 2 - 1).map(|_| ask_from(2, &gateway, &call)));
+    waiting(most - 1);
+    busy.push(ask_from(3, &gateway, &call));
+    waiting(most);
+    // Nobody is idle: who comes now is told without its request being read.
+    ask_from(4, &gateway, &call).answer(true).problem(503);
+    assert_eq!(connections(&gateway), most as u64);
+    for peer in &mut busy {
+        serve(&gateway, "x");
+        assert_eq!(peer.answer(true).text(), "x");
+    }
+    // Now they are idle, and make room.
+    assert_eq!(ask_from(4, &gateway, HEALTH).answer(true).head.status, 200);
+}
+
+#[test]
+fn a_kept_connection_is_closed_idle_timeout_after_its_last_answer() {
+    let idle_timeout = Duration::from_secs(3);
+    let gateway = gateway(Settings { idle_timeout, ..settings() });
+    let mut peer = Peer::ask(gateway.port(), HEALTH);
+    for _ in 0..2 {
+        assert_eq!(peer.answer(true).head.status, 200);
+        let answered = Instant::now();
+        eventually("a pause", || answered.elapsed() > idle_timeout / 2);
+        peer.send(HEALTH.as_bytes());
+    }
+    assert_eq!(peer.answer(true).head.status, 200);
+    let answered = Instant::now();
+    eventually("closed", || is_closed(&mut peer));
+    let took = answered.elapsed();
+    assert!((idle_timeout..idle_timeout * 3).contains(&took), "{took:?}");
+}
+
+// A call that takes longer is no pause.
+#[test]
+fn a_call_may_take_longer_than_idle_timeout() {
+    let gateway = gateway(Settings { idle_timeout: Duration::from_secs(1), ..settings() });
+    let mut peer = Peer::ask(gateway.port(), &request("GET", "/api/f", "", ""));
+    let call = take(&gateway);
+    let began = Instant::now();
+    eventually("a long call", || began.elapsed() > Duration::from_millis(2500));
+    gateway.gateway.answer_call(call.id, done(call.id, "late"));
+    assert_eq!(peer.answer(true).text(), "late");
+}
+
+#[test]
+fn a_peer_that_closes_its_sending_side_gets_its_answer() {
+    let gateway = gateway(settings());
+    let half = |request: &str| {
+        let peer = Peer::ask(gateway.port(), request);
+        peer.socket.shutdown(Shutdown::Write).unwrap();
+        peer
+    };
+    assert_eq!(half(HEALTH).answer(true).head.status, 200);
+    assert_eq!(half(&request("GET", "/api/nothing", "", "")).answer(true).head.status, 404);
+    let requests = [request("GET", "/api/f", "", ""), request("POST", "/api/g", JSON, "{\"a\": \"b\"}")];
+    for request in requests {
+        let mut peer = half(&request);
+        serve(&gateway, "x");
+        assert_eq!(peer.answer(true).text(), "x");
+        assert!(peer.rest().is_empty());
+    }
+    // One whose call takes longer is asked whether it is still there.
+    for (version, interim) in [("1.1", true), ("1.0", false)] {
+        let mut peer = half(&format!("GET /api/f HTTP/{version}\r\nHost: localhost\r\n\r\n"));
+        let call = take(&gateway);
+        let began = Instant::now();
+        eventually("a long call", || began.elapsed() > Duration::from_millis(2500));
+        gateway.gateway.answer_call(call.id, done(call.id, "late"));
+        if interim {
+            assert_eq!(peer.head().status, 100);
+        }
+        assert_eq!(peer.answer(true).text(), "late", "{version}");
+    }
+    assert_eq!(gateway.count(|stats| &stats.calls_cancelled_total), 0);
+}
+
+#[test]
+fn a_peer_that_has_gone_has_its_call_cancelled_in_whatever_way_it_went() {
+    let gateway = gateway(settings());
+    for (n, way) in ["close", "reset", "half, then close", "bytes, then close"].into_iter().enumerate() {
+        let mut peer = Peer::ask(gateway.port(), &request("GET", "/api/f", "", ""));
+        let call = take(&gateway);
+        match way {
+            "reset" => {
+                socket2::SockRef::from(&peer.socket).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            "half, then close" => {
+                peer.socket.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(peer.head().status, 100, "it is asked, and there");
+            }
+            "bytes, then close" => peer.send(HEALTH.as_bytes()),
+            _ => {}
+        }
+        drop(peer);
+        eventually(way, || gateway.gateway.poll_cancelled() == Some(call.id));
+        assert_eq!(gateway.count(|stats| &stats.calls_cancelled_total), n as u64 + 1);
+    }
+    assert_eq!(get(gateway.port(), "/healthz").head.status, 200);
+}
