@@ -60,6 +60,9 @@ enum Name {
     Id,
     Topic,
     LastEventId,
+    PolyfillsLastEventId,
+    HubsLastEventId,
+    HeadersLastEventId,
     Token,
     Other,
 }
@@ -70,9 +73,16 @@ impl Name {
             Self::Id => "id",
             Self::Topic => "topic",
             Self::LastEventId => "last_event_id",
+            Self::PolyfillsLastEventId => "lastEventId",
+            Self::HubsLastEventId => "lastEventID",
+            Self::HeadersLastEventId => "Last-Event-ID",
             Self::Token => "access_token",
             Self::Other => "x",
         }
+    }
+
+    fn is_last_event_id(self) -> bool {
+        !matches!(self, Self::Id | Self::Topic | Self::Token | Self::Other)
     }
 }
 
@@ -128,14 +138,13 @@ fn encoded(route: u8, style: &mut Style, slash: bool, pairs: &[(Name, &[u8])]) {
     let Some(uri) = let_in(uri, target.len()) else { return };
     assert_eq!(ROUTES.find(uri.path()), Some(route), "{}", uri.path());
     let parsed = Query::parse(uri.query().unwrap_or(""), PARAMETER.as_ref());
-    if pairs.iter().any(|(name, _)| *name != Name::Other) {
+    let [(Name::Other, b"")] = pairs else {
         assert_eq!(parsed.ok(), asked_for(pairs), "{query}");
-    } else if !pairs.is_empty() {
-        // All of it is the execution id.
-        let whole = String::from_utf8(decoded(&query)).ok();
-        let whole = whole.and_then(|whole| ExecutionId::parse(&whole).ok());
-        assert_eq!(parsed.ok().and_then(|parsed| parsed.execution_id), whole);
-    }
+        return;
+    };
+    // All of it is the execution id: the name and the = at its end.
+    let whole = ExecutionId::parse(&format!("{}=", Name::Other.text())).ok();
+    assert_eq!(parsed.ok().and_then(|parsed| parsed.execution_id), whole);
 }
 
 /// `None`: refused for its length, as it must be and only then.
@@ -154,19 +163,25 @@ fn let_in(uri: Uri, len: usize) -> Option<Uri> {
 
 /// C4.4, C4.5 and C6.4, written down a second time; `None` is a 400.
 fn asked_for(pairs: &[(Name, &[u8])]) -> Option<Query> {
-    let once = |wanted: Name| -> Option<Option<&[u8]>> {
-        let mut values = pairs.iter().filter(|(name, _)| *name == wanted).map(|(_, value)| *value);
-        let value = values.next();
-        values.next().is_none().then_some(value.filter(|value| !value.is_empty()))
-    };
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).ok();
+    let values = |is_wanted: fn(Name) -> bool| {
+        pairs.iter().filter(move |(name, _)| is_wanted(*name)).map(|(_, value)| *value)
+    };
     let mut query = Query::default();
-    if let Some(id) = once(Name::Id)? {
-        query.execution_id = Some(ExecutionId::parse(&text(id)?).ok()?);
+    for id in values(|name| name == Name::Id).filter(|id| !id.is_empty()) {
+        let id = ExecutionId::parse(&text(id)?).ok()?;
+        if query.execution_id.replace(id.clone()).is_some_and(|before| before != id) {
+            return None;
+        }
     }
-    query.last_event_id = once(Name::LastEventId)?.map(<[u8]>::to_vec);
-    if let Some(token) = once(Name::Token)? {
-        query.token = Some(text(token)?);
+    let last_event_id = values(Name::is_last_event_id).filter(|id| !id.is_empty()).last();
+    query.last_event_id = last_event_id.map(<[u8]>::to_vec);
+    let mut tokens = values(|name| name == Name::Token);
+    if let Some(token) = tokens.next() {
+        query.token = Some(text(token)?).filter(|token| !token.is_empty());
+    }
+    if tokens.next().is_some() {
+        return None;
     }
     let topics = pairs.iter().filter(|(name, value)| *name == Name::Topic && !value.is_empty());
     if topics.clone().count() > MAX_TOPICS {

@@ -92,7 +92,7 @@ fn what_a_query_string_may_not_say_is_400_and_says_which() {
     let gateway = TestGateway::new();
     for (query, detail) in [
         (vec!["topic=t"; 65].join("&"), "A URL may name at most 64 topics."),
-        ("id=a&id=b".to_owned(), "The parameter \"id\" is given twice."),
+        ("id=a&id=b".to_owned(), "The parameter \"id\" is given twice, with different values."),
         ("topic=%FF".to_owned(), "The query string is not UTF-8."),
     ] {
         assert_eq!(get(&gateway, &format!("{EVENTS}?{query}"), "").problem(400), detail);

@@ -1,11 +1,13 @@
-//! What the query string of a stream URL asks for (C4.4, C4.5, C4.7, C6.4), in one of three forms: parameters that
-//! are ours, an execution id as a whole (`?TEST_CHANNEL`), or nothing.
+//! What the query string of a stream URL asks for (C4.4, C4.5, C4.7, C6.4), in one of two forms: parameters, of which
+//! those with other names are ignored, or an execution id as a whole (`?TEST_CHANNEL`), which is a word without `&`, and
+//! without `=` but at its end (what an id in base64 has).
 //!
 //! Where the contract leaves room, these are the rules:
 //! - Parameters are decoded as forms are (WHATWG URL §5.1, `+` is a blank), names too; the whole is percent-decoded
-//!   only, so `+` stays. Names compare exactly. Beside a parameter of ours others are ignored.
-//! - `id`, `last_event_id` and the token given twice are an error, even if both are equal or empty: two programs
-//!   would not pick the same one. Empty values are absent, a topic given twice counts once.
+//!   only, so `+` stays. Names compare exactly.
+//! - Empty values are absent, a topic given twice counts once. `id` with two values, and the token given twice, even if
+//!   both are equal, are an error: two programs would not pick the same one. Of several last event ids the last one
+//!   counts: a library that comes back appends its own to a URL that may have one already.
 //! - A `last_event_id` need not be text: one that we did not make is answered by a gap (C6.4), not refused.
 //!
 //! `form_urlencoded` is not used: it replaces what is not UTF-8, and a replaced id is another id.
@@ -20,6 +22,9 @@ use std::fmt;
 /// Beyond it: 400.
 pub const MAX_TOPICS: usize = 64;
 
+/// Names of the parameter that carries the last event id: ours, event-source-polyfill's, and those of other hubs.
+const LAST_EVENT_IDS: [&[u8]; 4] = [b"last_event_id", b"lastEventId", b"lastEventID", b"Last-Event-ID"];
+
 /// What a query string says.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Query {
@@ -27,7 +32,7 @@ pub struct Query {
     pub execution_id: Option<ExecutionId>,
     /// Every `topic`, each once, in the order of the URL.
     pub topics: Vec<Topic>,
-    /// `last_event_id`, never empty. Counts where there is no header.
+    /// `last_event_id` or one of its other names, never empty. Counts where there is no header.
     pub last_event_id: Option<Vec<u8>>,
     /// Value of the token parameter, never empty. A secret.
     pub token: Option<String>,
@@ -46,27 +51,35 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = form_decode(name);
             match &*name {
-                b"id" => {
-                    once(&mut seen.id, QueryError::IdTwice)?;
-                    parsed.execution_id = execution_id(form_decode(value), QueryError::ExecutionId)?;
-                }
+                b"id" => parsed.set_id(execution_id(form_decode(value), QueryError::ExecutionId)?)?,
                 b"topic" => parsed.add_topic(value, &mut seen.topics)?,
-                b"last_event_id" => {
-                    once(&mut seen.last_event_id, QueryError::LastEventIdTwice)?;
-                    parsed.last_event_id = Some(form_decode(value)).filter(|id| !id.is_empty());
+                name if LAST_EVENT_IDS.contains(&name) => {
+                    let id = Some(form_decode(value)).filter(|id| !id.is_empty());
+                    parsed.last_event_id = id.or(parsed.last_event_id);
                 }
                 name if token_parameter.is_some_and(|ours| ours.0.as_bytes() == name) => {
-                    once(&mut seen.token, QueryError::TokenTwice)?;
+                    if std::mem::replace(&mut seen.token, true) {
+                        return Err(QueryError::TokenTwice);
+                    }
                     parsed.token = Some(text(form_decode(value))?).filter(|token| !token.is_empty());
                 }
                 _ => continue,
             }
             seen.any = true;
         }
-        if !seen.any {
+        if !seen.any && !query.contains('&') && !query.trim_end_matches('=').contains('=') {
             parsed.execution_id = execution_id(percent_decode_str(query).collect(), QueryError::Whole)?;
         }
         Ok(parsed)
+    }
+
+    fn set_id(&mut self, id: Option<ExecutionId>) -> Result<(), QueryError> {
+        match (&self.execution_id, id) {
+            (_, None) => {}
+            (Some(first), Some(second)) if *first != second => return Err(QueryError::IdTwice),
+            (_, id) => self.execution_id = id,
+        }
+        Ok(())
     }
 
     fn add_topic(&mut self, value: &str, seen: &mut usize) -> Result<(), QueryError> {
@@ -112,7 +125,8 @@ impl TokenParameter {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
         match name {
             "" => Ok(None),
-            "id" | "topic" | "last_event_id" => Err(TokenParameterError::Reserved),
+            "id" | "topic" => Err(TokenParameterError::Reserved),
+            _ if LAST_EVENT_IDS.contains(&name.as_bytes()) => Err(TokenParameterError::Reserved),
             _ if name.len() <= 64 && name.bytes().all(is_plain) => Ok(Some(Self(name.to_owned()))),
             _ => Err(TokenParameterError::Character),
         }
@@ -127,7 +141,7 @@ impl TokenParameter {
 /// Why a text is no name of a token parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenParameterError {
-    /// `id`, `topic` or `last_event_id`.
+    /// `id`, `topic`, `last_event_id` or one of the other names of that.
     Reserved,
     /// Too long, or a character that would have to be encoded in a URL.
     Character,
@@ -136,7 +150,10 @@ pub enum TokenParameterError {
 impl fmt::Display for TokenParameterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Reserved => "\"id\", \"topic\" and \"last_event_id\" mean something else",
+            Self::Reserved => {
+                "\"id\", \"topic\", \"last_event_id\", \"lastEventId\", \"lastEventID\" and \"Last-Event-ID\" mean \
+                 something else"
+            }
             Self::Character => {
                 "the name of a parameter consists of at most 64 letters, digits, \"_\", \"-\" and \".\""
             }
@@ -151,16 +168,14 @@ impl std::error::Error for TokenParameterError {}
 pub enum QueryError {
     /// The value of `id` is no execution id.
     ExecutionId(LabelError),
-    /// There is no parameter of ours, and the whole is no execution id.
+    /// It is a word without parameters, and that is no execution id.
     Whole(LabelError),
     /// The value of a `topic` is none.
     Topic(LabelError),
     /// More than [`MAX_TOPICS`].
     TooManyTopics,
-    /// `id` is given twice.
+    /// `id` has two values.
     IdTwice,
-    /// `last_event_id` is given twice.
-    LastEventIdTwice,
     /// The token parameter is given twice.
     TokenTwice,
     /// An id, a topic or a token is not UTF-8 once it is decoded.
@@ -173,13 +188,11 @@ impl fmt::Display for QueryError {
             Self::ExecutionId(error) => write!(f, "The execution id cannot be used: {error}."),
             Self::Whole(error) => write!(
                 f,
-                "The query string has no parameter \"id\", \"topic\" or \"last_event_id\", so all of it is the \
-                 execution id, and cannot be used: {error}."
+                "The query string has no parameters, so all of it is the execution id, and cannot be used: {error}."
             ),
             Self::Topic(error) => write!(f, "A topic cannot be used: {error}."),
             Self::TooManyTopics => write!(f, "A URL may name at most {MAX_TOPICS} topics."),
-            Self::IdTwice => f.write_str("The parameter \"id\" is given twice."),
-            Self::LastEventIdTwice => f.write_str("The parameter \"last_event_id\" is given twice."),
+            Self::IdTwice => f.write_str("The parameter \"id\" is given twice, with different values."),
             Self::TokenTwice => f.write_str("The parameter for the token is given twice."),
             Self::NotUtf8 => f.write_str("The query string is not UTF-8."),
         }
@@ -192,14 +205,8 @@ impl std::error::Error for QueryError {}
 #[derive(Default)]
 struct Seen {
     any: bool,
-    id: bool,
     topics: usize,
-    last_event_id: bool,
     token: bool,
-}
-
-fn once(seen: &mut bool, error: QueryError) -> Result<(), QueryError> {
-    if std::mem::replace(seen, true) { Err(error) } else { Ok(()) }
 }
 
 fn execution_id(
