@@ -4,11 +4,11 @@
 mod common;
 
 use std::fs;
-use std::process::Command;
 
-use anyhow::{Result, bail};
-use cluster::{Builder, Cluster, Install, Preload, find_program};
+use anyhow::Result;
+use cluster::{Builder, Cluster, Install, Preload};
 use common::differential::Pair;
+use common::module;
 
 /// Writes what its emit_log_hook sees to stderr, which is the server log.
 const TAP: &str = r#"
@@ -33,31 +33,6 @@ const SETUP: &str = "
     begin raise info 'tapped info'; raise notice 'tapped notice'; raise warning 'tapped warning'; end $f$;
     comment on function says() is '@sse';";
 
-/// Compiles the module into the installation. False where there is no compiler or no headers.
-fn compile_tap(install: &Install) -> Result<bool> {
-    let include = Command::new(&install.original().path).arg("--includedir-server").output()?;
-    let include = String::from_utf8_lossy(&include.stdout).trim().to_owned();
-    let Some(compiler) = find_program("cc").or_else(|| find_program("gcc")) else { return Ok(false) };
-    if !fs::exists(format!("{include}/postgres.h"))? {
-        return Ok(false);
-    }
-    let scratch = tempfile::tempdir()?;
-    let source = scratch.path().join("tap.c");
-    fs::write(&source, TAP)?;
-    let suffix = if cfg!(target_os = "macos") { "dylib" } else { "so" };
-    let mut command = Command::new(compiler);
-    command.args(["-shared", "-fPIC", "-I", &include, "-o"]);
-    command.arg(install.pg_config().pkglibdir.join(format!("pg_sse_tap.{suffix}"))).arg(&source);
-    if cfg!(target_os = "macos") {
-        command.args(["-undefined", "dynamic_lookup"]);
-    }
-    let output = command.output()?;
-    if !output.status.success() {
-        bail!("the module does not compile: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(true)
-}
-
 /// What the module saw, without its mark.
 fn tapped(cluster: &Cluster) -> Result<Vec<String>> {
     let log = cluster.log()?;
@@ -72,7 +47,7 @@ fn with(libraries: &str) -> Builder {
 /// Trap G.
 #[test]
 fn a_log_hook_listed_before_us_sees_only_what_stock_would_show_it() -> Result<()> {
-    if !compile_tap(&*Install::shared()?)? {
+    if !module::compile(&*Install::shared()?, "pg_sse_tap", TAP)? {
         eprintln!("SKIPPED: no C compiler or no server headers");
         return Ok(());
     }

@@ -1,8 +1,21 @@
 //! Which annotated routines are running in this backend, innermost last: kept by `fmgr_hook`.
 //!
 //! fmgr.c (`fmgr_security_definer`) brackets every call of a function for which [`needs`] said yes: START before,
-//! END after, ABORT when the call is left by an error. The three are balanced by its PG_TRY, through COMMIT and
-//! ROLLBACK inside procedures too, so they alone maintain the stack; nothing may reset it from a transaction callback.
+//! END after, ABORT when the call is left by an error. Its PG_TRY balances the three, through COMMIT and ROLLBACK inside
+//! procedures too, so nothing may empty the stack from a transaction's callback. But it begins behind START: another
+//! library's hook that calls ours and then raises (a policy that denies) leaves a frame without an end, and one that raises
+//! before it calls ours at END does too. A frame that outlived its call would publish what no annotated routine raised.
+//! So:
+//!
+//! * our hook is installed when all preloaded libraries have theirs. Called first, it calls the others before a frame
+//!   begins and after one has ended;
+//! * for a library that comes later (`LOAD`, session_preload_libraries) frames are dropped that cannot run any more: those of
+//!   an earlier message of the client, those of a subtransaction that rolls back, and those above one that ends. An error ends
+//!   the message, or is caught by a subtransaction; and no call lives from one message to the next (a half-read cursor
+//!   has none).
+//!
+//! Comparing stack addresses was tried on paper and rejected: a call that is over and the next one stand at the same depth.
+//!
 //! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine stands on the stack too: the threshold is not
 //! lowered while a script is on top (see [`begin_script`]).
 //!
@@ -18,18 +31,46 @@ use super::guc_shadow;
 use crate::annotations::{self, Routine};
 use crate::capture;
 
+unsafe extern "C-unwind" {
+    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: asked for every message of the log.
+    fn GetCurrentStatementStartTimestamp() -> i64;
+}
+
 thread_local! {
     static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
     static PREVIOUS_NEEDS: Cell<pg_sys::needs_fmgr_hook_type> = const { Cell::new(None) };
     static PREVIOUS_FMGR: Cell<pg_sys::fmgr_hook_type> = const { Cell::new(None) };
+    static PREVIOUS_STARTUP: Cell<pg_sys::shmem_startup_hook_type> = const { Cell::new(None) };
+    /// Set in the postmaster, inherited by every process it forks.
+    static IS_ON_TOP: Cell<bool> = const { Cell::new(false) };
 }
 
-enum Frame {
-    Routine(Rc<Routine>),
-    /// An extension's script, run at this nest level of transactions. Never the first of the stack.
-    Script {
-        nest_level: c_int,
-    },
+struct Frame {
+    kind: Kind,
+    /// Nest level of transactions at its beginning.
+    nest_level: c_int,
+    /// Start of the client's message, or of the worker's task, that it belongs to.
+    statement: i64,
+}
+
+enum Kind {
+    /// A call through this call site: only compared, never followed.
+    Routine(Rc<Routine>, *const CallSite),
+    /// An extension's script. Never the first of the stack.
+    Script,
+}
+
+impl Frame {
+    fn new(kind: Kind) -> Self {
+        // SAFETY: reads a variable of xact.c.
+        let nest_level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+        Self { kind, nest_level, statement: statement() }
+    }
+}
+
+fn statement() -> i64 {
+    // SAFETY: reads a variable of xact.c.
+    unsafe { GetCurrentStatementStartTimestamp() }
 }
 
 /// What one call site keeps in the private Datum that fmgr.c gives each hook: how many of its calls are on the stack
@@ -43,6 +84,25 @@ struct CallSite {
 /// To be called once, from `_PG_init` in the postmaster.
 pub(crate) fn install() {
     // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
+    PREVIOUS_STARTUP.set(unsafe { pg_sys::shmem_startup_hook });
+    // SAFETY: as above.
+    unsafe { pg_sys::shmem_startup_hook = Some(all_are_loaded) };
+}
+
+/// Postgres makes shared memory when all of shared_preload_libraries are loaded, and again after a crash.
+#[pg_guard]
+unsafe extern "C-unwind" fn all_are_loaded() {
+    if let Some(previous) = PREVIOUS_STARTUP.get() {
+        // SAFETY: the hook that was installed before ours, called when Postgres calls us.
+        unsafe { previous() };
+    }
+    if !IS_ON_TOP.replace(true) {
+        go_on_top();
+    }
+}
+
+fn go_on_top() {
+    // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it makes shared memory.
     PREVIOUS_NEEDS.set(unsafe { pg_sys::needs_fmgr_hook });
     // SAFETY: as above.
     unsafe { pg_sys::needs_fmgr_hook = Some(needs) };
@@ -58,12 +118,24 @@ pub(crate) fn none_running() -> bool {
     FRAMES.try_with(|frames| frames.try_borrow().is_ok_and(|frames| frames.is_empty())).unwrap_or(true)
 }
 
+/// Drops the frames of an earlier message: see the head of this file. Whoever stands above one is as old, because it is
+/// looked for before each START. Allocates nothing, cannot fail.
+pub(crate) fn drop_stale() {
+    change(|frames| {
+        let is_stale = frames.last().is_some_and(|last| last.statement != statement());
+        if is_stale {
+            frames.clear();
+        }
+        is_stale
+    });
+}
+
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
 pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Option<T> {
     let found = FRAMES.try_with(|frames| {
-        frames.try_borrow().ok()?.iter().rev().find_map(|frame| match frame {
-            Frame::Routine(routine) => find(routine),
-            Frame::Script { .. } => None,
+        frames.try_borrow().ok()?.iter().rev().find_map(|frame| match &frame.kind {
+            Kind::Routine(routine, _) => find(routine),
+            Kind::Script => None,
         })
     });
     found.ok().flatten()
@@ -72,47 +144,50 @@ pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Opti
 /// An extension's script is about to run. extension.c reads the C variable of `log_min_messages` before each script of
 /// an update path, and would take the lowered value for the setting.
 pub(crate) fn begin_script() {
+    drop_stale();
     if none_running() {
         return;
     }
-    // SAFETY: reads a variable of xact.c.
-    let nest_level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    FRAMES.with_borrow_mut(|frames| frames.push(Frame::Script { nest_level }));
+    FRAMES.with_borrow_mut(|frames| frames.push(Frame::new(Kind::Script)));
     guc_shadow::restore();
 }
 
-/// The script has ended well: the marker of [`begin_script`], if it set one, is on top again.
+/// The script has ended well: the marker of [`begin_script`], if it set one, goes, and what was left above it.
 pub(crate) fn end_script() {
-    pop_while(|frame| matches!(frame, Frame::Script { .. }), Count::One);
+    change(|frames| leave(frames, |kind| matches!(kind, Kind::Script)));
 }
 
-/// A subtransaction rolls back: an exception block has caught an error, and scripts that ran in it are over. What they
-/// called has been left through FHET_ABORT already. Allocates nothing, cannot fail.
+/// A subtransaction rolls back: an exception block has caught an error, and what began in it is over. Routines have been left
+/// through FHET_ABORT already, scripts have not. Allocates nothing, cannot fail.
 pub(crate) fn abort_subtransaction() {
     // SAFETY: reads a variable of xact.c.
     let current = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    pop_while(|frame| matches!(frame, Frame::Script { nest_level } if *nest_level >= current), Count::All);
+    change(|frames| {
+        let before = frames.len();
+        while frames.pop_if(|frame| frame.nest_level >= current).is_some() {}
+        frames.len() < before
+    });
 }
 
-#[derive(PartialEq)]
-enum Count {
-    One,
-    All,
+/// Ends the innermost frame of this kind, and with it all that stand above it: they began later, and have not ended.
+fn leave(frames: &mut Vec<Frame>, is_it: impl Fn(&Kind) -> bool) -> bool {
+    let place = frames.iter().rposition(|frame| is_it(&frame.kind));
+    if let Some(place) = place {
+        frames.truncate(place);
+    }
+    place.is_some()
 }
 
-/// Pops from the top while `goes` says so, and lowers or restores the threshold by what is on top then.
-fn pop_while(goes: impl Fn(&Frame) -> bool, count: Count) {
+/// Lets `change` take frames away, and lowers or restores the threshold by what is on top then, if it did.
+fn change(change: impl FnOnce(&mut Vec<Frame>) -> bool) {
     let _ = FRAMES.try_with(|frames| {
         let Ok(mut frames) = frames.try_borrow_mut() else { return };
-        while frames.last().is_some_and(&goes) {
-            frames.pop();
-            if count == Count::One {
-                break;
-            }
+        if !change(&mut frames) {
+            return;
         }
-        match frames.last() {
-            Some(Frame::Routine(_)) => guc_shadow::lower(),
-            Some(Frame::Script { .. }) | None => guc_shadow::restore(),
+        match frames.last().map(|frame| &frame.kind) {
+            Some(Kind::Routine(..)) => guc_shadow::lower(),
+            Some(Kind::Script) | None => guc_shadow::restore(),
         }
     });
 }
@@ -144,7 +219,9 @@ unsafe extern "C-unwind" fn bracket(
         // The other hook first: when it raises an error no ABORT follows, and nothing of ours may be left behind.
         call_previous(event, flinfo, &mut site.next);
         if let Some(routine) = annotations::lookup(flinfo.fn_oid) {
-            FRAMES.with_borrow_mut(|frames| frames.push(Frame::Routine(routine)));
+            drop_stale();
+            let frame = Frame::new(Kind::Routine(routine, &raw const *site));
+            FRAMES.with_borrow_mut(|frames| frames.push(frame));
             site.pushed += 1;
             guc_shadow::lower();
         }
@@ -156,9 +233,8 @@ unsafe extern "C-unwind" fn bracket(
             guc_shadow::remember_unwinding_error();
         }
         site.pushed -= 1;
-        // A script that failed below this routine has left its marker.
-        pop_while(|frame| matches!(frame, Frame::Script { .. }), Count::All);
-        pop_while(|frame| matches!(frame, Frame::Routine(_)), Count::One);
+        let site = &raw const *site;
+        change(|frames| leave(frames, |kind| matches!(kind, Kind::Routine(_, of) if *of == site)));
         if none_running() && event == pg_sys::FmgrHookEventType::FHET_ABORT {
             capture::forget_refused_events();
         }

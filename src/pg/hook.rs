@@ -32,7 +32,13 @@ pub(crate) fn install() {
 /// Not guarded by pgrx on purpose: the guard could turn a fault into an error inside error handling. What could
 /// unwind is caught here; the frame has no destructors, so an error of the previous hook may jump over it.
 unsafe extern "C-unwind" fn emit_log(edata: *mut pg_sys::ErrorData) {
-    let ours = if frame::none_running() { take_unwanted_error(edata) } else { take(edata) };
+    let was_lowered = !frame::none_running();
+    frame::drop_stale();
+    let ours = match (was_lowered, frame::none_running()) {
+        (_, false) => take(edata),
+        (false, true) => take_unwanted_error(edata),
+        (true, true) => take_unwanted(edata),
+    };
     if ours {
         return;
     }
@@ -47,6 +53,17 @@ fn take_unwanted_error(edata: *mut pg_sys::ErrorData) -> bool {
     // SAFETY: the pointer that elog.c passed, during its call.
     let Some(mut message) = (unsafe { Message::new(edata) }) else { return false };
     let unwanted = guc_shadow::take_unwanted_error(message.elevel());
+    if unwanted {
+        message.keep_out_of_server_log();
+    }
+    unwanted
+}
+
+/// A message that has come through a threshold which should not have been lowered any more.
+fn take_unwanted(edata: *mut pg_sys::ErrorData) -> bool {
+    // SAFETY: the pointer that elog.c passed, during its call.
+    let Some(mut message) = (unsafe { Message::new(edata) }) else { return false };
+    let unwanted = !guc_shadow::would_log(message.elevel());
     if unwanted {
         message.keep_out_of_server_log();
     }

@@ -7,6 +7,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod differential;
+pub(crate) mod module;
 pub(crate) mod tokens;
 
 use std::process::Command;

@@ -1,0 +1,151 @@
+//! A routine that is over publishes nothing, whatever other libraries with hooks of their own do to its call (C3.1).
+//!
+//! Not for who is called before whom in the log: `capture_hooks.rs`.
+
+mod common;
+
+use anyhow::{Result, ensure};
+use cluster::{Cluster, Install, Preload, Session};
+use common::{Corner, SOON, module};
+
+/// A policy that denies calls: it lets the hooks installed before it go first, as is the custom, and then raises; or it
+/// raises at the end and asks nobody. `forget` lets nobody know of the end.
+const DENY: &str = r#"
+#include "postgres.h"
+#include "fmgr.h"
+#include "utils/guc.h"
+PG_MODULE_MAGIC;
+static fmgr_hook_type previous;
+static bool is(const char *what)
+{
+    const char *how = GetConfigOption("deny.how", true, false);
+    return how && strcmp(how, what) == 0;
+}
+static void deny(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
+{
+    if (event == FHET_END && is("end"))
+        ereport(ERROR, (errmsg("denied at the end")));
+    if (event == FHET_END && is("forget"))
+        return;
+    if (previous)
+        previous(event, flinfo, private);
+    if (event == FHET_START && is("start"))
+        ereport(ERROR, (errmsg("denied at the start")));
+}
+void _PG_init(void);
+void _PG_init(void) { previous = fmgr_hook; fmgr_hook = deny; }
+"#;
+
+const SETUP: &str = "
+    create function ev(message text) returns void language plpgsql as $f$ begin raise info '%', message; end $f$;
+    comment on function ev(text) is E'@sse\\n@sse_event inner';
+    create function secret() returns void language plpgsql as $f$ begin raise info 'secret'; raise notice 'secret'; end $f$;
+    create function catches(how text) returns void language plpgsql as $f$
+    begin
+        begin
+            perform set_config('deny.how', how, false);
+            perform ev('of a call that was denied');
+        exception when others then null;
+        end;
+        raise info 'secret';
+        perform secret();
+    end $f$;
+    create function outer_one(how text) returns void language plpgsql as $f$
+    begin
+        begin
+            perform set_config('deny.how', how, false);
+            perform ev('of a call that was denied');
+        exception when others then null;
+        end;
+        raise info 'own';
+    end $f$;
+    comment on function outer_one(text) is E'@sse\\n@sse_event outer';
+    create procedure commits(how text) language plpgsql as $f$
+    begin
+        begin
+            perform set_config('deny.how', how, false);
+            perform ev('of a call that was denied');
+        exception when others then null;
+        end;
+        commit;
+        raise info 'own';
+        rollback;
+        perform secret();
+    end $f$;";
+
+/// A cluster with the module in its list, behind pg_sse, or not.
+fn cluster(libraries: &str) -> Result<Option<Cluster>> {
+    if !module::compile(&*Install::shared()?, "pg_sse_deny", DENY)? {
+        eprintln!("SKIPPED: no C compiler or no server headers");
+        return Ok(None);
+    }
+    Ok(Some(Cluster::builder().preload(Preload::Libraries(libraries.to_owned())).start()?))
+}
+
+/// Calls are denied in every way; after each, what no annotated routine raises is tried in the same session.
+fn nothing_outlives_its_call(cluster: &Cluster, load: &str) -> Result<()> {
+    let corner = Corner::of(cluster, "framed")?;
+    corner.sql(SETUP)?;
+    let mut stream = corner.stream("ev/info")?;
+    let mut session = corner.session()?;
+    session.run("select ev('first')")?.ok()?;
+    session.run(load)?.ok()?;
+    let failing = |session: &mut Session, sql: &str| -> Result<()> {
+        let reply = session.run(sql)?;
+        ensure!(
+            reply.error().is_some_and(|error| error.text.contains("denied")),
+            "{sql}: {:?}",
+            reply.error()
+        );
+        session.run("set deny.how = ''")?.ok()?;
+        Ok(())
+    };
+    for how in ["start", "end"] {
+        session.run(&format!("set deny.how = '{how}'"))?.ok()?;
+        failing(&mut session, "select ev('denied')")?;
+        session.run("select secret()")?.ok()?;
+        for sql in ["catches", "outer_one"] {
+            session.run(&format!("select {sql}('{how}')"))?.ok()?;
+            session.run("select secret()")?.ok()?;
+        }
+        session.run(&format!("call commits('{how}')"))?.ok()?;
+        session.run("begin; savepoint s")?.ok()?;
+        session.run(&format!("set deny.how = '{how}'"))?.ok()?;
+        ensure!(session.run("select ev('denied')")?.error().is_some(), "{how}");
+        session.run("rollback to s; select secret(); commit")?.ok()?;
+    }
+    // One that forgets to tell of an end: what is left is dropped with the message, and nothing is missed then.
+    session.run("set deny.how = 'forget'; select ev('forgotten')")?.ok()?;
+    session.run("set deny.how = ''")?.ok()?;
+    session.run("select secret(); select ev('last')")?.ok()?;
+    let events: Vec<(String, String)> = (0..5)
+        .map(|_| anyhow::Ok(stream.next_payload(SOON).map(|event| (event.event, event.data))?))
+        .collect::<Result<_>>()?;
+    let expected =
+        [("inner", "first"), ("outer", "own"), ("outer", "own"), ("inner", "forgotten"), ("inner", "last")];
+    assert_eq!(events, expected.map(|(event, data)| (event.to_owned(), data.to_owned())));
+    // The threshold is as it was, and was so for every message.
+    assert_eq!(session.run("show log_min_messages")?.ok()?.text(), "warning");
+    ensure!(!cluster.log()?.contains("secret"), "{}", cluster.log()?);
+    Ok(())
+}
+
+// Attack: none is needed. A policy denies a call of a publisher, and from then on the session publishes what is raised in
+// routines without any annotation, to every subscriber.
+#[test]
+fn no_frame_is_left_by_a_library_listed_behind_us_that_denies_calls() -> Result<()> {
+    let Some(cluster) = cluster("pg_sse, pg_sse_deny")? else { return Ok(()) };
+    nothing_outlives_its_call(&cluster, "select 1")
+}
+
+#[test]
+fn no_frame_is_left_by_a_library_listed_before_us_that_denies_calls() -> Result<()> {
+    let Some(cluster) = cluster("pg_sse_deny, pg_sse")? else { return Ok(()) };
+    nothing_outlives_its_call(&cluster, "select 1")
+}
+
+#[test]
+fn a_frame_that_is_left_by_a_library_loaded_later_ends_with_its_subtransaction_or_message() -> Result<()> {
+    let Some(cluster) = cluster("pg_sse")? else { return Ok(()) };
+    nothing_outlives_its_call(&cluster, "load 'pg_sse_deny'")
+}
