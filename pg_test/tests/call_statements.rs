@@ -295,7 +295,7 @@ fn a_search_path_decides_nothing() -> Result<()> {
     let mut call = function("in a _text, in b int4, out c int4, out d _text");
     call.signature.result = result(Shape::Composite, false, &["c", "d"]);
     let made = post(&call, r#"{"a": ["x"], "b": 1}"#)?;
-    let types = "(pg_catalog.text, pg_catalog.text)";
+    let types = format!("({})", statements::types(&mut session, &made)?.join(", "));
     session.run(&format!("prepare q{types} as {}", made.sql))?.ok()?;
     let values: Vec<String> = made.parameters.iter().map(|text| literal(text.as_deref())).collect();
     let found = session.run(&format!("execute q({})", values.join(", ")))?.ok()?.text();

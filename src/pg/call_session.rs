@@ -15,14 +15,14 @@ use std::marker::PhantomData;
 use std::ptr::{null, null_mut};
 
 use pgrx::pg_sys;
-use sse_proto::call::{AnswerShape, CallRequest, Outcome};
+use sse_proto::call::{AnswerShape, CallRequest, Outcome, StatementRef, ValueType};
 
 use super::call_log::{self, Logged};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
-use super::receiver::{Rows, Shape};
+use super::receiver::{self, Rows, Shape};
 use super::try_catch::{self, Ended};
-use super::{bgworker, call_cleanup, call_signals, call_texts, own_transaction, raw};
+use super::{bgworker, call_cleanup, call_signals, call_texts, own_transaction, raw, setting};
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
@@ -41,7 +41,8 @@ pub(crate) struct NotClean;
 pub(crate) struct Session {
     /// What one call allocates outside of its transactions.
     memory: pg_sys::MemoryContext,
-    plans: HashMap<String, Plan>,
+    /// By the statement's text and the types of its parameters.
+    plans: HashMap<(String, Vec<ValueType>), Plan>,
     /// Whether the database's encoding is another than UTF-8.
     converts: bool,
 }
@@ -122,20 +123,16 @@ impl Session {
         };
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(begin, &mut beginning) })?;
-        let mut parameters = texts.parameters.clone();
-        if let (Some((sql, given)), Some(c_sql)) = (&statement.convert, &texts.convert_sql) {
-            let plan = self.plan(sql, c_sql, given.len())?;
-            let rows = Rows::new(Shape::Values, &[], false);
-            let rows = self.execute(plan, &texts.convert_parameters, &texts.label, rows)?;
-            for (position, value) in statement.converted.iter().zip(rows.values) {
-                if let Some(place) = parameters.get_mut(*position) {
-                    *place = value;
-                }
-            }
-        }
-        let plan = self.plan(statement.sql, &texts.sql, parameters.len())?;
+        let plan = self.plan(&texts.sql, statement)?;
         let rows = Rows::new(shape(statement.answer), &texts.columns, self.converts);
-        let mut rows = self.execute(plan, &parameters, &texts.label, rows)?;
+        let mut rows = self.execute(plan, texts, &statement.types, rows)?;
+        let Ok(body) = statement.keys.exchange(std::mem::take(&mut rows.body)) else {
+            // SAFETY: the function owns nothing.
+            return Err(raised(unsafe { try_catch::run(receiver::out_of_memory, &mut ()) })
+                .err()
+                .unwrap_or(Raised));
+        };
+        rows.body = body;
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(commit, &mut beginning) })?;
         if rows.shape == Shape::Array {
@@ -145,20 +142,22 @@ impl Session {
         Ok(Outcome::Done { rows: rows.count, body: rows.body, is_null })
     }
 
-    /// The prepared statement of this text.
-    fn plan(&mut self, sql: &str, c_sql: &CStr, parameters: usize) -> Result<Plan, Raised> {
-        if let Some(plan) = self.plans.get(sql) {
+    /// The prepared statement of this text and these types.
+    fn plan(&mut self, c_sql: &CStr, statement: &StatementRef<'_>) -> Result<Plan, Raised> {
+        let key = (statement.sql.to_owned(), statement.types.clone());
+        if let Some(plan) = self.plans.get(&key) {
             return Ok(*plan);
         }
         if self.plans.len() >= MAX_PLANS {
             self.drop_plans()?;
         }
-        let mut types = vec![pg_sys::TEXTOID; parameters];
+        let mut types: Vec<pg_sys::Oid> =
+            statement.types.iter().map(|of| pg_sys::Oid::from(of.oid)).collect();
         let mut preparation = Preparation { sql: c_sql, types: &mut types, plan: None };
         // SAFETY: the function owns nothing, and a transaction is running.
         raised(unsafe { try_catch::run(portal::prepare, &mut preparation) })?;
         let plan = preparation.plan.ok_or(Raised)?;
-        self.plans.insert(sql.to_owned(), plan);
+        self.plans.insert(key, plan);
         Ok(plan)
     }
 
@@ -171,11 +170,12 @@ impl Session {
     fn execute<'a>(
         &self,
         plan: Plan,
-        parameters: &'a [Option<Vec<u8>>],
-        label: &'a CStr,
+        texts: &'a Texts,
+        types: &'a [ValueType],
         rows: Rows<'a>,
     ) -> Result<Rows<'a>, Raised> {
-        let mut execution = Execution { plan, parameters, label, rows };
+        let (parameters, label) = (&texts.parameters, &texts.label);
+        let mut execution = Execution { plan, parameters, types, label, rows };
         // SAFETY: the function owns nothing, and a transaction is running.
         raised(unsafe { try_catch::run(portal::run, &mut execution) })?;
         Ok(execution.rows)
@@ -279,12 +279,12 @@ unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
     let job = unsafe { &mut *job };
     for (name, value) in job.settings {
         // SAFETY: NUL-terminated texts.
-        unsafe { set(name, value) };
+        unsafe { setting::set(name, value) };
     }
     if job.read_only {
         // Outside of the transaction, so that it holds for those behind a procedure's COMMIT, too.
         // SAFETY: as above.
-        unsafe { set(c"default_transaction_read_only", c"on") };
+        unsafe { setting::set(c"default_transaction_read_only", c"on") };
     }
     raw::SetCurrentStatementStartTimestamp();
     raw::StartTransactionCommand();
@@ -299,27 +299,6 @@ unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
         raw::enable_timeout_after(raw::STATEMENT_TIMEOUT, timeout);
     }
     job.was_logged = call_log::begins(job.logged);
-}
-
-/// Sets a setting for the session, as SET does, but without a transaction that could undo it.
-///
-/// # Safety
-/// - In a function that `try_catch::run` runs, outside of transactions.
-unsafe fn set(name: &CStr, value: &CStr) {
-    use pg_sys::{GucAction, GucContext, GucSource};
-    // SAFETY: NUL-terminated texts, which are copied; outside of a transaction (GUCNestLevel 0) nothing is kept to be undone.
-    unsafe {
-        raw::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            GucContext::PGC_USERSET,
-            GucSource::PGC_S_SESSION,
-            GucAction::GUC_ACTION_SET,
-            true,
-            0,
-            false,
-        );
-    }
 }
 
 unsafe extern "C-unwind" fn commit(job: *mut Beginning<'_>) {

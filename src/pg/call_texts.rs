@@ -17,10 +17,6 @@ pub(super) struct Texts {
     pub sql: CString,
     /// See `Statement::parameters`.
     pub parameters: Vec<Option<Vec<u8>>>,
-    /// See `Statement::convert`.
-    pub convert_sql: Option<CString>,
-    /// See `Statement::convert`.
-    pub convert_parameters: Vec<Option<Vec<u8>>>,
     /// Name and value.
     pub settings: Vec<(CString, CString)>,
     /// See `Statement::columns`.
@@ -37,16 +33,10 @@ impl Texts {
             (!has_nul)
                 .then(|| values.iter().map(|value| value.map(|value| value.as_bytes().to_vec())).collect())
         };
-        let (convert_sql, convert_parameters) = match &statement.convert {
-            Some((sql, given)) => (Some(c_text(sql)?), values(given)?),
-            None => (None, Vec::new()),
-        };
         Some(Self {
             label: c_text(&format!("sse call {}, {}", request.label, request.id))?,
             sql: c_text(statement.sql)?,
             parameters: values(&statement.parameters)?,
-            convert_sql,
-            convert_parameters,
             settings: request
                 .settings
                 .iter()
@@ -72,17 +62,13 @@ impl Texts {
     /// Names of settings are ours, and ASCII.
     fn each(&mut self, mut visit: impl FnMut(&mut Vec<u8>)) {
         let names = self.settings.iter_mut().map(|(_, value)| value);
-        let c_texts = [&mut self.label, &mut self.sql]
-            .into_iter()
-            .chain(&mut self.convert_sql)
-            .chain(names)
-            .chain(&mut self.columns);
+        let c_texts = [&mut self.label, &mut self.sql].into_iter().chain(names).chain(&mut self.columns);
         for text in c_texts {
             let mut bytes = std::mem::take(text).into_bytes();
             visit(&mut bytes);
             *text = portal::c_text(bytes).unwrap_or_default();
         }
-        self.parameters.iter_mut().chain(&mut self.convert_parameters).flatten().for_each(visit);
+        self.parameters.iter_mut().flatten().for_each(visit);
     }
 }
 

@@ -34,6 +34,7 @@ mod raw;
 mod receiver;
 pub(crate) mod report;
 pub(crate) mod routine;
+mod setting;
 pub(crate) mod shmem;
 pub(crate) mod text;
 pub(crate) mod ticket;

@@ -10,8 +10,9 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::ptr::{null, null_mut};
 
 use pgrx::pg_sys;
+use sse_proto::call::ValueType;
 
-use super::{compat, raw, receiver};
+use super::{compat, raw, receiver, setting};
 
 /// A statement that is prepared and kept; what it becomes is Postgres' plan cache's.
 #[derive(Clone, Copy)]
@@ -66,8 +67,10 @@ pub(super) unsafe extern "C-unwind" fn free(plans: *mut &[Plan]) {
 pub(super) struct Execution<'a> {
     /// Of [`prepare`].
     pub plan: Plan,
-    /// All of type text, in the database's encoding, without NUL.
+    /// Texts for the input functions of their types, in the database's encoding, without NUL.
     pub parameters: &'a [Option<Vec<u8>>],
+    /// One for each.
+    pub types: &'a [ValueType],
     /// Which call this is, for the CONTEXT of errors.
     pub label: &'a CStr,
     /// Takes the rows.
@@ -100,12 +103,12 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     unsafe { (*portal).visible = false };
     // SAFETY: as above. Parameters must outlive the commits of a procedure, as the portal does.
     let memory = unsafe { (*portal).portalContext };
-    // SAFETY: that memory lasts as long as the portal.
-    let params = unsafe { parameters_in(memory, job.parameters) };
-
+    // Also for the input functions: a domain's check may be a query.
     let snapshot = raw::GetTransactionSnapshot();
     // SAFETY: a snapshot of this transaction.
     unsafe { raw::PushActiveSnapshot(snapshot) };
+    // SAFETY: that memory lasts as long as the portal.
+    let params = unsafe { parameters_in(memory, job.parameters, job.types) };
     // SAFETY: the source above, with parameters of its types; no owner, as the portal releases it.
     let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
     // SAFETY: the source stays as long as the plan is kept.
@@ -145,13 +148,14 @@ unsafe fn first(list: *mut pg_sys::List) -> *mut c_void {
     unsafe { cell.ptr_value }
 }
 
-/// Raises Postgres' out of memory; owns nothing.
+/// Reads the parameters as exec_bind_message does. Raises what the input functions raise; owns nothing.
 ///
 /// # Safety
-/// - `memory` is a memory context that outlives the result's use.
+/// - `memory` is a memory context that outlives the result's use; a snapshot is active.
 unsafe fn parameters_in(
     memory: pg_sys::MemoryContext,
     parameters: &[Option<Vec<u8>>],
+    types: &[ValueType],
 ) -> pg_sys::ParamListInfo {
     if parameters.is_empty() {
         return null_mut();
@@ -160,35 +164,62 @@ unsafe fn parameters_in(
     let before = unsafe { pg_sys::CurrentMemoryContext };
     // SAFETY: as above; set back below, or by the error's handling.
     unsafe { pg_sys::CurrentMemoryContext = memory };
+    let level = raw::NewGUCNestLevel();
+    // SAFETY: a plain variable of arrayfuncs.c.
+    if !unsafe { pg_sys::Array_nulls } {
+        // Else NULL as an element, as literals here have it, is a text of four letters.
+        // SAFETY: NUL-terminated; undone below, or with the transaction after an error.
+        unsafe { setting::set_for_now(c"array_nulls", c"on") };
+    }
     let count = c_int::try_from(parameters.len()).unwrap_or(c_int::MAX);
     // SAFETY: makes a list of so many places.
     let list = unsafe { raw::makeParamList(count) };
     // SAFETY: just made; the places follow its fixed part.
     let places = unsafe { (*list).params.as_mut_ptr() };
-    for (index, value) in parameters.iter().enumerate() {
-        let datum = match value {
-            None => pg_sys::Datum::from(0),
-            Some(bytes) => {
-                let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
-                // SAFETY: so many bytes from there; copied.
-                let text = unsafe { raw::cstring_to_text_with_len(bytes.as_ptr().cast(), length) };
-                pg_sys::Datum::from(text)
-            }
-        };
+    for (index, (value, of)) in parameters.iter().zip(types).enumerate() {
         let parameter = pg_sys::ParamExternData {
-            value: datum,
+            // SAFETY: the caller's promise.
+            value: unsafe { value_in(value.as_deref(), *of) },
             isnull: value.is_none(),
             pflags: pg_sys::PARAM_FLAG_CONST as u16,
-            ptype: pg_sys::TEXTOID,
+            ptype: pg_sys::Oid::from(of.oid),
         };
         // SAFETY: `index` is below the number of places.
         let place = unsafe { places.add(index) };
         // SAFETY: as above.
         unsafe { place.write(parameter) };
     }
+    raw::AtEOXact_GUC(true, level);
     // SAFETY: as above.
     unsafe { pg_sys::CurrentMemoryContext = before };
     list
+}
+
+/// A text as a value of a type. An input function is asked about NULL, too, because that of a domain may refuse it.
+///
+/// # Safety
+/// - A snapshot is active; memory is the current context's.
+unsafe fn value_in(text: Option<&[u8]>, of: ValueType) -> pg_sys::Datum {
+    if of.is_output {
+        return pg_sys::Datum::from(0);
+    }
+    let type_oid = pg_sys::Oid::from(of.oid);
+    if let (Some(bytes), pg_sys::TEXTOID) = (text, type_oid) {
+        let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+        // SAFETY: so many bytes from there; copied.
+        let text = unsafe { raw::cstring_to_text_with_len(bytes.as_ptr().cast(), length) };
+        return pg_sys::Datum::from(text);
+    }
+    let (mut function, mut parameter) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    // SAFETY: two places to write to; raises when there is no such type.
+    unsafe { raw::getTypeInputInfo(type_oid, &mut function, &mut parameter) };
+    let text = match text {
+        None => null_mut(),
+        // SAFETY: so many bytes from there; a NUL-terminated copy.
+        Some(bytes) => unsafe { raw::pnstrdup(bytes.as_ptr().cast(), bytes.len()) },
+    };
+    // SAFETY: the type's own function, with a NUL-terminated text or none.
+    unsafe { raw::OidInputFunctionCall(function, text, parameter, -1) }
 }
 
 /// Adds the last line of an error's CONTEXT: which call it was.

@@ -96,6 +96,18 @@ unsafe extern "C-unwind" {
         collation: pg_sys::Oid,
         argument: pg_sys::Datum,
     ) -> pg_sys::Datum;
+    pub(super) fn getTypeInputInfo(
+        type_oid: pg_sys::Oid,
+        input_function: *mut pg_sys::Oid,
+        parameter: *mut pg_sys::Oid,
+    );
+    pub(super) fn OidInputFunctionCall(
+        function: pg_sys::Oid,
+        text: *mut c_char,
+        parameter: pg_sys::Oid,
+        modifier: i32,
+    ) -> pg_sys::Datum;
+    pub(super) fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
     pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn MemoryContextStrdup(context: pg_sys::MemoryContext, text: *const c_char) -> *mut c_char;
 
@@ -140,6 +152,8 @@ unsafe extern "C-unwind" {
         level: c_int,
         is_reload: bool,
     ) -> c_int;
+    pub(super) safe fn NewGUCNestLevel() -> c_int;
+    pub(super) safe fn AtEOXact_GUC(is_commit: bool, level: c_int);
     pub(super) fn SetPGVariable(name: *const c_char, arguments: *mut pg_sys::List, is_local: bool);
     pub(super) safe fn ResetAllOptions();
     pub(super) safe fn superuser() -> bool;

@@ -29,8 +29,6 @@ pub(super) enum Shape {
     Array,
     /// A JSON object of the first row's columns, under the given names.
     Object,
-    /// The texts of the first row's columns, each by itself.
-    Values,
 }
 
 /// Where the rows go.
@@ -47,8 +45,6 @@ pub(super) struct Rows<'a> {
     pub body: Vec<u8>,
     /// The first row's one column was NULL.
     pub is_null: bool,
-    /// Of [`Shape::Values`]: in the database's encoding.
-    pub values: Vec<Option<Vec<u8>>>,
     /// Of an [`Shape::Object`]: made when the first row comes.
     descriptor: pg_sys::TupleDesc,
 }
@@ -63,7 +59,6 @@ impl<'a> Rows<'a> {
             count: 0,
             body: Vec::new(),
             is_null: false,
-            values: Vec::new(),
             descriptor: std::ptr::null_mut(),
         }
     }
@@ -149,7 +144,7 @@ unsafe extern "C-unwind" fn receive(
     rows.count += 1;
     match rows.shape {
         Shape::Discarded => return true,
-        Shape::First | Shape::Object | Shape::Values if !is_first => return true,
+        Shape::First | Shape::Object if !is_first => return true,
         Shape::First => {
             // SAFETY: the statement has a column, and the slot is valid for this call.
             match unsafe { column(slot, 0) } {
@@ -171,29 +166,8 @@ unsafe extern "C-unwind" fn receive(
         }
         // SAFETY: the slot is valid for this call.
         Shape::Object => unsafe { append_object(rows, slot) },
-        Shape::Values => {
-            // SAFETY: as above.
-            let count = unsafe { columns(slot) };
-            for index in 0..count {
-                // SAFETY: `index` is one of its columns.
-                let value = unsafe { column(slot, index) };
-                // SAFETY: a text, as the statement has it.
-                let plain = value.map(|datum| unsafe { text_of(datum) });
-                rows.values.push(plain.map(|plain| plain.bytes.to_vec()));
-            }
-        }
     }
     true
-}
-
-/// # Safety
-/// - `slot` is the slot that the receiver was given.
-unsafe fn columns(slot: *mut pg_sys::TupleTableSlot) -> usize {
-    // SAFETY: the caller's promise.
-    let descriptor = unsafe { (*slot).tts_tupleDescriptor };
-    // SAFETY: a slot that is handed over has one.
-    let count = unsafe { (*descriptor).natts };
-    usize::try_from(count).unwrap_or(0)
 }
 
 /// # Safety
@@ -325,4 +299,13 @@ pub(super) unsafe fn fail(code: PgSqlErrorCode, message: &CStr) {
         // SAFETY: ends what errstart began; it does not return.
         unsafe { raw::errfinish(c"receiver.rs".as_ptr(), 0, c"pg_sse".as_ptr()) };
     }
+}
+
+/// Raises want of memory.
+///
+/// # Safety
+/// - Run by `try_catch::run`.
+pub(super) unsafe extern "C-unwind" fn out_of_memory(_: *mut ()) {
+    // SAFETY: owns nothing here.
+    unsafe { fail(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, c"out of memory") };
 }

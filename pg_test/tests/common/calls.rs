@@ -46,6 +46,16 @@ pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
     .with_context(|| format!("the last answer was {last}; the log:\n{}", cluster.log().unwrap_or_default()))
 }
 
+/// Waits until a GET answers this text: a setting of the role reaches the workers some time after the reload.
+pub(crate) fn eventually_text(api: &Api<'_>, routine: &str, wanted: &str) -> Result<()> {
+    wait_for(PATIENCE, wanted, || {
+        // Each worker by itself takes the reload in; a handful of answers in a row asks both.
+        let answers: Result<Vec<bool>> =
+            (0..8).map(|_| Ok(told(&api.get(routine)?) == format!("200 {wanted}"))).collect();
+        Ok(answers?.into_iter().all(|is_so| is_so).then_some(()))
+    })
+}
+
 /// The cluster of this test binary; ends with the process.
 pub(crate) fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();

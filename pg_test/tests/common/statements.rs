@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, Session, SessionOptions};
-use sse_proto::call::Statement;
+use sse_proto::call::{Statement, ValueType};
+
+use crate::fixture::oid;
 
 /// Made before every case; the routine is `app.f`.
 pub(crate) const SCHEMA: &str =
@@ -39,22 +41,11 @@ pub(crate) fn literal(text: Option<&str>) -> String {
 
 /// What the statement gives: its rows as text, or the SQLSTATE.
 pub(crate) fn run(session: &mut Session, statement: &Statement) -> Result<String> {
-    let mut parameters = statement.parameters.clone();
-    if let Some((sql, given)) = &statement.convert {
-        let reply = execute(session, sql, given)?;
-        if let Some(error) = reply.error() {
-            return Ok(error.sqlstate.clone().unwrap_or_default());
-        }
-        let row = reply.rows.first().context("the conversion gives no row")?;
-        ensure!(row.len() == statement.converted.len(), "{row:?}");
-        for (position, text) in statement.converted.iter().zip(row) {
-            parameters[*position].clone_from(text);
-        }
-    }
+    let types = types(session, statement)?;
     let reply = if statement.sql.starts_with("CALL ") {
-        session.run(&inlined(&statement.sql, &parameters))?
+        session.run(&inlined(statement, &types))?
     } else {
-        execute(session, &statement.sql, &parameters)?
+        execute(session, statement, &types)?
     };
     Ok(match reply.error() {
         Some(error) => error.sqlstate.clone().unwrap_or_default(),
@@ -66,26 +57,49 @@ pub(crate) fn run(session: &mut Session, statement: &Statement) -> Result<String
     })
 }
 
-fn execute(session: &mut Session, sql: &str, parameters: &[Option<String>]) -> Result<cluster::Reply> {
-    let types = vec!["text"; parameters.len()].join(", ");
-    let types = if types.is_empty() { types } else { format!("({types})") };
-    let values: Vec<String> = parameters.iter().map(|text| literal(text.as_deref())).collect();
-    let values = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
-    let prepared = session.run(&format!("prepare call{types} as {sql}"))?;
+/// The names of the parameters' types. What stands for an oid in a fixture is made of the name.
+pub(crate) fn types(session: &mut Session, statement: &Statement) -> Result<Vec<String>> {
+    let names = session
+        .run(
+            "select pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.typname))
+               from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) t.typnamespace",
+        )?
+        .ok()?;
+    let names: Vec<&String> = names.rows.iter().flatten().flatten().collect();
+    let name = |of: &ValueType| names.iter().find(|name| oid(name) == of.oid).map(|name| (*name).clone());
+    statement
+        .types
+        .iter()
+        .map(|of| name(of).with_context(|| format!("no type has the oid {}", of.oid)))
+        .collect()
+}
+
+fn execute(session: &mut Session, statement: &Statement, types: &[String]) -> Result<cluster::Reply> {
+    let in_parentheses = |list: Vec<String>| match list.is_empty() {
+        true => String::new(),
+        false => format!("({})", list.join(", ")),
+    };
+    let values = statement.parameters.iter().map(|text| literal(text.as_deref())).collect();
+    let prepared =
+        session.run(&format!("prepare call{} as {}", in_parentheses(types.to_vec()), statement.sql))?;
     if prepared.error().is_some() {
         return Ok(prepared);
     }
-    let reply = session.run(&format!("set standard_conforming_strings = on; execute call{values}"))?;
+    let reply = session
+        .run(&format!("set standard_conforming_strings = on; execute call{}", in_parentheses(values)))?;
     session.run("deallocate call")?.ok()?;
     Ok(reply)
 }
 
-/// CALL cannot be prepared in SQL. Highest numbers first: `$1` is also the beginning of `$12`.
-fn inlined(sql: &str, parameters: &[Option<String>]) -> String {
-    let numbered = parameters.iter().enumerate().rev();
-    numbered.fold(sql.to_owned(), |sql, (position, text)| {
-        sql.replace(&format!("${}::", position + 1), &format!("{}::text::", literal(text.as_deref())))
-    })
+/// CALL cannot be prepared in SQL.
+fn inlined(statement: &Statement, types: &[String]) -> String {
+    let mut parts = statement.sql.split('$');
+    let mut sql = parts.next().unwrap_or_default().to_owned();
+    for (part, (text, of)) in parts.zip(statement.parameters.iter().zip(types)) {
+        let behind = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        sql.push_str(&format!("{}::{of}{behind}", literal(text.as_deref())));
+    }
+    sql
 }
 
 #[derive(Default)]

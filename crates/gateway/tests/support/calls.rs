@@ -26,12 +26,12 @@ pub struct Callable {
 }
 
 pub fn shape(shape: Shape) -> ResultType {
-    ResultType { shape, is_set: false, columns: Vec::new() }
+    ResultType { shape, is_set: false, columns: Vec::new(), kinds: Vec::new() }
 }
 
 pub fn row(columns: &[&str]) -> ResultType {
     let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-    ResultType { shape: Shape::Composite, is_set: false, columns }
+    ResultType { shape: Shape::Composite, is_set: false, columns, kinds: Vec::new() }
 }
 
 pub fn callable(
@@ -75,8 +75,13 @@ fn parameter(name: &str) -> Parameter {
     Parameter {
         name: name.to_owned(),
         mode: Mode::In,
+        type_oid: if is_array { 1009 } else { 25 },
         type_name: if is_array { "pg_catalog._text" } else { "pg_catalog.text" }.to_owned(),
-        kind: if is_array { TypeKind::Array { delimiter: ',' } } else { TypeKind::Scalar },
+        kind: if is_array {
+            TypeKind::Array { delimiter: ',', element: Arc::new(TypeKind::Scalar) }
+        } else {
+            TypeKind::Scalar
+        },
         has_default,
     }
 }

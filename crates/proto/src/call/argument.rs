@@ -113,7 +113,9 @@ pub enum ArgumentError {
     ZeroByte,
     /// No parameter has this name.
     Unknown(String),
-    /// Two parameters are called so in camelCase: only their SQL names tell them apart.
+    /// The row type of a parameter has no member of this name.
+    UnknownMember(String),
+    /// Two parameters, or members, are called so in camelCase: only their SQL names tell them apart.
     AmbiguousName(String),
     /// A parameter without a default has no value.
     Missing(String),
@@ -126,6 +128,8 @@ pub enum ArgumentError {
     /// A parameter needs a value although it has a default, because one behind it can only be given by position, or is
     /// VARIADIC.
     Gap(String),
+    /// The value has so many arrays and objects within each other that Postgres' notation of it is too large.
+    TooLarge(String),
     /// None of several overloads takes these names.
     NoOverload,
     /// More than one overload takes them, and nothing says which is meant.
@@ -141,6 +145,10 @@ pub enum Expected {
     Array,
     /// A JSON object.
     Object,
+    /// A text of `\x` and hexadecimal digits.
+    Bytes,
+    /// A JSON array of at most six dimensions.
+    FewerDimensions,
 }
 
 impl ArgumentError {
@@ -179,13 +187,19 @@ impl fmt::Display for ArgumentError {
             }
             Self::DuplicateKey(name) => (name, "is given twice in one object"),
             Self::Unknown(name) => (name, "is not a parameter"),
-            Self::AmbiguousName(name) => (name, "may be one of two parameters: use the SQL name"),
+            Self::UnknownMember(name) => (name, "is not a member of this row"),
+            Self::AmbiguousName(name) => (name, "may be one of two: use the SQL name"),
             Self::Missing(name) => (name, "is missing"),
             Self::Twice(name) => (name, "is given more than once"),
             Self::Filled(name) => (name, "says who calls, and cannot be given"),
             Self::WrongType(name, Expected::One) => (name, "takes one text, number or boolean"),
             Self::WrongType(name, Expected::Array) => (name, "takes an array"),
             Self::WrongType(name, Expected::Object) => (name, "takes an object"),
+            Self::WrongType(name, Expected::Bytes) => (name, "takes \"\\x\" and hexadecimal digits"),
+            Self::WrongType(name, Expected::FewerDimensions) => {
+                (name, "takes an array of at most six dimensions")
+            }
+            Self::TooLarge(name) => (name, "is too large with what is nested in it"),
             Self::Gap(name) => {
                 (name, "is needed: with the others that are given, Postgres does not leave it to its default")
             }

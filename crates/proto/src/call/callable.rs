@@ -2,7 +2,8 @@
 //!
 //! Not for mistakes of the comment itself; these stop its streams too, what is found here does not.
 
-use super::signature::{Mode, Shape, Signature, TypeKind};
+use super::signature::{Mode, Shape, Signature};
+use super::type_kind::TypeKind;
 use crate::annotation::{Annotation, Problem, RoutineKind};
 
 /// The problems, for `sse.endpoints`; none: it can be called.
@@ -26,12 +27,15 @@ pub(crate) fn problems(kind: RoutineKind, signature: &Signature, annotation: &An
     }
     for parameter in &signature.parameters {
         let is_passed = parameter.is_input() || parameter.mode == Mode::Out && kind == RoutineKind::Procedure;
-        if is_passed && parameter.kind == TypeKind::Pseudo {
-            add(
-                &parameter.type_name,
-                "no request can give a value of this pseudo-type: expected a type of its own",
-            );
-        }
+        let message = match parameter.kind {
+            _ if !is_passed => continue,
+            TypeKind::Pseudo => "no request can give a value of this pseudo-type: expected a type of its own",
+            TypeKind::TooLarge => {
+                "the row types within this type have too many members: expected at most 10,000, and 50 levels"
+            }
+            _ => continue,
+        };
+        add(&parameter.type_name, message);
     }
     if annotation.login {
         let is_output = |mode| matches!(mode, Mode::Out | Mode::InOut);

@@ -9,7 +9,10 @@
 mod decode;
 mod encode;
 
-use super::statement::{AnswerShape, Statement};
+use super::keys::{Key, Keys};
+use super::statement::{AnswerShape, Statement, ValueType};
+use super::type_kind::MAX_LEVELS;
+use std::borrow::Cow;
 use std::fmt;
 
 /// A [`Statement`], borrowed.
@@ -19,28 +22,25 @@ pub struct StatementRef<'a> {
     pub sql: &'a str,
     /// See [`Statement::parameters`].
     pub parameters: Vec<Option<&'a str>>,
-    /// See [`Statement::convert`].
-    pub convert: Option<(&'a str, Vec<Option<&'a str>>)>,
-    /// See [`Statement::converted`].
-    pub converted: Vec<usize>,
+    /// See [`Statement::types`]; as many as there are parameters.
+    pub types: Vec<ValueType>,
     /// See [`Statement::answer`].
     pub answer: AnswerShape,
     /// See [`Statement::columns`].
     pub columns: Vec<&'a str>,
+    /// See [`Statement::keys`].
+    pub keys: Cow<'a, Keys>,
 }
 
 impl<'a> From<&'a Statement> for StatementRef<'a> {
     fn from(statement: &'a Statement) -> Self {
-        fn refs(texts: &[Option<String>]) -> Vec<Option<&str>> {
-            texts.iter().map(Option::as_deref).collect()
-        }
         Self {
             sql: &statement.sql,
-            parameters: refs(&statement.parameters),
-            convert: statement.convert.as_ref().map(|(sql, parameters)| (sql.as_str(), refs(parameters))),
-            converted: statement.converted.clone(),
+            parameters: statement.parameters.iter().map(Option::as_deref).collect(),
+            types: statement.types.clone(),
             answer: statement.answer,
             columns: statement.columns.iter().map(String::as_str).collect(),
+            keys: Cow::Borrowed(&statement.keys),
         }
     }
 }
@@ -105,8 +105,10 @@ pub enum FrameError {
     Choice(u8),
     /// A text is not UTF-8.
     Utf8,
-    /// A parameter is to be replaced that does not exist, or not every column of the conversion replaces one.
-    Converted,
+    /// There are more or fewer types than parameters.
+    Types,
+    /// Keys are within keys further than any type is.
+    Depth,
 }
 
 impl fmt::Display for FrameError {
@@ -116,7 +118,8 @@ impl fmt::Display for FrameError {
             Self::Trailing => f.write_str("the frame goes on after its last field"),
             Self::Choice(byte) => write!(f, "the frame has the unknown choice {byte}"),
             Self::Utf8 => f.write_str("a text of the frame is not UTF-8"),
-            Self::Converted => f.write_str("the frame converts a parameter that is not there"),
+            Self::Types => f.write_str("the frame has not one type for each parameter"),
+            Self::Depth => f.write_str("the frame's keys are within each other too far"),
         }
     }
 }

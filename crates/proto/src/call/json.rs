@@ -7,6 +7,10 @@
 //!
 //! Not for what a value means.
 
+mod parts;
+
+pub(super) use parts::each_part;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -20,7 +24,7 @@ use serde_json::value::RawValue;
 pub(super) const MAX_DEPTH: usize = 100;
 
 /// What JSON takes for blank (RFC 8259 §2).
-const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+pub(super) const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A value; what is not plain is its text, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,16 +51,17 @@ impl<'a> Json<'a> {
 
     /// `depth`: in so many arrays and objects.
     fn read(raw: &'a RawValue, depth: usize) -> Result<Self, JsonError> {
-        let raw = raw.get();
+        if raw.get().starts_with(['{', '[']) {
+            look(raw.get(), depth)?;
+        }
+        Self::of(raw.get())
+    }
+
+    /// A part of what was looked through.
+    fn of(raw: &'a str) -> Result<Self, JsonError> {
         Ok(match raw.as_bytes().first() {
-            Some(b'{') => {
-                look(raw, depth)?;
-                Self::Object(raw)
-            }
-            Some(b'[') => {
-                look(raw, depth)?;
-                Self::Array(raw)
-            }
+            Some(b'{') => Self::Object(raw),
+            Some(b'[') => Self::Array(raw),
             Some(b'"') => Self::String(string(raw)?, raw),
             Some(b't') => Self::Bool(true),
             Some(b'f') => Self::Bool(false),

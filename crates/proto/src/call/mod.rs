@@ -9,7 +9,9 @@
 //! - An exact SQL name comes before camelCase; a camelCase name of two parameters means neither.
 //! - JSON `null` is NULL, also for a `json` parameter. `?a=` is the empty text.
 //! - From a query string, an array has one dimension and at least one element, and a row is its literal, `(1,x)`, or a
-//!   JSON object. A parameter given twice that is no array is a mistake.
+//!   JSON object; with a `bytea` in it, only the latter. A parameter given twice that is no array is a mistake.
+//! - Members of a row are called as parameters are. One that is left out is NULL: a column of a type has no default.
+//! - An element of an array of `json` is any JSON value, an array among them; so such an array has one dimension.
 //! - With user parameters, who is anonymous leaves them to their defaults; without a default they are NULL. Roles are an
 //!   array, or the JSON array of `request.user_roles` where the parameter is no array.
 //! - Postgres does not prefer the overload with fewer defaults where the types are the same, so neither can we.
@@ -22,17 +24,22 @@ mod callable;
 mod failure;
 mod frame;
 mod json;
+mod keys;
+mod literal;
 mod name;
 mod overload;
 mod select;
 mod signature;
 mod statement;
+mod type_kind;
 mod value;
 
 pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
 pub use failure::{failure_status, failure_title, tells_message};
 pub use frame::{CallAnswer, CallRequest, FrameError, Outcome, StatementRef};
+pub use keys::{Keys, NoMemory};
 pub use name::{USER_PARAMETERS, camel_case};
-pub use signature::{CallRole, Mode, Parameter, ResultType, Shape, Signature, TypeKind};
-pub use statement::{AnswerShape, Statement, statement};
+pub use signature::{CallRole, Mode, Parameter, ResultType, Shape, Signature};
+pub use statement::{AnswerShape, Statement, ValueType, statement};
+pub use type_kind::{MAX_LEVELS, MAX_MEMBERS, Member, RowType, TypeKind};

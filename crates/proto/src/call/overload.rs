@@ -4,8 +4,10 @@
 
 use super::argument::{ArgumentError, UserParameters, Value};
 use super::json;
+use super::literal;
 use super::name::{USER_PARAMETERS, camel_case, is_camel_case_of};
-use super::signature::{Mode, Parameter, TypeKind};
+use super::signature::{Mode, Parameter};
+use super::type_kind::TypeKind;
 use crate::annotation::RoutineKind;
 use crate::route::Call;
 use std::borrow::Cow;
@@ -112,11 +114,11 @@ impl<'c, 'v, 'a> Bound<'c, 'v, 'a> {
     fn looks_like(&self, other: &Self) -> bool {
         let sent = |bound: &Self| {
             let is_sent = |argument: &&(&'c Parameter, Argument<'v, 'a>)| !argument.1.is_left();
-            let mut sent: Vec<(&str, &str)> = bound
+            let mut sent: Vec<(&str, u32)> = bound
                 .arguments
                 .iter()
                 .filter(is_sent)
-                .map(|(parameter, _)| (parameter.name.as_str(), parameter.type_name.as_str()))
+                .map(|(parameter, _)| (parameter.name.as_str(), parameter.type_oid))
                 .collect();
             sent.sort_unstable();
             sent
@@ -179,17 +181,20 @@ impl UserParameters {
             "_user_name" => present(&self.user_name)?,
             "_ip_address" => present(&self.ip_address)?,
             "_user_claims" => return present(&self.user_claims),
-            _ => return self.roles(parameter.kind),
+            _ => return self.roles(&parameter.kind),
         };
         Some(if parameter.kind == TypeKind::Json { json::quoted(&text) } else { text })
     }
 
     /// A text gets the JSON array that `request.user_roles` has too.
-    fn roles(&self, kind: TypeKind) -> Option<String> {
+    fn roles(&self, kind: &TypeKind) -> Option<String> {
         let roles = self.user_roles.as_ref()?;
-        Some(match kind {
-            TypeKind::Array { delimiter } => super::value::array_literal(roles.iter(), delimiter),
-            _ => serde_json::Value::from(roles.clone()).to_string(),
-        })
+        let bytes = roles.iter().map(String::len).sum();
+        match kind {
+            TypeKind::Array { delimiter, .. } => {
+                literal::array(roles.iter(), *delimiter, super::value::limit(bytes)).ok()
+            }
+            _ => Some(serde_json::Value::from(roles.clone()).to_string()),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What a call has to know of a routine besides its name: parameters, result, and who may do what with it.
 //!
-//! Not for reading it from the catalog.
+//! Not for reading it from the catalog, nor for the types' own structure ([`TypeKind`]).
+
+use super::type_kind::TypeKind;
 
 /// Parameters and result of a routine, as the catalog has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +26,10 @@ pub struct Parameter {
     pub name: String,
     /// Which way it goes.
     pub mode: Mode,
-    /// Its type, ready for SQL whatever the search_path: `quote_ident(nspname).quote_ident(typname)`, so
-    /// `pg_catalog.int4`, `pg_catalog._text`, `app."Address"`. Not `format_type`, which writes `character` for bpchar,
-    /// and that is `character(1)` in a cast.
+    /// Its type. A statement knows it by nothing else: a name would have to be looked up, and that asks for USAGE on the
+    /// type's schema, which calling the routine does not, and goes wrong when the type is renamed.
+    pub type_oid: u32,
+    /// The same for people: `schema.name`, quoted where SQL asks for it.
     pub type_name: String,
     /// How its values are read.
     pub kind: TypeKind,
@@ -56,24 +59,6 @@ pub enum Mode {
     Table,
 }
 
-/// How the values of a type are read. Of a domain: that of its base type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TypeKind {
-    /// Everything that is none of the others: numbers, texts, enums, ranges, `bytea`, …
-    Scalar,
-    /// `json`, `jsonb`
-    Json,
-    /// A true array (`typsubscript = array_subscript_handler`, so not `int2vector`).
-    Array {
-        /// `typdelim`: `,` of all but `box` and a few of extensions.
-        delimiter: char,
-    },
-    /// A row type.
-    Composite,
-    /// `typtype = 'p'`: polymorphic, `internal`, `trigger`, `"any"`, `record`: no value of it can be given.
-    Pseudo,
-}
-
 /// What a routine returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultType {
@@ -84,6 +69,9 @@ pub struct ResultType {
     /// Names of the columns of a [`Shape::Composite`], in the order and number of `SELECT * FROM f()`; the name of its
     /// one OUT parameter for the other shapes, if there is one; else empty.
     pub columns: Vec<String>,
+    /// What is in it, for the keys of rows within it (C7.3): of a [`Shape::Composite`] one for each column, of the others
+    /// that of the value. Empty where nothing within it has keys.
+    pub kinds: Vec<TypeKind>,
 }
 
 /// What one row of a result is. Of a domain: that of its base type.

@@ -1,5 +1,8 @@
-//! The statement that runs a call: the routine's name, its arguments as casts of text parameters, and around it what
-//! makes the answer's text of its result ([`select`](super::select)).
+//! The statement that runs a call: the routine's name, its arguments as parameters of the very types that it has, and around
+//! it what makes the answer's text of its result ([`select`](super::select)).
+//!
+//! Types are said by oid, beside the SQL: so the routine is found without a conversion, and a role that may call it needs
+//! no privilege on the schemas of its types. Casts by name in the text asked for that, and went wrong after a renaming.
 //!
 //! Identifiers come from the catalog, are always quoted and always have a schema: the search_path of a call is its
 //! role's own, and decides nothing here.
@@ -7,11 +10,12 @@
 //! Not for the answer's bytes: the call worker puts them together as [`AnswerShape`] says.
 
 use super::argument::{ArgumentError, Given, UserParameters};
+use super::keys::Keys;
 use super::name::answer_names;
 use super::overload::{self, Argument, Bound, shown_name};
 use super::select;
 use super::signature::{Mode, Parameter};
-use super::value::Form;
+use super::value;
 use crate::annotation::RoutineKind;
 use crate::route::Call;
 use std::fmt::Write;
@@ -19,20 +23,28 @@ use std::fmt::Write;
 /// What a call worker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// One `SELECT` or `CALL`. Depends on the catalog, the names given and the kinds of their values, never on values,
-    /// so it is a key for prepared plans.
+    /// One `SELECT` or `CALL`. Depends on the catalog and the names given, never on values, so with the types it is a key
+    /// for prepared plans.
     pub sql: String,
-    /// `$1`, `$2`, … All are to be declared `text`; the SQL casts.
+    /// `$1`, `$2`, … as texts for the input functions of their types; `None` is NULL.
     pub parameters: Vec<Option<String>>,
-    /// Of some `CALL`s, which take no subquery: a `SELECT` with its own parameters, all `text`, to be run first in the
-    /// same transaction. It gives one row, whose columns, all `text`, replace the parameters that `converted` names.
-    pub convert: Option<(String, Vec<Option<String>>)>,
-    /// Positions in `parameters` (from 0), one for each column of `convert`.
-    pub converted: Vec<usize>,
+    /// As which types they are to be declared, one for each.
+    pub types: Vec<ValueType>,
     /// What becomes of its rows.
     pub answer: AnswerShape,
     /// Of [`AnswerShape::ProcedureRow`]: the names of the row's columns in the answer; else empty.
     pub columns: Vec<String>,
+    /// Which keys within the answer have other names in it.
+    pub keys: Keys,
+}
+
+/// The type of a parameter of a [`Statement`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ValueType {
+    /// `pg_type.oid`
+    pub oid: u32,
+    /// Of an OUT parameter: NULL, which nobody evaluates, and which a domain need not allow.
+    pub is_output: bool,
 }
 
 /// What the answer is. But for [`AnswerShape::ProcedureRow`], a row has exactly one column, of type `text`.
@@ -83,12 +95,9 @@ struct Builder {
     /// `schema.name(arguments)`
     routine: String,
     parameters: Vec<Option<String>>,
-    /// The columns of `convert` and its parameters.
-    columns: String,
+    types: Vec<ValueType>,
     /// Whether an argument is NULL, as far as the request says it.
     has_null: bool,
-    to_convert: Vec<Option<String>>,
-    converted: Vec<usize>,
 }
 
 impl Builder {
@@ -110,17 +119,16 @@ impl Builder {
         let mut is_first = true;
         for (position, (parameter, argument)) in early.into_iter().chain(late) {
             let cannot_be_left = position < positional || is_variadic_given;
-            let form = match argument {
+            let text = match argument {
                 Argument::Default if cannot_be_left => {
                     return Err(ArgumentError::Gap(shown_name(parameters, parameter)));
                 }
-                Argument::Nobody if cannot_be_left => Some(Form::Text(None)),
+                Argument::Nobody if cannot_be_left => None,
                 Argument::Default | Argument::Nobody => continue,
                 Argument::Out => None,
-                Argument::Filled(text) => Some(Form::Text(text.clone())),
+                Argument::Filled(text) => text.clone(),
                 Argument::Given(value) => {
-                    let name = shown_name(parameters, parameter);
-                    Some(Form::of(value, parameter.kind, &name)?)
+                    value::text_of(value, &parameter.kind, &shown_name(parameters, parameter))?
                 }
             };
             if !is_first {
@@ -133,38 +141,17 @@ impl Builder {
             if position >= positional {
                 let _ = write!(self.routine, "{} => ", identifier(&parameter.name));
             }
-            self.value(form, &parameter.type_name, bound.call.kind);
+            self.value(text, parameter, matches!(argument, Argument::Out));
         }
         self.routine.push(')');
         Ok(())
     }
 
-    /// Text is cast, which for every type that has no cast of its own calls its input function; JSON goes through
-    /// `json_to_record`, which knows arrays and rows within each other.
-    fn value(&mut self, form: Option<Form>, type_name: &str, kind: RoutineKind) {
-        let number = self.parameters.len() + 1;
-        let _ = match (form, kind) {
-            (None, _) => write!(self.routine, "NULL::{type_name}"),
-            (Some(Form::Text(text)), _) => {
-                self.has_null |= text.is_none();
-                self.parameters.push(text);
-                write!(self.routine, "${number}::{type_name}")
-            }
-            (Some(Form::Record(json)), RoutineKind::Function) => {
-                self.parameters.push(Some(json));
-                write!(self.routine, "{}", from_record(number, type_name, ""))
-            }
-            (Some(Form::Record(json)), RoutineKind::Procedure) => {
-                self.converted.push(self.parameters.len());
-                self.parameters.push(None);
-                self.to_convert.push(Some(json));
-                if !self.columns.is_empty() {
-                    self.columns.push_str(", ");
-                }
-                self.columns.push_str(&from_record(self.to_convert.len(), type_name, "::pg_catalog.text"));
-                write!(self.routine, "${number}::{type_name}")
-            }
-        };
+    fn value(&mut self, text: Option<String>, parameter: &Parameter, is_output: bool) {
+        self.has_null |= text.is_none() && !is_output;
+        self.parameters.push(text);
+        self.types.push(ValueType { oid: parameter.type_oid, is_output });
+        let _ = write!(self.routine, "${}", self.parameters.len());
     }
 
     fn finish(self, call: &Call) -> Statement {
@@ -182,15 +169,15 @@ impl Builder {
             _ if !columns.is_empty() => AnswerShape::ProcedureRow,
             answer => answer,
         };
-        Statement {
-            sql,
-            parameters: self.parameters,
-            convert: (!self.converted.is_empty())
-                .then(|| (format!("SELECT {}", self.columns), self.to_convert)),
-            converted: self.converted,
-            answer,
-            columns,
-        }
+        let result = &call.signature.result;
+        let keys = match (answer, call.kind) {
+            // Claims have their SQL names, also within (C7.5).
+            _ if call.login => Keys::Kept,
+            (AnswerShape::Nothing | AnswerShape::Text, _) => Keys::Kept,
+            (_, RoutineKind::Function) => Keys::of_result(result, &answer_names(&result.columns)),
+            (_, RoutineKind::Procedure) => Keys::of_outputs(&call.signature, &columns),
+        };
+        Statement { sql, parameters: self.parameters, types: self.types, answer, columns, keys }
     }
 }
 
@@ -205,12 +192,6 @@ fn positional(bound: &Bound<'_, '_, '_>) -> usize {
         !argument.is_left() && (parameter.name.is_empty() || is_variadic_left)
     };
     bound.arguments.iter().rposition(is_bound_to_place).map_or(0, |last| last + 1)
-}
-
-fn from_record(number: usize, type_name: &str, cast: &str) -> String {
-    format!(
-        "(SELECT x.v{cast} FROM pg_catalog.json_to_record(${number}::pg_catalog.json) AS x(v {type_name}))"
-    )
 }
 
 /// The columns of the row that a CALL gives: Postgres calls those without a name `column1`, by their place. The

@@ -1,81 +1,231 @@
-//! What was given for a parameter, in the form in which it goes into a statement.
+//! What was given for a parameter, as the one text that the input function of its type reads.
 //!
-//! Not for whether the text is one of the type: that is Postgres' to say.
+//! Arrays and rows are taken apart here, so that what is in them follows the rules of parameters, at any depth: names in
+//! camelCase or SQL, none twice, none unknown, `\x` for a `bytea`.
+//!
+//! Not for whether a text is one of the type: that is Postgres' to say.
 
 use super::argument::{ArgumentError, Expected, Value};
 use super::json::{self, Json};
-use super::signature::TypeKind;
+use super::literal::{self, Literal, TooLong};
+use super::type_kind::{Found, RowType, TypeKind};
+use std::fmt;
 
-/// How a value travels.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// As the text that the type's input function reads.
-    Text(Option<String>),
-    /// As the member `v` of a JSON object, for `json_to_record`.
-    Record(String),
-}
+/// Dimensions of an array (c.h, MAXDIM). Beyond it Postgres' own refusal is no mistake of the caller's by its SQLSTATE.
+const MAX_DIMENSIONS: usize = 6;
 
-impl Form {
-    /// `name` is the parameter's, for the message.
-    pub(super) fn of(value: &Value<'_>, kind: TypeKind, name: &str) -> Result<Self, ArgumentError> {
-        match value {
-            Value::Json(json) => Self::of_json(json, kind, name),
-            Value::Texts(texts) => Self::of_texts(texts, kind, name),
+/// A literal may have so many bytes for each that was given, and [`SPARE_BYTES`]. Quotes double with each level of arrays
+/// and rows, and a row of a thousand columns takes a thousand commas for one member. Beyond it: [`ArgumentError::TooLarge`].
+const GROWTH: usize = 16;
+
+/// See [`GROWTH`]: what is short may grow more.
+const SPARE_BYTES: usize = 1 << 20;
+
+/// `name` is the parameter's, for messages. `None` is NULL.
+pub(super) fn text_of(
+    value: &Value<'_>,
+    kind: &TypeKind,
+    name: &str,
+) -> Result<Option<String>, ArgumentError> {
+    let place = Place { name, within: None };
+    match value {
+        Value::Json(json) => Reader::of(json.raw().len()).json(json, kind, &place),
+        Value::Texts(texts) => {
+            Reader::of(texts.iter().map(|text| text.len()).sum()).texts(texts, kind, &place).map(Some)
         }
     }
+}
 
-    fn of_json(value: &Json<'_>, kind: TypeKind, name: &str) -> Result<Self, ArgumentError> {
-        let wrong = |expected| Err(ArgumentError::WrongType(name.to_owned(), expected));
+/// The most bytes that the literal of so many given ones may have.
+pub(super) fn limit(given_bytes: usize) -> usize {
+    given_bytes.saturating_mul(GROWTH).saturating_add(SPARE_BYTES)
+}
+
+/// A parameter, or a member in it: `place.streetName`.
+struct Place<'a> {
+    name: &'a str,
+    within: Option<&'a Self>,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(within) = self.within {
+            write!(f, "{within}.")?;
+        }
+        f.write_str(self.name)
+    }
+}
+
+struct Reader {
+    /// Bytes of a literal.
+    limit: usize,
+}
+
+impl Reader {
+    fn of(given_bytes: usize) -> Self {
+        Self { limit: limit(given_bytes) }
+    }
+
+    fn json(
+        &self,
+        value: &Json<'_>,
+        kind: &TypeKind,
+        place: &Place<'_>,
+    ) -> Result<Option<String>, ArgumentError> {
         let text = match (kind, value) {
-            (_, Json::Null) => return Ok(Self::Text(None)),
+            (_, Json::Null) => return Ok(None),
             (TypeKind::Json, value) => value.raw(),
-            (TypeKind::Array { .. }, Json::Array(raw)) => return Ok(Self::record(raw)),
-            (TypeKind::Array { .. }, _) => return wrong(Expected::Array),
-            (TypeKind::Composite, Json::Object(raw)) => return Ok(Self::record(raw)),
-            (TypeKind::Composite, _) => return wrong(Expected::Object),
-            (TypeKind::Scalar | TypeKind::Pseudo, Json::String(text, _)) => text,
-            (TypeKind::Scalar | TypeKind::Pseudo, Json::Bool(_) | Json::Number(_)) => value.raw(),
-            (TypeKind::Scalar | TypeKind::Pseudo, _) => return wrong(Expected::One),
-        };
-        Ok(Self::Text(Some(text.to_owned())))
-    }
-
-    fn of_texts(texts: &[&str], kind: TypeKind, name: &str) -> Result<Self, ArgumentError> {
-        if let TypeKind::Array { delimiter } = kind {
-            return Ok(Self::Text(Some(array_literal(texts.iter(), delimiter))));
-        }
-        let [text] = texts else { return Err(ArgumentError::Twice(name.to_owned())) };
-        match kind {
-            TypeKind::Json => Ok(Self::Text(Some(json::value(text)?.raw().to_owned()))),
-            // The literal of a row begins with a parenthesis.
-            TypeKind::Composite if text.trim_start().starts_with('{') => {
-                Ok(Self::record(json::value(text)?.raw()))
+            (TypeKind::Array { delimiter, element }, Json::Array(raw)) => {
+                return self.array(raw, *delimiter, element, place).map(Some);
             }
-            _ => Ok(Self::Text(Some((*text).to_owned()))),
-        }
+            (TypeKind::Array { .. }, _) => return Err(wrong(place, Expected::Array)),
+            (TypeKind::Composite(row), Json::Object(raw)) => return self.row(raw, row, place).map(Some),
+            (TypeKind::Composite(_), _) => return Err(wrong(place, Expected::Object)),
+            (TypeKind::Bytes, Json::String(text, _)) => bytes(text, place)?,
+            (TypeKind::Bytes, _) => return Err(wrong(place, Expected::Bytes)),
+            (_, Json::String(text, _)) => text,
+            (_, Json::Bool(_) | Json::Number(_)) => value.raw(),
+            (_, Json::Array(_) | Json::Object(_)) => return Err(wrong(place, Expected::One)),
+        };
+        Ok(Some(text.to_owned()))
     }
 
-    fn record(raw: &str) -> Self {
-        Self::Record(format!("{{\"v\":{raw}}}"))
+    /// As many dimensions as there are arrays in front of the first element. `array_in` refuses what is ragged.
+    fn array(
+        &self,
+        raw: &str,
+        delimiter: char,
+        element: &TypeKind,
+        place: &Place<'_>,
+    ) -> Result<String, ArgumentError> {
+        let mut dimensions = 1;
+        if !matches!(element, TypeKind::Array { .. } | TypeKind::Json) {
+            let mut first = first_item(raw);
+            while let Some(inner) = first.filter(|_| dimensions <= MAX_DIMENSIONS) {
+                dimensions += 1;
+                first = first_item(inner);
+            }
+        }
+        if dimensions > MAX_DIMENSIONS {
+            return Err(wrong(place, Expected::FewerDimensions));
+        }
+        let mut literal = Literal::new(self.limit);
+        self.dimension(&mut literal, raw, dimensions, (delimiter, element), place)?;
+        Ok(literal.finish())
+    }
+
+    /// `left`: so many dimensions, this one among them.
+    fn dimension(
+        &self,
+        literal: &mut Literal,
+        raw: &str,
+        left: usize,
+        (delimiter, element): (char, &TypeKind),
+        place: &Place<'_>,
+    ) -> Result<(), ArgumentError> {
+        let too_long = |TooLong| ArgumentError::TooLarge(place.shown());
+        literal.mark('{').map_err(too_long)?;
+        let mut is_first = true;
+        json::each_part(raw, |_, item| {
+            if !is_first {
+                literal.mark(delimiter).map_err(too_long)?;
+            }
+            is_first = false;
+            match (left, &item) {
+                (1, _) => match self.json(&item, element, place)? {
+                    Some(text) => literal.value(&text).map_err(too_long),
+                    None => literal.null().map_err(too_long),
+                },
+                (_, Json::Array(raw)) => self.dimension(literal, raw, left - 1, (delimiter, element), place),
+                _ => Err(wrong(place, Expected::Array)),
+            }
+        })?;
+        literal.mark('}').map_err(too_long)
+    }
+
+    fn row(&self, raw: &str, row: &RowType, place: &Place<'_>) -> Result<String, ArgumentError> {
+        let members = row.members();
+        let mut texts: Vec<Option<Option<String>>> = vec![None; members.len()];
+        json::each_part(raw, |name, value| {
+            let place = Place { name, within: Some(place) };
+            let position = match row.find(name) {
+                Found::Member(position) => position,
+                Found::Ambiguous => return Err(ArgumentError::AmbiguousName(place.shown())),
+                Found::Nobody => return Err(ArgumentError::UnknownMember(place.shown())),
+            };
+            let (Some(slot), Some(member)) = (texts.get_mut(position), members.get(position)) else {
+                return Err(ArgumentError::UnknownMember(place.shown()));
+            };
+            if slot.is_some() {
+                return Err(ArgumentError::Twice(place.shown()));
+            }
+            *slot = Some(self.json(&value, &member.kind, &place)?);
+            Ok(())
+        })?;
+        self.row_literal(&texts).map_err(|TooLong| ArgumentError::TooLarge(place.shown()))
+    }
+
+    fn row_literal(&self, texts: &[Option<Option<String>>]) -> Result<String, TooLong> {
+        let mut literal = Literal::new(self.limit);
+        literal.mark('(')?;
+        for (position, text) in texts.iter().enumerate() {
+            if position > 0 {
+                literal.mark(',')?;
+            }
+            if let Some(Some(text)) = text {
+                literal.value(text)?;
+            }
+        }
+        literal.mark(')')?;
+        Ok(literal.finish())
+    }
+
+    fn texts(&self, texts: &[&str], kind: &TypeKind, place: &Place<'_>) -> Result<String, ArgumentError> {
+        if let TypeKind::Array { delimiter, element } = kind {
+            let elements = texts.iter().map(|text| self.text(text, element, place));
+            let elements = elements.collect::<Result<Vec<String>, ArgumentError>>()?;
+            return literal::array(elements.iter(), *delimiter, self.limit)
+                .map_err(|TooLong| ArgumentError::TooLarge(place.shown()));
+        }
+        let [text] = texts else { return Err(ArgumentError::Twice(place.shown())) };
+        self.text(text, kind, place)
+    }
+
+    fn text(&self, text: &str, kind: &TypeKind, place: &Place<'_>) -> Result<String, ArgumentError> {
+        match kind {
+            TypeKind::Json => return Ok(json::value(text)?.raw().to_owned()),
+            TypeKind::Bytes => return Ok(bytes(text, place)?.to_owned()),
+            // The literal of a row begins with a parenthesis.
+            TypeKind::Composite(row) if text.trim_start().starts_with('{') => {
+                return self.row(json::value(text)?.raw(), row, place);
+            }
+            // Literals are not looked into; so what must be is asked for as JSON.
+            TypeKind::Composite(_) if kind.has_bytes() => return Err(wrong(place, Expected::Object)),
+            TypeKind::Array { .. } if kind.has_bytes() => return Err(wrong(place, Expected::Bytes)),
+            _ => {}
+        }
+        Ok(text.to_owned())
     }
 }
 
-/// The literal of a one-dimensional array. Every element is quoted, so none is taken for NULL or for two.
-pub(super) fn array_literal(elements: impl Iterator<Item = impl AsRef<str>>, delimiter: char) -> String {
-    let mut literal = String::from("{");
-    for (position, element) in elements.enumerate() {
-        if position > 0 {
-            literal.push(delimiter);
-        }
-        literal.push('"');
-        for c in element.as_ref().chars() {
-            if matches!(c, '"' | '\\') {
-                literal.push('\\');
-            }
-            literal.push(c);
-        }
-        literal.push('"');
+/// `byteain` takes whatever does not begin so for the bytes themselves, and would store the letters of base64.
+fn bytes<'t>(text: &'t str, place: &Place<'_>) -> Result<&'t str, ArgumentError> {
+    if text.starts_with("\\x") { Ok(text) } else { Err(wrong(place, Expected::Bytes)) }
+}
+
+/// The first element of an array, if that is an array.
+fn first_item(raw: &str) -> Option<&str> {
+    let inner = raw.strip_prefix('[')?.trim_start_matches(json::BLANKS);
+    inner.starts_with('[').then_some(inner)
+}
+
+fn wrong(place: &Place<'_>, expected: Expected) -> ArgumentError {
+    ArgumentError::WrongType(place.shown(), expected)
+}
+
+impl Place<'_> {
+    /// As long as a message needs it.
+    fn shown(&self) -> String {
+        self.to_string().chars().take(100).collect()
     }
-    literal.push('}');
-    literal
 }

@@ -2,11 +2,14 @@
 
 use super::{Emitter, Envelope, Kind, Record, RecordError, is_event_name, is_label};
 use crate::annotation::{Access, RoutineKind};
-use crate::call::{CallRole, Mode, Parameter, ResultType, Shape, Signature, TypeKind};
+use crate::call::{
+    CallRole, MAX_LEVELS, Member, Mode, Parameter, ResultType, RowType, Shape, Signature, TypeKind,
+};
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
 use std::borrow::Cow;
 use std::str;
+use std::sync::Arc;
 
 /// Decodes one record. Copies only the values of lists and the texts of a routine; memory is bounded by a small
 /// multiple of the input, whatever its counts claim.
@@ -130,7 +133,11 @@ impl<'a> Reader<'a> {
             6 => Shape::Pseudo,
             other => return Err(RecordError::Choice(other)),
         };
-        let result = ResultType { shape, is_set: self.flag()?, columns: self.texts()? };
+        let mut result =
+            ResultType { shape, is_set: self.flag()?, columns: self.texts()?, kinds: Vec::new() };
+        for _ in 0..self.u32()? {
+            result.kinds.push(self.kind(MAX_LEVELS)?);
+        }
         let [strict, may_execute, owner_may_issue_tokens] = [1, 2, 4].map(|flag| flags & flag != 0);
         Ok(Signature { parameters, result, strict, may_execute, owner_may_issue_tokens })
     }
@@ -148,17 +155,32 @@ impl<'a> Reader<'a> {
             },
             has_default: self.flag()?,
             type_name: self.text()?.to_owned(),
-            kind: match self.byte()? {
-                0 => TypeKind::Scalar,
-                1 => TypeKind::Json,
-                2 => TypeKind::Composite,
-                3 => TypeKind::Pseudo,
-                4 => {
-                    let delimiter = char::from_u32(self.u32()?).ok_or(RecordError::Choice(4))?;
-                    TypeKind::Array { delimiter }
+            type_oid: self.u32()?,
+            kind: self.kind(MAX_LEVELS)?,
+        })
+    }
+
+    /// `levels`: so many may still follow.
+    fn kind(&mut self, levels: usize) -> Result<TypeKind, RecordError> {
+        let within = levels.checked_sub(1).ok_or(RecordError::Choice(2))?;
+        Ok(match self.byte()? {
+            0 => TypeKind::Scalar,
+            1 => TypeKind::Json,
+            2 => {
+                let mut members = Vec::new();
+                for _ in 0..self.u32()? {
+                    members.push(Member { name: self.text()?.to_owned(), kind: self.kind(within)? });
                 }
-                other => return Err(RecordError::Choice(other)),
-            },
+                TypeKind::Composite(Arc::new(RowType::new(members)))
+            }
+            3 => TypeKind::Pseudo,
+            4 => {
+                let delimiter = char::from_u32(self.u32()?).ok_or(RecordError::Choice(4))?;
+                TypeKind::Array { delimiter, element: Arc::new(self.kind(within)?) }
+            }
+            5 => TypeKind::Bytes,
+            6 => TypeKind::TooLarge,
+            other => return Err(RecordError::Choice(other)),
         })
     }
 

@@ -122,7 +122,9 @@ impl Writer<'_> {
         };
         self.bytes(&[shape, u8::from(result.is_set)])?;
         self.length(result.columns.len())?;
-        result.columns.iter().try_for_each(|column| self.text(column))
+        result.columns.iter().try_for_each(|column| self.text(column))?;
+        self.length(result.kinds.len())?;
+        result.kinds.iter().try_for_each(|kind| self.kind(kind))
     }
 
     fn parameter(&mut self, parameter: &Parameter) -> Result<(), EncodeError> {
@@ -136,15 +138,31 @@ impl Writer<'_> {
         self.text(&parameter.name)?;
         self.bytes(&[mode, u8::from(parameter.has_default)])?;
         self.text(&parameter.type_name)?;
-        match parameter.kind {
+        self.bytes(&parameter.type_oid.to_le_bytes())?;
+        self.kind(&parameter.kind)
+    }
+
+    /// Written out wherever it stands: [`crate::call::MAX_MEMBERS`] bounds it.
+    fn kind(&mut self, kind: &TypeKind) -> Result<(), EncodeError> {
+        match kind {
             TypeKind::Scalar => self.byte(0),
             TypeKind::Json => self.byte(1),
-            TypeKind::Composite => self.byte(2),
-            TypeKind::Pseudo => self.byte(3),
-            TypeKind::Array { delimiter } => {
-                self.byte(4)?;
-                self.bytes(&u32::from(delimiter).to_le_bytes())
+            TypeKind::Composite(row) => {
+                self.byte(2)?;
+                self.length(row.members().len())?;
+                row.members().iter().try_for_each(|member| {
+                    self.text(&member.name)?;
+                    self.kind(&member.kind)
+                })
             }
+            TypeKind::Pseudo => self.byte(3),
+            TypeKind::Array { delimiter, element } => {
+                self.byte(4)?;
+                self.bytes(&u32::from(*delimiter).to_le_bytes())?;
+                self.kind(element)
+            }
+            TypeKind::Bytes => self.byte(5),
+            TypeKind::TooLarge => self.byte(6),
         }
     }
 

@@ -2,11 +2,14 @@
 
 use super::*;
 use crate::annotation::RoutineKind;
-use crate::call::{Mode, Parameter, ResultType, Shape, Signature, TypeKind};
 use crate::scope::ScopeValue;
 use crate::word::MAX_LABEL_BYTES;
 use proptest::option;
 use proptest::prelude::*;
+
+mod signatures;
+
+use signatures::{signature, signatures};
 
 fn encode(record: &Record<'_>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -36,26 +39,6 @@ fn routine() -> Routine {
         has_identity_parameters: true,
         comment: "@sse".to_owned(),
         signature: None,
-    }
-}
-
-fn signature() -> Signature {
-    let parameter = |name: &str, type_name: &str, mode, kind, has_default| Parameter {
-        name: name.to_owned(),
-        mode,
-        type_name: type_name.to_owned(),
-        kind,
-        has_default,
-    };
-    Signature {
-        parameters: vec![
-            parameter("a", "t", Mode::Variadic, TypeKind::Array { delimiter: ';' }, true),
-            parameter("", "u", Mode::Out, TypeKind::Composite, false),
-        ],
-        result: ResultType { shape: Shape::Composite, is_set: true, columns: vec!["c".to_owned()] },
-        strict: true,
-        may_execute: true,
-        owner_may_issue_tokens: false,
     }
 }
 
@@ -106,8 +89,10 @@ fn golden_bytes() {
                 routine: Routine { comment: String::new(), signature: Some(signature()), ..routine() },
             },
             b"\x0a\x09\0\0\0\0\0\0\0\0\x40\0\0\x01\x05\x06\0\0\0public\x06\0\0\0notify\0\0\0\0\
-              \x01\x03\x02\0\0\0\x01\0\0\0a\x03\x01\x01\0\0\0t\x04;\0\0\0\0\0\0\0\x02\0\x01\0\0\0u\x02\
-              \x04\x01\x01\0\0\0\x01\0\0\0c"
+              \x01\x03\x02\0\0\0\x01\0\0\0a\x03\x01\x01\0\0\0t\x19\0\0\0\x04;\0\0\0\
+              \x02\x02\0\0\0\x01\0\0\0m\x05\x01\0\0\0m\x06\
+              \0\0\0\0\x02\0\x01\0\0\0u\x19\0\0\0\x02\x02\0\0\0\x01\0\0\0m\x05\x01\0\0\0m\x06\
+              \x04\x01\x01\0\0\0\x01\0\0\0c\x01\0\0\0\x04;\0\0\0\x02\x02\0\0\0\x01\0\0\0m\x05\x01\0\0\0m\x06"
                 .to_vec(),
         ),
         (Record::CallRole { generation: 9, role: CallRole::Off }, b"\x0b\x09\0\0\0\0\0\0\0\0".to_vec()),
@@ -271,40 +256,6 @@ fn scope() -> impl Strategy<Value = Scope> {
 
 fn access() -> impl Strategy<Value = Access> {
     prop_oneof![Just(Access::Unspecified), Just(Access::Anonymous), values().prop_map(Access::Authorize)]
-}
-
-fn signatures() -> impl Strategy<Value = Signature> {
-    let modes = prop::sample::select(vec![Mode::In, Mode::InOut, Mode::Out, Mode::Variadic, Mode::Table]);
-    let kinds = prop_oneof![
-        Just(TypeKind::Scalar),
-        Just(TypeKind::Json),
-        Just(TypeKind::Composite),
-        Just(TypeKind::Pseudo),
-        any::<char>().prop_map(|delimiter| TypeKind::Array { delimiter }),
-    ];
-    let parameter = (".{0,9}", modes, ".{0,9}", kinds, any::<bool>()).prop_map(
-        |(name, mode, type_name, kind, has_default)| Parameter { name, mode, type_name, kind, has_default },
-    );
-    let shapes = prop::sample::select(vec![
-        Shape::Void,
-        Shape::Scalar,
-        Shape::Json,
-        Shape::Array,
-        Shape::Composite,
-        Shape::Record,
-        Shape::Pseudo,
-    ]);
-    let result = (shapes, any::<bool>(), prop::collection::vec(".{0,9}", 0..4))
-        .prop_map(|(shape, is_set, columns)| ResultType { shape, is_set, columns });
-    (prop::collection::vec(parameter, 0..5), result, any::<[bool; 3]>()).prop_map(
-        |(parameters, result, [strict, may_execute, owner_may_issue_tokens])| Signature {
-            parameters,
-            result,
-            strict,
-            may_execute,
-            owner_may_issue_tokens,
-        },
-    )
 }
 
 proptest! {

@@ -1,16 +1,20 @@
 //! Calls out of one line each: `in a int4, in _user_id text =, variadic tags _text, out - jsonb`.
 //!
 //! Mode, name (`-`: none), type, and `=` for a default. Types are `pg_catalog`'s; one that begins with `_` is an array,
-//! `row` a composite type of schema `app`.
+//! `row` a composite type of schema `app`, with the columns `street_name`, `no` and `tags`.
+//!
+//! What stands for the oid of a type is made of its name ([`oid`]).
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use sse_proto::annotation::{Access, Method, RoutineKind};
 use sse_proto::call::{
-    ArgumentError, Given, Mode, Parameter, ResultType, Shape, Signature, Statement, TypeKind, UserParameters,
-    statement,
+    ArgumentError, Given, Member, Mode, Parameter, ResultType, RowType, Shape, Signature, Statement,
+    TypeKind, UserParameters, statement,
 };
 use sse_proto::route::Call;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 pub(crate) fn parameters(declaration: &str) -> Vec<Parameter> {
     declaration.split(',').map(str::trim).filter(|part| !part.is_empty()).map(parameter).collect()
@@ -32,25 +36,53 @@ fn parameter(part: &str) -> Parameter {
             "table" => Mode::Table,
             _ => panic!("{part:?}"),
         },
-        type_name: if type_name == "row" {
-            "app.\"Row\"".to_owned()
-        } else {
-            format!("pg_catalog.{type_name}")
-        },
-        kind: match type_name {
-            "json" | "jsonb" => TypeKind::Json,
-            "row" => TypeKind::Composite,
-            "_box" => TypeKind::Array { delimiter: ';' },
-            "anyelement" => TypeKind::Pseudo,
-            name if name.starts_with('_') => TypeKind::Array { delimiter: ',' },
-            _ => TypeKind::Scalar,
-        },
+        type_oid: oid(&full_name(type_name)),
+        type_name: full_name(type_name),
+        kind: kind(type_name),
         has_default: words.get(3) == Some(&"="),
     }
 }
 
+fn full_name(type_name: &str) -> String {
+    match type_name {
+        "row" => "app.\"Row\"".to_owned(),
+        "_row" => "app.\"_Row\"".to_owned(),
+        _ => format!("pg_catalog.{type_name}"),
+    }
+}
+
+/// Stands for the oid of a type of that name.
+pub(crate) fn oid(type_name: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    type_name.hash(&mut hasher);
+    hasher.finish() as u32
+}
+
+pub(crate) fn kind(type_name: &str) -> TypeKind {
+    match type_name {
+        "json" | "jsonb" => TypeKind::Json,
+        "bytea" => TypeKind::Bytes,
+        "row" => row(&[("street_name", "text"), ("no", "int4"), ("tags", "_text")]),
+        "anyelement" => TypeKind::Pseudo,
+        name => match name.strip_prefix('_') {
+            Some(element) => TypeKind::Array {
+                delimiter: if element == "box" { ';' } else { ',' },
+                element: Arc::new(kind(element)),
+            },
+            None => TypeKind::Scalar,
+        },
+    }
+}
+
+/// A row type of members and their types.
+pub(crate) fn row(members: &[(&str, &str)]) -> TypeKind {
+    let member = |(name, of): &(&str, &str)| Member { name: (*name).to_owned(), kind: kind(of) };
+    TypeKind::Composite(Arc::new(RowType::new(members.iter().map(member).collect())))
+}
+
 pub(crate) fn result(shape: Shape, is_set: bool, columns: &[&str]) -> ResultType {
-    ResultType { shape, is_set, columns: columns.iter().map(|&column| column.to_owned()).collect() }
+    let columns = columns.iter().map(|&column| column.to_owned()).collect();
+    ResultType { shape, is_set, columns, kinds: Vec::new() }
 }
 
 pub(crate) fn signature(declaration: &str, result: ResultType) -> Signature {

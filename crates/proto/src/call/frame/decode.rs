@@ -1,7 +1,8 @@
 //! Reading a frame. Lists grow with what is really there: a count of four billion in a short frame ends at its end.
 
-use super::{CallAnswer, CallRequest, FrameError, Outcome, StatementRef};
+use super::{CallAnswer, CallRequest, FrameError, Key, Keys, MAX_LEVELS, Outcome, StatementRef, ValueType};
 use crate::call::AnswerShape;
+use std::borrow::Cow;
 use std::str;
 
 impl<'a> CallRequest<'a> {
@@ -81,11 +82,9 @@ impl<'a> Reader<'a> {
         let statement = StatementRef {
             sql: self.text()?,
             parameters: self.list(Self::optional_text)?,
-            convert: match self.flag()? {
-                false => None,
-                true => Some((self.text()?, self.list(Self::optional_text)?)),
-            },
-            converted: self.list(Self::length)?,
+            types: self.list(|reader| {
+                Ok(ValueType { oid: reader.array().map(u32::from_le_bytes)?, is_output: reader.flag()? })
+            })?,
             answer: match self.byte()? {
                 0 => AnswerShape::Nothing,
                 1 => AnswerShape::Text,
@@ -96,14 +95,25 @@ impl<'a> Reader<'a> {
                 other => return Err(FrameError::Choice(other)),
             },
             columns: self.list(Self::text)?,
+            keys: self.keys(MAX_LEVELS + 1).map(Cow::Owned)?,
         };
-        let is_outside = |position: &usize| *position >= statement.parameters.len();
-        if statement.converted.iter().any(is_outside)
-            || statement.convert.is_none() != statement.converted.is_empty()
-        {
-            return Err(FrameError::Converted);
+        if statement.types.len() != statement.parameters.len() {
+            return Err(FrameError::Types);
         }
         Ok(statement)
+    }
+
+    /// `levels`: so many may still follow.
+    fn keys(&mut self, levels: usize) -> Result<Keys, FrameError> {
+        if !self.flag()? {
+            return Ok(Keys::Kept);
+        }
+        let levels = levels.checked_sub(1).ok_or(FrameError::Depth)?;
+        let key = |reader: &mut Self| {
+            let (from, to) = (reader.text()?.to_owned(), reader.text()?.to_owned());
+            Ok(Key { from, to, within: reader.keys(levels)? })
+        };
+        self.list(key).map(Keys::Row)
     }
 
     fn list<T>(

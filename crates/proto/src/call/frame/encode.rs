@@ -1,6 +1,6 @@
 //! Writing a frame.
 
-use super::{CallAnswer, CallRequest, Outcome, StatementRef};
+use super::{CallAnswer, CallRequest, Keys, Outcome, StatementRef};
 use crate::call::AnswerShape;
 
 impl CallRequest<'_> {
@@ -26,12 +26,11 @@ impl CallRequest<'_> {
         let texts =
             |texts: &[Option<&str>]| texts.iter().map(|t| t.map_or(1, |t| t.len() + 9)).sum::<usize>();
         let statement = &self.statement;
-        let convert = statement.convert.as_ref().map_or(0, |(sql, parameters)| sql.len() + texts(parameters));
         128 + self.label.len()
             + settings.sum::<usize>()
             + statement.sql.len()
             + texts(&statement.parameters)
-            + convert
+            + 5 * statement.types.len()
     }
 }
 
@@ -75,16 +74,11 @@ impl Writer {
     fn statement(&mut self, statement: &StatementRef<'_>) {
         self.text(statement.sql);
         self.parameters(&statement.parameters);
-        match &statement.convert {
-            None => self.out.push(0),
-            Some((sql, parameters)) => {
-                self.out.push(1);
-                self.text(sql);
-                self.parameters(parameters);
-            }
+        self.length(statement.types.len());
+        for kind in &statement.types {
+            self.out.extend_from_slice(&kind.oid.to_le_bytes());
+            self.flag(kind.is_output);
         }
-        self.length(statement.converted.len());
-        statement.converted.iter().for_each(|position| self.length(*position));
         self.out.push(match statement.answer {
             AnswerShape::Nothing => 0,
             AnswerShape::Text => 1,
@@ -95,6 +89,22 @@ impl Writer {
         });
         self.length(statement.columns.len());
         statement.columns.iter().for_each(|column| self.text(column));
+        self.keys(&statement.keys);
+    }
+
+    fn keys(&mut self, keys: &Keys) {
+        match keys {
+            Keys::Kept => self.flag(false),
+            Keys::Row(row) => {
+                self.flag(true);
+                self.length(row.len());
+                for key in row {
+                    self.text(&key.from);
+                    self.text(&key.to);
+                    self.keys(&key.within);
+                }
+            }
+        }
     }
 
     fn parameters(&mut self, parameters: &[Option<&str>]) {

@@ -4,20 +4,17 @@ use super::*;
 use proptest::option;
 use proptest::prelude::*;
 
-type Parts =
-    (String, Vec<Option<String>>, Option<(String, Vec<Option<String>>)>, Vec<usize>, usize, Vec<String>);
-
 fn statement() -> impl Strategy<Value = Statement> {
-    let texts = || proptest::collection::vec(option::of(any::<String>()), 0..4);
+    let parameter = (option::of(any::<String>()), any::<u32>(), any::<bool>());
+    let key = (any::<String>(), any::<String>());
     let parts = (
         any::<String>(),
-        texts(),
-        option::of((any::<String>(), texts())),
-        proptest::collection::vec(0..8_usize, 1..3),
+        proptest::collection::vec(parameter, 0..4),
         0..6_usize,
         proptest::collection::vec(any::<String>(), 0..3),
+        proptest::collection::vec(key, 0..3),
     );
-    parts.prop_map(|(sql, parameters, convert, converted, answer, columns): Parts| {
+    parts.prop_map(|(sql, parameters, answer, columns, keys)| {
         let answers = [
             AnswerShape::Nothing,
             AnswerShape::Text,
@@ -26,13 +23,15 @@ fn statement() -> impl Strategy<Value = Statement> {
             AnswerShape::Array,
             AnswerShape::ProcedureRow,
         ];
-        let convert = convert.filter(|_| !parameters.is_empty());
-        let converted = if convert.is_some() {
-            converted.iter().map(|n| n % parameters.len()).collect()
-        } else {
-            Vec::new()
-        };
-        Statement { sql, parameters, convert, converted, answer: answers[answer], columns }
+        let types =
+            parameters.iter().map(|(_, oid, is_output)| ValueType { oid: *oid, is_output: *is_output });
+        let types = types.collect();
+        let parameters = parameters.into_iter().map(|(text, ..)| text).collect();
+        let keys = keys.into_iter().fold(Keys::Kept, |within, (from, to)| {
+            let other = Key { from: to.clone(), to: from.clone(), within: Keys::Kept };
+            Keys::Row(vec![Key { from, to, within }, other])
+        });
+        Statement { sql, parameters, types, answer: answers[answer], columns, keys }
     })
 }
 
@@ -60,10 +59,10 @@ fn a_count_that_lies_ends_with_the_frame() {
     let made = Statement {
         sql: "SELECT 1".to_owned(),
         parameters: vec![Some("x".to_owned())],
-        convert: None,
-        converted: Vec::new(),
+        types: vec![ValueType { oid: 25, is_output: false }],
         answer: AnswerShape::Text,
         columns: Vec::new(),
+        keys: Keys::Kept,
     };
     let bytes = request(&made).encode();
     // The count of the settings stands behind id, timeout, label and flag.
@@ -75,21 +74,23 @@ fn a_count_that_lies_ends_with_the_frame() {
 }
 
 #[test]
-fn a_conversion_replaces_parameters_that_exist() {
-    let mut made = Statement {
+fn a_frame_has_a_type_for_each_parameter_and_keys_as_deep_as_types_go() {
+    let made = |types: usize, levels: usize| Statement {
         sql: String::new(),
         parameters: vec![None],
-        convert: Some((String::new(), Vec::new())),
-        converted: vec![0],
+        types: vec![ValueType { oid: 25, is_output: true }; types],
         answer: AnswerShape::Nothing,
         columns: Vec::new(),
+        keys: (0..levels).fold(Keys::Kept, |within, _| {
+            Keys::Row(vec![Key { from: "a".to_owned(), to: "b".to_owned(), within }])
+        }),
     };
     let decoded = |made: &Statement| CallRequest::decode(&request(made).encode()).map(|_| ());
-    assert_eq!(decoded(&made), Ok(()));
-    made.converted = vec![1];
-    assert_eq!(decoded(&made), Err(FrameError::Converted));
-    made.converted = Vec::new();
-    assert_eq!(decoded(&made), Err(FrameError::Converted));
+    assert_eq!(decoded(&made(1, MAX_LEVELS)), Ok(()));
+    assert_eq!(decoded(&made(1, MAX_LEVELS + 1)), Ok(()));
+    assert_eq!(decoded(&made(1, MAX_LEVELS + 2)), Err(FrameError::Depth));
+    assert_eq!(decoded(&made(0, 0)), Err(FrameError::Types));
+    assert_eq!(decoded(&made(2, 0)), Err(FrameError::Types));
 }
 
 proptest! {

@@ -8,7 +8,7 @@ fn signature(shape: Shape, columns: &[&str]) -> Signature {
     let columns = columns.iter().map(|&column| column.to_owned()).collect();
     Signature {
         parameters: Vec::new(),
-        result: ResultType { shape, is_set: false, columns },
+        result: ResultType { shape, is_set: false, columns, kinds: Vec::new() },
         strict: false,
         may_execute: true,
         owner_may_issue_tokens: true,
@@ -100,7 +100,14 @@ fn get_reads_only_unless_the_comment_says_get() {
 }
 
 fn parameter(type_name: &str, mode: Mode, kind: TypeKind) -> Parameter {
-    Parameter { name: "a".to_owned(), mode, type_name: type_name.to_owned(), kind, has_default: false }
+    Parameter {
+        name: "a".to_owned(),
+        mode,
+        type_oid: 25,
+        type_name: type_name.to_owned(),
+        kind,
+        has_default: false,
+    }
 }
 
 #[test]

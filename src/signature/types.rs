@@ -1,0 +1,170 @@
+//! The structure of types, read from the catalog: what is within arrays, row types and domains (C7.3).
+//!
+//! Only the types that the routines have are read, and what is within those. Types can be within each other so that each
+//! doubles what there is; the bounds of [`sse_proto::call::TypeKind::TooLarge`] end that.
+//!
+//! Not for names of types.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pgrx::prelude::*;
+use serde::Deserialize;
+use sse_proto::call::{MAX_LEVELS, MAX_MEMBERS, Member, RowType, TypeKind};
+
+use crate::pg::text::from_server;
+
+/// `kind`: `d`omain, `a`rray, `c`omposite, `p`seudo, `v`oid, `r`ecord, `j`son, `b`ytea, or `n`one of these; `of`: of a domain its
+/// base, of an array its elements.
+const TYPES: &str = "
+WITH RECURSIVE within AS (
+    SELECT pg_catalog.unnest($1) AS oid
+     UNION
+    SELECT x.oid FROM within w JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) w.oid
+     CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS oid WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
+         UNION ALL
+        SELECT t.typelem WHERE t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+         UNION ALL
+        SELECT a.atttypid FROM pg_catalog.pg_attribute a
+         WHERE t.typtype OPERATOR(pg_catalog.=) 'c' AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) x
+), parts AS MATERIALIZED (
+    SELECT t.oid, t.typrelid, t.typdelim,
+           CASE WHEN t.oid OPERATOR(pg_catalog.=) 2278 THEN 'v' WHEN t.oid OPERATOR(pg_catalog.=) 2249 THEN 'r'
+                WHEN t.typtype OPERATOR(pg_catalog.=) 'p' THEN 'p' WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN 'd'
+                WHEN t.oid OPERATOR(pg_catalog.=) 114 OR t.oid OPERATOR(pg_catalog.=) 3802 THEN 'j' WHEN t.oid OPERATOR(pg_catalog.=) 17 THEN 'b'
+                WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'c'
+                WHEN t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc THEN 'a'
+                ELSE 'n' END AS kind,
+           CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END AS of
+      FROM within w JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) w.oid
+), members AS MATERIALIZED (
+    SELECT a.attrelid, pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8) ORDER BY a.attnum) AS list
+      FROM parts t JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid
+     WHERE t.kind OPERATOR(pg_catalog.=) 'c' AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+     GROUP BY a.attrelid
+)
+SELECT t.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
+    'kind', t.kind, 'of', t.of::pg_catalog.int8, 'delimiter', t.typdelim::pg_catalog.text, 'members', m.list
+    )::pg_catalog.text, pg_catalog.getdatabaseencoding())
+  FROM parts t LEFT JOIN members m ON m.attrelid OPERATOR(pg_catalog.=) t.typrelid";
+
+/// A type as the query has it.
+#[derive(Deserialize)]
+struct Row {
+    kind: char,
+    of: u32,
+    delimiter: String,
+    members: Option<Vec<(String, u32)>>,
+}
+
+/// What [`TypeKind`] does not tell apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Base {
+    Void,
+    Record,
+    Other,
+}
+
+/// Types by oid.
+pub(super) struct Types {
+    rows: HashMap<u32, Row>,
+    /// With the number of members in each, counted wherever they stand, and how many types are within each other.
+    known: HashMap<u32, Known>,
+}
+
+#[derive(Clone)]
+struct Known {
+    kind: TypeKind,
+    members: usize,
+    levels: usize,
+}
+
+impl Types {
+    /// Reads these and what is within them.
+    pub(super) fn read(oids: impl Iterator<Item = u32>) -> Self {
+        let oids: Vec<pg_sys::Oid> = oids.map(pg_sys::Oid::from).collect();
+        let rows = Spi::connect(|client| {
+            let rows = client.select(TYPES, None, &[oids.into()])?;
+            let mut types = HashMap::with_capacity(rows.len());
+            for row in rows {
+                let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
+                let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
+                match serde_json::from_str(&text) {
+                    Ok(row) => drop(types.insert(oid, row)),
+                    Err(error) => warning!("pg_sse: cannot read type {oid}: {error}"),
+                }
+            }
+            Ok::<_, spi::Error>(types)
+        });
+        let rows = rows.unwrap_or_else(|error| error!("pg_sse: cannot read the types: {error}"));
+        Self { rows, known: HashMap::new() }
+    }
+
+    /// The structure of a type.
+    pub(super) fn kind(&mut self, oid: u32) -> TypeKind {
+        self.known(oid, MAX_LEVELS).kind
+    }
+
+    /// See [`Base`]; domains are followed.
+    pub(super) fn base(&self, oid: u32) -> Base {
+        let mut row = self.rows.get(&oid);
+        while let Some(domain) = row.filter(|row| row.kind == 'd') {
+            row = self.rows.get(&domain.of);
+        }
+        match row.map(|row| row.kind) {
+            Some('v') => Base::Void,
+            Some('r') => Base::Record,
+            _ => Base::Other,
+        }
+    }
+
+    /// `left`: so many levels may follow, this one among them. A type that is not there any more is a scalar: what comes next
+    /// is the reading after the change that took it away.
+    fn known(&mut self, oid: u32, left: usize) -> Known {
+        if let Some(known) = self.known.get(&oid) {
+            return known.clone();
+        }
+        let leaf = |kind| Known { kind, members: 0, levels: 1 };
+        let too_large = || Known { kind: TypeKind::TooLarge, members: MAX_MEMBERS, levels: 1 };
+        let Some(row) = self.rows.get(&oid) else { return leaf(TypeKind::Scalar) };
+        let (kind, of) = (row.kind, row.of);
+        let delimiter = row.delimiter.chars().next().unwrap_or(',');
+        let members = row.members.clone().unwrap_or_default();
+        let Some(within) = left.checked_sub(1) else { return too_large() };
+        let known = match kind {
+            'd' => self.known(of, within),
+            'j' => leaf(TypeKind::Json),
+            'b' => leaf(TypeKind::Bytes),
+            'p' | 'v' | 'r' => leaf(TypeKind::Pseudo),
+            'a' => {
+                let element = self.known(of, within);
+                let kind = TypeKind::Array { delimiter, element: Arc::new(element.kind) };
+                Known { kind, members: element.members, levels: element.levels + 1 }
+            }
+            'c' => {
+                let parts: Vec<(String, Known)> =
+                    members.into_iter().map(|(name, oid)| (name, self.known(oid, within))).collect();
+                let levels = parts.iter().map(|(_, part)| part.levels).max().unwrap_or(0) + 1;
+                let count = parts.iter().map(|(_, part)| part.members.saturating_add(1)).sum();
+                let is_too_large = parts.iter().any(|(_, part)| part.kind == TypeKind::TooLarge);
+                let members = parts.into_iter().map(|(name, part)| Member { name, kind: part.kind });
+                match count > MAX_MEMBERS || is_too_large {
+                    true => too_large(),
+                    false => {
+                        let kind = TypeKind::Composite(Arc::new(RowType::new(members.collect())));
+                        Known { kind, members: count, levels }
+                    }
+                }
+            }
+            _ => leaf(TypeKind::Scalar),
+        };
+        let known = match &known.kind {
+            TypeKind::Array { element, .. } if **element == TypeKind::TooLarge => too_large(),
+            _ if known.levels > MAX_LEVELS => too_large(),
+            _ => known,
+        };
+        self.known.insert(oid, known.clone());
+        known
+    }
+}
