@@ -3,6 +3,7 @@
 //! Not for publishing and annotations: `sql_api.rs`.
 
 use pgrx::prelude::*;
+use sse_proto::identity::MAX_IDENTITY_BYTES;
 
 use crate::pg::text::{for_json, from_server};
 use crate::pg::{database, latch, shmem};
@@ -22,6 +23,13 @@ fn disconnect(user_id: &[u8]) {
     let user_id = from_server(user_id);
     if user_id.is_empty() {
         ereport!(ERROR, PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "the user id is empty");
+    }
+    if user_id.len() > MAX_IDENTITY_BYTES {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("the user id is longer than {MAX_IDENTITY_BYTES} bytes, so no token has it")
+        );
     }
     let Some(shared) = shmem::shared().filter(database::mine_is_served) else {
         ereport!(

@@ -27,7 +27,7 @@ use sse_proto::route::RouteTable;
 use super::calls::Calls;
 use super::messages;
 use super::reader::CatalogReader;
-use super::refused::{self, Refused};
+use super::refused::Refused;
 use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
@@ -141,18 +141,13 @@ impl Worker {
                 self.follow_extension();
                 self.answer_ticket();
             }
-            self.tend_refused();
+            if let Some(gateway) = &self.gateway {
+                self.refused.tend(&self.shared, gateway);
+            }
             self.listing.tend(&self.shared, self.gateway.as_ref());
             // Behind `answer_requests`, which makes the descriptor unreadable.
             self.calls.tend(self.gateway.as_ref());
             self.sleep();
-        }
-    }
-
-    fn tend_refused(&mut self) {
-        let Some(gateway) = &self.gateway else { return };
-        if self.refused.tend(&self.shared, gateway) == refused::Found::ReadableAgain {
-            apply_refused(gateway, Saying::Quietly);
         }
     }
 
@@ -178,7 +173,6 @@ impl Worker {
                         gateway.routes_are_fresh(ticket);
                     }
                 }
-                Request::LogoutToken { digest, until } => Refused::log_out(&digest, until),
                 Request::Died(message) => return Some(message),
             }
         }
@@ -258,9 +252,6 @@ impl Worker {
                 apply_refused(&gateway, Saying::Aloud);
                 self.waiter = Waiter::new(&[self.courier.wake_fd(), gateway.wake_fd()]);
                 self.gateway = Some(gateway);
-                // Before there are routes, so before anybody is let in.
-                self.refused = Refused::default();
-                self.tend_refused();
                 publish_routes(self.gateway.as_ref(), &self.reader);
                 self.set_state(self.serving_state());
             }
@@ -292,9 +283,7 @@ impl Worker {
         self.calls.reload();
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
-        if !self.refused.is_unreadable() {
-            apply_refused(gateway, Saying::Quietly);
-        }
+        apply_refused(gateway, Saying::Quietly);
         publish_routes(Some(gateway), &self.reader);
         self.set_state(self.serving_state());
     }

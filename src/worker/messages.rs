@@ -97,23 +97,3 @@ pub(super) fn died(message: &str) {
         "The gateway is started again; streams reconnect by themselves."
     );
 }
-
-/// Whose tokens are refused cannot be told.
-pub(super) fn revocations_unreadable(error: &std::io::Error) {
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_IO_ERROR,
-        format!("pg_sse gateway: the file of refused users cannot be read: {error}"),
-        "Nothing is served until it can; it is pg_sse.revocations in the data directory."
-    );
-}
-
-/// A token that somebody has logged out with will be accepted again.
-pub(super) fn logout_not_kept(error: &std::io::Error) {
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_IO_ERROR,
-        format!("pg_sse gateway: the file of refused tokens cannot be written: {error}"),
-        "A token that was logged out is accepted again after the next restart, until it expires."
-    );
-}

@@ -91,8 +91,6 @@ fn answer_requests(gateway: &Gateway) {
         match gateway.poll_request() {
             Some(Request::RefreshRoutes { ticket }) => gateway.routes_are_fresh(ticket),
             Some(Request::Log { message, .. }) => eprintln!("{message}"),
-            // Nobody can log out here: there are no calls.
-            Some(Request::LogoutToken { .. }) => {}
             Some(Request::Died(message)) => {
                 eprintln!("{message}");
                 std::process::exit(1);

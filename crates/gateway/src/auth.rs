@@ -5,6 +5,7 @@
 //!
 //! Not for what the identity may see or open: that is `sse_proto::admission`.
 
+mod by_time;
 mod cookie;
 mod credential;
 mod key_file;
@@ -19,7 +20,7 @@ pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
 
 pub(crate) use cookie::{cleared_cookie, session_cookie};
 pub(crate) use credential::{Credential, Source, has_cookie};
-pub(crate) use revocation::{RefusedToken, TokenDigest};
+pub(crate) use revocation::{MAX_TOKENS, NewRefusal, TokenDigest};
 pub(crate) use settings::NoSecret;
 pub(crate) use verify::{CLOCK_SKEW, MAX_TOKEN_BYTES, Verified};
 

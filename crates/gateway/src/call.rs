@@ -280,10 +280,7 @@ impl Request<'_> {
     fn log_out(&self, login: Option<&Verified>, response: &mut Response<Body>) {
         let Self { asked, settings, shared, .. } = self;
         if let Some(login) = login {
-            let until = login.expires_at + CLOCK_SKEW;
-            if shared.refuse_token(login.digest, until) {
-                shared.outbox.logged_out(login.digest.to_text(), until);
-            }
+            shared.refuse_token(login.digest, login.expires_at + CLOCK_SKEW);
         }
         if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.is_secure) {
             response.headers_mut().insert(SET_COOKIE, cookie);

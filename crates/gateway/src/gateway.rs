@@ -11,16 +11,21 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::bounded;
 use sse_proto::route::RouteTable;
 
-use crate::auth::TokenDigest;
+use crate::auth::NewRefusal;
 use crate::bind::Listeners;
 use crate::call::{CallResult, Calls, QueuedCall};
 use crate::listing::Subscribers;
 use crate::publisher::{MAX_WAITING_BATCHES, Publisher};
-use crate::request::{Inbox, Request, Severity, request_channel};
+use crate::refusals::{Keeper, RefusalFile};
+use crate::request::{Inbox, Request, request_channel};
 use crate::settings::{Config, Settings};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::{file_limit, shard};
+
+/// Refusals that are not on disk when the streams have ended get so long. It is taken up only while a disk hangs or somebody
+/// holds the file's lock.
+const LAST_REFUSALS: Duration = Duration::from_millis(300);
 
 /// The HTTP server: its threads, their listening sockets, their streams.
 ///
@@ -29,6 +34,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     inbox: Inbox,
     threads: Vec<JoinHandle<()>>,
+    /// With a data directory.
+    keeper: Option<Keeper>,
 }
 
 impl Gateway {
@@ -46,7 +53,11 @@ impl Gateway {
         let data_directory = config.data_directory.clone();
         let shared = Arc::new(Shared::new(config.epoch, data_directory, threads, settings, stats, outbox));
         file_limit::raise(&shared);
-        let mut gateway = Self { shared, inbox, threads: Vec::new() };
+        let mut gateway = Self { shared, inbox, threads: Vec::new(), keeper: None };
+        if let Some(directory) = config.data_directory {
+            let file = RefusalFile::new(directory);
+            gateway.keeper = Some(Keeper::start(file, Arc::clone(&gateway.shared))?);
+        }
         let mut channels = Vec::new();
         let listeners = Listeners::new(config.listen_addresses, config.port);
         for number in 0..threads {
@@ -76,23 +87,16 @@ impl Gateway {
         file_limit::raise(&self.shared);
     }
 
-    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on (C4.8). Forgotten
-    /// when the gateway stops.
-    pub fn disconnect(&self, user_id: &str, issued_before: SystemTime) {
-        if self.shared.auth.revocations().revoke(user_id, issued_before) {
-            self.shared.outbox.log_limited("revocations", Severity::Warning, || {
-                "too many users were disconnected: tokens of the first of them are accepted again".to_owned()
-            });
-        }
-        self.shared.ring_all();
+    /// The file of refusals has more lines: ends the streams of whoever is in them, and refuses their tokens (C4.8, C7.5).
+    /// At the start it is read without being asked to, and until it was every request is answered with 503.
+    pub fn read_refusals(&self) {
+        self.shared.refusals.look();
     }
 
-    /// Refuses a token that somebody has logged out with, and ends its streams (C7.5). `digest` is that of
-    /// [`Request::LogoutToken`]; anything else is ignored. Forgotten when the gateway stops.
-    pub fn refuse_token(&self, digest: &str, until: SystemTime) {
-        if let Some(digest) = TokenDigest::parse(digest) {
-            self.shared.refuse_token(digest, until);
-        }
+    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on. In memory alone,
+    /// for whoever has no data directory; else [`RefusalFile::refuse_user`] and [`Gateway::read_refusals`].
+    pub fn disconnect(&self, user_id: &str, issued_before: SystemTime) {
+        self.shared.refuse([NewRefusal::User { id: Arc::from(user_id), before: issued_before }]);
     }
 
     /// Says whether calls can run. At first they are [`Calls::Off`].
@@ -161,11 +165,18 @@ impl Gateway {
             // Its panic, if any, was told by `Request::Died`.
             let _ = thread.join();
         }
+        // Nobody can log out any more.
+        let until = Instant::now() + LAST_REFUSALS;
+        self.shared.refusals.stop(until);
+        if let Some(keeper) = &self.keeper {
+            keeper.wait_until(until);
+        }
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.shared.stop(Instant::now());
+        self.shared.refusals.stop(Instant::now());
     }
 }

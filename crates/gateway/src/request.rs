@@ -2,12 +2,12 @@
 //!
 //! Not for what the main thread tells them: that is [`crate::Gateway`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
@@ -30,14 +30,6 @@ pub enum Request {
     RefreshRoutes {
         /// Names this question; a later one has a higher number.
         ticket: u64,
-    },
-    /// Somebody has logged out: keep this, so that [`crate::Gateway::refuse_token`] can be called with it after a
-    /// restart. Never dropped.
-    LogoutToken {
-        /// Names the token, and is of no use as one.
-        digest: String,
-        /// When it would have expired.
-        until: SystemTime,
     },
     /// A runtime thread has panicked; nothing of the gateway can be relied on. The process must end with exit code 1.
     Died(String),
@@ -63,8 +55,6 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Outbox {
     sender: Sender<Request>,
     died: Mutex<Option<String>>,
-    /// [`Request::LogoutToken`]s, at most one per good token.
-    logouts: Mutex<VecDeque<(String, SystemTime)>>,
     wake: UnixStream,
     stats: Arc<Stats>,
     /// When a line of each kind was last said, and how many were swallowed since. Not on the event path.
@@ -82,14 +72,7 @@ pub(crate) fn request_channel(stats: Arc<Stats>) -> std::io::Result<(Outbox, Inb
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;
     writer.set_nonblocking(true)?;
-    let outbox = Outbox {
-        sender,
-        died: Mutex::default(),
-        logouts: Mutex::default(),
-        wake: writer,
-        stats,
-        said: Mutex::default(),
-    };
+    let outbox = Outbox { sender, died: Mutex::default(), wake: writer, stats, said: Mutex::default() };
     Ok((outbox, Inbox { receiver, wake: reader }))
 }
 
@@ -140,18 +123,9 @@ impl Outbox {
         self.wake_main();
     }
 
-    /// Has the refusal of a token kept.
-    pub(crate) fn logged_out(&self, digest: String, until: SystemTime) {
-        self.logouts.lock().push_back((digest, until));
-        self.wake_main();
-    }
-
     /// What is never dropped.
     fn kept(&self) -> Option<Request> {
-        let died = self.died.lock().take();
-        let logout = || self.logouts.lock().pop_front();
-        died.map(Request::Died)
-            .or_else(|| logout().map(|(digest, until)| Request::LogoutToken { digest, until }))
+        self.died.lock().take().map(Request::Died)
     }
 
     /// Makes [`Inbox::fd`] readable.

@@ -24,7 +24,8 @@ pub struct Config {
     /// Part of every event id: differs from that of every earlier gateway of this cluster, so that ids from before a
     /// restart are recognised (C6.4).
     pub epoch: u64,
-    /// Postgres' data directory: [`Settings::static_root`] may not lie inside or above it (C6.8).
+    /// Postgres' data directory: [`Settings::static_root`] may not lie inside or above it (C6.8), and the file of refusals is
+    /// in it. `None`: refusals end with the gateway.
     pub data_directory: Option<PathBuf>,
 }
 

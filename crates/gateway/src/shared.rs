@@ -11,10 +11,11 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::admission::Addresses;
-use crate::auth::{Authenticator, RefusedToken, TokenDigest};
+use crate::auth::{Authenticator, NewRefusal, TokenDigest};
 use crate::bell::Bell;
 use crate::call::{CallQueue, Calls};
 use crate::listing::Questions;
+use crate::refusals::Desk;
 use crate::request::{Outbox, Severity};
 use crate::route_board::RouteBoard;
 use crate::settings::Settings;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) outbox: Outbox,
     pub(crate) routes: RouteBoard,
     pub(crate) auth: Authenticator,
+    /// Between whoever refuses somebody and the file that keeps it.
+    pub(crate) refusals: Desk,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) questions: Questions,
     /// Calls on their way to the main thread and back.
@@ -65,6 +68,7 @@ impl Shared {
     ) -> Self {
         let auth = Authenticator::new();
         auth.apply(&settings.auth, &outbox);
+        let refusals = Desk::new(data_directory.is_some());
         Self {
             epoch,
             data_directory,
@@ -72,6 +76,7 @@ impl Shared {
             outbox,
             routes: RouteBoard::new(),
             auth,
+            refusals,
             questions: Questions::new(threads),
             calls: CallQueue::new(epoch),
             call_state: RwLock::new(Calls::Off),
@@ -108,19 +113,36 @@ impl Shared {
     }
 
     pub(crate) fn is_unavailable(&self) -> bool {
-        self.unavailable.read().is_some()
+        self.unavailable.read().is_some() || !self.refusals.is_known()
     }
 
-    /// Refuses a token and ends its streams; says whether it was not refused before.
-    pub(crate) fn refuse_token(&self, token: TokenDigest, until: SystemTime) -> bool {
-        let outcome = self.auth.revocations().refuse(token, until, SystemTime::now());
-        if outcome == RefusedToken::Forgetting {
+    /// Refuses whom it did not refuse before, and ends their streams. In memory alone; says whether there was anybody.
+    pub(crate) fn refuse(&self, refusals: impl IntoIterator<Item = NewRefusal>) -> bool {
+        let taken = self.auth.revocations().take_in(refusals, SystemTime::now());
+        if taken.forgot_user {
+            self.outbox.log_limited("revocations", Severity::Warning, || {
+                "too many users were disconnected: tokens of the first of them are accepted again".to_owned()
+            });
+        }
+        if taken.forgot_token {
             self.outbox.log_limited("refused tokens", Severity::Warning, || {
                 "too many sessions were ended: tokens of the first of them are accepted again".to_owned()
             });
         }
-        self.ring_all();
-        outcome != RefusedToken::Known
+        if taken.changed {
+            self.ring_all();
+        }
+        taken.changed
+    }
+
+    /// Refuses a token, ends its streams, and has the refusal kept. Waits for nothing.
+    pub(crate) fn refuse_token(&self, digest: TokenDigest, until: SystemTime) {
+        if self.refuse([NewRefusal::Token { digest, until }]) && !self.refusals.logged_out(digest, until) {
+            self.outbox.log_limited("waiting logouts", Severity::Warning, || {
+                "the disk takes no refused tokens: further ones that are logged out are accepted again after a restart"
+                    .to_owned()
+            });
+        }
     }
 
     pub(crate) fn set_calls(&self, calls: Calls) {

@@ -1,12 +1,15 @@
 //! Tokens that are refused although they are good: the older ones of users who were disconnected (C4.8), and those that
 //! somebody has logged out with (C7.5).
 //!
-//! Kept in memory alone. Who calls [`crate::Gateway::disconnect`] and [`crate::Gateway::refuse_token`] repeats what is to
-//! outlive a restart.
+//! Kept in memory alone: `refusals` has the file, and tells what it says.
+//!
+//! **Nobody is forgotten by time alone whose token may still be good.** A token's entry goes when the token has expired. A
+//! user's does not go with the years: a token may be good until the year 9999, whoever has issued it, and one without `iat`
+//! does not say how old it is. So users are bounded by number, and who is forgotten beyond it is said in the log.
 //!
 //! Not for ending streams: the slab asks for each of its own when [`Revocations::version`] has moved.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -15,19 +18,28 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
 
+use super::by_time::{ByTime, Inserted, Weight};
 use crate::subscribe::Subscription;
 
-/// Users that are remembered: some megabytes. Beyond it the one that was disconnected longest ago is forgotten, whose
+/// Users that are remembered: some 20 MB, ids apart. Beyond it the one that was disconnected longest ago is forgotten, whose
 /// older tokens have had the most time to expire.
-const MAX_USERS: usize = 100_000;
+pub(crate) const MAX_USERS: usize = 100_000;
 
-/// Tokens that are remembered: some megabytes. Beyond it those that have expired are forgotten, and if there are none the
-/// one that would expire first.
-const MAX_TOKENS: usize = 100_000;
+/// Bytes of their ids together: 160 for each of [`MAX_USERS`], and a thousand of the longest that a token can have. Beyond it
+/// as beyond [`MAX_USERS`].
+const MAX_USER_BYTES: usize = 16 << 20;
+
+/// Tokens that are remembered: some 20 MB. Beyond it those that have expired are forgotten, and if there are none the
+/// one of the others that would expire first: a logout always counts.
+pub(crate) const MAX_TOKENS: usize = 100_000;
+
+/// Expired tokens that are forgotten with each new one. More than one, so that they become fewer; few, because requests
+/// wait meanwhile.
+const FORGOTTEN_AT_ONCE: usize = 4;
 
 /// Names a token without being one: the SHA-256 of its header and claims as they stand in it. Not of its signature,
 /// which can be changed into another good one for some algorithms (of ECDSA: s and n - s).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TokenDigest([u8; SHA256_OUTPUT_LEN]);
 
 impl TokenDigest {
@@ -48,66 +60,102 @@ impl TokenDigest {
     }
 }
 
-#[derive(Default)]
+impl Weight for TokenDigest {}
+
+impl Weight for Arc<str> {
+    fn weight(&self) -> usize {
+        self.len()
+    }
+}
+
+/// Somebody or something that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NewRefusal {
+    /// Tokens of this user that were issued before this.
+    User { id: Arc<str>, before: SystemTime },
+    /// This token, which would be good until then.
+    Token { digest: TokenDigest, until: SystemTime },
+}
+
 pub(crate) struct Revocations {
     /// Moved after what it tells of was written (release), so that who sees it move (acquire) sees why.
     version: AtomicU64,
-    /// By user id: tokens issued before this are refused. Written by the main thread alone.
-    before: RwLock<HashMap<Box<str>, SystemTime>>,
+    /// By user id: tokens issued before this are refused. Written by the keeper of the file and the main thread.
+    before: RwLock<ByTime<Arc<str>>>,
     /// Tokens that are refused, and until when they would be good. Written by every thread.
-    tokens: RwLock<HashMap<TokenDigest, SystemTime>>,
+    tokens: RwLock<ByTime<TokenDigest>>,
 }
 
-/// What became of refusing a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RefusedToken {
-    New,
-    Known,
-    /// New, and another one had to be forgotten for want of room.
-    Forgetting,
+impl Default for Revocations {
+    fn default() -> Self {
+        Self {
+            version: AtomicU64::new(0),
+            before: RwLock::new(ByTime::new(MAX_USERS, MAX_USER_BYTES)),
+            tokens: RwLock::new(ByTime::new(MAX_TOKENS, 0)),
+        }
+    }
+}
+
+/// What taking in refusals has come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TakenIn {
+    /// Something was not known: streams may have to end.
+    pub(crate) changed: bool,
+    /// A user had to be forgotten for want of room.
+    pub(crate) forgot_user: bool,
+    /// So had a token that has not expired.
+    pub(crate) forgot_token: bool,
 }
 
 impl Revocations {
-    /// Returns a user who had to be forgotten for want of room, as whether there was one.
-    pub(crate) fn revoke(&self, user_id: &str, issued_before: SystemTime) -> bool {
-        let mut before = self.before.write();
-        let known = before.entry(Box::from(user_id)).or_insert(issued_before);
-        *known = issued_before.max(*known);
-        let mut forgotten = false;
-        if before.len() > MAX_USERS
-            && let Some(oldest) = before.iter().min_by_key(|(_, before)| **before).map(|(id, _)| id.clone())
-        {
-            before.remove(&oldest);
-            forgotten = true;
+    /// Takes in what is not known yet. Each is a short hold of a lock, so that requests get their turn between two.
+    pub(crate) fn take_in(&self, refusals: impl IntoIterator<Item = NewRefusal>, now: SystemTime) -> TakenIn {
+        let mut taken = TakenIn::default();
+        for refusal in refusals {
+            let inserted = match refusal {
+                NewRefusal::User { id, before } => {
+                    let inserted = self.before.write().insert(id, before);
+                    taken.forgot_user |= inserted == Inserted::Forgetting;
+                    inserted
+                }
+                NewRefusal::Token { until, .. } if until <= now => continue,
+                NewRefusal::Token { digest, until } => {
+                    let mut tokens = self.tokens.write();
+                    tokens.forget_until(now, FORGOTTEN_AT_ONCE);
+                    if tokens.get(&digest).is_none() {
+                        taken.forgot_token |= tokens.make_room();
+                    }
+                    tokens.insert(digest, until)
+                }
+            };
+            taken.changed |= inserted != Inserted::Known;
         }
-        drop(before);
-        self.version.fetch_add(1, Ordering::Release);
-        forgotten
+        if taken.changed {
+            self.version.fetch_add(1, Ordering::Release);
+        }
+        taken
     }
 
-    /// Refuses this token until it has expired anyway.
-    pub(crate) fn refuse(&self, token: TokenDigest, until: SystemTime, now: SystemTime) -> RefusedToken {
-        let mut tokens = self.tokens.write();
-        if tokens.insert(token, until).is_some() {
-            return RefusedToken::Known;
-        }
-        let mut outcome = RefusedToken::New;
-        if tokens.len() > MAX_TOKENS {
-            tokens.retain(|_, until| *until > now);
-            if tokens.len() > MAX_TOKENS
-                && let Some(first) = tokens.iter().min_by_key(|(_, until)| **until).map(|(token, _)| *token)
-            {
-                tokens.remove(&first);
-                outcome = RefusedToken::Forgetting;
-            }
-        }
-        drop(tokens);
-        self.version.fetch_add(1, Ordering::Release);
-        outcome
+    /// The users behind `last`, in the order in which they are forgotten.
+    pub(crate) fn users(
+        &self,
+        last: Option<&(SystemTime, Arc<str>)>,
+        most: usize,
+    ) -> Vec<(SystemTime, Arc<str>)> {
+        self.before.read().page(last, most)
+    }
+
+    /// The tokens behind `last`, in the order in which they are forgotten.
+    pub(crate) fn tokens(
+        &self,
+        last: Option<&(SystemTime, TokenDigest)>,
+        most: usize,
+    ) -> Vec<(SystemTime, TokenDigest)> {
+        self.tokens.read().page(last, most)
     }
 
     pub(crate) fn is_refused_token(&self, token: &TokenDigest) -> bool {
-        self.tokens.read().contains_key(token)
+        self.tokens.read().get(token).is_some()
     }
 
     /// Moves with every revocation.
@@ -119,8 +167,8 @@ impl Revocations {
     /// beginning, so one from the very second of the call may be refused, but none slips through.
     pub(crate) fn is_refused(&self, user_id: Option<&str>, issued_at: Option<SystemTime>) -> bool {
         let Some(user_id) = user_id else { return false };
-        let before = self.before.read();
-        before.get(user_id).is_some_and(|before| issued_at.is_none_or(|issued_at| issued_at < *before))
+        let before = self.before.read().get(user_id);
+        before.is_some_and(|before| issued_at.is_none_or(|issued_at| issued_at < before))
     }
 
     /// Whether a stream that is open is to end.
@@ -136,74 +184,108 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn at(millis: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    fn user(id: &str, before: SystemTime) -> NewRefusal {
+        NewRefusal::User { id: Arc::from(id), before }
+    }
+
+    fn token(n: usize, until: SystemTime) -> NewRefusal {
+        NewRefusal::Token { digest: TokenDigest::of(&n.to_string()), until }
+    }
+
     #[test]
     fn tokens_from_before_the_call_are_refused_and_later_ones_are_not() {
         let revocations = Revocations::default();
-        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_500);
-        let version = revocations.version();
-        assert!(!revocations.revoke("alice", now));
+        let (now, version) = (at(1_000_500), revocations.version());
+        assert!(revocations.take_in([user("alice", now)], now).changed);
         assert_ne!(revocations.version(), version);
-        let at = |millis| Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
         for (user, issued_at, refused) in [
-            (Some("alice"), at(1_000_499), true),
-            (Some("alice"), at(1_000_000), true),
+            (Some("alice"), Some(1_000_499), true),
+            (Some("alice"), Some(1_000_000), true),
             (Some("alice"), None, true),
-            (Some("alice"), at(1_000_500), false),
-            (Some("alice"), at(1_001_000), false),
-            (Some("Alice"), at(0), false),
+            (Some("alice"), Some(1_000_500), false),
+            (Some("alice"), Some(1_001_000), false),
+            (Some("Alice"), Some(0), false),
             (Some("bob"), None, false),
             (None, None, false),
         ] {
-            assert_eq!(revocations.is_refused(user, issued_at), refused, "{user:?} {issued_at:?}");
+            assert_eq!(revocations.is_refused(user, issued_at.map(at)), refused, "{user:?} {issued_at:?}");
         }
-        revocations.revoke("alice", SystemTime::UNIX_EPOCH);
-        assert!(revocations.is_refused(Some("alice"), at(1_000_499)), "an older call takes nothing back");
+        assert!(!revocations.take_in([user("alice", at(0))], now).changed, "an older call is no news");
+        assert!(revocations.is_refused(Some("alice"), Some(at(1_000_499))), "and takes nothing back");
+    }
+
+    #[test]
+    fn what_is_known_moves_no_version() {
+        let revocations = Revocations::default();
+        let told = || [user("alice", at(5)), token(1, at(9_000))];
+        assert!(revocations.take_in(told(), at(0)).changed);
+        let version = revocations.version();
+        assert_eq!(revocations.take_in(told(), at(0)), TakenIn::default());
+        assert_eq!(revocations.version(), version, "else every stream would be looked at again");
     }
 
     #[test]
     fn a_hundred_thousand_users_are_remembered_and_the_oldest_is_forgotten_beyond() {
         let revocations = Revocations::default();
-        for n in 0..MAX_USERS as u64 {
-            let forgotten =
-                revocations.revoke(&n.to_string(), SystemTime::UNIX_EPOCH + Duration::from_secs(n));
-            assert!(!forgotten);
-        }
-        assert!(revocations.revoke("x", SystemTime::now()));
-        assert!(!revocations.is_refused(Some("0"), None));
+        // Told backwards, as a file that was written anew may be.
+        let told = (1..=MAX_USERS as u64).rev().map(|n| user(&n.to_string(), at(n)));
+        assert!(!revocations.take_in(told, at(0)).forgot_user);
+        assert!(revocations.take_in([user("older than all", at(0))], at(0)).forgot_user);
+        assert!(!revocations.is_refused(Some("older than all"), None));
         assert!(revocations.is_refused(Some("1"), None));
+        assert!(revocations.take_in([user("x", SystemTime::now())], at(0)).forgot_user);
+        assert!(!revocations.is_refused(Some("1"), None));
+        assert!(revocations.is_refused(Some("2"), None));
         assert!(revocations.is_refused(Some("x"), None));
+    }
+
+    #[test]
+    fn long_user_ids_do_not_make_it_larger() {
+        let revocations = Revocations::default();
+        let id = |n: usize| format!("{n:016384}");
+        let most = MAX_USER_BYTES / id(0).len();
+        let told = (0..most).map(|n| user(&id(n), at(n as u64)));
+        assert!(!revocations.take_in(told, at(0)).forgot_user);
+        assert!(revocations.take_in([user("x", at(9_000_000))], at(0)).forgot_user);
+        assert!(!revocations.is_refused(Some(&id(0)), None));
+        assert!(revocations.is_refused(Some(&id(1)), None));
     }
 
     #[test]
     fn a_token_that_was_logged_out_with_is_refused_and_others_are_not() {
         let revocations = Revocations::default();
-        let (now, token) = (SystemTime::now(), TokenDigest::of("header.claims"));
+        let (now, digest) = (SystemTime::now(), TokenDigest::of("header.claims"));
+        let refusal = |until| [NewRefusal::Token { digest, until }];
         let version = revocations.version();
-        assert!(!revocations.is_refused_token(&token));
-        assert_eq!(revocations.refuse(token, now + Duration::from_secs(9), now), RefusedToken::New);
+        assert!(!revocations.is_refused_token(&digest));
+        assert!(revocations.take_in(refusal(now + Duration::from_secs(9)), now).changed);
         assert_ne!(revocations.version(), version);
-        assert!(revocations.is_refused_token(&token));
+        assert!(revocations.is_refused_token(&digest));
         assert!(!revocations.is_refused_token(&TokenDigest::of("header.claimt")));
-        assert_eq!(revocations.refuse(token, now, now), RefusedToken::Known);
-        assert_eq!(TokenDigest::parse(&token.to_text()), Some(token));
-        assert_eq!(token.to_text().len(), 43);
+        assert!(!revocations.take_in(refusal(now + Duration::from_secs(1)), now).changed);
+        assert_eq!(TokenDigest::parse(&digest.to_text()), Some(digest));
+        assert_eq!(digest.to_text().len(), 43);
         assert_eq!(TokenDigest::parse("x"), None);
     }
 
     #[test]
     fn beyond_a_hundred_thousand_tokens_those_that_have_expired_are_forgotten_first() {
         let revocations = Revocations::default();
-        let now = SystemTime::now();
-        let token = |n: usize| TokenDigest::of(&n.to_string());
-        let later = |n: usize| now + Duration::from_secs(n as u64);
-        for n in 0..MAX_TOKENS {
-            assert_eq!(revocations.refuse(token(n), later(n), now), RefusedToken::New);
-        }
-        // Number 0 has expired.
-        assert_eq!(revocations.refuse(token(MAX_TOKENS), later(MAX_TOKENS), now), RefusedToken::New);
-        assert!(!revocations.is_refused_token(&token(0)));
-        assert_eq!(revocations.refuse(token(MAX_TOKENS + 1), later(5), now), RefusedToken::Forgetting);
-        assert!(!revocations.is_refused_token(&token(1)));
-        assert!(revocations.is_refused_token(&token(2)));
+        let told = (1..=MAX_TOKENS).map(|n| token(n, at(n as u64)));
+        assert_eq!(revocations.take_in(told, at(0)), TakenIn { changed: true, ..TakenIn::default() });
+        let is_refused = |n: usize| revocations.is_refused_token(&TokenDigest::of(&n.to_string()));
+        // Number 1 has expired.
+        assert!(!revocations.take_in([token(MAX_TOKENS + 1, at(900_000))], at(1)).forgot_token);
+        assert!(!is_refused(1) && is_refused(2));
+        assert!(revocations.take_in([token(MAX_TOKENS + 2, at(900_000))], at(1)).forgot_token);
+        assert!(!is_refused(2) && is_refused(3));
+        assert!(!revocations.take_in([token(0, at(1))], at(1)).changed, "one that has expired is no news");
+        // Attack: sessions of a long life, ended by the thousand, so that nobody else's logout counts.
+        assert!(revocations.take_in([token(MAX_TOKENS + 3, at(2))], at(1)).forgot_token);
+        assert!(is_refused(MAX_TOKENS + 3) && !is_refused(3) && is_refused(4));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sse_gateway::{AuthSettings, CallResult, Calls, Gateway, Secret, Settings};
+use sse_gateway::{AuthSettings, CallResult, Calls, Config, Gateway, Secret, Settings};
 use sse_proto::annotation::RoutineKind;
 use sse_proto::call::{
     CallAnswer, CallRequest, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
@@ -15,7 +15,7 @@ use sse_proto::word::Level;
 
 use super::peer::{Answer, Peer, ask};
 use super::tokens::SECRET;
-use super::{TestGateway, eventually, settings};
+use super::{TestGateway, config, eventually, settings};
 
 /// A routine of schema `public` with text parameters; a name that ends with `?` has a default, with `[]` is an array.
 pub struct Callable {
@@ -88,7 +88,12 @@ fn parameter(name: &str) -> Parameter {
 
 /// A gateway with these calls, ready.
 pub fn calling(settings: Settings, callables: &[Callable]) -> TestGateway {
-    let gateway = TestGateway::with(settings);
+    calling_with(config(), settings, callables)
+}
+
+/// The same, of which the configuration matters.
+pub fn calling_with(config: Config, settings: Settings, callables: &[Callable]) -> TestGateway {
+    let gateway = TestGateway::configured(config, settings);
     gateway.gateway.set_routes(routes(callables), 2);
     gateway.gateway.set_calls(Calls::Ready);
     gateway

@@ -1,0 +1,158 @@
+//! Refusals that outlive the gateway: who was disconnected (C4.8) and which tokens were logged out with (C7.5), in the file
+//! `pg_sse.revocations` of the data directory.
+//!
+//! The gateway process has no database connection, so it is a file. Whoever runs `sse.disconnect` appends a line and flushes
+//! it before the call returns ([`RefusalFile::refuse_user`]). All else is done by one thread of the gateway, the keeper: it
+//! reads what is new, tells the runtime threads, writes what they hand over, and writes the file anew when it has grown.
+//! Runtime threads refuse a token in memory at once and put a line on this desk; no disk and no lock of a file is waited for
+//! by an event, by an answer, or by the main thread.
+//!
+//! Not for what is refused: that is `auth`.
+
+mod file;
+mod keeper;
+mod line;
+#[cfg(test)]
+mod tests;
+
+pub use file::RefusalFile;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, bounded};
+use parking_lot::{Condvar, Mutex};
+
+use crate::auth::{MAX_TOKENS, TokenDigest};
+use crate::shared::Shared;
+use crate::supervise::message;
+
+/// Tokens that wait to be written: as many as are remembered, 4 MB. Beyond it a token is refused in memory alone, and the log
+/// says so: the disk has taken nothing for minutes then.
+const MAX_WAITING: usize = MAX_TOKENS;
+
+/// A token and until when it would be good.
+type Logout = (TokenDigest, SystemTime);
+
+/// Where runtime threads and the main thread leave work for the keeper.
+pub(crate) struct Desk {
+    /// There is a file, so there is a keeper.
+    has_file: bool,
+    /// All that the file says has been told. Until then nobody can say who is refused, so nobody is let in. Written by the
+    /// keeper (release), read by every request (acquire), so that whoever is let in sees what was told.
+    is_known: AtomicBool,
+    work: Mutex<Work>,
+    bell: Condvar,
+}
+
+/// What is to be done.
+#[derive(Default)]
+struct Work {
+    /// The file may have more lines.
+    look: bool,
+    logouts: VecDeque<Logout>,
+    /// Write what there is, and end; at the latest at this moment.
+    stop: Option<Instant>,
+}
+
+/// The file's thread, as the gateway has it.
+pub(crate) struct Keeper {
+    /// Disconnected when it has ended.
+    ended: Receiver<()>,
+}
+
+impl Desk {
+    pub(crate) fn new(has_file: bool) -> Self {
+        Self {
+            has_file,
+            is_known: AtomicBool::new(!has_file),
+            work: Mutex::new(Work { look: has_file, ..Work::default() }),
+            bell: Condvar::new(),
+        }
+    }
+
+    /// Whether all is told that the file says.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_known.load(Ordering::Acquire)
+    }
+
+    fn set_known(&self, is_known: bool) {
+        self.is_known.store(is_known, Ordering::Release);
+    }
+
+    /// Has the file read on.
+    pub(crate) fn look(&self) {
+        self.work.lock().look = true;
+        self.bell.notify_one();
+    }
+
+    /// Has the refusal of a token written. Returns whether there was room.
+    pub(crate) fn logged_out(&self, digest: TokenDigest, until: SystemTime) -> bool {
+        if !self.has_file {
+            return true;
+        }
+        let mut work = self.work.lock();
+        if work.logouts.len() >= MAX_WAITING || work.logouts.try_reserve(1).is_err() {
+            return false;
+        }
+        work.logouts.push_back((digest, until));
+        drop(work);
+        self.bell.notify_one();
+        true
+    }
+
+    pub(crate) fn stop(&self, until: Instant) {
+        self.work.lock().stop = Some(until);
+        self.bell.notify_one();
+    }
+
+    /// Waits for work, but not longer than this. Not for logouts while others stand before them.
+    fn wait(&self, pause: Duration, for_logouts: bool) {
+        let mut work = self.work.lock();
+        let has_logouts = for_logouts && !work.logouts.is_empty();
+        if !work.look && !has_logouts && work.stop.is_none() {
+            self.bell.wait_for(&mut work, pause);
+        }
+    }
+
+    fn take_look(&self) -> bool {
+        std::mem::take(&mut self.work.lock().look)
+    }
+
+    fn take_logouts(&self, most: usize) -> Vec<Logout> {
+        let mut work = self.work.lock();
+        let count = most.min(work.logouts.len());
+        work.logouts.drain(..count).collect()
+    }
+
+    /// `Some` when it is to end: at the latest then.
+    fn stopping(&self) -> Option<Instant> {
+        self.work.lock().stop
+    }
+}
+
+impl Keeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The process has no thread left.
+    pub(crate) fn start(file: RefusalFile, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let (sender, ended) = bounded(0);
+        Builder::new().name("sse-refusals".to_owned()).spawn(move || {
+            let _ends = sender;
+            let run = std::panic::AssertUnwindSafe(|| keeper::run(&shared, file));
+            if let Err(panic) = std::panic::catch_unwind(run) {
+                shared.outbox.died(message(&*panic));
+            }
+        })?;
+        Ok(Self { ended })
+    }
+
+    /// Waits until it has ended, but not beyond this: one that a disk holds is left to it.
+    pub(crate) fn wait_until(&self, until: Instant) {
+        let _ = self.ended.recv_deadline(until);
+    }
+}

@@ -1,0 +1,280 @@
+//! The thread that reads and writes the file of refusals. It never calls Postgres: what it has to say goes through the main
+//! thread to the log.
+
+use std::io;
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::file::{NewFile, Place, RefusalFile, Replaced};
+use super::line;
+use crate::request::Severity;
+use crate::shared::Shared;
+
+/// The file is not written anew while it is shorter: fifty thousand lines, read in a moment.
+const FLOOR: u64 = 4 << 20;
+
+/// Refusals that are told, and lines that are written anew, at once. A lock that requests wait for is not held for longer
+/// than one of them takes.
+const PORTION: usize = 1000;
+
+/// Tokens that are written with one flush: a megabyte. The rest waits on the desk.
+const MAX_BATCH: usize = 10_000;
+
+/// Pause after an error of the disk; it doubles with each one that follows, up to [`LONGEST_PAUSE`].
+const RETRY: Duration = Duration::from_secs(1);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Pause while somebody else has the lock.
+const LOCKED: Duration = Duration::from_millis(10);
+
+/// Looks at the lock, [`LOCKED`] apart, before writing anew is put off.
+const LOOKS: usize = 100;
+
+/// Held by whoever writes the new file: there is one name for it.
+static WRITING_ANEW: Mutex<()> = Mutex::new(());
+
+struct Keeper<'s> {
+    shared: &'s Shared,
+    file: RefusalFile,
+    place: Place,
+    /// The file is to be read.
+    look: bool,
+    /// Lines that are not in the file yet.
+    unwritten: String,
+    /// Length of the file when it was written anew; 0 = not since this thread began.
+    compacted: u64,
+    reading: Trouble,
+    writing: Trouble,
+    compacting: Trouble,
+}
+
+/// When something that has failed is tried again.
+#[derive(Default)]
+struct Trouble {
+    not_before: Option<Instant>,
+    pause: Duration,
+}
+
+impl Trouble {
+    fn is_over(&self) -> bool {
+        self.not_before.is_none_or(|moment| Instant::now() >= moment)
+    }
+
+    fn failed(&mut self, longest: Duration) {
+        self.pause = (self.pause * 2).clamp(RETRY, longest);
+        self.not_before = Some(Instant::now() + self.pause);
+    }
+
+    /// Says whether it had failed before.
+    fn ended(&mut self) -> bool {
+        self.pause = Duration::ZERO;
+        self.not_before.take().is_some()
+    }
+
+    fn remaining(&self) -> Duration {
+        self.not_before.map_or(Duration::ZERO, |moment| moment.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// Runs until the desk says that it is over.
+pub(super) fn run(shared: &Shared, file: RefusalFile) {
+    let mut keeper = Keeper {
+        shared,
+        file,
+        place: Place::default(),
+        look: false,
+        unwritten: String::new(),
+        compacted: 0,
+        reading: Trouble::default(),
+        writing: Trouble::default(),
+        compacting: Trouble::default(),
+    };
+    loop {
+        keeper.read();
+        keeper.write();
+        keeper.compact();
+        let desk = &shared.refusals;
+        if let Some(until) = desk.stopping() {
+            keeper.take();
+            if keeper.unwritten.is_empty() || Instant::now() >= until {
+                return;
+            }
+        }
+        keeper.rest();
+    }
+}
+
+impl Keeper<'_> {
+    /// Waits for something to do, or for the moment at which something is tried again.
+    fn rest(&self) {
+        const LONG: Duration = Duration::from_secs(3600);
+        if self.shared.refusals.stopping().is_some() {
+            return std::thread::sleep(LOCKED);
+        }
+        let wait = |due: bool, trouble: &Trouble| if due { trouble.remaining().max(LOCKED) } else { LONG };
+        let has_unwritten = !self.unwritten.is_empty();
+        let pause = wait(self.look, &self.reading)
+            .min(wait(has_unwritten, &self.writing))
+            .min(wait(self.is_long(), &self.compacting));
+        self.shared.refusals.wait(pause, !has_unwritten);
+    }
+
+    /// Reads what is new in the file, and tells it.
+    fn read(&mut self) {
+        self.look |= self.shared.refusals.take_look();
+        if !self.look || !self.reading.is_over() {
+            return;
+        }
+        let Self { shared, file, place, .. } = self;
+        let tell = |refusals| {
+            shared.refuse(refusals);
+        };
+        match place.read_on(file, PORTION, tell) {
+            Ok(()) => {
+                self.look = false;
+                self.reading.ended();
+                self.shared.refusals.set_known(true);
+            }
+            Err(error) => {
+                // Nobody can say who is refused.
+                self.shared.refusals.set_known(false);
+                if self.reading.not_before.is_none() {
+                    self.warn(format!(
+                        "the file of refused users cannot be read: {error}; nothing is served until it can; it is \
+                         pg_sse.revocations in the data directory"
+                    ));
+                }
+                // Nothing is served meanwhile.
+                self.reading.failed(RETRY);
+            }
+        }
+    }
+
+    /// Takes what was put on the desk, when there is nothing left of what was taken before.
+    fn take(&mut self) {
+        if !self.unwritten.is_empty() {
+            return;
+        }
+        for (digest, until) in self.shared.refusals.take_logouts(MAX_BATCH) {
+            self.unwritten.push_str(&line::token(digest, until));
+        }
+    }
+
+    fn write(&mut self) {
+        self.take();
+        if self.unwritten.is_empty() || !self.writing.is_over() {
+            return;
+        }
+        let appended = self.file.try_append(&self.unwritten);
+        match appended.and_then(|file| file.map(|file| file.sync_all()).transpose()) {
+            Ok(None) => {}
+            Ok(Some(())) => {
+                self.unwritten = String::new();
+                // To know how long it is; who is told already is no news.
+                self.look = true;
+                if self.writing.ended() {
+                    self.say("refused tokens are written again".to_owned());
+                }
+            }
+            Err(error) => {
+                if self.writing.not_before.is_none() {
+                    self.warn(format!(
+                        "the file of refused tokens cannot be written: {error}; it is tried again, and until then a token \
+                         that was logged out would be accepted again after a restart"
+                    ));
+                }
+                self.writing.failed(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    fn is_long(&self) -> bool {
+        self.place.offset() > FLOOR.max(2 * self.compacted)
+    }
+
+    /// Writes the file anew when it has twice the length that it had after the last time.
+    fn compact(&mut self) {
+        if !self.is_long() || !self.compacting.is_over() || self.shared.refusals.stopping().is_some() {
+            return;
+        }
+        // The keeper of a gateway before this one may hang in it.
+        let Some(_alone) = WRITING_ANEW.try_lock() else { return self.compacting.failed(LONGEST_PAUSE) };
+        match self.write_anew() {
+            Ok(Some(len)) => {
+                self.compacted = len;
+                self.compacting.ended();
+            }
+            Ok(None) => {
+                self.file.forget_new();
+                self.compacting.failed(LONGEST_PAUSE);
+            }
+            Err(error) => {
+                self.file.forget_new();
+                if self.compacting.not_before.is_none() {
+                    self.warn(format!(
+                        "the file of refusals cannot be shortened: {error}; it is tried again"
+                    ));
+                }
+                self.compacting.failed(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// `None`: it was put off.
+    fn write_anew(&mut self) -> io::Result<Option<u64>> {
+        let Some(mut new) = self.file.begin_new(&self.place)? else { return Ok(None) };
+        let mut last = None;
+        self.copy(&mut new, |shared| {
+            let page = shared.auth.revocations().users(last.as_ref(), PORTION);
+            last = Some(page.last()?.clone());
+            Some(page.iter().map(|(before, id)| line::user(id, *before)).collect())
+        })?;
+        let (mut last, now) = (None, SystemTime::now());
+        self.copy(&mut new, |shared| {
+            let page = shared.auth.revocations().tokens(last.as_ref(), PORTION);
+            last = Some(*page.last()?);
+            let good = page.into_iter().filter(|(until, _)| *until > now);
+            Some(good.map(|(until, digest)| line::token(digest, until)).collect())
+        })?;
+        new.sync()?;
+        for _ in 0..LOOKS {
+            match self.file.replace(new)? {
+                Replaced::Done(place, len) => {
+                    self.place = place;
+                    self.look = true;
+                    return Ok(Some(len));
+                }
+                Replaced::Overtaken => {
+                    self.look = true;
+                    return Ok(None);
+                }
+                Replaced::Locked(again) => new = again,
+            }
+            if self.shared.refusals.stopping().is_some() {
+                return Ok(None);
+            }
+            std::thread::sleep(LOCKED);
+            self.read();
+        }
+        Ok(None)
+    }
+
+    /// Writes pages until there is none. Meanwhile whoever is disconnected is told of.
+    fn copy(&mut self, new: &mut NewFile, mut page: impl FnMut(&Shared) -> Option<String>) -> io::Result<()> {
+        while let Some(lines) = page(self.shared) {
+            new.write(&lines)?;
+            self.read();
+        }
+        Ok(())
+    }
+
+    fn warn(&self, line: String) {
+        self.shared.outbox.log(Severity::Warning, line);
+    }
+
+    fn say(&self, line: String) {
+        self.shared.outbox.log(Severity::Log, line);
+    }
+}
