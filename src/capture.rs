@@ -177,8 +177,12 @@ fn hint_scope(hint: &[u8], encoding: Encoding) -> HintScope {
     })
 }
 
-/// Publishes one event: encodes it, and hands it to the ring or to the transaction. Never fails the statement.
+/// Publishes one event: encodes it, and hands it to the ring or to the transaction. Never fails the statement. Where nobody
+/// is going to empty the ring, as on a standby, nothing is put into it.
 pub(crate) fn publish(shared: &Shared, target: &Target<'_>, data: &str) -> Outcome {
+    if backend::no_gateway().is_some() {
+        return Outcome::Refused;
+    }
     // Only `matching` asks who raises.
     let emission = if *target.scope == Scope::Matching { emitter::emission() } else { Emission::None };
     if *target.scope == Scope::Matching && admission::nobody_matches(target.access, &emission) {
@@ -261,7 +265,9 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
                 futex::wake_if(wake, shared);
                 return Outcome::Sent;
             }
-            Err(PushError::Full) if !deadline.has_passed() && !backend::interrupt_pending() => {
+            Err(PushError::Full)
+                if shared.has_had_gateway() && !deadline.has_passed() && !backend::interrupt_pending() =>
+            {
                 futex::wake(shared);
                 backend::pause();
             }

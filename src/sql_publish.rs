@@ -13,6 +13,7 @@ use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
 use crate::capture::{self, Target};
 use crate::guc;
+use crate::pg::backend::{self, NoGateway};
 use crate::pg::text::{for_message, from_server, to_server};
 use crate::pg::{database, shmem};
 
@@ -44,8 +45,11 @@ fn publish(
         Delivery::parse(&from_server(text))
             .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
     });
-    let Some(shared) = shmem::shared().filter(database::mine_is_served) else {
-        warn_once_that_nothing_is_served();
+    let no_gateway = backend::no_gateway();
+    let Some(shared) =
+        shmem::shared().filter(|shared| no_gateway.is_none() && database::mine_is_served(shared))
+    else {
+        warn_once_that_nothing_is_served(no_gateway);
         return;
     };
     guc::with_execution_id(|of_session| {
@@ -71,21 +75,30 @@ fn refuse(argument: &str, what: &str) -> ! {
 }
 
 /// A trigger that publishes must not break where routines are not served, and must not fill the log (C1.2).
-fn warn_once_that_nothing_is_served() {
+fn warn_once_that_nothing_is_served(no_gateway: Option<NoGateway>) {
     thread_local! {
         static SAID: Cell<bool> = const { Cell::new(false) };
     }
     if SAID.replace(true) {
         return;
     }
-    let detail = match shmem::shared() {
-        None => "pg_sse is not in shared_preload_libraries.".to_owned(),
-        Some(_) => format!("The served database is \"{}\" (sse.database).", for_message(&guc::database())),
+    let (what, detail) = match (shmem::shared(), no_gateway) {
+        (None, _) => ("this database is not served", "pg_sse is not in shared_preload_libraries.".to_owned()),
+        (Some(_), Some(NoGateway::Standby)) => {
+            ("this server is a standby", "Nothing listens here until it is promoted.".to_owned())
+        }
+        (Some(_), Some(NoGateway::SingleUser)) => {
+            ("this server runs for a single user", "It has no background workers.".to_owned())
+        }
+        (Some(_), None) => {
+            let served = for_message(&guc::database());
+            ("this database is not served", format!("The served database is \"{served}\" (sse.database)."))
+        }
     };
     ereport!(
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_WARNING,
-        "sse.publish does nothing here: this database is not served",
+        format!("sse.publish does nothing here: {what}"),
         detail
     );
 }

@@ -293,19 +293,7 @@ fn stopping_with_many_streams_is_quick_and_ends_each_cleanly() -> Result<()> {
 fn nothing_listens_on_a_hot_standby_and_promotion_serves() -> Result<()> {
     let primary = Cluster::builder().start()?;
     primary.sql(&announcer("f", "@sse"))?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let standby = Cluster::builder().prepare()?;
-    fs::remove_dir_all(standby.data_dir())?;
-    let mut backup = Account::for_servers()?.command(&primary.install().program("pg_basebackup"));
-    backup
-        .args(["-U", "postgres", "-p", "5432", "-c", "fast", "-X", "stream", "-R", "-h"])
-        .arg(primary.home())
-        .arg("-D")
-        .arg(standby.data_dir());
-    let output = backup.current_dir("/").output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    standby.configure("unix_socket_directories", &standby.home().display().to_string())?;
-    standby.configure("sse.port", &port.to_string())?;
+    let (standby, port) = common::standby::of(&primary)?;
     standby.start()?;
     let http = Client::new(port);
     wait_until(SOON, "the standby follows", || {

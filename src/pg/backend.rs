@@ -11,6 +11,12 @@ use sse_proto::encoding::Encoding;
 /// below one percent of a core and their delay below what anybody sees.
 const PAUSE: Duration = Duration::from_millis(1);
 
+unsafe extern "C-unwind" {
+    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: asked in the log hook. xlog.c: takes no
+    // lock, does not allocate and reports no errors.
+    fn RecoveryInProgress() -> bool;
+}
+
 /// Whether this process helps another backend's parallel query.
 pub(crate) fn in_parallel_worker() -> bool {
     // SAFETY: a variable of parallel.c, set once at the start of such a worker.
@@ -32,6 +38,27 @@ pub(crate) fn database_encoding() -> Encoding {
             Encoding::parse(name.to_str().unwrap_or("SQL_ASCII")).unwrap_or_default()
         })
     })
+}
+
+/// Why nothing will empty the ring in this state of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoGateway {
+    /// A standby, until it is promoted: the gateway starts when recovery has ended.
+    Standby,
+    /// A server without background workers.
+    SingleUser,
+}
+
+/// Whether the server is in a state in which there is no gateway, and none is to come. While one is about to start, or starts
+/// again, there is none of these: what is published then waits in the ring.
+pub(crate) fn no_gateway() -> Option<NoGateway> {
+    // SAFETY: a variable of globals.c, set at the start of every process.
+    if !unsafe { pg_sys::IsUnderPostmaster } {
+        return Some(NoGateway::SingleUser);
+    }
+    // SAFETY: reads a variable of this process, or of shared memory as long as recovery was going on.
+    let in_recovery = unsafe { RecoveryInProgress() };
+    in_recovery.then_some(NoGateway::Standby)
 }
 
 /// Whether a cancel, a termination or the like waits to be acted on.

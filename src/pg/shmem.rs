@@ -262,6 +262,12 @@ impl Shared {
         self.header.revocations.load(std::sync::atomic::Ordering::Acquire)
     }
 
+    /// Whether there has been a gateway since the server started. One that found no place among max_worker_processes never
+    /// comes, and there is no use in waiting for it.
+    pub(crate) fn has_had_gateway(&self) -> bool {
+        self.header.gateway.started_at.load(Relaxed) != 0
+    }
+
     /// See [`Header`]. `None`: this process leaves.
     pub(crate) fn set_gateway_place(&self, place: Option<u32>) {
         self.header.gateway_place.store(place.unwrap_or(NOBODY), std::sync::atomic::Ordering::Release);

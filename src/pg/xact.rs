@@ -183,7 +183,7 @@ unsafe extern "C-unwind" fn before_commit() {
 /// Others may take the room again before the commit: then the events are dropped and counted, as without waiting.
 fn wait_for_room(shared: &Shared) {
     let timeout = guc::publish_timeout();
-    if timeout.is_zero() {
+    if timeout.is_zero() || !shared.has_had_gateway() {
         return;
     }
     let wanted = PENDING.with_borrow(Pending::need).bytes();

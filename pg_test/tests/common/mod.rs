@@ -8,6 +8,7 @@
 pub(crate) mod calls;
 pub(crate) mod differential;
 pub(crate) mod module;
+pub(crate) mod standby;
 pub(crate) mod tokens;
 
 use std::process::Command;
