@@ -6,6 +6,7 @@
 //! ARCHITECTURE.md has the house, SAFETY.md what the unsafe parts rest on.
 
 mod annotations;
+mod basis;
 mod call_role;
 mod capture;
 mod catalog;

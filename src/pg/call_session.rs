@@ -22,7 +22,7 @@ use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
 use super::try_catch::{self, Ended};
-use super::{bgworker, call_cleanup, call_signals, call_texts, own_transaction, raw, setting};
+use super::{bgworker, call_cleanup, call_signals, call_texts, own_transaction, raw, setting, stale_plans};
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
@@ -123,6 +123,9 @@ impl Session {
         };
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(begin, &mut beginning) })?;
+        if stale_plans::take() {
+            self.drop_plans()?;
+        }
         let plan = self.plan(&texts.sql, statement)?;
         let rows = Rows::new(shape(statement.answer), &texts.columns, self.converts);
         let mut rows = self.execute(plan, texts, &statement.types, rows)?;

@@ -9,7 +9,8 @@ use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineFacts, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::encoding;
 
-use super::{backend, xact};
+use super::watched::{self, Kind};
+use super::{backend, shmem};
 use crate::annotations;
 
 /// What the annotation cache has to know of a routine.
@@ -124,6 +125,14 @@ pub(crate) fn describe(oid: u32) -> String {
     }
 }
 
+/// Whether it lives in a session's own schema, and so is nobody else's business.
+pub(crate) fn is_temporary(oid: pg_sys::Oid) -> bool {
+    // SAFETY: a syscache look-up that answers InvalidOid for a missing routine.
+    let namespace = unsafe { pg_sys::get_func_namespace(oid) };
+    // SAFETY: as above; reads the name of the schema.
+    unsafe { pg_sys::isAnyTempNamespace(namespace) }
+}
+
 fn name_of(oid: pg_sys::Oid) -> Option<String> {
     // SAFETY: a syscache look-up that answers NULL for a missing routine.
     take_text(unsafe { pg_sys::get_func_name(oid) })
@@ -186,7 +195,7 @@ fn take_text(text: *mut c_char) -> Option<String> {
     Some(utf8)
 }
 
-/// Registers this backend's callbacks for changes of routines and schemas, once.
+/// Registers this backend's callbacks for changes of routines and of what they rest on, once.
 pub(crate) fn watch_invalidations() {
     thread_local! {
         static WATCHING: Cell<bool> = const { Cell::new(false) };
@@ -194,24 +203,50 @@ pub(crate) fn watch_invalidations() {
     if WATCHING.replace(true) {
         return;
     }
-    for cache in [pg_sys::SysCacheIdentifier::PROCOID, pg_sys::SysCacheIdentifier::NAMESPACEOID] {
-        let zero = pg_sys::Datum::from(0);
-        // SAFETY: registers a plain function of a library that is never unloaded; two of inval.c's 64 places.
+    use pg_sys::SysCacheIdentifier as Cache;
+    let zero = pg_sys::Datum::from(0);
+    for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM] {
+        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
         unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(invalidated), zero) };
     }
+    // SAFETY: as above; one of inval.c's ten places for relations, of which core takes three.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_invalidated), zero) };
 }
 
 /// inval.c calls this for changes of this transaction and of others, at points where nothing may fail.
 #[pg_guard]
 unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, hash: u32) {
-    let is_routine = cache == pg_sys::SysCacheIdentifier::PROCOID as c_int;
-    annotations::invalidate(if is_routine { hash } else { 0 });
+    use pg_sys::SysCacheIdentifier as Cache;
+    if cache == Cache::ATTNUM as c_int {
+        watched::columns_changed();
+        return;
+    }
+    let kind = match cache {
+        cache if cache == Cache::PROCOID as c_int => Kind::Routine,
+        cache if cache == Cache::NAMESPACEOID as c_int => Kind::Schema,
+        _ => Kind::Type,
+    };
+    if kind != Kind::Type {
+        annotations::invalidate(if kind == Kind::Routine { hash } else { 0 });
+    }
+    touched(kind, hash);
+}
+
+/// As above, for relations.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_invalidated(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    touched(Kind::Relation, relation.to_u32());
+}
+
+fn touched(kind: Kind, hash: u32) {
     // SAFETY: reads a variable of xact.c.
     let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
-    // A change of this transaction's own needs a transaction id. Another's that arrives while this one has an id is
+    // A change of this transaction's own needs a transaction id. Another's that arrives while this one has an id may be
     // announced once too often, which costs one reading of the routines.
-    if transaction != pg_sys::InvalidTransactionId {
-        xact::catalog_changed();
+    if transaction != pg_sys::InvalidTransactionId
+        && let Some(shared) = shmem::shared()
+    {
+        watched::touched(&shared.header.watched, kind, hash, shared.certain_changes());
     }
 }
 

@@ -15,6 +15,7 @@ use pgrx::pg_sys;
 use sse_ring::Ring;
 
 use super::ticket::{self, Tickets};
+use super::watched::Watched;
 use crate::guc;
 
 /// The place in the process array that stands for "no gateway".
@@ -151,10 +152,16 @@ pub(crate) struct Header {
     database: AtomicU32,
     /// [`Extension`]. Written by the catalog worker, read by gateway and backends, relaxed, as `database`.
     extension: AtomicU32,
-    /// Number of committed changes of routines, schemas and comments of the served database. Added to by the
+    /// Number of committed changes that concern the served routines, or may (`watched.rs`). Added to by the
     /// committing backend after its invalidations went out (release), read by gateway and catalog worker (acquire):
     /// who sees the number sees the change in a snapshot that is taken afterwards.
     catalog_generation: AtomicU64,
+    /// Number of those of them that do concern the served routines. Added to by the committing backend before
+    /// `catalog_generation`, read by every backend that changes something and by the catalog worker, sequentially
+    /// consistent, because it is compared with what `watched` holds for.
+    certain_changes: AtomicU64,
+    /// See there.
+    pub watched: Watched,
     /// Number of calls of `sse.disconnect`. Added to by backends after the file is written (release), read by the gateway
     /// (acquire): who sees the number finds the user in the file.
     revocations: AtomicU64,
@@ -246,8 +253,19 @@ impl Shared {
         self.header.catalog_generation.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Tells the gateway that routines have changed. Allocates nothing, cannot fail.
+    /// See [`Header`].
+    pub(crate) fn certain_changes(&self) -> u64 {
+        self.header.certain_changes.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Tells the gateway that routines have changed, or what they rest on. Allocates nothing, cannot fail.
     pub(crate) fn announce_catalog_change(&self) {
+        self.header.certain_changes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.announce_possible_change();
+    }
+
+    /// Tells the gateway that something has changed that they may rest on. Allocates nothing, cannot fail.
+    pub(crate) fn announce_possible_change(&self) {
         self.header.catalog_generation.fetch_add(1, std::sync::atomic::Ordering::Release);
         super::latch::wake_gateway(self);
     }
@@ -356,6 +374,8 @@ impl Header {
             database: AtomicU32::new(0),
             extension: AtomicU32::new(Extension::Unknown as u32),
             catalog_generation: AtomicU64::new(1),
+            certain_changes: AtomicU64::new(1),
+            watched: Watched::default(),
             revocations: AtomicU64::new(0),
             listing: Listing::default(),
             stats_reset: AtomicI64::new(super::clock::now_microseconds()),

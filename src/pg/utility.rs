@@ -77,6 +77,8 @@ unsafe extern "C-unwind" fn process_utility(
     unsafe { next(statement, query, read_only_tree, context, params, environment, destination, completion) };
     if runs_script {
         frame::end_script();
+        // A new extension's routines are nobody's yet, and a new version may change none (`watched.rs`).
+        xact::catalog_changed();
     }
     if away {
         make_way::come_back();
@@ -99,8 +101,8 @@ unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) -> bool {
     unsafe { make_way::make_way(node) }
 }
 
-/// After a statement that may have changed what calls rest on and that no invalidation of a routine tells of: the role, or
-/// the columns of a row type. Where there are no calls it is nobody's business.
+/// After a statement that may have changed the role of calls or what it may do. Where there are no calls it is nobody's
+/// business. (Of what else they rest on the catalog's own invalidations tell: `watched.rs`.)
 ///
 /// # Safety
 /// - `node` is a parse tree of this tag.
@@ -111,35 +113,35 @@ unsafe fn changed(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) {
         T::T_AlterRoleStmt,
         T::T_DropRoleStmt,
         T::T_GrantRoleStmt,
-        T::T_RenameStmt,
-        T::T_AlterOwnerStmt,
         T::T_ReassignOwnedStmt,
         T::T_DropOwnedStmt,
     ];
-    let of_row_type = [T::T_AlterTableStmt, T::T_RenameStmt];
-    // GRANT CONNECT ON DATABASE; other grants are changes of the routine or its schema.
-    // SAFETY: the tag says what it is.
-    let is_grant = tag == T::T_GrantStmt && unsafe { of_database(node.cast()) };
-    if !is_grant && !of_role.contains(&tag) && !of_row_type.contains(&tag) {
+    // SAFETY: the caller's promise.
+    if !of_role.contains(&tag) && !unsafe { of_role_or_database(node, tag) } {
         return;
     }
-    if call_slot::memory().is_none_or(|memory| memory.slots().is_empty()) {
-        return;
-    }
-    if is_grant || of_role.contains(&tag) {
+    if call_slot::memory().is_some_and(|memory| !memory.slots().is_empty()) {
         xact::roles_changed();
-    }
-    if of_row_type.contains(&tag) {
-        xact::catalog_changed();
     }
 }
 
+/// GRANT CONNECT ON DATABASE, and new names and owners. Those of other objects are changes of the routine, its schema or
+/// its types.
+///
 /// # Safety
-/// - `statement` is a GRANT or REVOKE.
-unsafe fn of_database(statement: *mut pg_sys::GrantStmt) -> bool {
-    // SAFETY: the caller's promise.
-    let kind = unsafe { (*statement).objtype };
-    kind == pg_sys::ObjectType::OBJECT_DATABASE
+/// - `node` is a parse tree of this tag.
+unsafe fn of_role_or_database(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> bool {
+    use pg_sys::NodeTag as T;
+    let kind = match tag {
+        // SAFETY: the tag says what it is.
+        T::T_GrantStmt => unsafe { (*node.cast::<pg_sys::GrantStmt>()).objtype },
+        // SAFETY: as above.
+        T::T_RenameStmt => unsafe { (*node.cast::<pg_sys::RenameStmt>()).renameType },
+        // SAFETY: as above.
+        T::T_AlterOwnerStmt => unsafe { (*node.cast::<pg_sys::AlterOwnerStmt>()).objectType },
+        _ => return false,
+    };
+    kind == pg_sys::ObjectType::OBJECT_DATABASE || kind == pg_sys::ObjectType::OBJECT_ROLE
 }
 
 /// See [`frame::begin_script`].
@@ -190,7 +192,9 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
         return;
     }
     invalidate(address.objectId);
-    xact::catalog_changed();
+    if !routine::is_temporary(address.objectId) {
+        xact::catalog_changed();
+    }
     if statement.comment.is_null() || !extension_is_installed() {
         return;
     }

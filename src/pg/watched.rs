@@ -111,8 +111,8 @@ impl Watched {
             return Found::Unknown;
         }
         // 0 is inval.c's word for all there is.
-        let is_in_it =
-            hash == 0 || places(kind, hash).iter().all(|(word, bit)| self.bits[*word].load(SeqCst) & bit != 0);
+        let is_in_it = hash == 0
+            || places(kind, hash).iter().all(|(word, bit)| self.bits[*word].load(SeqCst) & bit != 0);
         match is_in_it {
             true => Found::InIt,
             false if self.version.load(SeqCst) == version => Found::NotInIt(version),

@@ -17,6 +17,7 @@ use sse_proto::record;
 use sse_ring::{Need, Wake};
 
 use super::shmem::{self, Shared};
+use super::watched::{self, Change};
 use super::{backend, frame, futex, ticket};
 use crate::guc;
 
@@ -284,12 +285,15 @@ unsafe extern "C-unwind" fn at_resource_release(
         return;
     }
     let (catalog, roles) = (CATALOG_CHANGED.replace(false), ROLES_CHANGED.replace(false));
-    if !is_commit || !(catalog || roles) {
+    let Some(shared) = shmem::shared() else { return };
+    let change = watched::take(&shared.header.watched, shared.certain_changes());
+    if !is_commit {
         return;
     }
-    if let Some(shared) = shmem::shared()
-        && (roles || shared.is_served_database() == Some(true))
-    {
+    let is_served = shared.is_served_database() == Some(true);
+    if roles || is_served && (catalog || change == Change::Certain) {
         shared.announce_catalog_change();
+    } else if is_served && change == Change::Possible {
+        shared.announce_possible_change();
     }
 }

@@ -19,7 +19,7 @@ use crate::pg::call_session::Session;
 use crate::pg::call_slot::{self, CallMemory, Slot, State, WorkerSide};
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
-use crate::pg::{call_signals, latch, own_transaction, routine};
+use crate::pg::{call_signals, latch, own_transaction, routine, stale_plans};
 use crate::{call_role, guc};
 
 /// An idle worker looks around so often, although everything that concerns it wakes it.
@@ -67,6 +67,7 @@ pub(crate) fn run(argument: u64) {
     let Some(role) = guc::calls::role() else { bgworker::leave(0) };
     bgworker::connect_as(&guc::database(), &role);
     routine::watch_roles();
+    stale_plans::watch();
     let session = Session::new();
     call_signals::serves();
     slot.attach();

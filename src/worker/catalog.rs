@@ -13,7 +13,7 @@ use sse_ring::PushError;
 
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, bgworker, futex, latch};
-use crate::{call_role, catalog, guc};
+use crate::{basis, call_role, catalog, guc};
 
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -26,9 +26,14 @@ pub(crate) fn run() {
     bgworker::connect(Some(&guc::database()));
     // Before the snapshot: whatever was announced up to here is in it.
     let generation = shared.catalog_generation();
-    let (extension, role, routines) = BackgroundWorker::transaction(|| {
-        (catalog::extension(), call_role::check(), catalog::routines_with_signatures())
+    let certain = shared.certain_changes();
+    let (extension, role, routines, basis) = BackgroundWorker::transaction(|| {
+        let routines = catalog::routines_with_signatures();
+        let basis = basis::of(&routines);
+        (catalog::extension(), call_role::check(), routines, basis)
     });
+    // Before the routines are handed over: who changes what a new one rests on is heard from then on.
+    shared.header.watched.replace(&basis, certain);
     shared.set_extension(extension);
     let handed_over = hand_over(&shared, generation, role, &routines);
     latch::wake_gateway(&shared);

@@ -269,6 +269,7 @@ impl Worker {
             self.calls.close(gateway);
         }
         self.waiter = Waiter::new(&[self.courier.wake_fd()]);
+        self.reader.forget_question();
         if let Some(gateway) = self.gateway.take() {
             // What was published before the end comes before it.
             self.courier.close(LAST_DRAIN);

@@ -18,6 +18,14 @@ use crate::worker::gateway::Courier;
 /// Changes that come in quick succession are read once: a request for an unknown path does not wait for this.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
+/// After a reading there is a pause of so many times its length, so that whoever changes routines all the time keeps a
+/// quarter of a processor busy and not all of it. With ten thousand routines that is about a second.
+const PAUSE_FACTOR: u32 = 3;
+
+/// While a request waits for the reading, half of a processor: some change routines all the time, some ask for paths that do
+/// not exist, and together they must not have a whole one either.
+const HURRIED_PAUSE_FACTOR: u32 = 1;
+
 /// Pause after a reading that failed; doubled each time up to the maximum.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
@@ -36,7 +44,11 @@ pub(crate) struct CatalogReader {
     routines: Vec<Routine>,
     role: Option<CallRole>,
     loaded: Option<u64>,
+    /// When the worker was started, and how long the one before took.
+    started_at: Instant,
     not_before: Instant,
+    /// The same when a request waits.
+    hurried_not_before: Instant,
     back_off: Duration,
     /// A request waits, and needs a reading of at least this number.
     ticket: Option<(u64, u64)>,
@@ -60,14 +72,23 @@ impl CatalogReader {
             routines: Vec::new(),
             role: None,
             loaded: None,
+            started_at: Instant::now(),
             not_before: Instant::now(),
+            hurried_not_before: Instant::now(),
             back_off: FIRST_BACK_OFF,
             ticket: None,
         }
     }
 
+    /// Nobody waits any more: a new gateway counts its questions from the beginning, and would take the answer to one of the
+    /// old ones for the answer to its first.
+    pub(crate) fn forget_question(&mut self) {
+        self.ticket = None;
+    }
+
     /// Forgets everything: another database is served from now on.
     pub(crate) fn reset(&mut self) {
+        self.forget_question();
         self.reading = None;
         self.routines.clear();
         self.role = None;
@@ -107,6 +128,10 @@ impl CatalogReader {
                 return;
             }
             self.worker = None;
+            let now = Instant::now();
+            let took = now - self.started_at;
+            self.not_before = self.not_before.max(now + took * PAUSE_FACTOR);
+            self.hurried_not_before = now + took * HURRIED_PAUSE_FACTOR;
             if !self.finished {
                 self.reading = None;
                 self.retry_later("the worker that reads the routines left before it was done");
@@ -114,10 +139,12 @@ impl CatalogReader {
         }
         let outdated = self.loaded != Some(self.shared.catalog_generation());
         let hurries = self.ticket.is_some() && self.back_off == FIRST_BACK_OFF;
-        if !outdated || (Instant::now() < self.not_before && !hurries) {
+        let now = Instant::now();
+        if !outdated || now < if hurries { self.hurried_not_before } else { self.not_before } {
             return;
         }
-        self.not_before = Instant::now() + DEBOUNCE;
+        self.started_at = now;
+        self.not_before = now + DEBOUNCE;
         match bgworker::start_catalog_worker() {
             Ok(worker) => {
                 self.worker = Some(worker);
@@ -140,7 +167,9 @@ impl CatalogReader {
         if self.loaded == Some(self.shared.catalog_generation()) {
             return longest;
         }
-        longest.min(self.not_before.saturating_duration_since(Instant::now()))
+        let hurries = self.ticket.is_some() && self.back_off == FIRST_BACK_OFF;
+        let not_before = if hurries { self.hurried_not_before } else { self.not_before };
+        longest.min(not_before.saturating_duration_since(Instant::now()))
     }
 
     /// Takes one record of a catalog worker. `true`: the routines are complete, [`CatalogReader::routines`] has them.

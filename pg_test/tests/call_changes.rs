@@ -1,0 +1,193 @@
+//! What changes while routines are called: types, tables, views, schemas, routines (C2.4, C7.4).
+//!
+//! Not for roles (`call_workers.rs`), nor for the URLs of streams (`endpoints.rs`).
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cluster::{Cluster, wait_for};
+use common::SOON;
+use common::calls::{Api, Findings, builder, start, told};
+
+/// Asks until the answer is `wanted`.
+fn becomes(api: &Api<'_>, routine: &str, wanted: &str) -> Result<()> {
+    let mut last = String::new();
+    wait_for(SOON, &format!("{routine} is answered with {wanted}"), || {
+        last = told(&api.get(routine)?);
+        Ok((last == wanted).then_some(()))
+    })
+    .with_context(|| format!("the last answer was {last}"))
+}
+
+#[test]
+fn a_type_that_changes_in_whatever_way_is_taken_in() -> Result<()> {
+    let api = Api::new("types")?;
+    api.run("create schema types_a; create schema types_b; grant usage on schema types_a, types_b to app; create extension if not exists citext schema types_a")?.ok()?;
+    let mut findings = Findings::default();
+    for (name, setup, request, before, change, after) in [
+        (
+            "a column's type",
+            "create table item (id int, name text); insert into item values (1, 'pen'); grant select on item to app;
+             create function get_items() returns setof item language sql stable as 'select * from types.item'; comment on function get_items() is 'HTTP GET'",
+            "get-items",
+            r#"200 [{"id":1,"name":"pen"}]"#,
+            "alter table item alter column id type bigint; alter table item add column price int",
+            r#"200 [{"id":1,"name":"pen","price":null}]"#,
+        ),
+        (
+            "a column that goes and comes again",
+            "create table again (id int, name text); insert into again values (1, 'pen'); grant select on again to app;
+             create function get_again() returns setof again language plpgsql as 'begin return query select * from types.again; end'; comment on function get_again() is 'HTTP GET'",
+            "get-again",
+            r#"200 [{"id":1,"name":"pen"}]"#,
+            "alter table again drop column name; alter table again add column name int",
+            r#"200 [{"id":1,"name":null}]"#,
+        ),
+        (
+            "one row",
+            "create table single (id int); insert into single values (1); grant select on single to app;
+             create function get_single() returns single language sql volatile as 'select * from types.single'; comment on function get_single() is 'HTTP GET'",
+            "get-single",
+            r#"200 {"id":1}"#,
+            "alter table single alter column id type text",
+            r#"200 {"id":"1"}"#,
+        ),
+        (
+            "a composite type",
+            "create type pair as (a int, b int);
+             create function get_pair() returns pair language plpgsql as $f$ declare p types.pair; begin p.a := 1; return p; end $f$; comment on function get_pair() is 'HTTP GET'",
+            "get-pair",
+            r#"200 {"a":1,"b":null}"#,
+            "alter type pair alter attribute b type text, add attribute c int",
+            r#"200 {"a":1,"b":null,"c":null}"#,
+        ),
+        (
+            "a view",
+            "create view vv as select 1 as item_id; grant select on vv to app;
+             create function vall() returns setof vv language sql stable as 'select * from types.vv'; comment on function vall() is 'HTTP GET'",
+            "vall",
+            r#"200 [{"itemId":1}]"#,
+            "create or replace view vv as select 1 as item_id, 2.5 as unit_price",
+            r#"200 [{"itemId":1,"unitPrice":2.5}]"#,
+        ),
+        (
+            "a column that goes with its type",
+            "create type kind as enum ('k'); create table t2 (id int, k kind, the_note text); insert into t2 values (1, 'k', 'n'); grant select on t2 to app;
+             create function t2all() returns setof t2 language sql stable as 'select * from types.t2'; comment on function t2all() is 'HTTP GET'",
+            "t2all",
+            r#"200 [{"id":1,"k":"k","theNote":"n"}]"#,
+            "drop type kind cascade",
+            r#"200 [{"id":1,"theNote":"n"}]"#,
+        ),
+        (
+            "a type's schema",
+            "create type types_a.mood as enum ('ok');
+             create function mood(m types_a.mood) returns text language sql stable as 'select m::text'; comment on function mood(types_a.mood) is 'HTTP GET'",
+            "mood?m=ok",
+            "200 ok",
+            "alter type types_a.mood set schema types_b",
+            "200 ok",
+        ),
+        (
+            "a type's name",
+            "create type weather as enum ('wet');
+             create function weather(w weather) returns text language sql stable as 'select w::text'; comment on function weather(weather) is 'HTTP GET'",
+            "weather?w=wet",
+            "200 wet",
+            "alter type weather rename to climate",
+            "200 wet",
+        ),
+        (
+            "a schema's name",
+            "create schema types_c; grant usage on schema types_c to app; create type types_c.size as enum ('xl');
+             create function size(s types_c.size) returns text language sql stable as 'select s::text'; comment on function size(types_c.size) is 'HTTP GET'",
+            "size?s=xl",
+            "200 xl",
+            "alter schema types_c rename to types_d",
+            "200 xl",
+        ),
+        (
+            "a domain's base",
+            "create type deep as (n int); create table outer_t (d deep); insert into outer_t values (row(1)); grant select on outer_t to app;
+             create function get_outer() returns setof outer_t language sql stable as 'select * from types.outer_t'; comment on function get_outer() is 'HTTP GET'",
+            "get-outer",
+            r#"200 [{"d":{"n":1}}]"#,
+            "drop table outer_t cascade; alter type deep add attribute m int;
+             create table outer_t (d deep); insert into outer_t values (row(1, 2)); grant select on outer_t to app;
+             create function get_outer() returns setof outer_t language sql stable as 'select * from types.outer_t'; comment on function get_outer() is 'HTTP GET'",
+            r#"200 [{"d":{"n":1,"m":2}}]"#,
+        ),
+        (
+            "an extension's schema",
+            "create function fold(c types_a.citext) returns text language sql stable as 'select c::text'; comment on function fold(types_a.citext) is 'HTTP GET'",
+            "fold?c=X",
+            "200 X",
+            "alter extension citext set schema types_b",
+            "200 X",
+        ),
+    ] {
+        api.sql(setup)?;
+        // Every worker has a plan.
+        for _ in 0..6 {
+            findings.expect(name, told(&api.get(request)?), before.to_owned());
+        }
+        api.sql(change)?;
+        if let Err(error) = becomes(&api, request, after) {
+            findings.expect(name, format!("{error:#}"), after.to_owned());
+        }
+    }
+    findings.report()
+}
+
+/// How often the routines were read, in the log of a server with `log_min_messages = debug1`.
+fn readings(cluster: &Cluster) -> Result<usize> {
+    Ok(cluster.log()?.matches("starting background worker process \"pg_sse catalog\"").count())
+}
+
+/// Waits until the routines are not read any more.
+fn quiet_readings(cluster: &Cluster) -> Result<usize> {
+    let mut last = (readings(cluster)?, Instant::now());
+    wait_for(SOON, "the routines are read and nothing changes", || {
+        let now = readings(cluster)?;
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        Ok((last.1.elapsed() > Duration::from_secs(1)).then_some(now))
+    })
+}
+
+/// The attack: any role may make temporary objects; that must not keep a superuser's worker reading.
+#[test]
+fn what_no_routine_rests_on_does_not_make_the_catalog_be_read() -> Result<()> {
+    let cluster = start(builder().setting("log_min_messages", "debug1"))?;
+    let api = Api::of(&cluster, "temporary")?;
+    api.sql(
+        "create table used (id int); grant select on used to app;
+         create function get_used() returns setof used language sql stable as 'select * from temporary.used'; comment on function get_used() is 'HTTP GET';
+         create role nobody_in_particular",
+    )?;
+    ensure!(api.text("get-used")? == "[]");
+    let before = quiet_readings(&cluster)?;
+    let mut session = api.session()?;
+    session.run("set role nobody_in_particular")?.ok()?;
+    for round in 0..40 {
+        session
+            .run(&format!(
+                "create temp table t{round} (id int primary key, name text); insert into t{round} values (1); analyze t{round};
+                 create function pg_temp.f() returns int language sql as 'select 1'; comment on function pg_temp.f() is '@sse';
+                 drop function pg_temp.f(); create type pg_temp.p as (a int); drop type pg_temp.p; drop table t{round}"
+            ))?
+            .ok()?;
+    }
+    session.run("reset role; create schema elsewhere; create table elsewhere.t (id int); alter table elsewhere.t add column c int; drop schema elsewhere cascade")?.ok()?;
+    session.run("insert into used select generate_series(1, 1000); analyze used; vacuum used")?.ok()?;
+    session.run("create function unannotated() returns int language sql as 'select 1'; drop function unannotated()")?.ok()?;
+    let after = quiet_readings(&cluster)?;
+    ensure!(after == before, "{} readings", after - before);
+    // And the reading is not simply dead.
+    api.sql("alter table used add column name text")?;
+    ensure!(quiet_readings(&cluster)? > after, "a change of what is used was not read");
+    Ok(())
+}

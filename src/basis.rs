@@ -1,0 +1,70 @@
+//! What the routines that are read rest on, for `pg/watched.rs`: whatever of the catalog can change what a reading says.
+//!
+//! Not for what is read of it (`catalog.rs`, `signature.rs`).
+
+use pgrx::prelude::*;
+use sse_proto::route::Routine;
+
+use crate::guc;
+use crate::pg::jit;
+use crate::pg::watched::{self, Kind, Set};
+
+/// Kinds and oids, as [`Kind`] numbers them. A type's elements, base types and columns belong to it, in full depth. The
+/// routines of schema `sse` are in it because the extension may go, and because EXECUTE on `sse.issue_token` decides about
+/// logins.
+const BASIS: &str = "
+WITH RECURSIVE routine AS MATERIALIZED (
+    SELECT p.oid, p.pronamespace FROM pg_catalog.unnest($1) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
+     UNION ALL
+    SELECT p.oid, p.pronamespace FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_proc p ON p.pronamespace OPERATOR(pg_catalog.=) n.oid
+     WHERE n.nspname OPERATOR(pg_catalog.=) 'sse'
+), used(type) AS (
+    SELECT u.type FROM pg_catalog.unnest($2) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
+     CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.array_append(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]), p.prorettype)) AS u(type)
+     UNION
+    SELECT e.type FROM used u JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) u.type
+     CROSS JOIN LATERAL (SELECT t.typelem UNION ALL SELECT t.typbasetype UNION ALL
+                         SELECT a.atttypid FROM pg_catalog.pg_attribute a
+                          WHERE t.typrelid OPERATOR(pg_catalog.<>) 0 AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid
+                            AND a.attnum OPERATOR(pg_catalog.>) 0) AS e(type)
+     WHERE e.type OPERATOR(pg_catalog.<>) 0
+), type AS MATERIALIZED (
+    SELECT t.oid, t.typrelid, t.typnamespace FROM used u JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) u.type
+)
+SELECT 1, r.oid FROM routine r
+ UNION ALL SELECT 2, s.oid FROM (SELECT r.pronamespace AS oid FROM routine r UNION SELECT t.typnamespace FROM type t) s
+ UNION ALL SELECT 3, t.oid FROM type t
+ UNION ALL SELECT 4, t.typrelid FROM type t WHERE t.typrelid OPERATOR(pg_catalog.<>) 0";
+
+/// Of these routines; of their types, too, where there are calls.
+pub(crate) fn of(routines: &[Routine]) -> Set {
+    let oids = |wanted: &dyn Fn(&Routine) -> bool| -> Vec<pg_sys::Oid> {
+        routines
+            .iter()
+            .filter(|routine| wanted(routine))
+            .map(|routine| pg_sys::Oid::from(routine.oid))
+            .collect()
+    };
+    let callable =
+        guc::calls::role().map(|_| oids(&|routine| routine.signature.is_some())).unwrap_or_default();
+    let mut set = Set::new();
+    let entered = jit::without(|| {
+        Spi::connect(|client| {
+            for row in client.select(BASIS, None, &[oids(&|_| true).into(), callable.into()])? {
+                let oid = row.get::<pg_sys::Oid>(2)?.map_or(0, |oid| oid.to_u32());
+                let kind = match row.get::<i32>(1)? {
+                    Some(1) => Kind::Routine,
+                    Some(2) => Kind::Schema,
+                    Some(3) => Kind::Type,
+                    _ => Kind::Relation,
+                };
+                set.add(kind, watched::hash_of(kind, oid));
+            }
+            Ok::<_, spi::Error>(())
+        })
+    });
+    if let Err(error) = entered {
+        error!("pg_sse: cannot read what the routines rest on: {error}");
+    }
+    set
+}
