@@ -19,21 +19,21 @@ pub use secret::{MIN_SECRET_BYTES, Secret, SecretTooShort};
 pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
 
 pub(crate) use cookie::{cleared_cookie, session_cookie};
-pub(crate) use credential::{Credential, Source, has_cookie};
+pub(crate) use credential::{Credential, Source, has_bearer, has_cookie};
 pub(crate) use revocation::{MAX_TOKENS, NewRefusal, TokenDigest};
 pub(crate) use settings::NoSecret;
-pub(crate) use verify::{CLOCK_SKEW, MAX_TOKEN_BYTES, Verified};
+pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::{Mutex, RwLock};
 
 use crate::problem::Problem;
 use crate::request::{Outbox, Severity};
 use key_file::{KeyFile, Kind, Look};
-use keys::Key;
+use keys::{Effort, Key};
 use revocation::Revocations;
 use verify::{Refusal, verify};
 
@@ -106,16 +106,40 @@ impl Authenticator {
         outbox: &Outbox,
         now: SystemTime,
     ) -> Result<Option<Verified>, Refused> {
-        let Some(Credential { source, token }) = credential else { return Ok(None) };
+        let Some(Credential { source, tokens }) = credential else { return Ok(None) };
         self.look(outbox);
+        let verified = tokens.and_then(|tokens| only_one(self.judge(&tokens, settings, now)));
+        verified.map(Some).map_err(|reason| Refused { source, reason })
+    }
+
+    /// The tokens in a request's cookies that are believed, whoever's they are, and until when they would be good.
+    pub(crate) fn cookies(
+        &self,
+        headers: &HeaderMap,
+        settings: &AuthSettings,
+        now: SystemTime,
+    ) -> Vec<(TokenDigest, SystemTime)> {
+        let Some(Ok(tokens)) = credential::cookies(headers, settings) else { return Vec::new() };
+        let believed = self.judge(&tokens, settings, now).into_iter().flatten();
+        believed.map(|verified| (verified.digest, verified.refused_until())).collect()
+    }
+
+    fn judge(
+        &self,
+        tokens: &[&str],
+        settings: &AuthSettings,
+        now: SystemTime,
+    ) -> Vec<Result<Verified, Refusal>> {
         let keys = Arc::clone(&self.keys.read());
-        let verified = token.and_then(|token| verify(token, &keys, settings, now)).and_then(|verified| {
+        let mut effort = Effort::default();
+        let judge = |token: &&str| {
+            let verified = verify(token, &keys, settings, now, &mut effort)?;
             let user_id = verified.identity.user_id();
             let is_refused = self.revocations.is_refused(user_id, verified.issued_at)
                 || self.revocations.is_refused_token(&verified.digest);
             if is_refused { Err(Refusal::Revoked) } else { Ok(verified) }
-        });
-        verified.map(Some).map_err(|reason| Refused { source, reason })
+        };
+        tokens.iter().map(judge).collect()
     }
 
     /// Takes in files that have changed. Another thread that is at it is not waited for.
@@ -128,6 +152,27 @@ impl Authenticator {
             *self.keys.write() = sources.keys();
         }
     }
+}
+
+/// Of several tokens the one that counts: the only believed one, or the latest of one user's. Two believed ones of different
+/// users are none, and so are two of which one does not say whose it is: a neighbour of the same domain can plant a cookie.
+fn only_one(judged: Vec<Result<Verified, Refusal>>) -> Result<Verified, Refusal> {
+    let mut outcome: Result<Verified, _> = Err(Refusal::Malformed);
+    for one in judged {
+        outcome = match (outcome, one) {
+            (Ok(known), Ok(other)) => {
+                let is_same = known.identity.user_id().is_some()
+                    && known.identity.user_id() == other.identity.user_id();
+                if !is_same {
+                    return Err(Refusal::Ambiguous);
+                }
+                Ok(if other.issued_at > known.issued_at { other } else { known })
+            }
+            (Ok(known), Err(_)) => Ok(known),
+            (Err(_), one) => one,
+        };
+    }
+    outcome
 }
 
 fn replace(file: &mut Option<KeyFile>, kind: Kind, path: Option<&std::path::Path>) {

@@ -32,7 +32,7 @@ use sse_proto::query::QueryError;
 use sse_proto::route::{Call, CallPoint};
 
 use crate::asked::{Asked, unauthenticated};
-use crate::auth::{CLOCK_SKEW, Verified, cleared_cookie, has_cookie};
+use crate::auth::{Verified, cleared_cookie, has_bearer, has_cookie};
 use crate::body::Body;
 use crate::problem::Problem;
 use crate::proxy::forwarded_host;
@@ -264,6 +264,9 @@ impl Request<'_> {
     fn log_in(&self, call: &Call, row: Option<&[u8]>) -> Result<Response<Body>, Problem> {
         let Self { asked, settings, shared, .. } = self;
         let outcome = login::answer(row, &settings.auth, asked.caller.is_secure, SystemTime::now());
+        if outcome.as_ref().is_ok_and(|response| response.headers().contains_key(SET_COOKIE)) {
+            self.refuse_cookies();
+        }
         outcome.map_err(|failure| {
             let (problem, mistake) = failure.told();
             if let Some(mistake) = mistake {
@@ -276,12 +279,21 @@ impl Request<'_> {
         })
     }
 
+    /// The tokens in the request's cookies are of no use any more: the answer has another cookie, or none. All of them, also
+    /// one that was planted beside the right one, which would stand in the way of the new cookie.
+    fn refuse_cookies(&self) {
+        let Self { asked, settings, shared, .. } = self;
+        let cookies = shared.auth.cookies(asked.request.headers(), &settings.auth, SystemTime::now());
+        cookies.into_iter().for_each(|(digest, until)| shared.refuse_token(digest, until));
+    }
+
     /// The token of the call is of no use any more, wherever it is kept.
     fn log_out(&self, login: Option<&Verified>, response: &mut Response<Body>) {
         let Self { asked, settings, shared, .. } = self;
         if let Some(login) = login {
-            shared.refuse_token(login.digest, login.expires_at + CLOCK_SKEW);
+            shared.refuse_token(login.digest, login.refused_until());
         }
+        self.refuse_cookies();
         if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.is_secure) {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }
@@ -352,6 +364,7 @@ fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {
         headers,
         authority: forwarded.or(target).or_else(host),
         has_cookie: has_cookie(headers, &settings.auth),
+        has_bearer: has_bearer(headers),
     };
     if origin::may_send(&sent, &settings.cors_origins) {
         return Ok(());

@@ -156,15 +156,46 @@ fn a_bad_cookie_is_cleared_with_the_attributes_it_was_set_with() {
     assert_eq!(cookie(Settings { auth: none, ..settings() }, "Cookie: sse_session=x\r\n"), expected);
 }
 
-// A token planted beside the victim's by a neighbour of the same domain.
+// A cookie of another path, or one that a neighbour of the same domain has planted, stands beside the right one.
 #[test]
-fn two_different_cookies_are_refused() {
+fn of_several_cookies_the_only_believed_one_counts_and_two_users_are_none() {
     let gateway = with(auth());
-    let (alice, bob) = (token_of("alice", &[]), token_of("bob", &[]));
-    let cookies = format!("Cookie: sse_session={alice}; sse_session={bob}\r\n");
-    assert_eq!(status(&gateway, "/api/staff/info", &cookies), 401);
-    let cookies = format!("Cookie: a=b; sse_session={alice}\r\n");
-    assert_eq!(status(&gateway, "/api/staff/info", &cookies), 200);
+    let expired = token(&json!({"sub": "carol", "roles": ["admin"], "exp": now() - 600}));
+    let staff =
+        |sub: &str, iat: u64| token(&json!({"sub": sub, "roles": ["admin"], "exp": now() + 60, "iat": iat}));
+    let plain = |sub: &str, iat: u64| token(&json!({"sub": sub, "exp": now() + 60, "iat": iat}));
+    let timeless = token(&json!({"sub": "carol", "exp": now() + 60}));
+    let nameless = token(&json!({"roles": ["admin"], "exp": now() + 60}));
+    let (early, late) = (now() - 20, now() - 10);
+    let alice = staff("carol", late);
+    for (cookies, expected) in [
+        (vec![expired.clone(), alice.clone()], 200),
+        (vec![alice.clone(), expired.clone()], 200),
+        (vec!["x".to_owned(), "\"".to_owned(), expired.clone(), alice.clone()], 200),
+        (vec!["1".into(), "2".into(), "3".into(), "4".into(), alice.clone()], 401),
+        (vec![alice.clone(), alice.clone(), alice.clone(), alice.clone(), alice.clone()], 200),
+        // The latest of one user's says what the user may.
+        (vec![plain("carol", early), alice.clone()], 200),
+        (vec![alice.clone(), plain("carol", early)], 200),
+        (vec![staff("carol", early), plain("carol", late)], 403),
+        (vec![timeless.clone(), alice.clone()], 200),
+        (vec![alice.clone(), timeless], 200),
+        // Of two users nobody knows which one it is.
+        (vec![alice.clone(), staff("bob", late)], 401),
+        (vec![staff("bob", early), expired.clone(), alice.clone()], 401),
+        (vec![nameless.clone(), alice.clone()], 401),
+        (vec![nameless.clone(), token(&json!({"roles": ["admin"], "exp": now() + 61}))], 401),
+        (vec![nameless], 200),
+        (vec![expired, "x".to_owned()], 401),
+    ] {
+        let list = cookies.iter().map(|cookie| format!("sse_session={cookie}")).collect::<Vec<_>>();
+        let headers = format!("Cookie: a=b; {}\r\n", list.join("; "));
+        assert_eq!(status(&gateway, "/api/staff/info", &headers), expected, "{cookies:?}");
+        if expected == 401 {
+            let answer = get(&gateway, "/api/staff/info", &headers);
+            assert!(answer.head.header("set-cookie").contains("Max-Age=0"), "it is cleared");
+        }
+    }
 }
 
 // A token in a URL, where it ends up in histories and logs: only where that was asked for, and only by this name.

@@ -29,6 +29,7 @@ fn started(settings: Settings) -> TestGateway {
         callable("whoami", "HTTP GET\n@authorize", &[], shape(Shape::Scalar)),
         callable("public", "HTTP GET\n@anonymous", &[], shape(Shape::Scalar)),
         callable("plain", "HTTP GET", &[], shape(Shape::Scalar)),
+        callable("send", "HTTP POST\n@authorize", &[], shape(Shape::Void)),
         callable("events", "@sse\n@authorize", &[], shape(Shape::Scalar)),
     ];
     calling(settings, &callables)
@@ -236,4 +237,76 @@ fn a_login_must_come_from_here_too() {
     }
     let cookie = format!("Cookie: sse_session={}\r\n", token_of("alice", &[]));
     refused(&gateway, &request("POST", "/api/logout", &cookie, "")).problem(403);
+}
+
+// Login CSRF does not need the answer; a token that the page must know is something else.
+#[test]
+fn a_bearer_without_a_cookie_is_not_asked_where_it_comes_from() {
+    let gateway = with(auth());
+    let alice = token_of("alice", &[]);
+    let bearer = format!("Authorization: Bearer {alice}\r\n");
+    for origin in ["Origin: null\r\n", "Origin: https://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+        let headers = format!("{bearer}{origin}");
+        assert_eq!(called(&gateway, &request("POST", "/api/send", &headers, ""), "").1.head.status, 204);
+        for (name, headers, status) in [
+            ("a bad one", format!("Authorization: Bearer x\r\n{origin}"), 401),
+            ("another scheme", format!("Authorization: Basic YTpi\r\n{origin}"), 403),
+            ("with a cookie", format!("{bearer}Cookie: sse_session=x\r\n{origin}"), 403),
+            ("no token", origin.to_owned(), 403),
+        ] {
+            let answer = refused(&gateway, &request("POST", "/api/send", &headers, ""));
+            assert_eq!(answer.head.status, status, "{name} {origin}");
+        }
+    }
+}
+
+#[test]
+fn a_login_ends_the_streams_of_the_cookie_that_it_replaces_and_no_others() {
+    let gateway = with(auth());
+    let old = cookie_of(&log_in(&gateway, "", &alice()));
+    let other = cookie_of(&log_in(&gateway, "", &alice()));
+    let listen = |cookie: &str| {
+        let mut stream = Stream::get(gateway.port(), "/api/events/info", cookie);
+        assert_eq!(stream.next().name, "sse.ready");
+        stream
+    };
+    let (ends, mut stays) = (listen(&old), listen(&other));
+    let same_origin = format!("Sec-Fetch-Site: same-origin\r\n{old}");
+    // One that fails, or gives a token for elsewhere, replaces nothing.
+    log_in(&gateway, &same_origin, &json!({"status": false})).problem(401);
+    assert_eq!(log_in(&gateway, &same_origin, &json!({"scheme": "bearer", "user_id": 1})).head.status, 200);
+    assert_eq!(whoami(&gateway, &old), "42/alice/[\"a\",\"b\"]");
+    let new = cookie_of(&log_in(&gateway, &same_origin, &json!({"user_id": 7})));
+    assert_eq!(ends.end().0, End::Clean);
+    refused(&gateway, &request("GET", "/api/whoami", &old, "")).problem(401);
+    assert_eq!(whoami(&gateway, &new), "7//");
+    gateway.publish(&[support::raise("still here")]);
+    assert_eq!(stays.next().data, "still here");
+}
+
+// A planted cookie of another user stays beside the right one: it must keep nobody from logging in or out.
+#[test]
+fn two_users_in_one_request_are_a_bad_cookie_that_a_login_or_logout_gets_rid_of() {
+    for route in ["login", "logout"] {
+        let gateway = with(auth());
+        let (mine, planted) = (token_of("alice", &[]), token_of("mallory", &[]));
+        let both = format!("Cookie: sse_session={mine}; sse_session={planted}\r\n");
+        let answer = refused(&gateway, &request("GET", "/api/whoami", &both, ""));
+        answer.problem(401);
+        assert!(answer.head.header("set-cookie").contains("Max-Age=0"));
+        let (call, _) = called(&gateway, &request("GET", "/api/public", &both, ""), "x");
+        assert_eq!(call.setting("request.user_id"), "");
+        if route == "login" {
+            let same_origin = format!("Sec-Fetch-Site: same-origin\r\n{both}");
+            let new = cookie_of(&log_in(&gateway, &same_origin, &alice()));
+            let beside = format!("{}; sse_session={planted}\r\n", new.trim_end());
+            assert_eq!(whoami(&gateway, &beside), "42/alice/[\"a\",\"b\"]");
+        } else {
+            assert_eq!(log_out(&gateway, &both).head.status, 204);
+            for token in [&mine, &planted] {
+                let cookie = format!("Cookie: sse_session={token}\r\n");
+                refused(&gateway, &request("GET", "/api/whoami", &cookie, "")).problem(401);
+            }
+        }
+    }
 }

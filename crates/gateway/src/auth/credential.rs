@@ -1,6 +1,7 @@
 //! Where a request carries its token: header, else cookie, else query parameter (C4.7).
 //!
-//! What comes first decides alone: a bad header is never saved by a good cookie. Not for what the token says.
+//! What comes first decides alone: a bad header is never saved by a good cookie. Not for what the token says, nor for which
+//! of several cookies counts: that is [`super::Authenticator`].
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
@@ -17,10 +18,15 @@ pub(crate) enum Source {
     Parameter,
 }
 
+/// Cookies of our name that are looked at, identical ones counted once. There are several when they were set for other
+/// paths or domains; each costs a verification. With more none of them is believed.
+pub(crate) const MAX_COOKIES: usize = 4;
+
 /// A token that nobody has looked at yet, or why it is not worth a look.
 pub(crate) struct Credential<'r> {
     pub(crate) source: Source,
-    pub(crate) token: Result<&'r str, Refusal>,
+    /// Never empty; several in cookies alone, and no two are the same then.
+    pub(crate) tokens: Result<Vec<&'r str>, Refusal>,
 }
 
 impl<'r> Credential<'r> {
@@ -31,18 +37,23 @@ impl<'r> Credential<'r> {
         settings: &AuthSettings,
     ) -> Option<Self> {
         if let Some(token) = bearer(headers) {
-            return Some(Self { source: Source::Header, token });
+            return Some(Self { source: Source::Header, tokens: token.map(|token| vec![token]) });
         }
-        if let Some(token) = cookie(headers, settings.cookie_name.as_str()) {
-            return Some(Self { source: Source::Cookie, token });
+        if let Some(tokens) = cookies(headers, settings) {
+            return Some(Self { source: Source::Cookie, tokens });
         }
-        parameter.map(|token| Self { source: Source::Parameter, token: Ok(token) })
+        parameter.map(|token| Self { source: Source::Parameter, tokens: Ok(vec![token]) })
     }
+}
+
+/// Whether a request says by itself who sends it, which no browser does for a page of somebody else.
+pub(crate) fn has_bearer(headers: &HeaderMap) -> bool {
+    bearer(headers).is_some()
 }
 
 /// Whether a request carries the cookie that may hold a token.
 pub(crate) fn has_cookie(headers: &HeaderMap, settings: &AuthSettings) -> bool {
-    cookie(headers, settings.cookie_name.as_str()).is_some()
+    cookies(headers, settings).is_some()
 }
 
 /// RFC 6750 §2.1. Other schemes are not ours; beside another `Authorization` a bearer is refused.
@@ -70,20 +81,35 @@ fn bearer_of(value: &HeaderValue) -> Option<Result<&str, Refusal>> {
     )
 }
 
-/// RFC 6265 §5.4, read strictly: with two different ones, one may have been planted by a neighbour of the same domain.
-fn cookie<'r>(headers: &'r HeaderMap, name: &str) -> Option<Result<&'r str, Refusal>> {
+/// The values of our cookie (RFC 6265 §5.4), `None` without one.
+///
+/// # Errors
+/// [`Refusal::Ambiguous`]: more than [`MAX_COOKIES`].
+pub(crate) fn cookies<'r>(
+    headers: &'r HeaderMap,
+    settings: &AuthSettings,
+) -> Option<Result<Vec<&'r str>, Refusal>> {
+    let name = settings.cookie_name.as_str();
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
+    let values = pairs.filter_map(|pair| {
         let (own, value) = pair.trim_ascii().split_at_checked(name.len())?;
         let value = value.strip_prefix(b"=")?;
-        (own == name.as_bytes() && !value.is_empty()).then_some(value)
+        let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        (own == name.as_bytes() && !value.is_empty()).then_some(bare.unwrap_or(value))
     });
-    let value = values.next()?;
-    if values.any(|other| other != value) {
-        return Some(Err(Refusal::Ambiguous));
+    let mut tokens = Vec::new();
+    for value in values {
+        // What is no text is no token, and nor is nothing.
+        let token = std::str::from_utf8(value).unwrap_or("");
+        if tokens.contains(&token) {
+            continue;
+        }
+        if tokens.len() == MAX_COOKIES {
+            return Some(Err(Refusal::Ambiguous));
+        }
+        tokens.push(token);
     }
-    let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-    Some(std::str::from_utf8(value).map_err(|_| Refusal::Malformed))
+    if tokens.is_empty() { None } else { Some(Ok(tokens)) }
 }
 
 #[cfg(test)]
@@ -99,7 +125,7 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         let found = Credential::find(&headers, parameter, &AuthSettings::default())?;
-        Some((found.source, found.token.map(str::to_owned)))
+        Some((found.source, found.tokens.map(|tokens| tokens.join(" "))))
     }
 
     fn ok(source: Source, token: &str) -> Option<(Source, Result<String, Refusal>)> {
@@ -129,16 +155,30 @@ mod tests {
 
     // Two credentials in one request: two programs on the way would not pick the same one.
     #[test]
-    fn two_authorizations_or_two_different_cookies_are_refused() {
+    fn two_authorizations_are_refused() {
         let two = [(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")];
         assert_eq!(find(&two, None), Some((Source::Header, Err(Refusal::Ambiguous))));
         let mixed = [(AUTHORIZATION, "Basic a"), (AUTHORIZATION, "Bearer b")];
         assert_eq!(find(&mixed, None), Some((Source::Header, Err(Refusal::Ambiguous))));
-        let planted = [(COOKIE, "sse_session=mine; sse_session=planted")];
-        assert_eq!(find(&planted, None), Some((Source::Cookie, Err(Refusal::Ambiguous))));
-        let apart = [(COOKIE, "sse_session=mine"), (COOKIE, "sse_session=planted")];
-        assert_eq!(find(&apart, None), Some((Source::Cookie, Err(Refusal::Ambiguous))));
-        assert_eq!(find(&[(COOKIE, "sse_session=a; sse_session=a")], None), ok(Source::Cookie, "a"));
+    }
+
+    // A request with hundreds of cookies of our name: each would be a signature to verify.
+    #[test]
+    fn of_the_cookies_of_our_name_four_different_ones_are_looked_at_and_more_are_refused() {
+        let of = |pairs: &[&'static str]| {
+            find(&pairs.iter().map(|pair| (COOKIE, *pair)).collect::<Vec<_>>(), None)
+        };
+        assert_eq!(of(&["sse_session=a; sse_session=a"]), ok(Source::Cookie, "a"));
+        assert_eq!(
+            of(&["sse_session=a", "x=y; sse_session=\"a\"; sse_session=b"]),
+            ok(Source::Cookie, "a b")
+        );
+        let three = "sse_session=a; sse_session=b; sse_session=c";
+        assert_eq!(of(&[three]), ok(Source::Cookie, "a b c"));
+        assert_eq!(of(&[three, "sse_session=d"]), ok(Source::Cookie, "a b c d"));
+        assert_eq!(of(&[three, "sse_session=d", three]), ok(Source::Cookie, "a b c d"));
+        let five = of(&[three, "sse_session=d; sse_session=e"]);
+        assert_eq!(five, Some((Source::Cookie, Err(Refusal::Ambiguous))));
     }
 
     #[test]

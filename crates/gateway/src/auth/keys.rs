@@ -14,10 +14,30 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
 use super::Secret;
+use super::credential::MAX_COOKIES;
 
-/// Keys of one file. A token without a `kid` is tried with each that fits, so this bounds what such a token costs: a
-/// millisecond or two. Beyond it the file is refused.
+/// Keys of one file. A token without a `kid` is tried with each that fits, so this bounds what a request costs that has one: a
+/// millisecond or two, during which nobody's events go out on its thread. Beyond it the file is refused.
 const MAX_KEYS: usize = 32;
+
+/// Signatures that are still verified for one request, however many tokens its cookies have: each of a file's keys once, two
+/// secrets, and a few that name their key. Beyond it a token is not believed.
+pub(crate) struct Effort(usize);
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self(MAX_KEYS + 2 + MAX_COOKIES)
+    }
+}
+
+impl Effort {
+    /// Whether there was any left.
+    fn spend(&mut self) -> bool {
+        let left = self.0.checked_sub(1);
+        self.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 const RSA: &[Algorithm] = &[
@@ -79,16 +99,18 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whether one of `keys` made this signature. `algorithm` and `id` are what the token's header says.
+/// Whether one of `keys` made this signature. `algorithm` and `id` are what the token's header says. Each try is an effort.
 pub(crate) fn verify(
     keys: &[Key],
     algorithm: &str,
     id: Option<&str>,
     message: &str,
     signature: &str,
+    effort: &mut Effort,
 ) -> bool {
     let Ok(algorithm) = Algorithm::from_str(algorithm) else { return false };
-    keys.iter().filter(|key| key.fits(algorithm, id)).any(|key| {
+    let mut fitting = keys.iter().filter(|key| key.fits(algorithm, id)).take_while(|_| effort.spend());
+    fitting.any(|key| {
         jsonwebtoken::crypto::verify(signature, message.as_bytes(), &key.key, algorithm).unwrap_or(false)
     })
 }

@@ -7,7 +7,7 @@ mod tokens;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::keys::Key;
+use super::keys::{Effort, Key};
 use super::verify::{MAX_TOKEN_BYTES, Refusal, Verified, verify};
 use super::{AuthSettings, Secret};
 use tokens::{SECRET, Signer, encode, pem};
@@ -23,7 +23,7 @@ fn secret_key() -> Vec<Key> {
 }
 
 fn judge_with(token: &str, keys: &[Key], settings: &AuthSettings) -> Result<Verified, Refusal> {
-    verify(token, keys, settings, at(NOW))
+    verify(token, keys, settings, at(NOW), &mut Effort::default())
 }
 
 fn judge(token: &str, keys: &[Key]) -> Result<(), Refusal> {
@@ -461,4 +461,23 @@ fn debug_output_shows_no_secret() {
     let shown = format!("{settings:?} {:?}", secret_key());
     assert!(!shown.contains("0123456789"), "{shown}");
     assert!(!shown.contains("48, 49, 50"), "{shown}");
+}
+
+// Four cookies without a `kid`, each tried with all keys of a large file: one request would keep its thread for long.
+#[test]
+fn one_request_verifies_so_many_signatures_and_no_more() {
+    let other = Key::from_secret(&Secret::try_new([b'y'; 32]).unwrap());
+    let token = tokens::token(&good());
+    let settings = AuthSettings::default();
+    for (tries, is_believed) in [(37, true), (38, true), (39, false)] {
+        let mut keys = vec![other.clone(); tries - 1];
+        keys.extend(secret_key());
+        let judged = verify(&token, &keys, &settings, at(NOW), &mut Effort::default());
+        assert_eq!(judged.is_ok(), is_believed, "{tries}");
+    }
+    // What one token has spent is gone for the next.
+    let mut effort = Effort::default();
+    let keys = vec![other; 38];
+    assert!(verify(&token, &keys, &settings, at(NOW), &mut effort).is_err());
+    assert!(verify(&token, &secret_key(), &settings, at(NOW), &mut effort).is_err());
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use sse_proto::identity::{Claims, Identity};
 
 use super::AuthSettings;
-use super::keys::{self, Key};
+use super::keys::{self, Effort, Key};
 use super::revocation::TokenDigest;
 
 /// Longest token in bytes. Browsers keep no longer cookies than 4 KB, and a head has at most 16 KB; beyond it the token
@@ -21,7 +21,7 @@ use super::revocation::TokenDigest;
 pub(crate) const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// How far the issuer's clock may be off ours, for every time in a token.
-pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(30);
+const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// Seconds; the end of the year 9999. A time beyond it is one in other units: `exp` in milliseconds would never pass.
 const MAX_TIME: f64 = 253_402_300_799.0;
@@ -37,6 +37,13 @@ pub(crate) struct Verified {
     pub(crate) claims: Box<str>,
     /// Names this very token.
     pub(crate) digest: TokenDigest,
+}
+
+impl Verified {
+    /// Until when it must be refused not to be believed any more.
+    pub(crate) fn refused_until(&self) -> SystemTime {
+        self.expires_at + CLOCK_SKEW
+    }
 }
 
 /// Why a token is not believed. Never told to the peer, who would learn what to try next.
@@ -58,7 +65,7 @@ pub(crate) enum Refusal {
     Audience,
     /// `sse.disconnect` was called after it was issued (C4.8).
     Revoked,
-    /// There is more than one, so that another program may have looked at the other.
+    /// There is more than one, and none that can be told to be the right one.
     Ambiguous,
 }
 
@@ -84,6 +91,7 @@ pub(crate) fn verify(
     keys: &[Key],
     settings: &AuthSettings,
     now: SystemTime,
+    effort: &mut Effort,
 ) -> Result<Verified, Refusal> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Refusal::TooLong);
@@ -94,7 +102,7 @@ pub(crate) fn verify(
     if header.crit.is_some() || header.b64.is_some() || !is_for_access(header.typ.as_deref()) {
         return Err(Refusal::Malformed);
     }
-    if !keys::verify(keys, &header.alg, header.kid.as_deref(), message, signature) {
+    if !keys::verify(keys, &header.alg, header.kid.as_deref(), message, signature, effort) {
         return Err(Refusal::Signature);
     }
     let text = String::from_utf8(decode(claims)?).map_err(|_| Refusal::Claims)?;

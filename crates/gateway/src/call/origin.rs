@@ -15,10 +15,17 @@ pub(crate) struct Sent<'r> {
     pub(crate) authority: Option<&'r str>,
     /// It carries the cookie that may hold a token.
     pub(crate) has_cookie: bool,
+    /// It has a bearer token in its header, good or bad.
+    pub(crate) has_bearer: bool,
 }
 
-/// The three rules of C7.5, in their order.
+/// The three rules of C7.5, in their order. They are not asked of who shows a token and has no cookie: there is nothing that a
+/// page of somebody else could ride on, as it does not know the token, and browsers ask us before they let it send one
+/// elsewhere (Fetch §4.8).
 pub(crate) fn may_send(sent: &Sent<'_>, listed: &CorsOrigins) -> bool {
+    if sent.has_bearer && !sent.has_cookie {
+        return true;
+    }
     let mut sites = sent.headers.get_all("sec-fetch-site").iter().peekable();
     let is_said = sites.peek().is_some();
     if let (Some(site), None) = (sites.next(), sites.next())
@@ -79,7 +86,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        let sent = Sent { headers: &map, authority: Some(authority), has_cookie };
+        let sent = Sent { headers: &map, authority: Some(authority), has_cookie, has_bearer: false };
         may_send(&sent, &CorsOrigins::parse(listed).unwrap())
     }
 
@@ -159,11 +166,32 @@ mod tests {
         assert!(may("*, https://any.example", "app.example", true, &any));
     }
 
+    // Field: a sandboxed page, an app or a program that sends `Origin: null` with a token of its own was shut out.
+    #[test]
+    fn a_token_in_the_header_without_a_cookie_is_not_asked_where_it_comes_from() {
+        for (name, value) in
+            [("origin", "null"), ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")]
+        {
+            let mut map = HeaderMap::new();
+            map.insert(name, HeaderValue::from_static(value));
+            for (has_bearer, has_cookie, expected) in
+                [(true, false, true), (true, true, false), (false, false, false), (false, true, false)]
+            {
+                let sent = Sent { headers: &map, authority: Some("app.example"), has_cookie, has_bearer };
+                assert_eq!(
+                    may_send(&sent, &CorsOrigins::default()),
+                    expected,
+                    "{value} {has_bearer} {has_cookie}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn an_unknown_host_is_nobodys_own() {
         let mut map = HeaderMap::new();
         map.insert(ORIGIN, HeaderValue::from_static("https://app.example"));
-        let sent = Sent { headers: &map, authority: None, has_cookie: false };
+        let sent = Sent { headers: &map, authority: None, has_cookie: false, has_bearer: false };
         assert!(!may_send(&sent, &CorsOrigins::default()));
     }
 }
