@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::processor::{self, Look};
+
 /// What the 99th percentile of a second may exceed the control's by, in microseconds: two turns of a busy processor. Beyond
 /// it the run fails.
 const MAX_P99_EXCESS: u64 = 30_000;
@@ -68,11 +70,12 @@ pub(crate) fn spreads(pairs: &[Pair]) -> (Spread, Spread) {
     (Spread::of(both().map(|both| both.0).collect()), Spread::of(both().map(|both| both.1).collect()))
 }
 
-/// The seconds in which events were too late, each in words.
+/// The seconds in which events were too late, each in words. `looks` say what the gateway's threads waited for a processor;
+/// they may be later by that.
 ///
 /// A second's control is that of the second and its neighbours: what delays the one a moment before the border may delay
 /// the other a moment behind it.
-pub(crate) fn late(pairs: &[Pair], judgement: Judgement) -> Vec<String> {
+pub(crate) fn late(pairs: &[Pair], looks: &[Look], judgement: Judgement) -> Vec<String> {
     let mut seconds: BTreeMap<u64, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
     for pair in pairs {
         let (Some(event), Some(control)) = (pair.event, pair.control) else { continue };
@@ -92,14 +95,16 @@ pub(crate) fn late(pairs: &[Pair], judgement: Judgement) -> Vec<String> {
         let around = || spreads.range(second.saturating_sub(1)..=second + 1).map(|(_, (_, control))| control);
         let p99 = around().map(|control| control.p99).max().unwrap_or(0);
         let max = around().map(|control| control.max).max().unwrap_or(0);
-        let is_late = event.p99 > p99 + MAX_P99_EXCESS;
-        let is_latest_late = judgement == Judgement::P99AndMax && event.max > max + MAX_EXCESS;
+        let starved = processor::longest(looks, second * 1_000_000, (second + 1) * 1_000_000 + event.max);
+        let is_late = event.p99 > p99 + starved + MAX_P99_EXCESS;
+        let is_latest_late = judgement == Judgement::P99AndMax && event.max > max + starved + MAX_EXCESS;
         if is_late || is_latest_late {
             let ms = |micros: u64| micros as f64 / 1e3;
             found.push(format!(
-                "second {second}: events {event}; the control p99 {:.1}, max {:.1} ms",
+                "second {second}: events {event}; the control p99 {:.1}, max {:.1} ms; {:.1} ms without a processor",
                 ms(p99),
-                ms(max)
+                ms(max),
+                ms(starved)
             ));
         }
     }
@@ -133,29 +138,39 @@ mod tests {
         for (excess, is_late) in
             [(MAX_P99_EXCESS - 1, false), (MAX_P99_EXCESS, false), (MAX_P99_EXCESS + 1, true)]
         {
-            let found = late(&pairs(|_| (1_000 + excess, 1_000)), Judgement::P99);
+            let found = late(&pairs(|_| (1_000 + excess, 1_000)), &[], Judgement::P99);
             assert_eq!(!found.is_empty(), is_late, "{excess}: {found:?}");
         }
     }
 
     #[test]
     fn what_delays_the_control_too_is_the_machine() {
-        assert!(late(&pairs(|_| (900_000, 890_000)), Judgement::P99AndMax).is_empty());
+        assert!(late(&pairs(|_| (900_000, 890_000)), &[], Judgement::P99AndMax).is_empty());
+    }
+
+    #[test]
+    fn what_the_gateway_waited_for_a_processor_is_the_machine_in_that_second_alone() {
+        let look = |at, waited| Look { at, waited };
+        let looks =
+            [look(1_400_000, 0), look(1_500_000, 0), look(1_600_000, 50_000), look(1_700_000, 50_000)];
+        let found = late(&pairs(|_| (1_000 + MAX_P99_EXCESS + 50_000, 1_000)), &looks, Judgement::P99);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|found| !found.starts_with("second 1")), "{found:?}");
     }
 
     #[test]
     fn one_late_event_in_a_hundred_counts_only_by_the_maximum() {
         let one =
             |excess: u64| pairs(move |number| (if number == 150 { 1_000 + excess } else { 1_000 }, 1_000));
-        assert!(late(&one(MAX_EXCESS + 1), Judgement::P99).is_empty());
+        assert!(late(&one(MAX_EXCESS + 1), &[], Judgement::P99).is_empty());
         for (excess, is_late) in [(MAX_EXCESS - 1, false), (MAX_EXCESS, false), (MAX_EXCESS + 1, true)] {
-            assert_eq!(!late(&one(excess), Judgement::P99AndMax).is_empty(), is_late, "{excess}");
+            assert_eq!(!late(&one(excess), &[], Judgement::P99AndMax).is_empty(), is_late, "{excess}");
         }
     }
 
     #[test]
     fn a_second_with_few_events_is_not_judged() {
         let few: Vec<Pair> = pairs(|_| (900_000, 0)).into_iter().step_by(6).collect();
-        assert!(late(&few, Judgement::P99AndMax).is_empty());
+        assert!(late(&few, &[], Judgement::P99AndMax).is_empty());
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! The way down: [`run`] puts it all together; `honest` are the parties that are measured, `attack` those that are not
 //! to be noticed, `phase` the outages in which only the time to recovery counts; `watch` looks at memory and log;
-//! `delays` and `sequence` judge, as pure functions with tests of their own; `report` tells people, `archive` keeps.
+//! `processor` knows what the gateway waited for a processor; `delays` and `sequence` judge, as pure functions with tests of their own; `report` tells people, `archive` keeps.
 //!
 //! Not for what was committed and seen when things *break*: that is the ledger test.
 
@@ -20,6 +20,7 @@ mod ground;
 mod honest;
 mod memory;
 mod phase;
+mod processor;
 mod report;
 mod run;
 mod schema;

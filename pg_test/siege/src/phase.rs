@@ -7,6 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use cluster::http::Client;
+use cluster::wait_until;
 
 use crate::clock::Clock;
 use crate::ground::Ground;
@@ -63,6 +65,11 @@ impl Outage {
         match self {
             Self::Extension => {
                 session.query("drop extension pg_sse", PATIENCE)?.ok()?;
+                // Created again at once it might never have been missed, and what recovers is what had stopped.
+                let client = Client::at(ground.address).within(Duration::from_secs(2));
+                wait_until(MAX_RECOVERY, "DROP EXTENSION stops serving", || {
+                    client.get("/healthz").map_or(true, |answer| answer.status() != 200)
+                })?;
                 session.query("create extension pg_sse", PATIENCE)?.ok()?;
             }
             Self::CallWorkers => {

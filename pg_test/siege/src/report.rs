@@ -29,6 +29,8 @@ pub struct Report {
     pub(crate) call_times: Spread,
     /// Peak and what is allowed, in bytes.
     pub(crate) memory: (u64, u64),
+    /// The longest that the gateway's threads waited for a processor, in microseconds.
+    pub(crate) starved: u64,
     pub(crate) attackers: BTreeMap<&'static str, Tally>,
     pub(crate) phases: Vec<Phase>,
     /// Why the run proves nothing.
@@ -51,7 +53,12 @@ impl fmt::Display for Report {
         let Account { seen, covered, gaps, .. } = &self.account;
         writeln!(f, "seed      {}", self.seed)?;
         writeln!(f, "events    {} published, {seen} seen, {covered} covered by {gaps} gaps", self.published)?;
-        writeln!(f, "delays    events {}; control {}", self.events, self.control)?;
+        let starved = self.starved as f64 / 1e3;
+        writeln!(
+            f,
+            "delays    events {}; control {}; at most {starved:.1} ms without a processor",
+            self.events, self.control
+        )?;
         let statuses: Vec<String> =
             self.calls.by_status.iter().map(|(status, count)| format!("{status} {count}")).collect();
         writeln!(

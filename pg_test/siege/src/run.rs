@@ -25,6 +25,7 @@ use crate::memory::{
     self, KB, MAX_BODY_SIZE, MAX_CONNECTIONS, MAX_EVENT_SIZE, MB, RING_SIZE, THREADS, WINDOW_SIZE,
 };
 use crate::phase::{MAX_RECOVERY, OUTAGES, Phase};
+use crate::processor;
 use crate::report::Report;
 use crate::schema;
 use crate::sequence::{self, Item};
@@ -188,7 +189,9 @@ fn judge(
             violations.push(format!("the honest stream ended at {} ms: {why}", at / 1000));
         }
     }
-    violations.extend(delays::late(&judged, judgement).into_iter().map(|late| format!("late: {late}")));
+    violations.extend(
+        delays::late(&judged, &findings.looks, judgement).into_iter().map(|late| format!("late: {late}")),
+    );
     violations.extend(calls.wrong.iter().map(|wrong| format!("a call got {wrong}")));
     violations.extend(published.errors.iter().map(|error| format!("publishing failed: {error}")));
     if peak > limit {
@@ -228,6 +231,7 @@ fn judge(
         call_times: Spread::of(calls.durations.clone()),
         calls,
         memory: (peak, limit),
+        starved: processor::longest(&findings.looks, 0, u64::MAX),
         attackers,
         phases,
         failures,

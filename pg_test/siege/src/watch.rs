@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 
 use crate::clock::Clock;
 use crate::ground::Ground;
+use crate::processor::{self, Look};
 
 /// Between two looks.
 const PACE: Duration = Duration::from_millis(100);
@@ -41,6 +42,8 @@ const MAX_TOLD: usize = 10;
 pub(crate) struct Findings {
     /// When, and `RssAnon` of the gateway then, in bytes.
     pub(crate) memory: Vec<(u64, u64)>,
+    /// What its threads waited for a processor.
+    pub(crate) looks: Vec<Look>,
     /// Lines of the log that should not be there.
     pub(crate) alarms: Vec<String>,
     /// Its end is that of the run.
@@ -88,6 +91,9 @@ fn watch(ground: &Ground, clock: Clock, end: &AtomicBool, is_alarmed: &AtomicBoo
         looks += 1;
         if let Some(bytes) = pid.as_deref().and_then(anonymous_memory) {
             findings.memory.push((clock.now(), bytes));
+        }
+        if let Some(pid) = pid.as_deref() {
+            findings.looks.push(Look { at: clock.now(), waited: processor::waited(pid) });
         }
         findings.alarms.extend(log.alarms()?);
         if !findings.alarms.is_empty() {
