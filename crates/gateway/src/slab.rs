@@ -37,6 +37,9 @@ use crate::subscribe::{Gap, Newcomer, Start, retry};
 
 mod deliver;
 mod keep;
+mod revoke;
+
+use revoke::RevocationPace;
 
 /// Slots walked before other tasks of the thread get a turn: about a millisecond of writes.
 const SLOTS_PER_TURN: usize = 256;
@@ -97,8 +100,7 @@ pub(crate) struct Slab {
     tally: Tally,
     scratch: Box<[u8]>,
     desk: Desk,
-    /// Version of the revocations that were carried out.
-    revocations: u64,
+    revocations: RevocationPace,
     /// Streams that ever began here.
     opened: u64,
     /// Whether this thread is the one that counts what all threads take in alike.
@@ -133,7 +135,7 @@ impl Slab {
             tally: Tally::default(),
             scratch: vec![0; 4096].into_boxed_slice(),
             desk: shared.questions.desk(number),
-            revocations: 0,
+            revocations: RevocationPace::default(),
             opened: 0,
             counts_items: number == 0,
             shared,
@@ -170,10 +172,11 @@ impl Slab {
                 yield_now().await;
                 continue;
             }
+            let next_look = self.revocations.due().map_or(next_sweep, |due| next_sweep.min(due.into()));
             tokio::select! {
                 biased;
                 () = self.bell.heard() => {}
-                () = tokio::time::sleep_until(next_sweep) => {}
+                () = tokio::time::sleep_until(next_look) => {}
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Housekeeping: who is disconnected, whose stream ends, who gets a heartbeat, and what leaves the window.
+//! Housekeeping: who takes nothing, whose stream ends, who gets a heartbeat, and what leaves the window.
 //!
-//! Not for delivering events.
+//! Not for delivering events, nor for those who are refused (`revoke.rs`).
 
 use std::time::SystemTime;
 
@@ -22,20 +22,6 @@ impl Slab {
                 self.finish(index);
             } else if interval > 0 && slot.beat(self.now, interval) {
                 self.visit(index);
-            }
-        }
-    }
-
-    /// Ends the streams of users who were disconnected (C4.8).
-    pub(super) fn revoke(&mut self) {
-        let version = self.shared.auth.revocations().version();
-        if std::mem::replace(&mut self.revocations, version) == version {
-            return;
-        }
-        for index in 0..self.slots.len() {
-            let Some(slot) = &self.slots[index] else { continue };
-            if self.shared.auth.revocations().is_revoked(&slot.subscription) {
-                self.finish(index);
             }
         }
     }
