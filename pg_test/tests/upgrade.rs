@@ -8,7 +8,8 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, Install, workspace_root};
+use cluster::{Cluster, Install, wait_until, workspace_root};
+use common::{SOON, announcer};
 
 /// Everything that makes two extensions the same for who uses them: functions with all their properties, views with
 /// their columns and texts, privileges, comments, and what pg_dump is told is the extension's own (pg_init_privs).
@@ -94,6 +95,48 @@ fn an_upgraded_extension_has_the_objects_privileges_and_comments_of_a_fresh_one(
     let version = "select extversion from pg_extension where extname = 'pg_sse'";
     assert_eq!(cluster.sql(version)?, env!("CARGO_PKG_VERSION"));
     Ok(())
+}
+
+/// The state of the gateway in the eyes of the old extension's view, too.
+fn wait_for_state(cluster: &Cluster, wanted: &str) -> Result<()> {
+    wait_until(SOON, &format!("the state is {wanted:?}"), || {
+        cluster.sql_in("old", "select state from sse.stat_gateway").is_ok_and(|state| state == wanted)
+    })
+}
+
+#[test]
+fn an_update_brings_the_service_back_by_itself() -> Result<()> {
+    let cluster = cluster_with_an_old_extension()?;
+    cluster.sql_in("old", &announcer("f", "@sse"))?;
+    wait_for_state(&cluster, "extension has another version")?;
+    cluster.sql_in("old", "begin; alter extension pg_sse update; rollback")?;
+    cluster.sql_in("old", "alter extension pg_sse update")?;
+    wait_for_state(&cluster, "serving")?;
+    let mut stream = cluster.http_in("old")?.events("/api/f/info")?;
+    cluster.sql_in("old", "select f('served')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "served");
+    Ok(())
+}
+
+/// An update that changes nothing but a comment of a view tells no cache of any routine.
+#[test]
+fn an_update_that_changes_no_routine_brings_the_service_back_too() -> Result<()> {
+    let install = Arc::new(Install::of(Install::shared()?.original())?);
+    let cluster = Cluster::builder()
+        .install(Arc::clone(&install))
+        .setting("sse.database", "old")
+        .without_extension()
+        .start()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let scripts = install.pg_config().sharedir.join("extension");
+    fs::write(scripts.join("pg_sse--0.0.9.sql"), script(&format!("pg_sse--{version}.sql"))?)?;
+    let update = "comment on view sse.stat_ring is 'other';";
+    fs::write(scripts.join(format!("pg_sse--0.0.9--{version}.sql")), update)?;
+    cluster.sql("create database old")?;
+    cluster.sql_in("old", "create extension pg_sse version '0.0.9'")?;
+    wait_for_state(&cluster, "extension has another version")?;
+    cluster.sql_in("old", "alter extension pg_sse update")?;
+    wait_for_state(&cluster, "serving")
 }
 
 #[test]
