@@ -9,8 +9,8 @@
 //!   there, 0 = none. Written by the backend of that place alone, Release: the ticket before the transaction becomes
 //!   visible, 0 after its events are in the ring. Read by the gateway, Acquire: who sees 0, or a later ticket, sees the
 //!   events in the ring.
-//! * `PGPROC.xid`, a word of Postgres' (proc.h): set before the announcement, because only transactions that have an xid
-//!   announce; set to 0 under `ProcArrayLock`, in one step with the transaction's becoming visible (procarray.c,
+//! * `PGPROC.xid`, a word of Postgres' (proc.h): set before the transaction's first change, be it before the announcement or
+//!   behind it; set to 0 under `ProcArrayLock`, in one step with the transaction's becoming visible (procarray.c,
 //!   `ProcArrayEndTransactionInternal`). Read by the gateway without the lock, which is enough: it only has to know of
 //!   transactions that somebody *saw* whose event it has already taken out of the ring. The one who saw it held the lock
 //!   after the 0 was written, and pushed after that; the gateway acquired that push. So it reads the 0, or what was
@@ -62,15 +62,14 @@ pub(crate) fn places() -> usize {
     usize::try_from(places).unwrap_or(0)
 }
 
-/// Takes a ticket for this transaction, which is about to commit with events, and announces it when the transaction
-/// has changed anything: nobody can have seen a change that was not made. Cannot fail.
+/// Takes a ticket for this transaction, which is about to commit with events, and announces it. Cannot fail.
+///
+/// One without an xid announces, too. It has changed nothing yet, but it still may: NOTIFY takes an xid behind us, and so does a
+/// library whose PRE_COMMIT callback comes after ours and writes. Who sees that must be told later. As long as it has no xid
+/// it cannot be told from one that others see, so it holds them back until it has pushed: for the microseconds of a commit
+/// that has nothing to write.
 pub(crate) fn take(shared: &Shared) {
     MINE.set(next(shared));
-    // SAFETY: reads a variable of xact.c.
-    let xid = unsafe { pg_sys::GetTopTransactionIdIfAny() };
-    if xid == pg_sys::InvalidTransactionId {
-        return;
-    }
     let place = latch::my_place().and_then(|place| usize::try_from(place).ok());
     if let Some(place) = place
         && let Some(word) = shared.announced.get(place)
@@ -103,8 +102,8 @@ fn next(shared: &Shared) -> u64 {
     shared.header.tickets.next.fetch_add(1, AcqRel) + 1
 }
 
-/// For the gateway: the announced tickets below `highest` of transactions that run no more. They are visible to
-/// others, or were rolled back, and are about to push or to take back the announcement.
+/// For the gateway: the announced tickets below `highest` of transactions without an xid. They are visible to others, or were
+/// rolled back, and are about to push or to take back the announcement; or they have not changed anything yet.
 pub(crate) fn blockers(shared: &Shared, highest: u64) -> Vec<u64> {
     let places = shared.announced.iter().enumerate();
     places.filter_map(|(place, word)| blocker(place, word, highest)).collect()

@@ -4,11 +4,12 @@
 //! push first, and the order of the ring is not the order that a subscriber may rely on. No lock closes that gap; the
 //! gateway does, afterwards:
 //!
-//! 1. Before a transaction with events commits it takes a *ticket*; tickets rise. If it has changed anything, it
-//!    *announces* its ticket where the gateway can see it. Then it commits, and becomes visible.
+//! 1. Before a transaction with events commits it takes a *ticket*; tickets rise. It *announces* its ticket where the
+//!    gateway can see it. Then it commits, and becomes visible.
 //! 2. It pushes its events, each with the ticket, and then takes back the announcement.
 //! 3. The gateway takes everything out of the ring, reads the *highest* ticket that it holds ([`Order::highest`]), then
-//!    looks at the announcements: those below the highest whose transaction runs no more are *blockers*. Then it takes
+//!    looks at the announcements: those below the highest whose transaction does not run as one that has changed
+//!    something are *blockers*. Then it takes
 //!    out of the ring what has come up to now, and decides ([`Order::decide`]): what it held up to the highest ticket
 //!    may leave, in the order of the tickets, as far as the first blocker.
 //!

@@ -2,25 +2,29 @@
 
 use std::fs;
 use std::process::Command;
+use std::thread;
 
 use anyhow::{Result, bail};
 use cluster::{Install, find_program};
 
 /// Compiles the source of a module of this name into the installation. False where there is no compiler or no headers.
 pub(crate) fn compile(install: &Install, name: &str, source_text: &str) -> Result<bool> {
-    let include = Command::new(&install.original().path).arg("--includedir-server").output()?;
-    let include = String::from_utf8_lossy(&include.stdout).trim().to_owned();
+    let original = install.original();
     let Some(compiler) = find_program("cc").or_else(|| find_program("gcc")) else { return Ok(false) };
-    if !fs::exists(format!("{include}/postgres.h"))? {
+    if !original.has_headers() {
         return Ok(false);
     }
     let scratch = tempfile::tempdir()?;
     let source = scratch.path().join(format!("{name}.c"));
+    let built = scratch.path().join(name);
     fs::write(&source, source_text)?;
-    let suffix = if cfg!(target_os = "macos") { "dylib" } else { "so" };
     let mut command = Command::new(compiler);
-    command.args(["-shared", "-fPIC", "-I", &include, "-o"]);
-    command.arg(install.pg_config().pkglibdir.join(format!("{name}.{suffix}"))).arg(&source);
+    command
+        .args(["-shared", "-fPIC", "-I"])
+        .arg(&original.includedir_server)
+        .arg("-o")
+        .arg(&built)
+        .arg(&source);
     if cfg!(target_os = "macos") {
         command.args(["-undefined", "dynamic_lookup"]);
     }
@@ -28,5 +32,10 @@ pub(crate) fn compile(install: &Install, name: &str, source_text: &str) -> Resul
     if !output.status.success() {
         bail!("the module does not compile: {}", String::from_utf8_lossy(&output.stderr));
     }
+    // Built beside and moved: tests of one binary run side by side, and a server may have it open.
+    let target = install.pg_config().pkglibdir.join(name);
+    let new = target.with_extension(format!("new{:?}", thread::current().id()));
+    fs::copy(&built, &new)?;
+    fs::rename(new, target.with_extension(original.library_suffix()))?;
     Ok(true)
 }

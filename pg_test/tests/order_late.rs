@@ -1,0 +1,102 @@
+//! Who sees what a transaction changed at the last moment is told after it, too (C5.3): a change that is made when our own work
+//! before the commit is done, as a library listed before us can make one.
+//!
+//! Not for changes made before: `order.rs`.
+
+mod common;
+
+use anyhow::{Result, ensure};
+use cluster::{Cluster, Install, Preload, Session};
+use common::{Corner, SOON, figure, module};
+
+/// Listed before pg_sse, so that its callback runs behind ours: what `late.sql` says is run then.
+const LATE: &str = r#"
+#include "postgres.h"
+#include "fmgr.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+PG_MODULE_MAGIC;
+static void at_event(XactEvent event, void *arg)
+{
+    const char *sql = GetConfigOption("late.sql", true, false);
+    if (event != XACT_EVENT_PRE_COMMIT || !sql || !*sql)
+        return;
+    PushActiveSnapshot(GetTransactionSnapshot());
+    SPI_connect();
+    SPI_execute(sql, false, 0);
+    SPI_finish();
+    PopActiveSnapshot();
+}
+void _PG_init(void);
+void _PG_init(void) { RegisterXactCallback(at_event, NULL); }
+"#;
+
+/// Listed behind pg_sse, so that its callback runs before ours: waits when the transaction is visible, and its events are not
+/// in the ring.
+const PAUSE: &str = r#"
+#include "postgres.h"
+#include "fmgr.h"
+#include "access/xact.h"
+#include "utils/guc.h"
+#include <time.h>
+PG_MODULE_MAGIC;
+static int milliseconds = 0;
+static void at_event(XactEvent event, void *arg)
+{
+    struct timespec left;
+    if (event != XACT_EVENT_COMMIT || milliseconds == 0)
+        return;
+    left.tv_sec = milliseconds / 1000;
+    left.tv_nsec = (milliseconds % 1000) * 1000000L;
+    while (nanosleep(&left, &left) != 0)
+        ;
+}
+void _PG_init(void);
+void _PG_init(void)
+{
+    DefineCustomIntVariable("pause.ms", "Wait in the commit callback.", NULL, &milliseconds, 0, 0, 100000,
+                            PGC_USERSET, 0, NULL, NULL, NULL);
+    RegisterXactCallback(at_event, NULL);
+}
+"#;
+
+const QUIET: &str = "-c client_min_messages=warning";
+
+fn wait_for_value(session: &mut Session, value: i32) -> Result<()> {
+    cluster::wait_for(SOON, "the change is visible", || {
+        Ok((session.run("select value from counter")?.ok()?.text() == value.to_string()).then_some(()))
+    })
+}
+
+#[test]
+fn who_sees_a_change_that_was_made_at_the_last_moment_is_told_after_it() -> Result<()> {
+    let install = Install::shared()?;
+    if !module::compile(&install, "pg_sse_late", LATE)? || !module::compile(&install, "pg_sse_pause", PAUSE)?
+    {
+        eprintln!("SKIPPED: no C compiler or no server headers");
+        return Ok(());
+    }
+    let libraries = Preload::Libraries("pg_sse_late, pg_sse, pg_sse_pause".to_owned());
+    let cluster = Cluster::builder().preload(libraries).start()?;
+    let corner = Corner::of(&cluster, "late")?;
+    corner.announcer("raises", "@sse")?;
+    corner.sql("create table counter (value int); insert into counter values (0)")?;
+    let mut stream = corner.stream("raises/info")?;
+    let mut writer = corner.session_with(&format!("{QUIET} -c pause.ms=700"))?;
+    let mut reader = corner.session_with(QUIET)?;
+    for value in 1..=3 {
+        writer.run("set late.sql = 'update late.counter set value = value + 1'")?.ok()?;
+        // The commit of the SET has counted already.
+        let value = 2 * value;
+        writer.send(&format!("select raises('w {value}')"))?;
+        wait_for_value(&mut reader, value)?;
+        reader.run(&format!("select raises('r {value}')"))?.ok()?;
+        assert_eq!(stream.next_data(2, SOON)?, [format!("w {value}"), format!("r {value}")]);
+        writer.wait(SOON)?.ok()?;
+        writer.run("set late.sql = ''")?.ok()?;
+    }
+    ensure!(figure(&cluster, "stat_ring", "order_given_up_total")? == 0, "somebody was given up");
+    Ok(())
+}
