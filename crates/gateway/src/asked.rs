@@ -54,7 +54,7 @@ impl<'r> Asked<'r> {
             (Err(_), Some(parameter)) => token_among_others(text, parameter),
         };
         let credential = Credential::find(request.headers(), token.as_deref(), &settings.auth);
-        let login = shared.auth.authenticate(credential, &settings.auth, &shared.outbox, SystemTime::now());
+        let login = shared.auth.authenticate(credential, &settings.auth, SystemTime::now());
         Self { request, peer, caller, query, login }
     }
 

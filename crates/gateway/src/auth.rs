@@ -25,6 +25,7 @@ pub(crate) use settings::NoSecret;
 pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -37,13 +38,15 @@ use keys::{Effort, Key};
 use revocation::Revocations;
 use verify::{Refusal, verify};
 
-/// How often it is looked whether a file has changed, at most, and only while tokens come.
+/// How often it is looked whether a file has changed, at most, and only while requests come.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Knows the keys.
 pub(crate) struct Authenticator {
-    /// Locked once a second at most, and by the main thread.
+    /// Locked while files are read, so no thread with events may wait for it.
     sources: Mutex<Sources>,
+    /// A thread is about to look at the files, or does: set by who sends it, cleared by itself.
+    is_looking: AtomicBool,
     /// All keys together, replaced as a whole. Written with `sources` locked, read once per token.
     keys: RwLock<Arc<[Key]>>,
     revocations: Revocations,
@@ -70,6 +73,7 @@ impl Authenticator {
     pub(crate) fn new() -> Self {
         Self {
             sources: Mutex::default(),
+            is_looking: AtomicBool::new(false),
             keys: RwLock::new(Arc::from([])),
             revocations: Revocations::default(),
         }
@@ -103,11 +107,9 @@ impl Authenticator {
         &self,
         credential: Option<Credential<'_>>,
         settings: &AuthSettings,
-        outbox: &Outbox,
         now: SystemTime,
     ) -> Result<Option<Verified>, Refused> {
         let Some(Credential { source, tokens }) = credential else { return Ok(None) };
-        self.look(outbox);
         let verified = tokens.and_then(|tokens| only_one(self.judge(&tokens, settings, now)));
         verified.map(Some).map_err(|reason| Refused { source, reason })
     }
@@ -142,15 +144,23 @@ impl Authenticator {
         tokens.iter().map(judge).collect()
     }
 
-    /// Takes in files that have changed. Another thread that is at it is not waited for.
-    fn look(&self, outbox: &Outbox) {
-        let Some(mut sources) = self.sources.try_lock() else { return };
-        if sources.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL) {
-            return;
-        }
+    /// Whether the caller is to have [`Authenticator::look`] run, on a thread that may wait for a disk: once in
+    /// [`LOOK_INTERVAL`], and not while the last one is at it.
+    pub(crate) fn is_look_due(&self) -> bool {
+        let Some(sources) = self.sources.try_lock() else { return false };
+        let has_files = sources.secret_file.is_some() || sources.key_file.is_some();
+        let was_now = sources.looked_at.is_some_and(|at| at.elapsed() < LOOK_INTERVAL);
+        has_files && !was_now && !self.is_looking.swap(true, Ordering::Relaxed)
+    }
+
+    /// Takes in files that have changed.
+    pub(crate) fn look(&self, outbox: &Outbox) {
+        let mut sources = self.sources.lock();
         if sources.look(false, outbox) {
             *self.keys.write() = sources.keys();
         }
+        drop(sources);
+        self.is_looking.store(false, Ordering::Relaxed);
     }
 }
 
@@ -224,5 +234,7 @@ impl Refused {
     }
 }
 
+#[cfg(test)]
+mod bounds;
 #[cfg(test)]
 mod tests;

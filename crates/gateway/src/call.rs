@@ -32,7 +32,7 @@ use sse_proto::query::QueryError;
 use sse_proto::route::{Call, CallPoint};
 
 use crate::asked::{Asked, unauthenticated};
-use crate::auth::{Verified, cleared_cookie, has_bearer, has_cookie};
+use crate::auth::{Secret, Verified, cleared_cookie, has_bearer, has_cookie};
 use crate::body::Body;
 use crate::problem::Problem;
 use crate::proxy::forwarded_host;
@@ -136,9 +136,10 @@ impl Request<'_> {
             Door::Unauthenticated => return Err(unauthenticated()),
             Door::Forbidden => return Err(Problem::new(StatusCode::FORBIDDEN, "This call is for others.")),
         }
-        if rule.login {
-            settings.auth.signing_secret().map_err(login::no_secret)?;
-        }
+        let secret = match rule.login {
+            true => Some(settings.auth.read_signing_secret().await.map_err(login::no_secret)?),
+            false => None,
+        };
         if shared.call_state() != Calls::Ready {
             Stats::add(&shared.stats.calls_refused_total, 1);
             return Err(answer::not_run());
@@ -157,10 +158,10 @@ impl Request<'_> {
             Outcome::Failed { sqlstate, message, raised } => {
                 Err(answer::failed(call, sqlstate, message, raised).held(room))
             }
-            Outcome::Done { rows, body, is_null } if call.login => {
-                self.log_in(call, Some(&*body).filter(|_| rows > 0 && !is_null))
-            }
             Outcome::Done { rows, body, is_null } => {
+                if let (true, Some(secret)) = (call.login, &secret) {
+                    return self.log_in(call, Some(&*body).filter(|_| rows > 0 && !is_null), secret);
+                }
                 let mut response = answer::done(shape, rows, held(body, room), is_null);
                 if call.logout {
                     self.log_out(login, &mut response);
@@ -261,9 +262,9 @@ impl Request<'_> {
         answer::full(no_place)
     }
 
-    fn log_in(&self, call: &Call, row: Option<&[u8]>) -> Result<Response<Body>, Problem> {
+    fn log_in(&self, call: &Call, row: Option<&[u8]>, secret: &Secret) -> Result<Response<Body>, Problem> {
         let Self { asked, settings, shared, .. } = self;
-        let outcome = login::answer(row, &settings.auth, asked.caller.is_secure, SystemTime::now());
+        let outcome = login::answer(row, secret, &settings.auth, asked.caller.is_secure, SystemTime::now());
         if outcome.as_ref().is_ok_and(|response| response.headers().contains_key(SET_COOKIE)) {
             self.refuse_cookies();
         }

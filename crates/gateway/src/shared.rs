@@ -103,6 +103,14 @@ impl Shared {
         self.ring_all();
     }
 
+    /// Has files with keys looked at, when it is time, by a thread that may wait for a disk. On a runtime thread alone.
+    pub(crate) fn look_at_keys(self: &Arc<Self>) {
+        if self.auth.is_look_due() {
+            let shared = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || shared.auth.look(&shared.outbox)));
+        }
+    }
+
     /// Changes whenever settings were applied.
     pub(crate) fn settings_changes(&self) -> watch::Receiver<u64> {
         self.settings_version.subscribe()

@@ -58,6 +58,11 @@ impl Incoming {
         Rc::new(Self { queue: RefCell::default(), bell })
     }
 
+    /// See [`Bell::give_way`]: events go before what is costly about a request.
+    pub(crate) async fn give_way(&self) {
+        self.bell.give_way().await;
+    }
+
     pub(crate) fn push(&self, newcomer: Newcomer) {
         self.queue.borrow_mut().push(newcomer);
         self.bell.ring();

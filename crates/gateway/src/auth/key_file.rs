@@ -1,7 +1,7 @@
 //! A file with keys: read when it has changed, its last good keys kept while it is broken (C1.3).
 //!
-//! Reads block their thread. They are of small local files, as Postgres' own of `pg_hba.conf` are; looking whether one
-//! has changed is one system call.
+//! Reads block their thread, so it is never one that carries events: the main thread at a reload, else one that may wait for
+//! a disk.
 //!
 //! Not for what is in it: that is `keys`.
 

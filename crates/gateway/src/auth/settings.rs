@@ -59,12 +59,31 @@ impl Default for AuthSettings {
     }
 }
 
+/// How long a login waits for the file of the secret. A disk that takes longer hangs.
+const SECRET_PATIENCE: Duration = Duration::from_secs(5);
+
 impl AuthSettings {
+    /// [`AuthSettings::signing_secret`], without keeping this thread: a disk that hangs must stop nobody's events.
+    ///
+    /// # Errors
+    /// [`NoSecret`], also when the file cannot be read in time.
+    pub(crate) async fn read_signing_secret(&self) -> Result<Secret, NoSecret> {
+        if self.jwt_secret_file.is_none() {
+            return self.signing_secret();
+        }
+        let settings = self.clone();
+        let reading = tokio::task::spawn_blocking(move || settings.signing_secret());
+        match tokio::time::timeout(SECRET_PATIENCE, reading).await {
+            Ok(Ok(secret)) => secret,
+            _ => Err(NoSecret),
+        }
+    }
+
     /// What sessions are signed with: the file's secret, if there is one (both are believed).
     ///
     /// # Errors
     /// [`NoSecret`]
-    pub(crate) fn signing_secret(&self) -> Result<Secret, NoSecret> {
+    fn signing_secret(&self) -> Result<Secret, NoSecret> {
         match (&self.jwt_secret_file, &self.jwt_secret) {
             (Some(file), _) => Secret::read_file(file).map_err(|_| NoSecret),
             (None, Some(secret)) => Ok(secret.clone()),

@@ -462,22 +462,3 @@ fn debug_output_shows_no_secret() {
     assert!(!shown.contains("0123456789"), "{shown}");
     assert!(!shown.contains("48, 49, 50"), "{shown}");
 }
-
-// Four cookies without a `kid`, each tried with all keys of a large file: one request would keep its thread for long.
-#[test]
-fn one_request_verifies_so_many_signatures_and_no_more() {
-    let other = Key::from_secret(&Secret::try_new([b'y'; 32]).unwrap());
-    let token = tokens::token(&good());
-    let settings = AuthSettings::default();
-    for (tries, is_believed) in [(37, true), (38, true), (39, false)] {
-        let mut keys = vec![other.clone(); tries - 1];
-        keys.extend(secret_key());
-        let judged = verify(&token, &keys, &settings, at(NOW), &mut Effort::default());
-        assert_eq!(judged.is_ok(), is_believed, "{tries}");
-    }
-    // What one token has spent is gone for the next.
-    let mut effort = Effort::default();
-    let keys = vec![other; 38];
-    assert!(verify(&token, &keys, &settings, at(NOW), &mut effort).is_err());
-    assert!(verify(&token, &secret_key(), &settings, at(NOW), &mut effort).is_err());
-}

@@ -14,7 +14,7 @@ use serde_json::{Map, Number, Value};
 use sse_proto::identity::{Claims, Identity};
 
 use super::answer::{json, text};
-use crate::auth::{AuthSettings, NoSecret, session_cookie};
+use crate::auth::{AuthSettings, NoSecret, Secret, session_cookie};
 use crate::body::Body;
 use crate::problem::Problem;
 use crate::token;
@@ -37,29 +37,27 @@ pub(crate) enum Failure {
     Denied(Problem),
     /// A mistake of the routine or of the settings, for the log; the peer gets 500.
     Mistake(&'static str),
-    /// 503; the text is for both.
-    NoSecret(NoSecret),
 }
 
-/// The answer to a login. `row` is its first row as a JSON object, if it had one.
+/// The answer to a login. `row` is its first row as a JSON object, if it had one; `secret` signs.
 ///
 /// # Errors
 /// [`Failure`]; each variant as it is described there.
 pub(crate) fn answer(
     row: Option<&[u8]>,
+    secret: &Secret,
     settings: &AuthSettings,
     is_secure: bool,
     now: SystemTime,
 ) -> Result<Response<Body>, Failure> {
     let Some(row) = row else { return Err(Failure::Denied(denied(StatusCode::UNAUTHORIZED, None))) };
     let Wish { mut claims, is_bearer, body } = read(row)?;
-    let secret = settings.signing_secret().map_err(Failure::NoSecret)?;
     complete(&mut claims, settings, now)?;
     // What the next request would be refused for is said now.
     Identity::from_claims(&claims, &settings.claim_names).map_err(|_| {
         Failure::Mistake("its columns for the user's id, name or roles have a type that these cannot have")
     })?;
-    let token = token::sign(&secret, &claims)
+    let token = token::sign(secret, &claims)
         .map_err(|_| Failure::Mistake("its token would be longer than a token may be"))?;
     if is_bearer {
         return Ok(text(token));
@@ -163,7 +161,6 @@ impl Failure {
                 let detail = "The login cannot be used as it is; the server's log says why.";
                 (Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail), Some(why))
             }
-            Self::NoSecret(error) => (no_secret(error), None),
         }
     }
 }
@@ -179,7 +176,6 @@ pub(crate) fn no_secret(error: NoSecret) -> Problem {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::auth::Secret;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
@@ -193,7 +189,8 @@ mod tests {
     }
 
     fn log_in(row: &Value, settings: &AuthSettings) -> Result<Response<Body>, Failure> {
-        answer(Some(row.to_string().as_bytes()), settings, false, UNIX_EPOCH + NOW)
+        let secret = settings.jwt_secret.as_ref().unwrap();
+        answer(Some(row.to_string().as_bytes()), secret, settings, false, UNIX_EPOCH + NOW)
     }
 
     fn claims(response: &Response<Body>) -> Value {
@@ -246,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_row_can_refuse_and_no_row_does() {
-        assert!(matches!(answer(None, &settings(), false, UNIX_EPOCH), Err(Failure::Denied(_))));
+        let secret = settings().jwt_secret.unwrap();
+        assert!(matches!(answer(None, &secret, &settings(), false, UNIX_EPOCH), Err(Failure::Denied(_))));
         for (status, expected) in
             [(json!(false), 401), (json!(401), 401), (json!(403), 403), (json!(599), 599)]
         {
@@ -297,13 +295,7 @@ mod tests {
 
     #[test]
     fn without_a_secret_the_answer_says_how_to_make_one() {
-        let Err(failure) = log_in(&json!({"user_id": 1}), &AuthSettings::default()) else {
-            panic!("logged in")
-        };
-        let (problem, mistake) = failure.told();
-        let bytes = problem.into_bytes();
-        let text = String::from_utf8(bytes).unwrap();
+        let text = String::from_utf8(no_secret(NoSecret).into_bytes()).unwrap();
         assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("sse.jwt_secret"), "{text}");
-        assert_eq!(mistake, None);
     }
 }

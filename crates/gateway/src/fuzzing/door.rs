@@ -11,16 +11,13 @@ use sse_proto::identity::Identity;
 use sse_proto::query::Query;
 
 use crate::auth::{AuthSettings, Authenticator, Credential};
-use crate::request::{Inbox, Outbox, request_channel};
+use crate::request::request_channel;
 use crate::{router, static_files};
 
 /// Finds out who asks, with keys of its own.
 pub struct Door {
     authenticator: Authenticator,
     settings: AuthSettings,
-    outbox: Outbox,
-    /// Nobody reads its log lines; dropped ones are counted.
-    _inbox: Inbox,
 }
 
 /// Whose request it is.
@@ -45,10 +42,11 @@ impl Door {
     /// # Errors
     /// There are no sockets to be had.
     pub fn try_new(settings: AuthSettings) -> std::io::Result<Self> {
-        let (outbox, inbox) = request_channel(Arc::default())?;
+        // Nobody reads its log lines.
+        let (outbox, _inbox) = request_channel(Arc::default())?;
         let authenticator = Authenticator::new();
         authenticator.apply(&settings, &outbox);
-        Ok(Self { authenticator, settings, outbox, _inbox: inbox })
+        Ok(Self { authenticator, settings })
     }
 
     /// Whether a token of any kind can be believed.
@@ -61,7 +59,7 @@ impl Door {
         let query = Query::parse(query, self.settings.token_parameter.as_ref());
         let parameter = query.as_ref().ok().and_then(|query| query.token.as_deref());
         let credential = Credential::find(headers, parameter, &self.settings);
-        match self.authenticator.authenticate(credential, &self.settings, &self.outbox, now) {
+        match self.authenticator.authenticate(credential, &self.settings, now) {
             Ok(None) => Caller::Anonymous,
             Ok(Some(login)) => Caller::Known { identity: login.identity, expires_at: login.expires_at },
             Err(_) => Caller::Refused,
