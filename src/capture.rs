@@ -263,6 +263,7 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
         match shared.ring.producer().try_push(record) {
             Ok(wake) => {
                 futex::wake_if(wake, shared);
+                xact::has_had_effect();
                 return Outcome::Sent;
             }
             Err(PushError::Full)

@@ -4,18 +4,24 @@
 
 mod common;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, wait_for};
 use common::SOON;
 use common::calls::{Api, Findings, builder, start, told};
+use serde_json::json;
 
-/// Asks until the answer is `wanted`.
+/// Asks until the answer is `wanted`; until then it is no failure (C7.4).
 fn becomes(api: &Api<'_>, routine: &str, wanted: &str) -> Result<()> {
     let mut last = String::new();
     wait_for(SOON, &format!("{routine} is answered with {wanted}"), || {
-        last = told(&api.get(routine)?);
+        let answer = api.get(routine)?;
+        last = told(&answer);
+        ensure!(answer.status() < 500, "on the way");
         Ok((last == wanted).then_some(()))
     })
     .with_context(|| format!("the last answer was {last}"))
@@ -189,5 +195,151 @@ fn what_no_routine_rests_on_does_not_make_the_catalog_be_read() -> Result<()> {
     // And the reading is not simply dead.
     api.sql("alter table used add column name text")?;
     ensure!(quiet_readings(&cluster)? > after, "a change of what is used was not read");
+    Ok(())
+}
+
+/// A request, and the answers that are right behind a COMMIT that has changed what it asks for.
+fn at_once(
+    api: &Api<'_>,
+    findings: &mut Findings,
+    what: &str,
+    request: &cluster::http::Request,
+    right: &[&str],
+) -> Result<()> {
+    let answer = told(&api.http.request(request)?);
+    if !right.iter().any(|right| answer.starts_with(right)) {
+        findings.expect(what, answer, right.join(" or "));
+    }
+    Ok(())
+}
+
+#[test]
+fn right_behind_a_commit_a_call_is_answered_by_the_routine_that_is_there() -> Result<()> {
+    let api = Api::new("behind")?;
+    let mut session = api.session()?;
+    let mut findings = Findings::default();
+    for round in 0..5 {
+        session.run(&format!(
+            "begin; create function sig{round}(a int) returns int language sql as 'select 1'; comment on function sig{round}(int) is 'HTTP GET';
+             create function gone{round}() returns int language sql as 'select 1'; comment on function gone{round}() is 'HTTP GET';
+             create function verb{round}(a int) returns int language sql as 'select a'; comment on function verb{round}(int) is 'HTTP GET';
+             create type kind{round} as enum ('k'); create function kind{round}(k kind{round}) returns text language sql as 'select k::text'; comment on function kind{round}(kind{round}) is 'HTTP POST'; commit",
+        ))?.ok()?;
+        let get = |routine: &str| api.request("GET", routine);
+        let post = |routine: &str, body: &serde_json::Value| api.request("POST", routine).json(body);
+        for _ in 0..4 {
+            at_once(&api, &mut findings, "before", &get(&format!("sig{round}?a=1")), &["200 1"])?;
+            at_once(&api, &mut findings, "before", &get(&format!("gone{round}")), &["200 1"])?;
+            at_once(&api, &mut findings, "before", &get(&format!("verb{round}?a=3")), &["200 3"])?;
+            at_once(
+                &api,
+                &mut findings,
+                "before",
+                &post(&format!("kind{round}"), &json!({"k": "k"})),
+                &["200 k"],
+            )?;
+        }
+        session.run(&format!(
+            "begin; drop function sig{round}(int); create function sig{round}(a int, b int) returns int language sql as 'select a + b'; comment on function sig{round}(int, int) is 'HTTP GET'; commit"
+        ))?.ok()?;
+        at_once(&api, &mut findings, "a new parameter", &get(&format!("sig{round}?a=1&b=2")), &["200 3"])?;
+        session.run(&format!("drop function gone{round}()"))?.ok()?;
+        at_once(&api, &mut findings, "a dropped routine", &get(&format!("gone{round}")), &["404"])?;
+        session.run(&format!("comment on function verb{round}(int) is 'HTTP POST'"))?.ok()?;
+        at_once(
+            &api,
+            &mut findings,
+            "another method",
+            &post(&format!("verb{round}"), &json!({"a": 4})),
+            &["200 4"],
+        )?;
+        session.run(&format!("alter type kind{round} rename to sort{round}"))?.ok()?;
+        at_once(
+            &api,
+            &mut findings,
+            "a type's new name",
+            &post(&format!("kind{round}"), &json!({"k": "k"})),
+            &["200 k"],
+        )?;
+        session.run(&format!("alter function kind{round}(sort{round}) rename to sort{round}"))?.ok()?;
+        at_once(
+            &api,
+            &mut findings,
+            "a routine's new name",
+            &post(&format!("kind{round}"), &json!({"k": "k"})),
+            &["404"],
+        )?;
+        // A body that is not kept.
+        let long = "k".repeat(20_000);
+        session.run(&format!("drop function sort{round}(sort{round})"))?.ok()?;
+        at_once(
+            &api,
+            &mut findings,
+            "a long body",
+            &post(&format!("sort{round}"), &json!({ "k": long })),
+            &["400", "404", "409"],
+        )?;
+    }
+    findings.report()
+}
+
+#[test]
+fn while_columns_change_all_the_time_no_call_fails() -> Result<()> {
+    let api = Api::new("steady")?;
+    api.sql(
+        "create table item (id int, name text); insert into item select i, 'n' from generate_series(1, 5) i; grant select on item to app;
+         create function get_items() returns setof item language sql stable as 'select * from steady.item'; comment on function get_items() is 'HTTP GET';
+         create function get_more() returns setof item language plpgsql as 'begin return query select * from steady.item; end'; comment on function get_more() is 'HTTP GET'",
+    )?;
+    let over = AtomicBool::new(false);
+    let (failed, answered) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
+    thread::scope(|scope| -> Result<()> {
+        for caller in 0..3 {
+            let (api, over, failed, answered) = (&api, &over, &failed, &answered);
+            scope.spawn(move || {
+                while !over.load(Relaxed) {
+                    let routine = if caller == 0 { "get-more" } else { "get-items" };
+                    match api.get(routine) {
+                        Ok(answer) if answer.status() == 200 => drop(answered.fetch_add(1, Relaxed)),
+                        Ok(answer) if answer.status() < 500 => {}
+                        Ok(answer) => failed.lock().unwrap().push(told(&answer)),
+                        Err(error) => failed.lock().unwrap().push(error.to_string()),
+                    }
+                }
+            });
+        }
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut session = api.session()?;
+        let mut outcome = Ok(());
+        while Instant::now() < until && outcome.is_ok() {
+            outcome = [
+                "alter column id type bigint",
+                "add column extra int",
+                "alter column id type int",
+                "drop column extra",
+            ]
+            .iter()
+            .try_for_each(|change| session.run(&format!("alter table item {change}"))?.ok().map(drop));
+        }
+        over.store(true, Relaxed);
+        outcome
+    })?;
+    let failed = failed.into_inner().unwrap();
+    ensure!(failed.is_empty(), "{} failed, the first: {}", failed.len(), failed[0]);
+    ensure!(answered.load(Relaxed) > 20, "only {} calls", answered.load(Relaxed));
+    Ok(())
+}
+
+#[test]
+fn what_a_routine_itself_does_not_find_is_its_own_error_and_it_runs_once() -> Result<()> {
+    let api = Api::new("own")?;
+    api.sql(
+        "create sequence runs; grant usage on runs to app;
+         create function ask() returns void language plpgsql as $f$ begin perform nextval('own.runs'); execute 'select own.nothing_of_this_name()'; end $f$;
+         comment on function ask() is 'HTTP POST'",
+    )?;
+    let answer = api.post("ask", &json!({}))?;
+    ensure!(answer.status() == 500 && answer.text().contains("42883"), "{}", told(&answer));
+    ensure!(api.sql("select last_value from own.runs")? == "1", "it ran more than once");
     Ok(())
 }

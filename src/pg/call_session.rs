@@ -18,11 +18,12 @@ use pgrx::pg_sys;
 use sse_proto::call::{AnswerShape, CallRequest, Outcome, StatementRef, ValueType};
 
 use super::call_log::{self, Logged};
+use super::call_recovery::{Recovery, handle_error, may_be_outdated, sqlstate};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
 use super::try_catch::{self, Ended};
-use super::{bgworker, call_cleanup, call_signals, call_texts, own_transaction, raw, setting, stale_plans};
+use super::{bgworker, call_cleanup, call_texts, own_transaction, raw, setting, stale_plans, xact};
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
@@ -82,12 +83,48 @@ impl Session {
         if self.texts_of_server(&mut texts) == Err(Raised) {
             return self.recover();
         }
+        let mut attempt = Attempt::default();
+        let outcome = self.attempt(request, &texts, &mut attempt);
+        if !self.is_outdated(&outcome, &attempt) {
+            return outcome;
+        }
+        // What the statement rests on has changed in between. It is planned anew, once: within the same call, because a
+        // second one would be noticed.
+        stale_plans::mark();
+        let mut attempt = Attempt { is_last: true, ..Attempt::default() };
+        let mut outcome = self.attempt(request, &texts, &mut attempt);
+        let is_outdated = self.is_outdated(&outcome, &attempt);
+        if let Outcome::Failed { outdated, .. } = &mut outcome {
+            *outdated = is_outdated;
+        }
+        outcome
+    }
+
+    fn attempt(&mut self, request: &CallRequest<'_>, texts: &Texts, attempt: &mut Attempt) -> Outcome {
         // Both outlive the handling of an error, which the log tells with the statement.
         let shown = ShownStatement::new(&texts.sql);
-        let outcome = self.run(request, &texts).unwrap_or_else(|Raised| self.recover());
+        let outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
+            // Nothing has happened, and it is tried again: nothing to tell.
+            self.recover_from(!attempt.is_last && !attempt.has_begun)
+        });
         drop(shown);
         self.enter();
         outcome
+    }
+
+    /// Whether a failed attempt may be repeated: the catalog is no longer what the statement was made for, and nothing of it
+    /// is in force or was sent. An error of these classes that the routine itself raises, in a dynamic statement for
+    /// example, is no such thing unless something has changed meanwhile.
+    fn is_outdated(&mut self, outcome: &Outcome, attempt: &Attempt) -> bool {
+        let Outcome::Failed { sqlstate, raised: false, .. } = outcome else { return false };
+        if !may_be_outdated(sqlstate) || xact::effects() != attempt.effects {
+            return false;
+        }
+        if attempt.has_begun {
+            // Takes in what has changed.
+            self.is_superuser();
+        }
+        !attempt.has_begun || stale_plans::is_due()
     }
 
     /// Undoes what a call may have left in the session (`call_cleanup.rs`).
@@ -112,7 +149,12 @@ impl Session {
         unsafe { pg_sys::CurrentMemoryContext = self.memory };
     }
 
-    fn run(&mut self, request: &CallRequest<'_>, texts: &Texts) -> Result<Outcome, Raised> {
+    fn run(
+        &mut self,
+        request: &CallRequest<'_>,
+        texts: &Texts,
+        attempt: &mut Attempt,
+    ) -> Result<Outcome, Raised> {
         let statement = &request.statement;
         let mut beginning = Beginning {
             settings: &texts.settings,
@@ -123,12 +165,13 @@ impl Session {
         };
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(begin, &mut beginning) })?;
+        attempt.effects = xact::effects();
         if stale_plans::take() {
             self.drop_plans()?;
         }
         let plan = self.plan(&texts.sql, statement)?;
         let rows = Rows::new(shape(statement.answer), &texts.columns, self.converts);
-        let mut rows = self.execute(plan, texts, &statement.types, rows)?;
+        let mut rows = self.execute(plan, texts, &statement.types, rows, attempt)?;
         let Ok(body) = statement.keys.exchange(std::mem::take(&mut rows.body)) else {
             // SAFETY: the function owns nothing.
             return Err(raised(unsafe { try_catch::run(receiver::out_of_memory, &mut ()) })
@@ -176,18 +219,27 @@ impl Session {
         texts: &'a Texts,
         types: &'a [ValueType],
         rows: Rows<'a>,
+        attempt: &mut Attempt,
     ) -> Result<Rows<'a>, Raised> {
         let (parameters, label) = (&texts.parameters, &texts.label);
-        let mut execution = Execution { plan, parameters, types, label, rows };
+        let mut execution = Execution { plan, parameters, types, label, rows, has_begun: false };
         // SAFETY: the function owns nothing, and a transaction is running.
-        raised(unsafe { try_catch::run(portal::run, &mut execution) })?;
+        let ended = unsafe { try_catch::run(portal::run, &mut execution) };
+        attempt.has_begun = execution.has_begun;
+        raised(ended)?;
         Ok(execution.rows)
     }
 
     /// Handles an error as PostgresMain does: it is logged, the transaction is rolled back. Ends the process when that
     /// fails.
     fn recover(&mut self) -> Outcome {
-        let mut recovery = Recovery { memory: self.memory, error: null_mut(), origin: Origin::Server };
+        self.recover_from(false)
+    }
+
+    /// The same. `is_tried_again`: an error that may come from a changed catalog is not logged.
+    fn recover_from(&mut self, is_tried_again: bool) -> Outcome {
+        let memory = self.memory;
+        let mut recovery = Recovery { memory, is_tried_again, error: null_mut(), origin: Origin::Server };
         // SAFETY: the function owns nothing.
         if unsafe { try_catch::run(handle_error, &mut recovery) } == Ended::ByError {
             bgworker::leave(1);
@@ -198,6 +250,7 @@ impl Session {
             sqlstate: sqlstate(error.sqlerrcode),
             message: from_server(error_data::message(error)),
             raised: recovery.origin != Origin::Server,
+            outdated: false,
         }
     }
 
@@ -213,6 +266,17 @@ impl Session {
         texts.put_back(all);
         Ok(())
     }
+}
+
+/// What became of one attempt to run a call.
+#[derive(Default)]
+struct Attempt {
+    /// Its statement was about to run.
+    has_begun: bool,
+    /// Of this process when it began.
+    effects: u64,
+    /// There is no other one behind it.
+    is_last: bool,
 }
 
 /// Postgres has raised an error that stands on elog.c's stack.
@@ -247,11 +311,11 @@ fn raised(ended: Ended) -> Result<(), Raised> {
 
 fn not_in_repertoire() -> Outcome {
     let message = "a text has the character U+0000".to_owned();
-    Outcome::Failed { sqlstate: CHARACTER_NOT_IN_REPERTOIRE, message, raised: false }
+    Outcome::Failed { sqlstate: CHARACTER_NOT_IN_REPERTOIRE, message, raised: false, outdated: false }
 }
 
 fn unknown_failure() -> Outcome {
-    Outcome::Failed { sqlstate: *b"XX000", message: String::new(), raised: false }
+    Outcome::Failed { sqlstate: *b"XX000", message: String::new(), raised: false, outdated: false }
 }
 
 fn shape(answer: AnswerShape) -> Shape {
@@ -261,11 +325,6 @@ fn shape(answer: AnswerShape) -> Shape {
         AnswerShape::Array => Shape::Array,
         AnswerShape::ProcedureRow => Shape::Object,
     }
-}
-
-/// elog.h's five characters of six bits.
-fn sqlstate(code: c_int) -> [u8; 5] {
-    [0, 6, 12, 18, 24].map(|shift| b'0' + ((code >> shift) & 0x3f) as u8)
 }
 
 /// What a call begins and ends with.
@@ -322,43 +381,4 @@ unsafe extern "C-unwind" fn look_at_user(answer: *mut bool) {
     // SAFETY: `try_catch::run` passes its borrow.
     unsafe { *answer = is_superuser };
     own_transaction::commit(waits);
-}
-
-struct Recovery {
-    memory: pg_sys::MemoryContext,
-    /// Of the error, in `memory`: its texts. Its places (file, function, domain) elog.c does not copy, and they need not be
-    /// literals: of an error of a parallel worker, or of a library in another language, they go with the transaction.
-    error: *mut pg_sys::ErrorData,
-    /// Hence looked at before that.
-    origin: Origin,
-}
-
-/// What PostgresMain does behind its sigsetjmp, in that order.
-unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
-    // SAFETY: a counter of this process' one Postgres thread; set back below.
-    unsafe { pg_sys::InterruptHoldoffCount += 1 };
-    raw::disable_all_timeouts(false);
-    call_signals::forget_cancel();
-    raw::EmitErrorReport();
-    // SAFETY: `try_catch::run` passes its borrow.
-    let job = unsafe { &mut *job };
-    // SAFETY: a plain variable of this thread; the context lives as long as the process.
-    unsafe { pg_sys::CurrentMemoryContext = job.memory };
-    job.error = raw::CopyErrorData();
-    // SAFETY: just copied, and the transaction that the places may belong to is not ended.
-    if let Some(error) = unsafe { job.error.as_ref() } {
-        job.origin = error_data::origin(error);
-    }
-    // What the rollback has to say is not about the statement (PostgresMain).
-    // SAFETY: as in `ShownStatement`.
-    unsafe { pg_sys::debug_query_string = null() };
-    raw::AbortOutOfAnyTransaction();
-    raw::PortalErrorCleanup();
-    call_cleanup::let_go_of_slots();
-    raw::jit_reset_after_error();
-    // SAFETY: as above.
-    unsafe { pg_sys::CurrentMemoryContext = job.memory };
-    raw::FlushErrorState();
-    // SAFETY: raised above.
-    unsafe { pg_sys::InterruptHoldoffCount -= 1 };
 }

@@ -8,6 +8,7 @@ pub(crate) mod backend;
 pub(crate) mod bgworker;
 mod call_cleanup;
 mod call_log;
+mod call_recovery;
 pub(crate) mod call_session;
 pub(crate) mod call_signals;
 pub(crate) mod call_slot;

@@ -75,6 +75,8 @@ pub(super) struct Execution<'a> {
     pub label: &'a CStr,
     /// Takes the rows.
     pub rows: receiver::Rows<'a>,
+    /// Set when the statement is about to run: before that nothing of it can have had an effect.
+    pub has_begun: bool,
 }
 
 /// Runs a statement to its end.
@@ -129,6 +131,7 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     let mut receiver = receiver::Receiver::new(&mut job.rows);
     let destination = receiver.destination();
     let all = c_long::MAX;
+    job.has_begun = true;
     // SAFETY: started above; the receiver is this frame's and outlives the run.
     unsafe { compat::portal_run(portal, all, destination) };
     // SAFETY: it has run.

@@ -253,6 +253,11 @@ impl Shared {
         self.header.catalog_generation.load(std::sync::atomic::Ordering::Acquire)
     }
 
+    /// Where [`Shared::catalog_generation`] stands.
+    pub(crate) fn changes(&self) -> &'static AtomicU64 {
+        &self.header.catalog_generation
+    }
+
     /// See [`Header`].
     pub(crate) fn certain_changes(&self) -> u64 {
         self.header.certain_changes.load(std::sync::atomic::Ordering::SeqCst)

@@ -31,6 +31,16 @@ unsafe extern "C-unwind" fn changed(_argument: pg_sys::Datum, _cache: c_int, _ha
     STALE.set(true);
 }
 
+/// As [`take`], and it stays so.
+pub(crate) fn is_due() -> bool {
+    STALE.get()
+}
+
+/// As if something had changed.
+pub(crate) fn mark() {
+    STALE.set(true);
+}
+
 /// Whether anything has changed since this was asked last.
 pub(crate) fn take() -> bool {
     STALE.replace(false)

@@ -44,6 +44,8 @@ thread_local! {
     static PENDING: RefCell<Pending> = const { RefCell::new(Pending { bytes: Vec::new(), entries: Vec::new() }) };
     /// This transaction changed a routine, a schema or a comment.
     static CATALOG_CHANGED: Cell<bool> = const { Cell::new(false) };
+    /// Number of this process' commits, and of its events that were sent without waiting for one.
+    static EFFECTS: Cell<u64> = const { Cell::new(0) };
     /// This transaction changed a role: in whatever database, it is the same role in the served one.
     static ROLES_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
@@ -85,6 +87,16 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
         pending.entries.push(Entry { subtransaction, start, beyond_limit });
         Ok(())
     })
+}
+
+/// How much of what this process did cannot be rolled back any more. Only its growth means anything.
+pub(crate) fn effects() -> u64 {
+    EFFECTS.get()
+}
+
+/// An event was sent that no rollback takes back.
+pub(crate) fn has_had_effect() {
+    EFFECTS.set(EFFECTS.get().wrapping_add(1));
 }
 
 /// A routine, schema or comment was changed by this transaction: the gateway is told when it has committed.
@@ -148,7 +160,10 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
         E::XACT_EVENT_PRE_COMMIT => unsafe { before_commit() },
         // SAFETY: guarded; called where xact.c allows errors.
         E::XACT_EVENT_PRE_PREPARE => unsafe { before_prepare() },
-        E::XACT_EVENT_COMMIT => push_all(),
+        E::XACT_EVENT_COMMIT => {
+            has_had_effect();
+            push_all();
+        }
         E::XACT_EVENT_ABORT | E::XACT_EVENT_PARALLEL_ABORT | E::XACT_EVENT_PARALLEL_COMMIT => forget_all(),
         _ => {}
     }

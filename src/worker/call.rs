@@ -238,5 +238,10 @@ fn say_that_it_writes(label: &str) {
 }
 
 fn cancelled() -> Outcome {
-    Outcome::Failed { sqlstate: *b"57014", message: "the call was cancelled".to_owned(), raised: false }
+    Outcome::Failed {
+        sqlstate: *b"57014",
+        message: "the call was cancelled".to_owned(),
+        raised: false,
+        outdated: false,
+    }
 }

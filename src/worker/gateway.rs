@@ -251,6 +251,7 @@ impl Worker {
                 self.courier.open(publisher);
                 apply_refused(&gateway, Saying::Aloud);
                 self.waiter = Waiter::new(&[self.courier.wake_fd(), gateway.wake_fd()]);
+                gateway.follow_changes(self.shared.changes());
                 self.gateway = Some(gateway);
                 publish_routes(self.gateway.as_ref(), &self.reader);
                 self.set_state(self.serving_state());

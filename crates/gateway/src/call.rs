@@ -88,7 +88,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     let calls: Vec<&Call> = method.into_iter().flat_map(|method| point.of_method(method)).collect();
     // Overloads have the same rules.
     let (Some(method), Some(rule)) = (method, calls.first()) else {
-        return Err(Problem::method_not_allowed(&allow));
+        return Err(Problem::method_not_allowed(&allow).unless_outdated());
     };
     check_origin(asked, settings)?;
     let is_open = rule.login || rule.logout || rule.access == Access::Anonymous;
@@ -155,8 +155,9 @@ impl Request<'_> {
         }
         let Answered { answer, room } = answered?;
         match answer.outcome {
-            Outcome::Failed { sqlstate, message, raised } => {
-                Err(answer::failed(call, sqlstate, message, raised).held(room))
+            Outcome::Failed { sqlstate, message, raised, outdated } => {
+                let problem = answer::failed(call, sqlstate, message, raised).held(room);
+                Err(if outdated { problem.unless_outdated() } else { problem })
             }
             Outcome::Done { rows, body, is_null } => {
                 if let (true, Some(secret)) = (call.login, &secret) {
@@ -204,7 +205,8 @@ impl Request<'_> {
         }
         let user = context::user_parameters(login, address);
         let (call, statement) =
-            statement(self.calls.iter().copied(), &given, &user, settings.user_parameters).map_err(bad)?;
+            statement(self.calls.iter().copied(), &given, &user, settings.user_parameters)
+                .map_err(|error| bad(error).unless_outdated())?;
         let context = Context::new(asked.request, login, address, id.as_ref());
         let id = shared.calls.number();
         let frame = CallRequest {

@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -73,6 +74,12 @@ impl Gateway {
     /// Replaces the routes. An older generation than the last one given is ignored.
     pub fn set_routes(&self, routes: Arc<RouteTable>, generation: u64) {
         self.shared.routes.set(routes, generation);
+    }
+
+    /// Where the number stands that generations of routes are compared with: raised by whoever changes a routine, before
+    /// their COMMIT returns. A call that may have failed for outdated routes alone then waits for fresh ones.
+    pub fn follow_changes(&self, changes: &'static AtomicU64) {
+        self.shared.routes.follow(changes);
     }
 
     /// Answers [`Request::RefreshRoutes`]: the last routes given contain everything that had committed when the

@@ -26,6 +26,8 @@ pub(crate) struct Problem {
     members: Vec<(&'static str, String)>,
     /// What its words are counted in, when they are somebody's own.
     room: Option<Room>,
+    /// It may be due to routes that are not the present ones.
+    may_be_outdated: bool,
 }
 
 impl Problem {
@@ -38,7 +40,14 @@ impl Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
-        Self { status, detail: detail.into(), headers, members: Vec::new(), room: None }
+        Self {
+            status,
+            detail: detail.into(),
+            headers,
+            members: Vec::new(),
+            room: None,
+            may_be_outdated: false,
+        }
     }
 
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
@@ -46,6 +55,20 @@ impl Problem {
             Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} can be used here."));
         problem.headers.extend(HeaderValue::from_str(allowed).ok().map(|allowed| (ALLOW, allowed)));
         problem
+    }
+
+    /// To be said only if the routes are still the ones that it was found with.
+    pub(crate) fn unless_outdated(self) -> Self {
+        Self { may_be_outdated: true, ..self }
+    }
+
+    /// Whether it is ours and not the caller's.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.status.is_server_error()
+    }
+
+    pub(crate) fn may_be_outdated(&self) -> bool {
+        self.may_be_outdated
     }
 
     /// With a member of its own in the body.

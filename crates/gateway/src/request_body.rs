@@ -25,12 +25,19 @@ const RATE: u32 = 16 << 10;
 /// connection is closed after the answer.
 const SKIP: (Duration, usize) = (Duration::from_millis(50), 64 << 10);
 
+/// A body up to so many bytes is kept until its call is answered, in case that it has to be read once more because the routine
+/// has changed; as much as a head may have. With a longer one the caller is asked to send it again.
+const KEPT_BYTES: usize = 16 << 10;
+
 /// A body that is being received.
 pub(crate) struct RequestBody<B> {
     body: B,
     has_ended: bool,
     /// When it was first asked for.
     began: Option<Instant>,
+    kept: Option<Vec<u8>>,
+    /// It was longer than what is kept.
+    is_gone: bool,
 }
 
 /// How much of a body is read.
@@ -46,7 +53,7 @@ pub(crate) struct Limits<'r> {
 impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
     pub(crate) fn new(body: B) -> Self {
         let has_ended = body.is_end_stream();
-        Self { body, has_ended, began: None }
+        Self { body, has_ended, began: None, kept: None, is_gone: false }
     }
 
     /// Nothing more of it will come.
@@ -64,6 +71,9 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         headers: &HeaderMap,
         limits: Limits<'_>,
     ) -> Result<Vec<u8>, Problem> {
+        if let Some(kept) = &self.kept {
+            return Ok(kept.clone());
+        }
         let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: usize| length > limits.bytes) {
             return Err(too_large(limits.bytes));
@@ -85,7 +95,16 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
             }
             bytes.extend_from_slice(&piece);
         }
+        if bytes.len() <= KEPT_BYTES {
+            self.kept = Some(bytes.clone());
+        }
+        self.is_gone = self.kept.is_none();
         Ok(bytes)
+    }
+
+    /// Whether [`RequestBody::read_json`] gives the same once more.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        !self.is_gone
     }
 
     /// Whether there is anything in it. Reads no further than to find out.

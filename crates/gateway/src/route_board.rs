@@ -9,7 +9,8 @@
 //!
 //! Not for how routes are read or built: that is the extension's catalog worker and `sse_proto::route`.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -28,6 +29,8 @@ pub(crate) struct RouteBoard {
     state: Mutex<State>,
     /// Bumped at every change of `state` that a waiter may wait for.
     version: watch::Sender<u64>,
+    /// See [`RouteBoard::follow`].
+    changes: OnceLock<&'static AtomicU64>,
 }
 
 #[derive(Default)]
@@ -62,7 +65,7 @@ pub(crate) enum Found {
 
 impl RouteBoard {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State::default()), version: watch::Sender::new(0) }
+        Self { state: Mutex::new(State::default()), version: watch::Sender::new(0), changes: OnceLock::new() }
     }
 
     /// Older generations than the present one are ignored: two readings may overtake each other.
@@ -102,6 +105,43 @@ impl RouteBoard {
                 || wanted == Wanted::StreamsAndCalls && routes.find_calls(path).is_some()
         };
         state.routes.as_ref().filter(|routes| has_it(routes)).map(Arc::clone)
+    }
+
+    /// Where the number of changes stands that routes are compared with: raised before a COMMIT returns.
+    pub(crate) fn follow(&self, changes: &'static AtomicU64) {
+        let _ = self.changes.set(changes);
+    }
+
+    /// Other routes than these, when there are any that contain what had committed by now. Costs nothing when nothing has
+    /// changed; else it waits for the main thread as an unknown path does.
+    pub(crate) async fn newer(&self, than: &Arc<RouteTable>, outbox: &Outbox) -> Option<Arc<RouteTable>> {
+        let mut version = self.version.subscribe();
+        let deadline = tokio::time::Instant::now() + MAX_WAIT;
+        let mut mine = None;
+        loop {
+            version.borrow_and_update();
+            let pause = if self.is_current() { None } else { Some(self.ask(&mut mine, outbox)) };
+            let retry = match pause {
+                None | Some(Asked::Answered) => {
+                    return self.state.lock().routes.clone().filter(|routes| !Arc::ptr_eq(routes, than));
+                }
+                Some(Asked::Waiting) => deadline,
+                Some(Asked::TooSoon(pause)) => (tokio::time::Instant::now() + pause).min(deadline),
+            };
+            tokio::select! {
+                _ = version.changed() => {}
+                () = tokio::time::sleep_until(retry) => {
+                    if retry >= deadline {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        let changes = self.changes.get().map(|changes| changes.load(Acquire));
+        changes.is_some_and(|changes| self.state.lock().generation >= changes)
     }
 
     /// Looks for `path`, asking the main thread once when it is not known.

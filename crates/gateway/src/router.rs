@@ -15,7 +15,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
-use sse_proto::route::Route;
+use sse_proto::route::{Route, RouteTable};
 
 use crate::admission::{NoRoom, Subscriber};
 use crate::asked::{Asked, Stranger, unauthenticated};
@@ -156,6 +156,12 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         && let Some(point) = routes.find_calls(path)
     {
         let answer = call::answer(&asked, point, body, settings, &context.shared).await;
+        let answer = match answer {
+            Err(problem) if problem.may_be_outdated() => {
+                call_again(problem, &routes, &asked, body, context).await
+            }
+            answer => answer,
+        };
         return answer.map(Answer::Response);
     }
     if let Some(stranger) = stranger {
@@ -163,6 +169,34 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     }
     let route = routes.find(path).ok_or_else(not_found)?;
     stream(asked, route, settings, context)
+}
+
+/// Right after a COMMIT a call is answered by the old routine or by the new one (C7.4): what may only be due to routes that
+/// have changed is said only when they have not. Else the request is answered once more, by the present ones. A body too
+/// long to be kept for that is to be sent again.
+async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
+    problem: Problem,
+    routes: &Arc<RouteTable>,
+    asked: &Asked<'_>,
+    body: &mut RequestBody<B>,
+    context: &Context,
+) -> Result<Response<Body>, Problem> {
+    let shared = &context.shared;
+    let Some(newer) = shared.routes.newer(routes, &shared.outbox).await else { return Err(problem) };
+    if !body.can_be_read_again() {
+        return Err(changed_meanwhile());
+    }
+    let point = newer.find_calls(asked.request.uri().path()).ok_or_else(not_found)?;
+    match call::answer(asked, point, body, &shared.settings(), shared).await {
+        Err(problem) if problem.is_failure() && problem.may_be_outdated() => Err(changed_meanwhile()),
+        answer => answer,
+    }
+}
+
+fn changed_meanwhile() -> Problem {
+    let detail =
+        "The routine was changed while it was called. Nothing of the call is in force; send it again.";
+    Problem::new(StatusCode::CONFLICT, detail)
 }
 
 /// Checked here and not by hyper alone, whose limits depend on how the bytes arrive.

@@ -159,7 +159,8 @@ pub fn no_row(id: u64) -> CallResult {
 pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallResult {
     let message = message.to_owned();
     CallResult::Answer(
-        CallAnswer { id, outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised } }.into(),
+        CallAnswer { id, outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised, outdated: false } }
+            .into(),
     )
 }
 

@@ -91,6 +91,8 @@ pub enum Outcome {
         message: String,
         /// Whether the routine's own RAISE said it.
         raised: bool,
+        /// Whether the statement may not fit the catalog any more, and nothing of it is in force or was sent.
+        outdated: bool,
     },
 }
 

@@ -61,7 +61,8 @@ impl CallAnswer {
             1 => {
                 let sqlstate = reader.array()?;
                 let raised = reader.flag()?;
-                Outcome::Failed { sqlstate, raised, message: reader.text()?.to_owned() }
+                let outdated = reader.flag()?;
+                Outcome::Failed { sqlstate, raised, outdated, message: reader.text()?.to_owned() }
             }
             other => return Err(FrameError::Choice(other)),
         };

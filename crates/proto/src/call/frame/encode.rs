@@ -46,10 +46,11 @@ impl CallAnswer {
                 writer.flag(*is_null);
                 writer.bytes(body);
             }
-            Outcome::Failed { sqlstate, message, raised } => {
+            Outcome::Failed { sqlstate, message, raised, outdated } => {
                 writer.out.push(1);
                 writer.out.extend_from_slice(sqlstate);
                 writer.flag(*raised);
+                writer.flag(*outdated);
                 writer.text(message);
             }
         }

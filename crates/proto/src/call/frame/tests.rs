@@ -49,8 +49,9 @@ fn request(statement: &Statement) -> CallRequest<'_> {
 fn answers() -> impl Strategy<Value = CallAnswer> {
     let done = (any::<u64>(), any::<Vec<u8>>(), any::<bool>())
         .prop_map(|(rows, body, is_null)| Outcome::Done { rows, body, is_null });
-    let failed = (any::<[u8; 5]>(), any::<String>(), any::<bool>())
-        .prop_map(|(sqlstate, message, raised)| Outcome::Failed { sqlstate, message, raised });
+    let failed = (any::<[u8; 5]>(), any::<String>(), any::<bool>(), any::<bool>()).prop_map(
+        |(sqlstate, message, raised, outdated)| Outcome::Failed { sqlstate, message, raised, outdated },
+    );
     (any::<u64>(), prop_oneof![done, failed]).prop_map(|(id, outcome)| CallAnswer { id, outcome })
 }
 

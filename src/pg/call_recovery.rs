@@ -1,0 +1,75 @@
+//! What becomes of an error of a call: what PostgresMain does behind its sigsetjmp, in that order.
+//!
+//! Not for what the caller is told (`call_session.rs`).
+
+use std::ffi::c_int;
+use std::ptr::null;
+
+use pgrx::pg_sys;
+
+use super::error_data::{self, Origin};
+use super::{call_cleanup, call_signals, raw};
+
+/// elog.h's five characters of six bits.
+pub(super) fn sqlstate(code: c_int) -> [u8; 5] {
+    [0, 6, 12, 18, 24].map(|shift| b'0' + ((code >> shift) & 0x3f) as u8)
+}
+
+/// Whether an error of this SQLSTATE may come of a catalog that is not what a statement was made for: names that are not
+/// known (class 42, but for privileges; 3F), results that have changed (0A000), objects that have just gone (XX000).
+pub(super) fn may_be_outdated(sqlstate: &[u8; 5]) -> bool {
+    match &sqlstate[..2] {
+        b"42" => sqlstate != b"42501",
+        class => class == b"3F" || class == b"0A" || class == b"XX",
+    }
+}
+
+/// What [`handle_error`] is given, and gives.
+pub(super) struct Recovery {
+    /// Of the session.
+    pub memory: pg_sys::MemoryContext,
+    /// An error of [`may_be_outdated`] is not logged.
+    pub is_tried_again: bool,
+    /// Of the error, in `memory`: its texts. Its places (file, function, domain) elog.c does not copy, and they need not be
+    /// literals: of an error of a parallel worker, or of a library in another language, they go with the transaction.
+    pub error: *mut pg_sys::ErrorData,
+    /// Hence looked at before that.
+    pub origin: Origin,
+}
+
+/// See the head of this file.
+///
+/// # Safety
+/// - Run by `try_catch::run`, after it has caught an error.
+pub(super) unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
+    // SAFETY: a counter of this process' one Postgres thread; set back below.
+    unsafe { pg_sys::InterruptHoldoffCount += 1 };
+    raw::disable_all_timeouts(false);
+    call_signals::forget_cancel();
+    // SAFETY: `try_catch::run` passes its borrow.
+    let job = unsafe { &mut *job };
+    // SAFETY: a plain variable of this thread; the context lives as long as the process.
+    unsafe { pg_sys::CurrentMemoryContext = job.memory };
+    job.error = raw::CopyErrorData();
+    // SAFETY: just copied, and the transaction that the places may belong to is not ended.
+    if let Some(error) = unsafe { job.error.as_ref() } {
+        job.origin = error_data::origin(error);
+    }
+    // SAFETY: as above.
+    let code = unsafe { job.error.as_ref() }.map(|error| sqlstate(error.sqlerrcode));
+    if !(job.is_tried_again && code.is_some_and(|code| may_be_outdated(&code))) {
+        raw::EmitErrorReport();
+    }
+    // What the rollback has to say is not about the statement (PostgresMain).
+    // SAFETY: as in `ShownStatement`.
+    unsafe { pg_sys::debug_query_string = null() };
+    raw::AbortOutOfAnyTransaction();
+    raw::PortalErrorCleanup();
+    call_cleanup::let_go_of_slots();
+    raw::jit_reset_after_error();
+    // SAFETY: as above.
+    unsafe { pg_sys::CurrentMemoryContext = job.memory };
+    raw::FlushErrorState();
+    // SAFETY: raised above.
+    unsafe { pg_sys::InterruptHoldoffCount -= 1 };
+}
