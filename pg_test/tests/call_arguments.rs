@@ -385,7 +385,12 @@ fn a_body_is_a_json_object_of_its_media_type() -> Result<()> {
     };
     let mut findings = Findings::default();
     let body = br#"{"a":"x"}"#;
-    for content_type in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
+    for content_type in [
+        "application/json",
+        "application/json;charset=utf8",
+        "application/json; charset=latin1",
+        "Application/JSON",
+    ] {
         findings.expect(content_type, ask(Some(content_type), body)?, "200 x".to_owned());
     }
     findings.expect("nothing at all", ask(None, b"")?, "200 none".to_owned());
@@ -397,7 +402,6 @@ fn a_body_is_a_json_object_of_its_media_type() -> Result<()> {
         Some("application/x-www-form-urlencoded"),
         Some("multipart/form-data; boundary=x"),
         Some("application/jsonx"),
-        Some("application/json; charset=latin1"),
         Some(""),
     ] {
         let answer = ask(content_type, body)?;

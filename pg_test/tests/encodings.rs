@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use cluster::Cluster;
-use cluster::http::EventStream;
+use cluster::http::{EventStream, Request};
 use common::{Corner, SOON, figure};
 
 /// What a browser makes of the data lines: the line ends become LF, and nothing else changes.
@@ -214,5 +214,27 @@ fn a_comment_with_bytes_that_are_no_utf8_still_annotates() -> Result<()> {
     let mut stream = corner.stream("f/info")?;
     corner.sql("select f('x')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "x");
+    Ok(())
+}
+
+// A header with a character that the encoding of the database does not have fails the call before it has begun.
+#[test]
+fn a_latin1_database_is_called_with_any_header() -> Result<()> {
+    let cluster = common::calls::start(common::calls::builder().encoding("LATIN1"))?;
+    cluster.sql(
+        "create function header(name text) returns text language sql as
+             $$ select current_setting('request.headers')::json ->> name $$;
+         comment on function header(text) is 'HTTP GET'",
+    )?;
+    for (value, referer) in [("http://x/\u{e9}", "http://x/\u{e9}"), ("http://x/\u{20ac}", "")] {
+        let http = cluster.http()?;
+        let asks = |name: &str| Request::get(&format!("/api/header?name={name}")).header("Referer", value);
+        // It is there, and may be asked for where the database has its characters.
+        let answer = http.request(&asks("host"))?;
+        assert_eq!((answer.status(), answer.text().starts_with("127.0.0.1")), (200, true), "{value}");
+        if !referer.is_empty() {
+            assert_eq!(http.request(&asks("referer"))?.text(), referer);
+        }
+    }
     Ok(())
 }

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use sse_proto::admission::{Event, Subscriber, admits};
+use sse_proto::admission::{Event, Subscriber, ValueSet, admits_of};
 use sse_proto::annotation::Access;
 use sse_proto::identity::{Emission, Identity};
 use sse_proto::record::{Emitter, Envelope};
@@ -24,6 +24,8 @@ pub(crate) struct Audience {
     pub(crate) topic: Option<Box<str>>,
     /// Never `Matching`.
     pub(crate) scope: Scope,
+    /// Of a long list.
+    values: Option<Box<ValueSet>>,
 }
 
 impl Audience {
@@ -37,7 +39,11 @@ impl Audience {
             scope => scope.clone(),
         };
         let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(Box::from);
-        Self { execution_id: text(event.execution_id), topic: text(event.topic), scope }
+        let values = match &scope {
+            Scope::Authorize(values) => ValueSet::of(values).map(Box::new),
+            _ => None,
+        };
+        Self { execution_id: text(event.execution_id), topic: text(event.topic), scope, values }
     }
 
     /// Whether it is for every stream without topics, whatever else that is: such an event is in the public lane.
@@ -53,7 +59,7 @@ impl Audience {
             access: &Access::Unspecified,
             emission: Emission::None,
         };
-        admits(&event, &listener.as_subscriber())
+        admits_of(&event, self.values.as_deref(), &listener.as_subscriber())
     }
 
     /// Memory that it takes besides itself.
@@ -65,7 +71,8 @@ impl Audience {
             }
             _ => 0,
         };
-        text(&self.execution_id) + text(&self.topic) + values
+        let set = self.values.as_ref().map_or(0, |set| size_of::<ValueSet>() + set.heap_bytes());
+        text(&self.execution_id) + text(&self.topic) + values + set
     }
 }
 
@@ -123,6 +130,7 @@ impl Listener {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use sse_proto::admission::admits;
 
     // The form that is kept must let nobody in whom the event itself keeps out, whatever is known of its emitter.
     #[test]

@@ -154,6 +154,7 @@ impl Slab {
             self.take_settings();
             self.now = self.started.elapsed().as_millis() as u32;
             let has_public = self.take_batches();
+            self.tell_all().await;
             self.revoke();
             self.admit();
             self.serve_ready();
@@ -246,9 +247,6 @@ impl Slab {
                     });
                 }
             }
-        }
-        for sequence in self.first.max(self.log.base())..=self.log.head() {
-            self.tell_takers(sequence);
         }
         has_public
     }

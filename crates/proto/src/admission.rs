@@ -11,6 +11,10 @@ use crate::record::{Emitter, Envelope};
 use crate::scope::{Scope, ScopeValue};
 use crate::word::{ExecutionId, Topic};
 
+mod value_set;
+
+pub use value_set::ValueSet;
+
 /// What of an event decides who gets it. Empty texts are absent.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -51,9 +55,17 @@ pub struct Subscriber<'a> {
 
 /// Whether `subscriber` gets `event`: execution id, topic and scope must all let it pass, in this order (C4.1).
 pub fn admits(event: &Event<'_>, subscriber: &Subscriber<'_>) -> bool {
+    admits_of(event, None, subscriber)
+}
+
+/// The same, with a set of the scope's values, if somebody has made one ([`ValueSet::of`]).
+pub fn admits_of(event: &Event<'_>, values: Option<&ValueSet>, subscriber: &Subscriber<'_>) -> bool {
     execution_id_passes(present(event.execution_id), subscriber.execution_id)
         && topic_passes(present(event.topic), subscriber.topics)
-        && scope_passes(event, subscriber.identity)
+        && match (event.scope, values, subscriber.identity) {
+            (Scope::Authorize(_), Some(values), Some(identity)) => values.lists(identity),
+            _ => scope_passes(event, subscriber.identity),
+        }
 }
 
 /// Whether `matching` reaches nobody at all, whoever listens: what C4.2 wants counted and said. A publisher can tell

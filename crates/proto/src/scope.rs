@@ -13,6 +13,10 @@ mod hint;
 
 pub use hint::{Hint, authorize_hint};
 
+/// Values of one list, as many as somebody may have roles. What is meant for more is meant for a role of theirs; every value is
+/// copied with its event, and the lists of streams are asked for it. Beyond it the list is none, and nobody receives the event.
+pub const MAX_VALUES: usize = 1000;
+
 /// Who receives an event (C4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -57,6 +61,8 @@ pub enum ScopeError {
     Blank,
     /// `role: admin`, which would compare `admin` with ids and names too.
     DetachedKind,
+    /// More than [`MAX_VALUES`] values.
+    TooMany,
     /// No memory for a copy of the values.
     OutOfMemory,
 }
@@ -182,6 +188,7 @@ impl fmt::Display for ScopeError {
             }
             Self::Blank => "a line break, control character or unusual blank must stand in double quotes",
             Self::DetachedKind => "a value must follow its \"id:\", \"name:\" or \"role:\" without a blank",
+            Self::TooMany => "a list has at most 1000 values",
             Self::OutOfMemory => "out of memory",
         })
     }
@@ -205,6 +212,9 @@ pub(crate) fn values(text: &str) -> Result<Vec<ScopeValue>, ScopeError> {
         let value = ScopeValue::from_owned(word.text);
         if !value.kind().is_empty() && value.text().is_empty() && !last && !gap.contains(',') {
             return Err(ScopeError::DetachedKind);
+        }
+        if values.len() == MAX_VALUES {
+            return Err(ScopeError::TooMany);
         }
         values.try_reserve(1).map_err(|_| ScopeError::OutOfMemory)?;
         values.push(value);

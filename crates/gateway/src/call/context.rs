@@ -3,10 +3,11 @@
 //!
 //! Not for the arguments, nor for setting them: the worker does that, outside the transaction.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::{Map, Value};
 use sse_proto::call::UserParameters;
 use sse_proto::word::{ExecutionId, LabelError};
@@ -45,8 +46,8 @@ impl Context {
         Self([
             text(identity.and_then(|identity| identity.user_id())),
             text(identity.and_then(|identity| identity.user_name())),
-            roles.map_or_else(String::new, |roles| Value::from(roles).to_string()),
-            text(login.map(|login| &*login.claims)),
+            roles.map_or_else(String::new, |roles| in_ascii(&Value::from(roles).to_string())),
+            login.map_or_else(String::new, |login| in_ascii(&login.claims)),
             headers_object(request.headers()),
             request.method().as_str().to_owned(),
             request.uri().path().to_owned(),
@@ -73,15 +74,36 @@ pub(crate) fn user_parameters(login: Option<&Verified>, address: IpAddr) -> User
     }
 }
 
+/// JSON without a character that the encoding of a database may not have: such characters stand in strings only, and
+/// can be escaped there.
+fn in_ascii(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}
+
+/// A header's value: UTF-8, or else the Latin-1 that headers were once said to be in.
+fn header_text(value: &HeaderValue) -> Cow<'_, str> {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.into(),
+        Err(_) => value.as_bytes().iter().copied().map(char::from).collect::<String>().into(),
+    }
+}
+
 /// Lower-case names; the values of one name are joined as RFC 9110 §5.2 has it.
 fn headers_object(headers: &HeaderMap) -> String {
     let mut object = Map::new();
     for name in headers.keys().filter(|name| !SECRET_HEADERS.contains(name)) {
-        let values: Vec<_> =
-            headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        let values: Vec<_> = headers.get_all(name).iter().map(header_text).collect();
         object.insert(name.as_str().to_owned(), values.join(", ").into());
     }
-    Value::Object(object).to_string()
+    in_ascii(&Value::Object(object).to_string())
 }
 
 /// Why there is no execution id although a header gives one.
@@ -117,7 +139,6 @@ pub(crate) fn execution_id<'n>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use http::HeaderValue;
 
     fn headers(pairs: &[(&'static str, &'static [u8])]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -140,9 +161,21 @@ mod tests {
             ("x-quote", b"say \"hi\"\t\\"),
         ]);
         let expected =
-            serde_json::json!({"x-two": "a, b", "x-latin": "caf\u{fffd}", "x-quote": "say \"hi\"\t\\"});
+            serde_json::json!({"x-two": "a, b", "x-latin": "caf\u{e9}", "x-quote": "say \"hi\"\t\\"});
         assert_eq!(serde_json::from_str::<Value>(&headers_object(&headers)).unwrap(), expected);
         assert_eq!(headers_object(&HeaderMap::new()), "{}");
+    }
+
+    // A call fails in a database whose encoding has no € before its routine has begun.
+    #[test]
+    fn headers_are_ascii_whatever_they_hold() {
+        let value = "\u{20ac} \u{1f600} \u{e9}";
+        let headers =
+            headers(&[("referer", "\u{20ac} \u{1f600} \u{e9}".as_bytes()), ("x-latin", b"J\xfcrgen\xff")]);
+        let object = headers_object(&headers);
+        assert!(object.is_ascii(), "{object}");
+        let expected = serde_json::json!({"referer": value, "x-latin": "J\u{fc}rgen\u{ff}"});
+        assert_eq!(serde_json::from_str::<Value>(&object).unwrap(), expected);
     }
 
     #[test]

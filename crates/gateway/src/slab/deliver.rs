@@ -8,9 +8,25 @@ use tokio::task::yield_now;
 use super::{SLOTS_PER_TURN, Slab};
 use crate::posting::PUBLIC;
 
+/// Streams asked before other tasks of the thread get a turn, at least; one event may ask all of them. Each costs what it has of
+/// names (a microsecond), however long the list of the event is.
+const ASKED_PER_TURN: u64 = 1000;
+
 impl Slab {
+    /// Everything that came in this round, giving other tasks of the thread their turns. Nobody joins or leaves meanwhile.
+    pub(super) async fn tell_all(&mut self) {
+        let mut asked = self.tally.asked;
+        for sequence in self.first.max(self.log.base())..=self.log.head() {
+            self.tell_takers(sequence);
+            if self.tally.asked - asked >= ASKED_PER_TURN {
+                asked = self.tally.asked;
+                yield_now().await;
+            }
+        }
+    }
+
     /// Asks the streams in an item's lists, and tells those that it is for.
-    pub(super) fn tell_takers(&mut self, sequence: u64) {
+    fn tell_takers(&mut self, sequence: u64) {
         for list in self.log.lists(sequence) {
             for &index in self.log.postings.slots(*list) {
                 let Some(mark) = self.marks.get_mut(index as usize) else { continue };
