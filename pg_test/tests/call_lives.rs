@@ -96,3 +96,75 @@ fn what_a_burst_of_calls_wrote_is_counted_without_a_further_call() -> Result<()>
         Ok((count == "100").then_some(()))
     })
 }
+
+/// The attack: answers so large that the worker has no memory for them. An abort would end every session of the cluster.
+#[test]
+fn want_of_memory_in_a_worker_is_an_error_of_its_call_and_no_crash() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "narrow")?;
+    api.sql(
+        "create function get_rows(megabytes int) returns setof text language sql as
+           $$ select repeat('x', 1000000) from generate_series(1, megabytes) $$;
+         comment on function get_rows(int) is 'HTTP GET';
+         create function get_one(bytes int) returns text language sql as $$ select repeat('x', bytes) $$;
+         comment on function get_one(int) is 'HTTP GET';
+         create function size(a text) returns int language sql as 'select length(a)'; comment on function size(text) is 'HTTP POST';",
+    )?;
+    let pid = cluster.sql(&format!("select pid {OF_CALLS}"))?;
+    assert_eq!(api.get("get-rows?megabytes=1")?.status(), 200);
+    // As much as it has, and 64 MB.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages: u64 = status.split(' ').next().unwrap_or_default().parse()?;
+    let limit = pages * 4096 + (64 << 20);
+    // By the server's own user, who may lower it.
+    cluster.sql(&format!("copy (select 1) to program 'prlimit --pid {pid} --as={limit}'"))?;
+    let mut failed = 0;
+    for megabytes in [15, 30, 60, 1, 45, 63, 30, 15] {
+        let answer = api.get(&format!("get-rows?megabytes={megabytes}"))?;
+        if answer.status() == 200 {
+            let wanted = megabytes * 1_000_003 + 1;
+            assert_eq!(answer.text().len(), wanted);
+        } else {
+            failed += 1;
+            assert_eq!(
+                (answer.status(), &answer.json()?["sqlstate"]),
+                (503, &json!("53200")),
+                "{}",
+                told(&answer)
+            );
+        }
+        ensure!(answer.status() == 200 || megabytes > 15, "{megabytes} MB: {}", told(&answer));
+    }
+    ensure!(failed > 0, "there was memory for all of them");
+    let one = api.get("get-one?bytes=60000000")?;
+    assert_eq!(one.status(), 503, "{} bytes", one.text().len());
+    assert_eq!(told(&api.post("size", &json!({ "a": "x".repeat(900_000) }))?), "200 900000");
+    assert_eq!(cluster.sql(&format!("select pid {OF_CALLS}"))?, pid, "the same worker");
+    ensure!(!cluster.log()?.contains("terminating any other active server processes"), "a crash");
+    Ok(())
+}
+
+#[test]
+fn an_answer_of_the_limit_is_given_and_one_byte_more_fails() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "limits")?;
+    api.sql(
+        "create function get_one(bytes int) returns text language sql as $$ select repeat('x', bytes) $$;
+         comment on function get_one(int) is 'HTTP GET';
+         create function get_rows(bytes int) returns setof text language sql as $$ select repeat('x', bytes) $$;
+         comment on function get_rows(int) is 'HTTP GET';",
+    )?;
+    let limit = 64 << 20;
+    // A set of one text has brackets and quotes around it.
+    for (routine, around) in [("get-one", 0), ("get-rows", 4)] {
+        for (length, status) in [(limit - 1, 200), (limit, 200), (limit + 1, 500)] {
+            let answer = api.get(&format!("{routine}?bytes={}", length - around))?;
+            assert_eq!(answer.status(), status, "{routine}, {length} bytes");
+            match status {
+                200 => assert_eq!(answer.text().len(), length),
+                _ => assert_eq!(answer.json()?["sqlstate"], "54000"),
+            }
+        }
+    }
+    Ok(())
+}

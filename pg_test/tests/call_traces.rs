@@ -76,25 +76,29 @@ fn replication_slots_and_origins_of_a_call_are_let_go_of() -> Result<()> {
 
 /// Sends a call whose clean-up will wait, and locks what it waits for.
 fn locked(api: &Api<'_>) -> Result<(Connection, Session, u32)> {
+    // The call ends when this lock is let go of.
+    let mut session = api.cluster.session()?;
+    session.run("select pg_advisory_lock(4711)")?.ok()?;
     let mut connection = api.http.connect()?;
     connection.send(&api.request("POST", "leave").json(&json!({})))?;
     let cluster = api.cluster;
     let (pid, table) = wait_for(SOON, "the call has made its table", || {
-        let found = cluster.sql(&format!(
+        let found = cluster.sql(
             "select a.pid, c.oid::regclass from pg_class c, pg_stat_activity a
-              where c.relname = 'left_over' and a.backend_type = 'pg_sse call worker' and a.wait_event = 'PgSleep'"
-        ))?;
+              where c.relname = 'left_over' and a.backend_type = 'pg_sse call worker' and a.wait_event = 'advisory'",
+        )?;
         Ok(found.split_once('|').map(|(pid, table)| (pid.to_owned(), table.to_owned())))
     })?;
-    let mut session = cluster.session()?;
-    session.run(&format!("begin; lock table {table} in access share mode"))?.ok()?;
+    session
+        .run(&format!("begin; lock table {table} in access share mode; select pg_advisory_unlock(4711)"))?
+        .ok()?;
     Ok((connection, session, pid.parse()?))
 }
 
 fn waits_in_its_clean_up(cluster: &Cluster, pid: u32) -> Result<()> {
     wait_for(SOON, "the clean-up waits for the lock", || {
         let waits = cluster
-            .sql(&format!("select count(*) {OF_CALLS} and pid = {pid} and wait_event_type = 'Lock'"))?;
+            .sql(&format!("select count(*) {OF_CALLS} and pid = {pid} and wait_event = 'relation'"))?;
         Ok((waits == "1").then_some(()))
     })
 }
@@ -106,7 +110,7 @@ fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Resul
     let api = Api::of(&cluster, "stuck")?;
     api.sql(
         "grant temporary on database postgres to app;
-         create procedure leave() language plpgsql as $f$ begin create temp table left_over (x int); commit; perform pg_sleep(1); end $f$;
+         create procedure leave() language plpgsql as $f$ begin create temp table left_over (x int); commit; perform pg_advisory_xact_lock(4711); end $f$;
          comment on procedure leave() is 'HTTP POST';
          create function quick() returns text language sql as $$ select 'quick' $$; comment on function quick() is 'HTTP POST';",
     )?;

@@ -24,7 +24,7 @@ use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
 use super::try_catch::{self, Ended};
 use super::{bgworker, call_cleanup, call_texts, own_transaction, raw, setting, stale_plans, xact};
-use crate::pg::call_texts::Texts;
+use crate::pg::call_texts::{NoTexts, Texts};
 use crate::pg::text::from_server;
 
 /// So many prepared statements are kept. Beyond it all are dropped: some tens of kilobytes each, and a routine has one for
@@ -33,6 +33,12 @@ const MAX_PLANS: usize = 500;
 
 /// SQLSTATE 22021, of a text that has a character Postgres cannot store.
 const CHARACTER_NOT_IN_REPERTOIRE: [u8; 5] = *b"22021";
+
+/// SQLSTATE 53200.
+const OUT_OF_MEMORY: [u8; 5] = *b"53200";
+
+/// Bytes of an error's message that are looked at: more than the gateway tells (16 kB), and not what a routine may put into one.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Something of a call is still in the session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +84,10 @@ impl Session {
 
     /// Runs a call up to its end, committed or rolled back.
     pub(crate) fn call(&mut self, request: &CallRequest<'_>) -> Outcome {
-        let Some(mut texts) = Texts::of(request) else { return not_in_repertoire() };
+        let mut texts = match Texts::of(request) {
+            Ok(texts) => texts,
+            Err(why) => return refused(why),
+        };
         self.enter();
         if self.texts_of_server(&mut texts) == Err(Raised) {
             return self.recover();
@@ -172,6 +181,7 @@ impl Session {
         let plan = self.plan(&texts.sql, statement)?;
         let rows = Rows::new(shape(statement.answer), &texts.columns, self.converts);
         let mut rows = self.execute(plan, texts, &statement.types, rows, attempt)?;
+        rows.close();
         let Ok(body) = statement.keys.exchange(std::mem::take(&mut rows.body)) else {
             // SAFETY: the function owns nothing.
             return Err(raised(unsafe { try_catch::run(receiver::out_of_memory, &mut ()) })
@@ -181,9 +191,6 @@ impl Session {
         rows.body = body;
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(commit, &mut beginning) })?;
-        if rows.shape == Shape::Array {
-            rows.body.extend_from_slice(if rows.count == 0 { b"[]" } else { b"]" });
-        }
         let is_null = rows.is_null || (rows.count == 0 && rows.shape != Shape::Array);
         Ok(Outcome::Done { rows: rows.count, body: rows.body, is_null })
     }
@@ -248,7 +255,7 @@ impl Session {
         let Some(error) = (unsafe { recovery.error.as_ref() }) else { return unknown_failure() };
         Outcome::Failed {
             sqlstate: sqlstate(error.sqlerrcode),
-            message: from_server(error_data::message(error)),
+            message: from_server(beginning(error_data::message(error))),
             raised: recovery.origin != Origin::Server,
             outdated: false,
         }
@@ -309,9 +316,13 @@ fn raised(ended: Ended) -> Result<(), Raised> {
     }
 }
 
-fn not_in_repertoire() -> Outcome {
-    let message = "a text has the character U+0000".to_owned();
-    Outcome::Failed { sqlstate: CHARACTER_NOT_IN_REPERTOIRE, message, raised: false, outdated: false }
+/// It cannot even begin.
+fn refused(why: NoTexts) -> Outcome {
+    let (sqlstate, message) = match why {
+        NoTexts::Nul => (CHARACTER_NOT_IN_REPERTOIRE, "a text has the character U+0000"),
+        NoTexts::Memory => (OUT_OF_MEMORY, "out of memory"),
+    };
+    Outcome::Failed { sqlstate, message: message.to_owned(), raised: false, outdated: false }
 }
 
 fn unknown_failure() -> Outcome {
@@ -325,6 +336,10 @@ fn shape(answer: AnswerShape) -> Shape {
         AnswerShape::Array => Shape::Array,
         AnswerShape::ProcedureRow => Shape::Object,
     }
+}
+
+fn beginning(message: &[u8]) -> &[u8] {
+    message.get(..MAX_MESSAGE_BYTES).unwrap_or(message)
 }
 
 /// What a call begins and ends with.

@@ -5,9 +5,10 @@
 use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use sse_proto::call::CallRequest;
 
-use super::{portal, raw};
+use super::{portal, raw, receiver};
 
 /// The texts of a request as Postgres takes them.
 pub(super) struct Texts {
@@ -24,25 +25,22 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// `None`: one has a NUL, which no text of Postgres can have.
-    pub(super) fn of(request: &CallRequest<'_>) -> Option<Self> {
+    /// Copies them out of a request.
+    ///
+    /// # Errors
+    /// [`NoTexts`]; each variant as it is described there.
+    pub(super) fn of(request: &CallRequest<'_>) -> Result<Self, NoTexts> {
         let statement = &request.statement;
-        let c_text = |text: &str| portal::c_text(text.as_bytes().to_vec());
-        let values = |values: &[Option<&str>]| -> Option<Vec<Option<Vec<u8>>>> {
-            let has_nul = values.iter().flatten().any(|value| value.contains('\0'));
-            (!has_nul)
-                .then(|| values.iter().map(|value| value.map(|value| value.as_bytes().to_vec())).collect())
-        };
-        Some(Self {
+        Ok(Self {
             label: c_text(&format!("sse call {}, {}", request.label, request.id))?,
             sql: c_text(statement.sql)?,
             parameters: values(&statement.parameters)?,
             settings: request
                 .settings
                 .iter()
-                .map(|(name, value)| Some((c_text(name)?, c_text(value)?)))
-                .collect::<Option<_>>()?,
-            columns: statement.columns.iter().map(|name| c_text(name)).collect::<Option<_>>()?,
+                .map(|(name, value)| Ok((c_text(name)?, c_text(value)?)))
+                .collect::<Result<_, _>>()?,
+            columns: statement.columns.iter().map(|name| c_text(name)).collect::<Result<_, _>>()?,
         })
     }
 
@@ -72,6 +70,36 @@ impl Texts {
     }
 }
 
+/// Why a request has no texts that Postgres could take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoTexts {
+    /// One has a NUL, which no text of Postgres can have.
+    Nul,
+    /// There is no memory for them: they are about as long as the request.
+    Memory,
+}
+
+fn c_text(text: &str) -> Result<CString, NoTexts> {
+    let mut bytes = Vec::new();
+    // With its NUL, so that it is not moved.
+    bytes.try_reserve_exact(text.len() + 1).map_err(|_| NoTexts::Memory)?;
+    bytes.extend_from_slice(text.as_bytes());
+    portal::c_text(bytes).ok_or(NoTexts::Nul)
+}
+
+fn values(values: &[Option<&str>]) -> Result<Vec<Option<Vec<u8>>>, NoTexts> {
+    let copy = |text: &str| {
+        if text.contains('\0') {
+            return Err(NoTexts::Nul);
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(text.len()).map_err(|_| NoTexts::Memory)?;
+        bytes.extend_from_slice(text.as_bytes());
+        Ok(bytes)
+    };
+    values.iter().map(|value| value.map(copy).transpose()).collect()
+}
+
 /// Converts UTF-8 into the database's encoding, in place.
 ///
 /// # Safety
@@ -88,7 +116,14 @@ pub(super) unsafe extern "C-unwind" fn convert(texts: *mut &mut [Vec<u8>]) {
         if converted.cast_const() != start {
             // SAFETY: another text than the one given is a NUL-terminated copy.
             let converted = unsafe { CStr::from_ptr(converted) };
-            *text = converted.to_bytes().to_vec();
+            let bytes = converted.to_bytes();
+            text.clear();
+            if text.try_reserve(bytes.len()).is_err() {
+                let code = PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY;
+                // SAFETY: owns nothing here.
+                unsafe { receiver::fail(code, c"out of memory") };
+            }
+            text.extend_from_slice(bytes);
         }
     }
     raw::CommitTransactionCommand();

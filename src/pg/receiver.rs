@@ -14,7 +14,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 use super::raw;
 
-/// Largest answer, in bytes of UTF-8: what does not fit here does not belong into one HTTP answer that is held in memory,
+/// Largest answer, in bytes of UTF-8, brackets included: what does not fit here does not belong into one HTTP answer that is held in memory,
 /// in the worker and in the gateway.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
@@ -60,6 +60,13 @@ impl<'a> Rows<'a> {
             body: Vec::new(),
             is_null: false,
             descriptor: std::ptr::null_mut(),
+        }
+    }
+
+    /// When all have come: ends an array. Needs no memory that is not there.
+    pub(super) fn close(&mut self) {
+        if self.shape == Shape::Array {
+            self.body.extend_from_slice(if self.count == 0 { b"[]" } else { b"]" });
         }
     }
 }
@@ -273,16 +280,24 @@ unsafe fn append_object(rows: &mut Rows<'_>, slot: *mut pg_sys::TupleTableSlot) 
 /// # Safety
 /// - The caller owns nothing with a destructor: this may raise.
 unsafe fn append(rows: &mut Rows<'_>, bytes: &[u8]) {
-    if rows.body.len() + bytes.len() > MAX_ANSWER_BYTES {
+    // The bracket that ends an array comes when nothing may fail any more (`Rows::close`).
+    let closing = usize::from(rows.shape == Shape::Array);
+    if rows.body.len() + bytes.len() + closing > MAX_ANSWER_BYTES {
         let code = PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED;
         // SAFETY: the caller's promise.
         unsafe { fail(code, c"the answer of the call exceeds 64 MB") };
     }
-    if rows.body.try_reserve(bytes.len()).is_err() {
+    if !has_memory(&mut rows.body, bytes.len() + closing) {
         // SAFETY: the caller's promise.
         unsafe { fail(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, c"out of memory") };
     }
     rows.body.extend_from_slice(bytes);
+}
+
+/// Takes memory for so many more bytes: for as many again as there are, so that an answer is not moved for each row, or for
+/// no more than these when that is all there is.
+fn has_memory(buffer: &mut Vec<u8>, more: usize) -> bool {
+    buffer.try_reserve(more).is_ok() || buffer.try_reserve_exact(more).is_ok()
 }
 
 /// Raises an error.

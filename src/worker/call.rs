@@ -125,19 +125,25 @@ impl Worker {
         }
     }
 
-    /// `true`: a request is complete.
+    /// `true`: a request is complete. Without memory for it this worker leaves: nothing of the call has begun, so another one gets
+    /// it, as long as it has time.
     fn take_request(&mut self) -> bool {
         let Ok(mut batch) = self.side.requests.begin() else { bgworker::leave(1) };
         let mut progress = frame::Progress::Nothing;
+        let mut has_room = true;
         while progress != frame::Progress::Complete {
             let request = &mut self.request;
+            let mut append = |bytes: &[u8]| {
+                has_room = has_room && request.try_reserve(bytes.len()).is_ok();
+                if has_room {
+                    request.extend_from_slice(bytes);
+                }
+            };
             // One part at a time: what is behind a request's last part is another request.
-            match batch
-                .drain(1, |part| progress = frame::take(part, |bytes| request.extend_from_slice(bytes)))
-            {
+            match batch.drain(1, |part| progress = frame::take(part, &mut append)) {
                 Ok(0) => break,
-                Ok(_) => {}
-                Err(_) => bgworker::leave(1),
+                Ok(_) if has_room => {}
+                Ok(_) | Err(_) => bgworker::leave(1),
             }
         }
         if progress == frame::Progress::More {
@@ -194,8 +200,9 @@ impl Worker {
     /// leave, it still does for a moment: what became of the call is known.
     fn answer(&mut self, answer: &CallAnswer) {
         let mut patience: Option<Instant> = None;
-        let bytes = answer.encode();
-        for part in frame::parts(&bytes) {
+        let (head, tail) = (answer.encode_head(), answer.tail());
+        for index in 0..frame::count(head.len() + tail.len()) {
+            let part = frame::part(&head, tail, index);
             loop {
                 match self.side.answers.try_push(&part) {
                     Ok(wake) => {

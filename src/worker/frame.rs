@@ -23,23 +23,25 @@ pub(super) enum Progress {
     Complete,
 }
 
-/// The parts of a frame, at least one.
-pub(super) fn parts(frame: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    (0..count(frame)).map(|index| part(frame, index))
+/// Number of parts of a frame of so many bytes; at least one.
+pub(super) fn count(length: usize) -> usize {
+    length.div_ceil(PART_BYTES).max(1)
 }
 
-/// Number of parts of a frame.
-pub(super) fn count(frame: &[u8]) -> usize {
-    frame.len().div_ceil(PART_BYTES).max(1)
-}
-
-/// One part, by number below [`count`].
-pub(super) fn part(frame: &[u8], index: usize) -> Vec<u8> {
-    let rest = frame.get(index * PART_BYTES..).unwrap_or_default();
-    let bytes = rest.get(..PART_BYTES).unwrap_or(rest);
-    let mut part = Vec::with_capacity(1 + bytes.len());
-    part.push(if bytes.len() == rest.len() { LAST } else { MORE });
-    part.extend_from_slice(bytes);
+/// One part, by number below [`count`], of a frame whose bytes are those of `head` and then those of `tail`. In two, because an
+/// answer has tens of megabytes at most, and room for another copy of them may be missing.
+pub(super) fn part(head: &[u8], tail: &[u8], index: usize) -> Vec<u8> {
+    let length = head.len() + tail.len();
+    let begin = (index * PART_BYTES).min(length);
+    let end = length.min(begin + PART_BYTES);
+    let mut part = Vec::with_capacity(1 + PART_BYTES);
+    part.push(if end == length { LAST } else { MORE });
+    let within = |position: usize, bytes: &[u8]| position.min(bytes.len());
+    let of_head = head.get(within(begin, head)..within(end, head));
+    let (begin, end) = (begin.saturating_sub(head.len()), end.saturating_sub(head.len()));
+    let of_tail = tail.get(within(begin, tail)..within(end, tail));
+    part.extend_from_slice(of_head.unwrap_or_default());
+    part.extend_from_slice(of_tail.unwrap_or_default());
     part
 }
 

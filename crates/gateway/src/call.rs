@@ -219,7 +219,7 @@ impl Request<'_> {
         };
         let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
         let deadline = Instant::now() + limit;
-        let frame = frame.encode();
+        let frame = frame.try_encode().ok_or_else(no_memory)?;
         // From here on the frame is what is held. A head of 16 kB makes one, too.
         room.shrink_to(frame.len());
         if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {

@@ -223,7 +223,7 @@ impl CallWorker {
 
     /// A part of its request did not fit.
     pub(super) fn has_unsent(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| current.sent < frame::count(&current.call.frame))
+        self.current.as_ref().is_some_and(|current| current.sent < frame::count(current.call.frame.len()))
     }
 
     /// Whether it has this call.
@@ -264,9 +264,9 @@ impl CallWorker {
 
     fn send(&mut self, memory: &CallMemory) {
         let (Some(side), Some(current)) = (&self.side, &mut self.current) else { return };
-        let parts = frame::count(&current.call.frame);
+        let parts = frame::count(current.call.frame.len());
         while current.sent < parts {
-            match side.requests.try_push(&frame::part(&current.call.frame, current.sent)) {
+            match side.requests.try_push(&frame::part(&current.call.frame, &[], current.sent)) {
                 Ok(wake) => {
                     current.sent += 1;
                     if wake == Wake::Needed

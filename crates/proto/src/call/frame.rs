@@ -96,6 +96,10 @@ pub enum Outcome {
     },
 }
 
+/// How the two kinds of an outcome are told apart in a frame.
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+
 /// Why bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {

@@ -1,6 +1,9 @@
 //! Reading a frame. Lists grow with what is really there: a count of four billion in a short frame ends at its end.
 
-use super::{CallAnswer, CallRequest, FrameError, Key, Keys, MAX_LEVELS, Outcome, StatementRef, ValueType};
+use super::{
+    CallAnswer, CallRequest, DONE, FAILED, FrameError, Key, Keys, MAX_LEVELS, Outcome, StatementRef,
+    ValueType,
+};
 use crate::call::AnswerShape;
 use std::borrow::Cow;
 use std::str;
@@ -58,7 +61,7 @@ impl CallAnswer {
                 let is_null = reader.flag()?;
                 Outcome::Done { rows, is_null, body: reader.bytes()?.to_vec() }
             }
-            1 => {
+            FAILED => {
                 let sqlstate = reader.array()?;
                 let raised = reader.flag()?;
                 let outdated = reader.flag()?;
@@ -70,9 +73,6 @@ impl CallAnswer {
         Ok(Self { id, outcome })
     }
 }
-
-/// The choice of [`Outcome::Done`].
-const DONE: u8 = 0;
 
 struct Reader<'a> {
     rest: &'a [u8],

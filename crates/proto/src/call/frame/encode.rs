@@ -1,12 +1,22 @@
 //! Writing a frame.
 
-use super::{CallAnswer, CallRequest, Keys, Outcome, StatementRef};
+use super::{CallAnswer, CallRequest, DONE, FAILED, Keys, Outcome, StatementRef};
 use crate::call::AnswerShape;
+
+/// Bytes of a length or a count.
+const LENGTH_BYTES: usize = size_of::<u64>();
+
+/// More than the parts of a request that have always the same size: numbers, flags, counts of lists.
+const FIXED_BYTES: usize = 64;
 
 impl CallRequest<'_> {
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer { out: Vec::with_capacity(self.size_hint()) };
+        self.encode_into(Vec::with_capacity(self.max_bytes()))
+    }
+
+    fn encode_into(&self, out: Vec<u8>) -> Vec<u8> {
+        let mut writer = Writer { out };
         writer.number(self.id);
         writer.out.extend_from_slice(&self.timeout_ms.to_le_bytes());
         writer.text(self.label);
@@ -20,49 +30,76 @@ impl CallRequest<'_> {
         writer.out
     }
 
-    /// About what the frame takes: its texts, and something for lengths.
-    fn size_hint(&self) -> usize {
-        let settings = self.settings.iter().map(|(name, value)| name.len() + value.len() + 16);
-        let texts =
-            |texts: &[Option<&str>]| texts.iter().map(|t| t.map_or(1, |t| t.len() + 9)).sum::<usize>();
-        let statement = &self.statement;
-        128 + self.label.len()
-            + settings.sum::<usize>()
-            + statement.sql.len()
-            + texts(&statement.parameters)
-            + 5 * statement.types.len()
+    /// Its bytes, or `None` when there is no memory for them: they are about as many as a request has, which its peer decides.
+    pub fn try_encode(&self) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        out.try_reserve_exact(self.max_bytes()).ok()?;
+        Some(self.encode_into(out))
     }
+
+    /// What the frame takes at most: its texts with a length each, and what is fixed.
+    pub(super) fn max_bytes(&self) -> usize {
+        let text = |text: &str| text.len() + LENGTH_BYTES + 1;
+        let optional = |texts: &[Option<&str>]| -> usize {
+            LENGTH_BYTES + texts.iter().map(|given| text(given.unwrap_or(""))).sum::<usize>()
+        };
+        let statement = &self.statement;
+        FIXED_BYTES
+            + text(self.label)
+            + self.settings.iter().map(|(name, value)| text(name) + text(value)).sum::<usize>()
+            + text(statement.sql)
+            + optional(&statement.parameters)
+            + statement.types.len() * LENGTH_BYTES
+            + statement.columns.iter().map(|column| text(column)).sum::<usize>()
+            + key_bytes(&statement.keys)
+    }
+}
+
+/// What keys take: they are of the catalog, and no peer decides how many there are.
+fn key_bytes(keys: &Keys) -> usize {
+    let text = |text: &str| text.len() + LENGTH_BYTES;
+    let rows = match keys {
+        Keys::Kept => return 1,
+        Keys::Row(rows) => rows,
+    };
+    1 + LENGTH_BYTES
+        + rows.iter().map(|key| text(&key.from) + text(&key.to) + key_bytes(&key.within)).sum::<usize>()
 }
 
 impl CallAnswer {
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer { out: Vec::with_capacity(64 + self.outcome.body_bytes()) };
+        let mut bytes = self.encode_head();
+        bytes.extend_from_slice(self.tail());
+        bytes
+    }
+
+    /// Its bytes up to [`CallAnswer::tail`]: some tens.
+    pub fn encode_head(&self) -> Vec<u8> {
+        let mut writer = Writer { out: Vec::with_capacity(64) };
         writer.number(self.id);
         match &self.outcome {
-            Outcome::Done { rows, body, is_null } => {
-                writer.out.push(0);
+            Outcome::Done { rows, is_null, .. } => {
+                writer.out.push(DONE);
                 writer.number(*rows);
                 writer.flag(*is_null);
-                writer.bytes(body);
             }
-            Outcome::Failed { sqlstate, message, raised, outdated } => {
-                writer.out.push(1);
+            Outcome::Failed { sqlstate, raised, outdated, .. } => {
+                writer.out.push(FAILED);
                 writer.out.extend_from_slice(sqlstate);
                 writer.flag(*raised);
                 writer.flag(*outdated);
-                writer.text(message);
             }
         }
+        writer.length(self.tail().len());
         writer.out
     }
-}
 
-impl Outcome {
-    fn body_bytes(&self) -> usize {
-        match self {
-            Self::Done { body, .. } => body.len(),
-            Self::Failed { message, .. } => message.len(),
+    /// What stands last in its bytes, as it is: the body, or the message. Large, so that it is better not copied.
+    pub fn tail(&self) -> &[u8] {
+        match &self.outcome {
+            Outcome::Done { body, .. } => body,
+            Outcome::Failed { message, .. } => message.as_bytes(),
         }
     }
 }

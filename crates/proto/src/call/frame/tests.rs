@@ -98,6 +98,9 @@ proptest! {
     #[test]
     fn a_request_comes_back_as_it_was(made in statement()) {
         let bytes = request(&made).encode();
+        // Nothing is asked for behind the first asking, which can fail.
+        prop_assert_eq!(request(&made).try_encode(), Some(bytes.clone()));
+        prop_assert!(request(&made).max_bytes() >= bytes.len());
         prop_assert_eq!(CallRequest::decode(&bytes).unwrap(), request(&made));
         for end in 0..bytes.len() {
             prop_assert!(CallRequest::decode(&bytes[..end]).is_err());
@@ -107,6 +110,7 @@ proptest! {
     #[test]
     fn an_answer_comes_back_as_it_was(answer in answers()) {
         let bytes = answer.encode();
+        prop_assert_eq!(&[answer.encode_head(), answer.tail().to_vec()].concat(), &bytes);
         prop_assert_eq!(CallAnswer::decode(&bytes).unwrap(), answer);
         for end in 0..bytes.len() {
             prop_assert!(CallAnswer::decode(&bytes[..end]).is_err());
