@@ -2,12 +2,15 @@
 
 mod common;
 
+use std::env;
 use std::fs;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster::http::EventStream;
-use cluster::{Cluster, Session, wait_until};
+use cluster::{Cluster, Extension, Install, PgConfig, Session, wait_until};
 use common::{SOON, announcer, figure};
 
 const QUIET: &str = "set client_min_messages = warning";
@@ -142,5 +145,49 @@ fn events_go_on_whatever_transactions_are_by_default() -> Result<()> {
         assert_eq!(session.run(waits)?.ok()?.value(), Some("0"), "a worker waits for a snapshot");
     }
     writer.run("commit")?.ok()?;
+    Ok(())
+}
+
+/// Not a promise but a measurement, of two libraries side by side, because the machine's own noise is larger than what they differ by:
+/// `PG_SSE_BEFORE=/path/to/libpg_sse.so cargo test -p pg-test --test event_path -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn the_time_from_a_single_publisher_to_its_subscriber() -> Result<()> {
+    let before = env::var_os("PG_SSE_BEFORE").context("PG_SSE_BEFORE names the other library")?;
+    let original = PgConfig::find(None)?;
+    let mut sides = Vec::new();
+    for extension in [Extension::with_library(before.into())?, Extension::locate(&original)?] {
+        let install = Arc::new(Install::of(&original)?);
+        install.put(&extension)?;
+        let cluster = Cluster::builder().install(install).start()?;
+        cluster.sql(&announcer("f", "@sse"))?;
+        let mut session = cluster.session()?;
+        session.run(QUIET)?.ok()?;
+        let stream = cluster.http()?.events("/api/f/info")?;
+        sides.push((cluster, session, stream, Vec::new()));
+    }
+    // In lock-step without a pause, and with one in which everybody falls asleep.
+    for pause in [Duration::ZERO, Duration::from_millis(5)] {
+        for _ in 0..20 {
+            for (_, session, stream, times) in &mut sides {
+                for number in 0..50 {
+                    thread::sleep(pause);
+                    times.push(round(session, stream, &number.to_string())?);
+                }
+            }
+        }
+        for (side, (_, _, _, times)) in ["before", "after"].iter().zip(&mut sides) {
+            times.sort_unstable();
+            let at = |percent: usize| times[(times.len() - 1) * percent / 100];
+            println!(
+                "pause {pause:?}, {side}: p10 {:?}, p50 {:?}, p90 {:?}, p99 {:?}",
+                at(10),
+                at(50),
+                at(90),
+                at(99)
+            );
+            times.clear();
+        }
+    }
     Ok(())
 }
