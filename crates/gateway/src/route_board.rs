@@ -37,6 +37,8 @@ pub(crate) struct RouteBoard {
 struct State {
     routes: Option<Arc<RouteTable>>,
     generation: u64,
+    /// Earlier ones that somebody had still in hand when they were replaced.
+    outdated: Vec<Arc<RouteTable>>,
     /// Last ticket that was put into the outbox.
     asked: u64,
     asked_at: Option<Instant>,
@@ -74,9 +76,15 @@ impl RouteBoard {
         if state.routes.is_some() && generation < state.generation {
             return;
         }
-        state.routes = Some(routes);
+        let outdated = state.routes.replace(routes);
         state.generation = generation;
+        // A table of many thousand routines takes milliseconds to free: not under the lock, and not on a runtime thread,
+        // which has events to write. So one that a request still looks at is kept until the next change.
+        let (kept, freed): (Vec<_>, Vec<_>) =
+            state.outdated.drain(..).chain(outdated).partition(|table| Arc::strong_count(table) > 1);
+        state.outdated = kept;
         drop(state);
+        drop(freed);
         self.changed();
     }
 
