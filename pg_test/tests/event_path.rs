@@ -4,14 +4,15 @@ mod common;
 
 use std::env;
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::EventStream;
-use cluster::{Cluster, Extension, Install, PgConfig, Session, wait_until};
-use common::{SOON, announcer, figure};
+use cluster::{Cluster, Extension, Install, PgConfig, Session, wait_for, wait_until};
+use common::{SOON, announcer, figure, gateway_pid};
 
 const QUIET: &str = "set client_min_messages = warning";
 
@@ -145,6 +146,83 @@ fn events_go_on_whatever_transactions_are_by_default() -> Result<()> {
         assert_eq!(session.run(waits)?.ok()?.value(), Some("0"), "a worker waits for a snapshot");
     }
     writer.run("commit")?.ok()?;
+    Ok(())
+}
+
+/// The process of this server that writes the log.
+fn log_collector(cluster: &Cluster) -> Result<u32> {
+    let children = Command::new("ps").args(["-A", "-o", "pid=,ppid=,args="]).output()?;
+    let parent = cluster.postmaster_pid()?.to_string();
+    let children = String::from_utf8_lossy(&children.stdout).into_owned();
+    let is_it = |line: &&str| line.contains("logger") && line.split_whitespace().nth(1) == Some(&*parent);
+    let line = children.lines().find(is_it).context("no log collector")?;
+    Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+}
+
+// Attack, or bad luck: the collector of the log is stopped, or its disk hangs, and whoever writes a line waits.
+#[test]
+fn events_go_on_while_nobody_takes_the_server_log() -> Result<()> {
+    let cluster = Cluster::builder()
+        .setting("logging_collector", "on")
+        .setting("sse.static_root", "/nowhere")
+        .start()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let mut session = cluster.session()?;
+    session.run(QUIET)?.ok()?;
+    let mut stream = cluster.http()?.events("/api/f/info")?;
+    let (mut writer, mut watcher) = (cluster.session()?, cluster.session()?);
+    let http = cluster.http()?;
+
+    let frozen = cluster.freeze(log_collector(&cluster)?)?;
+    // Shorter lines than the gateway's, which would find room otherwise.
+    writer.run("set log_error_verbosity = terse")?.ok()?;
+    let writing_pid = writer.backend_pid()?;
+    writer.send("do $$ begin for i in 1..10000 loop raise log 'x'; end loop; end $$")?;
+    let writing = writing_pid.to_string();
+    let sleeps = || {
+        let state = Command::new("ps").args(["-o", "stat=", "-p", &writing]).output();
+        state.is_ok_and(|state| state.stdout.starts_with(b"S"))
+    };
+    wait_until(SOON, "the pipe is full", || (0..20).all(|_| sleeps()))?;
+    http.get("/page.html")?;
+    // The main thread has to say that the folder is not there, and waits: the figures, which it copies once a second, stand still.
+    let figures = "select events_total from sse.stat_gateway";
+    let mut number = 0;
+    let start = Instant::now();
+    let mut stands_since = (String::new(), Instant::now());
+    while stands_since.1.elapsed() < Duration::from_secs(3) {
+        ensure!(start.elapsed() < SOON * 2, "the main thread has nothing to wait for");
+        let time = round(&mut session, &mut stream, &number.to_string())?;
+        ensure!(time < Duration::from_secs(2), "event {number} took {time:?}");
+        number += 1;
+        let now = watcher.run(figures)?.ok()?.text();
+        if now != stands_since.0 {
+            stands_since = (now, Instant::now());
+        }
+    }
+    drop(frozen);
+    writer.wait(SOON)?.ok()?;
+    wait_until(SOON, "the figures go on", || {
+        watcher.run(figures).is_ok_and(|reply| reply.text() != stands_since.0)
+    })
+}
+
+#[test]
+fn a_panic_in_any_thread_ends_the_gateway_in_an_orderly_way_and_another_one_serves() -> Result<()> {
+    let (cluster, mut session, stream) = served()?;
+    let mark = cluster.log_mark()?;
+    drop(stream);
+    for fault in ["pg_sse.panic_courier", "pg_sse.panic", "pg_sse.panic_courier", "pg_sse.panic"] {
+        let pid = gateway_pid(&cluster)?;
+        provoke(&cluster, fault)?;
+        wait_until(SOON, "there is another gateway", || gateway_pid(&cluster).is_ok_and(|new| new != pid))?;
+        let line = cluster.wait_for_log(mark, &format!("(PID {pid}) exited with exit code"))?;
+        ensure!(line.contains("exit code 1"), "{line}");
+        let stream = wait_for(SOON, "it serves", || Ok(cluster.http()?.events("/api/f/info").ok()));
+        round(&mut session, &mut stream?, "again")?;
+    }
+    let log = cluster.log_since(mark)?;
+    ensure!(!log.contains("terminated by signal") && log.contains("a thread has failed: "), "{log}");
     Ok(())
 }
 

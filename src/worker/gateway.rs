@@ -281,7 +281,7 @@ impl Worker {
 
     fn reload(&mut self) {
         #[cfg(debug_assertions)]
-        fault::provoke_if_asked(&self.shared);
+        fault::provoke_if_asked(&self.shared, &self.courier);
         self.calls.reload();
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));

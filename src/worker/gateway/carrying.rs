@@ -94,6 +94,8 @@ impl<'c> Carrier<'c> {
                     }
                     Instruction::Mark(mark) => self.mark = Some(mark),
                     Instruction::Stop => return Ok(()),
+                    #[cfg(debug_assertions)]
+                    Instruction::Panic => panic!("asked to"),
                 }
             }
             self.drain()?;

@@ -38,6 +38,9 @@ pub(super) enum Instruction {
     Mark(u64),
     /// The end.
     Stop,
+    /// A panic, for a test (`fault.rs`).
+    #[cfg(debug_assertions)]
+    Panic,
 }
 
 /// What the courier says.
@@ -191,6 +194,11 @@ impl Courier {
             self.reached = mark;
         }
         report
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn panic(&self) {
+        self.tell(Instruction::Panic);
     }
 
     /// Ends it.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use sse_proto::record::{Record, encode_into};
 
+use super::courier::Courier;
 use crate::pg::shmem::Shared;
 use crate::pg::{bgworker, futex};
 
@@ -21,12 +22,18 @@ const HOLD: (&str, Duration) = ("pg_sse.hold", Duration::from_secs(2));
 /// A record in the ring is begun, and completed so much later.
 const HOLE: (&str, Duration) = ("pg_sse.hole", Duration::from_secs(8));
 
+/// The courier panics.
+const PANIC: &str = "pg_sse.panic_courier";
+
 /// Does what is asked for.
-pub(super) fn provoke_if_asked(shared: &Shared) {
+pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
     let is_asked = |file| fs::remove_file(bgworker::data_directory().join(file)).is_ok();
     if is_asked(HOLE.0) {
         let shared = *shared;
         bgworker::with_signals_blocked(|| thread::spawn(move || leave_a_hole(&shared)));
+    }
+    if is_asked(PANIC) {
+        courier.panic();
     }
     if is_asked(HOLD.0) {
         thread::sleep(HOLD.1);
