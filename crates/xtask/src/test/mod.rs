@@ -23,7 +23,7 @@ use tally::Tally;
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Without soak, loom, fuzzing and slow tests.
+    /// Without siege, soak, loom, fuzzing and slow tests.
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.
@@ -48,7 +48,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -58,6 +58,7 @@ const STEPS: [Step; 12] = [
     Step { name: "black-box tests", run: Run::black_box, runs_when: When::Always },
     Step { name: "demo --check", run: Run::demo, runs_when: When::Always },
     Step { name: "ledger", run: Run::ledger, runs_when: When::Always },
+    Step { name: "siege", run: Run::siege, runs_when: When::NotQuick },
     Step { name: "soak", run: Run::soak, runs_when: When::NotQuick },
     Step { name: "loom", run: Run::loom, runs_when: When::NotQuick },
     Step { name: "fuzz", run: Run::fuzz, runs_when: When::Fuzzing },

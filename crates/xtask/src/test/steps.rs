@@ -147,6 +147,14 @@ impl Run {
         Ok(Outcome::passed())
     }
 
+    /// Half a minute, each time with another seed; ten are a command of their own.
+    pub(super) fn siege(&mut self) -> Result<Outcome> {
+        let mut siege = Command::new(env::current_exe().context("where are we?")?);
+        siege.args(["siege", "--seconds", "30", "--pg-config"]).arg(&self.pg()?.path);
+        progress::run("siege", siege)?.ok("cargo xtask siege")?;
+        Ok(Outcome::passed())
+    }
+
     /// A minute of it, so that it cannot rot; five are a command of their own.
     pub(super) fn soak(&mut self) -> Result<Outcome> {
         let mut soak = Command::new(env::current_exe().context("where are we?")?);
