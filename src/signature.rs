@@ -143,8 +143,7 @@ impl Row {
                 ResultType { shape: Shape::Void, is_set: false, columns: Vec::new(), kinds: Vec::new() }
             }
             RoutineKind::Function => {
-                let (base, kind) = (types.base(self.returns), types.kind(self.returns));
-                ResultType { is_set: self.set, ..result(&parameters, base, &kind) }
+                ResultType { is_set: self.set, ..result(&parameters, self.returns, types) }
             }
         };
         Signature {
@@ -158,15 +157,16 @@ impl Row {
 }
 
 /// A row type's own columns, or the OUT parameters in their place (funcapi.c, `build_function_result_tupdesc_d`).
-fn result(parameters: &[Parameter], base: Base, kind: &TypeKind) -> ResultType {
+fn result(parameters: &[Parameter], returns: u32, types: &mut Types) -> ResultType {
     let of = |shape, columns, kinds| ResultType { shape, is_set: false, columns, kinds };
     let is_out = |parameter: &&Parameter| matches!(parameter.mode, Mode::Out | Mode::InOut | Mode::Table);
     let out: Vec<&Parameter> = parameters.iter().filter(is_out).collect();
     let is_table = out.iter().any(|parameter| parameter.mode == Mode::Table);
-    if let (TypeKind::Composite(row), true) = (kind, out.len() < 2) {
-        let columns = row.members().iter().map(|member| member.name.clone()).collect();
-        let kinds = row.members().iter().map(|member| member.kind.clone()).collect();
-        return of(Shape::Composite, columns, kinds);
+    if out.len() < 2
+        && let Some(columns) = types.columns(returns)
+    {
+        let (names, kinds) = columns.into_iter().unzip();
+        return of(Shape::Composite, names, kinds);
     }
     if out.len() > 1 || is_table {
         let names = (1..).zip(&out).map(|(number, parameter)| match parameter.name.as_str() {
@@ -176,7 +176,8 @@ fn result(parameters: &[Parameter], base: Base, kind: &TypeKind) -> ResultType {
         let kinds = out.iter().map(|parameter| parameter.kind.clone());
         return of(Shape::Composite, names.collect(), kinds.collect());
     }
-    let shape = match (base, kind) {
+    let kind = types.kind(returns);
+    let shape = match (types.base(returns), &kind) {
         (Base::Void, _) => Shape::Void,
         (Base::Record, _) => Shape::Record,
         (Base::Other, TypeKind::Pseudo) => Shape::Pseudo,
@@ -185,7 +186,7 @@ fn result(parameters: &[Parameter], base: Base, kind: &TypeKind) -> ResultType {
         (Base::Other, _) => Shape::Scalar,
     };
     let names = out.into_iter().map(|parameter| parameter.name.clone()).filter(|name| !name.is_empty());
-    of(shape, names.collect(), vec![kind.clone()])
+    of(shape, names.collect(), vec![kind])
 }
 
 impl RowParameter {

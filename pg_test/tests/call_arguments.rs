@@ -320,6 +320,44 @@ fn overloads_are_chosen_by_the_names_given() -> Result<()> {
     findings.report()
 }
 
+/// A request says names, and never types.
+#[test]
+fn of_overloads_that_no_request_can_tell_apart_the_oldest_goes_on_and_the_others_say_why_not() -> Result<()> {
+    let api = Api::new("alike")?;
+    api.sql(
+        "create function typed(id int) returns text language sql as $$ select 'int' $$; comment on function typed(int) is 'HTTP GET';
+         create function typed(id uuid) returns text language sql as $$ select 'uuid' $$; comment on function typed(uuid) is 'HTTP GET';
+         create function typed(id int, n int) returns text language sql as $$ select 'both' $$; comment on function typed(int, int) is 'HTTP GET';
+         create function part(a int) returns text language sql as $$ select 'a' $$; comment on function part(int) is 'HTTP GET';
+         create function part(a int, b int = 1) returns text language sql as $$ select 'a, b' $$; comment on function part(int, int) is 'HTTP GET';",
+    )?;
+    let mut findings = Findings::default();
+    findings.expect("the oldest", told(&api.get("typed?id=5")?), "200 int".to_owned());
+    findings.expect("other names", told(&api.get("typed?id=5&n=1")?), "200 both".to_owned());
+    // Postgres itself does not know which `part(a => 1)` is.
+    findings.expect("one of two", api.get("part?a=5")?.status(), 400);
+    findings.expect("the other of two", told(&api.get("part?a=5&b=1")?), "200 a, b".to_owned());
+    for (routine, has_problem) in [
+        ("typed(int)", "f"),
+        ("typed(uuid)", "t"),
+        ("typed(int, int)", "f"),
+        ("part(int)", "t"),
+        ("part(int, int)", "f"),
+    ] {
+        let shown = format!(
+            "select problem is not null from sse.endpoints where routine = 'alike.{routine}'::regprocedure"
+        );
+        findings.expect(routine, api.sql(&shown)?, has_problem.to_owned());
+        let checked = format!("select count(*) = 1 from sse.check('alike.{routine}'::regprocedure)");
+        findings.expect(routine, api.sql(&checked)?, has_problem.to_owned());
+    }
+    // When the oldest goes, the next one takes its place.
+    api.sql("drop function typed(int)")?;
+    let uuid = "typed?id=a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+    common::calls::eventually_text(&api, uuid, "uuid")?;
+    findings.report()
+}
+
 #[test]
 fn arrays_come_by_repetition_and_variadic_as_an_array() -> Result<()> {
     let api = Api::new("arrays")?;

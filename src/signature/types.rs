@@ -106,17 +106,29 @@ impl Types {
         self.known(oid, MAX_LEVELS).kind
     }
 
-    /// See [`Base`]; domains are followed.
+    /// See [`Base`].
     pub(super) fn base(&self, oid: u32) -> Base {
-        let mut row = self.rows.get(&oid);
-        while let Some(domain) = row.filter(|row| row.kind == 'd') {
-            row = self.rows.get(&domain.of);
-        }
-        match row.map(|row| row.kind) {
+        match self.base_row(oid).map(|row| row.kind) {
             Some('v') => Base::Void,
             Some('r') => Base::Record,
             _ => Base::Other,
         }
+    }
+
+    /// Of a row type, its columns, however much is within them.
+    pub(super) fn columns(&mut self, oid: u32) -> Option<Vec<(String, TypeKind)>> {
+        let row = self.base_row(oid).filter(|row| row.kind == 'c')?;
+        let members = row.members.clone().unwrap_or_default();
+        Some(members.into_iter().map(|(name, oid)| (name, self.kind(oid))).collect())
+    }
+
+    /// Domains are followed.
+    fn base_row(&self, oid: u32) -> Option<&Row> {
+        let mut row = self.rows.get(&oid);
+        while let Some(domain) = row.filter(|row| row.kind == 'd') {
+            row = self.rows.get(&domain.of);
+        }
+        row
     }
 
     /// `left`: so many levels may follow, this one among them. A type that is not there any more is a scalar: what comes next

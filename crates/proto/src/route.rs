@@ -7,6 +7,7 @@
 //!   rule was meant, so the URL does not exist and each of them has a problem.
 //! - Overloads that share the path and method of their calls must ask for the same access, `@login` and `@logout`. If
 //!   they do not, none of them can be called.
+//! - Of overloads that no request can tell apart the oldest can be called, the others have a problem.
 //! - A routine that cannot be called for what its signature says keeps its streams, and its path.
 //! - A segment that repeats the base path (`@sse_path /api/chat/live` at `/api/chat`) is the whole URL, as in NpgsqlRest.
 //!
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 
 mod calls;
 mod endpoint;
+mod overloads;
 mod path;
 mod traits;
 
@@ -134,7 +136,13 @@ impl RouteTable {
         for endpoint in endpoints.values_mut().filter(|endpoint| !endpoint.call_problems.is_empty()) {
             endpoint.call = None;
         }
-        let call_points = calls::points(routines, |oid| endpoints.get(&oid));
+        let mut call_points = calls::points(routines, |oid| endpoints.get(&oid));
+        for (oid, problem) in overloads::settle(&mut call_points) {
+            if let Some(endpoint) = endpoints.get_mut(&oid) {
+                endpoint.call_problems.push(problem);
+                endpoint.call = None;
+            }
+        }
         let call_index = call_points.iter().enumerate().map(|(at, point)| (point.path.clone(), at)).collect();
         (Self { routes, index, endpoints, call_points, call_index }, problems)
     }

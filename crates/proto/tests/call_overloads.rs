@@ -5,9 +5,11 @@
 #[path = "call/fixture.rs"]
 mod fixture;
 
-use fixture::function;
-use sse_proto::call::{ArgumentError, Given, UserParameters, statement};
-use sse_proto::route::Call;
+use fixture::{function, result, signature};
+use sse_proto::annotation::RoutineKind;
+use sse_proto::call::{ArgumentError, Given, Shape, UserParameters, statement};
+use sse_proto::route::{Call, RouteTable, Routine};
+use sse_proto::word::Level;
 
 fn chosen(calls: &[Call], body: &str) -> Result<u32, ArgumentError> {
     let given = Given::Body(body.as_bytes());
@@ -55,4 +57,75 @@ fn of_overloads_that_fit_the_one_with_the_fewest_defaults_is_meant_unless_postgr
     let calls = overloads(&["in a int4", "in a int4, in b int4 ="]);
     assert_eq!(chosen(&calls, r#"{"a": 1}"#), Err(ArgumentError::Ambiguous));
     assert_eq!(chosen(&calls, r#"{"a": 1, "b": 1}"#), Ok(1));
+}
+
+/// The oids that can be called, and those with a problem.
+fn settled(declarations: &[&str]) -> (Vec<u32>, Vec<u32>) {
+    let routine = |(oid, declaration): (u32, &&str)| Routine {
+        oid,
+        schema: "app".to_owned(),
+        name: "f".to_owned(),
+        kind: RoutineKind::Function,
+        volatile: true,
+        parallel_safe: false,
+        has_identity_parameters: false,
+        comment: declaration
+            .strip_prefix('@')
+            .map_or("HTTP POST", |_| "HTTP POST\n@user_parameters")
+            .to_owned(),
+        signature: Some(signature(declaration.trim_start_matches('@'), result(Shape::Scalar, false, &[]))),
+    };
+    let routines: Vec<Routine> = (1..).zip(declarations).map(routine).collect();
+    let (table, problems) = RouteTable::build(&routines, "/api", Level::Info);
+    assert!(problems.is_empty(), "its streams would be gone");
+    let calls = table.find_calls("/api/app/f").map_or(&[][..], |point| &point.calls);
+    let has_problem =
+        |oid: &u32| table.endpoint(*oid).is_some_and(|endpoint| !endpoint.call_problems.is_empty());
+    (calls.iter().map(|call| call.oid).collect(), (1..=routines.len() as u32).filter(has_problem).collect())
+}
+
+#[test]
+fn of_overloads_that_no_request_can_tell_apart_the_oldest_is_called_and_the_later_have_a_problem() {
+    for (declarations, called, problems) in [
+        (&["in id int4", "in id uuid"][..], &[1][..], &[2][..]),
+        (&["in id uuid", "in id int4", "in id text"], &[1], &[2, 3]),
+        (&["in a int4, in b text", "in b int4, in a text"], &[1], &[2]),
+        (&["in a int4, in b int4 =", "in a text, in b text ="], &[1], &[2]),
+        (&["in a int4 =, in b int4 =", "in b text =, in a text ="], &[1], &[2]),
+        (&["", "", "in a int4"], &[1, 3], &[2]),
+        (&["in - int4", "in - text"], &[1], &[2]),
+        (&["in a int4, out x int4", "in a text"], &[1], &[2]),
+        (&["@in _user_id int4, in a int4", "@in a text"], &[1], &[2]),
+        // The second alone takes `a` alone, but the first could be called before the second was there.
+        (&["in a int4, in b int4", "in a text, in b text ="], &[1], &[2]),
+        (&["in a int4, in b int4 =", "in a text, in b text"], &[1], &[2]),
+        // Some request tells them apart.
+        (&["in a int4", "in b int4"], &[1, 2], &[]),
+        (&["in a int4", "in a text, in b int4"], &[1, 2], &[]),
+        (&["in a int4", "in a text, in b int4 ="], &[1, 2], &[]),
+        (&["in user_id int4", "in _user_id text"], &[1, 2], &[]),
+        (&["in _user_id int4", "@in _user_id int4"], &[1, 2], &[]),
+        // Postgres cannot say whether `f(a => 1)` is the one or the other: the one is never called.
+        (&["in a int4", "in a int4, in b int4 ="], &[1, 2], &[1]),
+        (&["in a int4, in b int4 =", "in a int4"], &[1, 2], &[2]),
+    ] {
+        assert_eq!(settled(declarations), (called.to_vec(), problems.to_vec()), "{declarations:?}");
+    }
+}
+
+#[test]
+fn overloads_are_compared_up_to_a_bound() {
+    for (count, compared) in [(99, true), (100, true), (101, false)] {
+        let (called, problems) = settled(&vec!["in a int4"; count]);
+        assert_eq!((called.len() == 1, problems.len() == count - 1), (compared, compared), "{count}");
+    }
+    for (optional, compared) in [(5, true), (6, true), (7, false)] {
+        let others: String = (1..optional).map(|n| format!(", in p{n} int4 =")).collect();
+        // With `b` it is not told from the first, without from the second.
+        let (first, second) = (format!("in a text =, in b text{others}"), format!("in a uuid{others}"));
+        let (_, problems) = settled(&[&first, &second, &format!("in a int4, in b int4 ={others}")]);
+        assert_eq!(problems, if compared { vec![3] } else { vec![] }, "{optional}");
+        let (called, problems) = settled(&[&others[2..], &others[2..]]);
+        assert_eq!((called, problems), (vec![1], vec![2]), "{optional}");
+    }
 }

@@ -25,7 +25,14 @@ fn routine(oid: u32, name: &str, comment: &str) -> Routine {
         parallel_safe: false,
         has_identity_parameters: false,
         comment: comment.to_owned(),
-        signature: Some(signature(Shape::Scalar, &[])),
+        // Overloads that a request can tell apart.
+        signature: Some(Signature {
+            parameters: vec![Parameter {
+                name: format!("p{oid}"),
+                ..parameter("pg_catalog.text", Mode::In, TypeKind::Scalar)
+            }],
+            ..signature(Shape::Scalar, &[])
+        }),
     }
 }
 
