@@ -150,6 +150,9 @@ fn every_type_arrives_in_functions_and_procedures_through_its_json_form() -> Res
 fn a_value_that_its_type_refuses_is_a_400_and_a_constraint_a_409() -> Result<()> {
     let api = Api::new("refused")?;
     api.sql(MADE_TYPES)?;
+    let deep = format!("{}1{}", "[".repeat(101), "]".repeat(101));
+    let digits = "9".repeat(140_000);
+    let many_digits = format!("[{digits},{digits}]");
     let cases = [
         ("int", "\"x\"", 400),
         ("int", "1.5", 400),
@@ -171,6 +174,28 @@ fn a_value_that_its_type_refuses_is_a_400_and_a_constraint_a_409() -> Result<()>
         ("text", "\"\\u0000\"", 400),
         ("jsonb", "\"\\u0000\"", 400),
         ("text", "\"\\ud800\"", 400),
+        // Types that say it in codes of their own.
+        ("regclass", "\"nosuch\"", 400),
+        ("regclass", "\"a.b.c.d.e\"", 400),
+        ("regclass[]", "[\"nosuch\"]", 400),
+        ("regtype", "\"nosuch\"", 400),
+        ("regproc", "\"nosuch\"", 400),
+        // Attack: values that are large in few bytes, or that two programs read as two.
+        ("numeric", "1e400000000", 400),
+        ("numeric[]", "[1e400000000]", 400),
+        ("float8[]", "[1e400]", 400),
+        ("jsonb", "1e400000000", 400),
+        ("jsonb", "[1e400000000]", 400),
+        ("jsonb", deep.as_str(), 400),
+        ("int[]", "[[[[[[[1]]]]]]]", 400),
+        ("place", "{\"no\":1e400000000}", 400),
+        ("place", "{\"no\":1,\"no\":2}", 400),
+        ("place[]", "[{\"street\":\"\\u0000\"}]", 400),
+        ("place[]", "[{\"street\":\"\\ud800\"}]", 400),
+        ("place[]", deep.as_str(), 400),
+        ("jsonb", "{\"a\":{\"b\":1,\"b\":2}}", 400),
+        ("numeric", digits.as_str(), 400),
+        ("numeric[]", many_digits.as_str(), 400),
     ];
     let mut findings = Findings::default();
     for (number, (name, given, wanted)) in cases.iter().enumerate() {

@@ -257,12 +257,12 @@ fn a_type_with_too_much_within_it_is_a_problem_of_its_routine_alone() -> Result<
         script.push_str(&format!("create type b{level} as (a b{0}, b b{0});", level - 1));
     }
     let mut findings = Findings::default();
-    script.push_str("create function row_of() returns b13 language sql stable as 'select row(null, null)::b13'; comment on function row_of is 'HTTP GET';");
+    script.push_str("create function row_of() returns b13 language sql stable as 'select row(null, null)::sizes.b13'; comment on function row_of is 'HTTP GET';");
     let types = ["t990", "t991", "t992", "d48", "d49", "d50", "b13", "b13[]"];
     for (number, of) in types.iter().enumerate() {
         script.push_str(&format!(
             "create function f{number}(v {of}) returns int language sql as 'select 1'; comment on function f{number} is 'HTTP POST';
-             create function g{number}() returns {of} language sql stable as 'select null::{of}'; comment on function g{number} is 'HTTP GET';"
+             create function g{number}() returns {of} language sql stable as 'select null::sizes.{of}'; comment on function g{number} is 'HTTP GET';"
         ));
     }
     api.sql(&script)?;

@@ -2,7 +2,8 @@
 //!
 //! Not for what the caller is told (`call_session.rs`).
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
 use std::ptr::null;
 
 use pgrx::pg_sys;
@@ -21,6 +22,37 @@ pub(super) fn may_be_outdated(sqlstate: &[u8; 5]) -> bool {
     match &sqlstate[..2] {
         b"42" => sqlstate != b"42501",
         class => class == b"3F" || class == b"0A" || class == b"XX",
+    }
+}
+
+/// SQLSTATE 22P02, of a text that is no value of its type.
+const INVALID_TEXT_REPRESENTATION: [u8; 5] = *b"22P02";
+
+/// Of what an input function has raised: a type says as it likes that a text is none of it (`regclass` that there is no such
+/// table, extensions that there is an internal error), and a value that is not valid is always the caller's.
+pub(super) fn of_value(found: [u8; 5]) -> [u8; 5] {
+    match &found {
+        b"42501" | [b'2', b'2' | b'3', ..] | [b'5', b'3' | b'7' | b'8', ..] => found,
+        _ => INVALID_TEXT_REPRESENTATION,
+    }
+}
+
+/// The statement that the log names with every message, and as long as it does: elog.c keeps no copy, and reads the text
+/// when an error is *reported*, long after the step that raised it has ended. So its owner is borrowed until this goes.
+pub(super) struct ShownStatement<'a>(PhantomData<&'a CStr>);
+
+impl<'a> ShownStatement<'a> {
+    pub(super) fn new(sql: &'a CStr) -> Self {
+        // SAFETY: a plain variable of postgres.c; NUL-terminated, and borrowed until it is taken out.
+        unsafe { pg_sys::debug_query_string = sql.as_ptr() };
+        Self(PhantomData)
+    }
+}
+
+impl Drop for ShownStatement<'_> {
+    fn drop(&mut self) {
+        // SAFETY: a plain variable of postgres.c.
+        unsafe { pg_sys::debug_query_string = null() };
     }
 }
 

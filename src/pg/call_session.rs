@@ -11,17 +11,17 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int};
-use std::marker::PhantomData;
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 use pgrx::pg_sys;
-use sse_proto::call::{AnswerShape, CallRequest, Outcome, StatementRef, ValueType};
+use sse_proto::call::{CallRequest, Outcome, StatementRef, ValueType};
 
 use super::call_log::{self, Logged};
-use super::call_recovery::{Recovery, handle_error, may_be_outdated, sqlstate};
+use super::call_recovery::{Recovery, ShownStatement, handle_error, may_be_outdated, of_value, sqlstate};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
+use super::repertoire::{self, Characters};
 use super::try_catch::{self, Ended};
 use super::{bgworker, call_cleanup, call_texts, own_transaction, raw, setting, stale_plans, xact};
 use crate::pg::call_texts::{NoTexts, Texts};
@@ -52,6 +52,8 @@ pub(crate) struct Session {
     plans: HashMap<(String, Vec<ValueType>), Plan>,
     /// Whether the database's encoding is another than UTF-8.
     converts: bool,
+    /// Whether the last error was raised by an input function that read a value of the request.
+    failed_reading: bool,
 }
 
 impl Session {
@@ -66,7 +68,12 @@ impl Session {
         };
         // SAFETY: reads a variable of mbutils.c.
         let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
-        Self { memory, plans: HashMap::new(), converts: encoding != pg_sys::pg_enc::PG_UTF8 as c_int }
+        Self {
+            memory,
+            plans: HashMap::new(),
+            converts: encoding != pg_sys::pg_enc::PG_UTF8 as c_int,
+            failed_reading: false,
+        }
     }
 
     /// Takes in what has changed in the catalog, and says whether this session's user is a superuser by now. Ends the
@@ -114,7 +121,7 @@ impl Session {
         let shown = ShownStatement::new(&texts.sql);
         let outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
             // Nothing has happened, and it is tried again: nothing to tell.
-            self.recover_from(!attempt.is_last && !attempt.has_begun)
+            self.recover_from(!attempt.is_last && !attempt.has_begun && !self.failed_reading)
         });
         drop(shown);
         self.enter();
@@ -179,7 +186,7 @@ impl Session {
             self.drop_plans()?;
         }
         let plan = self.plan(&texts.sql, statement)?;
-        let rows = Rows::new(shape(statement.answer), &texts.columns, self.converts);
+        let rows = Rows::new(Shape::of(statement.answer), &texts.columns, self.converts);
         let mut rows = self.execute(plan, texts, &statement.types, rows, attempt)?;
         rows.close();
         let Ok(body) = statement.keys.exchange(std::mem::take(&mut rows.body)) else {
@@ -221,7 +228,7 @@ impl Session {
     }
 
     fn execute<'a>(
-        &self,
+        &mut self,
         plan: Plan,
         texts: &'a Texts,
         types: &'a [ValueType],
@@ -229,10 +236,12 @@ impl Session {
         attempt: &mut Attempt,
     ) -> Result<Rows<'a>, Raised> {
         let (parameters, label) = (&texts.parameters, &texts.label);
-        let mut execution = Execution { plan, parameters, types, label, rows, has_begun: false };
+        let mut execution =
+            Execution { plan, parameters, types, label, rows, has_begun: false, is_reading: false };
         // SAFETY: the function owns nothing, and a transaction is running.
         let ended = unsafe { try_catch::run(portal::run, &mut execution) };
         attempt.has_begun = execution.has_begun;
+        self.failed_reading = execution.is_reading;
         raised(ended)?;
         Ok(execution.rows)
     }
@@ -253,8 +262,10 @@ impl Session {
         }
         // SAFETY: NULL, or a copy in this session's memory, which is reset after the call.
         let Some(error) = (unsafe { recovery.error.as_ref() }) else { return unknown_failure() };
+        let found = sqlstate(error.sqlerrcode);
+        let is_value = std::mem::take(&mut self.failed_reading) && recovery.origin == Origin::Server;
         Outcome::Failed {
-            sqlstate: sqlstate(error.sqlerrcode),
+            sqlstate: if is_value { of_value(found) } else { found },
             message: from_server(beginning(error_data::message(error))),
             raised: recovery.origin != Origin::Server,
             outdated: false,
@@ -267,6 +278,16 @@ impl Session {
         if !self.converts {
             return Ok(());
         }
+        let asked = texts.characters_of_settings();
+        let mut fit = vec![true; asked.len()];
+        if !asked.is_empty() {
+            let mut characters = Characters { asked: &asked, fit: &mut fit };
+            // SAFETY: the function owns nothing.
+            raised(unsafe { try_catch::run(repertoire::look, &mut characters) })?;
+        }
+        let missing: Vec<char> =
+            asked.into_iter().zip(fit).filter(|(_, fits)| !fits).map(|(c, _)| c).collect();
+        texts.write_settings_without(&missing);
         let mut all = texts.take();
         // SAFETY: the function owns nothing but what it changes in place.
         raised(unsafe { try_catch::run(call_texts::convert, &mut all.as_mut_slice()) })?;
@@ -290,25 +311,6 @@ struct Attempt {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Raised;
 
-/// The statement that the log names with every message, and as long as it does: elog.c keeps no copy, and reads the text
-/// when an error is *reported*, long after the step that raised it has ended. So its owner is borrowed until this goes.
-struct ShownStatement<'a>(PhantomData<&'a CStr>);
-
-impl<'a> ShownStatement<'a> {
-    fn new(sql: &'a CStr) -> Self {
-        // SAFETY: a plain variable of postgres.c; NUL-terminated, and borrowed until it is taken out.
-        unsafe { pg_sys::debug_query_string = sql.as_ptr() };
-        Self(PhantomData)
-    }
-}
-
-impl Drop for ShownStatement<'_> {
-    fn drop(&mut self) {
-        // SAFETY: a plain variable of postgres.c.
-        unsafe { pg_sys::debug_query_string = null() };
-    }
-}
-
 fn raised(ended: Ended) -> Result<(), Raised> {
     match ended {
         Ended::Normally => Ok(()),
@@ -327,15 +329,6 @@ fn refused(why: NoTexts) -> Outcome {
 
 fn unknown_failure() -> Outcome {
     Outcome::Failed { sqlstate: *b"XX000", message: String::new(), raised: false, outdated: false }
-}
-
-fn shape(answer: AnswerShape) -> Shape {
-    match answer {
-        AnswerShape::Nothing => Shape::Discarded,
-        AnswerShape::Text | AnswerShape::Json | AnswerShape::Object => Shape::First,
-        AnswerShape::Array => Shape::Array,
-        AnswerShape::ProcedureRow => Shape::Object,
-    }
 }
 
 fn beginning(message: &[u8]) -> &[u8] {

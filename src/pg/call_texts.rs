@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_int};
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use sse_proto::call::CallRequest;
+use sse_proto::encoding::{Notation, escaped};
 
 use super::{portal, raw, receiver};
 
@@ -42,6 +43,32 @@ impl Texts {
                 .collect::<Result<_, _>>()?,
             columns: statement.columns.iter().map(|name| c_text(name)).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The characters of settings that the database's encoding may not have.
+    pub(super) fn characters_of_settings(&self) -> Vec<char> {
+        let values = self.settings.iter().filter_map(|(_, value)| value.to_str().ok());
+        let mut characters: Vec<char> = values.flat_map(str::chars).filter(|c| !c.is_ascii()).collect();
+        characters.sort_unstable();
+        characters.dedup();
+        characters
+    }
+
+    /// Writes the settings without these characters: who calls, and with which headers, must not keep a routine from being
+    /// called that does not look at it. An execution id is the caller's own choice, and an address: it is left.
+    pub(super) fn write_settings_without(&mut self, missing: &[char]) {
+        for (name, value) in &mut self.settings {
+            let notation = match name.to_bytes() {
+                b"request.user_roles" | b"request.jwt.claims" | b"request.headers" => Notation::Json,
+                b"sse.execution_id" => continue,
+                _ => Notation::Plain,
+            };
+            let Ok(text) = value.to_str() else { continue };
+            let written = escaped(text, notation, |c| missing.binary_search(&c).is_err());
+            if let Some(written) = written.and_then(|text| portal::c_text(text.into_bytes())) {
+                *value = written;
+            }
+        }
     }
 
     /// All that may have other characters than ASCII's, one behind the other.

@@ -33,6 +33,7 @@ pub(crate) mod own_transaction;
 mod portal;
 mod raw;
 mod receiver;
+mod repertoire;
 pub(crate) mod report;
 pub(crate) mod routine;
 mod setting;

@@ -77,6 +77,8 @@ pub(super) struct Execution<'a> {
     pub rows: receiver::Rows<'a>,
     /// Set when the statement is about to run: before that nothing of it can have had an effect.
     pub has_begun: bool,
+    /// Whether an input function is reading a parameter.
+    pub is_reading: bool,
 }
 
 /// Runs a statement to its end.
@@ -110,7 +112,7 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     // SAFETY: a snapshot of this transaction.
     unsafe { raw::PushActiveSnapshot(snapshot) };
     // SAFETY: that memory lasts as long as the portal.
-    let params = unsafe { parameters_in(memory, job.parameters, job.types) };
+    let params = unsafe { parameters_in(memory, job.parameters, job.types, &mut job.is_reading) };
     // SAFETY: the source above, with parameters of its types; no owner, as the portal releases it.
     let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
     // SAFETY: the source stays as long as the plan is kept.
@@ -159,6 +161,7 @@ unsafe fn parameters_in(
     memory: pg_sys::MemoryContext,
     parameters: &[Option<Vec<u8>>],
     types: &[ValueType],
+    is_reading: &mut bool,
 ) -> pg_sys::ParamListInfo {
     if parameters.is_empty() {
         return null_mut();
@@ -182,7 +185,7 @@ unsafe fn parameters_in(
     for (index, (value, of)) in parameters.iter().zip(types).enumerate() {
         let parameter = pg_sys::ParamExternData {
             // SAFETY: the caller's promise.
-            value: unsafe { value_in(value.as_deref(), *of) },
+            value: unsafe { value_in(value.as_deref(), *of, is_reading) },
             isnull: value.is_none(),
             pflags: pg_sys::PARAM_FLAG_CONST as u16,
             ptype: pg_sys::Oid::from(of.oid),
@@ -202,7 +205,7 @@ unsafe fn parameters_in(
 ///
 /// # Safety
 /// - A snapshot is active; memory is the current context's.
-unsafe fn value_in(text: Option<&[u8]>, of: ValueType) -> pg_sys::Datum {
+unsafe fn value_in(text: Option<&[u8]>, of: ValueType, is_reading: &mut bool) -> pg_sys::Datum {
     if of.is_output {
         return pg_sys::Datum::from(0);
     }
@@ -221,8 +224,11 @@ unsafe fn value_in(text: Option<&[u8]>, of: ValueType) -> pg_sys::Datum {
         // SAFETY: so many bytes from there; a NUL-terminated copy.
         Some(bytes) => unsafe { raw::pnstrdup(bytes.as_ptr().cast(), bytes.len()) },
     };
+    *is_reading = true;
     // SAFETY: the type's own function, with a NUL-terminated text or none.
-    unsafe { raw::OidInputFunctionCall(function, text, parameter, -1) }
+    let value = unsafe { raw::OidInputFunctionCall(function, text, parameter, -1) };
+    *is_reading = false;
+    value
 }
 
 /// Adds the last line of an error's CONTEXT: which call it was.

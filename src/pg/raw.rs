@@ -111,7 +111,18 @@ unsafe extern "C-unwind" {
     pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn MemoryContextStrdup(context: pg_sys::MemoryContext, text: *const c_char) -> *mut c_char;
 
-    // mbutils.h
+    // mbutils.h, namespace.h
+    pub(super) safe fn FindDefaultConversionProc(from: i32, to: i32) -> pg_sys::Oid;
+    pub(super) fn pg_do_encoding_conversion_buf(
+        function: pg_sys::Oid,
+        from: c_int,
+        to: c_int,
+        text: *mut u8,
+        length: c_int,
+        converted: *mut u8,
+        room: c_int,
+        no_error: bool,
+    ) -> c_int;
     pub(super) fn pg_any_to_server(text: *const c_char, length: c_int, encoding: c_int) -> *mut c_char;
     pub(super) fn pg_server_to_any(text: *const c_char, length: c_int, encoding: c_int) -> *mut c_char;
 

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use pgrx::pg_sys;
 use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use sse_proto::call::AnswerShape;
 
 use super::raw;
 
@@ -29,6 +30,18 @@ pub(super) enum Shape {
     Array,
     /// A JSON object of the first row's columns, under the given names.
     Object,
+}
+
+impl Shape {
+    /// What an answer is made of.
+    pub(super) fn of(answer: AnswerShape) -> Self {
+        match answer {
+            AnswerShape::Nothing => Self::Discarded,
+            AnswerShape::Text | AnswerShape::Json | AnswerShape::Object => Self::First,
+            AnswerShape::Array => Self::Array,
+            AnswerShape::ProcedureRow => Self::Object,
+        }
+    }
 }
 
 /// Where the rows go.

@@ -10,7 +10,10 @@
 //! Not for: client encodings. A backend hands over what is in the database, so only the encodings that a server can
 //! have are known.
 
+mod escape;
 mod table;
+
+pub use escape::{Notation, escaped};
 
 use self::table::{METHODS, Method};
 use std::fmt;
