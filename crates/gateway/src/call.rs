@@ -38,7 +38,7 @@ use crate::problem::Problem;
 use crate::proxy::forwarded_host;
 use crate::request::{Severity, escaped};
 use crate::request_body::{Limits, RequestBody, no_memory};
-use crate::room::Room;
+use crate::room::{Room, may_grow};
 use crate::router::allowed;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -347,12 +347,6 @@ async fn wait(
     }
 }
 
-/// Whether so much memory can be had at this moment. What is asked for right after it comes in many pieces, none of which
-/// could fail without ending the process and with it every session of the cluster.
-fn may_grow(bytes: usize) -> bool {
-    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
-}
-
 fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {
     let request = asked.request;
     if matches!(*request.method(), Verb::GET | Verb::HEAD) {
@@ -372,7 +366,8 @@ fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {
     if origin::may_send(&sent, &settings.cors_origins) {
         return Ok(());
     }
-    let detail = "Pages of this origin may not call: sse.cors_origins does not list it.";
+    let detail = "Pages of this origin may not call: it is not the host of the request, and sse.cors_origins does not list \
+                  it. Behind a proxy, name that in sse.trusted_proxies, and let it send X-Forwarded-Host.";
     Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 

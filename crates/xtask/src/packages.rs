@@ -51,7 +51,7 @@ const INSTALL: &str = r#"
 pub(crate) enum Purpose {
     /// Build the extension and run a server.
     BuildAndRun,
-    /// The procedural languages on top, whose messages are captured, too.
+    /// The procedural languages on top, whose messages are captured, too, and the proxies that the documentation configures.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
@@ -119,11 +119,22 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
     if find_program("pkg-config").is_none() {
         missing.push("pkg-config".to_owned());
     }
+    if purpose != Purpose::BuildAndRun && find_program("apt-get").is_some() {
+        missing.extend(
+            PROXIES
+                .iter()
+                .filter(|(_, name)| find_program(name).is_none())
+                .map(|(package, _)| (*package).to_owned()),
+        );
+    }
     if purpose == Purpose::Fuzz && find_program("c++").is_none() {
         missing.push("g++".to_owned());
     }
     Ok(missing)
 }
+
+/// Package and program. Where they are not installed by their package their test is skipped.
+const PROXIES: [(&str, &str); 3] = [("nginx-light", "nginx"), ("caddy", "caddy"), ("haproxy", "haproxy")];
 
 /// Languages that have a statement for messages, beside PL/pgSQL.
 const LANGUAGES: [&str; 3] = ["plpython3", "plperl", "pltcl"];
