@@ -11,8 +11,13 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::room::Room;
+
 /// What is read from a file at a time. The peer's pace decides when the next piece is read.
-const PIECE_BYTES: usize = 64 << 10;
+const PIECE_BYTES: usize = 32 << 10;
+
+/// What a file that is sent holds: a piece, and tokio's copy of one.
+pub(crate) const FILE_BYTES: usize = 2 * PIECE_BYTES;
 
 /// Body of an answer that hyper writes.
 pub(crate) enum Body {
@@ -21,6 +26,8 @@ pub(crate) enum Body {
     File {
         file: File,
         remaining: u64,
+        /// What its pieces are counted in.
+        _room: Room,
     },
 }
 
@@ -46,8 +53,11 @@ impl HttpBody for Body {
             Self::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::File { remaining: 0, .. } => Poll::Ready(None),
-            Self::File { file, remaining } => {
-                let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(*remaining).unwrap_or(PIECE_BYTES))];
+            Self::File { file, remaining, .. } => {
+                let len = PIECE_BYTES.min(usize::try_from(*remaining).unwrap_or(PIECE_BYTES));
+                let mut piece = Vec::new();
+                piece.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+                piece.resize(len, 0);
                 let mut buffer = ReadBuf::new(&mut piece);
                 ready!(Pin::new(file).poll_read(cx, &mut buffer))?;
                 let n = buffer.filled().len();

@@ -109,6 +109,12 @@ impl Drop for Room {
     }
 }
 
+/// Whether so much memory can be had at this moment. For what is asked for right after it in a way that cannot fail without
+/// ending the process, and with it every session of the cluster.
+pub(crate) fn may_grow(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -19,12 +19,14 @@ use sse_proto::route::{Route, RouteTable};
 
 use crate::admission::{NoRoom, Subscriber};
 use crate::asked::{Asked, Stranger, unauthenticated};
-use crate::body::Body;
-use crate::call::{self, Calls};
+use crate::body::{Body, FILE_BYTES};
+use crate::call::{self, ANSWER_BYTES, Calls};
 use crate::host;
 use crate::problem::{Problem, append_header, unreadable};
+use crate::proxy::Caller;
 use crate::request::Severity;
 use crate::request_body::RequestBody;
+use crate::room::Room;
 use crate::route_board::{Found, Wanted};
 use crate::settings::Settings;
 use crate::shard::Busy;
@@ -128,7 +130,9 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     if shared.routes.find(path, wanted).is_none()
         && let Some(file) = StaticFile::find(path, shared).await
     {
-        return static_file(request.method(), file).await.map(Answer::Response);
+        let address = Caller::of(peer, request.headers(), &settings.trusted_proxies).address;
+        let room = shared.calls.answer_room(address);
+        return static_file(request.method(), file, room).await.map(Answer::Response);
     }
     context.shared.look_at_keys();
     // Else a flood of bad tokens is a flood of signatures that every event waits for.
@@ -300,9 +304,15 @@ fn stream_head(framing: Framing, mut headers: http::HeaderMap) -> Vec<u8> {
     head
 }
 
-async fn static_file(method: &Method, file: StaticFile) -> Result<Response<Body>, Problem> {
+async fn static_file(method: &Method, file: StaticFile, mut room: Room) -> Result<Response<Body>, Problem> {
     match *method {
-        Method::GET | Method::HEAD => file.respond(method == Method::HEAD).await.ok_or_else(not_found),
+        Method::GET | Method::HEAD => {
+            if !room.try_grow(FILE_BYTES, ANSWER_BYTES) {
+                let detail = "Too many answers are not read.";
+                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+            }
+            file.respond(method == Method::HEAD, room).await.ok_or_else(not_found)
+        }
         Method::OPTIONS => Ok(allowed(READ_METHODS)),
         _ => Err(Problem::method_not_allowed(READ_METHODS)),
     }

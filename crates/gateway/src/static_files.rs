@@ -13,6 +13,7 @@ use tokio::fs;
 
 use crate::body::Body;
 use crate::request::{Severity, escaped};
+use crate::room::Room;
 use crate::shared::Shared;
 
 /// A file that may be served.
@@ -52,14 +53,14 @@ impl StaticFile {
     }
 
     /// The answer to GET, or with `head_only` to HEAD. `None` when the file has gone or cannot be read.
-    pub(crate) async fn respond(self, head_only: bool) -> Option<Response<Body>> {
+    pub(crate) async fn respond(self, head_only: bool, room: Room) -> Option<Response<Body>> {
         let file = fs::File::open(&self.path).await.ok()?;
         let metadata = file.metadata().await.ok()?;
         if !metadata.is_file() {
             return None;
         }
         let len = metadata.len();
-        let body = if head_only { Body::EMPTY } else { Body::File { file, remaining: len } };
+        let body = if head_only { Body::EMPTY } else { Body::File { file, remaining: len, _room: room } };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, content_type(&self.path));

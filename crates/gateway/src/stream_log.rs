@@ -22,11 +22,12 @@ use sse_proto::sse::{EventId, GapReason, append_chunked_event, chunked_event_len
 use crate::audience::{Audience, Listener};
 use crate::batch::{Batch, Item};
 use crate::posting::{Postings, TOPICAL};
+use crate::room::may_grow;
 
 mod lane;
 mod read;
 
-use lane::Lane;
+use lane::{Lane, SEGMENT_BYTES};
 pub(crate) use read::{Cursor, Framing, Run};
 
 /// Memory that an item takes besides its bytes; counted against the window, so that items without bytes are bounded.
@@ -238,6 +239,10 @@ impl StreamLog {
     fn append_record(&mut self, record: &Record<'_>, now: u32, appended: &mut Appended) {
         let audience = |envelope: &Envelope<'_>| For::Audience(Audience::of(envelope));
         let kept = match record {
+            // Its bytes on the wire may be seven times as many, and large ones have a segment of their own.
+            Record::Event { envelope, data } if !self.has_memory(envelope.event, data) => {
+                self.append_gap(GapReason::Overflow, Some(1), audience(envelope), now)
+            }
             Record::Event { envelope, data } => {
                 self.append_encoded(envelope.event, data, audience(envelope), now)
             }
@@ -248,6 +253,11 @@ impl StreamLog {
             _ => return self.append_nothing(now),
         };
         appended.undeliverable += u64::from(!kept);
+    }
+
+    fn has_memory(&self, event: Option<&str>, data: &str) -> bool {
+        let len = chunked_event_len(self.id(self.next_sequence()), event, data);
+        len <= SEGMENT_BYTES || may_grow(len)
     }
 
     fn append_gap(&mut self, reason: GapReason, missed: Option<u64>, whom: For, now: u32) -> bool {

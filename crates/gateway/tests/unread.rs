@@ -127,6 +127,26 @@ fn an_answer_that_is_taken_too_slowly_is_cut_and_its_room_is_free() {
     let _whole = unread(&gateway, "203.0.113.9", LARGEST);
 }
 
+// Files: each socket that does not read its file holds pieces of it.
+#[test]
+fn files_that_are_sent_are_counted_as_answers_are() {
+    let (_guard, root) = support::folder();
+    std::fs::write(root.join("page"), "hello").unwrap();
+    let trusted_proxies = TrustedProxies::parse("127.0.0.1").unwrap();
+    let gateway = gateway(Settings { trusted_proxies, static_root: Some(root), ..settings() });
+    let file = |address: &str| {
+        let headers = format!("X-Forwarded-For: {address}\r\n");
+        Peer::ask(gateway.port(), &request("GET", "/page", &headers, "")).answer(true)
+    };
+    assert_eq!(file("203.0.113.9").text(), "hello");
+    let greedy: Vec<Peer> =
+        [LARGEST / 2, LARGEST / 2 - 30_000].map(|body| unread(&gateway, "203.0.113.9", body)).into();
+    file("203.0.113.9").problem(503);
+    assert_eq!(file("203.0.113.10").text(), "hello");
+    drop(greedy);
+    eventually("room again", || file("203.0.113.9").head.status == 200);
+}
+
 // An error's message is the routine's own, and as long as it likes.
 #[test]
 fn a_long_message_is_cut() {

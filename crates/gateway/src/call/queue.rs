@@ -216,6 +216,11 @@ impl CallQueue {
         }
     }
 
+    /// Room for an answer to `address`, none at first.
+    pub(crate) fn answer_room(&self, address: IpAddr) -> Room {
+        self.answers.room(address)
+    }
+
     /// Room for a body of `address`, none at first.
     pub(crate) fn body_room(&self, address: IpAddr) -> Room {
         self.bodies.room(address)
