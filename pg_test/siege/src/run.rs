@@ -3,7 +3,6 @@
 //! Not for the details of any of them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use cluster::{Cluster, Install};
 use fastrand::Rng;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::archive;
 use crate::attack::{Choice, Crew, Tally};
@@ -72,12 +71,9 @@ pub fn run(options: &Options) -> Result<Report> {
     options.choice.check()?;
     let clock = Clock::start();
     let port = free_port()?;
-    let cluster = start_cluster(options, port)?;
+    let cluster = within_memory(options.memory_limit, || start_cluster(options, port))?;
     schema::create(&cluster)?;
     let people = schema::people(&cluster)?;
-    if let Some(bytes) = options.memory_limit {
-        limit_memory(&cluster, bytes)?;
-    }
     let ground = Arc::new(Ground::new(&cluster, SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
     let watch = Watch::start(Arc::clone(&ground), clock);
     let honest = Honest::start(&ground, &people, clock)?;
@@ -264,23 +260,15 @@ fn start_cluster(options: &Options, port: u16) -> Result<Cluster> {
     .start()
 }
 
-/// For the postmaster, whose children inherit it, and for those that it has.
-fn limit_memory(cluster: &Cluster, bytes: u64) -> Result<()> {
-    let postmaster = cluster.postmaster_pid()?;
-    let limit = || Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    let set = |pid: u32| -> Result<()> {
-        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process id")?;
-        prlimit(Some(number), Resource::As, limit())
-            .map(drop)
-            .with_context(|| format!("cannot limit process {pid}"))
-    };
-    set(postmaster)?;
-    let children = fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children"))?;
-    for child in children.split_whitespace() {
-        // One that has ended meanwhile needs none.
-        let _ = set(child.parse()?);
-    }
-    Ok(())
+/// Starts something under a limit of address space, which it inherits; we ourselves have it only meanwhile. To limit a
+/// process that runs already takes a privilege that root in a container may lack.
+fn within_memory<T>(bytes: Option<u64>, start: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some(bytes) = bytes else { return start() };
+    let before = getrlimit(Resource::As);
+    setrlimit(Resource::As, Rlimit { current: Some(bytes), maximum: before.maximum })?;
+    let started = start();
+    setrlimit(Resource::As, before)?;
+    started
 }
 
 /// A port that is free now, and that nobody is given by chance later.
