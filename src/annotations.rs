@@ -60,17 +60,45 @@ impl Published {
     }
 }
 
-/// One cached answer. `hash` is what an invalidation names it by.
+/// One cached answer.
 struct Cached {
-    hash: u32,
+    /// The next entry that an invalidation names by the same hash: entries of one hash are a chain. 0 ends it.
+    next: u32,
     routine: Option<Rc<Routine>>,
 }
 
 #[derive(Default)]
 struct Cache {
     entries: HashMap<u32, Cached>,
+    /// The first entry of each chain, by what an invalidation names it by. Restoring a database sends as many invalidations
+    /// as it has routines, to every session, so one must not cost more than what it names.
+    chains: HashMap<u32, u32>,
     /// Number of invalidations so far.
     invalidations: u64,
+}
+
+impl Cache {
+    /// `oid` is not in it.
+    fn insert(&mut self, oid: u32, hash: u32, routine: Option<Rc<Routine>>) {
+        if self.entries.len() >= MAX_ENTRIES {
+            self.clear();
+        }
+        let next = self.chains.insert(hash, oid).unwrap_or(0);
+        self.entries.insert(oid, Cached { next, routine });
+    }
+
+    /// Allocates nothing, cannot fail.
+    fn remove(&mut self, hash: u32) {
+        let mut oid = self.chains.remove(&hash);
+        while let Some(entry) = oid.and_then(|oid| self.entries.remove(&oid)) {
+            oid = Some(entry.next);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.chains.clear();
+    }
 }
 
 /// A backend that has looked at more routines than this starts anew: bounds the cache, some 100 bytes an entry.
@@ -101,11 +129,9 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     let routine = annotated(oid.to_u32(), &entry).map(Rc::new);
     CACHE.with_borrow_mut(|cache| {
         // An invalidation that arrived while the catalog was read may be about what was just read.
-        if cache.invalidations == invalidations {
-            if cache.entries.len() >= MAX_ENTRIES {
-                cache.entries.clear();
-            }
-            cache.entries.insert(oid.to_u32(), Cached { hash: entry.hash, routine: routine.clone() });
+        // And reading may have looked it up by itself.
+        if cache.invalidations == invalidations && !cache.entries.contains_key(&oid.to_u32()) {
+            cache.insert(oid.to_u32(), entry.hash, routine.clone());
         }
     });
     routine
@@ -118,9 +144,9 @@ pub(crate) fn invalidate(hash: u32) {
         if let Ok(mut cache) = cache.try_borrow_mut() {
             cache.invalidations += 1;
             if hash == 0 {
-                cache.entries.clear();
+                cache.clear();
             } else {
-                cache.entries.retain(|_, entry| entry.hash != hash);
+                cache.remove(hash);
             }
         }
     });
