@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::sync::OnceLock;
 
 use anyhow::Result;
@@ -235,5 +237,22 @@ fn a_latin1_database_is_called_with_any_header() -> Result<()> {
     assert_eq!(ask(path, value)?, (200, value.to_owned()));
     // JSON functions of this database cannot make anything of it; who does not ask does not notice.
     assert_eq!(ask("/api/call-ready", "http://x/\u{20ac}")?, (204, String::new()));
+    Ok(())
+}
+
+/// postgresql.conf is read by the postmaster, which has no database and so no encoding; every session inherits what it keeps.
+#[test]
+fn a_byte_that_is_not_utf8_in_postgresql_conf_makes_no_session_forget_its_encoding() -> Result<()> {
+    let cluster = Cluster::builder().encoding("LATIN1").without_extension().prepare()?;
+    let mut conf = OpenOptions::new().append(true).open(cluster.data_dir().join("postgresql.conf"))?;
+    conf.write_all(b"sse.schemas = 'conf, caf\xe9'\n")?;
+    cluster.start()?;
+    cluster.sql("create extension pg_sse")?;
+    let corner = Corner::of(&cluster, "conf")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql("select f('café'); select f('ü')")?;
+    assert_eq!(stream.next_data(2, SOON)?, ["café", "ü"]);
+    assert_eq!(figure(&cluster, "stat_ring", "replaced_characters_total")?, 0);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Facts about this process and its database, and waiting that is safe wherever a message may be raised.
 
-use std::cell::OnceCell;
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
@@ -24,20 +24,26 @@ pub(crate) fn in_parallel_worker() -> bool {
     number >= 0
 }
 
-/// The encoding of the database this backend is connected to. Cannot change while it is.
+/// The encoding of the database this backend is connected to; as long as it is connected to none, that of SQL_ASCII. Cannot
+/// change while it is connected.
 pub(crate) fn database_encoding() -> Encoding {
     thread_local! {
-        static ENCODING: OnceCell<Encoding> = const { OnceCell::new() };
+        static ENCODING: Cell<Option<Encoding>> = const { Cell::new(None) };
     }
-    ENCODING.with(|encoding| {
-        *encoding.get_or_init(|| {
-            // SAFETY: reads a variable of mbutils.c and a constant table; needs no catalog.
-            let name = unsafe { pg_sys::GetDatabaseEncodingName() };
-            // SAFETY: an entry of that table, NUL-terminated, lives as long as the process.
-            let name = unsafe { CStr::from_ptr(name) };
-            Encoding::parse(name.to_str().unwrap_or("SQL_ASCII")).unwrap_or_default()
-        })
-    })
+    if let Some(known) = ENCODING.get() {
+        return known;
+    }
+    // SAFETY: reads a variable of mbutils.c and a constant table; needs no catalog.
+    let name = unsafe { pg_sys::GetDatabaseEncodingName() };
+    // SAFETY: an entry of that table, NUL-terminated, lives as long as the process.
+    let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("SQL_ASCII");
+    let encoding = Encoding::parse(name).unwrap_or_default();
+    // SQL_ASCII is what every process says before it is connected to a database, and what the postmaster keeps its children
+    // inherit: it asks when postgresql.conf has a byte that is not UTF-8. So that answer is not kept; asking again is cheap.
+    if name != "SQL_ASCII" {
+        ENCODING.set(Some(encoding));
+    }
+    encoding
 }
 
 /// Why nothing will empty the ring in this state of the server.
