@@ -5,7 +5,11 @@
 
 mod common;
 
-use anyhow::{Result, ensure};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+
+use anyhow::{Result, bail, ensure};
 use cluster::http::Connection;
 use cluster::{Cluster, wait_for};
 use common::SOON;
@@ -166,5 +170,79 @@ fn an_answer_of_the_limit_is_given_and_one_byte_more_fails() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// The attack: workers are ended at any moment, by whoever may. Every caller gets its own answer or is told that it gets none, and
+/// nothing is run twice.
+#[test]
+fn workers_that_are_ended_at_any_moment_mix_up_no_answers() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_workers", "3"))?;
+    let api = Api::of(&cluster, "ended")?;
+    api.sql(
+        "create table ran (n int); grant all on ran to app;
+         create function run(n int) returns text language plpgsql as $f$ begin
+           create temp table own as select run.n; insert into ended.ran values (n); perform pg_sleep(0.002 * (n % 5));
+           return n || ' ' || repeat('x', n % 7 * 30000); end $f$;
+         comment on function run(int) is 'HTTP POST';
+         grant temporary on database postgres to app;",
+    )?;
+    const CALLERS: usize = 4;
+    const CALLS: usize = 60;
+    let (api, is_over) = (&api, &AtomicBool::new(false));
+    let answered: Vec<usize> = thread::scope(|scope| {
+        let ending = scope.spawn(|| -> Result<usize> {
+            let mut session = cluster.session()?;
+            let mut ended = 0;
+            while !is_over.load(Relaxed) {
+                // The oldest one, whatever it does.
+                let reply = session.run(&format!(
+                    "select pg_terminate_backend(pid), pg_sleep(0.05) {OF_CALLS} order by backend_start limit 1"
+                ))?;
+                ended += usize::from(reply.ok()?.text().starts_with('t'));
+            }
+            Ok(ended)
+        });
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|caller| {
+                scope.spawn(move || -> Result<Vec<usize>> {
+                    let mut answered = Vec::new();
+                    for call in 0..CALLS {
+                        let n = call * CALLERS + caller;
+                        let answer = api.post("run", &json!({ "n": n }))?;
+                        match answer.status() {
+                            200 => {
+                                let wanted = format!("{n} {}", "x".repeat(n % 7 * 30_000));
+                                ensure!(
+                                    answer.text() == wanted,
+                                    "call {n} was answered {:.20}",
+                                    answer.text()
+                                );
+                                answered.push(n);
+                            }
+                            502..=504 => {}
+                            other => bail!("call {n}: {other} {:.200}", answer.text()),
+                        }
+                    }
+                    Ok(answered)
+                })
+            })
+            .collect();
+        let answers: Vec<Result<Vec<usize>>> = callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap_or_else(|_| bail!("a caller panicked")))
+            .collect();
+        is_over.store(true, Relaxed);
+        let ended = ending.join().unwrap_or_else(|_| bail!("the ending panicked"))?;
+        ensure!(ended > 5, "only {ended} workers were ended");
+        answers.into_iter().collect::<Result<Vec<_>>>().map(|answers| answers.concat())
+    })?;
+    ensure!(!answered.is_empty(), "nothing was answered");
+    let ran = api.sql("select count(*), count(distinct n), count(*) filter (where n = any (string_to_array('{}', ' ')::int[])) from ran"
+        .replace("{}", &answered.iter().map(usize::to_string).collect::<Vec<_>>().join(" ")).as_str())?;
+    let counts: Vec<usize> = ran.split('|').filter_map(|count| count.parse().ok()).collect();
+    ensure!(counts.len() == 3 && counts[0] == counts[1], "a call was run twice: {ran}");
+    assert_eq!(counts[2], answered.len(), "an answered call is not in force: {ran}");
+    ensure!(!cluster.log()?.contains("terminating any other active server processes"), "a crash");
     Ok(())
 }

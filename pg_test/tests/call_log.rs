@@ -187,11 +187,9 @@ fn statements_and_their_durations_are_logged_as_in_any_session() -> Result<()> {
          create constraint trigger late after insert on t deferrable initially deferred for each row execute function late();
          create function commits() returns void language sql as 'insert into timed.t values (1)'; comment on function commits() is 'HTTP POST';",
     )?;
-    let quick = || {
-        Ok::<_, anyhow::Error>(assert_eq!(
-            told(&api.post("quick", &json!({ "a": "the-value" }))?),
-            "200 the-value"
-        ))
+    let quick = || -> Result<()> {
+        assert_eq!(told(&api.post("quick", &json!({ "a": "the-value" }))?), "200 the-value");
+        Ok(())
     };
     // What the log has of calls since they were made with these settings.
     let with = |settings: &str, calls: &dyn Fn() -> Result<()>| -> Result<Vec<String>> {
