@@ -4,11 +4,12 @@
 //! comment means is decided by `sse_proto`, and which schemas are served by `sse.schemas`.
 
 use pgrx::prelude::*;
-use sse_proto::annotation::RoutineKind;
+use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::route::{Routine, Traits};
 
 use crate::pg::jit;
+use crate::pg::routine::{self, Comment};
 use crate::pg::shmem::Extension;
 use crate::pg::text::from_server;
 use crate::{guc, signature};
@@ -20,13 +21,16 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const ROUTINES: &str = r#"
     SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
            pg_catalog.convert_to(p.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), p.prokind OPERATOR(pg_catalog.=) 'p', p.provolatile OPERATOR(pg_catalog.=) 'v',
-           p.proparallel OPERATOR(pg_catalog.=) 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(d.description, pg_catalog.getdatabaseencoding())
+           p.proparallel OPERATOR(pg_catalog.=) 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6 THEN d.description END, pg_catalog.getdatabaseencoding())
       FROM pg_catalog.pg_description d
       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objoid
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
      WHERE d.classoid OPERATOR(pg_catalog.=) 1255 AND d.objsubid OPERATOR(pg_catalog.=) 0
        AND (p.prokind OPERATOR(pg_catalog.=) 'f' OR p.prokind OPERATOR(pg_catalog.=) 'p')
        AND n.nspname OPERATOR(pg_catalog.!~) '^pg_' AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
+       AND CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.>) $6 THEN true
+                ELSE pg_catalog.strpos(d.description, '@') OPERATOR(pg_catalog.>) 0
+                  OR pg_catalog.strpos(pg_catalog.lower(d.description COLLATE pg_catalog."C"), 'http') OPERATOR(pg_catalog.>) 0 END
        AND ($2::pg_catalog.oid IS NULL OR d.objoid OPERATOR(pg_catalog.=) $2)
        AND ($3::pg_catalog.text[] IS NULL
             OR pg_catalog.translate(pg_catalog.lower(pg_catalog.concat(n.nspname, '/', p.proname) COLLATE pg_catalog."C"), '_ "', '--') OPERATOR(pg_catalog.=) ANY ($3)
@@ -42,7 +46,7 @@ enum Which<'a> {
     Near(&'a Traits),
 }
 
-/// All routines outside of system schemas that have a comment, by oid.
+/// All routines outside of system schemas whose comment may be ours, by oid: prose is left where it is.
 fn routines(which: Which<'_>) -> Vec<Routine> {
     let names: Vec<String> = USER_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
     let oid = if let Which::One(oid) = which { Some(pg_sys::Oid::from(oid)) } else { None };
@@ -55,13 +59,20 @@ fn routines(which: Which<'_>) -> Vec<Routine> {
         traits.map(|traits| traits.names.iter().cloned().collect::<Vec<_>>()).into(),
         ones.into(),
         others.into(),
+        i32::try_from(MAX_COMMENT_BYTES).unwrap_or(i32::MAX).into(),
     ];
     Spi::connect(|client| {
         let rows = client.select(ROUTINES, None, &arguments)?;
         let mut routines = Vec::with_capacity(rows.len());
         for row in rows {
+            let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
+            let (comment, comment_is_too_long) = match comment(oid, row.get::<Vec<u8>>(8)?) {
+                Comment::None => continue,
+                Comment::Text(text) => (text, false),
+                Comment::TooLong => (String::new(), true),
+            };
             routines.push(Routine {
-                oid: row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32()),
+                oid,
                 schema: utf8(row.get::<Vec<u8>>(2)?),
                 name: utf8(row.get::<Vec<u8>>(3)?),
                 kind: if row.get::<bool>(4)? == Some(true) {
@@ -73,12 +84,26 @@ fn routines(which: Which<'_>) -> Vec<Routine> {
                 parallel_safe: row.get::<bool>(6)?.unwrap_or(false),
                 has_identity_parameters: row.get::<bool>(7)?.unwrap_or(false),
                 signature: None,
-                comment: utf8(row.get::<Vec<u8>>(8)?),
+                comment,
+                comment_is_too_long,
             });
         }
         Ok::<_, spi::Error>(routines)
     })
     .unwrap_or_else(|error| error!("pg_sse: cannot read the routines: {error}"))
+}
+
+/// What the query has of a comment: its text, unless it is longer than is read. Then it is looked at as every backend does,
+/// and what is found is kept, not the text.
+fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
+    let Some(stored) = stored else {
+        return routine::read(pg_sys::Oid::from(oid)).map_or(Comment::None, |entry| entry.comment);
+    };
+    match from_server(&stored) {
+        text if text.len() <= MAX_COMMENT_BYTES => Comment::Text(text),
+        text if Skim::new(text.as_bytes()).look_at_all() => Comment::TooLong,
+        _ => Comment::None,
+    }
 }
 
 /// All routines, with the signatures of those that can be called; without a role for calls there is nothing to call.

@@ -37,6 +37,7 @@ static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        comment_is_too_long: false,
         comment: (*comment).to_owned(),
         signature: None,
     })

@@ -35,6 +35,7 @@ fuzz_target!(|input: Input<'_>| {
             volatile: true,
             parallel_safe: oid % 7 == 0,
             has_identity_parameters: oid % 5 == 0,
+            comment_is_too_long: oid % 11 == 0,
             signature: None,
             comment: match comment {
                 Comment::Sse => "@sse".to_owned(),

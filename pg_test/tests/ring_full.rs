@@ -5,8 +5,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::Cluster;
 use cluster::http::EventStream;
+use cluster::{Cluster, wait_for};
 use common::{Corner, Frozen, SOON, figure, gap_reason, gateway_pid};
 
 /// More than a ring of 64 kB takes: 300 events of 1 kB.
@@ -211,4 +211,37 @@ fn an_event_larger_than_the_ring_takes_is_refused_like_one_that_is_too_large() -
     assert_eq!(gap_reason(&stream.next_payload(SOON)?)?, "too_large");
     assert_eq!(figure(&cluster, "stat_ring", "too_large_total")?, 1);
     Ok(())
+}
+
+/// The attack: a role with thousands of commented routines changes one of them while others publish.
+#[test]
+fn the_routines_take_a_quarter_of_the_ring_at_most() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.ring_size", "4MB").start()?;
+    cluster.sql(
+        "do $d$ begin for i in 1..200 loop
+           execute format('create function f%s() returns void language sql as $$$$; comment on function f%s() is %L', i, i, E'@sse\\n' || repeat('prose ', 8000));
+         end loop; end $d$",
+    )?;
+    let used = || figure(&cluster, "stat_ring", "used_bytes");
+    let quarter = figure(&cluster, "stat_ring", "capacity_bytes")? / 4;
+    let reads = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
+    let gateway = gateway_pid(&cluster)?;
+    wait_for(SOON, "the gateway is stopped while the routines are handed over", || {
+        cluster.sql("comment on function f1() is '@sse'; comment on function f1() is '@sse live'")?;
+        wait_for(SOON, "they are read", || Ok((cluster.sql(reads)? != "0").then_some(())))?;
+        let frozen = Frozen::new(gateway)?;
+        let mut last = -1;
+        let settled = wait_for(SOON, "the worker has pushed what it may, or has left", || {
+            let (before, now) = (last, used()?);
+            last = now;
+            Ok((before == now && now > 0 || cluster.sql(reads)? == "0").then_some(now))
+        })?;
+        drop(frozen);
+        ensure!(settled <= quarter, "{settled} bytes of a ring of four times {quarter}");
+        // Less would say nothing: the worker was not stopped by its share.
+        Ok((settled > quarter / 2).then_some(()))
+    })?;
+    wait_for(SOON, "all routines are there", || {
+        Ok((cluster.http()?.get("/api/f1/none")?.status() == 404 && used()? == 0).then_some(()))
+    })
 }

@@ -18,6 +18,11 @@ use crate::{basis, call_role, catalog, guc};
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// The routines take at most this part of the ring: the rest stays free for events, whoever publishes while thousands of
+/// routines are handed over. Beyond it the worker waits, as it does for room. While events alone take more than that, it
+/// goes on after half of [`MAX_WAIT`], because routes must not wait for ever.
+const SHARE: usize = 4;
+
 /// Main function of the worker.
 pub(crate) fn run() {
     let Some(shared) = shmem::shared() else { return };
@@ -56,9 +61,15 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
     if record::encode_into(record, &mut bytes).is_err() {
         return false;
     }
-    let deadline = backend::Deadline::after(MAX_WAIT);
+    let (deadline, patience) = (backend::Deadline::after(MAX_WAIT), backend::Deadline::after(MAX_WAIT / 2));
+    let producer = shared.ring.producer();
+    let mine = guc::ring_bytes() / SHARE;
     loop {
-        match shared.ring.producer().try_push(&bytes) {
+        // A record that is larger than the share goes when the ring is empty.
+        let used = guc::ring_bytes().saturating_sub(producer.free_bytes());
+        let may_push = used == 0 || used + bytes.len() <= mine || patience.has_passed();
+        let pushed = if may_push { producer.try_push(&bytes) } else { Err(PushError::Full) };
+        match pushed {
             Ok(wake) => {
                 futex::wake_if(wake, shared);
                 return true;

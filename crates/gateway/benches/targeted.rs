@@ -189,6 +189,7 @@ fn routes() -> Arc<RouteTable> {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        comment_is_too_long: false,
         signature: None,
         comment: "@sse".to_owned(),
     };

@@ -109,6 +109,7 @@ fn routes() -> RouteTable {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        comment_is_too_long: false,
         signature: None,
         comment: "@sse\n@path /events".to_owned(),
     };

@@ -49,6 +49,8 @@ pub struct Routine {
     pub has_identity_parameters: bool,
     /// Its `COMMENT`.
     pub comment: String,
+    /// The comment is ours and longer than [`crate::annotation::MAX_COMMENT_BYTES`]: one mistake, and no text.
+    pub comment_is_too_long: bool,
     /// What a call has to know of it; `None` when it was not read, and then it cannot be called.
     pub signature: Option<Signature>,
 }

@@ -52,6 +52,7 @@ pub fn routes(callables: &[Callable]) -> Arc<RouteTable> {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        comment_is_too_long: false,
         comment: callable.comment.to_owned(),
         signature: Some(Signature {
             parameters: callable.parameters.iter().map(|name| parameter(name)).collect(),

@@ -61,6 +61,7 @@ pub fn routes(routines: &[(&str, &str)]) -> Arc<RouteTable> {
             volatile: true,
             parallel_safe: false,
             has_identity_parameters: false,
+            comment_is_too_long: false,
             signature: None,
             comment: (*comment).to_owned(),
         })

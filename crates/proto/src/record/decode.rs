@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
             other => return Err(RecordError::Choice(other)),
         };
         let flags = self.byte()?;
-        if flags > 0b111 {
+        if flags > 0b1111 {
             return Err(RecordError::Choice(flags));
         }
         Ok(Routine {
@@ -103,6 +103,7 @@ impl<'a> Reader<'a> {
             volatile: flags & 1 != 0,
             parallel_safe: flags & 2 != 0,
             has_identity_parameters: flags & 4 != 0,
+            comment_is_too_long: flags & 8 != 0,
             schema: self.text()?.to_owned(),
             name: self.text()?.to_owned(),
             comment: self.text()?.to_owned(),

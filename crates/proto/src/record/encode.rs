@@ -87,7 +87,8 @@ impl Writer<'_> {
     fn routine(&mut self, routine: &Routine) -> Result<(), EncodeError> {
         let flags = u8::from(routine.volatile)
             | u8::from(routine.parallel_safe) << 1
-            | u8::from(routine.has_identity_parameters) << 2;
+            | u8::from(routine.has_identity_parameters) << 2
+            | u8::from(routine.comment_is_too_long) << 3;
         self.bytes(&routine.oid.to_le_bytes())?;
         self.byte(match routine.kind {
             RoutineKind::Function => 0,

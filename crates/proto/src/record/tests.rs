@@ -37,6 +37,7 @@ fn routine() -> Routine {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: true,
+        comment_is_too_long: false,
         comment: "@sse".to_owned(),
         signature: None,
     }
@@ -296,14 +297,14 @@ proptest! {
         generation: u64,
         oid: u32,
         texts in [".{0,20}", ".{0,20}", "(?s).{0,200}"],
-        flags in prop::array::uniform4(any::<bool>()),
+        flags in prop::array::uniform5(any::<bool>()),
         signature in option::of(signatures()),
     ) {
         let [schema, name, comment] = texts;
-        let [is_function, volatile, parallel_safe, has_identity_parameters] = flags;
+        let [is_function, volatile, parallel_safe, has_identity_parameters, comment_is_too_long] = flags;
         let kind = if is_function { RoutineKind::Function } else { RoutineKind::Procedure };
         let routine =
-            Routine { oid, schema, name, kind, volatile, parallel_safe, has_identity_parameters, comment, signature };
+            Routine { oid, schema, name, kind, volatile, parallel_safe, has_identity_parameters, comment, comment_is_too_long, signature };
         let record = Record::CatalogRoutine { generation, routine };
         let bytes = encode(&record);
         let decoded = decode(&bytes);

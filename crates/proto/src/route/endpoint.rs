@@ -4,7 +4,7 @@
 
 use super::Routine;
 use super::path::{base_path, slug, subscribe_path};
-use crate::annotation::{Annotation, Method, Problem, RoutineKind, path};
+use crate::annotation::{Annotation, Method, Problem, RoutineKind, path, too_long};
 use crate::call;
 use crate::word::Level;
 
@@ -46,6 +46,9 @@ impl Endpoint {
             problems: Vec::new(),
             call_problems: Vec::new(),
         };
+        if routine.comment_is_too_long {
+            return Some(Self { problems: vec![too_long()], ..endpoint });
+        }
         let annotation = match Annotation::parse(&routine.comment) {
             Ok(annotation) => annotation?,
             Err(problems) => return Some(Self { problems, ..endpoint }),

@@ -13,6 +13,7 @@ fn routine(oid: u32, schema: &str, name: &str, comment: &str) -> Routine {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        comment_is_too_long: false,
         comment: comment.to_owned(),
         signature: None,
     }

@@ -24,6 +24,7 @@ fn routine(oid: u32, name: &str, comment: &str) -> Routine {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        comment_is_too_long: false,
         comment: comment.to_owned(),
         // Overloads that a request can tell apart.
         signature: Some(Signature {
