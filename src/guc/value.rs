@@ -45,13 +45,28 @@ pub(crate) fn url_prefix() -> String {
 
 /// Whether routines of this schema are looked at (`sse.schemas`).
 pub(crate) fn schema_is_served(schema: &str) -> bool {
-    if schema == "information_schema" || schema == "sse" || schema.starts_with("pg_") {
+    if is_of_system(schema) {
         return false;
     }
-    guc_text::with(&SCHEMAS, |schemas| {
-        let schemas = String::from_utf8_lossy(schemas);
-        schemas.trim().is_empty() || schemas.split(',').any(|one| unquoted(one.trim()) == schema)
-    })
+    guc_text::with(&SCHEMAS, |schemas| is_listed(&String::from_utf8_lossy(schemas), schema))
+}
+
+/// `sse.schemas` as it stands.
+pub(crate) fn schemas() -> String {
+    guc_text::with(&SCHEMAS, |schemas| String::from_utf8_lossy(schemas).into_owned())
+}
+
+/// [`schema_is_served`] where `sse.schemas` is this. For threads that must not look at settings.
+pub(crate) fn schema_is_listed(schemas: &str, schema: &str) -> bool {
+    !is_of_system(schema) && is_listed(schemas, schema)
+}
+
+fn is_of_system(schema: &str) -> bool {
+    schema == "information_schema" || schema == "sse" || schema.starts_with("pg_")
+}
+
+fn is_listed(schemas: &str, schema: &str) -> bool {
+    schemas.trim().is_empty() || schemas.split(',').any(|one| unquoted(one.trim()) == schema)
 }
 
 /// `sse.default_level`

@@ -14,6 +14,7 @@ mod drain;
 #[cfg(debug_assertions)]
 mod fault;
 mod pace;
+mod routing;
 mod stall;
 
 use std::sync::Arc;
@@ -22,7 +23,6 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 use sse_gateway::{Config, Gateway, Request};
-use sse_proto::route::RouteTable;
 
 use super::calls::Calls;
 use super::messages;
@@ -36,6 +36,7 @@ use crate::subscribers::Listing;
 use crate::{guc, stats};
 pub(crate) use courier::Courier;
 use courier::Heard;
+use routing::{Rules, Task};
 
 /// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.
 const BEAT: Duration = Duration::from_secs(1);
@@ -206,6 +207,7 @@ impl Worker {
         if database != self.database {
             self.close();
             self.reader.reset();
+            self.courier.give(Task::Forget);
             if self.shared.database() != database.unwrap_or(0) {
                 self.shared.set_extension(Extension::Unknown);
                 self.shared.set_database(database.unwrap_or(0));
@@ -252,8 +254,8 @@ impl Worker {
                 apply_refused(&gateway, Saying::Aloud);
                 self.waiter = Waiter::new(&[self.courier.wake_fd(), gateway.wake_fd()]);
                 gateway.follow_changes(self.shared.changes());
+                self.courier.give(Task::Serve(gateway.routes()));
                 self.gateway = Some(gateway);
-                publish_routes(self.gateway.as_ref(), &self.reader);
                 self.set_state(self.serving_state());
             }
             Err(error) => {
@@ -274,6 +276,7 @@ impl Worker {
         if let Some(gateway) = self.gateway.take() {
             // What was published before the end comes before it.
             self.courier.close(LAST_DRAIN);
+            self.courier.give(Task::Close);
             gateway.stop(STOP_TIMEOUT);
             stats::copy(None, &self.shared.header.gateway);
         }
@@ -283,10 +286,10 @@ impl Worker {
         #[cfg(debug_assertions)]
         fault::provoke_if_asked(&self.shared, &self.courier);
         self.calls.reload();
+        self.courier.give(Task::Rules(Rules::present()));
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
         apply_refused(gateway, Saying::Quietly);
-        publish_routes(Some(gateway), &self.reader);
         self.set_state(self.serving_state());
     }
 
@@ -315,15 +318,6 @@ impl Worker {
         self.courier.stop();
         code
     }
-}
-
-fn publish_routes(gateway: Option<&Gateway>, reader: &CatalogReader) {
-    let Some(gateway) = gateway else { return };
-    let (routines, generation) = reader.routines();
-    let mut served = routines.to_vec();
-    served.retain(|routine| guc::schema_is_served(&routine.schema));
-    let (table, _problems) = RouteTable::build(&served, &guc::url_prefix(), guc::default_level());
-    gateway.set_routes(Arc::new(table), generation);
 }
 
 #[derive(PartialEq, Eq)]

@@ -7,9 +7,6 @@
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_proto::call::CallRole;
-use sse_proto::record::Record;
-use sse_proto::route::Routine;
 
 use crate::pg::bgworker::{self, DynamicBackgroundWorker};
 use crate::pg::shmem::Shared;
@@ -38,11 +35,7 @@ pub(crate) struct CatalogReader {
     left_at: Option<u64>,
     /// Its records were complete.
     finished: bool,
-    /// Records between begin and end.
-    reading: Option<Reading>,
-    /// What was read last, and the number of changes it contains.
-    routines: Vec<Routine>,
-    role: Option<CallRole>,
+    /// The number of changes that the routes in force contain.
     loaded: Option<u64>,
     /// When the worker was started, and how long the one before took.
     started_at: Instant,
@@ -54,12 +47,6 @@ pub(crate) struct CatalogReader {
     ticket: Option<(u64, u64)>,
 }
 
-struct Reading {
-    generation: u64,
-    role: Option<CallRole>,
-    routines: Vec<Routine>,
-}
-
 impl CatalogReader {
     /// Knows nothing yet.
     pub(crate) fn new(shared: Shared) -> Self {
@@ -68,9 +55,6 @@ impl CatalogReader {
             worker: None,
             left_at: None,
             finished: false,
-            reading: None,
-            routines: Vec::new(),
-            role: None,
             loaded: None,
             started_at: Instant::now(),
             not_before: Instant::now(),
@@ -89,9 +73,6 @@ impl CatalogReader {
     /// Forgets everything: another database is served from now on.
     pub(crate) fn reset(&mut self) {
         self.forget_question();
-        self.reading = None;
-        self.routines.clear();
-        self.role = None;
         self.loaded = None;
     }
 
@@ -133,7 +114,6 @@ impl CatalogReader {
             self.not_before = self.not_before.max(now + took * PAUSE_FACTOR);
             self.hurried_not_before = now + took * HURRIED_PAUSE_FACTOR;
             if !self.finished {
-                self.reading = None;
                 self.retry_later("the worker that reads the routines left before it was done");
             }
         }
@@ -172,62 +152,16 @@ impl CatalogReader {
         longest.min(not_before.saturating_duration_since(Instant::now()))
     }
 
-    /// Takes one record of a catalog worker. `true`: the routines are complete, [`CatalogReader::routines`] has them.
-    pub(crate) fn take(&mut self, record: Record<'_>) -> bool {
-        match record {
-            Record::CatalogBegin { generation } => {
-                self.reading = Some(Reading { generation, role: None, routines: Vec::new() });
-                false
-            }
-            Record::CatalogRoutine { generation, routine } => {
-                if let Some(reading) =
-                    self.reading.as_mut().filter(|reading| reading.generation == generation)
-                {
-                    reading.routines.push(routine);
-                }
-                false
-            }
-            Record::CallRole { generation, role } => {
-                if let Some(reading) =
-                    self.reading.as_mut().filter(|reading| reading.generation == generation)
-                {
-                    reading.role = Some(role);
-                }
-                false
-            }
-            Record::CatalogEnd { generation, count } => self.finish(generation, count),
-            Record::Event { .. } | Record::TooLarge { .. } => false,
-        }
-    }
-
     /// Whether the routines were ever read.
     pub(crate) fn has_read(&self) -> bool {
         self.loaded.is_some()
     }
 
-    /// The routines as they were read last, and the number of changes they contain.
-    pub(crate) fn routines(&self) -> (&[Routine], u64) {
-        (&self.routines, self.loaded.unwrap_or(0))
-    }
-
-    /// The role of calls as it was found then.
-    pub(crate) fn call_role(&self) -> Option<&CallRole> {
-        self.role.as_ref()
-    }
-
-    fn finish(&mut self, generation: u64, count: u32) -> bool {
-        let Some(reading) = self.reading.take_if(|reading| reading.generation == generation) else {
-            return false;
-        };
-        if reading.routines.len() != count as usize {
-            return false;
-        }
-        self.routines = reading.routines;
-        self.role = reading.role;
+    /// Routes of a reading of so many changes are in force.
+    pub(crate) fn loaded(&mut self, generation: u64) {
         self.loaded = Some(generation);
         self.finished = true;
         self.back_off = FIRST_BACK_OFF;
-        true
     }
 
     fn retry_later(&mut self, why: &str) {

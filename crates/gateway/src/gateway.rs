@@ -28,6 +28,16 @@ use crate::{file_limit, shard};
 /// holds the file's lock.
 const LAST_REFUSALS: Duration = Duration::from_millis(300);
 
+/// Replaces the routes of a gateway, from whatever thread.
+pub struct Routes(Arc<Shared>);
+
+impl Routes {
+    /// See [`Gateway::set_routes`].
+    pub fn set(&self, routes: Arc<RouteTable>, generation: u64) {
+        self.0.routes.set(routes, generation);
+    }
+}
+
 /// The HTTP server: its threads, their listening sockets, their streams.
 ///
 /// Dropped without [`Gateway::stop`], its streams are cut off rather than ended.
@@ -74,6 +84,11 @@ impl Gateway {
     /// Replaces the routes. An older generation than the last one given is ignored.
     pub fn set_routes(&self, routes: Arc<RouteTable>, generation: u64) {
         self.shared.routes.set(routes, generation);
+    }
+
+    /// For whoever makes the routes on another thread. It must go before the gateway is stopped.
+    pub fn routes(&self) -> Routes {
+        Routes(Arc::clone(&self.shared))
     }
 
     /// Where the number stands that generations of routes are compared with: raised by whoever changes a routine, before

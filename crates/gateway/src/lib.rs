@@ -60,7 +60,7 @@ pub use auth::{
 pub use batch::{Batch, Item};
 pub use call::{Answered, CallResult, Calls, QueuedCall, Reply};
 pub use cors::{CorsError, CorsOrigins};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, Routes};
 pub use listing::{SubscriberInfo, Subscribers};
 pub use proxy::{ProxyError, TrustedProxies};
 pub use publisher::Publisher;

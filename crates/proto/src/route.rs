@@ -13,7 +13,7 @@
 //!
 //! Not for HTTP: methods, `Host` and who may open a stream are the gateway's.
 
-use crate::annotation::{Access, Method, Problem, RoutineFacts, RoutineKind};
+use crate::annotation::{Access, Annotation, Method, Problem, RoutineFacts, RoutineKind, too_long};
 use crate::call::Signature;
 use crate::word::{Level, Topic};
 use std::collections::{BTreeMap, HashMap};
@@ -55,7 +55,24 @@ pub struct Routine {
     pub signature: Option<Signature>,
 }
 
+/// What a comment says: nothing of ours, an annotation, or mistakes.
+pub type Parsed = Result<Option<Annotation>, Vec<Problem>>;
+
+/// A routine with its comment parsed, which costs more than anything else about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The routine.
+    pub routine: &'a Routine,
+    /// [`Routine::parse`] of it.
+    pub parsed: &'a Parsed,
+}
+
 impl Routine {
+    /// What its comment says.
+    pub fn parse(&self) -> Parsed {
+        if self.comment_is_too_long { Err(vec![too_long()]) } else { Annotation::parse(&self.comment) }
+    }
+
     /// What its annotation is judged by.
     pub fn facts(&self) -> RoutineFacts<'_> {
         RoutineFacts {
@@ -97,15 +114,26 @@ pub struct RouteTable {
 }
 
 impl RouteTable {
-    /// Builds the table from routines in any order; those without an annotation are left out. The second value is
-    /// every routine that has a problem, in the order of oids. A routine with a problem has no URL and takes none.
+    /// [`RouteTable::of`] routines whose comments are parsed here.
     pub fn build(
         routines: &[Routine],
         url_prefix: &str,
         default_level: Level,
     ) -> (Self, Vec<(u32, Vec<Problem>)>) {
+        let parsed: Vec<Parsed> = routines.iter().map(Routine::parse).collect();
+        let known = routines.iter().zip(&parsed).map(|(routine, parsed)| Known { routine, parsed });
+        Self::of(&known.collect::<Vec<_>>(), url_prefix, default_level)
+    }
+
+    /// Builds the table from routines in any order; those without an annotation are left out. The second value is
+    /// every routine that has a problem, in the order of oids. A routine with a problem has no URL and takes none.
+    pub fn of(
+        routines: &[Known<'_>],
+        url_prefix: &str,
+        default_level: Level,
+    ) -> (Self, Vec<(u32, Vec<Problem>)>) {
         let endpoints: Vec<Endpoint> =
-            routines.iter().filter_map(|r| Endpoint::of(r, url_prefix, default_level)).collect();
+            routines.iter().filter_map(|known| Endpoint::of(*known, url_prefix, default_level)).collect();
         let mut by_age: Vec<&Endpoint> = endpoints.iter().filter(|e| e.problems.is_empty()).collect();
         by_age.sort_by_key(|endpoint| endpoint.oid);
         let mut claims = Claims::default();

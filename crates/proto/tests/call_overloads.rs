@@ -69,6 +69,7 @@ fn settled(declarations: &[&str]) -> (Vec<u32>, Vec<u32>) {
         volatile: true,
         parallel_safe: false,
         has_identity_parameters: false,
+        comment_is_too_long: false,
         comment: declaration
             .strip_prefix('@')
             .map_or("HTTP POST", |_| "HTTP POST\n@user_parameters")

@@ -16,6 +16,7 @@ use sse_ring::{ASLEEP, AWAKE, Consumer, Corrupt};
 
 use super::courier::{CatalogRecords, Instruction, Reports};
 use super::pace::Pace;
+use super::routing::Tasks;
 use super::stall::Stall;
 use crate::pg::futex;
 use crate::pg::shmem::Shared;
@@ -34,6 +35,8 @@ pub(super) struct Carrier<'c> {
     pub(super) consumer: Consumer<'static>,
     instructions: &'c Receiver<Instruction>,
     pub(super) reports: &'c Reports,
+    /// To the thread that makes routes of what is no event.
+    pub(super) tasks: &'c Tasks,
     /// `None`: nothing is served, and events that come meanwhile are for nobody.
     pub(super) publisher: Option<Publisher>,
     /// Events of commits that may have to wait for others.
@@ -57,12 +60,14 @@ impl<'c> Carrier<'c> {
         ring_bytes: usize,
         instructions: &'c Receiver<Instruction>,
         reports: &'c Reports,
+        tasks: &'c Tasks,
     ) -> Self {
         Self {
             shared,
             consumer,
             instructions,
             reports,
+            tasks,
             publisher: None,
             order: Holding::default(),
             pace: Pace::new(ring_bytes),

@@ -6,6 +6,7 @@
 //!
 //! Not for: what it does all day.
 
+use std::any::Any;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -15,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use sse_gateway::Publisher;
-use sse_proto::record;
+use sse_proto::call::CallRole;
 use sse_ring::{Consumer, Corrupt};
 
 use super::Worker;
 use super::carrying::Carrier;
+use super::routing::{Routing, Rules, Task, Tasks};
 use crate::pg::shmem::Shared;
 use crate::pg::{bgworker, futex};
 use crate::worker::messages;
@@ -45,9 +47,14 @@ pub(super) enum Instruction {
 
 /// What the courier says.
 pub(super) enum Report {
-    /// Records of a catalog worker.
-    Catalog(CatalogRecords),
-    /// See [`Instruction::Mark`].
+    /// By the thread that makes routes: those of this reading are in force.
+    Routes {
+        /// Which reading.
+        generation: u64,
+        /// The role of calls as it was found then.
+        role: Option<CallRole>,
+    },
+    /// See [`Instruction::Mark`]; by the thread that makes routes, when it has taken them, too.
     Reached(u64),
     /// Somebody's events are no longer waited for (`worker/order.rs`).
     GivenUp {
@@ -64,8 +71,7 @@ pub(super) enum Report {
 
 /// Records of a catalog worker as they came out of the ring, undecoded.
 ///
-/// They wait for the main thread in a queue without a limit of its own: the courier must not wait. The limit is that of one
-/// reading of the catalog, because the main thread starts a worker only when all of the last one's records have come.
+/// They go to the thread that makes routes (`routing.rs`).
 #[derive(Default)]
 pub(super) struct CatalogRecords {
     bytes: Vec<u8>,
@@ -105,6 +111,12 @@ impl Reports {
         // A full socket means that the main thread has been told often enough.
         let _ = (&self.wake).write(&[1]);
     }
+
+    fn died(&self, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        self.say(Report::Died(text.unwrap_or("no message").to_owned()));
+    }
 }
 
 /// The main thread's handle.
@@ -116,6 +128,8 @@ pub(crate) struct Courier {
     marked: u64,
     reached: u64,
     thread: JoinHandle<()>,
+    tasks: Tasks,
+    routing: JoinHandle<()>,
 }
 
 impl Courier {
@@ -129,23 +143,32 @@ impl Courier {
         let (wake, writer) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
+        let (tasks, given) = unbounded();
+        let of_routing = Reports { sender: sender.clone(), wake: writer.try_clone()? };
         let says = Reports { sender, wake: writer };
+        let to_routing = tasks.clone();
         let run = move || {
-            let carry = || Carrier::new(shared, consumer, ring_bytes, &instructed, &says).run();
+            let carry = || Carrier::new(shared, consumer, ring_bytes, &instructed, &says, &to_routing).run();
             // Nothing is used after a panic, so nothing half changed is seen.
             match catch_unwind(AssertUnwindSafe(carry)) {
                 Ok(Ok(())) => {}
                 Ok(Err(corrupt)) => says.say(Report::Corrupt(corrupt)),
-                Err(panic) => {
-                    let text = panic.downcast_ref::<&str>().copied();
-                    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-                    says.say(Report::Died(text.unwrap_or("no message").to_owned()));
-                }
+                Err(panic) => says.died(&*panic),
+            }
+        };
+        let rules = Rules::present();
+        let route = move || {
+            let routing = || Routing::new(given, &of_routing, rules).run();
+            // As above.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(routing)) {
+                of_routing.died(&*panic);
             }
         };
         let builder = thread::Builder::new().name("sse-courier".to_owned());
         let thread = bgworker::with_signals_blocked(|| builder.spawn(run))?;
-        Ok(Self { shared, instructions, reports, wake, marked: 0, reached: 0, thread })
+        let builder = thread::Builder::new().name("sse-routes".to_owned());
+        let routing = bgworker::with_signals_blocked(|| builder.spawn(route))?;
+        Ok(Self { shared, instructions, reports, wake, marked: 0, reached: 0, thread, tasks, routing })
     }
 
     /// Has it hand on events. When this returns, no event goes past the publisher.
@@ -206,6 +229,14 @@ impl Courier {
         self.tell(Instruction::Stop);
         // Its panic, if any, was told.
         let _ = self.thread.join();
+        let _ = self.tasks.send(Task::Stop);
+        let _ = self.routing.join();
+    }
+
+    /// Has the thread that makes routes do this.
+    pub(super) fn give(&self, task: Task) {
+        // Fails when it has ended, which it has said.
+        let _ = self.tasks.send(task);
     }
 
     fn tell(&self, instruction: Instruction) {
@@ -230,7 +261,10 @@ impl Worker {
     pub(super) fn hear_courier(&mut self) -> Heard {
         while let Some(report) = self.courier.poll() {
             match report {
-                Report::Catalog(records) => self.take_catalog(&records),
+                Report::Routes { generation, role } => {
+                    self.calls.take_role(role.as_ref(), generation);
+                    self.reader.loaded(generation);
+                }
                 Report::Reached(_) => {}
                 Report::GivenUp { pid } => messages::given_up(pid),
                 Report::Hole(age) => messages::hole(age),
@@ -245,16 +279,5 @@ impl Worker {
             }
         }
         Heard::All
-    }
-
-    fn take_catalog(&mut self, records: &CatalogRecords) {
-        for bytes in records.iter() {
-            if let Ok(record) = record::decode(bytes)
-                && self.reader.take(record)
-            {
-                self.calls.take_role(self.reader.call_role(), self.reader.routines().1);
-                super::publish_routes(self.gateway.as_ref(), &self.reader);
-            }
-        }
     }
 }

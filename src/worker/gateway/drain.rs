@@ -10,6 +10,7 @@ use sse_proto::record::Kind;
 
 use super::carrying::Carrier;
 use super::courier::Report;
+use super::routing::Task;
 
 /// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first event of
 /// a burst from waiting for the last.
@@ -48,7 +49,7 @@ impl Carrier<'_> {
         if outcome == Outcome::Empty
             && let Some(mark) = self.mark.take()
         {
-            self.reports.say(Report::Reached(mark));
+            let _ = self.tasks.send(Task::Mark(mark));
         }
         Ok(())
     }
@@ -94,7 +95,8 @@ impl Carrier<'_> {
                 self.waiting = Some(refused);
             }
             if !self.catalog.is_empty() {
-                self.reports.say(Report::Catalog(std::mem::take(&mut self.catalog)));
+                // Fails when that thread has ended, which it has said.
+                let _ = self.tasks.send(Task::Records(std::mem::take(&mut self.catalog)));
             }
             if self.waiting.is_some() {
                 return Ok(Outcome::NoRoom);

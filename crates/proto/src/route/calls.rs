@@ -2,7 +2,7 @@
 //!
 //! Not for who may call, nor for which overload is meant.
 
-use super::{Endpoint, RouteTable, Routine, position};
+use super::{Endpoint, Known, RouteTable, Routine, position};
 use crate::annotation::{Access, Method, Problem, RoutineKind};
 use crate::call::Signature;
 use std::collections::BTreeMap;
@@ -78,11 +78,11 @@ impl RouteTable {
 
 /// The calls of all endpoints that have no problem, in the order of paths, and of oids within one.
 pub(super) fn points<'r>(
-    routines: &'r [Routine],
+    routines: &[Known<'r>],
     endpoint: impl Fn(u32) -> Option<&'r Endpoint>,
 ) -> Vec<CallPoint> {
     let mut points: BTreeMap<&str, Vec<Call>> = BTreeMap::new();
-    for routine in routines {
+    for Known { routine, .. } in routines.iter().copied() {
         let Some(endpoint) = endpoint(routine.oid) else { continue };
         let Some((_, path)) = &endpoint.call else { continue };
         if let Some(call) = Call::of(routine, endpoint) {

@@ -2,9 +2,9 @@
 //!
 //! Not for who has which path: that is the table's.
 
-use super::Routine;
+use super::Known;
 use super::path::{base_path, slug, subscribe_path};
-use crate::annotation::{Annotation, Method, Problem, RoutineKind, path, too_long};
+use crate::annotation::{Annotation, Method, Problem, RoutineKind, path};
 use crate::call;
 use crate::word::Level;
 
@@ -34,7 +34,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// `None`: the routine is not annotated. URLs are not yet compared with those of others.
-    pub(super) fn of(routine: &Routine, url_prefix: &str, default_level: Level) -> Option<Self> {
+    pub(super) fn of(known: Known<'_>, url_prefix: &str, default_level: Level) -> Option<Self> {
+        let Known { routine, parsed } = known;
         let mut endpoint = Self {
             oid: routine.oid,
             schema: routine.schema.clone(),
@@ -46,12 +47,9 @@ impl Endpoint {
             problems: Vec::new(),
             call_problems: Vec::new(),
         };
-        if routine.comment_is_too_long {
-            return Some(Self { problems: vec![too_long()], ..endpoint });
-        }
-        let annotation = match Annotation::parse(&routine.comment) {
-            Ok(annotation) => annotation?,
-            Err(problems) => return Some(Self { problems, ..endpoint }),
+        let annotation = match parsed {
+            Ok(annotation) => annotation.clone()?,
+            Err(problems) => return Some(Self { problems: problems.clone(), ..endpoint }),
         };
         let (schema, name) = (routine.schema.as_str(), routine.name.as_str());
         let base = base_path(schema, name, &annotation, url_prefix);

@@ -8,8 +8,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Routine;
 use super::endpoint::Endpoint;
+use super::{Known, Parsed, Routine};
 use crate::word::Level;
 
 /// See the head of this file.
@@ -25,7 +25,9 @@ impl Traits {
     /// Of all paths of these routines.
     pub fn of(routines: &[Routine], url_prefix: &str, default_level: Level) -> Self {
         let mut traits = Self::default();
-        for endpoint in routines.iter().filter_map(|r| Endpoint::of(r, url_prefix, default_level)) {
+        let parsed: Vec<Parsed> = routines.iter().map(Routine::parse).collect();
+        let known = routines.iter().zip(&parsed).map(|(routine, parsed)| Known { routine, parsed });
+        for endpoint in known.filter_map(|known| Endpoint::of(known, url_prefix, default_level)) {
             for path in endpoint.url.iter().chain(endpoint.call.as_ref().map(|(_, path)| path)) {
                 traits.add(path, url_prefix);
             }

@@ -1,0 +1,161 @@
+//! Makes route tables of what the catalog workers hand over, on a thread of its own.
+//!
+//! Neither the events nor the main thread wait for it: with thousands of routines reading the records, parsing comments and
+//! building a table takes tenths of a second. A comment is parsed once, when it is new. The thread never calls Postgres; the
+//! settings that it needs are given to it.
+//!
+//! The main thread learns that a table is in force, and of what reading it is. The courier is not told anything: the queue between
+//! the two has no limit of its own, because the courier must not wait; its limit is that of one reading of the catalog, as
+//! the next one begins only when all records of the last have been taken here.
+//!
+//! Not for when the catalog is read (`worker/reader.rs`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use sse_gateway::Routes;
+use sse_proto::call::CallRole;
+use sse_proto::record::{self, Record};
+use sse_proto::route::{Known, Parsed, RouteTable, Routine};
+use sse_proto::word::Level;
+
+use super::courier::{CatalogRecords, Report, Reports};
+use crate::guc;
+
+/// What this thread is told. By the courier, and otherwise by the main thread.
+pub(super) enum Task {
+    /// Records of a catalog worker; by the courier.
+    Records(CatalogRecords),
+    /// Say [`Report::Reached`] when all records before this are taken; by the courier.
+    Mark(u64),
+    /// From now on these hold.
+    Rules(Rules),
+    /// Tables go there, the last one at once.
+    Serve(Routes),
+    /// Nobody is served any more.
+    Close,
+    /// Another database is served from now on.
+    Forget,
+    /// The end.
+    Stop,
+}
+
+/// The settings that decide about URLs.
+pub(super) struct Rules {
+    url_prefix: String,
+    default_level: Level,
+    schemas: String,
+}
+
+impl Rules {
+    /// As they are now.
+    pub(super) fn present() -> Self {
+        Self { url_prefix: guc::url_prefix(), default_level: guc::default_level(), schemas: guc::schemas() }
+    }
+}
+
+/// What comes of one reading.
+struct Reading {
+    generation: u64,
+    role: Option<CallRole>,
+    routines: Vec<(Routine, Arc<Parsed>)>,
+}
+
+/// The thread.
+pub(super) struct Routing<'r> {
+    tasks: Receiver<Task>,
+    reports: &'r Reports,
+    rules: Rules,
+    routes: Option<Routes>,
+    /// Records between begin and end.
+    reading: Option<Reading>,
+    /// What was read last.
+    present: Option<Reading>,
+    /// Oid to position in it: a comment that is still the same is not parsed again.
+    places: HashMap<u32, usize>,
+}
+
+impl<'r> Routing<'r> {
+    pub(super) fn new(tasks: Receiver<Task>, reports: &'r Reports, rules: Rules) -> Self {
+        Self { tasks, reports, rules, routes: None, reading: None, present: None, places: HashMap::new() }
+    }
+
+    /// Until it is told to stop.
+    pub(super) fn run(mut self) {
+        while let Ok(task) = self.tasks.recv() {
+            match task {
+                Task::Records(records) => records.iter().for_each(|bytes| self.take(bytes)),
+                Task::Mark(mark) => self.reports.say(Report::Reached(mark)),
+                Task::Rules(rules) => {
+                    self.rules = rules;
+                    self.publish();
+                }
+                Task::Serve(routes) => {
+                    self.routes = Some(routes);
+                    self.publish();
+                }
+                Task::Close => self.routes = None,
+                Task::Forget => (self.reading, self.present) = (None, None),
+                Task::Stop => return,
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let Ok(record) = record::decode(bytes) else { return };
+        if let Record::CatalogBegin { generation } = record {
+            self.reading = Some(Reading { generation, role: None, routines: Vec::new() });
+            return;
+        }
+        let Some(reading) = &mut self.reading else { return };
+        match record {
+            Record::CatalogRoutine { generation, routine } if generation == reading.generation => {
+                let before = self.present.as_ref().zip(self.places.get(&routine.oid));
+                let before = before.and_then(|(present, place)| present.routines.get(*place));
+                let before = before.filter(|(before, _)| {
+                    before.oid == routine.oid
+                        && before.comment == routine.comment
+                        && before.comment_is_too_long == routine.comment_is_too_long
+                });
+                let parsed =
+                    before.map_or_else(|| Arc::new(routine.parse()), |(_, parsed)| Arc::clone(parsed));
+                reading.routines.push((routine, parsed));
+            }
+            Record::CallRole { generation, role } if generation == reading.generation => {
+                reading.role = Some(role);
+            }
+            Record::CatalogEnd { generation, count } if generation == reading.generation => {
+                self.finish(count);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, count: u32) {
+        let Some(reading) = self.reading.take().filter(|reading| reading.routines.len() == count as usize)
+        else {
+            return;
+        };
+        self.places =
+            reading.routines.iter().enumerate().map(|(place, (routine, _))| (routine.oid, place)).collect();
+        let (generation, role) = (reading.generation, reading.role.clone());
+        self.present = Some(reading);
+        self.publish();
+        self.reports.say(Report::Routes { generation, role });
+    }
+
+    fn publish(&self) {
+        let (Some(routes), Some(present)) = (&self.routes, &self.present) else { return };
+        let served = present
+            .routines
+            .iter()
+            .filter(|(routine, _)| guc::schema_is_listed(&self.rules.schemas, &routine.schema));
+        let known: Vec<Known<'_>> = served.map(|(routine, parsed)| Known { routine, parsed }).collect();
+        let (table, _problems) = RouteTable::of(&known, &self.rules.url_prefix, self.rules.default_level);
+        routes.set(Arc::new(table), present.generation);
+    }
+}
+
+/// The main thread's end, and the courier's.
+pub(super) type Tasks = Sender<Task>;
