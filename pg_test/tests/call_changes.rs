@@ -4,8 +4,8 @@
 
 mod common;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -302,8 +302,12 @@ fn while_columns_change_all_the_time_no_call_fails() -> Result<()> {
                     match api.get(routine) {
                         Ok(answer) if answer.status() == 200 => drop(answered.fetch_add(1, Relaxed)),
                         Ok(answer) if answer.status() < 500 => {}
-                        Ok(answer) => failed.lock().unwrap().push(told(&answer)),
-                        Err(error) => failed.lock().unwrap().push(error.to_string()),
+                        Ok(answer) => {
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(told(&answer))
+                        }
+                        Err(error) => {
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string())
+                        }
                     }
                 }
             });
@@ -324,7 +328,7 @@ fn while_columns_change_all_the_time_no_call_fails() -> Result<()> {
         over.store(true, Relaxed);
         outcome
     })?;
-    let failed = failed.into_inner().unwrap();
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     ensure!(failed.is_empty(), "{} failed, the first: {}", failed.len(), failed[0]);
     ensure!(answered.load(Relaxed) > 20, "only {} calls", answered.load(Relaxed));
     Ok(())

@@ -91,7 +91,7 @@ impl Watched {
     pub(crate) fn replace(&self, set: &Set, certain: u64) {
         let is_same = self.bits.iter().zip(&set.0).all(|(bits, new)| bits.load(SeqCst) == *new);
         let version = self.version.load(SeqCst);
-        if is_same && version % 2 == 0 {
+        if is_same && version.is_multiple_of(2) {
             self.holds_for.store(certain, SeqCst);
             return;
         }
@@ -121,7 +121,9 @@ impl Watched {
     }
 
     fn holds(&self, version: u64, certain: u64) -> bool {
-        version % 2 == 0 && self.version.load(SeqCst) == version && self.holds_for.load(SeqCst) == certain
+        version.is_multiple_of(2)
+            && self.version.load(SeqCst) == version
+            && self.holds_for.load(SeqCst) == certain
     }
 }
 
