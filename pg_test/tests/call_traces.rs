@@ -75,7 +75,7 @@ fn replication_slots_and_origins_of_a_call_are_let_go_of() -> Result<()> {
 }
 
 /// Sends a call whose clean-up will wait, and locks what it waits for.
-fn locked(api: &Api<'_>) -> Result<(Connection, Session, u32)> {
+fn locked(api: &Api<'_>, wait_event: &str) -> Result<(Connection, Session, u32)> {
     // The call ends when this lock is let go of.
     let mut session = api.cluster.session()?;
     session.run("select pg_advisory_lock(4711)")?.ok()?;
@@ -83,10 +83,10 @@ fn locked(api: &Api<'_>) -> Result<(Connection, Session, u32)> {
     connection.send(&api.request("POST", "leave").json(&json!({})))?;
     let cluster = api.cluster;
     let (pid, table) = wait_for(SOON, "the call has made its table", || {
-        let found = cluster.sql(
+        let found = cluster.sql(&format!(
             "select a.pid, c.oid::regclass from pg_class c, pg_stat_activity a
-              where c.relname = 'left_over' and a.backend_type = 'pg_sse call worker' and a.wait_event = 'advisory'",
-        )?;
+              where c.relname = 'left_over' and a.backend_type = 'pg_sse call worker' and a.wait_event = '{wait_event}'"
+        ))?;
         Ok(found.split_once('|').map(|(pid, table)| (pid.to_owned(), table.to_owned())))
     })?;
     session
@@ -115,7 +115,7 @@ fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Resul
          create function quick() returns text language sql as $$ select 'quick' $$; comment on function quick() is 'HTTP POST';",
     )?;
     for is_terminated in [false, true] {
-        let (mut connection, mut locking, pid) = locked(&api)?;
+        let (mut connection, mut locking, pid) = locked(&api, "advisory")?;
         waits_in_its_clean_up(&cluster, pid)?;
         let started = Instant::now();
         if is_terminated {
@@ -139,6 +139,37 @@ fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Resul
         ready(&cluster)?;
     }
     Ok(())
+}
+
+/// PostgreSQL 17's `transaction_timeout` ends the process. It is the calls'.
+#[test]
+fn a_time_for_the_roles_transactions_does_not_end_a_clean_up() -> Result<()> {
+    let cluster = start(builder())?;
+    if cluster.sql("show server_version_num")?.parse::<u32>()? < 170_000 {
+        return Ok(());
+    }
+    let api = Api::of(&cluster, "timed")?;
+    api.sql(
+        "grant temporary on database postgres to app;
+         create procedure leave() language plpgsql as $f$ begin create temp table left_over (x int); commit;
+           while not pg_try_advisory_lock(4711) loop perform pg_sleep(0.05); commit; end loop; end $f$;
+         comment on procedure leave() is 'HTTP POST';
+         alter role app set transaction_timeout = '400ms';",
+    )?;
+    let workers = || cluster.sql(&format!("select string_agg(pid::text, ' ' order by pid) {OF_CALLS}"));
+    let before = workers()?;
+    cluster.reload()?;
+    wait_for(SOON, "both workers are replaced", || {
+        let now = workers()?;
+        let is_new = now.split(' ').count() == 2 && now.split(' ').all(|pid| !before.contains(pid));
+        Ok(is_new.then_some(()))
+    })?;
+    let (mut connection, mut locking, pid) = locked(&api, "PgSleep")?;
+    waits_in_its_clean_up(&cluster, pid)?;
+    // Longer than that time, as long as a clean-up may take.
+    assert_eq!(told(&connection.response("POST")?), "204");
+    locking.run("rollback")?.ok()?;
+    ready(&cluster)
 }
 
 /// Defaults that a database has for its application: a serializable deferrable transaction waits for as long as anybody writes.
