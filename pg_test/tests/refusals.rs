@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, EventStream};
-use cluster::{Cluster, StopMode, wait_for, wait_until};
+use cluster::{Cluster, PATIENCE, StopMode, wait_for, wait_until};
 use common::calls::{builder, ready, start};
 use common::tokens::{ALICE, Person, get, issue, listen, status_of};
 use common::{SOON, announcer, wait_for_status};
@@ -118,7 +118,7 @@ fn a_hundred_thousand_refusals_delay_no_start_no_logout_and_no_event() -> Result
         write(&cluster, &text)?;
         cluster.start()?;
         let begun = Instant::now();
-        wait_for_status(cluster.http()?, "/healthz", 200, SOON)?;
+        wait_for_status(cluster.http()?, "/healthz", 200, PATIENCE)?;
         let started = begun.elapsed();
         ready(&cluster)?;
         let http = cluster.http()?;
@@ -138,7 +138,7 @@ fn a_hundred_thousand_refusals_delay_no_start_no_logout_and_no_event() -> Result
         took.sort();
         eprintln!("{what}: serves after {started:?}; logouts {took:?}; slowest event {slowest:?}");
         // What was measured before: seconds. What is left is a debug build on a busy machine.
-        ensure!(started < Duration::from_secs(5), "{started:?}");
+        ensure!(started < Duration::from_secs(20), "{started:?}");
         ensure!(took[15] < Duration::from_millis(250), "{took:?}");
         ensure!(slowest < Duration::from_secs(1), "{slowest:?}");
         ensure!(!refused(&cluster, &listener)?, "and nobody else is refused");

@@ -8,6 +8,7 @@
 mod by_time;
 mod cookie;
 mod credential;
+mod ended;
 mod key_file;
 mod keys;
 mod revocation;
@@ -20,7 +21,8 @@ pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
 
 pub(crate) use cookie::{cleared_cookie, session_cookie};
 pub(crate) use credential::{Credential, Source, has_bearer, has_cookie};
-pub(crate) use revocation::{MAX_TOKENS, NewRefusal, TokenDigest};
+pub(crate) use ended::EndedSessions;
+pub(crate) use revocation::{MAX_TOKENS, NewRefusal, TakenIn, TokenDigest};
 pub(crate) use settings::NoSecret;
 pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 
@@ -114,16 +116,15 @@ impl Authenticator {
         verified.map(Some).map_err(|reason| Refused { source, reason })
     }
 
-    /// The tokens in a request's cookies that are believed, whoever's they are, and until when they would be good.
+    /// The tokens in a request's cookies that are believed, whoever's they are.
     pub(crate) fn cookies(
         &self,
         headers: &HeaderMap,
         settings: &AuthSettings,
         now: SystemTime,
-    ) -> Vec<(TokenDigest, SystemTime)> {
+    ) -> Vec<Verified> {
         let Some(Ok(tokens)) = credential::cookies(headers, settings) else { return Vec::new() };
-        let believed = self.judge(&tokens, settings, now).into_iter().flatten();
-        believed.map(|verified| (verified.digest, verified.refused_until())).collect()
+        self.judge(&tokens, settings, now).into_iter().flatten().collect()
     }
 
     fn judge(

@@ -287,14 +287,14 @@ impl Request<'_> {
     fn refuse_cookies(&self) {
         let Self { asked, settings, shared, .. } = self;
         let cookies = shared.auth.cookies(asked.request.headers(), &settings.auth, SystemTime::now());
-        cookies.into_iter().for_each(|(digest, until)| shared.refuse_token(digest, until));
+        cookies.iter().for_each(|session| shared.end_session(session));
     }
 
     /// The token of the call is of no use any more, wherever it is kept.
     fn log_out(&self, login: Option<&Verified>, response: &mut Response<Body>) {
         let Self { asked, settings, shared, .. } = self;
         if let Some(login) = login {
-            shared.refuse_token(login.digest, login.refused_until());
+            shared.end_session(login);
         }
         self.refuse_cookies();
         if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.is_secure) {

@@ -21,21 +21,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::{Condvar, Mutex};
 
-use crate::auth::{MAX_TOKENS, TokenDigest};
+use crate::auth::{MAX_TOKENS, NewRefusal};
 use crate::shared::Shared;
 use crate::supervise::message;
 
-/// Tokens that wait to be written: as many as are remembered, 4 MB. Beyond it a token is refused in memory alone, and the log
+/// Refusals that wait to be written: as many tokens as are remembered, 8 MB. Beyond it one is refused in memory alone, and the log
 /// says so: the disk has taken nothing for minutes then.
 const MAX_WAITING: usize = MAX_TOKENS;
-
-/// A token and until when it would be good.
-type Logout = (TokenDigest, SystemTime);
 
 /// Where runtime threads and the main thread leave work for the keeper.
 pub(crate) struct Desk {
@@ -53,7 +50,7 @@ pub(crate) struct Desk {
 struct Work {
     /// The file may have more lines.
     look: bool,
-    logouts: VecDeque<Logout>,
+    kept: VecDeque<NewRefusal>,
     /// Write what there is, and end; at the latest at this moment.
     stop: Option<Instant>,
 }
@@ -89,16 +86,16 @@ impl Desk {
         self.bell.notify_one();
     }
 
-    /// Has the refusal of a token written. Returns whether there was room.
-    pub(crate) fn logged_out(&self, digest: TokenDigest, until: SystemTime) -> bool {
+    /// Has a refusal written. Returns whether there was room.
+    pub(crate) fn keep(&self, refusal: NewRefusal) -> bool {
         if !self.has_file {
             return true;
         }
         let mut work = self.work.lock();
-        if work.logouts.len() >= MAX_WAITING || work.logouts.try_reserve(1).is_err() {
+        if work.kept.len() >= MAX_WAITING || work.kept.try_reserve(1).is_err() {
             return false;
         }
-        work.logouts.push_back((digest, until));
+        work.kept.push_back(refusal);
         drop(work);
         self.bell.notify_one();
         true
@@ -109,11 +106,11 @@ impl Desk {
         self.bell.notify_one();
     }
 
-    /// Waits for work, but not longer than this. Not for logouts while others stand before them.
-    fn wait(&self, pause: Duration, for_logouts: bool) {
+    /// Waits for work, but not longer than this. Not for refusals to write while others stand before them.
+    fn wait(&self, pause: Duration, for_kept: bool) {
         let mut work = self.work.lock();
-        let has_logouts = for_logouts && !work.logouts.is_empty();
-        if !work.look && !has_logouts && work.stop.is_none() {
+        let has_kept = for_kept && !work.kept.is_empty();
+        if !work.look && !has_kept && work.stop.is_none() {
             self.bell.wait_for(&mut work, pause);
         }
     }
@@ -122,10 +119,10 @@ impl Desk {
         std::mem::take(&mut self.work.lock().look)
     }
 
-    fn take_logouts(&self, most: usize) -> Vec<Logout> {
+    fn take_kept(&self, most: usize) -> Vec<NewRefusal> {
         let mut work = self.work.lock();
-        let count = most.min(work.logouts.len());
-        work.logouts.drain(..count).collect()
+        let count = most.min(work.kept.len());
+        work.kept.drain(..count).collect()
     }
 
     /// `Some` when it is to end: at the latest then.

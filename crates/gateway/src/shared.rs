@@ -5,13 +5,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::admission::Addresses;
-use crate::auth::{Authenticator, NewRefusal, TokenDigest};
+use crate::auth::{Authenticator, EndedSessions, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
 use crate::call::{CallQueue, Calls};
 use crate::listing::Questions;
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) auth: Authenticator,
     /// Between whoever refuses somebody and the file that keeps it.
     pub(crate) refusals: Desk,
+    /// Counted by every runtime thread, when somebody logs in or out.
+    ended_sessions: EndedSessions,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) questions: Questions,
     /// Calls on their way to the main thread and back.
@@ -77,6 +79,7 @@ impl Shared {
             routes: RouteBoard::new(),
             auth,
             refusals,
+            ended_sessions: EndedSessions::default(),
             questions: Questions::new(threads),
             calls: CallQueue::new(epoch),
             call_state: RwLock::new(Calls::Off),
@@ -126,7 +129,10 @@ impl Shared {
 
     /// Refuses whom it did not refuse before, and ends their streams. In memory alone; says whether there was anybody.
     pub(crate) fn refuse(&self, refusals: impl IntoIterator<Item = NewRefusal>) -> bool {
-        let taken = self.auth.revocations().take_in(refusals, SystemTime::now());
+        self.has_taken_in(self.auth.revocations().take_in(refusals, SystemTime::now()))
+    }
+
+    fn has_taken_in(&self, taken: TakenIn) -> bool {
         if taken.forgot_user {
             self.outbox.log_limited("revocations", Severity::Warning, || {
                 "too many users were disconnected: tokens of the first of them are accepted again".to_owned()
@@ -143,10 +149,22 @@ impl Shared {
         taken.changed
     }
 
-    /// Refuses a token, ends its streams, and has the refusal kept. Waits for nothing.
-    pub(crate) fn refuse_token(&self, digest: TokenDigest, until: SystemTime) {
-        if self.refuse([NewRefusal::Token { digest, until }]) && !self.refusals.logged_out(digest, until) {
-            self.outbox.log_limited("waiting logouts", Severity::Warning, || {
+    /// Refuses a token that nobody is to use any more, ends its streams, and has the refusal kept. Waits for nothing.
+    pub(crate) fn end_session(&self, session: &Verified) {
+        let refusal = match session.identity.user_id() {
+            Some(id) if self.ended_sessions.count(id, Instant::now()) => {
+                self.outbox.log_limited("ended sessions", Severity::Log, || {
+                    "a user has ended more than 1000 sessions within an hour: the older ones end with each further one"
+                        .to_owned()
+                });
+                let issued_at = session.issued_at.unwrap_or_else(SystemTime::now);
+                NewRefusal::User { id: Arc::from(id), before: issued_at + Duration::from_micros(1) }
+            }
+            _ => NewRefusal::Token { digest: session.digest, until: session.refused_until() },
+        };
+        let taken = self.auth.revocations().take_in_first(refusal.clone(), SystemTime::now());
+        if self.has_taken_in(taken) && !self.refusals.keep(refusal) {
+            self.outbox.log_limited("waiting refusals", Severity::Warning, || {
                 "the disk takes no refused tokens: further ones that are logged out are accepted again after a restart"
                     .to_owned()
             });

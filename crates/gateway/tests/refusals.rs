@@ -244,3 +244,29 @@ fn events_go_on_while_the_file_is_read_and_written_anew() {
     eprintln!("{} events, p99 {p99:?}, most {:?}", delays.len(), delays.last());
     assert!(p99 < Duration::from_millis(100), "{p99:?}");
 }
+
+// Attack: one account logs in and out without a pause, until others' logouts are forgotten for want of room.
+#[test]
+fn a_user_who_ends_a_thousand_sessions_ends_the_older_ones_and_takes_no_more_room() {
+    let (_folder, directory) = folder();
+    let gateway = serving(&directory);
+    let start = now() - 500;
+    let issued =
+        |user: &str, iat: u64, n: u32| token(&json!({"sub": user, "exp": start + 5000, "iat": iat, "n": n}));
+    let (older, later, bob) =
+        (issued("eve", start - 1, 0), issued("eve", start + 1, 0), issued("bob", start - 1, 0));
+    for n in 1..=1000 {
+        log_out(&gateway, &issued("eve", start, n));
+    }
+    is_good(&gateway, &older);
+    log_out(&gateway, &issued("eve", start, 1001));
+    is_refused(&gateway, &issued("eve", start, 1001));
+    is_refused(&gateway, &older);
+    is_good(&gateway, &later);
+    is_good(&gateway, &bob);
+    eventually("written", || lines(&directory) == 1001);
+    gateway.stop(Duration::from_secs(5));
+    let next = serving(&directory);
+    is_refused(&next, &older);
+    is_good(&next, &later);
+}

@@ -1,16 +1,13 @@
 #![allow(clippy::unwrap_used)]
 //! What one request may cost, and what it never waits for.
 
-#[path = "../../tests/support/tokens.rs"]
-mod tokens;
-
 use serde_json::json;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::keys::{Effort, Key};
+use super::tests::tokens::{self, SECRET, Signer};
 use super::verify::verify;
 use super::{AuthSettings, Secret};
-use tokens::{SECRET, Signer};
 
 const NOW: u64 = 1_800_000_000;
 

@@ -78,6 +78,11 @@ impl<K: Clone + Ord + Hash + Weight> ByTime<K> {
         self.times.len() >= self.max && self.forget_first().is_some()
     }
 
+    /// Whether a new one of this moment would be forgotten at once: it is full, and none is earlier.
+    pub(crate) fn has_no_place_for(&self, at: SystemTime) -> bool {
+        self.times.len() >= self.max && self.order.first().is_some_and(|(first, _)| *first >= at)
+    }
+
     /// Forgets the earliest of those that are over at `now`, but no more of them than `most`.
     pub(crate) fn forget_until(&mut self, now: SystemTime, most: usize) {
         for _ in 0..most {
@@ -159,7 +164,9 @@ mod tests {
         map.insert("a", at(5));
         assert!(!map.make_room());
         map.insert("b", at(4));
+        assert!(map.has_no_place_for(at(4)) && !map.has_no_place_for(at(5)));
         assert!(map.make_room());
+        assert!(!map.has_no_place_for(at(1)));
         assert_eq!(map.insert("c", at(1)), Inserted::New);
         assert_eq!(map.page(None, 9), [(at(1), "c"), (at(5), "a")]);
     }

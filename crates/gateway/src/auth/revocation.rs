@@ -30,7 +30,7 @@ pub(crate) const MAX_USERS: usize = 100_000;
 const MAX_USER_BYTES: usize = 16 << 20;
 
 /// Tokens that are remembered: some 20 MB. Beyond it those that have expired are forgotten, and if there are none the
-/// one of the others that would expire first: a logout always counts.
+/// one of the others that would expire first: a logout always counts, until the next one.
 pub(crate) const MAX_TOKENS: usize = 100_000;
 
 /// Expired tokens that are forgotten with each new one. More than one, so that they become fewer; few, because requests
@@ -108,8 +108,23 @@ pub(crate) struct TakenIn {
 }
 
 impl Revocations {
-    /// Takes in what is not known yet. Each is a short hold of a lock, so that requests get their turn between two.
+    /// Takes in what is kept elsewhere and not known yet. Each is a short hold of a lock, so that requests get their turn
+    /// between two.
     pub(crate) fn take_in(&self, refusals: impl IntoIterator<Item = NewRefusal>, now: SystemTime) -> TakenIn {
+        self.take(refusals, now, false)
+    }
+
+    /// Takes in what somebody asks for now. It is not the one that is forgotten.
+    pub(crate) fn take_in_first(&self, refusal: NewRefusal, now: SystemTime) -> TakenIn {
+        self.take([refusal], now, true)
+    }
+
+    fn take(
+        &self,
+        refusals: impl IntoIterator<Item = NewRefusal>,
+        now: SystemTime,
+        makes_room: bool,
+    ) -> TakenIn {
         let mut taken = TakenIn::default();
         for refusal in refusals {
             let inserted = match refusal {
@@ -123,9 +138,15 @@ impl Revocations {
                     let mut tokens = self.tokens.write();
                     tokens.forget_until(now, FORGOTTEN_AT_ONCE);
                     if tokens.get(&digest).is_none() {
-                        taken.forgot_token |= tokens.make_room();
+                        if !makes_room && tokens.has_no_place_for(until) {
+                            taken.forgot_token = true;
+                            continue;
+                        }
+                        taken.forgot_token |= makes_room && tokens.make_room();
                     }
-                    tokens.insert(digest, until)
+                    let inserted = tokens.insert(digest, until);
+                    taken.forgot_token |= inserted == Inserted::Forgetting;
+                    inserted
                 }
             };
             taken.changed |= inserted != Inserted::Known;
@@ -285,7 +306,10 @@ mod tests {
         assert!(!is_refused(2) && is_refused(3));
         assert!(!revocations.take_in([token(0, at(1))], at(1)).changed, "one that has expired is no news");
         // Attack: sessions of a long life, ended by the thousand, so that nobody else's logout counts.
-        assert!(revocations.take_in([token(MAX_TOKENS + 3, at(2))], at(1)).forgot_token);
+        assert!(revocations.take_in_first(token(MAX_TOKENS + 3, at(2)), at(1)).forgot_token);
         assert!(is_refused(MAX_TOKENS + 3) && !is_refused(3) && is_refused(4));
+        // Read from the file once more, what was forgotten takes nobody's place who comes after it.
+        assert!(revocations.take_in([token(3, at(2)), token(2, at(2))], at(1)).forgot_token);
+        assert!(is_refused(4) && is_refused(MAX_TOKENS + 3));
     }
 }

@@ -2,7 +2,7 @@
 //! Attacks on tokens, and what tokens may look like. Each test that begins with an attack names it.
 
 #[path = "../../tests/support/tokens.rs"]
-mod tokens;
+pub(super) mod tokens;
 
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

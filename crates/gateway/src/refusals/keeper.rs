@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::file::{NewFile, Place, RefusalFile, Replaced};
 use super::line;
+use crate::auth::NewRefusal;
 use crate::request::Severity;
 use crate::shared::Shared;
 
@@ -157,8 +158,11 @@ impl Keeper<'_> {
         if !self.unwritten.is_empty() {
             return;
         }
-        for (digest, until) in self.shared.refusals.take_logouts(MAX_BATCH) {
-            self.unwritten.push_str(&line::token(digest, until));
+        for refusal in self.shared.refusals.take_kept(MAX_BATCH) {
+            self.unwritten.push_str(&match refusal {
+                NewRefusal::User { id, before } => line::user(&id, before),
+                NewRefusal::Token { digest, until } => line::token(digest, until),
+            });
         }
     }
 

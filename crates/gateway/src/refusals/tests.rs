@@ -191,14 +191,14 @@ fn whoever_waits_for_the_lock_is_asked_again_and_again_and_may_leave() {
 #[test]
 fn a_hundred_thousand_logouts_wait_for_the_disk_and_further_ones_are_not_kept() {
     let desk = Desk::new(true);
-    let digest = TokenDigest::of("x");
+    let refusal = || NewRefusal::Token { digest: TokenDigest::of("x"), until: at(1) };
     for n in 1..=MAX_WAITING {
-        assert!(desk.logged_out(digest, at(1)), "{n}");
+        assert!(desk.keep(refusal()), "{n}");
     }
-    assert!(!desk.logged_out(digest, at(1)));
-    assert_eq!(desk.take_logouts(1).len(), 1);
-    assert!(desk.logged_out(digest, at(1)) && !desk.logged_out(digest, at(1)));
+    assert!(!desk.keep(refusal()));
+    assert_eq!(desk.take_kept(1).len(), 1);
+    assert!(desk.keep(refusal()) && !desk.keep(refusal()));
     assert!(!desk.is_known(), "and nobody has read the file");
     let without = Desk::new(false);
-    assert!(without.logged_out(digest, at(1)) && without.take_logouts(1).is_empty() && without.is_known());
+    assert!(without.keep(refusal()) && without.take_kept(1).is_empty() && without.is_known());
 }
