@@ -14,7 +14,7 @@ use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 use crate::capture::{self, Target};
 use crate::guc;
 use crate::pg::backend::{self, NoGateway};
-use crate::pg::text::{for_message, from_server, to_server};
+use crate::pg::text::{for_message, from_server, to_server, try_from_server};
 use crate::pg::{database, shmem};
 
 /// Publishes one event without any annotation (C3.4).
@@ -27,9 +27,9 @@ fn publish(
     execution_id: Option<&[u8]>,
     delivery: Option<&[u8]>,
 ) {
-    let data = from_server(data.unwrap_or_else(|| refuse("data", "it is null")));
+    let data = argument("data", data.unwrap_or_else(|| refuse("data", "it is null")));
     // Null is what a missing name makes of `'authorize ' || name`: never wider than meant.
-    let scope = from_server(scope.unwrap_or_else(|| refuse("scope", "it is null")));
+    let scope = argument("scope", scope.unwrap_or_else(|| refuse("scope", "it is null")));
     let scope = Scope::parse(&scope).unwrap_or_else(|error| refuse("scope", &error.to_string()));
     let event = event.map(|text| {
         EventName::parse(&from_server(text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
@@ -64,6 +64,18 @@ fn publish(
         let _ = capture::publish(&shared, &target, &data);
     });
     capture::warn_of_refused_events();
+}
+
+/// Raises an error without memory for the text: an event of nothing would be another event.
+fn argument(name: &str, bytes: &[u8]) -> String {
+    let Ok(text) = try_from_server(bytes) else {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+            format!("there is no memory for argument {name} of sse.publish")
+        );
+    };
+    text
 }
 
 fn refuse(argument: &str, what: &str) -> ! {

@@ -204,6 +204,25 @@ fn nobody_is_shown_the_secret() -> Result<()> {
 }
 
 // Postgres says in the log which settings a reload has changed, and to what.
+/// Nothing that a library could prevent: it is not there. The documentation says so, and recommends the file; should Postgres
+/// change it, the paragraph can go.
+#[test]
+fn without_the_library_the_secret_is_a_setting_that_every_role_reads_as_documented() -> Result<()> {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let cluster = Cluster::builder().setting("sse.jwt_secret", secret).start()?;
+    cluster.sql("create role anybody login")?;
+    let mut shown = Vec::new();
+    for libraries in ["pg_sse", ""] {
+        cluster.configure("shared_preload_libraries", libraries)?;
+        cluster.restart(cluster::StopMode::Fast)?;
+        let options = SessionOptions { user: "anybody".to_owned(), ..SessionOptions::default() };
+        let reply = cluster.session_with(&options)?.run("show sse.jwt_secret")?;
+        shown.push(if reply.error().is_some() { "refused".to_owned() } else { reply.text() });
+    }
+    assert_eq!(shown, ["refused", secret]);
+    Ok(())
+}
+
 #[test]
 fn the_log_is_not_told_the_secret() -> Result<()> {
     let cluster = Cluster::builder().start()?;

@@ -5,17 +5,27 @@
 use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
-use sse_proto::encoding;
+use sse_proto::encoding::{self, OutOfMemory};
 
 use super::backend;
 
-/// A `text` argument as UTF-8. What cannot be converted is replaced.
+/// Text of the database as UTF-8. What cannot be converted is replaced; without memory for it, nothing.
 pub(crate) fn from_server(bytes: &[u8]) -> String {
+    try_from_server(bytes).unwrap_or_default()
+}
+
+/// The same for a text that somebody may make as long as he likes: a gigabyte of it is refused where there is no memory, and
+/// is not the end of this process and with it of all sessions.
+///
+/// # Errors
+/// There is no memory for it.
+pub(crate) fn try_from_server(bytes: &[u8]) -> Result<String, OutOfMemory> {
     let mut scratch = String::new();
-    match encoding::to_utf8(bytes, backend::database_encoding(), &mut scratch) {
-        Ok((text, _)) => text.to_owned(),
-        Err(_) => String::new(),
-    }
+    let (text, _) = encoding::to_utf8(bytes, backend::database_encoding(), &mut scratch)?;
+    let mut owned = String::new();
+    owned.try_reserve_exact(text.len()).map_err(|_| OutOfMemory)?;
+    owned.push_str(text);
+    Ok(owned)
 }
 
 /// A result as `text` of the database's encoding.
