@@ -90,6 +90,11 @@ impl<'m> Consumer<'m> {
         Ok(Batch { head, consumer: self })
     }
 
+    /// Everything before this position has been handed out.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Asks producers for a wake. `true`: there is nothing to take and no drop that the last batch did not know, so
     /// sleep; the next push or drop answers [`crate::Wake::Needed`]. `false`: there is work, do not sleep.
     pub fn prepare_to_sleep(&mut self) -> bool {
@@ -176,6 +181,11 @@ impl Batch<'_, '_> {
     /// [`Batch::drain`] has taken nothing more. The same position is the same record.
     pub fn hole(&self) -> Option<u64> {
         (self.consumer.position != self.head).then_some(self.consumer.position)
+    }
+
+    /// The position behind what had been pushed when this batch began.
+    pub fn end(&self) -> u64 {
+        self.head
     }
 
     /// Records dropped since the ring was made, read after the extent of this batch was fixed and before any of it is

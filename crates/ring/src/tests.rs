@@ -270,6 +270,28 @@ fn a_record_that_is_reserved_and_not_committed_holds_back_those_behind_it() {
 }
 
 #[test]
+fn a_producer_that_stops_before_its_commit_is_a_hole_at_one_place_until_it_goes_on() {
+    let mut heap = HeapRing::new(256).unwrap();
+    let (ring, mut consumer) = heap.split().unwrap();
+    let producer = ring.producer();
+    let _ = producer.try_push(b"a").unwrap();
+    let pushed = producer.push_stopped(b"b", || {
+        let _ = producer.try_push(b"c").unwrap();
+        assert_eq!(take_all(&mut consumer), [b"a"]);
+        for _ in 0..2 {
+            let mut batch = consumer.begin().unwrap();
+            assert_eq!(batch.drain(1, |_| {}), Ok(0));
+            assert_eq!((batch.hole(), batch.end()), (Some(16), 48));
+        }
+        assert_eq!(consumer.position(), 16);
+    });
+    assert!(pushed.is_ok());
+    assert_eq!(take_all(&mut consumer), [b"b", b"c"]);
+    assert_eq!(consumer.begin().unwrap().hole(), None);
+    assert_eq!(consumer.position(), 48);
+}
+
+#[test]
 fn a_corrupt_length_is_an_error_and_never_read() {
     let at = |word: Word| word.bits(64);
     for (bits, error) in [

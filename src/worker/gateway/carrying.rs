@@ -16,7 +16,7 @@ use sse_ring::{ASLEEP, AWAKE, Consumer, Corrupt};
 
 use super::courier::{CatalogRecords, Instruction, Reports};
 use super::pace::Pace;
-use super::routing::Tasks;
+use super::routing::{Task, Tasks};
 use super::stall::Stall;
 use crate::pg::futex;
 use crate::pg::shmem::Shared;
@@ -49,8 +49,8 @@ pub(super) struct Carrier<'c> {
     pub(super) dropped_told: u64,
     /// What a catalog worker has pushed.
     pub(super) catalog: CatalogRecords,
-    /// To be answered when the ring has been taken out once more.
-    pub(super) mark: Option<u64>,
+    /// To be answered when the ring has been taken out up to this position.
+    pub(super) mark: Option<(u64, u64)>,
 }
 
 impl<'c> Carrier<'c> {
@@ -97,13 +97,16 @@ impl<'c> Carrier<'c> {
                         self.close(until);
                         let _ = done.send(());
                     }
-                    Instruction::Mark(mark) => self.mark = Some(mark),
+                    Instruction::Mark(mark) => self.mark = Some((mark, self.consumer.begin()?.end())),
                     Instruction::Stop => return Ok(()),
                     #[cfg(debug_assertions)]
                     Instruction::Panic => panic!("asked to"),
                 }
             }
             self.drain()?;
+            if let Some((mark, _)) = self.mark.take_if(|(_, end)| self.consumer.position() >= *end) {
+                let _ = self.tasks.send(Task::Mark(mark));
+            }
             self.sleep();
         }
     }

@@ -46,11 +46,6 @@ impl Carrier<'_> {
         }
         self.hand_over_ordered();
         self.note_hole(outcome);
-        if outcome == Outcome::Empty
-            && let Some(mark) = self.mark.take()
-        {
-            let _ = self.tasks.send(Task::Mark(mark));
-        }
         Ok(())
     }
 
