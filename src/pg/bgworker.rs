@@ -6,10 +6,12 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_long};
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
 use pgrx::{pg_guard, pg_sys};
+
+use super::latch;
 
 pub(crate) use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 
@@ -264,6 +266,20 @@ pub(crate) fn wait(timeout: Duration) {
     // SAFETY: this process' own latch.
     let events = unsafe { pg_sys::WaitLatch(latch, events, timeout, pg_sys::PG_WAIT_EXTENSION) };
     woken(u32::try_from(events).unwrap_or(0));
+}
+
+/// Waits until something is done, for at most so long; meanwhile as [`woken`], so that what other sessions want of every process
+/// (`DROP DATABASE` does) does not wait for it.
+pub(crate) fn wait_until(limit: Duration, mut is_done: impl FnMut() -> bool) {
+    const STEP: Duration = Duration::from_millis(5);
+    let until = Instant::now() + limit;
+    while !is_done() && Instant::now() < until {
+        wait(STEP);
+    }
+    // For what the latch was set for meanwhile.
+    if let Some(place) = latch::my_place() {
+        latch::wake(place);
+    }
 }
 
 /// What follows every wait. Ends the process when the postmaster has died. Takes in interrupts (barriers, catalog

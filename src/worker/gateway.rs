@@ -19,6 +19,7 @@ mod stall;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -277,7 +278,12 @@ impl Worker {
             // What was published before the end comes before it.
             self.courier.close(LAST_DRAIN);
             self.courier.give(Task::Close);
-            gateway.stop(STOP_TIMEOUT);
+            // It waits for the threads, this thread for nothing: there are those who wait for every process of the server.
+            let stop = move || gateway.stop(STOP_TIMEOUT);
+            // Without a thread for it the streams are cut.
+            if let Ok(stopping) = bgworker::with_signals_blocked(|| thread::Builder::new().spawn(stop)) {
+                bgworker::wait_until(STOP_TIMEOUT * 2, || stopping.is_finished());
+            }
             stats::copy(None, &self.shared.header.gateway);
         }
     }

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use sse_gateway::Publisher;
 use sse_proto::call::CallRole;
 use sse_ring::{Consumer, Corrupt};
@@ -129,7 +129,6 @@ pub(crate) struct Courier {
     reached: u64,
     thread: JoinHandle<()>,
     tasks: Tasks,
-    routing: JoinHandle<()>,
 }
 
 impl Courier {
@@ -167,24 +166,22 @@ impl Courier {
         let builder = thread::Builder::new().name("sse-courier".to_owned());
         let thread = bgworker::with_signals_blocked(|| builder.spawn(run))?;
         let builder = thread::Builder::new().name("sse-routes".to_owned());
-        let routing = bgworker::with_signals_blocked(|| builder.spawn(route))?;
-        Ok(Self { shared, instructions, reports, wake, marked: 0, reached: 0, thread, tasks, routing })
+        bgworker::with_signals_blocked(|| builder.spawn(route))?;
+        Ok(Self { shared, instructions, reports, wake, marked: 0, reached: 0, thread, tasks })
     }
 
     /// Has it hand on events. When this returns, no event goes past the publisher.
     pub(super) fn open(&self, publisher: Publisher) {
         let (done, is_done) = bounded(1);
         self.tell(Instruction::Open { publisher, done });
-        // An error: it has ended, which it has said.
-        let _ = is_done.recv_timeout(PATIENCE);
+        wait_for(&is_done, PATIENCE);
     }
 
     /// Has it hand on what was published before this, for at most so long, and let go the publisher.
     pub(super) fn close(&self, last_drain: Duration) {
         let (done, is_done) = bounded(1);
         self.tell(Instruction::Close { until: Instant::now() + last_drain, done });
-        // An error: it has ended, which it has said.
-        let _ = is_done.recv_timeout(last_drain + PATIENCE);
+        wait_for(&is_done, last_drain + PATIENCE);
     }
 
     /// [`Courier::has_reached`] of this number: the main thread has been handed all that was pushed up to now.
@@ -229,8 +226,8 @@ impl Courier {
         self.tell(Instruction::Stop);
         // Its panic, if any, was told.
         let _ = self.thread.join();
+        // It is not waited for: a table that it is making may take a second, and the server is stopping.
         let _ = self.tasks.send(Task::Stop);
-        let _ = self.routing.join();
     }
 
     /// Has the thread that makes routes do this.
@@ -245,6 +242,11 @@ impl Courier {
         futex::wake_if(self.shared.ring.producer().take_wake_duty(), &self.shared);
         futex::pass_on(self.thread.thread());
     }
+}
+
+fn wait_for(is_done: &Receiver<()>, limit: Duration) {
+    // A message, or nobody who could send one: it has ended, which it has said.
+    bgworker::wait_until(limit, || !matches!(is_done.try_recv(), Err(TryRecvError::Empty)));
 }
 
 /// What came of hearing the courier.
