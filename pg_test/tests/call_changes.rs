@@ -303,10 +303,10 @@ fn while_columns_change_all_the_time_no_call_fails() -> Result<()> {
                         Ok(answer) if answer.status() == 200 => drop(answered.fetch_add(1, Relaxed)),
                         Ok(answer) if answer.status() < 500 => {}
                         Ok(answer) => {
-                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(told(&answer))
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(told(&answer));
                         }
                         Err(error) => {
-                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string())
+                            failed.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());
                         }
                     }
                 }

@@ -19,12 +19,12 @@ pub use file::RefusalFile;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
 
 use crate::auth::{MAX_TOKENS, NewRefusal};
 use crate::shared::Shared;
@@ -38,11 +38,20 @@ const MAX_WAITING: usize = MAX_TOKENS;
 pub(crate) struct Desk {
     /// There is a file, so there is a keeper.
     has_file: bool,
-    /// All that the file says has been told. Until then nobody can say who is refused, so nobody is let in. Written by the
-    /// keeper (release), read by every request (acquire), so that whoever is let in sees what was told.
-    is_known: AtomicBool,
+    /// Written by the keeper, read by every request; behind a lock, so that whoever is let in sees what was told.
+    knowledge: watch::Sender<Knowledge>,
     work: Mutex<Work>,
     bell: Condvar,
+}
+
+/// Whether all has been told that the file says. Until then nobody can say who is refused, so nobody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Knowledge {
+    /// It is being read for the first time: a matter of milliseconds, unless a disk hangs.
+    Unread,
+    Known,
+    /// It cannot be read.
+    Unreadable,
 }
 
 /// What is to be done.
@@ -65,7 +74,7 @@ impl Desk {
     pub(crate) fn new(has_file: bool) -> Self {
         Self {
             has_file,
-            is_known: AtomicBool::new(!has_file),
+            knowledge: watch::Sender::new(if has_file { Knowledge::Unread } else { Knowledge::Known }),
             work: Mutex::new(Work { look: has_file, ..Work::default() }),
             bell: Condvar::new(),
         }
@@ -73,11 +82,22 @@ impl Desk {
 
     /// Whether all is told that the file says.
     pub(crate) fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Acquire)
+        *self.knowledge.borrow() == Knowledge::Known
     }
 
-    fn set_known(&self, is_known: bool) {
-        self.is_known.store(is_known, Ordering::Release);
+    /// Waits until the file was read or could not be, for `most` at the most. A browser that comes back right after a start
+    /// waits these milliseconds: to an `EventSource` a 503 would be the end (WHATWG HTML §9.2.3, "fail the connection").
+    pub(crate) async fn looked_at(&self, most: Duration) {
+        if *self.knowledge.borrow() == Knowledge::Unread {
+            let mut knowledge = self.knowledge.subscribe();
+            let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Unread);
+            // Neither the end of the time nor that of the keeper says more than `is_known` does.
+            let _ = tokio::time::timeout(most, settled).await;
+        }
+    }
+
+    fn set(&self, knowledge: Knowledge) {
+        self.knowledge.send_replace(knowledge);
     }
 
     /// Has the file read on.

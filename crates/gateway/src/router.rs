@@ -27,7 +27,7 @@ use crate::proxy::Caller;
 use crate::request::Severity;
 use crate::request_body::RequestBody;
 use crate::room::Room;
-use crate::route_board::{Found, Wanted};
+use crate::route_board::{Found, MAX_WAIT, Wanted};
 use crate::settings::Settings;
 use crate::shard::Busy;
 use crate::shared::Shared;
@@ -112,8 +112,11 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     check_size(request)?;
     let loopback_only = shared.loopback_only.load(Ordering::Relaxed);
     host::check(request, loopback_only.then_some(&settings.server_names))?;
-    let available = !shared.is_unavailable() && shared.stopping().is_none();
     let path = request.uri().path();
+    if path != "/healthz" {
+        shared.refusals.looked_at(MAX_WAIT).await;
+    }
+    let available = !shared.is_unavailable() && shared.stopping().is_none();
     if path == "/healthz" {
         return health(request.method(), available && shared.routes.is_filled()).map(Answer::Response);
     }

@@ -173,6 +173,16 @@ fn nobody_is_let_in_while_the_file_cannot_be_read() {
     is_refused(&gateway, &fresh("alice", 1));
 }
 
+// To an `EventSource` that comes back after a restart a 503 is the end.
+#[test]
+fn who_comes_while_the_file_is_read_waits_for_it_and_is_not_turned_away() {
+    let (_folder, directory) = folder();
+    fs::write(path(&directory), users(20_000)).unwrap();
+    let gateway = started(&directory);
+    is_good(&gateway, &fresh("user number 20000", 1));
+    is_refused(&gateway, &fresh("user number 19999", 1));
+}
+
 #[test]
 fn a_hundred_thousand_refusals_are_read_at_the_start_and_all_of_them_count() {
     const COUNT: usize = 100_000;

@@ -229,11 +229,11 @@ fn an_empty_value_matches_nobody() {
 }
 
 #[test]
-fn a_list_of_ten_thousand_names_is_as_narrow_as_its_names() {
-    let names: Vec<String> = (0..10_000).map(|number| format!("id:u{number}")).collect();
+fn a_list_of_a_thousand_names_is_as_narrow_as_its_names() {
+    let names: Vec<String> = (0..1_000).map(|number| format!("id:u{number}")).collect();
     let scope = format!("authorize {}", names.join(" "));
-    assert!(gets_hinted(&scope, Some(&person("u9999", "", &[]))));
-    assert!(!gets_hinted(&scope, Some(&person("u10000", "", &[]))));
+    assert!(gets_hinted(&scope, Some(&person("u999", "", &[]))));
+    assert!(!gets_hinted(&scope, Some(&person("u1000", "", &[]))));
     assert!(!gets_hinted(&scope, None));
 }
 

@@ -227,9 +227,9 @@ fn the_distance_is_counted_up_to_its_limit_and_not_beyond() {
 }
 
 #[test]
-fn a_huge_comment_is_read_line_by_line() {
-    let long_word = format!("@sse\n@{}", "a".repeat(1 << 20));
-    let many_lines = format!("@sse\n{}", "@authrize\n".repeat(1 << 11));
+fn a_long_comment_is_read_line_by_line() {
+    let long_word = format!("@sse\n@{}", "a".repeat(60 << 10));
+    let many_lines = format!("@sse\n{}", "@authrize\n".repeat(30));
     assert!(Annotation::parse(&long_word).is_ok());
-    assert_eq!(Annotation::parse(&many_lines).unwrap_err().len(), 1 << 11);
+    assert_eq!(Annotation::parse(&many_lines).unwrap_err().len(), 30);
 }

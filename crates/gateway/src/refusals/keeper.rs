@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::file::{NewFile, Place, RefusalFile, Replaced};
-use super::line;
+use super::{Knowledge, line};
 use crate::auth::NewRefusal;
 use crate::request::Severity;
 use crate::shared::Shared;
@@ -136,11 +136,11 @@ impl Keeper<'_> {
             Ok(()) => {
                 self.look = false;
                 self.reading.ended();
-                self.shared.refusals.set_known(true);
+                self.shared.refusals.set(Knowledge::Known);
             }
             Err(error) => {
                 // Nobody can say who is refused.
-                self.shared.refusals.set_known(false);
+                self.shared.refusals.set(Knowledge::Unreadable);
                 if self.reading.not_before.is_none() {
                     self.warn(format!(
                         "the file of refused users cannot be read: {error}; nothing is served until it can; it is \
