@@ -130,3 +130,22 @@ fn overloads_are_compared_up_to_a_bound() {
         assert_eq!((called, problems), (vec![1], vec![2]), "{optional}");
     }
 }
+
+// Attack: overloads by the hundred, made so that comparing them takes long: nobody's routes would be new meanwhile.
+#[test]
+fn a_hundred_overloads_of_a_hundred_parameters_are_compared_in_no_time() {
+    // Three of nine are required, so that none stands in for another but its twin.
+    let ways = (0..1_u32 << 9).filter(|way| way.count_ones() == 3).take(50);
+    let overload = |way: u32| {
+        let common: String = (0..90).map(|n| format!("in parameter_{n} type_{way}, ")).collect();
+        let own = (0..9).map(|n| format!("in x{n} type_{way}{}", if way >> n & 1 == 1 { "" } else { " =" }));
+        format!("{common}{}", own.collect::<Vec<_>>().join(", "))
+    };
+    let once: Vec<String> = ways.map(overload).collect();
+    let twice: Vec<&str> = once.iter().chain(&once).map(String::as_str).collect();
+    let began = std::time::Instant::now();
+    let (called, problems) = settled(&twice);
+    let took = began.elapsed();
+    assert_eq!((called, problems), ((1..=50).collect(), (51..=100).collect()));
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+}

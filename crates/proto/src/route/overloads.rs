@@ -4,12 +4,16 @@
 //! [`call::statement`](crate::call::statement) decides by: the names that a request can give, and how many parameters it then
 //! leaves to their defaults.
 //!
+//! Each is compared with each, in all the ways in which it can be called. So names are numbers here and sets of them are bits:
+//! with texts, a hundred overloads of a hundred parameters took seconds, and whoever may comment on routines decides how many
+//! such hundreds there are.
+//!
 //! Not for choosing between overloads that can be told apart.
 
 use super::{Call, CallPoint};
 use crate::annotation::{Method, Problem};
 use crate::call::USER_PARAMETERS;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 
 /// So many overloads of one path and method are compared, each with each. Beyond it none is: they are chosen between as
 /// ever, and 400 says when that is not possible.
@@ -25,17 +29,15 @@ pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
     let mut problems = Vec::new();
     for point in points.iter_mut().filter(|point| point.calls.len() > 1) {
         for method in [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete] {
-            let mut forms: Vec<Form> = point.of_method(method).map(Form::of).collect();
-            if !(2..=MAX_OVERLOADS).contains(&forms.len()) {
+            if !(2..=MAX_OVERLOADS).contains(&point.of_method(method).count()) {
                 continue;
             }
+            let mut numbers = Numbers::default();
+            let mut forms: Vec<Form> =
+                point.of_method(method).map(|call| Form::of(call, &mut numbers)).collect();
             // Of one that no request reaches and those that stand in its way the youngest goes: what could be called
             // before an overload was added can be called behind it.
-            while let Some(youngest) = forms
-                .iter()
-                .filter_map(|form| form.youngest_in_dispute(&forms))
-                .max_by_key(|at| forms[*at].oid)
-            {
+            while let Some(youngest) = youngest_in_dispute(&mut forms) {
                 let form = forms.remove(youngest);
                 point.calls.retain(|call| call.oid != form.oid);
                 let message = "a request cannot tell it from an older overload, as it says names and no types: \
@@ -52,6 +54,26 @@ pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
     problems
 }
 
+/// Of all that no request reaches, and of those that stand in their way: where the youngest is.
+fn youngest_in_dispute(forms: &mut [Form]) -> Option<usize> {
+    // Whoever is reached stays so when others go.
+    let is_reached = |form: &Form| form.was_reached || form.is_reached(forms, Blocks::ByNames);
+    let reached: Vec<bool> = forms.iter().map(is_reached).collect();
+    for (form, is_reached) in forms.iter_mut().zip(reached) {
+        form.was_reached = is_reached;
+    }
+    let unreached = || forms.iter().filter(|form| !form.was_reached);
+    // None of the others is in its way any more when those that take what it takes are gone.
+    let is_in_dispute = |other: &Form| {
+        unreached().any(|form| {
+            other.oid == form.oid
+                || other.given.len() <= form.given.len() && other.required.is_subset(&form.given)
+        })
+    };
+    let youngest = forms.iter().enumerate().filter(|(_, form)| is_in_dispute(form));
+    youngest.max_by_key(|(_, form)| form.oid).map(|(at, _)| at)
+}
+
 /// What stands in the way of an overload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blocks {
@@ -61,24 +83,83 @@ enum Blocks {
     ByNamesAndTypes,
 }
 
+/// Numbers for names, and for names with a type.
+#[derive(Default)]
+struct Numbers {
+    names: HashMap<String, usize>,
+    typed: HashMap<(usize, u32), usize>,
+}
+
+impl Numbers {
+    fn of_name(&mut self, name: &str) -> usize {
+        let next = self.names.len();
+        *self.names.entry(name.to_owned()).or_insert(next)
+    }
+
+    fn of_typed(&mut self, name: usize, type_oid: u32) -> usize {
+        let next = self.typed.len();
+        *self.typed.entry((name, type_oid)).or_insert(next)
+    }
+}
+
+/// A set of [`Numbers`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn insert(&mut self, number: usize) {
+        if self.0.len() <= number / 64 {
+            self.0.resize(number / 64 + 1, 0);
+        }
+        self.0[number / 64] |= 1 << (number % 64);
+    }
+
+    fn remove(&mut self, number: usize) {
+        if let Some(word) = self.0.get_mut(number / 64) {
+            *word &= !(1 << (number % 64));
+        }
+    }
+
+    fn is_subset(&self, of: &Self) -> bool {
+        let words = of.0.iter().copied().chain(std::iter::repeat(0));
+        self.0.iter().zip(words).all(|(own, other)| own & !other == 0)
+    }
+
+    fn len(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
+
 /// What a request can say to an overload.
 struct Form {
     oid: u32,
-    /// Name and type of what a request can give.
-    given: BTreeMap<String, u32>,
+    /// What a request can give, for people.
+    names: Vec<String>,
+    /// The same.
+    given: Bits,
+    /// The same with the types.
+    typed: Bits,
     /// Those of it without a default.
-    required: BTreeSet<String>,
+    required: Bits,
+    /// The others, with and without their types.
+    optional: Vec<(usize, usize)>,
     /// What is filled from who calls.
     filled: BTreeMap<String, u32>,
+    /// Some request is known to mean it and no other.
+    was_reached: bool,
 }
 
 impl Form {
-    fn of(call: &Call) -> Self {
+    fn of(call: &Call, numbers: &mut Numbers) -> Self {
         let mut form = Self {
             oid: call.oid,
-            given: BTreeMap::new(),
-            required: BTreeSet::new(),
+            names: Vec::new(),
+            given: Bits::default(),
+            typed: Bits::default(),
+            required: Bits::default(),
+            optional: Vec::new(),
             filled: BTreeMap::new(),
+            was_reached: false,
         };
         let inputs = call.signature.parameters.iter().filter(|parameter| parameter.is_input());
         for (place, parameter) in (1..).zip(inputs) {
@@ -90,71 +171,49 @@ impl Form {
                 form.filled.insert(name, parameter.type_oid);
                 continue;
             }
-            if !parameter.has_default {
-                form.required.insert(name.clone());
+            let number = numbers.of_name(&name);
+            let typed = numbers.of_typed(number, parameter.type_oid);
+            form.given.insert(number);
+            form.typed.insert(typed);
+            if parameter.has_default {
+                form.optional.push((number, typed));
+            } else {
+                form.required.insert(number);
             }
-            form.given.insert(name, parameter.type_oid);
+            form.names.push(name);
         }
+        form.names.sort_unstable();
         form
     }
 
     /// Whether some request means it and no other.
     fn is_reached(&self, among: &[Self], blocks: Blocks) -> bool {
         let others = || among.iter().filter(|other| other.oid != self.oid);
-        if others()
-            .any(|other| other.given.keys().eq(self.given.keys()) && other.required.is_subset(&self.required))
-        {
+        if others().any(|other| other.given == self.given && other.required.is_subset(&self.required)) {
             return false;
         }
-        let optional: Vec<&str> =
-            self.given.keys().filter(|name| !self.required.contains(*name)).map(String::as_str).collect();
-        let looked_at = optional.iter().take(MAX_OPTIONAL);
-        let left_out = |mask: usize| -> BTreeSet<&str> {
-            looked_at
-                .clone()
-                .enumerate()
-                .filter(|(bit, _)| mask & (1 << bit) != 0)
-                .map(|(_, name)| *name)
-                .collect()
-        };
         let is_free = |mask: usize| {
-            let left = left_out(mask);
-            let asked: BTreeSet<&str> =
-                self.given.keys().map(String::as_str).filter(|name| !left.contains(name)).collect();
-            !others().any(|other| other.blocks(self, &asked, blocks))
+            let (mut asked, mut typed) = (self.given.clone(), self.typed.clone());
+            for (_, (name, with_type)) in
+                self.optional.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0)
+            {
+                asked.remove(*name);
+                typed.remove(*with_type);
+            }
+            !others().any(|other| other.blocks(self, &asked, &typed, blocks))
         };
-        optional.len() > MAX_OPTIONAL || (0..1 << optional.len().min(MAX_OPTIONAL)).any(is_free)
-    }
-
-    /// Of this, if no request reaches it, and of those that stand in its way: where the youngest is.
-    fn youngest_in_dispute(&self, among: &[Self]) -> Option<usize> {
-        if self.is_reached(among, Blocks::ByNames) {
-            return None;
-        }
-        // None of the others is in its way any more when those that take what it takes are gone.
-        let is_in_dispute = |other: &&Self| {
-            other.oid == self.oid
-                || other.given.len() <= self.given.len()
-                    && other.required.iter().all(|name| self.given.contains_key(name))
-        };
-        let youngest = among.iter().filter(is_in_dispute).map(|form| form.oid).max()?;
-        among.iter().position(|form| form.oid == youngest)
+        self.optional.len() > MAX_OPTIONAL || (0..1 << self.optional.len()).any(is_free)
     }
 
     /// Whether this overload stands in the way of another for a request of these names.
-    fn blocks(&self, other: &Self, asked: &BTreeSet<&str>, blocks: Blocks) -> bool {
-        let takes = asked.iter().all(|name| self.given.contains_key(*name))
-            && self.required.iter().all(|name| asked.contains(name.as_str()));
-        let is_alike = || {
-            self.filled == other.filled
-                && asked.iter().all(|name| self.given.get(*name) == other.given.get(*name))
-        };
+    fn blocks(&self, other: &Self, asked: &Bits, typed: &Bits, blocks: Blocks) -> bool {
+        let takes = asked.is_subset(&self.given) && self.required.is_subset(asked);
+        let is_alike = || self.filled == other.filled && typed.is_subset(&self.typed);
         takes && (self.given.len() <= other.given.len() || blocks == Blocks::ByNamesAndTypes && is_alike())
     }
 
     fn problem(&self, message: &str) -> Problem {
-        let names: Vec<&str> = self.given.keys().map(String::as_str).collect();
-        let word = if names.is_empty() { "HTTP".to_owned() } else { names.join(" ") };
+        let word = if self.names.is_empty() { "HTTP".to_owned() } else { self.names.join(" ") };
         Problem::new(0, &word, message)
     }
 }
