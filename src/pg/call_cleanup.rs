@@ -6,7 +6,7 @@
 //!
 //! Functions here run inside `try_catch::run`. Not for what the end of the transaction undoes by itself.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr::null_mut;
 
 use pgrx::IntoDatum;
@@ -57,6 +57,20 @@ pub(super) unsafe extern "C-unwind" fn clean(_: *mut ()) {
     let_go_of_slots();
     let_go_of_origin();
     seed();
+}
+
+/// For a session that could not be cleaned and ends: its temporary tables stay behind. Its end would drop them, and wait for whoever
+/// has locked one with interrupts held off: its place could not be taken by another worker, and `DROP DATABASE` of any database
+/// would wait for it. They are nobody's then: the next session with this one's temporary schema drops them before it makes its own,
+/// or autovacuum does.
+pub(super) unsafe extern "C-unwind" fn leave_tables(_: *mut ()) {
+    // SAFETY: a NUL-terminated name; not valid beyond the next call, and not used there.
+    let asserts = unsafe { pg_sys::GetConfigOption(c"debug_assertions".as_ptr(), true, false) };
+    // A server with assertions wants that only of parallel workers, which have no tables of their own. There the end waits.
+    // SAFETY: NUL-terminated if not NULL.
+    if !asserts.is_null() && unsafe { CStr::from_ptr(asserts) } == c"off" {
+        raw::SetTempNamespaceState(pg_sys::InvalidOid, pg_sys::InvalidOid);
+    }
 }
 
 /// Replication slots that a routine has acquired and, in an error, not let go of, and temporary ones: as long as this session has

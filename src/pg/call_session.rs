@@ -153,6 +153,8 @@ impl Session {
         // SAFETY: the function owns nothing.
         if unsafe { try_catch::run(call_cleanup::clean, &mut nothing) } == Ended::ByError {
             self.recover();
+            // SAFETY: as above. Nothing in it raises; what it could not do is done by the end of the session, which may wait.
+            let _ = unsafe { try_catch::run(call_cleanup::leave_tables, &mut nothing) };
             return Err(NotClean);
         }
         // SAFETY: what the call allocated there is not used any more.

@@ -172,6 +172,7 @@ unsafe extern "C-unwind" {
     pub(super) safe fn GetAuthenticatedUserId() -> pg_sys::Oid;
     pub(super) safe fn GetCurrentRoleId() -> pg_sys::Oid;
     pub(super) fn GetTempNamespaceState(namespace: *mut pg_sys::Oid, toast: *mut pg_sys::Oid);
+    pub(super) safe fn SetTempNamespaceState(namespace: pg_sys::Oid, toast: pg_sys::Oid);
     pub(super) safe fn ResetTempTableNamespace();
     pub(super) safe fn DropAllPreparedStatements();
     pub(super) safe fn LockReleaseAll(method: u16, all: bool);

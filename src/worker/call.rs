@@ -179,7 +179,7 @@ impl Worker {
         bgworker::report_activity(None);
         self.answer(&CallAnswer { id: request.id, outcome });
         if is_clean.is_err() {
-            // Ending may take as long as whatever it was that could not be undone.
+            // From here on another one may have its place as soon as it has ended.
             self.slot.retire();
             latch::wake_gateway(&self.shared);
             bgworker::leave(1);
