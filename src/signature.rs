@@ -146,9 +146,12 @@ impl Row {
                 ResultType { is_set: self.set, ..result(&parameters, self.returns, types) }
             }
         };
+        let uses = given.iter().map(|parameter| (parameter.oid, parameter.is_input()));
+        let rows = types.versions(uses.chain([(self.returns, false)]));
         Signature {
             parameters,
             result,
+            rows,
             strict: self.strict,
             may_execute: self.may,
             owner_may_issue_tokens: self.issues,

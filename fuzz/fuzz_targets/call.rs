@@ -154,6 +154,7 @@ fn calls() -> Vec<Call> {
         user_context: false,
         read_only: false,
         signature: Signature {
+            rows: Vec::new(),
             parameters,
             result: ResultType {
                 shape,

@@ -17,6 +17,7 @@ use pgrx::pg_sys;
 use sse_proto::call::{CallRequest, Outcome, StatementRef, ValueType};
 
 use super::call_log::{self, Logged};
+use super::call_outcome::{outdated_row, refused, unknown_failure};
 use super::call_recovery::{Recovery, ShownStatement, handle_error, may_be_outdated, of_value, sqlstate};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
@@ -24,18 +25,12 @@ use super::receiver::{self, Rows, Shape};
 use super::repertoire::{self, Characters};
 use super::try_catch::{self, Ended};
 use super::{bgworker, call_cleanup, call_texts, own_transaction, raw, setting, stale_plans, xact};
-use crate::pg::call_texts::{NoTexts, Texts};
+use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
 /// So many prepared statements are kept. Beyond it all are dropped: some tens of kilobytes each, and a routine has one for
 /// each set of arguments that it is called with.
 const MAX_PLANS: usize = 500;
-
-/// SQLSTATE 22021, of a text that has a character Postgres cannot store.
-const CHARACTER_NOT_IN_REPERTOIRE: [u8; 5] = *b"22021";
-
-/// SQLSTATE 53200.
-const OUT_OF_MEMORY: [u8; 5] = *b"53200";
 
 /// Bytes of an error's message that are looked at: more than the gateway tells (16 kB), and not what a routine may put into one.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -101,6 +96,9 @@ impl Session {
         }
         let mut attempt = Attempt::default();
         let outcome = self.attempt(request, &texts, &mut attempt);
+        if attempt.differs {
+            return outdated_row();
+        }
         if !self.is_outdated(&outcome, &attempt) {
             return outcome;
         }
@@ -109,6 +107,9 @@ impl Session {
         stale_plans::mark();
         let mut attempt = Attempt { is_last: true, ..Attempt::default() };
         let mut outcome = self.attempt(request, &texts, &mut attempt);
+        if attempt.differs {
+            return outdated_row();
+        }
         let is_outdated = self.is_outdated(&outcome, &attempt);
         if let Outcome::Failed { outdated, .. } = &mut outcome {
             *outdated = is_outdated;
@@ -121,7 +122,8 @@ impl Session {
         let shown = ShownStatement::new(&texts.sql);
         let outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
             // Nothing has happened, and it is tried again: nothing to tell.
-            self.recover_from(!attempt.is_last && !attempt.has_begun && !self.failed_reading)
+            let is_quiet = attempt.differs || !attempt.is_last;
+            self.recover_from(is_quiet && !attempt.has_begun && !self.failed_reading)
         });
         drop(shown);
         self.enter();
@@ -189,7 +191,7 @@ impl Session {
         }
         let plan = self.plan(&texts.sql, statement)?;
         let rows = Rows::new(Shape::of(statement.answer), &texts.columns, self.converts);
-        let mut rows = self.execute(plan, texts, &statement.types, rows, attempt)?;
+        let mut rows = self.execute(plan, texts, statement, rows, attempt)?;
         rows.close();
         let Ok(body) = statement.keys.exchange(std::mem::take(&mut rows.body)) else {
             // SAFETY: the function owns nothing.
@@ -233,16 +235,27 @@ impl Session {
         &mut self,
         plan: Plan,
         texts: &'a Texts,
-        types: &'a [ValueType],
+        statement: &'a StatementRef<'_>,
         rows: Rows<'a>,
         attempt: &mut Attempt,
     ) -> Result<Rows<'a>, Raised> {
         let (parameters, label) = (&texts.parameters, &texts.label);
-        let mut execution =
-            Execution { plan, parameters, types, label, rows, has_begun: false, is_reading: false };
+        let row_versions = &statement.rows;
+        let mut execution = Execution {
+            plan,
+            parameters,
+            types: &statement.types,
+            row_versions,
+            differs: false,
+            label,
+            rows,
+            has_begun: false,
+            is_reading: false,
+        };
         // SAFETY: the function owns nothing, and a transaction is running.
         let ended = unsafe { try_catch::run(portal::run, &mut execution) };
         attempt.has_begun = execution.has_begun;
+        attempt.differs = execution.differs;
         self.failed_reading = execution.is_reading;
         raised(ended)?;
         Ok(execution.rows)
@@ -305,6 +318,8 @@ struct Attempt {
     has_begun: bool,
     /// Of this process when it began.
     effects: u64,
+    /// It was made for other columns of a row type, and not run.
+    differs: bool,
     /// There is no other one behind it.
     is_last: bool,
 }
@@ -318,19 +333,6 @@ fn raised(ended: Ended) -> Result<(), Raised> {
         Ended::Normally => Ok(()),
         Ended::ByError => Err(Raised),
     }
-}
-
-/// It cannot even begin.
-fn refused(why: NoTexts) -> Outcome {
-    let (sqlstate, message) = match why {
-        NoTexts::Nul => (CHARACTER_NOT_IN_REPERTOIRE, "a text has the character U+0000"),
-        NoTexts::Memory => (OUT_OF_MEMORY, "out of memory"),
-    };
-    Outcome::Failed { sqlstate, message: message.to_owned(), raised: false, outdated: false }
-}
-
-fn unknown_failure() -> Outcome {
-    Outcome::Failed { sqlstate: *b"XX000", message: String::new(), raised: false, outdated: false }
 }
 
 fn beginning(message: &[u8]) -> &[u8] {

@@ -10,9 +10,9 @@ use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::ptr::{null, null_mut};
 
 use pgrx::pg_sys;
-use sse_proto::call::ValueType;
+use sse_proto::call::{RowVersion, ValueType};
 
-use super::{compat, raw, receiver, setting};
+use super::{compat, raw, receiver, row_versions, setting};
 
 /// A statement that is prepared and kept; what it becomes is Postgres' plan cache's.
 #[derive(Clone, Copy)]
@@ -71,6 +71,10 @@ pub(super) struct Execution<'a> {
     pub parameters: &'a [Option<Vec<u8>>],
     /// One for each.
     pub types: &'a [ValueType],
+    /// What must not have changed.
+    pub row_versions: &'a [RowVersion],
+    /// Whether it has.
+    pub differs: bool,
     /// Which call this is, for the CONTEXT of errors.
     pub label: &'a CStr,
     /// Takes the rows.
@@ -111,10 +115,16 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     let snapshot = raw::GetTransactionSnapshot();
     // SAFETY: a snapshot of this transaction.
     unsafe { raw::PushActiveSnapshot(snapshot) };
+    // Else an input function may say that a value is wrong which was right.
+    // SAFETY: in a transaction, as the caller promises.
+    unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     // SAFETY: that memory lasts as long as the portal.
     let params = unsafe { parameters_in(memory, job.parameters, job.types, &mut job.is_reading) };
     // SAFETY: the source above, with parameters of its types; no owner, as the portal releases it.
     let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
+    // And what was read meanwhile was not read as another.
+    // SAFETY: as above.
+    unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     // SAFETY: the source stays as long as the plan is kept.
     let text = unsafe { (*source).query_string };
     // A copy, as exec_bind_message makes one: a plan may be dropped before what was run with it is.

@@ -41,6 +41,7 @@ unsafe extern "C-unwind" {
     pub(super) fn SPI_keepplan(plan: pg_sys::SPIPlanPtr) -> c_int;
     pub(super) fn SPI_freeplan(plan: pg_sys::SPIPlanPtr) -> c_int;
     pub(super) fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut pg_sys::List;
+    pub(super) fn SPI_fname(descriptor: pg_sys::TupleDesc, number: c_int) -> *mut c_char;
     pub(super) fn SPI_gettypeid(descriptor: pg_sys::TupleDesc, number: c_int) -> pg_sys::Oid;
     pub(super) fn GetCachedPlan(
         source: *mut pg_sys::CachedPlanSource,
@@ -84,6 +85,12 @@ unsafe extern "C-unwind" {
         modifier: i32,
         dimensions: c_int,
     );
+    pub(super) fn DecrTupleDescRefCount(descriptor: pg_sys::TupleDesc);
+    pub(super) fn lookup_rowtype_tupdesc_noerror(
+        oid: pg_sys::Oid,
+        modifier: i32,
+        or_null: bool,
+    ) -> pg_sys::TupleDesc;
     pub(super) fn BlessTupleDesc(descriptor: pg_sys::TupleDesc) -> pg_sys::TupleDesc;
     pub(super) fn heap_form_tuple(
         descriptor: pg_sys::TupleDesc,

@@ -5,12 +5,12 @@
 //!
 //! Not for names of types.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use pgrx::prelude::*;
 use serde::Deserialize;
-use sse_proto::call::{MAX_LEVELS, MAX_MEMBERS, Member, RowType, TypeKind};
+use sse_proto::call::{ColumnDigest, MAX_LEVELS, MAX_MEMBERS, Member, RowType, RowVersion, TypeKind};
 
 use crate::pg::text::from_server;
 
@@ -39,7 +39,8 @@ WITH RECURSIVE within AS (
            CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END AS of
       FROM within w JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) w.oid
 ), members AS MATERIALIZED (
-    SELECT a.attrelid, pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8) ORDER BY a.attnum) AS list
+    SELECT a.attrelid, pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8,
+               pg_catalog.encode(pg_catalog.convert_to(a.attname::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')) ORDER BY a.attnum) AS list
       FROM parts t JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.typrelid
      WHERE t.kind OPERATOR(pg_catalog.=) 'c' AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
      GROUP BY a.attrelid
@@ -55,7 +56,31 @@ struct Row {
     kind: char,
     of: u32,
     delimiter: String,
-    members: Option<Vec<(String, u32)>>,
+    /// Name, type, and the bytes of the name in hexadecimal.
+    members: Option<Vec<(String, u32, String)>>,
+    /// Of its members, if it is a row type.
+    #[serde(skip)]
+    digest: u64,
+}
+
+/// So many row types of one routine are looked at again before a call, those further out first. Looking at one takes some
+/// microseconds; in those beyond, a value may be read as before until a change has been read.
+const MAX_VERSIONS: usize = 100;
+
+impl Row {
+    fn of(text: &str) -> serde_json::Result<Self> {
+        let mut row: Self = serde_json::from_str(text)?;
+        let members = row.members.iter().flatten();
+        let digest =
+            members.fold(ColumnDigest::default(), |digest, (_, oid, name)| digest.column(bytes(name), *oid));
+        row.digest = digest.value();
+        Ok(row)
+    }
+}
+
+fn bytes(hexadecimal: &str) -> impl Iterator<Item = u8> {
+    let pairs = hexadecimal.as_bytes().chunks(2);
+    pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
 }
 
 /// What [`TypeKind`] does not tell apart.
@@ -90,7 +115,7 @@ impl Types {
             for row in rows {
                 let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
                 let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
-                match serde_json::from_str(&text) {
+                match Row::of(&text) {
                     Ok(row) => drop(types.insert(oid, row)),
                     Err(error) => warning!("pg_sse: cannot read type {oid}: {error}"),
                 }
@@ -119,7 +144,28 @@ impl Types {
     pub(super) fn columns(&mut self, oid: u32) -> Option<Vec<(String, TypeKind)>> {
         let row = self.base_row(oid).filter(|row| row.kind == 'c')?;
         let members = row.members.clone().unwrap_or_default();
-        Some(members.into_iter().map(|(name, oid)| (name, self.kind(oid))).collect())
+        Some(members.into_iter().map(|(name, oid, _)| (name, self.kind(oid))).collect())
+    }
+
+    /// The row types in these types, `true` of those in an argument, each once.
+    pub(super) fn versions(&self, types: impl Iterator<Item = (u32, bool)>) -> Vec<RowVersion> {
+        // Arguments first: a row type that is in both is in an argument.
+        let mut left: VecDeque<(u32, bool)> = types.collect();
+        left.make_contiguous().sort_by_key(|(_, is_argument)| !is_argument);
+        let mut seen = HashSet::new();
+        let mut versions = Vec::new();
+        while let Some((oid, is_argument)) = left.pop_front() {
+            let Some(row) = self.rows.get(&oid).filter(|_| seen.insert(oid)) else { continue };
+            match row.kind {
+                'c' if versions.len() < MAX_VERSIONS => {
+                    versions.push(RowVersion { oid, digest: row.digest, is_argument });
+                    left.extend(row.members.iter().flatten().map(|(_, oid, _)| (*oid, is_argument)));
+                }
+                'a' | 'd' => left.push_back((row.of, is_argument)),
+                _ => {}
+            }
+        }
+        versions
     }
 
     /// Domains are followed.
@@ -156,7 +202,7 @@ impl Types {
             }
             'c' => {
                 let parts: Vec<(String, Known)> =
-                    members.into_iter().map(|(name, oid)| (name, self.known(oid, within))).collect();
+                    members.into_iter().map(|(name, oid, _)| (name, self.known(oid, within))).collect();
                 let levels = parts.iter().map(|(_, part)| part.levels).max().unwrap_or(0) + 1;
                 let count = parts.iter().map(|(_, part)| part.members.saturating_add(1)).sum();
                 let is_too_large = parts.iter().any(|(_, part)| part.kind == TypeKind::TooLarge);

@@ -64,6 +64,15 @@ const STATEMENT_FACTOR: usize = 4;
 /// A wait without a limit, for arithmetic.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// Which time a request is answered, as routes may have changed under it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    /// With the routes of a moment ago. Columns that change all the time may have the keys of before in an answer: with no
+    /// answer nobody is helped. Values never go into another column.
+    Last,
+}
+
 /// What a request for a call gets.
 ///
 /// # Errors
@@ -74,6 +83,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     body: &mut RequestBody<B>,
     settings: &Settings,
     shared: &Arc<Shared>,
+    attempt: Attempt,
 ) -> Result<Response<Body>, Problem> {
     let allow = point.allow();
     let method = match *asked.request.method() {
@@ -98,7 +108,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     {
         return Err(stranger.into_problem(asked, settings, shared));
     }
-    let request = Request { asked, method, calls: &calls, settings, shared };
+    let request = Request { asked, method, calls: &calls, settings, shared, attempt };
     let outcome = request.answer(body).await;
     // A bad cookie that was not held against anybody is gone afterwards.
     match cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err()) {
@@ -121,6 +131,7 @@ struct Request<'r> {
     calls: &'r [&'r Call],
     settings: &'r Settings,
     shared: &'r Arc<Shared>,
+    attempt: Attempt,
 }
 
 impl Request<'_> {
@@ -204,9 +215,12 @@ impl Request<'_> {
             given = Given::Body(&bytes);
         }
         let user = context::user_parameters(login, address);
-        let (call, statement) =
+        let (call, mut statement) =
             statement(self.calls.iter().copied(), &given, &user, settings.user_parameters)
                 .map_err(|error| bad(error).unless_outdated())?;
+        if self.attempt == Attempt::Last {
+            statement.rows.retain(|row| row.is_argument);
+        }
         let context = Context::new(asked.request, login, address, id.as_ref());
         let id = shared.calls.number();
         let frame = CallRequest {

@@ -67,6 +67,11 @@ impl Problem {
         self.status.is_server_error()
     }
 
+    /// Whether the same request, sent again, may do.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT
+    }
+
     pub(crate) fn may_be_outdated(&self) -> bool {
         self.may_be_outdated
     }

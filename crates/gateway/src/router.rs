@@ -20,7 +20,7 @@ use sse_proto::route::{Route, RouteTable};
 use crate::admission::{NoRoom, Subscriber};
 use crate::asked::{Asked, Stranger, unauthenticated};
 use crate::body::{Body, FILE_BYTES};
-use crate::call::{self, ANSWER_BYTES, Calls};
+use crate::call::{self, ANSWER_BYTES, Attempt, Calls};
 use crate::host;
 use crate::problem::{Problem, append_header, unreadable};
 use crate::proxy::Caller;
@@ -162,7 +162,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     if wanted == Wanted::StreamsAndCalls
         && let Some(point) = routes.find_calls(path)
     {
-        let answer = call::answer(&asked, point, body, settings, &context.shared).await;
+        let answer = call::answer(&asked, point, body, settings, &context.shared, Attempt::First).await;
         let answer = match answer {
             Err(problem) if problem.may_be_outdated() => {
                 call_again(problem, &routes, &asked, body, context).await
@@ -194,8 +194,10 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
         return Err(changed_meanwhile());
     }
     let point = newer.find_calls(asked.request.uri().path()).ok_or_else(not_found)?;
-    match call::answer(asked, point, body, &shared.settings(), shared).await {
-        Err(problem) if problem.is_failure() && problem.may_be_outdated() => Err(changed_meanwhile()),
+    match call::answer(asked, point, body, &shared.settings(), shared, Attempt::Last).await {
+        Err(problem) if problem.may_be_outdated() && (problem.is_failure() || problem.is_conflict()) => {
+            Err(changed_meanwhile())
+        }
         answer => answer,
     }
 }

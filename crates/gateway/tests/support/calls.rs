@@ -55,6 +55,7 @@ pub fn routes(callables: &[Callable]) -> Arc<RouteTable> {
         comment_is_too_long: false,
         comment: callable.comment.to_owned(),
         signature: Some(Signature {
+            rows: Vec::new(),
             parameters: callable.parameters.iter().map(|name| parameter(name)).collect(),
             result: callable.result.clone(),
             strict: false,

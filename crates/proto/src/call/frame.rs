@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 
 use super::keys::{Key, Keys};
+use super::row_version::RowVersion;
 use super::statement::{AnswerShape, Statement, ValueType};
 use super::type_kind::MAX_LEVELS;
 use std::borrow::Cow;
@@ -30,6 +31,8 @@ pub struct StatementRef<'a> {
     pub columns: Vec<&'a str>,
     /// See [`Statement::keys`].
     pub keys: Cow<'a, Keys>,
+    /// See [`Statement::rows`].
+    pub rows: Vec<RowVersion>,
 }
 
 impl<'a> From<&'a Statement> for StatementRef<'a> {
@@ -41,6 +44,7 @@ impl<'a> From<&'a Statement> for StatementRef<'a> {
             answer: statement.answer,
             columns: statement.columns.iter().map(String::as_str).collect(),
             keys: Cow::Borrowed(&statement.keys),
+            rows: statement.rows.clone(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Not for reading it from the catalog, nor for the types' own structure ([`TypeKind`]).
 
+use super::row_version::RowVersion;
 use super::type_kind::TypeKind;
 
 /// Parameters and result of a routine, as the catalog has them.
@@ -11,6 +12,8 @@ pub struct Signature {
     pub parameters: Vec<Parameter>,
     /// What it returns. Of a procedure: [`Shape::Void`]; its answer are its OUT parameters.
     pub result: ResultType,
+    /// The row types within its parameters and its result, each once.
+    pub rows: Vec<RowVersion>,
     /// `proisstrict`: not executed when an argument is NULL.
     pub strict: bool,
     /// Whether the role of calls has EXECUTE on it and USAGE on its schema.

@@ -13,6 +13,7 @@ use super::argument::{ArgumentError, Given, UserParameters};
 use super::keys::Keys;
 use super::name::answer_names;
 use super::overload::{self, Argument, Bound, shown_name};
+use super::row_version::RowVersion;
 use super::select;
 use super::signature::{Mode, Parameter};
 use super::value;
@@ -36,6 +37,8 @@ pub struct Statement {
     pub columns: Vec<String>,
     /// Which keys within the answer have other names in it.
     pub keys: Keys,
+    /// Of which row types it takes the columns to be known.
+    pub rows: Vec<RowVersion>,
 }
 
 /// The type of a parameter of a [`Statement`].
@@ -177,7 +180,12 @@ impl Builder {
             (_, RoutineKind::Function) => Keys::of_result(result, &answer_names(&result.columns)),
             (_, RoutineKind::Procedure) => Keys::of_outputs(&call.signature, &columns),
         };
-        Statement { sql, parameters: self.parameters, types: self.types, answer, columns, keys }
+        let has_keys = !matches!(answer, AnswerShape::Nothing | AnswerShape::Text);
+        let rows = &call.signature.rows;
+        // Claims are who somebody is: nothing is let pass.
+        let rows = rows.iter().map(|row| RowVersion { is_argument: row.is_argument || call.login, ..*row });
+        let rows = rows.filter(|row| row.is_argument || has_keys).collect();
+        Statement { sql, parameters: self.parameters, types: self.types, answer, columns, keys, rows }
     }
 }
 

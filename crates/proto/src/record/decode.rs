@@ -3,7 +3,8 @@
 use super::{Emitter, Envelope, Kind, Record, RecordError, is_event_name, is_label};
 use crate::annotation::{Access, RoutineKind};
 use crate::call::{
-    CallRole, MAX_LEVELS, Member, Mode, Parameter, ResultType, RowType, Shape, Signature, TypeKind,
+    CallRole, MAX_LEVELS, Member, Mode, Parameter, ResultType, RowType, RowVersion, Shape, Signature,
+    TypeKind,
 };
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
@@ -139,8 +140,12 @@ impl<'a> Reader<'a> {
         for _ in 0..self.u32()? {
             result.kinds.push(self.kind(MAX_LEVELS)?);
         }
+        let mut rows = Vec::new();
+        for _ in 0..self.u32()? {
+            rows.push(RowVersion { oid: self.u32()?, digest: self.u64()?, is_argument: self.flag()? });
+        }
         let [strict, may_execute, owner_may_issue_tokens] = [1, 2, 4].map(|flag| flags & flag != 0);
-        Ok(Signature { parameters, result, strict, may_execute, owner_may_issue_tokens })
+        Ok(Signature { parameters, result, rows, strict, may_execute, owner_may_issue_tokens })
     }
 
     fn parameter(&mut self) -> Result<Parameter, RecordError> {

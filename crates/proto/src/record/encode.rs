@@ -125,7 +125,13 @@ impl Writer<'_> {
         self.length(result.columns.len())?;
         result.columns.iter().try_for_each(|column| self.text(column))?;
         self.length(result.kinds.len())?;
-        result.kinds.iter().try_for_each(|kind| self.kind(kind))
+        result.kinds.iter().try_for_each(|kind| self.kind(kind))?;
+        self.length(signature.rows.len())?;
+        signature.rows.iter().try_for_each(|row| {
+            self.bytes(&row.oid.to_le_bytes())?;
+            self.bytes(&row.digest.to_le_bytes())?;
+            self.byte(u8::from(row.is_argument))
+        })
     }
 
     fn parameter(&mut self, parameter: &Parameter) -> Result<(), EncodeError> {

@@ -87,6 +87,7 @@ pub(crate) fn result(shape: Shape, is_set: bool, columns: &[&str]) -> ResultType
 
 pub(crate) fn signature(declaration: &str, result: ResultType) -> Signature {
     Signature {
+        rows: Vec::new(),
         parameters: parameters(declaration),
         result,
         strict: false,

@@ -1,8 +1,8 @@
 //! Reading a frame. Lists grow with what is really there: a count of four billion in a short frame ends at its end.
 
 use super::{
-    CallAnswer, CallRequest, DONE, FAILED, FrameError, Key, Keys, MAX_LEVELS, Outcome, StatementRef,
-    ValueType,
+    CallAnswer, CallRequest, DONE, FAILED, FrameError, Key, Keys, MAX_LEVELS, Outcome, RowVersion,
+    StatementRef, ValueType,
 };
 use crate::call::AnswerShape;
 use std::borrow::Cow;
@@ -97,6 +97,13 @@ impl<'a> Reader<'a> {
             },
             columns: self.list(Self::text)?,
             keys: self.keys(MAX_LEVELS + 1).map(Cow::Owned)?,
+            rows: self.list(|reader| {
+                Ok(RowVersion {
+                    oid: reader.array().map(u32::from_le_bytes)?,
+                    digest: reader.number()?,
+                    is_argument: reader.flag()?,
+                })
+            })?,
         };
         if statement.types.len() != statement.parameters.len() {
             return Err(FrameError::Types);

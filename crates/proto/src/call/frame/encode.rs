@@ -6,6 +6,9 @@ use crate::call::AnswerShape;
 /// Bytes of a length or a count.
 const LENGTH_BYTES: usize = size_of::<u64>();
 
+/// Bytes of a row type and its digest.
+const ROW_BYTES: usize = size_of::<u32>() + size_of::<u64>() + 1;
+
 /// More than the parts of a request that have always the same size: numbers, flags, counts of lists.
 const FIXED_BYTES: usize = 64;
 
@@ -52,6 +55,7 @@ impl CallRequest<'_> {
             + statement.types.len() * LENGTH_BYTES
             + statement.columns.iter().map(|column| text(column)).sum::<usize>()
             + key_bytes(&statement.keys)
+            + statement.rows.len() * ROW_BYTES
     }
 }
 
@@ -128,6 +132,12 @@ impl Writer {
         self.length(statement.columns.len());
         statement.columns.iter().for_each(|column| self.text(column));
         self.keys(&statement.keys);
+        self.length(statement.rows.len());
+        for row in &statement.rows {
+            self.out.extend_from_slice(&row.oid.to_le_bytes());
+            self.number(row.digest);
+            self.flag(row.is_argument);
+        }
     }
 
     fn keys(&mut self, keys: &Keys) {

@@ -13,8 +13,9 @@ fn statement() -> impl Strategy<Value = Statement> {
         0..6_usize,
         proptest::collection::vec(any::<String>(), 0..3),
         proptest::collection::vec(key, 0..3),
+        proptest::collection::vec((any::<u32>(), any::<u64>(), any::<bool>()), 0..3),
     );
-    parts.prop_map(|(sql, parameters, answer, columns, keys)| {
+    parts.prop_map(|(sql, parameters, answer, columns, keys, rows)| {
         let answers = [
             AnswerShape::Nothing,
             AnswerShape::Text,
@@ -31,7 +32,9 @@ fn statement() -> impl Strategy<Value = Statement> {
             let other = Key { from: to.clone(), to: from.clone(), within: Keys::Kept };
             Keys::Row(vec![Key { from, to, within }, other])
         });
-        Statement { sql, parameters, types, answer: answers[answer], columns, keys }
+        let row = |(oid, digest, is_argument)| RowVersion { oid, digest, is_argument };
+        let rows = rows.into_iter().map(row).collect();
+        Statement { sql, parameters, types, answer: answers[answer], columns, keys, rows }
     })
 }
 
@@ -64,6 +67,7 @@ fn a_count_that_lies_ends_with_the_frame() {
         answer: AnswerShape::Text,
         columns: Vec::new(),
         keys: Keys::Kept,
+        rows: Vec::new(),
     };
     let bytes = request(&made).encode();
     // The count of the settings stands behind id, timeout, label and flag.
@@ -85,6 +89,7 @@ fn a_frame_has_a_type_for_each_parameter_and_keys_as_deep_as_types_go() {
         keys: (0..levels).fold(Keys::Kept, |within, _| {
             Keys::Row(vec![Key { from: "a".to_owned(), to: "b".to_owned(), within }])
         }),
+        rows: Vec::new(),
     };
     let decoded = |made: &Statement| CallRequest::decode(&request(made).encode()).map(|_| ());
     assert_eq!(decoded(&made(1, MAX_LEVELS)), Ok(()));

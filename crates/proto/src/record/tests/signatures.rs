@@ -1,6 +1,6 @@
 //! Signatures for the tests of records.
 
-use crate::call::{Member, Mode, Parameter, ResultType, RowType, Shape, Signature, TypeKind};
+use crate::call::{Member, Mode, Parameter, ResultType, RowType, RowVersion, Shape, Signature, TypeKind};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ pub(super) fn signature() -> Signature {
             columns: vec!["c".to_owned()],
             kinds: vec![array],
         },
+        rows: vec![RowVersion { oid: 7, digest: 9, is_argument: true }],
         strict: true,
         may_execute: true,
         owner_may_issue_tokens: false,
@@ -69,10 +70,14 @@ pub(super) fn signatures() -> impl Strategy<Value = Signature> {
     let columns = prop::collection::vec(".{0,9}", 0..4);
     let result = (shapes, any::<bool>(), columns, prop::collection::vec(kinds(), 0..3))
         .prop_map(|(shape, is_set, columns, kinds)| ResultType { shape, is_set, columns, kinds });
-    (prop::collection::vec(parameter, 0..5), result, any::<[bool; 3]>()).prop_map(
-        |(parameters, result, [strict, may_execute, owner_may_issue_tokens])| Signature {
+    let version = (any::<u32>(), any::<u64>(), any::<bool>())
+        .prop_map(|(oid, digest, is_argument)| RowVersion { oid, digest, is_argument });
+    let rows = prop::collection::vec(version, 0..3);
+    (prop::collection::vec(parameter, 0..5), result, rows, any::<[bool; 3]>()).prop_map(
+        |(parameters, result, rows, [strict, may_execute, owner_may_issue_tokens])| Signature {
             parameters,
             result,
+            rows,
             strict,
             may_execute,
             owner_may_issue_tokens,

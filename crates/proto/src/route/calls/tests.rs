@@ -7,6 +7,7 @@ use crate::word::Level;
 fn signature(shape: Shape, columns: &[&str]) -> Signature {
     let columns = columns.iter().map(|&column| column.to_owned()).collect();
     Signature {
+        rows: Vec::new(),
         parameters: Vec::new(),
         result: ResultType { shape, is_set: false, columns, kinds: Vec::new() },
         strict: false,
@@ -28,6 +29,7 @@ fn routine(oid: u32, name: &str, comment: &str) -> Routine {
         comment: comment.to_owned(),
         // Overloads that a request can tell apart.
         signature: Some(Signature {
+            rows: Vec::new(),
             parameters: vec![Parameter {
                 name: format!("p{oid}"),
                 ..parameter("pg_catalog.text", Mode::In, TypeKind::Scalar)
