@@ -66,7 +66,10 @@ pub(crate) fn types(session: &mut Session, statement: &Statement) -> Result<Vec<
         )?
         .ok()?;
     let names: Vec<&String> = names.rows.iter().flatten().flatten().collect();
-    let name = |of: &ValueType| names.iter().find(|name| oid(name) == of.oid).map(|name| (*name).clone());
+    // A fixture may write a name that Postgres quotes (`numeric`) without its quotes.
+    let is =
+        |name: &str, of: &ValueType| [name, &name.replace('"', "")].iter().any(|name| oid(name) == of.oid);
+    let name = |of: &ValueType| names.iter().find(|name| is(name, of)).map(|name| (*name).clone());
     statement
         .types
         .iter()
