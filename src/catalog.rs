@@ -4,7 +4,7 @@
 //! comment means is decided by `sse_proto`, and which schemas are served by `sse.schemas`.
 
 use pgrx::prelude::*;
-use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
+use sse_proto::annotation::{MAX_COMMENT_BYTES, MAX_COMMENTS_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::route::{Routine, Traits};
 
@@ -21,7 +21,9 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const ROUTINES: &str = r#"
     SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
            pg_catalog.convert_to(p.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), p.prokind OPERATOR(pg_catalog.=) 'p', p.provolatile OPERATOR(pg_catalog.=) 'v',
-           p.proparallel OPERATOR(pg_catalog.=) 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6 THEN d.description END, pg_catalog.getdatabaseencoding())
+           p.proparallel OPERATOR(pg_catalog.=) 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6
+               AND pg_catalog.sum(CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6 THEN pg_catalog.octet_length(d.description) ELSE 0 END) OVER of_owner OPERATOR(pg_catalog.<=) $7
+               THEN d.description END, pg_catalog.getdatabaseencoding())
       FROM pg_catalog.pg_description d
       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objoid
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
@@ -37,6 +39,7 @@ const ROUTINES: &str = r#"
             OR (pg_catalog.concat(n.nspname, p.proname) COLLATE pg_catalog."C") OPERATOR(pg_catalog.!~) '^[A-Za-z0-9_ "-]*$'
             OR EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($4::pg_catalog.text[]), pg_catalog.unnest($5::pg_catalog.text[])) AS w(one, other)
                         WHERE pg_catalog.strpos(d.description, w.one) OPERATOR(pg_catalog.>) 0 AND pg_catalog.strpos(d.description, w.other) OPERATOR(pg_catalog.>) 0))
+    WINDOW of_owner AS (PARTITION BY p.proowner ORDER BY p.oid)
      ORDER BY p.oid"#;
 
 /// Which routines to read.
@@ -60,6 +63,7 @@ fn routines(which: Which<'_>) -> Vec<Routine> {
         ones.into(),
         others.into(),
         i32::try_from(MAX_COMMENT_BYTES).unwrap_or(i32::MAX).into(),
+        i64::try_from(MAX_COMMENTS_BYTES).unwrap_or(i64::MAX).into(),
     ];
     Spi::connect(|client| {
         let rows = client.select(ROUTINES, None, &arguments)?;
@@ -93,17 +97,24 @@ fn routines(which: Which<'_>) -> Vec<Routine> {
     .unwrap_or_else(|error| error!("pg_sse: cannot read the routines: {error}"))
 }
 
-/// What the query has of a comment: its text, unless it is longer than is read. Then it is looked at as every backend does,
+/// What the query has of a comment: its text, unless it or all of its owner are longer than is read. Then it is looked at as every backend does,
 /// and what is found is kept, not the text.
 fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
     let Some(stored) = stored else {
-        return routine::read(pg_sys::Oid::from(oid)).map_or(Comment::None, |entry| entry.comment);
+        return match routine::read(pg_sys::Oid::from(oid)).map_or(Comment::None, |entry| entry.comment) {
+            // Its owner has too many.
+            Comment::Text(text) => unread(&text),
+            other => other,
+        };
     };
     match from_server(&stored) {
         text if text.len() <= MAX_COMMENT_BYTES => Comment::Text(text),
-        text if Skim::new(text.as_bytes()).look_at_all() => Comment::TooLong,
-        _ => Comment::None,
+        text => unread(&text),
     }
+}
+
+fn unread(text: &str) -> Comment {
+    if Skim::new(text.as_bytes()).look_at_all() { Comment::TooLong } else { Comment::None }
 }
 
 /// All routines, with the signatures of those that can be called; without a role for calls there is nothing to call.
