@@ -162,16 +162,20 @@ fn log_collector(cluster: &Cluster) -> Result<u32> {
 // Attack, or bad luck: the collector of the log is stopped, or its disk hangs, and whoever writes a line waits.
 #[test]
 fn events_go_on_while_nobody_takes_the_server_log() -> Result<()> {
-    let cluster = Cluster::builder()
-        .setting("logging_collector", "on")
-        .setting("sse.static_root", "/nowhere")
-        .start()?;
+    let cluster = Cluster::builder().setting("logging_collector", "on").start()?;
     cluster.sql(&announcer("f", "@sse"))?;
     let mut session = cluster.session()?;
     session.run(QUIET)?.ok()?;
     let mut stream = cluster.http()?.events("/api/f/info")?;
     let (mut writer, mut watcher) = (cluster.session()?, cluster.session()?);
     let http = cluster.http()?;
+    // Not before the stream is there: a path that is not known yet is looked for among the files, and a line of one kind is
+    // said once in ten seconds.
+    cluster.sql("alter system set sse.static_root = '/nowhere'")?;
+    cluster.sql("select pg_reload_conf()")?;
+    wait_until(SOON, "reloaded", || {
+        watcher.run("show sse.static_root").is_ok_and(|reply| reply.text() == "/nowhere")
+    })?;
 
     let frozen = cluster.freeze(log_collector(&cluster)?)?;
     // Shorter lines than the gateway's, which would find room otherwise.
@@ -231,7 +235,11 @@ fn a_panic_in_any_thread_ends_the_gateway_in_an_orderly_way_and_another_one_serv
 #[test]
 #[ignore = "a measurement"]
 fn the_time_from_a_single_publisher_to_its_subscriber() -> Result<()> {
-    let before = env::var_os("PG_SSE_BEFORE").context("PG_SSE_BEFORE names the other library")?;
+    let Some(before) = env::var_os("PG_SSE_BEFORE") else {
+        // Whoever runs all tests with the ignored ones measures nothing.
+        eprintln!("not measured: PG_SSE_BEFORE names no other library");
+        return Ok(());
+    };
     let original = PgConfig::find(None)?;
     let mut sides = Vec::new();
     for extension in [Extension::with_library(before.into())?, Extension::locate(&original)?] {
