@@ -240,7 +240,8 @@ impl<'a> Claims<'a> {
         }
         if let Some((method, path)) = call {
             let mut calls = self.calls.get(path).into_iter().flatten();
-            let call = calls.find(|(m, owner)| *m == method && !owner.is_overload_of(endpoint));
+            // All of one method are overloads of each other: whoever is none was refused here.
+            let call = calls.find(|(m, _)| *m == method).filter(|(_, owner)| !owner.is_overload_of(endpoint));
             if let Some(owner) = self.stream_at(path).or(call.map(|(_, owner)| *owner)) {
                 refuse(path, owner);
             }

@@ -3,7 +3,7 @@
 //! Not for who may call, nor for which overload is meant.
 
 use super::{Endpoint, Known, RouteTable, Routine, position};
-use crate::annotation::{Access, Method, Problem, RoutineKind};
+use crate::annotation::{Access, Annotation, Method, Problem, RoutineKind};
 use crate::call::Signature;
 use std::collections::BTreeMap;
 
@@ -98,24 +98,26 @@ pub(super) fn points<'r>(
 
 /// A problem for each overload that does not ask what the others of its path and method ask: nobody could then say,
 /// before the arguments are read, who may call.
-pub(super) fn disputes<'e>(owners: &[(Method, &'e Endpoint)]) -> Vec<(u32, Problem)> {
+pub(super) fn disputes(owners: &[(Method, &Endpoint)]) -> Vec<(u32, Problem)> {
     let mut disputes = Vec::new();
-    for (method, endpoint) in owners {
-        let rules = |endpoint: &'e Endpoint| endpoint.annotation.as_ref();
-        let Some(ours) = rules(endpoint) else { continue };
-        let is_callable = |endpoint: &Endpoint| endpoint.call_problems.is_empty();
-        let mut others = owners.iter().filter(|(other, owner)| other == method && is_callable(owner));
-        let differs = others.any(|(_, owner)| {
-            rules(owner).is_some_and(|theirs| {
-                !theirs.access.same_rule(&ours.access)
-                    || (theirs.login, theirs.logout) != (ours.login, ours.logout)
-            })
-        });
-        if differs && is_callable(endpoint) {
-            let message = "the overloads that are called here ask for different access, @login or @logout: \
-                 expected the same, or another path";
-            disputes.push((endpoint.oid, Problem::new(0, method.as_str(), message)));
+    for method in [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete] {
+        let of_method =
+            owners.iter().filter(|(of, endpoint)| *of == method && endpoint.call_problems.is_empty());
+        let mut rules = of_method.clone().filter_map(|(_, endpoint)| endpoint.annotation.as_ref());
+        let Some(first) = rules.next() else { continue };
+        // With one of them, not each with each: an access may have a thousand values, and there may be thousands of these.
+        let is_same = |other: &Annotation| {
+            other.access.same_rule(&first.access)
+                && (other.login, other.logout) == (first.login, first.logout)
+        };
+        if rules.all(is_same) {
+            continue;
         }
+        let message = "the overloads that are called here ask for different access, @login or @logout: \
+             expected the same, or another path";
+        let problem =
+            |(_, endpoint): &(Method, &Endpoint)| (endpoint.oid, Problem::new(0, method.as_str(), message));
+        disputes.extend(of_method.map(problem));
     }
     disputes
 }

@@ -200,3 +200,19 @@ fn of_two_names_for_one_call_the_older_keeps_it() {
     assert_eq!(oids(&table, "/m", Method::Post), [1]);
     assert_eq!(problems.len(), 1);
 }
+
+// Attack: overloads by the hundred, each with as long a list as there may be: nobody's routes would be new meanwhile.
+#[test]
+fn the_rules_of_hundreds_of_overloads_are_compared_in_no_time() {
+    let values: Vec<String> = (0..1000).map(|n| format!("role:r{n}")).collect();
+    let comment = format!("HTTP\n@authorize {}", values.join(", "));
+    let routines: Vec<Routine> = (1..=300).map(|oid| routine(oid, "f", &comment)).collect();
+    let parsed: Vec<_> = routines.iter().map(Routine::parse).collect();
+    let known: Vec<_> =
+        routines.iter().zip(&parsed).map(|(routine, parsed)| Known { routine, parsed }).collect();
+    let began = std::time::Instant::now();
+    let (table, _) = RouteTable::of(&known, "/api", Level::Info);
+    let took = began.elapsed();
+    assert_eq!(oids(&table, "/api/s/f", Method::Post).len(), 300);
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+}
