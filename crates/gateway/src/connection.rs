@@ -68,7 +68,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, c
                 let outcome = if permit.begin_request(max_busy(peer, &context)) {
                     router::answer(request, peer, &context).await
                 } else {
-                    Answer::Response(router::refused(&context.shared).closing().into_response())
+                    Answer::Response(router::refused_busy(&context.shared).closing().into_response())
                 };
                 match outcome {
                     Answer::Response(response) => {

@@ -371,6 +371,15 @@ pub(crate) fn refused(shared: &Shared) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are open.")
 }
 
+/// The answer when an address has as many sockets busy as it may.
+pub(crate) fn refused_busy(shared: &Shared) -> Problem {
+    Stats::add(&shared.stats.refused_total, 1);
+    shared.outbox.log_limited("busy sockets of an address", Severity::Log, || {
+        "an address has half of all sockets with a request: its further requests are refused".to_owned()
+    });
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many requests of this address are being answered.")
+}
+
 fn refused_stream(no_room: NoRoom, shared: &Shared) -> Problem {
     match no_room {
         NoRoom::Full => refused(shared),

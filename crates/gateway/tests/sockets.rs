@@ -83,6 +83,9 @@ fn an_address_has_half_of_the_sockets_busy_and_those_with_a_request_are_not_disp
     let mut busy: Vec<Peer> = (0..most / 2).map(|_| ask_from(1, &gateway, &call)).collect();
     waiting(most / 2);
     ask_from(1, &gateway, &call).answer(true).problem(503);
+    // Nobody is to raise sse.max_connections for that.
+    eventually("the reason is logged", || !gateway.log().is_empty());
+    assert!(gateway.log().iter().all(|line| line.contains("half of all sockets")), "{:?}", gateway.log());
     busy.extend((0..most - most / 2 - 1).map(|_| ask_from(2, &gateway, &call)));
     waiting(most - 1);
     busy.push(ask_from(3, &gateway, &call));
