@@ -120,11 +120,6 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     // SAFETY: that memory lasts as long as the portal.
     let params = unsafe { parameters_in(memory, job.parameters, job.types, &mut job.is_reading) };
-    // SAFETY: the source above, with parameters of its types; no owner, as the portal releases it.
-    let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
-    // And what was read meanwhile was not read as another.
-    // SAFETY: as above.
-    unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     // SAFETY: the source stays as long as the plan is kept.
     let text = unsafe { (*source).query_string };
     // A copy, as exec_bind_message makes one: a plan may be dropped before what was run with it is.
@@ -132,10 +127,16 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     let text = unsafe { raw::MemoryContextStrdup(memory, text) };
     // SAFETY: as above.
     let tag = unsafe { (*source).commandTag };
+    // Nothing may fail from here to PortalDefineQuery (postgres.c, exec_bind_message): nobody would give the plan back.
+    // SAFETY: the source above, with parameters of its types; no owner, as the portal releases it.
+    let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
     // SAFETY: just got; its list lives as long as the portal's reference to it.
     let statements = unsafe { (*plan).stmt_list };
     // SAFETY: all of them live at least as long as the portal.
     unsafe { raw::PortalDefineQuery(portal, null(), text, tag, statements, plan) };
+    // And what was read meanwhile was not read as another.
+    // SAFETY: in a transaction, as the caller promises.
+    unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     raw::PopActiveSnapshot();
 
     // SAFETY: defined above, and takes its own snapshots.
