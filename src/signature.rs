@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use pgrx::prelude::*;
 use serde::Deserialize;
 use sse_proto::annotation::RoutineKind;
-use sse_proto::call::{Mode, Parameter, ResultType, Shape, Signature, TypeKind};
+use sse_proto::call::{ColumnDigest, Mode, Parameter, ResultType, RowVersion, Shape, Signature, TypeKind};
 use sse_proto::route::Routine;
 
 use self::types::{Base, Types};
@@ -22,7 +22,7 @@ use crate::pg::text::from_server;
 /// Everything is joined and then aggregated: a routine's share of the work does not grow with the number of types.
 const SIGNATURES: &str = "
 WITH wanted AS MATERIALIZED (
-    SELECT p.oid, p.proowner, p.pronamespace, p.proisstrict, p.proretset, p.pronargdefaults, p.prorettype, p.proargnames, p.proargmodes,
+    SELECT p.oid, p.proname, p.proowner, p.pronamespace, p.proisstrict, p.proretset, p.pronargdefaults, p.prorettype, p.proargnames, p.proargmodes,
            coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) AS types
       FROM pg_catalog.unnest($2) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
 ), given AS MATERIALIZED (
@@ -46,6 +46,8 @@ SELECT w.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
     'strict', w.proisstrict, 'set', w.proretset, 'defaults', w.pronargdefaults,
     'may', coalesce(pg_catalog.has_schema_privilege(c.oid, w.pronamespace, 'USAGE') AND pg_catalog.has_function_privilege(c.oid, w.oid, 'EXECUTE'), true),
     'issues', coalesce(pg_catalog.has_function_privilege(w.proowner, c.issuer, 'EXECUTE'), false),
+    'name', pg_catalog.encode(pg_catalog.convert_to(w.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex'),
+    'schema', w.pronamespace::pg_catalog.int8,
     'returns', w.prorettype::pg_catalog.int8,
     'parameters', g.list
     )::pg_catalog.text, pg_catalog.getdatabaseencoding())
@@ -61,6 +63,9 @@ struct Row {
     defaults: usize,
     may: bool,
     issues: bool,
+    /// In hexadecimal.
+    name: String,
+    schema: u32,
     returns: u32,
     parameters: Option<Vec<RowParameter>>,
 }
@@ -86,7 +91,8 @@ pub(crate) fn fill_in(routines: &mut [Routine]) {
     let mut rows = read(wanted);
     let mut types = Types::read(rows.values().flat_map(Row::type_oids));
     for routine in routines {
-        routine.signature = rows.remove(&routine.oid).map(|row| row.signature(routine.kind, &mut types));
+        routine.signature =
+            rows.remove(&routine.oid).map(|row| row.signature(routine.oid, routine.kind, &mut types));
     }
 }
 
@@ -118,7 +124,7 @@ impl Row {
         [self.returns].into_iter().chain(parameters)
     }
 
-    fn signature(self, kind: RoutineKind, types: &mut Types) -> Signature {
+    fn signature(self, oid: u32, kind: RoutineKind, types: &mut Types) -> Signature {
         let given = self.parameters.unwrap_or_default();
         let inputs = given.iter().filter(|parameter| parameter.is_input()).count();
         let first_default = inputs.saturating_sub(self.defaults);
@@ -147,7 +153,11 @@ impl Row {
             }
         };
         let uses = given.iter().map(|parameter| (parameter.oid, parameter.is_input()));
-        let rows = types.versions(uses.chain([(self.returns, false)]));
+        let mut rows = types.versions(uses.chain([(self.returns, false)]));
+        if given.iter().any(|parameter| parameter.mode() != Mode::In) {
+            let digest = ColumnDigest::default().column(types::bytes(&self.name), self.schema).value();
+            rows.push(RowVersion { oid, is_routine: true, digest, is_argument: false });
+        }
         Signature {
             parameters,
             result,

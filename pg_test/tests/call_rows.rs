@@ -83,6 +83,35 @@ fn a_key_of_an_answer_is_its_columns_own_also_right_behind_a_change() -> Result<
     findings.report()
 }
 
+/// Attack: who logs in becomes whom another column names.
+#[test]
+fn a_key_is_its_columns_own_also_of_a_routine_that_has_just_been_made_anew() -> Result<()> {
+    let api = Api::new("anew")?;
+    let mut session = api.session()?;
+    let mut findings = Findings::default();
+    let made = |from: &str, to: &str| {
+        format!(
+            "create function {from}() returns table ({to}_key text, other_{to} text) language sql as $$ select 'k', 'o' $$; comment on function {from}() is 'HTTP GET'"
+        )
+    };
+    for round in 0..ROUNDS {
+        let (one, two) = (format!("a{round}"), format!("b{round}"));
+        session.run(&format!("drop function if exists f(); {}", made("f", &one)))?.ok()?;
+        let right = format!(r#"200 [{{"{one}Key":"k","#);
+        let answer = told(&api.get("f")?);
+        if !answer.starts_with(&right) {
+            findings.expect("made anew", answer, right);
+        }
+        session.run(&format!("begin; {}; alter function f() rename to old; alter function made() rename to f; drop function old(); commit", made("made", &two)))?.ok()?;
+        let right = format!(r#"200 [{{"{two}Key":"k","#);
+        let answer = told(&api.get("f")?);
+        if !answer.starts_with(&right) {
+            findings.expect("renamed", answer, right);
+        }
+    }
+    findings.report()
+}
+
 /// What is compared is made of the same bytes on both sides, whatever they are and whatever row type it is.
 #[test]
 fn row_types_that_have_not_changed_are_never_taken_for_changed_ones() -> Result<()> {

@@ -41,6 +41,8 @@ unsafe extern "C-unwind" {
     pub(super) fn SPI_keepplan(plan: pg_sys::SPIPlanPtr) -> c_int;
     pub(super) fn SPI_freeplan(plan: pg_sys::SPIPlanPtr) -> c_int;
     pub(super) fn SPI_plan_get_plan_sources(plan: pg_sys::SPIPlanPtr) -> *mut pg_sys::List;
+    pub(super) fn get_func_name(oid: pg_sys::Oid) -> *mut c_char;
+    pub(super) safe fn get_func_namespace(oid: pg_sys::Oid) -> pg_sys::Oid;
     pub(super) fn SPI_fname(descriptor: pg_sys::TupleDesc, number: c_int) -> *mut c_char;
     pub(super) fn SPI_gettypeid(descriptor: pg_sys::TupleDesc, number: c_int) -> pg_sys::Oid;
     pub(super) fn GetCachedPlan(

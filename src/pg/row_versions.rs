@@ -16,7 +16,9 @@ use super::{raw, receiver};
 /// - In a function that `try_catch::run` runs, in a transaction.
 pub(super) unsafe fn require(rows: &[RowVersion], differs: &mut bool) {
     for row in rows {
-        if digest(pg_sys::Oid::from(row.oid)) != Some(row.digest) {
+        let oid = pg_sys::Oid::from(row.oid);
+        let found = if row.is_routine { digest_of_routine(oid) } else { digest(oid) };
+        if found != Some(row.digest) {
             *differs = true;
             let code = PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED;
             // SAFETY: the caller's promise; owns nothing here.
@@ -34,6 +36,22 @@ fn digest(oid: pg_sys::Oid) -> Option<u64> {
     let digest = (1..=count).fold(ColumnDigest::default(), |digest, number| with(digest, descriptor, number));
     // SAFETY: pinned above; of a type it is always counted.
     unsafe { raw::DecrTupleDescRefCount(descriptor) };
+    Some(digest.value())
+}
+
+/// Of a routine's name and schema at present.
+fn digest_of_routine(oid: pg_sys::Oid) -> Option<u64> {
+    // SAFETY: any number; NULL, or a copy in the transaction's memory.
+    let name = unsafe { raw::get_func_name(oid) };
+    if name.is_null() {
+        return None;
+    }
+    let schema = raw::get_func_namespace(oid);
+    // SAFETY: just copied, NUL-terminated.
+    let bytes = unsafe { CStr::from_ptr(name) };
+    let digest = ColumnDigest::default().column(bytes.to_bytes().iter().copied(), schema.to_u32());
+    // SAFETY: not used any more.
+    unsafe { raw::pfree(name.cast()) };
     Some(digest.value())
 }
 

@@ -78,7 +78,7 @@ impl Row {
     }
 }
 
-fn bytes(hexadecimal: &str) -> impl Iterator<Item = u8> {
+pub(super) fn bytes(hexadecimal: &str) -> impl Iterator<Item = u8> {
     let pairs = hexadecimal.as_bytes().chunks(2);
     pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
 }
@@ -158,7 +158,7 @@ impl Types {
             let Some(row) = self.rows.get(&oid).filter(|_| seen.insert(oid)) else { continue };
             match row.kind {
                 'c' if versions.len() < MAX_VERSIONS => {
-                    versions.push(RowVersion { oid, digest: row.digest, is_argument });
+                    versions.push(RowVersion { oid, is_routine: false, digest: row.digest, is_argument });
                     left.extend(row.members.iter().flatten().map(|(_, oid, _)| (*oid, is_argument)));
                 }
                 'a' | 'd' => left.push_back((row.of, is_argument)),

@@ -8,8 +8,11 @@
 /// A row type, and what its columns were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowVersion {
-    /// `pg_type.oid`
+    /// `pg_type.oid`, or `pg_proc.oid` of a routine.
     pub oid: u32,
+    /// Whether it is the routine itself, whose OUT parameters are the columns of its answer: they are the same as long as it
+    /// is there. Its digest is that of its name, with its schema in place of a type.
+    pub is_routine: bool,
     /// Of its columns, in their order: [`ColumnDigest`].
     pub digest: u64,
     /// Whether it is in an argument: a value may go astray. Else only keys of the answer may be those of before.

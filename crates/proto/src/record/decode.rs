@@ -142,7 +142,12 @@ impl<'a> Reader<'a> {
         }
         let mut rows = Vec::new();
         for _ in 0..self.u32()? {
-            rows.push(RowVersion { oid: self.u32()?, digest: self.u64()?, is_argument: self.flag()? });
+            rows.push(RowVersion {
+                oid: self.u32()?,
+                is_routine: self.flag()?,
+                digest: self.u64()?,
+                is_argument: self.flag()?,
+            });
         }
         let [strict, may_execute, owner_may_issue_tokens] = [1, 2, 4].map(|flag| flags & flag != 0);
         Ok(Signature { parameters, result, rows, strict, may_execute, owner_may_issue_tokens })

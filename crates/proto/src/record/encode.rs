@@ -129,6 +129,7 @@ impl Writer<'_> {
         self.length(signature.rows.len())?;
         signature.rows.iter().try_for_each(|row| {
             self.bytes(&row.oid.to_le_bytes())?;
+            self.byte(u8::from(row.is_routine))?;
             self.bytes(&row.digest.to_le_bytes())?;
             self.byte(u8::from(row.is_argument))
         })

@@ -100,6 +100,7 @@ impl<'a> Reader<'a> {
             rows: self.list(|reader| {
                 Ok(RowVersion {
                     oid: reader.array().map(u32::from_le_bytes)?,
+                    is_routine: reader.flag()?,
                     digest: reader.number()?,
                     is_argument: reader.flag()?,
                 })

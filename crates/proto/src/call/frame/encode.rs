@@ -7,7 +7,7 @@ use crate::call::AnswerShape;
 const LENGTH_BYTES: usize = size_of::<u64>();
 
 /// Bytes of a row type and its digest.
-const ROW_BYTES: usize = size_of::<u32>() + size_of::<u64>() + 1;
+const ROW_BYTES: usize = size_of::<u32>() + size_of::<u64>() + 2;
 
 /// More than the parts of a request that have always the same size: numbers, flags, counts of lists.
 const FIXED_BYTES: usize = 64;
@@ -135,6 +135,7 @@ impl Writer {
         self.length(statement.rows.len());
         for row in &statement.rows {
             self.out.extend_from_slice(&row.oid.to_le_bytes());
+            self.flag(row.is_routine);
             self.number(row.digest);
             self.flag(row.is_argument);
         }

@@ -13,7 +13,7 @@ fn statement() -> impl Strategy<Value = Statement> {
         0..6_usize,
         proptest::collection::vec(any::<String>(), 0..3),
         proptest::collection::vec(key, 0..3),
-        proptest::collection::vec((any::<u32>(), any::<u64>(), any::<bool>()), 0..3),
+        proptest::collection::vec((any::<u32>(), any::<bool>(), any::<u64>(), any::<bool>()), 0..3),
     );
     parts.prop_map(|(sql, parameters, answer, columns, keys, rows)| {
         let answers = [
@@ -32,7 +32,8 @@ fn statement() -> impl Strategy<Value = Statement> {
             let other = Key { from: to.clone(), to: from.clone(), within: Keys::Kept };
             Keys::Row(vec![Key { from, to, within }, other])
         });
-        let row = |(oid, digest, is_argument)| RowVersion { oid, digest, is_argument };
+        let row =
+            |(oid, is_routine, digest, is_argument)| RowVersion { oid, is_routine, digest, is_argument };
         let rows = rows.into_iter().map(row).collect();
         Statement { sql, parameters, types, answer: answers[answer], columns, keys, rows }
     })

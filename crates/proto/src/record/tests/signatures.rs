@@ -31,7 +31,7 @@ pub(super) fn signature() -> Signature {
             columns: vec!["c".to_owned()],
             kinds: vec![array],
         },
-        rows: vec![RowVersion { oid: 7, digest: 9, is_argument: true }],
+        rows: vec![RowVersion { oid: 7, is_routine: false, digest: 9, is_argument: true }],
         strict: true,
         may_execute: true,
         owner_may_issue_tokens: false,
@@ -70,8 +70,9 @@ pub(super) fn signatures() -> impl Strategy<Value = Signature> {
     let columns = prop::collection::vec(".{0,9}", 0..4);
     let result = (shapes, any::<bool>(), columns, prop::collection::vec(kinds(), 0..3))
         .prop_map(|(shape, is_set, columns, kinds)| ResultType { shape, is_set, columns, kinds });
-    let version = (any::<u32>(), any::<u64>(), any::<bool>())
-        .prop_map(|(oid, digest, is_argument)| RowVersion { oid, digest, is_argument });
+    let version = (any::<u32>(), any::<bool>(), any::<u64>(), any::<bool>()).prop_map(
+        |(oid, is_routine, digest, is_argument)| RowVersion { oid, is_routine, digest, is_argument },
+    );
     let rows = prop::collection::vec(version, 0..3);
     (prop::collection::vec(parameter, 0..5), result, rows, any::<[bool; 3]>()).prop_map(
         |(parameters, result, rows, [strict, may_execute, owner_may_issue_tokens])| Signature {
