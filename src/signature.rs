@@ -12,7 +12,9 @@ use std::collections::HashMap;
 use pgrx::prelude::*;
 use serde::Deserialize;
 use sse_proto::annotation::RoutineKind;
-use sse_proto::call::{ColumnDigest, Mode, Parameter, ResultType, RowVersion, Shape, Signature, TypeKind};
+use sse_proto::call::{
+    ColumnDigest, MAX_MEMBERS, Mode, Parameter, ResultType, RowVersion, Shape, Signature, TypeKind,
+};
 use sse_proto::route::Routine;
 
 use self::types::{Base, Types};
@@ -129,6 +131,7 @@ impl Row {
         let inputs = given.iter().filter(|parameter| parameter.is_input()).count();
         let first_default = inputs.saturating_sub(self.defaults);
         let mut input = 0;
+        let mut left = MAX_MEMBERS;
         let parameters: Vec<Parameter> = given
             .iter()
             .map(|parameter| {
@@ -139,7 +142,7 @@ impl Row {
                     mode: parameter.mode(),
                     type_oid: parameter.oid,
                     type_name: parameter.r#type.clone(),
-                    kind: types.kind(parameter.oid),
+                    kind: types.kind(parameter.oid, &mut left),
                     has_default,
                 }
             })
@@ -149,7 +152,7 @@ impl Row {
                 ResultType { shape: Shape::Void, is_set: false, columns: Vec::new(), kinds: Vec::new() }
             }
             RoutineKind::Function => {
-                ResultType { is_set: self.set, ..result(&parameters, self.returns, types) }
+                ResultType { is_set: self.set, ..result(&parameters, self.returns, types, &mut left) }
             }
         };
         let uses = given.iter().map(|parameter| (parameter.oid, parameter.is_input()));
@@ -170,13 +173,13 @@ impl Row {
 }
 
 /// A row type's own columns, or the OUT parameters in their place (funcapi.c, `build_function_result_tupdesc_d`).
-fn result(parameters: &[Parameter], returns: u32, types: &mut Types) -> ResultType {
+fn result(parameters: &[Parameter], returns: u32, types: &mut Types, left: &mut usize) -> ResultType {
     let of = |shape, columns, kinds| ResultType { shape, is_set: false, columns, kinds };
     let is_out = |parameter: &&Parameter| matches!(parameter.mode, Mode::Out | Mode::InOut | Mode::Table);
     let out: Vec<&Parameter> = parameters.iter().filter(is_out).collect();
     let is_table = out.iter().any(|parameter| parameter.mode == Mode::Table);
     if out.len() < 2
-        && let Some(columns) = types.columns(returns)
+        && let Some(columns) = types.columns(returns, left)
     {
         let (names, kinds) = columns.into_iter().unzip();
         return of(Shape::Composite, names, kinds);
@@ -189,7 +192,7 @@ fn result(parameters: &[Parameter], returns: u32, types: &mut Types) -> ResultTy
         let kinds = out.iter().map(|parameter| parameter.kind.clone());
         return of(Shape::Composite, names.collect(), kinds.collect());
     }
-    let kind = types.kind(returns);
+    let kind = types.kind(returns, left);
     let shape = match (types.base(returns), &kind) {
         (Base::Void, _) => Shape::Void,
         (Base::Record, _) => Shape::Record,

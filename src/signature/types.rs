@@ -126,9 +126,17 @@ impl Types {
         Self { rows, known: HashMap::new() }
     }
 
-    /// The structure of a type.
-    pub(super) fn kind(&mut self, oid: u32) -> TypeKind {
-        self.known(oid, MAX_LEVELS).kind
+    /// The structure of a type; too large, when it has more members than `left`, which it takes off otherwise. A routine's
+    /// record writes out all of its types, so the bound is one for them together.
+    pub(super) fn kind(&mut self, oid: u32, left: &mut usize) -> TypeKind {
+        let Known { kind, members, .. } = self.known(oid, MAX_LEVELS);
+        match left.checked_sub(members) {
+            Some(rest) => {
+                *left = rest;
+                kind
+            }
+            None => TypeKind::TooLarge,
+        }
     }
 
     /// See [`Base`].
@@ -140,11 +148,11 @@ impl Types {
         }
     }
 
-    /// Of a row type, its columns, however much is within them.
-    pub(super) fn columns(&mut self, oid: u32) -> Option<Vec<(String, TypeKind)>> {
+    /// Of a row type, its columns; `left` as in [`Types::kind`].
+    pub(super) fn columns(&mut self, oid: u32, left: &mut usize) -> Option<Vec<(String, TypeKind)>> {
         let row = self.base_row(oid).filter(|row| row.kind == 'c')?;
         let members = row.members.clone().unwrap_or_default();
-        Some(members.into_iter().map(|(name, oid, _)| (name, self.kind(oid))).collect())
+        Some(members.into_iter().map(|(name, oid, _)| (name, self.kind(oid, left))).collect())
     }
 
     /// The row types in these types, `true` of those in an argument, each once.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 use sse_gateway::Routes;
-use sse_proto::call::CallRole;
+use sse_proto::call::{CallRole, RowTypes};
 use sse_proto::record::{self, Record};
 use sse_proto::route::{Known, Parsed, RouteTable, Routine};
 use sse_proto::word::Level;
@@ -60,6 +60,7 @@ struct Reading {
     generation: u64,
     role: Option<CallRole>,
     routines: Vec<(Routine, Arc<Parsed>)>,
+    types: RowTypes,
 }
 
 /// The thread.
@@ -105,12 +106,16 @@ impl<'r> Routing<'r> {
     fn take(&mut self, bytes: &[u8]) {
         let Ok(record) = record::decode(bytes) else { return };
         if let Record::CatalogBegin { generation } = record {
-            self.reading = Some(Reading { generation, role: None, routines: Vec::new() });
+            self.reading =
+                Some(Reading { generation, role: None, routines: Vec::new(), types: RowTypes::default() });
             return;
         }
         let Some(reading) = &mut self.reading else { return };
         match record {
-            Record::CatalogRoutine { generation, routine } if generation == reading.generation => {
+            Record::CatalogRoutine { generation, mut routine } if generation == reading.generation => {
+                if let Some(signature) = &mut routine.signature {
+                    reading.types.share(signature);
+                }
                 let before = self.present.as_ref().zip(self.places.get(&routine.oid));
                 let before = before.and_then(|(present, place)| present.routines.get(*place));
                 let before = before.filter(|(before, _)| {

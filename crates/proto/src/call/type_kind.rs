@@ -4,10 +4,11 @@
 
 use super::name::{answer_names, camel_case};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// So many members may the row types of one type have, those within each other counted wherever they stand. Beyond it
-/// the type is [`TypeKind::TooLarge`]. Postgres allows 1,600 columns; without a bound, thirty types of two columns each, one
+/// So many members may the row types of one type have, those within each other counted wherever they stand, and all types of
+/// one routine together. Beyond it the type is [`TypeKind::TooLarge`]. Postgres allows 1,600 columns; without a bound, thirty types of two columns each, one
 /// within the other, would be a thousand million.
 pub const MAX_MEMBERS: usize = 10_000;
 
@@ -15,7 +16,7 @@ pub const MAX_MEMBERS: usize = 10_000;
 pub const MAX_LEVELS: usize = 50;
 
 /// How the values of a type are read. Of a domain: that of its base type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TypeKind {
     /// Everything that is none of the others: numbers, texts, enums, ranges, …
     Scalar,
@@ -72,8 +73,15 @@ pub struct RowType {
     is_renamed: bool,
 }
 
+/// All else is made of the members.
+impl Hash for RowType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.members.hash(state);
+    }
+}
+
 /// A column of a row type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// `attname`
     pub name: String,
