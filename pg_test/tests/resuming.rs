@@ -334,7 +334,15 @@ fn an_id_from_an_earlier_life_of_the_gateway_is_answered_by_a_gap() -> Result<()
             wait_until(SOON, "there is another one", || gateway_pid(cluster).is_ok_and(|new| new != pid))
         }),
         ("stopped at once", |cluster| cluster.restart(StopMode::Immediate)),
-        ("dropped", |cluster| cluster.script("drop extension pg_sse; create extension pg_sse;").map(drop)),
+        ("dropped", |cluster| {
+            cluster.sql("drop extension pg_sse")?;
+            // Else both may be over before the gateway has looked, and nothing has ended.
+            let http = cluster.http()?;
+            wait_until(SOON, "nothing is served", || {
+                !common::status(http, "/healthz").is_ok_and(|status| status == 200)
+            })?;
+            cluster.sql("create extension pg_sse").map(drop)
+        }),
     ];
     for (how, end) in ends {
         let id = wait_for(SOON, "a stream", || Ok(cluster.http()?.events(PATH).ok()))?.next(SOON)?.id;
