@@ -335,9 +335,9 @@ fn an_id_from_an_earlier_life_of_the_gateway_is_answered_by_a_gap() -> Result<()
         }),
         ("stopped at once", |cluster| cluster.restart(StopMode::Immediate)),
         ("dropped", |cluster| {
+            let http = cluster.http()?;
             cluster.sql("drop extension pg_sse")?;
             // Else both may be over before the gateway has looked, and nothing has ended.
-            let http = cluster.http()?;
             wait_until(SOON, "nothing is served", || {
                 !common::status(http, "/healthz").is_ok_and(|status| status == 200)
             })?;

@@ -8,10 +8,6 @@ use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
 
-/// Rounds of its thread that [`Bell::give_way`] waits at most: in one the listener gets its turn, unless it is in the middle
-/// of a long one already. More would starve requests while events come without a pause.
-const TURNS: usize = 2;
-
 /// One listener, any number of ringers. Rings that nobody has heard yet are one.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
@@ -26,17 +22,6 @@ impl Bell {
     pub(crate) fn ring(&self) {
         if !self.rung.swap(true, Ordering::SeqCst) {
             self.waker.wake();
-        }
-    }
-
-    /// Gives the listener its turn, if it was rung and has not heard it yet: for another task of its thread that is about
-    /// to do something costly.
-    pub(crate) async fn give_way(&self) {
-        for _ in 0..TURNS {
-            if !self.rung.load(Ordering::Relaxed) {
-                return;
-            }
-            tokio::task::yield_now().await;
         }
     }
 

@@ -64,7 +64,7 @@ fn run(
 }
 
 async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>>, listeners: Listeners) {
-    let incoming = Incoming::new(Arc::clone(&shared.bells[number]));
+    let incoming = Incoming::new(Arc::clone(&shared.bells[number]), batches.clone());
     let context =
         Rc::new(Context { shared: Arc::clone(shared), incoming: Rc::clone(&incoming), busy: Rc::default() });
     if number == 0 {

@@ -12,7 +12,6 @@
 //!
 //! Not for reading requests (`connection`) or for what the bytes are (`stream_log`).
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,9 +35,11 @@ use crate::stream_log::{Framing, StreamLog};
 use crate::subscribe::{Gap, Newcomer, Start, retry};
 
 mod deliver;
+mod incoming;
 mod keep;
 mod revoke;
 
+pub(crate) use incoming::Incoming;
 use revoke::RevocationPace;
 
 /// Slots walked before other tasks of the thread get a turn: about a millisecond of writes.
@@ -46,28 +47,6 @@ const SLOTS_PER_TURN: usize = 256;
 
 /// Bytes taken in before subscribers are served: bounds what the log holds beyond its window.
 const MAX_BYTES_PER_ROUND: usize = 1 << 20;
-
-/// Streams that the connection tasks of this thread have handed over.
-pub(crate) struct Incoming {
-    queue: RefCell<Vec<Newcomer>>,
-    bell: Arc<Bell>,
-}
-
-impl Incoming {
-    pub(crate) fn new(bell: Arc<Bell>) -> Rc<Self> {
-        Rc::new(Self { queue: RefCell::default(), bell })
-    }
-
-    /// See [`Bell::give_way`]: events go before what is costly about a request.
-    pub(crate) async fn give_way(&self) {
-        self.bell.give_way().await;
-    }
-
-    pub(crate) fn push(&self, newcomer: Newcomer) {
-        self.queue.borrow_mut().push(newcomer);
-        self.bell.ring();
-    }
-}
 
 /// What the slab remembers of a slot's number.
 #[derive(Debug, Clone, Copy, Default)]
