@@ -41,7 +41,8 @@ pub(crate) struct Calls {
     pub(crate) by_status: BTreeMap<u16, u64>,
     /// Its own answer.
     pub(crate) answered: u64,
-    /// Documented refusals: 503 with `Retry-After`, 429.
+    /// Documented refusals: 503 with `Retry-After`, 429, and 409 with 40001: columns have changed, and the routines cannot be read
+    /// meanwhile because somebody has `pg_database` to himself; nothing of the call is in force.
     pub(crate) refused: u64,
     /// Neither, while an outage of our own making was on.
     pub(crate) in_outages: u64,
@@ -176,6 +177,7 @@ fn verdict(answer: &Response, nonce: &str, id: &str) -> Verdict {
         }
         503 if answer.header("retry-after").is_some() => Verdict::Refusal,
         429 => Verdict::Refusal,
+        409 if answer.text().contains("\"sqlstate\":\"40001\"") => Verdict::Refusal,
         _ => Verdict::Failure,
     }
 }
@@ -212,5 +214,13 @@ mod tests {
         assert_eq!(verdict(&answer(503, &[], ""), "", ""), Verdict::Failure);
         assert_eq!(verdict(&answer(429, &[], ""), "", ""), Verdict::Refusal);
         assert_eq!(verdict(&answer(500, &[], ""), "", ""), Verdict::Failure);
+    }
+
+    #[test]
+    fn a_conflict_counts_as_a_refusal_only_when_nothing_is_in_force() {
+        let body = r#"{"status":409,"sqlstate":"40001"}"#;
+        assert_eq!(verdict(&answer(409, &[], body), "", ""), Verdict::Refusal);
+        let body = r#"{"status":409,"sqlstate":"23505"}"#;
+        assert_eq!(verdict(&answer(409, &[], body), "", ""), Verdict::Failure);
     }
 }
