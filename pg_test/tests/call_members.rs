@@ -4,8 +4,9 @@
 
 mod common;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use common::calls::{Api, Findings, told};
+use serde_json::json;
 
 const TYPES: &str = "create type part as (id int, the_text text, the_data bytea);
     create domain piece as part check ((value).id is distinct from 13);
@@ -285,4 +286,29 @@ fn a_type_with_too_much_within_it_is_a_problem_of_its_routine_alone() -> Result<
         "200 {\"a\":null,\"b\":null}".to_owned(),
     );
     findings.report()
+}
+
+/// Attack: a role puts another's type far within types of its own, so that the other's routine has a type with too much within it.
+#[test]
+fn a_type_far_within_others_is_what_it_is_alone() -> Result<()> {
+    let api = Api::new("nested")?;
+    let mut script = "create type inner_row as (a macaddr);
+        create type victim as (\"in\" inner_row, addresses macaddr[]);
+        create type d0 as (v victim);"
+        .to_owned();
+    for level in 1..=48 {
+        script.push_str(&format!("create type d{level} as (a d{});", level - 1));
+    }
+    // Whatever comes first, one of the attacker's comes before the victim's.
+    for of in ["before", "victim", "after"] {
+        let kind = if of == "victim" { "victim" } else { "d48" };
+        script.push_str(&format!(
+            "create function {of}_{kind}(v {kind}) returns {kind} language sql as 'select v'; comment on function {of}_{kind} is 'HTTP POST';"
+        ));
+    }
+    api.sql(&script)?;
+    let answer = api.post("victim-victim", &json!({ "v": { "in": { "a": "08:00:2b:01:02:03" } } }))?;
+    ensure!(answer.status() == 200, "{}", told(&answer));
+    ensure!(answer.json()?["in"]["a"] == "08:00:2b:01:02:03", "{}", told(&answer));
+    Ok(())
 }

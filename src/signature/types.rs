@@ -76,6 +76,15 @@ impl Row {
         row.digest = digest.value();
         Ok(row)
     }
+
+    /// The types that it is made of.
+    fn within(&self) -> Vec<u32> {
+        match self.kind {
+            'a' | 'd' => vec![self.of],
+            'c' => self.members.iter().flatten().map(|(_, oid, _)| *oid).collect(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 pub(super) fn bytes(hexadecimal: &str) -> impl Iterator<Item = u8> {
@@ -129,7 +138,7 @@ impl Types {
     /// The structure of a type; too large, when it has more members than `left`, which it takes off otherwise. A routine's
     /// record writes out all of its types, so the bound is one for them together.
     pub(super) fn kind(&mut self, oid: u32, left: &mut usize) -> TypeKind {
-        let Known { kind, members, .. } = self.known(oid, MAX_LEVELS);
+        let Known { kind, members, .. } = self.known(oid);
         match left.checked_sub(members) {
             Some(rest) => {
                 *left = rest;
@@ -185,52 +194,81 @@ impl Types {
         row
     }
 
-    /// `left`: so many levels may follow, this one among them. A type that is not there any more is a scalar: what comes next
-    /// is the reading after the change that took it away.
-    fn known(&mut self, oid: u32, left: usize) -> Known {
-        if let Some(known) = self.known.get(&oid) {
-            return known.clone();
+    /// What is within a type comes before it, so that what is known of it does not depend on where it was met first: one far
+    /// within somebody else's types is what it is alone. Not by recursion: types are within each other as deep as a role likes.
+    fn known(&mut self, oid: u32) -> Known {
+        let mut left = vec![oid];
+        let mut begun = HashSet::new();
+        while let Some(&oid) = left.last() {
+            let is_new = !self.known.contains_key(&oid) && begun.insert(oid);
+            let within = self.rows.get(&oid).filter(|_| is_new).map(Row::within).unwrap_or_default();
+            left.extend(
+                within.into_iter().filter(|oid| !self.known.contains_key(oid) && !begun.contains(oid)),
+            );
+            if left.last() != Some(&oid) {
+                continue;
+            }
+            left.pop();
+            if !self.known.contains_key(&oid) {
+                let known = self.put_together(oid);
+                self.known.insert(oid, known);
+            }
         }
-        let leaf = |kind| Known { kind, members: 0, levels: 1 };
-        let too_large = || Known { kind: TypeKind::TooLarge, members: MAX_MEMBERS, levels: 1 };
-        let Some(row) = self.rows.get(&oid) else { return leaf(TypeKind::Scalar) };
-        let (kind, of) = (row.kind, row.of);
-        let delimiter = row.delimiter.chars().next().unwrap_or(',');
-        let members = row.members.clone().unwrap_or_default();
-        let Some(within) = left.checked_sub(1) else { return too_large() };
-        let known = match kind {
-            'd' => self.known(of, within),
-            'j' => leaf(TypeKind::Json),
-            'b' => leaf(TypeKind::Bytes),
-            'p' | 'v' | 'r' => leaf(TypeKind::Pseudo),
+        self.part(oid)
+    }
+
+    /// A type that is not there any more is a scalar: what comes next is the reading after the change that took it away.
+    fn part(&self, oid: u32) -> Known {
+        self.known.get(&oid).cloned().unwrap_or_else(|| Known::leaf(TypeKind::Scalar))
+    }
+
+    /// Of what is known of the types within it.
+    fn put_together(&self, oid: u32) -> Known {
+        let Some(row) = self.rows.get(&oid) else { return Known::leaf(TypeKind::Scalar) };
+        let known = match row.kind {
+            'd' => self.part(row.of),
+            'j' => Known::leaf(TypeKind::Json),
+            'b' => Known::leaf(TypeKind::Bytes),
+            'p' | 'v' | 'r' => Known::leaf(TypeKind::Pseudo),
             'a' => {
-                let element = self.known(of, within);
-                let kind = TypeKind::Array { delimiter, element: Arc::new(element.kind) };
-                Known { kind, members: element.members, levels: element.levels + 1 }
+                let delimiter = row.delimiter.chars().next().unwrap_or(',');
+                let element = self.part(row.of);
+                match element.kind {
+                    TypeKind::TooLarge => Known::too_large(),
+                    kind => Known {
+                        kind: TypeKind::Array { delimiter, element: Arc::new(kind) },
+                        members: element.members,
+                        levels: element.levels + 1,
+                    },
+                }
             }
             'c' => {
-                let parts: Vec<(String, Known)> =
-                    members.into_iter().map(|(name, oid, _)| (name, self.known(oid, within))).collect();
+                let members = row.members.iter().flatten();
+                let parts: Vec<(&String, Known)> =
+                    members.map(|(name, oid, _)| (name, self.part(*oid))).collect();
                 let levels = parts.iter().map(|(_, part)| part.levels).max().unwrap_or(0) + 1;
                 let count = parts.iter().map(|(_, part)| part.members.saturating_add(1)).sum();
                 let is_too_large = parts.iter().any(|(_, part)| part.kind == TypeKind::TooLarge);
-                let members = parts.into_iter().map(|(name, part)| Member { name, kind: part.kind });
-                match count > MAX_MEMBERS || is_too_large {
-                    true => too_large(),
-                    false => {
-                        let kind = TypeKind::Composite(Arc::new(RowType::new(members.collect())));
-                        Known { kind, members: count, levels }
-                    }
+                if count > MAX_MEMBERS || is_too_large {
+                    return Known::too_large();
                 }
+                let members =
+                    parts.into_iter().map(|(name, part)| Member { name: name.clone(), kind: part.kind });
+                let kind = TypeKind::Composite(Arc::new(RowType::new(members.collect())));
+                Known { kind, members: count, levels }
             }
-            _ => leaf(TypeKind::Scalar),
+            _ => Known::leaf(TypeKind::Scalar),
         };
-        let known = match &known.kind {
-            TypeKind::Array { element, .. } if **element == TypeKind::TooLarge => too_large(),
-            _ if known.levels > MAX_LEVELS => too_large(),
-            _ => known,
-        };
-        self.known.insert(oid, known.clone());
-        known
+        if known.levels > MAX_LEVELS { Known::too_large() } else { known }
+    }
+}
+
+impl Known {
+    fn leaf(kind: TypeKind) -> Self {
+        Self { kind, members: 0, levels: 1 }
+    }
+
+    fn too_large() -> Self {
+        Self { kind: TypeKind::TooLarge, members: MAX_MEMBERS, levels: 1 }
     }
 }
