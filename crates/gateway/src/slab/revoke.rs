@@ -15,6 +15,10 @@ use super::Slab;
 /// tens of milliseconds late while others are refused in thousands.
 const PAUSE_FACTOR: u32 = 19;
 
+/// The longest pause. A look that the system let stand in the middle has taken minutes by the clock, and streams of those who
+/// are refused would go on for an hour. Beyond it looks of 50 ms and more, at a million streams, take more of the thread.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// When to look, and what was carried out.
 #[derive(Debug, Default)]
 pub(super) struct RevocationPace {
@@ -33,7 +37,7 @@ impl RevocationPace {
     }
 
     fn looked(&mut self, began: Instant, took: Duration) {
-        self.not_before = Some(began + took * (PAUSE_FACTOR + 1));
+        self.not_before = Some(began + took + (took * PAUSE_FACTOR).min(LONGEST_PAUSE));
     }
 
     /// When a look is due that had to wait.
@@ -92,5 +96,20 @@ mod tests {
         let due = pace.due().unwrap_or(start);
         assert_eq!(due, start + Duration::from_millis(40));
         assert!(pace.begin(2, due) && pace.due().is_none());
+    }
+
+    /// Attack: who was disconnected goes on listening, because the machine stood still during the last look.
+    #[test]
+    fn a_look_that_stood_still_puts_the_next_one_off_by_a_second_at_most() {
+        for (took, pause) in [(52, 988), (53, 1000), (60_000, 1000)] {
+            let mut pace = RevocationPace::default();
+            let (start, took) = (Instant::now(), Duration::from_millis(took));
+            assert!(pace.begin(1, start));
+            pace.looked(start, took);
+            let due = start + took + Duration::from_millis(pause);
+            assert!(!pace.begin(2, due - Duration::from_millis(1)), "{took:?}");
+            assert_eq!(pace.due(), Some(due));
+            assert!(pace.begin(2, due), "{took:?}");
+        }
     }
 }
