@@ -139,8 +139,9 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     }
     context.shared.look_at_keys();
     // Else a flood of bad tokens is a flood of signatures that every event waits for.
-    context.incoming.give_way().await;
+    let turn = context.incoming.give_way().await;
     let asked = Asked::new(request, peer, settings, shared);
+    drop(turn);
     let stranger = asked.stranger(settings);
     let refuse = |stranger: Stranger| stranger.into_problem(&asked, settings, shared);
     if let Some(stranger) = stranger

@@ -130,6 +130,7 @@ impl Slab {
     pub(crate) async fn run(mut self) {
         let mut next_sweep = tokio::time::Instant::now() + self.sweep_interval();
         loop {
+            self.incoming.has_turn();
             self.take_settings();
             self.now = self.started.elapsed().as_millis() as u32;
             let has_public = self.take_batches();

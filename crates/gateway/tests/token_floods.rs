@@ -18,6 +18,9 @@ use support::{TestGateway, folder, raise, settings};
 
 const EVENTS: &str = "/api/events/info";
 
+/// One after the other, whether or not they have arrived.
+const EVENTS_SENT: usize = 1000;
+
 fn with(auth: AuthSettings) -> TestGateway {
     let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..auth };
     TestGateway::with(Settings { auth, ..settings() })
@@ -62,18 +65,23 @@ fn a_flood_of_bad_tokens_stops_no_events() {
     assert_eq!(stream.next().name, "sse.ready");
     let (is_over, answers, port) = (AtomicBool::new(false), AtomicU64::new(0), gateway.port());
     let mut delays = thread::scope(|scope| {
-        for n in 0..48 {
+        for n in 0..500 {
             let (request, is_over, answers) = (&requests[n % 3], &is_over, &answers);
             scope.spawn(move || flood(port, request, is_over, answers));
         }
+        // Event upon event: each request has given way to some before it gets its turn.
         let begun = Instant::now();
+        let gateway = &gateway;
+        scope.spawn(move || {
+            for _ in 0..EVENTS_SENT {
+                gateway.publish(&[raise(begun.elapsed().as_micros().to_string())]);
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
         let mut delays = Vec::new();
-        while begun.elapsed() < Duration::from_secs(2) {
-            let sent = Instant::now();
-            gateway.publish(&[raise("on")]);
-            assert_eq!(stream.next().data, "on");
-            delays.push(sent.elapsed());
-            thread::sleep(Duration::from_millis(2));
+        for _ in 0..EVENTS_SENT {
+            let sent = Duration::from_micros(stream.next().data.parse().unwrap());
+            delays.push(begun.elapsed() - sent);
         }
         is_over.store(true, Ordering::Relaxed);
         delays
@@ -83,8 +91,8 @@ fn a_flood_of_bad_tokens_stops_no_events() {
     let answers = answers.load(Ordering::Relaxed);
     eprintln!("{} events beside {answers} bad tokens, p99 {p99:?}, most {:?}", delays.len(), delays.last());
     assert!(answers > 100, "{answers}");
-    // A debug build on a busy machine.
-    assert!(p99 < Duration::from_millis(300), "{p99:?}");
+    // A debug build on a busy machine. All of them together cost two seconds.
+    assert!(p99 < Duration::from_millis(500), "{p99:?}");
 }
 
 // Attack: a token of an issuer that is believed, with groups without an end: each is a list that the stream is entered into.

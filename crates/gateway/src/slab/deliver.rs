@@ -3,8 +3,6 @@
 //!
 //! Not for what is written to whom: `slot` and `stream_log` see to that.
 
-use tokio::task::yield_now;
-
 use super::{SLOTS_PER_TURN, Slab};
 use crate::posting::PUBLIC;
 
@@ -20,7 +18,7 @@ impl Slab {
             self.tell_takers(sequence);
             if self.tally.asked - asked >= ASKED_PER_TURN {
                 asked = self.tally.asked;
-                yield_now().await;
+                self.incoming.pause().await;
             }
         }
     }
@@ -81,7 +79,7 @@ impl Slab {
     }
 
     async fn give_turn(&mut self) {
-        yield_now().await;
+        self.incoming.pause().await;
         self.now = self.started.elapsed().as_millis() as u32;
         self.admit();
         self.serve_ready();
