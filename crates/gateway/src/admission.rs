@@ -3,12 +3,13 @@
 //! Not for the answer to those who are not: that is `listener` (no request read) and `router` (request read).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::network::network;
 use crate::shared::Shared;
 use crate::sockets::Place;
 use crate::stats::Stats;
@@ -149,14 +150,6 @@ impl Addresses {
                 streams.remove(&network);
             }
         }
-    }
-}
-
-/// The first 64 bits of an IPv6 address: whoever has one has all the others of its network.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 

@@ -15,8 +15,6 @@ use sse_proto::record::{Emitter, Envelope};
 use sse_proto::scope::{Scope, ScopeValue};
 use sse_proto::word::{ExecutionId, Topic};
 
-use crate::subscribe::Subscription;
-
 /// For whom an event is. `None` of its texts is empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Audience {
@@ -104,14 +102,6 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(subscription: &Subscription) -> Self {
-        Self {
-            identity: subscription.identity.clone(),
-            topics: Box::from(&subscription.topics[..]),
-            execution_id: subscription.execution_id.clone(),
-        }
-    }
-
     fn as_subscriber(&self) -> Subscriber<'_> {
         Subscriber {
             identity: self.identity.as_deref(),

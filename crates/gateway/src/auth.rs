@@ -22,7 +22,7 @@ pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
 pub(crate) use cookie::{cleared_cookie, session_cookie};
 pub(crate) use credential::{Credential, Source, has_bearer, has_cookie};
 pub(crate) use ended::EndedSessions;
-pub(crate) use revocation::{MAX_TOKENS, NewRefusal, TakenIn, TokenDigest};
+pub(crate) use revocation::{MAX_TOKENS, NewRefusal, Revocations, TakenIn, TokenDigest};
 pub(crate) use settings::NoSecret;
 pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 
@@ -37,7 +37,6 @@ use crate::problem::Problem;
 use crate::request::{Outbox, Severity};
 use key_file::{KeyFile, Kind, Look};
 use keys::{Effort, Key};
-use revocation::Revocations;
 use verify::{Refusal, verify};
 
 /// How often it is looked whether a file has changed, at most, and only while requests come.

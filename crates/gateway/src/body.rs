@@ -1,4 +1,4 @@
-//! Bodies of ordinary answers: nothing, a few bytes, or a file in bounded pieces.
+//! Bodies of ordinary answers: nothing, a few bytes, or a file in bounded pieces; and the answer that has none.
 //!
 //! Not for streams: these are written by the slab, hyper never sees their bytes.
 
@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::{ALLOW, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -39,6 +41,17 @@ impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
         Self::Bytes(bytes.into())
     }
+}
+
+/// The answer to `OPTIONS`.
+pub(crate) fn allowed(methods: &str) -> Response<Body> {
+    let mut response = Response::new(Body::EMPTY);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(methods) = HeaderValue::from_str(methods) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 impl HttpBody for Body {

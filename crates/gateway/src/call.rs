@@ -33,13 +33,12 @@ use sse_proto::route::{Call, CallPoint};
 
 use crate::asked::{Asked, unauthenticated};
 use crate::auth::{Secret, Verified, cleared_cookie, has_bearer, has_cookie};
-use crate::body::Body;
+use crate::body::{Body, allowed};
 use crate::problem::Problem;
 use crate::proxy::forwarded_host;
 use crate::request::{Severity, escaped};
 use crate::request_body::{Limits, RequestBody, no_memory};
 use crate::room::{Room, may_grow};
-use crate::router::allowed;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;

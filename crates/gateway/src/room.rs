@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::admission::network;
+use crate::network::network;
 
 /// What is taken of one kind of memory.
 #[derive(Default, Clone)]

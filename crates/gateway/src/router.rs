@@ -19,7 +19,8 @@ use sse_proto::route::{Route, RouteTable};
 
 use crate::admission::{NoRoom, Subscriber};
 use crate::asked::{Asked, Stranger, unauthenticated};
-use crate::body::{Body, FILE_BYTES};
+use crate::body::{Body, FILE_BYTES, allowed};
+use crate::busy::Busy;
 use crate::call::{self, ANSWER_BYTES, Attempt, Calls};
 use crate::host;
 use crate::problem::{Problem, append_header, unreadable};
@@ -29,7 +30,6 @@ use crate::request_body::RequestBody;
 use crate::room::Room;
 use crate::route_board::{Found, MAX_WAIT, Wanted};
 use crate::settings::Settings;
-use crate::shard::Busy;
 use crate::shared::Shared;
 use crate::slab::Incoming;
 use crate::static_files::StaticFile;
@@ -343,17 +343,6 @@ fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
-}
-
-/// The answer to `OPTIONS`.
-pub(crate) fn allowed(methods: &str) -> Response<Body> {
-    let mut response = Response::new(Body::EMPTY);
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    if let Ok(methods) = HeaderValue::from_str(methods) {
-        response.headers_mut().insert(ALLOW, methods);
-    }
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }
 
 fn not_found() -> Problem {

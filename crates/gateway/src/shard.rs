@@ -4,16 +4,14 @@
 //! batches. Not a work-stealing runtime: the work is one system call per subscriber, equal for all, and stealing it
 //! was measured to cost more than it brings.
 
-use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local, unconstrained};
 
 use crate::batch::Batch;
@@ -79,40 +77,5 @@ async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>
     let _ = slab.await;
     if let Some(until) = shared.stopping() {
         context.busy.idle(until).await;
-    }
-}
-
-/// Connections that hyper has and that are in the middle of something.
-#[derive(Default)]
-pub(crate) struct Busy {
-    count: Cell<usize>,
-    idle: Notify,
-}
-
-impl Busy {
-    /// Counts one until the guard is dropped.
-    pub(crate) fn begin(self: &Rc<Self>) -> BusyGuard {
-        self.count.set(self.count.get() + 1);
-        BusyGuard(Rc::clone(self))
-    }
-
-    async fn idle(&self, until: Instant) {
-        while self.count.get() > 0 {
-            tokio::select! {
-                () = self.idle.notified() => {}
-                () = tokio::time::sleep_until(until.into()) => return,
-            }
-        }
-    }
-}
-
-pub(crate) struct BusyGuard(Rc<Busy>);
-
-impl Drop for BusyGuard {
-    fn drop(&mut self) {
-        self.0.count.set(self.0.count.get() - 1);
-        if self.0.count.get() == 0 {
-            self.0.idle.notify_one();
-        }
     }
 }

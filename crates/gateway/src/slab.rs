@@ -22,7 +22,6 @@ use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
-use crate::audience::Listener;
 use crate::batch::Batch;
 use crate::bell::Bell;
 use crate::listing::Desk;
@@ -241,13 +240,13 @@ impl Slab {
             });
             // The number's last owner may have been asked about an item that its next one is asked about again.
             self.marks[index as usize].asked = 0;
-            let listener = Listener::new(&newcomer.subscription);
+            let listener = newcomer.subscription.listener();
             let published = self.shared.published();
             let start = Start::find(&newcomer.last_event_id, &self.log, published, &listener);
             self.log.postings.join(index, listener);
             let waker = SlotWaker::new(index, self.ready_sender.clone(), Arc::clone(&self.bell));
             let slot = self.open(newcomer, start, waker);
-            let is_revoked = self.shared.auth.revocations().is_revoked(&slot.subscription);
+            let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
             self.slots[index as usize] = Some(slot);
             self.wake(index as usize);
             if is_revoked {

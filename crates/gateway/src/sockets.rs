@@ -16,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::admission::network;
+use crate::network::network;
 
 /// The sockets that are no streams, by address.
 #[derive(Default)]

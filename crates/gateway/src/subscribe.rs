@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::admission::{Connection, Subscriber};
 use crate::audience::Listener;
-use crate::auth::{TokenDigest, Verified};
+use crate::auth::{Revocations, TokenDigest, Verified};
 use crate::stream_log::{Cursor, Framing, StreamLog};
 
 /// A stream that is to begin: handed from its connection's task to the slab.
@@ -71,6 +71,22 @@ impl Subscription {
             address,
             path: Box::from(route.path.as_str()),
         }
+    }
+
+    /// What is compared with an event.
+    pub(crate) fn listener(&self) -> Listener {
+        Listener {
+            identity: self.identity.clone(),
+            topics: Box::from(&self.topics[..]),
+            execution_id: self.execution_id.clone(),
+        }
+    }
+
+    /// Whether its stream is to end, because of somebody who was disconnected or has logged out.
+    pub(crate) fn is_revoked(&self, revocations: &Revocations) -> bool {
+        let user_id = self.identity.as_ref().and_then(|identity| identity.user_id());
+        revocations.is_refused(user_id, self.issued_at)
+            || self.token.as_ref().is_some_and(|token| revocations.is_refused_token(token))
     }
 }
 

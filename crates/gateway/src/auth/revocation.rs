@@ -19,7 +19,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
 
 use super::by_time::{ByTime, Inserted, Weight};
-use crate::subscribe::Subscription;
 
 /// Users that are remembered: some 20 MB, ids apart. Beyond it the one that was disconnected longest ago is forgotten, whose
 /// older tokens have had the most time to expire.
@@ -190,13 +189,6 @@ impl Revocations {
         let Some(user_id) = user_id else { return false };
         let before = self.before.read().get(user_id);
         before.is_some_and(|before| issued_at.is_none_or(|issued_at| issued_at < before))
-    }
-
-    /// Whether a stream that is open is to end.
-    pub(crate) fn is_revoked(&self, subscription: &Subscription) -> bool {
-        let user_id = subscription.identity.as_ref().and_then(|identity| identity.user_id());
-        self.is_refused(user_id, subscription.issued_at)
-            || subscription.token.as_ref().is_some_and(|token| self.is_refused_token(token))
     }
 }
 

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::reply::{ANSWER_BYTES, Answered, MIN_FREE_BYTES, Reply};
-use crate::admission::network;
+use crate::network::network;
 use crate::room::{Room, Rooms};
 use crate::shared::Shared;
 use crate::stats::Stats;

@@ -55,7 +55,7 @@ impl Slab {
         }
         for index in 0..self.slots.len() {
             let Some(slot) = &self.slots[index] else { continue };
-            if self.shared.auth.revocations().is_revoked(&slot.subscription) {
+            if slot.subscription.is_revoked(self.shared.auth.revocations()) {
                 self.finish(index);
             }
         }
