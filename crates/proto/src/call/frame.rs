@@ -9,9 +9,10 @@
 mod decode;
 mod encode;
 
+use super::answer_shape::AnswerShape;
 use super::keys::{Key, Keys};
 use super::row_version::RowVersion;
-use super::statement::{AnswerShape, Statement, ValueType};
+use super::statement::{Statement, ValueType};
 use super::type_kind::MAX_LEVELS;
 use std::borrow::Cow;
 use std::fmt;

@@ -19,6 +19,7 @@
 //! Not for who may call ([`crate::admission`]), for which routines have which path ([`crate::route`]), nor for running
 //! anything.
 
+mod answer_shape;
 mod argument;
 mod callable;
 mod failure;
@@ -36,6 +37,7 @@ mod statement;
 mod type_kind;
 mod value;
 
+pub use answer_shape::AnswerShape;
 pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
 pub use failure::{failure_status, failure_title, tells_message};
@@ -45,5 +47,5 @@ pub use name::{USER_PARAMETERS, camel_case};
 pub use row_types::RowTypes;
 pub use row_version::{ColumnDigest, RowVersion};
 pub use signature::{CallRole, Mode, Parameter, ResultType, Shape, Signature};
-pub use statement::{AnswerShape, Statement, ValueType, statement};
+pub use statement::{Statement, ValueType, statement};
 pub use type_kind::{MAX_LEVELS, MAX_MEMBERS, Member, RowType, TypeKind};

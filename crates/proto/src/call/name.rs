@@ -1,4 +1,4 @@
-//! Names of parameters and columns in a request and in an answer (C7.3).
+//! Names of parameters and columns in a request, in an answer (C7.3), and in SQL.
 //!
 //! Not for finding a parameter by its name.
 
@@ -26,6 +26,11 @@ pub(super) fn answer_names(columns: &[String]) -> Vec<String> {
         .zip(columns)
         .map(|(camel, column)| if is_alone(camel) { camel.clone() } else { column.clone() })
         .collect()
+}
+
+/// An identifier, quoted.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn camel_chars(sql_name: &str) -> impl Iterator<Item = char> {

@@ -8,9 +8,9 @@
 //!
 //! Not for procedures: nothing can be put around CALL.
 
-use super::name::answer_names;
+use super::answer_shape::AnswerShape;
+use super::name::{answer_names, identifier};
 use super::signature::{ResultType, Shape};
-use super::statement::{AnswerShape, identifier};
 
 /// `routine` is the call as SQL. For `@login`, the answer is the first row as an object with the SQL names of its columns
 /// (C7.5), and a row of nothing but NULL, which `SELECT … INTO` leaves when it finds nobody, is no row.

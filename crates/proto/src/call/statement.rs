@@ -9,9 +9,10 @@
 //!
 //! Not for the answer's bytes: the call worker puts them together as [`AnswerShape`] says.
 
+use super::answer_shape::AnswerShape;
 use super::argument::{ArgumentError, Given, UserParameters};
 use super::keys::Keys;
-use super::name::answer_names;
+use super::name::{answer_names, identifier};
 use super::overload::{self, Argument, Bound, shown_name};
 use super::row_version::RowVersion;
 use super::select;
@@ -50,23 +51,6 @@ pub struct ValueType {
     pub is_output: bool,
 }
 
-/// What the answer is. But for [`AnswerShape::ProcedureRow`], a row has exactly one column, of type `text`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerShape {
-    /// 204; rows, if any, say nothing.
-    Nothing,
-    /// `text/plain`, one row; NULL or none: 204.
-    Text,
-    /// `application/json`, one row that is a JSON value; NULL or none: 204.
-    Json,
-    /// `application/json`, one row that is a JSON object; none: 204.
-    Object,
-    /// `application/json`: every row is a JSON value, never NULL; the worker writes `[`, `,` and `]`.
-    Array,
-    /// `application/json`: the one row of a `CALL`, as an object whose keys are [`Statement::columns`].
-    ProcedureRow,
-}
-
 /// Chooses the overload by the names that a request gives and makes its statement.
 ///
 /// `calls` are those of one path and method. The one is chosen that takes all names given and leaves the fewest
@@ -86,11 +70,6 @@ pub fn statement<'c>(
     let mut builder = Builder::default();
     builder.expression(&bound)?;
     Ok((bound.call, builder.finish(bound.call)))
-}
-
-/// An identifier, quoted.
-pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[derive(Default)]
