@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::Options;
 use crate::check::Verdict;
 use crate::history::Recording;
 use crate::report::told;
-use crate::run::Options;
 
 /// Writes `violations.txt`, `events.txt` (what writers attempted, and what became of it), `reader-NN.txt` and
 /// `server.log` into a folder named after the seed, in place of an earlier run's.

@@ -29,4 +29,22 @@ mod schema;
 mod writer;
 
 pub use report::Report;
-pub use run::{Options, run};
+pub use run::run;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cluster::Install;
+
+/// What to run.
+#[derive(Debug)]
+pub struct Options {
+    /// For how long things break; beginning and end come on top.
+    pub seconds: u64,
+    /// What breaks in which order follows from it.
+    pub seed: u64,
+    /// The PostgreSQL with the extension in it, which must be a build with assertions (`Profile::Dev`).
+    pub install: Arc<Install>,
+    /// Where a failed run leaves its histories, in a folder of its own.
+    pub folder: PathBuf,
+}

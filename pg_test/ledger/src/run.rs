@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -12,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
-use cluster::{Cluster, Install, PATIENCE, wait_until};
+use cluster::{Cluster, PATIENCE, wait_until};
 use fastrand::Rng;
 
+use crate::Options;
 use crate::archive;
 use crate::check::{Verdict, check};
 use crate::clock::Clock;
@@ -38,19 +38,6 @@ const SECRET: &str = "the secret of the ledger test, 32 bytes at least";
 /// Ports that no system hands out for outgoing connections: one of those could be taken while the gateway is away, even
 /// by a reader that tries to reach it.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
-
-/// What to run.
-#[derive(Debug)]
-pub struct Options {
-    /// For how long things break; beginning and end come on top.
-    pub seconds: u64,
-    /// What breaks in which order follows from it.
-    pub seed: u64,
-    /// The PostgreSQL with the extension in it, which must be a build with assertions (`Profile::Dev`).
-    pub install: Arc<Install>,
-    /// Where a failed run leaves its histories, in a folder of its own.
-    pub folder: PathBuf,
-}
 
 /// Runs it, and says what came of it.
 ///
