@@ -10,45 +10,60 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::network::network;
-use crate::shared::Shared;
-use crate::sockets::Place;
+use crate::sockets::{Place, Sockets};
 use crate::stats::Stats;
+
+/// What is open of one gateway.
+#[derive(Default)]
+pub(crate) struct Counts {
+    stats: Arc<Stats>,
+    /// Sockets that are no streams.
+    pub(crate) sockets: Sockets,
+    /// Streams by address.
+    addresses: Addresses,
+}
+
+impl Counts {
+    pub(crate) fn new(stats: Arc<Stats>) -> Self {
+        Self { stats, ..Self::default() }
+    }
+}
 
 /// An open socket; counted down when dropped, also by a panic.
 pub(crate) struct Connection {
-    shared: Arc<Shared>,
+    counts: Arc<Counts>,
     place: Place,
 }
 
 impl Connection {
-    /// `None` when [`crate::Settings::max_sockets`] are open and every one of them has a request. Otherwise one without
-    /// makes room; until its task has seen that, which is at once, there is one more.
-    pub(crate) fn try_new(shared: &Arc<Shared>, peer: IpAddr) -> Option<Self> {
-        let stats = &shared.stats;
-        if !count_up(&stats.connections, shared.settings().max_sockets()) {
-            if !shared.sockets.displace() {
+    /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and every one of them has a request. Otherwise
+    /// one without makes room; until its task has seen that, which is at once, there is one more.
+    pub(crate) fn try_new(counts: &Arc<Counts>, limit: usize, peer: IpAddr) -> Option<Self> {
+        let stats = &counts.stats;
+        if !count_up(&stats.connections, limit) {
+            if !counts.sockets.displace() {
                 return None;
             }
             Stats::add(&stats.displaced_total, 1);
             Stats::add(&stats.connections, 1);
         }
         Stats::add(&stats.connections_total, 1);
-        Some(Self { shared: Arc::clone(shared), place: shared.sockets.enter(peer) })
+        Some(Self { counts: Arc::clone(counts), place: counts.sockets.enter(peer) })
     }
 
     /// A request has come. `limit` is how many sockets of this address may have one.
     pub(crate) fn begin_request(&self, limit: usize) -> bool {
-        self.shared.sockets.begin_request(&self.place, limit)
+        self.counts.sockets.begin_request(&self.place, limit)
     }
 
     /// It has been answered.
     pub(crate) fn end_request(&self) {
-        self.shared.sockets.end_request(&self.place);
+        self.counts.sockets.end_request(&self.place);
     }
 
     /// Its request is a stream.
     pub(crate) fn become_stream(&self) {
-        self.shared.sockets.leave(&self.place);
+        self.counts.sockets.leave(&self.place);
     }
 
     /// Returns when it is to close to make room for another.
@@ -59,8 +74,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.shared.sockets.leave(&self.place);
-        Stats::subtract(&self.shared.stats.connections, 1);
+        self.counts.sockets.leave(&self.place);
+        Stats::subtract(&self.counts.stats.connections, 1);
     }
 }
 
@@ -73,9 +88,19 @@ pub(crate) enum NoRoom {
     Address,
 }
 
+/// How many streams there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamLimits {
+    pub(crate) all: usize,
+    /// Of these, of subscribers without an identity.
+    pub(crate) anonymous: usize,
+    /// Of one address; 0 = no limit.
+    pub(crate) of_address: usize,
+}
+
 /// An open stream; counted down when dropped.
 pub(crate) struct Subscriber {
-    shared: Arc<Shared>,
+    counts: Arc<Counts>,
     address: IpAddr,
     is_anonymous: bool,
 }
@@ -83,36 +108,37 @@ pub(crate) struct Subscriber {
 impl Subscriber {
     /// # Errors
     /// [`NoRoom`]; each variant as it is described there.
-    pub(crate) fn try_new(shared: &Arc<Shared>, address: IpAddr, is_anonymous: bool) -> Result<Self, NoRoom> {
-        let settings = shared.settings();
-        let stats = &shared.stats;
-        if !shared.addresses.count_up(address, settings.max_connections_per_address) {
+    pub(crate) fn try_new(
+        counts: &Arc<Counts>,
+        limits: StreamLimits,
+        address: IpAddr,
+        is_anonymous: bool,
+    ) -> Result<Self, NoRoom> {
+        let stats = &counts.stats;
+        if !counts.addresses.count_up(address, limits.of_address) {
             return Err(NoRoom::Address);
         }
-        if !count_up(&stats.subscribers, settings.max_connections) {
-            shared.addresses.count_down(address);
+        if !count_up(&stats.subscribers, limits.all) {
+            counts.addresses.count_down(address);
             return Err(NoRoom::Full);
         }
-        // Without a key nobody could use what is kept.
-        let max_anonymous =
-            if shared.auth.has_keys() { settings.max_anonymous() } else { settings.max_connections };
-        if is_anonymous && !count_up(&stats.anonymous_subscribers, max_anonymous) {
+        if is_anonymous && !count_up(&stats.anonymous_subscribers, limits.anonymous) {
             Stats::subtract(&stats.subscribers, 1);
-            shared.addresses.count_down(address);
+            counts.addresses.count_down(address);
             return Err(NoRoom::Full);
         }
         Stats::add(&stats.subscribers_total, 1);
-        Ok(Self { shared: Arc::clone(shared), address, is_anonymous })
+        Ok(Self { counts: Arc::clone(counts), address, is_anonymous })
     }
 }
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        Stats::subtract(&self.shared.stats.subscribers, 1);
+        Stats::subtract(&self.counts.stats.subscribers, 1);
         if self.is_anonymous {
-            Stats::subtract(&self.shared.stats.anonymous_subscribers, 1);
+            Stats::subtract(&self.counts.stats.anonymous_subscribers, 1);
         }
-        self.shared.addresses.count_down(self.address);
+        self.counts.addresses.count_down(self.address);
     }
 }
 

@@ -8,9 +8,11 @@
 mod by_time;
 mod cookie;
 mod credential;
+mod desk;
 mod ended;
 mod key_file;
 mod keys;
+mod refusal;
 mod revocation;
 mod secret;
 mod settings;
@@ -21,8 +23,9 @@ pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
 
 pub(crate) use cookie::{cleared_cookie, session_cookie};
 pub(crate) use credential::{Credential, Source, has_bearer, has_cookie};
+pub(crate) use desk::{Desk, Knowledge};
 pub(crate) use ended::EndedSessions;
-pub(crate) use revocation::{MAX_TOKENS, NewRefusal, Revocations, TakenIn, TokenDigest};
+pub(crate) use revocation::{NewRefusal, Revocations, TakenIn, TokenDigest};
 pub(crate) use settings::NoSecret;
 pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 
@@ -37,7 +40,8 @@ use crate::problem::Problem;
 use crate::request::{Outbox, Severity};
 use key_file::{KeyFile, Kind, Look};
 use keys::{Effort, Key};
-use verify::{Refusal, verify};
+use refusal::Refusal;
+use verify::verify;
 
 /// How often it is looked whether a file has changed, at most, and only while requests come.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -14,8 +14,7 @@ mod queue;
 mod reply;
 
 pub(crate) use queue::CallQueue;
-pub use queue::{CallResult, QueuedCall};
-pub(crate) use reply::{ANSWER_BYTES, held};
+pub use queue::{CallResult, Calls, QueuedCall};
 pub use reply::{Answered, Reply};
 
 use std::sync::Arc;
@@ -38,23 +37,12 @@ use crate::problem::Problem;
 use crate::proxy::forwarded_host;
 use crate::request::{Severity, escaped};
 use crate::request_body::{Limits, RequestBody, no_memory};
-use crate::room::{Room, may_grow};
+use crate::room::{Room, held, may_grow};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use context::{Context, IdError};
 use queue::{GRACE, NewCall, NoPlace, Standing, Ticket, request_bytes};
-
-/// Whether calls can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Calls {
-    /// `sse.call_role` is empty: their paths are unknown.
-    Off,
-    /// They can.
-    Ready,
-    /// The role cannot be used, or no worker can be started: 503.
-    Unavailable,
-}
 
 /// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's parameters, the
 /// frame.
@@ -239,7 +227,9 @@ impl Request<'_> {
             return Err(no_memory());
         }
         let queued = NewCall { id, frame, deadline };
-        let ticket = CallQueue::enter(shared, queued, address, settings.call_queue_size)
+        let ticket = shared
+            .calls
+            .enter(queued, address, settings.call_queue_size)
             .map_err(|full| self.refused(full))?;
         Ok(Queued { call, shape: statement.answer, ticket, deadline })
     }

@@ -16,7 +16,7 @@ use crate::auth::NewRefusal;
 use crate::bind::Listeners;
 use crate::call::{CallResult, Calls, QueuedCall};
 use crate::listing::Subscribers;
-use crate::publisher::{MAX_WAITING_BATCHES, Publisher};
+use crate::publisher::{MAX_WAITING_BATCHES, Publisher, RuntimeThread};
 use crate::refusals::{Keeper, RefusalFile};
 use crate::request::{Inbox, Request, request_channel};
 use crate::settings::{Config, Settings};
@@ -74,10 +74,15 @@ impl Gateway {
         for number in 0..threads {
             let (sender, receiver) = bounded(MAX_WAITING_BATCHES);
             let thread = shard::spawn(number, Arc::clone(&gateway.shared), receiver, listeners.clone())?;
-            channels.push(sender);
+            let bell = Arc::clone(&gateway.shared.bells[number]);
+            channels.push(RuntimeThread { channel: sender, bell });
             gateway.threads.push(thread);
         }
-        let publisher = Publisher::new(Arc::clone(&gateway.shared), channels);
+        let publisher = Publisher::new(
+            Arc::clone(&gateway.shared.stats),
+            Arc::clone(&gateway.shared.published),
+            channels,
+        );
         Ok((gateway, publisher))
     }
 
@@ -132,7 +137,7 @@ impl Gateway {
     /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_request`] until it has nothing **before** this,
     /// else a wake may be lost.
     pub fn take_call(&self) -> Option<QueuedCall> {
-        self.shared.calls.take(Instant::now(), &self.shared.stats)
+        self.shared.calls.take(Instant::now())
     }
 
     /// A call that was taken and whose peer has gone: cancel its statement, if it runs still. Wakes as

@@ -69,7 +69,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
                     format!("connections cannot be accepted at the moment: {}", escaped(&error.to_string()))
                 });
                 // The system's limit stands below ours: what it takes then is the same.
-                if context.shared.sockets.displace() {
+                if context.shared.counts.sockets.displace() {
                     Stats::add(&context.shared.stats.displaced_total, 1);
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -80,7 +80,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
 
 fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>, refusals: &Rc<Cell<usize>>) {
     let shared = context.shared.clone();
-    if let Some(permit) = Connection::try_new(&shared, peer) {
+    if let Some(permit) = Connection::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
         let task = connection::serve(stream, peer, permit, Rc::clone(context));
         spawn_local(supervised(shared, task));
         return;

@@ -10,9 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::slot::Slot;
-use crate::stream_log::StreamLog;
-
 /// Lists that wait for one runtime thread. Beyond it [`crate::Gateway::subscribers`] answers with what the other threads
 /// have.
 const MAX_WAITING: usize = 16;
@@ -41,24 +38,6 @@ pub struct SubscriberInfo {
     pub bytes: u64,
     /// Id of the position that it has reached: everything up to there was sent, or is not for it.
     pub last_event_id: String,
-}
-
-impl SubscriberInfo {
-    fn new(slot: &Slot, log: &StreamLog) -> Self {
-        let subscription = &slot.subscription;
-        let identity = subscription.identity.as_deref();
-        Self {
-            address: subscription.address,
-            user_id: identity.and_then(|identity| identity.user_id()).map(str::to_owned),
-            user_name: identity.and_then(|identity| identity.user_name()).map(str::to_owned),
-            path: subscription.path.to_string(),
-            topics: subscription.topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
-            connected_at: slot.connected_at,
-            events: slot.events,
-            bytes: slot.bytes,
-            last_event_id: log.id(slot.position()).to_string(),
-        }
-    }
 }
 
 /// The answers to [`crate::Gateway::subscribers`], as they come in.
@@ -146,8 +125,9 @@ struct Answer {
 }
 
 impl Desk {
-    /// Goes on with the answer that is being made, or begins one. Says whether there is more to do.
-    pub(crate) fn work(&mut self, slots: &[Option<Slot>], log: &StreamLog) -> bool {
+    /// Goes on with the answer that is being made, or begins one; `info` says what there is to say of a slot. Says whether
+    /// there is more to do.
+    pub(crate) fn work<T>(&mut self, slots: &[Option<T>], info: impl Fn(&T) -> SubscriberInfo) -> bool {
         let begin = |question| Answer { question, next: 0, found: Vec::new() };
         let Some(mut answer) = self.open.take().or_else(|| self.questions.try_recv().ok().map(begin)) else {
             return false;
@@ -155,7 +135,7 @@ impl Desk {
         let end = slots.len().min(answer.next + SLOTS_PER_ROUND);
         let room = answer.question.limit - answer.found.len();
         let looked_at = slots.get(answer.next..end).unwrap_or(&[]);
-        answer.found.extend(looked_at.iter().flatten().take(room).map(|slot| SubscriberInfo::new(slot, log)));
+        answer.found.extend(looked_at.iter().flatten().take(room).map(info));
         answer.next = end;
         if end < slots.len() && answer.found.len() < answer.question.limit {
             self.open = Some(answer);

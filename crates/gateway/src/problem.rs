@@ -9,8 +9,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::body::Body;
-use crate::call::{ANSWER_BYTES, held};
-use crate::room::Room;
+use crate::room::{ANSWER_BYTES, Room, held};
 
 /// How long a peer that was refused for lack of room should wait, in seconds. Short: room comes back when anybody
 /// leaves, and a browser's EventSource does not look at it anyway.

@@ -4,11 +4,12 @@
 //! Not for what becomes of a batch: that begins in `slab`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::Sender;
 
 use crate::batch::Batch;
-use crate::shared::Shared;
+use crate::bell::Bell;
 use crate::stats::Stats;
 
 /// Batches that wait for one runtime thread. It takes everything at once when it wakes, so more pile up only while it
@@ -20,13 +21,31 @@ pub(crate) const MAX_WAITING_BATCHES: usize = 64;
 ///
 /// Without it the gateway goes on: its streams get nothing new.
 pub struct Publisher {
-    shared: Arc<Shared>,
-    channels: Vec<Sender<Arc<Batch>>>,
+    stats: Arc<Stats>,
+    published: Arc<Published>,
+    threads: Vec<RuntimeThread>,
+}
+
+/// Where batches are left for one runtime thread.
+pub(crate) struct RuntimeThread {
+    pub(crate) channel: Sender<Arc<Batch>>,
+    pub(crate) bell: Arc<Bell>,
+}
+
+/// Last sequence that was published. Written by the publisher before the batch is in any channel, so that a thread that
+/// lags behind does not take another thread's id for an invented one.
+#[derive(Debug, Default)]
+pub(crate) struct Published(AtomicU64);
+
+impl Published {
+    pub(crate) fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Publisher {
-    pub(crate) fn new(shared: Arc<Shared>, channels: Vec<Sender<Arc<Batch>>>) -> Self {
-        Self { shared, channels }
+    pub(crate) fn new(stats: Arc<Stats>, published: Arc<Published>, threads: Vec<RuntimeThread>) -> Self {
+        Self { stats, published, threads }
     }
 
     /// Hands a batch to every runtime thread.
@@ -38,13 +57,13 @@ impl Publisher {
             return Ok(());
         }
         // Only this publisher sends, and it is borrowed exclusively: room that is seen here stays.
-        if self.channels.iter().any(Sender::is_full) {
+        if self.threads.iter().any(|thread| thread.channel.is_full()) {
             return Err(batch);
         }
-        Stats::add(&self.shared.stats.events_total, batch.items.len() as u64);
-        self.shared.set_published(batch.next_sequence() - 1);
+        Stats::add(&self.stats.events_total, batch.items.len() as u64);
+        self.published.0.fetch_max(batch.next_sequence() - 1, Ordering::Relaxed);
         let batch = Arc::new(batch);
-        for (channel, bell) in self.channels.iter().zip(&self.shared.bells) {
+        for RuntimeThread { channel, bell } in &self.threads {
             // A thread that has died is told by `Request::Died`.
             let _ = channel.try_send(Arc::clone(&batch));
             bell.ring();

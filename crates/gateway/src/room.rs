@@ -8,9 +8,20 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::network::network;
+
+/// Largest body of an answer, as the worker bounds it (`src/pg/receiver.rs`).
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
+
+/// What a frame has besides its body: at least its fields; and room for what a `Vec` rounds up.
+pub(crate) const FRAME_BYTES: usize = 4 << 10;
+
+/// Bytes of answers that are held at a time, coming in from workers or being written: 128 MB, and one address has half of
+/// it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer told so with 503.
+pub(crate) const ANSWER_BYTES: usize = 2 * (MAX_BODY_BYTES + FRAME_BYTES);
 
 /// What is taken of one kind of memory.
 #[derive(Default, Clone)]
@@ -106,6 +117,20 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.shrink_to(0);
+    }
+}
+
+/// Bytes of an answer with the room that they take, until the last of them is written.
+pub(crate) fn held(bytes: Vec<u8>, room: Option<Room>) -> Bytes {
+    struct Held(Vec<u8>, #[allow(dead_code)] Room);
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    match room {
+        None => bytes.into(),
+        Some(room) => Bytes::from_owner(Held(bytes, room)),
     }
 }
 

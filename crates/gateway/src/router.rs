@@ -21,13 +21,13 @@ use crate::admission::{NoRoom, Subscriber};
 use crate::asked::{Asked, Stranger, unauthenticated};
 use crate::body::{Body, FILE_BYTES, allowed};
 use crate::busy::Busy;
-use crate::call::{self, ANSWER_BYTES, Attempt, Calls};
+use crate::call::{self, Attempt, Calls};
 use crate::host;
 use crate::problem::{Problem, append_header, unreadable};
 use crate::proxy::Caller;
 use crate::request::Severity;
 use crate::request_body::RequestBody;
-use crate::room::Room;
+use crate::room::{ANSWER_BYTES, Room};
 use crate::route_board::{Found, MAX_WAIT, Wanted};
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -131,7 +131,9 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     }
     let wanted = if shared.call_state() == Calls::Off { Wanted::Streams } else { Wanted::StreamsAndCalls };
     if shared.routes.find(path, wanted).is_none()
-        && let Some(file) = StaticFile::find(path, shared).await
+        && let Some(root) = &settings.static_root
+        && let Some(file) =
+            StaticFile::find(path, root, shared.data_directory.as_deref(), &shared.outbox).await
     {
         let address = Caller::of(peer, request.headers(), &settings.trusted_proxies).address;
         let room = shared.calls.answer_room(address);
@@ -264,8 +266,10 @@ fn stream(
         return Ok(Answer::Response(response));
     }
     settings.cors_origins.apply(request, &mut headers);
-    let subscriber = Subscriber::try_new(&context.shared, caller.address, login.is_none())
-        .map_err(|no_room| refused_stream(no_room, &context.shared))?;
+    let shared = &context.shared;
+    let subscriber =
+        Subscriber::try_new(&shared.counts, shared.stream_limits(), caller.address, login.is_none())
+            .map_err(|no_room| refused_stream(no_room, shared))?;
     let framing = if request.version() == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
     let header = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
     let header = header.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);

@@ -4,29 +4,28 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::admission::Addresses;
-use crate::auth::{Authenticator, EndedSessions, NewRefusal, TakenIn, Verified};
+use crate::admission::{Counts, StreamLimits};
+use crate::auth::{Authenticator, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
 use crate::call::{CallQueue, Calls};
 use crate::listing::Questions;
-use crate::refusals::Desk;
+use crate::publisher::Published;
 use crate::request::{Outbox, Severity};
 use crate::route_board::RouteBoard;
 use crate::settings::Settings;
-use crate::sockets::Sockets;
 use crate::stats::Stats;
 
 pub(crate) struct Shared {
     pub(crate) epoch: u64,
     pub(crate) data_directory: Option<PathBuf>,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) routes: RouteBoard,
     pub(crate) auth: Authenticator,
     /// Between whoever refuses somebody and the file that keeps it.
@@ -36,16 +35,12 @@ pub(crate) struct Shared {
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) questions: Questions,
     /// Calls on their way to the main thread and back.
-    pub(crate) calls: CallQueue,
+    pub(crate) calls: Arc<CallQueue>,
     /// Whether calls can run; written by the main thread, read once per request.
     call_state: RwLock<Calls>,
-    /// Sockets that are no streams.
-    pub(crate) sockets: Sockets,
-    /// Streams by address.
-    pub(crate) addresses: Addresses,
-    /// Last sequence that was published, written by the publisher before the batch is in any channel, so that a
-    /// thread that lags behind does not take another thread's id for an invented one.
-    published: AtomicU64,
+    /// Sockets and streams that are open.
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) published: Arc<Published>,
     /// Written by the main thread, read once per request and by the slab when `settings_version` has moved.
     settings: RwLock<Arc<Settings>>,
     settings_version: watch::Sender<u64>,
@@ -70,22 +65,22 @@ impl Shared {
     ) -> Self {
         let auth = Authenticator::new();
         auth.apply(&settings.auth, &outbox);
+        let outbox = Arc::new(outbox);
         let refusals = Desk::new(data_directory.is_some());
         Self {
             epoch,
             data_directory,
-            stats,
-            outbox,
             routes: RouteBoard::new(),
             auth,
             refusals,
             ended_sessions: EndedSessions::default(),
             questions: Questions::new(threads),
-            calls: CallQueue::new(epoch),
+            calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
             call_state: RwLock::new(Calls::Off),
-            sockets: Sockets::default(),
-            addresses: Addresses::default(),
-            published: AtomicU64::new(0),
+            counts: Arc::new(Counts::new(Arc::clone(&stats))),
+            stats,
+            outbox,
+            published: Arc::default(),
             settings: RwLock::new(settings),
             settings_version: watch::Sender::new(0),
             unavailable: RwLock::new(None),
@@ -104,6 +99,15 @@ impl Shared {
         *self.settings.write() = settings;
         self.settings_version.send_modify(|version| *version += 1);
         self.ring_all();
+    }
+
+    /// A quarter of the streams is kept for whoever has an identity, once there is a key to have one by: without a key nobody
+    /// could use what is kept.
+    pub(crate) fn stream_limits(&self) -> StreamLimits {
+        let settings = self.settings();
+        let all = settings.max_connections;
+        let anonymous = if self.auth.has_keys() { settings.max_anonymous() } else { all };
+        StreamLimits { all, anonymous, of_address: settings.max_connections_per_address }
     }
 
     /// Has files with keys looked at, when it is time, by a thread that may wait for a disk. On a runtime thread alone.
@@ -190,14 +194,6 @@ impl Shared {
 
     pub(crate) fn stop_changes(&self) -> watch::Receiver<Option<Instant>> {
         self.stop.subscribe()
-    }
-
-    pub(crate) fn set_published(&self, last_sequence: u64) {
-        self.published.fetch_max(last_sequence, Ordering::Relaxed);
-    }
-
-    pub(crate) fn published(&self) -> u64 {
-        self.published.load(Ordering::Relaxed)
     }
 
     pub(crate) fn ring_all(&self) {

@@ -147,7 +147,7 @@ impl Slab {
             }
             self.evict();
             self.count();
-            let is_asked = self.desk.work(&self.slots, &self.log);
+            let is_asked = self.desk.work(&self.slots, |slot| slot.info(&self.log));
             if let Some(until) = self.shared.stopping()
                 && self.batches.is_empty()
             {
@@ -241,7 +241,7 @@ impl Slab {
             // The number's last owner may have been asked about an item that its next one is asked about again.
             self.marks[index as usize].asked = 0;
             let listener = newcomer.subscription.listener();
-            let published = self.shared.published();
+            let published = self.shared.published.last();
             let start = Start::find(&newcomer.last_event_id, &self.log, published, &listener);
             self.log.postings.join(index, listener);
             let waker = SlotWaker::new(index, self.ready_sender.clone(), Arc::clone(&self.bell));

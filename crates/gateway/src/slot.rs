@@ -15,6 +15,7 @@ use crate::posting::Member;
 use crate::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::subscribe::Subscription;
 
+mod info;
 mod waker;
 mod write;
 
@@ -91,11 +92,11 @@ pub(crate) struct Slot {
     pending: Vec<u8>,
     waker: Arc<SlotWaker>,
     socket: TcpStream,
-    /// What it asked for and who it is, for those who look at it from outside.
+    /// What it asked for and who it is.
     pub(crate) subscription: Box<Subscription>,
-    pub(crate) connected_at: SystemTime,
+    connected_at: SystemTime,
     pub(crate) events: u64,
-    pub(crate) bytes: u64,
+    bytes: u64,
     /// Both are counted down when the slot is dropped, however that comes.
     _subscriber: Subscriber,
     _connection: Connection,

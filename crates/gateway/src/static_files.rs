@@ -12,9 +12,8 @@ use percent_encoding::percent_decode_str;
 use tokio::fs;
 
 use crate::body::Body;
-use crate::request::{Severity, escaped};
+use crate::request::{Outbox, Severity, escaped};
 use crate::room::Room;
-use crate::shared::Shared;
 
 /// A file that may be served.
 #[derive(Debug)]
@@ -23,21 +22,26 @@ pub(crate) struct StaticFile {
 }
 
 impl StaticFile {
-    /// The file that `path` (of a request's target, still encoded) names below `sse.static_root`, if any.
-    pub(crate) async fn find(path: &str, shared: &Shared) -> Option<Self> {
-        let root = shared.settings().static_root.clone()?;
+    /// The file that `path` (of a request's target, still encoded) names below `root` (`sse.static_root`), if any. A root
+    /// inside or above the data directory is not served, and the log says so.
+    pub(crate) async fn find(
+        path: &str,
+        root: &Path,
+        data_directory: Option<&Path>,
+        outbox: &Outbox,
+    ) -> Option<Self> {
         let relative = relative_path(path)?;
-        let root = match fs::canonicalize(&root).await {
+        let root = match fs::canonicalize(root).await {
             Ok(root) => root,
             Err(error) => {
-                refuse(shared, &root, &error.to_string());
+                refuse(outbox, root, &error.to_string());
                 return None;
             }
         };
-        if let Some(data) = &shared.data_directory {
-            let data = fs::canonicalize(data).await.unwrap_or_else(|_| data.clone());
+        if let Some(data) = data_directory {
+            let data = fs::canonicalize(data).await.unwrap_or_else(|_| data.to_owned());
             if root.starts_with(&data) || data.starts_with(&root) {
-                refuse(shared, &root, "it is inside or above the data directory");
+                refuse(outbox, &root, "it is inside or above the data directory");
                 return None;
             }
         }
@@ -101,8 +105,8 @@ fn content_type(path: &Path) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }
 
-fn refuse(shared: &Shared, root: &Path, reason: &str) {
-    shared.outbox.log_limited("static_root", Severity::Warning, || {
+fn refuse(outbox: &Outbox, root: &Path, reason: &str) {
+    outbox.log_limited("static_root", Severity::Warning, || {
         format!("sse.static_root \"{}\" is not served: {}", escaped(&root.to_string_lossy()), escaped(reason))
     });
 }

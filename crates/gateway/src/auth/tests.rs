@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::keys::{Effort, Key};
-use super::verify::{MAX_TOKEN_BYTES, Refusal, Verified, verify};
+use super::refusal::Refusal;
+use super::verify::{MAX_TOKEN_BYTES, Verified, verify};
 use super::{AuthSettings, Secret};
 use tokens::{SECRET, Signer, encode, pem};
 

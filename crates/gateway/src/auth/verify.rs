@@ -14,6 +14,7 @@ use sse_proto::identity::{Claims, Identity};
 
 use super::AuthSettings;
 use super::keys::{self, Effort, Key};
+use super::refusal::Refusal;
 use super::revocation::TokenDigest;
 
 /// Longest token in bytes. Browsers keep no longer cookies than 4 KB, and a head has at most 16 KB; beyond it the token
@@ -44,29 +45,6 @@ impl Verified {
     pub(crate) fn refused_until(&self) -> SystemTime {
         self.expires_at + CLOCK_SKEW
     }
-}
-
-/// Why a token is not believed. Never told to the peer, who would learn what to try next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Longer than [`MAX_TOKEN_BYTES`].
-    TooLong,
-    /// Not three parts of base64url, or its header is none that we understand.
-    Malformed,
-    /// No configured key that fits its algorithm and `kid` has made this signature.
-    Signature,
-    /// The claims are no JSON object, name something twice, or one has a type it cannot have.
-    Claims,
-    /// There is no `exp`.
-    NoExpiry,
-    Expired,
-    NotYetValid,
-    Issuer,
-    Audience,
-    /// `sse.disconnect` was called after it was issued (C4.8).
-    Revoked,
-    /// There is more than one, and none that can be told to be the right one.
-    Ambiguous,
 }
 
 /// RFC 7515 §4.1. A member given twice is an error; members that are not named here change nothing about how the

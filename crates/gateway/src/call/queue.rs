@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::reply::{ANSWER_BYTES, Answered, MIN_FREE_BYTES, Reply};
+use super::reply::{Answered, MIN_FREE_BYTES, Reply};
 use crate::network::network;
-use crate::room::{Room, Rooms};
-use crate::shared::Shared;
+use crate::request::Outbox;
+use crate::room::{ANSWER_BYTES, Room, Rooms};
 use crate::stats::Stats;
 
 /// Bytes of requests that are held at a time, being read or waiting, unless [`crate::Settings::max_body_size`] asks for
@@ -36,6 +36,17 @@ pub(crate) fn request_bytes(max_body_size: usize) -> usize {
 
 /// How long a worker may take to give up a statement whose time is over. Beyond it the peer is answered without it.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// Whether calls can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// `sse.call_role` is empty: their paths are unknown.
+    Off,
+    /// They can.
+    Ready,
+    /// The role cannot be used, or no worker can be started: 503.
+    Unavailable,
+}
 
 /// A call that a worker is to run.
 #[derive(Debug)]
@@ -88,8 +99,10 @@ pub(crate) enum NoPlace {
 /// has been closed when another one is opened, and its answer must not be taken for a call of the new one.
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-#[derive(Default)]
 pub(crate) struct CallQueue {
+    stats: Arc<Stats>,
+    /// The main thread is woken through it.
+    outbox: Arc<Outbox>,
     bodies: Rooms,
     answers: Rooms,
     state: Mutex<State>,
@@ -129,9 +142,9 @@ pub(crate) enum Standing {
 impl CallQueue {
     /// For a gateway that begins. Numbers go on above its epoch, a time in microseconds: calls do not come a million a
     /// second, so those of an earlier process are not given out again either, as long as the clock is not set back.
-    pub(crate) fn new(epoch: u64) -> Self {
+    pub(crate) fn new(epoch: u64, stats: Arc<Stats>, outbox: Arc<Outbox>) -> Self {
         LAST_NUMBER.fetch_max(epoch, Ordering::Relaxed);
-        Self::default()
+        Self { stats, outbox, bodies: Rooms::default(), answers: Rooms::default(), state: Mutex::default() }
     }
 
     /// The number of a call that may enter later, never given before in this process.
@@ -155,7 +168,7 @@ impl CallQueue {
     /// # Errors
     /// [`NoPlace`]; each variant as it is described there.
     pub(crate) fn enter(
-        shared: &Arc<Shared>,
+        self: &Arc<Self>,
         call: NewCall,
         address: IpAddr,
         size: usize,
@@ -163,24 +176,24 @@ impl CallQueue {
         let network = network(address);
         let (answer, receiver) = oneshot::channel();
         let NewCall { id, frame, deadline } = call;
-        let mut state = shared.calls.state.lock();
+        let mut state = self.state.lock();
         state.check(network, size)?;
         *state.shares.entry(network).or_default() += 1;
         state.waiting.insert(id, Waiting { frame, deadline, network, answer });
         drop(state);
-        Stats::add(&shared.stats.calls_total, 1);
-        Stats::add(&shared.stats.calls_waiting, 1);
-        shared.outbox.wake_main();
-        Ok(Ticket { shared: Arc::clone(shared), id, receiver })
+        Stats::add(&self.stats.calls_total, 1);
+        Stats::add(&self.stats.calls_waiting, 1);
+        self.outbox.wake_main();
+        Ok(Ticket { queue: Arc::clone(self), id, receiver })
     }
 
     /// The oldest call that still has time.
-    pub(crate) fn take(&self, now: Instant, stats: &Stats) -> Option<QueuedCall> {
+    pub(crate) fn take(&self, now: Instant) -> Option<QueuedCall> {
         let mut state = self.state.lock();
         loop {
             let (id, Waiting { frame, deadline, network, answer }) = state.waiting.pop_first()?;
             state.give_back(network);
-            Stats::subtract(&stats.calls_waiting, 1);
+            Stats::subtract(&self.stats.calls_waiting, 1);
             // Of one whose time is over `answer` is dropped here, which its ticket sees.
             if deadline > now {
                 state.running.insert(id, Running { since: now, answer });
@@ -248,7 +261,7 @@ impl State {
 
 /// A call that somebody waits for. Dropped before it is answered, it is cancelled.
 pub(crate) struct Ticket {
-    shared: Arc<Shared>,
+    queue: Arc<CallQueue>,
     id: u64,
     receiver: oneshot::Receiver<CallResult>,
 }
@@ -260,21 +273,21 @@ impl Ticket {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        self.shared.calls.standing(self.id)
+        self.queue.standing(self.id)
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut state = self.shared.calls.state.lock();
+        let mut state = self.queue.state.lock();
         if let Some(waiting) = state.waiting.remove(&self.id) {
             state.give_back(waiting.network);
-            Stats::subtract(&self.shared.stats.calls_waiting, 1);
+            Stats::subtract(&self.queue.stats.calls_waiting, 1);
         } else if state.running.remove(&self.id).is_some() {
             state.cancelled.push_back(self.id);
             drop(state);
-            Stats::add(&self.shared.stats.calls_cancelled_total, 1);
-            self.shared.outbox.wake_main();
+            Stats::add(&self.queue.stats.calls_cancelled_total, 1);
+            self.queue.outbox.wake_main();
         }
     }
 }

@@ -4,20 +4,9 @@
 //!
 //! Not for what the bytes mean (`sse_proto::call`).
 
-use bytes::Bytes;
 use sse_proto::call::{CallAnswer, FrameError};
 
-use crate::room::Room;
-
-/// Largest body of an answer, as the worker bounds it (`src/pg/receiver.rs`).
-const MAX_BODY_BYTES: usize = 64 << 20;
-
-/// What a frame has besides its body: at least its fields; and room for what a `Vec` rounds up.
-const FRAME_BYTES: usize = 4 << 10;
-
-/// Bytes of answers that are held at a time, coming in from workers or being written: 128 MB, and one address has half of
-/// it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer told so with 503.
-pub(crate) const ANSWER_BYTES: usize = 2 * (MAX_BODY_BYTES + FRAME_BYTES);
+use crate::room::{ANSWER_BYTES, Room};
 
 /// Less than so much left for an address: its calls are not begun, because their answers would hardly fit.
 pub(crate) const MIN_FREE_BYTES: usize = 64 << 10;
@@ -129,25 +118,11 @@ impl std::fmt::Debug for Answered {
     }
 }
 
-/// Bytes of an answer with the room that they take, until the last of them is written.
-pub(crate) fn held(bytes: Vec<u8>, room: Option<Room>) -> Bytes {
-    struct Held(Vec<u8>, #[allow(dead_code)] Room);
-    impl AsRef<[u8]> for Held {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    match room {
-        None => bytes.into(),
-        Some(room) => Bytes::from_owner(Held(bytes, room)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::room::Rooms;
+    use crate::room::{FRAME_BYTES, MAX_BODY_BYTES, Rooms, held};
     use sse_proto::call::Outcome;
 
     fn reply(rooms: &Rooms, address: &str) -> Reply {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::file::{NewFile, Place, RefusalFile, Replaced};
-use super::{Knowledge, line};
-use crate::auth::NewRefusal;
+use super::line;
+use crate::auth::{Knowledge, NewRefusal};
 use crate::request::Severity;
 use crate::shared::Shared;
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::file::{Place, RefusalFile, Replaced};
-use super::{Desk, MAX_WAITING, line};
-use crate::auth::{NewRefusal, TokenDigest};
+use super::line;
+use crate::auth::NewRefusal;
 
 struct Folder {
     path: PathBuf,
@@ -185,20 +185,4 @@ fn whoever_waits_for_the_lock_is_asked_again_and_again_and_may_leave() {
     let mut lock = Some(lock);
     folder.file.refuse_user("b", at(1), || drop(lock.take())).unwrap();
     assert_eq!(folder.read_on(&mut Place::default()), ["b"]);
-}
-
-// Attack: a hanging disk, and logouts by the thousand: what waits for the disk must not grow without an end.
-#[test]
-fn a_hundred_thousand_logouts_wait_for_the_disk_and_further_ones_are_not_kept() {
-    let desk = Desk::new(true);
-    let refusal = || NewRefusal::Token { digest: TokenDigest::of("x"), until: at(1) };
-    for n in 1..=MAX_WAITING {
-        assert!(desk.keep(refusal()), "{n}");
-    }
-    assert!(!desk.keep(refusal()));
-    assert_eq!(desk.take_kept(1).len(), 1);
-    assert!(desk.keep(refusal()) && !desk.keep(refusal()));
-    assert!(!desk.is_known(), "and nobody has read the file");
-    let without = Desk::new(false);
-    assert!(without.keep(refusal()) && without.take_kept(1).is_empty() && without.is_known());
 }

@@ -1,34 +1,37 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::request::request_channel;
-use crate::settings::Settings;
 use sse_proto::call::{CallAnswer, Outcome};
 
-fn shared() -> Arc<Shared> {
+fn queue() -> Arc<CallQueue> {
+    queue_of(1)
+}
+
+fn queue_of(epoch: u64) -> Arc<CallQueue> {
     let stats: Arc<Stats> = Arc::default();
     // The other end is kept by nobody: a wake that nobody hears is no error.
     let (outbox, _) = request_channel(Arc::clone(&stats)).unwrap();
-    Arc::new(Shared::new(1, None, 1, Arc::new(Settings::default()), stats, outbox))
+    Arc::new(CallQueue::new(epoch, stats, Arc::new(outbox)))
 }
 
-fn enter(shared: &Arc<Shared>, address: &str, size: usize) -> Result<Ticket, NoPlace> {
-    enter_until(shared, address, size, Instant::now() + Duration::from_secs(60))
+fn enter(queue: &Arc<CallQueue>, address: &str, size: usize) -> Result<Ticket, NoPlace> {
+    enter_until(queue, address, size, Instant::now() + Duration::from_secs(60))
 }
 
 fn enter_until(
-    shared: &Arc<Shared>,
+    queue: &Arc<CallQueue>,
     address: &str,
     size: usize,
     deadline: Instant,
 ) -> Result<Ticket, NoPlace> {
     // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
-    let id = shared.stats.calls_total.load(Ordering::Relaxed) + 1;
+    let id = queue.stats.calls_total.load(Ordering::Relaxed) + 1;
     let call = NewCall { id, frame: id.to_string().into_bytes(), deadline };
-    CallQueue::enter(shared, call, address.parse().unwrap(), size)
+    queue.enter(call, address.parse().unwrap(), size)
 }
 
-fn take(shared: &Shared) -> Option<u64> {
-    shared.calls.take(Instant::now(), &shared.stats).map(|call| {
+fn take(queue: &CallQueue) -> Option<u64> {
+    queue.take(Instant::now()).map(|call| {
         assert_eq!(call.frame, call.id.to_string().into_bytes());
         call.id
     })
@@ -39,16 +42,16 @@ fn done(id: u64) -> CallResult {
     CallResult::Answer(CallAnswer { id, outcome }.into())
 }
 
-fn waiting(shared: &Shared) -> u64 {
-    shared.stats.calls_waiting.load(Ordering::Relaxed)
+fn waiting(queue: &CallQueue) -> u64 {
+    queue.stats.calls_waiting.load(Ordering::Relaxed)
 }
 
 /// Nothing is left behind: neither a call nor anybody's share.
-fn assert_empty(shared: &Shared) {
-    let state = shared.calls.state.lock();
+fn assert_empty(queue: &CallQueue) {
+    let state = queue.state.lock();
     assert!(state.waiting.is_empty() && state.running.is_empty() && state.shares.is_empty());
-    assert_eq!(waiting(shared), 0);
-    assert!(shared.calls.bodies.is_empty() && shared.calls.answers.is_empty());
+    assert_eq!(waiting(queue), 0);
+    assert!(queue.bodies.is_empty() && queue.answers.is_empty());
 }
 
 fn poll(ticket: &mut Ticket) -> Result<CallResult, oneshot::error::TryRecvError> {
@@ -57,29 +60,26 @@ fn poll(ticket: &mut Ticket) -> Result<CallResult, oneshot::error::TryRecvError>
 
 #[test]
 fn calls_are_taken_in_the_order_they_came_and_each_gets_its_answer() {
-    let shared = shared();
-    let mut tickets: Vec<_> = (0..3).map(|_| enter(&shared, "127.0.0.1", 10).unwrap()).collect();
-    assert_eq!(waiting(&shared), 3);
-    assert_eq!(
-        [take(&shared), take(&shared), take(&shared), take(&shared)],
-        [Some(1), Some(2), Some(3), None]
-    );
-    shared.calls.answer(2, done(2));
-    shared.calls.answer(99, done(99));
-    shared.calls.answer(1, CallResult::Lost);
-    shared.calls.answer(3, CallResult::NotRun);
+    let queue = queue();
+    let mut tickets: Vec<_> = (0..3).map(|_| enter(&queue, "127.0.0.1", 10).unwrap()).collect();
+    assert_eq!(waiting(&queue), 3);
+    assert_eq!([take(&queue), take(&queue), take(&queue), take(&queue)], [Some(1), Some(2), Some(3), None]);
+    queue.answer(2, done(2));
+    queue.answer(99, done(99));
+    queue.answer(1, CallResult::Lost);
+    queue.answer(3, CallResult::NotRun);
     assert!(matches!(poll(&mut tickets[1]), Ok(CallResult::Answer(answered)) if answered.id() == 2));
     assert!(matches!(poll(&mut tickets[0]), Ok(CallResult::Lost)));
     assert!(matches!(poll(&mut tickets[2]), Ok(CallResult::NotRun)));
     drop(tickets);
-    assert_eq!(shared.calls.poll_cancelled(), None);
-    assert_empty(&shared);
+    assert_eq!(queue.poll_cancelled(), None);
+    assert_empty(&queue);
 }
 
 // One address fills the queue, and nobody else gets in.
 #[test]
 fn an_address_has_half_of_the_queue_and_all_together_have_all_of_it() {
-    let shared = shared();
+    let queue = queue();
     let mut tickets = Vec::new();
     for (address, expected) in [
         ("203.0.113.9", Ok(())),
@@ -89,8 +89,8 @@ fn an_address_has_half_of_the_queue_and_all_together_have_all_of_it() {
         ("2001:db8::2", Ok(())),
         ("2001:db8::3", Err(NoPlace::Full)),
     ] {
-        let entered = enter(&shared, address, 4);
-        let checked = shared.calls.check(address.parse().unwrap(), 4);
+        let entered = enter(&queue, address, 4);
+        let checked = queue.check(address.parse().unwrap(), 4);
         assert_eq!(entered.as_ref().map(|_| ()).map_err(|no| *no), expected, "{address}");
         if let Err(error) = expected {
             assert_eq!(checked, Err(error));
@@ -98,68 +98,68 @@ fn an_address_has_half_of_the_queue_and_all_together_have_all_of_it() {
         tickets.extend(entered.ok());
     }
     // A place that becomes free, taken by a worker or left by its peer, is free for the next.
-    take(&shared).unwrap();
-    assert!(enter(&shared, "203.0.113.9", 4).is_ok(), "left at once");
+    take(&queue).unwrap();
+    assert!(enter(&queue, "203.0.113.9", 4).is_ok(), "left at once");
     drop(tickets.pop());
-    assert!(enter(&shared, "2001:db8::4", 4).is_ok());
+    assert!(enter(&queue, "2001:db8::4", 4).is_ok());
     drop(tickets);
-    assert_eq!(shared.calls.poll_cancelled(), Some(1));
-    assert_empty(&shared);
+    assert_eq!(queue.poll_cancelled(), Some(1));
+    assert_empty(&queue);
     // The smallest queues still let somebody in.
-    assert!(enter(&shared, "127.0.0.1", 1).is_ok());
-    assert_eq!(enter(&shared, "127.0.0.1", 0).err(), Some(NoPlace::Full));
+    assert!(enter(&queue, "127.0.0.1", 1).is_ok());
+    assert_eq!(enter(&queue, "127.0.0.1", 0).err(), Some(NoPlace::Full));
 }
 
 #[test]
 fn a_call_that_is_given_up_is_taken_out_while_it_waits_and_cancelled_while_it_runs() {
-    let shared = shared();
-    let (first, second) = (enter(&shared, "::1", 10).unwrap(), enter(&shared, "::1", 10).unwrap());
-    let third = enter(&shared, "::1", 10).unwrap();
+    let queue = queue();
+    let (first, second) = (enter(&queue, "::1", 10).unwrap(), enter(&queue, "::1", 10).unwrap());
+    let third = enter(&queue, "::1", 10).unwrap();
     assert_eq!(second.standing(), Standing::Waiting);
     drop(second);
-    assert_eq!((take(&shared), shared.calls.poll_cancelled()), (Some(1), None));
+    assert_eq!((take(&queue), queue.poll_cancelled()), (Some(1), None));
     assert!(matches!(first.standing(), Standing::RunningSince(_)));
     drop(first);
-    assert_eq!((shared.calls.poll_cancelled(), shared.calls.poll_cancelled()), (Some(1), None));
-    shared.calls.answer(1, done(1));
-    assert_eq!(take(&shared), Some(3));
-    shared.calls.answer(3, done(3));
+    assert_eq!((queue.poll_cancelled(), queue.poll_cancelled()), (Some(1), None));
+    queue.answer(1, done(1));
+    assert_eq!(take(&queue), Some(3));
+    queue.answer(3, done(3));
     assert_eq!(third.standing(), Standing::Over);
     drop(third);
-    assert_eq!(shared.calls.poll_cancelled(), None, "it was answered");
-    assert_eq!(shared.stats.calls_cancelled_total.load(Ordering::Relaxed), 1);
-    assert_empty(&shared);
+    assert_eq!(queue.poll_cancelled(), None, "it was answered");
+    assert_eq!(queue.stats.calls_cancelled_total.load(Ordering::Relaxed), 1);
+    assert_empty(&queue);
 }
 
 #[test]
 fn a_call_whose_time_is_over_is_not_handed_out() {
-    let shared = shared();
+    let queue = queue();
     let now = Instant::now();
-    let mut late = enter_until(&shared, "::1", 10, now).unwrap();
-    let in_time = enter_until(&shared, "::1", 10, now + Duration::from_secs(60)).unwrap();
-    assert_eq!(shared.calls.take(now, &shared.stats).map(|call| call.id), Some(2));
+    let mut late = enter_until(&queue, "::1", 10, now).unwrap();
+    let in_time = enter_until(&queue, "::1", 10, now + Duration::from_secs(60)).unwrap();
+    assert_eq!(queue.take(now).map(|call| call.id), Some(2));
     assert!(matches!(poll(&mut late), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(late.standing(), Standing::Over);
     drop((late, in_time));
-    assert_eq!(shared.calls.poll_cancelled(), Some(2));
-    assert_empty(&shared);
+    assert_eq!(queue.poll_cancelled(), Some(2));
+    assert_empty(&queue);
 }
 
 // Answers that nobody reads: calls of that address are refused before they run, those of others go on.
 #[test]
 fn an_address_that_reads_no_answers_has_no_calls_run() {
-    let shared = shared();
+    let queue = queue();
     let (greedy, other) = ("203.0.113.9".parse().unwrap(), "203.0.113.10".parse().unwrap());
-    let mut unread = shared.calls.answers.room(greedy);
+    let mut unread = queue.answers.room(greedy);
     for (bytes, checked) in
         [(ANSWER_BYTES / 2 - MIN_FREE_BYTES - 1, Ok(())), (1, Ok(())), (1, Err(NoPlace::Answers))]
     {
         assert!(unread.try_grow(bytes, ANSWER_BYTES));
-        assert_eq!(shared.calls.check(greedy, 10), checked);
-        assert_eq!(shared.calls.check(other, 10), Ok(()));
+        assert_eq!(queue.check(greedy, 10), checked);
+        assert_eq!(queue.check(other, 10), Ok(()));
     }
     drop(unread);
-    assert_eq!(shared.calls.check(greedy, 10), Ok(()));
+    assert_eq!(queue.check(greedy, 10), Ok(()));
 }
 
 // As many peers as there are sockets make us keep a whole body each.
@@ -167,21 +167,21 @@ fn an_address_that_reads_no_answers_has_no_calls_run() {
 fn a_single_body_of_the_size_that_is_allowed_always_has_room_by_itself() {
     assert_eq!(request_bytes(1), MIN_REQUEST_BYTES);
     assert_eq!(request_bytes(MIN_REQUEST_BYTES / 4 + 1), MIN_REQUEST_BYTES + 4);
-    let shared = shared();
-    assert!(shared.calls.body_room("::1".parse().unwrap()).try_grow(1 << 26, request_bytes(1 << 26)));
-    assert_empty(&shared);
+    let queue = queue();
+    assert!(queue.body_room("::1".parse().unwrap()).try_grow(1 << 26, request_bytes(1 << 26)));
+    assert_empty(&queue);
 }
 
 /// Somebody else's answer: a worker that outlives its gateway still has a call of it.
 #[test]
 fn no_two_gateways_of_a_process_give_the_same_number() {
-    let (one, other) = (shared(), shared());
-    let numbers: Vec<u64> = (0..3).flat_map(|_| [one.calls.number(), other.calls.number()]).collect();
+    let (one, other) = (queue(), queue());
+    let numbers: Vec<u64> = (0..3).flat_map(|_| [one.number(), other.number()]).collect();
     let mut sorted = numbers.clone();
     sorted.sort_unstable();
     sorted.dedup();
     assert_eq!(sorted.len(), numbers.len(), "{numbers:?}");
-    let later = CallQueue::new(1 << 40);
+    let later = queue_of(1 << 40);
     assert!(later.number() > 1 << 40);
-    assert!(CallQueue::new(1).number() > 1 << 40, "never less than before");
+    assert!(queue().number() > 1 << 40, "never less than before");
 }
