@@ -16,9 +16,8 @@ use sse_proto::scope::Scope;
 use sse_proto::word::{Delivery, EventName, Level, Topic};
 
 use crate::guc;
-use crate::pg::guc_text;
 use crate::pg::routine::{self, Comment, Entry};
-use crate::pg::shmem;
+use crate::pg::{guc_text, invalidation, shmem};
 
 /// An annotated routine, as far as the search for a publisher has to know it.
 pub(crate) struct Routine {
@@ -123,7 +122,7 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     if let Some(routine) = cached {
         return routine;
     }
-    routine::watch_invalidations();
+    invalidation::watch(invalidate);
     let invalidations = CACHE.with_borrow(|cache| cache.invalidations);
     let entry = routine::read(oid)?;
     let routine = annotated(oid.to_u32(), &entry).map(Rc::new);

@@ -7,11 +7,10 @@
 //! Not for: which routine is running (`pg/frame.rs`), transactions (`pg/xact.rs`), the ring's protocol (`sse_ring`).
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use pgrx::prelude::*;
 use sse_proto::admission;
 use sse_proto::annotation::Access;
 use sse_proto::encoding::{self, Encoding};
@@ -25,7 +24,7 @@ use crate::annotations::{Published, Role, Routine};
 use crate::mistake::{self, Mistake};
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, frame, futex, xact};
+use crate::pg::{backend, effects, frame, futex, xact};
 use crate::{emitter, guc};
 
 thread_local! {
@@ -34,8 +33,6 @@ thread_local! {
     /// Message text in UTF-8 when the database has another encoding.
     static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
     static HINT: RefCell<String> = const { RefCell::new(String::new()) };
-    /// Size of the largest event that was refused since the last warning, 0 = none.
-    static REFUSED_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// More scratch than this is given back after a record: a single large event must not cost the backend for life.
@@ -228,7 +225,7 @@ fn publish_through(
     }
     let _ = send(shared, target.delivery, buffer);
     add(&shared.header.refusals.too_large_total, 1);
-    REFUSED_BYTES.with(|refused| refused.set(refused.get().max(data.len())));
+    mistake::note_too_large(data.len());
     Outcome::TooLarge
 }
 
@@ -263,7 +260,7 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
         match shared.ring.producer().try_push(record) {
             Ok(wake) => {
                 futex::wake_if(wake, shared);
-                xact::has_had_effect();
+                effects::add();
                 return Outcome::Sent;
             }
             Err(PushError::Full)
@@ -278,30 +275,6 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
             }
         }
     }
-}
-
-/// Says to the publisher what was refused for its size, now that it is safe (C3.6): when a routine returns.
-pub(crate) fn warn_of_refused_events() {
-    mistake::say();
-    let bytes = REFUSED_BYTES.take();
-    if bytes == 0 {
-        return;
-    }
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        format!("an event of {bytes} bytes was not published"),
-        format!(
-            "The limit is {} bytes (sse.max_event_size), and nearly half of sse.ring_size. Subscribers are told that an event is missing.",
-            guc::max_event_bytes()
-        )
-    );
-}
-
-/// The outermost routine was left by an error, which says more than a warning.
-pub(crate) fn forget_refused_events() {
-    REFUSED_BYTES.set(0);
-    mistake::forget();
 }
 
 /// Counts a fault of pg_sse itself that was caught in the log hook.

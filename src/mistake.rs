@@ -1,4 +1,5 @@
-//! Mistakes that show only when a routine raises, said once for each routine until the server is restarted.
+//! Mistakes that show only when a routine raises: those of the routine, said once for each until the server is restarted, and
+//! events that are too large, said each time.
 //!
 //! They are found in the log hook, where nothing may be said, and said when the routine returns.
 //!
@@ -6,8 +7,9 @@
 
 use std::cell::Cell;
 
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use pgrx::prelude::*;
 
+use crate::guc;
 use crate::pg::{report, routine, shmem};
 
 /// What is wrong.
@@ -27,6 +29,8 @@ const MISTAKES: [Mistake; 3] = [Mistake::MisspeltHint, Mistake::Unmatched, Mista
 thread_local! {
     /// For each of [`MISTAKES`] the routine that it was found in last, 0 = none.
     static FOUND: [Cell<u32>; 3] = const { [const { Cell::new(0) }; 3] };
+    /// Size of the largest event that was refused since the last warning, 0 = none.
+    static TOO_LARGE_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Keeps it until it can be said.
@@ -38,8 +42,14 @@ pub(crate) fn note(mistake: Mistake, routine: u32) {
     });
 }
 
-/// The routine was left by an error.
+/// An event of so many bytes was refused: the largest is said (C3.6).
+pub(crate) fn note_too_large(bytes: usize) {
+    TOO_LARGE_BYTES.set(TOO_LARGE_BYTES.get().max(bytes));
+}
+
+/// The outermost routine was left by an error, which says more than a warning.
 pub(crate) fn forget() {
+    TOO_LARGE_BYTES.set(0);
     FOUND.with(|found| found.iter().for_each(|place| place.set(0)));
 }
 
@@ -51,6 +61,22 @@ pub(crate) fn say() {
             say_once(mistake, routine);
         }
     }
+    let bytes = TOO_LARGE_BYTES.take();
+    if bytes > 0 {
+        say_too_large(bytes);
+    }
+}
+
+fn say_too_large(bytes: usize) {
+    ereport!(
+        PgLogLevel::WARNING,
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!("an event of {bytes} bytes was not published"),
+        format!(
+            "The limit is {} bytes (sse.max_event_size), and nearly half of sse.ring_size. Subscribers are told that an event is missing.",
+            guc::max_event_bytes()
+        )
+    );
 }
 
 fn say_once(mistake: Mistake, routine: u32) {

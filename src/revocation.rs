@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use sse_gateway::RefusalFile;
 
-use crate::pg::{backend, bgworker};
+use crate::pg::backend;
 
 /// Refuses tokens that were issued to the user before now, durably. While another process has the file's lock it can be
 /// cancelled, as any statement.
@@ -17,7 +17,7 @@ use crate::pg::{backend, bgworker};
 /// # Errors
 /// The file cannot be written; the user's tokens are as good as before then.
 pub(crate) fn add(user_id: &str) -> io::Result<()> {
-    RefusalFile::new(bgworker::data_directory()).refuse_user(user_id, SystemTime::now(), || {
+    RefusalFile::new(backend::data_directory()).refuse_user(user_id, SystemTime::now(), || {
         backend::pause();
         pgrx::check_for_interrupts!();
     })

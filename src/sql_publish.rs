@@ -12,10 +12,10 @@ use sse_proto::scope::{self, Scope};
 use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
 use crate::capture::{self, Target};
-use crate::guc;
 use crate::pg::backend::{self, NoGateway};
 use crate::pg::text::{for_message, from_server, to_server, try_from_server};
 use crate::pg::{database, shmem};
+use crate::{guc, mistake};
 
 /// Publishes one event without any annotation (C3.4).
 #[pg_extern(sql = false)]
@@ -46,8 +46,8 @@ fn publish(
             .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
     });
     let no_gateway = backend::no_gateway();
-    let Some(shared) =
-        shmem::shared().filter(|shared| no_gateway.is_none() && database::mine_is_served(shared))
+    let Some(shared) = shmem::shared()
+        .filter(|shared| no_gateway.is_none() && database::mine_is_served(shared, guc::database))
     else {
         warn_once_that_nothing_is_served(no_gateway);
         return;
@@ -63,7 +63,7 @@ fn publish(
         };
         let _ = capture::publish(&shared, &target, &data);
     });
-    capture::warn_of_refused_events();
+    mistake::say();
 }
 
 /// Raises an error without memory for the text: an event of nothing would be another event.

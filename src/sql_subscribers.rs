@@ -6,8 +6,8 @@ use pgrx::prelude::*;
 use sse_proto::identity::MAX_IDENTITY_BYTES;
 
 use crate::pg::text::{for_json, from_server};
-use crate::pg::{database, latch, shmem};
-use crate::{revocation, subscribers};
+use crate::pg::{database, shmem};
+use crate::{guc, revocation, subscribers};
 
 /// The rows of `sse.subscribers`, as a JSON array.
 #[pg_extern(sql = false)]
@@ -31,7 +31,8 @@ fn disconnect(user_id: &[u8]) {
             format!("the user id is longer than {MAX_IDENTITY_BYTES} bytes, so no token has it")
         );
     }
-    let Some(shared) = shmem::shared().filter(database::mine_is_served) else {
+    let Some(shared) = shmem::shared().filter(|shared| database::mine_is_served(shared, guc::database))
+    else {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -47,5 +48,5 @@ fn disconnect(user_id: &[u8]) {
         );
     }
     shared.announce_revocation();
-    latch::wake_gateway(&shared);
+    shared.wake_gateway();
 }

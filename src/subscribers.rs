@@ -18,8 +18,8 @@ use pgrx::prelude::*;
 use serde_json::{Value, json};
 use sse_gateway::{Gateway, SubscriberInfo, Subscribers};
 
+use crate::pg::backend;
 use crate::pg::shmem::{Listing as Numbers, Shared};
-use crate::pg::{backend, bgworker, latch};
 
 /// Streams that one list has. Beyond it the list is cut; `sse.stat_gateway` has the number of all.
 const MAX_ROWS: usize = 100_000;
@@ -99,7 +99,7 @@ fn write(text: &str) -> io::Result<()> {
 pub(crate) fn ask(shared: &Shared) -> String {
     let numbers = &shared.header.listing;
     let mine = numbers.asked.fetch_add(1, Release) + 1;
-    latch::wake_gateway(shared);
+    shared.wake_gateway();
     let deadline = backend::Deadline::after(MAX_WAIT);
     while numbers.answered.load(Acquire) < mine {
         if deadline.has_passed() {
@@ -117,5 +117,5 @@ pub(crate) fn ask(shared: &Shared) -> String {
 }
 
 fn path() -> PathBuf {
-    bgworker::data_directory().join("pg_stat_tmp/pg_sse.subscribers")
+    backend::data_directory().join("pg_stat_tmp/pg_sse.subscribers")
 }

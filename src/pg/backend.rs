@@ -1,7 +1,8 @@
-//! Facts about this process and its database, and waiting that is safe wherever a message may be raised.
+//! Facts about this process, its server and its database, and waiting that is safe wherever a message may be raised.
 
 use std::cell::Cell;
 use std::ffi::CStr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
@@ -90,6 +91,19 @@ fn report_wait_event(event: u32) {
     let place = unsafe { pg_sys::my_wait_event_info };
     // SAFETY: as above; a word that only this process writes.
     unsafe { place.write_volatile(event) };
+}
+
+/// The data directory.
+pub(crate) fn data_directory() -> PathBuf {
+    // SAFETY: set by the postmaster at its start, never changed.
+    let directory = unsafe { pg_sys::DataDir };
+    // SAFETY: NUL-terminated, as set by miscinit.c.
+    PathBuf::from(unsafe { CStr::from_ptr(directory) }.to_string_lossy().into_owned())
+}
+
+/// Process id of this process.
+pub(crate) fn my_pid() -> u32 {
+    std::process::id()
 }
 
 /// A point in time up to which somebody waits.

@@ -1,16 +1,16 @@
 //! The life of our background workers as Postgres sees it: registration, signals, waiting, leaving.
 //!
-//! Not for: what the workers do (`worker/`).
+//! Not for: their main functions (`mains.rs`), and what the workers do (`worker/`).
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_long};
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 
+use super::backend::data_directory;
 use super::latch;
 
 pub(crate) use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
@@ -87,24 +87,6 @@ pub(crate) fn start_call_worker(
 /// No background worker could be registered.
 #[derive(Debug)]
 pub(crate) struct NoWorkerSlot;
-
-#[pg_guard]
-#[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn pg_sse_gateway_main(_argument: pg_sys::Datum) {
-    crate::worker::gateway::run();
-}
-
-#[pg_guard]
-#[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn pg_sse_catalog_main(_argument: pg_sys::Datum) {
-    crate::worker::catalog::run();
-}
-
-#[pg_guard]
-#[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn pg_sse_call_main(argument: pg_sys::Datum) {
-    crate::worker::call::run(argument.value() as u64);
-}
 
 /// Runs `at_exit` when this process ends, however it does, while shared memory is still there. To be called once, with a
 /// function that cannot fail.
@@ -316,19 +298,6 @@ pub(crate) fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
 pub(crate) fn server_is_stopping() -> bool {
     let Ok(text) = fs::read_to_string(data_directory().join("postmaster.pid")) else { return true };
     text.lines().nth(STATUS_LINE - 1).is_none_or(|status| status.trim() == "stopping")
-}
-
-/// The data directory.
-pub(crate) fn data_directory() -> PathBuf {
-    // SAFETY: set by the postmaster at its start, never changed.
-    let directory = unsafe { pg_sys::DataDir };
-    // SAFETY: NUL-terminated, as set by miscinit.c.
-    PathBuf::from(unsafe { CStr::from_ptr(directory) }.to_string_lossy().into_owned())
-}
-
-/// Process id of this process.
-pub(crate) fn my_pid() -> u32 {
-    std::process::id()
 }
 
 /// Ends the process. 0: not to be started again; 1: to be started again; the cluster goes on in both cases.

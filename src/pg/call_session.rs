@@ -24,7 +24,7 @@ use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
 use super::repertoire::{self, Characters};
 use super::try_catch::{self, Ended};
-use super::{bgworker, call_cleanup, call_texts, own_transaction, raw, setting, stale_plans, xact};
+use super::{bgworker, call_cleanup, call_texts, effects, own_transaction, raw, setting, stale_plans};
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
@@ -135,7 +135,7 @@ impl Session {
     /// example, is no such thing unless something has changed meanwhile.
     fn is_outdated(&mut self, outcome: &Outcome, attempt: &Attempt) -> bool {
         let Outcome::Failed { sqlstate, raised: false, .. } = outcome else { return false };
-        if !may_be_outdated(sqlstate) || xact::effects() != attempt.effects {
+        if !may_be_outdated(sqlstate) || effects::count() != attempt.effects {
             return false;
         }
         if attempt.has_begun {
@@ -185,7 +185,7 @@ impl Session {
         };
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(begin, &mut beginning) })?;
-        attempt.effects = xact::effects();
+        attempt.effects = effects::count();
         if stale_plans::take() {
             self.drop_plans()?;
         }

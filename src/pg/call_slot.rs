@@ -16,7 +16,6 @@ use pgrx::pg_sys;
 use sse_ring::{Consumer, Producer, Ring};
 
 use super::{latch, shmem};
-use crate::guc;
 
 /// Capacity of each of a worker's two rings, in bytes: an ordinary request or answer fits whole, a larger one is handed
 /// over in parts.
@@ -143,18 +142,17 @@ const fn rings_bytes() -> usize {
     2 * (Ring::bytes_needed(RING_BYTES).next_multiple_of(128))
 }
 
-/// What this file asks of the shared memory. To be called when the settings are known.
-pub(super) fn bytes_needed() -> usize {
-    HEADER_BYTES + guc::calls::worker_slots() * (SLOT_BYTES.next_multiple_of(128) + rings_bytes())
+/// What this file asks of the shared memory, for so many workers.
+pub(super) fn bytes_needed(slots: usize) -> usize {
+    HEADER_BYTES + slots * (SLOT_BYTES.next_multiple_of(128) + rings_bytes())
 }
 
 /// Finds or makes the memory. To be called from the startup hook of shared memory, in the postmaster.
-pub(super) fn start_up() {
-    let count = guc::calls::worker_slots();
+pub(super) fn start_up(count: usize) {
     let mut found = false;
     // No lock: only the postmaster runs this, before it starts any other process.
     // SAFETY: the size was requested (`bytes_needed`); name and flag outlive the call.
-    let base = unsafe { pg_sys::ShmemInitStruct(c"pg_sse calls".as_ptr(), bytes_needed(), &mut found) };
+    let base = unsafe { pg_sys::ShmemInitStruct(c"pg_sse calls".as_ptr(), bytes_needed(count), &mut found) };
     let Some(base) = NonNull::new(base.cast::<u8>()) else { return };
     let header = base.cast::<CallHeader>();
     // SAFETY: fresh memory of at least that size, which nobody else knows yet.
@@ -201,7 +199,7 @@ impl CallMemory {
     pub(crate) fn set_leave_until(&self, time: i64) {
         self.header.leave_until.store(time, Release);
         if let Some(shared) = shmem::shared() {
-            latch::wake_gateway(&shared);
+            shared.wake_gateway();
         }
     }
 

@@ -10,7 +10,6 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use pgrx::pg_sys;
 
 use super::compat;
-use crate::guc;
 
 /// A setting whose value was refused at server start.
 #[derive(Clone, Debug)]
@@ -27,10 +26,10 @@ thread_local! {
     static REFUSED: RefCell<Vec<Refused>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What postgresql.conf says of each setting before it is defined (as placeholders). To be called in `_PG_init`
-/// before [`guc::define`]; its result goes to [`compare`] afterwards.
-pub(crate) fn before_definition() -> Vec<Refused> {
-    guc::NAMES.iter().filter_map(|name| describe(name)).collect()
+/// What postgresql.conf says of these settings before they are defined (as placeholders). To be called in `_PG_init`
+/// before they are; its result goes to [`compare`] afterwards.
+pub(crate) fn before_definition(names: &[&CStr]) -> Vec<Refused> {
+    names.iter().filter_map(|name| describe(name)).collect()
 }
 
 /// Notes which of the values that were there before are not in force now.

@@ -5,11 +5,10 @@ use std::ffi::{CStr, c_int};
 use pgrx::pg_sys;
 
 use super::shmem::Shared;
-use crate::guc;
 
-/// Whether this backend is connected to the served database. Reads the catalog when the gateway has not said yet which
+/// Whether this backend is connected to the served database, which has the name that `served` says. Reads the catalog when the gateway has not said yet which
 /// one that is, so it is to be called only where that is allowed.
-pub(crate) fn mine_is_served(shared: &Shared) -> bool {
+pub(crate) fn mine_is_served(shared: &Shared, served: fn() -> String) -> bool {
     if let Some(known) = shared.is_served_database() {
         return known;
     }
@@ -22,7 +21,7 @@ pub(crate) fn mine_is_served(shared: &Shared) -> bool {
     }
     // SAFETY: NUL-terminated, ours.
     let name = unsafe { CStr::from_ptr(name) };
-    name.to_bytes() == guc::database().as_bytes()
+    name.to_bytes() == served().as_bytes()
 }
 
 /// What a look at pg_database came to.

@@ -29,7 +29,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use super::guc_shadow;
 use crate::annotations::{self, Routine};
-use crate::capture;
+use crate::mistake;
 
 unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: asked for every message of the log.
@@ -236,12 +236,12 @@ unsafe extern "C-unwind" fn bracket(
         let site = &raw const *site;
         change(|frames| leave(frames, |kind| matches!(kind, Kind::Routine(_, of) if *of == site)));
         if none_running() && event == pg_sys::FmgrHookEventType::FHET_ABORT {
-            capture::forget_refused_events();
+            mistake::forget();
         }
     }
     call_previous(event, flinfo, &mut site.next);
     if event == pg_sys::FmgrHookEventType::FHET_END {
-        capture::warn_of_refused_events();
+        mistake::say();
     }
 }
 

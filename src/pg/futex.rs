@@ -78,10 +78,9 @@ mod system {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::{Duration, Shared, Thread};
-    use crate::pg::latch;
 
     pub(super) fn wake(shared: &Shared) {
-        latch::wake_gateway(shared);
+        shared.wake_gateway();
     }
 
     /// A wake that was passed on before is not lost: the thread has a token for it.

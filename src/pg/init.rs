@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{bgworker, config_file, frame, guc_shadow, hook, shmem, utility, xact};
+use super::{bgworker, catalog_change, config_file, frame, guc_shadow, hook, memory, utility, xact};
 use crate::guc;
 
 /// Loaded at server start, everything is installed; loaded later (by the SQL script of `CREATE EXTENSION`, or by
@@ -14,11 +14,12 @@ unsafe extern "C-unwind" fn _PG_init() {
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         return;
     }
-    let before = config_file::before_definition();
+    let before = config_file::before_definition(&guc::NAMES);
     guc::define();
     config_file::compare(before);
-    shmem::install();
+    memory::install();
     xact::install();
+    catalog_change::install();
     utility::install();
     frame::install();
     match guc_shadow::install() {

@@ -1,7 +1,7 @@
-//! Wakes the gateway's main thread from any backend, at any point of a transaction.
+//! Wakes the main thread of another process, at any point of a transaction.
 //!
-//! Shared memory holds the gateway's place in the process array, never a pointer to its latch: the place stays valid
-//! when the gateway has gone (the wake then reaches whoever took it, which every user of a latch must expect).
+//! Shared memory holds places in the process array, never pointers to latches: a place stays valid when its process has
+//! gone (the wake then reaches whoever took it, which every user of a latch must expect).
 //!
 //! Not for: deciding whether a wake is needed, which the sleeping flag of a ring does (`sse_ring`); the thread that takes
 //! events out of their ring, which `futex.rs` wakes.
@@ -9,29 +9,12 @@
 use std::ffi::c_void;
 
 use pgrx::pg_sys;
-use sse_ring::Wake;
-
-use super::shmem::Shared;
 
 // Declared here instead of called through pgrx: its wrappers set a jump buffer and may unwind, and this runs in
 // commit callbacks and in the log hook, where nothing may. latch.c: SetLatch takes no lock, does not allocate and
 // does not report errors; it is called from signal handlers.
 unsafe extern "C-unwind" {
     fn SetLatch(latch: *mut c_void);
-}
-
-/// Wakes the gateway when the ring, a call worker's, says that it sleeps.
-pub(crate) fn wake_if(wake: Wake, shared: &Shared) {
-    if wake == Wake::Needed {
-        wake_gateway(shared);
-    }
-}
-
-/// Wakes the gateway's main thread, if there is one. Takes no lock, does not allocate, cannot fail.
-pub(crate) fn wake_gateway(shared: &Shared) {
-    if let Some(place) = shared.gateway_place() {
-        wake(place);
-    }
 }
 
 /// Wakes the process that has this place in the process array. Takes no lock, does not allocate, cannot fail.

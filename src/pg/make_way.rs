@@ -12,17 +12,17 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys;
 
 use super::{call_slot, clock, compat};
-use crate::guc;
 
 /// So long the workers stay away, if the statement fails; when it succeeds they may come back at once. Longer than core's
 /// wait of five seconds (procarray.c, `CountOtherDBBackends`).
 const AWAY_MICROSECONDS: i64 = 8_000_000;
 
-/// Before the statement. `true`: when it has succeeded, [`come_back`] is to be called.
+/// Before the statement, in a server whose database of this name is served. `true`: when it has succeeded, [`come_back`] is
+/// to be called.
 ///
 /// # Safety
 /// - `node` is the parse tree of a utility statement that is about to be run, in a transaction.
-pub(super) unsafe fn make_way(node: *mut pg_sys::Node) -> bool {
+pub(super) unsafe fn make_way(node: *mut pg_sys::Node, served: fn() -> String) -> bool {
     let Some(memory) = call_slot::memory().filter(|memory| !memory.slots().is_empty()) else {
         return false;
     };
@@ -30,7 +30,7 @@ pub(super) unsafe fn make_way(node: *mut pg_sys::Node) -> bool {
     let Some(name) = (unsafe { wanted_database(node) }) else { return false };
     // SAFETY: a NUL-terminated name of the parse tree.
     let text = unsafe { CStr::from_ptr(name) };
-    if text.to_bytes() != guc::database().as_bytes() {
+    if text.to_bytes() != served().as_bytes() {
         return false;
     }
     // SAFETY: a catalog look-up that answers InvalidOid for a missing database.

@@ -1,17 +1,14 @@
-//! One routine as the catalog has it, for the backend's annotation cache, and the invalidations that concern it.
+//! One routine as the catalog has it, for the backend's annotation cache.
 
-use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_catalog::pg_proc::{PgProc, ProKind, ProParallel, ProVolatile};
-use pgrx::{pg_guard, pg_sys};
+use pgrx::pg_sys;
 use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineFacts, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::encoding;
 
-use super::watched::{self, Kind};
-use super::{backend, shmem};
-use crate::annotations;
+use super::backend;
 
 /// What the annotation cache has to know of a routine.
 pub(crate) struct Entry {
@@ -193,74 +190,4 @@ fn take_text(text: *mut c_char) -> Option<String> {
     // SAFETY: palloc'd by the functions above, not used any more.
     unsafe { pg_sys::pfree(text.cast()) };
     Some(utf8)
-}
-
-/// Registers this backend's callbacks for changes of routines and of what they rest on, once.
-pub(crate) fn watch_invalidations() {
-    thread_local! {
-        static WATCHING: Cell<bool> = const { Cell::new(false) };
-    }
-    if WATCHING.replace(true) {
-        return;
-    }
-    use pg_sys::SysCacheIdentifier as Cache;
-    let zero = pg_sys::Datum::from(0);
-    for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM] {
-        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
-        unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(invalidated), zero) };
-    }
-    // SAFETY: as above; one of inval.c's ten places for relations, of which core takes three.
-    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_invalidated), zero) };
-}
-
-/// inval.c calls this for changes of this transaction and of others, at points where nothing may fail.
-#[pg_guard]
-unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, hash: u32) {
-    use pg_sys::SysCacheIdentifier as Cache;
-    if cache == Cache::ATTNUM as c_int {
-        watched::columns_changed();
-        return;
-    }
-    let kind = match cache {
-        cache if cache == Cache::PROCOID as c_int => Kind::Routine,
-        cache if cache == Cache::NAMESPACEOID as c_int => Kind::Schema,
-        _ => Kind::Type,
-    };
-    if kind != Kind::Type {
-        annotations::invalidate(if kind == Kind::Routine { hash } else { 0 });
-    }
-    touched(kind, hash);
-}
-
-/// As above, for relations.
-#[pg_guard]
-unsafe extern "C-unwind" fn relation_invalidated(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
-    touched(Kind::Relation, relation.to_u32());
-}
-
-fn touched(kind: Kind, hash: u32) {
-    // SAFETY: reads a variable of xact.c.
-    let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
-    // A change of this transaction's own needs a transaction id. Another's that arrives while this one has an id may be
-    // announced once too often, which costs one reading of the routines.
-    if transaction != pg_sys::InvalidTransactionId
-        && let Some(shared) = shmem::shared()
-    {
-        watched::touched(&shared.header.watched, kind, hash, shared.certain_changes());
-    }
-}
-
-/// Registers this process' callback for changes of roles and memberships.
-pub(crate) fn watch_roles() {
-    use pg_sys::SysCacheIdentifier as Cache;
-    for cache in [Cache::AUTHOID, Cache::AUTHMEMMEMROLE, Cache::AUTHMEMROLEMEM, Cache::DATABASEOID] {
-        let zero = pg_sys::Datum::from(0);
-        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
-        unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(role_changed), zero) };
-    }
-}
-
-/// inval.c calls this at points where nothing may fail.
-unsafe extern "C-unwind" fn role_changed(_argument: pg_sys::Datum, _cache: c_int, _hash: u32) {
-    crate::call_role::invalidate();
 }

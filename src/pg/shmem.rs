@@ -1,10 +1,10 @@
 //! The shared memory of pg_sse: one header of plain atomic fields, the announcements of those who commit, then the ring.
 //! Requested at server start, the same size until the server stops, addressed by every process that the postmaster forks.
 //!
-//! After a crash of a backend the postmaster makes shared memory anew and runs [`startup`] again, so nothing here
+//! After a crash of a backend the postmaster makes shared memory anew and runs [`start_up`] again, so nothing here
 //! is ever repaired. Only plain data lives in it: no pointers, no handles of one process.
 //!
-//! Not for: the protocol of the ring (`sse_ring`).
+//! Not for: the protocol of the ring (`sse_ring`), and the hooks in which Postgres gives out shared memory (`memory.rs`).
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -12,11 +12,11 @@ use std::slice;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
-use sse_ring::Ring;
+use sse_ring::{Ring, Wake};
 
-use super::ticket::{self, Tickets};
+use super::latch;
+use super::ticket::{self, Announcements, Tickets};
 use super::watched::Watched;
-use crate::guc;
 
 /// The place in the process array that stands for "no gateway".
 const NOBODY: u32 = u32::MAX;
@@ -185,7 +185,7 @@ pub(crate) struct Shared {
     /// See there.
     pub header: &'static Header,
     /// What transactions that are about to commit announce, by their place in the process array (`ticket.rs`).
-    pub announced: &'static [AtomicU64],
+    pub announced: Announcements,
     /// Way of the events from the backends to the gateway.
     pub ring: Ring<'static>,
 }
@@ -193,8 +193,6 @@ pub(crate) struct Shared {
 thread_local! {
     /// Set in the postmaster, inherited by every process it forks.
     static SHARED: Cell<Option<Shared>> = const { Cell::new(None) };
-    static PREVIOUS_REQUEST: Cell<pg_sys::shmem_request_hook_type> = const { Cell::new(None) };
-    static PREVIOUS_STARTUP: Cell<pg_sys::shmem_startup_hook_type> = const { Cell::new(None) };
 }
 
 /// The shared memory, or `None` in a server that did not preload the library.
@@ -272,7 +270,7 @@ impl Shared {
     /// Tells the gateway that something has changed that they may rest on. Allocates nothing, cannot fail.
     pub(crate) fn announce_possible_change(&self) {
         self.header.catalog_generation.fetch_add(1, std::sync::atomic::Ordering::Release);
-        super::latch::wake_gateway(self);
+        self.wake_gateway();
     }
 
     /// The file of refused users has a new line.
@@ -303,54 +301,41 @@ impl Shared {
     }
 }
 
-/// Asks for the shared memory at server start. To be called once, from `_PG_init` in the postmaster.
-pub(crate) fn install() {
-    // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
-    PREVIOUS_REQUEST.set(unsafe { pg_sys::shmem_request_hook });
-    // SAFETY: as above.
-    unsafe { pg_sys::shmem_request_hook = Some(request) };
-    // SAFETY: as above.
-    PREVIOUS_STARTUP.set(unsafe { pg_sys::shmem_startup_hook });
-    // SAFETY: as above.
-    unsafe { pg_sys::shmem_startup_hook = Some(startup) };
-}
+    /// Wakes the gateway's main thread, if there is one. Takes no lock, does not allocate, cannot fail.
+    pub(crate) fn wake_gateway(&self) {
+        if let Some(place) = self.gateway_place() {
+            latch::wake(place);
+        }
+    }
+
+    /// As [`Shared::wake_gateway`], when the ring, a call worker's, says that it sleeps.
+    pub(crate) fn wake_gateway_if(&self, wake: Wake) {
+        if wake == Wake::Needed {
+            self.wake_gateway();
+        }
+    }
 
 /// Space of the announcements between header and ring, again a whole number of cache lines.
 fn announced_bytes() -> usize {
     (ticket::places() * size_of::<AtomicU64>() + 127) & !127
 }
 
-fn total_bytes() -> usize {
-    HEADER_BYTES + announced_bytes() + Ring::bytes_needed(guc::ring_bytes())
+/// What this file asks of the shared memory, for a ring of that capacity.
+pub(super) fn bytes_needed(ring_bytes: usize) -> usize {
+    HEADER_BYTES + announced_bytes() + Ring::bytes_needed(ring_bytes)
 }
 
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn request() {
-    if let Some(previous) = PREVIOUS_REQUEST.get() {
-        // SAFETY: the hook that was installed before ours, called when Postgres calls us.
-        unsafe { previous() };
-    }
-    // SAFETY: called by Postgres in the one phase in which it allows this (ipci.c).
-    unsafe { pg_sys::RequestAddinShmemSpace(total_bytes()) };
-    // SAFETY: as above.
-    unsafe { pg_sys::RequestAddinShmemSpace(super::call_slot::bytes_needed()) };
-}
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn startup() {
-    if let Some(previous) = PREVIOUS_STARTUP.get() {
-        // SAFETY: the hook that was installed before ours, called when Postgres calls us.
-        unsafe { previous() };
-    }
+/// Finds or makes the memory. To be called from the startup hook of shared memory, in the postmaster.
+pub(super) fn start_up(ring_bytes: usize) {
     let mut found = false;
     // No lock: only the postmaster runs this, before it starts any other process.
     // SAFETY: the size was requested above; name and flag outlive the call.
-    let base = unsafe { pg_sys::ShmemInitStruct(c"pg_sse".as_ptr(), total_bytes(), &mut found) };
+    let base = unsafe { pg_sys::ShmemInitStruct(c"pg_sse".as_ptr(), bytes_needed(ring_bytes), &mut found) };
     let Some(base) = NonNull::new(base.cast::<u8>()) else { return };
     let header = base.cast::<Header>();
     // SAFETY: fresh memory of at least that size, which nobody else knows yet.
     unsafe { header.write(Header::new()) };
-    // SAFETY: `base` is `total_bytes()` long, of which the header is the first part.
+    // SAFETY: `base` is `bytes_needed` long, of which the header is the first part.
     let announced_base = unsafe { base.add(HEADER_BYTES) };
     // SAFETY: as above; the announcements are the second part.
     let ring_base = unsafe { announced_base.add(announced_bytes()) };
@@ -361,7 +346,7 @@ unsafe extern "C-unwind" fn startup() {
     let announced = unsafe { slice::from_raw_parts(announced_base.cast().as_ptr(), ticket::places()) };
     // SAFETY: the rest of the segment is exactly what the ring asked for; the postmaster alone knows it, and it is
     // mapped at this address in every process that it forks, for as long as they run.
-    let ring = unsafe { Ring::create(ring_base.as_ptr(), guc::ring_bytes()) };
+    let ring = unsafe { Ring::create(ring_base.as_ptr(), ring_bytes) };
     let ring = match ring {
         Ok(ring) => ring,
         Err(error) => pgrx::error!("pg_sse: the ring cannot be made: {error}"),
@@ -369,7 +354,6 @@ unsafe extern "C-unwind" fn startup() {
     // SAFETY: just written; shared memory stays mapped until the process ends, and all fields are atomic.
     let header = unsafe { header.as_ref() };
     SHARED.set(Some(Shared { header, announced, ring }));
-    super::call_slot::start_up();
 }
 
 impl Header {
@@ -380,6 +364,7 @@ impl Header {
             extension: AtomicU32::new(Extension::Unknown as u32),
             catalog_generation: AtomicU64::new(1),
             certain_changes: AtomicU64::new(1),
+    let announced = Announcements { tickets: &header.tickets, words: announced };
             watched: Watched::default(),
             revocations: AtomicU64::new(0),
             listing: Listing::default(),

@@ -5,7 +5,7 @@
 //!
 //! * [`Tickets::next`]: added to by committing backends, AcqRel. Each addition continues the chain of those before it: what
 //!   a backend knew when it took its ticket, whoever sees a later ticket knows too.
-//! * [`Shared::announced`], a word for each place of the process array: the ticket of the transaction that is about to commit
+//! * [`Announcements::words`], a word for each place of the process array: the ticket of the transaction that is about to commit
 //!   there, 0 = none. Written by the backend of that place alone, Release: the ticket before the transaction becomes
 //!   visible, 0 after its events are in the ring. Read by the gateway, Acquire: who sees 0, or a later ticket, sees the
 //!   events in the ring.
@@ -31,7 +31,6 @@ use std::sync::atomic::{
 use pgrx::pg_sys;
 
 use super::latch;
-use super::shmem::Shared;
 
 /// The part of the shared header.
 #[repr(C)]
@@ -45,6 +44,15 @@ pub(crate) struct Tickets {
     /// Records that were begun and not completed for seconds (`worker/gateway/stall.rs`). Written by the gateway, relaxed; read
     /// by `sse.stat_ring`.
     pub stalls_total: AtomicU64,
+}
+
+/// The tickets as one process sees them. Cheap to copy.
+#[derive(Clone, Copy)]
+pub(crate) struct Announcements {
+    /// See there.
+    pub tickets: &'static Tickets,
+    /// What transactions that are about to commit announce, by their place in the process array.
+    pub words: &'static [AtomicU64],
 }
 
 thread_local! {
@@ -68,11 +76,11 @@ pub(crate) fn places() -> usize {
 /// library whose PRE_COMMIT callback comes after ours and writes. Who sees that must be told later. As long as it has no xid
 /// it cannot be told from one that others see, so it holds them back until it has pushed: for the microseconds of a commit
 /// that has nothing to write.
-pub(crate) fn take(shared: &Shared) {
-    MINE.set(next(shared));
+pub(crate) fn take(announced: &Announcements) {
+    MINE.set(next(announced));
     let place = latch::my_place().and_then(|place| usize::try_from(place).ok());
     if let Some(place) = place
-        && let Some(word) = shared.announced.get(place)
+        && let Some(word) = announced.words.get(place)
     {
         PLACE.set(Some(place));
         word.store(MINE.get(), Release);
@@ -81,31 +89,31 @@ pub(crate) fn take(shared: &Shared) {
 
 /// The ticket of this transaction, which has committed. One that has none, because its first event was raised after
 /// everything was ready for the commit, gets one now. Allocates nothing, cannot fail.
-pub(crate) fn mine(shared: &Shared) -> u64 {
+pub(crate) fn mine(announced: &Announcements) -> u64 {
     match MINE.get() {
-        0 => next(shared),
+        0 => next(announced),
         mine => mine,
     }
 }
 
 /// The events of this transaction are in the ring, or it has ended without any. Allocates nothing, cannot fail.
-pub(crate) fn done(shared: &Shared) {
+pub(crate) fn done(announced: &Announcements) {
     MINE.set(0);
     if let Some(place) = PLACE.take()
-        && let Some(word) = shared.announced.get(place)
+        && let Some(word) = announced.words.get(place)
     {
         word.store(0, Release);
     }
 }
 
-fn next(shared: &Shared) -> u64 {
-    shared.header.tickets.next.fetch_add(1, AcqRel) + 1
+fn next(announced: &Announcements) -> u64 {
+    announced.tickets.next.fetch_add(1, AcqRel) + 1
 }
 
 /// For the gateway: the announced tickets below `highest` of transactions without an xid. They are visible to others, or were
 /// rolled back, and are about to push or to take back the announcement; or they have not changed anything yet.
-pub(crate) fn blockers(shared: &Shared, highest: u64) -> Vec<u64> {
-    let places = shared.announced.iter().enumerate();
+pub(crate) fn blockers(announced: &Announcements, highest: u64) -> Vec<u64> {
+    let places = announced.words.iter().enumerate();
     places.filter_map(|(place, word)| blocker(place, word, highest)).collect()
 }
 
@@ -137,8 +145,8 @@ fn has_xid(place: usize) -> bool {
 }
 
 /// The process id of the backend that has announced a ticket, if it still does.
-pub(crate) fn announcer(shared: &Shared, ticket: u64) -> Option<i32> {
-    let place = shared.announced.iter().position(|word| word.load(Relaxed) == ticket)?;
+pub(crate) fn announcer(announced: &Announcements, ticket: u64) -> Option<i32> {
+    let place = announced.words.iter().position(|word| word.load(Relaxed) == ticket)?;
     let process = process(place)?;
     // SAFETY: as in `has_xid`.
     let pid = unsafe { &raw const (*process).pid };

@@ -11,8 +11,8 @@ use std::ffi::{c_char, c_int};
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{call_slot, database, frame, make_way, routine, shmem, xact};
-use crate::annotations;
+use super::{call_slot, catalog_change, database, frame, invalidation, make_way, routine, shmem};
+use crate::{annotations, guc};
 
 unsafe extern "C-unwind" {
     fn standard_ProcessUtility(
@@ -67,7 +67,7 @@ unsafe extern "C-unwind" fn process_utility(
         let kind = unsafe { (*node.cast::<pg_sys::TransactionStmt>()).kind };
         if kind == pg_sys::TransactionStmtKind::TRANS_STMT_COMMIT_PREPARED {
             // What the prepared transaction changed is not known here; it may have been a routine.
-            xact::catalog_changed();
+            catalog_change::catalog_changed();
         }
     }
     // SAFETY: guarded; see there.
@@ -78,7 +78,7 @@ unsafe extern "C-unwind" fn process_utility(
     if runs_script {
         frame::end_script();
         // A new extension's routines are nobody's yet, and a new version may change none (`watched.rs`).
-        xact::catalog_changed();
+        catalog_change::catalog_changed();
     }
     if away {
         make_way::come_back();
@@ -98,7 +98,7 @@ unsafe extern "C-unwind" fn process_utility(
 #[pg_guard]
 unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { make_way::make_way(node) }
+    unsafe { make_way::make_way(node, guc::database) }
 }
 
 /// After a statement that may have changed the role of calls or what it may do. Where there are no calls it is nobody's
@@ -121,7 +121,7 @@ unsafe fn changed(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) {
         return;
     }
     if call_slot::memory().is_some_and(|memory| !memory.slots().is_empty()) {
-        xact::roles_changed();
+        catalog_change::roles_changed();
     }
 }
 
@@ -160,7 +160,7 @@ unsafe extern "C-unwind" fn begin_script() {
 #[pg_guard]
 unsafe extern "C-unwind" fn watch() {
     if shmem::shared().is_some_and(|shared| shared.is_served_database() != Some(false)) {
-        routine::watch_invalidations();
+        invalidation::watch(annotations::invalidate);
     }
 }
 
@@ -179,10 +179,10 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     let on_routine =
         [T::OBJECT_FUNCTION, T::OBJECT_PROCEDURE, T::OBJECT_ROUTINE].contains(&statement.objtype);
     let Some(shared) = shmem::shared() else { return };
-    if !on_routine || !database::mine_is_served(&shared) {
+    if !on_routine || !database::mine_is_served(&shared, guc::database) {
         return;
     }
-    routine::watch_invalidations();
+    invalidation::watch(annotations::invalidate);
     let mut relation: pg_sys::Relation = std::ptr::null_mut();
     let lock = pg_sys::AccessShareLock as c_int;
     // SAFETY: the statement has just succeeded, so its object's name resolves; for a routine no relation is opened.
@@ -193,13 +193,13 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     }
     invalidate(address.objectId);
     if !routine::is_temporary(address.objectId) {
-        xact::catalog_changed();
+        catalog_change::catalog_changed();
     }
     if statement.comment.is_null() || !extension_is_installed() {
         return;
     }
     let Some(entry) = routine::read(address.objectId) else { return };
-    if !crate::guc::schema_is_served(&entry.schema) {
+    if !guc::schema_is_served(&entry.schema) {
         return;
     }
     let (problems, advice) = annotations::judge(&entry);

@@ -6,9 +6,9 @@
 //! and adds to counters: nothing in it allocates, logs, or can fail. Everything that can is done before the commit
 //! record is written, in XACT_EVENT_PRE_COMMIT.
 //!
-//! Also here: telling the gateway, after a commit, that routines have changed.
+//! Not for: telling the gateway, after a commit, that routines have changed (`catalog_change.rs`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::c_void;
 
 use pgrx::prelude::*;
@@ -17,8 +17,7 @@ use sse_proto::record;
 use sse_ring::{Need, Wake};
 
 use super::shmem::{self, Shared};
-use super::watched::{self, Change};
-use super::{backend, frame, futex, ticket};
+use super::{backend, effects, frame, futex, ticket};
 use crate::guc;
 
 /// Memory that is kept for the next transaction; more is given back.
@@ -42,12 +41,6 @@ struct Entry {
 
 thread_local! {
     static PENDING: RefCell<Pending> = const { RefCell::new(Pending { bytes: Vec::new(), entries: Vec::new() }) };
-    /// This transaction changed a routine, a schema or a comment.
-    static CATALOG_CHANGED: Cell<bool> = const { Cell::new(false) };
-    /// Number of this process' commits, and of its events that were sent without waiting for one.
-    static EFFECTS: Cell<u64> = const { Cell::new(0) };
-    /// This transaction changed a role: in whatever database, it is the same role in the served one.
-    static ROLES_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// This backend has no memory for the event.
@@ -60,8 +53,6 @@ pub(crate) fn install() {
     unsafe { pg_sys::RegisterXactCallback(Some(at_transaction_event), std::ptr::null_mut()) };
     // SAFETY: as above.
     unsafe { pg_sys::RegisterSubXactCallback(Some(at_subtransaction_event), std::ptr::null_mut()) };
-    // SAFETY: as above.
-    unsafe { pg_sys::RegisterResourceReleaseCallback(Some(at_resource_release), std::ptr::null_mut()) };
 }
 
 /// Keeps one record until the transaction commits. Beyond `sse.max_transaction_size`, which counts the records and what
@@ -87,26 +78,6 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
         pending.entries.push(Entry { subtransaction, start, beyond_limit });
         Ok(())
     })
-}
-
-/// How much of what this process did cannot be rolled back any more. Only its growth means anything.
-pub(crate) fn effects() -> u64 {
-    EFFECTS.get()
-}
-
-/// An event was sent that no rollback takes back.
-pub(crate) fn has_had_effect() {
-    EFFECTS.set(EFFECTS.get().wrapping_add(1));
-}
-
-/// A routine, schema or comment was changed by this transaction: the gateway is told when it has committed.
-pub(crate) fn catalog_changed() {
-    CATALOG_CHANGED.set(true);
-}
-
-/// A role, a membership or a privilege was changed by this transaction, in any database.
-pub(crate) fn roles_changed() {
-    ROLES_CHANGED.set(true);
 }
 
 impl Pending {
@@ -161,7 +132,7 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
         // SAFETY: guarded; called where xact.c allows errors.
         E::XACT_EVENT_PRE_PREPARE => unsafe { before_prepare() },
         E::XACT_EVENT_COMMIT => {
-            has_had_effect();
+            effects::add();
             push_all();
         }
         E::XACT_EVENT_ABORT | E::XACT_EVENT_PARALLEL_ABORT | E::XACT_EVENT_PARALLEL_COMMIT => forget_all(),
@@ -190,7 +161,7 @@ unsafe extern "C-unwind" fn before_commit() {
         wait_for_room(&shared);
         // As late as possible: it must only be before the transaction becomes visible, and a later ticket is waited for
         // by fewer.
-        ticket::take(&shared);
+        ticket::take(&shared.announced);
     }
 }
 
@@ -246,7 +217,7 @@ fn push_all() {
         if pending.entries.is_empty() {
             return;
         }
-        pending.stamp(ticket::mine(&shared));
+        pending.stamp(ticket::mine(&shared.announced));
         let producer = shared.ring.producer();
         for record in pending.records() {
             // While more is to come, the gateway makes room.
@@ -255,7 +226,7 @@ fn push_all() {
         }
         pending.clear();
     });
-    ticket::done(&shared);
+    ticket::done(&shared.announced);
     // After the announcement is taken back, so that it does not find it.
     futex::wake_if(wake, &shared);
 }
@@ -267,7 +238,7 @@ fn forget_all() {
         }
     });
     if let Some(shared) = shmem::shared() {
-        ticket::done(&shared);
+        ticket::done(&shared.announced);
     }
 }
 
@@ -286,29 +257,4 @@ unsafe extern "C-unwind" fn at_subtransaction_event(
         }
     });
     frame::abort_subtransaction();
-}
-
-/// The gateway is told about changed routines here and not at XACT_EVENT_COMMIT: AtEOXact_Inval, which tells the
-/// other sessions' caches, runs between the two. Allocates nothing, cannot fail.
-unsafe extern "C-unwind" fn at_resource_release(
-    phase: pg_sys::ResourceReleasePhase::Type,
-    is_commit: bool,
-    is_top_level: bool,
-    _: *mut c_void,
-) {
-    if phase != pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_LOCKS || !is_top_level {
-        return;
-    }
-    let (catalog, roles) = (CATALOG_CHANGED.replace(false), ROLES_CHANGED.replace(false));
-    let Some(shared) = shmem::shared() else { return };
-    let change = watched::take(&shared.header.watched, shared.certain_changes());
-    if !is_commit {
-        return;
-    }
-    let is_served = shared.is_served_database() == Some(true);
-    if roles || is_served && (catalog || change == Change::Certain) {
-        shared.announce_catalog_change();
-    } else if is_served && change == Change::Possible {
-        shared.announce_possible_change();
-    }
 }

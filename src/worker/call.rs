@@ -19,7 +19,7 @@ use crate::pg::call_session::Session;
 use crate::pg::call_slot::{self, CallMemory, Slot, State, WorkerSide};
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
-use crate::pg::{call_signals, latch, own_transaction, routine, stale_plans};
+use crate::pg::{call_signals, invalidation, own_transaction, stale_plans};
 use crate::{call_role, guc};
 
 /// An idle worker looks around so often, although everything that concerns it wakes it.
@@ -66,12 +66,12 @@ pub(crate) fn run(argument: u64) {
     call_signals::install(slot);
     let Some(role) = guc::calls::role() else { bgworker::leave(0) };
     bgworker::connect_as(&guc::database(), &role);
-    routine::watch_roles();
+    invalidation::watch_roles(call_role::invalidate);
     stale_plans::watch();
     let session = Session::new();
     call_signals::serves();
     slot.attach();
-    latch::wake_gateway(&shared);
+    shared.wake_gateway();
     while slot.state() != State::Ready {
         if call_signals::told_to_leave() || memory.epoch() != epoch {
             bgworker::leave(0);
@@ -89,7 +89,7 @@ fn give_back() {
         slot.give_back();
     }
     if let Some(shared) = shmem::shared() {
-        latch::wake_gateway(&shared);
+        shared.wake_gateway();
     }
 }
 
@@ -148,7 +148,7 @@ impl Worker {
         }
         if progress == frame::Progress::More {
             // The gateway waits for room.
-            latch::wake_gateway(&self.shared);
+            self.shared.wake_gateway();
         }
         progress == frame::Progress::Complete
     }
@@ -181,7 +181,7 @@ impl Worker {
         if is_clean.is_err() {
             // From here on another one may have its place as soon as it has ended.
             self.slot.retire();
-            latch::wake_gateway(&self.shared);
+            self.shared.wake_gateway();
             bgworker::leave(1);
         }
     }
@@ -206,7 +206,7 @@ impl Worker {
             loop {
                 match self.side.answers.try_push(&part) {
                     Ok(wake) => {
-                        latch::wake_if(wake, &self.shared);
+                        self.shared.wake_gateway_if(wake);
                         break;
                     }
                     Err(PushError::Full) => {
@@ -219,7 +219,7 @@ impl Worker {
                                 bgworker::leave(0);
                             }
                         }
-                        latch::wake_gateway(&self.shared);
+                        self.shared.wake_gateway();
                         bgworker::wait(NO_ROOM_PAUSE);
                     }
                     Err(PushError::TooLarge) => bgworker::leave(1),

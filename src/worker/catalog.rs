@@ -12,7 +12,7 @@ use sse_proto::route::Routine;
 use sse_ring::PushError;
 
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, bgworker, futex, latch};
+use crate::pg::{backend, bgworker, futex};
 use crate::{basis, call_role, catalog, guc};
 
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
@@ -41,7 +41,7 @@ pub(crate) fn run() {
     shared.header.watched.replace(&basis, certain);
     shared.set_extension(extension);
     let handed_over = hand_over(&shared, generation, role, &routines);
-    latch::wake_gateway(&shared);
+    shared.wake_gateway();
     bgworker::leave(i32::from(!handed_over));
 }
 

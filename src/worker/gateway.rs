@@ -32,7 +32,7 @@ use super::refused::Refused;
 use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
-use crate::pg::{bgworker, clock, config_file, consumer, database, latch};
+use crate::pg::{backend, bgworker, clock, config_file, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, stats};
 pub(crate) use courier::Courier;
@@ -90,7 +90,7 @@ pub(crate) fn run() {
     };
     shared.set_gateway_place(latch::my_place());
     let fields = &shared.header.gateway;
-    fields.pid.store(bgworker::my_pid(), Relaxed);
+    fields.pid.store(backend::my_pid(), Relaxed);
     fields.started_at.store(clock::now_microseconds(), Relaxed);
     let code = Worker::new(shared, courier).serve();
     // The served database stays known: its sessions go on capturing, and their COMMENTs go on invalidating.
@@ -245,7 +245,7 @@ impl Worker {
             port: guc::port(),
             threads: guc::threads(),
             epoch: clock::now_microseconds().unsigned_abs(),
-            data_directory: Some(bgworker::data_directory()),
+            data_directory: Some(backend::data_directory()),
         };
         let settings = Arc::new(guc::gateway_settings());
         match bgworker::with_signals_blocked(|| Gateway::start(config, settings)) {

@@ -60,7 +60,7 @@ impl Holding {
     /// Looks at who is about to push. `None`: nothing is held, so there is nothing to decide.
     pub(super) fn look(&self, shared: &Shared) -> Option<Found> {
         let highest = self.order.highest()?;
-        Some(Found { highest, blockers: ticket::blockers(shared, highest) })
+        Some(Found { highest, blockers: ticket::blockers(&shared.announced, highest) })
     }
 
     /// Decides, after the ring was taken out once more, to its end or to a hole in it. `Some`: it is worth a line in the log
@@ -83,7 +83,7 @@ impl Holding {
             return None;
         }
         self.last_warning = Some(now);
-        Some(decision.given_up.first().and_then(|ticket| ticket::announcer(shared, *ticket)))
+        Some(decision.given_up.first().and_then(|ticket| ticket::announcer(&shared.announced, *ticket)))
     }
 
     /// Hands what may leave to `f`, at most about `max_bytes`. Returns how many events.

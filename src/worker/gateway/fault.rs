@@ -14,7 +14,7 @@ use sse_proto::record::{Record, encode_into};
 
 use super::courier::Courier;
 use crate::pg::shmem::Shared;
-use crate::pg::{bgworker, futex};
+use crate::pg::{backend, bgworker, futex};
 
 /// The main thread does nothing for so long.
 const HOLD: (&str, Duration) = ("pg_sse.hold", Duration::from_secs(2));
@@ -27,7 +27,7 @@ const PANIC: &str = "pg_sse.panic_courier";
 
 /// Does what is asked for.
 pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
-    let is_asked = |file| fs::remove_file(bgworker::data_directory().join(file)).is_ok();
+    let is_asked = |file| fs::remove_file(backend::data_directory().join(file)).is_ok();
     if is_asked(HOLE.0) {
         let shared = *shared;
         bgworker::with_signals_blocked(|| thread::spawn(move || leave_a_hole(&shared)));

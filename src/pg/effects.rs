@@ -1,0 +1,19 @@
+//! How much of what this process did cannot be rolled back any more: what a call worker has to know before it runs a call once
+//! more (`call_recovery.rs`).
+
+use std::cell::Cell;
+
+thread_local! {
+    /// Number of this process' commits, and of its events that were sent without waiting for one.
+    static EFFECTS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Only its growth means anything.
+pub(crate) fn count() -> u64 {
+    EFFECTS.get()
+}
+
+/// A transaction has committed, or an event was sent that no rollback takes back. Allocates nothing, cannot fail.
+pub(crate) fn add() {
+    EFFECTS.set(EFFECTS.get().wrapping_add(1));
+}

@@ -1,0 +1,96 @@
+//! What inval.c calls when the catalog has changed, by this transaction or by another.
+//!
+//! What it concerns is told upward by functions that are given when watching begins: who caches knows us, not the other way round.
+//!
+//! Not for: which changes concern what is served (`watched.rs`), and a call worker's plans (`stale_plans.rs`).
+
+use std::cell::Cell;
+use std::ffi::c_int;
+
+use pgrx::{pg_guard, pg_sys};
+
+use super::shmem;
+use super::watched::{self, Kind};
+
+thread_local! {
+    static DROP_CACHED: Cell<Option<fn(u32)>> = const { Cell::new(None) };
+    static ROLE_CHANGED: Cell<Option<fn()>> = const { Cell::new(None) };
+}
+
+/// Registers this backend's callbacks for changes of routines and of what they rest on, once.
+///
+/// `drop_cached` is then called with what an invalidation names: a hash value, or 0 for everything. It may neither allocate nor
+/// fail, and there is one in the library.
+pub(crate) fn watch(drop_cached: fn(u32)) {
+    if DROP_CACHED.replace(Some(drop_cached)).is_some() {
+        return;
+    }
+    use pg_sys::SysCacheIdentifier as Cache;
+    let zero = pg_sys::Datum::from(0);
+    for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM] {
+        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
+        unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(invalidated), zero) };
+    }
+    // SAFETY: as above; one of inval.c's ten places for relations, of which core takes three.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(relation_invalidated), zero) };
+}
+
+/// inval.c calls this for changes of this transaction and of others, at points where nothing may fail.
+#[pg_guard]
+unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, hash: u32) {
+    use pg_sys::SysCacheIdentifier as Cache;
+    if cache == Cache::ATTNUM as c_int {
+        watched::columns_changed();
+        return;
+    }
+    let kind = match cache {
+        cache if cache == Cache::PROCOID as c_int => Kind::Routine,
+        cache if cache == Cache::NAMESPACEOID as c_int => Kind::Schema,
+        _ => Kind::Type,
+    };
+    if kind != Kind::Type
+        && let Some(drop_cached) = DROP_CACHED.get()
+    {
+        drop_cached(if kind == Kind::Routine { hash } else { 0 });
+    }
+    touched(kind, hash);
+}
+
+/// As above, for relations.
+#[pg_guard]
+unsafe extern "C-unwind" fn relation_invalidated(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    touched(Kind::Relation, relation.to_u32());
+}
+
+fn touched(kind: Kind, hash: u32) {
+    // SAFETY: reads a variable of xact.c.
+    let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
+    // A change of this transaction's own needs a transaction id. Another's that arrives while this one has an id may be
+    // announced once too often, which costs one reading of the routines.
+    if transaction != pg_sys::InvalidTransactionId
+        && let Some(shared) = shmem::shared()
+    {
+        watched::touched(&shared.header.watched, kind, hash, shared.certain_changes());
+    }
+}
+
+/// Registers this process' callback for changes of roles and memberships, once: `changed` is called then, and may neither
+/// allocate nor fail.
+pub(crate) fn watch_roles(changed: fn()) {
+    if ROLE_CHANGED.replace(Some(changed)).is_some() {
+        return;
+    }
+    use pg_sys::SysCacheIdentifier as Cache;
+    for cache in [Cache::AUTHOID, Cache::AUTHMEMMEMROLE, Cache::AUTHMEMROLEMEM, Cache::DATABASEOID] {
+        let zero = pg_sys::Datum::from(0);
+        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
+        unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(role_changed), zero) };
+    }
+}
+
+/// inval.c calls this at points where nothing may fail.
+unsafe extern "C-unwind" fn role_changed(_argument: pg_sys::Datum, _cache: c_int, _hash: u32) {
+    if let Some(changed) = ROLE_CHANGED.get() {
+        changed();
+    }
+}
