@@ -12,7 +12,7 @@ use sse_proto::annotation::{Annotation, MAX_COMMENT_BYTES, Problem, Skim, too_lo
 use sse_proto::route::{self, Endpoint, RouteTable, Routine};
 
 use crate::catalog::{self, VERSION};
-use crate::pg::shmem;
+use crate::pg::shmem::{self, GatewayState};
 use crate::pg::text::{for_message, from_server, to_server};
 use crate::{guc, token};
 
@@ -254,15 +254,7 @@ fn stat_gateway() -> Option<Vec<i64>> {
 #[pg_extern(sql = false)]
 fn gateway_state() -> &'static str {
     let Some(shared) = shmem::shared() else { return "not loaded" };
-    match shared.header.gateway.state.load(Relaxed) {
-        1 => "waiting for database",
-        2 => "waiting for extension",
-        3 => "extension has another version",
-        4 => "misconfigured",
-        5 => "waiting for port",
-        6 => "serving",
-        _ => "stopped",
-    }
+    GatewayState::load(&shared.header.gateway.state, Relaxed).as_str()
 }
 
 /// Start of the gateway process.

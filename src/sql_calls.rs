@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use sse_proto::call::CallRole;
 
 use crate::call_role;
-use crate::pg::call_slot;
+use crate::pg::call_slot::{self, CallState};
 use crate::sql_api::bigint;
 
 /// Figures of the call workers, in the order of the view's columns.
@@ -26,18 +26,13 @@ fn stat_calls() -> Option<Vec<i64>> {
 /// Whether calls run, in words, and why not.
 #[pg_extern(sql = false)]
 fn call_state() -> Option<String> {
-    let state = match call_slot::memory()?.header.state.load(Relaxed) {
-        1 => "checking",
-        2 => {
-            return Some(match call_role::check() {
-                CallRole::Refused { reason, .. } => format!("refused: {reason}"),
-                // Mended since.
-                _ => "checking".to_owned(),
-            });
-        }
-        3 => "starting",
-        4 => "ready",
-        _ => "off",
-    };
-    Some(state.to_owned())
+    let state = CallState::load(&call_slot::memory()?.header.state, Relaxed);
+    if state != CallState::Refused {
+        return Some(state.as_str().to_owned());
+    }
+    Some(match call_role::check() {
+        CallRole::Refused { reason, .. } => format!("{}: {reason}", state.as_str()),
+        // Mended since.
+        _ => CallState::Checking.as_str().to_owned(),
+    })
 }

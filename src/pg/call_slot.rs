@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 use pgrx::pg_sys;
 use sse_ring::{Consumer, Producer, Ring};
 
+use super::state::states;
 use super::{latch, shmem};
 
 /// Capacity of each of a worker's two rings, in bytes: an ordinary request or answer fits whole, a larger one is handed
@@ -25,34 +26,46 @@ const RING_BYTES: usize = 128 * 1024;
 const NOBODY: u32 = u32::MAX;
 
 const HEADER_BYTES: usize = (size_of::<CallHeader>() + 127) & !127;
-const SLOT_BYTES: usize = (size_of::<Slot>() + 127) & !127;
 
-/// How far a worker is. Stored in [`Slot`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub(crate) enum State {
-    /// No worker, or one that has not connected yet.
-    Absent = 0,
-    /// Connected; waits for its rings.
-    Attaching = 1,
-    /// Serves.
-    Ready = 2,
+states! {
+    /// How far a worker is. Stored in [`Slot`].
+    pub(crate) enum State {
+        /// No worker, or one that has not connected yet.
+        Absent,
+        /// Connected; waits for its rings.
+        Attaching,
+        /// Serves.
+        Ready,
+    }
 }
 
-/// Whether calls run. Stored in [`CallHeader::state`], shown in `sse.stat_gateway`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub(crate) enum CallState {
-    /// `sse.call_role` is empty, or nothing is served.
-    Off = 0,
-    /// The role was not looked at yet.
-    Checking = 1,
-    /// The role may not be used.
-    Refused = 2,
-    /// No worker is ready: they are being started, or there is no place for them.
-    Starting = 3,
-    /// Calls run.
-    Ready = 4,
+states! {
+    /// Whether calls run. Stored in [`CallHeader::state`], shown in `sse.stat_gateway`.
+    pub(crate) enum CallState {
+        /// `sse.call_role` is empty, or nothing is served.
+        Off,
+        /// The role was not looked at yet.
+        Checking,
+        /// The role may not be used.
+        Refused,
+        /// No worker is ready: they are being started, or there is no place for them.
+        Starting,
+        /// Calls run.
+        Ready,
+    }
+}
+
+impl CallState {
+    /// As `sse.stat_gateway` says it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Checking => "checking",
+            Self::Refused => "refused",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+        }
+    }
 }
 
 /// What all call workers share.
@@ -71,16 +84,14 @@ pub(crate) struct CallHeader {
     pub ready: AtomicU32,
     /// Calls that are running. As `state`.
     pub running: AtomicU32,
-    /// Calls that were handed to a worker. As `state`.
-    pub started_total: AtomicU64,
     /// Calls whose worker ended before it answered: they may have committed. As `state`.
     pub lost_total: AtomicU64,
     /// Workers that were started. As `state`.
     pub workers_total: AtomicU64,
 }
 
-/// One worker's place.
-#[repr(C)]
+/// One worker's place, on cache lines of its own.
+#[repr(C, align(128))]
 pub(crate) struct Slot {
     /// Its process id, 0 = free. Taken by the worker by compare-and-swap, given back when it ends (release); read by the
     /// gateway (acquire), which registers another only when it is 0.
@@ -144,7 +155,7 @@ const fn rings_bytes() -> usize {
 
 /// What this file asks of the shared memory, for so many workers.
 pub(super) fn bytes_needed(slots: usize) -> usize {
-    HEADER_BYTES + slots * (SLOT_BYTES.next_multiple_of(128) + rings_bytes())
+    HEADER_BYTES + slots * (size_of::<Slot>() + rings_bytes())
 }
 
 /// Finds or makes the memory. To be called from the startup hook of shared memory, in the postmaster.
@@ -157,7 +168,8 @@ pub(super) fn start_up(count: usize) {
     let header = base.cast::<CallHeader>();
     // SAFETY: fresh memory of at least that size, which nobody else knows yet.
     unsafe { header.write(CallHeader::default()) };
-    // SAFETY: the slots follow the header, in memory that was asked for.
+    // SAFETY: the slots follow the header, in memory that was asked for, at a multiple of 128 as they need it: shared memory
+    // is given out in such (shmem.c, CACHELINEALIGN), and so long is the header.
     let slots = unsafe { base.add(HEADER_BYTES) }.cast::<Slot>();
     for number in 0..count {
         // SAFETY: below the number of slots.
@@ -170,7 +182,7 @@ pub(super) fn start_up(count: usize) {
     // SAFETY: as above.
     let slots = unsafe { std::slice::from_raw_parts(slots.as_ptr(), count) };
     // SAFETY: the rings follow the slots, in memory that was asked for.
-    let rings = unsafe { base.add(HEADER_BYTES + count * SLOT_BYTES.next_multiple_of(128)) };
+    let rings = unsafe { base.add(HEADER_BYTES + count * size_of::<Slot>()) };
     MEMORY.set(Some(CallMemory { header, slots, rings }));
 }
 
@@ -297,11 +309,7 @@ impl Slot {
 
     /// See [`Slot`].
     pub(crate) fn state(&self) -> State {
-        match self.state.load(Acquire) {
-            1 => State::Attaching,
-            2 => State::Ready,
-            _ => State::Absent,
-        }
+        State::load(&self.state, Acquire)
     }
 
     /// Sets the latch of the slot's worker.

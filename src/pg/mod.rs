@@ -46,6 +46,7 @@ mod row_versions;
 mod setting;
 pub(crate) mod shmem;
 pub(crate) mod stale_plans;
+mod state;
 pub(crate) mod text;
 pub(crate) mod ticket;
 mod try_catch;

@@ -15,6 +15,7 @@ use pgrx::pg_sys;
 use sse_ring::{Ring, Wake};
 
 use super::latch;
+use super::state::states;
 use super::ticket::{self, Announcements, Tickets};
 use super::watched::Watched;
 
@@ -24,38 +25,53 @@ const NOBODY: u32 = u32::MAX;
 /// Space of the header in front of the ring: a whole number of cache lines, so that the ring starts on one.
 const HEADER_BYTES: usize = (size_of::<Header>() + 127) & !127;
 
-/// What the database that `sse.database` names is to the gateway. Stored in [`Header::extension`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub(crate) enum Extension {
-    /// Not looked at yet.
-    Unknown = 0,
-    /// The extension is not installed in it.
-    Absent = 1,
-    /// It is, in the version of this library.
-    Present = 2,
-    /// It is, in another version.
-    OtherVersion = 3,
+states! {
+    /// What the database that `sse.database` names is to the gateway. Stored in [`Header::extension`].
+    pub(crate) enum Extension {
+        /// Not looked at yet.
+        Unknown,
+        /// The extension is not installed in it.
+        Absent,
+        /// It is, in the version of this library.
+        Present,
+        /// It is, in another version.
+        OtherVersion,
+    }
 }
 
-/// What the gateway is doing. Stored in [`GatewayFields::state`], shown in `sse.stat_gateway`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub(crate) enum GatewayState {
-    /// No gateway process.
-    Stopped = 0,
-    /// The database that `sse.database` names does not exist.
-    NoDatabase = 1,
-    /// The extension is not installed in it.
-    NoExtension = 2,
-    /// The extension is installed in another version than the library's.
-    OtherVersion = 3,
-    /// A setting in postgresql.conf was refused: everything is answered with 503.
-    Misconfigured = 4,
-    /// The port or an address is not to be had yet.
-    WaitingForPort = 5,
-    /// Streams are served.
-    Serving = 6,
+states! {
+    /// What the gateway is doing. Stored in [`GatewayFields::state`], shown in `sse.stat_gateway`.
+    pub(crate) enum GatewayState {
+        /// No gateway process.
+        Stopped,
+        /// The database that `sse.database` names does not exist.
+        NoDatabase,
+        /// The extension is not installed in it.
+        NoExtension,
+        /// The extension is installed in another version than the library's.
+        OtherVersion,
+        /// A setting in postgresql.conf was refused: everything is answered with 503.
+        Misconfigured,
+        /// The port or an address is not to be had yet.
+        WaitingForPort,
+        /// Streams are served.
+        Serving,
+    }
+}
+
+impl GatewayState {
+    /// As `sse.stat_gateway` says it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::NoDatabase => "waiting for database",
+            Self::NoExtension => "waiting for extension",
+            Self::OtherVersion => "extension has another version",
+            Self::Misconfigured => "misconfigured",
+            Self::WaitingForPort => "waiting for port",
+            Self::Serving => "serving",
+        }
+    }
 }
 
 /// Figures that the gateway copies here about once a second, for `sse.stat_gateway`. Written by the gateway alone,
@@ -233,12 +249,7 @@ impl Shared {
 
     /// See [`Header`].
     pub(crate) fn extension(&self) -> Extension {
-        match self.header.extension.load(Relaxed) {
-            1 => Extension::Absent,
-            2 => Extension::Present,
-            3 => Extension::OtherVersion,
-            _ => Extension::Unknown,
-        }
+        Extension::load(&self.header.extension, Relaxed)
     }
 
     /// See [`Header`].
@@ -289,18 +300,6 @@ impl Shared {
         self.header.gateway.started_at.load(Relaxed) != 0
     }
 
-    /// See [`Header`]. `None`: this process leaves.
-    pub(crate) fn set_gateway_place(&self, place: Option<u32>) {
-        self.header.gateway_place.store(place.unwrap_or(NOBODY), std::sync::atomic::Ordering::Release);
-    }
-
-    /// See [`Header`].
-    pub(crate) fn gateway_place(&self) -> Option<u32> {
-        let place = self.header.gateway_place.load(std::sync::atomic::Ordering::Acquire);
-        (place != NOBODY).then_some(place)
-    }
-}
-
     /// Wakes the gateway's main thread, if there is one. Takes no lock, does not allocate, cannot fail.
     pub(crate) fn wake_gateway(&self) {
         if let Some(place) = self.gateway_place() {
@@ -314,6 +313,18 @@ impl Shared {
             self.wake_gateway();
         }
     }
+
+    /// See [`Header`]. `None`: this process leaves.
+    pub(crate) fn set_gateway_place(&self, place: Option<u32>) {
+        self.header.gateway_place.store(place.unwrap_or(NOBODY), std::sync::atomic::Ordering::Release);
+    }
+
+    /// See [`Header`].
+    pub(crate) fn gateway_place(&self) -> Option<u32> {
+        let place = self.header.gateway_place.load(std::sync::atomic::Ordering::Acquire);
+        (place != NOBODY).then_some(place)
+    }
+}
 
 /// Space of the announcements between header and ring, again a whole number of cache lines.
 fn announced_bytes() -> usize {
@@ -353,6 +364,7 @@ pub(super) fn start_up(ring_bytes: usize) {
     };
     // SAFETY: just written; shared memory stays mapped until the process ends, and all fields are atomic.
     let header = unsafe { header.as_ref() };
+    let announced = Announcements { tickets: &header.tickets, words: announced };
     SHARED.set(Some(Shared { header, announced, ring }));
 }
 
@@ -364,7 +376,6 @@ impl Header {
             extension: AtomicU32::new(Extension::Unknown as u32),
             catalog_generation: AtomicU64::new(1),
             certain_changes: AtomicU64::new(1),
-    let announced = Announcements { tickets: &header.tickets, words: announced };
             watched: Watched::default(),
             revocations: AtomicU64::new(0),
             listing: Listing::default(),

@@ -154,7 +154,6 @@ impl Calls {
                 }
             };
             let Some(call) = call else { return };
-            memory.header.started_total.fetch_add(1, Relaxed);
             worker.begin(memory, call);
         }
     }

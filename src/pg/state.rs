@@ -1,0 +1,33 @@
+//! States that are kept in shared memory as numbers: who writes one and who reads one go by the enum, never by the number.
+
+/// Makes such an enum. What stands in shared memory that is new is 0, the first of them; so is what a damaged word says.
+macro_rules! states {
+    (
+        $(#[$of_all:meta])*
+        pub(crate) enum $name:ident {
+            $(#[$of_first:meta])* $first:ident,
+            $($(#[$of_it:meta])* $it:ident,)+
+        }
+    ) => {
+        $(#[$of_all])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub(crate) enum $name {
+            $(#[$of_first])* $first = 0,
+            $($(#[$of_it])* $it,)+
+        }
+
+        impl $name {
+            /// The state that stands in this word.
+            pub(crate) fn load(
+                word: &std::sync::atomic::AtomicU32,
+                order: std::sync::atomic::Ordering,
+            ) -> Self {
+                let word = word.load(order);
+                [$(Self::$it),+].into_iter().find(|state| *state as u32 == word).unwrap_or(Self::$first)
+            }
+        }
+    };
+}
+
+pub(super) use states;
