@@ -8,6 +8,7 @@
 //! Not for: events. They go past this thread, which may wait for something (`gateway/courier.rs`). Nor for sockets and streams
 //! (`sse_gateway`), and reading the catalog (`worker/reader.rs`).
 
+mod between;
 mod carrying;
 mod courier;
 mod drain;

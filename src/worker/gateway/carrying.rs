@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use sse_gateway::{Batch, Publisher};
 use sse_ring::{ASLEEP, AWAKE, Consumer, Corrupt};
 
-use super::courier::{CatalogRecords, Instruction, Reports};
+use super::between::{CatalogRecords, Instruction, Reports};
 use super::pace::Pace;
 use super::routing::{Task, Tasks};
 use super::stall::Stall;

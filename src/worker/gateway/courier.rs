@@ -6,8 +6,7 @@
 //!
 //! Not for: what it does all day.
 
-use std::any::Any;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
 use sse_gateway::Publisher;
-use sse_proto::call::CallRole;
-use sse_ring::{Consumer, Corrupt};
+use sse_ring::Consumer;
 
 use super::Worker;
+use super::between::{Instruction, Report, Reports};
 use super::carrying::Carrier;
 use super::routing::{Routing, Rules, Task, Tasks};
 use crate::pg::shmem::Shared;
@@ -29,95 +28,6 @@ use crate::worker::messages;
 /// The courier is waited for so long, beyond what it was given, when it is told something that has to be done before the main
 /// thread goes on. It answers within milliseconds, unless the machine does not run it.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What the courier is told.
-pub(super) enum Instruction {
-    /// Streams are served from now on: this takes their events.
-    Open { publisher: Publisher, done: Sender<()> },
-    /// Streams end: what is in the ring comes before that, as far as the runtime threads take it until then.
-    Close { until: Instant, done: Sender<()> },
-    /// Say [`Report::Reached`] when everything is taken out that was pushed before this.
-    Mark(u64),
-    /// The end.
-    Stop,
-    /// A panic, for a test (`fault.rs`).
-    #[cfg(debug_assertions)]
-    Panic,
-}
-
-/// What the courier says.
-pub(super) enum Report {
-    /// By the thread that makes routes: those of this reading are in force.
-    Routes {
-        /// Which reading.
-        generation: u64,
-        /// The role of calls as it was found then.
-        role: Option<CallRole>,
-    },
-    /// See [`Instruction::Mark`]; by the thread that makes routes, when it has taken them, too.
-    Reached(u64),
-    /// Somebody's events are no longer waited for (`worker/order.rs`).
-    GivenUp {
-        /// The backend, when it is known.
-        pid: Option<i32>,
-    },
-    /// A record in the ring has been begun for so long, and is not complete.
-    Hole(Duration),
-    /// The ring cannot be read any more. The courier has ended.
-    Corrupt(Corrupt),
-    /// The courier has panicked.
-    Died(String),
-}
-
-/// Records of a catalog worker as they came out of the ring, undecoded.
-///
-/// They go to the thread that makes routes (`routing.rs`).
-#[derive(Default)]
-pub(super) struct CatalogRecords {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl CatalogRecords {
-    /// Appends one.
-    pub(super) fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// One after the other, as the worker pushed them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end))
-    }
-}
-
-/// The courier's end of what it says.
-pub(super) struct Reports {
-    sender: Sender<Report>,
-    wake: UnixStream,
-}
-
-impl Reports {
-    /// Never waits.
-    pub(super) fn say(&self, report: Report) {
-        // Fails when the main thread has ended, and the process with it.
-        let _ = self.sender.send(report);
-        // A full socket means that the main thread has been told often enough.
-        let _ = (&self.wake).write(&[1]);
-    }
-
-    fn died(&self, panic: &(dyn Any + Send)) {
-        let text = panic.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        self.say(Report::Died(text.unwrap_or("no message").to_owned()));
-    }
-}
 
 /// The main thread's handle.
 pub(crate) struct Courier {
@@ -143,8 +53,8 @@ impl Courier {
         wake.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
         let (tasks, given) = unbounded();
-        let of_routing = Reports { sender: sender.clone(), wake: writer.try_clone()? };
-        let says = Reports { sender, wake: writer };
+        let of_routing = Reports::new(sender.clone(), writer.try_clone()?);
+        let says = Reports::new(sender, writer);
         let to_routing = tasks.clone();
         let run = move || {
             let carry = || Carrier::new(shared, consumer, ring_bytes, &instructed, &says, &to_routing).run();

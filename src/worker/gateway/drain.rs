@@ -8,8 +8,8 @@ use std::time::Instant;
 use sse_gateway::Batch;
 use sse_proto::record::Kind;
 
+use super::between::Report;
 use super::carrying::Carrier;
-use super::courier::Report;
 use super::routing::Task;
 
 /// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first event of

@@ -20,7 +20,7 @@ use sse_proto::record::{self, Record};
 use sse_proto::route::{Known, Parsed, RouteTable, Routine};
 use sse_proto::word::Level;
 
-use super::courier::{CatalogRecords, Report, Reports};
+use super::between::{CatalogRecords, Report, Reports};
 use crate::guc;
 
 /// What this thread is told. By the courier, and otherwise by the main thread.

@@ -1,0 +1,109 @@
+//! What passes between the main thread, the courier and the thread that makes routes: all of it by channels that nobody waits at.
+//!
+//! Not for: who does what with it (`courier.rs`, `carrying.rs`, `routing.rs`), and what the routes' thread is told
+//! (`routing.rs`).
+
+use std::any::Any;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use sse_gateway::Publisher;
+use sse_proto::call::CallRole;
+use sse_ring::Corrupt;
+
+/// What the courier is told.
+pub(super) enum Instruction {
+    /// Streams are served from now on: this takes their events.
+    Open { publisher: Publisher, done: Sender<()> },
+    /// Streams end: what is in the ring comes before that, as far as the runtime threads take it until then.
+    Close { until: Instant, done: Sender<()> },
+    /// Say [`Report::Reached`] when everything is taken out that was pushed before this.
+    Mark(u64),
+    /// The end.
+    Stop,
+    /// A panic, for a test (`fault.rs`).
+    #[cfg(debug_assertions)]
+    Panic,
+}
+
+/// What the courier says, and the thread that makes routes.
+pub(super) enum Report {
+    /// By the thread that makes routes: those of this reading are in force.
+    Routes {
+        /// Which reading.
+        generation: u64,
+        /// The role of calls as it was found then.
+        role: Option<CallRole>,
+    },
+    /// See [`Instruction::Mark`]; by the thread that makes routes, when it has taken them, too.
+    Reached(u64),
+    /// Somebody's events are no longer waited for (`worker/order.rs`).
+    GivenUp {
+        /// The backend, when it is known.
+        pid: Option<i32>,
+    },
+    /// A record in the ring has been begun for so long, and is not complete.
+    Hole(Duration),
+    /// The ring cannot be read any more. The courier has ended.
+    Corrupt(Corrupt),
+    /// The courier has panicked.
+    Died(String),
+}
+
+/// Records of a catalog worker as they came out of the ring, undecoded.
+///
+/// They go to the thread that makes routes (`routing.rs`).
+#[derive(Default)]
+pub(super) struct CatalogRecords {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl CatalogRecords {
+    /// Appends one.
+    pub(super) fn push(&mut self, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// One after the other, as the worker pushed them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end))
+    }
+}
+
+/// The speaker's end.
+pub(super) struct Reports {
+    sender: Sender<Report>,
+    wake: UnixStream,
+}
+
+impl Reports {
+    /// `wake` is the other end of what the main thread waits for.
+    pub(super) fn new(sender: Sender<Report>, wake: UnixStream) -> Self {
+        Self { sender, wake }
+    }
+
+    /// Never waits.
+    pub(super) fn say(&self, report: Report) {
+        // Fails when the main thread has ended, and the process with it.
+        let _ = self.sender.send(report);
+        // A full socket means that the main thread has been told often enough.
+        let _ = (&self.wake).write(&[1]);
+    }
+
+    /// Its thread has panicked.
+    pub(super) fn died(&self, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        self.say(Report::Died(text.unwrap_or("no message").to_owned()));
+    }
+}
