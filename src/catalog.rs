@@ -12,10 +12,7 @@ use crate::pg::jit;
 use crate::pg::routine::{self, Comment};
 use crate::pg::shmem::Extension;
 use crate::pg::text::from_server;
-use crate::{guc, signature};
-
-/// Version of this library, and of the SQL script that belongs to it.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+use crate::{VERSION, guc, signature};
 
 /// `$2` and what follows say which routines: none of them given means all.
 const ROUTINES: &str = r#"

@@ -18,14 +18,20 @@ mod revocation;
 mod signature;
 mod sql_api;
 mod sql_calls;
+mod sql_endpoints;
 mod sql_publish;
+mod sql_stats;
 mod sql_subscribers;
+mod sql_tokens;
 mod stats;
 mod subscribers;
 mod token;
 mod worker;
 
 pgrx::pg_module_magic!(name, version);
+
+/// Version of this library, and of the SQL script that belongs to it.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(not(panic = "unwind"))]
 compile_error!(

@@ -1,6 +1,6 @@
 //! What `sse.stat_gateway` shows of HTTP calls, besides the gateway's own counters.
 //!
-//! Not for which routines are called how: `sse.endpoints` (`sql_api.rs`).
+//! Not for which routines are called how: `sse.endpoints` (`sql_endpoints.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 

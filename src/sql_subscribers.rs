@@ -1,6 +1,6 @@
 //! The SQL functions about those who listen: who they are, and ending their streams.
 //!
-//! Not for publishing and annotations: `sql_api.rs`.
+//! Not for the list itself: `subscribers.rs`.
 
 use pgrx::prelude::*;
 use sse_proto::identity::MAX_IDENTITY_BYTES;

@@ -22,7 +22,7 @@ pub(super) fn state(state: GatewayState) {
             format!("pg_sse: the extension in database \"{database}\" is not of this library's version"),
             format!(
                 "Run ALTER EXTENSION pg_sse UPDATE TO '{}'; nothing is served until then.",
-                crate::catalog::VERSION
+                crate::VERSION
             )
         ),
         _ => {}

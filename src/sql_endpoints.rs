@@ -1,0 +1,166 @@
+//! The SQL functions about annotated routines: what is wrong with a comment, which URL a routine has, and the rows of
+//! `sse.endpoints`.
+//!
+//! Not for reading the catalog (`catalog.rs`), and not for routes (`sse_proto::route`).
+
+use pgrx::name;
+use pgrx::prelude::*;
+use sse_proto::annotation::{Annotation, MAX_COMMENT_BYTES, Problem, Skim, too_long};
+use sse_proto::route::{self, Endpoint, RouteTable, Routine};
+
+use crate::pg::text::{from_server, to_server};
+use crate::{catalog, guc};
+
+/// The mistakes in a routine's comment, one a row.
+#[pg_extern(sql = false)]
+fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
+    let table = table_of(&catalog::routine_and_rivals(routine.to_u32()));
+    let Some(endpoint) = table.endpoint(routine.to_u32()) else { return SetOfIterator::empty() };
+    rows(endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect())
+}
+
+/// The mistakes in a text that is meant to become a comment.
+#[pg_extern(sql = false)]
+fn check_text(comment: &[u8]) -> SetOfIterator<'static, Vec<u8>> {
+    // What is longer is not read, so it is not copied and converted either.
+    let unread = (comment.len() > MAX_COMMENT_BYTES).then(|| Skim::new(comment).look_at_all());
+    let parsed = match unread {
+        Some(true) => Err(vec![too_long()]),
+        Some(false) => Ok(None),
+        None => Annotation::parse(&from_server(comment)),
+    };
+    match parsed {
+        Ok(Some(_)) => SetOfIterator::empty(),
+        Err(problems) => rows(problems),
+        Ok(None) => {
+            notice!(
+                "the text has no annotation; to check the comment of a routine, write sse.check('name(types)'::regprocedure)"
+            );
+            SetOfIterator::empty()
+        }
+    }
+}
+
+fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
+    SetOfIterator::new(
+        problems.into_iter().map(|problem| to_server(&problem.to_string())).collect::<Vec<_>>(),
+    )
+}
+
+/// The subscribe URL of a routine, else the one that it is called with, or null.
+#[pg_extern(sql = false)]
+fn url(routine: pg_sys::Oid) -> Option<Vec<u8>> {
+    let table = table_of(&catalog::routine_and_rivals(routine.to_u32()));
+    let endpoint = table.endpoint(routine.to_u32())?;
+    let call = endpoint.call.as_ref().map(|(_, path)| path).filter(|_| guc::calls::role().is_some());
+    endpoint.url.as_ref().or(call).map(|url| to_server(url))
+}
+
+/// One row of `sse.endpoints`, in the order of its columns.
+type Row = (
+    pg_sys::Oid,
+    &'static str,
+    Option<&'static str>,
+    Option<Vec<u8>>,
+    Option<&'static str>,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Option<&'static str>,
+    Option<Vec<u8>>,
+);
+
+/// The rows of `sse.endpoints`.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)] // pgrx reads the columns off this type; an alias would hide them from it
+fn endpoints() -> TableIterator<
+    'static,
+    (
+        name!(routine, pg_sys::Oid),
+        name!(kind, &'static str),
+        name!(method, Option<&'static str>),
+        name!(url, Option<Vec<u8>>),
+        name!(level, Option<&'static str>),
+        name!(scope, Option<Vec<u8>>),
+        name!(topic, Option<Vec<u8>>),
+        name!(delivery, Option<&'static str>),
+        name!(problem, Option<Vec<u8>>),
+    ),
+> {
+    let routines = served_routines();
+    let table = table_of(&routines);
+    let rows = table.endpoints().flat_map(|endpoint| {
+        let at = routines.binary_search_by_key(&endpoint.oid, |routine| routine.oid).ok();
+        let routine = at.map(|at| &routines[at]);
+        routine
+            .and_then(|routine| row_of(endpoint, routine))
+            .into_iter()
+            .chain(routine.and_then(|routine| call_row_of(endpoint, routine)))
+    });
+    TableIterator::new(rows.collect::<Vec<_>>())
+}
+
+/// A routine whose comment has a mistake is a row that says only that. A conflict about a URL costs the URL alone.
+fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
+    let oid = pg_sys::Oid::from(endpoint.oid);
+    let problem = (!endpoint.problems.is_empty()).then(|| sentence(&endpoint.problems));
+    let annotation =
+        endpoint.annotation.as_ref().filter(|annotation| annotation.check(&routine.facts()).is_empty());
+    let Some(annotation) = annotation else {
+        return Some((oid, "problem", None, None, None, None, None, None, problem));
+    };
+    if !annotation.is_sse() {
+        return problem.is_some().then_some((oid, "problem", None, None, None, None, None, None, problem));
+    }
+    let kind = match (annotation.publish, annotation.subscribe.is_some()) {
+        (true, true) => "publisher and stream",
+        (true, false) => "publisher",
+        (false, _) => "stream",
+    };
+    let publishes = annotation.publish;
+    let url = endpoint.url.as_deref().map(to_server);
+    Some((
+        oid,
+        kind,
+        url.is_some().then_some("GET"),
+        url,
+        publishes.then(|| annotation.level_or(guc::default_level()).as_str()),
+        publishes.then(|| to_server(&annotation.default_scope().to_string())),
+        annotation.topic.as_ref().map(|topic| to_server(topic.as_str())),
+        publishes.then(|| annotation.delivery_or(guc::default_delivery()).as_str()),
+        problem,
+    ))
+}
+
+/// The row of a routine's calls, where there are calls. One that cannot be called says why.
+fn call_row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
+    guc::calls::role()?;
+    let annotation = endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?;
+    let method = annotation.http.as_ref()?.method(&routine.facts()).as_str();
+    let url = route::base_path(&endpoint.schema, &endpoint.name, annotation, &guc::url_prefix());
+    let problem = (!endpoint.call_problems.is_empty()).then(|| sentence(&endpoint.call_problems));
+    let oid = pg_sys::Oid::from(endpoint.oid);
+    Some((oid, "call", Some(method), Some(to_server(&url)), None, None, None, None, problem))
+}
+
+/// So many problems of a routine are in its row: some kilobytes at most. `sse.check` has more of them.
+const MAX_PROBLEMS_OF_A_ROW: usize = 10;
+
+fn sentence(problems: &[Problem]) -> Vec<u8> {
+    let shown = problems.iter().take(MAX_PROBLEMS_OF_A_ROW);
+    let mut sentences: Vec<String> = shown.map(ToString::to_string).collect();
+    if problems.len() > MAX_PROBLEMS_OF_A_ROW {
+        sentences.push("and more: sse.check(routine) says them".to_owned());
+    }
+    to_server(&sentences.join("; "))
+}
+
+/// The routines as they are in this session's eyes, uncommitted changes of its own included.
+fn served_routines() -> Vec<Routine> {
+    let mut routines = catalog::routines_with_signatures();
+    routines.retain(|routine| guc::schema_is_served(&routine.schema));
+    routines
+}
+
+fn table_of(routines: &[Routine]) -> RouteTable {
+    RouteTable::build(routines, &guc::url_prefix(), guc::default_level()).0
+}

@@ -1,0 +1,53 @@
+//! `sse.issue_token` as SQL calls it.
+//!
+//! Not for making the token: `token.rs`.
+
+use std::time::Duration;
+
+use pgrx::datum::{Array, Interval};
+use pgrx::prelude::*;
+
+use crate::pg::text::{for_message, from_server};
+use crate::{guc, token};
+
+/// A token for a subscriber (C4.7), signed with `sse.jwt_secret` or the secret of `sse.jwt_secret_file`.
+#[pg_extern(sql = false)]
+fn issue_token(
+    user_id: Option<&[u8]>,
+    user_name: Option<&[u8]>,
+    roles: Option<Array<&[u8]>>,
+    lifetime: Option<Interval>,
+) -> Vec<u8> {
+    let roles: Vec<String> =
+        roles.map(|roles| roles.iter().flatten().map(from_server).collect()).unwrap_or_default();
+    let order = token::Order {
+        user_id: user_id.map(from_server),
+        user_name: user_name.map(from_server),
+        roles,
+        lifetime: lifetime.map_or_else(guc::auth::session_lifetime, |interval| seconds_of(&interval)),
+    };
+    match token::issue(&order) {
+        Ok(token) => token.into_bytes(),
+        Err(error) => refuse_token(&error),
+    }
+}
+
+/// Months count thirty days, as Postgres' own `extract(epoch from interval)` nearly does.
+fn seconds_of(interval: &Interval) -> Duration {
+    let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
+    let microseconds = days * 86_400_000_000 + i128::from(interval.micros());
+    match u64::try_from(microseconds) {
+        Ok(microseconds) if microseconds > 0 => Duration::from_micros(microseconds),
+        _ => refuse_token(&token::IssueError::Lifetime),
+    }
+}
+
+fn refuse_token(error: &token::IssueError) -> ! {
+    let code = match error {
+        token::IssueError::NoSecret | token::IssueError::Secret(_) => {
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+        }
+        _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+    };
+    ereport!(ERROR, code, for_message(&error.to_string()));
+}
