@@ -11,8 +11,8 @@ use sse_proto::call::Given;
 use sse_proto::query::{Query, QueryError, TokenParameter};
 
 use crate::auth::{Credential, Refused, Source, Verified};
-use crate::problem::Problem;
-use crate::proxy::Caller;
+use crate::content::problem::Problem;
+use crate::entry::proxy::Caller;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;

@@ -13,16 +13,17 @@ use crossbeam_channel::bounded;
 use sse_proto::route::RouteTable;
 
 use crate::auth::NewRefusal;
-use crate::bind::Listeners;
-use crate::call::{CallResult, Calls, QueuedCall};
-use crate::listing::Subscribers;
-use crate::publisher::{MAX_WAITING_BATCHES, Publisher, RuntimeThread};
+use crate::between::listing::Subscribers;
+use crate::between::outbox::{Inbox, Request, request_channel};
+use crate::between::publisher::{MAX_WAITING_BATCHES, Publisher, RuntimeThread};
+use crate::between::queue::{CallResult, Calls, QueuedCall};
+use crate::door::bind::Listeners;
+use crate::door::file_limit;
 use crate::refusals::{Keeper, RefusalFile};
-use crate::request::{Inbox, Request, request_channel};
 use crate::settings::{Config, Settings};
+use crate::shard;
 use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::{file_limit, shard};
 
 /// Refusals that are not on disk when the streams have ended get so long. It is taken up only while a disk hangs or somebody
 /// holds the file's lock.

@@ -9,64 +9,43 @@
 // cargo-fuzz sets `cfg(fuzzing)`; cargo does not know it.
 #![allow(unexpected_cfgs)]
 
-mod admission;
 mod asked;
-mod audience;
 mod auth;
-mod batch;
 mod bell;
-mod bind;
-mod body;
-mod busy;
+mod between;
 mod call;
-mod connection;
-mod cors;
+mod content;
+mod door;
+mod entry;
 #[cfg(debug_assertions)]
 mod fault;
-mod file_limit;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gateway;
-mod head_io;
-mod host;
-mod listener;
-mod listing;
 mod network;
-mod posting;
-mod problem;
-mod progress;
-mod proxy;
-mod publisher;
 mod refusals;
-mod request;
-mod request_body;
 mod room;
-mod route_board;
 mod router;
 mod settings;
 mod shard;
 mod shared;
-mod slab;
-mod slot;
-mod sockets;
-mod static_files;
 mod stats;
-mod stream_log;
-mod subscribe;
+mod stream;
 mod supervise;
-pub mod token;
 
+pub use auth::token;
 pub use auth::{
     AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,
 };
-pub use batch::{Batch, Item};
-pub use call::{Answered, CallResult, Calls, QueuedCall, Reply};
-pub use cors::{CorsError, CorsOrigins};
+pub use between::batch::{Batch, Item};
+pub use between::listing::{SubscriberInfo, Subscribers};
+pub use between::outbox::{Request, Severity};
+pub use between::publisher::Publisher;
+pub use between::queue::{CallResult, Calls, QueuedCall};
+pub use between::reply::{Answered, Reply};
+pub use entry::cors::{CorsError, CorsOrigins};
+pub use entry::proxy::{ProxyError, TrustedProxies};
 pub use gateway::{Gateway, Routes};
-pub use listing::{SubscriberInfo, Subscribers};
-pub use proxy::{ProxyError, TrustedProxies};
-pub use publisher::Publisher;
 pub use refusals::RefusalFile;
-pub use request::{Request, Severity};
 pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};
 pub use stats::Stats;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::auth::AuthSettings;
-use crate::cors::CorsOrigins;
-use crate::proxy::TrustedProxies;
+use crate::entry::cors::CorsOrigins;
+use crate::entry::proxy::TrustedProxies;
 
 /// What can only change with the gateway itself (C1.3, settings marked P).
 #[derive(Debug, Clone)]

@@ -14,12 +14,12 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use tokio::task::{LocalSet, spawn_local, unconstrained};
 
-use crate::batch::Batch;
-use crate::bind::{Listeners, bind};
-use crate::listener;
+use crate::between::batch::Batch;
+use crate::door::bind::{Listeners, bind};
+use crate::door::listener;
 use crate::router::Context;
 use crate::shared::Shared;
-use crate::slab::{Incoming, Slab};
+use crate::stream::slab::{Incoming, Slab};
 use crate::supervise::{message, supervised};
 
 /// Threads for reading files and resolving names, per runtime thread. They end when idle.

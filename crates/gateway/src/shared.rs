@@ -10,14 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::admission::{Counts, StreamLimits};
 use crate::auth::{Authenticator, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
-use crate::call::{CallQueue, Calls};
-use crate::listing::Questions;
-use crate::publisher::Published;
-use crate::request::{Outbox, Severity};
-use crate::route_board::RouteBoard;
+use crate::between::listing::Questions;
+use crate::between::outbox::{Outbox, Severity};
+use crate::between::publisher::Published;
+use crate::between::queue::{CallQueue, Calls};
+use crate::between::route_board::RouteBoard;
+use crate::entry::admission::{Counts, StreamLimits};
 use crate::settings::Settings;
 use crate::stats::Stats;
 

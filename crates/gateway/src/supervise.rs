@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::request::escaped;
+use crate::between::outbox::escaped;
 use crate::shared::Shared;
 
 /// Runs a task of a runtime thread; when it panics, says so to the main thread.
@@ -40,7 +40,7 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::request::{Request, request_channel};
+    use crate::between::outbox::{Request, request_channel};
     use crate::settings::Settings;
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Secret;
 use super::keys::Key;
-use crate::request::escaped;
+use crate::between::outbox::escaped;
 
 /// Largest file with keys, in bytes: hundreds of keys fit. Beyond it the file is refused.
 const MAX_FILE_BYTES: u64 = 1 << 20;

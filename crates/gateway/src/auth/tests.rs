@@ -445,14 +445,14 @@ fn private_symmetric_and_weak_keys_are_refused() {
 fn what_is_signed_here_is_believed_here() {
     let secret = Secret::try_new(SECRET).unwrap();
     let claims = json!({"sub": "alice", "exp": NOW + 60});
-    let token = crate::token::sign(&secret, claims.as_object().unwrap()).unwrap();
+    let token = crate::auth::token::sign(&secret, claims.as_object().unwrap()).unwrap();
     let parts: Vec<&str> = token.split('.').collect();
     let expected = Signer::secret().sign("HS256", format!("{}.{}", parts[0], parts[1]).as_bytes());
     assert_eq!(parts[2], encode(&expected));
     assert_eq!(judge(&token, &secret_key()), Ok(()));
     let long = json!({"sub": "x".repeat(8192), "exp": NOW + 60});
-    let refused = crate::token::sign(&secret, long.as_object().unwrap());
-    assert_eq!(refused, Err(crate::token::SignError::TooLong));
+    let refused = crate::auth::token::sign(&secret, long.as_object().unwrap());
+    assert_eq!(refused, Err(crate::auth::token::SignError::TooLong));
 }
 
 #[test]

@@ -8,9 +8,9 @@ use http::{HeaderValue, Response, StatusCode};
 use sse_proto::call::{AnswerShape, failure_status, failure_title, tells_message};
 use sse_proto::route::Call;
 
-use super::queue::NoPlace;
-use crate::body::Body;
-use crate::problem::Problem;
+use crate::between::queue::NoPlace;
+use crate::content::body::Body;
+use crate::content::problem::Problem;
 
 /// The answer of a call that ran.
 pub(crate) fn done(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) -> Response<Body> {

@@ -14,10 +14,10 @@ use serde_json::{Map, Number, Value};
 use sse_proto::identity::{Claims, Identity};
 
 use super::answer::{json, text};
+use crate::auth::token;
 use crate::auth::{AuthSettings, NoSecret, Secret, session_cookie};
-use crate::body::Body;
-use crate::problem::Problem;
-use crate::token;
+use crate::content::body::Body;
+use crate::content::problem::Problem;
 
 /// Names that a token's own facts have (RFC 7519 §4.1). A column of one of them is no claim.
 const REGISTERED: [&str; 6] = ["exp", "iat", "nbf", "iss", "aud", "jti"];

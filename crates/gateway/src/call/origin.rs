@@ -6,7 +6,7 @@
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};
 
-use crate::cors::{CorsOrigins, Listed};
+use crate::entry::cors::{CorsOrigins, Listed};
 
 /// What of a request decides.
 pub(crate) struct Sent<'r> {
@@ -64,7 +64,7 @@ fn is_own(origin: &HeaderValue, authority: Option<&str>) -> bool {
 }
 
 fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let host = crate::host::without_port(authority)?;
+    let host = crate::entry::host::without_port(authority)?;
     match authority[host.len()..].strip_prefix(':') {
         None | Some("") => Some((host, None)),
         Some(port) => Some((host, Some(port.parse().ok()?))),

@@ -11,8 +11,9 @@ use sse_proto::identity::Identity;
 use sse_proto::query::Query;
 
 use crate::auth::{AuthSettings, Authenticator, Credential};
-use crate::request::request_channel;
-use crate::{router, static_files};
+use crate::between::outbox::request_channel;
+use crate::content::static_files;
+use crate::router;
 
 /// Finds out who asks, with keys of its own.
 pub struct Door {

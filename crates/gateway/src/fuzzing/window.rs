@@ -9,11 +9,11 @@ use sse_proto::identity::Identity;
 use sse_proto::sse::GapReason;
 use sse_proto::word::{ExecutionId, Topic};
 
-use crate::audience::Listener;
-use crate::batch::Batch;
-use crate::posting::PUBLIC;
-use crate::stream_log::{Cursor, Framing, Run, StreamLog};
-use crate::subscribe::{Gap, Start};
+use crate::between::batch::Batch;
+use crate::stream::audience::Listener;
+use crate::stream::posting::PUBLIC;
+use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
+use crate::stream::subscribe::{Gap, Start};
 
 /// A stream log and its subscribers, driven as slab and slot drive it.
 pub struct Window {

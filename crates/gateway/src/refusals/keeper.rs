@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::file::{NewFile, Place, RefusalFile, Replaced};
 use super::line;
 use crate::auth::{Knowledge, NewRefusal};
-use crate::request::Severity;
+use crate::between::outbox::Severity;
 use crate::shared::Shared;
 
 /// The file is not written anew while it is shorter: fifty thousand lines, read in a moment.

@@ -1,0 +1,12 @@
+//! What passes between threads: the courier, the main thread and the runtime threads. Each is bounded, and says what happens
+//! when it is full.
+//!
+//! Not for what is merely looked at by all of them: that is `shared`.
+
+pub(crate) mod batch;
+pub(crate) mod listing;
+pub(crate) mod outbox;
+pub(crate) mod publisher;
+pub(crate) mod queue;
+pub(crate) mod reply;
+pub(crate) mod route_board;

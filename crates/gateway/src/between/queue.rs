@@ -1,0 +1,296 @@
+//! Calls between the runtime threads and the main thread: those that wait for a worker, those that one has, and those
+//! whose peer has gone (C7.4).
+//!
+//! A call's ticket is held by the task that answers it, and dropped with it: when the peer goes, the call is taken out
+//! of the queue, or the main thread is told to cancel it. So nothing is looked for, and nothing is left behind.
+//!
+//! One lock for all of it, held for a few map operations: calls come in tens of thousands a second at most, and events
+//! never pass here. Numbers rise, so the map of those that wait is in the order in which they came; any of them is
+//! found in a few steps.
+//!
+//! Not for what a call says (`sse_proto::call`), nor for who runs it (the extension's call workers).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::reply::{Answered, MIN_FREE_BYTES, Reply};
+use crate::between::outbox::Outbox;
+use crate::network::network;
+use crate::room::{ANSWER_BYTES, Room, Rooms};
+use crate::stats::Stats;
+
+/// Bytes of requests that are held at a time, being read or waiting, unless [`crate::Settings::max_body_size`] asks for
+/// more. Without it as many peers as there are sockets could each make us keep a whole body.
+const MIN_REQUEST_BYTES: usize = 128 << 20;
+
+/// See [`MIN_REQUEST_BYTES`]: a single body of the size that is allowed always has room by itself.
+pub(crate) fn request_bytes(max_body_size: usize) -> usize {
+    MIN_REQUEST_BYTES.max(max_body_size.saturating_mul(4))
+}
+
+/// How long a worker may take to give up a statement whose time is over. Beyond it the peer is answered without it.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
+/// Whether calls can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// `sse.call_role` is empty: their paths are unknown.
+    Off,
+    /// They can.
+    Ready,
+    /// The role cannot be used, or no worker can be started: 503.
+    Unavailable,
+}
+
+/// A call that a worker is to run.
+#[derive(Debug)]
+pub struct QueuedCall {
+    /// Names it in [`crate::Gateway::answer_call`] and [`crate::Gateway::poll_cancelled`].
+    pub id: u64,
+    /// A `sse_proto::call::CallRequest`, encoded.
+    pub frame: Vec<u8>,
+    /// Until when it may wait for a worker; its peer is answered with 503 then.
+    pub deadline: Instant,
+    /// Where its answer is to be collected.
+    pub reply: Reply,
+}
+
+/// A call that is to wait for a worker.
+pub(crate) struct NewCall {
+    /// A number of [`CallQueue::number`].
+    pub(crate) id: u64,
+    /// See [`QueuedCall::frame`].
+    pub(crate) frame: Vec<u8>,
+    /// See [`QueuedCall::deadline`].
+    pub(crate) deadline: Instant,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum CallResult {
+    /// The worker's word.
+    Answer(Answered),
+    /// The worker has run it, and there was no room for its answer: 503.
+    NoRoom,
+    /// The worker died over it. It may have committed, so it is not repeated: 502.
+    Lost,
+    /// It was not begun and will not be: 503.
+    NotRun,
+}
+
+/// Why a call cannot wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// The queue is full.
+    Full,
+    /// This address has its half of it.
+    Address,
+    /// Answers that are not read take all the memory that there is for them, or this address' half of it.
+    Answers,
+}
+
+/// The last number that a call of this process was given. Not of one gateway: a worker may still have a call of a gateway that
+/// has been closed when another one is opened, and its answer must not be taken for a call of the new one.
+static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) struct CallQueue {
+    stats: Arc<Stats>,
+    /// The main thread is woken through it.
+    outbox: Arc<Outbox>,
+    bodies: Rooms,
+    answers: Rooms,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// In the order in which they came.
+    waiting: BTreeMap<u64, Waiting>,
+    running: HashMap<u64, Running>,
+    /// Calls that each network has in the queue. Those that have none are not in it.
+    shares: HashMap<IpAddr, usize>,
+    cancelled: VecDeque<u64>,
+}
+
+struct Waiting {
+    frame: Vec<u8>,
+    deadline: Instant,
+    network: IpAddr,
+    answer: oneshot::Sender<CallResult>,
+}
+
+struct Running {
+    since: Instant,
+    answer: oneshot::Sender<CallResult>,
+}
+
+/// How a call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Waiting,
+    RunningSince(Instant),
+    /// Answered, or taken out by the main thread because its time was over.
+    Over,
+}
+
+impl CallQueue {
+    /// For a gateway that begins. Numbers go on above its epoch, a time in microseconds: calls do not come a million a
+    /// second, so those of an earlier process are not given out again either, as long as the clock is not set back.
+    pub(crate) fn new(epoch: u64, stats: Arc<Stats>, outbox: Arc<Outbox>) -> Self {
+        LAST_NUMBER.fetch_max(epoch, Ordering::Relaxed);
+        Self { stats, outbox, bodies: Rooms::default(), answers: Rooms::default(), state: Mutex::default() }
+    }
+
+    /// The number of a call that may enter later, never given before in this process.
+    pub(crate) fn number(&self) -> u64 {
+        LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether a call of `address` could enter now.
+    ///
+    /// # Errors
+    /// [`NoPlace`]; each variant as it is described there.
+    pub(crate) fn check(&self, address: IpAddr, size: usize) -> Result<(), NoPlace> {
+        if !self.answers.has(address, MIN_FREE_BYTES, ANSWER_BYTES) {
+            return Err(NoPlace::Answers);
+        }
+        self.state.lock().check(network(address), size)
+    }
+
+    /// Lets a call wait. The main thread is woken.
+    ///
+    /// # Errors
+    /// [`NoPlace`]; each variant as it is described there.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        call: NewCall,
+        address: IpAddr,
+        size: usize,
+    ) -> Result<Ticket, NoPlace> {
+        let network = network(address);
+        let (answer, receiver) = oneshot::channel();
+        let NewCall { id, frame, deadline } = call;
+        let mut state = self.state.lock();
+        state.check(network, size)?;
+        *state.shares.entry(network).or_default() += 1;
+        state.waiting.insert(id, Waiting { frame, deadline, network, answer });
+        drop(state);
+        Stats::add(&self.stats.calls_total, 1);
+        Stats::add(&self.stats.calls_waiting, 1);
+        self.outbox.wake_main();
+        Ok(Ticket { queue: Arc::clone(self), id, receiver })
+    }
+
+    /// The oldest call that still has time.
+    pub(crate) fn take(&self, now: Instant) -> Option<QueuedCall> {
+        let mut state = self.state.lock();
+        loop {
+            let (id, Waiting { frame, deadline, network, answer }) = state.waiting.pop_first()?;
+            state.give_back(network);
+            Stats::subtract(&self.stats.calls_waiting, 1);
+            // Of one whose time is over `answer` is dropped here, which its ticket sees.
+            if deadline > now {
+                state.running.insert(id, Running { since: now, answer });
+                return Some(QueuedCall {
+                    id,
+                    frame,
+                    deadline,
+                    reply: Reply::new(self.answers.room(network)),
+                });
+            }
+        }
+    }
+
+    /// Gives its answer to whoever waits for it, if anybody still does.
+    pub(crate) fn answer(&self, id: u64, result: CallResult) {
+        let running = self.state.lock().running.remove(&id);
+        if let Some(Running { answer, .. }) = running {
+            // Its peer may go at any moment.
+            let _ = answer.send(result);
+        }
+    }
+
+    pub(crate) fn poll_cancelled(&self) -> Option<u64> {
+        self.state.lock().cancelled.pop_front()
+    }
+
+    fn standing(&self, id: u64) -> Standing {
+        let state = self.state.lock();
+        match (state.waiting.contains_key(&id), state.running.get(&id)) {
+            (true, _) => Standing::Waiting,
+            (_, Some(running)) => Standing::RunningSince(running.since),
+            _ => Standing::Over,
+        }
+    }
+
+    /// Room for an answer to `address`, none at first.
+    pub(crate) fn answer_room(&self, address: IpAddr) -> Room {
+        self.answers.room(address)
+    }
+
+    /// Room for a body of `address`, none at first.
+    pub(crate) fn body_room(&self, address: IpAddr) -> Room {
+        self.bodies.room(address)
+    }
+}
+
+impl State {
+    fn check(&self, network: IpAddr, size: usize) -> Result<(), NoPlace> {
+        if self.waiting.len() >= size {
+            return Err(NoPlace::Full);
+        }
+        let own = self.shares.get(&network).copied().unwrap_or(0);
+        if own >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
+    }
+
+    fn give_back(&mut self, network: IpAddr) {
+        if let Some(calls) = self.shares.get_mut(&network) {
+            *calls -= 1;
+            if *calls == 0 {
+                self.shares.remove(&network);
+            }
+        }
+    }
+}
+
+/// A call that somebody waits for. Dropped before it is answered, it is cancelled.
+pub(crate) struct Ticket {
+    queue: Arc<CallQueue>,
+    id: u64,
+    receiver: oneshot::Receiver<CallResult>,
+}
+
+impl Ticket {
+    /// `None`: it waited until its time was over.
+    pub(crate) async fn answered(&mut self) -> Option<CallResult> {
+        (&mut self.receiver).await.ok()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.queue.standing(self.id)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.queue.state.lock();
+        if let Some(waiting) = state.waiting.remove(&self.id) {
+            state.give_back(waiting.network);
+            Stats::subtract(&self.queue.stats.calls_waiting, 1);
+        } else if state.running.remove(&self.id).is_some() {
+            state.cancelled.push_back(self.id);
+            drop(state);
+            Stats::add(&self.queue.stats.calls_cancelled_total, 1);
+            self.queue.outbox.wake_main();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::between::outbox::request_channel;
+use sse_proto::call::{CallAnswer, Outcome};
+
+fn queue() -> Arc<CallQueue> {
+    queue_of(1)
+}
+
+fn queue_of(epoch: u64) -> Arc<CallQueue> {
+    let stats: Arc<Stats> = Arc::default();
+    // The other end is kept by nobody: a wake that nobody hears is no error.
+    let (outbox, _) = request_channel(Arc::clone(&stats)).unwrap();
+    Arc::new(CallQueue::new(epoch, stats, Arc::new(outbox)))
+}
+
+fn enter(queue: &Arc<CallQueue>, address: &str, size: usize) -> Result<Ticket, NoPlace> {
+    enter_until(queue, address, size, Instant::now() + Duration::from_secs(60))
+}
+
+fn enter_until(
+    queue: &Arc<CallQueue>,
+    address: &str,
+    size: usize,
+    deadline: Instant,
+) -> Result<Ticket, NoPlace> {
+    // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
+    let id = queue.stats.calls_total.load(Ordering::Relaxed) + 1;
+    let call = NewCall { id, frame: id.to_string().into_bytes(), deadline };
+    queue.enter(call, address.parse().unwrap(), size)
+}
+
+fn take(queue: &CallQueue) -> Option<u64> {
+    queue.take(Instant::now()).map(|call| {
+        assert_eq!(call.frame, call.id.to_string().into_bytes());
+        call.id
+    })
+}
+
+fn done(id: u64) -> CallResult {
+    let outcome = Outcome::Done { rows: 1, body: Vec::new(), is_null: false };
+    CallResult::Answer(CallAnswer { id, outcome }.into())
+}
+
+fn waiting(queue: &CallQueue) -> u64 {
+    queue.stats.calls_waiting.load(Ordering::Relaxed)
+}
+
+/// Nothing is left behind: neither a call nor anybody's share.
+fn assert_empty(queue: &CallQueue) {
+    let state = queue.state.lock();
+    assert!(state.waiting.is_empty() && state.running.is_empty() && state.shares.is_empty());
+    assert_eq!(waiting(queue), 0);
+    assert!(queue.bodies.is_empty() && queue.answers.is_empty());
+}
+
+fn poll(ticket: &mut Ticket) -> Result<CallResult, oneshot::error::TryRecvError> {
+    ticket.receiver.try_recv()
+}
+
+#[test]
+fn calls_are_taken_in_the_order_they_came_and_each_gets_its_answer() {
+    let queue = queue();
+    let mut tickets: Vec<_> = (0..3).map(|_| enter(&queue, "127.0.0.1", 10).unwrap()).collect();
+    assert_eq!(waiting(&queue), 3);
+    assert_eq!([take(&queue), take(&queue), take(&queue), take(&queue)], [Some(1), Some(2), Some(3), None]);
+    queue.answer(2, done(2));
+    queue.answer(99, done(99));
+    queue.answer(1, CallResult::Lost);
+    queue.answer(3, CallResult::NotRun);
+    assert!(matches!(poll(&mut tickets[1]), Ok(CallResult::Answer(answered)) if answered.id() == 2));
+    assert!(matches!(poll(&mut tickets[0]), Ok(CallResult::Lost)));
+    assert!(matches!(poll(&mut tickets[2]), Ok(CallResult::NotRun)));
+    drop(tickets);
+    assert_eq!(queue.poll_cancelled(), None);
+    assert_empty(&queue);
+}
+
+// One address fills the queue, and nobody else gets in.
+#[test]
+fn an_address_has_half_of_the_queue_and_all_together_have_all_of_it() {
+    let queue = queue();
+    let mut tickets = Vec::new();
+    for (address, expected) in [
+        ("203.0.113.9", Ok(())),
+        ("203.0.113.9", Ok(())),
+        ("203.0.113.9", Err(NoPlace::Address)),
+        ("2001:db8::1", Ok(())),
+        ("2001:db8::2", Ok(())),
+        ("2001:db8::3", Err(NoPlace::Full)),
+    ] {
+        let entered = enter(&queue, address, 4);
+        let checked = queue.check(address.parse().unwrap(), 4);
+        assert_eq!(entered.as_ref().map(|_| ()).map_err(|no| *no), expected, "{address}");
+        if let Err(error) = expected {
+            assert_eq!(checked, Err(error));
+        }
+        tickets.extend(entered.ok());
+    }
+    // A place that becomes free, taken by a worker or left by its peer, is free for the next.
+    take(&queue).unwrap();
+    assert!(enter(&queue, "203.0.113.9", 4).is_ok(), "left at once");
+    drop(tickets.pop());
+    assert!(enter(&queue, "2001:db8::4", 4).is_ok());
+    drop(tickets);
+    assert_eq!(queue.poll_cancelled(), Some(1));
+    assert_empty(&queue);
+    // The smallest queues still let somebody in.
+    assert!(enter(&queue, "127.0.0.1", 1).is_ok());
+    assert_eq!(enter(&queue, "127.0.0.1", 0).err(), Some(NoPlace::Full));
+}
+
+#[test]
+fn a_call_that_is_given_up_is_taken_out_while_it_waits_and_cancelled_while_it_runs() {
+    let queue = queue();
+    let (first, second) = (enter(&queue, "::1", 10).unwrap(), enter(&queue, "::1", 10).unwrap());
+    let third = enter(&queue, "::1", 10).unwrap();
+    assert_eq!(second.standing(), Standing::Waiting);
+    drop(second);
+    assert_eq!((take(&queue), queue.poll_cancelled()), (Some(1), None));
+    assert!(matches!(first.standing(), Standing::RunningSince(_)));
+    drop(first);
+    assert_eq!((queue.poll_cancelled(), queue.poll_cancelled()), (Some(1), None));
+    queue.answer(1, done(1));
+    assert_eq!(take(&queue), Some(3));
+    queue.answer(3, done(3));
+    assert_eq!(third.standing(), Standing::Over);
+    drop(third);
+    assert_eq!(queue.poll_cancelled(), None, "it was answered");
+    assert_eq!(queue.stats.calls_cancelled_total.load(Ordering::Relaxed), 1);
+    assert_empty(&queue);
+}
+
+#[test]
+fn a_call_whose_time_is_over_is_not_handed_out() {
+    let queue = queue();
+    let now = Instant::now();
+    let mut late = enter_until(&queue, "::1", 10, now).unwrap();
+    let in_time = enter_until(&queue, "::1", 10, now + Duration::from_secs(60)).unwrap();
+    assert_eq!(queue.take(now).map(|call| call.id), Some(2));
+    assert!(matches!(poll(&mut late), Err(oneshot::error::TryRecvError::Closed)));
+    assert_eq!(late.standing(), Standing::Over);
+    drop((late, in_time));
+    assert_eq!(queue.poll_cancelled(), Some(2));
+    assert_empty(&queue);
+}
+
+// Answers that nobody reads: calls of that address are refused before they run, those of others go on.
+#[test]
+fn an_address_that_reads_no_answers_has_no_calls_run() {
+    let queue = queue();
+    let (greedy, other) = ("203.0.113.9".parse().unwrap(), "203.0.113.10".parse().unwrap());
+    let mut unread = queue.answers.room(greedy);
+    for (bytes, checked) in
+        [(ANSWER_BYTES / 2 - MIN_FREE_BYTES - 1, Ok(())), (1, Ok(())), (1, Err(NoPlace::Answers))]
+    {
+        assert!(unread.try_grow(bytes, ANSWER_BYTES));
+        assert_eq!(queue.check(greedy, 10), checked);
+        assert_eq!(queue.check(other, 10), Ok(()));
+    }
+    drop(unread);
+    assert_eq!(queue.check(greedy, 10), Ok(()));
+}
+
+// As many peers as there are sockets make us keep a whole body each.
+#[test]
+fn a_single_body_of_the_size_that_is_allowed_always_has_room_by_itself() {
+    assert_eq!(request_bytes(1), MIN_REQUEST_BYTES);
+    assert_eq!(request_bytes(MIN_REQUEST_BYTES / 4 + 1), MIN_REQUEST_BYTES + 4);
+    let queue = queue();
+    assert!(queue.body_room("::1".parse().unwrap()).try_grow(1 << 26, request_bytes(1 << 26)));
+    assert_empty(&queue);
+}
+
+/// Somebody else's answer: a worker that outlives its gateway still has a call of it.
+#[test]
+fn no_two_gateways_of_a_process_give_the_same_number() {
+    let (one, other) = (queue(), queue());
+    let numbers: Vec<u64> = (0..3).flat_map(|_| [one.number(), other.number()]).collect();
+    let mut sorted = numbers.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), numbers.len(), "{numbers:?}");
+    let later = queue_of(1 << 40);
+    assert!(later.number() > 1 << 40);
+    assert!(queue().number() > 1 << 40, "never less than before");
+}

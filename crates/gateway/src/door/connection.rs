@@ -1,0 +1,180 @@
+//! One connection while hyper has it: reads heads, answers ordinary requests, and hands the socket to the slab when a
+//! request is to be answered with a stream.
+//!
+//! How the socket is taken: the service puts the stream's beginning into `handover` and stays pending for ever; the
+//! task sees it, takes hyper's connection apart and drops everything but the socket, service future included.
+//!
+//! Not for what a request gets: that is `router`.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
+use std::net::{IpAddr, Shutdown};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::net::TcpStream;
+
+use crate::content::body::Body;
+use crate::content::problem::unreadable;
+use crate::door::head_io::HeadIo;
+use crate::door::progress::{Overdue, Progress};
+use crate::entry::admission::Connection;
+use crate::router::{self, Answer, Context, MAX_HEAD_BYTES, StreamAnswer};
+use crate::stream::subscribe::Newcomer;
+
+/// How often it is looked whether something has taken too long, or a peer has gone.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// How long and how much is read from a peer after the last answer, so that closing does not destroy the answer on its
+/// way (RFC 9112 §9.6).
+const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+
+type ServiceFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
+
+/// How a connection ends.
+enum Ending {
+    /// Its last answer is written, or it has failed.
+    Done,
+    /// Its request is a stream.
+    Stream,
+    /// Something has taken too long.
+    Overdue(Overdue),
+    /// Another one needs its place.
+    Displaced,
+}
+
+/// Serves a connection until it is closed or has become a stream.
+pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, context: Rc<Context>) {
+    let _busy = context.busy.begin();
+    let permit = Rc::new(permit);
+    let handover: Rc<RefCell<Option<StreamAnswer>>> = Rc::default();
+    let progress = Rc::new(Progress::new(Instant::now()));
+    let service = {
+        let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
+        let (progress, permit) = (Rc::clone(&progress), Rc::clone(&permit));
+        service_fn(move |request: Request<Incoming>| {
+            let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
+            let (progress, permit) = (Rc::clone(&progress), Rc::clone(&permit));
+            let answer: ServiceFuture = Box::pin(async move {
+                let has_body = !request.body().is_end_stream();
+                progress.begin_request(request.version());
+                let outcome = if permit.begin_request(max_busy(peer, &context)) {
+                    router::answer(request, peer, &context).await
+                } else {
+                    Answer::Response(router::refused_busy(&context.shared).closing().into_response())
+                };
+                match outcome {
+                    Answer::Response(response) => {
+                        progress.begin_answer(has_body, Instant::now());
+                        Ok(response)
+                    }
+                    Answer::Stream(stream) => {
+                        *handover.borrow_mut() = Some(stream);
+                        pending().await
+                    }
+                }
+            });
+            answer
+        })
+    };
+    let mut connection = http1::Builder::new()
+        // Heads, pauses and answers are timed here, because hyper takes the pause between two requests for a head. A peer
+        // that has closed its sending side gets its answer.
+        .header_read_timeout(None)
+        .half_close(true)
+        // Twice the limit, so that the router sees every head that is only just too long.
+        .max_buf_size(2 * MAX_HEAD_BYTES)
+        .serve_connection(HeadIo::new(stream, Rc::clone(&progress)), service);
+    let mut stop = context.shared.stop_changes();
+    let mut stopping = false;
+    let mut check = tokio::time::interval(CHECK);
+    let ending = loop {
+        let driven = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(Ending::Done),
+            Poll::Pending if handover.borrow().is_some() => Poll::Ready(Ending::Stream),
+            Poll::Pending => {
+                // Until then its peer is in the middle of something.
+                if progress.is_at_rest() {
+                    permit.end_request();
+                }
+                Poll::Pending
+            }
+        });
+        tokio::select! {
+            ending = driven => break ending,
+            _ = stop.wait_for(Option::is_some), if !stopping => {
+                stopping = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = permit.displaced() => break Ending::Displaced,
+            _ = check.tick() => {
+                let settings = context.shared.settings();
+                let overdue = progress.overdue(Instant::now(), settings.write_timeout, settings.idle_timeout);
+                if let Some(overdue) = overdue {
+                    break Ending::Overdue(overdue);
+                }
+            }
+        }
+    };
+    let socket = connection.into_parts().io.into_stream();
+    match (ending, handover.take()) {
+        (Ending::Stream, Some(answer)) => {
+            permit.become_stream();
+            // The service, which had the other one, went with the connection.
+            let Some(connection) = Rc::into_inner(permit) else { return };
+            context.incoming.push(Newcomer {
+                socket,
+                framing: answer.framing,
+                head: answer.head,
+                subscription: answer.subscription,
+                last_event_id: answer.last_event_id,
+                subscriber: answer.subscriber,
+                connection,
+            });
+        }
+        (Ending::Overdue(Overdue::Answer) | Ending::Displaced, _) => {}
+        (Ending::Overdue(Overdue::Head), _) => {
+            // What was written before has been taken, so there is room for this in any socket.
+            let _ = socket.try_write(&unreadable(StatusCode::REQUEST_TIMEOUT).into_bytes());
+            linger(socket).await;
+        }
+        // Errors of a connection are the peer's; hyper has answered what could be answered.
+        _ => linger(socket).await,
+    }
+}
+
+/// How many sockets of this peer may have a request at a time: half of all. A trusted proxy speaks for many.
+fn max_busy(peer: IpAddr, context: &Context) -> usize {
+    let settings = context.shared.settings();
+    if settings.trusted_proxies.contains(peer.to_canonical()) {
+        return usize::MAX;
+    }
+    settings.max_sockets() / 2
+}
+
+/// Closes for writing, and for reading when the peer has closed, or soon after.
+pub(crate) async fn linger(socket: TcpStream) {
+    if socket2::SockRef::from(&socket).shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let drained = async {
+        let mut rest = LINGER.1;
+        let mut space = [0; 4096];
+        while rest > 0 && socket.readable().await.is_ok() {
+            match socket.try_read(&mut space) {
+                Ok(0) => return,
+                Ok(n) => rest = rest.saturating_sub(n),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER.0, drained).await;
+}

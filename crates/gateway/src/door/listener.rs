@@ -1,0 +1,137 @@
+//! Accepts connections, and never stops doing so: not when descriptors run out, not under a flood.
+//!
+//! Not for what a connection says: that is `connection`.
+
+use std::cell::Cell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+
+use crate::between::outbox::{Severity, escaped};
+use crate::door::bind::Listeners;
+use crate::door::connection::{self, linger};
+use crate::entry::admission::Connection;
+use crate::router::{Context, refused};
+use crate::stats::Stats;
+use crate::supervise::supervised;
+
+/// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time; further ones are just closed.
+const MAX_REFUSALS: usize = 64;
+
+/// Pause after `accept` has failed for want of descriptors or memory. Peers wait in the backlog meanwhile, which is
+/// what they would do if they were told to come again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts on every socket that is or will be bound, until the gateway stops.
+pub(crate) async fn listen(listeners: Listeners, context: Rc<Context>) {
+    let mut changes = listeners.changes();
+    let mut stop = context.shared.stop_changes();
+    let mut accepting = 0;
+    loop {
+        let bound: Vec<_> = changes.borrow_and_update().iter().skip(accepting).cloned().collect();
+        for listener in bound {
+            accepting += 1;
+            match listener.try_clone().and_then(TcpListener::from_std) {
+                Ok(listener) => {
+                    let task = accept(listener, Rc::clone(&context));
+                    spawn_local(supervised(context.shared.clone(), task));
+                }
+                Err(error) => {
+                    let line = format!("a listening socket cannot be used: {}", escaped(&error.to_string()));
+                    context.shared.outbox.log(Severity::Warning, line);
+                }
+            }
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(Option::is_some) => return,
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, context: Rc<Context>) {
+    let mut stop = context.shared.stop_changes();
+    let refusals = Rc::new(Cell::new(0));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(Option::is_some) => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer.ip(), &context, &refusals),
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                context.shared.outbox.log_limited("accept", Severity::Warning, || {
+                    format!("connections cannot be accepted at the moment: {}", escaped(&error.to_string()))
+                });
+                // The system's limit stands below ours: what it takes then is the same.
+                if context.shared.counts.sockets.displace() {
+                    Stats::add(&context.shared.stats.displaced_total, 1);
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>, refusals: &Rc<Cell<usize>>) {
+    let shared = context.shared.clone();
+    if let Some(permit) = Connection::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
+        let task = connection::serve(stream, peer, permit, Rc::clone(context));
+        spawn_local(supervised(shared, task));
+        return;
+    }
+    let answer = refused(&shared).into_bytes();
+    if refusals.get() >= MAX_REFUSALS {
+        return;
+    }
+    let refusal = Refusal::new(refusals);
+    spawn_local(supervised(shared, async move {
+        let _refusal = refusal;
+        // The head is read and not looked at: closing over unread bytes would take the answer back.
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            stream.readable().await?;
+            let _ = stream.try_read(&mut [0; 4096]);
+            stream.writable().await?;
+            stream.try_write(&answer)
+        })
+        .await;
+        linger(stream).await;
+    }));
+}
+
+/// A connection that is being told that there is no room; counted down when dropped.
+struct Refusal(Rc<Cell<usize>>);
+
+impl Refusal {
+    fn new(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The connection was gone before it was accepted (accept(2): "treat them like EAGAIN").
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::Interrupted
+            | Kind::HostUnreachable
+            | Kind::NetworkDown
+            | Kind::NetworkUnreachable
+            | Kind::TimedOut
+    )
+}

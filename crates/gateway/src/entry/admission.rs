@@ -1,0 +1,212 @@
+//! Who is let in: the counts of open sockets and streams, and their limits.
+//!
+//! Not for the answer to those who are not: that is `listener` (no request read) and `router` (request read).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::entry::sockets::{Place, Sockets};
+use crate::network::network;
+use crate::stats::Stats;
+
+/// What is open of one gateway.
+#[derive(Default)]
+pub(crate) struct Counts {
+    stats: Arc<Stats>,
+    /// Sockets that are no streams.
+    pub(crate) sockets: Sockets,
+    /// Streams by address.
+    addresses: Addresses,
+}
+
+impl Counts {
+    pub(crate) fn new(stats: Arc<Stats>) -> Self {
+        Self { stats, ..Self::default() }
+    }
+}
+
+/// An open socket; counted down when dropped, also by a panic.
+pub(crate) struct Connection {
+    counts: Arc<Counts>,
+    place: Place,
+}
+
+impl Connection {
+    /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and every one of them has a request. Otherwise
+    /// one without makes room; until its task has seen that, which is at once, there is one more.
+    pub(crate) fn try_new(counts: &Arc<Counts>, limit: usize, peer: IpAddr) -> Option<Self> {
+        let stats = &counts.stats;
+        if !count_up(&stats.connections, limit) {
+            if !counts.sockets.displace() {
+                return None;
+            }
+            Stats::add(&stats.displaced_total, 1);
+            Stats::add(&stats.connections, 1);
+        }
+        Stats::add(&stats.connections_total, 1);
+        Some(Self { counts: Arc::clone(counts), place: counts.sockets.enter(peer) })
+    }
+
+    /// A request has come. `limit` is how many sockets of this address may have one.
+    pub(crate) fn begin_request(&self, limit: usize) -> bool {
+        self.counts.sockets.begin_request(&self.place, limit)
+    }
+
+    /// It has been answered.
+    pub(crate) fn end_request(&self) {
+        self.counts.sockets.end_request(&self.place);
+    }
+
+    /// Its request is a stream.
+    pub(crate) fn become_stream(&self) {
+        self.counts.sockets.leave(&self.place);
+    }
+
+    /// Returns when it is to close to make room for another.
+    pub(crate) async fn displaced(&self) {
+        self.place.displaced().await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.counts.sockets.leave(&self.place);
+        Stats::subtract(&self.counts.stats.connections, 1);
+    }
+}
+
+/// Why a stream does not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// `max_connections` streams are open, or what of them the anonymous may have.
+    Full,
+    /// `max_connections_per_address` streams of this address are open.
+    Address,
+}
+
+/// How many streams there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamLimits {
+    pub(crate) all: usize,
+    /// Of these, of subscribers without an identity.
+    pub(crate) anonymous: usize,
+    /// Of one address; 0 = no limit.
+    pub(crate) of_address: usize,
+}
+
+/// An open stream; counted down when dropped.
+pub(crate) struct Subscriber {
+    counts: Arc<Counts>,
+    address: IpAddr,
+    is_anonymous: bool,
+}
+
+impl Subscriber {
+    /// # Errors
+    /// [`NoRoom`]; each variant as it is described there.
+    pub(crate) fn try_new(
+        counts: &Arc<Counts>,
+        limits: StreamLimits,
+        address: IpAddr,
+        is_anonymous: bool,
+    ) -> Result<Self, NoRoom> {
+        let stats = &counts.stats;
+        if !counts.addresses.count_up(address, limits.of_address) {
+            return Err(NoRoom::Address);
+        }
+        if !count_up(&stats.subscribers, limits.all) {
+            counts.addresses.count_down(address);
+            return Err(NoRoom::Full);
+        }
+        if is_anonymous && !count_up(&stats.anonymous_subscribers, limits.anonymous) {
+            Stats::subtract(&stats.subscribers, 1);
+            counts.addresses.count_down(address);
+            return Err(NoRoom::Full);
+        }
+        Stats::add(&stats.subscribers_total, 1);
+        Ok(Self { counts: Arc::clone(counts), address, is_anonymous })
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        Stats::subtract(&self.counts.stats.subscribers, 1);
+        if self.is_anonymous {
+            Stats::subtract(&self.counts.stats.anonymous_subscribers, 1);
+        }
+        self.counts.addresses.count_down(self.address);
+    }
+}
+
+/// Adds one unless there are `limit` already.
+fn count_up(counter: &AtomicU64, limit: usize) -> bool {
+    if counter.fetch_add(1, Ordering::Relaxed) >= limit as u64 {
+        Stats::subtract(counter, 1);
+        return false;
+    }
+    true
+}
+
+/// Open streams by address. Counted without a limit, too: one may be set at any time.
+#[derive(Default)]
+pub(crate) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+impl Addresses {
+    /// `limit` 0 = none.
+    fn count_up(&self, address: IpAddr, limit: usize) -> bool {
+        let mut streams = self.0.lock();
+        let count = streams.entry(network(address)).or_default();
+        if limit > 0 && *count >= limit {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    fn count_down(&self, address: IpAddr) {
+        let mut streams = self.0.lock();
+        let network = network(address);
+        if let Some(count) = streams.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                streams.remove(&network);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_address_is_counted_up_to_its_limit_and_forgotten_with_its_last_stream() {
+        let addresses = Addresses::default();
+        let address = "203.0.113.9".parse().unwrap();
+        for taken in [true, true, false, false] {
+            assert_eq!(addresses.count_up(address, 2), taken);
+        }
+        assert!(addresses.count_up("203.0.113.10".parse().unwrap(), 2));
+        addresses.count_down(address);
+        assert!(addresses.count_up(address, 2));
+        assert!(addresses.count_up(address, 0), "no limit");
+        for _ in 0..3 {
+            addresses.count_down(address);
+        }
+        assert_eq!(addresses.0.lock().len(), 1);
+    }
+
+    // An IPv6 subscriber has 2^64 addresses.
+    #[test]
+    fn addresses_of_one_ipv6_network_count_together() {
+        let addresses = Addresses::default();
+        assert!(addresses.count_up("2001:db8:0:1::1".parse().unwrap(), 1));
+        assert!(!addresses.count_up("2001:db8:0:1:ffff::2".parse().unwrap(), 1));
+        assert!(addresses.count_up("2001:db8:0:2::1".parse().unwrap(), 1));
+    }
+}

@@ -1,0 +1,10 @@
+//! From a batch of events to the sockets of those whom they are for.
+//!
+//! Not for whether a stream may begin: that is `router`.
+
+pub(crate) mod audience;
+pub(crate) mod posting;
+pub(crate) mod slab;
+pub(crate) mod slot;
+pub(crate) mod stream_log;
+pub(crate) mod subscribe;

@@ -1,0 +1,371 @@
+//! The one task of a runtime thread that writes to streams: it takes in batches, walks its subscribers, and serves
+//! those whose socket has something to say.
+//!
+//! A round: append what came, admit newcomers, serve the ready ones, walk over those who take the public lane if
+//! anything came into it, serve the takers of everything else, then evict what the window no longer holds. Events are
+//! appended first and evicted last, so nobody who keeps up can fall out of the window, however small it is. A subscriber
+//! whose socket is full is left alone until its waker puts it into the ready list: it delays nobody. There is no task,
+//! no timer and no queue per subscriber.
+//!
+//! Whom an event is not for costs nothing: it is neither asked nor looked at. That is why a subscriber that is live has
+//! no cursor that is kept up to date, and why those that are not are in a list of their own.
+//!
+//! Not for reading requests (`connection`) or for what the bytes are (`stream_log`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
+use tokio::sync::watch;
+use tokio::task::yield_now;
+
+use crate::bell::Bell;
+use crate::between::batch::Batch;
+use crate::between::listing::Desk;
+use crate::between::outbox::Severity;
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::stats::Stats;
+use crate::stream::slot::{Closed, Opening, Slot, SlotWaker, Tally, Visit};
+use crate::stream::stream_log::{Framing, StreamLog};
+use crate::stream::subscribe::{Gap, Newcomer, Start, retry};
+
+mod deliver;
+mod incoming;
+mod keep;
+mod revoke;
+
+pub(crate) use incoming::Incoming;
+use revoke::RevocationPace;
+
+/// Slots walked before other tasks of the thread get a turn: about a millisecond of writes.
+const SLOTS_PER_TURN: usize = 256;
+
+/// Bytes taken in before subscribers are served: bounds what the log holds beyond its window.
+const MAX_BYTES_PER_ROUND: usize = 1 << 20;
+
+/// What the slab remembers of a slot's number.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// The last item it was asked about, so that nobody is asked twice who is in two lists.
+    asked: u64,
+    is_taker: bool,
+    is_behind: bool,
+}
+
+pub(crate) struct Slab {
+    shared: Arc<Shared>,
+    bell: Arc<Bell>,
+    batches: Receiver<Arc<Batch>>,
+    incoming: Rc<Incoming>,
+    log: StreamLog,
+    slots: Vec<Option<Slot>>,
+    /// One per slot, whoever is in it.
+    marks: Vec<Mark>,
+    free: Vec<u32>,
+    /// The takers of what came in this round besides the public lane, each once.
+    takers: Vec<u32>,
+    /// The slots that are not live, each once; some that have become so, too.
+    behind: Vec<u32>,
+    /// The oldest sequence that came in this round.
+    first: u64,
+    /// At most one entry per waker. Unbounded because a waker must not block; see [`SlotWaker`].
+    ready: Receiver<u32>,
+    ready_sender: Sender<u32>,
+    settings: Arc<Settings>,
+    settings_changes: watch::Receiver<u64>,
+    started: Instant,
+    /// Milliseconds since `started`, taken once per round; wraps after 49 days.
+    now: u32,
+    tally: Tally,
+    scratch: Box<[u8]>,
+    desk: Desk,
+    revocations: RevocationPace,
+    /// Streams that ever began here.
+    opened: u64,
+    /// Whether this thread is the one that counts what all threads take in alike.
+    counts_items: bool,
+}
+
+impl Slab {
+    pub(crate) fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        batches: Receiver<Arc<Batch>>,
+        incoming: Rc<Incoming>,
+    ) -> Self {
+        let (ready_sender, ready) = unbounded();
+        Self {
+            bell: Arc::clone(&incoming.bell),
+            batches,
+            incoming,
+            log: StreamLog::new(shared.epoch),
+            slots: Vec::new(),
+            marks: Vec::new(),
+            free: Vec::new(),
+            takers: Vec::new(),
+            behind: Vec::new(),
+            first: 1,
+            ready,
+            ready_sender,
+            settings: shared.settings(),
+            settings_changes: shared.settings_changes(),
+            started: Instant::now(),
+            now: 0,
+            tally: Tally::default(),
+            scratch: vec![0; 4096].into_boxed_slice(),
+            desk: shared.questions.desk(number),
+            revocations: RevocationPace::default(),
+            opened: 0,
+            counts_items: number == 0,
+            shared,
+        }
+    }
+
+    /// Runs until the gateway is stopped and every stream has ended.
+    pub(crate) async fn run(mut self) {
+        let mut next_sweep = tokio::time::Instant::now() + self.sweep_interval();
+        loop {
+            self.incoming.has_turn();
+            self.take_settings();
+            self.now = self.started.elapsed().as_millis() as u32;
+            let has_public = self.take_batches();
+            self.tell_all().await;
+            self.revoke();
+            self.admit();
+            self.serve_ready();
+            if has_public {
+                self.walk().await;
+            }
+            self.serve_takers().await;
+            if tokio::time::Instant::now() >= next_sweep {
+                self.sweep();
+                next_sweep = tokio::time::Instant::now() + self.sweep_interval();
+            }
+            self.evict();
+            self.count();
+            let is_asked = self.desk.work(&self.slots, |slot| slot.info(&self.log));
+            if let Some(until) = self.shared.stopping()
+                && self.batches.is_empty()
+            {
+                return self.end(until).await;
+            }
+            if is_asked || !self.batches.is_empty() || !self.ready.is_empty() {
+                yield_now().await;
+                continue;
+            }
+            let next_look = self.revocations.due().map_or(next_sweep, |due| next_sweep.min(due.into()));
+            tokio::select! {
+                biased;
+                () = self.bell.heard() => {}
+                () = tokio::time::sleep_until(next_look) => {}
+            }
+        }
+    }
+
+    /// Ends every stream: what was published, then the end, until the deadline.
+    async fn end(mut self, until: Instant) {
+        self.admit();
+        for index in 0..self.slots.len() {
+            if let Some(slot) = &mut self.slots[index] {
+                slot.end();
+                if !slot.is_blocked() {
+                    self.visit(index);
+                }
+            }
+            if index % SLOTS_PER_TURN == SLOTS_PER_TURN - 1 {
+                yield_now().await;
+            }
+        }
+        loop {
+            self.admit();
+            self.serve_ready();
+            if self.free.len() == self.slots.len() || Instant::now() >= until {
+                break;
+            }
+            if !self.ready.is_empty() {
+                yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = self.bell.heard() => {}
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
+        }
+        self.count();
+    }
+
+    fn take_settings(&mut self) {
+        if self.settings_changes.has_changed().unwrap_or(false) {
+            self.settings_changes.mark_unchanged();
+            self.settings = self.shared.settings();
+            #[cfg(debug_assertions)]
+            crate::fault::panic_if_asked(self.shared.data_directory.as_deref());
+        }
+    }
+
+    /// Says whether anything came into the public lane.
+    fn take_batches(&mut self) -> bool {
+        let (mut has_public, mut bytes) = (false, 0);
+        self.first = self.log.head() + 1;
+        while bytes < MAX_BYTES_PER_ROUND
+            && let Ok(batch) = self.batches.try_recv()
+        {
+            let appended = self.log.append(&batch, self.now);
+            has_public |= appended.has_public;
+            bytes += appended.bytes;
+            if self.counts_items {
+                Stats::add(&self.shared.stats.undeliverable_total, appended.undeliverable);
+                Stats::add(&self.shared.stats.undecodable_total, appended.undecodable);
+                if appended.undecodable > 0 {
+                    self.shared.outbox.log_limited("undecodable", Severity::Warning, || {
+                        "an event could not be decoded and was replaced by a gap".to_owned()
+                    });
+                }
+            }
+        }
+        has_public
+    }
+
+    fn admit(&mut self) {
+        let newcomers = std::mem::take(&mut *self.incoming.queue.borrow_mut());
+        for newcomer in newcomers {
+            let index = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                self.marks.push(Mark::default());
+                self.slots.len() as u32 - 1
+            });
+            // The number's last owner may have been asked about an item that its next one is asked about again.
+            self.marks[index as usize].asked = 0;
+            let listener = newcomer.subscription.listener();
+            let published = self.shared.published.last();
+            let start = Start::find(&newcomer.last_event_id, &self.log, published, &listener);
+            self.log.postings.join(index, listener);
+            let waker = SlotWaker::new(index, self.ready_sender.clone(), Arc::clone(&self.bell));
+            let slot = self.open(newcomer, start, waker);
+            let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
+            self.slots[index as usize] = Some(slot);
+            self.wake(index as usize);
+            if is_revoked {
+                self.finish(index as usize);
+            }
+        }
+    }
+
+    /// The order of a stream's beginning is C6.4's: connected, ready, a gap if any, what is replayed, live.
+    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Arc<SlotWaker>) -> Slot {
+        let stats = &self.shared.stats;
+        self.opened += 1;
+        let retry = retry(self.settings.retry, stats.subscribers.load(Ordering::Relaxed), self.opened);
+        let mut blocks = Vec::new();
+        append_comment(&mut blocks, "connected");
+        append_ready(&mut blocks, start.ready, retry);
+        if let Some(Gap { reason, missed }) = start.gap {
+            append_gap(&mut blocks, self.log.id(start.position), reason, missed);
+            Stats::add(&stats.gaps_total, 1);
+        }
+        let mut pending = newcomer.head;
+        match newcomer.framing {
+            Framing::Chunked => append_chunk(&mut pending, &blocks),
+            Framing::Bare => pending.extend_from_slice(&blocks),
+        }
+        let opening = Opening {
+            socket: newcomer.socket,
+            framing: newcomer.framing,
+            subscription: newcomer.subscription,
+            cursor: start.cursor(),
+            pending,
+            waker,
+            subscriber: newcomer.subscriber,
+            connection: newcomer.connection,
+        };
+        let mut slot = Slot::new(opening, self.now);
+        if self.shared.stopping().is_some() {
+            slot.end();
+        }
+        slot
+    }
+
+    /// Only those that are in the list by now: a slot that lags puts itself in again.
+    fn serve_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Ok(index) = self.ready.try_recv() else { return };
+            self.wake(index as usize);
+        }
+    }
+
+    fn wake(&mut self, index: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
+        match slot.wake(&mut self.scratch, &mut self.tally) {
+            None => {}
+            Some(Visit::Closed(closed)) => self.close(index, closed),
+            Some(_) => self.visit(index),
+        }
+    }
+
+    fn visit(&mut self, index: usize) {
+        let Some(slot) = &mut self.slots[index] else { return };
+        let visit = slot.visit(&self.log, self.log.postings.member(index as u32), self.now, &mut self.tally);
+        let is_behind = !slot.is_live();
+        match visit {
+            Visit::Live | Visit::Blocked => {}
+            // Cannot fail: the receiver is ours.
+            Visit::Lagging => drop(self.ready_sender.send(index as u32)),
+            Visit::Closed(closed) => return self.close(index, closed),
+        }
+        if is_behind {
+            self.note_behind(index);
+        }
+    }
+
+    fn close(&mut self, index: usize, closed: Closed) {
+        if closed == Closed::Ended
+            && let Some(slot) = &self.slots[index]
+        {
+            slot.shutdown();
+        }
+        self.free(index);
+    }
+
+    fn free(&mut self, index: usize) {
+        self.log.postings.leave(index as u32);
+        self.slots[index] = None;
+        self.free.push(index as u32);
+    }
+
+    fn count(&mut self) {
+        let tally = std::mem::take(&mut self.tally);
+        let stats = &self.shared.stats;
+        for (counter, n) in [
+            (&stats.deliveries_total, tally.deliveries),
+            (&stats.bytes_total, tally.bytes),
+            (&stats.gaps_total, tally.gaps),
+            (&stats.junk_total, tally.junk),
+            (&stats.asked_total, tally.asked),
+            (&stats.woken_total, tally.woken),
+            (&stats.write_timeouts_total, tally.write_timeouts),
+        ] {
+            if n > 0 {
+                Stats::add(counter, n);
+            }
+        }
+        if self.counts_items {
+            stats.window_bytes.store(self.log.bytes() as u64, Ordering::Relaxed);
+            stats.window_events.store(self.log.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// A second, or less when an interval is so short that it would be missed by more than a quarter.
+    fn sweep_interval(&self) -> Duration {
+        let heartbeat = Some(self.settings.heartbeat_interval).filter(|interval| !interval.is_zero());
+        let shortest = heartbeat.unwrap_or(Duration::MAX).min(self.settings.write_timeout);
+        (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+    }
+}
+
+fn milliseconds(duration: Duration) -> u32 {
+    duration.as_millis().min(u128::from(u32::MAX)) as u32
+}

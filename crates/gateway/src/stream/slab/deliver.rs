@@ -1,0 +1,98 @@
+//! Bringing what came in to those it is for: the walk over those who take the public lane, and the takers of
+//! everything else.
+//!
+//! Not for what is written to whom: `slot` and `stream_log` see to that.
+
+use super::{SLOTS_PER_TURN, Slab};
+use crate::stream::posting::PUBLIC;
+
+/// Streams asked before other tasks of the thread get a turn, at least; one event may ask all of them. Each costs what it has of
+/// names (a microsecond), however long the list of the event is.
+const ASKED_PER_TURN: u64 = 1000;
+
+impl Slab {
+    /// Everything that came in this round, giving other tasks of the thread their turns. Nobody joins or leaves meanwhile.
+    pub(super) async fn tell_all(&mut self) {
+        let mut asked = self.tally.asked;
+        for sequence in self.first.max(self.log.base())..=self.log.head() {
+            self.tell_takers(sequence);
+            if self.tally.asked - asked >= ASKED_PER_TURN {
+                asked = self.tally.asked;
+                self.incoming.pause().await;
+            }
+        }
+    }
+
+    /// Asks the streams in an item's lists, and tells those that it is for.
+    fn tell_takers(&mut self, sequence: u64) {
+        for list in self.log.lists(sequence) {
+            for &index in self.log.postings.slots(*list) {
+                let Some(mark) = self.marks.get_mut(index as usize) else { continue };
+                if std::mem::replace(&mut mark.asked, sequence) == sequence {
+                    continue;
+                }
+                self.tally.asked += 1;
+                let member = self.log.postings.member(index);
+                if !member.is_some_and(|member| self.log.admits(sequence, member)) {
+                    continue;
+                }
+                let Some(Some(slot)) = self.slots.get_mut(index as usize) else { continue };
+                self.tally.woken += 1;
+                slot.expect(sequence, self.first);
+                if !std::mem::replace(&mut mark.is_taker, true) {
+                    self.takers.push(index);
+                }
+            }
+        }
+    }
+
+    /// Over everybody who takes the public lane. From the end to the beginning: who leaves is replaced by the last one,
+    /// which has had its turn, and who comes is put at the end, and has had it, too.
+    pub(super) async fn walk(&mut self) {
+        let mut place = self.log.postings.slots(PUBLIC).len();
+        let mut walked = 0;
+        while place > 0 {
+            place -= 1;
+            // More than one may have left.
+            let Some(&index) = self.log.postings.slots(PUBLIC).get(place) else { continue };
+            self.serve(index as usize);
+            walked += 1;
+            if walked % SLOTS_PER_TURN == 0 {
+                self.give_turn().await;
+            }
+        }
+    }
+
+    /// Those who were told of something that the walk has not brought them.
+    pub(super) async fn serve_takers(&mut self) {
+        let mut served = 0;
+        while let Some(index) = self.takers.pop() {
+            self.marks[index as usize].is_taker = false;
+            if self.slots[index as usize].as_ref().is_some_and(|slot| !slot.is_live()) {
+                self.serve(index as usize);
+            }
+            served += 1;
+            if served % SLOTS_PER_TURN == 0 {
+                self.give_turn().await;
+            }
+        }
+    }
+
+    async fn give_turn(&mut self) {
+        self.incoming.pause().await;
+        self.now = self.started.elapsed().as_millis() as u32;
+        self.admit();
+        self.serve_ready();
+    }
+
+    /// There is something new for this one.
+    fn serve(&mut self, index: usize) {
+        let Some(slot) = &mut self.slots[index] else { return };
+        slot.refresh(self.first);
+        if slot.is_blocked() {
+            self.note_behind(index);
+        } else {
+            self.visit(index);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Where connection tasks leave streams for their thread's slab, and where the two take turns.
+//!
+//! Not for letting them in: that is `admit`.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
+
+use crate::bell::Bell;
+use crate::between::batch::Batch;
+use crate::stream::subscribe::Newcomer;
+
+/// What is costly about requests may take so long until the slab has its turn, when events wait for it. Each turn lets one
+/// through at least, so that events without a pause starve no requests.
+const REQUESTS_PER_TURN: Duration = Duration::from_millis(1);
+
+/// Rounds of its thread in which the slab has had its turn, unless it has ended.
+const ROUNDS: usize = 4;
+
+/// Streams that the connection tasks of this thread have handed over.
+pub(crate) struct Incoming {
+    pub(super) queue: RefCell<Vec<Newcomer>>,
+    pub(super) bell: Arc<Bell>,
+    /// The slab's. Only looked at: whether events wait.
+    batches: Receiver<Arc<Batch>>,
+    /// The slab waits for its next turn in the middle of bringing events.
+    is_bringing: Cell<bool>,
+    /// Time that requests have taken since the slab's last turn.
+    taken: Cell<Duration>,
+    /// One request at a time, in the order in which they came: hundreds that have given way and then go on all at once would
+    /// hold up events for what they cost together.
+    next: Semaphore,
+}
+
+/// A request's, while it does what is costly.
+pub(crate) struct Turn<'i> {
+    incoming: &'i Incoming,
+    began: Instant,
+    _next: Option<SemaphorePermit<'i>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let taken = &self.incoming.taken;
+        taken.set(taken.get().saturating_add(self.began.elapsed()));
+    }
+}
+
+impl Incoming {
+    pub(crate) fn new(bell: Arc<Bell>, batches: Receiver<Arc<Batch>>) -> Rc<Self> {
+        Rc::new(Self {
+            queue: RefCell::default(),
+            bell,
+            batches,
+            is_bringing: Cell::new(false),
+            taken: Cell::new(Duration::ZERO),
+            next: Semaphore::new(1),
+        })
+    }
+
+    /// Gives the slab its turn if events wait for it and requests have had theirs: before what is costly about a request. For
+    /// newcomers nobody gives way: a thousand that come at once would all be half read at the same time, and take memory for
+    /// it.
+    pub(crate) async fn give_way(&self) -> Turn<'_> {
+        // An error: it is never closed.
+        let next = self.next.acquire().await.ok();
+        for _ in 0..ROUNDS {
+            let has_events = self.is_bringing.get() || !self.batches.is_empty();
+            if !has_events || self.taken.get() < REQUESTS_PER_TURN {
+                break;
+            }
+            yield_now().await;
+        }
+        Turn { incoming: self, began: Instant::now(), _next: next }
+    }
+
+    /// The slab has its turn.
+    pub(super) fn has_turn(&self) {
+        self.taken.set(Duration::ZERO);
+    }
+
+    /// Gives the other tasks of the thread theirs while the slab brings events.
+    pub(super) async fn pause(&self) {
+        self.is_bringing.set(true);
+        yield_now().await;
+        self.is_bringing.set(false);
+        self.has_turn();
+    }
+
+    pub(crate) fn push(&self, newcomer: Newcomer) {
+        self.queue.borrow_mut().push(newcomer);
+        self.bell.ring();
+    }
+}

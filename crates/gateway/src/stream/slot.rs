@@ -1,0 +1,385 @@
+//! One subscriber in the slab: its socket, its cursor, and the few bytes that are for it alone.
+//!
+//! Not for choosing whom to serve: that is `slab`.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
+
+use sse_proto::sse::{GapReason, LAST_CHUNK, append_chunk, append_gap};
+use tokio::net::TcpStream;
+
+use crate::entry::admission::{Connection, Subscriber};
+use crate::stream::posting::Member;
+use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
+use crate::stream::subscribe::Subscription;
+
+mod info;
+mod waker;
+mod write;
+
+pub(crate) use waker::SlotWaker;
+use write::Piece;
+
+/// Bytes that a peer may send after its request before it is disconnected. No browser sends any.
+pub(crate) const MAX_JUNK_BYTES: u32 = 64 << 10;
+
+/// Writes to one subscriber before the next one gets its turn; one that lags far behind goes on after the others.
+const MAX_WRITES_PER_VISIT: usize = 4;
+
+/// What is kept for a subscriber that was in the middle of an event when the event left the window. With more left it
+/// is disconnected: ten thousand stalled subscribers must not hold ten thousand copies of a large event.
+const MAX_REST_BYTES: usize = 16 << 10;
+
+/// Why a slot is freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The peer hung up, or its socket failed.
+    Gone,
+    /// The stream was ended, and everything is written.
+    Ended,
+    /// The peer sent more than [`MAX_JUNK_BYTES`].
+    Junk,
+}
+
+/// What a visit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visit {
+    /// Nothing left to write.
+    Live,
+    /// The socket takes no more; its waker is armed.
+    Blocked,
+    /// There is more to write, and the socket may take it.
+    Lagging,
+    Closed(Closed),
+}
+
+/// Counted here and added to the shared counters once per round.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) deliveries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) gaps: u64,
+    pub(crate) junk: u64,
+    pub(crate) write_timeouts: u64,
+    pub(crate) asked: u64,
+    pub(crate) woken: u64,
+}
+
+pub(crate) struct Slot {
+    /// Where it goes on. Not kept up to date while it is live.
+    cursor: Cursor,
+    /// Has got everything that was appended, as far as anybody has told it ([`Slot::refresh`]).
+    live: bool,
+    /// Armed for writing: the walk leaves it alone until its waker says otherwise.
+    blocked: bool,
+    /// Has taken nothing since `progress_at`.
+    stalled: bool,
+    /// To be ended once it has caught up.
+    ending: bool,
+    /// `pending` holds the last bytes it will ever get.
+    ended: bool,
+    framing: Framing,
+    /// When it last took a byte, or was first found to take none (the slab's milliseconds).
+    progress_at: u32,
+    /// When it was last sent anything.
+    sent_at: u32,
+    junk_bytes: u32,
+    pending_written: u32,
+    /// Bytes that come before what the cursor points at: the head of the answer, `sse.ready`, a gap, a heartbeat, the
+    /// rest of an evicted event. Empty and without memory most of the time.
+    pending: Vec<u8>,
+    waker: Arc<SlotWaker>,
+    socket: TcpStream,
+    /// What it asked for and who it is.
+    pub(crate) subscription: Box<Subscription>,
+    connected_at: SystemTime,
+    pub(crate) events: u64,
+    bytes: u64,
+    /// Both are counted down when the slot is dropped, however that comes.
+    _subscriber: Subscriber,
+    _connection: Connection,
+}
+
+/// What a slot is made of.
+pub(crate) struct Opening {
+    pub(crate) socket: TcpStream,
+    pub(crate) framing: Framing,
+    pub(crate) subscription: Box<Subscription>,
+    pub(crate) cursor: Cursor,
+    pub(crate) pending: Vec<u8>,
+    pub(crate) waker: Arc<SlotWaker>,
+    pub(crate) subscriber: Subscriber,
+    pub(crate) connection: Connection,
+}
+
+impl Slot {
+    pub(crate) fn new(opening: Opening, now: u32) -> Self {
+        Self {
+            cursor: opening.cursor,
+            live: false,
+            blocked: false,
+            stalled: false,
+            ending: false,
+            ended: false,
+            framing: opening.framing,
+            progress_at: now,
+            sent_at: now,
+            junk_bytes: 0,
+            pending_written: 0,
+            pending: opening.pending,
+            waker: opening.waker,
+            socket: opening.socket,
+            subscription: opening.subscription,
+            connected_at: SystemTime::now(),
+            events: 0,
+            bytes: 0,
+            _subscriber: opening.subscriber,
+            _connection: opening.connection,
+        }
+    }
+
+    /// Writes what there is until nothing is left, the socket takes no more, or it has had its turn. `member` is `None`
+    /// for one that gets nothing more from the log.
+    pub(crate) fn visit(
+        &mut self,
+        log: &StreamLog,
+        member: Option<&Member>,
+        now: u32,
+        tally: &mut Tally,
+    ) -> Visit {
+        for _ in 0..MAX_WRITES_PER_VISIT {
+            let outcome = if !self.pending.is_empty() {
+                self.write_pending()
+            } else if let Some(member) = member.filter(|_| !self.live) {
+                match log.run(self.cursor, member, self.framing) {
+                    Run::Bytes { bytes, from, end } => {
+                        self.write_run(log, member, Piece { bytes, from, end }, tally)
+                    }
+                    Run::CaughtUp(cursor) => {
+                        self.cursor = cursor;
+                        self.live = true;
+                        continue;
+                    }
+                    Run::FellOut => {
+                        self.fall_out(log, member, tally);
+                        continue;
+                    }
+                    Run::Paused(cursor) => {
+                        self.cursor = cursor;
+                        continue;
+                    }
+                }
+            } else if !self.ending {
+                return Visit::Live;
+            } else if self.framing == Framing::Bare || self.ended {
+                return Visit::Closed(Closed::Ended);
+            } else {
+                self.pending.extend_from_slice(LAST_CHUNK);
+                self.ended = true;
+                continue;
+            };
+            match outcome {
+                Ok(n) => {
+                    tally.bytes += n as u64;
+                    self.bytes += n as u64;
+                    self.stalled = false;
+                    self.progress_at = now;
+                    self.sent_at = now;
+                    if self.ended && self.pending.is_empty() {
+                        return Visit::Closed(Closed::Ended);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => match self.arm_write(now) {
+                    Visit::Lagging => {}
+                    visit => return visit,
+                },
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Visit::Closed(Closed::Gone),
+            }
+        }
+        Visit::Lagging
+    }
+
+    /// Takes note of a wake: reads and throws away what the peer sends, and finds out whether it may be written to.
+    /// `None` while it is still blocked.
+    pub(crate) fn wake(&mut self, scratch: &mut [u8], tally: &mut Tally) -> Option<Visit> {
+        // Before looking: a wake that comes while we look must be queued again.
+        self.waker.taken();
+        let waker = Waker::from(Arc::clone(&self.waker));
+        let mut cx = Context::from_waker(&waker);
+        while let Poll::Ready(ready) = self.socket.poll_read_ready(&mut cx) {
+            let read = ready.and_then(|()| self.socket.try_read(scratch));
+            match read {
+                // A peer that closes its half is gone: no EventSource does that and reads on.
+                Ok(0) => return Some(Visit::Closed(Closed::Gone)),
+                Ok(n) => {
+                    self.junk_bytes = self.junk_bytes.saturating_add(n as u32);
+                    if self.junk_bytes > MAX_JUNK_BYTES {
+                        tally.junk += 1;
+                        return Some(Visit::Closed(Closed::Junk));
+                    }
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(_) => return Some(Visit::Closed(Closed::Gone)),
+            }
+        }
+        if self.blocked {
+            match self.socket.poll_write_ready(&mut cx) {
+                Poll::Pending => return None,
+                Poll::Ready(Err(_)) => return Some(Visit::Closed(Closed::Gone)),
+                Poll::Ready(Ok(())) => self.blocked = false,
+            }
+        }
+        Some(Visit::Lagging)
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Whether it has got everything there is for it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Everything up to this item was sent, or is not for it.
+    pub(crate) fn position(&self) -> u64 {
+        self.cursor.next.saturating_sub(1)
+    }
+
+    /// There are new items for it, `first` being the oldest that came in this round.
+    pub(crate) fn refresh(&mut self, first: u64) {
+        if std::mem::replace(&mut self.live, false) {
+            self.cursor = self.cursor.refreshed(first);
+        }
+    }
+
+    /// There is an item for it that the public lane does not bring it.
+    pub(crate) fn expect(&mut self, sequence: u64, first: u64) {
+        self.refresh(first);
+        self.cursor.expect(sequence);
+    }
+
+    /// Whether it has taken nothing for `timeout` although there was something.
+    pub(crate) fn is_stalled(&self, now: u32, timeout: u32) -> bool {
+        self.stalled && now.wrapping_sub(self.progress_at) >= timeout
+    }
+
+    /// Queues a heartbeat if nothing was sent for `interval`, and says whether it did.
+    pub(crate) fn beat(&mut self, now: u32, interval: u32) -> bool {
+        let idle = now.wrapping_sub(self.sent_at) >= interval;
+        if !idle
+            || self.blocked
+            || self.ending
+            || self.ended
+            || !self.pending.is_empty()
+            || self.cursor.written > 0
+        {
+            return false;
+        }
+        self.sent_at = now;
+        self.queue(b":\n\n");
+        true
+    }
+
+    /// From now on: everything up to the head, then a clean end.
+    pub(crate) fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// From now on: the rest of what it is in the middle of, then a clean end. Says whether that can be.
+    pub(crate) fn finish(&mut self, log: &StreamLog) -> bool {
+        if self.ended {
+            return true;
+        }
+        if !self.live && !self.keep_rest(log) {
+            return false;
+        }
+        self.ending = true;
+        self.live = true;
+        true
+    }
+
+    /// Prepares for everything before `sequence` leaving the window: what is left of an event that was begun is kept,
+    /// and one that misses nothing by it is put behind it. Says whether the slot can go on.
+    pub(crate) fn prepare_eviction(
+        &mut self,
+        log: &StreamLog,
+        member: Option<&Member>,
+        sequence: u64,
+    ) -> bool {
+        if self.live || self.cursor.next >= sequence || self.cursor.next < log.base() {
+            return true;
+        }
+        if !self.keep_rest(log) {
+            return false;
+        }
+        let Some(member) = member else { return true };
+        match log.run(self.cursor, member, self.framing) {
+            Run::Bytes { from, .. } => self.cursor = from,
+            Run::CaughtUp(cursor) | Run::Paused(cursor) => self.cursor = cursor,
+            Run::FellOut => {}
+        }
+        true
+    }
+
+    /// Takes the rest of an event that was begun out of the log. Says whether it could.
+    fn keep_rest(&mut self, log: &StreamLog) -> bool {
+        if self.cursor.written == 0 {
+            return true;
+        }
+        let rest = log.rest(self.cursor, self.framing);
+        if rest.len() > MAX_REST_BYTES || !self.pending.is_empty() {
+            return false;
+        }
+        self.pending.extend_from_slice(rest);
+        self.cursor = Cursor::before(self.cursor.next + 1);
+        true
+    }
+
+    /// Closes with a reset, so that the kernel drops at once what the peer never took.
+    pub(crate) fn reset(&self) {
+        // A failure leaves an ordinary close.
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    /// Tells the peer that nothing more comes, before the socket is dropped.
+    pub(crate) fn shutdown(&self) {
+        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
+    }
+
+    fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {
+        let mut gap = Vec::new();
+        let missed = log.missed_since(self.position(), &member.listener);
+        append_gap(&mut gap, log.id(log.head()), GapReason::Slow, missed);
+        self.queue(&gap);
+        self.cursor = Cursor::before(log.head() + 1);
+        tally.gaps += 1;
+    }
+
+    fn queue(&mut self, block: &[u8]) {
+        match self.framing {
+            Framing::Chunked => append_chunk(&mut self.pending, block),
+            Framing::Bare => self.pending.extend_from_slice(block),
+        }
+    }
+
+    /// Asks to be woken when the socket takes more. `Visit::Lagging` when it does so already.
+    fn arm_write(&mut self, now: u32) -> Visit {
+        if !self.stalled {
+            self.stalled = true;
+            self.progress_at = now;
+        }
+        let waker = Waker::from(Arc::clone(&self.waker));
+        match self.socket.poll_write_ready(&mut Context::from_waker(&waker)) {
+            Poll::Pending => {
+                self.blocked = true;
+                Visit::Blocked
+            }
+            Poll::Ready(Ok(())) => Visit::Lagging,
+            Poll::Ready(Err(_)) => Visit::Closed(Closed::Gone),
+        }
+    }
+}

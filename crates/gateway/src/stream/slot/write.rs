@@ -1,0 +1,77 @@
+//! Writing to a subscriber's socket, and where its cursor stands afterwards.
+//!
+//! Not for what to do when the socket takes no more: that is `Slot::visit`.
+
+use std::io::{IoSlice, Result};
+
+use super::{Slot, Tally};
+use crate::stream::posting::Member;
+use crate::stream::stream_log::{Cursor, Run, StreamLog};
+
+/// Pieces of one write: each event of the private lane is one, and so is each run of the public lane between them.
+const MAX_PIECES: usize = 32;
+
+/// One run of a write.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) from: Cursor,
+    pub(super) end: Cursor,
+}
+
+impl Slot {
+    pub(super) fn write_pending(&mut self) -> Result<usize> {
+        let n = self.socket.try_write(self.pending.get(self.pending_written as usize..).unwrap_or(&[]))?;
+        self.pending_written += n as u32;
+        if self.pending_written as usize >= self.pending.len() {
+            self.pending = Vec::new();
+            self.pending_written = 0;
+        }
+        Ok(n)
+    }
+
+    /// Writes a run, and with it those that follow when it ends because another lane goes on.
+    pub(super) fn write_run(
+        &mut self,
+        log: &StreamLog,
+        member: &Member,
+        first: Piece<'_>,
+        tally: &mut Tally,
+    ) -> Result<usize> {
+        self.cursor = first.from;
+        let Run::Bytes { bytes, from, end } = log.run(first.end, member, self.framing) else {
+            let n = self.socket.try_write(first.bytes)?;
+            self.progress(log, &[first], n, tally);
+            return Ok(n);
+        };
+        let mut pieces = [first; MAX_PIECES];
+        pieces[1] = Piece { bytes, from, end };
+        let mut count = 2;
+        while count < MAX_PIECES
+            && let Run::Bytes { bytes, from, end } = log.run(pieces[count - 1].end, member, self.framing)
+        {
+            pieces[count] = Piece { bytes, from, end };
+            count += 1;
+        }
+        let slices = pieces.map(|piece| IoSlice::new(piece.bytes));
+        let n = self.socket.try_write_vectored(&slices[..count])?;
+        self.progress(log, &pieces[..count], n, tally);
+        Ok(n)
+    }
+
+    /// Puts the cursor behind the `n` bytes of these pieces that were written.
+    fn progress(&mut self, log: &StreamLog, pieces: &[Piece<'_>], n: usize, tally: &mut Tally) {
+        let mut rest = n;
+        for piece in pieces {
+            let whole = rest >= piece.bytes.len();
+            self.cursor = if whole { piece.end } else { log.advance(piece.from, rest, self.framing) };
+            let events = log.events_between(piece.from, self.cursor);
+            tally.deliveries += events;
+            self.events += events;
+            if !whole {
+                return;
+            }
+            rest -= piece.bytes.len();
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The window of recent events, already encoded as the bytes that go to the sockets, and the only queue there is:
+//! live delivery, resuming and slow subscribers are all "write from the cursor to the head".
+//!
+//! One per runtime thread, plain memory. Events lie in two lanes under one sequence. What is for every stream without
+//! topics lies in the public lane, one event behind another, each framed as one HTTP/1.1 chunk, so that a run of events
+//! is one slice and one write. Everything else lies in the private lane, event by event, and is found through the lists
+//! it is filed under (`posting`), so that it cuts nobody's run but those of its takers, for whom the lanes are merged by
+//! sequence. An index entry per item says where it lies, or where the public lane stood when it came; the entry of a
+//! sequence is found by subtraction.
+//!
+//! Appending never drops anything: what has become too much or too old is dropped by [`StreamLog::evict_to`], which
+//! the slab calls after everybody who can keep up was served.
+//!
+//! Not for sockets or subscribers: that is `slab` and `slot`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sse_proto::record::{Envelope, Record, decode};
+use sse_proto::sse::{EventId, GapReason, append_chunked_event, chunked_event_len, gap_data};
+
+use crate::between::batch::{Batch, Item};
+use crate::room::may_grow;
+use crate::stream::audience::{Audience, Listener};
+use crate::stream::posting::{Postings, TOPICAL};
+
+mod lane;
+mod read;
+
+use lane::{Lane, SEGMENT_BYTES};
+pub(crate) use read::{Cursor, Framing, Run};
+
+/// Memory that an item takes besides its bytes; counted against the window, so that items without bytes are bounded.
+const ENTRY_BYTES: usize = size_of::<Entry>();
+
+/// Memory that an item of the private lane takes besides that.
+const PRIVATE_BYTES: usize = size_of::<Private>();
+
+pub(crate) struct StreamLog {
+    epoch: u64,
+    public: Lane,
+    private: Lane,
+    index: VecDeque<Entry>,
+    /// Sequence of `index[0]`; one more than the head when the index is empty.
+    base: u64,
+    /// The items of the private lane, in order.
+    privates: VecDeque<Private>,
+    /// Number of `privates[0]`; wraps.
+    first_private: u32,
+    /// Which streams and which items of the private lane may concern each other.
+    pub(crate) postings: Postings,
+    /// Events that were ever appended to the public lane.
+    ordinal: u32,
+    /// Sequence of the newest item that is not simply one event for every stream without topics: it is for some of them,
+    /// for nobody, or a gap. 0 before the first.
+    last_uncounted: u64,
+    /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
+    bytes: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Where it lies in the public lane; for what does not lie there, where the next one will.
+    segment: u32,
+    offset: u32,
+    len: u32,
+    /// How many events of the public lane were before this one; wraps. The difference of two is the number between.
+    ordinal: u32,
+    /// When it was appended, in the slab's milliseconds.
+    at: u32,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// For nobody.
+    Nothing,
+    /// In the public lane, for those who take that.
+    Public,
+    /// In the public lane, and filed for those who do not take it, too.
+    Everybody,
+    /// In the private lane, with this number.
+    Private(u32),
+}
+
+struct Private {
+    segment: u32,
+    offset: u32,
+    len: u32,
+    /// What it is counted with besides its bytes and [`ENTRY_BYTES`].
+    extra: u32,
+    audience: Audience,
+    /// What it is filed under.
+    lists: Box<[u32]>,
+}
+
+/// What a batch consisted of, for the counters.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) bytes: usize,
+    pub(crate) undeliverable: u64,
+    pub(crate) undecodable: u64,
+    /// Whether anything came into the public lane.
+    pub(crate) has_public: bool,
+}
+
+/// For whom an item is.
+enum For {
+    Everybody,
+    Audience(Audience),
+}
+
+impl StreamLog {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            public: Lane::default(),
+            private: Lane::default(),
+            index: VecDeque::new(),
+            base: 1,
+            privates: VecDeque::new(),
+            first_private: 0,
+            postings: Postings::new(),
+            ordinal: 0,
+            last_uncounted: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes in a batch.
+    ///
+    /// Sequences that are here already are skipped. After a hole, which no correct caller makes, the window begins
+    /// anew with an `overflow` gap, so that nothing is lost silently even then.
+    pub(crate) fn append(&mut self, batch: &Batch, now: u32) -> Appended {
+        let mut appended = Appended::default();
+        let (bytes, ordinal) = (self.bytes, self.ordinal);
+        if batch.first_sequence > self.next_sequence() {
+            self.evict_to(u64::MAX);
+            self.base = batch.first_sequence - 1;
+            self.append_gap(GapReason::Overflow, None, For::Everybody, now);
+        }
+        let known = self.next_sequence().saturating_sub(batch.first_sequence) as usize;
+        for item in batch.items.iter().skip(known) {
+            match item {
+                Item::Overflow { missed } => {
+                    self.append_gap(GapReason::Overflow, *missed, For::Everybody, now);
+                }
+                Item::Record(range) => match batch.bytes.get(range.clone()).map(decode) {
+                    Some(Ok(record)) => self.append_record(&record, now, &mut appended),
+                    Some(Err(_)) | None => {
+                        appended.undecodable += 1;
+                        self.append_gap(GapReason::Overflow, Some(1), For::Everybody, now);
+                    }
+                },
+            }
+        }
+        appended.bytes = self.bytes.saturating_sub(bytes);
+        appended.has_public = self.ordinal != ordinal;
+        appended
+    }
+
+    /// Drops everything before `sequence`. Nobody may stand in the middle of an item that is dropped
+    /// ([`StreamLog::rest`]).
+    pub(crate) fn evict_to(&mut self, sequence: u64) {
+        while self.base < sequence {
+            let Some(entry) = self.index.pop_front() else { break };
+            self.bytes -= self.cost(&entry);
+            match entry.what {
+                What::Nothing | What::Public => {}
+                What::Everybody => self.postings.unfile(&[TOPICAL], self.base),
+                What::Private(_) => {
+                    if let Some(private) = self.privates.pop_front() {
+                        self.first_private = self.first_private.wrapping_add(1);
+                        self.postings.unfile(&private.lists, self.base);
+                    }
+                }
+            }
+            self.base += 1;
+        }
+        self.public.drop_before(self.index.front().map(|entry| entry.segment));
+        self.private.drop_before(self.privates.front().map(|private| private.segment));
+    }
+
+    /// The sequence before which everything is too much or too old.
+    pub(crate) fn eviction(&self, now: u32, window_size: usize, window_age: Duration) -> u64 {
+        // Times wrap after 49 days; ages are compared up to half of that.
+        let window_age = window_age.as_millis().min(1 << 31) as u32;
+        let mut bytes = self.bytes;
+        let mut sequence = self.base;
+        for entry in &self.index {
+            if bytes <= window_size && now.wrapping_sub(entry.at) <= window_age {
+                break;
+            }
+            bytes = bytes.saturating_sub(self.cost(entry));
+            sequence += 1;
+        }
+        sequence
+    }
+
+    /// Sequence of the newest item, 0 before the first.
+    pub(crate) fn head(&self) -> u64 {
+        self.next_sequence() - 1
+    }
+
+    /// Sequence of the oldest item that is still here; one more than the head when none is.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// How many events a stream that has got everything up to `position` would miss if it went on behind the head;
+    /// `None` when that cannot be known. For what has left the window nobody knows any more whom it was for, so it is known
+    /// only when each item since was an event for all who ask for no topics, and the stream is one of them.
+    pub(crate) fn missed_since(&self, position: u64, listener: &Listener) -> Option<u64> {
+        let counts = listener.takes_public() && position >= self.last_uncounted;
+        counts.then(|| self.head().saturating_sub(position))
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(crate) fn id(&self, sequence: u64) -> EventId {
+        EventId { epoch: self.epoch, sequence }
+    }
+
+    /// The lists of streams that an item may concern although the walk over the public lane does not bring it to them.
+    pub(crate) fn lists(&self, sequence: u64) -> &[u32] {
+        match self.entry(sequence).map(|entry| entry.what) {
+            Some(What::Everybody) => &[TOPICAL],
+            Some(What::Private(number)) => self.private(number).map_or(&[], |private| &private.lists),
+            _ => &[],
+        }
+    }
+
+    fn append_record(&mut self, record: &Record<'_>, now: u32, appended: &mut Appended) {
+        let audience = |envelope: &Envelope<'_>| For::Audience(Audience::of(envelope));
+        let kept = match record {
+            // Its bytes on the wire may be seven times as many, and large ones have a segment of their own.
+            Record::Event { envelope, data } if !self.has_memory(envelope.event, data) => {
+                self.append_gap(GapReason::Overflow, Some(1), audience(envelope), now)
+            }
+            Record::Event { envelope, data } => {
+                self.append_encoded(envelope.event, data, audience(envelope), now)
+            }
+            Record::TooLarge { envelope } => {
+                self.append_gap(GapReason::TooLarge, Some(1), audience(envelope), now)
+            }
+            // Part of the catalog, not of the stream.
+            _ => return self.append_nothing(now),
+        };
+        appended.undeliverable += u64::from(!kept);
+    }
+
+    fn has_memory(&self, event: Option<&str>, data: &str) -> bool {
+        let len = chunked_event_len(self.id(self.next_sequence()), event, data);
+        len <= SEGMENT_BYTES || may_grow(len)
+    }
+
+    fn append_gap(&mut self, reason: GapReason, missed: Option<u64>, whom: For, now: u32) -> bool {
+        self.last_uncounted = self.next_sequence();
+        self.append_encoded(Some("sse.gap"), &gap_data(reason, missed), whom, now)
+    }
+
+    /// Says whether there is anybody whom it could be for.
+    fn append_encoded(&mut self, event: Option<&str>, data: &str, whom: For, now: u32) -> bool {
+        match whom {
+            For::Everybody => {
+                self.postings.file_for_topical(self.next_sequence());
+                self.append_public(event, data, What::Everybody, now);
+            }
+            For::Audience(audience) if audience.is_public() => {
+                self.append_public(event, data, What::Public, now);
+            }
+            For::Audience(audience) => return self.append_private(event, data, audience, now),
+        }
+        true
+    }
+
+    fn append_public(&mut self, event: Option<&str>, data: &str, what: What, now: u32) {
+        let sequence = self.next_sequence();
+        let id = self.id(sequence);
+        let (segment, buffer) = self.public.make_room(chunked_event_len(id, event, data), sequence);
+        let offset = buffer.len() as u32;
+        append_chunked_event(buffer, id, event, data);
+        let len = buffer.len() as u32 - offset;
+        self.push(Entry { segment, offset, len, ordinal: self.ordinal, at: now, what });
+        self.ordinal = self.ordinal.wrapping_add(1);
+    }
+
+    fn append_private(&mut self, event: Option<&str>, data: &str, audience: Audience, now: u32) -> bool {
+        let sequence = self.next_sequence();
+        let lists = self.postings.file(&audience, sequence);
+        if lists.is_empty() {
+            self.append_nothing(now);
+            return false;
+        }
+        let id = self.id(sequence);
+        let (segment, buffer) = self.private.make_room(chunked_event_len(id, event, data), sequence);
+        let offset = buffer.len() as u32;
+        append_chunked_event(buffer, id, event, data);
+        let len = buffer.len() as u32 - offset;
+        let extra = PRIVATE_BYTES + audience.heap_bytes() + self.postings.filed_bytes(&lists);
+        let number = self.first_private.wrapping_add(self.privates.len() as u32);
+        let extra = extra.min(u32::MAX as usize) as u32;
+        self.privates.push_back(Private { segment, offset, len, extra, audience, lists });
+        self.append_empty(What::Private(number), now);
+        true
+    }
+
+    fn append_nothing(&mut self, now: u32) {
+        self.append_empty(What::Nothing, now);
+    }
+
+    /// Appends what takes no bytes in the public lane.
+    fn append_empty(&mut self, what: What, now: u32) {
+        self.last_uncounted = self.next_sequence();
+        let (segment, buffer) = self.public.make_room(0, self.next_sequence());
+        let offset = buffer.len() as u32;
+        self.push(Entry { segment, offset, len: 0, ordinal: self.ordinal, at: now, what });
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.bytes += self.cost(&entry);
+        self.index.push_back(entry);
+    }
+
+    /// What an item is counted with.
+    fn cost(&self, entry: &Entry) -> usize {
+        let besides = match entry.what {
+            What::Nothing | What::Public => 0,
+            What::Everybody => size_of::<u64>(),
+            What::Private(number) => {
+                self.private(number).map_or(0, |private| private.len as usize + private.extra as usize)
+            }
+        };
+        entry.len as usize + ENTRY_BYTES + besides
+    }
+
+    fn next_sequence(&self) -> u64 {
+        self.base + self.index.len() as u64
+    }
+
+    fn entry(&self, sequence: u64) -> Option<&Entry> {
+        self.index.get(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+    }
+
+    fn private(&self, number: u32) -> Option<&Private> {
+        self.privates.get(number.wrapping_sub(self.first_private) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests;

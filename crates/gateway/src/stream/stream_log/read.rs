@@ -1,0 +1,218 @@
+//! Reading the log: what comes next for one subscriber, and where its cursor goes.
+//!
+//! Not for appending or evicting, nor for writing to a socket.
+
+use sse_proto::sse::chunk_payload;
+
+use super::{Entry, StreamLog, What};
+use crate::stream::posting::Member;
+
+/// Names looked up for one subscriber before others get their turn, while everything that is found turns out to be for
+/// somebody else: well below a millisecond.
+const MAX_LOOKUPS: usize = 4096;
+
+/// No item has this sequence.
+const NONE: u64 = u64::MAX;
+
+/// Where a subscriber is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// Everything before this item was sent, or is not for it.
+    pub(crate) next: u64,
+    /// Bytes of the item `next` that were sent. Not 0 only if that item is for it.
+    pub(crate) written: u32,
+    /// Of what the public lane does not bring it, nothing that is for it lies between `next` and here.
+    private: u64,
+}
+
+impl Cursor {
+    /// In front of the item with this sequence.
+    pub(crate) fn before(next: u64) -> Self {
+        Self { next, written: 0, private: next }
+    }
+
+    /// Where a subscriber stands that had got everything before the item `first`: nothing from there on is in one of its
+    /// lists, until [`Cursor::expect`] says so.
+    pub(crate) fn refreshed(self, first: u64) -> Self {
+        Self { next: self.next.max(first), written: 0, private: NONE }
+    }
+
+    /// Takes note of an item that may be for it although the public lane does not bring it.
+    pub(crate) fn expect(&mut self, sequence: u64) {
+        self.private = self.private.min(sequence);
+    }
+}
+
+/// How events are framed for a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// HTTP/1.1 chunks, as they lie in the log.
+    Chunked,
+    /// HTTP/1.0, which has no chunks: the bare events, until the connection closes.
+    Bare,
+}
+
+/// What comes next for a subscriber.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Run<'a> {
+    /// Nothing; from here on it is live.
+    CaughtUp(Cursor),
+    /// What would come next is no longer in the window.
+    FellOut,
+    /// Nothing up to here; looking further is for another turn.
+    Paused(Cursor),
+    /// These bytes. `from` is where they begin, `end` where the cursor stands when all are written.
+    Bytes { bytes: &'a [u8], from: Cursor, end: Cursor },
+}
+
+impl StreamLog {
+    /// The longest run that lies in one piece.
+    pub(crate) fn run(&self, mut cursor: Cursor, member: &Member, framing: Framing) -> Run<'_> {
+        if cursor.next < self.base {
+            return Run::FellOut;
+        }
+        let head = self.head();
+        let mut complete = true;
+        cursor.private = cursor.private.max(cursor.next);
+        if cursor.private <= head {
+            (cursor.private, complete) = self.next_private(cursor.private, member);
+        }
+        // Up to here the public lane alone is to be read.
+        let limit = cursor.private.min(head + 1);
+        if member.listener.takes_public()
+            && let Some(next) = self.next_public(cursor.next).filter(|next| *next < limit)
+        {
+            return self.public_run(Cursor { next, ..cursor }, limit, framing);
+        }
+        if cursor.private > head {
+            return Run::CaughtUp(Cursor { next: cursor.next.max(head + 1), written: 0, ..cursor });
+        }
+        let at = Cursor { written: if cursor.private == cursor.next { cursor.written } else { 0 }, ..cursor };
+        let at = Cursor { next: cursor.private, ..at };
+        if !complete {
+            return Run::Paused(at);
+        }
+        Run::Bytes { bytes: self.rest(at, framing), from: at, end: Cursor::before(at.next + 1) }
+    }
+
+    /// Where the cursor stands when `n` of the bytes of a run were written, fewer than all.
+    pub(crate) fn advance(&self, from: Cursor, n: usize, framing: Framing) -> Cursor {
+        let written = from.written + n as u32;
+        let within = Cursor { written, ..from };
+        let Some(first) = self.entry(from.next).filter(|_| framing == Framing::Chunked) else {
+            return within;
+        };
+        if first.len == 0 {
+            return within;
+        }
+        let target = first.offset + written;
+        // The last item that begins at or before the target: of several at one place the others have no bytes.
+        let (mut low, mut high) = (from.next, self.segment_end(first.segment));
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match self.entry(middle) {
+                Some(entry) if entry.offset <= target => low = middle,
+                _ => high = middle,
+            }
+        }
+        let offset = self.entry(low).map_or(target, |entry| entry.offset);
+        Cursor { next: low, written: target - offset, ..from }
+    }
+
+    /// What is left of the item that the cursor points at.
+    pub(crate) fn rest(&self, cursor: Cursor, framing: Framing) -> &[u8] {
+        let whole = self.entry(cursor.next).map_or(&[][..], |entry| self.bytes_of(entry));
+        let whole = if framing == Framing::Bare { chunk_payload(whole) } else { whole };
+        whole.get(cursor.written as usize..).unwrap_or(&[])
+    }
+
+    /// How many events were sent whole when a cursor went from the beginning of a run to a place in it.
+    pub(crate) fn events_between(&self, from: Cursor, to: Cursor) -> u64 {
+        match self.entry(from.next) {
+            Some(Entry { what: What::Private(_), .. }) => u64::from(to.next > from.next),
+            _ => {
+                let ordinal = |sequence| self.entry(sequence).map_or(self.ordinal, |entry| entry.ordinal);
+                u64::from(ordinal(to.next).wrapping_sub(ordinal(from.next)))
+            }
+        }
+    }
+
+    /// Whether an item that is in one of a subscriber's lists is for it.
+    pub(crate) fn admits(&self, sequence: u64, member: &Member) -> bool {
+        match self.entry(sequence).map(|entry| entry.what) {
+            Some(What::Everybody) => !member.listener.takes_public(),
+            Some(What::Private(number)) => {
+                self.private(number).is_some_and(|private| private.audience.admits(&member.listener))
+            }
+            _ => false,
+        }
+    }
+
+    fn bytes_of(&self, entry: &Entry) -> &[u8] {
+        match entry.what {
+            What::Private(number) => self
+                .private(number)
+                .map_or(&[], |private| self.private.bytes(private.segment, private.offset, private.len)),
+            _ => self.public.bytes(entry.segment, entry.offset, entry.len),
+        }
+    }
+
+    /// The first item at or behind `from` that is for a subscriber although the public lane does not bring it, [`NONE`]
+    /// for none, and true; or how far was looked, and false.
+    fn next_private(&self, from: u64, member: &Member) -> (u64, bool) {
+        let mut from = from;
+        for _ in 0..(MAX_LOOKUPS / member.lists().max(1)).max(16) {
+            match self.postings.first_event(member, from) {
+                None => return (NONE, true),
+                Some(sequence) if self.admits(sequence, member) => return (sequence, true),
+                Some(sequence) => from = sequence + 1,
+            }
+        }
+        (from, false)
+    }
+
+    /// The first item of the public lane at or behind `from`.
+    fn next_public(&self, from: u64) -> Option<u64> {
+        let entry = self.entry(from)?;
+        if entry.len > 0 {
+            return Some(from);
+        }
+        if entry.ordinal == self.ordinal {
+            return None;
+        }
+        // Those in front of it have its ordinal, those behind it have another one.
+        let (mut low, mut high) = (from, self.head() + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match self.entry(middle) {
+                Some(other) if other.ordinal == entry.ordinal => low = middle,
+                _ => high = middle,
+            }
+        }
+        Some(low)
+    }
+
+    /// From an item of the public lane up to `limit`, or to the end of the segment, or of the item if each is framed by
+    /// itself.
+    fn public_run(&self, from: Cursor, limit: u64, framing: Framing) -> Run<'_> {
+        let Some(entry) = self.entry(from.next) else { return Run::CaughtUp(from) };
+        if framing == Framing::Bare {
+            let end = Cursor { next: from.next + 1, written: 0, ..from };
+            return Run::Bytes { bytes: self.rest(from, framing), from, end };
+        }
+        let Some(segment) = self.public.segment(entry.segment) else { return Run::FellOut };
+        let segment_end = self.segment_end(entry.segment);
+        let (end, end_offset) = match self.entry(limit) {
+            Some(behind) if limit < segment_end => (limit, behind.offset as usize),
+            _ => (limit.min(segment_end), segment.buffer.len()),
+        };
+        let begin = entry.offset as usize + from.written as usize;
+        let bytes = segment.buffer.get(begin..end_offset).unwrap_or(&[]);
+        Run::Bytes { bytes, from, end: Cursor { next: end, written: 0, ..from } }
+    }
+
+    /// The first sequence behind a segment of the public lane.
+    fn segment_end(&self, number: u32) -> u64 {
+        self.public.segment_end(number).unwrap_or(self.next_sequence())
+    }
+}

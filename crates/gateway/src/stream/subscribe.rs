@@ -1,0 +1,237 @@
+//! A request for a stream: who asks, what for, and where in the stream it begins.
+//!
+//! Not for whether it may: that is `router`. Not for reading query strings: that is `sse_proto::query`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use sse_proto::identity::Identity;
+use sse_proto::query::Query;
+use sse_proto::route::Route;
+use sse_proto::sse::{EventId, GapReason};
+use sse_proto::word::{ExecutionId, Topic};
+use tokio::net::TcpStream;
+
+use crate::auth::{Revocations, TokenDigest, Verified};
+use crate::entry::admission::{Connection, Subscriber};
+use crate::stream::audience::Listener;
+use crate::stream::stream_log::{Cursor, Framing, StreamLog};
+
+/// A stream that is to begin: handed from its connection's task to the slab.
+pub(crate) struct Newcomer {
+    pub(crate) socket: TcpStream,
+    pub(crate) framing: Framing,
+    /// Head of the answer.
+    pub(crate) head: Vec<u8>,
+    pub(crate) subscription: Box<Subscription>,
+    pub(crate) last_event_id: Vec<u8>,
+    pub(crate) subscriber: Subscriber,
+    pub(crate) connection: Connection,
+}
+
+/// Who subscribes to what: everything that decides what a stream is sent, and when it ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Subscription {
+    /// `None` = anonymous.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// The stream ends when this passes (C4.7). `None` for the anonymous alone: a token always has an `exp`.
+    pub(crate) expires_at: Option<SystemTime>,
+    /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), which counts a token that does not say
+    /// so as old. Whole seconds are their beginning.
+    pub(crate) issued_at: Option<SystemTime>,
+    /// The token that it was opened with: its stream ends when somebody logs out with it.
+    pub(crate) token: Option<TokenDigest>,
+    /// The routine's own and those of the request, each once (C4.5). Empty = events without a topic.
+    pub(crate) topics: Vec<Topic>,
+    /// C4.4.
+    pub(crate) execution_id: Option<ExecutionId>,
+    /// The peer's, or what a trusted proxy says it is.
+    pub(crate) address: IpAddr,
+    /// The route's path, without the query string (which may carry a token).
+    pub(crate) path: Box<str>,
+}
+
+impl Subscription {
+    pub(crate) fn new(route: &Route, query: Query, login: Option<Verified>, address: IpAddr) -> Self {
+        let mut topics: Vec<Topic> = route.topic.iter().cloned().collect();
+        topics.extend(query.topics.into_iter().filter(|topic| route.topic.as_ref() != Some(topic)));
+        let token = login.as_ref().map(|login| login.digest);
+        let (identity, expires_at, issued_at) = match login {
+            None => (None, None, None),
+            Some(login) => (Some(Arc::new(login.identity)), Some(login.expires_at), login.issued_at),
+        };
+        Self {
+            identity,
+            expires_at,
+            issued_at,
+            token,
+            topics,
+            execution_id: query.execution_id,
+            address,
+            path: Box::from(route.path.as_str()),
+        }
+    }
+
+    /// What is compared with an event.
+    pub(crate) fn listener(&self) -> Listener {
+        Listener {
+            identity: self.identity.clone(),
+            topics: Box::from(&self.topics[..]),
+            execution_id: self.execution_id.clone(),
+        }
+    }
+
+    /// Whether its stream is to end, because of somebody who was disconnected or has logged out.
+    pub(crate) fn is_revoked(&self, revocations: &Revocations) -> bool {
+        let user_id = self.identity.as_ref().and_then(|identity| identity.user_id());
+        revocations.is_refused(user_id, self.issued_at)
+            || self.token.as_ref().is_some_and(|token| revocations.is_refused_token(token))
+    }
+}
+
+/// Streams that may come back in the same moment when all connections break at once; and the step of [`MAX_SPREAD`].
+const NO_FLOOD: u64 = 100;
+
+/// The longest time that the return of many streams is spread over. With 10,000 streams two come back per millisecond,
+/// which one runtime thread answers while it goes on delivering; nobody should wait longer for a connection that broke
+/// alone.
+const MAX_SPREAD: Duration = Duration::from_secs(5);
+
+/// The `retry:` of a stream that begins while `open` streams are open: the setting, plus its place in a time of one
+/// millisecond per open stream, so that streams that are cut together come back one by one (C6.7).
+///
+/// Said when a stream begins, because a server that crashes and a proxy that is restarted say nothing at the end. `number`
+/// counts the streams: successive multiples of the golden ratio lie further apart than random numbers would.
+pub(crate) fn retry(setting: Duration, open: u64, number: u64) -> Duration {
+    const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+    let spread = Duration::from_millis(open - open % NO_FLOOD).min(MAX_SPREAD).as_millis() as u64;
+    let place = ((number.wrapping_mul(GOLDEN_RATIO) >> 32) * spread) >> 32;
+    setting + Duration::from_millis(place)
+}
+
+/// Where a stream begins (C6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// Everything up to here has been seen, or is covered by the gap, which carries it.
+    pub(crate) position: u64,
+    /// What `sse.ready` carries: the position. In front of a gap it is not that yet, but what was asked for, or else an id
+    /// that is never given: one whose connection breaks between the two is told by a gap when it comes back.
+    pub(crate) ready: EventId,
+    pub(crate) gap: Option<Gap>,
+}
+
+/// Why a stream does not begin behind its `Last-Event-ID` (C6.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) reason: GapReason,
+    pub(crate) missed: Option<u64>,
+}
+
+impl Start {
+    /// `published` is the newest sequence that any runtime thread may have sent. This thread's log may lag behind it;
+    /// such an id is waited for, not refused.
+    pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, listener: &Listener) -> Self {
+        if last_event_id.is_empty() {
+            return Self { position: log.head(), ready: log.id(log.head()), gap: None };
+        }
+        let asked = std::str::from_utf8(last_event_id).ok().and_then(EventId::parse);
+        let ready = asked.unwrap_or(log.id(u64::MAX));
+        let behind_gap =
+            |reason, missed| Self { position: log.head(), ready, gap: Some(Gap { reason, missed }) };
+        let uncounted = |reason| behind_gap(reason, None);
+        let Some(id) = asked else {
+            return uncounted(GapReason::Unknown);
+        };
+        if id.epoch != log.id(0).epoch {
+            return uncounted(GapReason::Restarted);
+        }
+        if id.sequence > published.max(log.head()) {
+            return uncounted(GapReason::Unknown);
+        }
+        if id.sequence + 1 < log.base() {
+            let missed = log.missed_since(id.sequence, listener);
+            return behind_gap(GapReason::Expired, missed);
+        }
+        Self { position: id.sequence, ready, gap: None }
+    }
+
+    pub(crate) fn cursor(self) -> Cursor {
+        Cursor::before(self.position + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    use crate::between::batch::Batch;
+
+    const SETTING: Duration = Duration::from_secs(2);
+
+    fn start(last_event_id: &str, head: u64, published: u64) -> Start {
+        let mut log = StreamLog::new(0xe);
+        let mut batch = Batch::new(1);
+        (0..head).for_each(|_| batch.push_overflow(None));
+        log.append(&batch, 0);
+        let listener = Listener { identity: None, topics: Box::default(), execution_id: None };
+        Start::find(last_event_id.as_bytes(), &log, published, &listener)
+    }
+
+    // Each thread takes in the events in its own time, and who comes back may come to another one.
+    #[test]
+    fn an_id_that_another_thread_has_sent_is_known_before_this_one_has_the_event() {
+        for (id, head, published, position) in
+            [("e-5", 3, 5, 5), ("e-4", 3, 5, 4), ("e-3", 3, 5, 3), ("e-3", 3, 0, 3), ("e-0", 0, 0, 0)]
+        {
+            let ready = EventId { epoch: 0xe, sequence: position };
+            assert_eq!(start(id, head, published), Start { position, ready, gap: None }, "{id}");
+        }
+        for (id, head, published) in
+            [("e-6", 3, 5), ("e-4", 3, 3), ("e-4", 3, 0), ("e-ffffffffffffffff", 3, 5)]
+        {
+            let gap = Some(Gap { reason: GapReason::Unknown, missed: None });
+            let ready = EventId::parse(id).unwrap();
+            assert_eq!(start(id, head, published), Start { position: head, ready, gap }, "{id}");
+        }
+    }
+
+    /// In how many milliseconds after the setting each of so many streams comes back that began one after another.
+    fn returns(streams: u64) -> Vec<u64> {
+        let after = |number| retry(SETTING, number, number) - SETTING;
+        (1..=streams).map(|number| after(number).as_millis() as u64).collect()
+    }
+
+    #[test]
+    fn fewer_than_a_hundred_streams_get_the_setting_itself() {
+        assert_eq!(returns(99), vec![0; 99]);
+        assert!(returns(200).iter().any(|after| *after > 0));
+    }
+
+    #[test]
+    fn thousands_of_streams_come_back_spread_over_seconds() {
+        for (streams, seconds) in [(2_000, 2), (5_000, 5), (100_000, 5)] {
+            let returns = returns(streams);
+            assert!(returns.iter().all(|after| *after <= seconds * 1000));
+            let mut tenths = vec![0; seconds as usize * 10 + 1];
+            returns.iter().for_each(|after| tenths[*after as usize / 100] += 1);
+            // Those that came early are spread over less, so more come back in the first tenths, but no flood.
+            let most = 600 + streams / (seconds * 10);
+            assert!(tenths.iter().all(|count| *count <= most), "{streams}: {tenths:?}");
+            let late = returns.iter().filter(|after| **after > seconds * 100).count() as u64;
+            assert!(late > streams / 2, "{streams}: {late} later than a tenth of the time");
+        }
+    }
+
+    #[test]
+    fn streams_that_begin_at_the_same_load_are_spread_evenly() {
+        let mut tenths = [0; 51];
+        for number in 7_000..12_000 {
+            let after = (retry(SETTING, 10_000, number) - SETTING).as_millis();
+            tenths[after as usize / 100] += 1;
+        }
+        assert!(tenths[..50].iter().all(|count| (95..=105).contains(count)), "{tenths:?}");
+        assert_eq!(tenths[50], 0);
+    }
+}
