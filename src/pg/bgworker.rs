@@ -1,6 +1,6 @@
 //! The life of our background workers as Postgres sees it: registration, signals, waiting, leaving.
 //!
-//! Not for: their main functions (`mains.rs`), and what the workers do (`worker/`).
+//! Not for: their main functions (`entry/mains.rs`), and what the workers do (`worker/`).
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_long};

@@ -2,6 +2,9 @@
 //!
 //! Pointers of Postgres become borrowed Rust values here and go no further up. One file per thing of Postgres that is
 //! dealt with; what is decided with it stands in the modules above, in safe code.
+//!
+//! Two kinds of files: `entry/` is where Postgres calls us, and calls those above; all others are what we call, and name nothing
+//! outside of this folder (`cargo xtask test` has the rule).
 #![allow(unsafe_code)]
 
 pub(crate) mod backend;
@@ -14,27 +17,21 @@ pub(crate) mod call_session;
 pub(crate) mod call_signals;
 pub(crate) mod call_slot;
 mod call_texts;
-mod catalog_change;
 pub(crate) mod clock;
 pub(crate) mod compat;
 pub(crate) mod config_file;
 pub(crate) mod consumer;
 pub(crate) mod database;
 pub(crate) mod effects;
+pub(crate) mod entry;
 pub(crate) mod error_data;
-pub(crate) mod frame;
 pub(crate) mod futex;
 pub(crate) mod guc_secret;
 pub(crate) mod guc_shadow;
 pub(crate) mod guc_text;
-pub(crate) mod hook;
-pub(crate) mod init;
-pub(crate) mod invalidation;
 pub(crate) mod jit;
 pub(crate) mod latch;
-mod mains;
 mod make_way;
-mod memory;
 pub(crate) mod own_transaction;
 mod portal;
 mod raw;
@@ -50,7 +47,5 @@ mod state;
 pub(crate) mod text;
 pub(crate) mod ticket;
 mod try_catch;
-pub(crate) mod utility;
 pub(crate) mod waiter;
 pub(crate) mod watched;
-pub(crate) mod xact;

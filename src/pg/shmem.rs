@@ -4,7 +4,7 @@
 //! After a crash of a backend the postmaster makes shared memory anew and runs [`start_up`] again, so nothing here
 //! is ever repaired. Only plain data lives in it: no pointers, no handles of one process.
 //!
-//! Not for: the protocol of the ring (`sse_ring`), and the hooks in which Postgres gives out shared memory (`memory.rs`).
+//! Not for: the protocol of the ring (`sse_ring`), and the hooks in which Postgres gives out shared memory (`entry/memory.rs`).
 
 use std::cell::Cell;
 use std::ptr::NonNull;

@@ -19,7 +19,7 @@
 //! An announcement costs two stores into a line that 8 backends share. Spread over a line each, they would make the
 //! gateway read 64 bytes for each of `MaxBackends` places, for every commit it hears of.
 //!
-//! Not for: what is done with tickets (`worker/order.rs`).
+//! Not for: what is done with tickets (`worker/gateway/courier/order.rs`).
 
 use std::cell::Cell;
 use std::sync::atomic::{
@@ -38,10 +38,10 @@ use super::latch;
 pub(crate) struct Tickets {
     /// How many tickets were taken. 64 bits do not wrap within the life of a server.
     next: AtomicU64,
-    /// Transactions whose events were no longer waited for (`worker/order.rs`). Written by the gateway, relaxed; read by
+    /// Transactions whose events were no longer waited for (`worker/gateway/courier/order.rs`). Written by the gateway, relaxed; read by
     /// `sse.stat_ring`.
     pub given_up_total: AtomicU64,
-    /// Records that were begun and not completed for seconds (`worker/gateway/stall.rs`). Written by the gateway, relaxed; read
+    /// Records that were begun and not completed for seconds (`worker/gateway/courier/stall.rs`). Written by the gateway, relaxed; read
     /// by `sse.stat_ring`.
     pub stalls_total: AtomicU64,
 }

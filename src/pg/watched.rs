@@ -14,7 +14,7 @@
 //! A bit that is set for something else costs a reading. A bit that is missing would keep outdated routes; there is none,
 //! because everything of one reading is entered before its set holds.
 //!
-//! Not for: what is done with an announcement (`worker/reader.rs`).
+//! Not for: what is done with an announcement (`worker/gateway/reader.rs`).
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -13,14 +13,16 @@ use pgrx::prelude::*;
 use sse_proto::call::{CallAnswer, CallRequest, CallRole, Outcome};
 use sse_ring::PushError;
 
-use super::frame;
+use super::parts;
+use crate::catalog::call_role;
+use crate::guc;
 use crate::pg::bgworker::{self, Handover};
 use crate::pg::call_session::Session;
 use crate::pg::call_slot::{self, CallMemory, Slot, State, WorkerSide};
+use crate::pg::entry::invalidation;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
-use crate::pg::{call_signals, invalidation, own_transaction, stale_plans};
-use crate::{call_role, guc};
+use crate::pg::{call_signals, own_transaction, stale_plans};
 
 /// An idle worker looks around so often, although everything that concerns it wakes it.
 const BEAT: Duration = Duration::from_secs(10);
@@ -129,9 +131,9 @@ impl Worker {
     /// it, as long as it has time.
     fn take_request(&mut self) -> bool {
         let Ok(mut batch) = self.side.requests.begin() else { bgworker::leave(1) };
-        let mut progress = frame::Progress::Nothing;
+        let mut progress = parts::Progress::Nothing;
         let mut has_room = true;
-        while progress != frame::Progress::Complete {
+        while progress != parts::Progress::Complete {
             let request = &mut self.request;
             let mut append = |bytes: &[u8]| {
                 has_room = has_room && request.try_reserve(bytes.len()).is_ok();
@@ -140,17 +142,17 @@ impl Worker {
                 }
             };
             // One part at a time: what is behind a request's last part is another request.
-            match batch.drain(1, |part| progress = frame::take(part, &mut append)) {
+            match batch.drain(1, |part| progress = parts::take(part, &mut append)) {
                 Ok(0) => break,
                 Ok(_) if has_room => {}
                 Ok(_) | Err(_) => bgworker::leave(1),
             }
         }
-        if progress == frame::Progress::More {
+        if progress == parts::Progress::More {
             // The gateway waits for room.
             self.shared.wake_gateway();
         }
-        progress == frame::Progress::Complete
+        progress == parts::Progress::Complete
     }
 
     fn handle(&mut self, bytes: &[u8]) {
@@ -201,8 +203,8 @@ impl Worker {
     fn answer(&mut self, answer: &CallAnswer) {
         let mut patience: Option<Instant> = None;
         let (head, tail) = (answer.encode_head(), answer.tail());
-        for index in 0..frame::count(head.len() + tail.len()) {
-            let part = frame::part(&head, tail, index);
+        for index in 0..parts::count(head.len() + tail.len()) {
+            let part = parts::part(&head, tail, index);
             loop {
                 match self.side.answers.try_push(&part) {
                     Ok(wake) => {

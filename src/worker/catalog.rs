@@ -11,9 +11,10 @@ use sse_proto::record::{self, Record};
 use sse_proto::route::Routine;
 use sse_ring::PushError;
 
+use crate::catalog::{self, basis, call_role};
+use crate::guc;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, bgworker, futex};
-use crate::{basis, call_role, catalog, guc};
 
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
 const MAX_WAIT: Duration = Duration::from_secs(30);

@@ -6,17 +6,16 @@
 //! again, and with 0 when the server stops.
 //!
 //! Not for: events. They go past this thread, which may wait for something (`gateway/courier.rs`). Nor for sockets and streams
-//! (`sse_gateway`), and reading the catalog (`worker/reader.rs`).
+//! (`sse_gateway`), and reading the catalog (`worker/gateway/reader.rs`).
 
 mod between;
-mod carrying;
 mod courier;
-mod drain;
 #[cfg(debug_assertions)]
 mod fault;
-mod pace;
+mod messages;
+mod reader;
+mod refused;
 mod routing;
-mod stall;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,17 +26,15 @@ use pgrx::prelude::*;
 use sse_gateway::{Config, Gateway, Request};
 
 use super::calls::Calls;
-use super::messages;
-use super::reader::CatalogReader;
-use super::refused::Refused;
 use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
 use crate::pg::{backend, bgworker, clock, config_file, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, stats};
-pub(crate) use courier::Courier;
-use courier::Heard;
+use courier::{Courier, Heard};
+use reader::CatalogReader;
+use refused::Refused;
 use routing::{Rules, Task};
 
 /// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.

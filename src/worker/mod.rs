@@ -6,9 +6,5 @@
 pub(crate) mod call;
 mod calls;
 pub(crate) mod catalog;
-mod frame;
 pub(crate) mod gateway;
-mod messages;
-mod order;
-mod reader;
-mod refused;
+mod parts;

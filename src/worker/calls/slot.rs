@@ -11,7 +11,7 @@ use sse_ring::{PushError, Wake};
 
 use crate::pg::bgworker::{self, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use crate::pg::call_slot::{CallMemory, GatewaySide, State};
-use crate::worker::{call, frame};
+use crate::worker::{call, parts};
 
 /// A worker is replaced when it has run so many calls, or is so old: what Postgres and the languages keep for a session
 /// does not grow for ever, and what the clean-up cannot undo (session variables of PL/Python) does not stay for ever.
@@ -223,7 +223,7 @@ impl CallWorker {
 
     /// A part of its request did not fit.
     pub(super) fn has_unsent(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| current.sent < frame::count(current.call.frame.len()))
+        self.current.as_ref().is_some_and(|current| current.sent < parts::count(current.call.frame.len()))
     }
 
     /// Whether it has this call.
@@ -264,9 +264,9 @@ impl CallWorker {
 
     fn send(&mut self, memory: &CallMemory) {
         let (Some(side), Some(current)) = (&self.side, &mut self.current) else { return };
-        let parts = frame::count(current.call.frame.len());
+        let parts = parts::count(current.call.frame.len());
         while current.sent < parts {
-            match side.requests.try_push(&frame::part(&current.call.frame, &[], current.sent)) {
+            match side.requests.try_push(&parts::part(&current.call.frame, &[], current.sent)) {
                 Ok(wake) => {
                     current.sent += 1;
                     if wake == Wake::Needed
@@ -284,11 +284,11 @@ impl CallWorker {
     fn take_answer(&mut self) -> Option<(u64, CallResult)> {
         let side = self.side.as_mut()?;
         let mut reply = self.current.as_mut().map(|current| &mut current.call.reply);
-        let mut progress = frame::Progress::Nothing;
+        let mut progress = parts::Progress::Nothing;
         let taken = side.answers.begin().and_then(|mut batch| {
-            while progress != frame::Progress::Complete {
+            while progress != parts::Progress::Complete {
                 if batch.drain(1, |part| {
-                    progress = frame::take(part, |bytes| {
+                    progress = parts::take(part, |bytes| {
                         if let Some(reply) = &mut reply {
                             reply.push(bytes);
                         }
@@ -305,7 +305,7 @@ impl CallWorker {
             self.is_broken = true;
             return None;
         }
-        if progress != frame::Progress::Complete {
+        if progress != parts::Progress::Complete {
             return None;
         }
         let current = self.current.as_mut()?;

@@ -1,6 +1,6 @@
 //! What passes between the main thread, the courier and the thread that makes routes: all of it by channels that nobody waits at.
 //!
-//! Not for: who does what with it (`courier.rs`, `carrying.rs`, `routing.rs`), and what the routes' thread is told
+//! Not for: who does what with it (`courier.rs`, `courier/carrying.rs`, `routing.rs`), and what the routes' thread is told
 //! (`routing.rs`).
 
 use std::any::Any;
@@ -39,7 +39,7 @@ pub(super) enum Report {
     },
     /// See [`Instruction::Mark`]; by the thread that makes routes, when it has taken them, too.
     Reached(u64),
-    /// Somebody's events are no longer waited for (`worker/order.rs`).
+    /// Somebody's events are no longer waited for (`worker/gateway/courier/order.rs`).
     GivenUp {
         /// The backend, when it is known.
         pid: Option<i32>,

@@ -1,10 +1,16 @@
 //! The courier as the main thread sees it: what it is told, and what it says.
 //!
-//! The courier is the thread that carries events from the ring to the runtime threads (`carrying.rs`). It never calls
+//! The courier is the thread that carries events from the ring to the runtime threads (`courier/carrying.rs`). It never calls
 //! Postgres, and waits for nobody: so whatever the main thread waits for, a lock, a file, a full pipe of the server log,
 //! events go on. What else comes out of the ring, and what is worth a line in the log, it hands to the main thread.
 //!
 //! Not for: what it does all day.
+
+mod carrying;
+mod drain;
+mod order;
+mod pace;
+mod stall;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,11 +25,11 @@ use sse_ring::Consumer;
 
 use super::Worker;
 use super::between::{Instruction, Report, Reports};
-use super::carrying::Carrier;
+use super::messages;
 use super::routing::{Routing, Rules, Task, Tasks};
 use crate::pg::shmem::Shared;
 use crate::pg::{bgworker, futex};
-use crate::worker::messages;
+use carrying::Carrier;
 
 /// The courier is waited for so long, beyond what it was given, when it is told something that has to be done before the main
 /// thread goes on. It answers within milliseconds, unless the machine does not run it.

@@ -8,7 +8,7 @@
 //! the two has no limit of its own, because the courier must not wait; its limit is that of one reading of the catalog, as
 //! the next one begins only when all records of the last have been taken here.
 //!
-//! Not for when the catalog is read (`worker/reader.rs`).
+//! Not for when the catalog is read (`worker/gateway/reader.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use std::cell::Cell;
 
 use pgrx::pg_sys;
 
-use super::{call_slot, shmem};
 use crate::guc;
+use crate::pg::{call_slot, shmem};
 
 thread_local! {
     static PREVIOUS_REQUEST: Cell<pg_sys::shmem_request_hook_type> = const { Cell::new(None) };

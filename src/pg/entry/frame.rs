@@ -19,7 +19,7 @@
 //! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine stands on the stack too: the threshold is not
 //! lowered while a script is on top (see [`begin_script`]).
 //!
-//! Not for: what a message in a frame becomes (`capture.rs`), and reading comments (`annotations.rs`).
+//! Not for: what a message in a frame becomes (`publish/capture.rs`), and reading comments (`publish/annotations.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
@@ -27,9 +27,9 @@ use std::rc::Rc;
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::guc_shadow;
-use crate::annotations::{self, Routine};
-use crate::mistake;
+use crate::pg::guc_shadow;
+use crate::publish::annotations::{self, Routine};
+use crate::publish::mistake;
 
 unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: asked for every message of the log.

@@ -5,7 +5,7 @@
 //! lock, touches a file, or costs more with more routines, refusals or connections. Words of Postgres' shared memory are
 //! read as such (`pg/ticket.rs`); pgrx' wrappers would panic on this thread.
 //!
-//! Not for: the taking out itself (`drain.rs`), what waits for what (`worker/order.rs`).
+//! Not for: the taking out itself (`drain.rs`), what waits for what (`worker/gateway/courier/order.rs`).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crossbeam_channel::Receiver;
 use sse_gateway::{Batch, Publisher};
 use sse_ring::{ASLEEP, AWAKE, Consumer, Corrupt};
 
-use super::between::{CatalogRecords, Instruction, Reports};
+use super::order::Holding;
 use super::pace::Pace;
-use super::routing::{Task, Tasks};
 use super::stall::Stall;
 use crate::pg::futex;
 use crate::pg::shmem::Shared;
-use crate::worker::order::Holding;
+use crate::worker::gateway::between::{CatalogRecords, Instruction, Reports};
+use crate::worker::gateway::routing::{Task, Tasks};
 
 /// It sleeps so long when nothing happens. A producer that is stopped between taking on the duty to wake and waking makes
 /// everybody's events so late, once.

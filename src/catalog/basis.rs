@@ -1,6 +1,6 @@
 //! What the routines that are read rest on, for `pg/watched.rs`: whatever of the catalog can change what a reading says.
 //!
-//! Not for what is read of it (`catalog.rs`, `signature.rs`).
+//! Not for what is read of it (`mod.rs`, `signature.rs`).
 
 use pgrx::prelude::*;
 use sse_proto::route::Routine;

@@ -1,6 +1,6 @@
 //! Taking out what backends and the catalog worker have put into the ring, and handing events on in order.
 //!
-//! Not for: what must wait for what (`worker/order.rs`).
+//! Not for: what must wait for what (`worker/gateway/courier/order.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -8,9 +8,9 @@ use std::time::Instant;
 use sse_gateway::Batch;
 use sse_proto::record::Kind;
 
-use super::between::Report;
 use super::carrying::Carrier;
-use super::routing::Task;
+use crate::worker::gateway::between::Report;
+use crate::worker::gateway::routing::Task;
 
 /// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first event of
 /// a burst from waiting for the last.
@@ -28,7 +28,7 @@ enum Outcome {
 }
 
 impl Carrier<'_> {
-    /// Takes what is in the ring, and hands on what need not wait for others' events (`worker/order.rs`).
+    /// Takes what is in the ring, and hands on what need not wait for others' events (`worker/gateway/courier/order.rs`).
     pub(super) fn drain(&mut self) -> Result<(), sse_ring::Corrupt> {
         if !self.hand_over_waiting() {
             return Ok(());

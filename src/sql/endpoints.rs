@@ -1,7 +1,7 @@
 //! The SQL functions about annotated routines: what is wrong with a comment, which URL a routine has, and the rows of
 //! `sse.endpoints`.
 //!
-//! Not for reading the catalog (`catalog.rs`), and not for routes (`sse_proto::route`).
+//! Not for reading the catalog (`catalog/`), and not for routes (`sse_proto::route`).
 
 use pgrx::name;
 use pgrx::prelude::*;

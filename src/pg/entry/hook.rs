@@ -1,4 +1,4 @@
-//! `emit_log_hook`: sees every message of an annotated routine, hands what can be an event to `capture.rs`, and
+//! `emit_log_hook`: sees every message of an annotated routine, hands what can be an event to `publish/capture.rs`, and
 //! keeps out of the server log what only reached the hook because the threshold was lowered.
 //!
 //! Facts about the hook (elog.c, EmitErrorReport): it is called only for messages bound for the server log; it may
@@ -13,9 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pgrx::pg_sys;
 
-use super::error_data::Message;
-use super::{frame, guc_shadow};
-use crate::capture;
+use super::frame;
+use crate::pg::error_data::Message;
+use crate::pg::guc_shadow;
+use crate::publish::capture;
 
 thread_local! {
     static PREVIOUS: Cell<pg_sys::emit_log_hook_type> = const { Cell::new(None) };

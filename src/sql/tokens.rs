@@ -1,14 +1,16 @@
 //! `sse.issue_token` as SQL calls it.
 //!
-//! Not for making the token: `token.rs`.
+//! Not for making the token: `tokens/issue.rs`.
+
+mod issue;
 
 use std::time::Duration;
 
 use pgrx::datum::{Array, Interval};
 use pgrx::prelude::*;
 
+use crate::guc;
 use crate::pg::text::{for_message, from_server};
-use crate::{guc, token};
 
 /// A token for a subscriber (C4.7), signed with `sse.jwt_secret` or the secret of `sse.jwt_secret_file`.
 #[pg_extern(sql = false)]
@@ -20,13 +22,13 @@ fn issue_token(
 ) -> Vec<u8> {
     let roles: Vec<String> =
         roles.map(|roles| roles.iter().flatten().map(from_server).collect()).unwrap_or_default();
-    let order = token::Order {
+    let order = issue::Order {
         user_id: user_id.map(from_server),
         user_name: user_name.map(from_server),
         roles,
         lifetime: lifetime.map_or_else(guc::auth::session_lifetime, |interval| seconds_of(&interval)),
     };
-    match token::issue(&order) {
+    match issue::issue(&order) {
         Ok(token) => token.into_bytes(),
         Err(error) => refuse_token(&error),
     }
@@ -38,13 +40,13 @@ fn seconds_of(interval: &Interval) -> Duration {
     let microseconds = days * 86_400_000_000 + i128::from(interval.micros());
     match u64::try_from(microseconds) {
         Ok(microseconds) if microseconds > 0 => Duration::from_micros(microseconds),
-        _ => refuse_token(&token::IssueError::Lifetime),
+        _ => refuse_token(&issue::IssueError::Lifetime),
     }
 }
 
-fn refuse_token(error: &token::IssueError) -> ! {
+fn refuse_token(error: &issue::IssueError) -> ! {
     let code = match error {
-        token::IssueError::NoSecret | token::IssueError::Secret(_) => {
+        issue::IssueError::NoSecret | issue::IssueError::Secret(_) => {
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
         }
         _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,

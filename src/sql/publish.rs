@@ -1,6 +1,6 @@
 //! The SQL functions that publish: `sse.publish`, and `sse.authorize`, which makes a hint.
 //!
-//! Not for what becomes of an event: `capture.rs`.
+//! Not for what becomes of an event: `publish/capture.rs`.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -11,11 +11,12 @@ use sse_proto::annotation::Access;
 use sse_proto::scope::{self, Scope};
 use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
-use crate::capture::{self, Target};
+use crate::guc;
 use crate::pg::backend::{self, NoGateway};
 use crate::pg::text::{for_message, from_server, to_server, try_from_server};
 use crate::pg::{database, shmem};
-use crate::{guc, mistake};
+use crate::publish::capture::{self, Target};
+use crate::publish::mistake;
 
 /// Publishes one event without any annotation (C3.4).
 #[pg_extern(sql = false)]

@@ -3,7 +3,7 @@
 //!
 //! They are found in the log hook, where nothing may be said, and said when the routine returns.
 //!
-//! Not for mistakes in comments, which COMMENT itself says (`pg/utility.rs`).
+//! Not for mistakes in comments, which COMMENT itself says (`pg/entry/utility.rs`).
 
 use std::cell::Cell;
 

@@ -3,6 +3,10 @@
 //! Every name is qualified, so the caller's search_path decides nothing. Only routines with a comment are read; what a
 //! comment means is decided by `sse_proto`, and which schemas are served by `sse.schemas`.
 
+pub(crate) mod basis;
+pub(crate) mod call_role;
+mod signature;
+
 use pgrx::prelude::*;
 use sse_proto::annotation::{MAX_COMMENT_BYTES, MAX_COMMENTS_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
@@ -12,7 +16,7 @@ use crate::pg::jit;
 use crate::pg::routine::{self, Comment};
 use crate::pg::shmem::Extension;
 use crate::pg::text::from_server;
-use crate::{VERSION, guc, signature};
+use crate::{VERSION, guc};
 
 /// `$2` and what follows say which routines: none of them given means all.
 const ROUTINES: &str = r#"

@@ -2,6 +2,13 @@
 //!
 //! Not for: views and privileges, which stand in the SQL script.
 
+mod calls;
+mod endpoints;
+mod publish;
+mod stats;
+mod subscribers;
+mod tokens;
+
 use pgrx::prelude::*;
 
 use crate::pg::shmem;
@@ -47,6 +54,6 @@ fn check_installation(script_version: &str) {
 }
 
 /// A counter as SQL has it.
-pub(crate) fn bigint(value: u64) -> i64 {
+fn bigint(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

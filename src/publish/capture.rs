@@ -4,7 +4,7 @@
 //! error and no logging, so everything that decides who gets the event was resolved before: the annotation is in
 //! this backend's cache, the rest are settings. What cannot be published is counted, by reason.
 //!
-//! Not for: which routine is running (`pg/frame.rs`), transactions (`pg/xact.rs`), the ring's protocol (`sse_ring`).
+//! Not for: which routine is running (`pg/entry/frame.rs`), transactions (`pg/entry/xact.rs`), the ring's protocol (`sse_ring`).
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -20,12 +20,14 @@ use sse_proto::scope::{Hint, Scope};
 use sse_proto::word::{Delivery, Level};
 use sse_ring::PushError;
 
-use crate::annotations::{Published, Role, Routine};
-use crate::mistake::{self, Mistake};
+use super::annotations::{Published, Role, Routine};
+use super::emitter;
+use super::mistake::{self, Mistake};
+use crate::guc;
+use crate::pg::entry::{frame, xact};
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, effects, frame, futex, xact};
-use crate::{emitter, guc};
+use crate::pg::{backend, effects, futex};
 
 thread_local! {
     /// The record that is being written; kept, so that publishing does not allocate each time.

@@ -9,8 +9,8 @@ use std::ffi::c_int;
 
 use pgrx::{pg_guard, pg_sys};
 
-use super::shmem;
-use super::watched::{self, Kind};
+use crate::pg::shmem;
+use crate::pg::watched::{self, Kind};
 
 thread_local! {
     static DROP_CACHED: Cell<Option<fn(u32)>> = const { Cell::new(None) };

@@ -3,8 +3,9 @@
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{bgworker, catalog_change, config_file, frame, guc_shadow, hook, memory, utility, xact};
+use super::{catalog_change, frame, hook, memory, utility, xact};
 use crate::guc;
+use crate::pg::{bgworker, config_file, guc_shadow};
 
 /// Loaded at server start, everything is installed; loaded later (by the SQL script of `CREATE EXTENSION`, or by
 /// `sse.publish` in a server without the preload), nothing is: the functions then say what is missing.

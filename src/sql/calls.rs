@@ -1,15 +1,15 @@
 //! What `sse.stat_gateway` shows of HTTP calls, besides the gateway's own counters.
 //!
-//! Not for which routines are called how: `sse.endpoints` (`sql_endpoints.rs`).
+//! Not for which routines are called how: `sse.endpoints` (`endpoints.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use pgrx::prelude::*;
 use sse_proto::call::CallRole;
 
-use crate::call_role;
+use super::bigint;
+use crate::catalog::call_role;
 use crate::pg::call_slot::{self, CallState};
-use crate::sql_api::bigint;
 
 /// Figures of the call workers, in the order of the view's columns.
 #[pg_extern(sql = false)]

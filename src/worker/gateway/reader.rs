@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use super::courier::Courier;
 use crate::pg::bgworker::{self, DynamicBackgroundWorker};
 use crate::pg::shmem::Shared;
-use crate::worker::gateway::Courier;
 
 /// Changes that come in quick succession are read once: a request for an unknown path does not wait for this.
 const DEBOUNCE: Duration = Duration::from_millis(100);

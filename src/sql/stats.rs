@@ -1,14 +1,14 @@
 //! The SQL functions behind the views of statistics: the ring's figures, and the gateway's.
 //!
-//! Not for those of calls: `sql_calls.rs`.
+//! Not for those of calls: `calls.rs`.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
+use super::bigint;
 use crate::pg::shmem::{self, GatewayState};
-use crate::sql_api::bigint;
 
 /// The row of `sse.stat_ring`, in the order of its columns.
 #[pg_extern(sql = false)]

@@ -1,7 +1,7 @@
 //! This backend's cache of annotations: oid of a routine -> what its comment says.
 //!
 //! The comment is the only truth (C2.1). An entry is filled where catalog access is allowed (`needs_fmgr_hook` and the
-//! start of a call), and dropped through pg_proc invalidation, which a COMMENT is made to send (`pg/utility.rs`).
+//! start of a call), and dropped through pg_proc invalidation, which a COMMENT is made to send (`pg/entry/utility.rs`).
 //! So there is no table, nothing that gets out of step, and dump and restore work by themselves.
 //!
 //! Not for: the grammar (`sse_proto::annotation`), URLs (`sse_proto::route`), reading the catalog (`pg/routine.rs`).
@@ -16,8 +16,9 @@ use sse_proto::scope::Scope;
 use sse_proto::word::{Delivery, EventName, Level, Topic};
 
 use crate::guc;
+use crate::pg::entry::invalidation;
 use crate::pg::routine::{self, Comment, Entry};
-use crate::pg::{guc_text, invalidation, shmem};
+use crate::pg::{guc_text, shmem};
 
 /// An annotated routine, as far as the search for a publisher has to know it.
 pub(crate) struct Routine {

@@ -16,9 +16,10 @@ use pgrx::{pg_guard, pg_sys};
 use sse_proto::record;
 use sse_ring::{Need, Wake};
 
-use super::shmem::{self, Shared};
-use super::{backend, effects, frame, futex, ticket};
+use super::frame;
 use crate::guc;
+use crate::pg::shmem::{self, Shared};
+use crate::pg::{backend, effects, futex, ticket};
 
 /// Memory that is kept for the next transaction; more is given back.
 const KEPT_BYTES: usize = 64 * 1024;

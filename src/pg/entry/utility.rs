@@ -11,8 +11,10 @@ use std::ffi::{c_char, c_int};
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{call_slot, catalog_change, database, frame, invalidation, make_way, routine, shmem};
-use crate::{annotations, guc};
+use super::{catalog_change, frame, invalidation};
+use crate::guc;
+use crate::pg::{call_slot, database, make_way, routine, shmem};
+use crate::publish::annotations;
 
 unsafe extern "C-unwind" {
     fn standard_ProcessUtility(
@@ -204,7 +206,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     }
     let (problems, advice) = annotations::judge(&entry);
     for problem in problems.iter().take(MAX_WARNINGS) {
-        super::report::warning(
+        crate::pg::report::warning(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             &problem.to_string(),
             &format!(
@@ -214,7 +216,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
         );
     }
     if let Some(advice) = advice {
-        super::report::warning(
+        crate::pg::report::warning(
             PgSqlErrorCode::ERRCODE_WARNING,
             &advice.to_string(),
             &format!("Routine {} works all the same.", entry.display_name()),

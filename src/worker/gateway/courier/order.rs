@@ -3,7 +3,7 @@
 //!
 //! On the courier, so without a call of Postgres: what is to be said, the main thread says.
 //!
-//! Not for: taking records out of the ring, and handing them on (`worker/gateway/drain.rs`).
+//! Not for: taking records out of the ring, and handing them on (`worker/gateway/courier/drain.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};

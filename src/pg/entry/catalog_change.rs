@@ -10,8 +10,8 @@ use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
-use super::shmem;
-use super::watched::{self, Change};
+use crate::pg::shmem;
+use crate::pg::watched::{self, Change};
 
 thread_local! {
     /// This transaction changed a routine, a schema or a comment.

@@ -1,0 +1,13 @@
+//! Where Postgres calls us: `_PG_init`, hooks, callbacks, and the main functions of our workers.
+//!
+//! The only files of `pg` that name what is above it.
+
+mod catalog_change;
+pub(crate) mod frame;
+mod hook;
+mod init;
+pub(crate) mod invalidation;
+mod mains;
+mod memory;
+mod utility;
+pub(crate) mod xact;
