@@ -22,6 +22,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
             let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
             found.extend(unsafe_outside(&name, &text));
+            found.extend(upward(&name, &text));
             found.extend(too_long(&name, &text));
         }
     }
@@ -37,6 +38,33 @@ fn unsafe_outside(name: &str, text: &str) -> Vec<String> {
     }
     let lines = text.lines().enumerate().filter(|(_, line)| has_word(&code_of(line), "unsafe"));
     lines.map(|(number, _)| format!("{name}:{}: unsafe outside src/pg/ and region.rs", number + 1)).collect()
+}
+
+/// The rooms of pg whose files name what is above pg, and why.
+const NAME_WHAT_IS_ABOVE: [&str; 2] = [
+    // Where Postgres calls us.
+    "src/pg/entry/",
+    // Its check hooks call the functions of `guc::check`, until the settings are a table that hands these down.
+    "src/pg/guc_text.rs",
+];
+
+/// What Postgres is called through knows nothing of those who call it: neither what is above `src/pg/`, nor `entry/`.
+fn upward(name: &str, text: &str) -> Vec<String> {
+    if !name.starts_with("src/pg/") || NAME_WHAT_IS_ABOVE.iter().any(|room| name.starts_with(room)) {
+        return Vec::new();
+    }
+    let is_upward = |line: &str| {
+        let code = code_of(line);
+        let mut of_crate = code.split("crate::").skip(1).map(|path| path.starts_with("pg::"));
+        of_crate.any(|is_pg| !is_pg)
+            || code.contains("super::super")
+            || code.contains("entry::")
+            || code.trim_start().starts_with("use ") && has_word(&code, "entry")
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| is_upward(line));
+    lines
+        .map(|(number, _)| format!("{name}:{}: names what is above src/pg/, outside of entry/", number + 1))
+        .collect()
 }
 
 fn too_long(name: &str, text: &str) -> Option<String> {
@@ -103,6 +131,26 @@ mod tests {
         assert_eq!(unsafe_outside("crates/proto/src/lib.rs", text).len(), 1);
         assert!(unsafe_outside("src/pg/entry/hook.rs", text).is_empty());
         assert!(unsafe_outside("crates/ring/src/region.rs", text).is_empty());
+    }
+
+    #[test]
+    fn an_arrow_that_leads_up_out_of_pg_is_found_outside_of_entry() {
+        let upward_ones = [
+            "use crate::guc;",
+            "use crate::{guc, pg};",
+            "        crate::call_role::invalidate();",
+            "use super::super::guc;",
+            "use super::{entry, shmem};",
+            "    super::entry::frame::none_running()",
+        ];
+        for line in upward_ones {
+            assert_eq!(upward("src/pg/shmem.rs", line).len(), 1, "{line}");
+            assert!(upward("src/pg/entry/hook.rs", line).is_empty(), "{line}");
+            assert!(upward("src/worker/call.rs", line).is_empty(), "{line}");
+        }
+        let others =
+            "pub(crate) mod entry;\nuse crate::pg::text;\nuse super::latch;\n// crate::guc\nlet entry = 1;\n";
+        assert!(upward("src/pg/shmem.rs", others).is_empty());
     }
 
     #[test]
