@@ -19,6 +19,9 @@ use crate::pg::{backend, bgworker, futex};
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// Pause while there is no room.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// The routines take at most this part of the ring: the rest stays free for events, whoever publishes while thousands of
 /// routines are handed over. Beyond it the worker waits, as it does for room. While events alone take more than that, it
 /// goes on after half of [`MAX_WAIT`], because routes must not wait for ever.
@@ -67,8 +70,7 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
     let mine = guc::ring_bytes() / SHARE;
     loop {
         // A record that is larger than the share goes when the ring is empty.
-        let used = guc::ring_bytes().saturating_sub(producer.free_bytes());
-        let may_push = used == 0 || used + bytes.len() <= mine || patience.has_passed();
+        let may_push = producer.is_within(mine, bytes.len()) || patience.has_passed();
         let pushed = if may_push { producer.try_push(&bytes) } else { Err(PushError::Full) };
         match pushed {
             Ok(wake) => {
@@ -81,7 +83,9 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
                     return false;
                 }
                 futex::wake(shared);
-                backend::pause();
+                // Not a plain sleep: others wait for every process of the server to take in what they want of it (`DROP
+                // DATABASE` does), and this may take as long as [`MAX_WAIT`].
+                bgworker::wait(PAUSE);
             }
         }
     }

@@ -120,6 +120,14 @@ impl<'m> Producer<'m> {
         (stats.capacity_bytes - stats.used_bytes) as usize
     }
 
+    /// Whether no more than `most` bytes are reserved with one record more, of so many bytes, at some moment during the call;
+    /// in an empty ring any record may go. For those who leave the rest to others. The pad before a record that meets the end
+    /// of the data is not counted, which is less than the record.
+    pub fn is_within(&self, most: usize, record_bytes: usize) -> bool {
+        let used = self.ring.stats().used_bytes as usize;
+        used == 0 || used.saturating_add(footprint(record_bytes)) <= most
+    }
+
     /// Longest record: about half of the capacity, so that an empty ring takes it wherever its positions stand.
     pub fn max_record_bytes(&self) -> usize {
         max_record_bytes(self.ring.capacity())

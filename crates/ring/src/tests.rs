@@ -367,3 +367,22 @@ fn attach_refuses_what_is_no_ring_of_this_size() {
         assert_eq!(heap.attach_error(address, needed), Some(error), "{capacity}");
     }
 }
+
+#[test]
+fn a_share_of_the_ring_is_kept_to_the_byte_and_an_empty_ring_takes_any_record() {
+    const SHARE: usize = 1024;
+    for left in (0..=512_usize).step_by(8) {
+        for bytes in left.saturating_sub(24)..=left + 24 {
+            let mut heap = HeapRing::new(4 * SHARE).unwrap();
+            let (ring, _consumer) = heap.split().unwrap();
+            let producer = ring.producer();
+            assert!(producer.is_within(SHARE, SHARE + bytes), "nothing else is there");
+            let _ = producer.try_push(&vec![1; SHARE - left - 8]).unwrap();
+            assert_eq!(ring.stats().used_bytes as usize, SHARE - left);
+            let may_push = producer.is_within(SHARE, bytes);
+            let _ = producer.try_push(&vec![2; bytes]).unwrap();
+            let used = ring.stats().used_bytes as usize;
+            assert_eq!(may_push, used <= SHARE, "{bytes} bytes with {left} left make {used}");
+        }
+    }
+}
