@@ -3,15 +3,15 @@
 
 mod support;
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-use sse_gateway::Settings;
+use sse_gateway::{Config, Settings};
 use sse_proto::call::Shape;
-use support::calls::{JSON, callable, calling, done, request, serve, shape, take};
+use support::calls::{JSON, callable, calling, calling_with, done, request, serve, shape, take};
 use support::peer::{Peer, get};
-use support::{TestGateway, eventually, settings};
+use support::{TestGateway, config, eventually, settings};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -99,6 +99,50 @@ fn an_address_has_half_of_the_sockets_busy_and_those_with_a_request_are_not_disp
     }
     // Now they are idle, and make room.
     assert_eq!(ask_from(4, &gateway, HEALTH).answer(true).head.status, 200);
+}
+
+// A flood when all sockets have a request: telling each of it that there is no room takes a socket, too.
+#[test]
+fn sixty_four_at_a_time_are_told_that_there_is_no_room_and_further_ones_are_closed_without_a_word() {
+    const TOLD: usize = 64;
+    let few = Settings { max_connections: 1, ..settings() };
+    let most = few.max_sockets();
+    // It is one number for all threads.
+    let callables = [callable("f", "HTTP GET", &[], shape(Shape::Scalar))];
+    let gateway = calling_with(Config { threads: 2, ..config() }, few, &callables);
+    let call = request("GET", "/api/f", "", "");
+    let _busy: Vec<Peer> = (0..most).map(|n| ask_from(1 + (n % 3) as u8, &gateway, &call)).collect();
+    eventually("all are busy", || gateway.count(|stats| &stats.calls_waiting) == most as u64);
+    let mut refused = 0;
+    let came =
+        |refused: u64| eventually("it came", || gateway.count(|stats| &stats.refused_total) == refused);
+    loop {
+        let began = Instant::now();
+        // Each is waited for, a second for its request and another one for its end.
+        let silent: Vec<Peer> =
+            (0..TOLD - 2).map(|_| Peer::connect_from([127, 0, 0, 4], gateway.port())).collect();
+        refused += silent.len() as u64;
+        came(refused);
+        let mut told = [ask_from(5, &gateway, HEALTH), ask_from(5, &gateway, HEALTH)];
+        for peer in &mut told {
+            peer.answer(true).problem(503);
+        }
+        let mut further = Peer::connect_from([127, 0, 0, 6], gateway.port());
+        let _ = further.socket.write_all(HEALTH.as_bytes());
+        let heard = further.rest();
+        refused += 3;
+        came(refused);
+        // On a machine that was too slow the first one had gone before the last one came.
+        if began.elapsed() < Duration::from_secs(1) {
+            assert!(heard.is_empty(), "{}", String::from_utf8_lossy(&heard));
+            break;
+        }
+    }
+    // They have gone, and others are told.
+    eventually("told again", || {
+        let mut peer = Peer::connect_from([127, 0, 0, 6], gateway.port());
+        peer.socket.write_all(HEALTH.as_bytes()).is_ok() && peer.rest().starts_with(b"HTTP/1.1 503")
+    });
 }
 
 #[test]

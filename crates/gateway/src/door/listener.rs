@@ -2,7 +2,6 @@
 //!
 //! Not for what a connection says: that is `connection`.
 
-use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,13 +13,10 @@ use tokio::task::spawn_local;
 use crate::between::outbox::{Severity, escaped};
 use crate::door::bind::Listeners;
 use crate::door::connection::{self, linger};
-use crate::entry::admission::Connection;
+use crate::entry::admission::{Connection, Told};
 use crate::router::{Context, refused};
 use crate::stats::Stats;
 use crate::supervise::supervised;
-
-/// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time; further ones are just closed.
-const MAX_REFUSALS: usize = 64;
 
 /// Pause after `accept` has failed for want of descriptors or memory. Peers wait in the backlog meanwhile, which is
 /// what they would do if they were told to come again.
@@ -55,14 +51,13 @@ pub(crate) async fn listen(listeners: Listeners, context: Rc<Context>) {
 
 async fn accept(listener: TcpListener, context: Rc<Context>) {
     let mut stop = context.shared.stop_changes();
-    let refusals = Rc::new(Cell::new(0));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(Option::is_some) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer.ip(), &context, &refusals),
+            Ok((stream, peer)) => admit(stream, peer.ip(), &context),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 context.shared.outbox.log_limited("accept", Severity::Warning, || {
@@ -78,20 +73,18 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
     }
 }
 
-fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>, refusals: &Rc<Cell<usize>>) {
+fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>) {
     let shared = context.shared.clone();
     if let Some(permit) = Connection::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
         let task = connection::serve(stream, peer, permit, Rc::clone(context));
         spawn_local(supervised(shared, task));
         return;
     }
+    let told = Told::try_new(&shared.counts);
     let answer = refused(&shared).into_bytes();
-    if refusals.get() >= MAX_REFUSALS {
-        return;
-    }
-    let refusal = Refusal::new(refusals);
+    let Some(told) = told else { return };
     spawn_local(supervised(shared, async move {
-        let _refusal = refusal;
+        let _told = told;
         // The head is read and not looked at: closing over unread bytes would take the answer back.
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
             stream.readable().await?;
@@ -102,22 +95,6 @@ fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>, refusals: &Rc<C
         .await;
         linger(stream).await;
     }));
-}
-
-/// A connection that is being told that there is no room; counted down when dropped.
-struct Refusal(Rc<Cell<usize>>);
-
-impl Refusal {
-    fn new(count: &Rc<Cell<usize>>) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count))
-    }
-}
-
-impl Drop for Refusal {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
 }
 
 /// The connection was gone before it was accepted (accept(2): "treat them like EAGAIN").

@@ -19,6 +19,8 @@ pub(crate) struct Counts {
     stats: Arc<Stats>,
     /// Sockets that are no streams.
     pub(crate) sockets: Sockets,
+    /// Connections that are being told that there is no room for them.
+    told: AtomicU64,
     /// Streams by address.
     addresses: Addresses,
 }
@@ -76,6 +78,26 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.counts.sockets.leave(&self.place);
         Stats::subtract(&self.counts.stats.connections, 1);
+    }
+}
+
+/// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time, whichever thread and address they come
+/// in by; each takes a descriptor for up to two seconds. Further ones are just closed.
+const MAX_TOLD: usize = 64;
+
+/// A connection that is being told that there is no room; counted down when dropped.
+pub(crate) struct Told(Arc<Counts>);
+
+impl Told {
+    /// `None` when [`MAX_TOLD`] are.
+    pub(crate) fn try_new(counts: &Arc<Counts>) -> Option<Self> {
+        count_up(&counts.told, MAX_TOLD).then(|| Self(Arc::clone(counts)))
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        Stats::subtract(&self.0.told, 1);
     }
 }
 
