@@ -85,6 +85,28 @@ fn a_record_that_is_begun_and_not_completed_is_said_and_nothing_behind_it_is_los
     Ok(())
 }
 
+#[test]
+fn an_event_comes_at_most_a_second_late_when_whoever_was_to_wake_the_courier_is_stopped() -> Result<()> {
+    const SLEEP: Duration = Duration::from_secs(1);
+    let (cluster, mut session, mut stream) = served()?;
+    let mut latest = Vec::new();
+    // The machine may make an event late, too, but hardly three times.
+    for attempt in 0..3 {
+        round(&mut session, &mut stream, "before")?;
+        provoke(&cluster, "pg_sse.unwoken")?;
+        let start = Instant::now();
+        let mut late = Duration::ZERO;
+        while start.elapsed() < SLEEP * 5 / 2 {
+            late = late.max(round(&mut session, &mut stream, &attempt.to_string())?);
+        }
+        latest.push(late);
+    }
+    let (shortest, longest) = (latest.iter().min(), latest.iter().max());
+    ensure!(longest.is_some_and(|late| *late > SLEEP / 2), "nobody had to sleep: {latest:?}");
+    ensure!(shortest.is_some_and(|late| *late < SLEEP * 3 / 2), "{latest:?}");
+    Ok(())
+}
+
 /// How many processes wait for a lock.
 fn waiting(session: &mut Session) -> Result<u32> {
     let count = session.run("select count(*) from pg_locks where not granted")?.ok()?;

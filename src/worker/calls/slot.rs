@@ -7,16 +7,12 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 use sse_gateway::{CallResult, Gateway, QueuedCall};
+use sse_proto::call::Tenure;
 use sse_ring::{PushError, Wake};
 
 use crate::pg::bgworker::{self, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use crate::pg::call_slot::{CallMemory, GatewaySide, State};
 use crate::worker::{call, parts};
-
-/// A worker is replaced when it has run so many calls, or is so old: what Postgres and the languages keep for a session
-/// does not grow for ever, and what the clean-up cannot undo (session variables of PL/Python) does not stay for ever.
-const MAX_CALLS: u64 = 100_000;
-const MAX_AGE: Duration = Duration::from_secs(3_600);
 
 /// Pause before the next worker, when one has ended before it was ready; doubled each time up to the maximum.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
@@ -28,7 +24,7 @@ pub(super) struct CallWorker {
     process: Option<DynamicBackgroundWorker>,
     side: Option<GatewaySide>,
     current: Option<Current>,
-    calls: u64,
+    tenure: Tenure,
     since: Instant,
     is_old: bool,
     is_leaving: bool,
@@ -71,7 +67,7 @@ impl CallWorker {
             process: None,
             side: None,
             current: None,
-            calls: 0,
+            tenure: Tenure::default(),
             since: Instant::now(),
             is_old: false,
             is_leaving: false,
@@ -145,7 +141,7 @@ impl CallWorker {
                 self.is_leaving = false;
                 self.is_old = false;
                 self.is_broken = false;
-                self.calls = 0;
+                self.tenure = Tenure::default();
                 self.since = Instant::now();
                 *says_no_place = true;
                 memory.header.workers_total.fetch_add(1, Relaxed);
@@ -208,7 +204,7 @@ impl CallWorker {
 
     /// It is to be replaced when it is free.
     pub(super) fn is_old(&self) -> bool {
-        self.is_old || self.calls >= MAX_CALLS || self.since.elapsed() >= MAX_AGE
+        self.is_old || self.tenure.is_over(self.since.elapsed())
     }
 
     /// See [`CallWorker::is_old`].
@@ -241,7 +237,7 @@ impl CallWorker {
     /// Gives it a call.
     pub(super) fn begin(&mut self, memory: &CallMemory, call: QueuedCall) {
         self.current = Some(Current { call, sent: 0 });
-        self.calls += 1;
+        self.tenure.count_call();
         self.send(memory);
     }
 

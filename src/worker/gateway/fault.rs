@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use sse_proto::record::{Record, encode_into};
+use sse_ring::Wake;
 
 use super::courier::Courier;
 use crate::pg::shmem::Shared;
@@ -22,6 +23,9 @@ const HOLD: (&str, Duration) = ("pg_sse.hold", Duration::from_secs(2));
 /// A record in the ring is begun, and completed so much later.
 const HOLE: (&str, Duration) = ("pg_sse.hole", Duration::from_secs(8));
 
+/// A record is pushed, and the courier, which sleeps, is never woken for it.
+const UNWOKEN: &str = "pg_sse.unwoken";
+
 /// The courier panics.
 const PANIC: &str = "pg_sse.panic_courier";
 
@@ -32,11 +36,26 @@ pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
         let shared = *shared;
         bgworker::with_signals_blocked(|| thread::spawn(move || leave_a_hole(&shared)));
     }
+    if is_asked(UNWOKEN) {
+        let shared = *shared;
+        bgworker::with_signals_blocked(|| thread::spawn(move || push_without_waking(&shared)));
+    }
     if is_asked(PANIC) {
         courier.panic();
     }
     if is_asked(HOLD.0) {
         thread::sleep(HOLD.1);
+    }
+}
+
+/// As a backend that is stopped between taking on to wake the courier and waking it.
+fn push_without_waking(shared: &Shared) {
+    let mut record = Vec::new();
+    if encode_into(&Record::CatalogEnd { generation: 0, count: 0 }, &mut record).is_ok() {
+        // Until the courier sleeps.
+        while shared.ring.producer().try_push(&record) != Ok(Wake::Needed) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -72,11 +72,7 @@ impl AuthSettings {
             return self.signing_secret();
         }
         let settings = self.clone();
-        let reading = tokio::task::spawn_blocking(move || settings.signing_secret());
-        match tokio::time::timeout(SECRET_PATIENCE, reading).await {
-            Ok(Ok(secret)) => secret,
-            _ => Err(NoSecret),
-        }
+        in_time(move || settings.signing_secret()).await
     }
 
     /// What sessions are signed with: the file's secret, if there is one (both are believed).
@@ -89,6 +85,19 @@ impl AuthSettings {
             (None, Some(secret)) => Ok(secret.clone()),
             (None, None) => Err(NoSecret),
         }
+    }
+}
+
+/// Reads on a thread that may wait for a disk. That thread is left to it when the time is over.
+///
+/// # Errors
+/// Those of the reading; [`NoSecret`] when it is not there in time.
+async fn in_time(
+    read: impl FnOnce() -> Result<Secret, NoSecret> + Send + 'static,
+) -> Result<Secret, NoSecret> {
+    match tokio::time::timeout(SECRET_PATIENCE, tokio::task::spawn_blocking(read)).await {
+        Ok(Ok(secret)) => secret,
+        _ => Err(NoSecret),
     }
 }
 
@@ -180,7 +189,51 @@ impl std::error::Error for CookieNameError {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use tokio::task::{JoinHandle, yield_now};
+    use tokio::time::advance;
+
     use super::*;
+
+    /// A login whose file is read when this says so.
+    fn login() -> (Sender<()>, JoinHandle<Result<Secret, NoSecret>>) {
+        let (disk, answers) = channel();
+        let read = move || answers.recv().map_err(|_| NoSecret).and_then(|()| secret());
+        (disk, tokio::spawn(in_time(read)))
+    }
+
+    fn secret() -> Result<Secret, NoSecret> {
+        Secret::try_new([7; 32]).map_err(|_| NoSecret)
+    }
+
+    /// So much time passes, and whoever waits for it goes on.
+    async fn pass(time: Duration) {
+        yield_now().await;
+        advance(time).await;
+        for _ in 0..10 {
+            yield_now().await;
+        }
+    }
+
+    // A disk that hangs under the file of the secret: no test can make a regular file hang, so the reading is another.
+    #[tokio::test(start_paused = true)]
+    async fn a_login_waits_five_seconds_for_the_file_of_its_secret() {
+        let (five, moment) = (Duration::from_secs(5), Duration::from_millis(1));
+        let (disk, login_in_time) = login();
+        pass(five - moment).await;
+        assert!(!login_in_time.is_finished(), "given up before its time");
+        assert_eq!(disk.send(()), Ok(()));
+        assert!(matches!(login_in_time.await, Ok(Ok(_))), "it came in time");
+        for late in [Duration::ZERO, moment] {
+            let (disk, login_too_late) = login();
+            pass(five + late).await;
+            assert!(login_too_late.is_finished(), "it waits {late:?} longer");
+            assert!(matches!(login_too_late.await, Ok(Err(NoSecret))));
+            // The thread is let go, or the test would not end.
+            drop(disk);
+        }
+    }
 
     // Header injection through a setting that ends up in `Set-Cookie`.
     #[test]

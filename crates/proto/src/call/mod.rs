@@ -34,6 +34,7 @@ mod row_version;
 mod select;
 mod signature;
 mod statement;
+mod tenure;
 mod type_kind;
 mod value;
 
@@ -48,4 +49,5 @@ pub use row_types::RowTypes;
 pub use row_version::{ColumnDigest, RowVersion};
 pub use signature::{CallRole, Mode, Parameter, ResultType, Shape, Signature};
 pub use statement::{Statement, ValueType, statement};
+pub use tenure::Tenure;
 pub use type_kind::{MAX_LEVELS, MAX_MEMBERS, Member, RowType, TypeKind};

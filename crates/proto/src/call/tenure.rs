@@ -1,0 +1,56 @@
+//! How long a call worker serves (C7.2).
+//!
+//! What Postgres and the languages keep for a session does not grow for ever, and what the clean-up behind a call cannot undo
+//! (session variables of PL/Python) does not stay for ever. So a worker that is idle and has served long enough is replaced.
+//!
+//! Not for other reasons to replace one, nor for doing it.
+
+use std::time::Duration;
+
+/// Calls, so that a session that keeps a kilobyte of each has 100 MB at most; a new session costs some milliseconds.
+const MAX_CALLS: u64 = 100_000;
+
+/// What a worker with few calls keeps is gone by then.
+const MAX_AGE: Duration = Duration::from_secs(3_600);
+
+/// Of one worker.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Tenure {
+    calls: u64,
+}
+
+impl Tenure {
+    /// It is given a call.
+    pub fn count_call(&mut self) {
+        self.calls = self.calls.saturating_add(1);
+    }
+
+    /// Whether it is to be replaced when it is idle; `age` is how long ago it was asked for.
+    pub fn is_over(&self, age: Duration) -> bool {
+        self.calls >= MAX_CALLS || age >= MAX_AGE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_serves_a_hundred_thousand_calls() {
+        let mut tenure = Tenure::default();
+        for calls in 0..=100_001 {
+            assert_eq!(tenure.is_over(Duration::ZERO), calls >= 100_000, "{calls} calls");
+            tenure.count_call();
+        }
+    }
+
+    #[test]
+    fn a_worker_serves_an_hour() {
+        let (hour, moment) = (Duration::from_secs(60 * 60), Duration::from_nanos(1));
+        for (age, is_over) in
+            [(Duration::ZERO, false), (hour - moment, false), (hour, true), (hour + moment, true)]
+        {
+            assert_eq!(Tenure::default().is_over(age), is_over, "{age:?}");
+        }
+    }
+}

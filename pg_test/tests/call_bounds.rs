@@ -1,0 +1,158 @@
+//! Bounds of what call workers keep, look at and wait for, one below, at, and above (C7.2, C7.4; `docs/limits.md`).
+//!
+//! Not for those of a single call and its answer (`call_limits.rs`).
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::Connection;
+use cluster::{Cluster, wait_for};
+use common::calls::{Api, builder, start, told};
+use common::{Frozen, SOON, gateway_pid};
+use serde_json::json;
+
+#[test]
+fn a_hundred_row_types_of_a_routine_are_looked_at_before_each_call() -> Result<()> {
+    const LOOKED_AT: usize = 100;
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "rows")?;
+    // The row itself is the first one.
+    let within = 1..=LOOKED_AT + 1;
+    let types: String = within.clone().map(|n| format!("create type t{n} as (before int);")).collect();
+    let columns: Vec<String> = within.clone().map(|n| format!("c{n} t{n}")).collect();
+    let values: Vec<String> = within.map(|n| format!("row({n})")).collect();
+    api.sql(&format!(
+        "{types} create type whole as ({});
+         create function f() returns whole language sql as 'select row({})::rows.whole'; comment on function f() is 'HTTP GET'",
+        columns.join(", "),
+        values.join(", ")
+    ))?;
+    let mut holder = cluster.session()?;
+    let mut changer = api.session()?;
+    for place in [LOOKED_AT - 1, LOOKED_AT, LOOKED_AT + 1] {
+        let number = place - 1;
+        let inner = |key: &str| format!(r#""c{number}":{{"{key}":{number}}}"#);
+        wait_for(SOON, "the routine is read", || {
+            let answer = api.get("f")?;
+            Ok((answer.status() == 200 && answer.text().contains(&inner("before"))).then_some(()))
+        })?;
+        // Nobody can read the routines meanwhile.
+        holder.run("begin; lock table pg_catalog.pg_description in access exclusive mode")?.ok()?;
+        changer.run(&format!("alter type t{number} rename attribute before to behind"))?.ok()?;
+        // A row of which it is known that it has changed waits for the routines to be read, and then it is a failure.
+        let answer = api.get("f")?;
+        assert_eq!(
+            answer.status() == 200,
+            place > LOOKED_AT,
+            "the row type in place {place}: {}",
+            told(&answer)
+        );
+        holder.run("commit")?.ok()?;
+        wait_for(SOON, "the change is read", || {
+            let answer = api.get("f")?;
+            Ok((answer.status() == 200 && answer.text().contains(&inner("behind"))).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// The statements that its one worker keeps prepared.
+fn plans(api: &Api<'_>) -> Result<usize> {
+    Ok(api.text("count-plans")?.parse()?)
+}
+
+#[test]
+fn five_hundred_plans_are_kept_in_a_worker_and_at_the_next_one_all_go() -> Result<()> {
+    const KEPT: usize = 500;
+    // Nothing is to change while it counts.
+    let cluster = start(builder().setting("sse.call_workers", "1").setting("autovacuum", "off"))?;
+    let api = Api::of(&cluster, "plans")?;
+    let parameters: Vec<String> = (0..9).map(|n| format!("a{n} int default 0")).collect();
+    // The pattern does not match itself.
+    api.sql(&format!(
+        r"create function take({}) returns int language sql as 'select 1';
+          comment on function take is 'HTTP GET';
+          create function count_plans() returns bigint language sql security definer as $$
+            select count(*) from pg_backend_memory_contexts where name = 'CachedPlanSource' and ident like 'SELECT pg\_catalog.to\_json(%' $$;
+          comment on function count_plans() is 'HTTP GET'",
+        parameters.join(", ")
+    ))?;
+    // A statement of its own for each set of parameters that are given.
+    let take = |set: usize| {
+        let given: Vec<String> = (0..9).filter(|n| set >> n & 1 == 1).map(|n| format!("a{n}=1")).collect();
+        let answer = api.get(&format!("take?{}", given.join("&")))?;
+        ensure!(answer.status() == 200, "{set}: {}", told(&answer));
+        Ok(())
+    };
+    wait_for(SOON, "only what is counted is kept", || Ok((plans(&api)? == 1).then_some(())))?;
+    (1..KEPT - 1).try_for_each(take)?;
+    assert_eq!(plans(&api)?, KEPT - 1);
+    take(KEPT - 1)?;
+    assert_eq!(plans(&api)?, KEPT);
+    take(KEPT)?;
+    assert_eq!(plans(&api)?, 2, "its own, and the one that counts");
+    Ok(())
+}
+
+/// A call that has run and committed, whose answer does not fit into the worker's ring, and of which the stopped gateway has
+/// taken nothing; with the process id of its worker.
+fn unheard(api: &Api<'_>) -> Result<(Connection, Frozen, u32)> {
+    let cluster = api.cluster;
+    let mut gate = cluster.session()?;
+    gate.run("truncate last.done; select pg_advisory_lock(1)")?.ok()?;
+    let mut connection = api.http.connect()?;
+    connection.send(&api.request("POST", "large").json(&json!({})))?;
+    let pid = wait_for(SOON, "the call runs", || {
+        let pid = "select pid from pg_stat_activity where backend_type = 'pg_sse call worker' and wait_event = 'advisory'";
+        Ok(cluster.sql(pid)?.parse().ok())
+    })?;
+    let frozen = Frozen::new(gateway_pid(cluster)?)?;
+    gate.run("select pg_advisory_unlock(1)")?.ok()?;
+    wait_for(SOON, "it has committed", || {
+        Ok((cluster.sql("select count(*) from last.done")? == "1").then_some(()))
+    })?;
+    Ok((connection, frozen, pid))
+}
+
+#[test]
+fn a_worker_that_was_told_to_leave_has_a_second_to_hand_over_its_last_answer() -> Result<()> {
+    const LAST_ANSWER: Duration = Duration::from_secs(1);
+    let cluster: Cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "last")?;
+    api.sql(
+        "create table done (n int); grant all on done to app;
+         create function large() returns text language plpgsql as $$ begin
+           perform pg_advisory_xact_lock(1); insert into last.done values (1); return repeat('x', 1000000); end $$;
+         comment on function large() is 'HTTP POST'",
+    )?;
+    let mut watcher = cluster.session()?;
+    // The gateway goes on before that second is over: the answer is whole.
+    let (mut connection, frozen, pid) = unheard(&api)?;
+    watcher.run(&format!("select pg_terminate_backend({pid})"))?.ok()?;
+    drop(frozen);
+    let answer = connection.response("POST")?;
+    ensure!(answer.status() == 200 && answer.text().len() == 1_000_000, "{}", answer.status());
+    wait_for(SOON, "it leaves, and another one comes", || {
+        let other = format!(
+            "select pid from pg_stat_activity where backend_type = 'pg_sse call worker' and pid <> {pid}"
+        );
+        Ok(watcher.run(&other)?.ok()?.value().map(str::to_owned))
+    })?;
+    // The gateway goes on behind it.
+    let (mut connection, frozen, pid) = unheard(&api)?;
+    let told_to_leave = Instant::now();
+    watcher.run(&format!("select pg_terminate_backend({pid})"))?.ok()?;
+    wait_for(SOON, "it has left", || {
+        let is_there =
+            watcher.run(&format!("select count(*) from pg_stat_activity where pid = {pid}"))?.ok()?;
+        Ok((is_there.value().context("no count")? == "0").then_some(()))
+    })?;
+    let took = told_to_leave.elapsed();
+    ensure!((LAST_ANSWER..LAST_ANSWER * 3).contains(&took), "{took:?}");
+    drop(frozen);
+    let answer = connection.response("POST")?;
+    ensure!(answer.status() == 502, "{}", told(&answer));
+    Ok(())
+}
