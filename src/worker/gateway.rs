@@ -10,7 +10,7 @@
 
 mod between;
 mod courier;
-#[cfg(debug_assertions)]
+#[cfg(feature = "faults")]
 mod fault;
 mod messages;
 mod reader;
@@ -287,7 +287,7 @@ impl Worker {
     }
 
     fn reload(&mut self) {
-        #[cfg(debug_assertions)]
+        #[cfg(feature = "faults")]
         fault::provoke_if_asked(&self.shared, &self.courier);
         self.calls.reload();
         self.courier.give(Task::Rules(Rules::present()));

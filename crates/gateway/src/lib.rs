@@ -17,7 +17,7 @@ mod call;
 mod content;
 mod door;
 mod entry;
-#[cfg(debug_assertions)]
+#[cfg(any(test, feature = "faults"))]
 mod fault;
 #[cfg(fuzzing)]
 pub mod fuzzing;

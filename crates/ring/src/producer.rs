@@ -63,7 +63,7 @@ impl<'m> Producer<'m> {
     ///
     /// # Errors
     /// Those of [`Producer::try_push`]; nothing is done then.
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(any(test, feature = "faults"))]
     #[doc(hidden)]
     pub fn push_stopped(&self, record: &[u8], meanwhile: impl FnOnce()) -> Result<Wake, PushError> {
         self.push(record, meanwhile)

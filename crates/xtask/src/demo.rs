@@ -34,7 +34,7 @@ const USERS: [(&str, &str); 2] = [("alice", "password123"), ("bob", "password456
 pub(crate) fn run(check: bool, port: u16, pg_config: Option<&Path>) -> Result<()> {
     let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
     println!("{}", pg.version);
-    let extension = build::extension(&pg, Profile::Dev)?;
+    let extension = build::extension(&pg, Profile::Test)?;
     // From here on there is something to remove, so the signals are caught.
     let (sender, stop) = channel();
     ctrlc::set_handler(move || sender.send(()).unwrap_or_default()).context("cannot catch signals")?;

@@ -20,7 +20,7 @@ use crate::test::target_folder;
 pub(crate) fn run(seconds: u64, seed: Option<u64>, pg_config: Option<&Path>) -> Result<()> {
     let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
     // With assertions: without them nothing can make a thread of the gateway panic.
-    let extension = build::extension(&pg, Profile::Dev)?;
+    let extension = build::extension(&pg, Profile::Test)?;
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("{}, for {seconds} s with seed {seed}", pg.version);
     let install = Install::of(&pg)?;

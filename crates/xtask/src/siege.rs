@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { seconds, seed, memory_limit, only, without, pg_config } = arguments;
     let pg = packages::ensure(pg_config.as_deref(), Purpose::BuildAndRun)?;
-    let extension = build::extension(&pg, Profile::Dev)?;
+    let extension = build::extension(&pg, Profile::Test)?;
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("{}, for {seconds} s with seed {seed}", pg.version);
     let install = Install::of(&pg)?;

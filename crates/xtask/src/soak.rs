@@ -69,7 +69,7 @@ const SETTINGS: [(&str, &str); 7] = [
 pub(crate) fn run(seconds: u64, pg_config: Option<&std::path::Path>) -> Result<()> {
     ensure!(seconds >= MIN_SECONDS, "a soak takes at least {MIN_SECONDS} seconds");
     let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
-    let extension = build::extension(&pg, Profile::Dev)?;
+    let extension = build::extension(&pg, Profile::Test)?;
     let install = Install::of(&pg)?;
     install.put(&extension)?;
     let www = Scratch::create(&Account::for_servers()?)?;

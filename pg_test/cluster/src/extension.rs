@@ -22,7 +22,9 @@ const DEFAULT_MAJOR: u32 = 15;
 /// How the library is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Quick to build; for tests and the demo.
+    /// Quick to build, and with ways to make it fail (the feature `faults`): for tests.
+    Test,
+    /// Quick to build.
     Dev,
     /// For servers.
     Release,
@@ -48,7 +50,7 @@ impl Extension {
         if let Some(library) = env::var_os("PG_SSE_LIBRARY") {
             return Self::with_library(PathBuf::from(library)).context("PG_SSE_LIBRARY");
         }
-        let output = Self::build_command(pg, Profile::Dev).output().context("cannot run cargo")?;
+        let output = Self::build_command(pg, Profile::Test).output().context("cannot run cargo")?;
         if !output.status.success() {
             bail!("the extension does not build:\n{}", String::from_utf8_lossy(&output.stderr));
         }
@@ -88,19 +90,23 @@ impl Extension {
     pub fn build_command(pg: &PgConfig, profile: Profile) -> Command {
         let mut command = cargo();
         command.args(["build", "--package", NAME, "--message-format=json-render-diagnostics"]);
-        command.args(Self::feature_arguments(pg)).env("PGRX_PG_CONFIG_PATH", &pg.path);
+        command.args(Self::feature_arguments(pg, profile)).env("PGRX_PG_CONFIG_PATH", &pg.path);
         if profile == Profile::Release {
             command.arg("--release");
         }
         command
     }
 
-    /// The cargo arguments that choose the version of `pg`.
-    pub fn feature_arguments(pg: &PgConfig) -> Vec<String> {
-        if pg.major == DEFAULT_MAJOR {
-            return Vec::new();
+    /// The cargo arguments that choose the version of `pg`, and the test switches of the profile.
+    pub fn feature_arguments(pg: &PgConfig, profile: Profile) -> Vec<String> {
+        let mut arguments = Vec::new();
+        if pg.major != DEFAULT_MAJOR {
+            arguments.extend(["--no-default-features".into(), format!("--features=pg{}", pg.major)]);
         }
-        vec!["--no-default-features".into(), format!("--features=pg{}", pg.major)]
+        if profile == Profile::Test {
+            arguments.push("--features=faults".into());
+        }
+        arguments
     }
 
     /// The library that a line of [`Self::build_command`]'s output names, if it does.

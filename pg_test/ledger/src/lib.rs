@@ -43,7 +43,7 @@ pub struct Options {
     pub seconds: u64,
     /// What breaks in which order follows from it.
     pub seed: u64,
-    /// The PostgreSQL with the extension in it, which must be a build with assertions (`Profile::Dev`).
+    /// The PostgreSQL with the extension in it, which must be a build for tests (`Profile::Test`).
     pub install: Arc<Install>,
     /// Where a failed run leaves its histories, in a folder of its own.
     pub folder: PathBuf,

@@ -24,7 +24,7 @@ pub(super) enum Instruction {
     /// The end.
     Stop,
     /// A panic, for a test (`fault.rs`).
-    #[cfg(debug_assertions)]
+    #[cfg(feature = "faults")]
     Panic,
 }
 

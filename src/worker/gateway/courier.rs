@@ -132,7 +132,7 @@ impl Courier {
         report
     }
 
-    #[cfg(debug_assertions)]
+    #[cfg(feature = "faults")]
     pub(super) fn panic(&self) {
         self.tell(Instruction::Panic);
     }

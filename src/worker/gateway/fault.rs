@@ -1,5 +1,5 @@
-//! Ways to provoke what else would take a debugger, for tests; only in builds with assertions, which no server for people is
-//! built with. A file in the data directory asks for each, is looked for when the configuration is reloaded, and is
+//! Ways to provoke what else would take a debugger, for tests; only in builds with the feature `faults`, which no server for people
+//! is built with. A file in the data directory asks for each, is looked for when the configuration is reloaded, and is
 //! taken away.
 //!
 //! Whoever can write into the data directory can do worse: this gives nobody anything.

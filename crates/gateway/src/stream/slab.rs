@@ -202,7 +202,7 @@ impl Slab {
         if self.settings_changes.has_changed().unwrap_or(false) {
             self.settings_changes.mark_unchanged();
             self.settings = self.shared.settings();
-            #[cfg(debug_assertions)]
+            #[cfg(any(test, feature = "faults"))]
             crate::fault::panic_if_asked(self.shared.data_directory.as_deref());
         }
     }

@@ -86,7 +86,9 @@ impl Run {
         ]);
         progress::run("clippy", crates)?.ok("clippy")?;
         let mut extension = self.cargo()?;
-        extension.args(["clippy", "--package", "pg_sse"]).args(Extension::feature_arguments(self.pg()?));
+        extension
+            .args(["clippy", "--package", "pg_sse"])
+            .args(Extension::feature_arguments(self.pg()?, Profile::Test));
         extension.args(["--", "-D", "warnings"]);
         progress::run("clippy of the extension", extension)?.ok("clippy of the extension")?;
         if !self.quick {
@@ -116,7 +118,7 @@ impl Run {
     }
 
     pub(super) fn build(&mut self) -> Result<Outcome> {
-        self.extension = Some(build::extension(self.pg()?, Profile::Dev)?);
+        self.extension = Some(build::extension(self.pg()?, Profile::Test)?);
         Ok(Outcome::passed())
     }
 

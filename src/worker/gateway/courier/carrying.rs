@@ -99,7 +99,7 @@ impl<'c> Carrier<'c> {
                     }
                     Instruction::Mark(mark) => self.mark = Some((mark, self.consumer.begin()?.end())),
                     Instruction::Stop => return Ok(()),
-                    #[cfg(debug_assertions)]
+                    #[cfg(feature = "faults")]
                     Instruction::Panic => panic!("asked to"),
                 }
             }
