@@ -16,6 +16,7 @@ use cluster::{Cluster, Session};
 use common::SOON;
 use common::tokens::{SECRET, builder, listen, mint, now, quoted};
 use oracle::{Event, Listed, Listener, Person, Raiser, Scope};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 const STREAMS: usize = 80;
@@ -42,15 +43,11 @@ const VALUES: [&str; 14] = [
 const TOPICS: [&str; 4] = ["t", "T", "room 1", "räume/2"];
 const IDS: [&str; 3] = ["x", "X", "a b"];
 
-/// xorshift64*, enough to draw with.
-struct Dice(u64);
+struct Dice(fastrand::Rng);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize) % sides
+        self.0.usize(..sides)
     }
 
     fn one_in(&mut self, n: usize) -> bool {
@@ -220,10 +217,7 @@ impl Ear {
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |text, byte| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => format!("{text}{}", byte as char),
-        _ => format!("{text}%{byte:02X}"),
-    })
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 fn mark(round: usize, topic: &str) -> String {
@@ -355,10 +349,10 @@ fn round(
 fn runs_for(time: Duration) -> Result<()> {
     let seed = match std::env::var("PG_SSE_SEED") {
         Ok(seed) => seed.parse().context("PG_SSE_SEED is no number")?,
-        Err(_) => now()?.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+        Err(_) => fastrand::u64(..),
     };
     println!("PG_SSE_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice(fastrand::Rng::with_seed(seed));
     let cluster = builder().setting("sse.threads", 1 + dice.roll(3)).start()?;
     cluster.sql("create function own() returns void language sql as ''; comment on function own() is '@sse_subscribe'")?;
     let routines: Vec<Routine> =

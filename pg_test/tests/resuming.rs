@@ -24,18 +24,6 @@ const PATH: &str = "/api/f/info";
 /// What ends the gateway's life, and waits for it where somebody must.
 type End = fn(&Cluster) -> Result<()>;
 
-/// Small and good enough: xorshift64*.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
-    }
-}
-
 fn start(builder: Builder) -> Result<Cluster> {
     let cluster = builder.start()?;
     cluster.sql(&announcer("f", "@sse"))?;
@@ -68,7 +56,7 @@ struct Reader {
     http: Client,
     token: Option<String>,
     topic: &'static str,
-    dice: Dice,
+    random: fastrand::Rng,
     last: String,
     data: Vec<String>,
     connections: u32,
@@ -81,7 +69,7 @@ impl Reader {
         if !self.topic.is_empty() {
             query.push(format!("topic={}", self.topic));
         }
-        let in_url = self.dice.below(2) == 0;
+        let in_url = self.random.bool();
         if in_url && !self.last.is_empty() {
             query.push(format!("last_event_id={}", self.last));
         }
@@ -95,7 +83,7 @@ impl Reader {
         let request = self.request();
         let mut stream = self.http.events_with(&request)?;
         self.begin(&stream.next(SOON)?)?;
-        for _ in 0..=self.dice.below(600) {
+        for _ in 0..=self.random.u64(..600) {
             let event = stream.next(SOON).with_context(|| format!("after {}", self.last))?;
             self.take(event)?;
             if self.is_over() {
@@ -116,7 +104,7 @@ impl Reader {
         let mut socket = TcpStream::connect(self.http.address())?;
         socket.set_read_timeout(Some(SOON))?;
         socket.write_all(format!("{head}\r\n").as_bytes())?;
-        let mut bytes = vec![0; self.dice.below(60_000) as usize];
+        let mut bytes = vec![0; self.random.usize(..60_000)];
         let (mut filled, mut parsed) = (0, None);
         let (mut parser, mut is_begun) = (EventParser::default(), false);
         while filled < bytes.len() && !self.is_over() {
@@ -159,7 +147,7 @@ impl Reader {
 
     fn run(mut self) -> Result<Self> {
         while !self.is_over() {
-            if self.dice.below(2) == 0 { self.read_events()? } else { self.read_bytes()? }
+            if self.random.bool() { self.read_events()? } else { self.read_bytes()? }
         }
         Ok(self)
     }
@@ -180,9 +168,9 @@ fn nothing_is_lost_or_doubled(threads: u32) -> Result<()> {
         (None, ""),
     ] {
         let token = person.map(|person| issue(&cluster, person)).transpose()?;
-        let dice = Dice(readers.len() as u64 * 7 + 1);
+        let random = fastrand::Rng::with_seed(readers.len() as u64);
         let (last, data) = (String::new(), Vec::new());
-        let mut reader = Reader { http, token, topic, dice, last, data, connections: 0 };
+        let mut reader = Reader { http, token, topic, random, last, data, connections: 0 };
         // From here on it has to get everything.
         let request = reader.request();
         reader.begin(&http.events_with(&request)?.next(SOON)?)?;

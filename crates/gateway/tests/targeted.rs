@@ -239,15 +239,11 @@ impl Item {
     }
 }
 
-/// Small and good enough: xorshift64*.
-struct Random(u64);
+struct Random(fastrand::Rng);
 
 impl Random {
     fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
+        self.0.usize(..n)
     }
 
     fn pick<T: Clone>(&mut self, from: &[T]) -> T {
@@ -419,14 +415,13 @@ fn random_streams(threads: usize) {
     println!("SEED={seed}");
     let settings = Settings { window_size: 400_000, ..with_secret() };
     let gateway = Arc::new(TestGateway::configured(Config { threads, ..config() }, settings));
-    let mut random = Random(seed | 1);
+    let mut random = Random(fastrand::Rng::with_seed(seed));
     let over = Arc::new(AtomicBool::new(false));
     let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let subscribers: Vec<_> = (0..16)
         .map(|_| {
             let (over, seen) = (Arc::clone(&over), Arc::clone(&seen));
-            let (port, random) =
-                (gateway.port(), Random(random.0.wrapping_add(random.below(1 << 30) as u64) | 1));
+            let (port, random) = (gateway.port(), Random(random.0.fork()));
             std::thread::spawn(move || subscribe(port, random, &over, &seen))
         })
         .collect();
