@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 
 use anyhow::Result;
-use cluster::{Builder, Cluster, Install, Preload};
+use cluster::{Builder, Cluster, Install, Preload, skip};
 use common::differential::Pair;
 use common::module;
 
@@ -48,7 +48,6 @@ fn with(libraries: &str) -> Builder {
 #[test]
 fn a_log_hook_listed_before_us_sees_only_what_stock_would_show_it() -> Result<()> {
     if !module::compile(&*Install::shared()?, "pg_sse_tap", TAP)? {
-        eprintln!("SKIPPED: no C compiler or no server headers");
         return Ok(());
     }
     let stock = with("pg_sse_tap").without_extension().start()?;
@@ -71,8 +70,7 @@ fn a_log_hook_listed_before_us_sees_only_what_stock_would_show_it() -> Result<()
 fn pg_stat_statements_and_auto_explain_see_the_same_in_any_order() -> Result<()> {
     let install = Install::shared()?;
     if !fs::exists(install.pg_config().sharedir.join("extension/pg_stat_statements.control"))? {
-        eprintln!("SKIPPED: this PostgreSQL comes without contrib");
-        return Ok(());
+        return skip(env!("CARGO_CRATE_NAME"), "contrib with this PostgreSQL");
     }
     let settings = |builder: Builder| {
         builder

@@ -1,18 +1,19 @@
 //! The message statements of PL/Python, PL/Perl and PL/Tcl are like RAISE (C3.1). A language that this PostgreSQL comes
-//! without is skipped, and said so.
+//! without fails its test, or has it skipped (`cluster::skip`).
 
 mod common;
 
 use std::fs;
 
 use anyhow::Result;
+use cluster::skip;
 use common::differential::{Case, Pair};
 
 /// The test of a language, or `None` where it is missing.
 fn language_case<'a>(pair: &'a Pair, language: &str) -> Result<Option<Case<'a>>> {
     let control = format!("extension/{language}.control");
     if !fs::exists(pair.stock.install().pg_config().sharedir.join(control))? {
-        eprintln!("SKIPPED: this PostgreSQL comes without {language}");
+        skip(env!("CARGO_CRATE_NAME"), &format!("{language} with this PostgreSQL"))?;
         return Ok(None);
     }
     pair.both(&format!("create extension {language}"))?;

@@ -76,7 +76,6 @@ const SETUP: &str = "
 /// A cluster with the module in its list, behind pg_sse, or not.
 fn cluster(libraries: &str) -> Result<Option<Cluster>> {
     if !module::compile(&*Install::shared()?, "pg_sse_deny", DENY)? {
-        eprintln!("SKIPPED: no C compiler or no server headers");
         return Ok(None);
     }
     Ok(Some(Cluster::builder().preload(Preload::Libraries(libraries.to_owned())).start()?))

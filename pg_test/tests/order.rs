@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::fs;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::http::EventStream;
-use cluster::{Cluster, Install, Preload, Session, find_program, wait_until};
-use common::{Corner, SOON, figure};
+use cluster::{Cluster, Install, Preload, Session, wait_until};
+use common::{Corner, SOON, figure, module};
 
 /// Loaded after pg_sse, so that its callback runs before ours: it waits when the transaction is visible to others and
 /// its events are not in the ring. Without it that time is microseconds.
@@ -72,38 +71,9 @@ const SETUP: &str = "
 /// Quiet: notices are for the streams.
 const QUIET: &str = "-c client_min_messages=warning";
 
-/// Compiles the module into the installation. False where there is no compiler or no headers.
-fn compile_linger(install: &Install) -> Result<bool> {
-    let include = install.original().includedir_server.clone();
-    let Some(compiler) = find_program("cc").or_else(|| find_program("gcc")) else { return Ok(false) };
-    if !install.original().has_headers() {
-        return Ok(false);
-    }
-    let scratch = tempfile::tempdir()?;
-    let source = scratch.path().join("linger.c");
-    fs::write(&source, LINGER)?;
-    // Built beside and moved: tests of this binary run side by side.
-    let target = install.pg_config().pkglibdir.join("pg_sse_linger");
-    let built = scratch.path().join("linger");
-    let mut command = Command::new(compiler);
-    command.args(["-shared", "-fPIC", "-I"]).arg(include).arg("-o").arg(&built).arg(&source);
-    if cfg!(target_os = "macos") {
-        command.args(["-undefined", "dynamic_lookup"]);
-    }
-    let output = command.output()?;
-    if !output.status.success() {
-        bail!("the module does not compile: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let new = target.with_extension(format!("new{:?}", thread::current().id()));
-    fs::copy(&built, &new)?;
-    fs::rename(new, target.with_extension(install.original().library_suffix()))?;
-    Ok(true)
-}
-
-/// A cluster with the module; `None` where it cannot be built.
+/// A cluster with the module; `None` where it cannot be built and the test is to be skipped.
 fn lingering() -> Result<Option<Cluster>> {
-    if !compile_linger(&*Install::shared()?)? {
-        eprintln!("SKIPPED: no C compiler or no server headers");
+    if !module::compile(&*Install::shared()?, "pg_sse_linger", LINGER)? {
         return Ok(None);
     }
     let libraries = Preload::Libraries("pg_sse, pg_sse_linger".to_owned());
@@ -263,17 +233,6 @@ impl Drop for Freezer {
     }
 }
 
-/// Numbers that look random (Steele and others, "SplitMix").
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        ((mixed >> 33) % limit as u64) as usize
-    }
-}
-
 const WRITERS: usize = 8;
 const WATCHERS: usize = 4;
 const STREAMS: usize = 3;
@@ -303,10 +262,10 @@ fn a_counter_rises_by_one_for_every_subscriber_while_backends_are_stopped_at_ran
             streams.into_iter().map(|stream| scope.spawn(move || in_order(stream, last))).collect();
         let freezer = scope.spawn(|| -> Result<()> {
             let mut freezer = Freezer::start()?;
-            let mut dice = Dice(seed);
+            let mut random = fastrand::Rng::with_seed(seed);
             while !is_done.load(Relaxed) {
-                let seconds = ["0.001", "0.003", "0.02"][dice.below(3)];
-                freezer.freeze(pids[dice.below(pids.len())], seconds)?;
+                let seconds = ["0.001", "0.003", "0.02"][random.usize(..3)];
+                freezer.freeze(pids[random.usize(..pids.len())], seconds)?;
                 // The pipe to the shell would take hundreds at once.
                 thread::park_timeout(Duration::from_millis(3));
             }

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Account, Cluster, PATIENCE, find_program};
+use cluster::{Account, Cluster, PATIENCE, find_program, skip};
 use common::calls;
 
 /// Bytes of an answer; eight of them are all that an address may have.
@@ -104,7 +104,7 @@ fn answers_that_are_not_read_have_a_bound() -> Result<()> {
 // A container's limit, below what the gateway may take: want of memory ended the process and every session.
 #[test]
 fn want_of_memory_is_an_answer() -> Result<()> {
-    let Some(prlimit) = find_program("prlimit") else { return Ok(()) };
+    let Some(prlimit) = find_program("prlimit") else { return skip(env!("CARGO_CRATE_NAME"), "prlimit") };
     let cluster = start()?;
     let pid = gateway(&cluster)?;
     let limit = status(pid, "VmSize")? + (32 << 20);

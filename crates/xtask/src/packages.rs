@@ -133,7 +133,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
     Ok(missing)
 }
 
-/// Package and program. Where they are not installed by their package their test is skipped.
+/// Package and program. Where there are no such packages, their tests fail or are skipped by name (`cluster::skip`).
 const PROXIES: [(&str, &str); 3] = [("nginx-light", "nginx"), ("caddy", "caddy"), ("haproxy", "haproxy")];
 
 /// Languages that have a statement for messages, beside PL/pgSQL.

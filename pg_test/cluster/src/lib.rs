@@ -15,7 +15,8 @@
 //! ```
 //!
 //! Environment: `PG_SSE_LIBRARY` is the built library to test (without it `cargo build` makes one); `PG_CONFIG` chooses
-//! the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look.
+//! the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look; `PG_SSE_MAY_SKIP` names tests that may be skipped where the
+//! machine lacks what they need.
 //!
 //! Not for production use, and not a driver: SQL goes through `psql`, the HTTP client understands what a test needs.
 
@@ -33,6 +34,7 @@ mod message;
 mod pg_config;
 mod scratch;
 mod session;
+mod skip;
 mod wait;
 
 pub use account::{Account, find_program};
@@ -44,4 +46,5 @@ pub use message::Message;
 pub use pg_config::{MAJORS, PgConfig};
 pub use scratch::Scratch;
 pub use session::{Reply, Session, SessionOptions};
+pub use skip::{MAY_SKIP, SKIPPED, skip, tell_skipped};
 pub use wait::{PATIENCE, wait_for, wait_until};

@@ -5,15 +5,17 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, bail};
-use cluster::{Install, find_program};
+use cluster::{Install, find_program, skip};
 
-/// Compiles the source of a module of this name into the installation. False where there is no compiler or no headers.
+/// Compiles the source of a module of this name into the installation. False where the test is to be skipped, because there is no
+/// compiler or there are no headers.
 pub(crate) fn compile(install: &Install, name: &str, source_text: &str) -> Result<bool> {
     let original = install.original();
-    let Some(compiler) = find_program("cc").or_else(|| find_program("gcc")) else { return Ok(false) };
-    if !original.has_headers() {
+    let compiler = find_program("cc").or_else(|| find_program("gcc")).filter(|_| original.has_headers());
+    let Some(compiler) = compiler else {
+        skip(env!("CARGO_CRATE_NAME"), "C compiler with the server's headers")?;
         return Ok(false);
-    }
+    };
     let scratch = tempfile::tempdir()?;
     let source = scratch.path().join(format!("{name}.c"));
     let built = scratch.path().join(name);

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass, step by step, from a machine that has only a Rust toolchain.
 //!
 //! A step that fails does not keep the others from running; one that lacks what an earlier step should have made fails
-//! by itself. The last line is exactly `N passed, N failed`.
+//! by itself. The last line is exactly `N passed, N failed`; what was skipped stands above it.
 //!
 //! Not for what takes longer than people wait: PostgreSQL's own regression suite is a command of its own.
 
@@ -79,8 +79,11 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     for (number, step) in steps.iter().enumerate() {
         println!("[{}/{}] {}", number + 1, steps.len(), step.name);
         let started = Instant::now();
-        let outcome = (step.run)(&mut run)
-            .unwrap_or_else(|error| Outcome { tally: Tally::one(false), output: format!("{error:#}") });
+        let outcome = (step.run)(&mut run).unwrap_or_else(|error| Outcome {
+            tally: Tally::one(false),
+            output: format!("{error:#}"),
+            skipped: Vec::new(),
+        });
         let line = line_of(step.name, &outcome, started.elapsed().as_secs_f64());
         if outcome.tally.failed > 0 {
             println!("{}", outcome.output);
@@ -88,14 +91,19 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         println!("      {line}");
         total.add(outcome.tally);
         lines.push(line);
+        lines.extend(outcome.skipped.into_iter().map(|what| format!("        skipped: {what}")));
     }
     println!("\nSummary\n  {}", lines.join("\n  "));
+    if total.skipped > 0 {
+        println!("{} skipped, and in no count below", total.skipped);
+    }
     println!("{} passed, {} failed", total.passed, total.failed);
     if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn line_of(name: &str, outcome: &Outcome, seconds: f64) -> String {
     let verdict = if outcome.tally.failed == 0 { "ok" } else { "FAILED" };
-    let Tally { passed, failed } = outcome.tally;
-    format!("{verdict:<7} {name:<24} {seconds:>7.1} s   {passed} passed, {failed} failed")
+    let Tally { passed, failed, skipped } = outcome.tally;
+    let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+    format!("{verdict:<7} {name:<24} {seconds:>7.1} s   {passed} passed, {failed} failed{skipped}")
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use cluster::{Extension, PgConfig, Profile, cargo, find_program, workspace_root};
 
 use super::rules;
-use super::tally::Tally;
+use super::tally::{self, Tally};
 use crate::packages::{self, Purpose};
 use crate::{build, progress};
 
@@ -27,11 +27,13 @@ const APART: [(&str, &str); 2] = [("the fuzzers", "fuzz/Cargo.toml"), ("call_rat
 pub(super) struct Outcome {
     pub(super) tally: Tally,
     pub(super) output: String,
+    /// What was skipped, and why.
+    pub(super) skipped: Vec<String>,
 }
 
 impl Outcome {
     fn passed() -> Self {
-        Self { tally: Tally::one(true), output: String::new() }
+        Self { tally: Tally::one(true), output: String::new(), skipped: Vec::new() }
     }
 }
 
@@ -183,7 +185,7 @@ impl Run {
         let queue = Mutex::new(targets.iter());
         let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let fuzz_in_turn = || -> Result<Outcome> {
-            let mut outcome = Outcome { tally: Tally::default(), output: String::new() };
+            let mut outcome = Outcome { tally: Tally::default(), output: String::new(), skipped: Vec::new() };
             while let Some(target) = take() {
                 let fuzzed =
                     progress::run(&format!("fuzz {target}"), command(&["run", target, "--", &limit]))?;
@@ -200,9 +202,9 @@ impl Run {
             let joined = threads.into_iter().map(ScopedJoinHandle::join);
             joined.map(|outcome| outcome.unwrap_or_else(|_| bail!("a thread panicked"))).collect()
         });
-        let mut all = Outcome { tally: Tally::default(), output: String::new() };
+        let mut all = Outcome { tally: Tally::default(), output: String::new(), skipped: Vec::new() };
         for outcome in outcomes {
-            let Outcome { tally, output } = outcome?;
+            let Outcome { tally, output, .. } = outcome?;
             all.tally.add(tally);
             all.output.push_str(&output);
         }
@@ -221,7 +223,9 @@ impl Run {
         let is_told =
             |line: &&String| !line.ends_with(" ... ok") && !line.trim_start().starts_with("Compiling ");
         let output: Vec<&str> = folded.lines.iter().filter(is_told).map(String::as_str).collect();
-        Ok(Outcome { tally, output: output.join("\n") })
+        let skipped = tally::skipped(&folded.lines);
+        let skipped = skipped.iter().map(|(what, count)| format!("{what} ({count})")).collect();
+        Ok(Outcome { tally, output: output.join("\n"), skipped })
     }
 
     fn pg(&self) -> Result<&PgConfig> {

@@ -1,22 +1,28 @@
-//! Counting the tests that a runner says it ran.
+//! Counting the tests that a runner says it ran, and those that say they were skipped.
 //!
 //! Not for judging: a runner's exit status counts as well.
 
-/// Tests passed and failed.
+use std::collections::BTreeMap;
+
+use cluster::SKIPPED;
+
+/// Tests passed, failed and skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
+    pub(crate) skipped: usize,
 }
 
 impl Tally {
     /// A step that is one test by itself.
     pub(crate) fn one(passed: bool) -> Self {
-        Self { passed: usize::from(passed), failed: usize::from(!passed) }
+        Self { passed: usize::from(passed), failed: usize::from(!passed), skipped: 0 }
     }
 
     /// Adds up libtest's lines `test result: ok. 12 passed; 1 failed; …`. A runner that failed without a failed test
-    /// (it did not compile, or crashed) is one failure; so is one that ran no tests at all.
+    /// (it did not compile, or crashed) is one failure; so is one that ran no tests at all. A test that says that it is skipped is
+    /// among those that passed, for libtest; here it is not.
     pub(crate) fn of_runner(lines: &[String], succeeded: bool) -> Self {
         let mut tally = Self::default();
         for line in lines {
@@ -24,6 +30,8 @@ impl Tally {
             tally.passed += count_before(counts, " passed");
             tally.failed += count_before(counts, " failed");
         }
+        tally.skipped = skipped(lines).values().sum::<usize>().min(tally.passed);
+        tally.passed -= tally.skipped;
         if tally.failed == 0 && (!succeeded || tally.passed == 0) {
             tally.failed = 1;
         }
@@ -33,7 +41,20 @@ impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
     }
+}
+
+/// What was skipped and why, and how many tests each time.
+pub(crate) fn skipped(lines: &[String]) -> BTreeMap<&str, usize> {
+    let mut skipped = BTreeMap::new();
+    for line in lines {
+        // Libtest may have begun a line of its own.
+        if let Some((_, what)) = line.split_once(SKIPPED) {
+            *skipped.entry(what).or_default() += 1;
+        }
+    }
+    skipped
 }
 
 fn count_before(text: &str, word: &str) -> usize {
@@ -51,14 +72,32 @@ mod tests {
     #[test]
     fn the_lines_of_several_binaries_add_up() {
         let lines = [LINE.to_owned(), "noise".to_owned(), LINE.to_owned()];
-        assert_eq!(Tally::of_runner(&lines, false), Tally { passed: 24, failed: 6 });
+        assert_eq!(Tally::of_runner(&lines, false), Tally { passed: 24, failed: 6, skipped: 0 });
     }
 
     #[test]
     fn a_runner_that_breaks_or_runs_nothing_is_a_failure() {
         let fine = ["test result: ok. 2 passed; 0 failed; 0 ignored".to_owned()];
-        assert_eq!(Tally::of_runner(&fine, true), Tally { passed: 2, failed: 0 });
-        assert_eq!(Tally::of_runner(&fine, false), Tally { passed: 2, failed: 1 });
-        assert_eq!(Tally::of_runner(&[], true), Tally { passed: 0, failed: 1 });
+        assert_eq!(Tally::of_runner(&fine, true), Tally { passed: 2, failed: 0, skipped: 0 });
+        assert_eq!(Tally::of_runner(&fine, false), Tally { passed: 2, failed: 1, skipped: 0 });
+        assert_eq!(Tally::of_runner(&[], true), Tally { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn a_test_that_was_skipped_has_not_passed() {
+        let lines = [
+            "SKIPPED order: there is no C compiler".to_owned(),
+            "test a ... SKIPPED order: there is no C compiler".to_owned(),
+            "SKIPPED proxies: there is no caddy".to_owned(),
+            LINE.to_owned(),
+        ];
+        assert_eq!(Tally::of_runner(&lines, false), Tally { passed: 9, failed: 3, skipped: 3 });
+        assert_eq!(skipped(&lines)["order: there is no C compiler"], 2);
+    }
+
+    #[test]
+    fn a_run_in_which_everything_was_skipped_is_a_failure() {
+        let lines = ["SKIPPED a: b".to_owned(), "test result: ok. 1 passed; 0 failed; 0 ignored".to_owned()];
+        assert_eq!(Tally::of_runner(&lines, true), Tally { passed: 0, failed: 1, skipped: 1 });
     }
 }
