@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use cluster::http::{Client, Connection, Request, Response};
+use common::calls::{self, Api};
 use common::{Corner, SOON};
+use serde_json::json;
 
 /// Sends bytes and reads the answer to the end of the connection or of its body.
 fn answer(http: Client, bytes: &[u8]) -> Result<Response> {
@@ -205,29 +207,42 @@ fn a_head_that_does_not_arrive_in_time_is_closed() -> Result<()> {
         connections.push(connection);
     }
     let started = Instant::now();
-    for connection in &mut connections {
+    for (connection, is_told) in connections.iter_mut().zip([false, true, true]) {
         let all = connection.read_to_close()?;
         let text = String::from_utf8_lossy(&all);
-        ensure!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+        // Who has sent nothing may be between two requests, and is closed without a word.
+        ensure!(if is_told { text.starts_with("HTTP/1.1 408") } else { text.is_empty() }, "{text}");
     }
     ensure!(started.elapsed() < Duration::from_secs(35), "{:?}", started.elapsed());
     assert_eq!(corner.http.get("/healthz")?.status(), 200);
     Ok(())
 }
 
-// Attack: paths and hosts that write lines of their own into the server log.
+// Attack: paths and hosts, and names that a role may choose, that write lines of their own into the server log.
 #[test]
 fn what_comes_from_outside_is_escaped_in_the_log() -> Result<()> {
-    let corner = Corner::new("log_escape")?;
-    let mark = corner.cluster.log_mark()?;
+    let cluster = calls::start(calls::builder())?;
+    let api = Api::of(&cluster, "escaping")?;
+    let mark = cluster.log_mark()?;
     for bytes in [
         &b"GET /\x1b[2Jx\rFATAL: y HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
         b"GET /%0aFATAL:%20forged HTTP/1.1\r\nHost: evil\x1b[31m\r\n\r\n",
         b"G\x00T / HTTP/1.1\r\n\r\n",
     ] {
-        answer(corner.http, bytes)?;
+        answer(api.http, bytes)?;
     }
-    let log = corner.cluster.log_since(mark)?;
-    ensure!(!log.contains("\x1b") && !log.lines().any(|line| line.starts_with("FATAL")), "{log}");
+    // What the gateway says comes in order: after this nothing is said of those requests. It names a login that cannot log in.
+    let name = "\"x\nFATAL:  forged\x1b[31m\"";
+    api.sql(&format!(
+        "create function {name}() returns table (user_id text, hash text) language sql as $$ select '1', 'h' $$;
+         comment on function {name}() is e'HTTP POST /log-in-here\\n@login'"
+    ))?;
+    assert_eq!(api.http.request(&Request::new("POST", "/log-in-here").json(&json!({})))?.status(), 500);
+    cluster.wait_for_log(mark, r"the login escaping.x\nFATAL:  forged\u{1b}[31m is answered with 500")?;
+    let log = cluster.log_since(mark)?;
+    ensure!(
+        !log.contains("\x1b") && !log.lines().any(|line| line.trim_start().starts_with("FATAL")),
+        "{log}"
+    );
     Ok(())
 }

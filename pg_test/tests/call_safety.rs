@@ -4,13 +4,13 @@
 
 mod common;
 
-use std::fmt::Write;
-
 use anyhow::{Result, ensure};
+use cluster::http::Response;
 use cluster::wait_for;
 use common::calls::{Api, Findings, builder, ready, start, told};
 use common::tokens::{ALICE, Audience, BOB, MANAGER};
 use common::{SOON, gateway_pid};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 #[test]
@@ -104,10 +104,7 @@ fn nothing_of_a_request_is_ever_sql() -> Result<()> {
         let array = api.post("f", &json!({ "c": [text, text] }))?;
         findings.expect(&told(&array), array.status(), 200);
         findings.expect("a name", api.post("f", &json!({ text: "x" }))?.status(), 400);
-        let encoded = text.bytes().fold(String::new(), |mut encoded, byte| {
-            let _ = write!(encoded, "%{byte:02x}");
-            encoded
-        });
+        let encoded = utf8_percent_encode(text, NON_ALPHANUMERIC);
         findings.expect("a query", told(&api.get(&format!("g?a={encoded}"))?), format!("200 {text}"));
         findings.expect("a query's name", api.get(&format!("g?{encoded}=x"))?.status(), 400);
         findings.expect("a path", api.get(&format!("g/{encoded}"))?.status(), 404);
@@ -225,50 +222,76 @@ fn nothing_of_a_call_is_there_in_the_next() -> Result<()> {
     findings.report()
 }
 
+/// What a superuser's function does, and a call must not.
+const ATTEMPTS: [&str; 20] = [
+    "set role postgres",
+    "set session authorization postgres",
+    "alter role app superuser",
+    "alter role app bypassrls",
+    "create role evil superuser",
+    "grant postgres to app",
+    "load 'plpgsql'",
+    "copy (select 1) to program 'cat'",
+    "copy (select 1) to '/dev/null'",
+    "select pg_read_file('postgresql.conf')",
+    "select * from pg_authid",
+    "set session_replication_role = replica",
+    "select sse.issue_token('1')",
+    "select sse.disconnect('1')",
+    "select sse.publish('x')",
+    "select pg_reload_conf()",
+    "drop extension pg_sse",
+    "create schema evil",
+    "create table public.evil (x int)",
+    "select lo_import('/dev/null')",
+];
+
+/// What a superuser may do, and nobody in a call, nor a superuser's function.
+const NOBODYS: [(&str, &str); 5] = [
+    ("set sse.jwt_secret = 'another secret of thirty-two bytes'", "55P02"),
+    ("alter system set sse.call_role = 'postgres'", "25001"),
+    ("vacuum", "25001"),
+    ("begin", "0A000"),
+    ("commit", "0A000"),
+];
+
 #[test]
 fn a_call_cannot_become_more_than_its_role() -> Result<()> {
-    let api = Api::new("escapes")?;
-    let kill = format!("select pg_terminate_backend({})", gateway_pid(api.cluster)?);
-    let mut findings = Findings::default();
-    for (number, attempt) in [
-        "set role postgres",
-        "set session authorization postgres",
-        "alter role app superuser",
-        "alter role app bypassrls",
-        "create role evil superuser",
-        "grant postgres to app",
-        "load '/tmp/evil'",
-        "copy (select 1) to program 'id'",
-        "copy (select 1) to '/tmp/evil'",
-        "select pg_read_file('postgresql.conf')",
-        "select * from pg_authid",
-        "set session_replication_role = replica",
-        "set sse.jwt_secret = 'another secret of thirty-two bytes'",
-        "alter system set sse.call_role = 'postgres'",
-        "select sse.issue_token('1')",
-        "select sse.disconnect('1')",
-        "select sse.publish('x')",
-        kill.as_str(),
-        "select pg_reload_conf()",
-        "create extension file_fdw",
-        "create schema evil",
-        "create table public.evil (x int)",
-        "select lo_import('/etc/passwd')",
-        "listen evil",
-        "vacuum",
-        "begin",
-        "commit",
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "escapes")?;
+    let make = |name: &str, attempt: &str| {
         api.sql(&format!(
-            "create function f{number}() returns text language plpgsql as $f$ begin execute $e${attempt}$e$; return 'done'; end $f$;
-             comment on function f{number}() is 'HTTP POST'"
-        ))?;
+            "create function {name}() returns text language plpgsql as $f$ begin execute $e${attempt}$e$; return 'done'; end $f$;
+             comment on function {name}() is 'HTTP POST'"
+        ))
+    };
+    let mut findings = Findings::default();
+    let state_of = |answer: &Response| -> Result<Value> { Ok(answer.json()?["sqlstate"].clone()) };
+    // The last one: a superuser's ends the gateway.
+    let kill = format!("select pg_terminate_backend({})", gateway_pid(&cluster)?);
+    let attempts: Vec<&str> = ATTEMPTS.into_iter().chain([kill.as_str()]).collect();
+    let denied = attempts.iter().map(|attempt| (*attempt, "42501"));
+    // Background workers have no client to tell (utility.c).
+    let others = [("listen evil", "0A000")];
+    for (number, (attempt, wanted)) in denied.chain(others).chain(NOBODYS).enumerate() {
+        make(&format!("f{number}"), attempt)?;
         let answer = api.post(&format!("f{number}"), &json!({}))?;
-        findings.expect(&format!("{attempt}: {}", told(&answer)), answer.status() >= 400, true);
+        findings.expect(&format!("{attempt}: {}", told(&answer)), state_of(&answer)?, json!(wanted));
     }
+    findings.report()?;
+    // The control: the same functions do it, when a superuser calls them.
+    let mut findings = Findings::default();
+    for (number, attempt) in attempts.into_iter().enumerate() {
+        let reply = api.run(&format!("begin; select f{number}(); rollback"))?;
+        findings.expect(attempt, reply.error().map(|error| error.text.clone()), None);
+    }
+    findings.report()
+}
+
+#[test]
+fn a_call_that_gives_up_a_role_has_its_own_again() -> Result<()> {
+    let api = Api::new("resetting")?;
+    let mut findings = Findings::default();
     for (number, (attempt, wanted)) in [
         ("reset role", "app app off"),
         ("reset session authorization", "app app off"),

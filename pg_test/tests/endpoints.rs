@@ -271,11 +271,18 @@ fn many_routines(routines: u32, tables: u32) -> String {
 #[test]
 fn reserved_and_climbing_paths_are_mistakes() -> Result<()> {
     let corner = Corner::new("reserved")?;
-    for comment in
-        ["@path /healthz\n@sse .", "@path /a/../b\n@sse", "@sse ..", "@path /A\n@sse", "@sse sub%2Fx"]
-    {
+    const CHARACTERS: &str = "not a path: only a-z, 0-9, \"-\", \".\", \"_\", \"~\" and \"/\" are allowed";
+    const DOTS: &str = "\".\" and \"..\" are not allowed in a path";
+    for (comment, refused, why) in [
+        ("@path /healthz\n@sse", "/healthz", "this path is reserved"),
+        ("HTTP GET /healthz", "/healthz", "this path is reserved"),
+        ("@path /a/../b\n@sse", "/a/../b", DOTS),
+        ("@sse ..", "..", DOTS),
+        ("@path /A\n@sse", "/A", CHARACTERS),
+        ("@sse sub%2Fx", "sub%2Fx", CHARACTERS),
+    ] {
         let reply = corner.run(&format!("select * from sse.check('{comment}'::text)"))?.ok()?;
-        ensure!(!reply.rows.is_empty(), "{comment:?}");
+        assert_eq!(reply.text(), format!("line 1: \"{refused}\": {why}"), "{comment:?}");
     }
     Ok(())
 }

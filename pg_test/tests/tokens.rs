@@ -5,13 +5,11 @@
 
 mod common;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
-use cluster::{Cluster, SessionOptions, wait_for};
+use cluster::{Cluster, SessionOptions, wait_for, wait_until};
 use common::tokens::{ALICE, SECRET, builder, get, issue, listen, mint, now, quoted, status_of};
-use common::{SOON, announcer, gateway_pid};
+use common::{SOON, announcer, figure, gateway_pid};
 
 const PATH: &str = "/api/closed/info";
 
@@ -290,7 +288,16 @@ fn tokens_and_their_claims_never_reach_the_log() -> Result<()> {
     cluster.sql("select closed('x')")?;
     stream.next_payload(SOON)?;
     drop(stream);
-    std::thread::sleep(Duration::from_millis(300));
+    wait_until(SOON, "the stream is gone", || {
+        figure(&cluster, "stat_gateway", "subscribers").is_ok_and(|open| open == 0)
+    })?;
+    // What the gateway says comes in order: after this nothing is said of what came before.
+    cluster.configure("sse.static_root", "/the/end")?;
+    cluster.reload()?;
+    wait_until(SOON, "the gateway has said the last line", || {
+        let _ = status_of(http, &get("/a-file", None));
+        cluster.log_since(mark).is_ok_and(|log| log.contains("sse.static_root \"/the/end\" is not served"))
+    })?;
     let log = cluster.log_since(mark)?;
     for secret in [good.as_str(), &bad, "subjectmark", SECRET] {
         ensure!(!log.contains(secret), "{secret} is in the log");

@@ -29,7 +29,7 @@ const FURNITURE: &str = "
         as $f$ begin raise info '%', message; end $f$;
     comment on function public.probe(text) is '@sse';";
 
-/// Names the session in the log, also when it says nothing else.
+/// Names the session in the log, also when it says nothing else: two logs without it are equal, and prove nothing.
 const PROLOGUE: &str = "do $$ begin raise log 'prologue'; end $$;\n";
 
 /// Client and log show whether a threshold stayed lowered, the events whether a frame was left behind.
@@ -177,6 +177,7 @@ impl<'a> Case<'a> {
             preloaded: self.pair.preloaded.session_with(&options)?,
         };
         twin.run(&format!("set application_name = '{}'", self.name))?;
+        twin.run(PROLOGUE)?;
         Ok(twin)
     }
 
@@ -265,6 +266,9 @@ impl<'a> Watch<'a> {
             bail!("the events are {got:#?}, expected {events:#?}\nthe log:\n{}", preloaded.own);
         }
         compare("the server log", &stock.own, &preloaded.own)?;
+        if !stock.own.lines().any(|line| line.starts_with("LOG: ") && line.ends_with("prologue")) {
+            bail!("the sessions of {name} are not in the logs, which proves nothing:\n{}", stock.own);
+        }
         compare("the log of parallel workers", &stock.of_workers, &preloaded.of_workers)?;
         Ok(preloaded.own)
     }
