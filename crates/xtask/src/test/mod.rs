@@ -5,6 +5,7 @@
 //!
 //! Not for what takes longer than people wait: PostgreSQL's own regression suite is a command of its own.
 
+mod fuzz;
 mod rules;
 mod steps;
 mod tally;

@@ -12,6 +12,7 @@ use std::thread::{self, ScopedJoinHandle};
 use anyhow::{Context, Result, bail};
 use cluster::{Extension, PgConfig, Profile, cargo, find_program, workspace_root};
 
+use super::fuzz;
 use super::rules;
 use super::tally::{self, Tally};
 use crate::packages::{self, Purpose};
@@ -167,28 +168,27 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// Every target of fuzz/ for the given time, as many at once as there are processors. libFuzzer needs unstable compiler
-    /// flags, which a stable compiler takes with RUSTC_BOOTSTRAP.
+    /// Every target of fuzz/ for the given time, beginning with its seeds, as many at once as there are processors. libFuzzer
+    /// needs unstable compiler flags, which a stable compiler takes with RUSTC_BOOTSTRAP.
     pub(super) fn fuzz(&mut self) -> Result<Outcome> {
         let cargo_fuzz = cargo_fuzz()?;
-        let command = |arguments: &[&str]| {
+        let command = |arguments: &[String]| {
             let mut fuzz = Command::new(&cargo_fuzz);
             fuzz.arg("fuzz").args(arguments).current_dir(workspace_root()).env("RUSTC_BOOTSTRAP", "1");
             fuzz
         };
-        let targets = progress::run("fuzz", command(&["list"]))?.ok("cargo fuzz list")?.stdout;
+        let targets = progress::run("fuzz", command(&["list".to_owned()]))?.ok("cargo fuzz list")?.stdout;
         if targets.is_empty() {
             bail!("there is nothing to fuzz");
         }
-        progress::run("building the fuzzers", command(&["build"]))?.ok("cargo fuzz build")?;
-        let limit = format!("-max_total_time={}", self.fuzz_seconds);
+        progress::run("building the fuzzers", command(&["build".to_owned()]))?.ok("cargo fuzz build")?;
         let queue = Mutex::new(targets.iter());
         let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let fuzz_in_turn = || -> Result<Outcome> {
             let mut outcome = Outcome { tally: Tally::default(), output: String::new(), skipped: Vec::new() };
             while let Some(target) = take() {
-                let fuzzed =
-                    progress::run(&format!("fuzz {target}"), command(&["run", target, "--", &limit]))?;
+                let arguments = fuzz::arguments(workspace_root(), target, self.fuzz_seconds)?;
+                let fuzzed = progress::run(&format!("fuzz {target}"), command(&arguments))?;
                 outcome.tally.add(Tally::one(fuzzed.status.success()));
                 if !fuzzed.status.success() {
                     outcome.output.push_str(&fuzzed.text());
