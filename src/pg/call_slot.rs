@@ -169,7 +169,7 @@ pub(super) fn start_up(count: usize) {
     // SAFETY: fresh memory of at least that size, which nobody else knows yet.
     unsafe { header.write(CallHeader::default()) };
     // SAFETY: the slots follow the header, in memory that was asked for, at a multiple of 128 as they need it: shared memory
-    // is given out in such (shmem.c, CACHELINEALIGN), and so long is the header.
+    // is given out in such (shmem.c, ShmemAllocRaw), and so long is the header.
     let slots = unsafe { base.add(HEADER_BYTES) }.cast::<Slot>();
     for number in 0..count {
         // SAFETY: below the number of slots.

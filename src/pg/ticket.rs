@@ -38,11 +38,11 @@ use super::latch;
 pub(crate) struct Tickets {
     /// How many tickets were taken. 64 bits do not wrap within the life of a server.
     next: AtomicU64,
-    /// Transactions whose events were no longer waited for (`worker/gateway/courier/order.rs`). Written by the gateway, relaxed; read by
-    /// `sse.stat_ring`.
+    /// Transactions whose events were no longer waited for (`worker/gateway/courier/order.rs`). Written by the
+    /// gateway, relaxed; read by `sse.stat_ring`.
     pub given_up_total: AtomicU64,
-    /// Records that were begun and not completed for seconds (`worker/gateway/courier/stall.rs`). Written by the gateway, relaxed; read
-    /// by `sse.stat_ring`.
+    /// Records that were begun and not completed for seconds (`worker/gateway/courier/stall.rs`). Written by the
+    /// gateway, relaxed; read by `sse.stat_ring`.
     pub stalls_total: AtomicU64,
 }
 

@@ -1,6 +1,7 @@
 //! What inval.c calls when the catalog has changed, by this transaction or by another.
 //!
-//! What it concerns is told upward by functions that are given when watching begins: who caches knows us, not the other way round.
+//! What it concerns is told upward by functions that are given when watching begins: who caches knows us, not the
+//! other way round.
 //!
 //! Not for: which changes concern what is served (`watched.rs`), and a call worker's plans (`stale_plans.rs`).
 

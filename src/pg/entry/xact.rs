@@ -1,10 +1,10 @@
 //! Events that wait for their transaction's commit, and the callbacks by which Postgres tells how it ends (C5.1).
 //!
 //! One event's way: kept with the id of the subtransaction it was raised in; dropped when that one rolls back; pushed
-//! into the ring, with the ticket that the transaction took before (`ticket.rs`), right after the transaction has become
-//! visible to others (xact.c calls XACT_EVENT_COMMIT after ProcArrayEndTransaction). An error in that callback would be a PANIC of the whole cluster, so it only copies bytes
-//! and adds to counters: nothing in it allocates, logs, or can fail. Everything that can is done before the commit
-//! record is written, in XACT_EVENT_PRE_COMMIT.
+//! into the ring, with the ticket that the transaction took before (`ticket.rs`), right after the transaction has
+//! become visible to others (xact.c calls XACT_EVENT_COMMIT after ProcArrayEndTransaction). An error in that callback
+//! would be a PANIC of the whole cluster, so it only copies bytes and adds to counters: nothing in it allocates,
+//! logs, or can fail. Everything that can is done before the commit record is written, in XACT_EVENT_PRE_COMMIT.
 //!
 //! Not for: telling the gateway, after a commit, that routines have changed (`catalog_change.rs`).
 
