@@ -151,6 +151,10 @@ fn what_cannot_be_written_is_said_once_refused_all_the_same_and_written_later() 
     }
     let said = |text: &str| gateway.log().iter().filter(|line| line.contains(text)).count();
     eventually("said", || said("cannot be written") == 1);
+    // It is tried again after a second, and once more two seconds later.
+    let begun = Instant::now();
+    eventually("tried again", || begun.elapsed() > Duration::from_millis(2500));
+    assert_eq!(said("cannot be written"), 1);
     fs::remove_dir(path(&directory)).unwrap();
     eventually("written", || lines(&directory) == 2);
     eventually("said", || said("written again") == 1);
