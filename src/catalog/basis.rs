@@ -46,7 +46,7 @@ pub(crate) fn of(routines: &[Routine]) -> Set {
             .collect()
     };
     let callable =
-        guc::calls::role().map(|_| oids(&|routine| routine.signature.is_some())).unwrap_or_default();
+        guc::CALL_ROLE.optional().map(|_| oids(&|routine| routine.signature.is_some())).unwrap_or_default();
     let mut set = Set::new();
     let entered = jit::without(|| {
         Spi::connect(|client| {

@@ -41,7 +41,7 @@ struct Facts {
 
 /// Reads the role in this session's transaction.
 pub(crate) fn check() -> CallRole {
-    let Some(role) = guc::calls::role() else { return CallRole::Off };
+    let Some(role) = guc::CALL_ROLE.optional() else { return CallRole::Off };
     match read(&role) {
         Ok(facts) => judge(&role, facts),
         Err(error) => error!("pg_sse: cannot read the role of calls: {error}"),
@@ -50,7 +50,7 @@ pub(crate) fn check() -> CallRole {
 
 fn read(role: &str) -> Result<Option<Facts>, spi::Error> {
     Spi::connect(|client| {
-        let arguments = [role.to_owned().into(), guc::database().into()];
+        let arguments = [role.to_owned().into(), guc::DATABASE.text().into()];
         let mut rows = client.select(FACTS, Some(1), &arguments)?;
         let Some(row) = rows.next() else { return Ok(None) };
         let is = |column: usize| row.get::<bool>(column).map(|value| value == Some(true));
@@ -101,7 +101,7 @@ fn judge(role: &str, facts: Option<Facts>) -> CallRole {
         );
     }
     if !facts.may_connect {
-        let database = quoted(&guc::database());
+        let database = quoted(&guc::DATABASE.text());
         return refused(
             format!("role {name} may not connect to database {database}"),
             format!("GRANT CONNECT ON DATABASE {database} TO {name};"),

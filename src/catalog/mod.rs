@@ -135,7 +135,7 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Vec<Routine> {
     jit::without(|| {
         let mut known = served(routines(Which::One(oid)));
         for _ in 0..MAX_ROUNDS {
-            let traits = Traits::of(&known, &guc::url_prefix(), guc::default_level());
+            let traits = Traits::of(&known, &guc::URL_PREFIX.text(), guc::default_level());
             if traits.is_empty() {
                 return with_signatures(known);
             }
@@ -154,7 +154,7 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Vec<Routine> {
 const MAX_ROUNDS: usize = 4;
 
 fn with_signatures(mut routines: Vec<Routine>) -> Vec<Routine> {
-    if guc::calls::role().is_some() {
+    if guc::CALL_ROLE.optional().is_some() {
         signature::fill_in(&mut routines);
     }
     routines

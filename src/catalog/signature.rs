@@ -103,7 +103,7 @@ fn mentions_http(comment: &str) -> bool {
 }
 
 fn read(oids: Vec<pg_sys::Oid>) -> HashMap<u32, Row> {
-    let role = guc::calls::role().unwrap_or_default();
+    let role = guc::CALL_ROLE.optional().unwrap_or_default();
     let rows = Spi::connect(|client| {
         let rows = client.select(SIGNATURES, None, &[role.into(), oids.into()])?;
         let mut signatures = HashMap::with_capacity(rows.len());

@@ -4,6 +4,8 @@
 //! Only the form is checked: whether an address exists, a folder is there, is seen by the gateway, so that nothing of it
 //! keeps Postgres from starting.
 
+use std::fmt::{self, Display};
+
 use http::HeaderName;
 use sse_gateway::{CookieName, CorsOrigins, Settings, TrustedProxies};
 use sse_proto::identity::ClaimNames;
@@ -11,108 +13,152 @@ use sse_proto::query::TokenParameter;
 use sse_proto::word::ExecutionId;
 
 use super::list;
+use crate::pg::guc_text::Check;
 
-/// Check of `sse.listen_addresses`: its form only; whether an address exists is seen when it is bound.
-pub(crate) fn addresses(text: &str) -> Result<(), String> {
-    if list(text).is_empty() {
-        return Err("it must name at least one address".to_owned());
-    }
-    names(text, "an address or a host name", |c| c == ':' || c == '*' || c == '[' || c == ']' || c == '%')
-}
+/// Addresses and host names.
+pub(super) enum Addresses {}
 
-/// Check of `sse.server_names`.
-pub(crate) fn server_names(text: &str) -> Result<(), String> {
-    names(text, "a host name", |c| c == ':' || c == '[' || c == ']')
-}
-
-/// Check of `sse.schemas`.
-pub(crate) fn schemas(text: &str) -> Result<(), String> {
-    match text.split(',').find(|one| one.trim().is_empty()) {
-        Some(_) if !text.trim().is_empty() => Err("an entry of the list is empty".to_owned()),
-        _ => Ok(()),
+impl Check for Addresses {
+    fn check(text: &str) -> Result<(), impl Display> {
+        if list(text).is_empty() {
+            return Err(Wrong::NoAddress);
+        }
+        names(text, "an address or a host name", |c| matches!(c, ':' | '*' | '[' | ']' | '%'))
     }
 }
 
-/// Check of `sse.url_prefix`.
-pub(crate) fn url_prefix(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
+/// Host names.
+pub(super) enum ServerNames {}
+
+impl Check for ServerNames {
+    fn check(text: &str) -> Result<(), impl Display> {
+        names(text, "a host name", |c| matches!(c, ':' | '[' | ']'))
     }
-    let Some(rest) = text.strip_prefix('/') else {
-        return Err("it must begin with /".to_owned());
-    };
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
-    for segment in rest.split('/') {
-        if segment.is_empty() || segment == "." || segment == ".." || !segment.chars().all(allowed) {
-            return Err(
-                "its segments must consist of a-z, 0-9, -, ., _ and ~, without a / at the end".to_owned()
-            );
+}
+
+/// Schemas.
+pub(super) enum SchemaList {}
+
+impl Check for SchemaList {
+    fn check(text: &str) -> Result<(), impl Display> {
+        match text.split(',').find(|one| one.trim().is_empty()) {
+            Some(_) if !text.trim().is_empty() => Err(Wrong::EmptyEntry),
+            _ => Ok(()),
         }
     }
-    if text == "/healthz" {
-        return Err("/healthz is reserved".to_owned());
-    }
-    Ok(())
 }
 
-/// Check of `sse.response_headers`.
-pub(crate) fn response_headers(text: &str) -> Result<(), String> {
-    Settings::check_response_headers(text).map(drop).map_err(|error| error.to_string())
-}
+/// The beginning of URLs.
+pub(super) enum Prefix {}
 
-/// Check of `sse.execution_id`.
-pub(crate) fn execution_id(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    ExecutionId::parse(text).map(drop).map_err(|error| error.to_string())
-}
-
-fn names(text: &str, what: &str, also: impl Fn(char) -> bool) -> Result<(), String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_' || also(c);
-    for name in list(text) {
-        if !name.chars().all(allowed) {
-            return Err(format!("\"{}\" is not {what}", name.escape_debug()));
+impl Check for Prefix {
+    fn check(text: &str) -> Result<(), impl Display> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Some(rest) = text.strip_prefix('/') else {
+            return Err(Wrong::NoSlash);
+        };
+        let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._~".contains(c);
+        let is_segment = |segment: &str| {
+            !segment.is_empty() && segment != "." && segment != ".." && segment.chars().all(is_allowed)
+        };
+        match () {
+            () if !rest.split('/').all(is_segment) => Err(Wrong::Segment),
+            () if text == "/healthz" => Err(Wrong::Reserved),
+            () => Ok(()),
         }
     }
-    Ok(())
 }
 
-/// Check of `sse.trusted_proxies`.
-pub(crate) fn trusted_proxies(text: &str) -> Result<(), String> {
-    TrustedProxies::parse(text).map(drop).map_err(|error| error.to_string())
+/// An execution id.
+pub(super) enum ExecutionIdText {}
+
+impl Check for ExecutionIdText {
+    fn check(text: &str) -> Result<(), impl Display> {
+        if text.is_empty() { Ok(()) } else { ExecutionId::parse(text).map(drop) }
+    }
 }
 
-/// Check of `sse.cors_origins`.
-pub(crate) fn cors_origins(text: &str) -> Result<(), String> {
-    CorsOrigins::parse(text).map(drop).map_err(|error| error.to_string())
-}
+/// Names of header fields.
+pub(super) enum HeaderList {}
 
-/// Check of `sse.cookie_name`.
-pub(crate) fn cookie_name(text: &str) -> Result<(), String> {
-    CookieName::parse(text).map(drop).map_err(|error| error.to_string())
-}
-
-/// Check of `sse.token_parameter`.
-pub(crate) fn token_parameter(text: &str) -> Result<(), String> {
-    TokenParameter::parse(text).map(drop).map_err(|error| error.to_string())
-}
-
-/// Check of the three settings that name claims.
-pub(crate) fn claim_names(text: &str) -> Result<(), String> {
-    ClaimNames::parse_list(text).map(drop).map_err(|error| error.to_string())
-}
-
-/// Check of `sse.execution_id_headers`.
-pub(crate) fn execution_id_headers(text: &str) -> Result<(), String> {
-    header_names(text).map(drop)
+impl Check for HeaderList {
+    fn check(text: &str) -> Result<(), impl Display> {
+        header_names(text).map(drop)
+    }
 }
 
 /// A comma list of header names.
-pub(super) fn header_names(text: &str) -> Result<Vec<HeaderName>, String> {
+pub(super) fn header_names(text: &str) -> Result<Vec<HeaderName>, impl Display + use<>> {
     let name = |name: String| {
-        HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| format!("\"{}\" is not a header name", name.escape_debug()))
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| Wrong::Name { name, what: "a header name" })
     };
-    list(text).into_iter().map(name).collect()
+    list(text).into_iter().map(name).collect::<Result<Vec<_>, Wrong>>()
+}
+
+/// Makes a check of something that has its own way to be read.
+macro_rules! parsed {
+    ($($(#[$doc:meta])* $name:ident: $parse:path;)*) => {
+        $(
+            $(#[$doc])*
+            pub(super) enum $name {}
+
+            impl Check for $name {
+                fn check(text: &str) -> Result<(), impl Display> {
+                    $parse(text).map(drop)
+                }
+            }
+        )*
+    };
+}
+
+parsed! {
+    /// Further headers of streams.
+    StreamHeaders: Settings::check_response_headers;
+    /// Addresses and networks.
+    Proxies: TrustedProxies::parse;
+    /// Origins.
+    Origins: CorsOrigins::parse;
+    /// The name of a cookie.
+    Cookie: CookieName::parse;
+    /// The name of a query parameter.
+    TokenParameterName: TokenParameter::parse;
+    /// Names of claims.
+    ClaimList: ClaimNames::parse_list;
+}
+
+/// What is wrong with a text that nobody else reads.
+enum Wrong {
+    NoAddress,
+    EmptyEntry,
+    NoSlash,
+    Segment,
+    Reserved,
+    /// `name` is not `what`.
+    Name {
+        name: String,
+        what: &'static str,
+    },
+}
+
+impl Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoAddress => "it must name at least one address",
+            Self::EmptyEntry => "an entry of the list is empty",
+            Self::NoSlash => "it must begin with /",
+            Self::Segment => "its segments must consist of a-z, 0-9, -, ., _ and ~, without a / at the end",
+            Self::Reserved => "/healthz is reserved",
+            Self::Name { name, what } => return write!(f, "\"{}\" is not {what}", name.escape_debug()),
+        })
+    }
+}
+
+fn names(text: &str, what: &'static str, is_more: impl Fn(char) -> bool) -> Result<(), Wrong> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || is_more(c);
+    match list(text).into_iter().find(|name| !name.chars().all(is_allowed)) {
+        Some(name) => Err(Wrong::Name { name, what }),
+        None => Ok(()),
+    }
 }

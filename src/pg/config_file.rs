@@ -28,8 +28,8 @@ thread_local! {
 
 /// What postgresql.conf says of these settings before they are defined (as placeholders). To be called in `_PG_init`
 /// before they are; its result goes to [`compare`] afterwards.
-pub(crate) fn before_definition(names: &[&CStr]) -> Vec<Refused> {
-    names.iter().filter_map(|name| describe(name)).collect()
+pub(crate) fn before_definition(names: impl Iterator<Item = &'static CStr>) -> Vec<Refused> {
+    names.filter_map(describe).collect()
 }
 
 /// Notes which of the values that were there before are not in force now.

@@ -10,14 +10,14 @@
 //! Not for the secret in a file (`sse.jwt_secret_file`), which the gateway reads itself.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::GucFlags;
 use pgrx::{pg_guard, pg_sys};
 use sse_gateway::Secret;
 
 use super::compat;
-use super::guc_text::set_check_detail;
+use super::guc_text::{TextHooks, set_check_detail};
 
 thread_local! {
     /// The secret in force. Set by the assign hook only.
@@ -29,23 +29,9 @@ pub(crate) fn secret() -> Option<Secret> {
     SECRET.with_borrow(Option::clone)
 }
 
-/// Defines `sse.jwt_secret`.
-pub(crate) fn define(setting: &'static GucSetting<Option<CString>>) {
-    // SAFETY: the check hook is guarded, the assign hook cannot unwind.
-    unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            c"sse.jwt_secret",
-            c"HMAC key of tokens, at least 32 bytes.",
-            c"Empty: none. It is never shown; better kept in a file (sse.jwt_secret_file). Takes effect on reload.",
-            setting,
-            GucContext::Sighup,
-            GucFlags::SUPERUSER_ONLY,
-            Some(check),
-            Some(assign),
-            Some(show),
-        );
-    }
-}
+/// The hooks of `sse.jwt_secret`. The assign and show hooks cannot unwind.
+pub(crate) const HOOKS: TextHooks =
+    TextHooks { check: Some(check), assign: Some(assign), show: Some(show), flags: GucFlags::SUPERUSER_ONLY };
 
 #[pg_guard]
 unsafe extern "C-unwind" fn check(

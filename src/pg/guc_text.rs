@@ -1,12 +1,15 @@
-//! Text settings read without copying, and their check and assign hooks.
+//! Text settings read without copying, and the hooks that guc.c calls for settings.
 //!
 //! guc.c owns the text and replaces it at `SET` and reload; the borrow here cannot outlive the reading.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::fmt::Display;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 
 use super::text::from_server;
 
@@ -43,106 +46,97 @@ pub(crate) fn take_annotations_outdated() -> bool {
     ANNOTATIONS_OUTDATED.replace(false)
 }
 
-/// Assign hook of `sse.schemas`.
-pub(crate) unsafe extern "C-unwind" fn assign_schemas(_: *const c_char, _: *mut c_void) {
+/// What a text setting may hold.
+pub(crate) trait Check {
+    /// What is wrong with a value, as a sentence without its full stop.
+    fn check(text: &str) -> Result<(), impl Display>;
+}
+
+/// What guc.c calls when a text setting is set and shown. None of them may unwind; the fields are private so that only
+/// this file and `guc_secret.rs` make some.
+#[derive(Clone, Copy)]
+pub(crate) struct TextHooks {
+    pub(super) check: pg_sys::GucStringCheckHook,
+    pub(super) assign: pg_sys::GucStringAssignHook,
+    pub(super) show: pg_sys::GucShowHook,
+    pub(super) flags: GucFlags,
+}
+
+impl TextHooks {
+    /// Every text is good.
+    pub(crate) const NONE: Self = Self { check: None, assign: None, show: None, flags: GucFlags::empty() };
+
+    /// Texts that `C` finds nothing wrong with.
+    pub(crate) const fn checked<C: Check>() -> Self {
+        Self { check: Some(check_hook::<C>), ..Self::NONE }
+    }
+
+    /// And the cached annotations depend on it.
+    pub(crate) const fn outdates_annotations(self) -> Self {
+        Self { assign: Some(outdate_annotations_by_text), ..self }
+    }
+}
+
+/// As [`TextHooks`], of a switch.
+#[derive(Clone, Copy)]
+pub(crate) struct SwitchHooks {
+    assign: pg_sys::GucBoolAssignHook,
+}
+
+impl SwitchHooks {
+    /// Nobody is told.
+    pub(crate) const NONE: Self = Self { assign: None };
+    /// The cached annotations depend on it.
+    pub(crate) const OUTDATES_ANNOTATIONS: Self = Self { assign: Some(outdate_annotations_by_switch) };
+}
+
+unsafe extern "C-unwind" fn outdate_annotations_by_text(_: *const c_char, _: *mut c_void) {
     ANNOTATIONS_OUTDATED.set(true);
 }
 
-/// Assign hook of `sse.warn_unbound`.
-pub(crate) unsafe extern "C-unwind" fn assign_warn_unbound(_: bool, _: *mut c_void) {
+unsafe extern "C-unwind" fn outdate_annotations_by_switch(_: bool, _: *mut c_void) {
     ANNOTATIONS_OUTDATED.set(true);
 }
 
-/// Defines a switch that the cached annotations depend on.
-pub(crate) fn define_annotation_switch(
+/// Defines a text setting.
+pub(crate) fn define(
     name: &'static CStr,
-    short: &'static CStr,
-    long: &'static CStr,
-    setting: &'static GucSetting<bool>,
+    what: &'static CStr,
+    details: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    context: GucContext,
+    hooks: TextHooks,
 ) {
-    // SAFETY: the assign hook cannot unwind.
+    let TextHooks { check, assign, show, flags } = hooks;
+    // SAFETY: the hooks are of this file or guc_secret.rs: check hooks are guarded, the others cannot unwind.
     unsafe {
-        GucRegistry::define_bool_guc_with_hooks(
-            name,
-            short,
-            long,
-            setting,
-            GucContext::Sighup,
-            GucFlags::default(),
-            None,
-            Some(assign_warn_unbound),
-            None,
+        GucRegistry::define_string_guc_with_hooks(
+            name, what, details, setting, context, flags, check, assign, show,
         );
     }
 }
 
-/// Which check a text setting has.
-#[derive(Clone, Copy)]
-pub(crate) enum Check {
-    /// [`crate::guc::check::addresses`]
-    Addresses,
-    /// [`crate::guc::check::server_names`]
-    ServerNames,
-    /// [`crate::guc::check::schemas`]
-    Schemas,
-    /// [`crate::guc::check::url_prefix`]
-    UrlPrefix,
-    /// [`crate::guc::check::response_headers`]
-    ResponseHeaders,
-    /// [`crate::guc::check::trusted_proxies`]
-    TrustedProxies,
-    /// [`crate::guc::check::cors_origins`]
-    CorsOrigins,
-    /// [`crate::guc::check::cookie_name`]
-    CookieName,
-    /// [`crate::guc::check::token_parameter`]
-    TokenParameter,
-    /// [`crate::guc::check::claim_names`]
-    ClaimNames,
-    /// [`crate::guc::check::execution_id_headers`]
-    HeaderNames,
-    /// [`crate::guc::check::execution_id`]
-    ExecutionId,
-}
-
-/// Defines a text setting whose values are checked.
-pub(crate) fn define_checked(
+/// Defines a switch.
+pub(crate) fn define_switch(
     name: &'static CStr,
-    short: &'static CStr,
-    long: &'static CStr,
-    setting: &'static GucSetting<Option<CString>>,
+    what: &'static CStr,
+    details: &'static CStr,
+    setting: &'static GucSetting<bool>,
     context: GucContext,
-    check: Check,
+    hooks: SwitchHooks,
 ) {
-    let hook: pg_sys::GucStringCheckHook = match check {
-        Check::Addresses => Some(check_addresses),
-        Check::ServerNames => Some(check_server_names),
-        Check::Schemas => Some(check_schemas),
-        Check::UrlPrefix => Some(check_url_prefix),
-        Check::ResponseHeaders => Some(check_response_headers),
-        Check::TrustedProxies => Some(check_trusted_proxies),
-        Check::CorsOrigins => Some(check_cors_origins),
-        Check::CookieName => Some(check_cookie_name),
-        Check::TokenParameter => Some(check_token_parameter),
-        Check::ClaimNames => Some(check_claim_names),
-        Check::HeaderNames => Some(check_execution_id_headers),
-        Check::ExecutionId => Some(check_execution_id),
-    };
-    let assign: pg_sys::GucStringAssignHook = match check {
-        Check::Schemas => Some(assign_schemas),
-        _ => None,
-    };
-    // SAFETY: the check hooks are guarded, the assign hook cannot unwind.
+    let none = GucFlags::default();
+    // SAFETY: the hook is of this file and cannot unwind.
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(
+        GucRegistry::define_bool_guc_with_hooks(
             name,
-            short,
-            long,
+            what,
+            details,
             setting,
             context,
-            GucFlags::default(),
-            hook,
-            assign,
+            none,
+            None,
+            hooks.assign,
             None,
         );
     }
@@ -154,44 +148,32 @@ pub(crate) fn reserve_prefix() {
     unsafe { pg_sys::MarkGUCPrefixReserved(c"sse".as_ptr()) };
 }
 
-/// Makes a check hook out of a safe function that says what is wrong with a value.
-macro_rules! check_hook {
-    ($name:ident, $check:path) => {
-        #[pgrx::pg_guard]
-        pub(crate) unsafe extern "C-unwind" fn $name(
-            newval: *mut *mut c_char,
-            _extra: *mut *mut c_void,
-            _source: pg_sys::GucSource::Type,
-        ) -> bool {
-            // SAFETY: guc.c passes the address of the new value.
-            let text = unsafe { *newval };
-            if text.is_null() {
-                return true;
-            }
-            // SAFETY: NUL-terminated, guc.c keeps it for the time of the check.
-            let text = unsafe { CStr::from_ptr(text) };
-            // A file is read before there is a database, a SET comes in the encoding of one.
-            let verdict = match text.to_str() {
-                Ok(text) => $check(text),
-                Err(_) => $check(&from_server(text.to_bytes())),
-            };
-            verdict.map_err(|what| set_check_detail(&what)).is_ok()
-        }
-    };
+/// The check hook of every text whose values are checked.
+unsafe extern "C-unwind" fn check_hook<C: Check>(
+    newval: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: what the attribute `pg_guard` makes of a function; it cannot make it of a generic one. No destructor is
+    // jumped over: everything with one lives inside.
+    unsafe { pgrx_extern_c_guard(move || is_good::<C>(newval)) }
 }
 
-check_hook!(check_addresses, crate::guc::check::addresses);
-check_hook!(check_url_prefix, crate::guc::check::url_prefix);
-check_hook!(check_response_headers, crate::guc::check::response_headers);
-check_hook!(check_trusted_proxies, crate::guc::check::trusted_proxies);
-check_hook!(check_cors_origins, crate::guc::check::cors_origins);
-check_hook!(check_cookie_name, crate::guc::check::cookie_name);
-check_hook!(check_token_parameter, crate::guc::check::token_parameter);
-check_hook!(check_claim_names, crate::guc::check::claim_names);
-check_hook!(check_execution_id_headers, crate::guc::check::execution_id_headers);
-check_hook!(check_execution_id, crate::guc::check::execution_id);
-check_hook!(check_server_names, crate::guc::check::server_names);
-check_hook!(check_schemas, crate::guc::check::schemas);
+fn is_good<C: Check>(newval: *mut *mut c_char) -> bool {
+    // SAFETY: guc.c passes the address of the new value.
+    let text = unsafe { *newval };
+    if text.is_null() {
+        return true;
+    }
+    // SAFETY: NUL-terminated, guc.c keeps it for the time of the check.
+    let text = unsafe { CStr::from_ptr(text) };
+    // A file is read before there is a database, a SET comes in the encoding of one.
+    let text = match text.to_str() {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(from_server(text.to_bytes())),
+    };
+    C::check(&text).map_err(|what| set_check_detail(&what.to_string())).is_ok()
+}
 
 /// guc.c appends this to its own "invalid value for parameter" message (GUC_check_errdetail).
 pub(super) fn set_check_detail(what: &str) {

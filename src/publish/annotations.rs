@@ -169,7 +169,7 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
     if !annotation.is_sse() {
         // A bracketed function is not inlined (clauses.c, FmgrHookIsNeeded), and the plan without an index that comes of it
         // is too high a price for a warning. SQL itself raises nothing, so only what it calls goes unwarned.
-        let is_unbound = annotation.http.is_some() && guc::warn_unbound() && !entry.is_sql;
+        let is_unbound = annotation.http.is_some() && guc::WARN_UNBOUND.get() && !entry.is_sql;
         return is_unbound.then_some(Routine { oid, role: Role::Unbound });
     }
     if !annotation.publish || !annotation.check(&entry.facts()).is_empty() {
@@ -203,7 +203,7 @@ pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Option<Problem>) {
         Ok(None) => (Vec::new(), None),
         Ok(Some(annotation)) => {
             let problems = annotation.check(&entry.facts());
-            let is_asked = problems.is_empty() && !guc::calls::user_parameters();
+            let is_asked = problems.is_empty() && !guc::USER_PARAMETERS.get();
             let advice = is_asked.then(|| annotation.advice(&entry.facts())).flatten();
             (problems, advice)
         }

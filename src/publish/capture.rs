@@ -209,7 +209,7 @@ fn publish_through(
     data: &str,
 ) -> Outcome {
     let envelope = target.envelope(emitter);
-    let fits = data.len() <= guc::max_event_bytes();
+    let fits = data.len() <= guc::MAX_EVENT_SIZE.bytes();
     if fits {
         let event = Record::Event { envelope: envelope.clone(), data };
         buffer.clear();
@@ -257,7 +257,7 @@ fn send(shared: &Shared, delivery: Delivery, record: &[u8]) -> Outcome {
 /// Pushes into the ring; waits for room at most `sse.publish_timeout`, and not while an interrupt is pending: the
 /// statement is being cancelled then, and this is not the place to act on it.
 fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
-    let deadline = backend::Deadline::after(guc::publish_timeout());
+    let deadline = backend::Deadline::after(guc::PUBLISH_TIMEOUT.duration());
     loop {
         match shared.ring.producer().try_push(record) {
             Ok(wake) => {

@@ -74,7 +74,7 @@ fn say_too_large(bytes: usize) {
         format!("an event of {bytes} bytes was not published"),
         format!(
             "The limit is {} bytes (sse.max_event_size), and nearly half of sse.ring_size. Subscribers are told that an event is missing.",
-            guc::max_event_bytes()
+            guc::MAX_EVENT_SIZE.bytes()
         )
     );
 }

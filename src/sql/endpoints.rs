@@ -52,7 +52,7 @@ fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
 fn url(routine: pg_sys::Oid) -> Option<Vec<u8>> {
     let table = table_of(&catalog::routine_and_rivals(routine.to_u32()));
     let endpoint = table.endpoint(routine.to_u32())?;
-    let call = endpoint.call.as_ref().map(|(_, path)| path).filter(|_| guc::calls::role().is_some());
+    let call = endpoint.call.as_ref().map(|(_, path)| path).filter(|_| guc::CALL_ROLE.optional().is_some());
     endpoint.url.as_ref().or(call).map(|url| to_server(url))
 }
 
@@ -133,10 +133,10 @@ fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
 
 /// The row of a routine's calls, where there are calls. One that cannot be called says why.
 fn call_row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
-    guc::calls::role()?;
+    guc::CALL_ROLE.optional()?;
     let annotation = endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?;
     let method = annotation.http.as_ref()?.method(&routine.facts()).as_str();
-    let url = route::base_path(&endpoint.schema, &endpoint.name, annotation, &guc::url_prefix());
+    let url = route::base_path(&endpoint.schema, &endpoint.name, annotation, &guc::URL_PREFIX.text());
     let problem = (!endpoint.call_problems.is_empty()).then(|| sentence(&endpoint.call_problems));
     let oid = pg_sys::Oid::from(endpoint.oid);
     Some((oid, "call", Some(method), Some(to_server(&url)), None, None, None, None, problem))
@@ -162,5 +162,5 @@ fn served_routines() -> Vec<Routine> {
 }
 
 fn table_of(routines: &[Routine]) -> RouteTable {
-    RouteTable::build(routines, &guc::url_prefix(), guc::default_level()).0
+    RouteTable::build(routines, &guc::URL_PREFIX.text(), guc::default_level()).0
 }

@@ -40,14 +40,14 @@ fn check_installation(script_version: &str) {
         .report(PgLogLevel::ERROR);
     }
     let database = catalog::current_database();
-    if database != guc::database() {
+    if database != guc::DATABASE.text() {
         ereport!(
             PgLogLevel::WARNING,
             PgSqlErrorCode::ERRCODE_WARNING,
             format!("routines of database \"{}\" are not served", for_message(&database)),
             format!(
                 "The served database is \"{}\". To serve this one, set sse.database in postgresql.conf and restart the server.",
-                for_message(&guc::database())
+                for_message(&guc::DATABASE.text())
             )
         );
     }

@@ -48,7 +48,7 @@ fn publish(
     });
     let no_gateway = backend::no_gateway();
     let Some(shared) = shmem::shared()
-        .filter(|shared| no_gateway.is_none() && database::mine_is_served(shared, guc::database))
+        .filter(|shared| no_gateway.is_none() && database::mine_is_served(shared, || guc::DATABASE.text()))
     else {
         warn_once_that_nothing_is_served(no_gateway);
         return;
@@ -104,7 +104,7 @@ fn warn_once_that_nothing_is_served(no_gateway: Option<NoGateway>) {
             ("this server runs for a single user", "It has no background workers.".to_owned())
         }
         (Some(_), None) => {
-            let served = for_message(&guc::database());
+            let served = for_message(&guc::DATABASE.text());
             ("this database is not served", format!("The served database is \"{served}\" (sse.database)."))
         }
     };

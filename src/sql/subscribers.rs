@@ -31,7 +31,8 @@ fn disconnect(user_id: &[u8]) {
             format!("the user id is longer than {MAX_IDENTITY_BYTES} bytes, so no token has it")
         );
     }
-    let Some(shared) = shmem::shared().filter(|shared| database::mine_is_served(shared, guc::database))
+    let Some(shared) =
+        shmem::shared().filter(|shared| database::mine_is_served(shared, || guc::DATABASE.text()))
     else {
         ereport!(
             ERROR,

@@ -26,7 +26,7 @@ fn issue_token(
         user_id: user_id.map(from_server),
         user_name: user_name.map(from_server),
         roles,
-        lifetime: lifetime.map_or_else(guc::auth::session_lifetime, |interval| seconds_of(&interval)),
+        lifetime: lifetime.map_or_else(|| guc::SESSION_LIFETIME.duration(), |interval| seconds_of(&interval)),
     };
     match issue::issue(&order) {
         Ok(token) => token.into_bytes(),

@@ -66,8 +66,8 @@ pub(crate) fn run(argument: u64) {
     MY_SLOT.set(Some(slot));
     bgworker::before_exit(give_back);
     call_signals::install(slot);
-    let Some(role) = guc::calls::role() else { bgworker::leave(0) };
-    bgworker::connect_as(&guc::database(), &role);
+    let Some(role) = guc::CALL_ROLE.optional() else { bgworker::leave(0) };
+    bgworker::connect_as(&guc::DATABASE.text(), &role);
     invalidation::watch_roles(call_role::invalidate);
     stale_plans::watch();
     let session = Session::new();

@@ -318,6 +318,6 @@ fn say_no_place() {
             "pg_sse: no background worker is free to run HTTP calls; set max_worker_processes (now {}) to a higher value",
             bgworker::max_worker_processes()
         ),
-        format!("sse.call_workers is {}.", guc::calls::worker_slots())
+        format!("sse.call_workers is {}.", guc::call_worker_slots())
     );
 }

@@ -32,7 +32,7 @@ pub(crate) fn run() {
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals();
     bgworker::settle_transactions();
-    bgworker::connect(Some(&guc::database()));
+    bgworker::connect(Some(&guc::DATABASE.text()));
     // Before the snapshot: whatever was announced up to here is in it.
     let generation = shared.catalog_generation();
     let certain = shared.certain_changes();
@@ -67,7 +67,7 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
     }
     let (deadline, patience) = (backend::Deadline::after(MAX_WAIT), backend::Deadline::after(MAX_WAIT / 2));
     let producer = shared.ring.producer();
-    let mine = guc::ring_bytes() / SHARE;
+    let mine = guc::RING_SIZE.bytes() / SHARE;
     loop {
         // A record that is larger than the share goes when the ring is empty.
         let may_push = producer.is_within(mine, bytes.len()) || patience.has_passed();

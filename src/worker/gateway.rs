@@ -79,7 +79,7 @@ pub(crate) fn run() {
             bgworker::leave(1)
         }
     };
-    let courier = match Courier::start(shared, consumer, guc::ring_bytes()) {
+    let courier = match Courier::start(shared, consumer, guc::RING_SIZE.bytes()) {
         Ok(courier) => courier,
         Err(error) => {
             messages::no_threads(&error);
@@ -199,7 +199,7 @@ impl Worker {
 
     /// Finds the database by its name, again and again: it may be created, dropped or renamed at any time.
     fn follow_database(&mut self) {
-        let Found::Database(database) = database::find(&guc::database()) else { return };
+        let Found::Database(database) = database::find(&guc::DATABASE.text()) else { return };
         if database == self.database && database.is_some() {
             return;
         }
@@ -241,7 +241,7 @@ impl Worker {
         let config = Config {
             listen_addresses: guc::listen_addresses(),
             port: guc::port(),
-            threads: guc::threads(),
+            threads: guc::THREADS.count(),
             epoch: clock::now_microseconds().unsigned_abs(),
             data_directory: Some(backend::data_directory()),
         };

@@ -15,7 +15,7 @@ unsafe extern "C-unwind" fn _PG_init() {
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         return;
     }
-    let before = config_file::before_definition(&guc::NAMES);
+    let before = config_file::before_definition(guc::names());
     guc::define();
     config_file::compare(before);
     memory::install();
@@ -34,7 +34,7 @@ unsafe extern "C-unwind" fn _PG_init() {
     }
     bgworker::register_gateway();
     let places = bgworker::max_worker_processes();
-    let of_calls = i32::try_from(guc::calls::worker_slots()).unwrap_or(0);
+    let of_calls = i32::try_from(guc::call_worker_slots()).unwrap_or(0);
     let needed = bgworker::WORKERS + of_calls + bgworker::workers_before_us();
     if places < needed {
         ereport!(

@@ -34,9 +34,9 @@ unsafe extern "C-unwind" fn request() {
         unsafe { previous() };
     }
     // SAFETY: called by Postgres in the one phase in which it allows this (ipci.c).
-    unsafe { pg_sys::RequestAddinShmemSpace(shmem::bytes_needed(guc::ring_bytes())) };
+    unsafe { pg_sys::RequestAddinShmemSpace(shmem::bytes_needed(guc::RING_SIZE.bytes())) };
     // SAFETY: as above.
-    unsafe { pg_sys::RequestAddinShmemSpace(call_slot::bytes_needed(guc::calls::worker_slots())) };
+    unsafe { pg_sys::RequestAddinShmemSpace(call_slot::bytes_needed(guc::call_worker_slots())) };
 }
 
 #[pgrx::pg_guard]
@@ -45,6 +45,6 @@ unsafe extern "C-unwind" fn startup() {
         // SAFETY: the hook that was installed before ours, called when Postgres calls us.
         unsafe { previous() };
     }
-    shmem::start_up(guc::ring_bytes());
-    call_slot::start_up(guc::calls::worker_slots());
+    shmem::start_up(guc::RING_SIZE.bytes());
+    call_slot::start_up(guc::call_worker_slots());
 }

@@ -100,7 +100,7 @@ unsafe extern "C-unwind" fn process_utility(
 #[pg_guard]
 unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { make_way::make_way(node, guc::database) }
+    unsafe { make_way::make_way(node, || guc::DATABASE.text()) }
 }
 
 /// After a statement that may have changed the role of calls or what it may do. Where there are no calls it is nobody's
@@ -181,7 +181,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     let on_routine =
         [T::OBJECT_FUNCTION, T::OBJECT_PROCEDURE, T::OBJECT_ROUTINE].contains(&statement.objtype);
     let Some(shared) = shmem::shared() else { return };
-    if !on_routine || !database::mine_is_served(&shared, guc::database) {
+    if !on_routine || !database::mine_is_served(&shared, || guc::DATABASE.text()) {
         return;
     }
     invalidation::watch(annotations::invalidate);

@@ -70,7 +70,7 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
         }
         let start = pending.bytes.len();
         let entries_bytes = (pending.entries.len() + 1) * size_of::<Entry>();
-        let beyond_limit = start + record.len() + entries_bytes > guc::max_transaction_bytes();
+        let beyond_limit = start + record.len() + entries_bytes > guc::MAX_TRANSACTION_SIZE.bytes();
         pending.entries.try_reserve(1).map_err(|_| OutOfMemory)?;
         if !beyond_limit {
             pending.bytes.try_reserve(record.len()).map_err(|_| OutOfMemory)?;
@@ -154,7 +154,7 @@ unsafe extern "C-unwind" fn before_commit() {
             "the events of this transaction exceed sse.max_transaction_size",
             format!(
                 "The limit is {} bytes. Raise fewer or smaller events, use @sse_delivery immediate, or enlarge the limit.",
-                guc::max_transaction_bytes()
+                guc::MAX_TRANSACTION_SIZE.bytes()
             )
         );
     }
@@ -170,7 +170,7 @@ unsafe extern "C-unwind" fn before_commit() {
 /// empty ring does not take is no matter of time: that transaction fails (C5.1).
 /// Others may take the room again before the commit: then the events are dropped and counted, as without waiting.
 fn wait_for_room(shared: &Shared) {
-    let timeout = guc::publish_timeout();
+    let timeout = guc::PUBLISH_TIMEOUT.duration();
     if timeout.is_zero() || !shared.has_had_gateway() {
         return;
     }

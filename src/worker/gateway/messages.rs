@@ -8,7 +8,7 @@ use crate::pg::shmem::GatewayState;
 
 /// Why nothing is served, said once when it begins. What is served says itself.
 pub(super) fn state(state: GatewayState) {
-    let database = guc::database();
+    let database = guc::DATABASE.text();
     match state {
         GatewayState::NoDatabase => {
             log!("pg_sse gateway: database \"{database}\" (sse.database) does not exist; waiting for it");

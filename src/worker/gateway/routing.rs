@@ -51,7 +51,11 @@ pub(super) struct Rules {
 impl Rules {
     /// As they are now.
     pub(super) fn present() -> Self {
-        Self { url_prefix: guc::url_prefix(), default_level: guc::default_level(), schemas: guc::schemas() }
+        Self {
+            url_prefix: guc::URL_PREFIX.text(),
+            default_level: guc::default_level(),
+            schemas: guc::SCHEMAS.text(),
+        }
     }
 }
 

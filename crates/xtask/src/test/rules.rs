@@ -1,5 +1,4 @@
-//! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get, that
-//! every setting is documented.
+//! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get.
 //!
 //! Not a parser: it looks at lines, and the rules are such that this is enough.
 
@@ -26,8 +25,6 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             found.extend(too_long(&name, &text));
         }
     }
-    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_default();
-    found.extend(undocumented_settings(&read("src/guc.rs"), &read("docs/settings.md")));
     Ok(found)
 }
 
@@ -72,26 +69,6 @@ fn too_long(name: &str, text: &str) -> Option<String> {
     // What follows the attribute is the file's own tests, which stand at the end (STYLE: "mod tests" at the bottom).
     let count = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
     (!is_test && count > MAX_LINES).then(|| format!("{name}: {count} lines; split it at {MAX_LINES}"))
-}
-
-/// Every `sse.…` in guc.rs's string literals has a place in the settings' documentation.
-fn undocumented_settings(guc: &str, documentation: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for line in guc.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        for literal in line.split('"').skip(1).step_by(2) {
-            let Some(name) = literal.strip_prefix("sse.") else { continue };
-            let is_name =
-                !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-            let is_documented =
-                [format!("`{literal}`"), format!("`{name}`")].iter().any(|text| documentation.contains(text));
-            if is_name && !is_documented {
-                found.push(format!("docs/settings.md says nothing about {literal}"));
-            }
-        }
-    }
-    found.sort();
-    found.dedup();
-    found
 }
 
 /// A line without its comment and without what stands in quotes.
@@ -161,15 +138,6 @@ mod tests {
         assert!(
             too_long("src/a.rs", &format!("{}#[cfg(test)]\n{}", "x\n".repeat(400), "x\n".repeat(400)))
                 .is_none()
-        );
-    }
-
-    #[test]
-    fn a_setting_without_documentation_is_named() {
-        let guc = "// \"sse.old\"\ndefine(c\"sse.port\", c\"sse.retry\", \"sse.port 0\");";
-        assert_eq!(
-            undocumented_settings(guc, "| `port` |"),
-            ["docs/settings.md says nothing about sse.retry"]
         );
     }
 }
