@@ -14,6 +14,7 @@ mod packages;
 mod privilege;
 mod progress;
 mod regress;
+mod sanitizer;
 mod siege;
 mod soak;
 mod test;

@@ -12,6 +12,7 @@ use siege::{Choice, Options};
 
 use crate::build;
 use crate::packages::{self, Purpose};
+use crate::sanitizer;
 use crate::test::target_folder;
 
 /// How to run it.
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     /// Most address space of each process of the server, in megabytes (default: no limit).
     #[arg(long, value_name = "MB")]
     memory_limit: Option<u64>,
+    /// The extension under AddressSanitizer, which makes it slow and large: delays, recovery and memory are not judged.
+    #[arg(long, conflicts_with = "memory_limit")]
+    sanitize: bool,
     /// This attacker alone; may be given several times.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -42,19 +46,23 @@ pub(crate) struct Arguments {
 /// # Errors
 /// The honest noticed something, or the run proves nothing; what is printed says which.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { seconds, seed, memory_limit, only, without, pg_config } = arguments;
+    let Arguments { seconds, seed, memory_limit, sanitize, only, without, pg_config } = arguments;
     let pg = packages::ensure(pg_config.as_deref(), Purpose::BuildAndRun)?;
-    let extension = build::extension(&pg, Profile::Test)?;
+    let install = Install::of(&pg)?;
+    if sanitize {
+        sanitizer::put(&pg, &install)?;
+    } else {
+        install.put(&build::extension(&pg, Profile::Test)?)?;
+    }
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("{}, for {seconds} s with seed {seed}", pg.version);
-    let install = Install::of(&pg)?;
-    install.put(&extension)?;
     let options = Options {
         seconds,
         seed,
         install: Arc::new(install),
         folder: target_folder().join("siege"),
         memory_limit: memory_limit.map(|megabytes| megabytes << 20),
+        judges_costs: !sanitize,
         choice: Choice { only, without },
     };
     let report = siege::run(&options)?;

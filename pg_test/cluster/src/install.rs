@@ -7,7 +7,8 @@
 //! Not for real servers: `cargo xtask install` is.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -116,6 +117,25 @@ impl Install {
             fs::copy(&from, &new).with_context(|| format!("cannot copy {}", from.display()))?;
             fs::rename(&new, &to)?;
         }
+        Ok(())
+    }
+
+    /// Has a program of the copy run with these variables: it and what it starts, nobody else. In our own environment a
+    /// variable of the loader would reach compilers and clients, too.
+    ///
+    /// # Errors
+    /// The copy cannot be changed.
+    pub fn give_environment(&self, program: &str, variables: &[(&str, &str)]) -> Result<()> {
+        let path = self.program(program);
+        let itself = self.program(&format!("{program}-itself"));
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+        let mut words: Vec<String> =
+            variables.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
+        words.push(quoted(&itself.display().to_string()));
+        // Never written to in place: it is a link to the original.
+        fs::rename(&path, &itself)?;
+        fs::write(&path, format!("#!/bin/sh\nexec env {} \"$@\"\n", words.join(" ")))?;
+        fs::set_permissions(&path, Permissions::from_mode(0o755))?;
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cluster::{Cluster, Install, PATIENCE, SessionOptions, StopMode, wait_until};
+use cluster::{Cluster, Install, PATIENCE, PgConfig, SessionOptions, StopMode, wait_until};
 
 fn stock() -> Result<Cluster> {
     Cluster::builder().stock().start()
@@ -54,6 +55,19 @@ impl BackendPid for cluster::Session {
         self.run("select 'a=>1'::hstore")?.ok()?;
         self.backend_pid()
     }
+}
+
+#[test]
+fn variables_given_to_a_program_reach_it_and_nobody_else() -> Result<()> {
+    let install = Arc::new(Install::of(&PgConfig::find(None)?)?);
+    install.give_environment("postgres", &[("GIVEN", "it's here"), ("GIVEN_TOO", "a b")])?;
+    let cluster = Cluster::builder().stock().install(install).start()?;
+    let copy = "create table told (line text); copy told from program 'printenv GIVEN GIVEN_TOO'";
+    assert_eq!(cluster.sql(&format!("{copy}; select line from told order by line"))?, "a b\nit's here");
+    let client = cluster.tool("psql").args(["-Atc", r"\! printenv GIVEN"]).output()?;
+    assert!(client.stdout.is_empty() && std::env::var_os("GIVEN").is_none());
+    assert_eq!(cluster.stop(StopMode::Fast)?.code(), Some(0));
+    Ok(())
 }
 
 #[test]

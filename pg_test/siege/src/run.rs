@@ -46,6 +46,9 @@ const MIN_EVENTS: u64 = 40;
 const MIN_CALLS: u64 = 2;
 const MIN_SEEN_PERCENT: u64 = 60;
 
+/// Where costs are not judged, a call may take so many times as long: half a call a second still says something.
+const SLOWNESS: u64 = 4;
+
 /// What to run.
 #[derive(Debug)]
 pub struct Options {
@@ -59,6 +62,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Most address space of each process of the server, in bytes (`RLIMIT_AS`).
     pub memory_limit: Option<u64>,
+    /// Whether delays, times of recovery and memory are judged: not those of a library that was built to look for faults.
+    pub judges_costs: bool,
     /// Who attacks.
     pub choice: Choice,
 }
@@ -185,16 +190,17 @@ fn judge(
             violations.push(format!("the honest stream ended at {} ms: {why}", at / 1000));
         }
     }
-    violations.extend(
-        delays::late(&judged, &findings.looks, judgement).into_iter().map(|late| format!("late: {late}")),
-    );
+    if options.judges_costs {
+        let late = delays::late(&judged, &findings.looks, judgement);
+        violations.extend(late.into_iter().map(|late| format!("late: {late}")));
+    }
     violations.extend(calls.wrong.iter().map(|wrong| format!("a call got {wrong}")));
     violations.extend(published.errors.iter().map(|error| format!("publishing failed: {error}")));
-    if peak > limit {
+    if options.judges_costs && peak > limit {
         violations.push(format!("the gateway held {} MB, {} are allowed", peak / MB, limit / MB));
     }
     for phase in &phases {
-        if phase.recovery.is_none_or(|time| time > MAX_RECOVERY) {
+        if phase.recovery.is_none_or(|time| options.judges_costs && time > MAX_RECOVERY) {
             violations.push(format!("{}: no recovery within {MAX_RECOVERY:?}", phase.outage.name()));
         }
     }
@@ -206,7 +212,8 @@ fn judge(
         }
     };
     least("honest events were published", published.done.len() as u64, options.seconds * MIN_EVENTS);
-    least("honest calls were answered", calls.answered, options.seconds * MIN_CALLS);
+    let slowness = if options.judges_costs { 1 } else { SLOWNESS };
+    least("honest calls were answered", calls.answered, options.seconds * MIN_CALLS / slowness);
     let percent = account.seen * 100 / (published.done.len() as u64).max(1);
     least("percent of the honest events were seen", percent, MIN_SEEN_PERCENT);
     least("looks at the gateway's memory", findings.memory.len() as u64, options.seconds);
