@@ -359,3 +359,29 @@ fn the_workers_do_not_count_against_max_connections() -> Result<()> {
     assert_eq!(status(http, "/api/f/info")?, 200);
     Ok(())
 }
+
+/// Attack: who can lock a catalog, or has written comments of hundreds of megabytes, keeps the worker that reads them, and with it a
+/// stop of the server.
+#[test]
+fn a_worker_that_reads_the_routines_leaves_when_it_is_told_to() -> Result<()> {
+    const READER: &str =
+        "select pid from pg_stat_activity where backend_type = 'pg_sse catalog' and wait_event_type = 'Lock'";
+    let cluster = Cluster::builder().start()?;
+    let (mut holder, mut watcher) = (cluster.session()?, cluster.session()?);
+    watcher
+        .run("create function f() returns void language sql as ''; comment on function f() is '@sse'")?
+        .ok()?;
+    wait_for_status(cluster.http()?, "/api/f/info", 200, SOON)?;
+    holder.run("begin; lock table pg_extension in access exclusive mode")?.ok()?;
+    watcher.run("create or replace function f() returns void language sql as 'select'")?.ok()?;
+    let reader =
+        wait_for(SOON, "the reader waits", || Ok(watcher.run(READER)?.ok()?.value().map(str::to_owned)))?;
+    watcher.run(&format!("select pg_terminate_backend({reader})"))?.ok()?;
+    let gone = format!("select count(*) from pg_stat_activity where pid = {reader}");
+    wait_until(SOON, "the reader has left", || {
+        watcher.run(&gone).is_ok_and(|reply| reply.ok().is_ok_and(|reply| reply.value() == Some("0")))
+    })?;
+    holder.run("commit")?.ok()?;
+    cluster.sql("create function g() returns void language sql as ''; comment on function g() is '@sse'")?;
+    wait_for_status(cluster.http()?, "/api/g/info", 200, SOON)
+}

@@ -70,6 +70,8 @@ fn routines(which: Which<'_>) -> Vec<Routine> {
         let rows = client.select(ROUTINES, None, &arguments)?;
         let mut routines = Vec::with_capacity(rows.len());
         for row in rows {
+            // Comments of many megabytes are turned into text here: who stops the server does not wait for it.
+            pgrx::check_for_interrupts!();
             let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
             let (comment, comment_is_too_long) = match comment(oid, row.get::<Vec<u8>>(8)?) {
                 Comment::None => continue,

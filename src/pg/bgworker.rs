@@ -11,7 +11,7 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTi
 use pgrx::pg_sys;
 
 use super::backend::data_directory;
-use super::latch;
+use super::{compat, latch};
 
 pub(crate) use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 
@@ -24,6 +24,8 @@ const STATUS_LINE: usize = 8;
 // Declared here, because pgrx' bindings disagree between versions on whether it returns.
 unsafe extern "C-unwind" {
     fn proc_exit(code: c_int) -> !;
+    // pgrx' item is a Rust function of its own and cannot be a handler. It is async-signal-safe (postgres.c).
+    fn die(signal: c_int);
 }
 
 /// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of ours.
@@ -221,6 +223,13 @@ pub(crate) fn attach_signals() {
     BackgroundWorker::attach_signal_handlers(
         SignalWakeFlags::SIGTERM | SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGINT,
     );
+}
+
+/// As [`attach_signals`], but SIGTERM ends the process at its next check for interrupts, as it does any backend: also while a
+/// query runs, or waits for a lock.
+pub(crate) fn attach_signals_of_a_backend() {
+    compat::on_signal(libc::SIGTERM, die);
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGINT);
 }
 
 /// Whether this worker was told to leave. Once said it stays true for the caller to remember.

@@ -30,7 +30,7 @@ const SHARE: usize = 4;
 /// Main function of the worker.
 pub(crate) fn run() {
     let Some(shared) = shmem::shared() else { return };
-    bgworker::attach_signals();
+    bgworker::attach_signals_of_a_backend();
     bgworker::settle_transactions();
     bgworker::connect(Some(&guc::DATABASE.text()));
     // Before the snapshot: whatever was announced up to here is in it.
@@ -79,7 +79,7 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
             }
             Err(PushError::TooLarge) => return push_without_comment(shared, record),
             Err(PushError::Full) => {
-                if deadline.has_passed() || bgworker::told_to_leave() {
+                if deadline.has_passed() {
                     return false;
                 }
                 futex::wake(shared);
