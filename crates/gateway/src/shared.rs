@@ -158,7 +158,7 @@ impl Shared {
         let refusal = match session.identity.user_id() {
             Some(id) if self.ended_sessions.count(id, Instant::now()) => {
                 self.outbox.log_limited("ended sessions", Severity::Log, || {
-                    "a user has ended more than 1000 sessions within an hour: the older ones end with each further one"
+                    "a user has ended more sessions than are kept one by one (1000 in an hour, 10,000 in 14 days): the older ones end with each further one"
                         .to_owned()
                 });
                 let issued_at = session.issued_at.unwrap_or_else(SystemTime::now);
