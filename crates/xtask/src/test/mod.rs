@@ -5,7 +5,10 @@
 //!
 //! Not for what takes longer than people wait: PostgreSQL's own regression suite is a command of its own.
 
+mod circles;
+mod files;
 mod fuzz;
+mod imports;
 mod rules;
 mod steps;
 mod tally;

@@ -1,11 +1,15 @@
-//! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get.
+//! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get,
+//! which files may name each other.
 //!
 //! Not a parser: it looks at lines, and the rules are such that this is enough.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+
+use super::circles;
+use super::files::rust_files;
 
 /// Where files are looked at, below the root.
 const FOLDERS: [&str; 5] = ["src", "crates", "pg_test", "examples", "fuzz"];
@@ -25,6 +29,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             found.extend(too_long(&name, &text));
         }
     }
+    found.extend(circles::violations(root)?);
     Ok(found)
 }
 
@@ -81,21 +86,6 @@ fn code_of(line: &str) -> String {
 fn has_word(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.split(|c| !is_part(c)).any(|found| found == word)
-}
-
-fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(files) };
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 #[cfg(test)]
