@@ -27,7 +27,7 @@ use tally::Tally;
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Without siege, soak, loom, fuzzing and slow tests.
+    /// Without siege, soak, loom, AddressSanitizer, fuzzing and slow tests.
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.
@@ -52,7 +52,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -65,6 +65,7 @@ const STEPS: [Step; 13] = [
     Step { name: "siege", run: Run::siege, runs_when: When::NotQuick },
     Step { name: "soak", run: Run::soak, runs_when: When::NotQuick },
     Step { name: "loom", run: Run::loom, runs_when: When::NotQuick },
+    Step { name: "ring, AddressSanitizer", run: Run::sanitizer, runs_when: When::NotQuick },
     Step { name: "fuzz", run: Run::fuzz, runs_when: When::Fuzzing },
 ];
 
