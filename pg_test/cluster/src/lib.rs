@@ -25,7 +25,9 @@
 mod access;
 mod account;
 mod builder;
+mod clock;
 mod cluster;
+mod conclusion;
 mod extension;
 pub mod http;
 mod install;
@@ -39,7 +41,9 @@ mod wait;
 
 pub use account::{Account, find_program};
 pub use builder::{Builder, Preload};
+pub use clock::Clock;
 pub use cluster::{Cluster, Frozen, LogMark, StopMode};
+pub use conclusion::{Conclusion, archive};
 pub use extension::{Extension, Profile, cargo, workspace_root};
 pub use install::Install;
 pub use message::Message;

@@ -3,10 +3,9 @@
 //! Not for reading it in again.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::Options;
 use crate::check::Verdict;
@@ -21,11 +20,6 @@ pub(crate) fn write(
     verdict: &Verdict,
     log: &str,
 ) -> Result<PathBuf> {
-    let folder = options.folder.join(format!("seed-{}", options.seed));
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    }
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let mut texts = vec![
         ("violations.txt".to_owned(), told(verdict, recording).join("\n")),
         ("events.txt".to_owned(), events(recording)?),
@@ -38,10 +32,7 @@ pub(crate) fn write(
         }
         texts.push((format!("reader-{number:02}.txt"), text));
     }
-    for (name, text) in texts {
-        fs::write(folder.join(&name), text).with_context(|| name.clone())?;
-    }
-    Ok(folder)
+    cluster::archive(&options.folder, options.seed, texts.iter().map(|(name, text)| (name.as_str(), text)))
 }
 
 fn events(recording: &Recording) -> Result<String> {

@@ -1,6 +1,6 @@
 //! What is recorded of a run: what writers attempted, what committed, what each reader saw.
 //!
-//! Times are the [`crate::clock::Clock`]'s. Not for judging: check/.
+//! Times are the [`cluster::Clock`]'s. Not for judging: check/.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -14,7 +14,6 @@
 
 mod archive;
 mod check;
-mod clock;
 mod control;
 mod driver;
 mod figures;

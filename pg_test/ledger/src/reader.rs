@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use cluster::Clock;
 use cluster::http::{Connection, Event, EventStream, Request, StreamError};
 use socket2::{Domain, Socket, Type};
 
-use crate::clock::Clock;
 use crate::control::{Control, Manner};
 use crate::history::{Asked, History, Item, Position, Reason, What};
 use crate::payload::Payload;

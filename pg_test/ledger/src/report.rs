@@ -4,15 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+
+use cluster::Conclusion;
 
 use crate::check::Verdict;
 use crate::figures::Figures;
 use crate::history::{Reason, Recording};
 use crate::schedule::Fault;
-
-/// So many violations are told; the first ones are usually enough, and all are in the archive.
-const MAX_TOLD: usize = 8;
 
 /// Items of the reader's history that are told around a violation.
 const CONTEXT: usize = 4;
@@ -27,18 +25,13 @@ pub struct Report {
     pub(crate) cuts: u64,
     pub(crate) transactions: u64,
     pub(crate) figures: Figures,
-    /// Why the run proves nothing.
-    pub(crate) failures: Vec<String>,
-    /// What is wrong, each with its context.
-    pub(crate) violations: Vec<String>,
-    /// Where the histories are.
-    pub(crate) archive: Option<PathBuf>,
+    pub(crate) conclusion: Conclusion,
 }
 
 impl Report {
     /// Everything was seen or covered by a gap, and enough happened to say so.
     pub fn passed(&self) -> bool {
-        self.failures.is_empty() && self.violations.is_empty()
+        self.conclusion.passed()
     }
 }
 
@@ -90,22 +83,7 @@ impl fmt::Display for Report {
             format!("{} {}", reason.as_str(), self.figures.gaps.get(reason).copied().unwrap_or(0))
         };
         writeln!(f, "gaps      {}", Reason::ALL.iter().map(gap).collect::<Vec<_>>().join(", "))?;
-        for failure in &self.failures {
-            writeln!(f, "PROBLEM   {failure}")?;
-        }
-        for violation in self.violations.iter().take(MAX_TOLD) {
-            writeln!(f, "VIOLATION {violation}")?;
-        }
-        if let Some(archive) = &self.archive {
-            writeln!(f, "all of it {}", archive.display())?;
-            writeln!(f, "again     cargo xtask ledger --seconds {} --seed {}", self.seconds, self.seed)?;
-        }
-        match (self.violations.len(), self.failures.len()) {
-            (0, 0) => {
-                write!(f, "verdict   passed: every event was seen, was not for the reader, or a gap says so")
-            }
-            (0, _) => write!(f, "verdict   FAILED: the run proves nothing"),
-            (count, _) => write!(f, "verdict   FAILED: {count} violations"),
-        }
+        let again = format!("cargo xtask ledger --seconds {} --seed {}", self.seconds, self.seed);
+        self.conclusion.tell(f, &again, "every event was seen, was not for the reader, or a gap says so")
     }
 }

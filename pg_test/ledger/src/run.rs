@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
-use cluster::{Cluster, PATIENCE, wait_until};
+use cluster::{Clock, Cluster, Conclusion, PATIENCE, wait_until};
 use fastrand::Rng;
 
 use crate::Options;
 use crate::archive;
 use crate::check::{Verdict, check};
-use crate::clock::Clock;
 use crate::control::Control;
 use crate::driver::{self, Driver, RING_SIZE, Target, WINDOW_SIZE};
 use crate::figures::Figures;
@@ -97,12 +96,10 @@ pub fn run(options: &Options) -> Result<Report> {
         cuts,
         transactions,
         figures,
-        failures,
-        violations: told(&verdict, &recording),
-        archive: None,
+        conclusion: Conclusion { failures, violations: told(&verdict, &recording), archive: None },
     };
     if !report.passed() {
-        report.archive = Some(archive::write(options, &recording, &verdict, &cluster.log()?)?);
+        report.conclusion.archive = Some(archive::write(options, &recording, &verdict, &cluster.log()?)?);
     }
     Ok(report)
 }

@@ -11,10 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use cluster::{Cluster, PATIENCE, Session, SessionOptions, wait_for};
+use cluster::{Clock, Cluster, PATIENCE, Session, SessionOptions, wait_for};
 use fastrand::Rng;
 
-use crate::clock::Clock;
 use crate::history::{Attempt, Delivery, Key};
 use crate::plan::{FLOODED, MARKS, ORDINARY, SETTLING, WITHOUT_TOPIC};
 

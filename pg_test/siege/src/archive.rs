@@ -3,10 +3,9 @@
 //! Not for reading it in again.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::delays::Pair;
 use crate::report::Report;
@@ -22,13 +21,8 @@ pub(crate) fn write(
     items: &[Item],
     findings: &Findings,
 ) -> Result<PathBuf> {
-    let folder = folder.join(format!("seed-{}", report.seed));
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    }
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let mut all = format!("{report}\n\n");
-    for violation in &report.violations {
+    for violation in &report.conclusion.violations {
         writeln!(all, "{violation}")?;
     }
     for (name, tally) in &report.attackers {
@@ -55,8 +49,5 @@ pub(crate) fn write(
         ("subscriber.txt", seen.into_bytes()),
         ("server.log", findings.log.clone()),
     ];
-    for (name, bytes) in texts {
-        fs::write(folder.join(name), bytes).context(name)?;
-    }
-    Ok(folder)
+    cluster::archive(folder, report.seed, texts)
 }

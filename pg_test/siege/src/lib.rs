@@ -14,7 +14,6 @@
 
 mod archive;
 mod attack;
-mod clock;
 mod delays;
 mod ground;
 mod honest;

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use cluster::http::Client;
-use cluster::wait_until;
+use cluster::{Clock, wait_until};
 
-use crate::clock::Clock;
 use crate::ground::Ground;
 use crate::honest::Ends;
 

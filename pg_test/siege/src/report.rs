@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+
+use cluster::Conclusion;
 
 use crate::attack::Tally;
 use crate::delays::Spread;
@@ -12,9 +13,6 @@ use crate::honest::Calls;
 use crate::memory::MB;
 use crate::phase::Phase;
 use crate::sequence::Account;
-
-/// So many violations are told; all are in the archive.
-const MAX_TOLD: usize = 12;
 
 /// How a run went. Its `Display` is for people.
 #[derive(Debug)]
@@ -33,18 +31,13 @@ pub struct Report {
     pub(crate) starved: u64,
     pub(crate) attackers: BTreeMap<&'static str, Tally>,
     pub(crate) phases: Vec<Phase>,
-    /// Why the run proves nothing.
-    pub(crate) failures: Vec<String>,
-    /// What is wrong.
-    pub(crate) violations: Vec<String>,
-    /// Where the records are.
-    pub(crate) archive: Option<PathBuf>,
+    pub(crate) conclusion: Conclusion,
 }
 
 impl Report {
     /// The honest noticed nothing, and enough was tried to say so.
     pub fn passed(&self) -> bool {
-        self.failures.is_empty() && self.violations.is_empty()
+        self.conclusion.passed()
     }
 }
 
@@ -83,20 +76,7 @@ impl fmt::Display for Report {
         for (name, Tally { struck, refused, failed, .. }) in &self.attackers {
             writeln!(f, "attack    {name}: {struck} times, {refused} refused, {failed} failed")?;
         }
-        for failure in &self.failures {
-            writeln!(f, "PROBLEM   {failure}")?;
-        }
-        for violation in self.violations.iter().take(MAX_TOLD) {
-            writeln!(f, "VIOLATION {violation}")?;
-        }
-        if let Some(archive) = &self.archive {
-            writeln!(f, "all of it {}", archive.display())?;
-            writeln!(f, "again     cargo xtask siege --seconds {} --seed {}", self.seconds, self.seed)?;
-        }
-        match (self.violations.len(), self.failures.len()) {
-            (0, 0) => write!(f, "verdict   passed: the honest noticed nothing"),
-            (0, _) => write!(f, "verdict   FAILED: the run proves nothing"),
-            (count, _) => write!(f, "verdict   FAILED: {count} violations"),
-        }
+        let again = format!("cargo xtask siege --seconds {} --seed {}", self.seconds, self.seed);
+        self.conclusion.tell(f, &again, "the honest noticed nothing")
     }
 }

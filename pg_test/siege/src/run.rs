@@ -10,13 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cluster::{Cluster, Install};
+use cluster::{Clock, Cluster, Conclusion, Install};
 use fastrand::Rng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::archive;
 use crate::attack::{Choice, Crew, Tally};
-use crate::clock::Clock;
 use crate::delays::{self, Judgement, Pair, Spread};
 use crate::ground::Ground;
 use crate::honest::{Honest, Records};
@@ -96,7 +95,7 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut report = judge(options, records, attackers, phases, &findings, &pairs, failures);
     if !report.0.passed() {
         let archive = archive::write(&options.folder, &report.0, &pairs, &report.1, &findings)?;
-        report.0.archive = Some(archive);
+        report.0.conclusion.archive = Some(archive);
     }
     Ok(report.0)
 }
@@ -237,9 +236,7 @@ fn judge(
         starved: processor::longest(&findings.looks, 0, u64::MAX),
         attackers,
         phases,
-        failures,
-        violations,
-        archive: None,
+        conclusion: Conclusion { failures, violations, archive: None },
     };
     (report, items)
 }

@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use cluster::Clock;
 
-use crate::clock::Clock;
 use crate::ground::Ground;
 use crate::processor::{self, Look};
 

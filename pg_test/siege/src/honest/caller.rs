@@ -9,11 +9,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Result;
+use cluster::Clock;
 use cluster::http::{Client, Connection, Request, Response};
 use serde_json::json;
 
 use super::Ends;
-use crate::clock::Clock;
 use crate::ground::Ground;
 
 /// Between two calls of one caller.

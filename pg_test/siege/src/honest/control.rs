@@ -11,10 +11,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
-use cluster::PATIENCE;
+use cluster::{Clock, PATIENCE};
 
 use super::Ends;
-use crate::clock::Clock;
 use crate::ground::Ground;
 
 /// How often it looks whether the run is over.

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
+use cluster::Clock;
 
 pub(crate) use caller::{Calls, Person};
 pub(crate) use publisher::Published;
 
-use crate::clock::Clock;
 use crate::ground::Ground;
 use crate::sequence::Item;
 

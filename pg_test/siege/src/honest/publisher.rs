@@ -12,10 +12,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use cluster::PATIENCE;
+use cluster::{Clock, PATIENCE};
 
 use super::Ends;
-use crate::clock::Clock;
 use crate::ground::Ground;
 use crate::wire::{Reply, Wire};
 

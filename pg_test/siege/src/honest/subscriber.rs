@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use cluster::http::{Client, Event, EventStream, StreamError};
-use cluster::{PATIENCE, wait_until};
+use cluster::{Clock, PATIENCE, wait_until};
 
 use super::{Ends, publisher::LAST};
-use crate::clock::Clock;
 use crate::ground::Ground;
 use crate::sequence::Item;
 
