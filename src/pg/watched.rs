@@ -17,7 +17,7 @@
 //! Not for: what is done with an announcement (`worker/gateway/reader.rs`).
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use pgrx::pg_sys;
 
@@ -39,9 +39,13 @@ pub(crate) enum Kind {
     Relation = 4,
 }
 
-/// See the head of this file. Written by one process, the catalog worker; read by every backend.
+/// See the head of this file. Written by the catalog worker, one at a time; read by every backend.
 #[repr(C)]
 pub(crate) struct Watched {
+    /// A catalog worker is in [`Watched::replace`]. There are two workers for a moment when the gateway is started again while the old
+    /// one's still reads, and an older set that is written into a newer one would take bits out of it while it holds.
+    /// A worker cannot end in there (nothing allocates, fails or looks at signals), unless all of the shared memory is made anew.
+    writing: AtomicBool,
     /// Odd while the bits are written; another number whenever they have changed.
     version: AtomicU64,
     /// The number of certain changes that the set holds for; 0 is none.
@@ -52,6 +56,7 @@ pub(crate) struct Watched {
 impl Default for Watched {
     fn default() -> Self {
         Self {
+            writing: AtomicBool::new(false),
             version: AtomicU64::new(0),
             holds_for: AtomicU64::new(0),
             bits: [const { AtomicU64::new(0) }; WORDS],
@@ -87,17 +92,26 @@ enum Found {
 }
 
 impl Watched {
-    /// Replaces the set by one that holds for so many certain changes. To be called by the one catalog worker alone.
-    pub(crate) fn replace(&self, set: &Set, certain: u64) {
+    /// Replaces the set by one that holds for so many certain changes, unless there is one that holds for more. `false`: another worker
+    /// is about it.
+    pub(crate) fn replace(&self, set: &Set, certain: u64) -> bool {
+        if self.writing.swap(true, SeqCst) {
+            return false;
+        }
+        if self.holds_for.load(SeqCst) <= certain {
+            self.write(set, certain);
+        }
+        self.writing.store(false, SeqCst);
+        true
+    }
+
+    fn write(&self, set: &Set, certain: u64) {
         let is_same = self.bits.iter().zip(&set.0).all(|(bits, new)| bits.load(SeqCst) == *new);
-        let version = self.version.load(SeqCst);
-        if is_same && version.is_multiple_of(2) {
+        if is_same {
             self.holds_for.store(certain, SeqCst);
             return;
         }
-        // A worker that was ended in here has left an odd one.
-        let odd = version | 1;
-        self.version.store(odd, SeqCst);
+        let odd = self.version.fetch_add(1, SeqCst) + 1;
         for (bits, new) in self.bits.iter().zip(&set.0) {
             bits.store(*new, SeqCst);
         }

@@ -42,7 +42,13 @@ pub(crate) fn run() {
         (catalog::extension(), call_role::check(), routines, basis)
     });
     // Before the routines are handed over: who changes what a new one rests on is heard from then on.
-    shared.header.watched.replace(&basis, certain);
+    let deadline = backend::Deadline::after(MAX_WAIT);
+    while !shared.header.watched.replace(&basis, certain) {
+        if deadline.has_passed() || bgworker::told_to_leave() {
+            bgworker::leave(1);
+        }
+        backend::pause();
+    }
     shared.set_extension(extension);
     let handed_over = hand_over(&shared, generation, role, &routines);
     shared.wake_gateway();
