@@ -5,6 +5,7 @@
 use pgrx::prelude::*;
 use sse_proto::route::Routine;
 
+use super::reading::Reading;
 use crate::guc;
 use crate::pg::jit;
 use crate::pg::watched::{self, Kind, Set};
@@ -36,8 +37,10 @@ SELECT 1, r.oid FROM routine r
  UNION ALL SELECT 3, t.oid FROM type t
  UNION ALL SELECT 4, t.typrelid FROM type t WHERE t.typrelid OPERATOR(pg_catalog.<>) 0";
 
-/// Of these routines; of their types, too, where there are calls.
-pub(crate) fn of(routines: &[Routine]) -> Set {
+/// Of these routines; of their types, too, where there are calls. Of those beyond what their owners may have the routines alone, because
+/// they may be given to others, or go, and a newer one come in; whoever makes their types smaller is heard with the next change.
+pub(crate) fn of(reading: &Reading) -> Set {
+    let routines = &reading.routines;
     let oids = |wanted: &dyn Fn(&Routine) -> bool| -> Vec<pg_sys::Oid> {
         routines
             .iter()
@@ -48,6 +51,9 @@ pub(crate) fn of(routines: &[Routine]) -> Set {
     let callable =
         guc::CALL_ROLE.optional().map(|_| oids(&|routine| routine.signature.is_some())).unwrap_or_default();
     let mut set = Set::new();
+    for oid in &reading.beyond {
+        set.add(Kind::Routine, watched::hash_of(Kind::Routine, *oid));
+    }
     let entered = jit::without(|| {
         Spi::connect(|client| {
             for row in client.select(BASIS, None, &[oids(&|_| true).into(), callable.into()])? {

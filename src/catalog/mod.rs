@@ -5,26 +5,36 @@
 
 pub(crate) mod basis;
 pub(crate) mod call_role;
+mod owners;
+mod reading;
 mod signature;
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use pgrx::prelude::*;
-use sse_proto::annotation::{MAX_COMMENT_BYTES, MAX_COMMENTS_BYTES, RoutineKind, Skim};
+use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
-use sse_proto::route::{Routine, Traits};
+use sse_proto::route::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, Routine, Traits};
 
 use crate::pg::jit;
 use crate::pg::routine::{self, Comment};
-use crate::pg::shmem::Extension;
+use crate::pg::shmem::{self, Extension};
 use crate::pg::text::from_server;
 use crate::{VERSION, guc};
 
-/// `$2` and what follows say which routines: none of them given means all.
+use self::reading::Found;
+pub(crate) use self::reading::Reading;
+use self::signature::Reader;
+
+/// `$2` and what follows say which routines: none of them given means all. The last row has the routines whose owner's older ones
+/// are too many by their comments and number alone (`owners.rs`): of these nothing is read but the oid.
 const ROUTINES: &str = r#"
-    SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
-           pg_catalog.convert_to(p.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), p.prokind OPERATOR(pg_catalog.=) 'p', p.provolatile OPERATOR(pg_catalog.=) 'v',
-           p.proparallel OPERATOR(pg_catalog.=) 's', coalesce(p.proargnames OPERATOR(pg_catalog.&&) $1, false), pg_catalog.convert_to(CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6
-               AND pg_catalog.sum(CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6 THEN pg_catalog.octet_length(d.description) ELSE 0 END) OVER of_owner OPERATOR(pg_catalog.<=) $7
-               THEN d.description END, pg_catalog.getdatabaseencoding())
+WITH found AS MATERIALIZED (
+    SELECT p.oid, n.nspname, p.proname, p.prokind, p.provolatile, p.proparallel, p.proargnames, p.proowner, d.description,
+           pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6 AS is_read,
+           coalesce(pg_catalog.cardinality(p.proallargtypes), p.pronargs) AS parameters,
+           pg_catalog.sum($7 OPERATOR(pg_catalog.+) CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6
+               THEN pg_catalog.octet_length(d.description) ELSE 0 END) OVER (PARTITION BY p.proowner ORDER BY p.oid) OPERATOR(pg_catalog.<=) $8 AS is_within
       FROM pg_catalog.pg_description d
       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objoid
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
@@ -40,8 +50,15 @@ const ROUTINES: &str = r#"
             OR (pg_catalog.concat(n.nspname, p.proname) COLLATE pg_catalog."C") OPERATOR(pg_catalog.!~) '^[A-Za-z0-9_ "-]*$'
             OR EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($4::pg_catalog.text[]), pg_catalog.unnest($5::pg_catalog.text[])) AS w(one, other)
                         WHERE pg_catalog.strpos(d.description, w.one) OPERATOR(pg_catalog.>) 0 AND pg_catalog.strpos(d.description, w.other) OPERATOR(pg_catalog.>) 0))
-    WINDOW of_owner AS (PARTITION BY p.proowner ORDER BY p.oid)
-     ORDER BY p.oid"#;
+)
+    SELECT f.oid, pg_catalog.convert_to(f.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
+           pg_catalog.convert_to(f.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), f.prokind OPERATOR(pg_catalog.=) 'p', f.provolatile OPERATOR(pg_catalog.=) 'v',
+           f.proparallel OPERATOR(pg_catalog.=) 's', coalesce(f.proargnames OPERATOR(pg_catalog.&&) $1, false),
+           pg_catalog.convert_to(CASE WHEN f.is_read THEN f.description END, pg_catalog.getdatabaseencoding()), f.proowner, f.parameters, NULL::pg_catalog.oid[]
+      FROM found f WHERE f.is_within
+     UNION ALL
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, pg_catalog.array_agg(f.oid ORDER BY f.oid)
+      FROM found f WHERE NOT f.is_within"#;
 
 /// Which routines to read.
 enum Which<'a> {
@@ -50,8 +67,9 @@ enum Which<'a> {
     Near(&'a Traits),
 }
 
-/// All routines outside of system schemas whose comment may be ours, by oid: prose is left where it is.
-fn routines(which: Which<'_>) -> Vec<Routine> {
+/// All routines outside of system schemas whose comment may be ours, by oid: prose is left where it is. The others are the first
+/// of [`Reading::beyond`].
+fn routines(which: Which<'_>) -> (Vec<Found>, Vec<u32>) {
     let names: Vec<String> = USER_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
     let oid = if let Which::One(oid) = which { Some(pg_sys::Oid::from(oid)) } else { None };
     let traits = if let Which::Near(traits) = which { Some(traits) } else { None };
@@ -64,21 +82,28 @@ fn routines(which: Which<'_>) -> Vec<Routine> {
         ones.into(),
         others.into(),
         i32::try_from(MAX_COMMENT_BYTES).unwrap_or(i32::MAX).into(),
-        i64::try_from(MAX_COMMENTS_BYTES).unwrap_or(i64::MAX).into(),
+        i64::try_from(ROUTINE_WEIGHT).unwrap_or(i64::MAX).into(),
+        i64::try_from(MAX_OWNER_WEIGHT).unwrap_or(i64::MAX).into(),
     ];
-    Spi::connect(|client| {
+    let read = Spi::connect(|client| {
         let rows = client.select(ROUTINES, None, &arguments)?;
-        let mut routines = Vec::with_capacity(rows.len());
+        let (mut found, mut beyond) = (Vec::with_capacity(rows.len()), Vec::new());
         for row in rows {
             // Comments of many megabytes are turned into text here: who stops the server does not wait for it.
             pgrx::check_for_interrupts!();
-            let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
+            let number = |oid: Option<pg_sys::Oid>| oid.map_or(0, |oid| oid.to_u32());
+            let oid = number(row.get::<pg_sys::Oid>(1)?);
+            if oid == 0 {
+                let oids = row.get::<Vec<pg_sys::Oid>>(11)?.unwrap_or_default();
+                beyond = oids.into_iter().map(|oid| oid.to_u32()).collect();
+                continue;
+            }
             let (comment, comment_is_too_long) = match comment(oid, row.get::<Vec<u8>>(8)?) {
                 Comment::None => continue,
                 Comment::Text(text) => (text, false),
                 Comment::TooLong => (String::new(), true),
             };
-            routines.push(Routine {
+            let routine = Routine {
                 oid,
                 schema: utf8(row.get::<Vec<u8>>(2)?),
                 name: utf8(row.get::<Vec<u8>>(3)?),
@@ -93,74 +118,117 @@ fn routines(which: Which<'_>) -> Vec<Routine> {
                 signature: None,
                 comment,
                 comment_is_too_long,
-            });
+            };
+            let owner = number(row.get::<pg_sys::Oid>(9)?);
+            let parameters = usize::try_from(row.get::<i32>(10)?.unwrap_or(0)).unwrap_or(0);
+            found.push(Found { owner, parameters, routine });
         }
-        Ok::<_, spi::Error>(routines)
-    })
-    .unwrap_or_else(|error| error!("pg_sse: cannot read the routines: {error}"))
+        Ok::<_, spi::Error>((found, beyond))
+    });
+    let (mut found, beyond) =
+        read.unwrap_or_else(|error| error!("pg_sse: cannot read the routines: {error}"));
+    found.sort_unstable_by_key(|found| found.routine.oid);
+    (found, beyond)
 }
 
-/// What the query has of a comment: its text, unless it or all of its owner are longer than is read. Then it is looked at as every backend does,
+/// What the query has of a comment: its text, unless it is longer than is read. Then it is looked at as every backend does,
 /// and what is found is kept, not the text.
 fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
     let Some(stored) = stored else {
-        return match routine::read(pg_sys::Oid::from(oid)).map_or(Comment::None, |entry| entry.comment) {
-            // Its owner has too many.
-            Comment::Text(text) => unread(&text),
-            other => other,
-        };
+        return routine::read(pg_sys::Oid::from(oid)).map_or(Comment::None, |entry| entry.comment);
     };
     match from_server(&stored) {
         text if text.len() <= MAX_COMMENT_BYTES => Comment::Text(text),
-        text => unread(&text),
+        text if Skim::new(text.as_bytes()).look_at_all() => Comment::TooLong,
+        _ => Comment::None,
     }
 }
 
-fn unread(text: &str) -> Comment {
-    if Skim::new(text.as_bytes()).look_at_all() { Comment::TooLong } else { Comment::None }
-}
-
 /// All routines, with the signatures of those that can be called; without a role for calls there is nothing to call.
-pub(crate) fn routines_with_signatures() -> Vec<Routine> {
-    jit::without(|| with_signatures(routines(Which::All)))
+pub(crate) fn all() -> Reading {
+    jit::without(|| weighed(routines(Which::All)))
 }
 
 /// The served routine of this oid and whatever decides about its URLs, by oid; empty if it is not annotated or not served.
 ///
 /// What these routines are is found out in rounds: the routine's paths say which others may have one of them, whose
 /// paths may in turn be taken by others. Usually the second round finds nothing new.
-pub(crate) fn routine_and_rivals(oid: u32) -> Vec<Routine> {
-    let served = |mut routines: Vec<Routine>| {
-        routines.retain(|routine| guc::schema_is_served(&routine.schema));
-        routines
+///
+/// Where some owner has half of what they may have, all are read, because then all others decide. Who makes so many in one transaction
+/// is told by the next one.
+pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
+    let is_served = |found: &Found| guc::schema_is_served(&found.routine.schema);
+    let served = |which: Which<'_>| {
+        let (mut found, beyond) = routines(which);
+        found.retain(is_served);
+        (found, beyond)
     };
+    let all_decide = || {
+        let mut reading = all();
+        reading.routines.retain(|routine| guc::schema_is_served(&routine.schema));
+        reading
+    };
+    if shmem::shared().is_some_and(|shared| shared.header.owner_is_near.load(Relaxed)) {
+        return all_decide();
+    }
     jit::without(|| {
-        let mut known = served(routines(Which::One(oid)));
+        let mut known = served(Which::One(oid));
         for _ in 0..MAX_ROUNDS {
-            let traits = Traits::of(&known, &guc::URL_PREFIX.text(), guc::default_level());
+            let routines: Vec<Routine> = known.0.iter().map(|found| found.routine.clone()).collect();
+            let traits = Traits::of(&routines, &guc::URL_PREFIX.text(), guc::default_level());
             if traits.is_empty() {
-                return with_signatures(known);
+                return weighed(known);
             }
-            let mut more = served(routines(Which::Near(&traits)));
-            if more.len() <= known.len() {
-                return with_signatures(known);
+            let mut more = served(Which::Near(&traits));
+            if more.0.len() <= known.0.len() {
+                return weighed(known);
             }
             // Its own name may be one that the query takes for no name.
             std::mem::swap(&mut known, &mut more);
         }
-        served(with_signatures(routines(Which::All)))
+        all_decide()
     })
 }
 
 /// A chain of routines, each of which takes the other's URL, that is longer than this is read with everything else.
 const MAX_ROUNDS: usize = 4;
 
-fn with_signatures(mut routines: Vec<Routine>) -> Vec<Routine> {
-    if guc::CALL_ROLE.optional().is_some() {
-        signature::fill_in(&mut routines);
-    }
-    routines
+/// Of a routine that was not read further: whether it is served, and its comment has a line of ours.
+pub(crate) fn is_ours(oid: u32) -> bool {
+    routine::read(pg_sys::Oid::from(oid)).is_some_and(|entry| match entry.comment {
+        Comment::None => false,
+        Comment::TooLong => guc::schema_is_served(&entry.schema),
+        Comment::Text(text) => {
+            guc::schema_is_served(&entry.schema) && Skim::new(text.as_bytes()).look_at_all()
+        }
+    })
 }
+
+/// Parts what is found into batches, each of which costs the reader some megabytes.
+fn weighed((found, beyond): (Vec<Found>, Vec<u32>)) -> Reading {
+    let mut reading = Reading { routines: Vec::with_capacity(found.len()), beyond, owner_is_near: false };
+    let mut reader = Reader::default();
+    let mut batch = Vec::new();
+    let mut parameters = 0;
+    for found in found {
+        parameters += found.parameters;
+        batch.push(found);
+        if batch.len() >= BATCH || parameters >= BATCH_PARAMETERS {
+            parameters = 0;
+            reader.read(std::mem::take(&mut batch), &mut reading);
+        }
+    }
+    reader.read(batch, &mut reading);
+    reading.beyond.sort_unstable();
+    reading.owner_is_near = reader.any_owner_is_near();
+    reading
+}
+
+/// Routines whose signatures are read with one query: planning it takes as long as running it for a hundred.
+const BATCH: usize = 1000;
+
+/// And their parameters: each is some hundred bytes of the query's answer.
+const BATCH_PARAMETERS: usize = 10_000;
 
 /// The query hands texts over as the bytes that they are in the database, because Postgres' own conversion to UTF-8
 /// fails for a database without an encoding (SQL_ASCII), where one comment could then stop the service for all.

@@ -1,7 +1,7 @@
 //! Parameters and results of the routines that can be called, read from the catalog (C7.3, C7.4).
 //!
-//! One query for all routines whose comment may have an `HTTP` line, and one for their types (`signature/types.rs`); the rest
-//! is put together here.
+//! One query for a batch of routines whose comment may have an `HTTP` line, and some for their types (`signature/types.rs`); the
+//! rest is put together here. What of it fits into what an owner may have is decided on the way, before more is read.
 //!
 //! Not for what is made of them (`sse_proto::call`).
 
@@ -15,9 +15,10 @@ use sse_proto::annotation::RoutineKind;
 use sse_proto::call::{
     ColumnDigest, MAX_MEMBERS, Mode, Parameter, ResultType, RowVersion, Shape, Signature, TypeKind,
 };
-use sse_proto::route::Routine;
 
 use self::types::{Base, Types};
+use super::owners::Owners;
+use super::reading::{Found, Reading};
 use crate::guc;
 use crate::pg::text::from_server;
 
@@ -80,21 +81,53 @@ struct RowParameter {
     oid: u32,
 }
 
-/// Fills in the signatures of those that may have an `HTTP` line.
-pub(crate) fn fill_in(routines: &mut [Routine]) {
-    let wanted: Vec<pg_sys::Oid> = routines
-        .iter()
-        .filter(|routine| mentions_http(&routine.comment))
-        .map(|routine| pg_sys::Oid::from(routine.oid))
-        .collect();
-    if wanted.is_empty() {
-        return;
+/// Reads signatures, batch after batch, and knows what its owners and their types were up to there.
+#[derive(Default)]
+pub(crate) struct Reader {
+    owners: Owners,
+    types: Types,
+}
+
+impl Reader {
+    /// Adds a batch to the reading, with the signatures of those that may have an `HTTP` line; those whose owner has too many by now
+    /// are among those beyond. The batches come in the order of oids.
+    pub(crate) fn read(&mut self, batch: Vec<Found>, reading: &mut Reading) {
+        let mut rows = match guc::CALL_ROLE.optional() {
+            Some(role) => read(self.wanted(&batch), role),
+            None => HashMap::new(),
+        };
+        self.types.prefetch(rows.values().flat_map(Row::type_oids));
+        for Found { owner, mut routine, .. } in batch {
+            let account = self.owners.account(owner);
+            let mut fits = !account.is_closed() && account.take(routine.weight());
+            if fits && let Some(row) = rows.remove(&routine.oid) {
+                fits = self.types.weigh(row.type_oids(), account);
+                if fits {
+                    let signature = row.signature(routine.oid, routine.kind, &mut self.types);
+                    fits = account.take(signature.weight());
+                    routine.signature = Some(signature);
+                }
+            }
+            match fits {
+                true => reading.routines.push(routine),
+                false => reading.beyond.push(routine.oid),
+            }
+        }
     }
-    let mut rows = read(wanted);
-    let mut types = Types::read(rows.values().flat_map(Row::type_oids));
-    for routine in routines {
-        routine.signature =
-            rows.remove(&routine.oid).map(|row| row.signature(routine.oid, routine.kind, &mut types));
+
+    /// See [`Owners::any_is_near`].
+    pub(crate) fn any_owner_is_near(&self) -> bool {
+        self.owners.any_is_near()
+    }
+
+    fn wanted(&mut self, batch: &[Found]) -> Vec<pg_sys::Oid> {
+        let mut wanted = Vec::new();
+        for Found { owner, routine, .. } in batch {
+            if mentions_http(&routine.comment) && !self.owners.account(*owner).is_closed() {
+                wanted.push(pg_sys::Oid::from(routine.oid));
+            }
+        }
+        wanted
     }
 }
 
@@ -102,8 +135,10 @@ fn mentions_http(comment: &str) -> bool {
     comment.as_bytes().windows(4).any(|window| window.eq_ignore_ascii_case(b"http"))
 }
 
-fn read(oids: Vec<pg_sys::Oid>) -> HashMap<u32, Row> {
-    let role = guc::CALL_ROLE.optional().unwrap_or_default();
+fn read(oids: Vec<pg_sys::Oid>, role: String) -> HashMap<u32, Row> {
+    if oids.is_empty() {
+        return HashMap::new();
+    }
     let rows = Spi::connect(|client| {
         let rows = client.select(SIGNATURES, None, &[role.into(), oids.into()])?;
         let mut signatures = HashMap::with_capacity(rows.len());

@@ -8,14 +8,20 @@ use pgrx::prelude::*;
 use sse_proto::annotation::{Annotation, MAX_COMMENT_BYTES, Problem, Skim, too_long};
 use sse_proto::route::{self, Endpoint, RouteTable, Routine};
 
+use crate::catalog::Reading;
 use crate::pg::text::{from_server, to_server};
 use crate::{catalog, guc};
 
 /// The mistakes in a routine's comment, one a row.
 #[pg_extern(sql = false)]
 fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
-    let table = table_of(&catalog::routine_and_rivals(routine.to_u32()));
-    let Some(endpoint) = table.endpoint(routine.to_u32()) else { return SetOfIterator::empty() };
+    let oid = routine.to_u32();
+    let reading = catalog::routine_and_rivals(oid);
+    if reading.beyond.binary_search(&oid).is_ok() && catalog::is_ours(oid) {
+        return rows(vec![route::beyond_weight()]);
+    }
+    let table = table_of(&reading.routines);
+    let Some(endpoint) = table.endpoint(oid) else { return SetOfIterator::empty() };
     rows(endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect())
 }
 
@@ -50,7 +56,7 @@ fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
 /// The subscribe URL of a routine, else the one that it is called with, or null.
 #[pg_extern(sql = false)]
 fn url(routine: pg_sys::Oid) -> Option<Vec<u8>> {
-    let table = table_of(&catalog::routine_and_rivals(routine.to_u32()));
+    let table = table_of(&catalog::routine_and_rivals(routine.to_u32()).routines);
     let endpoint = table.endpoint(routine.to_u32())?;
     let call = endpoint.call.as_ref().map(|(_, path)| path).filter(|_| guc::CALL_ROLE.optional().is_some());
     endpoint.url.as_ref().or(call).map(|url| to_server(url))
@@ -86,7 +92,8 @@ fn endpoints() -> TableIterator<
         name!(problem, Option<Vec<u8>>),
     ),
 > {
-    let routines = served_routines();
+    let Reading { mut routines, beyond, .. } = catalog::all();
+    routines.retain(|routine| guc::schema_is_served(&routine.schema));
     let table = table_of(&routines);
     let rows = table.endpoints().flat_map(|endpoint| {
         let at = routines.binary_search_by_key(&endpoint.oid, |routine| routine.oid).ok();
@@ -96,7 +103,13 @@ fn endpoints() -> TableIterator<
             .into_iter()
             .chain(routine.and_then(|routine| call_row_of(endpoint, routine)))
     });
-    TableIterator::new(rows.collect::<Vec<_>>())
+    let too_many = beyond.into_iter().filter(|oid| catalog::is_ours(*oid)).map(|oid| {
+        let problem = Some(sentence(&[route::beyond_weight()]));
+        (pg_sys::Oid::from(oid), "problem", None, None, None, None, None, None, problem)
+    });
+    let mut rows: Vec<Row> = rows.chain(too_many).collect();
+    rows.sort_by_key(|row| row.0.to_u32());
+    TableIterator::new(rows)
 }
 
 /// A routine whose comment has a mistake is a row that says only that. A conflict about a URL costs the URL alone.
@@ -152,13 +165,6 @@ fn sentence(problems: &[Problem]) -> Vec<u8> {
         sentences.push("and more: sse.check(routine) says them".to_owned());
     }
     to_server(&sentences.join("; "))
-}
-
-/// The routines as they are in this session's eyes, uncommitted changes of its own included.
-fn served_routines() -> Vec<Routine> {
-    let mut routines = catalog::routines_with_signatures();
-    routines.retain(|routine| guc::schema_is_served(&routine.schema));
-    routines
 }
 
 fn table_of(routines: &[Routine]) -> RouteTable {

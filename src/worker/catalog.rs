@@ -3,6 +3,7 @@
 //!
 //! It decides nothing: which comment means what, the gateway finds out with the same pure code as every backend.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pgrx::bgworkers::BackgroundWorker;
@@ -37,16 +38,19 @@ pub(crate) fn run() {
     let generation = shared.catalog_generation();
     let certain = shared.certain_changes();
     let (extension, role, routines, basis) = BackgroundWorker::transaction(|| {
-        let routines = catalog::routines_with_signatures();
-        let basis = basis::of(&routines);
-        (catalog::extension(), call_role::check(), routines, basis)
+        let reading = catalog::all();
+        let basis = basis::of(&reading);
+        shared.header.owner_is_near.store(reading.owner_is_near, Relaxed);
+        // Those beyond stay here: without a URL they are nothing to the gateway.
+        (catalog::extension(), call_role::check(), reading.routines, basis)
     });
     // Before the routines are handed over: who changes what a new one rests on is heard from then on.
     let deadline = backend::Deadline::after(MAX_WAIT);
     while !shared.header.watched.replace(&basis, certain) {
-        if deadline.has_passed() || bgworker::told_to_leave() {
+        if deadline.has_passed() {
             bgworker::leave(1);
         }
+        pgrx::check_for_interrupts!();
         backend::pause();
     }
     shared.set_extension(extension);

@@ -23,12 +23,14 @@ mod endpoint;
 mod overloads;
 mod path;
 mod traits;
+mod weight;
 
 pub use calls::{Call, CallPoint};
 pub use endpoint::Endpoint;
 use path::position;
 pub use path::{base_path, subscribe_path};
 pub use traits::Traits;
+pub use weight::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, beyond_weight, row_type_weight};
 
 /// A routine as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

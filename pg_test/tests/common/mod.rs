@@ -148,6 +148,14 @@ pub(crate) fn gateway_pid(cluster: &Cluster) -> Result<u32> {
     wait_for(SOON, "there is a gateway", || Ok(cluster.sql(sql)?.parse().ok()))
 }
 
+/// Memory of a process that is its own.
+pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes << 10)
+}
+
 /// One column of `sse.stat_ring` or `sse.stat_gateway`.
 pub(crate) fn figure(cluster: &Cluster, view: &str, column: &str) -> Result<i64> {
     let text = cluster.sql(&format!("select {column} from sse.{view}"))?;

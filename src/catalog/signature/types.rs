@@ -1,7 +1,8 @@
 //! The structure of types, read from the catalog: what is within arrays, row types and domains (C7.3).
 //!
-//! Only the types that the routines have are read, and what is within those. Types can be within each other so that each
-//! doubles what there is; the bounds of [`sse_proto::call::TypeKind::TooLarge`] end that.
+//! Only the types that the routines have are read, and what is within those, level by level, and for each owner only so many as
+//! they may have (`owners.rs`). Types can be within each other so that each doubles what there is; the bounds of
+//! [`sse_proto::call::TypeKind::TooLarge`] end that.
 //!
 //! Not for names of types.
 
@@ -11,11 +12,14 @@ use std::sync::Arc;
 use pgrx::prelude::*;
 use serde::Deserialize;
 use sse_proto::call::{ColumnDigest, MAX_LEVELS, MAX_MEMBERS, Member, RowType, RowVersion, TypeKind};
+use sse_proto::route::row_type_weight;
 
+use crate::catalog::owners::Account;
 use crate::pg::text::from_server;
 
 /// `kind`: `d`omain, `a`rray, `c`omposite, `p`seudo, `v`oid, `r`ecord, `j`son, `b`ytea, or `n`one of these; `of`: of a domain its
-/// base, of an array its elements.
+/// base, of an array its elements. With `$2` what is within these types, too, level by level: at most `$3` types, and those of them
+/// that have `$4` columns together.
 const TYPES: &str = "
 WITH RECURSIVE within AS (
     SELECT pg_catalog.unnest($1) AS oid
@@ -28,6 +32,13 @@ WITH RECURSIVE within AS (
          UNION ALL
         SELECT a.atttypid FROM pg_catalog.pg_attribute a
          WHERE t.typtype OPERATOR(pg_catalog.=) 'c' AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) x
+     WHERE $2
+), first AS MATERIALIZED (
+    SELECT f.oid, pg_catalog.row_number() OVER () AS number FROM (SELECT w.oid FROM within w LIMIT $3) f
+), counted AS MATERIALIZED (
+    SELECT f.oid, pg_catalog.sum(coalesce(c.relnatts, 0)::pg_catalog.int4) OVER (ORDER BY f.number) AS columns
+      FROM first f JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) f.oid
+      LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.typrelid
 ), parts AS MATERIALIZED (
     SELECT t.oid, t.typrelid, t.typdelim,
            CASE WHEN t.oid OPERATOR(pg_catalog.=) 2278 THEN 'v' WHEN t.oid OPERATOR(pg_catalog.=) 2249 THEN 'r'
@@ -37,7 +48,8 @@ WITH RECURSIVE within AS (
                 WHEN t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc THEN 'a'
                 ELSE 'n' END AS kind,
            CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END AS of
-      FROM within w JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) w.oid
+      FROM counted w JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) w.oid
+     WHERE w.columns OPERATOR(pg_catalog.<=) $4
 ), members AS MATERIALIZED (
     SELECT a.attrelid, pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8,
                pg_catalog.encode(pg_catalog.convert_to(a.attname::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')) ORDER BY a.attnum) AS list
@@ -52,16 +64,34 @@ SELECT t.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
 
 /// A type as the query has it.
 #[derive(Deserialize)]
-struct Row {
+struct Written {
     kind: char,
     of: u32,
     delimiter: String,
     /// Name, type, and the bytes of the name in hexadecimal.
     members: Option<Vec<(String, u32, String)>>,
-    /// Of its members, if it is a row type.
-    #[serde(skip)]
+}
+
+/// A type, as far as it is used here.
+struct Row {
+    kind: char,
+    of: u32,
+    delimiter: char,
+    /// Name and type, if it is a row type.
+    members: Vec<(String, u32)>,
+    /// Of these.
     digest: u64,
 }
+
+/// Types that are read with one query: each may have 1,600 columns, and a column takes some hundred bytes on the way.
+const TYPES_OF_A_QUERY: usize = 50;
+
+/// So many columns are read ahead in one reading, with what is within the types of a batch of routines: one query instead of one for
+/// each level. The types beyond are read one routine after the other. What is read ahead is read before it is weighed.
+const MAX_AHEAD: usize = 100_000;
+
+/// So many types are read ahead with one query: not all have columns.
+const MAX_TYPES_AHEAD: usize = 20_000;
 
 /// So many row types of one routine are looked at again before a call, those further out first. Looking at one takes some
 /// microseconds; in those beyond, a value may be read as before until a change has been read.
@@ -69,21 +99,21 @@ const MAX_VERSIONS: usize = 100;
 
 impl Row {
     fn of(text: &str) -> serde_json::Result<Self> {
-        let mut row: Self = serde_json::from_str(text)?;
-        let members = row.members.iter().flatten();
-        let digest =
-            members.fold(ColumnDigest::default(), |digest, (_, oid, name)| digest.column(bytes(name), *oid));
-        row.digest = digest.value();
-        Ok(row)
+        let Written { kind, of, delimiter, members } = serde_json::from_str(text)?;
+        let members = members.unwrap_or_default();
+        let digest = members
+            .iter()
+            .fold(ColumnDigest::default(), |digest, (_, oid, name)| digest.column(bytes(name), *oid))
+            .value();
+        let delimiter = delimiter.chars().next().unwrap_or(',');
+        let members = members.into_iter().map(|(name, oid, _)| (name, oid)).collect();
+        Ok(Self { kind, of, delimiter, members, digest })
     }
 
-    /// The types that it is made of.
-    fn within(&self) -> Vec<u32> {
-        match self.kind {
-            'a' | 'd' => vec![self.of],
-            'c' => self.members.iter().flatten().map(|(_, oid, _)| *oid).collect(),
-            _ => Vec::new(),
-        }
+    /// What is directly within it.
+    fn within(&self) -> impl Iterator<Item = u32> {
+        let of = matches!(self.kind, 'a' | 'd').then_some(self.of);
+        of.into_iter().chain(self.members.iter().map(|(_, oid)| *oid))
     }
 }
 
@@ -101,8 +131,12 @@ pub(super) enum Base {
 }
 
 /// Types by oid.
+#[derive(Default)]
 pub(super) struct Types {
-    rows: HashMap<u32, Row>,
+    /// `None`: there is no such type any more.
+    rows: HashMap<u32, Option<Row>>,
+    /// Number of columns that were read ahead.
+    ahead: usize,
     /// With the number of members in each, counted wherever they stand, and how many types are within each other.
     known: HashMap<u32, Known>,
 }
@@ -115,24 +149,68 @@ struct Known {
 }
 
 impl Types {
-    /// Reads these and what is within them.
-    pub(super) fn read(oids: impl Iterator<Item = u32>) -> Self {
-        let oids: Vec<pg_sys::Oid> = oids.map(pg_sys::Oid::from).collect();
-        let rows = Spi::connect(|client| {
-            let rows = client.select(TYPES, None, &[oids.into()])?;
-            let mut types = HashMap::with_capacity(rows.len());
-            for row in rows {
+    /// Reads these and what is within them ahead.
+    pub(super) fn prefetch(&mut self, oids: impl Iterator<Item = u32>) {
+        let missing: HashSet<u32> = oids.filter(|oid| !self.rows.contains_key(oid)).collect();
+        let left = MAX_AHEAD.saturating_sub(self.ahead);
+        if !missing.is_empty() && left > 0 {
+            self.ahead += self.select(missing.into_iter().collect(), true, MAX_TYPES_AHEAD, left);
+        }
+    }
+
+    /// Reads these and what is within them; `false` when they, as far as the owner has them for the first time, do not fit into
+    /// what they may have. Then not all may be read.
+    pub(super) fn weigh(&mut self, oids: impl Iterator<Item = u32>, account: &mut Account) -> bool {
+        let mut level: Vec<u32> = oids.filter(|oid| account.is_new(*oid)).collect();
+        while !level.is_empty() {
+            for part in level.chunks(TYPES_OF_A_QUERY) {
+                self.read(part);
+                for row in part.iter().filter_map(|oid| self.row(*oid)) {
+                    if !account.take(row_type_weight(row.members.iter().map(|(name, _)| name.as_str()))) {
+                        return false;
+                    }
+                }
+            }
+            let rows = level.iter().filter_map(|oid| self.row(*oid));
+            level = rows.flat_map(Row::within).filter(|oid| account.is_new(*oid)).collect();
+        }
+        true
+    }
+
+    /// Reads those that are not there yet.
+    fn read(&mut self, oids: &[u32]) {
+        let missing: Vec<u32> = oids.iter().copied().filter(|oid| !self.rows.contains_key(oid)).collect();
+        if !missing.is_empty() {
+            self.rows.extend(missing.iter().map(|oid| (*oid, None)));
+            self.select(missing, false, TYPES_OF_A_QUERY, usize::MAX);
+        }
+    }
+
+    /// See [`TYPES`]; the number of their columns.
+    fn select(&mut self, oids: Vec<u32>, is_deep: bool, types: usize, columns: usize) -> usize {
+        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let oids: Vec<pg_sys::Oid> = oids.into_iter().map(pg_sys::Oid::from).collect();
+        let arguments = [oids.into(), is_deep.into(), number(types).into(), number(columns).into()];
+        let read = Spi::connect(|client| {
+            let mut columns = 0;
+            for row in client.select(TYPES, None, &arguments)? {
                 let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
                 let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
                 match Row::of(&text) {
-                    Ok(row) => drop(types.insert(oid, row)),
+                    Ok(row) => {
+                        columns += row.members.len();
+                        self.rows.insert(oid, Some(row));
+                    }
                     Err(error) => warning!("pg_sse: cannot read type {oid}: {error}"),
                 }
             }
-            Ok::<_, spi::Error>(types)
+            Ok::<_, spi::Error>(columns)
         });
-        let rows = rows.unwrap_or_else(|error| error!("pg_sse: cannot read the types: {error}"));
-        Self { rows, known: HashMap::new() }
+        read.unwrap_or_else(|error| error!("pg_sse: cannot read the types: {error}"))
+    }
+
+    fn row(&self, oid: u32) -> Option<&Row> {
+        self.rows.get(&oid)?.as_ref()
     }
 
     /// The structure of a type; too large, when it has more members than `left`, which it takes off otherwise. A routine's
@@ -159,9 +237,8 @@ impl Types {
 
     /// Of a row type, its columns; `left` as in [`Types::kind`].
     pub(super) fn columns(&mut self, oid: u32, left: &mut usize) -> Option<Vec<(String, TypeKind)>> {
-        let row = self.base_row(oid).filter(|row| row.kind == 'c')?;
-        let members = row.members.clone().unwrap_or_default();
-        Some(members.into_iter().map(|(name, oid, _)| (name, self.kind(oid, left))).collect())
+        let members = self.base_row(oid).filter(|row| row.kind == 'c')?.members.clone();
+        Some(members.into_iter().map(|(name, oid)| (name, self.kind(oid, left))).collect())
     }
 
     /// The row types in these types, `true` of those in an argument, each once.
@@ -172,11 +249,11 @@ impl Types {
         let mut seen = HashSet::new();
         let mut versions = Vec::new();
         while let Some((oid, is_argument)) = left.pop_front() {
-            let Some(row) = self.rows.get(&oid).filter(|_| seen.insert(oid)) else { continue };
+            let Some(row) = self.row(oid).filter(|_| seen.insert(oid)) else { continue };
             match row.kind {
                 'c' if versions.len() < MAX_VERSIONS => {
                     versions.push(RowVersion { oid, is_routine: false, digest: row.digest, is_argument });
-                    left.extend(row.members.iter().flatten().map(|(_, oid, _)| (*oid, is_argument)));
+                    left.extend(row.members.iter().map(|(_, oid)| (*oid, is_argument)));
                 }
                 'a' | 'd' => left.push_back((row.of, is_argument)),
                 _ => {}
@@ -187,9 +264,9 @@ impl Types {
 
     /// Domains are followed.
     fn base_row(&self, oid: u32) -> Option<&Row> {
-        let mut row = self.rows.get(&oid);
+        let mut row = self.row(oid);
         while let Some(domain) = row.filter(|row| row.kind == 'd') {
-            row = self.rows.get(&domain.of);
+            row = self.row(domain.of);
         }
         row
     }
@@ -201,10 +278,8 @@ impl Types {
         let mut begun = HashSet::new();
         while let Some(&oid) = left.last() {
             let is_new = !self.known.contains_key(&oid) && begun.insert(oid);
-            let within = self.rows.get(&oid).filter(|_| is_new).map(Row::within).unwrap_or_default();
-            left.extend(
-                within.into_iter().filter(|oid| !self.known.contains_key(oid) && !begun.contains(oid)),
-            );
+            let within = self.row(oid).filter(|_| is_new).into_iter().flat_map(Row::within);
+            left.extend(within.filter(|oid| !self.known.contains_key(oid) && !begun.contains(oid)));
             if left.last() != Some(&oid) {
                 continue;
             }
@@ -224,14 +299,14 @@ impl Types {
 
     /// Of what is known of the types within it.
     fn put_together(&self, oid: u32) -> Known {
-        let Some(row) = self.rows.get(&oid) else { return Known::leaf(TypeKind::Scalar) };
+        let Some(row) = self.row(oid) else { return Known::leaf(TypeKind::Scalar) };
         let known = match row.kind {
             'd' => self.part(row.of),
             'j' => Known::leaf(TypeKind::Json),
             'b' => Known::leaf(TypeKind::Bytes),
             'p' | 'v' | 'r' => Known::leaf(TypeKind::Pseudo),
             'a' => {
-                let delimiter = row.delimiter.chars().next().unwrap_or(',');
+                let delimiter = row.delimiter;
                 let element = self.part(row.of);
                 match element.kind {
                     TypeKind::TooLarge => Known::too_large(),
@@ -243,9 +318,8 @@ impl Types {
                 }
             }
             'c' => {
-                let members = row.members.iter().flatten();
                 let parts: Vec<(&String, Known)> =
-                    members.map(|(name, oid, _)| (name, self.part(*oid))).collect();
+                    row.members.iter().map(|(name, oid)| (name, self.part(*oid))).collect();
                 let levels = parts.iter().map(|(_, part)| part.levels).max().unwrap_or(0) + 1;
                 let count = parts.iter().map(|(_, part)| part.members.saturating_add(1)).sum();
                 let is_too_large = parts.iter().any(|(_, part)| part.kind == TypeKind::TooLarge);

@@ -128,7 +128,7 @@ impl<'r> Routing<'r> {
                         && before.comment_is_too_long == routine.comment_is_too_long
                 });
                 let parsed =
-                    before.map_or_else(|| Arc::new(routine.parse()), |(_, parsed)| Arc::clone(parsed));
+                    before.map_or_else(|| Arc::new(parse(&routine)), |(_, parsed)| Arc::clone(parsed));
                 reading.routines.push((routine, parsed));
             }
             Record::CallRole { generation, role } if generation == reading.generation => {
@@ -164,6 +164,15 @@ impl<'r> Routing<'r> {
         let (table, _problems) = RouteTable::of(&known, &self.rules.url_prefix, self.rules.default_level);
         routes.set(Arc::new(table), present.generation);
     }
+}
+
+/// That there is a mistake is all that counts here; fifty of them are longer than a comment that has them.
+fn parse(routine: &Routine) -> Parsed {
+    routine.parse().map_err(|mut problems| {
+        problems.truncate(1);
+        problems.shrink_to_fit();
+        problems
+    })
 }
 
 /// The main thread's end, and the courier's.

@@ -15,12 +15,6 @@ use super::problem::Problem;
 /// bytes; what is longer is documentation, and none with a line of ours was ever seen. Beyond it: [`too_long`].
 pub const MAX_COMMENT_BYTES: usize = 64 * 1024;
 
-/// Longest in bytes that the comments of one owner's routines may be together, as far as they may be ours: those of the older
-/// routines are read. The gateway keeps all that are read, four times as long as they are, and a role that writes long ones must
-/// not decide how large it grows; thirty thousand ordinary ones are half of this. Counted for each owner, so that nobody
-/// else's routines are left out. Beyond it: [`too_long`].
-pub const MAX_COMMENTS_BYTES: usize = 64 << 20;
-
 /// So many mistakes of one comment are found; then reading ends with [`and_more`]. Nobody mends more at a time, and each
 /// is kept, sent and shown.
 pub const MAX_PROBLEMS: usize = 50;
@@ -29,12 +23,11 @@ pub const MAX_PROBLEMS: usize = 50;
 /// author: it is unread either way.
 const MAX_HEAD_BYTES: usize = 256;
 
-/// What is wrong with a comment that is ours and longer than [`MAX_COMMENT_BYTES`], or beyond [`MAX_COMMENTS_BYTES`].
+/// What is wrong with a comment that is ours and longer than [`MAX_COMMENT_BYTES`].
 pub fn too_long() -> Problem {
     let message = format!(
-        "the comment is longer than {} kB, or those of its owner's routines together than {} MB, and was not read: expected its annotations, and less beside them",
-        MAX_COMMENT_BYTES >> 10,
-        MAX_COMMENTS_BYTES >> 20
+        "the comment is longer than {} kB and was not read: expected its annotations, and less beside them",
+        MAX_COMMENT_BYTES >> 10
     );
     Problem::new(0, "", message)
 }

@@ -21,7 +21,7 @@ pub(crate) mod path;
 pub(crate) mod problem;
 mod stray;
 
-pub use bound::{MAX_COMMENT_BYTES, MAX_COMMENTS_BYTES, MAX_PROBLEMS, Skim, too_long};
+pub use bound::{MAX_COMMENT_BYTES, MAX_PROBLEMS, Skim, too_long};
 pub use http::{Http, Method};
 pub use problem::Problem;
 

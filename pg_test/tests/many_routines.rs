@@ -1,0 +1,90 @@
+//! Routines that are too many by their number or by their row types: they cost their owner alone.
+//!
+//! Not for their comments (`many_comments.rs`), nor for row types that they share (`many_types.rs`).
+
+mod common;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use cluster::{Cluster, wait_for};
+use common::calls::{Api, builder, start};
+use common::{anonymous_bytes, gateway_pid, wait_for_status};
+
+/// Reads what one owner may have, in a build without optimisation.
+const LONG: Duration = Duration::from_secs(240);
+
+/// What a role may make the gateway keep (docs/limits.md), and as much again while it is read anew; and what else comes and goes.
+const MOST: u64 = (2 * 4 * 64 + 50) << 20;
+
+// Attack: a role without rights but to create functions makes so many that the system ends the gateway, and the cluster with it.
+#[test]
+fn of_one_owners_routines_as_many_are_served_as_weigh_64_mb_and_the_newer_have_no_url() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let (http, pid) = (cluster.http()?, gateway_pid(&cluster)?);
+    let before = anonymous_bytes(pid)?;
+    // Each weighs 2 kB, its comment, and 64 and 28 for the word in it: 31,155 of them are 994 less than 64 MB.
+    cluster.sql("create schema many; create role maker; grant usage, create on schema many to maker")?;
+    for begin in (0..31_157).step_by(1_000) {
+        let end = (begin + 1_000).min(31_157);
+        // A transaction has no room for more locks.
+        cluster.sql(&format!(
+            "set role maker;
+             do $d$ begin for i in {begin} + 1..{end} loop
+               execute format('create function many.f%s() returns int language sql as ''select 1''', i);
+               execute format('comment on function many.f%s() is ''@sse_subscribe''', i);
+             end loop; end $d$"
+        ))?;
+    }
+    cluster.sql("create function many.other() returns int language sql as 'select 1'; comment on function many.other() is '@sse_subscribe'")?;
+    for (name, status) in [("other", 200), ("f31154", 200), ("f31155", 200), ("f31156", 404), ("f31157", 404)]
+    {
+        wait_for_status(http, &format!("/api/many/{name}/info"), status, LONG)?;
+    }
+    let problems = "select string_agg(routine::oid::regproc::text, ' ' order by routine::oid) from sse.endpoints where problem like '%64 MB%'";
+    assert_eq!(cluster.sql(problems)?, "many.f31156 many.f31157");
+    assert_eq!(
+        cluster.sql("select sse.url('many.f31156()'), sse.url('many.f31155()')")?,
+        "|/api/many/f31155/info"
+    );
+    cluster.sql("drop function many.f9()")?;
+    wait_for_status(http, "/api/many/f31156/info", 200, LONG)?;
+    wait_for_status(http, "/api/many/f31157/info", 404, LONG)?;
+    let grown = anonymous_bytes(pid)?.saturating_sub(before);
+    ensure!(grown < MOST, "the gateway has grown by {grown} bytes");
+    Ok(())
+}
+
+// Attack: row types of 1,600 columns, another one for each routine, of which the gateway would keep each column.
+#[test]
+fn the_row_types_of_one_owners_routines_count_and_one_more_than_fits_is_not_served() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "wide")?;
+    let pid = gateway_pid(&cluster)?;
+    let before = anonymous_bytes(pid)?;
+    // Each weighs 423 kB: a column its name and 64 bytes, and twice what is handed over of it; 158 of them are less than 64 MB.
+    api.sql(
+        "do $d$ begin for i in 1..162 loop
+           execute format('create type w%s as (%s)', i, (select string_agg(format('%s int', rpad('c' || n || '_' || i, 63, 'x')), ', ') from generate_series(1, 1600) n));
+           execute format('create function f%s(x w%s) returns int language sql as ''select 1''', i, i);
+           execute format('comment on function f%s(w%s) is ''HTTP POST''', i, i);
+         end loop; end $d$;
+         create role another; grant usage, create on schema wide to another;
+         set role another; create function wide.other() returns int language sql as 'select 1'; comment on function wide.other() is 'HTTP POST'; reset role",
+    )?;
+    let none = serde_json::json!({});
+    for (name, exists) in [("other", true), ("f1", true), ("f158", true), ("f159", false), ("f162", false)] {
+        wait_for(LONG, "what is served", || {
+            let status = api.post(name, &none)?.status();
+            Ok(((status != 404) == exists && status < 500).then_some(()))
+        })?;
+    }
+    let beyond = api.sql("select string_agg(routine::oid::regproc::text, ' ' order by routine::oid) from sse.endpoints where problem like '%64 MB%'")?;
+    assert_eq!(beyond.replace("wide.", ""), "f159 f160 f161 f162");
+    api.sql("drop function f7; drop type w7")?;
+    wait_for(LONG, "the next is served", || Ok((api.post("f159", &none)?.status() == 400).then_some(())))?;
+    assert_eq!(api.post("f160", &none)?.status(), 404);
+    let grown = anonymous_bytes(pid)?.saturating_sub(before);
+    ensure!(grown < MOST, "the gateway has grown by {grown} bytes");
+    Ok(())
+}
