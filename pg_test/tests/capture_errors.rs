@@ -228,7 +228,7 @@ fn recursion_until_the_stack_ends_fails_as_ever_and_leaves_nothing_behind() -> R
         comment on function survives() is E'@sse\\n@sse_delivery immediate';";
     let answer = case("deep_recursion")?
         .setup(setup)
-        .options("-c max_stack_depth=1MB -c log_min_messages=fatal -c client_min_messages=error")
+        .options("-c max_stack_depth=1MB -c log_min_messages=log -c client_min_messages=error")
         .emits(
             "\\set SHOW_CONTEXT never
              \\set VERBOSITY sqlstate
