@@ -76,52 +76,58 @@ COMMENT ON VIEW sse.endpoints IS 'Every annotated routine: what it publishes, it
 
 -- Statistics ---------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION sse._stat_ring() RETURNS bigint[]
-    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'stat_ring_wrapper';
-CREATE FUNCTION sse._stat_gateway() RETURNS bigint[]
-    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'stat_gateway_wrapper';
+CREATE FUNCTION sse._ring_figures() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'ring_figures_wrapper';
+CREATE FUNCTION sse._gateway_figures() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'gateway_figures_wrapper';
 CREATE FUNCTION sse._gateway_state() RETURNS text
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'gateway_state_wrapper';
 CREATE FUNCTION sse._gateway_started_at() RETURNS timestamptz
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'gateway_started_at_wrapper';
-CREATE FUNCTION sse._stat_calls() RETURNS bigint[]
-    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'stat_calls_wrapper';
 CREATE FUNCTION sse._call_state() RETURNS text
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'call_state_wrapper';
 CREATE FUNCTION sse._stats_reset() RETURNS timestamptz
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'stats_reset_wrapper';
-REVOKE ALL ON FUNCTION sse._stat_ring(), sse._stat_gateway(), sse._gateway_state(), sse._gateway_started_at(),
-    sse._stats_reset(), sse._stat_calls(), sse._call_state() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION sse._stat_ring(), sse._stat_gateway(), sse._gateway_state(), sse._gateway_started_at(),
-    sse._stats_reset(), sse._stat_calls(), sse._call_state() TO pg_monitor;
+REVOKE ALL ON FUNCTION sse._ring_figures(), sse._gateway_figures(), sse._gateway_state(), sse._gateway_started_at(),
+    sse._stats_reset(), sse._call_state() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sse._ring_figures(), sse._gateway_figures(), sse._gateway_state(), sse._gateway_started_at(),
+    sse._stats_reset(), sse._call_state() TO pg_monitor;
 
 -- Further columns of these views go to the end: the upgrade script replaces them, and views of others may rest on them.
 CREATE VIEW sse.stat_ring AS
-    SELECT s[1] AS capacity_bytes, s[2] AS used_bytes, s[3] AS records_total, s[4] AS bytes_total,
-           s[5] AS full_total, s[6] AS dropped_total, s[7] AS too_large_total, s[8] AS parallel_total,
-           s[9] AS misspelt_hint_total, s[10] AS unmatched_total, s[11] AS out_of_memory_total,
-           s[12] AS internal_total, s[13] AS replaced_characters_total, s[14] AS order_given_up_total,
-           sse._stats_reset() AS stats_reset, s[15] AS stalls_total
-      FROM sse._stat_ring() AS s;
+    SELECT capacity_bytes, used_bytes, records_total, bytes_total, full_total, dropped_total, too_large_total,
+           parallel_total, misspelt_hint_total, unmatched_total, out_of_memory_total, internal_total,
+           replaced_characters_total, order_given_up_total, sse._stats_reset() AS stats_reset, stalls_total
+      FROM json_to_record(sse._ring_figures()::json) AS figures(
+           capacity_bytes bigint, used_bytes bigint, records_total bigint, bytes_total bigint, full_total bigint,
+           dropped_total bigint, too_large_total bigint, parallel_total bigint, misspelt_hint_total bigint,
+           unmatched_total bigint, out_of_memory_total bigint, internal_total bigint,
+           replaced_characters_total bigint, order_given_up_total bigint, stalls_total bigint);
 REVOKE ALL ON sse.stat_ring FROM PUBLIC;
 GRANT SELECT ON sse.stat_ring TO pg_monitor;
 COMMENT ON VIEW sse.stat_ring IS 'The ring between backends and gateway, and what could not be published, since server start.';
 
 CREATE VIEW sse.stat_gateway AS
-    SELECT sse._gateway_state() AS state, nullif(s[27], 0)::int AS port, nullif(s[28], 0)::int AS pid,
+    SELECT sse._gateway_state() AS state, nullif(f.port, 0)::int AS port, nullif(f.pid, 0)::int AS pid,
            sse._gateway_started_at() AS started_at,
-           CASE WHEN s[28] <> 0 THEN clock_timestamp() - sse._gateway_started_at() END AS uptime,
-           s[1] AS connections, s[2] AS subscribers, s[3] AS connections_total, s[4] AS subscribers_total,
-           s[5] AS refused_total, s[6] AS events_total, s[7] AS undeliverable_total, s[8] AS undecodable_total,
-           s[9] AS deliveries_total, s[10] AS bytes_total, s[11] AS gaps_total, s[12] AS write_timeouts_total,
-           s[13] AS junk_total, s[14] AS window_bytes, s[15] AS window_events, s[16] AS requests_dropped_total,
-           s[17] AS anonymous_subscribers, s[18] AS refused_addresses_total, s[19] AS refused_tokens_total,
-           s[20] AS asked_total, s[21] AS woken_total,
-           sse._call_state() AS calls, c[1]::int AS call_workers, c[2]::int AS calls_running, s[22] AS calls_waiting,
-           s[23] AS calls_total, s[24] AS calls_failed_total, s[25] AS calls_refused_total,
-           s[26] AS calls_cancelled_total, c[3] AS calls_lost_total, c[4] AS call_workers_total,
-           s[29] AS displaced_total
-      FROM sse._stat_gateway() AS s, sse._stat_calls() AS c;
+           CASE WHEN f.pid <> 0 THEN clock_timestamp() - sse._gateway_started_at() END AS uptime,
+           connections, subscribers, connections_total, subscribers_total, refused_total, events_total,
+           undeliverable_total, undecodable_total, deliveries_total, bytes_total, gaps_total, write_timeouts_total,
+           junk_total, window_bytes, window_events, requests_dropped_total, anonymous_subscribers,
+           refused_addresses_total, refused_tokens_total, asked_total, woken_total,
+           sse._call_state() AS calls, call_workers, calls_running, calls_waiting,
+           calls_total, calls_failed_total, calls_refused_total, calls_cancelled_total, calls_lost_total,
+           call_workers_total, displaced_total
+      FROM json_to_record(sse._gateway_figures()::json) AS f(
+           connections bigint, subscribers bigint, connections_total bigint, subscribers_total bigint,
+           refused_total bigint, events_total bigint, undeliverable_total bigint, undecodable_total bigint,
+           deliveries_total bigint, bytes_total bigint, gaps_total bigint, write_timeouts_total bigint,
+           junk_total bigint, window_bytes bigint, window_events bigint, requests_dropped_total bigint,
+           anonymous_subscribers bigint, refused_addresses_total bigint, refused_tokens_total bigint,
+           asked_total bigint, woken_total bigint, calls_waiting bigint, calls_total bigint,
+           calls_failed_total bigint, calls_refused_total bigint, calls_cancelled_total bigint,
+           displaced_total bigint, port bigint, pid bigint, call_workers int, calls_running int,
+           calls_lost_total bigint, call_workers_total bigint);
 REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;
 COMMENT ON VIEW sse.stat_gateway IS 'What the gateway is doing: port, state, and counters since the gateway was started.';

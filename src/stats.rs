@@ -1,4 +1,6 @@
 //! Figures of the gateway that `sse.stat_gateway` shows: copied from the gateway into shared memory once a second.
+//!
+//! A figure has one name, from the gateway's counter to the column of the view.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,57 +10,67 @@ use crate::pg::shmem::GatewayFields;
 
 type Reader = fn(&Stats) -> u64;
 
-/// What each place of [`GatewayFields::counters`] holds; the view in `sql/` names them in the same order.
-pub(crate) const GATEWAY_COUNTERS: [(&str, Reader); 27] = [
-    ("connections", |stats| stats.connections.load(Relaxed)),
-    ("subscribers", |stats| stats.subscribers.load(Relaxed)),
-    ("connections_total", |stats| stats.connections_total.load(Relaxed)),
-    ("subscribers_total", |stats| stats.subscribers_total.load(Relaxed)),
-    ("refused_total", |stats| stats.refused_total.load(Relaxed)),
-    ("events_total", |stats| stats.events_total.load(Relaxed)),
-    ("undeliverable_total", |stats| stats.undeliverable_total.load(Relaxed)),
-    ("undecodable_total", |stats| stats.undecodable_total.load(Relaxed)),
-    ("deliveries_total", |stats| stats.deliveries_total.load(Relaxed)),
-    ("bytes_total", |stats| stats.bytes_total.load(Relaxed)),
-    ("gaps_total", |stats| stats.gaps_total.load(Relaxed)),
-    ("write_timeouts_total", |stats| stats.write_timeouts_total.load(Relaxed)),
-    ("junk_total", |stats| stats.junk_total.load(Relaxed)),
-    ("window_bytes", |stats| stats.window_bytes.load(Relaxed)),
-    ("window_events", |stats| stats.window_events.load(Relaxed)),
-    ("requests_dropped_total", |stats| stats.requests_dropped_total.load(Relaxed)),
-    ("anonymous_subscribers", |stats| stats.anonymous_subscribers.load(Relaxed)),
-    ("refused_addresses_total", |stats| stats.refused_addresses_total.load(Relaxed)),
-    ("refused_tokens_total", |stats| stats.refused_tokens_total.load(Relaxed)),
-    ("asked_total", |stats| stats.asked_total.load(Relaxed)),
-    ("woken_total", |stats| stats.woken_total.load(Relaxed)),
-    ("calls_waiting", |stats| stats.calls_waiting.load(Relaxed)),
-    ("calls_total", |stats| stats.calls_total.load(Relaxed)),
-    ("calls_failed_total", |stats| stats.calls_failed_total.load(Relaxed)),
-    ("calls_refused_total", |stats| stats.calls_refused_total.load(Relaxed)),
-    ("calls_cancelled_total", |stats| stats.calls_cancelled_total.load(Relaxed)),
-    ("displaced_total", |stats| stats.displaced_total.load(Relaxed)),
-];
+/// Makes the list of figures: each under the name of its field in [`Stats`].
+macro_rules! figures {
+    ($($name:ident)*) => {
+        [$((stringify!($name), |stats| stats.$name.load(Relaxed))),*]
+    };
+}
 
-/// Copies the gateway's figures; without a gateway the gauges go to zero and the totals stay.
+/// What each place of [`GatewayFields::counters`] holds. A further one goes to the end: the views of version 0.1.0 go by
+/// the order (`sql/version_0_1_0.rs`).
+const FIGURES: [(&str, Reader); 27] = figures! {
+    connections
+    subscribers
+    connections_total
+    subscribers_total
+    refused_total
+    events_total
+    undeliverable_total
+    undecodable_total
+    deliveries_total
+    bytes_total
+    gaps_total
+    write_timeouts_total
+    junk_total
+    window_bytes
+    window_events
+    requests_dropped_total
+    anonymous_subscribers
+    refused_addresses_total
+    refused_tokens_total
+    asked_total
+    woken_total
+    calls_waiting
+    calls_total
+    calls_failed_total
+    calls_refused_total
+    calls_cancelled_total
+    displaced_total
+};
+
+/// Those that say what is there now. Without a gateway there is nothing; the totals stay.
+const GAUGES: [&str; 6] =
+    ["connections", "subscribers", "window_bytes", "window_events", "anonymous_subscribers", "calls_waiting"];
+
+/// Copies the gateway's figures; `None` when there is none any more.
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);
-        for gauge in [
-            "connections",
-            "subscribers",
-            "window_bytes",
-            "window_events",
-            "anonymous_subscribers",
-            "calls_waiting",
-        ] {
-            if let Some(place) = GATEWAY_COUNTERS.iter().position(|(name, _)| *name == gauge) {
-                fields.counters[place].store(0, Relaxed);
+        for ((name, _), place) in FIGURES.iter().zip(&fields.counters) {
+            if GAUGES.contains(name) {
+                place.store(0, Relaxed);
             }
         }
         return;
     };
     fields.port.store(u32::from(stats.port.load(Relaxed)), Relaxed);
-    for ((_, read), place) in GATEWAY_COUNTERS.iter().zip(&fields.counters) {
+    for ((_, read), place) in FIGURES.iter().zip(&fields.counters) {
         place.store(read(stats), Relaxed);
     }
+}
+
+/// What was copied last, each figure with its name.
+pub(crate) fn copied(fields: &GatewayFields) -> impl Iterator<Item = (&'static str, u64)> {
+    FIGURES.iter().zip(&fields.counters).map(|((name, _), place)| (*name, place.load(Relaxed)))
 }

@@ -75,7 +75,8 @@ fn an_ordinary_user_sees_endpoints_and_not_the_statistics() -> Result<()> {
     for view in ["stat_ring", "stat_gateway"] {
         is_denied(&run(&user, &format!("select * from sse.{view}"))?, view)?;
     }
-    for call in ["sse._stat_ring()", "sse._stat_gateway()", "sse._gateway_state()", "sse.publish('x')"] {
+    for call in ["sse._ring_figures()", "sse._gateway_figures()", "sse._gateway_state()", "sse.publish('x')"]
+    {
         is_denied(&run(&user, &format!("select {call}"))?, call)?;
     }
     Ok(())

@@ -87,7 +87,7 @@ pub(crate) struct GatewayFields {
     pub pid: AtomicU32,
     /// Start of the process, microseconds since 2000-01-01 UTC.
     pub started_at: AtomicI64,
-    /// Values in the order of [`crate::stats::GATEWAY_COUNTERS`].
+    /// Counters and gauges; `stats.rs` says which is which.
     pub counters: [AtomicU64; 27],
 }
 

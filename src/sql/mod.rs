@@ -2,12 +2,12 @@
 //!
 //! Not for: views and privileges, which stand in the SQL script.
 
-mod calls;
 mod endpoints;
 mod publish;
 mod stats;
 mod subscribers;
 mod tokens;
+mod version_0_1_0;
 
 use pgrx::prelude::*;
 
@@ -51,9 +51,4 @@ fn check_installation(script_version: &str) {
             )
         );
     }
-}
-
-/// A counter as SQL has it.
-fn bigint(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

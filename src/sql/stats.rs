@@ -1,55 +1,31 @@
-//! The SQL functions behind the views of statistics: the ring's figures, and the gateway's.
+//! The SQL functions behind the views of statistics: JSON objects of figures by name. The views pick them by the names of
+//! their columns, so no order has to be kept anywhere.
 //!
-//! Not for those of calls: `calls.rs`.
+//! Not for: lists of subscribers and routines (`subscribers.rs`, `endpoints.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
+use serde_json::{Map, Value};
+use sse_proto::call::CallRole;
 
-use super::bigint;
-use crate::pg::shmem::{self, GatewayState};
+use crate::catalog::call_role;
+use crate::pg::call_slot::{self, CallState};
+use crate::pg::shmem::{self, GatewayState, Shared};
+use crate::stats;
 
-/// The row of `sse.stat_ring`, in the order of its columns.
+/// The figures of `sse.stat_ring`.
 #[pg_extern(sql = false)]
-fn stat_ring() -> Option<Vec<i64>> {
-    let shared = shmem::shared()?;
-    let ring = shared.ring.stats();
-    let refusals = &shared.header.refusals;
-    Some(
-        [
-            ring.capacity_bytes,
-            ring.used_bytes,
-            ring.pushed_total,
-            ring.pushed_bytes_total,
-            ring.full_total,
-            ring.dropped_total,
-            refusals.too_large_total.load(Relaxed),
-            refusals.parallel_total.load(Relaxed),
-            refusals.misspelt_hint_total.load(Relaxed),
-            refusals.unmatched_total.load(Relaxed),
-            refusals.out_of_memory_total.load(Relaxed),
-            refusals.internal_total.load(Relaxed),
-            refusals.replaced_characters_total.load(Relaxed),
-            shared.header.tickets.given_up_total.load(Relaxed),
-            shared.header.tickets.stalls_total.load(Relaxed),
-        ]
-        .into_iter()
-        .map(bigint)
-        .collect(),
-    )
+fn ring_figures() -> Option<Vec<u8>> {
+    Some(json(ring(&shmem::shared()?)))
 }
 
-/// The counters of `sse.stat_gateway`. Port and process id stand where the view of version 0.1.0 looks for them, which
-/// is in use until `ALTER EXTENSION … UPDATE`; what came later stands behind them.
+/// The figures of `sse.stat_gateway`: its process, its counters, the call workers.
 #[pg_extern(sql = false)]
-fn stat_gateway() -> Option<Vec<i64>> {
-    const COUNTERS_OF_0_1_0: usize = 26;
-    let fields = &shmem::shared()?.header.gateway;
-    let mut row: Vec<i64> = fields.counters.iter().map(|counter| bigint(counter.load(Relaxed))).collect();
-    let port_and_pid = [&fields.port, &fields.pid].map(|field| i64::from(field.load(Relaxed)));
-    row.splice(COUNTERS_OF_0_1_0..COUNTERS_OF_0_1_0, port_and_pid);
-    Some(row)
+fn gateway_figures() -> Option<Vec<u8>> {
+    let shared = shmem::shared()?;
+    Some(json(gateway(&shared).into_iter().chain(calls())))
 }
 
 /// What the gateway is doing, in words.
@@ -57,6 +33,20 @@ fn stat_gateway() -> Option<Vec<i64>> {
 fn gateway_state() -> &'static str {
     let Some(shared) = shmem::shared() else { return "not loaded" };
     GatewayState::load(&shared.header.gateway.state, Relaxed).as_str()
+}
+
+/// Whether calls run, in words, and why not.
+#[pg_extern(sql = false)]
+fn call_state() -> Option<String> {
+    let state = CallState::load(&call_slot::memory()?.header.state, Relaxed);
+    if state != CallState::Refused {
+        return Some(state.as_str().to_owned());
+    }
+    Some(match call_role::check() {
+        CallRole::Refused { reason, .. } => format!("{}: {reason}", state.as_str()),
+        // Mended since.
+        _ => CallState::Checking.as_str().to_owned(),
+    })
 }
 
 /// Start of the gateway process.
@@ -70,4 +60,59 @@ fn gateway_started_at() -> Option<TimestampWithTimeZone> {
 #[pg_extern(sql = false)]
 fn stats_reset() -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(shmem::shared()?.header.stats_reset.load(Relaxed)).ok()
+}
+
+type Figure = (&'static str, u64);
+
+/// The ring, and what could not be published.
+pub(super) fn ring(shared: &Shared) -> [Figure; 15] {
+    let ring = shared.ring.stats();
+    let refusals = &shared.header.refusals;
+    let tickets = &shared.header.tickets;
+    [
+        ("capacity_bytes", ring.capacity_bytes),
+        ("used_bytes", ring.used_bytes),
+        ("records_total", ring.pushed_total),
+        ("bytes_total", ring.pushed_bytes_total),
+        ("full_total", ring.full_total),
+        ("dropped_total", ring.dropped_total),
+        ("too_large_total", refusals.too_large_total.load(Relaxed)),
+        ("parallel_total", refusals.parallel_total.load(Relaxed)),
+        ("misspelt_hint_total", refusals.misspelt_hint_total.load(Relaxed)),
+        ("unmatched_total", refusals.unmatched_total.load(Relaxed)),
+        ("out_of_memory_total", refusals.out_of_memory_total.load(Relaxed)),
+        ("internal_total", refusals.internal_total.load(Relaxed)),
+        ("replaced_characters_total", refusals.replaced_characters_total.load(Relaxed)),
+        ("order_given_up_total", tickets.given_up_total.load(Relaxed)),
+        ("stalls_total", tickets.stalls_total.load(Relaxed)),
+    ]
+}
+
+/// The gateway's counters, and behind them its port and process, 0 without one.
+pub(super) fn gateway(shared: &Shared) -> Vec<Figure> {
+    let fields = &shared.header.gateway;
+    let process = [("port", &fields.port), ("pid", &fields.pid)];
+    let process = process.map(|(name, field)| (name, u64::from(field.load(Relaxed))));
+    stats::copied(fields).chain(process).collect()
+}
+
+/// The call workers; nothing where there are no calls.
+pub(super) fn calls() -> Vec<Figure> {
+    let Some(memory) = call_slot::memory() else { return Vec::new() };
+    let header = memory.header;
+    vec![
+        ("call_workers", u64::from(header.ready.load(Relaxed))),
+        ("calls_running", u64::from(header.running.load(Relaxed))),
+        ("calls_lost_total", header.lost_total.load(Relaxed)),
+        ("call_workers_total", header.workers_total.load(Relaxed)),
+    ]
+}
+
+/// Figures as a JSON object. ASCII in every encoding: names and digits.
+fn json(figures: impl IntoIterator<Item = Figure>) -> Vec<u8> {
+    let object: Map<String, Value> = figures
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(i64::try_from(value).unwrap_or(i64::MAX))))
+        .collect();
+    Value::Object(object).to_string().into_bytes()
 }
