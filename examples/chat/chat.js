@@ -1,19 +1,19 @@
-// The page of the chat: log in, read what was said, hear what is said, say something, log out.
+// The page of the chat: log in, read earlier messages, receive new ones, send messages, log out.
 //
 // Each URL is a routine of chat.sql: /api, its schema, its name. The session is a cookie that scripts cannot read; the browser
 // sends it with every request, the stream included.
 
 const api = "/api/example-8";
-const channel = "TEST_CHANNEL"; // The execution id: what is said here is heard by the streams of this channel.
+const channel = "TEST_CHANNEL"; // The execution id: ties this page's calls to the streams with the same id.
 
 const byId = id => document.getElementById(id);
 const [loginForm, sendForm, list, state] = ["login", "send", "messages", "state"].map(byId);
 
 let stream = null; // The open EventSource.
-let shown = new Set(); // Ids of the messages on the page: one may come by the stream and in the history.
+let shown = new Set(); // Ids of the messages on the page: a message may come both by the stream and in the history.
 let reading = 0; // Counts the readings of the history: only the latest may write.
 
-/** Calls a routine. Resolves to its answer, parsed if it is JSON; rejects with what the server says is wrong. */
+/** Calls a routine. Resolves to its answer, parsed if it is JSON; rejects with the server's error message. */
 async function call(method, name, body) {
   const response = await fetch(`${api}/${name}`, {
     method,
@@ -29,7 +29,7 @@ async function call(method, name, body) {
   return answer;
 }
 
-/** Opens the stream; once it is there, the history is read. So nothing is missed in between, and doubles are told by their id. */
+/** Opens the stream, then reads the history. So no message is missed in between; duplicates are recognised by their id. */
 function listen() {
   const source = new EventSource(`${api}/send-message/info?${channel}`);
   stream = source;
@@ -39,13 +39,13 @@ function listen() {
     const message = JSON.parse(event.data); // As json_build_object in send_message makes it.
     show({ id: message.message_id, user: message.username, text: message.message_text, at: message.created_at });
   };
-  // The first connection, and nothing was missed: later ones resume where the last one broke.
+    // Read the history once, after the first connection: later connections resume where the last one broke.
   source.addEventListener("sse.ready", readHistory, { once: true });
-  // Events are missing here: the server was restarted, or we were away for too long.
+    // Events are missing: the server was restarted, or this page was disconnected for too long.
   source.addEventListener("sse.gap", readHistory);
   source.onerror = () => {
     tell("reconnecting", false);
-    // A browser comes back by itself, unless the answer was not a stream: the session has ended, or the server is starting.
+        // The browser reconnects by itself unless the answer was not a stream: the session has ended, or the server is starting.
     if (source.readyState === EventSource.CLOSED) {
       setTimeout(resume, 2000);
     }
@@ -59,7 +59,7 @@ async function readHistory() {
     if (number !== reading || !stream) {
       return;
     }
-    // What came by the stream meanwhile is in the history, or is newer than it and already shown: nothing is taken away.
+        // A message that came by the stream meanwhile is in the history, or is newer and already shown. So none is removed.
     for (const message of history) {
       show({ id: message.messageId, user: message.username, text: message.messageText, at: message.createdAt });
     }
@@ -78,7 +78,7 @@ function show({ id, user, text, at }) {
   const item = document.createElement("li");
   const head = document.createElement("small");
   head.textContent = `${user}, ${new Date(at).toLocaleTimeString([], { timeStyle: "short" })}`;
-  item.append(head, text); // Text, never HTML: it is somebody else's input.
+    item.append(head, text); // Text, never HTML: another user wrote it.
   item.dataset.id = id;
   item.classList.toggle("own", user === localStorage.getItem("chat.user"));
   const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
@@ -93,7 +93,7 @@ function show({ id, user, text, at }) {
   }
 }
 
-/** With a session: the chat. Without one: the form. */
+/** Shows the chat if there is a session, else the login form. */
 async function resume() {
   try {
     await call("GET", "get-messages");
@@ -151,7 +151,7 @@ loginForm.onsubmit = async event => {
   const [username, password] = [loginForm.username.value, loginForm.password.value];
   try {
     await call("POST", "login", { username, password });
-    localStorage.setItem("chat.user", username); // Only for the colours and the corner; who speaks is decided by the server.
+        localStorage.setItem("chat.user", username); // Only for display; the server decides who sends a message.
     loginForm.reset();
     complain("");
     enter();

@@ -2,13 +2,13 @@
 --
 --     psql -d DATABASE -f setup.sql        as a superuser, in the database that is served
 --
--- chat.sql is the SQL of NpgsqlRest's tutorial "Build a Real-Time Chat App with PostgreSQL and Server-Sent Events", as it
--- stands. Here is what it takes for granted: its schema, crypt(), a logout, and who may do what.
+-- chat.sql is the SQL of NpgsqlRest's tutorial "Build a Real-Time Chat App with PostgreSQL and Server-Sent Events",
+-- unchanged. This file has what chat.sql needs besides: a schema, crypt(), a logout, a role and its privileges.
 
 \set ON_ERROR_STOP on
 
--- As whom calls run: sse.call_role. It has a name and no password, owns nothing, and may do what is granted here, no more. It
--- cannot read the passwords: login() runs with the rights of its owner.
+-- The role that calls run as: sse.call_role. It has no password, owns nothing, and has only the privileges that are granted
+-- here. It cannot read the passwords: login() runs with the rights of its owner.
 create role chat login;
 alter role chat set search_path = example_8;
 
@@ -20,7 +20,7 @@ set search_path = example_8, public;
 
 \ir chat.sql
 
--- Ends the session. Whoever calls it is signed out; whether there was a session is not asked.
+-- Ends the caller's session. A call without a session is no error.
 create function example_8.logout() returns void language sql as '';
 comment on function example_8.logout() is '
 HTTP POST
