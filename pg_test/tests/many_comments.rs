@@ -61,7 +61,7 @@ fn one_owners_comments_are_read_up_to_64_mb_and_nobody_elses_are_left_out() -> R
            from (select o::text as name, o::oid::regprocedure as r from unnest(array['hoard.newer'::regproc, 'hoard.prose', 'hoard.h991']) o) n",
     )?;
     let said = said.ok()?.text();
-    let beyond = "it has no URL and cannot be called: the older routines of its owner take the 64 MB that one owner's may: expected fewer of them, shorter comments, or fewer columns";
+    let beyond = "it has no URL and cannot be called: the older routines of its owner take the 64 MB that one owner may have: expected fewer of them, shorter comments, or fewer columns";
     let url = "/api/hoard/h991/info";
     assert_eq!(said, format!("newer|||{beyond}|{beyond}\nprose||||\nh991|{url}|{url}||"));
     // Somebody else's, it has a place at once; and one less of the older ones makes room for the next.

@@ -182,7 +182,7 @@ impl fmt::Display for ScopeError {
                 "not a scope: expected \"all\", \"matching\" or \"authorize\" with an optional list"
             }
             Self::Surplus => "nothing may follow \"all\" or \"matching\"",
-            Self::NoValue => "expected a value behind the separator",
+            Self::NoValue => "expected a value after the separator",
             Self::Quote => {
                 "a double quote must begin and end a value; one that belongs to the value is doubled (\"\")"
             }

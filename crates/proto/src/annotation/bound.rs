@@ -26,7 +26,7 @@ const MAX_HEAD_BYTES: usize = 256;
 /// What is wrong with a comment that is ours and longer than [`MAX_COMMENT_BYTES`].
 pub fn too_long() -> Problem {
     let message = format!(
-        "the comment is longer than {} kB and was not read: expected its annotations, and less beside them",
+        "the comment is longer than {} kB and was not read: expected a shorter one, with the same annotations",
         MAX_COMMENT_BYTES >> 10
     );
     Problem::new(0, "", message)

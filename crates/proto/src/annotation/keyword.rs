@@ -45,7 +45,7 @@ impl Keyword {
             Self::Snapshot => "not available in this version",
             Self::Authorize => "expected an optional list of users and roles",
             Self::Anonymous | Self::Login | Self::Logout | Self::UserParameters | Self::UserContext => {
-                "expected nothing behind it"
+                "expected nothing after it"
             }
             Self::Path => "expected one path",
         }

@@ -144,8 +144,7 @@ impl Annotation {
         if !asks_identity || !facts.has_identity_parameters || self.user_parameters {
             return None;
         }
-        let message = "the routine has parameters for who calls (_user_id and its like), but they come from \
-             the request, as any other: expected \"@user_parameters\" in the comment, or sse.user_parameters on";
+        let message = "the routine has parameters for the caller's identity (such as _user_id), but they come from the request, like any other: expected \"@user_parameters\" in the comment, or sse.user_parameters on";
         Some(Problem::new(0, "@authorize", message))
     }
 

@@ -22,7 +22,7 @@ pub(super) fn judge_other(line: &Line<'_>, word: &str) -> Result<(), Problem> {
     let problem = |message: &str| Problem::new(line.number, word, message);
     if Keyword::parse(word).is_some() {
         let shown = line.text.split(is_separator).next().unwrap_or(word);
-        let message = "expected a blank, a comma, \"=\" or nothing right behind the word";
+        let message = "expected a blank, a comma, \"=\" or nothing right after the word";
         return Err(Problem::new(line.number, shown, message).with_nearest(exact(word)));
     }
     if word.eq_ignore_ascii_case("@http") {
@@ -74,7 +74,7 @@ fn judge_decorated(line: &Line<'_>) -> Result<(), Problem> {
         return Ok(());
     }
     let shown = &line.text[..start + name.len()];
-    let message = "expected the line to begin with \"@\" and, right behind it, the word";
+    let message = "expected the line to begin with \"@\", directly followed by the word";
     Err(Problem::new(line.number, shown, message)
         .with_nearest(nearest.or_else(|| keyword::nearest_sse(&meant))))
 }

@@ -191,7 +191,7 @@ impl fmt::Display for ArgumentError {
             Self::AmbiguousName(name) => (name, "may be one of two: use the SQL name"),
             Self::Missing(name) => (name, "is missing"),
             Self::Twice(name) => (name, "is given more than once"),
-            Self::Filled(name) => (name, "says who calls, and cannot be given"),
+            Self::Filled(name) => (name, "is filled from the caller's identity, and cannot be given"),
             Self::WrongType(name, Expected::One) => (name, "takes one text, number or boolean"),
             Self::WrongType(name, Expected::Array) => (name, "takes an array"),
             Self::WrongType(name, Expected::Object) => (name, "takes an object"),
@@ -200,9 +200,7 @@ impl fmt::Display for ArgumentError {
                 (name, "takes an array of at most six dimensions")
             }
             Self::TooLarge(name) => (name, "is too large with what is nested in it"),
-            Self::Gap(name) => {
-                (name, "is needed: with the others that are given, Postgres does not leave it to its default")
-            }
+            Self::Gap(name) => (name, "is needed: with these arguments, Postgres cannot use its default"),
         };
         f.write_str("\"")?;
         write_escaped(f, name, MAX_NAME_CHARS)?;

@@ -14,7 +14,7 @@ pub(crate) fn problems(kind: RoutineKind, signature: &Signature, annotation: &An
         Shape::Record => {
             add(
                 "record",
-                "nobody knows the columns of this result: expected RETURNS TABLE or OUT parameters",
+                "the columns of this result are not known: expected RETURNS TABLE or OUT parameters",
             );
         }
         Shape::Pseudo => {

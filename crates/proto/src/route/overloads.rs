@@ -40,13 +40,11 @@ pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
             while let Some(youngest) = youngest_in_dispute(&mut forms) {
                 let form = forms.remove(youngest);
                 point.calls.retain(|call| call.oid != form.oid);
-                let message = "a request cannot tell it from an older overload, as it says names and no types: \
-                     expected other names, another path or another method";
+                let message = "a request cannot tell it from an older overload, because requests have names but no types: expected other names, another path or another method";
                 problems.push((form.oid, form.problem(message)));
             }
             for form in forms.iter().filter(|form| !form.is_reached(&forms, Blocks::ByNamesAndTypes)) {
-                let message = "another overload takes this call with its defaults, and Postgres does not say which is \
-                     meant: expected other names, or no default there";
+                let message = "with its defaults, another overload takes the same arguments, and Postgres cannot choose between the two: expected other names, or no default there";
                 problems.push((form.oid, form.problem(message)));
             }
         }

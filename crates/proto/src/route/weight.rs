@@ -30,7 +30,7 @@ const KEPT: [&str; 5] = ["@sse", "@auth", "@requires_auth", "@path", "http"];
 /// What is wrong with a routine whose owner's older ones weigh too much.
 pub fn beyond_weight() -> Problem {
     let message = format!(
-        "it has no URL and cannot be called: the older routines of its owner take the {} MB that one owner's may: expected fewer of them, shorter comments, or fewer columns",
+        "it has no URL and cannot be called: the older routines of its owner take the {} MB that one owner may have: expected fewer of them, shorter comments, or fewer columns",
         MAX_OWNER_WEIGHT >> 20
     );
     Problem::new(0, "", message)
