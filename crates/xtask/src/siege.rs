@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// All attackers but this; may be given several times.
     #[arg(long, value_name = "NAME")]
     without: Vec<String>,
+    /// With optimisation, as users run it: delays are to be believed then.
+    #[arg(long, conflicts_with = "sanitize")]
+    release: bool,
     /// The PostgreSQL to run (default: the one found on this machine).
     #[arg(long, value_name = "PATH")]
     pg_config: Option<PathBuf>,
@@ -46,13 +49,13 @@ pub(crate) struct Arguments {
 /// # Errors
 /// The honest noticed something, or the run proves nothing; what is printed says which.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { seconds, seed, memory_limit, sanitize, only, without, pg_config } = arguments;
+    let Arguments { seconds, seed, memory_limit, sanitize, only, without, release, pg_config } = arguments;
     let pg = packages::ensure(pg_config.as_deref(), Purpose::BuildAndRun)?;
     let install = Install::of(&pg)?;
     if sanitize {
         sanitizer::put(&pg, &install)?;
     } else {
-        install.put(&build::extension(&pg, Profile::Test)?)?;
+        install.put(&build::extension(&pg, if release { Profile::Release } else { Profile::Test })?)?;
     }
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("{}, for {seconds} s with seed {seed}", pg.version);

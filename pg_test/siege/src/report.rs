@@ -29,6 +29,8 @@ pub struct Report {
     pub(crate) memory: (u64, u64),
     /// The longest that the gateway's threads waited for a processor, in microseconds.
     pub(crate) starved: u64,
+    /// Seconds that would be late if it did not count.
+    pub(crate) excused: usize,
     pub(crate) attackers: BTreeMap<&'static str, Tally>,
     pub(crate) phases: Vec<Phase>,
     pub(crate) conclusion: Conclusion,
@@ -49,8 +51,8 @@ impl fmt::Display for Report {
         let starved = self.starved as f64 / 1e3;
         writeln!(
             f,
-            "delays    events {}; control {}; at most {starved:.1} ms without a processor",
-            self.events, self.control
+            "delays    events {}; control {}; at most {starved:.1} ms without a processor, which excuses {} seconds",
+            self.events, self.control, self.excused
         )?;
         let statuses: Vec<String> =
             self.calls.by_status.iter().map(|(status, count)| format!("{status} {count}")).collect();

@@ -189,8 +189,9 @@ fn judge(
             violations.push(format!("the honest stream ended at {} ms: {why}", at / 1000));
         }
     }
+    let late = delays::late(&judged, &findings.looks, judgement);
+    let excused = delays::late(&judged, &[], judgement).len() - late.len();
     if options.judges_costs {
-        let late = delays::late(&judged, &findings.looks, judgement);
         violations.extend(late.into_iter().map(|late| format!("late: {late}")));
     }
     violations.extend(calls.wrong.iter().map(|wrong| format!("a call got {wrong}")));
@@ -234,6 +235,7 @@ fn judge(
         calls,
         memory: (peak, limit),
         starved: processor::longest(&findings.looks, 0, u64::MAX),
+        excused,
         attackers,
         phases,
         conclusion: Conclusion { failures, violations, archive: None },
