@@ -302,3 +302,25 @@ fn the_time_from_a_single_publisher_to_its_subscriber() -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_no_event_waits_for_leave_the_processor_to_those_that_carry_events() -> Result<()> {
+    let (cluster, ..) = served()?;
+    let pid = gateway_pid(&cluster)?;
+    let mut nice = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // proc(5), /proc/pid/stat: the name in parentheses, then the state and so on; nice is field 19.
+        let stat = fs::read_to_string(thread?.path().join("stat"))?;
+        let (head, rest) = stat.rsplit_once(") ").context("no name")?;
+        let name = head.split_once('(').context("no name")?.1.to_owned();
+        let value: i32 = rest.split(' ').nth(16).context("no nice value")?.parse()?;
+        nice.push((name, value));
+    }
+    let of = |wanted: &str| nice.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
+    let (courier, streams) = (of("sse-courier"), of("sse-gateway-0"));
+    for (name, least) in [("sse-routes", courier), ("sse-refusals", streams)] {
+        ensure!(of(name).is_some() && least.is_some() && of(name) > least, "{name}: {nice:?}");
+    }
+    Ok(())
+}

@@ -49,3 +49,4 @@ pub use gateway::{Gateway, Routes};
 pub use refusals::RefusalFile;
 pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};
 pub use stats::Stats;
+pub use supervise::yield_to_events;

@@ -73,6 +73,7 @@ impl Courier {
         };
         let rules = Rules::present();
         let route = move || {
+            sse_gateway::yield_to_events();
             let routing = || Routing::new(given, &of_routing, rules).run();
             // As above.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(routing)) {

@@ -24,7 +24,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::shared::Shared;
-use crate::supervise::message;
+use crate::supervise::{message, yield_to_events};
 
 /// The file's thread, as the gateway has it.
 pub(crate) struct Keeper {
@@ -41,6 +41,7 @@ impl Keeper {
         let (sender, ended) = bounded(0);
         Builder::new().name("sse-refusals".to_owned()).spawn(move || {
             let _ends = sender;
+            yield_to_events();
             let run = std::panic::AssertUnwindSafe(|| keeper::run(&shared, file));
             if let Err(panic) = std::panic::catch_unwind(run) {
                 shared.outbox.died(message(&*panic));
