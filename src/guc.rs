@@ -1,5 +1,6 @@
-//! The settings (contract C1.3). `guc/table.rs` has them all, `guc/kind.rs` what kinds there are, `guc/check.rs` what texts
-//! they may hold, `guc/value.rs` and `guc/auth.rs` what is computed from several, or from one in a way of its own.
+//! The settings (contract C1.3). `guc/table.rs` lists them all, `guc/kind.rs` has the kinds, `guc/check.rs`
+//! the checks of texts; `guc/value.rs` and `guc/auth.rs` have what is computed from several settings, or from
+//! one in its own way.
 //!
 //! Not for: what is wrong in postgresql.conf (`pg/config_file.rs`).
 
@@ -29,7 +30,7 @@ pub(crate) fn define() {
     guc_text::reserve_prefix();
 }
 
-/// What stands between the commas of a text; nothing empty.
+/// The words between the commas of a text, without empty ones.
 pub(crate) fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
 }

@@ -1,8 +1,8 @@
 //! The backend's side of refusing a user (`sse.disconnect`, C4.8): a line in the file of refusals.
 //!
-//! Not for the file (`sse_gateway::RefusalFile`), which the gateway reads when it is told that there is more, and not for
-//! ending streams, which the gateway does then. A file system copy of the data directory has the file; logical dumps,
-//! `pg_upgrade` and standbys do not.
+//! Not for the file itself (`sse_gateway::RefusalFile`), nor for ending streams: the gateway does that when
+//! it is told of a new line, and reads it. A copy of the data directory in the file system has the file;
+//! logical dumps, `pg_upgrade` and standbys do not.
 
 use std::io;
 use std::time::SystemTime;
@@ -11,11 +11,11 @@ use sse_gateway::RefusalFile;
 
 use crate::pg::backend;
 
-/// Refuses tokens that were issued to the user before now, durably. While another process has the file's lock it can be
-/// cancelled, as any statement.
+/// Refuses, durably, all tokens that were issued to the user before now. While another process holds the
+/// file's lock, the statement can be cancelled like any other.
 ///
 /// # Errors
-/// The file cannot be written; the user's tokens are as good as before then.
+/// The file cannot be written. The user's tokens then stay as valid as they were.
 pub(crate) fn add(user_id: &str) -> io::Result<()> {
     RefusalFile::new(backend::data_directory()).refuse_user(user_id, SystemTime::now(), || {
         backend::pause();

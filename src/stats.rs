@@ -17,8 +17,8 @@ macro_rules! figures {
     };
 }
 
-/// What each place of [`GatewayFields::counters`] holds. A further one goes to the end: the views of version 0.1.0 go by
-/// the order (`sql/version_0_1_0.rs`).
+/// What each place of [`GatewayFields::counters`] holds. A new figure goes to the end, because the views of
+/// version 0.1.0 rely on the order (`sql/version_0_1_0.rs`).
 const FIGURES: [(&str, Reader); 27] = figures! {
     connections
     subscribers
@@ -49,11 +49,12 @@ const FIGURES: [(&str, Reader); 27] = figures! {
     displaced_total
 };
 
-/// Those that say what is there now. Without a gateway there is nothing; the totals stay.
+/// The figures that say what is there now. They are 0 while there is no gateway; the totals keep their
+/// values.
 const GAUGES: [&str; 6] =
     ["connections", "subscribers", "window_bytes", "window_events", "anonymous_subscribers", "calls_waiting"];
 
-/// Copies the gateway's figures; `None` when there is none any more.
+/// Copies the gateway's figures; `None` when there is no gateway any more.
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);

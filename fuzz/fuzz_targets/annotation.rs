@@ -46,7 +46,7 @@ fn check_problems(problems: &[Problem], comment: &str) {
             !text.chars().any(char::is_control),
             "a problem is one line without control characters: {text:?}"
         );
-        // Any of the three line ends; more than there are is what must not be named.
+        // Splits at any of the three line ends. A number above this count must not be named.
         assert!(problem.line <= 1 + comment.chars().filter(|c| c.is_control()).count());
     }
     assert!(problems.is_sorted_by_key(|problem| problem.line), "problems are in the order of lines");

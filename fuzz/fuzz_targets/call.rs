@@ -1,5 +1,5 @@
-//! Any request against fixed signatures: refused, or a statement whose SQL has nothing of the request in it. Any bytes as
-//! a frame: refused, or the frame that encodes to them.
+//! Any request for fixed signatures: refused, or a statement whose SQL has nothing of the request in it. Any
+//! bytes as a frame: refused, or exactly the frame that they encode.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -41,7 +41,7 @@ fuzz_target!(|input: (&[u8], &str, bool)| {
     }
 });
 
-/// The SQL is made of these pieces and of nothing else, whatever was asked.
+/// The SQL is made of these pieces and nothing else, whatever was asked.
 fn check(call: &Call, made: &Statement) {
     let pieces = [
         "SELECT ",

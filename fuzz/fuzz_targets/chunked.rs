@@ -1,6 +1,6 @@
 //! Chunked bodies, read from RFC 9112 §7.1 alone, without the extensions and trailers that pg_sse does not send.
 
-/// What the bytes of a body come to.
+/// The content of a body, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Body {
     /// Of whole chunks, and of the one that has begun.

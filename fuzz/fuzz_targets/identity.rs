@@ -56,7 +56,8 @@ fuzz_target!(|texts: (Option<&str>, Option<&str>, Option<&str>, Option<&str>, &s
         assert_eq!(roles_alone(&literal), Emission::Known(identity));
     }
 
-    // Whoever raised it is among those whom `matching` reaches, and an undecidable emitter reaches nobody.
+    // The user who raised an event is among those whom `matching` reaches, and an undecidable emitter reaches
+    // nobody.
     let access = Access::Authorize(Vec::new());
     let emitter = emission.as_emitter();
     let (view, identity) = match (&emitter, &emission) {

@@ -1,4 +1,4 @@
-//! What `stream_log` compares with: a list of everything that was published, and `admits`.
+//! The model with which `stream_log` is compared: a list of everything that was published, and `admits`.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use sse_proto::word::{ExecutionId, Topic};
 
 use crate::whatwg::Event;
 
-/// What is published: mostly what concerns many, so that few bytes make much happen.
+/// What is published: mostly events that concern many, so that few bytes of input make much happen.
 #[derive(Arbitrary, Debug)]
 pub enum Draft {
     Plain(String),
@@ -37,7 +37,7 @@ pub struct Item {
 #[derive(Arbitrary, Clone, Debug)]
 enum What {
     Event(String),
-    /// With a name, and so many kilobytes of it.
+    /// With the name `large` and this many kilobytes of data.
     Large(u8),
     TooLarge,
     Overflow(Option<u8>),
@@ -51,7 +51,7 @@ enum What {
 enum Whom {
     All,
     Authorize(Vec<Value>),
-    /// More than an event is filed under.
+    /// More values than an event is filed under.
     Many(Value),
     Matching,
     Nobody,
@@ -97,12 +97,12 @@ pub struct Who {
     pub is_http_10: bool,
 }
 
-/// With which id somebody comes.
+/// The id with which a subscriber comes.
 #[derive(Arbitrary, Debug)]
 pub enum Resume {
     Live,
     Back(u8),
-    /// So far ahead of this window, and so far have others been sent.
+    /// This far ahead of the window, where others have been sent events up to a point this far ahead.
     Ahead(u8, u8),
     Epoch(u64, u64),
     Bytes(Vec<u8>),
@@ -304,8 +304,8 @@ impl Resume {
         }
     }
 
-    /// C6.4 and C6.5, written down a second time. `Epoch` and `Bytes` may name an id by chance, so they are only asked
-    /// for what must hold of every beginning.
+    /// C6.4 and C6.5, written down a second time. `Epoch` and `Bytes` may name a valid id by chance, so only
+    /// what holds of every beginning is checked for them.
     pub fn check(&self, begun: &Begun, window: &Window, all: &[Item], who: &Who) {
         let head = window.head();
         let (position, reason) = match self {
@@ -330,7 +330,8 @@ impl Resume {
     }
 }
 
-/// How many of these items somebody misses, where it can be known without knowing whom each was for (C6.5).
+/// How many of these items a subscriber misses, where that can be known without knowing whom each item was
+/// for (C6.5).
 pub fn countable(items: &[Item], who: &Who) -> Option<u64> {
     let can_be_known = who.topics.is_empty() && items.iter().all(Item::is_plain);
     can_be_known.then_some(items.len() as u64)

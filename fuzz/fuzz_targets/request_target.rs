@@ -201,7 +201,7 @@ fn decoded(text: &str) -> Vec<u8> {
     percent_decode(text.as_bytes()).collect()
 }
 
-/// How somebody encodes: what need not be, in which case, and which blank.
+/// How a client encodes: which characters that need no encoding, in which case, and which blank.
 struct Style {
     bytes: Vec<u8>,
     at: usize,

@@ -38,7 +38,7 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// Nothing that could match: no text, or none behind the kind.
+/// Nothing that could match: no text, or none after the kind.
 fn is_empty(value: &str) -> bool {
     let text = value.split_once(':').map_or(value, |(_, text)| text);
     text.trim().is_empty()

@@ -1,4 +1,4 @@
-//! Somebody who reads the window of `stream_log`, and what they should have got by now.
+//! A reader of the window of `stream_log`, and what it should have got by now.
 
 use sse_gateway::fuzzing::{Begun, Progress, Window};
 use sse_proto::sse::EventId;
@@ -11,7 +11,7 @@ use crate::whatwg::{self, Event};
 pub struct Subscriber {
     pub slot: usize,
     who: Who,
-    /// Everything up to here it has got, or knows that it has not.
+    /// Everything up to here it has got, or knows that it has missed.
     position: u64,
     /// What was written to it since.
     got: Vec<u8>,
@@ -22,7 +22,7 @@ impl Subscriber {
         Self { slot: begun.slot, who, position: begun.position, got: Vec::new() }
     }
 
-    /// Reads so many bytes, and goes on behind the gap if it falls out of the window.
+    /// Reads this many bytes, and goes on after the gap if it falls out of the window.
     pub fn read(&mut self, window: &mut Window, bytes: usize, all: &[Item], epoch: u64) -> Progress {
         let progress = window.read(self.slot, bytes, &mut self.got);
         if let Progress::FellOut { missed } = progress {
@@ -35,7 +35,7 @@ impl Subscriber {
             assert!(next < window.base(), "what comes next is still there");
             let stood = events.last().and_then(|event| EventId::parse(&event.last_event_id));
             let stood = stood.map_or(self.position, |id| id.sequence);
-            // It may stand behind items that are not for it, and so know what we do not.
+            // The reader may be past items that are not for it, and so know more than the model.
             let known = countable(&all[stood as usize..], &self.who);
             assert!(missed.is_some() || known.is_none(), "what can be known is said");
             assert!(missed.is_none_or(|missed| missed == (expected.len() - events.len()) as u64));

@@ -1,5 +1,6 @@
-//! Any headers and query, and tokens that were signed and then touched: nobody is known by a token that no key of ours
-//! has signed, and everybody by one that was, if its times and its addressee are right.
+//! Any headers and query, and tokens that were signed and then changed: a token that none of our keys has
+//! signed identifies nobody, and one that was signed identifies its user, if its times and its audience are
+//! right.
 #![no_main]
 
 #[allow(dead_code, clippy::unwrap_used)]
@@ -31,7 +32,7 @@ const MAX_TOKEN_BYTES: usize = 8192;
 
 const ISSUER: &str = "us";
 
-/// Each with the algorithms that its key is good for.
+/// Each key with the algorithms for which it may be used.
 const KEYS: [&[&str]; 5] = [
     &["HS256", "HS384", "HS512"],
     &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
@@ -40,11 +41,11 @@ const KEYS: [&[&str]; 5] = [
     &["EdDSA"],
 ];
 
-/// Made once; no input depends on their bytes.
+/// Made once; nothing depends on the bytes of the keys.
 static SIGNERS: LazyLock<[Signer; 5]> =
     LazyLock::new(|| [Signer::secret(), Signer::rsa(), Signer::p256(), Signer::p384(), Signer::ed25519()]);
 
-/// Those that believe the secret alone, the public keys alone (as PEM), and both (as JWKS with an issuer).
+/// Settings that believe the secret alone, the public keys alone (as PEM), and both (as JWKS with an issuer).
 static DOORS: LazyLock<[Door; 3]> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("pg_sse-fuzz-token-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the keys");
@@ -66,7 +67,7 @@ static DOORS: LazyLock<[Door; 3]> = LazyLock::new(|| {
         settings(true, Some(&jwks), Some(ISSUER)),
     ]
     .map(|settings| Door::try_new(settings).expect("a door"));
-    // What was read stays when the file has gone.
+    // What was read stays valid after the file is gone.
     let _ = std::fs::remove_dir_all(&folder);
     assert!(doors.iter().all(Door::has_keys));
     doors
@@ -74,7 +75,7 @@ static DOORS: LazyLock<[Door; 3]> = LazyLock::new(|| {
 
 #[derive(Arbitrary, Debug)]
 enum Input<'a> {
-    /// Whatever somebody may send.
+    /// One thing that somebody may send.
     Raw { door: u8, headers: Vec<(bool, &'a [u8])>, query: &'a str },
     /// A token that one of our keys has signed, and what became of it on the way.
     Signed {

@@ -1,4 +1,4 @@
-//! Mistakes in annotations fail closed and are said at once to the one who made them (C2.5).
+//! Mistakes in annotations fail closed, and the session that made them is told at once (C2.5).
 
 mod common;
 
@@ -124,7 +124,7 @@ fn a_publisher_that_is_parallel_safe_is_a_mistake() -> Result<()> {
     assert_eq!(stream.next_payload(SOON)?.data, "x");
     session.run("alter function f() parallel safe")?.ok()?;
     assert_eq!(session.run("select count(*) from sse.check('f()'::regprocedure)")?.ok()?.value(), Some("1"));
-    // A stream alone publishes nothing, so it may be called in parallel.
+    // A routine that only has a stream publishes nothing, so it may be called in parallel.
     let reply = session.run("comment on function f() is '@sse_subscribe'")?.ok()?;
     assert!(reply.messages.is_empty(), "{:?}", reply.messages);
     Ok(())
@@ -167,7 +167,7 @@ fn a_snapshot_is_a_problem_until_there_are_snapshots() -> Result<()> {
     Ok(())
 }
 
-// Attack: a comment writes lines of its own into the server log or into a terminal.
+// Attack: a comment writes lines of its own into the server log or to a terminal.
 #[test]
 fn control_characters_of_a_comment_are_escaped_in_the_warning() -> Result<()> {
     let corner = Corner::new("escape")?;

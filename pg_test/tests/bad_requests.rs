@@ -210,7 +210,7 @@ fn a_head_that_does_not_arrive_in_time_is_closed() -> Result<()> {
     for (connection, is_told) in connections.iter_mut().zip([false, true, true]) {
         let all = connection.read_to_close()?;
         let text = String::from_utf8_lossy(&all);
-        // Who has sent nothing may be between two requests, and is closed without a word.
+        // A connection on which nothing was sent may be between two requests, and is closed without a word.
         ensure!(if is_told { text.starts_with("HTTP/1.1 408") } else { text.is_empty() }, "{text}");
     }
     ensure!(started.elapsed() < Duration::from_secs(35), "{:?}", started.elapsed());
@@ -218,7 +218,7 @@ fn a_head_that_does_not_arrive_in_time_is_closed() -> Result<()> {
     Ok(())
 }
 
-// Attack: paths and hosts, and names that a role may choose, that write lines of their own into the server log.
+// Attack: paths, hosts, and names that a role may choose, write lines of their own into the server log.
 #[test]
 fn what_comes_from_outside_is_escaped_in_the_log() -> Result<()> {
     let cluster = calls::start(calls::builder())?;
@@ -231,7 +231,8 @@ fn what_comes_from_outside_is_escaped_in_the_log() -> Result<()> {
     ] {
         answer(api.http, bytes)?;
     }
-    // What the gateway says comes in order: after this nothing is said of those requests. It names a login that cannot log in.
+    // The gateway's messages come in order: after this one nothing more is said of those requests. It names a
+    // login that cannot log in.
     let name = "\"x\nFATAL:  forged\x1b[31m\"";
     api.sql(&format!(
         "create function {name}() returns table (user_id text, hash text) language sql as $$ select '1', 'h' $$;

@@ -145,7 +145,7 @@ fn every_type_arrives_in_functions_and_procedures_through_its_json_form() -> Res
     findings.report()
 }
 
-/// Text that a type does not take is the caller's mistake, whatever the type.
+/// A text that a type does not take is the caller's mistake, whatever the type is.
 #[test]
 fn a_value_that_its_type_refuses_is_a_400_and_a_constraint_a_409() -> Result<()> {
     let api = Api::new("refused")?;
@@ -174,7 +174,7 @@ fn a_value_that_its_type_refuses_is_a_400_and_a_constraint_a_409() -> Result<()>
         ("text", "\"\\u0000\"", 400),
         ("jsonb", "\"\\u0000\"", 400),
         ("text", "\"\\ud800\"", 400),
-        // Types that say it in codes of their own.
+        // Types that report it with SQLSTATEs of their own.
         ("regclass", "\"nosuch\"", 400),
         ("regclass", "\"a.b.c.d.e\"", 400),
         ("regclass[]", "[\"nosuch\"]", 400),
@@ -345,7 +345,7 @@ fn overloads_are_chosen_by_the_names_given() -> Result<()> {
     findings.report()
 }
 
-/// A request says names, and never types.
+/// A request has names, and never types.
 #[test]
 fn of_overloads_that_no_request_can_tell_apart_the_oldest_goes_on_and_the_others_say_why_not() -> Result<()> {
     let api = Api::new("alike")?;
@@ -359,7 +359,7 @@ fn of_overloads_that_no_request_can_tell_apart_the_oldest_goes_on_and_the_others
     let mut findings = Findings::default();
     findings.expect("the oldest", told(&api.get("typed?id=5")?), "200 int".to_owned());
     findings.expect("other names", told(&api.get("typed?id=5&n=1")?), "200 both".to_owned());
-    // Postgres itself does not know which `part(a => 1)` is.
+    // Postgres itself cannot tell which `part(a => 1)` is meant.
     findings.expect("one of two", api.get("part?a=5")?.status(), 400);
     findings.expect("the other of two", told(&api.get("part?a=5&b=1")?), "200 a, b".to_owned());
     for (routine, has_problem) in [
@@ -490,7 +490,7 @@ fn a_body_is_a_json_object_of_its_media_type() -> Result<()> {
         let answer = ask(Some("application/json"), body.as_bytes())?;
         findings.expect(&format!("{body}: {answer}"), &answer[..3], "400");
     }
-    // A query string beside a body gives nothing.
+    // A query string beside a body gives no arguments.
     let answer = api.http.request(&api.request("POST", "f?a=q").json(&json!({})))?;
     ensure!(!answer.text().contains('q') || answer.status() == 400, "{}", told(&answer));
     findings.report()
@@ -572,7 +572,7 @@ fn the_method_decides_where_arguments_are_read() -> Result<()> {
         };
         findings.expect(method, told(&api.http.request(&request)?), "200 x".to_owned());
     }
-    // A path of one's own, and the method that volatility and name suggest.
+    // A path given in the comment, and the method that volatility and name suggest.
     api.sql(
         "create function at_path() returns text language sql as $$ select 'there' $$; comment on function at_path() is 'HTTP GET /v1/there';
          create function only_path() returns text language sql as $$ select 'here' $$; comment on function only_path() is 'HTTP /v1/here';

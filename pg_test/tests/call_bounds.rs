@@ -1,6 +1,7 @@
-//! Bounds of what call workers keep, look at and wait for, one below, at, and above (C7.2, C7.4; `docs/limits.md`).
+//! Bounds of what call workers keep, check and wait for: one below, at, and above each (C7.2, C7.4;
+//! `docs/limits.md`).
 //!
-//! Not for those of a single call and its answer (`call_limits.rs`).
+//! Not for the bounds of a single call and its answer (`call_limits.rs`).
 
 mod common;
 
@@ -41,7 +42,8 @@ fn a_hundred_row_types_of_a_routine_are_looked_at_before_each_call() -> Result<(
         // Nobody can read the routines meanwhile.
         holder.run("begin; lock table pg_catalog.pg_description in access exclusive mode")?.ok()?;
         changer.run(&format!("alter type t{number} rename attribute before to behind"))?.ok()?;
-        // A row of which it is known that it has changed waits for the routines to be read, and then it is a failure.
+        // A call with a row that is known to have changed waits for the routines to be read; after that it is
+        // a failure.
         let answer = api.get("f")?;
         assert_eq!(
             answer.status() == 200,
@@ -96,8 +98,8 @@ fn five_hundred_plans_are_kept_in_a_worker_and_at_the_next_one_all_go() -> Resul
     Ok(())
 }
 
-/// A call that has run and committed, whose answer does not fit into the worker's ring, and of which the stopped gateway has
-/// taken nothing; with the process id of its worker.
+/// A call that has run and committed. Its answer does not fit into the worker's ring, and the stopped gateway
+/// has taken nothing of it. Returned with the process id of its worker.
 fn unheard(api: &Api<'_>) -> Result<(Connection, Frozen, u32)> {
     let cluster = api.cluster;
     let mut gate = cluster.session()?;
@@ -140,7 +142,7 @@ fn a_worker_that_was_told_to_leave_has_a_second_to_hand_over_its_last_answer() -
         );
         Ok(watcher.run(&other)?.ok()?.value().map(str::to_owned))
     })?;
-    // The gateway goes on behind it.
+    // The gateway goes on after that second.
     let (mut connection, frozen, pid) = unheard(&api)?;
     let told_to_leave = Instant::now();
     watcher.run(&format!("select pg_terminate_backend({pid})"))?.ok()?;

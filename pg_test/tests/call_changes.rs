@@ -15,7 +15,7 @@ use common::SOON;
 use common::calls::{Api, Findings, builder, start, told};
 use serde_json::json;
 
-/// Asks until the answer is `wanted`; until then it is no failure (C7.4).
+/// Asks until the answer is `wanted`; other answers before are no failure (C7.4).
 fn becomes(api: &Api<'_>, routine: &str, wanted: &str) -> Result<()> {
     let mut last = String::new();
     wait_for(SOON, &format!("{routine} is answered with {wanted}"), || {
@@ -164,7 +164,7 @@ fn quiet_readings(cluster: &Cluster) -> Result<usize> {
     })
 }
 
-/// The attack: any role may make temporary objects; that must not keep a superuser's worker reading.
+/// Attack: any role may make temporary objects; that must not keep a superuser's worker reading.
 #[test]
 fn what_no_routine_rests_on_does_not_make_the_catalog_be_read() -> Result<()> {
     let cluster = start(builder().setting("log_min_messages", "debug1"))?;
@@ -192,13 +192,13 @@ fn what_no_routine_rests_on_does_not_make_the_catalog_be_read() -> Result<()> {
     session.run("create function unannotated() returns int language sql as 'select 1'; drop function unannotated()")?.ok()?;
     let after = quiet_readings(&cluster)?;
     ensure!(after == before, "{} readings", after - before);
-    // And the reading is not simply dead.
+    // And reading still works.
     api.sql("alter table used add column name text")?;
     ensure!(quiet_readings(&cluster)? > after, "a change of what is used was not read");
     Ok(())
 }
 
-/// A request, and the answers that are right behind a COMMIT that has changed what it asks for.
+/// A request, and the answers that are right after a COMMIT that has changed what it asks for.
 fn at_once(
     api: &Api<'_>,
     findings: &mut Findings,
@@ -336,7 +336,7 @@ fn while_columns_change_all_the_time_no_call_fails() -> Result<()> {
 
 #[test]
 fn what_a_routine_itself_does_not_find_is_its_own_error_and_it_runs_once() -> Result<()> {
-    // A cluster of its own: a failure that the change of something else may have caused is tried again.
+    // A cluster of its own: a failure is tried again if the change of something else may have caused it.
     let cluster = start(builder())?;
     let api = Api::of(&cluster, "own")?;
     api.sql(

@@ -1,4 +1,4 @@
-//! Who calls, and with which headers, where the database's encoding has not all characters of it (C7.2).
+//! Callers and headers with characters that the database's encoding does not have (C7.2).
 //!
 //! Not for arguments and answers in other encodings (`call_workers.rs`).
 
@@ -47,7 +47,7 @@ fn what_the_encoding_has_not_keeps_no_routine_from_being_called_and_makes_no_two
     findings.expect("claims", (&claims["user_id"], &claims["user_roles"]), (&json!("a€"), &json!(["€"])));
     let headers = api.http.request(&with("header", "a")?)?.json()?;
     findings.expect("headers", &headers["referer"], &json!("http://x/€"));
-    // An argument that cannot be there is refused, whoever says it.
+    // An argument that cannot exist in the database is refused, whoever sends it.
     findings.expect("its own argument", api.http.request(&with("given", "a\\u20ac")?)?.status(), 400);
     findings.expect(
         "an argument that can",

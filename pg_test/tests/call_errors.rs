@@ -1,4 +1,5 @@
-//! What fails and what the caller is told (C7.4): the user's own RAISE, and of everything else no more than its kind.
+//! What fails, and what the caller is told (C7.4): a RAISE of the user's own, and of all other errors only
+//! their kind.
 //!
 //! Not for who may call (`call_login.rs`, `call_safety.rs`) and what a request may be (`call_arguments.rs`).
 
@@ -207,7 +208,7 @@ fn what_happens_at_the_commit_has_the_calls_time_too() -> Result<()> {
         assert_eq!(problem["detail"], "The call took too long.");
         assert_eq!(told(&api.post("holds", &json!({}))?), "204");
         assert_eq!(told(&api.post("quick", &json!({}))?), "200 quick");
-        // Long before the gateway's own patience of five seconds more is over.
+        // Long before the gateway's own patience of five more seconds is over.
         ensure!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
     assert_eq!(api.sql("select count(*) from t")?, "0");
@@ -245,7 +246,7 @@ fn an_unknown_path_is_a_404_and_a_routine_without_an_http_line_is_none() -> Resu
     cluster::wait_for(common::SOON, "it is dropped", || Ok((api.get("g")?.status() == 404).then_some(())))
 }
 
-/// A GET that nobody asked for runs READ ONLY; who owns the routine is told in the log which line is missing.
+/// A GET that no comment asked for runs READ ONLY; the log tells the routine's owner which line is missing.
 #[test]
 fn a_routine_that_writes_in_a_get_by_its_name_says_which_line_is_missing() -> Result<()> {
     let api = Api::new("unasked")?;
@@ -264,7 +265,7 @@ fn a_routine_that_writes_in_a_get_by_its_name_says_which_line_is_missing() -> Re
     api.cluster.wait_for_log(mark, "HINT:  Write HTTP POST in its comment")?;
     let log = api.cluster.log_since(mark)?;
     ensure!(log.contains("LOG:  pg_sse: unasked.get_next writes, and a GET of it may not"), "{log}");
-    // Read only for another reason: nothing that a comment could mend.
+    // READ ONLY for another reason: no comment could mend that.
     let mark = api.cluster.log_mark()?;
     let answer = api.post("reading", &json!({}))?;
     assert_eq!(problem(&answer)?["detail"], "The call failed.", "{}", told(&answer));

@@ -1,5 +1,5 @@
-//! What arrives does not depend on how the role's settings write values (C7.3): an instant is stored as it was sent,
-//! whatever DateStyle and TimeZone are, wherever it stands.
+//! Arguments do not depend on how the role's settings write values (C7.3): an instant is stored as it was
+//! sent, whatever DateStyle and TimeZone are, and wherever it is in the value.
 //!
 //! Not for the values of each type (`call_arguments.rs`).
 
@@ -8,7 +8,7 @@ mod common;
 use anyhow::Result;
 use common::calls::{Api, Findings, builder, start, told};
 
-/// An instant that every place below writes with an abbreviation that somebody else's zone has, too.
+/// An instant that every place below writes with an abbreviation which also belongs to another zone.
 const SENT: &str = "2026-01-02T03:04:05Z";
 const STORED: &str = "2026-01-02 03:04:05";
 
@@ -99,7 +99,7 @@ fn an_instant_is_stored_as_it_was_sent_under_every_date_style_and_time_zone_in_e
     findings.report()
 }
 
-/// Settings by which a value's text is another, or is read as another.
+/// Settings that change how a value is written or read.
 #[test]
 fn no_setting_of_the_role_changes_what_arrives() -> Result<()> {
     let settings = "array_nulls = off; intervalstyle = sql_standard; bytea_output = escape; extra_float_digits = -15; xmlbinary = hex;

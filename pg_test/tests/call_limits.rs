@@ -1,4 +1,4 @@
-//! How much and how long: bodies, the queue, callers that go away; and requests that nobody should send.
+//! How much and how long: bodies, the queue, callers that go away; and requests that no client should send.
 //!
 //! Not for what a well-formed request means: `call_arguments.rs`.
 
@@ -98,7 +98,7 @@ fn hostile_bodies_are_refused_and_nothing_breaks() -> Result<()> {
         let answer = api.post_bytes("f", body.as_bytes())?;
         findings.expect(&format!("{what}: {}", told(&answer)), answer.status(), wanted);
     }
-    // Whether so deep is still taken is nobody's promise; that the server is there afterwards is.
+    // Nobody promises that such depth is still accepted; the server must be there afterwards.
     for depth in [100, 128, 1_000, 10_000, 200_000] {
         for body in [deep(depth), deep_objects(depth)] {
             let status = api.post_bytes("f", body.as_bytes())?.status();
@@ -124,7 +124,8 @@ fn hostile_bodies_are_refused_and_nothing_breaks() -> Result<()> {
     findings.report()
 }
 
-/// Request smuggling: two servers that disagree about where a request ends. So what is ambiguous ends the connection.
+/// Attack: request smuggling, where two servers disagree about where a request ends. So an ambiguous request
+/// ends the connection.
 #[test]
 fn a_request_whose_end_is_ambiguous_is_refused_and_nothing_behind_it_runs() -> Result<()> {
     let api = Api::new("smuggled")?;
@@ -159,7 +160,7 @@ fn a_request_whose_end_is_ambiguous_is_refused_and_nothing_behind_it_runs() -> R
     ] {
         let mut connection = api.http.connect()?;
         connection.send_bytes(format!("{start}{framing}").as_bytes())?;
-        // Whatever is answered: the second request must not be.
+        // Whatever the answer is: the second request must not be answered.
         let first = connection.response("POST").map(|answer| answer.status());
         let second = connection.response("POST").map(|answer| answer.status());
         ensure!(second.is_err(), "{framing:?}: {first:?}, then {second:?}");
@@ -190,7 +191,7 @@ fn a_full_queue_is_a_503_with_retry_after_and_one_address_has_half_of_it() -> Re
     })?;
     assert_eq!(refused.status(), 503, "{}", told(&refused));
     ensure!(refused.header("retry-after").is_some(), "{:?}", refused.head);
-    // Who gives up makes room, also in the worker.
+    // A caller that gives up makes room, in the worker, too.
     drop(running);
     for mut connection in waiting {
         assert_eq!(told(&connection.response("POST")?), "200 slept");

@@ -1,5 +1,5 @@
-//! Call workers that outlive the gateway that they were started by, and those that are ended at a bad moment: an answer goes to
-//! the caller whose it is, or to nobody.
+//! Call workers that outlive the gateway that started them, and workers that are ended at a bad moment: an
+//! answer goes to the caller it belongs to, or to nobody.
 //!
 //! Not for what ends and replaces a worker in ordinary times (`call_workers.rs`).
 
@@ -26,7 +26,7 @@ fn send(api: &Api<'_>, routine: &str) -> Result<Connection> {
     Ok(connection)
 }
 
-/// The worker that waits for this, in a call.
+/// The worker that waits for this event in a call.
 fn worker_in(cluster: &Cluster, wait_event: &str) -> Result<u32> {
     wait_for(SOON, &format!("a worker waits for {wait_event}"), || {
         Ok(cluster.sql(&format!("select pid {OF_CALLS} and wait_event = '{wait_event}'"))?.parse().ok())
@@ -39,8 +39,8 @@ fn waits_until_calls_are(cluster: &Cluster, wanted: &str) -> Result<()> {
     })
 }
 
-/// The attack: a call whose commit waits, and a gateway that is closed and opened meanwhile. The old worker's answer comes
-/// when the new gateway's first calls run, and it must not be one of theirs.
+/// Attack: a call whose commit waits, and a gateway that is closed and opened meanwhile. The old worker's
+/// answer comes when the new gateway's first calls run, and it must not go to one of those.
 #[test]
 fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
     let cluster = start(builder())?;
@@ -101,7 +101,8 @@ fn what_a_burst_of_calls_wrote_is_counted_without_a_further_call() -> Result<()>
     })
 }
 
-/// The attack: answers so large that the worker has no memory for them. An abort would end every session of the cluster.
+/// Attack: answers so large that the worker has no memory for them. An abort would end every session of the
+/// cluster.
 #[test]
 fn want_of_memory_in_a_worker_is_an_error_of_its_call_and_no_crash() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "1"))?;
@@ -116,7 +117,7 @@ fn want_of_memory_in_a_worker_is_an_error_of_its_call_and_no_crash() -> Result<(
     )?;
     let pid = cluster.sql(&format!("select pid {OF_CALLS}"))?;
     assert_eq!(api.get("get-rows?megabytes=1")?.status(), 200);
-    // As much as it has, and 64 MB.
+    // As much as it has, plus 64 MB.
     let status = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
     let pages: u64 = status.split(' ').next().unwrap_or_default().parse()?;
     let limit = pages * 4096 + (64 << 20);
@@ -173,8 +174,8 @@ fn an_answer_of_the_limit_is_given_and_one_byte_more_fails() -> Result<()> {
     Ok(())
 }
 
-/// The attack: workers are ended at any moment, by whoever may. Every caller gets its own answer or is told that it gets none, and
-/// nothing is run twice.
+/// Attack: workers are ended at any moment, by anybody who may do so. Every caller gets its own answer or is
+/// told that it gets none, and nothing is run twice.
 #[test]
 fn workers_that_are_ended_at_any_moment_mix_up_no_answers() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "3"))?;

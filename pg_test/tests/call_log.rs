@@ -1,4 +1,5 @@
-//! What the server log has of calls: what it has of any session (C7.2), and nothing that is not there any more.
+//! What the server log says of calls: the same as of any session (C7.2), and nothing from memory that was
+//! freed.
 //!
 //! Not for what a caller is told (`call_errors.rs`).
 
@@ -11,7 +12,7 @@ use common::calls::{Api, Findings, builder, shared, start, told};
 use common::tokens::is_quiet;
 use serde_json::{Value, json};
 
-/// The lines of the log since a place in it that begin with this behind their prefix.
+/// The lines of the log after a place in it that begin with this text after their prefix.
 fn lines<'a>(log: &'a str, begin: &str) -> Vec<&'a str> {
     log.lines().filter_map(|line| line.split_once(begin).map(|(_, rest)| rest.trim())).collect()
 }
@@ -64,8 +65,8 @@ fn every_failed_call_is_in_the_log_with_its_statement() -> Result<()> {
     findings.report()
 }
 
-/// The statement of a row type of this width is some hundred kilobytes, which the allocator gives back to the system at once:
-/// whoever reads it then ends every session of the cluster.
+/// The statement of a row type of this width is some hundred kilobytes, which the allocator gives back to the
+/// system at once: a process that reads it afterwards crashes, and every session of the cluster ends.
 #[test]
 fn a_failed_call_with_a_very_long_statement_is_an_ordinary_failure() -> Result<()> {
     let cluster = start(builder())?;
@@ -89,7 +90,7 @@ fn a_failed_call_with_a_very_long_statement_is_an_ordinary_failure() -> Result<(
     }
     let live = "select count(*) from pg_stat_activity where pid = pg_backend_pid()";
     assert_eq!(cluster.sql(live)?, "1");
-    // A server that began anew has lost its sessions, and says so.
+    // A server that has restarted after a crash has lost its sessions, and logs that.
     ensure!(!cluster.log()?.contains("terminating any other active server processes"), "a crash");
     assert_eq!(cluster.sql("select pg_postmaster_start_time()")?, postmaster);
     Ok(())
@@ -157,7 +158,7 @@ fn what_is_said_between_two_calls_names_no_statement() -> Result<()> {
     Ok(())
 }
 
-/// A text that the database's encoding does not have fails before there is a statement in that encoding.
+/// A text that the database's encoding does not have fails before the statement exists in that encoding.
 #[test]
 fn what_cannot_be_converted_leaves_no_bytes_of_another_encoding_in_the_log() -> Result<()> {
     let cluster = start(builder().encoding("LATIN1"))?;
@@ -174,7 +175,8 @@ fn what_cannot_be_converted_leaves_no_bytes_of_another_encoding_in_the_log() -> 
     Ok(())
 }
 
-/// The settings that log statements are for sessions of every kind; a call's are set by `ALTER ROLE`, too.
+/// The settings that log statements apply to sessions of every kind; for calls they are set by `ALTER ROLE`,
+/// too.
 #[test]
 fn statements_and_their_durations_are_logged_as_in_any_session() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "1"))?;
@@ -208,7 +210,7 @@ fn statements_and_their_durations_are_logged_as_in_any_session() -> Result<()> {
         })?;
         let mark = cluster.log_mark()?;
         calls()?;
-        // A line that comes behind all of theirs.
+        // A line that comes after all of theirs.
         api.http.get("/api/call-ready")?;
         cluster.sql("do $$ begin raise log 'that was all'; end $$")?;
         cluster.wait_for_log(mark, "that was all")?;
@@ -250,7 +252,8 @@ fn statements_and_their_durations_are_logged_as_in_any_session() -> Result<()> {
     let sampled = with("log_min_duration_sample = 0,log_statement_sample_rate = 1", &quick)?;
     ensure!(sampled.len() == 1 && sampled[0].contains(" ms  execute sse call timed.quick, "), "{sampled:?}");
     let both = with("log_duration = on,log_statement = 'all'", &quick)?;
-    // Each of the calls behind, too: the statement's line is left out for another schema, the duration's is not.
+    // Each of the following calls, too: their statement line is left out for another schema, their duration
+    // line is not.
     ensure!(both.len() == 3 && both[1].starts_with("duration: ") && both[1].ends_with(" ms"), "{both:?}");
     Ok(())
 }

@@ -237,7 +237,7 @@ fn authorize_answers_401_and_403_and_its_list_counts() -> Result<()> {
             };
             let answer = who.post(&format!("f{number}"), &json!({}))?;
             findings.expect(&format!("{rule} {name}: {}", told(&answer)), answer.status(), wanted);
-            // Who may not call learns nothing of the arguments either.
+            // A user who may not call learns nothing about the arguments either.
             let answer = who.post(&format!("f{number}"), &json!({ "x": 1 }))?;
             findings.expect(
                 &format!("{rule} {name}, unknown argument"),
@@ -297,7 +297,8 @@ fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<(
     findings.report()
 }
 
-/// Cross-site request forgery: a page elsewhere makes a browser call with its cookie, or logs it in as somebody else.
+/// Attack: cross-site request forgery, where another site's page makes a browser call with its cookie, or
+/// logs it in as somebody else.
 #[test]
 fn a_page_of_another_origin_cannot_call() -> Result<()> {
     let cluster = start(builder().setting("sse.cors_origins", "https://friend.example"))?;
@@ -360,7 +361,7 @@ fn a_page_of_another_origin_cannot_call() -> Result<()> {
             }
         }
     }
-    // Reading is not guarded by this: what another page may read is CORS' matter.
+    // This does not guard reading: what another page may read is decided by CORS.
     let request =
         Request::get(&api.path("get-me")).header("Cookie", &cookie).header("Sec-Fetch-Site", "cross-site");
     findings.expect("GET", api.http.request(&request)?.status(), 200);
@@ -424,7 +425,7 @@ fn behind_a_trusted_proxy_with_tls_the_cookie_is_secure() -> Result<()> {
     }
     let token = answer.head.cookie("chat").context("no cookie")?;
     ensure!(lifetime(&claims(&cluster, &format!("x={token}"))?)? <= 3600.0);
-    // A role of nobody's: an empty list.
+    // A user without roles: an empty list.
     let request = api
         .request("GET", "get-me")
         .header("Cookie", &format!("chat={token}"))
@@ -449,7 +450,7 @@ fn a_login_without_a_secret_is_a_503_that_says_how_to_make_one() -> Result<()> {
     Ok(())
 }
 
-/// Escalation: whoever may create a function would log in as anybody.
+/// Attack: anybody who may create a function could log in as any user.
 #[test]
 fn a_login_of_an_owner_who_may_not_issue_tokens_is_no_login() -> Result<()> {
     let api = Api::new("owners")?;

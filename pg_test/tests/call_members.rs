@@ -36,7 +36,7 @@ fn members_of_rows_follow_the_rules_of_parameters_at_any_depth() -> Result<()> {
     ] {
         let answer = api.post_bytes("f", format!("{{\"v\":{value}}}").as_bytes())?;
         if value.contains("moreParts") {
-            // How deep quotes are escaped is Postgres' to say; what arrived is compared below.
+            // How nested quotes are escaped is decided by Postgres; what arrived is compared below.
             findings.expect(value, answer.status(), 200);
             continue;
         }
@@ -75,7 +75,8 @@ fn members_of_rows_follow_the_rules_of_parameters_at_any_depth() -> Result<()> {
     findings.report()
 }
 
-/// Postgres takes what does not begin with `\x` for the bytes themselves: base64 would be stored as its letters.
+/// Postgres takes a text that does not begin with `\x` for the bytes themselves: base64 would be stored as
+/// its letters.
 #[test]
 fn a_bytea_is_hexadecimal_or_refused_in_every_position() -> Result<()> {
     let api = Api::new("octets")?;
@@ -193,7 +194,7 @@ fn keys_of_rows_within_an_answer_are_camel_case_and_json_is_left_alone() -> Resu
     findings.report()
 }
 
-/// What may be called in SQL, with literals, may be called here: USAGE on the schema of a type is not asked for.
+/// What can be called in SQL with literals can be called here: USAGE on the schema of a type is not needed.
 #[test]
 fn types_of_a_schema_without_usage_are_no_obstacle() -> Result<()> {
     let api = Api::new("hidden")?;
@@ -237,7 +238,8 @@ fn types_of_a_schema_without_usage_are_no_obstacle() -> Result<()> {
     findings.report()
 }
 
-/// Attack: types within types, so that each doubles what there is, or so deep that reading them recurses without an end.
+/// Attack: types within types, so that each level doubles what there is, or so deep that reading them
+/// recurses without an end.
 #[test]
 fn a_type_with_too_much_within_it_is_a_problem_of_its_routine_alone() -> Result<()> {
     let api = Api::new("sizes")?;
@@ -288,7 +290,8 @@ fn a_type_with_too_much_within_it_is_a_problem_of_its_routine_alone() -> Result<
     findings.report()
 }
 
-/// Attack: a role puts another's type far within types of its own, so that the other's routine has a type with too much within it.
+/// Attack: a role uses another's type deep inside its own types, so that a type of the other's routine counts
+/// as having too much within it.
 #[test]
 fn a_type_far_within_others_is_what_it_is_alone() -> Result<()> {
     let api = Api::new("nested")?;
@@ -299,7 +302,7 @@ fn a_type_far_within_others_is_what_it_is_alone() -> Result<()> {
     for level in 1..=48 {
         script.push_str(&format!("create type d{level} as (a d{});", level - 1));
     }
-    // Whatever comes first, one of the attacker's comes before the victim's.
+    // Whatever is read first, one of the attacker's types is read before the victim's.
     for of in ["before", "victim", "after"] {
         let kind = if of == "victim" { "victim" } else { "d48" };
         script.push_str(&format!(

@@ -8,10 +8,10 @@ use anyhow::Result;
 use common::calls::{Api, Findings, builder, start, told};
 use serde_json::json;
 
-/// How often each change is made: a reading of the catalog may come first.
+/// How often each change is made: the catalog may be read in between.
 const ROUNDS: usize = 6;
 
-/// Attack: money goes from the one to the other when two columns have changed places.
+/// Attack: money goes from one account to the other when two columns have changed places.
 #[test]
 fn a_value_goes_to_the_column_that_it_is_given_for_also_right_behind_a_change() -> Result<()> {
     let api = Api::new("places")?;
@@ -45,7 +45,8 @@ fn a_value_goes_to_the_column_that_it_is_given_for_also_right_behind_a_change() 
                 .ok()?;
             let answer = told(&api.http.request(&api.request("POST", routine).json(body))?);
             answered += usize::from(answer.contains(right));
-            // Another change may be read by now, but none fails, and none takes the one for the other.
+            // Another change may have been read by now, but no call fails, and none takes one column for the
+            // other.
             if !answer.contains(right) && !answer.starts_with("409") {
                 findings.expect(routine, answer, format!("{right} or 409"));
             }
@@ -83,7 +84,7 @@ fn a_key_of_an_answer_is_its_columns_own_also_right_behind_a_change() -> Result<
     findings.report()
 }
 
-/// Attack: who logs in becomes whom another column names.
+/// Attack: a login becomes the user whom another column names.
 #[test]
 fn a_key_is_its_columns_own_also_of_a_routine_that_has_just_been_made_anew() -> Result<()> {
     let api = Api::new("anew")?;
@@ -112,7 +113,7 @@ fn a_key_is_its_columns_own_also_of_a_routine_that_has_just_been_made_anew() -> 
     findings.report()
 }
 
-/// What is compared is made of the same bytes on both sides, whatever they are and whatever row type it is.
+/// Both sides make the digest of the same bytes, whatever the names and whatever the row type.
 #[test]
 fn row_types_that_have_not_changed_are_never_taken_for_changed_ones() -> Result<()> {
     for encoding in ["UTF8", "LATIN1", "SQL_ASCII"] {

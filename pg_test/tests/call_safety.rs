@@ -1,4 +1,4 @@
-//! What a call cannot do, and what of one call the next one cannot see (C7.2).
+//! What a call cannot do, and what one call cannot see of another (C7.2).
 //!
 //! Not for limits of time and size (`call_limits.rs`), nor for sessions and origins (`call_login.rs`).
 
@@ -59,7 +59,7 @@ fn row_security_holds_and_sees_who_calls() -> Result<()> {
     )?;
     let (alice, bob) = (api.with(ALICE)?, api.with(BOB)?);
     let mut findings = Findings::default();
-    // Interleaved: nothing of one caller stays for the next.
+    // Interleaved: nothing of one caller stays for the next one.
     for _ in 0..5 {
         findings.expect("alice", told(&alice.get("get-notes")?), "200 [\"of alice\"]".to_owned());
         findings.expect("nobody", told(&api.get("get-notes")?), "200 []".to_owned());
@@ -70,7 +70,7 @@ fn row_security_holds_and_sees_who_calls() -> Result<()> {
     findings.report()
 }
 
-/// SQL injection, in every place that a request has.
+/// Attack: SQL injection, in every place that a request has.
 #[test]
 fn nothing_of_a_request_is_ever_sql() -> Result<()> {
     let api = Api::new("injected")?;
@@ -136,7 +136,7 @@ fn the_search_path_is_the_roles_own_and_cannot_be_asked_for() -> Result<()> {
          create function turned() returns text language plpgsql as $$ begin perform set_config('search_path', 'pg_temp', false); return current_setting('search_path'); end $$; comment on function turned() is 'HTTP POST';
          alter role app set search_path = paths, pg_catalog;",
     )?;
-    // Seen by workers that start after it: at a reload.
+    // Applies to workers that start after it: at a reload.
     cluster.reload()?;
     wait_for(SOON, "the role's path is in force", || {
         Ok((api.get("get-path")?.text() == "paths, pg_catalog").then_some(()))
@@ -222,7 +222,7 @@ fn nothing_of_a_call_is_there_in_the_next() -> Result<()> {
     findings.report()
 }
 
-/// What a superuser's function does, and a call must not.
+/// What a superuser's function can do, and a call must not.
 const ATTEMPTS: [&str; 20] = [
     "set role postgres",
     "set session authorization postgres",
@@ -246,7 +246,7 @@ const ATTEMPTS: [&str; 20] = [
     "select lo_import('/dev/null')",
 ];
 
-/// What a superuser may do, and nobody in a call, nor a superuser's function.
+/// What a superuser can do, and neither a call nor a superuser's function in it.
 const NOBODYS: [(&str, &str); 5] = [
     ("set sse.jwt_secret = 'another secret of thirty-two bytes'", "55P02"),
     ("alter system set sse.call_role = 'postgres'", "25001"),
@@ -267,7 +267,7 @@ fn a_call_cannot_become_more_than_its_role() -> Result<()> {
     };
     let mut findings = Findings::default();
     let state_of = |answer: &Response| -> Result<Value> { Ok(answer.json()?["sqlstate"].clone()) };
-    // The last one: a superuser's ends the gateway.
+    // The last one, because a superuser's ends the gateway.
     let kill = format!("select pg_terminate_backend({})", gateway_pid(&cluster)?);
     let attempts: Vec<&str> = ATTEMPTS.into_iter().chain([kill.as_str()]).collect();
     let denied = attempts.iter().map(|attempt| (*attempt, "42501"));
@@ -279,7 +279,7 @@ fn a_call_cannot_become_more_than_its_role() -> Result<()> {
         findings.expect(&format!("{attempt}: {}", told(&answer)), state_of(&answer)?, json!(wanted));
     }
     findings.report()?;
-    // The control: the same functions do it, when a superuser calls them.
+    // The control: the same functions succeed when a superuser calls them.
     let mut findings = Findings::default();
     for (number, attempt) in attempts.into_iter().enumerate() {
         let reply = api.run(&format!("begin; select f{number}(); rollback"))?;
@@ -436,7 +436,7 @@ fn what_a_call_raises_carries_its_execution_id_and_its_callers_identity() -> Res
     assert_eq!(heard["bob"], ["bob's", all]);
     assert_eq!(heard["manager"], ["bob's", all], "staff, as bob is");
     assert_eq!(heard["admin"], [all]);
-    // An id that is too long is refused, as at a stream; what fails is not told.
+    // An id that is too long is refused, as at a stream; the error does not repeat it.
     let long =
         api.request("POST", "tell").json(&json!({ "what": "x" })).header("X-Execution-Id", &"x".repeat(201));
     assert_eq!(api.http.request(&long)?.status(), 400);
@@ -469,7 +469,7 @@ fn a_role_that_is_too_mighty_or_missing_is_refused_and_streams_go_on() -> Result
         cluster.reload()?;
         status(503, why)?;
         ensure!(http.events("/api/f/info")?.next(SOON)?.event == "sse.ready", "{why}");
-        // Some refusals are seen by the workers first.
+        // Some refusals reach the workers first.
         wait_for(SOON, &format!("{why}: it is shown"), || {
             let calls = cluster.sql("select calls from sse.stat_gateway")?;
             Ok((calls.starts_with("refused") && calls.contains("app")).then_some(()))
@@ -517,7 +517,7 @@ fn databases_are_dropped_and_renamed_while_calls_are_served() -> Result<()> {
         })
     };
     served()?;
-    // Another database is none of our business, with idle workers too.
+    // pg_sse leaves other databases alone, even with idle workers.
     cluster.sql("create database other")?;
     cluster.sql("drop database other")?;
     cluster.sql("alter database shop rename to store")?;

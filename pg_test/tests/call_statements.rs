@@ -1,5 +1,5 @@
-//! The SQL that a call becomes, without pg_sse: Postgres takes it, all its parameters being text, and gives what the
-//! answer is made of (C7.3, C7.4).
+//! The SQL that a call becomes, without pg_sse: Postgres accepts it with all parameters as text, and returns
+//! what the answer is made of (C7.3, C7.4).
 //!
 //! Not for values (`call_values.rs`), nor for HTTP and the call workers (`call_results.rs`).
 
@@ -277,7 +277,7 @@ fn a_login_gives_its_first_row_and_none_for_nobody() -> Result<()> {
     findings.report()
 }
 
-/// Whatever a role's search_path has in front of `pg_catalog`: nothing of a statement is found there.
+/// Whatever a role's search_path has before `pg_catalog`, nothing in a statement is found there.
 #[test]
 fn a_search_path_decides_nothing() -> Result<()> {
     let mut session = session("paths")?;
@@ -303,7 +303,7 @@ fn a_search_path_decides_nothing() -> Result<()> {
     Ok(())
 }
 
-/// What Postgres says of overloads is what the choice says: never a call that it finds ambiguous.
+/// The choice among overloads agrees with Postgres: it is never a call that Postgres finds ambiguous.
 #[test]
 fn a_chosen_overload_is_one_that_postgres_finds() -> Result<()> {
     let mut session = session("overloads")?;

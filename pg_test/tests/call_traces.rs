@@ -1,5 +1,6 @@
-//! What a call leaves behind in its worker's session beyond settings and tables (`call_safety.rs`): nothing that Postgres can
-//! undo. And a worker that cannot undo it: its caller is told what became of the call, and it serves no other.
+//! What a call leaves in its worker's session besides settings and tables (`call_safety.rs`): nothing that
+//! Postgres can undo. And a worker that cannot undo it: its caller is told what became of the call, and it
+//! serves no other call.
 
 mod common;
 
@@ -14,7 +15,7 @@ use serde_json::json;
 
 const OF_CALLS: &str = "from pg_stat_activity where backend_type = 'pg_sse call worker'";
 
-/// The attack: who calls before decides which code the next caller's routine draws.
+/// Attack: an earlier caller decides which code the next caller's routine draws.
 #[test]
 fn one_callers_seed_is_not_the_next_callers() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "1"))?;
@@ -57,7 +58,7 @@ fn replication_slots_and_origins_of_a_call_are_let_go_of() -> Result<()> {
     let active = "select count(*) from pg_replication_slots where active or temporary";
     for fails in [false, true] {
         let peek = api.post("peek", &json!({}))?;
-        // Refused by the slot's plugin, when the slot is held already.
+        // Refused by the slot's plugin, after the slot has been acquired.
         findings.expect(&format!("peek: {}", told(&peek)), &peek.json()?["sqlstate"], &json!("22023"));
         findings.expect("held after peeking", cluster.sql(active)?, "0".to_owned());
         let keep = api.post("keep", &json!({ "fails": fails }))?;
@@ -75,9 +76,9 @@ fn replication_slots_and_origins_of_a_call_are_let_go_of() -> Result<()> {
     findings.report()
 }
 
-/// Sends a call whose clean-up will wait, and locks what it waits for.
+/// Sends a call whose clean-up will wait for a lock, and takes that lock.
 fn locked(api: &Api<'_>, wait_event: &str) -> Result<(Connection, Session, u32)> {
-    // The call ends when this lock is let go of.
+    // The call ends when this lock is released.
     let mut session = api.cluster.session()?;
     session.run("select pg_advisory_lock(4711)")?.ok()?;
     let mut connection = api.http.connect()?;
@@ -104,7 +105,7 @@ fn waits_in_its_clean_up(cluster: &Cluster, pid: u32) -> Result<()> {
     })
 }
 
-/// Somebody may lock what a call has left. What became of the call is known all the same.
+/// Somebody may have locked what a call has left. What became of the call is known all the same.
 #[test]
 fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Result<()> {
     let cluster = start(builder())?;
@@ -125,11 +126,12 @@ fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Resul
         assert_eq!(told(&connection.response("POST")?), "204");
         let waited = started.elapsed();
         ensure!(waited < Duration::from_secs(if is_terminated { 2 } else { 5 }), "{waited:?}");
-        // The other worker has all of them, also while this one's end waits for the lock.
+        // The other worker runs all of them, even while this one's end waits for the lock.
         for _ in 0..10 {
             assert_eq!(told(&api.post("quick", &json!({}))?), "200 quick");
         }
-        // Its end does not wait for the lock either: it is replaced, and keeps nobody from dropping a database.
+        // Its end does not wait for the lock either: the worker is replaced, and keeps nobody from dropping a
+        // database.
         wait_for(SOON, "the worker has gone", || {
             Ok((cluster.sql(&format!("select count(*) {OF_CALLS} and pid = {pid}"))? == "0").then_some(()))
         })?;
@@ -139,7 +141,7 @@ fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Resul
         cluster.sql("create database other")?;
         cluster.sql("drop database other")?;
         locking.run("rollback")?.ok()?;
-        // It is nobody's, and to be dropped by whoever comes first.
+        // The table belongs to nobody, and the next session with this schema drops it.
         let table = cluster.sql("select oid::regclass from pg_class where relname = 'left_over'")?;
         cluster.sql(&format!("drop table {table}"))?;
         ready(&cluster)?;
@@ -147,7 +149,7 @@ fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Resul
     Ok(())
 }
 
-/// PostgreSQL 17's `transaction_timeout` ends the process. It is the calls'.
+/// PostgreSQL 17's `transaction_timeout` ends the process. It applies to the transactions of calls.
 #[test]
 fn a_time_for_the_roles_transactions_does_not_end_a_clean_up() -> Result<()> {
     let cluster = start(builder())?;
@@ -172,17 +174,18 @@ fn a_time_for_the_roles_transactions_does_not_end_a_clean_up() -> Result<()> {
     })?;
     let (mut connection, mut locking, pid) = locked(&api, "PgSleep")?;
     waits_in_its_clean_up(&cluster, pid)?;
-    // Longer than that time, as long as a clean-up may take.
+    // Longer than that limit, as a clean-up may take.
     assert_eq!(told(&connection.response("POST")?), "204");
     locking.run("rollback")?.ok()?;
     ready(&cluster)
 }
 
-/// Defaults that a database has for its application: a serializable deferrable transaction waits for as long as anybody writes.
+/// Defaults that a database has for its application: a serializable deferrable transaction waits as long as
+/// anybody writes.
 #[test]
 fn routines_are_read_whatever_the_databases_transactions_are_like() -> Result<()> {
     let cluster = start(builder())?;
-    // Before it: this asks a session of the database, which will have to wait.
+    // Before that, because this query uses a session of the database, which will have to wait.
     let http = cluster.http()?;
     let options = "-c default_transaction_isolation=serializable -c default_transaction_read_only=off -c default_transaction_deferrable=off";
     let session =

@@ -1,5 +1,5 @@
-//! The life of call workers (C7.2): what ends them, what replaces them, what they take in while they run, and what they leave
-//! behind, which is nothing.
+//! The life of call workers (C7.2): what ends them, what replaces them, what they take in while they run; and
+//! they leave nothing behind.
 //!
 //! Not for what a call may do (`call_safety.rs`), nor for limits (`call_limits.rs`).
 
@@ -77,7 +77,7 @@ fn every_setting_is_after_a_call_what_it_was_before() -> Result<()> {
     findings.report()
 }
 
-/// The attack: a role that becomes mighty while workers run as it; a call must not be mighty for a moment.
+/// Attack: a role gets more rights while workers run as it; no call may have them for a moment.
 #[test]
 fn no_call_runs_as_a_superuser_when_the_role_becomes_one() -> Result<()> {
     let cluster = start(builder())?;
@@ -108,7 +108,7 @@ fn no_call_runs_as_a_superuser_when_the_role_becomes_one() -> Result<()> {
             let state = cluster.sql("select calls from sse.stat_gateway")?;
             Ok((state.starts_with("refused: ") && state.contains("superuser")).then_some(()))
         })?;
-        // Mended in another database, too.
+        // Mended from another database, too.
         cluster.sql_in("template1", undo)?;
         weak()?;
     }
@@ -182,7 +182,8 @@ fn idle_workers_are_replaced_on_reload_and_running_calls_are_not_cut() -> Result
 
 #[test]
 fn with_too_few_places_the_routines_are_read_all_the_same_and_the_log_says_the_number() -> Result<()> {
-    // The launcher of logical replication, the gateway, the catalog worker, one for calls of two that are wanted.
+    // The launcher of logical replication, the gateway, the catalog worker, and one call worker of the two
+    // that are wanted.
     let cluster = start(builder().setting("max_worker_processes", "4"))?;
     ensure!(cluster.log()?.contains("Set it to at least 5"), "{}", cluster.log()?);
     let api = Api::of(&cluster, "narrow")?;
@@ -336,7 +337,8 @@ fn calls_of_workers_that_are_terminated_are_run_once_or_lost_and_counted() -> Re
          create function once(number int) returns int language sql as 'insert into handed.ran values (number) returning number';
          comment on function once(int) is 'HTTP POST';",
     )?;
-    // Terminated from outside again and again: what had begun is a 502, everything else is run, once.
+    // Terminated from outside again and again: a call that had begun gets a 502; every other call is run,
+    // once.
     let done = thread::scope(|scope| -> Result<Vec<(u32, u16)>> {
         let callers: Vec<_> = (0..4)
             .map(|caller| {
@@ -349,7 +351,7 @@ fn calls_of_workers_that_are_terminated_are_run_once_or_lost_and_counted() -> Re
                     };
                     let mut done: Vec<(u32, u16)> =
                         (0..100).map(|round| call(caller * 1_000_000 + round)).collect::<Result<_>>()?;
-                    // However quick they are: none that was not hit proves anything.
+                    // However fast the calls are: a run in which none was hit proves nothing.
                     let until = Instant::now() + PATIENCE;
                     while !has_lost()? && Instant::now() < until {
                         done.push(call(caller * 1_000_000 + done.len() as u32)?);
@@ -390,7 +392,7 @@ fn a_call_of_which_nothing_has_run_goes_to_another_worker() -> Result<()> {
          comment on function once() is 'HTTP POST';",
     )?;
     let old: u32 = api.post("once", &json!({}))?.text().parse()?;
-    // It is given the call, and is told to leave before it can look at it.
+    // The worker is given the call, and is told to leave before it can look at it.
     let frozen = cluster.freeze(old)?;
     let mut connection = send(&api, "once")?;
     wait_for(SOON, "the call is its", || {

@@ -1,6 +1,6 @@
-//! When a comment, or a change of its routine, takes effect in backends: in its own session at once, in others as
-//! `CREATE OR REPLACE FUNCTION` does, rolled back never (C2.4; trap E: the message must not end up behind the
-//! statement's own CommandCounterIncrement).
+//! When a comment, or a change of its routine, takes effect in backends: in its own session at once, in
+//! others as `CREATE OR REPLACE FUNCTION` does, and never when it is rolled back (C2.4; trap E: the message
+//! must not come after the statement's own CommandCounterIncrement).
 
 mod common;
 
@@ -158,7 +158,7 @@ fn a_comment_of_another_session_is_taken_up_when_it_has_committed() -> Result<()
             other.run("comment on function f is null")?.ok()?;
             mine.run("execute p('null'); select caller('null')")?.ok()?;
 
-            // A transaction that is under way takes it up when it takes a lock that it does not have.
+            // A running transaction takes the change in when it takes a lock that it does not have yet.
             mine.run("begin; select f('none')")?.ok()?;
             other.run("comment on function f is '@sse'; create table fresh ()")?.ok()?;
             mine.run("select * from fresh; select f('6'); commit")?.ok()?;

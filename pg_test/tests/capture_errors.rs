@@ -207,8 +207,8 @@ fn raise_inside_error_handling_is_captured() -> Result<()> {
     Ok(())
 }
 
-/// The depth at which the stack ends differs by what our frames take of it, so neither the client's nor the log's
-/// context is shown; how the statement ends is compared.
+/// The depth at which the stack overflows depends on how much of it our frames take, so neither the client's
+/// nor the log's context is shown; only how the statement ends is compared.
 #[test]
 fn recursion_until_the_stack_ends_fails_as_ever_and_leaves_nothing_behind() -> Result<()> {
     let setup = "

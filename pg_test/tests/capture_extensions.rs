@@ -73,8 +73,8 @@ fn an_extensions_script_logs_what_it_would_log_without_us() -> Result<()> {
     Ok(())
 }
 
-/// The script of each step is begun by a look at the threshold; an annotated routine that the step before has called
-/// must not have left it lowered.
+/// The script of each step begins with a look at the threshold; an annotated routine that the step before has
+/// called must not have left it lowered.
 #[test]
 fn scripts_that_call_annotated_routines_log_what_they_would_log_without_us() -> Result<()> {
     let pair = Pair::shared()?;

@@ -1,4 +1,4 @@
-//! Side by side with other modules that have hooks (trap G: who is called before us sees what only reaches the hook
+//! Beside other modules with hooks (trap G: a hook that is called before ours sees what only reaches the hook
 //! because the threshold is lowered; so pg_sse belongs at the end of shared_preload_libraries).
 
 mod common;
@@ -56,7 +56,7 @@ fn a_log_hook_listed_before_us_sees_only_what_stock_would_show_it() -> Result<()
     assert_eq!(tapped(&pair.stock)?, ["tapped warning 1"]);
     assert_eq!(tapped(&pair.preloaded)?, ["tapped warning 1"]);
 
-    // The other order is what the documentation warns of: should PostgreSQL or we change it, the warning can go.
+    // The documentation warns of the other order. If PostgreSQL or pg_sse changes this, the warning can go.
     let wrong = with("pg_sse, pg_sse_tap").start()?;
     wrong.sql(SETUP)?;
     // Capture begins when the gateway has seen the extension.

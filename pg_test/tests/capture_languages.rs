@@ -1,5 +1,5 @@
-//! The message statements of PL/Python, PL/Perl and PL/Tcl are like RAISE (C3.1). A language that this PostgreSQL comes
-//! without fails its test, or has it skipped (`cluster::skip`).
+//! The message statements of PL/Python, PL/Perl and PL/Tcl work like RAISE (C3.1). If this PostgreSQL does
+//! not come with a language, its test fails, or is skipped (`cluster::skip`).
 
 mod common;
 

@@ -80,7 +80,8 @@ fn what_workers_raise_is_refused_and_counted_and_never_doubled() -> Result<()> {
 
 #[test]
 fn an_error_in_a_worker_leaves_nothing_behind() -> Result<()> {
-    // The message of the row before the error comes or not, by how far the worker's sends have got.
+    // Whether the message of the row before the error comes depends on how far the worker has got with
+    // sending.
     parallel_case(Pair::shared()?, "worker_error").emits(
         "select leads_to_error();
          do $$ begin raise info 'nobody'; end $$;

@@ -1,5 +1,5 @@
-//! `log_min_messages` stays truthful while annotated routines run with a lowered threshold, and the log gets what the
-//! administrator's own setting asks for: not a line more, not a line less (C3.2).
+//! `log_min_messages` shows the administrator's value while annotated routines run with a lowered threshold,
+//! and the log gets exactly what that value asks for: not a line more, not a line less (C3.2).
 
 mod common;
 
@@ -127,7 +127,8 @@ fn set_and_reset_inside_and_around_annotated_routines_are_truthful() -> Result<(
     Ok(())
 }
 
-/// Trap A: guc.c saves and restores the variable that it was given, so lowering that one would come back as the setting.
+/// Trap A: guc.c saves and restores the variable that it was given, so lowering that variable would come back
+/// as the setting.
 #[test]
 fn a_setting_changed_inside_an_annotated_routine_is_restored_to_what_it_was() -> Result<()> {
     let setup = format!(

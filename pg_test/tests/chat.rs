@@ -43,7 +43,7 @@ fn tutorial() -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// Waits until calls are taken; this one wants to know who asks.
+/// Waits until calls are served; this call answers only authenticated users.
 fn ready(cluster: &Cluster, path: &str) -> Result<()> {
     let http = cluster.http()?;
     wait_for(PATIENCE, "calls are taken", || Ok((http.get(path)?.status() == 401).then_some(())))
@@ -126,7 +126,7 @@ fn the_tutorials_chat_runs_over_http() -> Result<()> {
     let alice = Person::login(http, TUTORIAL_BASE, "alice", "password123")?;
     let bob = Person::login(http, TUTORIAL_BASE, "bob", "password456")?;
 
-    // The stranger gets nowhere.
+    // The stranger is refused everywhere.
     assert_eq!(
         stranger.post("login", &json!({ "username": "alice", "password": "password456" }))?.status(),
         401
@@ -170,7 +170,7 @@ fn the_tutorials_chat_runs_over_http() -> Result<()> {
     );
     assert_eq!(history.as_array().map(Vec::len), Some(3));
 
-    // Nobody speaks for somebody else, and nobody without words.
+    // Nobody can write in another's name, and nobody can write an empty message.
     for body in [
         json!({ "messageText": "x", "userId": "2" }),
         json!({ "messageText": "x", "userName": "bob" }),
@@ -187,7 +187,7 @@ fn the_tutorials_chat_runs_over_http() -> Result<()> {
     session.run("set role chat")?.ok()?;
     ensure!(session.run("select * from example_8.users")?.error().is_some());
 
-    // Logging out: the stream ends, the cookie is worth nothing, the other stays.
+    // After logging out the stream ends and the cookie is worthless; the other user stays.
     assert_eq!(alice.post("logout", &json!({}))?.status() / 100, 2);
     alices.wait_for_end(SOON)?;
     assert_eq!((alice.get("get-messages")?.status(), bob.get("get-messages")?.status()), (401, 200));
@@ -289,7 +289,7 @@ fn publish_and_subscribe_apart_run_over_http() -> Result<()> {
     manager.say("to all")?;
     assert_eq!(alices.next_data(2, SOON)?[0], "roles updated");
     assert_eq!(managers.next_data(2, SOON)?[0], "roles updated");
-    // One each: behind it comes what is for both.
+    // One for each: after it comes what is for both.
     for stream in [&mut alices, &mut managers] {
         ensure!(stream.drain(std::time::Duration::from_millis(200))?.is_empty());
     }

@@ -1,5 +1,5 @@
-//! Delivery at commit when it gets much: transactions at their limit and beyond the ring, thousands of savepoints, commits
-//! in loops (C5.1).
+//! Delivery at commit under load: transactions at their limit and beyond the ring, thousands of savepoints,
+//! commits in loops (C5.1).
 
 mod common;
 
@@ -25,7 +25,7 @@ fn announcer(corner: &Corner<'_>) -> Result<EventStream> {
     corner.stream("f/notice")
 }
 
-/// A session without an execution id, which would count.
+/// A session without an execution id, because the id would count.
 fn plain(corner: &Corner<'_>) -> Result<Session> {
     corner.cluster.session_with(&cluster::SessionOptions {
         options: format!("-c search_path={},public {QUIET}", corner.name),
@@ -144,8 +144,8 @@ fn a_procedure_that_commits_in_a_loop_sends_at_each_commit_and_forgets_at_each_r
 const LARGE: &str = "with rows as (insert into t select generate_series(1, 640) returning n)
     select count(f(n || repeat('x', 1000))) from rows";
 
-/// Who may not wait (`ring_full.rs` has who may): while the gateway is stopped, what finds no room is told by a gap, what did
-/// comes, and then all as before.
+/// For publishers that may not wait (`ring_full.rs` has those that may): while the gateway is stopped, what
+/// finds no room is told by a gap, what found room comes, and afterwards everything is as before.
 #[test]
 fn a_transaction_larger_than_the_ring_commits_and_the_rest_is_a_gap() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.ring_size", "64kB").start()?;

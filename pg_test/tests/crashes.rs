@@ -1,4 +1,5 @@
-//! Whatever dies, the gateway is back, and who comes back is told what it may have missed (C1.2, C6.4, C6.7).
+//! Whatever dies, the gateway comes back, and a subscriber that comes back is told what it may have missed
+//! (C1.2, C6.4, C6.7).
 
 mod common;
 
@@ -49,8 +50,8 @@ fn send_away(cluster: &Cluster) -> Result<()> {
     wait_until(SOON, "the gateway is away", || cluster.sql(gone).is_ok_and(|gone| gone == "t"))
 }
 
-// Attack, or bad luck: who narrows or ends publishing just then must not be overheard by sessions that know the old
-// comment.
+// Attack, or bad luck: sessions that know the old comment must not ignore a change that narrows or ends
+// publishing just then.
 #[test]
 fn a_comment_that_is_changed_while_the_gateway_is_away_is_known_to_every_session() -> Result<()> {
     let cluster = Cluster::builder().start()?;

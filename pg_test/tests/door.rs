@@ -69,7 +69,8 @@ fn a_token_comes_in_the_header_or_else_the_cookie_or_else_a_parameter_that_is_na
     // Other schemes are not ours.
     assert_eq!(status_of(http, &cookie(&token).header("Authorization", "Basic YTpi"))?, 200);
     assert_eq!(status_of(http, &Request::get(MANAGED).header("Authorization", "Basic YTpi"))?, 401);
-    // Never from a URL unless a name for it is set: then it is an execution id that is too long.
+    // Never from a URL unless a name is set for it: without one it is taken for an execution id, and that is
+    // too long.
     let in_url = format!("{MANAGED}?id=x&access={token}");
     assert_eq!(status(http, &in_url)?, 401);
     cluster.configure("sse.token_parameter", "access")?;
@@ -82,7 +83,7 @@ fn a_token_comes_in_the_header_or_else_the_cookie_or_else_a_parameter_that_is_na
     Ok(())
 }
 
-// Cookie beside a different bearer: the header wins, and a bad one is never saved by a good cookie.
+// A cookie beside a different bearer token: the header wins, and a good cookie never saves a bad header.
 #[test]
 fn a_bad_header_is_not_saved_by_a_good_cookie() -> Result<()> {
     let cluster = builder().start()?;
@@ -187,7 +188,7 @@ fn a_token_that_is_not_to_be_believed_opens_nothing() -> Result<()> {
     })
 }
 
-// 1 MB token, and one of 10,000 roles: refused without being read, and the gateway goes on.
+// A token of 1 MB, and one of 10,000 roles: both are refused without being read, and the gateway goes on.
 #[test]
 fn a_huge_token_is_refused() -> Result<()> {
     let cluster = builder().setting("sse.token_parameter", "access").start()?;

@@ -1,5 +1,5 @@
-//! How streams end: after all that was published, as a body should, and without holding up whoever ends them; and how
-//! their subscribers are spread when they come back (C6.7).
+//! How streams end: after all that was published, as a body should, and without delaying the process that
+//! ends them; and how their subscribers are spread when they come back (C6.7).
 //!
 //! Not for what they get when they are back: that is `resuming`.
 
@@ -23,7 +23,7 @@ type End = fn(&Cluster) -> Result<()>;
 /// Streams of the large test.
 const STREAMS: u64 = 5000;
 
-/// Files that the test has open besides; the gateway has the same limit, and fewer of its own.
+/// Files that the test has open besides. The gateway has the same limit, and opens fewer of its own.
 const OTHER_FILES: u64 = 600;
 
 /// The issue's own figure.
@@ -107,7 +107,7 @@ fn are_possible() -> Result<bool> {
     Ok(limit.maximum.is_none_or(|files| files >= STREAMS + OTHER_FILES))
 }
 
-/// Sockets alone: thousands of parsers would be the slow part.
+/// Only sockets: thousands of parsers would be the slow part.
 fn many_streams(cluster: &Cluster) -> Result<Vec<TcpStream>> {
     let address = cluster.http()?.address();
     let request = format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -138,7 +138,7 @@ fn a_fast_stop_with_five_thousand_streams_is_quick_and_ends_each_and_their_retur
     }
     let cluster = start()?;
     let mut tries = Vec::new();
-    // The best of three, because a machine may be busy with something else.
+    // The best of three, because the machine may be busy with something else.
     for _ in 0..3 {
         let without = time_of_fast_stop(&cluster)?;
         cluster.start()?;

@@ -1,4 +1,5 @@
-//! The data of an event is the message, unchanged, whatever is in it and whatever the database's encoding (C3.2, C6.3).
+//! The data of an event is the message, unchanged, whatever characters it has and whatever the database's
+//! encoding is (C3.2, C6.3).
 
 mod common;
 
@@ -235,7 +236,7 @@ fn a_latin1_database_is_called_with_any_header() -> Result<()> {
     };
     let (path, value) = ("/api/header?name=referer", "http://x/\u{e9}");
     assert_eq!(ask(path, value)?, (200, value.to_owned()));
-    // JSON functions of this database cannot make anything of it; who does not ask does not notice.
+    // This database's JSON functions cannot read it; a caller that does not use them notices nothing.
     assert_eq!(ask("/api/call-ready", "http://x/\u{20ac}")?, (204, String::new()));
     Ok(())
 }

@@ -189,7 +189,7 @@ fn a_look_up_of_one_routine_says_what_reading_all_of_them_says() -> Result<()> {
         ("a", "@path /rivals-x/chain\n@sse one"),
         ("b", "@path /rivals-x\n@sse chain/one\nHTTP POST /rivals-x"),
         ("c", "@path /rivals-x\n@sse two"),
-        // Derived from names, given, given as a whole, without a slash, and behind the root.
+        // Derived from names, given, given as a whole, without a slash, and below the root.
         ("d_e", "@sse on notice"),
         ("\"D E\"", "@sse notice"),
         ("f", "@path api/rivals/d-e\n@sse on notice"),
@@ -251,7 +251,7 @@ fn a_look_up_of_one_routine_does_not_read_thousands() -> Result<()> {
     Ok(())
 }
 
-/// SQL that makes so many routines that can be called, and tables whose rows they take and return.
+/// SQL that makes this many routines that can be called, and tables whose rows they take and return.
 fn many_routines(routines: u32, tables: u32) -> String {
     format!(
         "create schema many;

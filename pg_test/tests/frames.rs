@@ -1,6 +1,6 @@
-//! A routine that is over publishes nothing, whatever other libraries with hooks of their own do to its call (C3.1).
+//! A routine that has ended publishes nothing, whatever other libraries with hooks do to its call (C3.1).
 //!
-//! Not for who is called before whom in the log: `capture_hooks.rs`.
+//! Not for the order of hooks in the log: `capture_hooks.rs`.
 
 mod common;
 
@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 use cluster::{Cluster, Install, Preload, Session};
 use common::{Corner, SOON, module};
 
-/// A policy that denies calls: it lets the hooks installed before it go first, as is the custom, and then raises; or it
-/// raises at the end and asks nobody. `forget` lets nobody know of the end.
+/// A policy that denies calls: it calls the hooks installed before it first, as is the custom, and then
+/// raises; or it raises at the end and calls none. With `forget` it tells no hook of the end.
 const DENY: &str = r#"
 #include "postgres.h"
 #include "fmgr.h"
@@ -73,7 +73,7 @@ const SETUP: &str = "
         perform secret();
     end $f$;";
 
-/// A cluster with the module in its list, behind pg_sse, or not.
+/// A cluster with the module in its list after pg_sse, or without it.
 fn cluster(libraries: &str) -> Result<Option<Cluster>> {
     if !module::compile(&*Install::shared()?, "pg_sse_deny", DENY)? {
         return Ok(None);
@@ -81,7 +81,8 @@ fn cluster(libraries: &str) -> Result<Option<Cluster>> {
     Ok(Some(Cluster::builder().preload(Preload::Libraries(libraries.to_owned())).start()?))
 }
 
-/// Calls are denied in every way; after each, what no annotated routine raises is tried in the same session.
+/// Calls are denied in every way; after each, the same session raises something outside of annotated
+/// routines.
 ///
 /// `load` loads the module, unless it is in the list.
 fn nothing_outlives_its_call(cluster: &Cluster, load: Option<&str>) -> Result<()> {
@@ -117,8 +118,8 @@ fn nothing_outlives_its_call(cluster: &Cluster, load: Option<&str>) -> Result<()
         ensure!(session.run("select ev('denied')")?.error().is_some(), "{how}");
         session.run("rollback to s; select secret(); commit")?.ok()?;
     }
-    // One that forgets to tell of an end: what is left is dropped with the message, and nothing is missed then. Nothing is
-    // left by one in the list: we are told before it.
+    // A library that forgets to tell of an end: the frame that is left is dropped with the message, and
+    // nothing is missed then. A library in the list leaves none, because our hook is told before it.
     let same_statement = if load.is_none() { ", secret()" } else { "" };
     session.run(&format!("set deny.how = 'forget'; select ev('forgotten'){same_statement}"))?.ok()?;
     session.run("set deny.how = ''")?.ok()?;
@@ -135,8 +136,8 @@ fn nothing_outlives_its_call(cluster: &Cluster, load: Option<&str>) -> Result<()
     Ok(())
 }
 
-// Attack: none is needed. A policy denies a call of a publisher, and from then on the session publishes what is raised in
-// routines without any annotation, to every subscriber.
+// Attack: none is needed. A policy denies a call of a publisher, and from then on the session publishes to
+// every subscriber what is raised in routines without any annotation.
 #[test]
 fn no_frame_is_left_by_a_library_listed_behind_us_that_denies_calls() -> Result<()> {
     let Some(cluster) = cluster("pg_sse, pg_sse_deny")? else { return Ok(()) };

@@ -1,4 +1,5 @@
-//! A line `HTTP` in the comment of a SQL function changes no plan: the planner puts its body in place of a call as before.
+//! A line `HTTP` in the comment of a SQL function changes no plan: the planner puts the function's body in
+//! place of a call, as before.
 
 mod common;
 
@@ -39,7 +40,8 @@ fn an_http_line_leaves_a_sql_function_inlined_and_an_sse_line_does_not() -> Resu
     for http in ["'HTTP GET'", "E'HTTP\\n@authorize'", "E'HTTP GET /inlined/x\\nprose'", "'prose'"] {
         comment(&mut session, http)?;
         assert_eq!(plans(&mut session)?, before, "{http}");
-        // A publisher is bracketed, and so is who ends the search for one: the documentation says what that costs.
+        // A publisher is bracketed, and so is a routine that ends the search for one; the documentation says
+        // what that costs.
         for bracketed in ["E'HTTP GET\\n@sse_publish'", "'@sse_subscribe'", "E'HTTP GET\\n@authorise'"] {
             comment(&mut session, bracketed)?;
             let plans = plans(&mut session)?;

@@ -1,5 +1,6 @@
-//! Nobody hears what is not for them, and everybody hears what is: identities, scopes, topics, execution ids, hints and
-//! rules drawn at random, what every stream received compared with a second implementation of C4.1 to C4.5.
+//! No stream gets what is not for it, and every stream gets what is: identities, scopes, topics, execution
+//! ids, hints and rules are drawn at random, and what each stream received is compared with a second
+//! implementation of C4.1 to C4.5.
 //!
 //! The seed is printed; `PG_SSE_SEED=…` runs the same draw again. Not for the door: every stream here is open to all.
 
@@ -23,7 +24,8 @@ const STREAMS: usize = 80;
 const ROUTINES: usize = 24;
 const EVENTS_PER_ROUND: usize = 40;
 
-/// So few that they meet, in the same kind and in another one. `\u{212a}` is a letter whose lower case is an ASCII `k`.
+/// So few values that they meet, in the same kind and in another. `\u{212a}` is a letter whose lower case is
+/// an ASCII `k`.
 const VALUES: [&str; 14] = [
     "1",
     "2",
@@ -90,7 +92,8 @@ impl Dice {
     }
 }
 
-/// In the syntax of annotations and hints: each value in double quotes where it must, its kind inside or in front.
+/// In the syntax of annotations and hints: each value in double quotes where it needs them, its kind inside
+/// or before them.
 fn written(dice: &mut Dice, list: &[Listed]) -> String {
     let mut text = String::new();
     for (index, (kind, value)) in list.iter().enumerate() {
@@ -153,7 +156,7 @@ impl Routine {
     }
 }
 
-/// A stream, who listens, and what the oracle says has come.
+/// A stream: who listens, and what the oracle expects.
 struct Ear {
     listener: Listener,
     path: String,

@@ -1,4 +1,5 @@
-//! From the first start to the last stop: what waits for what, and who stands in whose way (C1.1, C1.2, C1.4, C6.7).
+//! From the first start to the last stop: what waits for what, and what stands in whose way (C1.1, C1.2,
+//! C1.4, C6.7).
 
 mod common;
 
@@ -255,7 +256,7 @@ fn a_second_cluster_on_the_same_port_steals_no_connection_and_serves_after_the_f
     })
 }
 
-/// Below 1024 together with the rest: so many files a process may commonly have open.
+/// Together with the rest this stays below 1024, the number of files that a process may commonly have open.
 const STREAMS: usize = 900;
 
 fn many_streams(http: Client, cluster: &Cluster) -> Result<Vec<Connection>> {
@@ -360,8 +361,8 @@ fn the_workers_do_not_count_against_max_connections() -> Result<()> {
     Ok(())
 }
 
-/// Attack: who can lock a catalog, or has written comments of hundreds of megabytes, keeps the worker that reads them, and with it a
-/// stop of the server.
+/// Attack: a user who can lock a catalog, or has written comments of hundreds of megabytes, holds up the
+/// worker that reads them, and with it a stop of the server.
 #[test]
 fn a_worker_that_reads_the_routines_leaves_when_it_is_told_to() -> Result<()> {
     const READER: &str =

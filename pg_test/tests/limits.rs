@@ -68,7 +68,8 @@ fn a_transaction_of_max_transaction_size_commits_and_one_with_more_fails_before_
     corner.sql("create table t (id int)")?;
     let mut stream = corner.stream("f/info")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
-    // What one record takes besides its data is not promised; found here, so that the limit is met to the byte.
+    // How much one record takes besides its data is not promised. It is found out here, so that the limit is
+    // met to the byte.
     let fits = |session: &mut cluster::Session, size: usize| -> Result<bool> {
         let reply = session
             .run(&format!("begin; insert into t values (1); select f(repeat('x', {size})); commit"))?;
@@ -158,7 +159,7 @@ fn one_stream_more_than_max_connections_gets_503_and_a_place_that_is_left_is_tak
     Ok(())
 }
 
-// Attack: connections that never ask for anything use up the sockets.
+// Attack: connections that never send a request use up the sockets.
 #[test]
 fn connections_without_a_request_are_bounded_and_make_room_for_those_with_one() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.max_connections", 4).start()?;
@@ -222,7 +223,7 @@ fn a_reload_raises_max_connections() -> Result<()> {
 fn the_gateway_raises_its_own_limit_of_open_files() -> Result<()> {
     let cluster = Cluster::builder().start()?;
     cluster.stop(StopMode::Fast)?;
-    // What a process commonly may have open is less than sse.max_connections.
+    // A process may commonly have fewer files open than sse.max_connections.
     let mut shell = Account::for_servers()?.command(Path::new("/bin/sh"));
     shell.args(["-c", "ulimit -S -n 256; exec \"$0\" -D \"$1\""]).arg(cluster.install().program("postgres"));
     shell.arg(cluster.data_dir()).current_dir(cluster.home()).stdout(Stdio::null()).stderr(Stdio::null());

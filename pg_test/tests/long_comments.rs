@@ -1,5 +1,5 @@
-//! A comment of any length costs its routine and nobody else (C2.5): it is read up to 64 kB, some of its mistakes are
-//! said, and nobody waits for it.
+//! A comment of any length costs its routine and no other (C2.5): it is read up to 64 kB, some of its
+//! mistakes are said, and nobody waits for it.
 
 mod common;
 
@@ -55,7 +55,7 @@ fn a_comment_of_64_kb_is_read_and_one_byte_more_is_one_mistake() -> Result<()> {
         assert_eq!(warnings.len(), usize::from(!is_read), "{warnings:?}");
         ensure!(warnings.iter().all(|text| text.contains("64 kB")), "{warnings:?}");
     }
-    // Below a routine that cannot be read nobody further out publishes either.
+    // Below a routine that cannot be read, no routine further out publishes either.
     corner.sql(
         "create function outer_one() returns void language plpgsql as $f$ begin perform f('inner'); raise info 'own'; end $f$;
          comment on function outer_one() is '@sse'; select outer_one()",
@@ -128,7 +128,7 @@ fn ten_mistakes_are_in_the_row_of_a_routine_and_fifty_are_said_by_check() -> Res
         let problem =
             session.run("select problem from sse.endpoints where routine = 'f(text)'::regprocedure")?.ok()?;
         let sentences: Vec<&str> = problem.value().context("no problem")?.split("; ").collect();
-        // Each names the nearest word behind a semicolon of its own.
+        // Each names the nearest word after a semicolon of its own.
         let count = sentences.iter().filter(|text| !text.starts_with("the nearest")).count();
         assert_eq!(count, in_row, "{mistakes}: {sentences:?}");
         assert_eq!(sentences.last().is_some_and(|text| text.contains("and more")), mistakes > 10);
@@ -141,10 +141,10 @@ fn ten_mistakes_are_in_the_row_of_a_routine_and_fifty_are_said_by_check() -> Res
 // Attack: a session that looks through a comment of its own cannot be ended, and a fast stop waits for it.
 #[test]
 fn a_session_that_looks_through_a_huge_comment_can_be_cancelled() -> Result<()> {
-    // Of its own: whoever reads the routines looks through it, too.
+    // A server of its own, because every process that reads the routines searches this comment, too.
     let cluster = Cluster::builder().start()?;
-    // Prose in short lines that nearly are ours, so that looking through it takes longer than all else. Not by a COMMENT, most of
-    // whose time is Postgres' own, which can be cancelled whatever we do.
+    // Prose in short lines that are nearly ours, so that searching it takes longer than everything else. Not
+    // set by a COMMENT, most of whose time is spent in Postgres itself, where it can be cancelled anyway.
     cluster.sql(
         "create function f() returns int language sql as 'select 1';
          insert into pg_description select 'f()'::regprocedure, 'pg_proc'::regclass, 0, repeat(E'H\\n', 50000000)",

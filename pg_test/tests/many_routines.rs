@@ -14,20 +14,23 @@ use common::{anonymous_bytes, gateway_pid, wait_for_status};
 /// Reads what one owner may have, in a build without optimisation.
 const LONG: Duration = Duration::from_secs(240);
 
-/// What a role may make the gateway keep (docs/limits.md), and as much again while it is read anew; and what else comes and goes.
+/// What a role may make the gateway keep (docs/limits.md); the same once more while it is read anew; and a
+/// margin.
 const MOST: u64 = (2 * 4 * 64 + 50) << 20;
 
-// Attack: a role without rights but to create functions makes so many that the system ends the gateway, and the cluster with it.
+// Attack: a role with no right but to create functions makes so many that the system ends the gateway, and
+// with it the cluster.
 #[test]
 fn of_one_owners_routines_as_many_are_served_as_weigh_64_mb_and_the_newer_have_no_url() -> Result<()> {
     let cluster = Cluster::builder().start()?;
     let (http, pid) = (cluster.http()?, gateway_pid(&cluster)?);
     let before = anonymous_bytes(pid)?;
-    // Each weighs 2 kB, its comment, and 64 and 28 for the word in it: 31,155 of them are 994 less than 64 MB.
+    // Each weighs 2 kB, its comment, and 64 plus 28 for the word in it: 31,155 of them are 994 bytes less
+    // than 64 MB.
     cluster.sql("create schema many; create role maker; grant usage, create on schema many to maker")?;
     for begin in (0..31_157).step_by(1_000) {
         let end = (begin + 1_000).min(31_157);
-        // A transaction has no room for more locks.
+        // One transaction has no room for more locks.
         cluster.sql(&format!(
             "set role maker;
              do $d$ begin for i in {begin} + 1..{end} loop
@@ -62,7 +65,8 @@ fn the_row_types_of_one_owners_routines_count_and_one_more_than_fits_is_not_serv
     let api = Api::of(&cluster, "wide")?;
     let pid = gateway_pid(&cluster)?;
     let before = anonymous_bytes(pid)?;
-    // Each weighs 423 kB: a column its name and 64 bytes, and twice what is handed over of it; 158 of them are less than 64 MB.
+    // Each weighs 423 kB: for each column its name and 64 bytes, and twice what is handed over of it. 158 of
+    // them are less than 64 MB.
     api.sql(
         "do $d$ begin for i in 1..162 loop
            execute format('create type w%s as (%s)', i, (select string_agg(format('%s int', rpad('c' || n || '_' || i, 63, 'x')), ', ') from generate_series(1, 1600) n));

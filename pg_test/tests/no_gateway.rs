@@ -1,5 +1,5 @@
-//! Where no gateway is to come nothing is put into the ring, and nobody waits for room in it (C1.2); where one is about to come
-//! what is published waits for it.
+//! Where no gateway will come, nothing is put into the ring, and nobody waits for room in it (C1.2). Where
+//! one is about to come, what is published waits for it.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn flood(session: &mut Session) -> Result<Vec<String>> {
     for _ in 0..20 {
         let reply = session.run(FLOOD)?.ok()?;
         warnings.extend(reply.texts("WARNING").into_iter().map(str::to_owned));
-        // Each that waits, waits for a minute.
+        // Each that has to wait does so for a minute.
         ensure!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     }
     Ok(warnings)
@@ -65,7 +65,8 @@ fn nobody_waits_for_a_gateway_that_found_no_place_among_the_workers() -> Result<
         .start()?;
     let mut session = cluster.session()?;
     flood(&mut session)?;
-    // What no ring takes is no matter of time, but here it is none of size either.
+    // More than any ring of this size takes, which elsewhere fails because of its size; here nothing is put
+    // into the ring.
     session.run("select sse.publish(repeat('x', 10000)) from generate_series(1, 20)")?.ok()?;
     ensure!(figure(&cluster, "stat_ring", "dropped_total")? > 0, "it is counted");
     Ok(())
@@ -80,7 +81,7 @@ fn what_is_published_while_the_gateway_starts_again_waits_for_it() -> Result<()>
     let pid = common::gateway_pid(&cluster)?;
     let mut session = corner.session()?;
     {
-        // A postmaster that is stopped starts no other one, and lets nobody connect.
+        // A stopped postmaster starts no other gateway, and lets nobody connect.
         let _frozen = Frozen::new(cluster.postmaster_pid()?)?;
         let mut ask = |sql: &str| -> Result<String> { Ok(session.run(sql)?.ok()?.text()) };
         ask(&format!("select pg_terminate_backend({pid})"))?;

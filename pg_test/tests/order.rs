@@ -1,4 +1,4 @@
-//! A transaction that saw another's changes is told after it, whoever comes first to the ring (C5.3).
+//! A transaction that saw another's changes is sent after it, whichever reaches the ring first (C5.3).
 
 mod common;
 
@@ -13,8 +13,8 @@ use cluster::http::EventStream;
 use cluster::{Cluster, Install, Preload, Session, wait_until};
 use common::{Corner, SOON, figure, module};
 
-/// Loaded after pg_sse, so that its callback runs before ours: it waits when the transaction is visible to others and
-/// its events are not in the ring. Without it that time is microseconds.
+/// Loaded after pg_sse, so that its callback runs before ours: it waits when the transaction is visible to
+/// others and its events are not in the ring yet. Without this module that time is microseconds.
 const LINGER: &str = r#"
 #include "postgres.h"
 #include "fmgr.h"
@@ -179,7 +179,8 @@ fn a_commit_that_waits_for_a_standby_holds_nobody() -> Result<()> {
 
 #[test]
 fn a_transaction_that_is_cancelled_after_it_was_ready_to_commit_holds_nobody() -> Result<()> {
-    // A constraint that is checked last fails, a cancelled wait for room: whatever ends it, it announces nothing any more.
+    // A constraint that is checked last fails, or a wait for room is cancelled: however the transaction ends,
+    // its announcement is taken back.
     let cluster = Cluster::builder().start()?;
     let corner = Corner::of(&cluster, "failed")?;
     corner.sql(SETUP)?;
@@ -188,7 +189,8 @@ fn a_transaction_that_is_cancelled_after_it_was_ready_to_commit_holds_nobody() -
     let mut session = corner.session_with(QUIET)?;
     let reply = session.run("begin; insert into once values (1), (1); select raises('never'); commit")?;
     assert_eq!(reply.error().and_then(|error| error.sqlstate.as_deref()), Some("23505"));
-    // Serialization failures come behind XACT_EVENT_PRE_COMMIT (xact.c, PreCommit_CheckForSerializationFailure).
+    // Serialization failures come after XACT_EVENT_PRE_COMMIT (xact.c,
+    // PreCommit_CheckForSerializationFailure).
     let mut other = corner.session_with(QUIET)?;
     let begin = "begin isolation level serializable; select count(*) from counter";
     for session in [&mut session, &mut other] {
@@ -226,7 +228,7 @@ impl Freezer {
 }
 
 impl Drop for Freezer {
-    /// The shell works off what it was told, so everybody goes on.
+    /// The shell works through what it was told, so that all processes go on.
     fn drop(&mut self) {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
@@ -266,7 +268,7 @@ fn a_counter_rises_by_one_for_every_subscriber_while_backends_are_stopped_at_ran
             while !is_done.load(Relaxed) {
                 let seconds = ["0.001", "0.003", "0.02"][random.usize(..3)];
                 freezer.freeze(pids[random.usize(..pids.len())], seconds)?;
-                // The pipe to the shell would take hundreds at once.
+                // The pipe to the shell would accept hundreds at once.
                 thread::park_timeout(Duration::from_millis(3));
             }
             Ok(())
@@ -284,7 +286,7 @@ fn a_counter_rises_by_one_for_every_subscriber_while_backends_are_stopped_at_ran
     Ok(())
 }
 
-/// The written value rises by exactly one, and nobody tells of a value that was not told by its writer.
+/// The written value rises by exactly one, and no event carries a value before its writer's event did.
 fn in_order(mut stream: EventStream, last: i32) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut written = 0;

@@ -1,5 +1,5 @@
-//! Who sees what a transaction changed at the last moment is told after it, too (C5.3): a change that is made when our own work
-//! before the commit is done, as a library listed before us can make one.
+//! A transaction that saw what another changed at the last moment is sent after it, too (C5.3): a change that
+//! is made when our own work before the commit is done, as a library that is listed before us can make one.
 //!
 //! Not for changes made before: `order.rs`.
 
@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use cluster::{Cluster, Install, Preload, Session};
 use common::{Corner, SOON, figure, module};
 
-/// Listed before pg_sse, so that its callback runs behind ours: what `late.sql` says is run then.
+/// Listed before pg_sse, so that its callback runs after ours: it runs what `late.sql` says.
 const LATE: &str = r#"
 #include "postgres.h"
 #include "fmgr.h"
@@ -33,8 +33,8 @@ void _PG_init(void);
 void _PG_init(void) { RegisterXactCallback(at_event, NULL); }
 "#;
 
-/// Listed behind pg_sse, so that its callback runs before ours: waits when the transaction is visible, and its events are not
-/// in the ring.
+/// Listed after pg_sse, so that its callback runs before ours: it waits when the transaction is visible, and
+/// its events are not in the ring yet.
 const PAUSE: &str = r#"
 #include "postgres.h"
 #include "fmgr.h"
@@ -87,7 +87,7 @@ fn who_sees_a_change_that_was_made_at_the_last_moment_is_told_after_it() -> Resu
     let mut reader = corner.session_with(QUIET)?;
     for value in 1..=3 {
         writer.run("set late.sql = 'update late.counter set value = value + 1'")?.ok()?;
-        // The commit of the SET has counted already.
+        // The commit of the SET has been counted already.
         let value = 2 * value;
         writer.send(&format!("select raises('w {value}')"))?;
         wait_for_value(&mut reader, value)?;

@@ -26,8 +26,8 @@ fn is_denied(reply: &Reply, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// What C8.1 lists for everybody, and the function behind the view `sse.endpoints`: a view's functions run with the
-/// rights of who reads it.
+/// What C8.1 lists for everybody, and the function behind the view `sse.endpoints`: a view's functions run
+/// with the rights of the user who reads the view.
 const FOR_EVERYBODY: &str =
     "_endpoints()\nauthorize(text[])\ncheck(regprocedure)\ncheck(text)\nurl(regprocedure)";
 
@@ -117,8 +117,8 @@ fn who_may_comment_on_a_routine_may_publish_with_it_and_nobody_else() -> Result<
     is_denied(&run(&user, "comment on function owned.f(text) is '@sse'")?, "comment on another's routine")
 }
 
-// Attack: a schema that others may write to comes before pg_catalog in a superuser's search_path, and has operators and
-// functions of its own. What the views call must be Postgres' own.
+// Attack: a schema to which others may write comes before pg_catalog in a superuser's search_path, and has
+// operators and functions of its own. What the views call must be Postgres' own.
 #[test]
 fn the_search_path_of_the_caller_decides_nothing() -> Result<()> {
     let cluster = Cluster::builder().start()?;
@@ -173,7 +173,7 @@ fn an_ordinary_user_sets_what_is_its_own_and_nothing_else() -> Result<()> {
         .sql("select name, quote_literal(setting) from pg_settings where name like 'sse.%' order by 1")?;
     let mut own = Vec::new();
     for line in settings.lines() {
-        // Its own value, so that nothing but who sets it can be wrong.
+        // The setting's own value, so that only the user who sets it can be wrong.
         let (name, value) = line.split_once('|').context("no value")?;
         superuser
             .run(&format!("alter system set {name} = {value}"))?

@@ -1,4 +1,4 @@
-//! The reverse proxies of docs/operations.md, with the configurations that stand there (C1.5).
+//! The reverse proxies of docs/operations.md, with the configurations given there (C1.5).
 
 mod common;
 
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
-/// Where a page says that it comes from.
+/// The origin that the page sends.
 const HOST: &str = "intranet.example";
 
-/// The code block of this language, with the gateway's real address in the place of the documented one.
+/// The code block of this language, with the gateway's real address in place of the documented one.
 fn snippet(language: &str, gateway: SocketAddr) -> Result<String> {
     let (_, from) = OPERATIONS.split_once(&format!("```{language}\n")).context("no such block")?;
     let (block, _) = from.split_once("```").context("it has no end")?;
@@ -91,7 +91,7 @@ fn gateway() -> Result<(Cluster, SocketAddr)> {
     Ok((cluster, address))
 }
 
-/// What the documentation says of all of them.
+/// What the documentation promises of all proxies.
 fn check(cluster: &Cluster, proxy: &Proxy) -> Result<()> {
     let login = |origin: &str| {
         let request = Request::new("POST", "/api/login").header("Host", HOST).header("Origin", origin);
@@ -136,7 +136,7 @@ fn a_page_behind_the_documented_nginx_logs_in_and_hears_each_event_at_once() -> 
 fn a_page_behind_the_documented_caddy_logs_in_and_hears_each_event_at_once() -> Result<()> {
     let (cluster, gateway) = gateway()?;
     let config = |port, _: &Path| {
-        // Without TLS, for which it would need a name of the real world.
+        // Without TLS, which would need a name in the real DNS.
         let site = snippet("caddy", gateway)?.replace("example.com {", &format!("http://:{port} {{"));
         Ok(format!("{{\nadmin off\n}}\n{site}"))
     };

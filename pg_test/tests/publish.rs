@@ -45,7 +45,7 @@ fn who_reacts_to_an_event_by_reading_sees_the_row() -> Result<()> {
     let mut stream = corner.stream("added/info")?;
     let (mut writer, mut reader) = (corner.session()?, corner.session()?);
     for id in 0..50 {
-        // Sent and not waited for: the event may be here before the writer knows of its commit.
+        // Sent without being waited for: the event may arrive before the writer knows of its commit.
         writer.send(&format!("insert into t values ({id})"))?;
         assert_eq!(stream.next_payload(SOON)?.data, id.to_string());
         let seen = reader.run(&format!("select count(*) from t where id = {id}"))?.ok()?.text();
@@ -57,7 +57,8 @@ fn who_reacts_to_an_event_by_reading_sees_the_row() -> Result<()> {
 
 #[test]
 fn an_event_is_not_sent_while_its_commit_waits_and_its_row_cannot_be_seen() -> Result<()> {
-    // A commit that waits for a synchronous standby is written and not visible yet: the longest that moment can be.
+    // A commit that waits for a synchronous standby is written and not visible yet; this makes that moment as
+    // long as possible.
     let cluster = Cluster::builder()
         .setting("synchronous_standby_names", "nobody")
         .setting("synchronous_commit", "local")

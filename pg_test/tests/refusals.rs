@@ -1,4 +1,5 @@
-//! What refusing somebody costs others: a long file, its lock held by somebody, many logouts (C4.8, C7.5).
+//! What refusing a user costs others: a long file, a lock on it that another process holds, many logouts
+//! (C4.8, C7.5).
 //!
 //! Not for what is refused: `subscribers.rs` and `call_login.rs`.
 
@@ -38,7 +39,7 @@ fn file(cluster: &Cluster) -> PathBuf {
     cluster.data_dir().join("pg_sse.revocations")
 }
 
-/// The server runs as somebody else than the test.
+/// The server runs under another account than the test.
 fn open_to_all(path: &Path) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o666))?)
 }
@@ -62,7 +63,7 @@ fn microseconds(at: SystemTime) -> Result<u128> {
     Ok(at.duration_since(UNIX_EPOCH)?.as_micros())
 }
 
-/// Tokens that nobody has.
+/// Tokens that nobody holds.
 fn tokens(count: usize) -> Result<String> {
     let until = microseconds(SystemTime::now() + Duration::from_secs(14 * 24 * 3600))?;
     Ok((0..count).map(|n| format!("{{\"token\":\"{n:0>42}A\",\"until\":{until}}}\n")).collect())
@@ -108,7 +109,8 @@ fn slowest_event(
     })
 }
 
-// Attack: 72 seconds of one account's logins and logouts made every later one cost seconds of silence for all.
+// Attack: 72 seconds of one account's logins and logouts made every later logout cost all subscribers seconds
+// of silence.
 #[test]
 fn a_hundred_thousand_refusals_delay_no_start_no_logout_and_no_event() -> Result<()> {
     let cluster = furnished()?;
@@ -196,7 +198,8 @@ fn a_lock_that_somebody_holds_delays_no_event_and_no_logout_and_a_disconnect_can
     wait_until(SOON, "refused", || refused(&cluster, &mallory).unwrap_or(false))
 }
 
-// Attack: a superuser's mistake, or a role that may execute it: an id of a gigabyte in a file that everybody waits for.
+// Attack: a superuser's mistake, or a role that may execute it: an id of a gigabyte in a file for which
+// everybody waits.
 #[test]
 fn a_user_id_that_no_token_can_have_is_refused() -> Result<()> {
     let cluster = furnished()?;

@@ -1,5 +1,5 @@
-//! Coming back: a stream that breaks anywhere and is opened again with its last id has neither hole nor double, brings
-//! what its subscriber may have now, and says so with a gap when it cannot (C6.4, C6.5).
+//! Coming back: a stream that breaks anywhere and is opened again with its last id has neither hole nor
+//! double, brings what its subscriber may have now, and when it cannot, says so with a gap (C6.4, C6.5).
 //!
 //! Not for crashes of the server: `crashes` has those.
 
@@ -21,7 +21,7 @@ const EVENTS: u64 = 20_000;
 /// The path of all streams.
 const PATH: &str = "/api/f/info";
 
-/// What ends the gateway's life, and waits for it where somebody must.
+/// What ends the gateway, and waits for the next one where that is needed.
 type End = fn(&Cluster) -> Result<()>;
 
 fn start(builder: Builder) -> Result<Cluster> {
@@ -51,7 +51,7 @@ fn is_for(number: u64, person: Option<Person>, topic: &str) -> bool {
     in_scope && number.is_multiple_of(7) == (topic == "t")
 }
 
-/// Somebody who is cut off again and again.
+/// A subscriber that is cut off again and again.
 struct Reader {
     http: Client,
     token: Option<String>,
@@ -210,7 +210,7 @@ fn streams_that_are_cut_anywhere_while_events_flow_lose_and_double_nothing() -> 
     nothing_is_lost_or_doubled(1)
 }
 
-// Who returns comes to any thread, and each takes in the events in its own time.
+// A returning subscriber may come to any thread, and each thread takes in the events in its own time.
 #[test]
 fn several_threads_resume_each_others_streams() -> Result<()> {
     nothing_is_lost_or_doubled(3)
@@ -242,7 +242,7 @@ fn who_comes_back_gets_what_they_may_have_now() -> Result<()> {
         let mut stream = http.events_with(&request)?;
         let ready = stream.next(SOON)?;
         assert_eq!((&*ready.event, &ready.id), ("sse.ready", &first), "{who}");
-        // Behind all that is replayed. Those that come later hear it, too.
+        // After all that is replayed. Subscribers that come later hear it, too.
         cluster.sql(&format!("select sse.publish('end: {who}')"))?;
         let mut got = Vec::new();
         loop {
@@ -265,7 +265,7 @@ fn gap(event: &Event) -> Result<(String, Option<u64>)> {
     Ok((common::gap_reason(event)?, data["missed"].as_u64()))
 }
 
-/// Resumes, expects a gap behind `sse.ready`, and that the stream goes on live.
+/// Resumes, expects a gap after `sse.ready`, and checks that the stream goes on live.
 fn gap_of(cluster: &Cluster, target: &str, last: &str) -> Result<(String, Option<u64>)> {
     let mut stream = cluster.http()?.events_after(target, last)?;
     let ready = stream.next(SOON)?;
@@ -325,7 +325,7 @@ fn an_id_from_an_earlier_life_of_the_gateway_is_answered_by_a_gap() -> Result<()
         ("dropped", |cluster| {
             let http = cluster.http()?;
             cluster.sql("drop extension pg_sse")?;
-            // Else both may be over before the gateway has looked, and nothing has ended.
+            // Otherwise both may be over before the gateway has looked, and then nothing has ended.
             wait_until(SOON, "nothing is served", || {
                 !common::status(http, "/healthz").is_ok_and(|status| status == 200)
             })?;
@@ -358,7 +358,7 @@ fn a_gap_counts_what_was_missed_exactly_or_says_that_it_cannot() -> Result<()> {
     taken_in(300)?;
     let expired = |missed| ("expired".to_owned(), missed);
     assert_eq!(gap_of(&cluster, PATH, &first)?, expired(Some(300)));
-    // For some: those who have lost it cannot be told whether it was for them.
+    // For some users only: a subscriber that has lost the event cannot be told whether it was for it.
     cluster.sql("select sse.publish('x', 'authorize id:1')")?;
     let second = cluster.http()?.events(PATH)?.next(SOON)?.id;
     cluster.sql(many)?;

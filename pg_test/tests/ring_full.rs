@@ -1,4 +1,4 @@
-//! A full ring costs the publisher nothing but its time limit, and the subscribers are told (C3.6).
+//! A full ring costs the publisher no more than its time limit, and the subscribers are told (C3.6).
 
 mod common;
 
@@ -163,7 +163,7 @@ fn a_transaction_that_an_empty_ring_does_not_take_fails_before_it_commits_if_it_
     let mut fits = |size: usize| -> Result<bool> {
         let started = Instant::now();
         let reply = session.run(&statements(size))?;
-        // What an empty ring takes has room at once, and waiting makes no room for the rest.
+        // What an empty ring can take finds room at once, and waiting makes no room for the rest.
         ensure!(started.elapsed() < Duration::from_secs(10), "{size}: {:?}", started.elapsed());
         let Some(error) = reply.error() else {
             let received = stream.next_data(41, SOON)?;
@@ -191,7 +191,7 @@ fn a_transaction_that_an_empty_ring_does_not_take_fails_before_it_commits_if_it_
         "what failed is not committed"
     );
     assert_eq!(figure(&cluster, "stat_ring", "dropped_total")?, 0);
-    // Who does not wait goes on, as ever: what finds no room is a gap.
+    // A publisher that does not wait goes on as ever: what finds no room becomes a gap.
     let mut hasty = corner.session_with("-c client_min_messages=error")?;
     hasty.run(&statements(high))?.ok()?;
     Ok(())
@@ -216,7 +216,7 @@ fn an_event_larger_than_the_ring_takes_is_refused_like_one_that_is_too_large() -
     Ok(())
 }
 
-/// The attack: a role with thousands of commented routines changes one of them while others publish.
+/// Attack: a role with thousands of commented routines changes one of them while others publish.
 #[test]
 fn the_routines_take_a_quarter_of_the_ring_at_most() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.ring_size", "4MB").start()?;
@@ -241,7 +241,7 @@ fn the_routines_take_a_quarter_of_the_ring_at_most() -> Result<()> {
         })?;
         drop(frozen);
         ensure!(settled <= quarter, "{settled} bytes of a ring of four times {quarter}");
-        // Less would say nothing: the worker was not stopped by its share.
+        // Less would prove nothing: the worker would not have been stopped by its share.
         Ok((settled > quarter / 2).then_some(()))
     })?;
     wait_for(SOON, "all routines are there", || {

@@ -90,7 +90,7 @@ fn a_hint_replaces_the_scope_of_its_event_and_of_no_other() -> Result<()> {
             ("All rows were skipped", without),
             ("all of them", without),
             ("", without),
-            // Slips: never wider than meant (C3.3).
+            // Slips: never wider than what was meant (C3.3).
             ("authorize ", ""),
             ("authorize ,", ""),
             ("authorize \"\"", ""),
@@ -115,7 +115,7 @@ fn a_hint_replaces_the_scope_of_its_event_and_of_no_other() -> Result<()> {
     Ok(())
 }
 
-// A list so long that somebody might cut it off, or give up and let everybody in.
+// A list so long that an implementation might cut it off, or give up and let everybody in.
 #[test]
 fn a_hint_of_a_thousand_names_reaches_those_names_and_one_name_more_nobody() -> Result<()> {
     let cluster = prepared()?;

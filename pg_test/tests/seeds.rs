@@ -17,7 +17,7 @@ use sql::{GUIDE, TUTORIAL};
 const EVERYBODY: &str = "nobody alice bob admin manager";
 const AUTHENTICATED: &str = "alice bob admin manager";
 
-/// A stream that nobody is asked at.
+/// A stream for which no user is asked.
 const OPEN: &str =
     "create function own() returns void language sql as ''; comment on function own() is '@sse'";
 
@@ -158,7 +158,7 @@ comment on procedure alerts(int) is '
     assert_eq!(heard["bob"], [all]);
     assert_eq!(heard["admin"], [admin, all]);
     assert_eq!(heard["manager"], [all, regular]);
-    // What `format` makes of a report that is nobody's is not for everybody.
+    // `format` makes a hint without a user here; such an event is not for everybody.
     cluster.sql("call alerts(null)")?;
     let heard = audience.heard()?;
     assert_eq!(heard["alice"], [all]);

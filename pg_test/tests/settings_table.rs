@@ -1,5 +1,5 @@
-//! One table of settings: what a server says of them, what `docs/settings.md` says, and the defaults that the gateway has
-//! when it runs without Postgres are the same (C1.3).
+//! One table of settings: what a server says of them, what `docs/settings.md` says, and the defaults that the
+//! gateway has when it runs without Postgres are the same (C1.3).
 
 mod common;
 
@@ -138,7 +138,7 @@ fn every_setting_is_documented_with_its_default_its_range_and_when_it_takes_effe
 
 #[test]
 fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
-    // A field that is added is asked for here by the compiler.
+    // When a field is added, the compiler asks for it here.
     let Settings {
         server_names,
         trusted_proxies,

@@ -24,10 +24,10 @@ const STALLED: usize = 1000;
 /// What one idle connection may cost the gateway, in memory of the process. docs/streams.md says so.
 const BYTES_PER_CONNECTION: u64 = 8 << 10;
 
-/// What one stalled connection may cost besides: the rest of one event. docs/streams.md says so.
+/// What one stalled connection may cost in addition: the rest of one event. docs/streams.md says so.
 const BYTES_PER_STALLED: u64 = 16 << 10;
 
-/// For what an allocator keeps to itself, and code that is touched for the first time.
+/// A margin for what an allocator keeps to itself, and for code that runs for the first time.
 const SLACK: u64 = 12 << 20;
 
 /// A stream over HTTP/1.0, whose body is the bare bytes, on a socket with the smallest buffer there is.
@@ -121,7 +121,7 @@ fn a_thousand_that_never_read_delay_nobody_and_cost_no_memory_of_their_own() -> 
         figure(&cluster, "stat_gateway", "subscribers").is_ok_and(|open| open == STALLED as i64 + 1)
     })?;
     let idle = memory(pid)?.saturating_sub(without) / STALLED as u64;
-    // 60 MB, which nobody but the good one takes: their sockets are full in the first rounds.
+    // 60 MB, which only the good subscriber takes: the sockets of the others are full in the first rounds.
     good.rounds(200)?;
     let (published, read) = good.rounds(100)?;
     let with = memory(pid)?;
@@ -134,7 +134,8 @@ fn a_thousand_that_never_read_delay_nobody_and_cost_no_memory_of_their_own() -> 
     ensure!(idle <= BYTES_PER_CONNECTION, "{idle} bytes per idle connection");
     let bound = WINDOW * THREADS + STALLED as u64 * (BYTES_PER_CONNECTION + BYTES_PER_STALLED) + SLACK;
     ensure!(with <= without + bound, "{with} bytes with stalled ones, {without} without");
-    // Twenty milliseconds: a busy machine. One that waited for a stalled one would wait for its timeout.
+    // Twenty milliseconds: a busy machine. A subscriber that waited for a stalled one would wait for its
+    // timeout.
     let near = |before: &Times| before.median * 5 + Duration::from_millis(20);
     ensure!(published.median <= near(&published_before), "{published_before:?} became {published:?}");
     ensure!(read.median <= near(&read_before), "{read_before:?} became {read:?}");
@@ -181,7 +182,7 @@ impl Narrow {
         Self { socket, parser: EventParser::default(), head: Some(Vec::new()), events: Default::default() }
     }
 
-    /// Reads at most so many bytes; `false` = the gateway has cut it off.
+    /// Reads at most this many bytes; `false` = the gateway has cut it off.
     fn read(&mut self, most: usize) -> Result<bool> {
         let mut bytes = vec![0; most];
         let n = match self.socket.read(&mut bytes) {
@@ -233,7 +234,7 @@ fn take(narrow: &mut Narrow, seen: &mut u64) -> Result<()> {
     Ok(())
 }
 
-// A byte a second, a thousand times as fast, with a timeout of a second. What it takes does not fill half of its
+// One byte in a millisecond, with a timeout of a second. What the subscriber takes does not fill half of its
 // receive buffer in that time, so TCP tells the gateway nothing of it.
 #[test]
 fn one_that_reads_byte_by_byte_is_cut_off_now_and_then_and_misses_nothing() -> Result<()> {
@@ -245,7 +246,7 @@ fn one_that_reads_byte_by_byte_is_cut_off_now_and_then_and_misses_nothing() -> R
     let (mut seen, mut cuts) = (0, 0);
     let began = Instant::now();
     while seen < 1000 {
-        // Patience has an end: then it reads like others.
+        // When its patience ends, it reads like others.
         let is_slow = began.elapsed() < Duration::from_secs(5);
         let is_open = reader.read(if is_slow { 1 } else { 65536 })?;
         take(&mut reader, &mut seen)?;

@@ -41,7 +41,7 @@ fn a_figure_stands_in_the_column_of_its_name() -> Result<()> {
          create function m(data text) returns void language plpgsql as $f$ begin raise info '%', data; end $f$;
          comment on function m(text) is e'@sse\\n@sse_scope matching'",
     )?;
-    // Each kind of refusal in a number of its own.
+    // Each kind of refusal in a different number.
     corner.sql("select f(repeat('x', 101), 'all')")?;
     corner.sql("select f('x', 'autorize admin') from generate_series(1, 2)")?;
     corner.sql("select m('x') from generate_series(1, 3)")?;

@@ -227,7 +227,8 @@ fn a_subscriber_that_leaves_disturbs_nobody_and_later_ones_get_later_events() ->
     let (leaving, mut staying) = (corner.stream("f/info")?, corner.stream("f/info")?);
     drop(leaving);
     corner.sql("select f('one')")?;
-    // Received by one means taken in: who subscribes afterwards begins behind it.
+    // Once one stream has received it, the gateway has taken it in: a stream that is opened afterwards begins
+    // after it.
     assert_eq!(staying.next_payload(SOON)?.data, "one");
     let mut later = corner.stream("f/info")?;
     corner.sql("select f('two')")?;

@@ -126,7 +126,7 @@ fn what_cannot_be_written_is_an_error_and_changes_nothing() -> Result<()> {
     assert!(reply.ok().is_err_and(|error| error.to_string().contains("cannot be written")));
     assert!(!refused(&cluster, &alice)?);
 
-    // A gateway that cannot read it cannot tell who is refused: nobody is let in until it can.
+    // A gateway that cannot read the file cannot tell who is refused, so it lets nobody in until it can.
     let mark = cluster.log_mark()?;
     cluster.sql(&format!("select pg_terminate_backend({})", gateway_pid(&cluster)?))?;
     cluster.wait_for_log(mark, "the file of refused users cannot be read")?;

@@ -27,7 +27,7 @@ fn waits_for(http: Client, token: &str, wanted: u16) -> Result<()> {
 
 /// A file of the server's user, as that user makes it: in a shell with this umask.
 fn write_file(cluster: &Cluster, path: &str, umask: &str, content: &str) -> Result<()> {
-    // A new file each time: whoever reads sees all of it or the one before.
+    // A new file each time: every reader sees either all of it or the file before.
     let program = format!("umask {umask}; cat > {path}.new && mv {path}.new {path}");
     cluster.sql(&format!("copy (select {}) to program {}", quoted(content), quoted(&program)))?;
     Ok(())
@@ -60,7 +60,7 @@ fn an_issued_token_says_what_was_asked_for_and_opens_the_stream() -> Result<()> 
     let lifetime = said["exp"].as_f64().context("exp")? - said["iat"].as_f64().context("iat")?;
     ensure!((5_398.0..=5_400.0).contains(&lifetime), "{said}");
     assert_eq!(status_of(http, &get(PATH, Some(&token)))?, 200);
-    // The setting's lifetime, and nothing of what is null.
+    // The setting's lifetime, and no claim for what is null.
     let token = cluster.sql("select sse.issue_token('1')")?;
     let said = claims(&cluster, &token)?;
     let lifetime = said["exp"].as_f64().context("exp")? - said["iat"].as_f64().context("iat")?;
@@ -143,7 +143,7 @@ fn a_changed_secret_file_counts_without_a_restart_and_a_broken_one_leaves_the_la
     waits_for(http, &old, 200)?;
     let mut stream = listen(http, PATH, Some(&old))?;
     assert_eq!(status_of(http, &get(PATH, Some(&new)))?, 401);
-    // What is broken is said, and the last good one stays.
+    // A broken file is reported, and the last good secret stays in force.
     for (umask, content, said) in
         [("077", "short", "at least 32 bytes"), ("022", second.as_str(), "others than the server's user")]
     {
@@ -202,8 +202,8 @@ fn nobody_is_shown_the_secret() -> Result<()> {
 }
 
 // Postgres says in the log which settings a reload has changed, and to what.
-/// Nothing that a library could prevent: it is not there. The documentation says so, and recommends the file; should Postgres
-/// change it, the paragraph can go.
+/// A library cannot prevent this, because it is not loaded. The documentation says so, and recommends the
+/// file; if Postgres changes this, the paragraph can go.
 #[test]
 fn without_the_library_the_secret_is_a_setting_that_every_role_reads_as_documented() -> Result<()> {
     let secret = "0123456789abcdef0123456789abcdef";
@@ -291,7 +291,7 @@ fn tokens_and_their_claims_never_reach_the_log() -> Result<()> {
     wait_until(SOON, "the stream is gone", || {
         figure(&cluster, "stat_gateway", "subscribers").is_ok_and(|open| open == 0)
     })?;
-    // What the gateway says comes in order: after this nothing is said of what came before.
+    // The gateway's messages come in order: after this one nothing more is said of what came before.
     cluster.configure("sse.static_root", "/the/end")?;
     cluster.reload()?;
     wait_until(SOON, "the gateway has said the last line", || {

@@ -49,7 +49,7 @@ fn a_stream_gets_the_events_of_its_topics_and_nothing_else() -> Result<()> {
         ("select sse.publish('x', topic => 'room 1')", "both two room"),
         ("select sse.publish('x', topic => 'NEWS')", "upper"),
         ("select sse.publish('x', topic => 'other')", ""),
-        // A topic is no permission.
+        // A topic grants no permission.
         ("select private_news()", "alice"),
         ("select sse.publish('x', 'authorize bob', topic => 'news')", ""),
     ] {

@@ -1,5 +1,5 @@
-//! A RAISE in a routine with an `HTTP` line and no `@sse…` is likely a forgotten annotation: said once in the log, and
-//! published it is not (C3.7).
+//! A RAISE in a routine with an `HTTP` line and no `@sse…` is likely a forgotten annotation: it is logged
+//! once, and it is not published (C3.7).
 
 mod common;
 
@@ -63,7 +63,7 @@ fn it_is_not_said_where_nothing_was_forgotten() -> Result<()> {
     corner.sql(
         "select notices(); select plain(); select bare(); select publishes(); select subscribes(); select shorthand()",
     )?;
-    // Somebody further out publishes it.
+    // A routine further out publishes it.
     corner.sql(&raiser("inner_one", "info", "HTTP GET"))?;
     corner.sql(
         "create function outer_one() returns void language plpgsql as $f$ begin perform inner_one(); end $f$;
@@ -73,7 +73,7 @@ fn it_is_not_said_where_nothing_was_forgotten() -> Result<()> {
     corner.sql("select outer_one()")?;
     assert_eq!(stream.next_payload(SOON)?.data, "of inner_one");
     ensure!(said(&cluster)?.is_empty(), "{:?}", said(&cluster)?);
-    // And alone it is.
+    // And without that routine it is logged.
     corner.sql("select inner_one()")?;
     assert_eq!(said(&cluster)?.len(), 1);
     Ok(())

@@ -1,5 +1,5 @@
-//! Answers that nobody reads, against a real server: the gateway's memory has a bound, and where there is no memory at all a
-//! caller is refused instead of the cluster being restarted (C7.2).
+//! Answers that nobody reads, from a real server: the gateway's memory has a bound, and where there is no
+//! memory at all a caller is refused instead of the cluster being restarted (C7.2).
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -61,7 +61,7 @@ fn ask(address: SocketAddr) -> Result<(TcpStream, u16)> {
     Ok((socket, status))
 }
 
-/// So many callers who do not read, one after the other; how many of them were given an answer.
+/// This many callers that do not read, one after the other; returns how many of them were given an answer.
 fn unread(cluster: &Cluster) -> Result<(Vec<TcpStream>, usize)> {
     let address = cluster.http()?.address();
     let (mut sockets, mut answered) = (Vec::new(), 0);
@@ -86,14 +86,14 @@ fn goes_on(cluster: &Cluster, pid: u64) -> Result<()> {
     Ok(())
 }
 
-// One address that does not read its answers fills any memory, and with it goes the cluster.
+// Attack: one address that does not read its answers fills any memory, and with it the cluster goes down.
 #[test]
 fn answers_that_are_not_read_have_a_bound() -> Result<()> {
     let cluster = start()?;
     let pid = gateway(&cluster)?;
     let before = status(pid, "RssAnon")?;
     let (sockets, answered) = unread(&cluster)?;
-    // On a machine that is slow the first are cut before the last have asked.
+    // On a slow machine the first are cut before the last have asked.
     ensure!((8..CALLERS).contains(&answered), "{answered} of {CALLERS} were answered");
     let grown = status(pid, "RssAnon")?.saturating_sub(before);
     ensure!(grown < (64 << 20) + (24 << 20), "it has grown by {grown} bytes");
@@ -101,7 +101,8 @@ fn answers_that_are_not_read_have_a_bound() -> Result<()> {
     goes_on(&cluster, pid)
 }
 
-// A container's limit, below what the gateway may take: want of memory ended the process and every session.
+// A limit like a container's, below what the gateway may take: want of memory ended the process and every
+// session.
 #[test]
 fn want_of_memory_is_an_answer() -> Result<()> {
     let Some(prlimit) = find_program("prlimit") else { return skip(env!("CARGO_CRATE_NAME"), "prlimit") };

@@ -11,8 +11,9 @@ use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, Install, wait_until, workspace_root};
 use common::{SOON, announcer};
 
-/// Everything that makes two extensions the same for who uses them: functions with all their properties, views with
-/// their columns and texts, privileges, comments, and what pg_dump is told is the extension's own (pg_init_privs).
+/// Everything in which two extensions must agree to be the same for their users: functions with all their
+/// properties, views with their columns and texts, privileges, comments, and what pg_dump takes for the
+/// extension's own (pg_init_privs).
 ///
 /// Privileges are told in order: ACL items stand in the order in which they were granted.
 const INVENTORY: &str = "
@@ -56,8 +57,8 @@ fn script(name: &str) -> Result<String> {
     fs::read_to_string(workspace_root().join("sql").join(name)).with_context(|| name.to_owned())
 }
 
-/// A cluster with database `old`, whose extension is of version 0.1.0. Its script asks for a library of its own version;
-/// that one line is told that this one will do.
+/// A cluster with database `old`, whose extension has version 0.1.0. The script of that version asks for a
+/// library of the same version; that one line is changed to accept this one.
 fn cluster_with_an_old_extension() -> Result<Cluster> {
     let install = Arc::new(Install::of(Install::shared()?.original())?);
     let cluster = Cluster::builder()
@@ -97,7 +98,7 @@ fn an_upgraded_extension_has_the_objects_privileges_and_comments_of_a_fresh_one(
     Ok(())
 }
 
-/// The state of the gateway in the eyes of the old extension's view, too.
+/// The state of the gateway as the old extension's view shows it, too.
 fn wait_for_state(cluster: &Cluster, wanted: &str) -> Result<()> {
     wait_until(SOON, &format!("the state is {wanted:?}"), || {
         cluster.sql_in("old", "select state from sse.stat_gateway").is_ok_and(|state| state == wanted)
@@ -118,7 +119,7 @@ fn an_update_brings_the_service_back_by_itself() -> Result<()> {
     Ok(())
 }
 
-/// An update that changes nothing but a comment of a view tells no cache of any routine.
+/// An update that only changes the comment of a view sends no cache any invalidation of a routine.
 #[test]
 fn an_update_that_changes_no_routine_brings_the_service_back_too() -> Result<()> {
     let install = Arc::new(Install::of(Install::shared()?.original())?);
@@ -157,7 +158,7 @@ fn an_upgrade_leaves_what_others_have_built_upon_the_views_and_what_they_were_gr
     Ok(())
 }
 
-// The comparison above is worth what it can see.
+// The comparison above proves nothing that this query cannot see.
 #[test]
 fn the_inventory_sees_every_kind_of_difference() -> Result<()> {
     let cluster = common::shared();
@@ -191,7 +192,7 @@ fn the_inventory_sees_every_kind_of_difference() -> Result<()> {
     Ok(())
 }
 
-/// Servers in the field have run it: a change to it would be in none of them, and no upgrade would make it good.
+/// Servers in the field have run it: a change would reach none of them, and no upgrade would make it good.
 #[test]
 fn the_script_of_a_published_version_is_never_changed() -> Result<()> {
     // FNV-1a, 64 bits: enough against an accident, and this is no attack.

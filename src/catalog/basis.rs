@@ -1,4 +1,5 @@
-//! What the routines that are read rest on, for `pg/watched.rs`: whatever of the catalog can change what a reading says.
+//! What the routines that are read rest on, for `pg/watched.rs`: everything in the catalog that can change
+//! what a reading finds.
 //!
 //! Not for what is read of it (`mod.rs`, `signature.rs`).
 
@@ -10,9 +11,9 @@ use crate::guc;
 use crate::pg::jit;
 use crate::pg::watched::{self, Kind, Set};
 
-/// Kinds and oids, as [`Kind`] numbers them. A type's elements, base types and columns belong to it, in full depth. The
-/// routines of schema `sse` are in it because the extension may go, and because EXECUTE on `sse.issue_token` decides about
-/// logins.
+/// Kinds and oids, numbered as in [`Kind`]. A type includes its elements, base types and columns, in full
+/// depth. The routines of schema `sse` are included because the extension may go, and because EXECUTE on
+/// `sse.issue_token` decides about logins.
 const BASIS: &str = "
 WITH RECURSIVE routine AS MATERIALIZED (
     SELECT p.oid, p.pronamespace FROM pg_catalog.unnest($1) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
@@ -37,8 +38,9 @@ SELECT 1, r.oid FROM routine r
  UNION ALL SELECT 3, t.oid FROM type t
  UNION ALL SELECT 4, t.typrelid FROM type t WHERE t.typrelid OPERATOR(pg_catalog.<>) 0";
 
-/// Of these routines; of their types, too, where there are calls. Of those beyond what their owners may have the routines alone, because
-/// they may be given to others, or go, and a newer one come in; whoever makes their types smaller is heard with the next change.
+/// What these routines rest on: they themselves, and their types, too, if calls are on. Of the routines
+/// beyond an owner's limit only the routines themselves are entered: they may get another owner, or go, and a
+/// newer one may then fit. If their types become smaller, that is noticed only with the next change.
 pub(crate) fn of(reading: &Reading) -> Set {
     let routines = &reading.routines;
     let oids = |wanted: &dyn Fn(&Routine) -> bool| -> Vec<pg_sys::Oid> {

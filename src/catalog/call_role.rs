@@ -1,7 +1,8 @@
 //! Whether the role that `sse.call_role` names may run calls (C7.2).
 //!
-//! A call must not reach more than its role has: a superuser, or one who may become one with SET ROLE, would make every
-//! callable routine an entry to the whole cluster. So such a role is refused, with the cure in the hint.
+//! A call must not reach more than its role may. A superuser, or a role that may become one with SET ROLE,
+//! would make every callable routine an entry to the whole cluster. So such a role is refused, and the hint
+//! says how to mend it.
 //!
 //! Not for privileges on routines: those are Postgres' own.
 
@@ -12,7 +13,7 @@ use sse_proto::call::CallRole;
 
 use crate::guc;
 
-/// The first column says whether there is such a role; of the others NULL is no.
+/// No row: there is no such role. In the columns, NULL means no.
 const FACTS: &str = "
     SELECT r.rolcanlogin, r.rolsuper, r.rolbypassrls, r.rolcreaterole,
            (SELECT pg_catalog.min(s.rolname::pg_catalog.text) FROM pg_catalog.pg_roles s
@@ -27,7 +28,7 @@ const FACTS: &str = "
       FROM pg_catalog.pg_roles r
      WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name";
 
-/// What a role is, as far as it matters here.
+/// The properties of a role that matter here.
 struct Facts {
     can_login: bool,
     is_superuser: bool,
@@ -121,7 +122,7 @@ fn judge(role: &str, facts: Option<Facts>) -> CallRole {
     CallRole::Ready { warnings }
 }
 
-/// As it would be written in SQL; good enough for people.
+/// A name as it would be written in SQL; good enough for people to read.
 fn quoted(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
@@ -129,7 +130,7 @@ fn quoted(name: &str) -> String {
 }
 
 thread_local! {
-    /// A role has changed since the last look, in a process that watches.
+    /// Notes that a role has changed, in a process that watches roles.
     static OUTDATED: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -1,6 +1,6 @@
-//! What the settings say of whose tokens are believed and who may open a stream (C4.7).
+//! What the settings say about whose tokens are believed and who may open a stream (C4.7).
 //!
-//! Files and keys are looked at by the gateway, so that nothing of them keeps Postgres from starting.
+//! Files and keys are read by the gateway, so that no fault in them keeps Postgres from starting.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::kind::Text;
 use super::*;
 use crate::pg::guc_secret;
 
-/// What the gateway takes on reload.
+/// What the gateway is given at start and on each reload.
 pub(super) fn settings() -> AuthSettings {
     AuthSettings {
         jwt_secret: guc_secret::secret(),
@@ -49,7 +49,7 @@ pub(crate) fn claim_names() -> ClaimNames {
         .unwrap_or_default()
 }
 
-/// Under which names a token that is made here says who it is for: the first of each list.
+/// The names under which a token made here says who it is for: the first of each list.
 pub(crate) struct FirstClaimNames {
     /// Of `sse.claim_user_id`.
     pub user_id: String,

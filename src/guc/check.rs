@@ -1,8 +1,8 @@
 //! What a text setting may hold. Each check says what is wrong, as a sentence without its full stop; guc.c shows it as
 //! the DETAIL of its own "invalid value for parameter".
 //!
-//! Only the form is checked: whether an address exists, a folder is there, is seen by the gateway, so that nothing of it
-//! keeps Postgres from starting.
+//! Only the form is checked. Whether an address or a folder exists is found out by the gateway, so that a
+//! missing one does not keep Postgres from starting.
 
 use std::fmt::{self, Display};
 
@@ -97,7 +97,7 @@ pub(super) fn header_names(text: &str) -> Result<Vec<HeaderName>, impl Display +
     list(text).into_iter().map(name).collect::<Result<Vec<_>, Wrong>>()
 }
 
-/// Makes a check of something that has its own way to be read.
+/// Makes a check from a parser that exists already.
 macro_rules! parsed {
     ($($(#[$doc:meta])* $name:ident: $parse:path;)*) => {
         $(
@@ -128,7 +128,7 @@ parsed! {
     ClaimList: ClaimNames::parse_list;
 }
 
-/// What is wrong with a text that nobody else reads.
+/// What is wrong with a text that only the check itself parses.
 enum Wrong {
     NoAddress,
     EmptyEntry,

@@ -1,4 +1,4 @@
-//! What kinds of settings there are, and how the rest of the code reads them: as counts, bytes, durations, texts. A
+//! The kinds of settings, and how the rest of the code reads them: as counts, bytes, durations, texts. A
 //! reading is a load from this process' memory, so it costs nothing on the path of an event.
 //!
 //! Not for which settings there are: `table.rs`.
@@ -10,7 +10,7 @@ use pgrx::guc::{GucContext, GucEnum, GucFlags, GucRegistry, GucSetting};
 
 use crate::pg::guc_text::{self, SwitchHooks, TextHooks};
 
-/// When a change is in force, and who may make it.
+/// When a change takes effect, and who may make it.
 #[derive(Clone, Copy)]
 pub(crate) enum Effect {
     /// At server start.
@@ -30,7 +30,7 @@ impl Effect {
         }
     }
 
-    /// The end of every description.
+    /// The sentence that ends every description.
     fn sentence(self) -> &'static str {
         match self {
             Self::Start => "Takes effect at server start.",
@@ -40,7 +40,7 @@ impl Effect {
     }
 }
 
-/// What a number counts.
+/// What a number counts: its unit.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
     /// Things.
@@ -159,7 +159,7 @@ impl Number {
         Self { about, value: GucSetting::<i32>::new(default), least: range.0, most: range.1, unit }
     }
 
-    /// As it stands; the range of every setting begins at zero or above.
+    /// The value as it is stored. The range of every setting begins at zero or above.
     pub(crate) fn count(&self) -> usize {
         usize::try_from(self.value.get()).unwrap_or(0)
     }

@@ -2,8 +2,8 @@
 //! ranges, units and descriptions. `pg_test/tests/settings_table.rs` compares it with the documentation and with the
 //! defaults that the gateway has for itself.
 //!
-//! To add one: a row here, and a row and a paragraph there; what the gateway is to take on reload goes into
-//! `gateway_settings` of `value.rs`, too.
+//! To add a setting: add a row here, and a row and a paragraph there. If the gateway shall take it on reload,
+//! add it to `gateway_settings` of `value.rs`, too.
 
 use pgrx::PostgresGucEnum;
 

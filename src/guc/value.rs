@@ -11,7 +11,7 @@ use crate::pg::backend;
 /// `sse.listen_addresses`, split.
 pub(crate) fn listen_addresses() -> Vec<String> {
     let addresses = LISTEN_ADDRESSES.list();
-    // All of them include every other one, which could not be bound then.
+    // Each of these includes all other addresses, which could then not be bound.
     if addresses.iter().any(|address| address == "*") { vec!["*".to_owned()] } else { addresses }
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn schema_is_served(schema: &str) -> bool {
     SCHEMAS.with(|schemas| is_listed(&String::from_utf8_lossy(schemas), schema))
 }
 
-/// [`schema_is_served`] where `sse.schemas` is this. For threads that must not look at settings.
+/// [`schema_is_served`] for a given text of `sse.schemas`: for threads that must not read settings.
 pub(crate) fn schema_is_listed(schemas: &str, schema: &str) -> bool {
     !is_of_system(schema) && is_listed(schemas, schema)
 }
@@ -41,7 +41,7 @@ fn is_listed(schemas: &str, schema: &str) -> bool {
     schemas.trim().is_empty() || schemas.split(',').any(|one| unquoted(one.trim()) == schema)
 }
 
-/// A name as SQL writes it: double quotes kept its case, without them it is folded.
+/// A name as SQL writes it: case is kept inside double quotes and folded without them.
 fn unquoted(name: &str) -> String {
     match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),
@@ -80,14 +80,14 @@ pub(crate) fn with_execution_id<T>(read: impl FnOnce(Option<&str>) -> T) -> T {
     })
 }
 
-/// Workers that there is shared memory for: `sse.call_workers`, if there are calls at all.
+/// Workers that shared memory has room for: `sse.call_workers`, or 0 without calls.
 pub(crate) fn call_worker_slots() -> usize {
     let is_on = CALL_ROLE.with(|role| !role.is_empty());
     if is_on { CALL_WORKERS.count() } else { 0 }
 }
 
-/// What the gateway takes on reload. A value that its check has refused is not in force, so nothing here can fail; if it
-/// did, it would be narrower than meant.
+/// The settings that the gateway takes on reload. A value that its check has refused is not in force, so
+/// nothing here can fail; if it did, the result would be narrower than meant.
 pub(crate) fn gateway_settings() -> Settings {
     Settings {
         server_names: SERVER_NAMES.list(),

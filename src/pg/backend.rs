@@ -1,4 +1,5 @@
-//! Facts about this process, its server and its database, and waiting that is safe wherever a message may be raised.
+//! Facts about this process, its server and its database; and a wait that is safe wherever a message may be
+//! raised.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -8,13 +9,13 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 use sse_proto::encoding::Encoding;
 
-/// How long [`pause`] sleeps. Publishers that wait for room are the exception; a millisecond keeps their polling
-/// below one percent of a core and their delay below what anybody sees.
+/// How long [`pause`] sleeps. Only publishers that wait for room use it often; a millisecond keeps their
+/// polling below one percent of a core, and their delay below what anybody notices.
 const PAUSE: Duration = Duration::from_millis(1);
 
 unsafe extern "C-unwind" {
-    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: asked in the log hook. xlog.c: takes no
-    // lock, does not allocate and reports no errors.
+    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: this is called in the
+    // log hook. xlog.c: it takes no lock, does not allocate and reports no errors.
     fn RecoveryInProgress() -> bool;
 }
 
@@ -25,8 +26,8 @@ pub(crate) fn in_parallel_worker() -> bool {
     number >= 0
 }
 
-/// The encoding of the database this backend is connected to; as long as it is connected to none, that of SQL_ASCII. Cannot
-/// change while it is connected.
+/// The encoding of the database that this backend is connected to. SQL_ASCII while it is connected to none.
+/// Cannot change while it is connected.
 pub(crate) fn database_encoding() -> Encoding {
     thread_local! {
         static ENCODING: Cell<Option<Encoding>> = const { Cell::new(None) };
@@ -39,15 +40,16 @@ pub(crate) fn database_encoding() -> Encoding {
     // SAFETY: an entry of that table, NUL-terminated, lives as long as the process.
     let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap_or("SQL_ASCII");
     let encoding = Encoding::parse(name).unwrap_or_default();
-    // SQL_ASCII is what every process says before it is connected to a database, and what the postmaster keeps its children
-    // inherit: it asks when postgresql.conf has a byte that is not UTF-8. So that answer is not kept; asking again is cheap.
+    // SQL_ASCII is also the answer of every process that is not connected yet, and child processes inherit
+    // what the postmaster has kept, which asks when postgresql.conf has a byte that is not UTF-8. So this
+    // answer is not kept; asking again is cheap.
     if name != "SQL_ASCII" {
         ENCODING.set(Some(encoding));
     }
     encoding
 }
 
-/// Why nothing will empty the ring in this state of the server.
+/// Why, in this state of the server, nothing will empty the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoGateway {
     /// A standby, until it is promoted: the gateway starts when recovery has ended.
@@ -56,8 +58,8 @@ pub(crate) enum NoGateway {
     SingleUser,
 }
 
-/// Whether the server is in a state in which there is no gateway, and none is to come. While one is about to start, or starts
-/// again, there is none of these: what is published then waits in the ring.
+/// Whether the server is in a state in which there is no gateway and none will come. A gateway that is about
+/// to start, or to start again, is no such state: what is published then waits in the ring.
 pub(crate) fn no_gateway() -> Option<NoGateway> {
     // SAFETY: a variable of globals.c, set at the start of every process.
     if !unsafe { pg_sys::IsUnderPostmaster } {
@@ -77,8 +79,8 @@ pub(crate) fn interrupt_pending() -> bool {
     pending != 0
 }
 
-/// Sleeps for a moment, shown in pg_stat_activity as an `Extension` wait event (C8.3). Right inside error handling, too:
-/// nothing of Postgres is called.
+/// Sleeps for a moment, shown in pg_stat_activity as an `Extension` wait event (C8.3). Also allowed inside
+/// error handling, because it calls nothing of Postgres.
 pub(crate) fn pause() {
     report_wait_event(pg_sys::PG_WAIT_EXTENSION);
     std::thread::sleep(PAUSE);
@@ -106,17 +108,17 @@ pub(crate) fn my_pid() -> u32 {
     std::process::id()
 }
 
-/// A point in time up to which somebody waits.
+/// A time until which somebody waits.
 #[derive(Clone, Copy)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
-    /// So long from now.
+    /// This long from now.
     pub(crate) fn after(duration: Duration) -> Self {
         Self(Instant::now() + duration)
     }
 
-    /// Whether it is over.
+    /// Whether the time is over.
     pub(crate) fn has_passed(self) -> bool {
         Instant::now() >= self.0
     }

@@ -15,10 +15,10 @@ use super::{compat, latch};
 
 pub(crate) use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 
-/// The postmaster starts the gateway again so long after it has left with code 1.
+/// How long the postmaster waits before it starts a gateway again that has left with code 1.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-/// Line of postmaster.pid that says what the postmaster is about (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
+/// The line of postmaster.pid with the state of the postmaster (miscadmin.h, LOCK_FILE_LINE_PM_STATUS).
 const STATUS_LINE: usize = 8;
 
 // Declared here, because pgrx' bindings disagree between versions on whether it returns.
@@ -63,7 +63,7 @@ pub(crate) fn start_catalog_worker() -> Result<DynamicBackgroundWorker, NoWorker
         .map_err(|_| NoWorkerSlot)
 }
 
-/// Asks the postmaster for a call worker. `argument` is what its main function gets.
+/// Asks the postmaster for a call worker. `argument` is passed to its main function.
 ///
 /// # Errors
 /// `max_worker_processes` is used up.
@@ -90,8 +90,8 @@ pub(crate) fn start_call_worker(
 #[derive(Debug)]
 pub(crate) struct NoWorkerSlot;
 
-/// Runs `at_exit` when this process ends, however it does, while shared memory is still there. To be called once, with a
-/// function that cannot fail.
+/// Runs `at_exit` when this process ends, however it ends, while shared memory is still there. Call it once,
+/// with a function that cannot fail.
 pub(crate) fn before_exit(at_exit: fn()) {
     thread_local! {
         static AT_EXIT: Cell<Option<fn()>> = const { Cell::new(None) };
@@ -106,9 +106,10 @@ pub(crate) fn before_exit(at_exit: fn()) {
     unsafe { pg_sys::before_shmem_exit(Some(run), pg_sys::Datum::from(0)) };
 }
 
-/// From here on this process ends without the handlers of `exit`, behind everything that Postgres does at its end: they would
-/// run beside threads that are alive when it ends by an error, and free what these use. To be called before there are
-/// threads, and before anything else registers for the end: what has registered before this does not run any more.
+/// Makes this process end without the handlers of `exit`, after everything that Postgres does at its end. If
+/// it ended by an error, those handlers would run beside live threads and free what these use. Call it before
+/// there are threads, and before anything else registers for the end: what registered earlier does not run
+/// any more.
 pub(crate) fn end_without_exit_handlers() {
     unsafe extern "C-unwind" fn end(code: c_int, _argument: pg_sys::Datum) {
         // SAFETY: ends the process. Shared memory has been left already (ipc.c, proc_exit_prepare).
@@ -124,8 +125,8 @@ pub(crate) fn max_worker_processes() -> i32 {
     unsafe { pg_sys::max_worker_processes }
 }
 
-/// Background workers that Postgres itself registers before ours: the logical replication launcher, unless it is
-/// switched off.
+/// Background workers that Postgres itself registers before ours: the logical replication launcher, unless it
+/// is switched off.
 pub(crate) fn workers_before_us() -> i32 {
     // SAFETY: a NUL-terminated name of a setting that every server has; NULL would be answered for a missing one.
     let launched =
@@ -138,18 +139,19 @@ pub(crate) fn workers_before_us() -> i32 {
     i32::from(launched != c"0")
 }
 
-/// Background workers that pg_sse needs at the same time besides those of calls: the gateway, and the one that reads the
-/// routines.
+/// Background workers that pg_sse needs at the same time besides call workers: the gateway, and the worker
+/// that reads the routines.
 pub(crate) const WORKERS: i32 = 2;
 
-/// So many call workers find a place, as far as Postgres and pg_sse itself are concerned.
+/// The number of call workers for which there is a place, as far as Postgres and pg_sse itself are concerned.
 pub(crate) fn places_for_calls() -> usize {
     usize::try_from(max_worker_processes() - WORKERS - workers_before_us()).unwrap_or(0)
 }
 
-/// Settles for this worker how its transactions are, whatever the defaults of the cluster, of the database and of the role are:
-/// they are meant for people's sessions, and could make a worker's own looks wait or fail. The autovacuum launcher does the
-/// same. To be called before connecting. Not for workers that run people's statements.
+/// Fixes the transaction settings of this worker, whatever the defaults of the cluster, the database and the
+/// role are. Those are meant for people's sessions and could make the worker's own queries wait or fail. The
+/// autovacuum launcher does the same. Call it before connecting. Not for workers that run people's
+/// statements.
 pub(crate) fn settle_transactions() {
     for (name, value) in [
         (c"default_transaction_isolation", c"read committed"),
@@ -165,17 +167,18 @@ pub(crate) fn settle_transactions() {
     }
 }
 
-/// Connects this worker: to a database, or with `None` to none, as the logical replication launcher is.
+/// Connects this worker to a database, or with `None` to none, as the logical replication launcher does.
 pub(crate) fn connect(database: Option<&str>) {
     BackgroundWorker::connect_worker_to_spi(database, None);
 }
 
-/// Connects this worker to a database as a role. Ends the process when it may not.
+/// Connects this worker to a database as a role. Ends the process when the role may not connect.
 pub(crate) fn connect_as(database: &str, role: &str) {
     BackgroundWorker::connect_worker_to_spi(Some(database), Some(role));
 }
 
-/// Takes in what waits for a process that is idle: changed configuration files, and other sessions' changes of the catalog.
+/// Does what waits for a process to be idle: reads changed configuration files, and takes in other sessions'
+/// changes of the catalog.
 pub(crate) fn take_in_what_waits() {
     // SAFETY: a flag of interrupt.c that a signal handler sets.
     if unsafe { pg_sys::ConfigReloadPending } != 0 {
@@ -191,7 +194,7 @@ pub(crate) fn take_in_what_waits() {
     }
 }
 
-/// What pg_stat_activity says of this worker: a call, or nothing.
+/// Sets what pg_stat_activity says of this worker: a call, or nothing.
 pub(crate) fn report_activity(what: Option<&CStr>) {
     use pg_sys::BackendState;
     match what {
@@ -202,16 +205,16 @@ pub(crate) fn report_activity(what: Option<&CStr>) {
     }
 }
 
-/// Whether counts may wait for others to come.
+/// When statistics are handed over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Handover {
-    /// A second or more after the last time, as Postgres has it between two statements.
+    /// When a second or more has passed since the last time, as Postgres does between two statements.
     Soon,
-    /// At once, as Postgres has it in a session that is idle: nobody comes who would hand them over later.
+    /// At once, as Postgres does in an idle session: nothing would hand them over later.
     Now,
 }
 
-/// Hands this worker's counts to the statistics system, now or soon: then the time after which it is to be called again.
+/// Hands this worker's statistics to the statistics system. `Some`: not yet; call it again after this time.
 pub(crate) fn hand_over_statistics(when: Handover) -> Option<Duration> {
     // SAFETY: allowed outside of transactions.
     let wait = unsafe { pg_sys::pgstat_report_stat(when == Handover::Now) };
@@ -225,19 +228,19 @@ pub(crate) fn attach_signals() {
     );
 }
 
-/// As [`attach_signals`], but SIGTERM ends the process at its next check for interrupts, as it does any backend: also while a
-/// query runs, or waits for a lock.
+/// As [`attach_signals`], but SIGTERM ends the process at its next check for interrupts, as it ends any
+/// backend: also while a query runs or waits for a lock.
 pub(crate) fn attach_signals_of_a_backend() {
     compat::on_signal(libc::SIGTERM, die);
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGINT);
 }
 
-/// Whether this worker was told to leave. Once said it stays true for the caller to remember.
+/// Whether this worker was told to leave. It is said once: the caller has to remember it.
 pub(crate) fn told_to_leave() -> bool {
     BackgroundWorker::sigterm_received()
 }
 
-/// Takes in changed configuration files, if there are any. Returns whether it did.
+/// Reads changed configuration files, if a reload was asked for. Returns whether it was.
 pub(crate) fn reload_configuration() -> bool {
     if !BackgroundWorker::sighup_received() {
         return false;
@@ -247,7 +250,7 @@ pub(crate) fn reload_configuration() -> bool {
     true
 }
 
-/// Waits for the latch, or for the time to pass; then as [`woken`].
+/// Waits for the latch, or until the time has passed; then does what [`woken`] does.
 pub(crate) fn wait(timeout: Duration) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_POSTMASTER_DEATH;
     let events = i32::try_from(events).unwrap_or(0);
@@ -259,25 +262,25 @@ pub(crate) fn wait(timeout: Duration) {
     woken(u32::try_from(events).unwrap_or(0));
 }
 
-/// Waits until something is done, for at most so long; meanwhile as [`woken`], so that what other sessions want of every process
-/// (`DROP DATABASE` does) does not wait for it.
+/// Waits until `is_done`, at most this long. Meanwhile it does what [`woken`] does, so that a session that
+/// needs something of every process (`DROP DATABASE` does) need not wait for this one.
 pub(crate) fn wait_until(limit: Duration, mut is_done: impl FnMut() -> bool) {
     const STEP: Duration = Duration::from_millis(5);
     let until = Instant::now() + limit;
     while !is_done() && Instant::now() < until {
         wait(STEP);
     }
-    // For what the latch was set for meanwhile.
+    // The latch may have been set for something else meanwhile.
     if let Some(place) = latch::my_place() {
         latch::wake(place);
     }
 }
 
-/// What follows every wait. Ends the process when the postmaster has died. Takes in interrupts (barriers, catalog
+/// Follows every wait. Ends the process when the postmaster has died. Takes in interrupts (barriers, catalog
 /// invalidation) that Postgres wants every process to take in.
 pub(super) fn woken(events: u32) {
     if events & pg_sys::WL_POSTMASTER_DEATH != 0 {
-        // Without handlers: runtime threads are alive, and there is no server left to tell.
+        // Without exit handlers: runtime threads are alive, and there is no server left to tell.
         // SAFETY: ends the process.
         unsafe { libc::_exit(1) };
     }
@@ -309,7 +312,8 @@ pub(crate) fn server_is_stopping() -> bool {
     text.lines().nth(STATUS_LINE - 1).is_none_or(|status| status.trim() == "stopping")
 }
 
-/// Ends the process. 0: not to be started again; 1: to be started again; the cluster goes on in both cases.
+/// Ends the process. With 0 the postmaster does not start it again, with 1 it does; the cluster goes on in
+/// both cases.
 pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: called on the Postgres thread, outside of transactions.
     unsafe { proc_exit(code) }

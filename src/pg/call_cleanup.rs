@@ -1,8 +1,10 @@
-//! What a call may leave in its session, and how it goes: what DISCARD ALL undoes but for plans, and of what that forgets
-//! whatever Postgres has a way to undo: replication slots and origins, the seed of `random()`.
+//! What a call may leave in its session, and how that is undone: all that DISCARD ALL undoes except plans,
+//! and those things that DISCARD ALL forgets and Postgres can undo: replication slots and origins, the seed
+//! of `random()`.
 //!
-//! What it has no way to undo stays, as it does behind DISCARD ALL: what procedural languages and other libraries keep for a
-//! session (`GD` of PL/Python, connections of dblink), libraries that were loaded, an online backup. docs/calls.md names it.
+//! What Postgres has no way to undo stays, as it does after DISCARD ALL: what procedural languages and other
+//! libraries keep for a session (`GD` of PL/Python, connections of dblink), libraries that were loaded, an
+//! online backup. docs/calls.md names it.
 //!
 //! Functions here run inside `try_catch::run`. Not for what the end of the transaction undoes by itself.
 
@@ -15,12 +17,13 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 use super::{compat, own_transaction, raw, receiver};
 
-/// How long it may take, in milliseconds, where it may wait at all: somebody may have locked a temporary table. Beyond it the
-/// worker answers and leaves. Below the gateway's own patience of five seconds, so that a caller is told what became of the
-/// call and not that nobody knows.
+/// How long the clean-up may take, in milliseconds, where it can have to wait: somebody may have locked a
+/// temporary table. Beyond it the worker answers and leaves. Below the gateway's own patience of five
+/// seconds, so that the caller is told what became of the call, and not that it is unknown.
 const LONGEST_WAIT: c_int = 3_000;
 
-/// Undoes it, outside of transactions where that will do. What only a transaction can undo is rare, and needs the long form.
+/// Cleans up, outside of transactions where that is enough. What only a transaction can undo is rare, and
+/// takes longer.
 pub(super) unsafe extern "C-unwind" fn clean(_: *mut ()) {
     // First, so that a transaction begins with the role's own defaults and not with the call's.
     raw::ResetAllOptions();
@@ -41,7 +44,8 @@ pub(super) unsafe extern "C-unwind" fn clean(_: *mut ()) {
         unsafe { raw::SetPGVariable(c"role".as_ptr(), null_mut(), false) };
         if has_temporary_tables {
             let snapshot = raw::GetTransactionSnapshot();
-            // Catalog rows are deleted under one, as everywhere in Postgres (namespace.c, RemoveTempRelationsCallback).
+            // Catalog rows are deleted under a snapshot, as everywhere in Postgres (namespace.c,
+            // RemoveTempRelationsCallback).
             // SAFETY: a snapshot of this transaction.
             unsafe { raw::PushActiveSnapshot(snapshot) };
             raw::ResetTempTableNamespace();
@@ -59,22 +63,25 @@ pub(super) unsafe extern "C-unwind" fn clean(_: *mut ()) {
     seed();
 }
 
-/// For a session that could not be cleaned and ends: its temporary tables stay behind. Its end would drop them, and wait for whoever
-/// has locked one with interrupts held off: its place could not be taken by another worker, and `DROP DATABASE` of any database
-/// would wait for it. They are nobody's then: the next session with this one's temporary schema drops them before it makes its own,
-/// or autovacuum does.
+/// For a session that could not be cleaned and ends: leaves its temporary tables where they are. The end of
+/// the session would drop them, and would wait, with interrupts held off, for whoever has locked one. Until
+/// then no other worker could take its place, and `DROP DATABASE` of any database would wait for it. The
+/// tables then belong to nobody: the next session that gets this temporary schema drops them before it makes
+/// its own, or autovacuum does.
 pub(super) unsafe extern "C-unwind" fn leave_tables(_: *mut ()) {
     // SAFETY: a NUL-terminated name; not valid beyond the next call, and not used there.
     let asserts = unsafe { pg_sys::GetConfigOption(c"debug_assertions".as_ptr(), true, false) };
-    // A server with assertions wants that only of parallel workers, which have no tables of their own. There the end waits.
+    // A server with assertions allows this only in parallel workers, which have no tables of their own. There
+    // the end waits.
     // SAFETY: NUL-terminated if not NULL.
     if !asserts.is_null() && unsafe { CStr::from_ptr(asserts) } == c"off" {
         raw::SetTempNamespaceState(pg_sys::InvalidOid, pg_sys::InvalidOid);
     }
 }
 
-/// Replication slots that a routine has acquired and, in an error, not let go of, and temporary ones: as long as this session has
-/// them, nobody else can read them, and the log is kept for them (PostgresMain, the same two steps).
+/// Lets go of replication slots that a routine has acquired and kept through an error, and drops temporary
+/// ones. While this session has them, nobody else can read them, and the log is kept for them (PostgresMain,
+/// the same two steps).
 pub(super) fn let_go_of_slots() {
     // SAFETY: a variable of slot.c that only this thread uses.
     if !unsafe { pg_sys::MyReplicationSlot }.is_null() {
@@ -83,8 +90,8 @@ pub(super) fn let_go_of_slots() {
     compat::drop_temporary_slots();
 }
 
-/// A replication origin would mark what later calls write as somebody else's, so that it is not replicated. As
-/// `pg_replication_origin_session_reset()`.
+/// A replication origin would mark what later calls write as coming from elsewhere, so that it is not
+/// replicated. Does what `pg_replication_origin_session_reset()` does.
 fn let_go_of_origin() {
     // SAFETY: a variable of origin.c that only this thread uses.
     if unsafe { pg_sys::replorigin_session_origin } == 0 {
@@ -99,7 +106,8 @@ fn let_go_of_origin() {
     unsafe { pg_sys::replorigin_session_origin_timestamp = 0 };
 }
 
-/// `setseed()` has no undo but another one: without it, who calls it decides what `random()` gives the next caller.
+/// Nothing undoes `setseed()` but another `setseed()`. Without it, one caller would decide what `random()`
+/// gives the next.
 fn seed() {
     let mut bits = 0_u64;
     // SAFETY: room for as many bytes as are said.
@@ -107,11 +115,12 @@ fn seed() {
         // SAFETY: owns nothing here.
         unsafe { receiver::fail(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, c"no random number for a seed") };
     }
-    // As many bits as a fraction has; the seed is one between -1 and 1.
+    // As many bits as a fraction has. The seed is between -1 and 1.
     let fraction = (bits >> 11) as f64 / (1_u64 << 53) as f64;
     let Some(seed) = (fraction * 2.0 - 1.0).into_datum() else { return };
     let function = pg_sys::Oid::from(pg_sys::F_SETSEED);
-    // A function of core without a look-up in the catalog, so outside of transactions, too.
+    // Needs no look-up in the catalog, because it is a function of core; so it works outside of transactions,
+    // too.
     // SAFETY: setseed(double precision).
     unsafe { raw::OidFunctionCall1Coll(function, pg_sys::InvalidOid, seed) };
 }

@@ -1,9 +1,10 @@
-//! What the server log has of a call that did not fail: what `log_statement`, `log_duration` and `log_min_duration_statement`
-//! ask for of any session's statements (postgres.c, exec_execute_message).
+//! What the server log says about a call that did not fail: what `log_statement`, `log_duration` and
+//! `log_min_duration_statement` make it say about any session's statements (postgres.c,
+//! exec_execute_message).
 //!
-//! The statement is named by the call, as elsewhere by the name of a prepared statement. Values of parameters are not logged,
-//! although core would with `log_parameter_max_length`: they are what somebody has sent over HTTP, passwords of logins among
-//! them. Functions here run inside `try_catch::run`.
+//! The statement is named after the call, where elsewhere the name of a prepared statement stands. Values of
+//! parameters are not logged, although core would log them with `log_parameter_max_length`: they were sent
+//! over HTTP, and passwords of logins are among them. Functions here run inside `try_catch::run`.
 //!
 //! Not for errors: `call_session.rs` lets elog.c report those.
 
@@ -14,7 +15,7 @@ use pgrx::pg_sys::elog::PgLogLevel;
 
 use super::raw;
 
-/// Room for a number of milliseconds, as postgres.c has it.
+/// Room for a number of milliseconds, as in postgres.c.
 const NUMBER_BYTES: usize = 32;
 
 /// What [`check_log_duration`](raw::check_log_duration) answers: the duration alone, or the statement with it.
@@ -24,14 +25,14 @@ const DURATION_AND_STATEMENT: c_int = 2;
 /// A statement that may be logged.
 #[derive(Clone, Copy)]
 pub(super) struct Logged<'a> {
-    /// Which call it is of.
+    /// The name of its call.
     pub label: &'a CStr,
     /// In the database's encoding.
     pub sql: &'a CStr,
 }
 
-/// Logs a statement that begins, if `log_statement` says so: `all`, because a call is a SELECT or a CALL, which count neither
-/// as `ddl` nor as `mod` (utility.c, GetCommandLogLevel).
+/// Logs a statement that begins, if `log_statement` is `all`: a call is a SELECT or a CALL, which count
+/// neither as `ddl` nor as `mod` (utility.c, GetCommandLogLevel).
 pub(super) fn begins(statement: Logged<'_>) -> bool {
     // SAFETY: a setting of this session that guc.c writes on this thread only.
     let level = unsafe { pg_sys::log_statement };
@@ -48,10 +49,10 @@ pub(super) fn begins(statement: Logged<'_>) -> bool {
     true
 }
 
-/// Logs how long a statement took that has ended, as the settings say. `was_logged`: what [`begins`] said.
+/// Logs how long a statement took, if the settings ask for it. `was_logged`: the result of [`begins`].
 pub(super) fn ended(statement: Logged<'_>, was_logged: bool) {
     let mut number: [c_char; NUMBER_BYTES] = [0; NUMBER_BYTES];
-    // SAFETY: room for so many bytes, of which it fills a NUL-terminated text when it answers another number than 0.
+    // SAFETY: room for this many bytes; it writes a NUL-terminated text there when it answers another number than 0.
     let what = unsafe { raw::check_log_duration(number.as_mut_ptr(), was_logged) };
     if what != DURATION && what != DURATION_AND_STATEMENT {
         return;

@@ -1,4 +1,4 @@
-//! What becomes of an error of a call: what PostgresMain does behind its sigsetjmp, in that order.
+//! What becomes of an error in a call: what PostgresMain does after its sigsetjmp, in that order.
 //!
 //! Not for what the caller is told (`call_session.rs`).
 
@@ -11,13 +11,14 @@ use pgrx::pg_sys;
 use super::error_data::{self, Origin};
 use super::{call_cleanup, call_signals, raw};
 
-/// elog.h's five characters of six bits.
+/// The five characters of six bits that elog.h packs into a number.
 pub(super) fn sqlstate(code: c_int) -> [u8; 5] {
     [0, 6, 12, 18, 24].map(|shift| b'0' + ((code >> shift) & 0x3f) as u8)
 }
 
-/// Whether an error of this SQLSTATE may come of a catalog that is not what a statement was made for: names that are not
-/// known (class 42, but for privileges; 3F), results that have changed (0A000), objects that have just gone (XX000).
+/// Whether an error of this SQLSTATE may mean that the catalog is no longer what the statement was made for:
+/// names that are not known (class 42 without privileges; 3F), results that have changed (0A000), objects
+/// that have just gone (XX000).
 pub(super) fn may_be_outdated(sqlstate: &[u8; 5]) -> bool {
     match &sqlstate[..2] {
         b"42" => sqlstate != b"42501",
@@ -25,11 +26,12 @@ pub(super) fn may_be_outdated(sqlstate: &[u8; 5]) -> bool {
     }
 }
 
-/// SQLSTATE 22P02, of a text that is no value of its type.
+/// SQLSTATE 22P02: a text is no value of its type.
 const INVALID_TEXT_REPRESENTATION: [u8; 5] = *b"22P02";
 
-/// Of what an input function has raised: a type says as it likes that a text is none of it (`regclass` that there is no such
-/// table, extensions that there is an internal error), and a value that is not valid is always the caller's.
+/// The SQLSTATE to tell for an error of an input function. Each type has its own way to refuse a text
+/// (`regclass` says that there is no such table, some extensions raise an internal error), but an invalid
+/// value is always the caller's mistake.
 pub(super) fn of_value(found: [u8; 5]) -> [u8; 5] {
     match &found {
         b"42501" | [b'2', b'2' | b'3', ..] | [b'5', b'3' | b'7' | b'8', ..] => found,
@@ -37,8 +39,9 @@ pub(super) fn of_value(found: [u8; 5]) -> [u8; 5] {
     }
 }
 
-/// The statement that the log names with every message, and as long as it does: elog.c keeps no copy, and reads the text
-/// when an error is *reported*, long after the step that raised it has ended. So its owner is borrowed until this goes.
+/// The statement that the log shows with every message while this exists. elog.c keeps no copy, and reads the
+/// text when an error is *reported*, long after the step that raised it has ended. So the text is borrowed
+/// until this is dropped.
 pub(super) struct ShownStatement<'a>(PhantomData<&'a CStr>);
 
 impl<'a> ShownStatement<'a> {
@@ -56,16 +59,17 @@ impl Drop for ShownStatement<'_> {
     }
 }
 
-/// What [`handle_error`] is given, and gives.
+/// Input and result of [`handle_error`].
 pub(super) struct Recovery {
-    /// Of the session.
+    /// The memory context of the session.
     pub memory: pg_sys::MemoryContext,
-    /// An error of [`may_be_outdated`] is not logged.
+    /// An error for which [`may_be_outdated`] is true is not logged.
     pub is_tried_again: bool,
-    /// Of the error, in `memory`: its texts. Its places (file, function, domain) elog.c does not copy, and they need not be
-    /// literals: of an error of a parallel worker, or of a library in another language, they go with the transaction.
+    /// The error, copied into `memory`: its texts only. elog.c does not copy where it was raised (file,
+    /// function, domain), and these need not be literals: those of a parallel worker's error, or of a library
+    /// in another language, go with the transaction.
     pub error: *mut pg_sys::ErrorData,
-    /// Hence looked at before that.
+    /// So this is found out before the transaction ends.
     pub origin: Origin,
 }
 
@@ -92,7 +96,7 @@ pub(super) unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
     if !(job.is_tried_again && code.is_some_and(|code| may_be_outdated(&code))) {
         raw::EmitErrorReport();
     }
-    // What the rollback has to say is not about the statement (PostgresMain).
+    // What the rollback logs is not about the statement (PostgresMain).
     // SAFETY: as in `ShownStatement`.
     unsafe { pg_sys::debug_query_string = null() };
     raw::AbortOutOfAnyTransaction();

@@ -1,11 +1,13 @@
 //! A call worker's session: runs one call after the other, and cleans up between them (`call_cleanup.rs`).
 //!
-//! One call: its settings, outside of any transaction, so that neither a COMMIT nor a ROLLBACK of a procedure undoes them;
-//! a transaction; the statement, through a portal (`portal.rs`); the commit. An error is handled as PostgresMain handles
-//! it. Then the clean-up, outside of any transaction where that will do.
+//! One call takes these steps: its settings, outside of any transaction, so that neither a COMMIT nor a
+//! ROLLBACK of a procedure undoes them; a transaction; the statement, through a portal (`portal.rs`); the
+//! commit. An error is handled as PostgresMain handles it. Then comes the clean-up, outside of any
+//! transaction where that is enough.
 //!
-//! Every step is a function without destructors that `try_catch::run` runs; the Rust between the steps calls nothing that
-//! may raise. Whatever fails in handling an error ends the process, and one that cannot clean up serves no other call.
+//! Every step is a function without destructors that `try_catch::run` runs; the Rust between the steps calls
+//! nothing that may raise. If handling an error fails, the process ends. A process that cannot clean up
+//! serves no other call.
 //!
 //! Not for: which call comes next (`worker/call.rs`).
 
@@ -28,11 +30,12 @@ use super::{bgworker, call_cleanup, call_texts, effects, own_transaction, raw, s
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
-/// So many prepared statements are kept. Beyond it all are dropped: some tens of kilobytes each, and a routine has one for
-/// each set of arguments that it is called with.
+/// At most this many prepared statements are kept; beyond it all are dropped. Each takes some tens of
+/// kilobytes, and a routine has one for each set of arguments that it is called with.
 const MAX_PLANS: usize = 500;
 
-/// Bytes of an error's message that are looked at: more than the gateway tells (16 kB), and not what a routine may put into one.
+/// At most this many bytes of an error's message are looked at: more than the gateway tells (16 kB), and less
+/// than a routine may put into one.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Something of a call is still in the session.
@@ -43,16 +46,16 @@ pub(crate) struct NotClean;
 pub(crate) struct Session {
     /// What one call allocates outside of its transactions.
     memory: pg_sys::MemoryContext,
-    /// By the statement's text and the types of its parameters.
+    /// The prepared statements, by their text and the types of their parameters.
     plans: HashMap<(String, Vec<ValueType>), Plan>,
-    /// Whether the database's encoding is another than UTF-8.
+    /// Whether the database's encoding is not UTF-8, so that texts must be converted.
     converts: bool,
-    /// Whether the last error was raised by an input function that read a value of the request.
+    /// Whether the last error was raised by an input function that was reading a value of the request.
     failed_reading: bool,
 }
 
 impl Session {
-    /// To be called when the worker is connected.
+    /// Call this when the worker is connected.
     pub(crate) fn new() -> Self {
         // SAFETY: set up at the start of the process.
         let parent = unsafe { pg_sys::TopMemoryContext };
@@ -71,7 +74,7 @@ impl Session {
         }
     }
 
-    /// Takes in what has changed in the catalog, and says whether this session's user is a superuser by now. Ends the
+    /// Takes in changes of the catalog, and says whether this session's user is now a superuser. Ends the
     /// process when it cannot say.
     pub(crate) fn is_superuser(&mut self) -> bool {
         let mut answer = false;
@@ -84,7 +87,7 @@ impl Session {
         answer
     }
 
-    /// Runs a call up to its end, committed or rolled back.
+    /// Runs a call to its end, committed or rolled back.
     pub(crate) fn call(&mut self, request: &CallRequest<'_>) -> Outcome {
         let mut texts = match Texts::of(request) {
             Ok(texts) => texts,
@@ -102,8 +105,8 @@ impl Session {
         if !self.is_outdated(&outcome, &attempt) {
             return outcome;
         }
-        // What the statement rests on has changed in between. It is planned anew, once: within the same call, because a
-        // second one would be noticed.
+        // What the statement rests on has changed meanwhile. It is planned anew, once, within the same call,
+        // because the caller would notice a second call.
         stale_plans::mark();
         let mut attempt = Attempt { is_last: true, ..Attempt::default() };
         let mut outcome = self.attempt(request, &texts, &mut attempt);
@@ -118,10 +121,10 @@ impl Session {
     }
 
     fn attempt(&mut self, request: &CallRequest<'_>, texts: &Texts, attempt: &mut Attempt) -> Outcome {
-        // Both outlive the handling of an error, which the log tells with the statement.
+        // Both outlive the handling of an error, because the log shows the statement with the error.
         let shown = ShownStatement::new(&texts.sql);
         let outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
-            // Nothing has happened, and it is tried again: nothing to tell.
+            // Nothing has happened, and the call is tried again, so there is nothing to log.
             let is_quiet = attempt.differs || !attempt.is_last;
             self.recover_from(is_quiet && !attempt.has_begun && !self.failed_reading)
         });
@@ -130,16 +133,17 @@ impl Session {
         outcome
     }
 
-    /// Whether a failed attempt may be repeated: the catalog is no longer what the statement was made for, and nothing of it
-    /// is in force or was sent. An error of these classes that the routine itself raises, in a dynamic statement for
-    /// example, is no such thing unless something has changed meanwhile.
+    /// Whether a failed attempt may be repeated: the catalog is no longer what the statement was made for,
+    /// and nothing that the attempt did is in force or was sent. An error of these classes that the routine
+    /// itself raises, for example in a dynamic statement, does not count unless something has changed
+    /// meanwhile.
     fn is_outdated(&mut self, outcome: &Outcome, attempt: &Attempt) -> bool {
         let Outcome::Failed { sqlstate, raised: false, .. } = outcome else { return false };
         if !may_be_outdated(sqlstate) || effects::count() != attempt.effects {
             return false;
         }
         if attempt.has_begun {
-            // Takes in what has changed.
+            // Takes in changes of the catalog.
             self.is_superuser();
         }
         !attempt.has_begun || stale_plans::is_due()
@@ -148,7 +152,7 @@ impl Session {
     /// Undoes what a call may have left in the session (`call_cleanup.rs`).
     ///
     /// # Errors
-    /// It cannot: this session must not serve another call.
+    /// The clean-up failed: this session must not serve another call.
     pub(crate) fn clean_up(&mut self) -> Result<(), NotClean> {
         let mut nothing = ();
         self.enter();
@@ -261,13 +265,13 @@ impl Session {
         Ok(execution.rows)
     }
 
-    /// Handles an error as PostgresMain does: it is logged, the transaction is rolled back. Ends the process when that
-    /// fails.
+    /// Handles an error as PostgresMain does: it is logged, and the transaction is rolled back. Ends the
+    /// process when that fails.
     fn recover(&mut self) -> Outcome {
         self.recover_from(false)
     }
 
-    /// The same. `is_tried_again`: an error that may come from a changed catalog is not logged.
+    /// The same, with a choice of what is logged.
     fn recover_from(&mut self, is_tried_again: bool) -> Outcome {
         let memory = self.memory;
         let mut recovery = Recovery { memory, is_tried_again, error: null_mut(), origin: Origin::Server };
@@ -287,8 +291,8 @@ impl Session {
         }
     }
 
-    /// In a database of another encoding all texts are converted first, in a transaction of its own, because a conversion
-    /// is a function of the catalog.
+    /// In a database of another encoding all texts are converted first, in a transaction of their own,
+    /// because a conversion is a function of the catalog.
     fn texts_of_server(&mut self, texts: &mut Texts) -> Result<(), Raised> {
         if !self.converts {
             return Ok(());
@@ -314,17 +318,17 @@ impl Session {
 /// What became of one attempt to run a call.
 #[derive(Default)]
 struct Attempt {
-    /// Its statement was about to run.
+    /// Its statement was about to run, so it may have had effects.
     has_begun: bool,
-    /// Of this process when it began.
+    /// `effects::count` when it began.
     effects: u64,
-    /// It was made for other columns of a row type, and not run.
+    /// It was made for other columns of a row type, and was not run.
     differs: bool,
-    /// There is no other one behind it.
+    /// No other attempt follows.
     is_last: bool,
 }
 
-/// Postgres has raised an error that stands on elog.c's stack.
+/// Postgres has raised an error, which is on elog.c's stack.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Raised;
 
@@ -356,7 +360,7 @@ unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
         unsafe { setting::set(name, value) };
     }
     if job.read_only {
-        // Outside of the transaction, so that it holds for those behind a procedure's COMMIT, too.
+        // Outside of the transaction, so that the settings hold after a procedure's COMMIT, too.
         // SAFETY: as above.
         unsafe { setting::set(c"default_transaction_read_only", c"on") };
     }
@@ -376,9 +380,11 @@ unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
 }
 
 unsafe extern "C-unwind" fn commit(job: *mut Beginning<'_>) {
-    // Deferred triggers belong to what the call does, and have its time; the commit calls this again and finds none.
+    // Deferred triggers are part of the call, and run within its time; the commit calls this again and finds
+    // none.
     raw::AfterTriggerFireDeferred();
-    // So do cursors WITH HOLD, which the commit would read to their end; nobody can read them behind it.
+    // Cursors WITH HOLD are part of it, too. The commit would read them to their end, although nobody can
+    // read them afterwards.
     raw::PortalHashTableDeleteAll();
     raw::disable_timeout(raw::STATEMENT_TIMEOUT, false);
     raw::CommitTransactionCommand();

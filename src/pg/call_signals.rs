@@ -1,10 +1,10 @@
 //! Signals of a call worker.
 //!
-//! Postgres' own handlers are made for backends that read commands: in a background worker an idle `pg_cancel_backend` is
-//! an error that nobody catches. So a cancel counts only while a call runs, and the gateway's cancel only for the call it
-//! names.
+//! Postgres' own handlers are made for backends that read commands: in an idle background worker,
+//! `pg_cancel_backend` is an error that nobody catches. So a cancel counts only while a call runs, and the
+//! gateway's cancel counts only for the call that it names.
 //!
-//! Handlers read atomics, set Postgres' flags and the latch; nothing else.
+//! Handlers read atomics, and set Postgres' flags and the latch; they do nothing else.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::Ordering::Relaxed;
@@ -29,7 +29,7 @@ static SLOT: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
 /// SIGTERM has come.
 static LEAVE: AtomicBool = AtomicBool::new(false);
 
-/// The worker cleans up behind a call.
+/// The worker is cleaning up after a call.
 static CLEANS: AtomicBool = AtomicBool::new(false);
 
 /// The worker is connected and leaves by itself when it is told to.
@@ -46,33 +46,34 @@ pub(crate) fn install(slot: &'static Slot) {
     unsafe { pg_sys::BackgroundWorkerUnblockSignals() };
 }
 
-/// From here on the worker looks at [`told_to_leave`] before it waits or takes a call.
+/// From here on the worker checks [`told_to_leave`] before it waits or takes a call.
 pub(crate) fn serves() {
     SERVES.store(true, Relaxed);
 }
 
-/// The call is over, and what it left is undone. A signal to leave or to cancel does not end the process here but the
-/// cleaning, as an error: the call's outcome is known, and its caller has to be told.
+/// The call is over, and what it left is being undone. From here on a signal to leave or to cancel does not
+/// end the process, but interrupts the clean-up with an error: the outcome of the call is known, and the
+/// caller has to be told.
 pub(crate) fn cleans() {
     CLEANS.store(true, Relaxed);
     if let Some(slot) = slot() {
         slot.set_running(0);
     }
-    // A cancel that came too late for the call is none.
+    // A cancel that came too late for the call is forgotten.
     forget_cancel();
-    // But for a signal to leave: without this one that came in between would be forgotten with it.
+    // But not a signal to leave: one that came just before would be forgotten with it.
     if told_to_leave() {
         request_cancel();
     }
 }
 
-/// All of the call is gone, or the worker goes.
+/// The clean-up is over: all that the call left is undone, or the worker is about to leave.
 pub(crate) fn has_cleaned() {
     CLEANS.store(false, Relaxed);
     forget_cancel();
 }
 
-/// Whether it was told to leave.
+/// Whether the worker was told to leave.
 pub(crate) fn told_to_leave() -> bool {
     LEAVE.load(Relaxed)
 }
@@ -85,7 +86,7 @@ pub(crate) fn request_cancel() {
     unsafe { pg_sys::InterruptPending = 1 };
 }
 
-/// A cancel that came too late is none.
+/// Forgets a cancel that came too late.
 pub(crate) fn forget_cancel() {
     // SAFETY: as above.
     unsafe { pg_sys::QueryCancelPending = 0 };
@@ -109,7 +110,8 @@ fn wake_myself() {
     }
 }
 
-/// Idle, it leaves by itself and in silence; in a call, or before it serves, as any backend.
+/// SIGTERM. An idle worker leaves by itself and in silence; in a call, or before it serves, it ends like any
+/// backend.
 unsafe extern "C-unwind" fn terminate(signal: c_int) {
     let _errno = Errno::keep();
     LEAVE.store(true, Relaxed);
@@ -132,7 +134,7 @@ unsafe extern "C-unwind" fn cancel_any(_signal: c_int) {
     wake_myself();
 }
 
-/// The gateway's: its client has gone.
+/// The gateway's cancel: the client of the call has gone.
 unsafe extern "C-unwind" fn cancel_one(_signal: c_int) {
     let _errno = Errno::keep();
     if let Some(slot) = slot()
@@ -144,7 +146,7 @@ unsafe extern "C-unwind" fn cancel_one(_signal: c_int) {
     wake_myself();
 }
 
-/// Whoever was interrupted may be about to look at its `errno`.
+/// The code that a handler interrupts may be about to read its `errno`.
 struct Errno(c_int);
 
 impl Errno {

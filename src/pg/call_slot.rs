@@ -1,9 +1,10 @@
 //! Shared memory of the call workers: a place for each, with two rings between it and the gateway.
 //!
-//! A worker's life: the gateway registers it with the number of its slot; it takes the slot (`pid`), connects, says
-//! [`State::Attaching`] and touches no ring; the gateway makes both rings anew, which it alone ever does, and says
-//! [`State::Ready`]; the worker attaches to them and serves. It gives the slot back when it ends, however it ends. So nobody
-//! uses a ring while it is made, and what a dead worker left in one is gone before the next one looks.
+//! A worker's life: the gateway registers it with the number of its slot. The worker takes the slot (`pid`),
+//! connects, says [`State::Attaching`] and touches no ring. The gateway, which alone ever makes rings, makes
+//! both anew and says [`State::Ready`]. The worker attaches to them and serves. It gives the slot back when
+//! it ends, however it ends. So nobody uses a ring while it is made, and what a dead worker left in a ring is
+//! gone before the next worker looks.
 //!
 //! Not for: when workers are started and what they are sent (`worker/calls.rs`), their loop (`worker/call.rs`).
 
@@ -18,8 +19,8 @@ use sse_ring::{Consumer, Producer, Ring};
 use super::state::states;
 use super::{latch, shmem};
 
-/// Capacity of each of a worker's two rings, in bytes: an ordinary request or answer fits whole, a larger one is handed
-/// over in parts.
+/// Capacity of each of a worker's two rings, in bytes: an ordinary request or answer fits whole; a larger one
+/// is handed over in parts.
 const RING_BYTES: usize = 128 * 1024;
 
 /// The place in the process array that stands for "nobody".
@@ -28,13 +29,13 @@ const NOBODY: u32 = u32::MAX;
 const HEADER_BYTES: usize = (size_of::<CallHeader>() + 127) & !127;
 
 states! {
-    /// How far a worker is. Stored in [`Slot`].
+    /// The state of a worker. Stored in [`Slot`].
     pub(crate) enum State {
         /// No worker, or one that has not connected yet.
         Absent,
         /// Connected; waits for its rings.
         Attaching,
-        /// Serves.
+        /// Serves calls.
         Ready,
     }
 }
@@ -44,7 +45,7 @@ states! {
     pub(crate) enum CallState {
         /// `sse.call_role` is empty, or nothing is served.
         Off,
-        /// The role was not looked at yet.
+        /// The role has not been checked yet.
         Checking,
         /// The role may not be used.
         Refused,
@@ -72,11 +73,12 @@ impl CallState {
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct CallHeader {
-    /// Number of gateways so far. Raised by each when it begins (release); read by workers (acquire), which leave when
-    /// theirs has gone.
+    /// Number of gateways so far. Raised by each gateway when it begins (release); read by workers (acquire),
+    /// which leave when their gateway has gone.
     epoch: AtomicU64,
-    /// Up to this time (microseconds since 2000-01-01) no call worker may be connected: somebody drops, renames or copies
-    /// the served database. Written by that backend (release), read by the gateway (acquire), which it wakes.
+    /// Until this time (microseconds since 2000-01-01) no call worker may be connected, because somebody
+    /// drops, renames or copies the served database. Written by that backend (release), read by the gateway
+    /// (acquire), which the backend wakes.
     leave_until: AtomicI64,
     /// [`CallState`]. Written by the gateway, read by any backend, relaxed: a figure of its own.
     pub state: AtomicU32,
@@ -93,18 +95,22 @@ pub(crate) struct CallHeader {
 /// One worker's place, on cache lines of its own.
 #[repr(C, align(128))]
 pub(crate) struct Slot {
-    /// Its process id, 0 = free. Taken by the worker by compare-and-swap, given back when it ends (release); read by the
-    /// gateway (acquire), which registers another only when it is 0.
+    /// Process id of the worker, 0 = free. Taken by the worker with compare-and-swap, given back when it ends
+    /// (release); read by the gateway (acquire), which registers another worker only when it is 0.
     pid: AtomicU32,
-    /// [`State`]. `Attaching` by the worker, `Ready` by the gateway, `Absent` by the worker that ends; each release, read
-    /// with acquire: who sees it sees what was done before it.
+    /// [`State`]. Written by the worker (`Attaching`), by the gateway (`Ready`) and by the worker that ends
+    /// (`Absent`), each with release, and read with acquire: whoever sees a state sees what was done before
+    /// it.
     state: AtomicU32,
-    /// Its place in the process array or [`NOBODY`]: whose latch the gateway sets. Written by the worker before `state`.
+    /// The worker's place in the process array, or [`NOBODY`]: the gateway sets the latch of that place.
+    /// Written by the worker before `state`.
     place: AtomicU32,
-    /// 1: it left because its role is not what it was. Written by the worker before it ends, read by the gateway after.
+    /// 1: the worker left because its role has changed. Written by the worker before it ends, read by the
+    /// gateway after.
     role_changed: AtomicU32,
-    /// The call whose statement has begun, or a later one. Written by the worker (release) when nothing of the call has
-    /// run; read by the gateway (acquire) when the worker has ended: a call with another number never ran.
+    /// The last call whose statement was about to begin, so that it may have run. Written by the worker
+    /// (release) when nothing of the call has run; read by the gateway (acquire) when the worker has ended: a
+    /// call with another number never ran.
     begun: AtomicU64,
     /// The call that may be cancelled, 0 = none. Written by the worker, read by its signal handlers: one thread.
     running: AtomicU64,
@@ -132,7 +138,7 @@ pub(crate) struct WorkerSide {
 /// The shared memory of the call workers as one process sees it. Cheap to copy.
 #[derive(Clone, Copy)]
 pub(crate) struct CallMemory {
-    /// See there.
+    /// What all call workers share.
     pub header: &'static CallHeader,
     slots: &'static [Slot],
     rings: NonNull<u8>,
@@ -153,12 +159,12 @@ const fn rings_bytes() -> usize {
     2 * (Ring::bytes_needed(RING_BYTES).next_multiple_of(128))
 }
 
-/// What this file asks of the shared memory, for so many workers.
+/// How much shared memory this file asks for, with this many workers.
 pub(super) fn bytes_needed(slots: usize) -> usize {
     HEADER_BYTES + slots * (size_of::<Slot>() + rings_bytes())
 }
 
-/// Finds or makes the memory. To be called from the startup hook of shared memory, in the postmaster.
+/// Finds or makes the memory. Called from the startup hook of shared memory, in the postmaster.
 pub(super) fn start_up(count: usize) {
     let mut found = false;
     // No lock: only the postmaster runs this, before it starts any other process.
@@ -169,7 +175,7 @@ pub(super) fn start_up(count: usize) {
     // SAFETY: fresh memory of at least that size, which nobody else knows yet.
     unsafe { header.write(CallHeader::default()) };
     // SAFETY: the slots follow the header, in memory that was asked for, at a multiple of 128 as they need it: shared memory
-    // is given out in such (shmem.c, ShmemAllocRaw), and so long is the header.
+    // is given out in such multiples (shmem.c, ShmemAllocRaw), and the header has that length.
     let slots = unsafe { base.add(HEADER_BYTES) }.cast::<Slot>();
     for number in 0..count {
         // SAFETY: below the number of slots.
@@ -192,22 +198,22 @@ impl CallMemory {
         self.slots
     }
 
-    /// See [`CallHeader`].
+    /// Number of gateways so far ([`CallHeader`]).
     pub(crate) fn epoch(&self) -> u64 {
         self.header.epoch.load(Acquire)
     }
 
-    /// A gateway begins, or ends: the workers of the one before leave.
+    /// A gateway begins or ends: the workers of the gateway before it leave.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.header.epoch.fetch_add(1, AcqRel) + 1
     }
 
-    /// See [`CallHeader`].
+    /// Until when workers must stay away ([`CallHeader`]).
     pub(crate) fn leave_until(&self) -> i64 {
         self.header.leave_until.load(Acquire)
     }
 
-    /// See [`CallHeader`]. 0: they may come back.
+    /// Makes workers stay away until this time; 0: they may come back.
     pub(crate) fn set_leave_until(&self, time: i64) {
         self.header.leave_until.store(time, Release);
         if let Some(shared) = shmem::shared() {
@@ -215,9 +221,10 @@ impl CallMemory {
         }
     }
 
-    /// Makes the rings of a worker that waits for them. `None`: it does not, or they cannot be made.
+    /// Makes the rings of a worker that waits for them. `None`: the worker does not wait, or they cannot be
+    /// made.
     ///
-    /// To be called by the gateway alone.
+    /// Only the gateway may call this.
     pub(crate) fn make_rings(&self, number: usize) -> Option<GatewaySide> {
         let slot = self.slots.get(number)?;
         if slot.state() != State::Attaching {
@@ -272,7 +279,7 @@ impl Slot {
         }
     }
 
-    /// Takes the slot for this process. `false`: somebody has it.
+    /// Takes the slot for this process. `false`: another process has it.
     pub(crate) fn take(&self) -> bool {
         let taken = self.pid.compare_exchange(0, std::process::id(), AcqRel, Relaxed).is_ok();
         if taken {
@@ -289,7 +296,7 @@ impl Slot {
         self.state.store(State::Attaching as u32, Release);
     }
 
-    /// This process takes no further call, and may take a while to end: it is not to be given one.
+    /// This process takes no further call, and may take a while to end: no call may be given to it.
     pub(crate) fn retire(&self) {
         self.state.store(State::Absent as u32, Release);
     }
@@ -302,12 +309,12 @@ impl Slot {
         self.pid.store(0, Release);
     }
 
-    /// Whether no process has it.
+    /// Whether no process has the slot.
     pub(crate) fn is_free(&self) -> bool {
         self.pid.load(Acquire) == 0
     }
 
-    /// See [`Slot`].
+    /// How far the worker is.
     pub(crate) fn state(&self) -> State {
         State::load(&self.state, Acquire)
     }
@@ -320,13 +327,13 @@ impl Slot {
         }
     }
 
-    /// Asks the worker to cancel a call, if it is still running then.
+    /// Asks the worker to cancel a call, if it is still running when the signal arrives.
     pub(crate) fn cancel(&self, id: u64) {
         self.cancel.store(id, Release);
         self.signal(libc::SIGUSR2);
     }
 
-    /// Tells the worker to leave, in the middle of a call, too.
+    /// Tells the worker to leave, even in the middle of a call.
     pub(crate) fn terminate(&self) {
         self.signal(libc::SIGTERM);
     }
@@ -340,7 +347,7 @@ impl Slot {
         }
     }
 
-    /// A call may be cancelled from here on. The worker's side.
+    /// For the worker: the call may be cancelled from here on.
     pub(crate) fn set_running(&self, id: u64) {
         self.running.store(id, Relaxed);
     }

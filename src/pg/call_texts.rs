@@ -45,7 +45,7 @@ impl Texts {
         })
     }
 
-    /// The characters of settings that the database's encoding may not have.
+    /// The characters of settings that the database's encoding may lack.
     pub(super) fn characters_of_settings(&self) -> Vec<char> {
         let values = self.settings.iter().filter_map(|(_, value)| value.to_str().ok());
         let mut characters: Vec<char> = values.flat_map(str::chars).filter(|c| !c.is_ascii()).collect();
@@ -54,8 +54,9 @@ impl Texts {
         characters
     }
 
-    /// Writes the settings without these characters: who calls, and with which headers, must not keep a routine from being
-    /// called that does not look at it. An execution id is the caller's own choice, and an address: it is left.
+    /// Writes the settings without these characters: the caller's identity and headers must not prevent calls
+    /// of a routine that does not look at them. The execution id, which the caller chooses and which is an
+    /// address, keeps them.
     pub(super) fn write_settings_without(&mut self, missing: &[char]) {
         for (name, value) in &mut self.settings {
             let notation = match name.to_bytes() {
@@ -71,14 +72,14 @@ impl Texts {
         }
     }
 
-    /// All that may have other characters than ASCII's, one behind the other.
+    /// All texts that may have characters beyond ASCII, one after the other.
     pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         self.each(|text| all.push(std::mem::take(text)));
         all
     }
 
-    /// The same, converted.
+    /// The same texts, converted.
     pub(super) fn put_back(&mut self, all: Vec<Vec<u8>>) {
         let mut all = all.into_iter();
         self.each(|text| *text = all.next().unwrap_or_default());
@@ -97,18 +98,18 @@ impl Texts {
     }
 }
 
-/// Why a request has no texts that Postgres could take.
+/// Why Postgres could not take the texts of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NoTexts {
-    /// One has a NUL, which no text of Postgres can have.
+    /// A text has a NUL, which no text of Postgres can have.
     Nul,
-    /// There is no memory for them: they are about as long as the request.
+    /// There is no memory for the texts: they are about as long as the request.
     Memory,
 }
 
 fn c_text(text: &str) -> Result<CString, NoTexts> {
     let mut bytes = Vec::new();
-    // With its NUL, so that it is not moved.
+    // With room for the NUL, so that the text is not moved.
     bytes.try_reserve_exact(text.len() + 1).map_err(|_| NoTexts::Memory)?;
     bytes.extend_from_slice(text.as_bytes());
     portal::c_text(bytes).ok_or(NoTexts::Nul)
@@ -138,7 +139,7 @@ pub(super) unsafe extern "C-unwind" fn convert(texts: *mut &mut [Vec<u8>]) {
     for text in unsafe { &mut **texts } {
         let length = c_int::try_from(text.len()).unwrap_or(0);
         let start = text.as_ptr().cast();
-        // SAFETY: so many bytes from there.
+        // SAFETY: this many bytes are there.
         let converted = unsafe { raw::pg_any_to_server(start, length, utf8) };
         if converted.cast_const() != start {
             // SAFETY: another text than the one given is a NUL-terminated copy.

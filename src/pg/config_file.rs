@@ -1,8 +1,8 @@
 //! Lines of postgresql.conf that were refused.
 //!
-//! A value that is refused at server start silently becomes the default, and a default may be wider than what was
-//! meant. So the gateway answers everything with 503 until the line is mended, and the log names it (C1.3). On a later
-//! reload Postgres itself keeps the former value and says so; only the start needs this.
+//! A value that is refused at server start silently becomes the default, and a default may be wider than what
+//! was meant. So the gateway answers everything with 503 until the line is mended, and the log names the line
+//! (C1.3). On a later reload Postgres itself keeps the former value and says so; only the start needs this.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -26,13 +26,13 @@ thread_local! {
     static REFUSED: RefCell<Vec<Refused>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What postgresql.conf says of these settings before they are defined (as placeholders). To be called in `_PG_init`
-/// before they are; its result goes to [`compare`] afterwards.
+/// What postgresql.conf says of these settings before they are defined (as placeholders). Call it in
+/// `_PG_init` before they are defined; its result goes to [`compare`] afterwards.
 pub(crate) fn before_definition(names: impl Iterator<Item = &'static CStr>) -> Vec<Refused> {
     names.filter_map(describe).collect()
 }
 
-/// Notes which of the values that were there before are not in force now.
+/// Notes which of these values are not in force now.
 pub(crate) fn compare(before: Vec<Refused>) {
     let refused = before.into_iter().filter(|setting| {
         let Ok(name) = CString::new(setting.name.as_str()) else { return false };
@@ -45,8 +45,8 @@ pub(crate) fn compare(before: Vec<Refused>) {
     REFUSED.with_borrow_mut(|list| list.extend(refused));
 }
 
-/// The refused settings that are not mended yet: the configuration files still give them the refused value. To be called
-/// by the gateway at start and after each reload.
+/// The refused settings that are not mended yet: the configuration files still give them the refused value.
+/// Called by the gateway at start and after each reload.
 pub(crate) fn still_refused() -> Vec<Refused> {
     REFUSED.with_borrow_mut(|list| {
         if !list.is_empty() {
@@ -59,13 +59,13 @@ pub(crate) fn still_refused() -> Vec<Refused> {
     })
 }
 
-/// Whether [`still_refused`] had any when it was asked last.
+/// Whether the last call of [`still_refused`] found any.
 pub(crate) fn any_refused() -> bool {
     REFUSED.with_borrow(|list| !list.is_empty())
 }
 
 impl Refused {
-    /// Where the line stands, for people.
+    /// Where the line is, for people.
     pub(crate) fn place(&self) -> String {
         match &self.file {
             Some(file) => format!("file \"{file}\", line {}", self.line),

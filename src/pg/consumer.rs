@@ -1,4 +1,4 @@
-//! Who may take records out of the ring: the gateway process, once.
+//! Who may take records out of the ring: only the gateway process, once.
 
 use sse_ring::{Consumer, Corrupt};
 

@@ -1,4 +1,4 @@
-//! Which database is served: asked by a worker that is connected to none, and by a backend about its own.
+//! Which database is served. Asked by a worker that is connected to none, and by a backend about its own.
 
 use std::ffi::{CStr, c_int};
 
@@ -6,8 +6,8 @@ use pgrx::pg_sys;
 
 use super::shmem::Shared;
 
-/// Whether this backend is connected to the served database, which has the name that `served` says. Reads the catalog when the gateway has not said yet which
-/// one that is, so it is to be called only where that is allowed.
+/// Whether this backend is connected to the served database, whose name is `served`. Reads the catalog while
+/// the gateway has not said yet which database that is, so call it only where that is allowed.
 pub(crate) fn mine_is_served(shared: &Shared, served: fn() -> String) -> bool {
     if let Some(known) = shared.is_served_database() {
         return known;
@@ -24,17 +24,18 @@ pub(crate) fn mine_is_served(shared: &Shared, served: fn() -> String) -> bool {
     name.to_bytes() == served().as_bytes()
 }
 
-/// What a look at pg_database came to.
+/// The result of a look at pg_database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// The oid of the database of that name, if there is one.
     Database(Option<u32>),
-    /// Somebody has the catalog to himself just now, or waits for that (`VACUUM FULL`): ask again.
+    /// Somebody has the catalog locked, or waits for that lock (`VACUUM FULL`): ask again later.
     Busy,
 }
 
-/// Finds the database of that name, without waiting for anybody: not for the lock, and not for a snapshot of a transaction,
-/// which could wait for others to end if the defaults of transactions say so. Only the scan has a snapshot, one of the catalog.
+/// Finds the database of this name without waiting for anybody: neither for the lock, nor for a snapshot of a
+/// transaction, which would wait for others if the defaults of transactions say so. Only the scan has a
+/// snapshot, one of the catalog.
 ///
 /// Reads pg_database as the autovacuum launcher does, from its first page to its last: without a database there are no
 /// indexes to look things up with.

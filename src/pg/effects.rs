@@ -1,14 +1,14 @@
-//! How much of what this process did cannot be rolled back any more: what a call worker has to know before it runs a call once
-//! more (`call_recovery.rs`).
+//! How many things this process did that cannot be rolled back any more. A call worker has to know this
+//! before it runs a call a second time (`call_recovery.rs`).
 
 use std::cell::Cell;
 
 thread_local! {
-    /// Number of this process' commits, and of its events that were sent without waiting for one.
+    /// Number of this process' commits, and of its events that were sent without waiting for a commit.
     static EFFECTS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Only its growth means anything.
+/// The number so far. Only its growth means anything.
 pub(crate) fn count() -> u64 {
     EFFECTS.get()
 }

@@ -1,6 +1,6 @@
 //! elog.c's `ErrorData` as the log hook gets it, read through borrowed Rust values.
 //!
-//! Nothing of it outlives the hook's call, and nothing in it is changed but `output_to_server`.
+//! Nothing of it outlives the hook's call, and nothing in it is changed except `output_to_server`.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -17,7 +17,8 @@ pub(crate) struct Message<'a> {
 pub(crate) enum Origin {
     /// The statement for messages (`RAISE`, `plpy.notice`, `elog`) of a procedural language.
     Raise,
-    /// The same, raised in a parallel worker and passed on by its leader: the original was another process'.
+    /// The same, raised in a parallel worker and passed on by its leader: the original belonged to another
+    /// process.
     RaiseOfParallelWorker,
     /// The server itself, or the language's own warnings (`plpgsql.extra_warnings`).
     Server,

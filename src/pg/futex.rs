@@ -1,12 +1,13 @@
-//! The courier's sleep, and how any process wakes it: the thread of the gateway that takes records out of the ring
-//! (`worker/gateway/courier.rs`).
+//! The sleep of the courier, the thread of the gateway that takes records out of the ring
+//! (`worker/gateway/courier.rs`), and how any process wakes it.
 //!
-//! It sleeps on the word in the ring's header by which it asks for a wake (`sse_ring::Ring::sleep_word`), with the kernel's
-//! futex: no latch, because a latch wakes the main thread, which may be busy with something else just then. The word lies in
-//! shared memory, so the futex is not one of a single process (no `FUTEX_PRIVATE_FLAG`).
+//! The courier sleeps on the word in the ring's header by which it asks for a wake
+//! (`sse_ring::Ring::sleep_word`), with the kernel's futex. Not on a latch, because a latch wakes the main
+//! thread, which may just be busy with something else. The word is in shared memory, so the futex is not
+//! private to a process (no `FUTEX_PRIVATE_FLAG`).
 //!
-//! Where the system has no futex, the main thread's latch is set, and the main thread passes the wake on ([`pass_on`]): events
-//! then wait for the main thread, for a second at most.
+//! Where the system has no futex, the main thread's latch is set, and the main thread passes the wake on
+//! ([`pass_on`]). Events then wait for the main thread, for a second at most.
 //!
 //! Not for: whether a wake is needed (`sse_ring`); the main thread's own sleep, and the rings of calls (`latch.rs`).
 
@@ -17,26 +18,27 @@ use sse_ring::Wake;
 
 use super::shmem::Shared;
 
-/// Wakes the courier when the ring says that it sleeps.
+/// Wakes the courier if the ring says that it sleeps.
 pub(crate) fn wake_if(wake: Wake, shared: &Shared) {
     if wake == Wake::Needed {
         self::wake(shared);
     }
 }
 
-/// Wakes the courier, whatever it sleeps for, if it does: for those who wait for room. Takes no lock, does not allocate,
-/// cannot fail, and leaves `errno` as it is: called in commit callbacks and in the log hook.
+/// Wakes the courier if it sleeps, for whatever reason: for publishers that wait for room. Takes no lock,
+/// does not allocate, cannot fail, and leaves `errno` as it is, because it is called in commit callbacks and
+/// in the log hook.
 pub(crate) fn wake(shared: &Shared) {
     system::wake(shared);
 }
 
-/// Sleeps until somebody wakes, or the time has passed, or for no reason; not at all when the ring's word is not `expected`
-/// any more. For the courier.
+/// Sleeps until another process wakes this thread, or the time has passed, or for no reason; not at all when
+/// the ring's word is no longer `expected`. For the courier.
 pub(crate) fn wait(shared: &Shared, expected: u32, timeout: Duration) {
     system::wait(shared, expected, timeout);
 }
 
-/// Passes on a wake that the main thread got for the courier. Nothing where there are futexes.
+/// Passes a wake that the main thread got on to the courier. Does nothing where there are futexes.
 pub(crate) fn pass_on(courier: &Thread) {
     system::pass_on(courier);
 }

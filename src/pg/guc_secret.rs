@@ -1,11 +1,12 @@
-//! `sse.jwt_secret`: a setting whose value is never shown, to nobody and in no view.
+//! `sse.jwt_secret`: a setting whose value is shown to nobody and in no view.
 //!
-//! A show hook alone would not do: `pg_settings.reset_val` shows the stored text, and a reload that changes the text logs
-//! it (guc-file.l, "parameter … changed to …"), at debug levels to every client. So the check hook takes the secret
-//! out of the text: what guc.c stores, compares, saves and restores is always empty, and the secret travels beside it as
-//! the `extra` that guc.c keeps for a value. `SHOW` says `(set)` when there is one.
+//! A show hook alone would not do: `pg_settings.reset_val` shows the stored text, and a reload that changes
+//! the text logs it (guc-file.l, "parameter … changed to …"), at debug levels to every client. So the check
+//! hook takes the secret out of the text. What guc.c stores, compares, saves and restores is always empty,
+//! and the secret travels beside it as the `extra` that guc.c keeps for a value. `SHOW` says `(set)` when
+//! there is a secret.
 //!
-//! A parallel worker takes the empty text over from its leader, and so has no secret; it needs none.
+//! A parallel worker takes the empty text from its leader, and so has no secret; it needs none.
 //!
 //! Not for the secret in a file (`sse.jwt_secret_file`), which the gateway reads itself.
 

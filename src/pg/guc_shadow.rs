@@ -28,12 +28,12 @@ static SETTING: AtomicI32 = AtomicI32::new(pg_sys::WARNING as c_int);
 thread_local! {
     static INSTALLED: Cell<bool> = const { Cell::new(false) };
     static LOWERED: Cell<bool> = const { Cell::new(false) };
-    /// An error is unwinding for which elog.c decided "into the log" only because the threshold was lowered.
+    /// An error is unwinding that elog.c marked for the log only because the threshold was lowered.
     static ERROR_UNWANTED: Cell<bool> = const { Cell::new(false) };
     static PREVIOUS_ASSIGN: Cell<pg_sys::GucEnumAssignHook> = const { Cell::new(None) };
 }
 
-/// What keeps the threshold from being lowered: capture stays off then, and nothing else happens.
+/// Why the threshold cannot be lowered: capture stays off then, and nothing else happens.
 #[derive(Debug)]
 pub(crate) struct Unsupported;
 
@@ -79,15 +79,15 @@ pub(crate) fn restore() {
     recompute();
 }
 
-/// An annotated routine is left by an error. elog.c has decided already, by the lowered threshold, whether the error goes
-/// into the server log, but reports it only when no routine is running any more.
+/// An annotated routine is left by an error. elog.c has already decided, by the lowered threshold, whether
+/// the error goes into the server log, but reports it only when no routine is running any more.
 pub(crate) fn remember_unwinding_error() {
     if LOWERED.get() && !would_log(ERROR) {
         ERROR_UNWANTED.set(true);
     }
 }
 
-/// Whether this message is the error of [`remember_unwinding_error`]: it belongs to no log.
+/// Whether this message is the error of [`remember_unwinding_error`], which belongs to no log.
 pub(crate) fn take_unwanted_error(elevel: c_int) -> bool {
     elevel == ERROR && ERROR_UNWANTED.replace(false)
 }

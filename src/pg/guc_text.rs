@@ -29,8 +29,8 @@ pub(crate) fn with<T>(setting: &GucSetting<Option<CString>>, read: impl FnOnce(&
     read(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
-/// Runs `read` over the bytes of any setting, `None` when there is none of that name. Raises nothing, so it may be called
-/// inside error handling.
+/// Runs `read` over the bytes of any setting; `None` when there is none of that name. Raises nothing, so it
+/// may be called inside error handling.
 pub(crate) fn with_option<T>(name: &CStr, read: impl FnOnce(Option<&[u8]>) -> T) -> T {
     // SAFETY: NUL-terminated; a missing setting is answered by NULL, and privileges are not looked at.
     let text = unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) };
@@ -52,8 +52,8 @@ pub(crate) trait Check {
     fn check(text: &str) -> Result<(), impl Display>;
 }
 
-/// What guc.c calls when a text setting is set and shown. None of them may unwind; the fields are private so that only
-/// this file and `guc_secret.rs` make some.
+/// What guc.c calls when a text setting is set and shown. None of these functions may unwind; the fields are
+/// private, so that only this file and `guc_secret.rs` make such hooks.
 #[derive(Clone, Copy)]
 pub(crate) struct TextHooks {
     pub(super) check: pg_sys::GucStringCheckHook,
@@ -63,28 +63,28 @@ pub(crate) struct TextHooks {
 }
 
 impl TextHooks {
-    /// Every text is good.
+    /// Hooks that take every text.
     pub(crate) const NONE: Self = Self { check: None, assign: None, show: None, flags: GucFlags::empty() };
 
-    /// Texts that `C` finds nothing wrong with.
+    /// Hooks that take the texts with which `C` finds nothing wrong.
     pub(crate) const fn checked<C: Check>() -> Self {
         Self { check: Some(check_hook::<C>), ..Self::NONE }
     }
 
-    /// And the cached annotations depend on it.
+    /// The same, for a setting on which the cached annotations depend.
     pub(crate) const fn outdates_annotations(self) -> Self {
         Self { assign: Some(outdate_annotations_by_text), ..self }
     }
 }
 
-/// As [`TextHooks`], of a switch.
+/// What [`TextHooks`] is for texts, for a switch.
 #[derive(Clone, Copy)]
 pub(crate) struct SwitchHooks {
     assign: pg_sys::GucBoolAssignHook,
 }
 
 impl SwitchHooks {
-    /// Nobody is told.
+    /// Nothing depends on it.
     pub(crate) const NONE: Self = Self { assign: None };
     /// The cached annotations depend on it.
     pub(crate) const OUTDATES_ANNOTATIONS: Self = Self { assign: Some(outdate_annotations_by_switch) };
@@ -142,13 +142,13 @@ pub(crate) fn define_switch(
     }
 }
 
-/// Makes every other name that begins with `sse.` an error, so that a misspelt setting is said.
+/// Makes every other name that begins with `sse.` an error, so that a misspelt setting is noticed.
 pub(crate) fn reserve_prefix() {
     // SAFETY: a NUL-terminated literal; called while the library is loaded.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"sse".as_ptr()) };
 }
 
-/// The check hook of every text whose values are checked.
+/// The check hook of every text setting with a check.
 unsafe extern "C-unwind" fn check_hook<C: Check>(
     newval: *mut *mut c_char,
     _extra: *mut *mut c_void,
@@ -167,7 +167,7 @@ fn is_good<C: Check>(newval: *mut *mut c_char) -> bool {
     }
     // SAFETY: NUL-terminated, guc.c keeps it for the time of the check.
     let text = unsafe { CStr::from_ptr(text) };
-    // A file is read before there is a database, a SET comes in the encoding of one.
+    // A file is read before there is a database; a SET comes in the encoding of its database.
     let text = match text.to_str() {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(from_server(text.to_bytes())),

@@ -1,14 +1,15 @@
 //! Reading the catalog without just-in-time compilation.
 //!
-//! The planner cannot guess how few rows its own catalog yields through several joins, takes the reading for an expensive
-//! query, and compiles it: a second and a half of processor time for a query of a third of a second, each time.
+//! The planner cannot guess how few rows its own catalog yields through several joins. It takes the reading
+//! for an expensive query, and compiles it: a second and a half of processor time for a query of a third of a
+//! second, each time.
 
 use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
-/// Runs `work` with `jit` off; the session's own value is back afterwards. After an error the end of the (sub)transaction
-/// brings it back, as it does for a function with a SET clause (guc.c).
+/// Runs `work` with `jit` off; the session's own value is back afterwards. After an error the end of the
+/// (sub)transaction restores it, as for a function with a SET clause (guc.c).
 pub(crate) fn without<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: called in a transaction; the level is ended below or by the transaction.
     let level = unsafe { pg_sys::NewGUCNestLevel() };

@@ -3,8 +3,8 @@
 //! Shared memory holds places in the process array, never pointers to latches: a place stays valid when its process has
 //! gone (the wake then reaches whoever took it, which every user of a latch must expect).
 //!
-//! Not for: deciding whether a wake is needed, which the sleeping flag of a ring does (`sse_ring`); the thread that takes
-//! events out of their ring, which `futex.rs` wakes.
+//! Not for: deciding whether a wake is needed, which the sleeping flag of a ring does (`sse_ring`); and the
+//! thread that takes events out of their ring, which `futex.rs` wakes.
 
 use std::ffi::c_void;
 

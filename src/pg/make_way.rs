@@ -1,11 +1,11 @@
-//! Gets our sessions out of the way of a statement that wants the served database for itself: DROP DATABASE, ALTER DATABASE
-//! … RENAME TO and SET TABLESPACE, CREATE DATABASE … TEMPLATE.
+//! Gets our sessions out of the way of a statement that needs the served database for itself: DROP DATABASE,
+//! ALTER DATABASE … RENAME TO and SET TABLESPACE, CREATE DATABASE … TEMPLATE.
 //!
-//! Postgres waits five seconds for other sessions of the database to end, and then fails. Call workers are such sessions, so
-//! the gateway is asked to end them; core's own wait does the rest. The gateway and the catalog worker need nothing: one has
-//! no connection, the other leaves by itself.
+//! Postgres waits five seconds for other sessions of the database to end, and then fails. Call workers are
+//! such sessions, so the gateway is asked to end them; core's own wait does the rest. The gateway and the
+//! catalog worker need nothing: the gateway has no connection, and the catalog worker leaves by itself.
 //!
-//! Not for: other databases, and for users who may not do it anyway.
+//! Not for: other databases, nor for users who may not run the statement anyway.
 
 use std::ffi::{CStr, c_char};
 
@@ -13,12 +13,12 @@ use pgrx::pg_sys;
 
 use super::{call_slot, clock, compat};
 
-/// So long the workers stay away, if the statement fails; when it succeeds they may come back at once. Longer than core's
-/// wait of five seconds (procarray.c, `CountOtherDBBackends`).
+/// How long the workers stay away if the statement fails; if it succeeds they may come back at once. Longer
+/// than core's wait of five seconds (procarray.c, `CountOtherDBBackends`).
 const AWAY_MICROSECONDS: i64 = 8_000_000;
 
-/// Before the statement, in a server whose database of this name is served. `true`: when it has succeeded, [`come_back`] is
-/// to be called.
+/// Called before a statement. If it needs the served database for itself, the workers are sent away, and the
+/// result is `true`: call [`come_back`] when the statement has succeeded.
 ///
 /// # Safety
 /// - `node` is the parse tree of a utility statement that is about to be run, in a transaction.

@@ -1,10 +1,10 @@
 //! Everything that touches Postgres' C interface: the only place of this crate where `unsafe` is allowed.
 //!
-//! Pointers of Postgres become borrowed Rust values here and go no further up. One file per thing of Postgres that is
-//! dealt with; what is decided with it stands in the modules above, in safe code.
+//! Pointers of Postgres become borrowed Rust values here and go no further up. There is one file for each
+//! thing of Postgres; what is decided with it is in the modules above, in safe code.
 //!
-//! Two kinds of files: `entry/` is where Postgres calls us, and calls those above; all others are what we call, and name nothing
-//! outside of this folder (`cargo xtask test` has the rule).
+//! There are two kinds of files. `entry/` is where Postgres calls us, and calls the modules above. All other
+//! files are what we call, and name nothing outside of this folder (`cargo xtask test` has the rule).
 #![allow(unsafe_code)]
 
 pub(crate) mod backend;

@@ -1,11 +1,12 @@
-//! Transactions that are ours and nobody's call: looking at a role, reading the catalog, cleaning up.
+//! Transactions of our own, which belong to no call: looking at a role, reading the catalog, cleaning up.
 //!
-//! A role or a database has defaults for its transactions, made for an application. Ours are short, must see what is there and
-//! must not fail because of them: a serializable deferrable one waits for a safe snapshot (for as long as anybody writes), and
-//! PostgreSQL 17's `transaction_timeout` ends the whole process.
+//! A role or a database may have defaults for transactions, made for an application. Our transactions are
+//! short, must see what is there and must not fail because of such defaults: a serializable deferrable one
+//! waits for a safe snapshot (for as long as anybody writes), and PostgreSQL 17's `transaction_timeout` ends
+//! the whole process.
 //!
-//! Not for transactions of calls, which are the role's; nor for processes all of whose transactions are ours
-//! (`bgworker::settle_transactions`).
+//! Not for transactions of calls, which follow the role's defaults; nor for processes in which all
+//! transactions are our own (`bgworker::settle_transactions`).
 
 use std::ffi::c_int;
 
@@ -17,7 +18,7 @@ use super::{compat, raw};
 /// xact.h, `XACT_READ_COMMITTED`
 const READ_COMMITTED: c_int = 1;
 
-/// Runs one of ours in a process that has others', too.
+/// Runs a transaction of our own in a process that has others, too.
 pub(crate) fn run<T>(
     transaction: impl FnOnce() -> T + std::panic::UnwindSafe + std::panic::RefUnwindSafe,
 ) -> T {
@@ -25,7 +26,7 @@ pub(crate) fn run<T>(
     BackgroundWorker::transaction(transaction)
 }
 
-/// The session's defaults, which are back when this goes, also after an error.
+/// The session's defaults, which are restored when this is dropped, also after an error.
 struct Defaults {
     isolation: c_int,
     is_deferrable: bool,
@@ -56,7 +57,7 @@ impl Drop for Defaults {
     }
 }
 
-/// The session's limits on waiting. No destructor: also held where an error jumps over it, and then the process ends.
+/// The session's limits on waiting. Has no destructor: an error may jump over it, and the process then ends.
 #[derive(Clone, Copy)]
 pub(super) struct Waits {
     lock_timeout: c_int,
@@ -79,11 +80,12 @@ impl Waits {
     }
 }
 
-/// Begins one of ours; in a function that `try_catch::run` runs, and whose errors end the process.
+/// Begins a transaction of our own, in a function that `try_catch::run` runs and whose errors end the
+/// process.
 pub(super) fn begin() -> Waits {
     let waits = Waits::set_aside();
     raw::StartTransactionCommand();
-    // Of this transaction alone; nothing has taken a snapshot yet.
+    // For this transaction alone; nothing has taken a snapshot yet.
     // SAFETY: variables of xact.c that only this thread uses.
     unsafe { pg_sys::XactIsoLevel = READ_COMMITTED };
     // SAFETY: as above.

@@ -1,7 +1,8 @@
 //! Runs one statement as the server runs a client's: through a portal, so that a procedure may commit.
 //!
-//! SPI is used to prepare only. Run through SPI, a procedure's first expression behind its COMMIT finds no portal and no
-//! snapshot; a portal at top level is what exec_bind_message and exec_execute_message make, and has neither restriction.
+//! SPI is used to prepare only. If a procedure ran through SPI, its first expression after a COMMIT would
+//! find no portal and no snapshot. A portal at top level, which is what exec_bind_message and
+//! exec_execute_message make, has neither restriction.
 //!
 //! Both functions here run inside `try_catch::run`, in a transaction. Not for: the transaction itself, and what becomes of
 //! an error (`call_session.rs`).
@@ -14,17 +15,17 @@ use sse_proto::call::{RowVersion, ValueType};
 
 use super::{compat, raw, receiver, row_versions, setting};
 
-/// A statement that is prepared and kept; what it becomes is Postgres' plan cache's.
+/// A statement that is prepared and kept. Postgres' plan cache decides when it is planned anew.
 #[derive(Clone, Copy)]
 pub(super) struct Plan(pg_sys::SPIPlanPtr);
 
-/// What [`prepare`] is given, and gives.
+/// Input and result of [`prepare`].
 pub(super) struct Preparation<'a> {
     /// In the database's encoding.
     pub sql: &'a CStr,
-    /// One per parameter; mutable because SPI asks for it.
+    /// One for each parameter; mutable because SPI asks for it.
     pub types: &'a mut [pg_sys::Oid],
-    /// `None` before, and when SPI refuses.
+    /// The plan. `None` before, and when SPI refuses.
     pub plan: Option<Plan>,
 }
 
@@ -63,21 +64,21 @@ pub(super) unsafe extern "C-unwind" fn free(plans: *mut &[Plan]) {
     }
 }
 
-/// What [`run`] is given, and gives.
+/// Input and result of [`run`].
 pub(super) struct Execution<'a> {
-    /// Of [`prepare`].
+    /// The plan that [`prepare`] made.
     pub plan: Plan,
-    /// Texts for the input functions of their types, in the database's encoding, without NUL.
+    /// The values, as texts for the input functions of their types, in the database's encoding, without NUL.
     pub parameters: &'a [Option<Vec<u8>>],
-    /// One for each.
+    /// The types of the values.
     pub types: &'a [ValueType],
-    /// What must not have changed.
+    /// The row types that must not have changed.
     pub row_versions: &'a [RowVersion],
-    /// Whether it has.
+    /// Whether one of them has changed.
     pub differs: bool,
-    /// Which call this is, for the CONTEXT of errors.
+    /// The name of the call, for the CONTEXT of errors.
     pub label: &'a CStr,
-    /// Takes the rows.
+    /// Where the rows go.
     pub rows: receiver::Rows<'a>,
     /// Set when the statement is about to run: before that nothing of it can have had an effect.
     pub has_begun: bool,
@@ -115,26 +116,27 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     let snapshot = raw::GetTransactionSnapshot();
     // SAFETY: a snapshot of this transaction.
     unsafe { raw::PushActiveSnapshot(snapshot) };
-    // Else an input function may say that a value is wrong which was right.
+    // First, because with changed columns an input function might call a correct value wrong.
     // SAFETY: in a transaction, as the caller promises.
     unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     // SAFETY: that memory lasts as long as the portal.
     let params = unsafe { parameters_in(memory, job.parameters, job.types, &mut job.is_reading) };
     // SAFETY: the source stays as long as the plan is kept.
     let text = unsafe { (*source).query_string };
-    // A copy, as exec_bind_message makes one: a plan may be dropped before what was run with it is.
+    // A copy, as exec_bind_message makes one: a plan may be dropped before the portal that runs it.
     // SAFETY: NUL-terminated; that memory lasts as long as the portal.
     let text = unsafe { raw::MemoryContextStrdup(memory, text) };
     // SAFETY: as above.
     let tag = unsafe { (*source).commandTag };
-    // Nothing may fail from here to PortalDefineQuery (postgres.c, exec_bind_message): nobody would give the plan back.
+    // Nothing may fail from here to PortalDefineQuery (postgres.c, exec_bind_message): nothing would release
+    // the plan.
     // SAFETY: the source above, with parameters of its types; no owner, as the portal releases it.
     let plan = unsafe { raw::GetCachedPlan(source, params, null_mut(), null_mut()) };
     // SAFETY: just got; its list lives as long as the portal's reference to it.
     let statements = unsafe { (*plan).stmt_list };
     // SAFETY: all of them live at least as long as the portal.
     unsafe { raw::PortalDefineQuery(portal, null(), text, tag, statements, plan) };
-    // And what was read meanwhile was not read as another.
+    // Once more, so that no value was read with other columns than those that were required.
     // SAFETY: in a transaction, as the caller promises.
     unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     raw::PopActiveSnapshot();
@@ -184,12 +186,12 @@ unsafe fn parameters_in(
     let level = raw::NewGUCNestLevel();
     // SAFETY: a plain variable of arrayfuncs.c.
     if !unsafe { pg_sys::Array_nulls } {
-        // Else NULL as an element, as literals here have it, is a text of four letters.
+        // Else NULL as an element, which literals here may contain, would be a text of four letters.
         // SAFETY: NUL-terminated; undone below, or with the transaction after an error.
         unsafe { setting::set_for_now(c"array_nulls", c"on") };
     }
     let count = c_int::try_from(parameters.len()).unwrap_or(c_int::MAX);
-    // SAFETY: makes a list of so many places.
+    // SAFETY: makes a list of this many places.
     let list = unsafe { raw::makeParamList(count) };
     // SAFETY: just made; the places follow its fixed part.
     let places = unsafe { (*list).params.as_mut_ptr() };
@@ -212,7 +214,8 @@ unsafe fn parameters_in(
     list
 }
 
-/// A text as a value of a type. An input function is asked about NULL, too, because that of a domain may refuse it.
+/// A text as a value of a type. The input function is called for NULL, too, because that of a domain may
+/// refuse it.
 ///
 /// # Safety
 /// - A snapshot is active; memory is the current context's.
@@ -223,7 +226,7 @@ unsafe fn value_in(text: Option<&[u8]>, of: ValueType, is_reading: &mut bool) ->
     let type_oid = pg_sys::Oid::from(of.oid);
     if let (Some(bytes), pg_sys::TEXTOID) = (text, type_oid) {
         let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
-        // SAFETY: so many bytes from there; copied.
+        // SAFETY: this many bytes are there; copied.
         let text = unsafe { raw::cstring_to_text_with_len(bytes.as_ptr().cast(), length) };
         return pg_sys::Datum::from(text);
     }
@@ -232,7 +235,7 @@ unsafe fn value_in(text: Option<&[u8]>, of: ValueType, is_reading: &mut bool) ->
     unsafe { raw::getTypeInputInfo(type_oid, &mut function, &mut parameter) };
     let text = match text {
         None => null_mut(),
-        // SAFETY: so many bytes from there; a NUL-terminated copy.
+        // SAFETY: this many bytes are there; a NUL-terminated copy.
         Some(bytes) => unsafe { raw::pnstrdup(bytes.as_ptr().cast(), bytes.len()) },
     };
     *is_reading = true;

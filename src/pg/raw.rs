@@ -1,10 +1,12 @@
-//! Functions of Postgres that may raise, declared as they are: an error leaves them by siglongjmp, over the caller's frame.
+//! Functions of Postgres that may raise, declared as they are: an error leaves them with siglongjmp, over the
+//! caller's frame.
 //!
-//! pgrx' own bindings turn that jump into a panic, which loses half of the error's fields. What is here is to be called
-//! only in a function that `try_catch::run` runs: there are no destructors between, and nothing panics.
+//! pgrx' own bindings turn that jump into a panic, which loses half of the error's fields. The functions here
+//! may be called only in a function that `try_catch::run` runs: there no destructor is in between, and
+//! nothing panics.
 //!
-//! Those without pointers are declared safe: beyond that rule, which holds for all of this file, they ask nothing of their
-//! caller but to be in the state that their callers' comments name.
+//! Functions without pointers are declared safe. Apart from the rule above, which holds for all of this file,
+//! they only need the state of the process that the comments at their callers name.
 
 use std::ffi::{c_char, c_int, c_void};
 

@@ -15,8 +15,8 @@ use sse_proto::call::AnswerShape;
 
 use super::raw;
 
-/// Largest answer, in bytes of UTF-8, brackets included: what does not fit here does not belong into one HTTP answer that is held in memory,
-/// in the worker and in the gateway.
+/// Largest answer, in bytes of UTF-8, brackets included. A larger one does not belong in one HTTP answer,
+/// which is held in memory in the worker and in the gateway.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// What is made of the rows.
@@ -26,14 +26,14 @@ pub(super) enum Shape {
     Discarded,
     /// The text of the first row's one column.
     First,
-    /// A JSON array of the one column of each.
+    /// A JSON array of the one column of each row.
     Array,
     /// A JSON object of the first row's columns, under the given names.
     Object,
 }
 
 impl Shape {
-    /// What an answer is made of.
+    /// The shape that an answer needs.
     pub(super) fn of(answer: AnswerShape) -> Self {
         match answer {
             AnswerShape::Nothing => Self::Discarded,
@@ -50,20 +50,20 @@ pub(super) struct Rows<'a> {
     pub shape: Shape,
     /// Names of an [`Shape::Object`]'s fields.
     pub names: &'a [CString],
-    /// Whether the database's encoding is another than UTF-8.
+    /// Whether the database's encoding is not UTF-8, so that texts must be converted.
     pub converts: bool,
-    /// So many there were.
+    /// The number of rows so far.
     pub count: u64,
     /// The answer, in UTF-8.
     pub body: Vec<u8>,
     /// The first row's one column was NULL.
     pub is_null: bool,
-    /// Of an [`Shape::Object`]: made when the first row comes.
+    /// The columns of an [`Shape::Object`]; made when the first row comes.
     descriptor: pg_sys::TupleDesc,
 }
 
 impl<'a> Rows<'a> {
-    /// None yet.
+    /// No rows yet.
     pub(super) fn new(shape: Shape, names: &'a [CString], converts: bool) -> Self {
         Self {
             shape,
@@ -76,7 +76,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// When all have come: ends an array. Needs no memory that is not there.
+    /// Call this when all rows have come: it ends an array. Allocates nothing: the room is there.
     pub(super) fn close(&mut self) {
         if self.shape == Shape::Array {
             self.body.extend_from_slice(if self.count == 0 { b"[]" } else { b"]" });
@@ -93,7 +93,7 @@ pub(super) struct Receiver<'r, 'a> {
 }
 
 impl<'r, 'a> Receiver<'r, 'a> {
-    /// Puts the rows there.
+    /// A receiver that puts the rows there.
     pub(super) fn new(rows: &'r mut Rows<'a>) -> Self {
         let base = pg_sys::DestReceiver {
             receiveSlot: Some(receive),
@@ -105,7 +105,7 @@ impl<'r, 'a> Receiver<'r, 'a> {
         Self { base, rows, borrow: PhantomData }
     }
 
-    /// As Postgres takes it; valid while this is.
+    /// The receiver as Postgres takes it; valid while this exists.
     pub(super) fn destination(&mut self) -> *mut pg_sys::DestReceiver {
         (&raw mut *self).cast()
     }
@@ -113,7 +113,7 @@ impl<'r, 'a> Receiver<'r, 'a> {
 
 unsafe extern "C-unwind" fn nothing(_: *mut pg_sys::DestReceiver) {}
 
-/// The rows behind a receiver.
+/// The rows of a receiver.
 ///
 /// # Safety
 /// - `receiver` is one of [`Receiver::destination`], and its run is not over.
@@ -134,7 +134,8 @@ unsafe extern "C-unwind" fn start_up(
     if rows.shape != Shape::Object {
         return;
     }
-    // The descriptor of the slots is not always this one, and its names are the routine's: a row of our own names is made.
+    // The descriptor of the slots is not always this one, and its names are the routine's own, so a row type
+    // of our own names is made.
     let count = c_int::try_from(rows.names.len()).unwrap_or(0);
     // SAFETY: valid for this call.
     let actual = unsafe { (*descriptor).natts };
@@ -218,7 +219,7 @@ unsafe fn column(slot: *mut pg_sys::TupleTableSlot, index: usize) -> Option<pg_s
 /// A value of a row, as plain bytes.
 struct Plain<'a> {
     bytes: &'a [u8],
-    /// Taken out of TOAST or unpacked: a copy that would stay until the statement's end, one for each row.
+    /// Taken out of TOAST or unpacked. Each such copy must be freed, or it stays until the statement ends.
     copy: Option<*mut pg_sys::varlena>,
 }
 
@@ -232,7 +233,7 @@ unsafe fn text_of<'a>(datum: pg_sys::Datum) -> Plain<'a> {
     let length = unsafe { pgrx::varlena::varsize_any_exhdr(plain) };
     // SAFETY: as above.
     let start = unsafe { pgrx::varlena::vardata_any(plain) };
-    // SAFETY: so many bytes from there; they live until the row's memory is reset or the copy is freed.
+    // SAFETY: this many bytes are there; they live until the row's memory is reset or the copy is freed.
     let bytes = unsafe { std::slice::from_raw_parts(start.cast(), length) };
     Plain { bytes, copy: (plain != stored).then_some(plain) }
 }
@@ -246,7 +247,7 @@ unsafe fn append_text(rows: &mut Rows<'_>, datum: pg_sys::Datum) {
     if rows.converts {
         let length = c_int::try_from(plain.bytes.len()).unwrap_or(0);
         let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
-        // SAFETY: so many bytes from there.
+        // SAFETY: this many bytes are there.
         converted = unsafe { raw::pg_server_to_any(plain.bytes.as_ptr().cast(), length, utf8) };
     }
     if converted.is_null() || converted.cast_const().cast() == plain.bytes.as_ptr() {
@@ -307,8 +308,8 @@ unsafe fn append(rows: &mut Rows<'_>, bytes: &[u8]) {
     rows.body.extend_from_slice(bytes);
 }
 
-/// Takes memory for so many more bytes: for as many again as there are, so that an answer is not moved for each row, or for
-/// no more than these when that is all there is.
+/// Makes room for this many more bytes: doubles the memory, so that an answer is not moved for each row, or
+/// takes only these bytes when there is no more memory.
 fn has_memory(buffer: &mut Vec<u8>, more: usize) -> bool {
     buffer.try_reserve(more).is_ok() || buffer.try_reserve_exact(more).is_ok()
 }
@@ -329,7 +330,7 @@ pub(super) unsafe fn fail(code: PgSqlErrorCode, message: &CStr) {
     }
 }
 
-/// Raises want of memory.
+/// Raises an error that there is no memory.
 ///
 /// # Safety
 /// - Run by `try_catch::run`.

@@ -1,4 +1,4 @@
-//! Which characters the database's encoding has.
+//! Which characters exist in the database's encoding.
 //!
 //! Not for converting (`call_texts.rs`).
 
@@ -11,15 +11,16 @@ use super::raw;
 /// Bytes that a character may take in any encoding, and a NUL (pg_wchar.h, MAX_CONVERSION_GROWTH: four for each byte).
 const ROOM: usize = 4 * 4 + 1;
 
-/// What [`look`] is given, and gives.
+/// Input and result of [`look`].
 pub(super) struct Characters<'a> {
-    /// Those that are asked about.
+    /// The characters in question.
     pub asked: &'a [char],
-    /// As many: whether each is there.
+    /// For each of them, whether it exists.
     pub fit: &'a mut [bool],
 }
 
-/// Asks the conversion function of the database's encoding. Without one, as from UTF-8 to SQL_ASCII, everything fits.
+/// Asks the conversion function of the database's encoding. Where there is none, as from UTF-8 to SQL_ASCII,
+/// every character counts as existing.
 ///
 /// # Safety
 /// - Run by `try_catch::run`, outside of transactions. It owns nothing.
@@ -36,7 +37,7 @@ pub(super) unsafe extern "C-unwind" fn look(job: *mut Characters<'_>) {
         let length = c.encode_utf8(&mut given).len() as c_int;
         let mut made = [0; ROOM];
         *fits = function == pg_sys::InvalidOid
-            // SAFETY: so many bytes from there, and room for what they become; no error is raised for the text.
+            // SAFETY: this many bytes are there, and room for what they become; no error is raised for the text.
             || length == unsafe {
                 raw::pg_do_encoding_conversion_buf(
                     function,

@@ -1,7 +1,7 @@
 //! Messages whose text may have any character of the database.
 //!
-//! pgrx' `ereport!` hands UTF-8 to Postgres as it is, which is right for what we write ourselves, all ASCII. What comes
-//! from a comment has to go back into the encoding of the database it came from.
+//! pgrx' `ereport!` hands UTF-8 to Postgres as it is, which is right for what we write ourselves, all ASCII.
+//! Text from a comment has to be converted back into the encoding of its database.
 
 use std::ffi::{CString, c_char, c_int};
 
@@ -20,13 +20,13 @@ unsafe extern "C-unwind" {
     fn errfinish(filename: *const c_char, lineno: c_int, funcname: *const c_char);
 }
 
-/// Sends a WARNING. To be called where a message may be raised, and from a guarded function.
+/// Sends a WARNING. Call it where a message may be raised, and from a guarded function.
 pub(crate) fn warning(code: PgSqlErrorCode, message: &str, detail: &str) {
     report(code, message, detail, Recipient::ClientAndLog);
 }
 
-/// Writes a WARNING into the server log alone. The statement that was running stays out of it: its literals may be the
-/// payload of an event.
+/// Writes a WARNING into the server log alone. The statement that was running is left out: its literals may
+/// be the payload of an event.
 pub(crate) fn warning_in_log(code: PgSqlErrorCode, message: &str, detail: &str) {
     report(code, message, detail, Recipient::Log);
 }
@@ -61,7 +61,7 @@ fn report(code: PgSqlErrorCode, message: &str, detail: &str, recipient: Recipien
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(finish) };
 }
 
-/// Begins a WARNING. There is no level that only the log gets and that follows `log_min_messages`, so for the log alone the
+/// Begins a WARNING. No level reaches only the log and follows `log_min_messages`. So for the log alone, the
 /// client's threshold is raised for the one moment in which elog.c looks at it (`should_output_to_client`).
 fn start(recipient: Recipient) -> bool {
     // SAFETY: a C int of this process that only its one Postgres thread, this one, reads or writes.

@@ -10,7 +10,7 @@ use sse_proto::call::{ColumnDigest, RowVersion};
 
 use super::{raw, receiver};
 
-/// Raises an error when one has not, and sets `differs` before.
+/// Raises an error when a row type has changed; sets `differs` before.
 ///
 /// # Safety
 /// - In a function that `try_catch::run` runs, in a transaction.
@@ -27,7 +27,8 @@ pub(super) unsafe fn require(rows: &[RowVersion], differs: &mut bool) {
     }
 }
 
-/// Of a row type's columns at present, as the type cache has them: what reads and writes rows looks there too.
+/// The digest of a row type's present columns, as the type cache has them: the code that reads and writes
+/// rows looks there, too.
 fn digest(oid: pg_sys::Oid) -> Option<u64> {
     // SAFETY: any number; what is no row type is NULL, what is gone raises.
     let descriptor = unsafe { raw::lookup_rowtype_tupdesc_noerror(oid, -1, true) };
@@ -39,7 +40,7 @@ fn digest(oid: pg_sys::Oid) -> Option<u64> {
     Some(digest.value())
 }
 
-/// Of a routine's name and schema at present.
+/// The digest of a routine's present name and schema.
 fn digest_of_routine(oid: pg_sys::Oid) -> Option<u64> {
     // SAFETY: any number; NULL, or a copy in the transaction's memory.
     let name = unsafe { raw::get_func_name(oid) };

@@ -1,4 +1,4 @@
-//! Settings of a call, and of a moment within it.
+//! Sets settings for a call, and for a moment within it.
 //!
 //! Not for the extension's own settings (`guc.rs`).
 
@@ -17,7 +17,7 @@ pub(super) unsafe fn set(name: &CStr, value: &CStr) {
     unsafe { set_as(name, value, GucAction::GUC_ACTION_SET) };
 }
 
-/// Sets a setting up to the end of the level that was begun last (`NewGUCNestLevel`).
+/// Sets a setting until the end of the level that was begun last (`NewGUCNestLevel`).
 ///
 /// # Safety
 /// - In a function that `try_catch::run` runs, in a transaction; the level's end follows, or the transaction's.

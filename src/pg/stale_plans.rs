@@ -1,9 +1,10 @@
 //! Whether the statements that a call worker keeps may rest on something that has changed.
 //!
-//! Postgres plans a statement anew when a table or a routine in it has changed. It does not when it is the row type that a
-//! routine takes or returns: the statement then goes on with the columns of before, and fails (execSRF.c,
-//! `tupledesc_match`) or leaves some out. So any change of a routine, type, column or schema outdates them all. Planning
-//! one anew takes less than a millisecond; telling which of them are concerned would take a list of everything in each.
+//! Postgres plans a statement anew when a table or a routine in it has changed. It does not when the row type
+//! that a routine takes or returns has changed: the statement then goes on with the old columns, and fails
+//! (execSRF.c, `tupledesc_match`) or leaves some out. So any change of a routine, type, column or schema
+//! makes all statements outdated. Planning one anew takes less than a millisecond; to tell which of them are
+//! concerned would take a list of everything in each.
 //!
 //! Not for dropping them (`call_session.rs`).
 
@@ -31,12 +32,12 @@ unsafe extern "C-unwind" fn changed(_argument: pg_sys::Datum, _cache: c_int, _ha
     STALE.set(true);
 }
 
-/// As [`take`], and it stays so.
+/// As [`take`], but leaves the answer as it is.
 pub(crate) fn is_due() -> bool {
     STALE.get()
 }
 
-/// As if something had changed.
+/// Acts as if something had changed.
 pub(crate) fn mark() {
     STALE.set(true);
 }

@@ -1,6 +1,8 @@
-//! States that are kept in shared memory as numbers: who writes one and who reads one go by the enum, never by the number.
+//! States that are kept in shared memory as numbers. Whoever writes or reads one uses the enum, never the
+//! number.
 
-/// Makes such an enum. What stands in shared memory that is new is 0, the first of them; so is what a damaged word says.
+/// Makes such an enum. New shared memory holds 0, the first state; a damaged word counts as the first state,
+/// too.
 macro_rules! states {
     (
         $(#[$of_all:meta])*

@@ -14,8 +14,8 @@ pub(crate) fn from_server(bytes: &[u8]) -> String {
     try_from_server(bytes).unwrap_or_default()
 }
 
-/// The same for a text that somebody may make as long as he likes: a gigabyte of it is refused where there is no memory, and
-/// is not the end of this process and with it of all sessions.
+/// The same for a text that somebody may make as long as they like. If there is no memory for a gigabyte,
+/// that is an error, and not the end of this process and with it of all sessions.
 ///
 /// # Errors
 /// There is no memory for it.
@@ -41,7 +41,8 @@ pub(crate) fn to_server(text: &str) -> Vec<u8> {
     unsafe { CStr::from_ptr(converted) }.to_bytes().to_vec()
 }
 
-/// For a message: text that any database can show. Outside of UTF-8 databases what is not ASCII is escaped.
+/// For a message: text that any database can show. In a database that is not UTF-8, characters beyond ASCII
+/// are escaped.
 pub(crate) fn for_message(text: &str) -> String {
     if is_utf8() {
         return text.to_owned();
@@ -49,7 +50,8 @@ pub(crate) fn for_message(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() }).collect()
 }
 
-/// For text in which nothing may be escaped (JSON): outside of UTF-8 databases what is not ASCII becomes `?`.
+/// For text in which nothing may be escaped (JSON). In a database that is not UTF-8, characters beyond ASCII
+/// become `?`.
 pub(crate) fn for_json(text: String) -> String {
     if is_utf8() { text } else { text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect() }
 }

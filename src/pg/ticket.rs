@@ -5,19 +5,20 @@
 //!
 //! * [`Tickets::next`]: added to by committing backends, AcqRel. Each addition continues the chain of those before it: what
 //!   a backend knew when it took its ticket, whoever sees a later ticket knows too.
-//! * [`Announcements::words`], a word for each place of the process array: the ticket of the transaction that is about to commit
-//!   there, 0 = none. Written by the backend of that place alone, Release: the ticket before the transaction becomes
-//!   visible, 0 after its events are in the ring. Read by the gateway, Acquire: who sees 0, or a later ticket, sees the
-//!   events in the ring.
-//! * `PGPROC.xid`, a word of Postgres' (proc.h): set before the transaction's first change, be it before the announcement or
-//!   behind it; set to 0 under `ProcArrayLock`, in one step with the transaction's becoming visible (procarray.c,
-//!   `ProcArrayEndTransactionInternal`). Read by the gateway without the lock, which is enough: it only has to know of
-//!   transactions that somebody *saw* whose event it has already taken out of the ring. The one who saw it held the lock
-//!   after the 0 was written, and pushed after that; the gateway acquired that push. So it reads the 0, or what was
-//!   written later. Asking `TransactionIdIsInProgress` would take the lock for every announcement, and say the same.
+//! * [`Announcements::words`], a word for each place of the process array: the ticket of the transaction that
+//!   is about to commit there, 0 = none. Written by the backend of that place alone, Release: the ticket
+//!   before the transaction becomes visible, 0 after its events are in the ring. Read by the gateway,
+//!   Acquire: whoever sees 0, or a later ticket, sees the events in the ring.
+//! * `PGPROC.xid`, a word of Postgres' (proc.h): set before the transaction's first change, which may come
+//!   before or after the announcement; set to 0 under `ProcArrayLock`, in one step with the transaction's
+//!   becoming visible (procarray.c, `ProcArrayEndTransactionInternal`). Read by the gateway without the lock,
+//!   which is enough: it only has to know of transactions that somebody *saw* whose event it has already
+//!   taken out of the ring. The process that saw it held the lock after the 0 was written, and pushed after
+//!   that; the gateway acquired that push. So it reads the 0, or what was written later. Asking
+//!   `TransactionIdIsInProgress` would take the lock for every announcement, and say the same.
 //!
-//! An announcement costs two stores into a line that 8 backends share. Spread over a line each, they would make the
-//! gateway read 64 bytes for each of `MaxBackends` places, for every commit it hears of.
+//! An announcement costs two stores into a cache line that 8 backends share. With a line for each backend,
+//! the gateway would have to read 64 bytes for each of `MaxBackends` places, for every commit it hears of.
 //!
 //! Not for: what is done with tickets (`worker/gateway/courier/order.rs`).
 
@@ -49,7 +50,7 @@ pub(crate) struct Tickets {
 /// The tickets as one process sees them. Cheap to copy.
 #[derive(Clone, Copy)]
 pub(crate) struct Announcements {
-    /// See there.
+    /// Tickets in the shared header.
     pub tickets: &'static Tickets,
     /// What transactions that are about to commit announce, by their place in the process array.
     pub words: &'static [AtomicU64],
@@ -62,8 +63,9 @@ thread_local! {
     static PLACE: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// How many places there are for announcements: every process that can run a transaction has its place in the process
-/// array below this number (proc.c, InitProcGlobal). Known from before shared memory is asked for until the server ends.
+/// How many places there are for announcements: every process that can run a transaction has its place in the
+/// process array below this number (proc.c, InitProcGlobal). Known before shared memory is asked for, and
+/// fixed until the server ends.
 pub(crate) fn places() -> usize {
     // SAFETY: a variable of globals.c, set before shmem_request_hook is called, never changed afterwards.
     let places = unsafe { pg_sys::MaxBackends };
@@ -72,10 +74,11 @@ pub(crate) fn places() -> usize {
 
 /// Takes a ticket for this transaction, which is about to commit with events, and announces it. Cannot fail.
 ///
-/// One without an xid announces, too. It has changed nothing yet, but it still may: NOTIFY takes an xid behind us, and so does a
-/// library whose PRE_COMMIT callback comes after ours and writes. Who sees that must be told later. As long as it has no xid
-/// it cannot be told from one that others see, so it holds them back until it has pushed: for the microseconds of a commit
-/// that has nothing to write.
+/// A transaction without an xid announces, too. It has changed nothing yet, but it still may: NOTIFY takes an
+/// xid after us, and so does a library whose PRE_COMMIT callback comes after ours and writes. Whoever sees
+/// that must be told later. While a transaction has no xid, it cannot be told from one that others already
+/// see, so later events are held back until it has pushed: for the microseconds of a commit that has nothing
+/// to write.
 pub(crate) fn take(announced: &Announcements) {
     MINE.set(next(announced));
     let place = latch::my_place().and_then(|place| usize::try_from(place).ok());
@@ -87,8 +90,8 @@ pub(crate) fn take(announced: &Announcements) {
     }
 }
 
-/// The ticket of this transaction, which has committed. One that has none, because its first event was raised after
-/// everything was ready for the commit, gets one now. Allocates nothing, cannot fail.
+/// The ticket of this transaction, which has committed. A transaction that has none, because its first event
+/// was raised after everything was ready for the commit, gets one now. Allocates nothing, cannot fail.
 pub(crate) fn mine(announced: &Announcements) -> u64 {
     match MINE.get() {
         0 => next(announced),
@@ -110,8 +113,9 @@ fn next(announced: &Announcements) -> u64 {
     announced.tickets.next.fetch_add(1, AcqRel) + 1
 }
 
-/// For the gateway: the announced tickets below `highest` of transactions without an xid. They are visible to others, or were
-/// rolled back, and are about to push or to take back the announcement; or they have not changed anything yet.
+/// For the gateway: the announced tickets below `highest` of transactions without an xid. These are visible
+/// to others or were rolled back, and are about to push or to take back the announcement; or they have not
+/// changed anything yet.
 pub(crate) fn blockers(announced: &Announcements, highest: u64) -> Vec<u64> {
     let places = announced.words.iter().enumerate();
     places.filter_map(|(place, word)| blocker(place, word, highest)).collect()
@@ -124,8 +128,8 @@ fn blocker(place: usize, word: &AtomicU64, highest: u64) -> Option<u64> {
             return None;
         }
         let runs = has_xid(place);
-        // The xid is read before the second look: an xid of a transaction after the announced one would be seen with the
-        // announcement taken back.
+        // The xid is read before the second look at the announcement: if the xid is that of the next
+        // transaction in this place, the announcement has been taken back by then.
         fence(Acquire);
         if word.load(Acquire) == ticket {
             return (!runs).then_some(ticket);
@@ -144,7 +148,7 @@ fn has_xid(place: usize) -> bool {
     xid != pg_sys::InvalidTransactionId
 }
 
-/// The process id of the backend that has announced a ticket, if it still does.
+/// The process id of the backend that announced a ticket, if the announcement is still there.
 pub(crate) fn announcer(announced: &Announcements, ticket: u64) -> Option<i32> {
     let place = announced.words.iter().position(|word| word.load(Relaxed) == ticket)?;
     let process = process(place)?;

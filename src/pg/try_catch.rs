@@ -1,7 +1,9 @@
-//! PG_TRY for the call workers: runs a function, and catches what Postgres raises in it with all of its fields.
+//! PG_TRY for the call workers: runs a function, and catches what Postgres raises in it with all of its
+//! fields.
 //!
-//! pgrx' own boundary turns an error into a panic with a few fields; custom SQLSTATEs become XX000. Here the jump ends and
-//! elog.c's stack is left as it is, so that the caller does what PostgresMain does (`call_session.rs`).
+//! pgrx' own boundary turns an error into a panic with a few fields; custom SQLSTATEs become XX000. Here the
+//! jump ends, and elog.c's stack is left as it is, so that the caller does what PostgresMain does
+//! (`call_session.rs`).
 //!
 //! Not for: code with destructors, and nothing that panics. See [`run`].
 
@@ -15,7 +17,7 @@ use pgrx::pg_sys;
 pub(super) enum Ended {
     /// It returned.
     Normally,
-    /// Postgres raised an error, which stands on elog.c's stack.
+    /// Postgres raised an error, which is on elog.c's stack.
     ByError,
 }
 

@@ -1,7 +1,8 @@
-//! Waiting for the latch and descriptors, again and again.
+//! Waits for the latch and descriptors, again and again.
 //!
-//! `WaitLatchOrSocket` makes a set of what it waits for, and closes it, at each wait: seven system calls around the one
-//! that counts, twice for every HTTP call and once for most events. So the set is made once, as core's own latch set is.
+//! `WaitLatchOrSocket` makes a set of what it waits for, and closes it, at each wait: seven system calls
+//! around the one that counts, twice for every HTTP call and once for most events. So the set is made once,
+//! as core's own latch set is.
 //!
 //! Not for waiting for the latch alone: `bgworker::wait`.
 
@@ -17,12 +18,13 @@ use super::{bgworker, compat};
 
 /// The latch of this process, the postmaster's death, and descriptors.
 pub(crate) struct Waiter {
-    /// Of this process, and nobody else's.
+    /// The set. Only this process uses it.
     set: *mut pg_sys::WaitEventSet,
 }
 
 impl Waiter {
-    /// To be dropped before any of the descriptors is closed: a set does not notice that a number means another one.
+    /// Drop this before closing any of the descriptors: a set does not notice when a number comes to mean
+    /// another file.
     pub(crate) fn new(descriptors: &[BorrowedFd<'_>]) -> Self {
         let room = c_int::try_from(descriptors.len() + 2).unwrap_or(c_int::MAX);
         let waiter = Self { set: compat::create_wait_event_set(room) };
@@ -36,7 +38,7 @@ impl Waiter {
         waiter
     }
 
-    /// Waits for one of them, or for the time to pass; then as [`bgworker::wait`].
+    /// Waits for one of these, or until the time has passed; then does what [`bgworker::wait`] does.
     pub(crate) fn wait(&self, timeout: Duration) {
         let timeout = c_long::try_from(timeout.as_millis()).unwrap_or(c_long::MAX);
         let mut event = MaybeUninit::<pg_sys::WaitEvent>::zeroed();

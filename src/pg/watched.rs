@@ -1,18 +1,19 @@
 //! Which changes of the catalog concern the routines that are served.
 //!
-//! Every backend hears from inval.c what its transaction changes, of whatever statement it is a consequence: routines,
-//! schemas, types, relations, but only by the hash of an oid. Most of it is nobody's business here (temporary tables above
-//! all), so the catalog worker leaves in shared memory what its reading rests on: the annotated routines, the types that
-//! those with an `HTTP` line take and return, in full depth, their relations, and the schemas of all of them. A transaction
-//! that touches none of it announces nothing.
+//! inval.c tells every backend what its transaction changes, whatever statement it follows from: routines,
+//! schemas, types, relations, but only by the hash of an oid. Most of it does not matter here (temporary
+//! tables above all). So the catalog worker leaves in shared memory what its reading rests on: the annotated
+//! routines; the types that routines with an `HTTP` line take and return, in full depth; the relations of
+//! these types; and the schemas of all of them. A transaction that touches none of it announces nothing.
 //!
-//! The set holds for one number of certain changes (`Header::certain_changes`): a routine that is new uses types that are
-//! not in it yet. While it does not hold, a change is announced as one that may matter. That costs one more reading, whose
-//! set is the same, and which does not make the set doubtful again; so temporary tables cannot keep the reading going.
-//! A backend that found something not to be in the set asks at its commit whether it is still the same set.
+//! The set holds for one number of certain changes (`Header::certain_changes`), because a new routine may use
+//! types that are not in it yet. While the set does not hold, a change is announced as one that may matter.
+//! That costs one more reading, whose set is the same, and which does not make the set doubtful again; so
+//! temporary tables cannot keep the reading going. A backend that did not find something in the set checks at
+//! its commit that it is still the same set.
 //!
-//! A bit that is set for something else costs a reading. A bit that is missing would keep outdated routes; there is none,
-//! because everything of one reading is entered before its set holds.
+//! If a bit is set for something else, that costs a reading. If a bit were missing, outdated routes would be
+//! kept; that does not happen, because everything of one reading is entered before its set holds.
 //!
 //! Not for: what is done with an announcement (`worker/gateway/reader.rs`).
 
@@ -21,8 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use pgrx::pg_sys;
 
-/// 64 kB of bits, two for each entry: with 10,000 routines and 3,000 tables one change in two hundred is taken for one that
-/// matters, with a thousand hardly any. Beyond that more are, which costs readings and nothing else.
+/// 64 kB of bits, two for each entry. With 10,000 routines and 3,000 tables, one change in two hundred is
+/// wrongly taken for one that matters; with a thousand routines hardly any. With more routines there are more
+/// such changes, which costs readings and nothing else.
 const WORDS: usize = 8 * 1024;
 
 /// What an oid belongs to.
@@ -39,16 +41,18 @@ pub(crate) enum Kind {
     Relation = 4,
 }
 
-/// See the head of this file. Written by the catalog worker, one at a time; read by every backend.
+/// The set; the head of this file explains it. Written by the catalog worker, one at a time; read by every
+/// backend.
 #[repr(C)]
 pub(crate) struct Watched {
-    /// A catalog worker is in [`Watched::replace`]. There are two workers for a moment when the gateway is started again while the old
-    /// one's still reads, and an older set that is written into a newer one would take bits out of it while it holds.
-    /// A worker cannot end in there (nothing allocates, fails or looks at signals), unless all of the shared memory is made anew.
+    /// Whether a catalog worker is in [`Watched::replace`]. For a moment there are two workers, when the
+    /// gateway is started again while the worker of the old one is still reading. If it wrote its older set
+    /// into the newer one, bits would be missing while that set holds. A worker cannot end in there (nothing
+    /// allocates, fails or looks at signals), unless all of the shared memory is made anew.
     writing: AtomicBool,
-    /// Odd while the bits are written; another number whenever they have changed.
+    /// Odd while the bits are written; a different number whenever they have changed.
     version: AtomicU64,
-    /// The number of certain changes that the set holds for; 0 is none.
+    /// The number of certain changes for which the set holds; 0 is none.
     holds_for: AtomicU64,
     bits: [AtomicU64; WORDS],
 }
@@ -68,7 +72,7 @@ impl Default for Watched {
 pub(crate) struct Set(Vec<u64>);
 
 impl Set {
-    /// Nothing is in it.
+    /// An empty set.
     pub(crate) fn new() -> Self {
         Self(vec![0; WORDS])
     }
@@ -81,19 +85,19 @@ impl Set {
     }
 }
 
-/// What a look at the set says.
+/// The result of a look at the set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Found {
     InIt,
-    /// Not in the set of this version.
+    /// Not in the set, which has this version.
     NotInIt(u64),
     /// The set does not hold at the moment.
     Unknown,
 }
 
 impl Watched {
-    /// Replaces the set by one that holds for so many certain changes, unless there is one that holds for more. `false`: another worker
-    /// is about it.
+    /// Replaces the set with one that holds for this many certain changes, unless the present one holds for
+    /// more. `false`: another worker is replacing it.
     pub(crate) fn replace(&self, set: &Set, certain: u64) -> bool {
         if self.writing.swap(true, SeqCst) {
             return false;
@@ -124,7 +128,7 @@ impl Watched {
         if !self.holds(version, certain) {
             return Found::Unknown;
         }
-        // 0 is inval.c's word for all there is.
+        // 0 is inval.c's hash for everything.
         let is_in_it = hash == 0
             || places(kind, hash).iter().all(|(word, bit)| self.bits[*word].load(SeqCst) & bit != 0);
         match is_in_it {
@@ -153,19 +157,20 @@ fn places(kind: Kind, hash: u32) -> [(usize, u64); 2] {
     })
 }
 
-/// What the running transaction has changed, as far as is known before its commit. Everything here is one process' own, and
-/// is called where nothing may allocate or fail.
+/// What the running transaction has changed, as far as it is known before its commit. All of this belongs to
+/// one process, and is called where nothing may allocate or fail.
 #[derive(Default)]
 struct Mine {
-    /// Something in the set.
+    /// Something in the set was changed, other than a relation.
     concerns: Cell<bool>,
-    /// A relation in the set.
+    /// A relation in the set was changed.
     relation: Cell<bool>,
-    /// Columns of whatever relation. A relation that ANALYZE, VACUUM or an index has touched keeps its columns.
+    /// Columns of some relation were changed. A relation that was only touched by ANALYZE, VACUUM or an index
+    /// keeps its columns.
     columns: Cell<bool>,
-    /// The version of the set in which other things were not found; `None` before the first.
+    /// The version of the set in which other changes were not found; `None` before the first.
     version: Cell<Option<u64>>,
-    /// Something was changed while the set did not hold, or is not the same any more.
+    /// Something was changed while the set did not hold, or the set has been replaced since.
     unclear: Cell<bool>,
 }
 
@@ -181,14 +186,14 @@ thread_local! {
     };
 }
 
-/// What a transaction that has committed is to the gateway.
+/// What a committed transaction means to the gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
-    /// It concerns nobody.
+    /// It concerns no served routine.
     None,
-    /// It may.
+    /// It may concern one.
     Possible,
-    /// It does.
+    /// It concerns one.
     Certain,
 }
 
@@ -209,7 +214,8 @@ pub(crate) fn columns_changed() {
     let _ = MINE.try_with(|mine| mine.columns.set(true));
 }
 
-/// At the end of the transaction, whatever it is: what it was, asked once. Its changes are visible to others by now.
+/// Called at the end of the transaction, however it ends: what it changed. The answer is given once. Its
+/// changes are visible to others by now.
 pub(crate) fn take(watched: &Watched, certain: u64) -> Change {
     let change = MINE.try_with(|mine| {
         let (concerns, relation) = (mine.concerns.take(), mine.relation.take());
@@ -226,7 +232,7 @@ pub(crate) fn take(watched: &Watched, certain: u64) -> Change {
     change.unwrap_or(Change::Certain)
 }
 
-/// What inval.c calls this oid. The caller is in a transaction.
+/// The hash by which inval.c names this oid. The caller is in a transaction.
 pub(crate) fn hash_of(kind: Kind, oid: u32) -> u32 {
     use pg_sys::SysCacheIdentifier as Cache;
     let cache = match kind {

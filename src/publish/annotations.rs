@@ -24,11 +24,11 @@ use crate::pg::{guc_text, shmem};
 pub(crate) struct Routine {
     /// `pg_proc.oid`
     pub oid: u32,
-    /// What it is to the search.
+    /// What it means to the search.
     pub role: Role,
 }
 
-/// What a running routine is to the search for the publisher of a message (C3.1).
+/// What a running routine means to the search for the publisher of a message (C3.1).
 pub(crate) enum Role {
     /// It publishes messages of its level.
     Publisher(Published),
@@ -70,15 +70,16 @@ struct Cached {
 #[derive(Default)]
 struct Cache {
     entries: HashMap<u32, Cached>,
-    /// The first entry of each chain, by what an invalidation names it by. Restoring a database sends as many invalidations
-    /// as it has routines, to every session, so one must not cost more than what it names.
+    /// The first entry of each chain, by the hash that an invalidation gives. Restoring a database sends one
+    /// invalidation for each of its routines to every session, so one must not cost more than the entries it
+    /// names.
     chains: HashMap<u32, u32>,
     /// Number of invalidations so far.
     invalidations: u64,
 }
 
 impl Cache {
-    /// `oid` is not in it.
+    /// `oid` is not in the cache.
     fn insert(&mut self, oid: u32, hash: u32, routine: Option<Rc<Routine>>) {
         if self.entries.len() >= MAX_ENTRIES {
             self.clear();
@@ -101,15 +102,15 @@ impl Cache {
     }
 }
 
-/// A backend that has looked at more routines than this starts anew: bounds the cache, some 100 bytes an entry.
+/// A backend that has looked at more routines than this empties its cache. An entry takes some 100 bytes.
 const MAX_ENTRIES: usize = 65_536;
 
 thread_local! {
     static CACHE: RefCell<Cache> = RefCell::default();
 }
 
-/// The annotated routine of this oid; `None` for every other one, and wherever routines are not served. Reads the
-/// catalog when the answer is not cached: to be called only where that is allowed.
+/// The annotated routine of this oid; `None` for every other routine, and wherever routines are not served.
+/// Reads the catalog when the answer is not cached, so call it only where that is allowed.
 pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     let shared = shmem::shared()?;
     if !shared.serves_this_database() {
@@ -128,8 +129,8 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     let entry = routine::read(oid)?;
     let routine = annotated(oid.to_u32(), &entry).map(Rc::new);
     CACHE.with_borrow_mut(|cache| {
-        // An invalidation that arrived while the catalog was read may be about what was just read.
-        // And reading may have looked it up by itself.
+        // An invalidation that arrived while the catalog was read may be about what was just read. And the
+        // reading may have entered this oid by itself.
         if cache.invalidations == invalidations && !cache.entries.contains_key(&oid.to_u32()) {
             cache.insert(oid.to_u32(), entry.hash, routine.clone());
         }
@@ -137,8 +138,8 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     routine
 }
 
-/// Drops what an invalidation names: entries of one hash value, or all (`hash` 0). Called from the invalidation
-/// callback, so it neither allocates nor fails.
+/// Drops what an invalidation names: the entries of one hash value, or all (`hash` 0). Called from the
+/// invalidation callback, so it neither allocates nor fails.
 pub(crate) fn invalidate(hash: u32) {
     let _ = CACHE.try_with(|cache| {
         if let Ok(mut cache) = cache.try_borrow_mut() {
@@ -167,8 +168,9 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
         Err(_) => return Some(Routine { oid, role: Role::Barrier }),
     };
     if !annotation.is_sse() {
-        // A bracketed function is not inlined (clauses.c, FmgrHookIsNeeded), and the plan without an index that comes of it
-        // is too high a price for a warning. SQL itself raises nothing, so only what it calls goes unwarned.
+        // A bracketed function is not inlined (clauses.c, FmgrHookIsNeeded). The plan without an index that
+        // may follow is too high a price for a warning. SQL itself raises nothing, so only what it calls goes
+        // unwarned.
         let is_unbound = annotation.http.is_some() && guc::WARN_UNBOUND.get() && !entry.is_sql;
         return is_unbound.then_some(Routine { oid, role: Role::Unbound });
     }
@@ -196,8 +198,8 @@ fn parse(entry: &Entry) -> Result<Option<Annotation>, Vec<Problem>> {
     }
 }
 
-/// The mistakes in the comment of a routine, in the order of its lines; else, as the second, what deserves a warning
-/// although it is no mistake (C7.3, last sentence).
+/// The mistakes in a routine's comment, in the order of its lines. If there are none, the second value has
+/// what deserves a warning although it is no mistake (C7.3, last sentence).
 pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Option<Problem>) {
     match parse(entry) {
         Ok(None) => (Vec::new(), None),

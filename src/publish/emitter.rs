@@ -1,8 +1,8 @@
-//! Who raises: the identity that the session's settings tell (C4.6), which `@sse_scope matching` compares with the
-//! subscribers'.
+//! Who raises an event: the identity in the session's settings (C4.6), which `@sse_scope matching` compares
+//! with that of each subscriber.
 //!
-//! Whoever may run SQL in a session may set them (C3.8). Read only for events with that scope; what cannot be read for
-//! sure is undecidable, and reaches nobody.
+//! Whoever may run SQL in a session may set them (C3.8). They are read only for events with that scope; an
+//! identity that cannot be read with certainty matches nobody.
 //!
 //! Not for subscribers' identities: those come from tokens, in the gateway.
 
@@ -28,7 +28,7 @@ pub(crate) fn emission() -> Emission {
     Emission::of(&settings, &guc::auth::claim_names())
 }
 
-/// A setting of which a character had to be replaced says something else than was meant.
+/// A setting in which a character had to be replaced no longer says what was meant.
 struct Unreadable;
 
 fn read(text: Option<&[u8]>) -> Result<Option<String>, Unreadable> {

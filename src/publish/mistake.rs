@@ -1,5 +1,5 @@
-//! Mistakes that show only when a routine raises: those of the routine, said once for each until the server is restarted, and
-//! events that are too large, said each time.
+//! Mistakes that show only when a routine raises. A mistake of a routine is said once until the server is
+//! restarted; an event that is too large is said each time.
 //!
 //! They are found in the log hook, where nothing may be said, and said when the routine returns.
 //!
@@ -16,9 +16,9 @@ use crate::pg::{report, routine, shmem};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Mistake {
-    /// A hint that can have been meant as a scope, and is none (C3.3).
+    /// A hint that was probably meant as a scope and is none (C3.3).
     MisspeltHint = 1,
-    /// `matching`, and nobody whom it could match (C4.2).
+    /// Scope `matching`, and nobody whom it could match (C4.2).
     Unmatched = 2,
     /// An `HTTP` line, a RAISE of the default level, and no `@sse…` (C3.7).
     Unbound = 3,
@@ -27,13 +27,13 @@ pub(crate) enum Mistake {
 const MISTAKES: [Mistake; 3] = [Mistake::MisspeltHint, Mistake::Unmatched, Mistake::Unbound];
 
 thread_local! {
-    /// For each of [`MISTAKES`] the routine that it was found in last, 0 = none.
+    /// For each of [`MISTAKES`], the routine in which it was found last; 0 = none.
     static FOUND: [Cell<u32>; 3] = const { [const { Cell::new(0) }; 3] };
     /// Size of the largest event that was refused since the last warning, 0 = none.
     static TOO_LARGE_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Keeps it until it can be said.
+/// Keeps a mistake until it can be said.
 pub(crate) fn note(mistake: Mistake, routine: u32) {
     FOUND.with(|found| {
         for (place, _) in found.iter().zip(MISTAKES).filter(|(_, kind)| *kind == mistake) {
@@ -42,18 +42,18 @@ pub(crate) fn note(mistake: Mistake, routine: u32) {
     });
 }
 
-/// An event of so many bytes was refused: the largest is said (C3.6).
+/// An event of this many bytes was refused. The largest one is said (C3.6).
 pub(crate) fn note_too_large(bytes: usize) {
     TOO_LARGE_BYTES.set(TOO_LARGE_BYTES.get().max(bytes));
 }
 
-/// The outermost routine was left by an error, which says more than a warning.
+/// The outermost routine was left by an error, which says more than a warning, so nothing is said.
 pub(crate) fn forget() {
     TOO_LARGE_BYTES.set(0);
     FOUND.with(|found| found.iter().for_each(|place| place.set(0)));
 }
 
-/// Says what was found, unless it was said before. To be called where a message may be raised.
+/// Says what was found, unless it was said before. Call it where a message may be raised.
 pub(crate) fn say() {
     for (index, mistake) in MISTAKES.into_iter().enumerate() {
         let routine = FOUND.with(|found| found[index].take());

@@ -1,5 +1,5 @@
-//! A message becomes a record, in every backend: what comments say, what a message means below them, and what is said of
-//! mistakes.
+//! Turns messages into records, in every backend: what comments say, what a message raised below them means,
+//! and what is said about mistakes.
 //!
 //! Not for: the hooks that see messages and calls (`pg/entry/`), and what becomes of records (`worker/gateway/courier/`).
 

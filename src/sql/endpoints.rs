@@ -1,5 +1,5 @@
-//! The SQL functions about annotated routines: what is wrong with a comment, which URL a routine has, and the rows of
-//! `sse.endpoints`.
+//! The SQL functions about annotated routines: what is wrong with a comment, which URL a routine has, and the
+//! rows of `sse.endpoints`.
 //!
 //! Not for reading the catalog (`catalog/`), and not for routes (`sse_proto::route`).
 
@@ -12,7 +12,7 @@ use crate::catalog::Reading;
 use crate::pg::text::{from_server, to_server};
 use crate::{catalog, guc};
 
-/// The mistakes in a routine's comment, one a row.
+/// The mistakes in a routine's comment, one in each row.
 #[pg_extern(sql = false)]
 fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
     let oid = routine.to_u32();
@@ -28,7 +28,7 @@ fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
 /// The mistakes in a text that is meant to become a comment.
 #[pg_extern(sql = false)]
 fn check_text(comment: &[u8]) -> SetOfIterator<'static, Vec<u8>> {
-    // What is longer is not read, so it is not copied and converted either.
+    // A longer text is not read, so it is not copied and converted either.
     let unread = (comment.len() > MAX_COMMENT_BYTES).then(|| Skim::new(comment).look_at_all());
     let parsed = match unread {
         Some(true) => Err(vec![too_long()]),
@@ -53,7 +53,7 @@ fn rows(problems: Vec<Problem>) -> SetOfIterator<'static, Vec<u8>> {
     )
 }
 
-/// The subscribe URL of a routine, else the one that it is called with, or null.
+/// The URL to subscribe to a routine, else the URL to call it, or null.
 #[pg_extern(sql = false)]
 fn url(routine: pg_sys::Oid) -> Option<Vec<u8>> {
     let table = table_of(&catalog::routine_and_rivals(routine.to_u32()).routines);
@@ -112,7 +112,8 @@ fn endpoints() -> TableIterator<
     TableIterator::new(rows)
 }
 
-/// A routine whose comment has a mistake is a row that says only that. A conflict about a URL costs the URL alone.
+/// A routine whose comment has a mistake gets one row that says only that. A conflict about a URL costs only
+/// that URL.
 fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     let oid = pg_sys::Oid::from(endpoint.oid);
     let problem = (!endpoint.problems.is_empty()).then(|| sentence(&endpoint.problems));
@@ -144,7 +145,7 @@ fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     ))
 }
 
-/// The row of a routine's calls, where there are calls. One that cannot be called says why.
+/// The row for the calls of a routine, if HTTP calls are on. A routine that cannot be called says why.
 fn call_row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     guc::CALL_ROLE.optional()?;
     let annotation = endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?;
@@ -155,7 +156,7 @@ fn call_row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     Some((oid, "call", Some(method), Some(to_server(&url)), None, None, None, None, problem))
 }
 
-/// So many problems of a routine are in its row: some kilobytes at most. `sse.check` has more of them.
+/// At most this many problems of a routine are in its row: some kilobytes. `sse.check` has more of them.
 const MAX_PROBLEMS_OF_A_ROW: usize = 10;
 
 fn sentence(problems: &[Problem]) -> Vec<u8> {

@@ -29,7 +29,7 @@ fn publish(
     delivery: Option<&[u8]>,
 ) {
     let data = argument("data", data.unwrap_or_else(|| refuse("data", "it is null")));
-    // Null is what a missing name makes of `'authorize ' || name`: never wider than meant.
+    // A missing name makes `'authorize ' || name` null. Null is never wider than what was meant.
     let scope = argument("scope", scope.unwrap_or_else(|| refuse("scope", "it is null")));
     let scope = Scope::parse(&scope).unwrap_or_else(|error| refuse("scope", &error.to_string()));
     let event = event.map(|text| {
@@ -67,7 +67,8 @@ fn publish(
     mistake::say();
 }
 
-/// Raises an error without memory for the text: an event of nothing would be another event.
+/// Raises an error when there is no memory for the text: an event without its text would be a different
+/// event.
 fn argument(name: &str, bytes: &[u8]) -> String {
     let Ok(text) = try_from_server(bytes) else {
         ereport!(

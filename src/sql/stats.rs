@@ -1,5 +1,5 @@
-//! The SQL functions behind the views of statistics: JSON objects of figures by name. The views pick them by the names of
-//! their columns, so no order has to be kept anywhere.
+//! The SQL functions behind the views of statistics: JSON objects of figures by name. The views pick the
+//! figures by the names of their columns, so no order has to be kept anywhere.
 //!
 //! Not for: lists of subscribers and routines (`subscribers.rs`, `endpoints.rs`).
 
@@ -44,7 +44,7 @@ fn call_state() -> Option<String> {
     }
     Some(match call_role::check() {
         CallRole::Refused { reason, .. } => format!("{}: {reason}", state.as_str()),
-        // Mended since.
+        // What was refused has been mended since.
         _ => CallState::Checking.as_str().to_owned(),
     })
 }
@@ -56,7 +56,7 @@ fn gateway_started_at() -> Option<TimestampWithTimeZone> {
     (started_at != 0).then(|| TimestampWithTimeZone::try_from(started_at).ok()).flatten()
 }
 
-/// When the counters began.
+/// When the counters began: server start.
 #[pg_extern(sql = false)]
 fn stats_reset() -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(shmem::shared()?.header.stats_reset.load(Relaxed)).ok()
@@ -88,7 +88,7 @@ pub(super) fn ring(shared: &Shared) -> [Figure; 15] {
     ]
 }
 
-/// The gateway's counters, and behind them its port and process, 0 without one.
+/// The gateway's counters, followed by its port and process id, which are 0 without a gateway.
 pub(super) fn gateway(shared: &Shared) -> Vec<Figure> {
     let fields = &shared.header.gateway;
     let process = [("port", &fields.port), ("pid", &fields.pid)];
@@ -96,7 +96,7 @@ pub(super) fn gateway(shared: &Shared) -> Vec<Figure> {
     stats::copied(fields).chain(process).collect()
 }
 
-/// The call workers; nothing where there are no calls.
+/// The figures of the call workers; none where there are no calls.
 pub(super) fn calls() -> Vec<Figure> {
     let Some(memory) = call_slot::memory() else { return Vec::new() };
     let header = memory.header;

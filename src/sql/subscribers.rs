@@ -1,4 +1,4 @@
-//! The SQL functions about those who listen: who they are, and ending their streams.
+//! The SQL functions about subscribers: who they are, and ending their streams.
 //!
 //! Not for the list itself: `subscribers.rs`.
 
@@ -16,8 +16,8 @@ fn list_subscribers() -> Option<Vec<u8>> {
     Some(for_json(subscribers::ask(&shared)).into_bytes())
 }
 
-/// Ends a user's streams and refuses tokens that were issued to that user before now (C4.8). Takes effect at once,
-/// whatever becomes of the transaction.
+/// Ends a user's streams and refuses all tokens that were issued to that user before now (C4.8). Takes effect
+/// at once, even if the transaction is rolled back.
 #[pg_extern(sql = false)]
 fn disconnect(user_id: &[u8]) {
     let user_id = from_server(user_id);

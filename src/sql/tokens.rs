@@ -34,7 +34,7 @@ fn issue_token(
     }
 }
 
-/// Months count thirty days, as Postgres' own `extract(epoch from interval)` nearly does.
+/// Months count as thirty days, nearly as Postgres' own `extract(epoch from interval)` has them.
 fn seconds_of(interval: &Interval) -> Duration {
     let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
     let microseconds = days * 86_400_000_000 + i128::from(interval.micros());

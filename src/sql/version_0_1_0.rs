@@ -1,5 +1,5 @@
-//! What the views of version 0.1.0 call, which are in use until `ALTER EXTENSION pg_sse UPDATE`: arrays of figures, in the
-//! order that stands in `sql/pg_sse--0.1.0.sql`.
+//! What the views of version 0.1.0 call, which are in use until `ALTER EXTENSION pg_sse UPDATE`: arrays of
+//! figures, in the order of `sql/pg_sse--0.1.0.sql`.
 
 use pgrx::prelude::*;
 

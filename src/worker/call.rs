@@ -1,7 +1,8 @@
 //! `pg_sse call worker`: connected to the served database as `sse.call_role`, runs one HTTP call after the other (C7.2).
 //!
-//! It leaves when it is told to, when its gateway has gone, when its role is not what it was, and when it cannot clean up
-//! behind a call. What has to be looked at is looked at before every wait: code that runs inside a call resets the latch.
+//! The worker leaves when it is told to, when its gateway has gone, when its role may no longer run calls,
+//! and when it cannot clean up after a call. These reasons are checked before every wait, because code that
+//! runs inside a call resets the latch.
 //!
 //! Not for: running a call (`pg/call_session.rs`), and when workers are started (`worker/calls.rs`).
 
@@ -24,14 +25,15 @@ use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
 use crate::pg::{call_signals, own_transaction, stale_plans};
 
-/// An idle worker looks around so often, although everything that concerns it wakes it.
+/// How often an idle worker looks around, although everything that concerns it wakes it.
 const BEAT: Duration = Duration::from_secs(10);
 
-/// Pause while the gateway has no room for the answer; it wakes the worker when it has taken something.
+/// Pause while the gateway has no room for the answer. The gateway wakes the worker when it has taken
+/// something.
 const NO_ROOM_PAUSE: Duration = Duration::from_millis(1);
 
-/// How long a worker that was told to leave tries to hand over an answer that does not fit into its ring: megabytes take
-/// milliseconds, and a gateway that has not taken them by then is stopped.
+/// How long a worker that was told to leave goes on handing over an answer that does not fit into its ring.
+/// Megabytes take milliseconds; a gateway that has not taken them by then is stopped.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 struct Worker {
@@ -48,7 +50,7 @@ thread_local! {
     static MY_SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
 }
 
-/// What a worker is given: its slot, and the gateway's life in which it was asked for.
+/// The worker's argument: the number of its slot, and the gateway's epoch in which it was asked for.
 pub(super) fn argument(number: usize, epoch: u64) -> u64 {
     (epoch & 0xffff_ffff) << 32 | number as u64
 }
@@ -59,7 +61,7 @@ pub(crate) fn run(argument: u64) {
     let number = (argument & 0xffff_ffff) as usize;
     let epoch = memory.epoch();
     let Some(slot) = memory.slots().get(number) else { return };
-    // Asked for by a gateway that has gone since, or twice.
+    // The gateway that asked for this worker has gone since, or has asked twice.
     if epoch & 0xffff_ffff != argument >> 32 || !slot.take() {
         bgworker::leave(0);
     }
@@ -81,7 +83,7 @@ pub(crate) fn run(argument: u64) {
         bgworker::wait(BEAT);
     }
     let Some(side) = memory.attach_rings(number) else { bgworker::leave(1) };
-    // What changed before this look is not known to the callbacks.
+    // The callbacks do not know of changes before this point.
     call_role::invalidate();
     Worker { shared, memory, slot, epoch, session, side, request: Vec::new() }.serve();
 }
@@ -97,7 +99,7 @@ fn give_back() {
 
 impl Worker {
     fn serve(mut self) -> ! {
-        // When counts that wait are handed over, if no further call comes.
+        // When to hand over the statistics that wait, if no further call comes.
         let mut statistics: Option<Instant> = None;
         loop {
             self.leave_if_due();
@@ -127,8 +129,8 @@ impl Worker {
         }
     }
 
-    /// `true`: a request is complete. Without memory for it this worker leaves: nothing of the call has begun, so another one gets
-    /// it, as long as it has time.
+    /// `true`: a request is complete. Without memory for the request this worker leaves: nothing of the call
+    /// has begun, so another worker gets it, if it still has time.
     fn take_request(&mut self) -> bool {
         let Ok(mut batch) = self.side.requests.begin() else { bgworker::leave(1) };
         let mut progress = parts::Progress::Nothing;
@@ -141,7 +143,7 @@ impl Worker {
                     request.extend_from_slice(bytes);
                 }
             };
-            // One part at a time: what is behind a request's last part is another request.
+            // One part at a time: what follows the last part of a request is another request.
             match batch.drain(1, |part| progress = parts::take(part, &mut append)) {
                 Ok(0) => break,
                 Ok(_) if has_room => {}
@@ -160,7 +162,7 @@ impl Worker {
             log!("pg_sse call worker: a request that cannot be read");
             bgworker::leave(1)
         };
-        // Before the call can be cancelled and before it has begun: leaving here costs it nothing.
+        // Before the call can be cancelled and before it has begun: leaving here does not harm the call.
         self.leave_if_role_has_changed();
         self.slot.set_running(request.id);
         self.leave_if_due();
@@ -181,7 +183,7 @@ impl Worker {
         bgworker::report_activity(None);
         self.answer(&CallAnswer { id: request.id, outcome });
         if is_clean.is_err() {
-            // From here on another one may have its place as soon as it has ended.
+            // From here on another worker may take this one's place as soon as it has ended.
             self.slot.retire();
             self.shared.wake_gateway();
             bgworker::leave(1);
@@ -198,8 +200,9 @@ impl Worker {
         }
     }
 
-    /// Hands the answer over, in parts. Waits for the gateway to make room; a gateway that has gone takes nothing. Told to
-    /// leave, it still does for a moment: what became of the call is known.
+    /// Hands the answer over, in parts. Waits while the gateway makes room, and leaves when the gateway has
+    /// gone. A worker that was told to leave still goes on for a moment, because what became of the call is
+    /// known.
     fn answer(&mut self, answer: &CallAnswer) {
         let mut patience: Option<Instant> = None;
         let (head, tail) = (answer.encode_head(), answer.tail());
@@ -231,8 +234,8 @@ impl Worker {
     }
 }
 
-/// Besides the error itself, which does not say what to do: a GET runs READ ONLY when its method comes of the routine's name
-/// or volatility (C7.1).
+/// Written in addition to the error, which does not say what to do: a GET runs READ ONLY when its method
+/// follows from the routine's name or volatility (C7.1).
 fn say_that_it_writes(label: &str) {
     let label = for_message(label);
     pg_sys::panic::ErrorReport::new(

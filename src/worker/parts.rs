@@ -1,6 +1,6 @@
 //! A request or an answer on its way through a ring: cut into parts, because a record has a maximum.
 //!
-//! A part is one byte, [`MORE`] or [`LAST`], and bytes of the frame behind it.
+//! A part is one byte, [`MORE`] or [`LAST`], followed by bytes of the frame.
 //!
 //! Not for what the bytes mean (`sse_proto::call`).
 
@@ -9,10 +9,11 @@ const MORE: u8 = 0;
 /// The frame ends with this part.
 const LAST: u8 = 1;
 
-/// Bytes of a part, at most: several fit into a ring, so that one side fills while the other takes.
+/// At most this many bytes of the frame are in one part: several parts fit into a ring, so that one side
+/// fills it while the other takes from it.
 const PART_BYTES: usize = 32 * 1024;
 
-/// What became of a part.
+/// How far a frame is after taking a part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
     /// There was none.
@@ -23,13 +24,13 @@ pub(super) enum Progress {
     Complete,
 }
 
-/// Number of parts of a frame of so many bytes; at least one.
+/// Number of parts of a frame of this many bytes; at least one.
 pub(super) fn count(length: usize) -> usize {
     length.div_ceil(PART_BYTES).max(1)
 }
 
-/// One part, by number below [`count`], of a frame whose bytes are those of `head` and then those of `tail`. In two, because an
-/// answer has tens of megabytes at most, and room for another copy of them may be missing.
+/// One part, by number below [`count`], of a frame whose bytes are `head` followed by `tail`. They are given
+/// separately, because an answer has up to tens of megabytes, and there may be no room for another copy.
 pub(super) fn part(head: &[u8], tail: &[u8], index: usize) -> Vec<u8> {
     let length = head.len() + tail.len();
     let begin = (index * PART_BYTES).min(length);
@@ -45,7 +46,7 @@ pub(super) fn part(head: &[u8], tail: &[u8], index: usize) -> Vec<u8> {
     part
 }
 
-/// Takes what a part has of the frame that it belongs to.
+/// Gives `append` the bytes of the frame that are in a part.
 pub(super) fn take(part: &[u8], append: impl FnOnce(&[u8])) -> Progress {
     let Some((kind, bytes)) = part.split_first() else { return Progress::More };
     append(bytes);

@@ -1,11 +1,11 @@
 //! `cargo xtask commit-rate`: what an event at commit costs, when many sessions commit at once.
 //!
-//! The same insert in a PL/pgSQL function, alone, with each way to tell of it, and with `pg_notify`, which commits under a
-//! lock of its own. All in one run and by turns, because a rate of one minute says nothing about the next one; with the
-//! release build, WAL that is flushed, and a subscriber that gets every event.
+//! The same insert in a PL/pgSQL function: alone, with each way to send an event, and with `pg_notify`, which
+//! commits under a lock of its own. All in one run and by turns, because a rate of one minute says nothing
+//! about the next one; with the release build, WAL that is flushed, and a subscriber that gets every event.
 //!
-//! Twice: as fast as the processors go, which shows what each way costs them; and with flushes that take as long as a
-//! disk's (`commit_delay`), which shows who waits for whom.
+//! It measures twice: as fast as the processors go, which shows what each way costs them; and with flushes
+//! that take as long as a disk's (`commit_delay`), which shows which sessions wait for others.
 //!
 //! Not a test: it fails when events are missing, never because of a figure.
 
@@ -27,10 +27,10 @@ use crate::{build, progress};
 /// Seconds of one turn: long enough for pgbench's connections to run together, short enough for many turns.
 const TURN_SECONDS: u64 = 3;
 
-/// How long flushes take, in microseconds: as long as here, and as on a disk.
+/// How long flushes take, in microseconds: as long as on this machine, and as long as on a disk.
 const FLUSHES: [u32; 2] = [0, 5000];
 
-/// What the function does beside its insert.
+/// What the function does besides its insert.
 struct Contender {
     name: &'static str,
     says: &'static str,
@@ -72,7 +72,7 @@ const CONTENDERS: [Contender; 6] = [
     },
 ];
 
-/// Measures for about so long, and prints the table.
+/// Measures for about this long, and prints the table.
 ///
 /// # Errors
 /// Something on the way fails, or an event is missing.
@@ -135,7 +135,7 @@ impl<'a> Bench<'a> {
         let mut rates: [Vec<f64>; CONTENDERS.len()] = Default::default();
         let mut busy = [Duration::ZERO; CONTENDERS.len()];
         for turn in 0..turns as usize {
-            // Nobody is always first.
+            // The order changes, so that none is always first.
             for place in 0..CONTENDERS.len() {
                 let number = (place + turn) % CONTENDERS.len();
                 let before = processor_time(gateway);
@@ -181,7 +181,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// What all threads of a process have computed so far. Zero where the system does not say (Linux does).
+/// Processor time of all threads of a process so far. Zero where the system does not say (Linux does).
 fn processor_time(pid: u32) -> Duration {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
     let times = threads.flatten().filter_map(|thread| {

@@ -35,7 +35,7 @@ pub(crate) fn run(check: bool, port: u16, pg_config: Option<&Path>) -> Result<()
     let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
     println!("{}", pg.version);
     let extension = build::extension(&pg, Profile::Test)?;
-    // From here on there is something to remove, so the signals are caught.
+    // From here on there is something to remove, so signals are caught.
     let (sender, stop) = channel();
     ctrlc::set_handler(move || sender.send(()).unwrap_or_default()).context("cannot catch signals")?;
     let install = Install::of(&pg)?;
@@ -58,7 +58,7 @@ struct Chat {
 impl Chat {
     fn start(install: Arc<Install>, port: u16) -> Result<Self> {
         let example = workspace_root().join("examples/chat");
-        // A copy, because the checkout may lie where the server's account cannot look.
+        // A copy, because the server's account may not be able to read the checkout.
         let www = Scratch::create(&Account::for_servers()?)?;
         for file in PAGE {
             fs::copy(example.join(file), www.path().join(file))
@@ -111,7 +111,7 @@ impl Chat {
     }
 }
 
-/// Runs a script as its first lines say. A script that says anything has gone wrong.
+/// Runs a script in the way that its first lines describe. Any output means that it failed.
 fn install_sql(cluster: &Cluster, script: &Path) -> Result<()> {
     let mut psql = cluster.psql();
     let output = psql.args(["-X", "-q", "-f"]).arg(script).output().context("cannot run psql")?;

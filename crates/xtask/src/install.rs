@@ -1,6 +1,7 @@
 //! `cargo xtask install`: the extension into an existing PostgreSQL.
 //!
-//! Not for starting or configuring a server: it says what to write, and where something stands already.
+//! Not for starting or configuring a server: it says what to write into postgresql.conf, and where a line is
+//! already.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ fn print_next_steps(pg: &PgConfig) {
     );
 }
 
-/// Where Debian keeps its clusters' files, and the one of `$PGDATA`. In the order in which Postgres reads them.
+/// Where Debian keeps its clusters' files, and those of `$PGDATA`, in the order in which Postgres reads them.
 fn configuration_files(major: u32) -> Vec<PathBuf> {
     let mut files = Vec::new();
     if let Ok(clusters) = fs::read_dir(format!("/etc/postgresql/{major}")) {
@@ -86,7 +87,7 @@ fn configuration_files(major: u32) -> Vec<PathBuf> {
     files
 }
 
-/// The last `shared_preload_libraries` of each file that has one which is not empty.
+/// The last `shared_preload_libraries` of each file that has a non-empty one.
 fn existing_lines(files: &[PathBuf]) -> Vec<(PathBuf, String)> {
     let last = |file: &PathBuf| fs::read_to_string(file).ok()?.lines().filter_map(preload_in).next_back();
     files
@@ -102,7 +103,8 @@ fn preload_in(line: &str) -> Option<String> {
     Some(rest.strip_prefix('=').unwrap_or(rest).trim().trim_matches('\'').to_owned())
 }
 
-/// Last in the list: what pg_sse hides from the server log, a library loaded later would still see.
+/// Puts pg_sse last in the list: a library loaded after it would still see what pg_sse hides from the server
+/// log.
 fn with_pg_sse_last(value: &str) -> String {
     let others = value.split(',').map(str::trim).filter(|name| !name.is_empty() && *name != "pg_sse");
     others.chain(["pg_sse"]).collect::<Vec<_>>().join(", ")

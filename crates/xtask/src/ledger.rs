@@ -1,6 +1,6 @@
 //! `cargo xtask ledger`: the ledger test of `pg_test/ledger` on a throwaway cluster.
 //!
-//! Not for what it does: that crate.
+//! Not for what the test does: that is the crate `pg_test/ledger`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::build;
 use crate::packages::{self, Purpose};
 use crate::test::target_folder;
 
-/// Runs it, and prints what came of it.
+/// Runs it, and prints the result.
 ///
 /// # Errors
 /// Something was lost, or the run proves nothing; what is printed says which.

@@ -17,7 +17,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// How often a line says that it goes on, where there is no terminal.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
-/// What a command left behind.
+/// What a finished command leaves.
 pub(crate) struct Folded {
     pub(crate) status: ExitStatus,
     /// Lines of standard output alone.
@@ -32,7 +32,7 @@ impl Folded {
         self.lines.join("\n")
     }
 
-    /// Itself, if the command succeeded.
+    /// Returns itself if the command succeeded.
     ///
     /// # Errors
     /// It failed: all its output is in the message.
@@ -49,7 +49,7 @@ impl Folded {
 /// # Errors
 /// It cannot be started. One that fails is in [`Folded::status`].
 pub(crate) fn run(title: &str, mut command: Command) -> Result<Folded> {
-    // Cargo draws its bar for us to read, also into a pipe.
+    // Cargo draws its bar even into a pipe, so that we can read it.
     command.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", "100");
     command.env("CARGO_TERM_COLOR", "never");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -175,12 +175,13 @@ fn read_lines(mut source: impl Read + Send + 'static, from: Source, to: Sender<(
     });
 }
 
-/// Without the escape sequence with which cargo clears its bar.
+/// Removes the escape sequence with which cargo clears its bar.
 fn clean(line: &[u8]) -> String {
     String::from_utf8_lossy(line).replace("\u{1b}[K", "")
 }
 
-/// `    Building [=====>    ] 45/120: hyper, tokio` gives 45 and 120. Also an empty rest of a cleared bar is progress.
+/// `    Building [=====>    ] 45/120: hyper, tokio` gives 45 and 120. The rest of a bar that was cleared
+/// counts, too, although it is empty.
 fn cargo_progress(line: &str) -> Option<(u64, u64)> {
     let (_, rest) = line.trim_start().strip_prefix("Building [")?.split_once("] ")?;
     let (done, rest) = rest.split_once('/')?;

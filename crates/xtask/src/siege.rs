@@ -1,6 +1,6 @@
 //! `cargo xtask siege`: the siege of `pg_test/siege` on a throwaway cluster.
 //!
-//! Not for what it does: that crate.
+//! Not for what the siege does: that is the crate `pg_test/siege`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,10 +44,10 @@ pub(crate) struct Arguments {
     pg_config: Option<PathBuf>,
 }
 
-/// Runs it, and prints what came of it.
+/// Runs it, and prints the result.
 ///
 /// # Errors
-/// The honest noticed something, or the run proves nothing; what is printed says which.
+/// The honest parties noticed something, or the run proves nothing; the output says which.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
     let Arguments { seconds, seed, memory_limit, sanitize, only, without, release, pg_config } = arguments;
     let pg = packages::ensure(pg_config.as_deref(), Purpose::BuildAndRun)?;

@@ -1,8 +1,9 @@
-//! `cargo xtask soak`: subscribers that come and go in every way there is, beside a publisher, reloads and changed comments;
-//! memory and descriptors of the gateway stay level.
+//! `cargo xtask soak`: subscribers come and go in every way there is, while events are published, settings
+//! reloaded and comments changed; memory and descriptors of the gateway stay level.
 //!
-//! The first third is for warming up. After that the gateway may not hold more from third to third than [`ALLOWANCE_KB`],
-//! and when everybody has gone, it has exactly as many descriptors open as before anybody came.
+//! The first third is for warming up. In the last third the gateway may hold no more than [`ALLOWANCE_KB`]
+//! above the second, and when all subscribers have gone, it has exactly as many descriptors open as before
+//! the first came.
 //!
 //! Not for what subscribers get, nor for speed. Linux alone: it reads /proc.
 
@@ -23,21 +24,23 @@ use crate::packages::{self, Purpose};
 use churn::{Churn, SECRET, Tally};
 use gauge::{Gauge, Sample, level};
 
-/// How much more the gateway may hold in the last third than in the second, in kB. Where it is level that was 20 kB; on a
-/// busy machine it is still warming up in the second third of half a minute, which made a third of this. In a third of one
-/// minute some four thousand streams come and go, so 300 bytes that each leaves behind show; in one of five minutes 60.
+/// How much more the gateway may hold in the last third than in the second, in kB. Where memory is level the
+/// difference was 20 kB; on a busy machine, where the gateway is still warming up in the second third of a
+/// run of half a minute, it was a third of this value. In a third of one minute some four thousand streams
+/// come and go, so 300 bytes left behind by each would show; in a run of five minutes, 60 bytes.
 const ALLOWANCE_KB: u64 = 1024;
 
-/// A soak in which less than this happens has shown nothing: streams opened, per second.
+/// Streams opened per second, at least: a soak with fewer has shown nothing.
 const MIN_STREAMS: u64 = 20;
 
-/// A shorter one is warming up still in its second third.
+/// The shortest run: a shorter one would still be warming up in its second third.
 const MIN_SECONDS: u64 = 30;
 
 /// Rows of the table.
 const ROWS: usize = 12;
 
-/// What is published in a round: for all, for one, by topic, never; and now and then something large.
+/// What is published in a round: for all, for one user, by topic, for nobody; and now and then something
+/// large.
 const SCHEMA: &str = "
     create function say(message text) returns void language plpgsql as
         $$ begin raise info '%', message; end $$;
@@ -88,7 +91,7 @@ pub(crate) fn run(seconds: u64, pg_config: Option<&std::path::Path>) -> Result<(
 fn soak(cluster: &Cluster, time: Duration) -> Result<()> {
     let churn = Churn::new(cluster)?;
     let mut gauge = Gauge::new(cluster)?;
-    // Whatever is made on first use is there before it is counted.
+    // What is made on first use must exist before it is counted.
     churn.one_of_each()?;
     let before = gauge.quiet(None)?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -97,7 +100,8 @@ fn soak(cluster: &Cluster, time: Duration) -> Result<()> {
     let administrator = Ticker::start(Duration::from_secs(1), administering(cluster)?);
     let samples = watch(&mut gauge, time);
     stop.store(true, Ordering::Relaxed);
-    // Subscribers leave when they have read something, so the publisher goes last; if it has failed, that is why they did.
+    // Subscribers leave when they have read something, so the publisher is stopped last. If the publisher has
+    // failed, that is why subscribers did.
     let tally = workers.join().context("a subscriber");
     publisher.stop().context("the publisher")?;
     administrator.stop().context("the administrator")?;
@@ -171,7 +175,7 @@ fn print_table(samples: &[Sample]) {
     println!();
 }
 
-/// Something that is done again and again in a thread of its own.
+/// A job that is done again and again in a thread of its own.
 struct Ticker {
     stop: Sender<()>,
     thread: JoinHandle<Result<()>>,
@@ -192,7 +196,7 @@ impl Ticker {
     }
 
     fn stop(self) -> Result<()> {
-        // A thread that has ended by itself says why below.
+        // The reason why a thread ended by itself is reported below.
         let _ = self.stop.send(());
         self.thread.join().unwrap_or_else(|_| bail!("panicked"))
     }

@@ -1,4 +1,5 @@
-//! The load: so many connections that are kept, each with one request after the other, and how long each took.
+//! The load: this many connections that are kept open, each with one request after the other, and how long
+//! each request took.
 //!
 //! Not a general HTTP client: it reads what these two servers answer, and stops at anything else.
 
@@ -79,7 +80,8 @@ impl Sample {
     }
 }
 
-/// Calls for `duration` with so many in flight. A tenth of it more comes before and is not counted.
+/// Calls for `duration` with this many requests in flight. Before that it calls for a tenth of the time
+/// without counting.
 pub(crate) fn run(port: u16, call: Call, flight: usize, duration: Duration) -> Result<Sample> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let start = Instant::now() + duration / 10;
@@ -151,7 +153,7 @@ impl Connection {
         }
     }
 
-    /// Status, and where the body begins, once all of the answer is there.
+    /// The status, and where the body begins, once the whole answer is there.
     fn answered(&self) -> Result<Option<(u16, usize)>> {
         let mut headers = [httparse::EMPTY_HEADER; 32];
         let mut response = httparse::Response::new(&mut headers);

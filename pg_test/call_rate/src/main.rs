@@ -45,7 +45,7 @@ const APPLICATION: &str = r#"
 /// Requests in flight.
 const FLIGHTS: [usize; 2] = [1, 8];
 
-/// The two sides take turns so often, because the machine is not equally quiet all the time.
+/// How often the two sides take turns: the machine is not equally quiet all the time.
 const ROUNDS: u32 = 5;
 
 #[derive(Parser)]
@@ -101,7 +101,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
             let mut samples = [Sample::default(), Sample::default()];
             for round in 0..ROUNDS {
                 for side in 0..2 {
-                    // Who begins alternates.
+                    // The two sides alternate in going first.
                     let side = (side + round as usize) % 2;
                     samples[side].add(load::run(sides[side], call, flight, slice)?);
                 }
@@ -123,12 +123,12 @@ fn compare(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Both sides answer alike, or the comparison says nothing.
+/// Both sides must answer alike, or the comparison says nothing.
 fn same_answers([ours, theirs]: [u16; 2]) -> Result<()> {
     for call in Call::ALL {
         let [one, other] = [ours, theirs].map(|port| load::ask(port, call));
         let ((one, our_body), (other, their_body)) = (one?, other?);
-        // Blanks between the members say nothing.
+        // Blanks between the members do not matter.
         let [ours, theirs] =
             [&our_body, &their_body].map(|body| serde_json::from_str::<serde_json::Value>(body).ok());
         ensure!(

@@ -27,7 +27,7 @@ impl Cluster {
     /// [`Self::sql`] in another database.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::sql`].
     pub fn sql_in(&self, database: &str, text: &str) -> Result<String> {
         let options = SessionOptions { database: database.to_owned(), ..SessionOptions::default() };
         Ok(self.session_with(&options)?.run(text)?.ok()?.text())
@@ -61,7 +61,7 @@ impl Cluster {
     /// [`Self::script`] in another database.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::script`].
     pub fn script_in(&self, database: &str, sql: &str) -> Result<String> {
         let (mut output, merged) = std::io::pipe()?;
         let mut command = self.psql();
@@ -78,14 +78,14 @@ impl Cluster {
         ]);
         command.arg(database).stdin(Stdio::piped()).stdout(merged.try_clone()?).stderr(merged);
         let mut child = command.spawn().context("cannot run psql")?;
-        // The command still holds the writing ends, and the end of the output is when nobody does.
+        // The command still holds the writing ends, and the output ends only when nobody holds them.
         drop(command);
         let mut input = child.stdin.take().context("psql has no input")?;
         let script = sql.to_owned();
         let writer = thread::spawn(move || input.write_all(script.as_bytes()));
         let mut bytes = Vec::new();
         output.read_to_end(&mut bytes)?;
-        // A script that makes psql quit early leaves the rest unread: no failure of ours.
+        // A script that makes psql quit early leaves the rest unread, which is no failure here.
         let _ = writer.join();
         child.wait()?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -120,7 +120,7 @@ impl Cluster {
     /// [`Self::http`], where the extension is in another database.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::http`].
     pub fn http_in(&self, database: &str) -> Result<Client> {
         let options = SessionOptions { database: database.to_owned(), ..SessionOptions::default() };
         let mut session = self.session_with(&options)?;

@@ -1,6 +1,6 @@
-//! As whom a server runs: Postgres refuses to run as root.
+//! The account under which a server runs: Postgres refuses to run as root.
 //!
-//! Not for the clients: `psql` runs as whoever runs the tests.
+//! Not for the clients: `psql` runs under the account of the tests.
 
 use std::env;
 use std::fs;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 
-/// The accounts to step down to from root, in this order. `postgres` comes with distribution packages.
+/// The accounts to change to from root, in this order. `postgres` comes with distribution packages.
 const ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 
 /// The account that servers run as.
@@ -44,8 +44,9 @@ impl Account {
     /// A command that runs `program` as this account and is killed (SIGQUIT) when the thread that spawns it ends, where
     /// the system can do that (Linux).
     ///
-    /// The environment is freed of what would change the server's behaviour: `PG…` and locale variables, and
-    /// `RUST_BACKTRACE`, which makes pgrx attach a backtrace to every error as a DETAIL that nobody expects.
+    /// The environment is cleared of what would change the server's behaviour: `PG…` and locale variables,
+    /// and `RUST_BACKTRACE`, which makes pgrx attach a backtrace to every error as a DETAIL that no test
+    /// expects.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = self.unclean_command(program);
         for (name, _) in env::vars_os() {

@@ -1,4 +1,4 @@
-//! What a cluster is to be like, before it is started.
+//! The properties of a cluster, set before it is started.
 //!
 //! Not for changing a running one: [`Cluster::configure`] does that.
 
@@ -52,13 +52,13 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Another installation than [`Install::shared`].
+    /// Uses another installation than [`Install::shared`].
     pub fn install(mut self, install: Arc<Install>) -> Self {
         self.install = Some(install);
         self
     }
 
-    /// What is preloaded.
+    /// Sets what is preloaded.
     pub fn preload(mut self, preload: Preload) -> Self {
         self.preload = preload;
         self
@@ -75,7 +75,7 @@ impl Builder {
         self
     }
 
-    /// A line of postgresql.conf. A later one of the same name wins, also over the defaults.
+    /// Adds a line to postgresql.conf. A later line of the same name wins, also over the defaults.
     pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
         self

@@ -20,7 +20,7 @@ use crate::launcher;
 use crate::scratch::Scratch;
 use crate::wait::{PATIENCE, wait_for, wait_until};
 
-/// Only part of the socket's name: the folder is the cluster's own, so the number needs not be free.
+/// Only part of the socket's name: the folder belongs to this cluster alone, so the port need not be free.
 pub(crate) const PORT: u16 = 5432;
 
 /// How much of the log goes into an error message.
@@ -50,7 +50,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// What it is to be like.
+    /// The properties with which it was built.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -92,8 +92,8 @@ impl Cluster {
     /// Stops the server and waits for its end.
     ///
     /// # Errors
-    /// It is not running, or does not end within [`PATIENCE`]: then it is killed. One that has ended by itself answers
-    /// with its status.
+    /// It is not running, or does not end within [`PATIENCE`]: then it is killed. If it has ended by itself,
+    /// the error has its status.
     pub fn stop(&self, mode: StopMode) -> Result<ExitStatus> {
         let signal_number = match mode {
             StopMode::Smart => Signal::TERM,
@@ -121,7 +121,8 @@ impl Cluster {
         let mut child = self.postmaster().take().context("the server is not running")?;
         child.kill()?;
         child.wait()?;
-        // The others notice by themselves. The new postmaster refuses to start as long as one holds the shared memory.
+        // The other processes notice by themselves. The new postmaster refuses to start while one of them
+        // still uses the shared memory.
         let data = self.data_dir();
         wait_until(PATIENCE, "the orphaned processes end", || !any_process_in(&data))
     }
@@ -165,7 +166,7 @@ impl Cluster {
     /// Stops one process of the server (SIGSTOP) until the answer is dropped.
     ///
     /// # Errors
-    /// It is not, or no longer, a process of this server.
+    /// The process does not belong to this server, or not any more.
     pub fn freeze(&self, pid: u32) -> Result<Frozen> {
         if !is_process_in(pid, &self.data_dir()) {
             bail!("{pid} is no process of this server");
@@ -278,14 +279,14 @@ pub struct Frozen {
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        // Killed meanwhile, its number may be somebody else's by now.
+        // If it was killed meanwhile, its number may belong to another process by now.
         if is_process_in(self.pid, &self.data) {
             let _ = signal(self.pid, Signal::CONT);
         }
     }
 }
 
-/// Sends the signal unless the process is known to be gone: its number may be somebody else's by now.
+/// Sends the signal unless the process is known to be gone: its number may belong to another process by now.
 fn end(child: &mut Child, number: Signal) -> Result<ExitStatus> {
     if let Some(status) = child.try_wait()? {
         return Ok(status);

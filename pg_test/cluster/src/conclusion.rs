@@ -1,7 +1,5 @@
-//! What the ledger test and the siege say of a run, in the same words: what is wrong, why it may prove nothing, and where its
-//! records are.
-//!
-//! Not for how they come to it, and not for their figures: each has its own report.
+//! What the ledger test and the siege both report of a run: what is wrong, why the run may prove nothing, and
+//! where its records are.
 
 use std::fmt;
 use std::fs;
@@ -9,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// So many violations are told; the first ones are usually enough, and all are in the archive.
+/// At most this many violations are told. The first ones are usually enough, and all are in the archive.
 const MAX_TOLD: usize = 10;
 
-/// How a run went.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Conclusion {
     /// Why the run proves nothing.

@@ -15,8 +15,8 @@ use crate::pg_config::PgConfig;
 /// The package, and the name of the library in the server.
 pub(crate) const NAME: &str = "pg_sse";
 
-/// The version whose feature is on by default in Cargo.toml. Naming it as well would make another build of the same
-/// thing, so for this version no features are given.
+/// The version whose feature is on by default in Cargo.toml. Naming the feature would cause a second build of
+/// the same thing, so no features are given for this version.
 const DEFAULT_MAJOR: u32 = 15;
 
 /// How the library is built.
@@ -26,7 +26,7 @@ pub enum Profile {
     Test,
     /// Quick to build.
     Dev,
-    /// For servers.
+    /// For servers that people use.
     Release,
 }
 
@@ -133,10 +133,11 @@ impl Extension {
     }
 }
 
-/// A `cargo` command in the root of the checkout: the very cargo that runs us, so that a toolchain override counts.
+/// A `cargo` command in the root of the checkout: the same cargo that runs us, so that a toolchain override
+/// counts.
 ///
-/// What cargo has told us about ourselves is not passed on: a build script that watches such a variable would run again
-/// for every change between a cargo started by hand and one started by us.
+/// The variables that cargo has set for us are removed. A build script that watches such a variable would
+/// otherwise run again whenever cargo is started by us after being started by hand, and the other way round.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     for (name, _) in env::vars_os() {

@@ -1,10 +1,10 @@
 //! A private copy of a PostgreSQL installation, with the extension put into it.
 //!
-//! Postgres finds its share and library folders relative to its own program (path.c, make_relative_path), so a copy with
-//! the same relative layout is an installation of its own. That keeps tests and demo away from the system's Postgres,
-//! and several runs at once away from each other.
+//! Postgres finds its share and library folders relative to its own program (path.c, make_relative_path). So
+//! a copy with the same relative layout is an installation of its own, and tests and demo neither touch the
+//! system's Postgres nor each other.
 //!
-//! Not for real servers: `cargo xtask install` is.
+//! Not for real servers: `cargo xtask install` is for those.
 
 use std::collections::HashMap;
 use std::fs::{self, Permissions};
@@ -19,10 +19,10 @@ use crate::extension::Extension;
 use crate::pg_config::PgConfig;
 use crate::scratch::Scratch;
 
-/// LLVM bitcode of the whole server, for inlining by the JIT: large, and Postgres does without.
+/// LLVM bitcode of the whole server, for inlining by the JIT: it is large, and Postgres works without it.
 const SKIPPED: [&str; 2] = ["bitcode", "man"];
 
-/// A private copy. Removed with its last user, the shared one with the process.
+/// A private copy. Removed with its last user; the shared one with the process.
 #[derive(Debug)]
 pub struct Install {
     pg: PgConfig,
@@ -99,7 +99,8 @@ impl Install {
         Ok(())
     }
 
-    /// Puts these files into the copy, in place of older ones, and has no others looked for.
+    /// Puts these files into the copy, in place of older ones. No other extension files are looked for
+    /// afterwards.
     ///
     /// # Errors
     /// A file cannot be copied.
@@ -112,7 +113,8 @@ impl Install {
 
     fn copy_in(&self, extension: &Extension) -> Result<()> {
         for (from, to) in extension.files(&self.pg) {
-            // A new file under a new name first: the old one may be mapped by a server, or a link to the original.
+            // A new file is written under a new name first: the old file may be mapped by a server, or be a
+            // link to the original.
             let new = to.with_extension("new");
             fs::copy(&from, &new).with_context(|| format!("cannot copy {}", from.display()))?;
             fs::rename(&new, &to)?;
@@ -120,8 +122,8 @@ impl Install {
         Ok(())
     }
 
-    /// Has a program of the copy run with these variables: it and what it starts, nobody else. In our own environment a
-    /// variable of the loader would reach compilers and clients, too.
+    /// Runs a program of the copy with these variables, which only it and its child processes see. In our own
+    /// environment, a variable for the loader would reach compilers and clients, too.
     ///
     /// # Errors
     /// The copy cannot be changed.
@@ -158,7 +160,8 @@ impl Install {
         &self.account
     }
 
-    /// A data directory fresh from initdb with these arguments, to be copied: initdb takes a second, a copy a third.
+    /// A data directory fresh from initdb with these arguments, to be copied: initdb takes a second, a copy a
+    /// third of one.
     pub(crate) fn template(&self, initdb_arguments: &[String]) -> Result<PathBuf> {
         let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = templates.get(initdb_arguments) {
@@ -229,7 +232,8 @@ fn copy_libraries(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A symbolic link is followed: Postgres resolves those to find itself (exec.c), and would be back in the original.
+/// A symbolic link is followed: Postgres resolves links to find itself (exec.c), and would end up in the
+/// original.
 fn link_or_copy(source: &Path, target: &Path) -> Result<()> {
     let source = source.canonicalize()?;
     if fs::hard_link(&source, target).is_err() {

@@ -1,9 +1,9 @@
 //! Throwaway PostgreSQL clusters for the black-box tests and the demo, and clients that speak SQL, HTTP and SSE to them.
 //!
-//! The way down: [`PgConfig`] finds a PostgreSQL, [`Install`] makes a private copy of it and puts the built extension in,
-//! [`Cluster`] runs one on a fresh data directory, [`Session`] and [`http::Client`] talk to it. Nothing outside a folder
-//! of its own is written, nothing listens on TCP but the gateway, and when the process that started a cluster goes away,
-//! however it goes, the cluster goes too.
+//! From the top down: [`PgConfig`] finds a PostgreSQL, [`Install`] makes a private copy of it and puts the
+//! built extension in, [`Cluster`] runs one on a fresh data directory, [`Session`] and [`http::Client`] talk
+//! to it. Nothing is written outside of its own folder, only the gateway listens on TCP, and when the process
+//! that started a cluster ends, however it ends, the cluster goes, too.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {

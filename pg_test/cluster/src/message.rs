@@ -1,7 +1,7 @@
-//! What `psql` prints on its error output, taken apart again.
+//! Takes apart what `psql` prints on its error output.
 //!
-//! Not exact for messages that themselves contain a line like `DETAIL:  …`: text has no frame. Where a test is about
-//! such a message it compares the output as a whole ([`crate::Cluster::script`]).
+//! Not exact for messages that themselves contain a line like `DETAIL:  …`, because the text has no frame. A
+//! test about such a message compares the whole output ([`crate::Cluster::script`]).
 
 /// The words a message can begin with, in the C locale (elog.c, error_severity).
 const SEVERITIES: [&str; 8] = ["DEBUG", "LOG", "INFO", "NOTICE", "WARNING", "ERROR", "FATAL", "PANIC"];

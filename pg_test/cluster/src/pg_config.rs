@@ -1,4 +1,4 @@
-//! Which PostgreSQL on this machine, and where its parts lie.
+//! Which PostgreSQL of this machine is used, and where its parts are.
 //!
 //! Not for installing one: `cargo xtask` does that.
 
@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The major versions that the extension is built for (C1.1), the preferred one first: it is what the project's own
-/// numbers were measured on, the others follow from the newest down.
+/// The major versions for which the extension is built (C1.1), the preferred one first: the project's own
+/// numbers were measured on it. The others follow from the newest down.
 pub const MAJORS: [u32; 4] = [15, 18, 17, 16];
 
 /// What one `pg_config` says about its installation.

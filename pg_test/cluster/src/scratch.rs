@@ -1,7 +1,8 @@
 //! Folders that go away with the process that made them, however it ends.
 //!
-//! Dropping is not enough: a static is never dropped, and a process can be killed. So each folder is also told to a
-//! shell that waits for the end of its standard input, which is the end of this process, and then removes what is left.
+//! Dropping is not enough: a static is never dropped, and a process can be killed. So each folder is also
+//! told to a shell, which waits for the end of its standard input, that is, for the end of this process, and
+//! then removes what is left.
 //!
 //! Not for anything that must survive.
 
@@ -18,7 +19,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::account::Account;
 
-/// Reads folders until the end, then removes them; a second time because a server may just be ending in one.
+/// Reads folders until the end of its input, then removes them; a second time, because a server may just be
+/// ending in one.
 const JANITOR: &str = r#"
     trap '' INT TERM HUP
     while IFS= read -r folder; do set -- "$@" "$folder"; done
@@ -54,7 +56,8 @@ impl Scratch {
         Ok(Self { folder })
     }
 
-    /// Gives the folder to `account` and closes it to everybody else: the server in it trusts who can reach its socket.
+    /// Gives the folder to `account` and closes it to everybody else, because a server trusts everybody who
+    /// can reach its socket.
     ///
     /// # Errors
     /// The system refuses.
@@ -88,7 +91,7 @@ fn tell_janitor(folder: &Path) -> Result<()> {
     writeln!(inbox, "{}", folder.display()).context("the janitor is gone")
 }
 
-/// In a process group of its own, so that Ctrl-C at a terminal ends us and not it.
+/// In a process group of its own, so that Ctrl-C at a terminal does not end it with us.
 fn start_janitor() -> Result<Child> {
     let mut janitor = Command::new("/bin/sh");
     janitor.args(["-c", JANITOR]).current_dir("/").process_group(0);

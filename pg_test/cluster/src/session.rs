@@ -1,7 +1,8 @@
 //! A session: one `psql` that stays connected, statements in, rows and messages out.
 //!
-//! After each statement `psql` is made to print a mark on both of its outputs, so what belongs to which statement is
-//! certain. Several sessions run side by side; [`Session::send`] starts a statement without waiting for its end.
+//! After each statement `psql` is made to print a mark on both of its outputs, so it is certain which output
+//! belongs to which statement. Several sessions run side by side; [`Session::send`] starts a statement
+//! without waiting for its end.
 //!
 //! Not for output as a person sees it: [`crate::Cluster::script`].
 
@@ -22,10 +23,10 @@ const FIELD_SEPARATOR: char = '\u{1f}';
 /// Stands for NULL.
 const NULL: &str = "\u{1d}";
 
-/// So much of psql's error output is told when the answer does not come.
+/// At most this much of psql's error output is told when the answer does not come.
 const MAX_TOLD_BYTES: usize = 500;
 
-/// As whom, where, and with which settings.
+/// The role, the database and the settings of a session.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
     /// The database.
@@ -59,7 +60,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The reply itself, if there was no error in it.
+    /// Returns the reply itself, if there was no error in it.
     ///
     /// # Errors
     /// The first error.
@@ -140,7 +141,7 @@ impl Session {
         self.wait(PATIENCE)
     }
 
-    /// Starts SQL without waiting. Each `send` wants one [`Self::wait`].
+    /// Starts SQL without waiting. Each `send` needs one [`Self::wait`].
     ///
     /// # Errors
     /// `psql` is gone.
@@ -156,14 +157,15 @@ impl Session {
     /// Waits for the answer to the oldest [`Self::send`] that has not been waited for.
     ///
     /// # Errors
-    /// None in time: the statement goes on, and a later `wait` may get it. Or the connection is lost.
+    /// None in time: the statement goes on, and a later `wait` may get its answer. Or the connection is lost.
     pub fn wait(&mut self, within: Duration) -> Result<Reply> {
         if self.answered == self.sent {
             bail!("nothing was sent");
         }
         let deadline = Instant::now() + within;
         let mark = mark(self.answered + 1);
-        // First the error output: its mark is printed last. Nothing is taken before both are there.
+        // First the error output, because its mark is printed last. Nothing is taken before both marks are
+        // there.
         let there =
             self.errors.wait_for(&mark, deadline).and_then(|()| self.output.wait_for(&mark, deadline));
         if let Err(problem) = there {
@@ -192,12 +194,12 @@ impl Drop for Session {
     }
 }
 
-/// One output of psql, read by a thread of its own so that neither fills up and stops it.
+/// One output of psql, read by a thread of its own, so that a full pipe never stops psql.
 #[derive(Debug)]
 struct Pipe {
     chunks: Receiver<Vec<u8>>,
     seen: Vec<u8>,
-    /// So much of `seen` has been searched already; without it large rows would cost the square of their size.
+    /// How far `seen` has been searched; without this, large rows would cost the square of their size.
     searched: usize,
 }
 

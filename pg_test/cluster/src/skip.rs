@@ -1,7 +1,7 @@
-//! A test that lacks something of this machine fails, unless the environment names it: a test that nobody ran proves nothing,
-//! and libtest has no word for it.
+//! Fails a test that lacks something on this machine, unless the environment names it: a test that did not
+//! run proves nothing, and libtest has no word for that.
 //!
-//! Not for tests that are slow: those are `#[ignore = "slow"]`.
+//! Not for slow tests: those are `#[ignore = "slow"]`.
 
 use std::env;
 use std::io::{self, Write};
@@ -11,11 +11,11 @@ use anyhow::{Result, bail};
 /// Names, with commas between them, of what may be skipped.
 pub const MAY_SKIP: &str = "PG_SSE_MAY_SKIP";
 
-/// Begins a line that tells of a skipped test; `cargo xtask test` counts these.
+/// Begins a line that reports a skipped test; `cargo xtask test` counts these.
 pub const SKIPPED: &str = "SKIPPED ";
 
-/// Call it where a test cannot go on because the machine `lacks` something. `name` is what the environment has to name: the
-/// test's file (`env!("CARGO_CRATE_NAME")`).
+/// Call it where a test cannot go on because the machine `lacks` something. `name` is the name that the
+/// environment must have: the test's file (`env!("CARGO_CRATE_NAME")`).
 ///
 /// # Errors
 /// [`MAY_SKIP`] does not name it.
@@ -27,12 +27,13 @@ pub fn skip(name: &str, lacks: &str) -> Result<()> {
     tell_skipped(name, &format!("there is no {lacks}"))
 }
 
-/// Counts a test as skipped that nobody can want here: one of a feature that this PostgreSQL does not have, a measurement.
+/// Counts a test as skipped that makes no sense here: one of a feature that this PostgreSQL does not have, or
+/// a measurement.
 ///
 /// # Errors
 /// Nothing can be written.
 pub fn tell_skipped(name: &str, why: &str) -> Result<()> {
-    // Not with eprintln!, which libtest keeps to itself when a test passes.
+    // Not with eprintln!, whose output libtest hides when a test passes.
     writeln!(io::stderr().lock(), "{SKIPPED}{name}: {why}")?;
     Ok(())
 }

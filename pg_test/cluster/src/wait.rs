@@ -1,4 +1,4 @@
-//! Waiting for something to become true, with a deadline instead of a sleep.
+//! Waits for something to become true, with a deadline instead of a sleep.
 //!
 //! Not for measuring time: the step between two looks is 10 ms.
 
@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long to wait for what should happen at once: long enough for two busy cores, short enough to be a failure.
+/// How long to wait for what should happen at once: enough for two busy cores, and still short enough to
+/// notice a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two looks. A look is often a `psql`, so shorter would only heat the machine.
+/// The pause between two looks. A look is often a `psql`, so a shorter pause would only use up the processor.
 const STEP: Duration = Duration::from_millis(10);
 
 /// Returns as soon as `is_true` is.

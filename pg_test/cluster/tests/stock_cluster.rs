@@ -1,4 +1,4 @@
-//! The harness itself, on clusters without pg_sse: what is built on it must not have to doubt it.
+//! Tests the harness itself, on clusters without pg_sse, so that other tests can rely on it.
 
 #![allow(clippy::unwrap_used)]
 

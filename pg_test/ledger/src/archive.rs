@@ -1,4 +1,4 @@
-//! Everything that was recorded of a run that failed, as texts in a folder.
+//! Writes everything that was recorded of a failed run as texts into a folder.
 //!
 //! Not for reading it in again.
 

@@ -1,4 +1,4 @@
-//! What the driver does to a reader from outside, and what it can see of it.
+//! What the driver does to a reader from outside, and what it can see of the reader.
 //!
 //! Not for reading: `reader`.
 
@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Control {
-    /// Cuts its connection, if it has one, and keeps it away for a while.
+    /// Cuts the reader's connection, if it has one, and keeps the reader away for a while.
     pub(crate) fn cut(&self, manner: Manner, away: Duration) {
         let mut state = self.state();
         if let Some(socket) = &state.socket {
@@ -54,12 +54,12 @@ impl Control {
         self.changed.notify_all();
     }
 
-    /// It reads nothing for so long.
+    /// The reader reads nothing for this long.
     pub(crate) fn stall(&self, time: Duration) {
         self.state().stalled_until = Some(Instant::now() + time);
     }
 
-    /// It reads on, and comes back, at once.
+    /// The reader reads on, and comes back, at once.
     pub(crate) fn release(&self) {
         let mut state = self.state();
         state.stalled_until = None;
@@ -67,7 +67,7 @@ impl Control {
         self.changed.notify_all();
     }
 
-    /// It ends, whatever it has seen.
+    /// The reader ends, whatever it has seen.
     pub(crate) fn give_up(&self) {
         let mut state = self.state();
         state.is_over = true;
@@ -119,12 +119,13 @@ impl Control {
         state.epoch = None;
     }
 
-    /// For the reader: waits as long as it is to read nothing.
+    /// For the reader: waits as long as it is told to read nothing.
     pub(crate) fn wait_while_stalled(&self) {
         self.wait_until(|state| state.stalled_until);
     }
 
-    /// For the reader: waits `retry`, and as long as it is to stay away, and says how to come back. `None`: not at all.
+    /// For the reader: waits `retry`, and as long as it is told to stay away; says how to come back. `None`:
+    /// not at all.
     pub(crate) fn wait_to_return(&self, retry: Duration) -> Option<Manner> {
         let earliest = Instant::now() + retry;
         self.wait_until(|state| state.away_until.max(Some(earliest)));

@@ -1,4 +1,4 @@
-//! Breaks things: each fault of the schedule, on the cluster of this run and nothing else.
+//! Breaks things: carries out each fault of the schedule, on the cluster of this run and nowhere else.
 //!
 //! Not for which and when: `schedule`.
 
@@ -24,18 +24,18 @@ pub(crate) const WINDOW_SIZE: &str = "2MB";
 /// Larger than the ring.
 const BURST: (u32, usize) = (2_500, 450);
 
-/// More than window and socket buffers hold (the server's grows to 4 MB), in events so small that a reader that falls out
-/// of the window in the middle of one is not disconnected.
+/// More than window and socket buffers hold (the server's buffer grows to 4 MB), in events so small that a
+/// reader which falls out of the window in the middle of one is not disconnected.
 const FLOOD_OF_SMALL: (u32, usize) = (2_500, 4_000);
 
 /// More than the window holds.
 const FLOOD_OF_LARGE: (u32, usize) = (40, 150_000);
 
-/// So long readers may take for what they are behind; then it is tried again.
+/// How long readers may take for what they are behind; then it is tried again.
 const SETTLING_TIME: Duration = Duration::from_secs(5);
 
-/// A file of this name in the data directory makes a runtime thread of the gateway panic at the next reload, in builds
-/// with assertions alone (`fault.rs` of the gateway).
+/// A file of this name in the data directory makes a runtime thread of the gateway panic at the next reload,
+/// only in builds for tests (`fault.rs` of the gateway).
 const PANIC_FILE: &str = "pg_sse.panic";
 
 /// A reader, as the driver knows it.
@@ -50,7 +50,7 @@ pub(crate) struct Driver {
     pace: Arc<Pace>,
     /// Raises what faults need.
     pub(crate) writer: Writer,
-    /// How often what was done.
+    /// How often each fault was carried out.
     pub(crate) faults: BTreeMap<Fault, u64>,
 }
 
@@ -125,7 +125,7 @@ impl Driver {
         }
     }
 
-    /// The flooded alone: the others would have to be sent as much.
+    /// Only the flooded reader, because the others would have to be sent as much.
     fn stop_readers(&mut self, rng: &mut Rng) -> Result<()> {
         for target in self.targets.iter().filter(|target| target.is_flooded) {
             target.control.stall(PATIENCE);
@@ -153,7 +153,7 @@ impl Driver {
     fn freeze_backends(&self, rng: &mut Rng) -> Result<()> {
         for _ in 0..5 {
             let Some(pid) = client_backend(&self.cluster, rng.u32(..))? else { continue };
-            // One that has gone meanwhile cannot be stopped.
+            // A backend that has ended meanwhile cannot be stopped.
             let frozen = self.cluster.freeze(pid);
             thread::sleep(Duration::from_millis(rng.u64(20..200)));
             drop(frozen);
@@ -184,13 +184,13 @@ impl Driver {
         rng.choose_multiple(self.targets.iter(), count)
     }
 
-    /// Everybody reads and is connected.
+    /// Waits until every reader reads and is connected.
     fn release_all(&self) {
         self.targets.iter().for_each(|target| target.control.release());
     }
 
-    /// No faults from here on: waits until everybody has a stream and has caught up. One that lags so far behind that the
-    /// next gap hides the settling events gets others.
+    /// No faults from here on: waits until every reader has a stream and has caught up. A reader that is so
+    /// far behind that the next gap hides the settling events gets further ones.
     pub(crate) fn calm_down(&mut self) -> Result<()> {
         self.gateway()?;
         self.release_all();
@@ -223,7 +223,7 @@ pub(crate) fn cut_now_and_then(targets: &[Target], seed: u64, end: &AtomicBool, 
         }
         next = Instant::now() + Duration::from_millis(rng.u64(50..400));
         let Some(target) = rng.choice(targets) else { return };
-        // One that is kept away stays away.
+        // A reader that is kept away stays away.
         if target.control.epoch().is_some() {
             let manner = if rng.u32(0..3) > 0 { Manner::Header } else { Manner::Query };
             target.control.cut(manner, Duration::ZERO);
@@ -237,7 +237,7 @@ fn kill_backend(cluster: &Cluster, choice: u32) -> Result<()> {
     cluster.kill_backend(victim)
 }
 
-/// One of the backends of clients, but that which is asked.
+/// One of the client backends, except the one that is asked.
 fn client_backend(cluster: &Cluster, choice: u32) -> Result<Option<u32>> {
     let pids = cluster.sql(
         "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() order by pid",

@@ -9,11 +9,11 @@ use crate::check::Coverage;
 use crate::history::{Delivery, Reason, Recording, What};
 use crate::schedule::Fault;
 
-/// At least so much of what readers were to get, they must have got. Usually it is 70 percent and more; less on a machine
-/// that is so busy that readers lag by seconds.
+/// The least part of what was for the readers that they must have got. Usually it is 70 percent and more;
+/// less on a machine so busy that readers lag by seconds.
 const MIN_SEEN_PERCENT: u64 = 40;
 
-/// At least so many events a second, and so many of each kind of end in a run.
+/// The least number of events in a second, and of each kind of end in a run.
 const MIN_EVENTS_PER_SECOND: u64 = 20;
 const MIN_OF_EACH: u64 = 10;
 

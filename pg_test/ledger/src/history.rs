@@ -1,4 +1,4 @@
-//! What is recorded of a run: what writers attempted, what committed, what each reader saw.
+//! What is recorded of a run: what writers attempted, what was committed, what each reader saw.
 //!
 //! Times are the [`cluster::Clock`]'s. Not for judging: check/.
 
@@ -14,7 +14,7 @@ pub(crate) enum Delivery {
     Immediate,
 }
 
-/// Names an event: numbers of a writer rise in the order of raising.
+/// Names an event: a writer's numbers rise in the order of raising.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) writer: u16,
@@ -27,7 +27,7 @@ pub(crate) struct Key {
 pub(crate) struct Attempt {
     pub(crate) key: Key,
     pub(crate) audience: usize,
-    /// What its transaction was to be.
+    /// How its transaction was to end.
     pub(crate) kind: &'static str,
     /// Above `sse.max_event_size`: a gap in its place.
     pub(crate) too_large: bool,
@@ -54,14 +54,14 @@ impl Position {
         Some(Self { epoch: number(epoch)?, sequence: number(sequence)? })
     }
 
-    /// What `sse.ready` carries in front of the gap that answers an id that is none: it will never be an event's, so it brings
-    /// the gap again.
+    /// The id of `sse.ready` before the gap that answers an invalid id: no event will ever have it, so it
+    /// brings the gap again.
     pub(crate) fn is_never_given(self) -> bool {
         self.sequence == u64::MAX
     }
 }
 
-/// What a reader asked to resume behind.
+/// What a reader asked to resume after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// Nothing: it has no id yet.
@@ -102,7 +102,8 @@ impl Reason {
         }
     }
 
-    /// It has a number in the stream like an event. The others stand for a jump to the position they carry.
+    /// Whether the gap has a number in the stream, like an event. Other gaps stand for a jump to the position
+    /// they carry.
     pub(crate) const fn is_in_place(self) -> bool {
         matches!(self, Self::Overflow | Self::TooLarge)
     }
@@ -151,7 +152,7 @@ pub(crate) struct History {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recording {
     pub(crate) attempts: Vec<Attempt>,
-    /// Writers and numbers in the ledger table: with delivery at commit, and committed.
+    /// The rows of the ledger table, as writers and numbers: with delivery at commit, and committed.
     pub(crate) committed: BTreeSet<(u16, u32)>,
     pub(crate) readers: Vec<History>,
 }

@@ -5,8 +5,9 @@
 //! and the cluster is restarted, as a seed says. Afterwards the checker compares: `check` is a pure function of what was
 //! recorded, with tests of its own that plant faults.
 //!
-//! The way down: [`run`] puts it all together, `driver` breaks things, `writer` and `reader` are the threads, `plan` says
-//! whom an event is for, `history` is what was recorded, `check` judges it, `report` tells people.
+//! From the top down: [`run`] puts it all together, `driver` breaks things, `writer` and `reader` are the
+//! threads, `plan` says whom an event is for, `history` is what was recorded, `check` judges it, `report`
+//! tells people.
 //!
 //! Not for finding out why: a violation names the reader and the event, and the histories are in a file (`archive`).
 
@@ -38,9 +39,9 @@ use cluster::Install;
 /// What to run.
 #[derive(Debug)]
 pub struct Options {
-    /// For how long things break; beginning and end come on top.
+    /// For how long things break; beginning and end take additional time.
     pub seconds: u64,
-    /// What breaks in which order follows from it.
+    /// The seed that decides what breaks in which order.
     pub seed: u64,
     /// The PostgreSQL with the extension in it, which must be a build for tests (`Profile::Test`).
     pub install: Arc<Install>,

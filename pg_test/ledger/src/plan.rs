@@ -1,4 +1,5 @@
-//! Who listens, and whom an event is for: written out by hand, so that it is a second opinion and not the code under test.
+//! Who listens, and whom an event is for: written out by hand, so that it is independent of the code under
+//! test.
 //!
 //! Not for how many of each there are: run.rs.
 
@@ -19,7 +20,7 @@ pub(crate) const CAROL: Person = Person { id: "3", name: "carol", roles: &["staf
 /// Everybody who gets a token.
 pub(crate) const PEOPLE: [&Person; 3] = [&ALICE, &BOB, &CAROL];
 
-/// For whom an event is raised. Events name it by its place in [`AUDIENCES`].
+/// Whom an event is for. Events name an audience by its place in [`AUDIENCES`].
 pub(crate) struct Audience {
     /// As it stands in a hint.
     pub(crate) scope: &'static str,
@@ -36,7 +37,7 @@ pub(crate) struct Audience {
 const EVERYBODY: Audience =
     Audience { scope: "all", allows: |_| true, topic: "", execution_id: "", emitter: "" };
 
-/// What the writers choose from, and behind them the marks.
+/// The audiences that the writers choose from, followed by those of the marks.
 pub(crate) const AUDIENCES: [Audience; 19] = [
     EVERYBODY,
     EVERYBODY,
@@ -89,13 +90,14 @@ pub(crate) const FLOOD: &str = "flood";
 
 /// Places in [`AUDIENCES`] that ordinary events are for.
 pub(crate) const ORDINARY: std::ops::Range<usize> = 0..12;
-/// Those of them that no topic narrows.
+/// Those of them that are narrowed by no topic.
 pub(crate) const WITHOUT_TOPIC: std::ops::Range<usize> = 0..7;
-/// For those who take what is large and much.
+/// The audience of what is large and much.
 pub(crate) const FLOODED: usize = 12;
-/// Those by which a reader is seen to have caught up: everybody gets at least one of them.
+/// The audiences of the events by which a reader is seen to have caught up: each reader gets at least one of
+/// them.
 pub(crate) const SETTLING: std::ops::Range<usize> = 13..16;
-/// The last events of each writer: everybody gets at least one of them.
+/// The audiences of each writer's last events: each reader gets at least one of them.
 pub(crate) const MARKS: std::ops::Range<usize> = 16..19;
 
 /// What a reader asks for, and as whom.
@@ -121,7 +123,7 @@ impl Listener {
         id_fits && topic_fits && (audience.allows)(self.person)
     }
 
-    /// Marks that each writer raises for it, per delivery.
+    /// How many marks each writer raises for it, for each delivery.
     pub(crate) fn marks(&self) -> usize {
         MARKS.filter(|mark| self.is_meant(*mark)).count()
     }

@@ -1,5 +1,5 @@
-//! A reader: an EventSource that writes down what it sees. It reconnects by itself with its last id, as the standard says
-//! (WHATWG HTML §9.2), only sooner than `retry` asks.
+//! A reader: an EventSource that records what it sees. It reconnects by itself with its last id, as the
+//! standard says (WHATWG HTML §9.2), only sooner than `retry` asks.
 //!
 //! Not for judging what it sees: `check`.
 
@@ -17,10 +17,11 @@ use crate::history::{Asked, History, Item, Position, Reason, What};
 use crate::payload::Payload;
 use crate::plan::{Listener, MARKS, SETTLING};
 
-/// `retry` is so many times shorter here: the run is short as well.
+/// `retry` is divided by this, because the run is short as well.
 const HURRY: u32 = 20;
 
-/// For a connection and the head of an answer. A gateway that is just being killed may leave it unanswered.
+/// The limit for a connection and the head of an answer. A gateway that is just being killed may leave it
+/// unanswered.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long one look for the next event takes at most; then the reader sees whether it is to do something else.
@@ -29,7 +30,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Receive buffer of a reader that is to fall behind: the kernel holds little for it.
 const SMALL_BUFFER_BYTES: usize = 64 << 10;
 
-/// What such a reader takes in one piece. Loopback's own 64 kB fit so badly into a small buffer that it would crawl.
+/// How much such a reader reads in one piece. Loopback's own 64 kB fit so badly into a small buffer that it
+/// would crawl.
 const SEGMENT_BYTES: u32 = 1400;
 
 /// What the text of something malformed is cut to.
@@ -50,7 +52,7 @@ pub(crate) struct Reader {
     address: SocketAddr,
     clock: Clock,
     control: Arc<Control>,
-    /// So many marks end it.
+    /// This many marks end it.
     marks_left: usize,
     last_id: String,
     last: Option<Position>,
@@ -72,12 +74,12 @@ impl Reader {
         Self { spec, address, clock, control, marks_left, last_id, last, retry, items: Vec::new() }
     }
 
-    /// Reads until all marks are there, or it is told to give up.
+    /// Reads until all marks have come, or it is told to give up.
     pub(crate) fn read(mut self) -> History {
         while self.marks_left > 0
             && let Some(manner) = self.control.wait_to_return(self.retry / HURRY)
         {
-            // Nobody there: as long as a browser waits at most, it tries again.
+            // Nobody answers: it tries again, after as long as a browser waits at most.
             self.retry = self.retry.max(Duration::from_secs(1));
             if let Err(error) = self.open_and_follow(manner) {
                 self.note(What::Closed(shortened(&format!("{error:#}"))));

@@ -28,17 +28,17 @@ use crate::schedule::Schedule;
 use crate::schema;
 use crate::writer::{MAX_EVENT, Pace, Writer, Written};
 
-/// Writers besides the driver's own.
+/// Number of writers besides the driver's own.
 const WRITERS: u16 = 6;
 
 /// `sse.jwt_secret`.
 const SECRET: &str = "the secret of the ledger test, 32 bytes at least";
 
-/// Ports that no system hands out for outgoing connections: one of those could be taken while the gateway is away, even
-/// by a reader that tries to reach it.
+/// Ports that no system hands out for outgoing connections: a port that is handed out could be taken while
+/// the gateway is away, even by a reader that tries to reach it.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// Runs it, and says what came of it.
+/// Runs it, and returns the result.
 ///
 /// # Errors
 /// The test itself broke: the server did not come back, or a statement failed that must not. What the checker finds is
@@ -64,7 +64,7 @@ pub fn run(options: &Options) -> Result<Report> {
         broken = driver.carry_out(&step);
     }
     let (mut writers, cuts) = crew.end()?;
-    // Also when the driver broke: what the readers have seen may say why.
+    // Even if the driver failed: what the readers have seen may say why.
     let marked = broken.and_then(|()| {
         driver.calm_down()?;
         writers.iter_mut().chain([&mut driver.writer]).try_for_each(Writer::mark)
@@ -125,7 +125,7 @@ fn start_cluster(options: &Options, port: u16, threads: u32) -> Result<Cluster> 
 
 /// A port that is free now, and that nobody is given by chance later.
 fn free_port() -> Result<u16> {
-    // Not of the seed: two runs of one seed must not fight over it.
+    // Not derived from the seed: two runs of one seed must not compete for a port.
     let mut chance = Rng::new();
     let free =
         (0..100).map(|_| chance.u16(PORTS)).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
@@ -167,7 +167,7 @@ fn start_readers(cluster: &Cluster, client: Client, clock: Clock) -> Result<Read
     Ok(readers)
 }
 
-/// Everybody with everything, some of it twice.
+/// Every person with everything to ask for, some of it twice.
 fn listeners() -> Vec<Listener> {
     let mut listeners = Vec::new();
     for person in [None, Some(&ALICE), Some(&BOB), Some(&CAROL)] {
@@ -192,7 +192,8 @@ fn listeners() -> Vec<Listener> {
 }
 
 impl Readers {
-    /// Waits until all have seen the last events; those that have not by then are told to give up.
+    /// Waits until all readers have seen the last events; those that have not by the deadline are told to
+    /// give up.
     fn end(self, within: Duration) -> Result<Vec<History>> {
         let threads = self.threads;
         let _ = wait_until(within, "every reader catches up", || threads.iter().all(JoinHandle::is_finished));

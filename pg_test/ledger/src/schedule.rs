@@ -1,4 +1,4 @@
-//! What breaks, and in which order: all of it follows from the seed. Only how long things take does not.
+//! What breaks, and in which order: all of it is drawn from the seed. Only how long things take is not.
 //!
 //! Not for how it is broken: `driver`.
 
@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     Terminate,
     /// `kill -9` of a backend: the server starts all processes anew.
     KilledBackend,
-    /// `kill -9` of the gateway: so does that.
+    /// `kill -9` of the gateway, with the same effect.
     KilledGateway,
     /// `pg_ctl restart -m fast`.
     FastRestart,
@@ -78,7 +78,7 @@ impl Fault {
         }
     }
 
-    /// The gap that somebody must have got when it happened.
+    /// The gap that some reader must have got if it happened.
     pub(crate) const fn gap(self) -> Option<Reason> {
         match self {
             Self::InventedId => Some(Reason::Unknown),
@@ -96,14 +96,15 @@ impl Fault {
     }
 }
 
-/// The faults of a run, without end: shuffled rounds, each with all of them, and twice with those that lose no more than
-/// they must. Those that end the gateway cover seconds with a gap; more of them would leave little to be proven.
+/// The faults of a run, without end: shuffled rounds, each with all faults, and twice with those that lose no
+/// more than they must. Faults that end the gateway cover seconds with a gap; more of them would leave little
+/// to be proven.
 pub(crate) struct Schedule {
     rng: Rng,
     round: Vec<Fault>,
 }
 
-/// One fault: the pause before it, and the seed of what is left to chance in it.
+/// One fault: the pause before it, and the seed of what is random in it.
 pub(crate) struct Step {
     pub(crate) pause: Duration,
     pub(crate) fault: Fault,

@@ -1,6 +1,7 @@
-//! Writers: transactions of every kind, each event numbered and written down before it is raised.
+//! Writers: they run transactions of every kind; each event is numbered and written down before it is raised.
 //!
-//! What became of a transaction whose COMMIT got no answer is not known here; the ledger table tells at the end.
+//! When a COMMIT got no answer, it is not known here what became of the transaction; the ledger table tells
+//! at the end.
 //!
 //! Not for when to begin and end: run.rs.
 
@@ -50,7 +51,7 @@ pub(crate) struct Written {
     pub(crate) surprise: Option<String>,
 }
 
-/// A transaction, or several, on paper.
+/// One or several transactions, planned and not run yet.
 #[derive(Default)]
 struct Script {
     sql: String,
@@ -73,8 +74,8 @@ impl Writer {
         }
     }
 
-    /// One transaction after another until told to end. Paced, because the machine has to read it all as well; and slowly
-    /// while the gateway is away, when all of it ends in one gap.
+    /// Runs one transaction after another until told to end. Paced, because the machine has to read all of it
+    /// as well; and slowly while the gateway is away, when all of it ends in one gap.
     pub(crate) fn work(mut self, pace: &Pace) -> Self {
         while !pace.is_over.load(Relaxed) {
             if self.session.is_none() {
@@ -85,7 +86,7 @@ impl Writer {
                 }
             }
             let script = self.compose();
-            // A connection that is lost is what this is about.
+            // A lost connection is what this test is about.
             let _ = self.run(script);
             let pause = Duration::from_millis(self.rng.u64(5..40));
             thread::sleep(if pace.is_slow.load(Relaxed) { pause * 5 } else { pause });
@@ -113,7 +114,7 @@ impl Writer {
         self.run_anew(script).context("settling events")
     }
 
-    /// Commits so many large events for the flooded, one by one; waits for room in the ring.
+    /// Commits this many large events for the flooded reader, one by one; waits for room in the ring.
     pub(crate) fn flood(&mut self, count: u32, size: usize) -> Result<()> {
         let mut script = Script::default();
         let first = self.next;
@@ -128,7 +129,7 @@ impl Writer {
         self.run_anew(script).context("a flood")
     }
 
-    /// Raises so many events for everybody in one transaction.
+    /// Raises this many events for everybody in one transaction.
     pub(crate) fn burst(&mut self, count: u32, size: usize) -> Result<()> {
         let mut script = Script::default();
         let (w, first, audiences) = (self.number, self.next, WITHOUT_TOPIC.end);
@@ -231,7 +232,7 @@ impl Writer {
         if self.rng.bool() {
             self.some(script, kind);
         }
-        // Mostly for all: the order is seen only by who gets neighbours.
+        // Mostly for all: only a reader that gets neighbouring events sees their order.
         let audience = if self.rng.bool() { 0 } else { self.rng.usize(ORDINARY) };
         let (w, n) = (self.number, self.next);
         self.note(script, kind, false, audience);
@@ -264,7 +265,7 @@ impl Writer {
         self.rng.usize(ORDINARY)
     }
 
-    /// In a new session: the last one may not have survived what was broken since.
+    /// In a new session, because what was broken may have ended the last one.
     fn run_anew(&mut self, script: Script) -> Result<()> {
         self.session = None;
         self.run(script)

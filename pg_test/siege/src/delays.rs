@@ -1,4 +1,4 @@
-//! Whether events were later than what the machine itself delays: each second beside the control's.
+//! Whether events were later than the machine itself explains: each second is compared with the control's.
 //!
 //! Not for events that did not come: `sequence`.
 
@@ -7,15 +7,15 @@ use std::fmt;
 
 use crate::processor::{self, Look};
 
-/// What the 99th percentile of a second may exceed the control's by, in microseconds: two turns of a busy processor. Beyond
-/// it the run fails.
+/// By how much the 99th percentile of a second may exceed the control's, in microseconds: two turns of a busy
+/// processor. Beyond it the run fails.
 const MAX_P99_EXCESS: u64 = 30_000;
 
-/// What the latest event of a second may exceed the control's latest by, in microseconds, in runs that are long enough to
-/// be judged by it. Beyond it the run fails.
+/// By how much the latest event of a second may exceed the control's latest, in microseconds, in runs that
+/// are long enough to be judged by it. Beyond it the run fails.
 const MAX_EXCESS: u64 = 250_000;
 
-/// Fewer than so many a second say nothing about a 99th percentile.
+/// With fewer events in a second than this, a 99th percentile means nothing.
 const MIN_SAMPLES: usize = 20;
 
 /// One event and its control, both sent at one instant; microseconds.
@@ -70,11 +70,8 @@ pub(crate) fn spreads(pairs: &[Pair]) -> (Spread, Spread) {
     (Spread::of(both().map(|both| both.0).collect()), Spread::of(both().map(|both| both.1).collect()))
 }
 
-/// The seconds in which events were too late, each in words. `looks` say what the gateway's threads waited for a processor;
-/// they may be later by that.
-///
-/// A second's control is that of the second and its neighbours: what delays the one a moment before the border may delay
-/// the other a moment behind it.
+/// The seconds in which events were too late, each in words. `looks` say how long the gateway's threads
+/// waited for a processor; events may be later by that time.
 pub(crate) fn late(pairs: &[Pair], looks: &[Look], judgement: Judgement) -> Vec<String> {
     let mut seconds: BTreeMap<u64, (Vec<u64>, Vec<u64>)> = BTreeMap::new();
     for pair in pairs {

@@ -1,4 +1,4 @@
-//! What everybody in a run shares, and how each reaches server and gateway.
+//! What all parties of a run share, and how each reaches server and gateway.
 //!
 //! Not for what they do there.
 
@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::wire::Wire;
 
-/// So long anything may take to connect or to take bytes.
+/// How long connecting or taking bytes may take.
 pub(crate) const CONNECTING: Duration = Duration::from_secs(5);
 
 /// One for each run.
@@ -24,7 +24,7 @@ pub(crate) struct Ground {
     pub(crate) home: PathBuf,
     /// Where the gateway listens.
     pub(crate) address: SocketAddr,
-    /// Set once by the run, read by everybody in their loops; what is seen a moment late does no harm.
+    /// Set once by the run, read by all parties in their loops; seeing it a moment late does no harm.
     is_over: AtomicBool,
 }
 
@@ -39,8 +39,8 @@ impl Ground {
         Wire::connect(&self.home, user, CONNECTING)
     }
 
-    /// A connection to the gateway from another address of the loopback network, so that what hostile clients use up is
-    /// theirs; where the system has only one such address, from that.
+    /// A connection to the gateway from another address of the loopback network, so that hostile clients use
+    /// up only their own share; where the system has only one such address, from that.
     pub(crate) fn connect_from(&self, source: Ipv4Addr, receive_buffer: Option<usize>) -> Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let _ = socket.bind(&SocketAddr::from((source, 0)).into());

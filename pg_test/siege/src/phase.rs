@@ -1,6 +1,6 @@
-//! Outages of our own making: in each only the time to recovery is judged.
+//! Outages that the run makes: in each, only the time to recovery is judged.
 //!
-//! Attackers go on meanwhile. Not for outages that the server brings upon itself: there are to be none.
+//! Attackers go on meanwhile. Not for outages that the server causes by itself: there must be none.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -13,19 +13,20 @@ use cluster::{Clock, wait_until};
 use crate::ground::Ground;
 use crate::honest::Ends;
 
-/// From the end of the outage's cause until events come and calls are answered. The gateway looks at its database once a
-/// second and not while that is locked, reads the catalog through a worker that must connect, and starts call workers that
-/// must, too; and an attacker keeps `pg_database` locked about half of the time, with ever longer queues before it. On a busy
-/// machine 9 s were seen. Beyond it the run fails.
+/// From the end of the outage's cause until events come and calls are answered. The gateway looks at its
+/// database once a second, and not while that is locked; it reads the catalog through a worker that must
+/// connect, and starts call workers that must connect, too. And an attacker keeps `pg_database` locked about
+/// half of the time, with ever longer queues. On a busy machine 9 s were seen. Beyond this time the run
+/// fails.
 pub(crate) const MAX_RECOVERY: Duration = Duration::from_secs(20);
 
-/// It is given up after so long.
+/// After this time a recovery is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// After recovery so long nothing is judged: what waited comes in a crowd.
+/// How long nothing is judged after a recovery: what has waited comes in a crowd.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// So many events, and so many calls, make a recovery.
+/// This many events and this many calls count as a recovery.
 const ENOUGH: u64 = 5;
 
 /// What ends the service.
@@ -46,7 +47,7 @@ pub(crate) struct Phase {
     pub(crate) outage: Outage,
     pub(crate) from: u64,
     pub(crate) until: u64,
-    /// `None`: not within the time that is waited for it.
+    /// `None`: there was no recovery in the time allowed.
     pub(crate) recovery: Option<Duration>,
 }
 
@@ -58,7 +59,7 @@ impl Outage {
         }
     }
 
-    /// Brings it about, waits for the recovery, and says how long that took.
+    /// Causes the outage, waits for the recovery, and returns how long that took.
     pub(crate) fn carry_out(self, ground: &Ground, ends: &Ends, clock: Clock) -> Result<Phase> {
         let mut session = ground.session("postgres")?;
         ends.outage.store(true, Relaxed);
@@ -66,7 +67,8 @@ impl Outage {
         match self {
             Self::Extension => {
                 session.query("drop extension pg_sse", PATIENCE)?.ok()?;
-                // Created again at once it might never have been missed, and what recovers is what had stopped.
+                // If the extension were created again at once, the gateway might never notice. What recovers
+                // must have stopped.
                 let client = Client::at(ground.address).within(Duration::from_secs(2));
                 wait_until(MAX_RECOVERY, "DROP EXTENSION stops serving", || {
                     client.get("/healthz").map_or(true, |answer| answer.status() != 200)
@@ -74,7 +76,7 @@ impl Outage {
                 session.query("create extension pg_sse", PATIENCE)?.ok()?;
             }
             Self::CallWorkers => {
-                // Not pg_stat_activity: its join with pg_database may be what an attacker keeps locked.
+                // Not pg_stat_activity: it joins pg_database, which an attacker may keep locked.
                 let sql = "select count(pg_terminate_backend(pid)) from pg_stat_get_activity(null) where backend_type = 'pg_sse call worker'";
                 let count = session.query(sql, PATIENCE)?.ok()?;
                 if count.as_deref() == Some("0") {

@@ -1,14 +1,16 @@
 //! How long the gateway's threads were ready to run and got no processor.
 //!
-//! The control is a process that does nothing else, which a scheduler runs at once; the gateway's threads have more to do,
-//! so on a machine that others use they wait longer for the same processor. That is the machine's delay, and the kernel
-//! measures it. What a thread waits for otherwise (a lock, a file, another thread) is not in it.
+//! The control is a process that does nothing else, so a scheduler runs it at once. The gateway's threads
+//! have more to do, so on a shared machine they wait longer for the same processor. That is the machine's
+//! delay, and the kernel measures it. What a thread waits for otherwise (a lock, a file, another thread) is
+//! not included.
 //!
 //! Not for the main thread of the gateway: no event waits for that.
 
 use std::fs;
 
-/// More is not believed to be the machine's, in microseconds: a gateway that starves for longer should be noticed.
+/// The longest wait that is blamed on the machine, in microseconds: a gateway that starves for longer should
+/// be noticed.
 const MOST: u64 = 200_000;
 
 /// A look at the sum of the event's threads, in microseconds.
@@ -33,10 +35,10 @@ pub(crate) fn waited(pid: &str) -> u64 {
     total / 1000
 }
 
-/// The longest wait around a time: what was added within two neighbouring looks, of those that touch it.
+/// The longest wait around a time: what was added between two neighbouring looks, of all pairs that touch it.
 pub(crate) fn longest(looks: &[Look], from: u64, until: u64) -> u64 {
     let around = looks.windows(3).filter(|looks| looks[2].at >= from && looks[0].at <= until);
-    // Less than before: another process.
+    // Less than before: this is another process.
     let added = around.map(|looks| looks[2].waited.saturating_sub(looks[0].waited));
     added.max().unwrap_or(0).min(MOST)
 }

@@ -25,7 +25,7 @@ pub struct Report {
     pub(crate) account: Account,
     pub(crate) calls: Calls,
     pub(crate) call_times: Spread,
-    /// Peak and what is allowed, in bytes.
+    /// The peak and the limit, in bytes.
     pub(crate) memory: (u64, u64),
     /// The longest that the gateway's threads waited for a processor, in microseconds.
     pub(crate) starved: u64,
@@ -37,7 +37,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The honest noticed nothing, and enough was tried to say so.
+    /// The honest parties noticed nothing, and enough was tried to say so.
     pub fn passed(&self) -> bool {
         self.conclusion.passed()
     }

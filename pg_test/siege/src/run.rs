@@ -1,4 +1,4 @@
-//! One run: a cluster, the honest, the attackers, outages, and then the judgement.
+//! One run: a cluster, the honest parties, the attackers, outages, and then the judgement.
 //!
 //! Not for the details of any of them.
 
@@ -32,28 +32,29 @@ use crate::watch::{self, Findings, Watch};
 /// `sse.jwt_secret`.
 const SECRET: &str = "the secret of the siege, 32 bytes and more";
 
-/// Runs that are at least so long, in seconds, are judged by their latest events, too. In shorter ones a single hiccup of
-/// a machine that others use would decide.
+/// Runs of at least this many seconds are judged by their latest events, too. In shorter runs a single hiccup
+/// of a shared machine would decide.
 const LONG: u64 = 300;
 
 /// Ports that no system hands out for outgoing connections: the gateway must find its own again after an outage.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// What the honest must have got at least, for the run to say something: events a second, calls a second, and of a hundred
-/// events so many seen and not covered by gaps.
+/// What the honest parties must have got at least, so that the run means something: events a second, calls a
+/// second, and of a hundred events this many seen and not covered by gaps.
 const MIN_EVENTS: u64 = 40;
 const MIN_CALLS: u64 = 2;
 const MIN_SEEN_PERCENT: u64 = 60;
 
-/// Where costs are not judged, a call may take so many times as long: half a call a second still says something.
+/// Where speed is not judged, a call may take this many times as long: half a call a second still means
+/// something.
 const SLOWNESS: u64 = 4;
 
 /// What to run.
 #[derive(Debug)]
 pub struct Options {
-    /// For how long it is attacked; beginning and end come on top.
+    /// For how long it is attacked; beginning and end take additional time.
     pub seconds: u64,
-    /// What is drawn at random follows from it.
+    /// The seed of everything that is drawn at random.
     pub seed: u64,
     /// The PostgreSQL with the extension in it.
     pub install: Arc<Install>,
@@ -61,13 +62,14 @@ pub struct Options {
     pub folder: PathBuf,
     /// Most address space of each process of the server, in bytes (`RLIMIT_AS`).
     pub memory_limit: Option<u64>,
-    /// Whether delays, times of recovery and memory are judged: not those of a library that was built to look for faults.
+    /// Whether delays, times of recovery and memory are judged. They are not for a library that was built to
+    /// find faults.
     pub judges_costs: bool,
     /// Who attacks.
     pub choice: Choice,
 }
 
-/// Runs it, and says what came of it.
+/// Runs it, and returns the result.
 ///
 /// # Errors
 /// The test itself broke: the server did not start, or a statement failed that must not.
@@ -110,7 +112,7 @@ fn attack(
 ) -> Result<Vec<Phase>> {
     let began = Instant::now();
     let until = began + Duration::from_secs(options.seconds);
-    // Two in a short run, at a third and two thirds; in a long one about one in a minute.
+    // Two outages in a short run, at one third and two thirds; in a long run about one in a minute.
     let count = (options.seconds / 60).max(2);
     let mut due: Vec<Instant> = (1..=count)
         .map(|number| {
@@ -166,7 +168,7 @@ fn judge(
 ) -> (Report, Vec<Item>) {
     let Records { published, items, calls, .. } = records;
     let is_judged = |at: u64| !phases.iter().any(|phase| (phase.from..=phase.until).contains(&at));
-    // One that was on its way when the outage began, too, is not judged.
+    // A call that was already on its way when the outage began is not judged either.
     let is_clear =
         |pair: &Pair| is_judged(pair.sent) && pair.event.is_none_or(|delay| is_judged(pair.sent + delay));
     let judged: Vec<Pair> = pairs.iter().copied().filter(is_clear).collect();
@@ -266,8 +268,8 @@ fn start_cluster(options: &Options, port: u16) -> Result<Cluster> {
     .start()
 }
 
-/// Starts something under a limit of address space, which it inherits; we ourselves have it only meanwhile. To limit a
-/// process that runs already takes a privilege that root in a container may lack.
+/// Starts something under a limit of address space, which it inherits; our own process has that limit only
+/// meanwhile. To limit a process that is already running takes a privilege that root in a container may lack.
 fn within_memory<T>(bytes: Option<u64>, start: impl FnOnce() -> Result<T>) -> Result<T> {
     let Some(bytes) = bytes else { return start() };
     let before = getrlimit(Resource::As);
@@ -279,7 +281,7 @@ fn within_memory<T>(bytes: Option<u64>, start: impl FnOnce() -> Result<T>) -> Re
 
 /// A port that is free now, and that nobody is given by chance later.
 fn free_port() -> Result<u16> {
-    // Not of the seed: two runs of one seed must not fight over it.
+    // Not derived from the seed: two runs of one seed must not compete for a port.
     let mut chance = Rng::new();
     let free =
         (0..100).map(|_| chance.u16(PORTS)).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());

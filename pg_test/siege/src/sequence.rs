@@ -19,7 +19,7 @@ pub(crate) enum Item {
     Strange { text: String, at: u64 },
 }
 
-/// What came of all that was published.
+/// What happened to all that was published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) seen: u64,
@@ -31,8 +31,9 @@ pub(crate) struct Account {
 
 /// Compares. `published` are the numbers whose statement succeeded, and when each was sent.
 ///
-/// An `overflow` is told before the next event (C3.6), so what was in the ring already may come between gap and loss: a gap
-/// covers what was sent before it came. What was sent later and is missing was lost behind it.
+/// An `overflow` is told before the next event (C3.6), so what was already in the ring may come between the
+/// gap and the loss: a gap covers what was sent before the gap came. An event that was sent later and is
+/// missing was lost after it.
 pub(crate) fn account(items: &[Item], published: &BTreeMap<u64, u64>) -> Account {
     let mut account = Account::default();
     let (mut next, mut covered_until) = (0, 0);

@@ -1,6 +1,6 @@
-//! Looks, all the time, at what the gateway holds and at what the server logs.
+//! Watches, all the time, what the gateway holds and what the server logs.
 //!
-//! Not for what the honest see.
+//! Not for what the honest parties see.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -19,10 +19,10 @@ use crate::processor::{self, Look};
 /// Between two looks.
 const PACE: Duration = Duration::from_millis(100);
 
-/// The gateway's process is asked for once in so many looks: only an outage may change it.
+/// The gateway's process is asked for once in this many looks: only an outage may change it.
 const ASKING: u64 = 20;
 
-/// What the log must not say. Each means that processes ended otherwise than by themselves.
+/// Lines that the log must not have. Each means that a process did not end by itself.
 const ALARMS: [&str; 8] = [
     "terminating any other active server processes",
     "all server processes terminated; reinitializing",
@@ -34,7 +34,7 @@ const ALARMS: [&str; 8] = [
     "AddressSanitizer",
 ];
 
-/// So many findings are told.
+/// At most this many findings are told.
 const MAX_TOLD: usize = 10;
 
 /// What was found.
@@ -42,7 +42,7 @@ const MAX_TOLD: usize = 10;
 pub(crate) struct Findings {
     /// When, and `RssAnon` of the gateway then, in bytes.
     pub(crate) memory: Vec<(u64, u64)>,
-    /// What its threads waited for a processor.
+    /// How long its threads waited for a processor.
     pub(crate) looks: Vec<Look>,
     /// Lines of the log that should not be there.
     pub(crate) alarms: Vec<String>,
@@ -65,7 +65,7 @@ impl Watch {
         Self { thread, end, is_alarmed }
     }
 
-    /// The log says that the server came down: nothing more is worth waiting for.
+    /// The log says that the server crashed: there is no use in waiting.
     pub(crate) fn is_alarmed(&self) -> bool {
         self.is_alarmed.load(Relaxed)
     }
@@ -82,7 +82,7 @@ fn watch(ground: &Ground, clock: Clock, end: &AtomicBool, is_alarmed: &AtomicBoo
     let mut session = ground.session("postgres")?;
     let (mut looks, mut pid) = (0_u64, None);
     loop {
-        // The last look is after the end was told.
+        // The last look comes after the end was told.
         let is_last = end.load(Relaxed);
         if looks.is_multiple_of(ASKING) || pid.is_none() {
             let sql = "select pid from pg_stat_get_activity(null) where backend_type = 'pg_sse gateway'";
@@ -118,7 +118,7 @@ fn anonymous_memory(pid: &str) -> Option<u64> {
 struct Log {
     file: File,
     bytes: Vec<u8>,
-    /// So many bytes of it have been looked at: whole lines.
+    /// How many bytes of it have been looked at: whole lines.
     looked_at: usize,
 }
 

@@ -1,7 +1,8 @@
-//! A session with the server: the frontend protocol (PostgreSQL documentation, "Message Formats"), as much as is needed.
+//! A session with the server: the frontend protocol (PostgreSQL documentation, "Message Formats"), as far as
+//! it is needed.
 //!
-//! `psql` shows a notification only after its next statement, and a process for each hostile session would take the
-//! processors from what is measured; so not [`cluster::Session`].
+//! `psql` shows a notification only after its next statement, and one process for each hostile session would
+//! take the processors from what is measured. So this is not [`cluster::Session`].
 //!
 //! Not a driver: simple queries in, the first value and the first error out.
 
@@ -70,7 +71,8 @@ impl Wire {
         self.reply(within)
     }
 
-    /// Starts SQL; each wants one [`Self::reply`] or is found by [`Self::poll`]. Several may be on their way.
+    /// Starts SQL; each needs one [`Self::reply`], or is found by [`Self::poll`]. Several may be on their
+    /// way.
     pub(crate) fn send(&mut self, sql: &str) -> Result<()> {
         let mut packet = vec![b'Q'];
         packet.extend(length_of(sql.len() + 1));
@@ -92,7 +94,7 @@ impl Wire {
         }
     }
 
-    /// An answer that is there already.
+    /// An answer that has come already.
     pub(crate) fn poll(&mut self) -> Result<Option<Reply>> {
         if self.replies.is_empty() {
             self.stream.set_nonblocking(true)?;
@@ -116,7 +118,7 @@ impl Wire {
         }
     }
 
-    /// Reads once; `false` when nothing came until then.
+    /// Reads once; `false` when nothing came before the deadline.
     fn read(&mut self, deadline: Instant) -> Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());
         self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
@@ -170,7 +172,7 @@ impl Wire {
     }
 }
 
-/// A length counts itself.
+/// A length includes itself.
 fn length_of(rest: usize) -> [u8; 4] {
     u32::try_from(rest + 4).unwrap_or(u32::MAX).to_be_bytes()
 }

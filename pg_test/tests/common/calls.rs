@@ -49,7 +49,7 @@ pub(crate) fn ready(cluster: &Cluster) -> Result<()> {
 /// Waits until a GET answers this text: a setting of the role reaches the workers some time after the reload.
 pub(crate) fn eventually_text(api: &Api<'_>, routine: &str, wanted: &str) -> Result<()> {
     wait_for(PATIENCE, wanted, || {
-        // Each worker by itself takes the reload in; a handful of answers in a row asks both.
+        // Each worker takes in the reload by itself; several right answers in a row show that both have.
         let answers: Result<Vec<bool>> =
             (0..8).map(|_| Ok(told(&api.get(routine)?) == format!("200 {wanted}"))).collect();
         Ok(answers?.into_iter().all(|is_so| is_so).then_some(()))
@@ -87,7 +87,7 @@ impl<'a> Api<'a> {
         Self::again(cluster, schema)
     }
 
-    /// A schema that is there, after a restart: the gateway may listen elsewhere.
+    /// A schema that exists already, after a restart: the gateway may use another port.
     pub(crate) fn again(cluster: &'a Cluster, schema: &str) -> Result<Self> {
         Ok(Self { cluster, http: cluster.http()?, schema: schema.to_owned(), token: None })
     }
@@ -104,8 +104,8 @@ impl<'a> Api<'a> {
         self.cluster.session_with(&SessionOptions { options, ..SessionOptions::default() })
     }
 
-    /// Runs SQL in such a session, in one transaction: what it makes is there as a whole or not yet. An error or a
-    /// WARNING is an error.
+    /// Runs SQL in such a session, in one transaction, so that either all of what it makes is there or
+    /// nothing. An error or a WARNING is an error.
     pub(crate) fn sql(&self, sql: &str) -> Result<String> {
         Ok(is_quiet(self.run(&format!("begin; {sql}; commit"))?).with_context(|| sql.to_owned())?.text())
     }
@@ -156,7 +156,7 @@ pub(crate) fn told(answer: &Response) -> String {
     format!("{} {}", answer.status(), answer.text()).trim_end().to_owned()
 }
 
-/// Collects what is not as it should be, so that one run of a table says all of it.
+/// Collects what is wrong, so that one run of a table reports all of it.
 #[derive(Default)]
 pub(crate) struct Findings(Vec<String>);
 

@@ -2,9 +2,10 @@
 //! run the same SQL. What the client sees and what the server log says must be equal line by line, and the events
 //! that the second one sends must be the expected ones.
 //!
-//! A test has a schema, an execution id and an `application_name` of its own name, so tests share a [`Pair`] and run
-//! side by side. Whatever is raised after a test's script by a routine that is not annotated must be neither event
-//! nor log line: [`EPILOGUE`] looks for a frame or a threshold that was left behind.
+//! A test has a schema, an execution id and an `application_name` of its own name, so tests share a [`Pair`]
+//! and run side by side. After a test's script a routine that is not annotated raises something, which must
+//! become neither an event nor a log line: [`EPILOGUE`] looks for a frame or a threshold that was left
+//! behind.
 //!
 //! Not for what only pg_sse does (its own warnings, its own functions): such SQL belongs in [`Case::setup`].
 
@@ -29,14 +30,15 @@ const FURNITURE: &str = "
         as $f$ begin raise info '%', message; end $f$;
     comment on function public.probe(text) is '@sse';";
 
-/// Names the session in the log, also when it says nothing else: two logs without it are equal, and prove nothing.
+/// Names the session in the log, even if it logs nothing else: two logs without it are equal, and prove
+/// nothing.
 const PROLOGUE: &str = "do $$ begin raise log 'prologue'; end $$;\n";
 
 /// Client and log show whether a threshold stayed lowered, the events whether a frame was left behind.
 const EPILOGUE: &str = "\nrollback;\nshow log_min_messages;\n\
     do $$ begin raise info 'epilogue'; raise notice 'epilogue'; raise warning 'epilogue'; end $$;\n";
 
-/// What varies between two runs: the digits behind these words.
+/// What varies between two runs: the digits after these words.
 const VARYING: [&str; 13] = [
     "pid ",
     "PID ",
@@ -70,7 +72,7 @@ impl Pair {
         pair.as_ref().map_err(|error| anyhow!("no clusters: {error}"))
     }
 
-    /// For a test that changes a server, or wants it different.
+    /// For a test that changes a server, or needs other settings.
     pub(crate) fn start(customize: impl Fn(Builder) -> Builder) -> Result<Self> {
         let builder = || customize(Cluster::builder()).setting("log_line_prefix", LOG_LINE_PREFIX);
         // The line about a forgotten annotation is one that a stock server's log does not have (C3.7).
@@ -199,7 +201,7 @@ impl<'a> Case<'a> {
         command.env("PGAPPNAME", &self.name).env("PGOPTIONS", self.pg_options());
         command.stdin(Stdio::piped()).stdout(merged.try_clone()?).stderr(merged);
         let mut child = command.spawn().context("cannot run psql")?;
-        // The command still holds the writing ends, and the end of the output is when nobody does.
+        // The command still holds the writing ends, and the output ends only when nobody holds them.
         drop(command);
         let mut input = child.stdin.take().context("psql has no input")?;
         let script = script.to_owned();
@@ -266,7 +268,7 @@ impl<'a> Watch<'a> {
             bail!("the events are {got:#?}, expected {events:#?}\nthe log:\n{}", preloaded.own);
         }
         compare("the server log", &stock.own, &preloaded.own)?;
-        // Above LOG an empty log is what is to be shown.
+        // Above LOG, an empty log is what the test must show.
         let is_mute = ["fatal", "panic"]
             .iter()
             .any(|level| self.case.options.contains(&format!("log_min_messages={level}")));
@@ -278,7 +280,7 @@ impl<'a> Watch<'a> {
         Ok(preloaded.own)
     }
 
-    /// All subscribers see one order, so behind an event of now nothing older comes.
+    /// All subscribers see one order, so nothing older comes after an event that is published now.
     fn events_until_now(&mut self) -> Result<Vec<String>> {
         let name = &self.case.name;
         let end = format!("end of {name}");
@@ -303,7 +305,8 @@ impl<'a> Watch<'a> {
 /// The lines of one test.
 struct LogPart {
     own: String,
-    /// Sorted: workers run side by side. Without the lines of siblings that an error stops, which come or not by luck.
+    /// Sorted, because workers run side by side. Lines of siblings that an error stops are left out, because
+    /// they come or not by chance.
     of_workers: String,
 }
 
@@ -363,7 +366,7 @@ fn masked(text: &str) -> String {
     result
 }
 
-/// The first difference, with what stands before it.
+/// The first difference, with the lines before it.
 fn compare(what: &str, stock: &str, preloaded: &str) -> Result<()> {
     if stock == preloaded {
         return Ok(());

@@ -19,10 +19,10 @@ use anyhow::{Context, Result, bail};
 use cluster::http::{Client, EventStream};
 use cluster::{Cluster, Reply, Session, SessionOptions, wait_for};
 
-/// What is delivered at all is there within this, on two busy cores too.
+/// Everything that is delivered at all arrives within this time, on two busy cores, too.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// The cluster of this test binary, as it comes; ends with the process.
+/// The cluster of this test binary, with default settings; ends with the process.
 pub(crate) fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(|| match Cluster::builder().start() {
@@ -68,7 +68,8 @@ impl<'a> Corner<'a> {
         Ok(self)
     }
 
-    /// A session whose events only this corner's streams get, and whose unqualified names are this corner's.
+    /// A session whose events only this corner's streams get, and whose unqualified names are in this
+    /// corner's schema.
     pub(crate) fn session(&self) -> Result<Session> {
         self.session_with("")
     }
@@ -164,7 +165,7 @@ pub(crate) fn figure(cluster: &Cluster, view: &str, column: &str) -> Result<i64>
 
 /// A signal by its name, `STOP` or `TERM`.
 pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
-    // The shell's own kill: the program of that name is not on every machine.
+    // The shell's own kill, because not every machine has a program of that name.
     let status = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
     if !status.success() {
         bail!("cannot send {name} to {pid}");

@@ -1,4 +1,4 @@
-//! Other libraries for a server, as small as they get: C that is compiled into a private installation.
+//! Other libraries for a server, as small as possible: C that is compiled into a private installation.
 
 use std::fs;
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::thread;
 use anyhow::{Result, bail};
 use cluster::{Install, find_program, skip};
 
-/// Compiles the source of a module of this name into the installation. False where the test is to be skipped, because there is no
-/// compiler or there are no headers.
+/// Compiles the source of a module of this name into the installation. `false` where the test is to be
+/// skipped, because there is no compiler or there are no headers.
 pub(crate) fn compile(install: &Install, name: &str, source_text: &str) -> Result<bool> {
     let original = install.original();
     let compiler = find_program("cc").or_else(|| find_program("gcc")).filter(|_| original.has_headers());

@@ -57,7 +57,7 @@ pub(crate) fn run(session: &mut Session, statement: &Statement) -> Result<String
     })
 }
 
-/// The names of the parameters' types. What stands for an oid in a fixture is made of the name.
+/// The names of the parameters' types. In a fixture an oid is made from the name.
 pub(crate) fn types(session: &mut Session, statement: &Statement) -> Result<Vec<String>> {
     let names = session
         .run(

@@ -1,5 +1,5 @@
-//! Subscribers with tokens: a cluster that believes some, people to give them to, and an audience that tells who has
-//! heard what.
+//! Subscribers with tokens: a cluster that accepts some tokens, people to give them to, and an audience that
+//! tells who has heard what.
 //!
 //! [`mint`] makes tokens without the code under test: HMAC (RFC 2104) in SQL, on Postgres' own `sha256()`.
 //!
@@ -111,7 +111,7 @@ pub(crate) fn status_of(http: Client, request: &Request) -> Result<u16> {
 
 /// Streams that listen at the same time, and what each of them hears.
 ///
-/// What is *not* heard is proven by order: behind all that is raised comes a mark that every stream gets.
+/// What is *not* heard is proven by order: after all that is raised comes a mark that every stream gets.
 pub(crate) struct Audience<'a> {
     cluster: &'a Cluster,
     http: Client,
@@ -123,7 +123,7 @@ pub(crate) struct Audience<'a> {
 }
 
 impl<'a> Audience<'a> {
-    /// Nobody yet. Everything that is published in this cluster is heard: the test must be alone in it.
+    /// Nobody yet. Everything that is published in this cluster is heard, so the test must be alone in it.
     pub(crate) fn new(cluster: &'a Cluster) -> Result<Self> {
         let (http, marker) = (cluster.http()?, cluster.session()?);
         Ok(Self { cluster, http, tokens: BTreeMap::new(), members: Vec::new(), marker, marks: 0 })
@@ -185,7 +185,7 @@ impl<'a> Audience<'a> {
                 let event = stream.next(SOON).with_context(|| format!("{label} misses {mark}"))?;
                 match event.data {
                     data if data == mark => break,
-                    // Another stream's mark: of a second topic of this one.
+                    // The mark of another stream: one for a second topic of this stream.
                     data if data.starts_with("mark ") => {}
                     data => events.push(data),
                 }
@@ -195,8 +195,8 @@ impl<'a> Audience<'a> {
         Ok(heard)
     }
 
-    /// Runs SQL that publishes one event, and says who has heard it: labels in the order of joining. One that has
-    /// heard it twice is there twice.
+    /// Runs SQL that publishes one event, and returns who has heard it: labels in the order of joining. A
+    /// stream that has heard it twice is listed twice.
     pub(crate) fn who_hears(&mut self, session: &mut Session, sql: &str) -> Result<String> {
         session.run(sql)?.ok()?;
         let heard = self.heard()?;

@@ -1,8 +1,8 @@
-//! The structure of types, read from the catalog: what is within arrays, row types and domains (C7.3).
+//! The structure of types, read from the catalog: what arrays, row types and domains consist of (C7.3).
 //!
-//! Only the types that the routines have are read, and what is within those, level by level, and for each owner only so many as
-//! they may have (`owners.rs`). Types can be within each other so that each doubles what there is; the bounds of
-//! [`sse_proto::call::TypeKind::TooLarge`] end that.
+//! Only the types that the routines use are read, and the types within those, level by level, and for each
+//! owner only as many as they may have (`owners.rs`). Types can be nested so that each level doubles what
+//! there is; the bounds of [`sse_proto::call::TypeKind::TooLarge`] end that.
 //!
 //! Not for names of types.
 
@@ -17,9 +17,9 @@ use sse_proto::route::row_type_weight;
 use crate::catalog::owners::Account;
 use crate::pg::text::from_server;
 
-/// `kind`: `d`omain, `a`rray, `c`omposite, `p`seudo, `v`oid, `r`ecord, `j`son, `b`ytea, or `n`one of these; `of`: of a domain its
-/// base, of an array its elements. With `$2` what is within these types, too, level by level: at most `$3` types, and those of them
-/// that have `$4` columns together.
+/// `kind`: `d`omain, `a`rray, `c`omposite, `p`seudo, `v`oid, `r`ecord, `j`son, `b`ytea, or `n`one of these.
+/// `of`: the base of a domain, the elements of an array. If `$2`, the types within these are returned, too,
+/// level by level: at most `$3` types, and only as long as they have at most `$4` columns together.
 const TYPES: &str = "
 WITH RECURSIVE within AS (
     SELECT pg_catalog.unnest($1) AS oid
@@ -62,7 +62,7 @@ SELECT t.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
     )::pg_catalog.text, pg_catalog.getdatabaseencoding())
   FROM parts t LEFT JOIN members m ON m.attrelid OPERATOR(pg_catalog.=) t.typrelid";
 
-/// A type as the query has it.
+/// A type as the query returns it.
 #[derive(Deserialize)]
 struct Written {
     kind: char,
@@ -72,29 +72,32 @@ struct Written {
     members: Option<Vec<(String, u32, String)>>,
 }
 
-/// A type, as far as it is used here.
+/// A type, as far as it matters here.
 struct Row {
     kind: char,
     of: u32,
     delimiter: char,
     /// Name and type, if it is a row type.
     members: Vec<(String, u32)>,
-    /// Of these.
+    /// A digest of these members.
     digest: u64,
 }
 
-/// Types that are read with one query: each may have 1,600 columns, and a column takes some hundred bytes on the way.
+/// At most this many types are read with one query: each may have 1,600 columns, and a column takes some
+/// hundred bytes on the way.
 const TYPES_OF_A_QUERY: usize = 50;
 
-/// So many columns are read ahead in one reading, with what is within the types of a batch of routines: one query instead of one for
-/// each level. The types beyond are read one routine after the other. What is read ahead is read before it is weighed.
+/// At most this many columns are read ahead in one reading, with all that is within the types of a batch of
+/// routines, by one query instead of one for each level. Types beyond it are read one routine after the
+/// other. What is read ahead is read before it is weighed.
 const MAX_AHEAD: usize = 100_000;
 
-/// So many types are read ahead with one query: not all have columns.
+/// At most this many types are read ahead with one query, because not all types have columns.
 const MAX_TYPES_AHEAD: usize = 20_000;
 
-/// So many row types of one routine are looked at again before a call, those further out first. Looking at one takes some
-/// microseconds; in those beyond, a value may be read as before until a change has been read.
+/// At most this many row types of one routine are checked again before a call, the outer ones first. Checking
+/// one takes some microseconds. In a row type beyond them, a value may be read by the old columns until the
+/// change has been read.
 const MAX_VERSIONS: usize = 100;
 
 impl Row {
@@ -110,7 +113,7 @@ impl Row {
         Ok(Self { kind, of, delimiter, members, digest })
     }
 
-    /// What is directly within it.
+    /// The types that are directly within it.
     fn within(&self) -> impl Iterator<Item = u32> {
         let of = matches!(self.kind, 'a' | 'd').then_some(self.of);
         of.into_iter().chain(self.members.iter().map(|(_, oid)| *oid))
@@ -122,7 +125,7 @@ pub(super) fn bytes(hexadecimal: &str) -> impl Iterator<Item = u8> {
     pairs.filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
 }
 
-/// What [`TypeKind`] does not tell apart.
+/// The distinctions that [`TypeKind`] does not make.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Base {
     Void,
@@ -137,7 +140,8 @@ pub(super) struct Types {
     rows: HashMap<u32, Option<Row>>,
     /// Number of columns that were read ahead.
     ahead: usize,
-    /// With the number of members in each, counted wherever they stand, and how many types are within each other.
+    /// Each with the number of members in it, counted at every place where they stand, and the number of
+    /// levels.
     known: HashMap<u32, Known>,
 }
 
@@ -149,7 +153,7 @@ struct Known {
 }
 
 impl Types {
-    /// Reads these and what is within them ahead.
+    /// Reads these types and what is within them ahead.
     pub(super) fn prefetch(&mut self, oids: impl Iterator<Item = u32>) {
         let missing: HashSet<u32> = oids.filter(|oid| !self.rows.contains_key(oid)).collect();
         let left = MAX_AHEAD.saturating_sub(self.ahead);
@@ -158,8 +162,8 @@ impl Types {
         }
     }
 
-    /// Reads these and what is within them; `false` when they, as far as the owner has them for the first time, do not fit into
-    /// what they may have. Then not all may be read.
+    /// Reads these types and what is within them. `false` when the types that are new to the owner do not fit
+    /// into what the owner may have; then some may not have been read.
     pub(super) fn weigh(&mut self, oids: impl Iterator<Item = u32>, account: &mut Account) -> bool {
         let mut level: Vec<u32> = oids.filter(|oid| account.is_new(*oid)).collect();
         while !level.is_empty() {
@@ -177,7 +181,7 @@ impl Types {
         true
     }
 
-    /// Reads those that are not there yet.
+    /// Reads the types that are not there yet.
     fn read(&mut self, oids: &[u32]) {
         let missing: Vec<u32> = oids.iter().copied().filter(|oid| !self.rows.contains_key(oid)).collect();
         if !missing.is_empty() {
@@ -186,7 +190,7 @@ impl Types {
         }
     }
 
-    /// See [`TYPES`]; the number of their columns.
+    /// Runs [`TYPES`]; returns the number of columns.
     fn select(&mut self, oids: Vec<u32>, is_deep: bool, types: usize, columns: usize) -> usize {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let oids: Vec<pg_sys::Oid> = oids.into_iter().map(pg_sys::Oid::from).collect();
@@ -213,8 +217,8 @@ impl Types {
         self.rows.get(&oid)?.as_ref()
     }
 
-    /// The structure of a type; too large, when it has more members than `left`, which it takes off otherwise. A routine's
-    /// record writes out all of its types, so the bound is one for them together.
+    /// The structure of a type. If it has more members than `left`, it is too large; else they are taken off
+    /// `left`. A routine's record writes out all of its types, so they share one bound.
     pub(super) fn kind(&mut self, oid: u32, left: &mut usize) -> TypeKind {
         let Known { kind, members, .. } = self.known(oid);
         match left.checked_sub(members) {
@@ -226,7 +230,7 @@ impl Types {
         }
     }
 
-    /// See [`Base`].
+    /// Which [`Base`] a type has.
     pub(super) fn base(&self, oid: u32) -> Base {
         match self.base_row(oid).map(|row| row.kind) {
             Some('v') => Base::Void,
@@ -235,15 +239,15 @@ impl Types {
         }
     }
 
-    /// Of a row type, its columns; `left` as in [`Types::kind`].
+    /// The columns of a row type; `left` as in [`Types::kind`].
     pub(super) fn columns(&mut self, oid: u32, left: &mut usize) -> Option<Vec<(String, TypeKind)>> {
         let members = self.base_row(oid).filter(|row| row.kind == 'c')?.members.clone();
         Some(members.into_iter().map(|(name, oid)| (name, self.kind(oid, left))).collect())
     }
 
-    /// The row types in these types, `true` of those in an argument, each once.
+    /// The row types within these types, each once. `true` in `types` says that a type is an argument's.
     pub(super) fn versions(&self, types: impl Iterator<Item = (u32, bool)>) -> Vec<RowVersion> {
-        // Arguments first: a row type that is in both is in an argument.
+        // Arguments first: a row type that is in both an argument and a result counts as an argument's.
         let mut left: VecDeque<(u32, bool)> = types.collect();
         left.make_contiguous().sort_by_key(|(_, is_argument)| !is_argument);
         let mut seen = HashSet::new();
@@ -262,7 +266,7 @@ impl Types {
         versions
     }
 
-    /// Domains are followed.
+    /// The row of a type, or of the base type if it is a domain.
     fn base_row(&self, oid: u32) -> Option<&Row> {
         let mut row = self.row(oid);
         while let Some(domain) = row.filter(|row| row.kind == 'd') {
@@ -271,8 +275,9 @@ impl Types {
         row
     }
 
-    /// What is within a type comes before it, so that what is known of it does not depend on where it was met first: one far
-    /// within somebody else's types is what it is alone. Not by recursion: types are within each other as deep as a role likes.
+    /// Types within a type come first, so that the result for a type does not depend on where it was met:
+    /// deep inside another type it is the same as alone. Not by recursion, because a role can nest types as
+    /// deep as it likes.
     fn known(&mut self, oid: u32) -> Known {
         let mut left = vec![oid];
         let mut begun = HashSet::new();
@@ -292,12 +297,13 @@ impl Types {
         self.part(oid)
     }
 
-    /// A type that is not there any more is a scalar: what comes next is the reading after the change that took it away.
+    /// A type that is not there any more counts as a scalar: its disappearance is a change, and a reading
+    /// follows.
     fn part(&self, oid: u32) -> Known {
         self.known.get(&oid).cloned().unwrap_or_else(|| Known::leaf(TypeKind::Scalar))
     }
 
-    /// Of what is known of the types within it.
+    /// Puts a type together from what is known of the types within it.
     fn put_together(&self, oid: u32) -> Known {
         let Some(row) = self.row(oid) else { return Known::leaf(TypeKind::Scalar) };
         let known = match row.kind {

@@ -1,7 +1,7 @@
 //! Telling the gateway, when a transaction has committed, that routines or roles have changed.
 //!
-//! Two ways lead here: statements that say so themselves ([`catalog_changed`], [`roles_changed`]), and what inval.c tells of
-//! everything else (`watched.rs`).
+//! Two ways lead here: statements that report their changes themselves ([`catalog_changed`],
+//! [`roles_changed`]), and what inval.c tells of everything else (`watched.rs`).
 //!
 //! Not for: what the gateway does then (`worker/gateway/reader.rs`).
 
@@ -16,7 +16,7 @@ use crate::pg::watched::{self, Change};
 thread_local! {
     /// This transaction changed a routine, a schema or a comment.
     static CATALOG_CHANGED: Cell<bool> = const { Cell::new(false) };
-    /// This transaction changed a role: in whatever database, it is the same role in the served one.
+    /// This transaction changed a role. It may be in any database: roles are shared by all of them.
     static ROLES_CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 

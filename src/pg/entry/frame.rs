@@ -1,23 +1,24 @@
 //! Which annotated routines are running in this backend, innermost last: kept by `fmgr_hook`.
 //!
-//! fmgr.c (`fmgr_security_definer`) brackets every call of a function for which [`needs`] said yes: START before,
-//! END after, ABORT when the call is left by an error. Its PG_TRY balances the three, through COMMIT and ROLLBACK inside
-//! procedures too, so nothing may empty the stack from a transaction's callback. But it begins behind START: another
-//! library's hook that calls ours and then raises (a policy that denies) leaves a frame without an end, and one that raises
-//! before it calls ours at END does too. A frame that outlived its call would publish what no annotated routine raised.
-//! So:
+//! fmgr.c (`fmgr_security_definer`) brackets every call of a function for which [`needs`] said yes: START
+//! before, END after, ABORT when the call is left by an error. Its PG_TRY balances the three, even through
+//! COMMIT and ROLLBACK inside procedures, so no callback of a transaction may empty the stack. But its PG_TRY
+//! begins after START. If another library's hook calls ours and then raises (a policy that denies), a frame
+//! is left without an end; the same happens if it raises at END before it calls ours. A frame that outlived
+//! its call would publish what no annotated routine raised. So:
 //!
-//! * our hook is installed when all preloaded libraries have theirs. Called first, it calls the others before a frame
-//!   begins and after one has ended;
-//! * for a library that comes later (`LOAD`, session_preload_libraries) frames are dropped that cannot run any more: those of
-//!   an earlier message of the client, those of a subtransaction that rolls back, and those above one that ends. An error ends
-//!   the message, or is caught by a subtransaction; and no call lives from one message to the next (a half-read cursor
-//!   has none).
+//! * our hook is installed after those of all preloaded libraries. It is called first, and calls the others
+//!   before a frame begins and after one has ended;
+//! * for a library that comes later (`LOAD`, session_preload_libraries), frames that cannot be running any
+//!   more are dropped: those of an earlier message of the client, those of a subtransaction that rolls back,
+//!   and those above a frame that ends. An error ends the message, or is caught by a subtransaction; and no
+//!   call lives from one message to the next (a half-read cursor has none).
 //!
-//! Comparing stack addresses was tried on paper and rejected: a call that is over and the next one stand at the same depth.
+//! Comparing stack addresses was considered and rejected: a call that is over and the next call have the same
+//! depth.
 //!
-//! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine stands on the stack too: the threshold is not
-//! lowered while a script is on top (see [`begin_script`]).
+//! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine is on the stack, too: the threshold
+//! is not lowered while a script is on top (see [`begin_script`]).
 //!
 //! Not for: what a message in a frame becomes (`publish/capture.rs`), and reading comments (`publish/annotations.rs`).
 
@@ -32,7 +33,8 @@ use crate::publish::annotations::{self, Routine};
 use crate::publish::mistake;
 
 unsafe extern "C-unwind" {
-    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: asked for every message of the log.
+    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: this is called for
+    // every message of the log.
     fn GetCurrentStatementStartTimestamp() -> i64;
 }
 
@@ -47,14 +49,14 @@ thread_local! {
 
 struct Frame {
     kind: Kind,
-    /// Nest level of transactions at its beginning.
+    /// Nest level of transactions when it began.
     nest_level: c_int,
     /// Start of the client's message, or of the worker's task, that it belongs to.
     statement: i64,
 }
 
 enum Kind {
-    /// A call through this call site: only compared, never followed.
+    /// A call through this call site; the address is only compared, never followed.
     Routine(Rc<Routine>, *const CallSite),
     /// An extension's script. Never the first of the stack.
     Script,
@@ -73,9 +75,9 @@ fn statement() -> i64 {
     unsafe { GetCurrentStatementStartTimestamp() }
 }
 
-/// What one call site keeps in the private Datum that fmgr.c gives each hook: how many of its calls are on the stack
-/// (the annotation can change between START and END), and the Datum of the hook that was installed before.
-/// Allocated with the `FmgrInfo`, as sepgsql does.
+/// What one call site keeps in the private Datum that fmgr.c gives each hook: how many of its calls are on
+/// the stack (the annotation can change between START and END), and the Datum of the hook that was installed
+/// before. Allocated with the `FmgrInfo`, as sepgsql does.
 struct CallSite {
     pushed: u32,
     next: pg_sys::Datum,
@@ -112,14 +114,14 @@ fn go_on_top() {
     unsafe { pg_sys::fmgr_hook = Some(bracket) };
 }
 
-/// Whether no annotated routine is running: nothing that is raised can be an event. True, too, when this process is
-/// ending and the stack is gone already: Postgres logs to the very last.
+/// Whether no annotated routine is running, so that nothing that is raised can be an event. Also true when
+/// this process is ending and the stack is gone already: Postgres logs to the very last.
 pub(crate) fn none_running() -> bool {
     FRAMES.try_with(|frames| frames.try_borrow().is_ok_and(|frames| frames.is_empty())).unwrap_or(true)
 }
 
-/// Drops the frames of an earlier message: see the head of this file. Whoever stands above one is as old, because it is
-/// looked for before each START. Allocates nothing, cannot fail.
+/// Drops the frames of an earlier message: see the head of this file. All frames above such a frame are as
+/// old, because this is called before each START. Allocates nothing, cannot fail.
 pub(crate) fn drop_stale() {
     change(|frames| {
         let is_stale = frames.last().is_some_and(|last| last.statement != statement());
@@ -141,8 +143,8 @@ pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Opti
     found.ok().flatten()
 }
 
-/// An extension's script is about to run. extension.c reads the C variable of `log_min_messages` before each script of
-/// an update path, and would take the lowered value for the setting.
+/// An extension's script is about to run. extension.c reads the C variable of `log_min_messages` before each
+/// script of an update path, and would take the lowered value for the setting.
 pub(crate) fn begin_script() {
     drop_stale();
     if none_running() {
@@ -152,13 +154,15 @@ pub(crate) fn begin_script() {
     guc_shadow::restore();
 }
 
-/// The script has ended well: the marker of [`begin_script`], if it set one, goes, and what was left above it.
+/// The script has ended well: removes the marker of [`begin_script`], if it set one, and all that was left
+/// above it.
 pub(crate) fn end_script() {
     change(|frames| leave(frames, |kind| matches!(kind, Kind::Script)));
 }
 
-/// A subtransaction rolls back: an exception block has caught an error, and what began in it is over. Routines have been left
-/// through FHET_ABORT already, scripts have not. Allocates nothing, cannot fail.
+/// A subtransaction rolls back: an exception block has caught an error, and what began in the subtransaction
+/// is over. Routines have already been left through FHET_ABORT, scripts have not. Allocates nothing, cannot
+/// fail.
 pub(crate) fn abort_subtransaction() {
     // SAFETY: reads a variable of xact.c.
     let current = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
@@ -169,7 +173,8 @@ pub(crate) fn abort_subtransaction() {
     });
 }
 
-/// Ends the innermost frame of this kind, and with it all that stand above it: they began later, and have not ended.
+/// Ends the innermost frame of this kind, and with it all frames above it: they began later, and have not
+/// ended.
 fn leave(frames: &mut Vec<Frame>, is_it: impl Fn(&Kind) -> bool) -> bool {
     let place = frames.iter().rposition(|frame| is_it(&frame.kind));
     if let Some(place) = place {
@@ -178,7 +183,8 @@ fn leave(frames: &mut Vec<Frame>, is_it: impl Fn(&Kind) -> bool) -> bool {
     place.is_some()
 }
 
-/// Lets `change` take frames away, and lowers or restores the threshold by what is on top then, if it did.
+/// Runs `change`, which may take frames away. If it did, lowers or restores the threshold by what is on top
+/// then.
 fn change(change: impl FnOnce(&mut Vec<Frame>) -> bool) {
     let _ = FRAMES.try_with(|frames| {
         let Ok(mut frames) = frames.try_borrow_mut() else { return };
@@ -192,7 +198,7 @@ fn change(change: impl FnOnce(&mut Vec<Frame>) -> bool) {
     });
 }
 
-/// fmgr.c asks once per `fmgr_info` of a function that is not built in.
+/// fmgr.c asks this once for each `fmgr_info` of a function that is not built in.
 #[pg_guard]
 unsafe extern "C-unwind" fn needs(oid: pg_sys::Oid) -> bool {
     if let Some(previous) = PREVIOUS_NEEDS.get()
@@ -216,7 +222,8 @@ unsafe extern "C-unwind" fn bracket(
     let private = unsafe { &mut *private };
     if event == pg_sys::FmgrHookEventType::FHET_START {
         let site = call_site(flinfo, private);
-        // The other hook first: when it raises an error no ABORT follows, and nothing of ours may be left behind.
+        // The other hook first: if it raises an error no ABORT follows, and nothing of ours may be left
+        // behind.
         call_previous(event, flinfo, &mut site.next);
         if let Some(routine) = annotations::lookup(flinfo.fn_oid) {
             drop_stale();

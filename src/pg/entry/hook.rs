@@ -30,8 +30,9 @@ pub(crate) fn install() {
     unsafe { pg_sys::emit_log_hook = Some(emit_log) };
 }
 
-/// Not guarded by pgrx on purpose: the guard could turn a fault into an error inside error handling. What could
-/// unwind is caught here; the frame has no destructors, so an error of the previous hook may jump over it.
+/// Not guarded by pgrx on purpose: the guard could turn a fault into an error inside error handling. What
+/// could unwind is caught here; the frame has no destructors, so an error of the previous hook may jump over
+/// it.
 unsafe extern "C-unwind" fn emit_log(edata: *mut pg_sys::ErrorData) {
     let was_lowered = !frame::none_running();
     frame::drop_stale();
@@ -49,7 +50,7 @@ unsafe extern "C-unwind" fn emit_log(edata: *mut pg_sys::ErrorData) {
     }
 }
 
-/// An error that an annotated routine was left by, reported now that none is running any more.
+/// An error by which an annotated routine was left, reported now that none is running any more.
 fn take_unwanted_error(edata: *mut pg_sys::ErrorData) -> bool {
     // SAFETY: the pointer that elog.c passed, during its call.
     let Some(mut message) = (unsafe { Message::new(edata) }) else { return false };
@@ -60,7 +61,7 @@ fn take_unwanted_error(edata: *mut pg_sys::ErrorData) -> bool {
     unwanted
 }
 
-/// A message that has come through a threshold which should not have been lowered any more.
+/// A message that passed a threshold which should not have been lowered any more.
 fn take_unwanted(edata: *mut pg_sys::ErrorData) -> bool {
     // SAFETY: the pointer that elog.c passed, during its call.
     let Some(mut message) = (unsafe { Message::new(edata) }) else { return false };
@@ -71,8 +72,8 @@ fn take_unwanted(edata: *mut pg_sys::ErrorData) -> bool {
     unwanted
 }
 
-/// Captures the message. False: the server log wants it, and so does the previous hook; true: neither would have
-/// seen it without us.
+/// Captures the message. `false`: the server log wants it, and so does the previous hook; `true`: neither
+/// would have seen it without us.
 fn take(edata: *mut pg_sys::ErrorData) -> bool {
     // SAFETY: the pointer that elog.c passed, during its call.
     let Some(mut message) = (unsafe { Message::new(edata) }) else { return false };

@@ -7,8 +7,9 @@ use super::{catalog_change, frame, hook, memory, utility, xact};
 use crate::guc;
 use crate::pg::{bgworker, config_file, guc_shadow};
 
-/// Loaded at server start, everything is installed; loaded later (by the SQL script of `CREATE EXTENSION`, or by
-/// `sse.publish` in a server without the preload), nothing is: the functions then say what is missing.
+/// If the library is loaded at server start, everything is installed. If it is loaded later (by the SQL
+/// script of `CREATE EXTENSION`, or by `sse.publish` in a server without the preload), nothing is: the
+/// functions then say what is missing.
 #[pg_guard]
 unsafe extern "C-unwind" fn _PG_init() {
     // SAFETY: set by the postmaster while it loads libraries.

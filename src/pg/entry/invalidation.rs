@@ -1,9 +1,10 @@
-//! What inval.c calls when the catalog has changed, by this transaction or by another.
+//! What inval.c calls when the catalog has changed, in this transaction or in another.
 //!
-//! What it concerns is told upward by functions that are given when watching begins: who caches knows us, not the
-//! other way round.
+//! Functions that are given when watching begins are called with what has changed: the caches above know this
+//! file, which does not know them.
 //!
-//! Not for: which changes concern what is served (`watched.rs`), and a call worker's plans (`stale_plans.rs`).
+//! Not for: which changes concern what is served (`watched.rs`), and a call worker's plans
+//! (`stale_plans.rs`).
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -20,8 +21,8 @@ thread_local! {
 
 /// Registers this backend's callbacks for changes of routines and of what they rest on, once.
 ///
-/// `drop_cached` is then called with what an invalidation names: a hash value, or 0 for everything. It may neither allocate nor
-/// fail, and there is one in the library.
+/// `drop_cached` is then called with what an invalidation names: a hash value, or 0 for everything. It may
+/// neither allocate nor fail, and all calls must pass the same function.
 pub(crate) fn watch(drop_cached: fn(u32)) {
     if DROP_CACHED.replace(Some(drop_cached)).is_some() {
         return;
@@ -66,8 +67,8 @@ unsafe extern "C-unwind" fn relation_invalidated(_argument: pg_sys::Datum, relat
 fn touched(kind: Kind, hash: u32) {
     // SAFETY: reads a variable of xact.c.
     let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
-    // A change of this transaction's own needs a transaction id. Another's that arrives while this one has an id may be
-    // announced once too often, which costs one reading of the routines.
+    // A change of this transaction's own needs a transaction id. A change of another transaction that arrives
+    // while this one has an id may be announced once too often, which costs one reading of the routines.
     if transaction != pg_sys::InvalidTransactionId
         && let Some(shared) = shmem::shared()
     {
@@ -75,8 +76,8 @@ fn touched(kind: Kind, hash: u32) {
     }
 }
 
-/// Registers this process' callback for changes of roles and memberships, once: `changed` is called then, and may neither
-/// allocate nor fail.
+/// Registers this process' callback for changes of roles and memberships, once. `changed` is then called, and
+/// may neither allocate nor fail.
 pub(crate) fn watch_roles(changed: fn()) {
     if ROLE_CHANGED.replace(Some(changed)).is_some() {
         return;

@@ -1,5 +1,5 @@
-//! The two hooks in which Postgres gives out shared memory: asked for once, at server start; made then, and made anew after a
-//! crash of a backend.
+//! The two hooks in which Postgres gives out shared memory: in one it is asked for, once, at server start; in
+//! the other it is made, and made anew after a crash of a backend.
 //!
 //! Not for: what lies in it (`shmem.rs`, `call_slot.rs`).
 

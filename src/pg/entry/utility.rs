@@ -1,9 +1,10 @@
-//! `ProcessUtility_hook`: makes a COMMENT on a routine take effect like a change of the routine, says its mistakes
-//! to the one who made them (C2.5), and keeps the lowered threshold out of CREATE and ALTER EXTENSION.
+//! `ProcessUtility_hook`: makes a COMMENT on a routine take effect like a change of the routine, tells the
+//! session that wrote it what is wrong with it (C2.5), and keeps the lowered threshold out of CREATE and
+//! ALTER EXTENSION.
 //!
-//! The hook itself is unguarded, has no destructors and calls core through a raw declaration: with pgrx' guard and
-//! wrapper every error of a utility statement, all of `CALL` and `DO` included, would lose its context, constraint name
-//! and own SQLSTATE. Only our own work after core's is guarded.
+//! The hook itself is unguarded, has no destructors and calls core through a raw declaration. With pgrx'
+//! guard and wrapper every error of a utility statement, all of `CALL` and `DO` included, would lose its
+//! context, constraint name and own SQLSTATE. Only our own work after core's is guarded.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int};
@@ -79,7 +80,7 @@ unsafe extern "C-unwind" fn process_utility(
     unsafe { next(statement, query, read_only_tree, context, params, environment, destination, completion) };
     if runs_script {
         frame::end_script();
-        // A new extension's routines are nobody's yet, and a new version may change none (`watched.rs`).
+        // A new extension's routines concern nobody yet, and a new version may change none (`watched.rs`).
         catalog_change::catalog_changed();
     }
     if away {
@@ -93,7 +94,7 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-/// See [`make_way::make_way`].
+/// Calls [`make_way::make_way`], guarded.
 ///
 /// # Safety
 /// - `node` is the parse tree of a utility statement that is about to be run.
@@ -103,8 +104,8 @@ unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) -> bool {
     unsafe { make_way::make_way(node, || guc::DATABASE.text()) }
 }
 
-/// After a statement that may have changed the role of calls or what it may do. Where there are no calls it is nobody's
-/// business. (Of what else they rest on the catalog's own invalidations tell: `watched.rs`.)
+/// Called after a statement that may have changed the role of calls or its rights. Does nothing where there
+/// are no calls. (Invalidations of the catalog tell of everything else that calls rest on: `watched.rs`.)
 ///
 /// # Safety
 /// - `node` is a parse tree of this tag.
@@ -127,8 +128,8 @@ unsafe fn changed(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) {
     }
 }
 
-/// GRANT CONNECT ON DATABASE, and new names and owners. Those of other objects are changes of the routine, its schema or
-/// its types.
+/// GRANT CONNECT ON DATABASE, and new names and owners of databases and roles. For other objects these are
+/// changes of the routine, its schema or its types.
 ///
 /// # Safety
 /// - `node` is a parse tree of this tag.
@@ -146,7 +147,7 @@ unsafe fn of_role_or_database(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> 
     kind == pg_sys::ObjectType::OBJECT_DATABASE || kind == pg_sys::ObjectType::OBJECT_ROLE
 }
 
-/// See [`frame::begin_script`].
+/// Calls [`frame::begin_script`], guarded.
 ///
 /// # Safety
 /// - Called by the backend's Postgres thread, where an error may be raised.
@@ -155,7 +156,7 @@ unsafe extern "C-unwind" fn begin_script() {
     frame::begin_script();
 }
 
-/// A statement that may change routines: this backend has to hear of its own changes.
+/// Called before a statement that may change routines: this backend has to hear of its own changes.
 ///
 /// # Safety
 /// - Called by the backend's Postgres thread, where an error may be raised.
@@ -166,10 +167,10 @@ unsafe extern "C-unwind" fn watch() {
     }
 }
 
-/// A comment that is all mistakes is said in so many warnings; `sse.check` has more of them.
+/// At most this many mistakes of a comment are warned of; `sse.check` has more of them.
 const MAX_WARNINGS: usize = 10;
 
-/// After a successful COMMENT.
+/// Called after a successful COMMENT.
 ///
 /// # Safety
 /// - `statement` points to the parse tree of the COMMENT that core has just carried out.
@@ -246,8 +247,8 @@ fn invalidate(oid: pg_sys::Oid) {
     }
     // SAFETY: opened above.
     unsafe { pg_sys::table_close(relation, pg_sys::NoLock as c_int) };
-    // Core's own CommandCounterIncrement is behind us. Without one of ours the message would stay in the list of the
-    // current command, and a rollback would leave this session with the outdated annotation.
+    // Core's own CommandCounterIncrement is over. Without another one the message would stay in the list of
+    // the current command, and a rollback would leave this session with the outdated annotation.
     // SAFETY: marks the current command as having written.
     unsafe { pg_sys::GetCurrentCommandId(true) };
     // SAFETY: allowed between utility commands of a transaction that is not parallel.

@@ -25,7 +25,7 @@ use crate::pg::{backend, effects, futex, ticket};
 const KEPT_BYTES: usize = 64 * 1024;
 const KEPT_ENTRIES: usize = 1024;
 
-/// The events of the running transaction, one behind the other.
+/// The events of the running transaction, one after the other.
 #[derive(Default)]
 struct Pending {
     bytes: Vec<u8>,
@@ -56,8 +56,8 @@ pub(crate) fn install() {
     unsafe { pg_sys::RegisterSubXactCallback(Some(at_subtransaction_event), std::ptr::null_mut()) };
 }
 
-/// Keeps one record until the transaction commits. Beyond `sse.max_transaction_size`, which counts the records and what
-/// is noted of each, nothing more is kept, and the transaction will fail before it commits.
+/// Keeps one record until the transaction commits. Beyond `sse.max_transaction_size`, which counts the
+/// records and what is noted of each, nothing more is kept, and the transaction will fail before it commits.
 ///
 /// # Errors
 /// [`OutOfMemory`]; nothing is kept then.
@@ -82,9 +82,10 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
 }
 
 impl Pending {
-    /// Forgets everything from the first event of the given subtransaction on. Subtransactions end last in, first
-    /// out, and ids grow, so what it and its children raised is at the end, and what was raised before has smaller ids.
-    /// Costs as much as it forgets: thousands of savepoints may roll back one by one.
+    /// Forgets everything from the first event of the given subtransaction on. Subtransactions end last in,
+    /// first out, and ids grow. So what it and its children raised is at the end, and what was raised before
+    /// has smaller ids. The cost is that of the events forgotten: thousands of savepoints may roll back one
+    /// by one.
     fn roll_back(&mut self, subtransaction: pg_sys::SubTransactionId) {
         while let Some(entry) = self.entries.pop_if(|entry| entry.subtransaction >= subtransaction) {
             self.bytes.truncate(entry.start);
@@ -112,8 +113,8 @@ impl Pending {
         self.records().fold(Need::default(), |need, record| need.with(record.len()))
     }
 
-    /// Forgets everything, and gives back what is more than the next transaction is likely to need. Freeing cannot fail;
-    /// nothing is allocated.
+    /// Forgets everything, and gives back the memory that the next transaction is unlikely to need. Freeing
+    /// cannot fail; nothing is allocated.
     fn clear(&mut self) {
         if self.bytes.capacity() > KEPT_BYTES || self.entries.capacity() > KEPT_ENTRIES {
             *self = Self::default();
@@ -160,15 +161,16 @@ unsafe extern "C-unwind" fn before_commit() {
     }
     if has_events && let Some(shared) = shmem::shared() {
         wait_for_room(&shared);
-        // As late as possible: it must only be before the transaction becomes visible, and a later ticket is waited for
-        // by fewer.
+        // As late as possible: the ticket must only be taken before the transaction becomes visible, and
+        // fewer transactions wait for a later ticket.
         ticket::take(&shared.announced);
     }
 }
 
-/// Waits for room in the ring, at most `sse.publish_timeout`, interruptibly, before the commit record is written. What an
-/// empty ring does not take is no matter of time: that transaction fails (C5.1).
-/// Others may take the room again before the commit: then the events are dropped and counted, as without waiting.
+/// Waits for room in the ring, at most `sse.publish_timeout`, interruptibly, before the commit record is
+/// written. If not even an empty ring has room, waiting does not help: that transaction fails (C5.1). Other
+/// publishers may take the room before the commit: then the events are dropped and counted, as without
+/// waiting.
 fn wait_for_room(shared: &Shared) {
     let timeout = guc::PUBLISH_TIMEOUT.duration();
     if timeout.is_zero() || !shared.has_had_gateway() {
@@ -208,8 +210,8 @@ unsafe extern "C-unwind" fn before_prepare() {
     );
 }
 
-/// Copies every kept record into the ring. Allocates nothing, logs nothing, cannot fail: what finds no room is
-/// counted, and the gateway tells the subscribers.
+/// Copies every kept record into the ring. Allocates nothing, logs nothing, cannot fail: what finds no room
+/// is counted, and the gateway tells the subscribers.
 fn push_all() {
     let Some(shared) = shmem::shared() else { return };
     let mut wake = Wake::NotNeeded;
@@ -221,14 +223,14 @@ fn push_all() {
         pending.stamp(ticket::mine(&shared.announced));
         let producer = shared.ring.producer();
         for record in pending.records() {
-            // While more is to come, the gateway makes room.
+            // While more records follow, the gateway can make room.
             futex::wake_if(wake, &shared);
             wake = producer.try_push(record).unwrap_or_else(|_| producer.count_dropped(1));
         }
         pending.clear();
     });
     ticket::done(&shared.announced);
-    // After the announcement is taken back, so that it does not find it.
+    // After the announcement is taken back, so that the courier does not find it any more.
     futex::wake_if(wake, &shared);
 }
 

@@ -1,4 +1,4 @@
-//! One call worker as the gateway sees it: its process, its rings, the call that it runs.
+//! One call worker as the gateway sees it: its process, its rings, and the call that it runs.
 //!
 //! Not for: which call comes next, and what is done with what comes back (`worker/calls.rs`).
 
@@ -14,7 +14,8 @@ use crate::pg::bgworker::{self, BackgroundWorkerStatus, DynamicBackgroundWorker}
 use crate::pg::call_slot::{CallMemory, GatewaySide, State};
 use crate::worker::{call, parts};
 
-/// Pause before the next worker, when one has ended before it was ready; doubled each time up to the maximum.
+/// Pause before the next worker is started, after one that ended before it was ready. Doubled each time up to
+/// the maximum.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 
@@ -28,7 +29,7 @@ pub(super) struct CallWorker {
     since: Instant,
     is_old: bool,
     is_leaving: bool,
-    /// Its ring cannot be read, or gave no answer.
+    /// Its ring cannot be read, or what came was no answer.
     is_broken: bool,
     not_before: Instant,
     back_off: Duration,
@@ -37,7 +38,7 @@ pub(super) struct CallWorker {
 /// The call that a worker has.
 struct Current {
     call: QueuedCall,
-    /// Parts that are in the ring.
+    /// Number of parts that are in the ring.
     sent: usize,
 }
 
@@ -45,22 +46,22 @@ struct Current {
 pub(super) struct Ended {
     /// The call that it had.
     pub unanswered: Option<Unanswered>,
-    /// It left because its role is not what it was.
+    /// It left because its role has changed.
     pub role_has_changed: bool,
 }
 
 /// A call whose worker has ended.
 pub(super) enum Unanswered {
-    /// The answer was complete all the same.
+    /// Its answer was complete nevertheless.
     Answered(u64, CallResult),
-    /// It was begun: it may have committed.
+    /// The call was begun: it may have committed.
     Begun(QueuedCall),
     /// Nothing of it has run.
     NotBegun(QueuedCall),
 }
 
 impl CallWorker {
-    /// None yet.
+    /// A place without a worker.
     pub(super) fn new(number: usize) -> Self {
         Self {
             number,
@@ -77,7 +78,7 @@ impl CallWorker {
         }
     }
 
-    /// Gives a worker that has connected its rings; notes one that has ended.
+    /// Makes the rings of a worker that has connected; notes that one has ended.
     pub(super) fn look_after(&mut self, memory: &CallMemory) -> Option<Ended> {
         let slot = memory.slots().get(self.number)?;
         if self.side.is_none() && self.process.is_some() && slot.state() == State::Attaching {
@@ -104,7 +105,8 @@ impl CallWorker {
         Some(Ended { unanswered, role_has_changed: slot.take_role_changed() })
     }
 
-    /// One that has served and is absent takes no further call, but has not ended yet: what it was given meanwhile goes to another.
+    /// A worker that has served and is absent takes no further call, but has not ended yet. A call that it
+    /// was given meanwhile goes to another worker.
     fn retire(&mut self, memory: &CallMemory, state: State) -> Option<Ended> {
         if self.side.is_none() || self.is_leaving || state != State::Absent {
             return None;
@@ -114,7 +116,7 @@ impl CallWorker {
         Some(Ended { unanswered: Some(unanswered), role_has_changed: false })
     }
 
-    /// What became of the call of a worker that has ended. A complete answer may lie in its ring still.
+    /// What became of the call of a worker that has ended. Its ring may still have a complete answer.
     fn collect(&mut self, memory: &CallMemory) -> Option<Unanswered> {
         if let Some((id, answer)) = self.take_answer() {
             self.current = None;
@@ -125,7 +127,7 @@ impl CallWorker {
         Some(if has_begun { Unanswered::Begun(current.call) } else { Unanswered::NotBegun(current.call) })
     }
 
-    /// Whether a worker is to be started now.
+    /// Whether it is time to start a worker.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.process.is_none() && now >= self.not_before
     }
@@ -158,7 +160,7 @@ impl CallWorker {
         }
     }
 
-    /// Tells the worker to leave, once. One that is still connecting is told when it has its slot.
+    /// Tells the worker to leave, once. A worker that is still connecting is told when it has its slot.
     pub(super) fn terminate(&mut self, memory: &CallMemory) {
         let Some(slot) = memory.slots().get(self.number) else { return };
         if self.process.is_some() && !self.is_leaving && !slot.is_free() {
@@ -167,8 +169,8 @@ impl CallWorker {
         }
     }
 
-    /// The gateway stops serving: the worker leaves, and its call with it. Whatever it still says is said to nobody: its ring
-    /// is not read again, because the next gateway may be open before it has left.
+    /// The gateway stops serving: the worker leaves, and its call ends with it. The ring is not read again,
+    /// because the worker may still be there when the next gateway begins; what it says until then is lost.
     pub(super) fn give_up(&mut self, memory: &CallMemory) -> Option<Unanswered> {
         self.terminate(memory);
         self.side = None;
@@ -177,32 +179,32 @@ impl CallWorker {
         Some(if has_begun { Unanswered::Begun(current.call) } else { Unanswered::NotBegun(current.call) })
     }
 
-    /// It can take a call.
+    /// Whether it can take a call.
     pub(super) fn is_free(&self) -> bool {
         self.side.is_some() && self.current.is_none() && !self.is_leaving
     }
 
-    /// It has its rings.
+    /// Whether it has its rings and stays.
     pub(super) fn is_ready(&self) -> bool {
         self.side.is_some() && !self.is_leaving
     }
 
-    /// It has a call.
+    /// Whether it has a call.
     pub(super) fn is_busy(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Its process was asked for and has not ended.
+    /// Whether its process was asked for and has not ended.
     pub(super) fn is_there(&self) -> bool {
         self.process.is_some()
     }
 
-    /// It comes or goes.
+    /// Whether it is starting or leaving.
     pub(super) fn is_on_its_way(&self) -> bool {
         self.is_leaving || self.side.is_none()
     }
 
-    /// It is to be replaced when it is free.
+    /// Whether it is to be replaced as soon as it is free.
     pub(super) fn is_old(&self) -> bool {
         self.is_old || self.tenure.is_over(self.since.elapsed())
     }
@@ -212,12 +214,12 @@ impl CallWorker {
         self.is_old = self.process.is_some();
     }
 
-    /// When something has to be done for it, if nothing happens.
+    /// The earliest time for starting a worker here, if there is none.
     pub(super) fn not_before(&self) -> Option<Instant> {
         self.process.is_none().then_some(self.not_before)
     }
 
-    /// A part of its request did not fit.
+    /// Whether a part of its request did not fit.
     pub(super) fn has_unsent(&self) -> bool {
         self.current.as_ref().is_some_and(|current| current.sent < parts::count(current.call.frame.len()))
     }
@@ -227,7 +229,7 @@ impl CallWorker {
         self.current.as_ref().is_some_and(|current| current.call.id == id)
     }
 
-    /// Cancels its call.
+    /// Cancels the call with this id, if the worker runs it.
     pub(super) fn cancel(&self, memory: &CallMemory, id: u64) {
         if let Some(slot) = memory.slots().get(self.number) {
             slot.cancel(id);
@@ -241,7 +243,7 @@ impl CallWorker {
         self.send(memory);
     }
 
-    /// Continues its request, and takes what has come of its answer.
+    /// Sends more of its request, and takes what has come of its answer.
     pub(super) fn exchange(&mut self, memory: &CallMemory, gateway: &Gateway) {
         self.send(memory);
         if let Some((id, answer)) = self.take_answer() {
@@ -250,7 +252,7 @@ impl CallWorker {
         } else if self.current.as_ref().is_some_and(|current| !current.call.reply.is_empty())
             && let Some(slot) = memory.slots().get(self.number)
         {
-            // It waits for room.
+            // The worker may be waiting for room in its ring.
             slot.wake();
         }
         if self.is_broken {
@@ -276,7 +278,8 @@ impl CallWorker {
         }
     }
 
-    /// The answer, when it is complete, and the number of its call. What comes while there is no call is nobody's.
+    /// The answer, when it is complete, with the number of its call. What comes while the worker has no call
+    /// is thrown away.
     fn take_answer(&mut self) -> Option<(u64, CallResult)> {
         let side = self.side.as_mut()?;
         let mut reply = self.current.as_mut().map(|current| &mut current.call.reply);
@@ -306,7 +309,8 @@ impl CallWorker {
         }
         let current = self.current.as_mut()?;
         let mistake = match current.call.reply.finish() {
-            // Memory that others can write to said so: that a call has the number does not make it the worker's.
+            // The answer comes from memory that other processes can write to, so its number alone proves
+            // nothing: it must be the number of the call that this worker was given.
             Ok(Some(answered)) if answered.id() == current.call.id => {
                 return Some((answered.id(), CallResult::Answer(answered)));
             }

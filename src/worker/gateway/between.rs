@@ -1,7 +1,8 @@
-//! What passes between the main thread, the courier and the thread that makes routes: all of it by channels that nobody waits at.
+//! What passes between the main thread, the courier and the thread that makes routes: all by channels at
+//! which nobody waits.
 //!
-//! Not for: who does what with it (`courier.rs`, `courier/carrying.rs`, `routing.rs`), and what the routes' thread is told
-//! (`routing.rs`).
+//! Not for: who does what with these messages (`courier.rs`, `courier/carrying.rs`, `routing.rs`), and what
+//! the thread that makes routes is told (`routing.rs`).
 
 use std::any::Any;
 use std::io::Write;
@@ -15,11 +16,12 @@ use sse_ring::Corrupt;
 
 /// What the courier is told.
 pub(super) enum Instruction {
-    /// Streams are served from now on: this takes their events.
+    /// Streams are served from now on: events go to this publisher.
     Open { publisher: Publisher, done: Sender<()> },
-    /// Streams end: what is in the ring comes before that, as far as the runtime threads take it until then.
+    /// Streams end. What is in the ring is sent before that, as far as the runtime threads take it until
+    /// then.
     Close { until: Instant, done: Sender<()> },
-    /// Say [`Report::Reached`] when everything is taken out that was pushed before this.
+    /// Say [`Report::Reached`] when everything that was pushed before this has been taken out.
     Mark(u64),
     /// The end.
     Stop,
@@ -28,23 +30,24 @@ pub(super) enum Instruction {
     Panic,
 }
 
-/// What the courier says, and the thread that makes routes.
+/// What the courier says, and what the thread that makes routes says.
 pub(super) enum Report {
-    /// By the thread that makes routes: those of this reading are in force.
+    /// By the thread that makes routes: the routes of this reading are in force.
     Routes {
         /// Which reading.
         generation: u64,
-        /// The role of calls as it was found then.
+        /// The role of calls as that reading found it.
         role: Option<CallRole>,
     },
-    /// See [`Instruction::Mark`]; by the thread that makes routes, when it has taken them, too.
+    /// See [`Instruction::Mark`]. Passed through the thread that makes routes, which says it after taking the
+    /// records before.
     Reached(u64),
-    /// Somebody's events are no longer waited for (`worker/gateway/courier/order.rs`).
+    /// The events of a transaction are no longer waited for (`worker/gateway/courier/order.rs`).
     GivenUp {
         /// The backend, when it is known.
         pid: Option<i32>,
     },
-    /// A record in the ring has been begun for so long, and is not complete.
+    /// A record in the ring was begun this long ago, and is not complete.
     Hole(Duration),
     /// The ring cannot be read any more. The courier has ended.
     Corrupt(Corrupt),
@@ -68,31 +71,31 @@ impl CatalogRecords {
         self.ends.push(self.bytes.len());
     }
 
-    /// Whether there are none.
+    /// Whether there are no records.
     pub(super) fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// One after the other, as the worker pushed them.
+    /// The records, one after the other, as the worker pushed them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).filter_map(|(start, end)| self.bytes.get(start..*end))
     }
 }
 
-/// The speaker's end.
+/// The end at which a thread speaks.
 pub(super) struct Reports {
     sender: Sender<Report>,
     wake: UnixStream,
 }
 
 impl Reports {
-    /// `wake` is the other end of what the main thread waits for.
+    /// `wake` is the other end of the socket that the main thread waits for.
     pub(super) fn new(sender: Sender<Report>, wake: UnixStream) -> Self {
         Self { sender, wake }
     }
 
-    /// Never waits.
+    /// Says something to the main thread. Never waits.
     pub(super) fn say(&self, report: Report) {
         // Fails when the main thread has ended, and the process with it.
         let _ = self.sender.send(report);
@@ -100,7 +103,7 @@ impl Reports {
         let _ = (&self.wake).write(&[1]);
     }
 
-    /// Its thread has panicked.
+    /// The thread has panicked.
     pub(super) fn died(&self, panic: &(dyn Any + Send)) {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -1,8 +1,8 @@
-//! Ways to provoke what else would take a debugger, for tests; only in builds with the feature `faults`, which no server for people
-//! is built with. A file in the data directory asks for each, is looked for when the configuration is reloaded, and is
-//! taken away.
+//! For tests: provokes what would otherwise take a debugger. Only in builds with the feature `faults`, which
+//! no server for people is built with. A file in the data directory asks for each fault. It is looked for
+//! when the configuration is reloaded, and removed.
 //!
-//! Whoever can write into the data directory can do worse: this gives nobody anything.
+//! Whoever can write into the data directory can do worse, so this gives nobody new powers.
 //!
 //! Not for: a panic of a runtime thread (`sse_gateway`, `fault.rs`).
 
@@ -17,10 +17,10 @@ use super::courier::Courier;
 use crate::pg::shmem::Shared;
 use crate::pg::{backend, bgworker, futex};
 
-/// The main thread does nothing for so long.
+/// The main thread does nothing for this long.
 const HOLD: (&str, Duration) = ("pg_sse.hold", Duration::from_secs(2));
 
-/// A record in the ring is begun, and completed so much later.
+/// A record in the ring is begun, and completed this much later.
 const HOLE: (&str, Duration) = ("pg_sse.hole", Duration::from_secs(8));
 
 /// A record is pushed, and the courier, which sleeps, is never woken for it.
@@ -29,7 +29,7 @@ const UNWOKEN: &str = "pg_sse.unwoken";
 /// The courier panics.
 const PANIC: &str = "pg_sse.panic_courier";
 
-/// Does what is asked for.
+/// Provokes each fault that is asked for.
 pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
     let is_asked = |file| fs::remove_file(backend::data_directory().join(file)).is_ok();
     if is_asked(HOLE.0) {
@@ -48,7 +48,7 @@ pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
     }
 }
 
-/// As a backend that is stopped between taking on to wake the courier and waking it.
+/// Acts as a backend that is stopped after taking on the duty to wake the courier and before waking it.
 fn push_without_waking(shared: &Shared) {
     let mut record = Vec::new();
     if encode_into(&Record::CatalogEnd { generation: 0, count: 0 }, &mut record).is_ok() {
@@ -59,7 +59,8 @@ fn push_without_waking(shared: &Shared) {
     }
 }
 
-/// A backend could not be stopped there from outside: the time is some nanoseconds. The record is nobody's.
+/// A backend could not be stopped at that point from outside: it takes only nanoseconds. The record belongs
+/// to nobody.
 fn leave_a_hole(shared: &Shared) {
     let mut record = Vec::new();
     if encode_into(&Record::CatalogEnd { generation: 0, count: 0 }, &mut record).is_ok() {

@@ -6,7 +6,7 @@ use sse_gateway::Severity;
 use crate::guc;
 use crate::pg::shmem::GatewayState;
 
-/// Why nothing is served, said once when it begins. What is served says itself.
+/// Why nothing is served, said once when it begins. When serving begins, other messages say so.
 pub(super) fn state(state: GatewayState) {
     let database = guc::DATABASE.text();
     match state {
@@ -51,7 +51,7 @@ pub(super) fn corrupt(corrupt: &sse_ring::Corrupt) {
     );
 }
 
-/// Somebody's events are no longer waited for.
+/// The events of a transaction are no longer waited for.
 pub(super) fn given_up(pid: Option<i32>) {
     let who = pid.map_or_else(|| "a backend".to_owned(), |pid| format!("the backend with process id {pid}"));
     ereport!(
@@ -65,7 +65,7 @@ pub(super) fn given_up(pid: Option<i32>) {
     );
 }
 
-/// A record in the ring has been begun for so long, and is not complete.
+/// A record in the ring was begun this long ago, and is not complete.
 pub(super) fn hole(age: std::time::Duration) {
     ereport!(
         PgLogLevel::WARNING,

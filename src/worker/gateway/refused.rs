@@ -1,12 +1,13 @@
-//! Whether the gateway has been told of everybody who was refused (`sse.disconnect`).
+//! Whether the gateway has been told of every user who was refused (`sse.disconnect`).
 //!
-//! Not for the file that says who: a thread of the gateway has that, so that no disk and no lock is waited for here.
+//! Not for the file of refused users: a thread of the gateway reads it, so that the main thread waits for no
+//! disk and no lock.
 
 use sse_gateway::Gateway;
 
 use crate::pg::shmem::Shared;
 
-/// What a gateway was told. A new gateway reads the file by itself.
+/// What this gateway was told. A new gateway reads the file by itself.
 #[derive(Default)]
 pub(super) struct Refused {
     /// Calls of `sse.disconnect`.
@@ -14,7 +15,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Has the file read on after each call of `sse.disconnect`.
+    /// Makes the gateway read on in the file after each call of `sse.disconnect`.
     pub(super) fn tend(&mut self, shared: &Shared, gateway: &Gateway) {
         let announced = shared.revocations();
         if self.told != announced {

@@ -1,12 +1,13 @@
 //! Makes route tables of what the catalog workers hand over, on a thread of its own.
 //!
-//! Neither the events nor the main thread wait for it: with thousands of routines reading the records, parsing comments and
-//! building a table takes tenths of a second. A comment is parsed once, when it is new. The thread never calls Postgres; the
-//! settings that it needs are given to it.
+//! Neither the events nor the main thread wait for it: with thousands of routines, reading the records,
+//! parsing the comments and building a table takes tenths of a second. A comment is parsed once, when it is
+//! new. The thread never calls Postgres; the settings that it needs are given to it.
 //!
-//! The main thread learns that a table is in force, and of what reading it is. The courier is not told anything: the queue between
-//! the two has no limit of its own, because the courier must not wait; its limit is that of one reading of the catalog, as
-//! the next one begins only when all records of the last have been taken here.
+//! The main thread learns when a table is in force, and of which reading it is. The courier is told nothing.
+//! The queue from the courier to this thread has no limit of its own, because the courier must not wait. It
+//! holds at most one reading of the catalog, because the next reading begins only when all records of the
+//! last have been taken here.
 //!
 //! Not for when the catalog is read (`worker/gateway/reader.rs`).
 
@@ -23,15 +24,15 @@ use sse_proto::word::Level;
 use super::between::{CatalogRecords, Report, Reports};
 use crate::guc;
 
-/// What this thread is told. By the courier, and otherwise by the main thread.
+/// What this thread is told: by the main thread, unless it says otherwise.
 pub(super) enum Task {
     /// Records of a catalog worker; by the courier.
     Records(CatalogRecords),
     /// Say [`Report::Reached`] when all records before this are taken; by the courier.
     Mark(u64),
-    /// From now on these hold.
+    /// The settings have changed to these.
     Rules(Rules),
-    /// Tables go there, the last one at once.
+    /// Hand tables over to this, beginning with the last one at once.
     Serve(Routes),
     /// Nobody is served any more.
     Close,
@@ -59,7 +60,7 @@ impl Rules {
     }
 }
 
-/// What comes of one reading.
+/// The result of one reading.
 struct Reading {
     generation: u64,
     role: Option<CallRole>,
@@ -73,11 +74,11 @@ pub(super) struct Routing<'r> {
     reports: &'r Reports,
     rules: Rules,
     routes: Option<Routes>,
-    /// Records between begin and end.
+    /// The reading whose end has not come yet.
     reading: Option<Reading>,
-    /// What was read last.
+    /// The last complete reading.
     present: Option<Reading>,
-    /// Oid to position in it: a comment that is still the same is not parsed again.
+    /// From an oid to its position in `present`: a comment that is still the same is not parsed again.
     places: HashMap<u32, usize>,
 }
 
@@ -86,7 +87,7 @@ impl<'r> Routing<'r> {
         Self { tasks, reports, rules, routes: None, reading: None, present: None, places: HashMap::new() }
     }
 
-    /// Until it is told to stop.
+    /// Runs until it is told to stop.
     pub(super) fn run(mut self) {
         while let Ok(task) = self.tasks.recv() {
             match task {
@@ -166,7 +167,8 @@ impl<'r> Routing<'r> {
     }
 }
 
-/// That there is a mistake is all that counts here; fifty of them are longer than a comment that has them.
+/// Parses a comment. Only whether there is a mistake counts here, so the first is kept: fifty of them are
+/// longer than the comment that has them.
 fn parse(routine: &Routine) -> Parsed {
     routine.parse().map_err(|mut problems| {
         problems.truncate(1);

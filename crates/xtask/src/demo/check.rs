@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::{API, Chat, PAGE, USERS};
 
-/// How soon what was said must be heard. "At once" for a person; a busy machine gets some room.
+/// How soon a message must arrive. "At once" for a person; a busy machine gets some room.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// What the page asks for, too.
+/// The same as the page asks for.
 const CHANNEL: &str = "TEST_CHANNEL";
 
 /// A message that would break out of JSON, HTML or the stream if it could.

@@ -1,7 +1,7 @@
-//! Subscribers in every way there is: who reads and leaves, who is cut off, who does not read, who comes back, who has a
-//! token, who asks for something else altogether.
+//! Subscribers of every kind: those that read and leave, that are cut off, that do not read, that come back,
+//! that have a token, and those that ask for something else altogether.
 //!
-//! Not for checking what they get beyond that it is an answer: the black-box tests do that.
+//! Not for checking what they get, except that it is an answer: the black-box tests do that.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ const UNREAD: Duration = Duration::from_millis(2500);
 /// Who churns.
 pub(super) struct Churn {
     http: Client,
-    /// By user id 1 to 10.
+    /// By user id, 1 to 10.
     tokens: Arc<[String]>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Tally {
 /// One kind of visitor.
 struct Visit {
     name: &'static str,
-    /// How often, among the others.
+    /// How often it comes, compared with the others.
     weight: u64,
     make: fn(&Visitor) -> Result<()>,
 }
@@ -68,7 +68,7 @@ struct Visitor {
     http: Client,
     tokens: Arc<[String]>,
     tally: Arc<Tally>,
-    /// Decides how much it reads, as whom, and for what it asks.
+    /// Draws how much a visitor reads, as whom, and what it asks for.
     number: u64,
 }
 
@@ -88,7 +88,7 @@ impl Churn {
         Ok(Self { http: cluster.http()?, tokens })
     }
 
-    /// Visits that need no publisher, once each.
+    /// Visits for which no publisher is needed, once each.
     pub(super) fn one_of_each(&self) -> Result<()> {
         let visitor = self.visitor(0, &Arc::default());
         visitor.fetch_file()?;
@@ -96,7 +96,7 @@ impl Churn {
         (0..4).try_for_each(|number| visitor.with_number(number).ask_other_things())
     }
 
-    /// Lets them come and go until `stop` is set.
+    /// Lets visitors come and go until `stop` is set.
     pub(super) fn start(&self, stop: &Arc<AtomicBool>) -> Workers {
         let tally = Arc::new(Tally::default());
         let spawn = |work: fn(&Visitor, &AtomicBool) -> Result<()>, number: u64| {
@@ -127,7 +127,8 @@ fn churn(worker: &Visitor, stop: &AtomicBool) -> Result<()> {
     let all: u64 = VISITS.iter().map(|visit| visit.weight).sum();
     let mut number = worker.number;
     while !stop.load(Ordering::Relaxed) {
-        // Steps of the golden ratio come by every kind as often as its weight says, and never in the same order.
+        // With steps of the golden ratio every kind comes as often as its weight says, and never in the same
+        // order.
         number += WORKERS;
         let mut place = ((number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * all) >> 32;
         for (kind, visit) in VISITS.iter().enumerate() {
@@ -159,7 +160,7 @@ fn listen(visitor: &Visitor, stop: &AtomicBool) -> Result<()> {
             }
             Err(error) => bail!("a stream that stayed: {error}"),
         }
-        // What it keeps for tests is in the way here.
+        // This thread must not collect what the stream keeps for tests.
         if stream.bytes().len() > 4 << 20 {
             stream = visitor.http.events_after(path, stream.last_event_id())?;
         }

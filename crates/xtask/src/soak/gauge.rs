@@ -1,6 +1,6 @@
 //! Reading off what the gateway process holds: memory and descriptors from /proc, streams from `sse.stat_gateway`.
 //!
-//! Not for judging it.
+//! Not for judging the figures.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use cluster::{Cluster, PATIENCE, Session, wait_for};
 
-/// What the gateway is at one moment.
+/// What the gateway holds at one moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sample {
     pub(super) at: Duration,
@@ -61,8 +61,8 @@ impl Gauge {
         })
     }
 
-    /// Waits until nobody is connected, and the figures have said so twice, and, if so many are `expected`, until no more
-    /// descriptors are open.
+    /// Waits until nobody is connected and the figures have said so twice; if `expected` is given, also until
+    /// no more descriptors than that are open.
     pub(super) fn quiet(&mut self, expected: Option<usize>) -> Result<Sample> {
         let mut last = Sample::default();
         let quiet = wait_for(PATIENCE, "everybody has gone", || {
@@ -86,7 +86,7 @@ impl Gauge {
     }
 }
 
-/// What was held in the second and in the last third: the least of each, because peaks are nobody's fault.
+/// What was held in the second and in the last third: the lowest of each, because peaks prove nothing.
 pub(super) fn level(samples: &[Sample]) -> Option<(u64, u64)> {
     let third = samples.len() / 3;
     let least = |samples: &[Sample]| samples.iter().map(|sample| sample.memory_kb).min();

@@ -1,4 +1,4 @@
-//! The files that the rules of the house are held against.
+//! Finds the files to which the rules of the house apply.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,9 @@
-//! What a fuzzer begins with: seeds and words. Half a minute from nothing does not find `@sse_scope authorize "`.
+//! What a fuzzer starts with: seeds and words. Half a minute of fuzzing from nothing does not find
+//! `@sse_scope authorize "`.
 //!
-//! `fuzz/seeds/TARGET/` has inputs that the tests and the documentation have, too, in the form that the target reads them;
-//! `fuzz/dict/TARGET.dict` the words that inputs are made of. Either may be missing: operations on a ring have neither.
+//! `fuzz/seeds/TARGET/` has inputs from the tests and the documentation, in the form that the target reads;
+//! `fuzz/dict/TARGET.dict` has the words of which inputs are made. Either may be missing: operations on a
+//! ring have neither.
 //!
 //! Not for what fuzzers find: that is in `fuzz/corpus` and stays on this machine.
 
@@ -12,7 +14,7 @@ use anyhow::{Context, Result};
 
 /// The arguments of `cargo fuzz run`, from the root of the checkout.
 pub(super) fn arguments(root: &Path, target: &str, seconds: u64) -> Result<Vec<String>> {
-    // The first folder is the one into which is written, and has to be there.
+    // The fuzzer writes into the first folder, which has to exist.
     let corpus = format!("fuzz/corpus/{target}");
     fs::create_dir_all(root.join(&corpus)).with_context(|| corpus.clone())?;
     let mut arguments = vec!["run".to_owned(), target.to_owned(), corpus];

@@ -1,9 +1,9 @@
-//! Which other modules the text of a module names: its `use` lines and the paths in its code.
+//! Finds the modules that a module's text names, in its `use` lines and in the paths of its code.
 //!
-//! Not a parser: it knows comments, literals, braces and attributes, and takes every `a::b` for a path. What is compiled for
-//! tests alone is passed over: tests may import what they like.
+//! Not a parser: it knows comments, literals, braces and attributes, and takes every `a::b` for a path. Code
+//! that is compiled only for tests is passed over: tests may import what they like.
 
-/// What a file names, in the order in which it stands there.
+/// What a file names, in the order of the text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Imports {
     pub(crate) uses: Vec<Use>,
@@ -16,13 +16,13 @@ pub(crate) struct Imports {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Use {
     pub(crate) named: Named,
-    /// As what it is known here; `None` for all names of a module.
+    /// The name by which it is known here; `None` for all names of a module.
     pub(crate) alias: Option<String>,
     /// `pub use`, `pub(crate) use`.
     pub(crate) is_public: bool,
 }
 
-/// A path, and the modules of the file within which it stands.
+/// A path, and the modules of the file in which it stands.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub(crate) inside: Vec<String>,
@@ -99,13 +99,13 @@ impl<'t> Reader<'t> {
             path.push(self.peek(1).to_owned());
             self.at += 2;
         }
-        // Alone it is a method: `text.parse::<u16>()`.
+        // Without a qualifier it is a method: `text.parse::<u16>()`.
         if path.len() > 1 {
             self.found.paths.push(self.named(path));
         }
     }
 
-    /// What follows `use`, and in it what stands in braces.
+    /// Reads what follows `use`, braces included.
     fn tree(&mut self, prefix: &[String], is_public: bool) {
         let mut path = prefix.to_vec();
         loop {
@@ -116,7 +116,7 @@ impl<'t> Reader<'t> {
                     while !matches!(self.peek(0), "}" | "") {
                         let begin = self.at;
                         self.tree(&path, is_public);
-                        // What is no name, as in a macro, is passed over.
+                        // Whatever is no name, as in a macro, is passed over.
                         self.at += usize::from(self.peek(0) == "," || self.at == begin);
                     }
                     self.at += 1;
@@ -164,7 +164,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// From an opening bracket to behind its closing one.
+    /// From an opening bracket to just after its closing one.
     fn skip_brackets(&mut self) {
         let mut depth = 0_usize;
         loop {
@@ -181,7 +181,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// What an attribute stands before: an item, a field, a statement.
+    /// The item, field or statement to which an attribute belongs.
     fn skip_item(&mut self) {
         while self.peek(0) == "#" {
             self.at += 1;
@@ -225,7 +225,7 @@ impl<'t> Reader<'t> {
                     return;
                 }
                 "]" | ")" | "}" | "" => return,
-                // Braces of a `use` are no body.
+                // Braces of a `use` enclose no body.
                 "use" => {
                     while !matches!(self.peek(0), ";" | "") {
                         self.at += 1;
@@ -241,7 +241,8 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Words, `::`, and every other sign by itself; without comments, texts, characters and lifetimes.
+/// Splits code into words, `::`, and every other sign by itself; leaves out comments, texts, characters and
+/// lifetimes.
 fn tokens(text: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -312,7 +313,7 @@ fn literal_len(text: &str) -> Option<usize> {
     if quote == "'" && !body.starts_with('\\') {
         let mut chars = body.chars();
         let len = chars.next().map_or(0, char::len_utf8);
-        // One quote alone is a lifetime's.
+        // A single quote without a partner begins a lifetime.
         return Some(begin + 1 + if chars.next() == Some('\'') { len + 1 } else { 0 });
     }
     let mut escaped = false;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::circles;
 use super::files::rust_files;
 
-/// Where files are looked at, below the root.
+/// The folders whose files are checked.
 const FOLDERS: [&str; 5] = ["src", "crates", "pg_test", "examples", "fuzz"];
 
 /// Longer files are split. Tests are not counted.
@@ -33,7 +33,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Every `unsafe` is in one of the places that SAFETY.md describes.
+/// `unsafe` may be only in the places that SAFETY.md describes.
 fn unsafe_outside(name: &str, text: &str) -> Vec<String> {
     if name.starts_with("src/pg/") || name == "crates/ring/src/region.rs" {
         return Vec::new();
@@ -42,7 +42,8 @@ fn unsafe_outside(name: &str, text: &str) -> Vec<String> {
     lines.map(|(number, _)| format!("{name}:{}: unsafe outside src/pg/ and region.rs", number + 1)).collect()
 }
 
-/// What Postgres is called through knows nothing of those who call it: neither what is above `src/pg/`, nor `entry/`.
+/// The files through which Postgres is called know nothing of those who call them: they name neither what is
+/// above `src/pg/`, nor `entry/`.
 fn upward(name: &str, text: &str) -> Vec<String> {
     if !name.starts_with("src/pg/") || name.starts_with("src/pg/entry/") {
         return Vec::new();
@@ -63,12 +64,13 @@ fn upward(name: &str, text: &str) -> Vec<String> {
 
 fn too_long(name: &str, text: &str) -> Option<String> {
     let is_test = name.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches"));
-    // What follows the attribute is the file's own tests, which stand at the end (STYLE: "mod tests" at the bottom).
+    // What follows this attribute is the file's own tests, which are at the end (STYLE: "mod tests" at the
+    // bottom).
     let count = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
     (!is_test && count > MAX_LINES).then(|| format!("{name}: {count} lines; split it at {MAX_LINES}"))
 }
 
-/// A line without its comment and without what stands in quotes.
+/// A line without its comment and without what is in quotes.
 fn code_of(line: &str) -> String {
     let outside: String = line.replace("\\\"", "").split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
     outside.split("//").next().unwrap_or("").to_owned()

@@ -1,6 +1,6 @@
 //! What each step of `cargo xtask test` does.
 //!
-//! Not for their order and their counting: mod.rs.
+//! Not for the order of the steps and for counting: mod.rs.
 
 use std::env;
 use std::num::NonZero;
@@ -18,13 +18,13 @@ use super::tally::{self, Tally};
 use crate::packages::{self, Purpose};
 use crate::{build, progress};
 
-/// Manifest of what `cargo xtask call-rate` compares with.
+/// Manifest of the endpoint with which `cargo xtask call-rate` compares.
 const CALL_RATE: &str = "pg_test/call_rate/Cargo.toml";
 
 /// Packages that are workspaces of their own.
 const APART: [(&str, &str); 2] = [("the fuzzers", "fuzz/Cargo.toml"), ("call_rate", CALL_RATE)];
 
-/// How a step went, and what to show when not everything passed.
+/// The result of a step, and what to show when not everything passed.
 pub(super) struct Outcome {
     pub(super) tally: Tally,
     pub(super) output: String,
@@ -38,7 +38,7 @@ impl Outcome {
     }
 }
 
-/// What the steps share. The later ones need what the earlier ones found.
+/// What the steps share. Later steps need what earlier ones found.
 pub(super) struct Run {
     pub(super) pg_config: Option<PathBuf>,
     pub(super) quick: bool,
@@ -105,14 +105,14 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// Everything that needs no pg_sse in a server; the harness' own tests need a server.
+    /// Everything that needs no server with pg_sse; the tests of the harness need a server.
     pub(super) fn crates(&mut self) -> Result<Outcome> {
         let mut tests = self.cargo()?;
         tests.args(["test", "--no-fail-fast", "--workspace", "--exclude", "pg_sse", "--exclude", "pg-test"]);
         self.tests("crates", tests)
     }
 
-    /// The ring under loom: its own target folder, because the flag rebuilds everything.
+    /// The ring under loom, in a target folder of its own, because the flag rebuilds everything.
     pub(super) fn loom(&mut self) -> Result<Outcome> {
         let mut tests = self.cargo()?;
         tests.args(["test", "--release", "--package", "sse-ring", "--test", "loom"]);
@@ -120,8 +120,9 @@ impl Run {
         self.tests("loom", tests)
     }
 
-    /// The ring's tests in its real memory, which loom's model is not, under AddressSanitizer: nobody reaches beyond it. The flag is an
-    /// unstable one, for a target that is named, so that build scripts do without.
+    /// The ring's tests in its real memory, which loom replaces with a model, under AddressSanitizer: no
+    /// access is out of bounds. The flag is unstable and needs a named target, so that build scripts are
+    /// built without it.
     pub(super) fn sanitizer(&mut self) -> Result<Outcome> {
         let version = progress::run("rustc", rustc_version())?.ok("rustc -vV")?;
         let host = version.stdout.iter().find_map(|line| line.strip_prefix("host: ")).context("no host")?;
@@ -142,7 +143,8 @@ impl Run {
         let mut tests = self.cargo()?;
         tests.args(["test", "--no-fail-fast", "--package", "pg-test"]).env("PG_SSE_LIBRARY", library);
         if self.quick {
-            // They mostly wait. The full run keeps to one a core, so that nothing is slow for want of a processor.
+            // The tests mostly wait. The full run has one test for each core, so that none is slow for want
+            // of a processor.
             tests.env("RUST_TEST_THREADS", "5");
         }
         self.tests("black box", tests)
@@ -155,7 +157,8 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// Everything breaks for a minute, each time with another seed; quickly, for long enough that most things break once.
+    /// A minute in which everything breaks, each time with another seed; a quick run is just long enough for
+    /// most things to break once.
     pub(super) fn ledger(&mut self) -> Result<Outcome> {
         let mut ledger = Command::new(env::current_exe().context("where are we?")?);
         let seconds = if self.quick { "20" } else { "60" };
@@ -164,7 +167,7 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// Half a minute, each time with another seed; ten are a command of their own.
+    /// Half a minute of siege, each time with another seed; a siege of ten minutes is a command of its own.
     pub(super) fn siege(&mut self) -> Result<Outcome> {
         let mut siege = Command::new(env::current_exe().context("where are we?")?);
         siege.args(["siege", "--seconds", "30", "--pg-config"]).arg(&self.pg()?.path);
@@ -172,7 +175,7 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// A minute of it, so that it cannot rot; five are a command of their own.
+    /// A minute of soak, so that it keeps working; five minutes are a command of their own.
     pub(super) fn soak(&mut self) -> Result<Outcome> {
         let mut soak = Command::new(env::current_exe().context("where are we?")?);
         soak.args(["soak", "--seconds", "60", "--pg-config"]).arg(&self.pg()?.path);
@@ -180,8 +183,9 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// Every target of fuzz/ for the given time, beginning with its seeds, as many at once as there are processors. libFuzzer
-    /// needs unstable compiler flags, which a stable compiler takes with RUSTC_BOOTSTRAP.
+    /// Runs every target of fuzz/ for the given time, starting from its seeds, as many at once as there are
+    /// processors. libFuzzer needs unstable compiler flags, which a stable compiler takes with
+    /// RUSTC_BOOTSTRAP.
     pub(super) fn fuzz(&mut self) -> Result<Outcome> {
         let cargo_fuzz = cargo_fuzz()?;
         let command = |arguments: &[String]| {
@@ -228,7 +232,7 @@ impl Run {
         if !self.quick {
             tests.args(["--", "--include-ignored"]);
         }
-        // A failure is named by its message; the backtrace of a test is for whoever runs that test again.
+        // A failure is named by its message. Whoever needs a backtrace can run that test again.
         tests.env("RUST_BACKTRACE", "0");
         let folded = progress::run(title, tests)?;
         let tally = Tally::of_runner(&folded.lines, folded.status.success());
@@ -261,7 +265,7 @@ pub(crate) fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }
 
-/// cargo-fuzz from the `PATH`, else one of our own below target/, installed on first use.
+/// cargo-fuzz from the `PATH`, else a copy below target/, installed on first use.
 fn cargo_fuzz() -> Result<PathBuf> {
     if let Some(found) = find_program("cargo-fuzz") {
         return Ok(found);

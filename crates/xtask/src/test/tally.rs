@@ -1,4 +1,4 @@
-//! Counting the tests that a runner says it ran, and those that say they were skipped.
+//! Counts the tests that a runner says it ran, and those that say they were skipped.
 //!
 //! Not for judging: a runner's exit status counts as well.
 
@@ -15,14 +15,14 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A step that is one test by itself.
+    /// A step that counts as one test.
     pub(crate) fn one(passed: bool) -> Self {
         Self { passed: usize::from(passed), failed: usize::from(!passed), skipped: 0 }
     }
 
-    /// Adds up libtest's lines `test result: ok. 12 passed; 1 failed; …`. A runner that failed without a failed test
-    /// (it did not compile, or crashed) is one failure; so is one that ran no tests at all. A test that says that it is skipped is
-    /// among those that passed, for libtest; here it is not.
+    /// Adds up libtest's lines `test result: ok. 12 passed; 1 failed; …`. A runner that failed without a
+    /// failed test (it did not compile, or crashed) counts as one failure; so does a runner that ran no tests
+    /// at all. For libtest a test that says it is skipped has passed; here it has not.
     pub(crate) fn of_runner(lines: &[String], succeeded: bool) -> Self {
         let mut tally = Self::default();
         for line in lines {
@@ -49,7 +49,7 @@ impl Tally {
 pub(crate) fn skipped(lines: &[String]) -> BTreeMap<&str, usize> {
     let mut skipped = BTreeMap::new();
     for line in lines {
-        // Libtest may have begun a line of its own.
+        // Libtest may have begun a line just before it.
         if let Some((_, what)) = line.split_once(SKIPPED) {
             *skipped.entry(what).or_default() += 1;
         }

@@ -1,4 +1,4 @@
-//! Where a body ends, and what of it is content (RFC 9112 §6).
+//! Finds where a body ends, and which of its bytes are content (RFC 9112 §6).
 //!
 //! Not for reading from the socket: bytes go in, bytes come out.
 
@@ -62,7 +62,7 @@ impl BodyDecoder {
         Ok(content)
     }
 
-    /// The peer has closed. That ends a body only where nothing else tells the end.
+    /// The peer has closed. That ends the body only where nothing else says where it ends.
     pub(super) fn close(&mut self) -> Result<()> {
         match self.framing {
             Framing::UntilClose | Framing::Ended => self.framing = Framing::Ended,
@@ -71,12 +71,12 @@ impl BodyDecoder {
         Ok(())
     }
 
-    /// What came behind the end of the body: the next answer.
+    /// What came after the end of the body: the next answer.
     pub(super) fn into_rest(self) -> Vec<u8> {
         self.pending
     }
 
-    /// One step; false when more bytes are needed, or none.
+    /// One step; `false` when more bytes are needed, or none are left.
     fn step(&mut self, content: &mut Vec<u8>) -> Result<bool> {
         match &mut self.framing {
             Framing::Ended => return Ok(false),

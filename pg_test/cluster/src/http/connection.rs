@@ -11,19 +11,19 @@ use anyhow::{Context, Result, bail};
 use super::body::BodyDecoder;
 use super::{Head, Request, Response};
 
-/// Longer heads than any test expects: the server answers something else than HTTP.
+/// A longer head than any test expects: the server's answer is not HTTP.
 const MAX_HEAD_BYTES: usize = 1 << 20;
 
 /// A connection to the gateway.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    /// Read from the socket, not used yet.
+    /// Bytes that were read from the socket and are not used yet.
     pub(super) pending: Vec<u8>,
     within: Duration,
 }
 
-/// What one look at the socket gave.
+/// The result of one look at the socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Got {
     Bytes(Vec<u8>),
@@ -42,7 +42,7 @@ impl Connection {
         Self::over(stream, within)
     }
 
-    /// Takes a socket that is connected already, such as one with a small receive buffer.
+    /// Takes a socket that is already connected, such as one with a small receive buffer.
     ///
     /// # Errors
     /// It is closed.
@@ -61,7 +61,7 @@ impl Connection {
         self.send_bytes(&bytes)
     }
 
-    /// Sends bytes as they are, also such as make no request.
+    /// Sends bytes as they are, even if they are no request.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -129,7 +129,7 @@ impl Connection {
         }
     }
 
-    /// Says that nothing more is coming; the answer can still be read.
+    /// Says that nothing more will be sent; the answer can still be read.
     ///
     /// # Errors
     /// Closed already.

@@ -61,7 +61,7 @@ impl EventStream {
     /// Follows an answer whose head has been read and is that of a stream.
     ///
     /// # Errors
-    /// The head says nothing that a body could follow, or what came already is malformed.
+    /// The head does not announce a body that could be followed, or the body is malformed already.
     pub fn follow(connection: Connection, head: Head) -> Result<Self> {
         let decoder = BodyDecoder::new(&head, "GET")?;
         let (events, bytes) = (VecDeque::new(), Vec::new());
@@ -85,7 +85,7 @@ impl EventStream {
         }
     }
 
-    /// The next event that is not `sse.ready`: what an application would look at.
+    /// The next event that is not `sse.ready`: the next one that an application would look at.
     ///
     /// # Errors
     /// [`StreamError`].
@@ -109,11 +109,11 @@ impl EventStream {
         (0..count).map(|_| Ok(self.next_payload(left())?.data)).collect()
     }
 
-    /// Every event until nothing has come for `quiet`. To prove that something is *not* delivered, better publish a
-    /// second event that is, and look that it comes first.
+    /// Every event until nothing has come for `quiet`. To prove that something is *not* delivered, it is
+    /// better to publish a second event that is delivered, and to see that it comes first.
     ///
     /// # Errors
-    /// [`StreamError`], but not its first two variants.
+    /// [`StreamError`], except its first two variants.
     pub fn drain(&mut self, quiet: Duration) -> Result<Vec<Event>, StreamError> {
         let mut events = Vec::new();
         loop {
@@ -212,7 +212,7 @@ impl EventStream {
 }
 
 impl Connection {
-    /// The rest of an answer that was not the expected one, for an error message: what comes within a second.
+    /// The rest of an unexpected answer, for an error message: what comes within a second.
     fn read_to_close_briefly(&mut self) -> String {
         let deadline = Instant::now() + Duration::from_secs(1);
         let mut all = std::mem::take(&mut self.pending);

@@ -3,7 +3,7 @@
 //! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for bytes that no
 //! client would send; [`EventStream`] reads Server-Sent Events.
 //!
-//! Not for TLS, HTTP/2 or anybody else's server: what is malformed is an error here, never guessed at.
+//! Not for TLS, HTTP/2 or servers of others: what is malformed is an error here, never guessed at.
 
 mod body;
 mod connection;
@@ -80,7 +80,7 @@ impl Request {
     }
 }
 
-/// The first part of an answer.
+/// The first part of an answer: status and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// `HTTP/1.1` or `HTTP/1.0`.
@@ -167,13 +167,13 @@ impl Response {
     /// The body as JSON.
     ///
     /// # Errors
-    /// It is none.
+    /// The body is no JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", self.text()))
     }
 }
 
-/// Knows where the gateway is. One connection per call.
+/// Knows the address of the gateway. Each request has a connection of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
     address: SocketAddr,
@@ -191,7 +191,7 @@ impl Client {
         Self { address, within: PATIENCE }
     }
 
-    /// The same with another deadline for everything.
+    /// The same client with another deadline for everything.
     pub fn within(self, within: Duration) -> Self {
         Self { within, ..self }
     }
@@ -214,7 +214,7 @@ impl Client {
         self.request(&Request::get(target))
     }
 
-    /// A request with its whole answer. For a stream that is never: use [`Self::events`].
+    /// A request with its whole answer. A stream never has one: use [`Self::events`].
     ///
     /// # Errors
     /// No connection, no or no well-formed answer in time.
@@ -232,25 +232,25 @@ impl Client {
         self.events_with(&Request::get(target))
     }
 
-    /// [`Self::events`] with headers of one's own.
+    /// [`Self::events`] with further headers.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::events`].
     pub fn events_with(&self, request: &Request) -> Result<EventStream> {
         let mut connection = self.connect()?;
         connection.send(&request.clone().header("Accept", "text/event-stream"))?;
         EventStream::open(connection)
     }
 
-    /// [`Self::events`], resuming behind an event.
+    /// [`Self::events`], resuming after an event.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::events`].
     pub fn events_after(&self, target: &str, last_event_id: &str) -> Result<EventStream> {
         self.events_with(&Request::get(target).header("Last-Event-ID", last_event_id))
     }
 
-    /// A connection of one's own.
+    /// A new connection.
     ///
     /// # Errors
     /// Nobody listens.

@@ -1,4 +1,4 @@
-//! Where in the stream everything stands, as all readers together have seen it.
+//! Where everything is in the stream, as all readers together have seen it.
 //!
 //! Not for one reader's own view: `streams`.
 
@@ -17,14 +17,14 @@ enum Named {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     positions: BTreeMap<Key, Position>,
-    /// Those with an id of their own: when the first reader got it.
+    /// Items with an id of their own: when the first reader got each.
     gaps: HashMap<Position, u64>,
-    /// By epoch: when, and the highest sequence that anybody had got by then. Both rise.
+    /// For each epoch: times, and the highest sequence that any reader had got by then. Both rise.
     progress: HashMap<u64, Vec<(u64, u64)>>,
 }
 
 impl Index {
-    /// Also says where an id names two things, and where one event has two ids.
+    /// Also reports an id that names two things, and an event that has two ids.
     pub(super) fn new(recording: &Recording, violations: &mut Vec<Violation>) -> Self {
         let mut index = Self::default();
         let mut named: HashMap<Position, (Named, usize)> = HashMap::new();
@@ -39,7 +39,7 @@ impl Index {
                 let (at, what) = match &item.what {
                     What::Event { at, key, .. } => {
                         let known = *index.positions.entry(*key).or_insert(*at);
-                        // The same reader's second one is a double, which is said elsewhere.
+                        // The same reader's second copy is a double, which is reported elsewhere.
                         if known != *at && named.get(&known).is_some_and(|(_, other)| *other != reader) {
                             complain(format!("{key} has two ids: {at} here, {known} for another reader"));
                         }
@@ -51,7 +51,7 @@ impl Index {
                         (*at, Some(Named::Gap(*reason)))
                     }
                     What::Gap { at, .. } => (*at, None),
-                    // In front of a gap it names no place of the stream.
+                    // Before a gap it names no place of the stream.
                     What::Ready(at) if is_fresh => (*at, None),
                     _ => continue,
                 };
@@ -69,18 +69,18 @@ impl Index {
         index
     }
 
-    /// Where somebody saw an event.
+    /// The place at which some reader saw an event.
     pub(super) fn position(&self, key: Key) -> Option<Position> {
         self.positions.get(&key).copied()
     }
 
-    /// The last event before, of the same writer and delivery, that anybody saw.
+    /// The last event before this one, of the same writer and delivery, that any reader saw.
     pub(super) fn before(&self, key: Key) -> Option<Position> {
         let first = Key { number: 0, ..key };
         self.positions.range(first..key).next_back().map(|(_, at)| *at)
     }
 
-    /// The next event behind, of the same writer and delivery, that anybody saw.
+    /// The next event after this one, of the same writer and delivery, that any reader saw.
     pub(super) fn behind(&self, key: Key) -> Option<(Key, Position)> {
         let last = Key { number: u32::MAX, ..key };
         let mut range =
@@ -88,19 +88,20 @@ impl Index {
         range.next().map(|(key, at)| (*key, *at))
     }
 
-    /// The highest sequence of an epoch that anybody had got at a time. What was raised later stands behind it.
+    /// The highest sequence of an epoch that any reader had got at a time. What was raised later comes after
+    /// it.
     pub(super) fn received_before(&self, epoch: u64, time: u64) -> Option<u64> {
         let progress = self.progress.get(&epoch)?;
         let count = progress.partition_point(|(at, _)| *at < time);
         Some(progress.get(count.checked_sub(1)?)?.1)
     }
 
-    /// When the first reader got the gap that has this id of its own.
+    /// When the first reader got the gap that has this id as its own.
     pub(super) fn first_seen(&self, at: Position) -> Option<u64> {
         self.gaps.get(&at).copied()
     }
 
-    /// The events that somebody saw, and where.
+    /// The events that some reader saw, and where.
     pub(super) fn seen(&self) -> impl Iterator<Item = (Key, Position)> {
         self.positions.iter().map(|(key, at)| (*key, *at))
     }

@@ -1,10 +1,10 @@
 //! The judge: a pure function of what was recorded.
 //!
-//! What it proves for every reader: no event twice; ids that rise, and name the same event for everybody, so that all see
-//! one order; events of one writer and one delivery in the order of raising, and the values of the counter rising (C5.3);
-//! each committed event seen or covered by a gap; none that was rolled back, none that was not for it (`streams`,
-//! `owed`). Where an event stood that nobody saw is known from its writer's next one, and from what anybody had got before
-//! it was raised (`index`).
+//! What it proves for every reader: no event comes twice; ids rise, and name the same event for every reader,
+//! so that all see one order; events of one writer and one delivery come in the order of raising, and the
+//! values of the counter rise (C5.3); each committed event is seen or covered by a gap; no event comes that
+//! was rolled back or was for others (`streams`, `owed`). Where an event that no reader saw was in the stream
+//! is concluded from its writer's next one, and from what any reader had got before it was raised (`index`).
 //!
 //! Not for whether enough happened: `figures`.
 
@@ -28,20 +28,20 @@ pub(crate) use owed::Coverage;
 pub(crate) struct Violation {
     /// Place in [`Recording::readers`].
     pub(crate) reader: usize,
-    /// The item where it shows.
+    /// The item at which it shows.
     pub(crate) item: Option<usize>,
     /// Which event and why.
     pub(crate) why: String,
 }
 
-/// What came of it.
+/// The result of the comparison.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) violations: Vec<Violation>,
     pub(crate) coverage: Coverage,
 }
 
-/// Compares what everybody saw with what was committed.
+/// Compares what the readers saw with what was committed.
 pub(crate) fn check(recording: &Recording) -> Verdict {
     let mut violations = Vec::new();
     let attempts = recording.attempts.iter().map(|attempt| (attempt.key, attempt)).collect();

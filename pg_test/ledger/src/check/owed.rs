@@ -1,11 +1,12 @@
-//! What is missing: every event that committed, or was surely raised, was seen by each reader it was for, or a gap covers
-//! it, or the reader was not listening yet.
+//! Finds what is missing: every event that was committed, or was certainly raised, must be seen by each
+//! reader it was for, unless a gap covers it or the reader was not listening yet.
 //!
-//! An event that somebody saw has a place in the stream, and a reader that has everything around that place must have it.
-//! One that nobody saw was dropped for all, or died with its epoch. It stood in the epoch of its writer's next event if the
-//! writer's last one, or anything that anybody got before it was raised, did. Then every reader that has the whole stretch
-//! must have been told of a loss before the next event came (C3.6), by a gap that is not older than the event. Such a gap
-//! may well stand before the writer's last event: what was in the ring when it overflowed comes behind it.
+//! An event that some reader saw has a place in the stream, and a reader that has everything around that
+//! place must have it. An event that no reader saw was dropped for all, or was lost with its epoch. It
+//! belongs to the epoch of its writer's next event if its writer's last event does, or anything that a reader
+//! got before it was raised. Then every reader that has the whole stretch must have been told of a loss
+//! before the next event came (C3.6), by a gap that is not older than the event. Such a gap may come before
+//! the writer's last event: what was in the ring when it overflowed comes after the gap.
 //!
 //! Not for what came and should not have: `streams`.
 
@@ -17,18 +18,19 @@ use super::streams::{Read, Span, Told};
 use crate::history::{Attempt, Delivery, Position, Reason, Recording};
 use crate::plan::MARKS;
 
-/// Pairs of an event and a reader it was for; what was raised in bulk to fill something is not counted.
+/// Pairs of an event and a reader it was for; events that were raised in bulk to fill something are not
+/// counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Coverage {
     pub(crate) seen: u64,
-    /// By a gap of its reader; `None` where it cannot be told by which one.
+    /// Covered by a gap of its reader; `None` where it is not certain by which one.
     pub(crate) covered: BTreeMap<Option<Reason>, u64>,
 }
 
 /// What became of one event for one reader.
 enum Fate {
     Covered(Option<Reason>),
-    /// And why that is known.
+    /// How that is known.
     Lost(String),
 }
 

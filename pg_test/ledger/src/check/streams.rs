@@ -1,5 +1,5 @@
-//! One reader's history, item by item: what may follow what, and over which stretches of the stream it claims to have
-//! got everything.
+//! Follows one reader's history, item by item: what may follow what, and over which stretches of the stream
+//! it claims to have got everything.
 //!
 //! Not for what is missing: `owed`.
 
@@ -10,7 +10,7 @@ use super::index::Index;
 use crate::history::{Asked, Attempt, Delivery, History, Key, Position, Reason, Recording, What};
 use crate::plan::Listener;
 
-/// Everything of an epoch behind `from`, up to and including `to`, that was for the reader was sent to it.
+/// Everything of an epoch after `from`, up to and including `to`, that was for the reader was sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) epoch: u64,
@@ -29,11 +29,11 @@ impl Span {
 pub(super) struct Told {
     pub(super) at: Position,
     pub(super) reason: Reason,
-    /// It existed at the latest then.
+    /// The gap existed at this time at the latest.
     pub(super) time: u64,
 }
 
-/// What following a reader gave.
+/// What was found by following a reader.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) spans: Vec<Span>,
@@ -49,11 +49,12 @@ pub(super) struct Read {
 enum Due {
     /// Nothing in particular.
     Any,
-    /// The reader's last id was taken note of: what follows it, or a gap that says why it cannot.
+    /// The reader's last id was taken: what follows it comes next, or a gap that says why it cannot.
     Begun,
     /// `sse.ready`.
     Ready(Asked),
-    /// A gap with this reason, or, from an id that should have been good, with any that says why it is not.
+    /// A gap with this reason; or, after an id that should have been good, a gap with any reason that says
+    /// why it is not.
     Gap(Option<Reason>),
 }
 
@@ -64,12 +65,12 @@ struct Follower<'a> {
     attempts: &'a HashMap<Key, &'a Attempt>,
     index: &'a Index,
     due: Due,
-    /// The id that the reader would send.
+    /// The id with which the reader would resume.
     last: Option<Position>,
     numbers: HashMap<(u16, Delivery), u32>,
     counter: Option<u64>,
     read: Read,
-    /// Item under the pen.
+    /// The item that is being looked at.
     item: usize,
     violations: &'a mut Vec<Violation>,
 }
@@ -108,7 +109,7 @@ impl Follower<'_> {
     fn take(&mut self, time: u64, what: &What) {
         match what {
             What::Opened(asked) => self.due = Due::Ready(*asked),
-            // While there are no routes yet. Everything else would make a browser give up for good.
+            // Allowed while there are no routes yet. Any other answer would make a browser give up for good.
             What::Refused(503) => {}
             What::Refused(status) => self.complain(format!("a stream was answered with status {status}")),
             What::Malformed(text) => self.complain(format!("what came is nothing that anybody sent: {text}")),
@@ -134,7 +135,7 @@ impl Follower<'_> {
     }
 
     fn closed(&mut self) {
-        // An id that is never accepted brings the gap when the reader comes back.
+        // An id that is never accepted brings this gap whenever the reader comes back.
         let is_told_again = self.last.is_some_and(Position::is_never_given);
         if let (Due::Gap(_), false) = (self.due, is_told_again) {
             self.complain("the stream began anew and broke before the gap that says so".to_owned());
@@ -171,7 +172,8 @@ impl Follower<'_> {
         if !fits {
             self.complain(format!("a gap ({}) at {at} that nothing explains", reason.as_str()));
         }
-        // At its beginning a stream may name any id: the one that was asked for, or one that will never be accepted.
+        // At its beginning a stream may name any id: the one that was asked for, or one that will never be
+        // accepted.
         let leads_back = |last: Position| last.epoch == at.epoch && last.sequence > at.sequence;
         if self.due == Due::Any && self.last.is_some_and(leads_back) {
             self.complain(format!("a gap at {at} leads back"));
@@ -183,7 +185,8 @@ impl Follower<'_> {
         self.begin(at);
     }
 
-    /// `missed` is exact where it is given: not fewer than others saw, not more than there is room for.
+    /// Where `missed` is given it is exact: not fewer than other readers saw, and not more than there is room
+    /// for.
     fn missed(&mut self, span: Span, at: Position, missed: u64) {
         let place = Span { epoch: span.epoch, from: span.to, to: at.sequence };
         let is_meant = |key: Key| {

@@ -1,4 +1,5 @@
-//! A run made by code: a stream that does everything right, with readers that lag, break, fall behind and come back.
+//! A run made by code: a stream without faults, with readers that lag, lose their connection, fall behind and
+//! come back.
 //!
 //! Not for faults: `tests` plants them.
 
@@ -32,7 +33,8 @@ struct World {
     weather: Weather,
     now: u64,
     epoch: u64,
-    /// Of this epoch; the first has sequence 1. A gap that is too large for its audience has its attempt beside it.
+    /// The items of this epoch; the first has sequence 1. A gap in place of an event that is too large has
+    /// the attempt beside it.
     stream: Vec<(What, usize)>,
     overflowed: bool,
     numbers: [u32; WRITERS as usize],
@@ -44,7 +46,7 @@ struct World {
 
 struct Sim {
     history: History,
-    /// Items of the stream that it has passed.
+    /// How many items of the stream it has passed.
     cursor: usize,
     is_open: bool,
     last: Option<Position>,

@@ -1,4 +1,4 @@
-//! The checker finds nothing in a good history, and each kind of fault that is planted into one.
+//! The checker finds nothing in a good history, and finds each kind of fault that is planted into one.
 
 #![allow(clippy::unwrap_used)]
 
@@ -87,10 +87,11 @@ fn an_immediate_event_that_was_answered_and_dropped_is_found() {
     finds(&recording, reader, Some(key), "lost silently");
 }
 
-/// An event that nobody saw is excused by a gap that is not older than the event and comes before the writer's next one.
+/// An event that no reader saw is excused by a gap that is not older than the event and comes before the
+/// writer's next event.
 #[test]
 fn a_gap_covers_neither_what_is_younger_than_it_nor_what_was_told_too_late() {
-    // Dropped for everybody, with a gap in front of what everybody saw next.
+    // Dropped for all readers, with a gap before the next event that they all saw.
     let covered = |when: fn(u64) -> u64, shift: i64| {
         let mut recording = good(1, Weather::Calm);
         let (_, _, key, at) = shared_event(&recording);
@@ -165,7 +166,7 @@ fn swapped_events_are_found() {
     finds(&whole, reader, None, "ids must rise");
     finds(&whole, reader, Some(one), "came behind event");
 
-    // For all in the same way: nobody's ids look wrong.
+    // For all readers in the same way, so that no reader's ids look wrong.
     let mut for_all = recording;
     change_all(&mut for_all, |what| {
         if let What::Event { key, audience, counter, .. } = what
@@ -221,7 +222,8 @@ fn an_event_that_nobody_raised_is_found() {
 #[test]
 fn a_leaked_event_is_found() {
     let mut recording = good(1, Weather::Calm);
-    // What Alice alone may see, in the stream of the anonymous at the very place it has in the stream of all.
+    // An event that only Alice may see, in the anonymous reader's stream, at the place that it has in the
+    // stream of all.
     let all = events(&recording);
     let alone = recording.attempts.iter().filter(|attempt| attempt.audience == 3).map(|attempt| attempt.key);
     let (from, item, key, at) = alone

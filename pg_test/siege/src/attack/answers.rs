@@ -1,4 +1,4 @@
-//! Answers and streams that are not read, or slowly.
+//! Answers and streams that are read slowly or not at all.
 //!
 //! Not for requests that are odd themselves: `requests`.
 
@@ -9,8 +9,8 @@ use anyhow::Result;
 
 use super::hand::{Blow, Hand, read_head, request, status};
 
-/// The largest answer that is asked for, in bytes. Calls refuse 64 MB and more; dozens of these are more than any machine
-/// of a test has, if they are held.
+/// The largest answer that is asked for, in bytes. Calls refuse 64 MB and more; dozens of answers of this
+/// size are more than any test machine has, if they are held.
 const LARGEST: u32 = 20_000_000;
 
 /// Sockets that one attacker keeps.

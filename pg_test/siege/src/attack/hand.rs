@@ -1,4 +1,4 @@
-//! What an attacker has in hand: chance, an address of its own, a session, sockets that it keeps.
+//! What an attacker has: random numbers, an address of its own, a session, sockets that it keeps open.
 //!
 //! Not for what it does with them.
 
@@ -13,28 +13,30 @@ use fastrand::Rng;
 use crate::ground::Ground;
 use crate::wire::{Reply, Wire};
 
-/// Longer than any statement of an attacker should take; one that takes longer is left, and counted as failed.
+/// Longer than any statement of an attacker should take. A statement that takes longer is abandoned, and
+/// counted as failed.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Where those come from who do not read.
+/// The address of attackers that do not read.
 const NARROW: Ipv4Addr = Ipv4Addr::new(127, 0, 1, 250);
 
 /// What one strike did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blow {
-    /// It had its effect, so many times.
+    /// It had its effect, this many times.
     Struck(u64),
-    /// It was refused, as it may be; with what.
+    /// It was refused, as it may be; with this answer.
     Refused(String),
 }
 
-/// What became of an attacker's strikes.
+/// The count of an attacker's strikes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) struck: u64,
     pub(crate) refused: u64,
     pub(crate) last_refusal: String,
-    /// Neither: no connection, no answer. What it means is not judged here; an outage brings some.
+    /// Neither effect nor refusal: no connection, or no answer. What that means is not judged here; an outage
+    /// causes some.
     pub(crate) failed: u64,
     pub(crate) last_failure: String,
 }
@@ -47,26 +49,26 @@ pub(crate) struct Hand {
     session: Option<(&'static str, Wire)>,
     /// Sockets that are kept open, and until when.
     held: Vec<(TcpStream, Instant)>,
-    /// Of strikes, for what must differ from one to the next.
+    /// Number of strikes, for what must differ from one to the next.
     pub(crate) number: u64,
     pub(crate) text: String,
 }
 
 impl Hand {
     pub(crate) fn new(ground: Arc<Ground>, rng: Rng, number: usize) -> Self {
-        // 127.0.0.1 is the honest ones'.
+        // 127.0.0.1 belongs to the honest parties.
         let last = u8::try_from(number % 200 + 2).unwrap_or(2);
         let source = Ipv4Addr::new(127, 0, 1, last);
         Self { ground, rng, source, session: None, held: Vec::new(), number: 0, text: String::new() }
     }
 
-    /// Gives everything up that may be broken.
+    /// Drops everything that may be broken.
     pub(crate) fn let_go(&mut self) {
         self.session = None;
         self.held.clear();
     }
 
-    /// Runs SQL in a session as this role, which is kept.
+    /// Runs SQL in a session with this role, which is kept open.
     pub(crate) fn query(&mut self, role: &'static str, sql: &str) -> Result<Reply> {
         if self.session.as_ref().is_none_or(|(kept, _)| *kept != role) {
             self.session = Some((role, self.ground.session(role)?));
@@ -87,8 +89,9 @@ impl Hand {
         self.ground.connect_from(self.source, None)
     }
 
-    /// With a receive buffer as small as the system allows, so that little is taken off the gateway. All attackers from one
-    /// address: what one address may hold is half of what there is, and the honest are to have a chance.
+    /// With a receive buffer as small as the system allows, so that little is taken from the gateway. All
+    /// attackers use one address: one address may hold half of what there is, and the honest parties must
+    /// have a chance.
     pub(crate) fn connect_narrowly(&self) -> Result<TcpStream> {
         self.ground.connect_from(NARROW, Some(4096))
     }
@@ -96,7 +99,7 @@ impl Hand {
     /// Sends a request on a connection of its own and answers with status and beginning of the answer.
     pub(crate) fn ask(&self, request: &[u8]) -> Result<(u16, String)> {
         let mut stream = self.connect()?;
-        // What is too large is answered before all of it is sent.
+        // A request that is too large is answered before all of it is sent.
         let sent = stream.write_all(request);
         let head = read_head(&mut stream);
         if head.is_err() {
@@ -106,7 +109,7 @@ impl Hand {
         Ok((status(&head)?, head))
     }
 
-    /// Keeps a socket for so long, and gives up those whose time is over; at most `most` are kept.
+    /// Keeps a socket for this long, and drops those whose time is over; at most `most` are kept.
     pub(crate) fn hold(&mut self, stream: TcpStream, time: Duration, most: usize) {
         let now = Instant::now();
         self.held.retain(|(_, until)| *until > now);

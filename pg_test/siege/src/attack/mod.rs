@@ -1,9 +1,9 @@
 //! The attackers: each has a thread, a seed of its own, and a pace that leaves the processors to others.
 //!
-//! An attack is one strike, done again and again. What it tallies is what shows that it really attacked: strikes that had
-//! the effect they were meant to have (an answer begun, a token refused, a comment set), and, apart from them, refusals.
+//! An attack is one strike, repeated again and again. Its counts show that it really attacked: strikes that
+//! had the intended effect (an answer begun, a token refused, a comment set), and, counted apart, refusals.
 //!
-//! Not for judging what becomes of the honest.
+//! Not for judging what happens to the honest parties.
 
 mod answers;
 mod hand;
@@ -50,7 +50,7 @@ const fn attack(name: &'static str, strike: fn(&mut Hand) -> Result<Blow>, from:
     Attack { name, strike, pause: Range32(from, to) }
 }
 
-/// Everybody. The paces are such that all of them together take about a processor of two.
+/// All attackers. Their paces are such that all of them together take about one processor of two.
 const ATTACKS: [Attack; 21] = [
     attack("unread answers", answers::leave_unread, 100, 400),
     attack("slow readers", answers::read_slowly, 100, 400),
@@ -75,10 +75,10 @@ const ATTACKS: [Attack; 21] = [
     attack("disconnects", superuser::disconnect, 200, 600),
 ];
 
-/// Which attackers take part, by name: a way to find out which of them a failure needs.
+/// Which attackers take part, by name: to find out which of them a failure needs.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// These alone; none named: all.
+    /// Only these; if none is named, all.
     pub only: Vec<String>,
     /// All but these.
     pub without: Vec<String>,
@@ -109,7 +109,7 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    /// Those that `choice` wants; each attacks as it would among all.
+    /// Starts those that `choice` wants; each attacks as it would among all.
     ///
     /// # Errors
     /// The system gives no thread.

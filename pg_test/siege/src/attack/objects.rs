@@ -30,7 +30,7 @@ pub(super) fn come_and_go(hand: &mut Hand) -> Result<Blow> {
     Ok(made)
 }
 
-/// Whoever may make temporary objects may make the catalog worker read.
+/// Anybody who may make temporary objects may make the catalog worker read.
 pub(super) fn come_and_go_temporarily(hand: &mut Hand) -> Result<Blow> {
     hand.strike(
         "mallory",

@@ -1,4 +1,4 @@
-//! Requests that are odd: half of them, many of them, to nowhere, deep, and such as fail.
+//! Odd requests: half requests, many at once, to unknown paths, deep ones, and ones that fail.
 //!
 //! Not for who sends them: `sessions`.
 
@@ -13,7 +13,8 @@ use super::hand::{Blow, Hand, post, read_head, request, status};
 /// Sockets that one attacker keeps.
 const KEPT: usize = 100;
 
-/// Connects and says nothing, or half of a head, or half of a body, or all and closes its sending side.
+/// Connects and sends nothing, or half a head, or half a body, or everything and then closes its sending
+/// side.
 pub(super) fn leave_half_open(hand: &mut Hand) -> Result<Blow> {
     let mut stream = hand.connect()?;
     match hand.rng.u32(0..5) {
@@ -47,7 +48,7 @@ pub(super) fn flood_heads(hand: &mut Hand) -> Result<Blow> {
     }
     let mut stream = hand.connect()?;
     stream.set_write_timeout(Some(Duration::from_millis(500)))?;
-    // A gateway that takes no more is right.
+    // A gateway that reads no more is right.
     let _ = stream.write_all(&heads);
     let head = read_head(&mut stream)?;
     let wants_all = hand.rng.bool();
@@ -59,7 +60,7 @@ pub(super) fn flood_heads(hand: &mut Hand) -> Result<Blow> {
     status(&head).map(|_| Blow::Struck(count.into()))
 }
 
-/// Each makes the gateway ask whether a routine of that name has come.
+/// Each makes the gateway check whether a routine of that name has been created.
 pub(super) fn ask_for_unknown(hand: &mut Hand) -> Result<Blow> {
     let target = format!("/api/nothing-{}", hand.rng.u64(..));
     let (status, _) = hand.ask(&request("HEAD", &target, ""))?;

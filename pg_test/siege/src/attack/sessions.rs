@@ -24,7 +24,7 @@ fn show(hand: &Hand, token: &str) -> Result<Blow> {
     })
 }
 
-/// One that is not believed; now and then one that has expired.
+/// A token that is not believed; now and then one that has expired.
 pub(super) fn show_bad_token(hand: &mut Hand) -> Result<Blow> {
     if hand.number == 0 {
         let sql = "select sse.issue_token('mallory', 'mallory', '{}'::text[], '1 second')";
@@ -36,7 +36,7 @@ pub(super) fn show_bad_token(hand: &mut Hand) -> Result<Blow> {
     show(hand, &token)
 }
 
-/// One of up to 200 kB, with a claim that is nearly all of it or with thousands of roles.
+/// A token of up to 200 kB, with a claim that fills nearly all of it or with thousands of roles.
 pub(super) fn show_huge_token(hand: &mut Hand) -> Result<Blow> {
     let size = hand.any_size(200_000) as usize;
     let part = ["QUFB", "eyJhIjpb", "W1tb"][hand.rng.usize(0..3)];

@@ -10,18 +10,19 @@ use crate::memory::RING_SIZE;
 /// Longest comment, in bytes. A comment may have a gigabyte; these are beyond every bound that there is for one.
 const LONGEST_COMMENT: u32 = 8_000_000;
 
-/// Bytes of one event of those that fill the ring: large, so that what is measured is the ring and not the publisher.
+/// Size of one event of those that fill the ring, in bytes: large, so that the ring is measured and not the
+/// publisher.
 const EVENT: u64 = 40_000;
 
 /// A comment of up to megabytes, each line with a mistake in it, or with none.
 pub(super) fn comment_hugely(hand: &mut Hand) -> Result<Blow> {
     let line = [r"@authorise\n", r"@sse_scope id:\n", r"prose without end\n", r"@authorize role:a\n"]
         [hand.rng.usize(0..4)];
-    // Not the first one: where it takes longer than its time, there is at least that.
+    // Not the first comment: if this one takes too long, there is at least that one.
     hand.number += 1;
     let size = if hand.number.is_multiple_of(3) { LONGEST_COMMENT } else { hand.any_size(LONGEST_COMMENT) };
     let times = size as usize / line.len() + 1;
-    // Made by the server, so that megabytes do not cross the socket.
+    // Made by the server, so that megabytes need not be sent.
     hand.strike(
         "mallory",
         &format!(

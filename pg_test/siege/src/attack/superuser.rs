@@ -8,11 +8,11 @@ use anyhow::Result;
 
 use super::hand::{Blow, Hand};
 
-/// So long a statement of the other session may take that waits for this one.
+/// How long a statement of the other session that waits for this one may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A transaction that has read pg_database, as pg_dump's has, and a VACUUM FULL that waits for it; whoever wants the lock
-/// now waits behind both.
+/// A transaction that has read pg_database, as pg_dump's has, and a VACUUM FULL that waits for it. Everybody
+/// who wants the lock now waits for both.
 pub(super) fn vacuum_full(hand: &mut Hand) -> Result<Blow> {
     let time = Duration::from_millis(hand.rng.u64(100..1_500));
     let mut vacuum = hand.ground.session("postgres")?;
@@ -45,7 +45,7 @@ pub(super) fn reload(hand: &mut Hand) -> Result<Blow> {
         ("sse.login_failures", ["10", "5", "100"]),
     ] {
         let value = values[hand.rng.usize(0..3)];
-        // One that this version does not have is left out.
+        // A setting that this version does not have is left out.
         let _ = hand.query("postgres", &format!("alter system set {name} = '{value}'"))?;
     }
     hand.strike("postgres", "select pg_reload_conf()")

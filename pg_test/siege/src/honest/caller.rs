@@ -1,4 +1,4 @@
-//! Honest callers: each has an identity, and each call a nonce; an answer must bring both back.
+//! Honest callers: each has an identity, and each call has a nonce; an answer must bring both back.
 //!
 //! Not for calls that are not judged: those are attacks.
 
@@ -19,10 +19,10 @@ use crate::ground::Ground;
 /// Between two calls of one caller.
 const PACE: Duration = Duration::from_millis(20);
 
-/// So long an answer may take before it counts as none: longer than `sse.call_timeout` in a run and its grace.
+/// After this time an answer counts as missing: longer than `sse.call_timeout` in a run plus its grace.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// So many of a kind are told; all are counted.
+/// At most this many of a kind are told; all are counted.
 const MAX_TOLD: usize = 20;
 
 /// A routine that answers with nonce and caller, and one whose row type changes all the time.
@@ -35,21 +35,22 @@ pub(crate) struct Person {
     pub(crate) token: String,
 }
 
-/// What calls got.
+/// The results of the calls.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) by_status: BTreeMap<u16, u64>,
     /// Its own answer.
     pub(crate) answered: u64,
-    /// Documented refusals: 503 with `Retry-After`, 429, and 409 with 40001: columns have changed, and the routines cannot be read
-    /// meanwhile because somebody has `pg_database` to himself; nothing of the call is in force.
+    /// Documented refusals: 503 with `Retry-After`, 429, and 409 with 40001. The last means: columns have
+    /// changed, the routines cannot be read meanwhile because somebody has locked `pg_database`, and nothing
+    /// of the call is in force.
     pub(crate) refused: u64,
-    /// Neither, while an outage of our own making was on.
+    /// Neither, while an outage that this run made was on.
     pub(crate) in_outages: u64,
-    /// Neither, each in words (the first ones), and how many.
+    /// Neither: the first ones in words, and how many there were.
     pub(crate) wrong: Vec<String>,
     pub(crate) wrong_total: u64,
-    /// How long those took that were answered, in microseconds.
+    /// How long the answered calls took, in microseconds.
     pub(crate) durations: Vec<u64>,
 }
 
@@ -92,7 +93,7 @@ struct Caller {
 enum Verdict {
     Own,
     Refusal,
-    /// Somebody else's, or one that makes no sense: wrong also in an outage.
+    /// Somebody else's answer, or one that makes no sense: wrong even in an outage.
     Foreign,
     /// An error that is no refusal.
     Failure,
@@ -124,7 +125,8 @@ impl Caller {
         self.calls
     }
 
-    /// On a kept connection: one that is idle for milliseconds is never closed, so a second try would hide a fault.
+    /// On a kept connection: it is never closed after being idle for milliseconds, so a second try would hide
+    /// a fault.
     fn ask(&self, kept: &mut Option<Connection>, path: &str, nonce: &str) -> Result<Response> {
         let request = Request::new("POST", path)
             .header("Authorization", &format!("Bearer {}", self.person.token))

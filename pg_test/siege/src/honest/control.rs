@@ -1,6 +1,6 @@
 //! The control: a listener of `pg_notify`, which goes through no pg_sse.
 //!
-//! It ends with the first payload that is no number.
+//! It ends at the first payload that is not a number.
 //!
 //! Not for notifying: `publisher`.
 
@@ -29,7 +29,7 @@ pub(super) fn start(
     super::spawn("control", move || {
         let mut notified = BTreeMap::new();
         while !ends.waiting.load(Relaxed) {
-            // A session that is lost is the publisher's, too, and told there.
+            // If this session is lost, the publisher's is, too, and it is reported there.
             let Ok(payload) = session.notification(LOOK) else { break };
             let at = clock.now();
             let Some(payload) = payload else { continue };

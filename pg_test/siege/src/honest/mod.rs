@@ -30,14 +30,14 @@ pub(crate) struct Honest {
     ends: Arc<Ends>,
 }
 
-/// Set by the run, read by the parties; what is seen a moment late does no harm.
+/// Set by the run, read by the parties; seeing it a moment late does no harm.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     /// Nothing more is published or called.
     pub(crate) work: AtomicBool,
     /// Nothing more is waited for.
     pub(crate) waiting: AtomicBool,
-    /// An outage of our own making is on: calls may fail, and streams end.
+    /// An outage that this run made is on: calls may fail, and streams end.
     pub(crate) outage: AtomicBool,
     /// Count of honest events seen, and of calls answered well: what recovery is measured by.
     pub(crate) seen: AtomicU64,
@@ -73,13 +73,14 @@ impl Honest {
         (self.ends.seen.load(Relaxed), self.ends.answered.load(Relaxed))
     }
 
-    /// Ends the work, gives the readers until `is_there` or their patience ends, and collects.
+    /// Ends the work, gives the readers time until `is_there` or their patience ends, and collects the
+    /// results.
     pub(crate) fn end(self) -> Result<Records> {
         self.ends.work.store(true, Relaxed);
         let published = joined(self.publisher, "the publisher")?;
         let callers: Vec<Calls> =
             self.callers.into_iter().map(|caller| joined(caller, "a caller")).collect::<Result<_>>()?;
-        // Readers end by themselves when the last number has come; it is told to them by the publisher.
+        // Readers end by themselves when the last number has come; the publisher tells them which that is.
         let _ = cluster::wait_until(cluster::PATIENCE, "the readers see the last event", || {
             self.subscriber.is_finished() && self.control.is_finished()
         });

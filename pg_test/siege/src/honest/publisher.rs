@@ -1,4 +1,4 @@
-//! Publishes an event, and at the same instant, in another session, notifies the control.
+//! Publishes an event and, at the same instant in another session, notifies the control.
 //!
 //! Two sessions, because a publisher that pg_sse keeps waiting must not keep the control waiting. Neither waits for
 //! answers: statements follow each other at a steady pace, whatever becomes of the earlier ones.
@@ -31,9 +31,9 @@ pub(crate) struct Published {
     pub(crate) sent: BTreeMap<u64, u64>,
     /// The same for those whose statement succeeded.
     pub(crate) done: BTreeMap<u64, u64>,
-    /// Why others did not, first ones.
+    /// Why other statements failed: the first reasons.
     pub(crate) errors: Vec<String>,
-    /// Why it could not go on.
+    /// Why the publisher could not go on.
     pub(crate) broken: Option<String>,
 }
 
@@ -59,12 +59,13 @@ fn publish(
     let mut next = Instant::now();
     while !ends.work.load(Relaxed) {
         thread::sleep(next.saturating_duration_since(Instant::now()));
-        // What was missed because the machine was busy is not made up for: that would be a crowd.
+        // Events that were missed because the machine was busy are not made up for: they would come in a
+        // crowd.
         next = (next + PACE).max(Instant::now());
         published.sent.insert(number, clock.now());
         let (event, control) =
             (format!("select say('{number}')"), format!("select pg_notify('siege', '{number}')"));
-        // Each is first every other time.
+        // Event and notification take turns in going first.
         if number % 2 == 0 {
             events.send(&event)?;
             controls.send(&control)?;

@@ -21,7 +21,8 @@ const STREAM: &str = "/api/say/info";
 /// How often it looks whether the run is over.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Before it comes back; browsers wait as long as `retry:` says, and recovery is to be measured more closely.
+/// The pause before it comes back. Browsers wait as long as `retry:` says, and recovery is to be measured
+/// more closely.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Starts it, and returns when it has a stream.
@@ -62,7 +63,7 @@ impl Reader {
         }
     }
 
-    /// Until it ends; `true` when it has seen the last event, or is to wait no longer.
+    /// Reads until it ends; `true` when it has seen the last event, or need not wait longer.
     fn follow(&mut self, mut stream: EventStream) -> bool {
         loop {
             match stream.next(LOOK) {
@@ -96,7 +97,7 @@ impl Reader {
         self.items.push(item);
     }
 
-    /// The same reason again and again is one item.
+    /// The same reason several times in a row is one item.
     fn close(&mut self, why: &str) {
         let why: String = why.chars().take(200).collect();
         if !matches!(self.items.last(), Some(Item::Closed { why: last, .. }) if *last == why) {

@@ -16,19 +16,20 @@ use crate::worker::gateway::routing::Task;
 /// a burst from waiting for the last.
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// How a taking out ended.
+/// How taking out ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Everything is out that was there when it began.
+    /// Everything that was there when it began is out.
     Empty,
     /// The runtime threads have no room.
     NoRoom,
-    /// A record that was begun and is not complete stands in the way, at this position.
+    /// A record at this position was begun and is not complete; what follows it must wait.
     Hole(u64),
 }
 
 impl Carrier<'_> {
-    /// Takes what is in the ring, and hands on what need not wait for others' events (`worker/gateway/courier/order.rs`).
+    /// Takes what is in the ring, and hands on the events that need not wait for others
+    /// (`worker/gateway/courier/order.rs`).
     pub(super) fn drain(&mut self) -> Result<(), sse_ring::Corrupt> {
         if !self.hand_over_waiting() {
             return Ok(());
@@ -61,8 +62,8 @@ impl Carrier<'_> {
         }
     }
 
-    /// Takes out what is in the ring now, unless the runtime threads have no room. The count of dropped events is read when
-    /// the batch begins: whatever a publisher pushed after a drop comes behind the gap.
+    /// Takes out what is in the ring now, unless the runtime threads have no room. The count of dropped
+    /// events is read when the batch begins: whatever a publisher pushes after a drop comes after the gap.
     fn take_out(&mut self) -> Result<Outcome, sse_ring::Corrupt> {
         let mut batch = self.consumer.begin()?;
         let dropped = batch.dropped_total();
@@ -90,7 +91,7 @@ impl Carrier<'_> {
                 self.waiting = Some(refused);
             }
             if !self.catalog.is_empty() {
-                // Fails when that thread has ended, which it has said.
+                // Fails when that thread has ended, which it has reported.
                 let _ = self.tasks.send(Task::Records(std::mem::take(&mut self.catalog)));
             }
             if self.waiting.is_some() {
@@ -103,7 +104,7 @@ impl Carrier<'_> {
         }
     }
 
-    /// Hands on what was held and may leave, as far as there is room.
+    /// Hands on the events that were held and may leave, as far as there is room.
     fn hand_over_ordered(&mut self) {
         while self.waiting.is_none() {
             let mut outgoing = Batch::new(self.next_sequence);
@@ -117,7 +118,7 @@ impl Carrier<'_> {
         }
     }
 
-    /// Before anything else is taken out. `true`: nothing waits any more.
+    /// Hands on the batch that waits, before anything else is taken out. `true`: nothing waits any more.
     pub(super) fn hand_over_waiting(&mut self) -> bool {
         if let (Some(batch), Some(publisher)) = (self.waiting.take(), &mut self.publisher) {
             self.waiting = publisher.try_publish(batch).err();

@@ -1,7 +1,7 @@
-//! Holding back what came out of the ring before what its transaction saw (C5.3), with the announcements in shared memory
-//! and the clock. `sse_proto::order` decides.
+//! Holds back events so that none is sent before the events that its transaction could see (C5.3), with the
+//! help of the announcements in shared memory and of the clock. `sse_proto::order` decides.
 //!
-//! On the courier, so without a call of Postgres: what is to be said, the main thread says.
+//! It runs on the courier, so it never calls Postgres; messages are left to the main thread.
 //!
 //! Not for: taking records out of the ring, and handing them on (`worker/gateway/courier/drain.rs`).
 
@@ -14,18 +14,21 @@ use sse_proto::record;
 use crate::pg::shmem::Shared;
 use crate::pg::ticket;
 
-/// A backend that has committed pushes within microseconds. One that has not after so long was stopped, by a debugger or
-/// by SIGSTOP, and must not stop everybody's events; a busy machine runs every process more often than that.
+/// How long an announced transaction is waited for. A backend that has committed pushes within microseconds.
+/// One that has not pushed after this time was stopped, by a debugger or by SIGSTOP, and must not stop
+/// everybody's events; a busy machine runs every process more often than that.
 const TIME: Duration = Duration::from_secs(5);
 
-/// So much is held: about as much as a ring of the default size takes meanwhile. Beyond it nobody is waited for. (What the
-/// ring has, up to `sse.ring_size`, is taken out at once, so it comes on top for a moment.)
+/// At most about this many bytes are held back, about as much as a ring of the default size takes meanwhile.
+/// Beyond it no transaction is waited for. (The ring, up to `sse.ring_size`, is taken out at once, so its
+/// content is added for a moment.)
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// Pause before a blocker is looked at again. Its push wakes the courier, too.
+/// Pause before a blocking transaction is looked at again. When its backend pushes, that wakes the courier,
+/// too.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The log has at most one line in such a time; `sse.stat_ring` counts.
+/// At most one warning is logged in this time; `sse.stat_ring` has the number.
 const QUIET: Duration = Duration::from_secs(60);
 
 pub(super) struct Holding {
@@ -33,7 +36,7 @@ pub(super) struct Holding {
     last_warning: Option<Instant>,
 }
 
-/// What was found before the ring is taken out for the second time.
+/// What was announced before the ring is taken out for the second time.
 pub(super) struct Found {
     highest: u64,
     blockers: Vec<u64>,
@@ -46,7 +49,8 @@ impl Default for Holding {
 }
 
 impl Holding {
-    /// Takes the record of an event. `false`: it was sent at once and nothing is held, so it may be handed on now.
+    /// Takes the record of an event. `false`: the event was sent without waiting for a commit and nothing is
+    /// held, so it may be handed on now.
     pub(super) fn hold(&mut self, record: &[u8]) -> bool {
         match record::ticket(record) {
             0 => self.order.pass(record),
@@ -57,14 +61,14 @@ impl Holding {
         }
     }
 
-    /// Looks at who is about to push. `None`: nothing is held, so there is nothing to decide.
+    /// Looks at which transactions are about to push. `None`: nothing is held, so there is nothing to decide.
     pub(super) fn look(&self, shared: &Shared) -> Option<Found> {
         let highest = self.order.highest()?;
         Some(Found { highest, blockers: ticket::blockers(&shared.announced, highest) })
     }
 
-    /// Decides, after the ring was taken out once more, to its end or to a hole in it. `Some`: it is worth a line in the log
-    /// that somebody is no longer waited for; with the process id, if it is known.
+    /// Decides, after the ring was taken out once more, to its end or to a hole in it. `Some`: log a warning
+    /// that a transaction is no longer waited for, with its process id if that is known.
     pub(super) fn decide(
         &mut self,
         found: &Found,
@@ -86,17 +90,17 @@ impl Holding {
         Some(decision.given_up.first().and_then(|ticket| ticket::announcer(&shared.announced, *ticket)))
     }
 
-    /// Hands what may leave to `f`, at most about `max_bytes`. Returns how many events.
+    /// Hands the events that may leave to `f`, at most about `max_bytes`. Returns how many there were.
     pub(super) fn take(&mut self, max_bytes: usize, f: impl FnMut(&[u8])) -> usize {
         self.order.take(max_bytes, f)
     }
 
-    /// Nobody will decide any more: everything may leave.
+    /// Nobody will decide any more: all events may leave.
     pub(super) fn let_go_all(&mut self) {
         self.order.let_go_all();
     }
 
-    /// How long the courier may sleep at most; `None`: not at all.
+    /// How long the courier may sleep, at most `pause`; `None`: not at all.
     pub(super) fn pause(&self, pause: Duration) -> Option<Duration> {
         match self.order.state() {
             State::Idle => Some(pause),

@@ -1,27 +1,29 @@
 //! How soon the courier looks into the ring again.
 //!
-//! An event that comes after a quiet moment is handed on at once: its publisher wakes the courier. While events come in
-//! quick succession, each of those wakes would cost the publisher a system call, and the machine a round of courier, runtime
-//! thread and sockets for every single event. So then the courier looks by itself, once a millisecond, and
-//! asks nobody to wake it (`consumer.rs`, `prepare_to_sleep`). Network cards call it interrupt moderation.
+//! An event after a quiet moment is handed on at once: its publisher wakes the courier. While events come in
+//! quick succession, each of those wakes would cost the publisher a system call, and the machine a round of
+//! courier, runtime thread and sockets for every single event. So the courier then looks by itself, once a
+//! millisecond, and asks nobody to wake it (`consumer.rs`, `prepare_to_sleep`). Network cards call this
+//! interrupt moderation.
 //!
 //! Not for: taking out (`drain.rs`).
 
 use std::time::{Duration, Instant};
 
-/// Events that come out in two rounds so close to each other come in quick succession.
+/// Events come in quick succession when two rounds that took some out are closer to each other than this.
 const SUCCESSION: Duration = Duration::from_millis(2);
 
-/// The pause between two looks then: what an event of a crowd may be late. Shorter ones would cost a noticeable part of a processor.
+/// The pause between two looks while events come in quick succession. An event may be this late. A shorter
+/// pause would cost a noticeable part of a processor.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A round that has taken out more than this part of the ring is followed by the next one at once: a burst must not fill the ring
-/// during a pause.
+/// A round that has taken out more than the size of the ring divided by this is followed by the next round at
+/// once: a burst must not fill the ring during a pause.
 const PART: usize = 16;
 
 pub(super) struct Pace {
     ring_bytes: usize,
-    /// Taken out in this round.
+    /// Bytes taken out in this round.
     bytes: usize,
     /// When the last round that brought anything ended.
     taken_at: Option<Instant>,
@@ -33,7 +35,7 @@ impl Pace {
         Self { ring_bytes, bytes: 0, taken_at: None, is_rapid: false }
     }
 
-    /// So much was taken out.
+    /// Counts bytes that were taken out.
     pub(super) fn took(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
@@ -42,7 +44,7 @@ impl Pace {
     pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes == 0 {
-            // The pause brought nothing.
+            // The last pause brought nothing.
             self.is_rapid &= self.taken_at.is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
         } else {
             let is_close = |at| now.saturating_duration_since(at) < SUCCESSION;

@@ -1,15 +1,16 @@
-//! Noticing that a record in the ring is begun and not completed: whoever does so stands in everybody's way, because the order
-//! of the ring is kept (`crates/ring/src/layout.rs`).
+//! Notices that a record in the ring is begun and not completed. Such a record holds up everybody's events,
+//! because the order of the ring is kept (`crates/ring/src/layout.rs`).
 //!
-//! Not for passing it: nobody but its producer knows what belongs there.
+//! Not for passing over the record: only its producer knows what belongs there.
 
 use std::time::{Duration, Instant};
 
-/// A producer completes a record within a microsecond of processor time. One that has not after so long was stopped, by a
-/// debugger or by SIGSTOP; a busy machine runs every process more often than that.
+/// When a record that was begun counts as stalled. A producer completes a record within a microsecond of
+/// processor time. One that has not after this time was stopped, by a debugger or by SIGSTOP; a busy machine
+/// runs every process more often than that.
 const AGE: Duration = Duration::from_secs(5);
 
-/// What stands in the way.
+/// The record that stands in the way.
 #[derive(Default)]
 pub(super) struct Stall {
     hole: Option<Hole>,
@@ -22,8 +23,8 @@ struct Hole {
 }
 
 impl Stall {
-    /// The ring was taken out, up to a hole at this position or to its end. `Some`: how old the hole is, once for each that is
-    /// old enough.
+    /// The ring was taken out, up to a hole at this position or to its end. `Some`: the age of the hole, once
+    /// for each hole that is old enough.
     pub(super) fn note(&mut self, position: Option<u64>, now: Instant) -> Option<Duration> {
         let Some(position) = position else {
             self.hole = None;
