@@ -11,7 +11,7 @@ use sse_proto::encoding::Encoding;
 
 /// How long [`pause`] sleeps. Only publishers that wait for room use it often; a millisecond keeps their
 /// polling below one percent of a core, and their delay below what anybody notices.
-const PAUSE: Duration = Duration::from_millis(1);
+const POLL_EVERY: Duration = Duration::from_millis(1);
 
 unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: this is called in the
@@ -83,7 +83,7 @@ pub(crate) fn interrupt_pending() -> bool {
 /// error handling, because it calls nothing of Postgres.
 pub(crate) fn pause() {
     report_wait_event(pg_sys::PG_WAIT_EXTENSION);
-    std::thread::sleep(PAUSE);
+    std::thread::sleep(POLL_EVERY);
     report_wait_event(0);
 }
 

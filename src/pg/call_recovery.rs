@@ -59,12 +59,21 @@ impl Drop for ShownStatement<'_> {
     }
 }
 
+/// Which errors are logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Logging {
+    /// All.
+    Always,
+    /// All but those that [`may_be_outdated`]: the call is tried again, or the caller is told to do so.
+    UnlessOutdated,
+}
+
 /// Input and result of [`handle_error`].
 pub(super) struct Recovery {
     /// The memory context of the session.
     pub memory: pg_sys::MemoryContext,
-    /// An error for which [`may_be_outdated`] is true is not logged.
-    pub is_tried_again: bool,
+    /// Whether the error is logged.
+    pub logging: Logging,
     /// The error, copied into `memory`: its texts only. elog.c does not copy where it was raised (file,
     /// function, domain), and these need not be literals: those of a parallel worker's error, or of a library
     /// in another language, go with the transaction.
@@ -93,7 +102,7 @@ pub(super) unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
     }
     // SAFETY: as above.
     let code = unsafe { job.error.as_ref() }.map(|error| sqlstate(error.sqlerrcode));
-    if !(job.is_tried_again && code.is_some_and(|code| may_be_outdated(&code))) {
+    if !(job.logging == Logging::UnlessOutdated && code.is_some_and(|code| may_be_outdated(&code))) {
         raw::EmitErrorReport();
     }
     // What the rollback logs is not about the statement (PostgresMain).

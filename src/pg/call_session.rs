@@ -20,7 +20,9 @@ use sse_proto::call::{CallRequest, Outcome, StatementRef, ValueType};
 
 use super::call_log::{self, Logged};
 use super::call_outcome::{outdated_row, refused, unknown_failure};
-use super::call_recovery::{Recovery, ShownStatement, handle_error, may_be_outdated, of_value, sqlstate};
+use super::call_recovery::{
+    Logging, Recovery, ShownStatement, handle_error, may_be_outdated, of_value, sqlstate,
+};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
@@ -126,7 +128,8 @@ impl Session {
         let outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
             // Nothing has happened, and the call is tried again, so there is nothing to log.
             let is_quiet = attempt.differs || !attempt.is_last;
-            self.recover_from(is_quiet && !attempt.has_begun && !self.failed_reading)
+            let is_quiet = is_quiet && !attempt.has_begun && !self.failed_reading;
+            self.recover_from(if is_quiet { Logging::UnlessOutdated } else { Logging::Always })
         });
         drop(shown);
         self.enter();
@@ -268,13 +271,13 @@ impl Session {
     /// Handles an error as PostgresMain does: it is logged, and the transaction is rolled back. Ends the
     /// process when that fails.
     fn recover(&mut self) -> Outcome {
-        self.recover_from(false)
+        self.recover_from(Logging::Always)
     }
 
     /// The same, with a choice of what is logged.
-    fn recover_from(&mut self, is_tried_again: bool) -> Outcome {
+    fn recover_from(&mut self, logging: Logging) -> Outcome {
         let memory = self.memory;
-        let mut recovery = Recovery { memory, is_tried_again, error: null_mut(), origin: Origin::Server };
+        let mut recovery = Recovery { memory, logging, error: null_mut(), origin: Origin::Server };
         // SAFETY: the function owns nothing.
         if unsafe { try_catch::run(handle_error, &mut recovery) } == Ended::ByError {
             bgworker::leave(1);

@@ -86,7 +86,8 @@ pub(super) struct Execution<'a> {
     pub is_reading: bool,
 }
 
-/// Runs a statement to its end.
+/// Runs a statement to its end. Long because it is one sequence, that of exec_bind_message and
+/// exec_execute_message, in which each step uses what the one before has made.
 ///
 /// # Safety
 /// - Run by `try_catch::run`, in a transaction that is no transaction block, with no snapshot active.

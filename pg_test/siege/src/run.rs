@@ -157,6 +157,7 @@ fn pairs(records: &Records) -> Vec<Pair> {
     records.published.sent.iter().map(pair).collect()
 }
 
+// Long because it is two lists: what is wrong, and what there was too little of.
 fn judge(
     options: &Options,
     records: Records,

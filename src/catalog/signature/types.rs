@@ -133,6 +133,15 @@ pub(super) enum Base {
     Other,
 }
 
+/// Which types are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Those that are given.
+    These,
+    /// Those, and the types within them, level by level.
+    AllLevels,
+}
+
 /// Types by oid.
 #[derive(Default)]
 pub(super) struct Types {
@@ -158,7 +167,7 @@ impl Types {
         let missing: HashSet<u32> = oids.filter(|oid| !self.rows.contains_key(oid)).collect();
         let left = MAX_AHEAD.saturating_sub(self.ahead);
         if !missing.is_empty() && left > 0 {
-            self.ahead += self.select(missing.into_iter().collect(), true, MAX_TYPES_AHEAD, left);
+            self.ahead += self.select(missing.into_iter().collect(), Depth::AllLevels, MAX_TYPES_AHEAD, left);
         }
     }
 
@@ -186,15 +195,16 @@ impl Types {
         let missing: Vec<u32> = oids.iter().copied().filter(|oid| !self.rows.contains_key(oid)).collect();
         if !missing.is_empty() {
             self.rows.extend(missing.iter().map(|oid| (*oid, None)));
-            self.select(missing, false, TYPES_OF_A_QUERY, usize::MAX);
+            self.select(missing, Depth::These, TYPES_OF_A_QUERY, usize::MAX);
         }
     }
 
     /// Runs [`TYPES`]; returns the number of columns.
-    fn select(&mut self, oids: Vec<u32>, is_deep: bool, types: usize, columns: usize) -> usize {
+    fn select(&mut self, oids: Vec<u32>, depth: Depth, types: usize, columns: usize) -> usize {
         let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let oids: Vec<pg_sys::Oid> = oids.into_iter().map(pg_sys::Oid::from).collect();
-        let arguments = [oids.into(), is_deep.into(), number(types).into(), number(columns).into()];
+        let arguments =
+            [oids.into(), (depth == Depth::AllLevels).into(), number(types).into(), number(columns).into()];
         let read = Spi::connect(|client| {
             let mut columns = 0;
             for row in client.select(TYPES, None, &arguments)? {

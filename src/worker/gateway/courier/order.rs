@@ -17,19 +17,19 @@ use crate::pg::ticket;
 /// How long an announced transaction is waited for. A backend that has committed pushes within microseconds.
 /// One that has not pushed after this time was stopped, by a debugger or by SIGSTOP, and must not stop
 /// everybody's events; a busy machine runs every process more often than that.
-const TIME: Duration = Duration::from_secs(5);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// At most about this many bytes are held back, about as much as a ring of the default size takes meanwhile.
 /// Beyond it no transaction is waited for. (The ring, up to `sse.ring_size`, is taken out at once, so its
 /// content is added for a moment.)
-const BYTES: usize = 16 * 1024 * 1024;
+const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// Pause before a blocking transaction is looked at again. When its backend pushes, that wakes the courier,
 /// too.
-const PAUSE: Duration = Duration::from_millis(1);
+const RECHECK: Duration = Duration::from_millis(1);
 
 /// At most one warning is logged in this time; `sse.stat_ring` has the number.
-const QUIET: Duration = Duration::from_secs(60);
+const WARN_AT_MOST_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Holding {
     order: Order,
@@ -44,7 +44,7 @@ pub(super) struct Found {
 
 impl Default for Holding {
     fn default() -> Self {
-        Self { order: Order::new(Limits { time: TIME, bytes: BYTES }), last_warning: None }
+        Self { order: Order::new(Limits { time: GIVE_UP_AFTER, bytes: MAX_HELD_BYTES }), last_warning: None }
     }
 }
 
@@ -83,7 +83,7 @@ impl Holding {
             return None;
         }
         shared.header.tickets.given_up_total.fetch_add(count, Relaxed);
-        if self.last_warning.is_some_and(|last| now.saturating_duration_since(last) < QUIET) {
+        if self.last_warning.is_some_and(|last| now.saturating_duration_since(last) < WARN_AT_MOST_EVERY) {
             return None;
         }
         self.last_warning = Some(now);
@@ -104,7 +104,7 @@ impl Holding {
     pub(super) fn pause(&self, pause: Duration) -> Option<Duration> {
         match self.order.state() {
             State::Idle => Some(pause),
-            State::Blocked => Some(pause.min(PAUSE)),
+            State::Blocked => Some(pause.min(RECHECK)),
             State::LookAgain => None,
         }
     }

@@ -11,15 +11,15 @@
 use std::time::{Duration, Instant};
 
 /// Events come in quick succession when two rounds that took some out are closer to each other than this.
-const SUCCESSION: Duration = Duration::from_millis(2);
+const QUICK_SUCCESSION: Duration = Duration::from_millis(2);
 
 /// The pause between two looks while events come in quick succession. An event may be this late. A shorter
 /// pause would cost a noticeable part of a processor.
-const PAUSE: Duration = Duration::from_millis(1);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// A round that has taken out more than the size of the ring divided by this is followed by the next round at
 /// once: a burst must not fill the ring during a pause.
-const PART: usize = 16;
+const BURST_DIVISOR: usize = 16;
 
 pub(super) struct Pace {
     ring_bytes: usize,
@@ -45,12 +45,12 @@ impl Pace {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes == 0 {
             // The last pause brought nothing.
-            self.is_rapid &= self.taken_at.is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
+            self.is_rapid &= self.taken_at.is_some_and(|at| now.saturating_duration_since(at) < LOOK_EVERY);
         } else {
-            let is_close = |at| now.saturating_duration_since(at) < SUCCESSION;
-            self.is_rapid = self.taken_at.is_some_and(is_close) && bytes <= self.ring_bytes / PART;
+            let is_close = |at| now.saturating_duration_since(at) < QUICK_SUCCESSION;
+            self.is_rapid = self.taken_at.is_some_and(is_close) && bytes <= self.ring_bytes / BURST_DIVISOR;
             self.taken_at = Some(now);
         }
-        self.is_rapid.then_some(PAUSE)
+        self.is_rapid.then_some(LOOK_EVERY)
     }
 }

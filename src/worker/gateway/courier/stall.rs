@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// When a record that was begun counts as stalled. A producer completes a record within a microsecond of
 /// processor time. One that has not after this time was stopped, by a debugger or by SIGSTOP; a busy machine
 /// runs every process more often than that.
-const AGE: Duration = Duration::from_secs(5);
+const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 /// The record that stands in the way.
 #[derive(Default)]
@@ -35,6 +35,6 @@ impl Stall {
             other => other.insert(Hole { position, since: now, is_told: false }),
         };
         let age = now.saturating_duration_since(hole.since);
-        (age >= AGE && !std::mem::replace(&mut hole.is_told, age >= AGE)).then_some(age)
+        (age >= STALLED_AFTER && !std::mem::replace(&mut hole.is_told, age >= STALLED_AFTER)).then_some(age)
     }
 }
