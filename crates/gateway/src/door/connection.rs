@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -19,7 +19,6 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::net::TcpStream;
 
 use crate::content::body::Body;
 use crate::content::problem::unreadable;
@@ -27,6 +26,7 @@ use crate::door::head_io::HeadIo;
 use crate::door::progress::{Overdue, Progress};
 use crate::entry::admission::Connection;
 use crate::router::{self, Answer, Context, MAX_HEAD_BYTES, StreamAnswer};
+use crate::stream::socket::Socket;
 use crate::stream::subscribe::Newcomer;
 
 /// How often it is looked whether something has taken too long, or a peer has gone.
@@ -51,7 +51,7 @@ enum Ending {
 }
 
 /// Serves a connection until it is closed or has become a stream.
-pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, context: Rc<Context>) {
+pub(crate) async fn serve(socket: Socket, peer: IpAddr, permit: Connection, context: Rc<Context>) {
     let _busy = context.busy.begin();
     let permit = Rc::new(permit);
     let handover: Rc<RefCell<Option<StreamAnswer>>> = Rc::default();
@@ -91,7 +91,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, c
         .half_close(true)
         // Twice the limit, so that the router sees every head that is only just too long.
         .max_buf_size(2 * MAX_HEAD_BYTES)
-        .serve_connection(HeadIo::new(stream, Rc::clone(&progress)), service);
+        .serve_connection(HeadIo::new(socket, Rc::clone(&progress)), service);
     let mut stop = context.shared.stop_changes();
     let mut stopping = false;
     let mut check = tokio::time::interval(CHECK);
@@ -123,7 +123,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: IpAddr, permit: Connection, c
             }
         }
     };
-    let socket = connection.into_parts().io.into_stream();
+    let socket = connection.into_parts().io.into_socket();
     match (ending, handover.take()) {
         (Ending::Stream, Some(answer)) => {
             permit.become_stream();
@@ -160,8 +160,8 @@ fn max_busy(peer: IpAddr, context: &Context) -> usize {
 }
 
 /// Closes for writing, and for reading when the peer has closed, or soon after.
-pub(crate) async fn linger(socket: TcpStream) {
-    if socket2::SockRef::from(&socket).shutdown(Shutdown::Write).is_err() {
+pub(crate) async fn linger(socket: Socket) {
+    if socket.shutdown().is_err() {
         return;
     }
     let drained = async {

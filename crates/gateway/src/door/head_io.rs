@@ -15,23 +15,22 @@
 //!
 //! Not used for streams: their sockets are taken out of it.
 
-use std::future::Future as _;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 
 use crate::content::problem::unreadable;
 use crate::door::progress::Progress;
+use crate::stream::socket::Socket;
 
 pub(crate) struct HeadIo {
-    stream: TcpStream,
+    socket: Socket,
     progress: Rc<Progress>,
     line: Line,
     /// A problem answer in place of hyper's, and how much of it is written.
@@ -51,12 +50,12 @@ enum Line {
 }
 
 impl HeadIo {
-    pub(crate) fn new(stream: TcpStream, progress: Rc<Progress>) -> Self {
-        Self { stream, progress, line: Line::First, instead: Vec::new(), instead_written: 0 }
+    pub(crate) fn new(socket: Socket, progress: Rc<Progress>) -> Self {
+        Self { socket, progress, line: Line::First, instead: Vec::new(), instead_written: 0 }
     }
 
-    pub(crate) fn into_stream(self) -> TcpStream {
-        self.stream
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Follows the lines of heads. Those of a body are taken for a head's, until its request has been answered; what a
@@ -117,7 +116,7 @@ impl HeadIo {
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.instead_written < self.instead.len() {
             let rest = &self.instead[self.instead_written..];
-            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            let n = ready!(self.socket.poll_write(cx, rest))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -136,23 +135,10 @@ impl HeadIo {
         outcome
     }
 
-    fn is_read_closed(&self, cx: &mut Context<'_>) -> bool {
-        let ready = pin!(self.stream.ready(Interest::READABLE)).poll(cx);
-        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
-    }
-
     /// While a request is answered hyper reads nothing: whether its peer has gone, and what it is to be sent to find out.
     fn look_for_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        // What has been reset says so even when bytes that were received before are not read.
-        if let Some(error) = self.stream.take_error()? {
-            return Err(error);
-        }
-        let mut space = [0; 1];
-        if let Poll::Ready(peeked) = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut space)) {
-            // Of its end nothing is seen by reading while there are bytes before it.
-            if peeked? == 0 || self.is_read_closed(cx) {
-                self.progress.close_half(Instant::now());
-            }
+        if self.socket.poll_end(cx)? {
+            self.progress.close_half(Instant::now());
         }
         if self.progress.is_to_ask(Instant::now()) && self.instead_written == self.instead.len() {
             self.instead = QUESTION.to_vec();
@@ -171,7 +157,7 @@ impl Read for HeadIo {
         let mut space = [0; 4096];
         let len = buf.remaining().min(space.len());
         let mut received = ReadBuf::new(&mut space[..len]);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut received))?;
+        ready!(self.socket.poll_read(cx, &mut received))?;
         self.follow(received.filled());
         buf.put_slice(received.filled());
         Poll::Ready(Ok(()))
@@ -185,7 +171,7 @@ impl Write for HeadIo {
             return Poll::Ready(Ok(buf.len()));
         }
         ready!(self.poll_instead(cx))?;
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let outcome = self.socket.poll_write(cx, buf);
         self.note(outcome)
     }
 
@@ -198,12 +184,12 @@ impl Write for HeadIo {
             return self.poll_write(cx, only);
         }
         ready!(self.poll_instead(cx))?;
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let outcome = self.socket.poll_write_vectored(cx, bufs);
         self.note(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -215,12 +201,12 @@ impl Write for HeadIo {
             self.progress.block(Instant::now());
         }
         ready!(outcome)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.socket.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_instead(cx))?;
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.socket.poll_shutdown(cx)
     }
 }
 

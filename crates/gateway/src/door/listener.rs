@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::spawn_local;
 
 use crate::between::outbox::{Severity, escaped};
@@ -16,6 +16,7 @@ use crate::door::connection::{self, linger};
 use crate::entry::admission::{Connection, Told};
 use crate::router::{Context, refused};
 use crate::stats::Stats;
+use crate::stream::socket::Socket;
 use crate::supervise::supervised;
 
 /// Pause after `accept` has failed for want of descriptors or memory. Peers wait in the backlog meanwhile, which is
@@ -57,7 +58,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
             _ = stop.wait_for(Option::is_some) => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer.ip(), &context),
+            Ok((tcp, peer)) => admit(Socket::Plain(tcp), peer.ip(), &context),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 context.shared.outbox.log_limited("accept", Severity::Warning, || {
@@ -73,10 +74,10 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
     }
 }
 
-fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>) {
+fn admit(socket: Socket, peer: IpAddr, context: &Rc<Context>) {
     let shared = context.shared.clone();
     if let Some(permit) = Connection::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
-        let task = connection::serve(stream, peer, permit, Rc::clone(context));
+        let task = connection::serve(socket, peer, permit, Rc::clone(context));
         spawn_local(supervised(shared, task));
         return;
     }
@@ -87,13 +88,13 @@ fn admit(stream: TcpStream, peer: IpAddr, context: &Rc<Context>) {
         let _told = told;
         // The head is read and not looked at: closing over unread bytes would take the answer back.
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            stream.readable().await?;
-            let _ = stream.try_read(&mut [0; 4096]);
-            stream.writable().await?;
-            stream.try_write(&answer)
+            socket.readable().await?;
+            let _ = socket.try_read(&mut [0; 4096]);
+            socket.writable().await?;
+            socket.try_write(&answer)
         })
         .await;
-        linger(stream).await;
+        linger(socket).await;
     }));
 }
 

@@ -6,5 +6,6 @@ pub(crate) mod audience;
 pub(crate) mod posting;
 pub(crate) mod slab;
 pub(crate) mod slot;
+pub(crate) mod socket;
 pub(crate) mod stream_log;
 pub(crate) mod subscribe;

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use sse_proto::sse::{GapReason, LAST_CHUNK, append_chunk, append_gap};
-use tokio::net::TcpStream;
 
 use crate::entry::admission::{Connection, Subscriber};
 use crate::stream::posting::Member;
+use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::stream::subscribe::Subscription;
 
@@ -91,7 +91,7 @@ pub(crate) struct Slot {
     /// rest of an evicted event. Empty and without memory most of the time.
     pending: Vec<u8>,
     waker: Arc<SlotWaker>,
-    socket: TcpStream,
+    socket: Socket,
     /// What it asked for and who it is.
     pub(crate) subscription: Box<Subscription>,
     connected_at: SystemTime,
@@ -104,7 +104,7 @@ pub(crate) struct Slot {
 
 /// What a slot is made of.
 pub(crate) struct Opening {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) framing: Framing,
     pub(crate) subscription: Box<Subscription>,
     pub(crate) cursor: Cursor,
@@ -342,12 +342,12 @@ impl Slot {
     /// Closes with a reset, so that the kernel drops at once what the peer never took.
     pub(crate) fn reset(&self) {
         // A failure leaves an ordinary close.
-        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
+        let _ = self.socket.reset_on_close();
     }
 
     /// Tells the peer that nothing more comes, before the socket is dropped.
     pub(crate) fn shutdown(&self) {
-        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Write);
+        let _ = self.socket.shutdown();
     }
 
     fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {

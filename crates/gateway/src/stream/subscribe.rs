@@ -11,16 +11,16 @@ use sse_proto::query::Query;
 use sse_proto::route::Route;
 use sse_proto::sse::{EventId, GapReason};
 use sse_proto::word::{ExecutionId, Topic};
-use tokio::net::TcpStream;
 
 use crate::auth::{Revocations, TokenDigest, Verified};
 use crate::entry::admission::{Connection, Subscriber};
 use crate::stream::audience::Listener;
+use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, StreamLog};
 
 /// A stream that is to begin: handed from its connection's task to the slab.
 pub(crate) struct Newcomer {
-    pub(crate) socket: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) framing: Framing,
     /// Head of the answer.
     pub(crate) head: Vec<u8>,
