@@ -3,7 +3,6 @@
 //!
 //! Not for what the sender may do: that depends on the path.
 
-use std::net::IpAddr;
 use std::time::SystemTime;
 
 use http::{Method, Request, StatusCode};
@@ -12,6 +11,7 @@ use sse_proto::query::{Query, QueryError, TokenParameter};
 
 use crate::auth::{Credential, Refused, Source, Verified};
 use crate::content::problem::Problem;
+use crate::entry::peer::Peer;
 use crate::entry::proxy::Caller;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -20,8 +20,7 @@ use crate::stats::Stats;
 /// What is known of a request once its sender is.
 pub(crate) struct Asked<'r> {
     pub(crate) request: &'r Request<()>,
-    /// The other end of the connection.
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: Peer,
     pub(crate) caller: Caller,
     /// As that of a stream. An error that is told only where the query string means that.
     pub(crate) query: Result<Query, QueryError>,
@@ -39,7 +38,7 @@ pub(crate) enum Stranger {
 }
 
 impl<'r> Asked<'r> {
-    pub(crate) fn new(request: &'r Request<()>, peer: IpAddr, settings: &Settings, shared: &Shared) -> Self {
+    pub(crate) fn new(request: &'r Request<()>, peer: Peer, settings: &Settings, shared: &Shared) -> Self {
         let caller = Caller::of(peer, request.headers(), &settings.trusted_proxies);
         let text = request.uri().query().unwrap_or("");
         let parameter = settings.auth.token_parameter.as_ref();

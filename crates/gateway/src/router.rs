@@ -2,7 +2,6 @@
 //!
 //! Not for writing either of them: hyper and the slab do.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +28,7 @@ use crate::content::static_files::StaticFile;
 use crate::entry::admission::{NoRoom, Subscriber};
 use crate::entry::busy::Busy;
 use crate::entry::host;
+use crate::entry::peer::Peer;
 use crate::entry::proxy::Caller;
 use crate::room::{ANSWER_BYTES, Room};
 use crate::settings::Settings;
@@ -74,7 +74,7 @@ pub(crate) struct StreamAnswer {
 /// Answers one request of the other end of a connection.
 pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     request: Request<B>,
-    peer: IpAddr,
+    peer: Peer,
     context: &Context,
 ) -> Answer {
     let settings = context.shared.settings();
@@ -105,7 +105,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
 async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     request: &Request<()>,
     body: &mut RequestBody<B>,
-    peer: IpAddr,
+    peer: Peer,
     settings: &Settings,
     context: &Context,
 ) -> Result<Answer, Problem> {

@@ -9,7 +9,6 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -25,6 +24,7 @@ use crate::content::problem::unreadable;
 use crate::door::head_io::HeadIo;
 use crate::door::progress::{Overdue, Progress};
 use crate::entry::admission::Connection;
+use crate::entry::peer::Peer;
 use crate::router::{self, Answer, Context, MAX_HEAD_BYTES, StreamAnswer};
 use crate::stream::socket::Socket;
 use crate::stream::subscribe::Newcomer;
@@ -51,7 +51,7 @@ enum Ending {
 }
 
 /// Serves a connection until it is closed or has become a stream.
-pub(crate) async fn serve(socket: Socket, peer: IpAddr, permit: Connection, context: Rc<Context>) {
+pub(crate) async fn serve(socket: Socket, peer: Peer, permit: Connection, context: Rc<Context>) {
     let _busy = context.busy.begin();
     let permit = Rc::new(permit);
     let handover: Rc<RefCell<Option<StreamAnswer>>> = Rc::default();
@@ -151,9 +151,9 @@ pub(crate) async fn serve(socket: Socket, peer: IpAddr, permit: Connection, cont
 }
 
 /// How many sockets of this peer may have a request at a time: half of all. A trusted proxy speaks for many.
-fn max_busy(peer: IpAddr, context: &Context) -> usize {
+fn max_busy(peer: Peer, context: &Context) -> usize {
     let settings = context.shared.settings();
-    if settings.trusted_proxies.contains(peer.to_canonical()) {
+    if settings.trusted_proxies.contains(peer.address) {
         return usize::MAX;
     }
     settings.max_sockets() / 2

@@ -3,7 +3,6 @@
 //! Not for what a connection says: that is `connection`.
 
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use crate::between::outbox::{Severity, escaped};
 use crate::door::bind::Listeners;
 use crate::door::connection::{self, linger};
 use crate::entry::admission::{Connection, Told};
+use crate::entry::peer::Peer;
 use crate::router::{Context, refused};
 use crate::stats::Stats;
 use crate::stream::socket::Socket;
@@ -58,7 +58,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
             _ = stop.wait_for(Option::is_some) => return,
         };
         match accepted {
-            Ok((tcp, peer)) => admit(Socket::Plain(tcp), peer.ip(), &context),
+            Ok((tcp, from)) => admit(Socket::Plain(tcp), Peer::plain(from.ip()), &context),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 context.shared.outbox.log_limited("accept", Severity::Warning, || {
@@ -74,7 +74,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
     }
 }
 
-fn admit(socket: Socket, peer: IpAddr, context: &Rc<Context>) {
+fn admit(socket: Socket, peer: Peer, context: &Rc<Context>) {
     let shared = context.shared.clone();
     if let Some(permit) = Connection::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
         let task = connection::serve(socket, peer, permit, Rc::clone(context));

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::entry::peer::Peer;
 use crate::entry::sockets::{Place, Sockets};
 use crate::network::network;
 use crate::stats::Stats;
@@ -40,7 +41,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and every one of them has a request. Otherwise
     /// one without makes room; until its task has seen that, which is at once, there is one more.
-    pub(crate) fn try_new(counts: &Arc<Counts>, limit: usize, peer: IpAddr) -> Option<Self> {
+    pub(crate) fn try_new(counts: &Arc<Counts>, limit: usize, peer: Peer) -> Option<Self> {
         let stats = &counts.stats;
         if !count_up(&stats.connections, limit) {
             if !counts.sockets.displace() {
@@ -50,7 +51,7 @@ impl Connection {
             Stats::add(&stats.connections, 1);
         }
         Stats::add(&stats.connections_total, 1);
-        Some(Self { counts: Arc::clone(counts), place: counts.sockets.enter(peer) })
+        Some(Self { counts: Arc::clone(counts), place: counts.sockets.enter(peer.address) })
     }
 
     /// A request has come. `limit` is how many sockets of this address may have one.

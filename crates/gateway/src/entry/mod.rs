@@ -6,5 +6,6 @@ pub(crate) mod admission;
 pub(crate) mod busy;
 pub(crate) mod cors;
 pub(crate) mod host;
+pub(crate) mod peer;
 pub(crate) mod proxy;
 pub(crate) mod sockets;

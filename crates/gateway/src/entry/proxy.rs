@@ -12,6 +12,8 @@ use std::str::FromStr;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use crate::entry::peer::Peer;
+
 /// Addresses and networks of proxies that are believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
@@ -58,16 +60,15 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// `peer` is the other end of the connection.
-    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
-        let peer = peer.to_canonical();
-        if !trusted.contains(peer) {
-            return Self { address: peer, is_secure: false };
+    /// The peer itself, or whom it says it speaks for if it is trusted.
+    pub(crate) fn of(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
+        let Peer { mut address, is_secure } = peer;
+        if !trusted.contains(address) {
+            return Self { address, is_secure };
         }
         // The last proxy's word; one that appends leaves the ones before it to the left.
         let proto = items(headers, "x-forwarded-proto").next_back();
-        let is_secure = proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        let mut address = peer;
+        let is_secure = proto.map_or(is_secure, |proto| proto.eq_ignore_ascii_case("https"));
         for hop in items(headers, "x-forwarded-for").rev() {
             // What cannot be read was not written by a proxy of ours: who wrote it counts.
             let Some(hop) = hop_address(hop) else { break };
@@ -82,11 +83,11 @@ impl Caller {
 
 /// The host that the browser was asked for, when the peer is a proxy that says so. Of several the last, as for TLS.
 pub(crate) fn forwarded_host<'h>(
-    peer: IpAddr,
+    peer: Peer,
     headers: &'h HeaderMap,
     trusted: &TrustedProxies,
 ) -> Option<&'h str> {
-    let is_trusted = trusted.contains(peer.to_canonical());
+    let is_trusted = trusted.contains(peer.address);
     is_trusted.then(|| items(headers, "x-forwarded-host").next_back()).flatten()
 }
 
@@ -116,7 +117,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        let caller = Caller::of(peer.parse().unwrap(), &map, &trusted);
+        let caller = Caller::of(Peer::plain(peer.parse().unwrap()), &map, &trusted);
         (caller.address.to_string(), caller.is_secure)
     }
 
@@ -156,6 +157,23 @@ mod tests {
             [("https", true), ("HTTPS", true), ("http", false), ("https, http", false), ("http,https", true)]
         {
             assert_eq!(caller("10.0.0.1", &[("x-forwarded-proto", value)]).1, secure, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_tls_counts_as_such_unless_a_trusted_proxy_says_otherwise() {
+        let trusted = TrustedProxies::parse("10.0.0.0/8").unwrap();
+        for (peer, proto, secure) in [
+            ("203.0.113.9", None, true),
+            ("203.0.113.9", Some("http"), true),
+            ("10.0.0.1", None, true),
+            ("10.0.0.1", Some("http"), false),
+            ("10.0.0.1", Some("https"), true),
+        ] {
+            let peer = Peer { is_secure: true, ..Peer::plain(peer.parse().unwrap()) };
+            let mut headers = HeaderMap::new();
+            proto.map(|proto| headers.append("x-forwarded-proto", HeaderValue::from_static(proto)));
+            assert_eq!(Caller::of(peer, &headers, &trusted).is_secure, secure, "{peer:?} {proto:?}");
         }
     }
 

@@ -63,9 +63,9 @@ pub(crate) struct Place {
 }
 
 impl Sockets {
-    /// A socket of `peer`, without a request.
-    pub(crate) fn enter(&self, peer: IpAddr) -> Place {
-        let network = network(peer.to_canonical());
+    /// A socket of a peer at this address ([`super::peer::Peer::address`]), without a request.
+    pub(crate) fn enter(&self, address: IpAddr) -> Place {
+        let network = network(address);
         let displaced = Arc::default();
         let mut table = self.0.lock();
         let number = table.rest(network, &displaced);

@@ -65,7 +65,11 @@ impl Socket {
         tcp.try_write_vectored(pieces)
     }
 
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let Self::Plain(tcp) = self;
         Pin::new(tcp).poll_read(cx, space)
     }
