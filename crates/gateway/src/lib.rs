@@ -32,6 +32,7 @@ mod shared;
 mod stats;
 mod stream;
 mod supervise;
+mod watched_file;
 
 pub use auth::token;
 pub use auth::{

@@ -30,6 +30,7 @@ pub(crate) use revocation::{NewRefusal, Revocations, TakenIn, TokenDigest};
 pub(crate) use settings::NoSecret;
 pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -39,7 +40,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::between::outbox::{Outbox, Severity};
 use crate::content::problem::Problem;
-use key_file::{KeyFile, Kind, Look};
+use crate::watched_file::{Look, Purpose};
+use key_file::KeyFile;
 use keys::{Effort, Key};
 use refusal::Refusal;
 use verify::verify;
@@ -94,8 +96,8 @@ impl Authenticator {
     pub(crate) fn apply(&self, settings: &AuthSettings, outbox: &Outbox) {
         let mut sources = self.sources.lock();
         sources.secret.clone_from(&settings.jwt_secret);
-        replace(&mut sources.secret_file, Kind::Secret, settings.jwt_secret_file.as_deref());
-        replace(&mut sources.key_file, Kind::PublicKeys, settings.jwt_key_file.as_deref());
+        replace(&mut sources.secret_file, &key_file::SECRET, settings.jwt_secret_file.as_deref());
+        replace(&mut sources.key_file, &key_file::PUBLIC_KEYS, settings.jwt_key_file.as_deref());
         sources.look(true, outbox);
         *self.keys.write() = sources.keys();
     }
@@ -190,9 +192,9 @@ fn only_one(judged: Vec<Result<Verified, Refusal>>) -> Result<Verified, Refusal>
     outcome
 }
 
-fn replace(file: &mut Option<KeyFile>, kind: Kind, path: Option<&std::path::Path>) {
+fn replace(file: &mut Option<KeyFile>, purpose: &'static Purpose<Vec<Key>>, path: Option<&Path>) {
     if file.as_ref().map(KeyFile::path) != path {
-        *file = path.map(|path| KeyFile::new(kind, path.to_owned()));
+        *file = path.map(|path| KeyFile::new(purpose, path.to_owned()));
     }
 }
 
@@ -217,7 +219,7 @@ impl Sources {
     fn keys(&self) -> Arc<[Key]> {
         let own = self.secret.iter().map(Key::from_secret);
         let files = self.secret_file.iter().chain(&self.key_file);
-        own.chain(files.flat_map(KeyFile::keys).cloned()).collect()
+        own.chain(files.filter_map(KeyFile::content).flatten().cloned()).collect()
     }
 }
 

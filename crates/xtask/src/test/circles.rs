@@ -37,7 +37,7 @@ const ALLOWED: [(&str, &[&str]); 2] = [
 ];
 
 /// The rooms of the gateway and the files beside them, from the top down: each may name those below it, and only these.
-const GATEWAY: [&str; 21] = [
+const GATEWAY: [&str; 22] = [
     "fuzzing",
     "gateway",
     "shard",
@@ -53,6 +53,7 @@ const GATEWAY: [&str; 21] = [
     "auth",
     "entry",
     "content",
+    "watched_file",
     "between",
     "room",
     "network",
