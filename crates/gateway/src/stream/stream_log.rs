@@ -6,7 +6,8 @@
 //! is one slice and one write. Everything else lies in the private lane, event by event, and is found through the lists
 //! it is filed under (`posting`), so that it cuts nobody's run but those of its takers, for whom the lanes are merged by
 //! sequence. An index entry per item says where it lies, or where the public lane stood when it came; the entry of a
-//! sequence is found by subtraction.
+//! sequence is found by subtraction. What ids look like, and which position one means, is known here alone
+//! ([`StreamLog::id`], [`StreamLog::position_of`]).
 //!
 //! Appending never drops anything: what has become too much or too old is dropped by [`StreamLog::evict_to`], which
 //! the slab calls after everybody who can keep up was served.
@@ -223,8 +224,15 @@ impl StreamLog {
         self.index.len()
     }
 
+    /// The id that says: everything up to this sequence has been seen.
     pub(crate) fn id(&self, sequence: u64) -> EventId {
         EventId { epoch: self.epoch, sequence }
+    }
+
+    /// Up to where somebody with this id has seen everything, be it in the window, before it or behind its head; `None` for
+    /// an id of another life of the gateway.
+    pub(crate) fn position_of(&self, id: EventId) -> Option<u64> {
+        (id.epoch == self.epoch).then_some(id.sequence)
     }
 
     /// The lists of streams that an item may concern although the walk over the public lane does not bring it to them.

@@ -143,17 +143,17 @@ impl Start {
         let Some(id) = asked else {
             return uncounted(GapReason::Unknown);
         };
-        if id.epoch != log.id(0).epoch {
+        let Some(position) = log.position_of(id) else {
             return uncounted(GapReason::Restarted);
-        }
-        if id.sequence > published.max(log.head()) {
+        };
+        if position > published.max(log.head()) {
             return uncounted(GapReason::Unknown);
         }
-        if id.sequence + 1 < log.base() {
-            let missed = log.missed_since(id.sequence, listener);
+        if position + 1 < log.base() {
+            let missed = log.missed_since(position, listener);
             return behind_gap(GapReason::Expired, missed);
         }
-        Self { position: id.sequence, ready, gap: None }
+        Self { position, ready, gap: None }
     }
 
     pub(crate) fn cursor(self) -> Cursor {
@@ -194,6 +194,15 @@ mod tests {
             let gap = Some(Gap { reason: GapReason::Unknown, missed: None });
             let ready = EventId::parse(id).unwrap();
             assert_eq!(start(id, head, published), Start { position: head, ready, gap }, "{id}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_another_life_of_the_gateway_is_told_as_a_restart_whatever_it_counts() {
+        for id in ["f-0", "f-2", "d-3", "f-ffffffffffffffff"] {
+            let gap = Some(Gap { reason: GapReason::Restarted, missed: None });
+            let ready = EventId::parse(id).unwrap();
+            assert_eq!(start(id, 3, 3), Start { position: 3, ready, gap }, "{id}");
         }
     }
 
