@@ -1,18 +1,18 @@
 //! Calls of routines over HTTP (C7): from a request whose path is a call's to its answer.
 //!
-//! In this order: method, origin, who asks and whether they may, whether there is room, the arguments, the statement; then
-//! the call waits in the queue until the main thread takes it for a worker. Whoever may not call is told so before a byte
-//! of the body is read.
+//! In this order: method, origin, who asks and whether they may, whether there is room, the arguments; then the call is run
+//! (`run`). Whoever may not call is told so before a byte of the body is read.
 //!
-//! Not for what a statement is (`sse_proto::call`), nor for running it (the extension's call workers).
+//! Not for what a statement is (`sse_proto::call`), nor for carrying it out (the extension's call workers).
 
 mod answer;
 mod context;
 mod login;
 mod origin;
+mod run;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{HOST, SET_COOKIE};
@@ -20,31 +20,24 @@ use http::{Method as Verb, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
 use sse_proto::annotation::{Access, Method};
-use sse_proto::call::{AnswerShape, ArgumentError, CallRequest, Given, Outcome, statement};
+use sse_proto::call::{ArgumentError, Given, Outcome};
 use sse_proto::query::QueryError;
 use sse_proto::route::{Call, CallPoint};
 
 use crate::asked::{Asked, unauthenticated};
 use crate::auth::{Secret, Verified, cleared_cookie, has_bearer, has_cookie};
 use crate::between::outbox::{Severity, escaped};
-use crate::between::queue::{CallResult, Calls, GRACE, NewCall, NoPlace, Standing, Ticket, request_bytes};
-use crate::between::reply::Answered;
+use crate::between::queue::{Calls, NoPlace, request_bytes};
 use crate::content::body::{Body, allowed};
 use crate::content::problem::Problem;
 use crate::content::request_body::{Limits, RequestBody, no_memory};
 use crate::entry::proxy::forwarded_host;
-use crate::room::{Room, held, may_grow};
+use crate::room::{Room, held};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use context::{Context, IdError};
-
-/// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's parameters, the
-/// frame.
-const STATEMENT_FACTOR: usize = 4;
-
-/// A wait without a limit, for arithmetic.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+use run::{Arguments, Failure, Job, Ran, run};
 
 /// Which time a request is answered, as routes may have changed under it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,14 +133,19 @@ impl Request<'_> {
         let address = asked.caller.address;
         shared.calls.check(address, settings.call_queue_size).map_err(|full| self.refused(full))?;
         let mut room = shared.calls.body_room(address);
-        let Queued { call, shape, ticket, deadline } = self.queue(body, login, &mut room).await?;
-        let answered = wait(ticket, deadline, settings.call_timeout, shared).await;
-        if !matches!(&answered, Ok(Answered { answer, .. }) if matches!(answer.outcome, Outcome::Done { .. }))
-        {
-            Stats::add(&shared.stats.calls_failed_total, 1);
-        }
-        let Answered { answer, room } = answered?;
-        match answer.outcome {
+        let id = context::execution_id(asked.request.headers(), &settings.execution_id_headers);
+        let id = id.map_err(|(name, error)| bad_id(name.as_str(), error))?;
+        let job = Job {
+            calls,
+            arguments: self.arguments(body, &mut room).await?,
+            user: context::user_parameters(login, address),
+            context: Context::new(asked.request, login, address, id.as_ref()),
+            address,
+            may_have_new_columns: self.attempt == Attempt::Last,
+        };
+        let ran = run(shared, settings, job, room).await;
+        let Ran { call, shape, outcome, room } = ran.map_err(|failure| self.problem(failure))?;
+        match outcome {
             Outcome::Failed { sqlstate, message, raised, outdated } => {
                 let problem = answer::failed(call, sqlstate, message, raised).held(room);
                 Err(if outdated { problem.unless_outdated() } else { problem })
@@ -165,82 +163,56 @@ impl Request<'_> {
         }
     }
 
-    /// Reads the arguments, makes the statement and lets the call into the queue.
-    async fn queue<B: HttpBody<Data = Bytes> + Unpin>(
+    /// Reads the arguments, which take `room`.
+    async fn arguments<B: HttpBody<Data = Bytes> + Unpin>(
         &self,
         body: &mut RequestBody<B>,
-        login: Option<&Verified>,
         room: &mut Room,
-    ) -> Result<Queued<'_>, Problem> {
-        let Self { asked, settings, shared, .. } = self;
-        let address = asked.caller.address;
-        let id = context::execution_id(asked.request.headers(), &settings.execution_id_headers);
-        let id = id.map_err(|(name, error)| bad_id(name.as_str(), error))?;
-        let bytes;
-        let mut given = self.query()?;
+    ) -> Result<Arguments, Problem> {
+        let Self { asked, settings, .. } = self;
+        let pairs = self.query()?;
         if matches!(self.method, Method::Get | Method::Delete) {
             if !body.is_empty().await? {
                 let detail = format!("A {} call takes its arguments from the query string.", self.method);
                 return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
             }
-        } else {
-            if matches!(&given, Given::Query(pairs) if !pairs.is_empty()) {
-                let detail = format!("A {} call takes its arguments from the body.", self.method);
-                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-            }
-            let memory = request_bytes(settings.max_body_size);
-            let limits = Limits { bytes: settings.max_body_size, room: &mut *room, memory };
-            bytes = body.read_json(asked.request.headers(), limits).await?;
-            if !may_grow(bytes.len().saturating_mul(STATEMENT_FACTOR)) {
-                return Err(no_memory());
-            }
-            given = Given::Body(&bytes);
+            return Ok(Arguments::Pairs(pairs));
         }
-        let user = context::user_parameters(login, address);
-        let (call, mut statement) =
-            statement(self.calls.iter().copied(), &given, &user, settings.user_parameters)
-                .map_err(|error| bad(error).unless_outdated())?;
-        if self.attempt == Attempt::Last {
-            statement.rows.retain(|row| row.is_argument);
+        if !pairs.is_empty() {
+            let detail = format!("A {} call takes its arguments from the body.", self.method);
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
         }
-        let context = Context::new(asked.request, login, address, id.as_ref());
-        let id = shared.calls.number();
-        let frame = CallRequest {
-            id,
-            timeout_ms: u32::try_from(settings.call_timeout.as_millis()).unwrap_or(u32::MAX),
-            label: &format!("{}.{}", call.schema, call.name),
-            read_only: call.read_only,
-            settings: context.settings(),
-            statement: (&statement).into(),
-        };
-        let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
-        let deadline = Instant::now() + limit;
-        let frame = frame.try_encode().ok_or_else(no_memory)?;
-        // From here on the frame is what is held. A head of 16 kB makes one, too.
-        room.shrink_to(frame.len());
-        if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {
-            return Err(no_memory());
-        }
-        let queued = NewCall { id, frame, deadline };
-        let ticket = shared
-            .calls
-            .enter(queued, address, settings.call_queue_size)
-            .map_err(|full| self.refused(full))?;
-        Ok(Queued { call, shape: statement.answer, ticket, deadline })
+        let memory = request_bytes(settings.max_body_size);
+        let limits = Limits { bytes: settings.max_body_size, room, memory };
+        body.read_json(asked.request.headers(), limits).await.map(Arguments::Json)
     }
 
     /// The arguments in the query string: all of it but the token.
-    fn query(&self) -> Result<Given<'static>, Problem> {
+    fn query(&self) -> Result<Vec<(String, String)>, Problem> {
         if self.asked.query == Err(QueryError::TokenTwice) {
             return Err(Problem::new(StatusCode::BAD_REQUEST, QueryError::TokenTwice.to_string()));
         }
-        let mut given = Given::parse_query(self.asked.request.uri().query().unwrap_or("")).map_err(bad)?;
-        if let Given::Query(pairs) = &mut given
-            && let Some(parameter) = &self.settings.auth.token_parameter
-        {
+        let given = Given::parse_query(self.asked.request.uri().query().unwrap_or("")).map_err(bad)?;
+        let Given::Query(mut pairs) = given else { return Ok(Vec::new()) };
+        if let Some(parameter) = &self.settings.auth.token_parameter {
             pairs.retain(|(name, _)| name != parameter.as_str());
         }
-        Ok(given)
+        Ok(pairs)
+    }
+
+    /// What the peer is told when no worker has said anything.
+    fn problem(&self, failure: Failure) -> Problem {
+        match failure {
+            Failure::Arguments(error) => bad(error).unless_outdated(),
+            Failure::NoMemory => no_memory(),
+            Failure::NoPlace(no_place) => self.refused(no_place),
+            Failure::NotRun => answer::not_run(),
+            Failure::NotInTime => answer::not_in_time(),
+            Failure::TooLong => answer::too_long(),
+            Failure::NoRoom => answer::no_room(),
+            Failure::Lost => answer::lost(),
+            Failure::Stopping => answer::stopping(),
+        }
     }
 
     fn refused(&self, no_place: NoPlace) -> Problem {
@@ -298,50 +270,6 @@ impl Request<'_> {
         if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.is_secure) {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }
-    }
-}
-
-/// A call that waits.
-struct Queued<'c> {
-    call: &'c Call,
-    shape: AnswerShape,
-    ticket: Ticket,
-    deadline: Instant,
-}
-
-/// Waits for a worker until `deadline`, and then for its answer; `limit` is how long the worker lets it run.
-async fn wait(
-    mut ticket: Ticket,
-    deadline: Instant,
-    limit: Duration,
-    shared: &Shared,
-) -> Result<Answered, Problem> {
-    let mut stop = shared.stop_changes();
-    let mut until = deadline;
-    loop {
-        tokio::select! {
-            biased;
-            result = ticket.answered() => return match result {
-                Some(CallResult::Answer(answer)) => Ok(answer),
-                Some(CallResult::NoRoom) => Err(answer::no_room()),
-                Some(CallResult::Lost) => Err(answer::lost()),
-                Some(CallResult::NotRun) => Err(answer::not_run()),
-                None => Err(answer::not_in_time()),
-            },
-            _ = stop.wait_for(Option::is_some) => return Err(answer::stopping()),
-            () = tokio::time::sleep_until(until.into()) => {}
-        }
-        let end = match ticket.standing() {
-            Standing::Waiting => return Err(answer::not_in_time()),
-            Standing::RunningSince(_) if limit.is_zero() => Instant::now() + FOREVER,
-            Standing::RunningSince(since) => since + limit + GRACE,
-            // Its answer is on the way.
-            Standing::Over => Instant::now() + GRACE,
-        };
-        if end <= Instant::now() {
-            return Err(answer::too_long());
-        }
-        until = end;
     }
 }
 

@@ -1,0 +1,189 @@
+//! One call, from its arguments to what came of it: it is let into the queue, and its answer waited for.
+//!
+//! Not for HTTP: whoever wants something run brings its arguments, and makes of the outcome what its peer is to be told.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sse_proto::call::{AnswerShape, ArgumentError, CallRequest, Given, Outcome, UserParameters, statement};
+use sse_proto::route::Call;
+
+use super::context::Context;
+use crate::between::queue::{CallResult, GRACE, NewCall, NoPlace, Standing, Ticket, request_bytes};
+use crate::between::reply::Answered;
+use crate::room::{Room, may_grow};
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::stats::Stats;
+
+/// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's parameters, the
+/// frame.
+const STATEMENT_FACTOR: usize = 4;
+
+/// A wait without a limit, for arithmetic.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What is to be run.
+pub(super) struct Job<'c, 'l> {
+    /// Overloads, among which the arguments choose.
+    pub(super) calls: &'l [&'c Call],
+    pub(super) arguments: Arguments,
+    /// Who calls, for parameters that are about that.
+    pub(super) user: UserParameters,
+    /// What the routine can know of its call.
+    pub(super) context: Context,
+    /// Whose share of the queue it takes.
+    pub(super) address: IpAddr,
+    /// Changes of what only its result rests on are not held against it.
+    pub(super) may_have_new_columns: bool,
+}
+
+/// The arguments as they came.
+pub(super) enum Arguments {
+    /// Names and values.
+    Pairs(Vec<(String, String)>),
+    /// A JSON object; nothing is an empty one.
+    Json(Vec<u8>),
+}
+
+/// A worker's word.
+pub(super) struct Ran<'c> {
+    /// Which of the overloads.
+    pub(super) call: &'c Call,
+    pub(super) shape: AnswerShape,
+    pub(super) outcome: Outcome,
+    /// The memory that the outcome takes.
+    pub(super) room: Option<Room>,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// They fit no overload.
+    Arguments(ArgumentError),
+    NoMemory,
+    NoPlace(NoPlace),
+    /// It was not begun and will not be.
+    NotRun,
+    /// It has waited until its time was over.
+    NotInTime,
+    /// The worker does not let go of it.
+    TooLong,
+    /// It ran, and there is no room for its answer.
+    NoRoom,
+    /// The worker died over it.
+    Lost,
+    /// The gateway is being stopped.
+    Stopping,
+}
+
+/// Runs one. `room` is that of its arguments. Whoever drops the future cancels the call.
+///
+/// # Errors
+/// [`Failure`]; each variant as it is described there.
+pub(super) async fn run<'c>(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    job: Job<'c, '_>,
+    mut room: Room,
+) -> Result<Ran<'c>, Failure> {
+    let Queued { call, shape, ticket, deadline } = enter(shared, settings, job, &mut room)?;
+    let answered = wait(ticket, deadline, settings.call_timeout, shared).await;
+    if !matches!(&answered, Ok(Answered { answer, .. }) if matches!(answer.outcome, Outcome::Done { .. })) {
+        Stats::add(&shared.stats.calls_failed_total, 1);
+    }
+    let Answered { answer, room } = answered?;
+    Ok(Ran { call, shape, outcome: answer.outcome, room })
+}
+
+/// A call that waits.
+struct Queued<'c> {
+    call: &'c Call,
+    shape: AnswerShape,
+    ticket: Ticket,
+    deadline: Instant,
+}
+
+/// Makes the statement and lets the call into the queue. Nothing is left of its arguments then but the frame.
+fn enter<'c>(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    job: Job<'c, '_>,
+    room: &mut Room,
+) -> Result<Queued<'c>, Failure> {
+    let bytes;
+    let given = match job.arguments {
+        Arguments::Pairs(pairs) => Given::Query(pairs),
+        Arguments::Json(json) => {
+            if !may_grow(json.len().saturating_mul(STATEMENT_FACTOR)) {
+                return Err(Failure::NoMemory);
+            }
+            bytes = json;
+            Given::Body(&bytes)
+        }
+    };
+    let (call, mut statement) =
+        statement(job.calls.iter().copied(), &given, &job.user, settings.user_parameters)
+            .map_err(Failure::Arguments)?;
+    if job.may_have_new_columns {
+        statement.rows.retain(|row| row.is_argument);
+    }
+    let id = shared.calls.number();
+    let frame = CallRequest {
+        id,
+        timeout_ms: u32::try_from(settings.call_timeout.as_millis()).unwrap_or(u32::MAX),
+        label: &format!("{}.{}", call.schema, call.name),
+        read_only: call.read_only,
+        settings: job.context.settings(),
+        statement: (&statement).into(),
+    };
+    let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
+    let deadline = Instant::now() + limit;
+    let frame = frame.try_encode().ok_or(Failure::NoMemory)?;
+    // From here on the frame is what is held. What the call may know of its request makes one, too.
+    room.shrink_to(frame.len());
+    if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {
+        return Err(Failure::NoMemory);
+    }
+    let queued = NewCall { id, frame, deadline };
+    let ticket =
+        shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
+    Ok(Queued { call, shape: statement.answer, ticket, deadline })
+}
+
+/// Waits for a worker until `deadline`, and then for its answer; `limit` is how long the worker lets it run.
+async fn wait(
+    mut ticket: Ticket,
+    deadline: Instant,
+    limit: Duration,
+    shared: &Shared,
+) -> Result<Answered, Failure> {
+    let mut stop = shared.stop_changes();
+    let mut until = deadline;
+    loop {
+        tokio::select! {
+            biased;
+            result = ticket.answered() => return match result {
+                Some(CallResult::Answer(answer)) => Ok(answer),
+                Some(CallResult::NoRoom) => Err(Failure::NoRoom),
+                Some(CallResult::Lost) => Err(Failure::Lost),
+                Some(CallResult::NotRun) => Err(Failure::NotRun),
+                None => Err(Failure::NotInTime),
+            },
+            _ = stop.wait_for(Option::is_some) => return Err(Failure::Stopping),
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+        let end = match ticket.standing() {
+            Standing::Waiting => return Err(Failure::NotInTime),
+            Standing::RunningSince(_) if limit.is_zero() => Instant::now() + FOREVER,
+            Standing::RunningSince(since) => since + limit + GRACE,
+            // Its answer is on the way.
+            Standing::Over => Instant::now() + GRACE,
+        };
+        if end <= Instant::now() {
+            return Err(Failure::TooLong);
+        }
+        until = end;
+    }
+}
