@@ -3,17 +3,13 @@
 
 mod common;
 
-use std::fs;
-
 use anyhow::Result;
-use cluster::skip;
 use common::differential::{Case, Pair};
+use common::has_extension;
 
 /// The test of a language, or `None` where it is missing.
 fn language_case<'a>(pair: &'a Pair, language: &str) -> Result<Option<Case<'a>>> {
-    let control = format!("extension/{language}.control");
-    if !fs::exists(pair.stock.install().pg_config().sharedir.join(control))? {
-        skip(env!("CARGO_CRATE_NAME"), &format!("{language} with this PostgreSQL"))?;
+    if !has_extension(env!("CARGO_CRATE_NAME"), language)? {
         return Ok(None);
     }
     pair.both(&format!("create extension {language}"))?;

@@ -11,13 +11,14 @@ pub(crate) mod module;
 pub(crate) mod standby;
 pub(crate) mod tokens;
 
+use std::fs;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cluster::http::{Client, EventStream};
-use cluster::{Cluster, Reply, Session, SessionOptions, wait_for};
+use cluster::{Cluster, Install, Reply, Session, SessionOptions, skip, wait_for};
 
 /// Everything that is delivered at all arrives within this time, on two busy cores, too.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -29,6 +30,17 @@ pub(crate) fn shared() -> &'static Cluster {
         Ok(cluster) => cluster,
         Err(error) => panic!("no cluster: {error:#}"),
     })
+}
+
+/// Whether the PostgreSQL under test comes with this extension. Where it does not, the test is skipped, which is a failure unless
+/// the environment names its `file` (`cluster::skip`).
+pub(crate) fn has_extension(file: &str, name: &str) -> Result<bool> {
+    let control = format!("extension/{name}.control");
+    let is_there = fs::exists(Install::shared()?.pg_config().sharedir.join(control))?;
+    if !is_there {
+        skip(file, &format!("{name} with this PostgreSQL"))?;
+    }
+    Ok(is_there)
 }
 
 fn shared_http() -> Result<Client> {
