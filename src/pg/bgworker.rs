@@ -153,14 +153,13 @@ pub(crate) fn places_for_calls() -> usize {
 /// autovacuum launcher does the same. Call it before connecting. Not for workers that run people's
 /// statements.
 pub(crate) fn settle_transactions() {
-    for (name, value) in [
+    let everywhere = [
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),
         (c"default_transaction_deferrable", c"off"),
         (c"lock_timeout", c"0"),
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        (c"transaction_timeout", c"0"),
-    ] {
+    ];
+    for (name, value) in everywhere.iter().chain(compat::FURTHER_TIMEOUTS_OFF) {
         let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_OVERRIDE);
         // SAFETY: settings that every server of this version has, with values that they take; outside of transactions.
         unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };

@@ -195,6 +195,10 @@ pub(super) fn replace_transaction_timeout(milliseconds: c_int) -> c_int {
     }
 }
 
+/// Settings of time limits on transactions that not every version has, with the value that is no limit.
+pub(super) const FURTHER_TIMEOUTS_OFF: &[(&CStr, &CStr)] =
+    if cfg!(any(feature = "pg15", feature = "pg16")) { &[] } else { &[(c"transaction_timeout", c"0")] };
+
 // Raw, as those of `raw.rs`. Since 17 it can leave out those that are not synchronized.
 unsafe extern "C-unwind" {
     #[cfg(any(feature = "pg15", feature = "pg16"))]

@@ -1,5 +1,5 @@
 //! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get,
-//! which files may name each other.
+//! which files may name each other, and where versions of Postgres are told apart.
 //!
 //! Not a parser: it looks at lines, and the rules are such that this is enough.
 
@@ -26,6 +26,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
             found.extend(unsafe_outside(&name, &text));
             found.extend(upward(&name, &text));
+            found.extend(versions_apart(&name, &text));
             found.extend(too_long(&name, &text));
         }
     }
@@ -59,6 +60,23 @@ fn upward(name: &str, text: &str) -> Vec<String> {
     let lines = text.lines().enumerate().filter(|(_, line)| is_upward(line));
     lines
         .map(|(number, _)| format!("{name}:{}: names what is above src/pg/, outside of entry/", number + 1))
+        .collect()
+}
+
+/// What differs between versions of Postgres is told apart in one file, so that the next one is a change to one file.
+fn versions_apart(name: &str, text: &str) -> Vec<String> {
+    if !name.starts_with("src/") || name == "src/pg/compat.rs" {
+        return Vec::new();
+    }
+    let tells = |line: &str| {
+        let code = line.split("//").next().unwrap_or("");
+        ["feature = \"pg1", "feature = \"pg2", "PG_VERSION_NUM", "PG_MAJORVERSION"]
+            .iter()
+            .any(|sign| code.contains(sign))
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| tells(line));
+    lines
+        .map(|(number, _)| format!("{name}:{}: a version of Postgres outside of compat.rs", number + 1))
         .collect()
 }
 
@@ -112,6 +130,15 @@ mod tests {
         let others =
             "pub(crate) mod entry;\nuse crate::pg::text;\nuse super::latch;\n// crate::guc\nlet entry = 1;\n";
         assert!(upward("src/pg/shmem.rs", others).is_empty());
+    }
+
+    #[test]
+    fn versions_are_told_apart_in_one_file() {
+        let text = "#[cfg(feature = \"faults\")]\n// feature = \"pg17\"\n#[cfg(any(feature = \"pg17\"))]\n";
+        assert_eq!(versions_apart("src/pg/shmem.rs", text).len(), 1);
+        assert_eq!(versions_apart("src/worker/mod.rs", "if PG_VERSION_NUM > 160000 {").len(), 1);
+        assert!(versions_apart("src/pg/compat.rs", text).is_empty());
+        assert!(versions_apart("crates/xtask/src/test/rules.rs", text).is_empty());
     }
 
     #[test]
