@@ -2,10 +2,12 @@
 //!
 //! Not for putting it anywhere: install.rs, and the `cluster` crate for throwaway clusters.
 
+use std::env;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use cluster::{Extension, PgConfig, Profile};
+use cluster::{Extension, PgConfig, Profile, workspace_root};
 
 use crate::progress;
 
@@ -32,4 +34,9 @@ pub(crate) fn with(command: Command, title: &str) -> Result<Extension> {
     let library =
         built.stdout.iter().find_map(|line| Extension::library_in(line)).context("cargo named no library")?;
     Extension::with_library(library)
+}
+
+/// Where cargo builds, and everything else that may be thrown away is.
+pub(crate) fn target_folder() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
 }

@@ -11,7 +11,6 @@ use ledger::Options;
 
 use crate::build;
 use crate::packages::{self, Purpose};
-use crate::test::target_folder;
 
 /// Runs it, and prints the result.
 ///
@@ -26,7 +25,7 @@ pub(crate) fn run(seconds: u64, seed: Option<u64>, pg_config: Option<&Path>) -> 
     let install = Install::of(&pg)?;
     install.put(&extension)?;
     let options =
-        Options { seconds, seed, install: Arc::new(install), folder: target_folder().join("ledger") };
+        Options { seconds, seed, install: Arc::new(install), folder: build::target_folder().join("ledger") };
     let report = ledger::run(&options)?;
     println!("{report}");
     if !report.passed() {

@@ -11,6 +11,7 @@ mod demo;
 mod install;
 mod ledger;
 mod packages;
+mod postgres;
 mod privilege;
 mod progress;
 mod regress;

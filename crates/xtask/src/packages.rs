@@ -69,20 +69,50 @@ pub(crate) fn ensure(pg_config: Option<&Path>, purpose: Purpose) -> Result<PgCon
     if missing.is_empty() {
         return PgConfig::find(pg_config);
     }
-    println!("missing system packages: {}", missing.join(" "));
-    if find_program("apt-get").is_none() {
-        bail!("install them; {}", advice());
-    }
-    let mut install = privilege::command("/bin/sh").with_context(|| {
-        format!("run this as root: apt-get install --no-install-recommends {}", missing.join(" "))
-    })?;
-    install.args(["-c", INSTALL, "sh"]).args(&missing);
-    progress::run("installing packages", install)?.ok("apt-get")?;
+    install(&missing)?;
     let still = self::missing(pg_config, purpose)?;
     if !still.is_empty() {
         bail!("apt-get succeeded, but this is still missing: {}", still.join(" "));
     }
     PgConfig::find(pg_config)
+}
+
+/// That version from this system's archive, with what building for it needs.
+///
+/// # Errors
+/// As [`ensure`], or the archive does not have it.
+pub(crate) fn ensure_major(major: u32) -> Result<PgConfig> {
+    let path = path_of(major);
+    if PgConfig::read(&path).is_err() {
+        if !is_offered(major) {
+            bail!("this system's archive has no PostgreSQL {major}");
+        }
+        install(&[format!("postgresql-{major}"), format!("postgresql-server-dev-{major}")])?;
+    }
+    ensure(Some(&path), Purpose::Test)
+}
+
+/// Where Debian's packages have the `pg_config` of a version.
+pub(crate) fn path_of(major: u32) -> PathBuf {
+    format!("/usr/lib/postgresql/{major}/bin/pg_config").into()
+}
+
+/// Installs packages by Debian's names. Says which before it does.
+///
+/// # Errors
+/// This system has no `apt-get`, we may not, or it fails; the message says what to install.
+pub(crate) fn install<T: AsRef<str>>(packages: &[T]) -> Result<()> {
+    let packages: Vec<&str> = packages.iter().map(AsRef::as_ref).collect();
+    let names = packages.join(" ");
+    println!("missing system packages: {names}");
+    if find_program("apt-get").is_none() {
+        bail!("install them; {}", advice());
+    }
+    let mut install = privilege::command("/bin/sh")
+        .with_context(|| format!("run this as root: apt-get install --no-install-recommends {names}"))?;
+    install.args(["-c", INSTALL, "sh"]).args(&packages);
+    progress::run("installing packages", install)?.ok("apt-get")?;
+    Ok(())
 }
 
 /// Debian's names; empty when all is there.

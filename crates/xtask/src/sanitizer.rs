@@ -14,7 +14,6 @@ use anyhow::{Context, Result, bail};
 use cluster::{Extension, Install, PgConfig, Profile};
 
 use crate::build;
-use crate::test::target_folder;
 
 /// The runtime starts with the first `malloc` of the process. In Debian's server that is a call by a library
 /// which meanwhile holds a lock of the C library (p11-kit, in `newlocale`). The runtime wants that lock, too,
@@ -41,7 +40,9 @@ pub(crate) fn put(pg: &PgConfig, install: &Install) -> Result<()> {
     // A folder of its own, and a named target, so that build scripts and macros, which are programs of the
     // host, are built without the sanitizer. The switch counts as unstable, hence the bootstrap.
     command.args(["--target", &format!("{ARCH}-unknown-linux-gnu")]).env("RUSTC_BOOTSTRAP", "1");
-    command.env("RUSTFLAGS", "-Zsanitizer=address").env("CARGO_TARGET_DIR", target_folder().join("address"));
+    command
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .env("CARGO_TARGET_DIR", build::target_folder().join("address"));
     let title = format!("building pg_sse with AddressSanitizer for PostgreSQL {}", pg.major);
     install.put(&build::with(command, &title)?)?;
     let (source, first) = (install.program("first.c"), install.program("first.so"));

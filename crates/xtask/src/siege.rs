@@ -13,7 +13,6 @@ use siege::{Choice, Options};
 use crate::build;
 use crate::packages::{self, Purpose};
 use crate::sanitizer;
-use crate::test::target_folder;
 
 /// How to run it.
 #[derive(Args)]
@@ -63,7 +62,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         seconds,
         seed,
         install: Arc::new(install),
-        folder: target_folder().join("siege"),
+        folder: build::target_folder().join("siege"),
         memory_limit: memory_limit.map(|megabytes| megabytes << 20),
         judges_costs: !sanitize,
         choice: Choice { only, without },

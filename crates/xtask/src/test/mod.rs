@@ -3,6 +3,8 @@
 //! A step that fails does not keep the others from running; one that lacks what an earlier step should have made fails
 //! by itself. The last line is exactly `N passed, N failed`; what was skipped stands above it.
 //!
+//! With `--pg` it is what depends on the version of PostgreSQL, one version after the other (versions.rs).
+//!
 //! Not for what takes longer than people wait: PostgreSQL's own regression suite is a command of its own.
 
 mod circles;
@@ -12,6 +14,7 @@ mod imports;
 mod rules;
 mod steps;
 mod tally;
+mod versions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +23,6 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 
-pub(crate) use steps::target_folder;
 use steps::{Outcome, Run};
 use tally::Tally;
 
@@ -36,6 +38,10 @@ pub(crate) struct Options {
     /// The PostgreSQL to test with (default: the one found on this machine).
     #[arg(long, value_name = "PATH")]
     pg_config: Option<PathBuf>,
+    /// Test with these major versions, one after the other: get each, build, clippy, the black box; nothing else.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["pg_config", "fuzz_seconds"])]
+    #[arg(value_parser = clap::value_parser!(u32).range(15..=18))]
+    pg: Vec<u32>,
 }
 
 struct Step {
@@ -52,12 +58,13 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
     Step { name: "build of the extension", run: Run::build, runs_when: When::Always },
     Step { name: "clippy", run: Run::clippy, runs_when: When::Always },
+    Step { name: "other versions, clippy", run: Run::other_versions, runs_when: When::NotQuick },
     Step { name: "tests of the crates", run: Run::crates, runs_when: When::Always },
     Step { name: "black-box tests", run: Run::black_box, runs_when: When::Always },
     Step { name: "demo --check", run: Run::demo, runs_when: When::Always },
@@ -69,22 +76,69 @@ const STEPS: [Step; 14] = [
     Step { name: "fuzz", run: Run::fuzz, runs_when: When::Fuzzing },
 ];
 
+/// What is done for each version of `--pg`; without a server, no more.
+const STEPS_OF_A_VERSION: [Step; 4] = [
+    Step { name: "server", run: Run::server, runs_when: When::Always },
+    Step { name: "build of the extension", run: Run::build, runs_when: When::Always },
+    Step { name: "clippy of the extension", run: Run::lint, runs_when: When::Always },
+    Step { name: "black-box tests", run: Run::black_box_of_version, runs_when: When::Always },
+];
+
 /// Runs the steps and prints the summary; the exit code says whether everything passed.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let fuzz_seconds = if options.quick { 0 } else { options.fuzz_seconds };
     let pg_config = options.pg_config.clone();
-    let mut run = Run { pg_config, quick: options.quick, fuzz_seconds, pg: None, extension: None };
+    let new = |major| Run {
+        pg_config: pg_config.clone(),
+        major,
+        quick: options.quick,
+        fuzz_seconds,
+        pg: None,
+        extension: None,
+    };
     let is_due = |step: &&Step| match step.runs_when {
         When::Always => true,
         When::NotQuick => !options.quick,
         When::Fuzzing => fuzz_seconds > 0,
     };
-    let steps: Vec<&Step> = STEPS.iter().filter(is_due).collect();
-    let (mut total, mut lines) = (Tally::default(), Vec::new());
-    for (number, step) in steps.iter().enumerate() {
-        println!("[{}/{}] {}", number + 1, steps.len(), step.name);
+    let mut summary = Summary::default();
+    if options.pg.is_empty() {
+        let mut run = new(None);
+        let steps: Vec<&Step> = STEPS.iter().filter(is_due).collect();
+        for (number, step) in steps.iter().enumerate() {
+            println!("[{}/{}] {}", number + 1, steps.len(), step.name);
+            summary.take(&mut run, step);
+        }
+    }
+    for major in &options.pg {
+        let (mut run, before) = (new(Some(*major)), summary.total);
+        let heading = summary.lines.len();
+        for step in &STEPS_OF_A_VERSION {
+            println!("[PostgreSQL {major}] {}", step.name);
+            summary.take(&mut run, step);
+            if run.pg.is_none() {
+                break;
+            }
+        }
+        let version = run.pg.map_or_else(|| format!("PostgreSQL {major}"), |pg| pg.version);
+        summary.lines.insert(heading, format!("{version}: {}", told(summary.total.since(before))));
+    }
+    summary.print();
+    if summary.total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the steps so far came to.
+#[derive(Default)]
+struct Summary {
+    total: Tally,
+    lines: Vec<String>,
+}
+
+impl Summary {
+    /// Runs a step and takes it in.
+    fn take(&mut self, run: &mut Run, step: &Step) {
         let started = Instant::now();
-        let outcome = (step.run)(&mut run).unwrap_or_else(|error| Outcome {
+        let outcome = (step.run)(run).unwrap_or_else(|error| Outcome {
             tally: Tally::one(false),
             output: format!("{error:#}"),
             skipped: Vec::new(),
@@ -94,21 +148,56 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             println!("{}", outcome.output);
         }
         println!("      {line}");
-        total.add(outcome.tally);
-        lines.push(line);
-        lines.extend(outcome.skipped.into_iter().map(|what| format!("        skipped: {what}")));
+        self.total.add(outcome.tally);
+        self.lines.push(line);
+        self.lines.extend(outcome.skipped.into_iter().map(|what| format!("        skipped: {what}")));
     }
-    println!("\nSummary\n  {}", lines.join("\n  "));
-    if total.skipped > 0 {
-        println!("{} skipped, and in no count below", total.skipped);
+
+    fn print(&self) {
+        println!("\nSummary\n  {}", self.lines.join("\n  "));
+        if self.total.skipped > 0 {
+            println!("{} skipped, and in no count below", self.total.skipped);
+        }
+        println!("{} passed, {} failed", self.total.passed, self.total.failed);
     }
-    println!("{} passed, {} failed", total.passed, total.failed);
-    if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn line_of(name: &str, outcome: &Outcome, seconds: f64) -> String {
     let verdict = if outcome.tally.failed == 0 { "ok" } else { "FAILED" };
-    let Tally { passed, failed, skipped } = outcome.tally;
+    format!("{verdict:<7} {name:<24} {seconds:>7.1} s   {}", told(outcome.tally))
+}
+
+fn told(tally: Tally) -> String {
+    let Tally { passed, failed, skipped } = tally;
     let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-    format!("{verdict:<7} {name:<24} {seconds:>7.1} s   {passed} passed, {failed} failed{skipped}")
+    format!("{passed} passed, {failed} failed{skipped}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn versions(arguments: &[&str]) -> Option<Vec<u32>> {
+        let command = Command::try_parse_from(["test"].iter().chain(arguments));
+        command.ok().map(|command| command.options.pg)
+    }
+
+    #[test]
+    fn versions_are_listed_and_only_supported_ones() {
+        assert_eq!(versions(&[]), Some(Vec::new()));
+        assert_eq!(versions(&["--pg", "15,16,17,18"]), Some(vec![15, 16, 17, 18]));
+        assert_eq!(versions(&["--quick", "--pg=18"]), Some(vec![18]));
+        for refused in [&["--pg", "14"][..], &["--pg", "19"], &["--pg", "16", "--pg-config", "/p"]] {
+            assert_eq!(versions(refused), None, "{refused:?}");
+        }
+    }
 }

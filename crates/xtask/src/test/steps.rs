@@ -15,8 +15,9 @@ use cluster::{Extension, PgConfig, Profile, cargo, find_program, workspace_root}
 use super::fuzz;
 use super::rules;
 use super::tally::{self, Tally};
+use crate::build::{self, target_folder};
 use crate::packages::{self, Purpose};
-use crate::{build, progress};
+use crate::progress;
 
 /// Manifest of the endpoint with which `cargo xtask call-rate` compares.
 const CALL_RATE: &str = "pg_test/call_rate/Cargo.toml";
@@ -33,14 +34,20 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    fn passed() -> Self {
-        Self { tally: Tally::one(true), output: String::new(), skipped: Vec::new() }
+    pub(super) fn none() -> Self {
+        Self { tally: Tally::default(), output: String::new(), skipped: Vec::new() }
+    }
+
+    pub(super) fn passed() -> Self {
+        Self { tally: Tally::one(true), ..Self::none() }
     }
 }
 
 /// What the steps share. Later steps need what earlier ones found.
 pub(super) struct Run {
     pub(super) pg_config: Option<PathBuf>,
+    /// The version of `--pg` that this run is about.
+    pub(super) major: Option<u32>,
     pub(super) quick: bool,
     pub(super) fuzz_seconds: u64,
     pub(super) pg: Option<PgConfig>,
@@ -88,12 +95,7 @@ impl Run {
             "warnings",
         ]);
         progress::run("clippy", crates)?.ok("clippy")?;
-        let mut extension = self.cargo()?;
-        extension
-            .args(["clippy", "--package", "pg_sse"])
-            .args(Extension::feature_arguments(self.pg()?, Profile::Test));
-        extension.args(["--", "-D", "warnings"]);
-        progress::run("clippy of the extension", extension)?.ok("clippy of the extension")?;
+        lint_extension(self.pg()?)?;
         if !self.quick {
             let mut comparison = self.cargo()?;
             comparison.args(["clippy", "--manifest-path"]).arg(workspace_root().join(CALL_RATE));
@@ -139,15 +141,22 @@ impl Run {
     }
 
     pub(super) fn black_box(&mut self) -> Result<Outcome> {
-        let library = self.extension.as_ref().context("the extension was not built")?.library.clone();
-        let mut tests = self.cargo()?;
-        tests.args(["test", "--no-fail-fast", "--package", "pg-test"]).env("PG_SSE_LIBRARY", library);
+        let mut tests = self.black_box_of(&["pg-test"])?;
         if self.quick {
             // The tests mostly wait. The full run has one test for each core, so that none is slow for want
             // of a processor.
             tests.env("RUST_TEST_THREADS", "5");
         }
         self.tests("black box", tests)
+    }
+
+    /// Tests of these packages with the extension that was built.
+    pub(super) fn black_box_of(&self, packages: &[&str]) -> Result<Command> {
+        let library = &self.extension.as_ref().context("the extension was not built")?.library;
+        let mut tests = self.cargo()?;
+        tests.args(["test", "--no-fail-fast"]).env("PG_SSE_LIBRARY", library);
+        tests.args(packages.iter().flat_map(|name| ["--package", *name]));
+        Ok(tests)
     }
 
     pub(super) fn demo(&mut self) -> Result<Outcome> {
@@ -201,7 +210,7 @@ impl Run {
         let queue = Mutex::new(targets.iter());
         let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let fuzz_in_turn = || -> Result<Outcome> {
-            let mut outcome = Outcome { tally: Tally::default(), output: String::new(), skipped: Vec::new() };
+            let mut outcome = Outcome::none();
             while let Some(target) = take() {
                 let arguments = fuzz::arguments(workspace_root(), target, self.fuzz_seconds)?;
                 let fuzzed = progress::run(&format!("fuzz {target}"), command(&arguments))?;
@@ -218,7 +227,7 @@ impl Run {
             let joined = threads.into_iter().map(ScopedJoinHandle::join);
             joined.map(|outcome| outcome.unwrap_or_else(|_| bail!("a thread panicked"))).collect()
         });
-        let mut all = Outcome { tally: Tally::default(), output: String::new(), skipped: Vec::new() };
+        let mut all = Outcome::none();
         for outcome in outcomes {
             let Outcome { tally, output, .. } = outcome?;
             all.tally.add(tally);
@@ -228,7 +237,7 @@ impl Run {
     }
 
     /// Runs tests and counts them. Slow ones, marked `#[ignore = "slow"]`, run unless the run is quick.
-    fn tests(&self, title: &str, mut tests: Command) -> Result<Outcome> {
+    pub(super) fn tests(&self, title: &str, mut tests: Command) -> Result<Outcome> {
         if !self.quick {
             tests.args(["--", "--include-ignored"]);
         }
@@ -244,7 +253,7 @@ impl Run {
         Ok(Outcome { tally, output: output.join("\n"), skipped })
     }
 
-    fn pg(&self) -> Result<&PgConfig> {
+    pub(super) fn pg(&self) -> Result<&PgConfig> {
         self.pg.as_ref().context("there is no PostgreSQL")
     }
 
@@ -261,8 +270,15 @@ fn rustc_version() -> Command {
     command
 }
 
-pub(crate) fn target_folder() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace_root().join("target"), PathBuf::from)
+/// Clippy of the extension as it is for one PostgreSQL, of which the headers suffice. Versions do not disturb each other in one
+/// target folder: each is another feature, and pgrx looks at its headers anew only where the feature is the same.
+pub(super) fn lint_extension(pg: &PgConfig) -> Result<()> {
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--package", "pg_sse"]).args(Extension::feature_arguments(pg, Profile::Test));
+    clippy.args(["--", "-D", "warnings"]).env("PGRX_PG_CONFIG_PATH", &pg.path);
+    let what = format!("clippy of the extension for PostgreSQL {}", pg.major);
+    progress::run(&what, clippy)?.ok(&what)?;
+    Ok(())
 }
 
 /// cargo-fuzz from the `PATH`, else a copy below target/, installed on first use.

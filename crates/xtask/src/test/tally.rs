@@ -43,6 +43,15 @@ impl Tally {
         self.failed += other.failed;
         self.skipped += other.skipped;
     }
+
+    /// What came after `before`, an earlier state of this one.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            passed: self.passed - before.passed,
+            failed: self.failed - before.failed,
+            skipped: self.skipped - before.skipped,
+        }
+    }
 }
 
 /// What was skipped and why, and how many tests each time.
@@ -73,6 +82,14 @@ mod tests {
     fn the_lines_of_several_binaries_add_up() {
         let lines = [LINE.to_owned(), "noise".to_owned(), LINE.to_owned()];
         assert_eq!(Tally::of_runner(&lines, false), Tally { passed: 24, failed: 6, skipped: 0 });
+    }
+
+    #[test]
+    fn what_a_part_of_the_steps_came_to_is_told_apart() {
+        let before = Tally { passed: 2, failed: 1, skipped: 0 };
+        let mut all = before;
+        all.add(Tally { passed: 3, failed: 0, skipped: 4 });
+        assert_eq!(all.since(before), Tally { passed: 3, failed: 0, skipped: 4 });
     }
 
     #[test]
