@@ -207,8 +207,7 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
 }
 
 fn changed_meanwhile() -> Problem {
-    let detail =
-        "The routine was changed while it was called. Nothing of the call is in force; send it again.";
+    let detail = "The routine was changed while it was called. The call had no effect; send it again.";
     Problem::new(StatusCode::CONFLICT, detail)
 }
 
@@ -256,7 +255,7 @@ fn stream(
         Door::Open => {}
         Door::Unauthenticated => return Err(unauthenticated()),
         Door::Forbidden => {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "This stream is for others."));
+            return Err(Problem::new(StatusCode::FORBIDDEN, "This user may not open this stream."));
         }
     }
     let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;

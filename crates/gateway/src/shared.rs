@@ -158,7 +158,7 @@ impl Shared {
         let refusal = match session.identity.user_id() {
             Some(id) if self.ended_sessions.count(id, Instant::now()) => {
                 self.outbox.log_limited("ended sessions", Severity::Log, || {
-                    "a user has ended more sessions than are kept one by one (1000 in an hour, 10,000 in 14 days): the older ones end with each further one"
+                    "a user has ended more sessions than are kept one by one (1000 in an hour, 10,000 in 14 days): each further logout also ends the user's older sessions"
                         .to_owned()
                 });
                 let issued_at = session.issued_at.unwrap_or_else(SystemTime::now);
@@ -169,7 +169,7 @@ impl Shared {
         let taken = self.auth.revocations().take_in_first(refusal.clone(), SystemTime::now());
         if self.has_taken_in(taken) && !self.refusals.keep(refusal) {
             self.outbox.log_limited("waiting refusals", Severity::Warning, || {
-                "the disk takes no refused tokens: further ones that are logged out are accepted again after a restart"
+                "the disk takes no refused tokens: further tokens that are logged out will be accepted again after a restart"
                     .to_owned()
             });
         }

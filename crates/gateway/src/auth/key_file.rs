@@ -35,7 +35,7 @@ pub(crate) static PUBLIC_KEYS: Purpose<Vec<Key>> = Purpose {
 
 fn public_keys(bytes: Vec<u8>, metadata: &Metadata) -> Result<Vec<Key>, String> {
     if metadata.mode() & 0o002 != 0 {
-        return Err("everybody on the machine may write it".to_owned());
+        return Err("every user of the machine may write it".to_owned());
     }
     let text = String::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
     Key::parse_file(&text).map_err(|error| error.to_string())

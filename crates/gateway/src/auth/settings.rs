@@ -108,7 +108,7 @@ pub(crate) struct NoSecret;
 impl fmt::Display for NoSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "Nobody can log in yet: there is no secret to sign sessions with. Set sse.jwt_secret to what \
+            "Logins do not work yet: there is no secret to sign sessions with. Set sse.jwt_secret to what \
              \"openssl rand -base64 32\" prints, or sse.jwt_secret_file to a file with it that the server's user alone \
              may read, and reload.",
         )

@@ -47,14 +47,13 @@ fn cut(mut message: String) -> String {
 
 /// The worker died over it.
 pub(crate) fn lost() -> Problem {
-    let detail = "The call was interrupted. What it did may be in force.";
+    let detail = "The call was interrupted. It may have taken effect.";
     Problem::new(StatusCode::BAD_GATEWAY, detail)
 }
 
 /// It ran, and there is no room for what it answered.
 pub(crate) fn no_room() -> Problem {
-    let detail = "The call has run, and what it did is in force; but there is no room for its answer, because other \
-                  answers are not read.";
+    let detail = "The call has run and has taken effect, but there is no room for its answer, because other answers are not read.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
@@ -70,13 +69,13 @@ pub(crate) fn not_in_time() -> Problem {
 
 /// The worker does not let go of it.
 pub(crate) fn too_long() -> Problem {
-    let detail = "The call took too long. What it did may be in force.";
+    let detail = "The call took too long. It may have taken effect.";
     Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
 }
 
 /// The gateway goes.
 pub(crate) fn stopping() -> Problem {
-    let detail = "The server is being stopped. What the call did may be in force.";
+    let detail = "The server is being stopped. The call may have taken effect.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).closing()
 }
 

@@ -87,7 +87,7 @@ fn read(row: &[u8]) -> Result<Wish, Failure> {
             "body" => wish.body = Some(value.clone()),
             "hash" => {
                 return Err(Failure::Mistake(
-                    "it returns a column \"hash\", which nobody compares here: compare it in SQL, and leave it out",
+                    "it returns a column \"hash\", which pg_sse does not compare: compare it in SQL, and leave it out",
                 ));
             }
             name if REGISTERED.contains(&name) => {}
@@ -124,8 +124,8 @@ fn denied(status: StatusCode, body: Option<Value>) -> Problem {
     let detail = match body {
         Some(Value::String(body)) => body,
         Some(body) => body.to_string(),
-        None if status == StatusCode::UNAUTHORIZED => "Nobody is known by that.".to_owned(),
-        None => "Nobody is logged in.".to_owned(),
+        None if status == StatusCode::UNAUTHORIZED => "No user matches this login.".to_owned(),
+        None => "This login is refused.".to_owned(),
     };
     Problem::new(status, detail)
 }

@@ -120,7 +120,9 @@ impl Request<'_> {
         match may_open(&rule.access, login.map(|login| &login.identity)) {
             Door::Open => {}
             Door::Unauthenticated => return Err(unauthenticated()),
-            Door::Forbidden => return Err(Problem::new(StatusCode::FORBIDDEN, "This call is for others.")),
+            Door::Forbidden => {
+                return Err(Problem::new(StatusCode::FORBIDDEN, "This user may not make this call."));
+            }
         }
         let secret = match rule.login {
             true => Some(settings.auth.read_signing_secret().await.map_err(login::no_secret)?),
@@ -224,7 +226,7 @@ impl Request<'_> {
                 format!("sse.call_queue_size = {size} calls are waiting: further ones are refused")
             }),
             NoPlace::Answers => shared.outbox.log_limited("answers", Severity::Log, || {
-                "answers that are not read take all memory for them, or an address its half: calls are refused"
+                "answers that are not read take all the memory for answers, or one address has its half of it: calls are refused"
                     .to_owned()
             }),
             NoPlace::Address => shared.outbox.log_limited("call queue of an address", Severity::Log, || {

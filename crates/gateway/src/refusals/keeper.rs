@@ -143,8 +143,7 @@ impl Keeper<'_> {
                 self.shared.refusals.set(Knowledge::Unreadable);
                 if self.reading.not_before.is_none() {
                     self.warn(format!(
-                        "the file of refused users cannot be read: {error}; nothing is served until it can; it is \
-                         pg_sse.revocations in the data directory"
+                        "the file of refused users cannot be read: {error}; nothing is served until it can be read: pg_sse.revocations in the data directory"
                     ));
                 }
                 // Nothing is served meanwhile.
