@@ -1,4 +1,5 @@
-//! What differs between PostgreSQL 15 and 18, same signature on both sides. The only place with a version `cfg`.
+//! What differs between PostgreSQL 15 and 18, with the same signature for all versions. The only place with a
+//! version `cfg`.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 
@@ -55,7 +56,7 @@ pub(crate) unsafe fn read_guc_bytes<'a>(memory: *const c_void) -> &'a [u8] {
     // SAFETY: the caller's promise: the length stands in front.
     let length = unsafe { memory.cast::<[u8; 8]>().read_unaligned() };
     let length = usize::try_from(u64::from_ne_bytes(length)).unwrap_or(0);
-    // SAFETY: the bytes stand behind it.
+    // SAFETY: the bytes follow it.
     let start = unsafe { memory.cast::<u8>().add(8) };
     // SAFETY: as many as the length says.
     unsafe { std::slice::from_raw_parts(start, length) }
@@ -169,7 +170,7 @@ pub(crate) fn owns_database(database: pg_sys::Oid) -> bool {
     owns
 }
 
-/// A set of things to wait for, with room for so many, that lives until it is freed.
+/// A set of things to wait for, with room for this many, that lives until it is freed.
 pub(super) fn create_wait_event_set(room: c_int) -> *mut pg_sys::WaitEventSet {
     #[cfg(any(feature = "pg15", feature = "pg16"))]
     // SAFETY: a context that lives as long as this process.
@@ -180,8 +181,8 @@ pub(super) fn create_wait_event_set(room: c_int) -> *mut pg_sys::WaitEventSet {
     unsafe { pg_sys::CreateWaitEventSet(owner, room) }
 }
 
-/// Sets the variable of `transaction_timeout`, which xact.c looks at when a transaction begins, and answers what it was. Does
-/// nothing where there is none.
+/// Sets the variable of `transaction_timeout`, which xact.c reads when a transaction begins, and returns its
+/// former value. Does nothing in versions without it.
 pub(super) fn replace_transaction_timeout(milliseconds: c_int) -> c_int {
     #[cfg(any(feature = "pg15", feature = "pg16"))]
     return milliseconds;

@@ -1,7 +1,7 @@
 //! The system packages that building and running pg_sse needs.
 //!
-//! Looks for what each package is for and not for the package, so a PostgreSQL from elsewhere counts. On Debian and
-//! Ubuntu the missing ones are installed; on other systems they are named.
+//! It looks for what each package provides and not for the package, so a PostgreSQL from elsewhere counts. On
+//! Debian and Ubuntu the missing packages are installed; on other systems they are named.
 //!
 //! Not for servers that people use: installing PostgreSQL from Debian would create and start one, so that is switched
 //! off while we install, and clusters that exist are neither started, stopped nor restarted.
@@ -46,7 +46,7 @@ const INSTALL: &str = r#"
     apt-get install -y --no-install-recommends "$@"
 "#;
 
-/// What the caller is going to do.
+/// What the caller needs packages for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Build the extension and run a server.
@@ -163,7 +163,8 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
     Ok(missing)
 }
 
-/// Package and program. Where there are no such packages, their tests fail or are skipped by name (`cluster::skip`).
+/// Package and program. Where no such packages exist, their tests fail or are skipped by name
+/// (`cluster::skip`).
 const PROXIES: [(&str, &str); 3] = [("nginx-light", "nginx"), ("caddy", "caddy"), ("haproxy", "haproxy")];
 
 /// Languages that have a statement for messages, beside PL/pgSQL.

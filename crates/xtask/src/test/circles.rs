@@ -1,8 +1,8 @@
-//! Which files of a crate name each other: no circle but one of a module and its own children, and in the gateway one way
-//! down through its rooms.
+//! Checks which files of a crate name each other: there is no circle except between a module and its own
+//! children, and the rooms of the gateway name each other in one direction only.
 //!
-//! A name is followed through `pub use` to the file that has the thing; one that comes with `pub use …::*` counts for the file
-//! that passes it on.
+//! A name is followed through `pub use` to the file that has the thing. A name that comes with `pub use …::*`
+//! counts for the file that passes it on.
 //!
 //! Not for crates: between these the compiler allows no circle.
 
@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use super::files::rust_files;
 use super::imports::{Imports, Named, imports};
 
-/// Where the files of a crate are whose files form no circle.
+/// The crates whose files must form no circle.
 const CRATES: [&str; 9] = [
     "crates/gateway/src",
     "crates/proto/src",
@@ -32,7 +32,7 @@ const CRATES: [&str; 9] = [
 const ALLOWED: [(&str, &[&str]); 2] = [
     // The constructors of both sides stand beside the unsafe code, and nowhere else: the wall around it is worth more.
     ("crates/ring/src", &["consumer", "producer", "region"]),
-    // A builder makes what it is asked for by.
+    // The builder starts clusters, and a cluster hands out builders.
     ("pg_test/cluster/src", &["builder", "cluster"]),
 ];
 
@@ -65,7 +65,7 @@ const GATEWAY: [&str; 22] = [
 /// `["call", "queue"]`; empty for `lib.rs`.
 type Module = Vec<String>;
 
-/// Who names whom.
+/// Which module names which.
 type Arrows = BTreeMap<Module, BTreeSet<Module>>;
 
 /// Every violation, one line each.
@@ -126,7 +126,7 @@ impl Tree {
     fn named_by(&self, module: &Module) -> BTreeSet<Module> {
         let found = &self.0[module];
         let mut named = BTreeSet::new();
-        // Where names lead that stand for modules: what is named through them counts, and not that they were imported.
+        // Where a name stands for a module, what is used through it counts, not the import.
         let mut aliases = BTreeMap::new();
         for import in &found.uses {
             let Some(path) = self.absolute(module, &import.named) else { continue };
@@ -147,7 +147,8 @@ impl Tree {
         named
     }
 
-    /// A path from the crate's root on; `None` for one that begins with another crate or a thing of the file.
+    /// A path from the crate's root; `None` for one that begins with another crate or with an item of the
+    /// file.
     fn absolute(&self, module: &Module, named: &Named) -> Option<Vec<String>> {
         let mut base: Vec<String> = module.iter().chain(&named.inside).cloned().collect();
         let mut path = &named.path[..];
@@ -170,13 +171,13 @@ impl Tree {
         Some(base)
     }
 
-    /// The file that has what a path names, and what of the path is within it.
+    /// The file that has what a path names, and which part of the path is inside it.
     fn resolve(&self, path: Vec<String>, depth: usize) -> (Module, Vec<String>) {
         let is_file = |len: &usize| self.0.contains_key(&path[..*len]);
         let len = (0..=path.len()).rev().find(is_file).unwrap_or(0);
         let (file, rest) = (path[..len].to_vec(), path[len..].to_vec());
         if let (Some(name), Some(found)) = (rest.first(), self.0.get(&file))
-            // More than that many are a circle by themselves.
+            // More steps than this would be a circle of their own.
             && depth < 8
         {
             let passed_on =
@@ -190,7 +191,8 @@ impl Tree {
     }
 }
 
-/// Files that lead to each other. A module and what is within it may: it is taken out, and the others are looked at again.
+/// Groups of files that lead to each other. A module and what is inside it may do so: the module is taken
+/// out, and the others are looked at again.
 fn circles(arrows: &Arrows) -> Vec<Vec<Module>> {
     let mut found = Vec::new();
     let mut left: BTreeSet<&Module> = arrows.keys().collect();
@@ -204,7 +206,7 @@ fn circles(arrows: &Arrows) -> Vec<Vec<Module>> {
             continue;
         }
         circle.insert(0, first);
-        // In their order a module stands before what is within it.
+        // In this order a module comes before what is inside it.
         if circle.iter().all(|module| module.starts_with(first)) {
             let within: Arrows =
                 circle[1..].iter().map(|module| ((*module).clone(), arrows[*module].clone())).collect();
@@ -216,7 +218,7 @@ fn circles(arrows: &Arrows) -> Vec<Vec<Module>> {
     found
 }
 
-/// Whatever is named from here, and from there on.
+/// Everything that is named from here, directly or not.
 fn reach<'a>(arrows: &'a Arrows, from: &Module) -> BTreeSet<&'a Module> {
     let mut found = BTreeSet::new();
     let mut next: Vec<&Module> = arrows[from].iter().collect();
@@ -230,7 +232,7 @@ fn reach<'a>(arrows: &'a Arrows, from: &Module) -> BTreeSet<&'a Module> {
     found
 }
 
-/// Arrows against an order from the top down, and modules that have no place in it. `lib.rs` is above all.
+/// Arrows against the order from the top down, and modules that have no place in it. `lib.rs` is above all.
 fn upward(arrows: &Arrows, order: &[&str]) -> Vec<String> {
     let place =
         |module: &Module| order.iter().position(|name| module.first().is_some_and(|first| first == name));

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that must pass, step by step, from a machine that has only a Rust toolchain.
 //!
-//! A step that fails does not keep the others from running; one that lacks what an earlier step should have made fails
-//! by itself. The last line is exactly `N passed, N failed`; what was skipped stands above it.
+//! If a step fails, the others still run; a step that lacks what an earlier one should have made fails by
+//! itself. The last line is exactly `N passed, N failed`; what was skipped is listed above it.
 //!
 //! With `--pg` it is what depends on the version of PostgreSQL, one version after the other (versions.rs).
 //!
