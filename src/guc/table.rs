@@ -107,7 +107,7 @@ settings! {
     SCHEMAS: Text = Text::new(
         c"sse.schemas", c"", Reload,
         c"Schemas whose routines are looked at.",
-        "Comma-separated; empty: all but temporary and system schemas. Whoever may create a routine in one of them may publish to every subscriber.",
+        "Comma-separated; empty: all but temporary and system schemas. A role that may create a routine in one of them may publish to every subscriber.",
     ).hooks(TextHooks::checked::<SchemaList>().outdates_annotations());
     DEFAULT_LEVEL: Choice<LevelSetting> = Choice::new(
         c"sse.default_level", LevelSetting::Info, Reload,
@@ -177,7 +177,7 @@ settings! {
     IDLE_TIMEOUT: Number = Number::new(
         c"sse.idle_timeout", 75_000, (1_000, HOUR_MS), Unit::Millisecond, Reload,
         c"A kept connection is closed this long after its last answer.",
-        "Longer than a balancer in front keeps its own. When sockets run short they are closed sooner.",
+        "A load balancer in front must close its idle connections sooner. When sockets run short, idle ones are closed at once.",
     );
     WINDOW_SIZE: Number = Number::new(
         c"sse.window_size", 64 * 1024, (64, 64 * 1024 * 1024), Unit::Kilobyte, Reload,
@@ -272,7 +272,7 @@ settings! {
     CALL_ROLE: Text = Text::new(
         c"sse.call_role", c"", Start,
         c"Role that HTTP calls of routines run as.",
-        "Empty: there are no calls. It needs LOGIN, and may not be a superuser, have BYPASSRLS, or be a member of a role that is or has.",
+        "Empty: there are no calls. It needs LOGIN, and may not be a superuser, have BYPASSRLS, or be a member of such a role.",
     );
     CALL_WORKERS: Number = Number::new(
         c"sse.call_workers", 2, (1, MAX_WORKERS), Unit::None, Start,
@@ -297,6 +297,6 @@ settings! {
     USER_PARAMETERS: Switch = Switch::new(
         c"sse.user_parameters", false, Reload,
         c"Fills _user_id, _user_name, _user_roles, _user_claims and _ip_address of every called routine.",
-        "As @user_parameters does for one: from the identity of the caller, never from the request.",
+        "As @user_parameters does for one routine: from the identity of the caller, never from the request.",
     );
 }
