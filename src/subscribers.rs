@@ -106,7 +106,7 @@ pub(crate) fn ask(shared: &Shared) -> String {
             ereport!(
                 ERROR,
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "the gateway does not say who is listening",
+                "could not get the list of subscribers from the gateway",
                 "It may be restarting; sse.stat_gateway shows its state."
             );
         }

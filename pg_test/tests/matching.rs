@@ -75,7 +75,7 @@ fn without_an_emitter_the_rule_decides_and_without_a_rule_nobody_receives_it() -
         assert_eq!(audience.who_hears(&mut session, "select matches()")?, "", "{settings:?}");
     }
     assert_eq!(figure(&cluster, "stat_ring", "unmatched_total")?, 4);
-    let said = cluster.log()?.matches("public.matches with scope matching reaches nobody").count();
+    let said = cluster.log()?.matches("public.matches with scope matching reaches no subscriber").count();
     assert_eq!(said, 1, "said once");
     ensure!(!cluster.log()?.contains("public.ruled with scope matching"));
     Ok(())

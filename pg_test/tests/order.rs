@@ -143,7 +143,7 @@ fn a_backend_that_is_stopped_before_it_pushes_holds_the_others_for_seconds_and_n
         started.elapsed()
     );
     assert_eq!(figure(&cluster, "stat_ring", "order_given_up_total")?, 1);
-    let line = cluster.wait_for_log(mark, "no longer waited for")?;
+    let line = cluster.wait_for_log(mark, "no longer wait for them")?;
     ensure!(line.contains(&pid.to_string()), "{line}");
     assert_eq!(data(&mut stream)?, "w 1", "and nothing is lost");
     writer.wait(SOON)?.ok()?;

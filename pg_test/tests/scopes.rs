@@ -109,7 +109,7 @@ fn a_hint_replaces_the_scope_of_its_event_and_of_no_other() -> Result<()> {
         }
         assert_eq!(audience.who_hears(&mut session, "call speaks()")?, without, "{scope}: nothing is kept");
     }
-    let slips = cluster.log()?.matches("can have been meant as a scope, and is none").count();
+    let slips = cluster.log()?.matches("looks like a scope, but is not one").count();
     assert_eq!(slips, 1, "said once for each routine");
     assert_eq!(common::figure(&cluster, "stat_ring", "misspelt_hint_total")?, 3 * 11);
     Ok(())

@@ -72,7 +72,7 @@ pub(crate) fn of(reading: &Reading) -> Set {
         })
     });
     if let Err(error) = entered {
-        error!("pg_sse: cannot read what the routines rest on: {error}");
+        error!("pg_sse: cannot read what the routines depend on: {error}");
     }
     set
 }

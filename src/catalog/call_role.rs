@@ -97,7 +97,7 @@ fn judge(role: &str, facts: Option<Facts>) -> CallRole {
         return refused(
             format!("role {name} may not log in"),
             format!(
-                "ALTER ROLE {name} LOGIN; without a password and a line in pg_hba.conf nobody else can log in as it."
+                "ALTER ROLE {name} LOGIN; without a password and a line in pg_hba.conf no client can log in as this role."
             ),
         );
     }

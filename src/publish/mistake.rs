@@ -89,13 +89,13 @@ fn say_once(mistake: Mistake, routine: u32) {
     match mistake {
         Mistake::MisspeltHint => report::warning_in_log(
             code,
-            &format!("pg_sse: a hint of {routine} can have been meant as a scope, and is none"),
-            "Events with such a hint reach nobody. sse.authorize() writes a scope; a hint for people has several words. This is said once for each routine.",
+            &format!("pg_sse: a hint of {routine} looks like a scope, but is not one"),
+            "Events with such a hint reach no subscriber. sse.authorize() makes a correct scope; a hint for people has several words. This is said once for each routine.",
         ),
         Mistake::Unmatched => report::warning_in_log(
             code,
-            &format!("pg_sse: an event of {routine} with scope matching reaches nobody"),
-            "The session has no identity (request.user_id, request.user_name, request.user_roles or request.jwt.claims) or one that cannot be read, and the routine's @authorize rule names nobody. This is said once for each routine.",
+            &format!("pg_sse: an event of {routine} with scope matching reaches no subscriber"),
+            "The session has no identity (request.user_id, request.user_name, request.user_roles or request.jwt.claims) or one that cannot be read, and the routine has no @authorize rule that names anybody. This is said once for each routine.",
         ),
         Mistake::Unbound => report::warning_in_log(
             code,

@@ -163,7 +163,7 @@ fn sentence(problems: &[Problem]) -> Vec<u8> {
     let shown = problems.iter().take(MAX_PROBLEMS_OF_A_ROW);
     let mut sentences: Vec<String> = shown.map(ToString::to_string).collect();
     if problems.len() > MAX_PROBLEMS_OF_A_ROW {
-        sentences.push("and more: sse.check(routine) says them".to_owned());
+        sentences.push("and more: sse.check(routine) shows them".to_owned());
     }
     to_server(&sentences.join("; "))
 }

@@ -37,7 +37,7 @@ fn disconnect(user_id: &[u8]) {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "this database is not served, so nobody can be disconnected from here"
+            "this database is not served, so no user can be disconnected from here"
         );
     };
     if let Err(error) = revocation::add(&user_id) {
@@ -45,7 +45,7 @@ fn disconnect(user_id: &[u8]) {
             ERROR,
             PgSqlErrorCode::ERRCODE_IO_ERROR,
             format!("the file of refused users cannot be written: {error}"),
-            "No stream was ended, and the user's tokens are as good as before."
+            "No stream was ended, and the user's tokens are still accepted."
         );
     }
     shared.announce_revocation();

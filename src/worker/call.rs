@@ -243,9 +243,7 @@ fn say_that_it_writes(label: &str) {
         format!("pg_sse: {label} writes, and a GET of it may not"),
         "say_that_it_writes",
     )
-    .set_hint(
-        "Write HTTP POST in its comment, or HTTP GET if whoever follows a link may make it write.".to_owned(),
-    )
+    .set_hint("Write HTTP POST in its comment, or HTTP GET if a link may make it write.".to_owned())
     .report(PgLogLevel::LOG);
 }
 

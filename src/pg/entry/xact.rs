@@ -206,7 +206,7 @@ unsafe extern "C-unwind" fn before_prepare() {
         ERROR,
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         "cannot PREPARE a transaction that has published events",
-        "Events wait for the commit of the transaction; a prepared one has left this session by then."
+        "This session sends the events at the commit; a prepared transaction no longer belongs to it then."
     );
 }
 

@@ -58,7 +58,7 @@ pub(super) fn given_up(pid: Option<i32>) {
         PgLogLevel::WARNING,
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!(
-            "pg_sse gateway: {who} has committed and does not hand over its events; they are no longer waited for"
+            "pg_sse gateway: {who} has committed and does not hand over its events; other events no longer wait for them"
         ),
         "It may be stopped, or in a debugger. Subscribers may get its events after those of a transaction that saw its changes. \
          Counted in sse.stat_ring.order_given_up_total."
@@ -74,7 +74,7 @@ pub(super) fn hole(age: std::time::Duration) {
             "pg_sse gateway: no events for {} s, because a backend has begun to hand one over and does not finish",
             age.as_secs()
         ),
-        "It may be stopped, or in a debugger. Events go on with it, in order, as far as they fit into the ring meanwhile. \
+        "It may be stopped, or in a debugger. All events wait until it goes on, as far as they fit into the ring, and then come in order. \
          Counted in sse.stat_ring.stalls_total."
     );
 }
