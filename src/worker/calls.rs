@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_gateway::{CallResult, Calls as Availability, Gateway, QueuedCall};
+use sse_gateway::{CallAvailability, CallResult, Gateway, QueuedCall};
 use sse_proto::call::CallRole;
 
 use crate::guc;
@@ -39,7 +39,7 @@ pub(super) struct Calls {
     /// Handed to a worker that left before it began with them.
     returned: VecDeque<QueuedCall>,
     role: Role,
-    told: Option<Availability>,
+    told: Option<CallAvailability>,
     /// No place in `max_worker_processes`: said once, until there is one.
     says_no_place: bool,
     /// Workers may be connected.
@@ -206,17 +206,17 @@ impl Calls {
         let ready = self.workers.iter().filter(|worker| worker.is_ready()).count();
         let is_any = self.workers.iter().any(CallWorker::is_there);
         let (state, availability) = match &self.role.verdict {
-            None => (CallState::Checking, Availability::Unavailable),
-            Some(CallRole::Off) => (CallState::Off, Availability::Off),
-            Some(CallRole::Refused { .. }) => (CallState::Refused, Availability::Unavailable),
+            None => (CallState::Checking, CallAvailability::Unavailable),
+            Some(CallRole::Off) => (CallState::Off, CallAvailability::Off),
+            Some(CallRole::Refused { .. }) => (CallState::Refused, CallAvailability::Unavailable),
             Some(CallRole::Ready { .. }) if self.role.is_outdated => {
-                (CallState::Checking, Availability::Unavailable)
+                (CallState::Checking, CallAvailability::Unavailable)
             }
             Some(CallRole::Ready { .. }) if !wanted || !is_any => {
-                (CallState::Starting, Availability::Unavailable)
+                (CallState::Starting, CallAvailability::Unavailable)
             }
-            Some(CallRole::Ready { .. }) if ready == 0 => (CallState::Starting, Availability::Ready),
-            Some(CallRole::Ready { .. }) => (CallState::Ready, Availability::Ready),
+            Some(CallRole::Ready { .. }) if ready == 0 => (CallState::Starting, CallAvailability::Ready),
+            Some(CallRole::Ready { .. }) => (CallState::Ready, CallAvailability::Ready),
         };
         let header = memory.header;
         header.state.store(state as u32, Relaxed);
@@ -232,7 +232,7 @@ impl Calls {
     /// Nothing is served any more: running calls end, whose answers nobody can get, and the workers leave.
     pub(super) fn close(&mut self, gateway: &Gateway) {
         let Some(memory) = self.memory else { return };
-        gateway.set_calls(Availability::Unavailable);
+        gateway.set_calls(CallAvailability::Unavailable);
         self.told = None;
         for call in self.returned.drain(..) {
             gateway.answer_call(call.id, CallResult::NotRun);

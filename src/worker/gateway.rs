@@ -23,7 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_gateway::{Config, Gateway, Request};
+use sse_gateway::{Config, Errand, Gateway};
 
 use super::calls::Calls;
 use crate::pg::database::Found;
@@ -139,7 +139,7 @@ impl Worker {
             if self.database.is_some() {
                 self.reader.tend(&mut self.courier);
                 self.follow_extension();
-                self.answer_ticket();
+                self.answer_question();
             }
             if let Some(gateway) = &self.gateway {
                 self.refused.tend(&self.shared, gateway);
@@ -165,25 +165,25 @@ impl Worker {
 
     /// `Some`: a runtime thread has died, and why.
     fn answer_requests(&mut self) -> Option<String> {
-        while let Some(request) = self.gateway.as_ref().and_then(Gateway::poll_request) {
-            match request {
-                Request::Log { severity, message } => messages::line(severity, &message),
-                Request::RefreshRoutes { ticket } => {
-                    if let (Some(ticket), Some(gateway)) = (self.reader.ask(ticket), &self.gateway) {
-                        gateway.routes_are_fresh(ticket);
+        while let Some(errand) = self.gateway.as_ref().and_then(Gateway::poll_errand) {
+            match errand {
+                Errand::Log { severity, message } => messages::line(severity, &message),
+                Errand::RefreshRoutes { question } => {
+                    if let (Some(question), Some(gateway)) = (self.reader.ask(question), &self.gateway) {
+                        gateway.routes_are_fresh(question);
                     }
                 }
-                Request::Died(message) => return Some(message),
+                Errand::Died(message) => return Some(message),
             }
         }
         None
     }
 
-    fn answer_ticket(&mut self) {
+    fn answer_question(&mut self) {
         if let Some(gateway) = &self.gateway
-            && let Some(ticket) = self.reader.answered()
+            && let Some(question) = self.reader.answered()
         {
-            gateway.routes_are_fresh(ticket);
+            gateway.routes_are_fresh(question);
         }
     }
 

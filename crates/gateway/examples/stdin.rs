@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, stdin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sse_gateway::{Batch, Config, Gateway, Publisher, Request, Settings};
+use sse_gateway::{Batch, Config, Errand, Gateway, Publisher, Settings};
 use sse_proto::annotation::{Access, RoutineKind};
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
@@ -88,10 +88,10 @@ fn publish_lines(publisher: &mut Publisher) -> Result<(), Box<dyn Error>> {
 
 fn answer_requests(gateway: &Gateway) {
     loop {
-        match gateway.poll_request() {
-            Some(Request::RefreshRoutes { ticket }) => gateway.routes_are_fresh(ticket),
-            Some(Request::Log { message, .. }) => eprintln!("{message}"),
-            Some(Request::Died(message)) => {
+        match gateway.poll_errand() {
+            Some(Errand::RefreshRoutes { question }) => gateway.routes_are_fresh(question),
+            Some(Errand::Log { message, .. }) => eprintln!("{message}"),
+            Some(Errand::Died(message)) => {
                 eprintln!("{message}");
                 std::process::exit(1);
             }

@@ -14,12 +14,12 @@ use sse_proto::route::RouteTable;
 
 use crate::auth::NewRefusal;
 use crate::between::listing::Subscribers;
-use crate::between::outbox::{Inbox, Request, request_channel};
+use crate::between::outbox::{Errand, Inbox, errand_channel};
 use crate::between::publisher::{MAX_WAITING_BATCHES, Publisher, RuntimeThread};
-use crate::between::queue::{CallResult, Calls, QueuedCall};
+use crate::between::queue::{CallAvailability, CallResult, QueuedCall};
 use crate::door::bind::Listeners;
 use crate::door::file_limit;
-use crate::refusals::{Keeper, RefusalFile};
+use crate::refusals::{KeeperHandle, RefusalFile};
 use crate::settings::{Config, Settings};
 use crate::shard;
 use crate::shared::Shared;
@@ -47,7 +47,7 @@ pub struct Gateway {
     inbox: Inbox,
     threads: Vec<JoinHandle<()>>,
     /// With a data directory.
-    keeper: Option<Keeper>,
+    keeper: Option<KeeperHandle>,
 }
 
 impl Gateway {
@@ -60,7 +60,7 @@ impl Gateway {
     /// When the process has no descriptor or thread left.
     pub fn start(config: Config, settings: Arc<Settings>) -> io::Result<(Self, Publisher)> {
         let stats: Arc<Stats> = Arc::default();
-        let (outbox, inbox) = request_channel(Arc::clone(&stats))?;
+        let (outbox, inbox) = errand_channel(Arc::clone(&stats))?;
         let threads = config.threads.max(1);
         let data_directory = config.data_directory.clone();
         let shared = Arc::new(Shared::new(config.epoch, data_directory, threads, settings, stats, outbox));
@@ -68,7 +68,7 @@ impl Gateway {
         let mut gateway = Self { shared, inbox, threads: Vec::new(), keeper: None };
         if let Some(directory) = config.data_directory {
             let file = RefusalFile::new(directory);
-            gateway.keeper = Some(Keeper::start(file, Arc::clone(&gateway.shared))?);
+            gateway.keeper = Some(KeeperHandle::start(file, Arc::clone(&gateway.shared))?);
         }
         let mut channels = Vec::new();
         let listeners = Listeners::new(config.listen_addresses, config.port);
@@ -103,10 +103,10 @@ impl Gateway {
         self.shared.routes.follow(changes);
     }
 
-    /// Answers [`Request::RefreshRoutes`]: the last routes given contain everything that had committed when the
-    /// request with this ticket was taken out of [`Gateway::poll_request`]. Answers all earlier tickets, too.
-    pub fn routes_are_fresh(&self, ticket: u64) {
-        self.shared.routes.answered(ticket);
+    /// Answers [`Errand::RefreshRoutes`]: the last routes given contain everything that had committed when the
+    /// request with this question was taken out of [`Gateway::poll_errand`]. Answers all earlier questions, too.
+    pub fn routes_are_fresh(&self, question: u64) {
+        self.shared.routes.answered(question);
     }
 
     /// Takes new settings, and reads the files with keys that they name. No stream is cut.
@@ -127,15 +127,15 @@ impl Gateway {
         self.shared.refuse([NewRefusal::User { id: Arc::from(user_id), before: issued_before }]);
     }
 
-    /// Says whether calls can run. At first they are [`Calls::Off`].
-    pub fn set_calls(&self, calls: Calls) {
+    /// Says whether calls can run. At first they are [`CallAvailability::Off`].
+    pub fn set_calls(&self, calls: CallAvailability) {
         self.shared.set_calls(calls);
     }
 
     /// The oldest call that waits and still has time, for a worker that is free. It is to be answered with
     /// [`Gateway::answer_call`].
     ///
-    /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_request`] until it has nothing **before** this,
+    /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_errand`] until it has nothing **before** this,
     /// else a wake may be lost.
     pub fn take_call(&self) -> Option<QueuedCall> {
         self.shared.calls.take(Instant::now())
@@ -154,7 +154,7 @@ impl Gateway {
 
     /// Asks who is listening (C8.1); the answer has at most `limit` streams. Delays no event.
     pub fn subscribers(&self, limit: usize) -> Subscribers {
-        let subscribers = self.shared.questions.ask(limit);
+        let subscribers = self.shared.list_requests.ask(limit);
         self.shared.ring_all();
         subscribers
     }
@@ -165,18 +165,18 @@ impl Gateway {
         self.shared.set_unavailable(reason);
     }
 
-    /// Readable when [`Gateway::poll_request`] has something; for the main thread's wait set. Never read it directly.
+    /// Readable when [`Gateway::poll_errand`] has something; for the main thread's wait set. Never read it directly.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.inbox.fd()
     }
 
     /// The next request to the main thread. `None` makes [`Gateway::wake_fd`] unreadable again.
-    pub fn poll_request(&self) -> Option<Request> {
-        let request = self.inbox.poll(&self.shared.outbox)?;
-        if let Request::RefreshRoutes { ticket } = request {
-            self.shared.routes.taken(ticket);
+    pub fn poll_errand(&self) -> Option<Errand> {
+        let errand = self.inbox.poll(&self.shared.outbox)?;
+        if let Errand::RefreshRoutes { question } = errand {
+            self.shared.routes.taken(question);
         }
-        Some(request)
+        Some(errand)
     }
 
     /// The counters.
@@ -190,7 +190,7 @@ impl Gateway {
         let until = Instant::now() + deadline;
         self.shared.stop(until);
         for thread in self.threads.drain(..) {
-            // Its panic, if any, was told by `Request::Died`.
+            // Its panic, if any, was told by `Errand::Died`.
             let _ = thread.join();
         }
         // Nobody can log out any more.

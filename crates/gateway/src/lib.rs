@@ -1,6 +1,6 @@
 //! The HTTP server of pg_sse: knows sockets, not Postgres.
 //!
-//! The main thread of the gateway process owns a [`Gateway`] and answers its [`Request`]s; a thread beside it owns the
+//! The main thread of the gateway process owns a [`Gateway`] and answers its [`Errand`]s; a thread beside it owns the
 //! [`Publisher`] and hands it [`Batch`]es.
 //! The runtime threads are the gateway's own: each has its listener, its streams and its copy of the window of recent
 //! events. An event's way through this crate: `publisher` (handed over), `slab` (taken in), `stream_log` (encoded and
@@ -40,9 +40,9 @@ pub use auth::{
 };
 pub use between::batch::{Batch, Item};
 pub use between::listing::{SubscriberInfo, Subscribers};
-pub use between::outbox::{Request, Severity};
+pub use between::outbox::{Errand, Severity};
 pub use between::publisher::Publisher;
-pub use between::queue::{CallResult, Calls, QueuedCall};
+pub use between::queue::{CallAvailability, CallResult, QueuedCall};
 pub use between::reply::{Answered, Reply};
 pub use entry::cors::{CorsError, CorsOrigins};
 pub use entry::proxy::{ProxyError, TrustedProxies};

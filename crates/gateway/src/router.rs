@@ -18,14 +18,14 @@ use sse_proto::route::{Route, RouteTable};
 
 use crate::asked::{Asked, Stranger, unauthenticated};
 use crate::between::outbox::Severity;
-use crate::between::queue::Calls;
+use crate::between::queue::CallAvailability;
 use crate::between::route_board::{Found, MAX_WAIT, Wanted};
 use crate::call::{self, Attempt};
 use crate::content::body::{Body, FILE_BYTES, allowed};
 use crate::content::problem::{Problem, append_header, unreadable};
 use crate::content::request_body::RequestBody;
 use crate::content::static_files::StaticFile;
-use crate::entry::admission::{NoRoom, Subscriber};
+use crate::entry::admission::{NoRoom, StreamPermit};
 use crate::entry::busy::Busy;
 use crate::entry::host;
 use crate::entry::peer::Peer;
@@ -68,7 +68,7 @@ pub(crate) struct StreamAnswer {
     pub(crate) framing: Framing,
     pub(crate) subscription: Box<Subscription>,
     pub(crate) last_event_id: Vec<u8>,
-    pub(crate) subscriber: Subscriber,
+    pub(crate) stream_permit: StreamPermit,
 }
 
 /// Answers one request of the other end of a connection.
@@ -130,7 +130,8 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     if path == "*" {
         return Ok(Answer::Response(allowed(READ_METHODS)));
     }
-    let wanted = if shared.call_state() == Calls::Off { Wanted::Streams } else { Wanted::StreamsAndCalls };
+    let wanted =
+        if shared.call_state() == CallAvailability::Off { Wanted::Streams } else { Wanted::StreamsAndCalls };
     if shared.routes.find(path, wanted).is_none()
         && let Some(root) = &settings.static_root
         && let Some(file) =
@@ -267,8 +268,8 @@ fn stream(
     }
     settings.cors_origins.apply(request, &mut headers);
     let shared = &context.shared;
-    let subscriber =
-        Subscriber::try_new(&shared.counts, shared.stream_limits(), caller.address, login.is_none())
+    let stream_permit =
+        StreamPermit::try_new(&shared.counts, shared.stream_limits(), caller.address, login.is_none())
             .map_err(|no_room| refused_stream(no_room, shared))?;
     let framing = if request.version() == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
     let header = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
@@ -278,7 +279,7 @@ fn stream(
         framing,
         last_event_id: header.or(query.last_event_id.clone()).unwrap_or_default(),
         subscription: Box::new(Subscription::new(route, query, login, caller.address)),
-        subscriber,
+        stream_permit,
     }))
 }
 

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
-use crate::between::listing::Questions;
+use crate::between::listing::ListRequests;
 use crate::between::outbox::{Outbox, Severity};
 use crate::between::publisher::Published;
-use crate::between::queue::{CallQueue, Calls};
+use crate::between::queue::{CallAvailability, CallQueue};
 use crate::between::route_board::RouteBoard;
 use crate::entry::admission::{Counts, StreamLimits};
 use crate::settings::Settings;
@@ -33,11 +33,11 @@ pub(crate) struct Shared {
     /// Counted by every runtime thread, when somebody logs in or out.
     ended_sessions: EndedSessions,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
-    pub(crate) questions: Questions,
+    pub(crate) list_requests: ListRequests,
     /// Calls on their way to the main thread and back.
     pub(crate) calls: Arc<CallQueue>,
     /// Whether calls can run; written by the main thread, read once per request.
-    call_state: RwLock<Calls>,
+    call_state: RwLock<CallAvailability>,
     /// Sockets and streams that are open.
     pub(crate) counts: Arc<Counts>,
     pub(crate) published: Arc<Published>,
@@ -74,9 +74,9 @@ impl Shared {
             auth,
             refusals,
             ended_sessions: EndedSessions::default(),
-            questions: Questions::new(threads),
+            list_requests: ListRequests::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
-            call_state: RwLock::new(Calls::Off),
+            call_state: RwLock::new(CallAvailability::Off),
             counts: Arc::new(Counts::new(Arc::clone(&stats))),
             stats,
             outbox,
@@ -175,11 +175,11 @@ impl Shared {
         }
     }
 
-    pub(crate) fn set_calls(&self, calls: Calls) {
+    pub(crate) fn set_calls(&self, calls: CallAvailability) {
         *self.call_state.write() = calls;
     }
 
-    pub(crate) fn call_state(&self) -> Calls {
+    pub(crate) fn call_state(&self) -> CallAvailability {
         *self.call_state.read()
     }
 

@@ -40,16 +40,16 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::between::outbox::{Request, request_channel};
+    use crate::between::outbox::{Errand, errand_channel};
     use crate::settings::Settings;
 
     #[test]
     fn a_panic_in_a_task_is_told_to_the_main_thread() {
-        let (outbox, inbox) = request_channel(Arc::default()).unwrap();
+        let (outbox, inbox) = errand_channel(Arc::default()).unwrap();
         let shared = Arc::new(Shared::new(1, None, 1, Arc::new(Settings::default()), Arc::default(), outbox));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(supervised(Arc::clone(&shared), async { panic!("on purpose") }));
-        let told = Request::Died("a runtime thread panicked: on purpose".to_owned());
+        let told = Errand::Died("a runtime thread panicked: on purpose".to_owned());
         assert_eq!(inbox.poll(&shared.outbox), Some(told));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sse_gateway::{CallResult, Calls, Settings, TrustedProxies};
+use sse_gateway::{CallAvailability, CallResult, Settings, TrustedProxies};
 use sse_proto::call::Shape;
 use support::calls::{
     JSON, callable, called, done, failed, gateway, get, no_row, post, refused, request, serve, several,
@@ -227,15 +227,15 @@ fn without_a_role_for_calls_their_paths_are_unknown_and_a_file_may_have_them() {
     std::fs::create_dir(path.join("api")).unwrap();
     std::fs::write(path.join("api/list"), "a file").unwrap();
     let gateway = with(Settings { static_root: Some(path), ..settings() });
-    gateway.gateway.set_calls(Calls::Off);
+    gateway.gateway.set_calls(CallAvailability::Off);
     refused(&gateway, &get("/api/get-all")).problem(404);
     assert_eq!(refused(&gateway, &get("/api/list")).text(), "a file");
-    gateway.gateway.set_calls(Calls::Unavailable);
+    gateway.gateway.set_calls(CallAvailability::Unavailable);
     let answer = refused(&gateway, &get("/api/list"));
     answer.problem(503);
     assert_eq!(answer.head.header("retry-after"), "5");
     assert_eq!(gateway.count(|stats| &stats.calls_refused_total), 1);
-    gateway.gateway.set_calls(Calls::Ready);
+    gateway.gateway.set_calls(CallAvailability::Ready);
     assert_eq!(called(&gateway, &get("/api/list"), "a call").1.text(), "a call");
     // An unknown path first takes in what has committed.
     let before = gateway.refreshes();
@@ -250,7 +250,7 @@ fn events_are_delivered_while_calls_wait() {
     let mut all = several();
     all.push(callable("events", "@sse", &[], shape(Shape::Scalar)));
     gateway.gateway.set_routes(support::calls::routes(&all), 2);
-    gateway.gateway.set_calls(Calls::Ready);
+    gateway.gateway.set_calls(CallAvailability::Ready);
     let peers: Vec<_> = (0..50).map(|_| Peer::ask(gateway.port(), &get("/api/get-all"))).collect();
     eventually("all wait", || gateway.stats().calls_waiting.load(Ordering::Relaxed) == 50);
     let mut stream = support::peer::Stream::ready(gateway.port());

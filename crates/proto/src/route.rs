@@ -138,14 +138,14 @@ impl RouteTable {
             routines.iter().filter_map(|known| Endpoint::of(*known, url_prefix, default_level)).collect();
         let mut by_age: Vec<&Endpoint> = endpoints.iter().filter(|e| e.problems.is_empty()).collect();
         by_age.sort_by_key(|endpoint| endpoint.oid);
-        let mut claims = Claims::default();
+        let mut paths = PathOwners::default();
         let mut conflicts = Vec::new();
         for endpoint in by_age {
-            conflicts.extend(claims.claim(endpoint).into_iter().map(|problem| (endpoint.oid, problem)));
+            conflicts.extend(paths.claim(endpoint).into_iter().map(|problem| (endpoint.oid, problem)));
         }
         let call_disputes: Vec<(u32, Problem)> =
-            claims.calls.values().flat_map(|owners| calls::disputes(owners)).collect();
-        let (mut routes, disputes) = claims.settle();
+            paths.calls.values().flat_map(|owners| calls::disputes(owners)).collect();
+        let (mut routes, disputes) = paths.settle();
         routes.sort_by(|a, b| a.path.cmp(&b.path));
         let index = routes.iter().enumerate().map(|(at, route)| (route.path.clone(), at)).collect();
 
@@ -215,12 +215,12 @@ impl RouteTable {
 
 /// Who has which path while a table is built; of each path the oldest owner is the first.
 #[derive(Default)]
-struct Claims<'a> {
+struct PathOwners<'a> {
     streams: HashMap<&'a str, Vec<&'a Endpoint>>,
     calls: HashMap<&'a str, Vec<(Method, &'a Endpoint)>>,
 }
 
-impl<'a> Claims<'a> {
+impl<'a> PathOwners<'a> {
     /// Takes the URLs of `endpoint`, all or none of them.
     fn claim(&mut self, endpoint: &'a Endpoint) -> Vec<Problem> {
         let mut problems = Vec::new();

@@ -44,7 +44,7 @@ pub(crate) struct CatalogReader {
     hurried_not_before: Instant,
     back_off: Duration,
     /// A request waits, and needs a reading of at least this number.
-    ticket: Option<(u64, u64)>,
+    question: Option<(u64, u64)>,
 }
 
 impl CatalogReader {
@@ -60,14 +60,14 @@ impl CatalogReader {
             not_before: Instant::now(),
             hurried_not_before: Instant::now(),
             back_off: FIRST_BACK_OFF,
-            ticket: None,
+            question: None,
         }
     }
 
     /// Nobody waits any more: a new gateway counts its questions from the beginning, and would take the answer to one of the
     /// old ones for the answer to its first.
     pub(crate) fn forget_question(&mut self) {
-        self.ticket = None;
+        self.question = None;
     }
 
     /// Forgets everything: another database is served from now on.
@@ -76,25 +76,25 @@ impl CatalogReader {
         self.loaded = None;
     }
 
-    /// Somebody asked for an unknown path: `Some(ticket)` when the routines are up to date, so that it can be
+    /// Somebody asked for an unknown path: `Some(question)` when the routines are up to date, so that it can be
     /// answered at once; else it is answered when they are ([`CatalogReader::answered`]).
-    pub(crate) fn ask(&mut self, ticket: u64) -> Option<u64> {
+    pub(crate) fn ask(&mut self, question: u64) -> Option<u64> {
         let generation = self.shared.catalog_generation();
         if self.loaded == Some(generation) {
-            return Some(ticket);
+            return Some(question);
         }
-        self.ticket = Some((ticket, generation));
+        self.question = Some((question, generation));
         None
     }
 
-    /// The ticket that the routines as read by now answer.
+    /// The question that the routines as read by now answer.
     pub(crate) fn answered(&mut self) -> Option<u64> {
-        let (ticket, needed) = self.ticket?;
+        let (question, needed) = self.question?;
         if self.loaded? < needed {
             return None;
         }
-        self.ticket = None;
-        Some(ticket)
+        self.question = None;
+        Some(question)
     }
 
     /// Starts a worker when the routines are outdated; looks after one that is under way.
@@ -118,7 +118,7 @@ impl CatalogReader {
             }
         }
         let outdated = self.loaded != Some(self.shared.catalog_generation());
-        let hurries = self.ticket.is_some() && self.back_off == FIRST_BACK_OFF;
+        let hurries = self.question.is_some() && self.back_off == FIRST_BACK_OFF;
         let now = Instant::now();
         if !outdated || now < if hurries { self.hurried_not_before } else { self.not_before } {
             return;
@@ -147,7 +147,7 @@ impl CatalogReader {
         if self.loaded == Some(self.shared.catalog_generation()) {
             return longest;
         }
-        let hurries = self.ticket.is_some() && self.back_off == FIRST_BACK_OFF;
+        let hurries = self.question.is_some() && self.back_off == FIRST_BACK_OFF;
         let not_before = if hurries { self.hurried_not_before } else { self.not_before };
         longest.min(not_before.saturating_duration_since(Instant::now()))
     }

@@ -50,7 +50,7 @@ fn while_a_file_is_read_tokens_are_judged_by_the_keys_there_are() {
     std::fs::write(&path, Signer::p256().pem()).unwrap();
     let secret = Some(Secret::try_new(SECRET).unwrap());
     let settings = AuthSettings { jwt_secret: secret, jwt_key_file: Some(path), ..AuthSettings::default() };
-    let (outbox, _inbox) = crate::between::outbox::request_channel(std::sync::Arc::default()).unwrap();
+    let (outbox, _inbox) = crate::between::outbox::errand_channel(std::sync::Arc::default()).unwrap();
     let authenticator = super::Authenticator::new();
     authenticator.apply(&settings, &outbox);
     assert!(!authenticator.is_look_due(), "it was read just now");

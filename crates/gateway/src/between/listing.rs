@@ -83,66 +83,66 @@ impl Subscribers {
 }
 
 /// What one runtime thread is asked.
-struct Question {
+struct ListRequest {
     limit: usize,
     /// Has room for the answer of every thread.
     answer: Sender<Vec<SubscriberInfo>>,
 }
 
 /// The questions for each runtime thread.
-pub(crate) struct Questions(Vec<(Sender<Question>, Receiver<Question>)>);
+pub(crate) struct ListRequests(Vec<(Sender<ListRequest>, Receiver<ListRequest>)>);
 
-impl Questions {
+impl ListRequests {
     pub(crate) fn new(threads: usize) -> Self {
         Self((0..threads).map(|_| bounded(MAX_WAITING)).collect())
     }
 
     pub(crate) fn ask(&self, limit: usize) -> Subscribers {
         let (answer, answers) = bounded(self.0.len());
-        let asked = |(sender, _): &&(Sender<Question>, _)| {
-            sender.try_send(Question { limit, answer: answer.clone() }).is_ok()
+        let asked = |(sender, _): &&(Sender<ListRequest>, _)| {
+            sender.try_send(ListRequest { limit, answer: answer.clone() }).is_ok()
         };
         let missing = self.0.iter().filter(asked).count();
         Subscribers { answers, missing, limit, found: Vec::new() }
     }
 
-    pub(crate) fn desk(&self, thread: usize) -> Desk {
-        Desk { questions: self.0[thread].1.clone(), open: None }
+    pub(crate) fn lister(&self, thread: usize) -> Lister {
+        Lister { requests: self.0[thread].1.clone(), open: None }
     }
 }
 
 /// Where one runtime thread answers.
-pub(crate) struct Desk {
-    questions: Receiver<Question>,
-    open: Option<Answer>,
+pub(crate) struct Lister {
+    requests: Receiver<ListRequest>,
+    open: Option<OpenList>,
 }
 
-struct Answer {
-    question: Question,
+struct OpenList {
+    request: ListRequest,
     /// The slot to be looked at next.
     next: usize,
     found: Vec<SubscriberInfo>,
 }
 
-impl Desk {
+impl Lister {
     /// Goes on with the answer that is being made, or begins one; `info` says what there is to say of a slot. Says whether
     /// there is more to do.
     pub(crate) fn work<T>(&mut self, slots: &[Option<T>], info: impl Fn(&T) -> SubscriberInfo) -> bool {
-        let begin = |question| Answer { question, next: 0, found: Vec::new() };
-        let Some(mut answer) = self.open.take().or_else(|| self.questions.try_recv().ok().map(begin)) else {
+        let begin = |request| OpenList { request, next: 0, found: Vec::new() };
+        let Some(mut list) = self.open.take().or_else(|| self.requests.try_recv().ok().map(begin)) else {
             return false;
         };
-        let end = slots.len().min(answer.next + SLOTS_PER_ROUND);
-        let room = answer.question.limit - answer.found.len();
-        let looked_at = slots.get(answer.next..end).unwrap_or(&[]);
-        answer.found.extend(looked_at.iter().flatten().take(room).map(info));
-        answer.next = end;
-        if end < slots.len() && answer.found.len() < answer.question.limit {
-            self.open = Some(answer);
+        let end = slots.len().min(list.next + SLOTS_PER_ROUND);
+        let room = list.request.limit - list.found.len();
+        let looked_at = slots.get(list.next..end).unwrap_or(&[]);
+        list.found.extend(looked_at.iter().flatten().take(room).map(info));
+        list.next = end;
+        if end < slots.len() && list.found.len() < list.request.limit {
+            self.open = Some(list);
             return true;
         }
         // Who asked may have given up.
-        let _ = answer.question.answer.try_send(answer.found);
-        !self.questions.is_empty()
+        let _ = list.request.answer.try_send(list.found);
+        !self.requests.is_empty()
     }
 }

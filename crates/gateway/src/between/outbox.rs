@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 
 use crate::stats::Stats;
 
-/// Something for the main thread ([`crate::Gateway::poll_request`]).
+/// Something for the main thread ([`crate::Gateway::poll_errand`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum Errand {
     /// Write this to the server log. What came from outside is escaped already (C8.3).
     Log {
         /// How bad it is.
@@ -26,10 +26,10 @@ pub enum Request {
     },
     /// Somebody asks for a path that is not known (C2.4): take in what has committed up to **now**, call
     /// [`crate::Gateway::set_routes`] if anything changed, and then [`crate::Gateway::routes_are_fresh`] with this
-    /// ticket. At most ten of these come in a second.
+    /// question. At most ten of these come in a second.
     RefreshRoutes {
         /// Names this question; a later one has a higher number.
-        ticket: u64,
+        question: u64,
     },
     /// A runtime thread has panicked; nothing of the gateway can be relied on. The process must end with exit code 1.
     Died(String),
@@ -53,7 +53,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The runtime threads' end.
 pub(crate) struct Outbox {
-    sender: Sender<Request>,
+    sender: Sender<Errand>,
     died: Mutex<Option<String>>,
     wake: UnixStream,
     stats: Arc<Stats>,
@@ -63,11 +63,11 @@ pub(crate) struct Outbox {
 
 /// The main thread's end.
 pub(crate) struct Inbox {
-    receiver: Receiver<Request>,
+    receiver: Receiver<Errand>,
     wake: UnixStream,
 }
 
-pub(crate) fn request_channel(stats: Arc<Stats>) -> std::io::Result<(Outbox, Inbox)> {
+pub(crate) fn errand_channel(stats: Arc<Stats>) -> std::io::Result<(Outbox, Inbox)> {
     let (sender, receiver) = bounded(MAX_WAITING);
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;
@@ -78,8 +78,8 @@ pub(crate) fn request_channel(stats: Arc<Stats>) -> std::io::Result<(Outbox, Inb
 
 impl Outbox {
     /// Returns whether there was room.
-    pub(crate) fn try_send(&self, request: Request) -> bool {
-        let sent = !matches!(self.sender.try_send(request), Err(TrySendError::Full(_)));
+    pub(crate) fn try_send(&self, errand: Errand) -> bool {
+        let sent = !matches!(self.sender.try_send(errand), Err(TrySendError::Full(_)));
         if !sent {
             Stats::add(&self.stats.requests_dropped_total, 1);
         }
@@ -89,7 +89,7 @@ impl Outbox {
 
     /// Says it now, always.
     pub(crate) fn log(&self, severity: Severity, message: String) -> bool {
-        self.try_send(Request::Log { severity, message })
+        self.try_send(Errand::Log { severity, message })
     }
 
     /// Says it unless a line of the same `kind` was said within [`LOG_INTERVAL`].
@@ -124,8 +124,8 @@ impl Outbox {
     }
 
     /// What is never dropped.
-    fn kept(&self) -> Option<Request> {
-        self.died.lock().take().map(Request::Died)
+    fn kept(&self) -> Option<Errand> {
+        self.died.lock().take().map(Errand::Died)
     }
 
     /// Makes [`Inbox::fd`] readable.
@@ -142,9 +142,9 @@ impl Inbox {
 
     /// The wake bytes are taken out only when nothing waits, and the queue is looked at once more after that: the main
     /// thread may stop asking at any time without losing a wake.
-    pub(crate) fn poll(&self, outbox: &Outbox) -> Option<Request> {
-        if let Some(request) = outbox.kept().or_else(|| self.receiver.try_recv().ok()) {
-            return Some(request);
+    pub(crate) fn poll(&self, outbox: &Outbox) -> Option<Errand> {
+        if let Some(errand) = outbox.kept().or_else(|| self.receiver.try_recv().ok()) {
+            return Some(errand);
         }
         let mut bytes = [0; 512];
         while matches!((&self.wake).read(&mut bytes), Ok(n) if n > 0) {}
@@ -164,11 +164,11 @@ mod tests {
 
     #[test]
     fn a_death_is_told_even_when_nothing_else_fits() {
-        let (outbox, inbox) = request_channel(Arc::default()).unwrap();
+        let (outbox, inbox) = errand_channel(Arc::default()).unwrap();
         while outbox.log(Severity::Log, "x".to_owned()) {}
         assert_eq!(outbox.stats.requests_dropped_total.load(std::sync::atomic::Ordering::Relaxed), 1);
         outbox.died("why".to_owned());
-        assert_eq!(inbox.poll(&outbox), Some(Request::Died("why".to_owned())));
+        assert_eq!(inbox.poll(&outbox), Some(Errand::Died("why".to_owned())));
         let mut lines = 0;
         while inbox.poll(&outbox).is_some() {
             lines += 1;
@@ -178,13 +178,13 @@ mod tests {
 
     #[test]
     fn log_lines_of_one_kind_are_limited_and_others_are_not() {
-        let (outbox, inbox) = request_channel(Arc::default()).unwrap();
+        let (outbox, inbox) = errand_channel(Arc::default()).unwrap();
         for _ in 0..100 {
             outbox.log_limited("a", Severity::Log, || "a".to_owned());
         }
         outbox.log_limited("b", Severity::Log, || "b".to_owned());
         let mut messages = Vec::new();
-        while let Some(Request::Log { message, .. }) = inbox.poll(&outbox) {
+        while let Some(Errand::Log { message, .. }) = inbox.poll(&outbox) {
             messages.push(message);
         }
         assert_eq!(messages, ["a", "b"]);

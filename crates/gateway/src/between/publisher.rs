@@ -64,7 +64,7 @@ impl Publisher {
         self.published.0.fetch_max(batch.next_sequence() - 1, Ordering::Relaxed);
         let batch = Arc::new(batch);
         for RuntimeThread { channel, bell } in &self.threads {
-            // A thread that has died is told by `Request::Died`.
+            // A thread that has died is told by `Errand::Died`.
             let _ = channel.try_send(Arc::clone(&batch));
             bell.ring();
         }

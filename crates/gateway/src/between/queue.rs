@@ -1,7 +1,7 @@
 //! Calls between the runtime threads and the main thread: those that wait for a worker, those that one has, and those
 //! whose peer has gone (C7.4).
 //!
-//! A call's ticket is held by the task that answers it, and dropped with it: when the peer goes, the call is taken out
+//! A call's pending is held by the task that answers it, and dropped with it: when the peer goes, the call is taken out
 //! of the queue, or the main thread is told to cancel it. So nothing is looked for, and nothing is left behind.
 //!
 //! One lock for all of it, held for a few map operations: calls come in tens of thousands a second at most, and events
@@ -35,11 +35,11 @@ pub(crate) fn request_bytes(max_body_size: usize) -> usize {
 }
 
 /// How long a worker may take to give up a statement whose time is over. Beyond it the peer is answered without it.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// Whether calls can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Calls {
+pub enum CallAvailability {
     /// `sse.call_role` is empty: their paths are unknown.
     Off,
     /// They can.
@@ -172,7 +172,7 @@ impl CallQueue {
         call: NewCall,
         address: IpAddr,
         size: usize,
-    ) -> Result<Ticket, NoPlace> {
+    ) -> Result<PendingCall, NoPlace> {
         let network = network(address);
         let (answer, receiver) = oneshot::channel();
         let NewCall { id, frame, deadline } = call;
@@ -184,7 +184,7 @@ impl CallQueue {
         Stats::add(&self.stats.calls_total, 1);
         Stats::add(&self.stats.calls_waiting, 1);
         self.outbox.wake_main();
-        Ok(Ticket { queue: Arc::clone(self), id, receiver })
+        Ok(PendingCall { queue: Arc::clone(self), id, receiver })
     }
 
     /// The oldest call that still has time.
@@ -194,7 +194,7 @@ impl CallQueue {
             let (id, Waiting { frame, deadline, network, answer }) = state.waiting.pop_first()?;
             state.give_back(network);
             Stats::subtract(&self.stats.calls_waiting, 1);
-            // Of one whose time is over `answer` is dropped here, which its ticket sees.
+            // Of one whose time is over `answer` is dropped here, which its pending sees.
             if deadline > now {
                 state.running.insert(id, Running { since: now, answer });
                 return Some(QueuedCall {
@@ -260,13 +260,13 @@ impl State {
 }
 
 /// A call that somebody waits for. Dropped before it is answered, it is cancelled.
-pub(crate) struct Ticket {
+pub(crate) struct PendingCall {
     queue: Arc<CallQueue>,
     id: u64,
     receiver: oneshot::Receiver<CallResult>,
 }
 
-impl Ticket {
+impl PendingCall {
     /// `None`: it waited until its time was over.
     pub(crate) async fn answered(&mut self) -> Option<CallResult> {
         (&mut self.receiver).await.ok()
@@ -277,7 +277,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for PendingCall {
     fn drop(&mut self) {
         let mut state = self.queue.state.lock();
         if let Some(waiting) = state.waiting.remove(&self.id) {

@@ -1,10 +1,10 @@
 //! The routes that are known, and how a request for an unknown path makes the main thread look again (C2.4).
 //!
-//! The handshake. A waiter needs a reading of the catalog that began after its request arrived. It joins the ticket
-//! that the main thread has not taken yet, or asks for a new one; the main thread takes the ticket
-//! ([`crate::Request::RefreshRoutes`]), takes in what has committed, calls `set_routes` if anything changed, and
-//! answers with `routes_are_fresh(ticket)`, which answers all older tickets, too. So any number of waiters cost one
-//! reading at a time; and tickets are issued at most every [`TICKET_INTERVAL`], so that a scanner costs ten readings a
+//! The handshake. A waiter needs a reading of the catalog that began after its request arrived. It joins the question
+//! that the main thread has not taken yet, or asks for a new one; the main thread takes the question
+//! ([`crate::Errand::RefreshRoutes`]), takes in what has committed, calls `set_routes` if anything changed, and
+//! answers with `routes_are_fresh(question)`, which answers all older questions, too. So any number of waiters cost one
+//! reading at a time; and questions are issued at most every [`QUESTION_INTERVAL`], so that a scanner costs ten readings a
 //! second, whatever it sends. A waiter goes on as soon as its path is known, answered or not.
 //!
 //! Not for how routes are read or built: that is the extension's catalog worker and `sse_proto::route`.
@@ -17,10 +17,10 @@ use parking_lot::Mutex;
 use sse_proto::route::RouteTable;
 use tokio::sync::watch;
 
-use crate::between::outbox::{Outbox, Request};
+use crate::between::outbox::{Errand, Outbox};
 
-/// Shortest time between two tickets.
-pub(crate) const TICKET_INTERVAL: Duration = Duration::from_millis(100);
+/// Shortest time between two questions.
+pub(crate) const QUESTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a request waits for the main thread.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -39,12 +39,12 @@ struct State {
     generation: u64,
     /// Earlier ones that somebody had still in hand when they were replaced.
     outdated: Vec<Arc<RouteTable>>,
-    /// Last ticket that was put into the outbox.
+    /// Last question that was put into the outbox.
     asked: u64,
     asked_at: Option<Instant>,
-    /// Last ticket that the main thread has taken out.
+    /// Last question that the main thread has taken out.
     taken: u64,
-    /// Last ticket that was answered.
+    /// Last question that was answered.
     fresh: u64,
 }
 
@@ -88,17 +88,17 @@ impl RouteBoard {
         self.changed();
     }
 
-    pub(crate) fn answered(&self, ticket: u64) {
+    pub(crate) fn answered(&self, question: u64) {
         let mut state = self.state.lock();
-        state.fresh = state.fresh.max(ticket.min(state.asked));
+        state.fresh = state.fresh.max(question.min(state.asked));
         drop(state);
         self.changed();
     }
 
-    /// The main thread has taken this ticket: what commits from now on may be missed by its answer.
-    pub(crate) fn taken(&self, ticket: u64) {
+    /// The main thread has taken this question: what commits from now on may be missed by its answer.
+    pub(crate) fn taken(&self, question: u64) {
         let mut state = self.state.lock();
-        state.taken = state.taken.max(ticket);
+        state.taken = state.taken.max(question);
     }
 
     /// Whether routes have ever been given.
@@ -130,11 +130,11 @@ impl RouteBoard {
             version.borrow_and_update();
             let pause = if self.is_current() { None } else { Some(self.ask(&mut mine, outbox)) };
             let retry = match pause {
-                None | Some(Asked::Answered) => {
+                None | Some(Asking::Answered) => {
                     return self.state.lock().routes.clone().filter(|routes| !Arc::ptr_eq(routes, than));
                 }
-                Some(Asked::Waiting) => deadline,
-                Some(Asked::TooSoon(pause)) => (tokio::time::Instant::now() + pause).min(deadline),
+                Some(Asking::Waiting) => deadline,
+                Some(Asking::TooSoon(pause)) => (tokio::time::Instant::now() + pause).min(deadline),
             };
             tokio::select! {
                 _ = version.changed() => {}
@@ -164,9 +164,9 @@ impl RouteBoard {
             }
             let pause = match self.ask(&mut mine, outbox) {
                 // The answer may have come between the two looks.
-                Asked::Answered => return self.find(path, wanted).map_or(Found::Nothing, Found::Route),
-                Asked::Waiting => None,
-                Asked::TooSoon(pause) => Some(pause),
+                Asking::Answered => return self.find(path, wanted).map_or(Found::Nothing, Found::Route),
+                Asking::Waiting => None,
+                Asking::TooSoon(pause) => Some(pause),
             };
             let retry = pause.map_or(deadline, |pause| (tokio::time::Instant::now() + pause).min(deadline));
             tokio::select! {
@@ -180,30 +180,30 @@ impl RouteBoard {
         }
     }
 
-    fn ask(&self, mine: &mut Option<u64>, outbox: &Outbox) -> Asked {
+    fn ask(&self, mine: &mut Option<u64>, outbox: &Outbox) -> Asking {
         let mut state = self.state.lock();
-        if let Some(ticket) = *mine {
+        if let Some(question) = *mine {
             // Before the first routes an answer says nothing yet.
-            let answered = state.fresh >= ticket && state.routes.is_some();
-            return if answered { Asked::Answered } else { Asked::Waiting };
+            let answered = state.fresh >= question && state.routes.is_some();
+            return if answered { Asking::Answered } else { Asking::Waiting };
         }
         if state.asked > state.taken.max(state.fresh) {
             *mine = Some(state.asked);
-            return Asked::Waiting;
+            return Asking::Waiting;
         }
         let now = Instant::now();
-        let since = state.asked_at.map_or(TICKET_INTERVAL, |at| now.duration_since(at));
-        if since < TICKET_INTERVAL {
-            return Asked::TooSoon(TICKET_INTERVAL - since);
+        let since = state.asked_at.map_or(QUESTION_INTERVAL, |at| now.duration_since(at));
+        if since < QUESTION_INTERVAL {
+            return Asking::TooSoon(QUESTION_INTERVAL - since);
         }
-        let ticket = state.asked + 1;
-        if !outbox.try_send(Request::RefreshRoutes { ticket }) {
-            return Asked::TooSoon(TICKET_INTERVAL);
+        let question = state.asked + 1;
+        if !outbox.try_send(Errand::RefreshRoutes { question }) {
+            return Asking::TooSoon(QUESTION_INTERVAL);
         }
-        state.asked = ticket;
+        state.asked = question;
         state.asked_at = Some(now);
-        *mine = Some(ticket);
-        Asked::Waiting
+        *mine = Some(question);
+        Asking::Waiting
     }
 
     fn changed(&self) {
@@ -211,7 +211,7 @@ impl RouteBoard {
     }
 }
 
-enum Asked {
+enum Asking {
     Answered,
     Waiting,
     TooSoon(Duration),

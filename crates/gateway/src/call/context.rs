@@ -17,8 +17,8 @@ use crate::auth::Verified;
 /// Headers that are secrets: a routine's author is not the one to whom they were sent.
 const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
-/// The nine values, in the order of [`Context::settings`].
-pub(crate) struct Context([String; NAMES.len()]);
+/// The nine values, in the order of [`CallContext::settings`].
+pub(crate) struct CallContext([String; NAMES.len()]);
 
 const NAMES: [&str; 9] = [
     "request.user_id",
@@ -32,7 +32,7 @@ const NAMES: [&str; 9] = [
     "sse.execution_id",
 ];
 
-impl Context {
+impl CallContext {
     /// Of the anonymous, the values that say who somebody is are empty.
     pub(crate) fn new(
         request: &Request<()>,
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn all_nine_settings_are_there_and_empty_for_the_anonymous() {
         let request = Request::builder().method("PUT").uri("/api/x?y=z").body(()).unwrap();
-        let context = Context::new(&request, None, "::1".parse().unwrap(), None);
+        let context = CallContext::new(&request, None, "::1".parse().unwrap(), None);
         let expected = [
             ("request.user_id", ""),
             ("request.user_name", ""),

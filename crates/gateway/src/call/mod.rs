@@ -27,7 +27,7 @@ use sse_proto::route::{Call, CallPoint};
 use crate::asked::{Asked, unauthenticated};
 use crate::auth::{Secret, Verified, cleared_cookie, has_bearer, has_cookie};
 use crate::between::outbox::{Severity, escaped};
-use crate::between::queue::{Calls, NoPlace, request_bytes};
+use crate::between::queue::{CallAvailability, NoPlace, request_bytes};
 use crate::content::body::{Body, allowed};
 use crate::content::problem::Problem;
 use crate::content::request_body::{Limits, RequestBody, no_memory};
@@ -36,7 +36,7 @@ use crate::room::{Room, held};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
-use context::{Context, IdError};
+use context::{CallContext, IdError};
 use run::{Arguments, Failure, Job, Ran, run};
 
 /// Which time a request is answered, as routes may have changed under it.
@@ -83,7 +83,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     {
         return Err(stranger.into_problem(asked, settings, shared));
     }
-    let request = Request { asked, method, calls: &calls, settings, shared, attempt };
+    let request = Admitted { asked, method, calls: &calls, settings, shared, attempt };
     let outcome = request.answer(body).await;
     // A bad cookie that was not held against anybody is gone afterwards.
     match cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err()) {
@@ -99,7 +99,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
 }
 
 /// A request that has come past the rules that hold for everybody.
-struct Request<'r> {
+struct Admitted<'r> {
     asked: &'r Asked<'r>,
     method: Method,
     /// Never empty.
@@ -109,7 +109,7 @@ struct Request<'r> {
     attempt: Attempt,
 }
 
-impl Request<'_> {
+impl Admitted<'_> {
     async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
         &self,
         body: &mut RequestBody<B>,
@@ -128,7 +128,7 @@ impl Request<'_> {
             true => Some(settings.auth.read_signing_secret().await.map_err(login::no_secret)?),
             false => None,
         };
-        if shared.call_state() != Calls::Ready {
+        if shared.call_state() != CallAvailability::Ready {
             Stats::add(&shared.stats.calls_refused_total, 1);
             return Err(answer::not_run());
         }
@@ -141,7 +141,7 @@ impl Request<'_> {
             calls,
             arguments: self.arguments(body, &mut room).await?,
             user: context::user_parameters(login, address),
-            context: Context::new(asked.request, login, address, id.as_ref()),
+            context: CallContext::new(asked.request, login, address, id.as_ref()),
             address,
             may_have_new_columns: self.attempt == Attempt::Last,
         };

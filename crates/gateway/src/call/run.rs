@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use sse_proto::call::{AnswerShape, ArgumentError, CallRequest, Given, Outcome, UserParameters, statement};
 use sse_proto::route::Call;
 
-use super::context::Context;
-use crate::between::queue::{CallResult, GRACE, NewCall, NoPlace, Standing, Ticket, request_bytes};
+use super::context::CallContext;
+use crate::between::queue::{
+    CANCEL_GRACE, CallResult, NewCall, NoPlace, PendingCall, Standing, request_bytes,
+};
 use crate::between::reply::Answered;
 use crate::room::{Room, may_grow};
 use crate::settings::Settings;
@@ -32,7 +34,7 @@ pub(super) struct Job<'c, 'l> {
     /// Who calls, for parameters that are about that.
     pub(super) user: UserParameters,
     /// What the routine can know of its call.
-    pub(super) context: Context,
+    pub(super) context: CallContext,
     /// Whose share of the queue it takes.
     pub(super) address: IpAddr,
     /// Changes of what only its result rests on are not held against it.
@@ -88,8 +90,8 @@ pub(super) async fn run<'c>(
     job: Job<'c, '_>,
     mut room: Room,
 ) -> Result<Ran<'c>, Failure> {
-    let Queued { call, shape, ticket, deadline } = enter(shared, settings, job, &mut room)?;
-    let answered = wait(ticket, deadline, settings.call_timeout, shared).await;
+    let Queued { call, shape, pending, deadline } = enter(shared, settings, job, &mut room)?;
+    let answered = wait(pending, deadline, settings.call_timeout, shared).await;
     if !matches!(&answered, Ok(Answered { answer, .. }) if matches!(answer.outcome, Outcome::Done { .. })) {
         Stats::add(&shared.stats.calls_failed_total, 1);
     }
@@ -101,7 +103,7 @@ pub(super) async fn run<'c>(
 struct Queued<'c> {
     call: &'c Call,
     shape: AnswerShape,
-    ticket: Ticket,
+    pending: PendingCall,
     deadline: Instant,
 }
 
@@ -147,14 +149,14 @@ fn enter<'c>(
         return Err(Failure::NoMemory);
     }
     let queued = NewCall { id, frame, deadline };
-    let ticket =
+    let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
-    Ok(Queued { call, shape: statement.answer, ticket, deadline })
+    Ok(Queued { call, shape: statement.answer, pending, deadline })
 }
 
 /// Waits for a worker until `deadline`, and then for its answer; `limit` is how long the worker lets it run.
 async fn wait(
-    mut ticket: Ticket,
+    mut pending: PendingCall,
     deadline: Instant,
     limit: Duration,
     shared: &Shared,
@@ -164,7 +166,7 @@ async fn wait(
     loop {
         tokio::select! {
             biased;
-            result = ticket.answered() => return match result {
+            result = pending.answered() => return match result {
                 Some(CallResult::Answer(answer)) => Ok(answer),
                 Some(CallResult::NoRoom) => Err(Failure::NoRoom),
                 Some(CallResult::Lost) => Err(Failure::Lost),
@@ -174,12 +176,12 @@ async fn wait(
             _ = stop.wait_for(Option::is_some) => return Err(Failure::Stopping),
             () = tokio::time::sleep_until(until.into()) => {}
         }
-        let end = match ticket.standing() {
+        let end = match pending.standing() {
             Standing::Waiting => return Err(Failure::NotInTime),
             Standing::RunningSince(_) if limit.is_zero() => Instant::now() + FOREVER,
-            Standing::RunningSince(since) => since + limit + GRACE,
+            Standing::RunningSince(since) => since + limit + CANCEL_GRACE,
             // Its answer is on the way.
-            Standing::Over => Instant::now() + GRACE,
+            Standing::Over => Instant::now() + CANCEL_GRACE,
         };
         if end <= Instant::now() {
             return Err(Failure::TooLong);

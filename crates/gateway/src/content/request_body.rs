@@ -14,16 +14,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::content::problem::Problem;
 use crate::room::Room;
 
-/// A body must arrive at [`RATE`] after this long a start; else 408. Bounds what a peer that sends a byte now and then
+/// A body must arrive at [`MIN_BODY_RATE`] after this long a start; else 408. Bounds what a peer that sends a byte now and then
 /// can hold.
-const START: Duration = Duration::from_secs(10);
+const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// Bytes a second: a slow mobile connection.
-const RATE: u32 = 16 << 10;
+const MIN_BODY_RATE: u32 = 16 << 10;
 
-/// What is taken of a body that nobody wants, so that the connection can be used again. Beyond it, in time or bytes, the
-/// connection is closed after the answer.
-const SKIP: (Duration, usize) = (Duration::from_millis(50), 64 << 10);
+/// How long a body that nobody wants is read, so that the connection can be used again. Beyond this time, or beyond
+/// [`MAX_SKIPPED_BYTES`], the connection is closed after the answer.
+const MAX_SKIP_TIME: Duration = Duration::from_millis(50);
+const MAX_SKIPPED_BYTES: usize = 64 << 10;
 
 /// A body up to so many bytes is kept until its call is answered, in case that it has to be read once more because the routine
 /// has changed; as much as a head may have. With a longer one the caller is asked to send it again.
@@ -126,8 +127,8 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         if self.has_ended() || headers.contains_key(EXPECT) {
             return;
         }
-        let mut rest = SKIP.1;
-        let _ = timeout(SKIP.0, async {
+        let mut rest = MAX_SKIPPED_BYTES;
+        let _ = timeout(MAX_SKIP_TIME, async {
             while let Ok(Some(piece)) = self.next(0).await {
                 let Some(left) = rest.checked_sub(piece.len()) else { return };
                 rest = left;
@@ -141,7 +142,7 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
             return Ok(None);
         }
         let began = *self.began.get_or_insert_with(Instant::now);
-        let until = began + START + Duration::from_secs(received as u64) / RATE;
+        let until = began + BODY_GRACE + Duration::from_secs(received as u64) / MIN_BODY_RATE;
         loop {
             match timeout_at(until, self.body.frame()).await {
                 Err(_) => {
@@ -328,22 +329,22 @@ mod tests {
         let (mut sender, mut body) = channel();
         let slow = async {
             for _ in 0..30 {
-                let _ = sender.send_data(Bytes::from(vec![b' '; RATE as usize])).await;
+                let _ = sender.send_data(Bytes::from(vec![b' '; MIN_BODY_RATE as usize])).await;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
             drop(sender);
         };
         let (outcome, ()) = tokio::join!(read(&mut body, &json, 1 << 20), slow);
-        assert_eq!(outcome.map(|body| body.len()), Ok(30 * RATE as usize));
+        assert_eq!(outcome.map(|body| body.len()), Ok(30 * MIN_BODY_RATE as usize));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unwanted_body_is_skipped_when_it_is_short_and_left_when_it_is_not() {
-        let mut body = RequestBody::new(Full::new(Bytes::from(vec![b'x'; SKIP.1])));
+        let mut body = RequestBody::new(Full::new(Bytes::from(vec![b'x'; MAX_SKIPPED_BYTES])));
         body.skip(&HeaderMap::new()).await;
         assert!(body.has_ended());
         let (mut sender, mut body) = channel();
-        for _ in 0..=SKIP.1 / 1024 {
+        for _ in 0..=MAX_SKIPPED_BYTES / 1024 {
             sender.send_data(Bytes::from(vec![b'x'; 1024])).await.unwrap();
         }
         body.skip(&HeaderMap::new()).await;

@@ -25,11 +25,13 @@ const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// Connections that wait to be accepted; more must try again. The kernel may cap it (`somaxconn`).
 const BACKLOG: i32 = 1024;
 
-/// First and longest pause between two attempts.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Pause before the second attempt; it doubles with each one, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Ports that are tried when one is to be picked that is free on every address.
-const PICKS: usize = 16;
+/// Ports that are tried when one is to be picked that is free on every address. After that the failures are reported, and the
+/// next attempt begins anew.
+const MAX_PORT_PICKS: usize = 16;
 
 /// The listening sockets, bound by the first runtime thread, cloned by all.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ impl Listeners {
 pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
     let mut settings_changes = shared.settings_changes();
     let mut bound: Vec<(SocketAddr, Arc<std::net::TcpListener>)> = Vec::new();
-    let mut pause = PAUSES.0;
+    let mut pause = FIRST_PAUSE;
     let mut failed = false;
     loop {
         let failures = attempt(&listeners, &shared, &mut bound).await;
@@ -69,7 +71,7 @@ pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
             }
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSES.1);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
     if failed {
         let port = shared.stats.port.load(Ordering::Relaxed);
@@ -132,7 +134,7 @@ async fn attempt(
                 }
             }
         }
-        if !(taken && may_pick_again && pick < PICKS) {
+        if !(taken && may_pick_again && pick < MAX_PORT_PICKS) {
             return failures;
         }
         bound.clear();

@@ -23,18 +23,19 @@ use crate::content::body::Body;
 use crate::content::problem::unreadable;
 use crate::door::head_io::HeadIo;
 use crate::door::progress::{Overdue, Progress};
-use crate::entry::admission::Connection;
+use crate::entry::admission::SocketPermit;
 use crate::entry::peer::Peer;
 use crate::router::{self, Answer, Context, MAX_HEAD_BYTES, StreamAnswer};
 use crate::stream::socket::Socket;
 use crate::stream::subscribe::Newcomer;
 
 /// How often it is looked whether something has taken too long, or a peer has gone.
-const CHECK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long and how much is read from a peer after the last answer, so that closing does not destroy the answer on its
-/// way (RFC 9112 §9.6).
-const LINGER: (Duration, usize) = (Duration::from_secs(1), 256 << 10);
+/// What is still read from a peer after the last answer, so that closing does not destroy the answer on its way (RFC 9112
+/// §9.6): for this long and this many bytes at most. Beyond either the socket is closed as it is.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 << 10;
 
 type ServiceFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
 
@@ -51,7 +52,7 @@ enum Ending {
 }
 
 /// Serves a connection until it is closed or has become a stream.
-pub(crate) async fn serve(socket: Socket, peer: Peer, permit: Connection, context: Rc<Context>) {
+pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, context: Rc<Context>) {
     let _busy = context.busy.begin();
     let permit = Rc::new(permit);
     let handover: Rc<RefCell<Option<StreamAnswer>>> = Rc::default();
@@ -94,7 +95,7 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: Connection, contex
         .serve_connection(HeadIo::new(socket, Rc::clone(&progress)), service);
     let mut stop = context.shared.stop_changes();
     let mut stopping = false;
-    let mut check = tokio::time::interval(CHECK);
+    let mut check = tokio::time::interval(CHECK_INTERVAL);
     let ending = loop {
         let driven = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
             Poll::Ready(_) => Poll::Ready(Ending::Done),
@@ -128,15 +129,15 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: Connection, contex
         (Ending::Stream, Some(answer)) => {
             permit.become_stream();
             // The service, which had the other one, went with the connection.
-            let Some(connection) = Rc::into_inner(permit) else { return };
+            let Some(socket_permit) = Rc::into_inner(permit) else { return };
             context.incoming.push(Newcomer {
                 socket,
                 framing: answer.framing,
                 head: answer.head,
                 subscription: answer.subscription,
                 last_event_id: answer.last_event_id,
-                subscriber: answer.subscriber,
-                connection,
+                stream_permit: answer.stream_permit,
+                socket_permit,
             });
         }
         (Ending::Overdue(Overdue::Answer) | Ending::Displaced, _) => {}
@@ -165,7 +166,7 @@ pub(crate) async fn linger(socket: Socket) {
         return;
     }
     let drained = async {
-        let mut rest = LINGER.1;
+        let mut rest = LINGER_BYTES;
         let mut space = [0; 4096];
         while rest > 0 && socket.readable().await.is_ok() {
             match socket.try_read(&mut space) {
@@ -176,5 +177,5 @@ pub(crate) async fn linger(socket: Socket) {
             }
         }
     };
-    let _ = tokio::time::timeout(LINGER.0, drained).await;
+    let _ = tokio::time::timeout(LINGER_TIME, drained).await;
 }

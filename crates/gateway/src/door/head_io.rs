@@ -39,7 +39,7 @@ pub(crate) struct HeadIo {
 }
 
 /// See the head of this file.
-const QUESTION: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The line of the head that is being received.
 enum Line {
@@ -140,8 +140,8 @@ impl HeadIo {
         if self.socket.poll_end(cx)? {
             self.progress.close_half(Instant::now());
         }
-        if self.progress.is_to_ask(Instant::now()) && self.instead_written == self.instead.len() {
-            self.instead = QUESTION.to_vec();
+        if self.progress.is_probe_due(Instant::now()) && self.instead_written == self.instead.len() {
+            self.instead = PROBE.to_vec();
             self.instead_written = 0;
         }
         Ok(())

@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 use crate::between::outbox::{Severity, escaped};
 use crate::door::bind::Listeners;
 use crate::door::connection::{self, linger};
-use crate::entry::admission::{Connection, Told};
+use crate::entry::admission::{RefusalPermit, SocketPermit};
 use crate::entry::peer::Peer;
 use crate::router::{Context, refused};
 use crate::stats::Stats;
@@ -21,7 +21,7 @@ use crate::supervise::supervised;
 
 /// Pause after `accept` has failed for want of descriptors or memory. Peers wait in the backlog meanwhile, which is
 /// what they would do if they were told to come again.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// Accepts on every socket that is or will be bound, until the gateway stops.
 pub(crate) async fn listen(listeners: Listeners, context: Rc<Context>) {
@@ -68,7 +68,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
                 if context.shared.counts.sockets.displace() {
                     Stats::add(&context.shared.stats.displaced_total, 1);
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
             }
         }
     }
@@ -76,12 +76,12 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
 
 fn admit(socket: Socket, peer: Peer, context: &Rc<Context>) {
     let shared = context.shared.clone();
-    if let Some(permit) = Connection::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
+    if let Some(permit) = SocketPermit::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
         let task = connection::serve(socket, peer, permit, Rc::clone(context));
         spawn_local(supervised(shared, task));
         return;
     }
-    let told = Told::try_new(&shared.counts);
+    let told = RefusalPermit::try_new(&shared.counts);
     let answer = refused(&shared).into_bytes();
     let Some(told) = told else { return };
     spawn_local(supervised(shared, async move {

@@ -12,16 +12,16 @@ use http::Version;
 /// accepted. Bounds what a peer that sends a byte now and then can hold.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So long may a connection wait altogether for its peer to take an answer, and a second more for each [`RATE`] bytes that it
+/// So long may a connection wait altogether for its peer to take an answer, and a second more for each [`MIN_ANSWER_RATE`] bytes that it
 /// has taken. Any progress at all was enough once, and a peer that took a byte every half minute held its answer for ever.
-const START: Duration = Duration::from_secs(10);
+const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
 /// Bytes a second: a slow mobile connection.
-const RATE: u32 = 16 << 10;
+const MIN_ANSWER_RATE: u32 = 16 << 10;
 
 /// Pauses before a peer that has closed its sending side is asked whether it is still there; each is twice the last. At most
 /// five in the half minute that a call has by default: some clients take no more interim answers.
-const FIRST_QUESTION: Duration = Duration::from_secs(1);
+const FIRST_PROBE: Duration = Duration::from_secs(1);
 
 /// See the head of this file.
 pub(crate) struct Progress {
@@ -42,7 +42,7 @@ pub(crate) struct Progress {
     /// It speaks a version that has interim answers.
     takes_interim: Cell<bool>,
     /// The peer has closed its sending side; when it is to be asked, and after what pause again.
-    asks: Cell<Option<(Instant, Duration)>>,
+    probes: Cell<Option<(Instant, Duration)>>,
 }
 
 /// What has taken too long.
@@ -68,7 +68,7 @@ impl Progress {
             waited: Cell::new(Duration::ZERO),
             taken: Cell::new(0),
             takes_interim: Cell::new(false),
-            asks: Cell::new(None),
+            probes: Cell::new(None),
         }
     }
 
@@ -135,16 +135,16 @@ impl Progress {
 
     /// The peer has closed its sending side, or all of its socket: that looks the same until something is sent to it.
     pub(crate) fn close_half(&self, now: Instant) {
-        if self.asks.get().is_none() {
-            self.asks.set(Some((now + FIRST_QUESTION, 2 * FIRST_QUESTION)));
+        if self.probes.get().is_none() {
+            self.probes.set(Some((now + FIRST_PROBE, 2 * FIRST_PROBE)));
         }
     }
 
     /// Whether the peer is to be asked now whether it is still there.
-    pub(crate) fn is_to_ask(&self, now: Instant) -> bool {
-        match self.asks.get() {
+    pub(crate) fn is_probe_due(&self, now: Instant) -> bool {
+        match self.probes.get() {
             Some((at, next)) if at <= now && self.is_serving.get() && self.takes_interim.get() => {
-                self.asks.set(Some((now + next, 2 * next)));
+                self.probes.set(Some((now + next, 2 * next)));
                 true
             }
             _ => false,
@@ -161,7 +161,7 @@ impl Progress {
         let passed = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
         if let Some(since) = self.blocked_since.get() {
             let waited = self.waited.get() + now.saturating_duration_since(since);
-            let rate_allows = START + Duration::from_secs(self.taken.get()) / RATE;
+            let rate_allows = ANSWER_GRACE + Duration::from_secs(self.taken.get()) / MIN_ANSWER_RATE;
             return (passed(since, write_timeout) || waited >= rate_allows).then_some(Overdue::Answer);
         }
         if self.is_serving.get() {
@@ -215,7 +215,8 @@ mod tests {
     // Slow readers: a byte now and then holds an answer for ever.
     #[test]
     fn an_answer_is_taken_at_its_rate_after_ten_seconds_and_cut_below_it() {
-        for (bytes_a_second, cut_after) in [(0, Some(10)), (1, Some(10)), (RATE / 2, Some(20)), (RATE, None)]
+        for (bytes_a_second, cut_after) in
+            [(0, Some(10)), (1, Some(10)), (MIN_ANSWER_RATE / 2, Some(20)), (MIN_ANSWER_RATE, None)]
         {
             let mut now = Instant::now();
             let began = now;
@@ -272,9 +273,9 @@ mod tests {
         progress.begin_request(Version::HTTP_11);
         progress.close_half(now);
         let asked: Vec<u64> =
-            (0..=31).filter(|second| progress.is_to_ask(now + Duration::from_secs(*second))).collect();
+            (0..=31).filter(|second| progress.is_probe_due(now + Duration::from_secs(*second))).collect();
         assert_eq!(asked, [1, 3, 7, 15, 31]);
         progress.begin_answer(false, now);
-        assert!(!progress.is_to_ask(now + Duration::from_secs(1000)), "its answer is being written");
+        assert!(!progress.is_probe_due(now + Duration::from_secs(1000)), "its answer is being written");
     }
 }

@@ -33,12 +33,12 @@ impl Counts {
 }
 
 /// An open socket; counted down when dropped, also by a panic.
-pub(crate) struct Connection {
+pub(crate) struct SocketPermit {
     counts: Arc<Counts>,
     place: Place,
 }
 
-impl Connection {
+impl SocketPermit {
     /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and every one of them has a request. Otherwise
     /// one without makes room; until its task has seen that, which is at once, there is one more.
     pub(crate) fn try_new(counts: &Arc<Counts>, limit: usize, peer: Peer) -> Option<Self> {
@@ -75,7 +75,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
         self.counts.sockets.leave(&self.place);
         Stats::subtract(&self.counts.stats.connections, 1);
@@ -87,16 +87,16 @@ impl Drop for Connection {
 const MAX_TOLD: usize = 64;
 
 /// A connection that is being told that there is no room; counted down when dropped.
-pub(crate) struct Told(Arc<Counts>);
+pub(crate) struct RefusalPermit(Arc<Counts>);
 
-impl Told {
+impl RefusalPermit {
     /// `None` when [`MAX_TOLD`] are.
     pub(crate) fn try_new(counts: &Arc<Counts>) -> Option<Self> {
         count_up(&counts.told, MAX_TOLD).then(|| Self(Arc::clone(counts)))
     }
 }
 
-impl Drop for Told {
+impl Drop for RefusalPermit {
     fn drop(&mut self) {
         Stats::subtract(&self.0.told, 1);
     }
@@ -122,13 +122,13 @@ pub(crate) struct StreamLimits {
 }
 
 /// An open stream; counted down when dropped.
-pub(crate) struct Subscriber {
+pub(crate) struct StreamPermit {
     counts: Arc<Counts>,
     address: IpAddr,
     is_anonymous: bool,
 }
 
-impl Subscriber {
+impl StreamPermit {
     /// # Errors
     /// [`NoRoom`]; each variant as it is described there.
     pub(crate) fn try_new(
@@ -155,7 +155,7 @@ impl Subscriber {
     }
 }
 
-impl Drop for Subscriber {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         Stats::subtract(&self.counts.stats.subscribers, 1);
         if self.is_anonymous {

@@ -11,7 +11,7 @@ use sse_proto::identity::Identity;
 use sse_proto::query::Query;
 
 use crate::auth::{AuthSettings, Authenticator, Credential};
-use crate::between::outbox::request_channel;
+use crate::between::outbox::errand_channel;
 use crate::content::static_files;
 use crate::router;
 
@@ -44,7 +44,7 @@ impl Door {
     /// There are no sockets to be had.
     pub fn try_new(settings: AuthSettings) -> std::io::Result<Self> {
         // Nobody reads its log lines.
-        let (outbox, _inbox) = request_channel(Arc::default())?;
+        let (outbox, _inbox) = errand_channel(Arc::default())?;
         let authenticator = Authenticator::new();
         authenticator.apply(&settings, &outbox);
         Ok(Self { authenticator, settings })

@@ -10,7 +10,7 @@ use sse_proto::sse::GapReason;
 use sse_proto::word::{ExecutionId, Topic};
 
 use crate::between::batch::Batch;
-use crate::stream::audience::Listener;
+use crate::stream::audience::Recipient;
 use crate::stream::posting::PUBLIC;
 use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::stream::subscribe::{Gap, Start};
@@ -111,13 +111,13 @@ impl Window {
             self.readers.push(None);
             self.readers.len() - 1
         });
-        let listener = Listener {
+        let recipient = Recipient {
             identity: listening.identity.map(Arc::new),
             topics: Box::from(listening.topics),
             execution_id: listening.execution_id,
         };
-        let start = Start::find(last_event_id, &self.log, published, &listener);
-        self.log.postings.join(slot as u32, listener);
+        let start = Start::find(last_event_id, &self.log, published, &recipient);
+        self.log.postings.join(slot as u32, recipient);
         let framing = if listening.is_http_10 { Framing::Bare } else { Framing::Chunked };
         let (cursor, pending) = (start.cursor(), Vec::new());
         self.readers[slot] = Some(Reader { framing, cursor, live: false, pending });
@@ -148,7 +148,7 @@ impl Window {
                 Run::CaughtUp(cursor) => (reader.cursor, reader.live) = (cursor, true),
                 Run::Paused(cursor) => reader.cursor = cursor,
                 Run::FellOut => {
-                    let missed = self.log.missed_since(reader.cursor.next - 1, &member.listener);
+                    let missed = self.log.missed_since(reader.cursor.next - 1, &member.recipient);
                     reader.cursor = Cursor::before(self.log.head() + 1);
                     return Progress::FellOut { missed };
                 }

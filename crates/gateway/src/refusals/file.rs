@@ -12,12 +12,12 @@ use std::time::SystemTime;
 use super::line;
 use crate::auth::NewRefusal;
 
-const FILE: &str = "pg_sse.revocations";
-const LOCK: &str = "pg_sse.revocations.lock";
-const NEW: &str = "pg_sse.revocations.new";
+const FILE_NAME: &str = "pg_sse.revocations";
+const LOCK_NAME: &str = "pg_sse.revocations.lock";
+const NEW_FILE_NAME: &str = "pg_sse.revocations.new";
 
 /// Bytes that are read at once.
-const CHUNK: usize = 64 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// The file of refusals in a data directory.
 #[derive(Debug, Clone)]
@@ -86,7 +86,7 @@ impl RefusalFile {
     pub(super) fn try_append(&self, lines: &str) -> io::Result<Option<File>> {
         let Some(_lock) = self.try_lock()? else { return Ok(None) };
         let mut file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(self.path(FILE))?;
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(self.path(FILE_NAME))?;
         let len = file.metadata()?.len();
         let mut last = [b'\n'];
         if len > 0 {
@@ -107,7 +107,7 @@ impl RefusalFile {
 
     fn try_lock(&self) -> io::Result<Option<Lock>> {
         let mut options = OpenOptions::new();
-        let file = options.create(true).write(true).truncate(false).mode(0o600).open(self.path(LOCK))?;
+        let file = options.create(true).write(true).truncate(false).mode(0o600).open(self.path(LOCK_NAME))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -122,16 +122,21 @@ impl RefusalFile {
             return Ok(None);
         }
         let mut options = OpenOptions::new();
-        let file =
-            options.create(true).read(true).write(true).truncate(true).mode(0o600).open(self.path(NEW))?;
+        let file = options
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.path(NEW_FILE_NAME))?;
         let Place { identity, offset, .. } = *place;
-        Ok(Some(NewFile { writer: BufWriter::with_capacity(CHUNK, file), len: 0, identity, offset }))
+        Ok(Some(NewFile { writer: BufWriter::with_capacity(BUFFER_BYTES, file), len: 0, identity, offset }))
     }
 
     /// Puts the new file in the old one's place, with the lines behind it that came meanwhile.
     pub(super) fn replace(&self, mut new: NewFile) -> io::Result<Replaced> {
         let Some(_lock) = self.try_lock()? else { return Ok(Replaced::Locked(new)) };
-        let mut old = File::open(self.path(FILE))?;
+        let mut old = File::open(self.path(FILE_NAME))?;
         if identity(&old.metadata()?) != new.identity {
             return Ok(Replaced::Overtaken);
         }
@@ -139,7 +144,7 @@ impl RefusalFile {
         let tail = io::copy(&mut old, &mut new.writer)?;
         let file = new.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        fs::rename(self.path(NEW), self.path(FILE))?;
+        fs::rename(self.path(NEW_FILE_NAME), self.path(FILE_NAME))?;
         // The name has to be durable before the next line is.
         self.sync_directory()?;
         let identity = identity(&file.metadata()?);
@@ -149,7 +154,7 @@ impl RefusalFile {
 
     /// Removes what a replacement that failed has left.
     pub(super) fn forget_new(&self) {
-        let _ = fs::remove_file(self.path(NEW));
+        let _ = fs::remove_file(self.path(NEW_FILE_NAME));
     }
 
     fn sync_directory(&self) -> io::Result<()> {
@@ -192,7 +197,7 @@ impl Place {
         portion: usize,
         mut give: impl FnMut(Vec<NewRefusal>),
     ) -> io::Result<()> {
-        let file = match File::open(of.path(FILE)) {
+        let file = match File::open(of.path(FILE_NAME)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 *self = Self::default();
@@ -207,7 +212,7 @@ impl Place {
         }
         let Some(mut file) = self.file.as_ref() else { return Ok(()) };
         file.seek(SeekFrom::Start(self.offset))?;
-        let mut reader = BufReader::with_capacity(CHUNK, file);
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
         let mut bytes = Vec::new();
         let mut refusals = Vec::new();
         loop {

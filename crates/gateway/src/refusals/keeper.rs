@@ -13,25 +13,25 @@ use crate::between::outbox::Severity;
 use crate::shared::Shared;
 
 /// The file is not written anew while it is shorter: fifty thousand lines, read in a moment.
-const FLOOR: u64 = 4 << 20;
+const MIN_REWRITE_BYTES: u64 = 4 << 20;
 
 /// Refusals that are told, and lines that are written anew, at once. A lock that requests wait for is not held for longer
 /// than one of them takes.
-const PORTION: usize = 1000;
+const MAX_PORTION: usize = 1000;
 
 /// Tokens that are written with one flush: a megabyte. The rest waits on the desk.
 const MAX_BATCH: usize = 10_000;
 
 /// Pause after an error of the disk; it doubles with each one that follows, up to [`LONGEST_PAUSE`].
-const RETRY: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Pause while somebody else has the lock.
-const LOCKED: Duration = Duration::from_millis(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Looks at the lock, [`LOCKED`] apart, before writing anew is put off.
-const LOOKS: usize = 100;
+/// Looks at the lock, [`LOCK_PAUSE`] apart, before writing anew is put off.
+const MAX_LOCK_LOOKS: usize = 100;
 
 /// Held by whoever writes the new file: there is one name for it.
 static WRITING_ANEW: Mutex<()> = Mutex::new(());
@@ -64,7 +64,7 @@ impl Trouble {
     }
 
     fn failed(&mut self, longest: Duration) {
-        self.pause = (self.pause * 2).clamp(RETRY, longest);
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, longest);
         self.not_before = Some(Instant::now() + self.pause);
     }
 
@@ -112,9 +112,10 @@ impl Keeper<'_> {
     fn rest(&self) {
         const LONG: Duration = Duration::from_secs(3600);
         if self.shared.refusals.stopping().is_some() {
-            return std::thread::sleep(LOCKED);
+            return std::thread::sleep(LOCK_PAUSE);
         }
-        let wait = |due: bool, trouble: &Trouble| if due { trouble.remaining().max(LOCKED) } else { LONG };
+        let wait =
+            |due: bool, trouble: &Trouble| if due { trouble.remaining().max(LOCK_PAUSE) } else { LONG };
         let has_unwritten = !self.unwritten.is_empty();
         let pause = wait(self.look, &self.reading)
             .min(wait(has_unwritten, &self.writing))
@@ -132,7 +133,7 @@ impl Keeper<'_> {
         let tell = |refusals| {
             shared.refuse(refusals);
         };
-        match place.read_on(file, PORTION, tell) {
+        match place.read_on(file, MAX_PORTION, tell) {
             Ok(()) => {
                 self.look = false;
                 self.reading.ended();
@@ -147,7 +148,7 @@ impl Keeper<'_> {
                     ));
                 }
                 // Nothing is served meanwhile.
-                self.reading.failed(RETRY);
+                self.reading.failed(FIRST_PAUSE);
             }
         }
     }
@@ -194,7 +195,7 @@ impl Keeper<'_> {
     }
 
     fn is_long(&self) -> bool {
-        self.place.offset() > FLOOR.max(2 * self.compacted)
+        self.place.offset() > MIN_REWRITE_BYTES.max(2 * self.compacted)
     }
 
     /// Writes the file anew when it has twice the length that it had after the last time.
@@ -230,19 +231,19 @@ impl Keeper<'_> {
         let Some(mut new) = self.file.begin_new(&self.place)? else { return Ok(None) };
         let mut last = None;
         self.copy(&mut new, |shared| {
-            let page = shared.auth.revocations().users(last.as_ref(), PORTION);
+            let page = shared.auth.revocations().users(last.as_ref(), MAX_PORTION);
             last = Some(page.last()?.clone());
             Some(page.iter().map(|(before, id)| line::user(id, *before)).collect())
         })?;
         let (mut last, now) = (None, SystemTime::now());
         self.copy(&mut new, |shared| {
-            let page = shared.auth.revocations().tokens(last.as_ref(), PORTION);
+            let page = shared.auth.revocations().tokens(last.as_ref(), MAX_PORTION);
             last = Some(*page.last()?);
             let good = page.into_iter().filter(|(until, _)| *until > now);
             Some(good.map(|(until, digest)| line::token(digest, until)).collect())
         })?;
         new.sync()?;
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_LOCK_LOOKS {
             match self.file.replace(new)? {
                 Replaced::Done(place, len) => {
                     self.place = place;
@@ -258,7 +259,7 @@ impl Keeper<'_> {
             if self.shared.refusals.stopping().is_some() {
                 return Ok(None);
             }
-            std::thread::sleep(LOCKED);
+            std::thread::sleep(LOCK_PAUSE);
             self.read();
         }
         Ok(None)

@@ -27,12 +27,12 @@ use crate::shared::Shared;
 use crate::supervise::{message, yield_to_events};
 
 /// The file's thread, as the gateway has it.
-pub(crate) struct Keeper {
+pub(crate) struct KeeperHandle {
     /// Disconnected when it has ended.
     ended: Receiver<()>,
 }
 
-impl Keeper {
+impl KeeperHandle {
     /// Starts the thread.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ impl Audience {
         self.execution_id.is_none() && self.topic.is_none() && self.scope == Scope::All
     }
 
-    pub(crate) fn admits(&self, listener: &Listener) -> bool {
+    pub(crate) fn admits(&self, recipient: &Recipient) -> bool {
         let event = Event {
             execution_id: self.execution_id.as_deref(),
             topic: self.topic.as_deref(),
@@ -57,7 +57,7 @@ impl Audience {
             access: &Access::Unspecified,
             emission: Emission::None,
         };
-        admits_of(&event, self.values.as_deref(), &listener.as_subscriber())
+        admits_of(&event, self.values.as_deref(), &recipient.as_subscriber())
     }
 
     /// Memory that it takes besides itself.
@@ -95,13 +95,13 @@ fn matching(access: &Access, emission: &Emission<&Emitter<'_>>) -> Scope {
 
 /// Who listens, and to what.
 #[derive(Debug, Clone)]
-pub(crate) struct Listener {
+pub(crate) struct Recipient {
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) topics: Box<[Topic]>,
     pub(crate) execution_id: Option<ExecutionId>,
 }
 
-impl Listener {
+impl Recipient {
     fn as_subscriber(&self) -> Subscriber<'_> {
         Subscriber {
             identity: self.identity.as_deref(),
@@ -158,9 +158,9 @@ mod tests {
             assert_ne!(audience.scope, Scope::Matching);
             for identity in &people {
                 let identity = identity.clone().map(Arc::new);
-                let listener = Listener { identity, topics: Box::default(), execution_id: None };
-                let expected = admits(&event, &listener.as_subscriber());
-                assert_eq!(audience.admits(&listener), expected, "{event:?} {listener:?}");
+                let recipient = Recipient { identity, topics: Box::default(), execution_id: None };
+                let expected = admits(&event, &recipient.as_subscriber());
+                assert_eq!(audience.admits(&recipient), expected, "{event:?} {recipient:?}");
                 assert!(!audience.is_public() || expected);
             }
         }

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use sse_proto::scope::{Scope, ScopeValue};
 
-use crate::stream::audience::{Audience, Listener};
+use crate::stream::audience::{Audience, Recipient};
 
 /// Lists that one event is filed under. One with more names is filed under "everyone signed in" instead: asking a
 /// thousand streams costs less than a thousand lists.
@@ -88,7 +88,7 @@ struct Held {
 
 /// A stream as its audience sees it.
 pub(crate) struct Member {
-    pub(crate) listener: Listener,
+    pub(crate) recipient: Recipient,
     /// Ascending by list.
     held: Box<[Held]>,
 }
@@ -120,9 +120,9 @@ impl Postings {
     }
 
     /// Enters a stream into its lists.
-    pub(crate) fn join(&mut self, slot: u32, listener: Listener) {
+    pub(crate) fn join(&mut self, slot: u32, recipient: Recipient) {
         self.leave(slot);
-        let names = names_of(&listener);
+        let names = names_of(&recipient);
         let mut lists: Vec<u32> = names.iter().map(|name| self.intern(name)).collect();
         lists.sort_unstable();
         lists.dedup();
@@ -135,7 +135,7 @@ impl Postings {
         if self.members.len() <= slot as usize {
             self.members.resize_with(slot as usize + 1, || None);
         }
-        self.members[slot as usize] = Some(Member { listener, held });
+        self.members[slot as usize] = Some(Member { recipient, held });
     }
 
     pub(crate) fn leave(&mut self, slot: u32) {
@@ -273,15 +273,15 @@ impl Postings {
 }
 
 /// Every name under which an event for this stream may be filed.
-fn names_of(listener: &Listener) -> Vec<Name<'_>> {
-    let topical = !listener.takes_public();
+fn names_of(recipient: &Recipient) -> Vec<Name<'_>> {
+    let topical = !recipient.takes_public();
     let mut names = vec![Name::new(Kind::Everybody, topical, "")];
-    names.extend(listener.topics.iter().map(|topic| Name::new(Kind::Topic, true, topic.as_str())));
-    names.push(match &listener.execution_id {
+    names.extend(recipient.topics.iter().map(|topic| Name::new(Kind::Topic, true, topic.as_str())));
+    names.push(match &recipient.execution_id {
         Some(id) => Name::new(Kind::ExecutionId, topical, id.as_str()),
         None => Name::new(Kind::NoExecutionId, topical, ""),
     });
-    if let Some(identity) = &listener.identity {
+    if let Some(identity) = &recipient.identity {
         names.push(Name::new(Kind::SignedIn, topical, ""));
         names.extend(identity.user_id().map(|id| Name::new(Kind::UserId, topical, id)));
         names.extend(identity.user_name().map(|name| Name::new(Kind::UserName, topical, name)));

@@ -24,7 +24,7 @@ use tokio::task::yield_now;
 
 use crate::bell::Bell;
 use crate::between::batch::Batch;
-use crate::between::listing::Desk;
+use crate::between::listing::Lister;
 use crate::between::outbox::Severity;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -82,7 +82,7 @@ pub(crate) struct Slab {
     now: u32,
     tally: Tally,
     scratch: Box<[u8]>,
-    desk: Desk,
+    lister: Lister,
     revocations: RevocationPace,
     /// Streams that ever began here.
     opened: u64,
@@ -117,7 +117,7 @@ impl Slab {
             now: 0,
             tally: Tally::default(),
             scratch: vec![0; 4096].into_boxed_slice(),
-            desk: shared.questions.desk(number),
+            lister: shared.list_requests.lister(number),
             revocations: RevocationPace::default(),
             opened: 0,
             counts_items: number == 0,
@@ -147,7 +147,7 @@ impl Slab {
             }
             self.evict();
             self.count();
-            let is_asked = self.desk.work(&self.slots, |slot| slot.info(&self.log));
+            let is_asked = self.lister.work(&self.slots, |slot| slot.info(&self.log));
             if let Some(until) = self.shared.stopping()
                 && self.batches.is_empty()
             {
@@ -240,10 +240,10 @@ impl Slab {
             });
             // The number's last owner may have been asked about an item that its next one is asked about again.
             self.marks[index as usize].asked = 0;
-            let listener = newcomer.subscription.listener();
+            let recipient = newcomer.subscription.recipient();
             let published = self.shared.published.last();
-            let start = Start::find(&newcomer.last_event_id, &self.log, published, &listener);
-            self.log.postings.join(index, listener);
+            let start = Start::find(&newcomer.last_event_id, &self.log, published, &recipient);
+            self.log.postings.join(index, recipient);
             let waker = SlotWaker::new(index, self.ready_sender.clone(), Arc::clone(&self.bell));
             let slot = self.open(newcomer, start, waker);
             let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
@@ -279,8 +279,8 @@ impl Slab {
             cursor: start.cursor(),
             pending,
             waker,
-            subscriber: newcomer.subscriber,
-            connection: newcomer.connection,
+            stream_permit: newcomer.stream_permit,
+            socket_permit: newcomer.socket_permit,
         };
         let mut slot = Slot::new(opening, self.now);
         if self.shared.stopping().is_some() {

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use sse_proto::sse::{GapReason, LAST_CHUNK, append_chunk, append_gap};
 
-use crate::entry::admission::{Connection, Subscriber};
+use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::posting::Member;
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
@@ -98,8 +98,8 @@ pub(crate) struct Slot {
     pub(crate) events: u64,
     bytes: u64,
     /// Both are counted down when the slot is dropped, however that comes.
-    _subscriber: Subscriber,
-    _connection: Connection,
+    _stream_permit: StreamPermit,
+    _socket_permit: SocketPermit,
 }
 
 /// What a slot is made of.
@@ -110,8 +110,8 @@ pub(crate) struct Opening {
     pub(crate) cursor: Cursor,
     pub(crate) pending: Vec<u8>,
     pub(crate) waker: Arc<SlotWaker>,
-    pub(crate) subscriber: Subscriber,
-    pub(crate) connection: Connection,
+    pub(crate) stream_permit: StreamPermit,
+    pub(crate) socket_permit: SocketPermit,
 }
 
 impl Slot {
@@ -135,8 +135,8 @@ impl Slot {
             connected_at: SystemTime::now(),
             events: 0,
             bytes: 0,
-            _subscriber: opening.subscriber,
-            _connection: opening.connection,
+            _stream_permit: opening.stream_permit,
+            _socket_permit: opening.socket_permit,
         }
     }
 
@@ -352,7 +352,7 @@ impl Slot {
 
     fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {
         let mut gap = Vec::new();
-        let missed = log.missed_since(self.position(), &member.listener);
+        let missed = log.missed_since(self.position(), &member.recipient);
         append_gap(&mut gap, log.id(log.head()), GapReason::Slow, missed);
         self.queue(&gap);
         self.cursor = Cursor::before(log.head() + 1);

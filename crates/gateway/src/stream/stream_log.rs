@@ -22,7 +22,7 @@ use sse_proto::sse::{EventId, GapReason, append_chunked_event, chunked_event_len
 
 use crate::between::batch::{Batch, Item};
 use crate::room::may_grow;
-use crate::stream::audience::{Audience, Listener};
+use crate::stream::audience::{Audience, Recipient};
 use crate::stream::posting::{Postings, TOPICAL};
 
 mod lane;
@@ -211,8 +211,8 @@ impl StreamLog {
     /// How many events a stream that has got everything up to `position` would miss if it went on behind the head;
     /// `None` when that cannot be known. For what has left the window nobody knows any more whom it was for, so it is known
     /// only when each item since was an event for all who ask for no topics, and the stream is one of them.
-    pub(crate) fn missed_since(&self, position: u64, listener: &Listener) -> Option<u64> {
-        let counts = listener.takes_public() && position >= self.last_uncounted;
+    pub(crate) fn missed_since(&self, position: u64, recipient: &Recipient) -> Option<u64> {
+        let counts = recipient.takes_public() && position >= self.last_uncounted;
         counts.then(|| self.head().saturating_sub(position))
     }
 

@@ -13,8 +13,8 @@ use sse_proto::sse::{EventId, GapReason};
 use sse_proto::word::{ExecutionId, Topic};
 
 use crate::auth::{Revocations, TokenDigest, Verified};
-use crate::entry::admission::{Connection, Subscriber};
-use crate::stream::audience::Listener;
+use crate::entry::admission::{SocketPermit, StreamPermit};
+use crate::stream::audience::Recipient;
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, StreamLog};
 
@@ -26,8 +26,8 @@ pub(crate) struct Newcomer {
     pub(crate) head: Vec<u8>,
     pub(crate) subscription: Box<Subscription>,
     pub(crate) last_event_id: Vec<u8>,
-    pub(crate) subscriber: Subscriber,
-    pub(crate) connection: Connection,
+    pub(crate) stream_permit: StreamPermit,
+    pub(crate) socket_permit: SocketPermit,
 }
 
 /// Who subscribes to what: everything that decides what a stream is sent, and when it ends.
@@ -74,8 +74,8 @@ impl Subscription {
     }
 
     /// What is compared with an event.
-    pub(crate) fn listener(&self) -> Listener {
-        Listener {
+    pub(crate) fn recipient(&self) -> Recipient {
+        Recipient {
             identity: self.identity.clone(),
             topics: Box::from(&self.topics[..]),
             execution_id: self.execution_id.clone(),
@@ -131,7 +131,7 @@ pub(crate) struct Gap {
 impl Start {
     /// `published` is the newest sequence that any runtime thread may have sent. This thread's log may lag behind it;
     /// such an id is waited for, not refused.
-    pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, listener: &Listener) -> Self {
+    pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, recipient: &Recipient) -> Self {
         if last_event_id.is_empty() {
             return Self { position: log.head(), ready: log.id(log.head()), gap: None };
         }
@@ -150,7 +150,7 @@ impl Start {
             return uncounted(GapReason::Unknown);
         }
         if position + 1 < log.base() {
-            let missed = log.missed_since(position, listener);
+            let missed = log.missed_since(position, recipient);
             return behind_gap(GapReason::Expired, missed);
         }
         Self { position, ready, gap: None }
@@ -175,8 +175,8 @@ mod tests {
         let mut batch = Batch::new(1);
         (0..head).for_each(|_| batch.push_overflow(None));
         log.append(&batch, 0);
-        let listener = Listener { identity: None, topics: Box::default(), execution_id: None };
-        Start::find(last_event_id.as_bytes(), &log, published, &listener)
+        let recipient = Recipient { identity: None, topics: Box::default(), execution_id: None };
+        Start::find(last_event_id.as_bytes(), &log, published, &recipient)
     }
 
     // Each thread takes in the events in its own time, and who comes back may come to another one.

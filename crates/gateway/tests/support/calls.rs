@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sse_gateway::{AuthSettings, CallResult, Calls, Config, Gateway, Secret, Settings};
+use sse_gateway::{AuthSettings, CallAvailability, CallResult, Config, Gateway, Secret, Settings};
 use sse_proto::annotation::RoutineKind;
 use sse_proto::call::{
     CallAnswer, CallRequest, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
@@ -97,7 +97,7 @@ pub fn calling(settings: Settings, callables: &[Callable]) -> TestGateway {
 pub fn calling_with(config: Config, settings: Settings, callables: &[Callable]) -> TestGateway {
     let gateway = TestGateway::configured(config, settings);
     gateway.gateway.set_routes(routes(callables), 2);
-    gateway.gateway.set_calls(Calls::Ready);
+    gateway.gateway.set_calls(CallAvailability::Ready);
     gateway
 }
 

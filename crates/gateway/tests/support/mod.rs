@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sse_gateway::{Batch, Config, Gateway, Publisher, Request, Settings, Stats};
+use sse_gateway::{Batch, Config, Errand, Gateway, Publisher, Settings, Stats};
 use sse_proto::annotation::{Access, RoutineKind};
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
@@ -114,12 +114,12 @@ impl Raise {
     }
 }
 
-/// A running gateway with a stand-in for Postgres' main thread: it collects requests and answers those for routes.
+/// A running gateway with a stand-in for Postgres' main thread: it collects errands and answers those for routes.
 pub struct TestGateway {
     pub gateway: Arc<Gateway>,
     pub publisher: Mutex<Publisher>,
     next_sequence: AtomicU64,
-    pub requests: Arc<Mutex<VecDeque<Request>>>,
+    pub errands: Arc<Mutex<VecDeque<Errand>>>,
     pub answer_refreshes: Arc<AtomicBool>,
     quit: Arc<AtomicBool>,
     main: Option<JoinHandle<()>>,
@@ -147,26 +147,26 @@ impl TestGateway {
         let (gateway, publisher) = (Arc::new(gateway), Mutex::new(publisher));
         let quit = Arc::new(AtomicBool::new(false));
         let answer_refreshes = Arc::new(AtomicBool::new(true));
-        let requests: Arc<Mutex<VecDeque<Request>>> = Arc::default();
+        let errands: Arc<Mutex<VecDeque<Errand>>> = Arc::default();
         let main = std::thread::spawn({
-            let (gateway, quit, requests) = (Arc::clone(&gateway), Arc::clone(&quit), Arc::clone(&requests));
+            let (gateway, quit, errands) = (Arc::clone(&gateway), Arc::clone(&quit), Arc::clone(&errands));
             let answer_refreshes = Arc::clone(&answer_refreshes);
             move || {
                 while !quit.load(Ordering::Relaxed) {
-                    while let Some(request) = gateway.poll_request() {
-                        if let Request::RefreshRoutes { ticket } = request
+                    while let Some(errand) = gateway.poll_errand() {
+                        if let Errand::RefreshRoutes { question } = errand
                             && answer_refreshes.load(Ordering::Relaxed)
                         {
-                            gateway.routes_are_fresh(ticket);
+                            gateway.routes_are_fresh(question);
                         }
-                        requests.lock().unwrap().push_back(request);
+                        errands.lock().unwrap().push_back(errand);
                     }
                     std::thread::sleep(Duration::from_millis(1));
                 }
             }
         });
         let next_sequence = AtomicU64::new(1);
-        Self { gateway, publisher, next_sequence, requests, answer_refreshes, quit, main: Some(main) }
+        Self { gateway, publisher, next_sequence, errands, answer_refreshes, quit, main: Some(main) }
     }
 
     pub fn port(&self) -> u16 {
@@ -208,17 +208,17 @@ impl TestGateway {
 
     /// The lines that were logged so far.
     pub fn log(&self) -> Vec<String> {
-        let requests = self.requests.lock().unwrap();
-        let line = |request: &Request| match request {
-            Request::Log { message, .. } => Some(message.clone()),
+        let errands = self.errands.lock().unwrap();
+        let line = |errand: &Errand| match errand {
+            Errand::Log { message, .. } => Some(message.clone()),
             _ => None,
         };
-        requests.iter().filter_map(line).collect()
+        errands.iter().filter_map(line).collect()
     }
 
     pub fn refreshes(&self) -> usize {
-        let requests = self.requests.lock().unwrap();
-        requests.iter().filter(|request| matches!(request, Request::RefreshRoutes { .. })).count()
+        let errands = self.errands.lock().unwrap();
+        errands.iter().filter(|errand| matches!(errand, Errand::RefreshRoutes { .. })).count()
     }
 
     /// Stops it and says how long that took.
@@ -243,11 +243,11 @@ impl TestGateway {
 impl Drop for TestGateway {
     fn drop(&mut self) {
         self.end_main();
-        let died = self.requests.lock().unwrap().iter().any(|request| matches!(request, Request::Died(_)));
+        let died = self.errands.lock().unwrap().iter().any(|errand| matches!(errand, Errand::Died(_)));
         assert!(
             !died || std::thread::panicking(),
             "a runtime thread has died: {:?}",
-            self.requests.lock().unwrap()
+            self.errands.lock().unwrap()
         );
     }
 }

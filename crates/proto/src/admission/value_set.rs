@@ -10,7 +10,7 @@ use crate::identity::Identity;
 use crate::scope::ScopeValue;
 
 /// With fewer values they are compared one by one: no set is made for the lists that people write.
-const MANY: usize = 33;
+const MIN_VALUES: usize = 33;
 
 /// See the head of this file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct ValueSet {
 impl ValueSet {
     /// `None` for a list that is short.
     pub fn of(values: &[ScopeValue]) -> Option<Self> {
-        if values.len() < MANY {
+        if values.len() < MIN_VALUES {
             return None;
         }
         let mut set = Self::default();
@@ -78,7 +78,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_set_says_what_comparing_one_by_one_says(
-            values in prop::collection::vec("(id:|name:|role:|)[aAbBé1]{0,2}", MANY..MANY + 20),
+            values in prop::collection::vec("(id:|name:|role:|)[aAbBé1]{0,2}", MIN_VALUES..MIN_VALUES + 20),
             id in "[aAbB1]{1,2}",
             name in "[aAbBé]{1,2}",
             roles in prop::collection::vec("[aAbBé]{1,3}", 0..4),
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn lists_that_people_write_have_no_set() {
-        for (count, has_set) in [(MANY - 1, false), (MANY, true), (MANY + 1, true)] {
+        for (count, has_set) in [(MIN_VALUES - 1, false), (MIN_VALUES, true), (MIN_VALUES + 1, true)] {
             let values = vec![ScopeValue::new("role:admin"); count];
             assert_eq!(ValueSet::of(&values).is_some(), has_set, "{count}");
         }

@@ -16,9 +16,9 @@ const MAX_DIMENSIONS: usize = 6;
 
 /// A literal may have so many bytes for each that was given, and [`SPARE_BYTES`]. Quotes double with each level of arrays
 /// and rows, and a row of a thousand columns takes a thousand commas for one member. Beyond it: [`ArgumentError::TooLarge`].
-const GROWTH: usize = 16;
+const MAX_GROWTH_FACTOR: usize = 16;
 
-/// See [`GROWTH`]: what is short may grow more.
+/// See [`MAX_GROWTH_FACTOR`]: what is short may grow more.
 const SPARE_BYTES: usize = 1 << 20;
 
 /// `name` is the parameter's, for messages. `None` is NULL.
@@ -38,7 +38,7 @@ pub(super) fn text_of(
 
 /// The most bytes that the literal of so many given ones may have.
 pub(super) fn limit(given_bytes: usize) -> usize {
-    given_bytes.saturating_mul(GROWTH).saturating_add(SPARE_BYTES)
+    given_bytes.saturating_mul(MAX_GROWTH_FACTOR).saturating_add(SPARE_BYTES)
 }
 
 /// A parameter, or a member in it: `place.streetName`.

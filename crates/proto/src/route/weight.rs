@@ -55,17 +55,17 @@ impl Signature {
     /// What it weighs: twice what is handed over of it, in which every row type is written out where it stands.
     pub fn weight(&self) -> usize {
         let parameters = self.parameters.iter().map(|parameter| {
-            PARAMETER + parameter.name.len() + parameter.type_name.len() + written(&parameter.kind)
+            PARAMETER_WEIGHT + parameter.name.len() + parameter.type_name.len() + written(&parameter.kind)
         });
-        let columns = self.result.columns.iter().map(|column| NAME + column.len());
+        let columns = self.result.columns.iter().map(|column| NAME_WEIGHT + column.len());
         let kinds = self.result.kinds.iter().map(written);
         2 * (parameters.chain(columns).chain(kinds).sum::<usize>() + ROW_VERSION * self.rows.len())
     }
 }
 
 /// In bytes, as `record/encode.rs` writes them, and what memory asks for besides.
-const PARAMETER: usize = 32;
-const NAME: usize = 16;
+const PARAMETER_WEIGHT: usize = 32;
+const NAME_WEIGHT: usize = 16;
 const ROW_VERSION: usize = 16;
 
 fn written(kind: &TypeKind) -> usize {

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::between::outbox::request_channel;
+use crate::between::outbox::errand_channel;
 use sse_proto::call::{CallAnswer, Outcome};
 
 fn queue() -> Arc<CallQueue> {
@@ -10,11 +10,11 @@ fn queue() -> Arc<CallQueue> {
 fn queue_of(epoch: u64) -> Arc<CallQueue> {
     let stats: Arc<Stats> = Arc::default();
     // The other end is kept by nobody: a wake that nobody hears is no error.
-    let (outbox, _) = request_channel(Arc::clone(&stats)).unwrap();
+    let (outbox, _) = errand_channel(Arc::clone(&stats)).unwrap();
     Arc::new(CallQueue::new(epoch, stats, Arc::new(outbox)))
 }
 
-fn enter(queue: &Arc<CallQueue>, address: &str, size: usize) -> Result<Ticket, NoPlace> {
+fn enter(queue: &Arc<CallQueue>, address: &str, size: usize) -> Result<PendingCall, NoPlace> {
     enter_until(queue, address, size, Instant::now() + Duration::from_secs(60))
 }
 
@@ -23,7 +23,7 @@ fn enter_until(
     address: &str,
     size: usize,
     deadline: Instant,
-) -> Result<Ticket, NoPlace> {
+) -> Result<PendingCall, NoPlace> {
     // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
     let id = queue.stats.calls_total.load(Ordering::Relaxed) + 1;
     let call = NewCall { id, frame: id.to_string().into_bytes(), deadline };
@@ -54,24 +54,24 @@ fn assert_empty(queue: &CallQueue) {
     assert!(queue.bodies.is_empty() && queue.answers.is_empty());
 }
 
-fn poll(ticket: &mut Ticket) -> Result<CallResult, oneshot::error::TryRecvError> {
-    ticket.receiver.try_recv()
+fn poll(pending: &mut PendingCall) -> Result<CallResult, oneshot::error::TryRecvError> {
+    pending.receiver.try_recv()
 }
 
 #[test]
 fn calls_are_taken_in_the_order_they_came_and_each_gets_its_answer() {
     let queue = queue();
-    let mut tickets: Vec<_> = (0..3).map(|_| enter(&queue, "127.0.0.1", 10).unwrap()).collect();
+    let mut pending: Vec<_> = (0..3).map(|_| enter(&queue, "127.0.0.1", 10).unwrap()).collect();
     assert_eq!(waiting(&queue), 3);
     assert_eq!([take(&queue), take(&queue), take(&queue), take(&queue)], [Some(1), Some(2), Some(3), None]);
     queue.answer(2, done(2));
     queue.answer(99, done(99));
     queue.answer(1, CallResult::Lost);
     queue.answer(3, CallResult::NotRun);
-    assert!(matches!(poll(&mut tickets[1]), Ok(CallResult::Answer(answered)) if answered.id() == 2));
-    assert!(matches!(poll(&mut tickets[0]), Ok(CallResult::Lost)));
-    assert!(matches!(poll(&mut tickets[2]), Ok(CallResult::NotRun)));
-    drop(tickets);
+    assert!(matches!(poll(&mut pending[1]), Ok(CallResult::Answer(answered)) if answered.id() == 2));
+    assert!(matches!(poll(&mut pending[0]), Ok(CallResult::Lost)));
+    assert!(matches!(poll(&mut pending[2]), Ok(CallResult::NotRun)));
+    drop(pending);
     assert_eq!(queue.poll_cancelled(), None);
     assert_empty(&queue);
 }
@@ -80,7 +80,7 @@ fn calls_are_taken_in_the_order_they_came_and_each_gets_its_answer() {
 #[test]
 fn an_address_has_half_of_the_queue_and_all_together_have_all_of_it() {
     let queue = queue();
-    let mut tickets = Vec::new();
+    let mut pending = Vec::new();
     for (address, expected) in [
         ("203.0.113.9", Ok(())),
         ("203.0.113.9", Ok(())),
@@ -95,14 +95,14 @@ fn an_address_has_half_of_the_queue_and_all_together_have_all_of_it() {
         if let Err(error) = expected {
             assert_eq!(checked, Err(error));
         }
-        tickets.extend(entered.ok());
+        pending.extend(entered.ok());
     }
     // A place that becomes free, taken by a worker or left by its peer, is free for the next.
     take(&queue).unwrap();
     assert!(enter(&queue, "203.0.113.9", 4).is_ok(), "left at once");
-    drop(tickets.pop());
+    drop(pending.pop());
     assert!(enter(&queue, "2001:db8::4", 4).is_ok());
-    drop(tickets);
+    drop(pending);
     assert_eq!(queue.poll_cancelled(), Some(1));
     assert_empty(&queue);
     // The smallest queues still let somebody in.

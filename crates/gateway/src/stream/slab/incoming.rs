@@ -20,7 +20,7 @@ use crate::stream::subscribe::Newcomer;
 const REQUESTS_PER_TURN: Duration = Duration::from_millis(1);
 
 /// Rounds of its thread in which the slab has had its turn, unless it has ended.
-const ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 4;
 
 /// Streams that the connection tasks of this thread have handed over.
 pub(crate) struct Incoming {
@@ -69,7 +69,7 @@ impl Incoming {
     pub(crate) async fn give_way(&self) -> Turn<'_> {
         // An error: it is never closed.
         let next = self.next.acquire().await.ok();
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let has_events = self.is_bringing.get() || !self.batches.is_empty();
             if !has_events || self.taken.get() < REQUESTS_PER_TURN {
                 break;

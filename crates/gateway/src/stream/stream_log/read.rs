@@ -79,7 +79,7 @@ impl StreamLog {
         }
         // Up to here the public lane alone is to be read.
         let limit = cursor.private.min(head + 1);
-        if member.listener.takes_public()
+        if member.recipient.takes_public()
             && let Some(next) = self.next_public(cursor.next).filter(|next| *next < limit)
         {
             return self.public_run(Cursor { next, ..cursor }, limit, framing);
@@ -140,9 +140,9 @@ impl StreamLog {
     /// Whether an item that is in one of a subscriber's lists is for it.
     pub(crate) fn admits(&self, sequence: u64, member: &Member) -> bool {
         match self.entry(sequence).map(|entry| entry.what) {
-            Some(What::Everybody) => !member.listener.takes_public(),
+            Some(What::Everybody) => !member.recipient.takes_public(),
             Some(What::Private(number)) => {
-                self.private(number).is_some_and(|private| private.audience.admits(&member.listener))
+                self.private(number).is_some_and(|private| private.audience.admits(&member.recipient))
             }
             _ => false,
         }

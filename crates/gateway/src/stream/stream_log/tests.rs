@@ -45,8 +45,8 @@ fn log_of(events: &[&str]) -> StreamLog {
     log
 }
 
-fn listener(user_id: Option<&str>, topics: &[&str], execution_id: Option<&str>) -> Listener {
-    Listener {
+fn recipient(user_id: Option<&str>, topics: &[&str], execution_id: Option<&str>) -> Recipient {
+    Recipient {
         identity: user_id.map(|id| Arc::new(Identity::try_new(Some(id), None, &["staff"]).unwrap())),
         topics: topics.iter().map(|topic| Topic::parse(topic).unwrap()).collect(),
         execution_id: execution_id.map(|id| ExecutionId::parse(id).unwrap()),
@@ -55,7 +55,7 @@ fn listener(user_id: Option<&str>, topics: &[&str], execution_id: Option<&str>) 
 
 /// The log with a stream in slot 0 that asked for nothing.
 fn plain(mut log: StreamLog) -> StreamLog {
-    log.postings.join(0, listener(None, &[], None));
+    log.postings.join(0, recipient(None, &[], None));
     log
 }
 
@@ -112,7 +112,7 @@ fn items_for_nobody_do_not_cut_a_run() {
 #[test]
 fn an_event_for_others_does_not_cut_a_run_and_one_for_its_taker_comes_in_its_place() {
     let mut log = StreamLog::new(EPOCH);
-    log.postings.join(0, listener(Some("a"), &[], None));
+    log.postings.join(0, recipient(Some("a"), &[], None));
     let mut batch = Batch::new(1);
     let only = |id: &str| Scope::Authorize(vec![ScopeValue::Id(id.to_owned())]);
     for (data, scope) in
@@ -136,7 +136,7 @@ fn what_has_left_the_window_leaves_no_list_and_no_byte() {
     let mut log = StreamLog::new(EPOCH);
     let lists = log.postings.len();
     for slot in 0..4 {
-        log.postings.join(slot, listener(Some("a"), &["t"], Some("x")));
+        log.postings.join(slot, recipient(Some("a"), &["t"], Some("x")));
     }
     let mut batch = Batch::new(1);
     for n in 0..1000 {
@@ -161,7 +161,7 @@ fn what_has_left_the_window_leaves_no_list_and_no_byte() {
 fn an_event_is_filed_where_the_fewest_streams_are() {
     let mut log = StreamLog::new(EPOCH);
     for slot in 0..10 {
-        log.postings.join(slot, listener(Some(&format!("u{slot}")), &["t"], None));
+        log.postings.join(slot, recipient(Some(&format!("u{slot}")), &["t"], None));
     }
     let scope = |value: ScopeValue| Scope::Authorize(vec![value]);
     let id = scope(ScopeValue::Id("u3".to_owned()));
@@ -186,7 +186,7 @@ fn an_event_is_filed_where_the_fewest_streams_are() {
 fn of_ten_thousand_streams_an_event_for_one_user_concerns_that_users_alone() {
     let mut log = StreamLog::new(EPOCH);
     for slot in 0..10_000 {
-        log.postings.join(slot, listener(Some(&slot.to_string()), &[], None));
+        log.postings.join(slot, recipient(Some(&slot.to_string()), &[], None));
     }
     let mut batch = Batch::new(1);
     for user in 0..10_000 {

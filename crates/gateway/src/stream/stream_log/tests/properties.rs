@@ -77,13 +77,13 @@ fn item() -> impl Strategy<Value = Item> {
     )
 }
 
-fn listeners() -> impl Strategy<Value = Listener> {
+fn recipients() -> impl Strategy<Value = Recipient> {
     let identity = (prop::option::of(name()), prop::option::of(name()), prop::collection::vec(name(), 0..3))
         .prop_map(|(id, user_name, roles)| Arc::new(Identity::try_new(id, user_name, &roles).unwrap()));
     let topics = prop::sample::select(vec![vec![], vec![], vec!["t"], vec!["t", "u"], vec!["none"]]);
     let execution_id = prop::sample::select(vec![None, None, Some("x"), Some("none")]);
     (prop::option::weighted(0.8, identity), topics, execution_id).prop_map(
-        |(identity, topics, execution_id)| Listener { identity, ..listener(None, &topics, execution_id) },
+        |(identity, topics, execution_id)| Recipient { identity, ..recipient(None, &topics, execution_id) },
     )
 }
 
@@ -111,11 +111,11 @@ impl Item {
         batch.push_record(&out);
     }
 
-    fn is_for(&self, listener: &Listener) -> bool {
+    fn is_for(&self, recipient: &Recipient) -> bool {
         let subscriber = Subscriber {
-            identity: listener.identity.as_deref(),
-            topics: &listener.topics,
-            execution_id: listener.execution_id.as_ref(),
+            identity: recipient.identity.as_deref(),
+            topics: &recipient.topics,
+            execution_id: recipient.execution_id.as_ref(),
         };
         self.kind == 0 || admits(&Event::from(&self.envelope()), &subscriber)
     }
@@ -138,7 +138,7 @@ impl Item {
 
 /// A stream as slab and slot drive it.
 struct Driven {
-    listener: Listener,
+    recipient: Recipient,
     /// What it had seen when it came.
     position: u64,
     framing: Framing,
@@ -157,7 +157,7 @@ fn framing(bare: bool) -> Framing {
 enum Step {
     Publish(Vec<Item>),
     /// From so far back; or ahead of the head, as one that another thread has sent more to than this one has taken in.
-    Connect(Listener, bool, i64),
+    Connect(Recipient, bool, i64),
     Disconnect(usize),
     /// Lets a stream write so many bytes.
     Read(usize, usize),
@@ -167,7 +167,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => prop::collection::vec(item(), 1..6).prop_map(Step::Publish),
-        2 => (listeners(), any::<bool>(), -5i64..20).prop_map(|(l, bare, back)| Step::Connect(l, bare, back)),
+        2 => (recipients(), any::<bool>(), -5i64..20).prop_map(|(l, bare, back)| Step::Connect(l, bare, back)),
         1 => (0usize..8).prop_map(Step::Disconnect),
         6 => (0usize..8, 1usize..3000).prop_map(|(who, n)| Step::Read(who, n)),
         1 => (0u64..30).prop_map(Step::Evict),
@@ -226,7 +226,7 @@ proptest! {
                     for (n, item) in items.iter().enumerate() {
                         let sequence = first + n as u64;
                         for stream in streams.iter_mut().flatten() {
-                            if sequence > stream.position && item.is_for(&stream.listener) {
+                            if sequence > stream.position && item.is_for(&stream.recipient) {
                                 stream.expected.extend(item.encoded(sequence, stream.framing));
                             }
                         }
@@ -256,19 +256,19 @@ proptest! {
                         }
                     }
                 }
-                Step::Connect(listener, bare, back) => {
+                Step::Connect(recipient, bare, back) => {
                     let position = log.head().saturating_add_signed(-back).max(log.base() - 1);
                     let framing = framing(bare);
                     let mut expected = Vec::new();
                     for (n, item) in all.iter().enumerate().skip(position as usize) {
-                        if item.is_for(&listener) {
+                        if item.is_for(&recipient) {
                             expected.extend(item.encoded(n as u64 + 1, framing));
                         }
                     }
                     let slot = streams.iter().position(Option::is_none).unwrap_or(streams.len());
-                    log.postings.join(slot as u32, listener.clone());
+                    log.postings.join(slot as u32, recipient.clone());
                     let driven = Driven {
-                        listener, framing, expected, position,
+                        recipient, framing, expected, position,
                         cursor: Cursor::before(position + 1),
                         live: false, got: Vec::new(), fell_out: false,
                     };
@@ -322,7 +322,7 @@ proptest! {
             let Some(stream) = &mut streams[slot] else { continue };
             drive(&log, slot as u32, stream, usize::MAX);
             prop_assert!(stream.live && !stream.fell_out);
-            prop_assert!(stream.got == stream.expected, "{:?}", stream.listener);
+            prop_assert!(stream.got == stream.expected, "{:?}", stream.recipient);
             log.postings.leave(slot as u32);
         }
         log.evict_to(u64::MAX);
