@@ -132,7 +132,7 @@ impl Worker {
             if self.hear_courier() == Heard::ItHasEnded {
                 return 1;
             }
-            if let Some(message) = self.answer_requests() {
+            if let Some(message) = self.do_errands() {
                 messages::died(&message);
                 return 1;
             }
@@ -145,7 +145,7 @@ impl Worker {
                 self.refused.tend(&self.shared, gateway);
             }
             self.listing.tend(&self.shared, self.gateway.as_ref());
-            // Behind `answer_requests`, which makes the descriptor unreadable.
+            // Behind `do_errands`, which makes the descriptor unreadable.
             self.calls.tend(self.gateway.as_ref());
             self.sleep();
         }
@@ -164,7 +164,7 @@ impl Worker {
     }
 
     /// `Some`: a runtime thread has died, and why.
-    fn answer_requests(&mut self) -> Option<String> {
+    fn do_errands(&mut self) -> Option<String> {
         while let Some(errand) = self.gateway.as_ref().and_then(Gateway::poll_errand) {
             match errand {
                 Errand::Log { severity, message } => messages::line(severity, &message),

@@ -14,14 +14,14 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
-use sse_proto::route::{Route, RouteTable};
+use sse_proto::route::{CallPoint, Route, RouteTable};
 
 use crate::asked::{Asked, Stranger, unauthenticated};
 use crate::between::outbox::Severity;
 use crate::between::queue::CallAvailability;
 use crate::between::route_board::{Found, MAX_WAIT, Wanted};
 use crate::call::{self, Attempt};
-use crate::content::body::{Body, FILE_BYTES, allowed};
+use crate::content::body::{Body, READ_METHODS, allowed};
 use crate::content::problem::{Problem, append_header, unreadable};
 use crate::content::request_body::RequestBody;
 use crate::content::static_files::StaticFile;
@@ -30,7 +30,6 @@ use crate::entry::busy::Busy;
 use crate::entry::host;
 use crate::entry::peer::Peer;
 use crate::entry::proxy::Caller;
-use crate::room::{ANSWER_BYTES, Room};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -43,9 +42,6 @@ const MAX_TARGET_BYTES: usize = 8 << 10;
 
 /// Longest head in bytes (a header counts as `name: value` and line end). Beyond it 431.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
-
-/// Methods of a stream URL and of a file.
-const READ_METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// What belongs to one runtime thread and is needed to answer.
 pub(crate) struct Context {
@@ -139,48 +135,65 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     {
         let address = Caller::of(peer, request.headers(), &settings.trusted_proxies).address;
         let room = shared.calls.answer_room(address);
-        return static_file(request.method(), file, room).await.map(Answer::Response);
+        return file.answer(request.method(), room).await.map(Answer::Response);
     }
     context.shared.look_at_keys();
     // Else a flood of bad tokens is a flood of signatures that every event waits for.
     let turn = context.incoming.give_way().await;
     let asked = Asked::new(request, peer, settings, shared);
     drop(turn);
+    let routes = find_routes(&asked, wanted, settings, shared).await?;
+    if wanted == Wanted::StreamsAndCalls
+        && let Some(point) = routes.find_calls(path)
+    {
+        return answer_call(&asked, &routes, point, body, settings, context).await.map(Answer::Response);
+    }
+    if let Some(stranger) = asked.stranger(settings) {
+        return Err(stranger.into_problem(&asked, settings, shared));
+    }
+    let route = routes.find(path).ok_or_else(Problem::not_found)?;
+    stream(asked, route, settings, context)
+}
+
+/// The routes that have the request's path. A stranger whom no call could let in is refused before the path is looked up,
+/// any other where there is no path: an answer does not tell strangers which paths exist.
+async fn find_routes(
+    asked: &Asked<'_>,
+    wanted: Wanted,
+    settings: &Settings,
+    shared: &Shared,
+) -> Result<Arc<RouteTable>, Problem> {
     let stranger = asked.stranger(settings);
-    let refuse = |stranger: Stranger| stranger.into_problem(&asked, settings, shared);
+    let refuse = |stranger: Stranger| stranger.into_problem(asked, settings, shared);
     if let Some(stranger) = stranger
         && !(wanted == Wanted::StreamsAndCalls && stranger.may_be_let_in())
     {
         return Err(refuse(stranger));
     }
-    let routes = match (shared.routes.find_fresh(path, wanted, &shared.outbox).await, stranger) {
-        (Found::Route(routes), _) => routes,
-        (_, Some(stranger)) => return Err(refuse(stranger)),
-        (Found::Nothing, None) => return Err(not_found()),
+    let path = asked.request.uri().path();
+    match (shared.routes.find_fresh(path, wanted, &shared.outbox).await, stranger) {
+        (Found::Route(routes), _) => Ok(routes),
+        (_, Some(stranger)) => Err(refuse(stranger)),
+        (Found::Nothing, None) => Err(Problem::not_found()),
         (Found::Unanswered, None) => {
-            return Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The routes cannot be looked up at the moment.",
-            ));
+            let detail = "The routes cannot be looked up at the moment.";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
         }
-    };
-    if wanted == Wanted::StreamsAndCalls
-        && let Some(point) = routes.find_calls(path)
-    {
-        let answer = call::answer(&asked, point, body, settings, &context.shared, Attempt::First).await;
-        let answer = match answer {
-            Err(problem) if problem.may_be_outdated() => {
-                call_again(problem, &routes, &asked, body, context).await
-            }
-            answer => answer,
-        };
-        return answer.map(Answer::Response);
     }
-    if let Some(stranger) = stranger {
-        return Err(refuse(stranger));
+}
+
+async fn answer_call<B: HttpBody<Data = Bytes> + Unpin>(
+    asked: &Asked<'_>,
+    routes: &Arc<RouteTable>,
+    point: &CallPoint,
+    body: &mut RequestBody<B>,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Response<Body>, Problem> {
+    match call::answer(asked, point, body, settings, &context.shared, Attempt::First).await {
+        Err(problem) if problem.may_be_outdated() => call_again(problem, routes, asked, body, context).await,
+        answer => answer,
     }
-    let route = routes.find(path).ok_or_else(not_found)?;
-    stream(asked, route, settings, context)
 }
 
 /// Right after a COMMIT a call is answered by the old routine or by the new one (C7.4): what may only be due to routes that
@@ -198,7 +211,7 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
     if !body.can_be_read_again() {
         return Err(changed_meanwhile());
     }
-    let point = newer.find_calls(asked.request.uri().path()).ok_or_else(not_found)?;
+    let point = newer.find_calls(asked.request.uri().path()).ok_or_else(Problem::not_found)?;
     match call::answer(asked, point, body, &shared.settings(), shared, Attempt::Last).await {
         Err(problem) if problem.may_be_outdated() && (problem.is_failure() || problem.is_conflict()) => {
             Err(changed_meanwhile())
@@ -315,26 +328,11 @@ fn stream_head(framing: Framing, mut headers: http::HeaderMap) -> Vec<u8> {
     head
 }
 
-async fn static_file(method: &Method, file: StaticFile, mut room: Room) -> Result<Response<Body>, Problem> {
-    match *method {
-        Method::GET | Method::HEAD => {
-            if !room.try_grow(FILE_BYTES, ANSWER_BYTES) {
-                let detail = "Too many answers are not read.";
-                return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
-            }
-            file.respond(method == Method::HEAD, room).await.ok_or_else(not_found)
-        }
-        Method::OPTIONS => Ok(allowed(READ_METHODS)),
-        _ => Err(Problem::method_not_allowed(READ_METHODS)),
-    }
-}
-
 fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
-    const METHODS: &str = "GET, HEAD, OPTIONS";
     match *method {
         Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return Ok(allowed(METHODS)),
-        _ => return Err(Problem::method_not_allowed(METHODS)),
+        Method::OPTIONS => return Ok(allowed(READ_METHODS)),
+        _ => return Err(Problem::method_not_allowed(READ_METHODS)),
     }
     let (status, body) = if passes {
         (StatusCode::OK, &br#"{"status":"pass"}"#[..])
@@ -348,10 +346,6 @@ fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
-}
-
-fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
 }
 
 /// The answer when there are too many sockets.

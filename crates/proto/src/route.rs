@@ -43,11 +43,11 @@ pub struct Routine {
     pub name: String,
     /// Function or procedure.
     pub kind: RoutineKind,
-    /// See [`RoutineFacts`].
+    /// Whether it is VOLATILE.
     pub volatile: bool,
-    /// See [`RoutineFacts`].
+    /// Whether it is PARALLEL SAFE.
     pub parallel_safe: bool,
-    /// See [`RoutineFacts`].
+    /// Whether `@user_parameters` would fill one of its parameters (C7.3).
     pub has_identity_parameters: bool,
     /// Its `COMMENT`.
     pub comment: String,

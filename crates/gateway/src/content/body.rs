@@ -43,6 +43,9 @@ impl From<Vec<u8>> for Body {
     }
 }
 
+/// Methods of what can only be read: a stream, a file.
+pub(crate) const READ_METHODS: &str = "GET, HEAD, OPTIONS";
+
 /// The answer to `OPTIONS`.
 pub(crate) fn allowed(methods: &str) -> Response<Body> {
     let mut response = Response::new(Body::EMPTY);

@@ -7,13 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::fs;
 
 use crate::between::outbox::{Outbox, Severity, escaped};
-use crate::content::body::Body;
-use crate::room::Room;
+use crate::content::body::{Body, FILE_BYTES, READ_METHODS, allowed};
+use crate::content::problem::Problem;
+use crate::room::{ANSWER_BYTES, Room};
 
 /// A file that may be served.
 #[derive(Debug)]
@@ -56,8 +57,26 @@ impl StaticFile {
         (visible && is_file).then_some(Self { path })
     }
 
+    /// What a request with this method gets.
+    ///
+    /// # Errors
+    /// 404 when the file has gone or cannot be read, 503 without room for what is read of it, 405.
+    pub(crate) async fn answer(self, method: &Method, mut room: Room) -> Result<Response<Body>, Problem> {
+        match *method {
+            Method::GET | Method::HEAD => {
+                if !room.try_grow(FILE_BYTES, ANSWER_BYTES) {
+                    let detail = "Too many answers are not read.";
+                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+                }
+                self.respond(method == Method::HEAD, room).await.ok_or_else(Problem::not_found)
+            }
+            Method::OPTIONS => Ok(allowed(READ_METHODS)),
+            _ => Err(Problem::method_not_allowed(READ_METHODS)),
+        }
+    }
+
     /// The answer to GET, or with `head_only` to HEAD. `None` when the file has gone or cannot be read.
-    pub(crate) async fn respond(self, head_only: bool, room: Room) -> Option<Response<Body>> {
+    async fn respond(self, head_only: bool, room: Room) -> Option<Response<Body>> {
         let file = fs::File::open(&self.path).await.ok()?;
         let metadata = file.metadata().await.ok()?;
         if !metadata.is_file() {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::Service;
 
 use crate::content::body::Body;
 use crate::content::problem::unreadable;
@@ -37,8 +37,6 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
 
-type ServiceFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
-
 /// How a connection ends.
 enum Ending {
     /// Its last answer is written, or it has failed.
@@ -51,40 +49,56 @@ enum Ending {
     Displaced,
 }
 
+/// What hyper asks for answers. Its parts are shared with the task that drives the connection.
+#[derive(Clone)]
+struct Requests {
+    peer: Peer,
+    context: Rc<Context>,
+    permit: Rc<SocketPermit>,
+    progress: Rc<Progress>,
+    /// Filled by the request that is to become a stream.
+    handover: Rc<RefCell<Option<StreamAnswer>>>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let requests = self.clone();
+        Box::pin(async move { Ok(requests.answer(request).await) })
+    }
+}
+
+impl Requests {
+    /// The answer to one request. That of a stream never comes: the connection is taken away from hyper instead.
+    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        let has_body = !request.body().is_end_stream();
+        self.progress.begin_request(request.version());
+        let answer = if self.permit.begin_request(max_busy(self.peer, &self.context)) {
+            router::answer(request, self.peer, &self.context).await
+        } else {
+            Answer::Response(router::refused_busy(&self.context.shared).closing().into_response())
+        };
+        match answer {
+            Answer::Response(response) => {
+                self.progress.begin_answer(has_body, Instant::now());
+                response
+            }
+            Answer::Stream(stream) => {
+                *self.handover.borrow_mut() = Some(stream);
+                pending().await
+            }
+        }
+    }
+}
+
 /// Serves a connection until it is closed or has become a stream.
 pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, context: Rc<Context>) {
     let _busy = context.busy.begin();
-    let permit = Rc::new(permit);
-    let handover: Rc<RefCell<Option<StreamAnswer>>> = Rc::default();
     let progress = Rc::new(Progress::new(Instant::now()));
-    let service = {
-        let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
-        let (progress, permit) = (Rc::clone(&progress), Rc::clone(&permit));
-        service_fn(move |request: Request<Incoming>| {
-            let (handover, context) = (Rc::clone(&handover), Rc::clone(&context));
-            let (progress, permit) = (Rc::clone(&progress), Rc::clone(&permit));
-            let answer: ServiceFuture = Box::pin(async move {
-                let has_body = !request.body().is_end_stream();
-                progress.begin_request(request.version());
-                let outcome = if permit.begin_request(max_busy(peer, &context)) {
-                    router::answer(request, peer, &context).await
-                } else {
-                    Answer::Response(router::refused_busy(&context.shared).closing().into_response())
-                };
-                match outcome {
-                    Answer::Response(response) => {
-                        progress.begin_answer(has_body, Instant::now());
-                        Ok(response)
-                    }
-                    Answer::Stream(stream) => {
-                        *handover.borrow_mut() = Some(stream);
-                        pending().await
-                    }
-                }
-            });
-            answer
-        })
-    };
+    let requests = Requests { peer, context, permit: Rc::new(permit), progress, handover: Rc::default() };
     let mut connection = http1::Builder::new()
         // Heads, pauses and answers are timed here, because hyper takes the pause between two requests for a head. A peer
         // that has closed its sending side gets its answer.
@@ -92,43 +106,14 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
         .half_close(true)
         // Twice the limit, so that the router sees every head that is only just too long.
         .max_buf_size(2 * MAX_HEAD_BYTES)
-        .serve_connection(HeadIo::new(socket, Rc::clone(&progress)), service);
-    let mut stop = context.shared.stop_changes();
-    let mut stopping = false;
-    let mut check = tokio::time::interval(CHECK_INTERVAL);
-    let ending = loop {
-        let driven = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-            Poll::Ready(_) => Poll::Ready(Ending::Done),
-            Poll::Pending if handover.borrow().is_some() => Poll::Ready(Ending::Stream),
-            Poll::Pending => {
-                // Until then its peer is in the middle of something.
-                if progress.is_at_rest() {
-                    permit.end_request();
-                }
-                Poll::Pending
-            }
-        });
-        tokio::select! {
-            ending = driven => break ending,
-            _ = stop.wait_for(Option::is_some), if !stopping => {
-                stopping = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
-            () = permit.displaced() => break Ending::Displaced,
-            _ = check.tick() => {
-                let settings = context.shared.settings();
-                let overdue = progress.overdue(Instant::now(), settings.write_timeout, settings.idle_timeout);
-                if let Some(overdue) = overdue {
-                    break Ending::Overdue(overdue);
-                }
-            }
-        }
-    };
+        .serve_connection(HeadIo::new(socket, Rc::clone(&requests.progress)), requests.clone());
+    let ending = drive(&mut connection, &requests).await;
     let socket = connection.into_parts().io.into_socket();
+    let Requests { context, permit, handover, .. } = requests;
     match (ending, handover.take()) {
         (Ending::Stream, Some(answer)) => {
             permit.become_stream();
-            // The service, which had the other one, went with the connection.
+            // The connection had the others, and has gone.
             let Some(socket_permit) = Rc::into_inner(permit) else { return };
             context.incoming.push(Newcomer {
                 socket,
@@ -148,6 +133,42 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
         }
         // Errors of a connection are the peer's; hyper has answered what could be answered.
         _ => linger(socket).await,
+    }
+}
+
+/// Lets hyper read and answer requests until the connection ends in one of the ways of [`Ending`].
+async fn drive(connection: &mut http1::Connection<HeadIo, Requests>, requests: &Requests) -> Ending {
+    let Requests { context, permit, progress, handover, .. } = requests;
+    let mut stop = context.shared.stop_changes();
+    let mut is_stopping = false;
+    let mut check = tokio::time::interval(CHECK_INTERVAL);
+    loop {
+        let driven = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+            Poll::Ready(_) => Poll::Ready(Ending::Done),
+            Poll::Pending if handover.borrow().is_some() => Poll::Ready(Ending::Stream),
+            Poll::Pending => {
+                // Until then its peer is in the middle of something.
+                if progress.is_at_rest() {
+                    permit.end_request();
+                }
+                Poll::Pending
+            }
+        });
+        tokio::select! {
+            ending = driven => return ending,
+            _ = stop.wait_for(Option::is_some), if !is_stopping => {
+                is_stopping = true;
+                Pin::new(&mut *connection).graceful_shutdown();
+            }
+            () = permit.displaced() => return Ending::Displaced,
+            _ = check.tick() => {
+                let settings = context.shared.settings();
+                let overdue = progress.overdue(Instant::now(), settings.write_timeout, settings.idle_timeout);
+                if let Some(overdue) = overdue {
+                    return Ending::Overdue(overdue);
+                }
+            }
+        }
     }
 }
 

@@ -67,19 +67,29 @@ pub(crate) struct Tally {
     pub(crate) woken: u64,
 }
 
+/// How far a stream's end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It goes on.
+    No,
+    /// It gets everything up to the head, then its end.
+    WhenCaughtUp,
+    /// It gets the rest of what it is in the middle of, then its end, and nothing more from the log.
+    AfterRest,
+    /// `pending` holds the last bytes that it will ever get.
+    Said,
+}
+
 pub(crate) struct Slot {
-    /// Where it goes on. Not kept up to date while it is live.
+    /// Where it goes on. Not kept up to date while it has caught up.
     cursor: Cursor,
     /// Has got everything that was appended, as far as anybody has told it ([`Slot::refresh`]).
-    live: bool,
+    has_caught_up: bool,
     /// Armed for writing: the walk leaves it alone until its waker says otherwise.
-    blocked: bool,
+    is_blocked: bool,
     /// Has taken nothing since `progress_at`.
-    stalled: bool,
-    /// To be ended once it has caught up.
-    ending: bool,
-    /// `pending` holds the last bytes it will ever get.
-    ended: bool,
+    has_stalled: bool,
+    end: End,
     framing: Framing,
     /// When it last took a byte, or was first found to take none (the slab's milliseconds).
     progress_at: u32,
@@ -118,11 +128,10 @@ impl Slot {
     pub(crate) fn new(opening: Opening, now: u32) -> Self {
         Self {
             cursor: opening.cursor,
-            live: false,
-            blocked: false,
-            stalled: false,
-            ending: false,
-            ended: false,
+            has_caught_up: false,
+            is_blocked: false,
+            has_stalled: false,
+            end: End::No,
             framing: opening.framing,
             progress_at: now,
             sent_at: now,
@@ -152,14 +161,14 @@ impl Slot {
         for _ in 0..MAX_WRITES_PER_VISIT {
             let outcome = if !self.pending.is_empty() {
                 self.write_pending()
-            } else if let Some(member) = member.filter(|_| !self.live) {
+            } else if let Some(member) = member.filter(|_| !self.is_live()) {
                 match log.run(self.cursor, member, self.framing) {
                     Run::Bytes { bytes, from, end } => {
                         self.write_run(log, member, Piece { bytes, from, end }, tally)
                     }
                     Run::CaughtUp(cursor) => {
                         self.cursor = cursor;
-                        self.live = true;
+                        self.has_caught_up = true;
                         continue;
                     }
                     Run::FellOut => {
@@ -171,23 +180,23 @@ impl Slot {
                         continue;
                     }
                 }
-            } else if !self.ending {
+            } else if self.end == End::No {
                 return Visit::Live;
-            } else if self.framing == Framing::Bare || self.ended {
+            } else if self.framing == Framing::Bare || self.end == End::Said {
                 return Visit::Closed(Closed::Ended);
             } else {
                 self.pending.extend_from_slice(LAST_CHUNK);
-                self.ended = true;
+                self.end = End::Said;
                 continue;
             };
             match outcome {
                 Ok(n) => {
                     tally.bytes += n as u64;
                     self.bytes += n as u64;
-                    self.stalled = false;
+                    self.has_stalled = false;
                     self.progress_at = now;
                     self.sent_at = now;
-                    if self.ended && self.pending.is_empty() {
+                    if self.end == End::Said && self.pending.is_empty() {
                         return Visit::Closed(Closed::Ended);
                     }
                 }
@@ -225,23 +234,23 @@ impl Slot {
                 Err(_) => return Some(Visit::Closed(Closed::Gone)),
             }
         }
-        if self.blocked {
+        if self.is_blocked {
             match self.socket.poll_write_ready(&mut cx) {
                 Poll::Pending => return None,
                 Poll::Ready(Err(_)) => return Some(Visit::Closed(Closed::Gone)),
-                Poll::Ready(Ok(())) => self.blocked = false,
+                Poll::Ready(Ok(())) => self.is_blocked = false,
             }
         }
         Some(Visit::Lagging)
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked
+        self.is_blocked
     }
 
-    /// Whether it has got everything there is for it.
+    /// Whether it has got everything that the log has for it, or gets nothing more from there.
     pub(crate) fn is_live(&self) -> bool {
-        self.live
+        self.has_caught_up || self.end == End::AfterRest
     }
 
     /// Everything up to this item was sent, or is not for it.
@@ -251,7 +260,7 @@ impl Slot {
 
     /// There are new items for it, `first` being the oldest that came in this round.
     pub(crate) fn refresh(&mut self, first: u64) {
-        if std::mem::replace(&mut self.live, false) {
+        if std::mem::replace(&mut self.has_caught_up, false) {
             self.cursor = self.cursor.refreshed(first);
         }
     }
@@ -264,16 +273,15 @@ impl Slot {
 
     /// Whether it has taken nothing for `timeout` although there was something.
     pub(crate) fn is_stalled(&self, now: u32, timeout: u32) -> bool {
-        self.stalled && now.wrapping_sub(self.progress_at) >= timeout
+        self.has_stalled && now.wrapping_sub(self.progress_at) >= timeout
     }
 
     /// Queues a heartbeat if nothing was sent for `interval`, and says whether it did.
     pub(crate) fn beat(&mut self, now: u32, interval: u32) -> bool {
         let idle = now.wrapping_sub(self.sent_at) >= interval;
         if !idle
-            || self.blocked
-            || self.ending
-            || self.ended
+            || self.is_blocked
+            || self.end != End::No
             || !self.pending.is_empty()
             || self.cursor.written > 0
         {
@@ -286,19 +294,20 @@ impl Slot {
 
     /// From now on: everything up to the head, then a clean end.
     pub(crate) fn end(&mut self) {
-        self.ending = true;
+        if self.end == End::No {
+            self.end = End::WhenCaughtUp;
+        }
     }
 
     /// From now on: the rest of what it is in the middle of, then a clean end. Says whether that can be.
     pub(crate) fn finish(&mut self, log: &StreamLog) -> bool {
-        if self.ended {
+        if self.end == End::Said {
             return true;
         }
-        if !self.live && !self.keep_rest(log) {
+        if !self.is_live() && !self.keep_rest(log) {
             return false;
         }
-        self.ending = true;
-        self.live = true;
+        self.end = End::AfterRest;
         true
     }
 
@@ -310,7 +319,7 @@ impl Slot {
         member: Option<&Member>,
         sequence: u64,
     ) -> bool {
-        if self.live || self.cursor.next >= sequence || self.cursor.next < log.base() {
+        if self.is_live() || self.cursor.next >= sequence || self.cursor.next < log.base() {
             return true;
         }
         if !self.keep_rest(log) {
@@ -368,14 +377,14 @@ impl Slot {
 
     /// Asks to be woken when the socket takes more. `Visit::Lagging` when it does so already.
     fn arm_write(&mut self, now: u32) -> Visit {
-        if !self.stalled {
-            self.stalled = true;
+        if !self.has_stalled {
+            self.has_stalled = true;
             self.progress_at = now;
         }
         let waker = Waker::from(Arc::clone(&self.waker));
         match self.socket.poll_write_ready(&mut Context::from_waker(&waker)) {
             Poll::Pending => {
-                self.blocked = true;
+                self.is_blocked = true;
                 Visit::Blocked
             }
             Poll::Ready(Ok(())) => Visit::Lagging,
