@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pgrx::datum::{Array, Interval};
 use pgrx::prelude::*;
+use sse_gateway::token::TokenError;
 
 use crate::guc;
 use crate::pg::text::{for_message, from_server};
@@ -22,13 +23,13 @@ fn issue_token(
 ) -> Vec<u8> {
     let roles: Vec<String> =
         roles.map(|roles| roles.iter().flatten().map(from_server).collect()).unwrap_or_default();
-    let order = issue::Order {
+    let wanted = issue::Wanted {
         user_id: user_id.map(from_server),
         user_name: user_name.map(from_server),
         roles,
         lifetime: lifetime.map_or_else(|| guc::SESSION_LIFETIME.duration(), |interval| seconds_of(&interval)),
     };
-    match issue::issue(&order) {
+    match issue::issue(&wanted) {
         Ok(token) => token.into_bytes(),
         Err(error) => refuse_token(&error),
     }
@@ -40,7 +41,7 @@ fn seconds_of(interval: &Interval) -> Duration {
     let microseconds = days * 86_400_000_000 + i128::from(interval.micros());
     match u64::try_from(microseconds) {
         Ok(microseconds) if microseconds > 0 => Duration::from_micros(microseconds),
-        _ => refuse_token(&issue::IssueError::Lifetime),
+        _ => refuse_token(&issue::IssueError::Token(TokenError::Lifetime)),
     }
 }
 

@@ -3,18 +3,18 @@
 //! Signed with HS256, so whoever has the secret can verify them; the gateway does. Not for verifying.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, Number, Value};
-use sse_gateway::Secret;
-use sse_gateway::token::{SignError, sign};
+use serde_json::Map;
+use sse_gateway::token::{self, TokenError};
+use sse_gateway::{AuthSettings, Secret};
 use sse_proto::identity::Identity;
 
 use crate::guc;
 use crate::pg::guc_secret;
 
 /// For whom, and for how long.
-pub(crate) struct Order {
+pub(crate) struct Wanted {
     /// Claim of `sse.claim_user_id`.
     pub user_id: Option<String>,
     /// Claim of `sse.claim_user_name`.
@@ -34,10 +34,8 @@ pub(crate) enum IssueError {
     Secret(String),
     /// Nothing that could be told of the subscriber, or too much of it; why.
     Identity(String),
-    /// The lifetime is not positive, or ends beyond what a token can say.
-    Lifetime,
     /// The token would be refused.
-    Sign(SignError),
+    Token(TokenError),
 }
 
 impl fmt::Display for IssueError {
@@ -48,8 +46,7 @@ impl fmt::Display for IssueError {
             ),
             Self::Secret(why) => write!(f, "the file of sse.jwt_secret_file cannot be used: {why}"),
             Self::Identity(why) => write!(f, "no token for such a user: {why}"),
-            Self::Lifetime => f.write_str("the lifetime of a token must be positive, and not beyond the year 9999"),
-            Self::Sign(error) => write!(f, "{error}"),
+            Self::Token(error) => write!(f, "{error}"),
         }
     }
 }
@@ -58,16 +55,10 @@ impl fmt::Display for IssueError {
 ///
 /// # Errors
 /// [`IssueError`], each variant as it is described there.
-pub(crate) fn issue(order: &Order) -> Result<String, IssueError> {
+pub(crate) fn issue(wanted: &Wanted) -> Result<String, IssueError> {
     let secret = secret()?;
-    let identity = Identity::try_new(order.user_id.as_deref(), order.user_name.as_deref(), &order.roles)
+    let identity = Identity::try_new(wanted.user_id.as_deref(), wanted.user_name.as_deref(), &wanted.roles)
         .map_err(|error| IssueError::Identity(error.to_string()))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| IssueError::Lifetime)?;
-    let expires = now.checked_add(order.lifetime).ok_or(IssueError::Lifetime)?.as_secs();
-    // Year 9999: beyond it peers disagree about dates.
-    if expires > 253_402_300_799 {
-        return Err(IssueError::Lifetime);
-    }
     let mut claims = Map::new();
     let names = guc::auth::first_claim_names();
     if let Some(user_id) = identity.user_id() {
@@ -79,17 +70,12 @@ pub(crate) fn issue(order: &Order) -> Result<String, IssueError> {
     if !identity.roles().is_empty() {
         claims.insert(names.user_roles, identity.roles().into());
     }
-    let (issuer, audience) = (guc::JWT_ISSUER.optional(), guc::JWT_AUDIENCE.optional());
-    for (name, value) in [("iss", issuer), ("aud", audience)] {
-        if let Some(value) = value {
-            claims.insert(name.to_owned(), value.into());
-        }
-    }
-    claims.insert("exp".to_owned(), expires.into());
-    if let Some(issued_at) = Number::from_f64(now.as_secs_f64()) {
-        claims.insert("iat".to_owned(), Value::Number(issued_at));
-    }
-    sign(&secret, &claims).map_err(IssueError::Sign)
+    let settings = AuthSettings {
+        jwt_issuer: guc::JWT_ISSUER.optional(),
+        jwt_audience: guc::JWT_AUDIENCE.optional(),
+        ..AuthSettings::default()
+    };
+    token::issue(claims, &secret, &settings, wanted.lifetime, SystemTime::now()).map_err(IssueError::Token)
 }
 
 /// The file's secret, if there is one: it is the better place, and both are believed by the gateway.

@@ -452,7 +452,7 @@ fn what_is_signed_here_is_believed_here() {
     assert_eq!(judge(&token, &secret_key()), Ok(()));
     let long = json!({"sub": "x".repeat(8192), "exp": NOW + 60});
     let refused = crate::auth::token::sign(&secret, long.as_object().unwrap());
-    assert_eq!(refused, Err(crate::auth::token::SignError::TooLong));
+    assert_eq!(refused, Err(crate::auth::token::TokenError::TooLong));
 }
 
 #[test]

@@ -6,11 +6,11 @@
 //!
 //! Not for who may sign: that the routine's owner may was checked when the routes were built.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use http::header::SET_COOKIE;
 use http::{HeaderValue, Response, StatusCode};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use sse_proto::identity::{Claims, Identity};
 
 use super::answer::{json, text};
@@ -52,7 +52,8 @@ pub(crate) fn answer(
 ) -> Result<Response<Body>, Failure> {
     let Some(row) = row else { return Err(Failure::Denied(denied(StatusCode::UNAUTHORIZED, None))) };
     let Wish { mut claims, is_bearer, body } = read(row)?;
-    complete(&mut claims, settings, now)?;
+    token::complete(&mut claims, settings, settings.session_lifetime, now)
+        .map_err(|_| Failure::Mistake("sse.session_lifetime ends beyond the year 9999"))?;
     // What the next request would be refused for is said now.
     Identity::from_claims(&claims, &settings.claim_names).map_err(|_| {
         Failure::Mistake("its columns for the user's id, name or roles have a type that these cannot have")
@@ -130,28 +131,6 @@ fn denied(status: StatusCode, body: Option<Value>) -> Problem {
     Problem::new(status, detail)
 }
 
-/// Adds what makes it a token that we believe ourselves.
-fn complete(
-    claims: &mut Map<String, Value>,
-    settings: &AuthSettings,
-    now: SystemTime,
-) -> Result<(), Failure> {
-    let mistake = || Failure::Mistake("sse.session_lifetime ends beyond the year 9999");
-    let now = now.duration_since(UNIX_EPOCH).map_err(|_| mistake())?;
-    let expires = now.checked_add(settings.session_lifetime).ok_or_else(mistake)?;
-    for (name, value) in [("iss", &settings.jwt_issuer), ("aud", &settings.jwt_audience)] {
-        if let Some(value) = value {
-            claims.insert(name.to_owned(), value.as_str().into());
-        }
-    }
-    claims.insert("exp".to_owned(), expires.as_secs().into());
-    // With its fraction: `sse.disconnect` lets in what is issued later in the same second.
-    if let Some(issued_at) = Number::from_f64(now.as_secs_f64()) {
-        claims.insert("iat".to_owned(), Value::Number(issued_at));
-    }
-    Ok(())
-}
-
 impl Failure {
     /// As the peer sees it, and what the log is to say of it.
     pub(crate) fn told(self) -> (Problem, Option<&'static str>) {
@@ -179,7 +158,7 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::json;
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     const NOW: Duration = Duration::from_millis(1_000_250);
 
