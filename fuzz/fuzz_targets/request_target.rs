@@ -10,7 +10,6 @@ use http::{Request, StatusCode, Uri};
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::percent_decode;
 use sse_gateway::fuzzing::{static_path, target_problem};
-use sse_proto::annotation::RoutineKind;
 use sse_proto::query::{MAX_TOPICS, Query, TokenParameter};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::word::{ExecutionId, Level, MAX_LABEL_BYTES, Topic};
@@ -29,20 +28,9 @@ static ROUTES: LazyLock<RouteTable> = LazyLock::new(|| {
     ]
     .iter()
     .zip(16384..)
-    .map(|((schema, name, comment), oid)| Routine {
-        oid,
-        schema: (*schema).to_owned(),
-        name: (*name).to_owned(),
-        kind: RoutineKind::Function,
-        volatile: true,
-        parallel_safe: false,
-        has_identity_parameters: false,
-        comment_is_too_long: false,
-        comment: (*comment).to_owned(),
-        signature: None,
-    })
+    .map(|((schema, name, comment), oid)| Routine::new(oid, *schema, *name, *comment))
     .collect();
-    let (table, _) = RouteTable::build(&routines, "api", Level::Info);
+    let table = RouteTable::build(&routines, "api", Level::Info);
     assert!(table.len() >= 5, "{table:?}");
     table
 });

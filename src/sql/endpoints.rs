@@ -169,5 +169,5 @@ fn sentence(problems: &[Problem]) -> Vec<u8> {
 }
 
 fn table_of(routines: &[Routine]) -> RouteTable {
-    RouteTable::build(routines, &guc::URL_PREFIX.text(), guc::default_level()).0
+    RouteTable::build(routines, &guc::URL_PREFIX.text(), guc::default_level())
 }

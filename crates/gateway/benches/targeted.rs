@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use sse_gateway::{AuthSettings, Batch, Config, Gateway, Publisher, Secret, Settings};
-use sse_proto::annotation::{Access, RoutineKind};
+use sse_proto::annotation::Access;
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::scope::Scope;
@@ -181,19 +181,8 @@ fn cpu_time() -> Duration {
 }
 
 fn routes() -> Arc<RouteTable> {
-    let routine = Routine {
-        oid: 1,
-        schema: "public".to_owned(),
-        name: "events".to_owned(),
-        kind: RoutineKind::Function,
-        volatile: true,
-        parallel_safe: false,
-        has_identity_parameters: false,
-        comment_is_too_long: false,
-        signature: None,
-        comment: "@sse".to_owned(),
-    };
-    Arc::new(RouteTable::build(&[routine], "/api", Level::Info).0)
+    let routine = Routine::new(1, "public", "events", "@sse");
+    Arc::new(RouteTable::build(&[routine], "/api", Level::Info))
 }
 
 fn open(port: u16, query: &str, user_id: &str) -> TcpStream {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sse_gateway::{Batch, Config, Errand, Gateway, Publisher, Settings};
-use sse_proto::annotation::{Access, RoutineKind};
+use sse_proto::annotation::Access;
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::scope::Scope;
@@ -101,17 +101,6 @@ fn answer_requests(gateway: &Gateway) {
 }
 
 fn routes() -> RouteTable {
-    let routine = Routine {
-        oid: 1,
-        schema: "public".to_owned(),
-        name: "events".to_owned(),
-        kind: RoutineKind::Function,
-        volatile: true,
-        parallel_safe: false,
-        has_identity_parameters: false,
-        comment_is_too_long: false,
-        signature: None,
-        comment: "@sse\n@path /events".to_owned(),
-    };
-    RouteTable::build(&[routine], "/api", Level::Info).0
+    let routine = Routine::new(1, "public", "events", "@sse\n@path /events");
+    RouteTable::build(&[routine], "/api", Level::Info)
 }

@@ -70,6 +70,27 @@ pub struct Known<'a> {
 }
 
 impl Routine {
+    /// A function with this comment of which nothing else is known: volatile, without a signature.
+    pub fn new(
+        oid: u32,
+        schema: impl Into<String>,
+        name: impl Into<String>,
+        comment: impl Into<String>,
+    ) -> Self {
+        Self {
+            oid,
+            schema: schema.into(),
+            name: name.into(),
+            kind: RoutineKind::Function,
+            volatile: true,
+            parallel_safe: false,
+            has_identity_parameters: false,
+            comment: comment.into(),
+            comment_is_too_long: false,
+            signature: None,
+        }
+    }
+
     /// What its comment says.
     pub fn parse(&self) -> Parsed {
         if self.comment_is_too_long { Err(vec![too_long()]) } else { Annotation::parse(&self.comment) }
@@ -117,23 +138,15 @@ pub struct RouteTable {
 
 impl RouteTable {
     /// [`RouteTable::of`] routines whose comments are parsed here.
-    pub fn build(
-        routines: &[Routine],
-        url_prefix: &str,
-        default_level: Level,
-    ) -> (Self, Vec<(u32, Vec<Problem>)>) {
+    pub fn build(routines: &[Routine], url_prefix: &str, default_level: Level) -> Self {
         let parsed: Vec<Parsed> = routines.iter().map(Routine::parse).collect();
         let known = routines.iter().zip(&parsed).map(|(routine, parsed)| Known { routine, parsed });
         Self::of(&known.collect::<Vec<_>>(), url_prefix, default_level)
     }
 
-    /// Builds the table from routines in any order; those without an annotation are left out. The second value is
-    /// every routine that has a problem, in the order of oids. A routine with a problem has no URL and takes none.
-    pub fn of(
-        routines: &[Known<'_>],
-        url_prefix: &str,
-        default_level: Level,
-    ) -> (Self, Vec<(u32, Vec<Problem>)>) {
+    /// Builds the table from routines in any order; those without an annotation are left out. A routine with a problem has no
+    /// URL and takes none.
+    pub fn of(routines: &[Known<'_>], url_prefix: &str, default_level: Level) -> Self {
         let endpoints: Vec<Endpoint> =
             routines.iter().filter_map(|known| Endpoint::of(*known, url_prefix, default_level)).collect();
         let mut by_age: Vec<&Endpoint> = endpoints.iter().filter(|e| e.problems.is_empty()).collect();
@@ -160,10 +173,8 @@ impl RouteTable {
                 endpoint.call_problems.push(problem);
             }
         }
-        let mut problems = Vec::new();
         for endpoint in endpoints.values_mut().filter(|endpoint| !endpoint.problems.is_empty()) {
             (endpoint.url, endpoint.call) = (None, None);
-            problems.push((endpoint.oid, endpoint.problems.clone()));
         }
         for endpoint in endpoints.values_mut().filter(|endpoint| !endpoint.call_problems.is_empty()) {
             endpoint.call = None;
@@ -176,7 +187,7 @@ impl RouteTable {
             }
         }
         let call_index = call_points.iter().enumerate().map(|(at, point)| (point.path.clone(), at)).collect();
-        (Self { routes, index, endpoints, call_points, call_index }, problems)
+        Self { routes, index, endpoints, call_points, call_index }
     }
 
     /// The stream that a request's path (without query) asks for. One trailing slash is tolerated (C6.1).

@@ -6,7 +6,6 @@
 mod fixture;
 
 use fixture::{function, result, signature};
-use sse_proto::annotation::RoutineKind;
 use sse_proto::call::{ArgumentError, Given, Shape, UserParameters, statement};
 use sse_proto::route::{Call, RouteTable, Routine};
 use sse_proto::word::Level;
@@ -61,24 +60,14 @@ fn of_overloads_that_fit_the_one_with_the_fewest_defaults_is_meant_unless_postgr
 
 /// The oids that can be called, and those with a problem.
 fn settled(declarations: &[&str]) -> (Vec<u32>, Vec<u32>) {
-    let routine = |(oid, declaration): (u32, &&str)| Routine {
-        oid,
-        schema: "app".to_owned(),
-        name: "f".to_owned(),
-        kind: RoutineKind::Function,
-        volatile: true,
-        parallel_safe: false,
-        has_identity_parameters: false,
-        comment_is_too_long: false,
-        comment: declaration
-            .strip_prefix('@')
-            .map_or("HTTP POST", |_| "HTTP POST\n@user_parameters")
-            .to_owned(),
-        signature: Some(signature(declaration.trim_start_matches('@'), result(Shape::Scalar, false, &[]))),
+    let routine = |(oid, declaration): (u32, &&str)| {
+        let comment = declaration.strip_prefix('@').map_or("HTTP POST", |_| "HTTP POST\n@user_parameters");
+        let signature = signature(declaration.trim_start_matches('@'), result(Shape::Scalar, false, &[]));
+        Routine { signature: Some(signature), ..Routine::new(oid, "app", "f", comment) }
     };
     let routines: Vec<Routine> = (1..).zip(declarations).map(routine).collect();
-    let (table, problems) = RouteTable::build(&routines, "/api", Level::Info);
-    assert!(problems.is_empty(), "its streams would be gone");
+    let table = RouteTable::build(&routines, "/api", Level::Info);
+    assert!(table.endpoints().all(|endpoint| endpoint.problems.is_empty()), "its streams would be gone");
     let calls = table.find_calls("/api/app/f").map_or(&[][..], |point| &point.calls);
     let has_problem =
         |oid: &u32| table.endpoint(*oid).is_some_and(|endpoint| !endpoint.call_problems.is_empty());

@@ -162,7 +162,7 @@ impl<'r> Routing<'r> {
             .iter()
             .filter(|(routine, _)| guc::schema_is_listed(&self.rules.schemas, &routine.schema));
         let known: Vec<Known<'_>> = served.map(|(routine, parsed)| Known { routine, parsed }).collect();
-        let (table, _problems) = RouteTable::of(&known, &self.rules.url_prefix, self.rules.default_level);
+        let table = RouteTable::of(&known, &self.rules.url_prefix, self.rules.default_level);
         routes.set(Arc::new(table), present.generation);
     }
 }

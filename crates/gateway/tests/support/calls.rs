@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sse_gateway::{AuthSettings, CallAvailability, CallResult, Config, Gateway, Secret, Settings};
-use sse_proto::annotation::RoutineKind;
 use sse_proto::call::{
     CallAnswer, CallRequest, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
 };
@@ -45,15 +44,6 @@ pub fn callable(
 
 pub fn routes(callables: &[Callable]) -> Arc<RouteTable> {
     let routines = callables.iter().enumerate().map(|(n, callable)| Routine {
-        oid: n as u32 + 1,
-        schema: "public".to_owned(),
-        name: callable.name.to_owned(),
-        kind: RoutineKind::Function,
-        volatile: true,
-        parallel_safe: false,
-        has_identity_parameters: false,
-        comment_is_too_long: false,
-        comment: callable.comment.to_owned(),
         signature: Some(Signature {
             rows: Vec::new(),
             parameters: callable.parameters.iter().map(|name| parameter(name)).collect(),
@@ -62,11 +52,11 @@ pub fn routes(callables: &[Callable]) -> Arc<RouteTable> {
             may_execute: true,
             owner_may_issue_tokens: true,
         }),
+        ..Routine::new(n as u32 + 1, "public", callable.name, callable.comment)
     });
-    let (table, problems) = RouteTable::build(&routines.collect::<Vec<_>>(), "/api", Level::Info);
-    assert!(problems.is_empty(), "{problems:?}");
+    let table = RouteTable::build(&routines.collect::<Vec<_>>(), "/api", Level::Info);
     for endpoint in table.endpoints() {
-        assert!(endpoint.call_problems.is_empty(), "{endpoint:?}");
+        assert!(endpoint.problems.is_empty() && endpoint.call_problems.is_empty(), "{endpoint:?}");
     }
     Arc::new(table)
 }

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sse_gateway::{Batch, Config, Errand, Gateway, Publisher, Settings, Stats};
-use sse_proto::annotation::{Access, RoutineKind};
+use sse_proto::annotation::Access;
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::scope::Scope;
@@ -53,21 +53,10 @@ pub fn routes(routines: &[(&str, &str)]) -> Arc<RouteTable> {
     let routines: Vec<Routine> = routines
         .iter()
         .enumerate()
-        .map(|(n, (name, comment))| Routine {
-            oid: n as u32 + 1,
-            schema: "public".to_owned(),
-            name: (*name).to_owned(),
-            kind: RoutineKind::Function,
-            volatile: true,
-            parallel_safe: false,
-            has_identity_parameters: false,
-            comment_is_too_long: false,
-            signature: None,
-            comment: (*comment).to_owned(),
-        })
+        .map(|(n, (name, comment))| Routine::new(n as u32 + 1, "public", *name, *comment))
         .collect();
-    let (table, problems) = RouteTable::build(&routines, "/api", Level::Info);
-    assert!(problems.is_empty(), "{problems:?}");
+    let table = RouteTable::build(&routines, "/api", Level::Info);
+    assert!(table.endpoints().all(|endpoint| endpoint.problems.is_empty()), "{table:?}");
     Arc::new(table)
 }
 

@@ -30,16 +30,9 @@ fn envelope<'a>() -> Envelope<'a> {
 
 fn routine() -> Routine {
     Routine {
-        oid: 16_384,
-        schema: "public".to_owned(),
-        name: "notify".to_owned(),
         kind: RoutineKind::Procedure,
-        volatile: true,
-        parallel_safe: false,
         has_identity_parameters: true,
-        comment_is_too_long: false,
-        comment: "@sse".to_owned(),
-        signature: None,
+        ..Routine::new(16_384, "public", "notify", "@sse")
     }
 }
 

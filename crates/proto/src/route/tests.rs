@@ -5,23 +5,18 @@ use crate::scope::ScopeValue;
 use proptest::prelude::*;
 
 fn routine(oid: u32, schema: &str, name: &str, comment: &str) -> Routine {
-    Routine {
-        oid,
-        schema: schema.to_owned(),
-        name: name.to_owned(),
-        kind: RoutineKind::Function,
-        volatile: true,
-        parallel_safe: false,
-        has_identity_parameters: false,
-        comment_is_too_long: false,
-        comment: comment.to_owned(),
-        signature: None,
-    }
+    Routine::new(oid, schema, name, comment)
+}
+
+/// The oids of routines with a problem.
+fn problems(table: &RouteTable) -> Vec<u32> {
+    table.endpoints().filter(|endpoint| !endpoint.problems.is_empty()).map(|endpoint| endpoint.oid).collect()
 }
 
 fn build(routines: &[Routine]) -> (RouteTable, Vec<u32>) {
-    let (table, problems) = RouteTable::build(routines, "/api", Level::Info);
-    (table, problems.into_iter().map(|(oid, _)| oid).collect())
+    let table = RouteTable::build(routines, "/api", Level::Info);
+    let problems = problems(&table);
+    (table, problems)
 }
 
 fn paths(table: &RouteTable) -> Vec<(&str, u32)> {
@@ -64,14 +59,14 @@ fn the_prefix_is_the_first_part_of_a_derived_url() {
     for (prefix, url) in
         [("", "/s/f/info"), ("/", "/s/f/info"), ("/api", "/api/s/f/info"), ("a/b/", "/a/b/s/f/info")]
     {
-        let table = RouteTable::build(&[routine(1, "s", "f", "@sse")], prefix, Level::Info).0;
+        let table = RouteTable::build(&[routine(1, "s", "f", "@sse")], prefix, Level::Info);
         assert_eq!(paths(&table), [(url, 1)], "{prefix:?}");
     }
 }
 
 #[test]
 fn the_default_level_is_the_default_segment() {
-    let table = RouteTable::build(&[routine(1, "s", "f", "@sse")], "/api", Level::Notice).0;
+    let table = RouteTable::build(&[routine(1, "s", "f", "@sse")], "/api", Level::Notice);
     assert_eq!(paths(&table), [("/api/s/f/notice", 1)]);
 }
 
@@ -212,9 +207,9 @@ fn a_reserved_path_is_taken_by_nobody() {
         routine(2, "public", "healthz", "HTTP GET"),
         routine(3, "public", "healthz", "@sse"),
     ];
-    let (table, problems) = RouteTable::build(&all, "", Level::Info);
+    let table = RouteTable::build(&all, "", Level::Info);
     assert_eq!(paths(&table), [("/healthz/info", 3)]);
-    assert_eq!(problems.iter().map(|(oid, _)| *oid).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(problems(&table), [1, 2]);
 }
 
 #[test]

@@ -90,21 +90,9 @@ pub fn row_type_weight<'n>(columns: impl Iterator<Item = &'n str>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::annotation::RoutineKind;
 
     fn weight(comment: &str) -> usize {
-        let routine = Routine {
-            oid: 1,
-            schema: "s".to_owned(),
-            name: "f".to_owned(),
-            kind: RoutineKind::Function,
-            volatile: true,
-            parallel_safe: false,
-            has_identity_parameters: false,
-            comment: comment.to_owned(),
-            comment_is_too_long: false,
-            signature: None,
-        };
+        let routine = Routine::new(1, "s", "f", comment);
         routine.weight() - ROUTINE_WEIGHT
     }
 
