@@ -1,5 +1,5 @@
-//! A request and who sent it, found out before its path is looked up: who has to be known first learns nothing of what
-//! there is.
+//! A request and who sent it, found out before its path is looked up: a sender who must authenticate is refused first,
+//! so that a 401 does not tell which paths exist.
 //!
 //! Not for what the sender may do: that depends on the path.
 
@@ -22,18 +22,18 @@ pub(crate) struct Asked<'r> {
     pub(crate) request: &'r Request<()>,
     pub(crate) peer: Peer,
     pub(crate) caller: Caller,
-    /// As that of a stream. An error that is told only where the query string means that.
+    /// The query string read as that of a stream. Its error is told only if the request turns out to be for a stream.
     pub(crate) query: Result<Query, QueryError>,
     /// `None` = anonymous.
     pub(crate) login: Result<Option<Verified>, Refused>,
 }
 
-/// Why a request is refused wherever it goes, or nearly.
+/// Why a request is refused whatever its path, except by calls that let anybody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stranger {
     /// It has a token that is not believed.
     Refused(Refused),
-    /// It has none, and `sse.require_authentication` is on.
+    /// It has no token, and `sse.require_authentication` is on.
     Unknown,
 }
 
@@ -57,7 +57,7 @@ impl<'r> Asked<'r> {
         Self { request, peer, caller, query, login }
     }
 
-    /// Whether the sender is refused although nobody has looked at the path.
+    /// Why the sender is to be refused before the path is looked at.
     pub(crate) fn stranger(&self, settings: &Settings) -> Option<Stranger> {
         if *self.request.method() == Method::OPTIONS {
             return None;
@@ -71,7 +71,8 @@ impl<'r> Asked<'r> {
 }
 
 impl Stranger {
-    /// Whether an open call takes in such a one (C4.7): a bad cookie must not keep anybody from logging in or out.
+    /// Whether a call that is open to anybody takes this request (C4.7): a bad cookie must not keep its owner from
+    /// logging in or out.
     pub(crate) fn may_be_let_in(self) -> bool {
         match self {
             Self::Refused(refused) => refused.source == Source::Cookie,
@@ -94,11 +95,11 @@ pub(crate) fn unauthenticated() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "This is for authenticated subscribers.")
 }
 
-/// The token of a query string that is none of a stream, as those of calls are.
+/// The token of a query string that cannot be read as that of a stream, as those of calls often cannot.
 fn token_among_others(query: &str, parameter: &TokenParameter) -> Option<String> {
     let Ok(Given::Query(pairs)) = Given::parse_query(query) else { return None };
     let mut tokens = pairs.into_iter().filter(|(name, _)| name == parameter.as_str()).map(|(_, token)| token);
     let token = tokens.next().filter(|token| !token.is_empty())?;
-    // Two are none that could be believed.
+    // Two tokens: given as an empty one, which is refused.
     if tokens.next().is_some() { Some(String::new()) } else { Some(token) }
 }

@@ -1,6 +1,6 @@
 //! Wakes the one task of a runtime thread from any thread, without a lock.
 //!
-//! Not a queue: what there is to do lies elsewhere, the bell only says "look".
+//! Not a queue: the work lies elsewhere, the bell only says "look".
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
 //! A way to make a runtime thread panic, for the ledger test; only in builds with the feature `faults`, which no server for
 //! people is built with.
 //!
-//! Whoever can write into the data directory can end the gateway in other ways, too: this gives nobody anything.
+//! A user who can write into the data directory can end the gateway in other ways, too: this adds no power.
 //!
 //! Not for any other fault: those come from outside.
 

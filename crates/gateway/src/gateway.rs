@@ -25,11 +25,11 @@ use crate::shard;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// Refusals that are not on disk when the streams have ended get so long. It is taken up only while a disk hangs or somebody
-/// holds the file's lock.
+/// How long stopping waits for refusals that are not on disk when the streams have ended. It takes that long only while
+/// a disk hangs or somebody holds the file's lock.
 const LAST_REFUSALS: Duration = Duration::from_millis(300);
 
-/// Replaces the routes of a gateway, from whatever thread.
+/// Replaces the routes of a gateway, from any thread.
 pub struct Routes(Arc<Shared>);
 
 impl Routes {
@@ -51,7 +51,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts the runtime threads and returns at once, with what hands them events; binding happens on them, with retries (`Stats::port` says when).
+    /// Starts the runtime threads and returns at once, with the [`Publisher`] that hands them events. The threads bind
+    /// the addresses, with retries (`Stats::port` says when).
     ///
     /// The threads inherit the caller's signal mask: block all signals around this call. Until the first
     /// [`Gateway::set_routes`] stream URLs are answered with 503 after a short wait.
@@ -92,19 +93,20 @@ impl Gateway {
         self.shared.routes.set(routes, generation);
     }
 
-    /// For whoever makes the routes on another thread. It must go before the gateway is stopped.
+    /// A handle for a thread that builds the routes. It must be dropped before the gateway is stopped.
     pub fn routes(&self) -> Routes {
         Routes(Arc::clone(&self.shared))
     }
 
-    /// Where the number stands that generations of routes are compared with: raised by whoever changes a routine, before
-    /// their COMMIT returns. A call that may have failed for outdated routes alone then waits for fresh ones.
+    /// Gives the gateway the number that generations of routes are compared with: a session that changes a routine
+    /// raises it before its COMMIT returns. From then on a call that may have failed only because of outdated routes
+    /// waits for fresh ones.
     pub fn follow_changes(&self, changes: &'static AtomicU64) {
         self.shared.routes.follow(changes);
     }
 
-    /// Answers [`Errand::RefreshRoutes`]: the last routes given contain everything that had committed when the
-    /// request with this question was taken out of [`Gateway::poll_errand`]. Answers all earlier questions, too.
+    /// Answers [`Errand::RefreshRoutes`]: the last routes given contain everything that had committed when this
+    /// question was taken out of [`Gateway::poll_errand`]. Answers all earlier questions, too.
     pub fn routes_are_fresh(&self, question: u64) {
         self.shared.routes.answered(question);
     }
@@ -115,24 +117,25 @@ impl Gateway {
         file_limit::raise(&self.shared);
     }
 
-    /// The file of refusals has more lines: ends the streams of whoever is in them, and refuses their tokens (C4.8, C7.5).
-    /// At the start it is read without being asked to, and until it was every request is answered with 503.
+    /// The file of refusals has new lines: refuses the users and tokens in them, and ends their streams (C4.8, C7.5).
+    /// At the start the file is read without this call; until then every request is answered with 503.
     pub fn read_refusals(&self) {
         self.shared.refusals.look();
     }
 
-    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on. In memory alone,
-    /// for whoever has no data directory; else [`RefusalFile::refuse_user`] and [`Gateway::read_refusals`].
+    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on. In memory
+    /// alone, for a gateway without a data directory; with one, use [`RefusalFile::refuse_user`] and
+    /// [`Gateway::read_refusals`].
     pub fn disconnect(&self, user_id: &str, issued_before: SystemTime) {
         self.shared.refuse([NewRefusal::User { id: Arc::from(user_id), before: issued_before }]);
     }
 
-    /// Says whether calls can run. At first they are [`CallAvailability::Off`].
+    /// Tells the gateway whether calls can run. At first they are [`CallAvailability::Off`].
     pub fn set_calls(&self, calls: CallAvailability) {
         self.shared.set_calls(calls);
     }
 
-    /// The oldest call that waits and still has time, for a worker that is free. It is to be answered with
+    /// The oldest waiting call that still has time, for a free worker. It must be answered with
     /// [`Gateway::answer_call`].
     ///
     /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_errand`] until it has nothing **before** this,
@@ -141,13 +144,13 @@ impl Gateway {
         self.shared.calls.take(Instant::now())
     }
 
-    /// A call that was taken and whose peer has gone: cancel its statement, if it runs still. Wakes as
+    /// A call that was taken and whose peer has gone since: cancel its statement if it still runs. Wakes as
     /// [`Gateway::take_call`] does.
     pub fn poll_cancelled(&self) -> Option<u64> {
         self.shared.calls.poll_cancelled()
     }
 
-    /// Answers a call that was taken; of one whose peer has gone nothing is done.
+    /// Answers a call that was taken; does nothing if its peer has gone.
     pub fn answer_call(&self, id: u64, result: CallResult) {
         self.shared.calls.answer(id, result);
     }
@@ -170,7 +173,7 @@ impl Gateway {
         self.inbox.fd()
     }
 
-    /// The next request to the main thread. `None` makes [`Gateway::wake_fd`] unreadable again.
+    /// The next errand for the main thread. `None` makes [`Gateway::wake_fd`] unreadable again.
     pub fn poll_errand(&self) -> Option<Errand> {
         let errand = self.inbox.poll(&self.shared.outbox)?;
         if let Errand::RefreshRoutes { question } = errand {

@@ -1,10 +1,11 @@
-//! Addresses as they are counted: what one peer can have of them is one.
+//! Addresses as limits count them: all addresses that one peer can use count as one.
 //!
 //! Not for who a peer says it is: that is `proxy`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The first 64 bits of an IPv6 address: whoever has one has all the others of its network.
+/// The address itself, or the first 64 bits of an IPv6 address: a peer with one such address usually has its whole
+/// network.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

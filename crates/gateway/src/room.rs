@@ -1,6 +1,6 @@
-//! Memory that peers can make us hold: counted all together and by address, so that no address can have more than half.
+//! Memory that peers can make us hold: counted in all and by address, so that one address has at most half.
 //!
-//! Bodies that come in and answers that go out are counted apart: whoever fills the one leaves the other alone.
+//! Bodies that come in and answers that go out are counted apart, so that filling the one does not stop the other.
 //!
 //! Not for what is small and bounded with its socket (heads, error answers); docs/limits.md adds all of it up.
 
@@ -16,11 +16,11 @@ use crate::network::network;
 /// Largest body of an answer, as the worker bounds it (`src/pg/receiver.rs`).
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 
-/// What a frame has besides its body: at least its fields; and room for what a `Vec` rounds up.
+/// What a frame has besides its body: its fields, and what a `Vec` may round up.
 pub(crate) const FRAME_BYTES: usize = 4 << 10;
 
-/// Bytes of answers that are held at a time, coming in from workers or being written: 128 MB, and one address has half of
-/// it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer told so with 503.
+/// Bytes of answers that are held at a time, coming in from workers or being written: 128 MB, and one address has half
+/// of it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer gets 503.
 pub(crate) const ANSWER_BYTES: usize = 2 * (MAX_BODY_BYTES + FRAME_BYTES);
 
 /// What is taken of one kind of memory.
@@ -30,7 +30,7 @@ pub(crate) struct Rooms(Arc<Mutex<Taken>>);
 #[derive(Default)]
 struct Taken {
     bytes: usize,
-    /// By network. Those that have nothing are not in it.
+    /// By network. Networks that hold nothing are not in it.
     by_network: HashMap<IpAddr, usize>,
 }
 
@@ -40,7 +40,7 @@ impl Rooms {
         Room { rooms: self.clone(), network: network(address), bytes: 0 }
     }
 
-    /// Whether so many bytes are free for `address`, of `limit` in all.
+    /// Whether this many bytes are free for `address`, of `limit` in all.
     pub(crate) fn has(&self, address: IpAddr, bytes: usize, limit: usize) -> bool {
         self.0.lock().has(network(address), bytes, limit)
     }
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Room {
     }
 }
 
-/// Memory that is taken; given back when dropped.
+/// Memory that is counted as taken; given back when dropped.
 pub(crate) struct Room {
     rooms: Rooms,
     network: IpAddr,
@@ -102,7 +102,7 @@ impl Room {
         self.bytes -= surplus;
     }
 
-    /// All of it, leaving none here.
+    /// Moves all of it out, leaving none here.
     pub(crate) fn take(&mut self) -> Self {
         let bytes = std::mem::take(&mut self.bytes);
         Self { rooms: self.rooms.clone(), network: self.network, bytes }
@@ -120,7 +120,7 @@ impl Drop for Room {
     }
 }
 
-/// Bytes of an answer with the room that they take, until the last of them is written.
+/// Bytes of an answer that keep their room until the last of them is written.
 pub(crate) fn held(bytes: Vec<u8>, room: Option<Room>) -> Bytes {
     struct Held(Vec<u8>, #[allow(dead_code)] Room);
     impl AsRef<[u8]> for Held {
@@ -134,8 +134,8 @@ pub(crate) fn held(bytes: Vec<u8>, room: Option<Room>) -> Bytes {
     }
 }
 
-/// Whether so much memory can be had at this moment. For what is asked for right after it in a way that cannot fail without
-/// ending the process, and with it every session of the cluster.
+/// Whether this much memory can be had now. Asked before a step that cannot ask with `try_reserve`, where want of
+/// memory would end the process, and with it every session of the cluster.
 pub(crate) fn may_grow(bytes: usize) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }

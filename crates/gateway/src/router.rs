@@ -43,7 +43,7 @@ const MAX_TARGET_BYTES: usize = 8 << 10;
 /// Longest head in bytes (a header counts as `name: value` and line end). Beyond it 431.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
 
-/// What belongs to one runtime thread and is needed to answer.
+/// What answering needs of a runtime thread.
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) incoming: Rc<Incoming>,
@@ -67,7 +67,7 @@ pub(crate) struct StreamAnswer {
     pub(crate) stream_permit: StreamPermit,
 }
 
-/// Answers one request of the other end of a connection.
+/// Answers one request of a peer.
 pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     request: Request<B>,
     peer: Peer,
@@ -87,8 +87,8 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
         body.skip(request.headers()).await;
     }
     let headers = response.headers_mut();
-    // What was not read of a body is not another request. (After one with both framings hyper closes by itself, as RFC
-    // 9112 §6.1 has it.)
+    // The unread rest of a body must not be taken for another request. (After one with both framings hyper closes by
+    // itself, as RFC 9112 §6.1 has it.)
     if !body.has_ended() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -138,7 +138,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         return file.answer(request.method(), room).await.map(Answer::Response);
     }
     context.shared.look_at_keys();
-    // Else a flood of bad tokens is a flood of signatures that every event waits for.
+    // Without a turn, a flood of bad tokens would be a flood of signatures for which every event waits.
     let turn = context.incoming.give_way().await;
     let asked = Asked::new(request, peer, settings, shared);
     drop(turn);
@@ -155,8 +155,8 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     stream(asked, route, settings, context)
 }
 
-/// The routes that have the request's path. A stranger whom no call could let in is refused before the path is looked up,
-/// any other where there is no path: an answer does not tell strangers which paths exist.
+/// The routes that have the request's path. A stranger that no call could let in is refused before the path is looked
+/// up, any other stranger also if there is no such path: so answers do not tell strangers which paths exist.
 async fn find_routes(
     asked: &Asked<'_>,
     wanted: Wanted,
@@ -196,9 +196,9 @@ async fn answer_call<B: HttpBody<Data = Bytes> + Unpin>(
     }
 }
 
-/// Right after a COMMIT a call is answered by the old routine or by the new one (C7.4): what may only be due to routes that
-/// have changed is said only when they have not. Else the request is answered once more, by the present ones. A body too
-/// long to be kept for that is to be sent again.
+/// Right after a COMMIT a call is answered by the old routine or by the new one (C7.4). A problem that may come from
+/// outdated routes alone is told only if the routes are still the newest; else the request is answered once more, with
+/// the newest. If its body was too long to be kept, the peer is asked to send it again.
 async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
     problem: Problem,
     routes: &Arc<RouteTable>,
@@ -253,7 +253,7 @@ fn stream(
     context: &Context,
 ) -> Result<Answer, Problem> {
     let Asked { request, caller, query, login, .. } = asked;
-    // Whoever was refused was told so.
+    // A refused sender got its answer before.
     let login = login.ok().flatten();
     match *request.method() {
         Method::GET | Method::HEAD => {}

@@ -49,12 +49,12 @@ pub struct Settings {
     /// `sse.max_connections`: open streams; sockets in all are bounded by [`Settings::max_sockets`].
     /// A quarter of the streams is kept for authenticated subscribers, once there is a key to authenticate them with.
     pub max_connections: usize,
-    /// `sse.max_connections_per_address`: open streams of one IPv4 address, or of one IPv6 network of 64 bits, which is
-    /// what one subscriber gets of addresses; 0 = no limit.
+    /// `sse.max_connections_per_address`: open streams of one IPv4 address, or of one IPv6 network of 64 bits, which
+    /// one subscriber is usually given as a whole; 0 = no limit.
     pub max_connections_per_address: usize,
-    /// `sse.write_timeout`: a peer that takes nothing for so long is disconnected.
+    /// `sse.write_timeout`: a peer that takes nothing for this long is disconnected.
     pub write_timeout: Duration,
-    /// `sse.idle_timeout`: a kept connection is closed so long after its last answer.
+    /// `sse.idle_timeout`: a kept connection is closed this long after its last answer.
     pub idle_timeout: Duration,
     /// `sse.window_size` in bytes, per runtime thread.
     pub window_size: usize,

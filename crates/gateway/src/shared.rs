@@ -1,6 +1,6 @@
 //! What the main thread and the runtime threads of one gateway share.
 //!
-//! Not the events: these go through a channel per runtime thread, and nothing here is locked on their way.
+//! Not for events: these go through a channel per runtime thread, and take no lock of this file on their way.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) routes: RouteBoard,
     pub(crate) auth: Authenticator,
-    /// Between whoever refuses somebody and the file that keeps it.
+    /// Between the threads that refuse somebody and the file that keeps the refusals.
     pub(crate) refusals: Desk,
     /// Counted by every runtime thread, when somebody logs in or out.
     ended_sessions: EndedSessions,
@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     unavailable: RwLock<Option<String>>,
     /// Every bound address is a loopback one (C1.5). True until something else is bound.
     pub(crate) loopback_only: AtomicBool,
-    /// Set once by `stop`: until when streams may take to end.
+    /// Set once by `stop`: by when streams must have ended.
     stop: watch::Sender<Option<Instant>>,
     /// One per runtime thread, rung when there is something for its slab.
     pub(crate) bells: Vec<Arc<Bell>>,
@@ -101,8 +101,8 @@ impl Shared {
         self.ring_all();
     }
 
-    /// A quarter of the streams is kept for whoever has an identity, once there is a key to have one by: without a key nobody
-    /// could use what is kept.
+    /// A quarter of the streams is reserved for authenticated subscribers. Without a token key there can be none, so
+    /// nothing is reserved.
     pub(crate) fn stream_limits(&self) -> StreamLimits {
         let settings = self.settings();
         let all = settings.max_connections;
@@ -110,7 +110,8 @@ impl Shared {
         StreamLimits { all, anonymous, of_address: settings.max_connections_per_address }
     }
 
-    /// Has files with keys looked at, when it is time, by a thread that may wait for a disk. On a runtime thread alone.
+    /// Lets a thread that may wait for a disk look at the files with keys, when it is time. To be called on a runtime
+    /// thread.
     pub(crate) fn look_at_keys(self: &Arc<Self>) {
         if self.auth.is_look_due() {
             let shared = Arc::clone(self);
@@ -118,7 +119,7 @@ impl Shared {
         }
     }
 
-    /// Changes whenever settings were applied.
+    /// Its value changes whenever settings are applied.
     pub(crate) fn settings_changes(&self) -> watch::Receiver<u64> {
         self.settings_version.subscribe()
     }
@@ -131,7 +132,7 @@ impl Shared {
         self.unavailable.read().is_some() || !self.refusals.is_known()
     }
 
-    /// Refuses whom it did not refuse before, and ends their streams. In memory alone; says whether there was anybody.
+    /// Takes in refusals and ends the streams concerned, in memory alone. Says whether any of them was new.
     pub(crate) fn refuse(&self, refusals: impl IntoIterator<Item = NewRefusal>) -> bool {
         self.has_taken_in(self.auth.revocations().take_in(refusals, SystemTime::now()))
     }
@@ -153,7 +154,8 @@ impl Shared {
         taken.changed
     }
 
-    /// Refuses a token that nobody is to use any more, ends its streams, and has the refusal kept. Waits for nothing.
+    /// Refuses the session's token from now on, ends its streams, and has the refusal written to disk. Does not wait
+    /// for that.
     pub(crate) fn end_session(&self, session: &Verified) {
         let refusal = match session.identity.user_id() {
             Some(id) if self.ended_sessions.count(id, Instant::now()) => {

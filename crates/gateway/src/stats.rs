@@ -1,7 +1,7 @@
 //! Counters of the gateway, for `sse.stat_gateway` and tests.
 //!
-//! Not for limits: nothing is decided by a counter of this file except the two gauges that [`crate::Settings`]
-//! `max_connections` bounds.
+//! Not for limits: no counter of this file decides anything, except the two gauges that `max_connections` of
+//! [`crate::Settings`] bounds.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
@@ -35,20 +35,22 @@ pub struct Stats {
     pub refused_tokens_total: AtomicU64,
     /// Items taken in (each runtime thread takes in all of them; counted once).
     pub events_total: AtomicU64,
-    /// Of these, items that no subscriber could be sent: scopes and topics that have no effect yet, `nobody`.
+    /// Of these, items that no stream could get, whoever listened: their scope is `nobody`, or a `matching` that
+    /// matches nobody.
     pub undeliverable_total: AtomicU64,
     /// Records that could not be decoded; each became a gap.
     pub undecodable_total: AtomicU64,
-    /// Streams that were asked whether an event is for them, summed over the events that are not for all: those in the
-    /// lists that an event is filed under.
+    /// Streams that were asked whether an event is for them, summed over events: those in the lists that an event is
+    /// filed under.
     pub asked_total: AtomicU64,
-    /// Of these, streams that such an event was for, and that were served because of it.
+    /// Of these, streams that the event was for.
     pub woken_total: AtomicU64,
     /// Events handed to a socket, summed over the subscribers.
     pub deliveries_total: AtomicU64,
     /// Bytes handed to the sockets of streams.
     pub bytes_total: AtomicU64,
-    /// Gaps that were told to one subscriber (`slow`, `expired`, `restarted`, `unknown`); those for everybody are items.
+    /// Gaps that were told to one subscriber (`slow`, `expired`, `restarted`, `unknown`); gaps for everybody count as
+    /// items.
     pub gaps_total: AtomicU64,
     /// Streams closed because they took nothing for `sse.write_timeout`.
     pub write_timeouts_total: AtomicU64,
@@ -62,13 +64,13 @@ pub struct Stats {
     pub calls_waiting: AtomicU64,
     /// Calls that were let into the queue.
     pub calls_total: AtomicU64,
-    /// Of these, calls whose routine failed, or that were not answered by it: lost, not run, not in time.
+    /// Of these, calls whose routine failed, or that were answered without it: lost, not run, not in time.
     pub calls_failed_total: AtomicU64,
     /// Calls that were not let in: the queue or the memory for bodies was full, or calls are not available.
     pub calls_refused_total: AtomicU64,
     /// Calls whose peer went away while they ran.
     pub calls_cancelled_total: AtomicU64,
-    /// Requests of the gateway to the main thread that were dropped because it did not take them.
+    /// Errands for the main thread that were dropped because it did not take them.
     pub requests_dropped_total: AtomicU64,
 }
 

@@ -1,10 +1,10 @@
-//! A file of a setting: read when it has changed, its last good content kept while it is broken (C1.3), and what is wrong said
-//! once.
+//! A file of a setting: read when it has changed, its last good content kept while it is broken (C1.3), and each fault
+//! reported once.
 //!
 //! Reads block their thread, so it is never one that carries events: the main thread at a reload, else one that may wait for
 //! a disk.
 //!
-//! Not for what is in it: whoever names the setting reads that ([`Purpose`]). Not for when it is looked at.
+//! Not for its content, which [`Purpose`] reads, nor for when to look.
 
 use std::fs::{self, File, Metadata};
 use std::io::Read;
@@ -55,7 +55,7 @@ impl Stamp {
     }
 }
 
-/// See the head of this file.
+/// A watched file.
 #[derive(Debug)]
 pub(crate) struct WatchedFile<T: 'static> {
     purpose: &'static Purpose<T>,

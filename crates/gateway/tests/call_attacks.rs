@@ -37,7 +37,8 @@ fn statuses(gateway: &TestGateway, bytes: &[u8]) -> Vec<u16> {
     rest.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect()
 }
 
-// Request smuggling: a proxy in front and we must not see different ends of a request. Nothing behind it is run.
+// Request smuggling: a proxy in front and we must not see different ends of a request. Nothing after such an end is
+// run.
 #[test]
 fn a_request_whose_end_is_in_doubt_is_refused_and_nothing_behind_it_is_run() {
     let gateway = gateway();

@@ -1,4 +1,4 @@
-//! Events for lists of a thousand values: what they cost the events behind them.
+//! Events for lists of a thousand values: what they cost later events.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -105,7 +105,7 @@ fn unread_answers_of_an_address_have_half_of_the_room_and_others_the_rest() {
 // Slow readers: any progress at all was enough to hold an answer.
 #[test]
 fn an_answer_that_is_taken_too_slowly_is_cut_and_its_room_is_free() {
-    // So long may nothing at all be taken: here it is not what cuts.
+    // How long a peer may take nothing at all; in this test it is not what cuts.
     let write_timeout = Duration::from_secs(3600);
     let trusted_proxies = TrustedProxies::parse("127.0.0.1").unwrap();
     let gateway = gateway(Settings { write_timeout, trusted_proxies, ..settings() });

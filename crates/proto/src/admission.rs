@@ -1,7 +1,7 @@
 //! Whether a subscriber gets an event, and whether a subscriber may open a stream (C4.1, C4.2, C4.7).
 //!
-//! The one place that says yes. Whatever finds subscribers faster (an index by audience) must agree with
-//! [`admits`], and may leave out, never add. What cannot be decided is a no.
+//! The only place that says yes. Anything that finds subscribers faster (an index by audience) must agree with
+//! [`admits`]: if in doubt it may leave a subscriber out, and never add one. What cannot be decided is a no.
 //!
 //! Not for settings that ask more at the door (`sse.require_authentication`), nor for gaps that everybody is told of.
 
@@ -15,7 +15,7 @@ mod value_set;
 
 pub use value_set::ValueSet;
 
-/// What of an event decides who gets it. Empty texts are absent.
+/// The parts of an event that decide who gets it. Empty texts are absent.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     /// Execution id of the publisher (C4.4).
@@ -68,8 +68,8 @@ pub fn admits_of(event: &Event<'_>, values: Option<&ValueSet>, subscriber: &Subs
         }
 }
 
-/// Whether `matching` reaches nobody at all, whoever listens: what C4.2 wants counted and said. A publisher can tell
-/// from this before anything is sent.
+/// Whether `matching` reaches nobody, whoever listens: a case that C4.2 wants counted and reported. A publisher can
+/// tell from this before anything is sent.
 pub fn nobody_matches(access: &Access, emission: &Emission) -> bool {
     match (emission, access) {
         (Emission::Known(_), _) => false,
@@ -85,13 +85,13 @@ pub fn nobody_matches(access: &Access, emission: &Emission) -> bool {
 pub enum Door {
     /// Come in.
     Open,
-    /// 401: somebody has to be known first.
+    /// 401: the subscriber must authenticate first.
     Unauthenticated,
-    /// 403: known, and not on the list.
+    /// 403: the subscriber is authenticated, and not on the list.
     Forbidden,
 }
 
-/// Whether somebody may open the stream of a routine with this rule (C4.7, last but one sentence).
+/// Whether this identity may open the stream of a routine with this rule (C4.7, last but one sentence).
 pub fn may_open(access: &Access, identity: Option<&Identity>) -> Door {
     match (access, identity) {
         (Access::Unspecified | Access::Anonymous, _) => Door::Open,
@@ -105,7 +105,7 @@ fn present(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
-/// C4.4: keeps out only where both are there and differ.
+/// C4.4: keeps an event out only if both ids are there and differ.
 fn execution_id_passes(event: Option<&str>, subscriber: Option<&ExecutionId>) -> bool {
     match (event, subscriber) {
         (Some(event), Some(subscriber)) => event == subscriber.as_str(),
@@ -153,7 +153,7 @@ fn is_named(value: &ScopeValue, identity: &Identity) -> bool {
     }
 }
 
-/// Whether the emitter is one in name only: nothing of it is there.
+/// Whether nothing of the emitter is known.
 fn is_nobody(emitter: &Emitter<'_>) -> bool {
     let values = || emitter.user_id.iter().chain(&emitter.user_name).chain(&emitter.roles);
     values().all(|value| value.is_empty())

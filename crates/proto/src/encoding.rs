@@ -1,8 +1,8 @@
 //! From the encoding of a database to UTF-8, the only encoding of an event stream (C3.2).
 //!
-//! Postgres has conversions of its own, but they are functions in its catalog, and they raise errors. This runs inside
-//! a log hook, where there is neither: it answers for any bytes, and what cannot be converted becomes U+FFFD, one for
-//! each character, and is counted.
+//! Postgres has conversions of its own, but they are functions in its catalog, and they raise errors. A log hook may
+//! use neither. So the conversion here takes any bytes; each character that cannot be converted becomes U+FFFD, and is
+//! counted.
 //!
 //! U+FEFF is a character like any other here (it is no byte order mark in the middle of a text), and so would a NUL
 //! be, which Postgres' texts never have.
@@ -33,7 +33,7 @@ impl Encoding {
 }
 
 impl Default for Encoding {
-    /// What an unknown encoding is treated as: as `SQL_ASCII`, that is, as UTF-8 in which anything may be wrong.
+    /// How an unknown encoding is treated: like `SQL_ASCII`, that is, as UTF-8 in which anything may be wrong.
     fn default() -> Self {
         Self { method: Method::Utf8 }
     }
@@ -79,7 +79,8 @@ pub fn to_utf8<'a>(
             while at < bytes.len() {
                 let rest = &bytes[at..];
                 let taken = character_length(rest, length);
-                // The table would go on with the ASCII behind half a character: `gbk` has letters as second bytes.
+                // The table would take the ASCII after half a character for its second byte: `gbk` has letters as
+                // second bytes.
                 let is_broken = taken < length(rest[0]);
                 let exception = exception(&rest[..taken]);
                 if is_broken || exception.is_some() {
@@ -109,7 +110,7 @@ pub fn to_utf8<'a>(
     Ok((scratch, replaced))
 }
 
-/// Bytes of the first character: what its first byte announces, as far as no ASCII is among it, so that a broken
+/// Bytes of the first character: as many as its first byte announces, but none that is ASCII, so that a broken
 /// character never swallows a line end. At least 1; `bytes` is not empty.
 fn character_length(bytes: &[u8], length: fn(u8) -> usize) -> usize {
     let announced = length(bytes[0]);

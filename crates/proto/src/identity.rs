@@ -2,9 +2,9 @@
 //!
 //! Where the contract leaves room, these are the rules. What they refuse refuses the token, or makes the emitter
 //! undecidable, so `matching` reaches nobody:
-//! - Empty is absent: the empty text, JSON `null`, and a list of roles in which nothing else stands. So an empty claim
-//!   or setting hands over to the next one, as if it were not there.
-//! - The first claim that is present wins, and must have the right type; those behind it are not looked at.
+//! - Empty is absent: the empty text, JSON `null`, and a list of roles with nothing else in it. So an empty claim or
+//!   setting counts as not there, and the next one is read.
+//! - The first claim that is present wins, and must have the right type; later ones are not looked at.
 //! - A user id is text or a whole number, which counts as its decimal text (`42` is `"42"`). Fractions, exponents and
 //!   numbers that do not fit 64 bits are refused: two writers would not write them alike. A user name is text.
 //! - A role claim is text, which is **one** role whatever commas are in it, or a list of texts.
@@ -26,13 +26,13 @@ use crate::record::Emitter;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Roles of one identity, repetitions counted. Every role is a list that a stream is entered into when it opens; some
-/// directories put hundreds of groups into a token, nobody needs more. Beyond it the identity is refused, never cut:
-/// a part of the roles is another identity.
+/// Roles of one identity, repetitions counted. A stream is entered into one list for each role when it opens. Some
+/// directories put hundreds of groups into a token; more are not needed. Beyond it the identity is refused and not cut,
+/// because a part of the roles would be another identity.
 pub const MAX_ROLES: usize = 1000;
 
-/// Bytes of user id, user name and roles together. Every subscriber keeps them, and every `matching` event carries
-/// its emitter's through the ring. A token in a header can hardly have more. Beyond it the identity is refused.
+/// Bytes of user id, user name and roles together. Every subscriber keeps them, and every `matching` event carries its
+/// emitter's through the ring. A token in a header can hardly hold more. Beyond it the identity is refused.
 pub const MAX_IDENTITY_BYTES: usize = 16 * 1024;
 
 /// Bytes of a text that an identity is read from: claims as JSON, or `request.user_roles`. Bounds the memory and the
@@ -40,8 +40,8 @@ pub const MAX_IDENTITY_BYTES: usize = 16 * 1024;
 /// not ours and for escapes. Beyond it the text is refused unread.
 pub const MAX_SOURCE_BYTES: usize = 64 * 1024;
 
-/// Who somebody is. One with nothing in it is still somebody: a valid token without any of the three is
-/// authenticated, and matches nothing by list.
+/// Who a subscriber or an emitter is. An identity without any of the three parts is still authenticated (by a valid
+/// token), but is on no list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     user_id: Option<String>,
@@ -96,7 +96,7 @@ impl Identity {
         &self.roles
     }
 
-    /// Whether it matches nothing by list.
+    /// Whether it has none of the three parts, and so is on no list.
     pub fn is_empty(&self) -> bool {
         self.user_id.is_none() && self.user_name.is_none() && self.roles.is_empty()
     }

@@ -8,13 +8,13 @@
 //! Not for deciding what a near miss means: annotations and hints each have their own rule. Nothing here allocates,
 //! because hints are looked at inside Postgres' `emit_log_hook`.
 
-/// Longest word that is compared, in characters. Our longest word has 23 letters; beyond this limit a word is near
-/// nothing. It bounds the work for one word. How many words there are is bounded by the length of a comment.
+/// Longest word that is compared, in characters. Our longest word has 23 letters; a word beyond this limit is near
+/// nothing. This bounds the work for one word; the length of a comment bounds the number of words.
 const MAX_WORD_CHARS: usize = 62;
 
 /// Whether `word` becomes `target` by at most `limit` edits; an equal word is within every limit.
 pub fn within(word: &str, target: &str, limit: usize) -> bool {
-    // Each edit changes the length by one at most: for most words of a comment that is all there is to do.
+    // Each edit changes the length by one at most, so for most words of a comment comparing lengths is enough.
     let [length, target_length] = [word, target].map(|text| text.chars().take(MAX_WORD_CHARS + 1).count());
     length.abs_diff(target_length) <= limit && distance(word, target).is_some_and(|edits| edits <= limit)
 }

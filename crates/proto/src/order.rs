@@ -1,8 +1,9 @@
-//! The order of what transactions tell at their commit (C5.3): whoever saw another's changes is told after it.
+//! The order of events that transactions send at their commit (C5.3): a transaction that saw another's changes comes
+//! after it.
 //!
-//! A transaction becomes visible to others a moment before it can push its events into the ring. So one that saw it may
-//! push first, and the order of the ring is not the order that a subscriber may rely on. No lock closes that gap; the
-//! gateway does, afterwards:
+//! A transaction becomes visible to others a moment before it can push its events into the ring. So a transaction that
+//! saw these changes may push first, and the order of the ring is not the order that subscribers are promised. No lock
+//! closes that gap; the gateway does, afterwards:
 //!
 //! 1. Before a transaction with events commits it takes a *ticket*; tickets rise. It *announces* its ticket where the
 //!    gateway can see it. Then it commits, and becomes visible.
@@ -14,18 +15,17 @@
 //!    may leave, in the order of the tickets, as far as the first blocker.
 //!
 //! Why that is enough. Let T2 have seen T1, both with events, and let T2's ticket be at most the highest. T1 announced
-//! before it became visible, so before T2 saw it, so before T2 took its ticket, so before the highest was taken, so before
-//! the gateway looked. There it found T1 either announced and no more running: a blocker, and T2 has to wait. Or no more
-//! announced: then its events were in the ring before the look, and the second taking out has brought them. Or
-//! announced and still running: then it was not visible, and T2 cannot have seen it. That holds for a T2 that came with
-//! the second taking out as well; what came with a higher ticket waits for the next round.
+//! before it became visible, so before T2 saw it, so before T2 took its ticket, so before the highest was taken, so
+//! before the gateway looked. There it found T1 in one of three states. Announced and no longer running: a blocker, and
+//! T2 has to wait. No longer announced: its events were in the ring before the look, and the second taking out has
+//! brought them. Announced and still running: T1 was not visible, and T2 cannot have seen it. That holds for a T2 that
+//! came with the second taking out as well; what came with a higher ticket waits for the next round.
 //!
 //! A transaction that still runs holds nothing up, however long its commit takes (flushing WAL, waiting for a standby). A
 //! blocker is about to push, which takes microseconds, unless its process is stopped: so waiting ends after [`Limits`].
 //!
-//! What must be taken out up to an end that was read after the look is taken out as far as the ring has no hole
-//! (somebody reserved a place and has not filled it yet): behind it there may be what the look has promised. So with a
-//! hole nothing is decided.
+//! The second taking out stops at a *hole* in the ring (a place that a producer has reserved and not filled yet).
+//! Events that the look has promised may lie beyond it. So with a hole nothing is decided.
 //!
 //! Events that are sent at once have no ticket and wait for nobody. They keep their place among what leaves with the next
 //! decision ([`Order::pass`]), so that a session's events of both kinds come as it raised them while nobody blocks.
@@ -36,12 +36,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// How long, and how much, is held.
+/// How long events are held back, and how many bytes of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A blocker is waited for so long. Then it is given up: events that follow it go out, its own whenever they come.
+    /// How long a blocker is waited for. Then it is given up: later events go out, its own whenever they come.
     pub time: Duration,
-    /// So many bytes are held. Beyond it all blockers of the moment are given up.
+    /// Most bytes that are held. Beyond it all present blockers are given up.
     pub bytes: usize,
 }
 
@@ -49,10 +49,10 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Order {
     limits: Limits,
-    /// By ticket; bytes of those that wait.
+    /// By ticket.
     held: BTreeMap<u64, Held>,
     held_bytes: usize,
-    /// Whether there is any that waits for nobody.
+    /// Whether an event without a ticket is among what is held.
     has_passing: bool,
     /// What may leave, in order.
     ready: VecDeque<Records>,
@@ -63,21 +63,21 @@ pub struct Order {
     state: State,
 }
 
-/// What the held wait for.
+/// What the held events wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Nothing is held.
     Idle,
     /// Something is held that came too late for the last decision: decide again at once.
     LookAgain,
-    /// Something is held for somebody who is about to push: decide again soon.
+    /// Something is held for a transaction that is about to push: decide again soon.
     Blocked,
 }
 
 /// What came of a decision.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Decision {
-    /// Tickets that are no longer waited for although they have not pushed. Each is told once.
+    /// Tickets that have not pushed and are no longer waited for. Each is reported once.
     pub given_up: Vec<u64>,
     /// A hole in the ring was no longer waited for.
     pub passed_hole: bool,
@@ -88,7 +88,7 @@ pub struct Decision {
 pub struct Look<'a> {
     /// [`Order::highest`] from before it looked at the announcements.
     pub highest: u64,
-    /// The tickets below it that were announced, and whose transactions ran no more. In any order.
+    /// The tickets below it that were announced and whose transactions no longer ran, in any order.
     pub blockers: &'a [u64],
     /// Whether what was taken out of the ring afterwards ends at a hole.
     pub is_before_hole: bool,
@@ -108,12 +108,12 @@ struct Held {
     passing: Records,
 }
 
-/// Events, one behind the other: those of one transaction, as far as they have come.
+/// Events one after another: those of one transaction that have come so far.
 #[derive(Debug, Default)]
 struct Records {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    /// So many have left.
+    /// How many have left.
     taken: usize,
 }
 
@@ -138,8 +138,8 @@ impl Order {
         self.held_bytes += record.len();
     }
 
-    /// Takes one event that waits for nobody: it leaves with the next decision, whatever that is, behind what came before it
-    /// and leaves, too. `false`: nothing is held, so it may leave now; it was not taken.
+    /// Takes one event that waits for nobody. It leaves with the next decision, whatever that is, after the earlier
+    /// events that leave with it. `false`: nothing is held, so the event was not taken and may leave now.
     pub fn pass(&mut self, record: &[u8]) -> bool {
         let Some(mut highest) = self.held.last_entry() else { return false };
         highest.get_mut().passing.push(record);
@@ -175,7 +175,7 @@ impl Order {
             self.hole = None;
         }
         if std::mem::take(&mut self.has_passing) {
-            // Behind each other as they came: the highest ticket only grows until something leaves.
+            // In the order in which they came: the highest ticket only grows until something leaves.
             let passing = self.held.values_mut().map(|held| std::mem::take(&mut held.passing));
             self.ready.extend(passing.filter(|records| !records.ends.is_empty()));
         }
@@ -207,7 +207,7 @@ impl Order {
         count
     }
 
-    /// Lets go everything, in the order of the tickets, whoever may be about to push: nobody will decide any more.
+    /// Lets everything go, in the order of the tickets, without regard to blockers: no decision will follow.
     pub fn let_go_all(&mut self) {
         let held = std::mem::take(&mut self.held).into_values();
         self.ready.extend(held.flat_map(|held| [held.records, held.passing]));
@@ -218,7 +218,7 @@ impl Order {
         self.state = State::Idle;
     }
 
-    /// What the held wait for, as of the last decision.
+    /// What the held events wait for, as of the last decision.
     pub fn state(&self) -> State {
         self.state
     }

@@ -5,10 +5,10 @@
 //! Where the contract leaves room, these are the rules:
 //! - Parameters are decoded as forms are (WHATWG URL §5.1, `+` is a blank), names too; the whole is percent-decoded
 //!   only, so `+` stays. Names compare exactly.
-//! - Empty values are absent, a topic given twice counts once. `id` with two values, and the token given twice, even if
+//! - Empty values are absent; a topic given twice counts once. `id` with two values, and the token given twice, even if
 //!   both are equal, are an error: two programs would not pick the same one. Of several last event ids the last one
 //!   counts: a library that comes back appends its own to a URL that may have one already.
-//! - A `last_event_id` need not be text: one that we did not make is answered by a gap (C6.4), not refused.
+//! - A `last_event_id` need not be text: an id that this server did not make is answered by a gap (C6.4), not refused.
 //!
 //! `form_urlencoded` is not used: it replaces what is not UTF-8, and a replaced id is another id.
 //!
@@ -39,8 +39,8 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads the part of a URL behind `?`. `token_parameter`: `sse.token_parameter`; without it tokens are not read
-    /// from URLs.
+    /// Reads the part of a URL after `?`. `token_parameter`: `sse.token_parameter`; without it tokens are not read from
+    /// URLs.
     ///
     /// # Errors
     /// [`QueryError`], each a 400.
@@ -168,7 +168,7 @@ impl std::error::Error for TokenParameterError {}
 pub enum QueryError {
     /// The value of `id` is no execution id.
     ExecutionId(LabelError),
-    /// It is a word without parameters, and that is no execution id.
+    /// The whole query string is one word, and it is no execution id.
     Whole(LabelError),
     /// The value of a `topic` is none.
     Topic(LabelError),
@@ -201,7 +201,7 @@ impl fmt::Display for QueryError {
 
 impl std::error::Error for QueryError {}
 
-/// Which parameters came by.
+/// Which parameters have been seen.
 #[derive(Default)]
 struct Seen {
     any: bool,

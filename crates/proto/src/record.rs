@@ -29,9 +29,9 @@
 //! type kind           u8: 0 scalar, 1 json, 2 composite, 3 pseudo, 4 array + u32 delimiter
 //! ```
 //!
-//! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once. It is not known
-//! when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there, [`set_ticket`] fills it in when the
-//! transaction has committed, and whoever looks at a record for what is in it ([`decode`]) passes over it.
+//! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once. It is not
+//! known yet when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there, [`set_ticket`] fills it
+//! in when the transaction has committed, and [`decode`] passes over it.
 //!
 //! Both sides are the same library in the same server start, so there is no version in it; a changed layout takes new
 //! kind numbers all the same, and `golden_bytes` in the tests is there to make that change a decision.
@@ -59,7 +59,8 @@ use std::fmt;
 pub enum Kind {
     /// Something that was raised.
     Event = 16,
-    /// Something that was raised and is longer than `sse.max_event_size`: told as a gap to those who would have got it.
+    /// Something that was raised and is longer than `sse.max_event_size`: a gap for the subscribers that would have got
+    /// it.
     TooLarge = 17,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 3,

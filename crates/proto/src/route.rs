@@ -7,8 +7,8 @@
 //!   rule was meant, so the URL does not exist and each of them has a problem.
 //! - Overloads that share the path and method of their calls must ask for the same access, `@login` and `@logout`. If
 //!   they do not, none of them can be called.
-//! - Of overloads that no request can tell apart the oldest can be called, the others have a problem.
-//! - A routine that cannot be called for what its signature says keeps its streams, and its path.
+//! - Of overloads that no request can tell apart the oldest can be called, and the others have a problem.
+//! - A routine that cannot be called because of its signature keeps its streams, and its path.
 //! - A segment that repeats the base path (`@sse_path /api/chat/live` at `/api/chat`) is the whole URL, as in NpgsqlRest.
 //!
 //! Not for HTTP: methods, `Host` and who may open a stream are the gateway's.
@@ -53,7 +53,7 @@ pub struct Routine {
     pub comment: String,
     /// The comment is ours and longer than [`crate::annotation::MAX_COMMENT_BYTES`]: one mistake, and no text.
     pub comment_is_too_long: bool,
-    /// What a call has to know of it; `None` when it was not read, and then it cannot be called.
+    /// What a call needs to know of it; `None` when it was not read, and then it cannot be called.
     pub signature: Option<Signature>,
 }
 
@@ -224,7 +224,7 @@ impl RouteTable {
     }
 }
 
-/// Who has which path while a table is built; of each path the oldest owner is the first.
+/// The owners of each path while a table is built, the oldest first.
 #[derive(Default)]
 struct PathOwners<'a> {
     streams: HashMap<&'a str, Vec<&'a Endpoint>>,
@@ -253,7 +253,7 @@ impl<'a> PathOwners<'a> {
         }
         if let Some((method, path)) = call {
             let mut calls = self.calls.get(path).into_iter().flatten();
-            // All of one method are overloads of each other: whoever is none was refused here.
+            // All owners with one method are overloads of each other: any other was refused here.
             let call = calls.find(|(m, _)| *m == method).filter(|(_, owner)| !owner.is_overload_of(endpoint));
             if let Some(owner) = self.stream_at(path).or(call.map(|(_, owner)| *owner)) {
                 refuse(path, owner);

@@ -4,8 +4,9 @@
 //! double quotes, in which a double quote is doubled as in SQL: `authorize alice, "role:sales team", "the ""boss"""`;
 //! `role:"sales team"` is the same as `"role:sales team"`. An unquoted line break or other control character is an error.
 //!
-//! Not for comparing a scope with a subscriber, nor for hints that are no scopes (`scope/hint.rs`). A hint is parsed inside Postgres' `emit_log_hook`: memory is asked for
-//! with `try_reserve` and, where there is none, nobody receives the event.
+//! Not for comparing a scope with a subscriber, nor for hints that are no scopes (`scope/hint.rs`). A hint is parsed
+//! inside Postgres' `emit_log_hook`: memory is asked for with `try_reserve` and, where there is none, nobody receives
+//! the event.
 
 use std::fmt;
 
@@ -13,8 +14,9 @@ mod hint;
 
 pub use hint::{Hint, authorize_hint};
 
-/// Values of one list, as many as somebody may have roles. What is meant for more is meant for a role of theirs; every value is
-/// copied with its event, and the lists of streams are asked for it. Beyond it the list is none, and nobody receives the event.
+/// Values of one list: as many as an identity may have roles. An event for more receivers should be for a role that
+/// they share, because every value is copied with its event and looked up among the streams. Beyond it the list is
+/// refused, and nobody receives the event.
 pub const MAX_VALUES: usize = 1000;
 
 /// Who receives an event (C4.2).
@@ -22,8 +24,8 @@ pub const MAX_VALUES: usize = 1000;
 pub enum Scope {
     /// Every subscriber.
     All,
-    /// Every authenticated subscriber when the list is empty, else those whom one value names.
-    /// [`Scope::authorize`] makes one from a list that was written down, where "empty" must not come to mean "every".
+    /// Every authenticated subscriber when the list is empty, else those that one value names. [`Scope::authorize`]
+    /// makes one from a list that was written down, where "empty" must not come to mean "every".
     Authorize(Vec<ScopeValue>),
     /// Those whose security context matches the emitting one.
     Matching,
@@ -74,7 +76,8 @@ impl Scope {
     /// Parses all of `text` as one scope; keywords without regard to ASCII case, blanks around it are ignored.
     ///
     /// # Errors
-    /// [`ScopeError`]: every text that is not wholly a scope, `authorize` with a separator behind it but no value included.
+    /// [`ScopeError`]: every text that is not wholly a scope, including `authorize` followed by a separator and no
+    /// value.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
         let text = text.trim_start_matches(BLANKS);
         let (word, rest) = text.split_at(text.find(is_separator).unwrap_or(text.len()));
@@ -202,7 +205,7 @@ pub(crate) fn leading_name(text: &str) -> &str {
     &text[..text.find(|c| !is_name(c)).unwrap_or(text.len())]
 }
 
-/// Parses a list of values (also that of `@authorize`). Separators in excess are ignored, so the list may be empty.
+/// Parses a list of values (also that of `@authorize`). Superfluous separators are ignored, so the list may be empty.
 pub(crate) fn values(text: &str) -> Result<Vec<ScopeValue>, ScopeError> {
     let mut values = Vec::new();
     let mut rest = text;

@@ -1,6 +1,6 @@
 //! The event stream format (WHATWG HTML §9.2) and its HTTP/1.1 chunk framing: bytes only.
 //!
-//! What all of it keeps to (C6.3, and what the clients that were tried need): LF line ends, an id on every event, no
+//! Rules for all of it (C6.3, and the needs of the clients that were tried): LF line ends, an id on every event, no
 //! block without `data:`, `retry:` inside a block that has data, printable ASCII in ids.
 //!
 //! Not for who gets an event or when: that is the gateway's stream log.
@@ -142,7 +142,7 @@ pub fn append_ready(out: &mut Vec<u8>, id: EventId, retry: Duration) {
     append_event(out, id, Some("sse.ready"), "{}");
 }
 
-/// Appends a gap (C6.5). `id` is the position behind it; `missed` is how many events, when that is known.
+/// Appends a gap (C6.5). `id` is the position after it; `missed` is how many events, when that is known.
 pub fn append_gap(out: &mut Vec<u8>, id: EventId, reason: GapReason, missed: Option<u64>) {
     append_event(out, id, Some("sse.gap"), &gap_data(reason, missed));
 }
@@ -182,7 +182,7 @@ pub fn append_chunk_head(out: &mut Vec<u8>, len: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends what goes behind the bytes of a chunk.
+/// Appends what follows the bytes of a chunk.
 pub fn append_chunk_end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
@@ -209,7 +209,7 @@ pub fn chunked_event_len(id: EventId, event: Option<&str>, data: &str) -> usize 
 
 /// The bytes inside one chunk written by [`append_chunk`] or [`append_chunked_event`]; empty for anything else.
 pub fn chunk_payload(chunk: &[u8]) -> &[u8] {
-    // At most 16 digits and CR are in front of the first LF.
+    // At most 16 digits and CR come before the first LF.
     let Some(end) = chunk.iter().take(18).position(|b| *b == b'\n') else {
         return &[];
     };

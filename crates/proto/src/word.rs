@@ -1,6 +1,6 @@
 //! The small words that annotations, records and routes share: level, delivery, topic, event name, execution id.
 //!
-//! Each is parsed once, at the border, into a type that cannot hold a wrong value; nothing further in validates again.
+//! Each is parsed once, at the border, into a type that cannot hold a wrong value; nothing after that validates again.
 
 use std::fmt;
 

@@ -21,7 +21,7 @@ enum Step {
     Running,
     /// Ticket taken, announced if it writes.
     Committing,
-    /// Others see it. It pushes so many more events.
+    /// Others see it. It still has this many events to push.
     Visible {
         left: usize,
     },

@@ -59,7 +59,7 @@ pub struct Consumer<'m> {
 }
 
 impl<'m> Consumer<'m> {
-    /// Goes on where the last consumer stopped, and finishes its zeros.
+    /// Goes on where the last consumer stopped, and finishes its filling with zeros.
     pub(crate) fn take_over(ring: Ring<'m>) -> Result<Self, Corrupt> {
         let tail = ring.header().consumer.0.tail.load(Ordering::Acquire);
         let released = ring.header().consumer.0.released.load(Ordering::Acquire);
@@ -177,13 +177,13 @@ impl Batch<'_, '_> {
         result
     }
 
-    /// The position of a record that was reserved and is not committed yet, before which this batch ends: asked when
-    /// [`Batch::drain`] has taken nothing more. The same position is the same record.
+    /// The position of the record that was reserved and not committed yet, if this batch ends before one. To be asked
+    /// when [`Batch::drain`] takes nothing more. The same position is the same record.
     pub fn hole(&self) -> Option<u64> {
         (self.consumer.position != self.head).then_some(self.consumer.position)
     }
 
-    /// The position behind what had been pushed when this batch began.
+    /// The position after everything that had been pushed when this batch began.
     pub fn end(&self) -> u64 {
         self.head
     }

@@ -12,8 +12,8 @@
 //! consumer to go on at the start of the data.
 //!
 //! The capacity is what the administrator asked for, rounded down to a multiple of 8 and not to a power of two: a
-//! division per push costs a few nanoseconds of the hundred that a push takes, while `24MB` that silently became
-//! `16MB` would cost a question.
+//! division per push costs a few nanoseconds of the hundred that a push takes, while `24MB` that silently became `16MB`
+//! would surprise.
 //!
 //! # Pushing (any number of producers)
 //!
@@ -39,9 +39,9 @@
 //! * `tail`: written by the consumer with Release, after the zeros; read by producers with Acquire, before they read
 //!   `head` and write. So the consumer's reads and zeros come before the next lap's writes, and `head` is never seen
 //!   smaller than `tail`. A producer that reads an old `tail` sees less room than there is, never more.
-//! * `released`: written and read by the consumer. What lies before it has been handed out. It differs from `tail`
-//!   only while the consumer fills the room between them with zeros; a consumer that ended there has left `released`
-//!   behind, and its successor finishes the zeros before anything else. Without it the successor would find
+//! * `released`: written and read by the consumer. What lies before it has been handed out. It differs from `tail` only
+//!   while the consumer fills the room between them with zeros; a consumer that ended there has left `released` at the
+//!   old place, and its successor finishes the zeros before anything else. Without it the successor would find
 //!   half-erased records, and wait for ever for the commit of a word that has already been erased.
 //! * a record's word: 0 from creation or from the consumer's zeros; written once a lap by the producer that reserved
 //!   it, Release, after the payload; read by the consumer with Acquire, before the payload. Nobody else reads it.
@@ -49,16 +49,16 @@
 //!   between commit and release. The whole of it is zeroed, not only the words, because on the next lap a word may lie
 //!   where payload was: a message could otherwise forge a committed word.
 //! * `sleeping`: set to 1 by the consumer before it sleeps, to 0 by the one producer that takes on the duty to wake it,
-//!   and by the consumer when it wakes up. All Relaxed between two SeqCst fences: the producer has
-//!   commit, fence, read `sleeping`; the consumer has write `sleeping`, fence, read the next word. In every
-//!   order of the two fences at least one side sees the other's write (Dekker), so no record is slept over. All writes
-//!   are swaps: one chain of changes, each of which knows the one before, which loom can follow too (it orders plain
-//!   stores and swaps of one field too loosely). Drops are woken for in the same way: they are counted, then fence,
-//!   then `sleeping`; and so is what lies elsewhere for the consumer ([`crate::Producer::take_wake_duty`]).
-//!   The word can be what the consumer sleeps on (a futex): the kernel puts it to sleep only while the word is still
-//!   1, in one step, and who has the duty has written 0 before it wakes. So a wake that comes before the sleep is not lost.
-//!   A wake is lost when its producer is stopped between the two, and no other producer takes over its duty: so a consumer
-//!   sleeps with a time limit. A 1 that a consumer has left behind costs the next producer one wake of nobody.
+//!   and by the consumer when it wakes up. All Relaxed between two SeqCst fences: the producer has commit, fence, read
+//!   `sleeping`; the consumer has write `sleeping`, fence, read the next word. In every order of the two fences at
+//!   least one side sees the other's write (Dekker), so no record is slept over. All writes are swaps: one chain of
+//!   changes, each of which knows the one before, which loom can follow too (it orders plain stores and swaps of one
+//!   field too loosely). Drops are woken for in the same way: they are counted, then fence, then `sleeping`; and so is
+//!   what lies elsewhere for the consumer ([`crate::Producer::take_wake_duty`]). The word can be what the consumer
+//!   sleeps on (a futex): the kernel puts it to sleep only while the word is still 1, in one step, and the producer
+//!   with the duty has written 0 before it wakes. So a wake that comes before the sleep is not lost. A wake is lost
+//!   when its producer is stopped between the two, and no other producer takes over its duty: so a consumer sleeps with
+//!   a time limit. A 1 that a consumer has left behind costs the next producer one wake of nobody.
 //! * `dropped_total`: added to by producers (Relaxed, see `head` and `sleeping` for what orders it), read by the
 //!   consumer.
 //! * `pushed_total`, `pushed_bytes_total`, `full_total`: added to by producers, read for statistics; nothing depends
@@ -68,15 +68,15 @@
 //!
 //! # A producer that stops between reserve and commit
 //!
-//! leaves a word without commit bit, a *hole*, that the consumer does not pass: the ring fills up and then drops everything.
-//! Between the two a producer does not allocate, log, unwind, call Postgres or look at interrupts. So two things only can
-//! stop it there:
+//! leaves a word without commit bit, a *hole*, that the consumer does not pass: the ring fills up and then drops
+//! everything. Between the two a producer does not allocate, log, unwind, call Postgres or look at interrupts. So only
+//! two things can stop it there:
 //!
 //! * It dies: by a signal like SIGKILL, or a crash. Then the postmaster ends all other processes too and makes shared
 //!   memory anew, so there is nothing to repair.
-//! * It is stopped: by SIGSTOP, a debugger, a frozen container. It goes on some day, and everything behind it with it,
-//!   in order. Nobody but it may say what belongs into its place, so it is waited for; [`crate::Batch::hole`] has where it
-//!   is, so that it can be told.
+//! * It is stopped: by SIGSTOP, a debugger, a frozen container. It goes on some day, and then everything after the hole
+//!   comes out, in order. Only that producer knows what belongs into its place, so the consumer waits for it;
+//!   [`crate::Batch::hole`] gives the place, so that it can be reported.
 //!
 //! A consumer that dies changes nothing for producers: the ring keeps what has not been released, and the next consumer
 //! hands it out (again).

@@ -58,8 +58,8 @@ impl<'m> Producer<'m> {
         self.push(record, || {})
     }
 
-    /// As [`Producer::try_push`], with something done between reserving and committing, as long as which this producer is
-    /// one that was stopped there. For tests of that alone.
+    /// Like [`Producer::try_push`], but calls a function between reserving and committing: while it runs, this producer
+    /// is one that was stopped there. Only for tests of that.
     ///
     /// # Errors
     /// Those of [`Producer::try_push`]; nothing is done then.
@@ -94,15 +94,15 @@ impl<'m> Producer<'m> {
         Ok(self.take_wake_duty())
     }
 
-    /// Counts `records` that were given up. Whoever sees a later record of this thread sees this count too, and a
-    /// sleeping consumer is woken for it: the loss has to be told although nothing may follow.
+    /// Counts `records` that were given up. A consumer that sees a later record of this thread sees this count, too. A
+    /// sleeping consumer is woken for it, because the loss must be reported even if nothing follows.
     pub fn count_dropped(&self, records: u64) -> Wake {
         self.ring.header().producers.0.dropped_total.fetch_add(records, Ordering::Relaxed);
         self.take_wake_duty()
     }
 
-    /// Whether the consumer has to be woken for something that lies elsewhere, and that it looks at between
-    /// [`crate::Consumer::prepare_to_sleep`] and its sleep: put it there, then ask this.
+    /// Whether the consumer has to be woken for work outside the ring, at which it looks between
+    /// [`crate::Consumer::prepare_to_sleep`] and its sleep: leave the work there first, then call this.
     pub fn take_wake_duty(&self) -> Wake {
         let sleeping = &self.ring.header().sleep.0.sleeping;
         fence(Ordering::SeqCst);
@@ -120,9 +120,9 @@ impl<'m> Producer<'m> {
         (stats.capacity_bytes - stats.used_bytes) as usize
     }
 
-    /// Whether no more than `most` bytes are reserved with one record more, of so many bytes, at some moment during the call;
-    /// in an empty ring any record may go. For those who leave the rest to others. The pad before a record that meets the end
-    /// of the data is not counted, which is less than the record.
+    /// Whether at most `most` bytes would be reserved with one more record of `record_bytes`, at some moment during the
+    /// call; always true for an empty ring. For producers that leave the rest of the ring to others. The pad before a
+    /// record that meets the end of the data, which is smaller than the record, is not counted.
     pub fn is_within(&self, most: usize, record_bytes: usize) -> bool {
         let used = self.ring.stats().used_bytes as usize;
         used == 0 || used.saturating_add(footprint(record_bytes)) <= most

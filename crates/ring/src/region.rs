@@ -87,7 +87,7 @@ impl<'m> Ring<'m> {
     ///
     /// # Safety
     /// * `address` points to `bytes` bytes, initialised, readable and writable for `'m`.
-    /// * Nobody uses them but through handles of this type.
+    /// * Nobody uses them except through handles of this type.
     #[cfg(not(loom))]
     pub unsafe fn attach(address: *mut u8, bytes: usize) -> Result<Self, RingError> {
         let header = check_address(address)?;
@@ -153,15 +153,15 @@ impl<'m> Ring<'m> {
         self.data.word(self.offset(position))
     }
 
-    /// Copies `payload` behind the word at `position`, which the caller has reserved. Does nothing if it would not fit
-    /// before the end of the data, which no caller asks for.
+    /// Copies `payload` to after the word at `position`, which the caller has reserved. Does nothing if it would not
+    /// fit before the end of the data, which no caller asks for.
     pub(crate) fn write(&self, position: u64, payload: &[u8]) {
         if let Some(offset) = self.payload_offset(position, payload.len()) {
             self.data.write(offset, payload);
         }
     }
 
-    /// Shows the `bytes` behind the committed word at `position` to `f`. Does nothing if they reach beyond the end of
+    /// Shows the `bytes` after the committed word at `position` to `f`. Does nothing if they reach beyond the end of
     /// the data, which no caller asks for.
     pub(crate) fn read(&self, position: u64, bytes: usize, f: impl FnOnce(&[u8])) {
         if let Some(offset) = self.payload_offset(position, bytes) {

@@ -7,14 +7,14 @@ use std::hash::Hash;
 use std::ops::Bound;
 use std::time::SystemTime;
 
-/// What a name takes beside the map's own nodes, in bytes.
+/// Bytes that a name takes besides the map's own nodes.
 pub(crate) trait Weight {
     fn weight(&self) -> usize {
         0
     }
 }
 
-/// At most so many names, of so much [`Weight`] together.
+/// A map of at most `max` names, which together have at most `max_weight` of [`Weight`].
 #[derive(Debug)]
 pub(crate) struct ByTime<K> {
     times: HashMap<K, SystemTime>,
@@ -30,9 +30,9 @@ pub(crate) struct ByTime<K> {
 pub(crate) enum Inserted {
     /// The name was there, at this moment or a later one.
     Known,
-    /// It was not, or only at an earlier moment.
+    /// The name was not there, or only at an earlier moment.
     New,
-    /// There is no room for it or for an earlier one, which is forgotten.
+    /// There was no room: this name or an earlier one is forgotten.
     Forgetting,
 }
 
@@ -73,17 +73,18 @@ impl<K: Clone + Ord + Hash + Weight> ByTime<K> {
         outcome
     }
 
-    /// Makes room for one more, so that it will not be the one that is forgotten; whether one had to be.
+    /// Makes room for one more name, so that the new one is not forgotten itself. Says whether one had to be forgotten.
     pub(crate) fn make_room(&mut self) -> bool {
         self.times.len() >= self.max && self.forget_first().is_some()
     }
 
-    /// Whether a new one of this moment would be forgotten at once: it is full, and none is earlier.
+    /// Whether a new name at this moment would be forgotten at once, because the map is full and no name in it is
+    /// earlier.
     pub(crate) fn has_no_place_for(&self, at: SystemTime) -> bool {
         self.times.len() >= self.max && self.order.first().is_some_and(|(first, _)| *first >= at)
     }
 
-    /// Forgets the earliest of those that are over at `now`, but no more of them than `most`.
+    /// Forgets the earliest of the names whose moment is not after `now`, but at most `most` of them.
     pub(crate) fn forget_until(&mut self, now: SystemTime, most: usize) {
         for _ in 0..most {
             if self.order.first().is_none_or(|(at, _)| *at > now) {
@@ -100,7 +101,7 @@ impl<K: Clone + Ord + Hash + Weight> ByTime<K> {
         Some(())
     }
 
-    /// The next ones behind `last`, in the order of their moments.
+    /// The names after `last`, in the order of their moments.
     pub(crate) fn page(&self, last: Option<&(SystemTime, K)>, most: usize) -> Vec<(SystemTime, K)> {
         let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         self.order.range((from, Bound::Unbounded)).take(most).cloned().collect()

@@ -8,8 +8,8 @@ use http::HeaderValue;
 
 use super::{AuthSettings, SameSite};
 
-/// Longest name and value together, in bytes, that browsers keep (RFC 6265bis §5.6). A longer cookie is dropped without
-/// a word, and its user would be nobody after a login that seemed to work.
+/// Longest name and value together, in bytes, that browsers keep (RFC 6265bis §5.6). Browsers silently drop a longer
+/// cookie: the login would seem to work, and the user would be anonymous afterwards.
 const MAX_COOKIE_BYTES: usize = 4096;
 
 /// `Set-Cookie` for a token. `is_secure`: the peer came over TLS. `None`: browsers would not keep it.

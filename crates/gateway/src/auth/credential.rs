@@ -22,10 +22,10 @@ pub(crate) enum Source {
 /// paths or domains; each costs a verification. With more none of them is believed.
 pub(crate) const MAX_COOKIES: usize = 4;
 
-/// A token that nobody has looked at yet, or why it is not worth a look.
+/// A token that is not verified yet, or the reason why it need not be.
 pub(crate) struct Credential<'r> {
     pub(crate) source: Source,
-    /// Never empty; several in cookies alone, and no two are the same then.
+    /// Never empty. More than one only from cookies, and then all different.
     pub(crate) tokens: Result<Vec<&'r str>, Refusal>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn cookies<'r>(
     });
     let mut tokens = Vec::new();
     for value in values {
-        // What is no text is no token, and nor is nothing.
+        // A cookie that is empty or not UTF-8 holds no token; an empty text is refused like any bad token.
         let token = std::str::from_utf8(value).unwrap_or("");
         if tokens.contains(&token) {
             continue;

@@ -1,5 +1,5 @@
-//! Between whoever refuses somebody and the file that keeps it: where runtime threads and the main thread leave work, and
-//! where they see whether all is told that the file says. Nobody waits here but the file's thread.
+//! Between the threads that refuse somebody and the file that keeps the refusals: runtime threads and the main thread
+//! leave work here, and see here whether the whole file has been read and told. Only the file's thread waits here.
 //!
 //! Not for the file: that is `refusals`.
 
@@ -11,27 +11,28 @@ use tokio::sync::watch;
 
 use super::revocation::{MAX_TOKENS, NewRefusal};
 
-/// Refusals that wait to be written: as many tokens as are remembered, 8 MB. Beyond it one is refused in memory alone, and the log
-/// says so: the disk has taken nothing for minutes then.
+/// Refusals that wait to be written: as many tokens as are remembered, 8 MB. Beyond it a token is refused in memory
+/// alone, and the log says so: by then the disk has taken nothing for minutes.
 const MAX_WAITING: usize = MAX_TOKENS;
 
 /// Where runtime threads and the main thread leave work for the keeper.
 pub(crate) struct Desk {
-    /// There is a file, so there is a keeper.
+    /// There is a file, and so a keeper.
     has_file: bool,
-    /// Written by the keeper, read by every request; behind a lock, so that whoever is let in sees what was told.
+    /// Written by the keeper, read by every request; under a lock, so that a request that is let in sees every refusal
+    /// told before.
     knowledge: watch::Sender<Knowledge>,
     work: Mutex<Work>,
     bell: Condvar,
 }
 
-/// Whether all has been told that the file says. Until then nobody can say who is refused, so nobody is let in.
+/// Whether all refusals in the file have been told. Until then it is not known who is refused, so nobody is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Knowledge {
-    /// It is being read for the first time: a matter of milliseconds, unless a disk hangs.
+    /// The file is being read for the first time: a matter of milliseconds, unless a disk hangs.
     Unread,
     Known,
-    /// It cannot be read.
+    /// The file cannot be read.
     Unreadable,
 }
 
@@ -41,7 +42,7 @@ struct Work {
     /// The file may have more lines.
     look: bool,
     kept: VecDeque<NewRefusal>,
-    /// Write what there is, and end; at the latest at this moment.
+    /// Write what waits, then end; at this moment at the latest.
     stop: Option<Instant>,
 }
 
@@ -55,18 +56,19 @@ impl Desk {
         }
     }
 
-    /// Whether all is told that the file says.
+    /// Whether all refusals in the file have been told.
     pub(crate) fn is_known(&self) -> bool {
         *self.knowledge.borrow() == Knowledge::Known
     }
 
-    /// Waits until the file was read or could not be, for `most` at the most. A browser that comes back right after a start
-    /// waits these milliseconds: to an `EventSource` a 503 would be the end (WHATWG HTML §9.2.3, "fail the connection").
+    /// Waits for at most `most` until the file was read, or could not be. A browser that comes back right after a start
+    /// waits these milliseconds, because an `EventSource` gives up for good at a 503 (WHATWG HTML §9.2.3, "fail the
+    /// connection").
     pub(crate) async fn looked_at(&self, most: Duration) {
         if *self.knowledge.borrow() == Knowledge::Unread {
             let mut knowledge = self.knowledge.subscribe();
             let settled = knowledge.wait_for(|knowledge| *knowledge != Knowledge::Unread);
-            // Neither the end of the time nor that of the keeper says more than `is_known` does.
+            // Whether time is over or the keeper has ended: the caller asks `is_known`.
             let _ = tokio::time::timeout(most, settled).await;
         }
     }
@@ -75,7 +77,7 @@ impl Desk {
         self.knowledge.send_replace(knowledge);
     }
 
-    /// Has the file read on.
+    /// Makes the keeper read what is new in the file.
     pub(crate) fn look(&self) {
         self.work.lock().look = true;
         self.bell.notify_one();
@@ -101,7 +103,7 @@ impl Desk {
         self.bell.notify_one();
     }
 
-    /// Waits for work, but not longer than this. Not for refusals to write while others stand before them.
+    /// Waits for work, at most for `pause`. Refusals to write count as work only if `for_kept`.
     pub(crate) fn wait(&self, pause: Duration, for_kept: bool) {
         let mut work = self.work.lock();
         let has_kept = for_kept && !work.kept.is_empty();
@@ -120,7 +122,7 @@ impl Desk {
         work.kept.drain(..count).collect()
     }
 
-    /// `Some` when it is to end: at the latest then.
+    /// `Some` when the keeper is to end, by this moment at the latest.
     pub(crate) fn stopping(&self) -> Option<Instant> {
         self.work.lock().stop
     }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Sessions of one user that are ended one by one within so long. Beyond it the user's older ones are ended with each, which
-/// takes no more room: nobody has so many who logs out of them. The second is for one that is patient: a thousand an hour are
-/// [`MAX_TOKENS`](super::MAX_TOKENS) after four days, and tokens live for fourteen.
+/// How many sessions of one user are remembered one by one, within which time. Beyond either number each further logout
+/// ends all older sessions of the user, which takes no more memory; nobody who logs out of real sessions has so many.
+/// The second pair is for a patient attacker: a thousand an hour are [`MAX_TOKENS`](super::MAX_TOKENS) after four days,
+/// and tokens live for fourteen.
 const LIMITS: [(u32, Duration); 2] =
     [(1000, Duration::from_secs(3600)), (10_000, Duration::from_secs(14 * 24 * 3600))];
 
-/// Users that are counted: some hundred kilobytes. Beyond it the count begins anew.
+/// Users that are counted, in some hundred kilobytes. Beyond it all counts begin anew.
 const MAX_USERS: usize = 10_000;
 
 #[derive(Default)]
@@ -32,7 +33,7 @@ struct Counts {
 }
 
 impl EndedSessions {
-    /// Counts one more; whether these are too many to be remembered one by one.
+    /// Counts one more session, and says whether there are too many to be remembered one by one.
     pub(crate) fn count(&self, user_id: &str, now: Instant) -> bool {
         let user = self.hasher.hash_one(user_id);
         let mut is_too_much = false;

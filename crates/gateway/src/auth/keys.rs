@@ -1,6 +1,6 @@
 //! Keys that tokens are verified with, and which algorithms each of them may be used with.
 //!
-//! The algorithm a token names is never the one that decides: it picks among the keys whose own kind allows it. An RSA
+//! The algorithm that a token names never decides alone: it only picks among the keys whose own kind allows it. An RSA
 //! key is no HMAC secret here, whatever a token says (RFC 8725 §2.1, §3.1), and `none` is the algorithm of no key.
 //!
 //! Not for claims: that is `verify`.
@@ -16,8 +16,8 @@ use serde::Deserialize;
 use super::Secret;
 use super::credential::MAX_COOKIES;
 
-/// Keys of one file. A token without a `kid` is tried with each that fits, so this bounds what a request costs that has one: a
-/// millisecond or two, during which nobody's events go out on its thread. Beyond it the file is refused.
+/// Keys of one file. A token without a `kid` is tried with every key that fits, so this bounds what such a token costs:
+/// a millisecond or two, during which no events go out on that thread. Beyond it the file is refused.
 const MAX_KEYS: usize = 32;
 
 /// Signatures that are still verified for one request, however many tokens its cookies have: each of a file's keys once, two
@@ -99,7 +99,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whether one of `keys` made this signature. `algorithm` and `id` are what the token's header says. Each try is an effort.
+/// Whether one of `keys` made this signature. `algorithm` and `id` are what the token's header says. Each try spends
+/// one effort.
 pub(crate) fn verify(
     keys: &[Key],
     algorithm: &str,

@@ -46,14 +46,14 @@ use keys::{Effort, Key};
 use refusal::Refusal;
 use verify::verify;
 
-/// How often it is looked whether a file has changed, at most, and only while requests come.
+/// Pause between two looks at whether a file has changed; looks are made only while requests come.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Knows the keys.
 pub(crate) struct Authenticator {
     /// Locked while files are read, so no thread with events may wait for it.
     sources: Mutex<Sources>,
-    /// A thread is about to look at the files, or does: set by who sends it, cleared by itself.
+    /// A thread is looking at the files, or about to: set by the thread that sends it, cleared by itself.
     is_looking: AtomicBool,
     /// All keys together, replaced as a whole. Written with `sources` locked, read once per token.
     keys: RwLock<Arc<[Key]>>,
@@ -91,8 +91,8 @@ impl Authenticator {
         &self.revocations
     }
 
-    /// Takes new settings and reads their files anew. Keys of a file that is no longer named are gone; those of one
-    /// that cannot be read stay if it is the same one.
+    /// Takes new settings and reads their files anew. Keys of a file that is no longer named are dropped; keys of a
+    /// file that cannot be read stay if the file is still the one named.
     pub(crate) fn apply(&self, settings: &AuthSettings, outbox: &Outbox) {
         let mut sources = self.sources.lock();
         sources.secret.clone_from(&settings.jwt_secret);
@@ -107,7 +107,7 @@ impl Authenticator {
         !self.keys.read().is_empty()
     }
 
-    /// Whose request it is; `None` = anonymous.
+    /// Verifies the sender of a request; `None` = anonymous.
     ///
     /// # Errors
     /// [`Refused`] when there is a token and it is not believed.
@@ -122,7 +122,7 @@ impl Authenticator {
         verified.map(Some).map_err(|reason| Refused { source, reason })
     }
 
-    /// The tokens in a request's cookies that are believed, whoever's they are.
+    /// All believed tokens in a request's cookies, of whatever users.
     pub(crate) fn cookies(
         &self,
         headers: &HeaderMap,
@@ -171,8 +171,8 @@ impl Authenticator {
     }
 }
 
-/// Of several tokens the one that counts: the only believed one, or the latest of one user's. Two believed ones of different
-/// users are none, and so are two of which one does not say whose it is: a neighbour of the same domain can plant a cookie.
+/// Of several tokens the one that counts: the only believed one, or the latest of one user's. Two believed tokens of
+/// different users, or two of which one names no user, are refused: another site of the same domain can plant a cookie.
 fn only_one(judged: Vec<Result<Verified, Refusal>>) -> Result<Verified, Refusal> {
     let mut outcome: Result<Verified, _> = Err(Refusal::Malformed);
     for one in judged {

@@ -1,13 +1,13 @@
-//! Tokens that are refused although they are good: the older ones of users who were disconnected (C4.8), and those that
+//! Tokens that are refused although they are good: older tokens of users who were disconnected (C4.8), and tokens that
 //! somebody has logged out with (C7.5).
 //!
-//! Kept in memory alone: `refusals` has the file, and tells what it says.
+//! Kept in memory alone: `refusals` reads the file, and tells this list what is in it.
 //!
-//! **Nobody is forgotten by time alone whose token may still be good.** A token's entry goes when the token has expired. A
-//! user's does not go with the years: a token may be good until the year 9999, whoever has issued it, and one without `iat`
-//! does not say how old it is. So users are bounded by number, and who is forgotten beyond it is said in the log.
+//! **Time alone forgets no refusal whose token may still be good.** A token's entry goes when the token has expired. A
+//! user's entry never goes by time: some issuer's token may be good until the year 9999, and one without `iat` does not
+//! say how old it is. So users are bounded by number, and the log says when one is forgotten.
 //!
-//! Not for ending streams: the slab asks for each of its own when [`Revocations::version`] has moved.
+//! Not for ending streams: the slab checks its streams when [`Revocations::version`] has moved.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,24 +20,24 @@ use parking_lot::RwLock;
 
 use super::by_time::{ByTime, Inserted, Weight};
 
-/// Users that are remembered: some 20 MB, ids apart. Beyond it the one that was disconnected longest ago is forgotten, whose
-/// older tokens have had the most time to expire.
+/// Users that are remembered: some 20 MB, without their ids. Beyond it the user that was disconnected longest ago is
+/// forgotten, whose older tokens have had the most time to expire.
 pub(crate) const MAX_USERS: usize = 100_000;
 
-/// Bytes of their ids together: 160 for each of [`MAX_USERS`], and a thousand of the longest that a token can have. Beyond it
-/// as beyond [`MAX_USERS`].
+/// Bytes of their ids together: 160 for each of [`MAX_USERS`], or a thousand ids of the greatest length in a token.
+/// Beyond it users are forgotten as beyond [`MAX_USERS`].
 const MAX_USER_BYTES: usize = 16 << 20;
 
-/// Tokens that are remembered: some 20 MB. Beyond it those that have expired are forgotten, and if there are none the
-/// one of the others that would expire first: a logout always counts, until the next one.
+/// Tokens that are remembered: some 20 MB. Beyond it expired tokens are forgotten, and if there are none the one that
+/// expires first, but never the newest: every logout counts at least until the next one.
 pub(crate) const MAX_TOKENS: usize = 100_000;
 
-/// Expired tokens that are forgotten with each new one. More than one, so that they become fewer; few, because requests
-/// wait meanwhile.
+/// Expired tokens that are forgotten with each new one. More than one, so that their number falls; few, because
+/// requests wait meanwhile.
 const FORGOTTEN_AT_ONCE: usize = 4;
 
-/// Names a token without being one: the SHA-256 of its header and claims as they stand in it. Not of its signature,
-/// which can be changed into another good one for some algorithms (of ECDSA: s and n - s).
+/// Names a token without revealing it: the SHA-256 of its header and claims as they stand in it. Not of its signature,
+/// because some algorithms have another good one for the same message (ECDSA: s and n - s).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TokenDigest([u8; SHA256_OUTPUT_LEN]);
 
@@ -77,7 +77,8 @@ pub(crate) enum NewRefusal {
 }
 
 pub(crate) struct Revocations {
-    /// Moved after what it tells of was written (release), so that who sees it move (acquire) sees why.
+    /// Raised after a refusal was written (release), so that a thread that sees the new version (acquire) sees the
+    /// refusal.
     version: AtomicU64,
     /// By user id: tokens issued before this are refused. Written by the keeper of the file and the main thread.
     before: RwLock<ByTime<Arc<str>>>,
@@ -102,18 +103,18 @@ pub(crate) struct TakenIn {
     pub(crate) changed: bool,
     /// A user had to be forgotten for want of room.
     pub(crate) forgot_user: bool,
-    /// So had a token that has not expired.
+    /// A token that has not expired had to be forgotten.
     pub(crate) forgot_token: bool,
 }
 
 impl Revocations {
-    /// Takes in what is kept elsewhere and not known yet. Each is a short hold of a lock, so that requests get their turn
-    /// between two.
+    /// Takes in refusals that the file keeps. The lock is held for one refusal at a time, so that requests get their
+    /// turn between two.
     pub(crate) fn take_in(&self, refusals: impl IntoIterator<Item = NewRefusal>, now: SystemTime) -> TakenIn {
         self.take(refusals, now, false)
     }
 
-    /// Takes in what somebody asks for now. It is not the one that is forgotten.
+    /// Takes in a refusal that somebody asks for now. If one must be forgotten it is not this one.
     pub(crate) fn take_in_first(&self, refusal: NewRefusal, now: SystemTime) -> TakenIn {
         self.take([refusal], now, true)
     }
@@ -156,7 +157,7 @@ impl Revocations {
         taken
     }
 
-    /// The users behind `last`, in the order in which they are forgotten.
+    /// The users after `last`, in the order in which they are forgotten.
     pub(crate) fn users(
         &self,
         last: Option<&(SystemTime, Arc<str>)>,
@@ -165,7 +166,7 @@ impl Revocations {
         self.before.read().page(last, most)
     }
 
-    /// The tokens behind `last`, in the order in which they are forgotten.
+    /// The tokens after `last`, in the order in which they are forgotten.
     pub(crate) fn tokens(
         &self,
         last: Option<&(SystemTime, TokenDigest)>,

@@ -22,7 +22,7 @@ impl Secret {
         if bytes.len() < MIN_SECRET_BYTES { Err(SecretTooShort) } else { Ok(Self(bytes)) }
     }
 
-    /// The key, for whoever keeps or uses it. Never for a log.
+    /// The key. Never for a log.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

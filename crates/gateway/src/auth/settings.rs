@@ -59,11 +59,11 @@ impl Default for AuthSettings {
     }
 }
 
-/// How long a login waits for the file of the secret. A disk that takes longer hangs.
+/// How long a login waits for the file of the secret. A disk that takes longer counts as hanging.
 const SECRET_PATIENCE: Duration = Duration::from_secs(5);
 
 impl AuthSettings {
-    /// [`AuthSettings::signing_secret`], without keeping this thread: a disk that hangs must stop nobody's events.
+    /// [`AuthSettings::signing_secret`] on another thread: a disk that hangs must not stop this thread's events.
     ///
     /// # Errors
     /// [`NoSecret`], also when the file cannot be read in time.
@@ -88,10 +88,10 @@ impl AuthSettings {
     }
 }
 
-/// Reads on a thread that may wait for a disk. That thread is left to it when the time is over.
+/// Reads on a thread that may wait for a disk. When the time is over that thread is left to wait alone.
 ///
 /// # Errors
-/// Those of the reading; [`NoSecret`] when it is not there in time.
+/// The errors of `read`; [`NoSecret`] when nothing was read in time.
 async fn in_time(
     read: impl FnOnce() -> Result<Secret, NoSecret> + Send + 'static,
 ) -> Result<Secret, NoSecret> {
@@ -207,7 +207,7 @@ mod tests {
         Secret::try_new([7; 32]).map_err(|_| NoSecret)
     }
 
-    /// So much time passes, and whoever waits for it goes on.
+    /// Lets this much time pass, so that a task that waits for it goes on.
     async fn pass(time: Duration) {
         yield_now().await;
         advance(time).await;

@@ -325,7 +325,7 @@ fn a_token_above_eight_kilobytes_is_refused_unread() {
     assert_eq!(judge(&"x".repeat(1 << 20), &secret_key()), Err(Refusal::TooLong));
     let roles: Vec<String> = (0..10_000).map(|n| format!("role{n}")).collect();
     assert_eq!(refusal(&json!({"exp": NOW + 60, "roles": roles})), Some(Refusal::TooLong));
-    // So many short ones that they do fit.
+    // Enough short roles to exceed their number without exceeding the token's length.
     assert_eq!(refusal(&json!({"exp": NOW + 60, "roles": vec!["r"; 1001]})), Some(Refusal::Claims));
     assert_eq!(refusal(&json!({"exp": NOW + 60, "roles": vec!["r"; 1000]})), None);
 }

@@ -1,4 +1,4 @@
-//! Whether a token is to be believed: its form, its signature, its times, whom it is from and for (C4.7).
+//! Whether a token is believed: its form, its signature, its times, its issuer and audience (C4.7).
 //!
 //! Signature first: nothing is read from claims that nobody vouches for. Not for whether the bearer has been
 //! disconnected since: that is `revocation`.
@@ -17,21 +17,23 @@ use super::keys::{self, Effort, Key};
 use super::refusal::Refusal;
 use super::revocation::TokenDigest;
 
-/// Longest token in bytes. Browsers keep no longer cookies than 4 KB, and a head has at most 16 KB; beyond it the token
-/// is refused unread.
+/// Longest token in bytes. Browsers keep cookies of at most 4 KB, and a head has at most 16 KB. Beyond it the token is
+/// refused unread.
 pub(crate) const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// How far the issuer's clock may be off ours, for every time in a token.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-/// Seconds; the end of the year 9999. A time beyond it is one in other units: `exp` in milliseconds would never pass.
+/// Seconds; the end of the year 9999. A later time is in other units, and must be refused: an `exp` in milliseconds
+/// would never pass.
 const MAX_TIME: f64 = 253_402_300_799.0;
 
 /// What a token that is believed says.
 #[derive(Debug, Clone)]
 pub(crate) struct Verified {
     pub(crate) identity: Identity,
-    /// When its stream is to end. `exp`, or with it behind us already, the end of the skew that still lets it in.
+    /// When its stream is to end: at `exp`, or, if that has passed already, at the end of the skew that still lets the
+    /// token in.
     pub(crate) expires_at: SystemTime,
     pub(crate) issued_at: Option<SystemTime>,
     /// All of the claims, as the token has them: a JSON object.
@@ -41,7 +43,7 @@ pub(crate) struct Verified {
 }
 
 impl Verified {
-    /// Until when it must be refused not to be believed any more.
+    /// Until when a refusal of this token must be kept: after that it has expired for every clock.
     pub(crate) fn refused_until(&self) -> SystemTime {
         self.expires_at + CLOCK_SKEW
     }

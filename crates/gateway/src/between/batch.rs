@@ -52,7 +52,7 @@ impl Batch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// A record: these bytes of [`Batch::bytes`]. Bytes that cannot be decoded become an `overflow` gap for everybody,
-    /// because nobody can say whom the event was for.
+    /// because the event's audience cannot be known.
     Record(Range<usize>),
     /// The ring was full: an `overflow` gap for every subscriber.
     Overflow {

@@ -1,7 +1,7 @@
 //! Who is listening: how the main thread asks the runtime threads for their streams, for `sse.subscribers` (C8.1).
 //!
 //! A thread looks at some of its slots per round, between its other work, and answers when it has seen all, so a list
-//! of ten thousand delays no event. What it says of a stream was true when that stream was looked at.
+//! of ten thousand delays no event. Each line of the list was true when its stream was looked at.
 //!
 //! Not for counting: that is `stats`.
 
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Lists that wait for one runtime thread. Beyond it [`crate::Gateway::subscribers`] answers with what the other threads
-/// have.
+/// Requests for a list that wait for one runtime thread. Beyond it [`crate::Gateway::subscribers`] answers with what
+/// the other threads have.
 const MAX_WAITING: usize = 16;
 
 /// Slots that are looked at per round.
@@ -36,7 +36,7 @@ pub struct SubscriberInfo {
     pub events: u64,
     /// Bytes that were handed to its socket.
     pub bytes: u64,
-    /// Id of the position that it has reached: everything up to there was sent, or is not for it.
+    /// Id of the position that the stream has reached: everything up to there was sent, or is not for it.
     pub last_event_id: String,
 }
 
@@ -85,11 +85,11 @@ impl Subscribers {
 /// What one runtime thread is asked.
 struct ListRequest {
     limit: usize,
-    /// Has room for the answer of every thread.
+    /// Has room for the lists of all threads.
     answer: Sender<Vec<SubscriberInfo>>,
 }
 
-/// The questions for each runtime thread.
+/// For each runtime thread the requests for its list.
 pub(crate) struct ListRequests(Vec<(Sender<ListRequest>, Receiver<ListRequest>)>);
 
 impl ListRequests {
@@ -111,7 +111,7 @@ impl ListRequests {
     }
 }
 
-/// Where one runtime thread answers.
+/// Makes the lists of one runtime thread.
 pub(crate) struct Lister {
     requests: Receiver<ListRequest>,
     open: Option<OpenList>,
@@ -125,8 +125,8 @@ struct OpenList {
 }
 
 impl Lister {
-    /// Goes on with the answer that is being made, or begins one; `info` says what there is to say of a slot. Says whether
-    /// there is more to do.
+    /// Goes on with the list that is being made, or begins one; `info` describes a slot. Says whether there is more to
+    /// do.
     pub(crate) fn work<T>(&mut self, slots: &[Option<T>], info: impl Fn(&T) -> SubscriberInfo) -> bool {
         let begin = |request| OpenList { request, next: 0, found: Vec::new() };
         let Some(mut list) = self.open.take().or_else(|| self.requests.try_recv().ok().map(begin)) else {
@@ -141,7 +141,7 @@ impl Lister {
             self.open = Some(list);
             return true;
         }
-        // Who asked may have given up.
+        // The main thread may have given up waiting.
         let _ = list.request.answer.try_send(list.found);
         !self.requests.is_empty()
     }

@@ -1,7 +1,7 @@
 //! What passes between threads: the courier, the main thread and the runtime threads. Each is bounded, and says what happens
 //! when it is full.
 //!
-//! Not for what is merely looked at by all of them: that is `shared`.
+//! Not for state that all of them only look at: that is `shared`.
 
 pub(crate) mod batch;
 pub(crate) mod listing;

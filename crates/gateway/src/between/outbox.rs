@@ -1,4 +1,4 @@
-//! What runtime threads ask of the main thread, which alone may call Postgres.
+//! What runtime threads have the main thread do, which alone may call Postgres.
 //!
 //! Not for what the main thread tells them: that is [`crate::Gateway`].
 
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::stats::Stats;
 
-/// Something for the main thread ([`crate::Gateway::poll_errand`]).
+/// Something that the main thread is to do ([`crate::Gateway::poll_errand`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Errand {
     /// Write this to the server log. What came from outside is escaped already (C8.3).
@@ -24,11 +24,11 @@ pub enum Errand {
         /// One line, lower case, without a final full stop.
         message: String,
     },
-    /// Somebody asks for a path that is not known (C2.4): take in what has committed up to **now**, call
+    /// A request waits for a path that is not known (C2.4): take in what has committed up to **now**, call
     /// [`crate::Gateway::set_routes`] if anything changed, and then [`crate::Gateway::routes_are_fresh`] with this
     /// question. At most ten of these come in a second.
     RefreshRoutes {
-        /// Names this question; a later one has a higher number.
+        /// The question's number; a later question has a higher one.
         question: u64,
     },
     /// A runtime thread has panicked; nothing of the gateway can be relied on. The process must end with exit code 1.
@@ -44,11 +44,11 @@ pub enum Severity {
     Warning,
 }
 
-/// Requests that wait for the main thread. It looks at them whenever it wakes; so many can only pile up while it is
-/// stuck, and then further log lines are dropped and counted. A death is never dropped.
+/// Errands that wait for the main thread. It does them whenever it wakes, so this many pile up only while it is stuck;
+/// then further ones are dropped and counted. A death is never dropped.
 const MAX_WAITING: usize = 256;
 
-/// A log line of one kind is written at most so often, whatever the network does.
+/// Shortest time between two log lines of one kind, whatever the network does.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The runtime threads' end.
@@ -77,7 +77,7 @@ pub(crate) fn errand_channel(stats: Arc<Stats>) -> std::io::Result<(Outbox, Inbo
 }
 
 impl Outbox {
-    /// Returns whether there was room.
+    /// Hands over an errand. Returns whether there was room.
     pub(crate) fn try_send(&self, errand: Errand) -> bool {
         let sent = !matches!(self.sender.try_send(errand), Err(TrySendError::Full(_)));
         if !sent {
@@ -87,12 +87,12 @@ impl Outbox {
         sent
     }
 
-    /// Says it now, always.
+    /// Writes the line now, without a limit.
     pub(crate) fn log(&self, severity: Severity, message: String) -> bool {
         self.try_send(Errand::Log { severity, message })
     }
 
-    /// Says it unless a line of the same `kind` was said within [`LOG_INTERVAL`].
+    /// Writes the line unless one of the same `kind` was written within [`LOG_INTERVAL`].
     pub(crate) fn log_limited(
         &self,
         kind: &'static str,
@@ -123,7 +123,7 @@ impl Outbox {
         self.wake_main();
     }
 
-    /// What is never dropped.
+    /// The errand that is never dropped.
     fn kept(&self) -> Option<Errand> {
         self.died.lock().take().map(Errand::Died)
     }
@@ -140,8 +140,8 @@ impl Inbox {
         self.wake.as_fd()
     }
 
-    /// The wake bytes are taken out only when nothing waits, and the queue is looked at once more after that: the main
-    /// thread may stop asking at any time without losing a wake.
+    /// The wake bytes are read only when nothing waits, and the queue is looked at once more after that: so the main
+    /// thread loses no wake, whenever it stops asking.
     pub(crate) fn poll(&self, outbox: &Outbox) -> Option<Errand> {
         if let Some(errand) = outbox.kept().or_else(|| self.receiver.try_recv().ok()) {
             return Some(errand);

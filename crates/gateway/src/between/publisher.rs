@@ -1,5 +1,5 @@
-//! Hands events to the runtime threads: the one thing of a gateway that belongs to another thread than the main one.
-//! Nothing here waits, takes a lock, or costs more with more streams.
+//! Hands events to the runtime threads: the one part of a gateway that a thread other than the main one owns. Nothing
+//! here waits, takes a lock, or costs more with more streams.
 //!
 //! Not for what becomes of a batch: that begins in `slab`.
 
@@ -16,8 +16,8 @@ use crate::stats::Stats;
 /// walks its subscribers (tens of milliseconds); then the ring absorbs.
 pub(crate) const MAX_WAITING_BATCHES: usize = 64;
 
-/// The one that publishes. There is one for each [`crate::Gateway`], which gives it out when it starts, and it cannot be
-/// copied: sequences come from one place, and room that it has seen in a channel stays there.
+/// Publishes events. There is one for each [`crate::Gateway`], handed out when that starts, and it cannot be copied: so
+/// sequences come from one place, and room that it has seen in a channel stays free.
 ///
 /// Without it the gateway goes on: its streams get nothing new.
 pub struct Publisher {
@@ -33,7 +33,7 @@ pub(crate) struct RuntimeThread {
 }
 
 /// Last sequence that was published. Written by the publisher before the batch is in any channel, so that a thread that
-/// lags behind does not take another thread's id for an invented one.
+/// lags does not take an id that another thread has sent for an invented one.
 #[derive(Debug, Default)]
 pub(crate) struct Published(AtomicU64);
 

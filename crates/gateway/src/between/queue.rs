@@ -1,12 +1,13 @@
 //! Calls between the runtime threads and the main thread: those that wait for a worker, those that one has, and those
 //! whose peer has gone (C7.4).
 //!
-//! A call's pending is held by the task that answers it, and dropped with it: when the peer goes, the call is taken out
-//! of the queue, or the main thread is told to cancel it. So nothing is looked for, and nothing is left behind.
+//! The task that answers a call holds it as a [`PendingCall`], which is dropped with the task: when the peer goes, the
+//! call is taken out of the queue, or the main thread is told to cancel it. So no search for abandoned calls is needed,
+//! and none is left over.
 //!
 //! One lock for all of it, held for a few map operations: calls come in tens of thousands a second at most, and events
-//! never pass here. Numbers rise, so the map of those that wait is in the order in which they came; any of them is
-//! found in a few steps.
+//! never pass here. Numbers rise, so the map of waiting calls is in the order of arrival; any of them is found in a few
+//! steps.
 //!
 //! Not for what a call says (`sse_proto::call`), nor for who runs it (the extension's call workers).
 
@@ -29,7 +30,7 @@ use crate::stats::Stats;
 /// more. Without it as many peers as there are sockets could each make us keep a whole body.
 const MIN_REQUEST_BYTES: usize = 128 << 20;
 
-/// See [`MIN_REQUEST_BYTES`]: a single body of the size that is allowed always has room by itself.
+/// At least [`MIN_REQUEST_BYTES`], and enough that a single body of the allowed size always has room.
 pub(crate) fn request_bytes(max_body_size: usize) -> usize {
     MIN_REQUEST_BYTES.max(max_body_size.saturating_mul(4))
 }
@@ -74,11 +75,11 @@ pub(crate) struct NewCall {
 /// What became of a call.
 #[derive(Debug)]
 pub enum CallResult {
-    /// The worker's word.
+    /// The worker's answer.
     Answer(Answered),
     /// The worker has run it, and there was no room for its answer: 503.
     NoRoom,
-    /// The worker died over it. It may have committed, so it is not repeated: 502.
+    /// The worker died while it ran the call. The call may have committed, so it is not repeated: 502.
     Lost,
     /// It was not begun and will not be: 503.
     NotRun,
@@ -91,12 +92,13 @@ pub(crate) enum NoPlace {
     Full,
     /// This address has its half of it.
     Address,
-    /// Answers that are not read take all the memory that there is for them, or this address' half of it.
+    /// Answers that are not read take all memory for answers, or this address' half of it.
     Answers,
 }
 
-/// The last number that a call of this process was given. Not of one gateway: a worker may still have a call of a gateway that
-/// has been closed when another one is opened, and its answer must not be taken for a call of the new one.
+/// The last number that a call of this process was given. Of the process and not of a gateway: a worker may still run a
+/// call of a gateway that was closed before another one was opened, and its answer must not be taken for that of a new
+/// call.
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) struct CallQueue {
@@ -110,10 +112,10 @@ pub(crate) struct CallQueue {
 
 #[derive(Default)]
 struct State {
-    /// In the order in which they came.
+    /// In the order of arrival.
     waiting: BTreeMap<u64, Waiting>,
     running: HashMap<u64, Running>,
-    /// Calls that each network has in the queue. Those that have none are not in it.
+    /// Calls that each network has in the queue. Networks without one are not in it.
     shares: HashMap<IpAddr, usize>,
     cancelled: VecDeque<u64>,
 }
@@ -194,7 +196,7 @@ impl CallQueue {
             let (id, Waiting { frame, deadline, network, answer }) = state.waiting.pop_first()?;
             state.give_back(network);
             Stats::subtract(&self.stats.calls_waiting, 1);
-            // Of one whose time is over `answer` is dropped here, which its pending sees.
+            // If its time is over `answer` is dropped here, which its [`PendingCall`] sees.
             if deadline > now {
                 state.running.insert(id, Running { since: now, answer });
                 return Some(QueuedCall {
@@ -207,7 +209,7 @@ impl CallQueue {
         }
     }
 
-    /// Gives its answer to whoever waits for it, if anybody still does.
+    /// Hands the answer to the task that waits for it, if one still does.
     pub(crate) fn answer(&self, id: u64, result: CallResult) {
         let running = self.state.lock().running.remove(&id);
         if let Some(Running { answer, .. }) = running {
@@ -259,7 +261,7 @@ impl State {
     }
 }
 
-/// A call that somebody waits for. Dropped before it is answered, it is cancelled.
+/// A call that a task waits for. Dropped before its answer has come, it is taken out of the queue or cancelled.
 pub(crate) struct PendingCall {
     queue: Arc<CallQueue>,
     id: u64,

@@ -1,6 +1,6 @@
-//! An answer on its way from a call worker to its peer: counted from its first byte until the last one is written, or
-//! its peer is gone. Without that a worker, which is free as soon as its answer has crossed the ring, could fill any
-//! memory with answers that nobody reads.
+//! An answer on its way from a call worker to its peer: its memory is counted from its first byte until the last one is
+//! written or the peer has gone. Without a count, answers that nobody reads could fill any memory, because a worker is
+//! free as soon as its answer has crossed the ring.
 //!
 //! Not for what the bytes mean (`sse_proto::call`).
 
@@ -8,14 +8,14 @@ use sse_proto::call::{CallAnswer, FrameError};
 
 use crate::room::{ANSWER_BYTES, Room};
 
-/// Less than so much left for an address: its calls are not begun, because their answers would hardly fit.
+/// With less than this left for an address its calls are not begun, because their answers would hardly fit.
 pub(crate) const MIN_FREE_BYTES: usize = 64 << 10;
 
 /// Where the answer to one call is collected, part by part.
 pub struct Reply {
     bytes: Vec<u8>,
     room: Room,
-    /// It did not fit: what comes is thrown away.
+    /// The answer did not fit: further parts are thrown away.
     has_overflowed: bool,
     /// A part has come.
     has_begun: bool,
@@ -27,7 +27,7 @@ impl Reply {
     }
 
     /// Takes the next bytes. When there is no room or no memory for them the whole answer is thrown away at once, and
-    /// what follows of it as it comes.
+    /// later parts as they come.
     pub fn push(&mut self, bytes: &[u8]) {
         self.has_begun = true;
         if self.has_overflowed {
@@ -42,8 +42,8 @@ impl Reply {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Room first, then memory: by a quarter more than there is, so that a large answer is not moved with each part, or
-    /// exactly, when only that is left.
+    /// Takes room first, then memory: a quarter more than there is, so that a large answer is not moved with each part;
+    /// or exactly what is needed, if only that is left.
     fn reserve(&mut self, more: usize) -> bool {
         let needed = self.bytes.len() + more;
         if needed <= self.bytes.capacity() {
@@ -63,12 +63,12 @@ impl Reply {
         false
     }
 
-    /// Whether nothing has come yet.
+    /// Whether no part has come yet.
     pub fn is_empty(&self) -> bool {
         !self.has_begun
     }
 
-    /// The answer, when its last part has been pushed; nothing is left here. `None`: it did not fit, and is gone.
+    /// The answer, once its last part has been pushed. Leaves nothing here. `None`: it did not fit, and is gone.
     ///
     /// # Errors
     /// [`FrameError`]: the bytes are no answer.
@@ -92,20 +92,20 @@ impl std::fmt::Debug for Reply {
     }
 }
 
-/// A worker's word, and the room that it takes.
+/// A worker's answer, and the room that it takes.
 pub struct Answered {
     pub(crate) answer: CallAnswer,
     pub(crate) room: Option<Room>,
 }
 
 impl Answered {
-    /// The number of the call that it belongs to, as the worker says.
+    /// The number of its call, as the worker gives it.
     pub fn id(&self) -> u64 {
         self.answer.id
     }
 }
 
-/// One that is not counted.
+/// An answer whose memory is not counted.
 impl From<CallAnswer> for Answered {
     fn from(answer: CallAnswer) -> Self {
         Self { answer, room: None }
@@ -129,7 +129,7 @@ mod tests {
         Reply::new(rooms.room(address.parse().unwrap()))
     }
 
-    /// A frame with a body of so many bytes, in parts as they come out of a ring.
+    /// Pushes a frame with a body of this many bytes, in parts as they come out of a ring.
     fn push(reply: &mut Reply, body: usize) {
         let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
         CallAnswer { id: 7, outcome }.encode().chunks(32 << 10).for_each(|part| reply.push(part));

@@ -1,10 +1,10 @@
 //! The routes that are known, and how a request for an unknown path makes the main thread look again (C2.4).
 //!
-//! The handshake. A waiter needs a reading of the catalog that began after its request arrived. It joins the question
-//! that the main thread has not taken yet, or asks for a new one; the main thread takes the question
-//! ([`crate::Errand::RefreshRoutes`]), takes in what has committed, calls `set_routes` if anything changed, and
-//! answers with `routes_are_fresh(question)`, which answers all older questions, too. So any number of waiters cost one
-//! reading at a time; and questions are issued at most every [`QUESTION_INTERVAL`], so that a scanner costs ten readings a
+//! The handshake. A waiter needs a reading of the catalog that began after its request arrived. It joins a question
+//! that the main thread has not taken yet, or asks a new one. The main thread takes the question
+//! ([`crate::Errand::RefreshRoutes`]), takes in what has committed, calls `set_routes` if anything changed, and answers
+//! with `routes_are_fresh(question)`, which answers all older questions, too. So any number of waiters cost one reading
+//! at a time; and a new question is asked at most every [`QUESTION_INTERVAL`], so that a scanner costs ten readings a
 //! second, whatever it sends. A waiter goes on as soon as its path is known, answered or not.
 //!
 //! Not for how routes are read or built: that is the extension's catalog worker and `sse_proto::route`.
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::between::outbox::{Errand, Outbox};
 
-/// Shortest time between two questions.
+/// Shortest time between two questions. A request that comes sooner waits for the rest of it.
 pub(crate) const QUESTION_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a request waits for the main thread.
@@ -37,7 +37,7 @@ pub(crate) struct RouteBoard {
 struct State {
     routes: Option<Arc<RouteTable>>,
     generation: u64,
-    /// Earlier ones that somebody had still in hand when they were replaced.
+    /// Earlier tables that a request still used when they were replaced.
     outdated: Vec<Arc<RouteTable>>,
     /// Last question that was put into the outbox.
     asked: u64,
@@ -55,7 +55,7 @@ pub(crate) enum Wanted {
     StreamsAndCalls,
 }
 
-/// What became of looking for a path.
+/// The outcome of looking for a path.
 #[derive(Debug)]
 pub(crate) enum Found {
     Route(Arc<RouteTable>),
@@ -78,8 +78,9 @@ impl RouteBoard {
         }
         let outdated = state.routes.replace(routes);
         state.generation = generation;
-        // A table of many thousand routines takes milliseconds to free: not under the lock, and not on a runtime thread,
-        // which has events to write. So one that a request still looks at is kept until the next change.
+        // Freeing a table of many thousand routines takes milliseconds. That must happen neither under the lock nor on
+        // a runtime thread, which has events to write. So a table that a request still uses is kept until the next
+        // change.
         let (kept, freed): (Vec<_>, Vec<_>) =
             state.outdated.drain(..).chain(outdated).partition(|table| Arc::strong_count(table) > 1);
         state.outdated = kept;
@@ -115,13 +116,13 @@ impl RouteBoard {
         state.routes.as_ref().filter(|routes| has_it(routes)).map(Arc::clone)
     }
 
-    /// Where the number of changes stands that routes are compared with: raised before a COMMIT returns.
+    /// Takes the number of changes that generations of routes are compared with: it is raised before a COMMIT returns.
     pub(crate) fn follow(&self, changes: &'static AtomicU64) {
         let _ = self.changes.set(changes);
     }
 
-    /// Other routes than these, when there are any that contain what had committed by now. Costs nothing when nothing has
-    /// changed; else it waits for the main thread as an unknown path does.
+    /// Routes with everything that has committed by now, if they are others than these. Costs nothing if nothing has
+    /// changed; else it waits for the main thread, as for an unknown path.
     pub(crate) async fn newer(&self, than: &Arc<RouteTable>, outbox: &Outbox) -> Option<Arc<RouteTable>> {
         let mut version = self.version.subscribe();
         let deadline = tokio::time::Instant::now() + MAX_WAIT;
@@ -183,7 +184,7 @@ impl RouteBoard {
     fn ask(&self, mine: &mut Option<u64>, outbox: &Outbox) -> Asking {
         let mut state = self.state.lock();
         if let Some(question) = *mine {
-            // Before the first routes an answer says nothing yet.
+            // Before the first routes an answer means nothing.
             let answered = state.fresh >= question && state.routes.is_some();
             return if answered { Asking::Answered } else { Asking::Waiting };
         }

@@ -16,7 +16,7 @@ use crate::content::problem::Problem;
 pub(crate) fn done(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) -> Response<Body> {
     match shape {
         AnswerShape::Nothing => nothing(),
-        // A set without rows is a set.
+        // An empty set is answered as `[]`.
         AnswerShape::Array => typed(body, JSON),
         _ if is_null || rows == 0 => nothing(),
         AnswerShape::Text => typed(body, "text/plain; charset=utf-8"),
@@ -33,7 +33,8 @@ pub(crate) fn failed(call: &Call, sqlstate: [u8; 5], message: String, raised: bo
         .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned())
 }
 
-/// So much of a message is told. It is a sentence for people; with its control characters escaped it is six times as long.
+/// At most this much of a message is told, because it is a sentence for people; escaping its control characters can
+/// make it six times as long.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// Cut between two characters, and marked.
@@ -45,41 +46,41 @@ fn cut(mut message: String) -> String {
     message
 }
 
-/// The worker died over it.
+/// The worker died while it ran the call.
 pub(crate) fn lost() -> Problem {
     let detail = "The call was interrupted. It may have taken effect.";
     Problem::new(StatusCode::BAD_GATEWAY, detail)
 }
 
-/// It ran, and there is no room for what it answered.
+/// The call ran, and there is no room for its answer.
 pub(crate) fn no_room() -> Problem {
     let detail = "The call has run and has taken effect, but there is no room for its answer, because other answers are not read.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
-/// It was not begun.
+/// The call was not begun.
 pub(crate) fn not_run() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Calls cannot be run at the moment. This one was not.")
 }
 
-/// Nobody was free in time.
+/// No worker was free in time.
 pub(crate) fn not_in_time() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The call has waited for too long. It was not run.")
 }
 
-/// The worker does not let go of it.
+/// The worker does not give the call up.
 pub(crate) fn too_long() -> Problem {
     let detail = "The call took too long. It may have taken effect.";
     Problem::new(StatusCode::GATEWAY_TIMEOUT, detail)
 }
 
-/// The gateway goes.
+/// The gateway is being stopped.
 pub(crate) fn stopping() -> Problem {
     let detail = "The server is being stopped. The call may have taken effect.";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).closing()
 }
 
-/// It has no place in the queue.
+/// The call has no place in the queue.
 pub(crate) fn full(no_place: NoPlace) -> Problem {
     let detail = match no_place {
         NoPlace::Full | NoPlace::Address => "Too many calls are waiting.",
@@ -114,7 +115,7 @@ fn nothing() -> Response<Body> {
     response
 }
 
-/// As details are written here.
+/// A clause as a sentence: capital letter, full stop.
 pub(super) fn sentence(clause: &str) -> String {
     let mut letters = clause.chars();
     letters

@@ -1,5 +1,5 @@
-//! What a routine can know of its call (C7.2): the nine settings, every one of them set for every call, so that nothing of
-//! an earlier one shows through.
+//! What a routine can know of its call (C7.2): the nine settings, all of which are set for every call, so that nothing
+//! of an earlier call shows through.
 //!
 //! Not for the arguments, nor for setting them: the worker does that, outside the transaction.
 
@@ -14,7 +14,7 @@ use sse_proto::word::{ExecutionId, LabelError};
 
 use crate::auth::Verified;
 
-/// Headers that are secrets: a routine's author is not the one to whom they were sent.
+/// Headers that are secrets: they were not sent to the author of the routine.
 const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 /// The nine values, in the order of [`CallContext::settings`].
@@ -33,7 +33,7 @@ const NAMES: [&str; 9] = [
 ];
 
 impl CallContext {
-    /// Of the anonymous, the values that say who somebody is are empty.
+    /// For an anonymous caller the values that name the user are empty.
     pub(crate) fn new(
         request: &Request<()>,
         login: Option<&Verified>,
@@ -62,7 +62,7 @@ impl CallContext {
     }
 }
 
-/// What `@user_parameters` fills in (C7.3). The address is known of the anonymous, too.
+/// What `@user_parameters` fills in (C7.3). Of an anonymous caller only the address is known.
 pub(crate) fn user_parameters(login: Option<&Verified>, address: IpAddr) -> UserParameters {
     let identity = login.map(|login| &login.identity);
     UserParameters {
@@ -74,8 +74,8 @@ pub(crate) fn user_parameters(login: Option<&Verified>, address: IpAddr) -> User
     }
 }
 
-/// JSON without a character that the encoding of a database may not have: such characters stand in strings only, and
-/// can be escaped there.
+/// JSON in ASCII, because the encoding of a database may lack other characters. These stand in strings only, where they
+/// can be escaped.
 fn in_ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
@@ -109,7 +109,7 @@ fn headers_object(headers: &HeaderMap) -> String {
 /// Why there is no execution id although a header gives one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdError {
-    /// More than one value: two programs would not pick the same.
+    /// More than one value, of which two programs might not pick the same.
     Twice,
     NotUtf8,
     Label(LabelError),

@@ -1,10 +1,10 @@
 //! `@login`: from the row that a routine answers with to a signed token (C7.5).
 //!
 //! The columns `scheme`, `status` and `body` say what is to be done, as in NpgsqlRest; all others are claims. A column
-//! `hash`, which NpgsqlRest compares with the password, is refused: here nobody would compare it, and everybody would be
-//! let in.
+//! `hash`, which NpgsqlRest compares with the password, is refused: nothing here compares it, so it would let everybody
+//! in.
 //!
-//! Not for who may sign: that the routine's owner may was checked when the routes were built.
+//! Not for who may issue tokens: whether the routine's owner may was checked when the routes were built.
 
 use std::time::SystemTime;
 
@@ -19,7 +19,7 @@ use crate::auth::{AuthSettings, NoSecret, Secret, session_cookie};
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 
-/// Names that a token's own facts have (RFC 7519 §4.1). A column of one of them is no claim.
+/// Registered claims (RFC 7519 §4.1), which the server sets itself: a column with such a name is left out.
 const REGISTERED: [&str; 6] = ["exp", "iat", "nbf", "iss", "aud", "jti"];
 
 /// What a row that logs somebody in asks for.
@@ -54,7 +54,7 @@ pub(crate) fn answer(
     let Wish { mut claims, is_bearer, body } = read(row)?;
     token::complete(&mut claims, settings, settings.session_lifetime, now)
         .map_err(|_| Failure::Mistake("sse.session_lifetime ends beyond the year 9999"))?;
-    // What the next request would be refused for is said now.
+    // Find now what the next request would be refused for.
     Identity::from_claims(&claims, &settings.claim_names).map_err(|_| {
         Failure::Mistake("its columns for the user's id, name or roles have a type that these cannot have")
     })?;
@@ -95,8 +95,8 @@ fn read(row: &[u8]) -> Result<Wish, Failure> {
             _ => drop(wish.claims.insert(name.clone(), value.clone())),
         }
     }
-    // Procedures and functions with OUT parameters have a row in any case. One without a claim is nobody's, and would pass
-    // every bare `@authorize`.
+    // Procedures and functions with OUT parameters always return a row. A token without a claim would name nobody, and
+    // still pass every bare `@authorize`.
     if status == StatusCode::OK && wish.claims.is_empty() {
         status = StatusCode::UNAUTHORIZED;
     }
@@ -132,7 +132,7 @@ fn denied(status: StatusCode, body: Option<Value>) -> Problem {
 }
 
 impl Failure {
-    /// As the peer sees it, and what the log is to say of it.
+    /// The answer for the peer, and the line for the log if there is one.
     pub(crate) fn told(self) -> (Problem, Option<&'static str>) {
         match self {
             Self::Denied(problem) => (problem, None),

@@ -1,7 +1,7 @@
 //! Calls of routines over HTTP (C7): from a request whose path is a call's to its answer.
 //!
-//! In this order: method, origin, who asks and whether they may, whether there is room, the arguments; then the call is run
-//! (`run`). Whoever may not call is told so before a byte of the body is read.
+//! In this order: method, origin, who asks and whether they may, whether there is room, the arguments; then the call is
+//! run (`run`). A sender who may not call is refused before a byte of the body is read.
 //!
 //! Not for what a statement is (`sse_proto::call`), nor for carrying it out (the extension's call workers).
 
@@ -39,12 +39,12 @@ use crate::stats::Stats;
 use context::{CallContext, IdError};
 use run::{Arguments, Failure, Job, Ran, run};
 
-/// Which time a request is answered, as routes may have changed under it.
+/// Whether a request is answered for the first time, or once more because the routes had changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
-    /// With the routes of a moment ago. Columns that change all the time may have the keys of before in an answer: with no
-    /// answer nobody is helped. Values never go into another column.
+    /// With the newest routes. If a row's columns have changed yet again its keys may still be the former ones:
+    /// answering so helps more than not answering. A value never goes under the key of another column.
     Last,
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     }
     let request = Admitted { asked, method, calls: &calls, settings, shared, attempt };
     let outcome = request.answer(body).await;
-    // A bad cookie that was not held against anybody is gone afterwards.
+    // A cookie that was not believed, and did not lead to a refusal, is cleared by the answer.
     match cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err()) {
         None => outcome,
         Some(cookie) => match outcome {
@@ -98,7 +98,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     }
 }
 
-/// A request that has come past the rules that hold for everybody.
+/// A request that has passed the rules that hold for every call.
 struct Admitted<'r> {
     asked: &'r Asked<'r>,
     method: Method,
@@ -254,15 +254,15 @@ impl Admitted<'_> {
         })
     }
 
-    /// The tokens in the request's cookies are of no use any more: the answer has another cookie, or none. All of them, also
-    /// one that was planted beside the right one, which would stand in the way of the new cookie.
+    /// Ends the sessions of all tokens in the request's cookies: the answer sets another cookie, or clears it. Also
+    /// that of a cookie planted beside the right one, which would compete with the new cookie.
     fn refuse_cookies(&self) {
         let Self { asked, settings, shared, .. } = self;
         let cookies = shared.auth.cookies(asked.request.headers(), &settings.auth, SystemTime::now());
         cookies.iter().for_each(|session| shared.end_session(session));
     }
 
-    /// The token of the call is of no use any more, wherever it is kept.
+    /// Ends the session of the call's token, wherever the token is kept.
     fn log_out(&self, login: Option<&Verified>, response: &mut Response<Body>) {
         let Self { asked, settings, shared, .. } = self;
         if let Some(login) = login {

@@ -1,5 +1,5 @@
-//! Whether a page may make a browser send this call (C7.5): a cookie comes along wherever a request is made from, so a
-//! request that changes something must say where that was.
+//! Whether a page may make a browser send this call (C7.5): a browser sends the cookie along whatever page makes a
+//! request, so a request that changes something must say which page made it.
 //!
 //! Not for who may read the answer: that is `cors`. Not for GET and HEAD, which change nothing.
 
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::entry::cors::{CorsOrigins, Listed};
 
-/// What of a request decides.
+/// The parts of a request that decide.
 pub(crate) struct Sent<'r> {
     pub(crate) headers: &'r HeaderMap,
     /// The host and port that the browser was asked for, as far as it is known.
@@ -19,9 +19,9 @@ pub(crate) struct Sent<'r> {
     pub(crate) has_bearer: bool,
 }
 
-/// The three rules of C7.5, in their order. They are not asked of who shows a token and has no cookie: there is nothing that a
-/// page of somebody else could ride on, as it does not know the token, and browsers ask us before they let it send one
-/// elsewhere (Fetch §4.8).
+/// The three rules of C7.5, in their order. They do not apply to a request with a bearer token and no cookie: a foreign
+/// page does not know the token, and a browser asks us before it lets a page send an `Authorization` header to another
+/// origin (Fetch §4.8).
 pub(crate) fn may_send(sent: &Sent<'_>, listed: &CorsOrigins) -> bool {
     if sent.has_bearer && !sent.has_cookie {
         return true;

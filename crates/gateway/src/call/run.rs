@@ -1,6 +1,6 @@
-//! One call, from its arguments to what came of it: it is let into the queue, and its answer waited for.
+//! One call, from its arguments to its outcome: it enters the queue, and its answer is waited for.
 //!
-//! Not for HTTP: whoever wants something run brings its arguments, and makes of the outcome what its peer is to be told.
+//! Not for HTTP: the caller of this module brings the arguments, and turns the outcome into what the peer is told.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ pub(super) struct Job<'c, 'l> {
     /// Overloads, among which the arguments choose.
     pub(super) calls: &'l [&'c Call],
     pub(super) arguments: Arguments,
-    /// Who calls, for parameters that are about that.
+    /// Who calls, for the user parameters.
     pub(super) user: UserParameters,
     /// What the routine can know of its call.
     pub(super) context: CallContext,
-    /// Whose share of the queue it takes.
+    /// The address whose share of the queue the call takes.
     pub(super) address: IpAddr,
-    /// Changes of what only its result rests on are not held against it.
+    /// The call is run even if columns of its result have changed since the routes were read.
     pub(super) may_have_new_columns: bool,
 }
 
@@ -45,13 +45,13 @@ pub(super) struct Job<'c, 'l> {
 pub(super) enum Arguments {
     /// Names and values.
     Pairs(Vec<(String, String)>),
-    /// A JSON object; nothing is an empty one.
+    /// A JSON object; an empty text is an empty object.
     Json(Vec<u8>),
 }
 
-/// A worker's word.
+/// What a worker answered.
 pub(super) struct Ran<'c> {
-    /// Which of the overloads.
+    /// The overload that was run.
     pub(super) call: &'c Call,
     pub(super) shape: AnswerShape,
     pub(super) outcome: Outcome,
@@ -59,28 +59,28 @@ pub(super) struct Ran<'c> {
     pub(super) room: Option<Room>,
 }
 
-/// Why there is none.
+/// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// They fit no overload.
+    /// The arguments fit no overload.
     Arguments(ArgumentError),
     NoMemory,
     NoPlace(NoPlace),
-    /// It was not begun and will not be.
+    /// The call was not begun and will not be.
     NotRun,
-    /// It has waited until its time was over.
+    /// The call waited until its time was over.
     NotInTime,
-    /// The worker does not let go of it.
+    /// The worker does not give the call up.
     TooLong,
-    /// It ran, and there is no room for its answer.
+    /// The call ran, and there is no room for its answer.
     NoRoom,
-    /// The worker died over it.
+    /// The worker died while it ran the call.
     Lost,
     /// The gateway is being stopped.
     Stopping,
 }
 
-/// Runs one. `room` is that of its arguments. Whoever drops the future cancels the call.
+/// Runs a call. `room` counts its arguments. Dropping the future cancels the call.
 ///
 /// # Errors
 /// [`Failure`]; each variant as it is described there.
@@ -107,7 +107,7 @@ struct Queued<'c> {
     deadline: Instant,
 }
 
-/// Makes the statement and lets the call into the queue. Nothing is left of its arguments then but the frame.
+/// Makes the statement and lets the call into the queue. From then on only the frame is left of its arguments.
 fn enter<'c>(
     shared: &Arc<Shared>,
     settings: &Settings,
@@ -143,7 +143,7 @@ fn enter<'c>(
     let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
     let deadline = Instant::now() + limit;
     let frame = frame.try_encode().ok_or(Failure::NoMemory)?;
-    // From here on the frame is what is held. What the call may know of its request makes one, too.
+    // From here on the frame is held instead of the arguments. It also has what the call may know of its request.
     room.shrink_to(frame.len());
     if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {
         return Err(Failure::NoMemory);

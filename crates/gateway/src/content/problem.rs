@@ -1,6 +1,6 @@
 //! Errors as peers see them: RFC 9457 bodies that name the mistake and nothing of the inside.
 //!
-//! Not for the log: what the administrator should know goes through `request`.
+//! Not for the log: what the administrator should know goes through `between::outbox`.
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -23,9 +23,9 @@ pub(crate) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// Extension members (RFC 9457 §3.2).
     members: Vec<(&'static str, String)>,
-    /// What its words are counted in, when they are somebody's own.
+    /// Counts the bytes of its detail, if these came from a routine.
     room: Option<Room>,
-    /// It may be due to routes that are not the present ones.
+    /// It may be due to outdated routes.
     may_be_outdated: bool,
 }
 
@@ -60,17 +60,17 @@ impl Problem {
         problem
     }
 
-    /// To be said only if the routes are still the ones that it was found with.
+    /// To be said only if the routes it was found with are still the present ones.
     pub(crate) fn unless_outdated(self) -> Self {
         Self { may_be_outdated: true, ..self }
     }
 
-    /// Whether it is ours and not the caller's.
+    /// Whether the fault is the server's and not the caller's.
     pub(crate) fn is_failure(&self) -> bool {
         self.status.is_server_error()
     }
 
-    /// Whether the same request, sent again, may do.
+    /// Whether the same request may succeed when it is sent again.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status == StatusCode::CONFLICT
     }
@@ -79,7 +79,7 @@ impl Problem {
         self.may_be_outdated
     }
 
-    /// With a member of its own in the body.
+    /// With a further member in the body.
     pub(crate) fn member(mut self, name: &'static str, value: String) -> Self {
         self.members.push((name, value));
         self
@@ -92,13 +92,13 @@ impl Problem {
         self
     }
 
-    /// Counted there until it is written, or without its words if there is no room for them.
+    /// With its body counted in `room` until it is written; without its detail if there is no room for that.
     pub(crate) fn held(mut self, room: Option<Room>) -> Self {
         self.room = room;
         self
     }
 
-    /// The connection is not used for another request: what follows on it cannot be trusted or is not wanted.
+    /// The connection is not used for another request: what follows on it cannot be trusted, or is not wanted.
     pub(crate) fn closing(self) -> Self {
         self.header(CONNECTION, HeaderValue::from_static("close"))
     }
@@ -119,7 +119,7 @@ impl Problem {
         response
     }
 
-    /// The whole answer as bytes, closing the connection: for those that hyper does not write for us.
+    /// The whole answer as bytes, closing the connection: for answers that hyper does not write for us.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         let body = self.body();
         let status = self.status;

@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::content::problem::Problem;
 use crate::room::Room;
 
-/// A body must arrive at [`MIN_BODY_RATE`] after this long a start; else 408. Bounds what a peer that sends a byte now and then
-/// can hold.
+/// A body has this long, and a second more for each [`MIN_BODY_RATE`] bytes that have come; beyond it 408. So a peer
+/// that sends a byte now and then cannot hold its connection.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// Bytes a second: a slow mobile connection.
@@ -26,8 +26,8 @@ const MIN_BODY_RATE: u32 = 16 << 10;
 const MAX_SKIP_TIME: Duration = Duration::from_millis(50);
 const MAX_SKIPPED_BYTES: usize = 64 << 10;
 
-/// A body up to so many bytes is kept until its call is answered, in case that it has to be read once more because the routine
-/// has changed; as much as a head may have. With a longer one the caller is asked to send it again.
+/// A body of at most this many bytes (as many as a head may have) is kept until its call is answered, in case it is
+/// needed once more because the routine has changed. The sender of a longer one is asked to send it again.
 const KEPT_BYTES: usize = 16 << 10;
 
 /// A body that is being received.
@@ -37,7 +37,7 @@ pub(crate) struct RequestBody<B> {
     /// When it was first asked for.
     began: Option<Instant>,
     kept: Option<Vec<u8>>,
-    /// It was longer than what is kept.
+    /// It was longer than [`KEPT_BYTES`].
     is_gone: bool,
 }
 
@@ -108,7 +108,7 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         !self.is_gone
     }
 
-    /// Whether there is anything in it. Reads no further than to find out.
+    /// Whether the body is empty. Reads no further than to find out.
     ///
     /// # Errors
     /// 408, 400.
@@ -121,9 +121,9 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         Ok(true)
     }
 
-    /// Takes what has come, or is about to, of a body that nobody wants.
+    /// Reads what has come, or is about to come, of a body that nobody wants.
     pub(crate) async fn skip(&mut self, headers: &HeaderMap) {
-        // Whoever waits to be told to go on need not send it.
+        // A peer that waits for `100 Continue` will not send the body.
         if self.has_ended() || headers.contains_key(EXPECT) {
             return;
         }

@@ -83,7 +83,7 @@ pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
     shared.stats.listening.store(true, Ordering::Relaxed);
     while settings_changes.changed().await.is_ok() {
         for (_, listener) in &bound {
-            // As at the first time: an option that cannot be set is done without.
+            // As when it was bound: a listener whose option cannot be set goes on without it.
             let _ = set_user_timeout(&SockRef::from(&**listener), &shared.settings());
         }
     }
@@ -101,7 +101,7 @@ async fn attempt(
         let mut failures = Vec::new();
         let mut taken = false;
         let words = listeners.addresses.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
-        // Names come last, and what is bound is served before they are resolved: that may take half a minute.
+        // Names come last, and the sockets bound so far are served before: resolving a name may take half a minute.
         let (literals, names): (Vec<&str>, Vec<&str>) = words.partition(|word| literal(word).is_some());
         for address in literals.into_iter().chain(names) {
             if literal(address).is_none() && !may_pick_again {
@@ -201,7 +201,7 @@ fn listen(address: SocketAddr, settings: &Settings) -> io::Result<(SocketAddr, A
     Ok((listener.local_addr()?, Arc::new(listener)))
 }
 
-/// A peer that has vanished without a word is given up as fast as one that reads nothing.
+/// A peer that has vanished silently is given up as fast as one that reads nothing.
 fn set_user_timeout(socket: &SockRef<'_>, settings: &Settings) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(settings.write_timeout))?;

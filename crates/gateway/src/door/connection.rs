@@ -1,8 +1,9 @@
 //! One connection while hyper has it: reads heads, answers ordinary requests, and hands the socket to the slab when a
 //! request is to be answered with a stream.
 //!
-//! How the socket is taken: the service puts the stream's beginning into `handover` and stays pending for ever; the
-//! task sees it, takes hyper's connection apart and drops everything but the socket, service future included.
+//! How the socket is taken: [`Requests`] puts the stream's beginning into `handover` and its answer stays pending for
+//! ever. The task sees the handover, takes hyper's connection apart, and drops everything but the socket, the pending
+//! answer included.
 //!
 //! Not for what a request gets: that is `router`.
 
@@ -29,7 +30,7 @@ use crate::router::{self, Answer, Context, MAX_HEAD_BYTES, StreamAnswer};
 use crate::stream::socket::Socket;
 use crate::stream::subscribe::Newcomer;
 
-/// How often it is looked whether something has taken too long, or a peer has gone.
+/// How often the task looks whether something has taken too long, or the peer has gone.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is still read from a peer after the last answer, so that closing does not destroy the answer on its way (RFC 9112
@@ -45,7 +46,7 @@ enum Ending {
     Stream,
     /// Something has taken too long.
     Overdue(Overdue),
-    /// Another one needs its place.
+    /// It is closed to make room for another one.
     Displaced,
 }
 
@@ -127,7 +128,7 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
         }
         (Ending::Overdue(Overdue::Answer) | Ending::Displaced, _) => {}
         (Ending::Overdue(Overdue::Head), _) => {
-            // What was written before has been taken, so there is room for this in any socket.
+            // The peer has taken all earlier answers, so this one fits into the socket's buffer.
             let _ = socket.try_write(&unreadable(StatusCode::REQUEST_TIMEOUT).into_bytes());
             linger(socket).await;
         }
@@ -147,7 +148,7 @@ async fn drive(connection: &mut http1::Connection<HeadIo, Requests>, requests: &
             Poll::Ready(_) => Poll::Ready(Ending::Done),
             Poll::Pending if handover.borrow().is_some() => Poll::Ready(Ending::Stream),
             Poll::Pending => {
-                // Until then its peer is in the middle of something.
+                // Before that the peer is in the middle of a request or an answer.
                 if progress.is_at_rest() {
                     permit.end_request();
                 }
@@ -181,7 +182,7 @@ fn max_busy(peer: Peer, context: &Context) -> usize {
     settings.max_sockets() / 2
 }
 
-/// Closes for writing, and for reading when the peer has closed, or soon after.
+/// Closes the socket for writing now, and for reading when the peer has closed or [`LINGER_TIME`] is over.
 pub(crate) async fn linger(socket: Socket) {
     if socket.shutdown().is_err() {
         return;

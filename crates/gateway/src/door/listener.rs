@@ -64,7 +64,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
                 context.shared.outbox.log_limited("accept", Severity::Warning, || {
                     format!("connections cannot be accepted at the moment: {}", escaped(&error.to_string()))
                 });
-                // The system's limit stands below ours: what it takes then is the same.
+                // The system's limit is lower than ours: make room as at our own.
                 if context.shared.counts.sockets.displace() {
                     Stats::add(&context.shared.stats.displaced_total, 1);
                 }
@@ -86,7 +86,7 @@ fn admit(socket: Socket, peer: Peer, context: &Rc<Context>) {
     let Some(told) = told else { return };
     spawn_local(supervised(shared, async move {
         let _told = told;
-        // The head is read and not looked at: closing over unread bytes would take the answer back.
+        // The head is read and thrown away: closing a socket with unread bytes would destroy the answer on its way.
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
             socket.readable().await?;
             let _ = socket.try_read(&mut [0; 4096]);

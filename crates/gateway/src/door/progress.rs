@@ -8,40 +8,44 @@ use std::time::{Duration, Instant};
 
 use http::Version;
 
-/// A head must have arrived whole so long after its first byte, the first head of a connection so long after that was
-/// accepted. Bounds what a peer that sends a byte now and then can hold.
+/// A head must have arrived whole this long after its first byte; the first head of a connection, this long after the
+/// connection was accepted. Beyond it the connection is closed, so that a peer that sends a byte now and then cannot
+/// hold it.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So long may a connection wait altogether for its peer to take an answer, and a second more for each [`MIN_ANSWER_RATE`] bytes that it
-/// has taken. Any progress at all was enough once, and a peer that took a byte every half minute held its answer for ever.
+/// A connection may wait this long altogether for its peer to take an answer, and a second more for each
+/// [`MIN_ANSWER_RATE`] bytes that the peer has taken. To ask for any progress at all is not enough: a peer that takes a
+/// byte every half minute would hold its answer for ever.
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
 /// Bytes a second: a slow mobile connection.
 const MIN_ANSWER_RATE: u32 = 16 << 10;
 
-/// Pauses before a peer that has closed its sending side is asked whether it is still there; each is twice the last. At most
-/// five in the half minute that a call has by default: some clients take no more interim answers.
+/// Pause before a peer that has closed its sending side is first asked whether it is still there; each further pause is
+/// twice the last. That makes five probes at most in the half minute that a call has by default: some clients take no
+/// more interim answers.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 
-/// See the head of this file.
+/// What one connection is waiting for, and since when.
 pub(crate) struct Progress {
     accepted: Instant,
-    /// Since when bytes of a head have arrived whose end has not.
+    /// Since when a head has been arriving; `None` between heads.
     head_since: Cell<Option<Instant>>,
-    /// A body has been received: what comes next is a head.
+    /// A body has been received, so that a head comes next.
     begins_anew: Cell<bool>,
     /// A request is being answered; nothing of its answer is written yet.
     pub(crate) is_serving: Cell<bool>,
-    /// The last answer, or byte of it.
+    /// When the last answer began, or the peer last took bytes of it.
     answered_at: Cell<Option<Instant>>,
-    /// Since when the peer takes nothing.
+    /// Since when the peer has taken nothing.
     blocked_since: Cell<Option<Instant>>,
-    /// How long it was waited for before that, for the answer that is being written, and how much it has taken of it.
+    /// How long the peer was waited for before `blocked_since`, and how many bytes it has taken, both of the present
+    /// answer.
     waited: Cell<Duration>,
     taken: Cell<u64>,
-    /// It speaks a version that has interim answers.
+    /// The peer's version of HTTP has interim answers.
     takes_interim: Cell<bool>,
-    /// The peer has closed its sending side; when it is to be asked, and after what pause again.
+    /// `Some` when the peer has closed its sending side: when to probe it next, and the pause after that.
     probes: Cell<Option<(Instant, Duration)>>,
 }
 
@@ -79,7 +83,7 @@ impl Progress {
         }
     }
 
-    /// The end of a head has come, or nothing more of it is wanted.
+    /// A head has ended, or nothing more of it is wanted.
     pub(crate) fn end_head(&self) {
         self.head_since.set(None);
     }
@@ -88,7 +92,7 @@ impl Progress {
         self.head_since.get().is_some()
     }
 
-    /// What follows is not the rest of a body, which may have looked like a head.
+    /// Says once after a body that a head comes next, and not the rest of the body, which may have looked like a head.
     pub(crate) fn takes_anew(&self) -> bool {
         self.begins_anew.take()
     }
@@ -98,7 +102,7 @@ impl Progress {
         self.takes_interim.set(version == Version::HTTP_11);
     }
 
-    /// There is an answer. With a rest of the one before, which is not taken yet, the time for both is one.
+    /// An answer begins. If the peer has not taken all of the one before, the time for the two is counted together.
     pub(crate) fn begin_answer(&self, had_body: bool, now: Instant) {
         self.is_serving.set(false);
         self.answered_at.set(Some(now));
@@ -112,7 +116,7 @@ impl Progress {
         }
     }
 
-    /// What was asked is answered, and the answer taken.
+    /// Every request is answered, and every answer taken.
     pub(crate) fn is_at_rest(&self) -> bool {
         !self.is_serving.get() && self.answered_at.get().is_some() && self.blocked_since.get().is_none()
     }
@@ -124,7 +128,7 @@ impl Progress {
         }
     }
 
-    /// It has taken so many bytes.
+    /// The peer has taken this many bytes.
     pub(crate) fn take(&self, bytes: usize, now: Instant) {
         if let Some(since) = self.blocked_since.take() {
             self.waited.set(self.waited.get() + now.duration_since(since));
@@ -133,14 +137,14 @@ impl Progress {
         self.answered_at.set(Some(now));
     }
 
-    /// The peer has closed its sending side, or all of its socket: that looks the same until something is sent to it.
+    /// The peer has closed its sending side, or its whole socket: the two look the same until something is sent.
     pub(crate) fn close_half(&self, now: Instant) {
         if self.probes.get().is_none() {
             self.probes.set(Some((now + FIRST_PROBE, 2 * FIRST_PROBE)));
         }
     }
 
-    /// Whether the peer is to be asked now whether it is still there.
+    /// Whether to ask the peer now whether it is still there.
     pub(crate) fn is_probe_due(&self, now: Instant) -> bool {
         match self.probes.get() {
             Some((at, next)) if at <= now && self.is_serving.get() && self.takes_interim.get() => {

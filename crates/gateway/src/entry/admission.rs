@@ -1,6 +1,6 @@
-//! Who is let in: the counts of open sockets and streams, and their limits.
+//! Whether a socket or a stream is let in: the counts of open ones, and their limits.
 //!
-//! Not for the answer to those who are not: that is `listener` (no request read) and `router` (request read).
+//! Not for the answer to peers that are not let in: that is `listener` (no request read) and `router` (request read).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::entry::sockets::{Place, Sockets};
 use crate::network::network;
 use crate::stats::Stats;
 
-/// What is open of one gateway.
+/// What one gateway has open.
 #[derive(Default)]
 pub(crate) struct Counts {
     stats: Arc<Stats>,
@@ -32,15 +32,16 @@ impl Counts {
     }
 }
 
-/// An open socket; counted down when dropped, also by a panic.
+/// The right to an open socket; given back when dropped, also by a panic.
 pub(crate) struct SocketPermit {
     counts: Arc<Counts>,
     place: Place,
 }
 
 impl SocketPermit {
-    /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and every one of them has a request. Otherwise
-    /// one without makes room; until its task has seen that, which is at once, there is one more.
+    /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and each of them has a request.
+    /// Otherwise a socket without a request makes room: its task closes it as soon as it runs, and until then one more
+    /// is open.
     pub(crate) fn try_new(counts: &Arc<Counts>, limit: usize, peer: Peer) -> Option<Self> {
         let stats = &counts.stats;
         if !count_up(&stats.connections, limit) {
@@ -54,22 +55,22 @@ impl SocketPermit {
         Some(Self { counts: Arc::clone(counts), place: counts.sockets.enter(peer.address) })
     }
 
-    /// A request has come. `limit` is how many sockets of this address may have one.
+    /// A request has come. `limit` is how many sockets of this address may have a request at a time.
     pub(crate) fn begin_request(&self, limit: usize) -> bool {
         self.counts.sockets.begin_request(&self.place, limit)
     }
 
-    /// It has been answered.
+    /// The request has been answered.
     pub(crate) fn end_request(&self) {
         self.counts.sockets.end_request(&self.place);
     }
 
-    /// Its request is a stream.
+    /// The socket has become a stream.
     pub(crate) fn become_stream(&self) {
         self.counts.sockets.leave(&self.place);
     }
 
-    /// Returns when it is to close to make room for another.
+    /// Returns when the socket is to close to make room for another.
     pub(crate) async fn displaced(&self) {
         self.place.displaced().await;
     }
@@ -82,15 +83,15 @@ impl Drop for SocketPermit {
     }
 }
 
-/// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time, whichever thread and address they come
-/// in by; each takes a descriptor for up to two seconds. Further ones are just closed.
+/// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time, of all threads and addresses; each
+/// holds a descriptor for up to two seconds. Further ones are just closed.
 const MAX_TOLD: usize = 64;
 
-/// A connection that is being told that there is no room; counted down when dropped.
+/// The right to tell a connection that there is no room for it; given back when dropped.
 pub(crate) struct RefusalPermit(Arc<Counts>);
 
 impl RefusalPermit {
-    /// `None` when [`MAX_TOLD`] are.
+    /// `None` when [`MAX_TOLD`] are being told.
     pub(crate) fn try_new(counts: &Arc<Counts>) -> Option<Self> {
         count_up(&counts.told, MAX_TOLD).then(|| Self(Arc::clone(counts)))
     }
@@ -105,7 +106,7 @@ impl Drop for RefusalPermit {
 /// Why a stream does not begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// `max_connections` streams are open, or what of them the anonymous may have.
+    /// `max_connections` streams are open, or the part of these that anonymous subscribers may have.
     Full,
     /// `max_connections_per_address` streams of this address are open.
     Address,
@@ -121,7 +122,7 @@ pub(crate) struct StreamLimits {
     pub(crate) of_address: usize,
 }
 
-/// An open stream; counted down when dropped.
+/// The right to an open stream; given back when dropped.
 pub(crate) struct StreamPermit {
     counts: Arc<Counts>,
     address: IpAddr,
@@ -174,7 +175,7 @@ fn count_up(counter: &AtomicU64, limit: usize) -> bool {
     true
 }
 
-/// Open streams by address. Counted without a limit, too: one may be set at any time.
+/// Open streams by address. Counted even while there is no limit, because one may be set at any time.
 #[derive(Default)]
 pub(crate) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
 

@@ -1,4 +1,4 @@
-//! How many connections of a thread are in the middle of something: for these its end waits.
+//! How many connections of a thread are in the middle of something: the thread's end waits for them.
 //!
 //! Not for limits: these are `admission`'s.
 
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-/// Connections that hyper has and that are in the middle of something.
+/// Counts the connections that hyper has.
 #[derive(Default)]
 pub(crate) struct Busy {
     count: Cell<usize>,

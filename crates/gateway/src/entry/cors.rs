@@ -68,7 +68,7 @@ impl CorsOrigins {
         if self.is_empty() {
             return;
         }
-        // Also without an Origin: caches must not hand the answer to somebody with one.
+        // Also for a request without `Origin`: a cache must not hand its answer to a request that has one.
         headers.append(VARY, HeaderValue::from_name(ORIGIN));
         let mut origins = request.headers().get_all(ORIGIN).iter();
         let (Some(origin), None) = (origins.next(), origins.next()) else { return };
@@ -200,7 +200,7 @@ mod tests {
         headers
     }
 
-    // Reflected Origin: whoever asks would be let in, with the victim's cookies.
+    // Reflected Origin: any page would be let in, with the victim's cookies.
     #[test]
     fn an_origin_that_is_not_listed_gets_no_permission() {
         for origin in [

@@ -1,6 +1,6 @@
 //! The `Host` check (C1.5): a page of any site can make a browser connect to 127.0.0.1 under a name of its own choice
 //! (DNS rebinding), and would then read the streams as if it were one of ours. So while only this machine can connect,
-//! a request must say a name that only this machine answers to.
+//! a request must give a name that only this machine answers to.
 //!
 //! Not for routing: there are no virtual hosts.
 
@@ -37,7 +37,7 @@ pub(crate) fn check<B>(request: &Request<B>, names: Option<&[String]>) -> Result
     ))
 }
 
-/// `None` when it is no host with an optional port.
+/// The host of `host[:port]`; `None` for anything else.
 pub(crate) fn without_port(authority: &str) -> Option<&str> {
     let end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,

@@ -1,10 +1,10 @@
 //! The other end of a connection, as the connection itself shows it.
 //!
-//! Not for who a request comes from: between may be a proxy that is believed (`proxy`).
+//! Not for who a request comes from: there may be a trusted proxy in between (`proxy`).
 
 use std::net::IpAddr;
 
-/// See the head of this file.
+/// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// Never an IPv4 address in the form of an IPv6 one.
@@ -14,7 +14,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// One that speaks plain HTTP.
+    /// A peer that speaks plain HTTP.
     pub(crate) fn plain(address: IpAddr) -> Self {
         Self { address: address.to_canonical(), is_secure: false }
     }

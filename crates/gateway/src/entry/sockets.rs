@@ -1,11 +1,11 @@
-//! Whose socket is closed for whom when all are taken, and how many an address may keep busy.
+//! Which socket is closed for another one when all are taken, and how many sockets an address may keep busy.
 //!
-//! A socket without a request is worth least: one whose head has not come whole, or that waits for its next request. When
-//! all sockets are taken and another peer connects, such a one makes room for it: of the address that has most sockets
-//! that are no streams, the one that has been without a request for longest. So silent sockets, however many and however
-//! often they are renewed, displace each other and not those of others, and nobody has to set a limit for it, which
-//! behind a proxy would be a limit for all. Sockets with a request are not closed for others; an address has at most half
-//! of all sockets busy so.
+//! A socket without a request is worth least: its head has not come whole, or it waits for its next request. When all
+//! sockets are taken and another peer connects, such a socket makes room. It is taken from the address with the most
+//! sockets that are no streams, and there it is the one that has been without a request for longest. So silent sockets,
+//! however many there are and however often they are renewed, displace each other and not those of other addresses.
+//! This needs no setting, which behind a proxy would be a limit for everybody together. A socket with a request is
+//! never closed for another one; an address has at most half of all sockets busy like this.
 //!
 //! Not for streams: these have `sse.max_connections_per_address`.
 
@@ -25,17 +25,17 @@ pub(crate) struct Sockets(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     networks: HashMap<IpAddr, Network>,
-    /// Those that have a socket without a request, by how many sockets they have.
+    /// The networks that have a socket without a request, by their number of sockets.
     ranking: BTreeSet<(usize, IpAddr)>,
-    /// Numbers the moments at which sockets were left without a request.
+    /// The last number given to a moment at which a socket was left without a request.
     last: u64,
 }
 
-/// Of one network.
+/// The sockets of one network.
 #[derive(Default)]
 struct Network {
     busy: usize,
-    /// Without a request, by the number of the moment since when.
+    /// Those without a request, by the number of the moment since when they are.
     idle: BTreeMap<u64, Arc<Notify>>,
 }
 
@@ -73,7 +73,7 @@ impl Sockets {
         Place { network, doing: Mutex::new(Doing::Idle(number)), displaced }
     }
 
-    /// Makes room for one more: tells the socket to close that is worth least. False when all have a request.
+    /// Makes room for one more: tells the socket that is worth least to close. False when all have a request.
     pub(crate) fn displace(&self) -> bool {
         self.0.lock().displace()
     }
@@ -94,7 +94,7 @@ impl Sockets {
                 *doing = Doing::Busy;
                 true
             }
-            // Of a second request on the way.
+            // A second request that came before the first was answered.
             Doing::Busy => true,
             Doing::Idle(_) | Doing::Nothing => false,
         }
@@ -130,7 +130,7 @@ impl Sockets {
 }
 
 impl Place {
-    /// Returns when it is to close for another.
+    /// Returns when this socket is to close for another one.
     pub(crate) async fn displaced(&self) {
         self.displaced.notified().await;
     }

@@ -52,7 +52,7 @@ pub enum Progress {
     More,
     /// There is nothing left for it.
     Live,
-    /// What it should have got has left the window; it goes on behind the newest item.
+    /// What it should have got has left the window; it goes on after the newest item.
     FellOut {
         /// How many events it misses, when that is known.
         missed: Option<u64>,
@@ -73,7 +73,7 @@ impl Window {
         Self { log: StreamLog::new(epoch), readers: Vec::new() }
     }
 
-    /// Takes in a batch and tells those whom it concerns.
+    /// Takes in a batch and tells the subscribers concerned.
     pub fn append(&mut self, batch: &Batch) {
         self.append_at(batch, 0);
     }

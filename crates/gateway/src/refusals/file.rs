@@ -1,7 +1,7 @@
 //! The file itself: appending to it, reading on in it, and writing it anew.
 //!
-//! Lines are appended, and the file replaced, by whoever has the lock, which is a file beside it. Nobody holds it during a
-//! flush of what was appended: a disk that is slow for one is not waited for by the others. Reading needs no lock.
+//! Lines are appended, and the file replaced, under a lock, which is a file beside it. The lock is not held during the
+//! flush of appended lines, so that one writer's slow disk delays no other writer. Reading needs no lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -16,7 +16,7 @@ const FILE_NAME: &str = "pg_sse.revocations";
 const LOCK_NAME: &str = "pg_sse.revocations.lock";
 const NEW_FILE_NAME: &str = "pg_sse.revocations.new";
 
-/// Bytes that are read at once.
+/// Bytes that are read or written at once.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// The file of refusals in a data directory.
@@ -28,12 +28,12 @@ pub struct RefusalFile {
 /// How far the file has been read.
 #[derive(Default)]
 pub(super) struct Place {
-    /// Kept open, so that its inode cannot become that of another file.
+    /// Kept open, so that no other file can get its inode number.
     file: Option<File>,
     identity: (u64, u64),
-    /// Where the first line begins that was not read.
+    /// Where the first unread line begins.
     offset: u64,
-    /// It is in the middle of a line that is longer than any of ours.
+    /// The reader is in the middle of a line that is longer than any of ours.
     overlong: bool,
 }
 
@@ -41,18 +41,18 @@ pub(super) struct Place {
 pub(super) struct NewFile {
     writer: BufWriter<File>,
     len: u64,
-    /// The file that it replaces, and up to where it stands for it.
+    /// The file that it is to replace, and up to which offset it has that file's refusals.
     identity: (u64, u64),
     offset: u64,
 }
 
 /// What became of replacing the file.
 pub(super) enum Replaced {
-    /// The new one is there, and so long. It is to be read on in where this says.
+    /// The new file is in place: where to read on in it, and its length.
     Done(Place, u64),
     /// Somebody has the lock.
     Locked(NewFile),
-    /// It is not the file any more that was read.
+    /// The file is no longer the one that was read.
     Overtaken,
 }
 
@@ -62,7 +62,7 @@ struct Lock {
 }
 
 impl RefusalFile {
-    /// The one in this directory; it need not exist.
+    /// The file in this directory; it need not exist yet.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into() }
     }
@@ -95,7 +95,7 @@ impl RefusalFile {
         // What a crash has cut off must not swallow the next line.
         let end = if last == [b'\n'] { "" } else { "\n" };
         if let Err(error) = file.write_all(format!("{end}{lines}").as_bytes()) {
-            // A disk that is full: a part of it must not stay.
+            // A full disk: a part of the lines must not stay.
             let _ = file.set_len(len);
             return Err(error);
         }
@@ -115,8 +115,8 @@ impl RefusalFile {
         }
     }
 
-    /// Begins a file that has all that was told of the one at `place`. To be filled, then [`NewFile::replace`]d with. `None`:
-    /// there is no file yet.
+    /// Begins a new file for the refusals of the present one up to `place`. To be filled, and then given to
+    /// [`RefusalFile::replace`]. `None`: there is no file yet.
     pub(super) fn begin_new(&self, place: &Place) -> io::Result<Option<NewFile>> {
         if place.file.is_none() {
             return Ok(None);
@@ -133,7 +133,7 @@ impl RefusalFile {
         Ok(Some(NewFile { writer: BufWriter::with_capacity(BUFFER_BYTES, file), len: 0, identity, offset }))
     }
 
-    /// Puts the new file in the old one's place, with the lines behind it that came meanwhile.
+    /// Appends the lines that came meanwhile to the new file, and puts it in the old one's place.
     pub(super) fn replace(&self, mut new: NewFile) -> io::Result<Replaced> {
         let Some(_lock) = self.try_lock()? else { return Ok(Replaced::Locked(new)) };
         let mut old = File::open(self.path(FILE_NAME))?;
@@ -145,7 +145,7 @@ impl RefusalFile {
         let file = new.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         fs::rename(self.path(NEW_FILE_NAME), self.path(FILE_NAME))?;
-        // The name has to be durable before the next line is.
+        // The new file's name must be durable before the next line is written.
         self.sync_directory()?;
         let identity = identity(&file.metadata()?);
         let place = Place { file: Some(file), identity, offset: new.len, overlong: false };
@@ -173,7 +173,7 @@ impl NewFile {
         Ok(())
     }
 
-    /// Flushes what there is, before anybody waits for it.
+    /// Flushes what was written, before the lock is taken.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.writer.flush()?;
         self.writer.get_ref().sync_all()
@@ -186,11 +186,11 @@ impl Place {
         self.offset
     }
 
-    /// Reads what is new, and gives it away in portions of at most `portion`; all of it again when the file is another one
-    /// than it was. A last line without an end is left for the next time.
+    /// Reads what is new, and hands it to `tell` in portions of at most `portion`; all of the file when it is another
+    /// one than before. A last line without an end is left for the next time.
     ///
     /// # Errors
-    /// The file is there and cannot be read; what was given away stays read.
+    /// The file exists and cannot be read; portions that were handed over stay read.
     pub(super) fn read_on(
         &mut self,
         of: &RefusalFile,

@@ -1,5 +1,5 @@
-//! The thread that reads and writes the file of refusals. It never calls Postgres: what it has to say goes through the main
-//! thread to the log.
+//! The thread that reads and writes the file of refusals. It never calls Postgres: its log lines go through the main
+//! thread.
 
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,14 +12,14 @@ use crate::auth::{Knowledge, NewRefusal};
 use crate::between::outbox::Severity;
 use crate::shared::Shared;
 
-/// The file is not written anew while it is shorter: fifty thousand lines, read in a moment.
+/// A shorter file is not written anew: it has fifty thousand lines at most, which are read in a moment.
 const MIN_REWRITE_BYTES: u64 = 4 << 20;
 
-/// Refusals that are told, and lines that are written anew, at once. A lock that requests wait for is not held for longer
-/// than one of them takes.
+/// Refusals that are told, or written anew, at a time. No lock that requests wait for is held for longer than one
+/// portion takes.
 const MAX_PORTION: usize = 1000;
 
-/// Tokens that are written with one flush: a megabyte. The rest waits on the desk.
+/// Tokens that are written with one flush: a megabyte. Further ones wait on the desk.
 const MAX_BATCH: usize = 10_000;
 
 /// Pause after an error of the disk; it doubles with each one that follows, up to [`LONGEST_PAUSE`].
@@ -33,7 +33,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Looks at the lock, [`LOCK_PAUSE`] apart, before writing anew is put off.
 const MAX_LOCK_LOOKS: usize = 100;
 
-/// Held by whoever writes the new file: there is one name for it.
+/// Held by the keeper that writes the new file, of which there is one name for all keepers of this process.
 static WRITING_ANEW: Mutex<()> = Mutex::new(());
 
 struct Keeper<'s> {
@@ -176,7 +176,7 @@ impl Keeper<'_> {
             Ok(None) => {}
             Ok(Some(())) => {
                 self.unwritten = String::new();
-                // To know how long it is; who is told already is no news.
+                // To learn the file's new length; telling these refusals again changes nothing.
                 self.look = true;
                 if self.writing.ended() {
                     self.say("refused tokens are written again".to_owned());
@@ -198,12 +198,12 @@ impl Keeper<'_> {
         self.place.offset() > MIN_REWRITE_BYTES.max(2 * self.compacted)
     }
 
-    /// Writes the file anew when it has twice the length that it had after the last time.
+    /// Writes the file anew when it has become twice as long as after the last time.
     fn compact(&mut self) {
         if !self.is_long() || !self.compacting.is_over() || self.shared.refusals.stopping().is_some() {
             return;
         }
-        // The keeper of a gateway before this one may hang in it.
+        // The keeper of an earlier gateway may still hang there.
         let Some(_alone) = WRITING_ANEW.try_lock() else { return self.compacting.failed(LONGEST_PAUSE) };
         match self.write_anew() {
             Ok(Some(len)) => {
@@ -265,7 +265,7 @@ impl Keeper<'_> {
         Ok(None)
     }
 
-    /// Writes pages until there is none. Meanwhile whoever is disconnected is told of.
+    /// Writes pages until there are no more. New lines of the old file are read and told meanwhile.
     fn copy(&mut self, new: &mut NewFile, mut page: impl FnMut(&Shared) -> Option<String>) -> io::Result<()> {
         while let Some(lines) = page(self.shared) {
             new.write(&lines)?;

@@ -1,11 +1,11 @@
 //! Refusals that outlive the gateway: who was disconnected (C4.8) and which tokens were logged out with (C7.5), in the file
 //! `pg_sse.revocations` of the data directory.
 //!
-//! The gateway process has no database connection, so it is a file. Whoever runs `sse.disconnect` appends a line and flushes
-//! it before the call returns ([`RefusalFile::refuse_user`]). All else is done by one thread of the gateway, the keeper: it
-//! reads what is new, tells the runtime threads, writes what they hand over, and writes the file anew when it has grown.
-//! Runtime threads refuse a token in memory at once and put it on the desk; no disk and no lock of a file is waited for
-//! by an event, by an answer, or by the main thread.
+//! Kept in a file because the gateway process has no database connection. `sse.disconnect` appends a line and flushes
+//! it before it returns ([`RefusalFile::refuse_user`]). All else is done by one thread of the gateway, the keeper: it
+//! reads what is new, tells the runtime threads, writes what they hand over, and writes the file anew when it has
+//! grown. Runtime threads refuse a token in memory at once and leave it on the desk: no event, no answer, and not the
+//! main thread waits for a disk or for the file's lock.
 //!
 //! Not for what is refused: that is `auth`.
 
@@ -26,7 +26,7 @@ use crossbeam_channel::{Receiver, bounded};
 use crate::shared::Shared;
 use crate::supervise::{message, yield_to_events};
 
-/// The file's thread, as the gateway has it.
+/// The gateway's handle on the keeper's thread.
 pub(crate) struct KeeperHandle {
     /// Disconnected when it has ended.
     ended: Receiver<()>,
@@ -50,7 +50,7 @@ impl KeeperHandle {
         Ok(Self { ended })
     }
 
-    /// Waits until it has ended, but not beyond this: one that a disk holds is left to it.
+    /// Waits until the thread has ended, or until this moment: a thread that hangs in a disk is left alone.
     pub(crate) fn wait_until(&self, until: Instant) {
         let _ = self.ended.recv_deadline(until);
     }

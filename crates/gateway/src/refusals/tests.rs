@@ -86,7 +86,7 @@ fn a_line_that_is_being_written_is_read_when_it_is_whole() {
     assert_eq!(folder.read_on(&mut place), ["a"]);
 }
 
-// A crash in the middle of a line: the next refusal would be behind it, and be lost with it.
+// A crash in the middle of a line: the next refusal would be appended to that line, and be lost with it.
 #[test]
 fn a_line_that_a_crash_has_cut_off_does_not_swallow_the_next() {
     let folder = folder();
@@ -168,7 +168,7 @@ fn a_file_that_was_replaced_meanwhile_or_is_locked_is_not_replaced() {
     assert_eq!(folder.read_on(&mut place), ["b"]);
 }
 
-// A stopped process that holds the lock: whoever waits must be able to leave.
+// A stopped process that holds the lock: a process that waits for it must be able to leave.
 #[test]
 fn whoever_waits_for_the_lock_is_asked_again_and_again_and_may_leave() {
     let folder = folder();

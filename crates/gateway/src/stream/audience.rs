@@ -1,8 +1,8 @@
-//! For whom an event is, and who listens, in the form in which they are kept; and whether the two fit.
+//! Who may get an event, and who listens, in the forms in which the two are kept; and whether they fit.
 //!
-//! The decision is `sse_proto::admission::admits` and nothing else (C4.1). What is kept of an event is only brought
-//! into a form that borrows from nothing: `matching` becomes the list of those whom it means, which says the same (a
-//! property test compares) and needs no memory when it is compared.
+//! The decision is `sse_proto::admission::admits` and nothing else (C4.1). The form kept of an event borrows from
+//! nothing: `matching` becomes the list of the values it stands for. That list admits the same subscribers (a property
+//! test compares), and comparing it needs no memory.
 //!
 //! Not for finding candidates: that is `posting`.
 
@@ -15,14 +15,14 @@ use sse_proto::record::{Emitter, Envelope};
 use sse_proto::scope::{Scope, ScopeValue};
 use sse_proto::word::{ExecutionId, Topic};
 
-/// For whom an event is. `None` of its texts is empty.
+/// Who may get an event. Its texts are never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Audience {
     pub(crate) execution_id: Option<Box<str>>,
     pub(crate) topic: Option<Box<str>>,
     /// Never `Matching`.
     pub(crate) scope: Scope,
-    /// Of a long list.
+    /// The scope's values for fast look-up, if there are many.
     values: Option<Box<ValueSet>>,
 }
 
@@ -44,7 +44,7 @@ impl Audience {
         Self { execution_id: text(event.execution_id), topic: text(event.topic), scope, values }
     }
 
-    /// Whether it is for every stream without topics, whatever else that is: such an event is in the public lane.
+    /// Whether the event is for every stream without topics, whoever listens: then it lies in the public lane.
     pub(crate) fn is_public(&self) -> bool {
         self.execution_id.is_none() && self.topic.is_none() && self.scope == Scope::All
     }
@@ -60,7 +60,7 @@ impl Audience {
         admits_of(&event, self.values.as_deref(), &recipient.as_subscriber())
     }
 
-    /// Memory that it takes besides itself.
+    /// Heap memory that it holds, besides its own size.
     pub(crate) fn heap_bytes(&self) -> usize {
         let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
         let values = match &self.scope {
@@ -74,7 +74,7 @@ impl Audience {
     }
 }
 
-/// Whom `matching` means (C4.2).
+/// The scope that `matching` stands for (C4.2).
 fn matching(access: &Access, emission: &Emission<&Emitter<'_>>) -> Scope {
     let listed = match emission {
         Emission::Undecidable => return Scope::Nobody,
@@ -122,7 +122,8 @@ mod tests {
     use super::*;
     use sse_proto::admission::admits;
 
-    // The form that is kept must let nobody in whom the event itself keeps out, whatever is known of its emitter.
+    // The form that is kept must not admit a subscriber that the event itself keeps out, whatever is known of its
+    // emitter.
     #[test]
     fn what_is_kept_of_an_event_admits_whom_the_event_admits() {
         let list = |text: &str| match Scope::parse(text).unwrap() {

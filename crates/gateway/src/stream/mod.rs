@@ -1,4 +1,4 @@
-//! From a batch of events to the sockets of those whom they are for.
+//! From a batch of events to the sockets of the subscribers that they are for.
 //!
 //! Not for whether a stream may begin: that is `router`.
 

@@ -1,10 +1,11 @@
-//! Which streams may be concerned by an event, and which events may concern a stream: two lists under each name.
+//! Which streams an event may be for, and which events may be for a stream: under each name a list of streams and a
+//! list of events.
 //!
-//! A name is what an audience can be told by: a user id, a user name, a role, a topic, an execution id, "everyone
-//! signed in". Names become numbers where streams and events come in, so that afterwards numbers are compared. A stream
-//! holds all of its names; an event is filed under as few as reach everybody it may be for, and of several such choices
-//! (its topic, its scope, its execution id) under the one with the fewest streams. Streams with topics and streams
-//! without get different events (C4.5), so each name has a list for either.
+//! A name is something by which an audience can be found: a user id, a user name, a role, a topic, an execution id,
+//! "everyone signed in". Names become numbers where streams and events come in; from there on only numbers are
+//! compared. A stream is entered under all of its names. An event is filed under as few names as reach all of its
+//! audience: of its topic, its scope and its execution id the choice with the fewest streams. Streams with topics and
+//! streams without get different events (C4.5), so each name has one pair of lists for either kind.
 //!
 //! What is found here is a candidate. Who gets the event is decided by [`Audience::admits`].
 //!
@@ -18,14 +19,15 @@ use sse_proto::scope::{Scope, ScopeValue};
 
 use crate::stream::audience::{Audience, Recipient};
 
-/// Lists that one event is filed under. One with more names is filed under "everyone signed in" instead: asking a
+/// Lists that one event is filed under. An event with more names is filed under "everyone signed in" instead: asking a
 /// thousand streams costs less than a thousand lists.
 const MAX_LISTS: usize = 64;
 
 /// Every stream that takes the public lane.
 pub(crate) const PUBLIC: u32 = 0;
 
-/// Every stream with topics. They get of the public lane what is for everybody whatever they asked for: gaps.
+/// Every stream with topics. All that these get from the public lane is what is for everybody whatever they asked for:
+/// gaps.
 pub(crate) const TOPICAL: u32 = 1;
 
 /// Memory of a list, besides its name and its numbers.
@@ -40,7 +42,7 @@ enum Kind {
     Role,
     Topic,
     ExecutionId,
-    /// Streams without an execution id: they hear all of them.
+    /// Streams without an execution id: these get events of every execution.
     NoExecutionId,
 }
 
@@ -157,7 +159,7 @@ impl Postings {
         self.members.get(slot as usize)?.as_ref()
     }
 
-    /// Files an event, and says under which lists: none when it is for nobody, whoever listens.
+    /// Files an event, and returns the lists it is filed under: none when it is for nobody, whoever listens.
     pub(crate) fn file(&mut self, audience: &Audience, sequence: u64) -> Box<[u32]> {
         let names = self.narrowest(audience);
         let mut lists: Vec<u32> = names.iter().map(|name| self.intern(name)).collect();
@@ -174,7 +176,7 @@ impl Postings {
         self.lists[TOPICAL as usize].events.push_back(sequence);
     }
 
-    /// Takes an event out of its lists. It must be their oldest.
+    /// Takes an event out of its lists, in each of which it must be the oldest.
     pub(crate) fn unfile(&mut self, lists: &[u32], sequence: u64) {
         for list in lists {
             let events = &mut self.lists[*list as usize].events;
@@ -182,7 +184,7 @@ impl Postings {
             if events.front() == Some(&sequence) {
                 events.pop_front();
             }
-            // A list that was long once does not keep its memory.
+            // A list that was long once gives its memory back.
             if events.capacity() > 64 && events.len() < events.capacity() / 4 {
                 events.shrink_to(events.len() * 2);
             }
@@ -203,7 +205,7 @@ impl Postings {
         self.lists.get(list as usize).map_or(&[], |list| &list.slots)
     }
 
-    /// The first event at or behind `from` that is in one of a stream's lists.
+    /// The first event at or after `from` that is in one of a stream's lists.
     pub(crate) fn first_event(&self, member: &Member, from: u64) -> Option<u64> {
         member.held.iter().filter_map(|held| first_at(&self.lists[held.list as usize].events, from)).min()
     }
@@ -214,7 +216,7 @@ impl Postings {
         self.lists.len() - self.free.len()
     }
 
-    /// The names under which everybody is found whom the event may be for, with the fewest streams.
+    /// The names with the fewest streams under which all of the event's audience is found.
     fn narrowest<'a>(&self, audience: &'a Audience) -> Vec<Name<'a>> {
         let topical = audience.topic.is_some();
         let by_scope = match &audience.scope {

@@ -3,12 +3,12 @@
 //!
 //! A round: append what came, admit newcomers, serve the ready ones, walk over those who take the public lane if
 //! anything came into it, serve the takers of everything else, then evict what the window no longer holds. Events are
-//! appended first and evicted last, so nobody who keeps up can fall out of the window, however small it is. A subscriber
-//! whose socket is full is left alone until its waker puts it into the ready list: it delays nobody. There is no task,
-//! no timer and no queue per subscriber.
+//! appended first and evicted last, so a subscriber that keeps up cannot fall out of the window, however small the
+//! window is. A subscriber whose socket is full is left alone until its waker puts it into the ready list: it delays
+//! nobody. There is no task, no timer and no queue per subscriber.
 //!
-//! Whom an event is not for costs nothing: it is neither asked nor looked at. That is why a subscriber that is live has
-//! no cursor that is kept up to date, and why those that are not are in a list of their own.
+//! A subscriber costs nothing for events that are not for it: it is neither asked nor looked at. So the cursor of a
+//! live subscriber is stale (`Slot::refresh` sets it), and the subscribers that are not live are listed in `behind`.
 //!
 //! Not for reading requests (`connection`) or for what the bytes are (`stream_log`).
 
@@ -50,7 +50,7 @@ const MAX_BYTES_PER_ROUND: usize = 1 << 20;
 /// What the slab remembers of a slot's number.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
-    /// The last item it was asked about, so that nobody is asked twice who is in two lists.
+    /// The last item that its stream was asked about: one that is in two lists is asked once.
     asked: u64,
     is_taker: bool,
     is_behind: bool,
@@ -63,12 +63,12 @@ pub(crate) struct Slab {
     incoming: Rc<Incoming>,
     log: StreamLog,
     slots: Vec<Option<Slot>>,
-    /// One per slot, whoever is in it.
+    /// One per slot, whether it is in use or not.
     marks: Vec<Mark>,
     free: Vec<u32>,
-    /// The takers of what came in this round besides the public lane, each once.
+    /// The streams that take something of this round besides the public lane, each once.
     takers: Vec<u32>,
-    /// The slots that are not live, each once; some that have become so, too.
+    /// The slots that are not live, each once, and some that have become live since.
     behind: Vec<u32>,
     /// The oldest sequence that came in this round.
     first: u64,
@@ -86,7 +86,7 @@ pub(crate) struct Slab {
     revocations: RevocationPace,
     /// Streams that ever began here.
     opened: u64,
-    /// Whether this thread is the one that counts what all threads take in alike.
+    /// Whether this thread counts the items, which all threads take in alike.
     counts_items: bool,
 }
 
@@ -238,7 +238,7 @@ impl Slab {
                 self.marks.push(Mark::default());
                 self.slots.len() as u32 - 1
             });
-            // The number's last owner may have been asked about an item that its next one is asked about again.
+            // The slot's last stream may have been asked about an item that the new one must be asked about, too.
             self.marks[index as usize].asked = 0;
             let recipient = newcomer.subscription.recipient();
             let published = self.shared.published.last();
@@ -289,7 +289,7 @@ impl Slab {
         slot
     }
 
-    /// Only those that are in the list by now: a slot that lags puts itself in again.
+    /// Serves only the slots that are in the list by now: one that lags puts itself in again.
     fn serve_ready(&mut self) {
         for _ in 0..self.ready.len() {
             let Ok(index) = self.ready.try_recv() else { return };
@@ -358,7 +358,7 @@ impl Slab {
         }
     }
 
-    /// A second, or less when an interval is so short that it would be missed by more than a quarter.
+    /// A second, or less where that would miss a short interval by more than a quarter.
     fn sweep_interval(&self) -> Duration {
         let heartbeat = Some(self.settings.heartbeat_interval).filter(|interval| !interval.is_zero());
         let shortest = heartbeat.unwrap_or(Duration::MAX).min(self.settings.write_timeout);

@@ -1,6 +1,6 @@
-//! One subscriber in the slab: its socket, its cursor, and the few bytes that are for it alone.
+//! One subscriber in the slab: its socket, its cursor, and the few bytes that it alone gets.
 //!
-//! Not for choosing whom to serve: that is `slab`.
+//! Not for choosing which slot to serve: that is `slab`.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ use write::Piece;
 /// Bytes that a peer may send after its request before it is disconnected. No browser sends any.
 pub(crate) const MAX_JUNK_BYTES: u32 = 64 << 10;
 
-/// Writes to one subscriber before the next one gets its turn; one that lags far behind goes on after the others.
+/// Writes to one subscriber before the next one gets its turn; a subscriber that lags far behind goes on after the
+/// others.
 const MAX_WRITES_PER_VISIT: usize = 4;
 
 /// What is kept for a subscriber that was in the middle of an event when the event left the window. With more left it
@@ -81,9 +82,9 @@ enum End {
 }
 
 pub(crate) struct Slot {
-    /// Where it goes on. Not kept up to date while it has caught up.
+    /// Where the stream goes on. Stale while the slot has caught up.
     cursor: Cursor,
-    /// Has got everything that was appended, as far as anybody has told it ([`Slot::refresh`]).
+    /// It has got everything that it was told of ([`Slot::refresh`]).
     has_caught_up: bool,
     /// Armed for writing: the walk leaves it alone until its waker says otherwise.
     is_blocked: bool,
@@ -149,8 +150,8 @@ impl Slot {
         }
     }
 
-    /// Writes what there is until nothing is left, the socket takes no more, or it has had its turn. `member` is `None`
-    /// for one that gets nothing more from the log.
+    /// Writes until nothing is left, the socket takes no more, or the slot has had its turn. `member` is `None` for a
+    /// slot that gets nothing more from the log.
     pub(crate) fn visit(
         &mut self,
         log: &StreamLog,
@@ -211,7 +212,7 @@ impl Slot {
         Visit::Lagging
     }
 
-    /// Takes note of a wake: reads and throws away what the peer sends, and finds out whether it may be written to.
+    /// Takes note of a wake: reads and throws away what the peer sends, and finds out whether the socket takes bytes.
     /// `None` while it is still blocked.
     pub(crate) fn wake(&mut self, scratch: &mut [u8], tally: &mut Tally) -> Option<Visit> {
         // Before looking: a wake that comes while we look must be queued again.
@@ -292,14 +293,15 @@ impl Slot {
         true
     }
 
-    /// From now on: everything up to the head, then a clean end.
+    /// From now on the stream gets everything up to the head, then a clean end.
     pub(crate) fn end(&mut self) {
         if self.end == End::No {
             self.end = End::WhenCaughtUp;
         }
     }
 
-    /// From now on: the rest of what it is in the middle of, then a clean end. Says whether that can be.
+    /// From now on the stream gets the rest of the event that it is in the middle of, then a clean end. Says whether
+    /// that is possible.
     pub(crate) fn finish(&mut self, log: &StreamLog) -> bool {
         if self.end == End::Said {
             return true;
@@ -311,8 +313,8 @@ impl Slot {
         true
     }
 
-    /// Prepares for everything before `sequence` leaving the window: what is left of an event that was begun is kept,
-    /// and one that misses nothing by it is put behind it. Says whether the slot can go on.
+    /// Prepares for everything before `sequence` leaving the window: the rest of an event that was begun is kept, and
+    /// the cursor of a slot that misses nothing moves past what leaves. Says whether the slot can go on.
     pub(crate) fn prepare_eviction(
         &mut self,
         log: &StreamLog,
@@ -334,7 +336,7 @@ impl Slot {
         true
     }
 
-    /// Takes the rest of an event that was begun out of the log. Says whether it could.
+    /// Copies the rest of an event that was begun out of the log. Says whether that was possible.
     fn keep_rest(&mut self, log: &StreamLog) -> bool {
         if self.cursor.written == 0 {
             return true;

@@ -1,4 +1,4 @@
-//! The socket of a connection: all that is asked of one, by whoever reads requests and by whoever writes streams.
+//! The socket of a connection: everything that reading requests and writing streams needs of it.
 //!
 //! Reading and writing are tried, and readiness is asked for apart from that, so that a stream needs neither a task nor a
 //! buffer of its own. A kind of socket that encrypts has to answer the same questions.
@@ -28,7 +28,7 @@ impl Socket {
         tcp.poll_read_ready(cx)
     }
 
-    /// The same for writing.
+    /// The same for room to write.
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self::Plain(tcp) = self;
         tcp.poll_write_ready(cx)
@@ -109,7 +109,7 @@ impl Socket {
     /// That of the socket: it was reset.
     pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> io::Result<bool> {
         let Self::Plain(tcp) = self;
-        // What has been reset says so even when bytes that were received before are not read.
+        // A reset shows even while earlier bytes are unread.
         if let Some(error) = tcp.take_error()? {
             return Err(error);
         }
@@ -118,7 +118,7 @@ impl Socket {
         if peeked? == 0 {
             return Ok(true);
         }
-        // Of its end nothing is seen by reading while there are bytes before it.
+        // The end of the peer's sending is not seen by peeking while there are unread bytes before it.
         let ready = pin!(tcp.ready(Interest::READABLE)).poll(cx);
         Ok(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
     }

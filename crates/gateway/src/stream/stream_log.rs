@@ -2,15 +2,15 @@
 //! live delivery, resuming and slow subscribers are all "write from the cursor to the head".
 //!
 //! One per runtime thread, plain memory. Events lie in two lanes under one sequence. What is for every stream without
-//! topics lies in the public lane, one event behind another, each framed as one HTTP/1.1 chunk, so that a run of events
+//! topics lies in the public lane, one event after another, each framed as one HTTP/1.1 chunk, so that a run of events
 //! is one slice and one write. Everything else lies in the private lane, event by event, and is found through the lists
-//! it is filed under (`posting`), so that it cuts nobody's run but those of its takers, for whom the lanes are merged by
-//! sequence. An index entry per item says where it lies, or where the public lane stood when it came; the entry of a
+//! it is filed under (`posting`). It interrupts only the runs of its takers, for whom the lanes are merged by sequence.
+//! An index entry per item says where the item lies, or where the public lane stood when the item came; the entry of a
 //! sequence is found by subtraction. What ids look like, and which position one means, is known here alone
 //! ([`StreamLog::id`], [`StreamLog::position_of`]).
 //!
-//! Appending never drops anything: what has become too much or too old is dropped by [`StreamLog::evict_to`], which
-//! the slab calls after everybody who can keep up was served.
+//! Appending never drops anything. What is too much or too old is dropped by [`StreamLog::evict_to`], which the slab
+//! calls after serving every subscriber that keeps up.
 //!
 //! Not for sockets or subscribers: that is `slab` and `slot`.
 
@@ -61,7 +61,7 @@ pub(crate) struct StreamLog {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Where it lies in the public lane; for what does not lie there, where the next one will.
+    /// Where it lies in the public lane; for an item outside that lane, where the next public one will lie.
     segment: u32,
     offset: u32,
     len: u32,
@@ -76,9 +76,9 @@ struct Entry {
 enum What {
     /// For nobody.
     Nothing,
-    /// In the public lane, for those who take that.
+    /// In the public lane, for the streams that take it.
     Public,
-    /// In the public lane, and filed for those who do not take it, too.
+    /// In the public lane, and filed for the streams that do not take it.
     Everybody,
     /// In the private lane, with this number.
     Private(u32),
@@ -88,7 +88,7 @@ struct Private {
     segment: u32,
     offset: u32,
     len: u32,
-    /// What it is counted with besides its bytes and [`ENTRY_BYTES`].
+    /// Memory that it is counted with, besides its bytes and [`ENTRY_BYTES`].
     extra: u32,
     audience: Audience,
     /// What it is filed under.
@@ -105,7 +105,7 @@ pub(crate) struct Appended {
     pub(crate) has_public: bool,
 }
 
-/// For whom an item is.
+/// Who may get an item.
 enum For {
     Everybody,
     Audience(Audience),
@@ -130,8 +130,8 @@ impl StreamLog {
 
     /// Takes in a batch.
     ///
-    /// Sequences that are here already are skipped. After a hole, which no correct caller makes, the window begins
-    /// anew with an `overflow` gap, so that nothing is lost silently even then.
+    /// Sequences that are here already are skipped. A hole in the sequences is a caller's mistake; the window then
+    /// begins anew with an `overflow` gap, so that nothing is lost silently.
     pub(crate) fn append(&mut self, batch: &Batch, now: u32) -> Appended {
         let mut appended = Appended::default();
         let (bytes, ordinal) = (self.bytes, self.ordinal);
@@ -208,9 +208,10 @@ impl StreamLog {
         self.base
     }
 
-    /// How many events a stream that has got everything up to `position` would miss if it went on behind the head;
-    /// `None` when that cannot be known. For what has left the window nobody knows any more whom it was for, so it is known
-    /// only when each item since was an event for all who ask for no topics, and the stream is one of them.
+    /// How many events a stream that has got everything up to `position` would miss if it went on after the head;
+    /// `None` when that cannot be known. The audience of an item that has left the window is not known any more. So the
+    /// number is known only when each item since was an event for all streams without topics, and this stream is one of
+    /// them.
     pub(crate) fn missed_since(&self, position: u64, recipient: &Recipient) -> Option<u64> {
         let counts = recipient.takes_public() && position >= self.last_uncounted;
         counts.then(|| self.head().saturating_sub(position))
@@ -235,7 +236,7 @@ impl StreamLog {
         (id.epoch == self.epoch).then_some(id.sequence)
     }
 
-    /// The lists of streams that an item may concern although the walk over the public lane does not bring it to them.
+    /// The lists of streams that may get an item which the walk over the public lane does not bring them.
     pub(crate) fn lists(&self, sequence: u64) -> &[u32] {
         match self.entry(sequence).map(|entry| entry.what) {
             Some(What::Everybody) => &[TOPICAL],
@@ -273,7 +274,7 @@ impl StreamLog {
         self.append_encoded(Some("sse.gap"), &gap_data(reason, missed), whom, now)
     }
 
-    /// Says whether there is anybody whom it could be for.
+    /// Says whether any stream could get it.
     fn append_encoded(&mut self, event: Option<&str>, data: &str, whom: For, now: u32) -> bool {
         match whom {
             For::Everybody => {

@@ -1,4 +1,4 @@
-//! A request for a stream: who asks, what for, and where in the stream it begins.
+//! A request for a stream: who asks, for what, and where the stream begins.
 //!
 //! Not for whether it may: that is `router`. Not for reading query strings: that is `sse_proto::query`.
 
@@ -37,10 +37,10 @@ pub(crate) struct Subscription {
     pub(crate) identity: Option<Arc<Identity>>,
     /// The stream ends when this passes (C4.7). `None` for the anonymous alone: a token always has an `exp`.
     pub(crate) expires_at: Option<SystemTime>,
-    /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), which counts a token that does not say
-    /// so as old. Whole seconds are their beginning.
+    /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), to which a token that does not say so is
+    /// old. Of whole seconds it is the beginning.
     pub(crate) issued_at: Option<SystemTime>,
-    /// The token that it was opened with: its stream ends when somebody logs out with it.
+    /// The token that opened the stream: the stream ends when somebody logs out with that token.
     pub(crate) token: Option<TokenDigest>,
     /// The routine's own and those of the request, each once (C4.5). Empty = events without a topic.
     pub(crate) topics: Vec<Topic>,
@@ -90,12 +90,13 @@ impl Subscription {
     }
 }
 
-/// Streams that may come back in the same moment when all connections break at once; and the step of [`MAX_SPREAD`].
+/// This many streams may come back in the same moment when all connections break at once. Also the step in which the
+/// spread grows.
 const NO_FLOOD: u64 = 100;
 
 /// The longest time that the return of many streams is spread over. With 10,000 streams two come back per millisecond,
-/// which one runtime thread answers while it goes on delivering; nobody should wait longer for a connection that broke
-/// alone.
+/// which one runtime thread answers while it goes on delivering; a longer spread would make a connection that broke
+/// alone wait for nothing.
 const MAX_SPREAD: Duration = Duration::from_secs(5);
 
 /// The `retry:` of a stream that begins while `open` streams are open: the setting, plus its place in a time of one
@@ -115,13 +116,14 @@ pub(crate) fn retry(setting: Duration, open: u64, number: u64) -> Duration {
 pub(crate) struct Start {
     /// Everything up to here has been seen, or is covered by the gap, which carries it.
     pub(crate) position: u64,
-    /// What `sse.ready` carries: the position. In front of a gap it is not that yet, but what was asked for, or else an id
-    /// that is never given: one whose connection breaks between the two is told by a gap when it comes back.
+    /// What `sse.ready` carries: the position. Before a gap it is the id that was asked for, or else an id that is
+    /// never given: a subscriber whose connection breaks between `sse.ready` and the gap is told of the gap when it
+    /// comes back.
     pub(crate) ready: EventId,
     pub(crate) gap: Option<Gap>,
 }
 
-/// Why a stream does not begin behind its `Last-Event-ID` (C6.5).
+/// Why a stream does not begin right after its `Last-Event-ID` (C6.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) reason: GapReason,
@@ -130,7 +132,7 @@ pub(crate) struct Gap {
 
 impl Start {
     /// `published` is the newest sequence that any runtime thread may have sent. This thread's log may lag behind it;
-    /// such an id is waited for, not refused.
+    /// the stream then waits for that id instead of being refused.
     pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, recipient: &Recipient) -> Self {
         if last_event_id.is_empty() {
             return Self { position: log.head(), ready: log.id(log.head()), gap: None };
@@ -206,7 +208,8 @@ mod tests {
         }
     }
 
-    /// In how many milliseconds after the setting each of so many streams comes back that began one after another.
+    /// For each of this many streams that began one after another: how many milliseconds after the setting it comes
+    /// back.
     fn returns(streams: u64) -> Vec<u64> {
         let after = |number| retry(SETTING, number, number) - SETTING;
         (1..=streams).map(|number| after(number).as_millis() as u64).collect()

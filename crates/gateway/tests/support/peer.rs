@@ -254,7 +254,7 @@ impl Stream {
         }
     }
 
-    /// Waits until so many comments have come.
+    /// Waits until this many comments have come.
     pub fn comments(&mut self, n: usize) -> &[String] {
         let until = Instant::now() + DEADLINE;
         while self.parser.comments.len() < n {

@@ -1,7 +1,7 @@
-//! The values of a long list, to be asked by name: whether somebody is on it costs what they have of names, and not that
-//! times the length of the list.
+//! The values of a long list as sets: asking whether an identity is on it costs a look-up for each of its names,
+//! however long the list is.
 //!
-//! It says what comparing one by one says; a property test holds both against each other.
+//! It gives the same answer as comparing the values one by one (a property test compares the two).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -9,20 +9,20 @@ use std::collections::HashSet;
 use crate::identity::Identity;
 use crate::scope::ScopeValue;
 
-/// With fewer values they are compared one by one: no set is made for the lists that people write.
+/// Lists with fewer values, such as people write, get no set: their values are compared one by one.
 const MIN_VALUES: usize = 33;
 
-/// See the head of this file.
+/// The values of a long list, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValueSet {
     ids: HashSet<Box<str>>,
-    /// In lower case, as roles.
+    /// In lower case, as `roles` is.
     names: HashSet<Box<str>>,
     roles: HashSet<Box<str>>,
 }
 
 impl ValueSet {
-    /// `None` for a list that is short.
+    /// `None` for a short list.
     pub fn of(values: &[ScopeValue]) -> Option<Self> {
         if values.len() < MIN_VALUES {
             return None;
@@ -43,14 +43,14 @@ impl ValueSet {
         Some(set)
     }
 
-    /// Whether one of the values names them. An identity holds no empty value, so an empty one names nobody.
+    /// Whether one of the values names this identity. An identity holds no empty value, so an empty value names nobody.
     pub fn lists(&self, identity: &Identity) -> bool {
         identity.user_id().is_some_and(|id| self.ids.contains(id))
             || identity.user_name().is_some_and(|name| self.names.contains(&*in_lower_case(name)))
             || identity.roles().iter().any(|role| self.roles.contains(&*in_lower_case(role)))
     }
 
-    /// Memory that it takes besides itself, about.
+    /// Heap memory that it holds, about.
     pub fn heap_bytes(&self) -> usize {
         let sets = [&self.ids, &self.names, &self.roles];
         let of = |set: &HashSet<Box<str>>| -> usize {

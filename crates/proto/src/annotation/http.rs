@@ -1,8 +1,8 @@
 //! The `HTTP` line (C7.1): which lines are one, and what it says.
 //!
-//! A comment is written for people too, and `HTTP` is a word of theirs: `HTTP client of the billing service.` is prose.
-//! A line is an `HTTP` line when it is the word alone, or a method or a path follows it, or what follows can only be meant
-//! as one. `HTTP` with one other word behind it is read as a mistake if the comment has other lines of ours.
+//! A comment is written for people too, who use the word `HTTP`: `HTTP client of the billing service.` is prose. A line
+//! is an `HTTP` line when it is the word alone, or is followed by a method or a path, or by something that can only be
+//! meant as one. `HTTP` followed by one other word is a mistake if the comment has other lines of ours.
 //!
 //! Not for calling a routine.
 
@@ -28,7 +28,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Parses a method without regard to ASCII case, as every keyword of a comment.
+    /// Parses a method without regard to ASCII case, like every keyword of a comment.
     pub fn parse(word: &str) -> Option<Self> {
         let all = [Self::Get, Self::Post, Self::Put, Self::Patch, Self::Delete];
         all.into_iter().find(|method| method.as_str().eq_ignore_ascii_case(word))
@@ -91,7 +91,7 @@ pub(super) fn likeness(line: &str) -> Likeness {
     let looks_like_method = is_shouted
         && (near_method(second).is_some()
             || ["HEAD", "OPTIONS", "TRACE", "CONNECT", "QUERY"].contains(&second));
-    // `POST\n@login`: a comment without the E that its escapes need.
+    // `POST\n@login` in one line: a comment literal without the `E` that its escapes need.
     let leading = &second[..second.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(second.len())];
     match () {
         () if second.starts_with('/') || third.is_some_and(|w| w.starts_with('/')) => Likeness::Certain,
@@ -101,7 +101,7 @@ pub(super) fn likeness(line: &str) -> Likeness {
     }
 }
 
-/// Whether a line is one without comparing its words with ours: `HTTP`, alone, or with a method or path behind it.
+/// Whether a line is surely an `HTTP` line, without comparing words: `HTTP` alone, or followed by a method or path.
 pub(super) fn is_plainly_one(line: &str) -> bool {
     let mut words = words(line);
     words.next().is_some_and(|word| word.eq_ignore_ascii_case("HTTP"))

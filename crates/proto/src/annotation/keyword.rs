@@ -1,6 +1,6 @@
 //! The words of C2.2, their aliases, and which other words are near misses of them (C2.5).
 //!
-//! Not for what stands behind a word.
+//! Not for what follows a word.
 
 use crate::near_miss;
 
@@ -31,7 +31,7 @@ impl Keyword {
         WORDS.iter().find(|(w, _)| w.eq_ignore_ascii_case(word)).map(|(_, keyword)| *keyword)
     }
 
-    /// What is said when more stands behind the word than belongs there, or less.
+    /// What a problem says when the word is followed by too much or too little.
     pub(super) fn usage(self) -> &'static str {
         match self {
             Self::Sse => "expected \"@sse [segment] [on level]\"",
@@ -51,7 +51,8 @@ impl Keyword {
         }
     }
 
-    /// Whether the word says something about events and is nothing without `@sse`, `@sse_publish` or `@sse_subscribe`.
+    /// Whether the word says something about events, and so means nothing without `@sse`, `@sse_publish` or
+    /// `@sse_subscribe`.
     pub(super) fn needs_sse(self) -> bool {
         matches!(self, Self::Level | Self::Scope | Self::Event | Self::Topic | Self::Delivery)
     }
@@ -68,7 +69,7 @@ pub(super) fn nearest_sse(word: &str) -> Option<&'static str> {
     near_miss::nearest(word, spellings().filter(|w| begins_with_sse(w)))
 }
 
-/// C2.5: whatever begins so is ours.
+/// C2.5: every word that begins like this is ours.
 pub(super) fn begins_with_sse(word: &str) -> bool {
     word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("@sse"))
 }

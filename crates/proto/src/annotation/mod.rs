@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 use crate::scope::{Scope, ScopeValue};
 use crate::word::{Delivery, EventName, Level, Topic};
 
-/// What has to be known of a routine to judge its annotation.
+/// The facts about a routine by which its annotation is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoutineFacts<'a> {
     /// Name of the routine's schema.
@@ -59,12 +59,12 @@ pub enum RoutineKind {
 /// Who may call a routine and open its stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// The comment does not say: nobody is asked, unless a setting asks everybody.
+    /// The comment does not say: anybody may, unless a setting asks everybody to authenticate.
     #[default]
     Unspecified,
     /// `@anonymous`
     Anonymous,
-    /// `@authorize`: every authenticated one when the list is empty, else those whom one value names. An empty
+    /// `@authorize`: every authenticated subscriber when the list is empty, else those that one value names. An empty
     /// value matches nobody (C4.2) and stays in the list, so that the list does not become empty.
     Authorize(Vec<ScopeValue>),
 }
@@ -116,8 +116,8 @@ impl Annotation {
     ///
     /// # Errors
     /// The mistakes of the comment (C2.1, C2.2, C2.5), in the order of its lines; never an empty list. Of more than
-    /// [`MAX_PROBLEMS`] the first so many, and one that says so. One that is ours and longer than [`MAX_COMMENT_BYTES`] is
-    /// one mistake, unread.
+    /// [`MAX_PROBLEMS`] only that many, and one that says so. A comment that is ours and longer than
+    /// [`MAX_COMMENT_BYTES`] is one mistake, and is not read.
     pub fn parse(comment: &str) -> Result<Option<Self>, Vec<Problem>> {
         if comment.len() <= MAX_COMMENT_BYTES {
             return parse::parse(comment);
@@ -125,8 +125,8 @@ impl Annotation {
         if Skim::new(comment.as_bytes()).look_at_all() { Err(vec![too_long()]) } else { Ok(None) }
     }
 
-    /// The mistakes that only the routine shows: a publisher must not be PARALLEL SAFE, because publishing is a side
-    /// effect (C2.5).
+    /// Mistakes that show only together with the routine: a publisher must not be PARALLEL SAFE, because publishing is
+    /// a side effect (C2.5).
     pub fn check(&self, facts: &RoutineFacts<'_>) -> Vec<Problem> {
         if !(self.publish && facts.parallel_safe) {
             return Vec::new();
@@ -137,8 +137,8 @@ impl Annotation {
     }
 
     /// What deserves a WARNING at COMMENT although the routine works (C7.3, last sentence): a callable `@authorize`
-    /// routine with identity parameters and no `@user_parameters`. Not to be asked for while the setting
-    /// `sse.user_parameters` is on.
+    /// routine with identity parameters and no `@user_parameters`. Not for use while the setting `sse.user_parameters`
+    /// is on.
     pub fn advice(&self, facts: &RoutineFacts<'_>) -> Option<Problem> {
         let asks_identity = matches!(self.access, Access::Authorize(_)) && self.http.is_some();
         if !asks_identity || !facts.has_identity_parameters || self.user_parameters {
@@ -181,7 +181,7 @@ impl Annotation {
 }
 
 impl Access {
-    /// Whether both ask the same of a subscriber: the order of a list does not count, and not to say anything asks
+    /// Whether both ask the same of a subscriber: the order of a list does not count, and a comment without a rule asks
     /// as little as `@anonymous`.
     pub fn same_rule(&self, other: &Self) -> bool {
         match (self, other) {

@@ -1,7 +1,7 @@
 //! Reads a comment line by line into an [`Annotation`], or into the list of its mistakes.
 //!
-//! The order of lines never matters (C2.1), so the comment is gone through twice: once to see whether it is ours at
-//! all, which decides what counts as a mistake (C2.5), and once to read it.
+//! The order of lines never matters (C2.1), so two passes go over the comment: once to see whether it is ours at all,
+//! which decides what counts as a mistake (C2.5), and once to read it.
 //!
 //! Not for the shape of a line (`line`) and not for prose (`stray`).
 
@@ -36,13 +36,13 @@ struct Reader {
     anything: bool,
     /// Whether there is an `@sse`, `@sse_publish` or `@sse_subscribe` line, be it wrong or `= false`.
     has_main: bool,
-    /// The lines that are nothing without such a line, with their words.
+    /// The lines that mean nothing without such a line, with their words.
     dependents: Vec<(usize, String)>,
     said: Said,
     problems: Vec<Problem>,
 }
 
-/// In which line each thing was said first; the value itself is in the annotation.
+/// The line in which each thing was said first; its value is in the annotation.
 #[derive(Default)]
 struct Said {
     segment: usize,
@@ -252,7 +252,7 @@ impl Reader {
             };
             self.problems.extend(self.dependents.iter().take(MAX_PROBLEMS + 1).map(alone));
         }
-        // Stable: of one line, its own mistake stays before that of being alone.
+        // A stable sort: the mistakes of one line stay in the order in which they were found.
         self.problems.sort_by_key(|problem| problem.line);
         if let Some(first_beyond) = self.problems.get(MAX_PROBLEMS) {
             let more = bound::and_more(first_beyond.line);
@@ -271,7 +271,7 @@ impl Place<'_> {
         Problem::new(self.line, word, message)
     }
 
-    /// The word has too much or too little behind it.
+    /// The word is followed by too much or too little.
     fn misused(&self) -> Problem {
         self.problem(self.word, self.keyword.usage())
     }
@@ -323,7 +323,7 @@ impl Place<'_> {
         })
     }
 
-    /// Says a value, or finds that it was said already: the same is fine, another is a mistake (C2.1).
+    /// Takes a value. If there is one already, the same is fine and another is a mistake (C2.1).
     fn agree<T: PartialEq>(&self, slot: &mut Option<T>, said: &mut usize, value: T) -> Result<(), Problem> {
         match slot {
             Some(first) if *first != value => Err(disagreement(self.line, self.word, *said)),

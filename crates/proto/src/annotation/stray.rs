@@ -1,12 +1,12 @@
-//! Lines that are none of ours to the letter, but were meant to be (C2.5).
+//! Lines that are not ours to the letter, but were meant to be (C2.5).
 //!
-//! To the letter of C2.5: a near miss of a word behind an `@`; everything that begins with `@sse`; a word of ours alone
-//! on a line without its `@`. Beyond it, because each would silently leave out what narrows: a word with something
-//! else than a separator behind it (`@authorize:admin`), behind a bullet (`* @authorize`), assigned to or with an
-//! underscore at the start of a line (`authorize = admin`, `sse_scope authorize`), `@http`, and two on one line. A
-//! word without its `@` may be misspelt too, but only a long one: a line `Use:` or `Math` is prose.
+//! C2.5 names: a near miss of a word after an `@`; everything that begins with `@sse`; a word of ours alone on a line
+//! without its `@`. Added here, because each would silently drop a restriction: a word followed by something other than
+//! a separator (`@authorize:admin`), after a bullet (`* @authorize`), assigned to or with an underscore at the start of
+//! a line (`authorize = admin`, `sse_scope authorize`), `@http`, and two words on one line. A word without its `@` may
+//! also be misspelt if it is long: a line `Use:` or `Math` is prose.
 //!
-//! Not asked for comments without an `HTTP` or `@sse…` line.
+//! Not for comments without an `HTTP` or `@sse…` line.
 
 use super::keyword::{self, Keyword};
 use super::line::Line;
@@ -14,7 +14,7 @@ use super::problem::Problem;
 use crate::near_miss;
 use crate::scope::{is_separator, leading_name};
 
-/// A word behind an `@` that is none of ours, or is followed by something that may not follow it.
+/// A word after an `@` that is not ours, or is followed by something that may not follow it.
 pub(super) fn judge_other(line: &Line<'_>, word: &str) -> Result<(), Problem> {
     if word == "@" {
         return judge_decorated(line);
@@ -36,7 +36,7 @@ pub(super) fn judge_other(line: &Line<'_>, word: &str) -> Result<(), Problem> {
     Err(problem("unknown annotation: expected one of pg_sse's words").with_nearest(nearest))
 }
 
-/// A line without an `@` at its start that is no `HTTP` line.
+/// A line without an `@` at its start that is not an `HTTP` line.
 pub(super) fn judge_prose(line: &Line<'_>) -> Result<(), Problem> {
     if !line.text.starts_with(char::is_alphanumeric) {
         return judge_decorated(line);

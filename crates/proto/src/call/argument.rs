@@ -19,8 +19,8 @@ pub enum Given<'a> {
 }
 
 impl Given<'_> {
-    /// Reads the part of a URL behind `?`; an empty one, and empty parts between `&`, give no pairs. A name without
-    /// `=` has the empty text for a value.
+    /// Reads the part of a URL after `?`; an empty one, and empty parts between `&`, give no pairs. A name without `=`
+    /// has the empty text for a value.
     ///
     /// # Errors
     /// [`ArgumentError::Encoding`], [`ArgumentError::Utf8`]
@@ -78,7 +78,7 @@ fn gather(pairs: &[(String, String)]) -> Result<Vec<(Cow<'_, str>, Value<'_>)>, 
     Ok(gathered.into_iter().map(|(name, values)| (Cow::Borrowed(name), Value::Texts(values))).collect())
 }
 
-/// Who calls, as parameters and settings know it (C7.2, C7.3). Empty texts are absent.
+/// Who calls, in the form for parameters and settings (C7.2, C7.3). Empty texts are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserParameters {
     /// `_user_id`
@@ -97,7 +97,7 @@ pub struct UserParameters {
 /// one of their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArgumentError {
-    /// A `%` in a query string with anything but two hexadecimal digits behind it.
+    /// A `%` in a query string that is not followed by two hexadecimal digits.
     Encoding,
     /// Bytes that are not UTF-8.
     Utf8,
@@ -125,10 +125,10 @@ pub enum ArgumentError {
     Filled(String),
     /// The value of a parameter is not what its type takes.
     WrongType(String, Expected),
-    /// A parameter needs a value although it has a default, because one behind it can only be given by position, or is
+    /// A parameter needs a value although it has a default, because a later one can only be given by position, or is
     /// VARIADIC.
     Gap(String),
-    /// The value has so many arrays and objects within each other that Postgres' notation of it is too large.
+    /// The value nests arrays and objects so deeply that its literal for Postgres would be too large.
     TooLarge(String),
     /// None of several overloads takes these names.
     NoOverload,

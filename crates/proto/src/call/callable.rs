@@ -1,12 +1,12 @@
 //! Why a routine with an `HTTP` line cannot be called, as far as its signature shows it (C2.5, C7.1, C7.5).
 //!
-//! Not for mistakes of the comment itself; these stop its streams too, what is found here does not.
+//! Not for mistakes of the comment itself: these stop its streams too, and the problems found here do not.
 
 use super::signature::{Mode, Shape, Signature};
 use super::type_kind::TypeKind;
 use crate::annotation::{Annotation, Problem, RoutineKind};
 
-/// The problems, for `sse.endpoints`; none: it can be called.
+/// The problems, for `sse.endpoints`. Without one the routine can be called.
 pub(crate) fn problems(kind: RoutineKind, signature: &Signature, annotation: &Annotation) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |word: &str, message: &str| problems.push(Problem::new(0, word, message));

@@ -18,14 +18,13 @@ pub fn failure_status(sqlstate: &[u8; 5], raised: bool) -> u16 {
     }
 }
 
-/// Whether the error's message was written for the caller. Of every other one the caller is told a fixed text, whoever
-/// raised it: a routine that passes on what it has caught does not mean to tell it.
+/// Whether the error's message was written for the caller. For every other error the caller is told a fixed text, even
+/// if the routine raised it: passing on a caught error does not mean that the caller is to read it.
 pub fn tells_message(sqlstate: &[u8; 5], raised: bool) -> bool {
     raised && raised_status(sqlstate).is_some()
 }
 
-/// What is told of an error whose message is not. `read_only`: of a call that ran READ ONLY because its method was not asked
-/// for.
+/// The fixed text for an error. `read_only`: the call ran READ ONLY because the comment does not name its method.
 pub fn failure_title(sqlstate: &[u8; 5], read_only: bool) -> &'static str {
     match (failure_status(sqlstate, false), sqlstate) {
         (400, _) => "a value is not valid",

@@ -1,8 +1,8 @@
 //! The frames between the gateway and a call worker: what is to be run, and what became of it.
 //!
-//! Both sides are the same library in the same server start, so there is no version in them. Integers are little endian;
-//! a text is a `u64` length and UTF-8. What is decoded is not believed: the ring lies in memory that others can write
-//! to.
+//! Both sides are the same library in the same server start, so there is no version in them. Integers are little
+//! endian; a text is a `u64` length and UTF-8. Decoding trusts nothing: the ring lies in memory that other processes
+//! can write to.
 //!
 //! Not for cutting frames into records of a ring.
 
@@ -88,7 +88,7 @@ pub enum Outcome {
         /// Whether there is nothing to answer: no row, or NULL.
         is_null: bool,
     },
-    /// It did not; a procedure may have committed before.
+    /// It failed; a procedure may have committed before that.
     Failed {
         /// SQLSTATE.
         sqlstate: [u8; 5],
@@ -96,7 +96,7 @@ pub enum Outcome {
         message: String,
         /// Whether the routine's own RAISE said it.
         raised: bool,
-        /// Whether the statement may not fit the catalog any more, and nothing of it is in force or was sent.
+        /// Whether the statement may have been made for an older catalog, and nothing of it is in force or was sent.
         outdated: bool,
     },
 }
@@ -118,7 +118,7 @@ pub enum FrameError {
     Utf8,
     /// There are more or fewer types than parameters.
     Types,
-    /// Keys are within keys further than any type is.
+    /// Keys nest deeper than any type does.
     Depth,
 }
 

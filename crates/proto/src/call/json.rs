@@ -1,9 +1,9 @@
 //! Reads the JSON object of a request's body into its members, each value checked and kept as it was written.
 //!
-//! `serde_json` reads; what is added is what it lets pass: no name twice in one object, at any depth (of two, one program
-//! takes the first and another the last); no `\u0000`, which Postgres' texts cannot hold; nesting is bounded. A number that
-//! is a member is never turned into a machine number, so those beyond 64 bits arrive in SQL digit by digit; within arrays and
-//! objects they are kept as well, up to what a double can be (1e308).
+//! `serde_json` reads. Added are checks for what it lets pass: no name twice in one object, at any depth (of two, one
+//! program takes the first and another the last); no `\u0000`, which Postgres' texts cannot hold; nesting is bounded. A
+//! number that is a member is never turned into a machine number, so those beyond 64 bits arrive in SQL digit by digit;
+//! within arrays and objects they are kept as well, up to what a double can be (1e308).
 //!
 //! Not for what a value means.
 
@@ -49,7 +49,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// `depth`: in so many arrays and objects.
+    /// `depth`: how many arrays and objects the value is in.
     fn read(raw: &'a RawValue, depth: usize) -> Result<Self, JsonError> {
         if raw.get().starts_with(['{', '[']) {
             look(raw.get(), depth)?;
@@ -57,7 +57,7 @@ impl<'a> Json<'a> {
         Self::of(raw.get())
     }
 
-    /// A part of what was looked through.
+    /// A part of a value that was checked.
     fn of(raw: &'a str) -> Result<Self, JsonError> {
         Ok(match raw.as_bytes().first() {
             Some(b'{') => Self::Object(raw),
@@ -148,8 +148,8 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Looks through an array or object once. Each text and each level of it is looked at in one pass: a body costs what its
-/// length costs, however it is nested.
+/// Checks an array or object in one pass over all of its texts and levels: the cost of a body depends on its length,
+/// however it is nested.
 fn look(raw: &str, depth: usize) -> Result<(), JsonError> {
     let found = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(raw);

@@ -1,12 +1,12 @@
 //! The keys of rows within an answer, in camelCase (C7.3).
 //!
-//! The statement names the columns of a result itself. What is within a column, `to_json` writes with the names of SQL;
-//! these are exchanged in the text, because SQL would need an expression for every member of every type within it, has none
-//! for arrays of several dimensions, and would change what a statement's plan is.
+//! The statement names the columns of a result itself. Inside a column `to_json` writes SQL names. These are replaced
+//! in the JSON text: in SQL that would need an expression for every member of every type inside it, would not work for
+//! arrays of several dimensions, and would change the statement's plan.
 //!
 //! Values of `json` and `jsonb` are the user's, and are left alone.
 //!
-//! Not for names of columns (`select.rs`), nor for what reads JSON that is not Postgres' own: there is no check here.
+//! Not for names of columns (`select.rs`), nor for JSON from anybody but Postgres: nothing is checked here.
 
 use super::signature::{Mode, ResultType, Shape, Signature};
 use super::type_kind::TypeKind;
@@ -17,7 +17,7 @@ pub enum Keys {
     /// None, here and in what is within.
     #[default]
     Kept,
-    /// Of an object, or of each in an array of whatever dimensions.
+    /// The keys of an object, or of each object in an array of any dimensions.
     Row(Vec<Key>),
 }
 
@@ -97,7 +97,7 @@ struct Exchange<'j> {
 }
 
 impl<'j> Exchange<'j> {
-    /// One value, with the blanks in front of it.
+    /// One value, and the blanks before it.
     fn value(&mut self, keys: &Keys) -> Result<(), NoMemory> {
         let Keys::Row(row) = keys else { return self.copy_value() };
         let blanks = self.rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -112,7 +112,7 @@ impl<'j> Exchange<'j> {
         }
     }
 
-    /// From a bracket to its other, with what `item` does of each that stands between commas.
+    /// From a bracket to its partner; `item` handles each part between commas.
     fn list(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), NoMemory>) -> Result<(), NoMemory> {
         self.copy(1)?;
         loop {
@@ -126,7 +126,7 @@ impl<'j> Exchange<'j> {
                     let before = self.rest.len();
                     item(self)?;
                     if self.rest.len() == before {
-                        // No JSON; whatever it is, it ends.
+                        // Not JSON: copy a byte, so that the loop ends.
                         self.copy(1)?;
                     }
                 }
@@ -203,7 +203,7 @@ fn string_end(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 2)
 }
 
-/// Whether a string with its quotes is that name. Only few names need escapes.
+/// Whether a string with its quotes is this name. Few names need escapes.
 fn is_written_as(name: &str, written: &[u8]) -> bool {
     match written {
         [b'"', inner @ .., b'"'] if inner == name.as_bytes() && !inner.contains(&b'\\') => true,

@@ -12,9 +12,9 @@
 //!   JSON object; with a `bytea` in it, only the latter. A parameter given twice that is no array is a mistake.
 //! - Members of a row are called as parameters are. One that is left out is NULL: a column of a type has no default.
 //! - An element of an array of `json` is any JSON value, an array among them; so such an array has one dimension.
-//! - With user parameters, who is anonymous leaves them to their defaults; without a default they are NULL. Roles are an
-//!   array, or the JSON array of `request.user_roles` where the parameter is no array.
-//! - Postgres does not prefer the overload with fewer defaults where the types are the same, so neither can we.
+//! - For an anonymous caller user parameters have their defaults; without a default they are NULL. Roles are an array,
+//!   or the JSON array of `request.user_roles` where the parameter is no array.
+//! - Postgres does not prefer the overload with fewer defaults where the types are the same, and neither does pg_sse.
 //!
 //! Not for who may call ([`crate::admission`]), for which routines have which path ([`crate::route`]), nor for running
 //! anything.

@@ -29,7 +29,8 @@ pub(super) enum Argument<'v, 'a> {
     /// From who calls; `None` is NULL.
     Filled(Option<String>),
     Default,
-    /// A user parameter with a default, of a call of nobody: left to it where that is possible, else NULL.
+    /// A user parameter with a default, when the caller is anonymous: left to its default where that is possible, else
+    /// NULL.
     Nobody,
     /// An OUT parameter of a procedure.
     Out,
@@ -43,7 +44,7 @@ impl Argument<'_, '_> {
 }
 
 /// # Errors
-/// Of one call, its own; of several, theirs if it is the same, else [`ArgumentError::NoOverload`] or
+/// The error of the only call; the error of all if it is the same; else [`ArgumentError::NoOverload`] or
 /// [`ArgumentError::Ambiguous`].
 pub(super) fn choose<'c, 'v, 'a>(
     calls: impl Iterator<Item = &'c Call>,
@@ -163,7 +164,7 @@ pub(super) fn shown_name(parameters: &[Parameter], parameter: &Parameter) -> Str
     place.map_or_else(String::new, |place| format!("${}", place + 1))
 }
 
-/// A name out of a request, as long as a message needs it.
+/// A name from a request, shortened for a message.
 fn shown(name: &str) -> String {
     name.chars().take(100).collect()
 }
@@ -186,7 +187,7 @@ impl UserParameters {
         Some(if parameter.kind == TypeKind::Json { json::quoted(&text) } else { text })
     }
 
-    /// A text gets the JSON array that `request.user_roles` has too.
+    /// A text gets the same JSON array as `request.user_roles`.
     fn roles(&self, kind: &TypeKind) -> Option<String> {
         let roles = self.user_roles.as_ref()?;
         let bytes = roles.iter().map(String::len).sum();

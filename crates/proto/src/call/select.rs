@@ -1,10 +1,10 @@
-//! Around a function's call: what makes one column of text of its result (C7.4).
+//! The SQL around a function's call that turns its result into one column of text (C7.4).
 //!
-//! `to_json` writes every type, timestamps in ISO 8601 among them. A set is read in FROM, where it may have any shape. What
-//! is no set is called in the select list, because FROM makes a row of NULLs of a NULL row, and 204 needs the difference;
-//! `OFFSET 0` keeps the planner from calling it once for each column.
+//! `to_json` writes every type, timestamps in ISO 8601 among them. A set is read in FROM, where it may have any shape.
+//! Any other function is called in the select list, because FROM turns a NULL row into a row of NULLs, and 204 needs
+//! the difference; `OFFSET 0` keeps the planner from calling the function once for each column.
 //!
-//! `t.*` is the row also where a column is called `t`.
+//! `t.*` means the row even if a column is called `t`.
 //!
 //! Not for procedures: nothing can be put around CALL.
 

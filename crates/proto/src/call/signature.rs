@@ -29,10 +29,10 @@ pub struct Parameter {
     pub name: String,
     /// Which way it goes.
     pub mode: Mode,
-    /// Its type. A statement knows it by nothing else: a name would have to be looked up, and that asks for USAGE on the
-    /// type's schema, which calling the routine does not, and goes wrong when the type is renamed.
+    /// Its type. Statements use the oid alone: a name would have to be looked up, which needs USAGE on the type's
+    /// schema (calling the routine does not), and fails when the type is renamed.
     pub type_oid: u32,
-    /// The same for people: `schema.name`, quoted where SQL asks for it.
+    /// The type for people: `schema.name`, quoted where SQL asks for it.
     pub type_name: String,
     /// How its values are read.
     pub kind: TypeKind,
@@ -72,8 +72,8 @@ pub struct ResultType {
     /// Names of the columns of a [`Shape::Composite`], in the order and number of `SELECT * FROM f()`; the name of its
     /// one OUT parameter for the other shapes, if there is one; else empty.
     pub columns: Vec<String>,
-    /// What is in it, for the keys of rows within it (C7.3): of a [`Shape::Composite`] one for each column, of the others
-    /// that of the value. Empty where nothing within it has keys.
+    /// The kinds of its values, for the keys of rows inside them (C7.3): for a [`Shape::Composite`] one for each
+    /// column, else one. Empty if nothing inside has keys.
     pub kinds: Vec<TypeKind>,
 }
 
@@ -103,7 +103,7 @@ pub enum CallRole {
     Off,
     /// It may be used.
     Ready {
-        /// What the administrator should know all the same, a sentence each.
+        /// What the administrator should know, a sentence each.
         warnings: Vec<String>,
     },
     /// It may not be used.

@@ -1,8 +1,9 @@
-//! The statement that runs a call: the routine's name, its arguments as parameters of the very types that it has, and around
-//! it what makes the answer's text of its result ([`select`](super::select)).
+//! The statement that runs a call: the routine's name, its arguments as parameters of exactly the declared types, and
+//! around it the SQL that turns the result into the answer's text ([`select`](super::select)).
 //!
-//! Types are said by oid, beside the SQL: so the routine is found without a conversion, and a role that may call it needs
-//! no privilege on the schemas of its types. Casts by name in the text asked for that, and went wrong after a renaming.
+//! Types are given by oid, apart from the SQL: so the routine is found without a conversion, and a role that may call
+//! it needs no privilege on the schemas of its types. Casts by name would need that privilege, and fail after a
+//! renaming.
 //!
 //! Identifiers come from the catalog, are always quoted and always have a schema: the search_path of a call is its
 //! role's own, and decides nothing here.
@@ -30,15 +31,15 @@ pub struct Statement {
     pub sql: String,
     /// `$1`, `$2`, … as texts for the input functions of their types; `None` is NULL.
     pub parameters: Vec<Option<String>>,
-    /// As which types they are to be declared, one for each.
+    /// The declared type of each parameter.
     pub types: Vec<ValueType>,
     /// What becomes of its rows.
     pub answer: AnswerShape,
     /// Of [`AnswerShape::ProcedureRow`]: the names of the row's columns in the answer; else empty.
     pub columns: Vec<String>,
-    /// Which keys within the answer have other names in it.
+    /// Which keys inside the answer are renamed.
     pub keys: Keys,
-    /// Of which row types it takes the columns to be known.
+    /// The row types whose columns the statement relies on.
     pub rows: Vec<RowVersion>,
 }
 
@@ -47,14 +48,14 @@ pub struct Statement {
 pub struct ValueType {
     /// `pg_type.oid`
     pub oid: u32,
-    /// Of an OUT parameter: NULL, which nobody evaluates, and which a domain need not allow.
+    /// For an OUT parameter: a NULL that is never evaluated, so that even a domain that forbids NULL accepts it.
     pub is_output: bool,
 }
 
 /// Chooses the overload by the names that a request gives and makes its statement.
 ///
-/// `calls` are those of one path and method. The one is chosen that takes all names given and leaves the fewest
-/// parameters to their defaults. Parameters for who calls are filled from `user` where the routine asks for it or
+/// `calls` are those of one path and method. Chosen is the one that takes all names given and leaves the fewest
+/// parameters to their defaults. User parameters are filled from `user` where the routine asks for it or
 /// `user_parameters_on` (the setting) does; else they are ordinary ones.
 ///
 /// # Errors
@@ -83,8 +84,8 @@ struct Builder {
 }
 
 impl Builder {
-    /// Positional arguments first, as far as parameters without a name ask for it; then the others by name, and
-    /// VARIADIC at the end, where SQL wants it.
+    /// Positional arguments first, as many as parameters without a name require; then the others by name, and VARIADIC
+    /// last, as SQL demands.
     fn expression(&mut self, bound: &Bound<'_, '_, '_>) -> Result<(), ArgumentError> {
         let _ = write!(self.routine, "{}.{}(", identifier(&bound.call.schema), identifier(&bound.call.name));
         let positional = positional(bound);
@@ -146,7 +147,7 @@ impl Builder {
             RoutineKind::Procedure => procedure_columns(call),
         };
         let answer = match answer {
-            // Postgres does not run it, and gives no row; `[]` would say that it did.
+            // Postgres does not run the function, and returns no row; `[]` would say that it ran.
             _ if call.signature.strict && self.has_null && !call.login => AnswerShape::Nothing,
             _ if !columns.is_empty() => AnswerShape::ProcedureRow,
             answer => answer,
@@ -161,15 +162,15 @@ impl Builder {
         };
         let has_keys = !matches!(answer, AnswerShape::Nothing | AnswerShape::Text);
         let rows = &call.signature.rows;
-        // Claims are who somebody is: nothing is let pass.
+        // Claims say who somebody is, so outdated columns are never tolerated.
         let rows = rows.iter().map(|row| RowVersion { is_argument: row.is_argument || call.login, ..*row });
         let rows = rows.filter(|row| row.is_argument || has_keys).collect();
         Statement { sql, parameters: self.parameters, types: self.types, answer, columns, keys, rows }
     }
 }
 
-/// How many of the arguments must be given by position: up to the last one without a name; and all, when a VARIADIC
-/// parameter is left to its default, because by names Postgres then finds no routine.
+/// How many arguments must be given by position: all up to the last one without a name; or all, if a VARIADIC parameter
+/// is left to its default, because then Postgres finds no routine by names.
 fn positional(bound: &Bound<'_, '_, '_>) -> usize {
     let is_variadic_left = bound
         .arguments

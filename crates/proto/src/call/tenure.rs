@@ -1,19 +1,21 @@
 //! How long a call worker serves (C7.2).
 //!
-//! What Postgres and the languages keep for a session does not grow for ever, and what the clean-up behind a call cannot undo
-//! (session variables of PL/Python) does not stay for ever. So a worker that is idle and has served long enough is replaced.
+//! Memory that Postgres and the languages keep for a session must not grow for ever, and state that the clean-up after
+//! a call cannot undo (session variables of PL/Python) must not stay for ever. So an idle worker that has served long
+//! enough is replaced.
 //!
 //! Not for other reasons to replace one, nor for doing it.
 
 use std::time::Duration;
 
-/// Calls, so that a session that keeps a kilobyte of each has 100 MB at most; a new session costs some milliseconds.
+/// Calls of one worker: a session that keeps a kilobyte of each has 100 MB at most. A new session costs some
+/// milliseconds.
 const MAX_CALLS: u64 = 100_000;
 
-/// What a worker with few calls keeps is gone by then.
+/// Age of one worker: what a worker with few calls keeps is gone by then.
 const MAX_AGE: Duration = Duration::from_secs(3_600);
 
-/// Of one worker.
+/// How long one worker has served.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Tenure {
     calls: u64,
@@ -25,7 +27,7 @@ impl Tenure {
         self.calls = self.calls.saturating_add(1);
     }
 
-    /// Whether it is to be replaced when it is idle; `age` is how long ago it was asked for.
+    /// Whether to replace the worker when it is idle; `age` is how long ago it was asked for.
     pub fn is_over(&self, age: Duration) -> bool {
         self.calls >= MAX_CALLS || age >= MAX_AGE
     }

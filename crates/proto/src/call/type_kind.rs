@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// So many members may the row types of one type have, those within each other counted wherever they stand, and all types of
-/// one routine together. Beyond it the type is [`TypeKind::TooLarge`]. Postgres allows 1,600 columns; without a bound, thirty types of two columns each, one
-/// within the other, would be a thousand million.
+/// Members of all row types inside one type, counted wherever they stand; also those of all types of one routine
+/// together. Beyond it the type is [`TypeKind::TooLarge`]. Postgres allows 1,600 columns, and without a bound thirty
+/// types of two columns each, one inside the other, would make a thousand million members.
 pub const MAX_MEMBERS: usize = 10_000;
 
-/// So many types may stand within each other. Beyond it the type is [`TypeKind::TooLarge`]: reading it recurses.
+/// Types nested inside each other; reading them recurses. Beyond it the type is [`TypeKind::TooLarge`].
 pub const MAX_LEVELS: usize = 50;
 
 /// How the values of a type are read. Of a domain: that of its base type.
@@ -26,7 +26,7 @@ pub enum TypeKind {
     Json,
     /// A true array (`typsubscript = array_subscript_handler`, so not `int2vector`).
     Array {
-        /// `typdelim`: `,` of all but `box` and a few of extensions.
+        /// `typdelim`: `,` for all types but `box` and a few of extensions.
         delimiter: char,
         /// Of its elements; an array only where that is a domain.
         element: Arc<Self>,
@@ -60,20 +60,21 @@ impl TypeKind {
     }
 }
 
-/// The members of a row type, and by which names a request and an answer know them.
+/// The members of a row type, and their names in a request and in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowType {
     members: Vec<Member>,
     /// Of each member, in an answer.
     answer_names: Vec<String>,
-    /// The camelCase names that are no SQL names here, and the SQL names; `None`: two members are called so in camelCase.
+    /// The SQL names, and the camelCase names that are not SQL names here; `None`: two members have this camelCase
+    /// name.
     positions: HashMap<String, Option<usize>>,
     has_bytes: bool,
-    /// Whether a key in it, or further in, has another name in an answer.
+    /// Whether a key in it, at any depth, has another name in an answer.
     is_renamed: bool,
 }
 
-/// All else is made of the members.
+/// All other fields are made of the members.
 impl Hash for RowType {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.members.hash(state);
@@ -89,7 +90,7 @@ pub struct Member {
     pub kind: TypeKind,
 }
 
-/// Whom a name means.
+/// The member that a name means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Member(usize),

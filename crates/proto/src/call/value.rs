@@ -1,6 +1,6 @@
 //! What was given for a parameter, as the one text that the input function of its type reads.
 //!
-//! Arrays and rows are taken apart here, so that what is in them follows the rules of parameters, at any depth: names in
+//! Arrays and rows are taken apart here, so that their parts follow the rules of parameters, at any depth: names in
 //! camelCase or SQL, none twice, none unknown, `\x` for a `bytea`.
 //!
 //! Not for whether a text is one of the type: that is Postgres' to say.
@@ -11,14 +11,15 @@ use super::literal::{self, Literal, TooLong};
 use super::type_kind::{Found, RowType, TypeKind};
 use std::fmt;
 
-/// Dimensions of an array (c.h, MAXDIM). Beyond it Postgres' own refusal is no mistake of the caller's by its SQLSTATE.
+/// Dimensions of an array (c.h, MAXDIM). Beyond it the argument is refused here, because Postgres' own error has an
+/// SQLSTATE that does not count as the caller's mistake.
 const MAX_DIMENSIONS: usize = 6;
 
-/// A literal may have so many bytes for each that was given, and [`SPARE_BYTES`]. Quotes double with each level of arrays
-/// and rows, and a row of a thousand columns takes a thousand commas for one member. Beyond it: [`ArgumentError::TooLarge`].
+/// Bytes of a literal for each given byte, besides [`SPARE_BYTES`]. Quotes double with each level of arrays and rows,
+/// and a row of a thousand columns takes a thousand commas for one member. Beyond it: [`ArgumentError::TooLarge`].
 const MAX_GROWTH_FACTOR: usize = 16;
 
-/// See [`MAX_GROWTH_FACTOR`]: what is short may grow more.
+/// Bytes of a literal on top of [`MAX_GROWTH_FACTOR`], so that a short value may grow more.
 const SPARE_BYTES: usize = 1 << 20;
 
 /// `name` is the parameter's, for messages. `None` is NULL.
@@ -36,7 +37,7 @@ pub(super) fn text_of(
     }
 }
 
-/// The most bytes that the literal of so many given ones may have.
+/// The most bytes that the literal of this many given bytes may have.
 pub(super) fn limit(given_bytes: usize) -> usize {
     given_bytes.saturating_mul(MAX_GROWTH_FACTOR).saturating_add(SPARE_BYTES)
 }
@@ -90,7 +91,7 @@ impl Reader {
         Ok(Some(text.to_owned()))
     }
 
-    /// As many dimensions as there are arrays in front of the first element. `array_in` refuses what is ragged.
+    /// The number of dimensions is the number of brackets before the first element. `array_in` refuses ragged arrays.
     fn array(
         &self,
         raw: &str,
@@ -114,7 +115,7 @@ impl Reader {
         Ok(literal.finish())
     }
 
-    /// `left`: so many dimensions, this one among them.
+    /// `left`: the dimensions that are left, this one included.
     fn dimension(
         &self,
         literal: &mut Literal,
@@ -199,7 +200,7 @@ impl Reader {
             TypeKind::Composite(row) if text.trim_start().starts_with('{') => {
                 return self.row(json::value(text)?.raw(), row, place);
             }
-            // Literals are not looked into; so what must be is asked for as JSON.
+            // Literals are not taken apart, so a value whose parts must be checked has to be JSON.
             TypeKind::Composite(_) if kind.has_bytes() => return Err(wrong(place, Expected::Object)),
             TypeKind::Array { .. } if kind.has_bytes() => return Err(wrong(place, Expected::Bytes)),
             _ => {}
@@ -208,7 +209,7 @@ impl Reader {
     }
 }
 
-/// `byteain` takes whatever does not begin so for the bytes themselves, and would store the letters of base64.
+/// `byteain` takes a text without `\x` for the bytes themselves, and would store the letters of base64.
 fn bytes<'t>(text: &'t str, place: &Place<'_>) -> Result<&'t str, ArgumentError> {
     if text.starts_with("\\x") { Ok(text) } else { Err(wrong(place, Expected::Bytes)) }
 }
@@ -224,7 +225,7 @@ fn wrong(place: &Place<'_>, expected: Expected) -> ArgumentError {
 }
 
 impl Place<'_> {
-    /// As long as a message needs it.
+    /// The place, shortened for a message.
     fn shown(&self) -> String {
         self.to_string().chars().take(100).collect()
     }

@@ -1,5 +1,5 @@
-//! Characters that a database's encoding has not, in the settings of a call: written in ASCII, so that a routine that does
-//! not look at them is called all the same.
+//! Characters that the database's encoding lacks, in the settings of a call: written in ASCII, so that a routine that
+//! does not look at them can be called.
 //!
 //! Not for the data of events, where they are replaced ([`super::to_utf8`]), nor for arguments, which are refused.
 
@@ -12,12 +12,12 @@ pub enum Notation {
     Plain,
 }
 
-/// Encloses what stands for a character of a plain text: its number in hexadecimal digits. A control character, which
-/// every encoding has and nobody's name; where a text has it all the same it is written so itself. So two users never get
-/// one name, which row security would take for one user: as `?`, `a€` and `a₤` were the same, and both `a?`.
+/// Encloses the hexadecimal number that replaces a character of a plain text. It is a control character that every
+/// encoding has and no name uses; if a text has it, it is replaced in the same way. So two users never get the same
+/// name, which row security would take for one user: with `?` as the replacement `a€` and `a₤` would both be `a?`.
 const MARK: char = '\u{1a}';
 
-/// The text without the characters that do not fit; `None` when all of them fit.
+/// The text with its unfit characters replaced; `None` when all of them fit.
 pub fn escaped(text: &str, notation: Notation, mut fits: impl FnMut(char) -> bool) -> Option<String> {
     let mut is_same = true;
     let mut out = String::with_capacity(text.len());

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Claims: a JSON object in which no name is given twice. Of two the usual readers take the last, another program
-/// may have checked the first.
+/// Claims: a JSON object in which no name is given twice. Usual readers take the last of two, and another program may
+/// have checked the first.
 ///
 /// A `Deserialize` type, so that a library that verifies tokens can read straight into it.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,9 +71,8 @@ pub struct ClaimNames {
 }
 
 impl ClaimNames {
-    /// Each text is a list of names separated by commas, blanks around a name do not count; names compare exactly
-    /// and stand for members of the claims themselves, not of objects within them. A list with no name in it: nobody
-    /// has this part.
+    /// Each text is a list of names separated by commas, blanks around a name do not count; names compare exactly and
+    /// stand for members of the claims themselves, not of objects within them. With an empty list nobody has this part.
     ///
     /// # Errors
     /// [`ClaimNamesError`] of the first text that is wrong, and which of them it is.
@@ -143,7 +142,7 @@ impl fmt::Display for ClaimNamesError {
 impl std::error::Error for ClaimNamesError {}
 
 impl Identity {
-    /// Who the bearer of these claims is. They must have been verified.
+    /// The identity of the bearer. The claims must have been verified.
     ///
     /// # Errors
     /// [`IdentityError`]: the token is refused, never taken without the part that is wrong.
@@ -155,7 +154,7 @@ impl Identity {
     }
 }
 
-/// What the first claim says that is there and not empty. `read` gives `None` for an empty one.
+/// The first claim that is there and not empty. `read` returns `None` for an empty one.
 fn first_present<'c, T>(
     claims: &'c Map<String, Value>,
     names: &[String],

@@ -1,9 +1,11 @@
 //! Who raised an event, from the settings of the session (C4.6).
 //!
-//! Only `matching` asks for it, so a publisher needs to look only then. Runs inside Postgres' `emit_log_hook`: the memory
-//! that reading takes is bounded by the limits of the parent module, but asking for it cannot fail softly.
+//! Needed only for the scope `matching`, so a publisher reads it only then. Runs inside Postgres' `emit_log_hook`: the
+//! memory for reading is bounded by the limits of the parent module, but want of memory is not an answer here, it ends
+//! the process.
 //!
-//! Not for reading the settings, nor for whether they are to be believed: whoever runs SQL in the session sets them (C3.8).
+//! Not for reading the settings, nor for whether they are true: anybody who runs SQL in the session can set them
+//! (C3.8).
 
 use super::{ClaimNames, Claims, Identity, IdentityError, roles};
 use crate::record::Emitter;
@@ -27,15 +29,15 @@ pub struct EmitterSettings<'a> {
 pub enum Emission<T = Identity> {
     /// Nobody in particular: the routine's `@authorize` rule decides for `matching` (C4.2).
     None,
-    /// This one, who has at least one of the three parts.
+    /// This emitter, of whom at least one of the three parts is known.
     Known(T),
     /// Something is set and cannot be understood: `matching` reaches nobody.
     Undecidable,
 }
 
 impl Emission {
-    /// Applies C4.6. The claims count only where none of the other three says anything, and then as a whole; they are
-    /// not even looked at otherwise.
+    /// Applies C4.6. The claims count only if none of the other three settings says anything, and then as a whole;
+    /// otherwise they are not even read.
     pub fn of(settings: &EmitterSettings<'_>, names: &ClaimNames) -> Self {
         let identity = match named(settings) {
             Ok(identity) if identity.is_empty() => claimed(settings, names),

@@ -19,14 +19,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<String>, IdentityError> {
             let roles: Vec<Option<String>> = serde_json::from_str(text).map_err(|_| IdentityError::Roles)?;
             Ok(roles.into_iter().flatten().collect())
         }
-        // Whether `"a, b"` is one role in quotes or two with a quote each cannot be told.
+        // `"a, b"` could be one role in quotes, or two roles with a quote each.
         _ if text.contains('"') => Err(IdentityError::Roles),
         _ => Ok(text.split(',').map(|role| role.trim_matches(is_space).to_owned()).collect()),
     }
 }
 
-/// A one-dimensional array as arrayfuncs.c, array_in reads it. What it refuses is refused; so are bounds (`[2:3]={…}`) and
-/// arrays of arrays, which are no list.
+/// A one-dimensional array as arrayfuncs.c, array_in reads it. What that refuses is refused here, and so are bounds
+/// (`[2:3]={…}`) and arrays of arrays, which are not a list.
 fn array_literal(text: &str) -> Option<Vec<String>> {
     let mut chars = text.strip_prefix('{')?.strip_suffix('}')?.chars().peekable();
     let mut roles = Vec::new();
@@ -50,7 +50,7 @@ fn array_literal(text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// An element behind its first quote, up to its last.
+/// A quoted element, from after its first quote to its last.
 fn quoted(chars: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut element = String::new();
     loop {
@@ -65,7 +65,7 @@ fn quoted(chars: &mut Peekable<Chars<'_>>) -> Option<String> {
 /// An element without quotes. The outer `None` is a mistake, the inner one NULL.
 fn plain(chars: &mut Peekable<Chars<'_>>) -> Option<Option<String>> {
     let mut element = String::new();
-    // Up to here it is kept: blanks at the end belong to it only if they are escaped.
+    // The length that is kept: blanks at the end belong to the element only if they are escaped.
     let mut kept = 0;
     let mut is_escaped = false;
     while let Some(char) = chars.next_if(|&char| char != ',') {

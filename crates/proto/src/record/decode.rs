@@ -171,7 +171,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// `levels`: so many may still follow.
+    /// `levels`: how many levels of types may still follow.
     fn kind(&mut self, levels: usize) -> Result<TypeKind, RecordError> {
         let within = levels.checked_sub(1).ok_or(RecordError::Choice(2))?;
         Ok(match self.byte()? {
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Grows with what is really there: a count of four billion in a short record ends at the end of the record.
+    /// Grows value by value: a count of four billion in a short record ends at the record's end.
     fn values(&mut self) -> Result<Vec<ScopeValue>, RecordError> {
         let mut values = Vec::new();
         for _ in 0..self.u32()? {

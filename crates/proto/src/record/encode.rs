@@ -1,4 +1,5 @@
-//! Writing a record. Runs inside Postgres' log hook, so the one thing that can go wrong there, memory, is an answer.
+//! Writing a record. Runs inside Postgres' log hook, so the only thing that can go wrong, want of memory, is an answer
+//! and not an abort.
 
 use super::{Emitter, EncodeError, Envelope, Record, is_event_name, is_label};
 use crate::annotation::{Access, RoutineKind};
@@ -150,7 +151,7 @@ impl Writer<'_> {
         self.kind(&parameter.kind)
     }
 
-    /// Written out wherever it stands: [`crate::call::MAX_MEMBERS`] bounds it.
+    /// Every type is written out wherever it stands: [`crate::call::MAX_MEMBERS`] bounds it.
     fn kind(&mut self, kind: &TypeKind) -> Result<(), EncodeError> {
         match kind {
             TypeKind::Scalar => self.byte(0),

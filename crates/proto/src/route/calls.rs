@@ -58,7 +58,7 @@ impl CallPoint {
         allow + "OPTIONS"
     }
 
-    /// The calls of a method. HEAD is for the caller to turn into GET.
+    /// The calls of a method. The caller of this function turns HEAD into GET.
     pub fn of_method(&self, method: Method) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(move |call| call.method == method)
     }
@@ -96,8 +96,8 @@ pub(super) fn points<'r>(
     points.into_iter().map(point).collect()
 }
 
-/// A problem for each overload that does not ask what the others of its path and method ask: nobody could then say,
-/// before the arguments are read, who may call.
+/// A problem for each overload if the overloads of one path and method disagree on access: then nobody could say who
+/// may call before the arguments are read.
 pub(super) fn disputes(owners: &[(Method, &Endpoint)]) -> Vec<(u32, Problem)> {
     let mut disputes = Vec::new();
     for method in [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete] {
@@ -105,7 +105,8 @@ pub(super) fn disputes(owners: &[(Method, &Endpoint)]) -> Vec<(u32, Problem)> {
             owners.iter().filter(|(of, endpoint)| *of == method && endpoint.call_problems.is_empty());
         let mut rules = of_method.clone().filter_map(|(_, endpoint)| endpoint.annotation.as_ref());
         let Some(first) = rules.next() else { continue };
-        // With one of them, not each with each: an access may have a thousand values, and there may be thousands of these.
+        // Each is compared with the first, not each with each: a rule may have a thousand values, and there may be
+        // thousands of overloads.
         let is_same = |other: &Annotation| {
             other.access.same_rule(&first.access)
                 && (other.login, other.logout) == (first.login, first.logout)

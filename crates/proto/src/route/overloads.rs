@@ -1,12 +1,12 @@
-//! Overloads that no request can tell apart (C2.5): a request says names, and never types.
+//! Overloads that no request can tell apart (C2.5): a request gives names, and never types.
 //!
-//! The oldest goes on, and the later ones have a problem, as with two routines for one URL. What decides is what
-//! [`call::statement`](crate::call::statement) decides by: the names that a request can give, and how many parameters it then
+//! The oldest can be called, and the later ones have a problem, as with two routines for one URL. The criterion is that
+//! of [`call::statement`](crate::call::statement): the names that a request can give, and how many parameters it then
 //! leaves to their defaults.
 //!
-//! Each is compared with each, in all the ways in which it can be called. So names are numbers here and sets of them are bits:
-//! with texts, a hundred overloads of a hundred parameters took seconds, and whoever may comment on routines decides how many
-//! such hundreds there are.
+//! Each is compared with each, in all the ways in which it can be called. So names are numbers here, and sets of them
+//! are bits: with texts a hundred overloads of a hundred parameters took seconds, and any owner of routines can make
+//! many such hundreds.
 //!
 //! Not for choosing between overloads that can be told apart.
 
@@ -15,16 +15,16 @@ use crate::annotation::{Method, Problem};
 use crate::call::USER_PARAMETERS;
 use std::collections::{BTreeMap, HashMap};
 
-/// So many overloads of one path and method are compared, each with each. Beyond it none is: they are chosen between as
-/// ever, and 400 says when that is not possible.
+/// Overloads of one path and method that are compared, each with each. Beyond it none is compared: a call chooses among
+/// them as usual, and gets 400 if it means several.
 const MAX_OVERLOADS: usize = 100;
 
-/// So many parameters with defaults are looked at, given and left out in all ways. An overload with more is said to be out
-/// of reach only where one other takes all that it takes.
+/// Parameters with defaults that are tried, given and left out in all combinations. An overload with more counts as out
+/// of reach only if a single other overload takes everything that it takes.
 const MAX_OPTIONAL: usize = 6;
 
-/// A problem for each overload that no request reaches. Those that an older one stands in for are taken out of `points`;
-/// those that Postgres itself cannot tell from another stay, so that what means them both is refused.
+/// A problem for each overload that no request reaches. It is taken out of `points` if an older one answers in its
+/// place; it stays if Postgres itself cannot tell it from another, so that a request that means both is refused.
 pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
     let mut problems = Vec::new();
     for point in points.iter_mut().filter(|point| point.calls.len() > 1) {
@@ -35,8 +35,8 @@ pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
             let mut numbers = Numbers::default();
             let mut forms: Vec<Form> =
                 point.of_method(method).map(|call| Form::of(call, &mut numbers)).collect();
-            // Of one that no request reaches and those that stand in its way the youngest goes: what could be called
-            // before an overload was added can be called behind it.
+            // Of an overload that no request reaches and those that stand in its way the youngest goes: what could be
+            // called before an overload was added can be called afterwards.
             while let Some(youngest) = youngest_in_dispute(&mut forms) {
                 let form = forms.remove(youngest);
                 point.calls.retain(|call| call.oid != form.oid);
@@ -52,16 +52,16 @@ pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
     problems
 }
 
-/// Of all that no request reaches, and of those that stand in their way: where the youngest is.
+/// The index of the youngest of all overloads that no request reaches, and of those that stand in their way.
 fn youngest_in_dispute(forms: &mut [Form]) -> Option<usize> {
-    // Whoever is reached stays so when others go.
+    // An overload that is reached stays reached when others go.
     let is_reached = |form: &Form| form.was_reached || form.is_reached(forms, Blocks::ByNames);
     let reached: Vec<bool> = forms.iter().map(is_reached).collect();
     for (form, is_reached) in forms.iter_mut().zip(reached) {
         form.was_reached = is_reached;
     }
     let unreached = || forms.iter().filter(|form| !form.was_reached);
-    // None of the others is in its way any more when those that take what it takes are gone.
+    // No other overload is in its way once those that take what it takes are gone.
     let is_in_dispute = |other: &Form| {
         unreached().any(|form| {
             other.oid == form.oid
@@ -75,9 +75,9 @@ fn youngest_in_dispute(forms: &mut [Form]) -> Option<usize> {
 /// What stands in the way of an overload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blocks {
-    /// One that leaves no more to its defaults.
+    /// An overload that leaves no more parameters to their defaults.
     ByNames,
-    /// That, or one that has the same types as far as the request goes: Postgres then finds none of them.
+    /// Such an overload, or one with the same types for the names given: then Postgres finds neither.
     ByNamesAndTypes,
 }
 
@@ -131,7 +131,7 @@ impl Bits {
 /// What a request can say to an overload.
 struct Form {
     oid: u32,
-    /// What a request can give, for people.
+    /// The names that a request can give, as text.
     names: Vec<String>,
     /// The same.
     given: Bits,
@@ -143,7 +143,7 @@ struct Form {
     optional: Vec<(usize, usize)>,
     /// What is filled from who calls.
     filled: BTreeMap<String, u32>,
-    /// Some request is known to mean it and no other.
+    /// Some request is known to mean this overload and no other.
     was_reached: bool,
 }
 
@@ -184,7 +184,7 @@ impl Form {
         form
     }
 
-    /// Whether some request means it and no other.
+    /// Whether some request means this overload and no other.
     fn is_reached(&self, among: &[Self], blocks: Blocks) -> bool {
         let others = || among.iter().filter(|other| other.oid != self.oid);
         if others().any(|other| other.given == self.given && other.required.is_subset(&self.required)) {

@@ -55,7 +55,7 @@ pub(super) fn slug(name: &str) -> String {
     utf8_percent_encode(&dashed, RESERVED).to_string()
 }
 
-/// Where the path of a request leads to.
+/// Looks up the path of a request.
 pub(super) fn position(index: &HashMap<String, usize>, path: &str) -> Option<usize> {
     let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
     let mut position = index.get(path);

@@ -1,8 +1,8 @@
-//! What a routine must have to come into question for a path, without its comment being parsed.
+//! What a routine must have to be a candidate for a path, seen without parsing its comment.
 //!
-//! For whoever looks up one routine among thousands: a routine has one of the given paths only if it is named like one of
-//! [`Traits::names`], or its name has other characters than ASCII letters, digits, `_`, `-`, blank and `"`, or its comment has
-//! both words of one of [`Traits::words`]. That is more than have it, never less.
+//! For looking up one routine among thousands. A routine has one of the given paths only if it is named like one of
+//! [`Traits::names`], or its name has other characters than ASCII letters, digits, `_`, `-`, blank and `"`, or its
+//! comment has both words of one of [`Traits::words`]. So too many routines may be found, and never too few.
 //!
 //! Not for deciding who has a path: that is the table's.
 
@@ -12,17 +12,17 @@ use super::endpoint::Endpoint;
 use super::{Known, Parsed, Routine};
 use crate::word::Level;
 
-/// See the head of this file.
+/// What candidates for some paths have: one of these names, or one of these pairs of words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
-    /// `schema/name` of routines whose derived paths may be meant, as they stand in a path.
+    /// `schema/name` of routines from whose names the paths may be made, as written in a path.
     pub names: BTreeSet<String>,
-    /// Two words of a comment that gives one of the paths.
+    /// Pairs of words, both of which a comment that gives one of the paths has.
     pub words: BTreeSet<(String, String)>,
 }
 
 impl Traits {
-    /// Of all paths of these routines.
+    /// The traits for all paths of these routines.
     pub fn of(routines: &[Routine], url_prefix: &str, default_level: Level) -> Self {
         let mut traits = Self::default();
         let parsed: Vec<Parsed> = routines.iter().map(Routine::parse).collect();
@@ -35,7 +35,7 @@ impl Traits {
         traits
     }
 
-    /// Nothing but the routines themselves comes into question.
+    /// Whether no other routine is a candidate.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && self.words.is_empty()
     }
@@ -56,7 +56,7 @@ impl Traits {
         self.words.insert((word(first), word(last)));
         if last.is_some_and(|last| Level::parse(last).is_some()) {
             let before = parts.len().checked_sub(2).and_then(|at| parts.get(at));
-            // Alone, the level's name stands behind the path `/`.
+            // If it stands alone, the level's name follows the path `/`.
             self.words.insert((word(first.filter(|_| before.is_some())), word(before)));
         }
     }

@@ -1,9 +1,9 @@
-//! What a routine costs whoever keeps it, and how much of it one owner may have.
+//! What keeping a routine costs, and how much of that one owner may have.
 //!
-//! Whoever may create functions makes as many as they like, with comments, parameters and row types as they like, and the gateway
-//! keeps all that are served. So each is weighed before it is handed over, and of one owner's the oldest are kept that weigh
-//! [`MAX_OWNER_WEIGHT`] together. What the gateway keeps of a routine, its place in the route table included, is never more than four
-//! times its weight, and of an ordinary one about once.
+//! A user who may create functions can make any number of them, with any comments, parameters and row types, and the
+//! gateway keeps all that are served. So each routine is weighed before it is handed over, and of one owner's routines
+//! the oldest are kept, up to [`MAX_OWNER_WEIGHT`] together. The gateway keeps at most four times a routine's weight,
+//! including its place in the route table; for an ordinary routine about its weight.
 //!
 //! Not for adding up: that is `src/catalog/owners.rs`, which has the catalog.
 
@@ -11,23 +11,24 @@ use super::Routine;
 use crate::annotation::Problem;
 use crate::call::{Signature, TypeKind};
 
-/// Most that the routines of one owner may weigh together, in bytes: thirty thousand ordinary ones. Beyond it the newer ones have no URL:
-/// [`beyond_weight`]. Counted for each owner, so that nobody else's are left out.
+/// Most that the routines of one owner may weigh together, in bytes: thirty thousand ordinary ones. Beyond it the newer
+/// ones have no URL ([`beyond_weight`]). Counted by owner, so that one owner's mass leaves out nobody else's routines.
 pub const MAX_OWNER_WEIGHT: usize = 64 << 20;
 
-/// Of a routine as such, in bytes: its names, its paths, and the places that tables and indexes have for it.
+/// Weight of every routine, in bytes: its names, its paths, and its places in tables and indexes.
 pub const ROUTINE_WEIGHT: usize = 2048;
 
-/// Of each word in a line that is ours, in bytes. A value of `@authorize` is kept as a text of its own in up to four places.
+/// Weight of each word in a line that is ours, in bytes. A value of `@authorize` is kept as a text of its own in up to
+/// four places.
 const WORD_WEIGHT: usize = 64;
 
-/// Of each column of a row type that is kept, besides its name: it is found by two names, and answered by a third.
+/// Weight of each column of a row type, besides its name: it is found by two names, and answered with a third.
 const COLUMN_WEIGHT: usize = 64;
 
-/// What such lines begin with, in lower case: those of which something is kept besides the comment's text.
+/// The beginnings, in lower case, of lines of which something is kept besides the comment's text.
 const KEPT: [&str; 5] = ["@sse", "@auth", "@requires_auth", "@path", "http"];
 
-/// What is wrong with a routine whose owner's older ones weigh too much.
+/// The problem of a routine whose owner's older routines weigh too much.
 pub fn beyond_weight() -> Problem {
     let message = format!(
         "it has no URL and cannot be called: the older routines of its owner take the {} MB that one owner may have: expected fewer of them, shorter comments, or fewer columns",
@@ -52,7 +53,7 @@ impl Routine {
 }
 
 impl Signature {
-    /// What it weighs: twice what is handed over of it, in which every row type is written out where it stands.
+    /// Its weight: twice the bytes that are handed over, in which every row type is written out wherever it stands.
     pub fn weight(&self) -> usize {
         let parameters = self.parameters.iter().map(|parameter| {
             PARAMETER_WEIGHT + parameter.name.len() + parameter.type_name.len() + written(&parameter.kind)
@@ -63,7 +64,7 @@ impl Signature {
     }
 }
 
-/// In bytes, as `record/encode.rs` writes them, and what memory asks for besides.
+/// In bytes: what `record/encode.rs` writes, and what memory takes besides.
 const PARAMETER_WEIGHT: usize = 32;
 const NAME_WEIGHT: usize = 16;
 const ROW_VERSION: usize = 16;
@@ -82,7 +83,7 @@ fn written(kind: &TypeKind) -> usize {
     }
 }
 
-/// What a row type of these columns weighs, the first time that it is seen: it is kept once, whoever has it.
+/// Weight of a row type with these columns. Counted when it is first seen, because it is kept once for all routines.
 pub fn row_type_weight<'n>(columns: impl Iterator<Item = &'n str>) -> usize {
     columns.map(|name| COLUMN_WEIGHT + name.len()).sum()
 }

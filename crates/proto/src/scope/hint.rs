@@ -1,7 +1,7 @@
-//! What a `RAISE`'s `HINT` is (C3.3): a scope, a hint for people, or the slip of somebody who meant to narrow.
+//! What the `HINT` of a `RAISE` is (C3.3): a scope, a hint for people, or the slip of an author who meant a scope.
 //!
-//! A hint that is taken for prose leaves the annotation's scope, and that may be everybody. So whatever could have been
-//! meant as a list of receivers is a slip, also where it could have been meant otherwise: undecidable means not delivered.
+//! If a hint is taken for prose the annotation's scope stays, and that may be everybody. So a hint that could have been
+//! meant as a list of receivers is a slip, even if it could have been meant otherwise: undecidable means not delivered.
 //!
 //! Runs inside Postgres' `emit_log_hook`: memory is asked for with `try_reserve`, and a hint of prose is not copied.
 
@@ -15,17 +15,17 @@ pub enum Hint {
     Scope(Scope),
     /// A hint for people: the annotation's scope stays.
     Prose,
-    /// The slip of somebody who meant to narrow: delivered to nobody, counted, said once.
+    /// A slip of an author who meant a scope: the event is delivered to nobody, counted, and reported once.
     Slip,
 }
 
 impl Hint {
     /// Decides what a hint is; every text is exactly one of the three.
     ///
-    /// Beyond the letter of C3.3, and always towards nobody: the first word also counts as `authorize` or `matching` when
-    /// something else than a separator follows it (`authorize:admin`, `authorize="x"`); a value of a kind may stand in
-    /// quotes, whole or in part, or have a blank behind its kind (`role: admin`); and a hint of nothing but separators is
-    /// what `format('%s, %s', NULL, NULL)` makes of two values.
+    /// Stricter than C3.3, so that in doubt nobody gets the event: the first word also counts as `authorize` or
+    /// `matching` when something else than a separator follows it (`authorize:admin`, `authorize="x"`); a value of a
+    /// kind may stand in quotes, whole or in part, or have a blank after its kind (`role: admin`); and a hint of
+    /// nothing but separators is what `format('%s, %s', NULL, NULL)` makes of two values.
     pub fn parse(text: &str) -> Self {
         if text.trim().is_empty() {
             return Self::Prose;
@@ -38,7 +38,7 @@ impl Hint {
         let name = leading_name(word);
         let meant_authorize = [word, name].iter().any(|w| near_miss::within(w, "authorize", 2));
         let meant_matching = name.eq_ignore_ascii_case("matching");
-        // To the letter words stand between blanks, tabs and commas: text in two lines is one word.
+        // By C3.3 words are separated by blanks, tabs and commas alone: a text in two lines is one word.
         let is_one_word = !text.contains(is_separator);
         if meant_authorize || meant_matching || is_one_word || names_receivers(text) {
             return Self::Slip;

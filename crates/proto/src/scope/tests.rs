@@ -136,7 +136,7 @@ fn a_hint_is_a_scope_only_if_all_of_it_is_one() {
         ("Name: must not be empty", Prose),
         ("ids:1 ids:2", Prose),
         ("\"two words\"", Prose),
-        // Something else than a separator behind the word.
+        // The word followed by something other than a separator.
         ("authorize:admin", Slip),
         ("authorize=\"admin\"", Slip),
         ("matching:all", Slip),

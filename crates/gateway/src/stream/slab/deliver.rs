@@ -1,17 +1,19 @@
-//! Bringing what came in to those it is for: the walk over those who take the public lane, and the takers of
-//! everything else.
+//! Bringing new items to their streams: a walk over all streams that take the public lane, and the takers of everything
+//! else.
 //!
-//! Not for what is written to whom: `slot` and `stream_log` see to that.
+//! Not for what is written to a stream: `slot` and `stream_log` see to that.
 
 use super::{SLOTS_PER_TURN, Slab};
 use crate::stream::posting::PUBLIC;
 
-/// Streams asked before other tasks of the thread get a turn, at least; one event may ask all of them. Each costs what it has of
-/// names (a microsecond), however long the list of the event is.
+/// After this many streams were asked, at the end of the event that asked them, other tasks of the thread get a turn;
+/// one event may ask all streams. Asking a stream costs a look-up for each of its names (a microsecond in all), however
+/// long the event's list is.
 const ASKED_PER_TURN: u64 = 1000;
 
 impl Slab {
-    /// Everything that came in this round, giving other tasks of the thread their turns. Nobody joins or leaves meanwhile.
+    /// Tells the takers of everything that came in this round, with turns for the other tasks of the thread. No stream
+    /// joins or leaves meanwhile.
     pub(super) async fn tell_all(&mut self) {
         let mut asked = self.tally.asked;
         for sequence in self.first.max(self.log.base())..=self.log.head() {
@@ -23,7 +25,7 @@ impl Slab {
         }
     }
 
-    /// Asks the streams in an item's lists, and tells those that it is for.
+    /// Asks each stream in an item's lists whether the item is for it, and tells it if so.
     fn tell_takers(&mut self, sequence: u64) {
         for list in self.log.lists(sequence) {
             for &index in self.log.postings.slots(*list) {
@@ -46,14 +48,14 @@ impl Slab {
         }
     }
 
-    /// Over everybody who takes the public lane. From the end to the beginning: who leaves is replaced by the last one,
-    /// which has had its turn, and who comes is put at the end, and has had it, too.
+    /// Serves every stream that takes the public lane, from the end of the list to its beginning: a stream that leaves
+    /// is replaced by the last one, which has had its turn, and a new one comes last and was served when it came.
     pub(super) async fn walk(&mut self) {
         let mut place = self.log.postings.slots(PUBLIC).len();
         let mut walked = 0;
         while place > 0 {
             place -= 1;
-            // More than one may have left.
+            // Several streams may have left since.
             let Some(&index) = self.log.postings.slots(PUBLIC).get(place) else { continue };
             self.serve(index as usize);
             walked += 1;
@@ -63,7 +65,7 @@ impl Slab {
         }
     }
 
-    /// Those who were told of something that the walk has not brought them.
+    /// Serves the streams that were told of an item which the walk has not brought them.
     pub(super) async fn serve_takers(&mut self) {
         let mut served = 0;
         while let Some(index) = self.takers.pop() {
@@ -85,7 +87,7 @@ impl Slab {
         self.serve_ready();
     }
 
-    /// There is something new for this one.
+    /// There is something new for this stream.
     fn serve(&mut self, index: usize) {
         let Some(slot) = &mut self.slots[index] else { return };
         slot.refresh(self.first);

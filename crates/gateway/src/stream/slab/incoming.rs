@@ -1,6 +1,6 @@
 //! Where connection tasks leave streams for their thread's slab, and where the two take turns.
 //!
-//! Not for letting them in: that is `admit`.
+//! Not for letting new streams in: that is `Slab::admit`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,29 +15,29 @@ use crate::bell::Bell;
 use crate::between::batch::Batch;
 use crate::stream::subscribe::Newcomer;
 
-/// What is costly about requests may take so long until the slab has its turn, when events wait for it. Each turn lets one
-/// through at least, so that events without a pause starve no requests.
+/// While events wait, the costly part of requests may take this long between two turns of the slab. Each turn lets at
+/// least one request through, so that events without a pause starve no requests.
 const REQUESTS_PER_TURN: Duration = Duration::from_millis(1);
 
-/// Rounds of its thread in which the slab has had its turn, unless it has ended.
+/// A request waits for this many rounds of its thread at most: by then the slab has had its turn, unless it has ended.
 const MAX_ROUNDS: usize = 4;
 
 /// Streams that the connection tasks of this thread have handed over.
 pub(crate) struct Incoming {
     pub(super) queue: RefCell<Vec<Newcomer>>,
     pub(super) bell: Arc<Bell>,
-    /// The slab's. Only looked at: whether events wait.
+    /// The slab's channel, looked at only to see whether events wait.
     batches: Receiver<Arc<Batch>>,
     /// The slab waits for its next turn in the middle of bringing events.
     is_bringing: Cell<bool>,
     /// Time that requests have taken since the slab's last turn.
     taken: Cell<Duration>,
-    /// One request at a time, in the order in which they came: hundreds that have given way and then go on all at once would
-    /// hold up events for what they cost together.
+    /// Lets one request at a time do its costly part, in the order of arrival: hundreds that give way and then go on
+    /// all at once would hold up events for the sum of their costs.
     next: Semaphore,
 }
 
-/// A request's, while it does what is costly.
+/// Held by a request during its costly part.
 pub(crate) struct Turn<'i> {
     incoming: &'i Incoming,
     began: Instant,
@@ -63,11 +63,11 @@ impl Incoming {
         })
     }
 
-    /// Gives the slab its turn if events wait for it and requests have had theirs: before what is costly about a request. For
-    /// newcomers nobody gives way: a thousand that come at once would all be half read at the same time, and take memory for
-    /// it.
+    /// Before the costly part of a request: gives the slab its turn if events wait and requests have had theirs. Not
+    /// for new streams: if requests gave way to those too, a thousand that come at once would all be half read at the
+    /// same time, and hold memory for it.
     pub(crate) async fn give_way(&self) -> Turn<'_> {
-        // An error: it is never closed.
+        // Never an error: the semaphore is never closed.
         let next = self.next.acquire().await.ok();
         for _ in 0..MAX_ROUNDS {
             let has_events = self.is_bringing.get() || !self.batches.is_empty();
@@ -84,7 +84,7 @@ impl Incoming {
         self.taken.set(Duration::ZERO);
     }
 
-    /// Gives the other tasks of the thread theirs while the slab brings events.
+    /// Gives the other tasks of the thread a turn while the slab brings events.
     pub(super) async fn pause(&self) {
         self.is_bringing.set(true);
         yield_now().await;

@@ -1,13 +1,13 @@
-//! Housekeeping: who takes nothing, whose stream ends, who gets a heartbeat, and what leaves the window.
+//! Housekeeping: streams that take nothing, streams whose time is over, heartbeats, and what leaves the window.
 //!
-//! Not for delivering events, nor for those who are refused (`revoke.rs`).
+//! Not for delivering events, nor for streams of refused users (`revoke.rs`).
 
 use std::time::SystemTime;
 
 use super::{Slab, milliseconds};
 
 impl Slab {
-    /// Once in a while: disconnects who takes nothing, ends whose token has expired, sends heartbeats.
+    /// Once in a while: disconnects streams that take nothing, ends those whose token has expired, sends heartbeats.
     pub(super) fn sweep(&mut self) {
         let timeout = milliseconds(self.settings.write_timeout);
         let interval = milliseconds(self.settings.heartbeat_interval);
@@ -26,8 +26,8 @@ impl Slab {
         }
     }
 
-    /// Ends a stream after what it is in the middle of; the rest is for whoever comes back with its last id and may
-    /// have it then.
+    /// Ends a stream after the event that it is in the middle of. Later events go to the subscriber that comes back
+    /// with the last id, if it may have them then.
     pub(super) fn finish(&mut self, index: usize) {
         let Some(slot) = &mut self.slots[index] else { return };
         if !slot.finish(&self.log) {
@@ -64,7 +64,7 @@ impl Slab {
         }
     }
 
-    /// Takes those that have caught up out of the list of those that are behind.
+    /// Takes streams that have caught up out of the list `behind`.
     fn forget_live(&mut self) {
         let Self { behind, slots, marks, .. } = self;
         behind.retain(|index| {

@@ -1,25 +1,24 @@
-//! Ending the streams of those who are refused from now on: users who were disconnected (C4.8), tokens that somebody has
-//! logged out with (C7.5).
+//! Ending the streams of users who were disconnected (C4.8), and of tokens that somebody has logged out with (C7.5).
 //!
-//! Each look is one at every stream, whoever was refused, and anybody with an account can log out as often as the network
-//! carries it. So looks are paced: what was refused meanwhile is found by the next one.
+//! Each look goes over every stream, whoever was refused, and anybody with an account can log out as fast as the
+//! network allows. So looks are paced: the next one finds what was refused meanwhile.
 //!
-//! Not for requests: they are refused from the moment on at which the refusal is known (`auth`).
+//! Not for requests: these are refused as soon as the refusal is known (`auth`).
 
 use std::time::{Duration, Instant};
 
 use super::Slab;
 
-/// A look is followed by the next one after so many times what it took at the earliest: all of them together take a
-/// twentieth of the thread at most. With ten thousand streams, of which a look takes a millisecond or two, a stream ends some
-/// tens of milliseconds late while others are refused in thousands.
+/// After a look the next one waits at least this many times as long as the look took: all looks together take a
+/// twentieth of the thread at most. With ten thousand streams a look takes a millisecond or two, so a stream ends some
+/// tens of milliseconds late while others are refused by the thousand.
 const PAUSE_FACTOR: u32 = 19;
 
-/// The longest pause. A look that the system let stand in the middle has taken minutes by the clock, and streams of those who
-/// are refused would go on for an hour. Beyond it looks of 50 ms and more, at a million streams, take more of the thread.
+/// The longest pause. Without it a look that the system suspended for minutes would let the streams of refused users go
+/// on for an hour. With it looks of more than 50 ms (a million streams) take more than a twentieth of the thread.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// When to look, and what was carried out.
+/// When to look, and which refusals were carried out.
 #[derive(Debug, Default)]
 pub(super) struct RevocationPace {
     /// Version of the revocations that were carried out.

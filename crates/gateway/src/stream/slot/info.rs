@@ -1,4 +1,4 @@
-//! What is told of a subscriber to whoever asks who is listening (`sse.subscribers`, C8.1).
+//! What `sse.subscribers` says of a subscriber (C8.1).
 
 use super::Slot;
 use crate::between::listing::SubscriberInfo;

@@ -1,6 +1,6 @@
-//! How a socket that has something to say, or takes bytes again, makes the slab look.
+//! How a socket that has something to read, or takes bytes again, makes the slab look at its slot.
 //!
-//! Not for what is done then.
+//! Not for what the slab does then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,12 @@ use crossbeam_channel::Sender;
 
 use crate::bell::Bell;
 
-/// Puts a slot into the ready list when its socket has something to say.
+/// Puts a slot into the ready list when its socket is ready.
 ///
-/// A waker that outlives its slot may name the slot's next owner, which is then looked at for nothing.
+/// A waker that outlives its slot may name the slot's next owner, which the slab then looks at for nothing.
 pub(crate) struct SlotWaker {
     slot: u32,
-    /// In the ready list already. Set by whoever wakes, cleared by the slab before it looks.
+    /// In the ready list already. Set by a wake, cleared by the slab before it looks.
     queued: AtomicBool,
     ready: Sender<u32>,
     bell: Arc<Bell>,

@@ -59,7 +59,7 @@ impl Slot {
         Ok(n)
     }
 
-    /// Puts the cursor behind the `n` bytes of these pieces that were written.
+    /// Moves the cursor past the `n` bytes of these pieces that were written.
     fn progress(&mut self, log: &StreamLog, pieces: &[Piece<'_>], n: usize, tally: &mut Tally) {
         let mut rest = n;
         for piece in pieces {

@@ -1,4 +1,4 @@
-//! Where the bytes of events lie: large segments one behind another.
+//! Where the bytes of events lie: large segments, one after another.
 //!
 //! Not for which event lies where: that is the index of the stream log.
 
@@ -55,7 +55,7 @@ impl Lane {
         self.segments.get(number.wrapping_sub(self.first) as usize)
     }
 
-    /// The first sequence behind a segment, when another one follows.
+    /// The first sequence after a segment, when another one follows.
     pub(super) fn segment_end(&self, number: u32) -> Option<u64> {
         Some(self.segment(number.wrapping_add(1))?.first_sequence)
     }

@@ -7,8 +7,8 @@ use sse_proto::sse::chunk_payload;
 use super::{Entry, StreamLog, What};
 use crate::stream::posting::Member;
 
-/// Names looked up for one subscriber before others get their turn, while everything that is found turns out to be for
-/// somebody else: well below a millisecond.
+/// Look-ups for one subscriber before others get their turn, if everything found turns out to be for somebody else:
+/// well below a millisecond.
 const MAX_LOOKUPS: usize = 4096;
 
 /// No item has this sequence.
@@ -19,25 +19,25 @@ const NONE: u64 = u64::MAX;
 pub(crate) struct Cursor {
     /// Everything before this item was sent, or is not for it.
     pub(crate) next: u64,
-    /// Bytes of the item `next` that were sent. Not 0 only if that item is for it.
+    /// Bytes of the item `next` that were sent. 0 unless that item is for this subscriber.
     pub(crate) written: u32,
-    /// Of what the public lane does not bring it, nothing that is for it lies between `next` and here.
+    /// No private item for this subscriber lies in `next..private`.
     private: u64,
 }
 
 impl Cursor {
-    /// In front of the item with this sequence.
+    /// Just before the item with this sequence.
     pub(crate) fn before(next: u64) -> Self {
         Self { next, written: 0, private: next }
     }
 
-    /// Where a subscriber stands that had got everything before the item `first`: nothing from there on is in one of its
-    /// lists, until [`Cursor::expect`] says so.
+    /// Where a subscriber stands that had got everything before the item `first`. No later item is taken to be in one
+    /// of its lists until [`Cursor::expect`] says so.
     pub(crate) fn refreshed(self, first: u64) -> Self {
         Self { next: self.next.max(first), written: 0, private: NONE }
     }
 
-    /// Takes note of an item that may be for it although the public lane does not bring it.
+    /// Takes note of an item outside the public lane that may be for this subscriber.
     pub(crate) fn expect(&mut self, sequence: u64) {
         self.private = self.private.min(sequence);
     }
@@ -55,11 +55,11 @@ pub(crate) enum Framing {
 /// What comes next for a subscriber.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Run<'a> {
-    /// Nothing; from here on it is live.
+    /// Nothing: the subscriber is live from here on.
     CaughtUp(Cursor),
     /// What would come next is no longer in the window.
     FellOut,
-    /// Nothing up to here; looking further is for another turn.
+    /// Nothing up to here; the search goes on in another turn.
     Paused(Cursor),
     /// These bytes. `from` is where they begin, `end` where the cursor stands when all are written.
     Bytes { bytes: &'a [u8], from: Cursor, end: Cursor },
@@ -77,7 +77,7 @@ impl StreamLog {
         if cursor.private <= head {
             (cursor.private, complete) = self.next_private(cursor.private, member);
         }
-        // Up to here the public lane alone is to be read.
+        // Up to here only the public lane has something for it.
         let limit = cursor.private.min(head + 1);
         if member.recipient.takes_public()
             && let Some(next) = self.next_public(cursor.next).filter(|next| *next < limit)
@@ -95,7 +95,7 @@ impl StreamLog {
         Run::Bytes { bytes: self.rest(at, framing), from: at, end: Cursor::before(at.next + 1) }
     }
 
-    /// Where the cursor stands when `n` of the bytes of a run were written, fewer than all.
+    /// Where the cursor stands after `n` bytes of a run, fewer than all of them.
     pub(crate) fn advance(&self, from: Cursor, n: usize, framing: Framing) -> Cursor {
         let written = from.written + n as u32;
         let within = Cursor { written, ..from };
@@ -106,7 +106,7 @@ impl StreamLog {
             return within;
         }
         let target = first.offset + written;
-        // The last item that begins at or before the target: of several at one place the others have no bytes.
+        // The last item that begins at or before the target: if several begin there, all but the last have no bytes.
         let (mut low, mut high) = (from.next, self.segment_end(first.segment));
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -126,7 +126,7 @@ impl StreamLog {
         whole.get(cursor.written as usize..).unwrap_or(&[])
     }
 
-    /// How many events were sent whole when a cursor went from the beginning of a run to a place in it.
+    /// How many events were sent whole when the cursor went from the beginning of a run to a place in it.
     pub(crate) fn events_between(&self, from: Cursor, to: Cursor) -> u64 {
         match self.entry(from.next) {
             Some(Entry { what: What::Private(_), .. }) => u64::from(to.next > from.next),
@@ -157,8 +157,8 @@ impl StreamLog {
         }
     }
 
-    /// The first item at or behind `from` that is for a subscriber although the public lane does not bring it, [`NONE`]
-    /// for none, and true; or how far was looked, and false.
+    /// The first item at or after `from` that is for a subscriber and not in the public lane ([`NONE`] if there is
+    /// none), and true; or how far the search has come, and false.
     fn next_private(&self, from: u64, member: &Member) -> (u64, bool) {
         let mut from = from;
         for _ in 0..(MAX_LOOKUPS / member.lists().max(1)).max(16) {
@@ -171,7 +171,7 @@ impl StreamLog {
         (from, false)
     }
 
-    /// The first item of the public lane at or behind `from`.
+    /// The first item of the public lane at or after `from`.
     fn next_public(&self, from: u64) -> Option<u64> {
         let entry = self.entry(from)?;
         if entry.len > 0 {
@@ -180,7 +180,7 @@ impl StreamLog {
         if entry.ordinal == self.ordinal {
             return None;
         }
-        // Those in front of it have its ordinal, those behind it have another one.
+        // Items before it have its ordinal, items after it have a higher one.
         let (mut low, mut high) = (from, self.head() + 1);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -192,8 +192,8 @@ impl StreamLog {
         Some(low)
     }
 
-    /// From an item of the public lane up to `limit`, or to the end of the segment, or of the item if each is framed by
-    /// itself.
+    /// From an item of the public lane up to `limit`, or to the end of the segment, or of the item if items are framed
+    /// one by one.
     fn public_run(&self, from: Cursor, limit: u64, framing: Framing) -> Run<'_> {
         let Some(entry) = self.entry(from.next) else { return Run::CaughtUp(from) };
         if framing == Framing::Bare {
@@ -211,7 +211,7 @@ impl StreamLog {
         Run::Bytes { bytes, from, end: Cursor { next: end, written: 0, ..from } }
     }
 
-    /// The first sequence behind a segment of the public lane.
+    /// The first sequence after a segment of the public lane.
     fn segment_end(&self, number: u32) -> u64 {
         self.public.segment_end(number).unwrap_or(self.next_sequence())
     }

@@ -1,4 +1,4 @@
-//! Reading a frame. Lists grow with what is really there: a count of four billion in a short frame ends at its end.
+//! Reading a frame. Lists grow item by item: a count of four billion in a short frame ends at the frame's end.
 
 use super::{
     CallAnswer, CallRequest, DONE, FAILED, FrameError, Key, Keys, MAX_LEVELS, Outcome, RowVersion,
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         Ok(statement)
     }
 
-    /// `levels`: so many may still follow.
+    /// `levels`: how many levels of keys may still follow.
     fn keys(&mut self, levels: usize) -> Result<Keys, FrameError> {
         if !self.flag()? {
             return Ok(Keys::Kept);
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// More than this machine can address is more than there is.
+    /// A length beyond this machine's addresses is beyond the frame, too.
     fn length(&mut self) -> Result<usize, FrameError> {
         usize::try_from(self.number()?).map_err(|_| FrameError::Truncated)
     }

@@ -9,7 +9,7 @@ const LENGTH_BYTES: usize = size_of::<u64>();
 /// Bytes of a row type and its digest.
 const ROW_BYTES: usize = size_of::<u32>() + size_of::<u64>() + 2;
 
-/// More than the parts of a request that have always the same size: numbers, flags, counts of lists.
+/// At least the size of a request's fixed parts: numbers, flags, counts of lists.
 const FIXED_BYTES: usize = 64;
 
 impl CallRequest<'_> {
@@ -40,7 +40,7 @@ impl CallRequest<'_> {
         Some(self.encode_into(out))
     }
 
-    /// What the frame takes at most: its texts with a length each, and what is fixed.
+    /// The most bytes that the frame can take: its texts with a length each, and its fixed parts.
     pub(super) fn max_bytes(&self) -> usize {
         let text = |text: &str| text.len() + LENGTH_BYTES + 1;
         let optional = |texts: &[Option<&str>]| -> usize {
@@ -59,7 +59,7 @@ impl CallRequest<'_> {
     }
 }
 
-/// What keys take: they are of the catalog, and no peer decides how many there are.
+/// The bytes of keys. These come from the catalog, so no peer decides how many there are.
 fn key_bytes(keys: &Keys) -> usize {
     let text = |text: &str| text.len() + LENGTH_BYTES;
     let rows = match keys {
@@ -99,7 +99,7 @@ impl CallAnswer {
         writer.out
     }
 
-    /// What stands last in its bytes, as it is: the body, or the message. Large, so that it is better not copied.
+    /// The last part of its bytes, unencoded: the body or the message. It may be large and need not be copied.
     pub fn tail(&self) -> &[u8] {
         match &self.outcome {
             Outcome::Done { body, .. } => body,

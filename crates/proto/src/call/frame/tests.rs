@@ -71,7 +71,7 @@ fn a_count_that_lies_ends_with_the_frame() {
         rows: Vec::new(),
     };
     let bytes = request(&made).encode();
-    // The count of the settings stands behind id, timeout, label and flag.
+    // The count of the settings follows id, timeout, label and flag.
     let at = 8 + 4 + 8 + "app.f".len() + 1;
     let mut lying = bytes.clone();
     lying[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
@@ -104,7 +104,7 @@ proptest! {
     #[test]
     fn a_request_comes_back_as_it_was(made in statement()) {
         let bytes = request(&made).encode();
-        // Nothing is asked for behind the first asking, which can fail.
+        // No memory is asked for after the first request for it, which can fail.
         prop_assert_eq!(request(&made).try_encode(), Some(bytes.clone()));
         prop_assert!(request(&made).max_bytes() >= bytes.len());
         prop_assert_eq!(CallRequest::decode(&bytes).unwrap(), request(&made));

@@ -1,6 +1,6 @@
-//! Walks over what is in an array or object that was looked through before.
+//! Walks over the values of an array or object that was checked before.
 //!
-//! Not for judging it: names twice, depth and NUL were refused with the whole value (`look`).
+//! Not for checking: duplicate names, depth and NUL were looked for in the whole value (`look`).
 
 use super::{Json, JsonError};
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};

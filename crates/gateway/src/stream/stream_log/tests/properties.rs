@@ -159,7 +159,7 @@ enum Step {
     /// From so far back; or ahead of the head, as one that another thread has sent more to than this one has taken in.
     Connect(Recipient, bool, i64),
     Disconnect(usize),
-    /// Lets a stream write so many bytes.
+    /// Lets a stream write this many bytes.
     Read(usize, usize),
     Evict(u64),
 }
