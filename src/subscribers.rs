@@ -21,7 +21,8 @@ use sse_gateway::{Gateway, SubscriberInfo, Subscribers};
 use crate::pg::backend;
 use crate::pg::shmem::{Listing as Numbers, Shared};
 
-/// Streams that one list has. Beyond it the list is cut; `sse.stat_gateway` has the number of all.
+/// At most this many streams are in one list; the rest are left out. `sse.stat_gateway` has the number of
+/// all.
 const MAX_ROWS: usize = 100_000;
 
 /// How long a backend waits for the gateway.
@@ -34,7 +35,7 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Takes up a question, or answers one whose list has come together.
+    /// Starts a list when one is asked for, and hands over a list that is complete.
     pub(crate) fn tend(&mut self, shared: &Shared, gateway: Option<&Gateway>) {
         let numbers = &shared.header.listing;
         if self.under_way.is_none() {
@@ -52,7 +53,7 @@ impl Listing {
         }
     }
 
-    /// Whether somebody waits for a list.
+    /// Whether a list is being made.
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
@@ -62,7 +63,8 @@ fn answer(numbers: &Numbers, asked: u64, rows: &[SubscriberInfo]) {
     let list = Value::Array(rows.iter().map(row).collect());
     if let Err(error) = write(&list.to_string()) {
         log!("pg_sse gateway: cannot write the list of subscribers: {error}");
-        // An old list would be a wrong one.
+        // Without the file the question is answered with an empty list. An old file would be answered with
+        // streams that are gone.
         let _ = fs::remove_file(path());
     }
     numbers.answered.store(asked, Release);
@@ -95,7 +97,7 @@ fn write(text: &str) -> io::Result<()> {
     fs::rename(unfinished, path())
 }
 
-/// A backend's side: asks for the list and waits for it. A JSON array.
+/// A backend's side: asks for the list, waits for it, and returns it as a JSON array.
 pub(crate) fn ask(shared: &Shared) -> String {
     let numbers = &shared.header.listing;
     let mine = numbers.asked.fetch_add(1, Release) + 1;

@@ -1,7 +1,8 @@
-//! The gateway's side of HTTP calls: keeps the call workers alive, hands them the calls that wait, brings their answers back.
+//! The gateway's side of HTTP calls: keeps the call workers alive, hands them the waiting calls, and brings
+//! the answers back.
 //!
-//! All in the gateway's main thread, between two looks at the ring of events, and nothing here waits: a request that does
-//! not fit into its worker's ring is continued on the next turn.
+//! All of it runs in the gateway's main thread, and nothing here waits: a request that does not fit into its
+//! worker's ring is continued on the next turn.
 //!
 //! A call that was begun is never repeated: when its worker ends before it has answered, the call may have committed. One
 //! that was handed over but not begun goes to another worker.
@@ -25,10 +26,10 @@ use crate::pg::{bgworker, clock};
 
 use slot::{CallWorker, Ended};
 
-/// While the role is refused it is looked at again so often, in case that it was mended where nobody tells.
+/// How often a refused role is looked at again, in case it was mended in a way that nobody announces.
 const RECHECK: Duration = Duration::from_secs(30);
 
-/// A request that does not fit yet is looked after so often; nothing else of this file more often.
+/// How often a request that does not fit yet is continued. Nothing else here is done more often.
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
 /// See the head of this file.
@@ -36,13 +37,13 @@ pub(super) struct Calls {
     shared: Shared,
     memory: Option<CallMemory>,
     workers: Vec<CallWorker>,
-    /// Handed to a worker that left before it began with them.
+    /// Calls that were handed to a worker which left before it began with them.
     returned: VecDeque<QueuedCall>,
     role: Role,
     told: Option<CallAvailability>,
     /// No place in `max_worker_processes`: said once, until there is one.
     says_no_place: bool,
-    /// Workers may be connected.
+    /// Whether workers may be connected.
     wanted: bool,
     recheck_at: Instant,
 }
@@ -50,22 +51,23 @@ pub(super) struct Calls {
 /// What is known of the role.
 #[derive(Default)]
 struct Role {
-    /// The reading of the catalog that it comes from.
+    /// The reading of the catalog in which it was found.
     generation: Option<u64>,
     verdict: Option<CallRole>,
-    /// A worker has left because of it: no other one before the role was read again.
+    /// A worker has left because of the role: no other worker is started before the role was read again.
     is_outdated: bool,
 }
 
 impl Calls {
-    /// A gateway begins: workers of the one before leave.
+    /// A gateway begins: the workers of the previous gateway leave.
     pub(super) fn new(shared: Shared) -> Self {
         let memory = call_slot::memory().filter(|memory| !memory.slots().is_empty());
         if let Some(memory) = memory {
             memory.next_epoch();
             bgworker::before_exit(end_workers);
         }
-        // One place is left for the worker that reads the routines: without it nothing would be known of them.
+        // One place is left for the worker that reads the routines: without that worker nothing would be
+        // known of the routines.
         let slots = memory.map_or(0, |memory| memory.slots().len().min(bgworker::places_for_calls()));
         Self {
             shared,
@@ -80,7 +82,7 @@ impl Calls {
         }
     }
 
-    /// The role as the catalog worker found it at some reading of the catalog.
+    /// Takes the role as the catalog worker found it in one reading of the catalog.
     pub(super) fn take_role(&mut self, role: Option<&CallRole>, generation: u64) {
         if self.role.generation == Some(generation) {
             return;
@@ -107,7 +109,7 @@ impl Calls {
                 Some(Ended { unanswered, role_has_changed }) => {
                     if role_has_changed && !self.role.is_outdated {
                         self.role.is_outdated = true;
-                        // Makes the catalog be read, and the role with it.
+                        // Makes the catalog be read again, and the role with it.
                         self.shared.announce_catalog_change();
                     }
                     match unanswered {
@@ -158,7 +160,7 @@ impl Calls {
         }
     }
 
-    /// Nobody is there to run what waits, and it is not known when somebody will be.
+    /// Answers all waiting calls: no worker can run them, and it is not known when one will.
     fn turn_away(&mut self, gateway: &Gateway) {
         let waiting = std::iter::from_fn(|| self.returned.pop_front().or_else(|| gateway.take_call()));
         waiting.for_each(|call| gateway.answer_call(call.id, CallResult::NotRun));
@@ -185,13 +187,13 @@ impl Calls {
         is_ready && memory.leave_until() <= clock::now_microseconds()
     }
 
-    /// Settings have changed: idle workers are replaced one after the other, because a session does not notice that
-    /// `ALTER ROLE … SET` has changed its defaults.
+    /// Settings have changed: idle workers are replaced one after the other, because a session does not
+    /// notice when `ALTER ROLE … SET` has changed its defaults.
     pub(super) fn reload(&mut self) {
         self.workers.iter_mut().for_each(CallWorker::mark_old);
     }
 
-    /// At most one at a time, so that the others go on.
+    /// Replaces at most one worker at a time, so that the others go on.
     fn recycle_one(&mut self, memory: &CallMemory) {
         if self.workers.iter().any(CallWorker::is_on_its_way) {
             return;
@@ -201,7 +203,7 @@ impl Calls {
         }
     }
 
-    /// Tells the gateway whether there are calls, and everybody else what is going on.
+    /// Tells the gateway whether calls can run, and shows the state in shared memory.
     fn tell(&mut self, memory: &CallMemory, gateway: &Gateway, wanted: bool) {
         let ready = self.workers.iter().filter(|worker| worker.is_ready()).count();
         let is_any = self.workers.iter().any(CallWorker::is_there);
@@ -229,7 +231,7 @@ impl Calls {
         }
     }
 
-    /// Nothing is served any more: running calls end, whose answers nobody can get, and the workers leave.
+    /// Serving ends: the running calls end, because nobody can get their answers, and the workers leave.
     pub(super) fn close(&mut self, gateway: &Gateway) {
         let Some(memory) = self.memory else { return };
         gateway.set_calls(CallAvailability::Unavailable);
@@ -248,7 +250,7 @@ impl Calls {
         }
         self.role = Role::default();
         self.wanted = false;
-        // Those that are still connecting leave, too.
+        // Makes workers that are still connecting leave, too.
         memory.next_epoch();
         let header = memory.header;
         header.state.store(CallState::Off as u32, Relaxed);
@@ -256,7 +258,7 @@ impl Calls {
         header.running.store(0, Relaxed);
     }
 
-    /// How long nothing has to be done, at most `longest`. `None`: an answer has come in, do not sleep.
+    /// How long the loop may sleep, at most `longest`. `None`: an answer has come in, do not sleep.
     pub(super) fn prepare_to_sleep(&mut self, longest: Duration) -> Option<Duration> {
         if !self.workers.iter_mut().all(CallWorker::prepare_to_sleep) {
             return None;
@@ -269,13 +271,13 @@ impl Calls {
         Some(longest.min(next.saturating_duration_since(Instant::now()).max(SHORT_PAUSE)))
     }
 
-    /// To be called when the loop goes on, before anything else.
+    /// Call this when the loop goes on, before anything else.
     pub(super) fn awake(&mut self) {
         self.workers.iter_mut().for_each(CallWorker::awake);
     }
 }
 
-/// The gateway ends, in whatever way: its workers with it, because nobody is left to take their answers.
+/// The gateway ends, in whatever way. Its workers end with it, because nobody is left to take their answers.
 fn end_workers() {
     if let Some(memory) = call_slot::memory() {
         memory.next_epoch();
@@ -287,7 +289,7 @@ fn end_workers() {
     }
 }
 
-/// Says once what is wrong with the role, or might be.
+/// Says once what is wrong with the role, or may be wrong.
 fn say(role: Option<&CallRole>) {
     match role {
         None | Some(CallRole::Off) => {}

@@ -1,12 +1,13 @@
-//! `pg_sse gateway`: keeps the threads that serve HTTP supplied with routes, settings and calls, and says in the server log
-//! what they have to say.
+//! `pg_sse gateway`: supplies the threads that serve HTTP with routes, settings and calls, and writes what
+//! they have to say into the server log.
 //!
-//! The main thread runs this loop and is the only one that may call Postgres. It is connected to no database, as the
-//! logical replication launcher is, so it stands in nobody's way. It leaves with code 1 when it has to be started
+//! The main thread runs this loop and is the only one that may call Postgres. Like the logical replication
+//! launcher it is connected to no database, so it stands in nobody's way. It leaves with code 1 to be started
 //! again, and with 0 when the server stops.
 //!
-//! Not for: events. They go past this thread, which may wait for something (`gateway/courier.rs`). Nor for sockets and streams
-//! (`sse_gateway`), and reading the catalog (`worker/gateway/reader.rs`).
+//! Not for: events. They do not go through this thread, because it may have to wait for something
+//! (`gateway/courier.rs`). Nor for sockets and streams (`sse_gateway`), and reading the catalog
+//! (`worker/gateway/reader.rs`).
 
 mod between;
 mod courier;
@@ -37,24 +38,25 @@ use reader::CatalogReader;
 use refused::Refused;
 use routing::{Rules, Task};
 
-/// How long the loop sleeps when nothing happens: the beat of the figures, and of looking whether the database is there.
+/// How long the loop sleeps when nothing happens. Once in this time the figures are copied, and the database
+/// is looked for.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Pause while a list of subscribers comes together.
+/// Pause while a list of subscribers is being made.
 const LISTING_PAUSE: Duration = Duration::from_millis(2);
 
-/// The runtime threads get so long to take in what is left in the ring before streams end. With [`STOP_TIMEOUT`] and
-/// the server's own work well below two seconds.
+/// How long the runtime threads get to take what is left in the ring before streams end. Together with
+/// [`STOP_TIMEOUT`] and the server's own work this is well below two seconds.
 const LAST_DRAIN: Duration = Duration::from_millis(300);
 
-/// Streams get so long to end when the server stops or the extension is dropped.
+/// How long streams get to end when the server stops or the extension is dropped.
 const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 
 struct Worker {
     shared: Shared,
     reader: CatalogReader,
     database: Option<u32>,
-    /// Of descriptors of the gateway and the courier, so it goes before them.
+    /// It has descriptors of the gateway and the courier, so it must be dropped before them.
     waiter: Waiter,
     gateway: Option<Gateway>,
     courier: Courier,
@@ -91,7 +93,8 @@ pub(crate) fn run() {
     fields.pid.store(backend::my_pid(), Relaxed);
     fields.started_at.store(clock::now_microseconds(), Relaxed);
     let code = Worker::new(shared, courier).serve();
-    // The served database stays known: its sessions go on capturing, and their COMMENTs go on invalidating.
+    // The served database stays known: its sessions go on capturing, and COMMENTs there go on sending
+    // invalidations.
     shared.set_gateway_place(None);
     fields.pid.store(0, Relaxed);
     fields.state.store(GatewayState::Stopped as u32, Relaxed);
@@ -187,7 +190,7 @@ impl Worker {
         }
     }
 
-    /// Once a second.
+    /// What is done once a second.
     fn beat(&mut self) {
         self.next_beat = Instant::now() + BEAT;
         self.follow_database();
@@ -197,7 +200,7 @@ impl Worker {
         }
     }
 
-    /// Finds the database by its name, again and again: it may be created, dropped or renamed at any time.
+    /// Finds the database by its name. Repeated, because it may be created, dropped or renamed at any time.
     fn follow_database(&mut self) {
         let Found::Database(database) = database::find(&guc::DATABASE.text()) else { return };
         if database == self.database && database.is_some() {
@@ -266,19 +269,20 @@ impl Worker {
     }
 
     fn close(&mut self) {
-        // First, so that what answered calls have told is in the ring.
+        // First, so that the events of calls that were answered are in the ring.
         if let Some(gateway) = &self.gateway {
             self.calls.close(gateway);
         }
         self.waiter = Waiter::new(&[self.courier.wake_fd()]);
         self.reader.forget_question();
         if let Some(gateway) = self.gateway.take() {
-            // What was published before the end comes before it.
+            // Events that were published before the end are sent before it.
             self.courier.close(LAST_DRAIN);
             self.courier.give(Task::Close);
-            // It waits for the threads, this thread for nothing: there are those who wait for every process of the server.
+            // Stopping waits for the runtime threads. The main thread does not, because other processes may
+            // wait for it to take in an interrupt.
             let stop = move || gateway.stop(STOP_TIMEOUT);
-            // Without a thread for it the streams are cut.
+            // If no thread can be started for this, the streams are cut.
             if let Ok(stopping) = bgworker::with_signals_blocked(|| thread::Builder::new().spawn(stop)) {
                 bgworker::wait_until(STOP_TIMEOUT * 2, || stopping.is_finished());
             }
@@ -330,7 +334,7 @@ enum Saying {
     Quietly,
 }
 
-/// While a line of postgresql.conf that was refused at server start is not mended, nothing is served (C1.3).
+/// Until a line of postgresql.conf that was refused at server start is mended, nothing is served (C1.3).
 fn apply_refused(gateway: &Gateway, saying: Saying) {
     let refused = config_file::still_refused();
     let Some(first) = refused.first() else {

@@ -1,6 +1,7 @@
 //! Tokens that this server makes for its subscribers: `sse.issue_token`.
 //!
-//! Signed with HS256, so whoever has the secret can verify them; the gateway does. Not for verifying.
+//! Tokens are signed with HS256, so whoever has the secret can verify them; the gateway does. Not for
+//! verifying.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ pub(crate) struct Wanted {
     pub user_name: Option<String>,
     /// Claim of `sse.claim_user_roles`.
     pub roles: Vec<String>,
-    /// From now on.
+    /// Counted from now.
     pub lifetime: Duration,
 }
 
@@ -30,9 +31,9 @@ pub(crate) struct Wanted {
 pub(crate) enum IssueError {
     /// Neither `sse.jwt_secret` nor `sse.jwt_secret_file` is set.
     NoSecret,
-    /// The file of the secret cannot be used; why.
+    /// The file of the secret cannot be used, for this reason.
     Secret(String),
-    /// Nothing that could be told of the subscriber, or too much of it; why.
+    /// The token would say nothing about the subscriber, or too much, for this reason.
     Identity(String),
     /// The token would be refused.
     Token(TokenError),
@@ -78,7 +79,8 @@ pub(crate) fn issue(wanted: &Wanted) -> Result<String, IssueError> {
     token::issue(claims, &secret, &settings, wanted.lifetime, SystemTime::now()).map_err(IssueError::Token)
 }
 
-/// The file's secret, if there is one: it is the better place, and both are believed by the gateway.
+/// The secret from the file, if there is one. A file is the better place for it; the gateway believes both
+/// secrets.
 fn secret() -> Result<Secret, IssueError> {
     if let Some(file) = guc::auth::jwt_secret_file() {
         return Secret::read_file(&file).map_err(IssueError::Secret);
