@@ -10,6 +10,7 @@ mod carrying;
 mod drain;
 mod order;
 mod pace;
+mod source;
 mod stall;
 
 use std::io::{self, Read};
@@ -30,6 +31,7 @@ use super::routing::{Routing, Rules, Task, Tasks};
 use crate::pg::shmem::Shared;
 use crate::pg::{bgworker, futex};
 use carrying::Carrier;
+use source::Source;
 
 /// The courier is waited for so long, beyond what it was given, when it is told something that has to be done before the main
 /// thread goes on. It answers within milliseconds, unless the machine does not run it.
@@ -63,7 +65,8 @@ impl Courier {
         let says = Reports::new(sender, writer);
         let to_routing = tasks.clone();
         let run = move || {
-            let carry = || Carrier::new(shared, consumer, ring_bytes, &instructed, &says, &to_routing).run();
+            let source = Source::Ring(shared, consumer);
+            let carry = || Carrier::new(shared, source, ring_bytes, &instructed, &says, &to_routing).run();
             // Nothing is used after a panic, so nothing half changed is seen.
             match catch_unwind(AssertUnwindSafe(carry)) {
                 Ok(Ok(())) => {}

@@ -5,19 +5,19 @@
 //! lock, touches a file, or costs more with more routines, refusals or connections. Words of Postgres' shared memory are
 //! read as such (`pg/ticket.rs`); pgrx' wrappers would panic on this thread.
 //!
-//! Not for: the taking out itself (`drain.rs`), what waits for what (`worker/gateway/courier/order.rs`).
+//! Not for: the taking out itself (`drain.rs`), out of what (`source.rs`), what waits for what (`worker/gateway/courier/order.rs`).
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use sse_gateway::{Batch, Publisher};
-use sse_ring::{ASLEEP, AWAKE, Consumer, Corrupt};
+use sse_ring::Corrupt;
 
 use super::order::Holding;
 use super::pace::Pace;
+use super::source::Source;
 use super::stall::Stall;
-use crate::pg::futex;
 use crate::pg::shmem::Shared;
 use crate::worker::gateway::between::{CatalogRecords, Instruction, Reports};
 use crate::worker::gateway::routing::{Task, Tasks};
@@ -32,7 +32,7 @@ const NO_ROOM_PAUSE: Duration = Duration::from_millis(2);
 /// See the head of this file.
 pub(super) struct Carrier<'c> {
     pub(super) shared: Shared,
-    pub(super) consumer: Consumer<'static>,
+    pub(super) source: Source,
     instructions: &'c Receiver<Instruction>,
     pub(super) reports: &'c Reports,
     /// To the thread that makes routes of what is no event.
@@ -49,14 +49,14 @@ pub(super) struct Carrier<'c> {
     pub(super) dropped_told: u64,
     /// What a catalog worker has pushed.
     pub(super) catalog: CatalogRecords,
-    /// To be answered when the ring has been taken out up to this position.
+    /// To be answered when the source has been taken out up to this position.
     pub(super) mark: Option<(u64, u64)>,
 }
 
 impl<'c> Carrier<'c> {
     pub(super) fn new(
         shared: Shared,
-        consumer: Consumer<'static>,
+        source: Source,
         ring_bytes: usize,
         instructions: &'c Receiver<Instruction>,
         reports: &'c Reports,
@@ -64,7 +64,7 @@ impl<'c> Carrier<'c> {
     ) -> Self {
         Self {
             shared,
-            consumer,
+            source,
             instructions,
             reports,
             tasks,
@@ -86,7 +86,7 @@ impl<'c> Carrier<'c> {
     /// The ring is damaged.
     pub(super) fn run(mut self) -> Result<(), Corrupt> {
         loop {
-            self.consumer.awake();
+            self.source.awake();
             while let Ok(instruction) = self.instructions.try_recv() {
                 match instruction {
                     Instruction::Open { publisher, done } => {
@@ -97,14 +97,14 @@ impl<'c> Carrier<'c> {
                         self.close(until);
                         let _ = done.send(());
                     }
-                    Instruction::Mark(mark) => self.mark = Some((mark, self.consumer.begin()?.end())),
+                    Instruction::Mark(mark) => self.mark = Some((mark, self.source.end()?)),
                     Instruction::Stop => return Ok(()),
                     #[cfg(feature = "faults")]
                     Instruction::Panic => panic!("asked to"),
                 }
             }
             self.drain()?;
-            if let Some((mark, _)) = self.mark.take_if(|(_, end)| self.consumer.position() >= *end) {
+            if let Some((mark, _)) = self.mark.take_if(|(_, end)| self.source.has_reached(*end)) {
                 let _ = self.tasks.send(Task::Mark(mark));
             }
             self.sleep();
@@ -113,7 +113,7 @@ impl<'c> Carrier<'c> {
 
     fn open(&mut self, publisher: Publisher) {
         self.next_sequence = 1;
-        self.dropped_told = self.shared.ring.stats().dropped_total;
+        self.dropped_told = self.source.dropped_total();
         self.publisher = Some(publisher);
     }
 
@@ -136,18 +136,13 @@ impl<'c> Carrier<'c> {
 
     fn sleep(&mut self) {
         if self.waiting.is_some() {
-            return self.nap(NO_ROOM_PAUSE);
+            return self.source.nap(NO_ROOM_PAUSE);
         }
         let Some(pause) = self.order.pause(LONGEST_SLEEP) else { return };
         if let Some(moment) = self.pace.pause(Instant::now()) {
-            self.nap(pause.min(moment));
-        } else if self.consumer.prepare_to_sleep() && self.instructions.is_empty() {
-            futex::wait(&self.shared, ASLEEP, pause);
+            self.source.nap(pause.min(moment));
+        } else if self.source.prepare_to_sleep() && self.instructions.is_empty() {
+            self.source.sleep(pause);
         }
-    }
-
-    /// Sleeps without asking for a wake; who waits for room wakes all the same.
-    fn nap(&self, pause: Duration) {
-        futex::wait(&self.shared, AWAKE, pause);
     }
 }

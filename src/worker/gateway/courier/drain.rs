@@ -65,8 +65,8 @@ impl Carrier<'_> {
     /// Takes out what is in the ring now, unless the runtime threads have no room. The count of dropped
     /// events is read when the batch begins: whatever a publisher pushes after a drop comes after the gap.
     fn take_out(&mut self) -> Result<Outcome, sse_ring::Corrupt> {
-        let mut batch = self.consumer.begin()?;
-        let dropped = batch.dropped_total();
+        let mut taking = self.source.take()?;
+        let dropped = taking.dropped_total();
         let mut outgoing = Batch::new(self.next_sequence);
         if dropped > self.dropped_told {
             self.dropped_told = dropped;
@@ -75,7 +75,7 @@ impl Carrier<'_> {
         loop {
             let (catalog, order) = (&mut self.catalog, &mut self.order);
             let mut taken_bytes = 0;
-            let taken = batch.drain(BATCH_BYTES, |bytes| {
+            let taken = taking.drain(BATCH_BYTES, |bytes| {
                 taken_bytes += bytes.len();
                 match Kind::of(bytes) {
                     Some(Kind::Event | Kind::TooLarge) if order.hold(bytes) => {}
@@ -98,7 +98,7 @@ impl Carrier<'_> {
                 return Ok(Outcome::NoRoom);
             }
             if taken == 0 {
-                return Ok(batch.hole().map_or(Outcome::Empty, Outcome::Hole));
+                return Ok(taking.hole().map_or(Outcome::Empty, Outcome::Hole));
             }
             outgoing = Batch::new(self.next_sequence);
         }
