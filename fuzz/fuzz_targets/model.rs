@@ -187,6 +187,7 @@ impl Item {
             event: matches!(self.what, What::Large(_)).then_some("large"),
             execution_id: self.execution_id.map(Label::text),
             emitter,
+            xid: None,
         }
     }
 

@@ -239,6 +239,7 @@ impl Target<'_> {
             event: self.event,
             execution_id: self.execution_id,
             emitter,
+            xid: None,
             access: Cow::Borrowed(self.access),
         }
     }

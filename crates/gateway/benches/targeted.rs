@@ -132,6 +132,7 @@ impl Feed {
             event: None,
             execution_id: None,
             emitter: None,
+            xid: None,
         };
         let mut record = Vec::new();
         encode_into(&Record::Event { envelope, data: &"x".repeat(200) }, &mut record).unwrap();

@@ -70,6 +70,7 @@ fn publish_lines(publisher: &mut Publisher) -> Result<(), Box<dyn Error>> {
             event: None,
             execution_id: None,
             emitter: None,
+            xid: None,
         };
         record.clear();
         encode_into(&Record::Event { envelope, data: line.trim_end() }, &mut record)?;

@@ -205,6 +205,7 @@ impl Item {
             event: None,
             execution_id: self.execution_id,
             emitter,
+            xid: None,
         }))
     }
 

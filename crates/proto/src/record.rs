@@ -16,8 +16,8 @@
 //! 5 catalog end       u64 generation, u32 count
 //! 10 catalog routine  u64 generation, u32 oid, u8 kind, u8 flags, text schema, name, comment, signature
 //! 11 call role        u64 generation, u8: 0 off, 1 ready + count, for each warning: text, 2 refused + text reason, hint
-//! 16 event            u64 ticket, envelope, text data
-//! 17 too large        u64 ticket, envelope
+//! 18 event            u64 ticket, u64 xid, envelope, text data
+//! 19 too large        u64 ticket, u64 xid, envelope
 //!
 //! envelope            scope, access, optional text topic, event, execution id, emitter
 //! scope               u8: 0 all, 1 authorize + values, 2 matching, 3 nobody
@@ -33,6 +33,9 @@
 //! known yet when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there, [`set_ticket`] fills it
 //! in when the transaction has committed, and [`decode`] passes over it.
 //!
+//! The *xid* is the transaction's own, as `pg_current_xact_id()` says it, 0 = none: the event was sent at once, or the transaction
+//! has changed nothing. It is filled in together with the ticket ([`set_xid`]), and belongs to the envelope ([`Envelope::xid`]).
+//!
 //! Both sides are the same library in the same server start, so there is no version in it; a changed layout takes new
 //! kind numbers all the same, and `golden_bytes` in the tests is there to make that change a decision.
 //!
@@ -40,11 +43,11 @@
 
 mod decode;
 mod encode;
-mod ticket;
+mod stamp;
 
 pub use decode::decode;
 pub use encode::encode_into;
-pub use ticket::{set_ticket, ticket};
+pub use stamp::{set_ticket, set_xid, ticket};
 
 use crate::annotation::Access;
 use crate::call::CallRole;
@@ -52,16 +55,17 @@ use crate::route::Routine;
 use crate::scope::Scope;
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU64;
 
 /// First byte of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     /// Something that was raised.
-    Event = 16,
+    Event = 18,
     /// Something that was raised and is longer than `sse.max_event_size`: a gap for the subscribers that would have got
     /// it.
-    TooLarge = 17,
+    TooLarge = 19,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 3,
     /// It has handed over all.
@@ -80,8 +84,8 @@ impl Kind {
             [5, ..] => Some(Self::CatalogEnd),
             [10, ..] => Some(Self::CatalogRoutine),
             [11, ..] => Some(Self::CallRole),
-            [16, ..] => Some(Self::Event),
-            [17, ..] => Some(Self::TooLarge),
+            [18, ..] => Some(Self::Event),
+            [19, ..] => Some(Self::TooLarge),
             _ => None,
         }
     }
@@ -102,6 +106,8 @@ pub struct Envelope<'a> {
     pub execution_id: Option<&'a str>,
     /// Identity of the session that raised it (C4.6).
     pub emitter: Option<Emitter<'a>>,
+    /// The transaction that committed it; `None` when it was sent at once, has not committed yet, or has changed nothing.
+    pub xid: Option<NonZeroU64>,
 }
 
 /// Identity of the session that raised an event (C4.6). Empty values are absent.

@@ -145,6 +145,7 @@ fn verdict(event: &oracle::Event, listener: &oracle::Listener) -> bool {
                 Emission::Known(emitter) => Some(emitter.clone()),
                 _ => None,
             },
+            xid: None,
         };
         let mut bytes = Vec::new();
         record::encode_into(&Record::TooLarge { envelope }, &mut bytes).unwrap();

@@ -1,7 +1,7 @@
 //! Events that wait for their transaction's commit, and the callbacks by which Postgres tells how it ends (C5.1).
 //!
 //! One event's way: kept with the id of the subtransaction it was raised in; dropped when that one rolls back; pushed
-//! into the ring, with the ticket that the transaction took before (`ticket.rs`), right after the transaction has
+//! into the ring, with the ticket that the transaction took before (`ticket.rs`) and its xid, right after the transaction has
 //! become visible to others (xact.c calls XACT_EVENT_COMMIT after ProcArrayEndTransaction). An error in that callback
 //! would be a PANIC of the whole cluster, so it only copies bytes and adds to counters: nothing in it allocates,
 //! logs, or can fail. Everything that can is done before the commit record is written, in XACT_EVENT_PRE_COMMIT.
@@ -38,6 +38,11 @@ struct Entry {
     start: usize,
     /// The limit was passed here: nothing is kept from here on, and the transaction cannot commit.
     beyond_limit: bool,
+}
+
+unsafe extern "C-unwind" {
+    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: called in the commit callback.
+    fn GetTopFullTransactionIdIfAny() -> pg_sys::FullTransactionId;
 }
 
 thread_local! {
@@ -92,11 +97,12 @@ impl Pending {
         }
     }
 
-    /// Writes the ticket into each record. Allocates nothing, cannot fail.
-    fn stamp(&mut self, ticket: u64) {
+    /// Writes the ticket and the xid into each record. Allocates nothing, cannot fail.
+    fn stamp(&mut self, ticket: u64, xid: u64) {
         for entry in &self.entries {
             if let Some(record) = self.bytes.get_mut(entry.start..) {
                 record::set_ticket(record, ticket);
+                record::set_xid(record, xid);
             }
         }
     }
@@ -220,7 +226,7 @@ fn push_all() {
         if pending.entries.is_empty() {
             return;
         }
-        pending.stamp(ticket::mine(&shared.announced));
+        pending.stamp(ticket::mine(&shared.announced), xid());
         let producer = shared.ring.producer();
         for record in pending.records() {
             // While more records follow, the gateway can make room.
@@ -232,6 +238,13 @@ fn push_all() {
     ticket::done(&shared.announced);
     // After the announcement is taken back, so that the courier does not find it any more.
     futex::wake_if(wake, &shared);
+}
+
+/// The transaction's own id, whatever its savepoints have; 0: it has none, because it has changed nothing. It is not given one
+/// for this. Asked behind the commit, because a PRE_COMMIT callback that comes after ours may still take one.
+fn xid() -> u64 {
+    // SAFETY: returns a variable of xact.c, which CommitTransaction clears behind these callbacks.
+    unsafe { GetTopFullTransactionIdIfAny() }.value
 }
 
 fn forget_all() {

@@ -28,6 +28,9 @@ pub(super) enum Instruction {
     /// A panic, for a test (`fault.rs`).
     #[cfg(feature = "faults")]
     Panic,
+    /// Say [`Report::Transaction`] of each event, for a test.
+    #[cfg(feature = "faults")]
+    TellTransactions,
 }
 
 /// What the courier says, and what the thread that makes routes says.
@@ -53,6 +56,9 @@ pub(super) enum Report {
     Corrupt(Corrupt),
     /// The courier has panicked.
     Died(String),
+    /// An event of the transaction with this id was taken out; 0: of none.
+    #[cfg(feature = "faults")]
+    Transaction(u64),
 }
 
 /// Records of a catalog worker as they came out of the ring, undecoded.

@@ -141,6 +141,11 @@ impl Courier {
         self.tell(Instruction::Panic);
     }
 
+    #[cfg(feature = "faults")]
+    pub(super) fn tell_transactions(&self) {
+        self.tell(Instruction::TellTransactions);
+    }
+
     /// Ends it.
     pub(super) fn stop(self) {
         self.tell(Instruction::Stop);
@@ -190,6 +195,8 @@ impl Worker {
                 Report::Reached(_) => {}
                 Report::GivenUp { pid } => messages::given_up(pid),
                 Report::Hole(age) => messages::hole(age),
+                #[cfg(feature = "faults")]
+                Report::Transaction(xid) => messages::transaction(xid),
                 Report::Corrupt(corrupt) => {
                     messages::corrupt(&corrupt);
                     return Heard::ItHasEnded;

@@ -29,6 +29,9 @@ const UNWOKEN: &str = "pg_sse.unwoken";
 /// The courier panics.
 const PANIC: &str = "pg_sse.panic_courier";
 
+/// From now on the log names the transaction of each event: nobody else is told it yet.
+const TRANSACTIONS: &str = "pg_sse.tell_transactions";
+
 /// Provokes each fault that is asked for.
 pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
     let is_asked = |file| fs::remove_file(backend::data_directory().join(file)).is_ok();
@@ -42,6 +45,9 @@ pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
     }
     if is_asked(PANIC) {
         courier.panic();
+    }
+    if is_asked(TRANSACTIONS) {
+        courier.tell_transactions();
     }
     if is_asked(HOLD.0) {
         thread::sleep(HOLD.1);

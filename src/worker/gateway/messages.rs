@@ -51,6 +51,12 @@ pub(super) fn corrupt(corrupt: &sse_ring::Corrupt) {
     );
 }
 
+/// For a test (`fault.rs`).
+#[cfg(feature = "faults")]
+pub(super) fn transaction(xid: u64) {
+    log!("pg_sse gateway: an event of transaction {xid}");
+}
+
 /// The events of a transaction are no longer waited for.
 pub(super) fn given_up(pid: Option<i32>) {
     let who = pid.map_or_else(|| "a backend".to_owned(), |pid| format!("the backend with process id {pid}"));

@@ -91,6 +91,7 @@ impl Raise {
             event: self.event.as_deref(),
             execution_id: self.execution_id.as_deref(),
             emitter: None,
+            xid: None,
         };
         let record = if self.too_large {
             Record::TooLarge { envelope }

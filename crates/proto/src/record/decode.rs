@@ -9,6 +9,7 @@ use crate::call::{
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::str;
 use std::sync::Arc;
 
@@ -23,14 +24,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
     };
     let mut reader = Reader { rest: &bytes[1..] };
     let record = match kind {
-        Kind::Event => {
-            reader.u64()?;
-            Record::Event { envelope: reader.envelope()?, data: reader.text()? }
-        }
-        Kind::TooLarge => {
-            reader.u64()?;
-            Record::TooLarge { envelope: reader.envelope()? }
-        }
+        Kind::Event => Record::Event { envelope: reader.envelope()?, data: reader.text()? },
+        Kind::TooLarge => Record::TooLarge { envelope: reader.envelope()? },
         Kind::CatalogBegin => Record::CatalogBegin { generation: reader.u64()? },
         Kind::CatalogRoutine => {
             Record::CatalogRoutine { generation: reader.u64()?, routine: reader.routine()? }
@@ -50,6 +45,8 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn envelope(&mut self) -> Result<Envelope<'a>, RecordError> {
+        let _ticket = self.u64()?;
+        let xid = NonZeroU64::new(self.u64()?);
         let scope = match self.byte()? {
             0 => Scope::All,
             1 => Scope::Authorize(self.values()?),
@@ -74,6 +71,7 @@ impl<'a> Reader<'a> {
                 1 => Some(self.emitter()?),
                 other => return Err(RecordError::Choice(other)),
             },
+            xid,
         })
     }
 

@@ -6,6 +6,7 @@ use crate::annotation::{Access, RoutineKind};
 use crate::call::{CallRole, Mode, Parameter, Shape, Signature, TypeKind};
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
+use std::num::NonZeroU64;
 
 /// The ticket of an event that is sent at once, or whose transaction has not committed yet.
 const NO_TICKET: [u8; 8] = [0; 8];
@@ -32,12 +33,12 @@ impl Writer<'_> {
         self.byte(record.kind() as u8)?;
         match record {
             Record::Event { envelope, data } => {
-                self.bytes(&NO_TICKET)?;
+                self.stamp(envelope)?;
                 self.envelope(envelope)?;
                 self.text(data)
             }
             Record::TooLarge { envelope } => {
-                self.bytes(&NO_TICKET)?;
+                self.stamp(envelope)?;
                 self.envelope(envelope)
             }
             Record::CatalogBegin { generation } => self.bytes(&generation.to_le_bytes()),
@@ -54,6 +55,12 @@ impl Writer<'_> {
                 self.bytes(&count.to_le_bytes())
             }
         }
+    }
+
+    /// What has a fixed place (`stamp`).
+    fn stamp(&mut self, envelope: &Envelope<'_>) -> Result<(), EncodeError> {
+        self.bytes(&NO_TICKET)?;
+        self.bytes(&envelope.xid.map_or(0, NonZeroU64::get).to_le_bytes())
     }
 
     fn envelope(&mut self, envelope: &Envelope<'_>) -> Result<(), EncodeError> {

@@ -25,6 +25,7 @@ fn envelope<'a>() -> Envelope<'a> {
         event: None,
         execution_id: None,
         emitter: None,
+        xid: None,
     }
 }
 
@@ -51,6 +52,7 @@ fn golden_bytes() {
         event: Some("e"),
         execution_id: Some("x"),
         emitter: Some(Emitter { user_id: Some("7"), user_name: None, roles: vec!["a", "b"] }),
+        xid: NonZeroU64::new(0x0102),
     };
     let full_bytes: &[u8] = b"\x01\x02\0\0\0\x01\x02\0\0\x0042\0\x02\0\0\0\xc3\xa9\
         \x02\x02\0\0\0\x02\x01\0\0\0n\x03\x01\0\0\0r\
@@ -59,7 +61,7 @@ fn golden_bytes() {
     let cases: [(Record<'_>, Vec<u8>); 9] = [
         (
             Record::Event { envelope: full, data: "hi\n" },
-            [b"\x10", &[0; 8][..], full_bytes, b"\x03\0\0\0hi\n"].concat(),
+            [b"\x12", &[0; 8][..], &[2, 1, 0, 0, 0, 0, 0, 0], full_bytes, b"\x03\0\0\0hi\n"].concat(),
         ),
         (
             Record::TooLarge {
@@ -69,7 +71,7 @@ fn golden_bytes() {
                     ..envelope()
                 },
             },
-            b"\x11\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
         ),
         (Record::CatalogBegin { generation: 0x0102 }, b"\x03\x02\x01\0\0\0\0\0\0".to_vec()),
         (
@@ -136,14 +138,14 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
 
 #[test]
 fn an_unknown_kind_choice_or_flag_is_refused() {
-    for kind in [0, 1, 2, 4, 6, 12, 15, 18, 255] {
+    for kind in [0, 1, 2, 4, 6, 12, 15, 16, 17, 20, 255] {
         assert_eq!(decode(&[kind]), Err(RecordError::Kind(kind)));
     }
     for (bytes, choice) in [
-        (&b"\x11\0\0\0\0\0\0\0\0\x04"[..], 4),
-        (b"\x11\0\0\0\0\0\0\0\0\0\x03", 3),
-        (b"\x11\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
-        (b"\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
+        (&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04"[..], 4),
+        (b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03", 3),
+        (b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
+        (b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x10", 16),
         (b"\x0b\0\0\0\0\0\0\0\0\x03", 3),
@@ -161,12 +163,18 @@ fn data_that_is_not_utf8_is_refused() {
 
 #[test]
 fn a_count_of_four_billion_in_a_few_bytes_is_refused_without_memory_for_it() {
-    assert_eq!(decode(b"\x11\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"), Err(RecordError::Truncated));
     assert_eq!(
-        decode(b"\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        decode(b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"),
         Err(RecordError::Truncated)
     );
-    assert_eq!(decode(b"\x10\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"), Err(RecordError::Truncated));
+    assert_eq!(
+        decode(b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        Err(RecordError::Truncated)
+    );
+    assert_eq!(
+        decode(b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        Err(RecordError::Truncated)
+    );
 }
 
 #[test]
@@ -187,7 +195,9 @@ fn a_label_holds_up_to_its_limit_and_not_a_byte_more_on_both_sides() {
         }
         let text = [&(length as u32).to_le_bytes()[..], text.as_bytes()].concat();
         for (before, after) in [(0, 9), (4, 5), (8, 1)] {
-            let bytes = [&b"\x11\0\0\0\0\0\0\0\0\0\0"[..], &vec![0; before], &text, &vec![0; after]].concat();
+            let bytes =
+                [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &vec![0; before], &text, &vec![0; after]]
+                    .concat();
             let error = decode(&bytes).err();
             assert_eq!(error, (!fits).then_some(RecordError::Label), "{length} {before}");
         }
@@ -201,9 +211,9 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
         [("a\ndata: forged", false), ("a\rb", false), ("a\0b", false), ("a b", true), ("grün", true)]
     {
         let bytes = [&[label.len() as u8, 0, 0, 0], label.as_bytes()].concat();
-        let event = [&b"\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 5]].concat();
+        let event = [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 5]].concat();
         assert_eq!(decode(&event), Err(RecordError::Label), "{label:?}");
-        let topic = [&b"\x11\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 9]].concat();
+        let topic = [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 9]].concat();
         assert_eq!(decode(&topic).is_ok(), is_topic, "{label:?}");
         let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..envelope() } };
         assert_eq!(encode_into(&record, &mut Vec::new()), Err(EncodeError::Unrepresentable));
@@ -211,12 +221,13 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
 }
 
 #[test]
-fn only_the_record_of_an_event_has_a_ticket() {
-    let mut short = b"\x10\0\0\0\0\0\0\0".to_vec();
+fn only_the_record_of_an_event_has_a_ticket_and_an_xid() {
+    let mut short = b"\x12\0\0\0\0\0\0\0".to_vec();
     let mut catalog = encode(&Record::CatalogEnd { generation: 1, count: 2 });
     for bytes in [&mut short, &mut catalog, &mut Vec::new()] {
         let before = bytes.clone();
         set_ticket(bytes, u64::MAX);
+        set_xid(bytes, u64::MAX);
         assert_eq!((&*bytes, ticket(bytes)), (&before, 0));
     }
 }
@@ -265,6 +276,7 @@ proptest! {
         execution_id in option::of("[^\\p{Cc}]{1,50}"),
         emitter in option::of((option::of(".{1,9}"), option::of(".{1,9}"), prop::collection::vec(".{0,9}", 0..4))),
         data in "(?s).{0,300}",
+        xid in any::<u64>(),
     ) {
         let roles: Vec<&str> = emitter.iter().flat_map(|(_, _, roles)| roles).map(String::as_str).collect();
         let envelope = Envelope {
@@ -278,6 +290,7 @@ proptest! {
                 user_name: user_name.as_deref(),
                 roles: roles.clone(),
             }),
+            xid: NonZeroU64::new(xid),
         };
         let record = Record::Event { envelope, data: &data };
         let bytes = encode(&record);
@@ -307,7 +320,7 @@ proptest! {
 
     #[test]
     fn bytes_that_decode_are_what_the_record_encodes_to(
-        kind in prop_oneof![0_u8..7, 9_u8..12, 14_u8..19],
+        kind in prop_oneof![0_u8..7, 9_u8..12, 17_u8..21],
         rest in prop::collection::vec(prop_oneof![4 => 0_u8..4, 1 => any::<u8>()], 0..64),
     ) {
         let bytes = [&[kind], &rest[..]].concat();
@@ -325,6 +338,18 @@ proptest! {
         prop_assert_eq!(ticket(&bytes), 0);
         set_ticket(&mut bytes, number);
         prop_assert_eq!(ticket(&bytes), number);
+        let decoded = decode(&bytes);
+        prop_assert_eq!(decoded.as_ref(), Ok(&record));
+    }
+
+    #[test]
+    fn an_xid_that_is_filled_in_comes_back_and_changes_nothing_else(before: u64, number: u64, data in ".{0,9}") {
+        let with = |xid| Envelope { xid: NonZeroU64::new(xid), ..envelope() };
+        let mut bytes = encode(&Record::Event { envelope: with(before), data: &data });
+        set_ticket(&mut bytes, 7);
+        set_xid(&mut bytes, number);
+        prop_assert_eq!(ticket(&bytes), 7);
+        let record = Record::Event { envelope: with(number), data: &data };
         let decoded = decode(&bytes);
         prop_assert_eq!(decoded.as_ref(), Ok(&record));
     }

@@ -51,6 +51,9 @@ pub(super) struct Carrier<'c> {
     pub(super) catalog: CatalogRecords,
     /// To be answered when the source has been taken out up to this position.
     pub(super) mark: Option<(u64, u64)>,
+    /// For a test (`fault.rs`).
+    #[cfg(feature = "faults")]
+    pub(super) tells_transactions: bool,
 }
 
 impl<'c> Carrier<'c> {
@@ -77,6 +80,8 @@ impl<'c> Carrier<'c> {
             dropped_told: 0,
             catalog: CatalogRecords::default(),
             mark: None,
+            #[cfg(feature = "faults")]
+            tells_transactions: false,
         }
     }
 
@@ -101,6 +106,12 @@ impl<'c> Carrier<'c> {
                     Instruction::Stop => return Ok(()),
                     #[cfg(feature = "faults")]
                     Instruction::Panic => panic!("asked to"),
+                    #[cfg(feature = "faults")]
+                    Instruction::TellTransactions => {
+                        self.tells_transactions = true;
+                        // The sign that it is so from here on.
+                        self.reports.say(crate::worker::gateway::between::Report::Transaction(0));
+                    }
                 }
             }
             self.drain()?;

@@ -77,6 +77,10 @@ impl Carrier<'_> {
             let mut taken_bytes = 0;
             let taken = taking.drain(BATCH_BYTES, |bytes| {
                 taken_bytes += bytes.len();
+                #[cfg(feature = "faults")]
+                if self.tells_transactions {
+                    tell_transaction(bytes, self.reports);
+                }
                 match Kind::of(bytes) {
                     Some(Kind::Event | Kind::TooLarge) if order.hold(bytes) => {}
                     Some(Kind::Event | Kind::TooLarge) | None => outgoing.push_record(bytes),
@@ -125,5 +129,14 @@ impl Carrier<'_> {
         }
         self.hand_over_ordered();
         self.waiting.is_none()
+    }
+}
+
+/// For a test (`worker/gateway/fault.rs`).
+#[cfg(feature = "faults")]
+fn tell_transaction(record: &[u8], reports: &crate::worker::gateway::between::Reports) {
+    use sse_proto::record::{Record, decode};
+    if let Ok(Record::Event { envelope, .. } | Record::TooLarge { envelope }) = decode(record) {
+        reports.say(Report::Transaction(envelope.xid.map_or(0, std::num::NonZero::get)));
     }
 }

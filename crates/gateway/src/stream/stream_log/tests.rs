@@ -29,6 +29,7 @@ fn record_with(data: &str, scope: Scope, topic: Option<&str>, execution_id: Opti
         event: None,
         execution_id,
         emitter: None,
+        xid: None,
     };
     let mut out = Vec::new();
     encode_into(&Record::Event { envelope, data }, &mut out).unwrap();

@@ -96,6 +96,7 @@ impl Item {
             event: None,
             execution_id: self.execution_id,
             emitter: self.emitter.clone(),
+            xid: None,
         }
     }
 
