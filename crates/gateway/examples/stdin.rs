@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     gateway.set_routes(Arc::new(routes()), 1);
     std::thread::spawn({
         let gateway = Arc::clone(&gateway);
-        move || answer_requests(&gateway)
+        move || do_errands(&gateway)
     });
     publish_lines(&mut publisher)?;
     // The thread that answers requests holds the gateway, too: dropping it with the process cuts the streams, so they
@@ -87,7 +87,7 @@ fn publish_lines(publisher: &mut Publisher) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn answer_requests(gateway: &Gateway) {
+fn do_errands(gateway: &Gateway) {
     loop {
         match gateway.poll_errand() {
             Some(Errand::RefreshRoutes { question }) => gateway.routes_are_fresh(question),

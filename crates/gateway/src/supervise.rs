@@ -36,6 +36,20 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     format!("a runtime thread panicked: {}", escaped(text))
 }
 
+/// The thread that calls it does what no event waits for: it lets those that carry events have the processor first.
+///
+/// Where groups of processes share the processors (Linux' autogroup makes one of each session, and each process of
+/// Postgres has its own), the threads of the gateway compete with each other for one share. Anybody may give up
+/// priority, nobody gets it back. Elsewhere than on Linux it would be the whole process's (POSIX, `nice`), so there it
+/// does nothing.
+pub fn yield_to_events() {
+    #[cfg(target_os = "linux")]
+    {
+        // In vain: as before.
+        let _ = rustix::process::nice(10);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -51,19 +65,5 @@ mod tests {
         runtime.block_on(supervised(Arc::clone(&shared), async { panic!("on purpose") }));
         let told = Errand::Died("a runtime thread panicked: on purpose".to_owned());
         assert_eq!(inbox.poll(&shared.outbox), Some(told));
-    }
-}
-
-/// The thread that calls it does what no event waits for: it lets those that carry events have the processor first.
-///
-/// Where groups of processes share the processors (Linux' autogroup makes one of each session, and each process of
-/// Postgres has its own), the threads of the gateway compete with each other for one share. Anybody may give up
-/// priority, nobody gets it back. Elsewhere than on Linux it would be the whole process's (POSIX, `nice`), so there it
-/// does nothing.
-pub fn yield_to_events() {
-    #[cfg(target_os = "linux")]
-    {
-        // In vain: as before.
-        let _ = rustix::process::nice(10);
     }
 }
