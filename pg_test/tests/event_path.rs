@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cluster::http::EventStream;
 use cluster::{Cluster, Extension, Install, PgConfig, Session, tell_skipped, wait_for, wait_until};
-use common::{SOON, announcer, figure, gateway_pid};
+use common::{SOON, announcer, figure, gateway_pid, provoke};
 
 const QUIET: &str = "set client_min_messages = warning";
 
@@ -24,14 +24,6 @@ fn served() -> Result<(Cluster, Session, EventStream)> {
     session.run(QUIET)?.ok()?;
     let stream = cluster.http()?.events("/api/f/info")?;
     Ok((cluster, session, stream))
-}
-
-/// Asks for a fault that only a build with assertions has (`src/worker/gateway/fault.rs`), and waits until it is on its way.
-fn provoke(cluster: &Cluster, fault: &str) -> Result<()> {
-    let file = cluster.data_dir().join(fault);
-    fs::write(&file, "")?;
-    cluster.reload()?;
-    wait_until(SOON, "the fault is provoked", || !file.exists())
 }
 
 /// Sends one and waits for it; how long that took.

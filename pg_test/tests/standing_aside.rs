@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail, ensure};
 use cluster::{Cluster, Session, StopMode, wait_for, wait_until};
-use common::{SOON, figure};
+use common::{SOON, figure, provoke};
 
 /// Postgres itself takes some tenths of a second for either, and this machine may be busy.
 const PROMPT: Duration = Duration::from_secs(5);
@@ -30,14 +30,6 @@ fn stop(cluster: &Cluster) -> Result<()> {
     let status = cluster.stop(StopMode::Fast)?;
     ensure!(status.success() && start.elapsed() < PROMPT, "{status} after {:?}", start.elapsed());
     Ok(())
-}
-
-/// Asks for a fault that only a build with assertions has (`src/worker/gateway/fault.rs`), and waits until it is on its way.
-fn provoke(cluster: &Cluster, fault: &str) -> Result<()> {
-    let file = cluster.data_dir().join(fault);
-    fs::write(&file, "")?;
-    cluster.reload()?;
-    wait_until(SOON, "the fault is provoked", || !file.exists())
 }
 
 /// Waits until there is a worker that reads the routines, and is `like` this.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cluster::http::{Client, EventStream};
-use cluster::{Cluster, Install, Reply, Session, SessionOptions, skip, wait_for};
+use cluster::{Cluster, Install, Reply, Session, SessionOptions, skip, wait_for, wait_until};
 
 /// Everything that is delivered at all arrives within this time, on two busy cores, too.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -173,6 +173,15 @@ pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
 pub(crate) fn figure(cluster: &Cluster, view: &str, column: &str) -> Result<i64> {
     let text = cluster.sql(&format!("select {column} from sse.{view}"))?;
     text.parse().with_context(|| format!("{view}.{column} is {text:?}"))
+}
+
+/// Asks for a fault that only a build with the feature `faults` has (`src/worker/gateway/fault.rs`), and waits until it is on its
+/// way.
+pub(crate) fn provoke(cluster: &Cluster, fault: &str) -> Result<()> {
+    let file = cluster.data_dir().join(fault);
+    std::fs::write(&file, "")?;
+    cluster.reload()?;
+    wait_until(SOON, "the fault is provoked", || !file.exists())
 }
 
 /// A signal by its name, `STOP` or `TERM`.
