@@ -207,7 +207,10 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
     context: &Context,
 ) -> Result<Response<Body>, Problem> {
     let shared = &context.shared;
-    let Some(newer) = shared.routes.newer(routes, &shared.outbox).await else { return Err(problem) };
+    let Some(newer) = shared.routes.newer(routes, &shared.outbox).await else {
+        // A conflict that may be due to routes is one about a row type that has changed, and that nobody could read in time.
+        return Err(if problem.is_conflict() { changed_meanwhile() } else { problem });
+    };
     if !body.can_be_read_again() {
         return Err(changed_meanwhile());
     }
@@ -221,8 +224,8 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
 }
 
 fn changed_meanwhile() -> Problem {
-    let detail = "The routine was changed while it was called. The call had no effect; send it again.";
-    Problem::new(StatusCode::CONFLICT, detail)
+    let detail = "The routine, or a type of it, was changed while it was called. The call had no effect; send it again.";
+    Problem::new(StatusCode::CONFLICT, detail).member("sqlstate", "40001".to_owned())
 }
 
 /// Checked here and not by hyper alone, whose limits depend on how the bytes arrive.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use sse_gateway::{CallAvailability, CallResult, Settings, TrustedProxies};
 use sse_proto::call::Shape;
 use support::calls::{
-    JSON, callable, called, done, failed, gateway, get, no_row, post, refused, request, serve, several,
-    shape, take, with,
+    JSON, callable, called, done, failed, gateway, get, no_row, outdated, post, refused, request, routes,
+    serve, several, shape, take, with,
 };
 use support::peer::Peer;
 use support::tokens::token_of;
@@ -124,6 +124,36 @@ fn a_failure_has_its_status_the_users_own_words_and_always_the_sqlstate() {
     }
     assert_eq!(gateway.count(|stats| &stats.calls_failed_total), 14);
     assert_eq!(gateway.count(|stats| &stats.calls_total), 14);
+}
+
+// Somebody has `pg_database` locked, so that the routines cannot be read anew; or they change all the time.
+#[test]
+fn a_call_whose_row_type_has_changed_is_409_and_says_so_whether_the_routines_can_be_read_or_not() {
+    let gateway = gateway();
+    let told = |results: &[fn(u64) -> CallResult], headers: &str, body: &str, change: bool| {
+        let verb = if body.is_empty() { "GET" } else { "POST" };
+        let target = if body.is_empty() { "/api/get-all" } else { "/api/send" };
+        let mut peer = Peer::ask(gateway.port(), &request(verb, target, headers, body));
+        for result in results {
+            let call = take(&gateway);
+            if change {
+                gateway.gateway.set_routes(routes(&several()), 3);
+            }
+            gateway.gateway.answer_call(call.id, result(call.id));
+        }
+        let answer = peer.answer(true);
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body["sqlstate"], "40001");
+        answer.problem(409)
+    };
+    let conflict: fn(u64) -> CallResult = |id| failed(id, b"40001", "", false);
+    let long = format!("{{\"messageText\":\"{}\"}}", "x".repeat(20 << 10));
+    let changed = "The routine, or a type of it, was changed while it was called. The call had no effect; send it again.";
+    assert_eq!(told(&[outdated], "", "", false), changed);
+    assert_eq!(told(&[outdated, outdated], "", "", true), changed);
+    assert_eq!(told(&[outdated], JSON, &long, true), changed);
+    // Another cause has another text.
+    assert!(told(&[conflict], "", "", false).contains("another call"));
 }
 
 #[test]

@@ -156,6 +156,15 @@ pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallR
     )
 }
 
+/// It was made for other columns of a row type than there are, and was not run.
+pub fn outdated(id: u64) -> CallResult {
+    let (sqlstate, message) = (*b"40001", String::new());
+    CallResult::Answer(
+        CallAnswer { id, outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true } }
+            .into(),
+    )
+}
+
 /// The next call is answered with this body.
 pub fn serve(gateway: &TestGateway, body: &str) -> Taken {
     let call = take(gateway);
