@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::EventStream;
-use cluster::{Cluster, wait_for};
+use cluster::{Cluster, Session, wait_for};
 use common::{Corner, Frozen, SOON, figure, gap_reason, gateway_pid};
 
 /// More than a ring of 64 kB takes: 300 events of 1 kB.
@@ -143,6 +143,60 @@ fn waiting_for_room_can_be_cancelled_before_the_commit() -> Result<()> {
     assert_eq!(corner.sql("select count(*) from t")?, "0", "nothing was committed");
     drop(frozen);
     Ok(())
+}
+
+// Somebody drops another database, or asks what this session's memory is used for: both interrupt it, and neither ends what it does.
+#[test]
+fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or_the_end_lets_it_go()
+-> Result<()> {
+    let cluster = small_ring()?;
+    let corner = Corner::of(&cluster, "interrupted")?;
+    corner.announcer("f", "@sse\n@sse_delivery immediate")?;
+    let mut stream = corner.stream("f/info")?;
+    let mut session = corner.session_with("-c client_min_messages=error")?;
+    let pid = session.backend_pid()?;
+    let ask = |what: &str| cluster.sql(&format!("select {what}({pid})")).map(drop);
+    let dropped = || figure(&cluster, "stat_ring", "dropped_total");
+    let waits = format!("select wait_event_type = 'Extension' from pg_stat_activity where pid = {pid}");
+    let begin = |session: &mut Session, name: &str| -> Result<()> {
+        session.send(&format!("select f('{name}' || repeat('x', 2000))"))?;
+        cluster::wait_until(SOON, "it waits", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))
+    };
+    let before = {
+        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        session.run(FLOOD)?.ok()?;
+        session.run("set sse.publish_timeout = '60s'")?.ok()?;
+        let before = dropped()?;
+        begin(&mut session, "patient")?;
+        ask("pg_log_backend_memory_contexts")?;
+        // It is told within milliseconds, and looks at it each millisecond.
+        let asked = Instant::now();
+        wait_for(SOON, "it has been interrupted", || {
+            Ok((asked.elapsed() > Duration::from_millis(500)).then_some(()))
+        })?;
+        assert_eq!(dropped()?, before, "it did not wait");
+        assert_eq!(cluster.sql(&waits)?, "t", "it does not wait any more");
+        before
+    };
+    session.wait(SOON)?.ok()?;
+    assert_eq!(dropped()?, before);
+    let deadline = Instant::now() + SOON;
+    while !stream.next(deadline.saturating_duration_since(Instant::now()))?.data.starts_with("patient") {}
+    let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    session.run("set sse.publish_timeout = 0")?.ok()?;
+    session.run(FLOOD)?.ok()?;
+    session.run("set sse.publish_timeout = '60s'")?.ok()?;
+    begin(&mut session, "cancelled")?;
+    ask("pg_cancel_backend")?;
+    let reply = session.wait(SOON)?;
+    assert_eq!(reply.error().and_then(|error| error.sqlstate.as_deref()), Some("57014"));
+    begin(&mut session, "ended")?;
+    ask("pg_terminate_backend")?;
+    cluster::wait_until(SOON, "the session has ended", || {
+        cluster
+            .sql(&format!("select count(*) from pg_stat_activity where pid = {pid}"))
+            .is_ok_and(|n| n == "0")
+    })
 }
 
 /// The bound of the ring to the byte, one below, at, and above: what fits is delivered whole, what does not is not

@@ -70,13 +70,18 @@ pub(crate) fn no_gateway() -> Option<NoGateway> {
     in_recovery.then_some(NoGateway::Standby)
 }
 
-/// Whether a cancel, a termination or the like waits to be acted on.
-pub(crate) fn interrupt_pending() -> bool {
-    // A flag that signal handlers set; a stale value only delays by one pause.
-    let flag = &raw const pg_sys::InterruptPending;
-    // SAFETY: a static variable of globals.c.
-    let pending = unsafe { flag.read_volatile() };
-    pending != 0
+/// Whether the statement is being cancelled, or the session ended. Not `InterruptPending`: that is set for much that ends
+/// nothing, such as a file that all are to close for a `DROP DATABASE` (procsignal.c, ProcSignalBarrierPending), and stays set
+/// until it is acted on. A `transaction_timeout` (17 and newer) is not among them: it is acted on when the wait is over.
+pub(crate) fn is_being_ended() -> bool {
+    // Flags that signal handlers set; a stale value only delays by one pause.
+    let flags = [
+        &raw const pg_sys::QueryCancelPending,
+        &raw const pg_sys::ProcDiePending,
+        &raw const pg_sys::ClientConnectionLost,
+    ];
+    // SAFETY: static variables of globals.c.
+    flags.into_iter().any(|flag| unsafe { flag.read_volatile() } != 0)
 }
 
 /// Sleeps for a moment, shown in pg_stat_activity as an `Extension` wait event (C8.3). Also allowed inside

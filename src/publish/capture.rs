@@ -255,8 +255,8 @@ fn send(shared: &Shared, delivery: Delivery, record: &[u8]) -> Outcome {
     }
 }
 
-/// Pushes into the ring; waits for room at most `sse.publish_timeout`, and not while an interrupt is pending: the
-/// statement is being cancelled then, and this is not the place to act on it.
+/// Pushes into the ring; waits for room at most `sse.publish_timeout`, and no longer when the statement is being cancelled or the
+/// session ended: this is not the place to act on it.
 fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
     let deadline = backend::Deadline::after(guc::PUBLISH_TIMEOUT.duration());
     loop {
@@ -267,7 +267,7 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
                 return Outcome::Sent;
             }
             Err(PushError::Full)
-                if shared.has_had_gateway() && !deadline.has_passed() && !backend::interrupt_pending() =>
+                if shared.has_had_gateway() && !deadline.has_passed() && !backend::is_being_ended() =>
             {
                 futex::wake(shared);
                 backend::pause();
