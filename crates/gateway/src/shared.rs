@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::auth::{Authenticator, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
+use crate::auth::{Authenticator, Bearer, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
 use crate::between::listing::ListRequests;
 use crate::between::outbox::{Outbox, Severity};
@@ -166,7 +166,10 @@ impl Shared {
                 let issued_at = session.issued_at.unwrap_or_else(SystemTime::now);
                 NewRefusal::User { id: Arc::from(id), before: issued_at + Duration::from_micros(1) }
             }
-            _ => NewRefusal::Token { digest: session.digest, until: session.refused_until() },
+            user => {
+                let bearer = if user.is_some() { Bearer::Known } else { Bearer::Nameless };
+                NewRefusal::Token { digest: session.digest, until: session.refused_until(), bearer }
+            }
         };
         let taken = self.auth.revocations().take_in_first(refusal.clone(), SystemTime::now());
         if self.has_taken_in(taken) && !self.refusals.keep(refusal) {

@@ -106,6 +106,26 @@ fn a_logout_and_a_disconnect_outlive_the_gateway() {
     assert_eq!(lines(&directory), 2);
 }
 
+// Whoever has no user id is counted for nobody: their logouts must not be taken for those of users, after a restart either.
+#[test]
+fn a_logout_without_a_user_id_is_kept_apart_and_outlives_the_gateway() {
+    let (_folder, directory) = folder();
+    let nameless = |n: u32| token(&json!({"exp": now() + 600, "iat": now() - 300, "n": n}));
+    let (first, second, alice) = (nameless(1), nameless(2), fresh("alice", 1));
+    let gateway = serving(&directory);
+    log_out(&gateway, &first);
+    log_out(&gateway, &alice);
+    is_refused(&gateway, &first);
+    gateway.stop(Duration::from_secs(5));
+    let text = fs::read_to_string(path(&directory)).unwrap();
+    let marked: Vec<bool> = text.lines().map(|line| line.contains("\"nameless\":true")).collect();
+    assert_eq!(marked, [true, false], "{text}");
+    let next = serving(&directory);
+    is_refused(&next, &first);
+    is_refused(&next, &alice);
+    is_good(&next, &second);
+}
+
 // A stopped backend in sse.disconnect, a slow network file system: the lock of the file is held for long.
 #[test]
 fn a_lock_that_is_held_delays_no_logout_and_no_event_and_what_waits_is_written_afterwards() {
@@ -234,6 +254,8 @@ fn a_file_that_has_grown_is_written_anew_without_what_is_of_no_use_and_says_the_
     is_good(&next, &fresh("alice", 2));
 }
 
+// What it does not see: how many refusals are told at once. Each is told under a lock of its own, so a portion of any size delays no
+// event; its size decides how soon the first of them count.
 #[test]
 fn events_go_on_while_the_file_is_read_and_written_anew() {
     let (_folder, directory) = folder();

@@ -131,7 +131,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::TokenDigest;
+    use crate::auth::{Bearer, TokenDigest};
     use std::time::SystemTime;
 
     fn at(seconds: u64) -> SystemTime {
@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn a_hundred_thousand_logouts_wait_for_the_disk_and_further_ones_are_not_kept() {
         let desk = Desk::new(true);
-        let refusal = || NewRefusal::Token { digest: TokenDigest::of("x"), until: at(1) };
+        let refusal =
+            || NewRefusal::Token { digest: TokenDigest::of("x"), until: at(1), bearer: Bearer::Known };
         for n in 1..=MAX_WAITING {
             assert!(desk.keep(refusal()), "{n}");
         }

@@ -26,7 +26,7 @@ pub(crate) use cookie::{cleared_cookie, session_cookie};
 pub(crate) use credential::{Credential, Source, has_bearer, has_cookie};
 pub(crate) use desk::{Desk, Knowledge};
 pub(crate) use ended::EndedSessions;
-pub(crate) use revocation::{NewRefusal, Revocations, TakenIn, TokenDigest};
+pub(crate) use revocation::{Bearer, NewRefusal, Revocations, TakenIn, TokenDigest};
 pub(crate) use settings::NoSecret;
 pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 

@@ -28,8 +28,11 @@ pub(crate) const MAX_USERS: usize = 100_000;
 /// Beyond it users are forgotten as beyond [`MAX_USERS`].
 const MAX_USER_BYTES: usize = 16 << 20;
 
-/// Tokens that are remembered: some 20 MB. Beyond it expired tokens are forgotten, and if there are none the one that
-/// expires first, but never the newest: every logout counts at least until the next one.
+/// Tokens that are remembered of users with an id, and as many of those without: some 20 MB each. Beyond it those that have expired
+/// are forgotten, and if there are none the one of the others that would expire first: a logout always counts, until the next one.
+///
+/// The two are apart, because sessions without an id are counted for nobody (`ended.rs`): who logs in and out without one pushes out
+/// others of that kind only, who are nobody in particular either.
 pub(crate) const MAX_TOKENS: usize = 100_000;
 
 /// Expired tokens that are forgotten with each new one. More than one, so that their number falls; few, because
@@ -73,7 +76,16 @@ pub(crate) enum NewRefusal {
     /// Tokens of this user that were issued before this.
     User { id: Arc<str>, before: SystemTime },
     /// This token, which would be good until then.
-    Token { digest: TokenDigest, until: SystemTime },
+    Token { digest: TokenDigest, until: SystemTime, bearer: Bearer },
+}
+
+/// Whose a token is, as far as it matters for forgetting it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bearer {
+    /// A user with an id.
+    Known,
+    /// It has no user id.
+    Nameless,
 }
 
 pub(crate) struct Revocations {
@@ -82,8 +94,10 @@ pub(crate) struct Revocations {
     version: AtomicU64,
     /// By user id: tokens issued before this are refused. Written by the keeper of the file and the main thread.
     before: RwLock<ByTime<Arc<str>>>,
-    /// Tokens that are refused, and until when they would be good. Written by every thread.
+    /// Tokens of users that are refused, and until when they would be good. Written by every thread.
     tokens: RwLock<ByTime<TokenDigest>>,
+    /// Those without a user id.
+    nameless: RwLock<ByTime<TokenDigest>>,
 }
 
 impl Default for Revocations {
@@ -92,6 +106,7 @@ impl Default for Revocations {
             version: AtomicU64::new(0),
             before: RwLock::new(ByTime::new(MAX_USERS, MAX_USER_BYTES)),
             tokens: RwLock::new(ByTime::new(MAX_TOKENS, 0)),
+            nameless: RwLock::new(ByTime::new(MAX_TOKENS, 0)),
         }
     }
 }
@@ -134,8 +149,8 @@ impl Revocations {
                     inserted
                 }
                 NewRefusal::Token { until, .. } if until <= now => continue,
-                NewRefusal::Token { digest, until } => {
-                    let mut tokens = self.tokens.write();
+                NewRefusal::Token { digest, until, bearer } => {
+                    let mut tokens = self.tokens_of(bearer).write();
                     tokens.forget_until(now, FORGOTTEN_AT_ONCE);
                     if tokens.get(&digest).is_none() {
                         if !makes_room && tokens.has_no_place_for(until) {
@@ -169,14 +184,22 @@ impl Revocations {
     /// The tokens after `last`, in the order in which they are forgotten.
     pub(crate) fn tokens(
         &self,
+        bearer: Bearer,
         last: Option<&(SystemTime, TokenDigest)>,
         most: usize,
     ) -> Vec<(SystemTime, TokenDigest)> {
-        self.tokens.read().page(last, most)
+        self.tokens_of(bearer).read().page(last, most)
     }
 
     pub(crate) fn is_refused_token(&self, token: &TokenDigest) -> bool {
-        self.tokens.read().get(token).is_some()
+        [&self.tokens, &self.nameless].into_iter().any(|tokens| tokens.read().get(token).is_some())
+    }
+
+    fn tokens_of(&self, bearer: Bearer) -> &RwLock<ByTime<TokenDigest>> {
+        match bearer {
+            Bearer::Known => &self.tokens,
+            Bearer::Nameless => &self.nameless,
+        }
     }
 
     /// Moves with every revocation.
@@ -207,7 +230,7 @@ mod tests {
     }
 
     fn token(n: usize, until: SystemTime) -> NewRefusal {
-        NewRefusal::Token { digest: TokenDigest::of(&n.to_string()), until }
+        NewRefusal::Token { digest: TokenDigest::of(&n.to_string()), until, bearer: Bearer::Known }
     }
 
     #[test]
@@ -273,7 +296,7 @@ mod tests {
     fn a_token_that_was_logged_out_with_is_refused_and_others_are_not() {
         let revocations = Revocations::default();
         let (now, digest) = (SystemTime::now(), TokenDigest::of("header.claims"));
-        let refusal = |until| [NewRefusal::Token { digest, until }];
+        let refusal = |until| [NewRefusal::Token { digest, until, bearer: Bearer::Known }];
         let version = revocations.version();
         assert!(!revocations.is_refused_token(&digest));
         assert!(revocations.take_in(refusal(now + Duration::from_secs(9)), now).changed);
@@ -304,5 +327,29 @@ mod tests {
         // Read from the file once more, what was forgotten takes nobody's place who comes after it.
         assert!(revocations.take_in([token(3, at(2)), token(2, at(2))], at(1)).forgot_token);
         assert!(is_refused(4) && is_refused(MAX_TOKENS + 3));
+    }
+
+    // Attack: logins without a user id, which are counted for nobody, and a logout of each, until others' logouts are forgotten.
+    #[test]
+    fn sessions_without_a_user_id_push_out_each_other_and_nobody_elses_logout() {
+        let revocations = Revocations::default();
+        let nameless = |n: usize| {
+            let digest = TokenDigest::of(&format!("nameless {n}"));
+            NewRefusal::Token { digest, until: at(900_000 + n as u64), bearer: Bearer::Nameless }
+        };
+        let is_refused = |what: &str| revocations.is_refused_token(&TokenDigest::of(what));
+        // The first to be forgotten, if anybody's.
+        assert!(revocations.take_in_first(token(1, at(9)), at(0)).changed);
+        for n in 1..=MAX_TOKENS {
+            assert!(!revocations.take_in_first(nameless(n), at(0)).forgot_token, "{n}");
+        }
+        assert!(is_refused("1") && is_refused("nameless 1"));
+        assert!(revocations.take_in_first(nameless(MAX_TOKENS + 1), at(0)).forgot_token);
+        assert!(is_refused("1") && !is_refused("nameless 1") && is_refused("nameless 2"));
+        // Nor the other way round: where users with an id have taken all of theirs, one without still counts.
+        let told = (2..=MAX_TOKENS).map(|n| token(n, at(900_000)));
+        assert!(!revocations.take_in(told, at(0)).forgot_token);
+        assert!(revocations.take_in_first(token(MAX_TOKENS + 1, at(900_000)), at(0)).forgot_token);
+        assert!(!is_refused("1") && is_refused("nameless 2"));
     }
 }

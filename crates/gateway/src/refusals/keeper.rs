@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::file::{NewFile, Place, RefusalFile, Replaced};
 use super::line;
-use crate::auth::{Knowledge, NewRefusal};
+use crate::auth::{Bearer, Knowledge, NewRefusal};
 use crate::between::outbox::Severity;
 use crate::shared::Shared;
 
@@ -161,7 +161,7 @@ impl Keeper<'_> {
         for refusal in self.shared.refusals.take_kept(MAX_BATCH) {
             self.unwritten.push_str(&match refusal {
                 NewRefusal::User { id, before } => line::user(&id, before),
-                NewRefusal::Token { digest, until } => line::token(digest, until),
+                NewRefusal::Token { digest, until, bearer } => line::token(digest, until, bearer),
             });
         }
     }
@@ -235,13 +235,16 @@ impl Keeper<'_> {
             last = Some(page.last()?.clone());
             Some(page.iter().map(|(before, id)| line::user(id, *before)).collect())
         })?;
-        let (mut last, now) = (None, SystemTime::now());
-        self.copy(&mut new, |shared| {
-            let page = shared.auth.revocations().tokens(last.as_ref(), MAX_PORTION);
-            last = Some(*page.last()?);
-            let good = page.into_iter().filter(|(until, _)| *until > now);
-            Some(good.map(|(until, digest)| line::token(digest, until)).collect())
-        })?;
+        let now = SystemTime::now();
+        for bearer in [Bearer::Known, Bearer::Nameless] {
+            let mut last = None;
+            self.copy(&mut new, |shared| {
+                let page = shared.auth.revocations().tokens(bearer, last.as_ref(), MAX_PORTION);
+                last = Some(*page.last()?);
+                let good = page.into_iter().filter(|(until, _)| *until > now);
+                Some(good.map(|(until, digest)| line::token(digest, until, bearer)).collect())
+            })?;
+        }
         new.sync()?;
         for _ in 0..MAX_LOCK_LOOKS {
             match self.file.replace(new)? {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::auth::{NewRefusal, TokenDigest};
+use crate::auth::{Bearer, NewRefusal, TokenDigest};
 
 /// Longest line in bytes: an id of 16 kB in which each byte is escaped. A longer line is not ours, and ignored.
 pub(super) const MAX_BYTES: u64 = 128 << 10;
@@ -19,6 +19,8 @@ struct Line {
     before: Option<u64>,
     token: Option<String>,
     until: Option<u64>,
+    /// The token has no user id.
+    nameless: Option<bool>,
 }
 
 /// What a line says, if anything.
@@ -29,8 +31,9 @@ pub(super) fn parse(line: &[u8]) -> Option<NewRefusal> {
         Line { user_id: Some(id), before, .. } => {
             Some(NewRefusal::User { id: id.into(), before: at(before)? })
         }
-        Line { token: Some(token), until, .. } => {
-            Some(NewRefusal::Token { digest: TokenDigest::parse(&token)?, until: at(until)? })
+        Line { token: Some(token), until, nameless, .. } => {
+            let bearer = if nameless == Some(true) { Bearer::Nameless } else { Bearer::Known };
+            Some(NewRefusal::Token { digest: TokenDigest::parse(&token)?, until: at(until)?, bearer })
         }
         _ => None,
     }
@@ -42,8 +45,12 @@ pub(super) fn user(id: &str, before: SystemTime) -> String {
 }
 
 /// The line of a token, with its end.
-pub(super) fn token(digest: TokenDigest, until: SystemTime) -> String {
-    format!("{}\n", json!({ "token": digest.to_text(), "until": microseconds(until) }))
+pub(super) fn token(digest: TokenDigest, until: SystemTime, bearer: Bearer) -> String {
+    let mut line = json!({ "token": digest.to_text(), "until": microseconds(until) });
+    if bearer == Bearer::Nameless {
+        line["nameless"] = true.into();
+    }
+    format!("{line}\n")
 }
 
 fn microseconds(at: SystemTime) -> u64 {
@@ -64,7 +71,10 @@ mod tests {
             assert_eq!(parse(line.as_bytes()), Some(NewRefusal::User { id: id.into(), before: at }));
         }
         let digest = TokenDigest::of("x.y");
-        assert_eq!(parse(token(digest, at).as_bytes()), Some(NewRefusal::Token { digest, until: at }));
+        for bearer in [Bearer::Known, Bearer::Nameless] {
+            let read = parse(token(digest, at, bearer).as_bytes());
+            assert_eq!(read, Some(NewRefusal::Token { digest, until: at, bearer }));
+        }
         assert!(user(&"\u{1}".repeat(16 << 10), at).len() as u64 <= MAX_BYTES);
     }
 
