@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, wait_for};
 use common::calls::{Api, builder, start};
 use common::{anonymous_bytes, gateway_pid, wait_for_status};
@@ -90,5 +90,40 @@ fn the_row_types_of_one_owners_routines_count_and_one_more_than_fits_is_not_serv
     assert_eq!(api.post("f160", &none)?.status(), 404);
     let grown = anonymous_bytes(pid)?.saturating_sub(before);
     ensure!(grown < MOST, "the gateway has grown by {grown} bytes");
+    Ok(())
+}
+
+// Attack: bodies and defaults of many megabytes, which whoever reads the routines would keep in its cache of the catalog, all of them at
+// once: the system ends a process that is too large, and Postgres then ends every session.
+#[test]
+fn reading_the_routines_keeps_neither_their_bodies_nor_their_defaults() -> Result<()> {
+    let cluster = start(builder())?;
+    cluster.sql(
+        "create role bulky; create schema bulky authorization bulky; grant usage on schema bulky to public; set role bulky; set check_function_bodies = off;
+         do $d$ declare much text; begin
+           select string_agg(md5(i::text), '') into much from generate_series(1, 32768) i;
+           for i in 1..16 loop
+             execute format('create function bulky.f%s(a text default %L) returns int language sql as %L', i, much || i, '-- ' || i || much);
+             execute format('comment on function bulky.f%s is %L', i, case when i % 2 = 0 then 'HTTP POST' else rpad(E'HTTP POST\n', 70000, 'x') end);
+           end loop; end $d$",
+    )?;
+    let mut session = cluster.session()?;
+    let mut cached = || -> Result<u64> {
+        let sql = "select total_bytes from pg_backend_memory_contexts where name = 'CacheMemoryContext'";
+        Ok(session.run(sql)?.ok()?.value().unwrap_or_default().parse()?)
+    };
+    let before = cached()?;
+    let mut session = cluster.session()?;
+    let found = session.run(
+        "select count(*) filter (where kind = 'call'), count(*) filter (where problem is not null) from sse.endpoints
+          where routine::oid in (select oid from pg_proc where pronamespace = 'bulky'::regnamespace);
+         select total_bytes from pg_backend_memory_contexts where name = 'CacheMemoryContext'",
+    )?;
+    let text = found.ok()?.text();
+    let (found, after) = text.split_once('\n').context("two rows")?;
+    assert_eq!(found, "8|8");
+    let grown = after.parse::<u64>()?.saturating_sub(before);
+    // Each has some megabytes, and what is found out about it some kilobytes.
+    ensure!(grown < 8 << 20, "{grown} bytes more than a session that has not read them");
     Ok(())
 }

@@ -9,8 +9,6 @@ mod owners;
 mod reading;
 mod signature;
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use pgrx::prelude::*;
 use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
@@ -18,47 +16,57 @@ use sse_proto::route::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, Routine, Traits};
 
 use crate::pg::jit;
 use crate::pg::routine::{self, Comment};
-use crate::pg::shmem::{self, Extension};
+use crate::pg::shmem::Extension;
 use crate::pg::text::from_server;
 use crate::{VERSION, guc};
 
-use self::reading::Found;
+use self::owners::Near;
 pub(crate) use self::reading::Reading;
+use self::reading::{Beyond, Found};
 use self::signature::Reader;
 
 /// `$2` and what follows say which routines: none of them given means all. The last row has the routines whose owner's older ones
-/// are too many by their comments and number alone (`owners.rs`): of these nothing is read but the oid.
+/// are too many by their comments and number alone (`owners.rs`): of these nothing is read but the oid, and whose they are.
+///
+/// A comment is looked into only as long as those of its owner's older routines, prose included, do not take too much together: a
+/// stored one may be a hundredth of what it says, and prose is looked through at each reading. How long it is stands beside it.
 const ROUTINES: &str = r#"
-WITH found AS MATERIALIZED (
+WITH commented AS MATERIALIZED (
     SELECT p.oid, n.nspname, p.proname, p.prokind, p.provolatile, p.proparallel, p.proargnames, p.proowner, d.description,
-           pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6 AS is_read,
+           pg_catalog.octet_length(d.description) AS bytes,
            coalesce(pg_catalog.cardinality(p.proallargtypes), p.pronargs) AS parameters,
-           pg_catalog.sum($7 OPERATOR(pg_catalog.+) CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.<=) $6
-               THEN pg_catalog.octet_length(d.description) ELSE 0 END) OVER (PARTITION BY p.proowner ORDER BY p.oid) OPERATOR(pg_catalog.<=) $8 AS is_within
+           pg_catalog.sum(pg_catalog.octet_length(d.description)) OVER (PARTITION BY p.proowner ORDER BY p.oid) OPERATOR(pg_catalog.<=) $8 AS is_looked_at
       FROM pg_catalog.pg_description d
       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objoid
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
      WHERE d.classoid OPERATOR(pg_catalog.=) 1255 AND d.objsubid OPERATOR(pg_catalog.=) 0
        AND (p.prokind OPERATOR(pg_catalog.=) 'f' OR p.prokind OPERATOR(pg_catalog.=) 'p')
        AND n.nspname OPERATOR(pg_catalog.!~) '^pg_' AND n.nspname OPERATOR(pg_catalog.<>) 'information_schema'
-       AND CASE WHEN pg_catalog.octet_length(d.description) OPERATOR(pg_catalog.>) $6 THEN true
-                ELSE pg_catalog.strpos(d.description, '@') OPERATOR(pg_catalog.>) 0
-                  OR pg_catalog.strpos(pg_catalog.lower(d.description COLLATE pg_catalog."C"), 'http') OPERATOR(pg_catalog.>) 0 END
        AND ($2::pg_catalog.oid IS NULL OR d.objoid OPERATOR(pg_catalog.=) $2)
+), found AS MATERIALIZED (
+    SELECT c.*, pg_catalog.sum($7 OPERATOR(pg_catalog.+) c.bytes) OVER (PARTITION BY c.proowner ORDER BY c.oid) OPERATOR(pg_catalog.<=) $8 AS is_within
+      FROM commented c
+     WHERE c.is_looked_at
+       AND CASE WHEN c.bytes OPERATOR(pg_catalog.>) $6 THEN true
+                ELSE pg_catalog.strpos(c.description, '@') OPERATOR(pg_catalog.>) 0
+                  OR pg_catalog.strpos(pg_catalog.lower(c.description COLLATE pg_catalog."C"), 'http') OPERATOR(pg_catalog.>) 0 END
        AND ($3::pg_catalog.text[] IS NULL
-            OR pg_catalog.translate(pg_catalog.lower(pg_catalog.concat(n.nspname, '/', p.proname) COLLATE pg_catalog."C"), '_ "', '--') OPERATOR(pg_catalog.=) ANY ($3)
-            OR (pg_catalog.concat(n.nspname, p.proname) COLLATE pg_catalog."C") OPERATOR(pg_catalog.!~) '^[A-Za-z0-9_ "-]*$'
+            OR pg_catalog.translate(pg_catalog.lower(pg_catalog.concat(c.nspname, '/', c.proname) COLLATE pg_catalog."C"), '_ "', '--') OPERATOR(pg_catalog.=) ANY ($3)
+            OR (pg_catalog.concat(c.nspname, c.proname) COLLATE pg_catalog."C") OPERATOR(pg_catalog.!~) '^[A-Za-z0-9_ "-]*$'
             OR EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest($4::pg_catalog.text[]), pg_catalog.unnest($5::pg_catalog.text[])) AS w(one, other)
-                        WHERE pg_catalog.strpos(d.description, w.one) OPERATOR(pg_catalog.>) 0 AND pg_catalog.strpos(d.description, w.other) OPERATOR(pg_catalog.>) 0))
+                        WHERE pg_catalog.strpos(c.description, w.one) OPERATOR(pg_catalog.>) 0 AND pg_catalog.strpos(c.description, w.other) OPERATOR(pg_catalog.>) 0))
+), beyond AS (
+    SELECT f.oid, f.proowner FROM found f WHERE NOT f.is_within UNION ALL SELECT c.oid, c.proowner FROM commented c WHERE NOT c.is_looked_at
 )
     SELECT f.oid, pg_catalog.convert_to(f.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
            pg_catalog.convert_to(f.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), f.prokind OPERATOR(pg_catalog.=) 'p', f.provolatile OPERATOR(pg_catalog.=) 'v',
            f.proparallel OPERATOR(pg_catalog.=) 's', coalesce(f.proargnames OPERATOR(pg_catalog.&&) $1, false),
-           pg_catalog.convert_to(CASE WHEN f.is_read THEN f.description END, pg_catalog.getdatabaseencoding()), f.proowner, f.parameters, NULL::pg_catalog.oid[]
+           pg_catalog.convert_to(CASE WHEN f.bytes OPERATOR(pg_catalog.<=) $6 THEN f.description END, pg_catalog.getdatabaseencoding()), f.proowner, f.parameters, f.bytes,
+           NULL::pg_catalog.oid[], NULL::pg_catalog.oid[]
       FROM found f WHERE f.is_within
      UNION ALL
-    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, pg_catalog.array_agg(f.oid ORDER BY f.oid)
-      FROM found f WHERE NOT f.is_within"#;
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, pg_catalog.array_agg(b.oid ORDER BY b.oid), pg_catalog.array_agg(DISTINCT b.proowner)
+      FROM beyond b"#;
 
 /// Which routines to read.
 enum Which<'a> {
@@ -69,7 +77,7 @@ enum Which<'a> {
 
 /// All routines outside of system schemas whose comment may be ours, by oid: prose is left where it is. The others are the first
 /// of [`Reading::beyond`].
-fn routines(which: Which<'_>) -> (Vec<Found>, Vec<u32>) {
+fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
     let names: Vec<String> = USER_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
     let oid = if let Which::One(oid) = which { Some(pg_sys::Oid::from(oid)) } else { None };
     let traits = if let Which::Near(traits) = which { Some(traits) } else { None };
@@ -87,15 +95,17 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Vec<u32>) {
     ];
     let read = Spi::connect(|client| {
         let rows = client.select(ROUTINES, None, &arguments)?;
-        let (mut found, mut beyond) = (Vec::with_capacity(rows.len()), Vec::new());
+        let (mut found, mut beyond) = (Vec::with_capacity(rows.len()), Beyond::default());
         for row in rows {
             // Comments of many megabytes are turned into text here: who stops the server does not wait for it.
             pgrx::check_for_interrupts!();
             let number = |oid: Option<pg_sys::Oid>| oid.map_or(0, |oid| oid.to_u32());
             let oid = number(row.get::<pg_sys::Oid>(1)?);
             if oid == 0 {
-                let oids = row.get::<Vec<pg_sys::Oid>>(11)?.unwrap_or_default();
-                beyond = oids.into_iter().map(|oid| oid.to_u32()).collect();
+                let oids =
+                    |oids: Option<Vec<pg_sys::Oid>>| oids.into_iter().flatten().map(|oid| oid.to_u32());
+                beyond.routines = oids(row.get(12)?).collect();
+                beyond.owners = oids(row.get(13)?).collect();
                 continue;
             }
             let (comment, comment_is_too_long) = match comment(oid, row.get::<Vec<u8>>(8)?) {
@@ -120,8 +130,10 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Vec<u32>) {
                 comment_is_too_long,
             };
             let owner = number(row.get::<pg_sys::Oid>(9)?);
-            let parameters = usize::try_from(row.get::<i32>(10)?.unwrap_or(0)).unwrap_or(0);
-            found.push(Found { owner, parameters, routine });
+            let count = |count: Option<i32>| usize::try_from(count.unwrap_or(0)).unwrap_or(0);
+            let (parameters, bytes) = (count(row.get(10)?), count(row.get(11)?));
+            let unread = if comment_is_too_long { bytes } else { 0 };
+            found.push(Found { owner, parameters, unread, routine });
         }
         Ok::<_, spi::Error>((found, beyond))
     });
@@ -135,7 +147,7 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Vec<u32>) {
 /// and what is found is kept, not the text.
 fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
     let Some(stored) = stored else {
-        return routine::read(pg_sys::Oid::from(oid)).map_or(Comment::None, |entry| entry.comment);
+        return routine::comment(pg_sys::Oid::from(oid));
     };
     match from_server(&stored) {
         text if text.len() <= MAX_COMMENT_BYTES => Comment::Text(text),
@@ -154,8 +166,8 @@ pub(crate) fn all() -> Reading {
 /// What these routines are is found out in rounds: the routine's paths say which others may have one of them, whose
 /// paths may in turn be taken by others. Usually the second round finds nothing new.
 ///
-/// Where some owner has half of what they may have, all are read, because then all others decide. Who makes so many in one transaction
-/// is told by the next one.
+/// Where the owner of one of them has half of what they may have, all are read, because then the owner's others decide. Who makes so
+/// many in one transaction is told by the next one. Others' routines are looked up as ever.
 pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
     let is_served = |found: &Found| guc::schema_is_served(&found.routine.schema);
     let served = |which: Which<'_>| {
@@ -168,12 +180,13 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
         reading.routines.retain(|routine| guc::schema_is_served(&routine.schema));
         reading
     };
-    if shmem::shared().is_some_and(|shared| shared.header.owner_is_near.load(Relaxed)) {
-        return all_decide();
-    }
+    let near = Near::of_last_reading();
     jit::without(|| {
         let mut known = served(Which::One(oid));
         for _ in 0..MAX_ROUNDS {
+            if known.0.iter().any(|found| near.may_have(found.owner)) {
+                return all_decide();
+            }
             let routines: Vec<Routine> = known.0.iter().map(|found| found.routine.clone()).collect();
             let traits = Traits::of(&routines, &guc::URL_PREFIX.text(), guc::default_level());
             if traits.is_empty() {
@@ -193,20 +206,43 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
 /// A chain of routines, each of which takes the other's URL, that is longer than this is read with everything else.
 const MAX_ROUNDS: usize = 4;
 
-/// Of a routine that was not read further: whether it is served, and its comment has a line of ours.
-pub(crate) fn is_ours(oid: u32) -> bool {
-    routine::read(pg_sys::Oid::from(oid)).is_some_and(|entry| match entry.comment {
-        Comment::None => false,
-        Comment::TooLong => guc::schema_is_served(&entry.schema),
-        Comment::Text(text) => {
-            guc::schema_is_served(&entry.schema) && Skim::new(text.as_bytes()).look_at_all()
+/// Of routines that were not read further those that are served, and whose comment has a line of ours.
+pub(crate) fn ours(oids: &[u32]) -> Vec<u32> {
+    let wanted: Vec<pg_sys::Oid> = oids.iter().copied().map(pg_sys::Oid::from).collect();
+    let read = Spi::connect(|client| {
+        let mut served = Vec::new();
+        for row in client.select(SCHEMAS, None, &[wanted.into()])? {
+            if guc::schema_is_served(&utf8(row.get::<Vec<u8>>(2)?)) {
+                served.extend(row.get::<pg_sys::Oid>(1)?);
+            }
         }
-    })
+        Ok::<_, spi::Error>(served)
+    });
+    let served =
+        read.unwrap_or_else(|error| error!("pg_sse: cannot read the schemas of the routines: {error}"));
+    let is_ours = |oid: &pg_sys::Oid| {
+        // There may be very many.
+        pgrx::check_for_interrupts!();
+        match routine::comment(*oid) {
+            Comment::None => false,
+            Comment::TooLong => true,
+            Comment::Text(text) => Skim::new(text.as_bytes()).look_at_all(),
+        }
+    };
+    served.into_iter().filter(is_ours).map(|oid| oid.to_u32()).collect()
 }
 
+/// Of each routine the schema.
+const SCHEMAS: &str = "
+    SELECT p.oid, pg_catalog.convert_to(n.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding())
+      FROM pg_catalog.unnest($1) AS a(oid)
+      JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
+      JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace";
+
 /// Parts what is found into batches, each of which costs the reader some megabytes.
-fn weighed((found, beyond): (Vec<Found>, Vec<u32>)) -> Reading {
-    let mut reading = Reading { routines: Vec::with_capacity(found.len()), beyond, owner_is_near: false };
+fn weighed((found, beyond): (Vec<Found>, Beyond)) -> Reading {
+    let near = beyond.owners.into_iter().fold(Near::default(), Near::with);
+    let mut reading = Reading { routines: Vec::with_capacity(found.len()), beyond: beyond.routines, near };
     let mut reader = Reader::default();
     let mut batch = Vec::new();
     let mut parameters = 0;
@@ -220,7 +256,7 @@ fn weighed((found, beyond): (Vec<Found>, Vec<u32>)) -> Reading {
     }
     reader.read(batch, &mut reading);
     reading.beyond.sort_unstable();
-    reading.owner_is_near = reader.any_owner_is_near();
+    reading.near = reader.near_owners().fold(near, Near::with);
     reading
 }
 

@@ -14,6 +14,8 @@ use std::collections::{HashMap, HashSet};
 
 use sse_proto::route::MAX_OWNER_WEIGHT;
 
+use crate::pg::shmem::{self, Shared};
+
 /// What is left to each owner in one reading.
 #[derive(Default)]
 pub(crate) struct Owners(HashMap<u32, Account>);
@@ -32,9 +34,41 @@ impl Owners {
         self.0.entry(owner).or_insert_with(|| Account { left: Some(MAX_OWNER_WEIGHT), types: HashSet::new() })
     }
 
-    /// Whether somebody has half of what they may have, or more.
-    pub(crate) fn any_is_near(&self) -> bool {
-        self.0.values().any(|account| account.left.is_none_or(|left| left <= MAX_OWNER_WEIGHT / 2))
+    /// Those who have half of what they may have, or more.
+    pub(crate) fn near(&self) -> impl Iterator<Item = u32> {
+        let is_near = |account: &Account| account.left.is_none_or(|left| left <= MAX_OWNER_WEIGHT / 2);
+        self.0.iter().filter(move |(_, account)| is_near(account)).map(|(owner, _)| *owner)
+    }
+}
+
+/// Owners who have half of what they may have, or more: a bit for each, by their oid. One who shares it with another is taken for
+/// near, which costs a reading of all routines where one would do, and nothing else.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Near(u64);
+
+impl Near {
+    /// As the last reading of all found them.
+    pub(crate) fn of_last_reading() -> Self {
+        Self(shmem::shared().map_or(0, |shared| shared.header.last_reading.near_owners()))
+    }
+
+    /// With this one.
+    pub(crate) fn with(self, owner: u32) -> Self {
+        Self(self.0 | Self::bit(owner))
+    }
+
+    /// Whether it may be one of them.
+    pub(crate) fn may_have(self, owner: u32) -> bool {
+        self.0 & Self::bit(owner) != 0
+    }
+
+    /// What sessions go by from now on.
+    pub(crate) fn share(self, shared: &Shared) {
+        shared.header.last_reading.set_near_owners(self.0);
+    }
+
+    fn bit(owner: u32) -> u64 {
+        1 << (owner % u64::BITS)
     }
 }
 

@@ -2,14 +2,27 @@
 
 use sse_proto::route::Routine;
 
+use super::owners::Near;
+
 /// A routine as it is found, without its signature.
 pub(crate) struct Found {
     /// Whose it is.
     pub owner: u32,
     /// Number of its parameters, of all modes.
     pub parameters: usize,
+    /// Bytes of its comment, if it is ours and too long to be read.
+    pub unread: usize,
     /// The rest.
     pub routine: Routine,
+}
+
+/// Those that are not read further, for their number and their comments alone.
+#[derive(Default)]
+pub(crate) struct Beyond {
+    /// Oids. Some may be prose.
+    pub routines: Vec<u32>,
+    /// Whose they are.
+    pub owners: Vec<u32>,
 }
 
 /// What one reading found, by oid.
@@ -19,6 +32,6 @@ pub(crate) struct Reading {
     pub routines: Vec<Routine>,
     /// Oids of those whose owner has too many ([`sse_proto::route::beyond_weight`]). Some may be prose.
     pub beyond: Vec<u32>,
-    /// Some owner has half of what they may have, or more.
-    pub owner_is_near: bool,
+    /// Whose others decide what is served of them.
+    pub near: Near,
 }

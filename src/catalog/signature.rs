@@ -23,9 +23,12 @@ use crate::guc;
 use crate::pg::text::from_server;
 
 /// Everything is joined and then aggregated: a routine's share of the work does not grow with the number of types.
+///
+/// Not `has_function_privilege`: it looks the routine up in the process' cache of the catalog, where all of it stays, with its body and
+/// its defaults, each of which may have megabytes. What it does with the list of privileges is done here (acl.c, aclmask).
 const SIGNATURES: &str = "
 WITH wanted AS MATERIALIZED (
-    SELECT p.oid, p.proname, p.proowner, p.pronamespace, p.proisstrict, p.proretset, p.pronargdefaults, p.prorettype, p.proargnames, p.proargmodes,
+    SELECT p.oid, p.proname, p.proowner, p.proacl, p.pronamespace, p.proisstrict, p.proretset, p.pronargdefaults, p.prorettype, p.proargnames, p.proargmodes,
            coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) AS types
       FROM pg_catalog.unnest($2) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
 ), given AS MATERIALIZED (
@@ -40,14 +43,18 @@ WITH wanted AS MATERIALIZED (
       JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) g.type
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
      GROUP BY g.routine
-), caller AS (
+), caller AS MATERIALIZED (
     SELECT (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name) AS oid,
+           (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name) AS may_all,
            (SELECT p.oid FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
              WHERE n.nspname OPERATOR(pg_catalog.=) 'sse' AND p.proname OPERATOR(pg_catalog.=) 'issue_token' LIMIT 1) AS issuer
 )
 SELECT w.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
     'strict', w.proisstrict, 'set', w.proretset, 'defaults', w.pronargdefaults,
-    'may', coalesce(pg_catalog.has_schema_privilege(c.oid, w.pronamespace, 'USAGE') AND pg_catalog.has_function_privilege(c.oid, w.oid, 'EXECUTE'), true),
+    'may', c.oid IS NULL OR c.may_all OR coalesce(pg_catalog.has_schema_privilege(c.oid, w.pronamespace, 'USAGE'), true)
+        AND EXISTS (SELECT FROM pg_catalog.aclexplode(coalesce(w.proacl, pg_catalog.acldefault('f', w.proowner))) AS a
+                     WHERE a.privilege_type OPERATOR(pg_catalog.=) 'EXECUTE'
+                       AND (a.grantee OPERATOR(pg_catalog.=) 0 OR pg_catalog.pg_has_role(c.oid, a.grantee, 'USAGE'))),
     'issues', coalesce(pg_catalog.has_function_privilege(w.proowner, c.issuer, 'EXECUTE'), false),
     'name', pg_catalog.encode(pg_catalog.convert_to(w.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex'),
     'schema', w.pronamespace::pg_catalog.int8,
@@ -97,9 +104,9 @@ impl Reader {
             None => HashMap::new(),
         };
         self.types.prefetch(rows.values().flat_map(Row::type_oids));
-        for Found { owner, mut routine, .. } in batch {
+        for Found { owner, unread, mut routine, .. } in batch {
             let account = self.owners.account(owner);
-            let mut fits = !account.is_closed() && account.take(routine.weight());
+            let mut fits = !account.is_closed() && account.take(routine.weight() + unread);
             if fits && let Some(row) = rows.remove(&routine.oid) {
                 fits = self.types.weigh(row.type_oids(), account);
                 if fits {
@@ -115,9 +122,9 @@ impl Reader {
         }
     }
 
-    /// See [`Owners::any_is_near`].
-    pub(crate) fn any_owner_is_near(&self) -> bool {
-        self.owners.any_is_near()
+    /// See [`Owners::near`].
+    pub(crate) fn near_owners(&self) -> impl Iterator<Item = u32> {
+        self.owners.near()
     }
 
     fn wanted(&mut self, batch: &[Found]) -> Vec<pg_sys::Oid> {

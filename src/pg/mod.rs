@@ -30,6 +30,7 @@ pub(crate) mod guc_secret;
 pub(crate) mod guc_shadow;
 pub(crate) mod guc_text;
 pub(crate) mod jit;
+pub(crate) mod last_reading;
 pub(crate) mod latch;
 mod make_way;
 pub(crate) mod own_transaction;

@@ -69,9 +69,7 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
     let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
     // SAFETY: computes a hash of the key; the caller is in a transaction.
     let hash = unsafe { pg_sys::GetSysCacheHashValue(cache, key, zero, zero, zero) };
-    // SAFETY: reads pg_description; the caller is in a transaction that may read the catalog.
-    let comment = unsafe { pg_sys::GetComment(oid, pg_sys::ProcedureRelationId, 0) };
-    let comment = take_comment(comment);
+    let comment = comment(oid);
     let wanted = !matches!(comment, Comment::None) || cfg!(feature = "annotate_everything");
     if !wanted {
         return Some(Entry {
@@ -111,6 +109,13 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
         #[cfg(feature = "annotate_everything")]
         is_plpgsql: is_plpgsql(proc.prolang()),
     })
+}
+
+/// The comment of a routine, and nothing else of it. For whoever goes through many: a look-up of the routine itself would leave all of
+/// it in this process' cache of the catalog, with its body, which may have a gigabyte (catcache.c, CatalogCacheCreateEntry).
+pub(crate) fn comment(oid: pg_sys::Oid) -> Comment {
+    // SAFETY: reads pg_description; the caller is in a transaction that may read the catalog.
+    take_comment(unsafe { pg_sys::GetComment(oid, pg_sys::ProcedureRelationId, 0) })
 }
 
 /// A routine for people: schema and name, escaped; its oid when it is gone.

@@ -9,11 +9,12 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
 use sse_ring::{Ring, Wake};
 
+use super::last_reading::LastReading;
 use super::latch;
 use super::state::states;
 use super::ticket::{self, Announcements, Tickets};
@@ -176,9 +177,8 @@ pub(crate) struct Header {
     /// `catalog_generation`, read by every backend that changes something and by the catalog worker, sequentially
     /// consistent, because it is compared with what `watched` holds for.
     certain_changes: AtomicU64,
-    /// Some owner has half of what their routines may weigh, or more. Written by the catalog worker, read by sessions that ask for
-    /// one routine, relaxed: it says how much of the catalog such an answer takes.
-    pub owner_is_near: AtomicBool,
+    /// See there.
+    pub last_reading: LastReading,
     /// See there.
     pub watched: Watched,
     /// Number of calls of `sse.disconnect`. Added to by backends after the file is written (release), read by the gateway
@@ -379,7 +379,7 @@ impl Header {
             extension: AtomicU32::new(Extension::Unknown as u32),
             catalog_generation: AtomicU64::new(1),
             certain_changes: AtomicU64::new(1),
-            owner_is_near: AtomicBool::new(false),
+            last_reading: LastReading::default(),
             watched: Watched::default(),
             revocations: AtomicU64::new(0),
             listing: Listing::default(),

@@ -17,7 +17,7 @@ use crate::{catalog, guc};
 fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
     let oid = routine.to_u32();
     let reading = catalog::routine_and_rivals(oid);
-    if reading.beyond.binary_search(&oid).is_ok() && catalog::is_ours(oid) {
+    if reading.beyond.binary_search(&oid).is_ok() && !catalog::ours(&[oid]).is_empty() {
         return rows(vec![route::beyond_weight()]);
     }
     let table = table_of(&reading.routines);
@@ -103,7 +103,7 @@ fn endpoints() -> TableIterator<
             .into_iter()
             .chain(routine.and_then(|routine| call_row_of(endpoint, routine)))
     });
-    let too_many = beyond.into_iter().filter(|oid| catalog::is_ours(*oid)).map(|oid| {
+    let too_many = catalog::ours(&beyond).into_iter().map(|oid| {
         let problem = Some(sentence(&[route::beyond_weight()]));
         (pg_sys::Oid::from(oid), "problem", None, None, None, None, None, None, problem)
     });

@@ -3,7 +3,6 @@
 //!
 //! It decides nothing: which comment means what, the gateway finds out with the same pure code as every backend.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pgrx::bgworkers::BackgroundWorker;
@@ -15,7 +14,7 @@ use sse_ring::PushError;
 use crate::catalog::{self, basis, call_role};
 use crate::guc;
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, bgworker, futex};
+use crate::pg::{backend, bgworker, clock, futex};
 
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -40,7 +39,7 @@ pub(crate) fn run() {
     let (extension, role, routines, basis) = BackgroundWorker::transaction(|| {
         let reading = catalog::all();
         let basis = basis::of(&reading);
-        shared.header.owner_is_near.store(reading.owner_is_near, Relaxed);
+        reading.near.share(&shared);
         // Those beyond stay here: without a URL they are nothing to the gateway.
         (catalog::extension(), call_role::check(), reading.routines, basis)
     });
@@ -55,6 +54,7 @@ pub(crate) fn run() {
     }
     shared.set_extension(extension);
     let handed_over = hand_over(&shared, generation, role, &routines);
+    shared.header.last_reading.tell_work(clock::processor_time());
     shared.wake_gateway();
     bgworker::leave(i32::from(!handed_over));
 }

@@ -91,6 +91,8 @@ pub fn row_type_weight<'n>(columns: impl Iterator<Item = &'n str>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::{Member, Mode, Parameter, ResultType, RowType, RowVersion, Shape};
+    use std::sync::Arc;
 
     fn weight(comment: &str) -> usize {
         let routine = Routine::new(1, "s", "f", comment);
@@ -108,5 +110,47 @@ mod tests {
             assert_eq!(weight(line), line.len() + 2 * bytes + 4 * 64, "{line}");
             assert_eq!(weight(&format!("é\r{line}\nprose")), weight(line) + 9, "{line}");
         }
+    }
+
+    // Attack: one row type of ten thousand members, in a hundred parameters of each routine.
+    #[test]
+    fn a_row_type_weighs_twice_what_is_written_of_it_wherever_it_stands() {
+        let member = |name: &str, kind| Member { name: name.to_owned(), kind };
+        let row = |members| TypeKind::Composite(Arc::new(RowType::new(members)));
+        let inner = row(vec![member("ab", TypeKind::Scalar), member("c", TypeKind::Json)]);
+        let outer = row(vec![member("inner", inner.clone()), member("d", TypeKind::Scalar)]);
+        let (of_inner, of_outer) = (5 + (4 + 2 + 1) + (4 + 1 + 1), 5 + (4 + 5 + 18) + (4 + 1 + 1));
+        let parameter = |kind| Parameter {
+            name: "name".to_owned(),
+            mode: Mode::In,
+            type_oid: 1,
+            type_name: "s.type".to_owned(),
+            kind,
+            has_default: false,
+        };
+        let weight = |parameters: Vec<Parameter>, kinds: Vec<TypeKind>, rows: usize| {
+            let version = RowVersion { oid: 1, is_routine: false, digest: 0, is_argument: false };
+            let columns = vec!["column".to_owned(); kinds.len()];
+            Signature {
+                parameters,
+                result: ResultType { shape: Shape::Composite, is_set: false, columns, kinds },
+                rows: vec![version; rows],
+                strict: false,
+                may_execute: true,
+                owner_may_issue_tokens: false,
+            }
+            .weight()
+        };
+        assert_eq!(weight(vec![], vec![], 0), 0);
+        assert_eq!(weight(vec![parameter(TypeKind::Scalar)], vec![], 0), 2 * (32 + 4 + 6 + 1));
+        assert_eq!(weight(vec![parameter(inner.clone())], vec![], 0), 2 * (32 + 4 + 6 + of_inner));
+        let array = TypeKind::Array { delimiter: ',', element: Arc::new(outer.clone()) };
+        let twice = vec![parameter(outer), parameter(array)];
+        assert_eq!(weight(twice, vec![], 0), 2 * (2 * (32 + 4 + 6 + of_outer) + 5));
+        assert_eq!(
+            weight(vec![], vec![inner, TypeKind::TooLarge], 3),
+            2 * (2 * (16 + 6) + of_inner + 1 + 3 * 16)
+        );
+        assert_eq!(row_type_weight(["ab", "c"].into_iter()), 2 * 64 + 3);
     }
 }
