@@ -365,3 +365,30 @@ fn the_url_prefix_changes_on_reload_and_open_streams_stay() -> Result<()> {
     assert_eq!(stream.next_payload(SOON)?.data, "through");
     Ok(())
 }
+
+// Somebody rewrites a catalog, and the worker that reads the routines waits for the lock: the pause behind a reading is for what it
+// worked.
+#[test]
+fn a_reading_that_waited_for_a_lock_does_not_put_the_next_one_off() -> Result<()> {
+    const WAITED: Duration = Duration::from_secs(20);
+    let cluster = Cluster::builder().start()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let http = cluster.http()?;
+    wait_for_status(http, "/api/f/info", 200, SOON)?;
+    let (mut holder, mut changer, mut watcher) = (cluster.session()?, cluster.session()?, cluster.session()?);
+    changer.run("begin; alter function f(text) rename to g")?.ok()?;
+    holder.run("begin; lock table pg_extension in access exclusive mode")?.ok()?;
+    changer.run("commit")?.ok()?;
+    let waits = format!(
+        "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog' and wait_event_type = 'Lock'
+            and backend_start < clock_timestamp() - interval '{} s'",
+        WAITED.as_secs()
+    );
+    wait_for(WAITED + SOON, "the reading waits", || {
+        Ok((watcher.run(&waits)?.ok()?.value() == Some("1")).then_some(()))
+    })?;
+    holder.run("commit")?.ok()?;
+    wait_for_status(http, "/api/g/info", 200, SOON)?;
+    changer.run("alter function g(text) rename to h")?.ok()?;
+    wait_for_status(http, "/api/h/info", 200, SOON)
+}

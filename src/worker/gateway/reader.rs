@@ -15,13 +15,18 @@ use crate::pg::shmem::Shared;
 /// Changes that come in quick succession are read once: a request for an unknown path does not wait for this.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// After a reading there is a pause of so many times its length, so that whoever changes routines all the time keeps a
-/// quarter of a processor busy and not all of it. With ten thousand routines that is about a second.
+/// After a reading there is a pause of so many times the work that it was, so that whoever changes routines all the time keeps a
+/// quarter of a processor busy and not all of it. With ten thousand routines that is about a second. What it waited for (a lock, a
+/// processor, room in the ring) is nobody's work: behind a `VACUUM FULL` of an hour the next reading would be put off by three.
 const PAUSE_FACTOR: u32 = 3;
 
 /// While a request waits for the reading, half of a processor: some change routines all the time, some ask for paths that do
 /// not exist, and together they must not have a whole one either.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
+
+/// A reading that does not say what it worked counts with all of its time, but with no more than this. There is hardly one: it
+/// would have to end between its last record and saying so.
+const MAX_UNTOLD: Duration = Duration::from_secs(5);
 
 /// Pause after a reading that failed; doubled each time up to the maximum.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
@@ -31,14 +36,15 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 pub(crate) struct CatalogReader {
     shared: Shared,
     worker: Option<DynamicBackgroundWorker>,
-    /// The worker has left; its last records may still be in the ring, up to this mark of the courier's.
-    left_at: Option<u64>,
+    /// The worker has left, and was seen to have then; its last records may still be in the ring, up to this mark of the courier's.
+    left_at: Option<(u64, Instant)>,
     /// Its records were complete.
     finished: bool,
     /// The number of changes that the routes in force contain.
     loaded: Option<u64>,
-    /// When the worker was started, and how long the one before took.
+    /// When the worker was started.
     started_at: Instant,
+    /// What the one before worked decides.
     not_before: Instant,
     /// The same when a request waits.
     hurried_not_before: Instant,
@@ -104,15 +110,18 @@ impl CatalogReader {
                 return;
             }
             // Nothing is missing before all that it pushed has come.
-            let mark = *self.left_at.get_or_insert_with(|| courier.mark());
+            let (mark, left) = *self.left_at.get_or_insert_with(|| (courier.mark(), Instant::now()));
             if !courier.has_reached(mark) {
                 return;
             }
             self.worker = None;
             let now = Instant::now();
-            let took = now - self.started_at;
-            self.not_before = self.not_before.max(now + took * PAUSE_FACTOR);
-            self.hurried_not_before = now + took * HURRIED_PAUSE_FACTOR;
+            let told = self.shared.header.last_reading.take_work();
+            let read = told.unwrap_or_else(|| (left - self.started_at).min(MAX_UNTOLD));
+            // Making routes of it takes no longer, unless the main thread was late to see that.
+            let work = read + (now - left).min(read);
+            self.not_before = self.not_before.max(now + work * PAUSE_FACTOR);
+            self.hurried_not_before = now + work * HURRIED_PAUSE_FACTOR;
             if !self.finished {
                 self.retry_later("the worker that reads the routines left before it was done");
             }
