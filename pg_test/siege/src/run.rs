@@ -20,7 +20,8 @@ use crate::delays::{self, Judgement, Pair, Spread};
 use crate::ground::Ground;
 use crate::honest::{Honest, Records};
 use crate::memory::{
-    self, KB, MAX_BODY_SIZE, MAX_CONNECTIONS, MAX_EVENT_SIZE, MB, RING_SIZE, THREADS, WINDOW_SIZE,
+    self, CALL_WORKERS, KB, MAX_BODY_SIZE, MAX_CONNECTIONS, MAX_EVENT_SIZE, MB, RING_SIZE, THREADS,
+    WINDOW_SIZE,
 };
 use crate::phase::{MAX_RECOVERY, OUTAGES, Phase};
 use crate::processor;
@@ -258,7 +259,7 @@ fn start_cluster(options: &Options, port: u16) -> Result<Cluster> {
         ("sse.max_event_size", format!("{}kB", MAX_EVENT_SIZE / KB)),
         ("sse.max_body_size", format!("{}MB", MAX_BODY_SIZE / MB)),
         ("sse.call_role", "web".to_owned()),
-        ("sse.call_workers", "3".to_owned()),
+        ("sse.call_workers", CALL_WORKERS.to_string()),
         ("sse.call_timeout", "10s".to_owned()),
         ("shared_buffers", "32MB".to_owned()),
         ("max_connections", "60".to_owned()),
