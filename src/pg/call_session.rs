@@ -2,12 +2,12 @@
 //!
 //! One call takes these steps: its settings, outside of any transaction, so that neither a COMMIT nor a
 //! ROLLBACK of a procedure undoes them; a transaction; the statement, through a portal (`portal.rs`); the
-//! commit. An error is handled as PostgresMain handles it. Then comes the clean-up, outside of any
-//! transaction where that is enough.
+//! commit. An error is handled as PostgresMain handles it. Then comes the clean-up, outside of any transaction
+//! where that is enough.
 //!
 //! Every step is a function without destructors that `try_catch::run` runs; the Rust between the steps calls
-//! nothing that may raise. If handling an error fails, the process ends. A process that cannot clean up
-//! serves no other call.
+//! nothing that may raise. If handling an error fails, the process ends. A process that cannot clean up serves
+//! no other call.
 //!
 //! Not for: which call comes next (`worker/call.rs`).
 
@@ -36,8 +36,7 @@ use crate::pg::text::from_server;
 /// kilobytes, and a routine has one for each set of arguments that it is called with.
 const MAX_PLANS: usize = 500;
 
-/// At most this many bytes of an error's message are looked at: more than the gateway tells (16 kB), and less
-/// than a routine may put into one.
+/// At most this many bytes of an error's message are looked at: more than the gateway tells (16 kB).
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// Something of a call is still in the session.
@@ -107,8 +106,7 @@ impl Session {
         if !self.is_outdated(&outcome, &attempt) {
             return outcome;
         }
-        // What the statement rests on has changed meanwhile. It is planned anew, once, within the same call,
-        // because the caller would notice a second call.
+        // What the statement rests on has changed: it is planned anew, once, within the same call.
         stale_plans::mark();
         let mut attempt = Attempt { is_last: true, ..Attempt::default() };
         let mut outcome = self.attempt(request, &texts, &mut attempt);
@@ -136,10 +134,9 @@ impl Session {
         outcome
     }
 
-    /// Whether a failed attempt may be repeated: the catalog is no longer what the statement was made for,
-    /// and nothing that the attempt did is in force or was sent. An error of these classes that the routine
-    /// itself raises, for example in a dynamic statement, does not count unless something has changed
-    /// meanwhile.
+    /// Whether a failed attempt may be repeated: the catalog is no longer what the statement was made for, and
+    /// nothing that the attempt did is in force or was sent. An error of these classes that the routine itself
+    /// raises, for example in a dynamic statement, does not count unless something has changed meanwhile.
     fn is_outdated(&mut self, outcome: &Outcome, attempt: &Attempt) -> bool {
         let Outcome::Failed { sqlstate, raised: false, .. } = outcome else { return false };
         if !may_be_outdated(sqlstate) || effects::count() != attempt.effects {
@@ -268,8 +265,7 @@ impl Session {
         Ok(execution.rows)
     }
 
-    /// Handles an error as PostgresMain does: it is logged, and the transaction is rolled back. Ends the
-    /// process when that fails.
+    /// Handles an error as PostgresMain does: logs it and rolls back. Ends the process when that fails.
     fn recover(&mut self) -> Outcome {
         self.recover_from(Logging::Always)
     }
@@ -294,8 +290,8 @@ impl Session {
         }
     }
 
-    /// In a database of another encoding all texts are converted first, in a transaction of their own,
-    /// because a conversion is a function of the catalog.
+    /// In a database of another encoding all texts are converted first, in a transaction of their own, because
+    /// a conversion is a function of the catalog.
     fn texts_of_server(&mut self, texts: &mut Texts) -> Result<(), Raised> {
         if !self.converts {
             return Ok(());
@@ -383,11 +379,9 @@ unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
 }
 
 unsafe extern "C-unwind" fn commit(job: *mut Beginning<'_>) {
-    // Deferred triggers are part of the call, and run within its time; the commit calls this again and finds
-    // none.
+    // Deferred triggers are part of the call, and run within its time; the commit finds none.
     raw::AfterTriggerFireDeferred();
-    // Cursors WITH HOLD are part of it, too. The commit would read them to their end, although nobody can
-    // read them afterwards.
+    // Cursors WITH HOLD, too: the commit would read them to their end, although nobody can read them later.
     raw::PortalHashTableDeleteAll();
     raw::disable_timeout(raw::STATEMENT_TIMEOUT, false);
     raw::CommitTransactionCommand();
