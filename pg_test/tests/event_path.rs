@@ -1,4 +1,5 @@
-//! The way of an event waits for nothing but its transaction: whatever the gateway's main thread waits for, events go on.
+//! An event on its way waits for nothing but its transaction: whatever the gateway's main thread waits for,
+//! events go on.
 
 mod common;
 
@@ -131,8 +132,8 @@ fn events_go_on_while_pg_database_is_locked() -> Result<()> {
     Ok(())
 }
 
-// The defaults that the cluster's transactions have are not for the gateway's own: a deferrable one waits for a snapshot
-// until no transaction is left that could disturb it.
+// The defaults that the cluster has for transactions do not apply to the gateway's own: a deferrable one
+// waits for a snapshot until no transaction is left that could disturb it.
 #[test]
 fn events_go_on_whatever_transactions_are_by_default() -> Result<()> {
     let (cluster, mut session, mut stream) = served()?;

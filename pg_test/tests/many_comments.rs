@@ -1,5 +1,5 @@
-//! Routines that are each small enough, and too many by their comments: they cost their owner, and neither the gateway nor anybody
-//! else.
+//! Routines that are small enough each, and too many by their comments: they cost only their owner, and
+//! neither the gateway nor anybody else.
 //!
 //! Not for too many of them by number, nor by their row types (`many_routines.rs`).
 
@@ -14,13 +14,14 @@ use common::{Corner, wait_for_status};
 /// Reads 64 MB of comments, in a build without optimisation.
 const LONG: Duration = Duration::from_secs(180);
 
-/// The longest comment weighs 67,676: itself, 2 kB, and of its one line of ours 64 for the word and twice its 14 bytes.
+/// The longest comment weighs 67,676: its own bytes, 2 kB, and for its one line of ours 64 for the word and
+/// twice its 14 bytes.
 const LONGEST: &str = "rpad(E'@sse_subscribe\\n', 65536, 'prose ')";
 
-/// 991 of these leave 41,948 of 64 MB: a comment of so many bytes, and what is added to it as above.
+/// 991 of these leave 41,948 bytes of 64 MB: a comment of this many bytes, with what is added to it as above.
 const THE_LAST_THAT_FITS: usize = 39_808;
 
-/// The attack: a role without rights but to create functions makes the gateway keep as much as it likes.
+/// Attack: a role with no right but to create functions makes the gateway keep as much as it likes.
 #[test]
 fn one_owners_comments_are_read_up_to_64_mb_and_nobody_elses_are_left_out() -> Result<()> {
     let corner = Corner::new("hoard")?;
@@ -54,7 +55,7 @@ fn one_owners_comments_are_read_up_to_64_mb_and_nobody_elses_are_left_out() -> R
         let problems = "select string_agg(routine::oid::regproc::text, ' ' order by routine::oid) from sse.endpoints where problem like '%64 MB%' and routine::oid::regproc::text !~ 'tomes|novels'";
         assert_eq!(session.run(problems)?.ok()?.text(), beyond, "{bytes}");
     }
-    // Everybody says it, in the same words.
+    // All of them say it, in the same words.
     let said = session.run(
         "create temp table said as select routine::oid::regproc::text as name, url, problem from sse.endpoints;
          select n.name, (select s.url from said s where s.name = n.name), sse.url(n.r), (select s.problem from said s where s.name = n.name),

@@ -1,6 +1,7 @@
-//! Dropping another database and stopping the server do not wait for pg_sse, whatever it is at (C1.4).
+//! Dropping another database and stopping the server do not wait for pg_sse, whatever it is doing (C1.4).
 //!
-//! Both wait for every process of the server: the former until each has taken in that files are to be closed.
+//! Both wait for every process of the server; dropping a database waits until each has taken in that files
+//! are to be closed.
 //!
 //! Not for statements about the served database, nor for many streams (`lifecycle.rs`).
 
@@ -52,7 +53,7 @@ fn nobody_waits_for_the_main_thread_longer_than_it_is_held() -> Result<()> {
     stop(&cluster)
 }
 
-// A file of refusals that whoever may log in and out has filled.
+// A file of refusals, filled by a user who may log in and out.
 #[test]
 fn nobody_waits_for_a_hundred_thousand_refusals_to_be_read() -> Result<()> {
     let cluster = Cluster::builder().start()?;
@@ -72,7 +73,7 @@ fn nobody_waits_for_a_hundred_thousand_refusals_to_be_read() -> Result<()> {
     stop(&cluster)
 }
 
-/// A cluster with this ring and so many routines with comments of so many bytes.
+/// A cluster with a ring of this size and this many routines with comments of this many bytes.
 fn with_routines(ring: &str, count: usize, bytes: usize) -> Result<Cluster> {
     let cluster = Cluster::builder().setting("sse.ring_size", ring).start()?;
     cluster.sql(&format!(
@@ -98,7 +99,8 @@ fn nobody_waits_for_many_routines_to_be_read() -> Result<()> {
     stop(&cluster)
 }
 
-/// A record is begun that is not completed for eight seconds, and the worker that reads the routines waits behind it.
+/// A record is begun that is not completed for eight seconds, and the worker that reads the routines waits
+/// after it.
 fn reads_behind_a_hole(cluster: &Cluster, session: &mut Session) -> Result<()> {
     let is_used = || figure(cluster, "stat_ring", "used_bytes").is_ok_and(|used| used > 0);
     for attempt in 0..5 {
@@ -107,7 +109,7 @@ fn reads_behind_a_hole(cluster: &Cluster, session: &mut Session) -> Result<()> {
         let start = Instant::now();
         wait_until(SOON, "the record is begun", is_used)?;
         session.run(&format!("comment on function f1 is '@sse live{attempt}'"))?.ok()?;
-        // Not when it is too soon behind the last reading.
+        // Not when it is too soon after the last reading.
         if reads(session, Duration::from_secs(4), "wait_event_type = 'Extension'").is_ok()
             && start.elapsed() < Duration::from_secs(5)
         {
@@ -117,8 +119,8 @@ fn reads_behind_a_hole(cluster: &Cluster, session: &mut Session) -> Result<()> {
     bail!("nobody reads the routines")
 }
 
-// The worker that reads the routines waits for room in the ring: behind a backend that was stopped in the middle of a record, or
-// a busy gateway.
+// The worker that reads the routines waits for room in the ring, because a backend was stopped in the middle
+// of a record, or the gateway is busy.
 #[test]
 fn nobody_waits_for_the_routines_to_find_room_in_the_ring() -> Result<()> {
     let cluster = with_routines("64kB", 100, 1_000)?;

@@ -97,7 +97,8 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
         let rows = client.select(ROUTINES, None, &arguments)?;
         let (mut found, mut beyond) = (Vec::with_capacity(rows.len()), Beyond::default());
         for row in rows {
-            // Comments of many megabytes are turned into text here: who stops the server does not wait for it.
+            // Comments of many megabytes are turned into text here, and stopping the server must not wait for
+            // that.
             pgrx::check_for_interrupts!();
             let number = |oid: Option<pg_sys::Oid>| oid.map_or(0, |oid| oid.to_u32());
             let oid = number(row.get::<pg_sys::Oid>(1)?);
@@ -143,8 +144,8 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
     (found, beyond)
 }
 
-/// What the query has of a comment: its text, unless it is longer than is read. Then it is looked at as every backend does,
-/// and what is found is kept, not the text.
+/// The comment of a row: its text, unless it is longer than what is read. A longer one is searched, as every
+/// backend does it, and the result is kept instead of the text.
 fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
     let Some(stored) = stored else {
         return routine::comment(pg_sys::Oid::from(oid));
@@ -156,15 +157,17 @@ fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
     }
 }
 
-/// All routines, with the signatures of those that can be called; without a role for calls there is nothing to call.
+/// All routines, with the signatures of those that can be called. Without a role for calls nothing can be
+/// called.
 pub(crate) fn all() -> Reading {
     jit::without(|| weighed(routines(Which::All)))
 }
 
-/// The served routine of this oid and whatever decides about its URLs, by oid; empty if it is not annotated or not served.
+/// The served routine of this oid and all others that decide about its URLs, by oid; empty if it is not
+/// annotated or not served.
 ///
-/// What these routines are is found out in rounds: the routine's paths say which others may have one of them, whose
-/// paths may in turn be taken by others. Usually the second round finds nothing new.
+/// The routines are found in rounds: the routine's paths say which other routines may have one of them, and
+/// their paths may in turn be taken by others. Usually the second round finds nothing new.
 ///
 /// Where the owner of one of them has half of what they may have, all are read, because then the owner's others decide. Who makes so
 /// many in one transaction is told by the next one. Others' routines are looked up as ever.
@@ -203,7 +206,7 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
     })
 }
 
-/// A chain of routines, each of which takes the other's URL, that is longer than this is read with everything else.
+/// How many rounds there are. If URLs depend on a longer chain of routines, all routines are read.
 const MAX_ROUNDS: usize = 4;
 
 /// Of routines that were not read further those that are served, and whose comment has a line of ours.
@@ -260,14 +263,16 @@ fn weighed((found, beyond): (Vec<Found>, Beyond)) -> Reading {
     reading
 }
 
-/// Routines whose signatures are read with one query: planning it takes as long as running it for a hundred.
+/// At most this many routines' signatures are read with one query: planning it takes as long as running it
+/// for a hundred routines.
 const BATCH: usize = 1000;
 
-/// And their parameters: each is some hundred bytes of the query's answer.
+/// At most this many parameters are in one batch: each takes some hundred bytes of the query's answer.
 const BATCH_PARAMETERS: usize = 10_000;
 
-/// The query hands texts over as the bytes that they are in the database, because Postgres' own conversion to UTF-8
-/// fails for a database without an encoding (SQL_ASCII), where one comment could then stop the service for all.
+/// The query returns texts as the bytes that they are in the database, because Postgres' own conversion to
+/// UTF-8 fails in a database without an encoding (SQL_ASCII), where one comment could then stop the service
+/// for all.
 fn utf8(bytes: Option<Vec<u8>>) -> String {
     bytes.map(|bytes| from_server(&bytes)).unwrap_or_default()
 }

@@ -1,12 +1,13 @@
-//! Whose routines are read, and how far: those of one owner up to [`MAX_OWNER_WEIGHT`], the oldest first.
+//! Limits what is read for each owner: routines up to [`MAX_OWNER_WEIGHT`], the oldest first.
 //!
-//! Everything that is read for an owner is weighed before more is read for them, so neither the worker that reads nor the gateway
-//! that keeps it, nor the ring between the two, has more of anybody than that, and less than a batch beyond it on the way.
-//! Rejected: a bound at the gateway, which would come after the reading; and one in SQL alone, which cannot look into row types
-//! without reading them all.
+//! Everything that is read for an owner is weighed before more is read for that owner. So neither the worker
+//! that reads, nor the gateway that keeps the result, nor the ring between the two has more than that for
+//! anybody, plus less than a batch on the way. Rejected: a limit in the gateway, which would come after the
+//! reading; and a limit in SQL alone, which cannot look into row types without reading them all.
 //!
-//! A routine beyond the bound takes all newer ones of its owner with it, also those that would fit: which ones are served does not
-//! depend on their sizes, and adding one never takes the URL of an older one.
+//! A routine beyond the limit takes all newer routines of its owner with it, even those that would fit. So
+//! a newer routine is not served merely because it is small, and a new routine never takes the URL of an
+//! older one.
 //!
 //! Not for what something weighs (`sse_proto::route`).
 
@@ -20,16 +21,16 @@ use crate::pg::shmem::{self, Shared};
 #[derive(Default)]
 pub(crate) struct Owners(HashMap<u32, Account>);
 
-/// One owner's.
+/// The account of one owner.
 pub(crate) struct Account {
-    /// `None`: a routine did not fit.
+    /// The weight that is left; `None`: a routine did not fit.
     left: Option<usize>,
-    /// The types that were weighed with their older routines, and all that is within these.
+    /// The types that were weighed with this owner's older routines, with all types within them.
     types: HashSet<u32>,
 }
 
 impl Owners {
-    /// Of this role.
+    /// The account of this role.
     pub(crate) fn account(&mut self, owner: u32) -> &mut Account {
         self.0.entry(owner).or_insert_with(|| Account { left: Some(MAX_OWNER_WEIGHT), types: HashSet::new() })
     }
@@ -73,13 +74,13 @@ impl Near {
 }
 
 impl Account {
-    /// Whether so much more fits; after the first that does not, nothing does.
+    /// Takes this weight off, and says whether it fits. After the first that does not fit, nothing does.
     pub(crate) fn take(&mut self, weight: usize) -> bool {
         self.left = self.left.and_then(|left| left.checked_sub(weight));
         self.left.is_some()
     }
 
-    /// Nothing fits any more.
+    /// Whether nothing fits any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.left.is_none()
     }

@@ -6,7 +6,7 @@ use super::owners::Near;
 
 /// A routine as it is found, without its signature.
 pub(crate) struct Found {
-    /// Whose it is.
+    /// The role that owns it.
     pub owner: u32,
     /// Number of its parameters, of all modes.
     pub parameters: usize,
@@ -28,9 +28,10 @@ pub(crate) struct Beyond {
 /// What one reading found, by oid.
 #[derive(Default)]
 pub(crate) struct Reading {
-    /// Those that are served, as far as it depends on their number.
+    /// The routines that are served, as far as that depends on their owner's limit.
     pub routines: Vec<Routine>,
-    /// Oids of those whose owner has too many ([`sse_proto::route::beyond_weight`]). Some may be prose.
+    /// Oids of the routines beyond their owner's limit ([`sse_proto::route::beyond_weight`]). Some of their
+    /// comments may be prose.
     pub beyond: Vec<u32>,
     /// Whose others decide what is served of them.
     pub near: Near,

@@ -1,9 +1,10 @@
 //! Parameters and results of the routines that can be called, read from the catalog (C7.3, C7.4).
 //!
-//! One query for a batch of routines whose comment may have an `HTTP` line, and some for their types (`signature/types.rs`); the
-//! rest is put together here. What of it fits into what an owner may have is decided on the way, before more is read.
+//! One query reads a batch of routines whose comment may have an `HTTP` line, and some queries read their
+//! types (`signature/types.rs`). The rest is put together here. Whether something fits within its owner's
+//! limit is decided on the way, before more is read.
 //!
-//! Not for what is made of them (`sse_proto::call`).
+//! Not for what signatures are used for (`sse_proto::call`).
 
 mod types;
 
@@ -65,7 +66,7 @@ SELECT w.oid, pg_catalog.convert_to(pg_catalog.json_build_object(
   LEFT JOIN parameters g ON g.routine OPERATOR(pg_catalog.=) w.oid
  CROSS JOIN caller c";
 
-/// A routine as the query has it.
+/// A routine as the query returns it.
 #[derive(Deserialize)]
 struct Row {
     strict: bool,
@@ -88,7 +89,7 @@ struct RowParameter {
     oid: u32,
 }
 
-/// Reads signatures, batch after batch, and knows what its owners and their types were up to there.
+/// Reads signatures, batch after batch, and remembers what each owner has used so far.
 #[derive(Default)]
 pub(crate) struct Reader {
     owners: Owners,
@@ -96,8 +97,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Adds a batch to the reading, with the signatures of those that may have an `HTTP` line; those whose owner has too many by now
-    /// are among those beyond. The batches come in the order of oids.
+    /// Adds a batch to the reading, with the signatures of routines that may have an `HTTP` line. Routines
+    /// beyond their owner's limit are added to `beyond`. The batches come in the order of oids.
     pub(crate) fn read(&mut self, batch: Vec<Found>, reading: &mut Reading) {
         let mut rows = match guc::CALL_ROLE.optional() {
             Some(role) => read(self.wanted(&batch), role),

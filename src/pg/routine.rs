@@ -12,9 +12,9 @@ use super::backend;
 
 /// What the annotation cache has to know of a routine.
 pub(crate) struct Entry {
-    /// What invalidation messages call it.
+    /// The hash by which invalidation messages name it.
     pub hash: u32,
-    /// What says what it does. Without one the other fields are not filled.
+    /// Its comment. Without one the other fields are not filled.
     pub comment: Comment,
     /// Its schema.
     pub schema: String,
@@ -32,21 +32,21 @@ pub(crate) struct Entry {
 
 /// The comment of a routine, as far as it is read (C2.5).
 pub(crate) enum Comment {
-    /// There is none, or it is so long that it is prose, unless a line of ours were in it, and none is.
+    /// There is none, or it is prose: too long to be read, and without a line of ours.
     None,
     /// At most [`MAX_COMMENT_BYTES`] as it is stored.
     Text(String),
-    /// Longer, with a line of ours in it: a mistake, unread.
+    /// Longer, and with a line of ours: a mistake. The text is not kept.
     TooLong,
 }
 
 impl Entry {
-    /// For people: schema and name, control characters escaped.
+    /// The name for people: schema and name, control characters escaped.
     pub(crate) fn display_name(&self) -> String {
         format!("{}.{}", self.schema.escape_debug(), self.name.escape_debug())
     }
 
-    /// As the grammar wants it.
+    /// The facts that the grammar needs.
     pub(crate) fn facts(&self) -> RoutineFacts<'_> {
         RoutineFacts {
             schema: &self.schema,
@@ -62,7 +62,7 @@ impl Entry {
 /// Oid of the language SQL (pg_language.dat: given by hand, the same in every version).
 const SQL_LANGUAGE: u32 = 14;
 
-/// Reads a routine. `None` when there is none of that oid, or it is no function or procedure.
+/// Reads a routine. `None` when there is none of that oid, or it is neither a function nor a procedure.
 pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
     let key = pg_sys::Datum::from(oid);
     let zero = pg_sys::Datum::from(0);
@@ -127,7 +127,7 @@ pub(crate) fn describe(oid: u32) -> String {
     }
 }
 
-/// Whether it lives in a session's own schema, and so is nobody else's business.
+/// Whether the routine is in a session's temporary schema, and so concerns nobody else.
 pub(crate) fn is_temporary(oid: pg_sys::Oid) -> bool {
     // SAFETY: a syscache look-up that answers InvalidOid for a missing routine.
     let namespace = unsafe { pg_sys::get_func_namespace(oid) };
@@ -153,8 +153,8 @@ fn is_plpgsql(language: pg_sys::Oid) -> bool {
     take_text(unsafe { pg_sys::get_language_name(language, true) }).as_deref() == Some("plpgsql")
 }
 
-/// Takes what GetComment answers over, and frees it. A comment can have a gigabyte, so a long one is neither copied nor
-/// converted, and while it is looked through the session can be cancelled.
+/// Takes over what GetComment answers, and frees it. A comment can have a gigabyte, so a long one is neither
+/// copied nor converted, and the session can be cancelled while it is searched.
 fn take_comment(text: *mut c_char) -> Comment {
     if text.is_null() {
         return Comment::None;
@@ -178,10 +178,10 @@ fn take_comment(text: *mut c_char) -> Comment {
     if is_ours { Comment::TooLong } else { Comment::None }
 }
 
-/// Bytes of a long comment that are looked through between two looks at interrupts: a millisecond's worth.
+/// How many bytes of a long comment are searched between two checks for interrupts: a millisecond's worth.
 const LOOK_BYTES: usize = 1 << 20;
 
-/// Takes a palloc'd text of the database's encoding over as UTF-8, and frees it.
+/// Takes over a palloc'd text in the database's encoding, as UTF-8, and frees it.
 fn take_text(text: *mut c_char) -> Option<String> {
     if text.is_null() {
         return None;

@@ -1,5 +1,6 @@
-//! The shared memory of pg_sse: one header of plain atomic fields, the announcements of those who commit, then the ring.
-//! Requested at server start, the same size until the server stops, addressed by every process that the postmaster forks.
+//! The shared memory of pg_sse: one header of plain atomic fields, the announcements of transactions that are
+//! about to commit, then the ring. Requested at server start, the same size until the server stops, mapped by
+//! every process that the postmaster forks.
 //!
 //! After a crash of a backend the postmaster makes shared memory anew and runs [`start_up`] again, so nothing here
 //! is ever repaired. Only plain data lives in it: no pointers, no handles of one process.
@@ -23,19 +24,19 @@ use super::watched::Watched;
 /// The place in the process array that stands for "no gateway".
 const NOBODY: u32 = u32::MAX;
 
-/// Space of the header in front of the ring: a whole number of cache lines, so that the ring starts on one.
+/// Space for the header in front of the ring: a whole number of cache lines, so that the ring starts on one.
 const HEADER_BYTES: usize = (size_of::<Header>() + 127) & !127;
 
 states! {
-    /// What the database that `sse.database` names is to the gateway. Stored in [`Header::extension`].
+    /// What is known of the extension in the served database. Stored in [`Header::extension`].
     pub(crate) enum Extension {
         /// Not looked at yet.
         Unknown,
         /// The extension is not installed in it.
         Absent,
-        /// It is, in the version of this library.
+        /// It is installed, in the version of this library.
         Present,
-        /// It is, in another version.
+        /// It is installed, in another version.
         OtherVersion,
     }
 }
@@ -53,7 +54,7 @@ states! {
         OtherVersion,
         /// A setting in postgresql.conf was refused: everything is answered with 503.
         Misconfigured,
-        /// The port or an address is not to be had yet.
+        /// The port or an address cannot be had yet.
         WaitingForPort,
         /// Streams are served.
         Serving,
@@ -105,7 +106,7 @@ pub(crate) struct Refusals {
     pub misspelt_hint_total: AtomicU64,
     /// `matching` without anybody whom it could match (C4.2).
     pub unmatched_total: AtomicU64,
-    /// This backend had no memory for them.
+    /// This backend had no memory for the event.
     pub out_of_memory_total: AtomicU64,
     /// A fault of pg_sse itself that was caught.
     pub internal_total: AtomicU64,
@@ -113,14 +114,15 @@ pub(crate) struct Refusals {
     pub replaced_characters_total: AtomicU64,
 }
 
-/// Mistakes of routines that are said once until the server is restarted: a set of marks, 0 = free place. A mark is added
-/// by any backend with one compare-and-swap and never removed; relaxed, because a mark stands for itself.
+/// The mistakes of routines that were said already, each of which is said once until the server is restarted:
+/// a set of marks, 0 = free place. A mark is added by any backend with one compare-and-swap and never
+/// removed; relaxed, because a mark stands for itself.
 #[repr(C)]
 pub(crate) struct SaidOnce {
     marks: [AtomicU64; SAID_PLACES],
 }
 
-/// So many routines' mistakes are said; what comes after is counted only.
+/// The mistakes of this many routines are said; further ones are only counted.
 const SAID_PLACES: usize = 512;
 
 impl Default for SaidOnce {
@@ -130,7 +132,8 @@ impl Default for SaidOnce {
 }
 
 impl SaidOnce {
-    /// Whether this is the first time, and there is room to remember it. `what` tells kinds of mistakes apart, from 1.
+    /// Whether this mistake is new, and there is room to remember it. `what` tells kinds of mistakes apart,
+    /// from 1.
     pub(crate) fn is_first(&self, what: u32, routine: u32) -> bool {
         let mark = u64::from(what) << 32 | u64::from(routine);
         let start = routine as usize % SAID_PLACES;
@@ -149,11 +152,11 @@ impl SaidOnce {
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct Listing {
-    /// Number of questions. Added to by backends (release), read by the gateway (acquire): a list that is begun after the
-    /// number was read answers it.
+    /// Number of questions. Added to by backends (release), read by the gateway (acquire): a list that is
+    /// begun after the number was read answers all of them.
     pub asked: AtomicU64,
-    /// The last question whose answer is in the file. Written by the gateway (release), read by backends (acquire): who
-    /// sees the number sees the file.
+    /// The last question whose answer is in the file. Written by the gateway (release), read by backends
+    /// (acquire): whoever sees the number sees the file.
     pub answered: AtomicU64,
 }
 
@@ -163,49 +166,51 @@ pub(crate) struct Header {
     /// The gateway's place in the process array or [`NOBODY`]. Written by the gateway (release) when it starts and
     /// leaves, read by every backend that wakes it (acquire, so that the place is set before it is used).
     gateway_place: AtomicU32,
-    /// Oid of the served database, 0 while nobody has looked for it, or there is none. Written by the gateway, which leaves it
-    /// when it leaves itself; read by every backend, relaxed: a backend that sees it late captures nothing yet, and
-    /// nobody is subscribed yet either.
+    /// Oid of the served database; 0 while nobody has looked for it, or there is none. Written by the
+    /// gateway, which leaves it there when it ends; read by every backend, relaxed: a backend that sees it
+    /// late captures nothing yet, and nobody is subscribed yet either.
     database: AtomicU32,
     /// [`Extension`]. Written by the catalog worker, read by gateway and backends, relaxed, as `database`.
     extension: AtomicU32,
-    /// Number of committed changes that concern the served routines, or may (`watched.rs`). Added to by the
-    /// committing backend after its invalidations went out (release), read by gateway and catalog worker (acquire):
-    /// who sees the number sees the change in a snapshot that is taken afterwards.
+    /// Number of committed changes that concern the served routines, or may concern them (`watched.rs`).
+    /// Added to by the committing backend after its invalidations went out (release), read by gateway and
+    /// catalog worker (acquire): whoever sees the number sees the change in a snapshot that is taken
+    /// afterwards.
     catalog_generation: AtomicU64,
-    /// Number of those of them that do concern the served routines. Added to by the committing backend before
-    /// `catalog_generation`, read by every backend that changes something and by the catalog worker, sequentially
-    /// consistent, because it is compared with what `watched` holds for.
+    /// Number of those changes that certainly concern the served routines. Added to by the committing backend
+    /// before `catalog_generation`, read by every backend that changes something and by the catalog worker,
+    /// sequentially consistent, because it is compared with the number for which `watched` holds.
     certain_changes: AtomicU64,
     /// See there.
     pub last_reading: LastReading,
     /// See there.
     pub watched: Watched,
-    /// Number of calls of `sse.disconnect`. Added to by backends after the file is written (release), read by the gateway
-    /// (acquire): who sees the number finds the user in the file.
+    /// Number of calls of `sse.disconnect`. Added to by backends after the file is written (release), read by
+    /// the gateway (acquire): whoever sees the number finds the user in the file.
     revocations: AtomicU64,
-    /// See there.
+    /// Questions for the list of subscribers.
     pub listing: Listing,
     /// When the counters began: server start. Written once, by the postmaster.
     pub stats_reset: AtomicI64,
-    /// See there.
+    /// Mistakes that were said already.
     pub said: SaidOnce,
-    /// See there.
+    /// Counts of what was not published.
     pub refusals: Refusals,
-    /// See there.
+    /// Figures of the gateway.
     pub gateway: GatewayFields,
-    /// See there.
+    /// Tickets of transactions that commit.
     pub tickets: Tickets,
 }
 
 /// The shared memory as one process sees it. Cheap to copy.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared {
-    /// See there.
+    /// The header, at the beginning of the shared memory.
     pub header: &'static Header,
-    /// What transactions that are about to commit announce, by their place in the process array (`ticket.rs`).
+    /// The announcements of transactions that are about to commit, by their place in the process array
+    /// (`ticket.rs`).
     pub announced: Announcements,
-    /// Way of the events from the backends to the gateway.
+    /// The way of events from the backends to the gateway.
     pub ring: Ring<'static>,
 }
 
@@ -240,37 +245,37 @@ impl Shared {
         }
     }
 
-    /// See [`Header`].
+    /// Oid of the served database, 0 if not known ([`Header`]).
     pub(crate) fn database(&self) -> u32 {
         self.header.database.load(Relaxed)
     }
 
-    /// See [`Header`].
+    /// Says which database is served; 0: none.
     pub(crate) fn set_database(&self, oid: u32) {
         self.header.database.store(oid, Relaxed);
     }
 
-    /// See [`Header`].
+    /// What is known of the extension ([`Header`]).
     pub(crate) fn extension(&self) -> Extension {
         Extension::load(&self.header.extension, Relaxed)
     }
 
-    /// See [`Header`].
+    /// Says what is known of the extension.
     pub(crate) fn set_extension(&self, extension: Extension) {
         self.header.extension.store(extension as u32, Relaxed);
     }
 
-    /// See [`Header`].
+    /// Number of changes that concern the routines, or may ([`Header`]).
     pub(crate) fn catalog_generation(&self) -> u64 {
         self.header.catalog_generation.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Where [`Shared::catalog_generation`] stands.
+    /// The word with [`Shared::catalog_generation`].
     pub(crate) fn changes(&self) -> &'static AtomicU64 {
         &self.header.catalog_generation
     }
 
-    /// See [`Header`].
+    /// Number of changes that certainly concern the routines ([`Header`]).
     pub(crate) fn certain_changes(&self) -> u64 {
         self.header.certain_changes.load(std::sync::atomic::Ordering::SeqCst)
     }
@@ -281,24 +286,25 @@ impl Shared {
         self.announce_possible_change();
     }
 
-    /// Tells the gateway that something has changed that they may rest on. Allocates nothing, cannot fail.
+    /// Tells the gateway that something has changed on which routines may rest. Allocates nothing, cannot
+    /// fail.
     pub(crate) fn announce_possible_change(&self) {
         self.header.catalog_generation.fetch_add(1, std::sync::atomic::Ordering::Release);
         self.wake_gateway();
     }
 
-    /// The file of refused users has a new line.
+    /// Tells the gateway that the file of refused users has a new line.
     pub(crate) fn announce_revocation(&self) {
         self.header.revocations.fetch_add(1, std::sync::atomic::Ordering::Release);
     }
 
-    /// See [`Header`].
+    /// Number of calls of `sse.disconnect` ([`Header`]).
     pub(crate) fn revocations(&self) -> u64 {
         self.header.revocations.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Whether there has been a gateway since the server started. One that found no place among max_worker_processes never
-    /// comes, and there is no use in waiting for it.
+    /// Whether there has been a gateway since the server started. A gateway that found no place among
+    /// max_worker_processes never comes, so there is no use in waiting for it.
     pub(crate) fn has_had_gateway(&self) -> bool {
         self.header.gateway.started_at.load(Relaxed) != 0
     }
@@ -310,36 +316,36 @@ impl Shared {
         }
     }
 
-    /// As [`Shared::wake_gateway`], when the ring, a call worker's, says that it sleeps.
+    /// As [`Shared::wake_gateway`], if the ring of a call worker says that the gateway sleeps.
     pub(crate) fn wake_gateway_if(&self, wake: Wake) {
         if wake == Wake::Needed {
             self.wake_gateway();
         }
     }
 
-    /// See [`Header`]. `None`: this process leaves.
+    /// Says where the gateway is; `None`: it leaves.
     pub(crate) fn set_gateway_place(&self, place: Option<u32>) {
         self.header.gateway_place.store(place.unwrap_or(NOBODY), std::sync::atomic::Ordering::Release);
     }
 
-    /// See [`Header`].
+    /// The gateway's place in the process array, if there is a gateway.
     pub(crate) fn gateway_place(&self) -> Option<u32> {
         let place = self.header.gateway_place.load(std::sync::atomic::Ordering::Acquire);
         (place != NOBODY).then_some(place)
     }
 }
 
-/// Space of the announcements between header and ring, again a whole number of cache lines.
+/// Space for the announcements between header and ring, again a whole number of cache lines.
 fn announced_bytes() -> usize {
     (ticket::places() * size_of::<AtomicU64>() + 127) & !127
 }
 
-/// What this file asks of the shared memory, for a ring of that capacity.
+/// How much shared memory this file asks for, with a ring of this capacity.
 pub(super) fn bytes_needed(ring_bytes: usize) -> usize {
     HEADER_BYTES + announced_bytes() + Ring::bytes_needed(ring_bytes)
 }
 
-/// Finds or makes the memory. To be called from the startup hook of shared memory, in the postmaster.
+/// Finds or makes the memory. Called from the startup hook of shared memory, in the postmaster.
 pub(super) fn start_up(ring_bytes: usize) {
     let mut found = false;
     // No lock: only the postmaster runs this, before it starts any other process.
@@ -355,7 +361,7 @@ pub(super) fn start_up(ring_bytes: usize) {
     let ring_base = unsafe { announced_base.add(announced_bytes()) };
     // SAFETY: within the second part, which nobody else knows yet.
     unsafe { announced_base.write_bytes(0, announced_bytes()) };
-    // SAFETY: filled with zeros just now, a multiple of 128 behind an address that is aligned as the ring needs it; stays
+    // SAFETY: filled with zeros just now, a multiple of 128 after an address that is aligned as the ring needs it; stays
     // mapped until the process ends.
     let announced = unsafe { slice::from_raw_parts(announced_base.cast().as_ptr(), ticket::places()) };
     // SAFETY: the rest of the segment is exactly what the ring asked for; the postmaster alone knows it, and it is

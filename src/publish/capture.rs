@@ -30,14 +30,15 @@ use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, effects, futex};
 
 thread_local! {
-    /// The record that is being written; kept, so that publishing does not allocate each time.
+    /// The record being written; kept, so that publishing does not allocate each time.
     static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// Message text in UTF-8 when the database has another encoding.
     static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
     static HINT: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// More scratch than this is given back after a record: a single large event must not cost the backend for life.
+/// Scratch memory beyond this is given back after a record: a single large event must not cost the backend
+/// memory for life.
 const KEPT_SCRATCH_BYTES: usize = 256 * 1024;
 
 /// What happened to an event.
@@ -81,8 +82,8 @@ pub(crate) fn capture(message: &Message<'_>) {
         Origin::Server => return,
         Origin::Raise if !backend::in_parallel_worker() => {}
         Origin::Raise | Origin::RaiseOfParallelWorker => {
-            // The leader sees each such message again: counted there, and in the worker only when it is the
-            // worker's own frame that would have published.
+            // The leader sees each such message again, and counts it if a frame of its own would have
+            // published it. So the worker counts it only if a frame of the worker would have.
             if publisher(level).is_some() {
                 add(&shared.header.refusals.parallel_total, 1);
             }
@@ -95,8 +96,8 @@ pub(crate) fn capture(message: &Message<'_>) {
     }
 }
 
-/// The routine whose event a message of this level is: the innermost running one with that level, unless the search
-/// is stopped before by one with a mistake or with `@sse_subscribe` alone (C3.1).
+/// The routine whose event a message of this level is: the innermost running one with that level. The search
+/// stops earlier at a routine with a mistake or with `@sse_subscribe` alone (C3.1).
 fn publisher(level: Level) -> Option<Rc<Routine>> {
     let mut unbound = 0;
     let found = frame::search(|routine| match &routine.role {
@@ -171,13 +172,13 @@ fn hint_scope(hint: &[u8], encoding: Encoding) -> HintScope {
             Hint::Prose => HintScope::None,
             Hint::Slip => HintScope::Slip,
         },
-        // A hint that cannot be read may have been meant to narrow: delivered to nobody.
+        // A hint that cannot be read may have been meant to narrow, so the event goes to nobody.
         Ok(_) | Err(_) => HintScope::Slip,
     })
 }
 
-/// Publishes one event: encodes it, and hands it to the ring or to the transaction. Never fails the statement. Where nobody
-/// is going to empty the ring, as on a standby, nothing is put into it.
+/// Publishes one event: encodes it, and hands it to the ring or to the transaction. Never fails the
+/// statement. Where nobody will empty the ring, as on a standby, nothing is put into it.
 pub(crate) fn publish(shared: &Shared, target: &Target<'_>, data: &str) -> Outcome {
     if backend::no_gateway().is_some() {
         return Outcome::Refused;
@@ -220,7 +221,8 @@ fn publish_through(
             return send(shared, target.delivery, buffer);
         }
     }
-    // A gap goes the same way in place of the event, so that those and only those learn of it who would have got it.
+    // A gap goes the same way in place of the event, so that exactly those learn of it who would have got the
+    // event.
     buffer.clear();
     if record::encode_into(&Record::TooLarge { envelope }, buffer).is_err() {
         return lost(shared, &shared.header.refusals.out_of_memory_total);
@@ -287,7 +289,7 @@ pub(crate) fn count_internal_fault() {
     }
 }
 
-/// An event that is lost for a reason of this backend's: counted, and told to the subscribers by a gap.
+/// An event that is lost for a reason in this backend: counted, and told to the subscribers by a gap.
 fn lost(shared: &Shared, counter: &AtomicU64) -> Outcome {
     add(counter, 1);
     futex::wake_if(shared.ring.producer().count_dropped(1), shared);

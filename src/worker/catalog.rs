@@ -1,7 +1,7 @@
 //! `pg_sse catalog`: connects to the served database, reads the routines that have a comment, hands them to the gateway
 //! through the ring, and leaves (C1.4).
-//!
-//! It decides nothing: which comment means what, the gateway finds out with the same pure code as every backend.
+//! It decides nothing: the gateway finds out what each comment means, with the same pure code as every
+//! backend.
 
 use std::time::Duration;
 
@@ -16,15 +16,16 @@ use crate::guc;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, bgworker, clock, futex};
 
-/// How long the worker waits for the gateway to make room. A gateway that takes nothing for so long is gone.
+/// How long the worker waits for the gateway to make room. A gateway that takes nothing for this long is
+/// gone.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Pause while there is no room.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The routines take at most this part of the ring: the rest stays free for events, whoever publishes while thousands of
-/// routines are handed over. Beyond it the worker waits, as it does for room. While events alone take more than that, it
-/// goes on after half of [`MAX_WAIT`], because routes must not wait for ever.
+/// The routines take at most this part of the ring. The rest stays free for events, whoever publishes while
+/// thousands of routines are handed over. Beyond it the worker waits, as it does for room. While events alone
+/// take more than the rest, it goes on after half of [`MAX_WAIT`], because routes must not wait forever.
 const SHARE: usize = 4;
 
 /// Main function of the worker.
@@ -33,7 +34,7 @@ pub(crate) fn run() {
     bgworker::attach_signals_of_a_backend();
     bgworker::settle_transactions();
     bgworker::connect(Some(&guc::DATABASE.text()));
-    // Before the snapshot: whatever was announced up to here is in it.
+    // Before the snapshot: the snapshot contains every change announced up to here.
     let generation = shared.catalog_generation();
     let certain = shared.certain_changes();
     let (extension, role, routines, basis) = BackgroundWorker::transaction(|| {
@@ -43,7 +44,7 @@ pub(crate) fn run() {
         // Those beyond stay here: without a URL they are nothing to the gateway.
         (catalog::extension(), call_role::check(), reading.routines, basis)
     });
-    // Before the routines are handed over: who changes what a new one rests on is heard from then on.
+    // Before the routines are handed over: from now on, changes of what the new ones rest on are noticed.
     let deadline = backend::Deadline::after(MAX_WAIT);
     while !shared.header.watched.replace(&basis, certain) {
         if deadline.has_passed() {
@@ -79,7 +80,7 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
     let producer = shared.ring.producer();
     let mine = guc::RING_SIZE.bytes() / SHARE;
     loop {
-        // A record that is larger than the share goes when the ring is empty.
+        // A record that is larger than this share is pushed when the ring is empty.
         let may_push = producer.is_within(mine, bytes.len()) || patience.has_passed();
         let pushed = if may_push { producer.try_push(&bytes) } else { Err(PushError::Full) };
         match pushed {
@@ -93,16 +94,16 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
                     return false;
                 }
                 futex::wake(shared);
-                // Not a plain sleep: others wait for every process of the server to take in what they want of it (`DROP
-                // DATABASE` does), and this may take as long as [`MAX_WAIT`].
+                // Not a plain sleep: some statements (`DROP DATABASE` is one) wait until every process of the
+                // server has taken in an interrupt, and this wait may take as long as [`MAX_WAIT`].
                 bgworker::wait(PAUSE);
             }
         }
     }
 }
 
-/// A comment that is larger than the ring takes has no annotation that anybody wrote: the routine is counted, and has
-/// no URL.
+/// A comment that does not fit into the ring has no annotation that a person wrote. The routine is counted,
+/// and has no URL.
 fn push_without_comment(shared: &Shared, record: &Record<'_>) -> bool {
     let Record::CatalogRoutine { generation, routine } = record else { return false };
     if routine.comment.is_empty() {

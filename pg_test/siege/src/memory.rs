@@ -3,7 +3,7 @@
 //! One row is not taken as it stands: routes may have 512 MB for each role that owns some, of which the roles of a siege could use
 //! hardly any, and beside which nothing would show that is in no formula. So that row is what those routines weigh.
 //!
-//! Not for what it holds: `watch`.
+//! Not for how much it holds: `watch`.
 
 /// Kilobyte and megabyte.
 pub(crate) const KB: u64 = 1 << 10;
@@ -15,8 +15,8 @@ pub(crate) const THREADS: u64 = 1;
 /// `sse.ring_size`: small, so that transactions of its size are made within a moment.
 pub(crate) const RING_SIZE: u64 = 2 * MB;
 
-/// `sse.window_size`, `sse.max_connections`, `sse.max_event_size`, `sse.max_body_size`: what the formula multiplies is
-/// small, so that what is in no formula shows.
+/// `sse.window_size`, `sse.max_connections`, `sse.max_event_size`, `sse.max_body_size`: the factors of the
+/// formula are small, so that memory outside of the formula shows.
 pub(crate) const WINDOW_SIZE: u64 = 16 * MB;
 pub(crate) const MAX_CONNECTIONS: u64 = 400;
 pub(crate) const MAX_EVENT_SIZE: u64 = 128 * KB;

@@ -1,10 +1,11 @@
 //! The courier as the main thread sees it: what it is told, and what it says.
 //!
-//! The courier is the thread that carries events from the ring to the runtime threads (`courier/carrying.rs`). It never calls
-//! Postgres, and waits for nobody: so whatever the main thread waits for, a lock, a file, a full pipe of the server log,
-//! events go on. What else comes out of the ring, and what is worth a line in the log, it hands to the main thread.
+//! The courier is the thread that carries events from the ring to the runtime threads
+//! (`courier/carrying.rs`). It never calls Postgres and waits for nobody, so events go on whatever the main
+//! thread waits for: a lock, a file, a full pipe of the server log. What else comes out of the ring, and what
+//! is worth a line in the log, it hands to the main thread.
 //!
-//! Not for: what it does all day.
+//! Not for: what the courier does (`courier/carrying.rs`).
 
 mod carrying;
 mod drain;
@@ -33,8 +34,9 @@ use crate::pg::{bgworker, futex};
 use carrying::Carrier;
 use source::Source;
 
-/// The courier is waited for so long, beyond what it was given, when it is told something that has to be done before the main
-/// thread goes on. It answers within milliseconds, unless the machine does not run it.
+/// How long the main thread waits for the courier, beyond the time it gives it, when the courier must do
+/// something before the main thread goes on. The courier answers within milliseconds, unless the machine does
+/// not run it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The main thread's handle.
@@ -90,21 +92,23 @@ impl Courier {
         Ok(Self { shared, instructions, reports, wake, marked: 0, reached: 0, thread, tasks })
     }
 
-    /// Has it hand on events. When this returns, no event goes past the publisher.
+    /// Makes the courier hand events on to this publisher. When this returns, no event misses it.
     pub(super) fn open(&self, publisher: Publisher) {
         let (done, is_done) = bounded(1);
         self.tell(Instruction::Open { publisher, done });
         wait_for(&is_done, PATIENCE);
     }
 
-    /// Has it hand on what was published before this, for at most so long, and let go the publisher.
+    /// Makes the courier hand on what was published before this, for at most this long, and drop the
+    /// publisher.
     pub(super) fn close(&self, last_drain: Duration) {
         let (done, is_done) = bounded(1);
         self.tell(Instruction::Close { until: Instant::now() + last_drain, done });
         wait_for(&is_done, last_drain + PATIENCE);
     }
 
-    /// [`Courier::has_reached`] of this number: the main thread has been handed all that was pushed up to now.
+    /// A mark: when [`Courier::has_reached`] is true of it, everything that was pushed before this call has
+    /// been handed to the main thread.
     pub(crate) fn mark(&mut self) -> u64 {
         self.marked += 1;
         self.tell(Instruction::Mark(self.marked));
@@ -121,8 +125,8 @@ impl Courier {
         self.wake.as_fd()
     }
 
-    /// What it has said. `None` makes [`Courier::wake_fd`] unreadable again. The wake bytes are taken out only when
-    /// nothing waits, and the queue is looked at once more after that, so that no wake is lost.
+    /// The next report. `None` makes [`Courier::wake_fd`] unreadable again. The wake bytes are taken out only
+    /// when no report waits, and the queue is looked at once more after that, so that no wake is lost.
     pub(super) fn poll(&mut self) -> Option<Report> {
         futex::pass_on(self.thread.thread());
         let report = self.reports.try_recv().ok().or_else(|| {
@@ -149,20 +153,21 @@ impl Courier {
     /// Ends it.
     pub(super) fn stop(self) {
         self.tell(Instruction::Stop);
-        // Its panic, if any, was told.
+        // A panic of the thread was reported.
         let _ = self.thread.join();
-        // It is not waited for: a table that it is making may take a second, and the server is stopping.
+        // The thread that makes routes is not waited for: a table that it is making may take a second, and
+        // the server is stopping.
         let _ = self.tasks.send(Task::Stop);
     }
 
-    /// Has the thread that makes routes do this.
+    /// Hands a task to the thread that makes routes.
     pub(super) fn give(&self, task: Task) {
-        // Fails when it has ended, which it has said.
+        // Fails when that thread has ended, which it has reported.
         let _ = self.tasks.send(task);
     }
 
     fn tell(&self, instruction: Instruction) {
-        // Fails when it has ended, which it has said.
+        // Fails when the courier has ended, which it has reported.
         let _ = self.instructions.send(instruction);
         futex::wake_if(self.shared.ring.producer().take_wake_duty(), &self.shared);
         futex::pass_on(self.thread.thread());
@@ -170,21 +175,22 @@ impl Courier {
 }
 
 fn wait_for(is_done: &Receiver<()>, limit: Duration) {
-    // A message, or nobody who could send one: it has ended, which it has said.
+    // Done on a message, and when nobody is left to send one: the courier has ended then, which it has
+    // reported.
     bgworker::wait_until(limit, || !matches!(is_done.try_recv(), Err(TryRecvError::Empty)));
 }
 
-/// What came of hearing the courier.
+/// The result of hearing the courier.
 #[derive(PartialEq, Eq)]
 pub(super) enum Heard {
     /// Everything was dealt with.
     All,
-    /// It has, and the gateway cannot go on.
+    /// A thread has ended, and the gateway cannot go on.
     ItHasEnded,
 }
 
 impl Worker {
-    /// What the courier has found that is not an event.
+    /// Takes what the courier and the thread that makes routes report.
     pub(super) fn hear_courier(&mut self) -> Heard {
         while let Some(report) = self.courier.poll() {
             match report {

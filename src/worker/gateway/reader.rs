@@ -1,4 +1,5 @@
-//! The gateway's knowledge of the routines: when the catalog has to be read, by whom, and what came of it.
+//! What the gateway knows of the routines: when the catalog has to be read, which worker reads it, and what
+//! came of it.
 //!
 //! The gateway has no database connection, so a short-lived `pg_sse catalog` worker reads for it and hands the routines
 //! over through the ring, as records between a begin and an end. A committed change of a routine raises a number in
@@ -12,7 +13,8 @@ use super::courier::Courier;
 use crate::pg::bgworker::{self, DynamicBackgroundWorker};
 use crate::pg::shmem::Shared;
 
-/// Changes that come in quick succession are read once: a request for an unknown path does not wait for this.
+/// Changes in quick succession are read once, after this time. A request for an unknown path does not wait
+/// for it.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// After a reading there is a pause of so many times the work that it was, so that whoever changes routines all the time keeps a
@@ -20,8 +22,8 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// processor, room in the ring) is nobody's work: behind a `VACUUM FULL` of an hour the next reading would be put off by three.
 const PAUSE_FACTOR: u32 = 3;
 
-/// While a request waits for the reading, half of a processor: some change routines all the time, some ask for paths that do
-/// not exist, and together they must not have a whole one either.
+/// The same while a request waits for the reading: half of a processor. Some may change routines all the time
+/// while others ask for paths that do not exist; even together they must not use up a whole processor.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
 
 /// A reading that does not say what it worked counts with all of its time, but with no more than this. There is hardly one: it
@@ -46,7 +48,7 @@ pub(crate) struct CatalogReader {
     started_at: Instant,
     /// What the one before worked decides.
     not_before: Instant,
-    /// The same when a request waits.
+    /// The same while a request waits.
     hurried_not_before: Instant,
     back_off: Duration,
     /// A request waits, and needs a reading of at least this number.
@@ -70,8 +72,8 @@ impl CatalogReader {
         }
     }
 
-    /// Nobody waits any more: a new gateway counts its questions from the beginning, and would take the answer to one of the
-    /// old ones for the answer to its first.
+    /// Nobody waits any more. A new gateway counts its questions from the beginning, so it would take the
+    /// answer to an old question for the answer to its first.
     pub(crate) fn forget_question(&mut self) {
         self.question = None;
     }
@@ -103,7 +105,7 @@ impl CatalogReader {
         Some(question)
     }
 
-    /// Starts a worker when the routines are outdated; looks after one that is under way.
+    /// Starts a worker when the routines are outdated; looks after a worker that is running.
     pub(crate) fn tend(&mut self, courier: &mut Courier) {
         if let Some(worker) = &self.worker {
             if worker.pid().is_ok() || is_starting(worker) {
@@ -147,10 +149,10 @@ impl CatalogReader {
         }
     }
 
-    /// How long nothing has to be done, at most `longest`.
+    /// How long the loop may sleep, at most `longest`.
     pub(crate) fn pause(&self, longest: Duration) -> Duration {
         if self.worker.is_some() {
-            // What it pushes wakes the main thread; that it has left may not.
+            // What the worker pushes wakes the main thread; its leaving may not.
             return longest.min(Duration::from_millis(20));
         }
         if self.loaded == Some(self.shared.catalog_generation()) {
@@ -166,7 +168,7 @@ impl CatalogReader {
         self.loaded.is_some()
     }
 
-    /// Routes of a reading of so many changes are in force.
+    /// The routes of a reading that contains this many changes are in force.
     pub(crate) fn loaded(&mut self, generation: u64) {
         self.loaded = Some(generation);
         self.finished = true;

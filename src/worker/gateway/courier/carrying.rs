@@ -1,9 +1,9 @@
-//! What the courier does: takes records out of the ring, holds back what must wait for others' events, hands the rest to the
-//! runtime threads, and sleeps.
+//! What the courier does: takes records out of the ring, holds back the events that must wait for others,
+//! hands the rest to the runtime threads, and sleeps.
 //!
-//! Everything on the way of an event happens here and in the runtime threads, and nothing here calls Postgres, waits for a
-//! lock, touches a file, or costs more with more routines, refusals or connections. Words of Postgres' shared memory are
-//! read as such (`pg/ticket.rs`); pgrx' wrappers would panic on this thread.
+//! Everything on the way of an event happens here and in the runtime threads. Nothing here calls Postgres,
+//! waits for a lock, touches a file, or costs more with more routines, refusals or connections. Words of
+//! Postgres' shared memory are read directly (`pg/ticket.rs`); pgrx' wrappers would panic on this thread.
 //!
 //! Not for: the taking out itself (`drain.rs`), out of what (`source.rs`), what waits for what (`worker/gateway/courier/order.rs`).
 
@@ -22,8 +22,8 @@ use crate::pg::shmem::Shared;
 use crate::worker::gateway::between::{CatalogRecords, Instruction, Reports};
 use crate::worker::gateway::routing::{Task, Tasks};
 
-/// It sleeps so long when nothing happens. A producer that is stopped between taking on the duty to wake and waking makes
-/// everybody's events so late, once.
+/// How long the courier sleeps when nothing happens. A producer that is stopped after taking on the duty to
+/// wake it, and before waking it, makes everybody's events this late, once.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Pause while the runtime threads have no room: the ring takes in what is published meanwhile.
@@ -35,11 +35,11 @@ pub(super) struct Carrier<'c> {
     pub(super) source: Source,
     instructions: &'c Receiver<Instruction>,
     pub(super) reports: &'c Reports,
-    /// To the thread that makes routes of what is no event.
+    /// To the thread that makes routes, for the records that are no events.
     pub(super) tasks: &'c Tasks,
     /// `None`: nothing is served, and events that come meanwhile are for nobody.
     pub(super) publisher: Option<Publisher>,
-    /// Events of commits that may have to wait for others.
+    /// Events that may have to wait for those of other transactions.
     pub(super) order: Holding,
     pub(super) pace: Pace,
     pub(super) stall: Stall,
@@ -85,7 +85,7 @@ impl<'c> Carrier<'c> {
         }
     }
 
-    /// Until it is told to stop.
+    /// Runs until it is told to stop.
     ///
     /// # Errors
     /// The ring is damaged.
@@ -129,8 +129,8 @@ impl<'c> Carrier<'c> {
     }
 
     fn close(&mut self, until: Instant) {
-        // What was published before the end comes before it, as far as the threads take it in time. A damaged ring is
-        // found again after this.
+        // Events that were published before the end are sent before it, as far as the runtime threads take
+        // them in time. A damaged ring is found again after this.
         while self.publisher.is_some()
             && self.drain().is_ok()
             && self.waiting.is_some()
@@ -138,7 +138,8 @@ impl<'c> Carrier<'c> {
         {
             thread::sleep(NO_ROOM_PAUSE);
         }
-        // What has left the ring is told before the streams end, as far as the threads have room.
+        // What was taken out of the ring is sent before the streams end, as far as the runtime threads have
+        // room.
         self.order.let_go_all();
         self.hand_over_waiting();
         self.waiting = None;
