@@ -1,4 +1,5 @@
-//! Figures of the gateway that `sse.stat_gateway` shows: copied from the gateway into shared memory once a second.
+//! Figures of the gateway that `sse.stat_gateway` shows: copied from the gateway into shared memory once a
+//! second.
 //!
 //! A figure has one name, from the gateway's counter to the column of the view.
 

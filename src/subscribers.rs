@@ -1,8 +1,8 @@
 //! `sse.subscribers`: who is listening, as the gateway knows it.
 //!
-//! A backend raises a number in shared memory and wakes the gateway; the gateway writes the list into a file of
-//! `pg_stat_tmp` and answers with the number. (A list of ten thousand has no place in fixed shared memory; other
-//! extensions keep their statistics in that folder, too.)
+//! A backend raises a number in shared memory and wakes the gateway; the gateway writes the list into a file
+//! of `pg_stat_tmp` and answers with the number. (A list of ten thousand has no place in fixed shared memory;
+//! other extensions keep their statistics in that folder, too.)
 //!
 //! Not for counters: `stats.rs`.
 

@@ -1,4 +1,5 @@
-//! Chunked bodies, read from RFC 9112 §7.1 alone, without the extensions and trailers that pg_sse does not send.
+//! Chunked bodies, read from RFC 9112 §7.1 alone, without the extensions and trailers that pg_sse does not
+//! send.
 
 /// The content of a body, and how it ended.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Any request target, on its way from hyper to a routine: never a panic, nothing beyond the documented limits, and a
-//! path and a query that somebody has encoded, however they did it, come back as they were.
+//! Any request target, on its way from hyper to a routine: never a panic, nothing beyond the documented
+//! limits, and a path and a query that somebody has encoded, however they did it, come back as they were.
 #![no_main]
 
 use std::path::Component;

@@ -1,5 +1,6 @@
-//! Any sequence of events, subscribers, reads and evictions: each subscriber gets exactly the events that a filter of
-//! the whole sequence gives, in order, or falls out of the window because it has missed one of them.
+//! Any sequence of events, subscribers, reads and evictions: each subscriber gets exactly the events that a
+//! filter of the whole sequence gives, in order, or falls out of the window because it has missed one of
+//! them.
 #![no_main]
 
 mod chunked;

@@ -1,5 +1,5 @@
-//! A parser of event streams, written from WHATWG HTML §9.2.5 and §9.2.6 alone: slow, plain, and knowing nothing of
-//! how pg_sse writes.
+//! A parser of event streams, written from WHATWG HTML §9.2.5 and §9.2.6 alone: slow, plain, and knowing
+//! nothing of how pg_sse writes.
 
 /// A dispatched event.
 #[derive(Debug, PartialEq, Eq)]

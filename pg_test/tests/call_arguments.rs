@@ -10,7 +10,8 @@ use common::calls::{Api, Findings, told};
 use common::tokens::{ALICE, Person};
 use serde_json::{Value, json};
 
-/// Type, what the request says, what `v::text` is in the routine. JSON as text: numbers must not be touched on the way.
+/// Type, what the request says, what `v::text` is in the routine. JSON as text: numbers must not be touched
+/// on the way.
 const TYPES: &[(&str, &str, &str)] = &[
     ("smallint", "-32768", "-32768"),
     ("integer", "2147483647", "2147483647"),

@@ -69,7 +69,8 @@ fn a_body_of_the_limit_is_taken_and_one_byte_more_is_a_413() -> Result<()> {
     Ok(())
 }
 
-/// Requests that a parser might trip over, one after the other at one gateway, which must be as before afterwards.
+/// Requests that a parser might trip over, one after the other at one gateway, which must be as before
+/// afterwards.
 #[test]
 fn hostile_bodies_are_refused_and_nothing_breaks() -> Result<()> {
     let api = Api::new("hostile")?;

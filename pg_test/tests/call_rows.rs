@@ -1,4 +1,5 @@
-//! Row types whose columns have just changed: which column a value goes to, and which key it has (C7.3, C7.4).
+//! Row types whose columns have just changed: which column a value goes to, and which key it has (C7.3,
+//! C7.4).
 //!
 //! Not for whether a changed type is taken in at all (`call_changes.rs`).
 

@@ -1,4 +1,5 @@
-//! Values of every type, and every notation of arguments, in the SQL that a call becomes, without pg_sse (C7.3).
+//! Values of every type, and every notation of arguments, in the SQL that a call becomes, without pg_sse
+//! (C7.3).
 //!
 //! Not for HTTP: `call_arguments.rs`.
 
@@ -14,7 +15,8 @@ use fixture::{alice, function, get, oid, post, post_as, procedure};
 use sse_proto::route::Call;
 use statements::{Findings, SCHEMA, run, session};
 
-/// Type as SQL declares it, as the statement casts to it, the JSON, `v::text` in the routine, or the SQLSTATE.
+/// Type as SQL declares it, as the statement casts to it, the JSON, `v::text` in the routine, or the
+/// SQLSTATE.
 const VALUES: &[(&str, &str, &str, &str)] = &[
     ("int", "int4", "2147483647", "2147483647"),
     ("int", "int4", "\"12\"", "12"),

@@ -1,13 +1,13 @@
-//! Every way of calling an annotated routine: client and server log see what they would see without pg_sse, and each
-//! RAISE of its level is one event (C3.1, C3.2).
+//! Every way of calling an annotated routine: client and server log see what they would see without pg_sse,
+//! and each RAISE of its level is one event (C3.1, C3.2).
 
 mod common;
 
 use anyhow::Result;
 use common::differential::case;
 
-/// `say()` raises one message of each level; only the INFO is an event. Sent at once, so that what is captured shows
-/// whatever becomes of the transaction.
+/// `say()` raises one message of each level; only the INFO is an event. Sent at once, so that what is
+/// captured shows whatever becomes of the transaction.
 const SAY: &str = "
     create function say(message text) returns int language plpgsql as $f$
     begin
@@ -285,8 +285,8 @@ fn routines_called_by_sql_functions_and_prepared_statements_are_captured() -> Re
     Ok(())
 }
 
-/// The one thing that an annotation changes for the client: PostgreSQL does not inline a function with a frame, so the
-/// CONTEXT of what is raised below names it.
+/// The one thing that an annotation changes for the client: PostgreSQL does not inline a function with a
+/// frame, so the CONTEXT of what is raised below names it.
 #[test]
 fn an_annotated_sql_function_publishes_what_is_raised_below_it() -> Result<()> {
     let setup = format!(
@@ -320,7 +320,8 @@ fn a_client_that_wants_no_messages_gets_none_and_the_event_is_sent() -> Result<(
     for (name, level) in [("quiet_error", "error"), ("quiet_warning", "warning"), ("loud", "debug1")] {
         let options = format!("-c client_min_messages={level}");
         let answer = case(name)?.setup(SAY).options(&options).emits("select say('one');", &["one info"])?;
-        // INFO always reaches the client, whatever it wants (elog.c, should_output_to_client) - but not below ERROR.
+        // INFO always reaches the client, whatever it wants (elog.c, should_output_to_client) - but not below
+        // ERROR.
         let shown = answer.client.contains("NOTICE:  00000: one notice");
         assert_eq!(shown, level == "debug1", "{}", answer.client);
     }

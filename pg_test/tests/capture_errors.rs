@@ -1,5 +1,6 @@
-//! Errors through, around and inside annotated routines have every field that they have without pg_sse, and leave
-//! nothing behind (C3.2; trap D: a guarded ProcessUtility hook degrades every error of CALL, DO and DDL).
+//! Errors through, around and inside annotated routines have every field that they have without pg_sse, and
+//! leave nothing behind (C3.2; trap D: a guarded ProcessUtility hook degrades every error of CALL, DO and
+//! DDL).
 
 mod common;
 

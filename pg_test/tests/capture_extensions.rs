@@ -1,5 +1,5 @@
-//! `CREATE EXTENSION` and `ALTER EXTENSION` inside an annotated routine (C3.2; trap F: extension.c reads the threshold
-//! itself, and would take the lowered one for the administrator's setting).
+//! `CREATE EXTENSION` and `ALTER EXTENSION` inside an annotated routine (C3.2; trap F: extension.c reads the
+//! threshold itself, and would take the lowered one for the administrator's setting).
 
 mod common;
 

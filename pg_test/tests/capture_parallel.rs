@@ -1,5 +1,6 @@
-//! Parallel query: what is raised in a worker is refused and counted, never an event, never doubled, and nothing
-//! changes for the client and the log (C3.1; trap B: the leader raises each message of a worker again).
+//! Parallel query: what is raised in a worker is refused and counted, never an event, never doubled, and
+//! nothing changes for the client and the log (C3.1; trap B: the leader raises each message of a worker
+//! again).
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! The apply worker of logical replication runs triggers that are enabled always: these publish like any other (C3.1).
+//! The apply worker of logical replication runs triggers that are enabled always: these publish like any
+//! other (C3.1).
 
 mod common;
 

@@ -1,5 +1,6 @@
-//! Which routine a message is an event of: the innermost running annotated one whose level equals the message's; one
-//! with a mistake or with a stream alone stops the search; what is not a RAISE never counts (C2.2, C3.1).
+//! Which routine a message is an event of: the innermost running annotated one whose level equals the
+//! message's; one with a mistake or with a stream alone stops the search; what is not a RAISE never counts
+//! (C2.2, C3.1).
 
 mod common;
 

@@ -266,7 +266,8 @@ fn a_setting_of_the_role_and_of_pgoptions_is_obeyed() -> Result<()> {
     Ok(())
 }
 
-/// elog.c decides when an error is raised whether the log wants it, and writes it when all routines have been left.
+/// elog.c decides when an error is raised whether the log wants it, and writes it when all routines have been
+/// left.
 #[test]
 fn an_error_is_logged_by_the_setting_it_was_raised_under() -> Result<()> {
     let mut setup = "

@@ -1,5 +1,5 @@
-//! What becomes of events with their transaction: `commit` sends those of what has committed, `immediate` sends at once
-//! (C5.1 to C5.3).
+//! What becomes of events with their transaction: `commit` sends those of what has committed, `immediate`
+//! sends at once (C5.1 to C5.3).
 
 mod common;
 

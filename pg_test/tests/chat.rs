@@ -1,5 +1,5 @@
-//! The chats of NpgsqlRest's guides over HTTP, as two signed-in people and a stranger use them: the tutorial's as
-//! examples/chat has it, the guide's, and the guide's "splitting publish from subscribe".
+//! The chats of NpgsqlRest's guides over HTTP, as two signed-in people and a stranger use them: the
+//! tutorial's as examples/chat has it, the guide's, and the guide's "splitting publish from subscribe".
 //!
 //! Not for what the guides say about publishing alone: `seeds.rs`.
 
@@ -211,7 +211,8 @@ fn the_chat_goes_on_after_a_restart_with_the_same_sessions() -> Result<()> {
     let _ = stream.wait_for_end(SOON);
     ready(&cluster, "/api/example-8/get-messages")?;
     let alice = Person { http: cluster.http()?, ..alice };
-    // A browser comes back with the id of what it saw last, is told that something may be missing, and reads the history.
+    // A browser comes back with the id of what it saw last, is told that something may be missing, and reads
+    // the history.
     let request = alice
         .request("GET", "send-message/info?TEST_CHANNEL")
         .header("Last-Event-ID", stream.last_event_id());

@@ -1,5 +1,5 @@
-//! Who may open a stream, and what the others are told: tokens good and forged, `sse.require_authentication`, the
-//! limit for one address, and pages of other origins (C1.3, C4.7).
+//! Who may open a stream, and what the others are told: tokens good and forged, `sse.require_authentication`,
+//! the limit for one address, and pages of other origins (C1.3, C4.7).
 //!
 //! Not for who receives what once the stream is open: `scopes.rs`, `leak.rs`.
 
@@ -106,8 +106,9 @@ fn a_bad_header_is_not_saved_by_a_good_cookie() -> Result<()> {
     Ok(())
 }
 
-// Forged, stale and misshapen tokens: `alg: none`, an algorithm that is not configured, a wrong `kid`, expired, not yet
-// valid, without `exp`, wrong audience and issuer, truncated, duplicate claims, claims of a wrong type.
+// Forged, stale and misshapen tokens: `alg: none`, an algorithm that is not configured, a wrong `kid`,
+// expired, not yet valid, without `exp`, wrong audience and issuer, truncated, duplicate claims, claims of a
+// wrong type.
 #[test]
 fn a_token_that_is_not_to_be_believed_opens_nothing() -> Result<()> {
     let cluster = builder()

@@ -165,7 +165,8 @@ fn a_fast_stop_with_five_thousand_streams_is_quick_and_ends_each_and_their_retur
     anyhow::bail!("with {STREAMS} streams, and without any: {tries:?}")
 }
 
-/// How many milliseconds after the end each stream comes back: from `sse.retry` on, over a millisecond for each.
+/// How many milliseconds after the end each stream comes back: from `sse.retry` on, over a millisecond for
+/// each.
 fn are_spread(returns: &[u64]) -> Result<()> {
     let count = returns.len() as u64;
     ensure!(count == STREAMS, "{count} were read");

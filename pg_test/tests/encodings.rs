@@ -220,7 +220,8 @@ fn a_comment_with_bytes_that_are_no_utf8_still_annotates() -> Result<()> {
     Ok(())
 }
 
-// A header with a character that the encoding of the database does not have fails the call before it has begun.
+// A header with a character that the encoding of the database does not have fails the call before it has
+// begun.
 #[test]
 fn a_latin1_database_is_called_with_any_header() -> Result<()> {
     let cluster = common::calls::start(common::calls::builder().encoding("LATIN1"))?;
@@ -241,7 +242,8 @@ fn a_latin1_database_is_called_with_any_header() -> Result<()> {
     Ok(())
 }
 
-/// postgresql.conf is read by the postmaster, which has no database and so no encoding; every session inherits what it keeps.
+/// postgresql.conf is read by the postmaster, which has no database and so no encoding; every session
+/// inherits what it keeps.
 #[test]
 fn a_byte_that_is_not_utf8_in_postgresql_conf_makes_no_session_forget_its_encoding() -> Result<()> {
     let cluster = Cluster::builder().encoding("LATIN1").without_extension().prepare()?;

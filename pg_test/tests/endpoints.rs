@@ -366,8 +366,8 @@ fn the_url_prefix_changes_on_reload_and_open_streams_stay() -> Result<()> {
     Ok(())
 }
 
-// Somebody rewrites a catalog, and the worker that reads the routines waits for the lock: the pause behind a reading is for what it
-// worked.
+// Somebody rewrites a catalog, and the worker that reads the routines waits for the lock: the pause behind a
+// reading is for what it worked.
 #[test]
 fn a_reading_that_waited_for_a_lock_does_not_put_the_next_one_off() -> Result<()> {
     const WAITED: Duration = Duration::from_secs(20);

@@ -17,7 +17,8 @@ use common::{SOON, announcer, figure, gateway_pid, provoke};
 
 const QUIET: &str = "set client_min_messages = warning";
 
-/// A cluster with a routine that publishes `message` as it commits, a session that can call it, and a stream of it.
+/// A cluster with a routine that publishes `message` as it commits, a session that can call it, and a stream
+/// of it.
 fn served() -> Result<(Cluster, Session, EventStream)> {
     let cluster = Cluster::builder().start()?;
     cluster.sql(&announcer("f", "@sse"))?;
@@ -174,7 +175,8 @@ fn log_collector(cluster: &Cluster) -> Result<u32> {
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 
-// Attack, or bad luck: the collector of the log is stopped, or its disk hangs, and whoever writes a line waits.
+// Attack, or bad luck: the collector of the log is stopped, or its disk hangs, and whoever writes a line
+// waits.
 #[test]
 fn events_go_on_while_nobody_takes_the_server_log() -> Result<()> {
     let cluster = Cluster::builder().setting("logging_collector", "on").start()?;
@@ -184,8 +186,8 @@ fn events_go_on_while_nobody_takes_the_server_log() -> Result<()> {
     let mut stream = cluster.http()?.events("/api/f/info")?;
     let (mut writer, mut watcher) = (cluster.session()?, cluster.session()?);
     let http = cluster.http()?;
-    // Not before the stream is there: a path that is not known yet is looked for among the files, and a line of one kind is
-    // said once in ten seconds.
+    // Not before the stream is there: a path that is not known yet is looked for among the files, and a line
+    // of one kind is said once in ten seconds.
     cluster.sql("alter system set sse.static_root = '/nowhere'")?;
     cluster.sql("select pg_reload_conf()")?;
     wait_until(SOON, "reloaded", || {
@@ -203,7 +205,8 @@ fn events_go_on_while_nobody_takes_the_server_log() -> Result<()> {
         state.is_ok_and(|state| state.stdout.starts_with(b"S"))
     };
     wait_until(SOON, "the pipe is full", || (0..20).all(|_| sleeps()))?;
-    // The main thread has to say that the folder is not there, and waits: the figures, which it copies once a second, stand still.
+    // The main thread has to say that the folder is not there, and waits: the figures, which it copies once a
+    // second, stand still.
     let figures = "select events_total from sse.stat_gateway";
     let mut number = 0;
     let start = Instant::now();
@@ -246,8 +249,9 @@ fn a_panic_in_any_thread_ends_the_gateway_in_an_orderly_way_and_another_one_serv
     Ok(())
 }
 
-/// Not a promise but a measurement, of two libraries side by side, because the machine's own noise is larger than what they differ by:
-/// `PG_SSE_BEFORE=/path/to/libpg_sse.so cargo test -p pg-test --test event_path -- --ignored --nocapture`
+/// Not a promise but a measurement, of two libraries side by side, because the machine's own noise is larger
+/// than what they differ by: `PG_SSE_BEFORE=/path/to/libpg_sse.so cargo test -p pg-test --test event_path --
+/// --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
 fn the_time_from_a_single_publisher_to_its_subscriber() -> Result<()> {

@@ -2,7 +2,8 @@
 //! ids, hints and rules are drawn at random, and what each stream received is compared with a second
 //! implementation of C4.1 to C4.5.
 //!
-//! The seed is printed; `PG_SSE_SEED=…` runs the same draw again. Not for the door: every stream here is open to all.
+//! The seed is printed; `PG_SSE_SEED=…` runs the same draw again. Not for the door: every stream here is open
+//! to all.
 
 mod common;
 #[path = "../../crates/proto/tests/admission/oracle.rs"]

@@ -15,7 +15,8 @@ use cluster::http::{Client, Connection, Request};
 use cluster::{Account, Cluster, Install, Preload, StopMode, wait_for, wait_until};
 use common::{SOON, announcer, gateway_pid, status, wait_for_status};
 
-/// Statements about databases return within this although streams are open. Postgres itself polls every 0.1 s.
+/// Statements about databases return within this although streams are open. Postgres itself polls every 0.1
+/// s.
 const PROMPT: Duration = Duration::from_secs(4);
 
 fn state(cluster: &Cluster) -> Result<String> {

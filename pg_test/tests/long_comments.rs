@@ -11,8 +11,8 @@ use common::{Corner, SOON, wait_for_status};
 
 const LIMIT: usize = 64 * 1024;
 
-/// Longer than anything that is asked of a long comment takes, in a build without optimisation on a busy machine; without
-/// the bounds the same took 10 seconds in an optimised one.
+/// Longer than anything that is asked of a long comment takes, in a build without optimisation on a busy
+/// machine; without the bounds the same took 10 seconds in an optimised one.
 const PROMPT: Duration = Duration::from_secs(3);
 
 /// SQL that sets a comment which is an expression.

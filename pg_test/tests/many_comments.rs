@@ -66,7 +66,8 @@ fn one_owners_comments_are_read_up_to_64_mb_and_nobody_elses_are_left_out() -> R
     let beyond = "it has no URL and cannot be called: the older routines of its owner take the 64 MB that one owner may have: expected fewer of them, shorter comments, or fewer columns";
     let url = "/api/hoard/h991/info";
     assert_eq!(said, format!("newer|||{beyond}|{beyond}\nprose||||\nh991|{url}|{url}||"));
-    // Whoever has little does not read what others have, unless their oids are alike (`src/catalog/owners.rs`).
+    // Whoever has little does not read what others have, unless their oids are alike
+    // (`src/catalog/owners.rs`).
     let alike =
         "select coalesce(bool_or((r.oid::int8 - u.oid::int8) % 64 = 0), false) from pg_roles r, pg_roles u
                   where r.rolname in ('hoarder', 'tome', 'novelist') and u.rolname = current_user";
@@ -91,8 +92,8 @@ fn one_owners_comments_are_read_up_to_64_mb_and_nobody_elses_are_left_out() -> R
     Ok(())
 }
 
-/// The attack: comments that are too long to be kept, and are looked through at each reading: a thousand of them, and nobody's change
-/// of a routine is read within minutes.
+/// The attack: comments that are too long to be kept, and are looked through at each reading: a thousand of
+/// them, and nobody's change of a routine is read within minutes.
 #[test]
 fn comments_that_are_too_long_to_be_read_count_with_all_of_their_bytes() -> Result<()> {
     let corner = Corner::new("tomes")?;
@@ -130,7 +131,8 @@ fn comments_that_are_too_long_to_be_read_count_with_all_of_their_bytes() -> Resu
     Ok(())
 }
 
-/// The attack: prose, which is looked through at each reading and takes a hundredth of its length on the disk.
+/// The attack: prose, which is looked through at each reading and takes a hundredth of its length on the
+/// disk.
 #[test]
 fn one_owners_prose_is_looked_through_up_to_64_mb() -> Result<()> {
     let corner = Corner::new("novels")?;

@@ -58,7 +58,8 @@ fn of_one_owners_routines_as_many_are_served_as_weigh_64_mb_and_the_newer_have_n
     Ok(())
 }
 
-// Attack: row types of 1,600 columns, another one for each routine, of which the gateway would keep each column.
+// Attack: row types of 1,600 columns, another one for each routine, of which the gateway would keep each
+// column.
 #[test]
 fn the_row_types_of_one_owners_routines_count_and_one_more_than_fits_is_not_served() -> Result<()> {
     let cluster = start(builder())?;
@@ -93,8 +94,9 @@ fn the_row_types_of_one_owners_routines_count_and_one_more_than_fits_is_not_serv
     Ok(())
 }
 
-// Attack: bodies and defaults of many megabytes, which whoever reads the routines would keep in its cache of the catalog, all of them at
-// once: the system ends a process that is too large, and Postgres then ends every session.
+// Attack: bodies and defaults of many megabytes, which whoever reads the routines would keep in its cache of
+// the catalog, all of them at once: the system ends a process that is too large, and Postgres then ends every
+// session.
 #[test]
 fn reading_the_routines_keeps_neither_their_bodies_nor_their_defaults() -> Result<()> {
     let cluster = start(builder())?;

@@ -15,8 +15,8 @@ use serde_json::json;
 /// Four megabytes of types are read and written, in a build without optimisation.
 const LONG: Duration = Duration::from_secs(60);
 
-// Attack: a role with four small types makes each of its routines take a megabyte of the gateway, until the system ends it, and
-// the cluster with it.
+// Attack: a role with four small types makes each of its routines take a megabyte of the gateway, until the
+// system ends it, and the cluster with it.
 #[test]
 fn routines_share_their_row_types_and_do_not_multiply_them() -> Result<()> {
     let cluster = start(builder())?;

@@ -258,8 +258,8 @@ fn a_hint_narrows_its_one_event_and_prose_does_not() -> Result<()> {
     Ok(())
 }
 
-// Attack: none is needed. An anonymous subscriber gets what a routine of everybody's raises for one user, because the
-// hint that was to say so begins without `authorize`.
+// Attack: none is needed. An anonymous subscriber gets what a routine of everybody's raises for one user,
+// because the hint that was to say so begins without `authorize`.
 #[test]
 fn a_hint_that_could_name_receivers_reaches_nobody_and_is_counted() -> Result<()> {
     let cluster = Cluster::builder().start()?;

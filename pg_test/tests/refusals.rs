@@ -148,7 +148,8 @@ fn a_hundred_thousand_refusals_delay_no_start_no_logout_and_no_event() -> Result
     Ok(())
 }
 
-// Attack: a process that holds the file's lock, such as a stopped session in sse.disconnect, silences everybody.
+// Attack: a process that holds the file's lock, such as a stopped session in sse.disconnect, silences
+// everybody.
 #[test]
 fn a_lock_that_somebody_holds_delays_no_event_and_no_logout_and_a_disconnect_can_be_cancelled() -> Result<()>
 {

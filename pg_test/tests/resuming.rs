@@ -30,7 +30,8 @@ fn start(builder: Builder) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// Publishes the numbers 1 to [`EVENTS`] in one order, each for whom [`is_for`] says, and at last an end for everybody.
+/// Publishes the numbers 1 to [`EVENTS`] in one order, each for whom [`is_for`] says, and at last an end for
+/// everybody.
 const PUBLISH: &str = "do $d$
     declare scopes text[] = array['all', 'authorize id:1', 'authorize role:staff', 'authorize', 'all'];
     begin
@@ -93,8 +94,8 @@ impl Reader {
         Ok(())
     }
 
-    /// One connection without chunks, cut after some bytes, wherever that is: in the head of the answer, in a field, in
-    /// a line end.
+    /// One connection without chunks, cut after some bytes, wherever that is: in the head of the answer, in a
+    /// field, in a line end.
     fn read_bytes(&mut self) -> Result<()> {
         let request = self.request();
         let mut head = format!("GET {} HTTP/1.0\r\nHost: localhost\r\n", request.target);

@@ -145,7 +145,8 @@ fn waiting_for_room_can_be_cancelled_before_the_commit() -> Result<()> {
     Ok(())
 }
 
-// Somebody drops another database, or asks what this session's memory is used for: both interrupt it, and neither ends what it does.
+// Somebody drops another database, or asks what this session's memory is used for: both interrupt it, and
+// neither ends what it does.
 #[test]
 fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or_the_end_lets_it_go()
 -> Result<()> {
@@ -199,8 +200,8 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
     })
 }
 
-/// The bound of the ring to the byte, one below, at, and above: what fits is delivered whole, what does not is not
-/// committed, and with nobody else publishing nothing is ever dropped.
+/// The bound of the ring to the byte, one below, at, and above: what fits is delivered whole, what does not
+/// is not committed, and with nobody else publishing nothing is ever dropped.
 #[test]
 fn a_transaction_that_an_empty_ring_does_not_take_fails_before_it_commits_if_it_may_wait() -> Result<()> {
     let cluster = small_ring()?;

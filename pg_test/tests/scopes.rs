@@ -1,5 +1,5 @@
-//! Each scope, in an annotation and in a hint, reaches exactly those it names (C4.2, C4.3), and so do execution ids
-//! (C4.4): the tables of the guides, cell by cell.
+//! Each scope, in an annotation and in a hint, reaches exactly those it names (C4.2, C4.3), and so do
+//! execution ids (C4.4): the tables of the guides, cell by cell.
 //!
 //! Not for random combinations (`leak.rs`), nor for who is let in at the door (`door.rs`).
 

@@ -1,8 +1,8 @@
-//! The SQL of NpgsqlRest's guides about publishing runs here as it stands: no WARNING, and what it raises reaches alice,
-//! bob, an admin, a manager and an anonymous subscriber as the guides say.
+//! The SQL of NpgsqlRest's guides about publishing runs here as it stands: no WARNING, and what it raises
+//! reaches alice, bob, an admin, a manager and an anonymous subscriber as the guides say.
 //!
-//! Left out are what CONTRACT.md section 9 names: the variants of `.sql` files and one RAISE that is not valid
-//! PL/pgSQL. Calls over HTTP are not part of it: the SQL is called from psql.
+//! Left out are what CONTRACT.md section 9 names: the variants of `.sql` files and one RAISE that is not
+//! valid PL/pgSQL. Calls over HTTP are not part of it: the SQL is called from psql.
 
 mod common;
 #[path = "seeds/sql.rs"]
@@ -210,8 +210,8 @@ fn the_chat_of_the_guide_reaches_the_authenticated_on_any_stream() -> Result<()>
     Ok(())
 }
 
-/// "The browser subscribes to GET /api/user-events-subscribe/info; when a manager calls update_user_roles, only the
-/// targeted user's connection receives the event."
+/// "The browser subscribes to GET /api/user-events-subscribe/info; when a manager calls update_user_roles,
+/// only the targeted user's connection receives the event."
 #[test]
 fn publish_and_subscribe_apart_as_in_the_guide() -> Result<()> {
     let cluster = prepared(&GUIDE)?;

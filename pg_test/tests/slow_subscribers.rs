@@ -1,5 +1,5 @@
-//! Subscribers that read slowly or not at all: they delay nobody, cost no memory of their own, and miss nothing that is
-//! still in the window (C6.6).
+//! Subscribers that read slowly or not at all: they delay nobody, cost no memory of their own, and miss
+//! nothing that is still in the window (C6.6).
 //!
 //! Not for peers that vanish without a word: `crates/gateway/tests/vanished.rs` has those.
 

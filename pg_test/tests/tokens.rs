@@ -1,5 +1,5 @@
-//! Tokens of a real server: what `sse.issue_token` makes, where the secret comes from, and that nobody is shown it
-//! (C1.3, C4.7).
+//! Tokens of a real server: what `sse.issue_token` makes, where the secret comes from, and that nobody is
+//! shown it (C1.3, C4.7).
 //!
 //! Not for who is let in with one (`door.rs`), nor for keys other than a secret (the gateway's own tests).
 
@@ -168,7 +168,8 @@ fn a_changed_secret_file_counts_without_a_restart_and_a_broken_one_leaves_the_la
     Ok(())
 }
 
-/// Everywhere SQL could show a setting, `sse.jwt_secret` is `(set)`; to those without the right to see settings, nothing.
+/// Everywhere SQL could show a setting, `sse.jwt_secret` is `(set)`; to those without the right to see
+/// settings, nothing.
 #[test]
 fn nobody_is_shown_the_secret() -> Result<()> {
     let cluster = builder().start()?;

@@ -1,4 +1,5 @@
-//! Topics: a stream with none gets the events without one, a stream with some gets those and nothing else (C4.5).
+//! Topics: a stream with none gets the events without one, a stream with some gets those and nothing else
+//! (C4.5).
 //!
 //! Not for the syntax of topics in comments: `annotations.rs`.
 

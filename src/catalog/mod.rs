@@ -1,7 +1,7 @@
 //! Reading the catalog with SQL: for the catalog worker and for the views.
 //!
-//! Every name is qualified, so the caller's search_path decides nothing. Only routines with a comment are read; what a
-//! comment means is decided by `sse_proto`, and which schemas are served by `sse.schemas`.
+//! Every name is qualified, so the caller's search_path decides nothing. Only routines with a comment are
+//! read; what a comment means is decided by `sse_proto`, and which schemas are served by `sse.schemas`.
 
 pub(crate) mod basis;
 pub(crate) mod call_role;
@@ -25,11 +25,13 @@ pub(crate) use self::reading::Reading;
 use self::reading::{Beyond, Found};
 use self::signature::Reader;
 
-/// `$2` and what follows say which routines: none of them given means all. The last row has the routines whose owner's older ones
-/// are too many by their comments and number alone (`owners.rs`): of these nothing is read but the oid, and whose they are.
+/// `$2` and what follows say which routines: none of them given means all. The last row has the routines
+/// whose owner's older ones are too many by their comments and number alone (`owners.rs`): of these nothing
+/// is read but the oid, and whose they are.
 ///
-/// A comment is looked into only as long as those of its owner's older routines, prose included, do not take too much together: a
-/// stored one may be a hundredth of what it says, and prose is looked through at each reading. How long it is stands beside it.
+/// A comment is looked into only as long as those of its owner's older routines, prose included, do not take
+/// too much together: a stored one may be a hundredth of what it says, and prose is looked through at each
+/// reading. How long it is stands beside it.
 const ROUTINES: &str = r#"
 WITH commented AS MATERIALIZED (
     SELECT p.oid, n.nspname, p.proname, p.prokind, p.provolatile, p.proparallel, p.proargnames, p.proowner, d.description,
@@ -75,8 +77,8 @@ enum Which<'a> {
     Near(&'a Traits),
 }
 
-/// All routines outside of system schemas whose comment may be ours, by oid: prose is left where it is. The others are the first
-/// of [`Reading::beyond`].
+/// All routines outside of system schemas whose comment may be ours, by oid: prose is left where it is. The
+/// others are the first of [`Reading::beyond`].
 fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
     let names: Vec<String> = USER_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
     let oid = if let Which::One(oid) = which { Some(pg_sys::Oid::from(oid)) } else { None };
@@ -169,8 +171,9 @@ pub(crate) fn all() -> Reading {
 /// The routines are found in rounds: the routine's paths say which other routines may have one of them, and
 /// their paths may in turn be taken by others. Usually the second round finds nothing new.
 ///
-/// Where the owner of one of them has half of what they may have, all are read, because then the owner's others decide. Who makes so
-/// many in one transaction is told by the next one. Others' routines are looked up as ever.
+/// Where the owner of one of them has half of what they may have, all are read, because then the owner's
+/// others decide. Who makes so many in one transaction is told by the next one. Others' routines are looked
+/// up as ever.
 pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
     let is_served = |found: &Found| guc::schema_is_served(&found.routine.schema);
     let served = |which: Which<'_>| {

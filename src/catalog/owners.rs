@@ -42,8 +42,8 @@ impl Owners {
     }
 }
 
-/// Owners who have half of what they may have, or more: a bit for each, by their oid. One who shares it with another is taken for
-/// near, which costs a reading of all routines where one would do, and nothing else.
+/// Owners who have half of what they may have, or more: a bit for each, by their oid. One who shares it with
+/// another is taken for near, which costs a reading of all routines where one would do, and nothing else.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Near(u64);
 

@@ -23,10 +23,12 @@ use super::reading::{Found, Reading};
 use crate::guc;
 use crate::pg::text::from_server;
 
-/// Everything is joined and then aggregated: a routine's share of the work does not grow with the number of types.
+/// Everything is joined and then aggregated: a routine's share of the work does not grow with the number of
+/// types.
 ///
-/// Not `has_function_privilege`: it looks the routine up in the process' cache of the catalog, where all of it stays, with its body and
-/// its defaults, each of which may have megabytes. What it does with the list of privileges is done here (acl.c, aclmask).
+/// Not `has_function_privilege`: it looks the routine up in the process' cache of the catalog, where all of
+/// it stays, with its body and its defaults, each of which may have megabytes. What it does with the list of
+/// privileges is done here (acl.c, aclmask).
 const SIGNATURES: &str = "
 WITH wanted AS MATERIALIZED (
     SELECT p.oid, p.proname, p.proowner, p.proacl, p.pronamespace, p.proisstrict, p.proretset, p.pronargdefaults, p.prorettype, p.proargnames, p.proargmodes,
@@ -215,7 +217,8 @@ impl Row {
     }
 }
 
-/// A row type's own columns, or the OUT parameters in their place (funcapi.c, `build_function_result_tupdesc_d`).
+/// A row type's own columns, or the OUT parameters in their place (funcapi.c,
+/// `build_function_result_tupdesc_d`).
 fn result(parameters: &[Parameter], returns: u32, types: &mut Types, left: &mut usize) -> ResultType {
     let of = |shape, columns, kinds| ResultType { shape, is_set: false, columns, kinds };
     let is_out = |parameter: &&Parameter| matches!(parameter.mode, Mode::Out | Mode::InOut | Mode::Table);

@@ -1,5 +1,5 @@
-//! What a text setting may hold. Each check says what is wrong, as a sentence without its full stop; guc.c shows it as
-//! the DETAIL of its own "invalid value for parameter".
+//! What a text setting may hold. Each check says what is wrong, as a sentence without its full stop; guc.c
+//! shows it as the DETAIL of its own "invalid value for parameter".
 //!
 //! Only the form is checked. Whether an address or a folder exists is found out by the gateway, so that a
 //! missing one does not keep Postgres from starting.

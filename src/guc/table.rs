@@ -1,6 +1,6 @@
-//! The settings (contract C1.3), in the order of `docs/settings.md`: the only place that has their names, defaults,
-//! ranges, units and descriptions. `pg_test/tests/settings_table.rs` compares it with the documentation and with the
-//! defaults that the gateway has for itself.
+//! The settings (contract C1.3), in the order of `docs/settings.md`: the only place that has their names,
+//! defaults, ranges, units and descriptions. `pg_test/tests/settings_table.rs` compares it with the
+//! documentation and with the defaults that the gateway has for itself.
 //!
 //! To add a setting: add a row here, and a row and a paragraph there. If the gateway shall take it on reload,
 //! add it to `gateway_settings` of `value.rs`, too.

@@ -70,9 +70,10 @@ pub(crate) fn no_gateway() -> Option<NoGateway> {
     in_recovery.then_some(NoGateway::Standby)
 }
 
-/// Whether the statement is being cancelled, or the session ended. Not `InterruptPending`: that is set for much that ends
-/// nothing, such as a file that all are to close for a `DROP DATABASE` (procsignal.c, ProcSignalBarrierPending), and stays set
-/// until it is acted on. A `transaction_timeout` (17 and newer) is not among them: it is acted on when the wait is over.
+/// Whether the statement is being cancelled, or the session ended. Not `InterruptPending`: that is set for
+/// much that ends nothing, such as a file that all are to close for a `DROP DATABASE` (procsignal.c,
+/// ProcSignalBarrierPending), and stays set until it is acted on. A `transaction_timeout` (17 and newer) is
+/// not among them: it is acted on when the wait is over.
 pub(crate) fn is_being_ended() -> bool {
     // Flags that signal handlers set; a stale value only delays by one pause.
     let flags = [

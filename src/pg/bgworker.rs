@@ -28,7 +28,8 @@ unsafe extern "C-unwind" {
     fn die(signal: c_int);
 }
 
-/// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of ours.
+/// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of
+/// ours.
 pub(crate) fn register_gateway() {
     // SAFETY: set before libraries are loaded.
     if unsafe { pg_sys::IsBinaryUpgrade } {
@@ -128,7 +129,8 @@ pub(crate) fn max_worker_processes() -> i32 {
 /// Background workers that Postgres itself registers before ours: the logical replication launcher, unless it
 /// is switched off.
 pub(crate) fn workers_before_us() -> i32 {
-    // SAFETY: a NUL-terminated name of a setting that every server has; NULL would be answered for a missing one.
+    // SAFETY: a NUL-terminated name of a setting that every server has; NULL would be answered for a missing
+    // one.
     let launched =
         unsafe { pg_sys::GetConfigOption(c"max_logical_replication_workers".as_ptr(), true, false) };
     if launched.is_null() {
@@ -161,7 +163,8 @@ pub(crate) fn settle_transactions() {
     ];
     for (name, value) in everywhere.iter().chain(compat::FURTHER_TIMEOUTS_OFF) {
         let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_OVERRIDE);
-        // SAFETY: settings that every server of this version has, with values that they take; outside of transactions.
+        // SAFETY: settings that every server of this version has, with values that they take; outside of
+        // transactions.
         unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
     }
 }

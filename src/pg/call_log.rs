@@ -18,7 +18,8 @@ use super::raw;
 /// Room for a number of milliseconds, as in postgres.c.
 const NUMBER_BYTES: usize = 32;
 
-/// What [`check_log_duration`](raw::check_log_duration) answers: the duration alone, or the statement with it.
+/// What [`check_log_duration`](raw::check_log_duration) answers: the duration alone, or the statement with
+/// it.
 const DURATION: c_int = 1;
 const DURATION_AND_STATEMENT: c_int = 2;
 
@@ -52,7 +53,8 @@ pub(super) fn begins(statement: Logged<'_>) -> bool {
 /// Logs how long a statement took, if the settings ask for it. `was_logged`: the result of [`begins`].
 pub(super) fn ended(statement: Logged<'_>, was_logged: bool) {
     let mut number: [c_char; NUMBER_BYTES] = [0; NUMBER_BYTES];
-    // SAFETY: room for this many bytes; it writes a NUL-terminated text there when it answers another number than 0.
+    // SAFETY: room for this many bytes; it writes a NUL-terminated text there when it answers another number
+    // than 0.
     let what = unsafe { raw::check_log_duration(number.as_mut_ptr(), was_logged) };
     if what != DURATION && what != DURATION_AND_STATEMENT {
         return;

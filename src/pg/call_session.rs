@@ -2,12 +2,12 @@
 //!
 //! One call takes these steps: its settings, outside of any transaction, so that neither a COMMIT nor a
 //! ROLLBACK of a procedure undoes them; a transaction; the statement, through a portal (`portal.rs`); the
-//! commit. An error is handled as PostgresMain handles it. Then comes the clean-up, outside of any transaction
-//! where that is enough.
+//! commit. An error is handled as PostgresMain handles it. Then comes the clean-up, outside of any
+//! transaction where that is enough.
 //!
 //! Every step is a function without destructors that `try_catch::run` runs; the Rust between the steps calls
-//! nothing that may raise. If handling an error fails, the process ends. A process that cannot clean up serves
-//! no other call.
+//! nothing that may raise. If handling an error fails, the process ends. A process that cannot clean up
+//! serves no other call.
 //!
 //! Not for: which call comes next (`worker/call.rs`).
 
@@ -134,9 +134,9 @@ impl Session {
         outcome
     }
 
-    /// Whether a failed attempt may be repeated: the catalog is no longer what the statement was made for, and
-    /// nothing that the attempt did is in force or was sent. An error of these classes that the routine itself
-    /// raises, for example in a dynamic statement, does not count unless something has changed meanwhile.
+    /// Whether a failed attempt may be repeated: the catalog is no longer what the statement was made for,
+    /// and nothing that the attempt did is in force or was sent. An error of these classes that the routine
+    /// itself raises does not count unless something has changed meanwhile.
     fn is_outdated(&mut self, outcome: &Outcome, attempt: &Attempt) -> bool {
         let Outcome::Failed { sqlstate, raised: false, .. } = outcome else { return false };
         if !may_be_outdated(sqlstate) || effects::count() != attempt.effects {
@@ -159,7 +159,8 @@ impl Session {
         // SAFETY: the function owns nothing.
         if unsafe { try_catch::run(call_cleanup::clean, &mut nothing) } == Ended::ByError {
             self.recover();
-            // SAFETY: as above. Nothing in it raises; what it could not do is done by the end of the session, which may wait.
+            // SAFETY: as above. Nothing in it raises; what it could not do is done by the end of the session,
+            // which may wait.
             let _ = unsafe { try_catch::run(call_cleanup::leave_tables, &mut nothing) };
             return Err(NotClean);
         }
@@ -169,7 +170,7 @@ impl Session {
     }
 
     fn enter(&self) {
-        // SAFETY: a plain variable of this process' one Postgres thread; the context lives as long as the process.
+        // SAFETY: a variable of this process' one Postgres thread; the context lives as long as the process.
         unsafe { pg_sys::CurrentMemoryContext = self.memory };
     }
 
@@ -290,8 +291,8 @@ impl Session {
         }
     }
 
-    /// In a database of another encoding all texts are converted first, in a transaction of their own, because
-    /// a conversion is a function of the catalog.
+    /// In a database of another encoding all texts are converted first, in a transaction of their own,
+    /// because a conversion is a function of the catalog.
     fn texts_of_server(&mut self, texts: &mut Texts) -> Result<(), Raised> {
         if !self.converts {
             return Ok(());

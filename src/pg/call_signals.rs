@@ -15,8 +15,8 @@ use pgrx::pg_sys;
 use super::call_slot::Slot;
 use super::compat;
 
-// Declared here: pgrx' items are Rust functions of their own and cannot be handlers. All three are async-signal-safe
-// (postgres.c, interrupt.c, latch.c).
+// Declared here: pgrx' items are Rust functions of their own and cannot be handlers. All three are
+// async-signal-safe (postgres.c, interrupt.c, latch.c).
 unsafe extern "C-unwind" {
     fn die(signal: c_int);
     fn SignalHandlerForConfigReload(signal: c_int);

@@ -6,7 +6,8 @@
 //! it ends, however it ends. So nobody uses a ring while it is made, and what a dead worker left in a ring is
 //! gone before the next worker looks.
 //!
-//! Not for: when workers are started and what they are sent (`worker/calls.rs`), their loop (`worker/call.rs`).
+//! Not for: when workers are started and what they are sent (`worker/calls.rs`), their loop
+//! (`worker/call.rs`).
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -112,10 +113,11 @@ pub(crate) struct Slot {
     /// (release) when nothing of the call has run; read by the gateway (acquire) when the worker has ended: a
     /// call with another number never ran.
     begun: AtomicU64,
-    /// The call that may be cancelled, 0 = none. Written by the worker, read by its signal handlers: one thread.
+    /// The call that may be cancelled, 0 = none. Written by the worker, read by its signal handlers: one
+    /// thread.
     running: AtomicU64,
-    /// The call that is to be cancelled. Written by the gateway (release) before it sends the signal; read by the signal
-    /// handler and by the worker (acquire).
+    /// The call that is to be cancelled. Written by the gateway (release) before it sends the signal; read by
+    /// the signal handler and by the worker (acquire).
     cancel: AtomicU64,
 }
 
@@ -174,8 +176,9 @@ pub(super) fn start_up(count: usize) {
     let header = base.cast::<CallHeader>();
     // SAFETY: fresh memory of at least that size, which nobody else knows yet.
     unsafe { header.write(CallHeader::default()) };
-    // SAFETY: the slots follow the header, in memory that was asked for, at a multiple of 128 as they need it: shared memory
-    // is given out in such multiples (shmem.c, ShmemAllocRaw), and the header has that length.
+    // SAFETY: the slots follow the header, in memory that was asked for, at a multiple of 128 as they need
+    // it: shared memory is given out in such multiples (shmem.c, ShmemAllocRaw), and the header has that
+    // length.
     let slots = unsafe { base.add(HEADER_BYTES) }.cast::<Slot>();
     for number in 0..count {
         // SAFETY: below the number of slots.
@@ -231,8 +234,9 @@ impl CallMemory {
             return None;
         }
         let (requests, answers) = self.addresses(number);
-        // SAFETY: `bytes_needed` bytes of shared memory. Nobody uses them: the worker of this slot waits for `Ready`, the
-        // one before has given the slot back, and the gateway's own handles of that time are dropped by the caller.
+        // SAFETY: `bytes_needed` bytes of shared memory. Nobody uses them: the worker of this slot waits for
+        // `Ready`, the one before has given the slot back, and the gateway's own handles of that time are
+        // dropped by the caller.
         let requests = unsafe { Ring::create(requests, RING_BYTES) }.ok()?;
         // SAFETY: as above.
         let answers = unsafe { Ring::create(answers, RING_BYTES) }.ok()?;
@@ -251,7 +255,8 @@ impl CallMemory {
         }
         let (requests, answers) = self.addresses(number);
         let bytes = Ring::bytes_needed(RING_BYTES);
-        // SAFETY: made by the gateway before it said `Ready`; it is made anew only after this process has ended.
+        // SAFETY: made by the gateway before it said `Ready`; it is made anew only after this process has
+        // ended.
         let requests = unsafe { Ring::attach(requests, bytes) }.ok()?;
         // SAFETY: as above.
         let answers = unsafe { Ring::attach(answers, bytes) }.ok()?;
@@ -341,8 +346,8 @@ impl Slot {
     fn signal(&self, signal: i32) {
         let pid = self.pid.load(Acquire);
         if let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 0) {
-            // SAFETY: sends a signal. A worker gives its slot back before it ends, and its number is not given to another
-            // process before the postmaster has taken note of that.
+            // SAFETY: sends a signal. A worker gives its slot back before it ends, and its number is not
+            // given to another process before the postmaster has taken note of that.
             unsafe { libc::kill(pid, signal) };
         }
     }

@@ -95,8 +95,8 @@ fn parse_files() -> Vec<(String, Option<CString>)> {
     // SAFETY: set by the postmaster at its start, never changed.
     let main = unsafe { pg_sys::ConfigFileName };
     for file in [main.cast_const(), c"postgresql.auto.conf".as_ptr()] {
-        // SAFETY: guc-file.l parses a file into a palloc'd list; with DEBUG2 its complaints stay out of the log, and
-        // a missing file is no error because `strict` is off.
+        // SAFETY: guc-file.l parses a file into a palloc'd list; with DEBUG2 its complaints stay out of the
+        // log, and a missing file is no error because `strict` is off.
         unsafe {
             pg_sys::ParseConfigFile(
                 file,

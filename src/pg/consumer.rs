@@ -9,7 +9,7 @@ use super::shmem::Shared;
 /// # Errors
 /// [`Corrupt`] when the ring's positions contradict each other.
 pub(crate) fn take(shared: &Shared) -> Result<Consumer<'static>, Corrupt> {
-    // SAFETY: only the gateway's main function calls this, once in a process; the postmaster registers one gateway and
-    // starts another only after the last one has ended (bgworker.c).
+    // SAFETY: only the gateway's main function calls this, once in a process; the postmaster registers one
+    // gateway and starts another only after the last one has ended (bgworker.c).
     unsafe { shared.ring.consumer() }
 }

@@ -37,8 +37,8 @@ pub(crate) enum Found {
 /// transaction, which would wait for others if the defaults of transactions say so. Only the scan has a
 /// snapshot, one of the catalog.
 ///
-/// Reads pg_database as the autovacuum launcher does, from its first page to its last: without a database there are no
-/// indexes to look things up with.
+/// Reads pg_database as the autovacuum launcher does, from its first page to its last: without a database
+/// there are no indexes to look things up with.
 pub(crate) fn find(name: &str) -> Found {
     // SAFETY: on the Postgres thread, outside of transactions.
     unsafe { pg_sys::SetCurrentStatementStartTimestamp() };

@@ -13,7 +13,8 @@ pub(crate) fn count() -> u64 {
     EFFECTS.get()
 }
 
-/// A transaction has committed, or an event was sent that no rollback takes back. Allocates nothing, cannot fail.
+/// A transaction has committed, or an event was sent that no rollback takes back. Allocates nothing, cannot
+/// fail.
 pub(crate) fn add() {
     EFFECTS.set(EFFECTS.get().wrapping_add(1));
 }

@@ -24,10 +24,10 @@ pub(crate) enum Origin {
     Server,
 }
 
-/// Text domain and function that every message of a language's message statement carries, and nothing else does
-/// (pl_exec.c, plpy_plpymodule.c, plperl.c, pltcl.c). The domain tells the language apart from a leader that passes
-/// on a parallel worker's message: that one carries the server's own domain.
-/// ASSERT is a statement for errors alone.
+/// Text domain and function that every message of a language's message statement carries, and nothing else
+/// does (pl_exec.c, plpy_plpymodule.c, plperl.c, pltcl.c). The domain tells the language apart from a leader
+/// that passes on a parallel worker's message: that one carries the server's own domain. ASSERT is a
+/// statement for errors alone.
 const RAISERS: [(&[u8], &[u8]); 5] = [
     (b"plpgsql-", b"exec_stmt_raise"),
     (b"plpgsql-", b"exec_stmt_assert"),
@@ -40,7 +40,8 @@ impl<'a> Message<'a> {
     /// # Safety
     /// - `edata` is the pointer that elog.c passed to `emit_log_hook`, and the call is still running.
     pub(crate) unsafe fn new(edata: *mut pg_sys::ErrorData) -> Option<Self> {
-        // SAFETY: elog.c passes an entry of its own stack, valid and not touched by it until the hook returns.
+        // SAFETY: elog.c passes an entry of its own stack, valid and not touched by it until the hook
+        // returns.
         unsafe { edata.as_mut() }.map(|edata| Self { edata })
     }
 
@@ -105,7 +106,7 @@ fn bytes<'a>(text: *const c_char) -> &'a [u8] {
     if text.is_null() {
         return b"";
     }
-    // SAFETY: the text fields of an ErrorData are NULL or NUL-terminated, and live as long as the entry, whose
-    // borrow the callers above tie the result to.
+    // SAFETY: the text fields of an ErrorData are NULL or NUL-terminated, and live as long as the entry,
+    // whose borrow the callers above tie the result to.
     unsafe { CStr::from_ptr(text) }.to_bytes()
 }

@@ -9,7 +9,8 @@
 //! Where the system has no futex, the main thread's latch is set, and the main thread passes the wake on
 //! ([`pass_on`]). Events then wait for the main thread, for a second at most.
 //!
-//! Not for: whether a wake is needed (`sse_ring`); the main thread's own sleep, and the rings of calls (`latch.rs`).
+//! Not for: whether a wake is needed (`sse_ring`); the main thread's own sleep, and the rings of calls
+//! (`latch.rs`).
 
 use std::thread::Thread;
 use std::time::Duration;
@@ -53,8 +54,8 @@ mod system {
         let errno = unsafe { libc::__errno_location() };
         // SAFETY: as above.
         let before = unsafe { errno.read() };
-        // SAFETY: wakes at most one who sleeps on an address in shared memory, which stays mapped; reads and writes nothing
-        // there. A system call that does not wait (futex(2)).
+        // SAFETY: wakes at most one who sleeps on an address in shared memory, which stays mapped; reads and
+        // writes nothing there. A system call that does not wait (futex(2)).
         unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, 1) };
         // SAFETY: as above.
         unsafe { errno.write(before) };
@@ -67,8 +68,8 @@ mod system {
             // Below a thousand million.
             tv_nsec: timeout.subsec_nanos() as libc::c_long,
         };
-        // SAFETY: the kernel reads the word, which is in shared memory and stays mapped, and the time, which is ours
-        // (futex(2)). All its errors mean "look again": the word has changed, the time has passed.
+        // SAFETY: the kernel reads the word, which is in shared memory and stays mapped, and the time, which
+        // is ours (futex(2)). All its errors mean "look again": the word has changed, the time has passed.
         unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, expected, &raw const timeout) };
     }
 

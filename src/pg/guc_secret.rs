@@ -71,8 +71,8 @@ unsafe extern "C-unwind" fn check(
 
 /// Puts another text in the place of a value that is being checked.
 fn replace(newval: *mut *mut c_char, text: *mut c_char) {
-    // SAFETY: the place that guc.c passed to the check hook; the old text is its own allocation, which it hands to the
-    // hook to keep or to replace.
+    // SAFETY: the place that guc.c passed to the check hook; the old text is its own allocation, which it
+    // hands to the hook to keep or to replace.
     let old = unsafe { newval.replace(text) };
     compat::guc_free(old.cast());
 }

@@ -1,12 +1,14 @@
-//! Keeps `log_min_messages` truthful while the threshold that elog.c tests is lowered inside annotated routines.
+//! Keeps `log_min_messages` truthful while the threshold that elog.c tests is lowered inside annotated
+//! routines.
 //!
-//! `emit_log_hook` sees only messages that are bound for the server log, so with stock settings `RAISE INFO` and
-//! `RAISE NOTICE` never reach it. Inside an annotated routine the threshold is therefore lowered to `INFO`. Writing
-//! the C variable alone would corrupt the setting: guc.c saves and restores the variable it was given, so it would
-//! save the lowered value. So the setting is given another variable, [`SETTING`]; `SHOW`, `SET LOCAL`, `SET` clauses,
-//! rollback and reload work on that one, and the C variable becomes what it effectively is, a derived value.
-//! Readers of the C variable in PostgreSQL 15 to 18: elog.c (`should_output_to_server`) and commands/extension.c
-//! (`execute_extension_script`, see `pg/entry/frame.rs`).
+//! `emit_log_hook` sees only messages that are bound for the server log, so with stock settings `RAISE INFO`
+//! and `RAISE NOTICE` never reach it. Inside an annotated routine the threshold is therefore lowered to
+//! `INFO`. Writing the C variable alone would corrupt the setting: guc.c saves and restores the variable it
+//! was given, so it would save the lowered value. So the setting is given another variable, [`SETTING`];
+//! `SHOW`, `SET LOCAL`, `SET` clauses, rollback and reload work on that one, and the C variable becomes what
+//! it effectively is, a derived value. Readers of the C variable in PostgreSQL 15 to 18: elog.c
+//! (`should_output_to_server`) and commands/extension.c (`execute_extension_script`, see
+//! `pg/entry/frame.rs`).
 //!
 //! Not for: any other setting. The settings of pg_sse itself are in `guc.rs`.
 
@@ -21,8 +23,9 @@ use super::compat;
 const INFO: c_int = pg_sys::INFO as c_int;
 const ERROR: c_int = pg_sys::elog::PgLogLevel::ERROR as c_int;
 
-/// What the administrator set. Written by guc.c through the pointer that [`install`] gives it, and by [`assign`];
-/// read by this backend's only Postgres thread. Atomic so that no `static mut` is needed; there is no second thread.
+/// What the administrator set. Written by guc.c through the pointer that [`install`] gives it, and by
+/// [`assign`]; read by this backend's only Postgres thread. Atomic so that no `static mut` is needed; there
+/// is no second thread.
 static SETTING: AtomicI32 = AtomicI32::new(pg_sys::WARNING as c_int);
 
 thread_local! {
@@ -40,8 +43,8 @@ pub(crate) struct Unsupported;
 /// Gives the setting its own variable. To be called once, in the postmaster, from `_PG_init`.
 ///
 /// # Errors
-/// [`Unsupported`] when this server's `log_min_messages` is not the enum with the storage that this was written for
-/// (PostgreSQL 19 changes it); nothing has been touched then.
+/// [`Unsupported`] when this server's `log_min_messages` is not the enum with the storage that this was
+/// written for (PostgreSQL 19 changes it); nothing has been touched then.
 pub(crate) fn install() -> Result<(), Unsupported> {
     let generic = compat::guc_variable(c"log_min_messages").ok_or(Unsupported)?;
     // SAFETY: `generic` points to an entry of guc.c's table, which lives as long as the process.

@@ -24,8 +24,8 @@ pub(crate) fn with<T>(setting: &GucSetting<Option<CString>>, read: impl FnOnce(&
     if text.is_null() {
         return read(b"");
     }
-    // SAFETY: NUL-terminated by guc.c, which frees it only when the setting changes; `read` cannot change settings
-    // without going through SQL, and gets a borrow that ends here.
+    // SAFETY: NUL-terminated by guc.c, which frees it only when the setting changes; `read` cannot change
+    // settings without going through SQL, and gets a borrow that ends here.
     read(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
@@ -37,7 +37,8 @@ pub(crate) fn with_option<T>(name: &CStr, read: impl FnOnce(Option<&[u8]>) -> T)
     if text.is_null() {
         return read(None);
     }
-    // SAFETY: NUL-terminated, valid until the setting changes or the function is called again, which `read` does not.
+    // SAFETY: NUL-terminated, valid until the setting changes or the function is called again, which `read`
+    // does not.
     read(Some(unsafe { CStr::from_ptr(text) }.to_bytes()))
 }
 
@@ -154,8 +155,8 @@ unsafe extern "C-unwind" fn check_hook<C: Check>(
     _extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: what the attribute `pg_guard` makes of a function; it cannot make it of a generic one. No destructor is
-    // jumped over: everything with one lives inside.
+    // SAFETY: what the attribute `pg_guard` makes of a function; it cannot make it of a generic one. No
+    // destructor is jumped over: everything with one lives inside.
     unsafe { pgrx_extern_c_guard(move || is_good::<C>(newval)) }
 }
 
@@ -178,7 +179,8 @@ fn is_good<C: Check>(newval: *mut *mut c_char) -> bool {
 /// guc.c appends this to its own "invalid value for parameter" message (GUC_check_errdetail).
 pub(super) fn set_check_detail(what: &str) {
     let Ok(text) = CString::new(format!("{what}.")) else { return };
-    // SAFETY: `text` is NUL-terminated; the copy lives in the memory context in which guc.c reports the error.
+    // SAFETY: `text` is NUL-terminated; the copy lives in the memory context in which guc.c reports the
+    // error.
     let copy = unsafe { pg_sys::pstrdup(text.as_ptr()) };
     // SAFETY: the variable that the macro GUC_check_errdetail assigns; guc.c resets it before each check.
     unsafe { pg_sys::GUC_check_errdetail_string = copy };

@@ -9,11 +9,12 @@ use std::time::Duration;
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct LastReading {
-    /// Owners who have much, as `catalog/owners.rs` writes them down. Written by the catalog worker, read by sessions that ask for one
-    /// routine: it says how much of the catalog such an answer takes.
+    /// Owners who have much, as `catalog/owners.rs` writes them down. Written by the catalog worker, read by
+    /// sessions that ask for one routine: it says how much of the catalog such an answer takes.
     near_owners: AtomicU64,
-    /// Processor time of the reading, in microseconds; 0 = it was not told, or is known. Written by the catalog worker when it has
-    /// handed everything over, taken by the gateway when that worker has left: the postmaster is between the two.
+    /// Processor time of the reading, in microseconds; 0 = it was not told, or is known. Written by the
+    /// catalog worker when it has handed everything over, taken by the gateway when that worker has left: the
+    /// postmaster is between the two.
     microseconds: AtomicU64,
 }
 

@@ -1,7 +1,7 @@
 //! Wakes the main thread of another process, at any point of a transaction.
 //!
-//! Shared memory holds places in the process array, never pointers to latches: a place stays valid when its process has
-//! gone (the wake then reaches whoever took it, which every user of a latch must expect).
+//! Shared memory holds places in the process array, never pointers to latches: a place stays valid when its
+//! process has gone (the wake then reaches whoever took it, which every user of a latch must expect).
 //!
 //! Not for: deciding whether a wake is needed, which the sleeping flag of a ring does (`sse_ring`); and the
 //! thread that takes events out of their ring, which `futex.rs` wakes.
@@ -10,9 +10,9 @@ use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
-// Declared here instead of called through pgrx: its wrappers set a jump buffer and may unwind, and this runs in
-// commit callbacks and in the log hook, where nothing may. latch.c: SetLatch takes no lock, does not allocate and
-// does not report errors; it is called from signal handlers.
+// Declared here instead of called through pgrx: its wrappers set a jump buffer and may unwind, and this runs
+// in commit callbacks and in the log hook, where nothing may. latch.c: SetLatch takes no lock, does not
+// allocate and does not report errors; it is called from signal handlers.
 unsafe extern "C-unwind" {
     fn SetLatch(latch: *mut c_void);
 }

@@ -4,8 +4,8 @@
 //! find no portal and no snapshot. A portal at top level, which is what exec_bind_message and
 //! exec_execute_message make, has neither restriction.
 //!
-//! Both functions here run inside `try_catch::run`, in a transaction. Not for: the transaction itself, and what becomes of
-//! an error (`call_session.rs`).
+//! Both functions here run inside `try_catch::run`, in a transaction. Not for: the transaction itself, and
+//! what becomes of an error (`call_session.rs`).
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::ptr::{null, null_mut};

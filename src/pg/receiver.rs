@@ -1,9 +1,10 @@
 //! Takes the rows of a statement: a DestReceiver of our own.
 //!
-//! Rows are appended as they come, so that a large answer is in memory once; beyond [`MAX_ANSWER_BYTES`] the statement
-//! fails and its transaction is rolled back, before anything was sent.
+//! Rows are appended as they come, so that a large answer is in memory once; beyond [`MAX_ANSWER_BYTES`] the
+//! statement fails and its transaction is rolled back, before anything was sent.
 //!
-//! The callbacks run in Postgres' executor. They own nothing with a destructor while they call something that may raise.
+//! The callbacks run in Postgres' executor. They own nothing with a destructor while they call something that
+//! may raise.
 
 use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;

@@ -8,7 +8,8 @@ use pgrx::pg_sys;
 
 use super::raw;
 
-/// Bytes that a character may take in any encoding, and a NUL (pg_wchar.h, MAX_CONVERSION_GROWTH: four for each byte).
+/// Bytes that a character may take in any encoding, and a NUL (pg_wchar.h, MAX_CONVERSION_GROWTH: four for
+/// each byte).
 const ROOM: usize = 4 * 4 + 1;
 
 /// Input and result of [`look`].
@@ -37,7 +38,8 @@ pub(super) unsafe extern "C-unwind" fn look(job: *mut Characters<'_>) {
         let length = c.encode_utf8(&mut given).len() as c_int;
         let mut made = [0; ROOM];
         *fits = function == pg_sys::InvalidOid
-            // SAFETY: this many bytes are there, and room for what they become; no error is raised for the text.
+            // SAFETY: this many bytes are there, and room for what they become; no error is raised for the
+            // text.
             || length == unsafe {
                 raw::pg_do_encoding_conversion_buf(
                     function,

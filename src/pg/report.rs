@@ -70,7 +70,8 @@ fn start(recipient: Recipient) -> bool {
         // SAFETY: as above.
         unsafe { pg_sys::client_min_messages = pg_sys::elog::PgLogLevel::ERROR as c_int };
     }
-    // SAFETY: elog.c's way to begin a message below ERROR, which does not jump; `report` pairs it with errfinish.
+    // SAFETY: elog.c's way to begin a message below ERROR, which does not jump; `report` pairs it with
+    // errfinish.
     let wanted = unsafe { errstart(pg_sys::WARNING as c_int, std::ptr::null()) };
     // SAFETY: as above.
     unsafe { pg_sys::client_min_messages = of_client };

@@ -111,8 +111,9 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
     })
 }
 
-/// The comment of a routine, and nothing else of it. For whoever goes through many: a look-up of the routine itself would leave all of
-/// it in this process' cache of the catalog, with its body, which may have a gigabyte (catcache.c, CatalogCacheCreateEntry).
+/// The comment of a routine, and nothing else of it. For whoever goes through many: a look-up of the routine
+/// itself would leave all of it in this process' cache of the catalog, with its body, which may have a
+/// gigabyte (catcache.c, CatalogCacheCreateEntry).
 pub(crate) fn comment(oid: pg_sys::Oid) -> Comment {
     // SAFETY: reads pg_description; the caller is in a transaction that may read the catalog.
     take_comment(unsafe { pg_sys::GetComment(oid, pg_sys::ProcedureRelationId, 0) })

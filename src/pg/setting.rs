@@ -20,7 +20,8 @@ pub(super) unsafe fn set(name: &CStr, value: &CStr) {
 /// Sets a setting until the end of the level that was begun last (`NewGUCNestLevel`).
 ///
 /// # Safety
-/// - In a function that `try_catch::run` runs, in a transaction; the level's end follows, or the transaction's.
+/// - In a function that `try_catch::run` runs, in a transaction; the level's end follows, or the
+///   transaction's.
 pub(super) unsafe fn set_for_now(name: &CStr, value: &CStr) {
     // SAFETY: the caller's promise.
     unsafe { set_as(name, value, GucAction::GUC_ACTION_SAVE) };

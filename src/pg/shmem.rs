@@ -2,10 +2,11 @@
 //! about to commit, then the ring. Requested at server start, the same size until the server stops, mapped by
 //! every process that the postmaster forks.
 //!
-//! After a crash of a backend the postmaster makes shared memory anew and runs [`start_up`] again, so nothing here
-//! is ever repaired. Only plain data lives in it: no pointers, no handles of one process.
+//! After a crash of a backend the postmaster makes shared memory anew and runs [`start_up`] again, so nothing
+//! here is ever repaired. Only plain data lives in it: no pointers, no handles of one process.
 //!
-//! Not for: the protocol of the ring (`sse_ring`), and the hooks in which Postgres gives out shared memory (`entry/memory.rs`).
+//! Not for: the protocol of the ring (`sse_ring`), and the hooks in which Postgres gives out shared memory
+//! (`entry/memory.rs`).
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -76,8 +77,8 @@ impl GatewayState {
     }
 }
 
-/// Figures that the gateway copies here about once a second, for `sse.stat_gateway`. Written by the gateway alone,
-/// read by any backend, relaxed: each is a figure of its own.
+/// Figures that the gateway copies here about once a second, for `sse.stat_gateway`. Written by the gateway
+/// alone, read by any backend, relaxed: each is a figure of its own.
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct GatewayFields {
@@ -163,8 +164,8 @@ pub(crate) struct Listing {
 /// The shared header.
 #[repr(C)]
 pub(crate) struct Header {
-    /// The gateway's place in the process array or [`NOBODY`]. Written by the gateway (release) when it starts and
-    /// leaves, read by every backend that wakes it (acquire, so that the place is set before it is used).
+    /// The gateway's place in the process array or [`NOBODY`]. Written by the gateway (release) when it
+    /// starts and leaves, read by every backend that wakes it (acquire: the place is set before it is used).
     gateway_place: AtomicU32,
     /// Oid of the served database; 0 while nobody has looked for it, or there is none. Written by the
     /// gateway, which leaves it there when it ends; read by every backend, relaxed: a backend that sees it
@@ -234,8 +235,8 @@ impl Shared {
             && (self.extension() == Extension::Present || cfg!(feature = "annotate_everything"))
     }
 
-    /// Whether this backend is in the served database, with or without the extension; `None` while the gateway has not
-    /// looked for it (the first moments of a server).
+    /// Whether this backend is in the served database, with or without the extension; `None` while the
+    /// gateway has not looked for it (the first moments of a server).
     pub(crate) fn is_served_database(&self) -> Option<bool> {
         // SAFETY: set once when the backend connects.
         let mine = unsafe { pg_sys::MyDatabaseId };
@@ -361,11 +362,11 @@ pub(super) fn start_up(ring_bytes: usize) {
     let ring_base = unsafe { announced_base.add(announced_bytes()) };
     // SAFETY: within the second part, which nobody else knows yet.
     unsafe { announced_base.write_bytes(0, announced_bytes()) };
-    // SAFETY: filled with zeros just now, a multiple of 128 after an address that is aligned as the ring needs it; stays
-    // mapped until the process ends.
+    // SAFETY: filled with zeros just now, a multiple of 128 after an address that is aligned as the ring
+    // needs it; stays mapped until the process ends.
     let announced = unsafe { slice::from_raw_parts(announced_base.cast().as_ptr(), ticket::places()) };
-    // SAFETY: the rest of the segment is exactly what the ring asked for; the postmaster alone knows it, and it is
-    // mapped at this address in every process that it forks, for as long as they run.
+    // SAFETY: the rest of the segment is exactly what the ring asked for; the postmaster alone knows it, and
+    // it is mapped at this address in every process that it forks, for as long as they run.
     let ring = unsafe { Ring::create(ring_base.as_ptr(), ring_bytes) };
     let ring = match ring {
         Ok(ring) => ring,

@@ -22,7 +22,8 @@ pub(crate) fn watch() {
     use pg_sys::SysCacheIdentifier as Cache;
     for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM] {
         let zero = pg_sys::Datum::from(0);
-        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
+        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64
+        // places.
         unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(changed), zero) };
     }
 }

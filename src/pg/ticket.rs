@@ -1,10 +1,11 @@
-//! Tickets of transactions with events: in which order they were about to commit, and which of them others can already
-//! see although they have not pushed yet. `sse_proto::order` has the protocol and why it is enough (C5.3).
+//! Tickets of transactions with events: in which order they were about to commit, and which of them others
+//! can already see although they have not pushed yet. `sse_proto::order` has the protocol and why it is
+//! enough (C5.3).
 //!
 //! Shared fields, all of which stay valid when a process has gone:
 //!
-//! * [`Tickets::next`]: added to by committing backends, AcqRel. Each addition continues the chain of those before it: what
-//!   a backend knew when it took its ticket, whoever sees a later ticket knows too.
+//! * [`Tickets::next`]: added to by committing backends, AcqRel. Each addition continues the chain of those
+//!   before it: what a backend knew when it took its ticket, whoever sees a later ticket knows too.
 //! * [`Announcements::words`], a word for each place of the process array: the ticket of the transaction that
 //!   is about to commit there, 0 = none. Written by the backend of that place alone, Release: the ticket
 //!   before the transaction becomes visible, 0 after its events are in the ring. Read by the gateway,
@@ -39,11 +40,11 @@ use super::latch;
 pub(crate) struct Tickets {
     /// How many tickets were taken. 64 bits do not wrap within the life of a server.
     next: AtomicU64,
-    /// Transactions whose events were no longer waited for (`worker/gateway/courier/order.rs`). Written by the
-    /// gateway, relaxed; read by `sse.stat_ring`.
+    /// Transactions whose events were no longer waited for (`worker/gateway/courier/order.rs`). Written by
+    /// the gateway, relaxed; read by `sse.stat_ring`.
     pub given_up_total: AtomicU64,
-    /// Records that were begun and not completed for seconds (`worker/gateway/courier/stall.rs`). Written by the
-    /// gateway, relaxed; read by `sse.stat_ring`.
+    /// Records that were begun and not completed for seconds (`worker/gateway/courier/stall.rs`). Written by
+    /// the gateway, relaxed; read by `sse.stat_ring`.
     pub stalls_total: AtomicU64,
 }
 
@@ -99,7 +100,8 @@ pub(crate) fn mine(announced: &Announcements) -> u64 {
     }
 }
 
-/// The events of this transaction are in the ring, or it has ended without any. Allocates nothing, cannot fail.
+/// The events of this transaction are in the ring, or it has ended without any. Allocates nothing, cannot
+/// fail.
 pub(crate) fn done(announced: &Announcements) {
     MINE.set(0);
     if let Some(place) = PLACE.take()
@@ -142,8 +144,8 @@ fn has_xid(place: usize) -> bool {
     let Some(process) = process(place) else { return false };
     // SAFETY: an entry of the process array, which stays mapped; only the address of the word is taken.
     let xid = unsafe { &raw const (*process).xid };
-    // SAFETY: an aligned word of 32 bits, which is read and written whole. See the head of this file for what a reading
-    // without the lock is worth.
+    // SAFETY: an aligned word of 32 bits, which is read and written whole. See the head of this file for what
+    // a reading without the lock is worth.
     let xid = unsafe { xid.read_volatile() };
     xid != pg_sys::InvalidTransactionId
 }

@@ -24,8 +24,8 @@ pub(super) enum Ended {
 /// Runs `body` with `job`.
 ///
 /// # Safety
-/// - `body`, and everything of ours that it calls, neither panics nor owns a value with a destructor while it calls
-///   something that may raise: an error jumps over its frames.
+/// - `body`, and everything of ours that it calls, neither panics nor owns a value with a destructor while it
+///   calls something that may raise: an error jumps over its frames.
 /// - After [`Ended::ByError`] the caller aborts the transaction and flushes the error state.
 /// - Called on this process' one Postgres thread.
 pub(super) unsafe fn run<T>(body: unsafe extern "C-unwind" fn(*mut T), job: &mut T) -> Ended {
@@ -36,7 +36,8 @@ pub(super) unsafe fn run<T>(body: unsafe extern "C-unwind" fn(*mut T), job: &mut
     let job: *mut T = job;
     let code: c_int = cee_scape::call_with_sigsetjmp(false, |buffer| {
         let buffer = std::ptr::from_ref(buffer).cast_mut().cast::<pg_sys::sigjmp_buf>();
-        // SAFETY: as above; the buffer is this frame's and is taken out of the variable below, before the frame ends.
+        // SAFETY: as above; the buffer is this frame's and is taken out of the variable below, before the
+        // frame ends.
         unsafe { pg_sys::PG_exception_stack = buffer };
         // SAFETY: `job` is borrowed for this call; the rest is the caller's promise.
         unsafe { body(job) };

@@ -52,7 +52,8 @@ impl Waiter {
     }
 
     fn add(&self, events: u32, fd: i32, latch: *mut pg_sys::Latch) {
-        // SAFETY: `new` has made the set for all of them; the latch is this process' own, a descriptor is open.
+        // SAFETY: `new` has made the set for all of them; the latch is this process' own, a descriptor is
+        // open.
         unsafe { pg_sys::AddWaitEventToSet(self.set, events, fd, latch, ptr::null_mut()) };
     }
 }

@@ -1,10 +1,12 @@
 //! This backend's cache of annotations: oid of a routine -> what its comment says.
 //!
-//! The comment is the only truth (C2.1). An entry is filled where catalog access is allowed (`needs_fmgr_hook` and the
-//! start of a call), and dropped through pg_proc invalidation, which a COMMENT is made to send (`pg/entry/utility.rs`).
-//! So there is no table, nothing that gets out of step, and dump and restore work by themselves.
+//! The comment is the only truth (C2.1). An entry is filled where catalog access is allowed
+//! (`needs_fmgr_hook` and the start of a call), and dropped through pg_proc invalidation, which a COMMENT is
+//! made to send (`pg/entry/utility.rs`). So there is no table, nothing that gets out of step, and dump and
+//! restore work by themselves.
 //!
-//! Not for: the grammar (`sse_proto::annotation`), URLs (`sse_proto::route`), reading the catalog (`pg/routine.rs`).
+//! Not for: the grammar (`sse_proto::annotation`), URLs (`sse_proto::route`), reading the catalog
+//! (`pg/routine.rs`).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -34,7 +36,8 @@ pub(crate) enum Role {
     Publisher(Published),
     /// It has a mistake or `@sse_subscribe` alone: the search stops, and nobody further out publishes.
     Barrier,
-    /// It has an `HTTP` line and no `@sse…`: likely a forgotten annotation (C3.7). The search goes on. Never one in SQL.
+    /// It has an `HTTP` line and no `@sse…`: likely a forgotten annotation (C3.7). The search goes on. Never
+    /// one in SQL.
     Unbound,
 }
 
@@ -62,7 +65,8 @@ impl Published {
 
 /// One cached answer.
 struct Cached {
-    /// The next entry that an invalidation names by the same hash: entries of one hash are a chain. 0 ends it.
+    /// The next entry that an invalidation names by the same hash: entries of one hash are a chain. 0 ends
+    /// it.
     next: u32,
     routine: Option<Rc<Routine>>,
 }

@@ -1,10 +1,13 @@
-//! What a message raised below an annotated routine becomes: a record for the ring, now or at commit, or nothing.
+//! What a message raised below an annotated routine becomes: a record for the ring, now or at commit, or
+//! nothing.
 //!
-//! Runs inside `emit_log_hook` ([`capture`]) and in `sse.publish` ([`publish`]). In the hook there is no catalog, no
-//! error and no logging, so everything that decides who gets the event was resolved before: the annotation is in
-//! this backend's cache, the rest are settings. What cannot be published is counted, by reason.
+//! Runs inside `emit_log_hook` ([`capture`]) and in `sse.publish` ([`publish`]). In the hook there is no
+//! catalog, no error and no logging, so everything that decides who gets the event was resolved before: the
+//! annotation is in this backend's cache, the rest are settings. What cannot be published is counted, by
+//! reason.
 //!
-//! Not for: which routine is running (`pg/entry/frame.rs`), transactions (`pg/entry/xact.rs`), the ring's protocol (`sse_ring`).
+//! Not for: which routine is running (`pg/entry/frame.rs`), transactions (`pg/entry/xact.rs`), the ring's
+//! protocol (`sse_ring`).
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -257,8 +260,8 @@ fn send(shared: &Shared, delivery: Delivery, record: &[u8]) -> Outcome {
     }
 }
 
-/// Pushes into the ring; waits for room at most `sse.publish_timeout`, and no longer when the statement is being cancelled or the
-/// session ended: this is not the place to act on it.
+/// Pushes into the ring; waits for room at most `sse.publish_timeout`, and no longer when the statement is
+/// being cancelled or the session ended: this is not the place to act on it.
 fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
     let deadline = backend::Deadline::after(guc::PUBLISH_TIMEOUT.duration());
     loop {

@@ -1,7 +1,8 @@
 //! Turns messages into records, in every backend: what comments say, what a message raised below them means,
 //! and what is said about mistakes.
 //!
-//! Not for: the hooks that see messages and calls (`pg/entry/`), and what becomes of records (`worker/gateway/courier/`).
+//! Not for: the hooks that see messages and calls (`pg/entry/`), and what becomes of records
+//! (`worker/gateway/courier/`).
 
 pub(crate) mod annotations;
 pub(crate) mod capture;

@@ -1,4 +1,5 @@
-//! The functions that `sql/pg_sse--*.sql` declares. A Rust function `name` is the SQL function's `name_wrapper` symbol.
+//! The functions that `sql/pg_sse--*.sql` declares. A Rust function `name` is the SQL function's
+//! `name_wrapper` symbol.
 //!
 //! Not for: views and privileges, which stand in the SQL script.
 
@@ -15,7 +16,8 @@ use crate::pg::shmem;
 use crate::pg::text::for_message;
 use crate::{VERSION, catalog, guc};
 
-/// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not served.
+/// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not
+/// served.
 #[pg_extern(sql = false)]
 fn check_installation(script_version: &str) {
     if script_version != VERSION {

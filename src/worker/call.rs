@@ -1,4 +1,5 @@
-//! `pg_sse call worker`: connected to the served database as `sse.call_role`, runs one HTTP call after the other (C7.2).
+//! `pg_sse call worker`: connected to the served database as `sse.call_role`, runs one HTTP call after the
+//! other (C7.2).
 //!
 //! The worker leaves when it is told to, when its gateway has gone, when its role may no longer run calls,
 //! and when it cannot clean up after a call. These reasons are checked before every wait, because code that

@@ -4,10 +4,11 @@
 //! All of it runs in the gateway's main thread, and nothing here waits: a request that does not fit into its
 //! worker's ring is continued on the next turn.
 //!
-//! A call that was begun is never repeated: when its worker ends before it has answered, the call may have committed. One
-//! that was handed over but not begun goes to another worker.
+//! A call that was begun is never repeated: when its worker ends before it has answered, the call may have
+//! committed. One that was handed over but not begun goes to another worker.
 //!
-//! Not for: which calls wait, and their answers over HTTP (`sse_gateway`); a worker's own loop (`worker/call.rs`).
+//! Not for: which calls wait, and their answers over HTTP (`sse_gateway`); a worker's own loop
+//! (`worker/call.rs`).
 
 mod slot;
 

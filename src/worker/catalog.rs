@@ -1,7 +1,6 @@
-//! `pg_sse catalog`: connects to the served database, reads the routines that have a comment, hands them to the gateway
-//! through the ring, and leaves (C1.4).
-//! It decides nothing: the gateway finds out what each comment means, with the same pure code as every
-//! backend.
+//! `pg_sse catalog`: connects to the served database, reads the routines that have a comment, hands them to
+//! the gateway through the ring, and leaves (C1.4). It decides nothing: the gateway finds out what each
+//! comment means, with the same pure code as every backend.
 
 use std::time::Duration;
 

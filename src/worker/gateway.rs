@@ -319,7 +319,8 @@ impl Worker {
         messages::state(state);
     }
 
-    /// Told to leave: ends the streams. 0 when the server stops, else 1, so that the postmaster starts the worker again.
+    /// Told to leave: ends the streams. 0 when the server stops, else 1, so that the postmaster starts the
+    /// worker again.
     fn stop(mut self) -> i32 {
         let code = i32::from(!bgworker::server_is_stopping());
         self.close();

@@ -1,7 +1,9 @@
-//! What an event for one user costs the gateway, with 100, 1,000 and 10,000 streams open, each of a user of its own.
+//! What an event for one user costs the gateway, with 100, 1,000 and 10,000 streams open, each of a user of
+//! its own.
 //!
-//! `cargo bench -p sse-gateway --bench targeted`. The streams are held by a second process, because one has not enough
-//! descriptors for both ends of 10,000. The figures are the CPU time of the gateway's one runtime thread.
+//! `cargo bench -p sse-gateway --bench targeted`. The streams are held by a second process, because one has
+//! not enough descriptors for both ends of 10,000. The figures are the CPU time of the gateway's one runtime
+//! thread.
 //!
 //! Not for the throughput of events for all, which is bound by the kernel.
 #![allow(clippy::unwrap_used)]

@@ -1,9 +1,10 @@
-//! The gateway without Postgres: each line of standard input is an event of `/events/info`. For load tests and for
-//! work on a page.
+//! The gateway without Postgres: each line of standard input is an event of `/events/info`. For load tests
+//! and for work on a page.
 //!
 //! `cargo run --release -p sse-gateway --example stdin -- --port 8080 --threads 1 [--root FOLDER]`
 //!
-//! It stops at the end of its input. Not for production: it answers every question about routes with "nothing new".
+//! It stops at the end of its input. Not for production: it answers every question about routes with "nothing
+//! new".
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -47,8 +48,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         move || do_errands(&gateway)
     });
     publish_lines(&mut publisher)?;
-    // The thread that answers requests holds the gateway, too: dropping it with the process cuts the streams, so they
-    // are given a moment to take what was published.
+    // The thread that answers requests holds the gateway, too: dropping it with the process cuts the streams,
+    // so they are given a moment to take what was published.
     std::thread::sleep(Duration::from_millis(200));
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A request and who sent it, found out before its path is looked up: a sender who must authenticate is refused first,
-//! so that a 401 does not tell which paths exist.
+//! A request and who sent it, found out before its path is looked up: a sender who must authenticate is
+//! refused first, so that a 401 does not tell which paths exist.
 //!
 //! Not for what the sender may do: that depends on the path.
 
@@ -22,7 +22,8 @@ pub(crate) struct Asked<'r> {
     pub(crate) request: &'r Request<()>,
     pub(crate) peer: Peer,
     pub(crate) caller: Caller,
-    /// The query string read as that of a stream. Its error is told only if the request turns out to be for a stream.
+    /// The query string read as that of a stream. Its error is told only if the request turns out to be for a
+    /// stream.
     pub(crate) query: Result<Query, QueryError>,
     /// `None` = anonymous.
     pub(crate) login: Result<Option<Verified>, Refused>,
@@ -71,8 +72,8 @@ impl<'r> Asked<'r> {
 }
 
 impl Stranger {
-    /// Whether a call that is open to anybody takes this request (C4.7): a bad cookie must not keep its owner from
-    /// logging in or out.
+    /// Whether a call that is open to anybody takes this request (C4.7): a bad cookie must not keep its owner
+    /// from logging in or out.
     pub(crate) fn may_be_let_in(self) -> bool {
         match self {
             Self::Refused(refused) => refused.source == Source::Cookie,

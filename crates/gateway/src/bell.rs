@@ -11,8 +11,8 @@ use atomic_waker::AtomicWaker;
 /// One listener, any number of ringers. Rings that nobody has heard yet are one.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
-    /// Set by ringers, cleared by the listener. `SeqCst` on both sides pairs with the waker's registration: either the
-    /// ringer sees the waker or the listener sees the flag.
+    /// Set by ringers, cleared by the listener. `SeqCst` on both sides pairs with the waker's registration:
+    /// either the ringer sees the waker or the listener sees the flag.
     rung: AtomicBool,
     waker: AtomicWaker,
 }

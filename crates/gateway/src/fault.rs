@@ -1,5 +1,5 @@
-//! A way to make a runtime thread panic, for the ledger test; only in builds with the feature `faults`, which no server for
-//! people is built with.
+//! A way to make a runtime thread panic, for the ledger test; only in builds with the feature `faults`, which
+//! no server for people is built with.
 //!
 //! A user who can write into the data directory can end the gateway in other ways, too: this adds no power.
 //!

@@ -25,8 +25,8 @@ use crate::shard;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// How long stopping waits for refusals that are not on disk when the streams have ended. It takes that long only while
-/// a disk hangs or somebody holds the file's lock.
+/// How long stopping waits for refusals that are not on disk when the streams have ended. It takes that long
+/// only while a disk hangs or somebody holds the file's lock.
 const LAST_REFUSALS: Duration = Duration::from_millis(300);
 
 /// Replaces the routes of a gateway, from any thread.
@@ -51,8 +51,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts the runtime threads and returns at once, with the [`Publisher`] that hands them events. The threads bind
-    /// the addresses, with retries (`Stats::port` says when).
+    /// Starts the runtime threads and returns at once, with the [`Publisher`] that hands them events. The
+    /// threads bind the addresses, with retries (`Stats::port` says when).
     ///
     /// The threads inherit the caller's signal mask: block all signals around this call. Until the first
     /// [`Gateway::set_routes`] stream URLs are answered with 503 after a short wait.
@@ -98,15 +98,15 @@ impl Gateway {
         Routes(Arc::clone(&self.shared))
     }
 
-    /// Gives the gateway the number that generations of routes are compared with: a session that changes a routine
-    /// raises it before its COMMIT returns. From then on a call that may have failed only because of outdated routes
-    /// waits for fresh ones.
+    /// Gives the gateway the number that generations of routes are compared with: a session that changes a
+    /// routine raises it before its COMMIT returns. From then on a call that may have failed only because of
+    /// outdated routes waits for fresh ones.
     pub fn follow_changes(&self, changes: &'static AtomicU64) {
         self.shared.routes.follow(changes);
     }
 
-    /// Answers [`Errand::RefreshRoutes`]: the last routes given contain everything that had committed when this
-    /// question was taken out of [`Gateway::poll_errand`]. Answers all earlier questions, too.
+    /// Answers [`Errand::RefreshRoutes`]: the last routes given contain everything that had committed when
+    /// this question was taken out of [`Gateway::poll_errand`]. Answers all earlier questions, too.
     pub fn routes_are_fresh(&self, question: u64) {
         self.shared.routes.answered(question);
     }
@@ -117,14 +117,15 @@ impl Gateway {
         file_limit::raise(&self.shared);
     }
 
-    /// The file of refusals has new lines: refuses the users and tokens in them, and ends their streams (C4.8, C7.5).
-    /// At the start the file is read without this call; until then every request is answered with 503.
+    /// The file of refusals has new lines: refuses the users and tokens in them, and ends their streams
+    /// (C4.8, C7.5). At the start the file is read without this call; until then every request is answered
+    /// with 503.
     pub fn read_refusals(&self) {
         self.shared.refusals.look();
     }
 
-    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on. In memory
-    /// alone, for a gateway without a data directory; with one, use [`RefusalFile::refuse_user`] and
+    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on. In
+    /// memory alone, for a gateway without a data directory; with one, use [`RefusalFile::refuse_user`] and
     /// [`Gateway::read_refusals`].
     pub fn disconnect(&self, user_id: &str, issued_before: SystemTime) {
         self.shared.refuse([NewRefusal::User { id: Arc::from(user_id), before: issued_before }]);
@@ -138,8 +139,8 @@ impl Gateway {
     /// The oldest waiting call that still has time, for a free worker. It must be answered with
     /// [`Gateway::answer_call`].
     ///
-    /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_errand`] until it has nothing **before** this,
-    /// else a wake may be lost.
+    /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_errand`] until it has nothing
+    /// **before** this, else a wake may be lost.
     pub fn take_call(&self) -> Option<QueuedCall> {
         self.shared.calls.take(Instant::now())
     }
@@ -162,13 +163,14 @@ impl Gateway {
         subscribers
     }
 
-    /// `Some(reason)`: every request is answered with 503, streams that are open go on. The reason is not told to
-    /// peers.
+    /// `Some(reason)`: every request is answered with 503, streams that are open go on. The reason is not
+    /// told to peers.
     pub fn set_unavailable(&self, reason: Option<String>) {
         self.shared.set_unavailable(reason);
     }
 
-    /// Readable when [`Gateway::poll_errand`] has something; for the main thread's wait set. Never read it directly.
+    /// Readable when [`Gateway::poll_errand`] has something; for the main thread's wait set. Never read it
+    /// directly.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.inbox.fd()
     }
@@ -187,8 +189,8 @@ impl Gateway {
         &self.shared.stats
     }
 
-    /// Ends every stream cleanly after what was published, and joins the threads. Peers that do not take their last
-    /// bytes within `deadline` are cut off. Returns at the latest shortly after it.
+    /// Ends every stream cleanly after what was published, and joins the threads. Peers that do not take
+    /// their last bytes within `deadline` are cut off. Returns at the latest shortly after it.
     pub fn stop(mut self, deadline: Duration) {
         let until = Instant::now() + deadline;
         self.shared.stop(until);

@@ -1,9 +1,10 @@
 //! The HTTP server of pg_sse: knows sockets, not Postgres.
 //!
-//! The main thread of the gateway process owns a [`Gateway`] and does its [`Errand`]s; a thread beside it owns the
-//! [`Publisher`] and hands it [`Batch`]es. The runtime threads are the gateway's own: each has its listener, its
-//! streams and its copy of the window of recent events. An event's way through this crate: `publisher` (handed over),
-//! `slab` (taken in), `stream_log` (encoded and kept), `slab` (walked to each subscriber), socket.
+//! The main thread of the gateway process owns a [`Gateway`] and does its [`Errand`]s; a thread beside it
+//! owns the [`Publisher`] and hands it [`Batch`]es. The runtime threads are the gateway's own: each has its
+//! listener, its streams and its copy of the window of recent events. An event's way through this crate:
+//! `publisher` (handed over), `slab` (taken in), `stream_log` (encoded and kept), `slab` (walked to each
+//! subscriber), socket.
 #![forbid(unsafe_code)]
 // cargo-fuzz sets `cfg(fuzzing)`; cargo does not know it.
 #![allow(unexpected_cfgs)]

@@ -4,8 +4,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The address itself, or the first 64 bits of an IPv6 address: a peer with one such address usually has its whole
-/// network.
+/// The address itself, or the first 64 bits of an IPv6 address: a peer with one such address usually has its
+/// whole network.
 pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,8 +1,10 @@
 //! Memory that peers can make us hold: counted in all and by address, so that one address has at most half.
 //!
-//! Bodies that come in and answers that go out are counted apart, so that filling the one does not stop the other.
+//! Bodies that come in and answers that go out are counted apart, so that filling the one does not stop the
+//! other.
 //!
-//! Not for what is small and bounded with its socket (heads, error answers); docs/limits.md adds all of it up.
+//! Not for what is small and bounded with its socket (heads, error answers); docs/limits.md adds all of it
+//! up.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,8 +21,9 @@ pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 /// What a frame has besides its body: its fields, and what a `Vec` may round up.
 pub(crate) const FRAME_BYTES: usize = 4 << 10;
 
-/// Bytes of answers that are held at a time, coming in from workers or being written: 128 MB, and one address has half
-/// of it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer gets 503.
+/// Bytes of answers that are held at a time, coming in from workers or being written: 128 MB, and one address
+/// has half of it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer
+/// gets 503.
 pub(crate) const ANSWER_BYTES: usize = 2 * (MAX_BODY_BYTES + FRAME_BYTES);
 
 /// What is taken of one kind of memory.
@@ -134,8 +137,8 @@ pub(crate) fn held(bytes: Vec<u8>, room: Option<Room>) -> Bytes {
     }
 }
 
-/// Whether this much memory can be had now. Asked before a step that cannot ask with `try_reserve`, where want of
-/// memory would end the process, and with it every session of the cluster.
+/// Whether this much memory can be had now. Asked before a step that cannot ask with `try_reserve`, where
+/// want of memory would end the process, and with it every session of the cluster.
 pub(crate) fn may_grow(bytes: usize) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }

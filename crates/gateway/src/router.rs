@@ -87,8 +87,8 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
         body.skip(request.headers()).await;
     }
     let headers = response.headers_mut();
-    // The unread rest of a body must not be taken for another request. (After one with both framings hyper closes by
-    // itself, as RFC 9112 §6.1 has it.)
+    // The unread rest of a body must not be taken for another request. (After one with both framings hyper
+    // closes by itself, as RFC 9112 §6.1 has it.)
     if !body.has_ended() {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -155,8 +155,9 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     stream(asked, route, settings, context)
 }
 
-/// The routes that have the request's path. A stranger that no call could let in is refused before the path is looked
-/// up, any other stranger also if there is no such path: so answers do not tell strangers which paths exist.
+/// The routes that have the request's path. A stranger that no call could let in is refused before the path
+/// is looked up, any other stranger also if there is no such path: so answers do not tell strangers which
+/// paths exist.
 async fn find_routes(
     asked: &Asked<'_>,
     wanted: Wanted,
@@ -196,9 +197,10 @@ async fn answer_call<B: HttpBody<Data = Bytes> + Unpin>(
     }
 }
 
-/// Right after a COMMIT a call is answered by the old routine or by the new one (C7.4). A problem that may come from
-/// outdated routes alone is told only if the routes are still the newest; else the request is answered once more, with
-/// the newest. If its body was too long to be kept, the peer is asked to send it again.
+/// Right after a COMMIT a call is answered by the old routine or by the new one (C7.4). A problem that may
+/// come from outdated routes alone is told only if the routes are still the newest; else the request is
+/// answered once more, with the newest. If its body was too long to be kept, the peer is asked to send it
+/// again.
 async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
     problem: Problem,
     routes: &Arc<RouteTable>,
@@ -208,7 +210,8 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
 ) -> Result<Response<Body>, Problem> {
     let shared = &context.shared;
     let Some(newer) = shared.routes.newer(routes, &shared.outbox).await else {
-        // A conflict that may be due to routes is one about a row type that has changed, and that nobody could read in time.
+        // A conflict that may be due to routes is one about a row type that has changed, and that nobody
+        // could read in time.
         return Err(if problem.is_conflict() { changed_meanwhile() } else { problem });
     };
     if !body.can_be_read_again() {

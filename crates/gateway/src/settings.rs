@@ -1,4 +1,5 @@
-//! What the gateway is told about its surroundings: [`Config`] once at start, [`Settings`] again on every reload.
+//! What the gateway is told about its surroundings: [`Config`] once at start, [`Settings`] again on every
+//! reload.
 //!
 //! Not for parsing postgresql.conf: the extension does that and fills these in.
 
@@ -21,18 +22,19 @@ pub struct Config {
     pub port: u16,
     /// `sse.threads`, at least 1.
     pub threads: usize,
-    /// Part of every event id: differs from that of every earlier gateway of this cluster, so that ids from before a
-    /// restart are recognised (C6.4).
+    /// Part of every event id: differs from that of every earlier gateway of this cluster, so that ids from
+    /// before a restart are recognised (C6.4).
     pub epoch: u64,
-    /// Postgres' data directory: [`Settings::static_root`] may not lie inside or above it (C6.8), and the file of refusals is
-    /// in it. `None`: refusals end with the gateway.
+    /// Postgres' data directory: [`Settings::static_root`] may not lie inside or above it (C6.8), and the
+    /// file of refusals is in it. `None`: refusals end with the gateway.
     pub data_directory: Option<PathBuf>,
 }
 
 /// What changes on reload (C1.3, settings marked H).
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `sse.server_names`: further names a `Host` may have while bound to loopback (C1.5). Case does not matter.
+    /// `sse.server_names`: further names a `Host` may have while bound to loopback (C1.5). Case does not
+    /// matter.
     pub server_names: Vec<String>,
     /// `sse.trusted_proxies` (C1.5).
     pub trusted_proxies: TrustedProxies,
@@ -44,13 +46,15 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// `sse.heartbeat_interval`; zero = none. Resolution: a second at best for intervals above 4 s.
     pub heartbeat_interval: Duration,
-    /// `sse.retry`: sent with `sse.ready`, and more of it when many streams are open, so that they do not all come back at once.
+    /// `sse.retry`: sent with `sse.ready`, and more of it when many streams are open, so that they do not all
+    /// come back at once.
     pub retry: Duration,
-    /// `sse.max_connections`: open streams; sockets in all are bounded by [`Settings::max_sockets`].
-    /// A quarter of the streams is kept for authenticated subscribers, once there is a key to authenticate them with.
+    /// `sse.max_connections`: open streams; sockets in all are bounded by [`Settings::max_sockets`]. A
+    /// quarter of the streams is kept for authenticated subscribers, once there is a key to authenticate them
+    /// with.
     pub max_connections: usize,
-    /// `sse.max_connections_per_address`: open streams of one IPv4 address, or of one IPv6 network of 64 bits, which
-    /// one subscriber is usually given as a whole; 0 = no limit.
+    /// `sse.max_connections_per_address`: open streams of one IPv4 address, or of one IPv6 network of 64
+    /// bits, which one subscriber is usually given as a whole; 0 = no limit.
     pub max_connections_per_address: usize,
     /// `sse.write_timeout`: a peer that takes nothing for this long is disconnected.
     pub write_timeout: Duration,
@@ -64,7 +68,8 @@ pub struct Settings {
     pub response_headers: ResponseHeaders,
     /// `sse.static_root`; `None` = no files are served.
     pub static_root: Option<PathBuf>,
-    /// `sse.call_timeout`: how long a call may wait for a worker, and then again how long it may run; zero = no limit.
+    /// `sse.call_timeout`: how long a call may wait for a worker, and then again how long it may run; zero =
+    /// no limit.
     pub call_timeout: Duration,
     /// `sse.call_queue_size`: calls that wait for a worker; one address has at most half of it.
     pub call_queue_size: usize,
@@ -107,9 +112,9 @@ impl Default for Settings {
 impl Settings {
     /// Checks a value of `sse.response_headers`: empty, or a JSON object of header names and string values.
     ///
-    /// Refused are names that the protocol owns: a stream whose `Content-Type`, framing, caching or `Connection` an
-    /// administrator could replace would be no stream any more, and `Set-Cookie` on a stream shared by every
-    /// subscriber would hand one session to all of them.
+    /// Refused are names that the protocol owns: a stream whose `Content-Type`, framing, caching or
+    /// `Connection` an administrator could replace would be no stream any more, and `Set-Cookie` on a stream
+    /// shared by every subscriber would hand one session to all of them.
     ///
     /// # Errors
     /// [`ResponseHeadersError`]; its `Display` is fit for a GUC check's detail.
@@ -143,8 +148,8 @@ impl Settings {
         self.max_connections - self.max_connections / 4
     }
 
-    /// Most sockets that are open at a time: streams, and a quarter as many (at least 64) for requests that are being
-    /// read or answered. Beyond it a connection gets a bare 503 without its request being read.
+    /// Most sockets that are open at a time: streams, and a quarter as many (at least 64) for requests that
+    /// are being read or answered. Beyond it a connection gets a bare 503 without its request being read.
     pub fn max_sockets(&self) -> usize {
         self.max_connections.saturating_add((self.max_connections / 4).max(64))
     }

@@ -1,8 +1,8 @@
 //! One runtime thread: a current-thread runtime with its slab, its acceptors and its connections.
 //!
-//! Everything in it is single-threaded (`Rc`, `RefCell`); what crosses threads is in `shared` and in the channel of
-//! batches. Not a work-stealing runtime: the work is one system call per subscriber, equal for all, and stealing was
-//! measured to cost more than it gains.
+//! Everything in it is single-threaded (`Rc`, `RefCell`); what crosses threads is in `shared` and in the
+//! channel of batches. Not a work-stealing runtime: the work is one system call per subscriber, equal for
+//! all, and stealing was measured to cost more than it gains.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -101,8 +101,8 @@ impl Shared {
         self.ring_all();
     }
 
-    /// A quarter of the streams is reserved for authenticated subscribers. Without a token key there can be none, so
-    /// nothing is reserved.
+    /// A quarter of the streams is reserved for authenticated subscribers. Without a token key there can be
+    /// none, so nothing is reserved.
     pub(crate) fn stream_limits(&self) -> StreamLimits {
         let settings = self.settings();
         let all = settings.max_connections;
@@ -110,8 +110,8 @@ impl Shared {
         StreamLimits { all, anonymous, of_address: settings.max_connections_per_address }
     }
 
-    /// Lets a thread that may wait for a disk look at the files with keys, when it is time. To be called on a runtime
-    /// thread.
+    /// Lets a thread that may wait for a disk look at the files with keys, when it is time. To be called on a
+    /// runtime thread.
     pub(crate) fn look_at_keys(self: &Arc<Self>) {
         if self.auth.is_look_due() {
             let shared = Arc::clone(self);
@@ -154,8 +154,8 @@ impl Shared {
         taken.changed
     }
 
-    /// Refuses the session's token from now on, ends its streams, and has the refusal written to disk. Does not wait
-    /// for that.
+    /// Refuses the session's token from now on, ends its streams, and has the refusal written to disk. Does
+    /// not wait for that.
     pub(crate) fn end_session(&self, session: &Verified) {
         let refusal = match session.identity.user_id() {
             Some(id) if self.ended_sessions.count(id, Instant::now()) => {

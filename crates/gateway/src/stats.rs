@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 /// Counters since the gateway was started.
 ///
-/// Written by the runtime threads, read by the main thread at any time, all with relaxed ordering: each is a number of
-/// its own and orders nothing else. `…_total` only ever grow.
+/// Written by the runtime threads, read by the main thread at any time, all with relaxed ordering: each is a
+/// number of its own and orders nothing else. `…_total` only ever grow.
 #[derive(Debug, Default)]
 pub struct Stats {
     /// The port that is listened on, 0 before the first address is bound.
@@ -35,13 +35,13 @@ pub struct Stats {
     pub refused_tokens_total: AtomicU64,
     /// Items taken in (each runtime thread takes in all of them; counted once).
     pub events_total: AtomicU64,
-    /// Of these, items that no stream could get, whoever listened: their scope is `nobody`, or a `matching` that
-    /// matches nobody.
+    /// Of these, items that no stream could get, whoever listened: their scope is `nobody`, or a `matching`
+    /// that matches nobody.
     pub undeliverable_total: AtomicU64,
     /// Records that could not be decoded; each became a gap.
     pub undecodable_total: AtomicU64,
-    /// Streams that were asked whether an event is for them, summed over events: those in the lists that an event is
-    /// filed under.
+    /// Streams that were asked whether an event is for them, summed over events: those in the lists that an
+    /// event is filed under.
     pub asked_total: AtomicU64,
     /// Of these, streams that the event was for.
     pub woken_total: AtomicU64,
@@ -49,8 +49,8 @@ pub struct Stats {
     pub deliveries_total: AtomicU64,
     /// Bytes handed to the sockets of streams.
     pub bytes_total: AtomicU64,
-    /// Gaps that were told to one subscriber (`slow`, `expired`, `restarted`, `unknown`); gaps for everybody count as
-    /// items.
+    /// Gaps that were told to one subscriber (`slow`, `expired`, `restarted`, `unknown`); gaps for everybody
+    /// count as items.
     pub gaps_total: AtomicU64,
     /// Streams closed because they took nothing for `sse.write_timeout`.
     pub write_timeouts_total: AtomicU64,

@@ -1,5 +1,6 @@
-//! A panic on a runtime thread is told to the main thread, which ends the process with exit code 1: the postmaster
-//! then starts a new gateway. Going on with half a gateway would be worse, and a signal would restart the cluster.
+//! A panic on a runtime thread is told to the main thread, which ends the process with exit code 1: the
+//! postmaster then starts a new gateway. Going on with half a gateway would be worse, and a signal would
+//! restart the cluster.
 //!
 //! Not a way to survive a panic.
 
@@ -36,12 +37,13 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     format!("a runtime thread panicked: {}", escaped(text))
 }
 
-/// The thread that calls it does what no event waits for: it lets those that carry events have the processor first.
+/// The thread that calls it does what no event waits for: it lets those that carry events have the processor
+/// first.
 ///
-/// Where groups of processes share the processors (Linux' autogroup makes one of each session, and each process of
-/// Postgres has its own), the threads of the gateway compete with each other for one share. Anybody may give up
-/// priority, nobody gets it back. Elsewhere than on Linux it would be the whole process's (POSIX, `nice`), so there it
-/// does nothing.
+/// Where groups of processes share the processors (Linux' autogroup makes one of each session, and each
+/// process of Postgres has its own), the threads of the gateway compete with each other for one share.
+/// Anybody may give up priority, nobody gets it back. Elsewhere than on Linux it would be the whole process's
+/// (POSIX, `nice`), so there it does nothing.
 pub fn yield_to_events() {
     #[cfg(target_os = "linux")]
     {

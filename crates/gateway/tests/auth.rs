@@ -1,5 +1,5 @@
-//! Whose token is believed, and what those get whose is not (C4.7, C4.8). What a token itself may look like is tested
-//! beside the code that reads it.
+//! Whose token is believed, and what those get whose is not (C4.7, C4.8). What a token itself may look like
+//! is tested beside the code that reads it.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -81,7 +81,8 @@ fn streams_with_authorize_are_401_for_the_anonymous_and_403_for_those_outside_th
     assert_eq!(stream.next().name, "sse.ready");
 }
 
-// A bad token where none would do: it is never taken for anonymous, and the answer does not say what is wrong with it.
+// A bad token where none would do: it is never taken for anonymous, and the answer does not say what is wrong
+// with it.
 #[test]
 fn a_bad_token_is_401_everywhere_and_says_nothing_of_why() {
     let gateway = with(auth());
@@ -156,7 +157,8 @@ fn a_bad_cookie_is_cleared_with_the_attributes_it_was_set_with() {
     assert_eq!(cookie(Settings { auth: none, ..settings() }, "Cookie: sse_session=x\r\n"), expected);
 }
 
-// A cookie of another path, or one that a neighbour of the same domain has planted, stands beside the right one.
+// A cookie of another path, or one that a neighbour of the same domain has planted, stands beside the right
+// one.
 #[test]
 fn of_several_cookies_the_only_believed_one_counts_and_two_users_are_none() {
     let gateway = with(auth());
@@ -198,7 +200,8 @@ fn of_several_cookies_the_only_believed_one_counts_and_two_users_are_none() {
     }
 }
 
-// A token in a URL, where it ends up in histories and logs: only where that was asked for, and only by this name.
+// A token in a URL, where it ends up in histories and logs: only where that was asked for, and only by this
+// name.
 #[test]
 fn tokens_are_read_from_urls_only_when_a_parameter_is_named() {
     let alice = token_of("alice", &[]);

@@ -37,8 +37,8 @@ fn statuses(gateway: &TestGateway, bytes: &[u8]) -> Vec<u16> {
     rest.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect()
 }
 
-// Request smuggling: a proxy in front and we must not see different ends of a request. Nothing after such an end is
-// run.
+// Request smuggling: a proxy in front and we must not see different ends of a request. Nothing after such an
+// end is run.
 #[test]
 fn a_request_whose_end_is_in_doubt_is_refused_and_nothing_behind_it_is_run() {
     let gateway = gateway();
@@ -275,7 +275,8 @@ fn an_answer_names_a_parameter_and_never_its_value() {
     serde_json::from_slice::<Value>(&answer.body).unwrap();
 }
 
-// An answer that nobody asked for, on a connection that is idle: the peer would take it for that of its next request.
+// An answer that nobody asked for, on a connection that is idle: the peer would take it for that of its next
+// request.
 #[test]
 fn an_idle_connection_is_closed_without_a_word_after_a_body() {
     let gateway = gateway();

@@ -1,4 +1,5 @@
-//! Calls that wait, that are given up, that nobody answers (C7.4), and the end of the gateway in the middle of them.
+//! Calls that wait, that are given up, that nobody answers (C7.4), and the end of the gateway in the middle
+//! of them.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
-//! Calls over HTTP: methods, arguments, what the routine is told, and what the peer is answered (C7.1 to C7.4).
+//! Calls over HTTP: methods, arguments, what the routine is told, and what the peer is answered (C7.1 to
+//! C7.4).
 #![allow(clippy::unwrap_used)]
 
 mod support;

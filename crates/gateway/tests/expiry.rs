@@ -1,5 +1,5 @@
-//! How a stream ends before its subscriber wants it to: its token expires, its user is disconnected; and who is
-//! listening (C4.7, C4.8, C8.1).
+//! How a stream ends before its subscriber wants it to: its token expires, its user is disconnected; and who
+//! is listening (C4.7, C4.8, C8.1).
 #![allow(clippy::unwrap_used)]
 
 mod support;

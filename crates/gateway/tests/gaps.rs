@@ -16,7 +16,8 @@ fn id(sequence: u64) -> String {
     format!("{EPOCH:x}-{sequence:x}")
 }
 
-/// A gateway that has taken in `before` and then a hundred events for all, the last few of which are in the window.
+/// A gateway that has taken in `before` and then a hundred events for all, the last few of which are in the
+/// window.
 fn after_a_hundred_events(before: impl FnOnce(&mut Batch)) -> TestGateway {
     let gateway = TestGateway::with(Settings { window_size: WINDOW, ..settings() });
     gateway.publish_batch(before);

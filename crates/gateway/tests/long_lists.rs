@@ -19,7 +19,8 @@ fn list(values: usize) -> Raise {
     Raise { scope: Scope::Authorize(values), ..raise("for some") }
 }
 
-// Hints with very many values: each was compared with every name of every stream, without a turn for anybody else.
+// Hints with very many values: each was compared with every name of every stream, without a turn for anybody
+// else.
 #[test]
 fn events_for_long_lists_do_not_stop_those_behind_them() {
     let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() };

@@ -1,4 +1,5 @@
-//! What sockets and streams cost, against the formula of docs/limits.md. Alone in its process, whose memory it measures.
+//! What sockets and streams cost, against the formula of docs/limits.md. Alone in its process, whose memory
+//! it measures.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
-//! Refusals and their file: what outlives a gateway, and what no disk and no lock of a file may hold up (C4.8, C7.5).
+//! Refusals and their file: what outlives a gateway, and what no disk and no lock of a file may hold up
+//! (C4.8, C7.5).
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -106,7 +107,8 @@ fn a_logout_and_a_disconnect_outlive_the_gateway() {
     assert_eq!(lines(&directory), 2);
 }
 
-// Whoever has no user id is counted for nobody: their logouts must not be taken for those of users, after a restart either.
+// Whoever has no user id is counted for nobody: their logouts must not be taken for those of users, after a
+// restart either.
 #[test]
 fn a_logout_without_a_user_id_is_kept_apart_and_outlives_the_gateway() {
     let (_folder, directory) = folder();
@@ -254,8 +256,8 @@ fn a_file_that_has_grown_is_written_anew_without_what_is_of_no_use_and_says_the_
     is_good(&next, &fresh("alice", 2));
 }
 
-// What it does not see: how many refusals are told at once. Each is told under a lock of its own, so a portion of any size delays no
-// event; its size decides how soon the first of them count.
+// What it does not see: how many refusals are told at once. Each is told under a lock of its own, so a
+// portion of any size delays no event; its size decides how soon the first of them count.
 #[test]
 fn events_go_on_while_the_file_is_read_and_written_anew() {
     let (_folder, directory) = folder();

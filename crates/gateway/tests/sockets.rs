@@ -1,4 +1,5 @@
-//! Whose socket is closed when all are taken, how long a connection is kept, and who is taken for gone (C1.3, C7.2).
+//! Whose socket is closed when all are taken, how long a connection is kept, and who is taken for gone (C1.3,
+//! C7.2).
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -43,8 +44,8 @@ fn is_closed(peer: &mut Peer) -> bool {
     }
 }
 
-// Silent sockets, and heads that are never finished: whoever opens as many as there are, and renews them, locks the others
-// out.
+// Silent sockets, and heads that are never finished: whoever opens as many as there are, and renews them,
+// locks the others out.
 #[test]
 fn silent_sockets_of_an_address_lock_nobody_out() {
     let gateway = gateway(Settings { max_connections: 100, ..settings() });

@@ -317,7 +317,8 @@ fn sequence(id: &str) -> u64 {
     u64::from_str_radix(id.split_once('-').unwrap().1, 16).unwrap()
 }
 
-/// Connects, reads, sleeps, disconnects and resumes until everything was published and one connection has seen the end.
+/// Connects, reads, sleeps, disconnects and resumes until everything was published and one connection has
+/// seen the end.
 fn subscribe(port: u16, mut random: Random, over: &AtomicBool, seen: &Mutex<Vec<Seen>>) {
     loop {
         let mut person = random.person();

@@ -1,4 +1,5 @@
-//! Floods of tokens that are not believed, and tokens that say very much (C4.7): what they cost those who only listen.
+//! Floods of tokens that are not believed, and tokens that say very much (C4.7): what they cost those who
+//! only listen.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -95,7 +96,8 @@ fn a_flood_of_bad_tokens_stops_no_events() {
     assert!(p99 < Duration::from_millis(500), "{p99:?}");
 }
 
-// Attack: a token of an issuer that is believed, with groups without an end: each is a list that the stream is entered into.
+// Attack: a token of an issuer that is believed, with groups without an end: each is a list that the stream
+// is entered into.
 #[test]
 fn a_thousand_roles_are_an_identity_and_more_are_refused() {
     let gateway = with(AuthSettings::default());

@@ -58,8 +58,8 @@ fn unread(gateway: &TestGateway, address: &str, body: usize) -> Peer {
     peer
 }
 
-// Answers that are not read: a worker is free as soon as it has given its answer, so two of them and one address fill any
-// memory.
+// Answers that are not read: a worker is free as soon as it has given its answer, so two of them and one
+// address fill any memory.
 #[test]
 fn unread_answers_of_an_address_have_half_of_the_room_and_others_the_rest() {
     let gateway = with_proxy();

@@ -1,7 +1,8 @@
 //! Peers that vanish without a word: a cable that is pulled, a laptop that sleeps, a NAT that forgets.
 //!
-//! A filter on the peer's own socket drops every segment that reaches it, before TCP sees it: nothing is acknowledged,
-//! nothing refused. That is what the other end sees of a peer that is gone, and it needs no privilege.
+//! A filter on the peer's own socket drops every segment that reaches it, before TCP sees it: nothing is
+//! acknowledged, nothing refused. That is what the other end sees of a peer that is gone, and it needs no
+//! privilege.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

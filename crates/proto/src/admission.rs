@@ -1,9 +1,11 @@
 //! Whether a subscriber gets an event, and whether a subscriber may open a stream (C4.1, C4.2, C4.7).
 //!
-//! The only place that says yes. Anything that finds subscribers faster (an index by audience) must agree with
-//! [`admits`]: if in doubt it may leave a subscriber out, and never add one. What cannot be decided is a no.
+//! The only place that says yes. Anything that finds subscribers faster (an index by audience) must agree
+//! with [`admits`]: if in doubt it may leave a subscriber out, and never add one. What cannot be decided is a
+//! no.
 //!
-//! Not for settings that ask more at the door (`sse.require_authentication`), nor for gaps that everybody is told of.
+//! Not for settings that ask more at the door (`sse.require_authentication`), nor for gaps that everybody is
+//! told of.
 
 use crate::annotation::Access;
 use crate::identity::{Emission, Identity};
@@ -53,7 +55,8 @@ pub struct Subscriber<'a> {
     pub execution_id: Option<&'a ExecutionId>,
 }
 
-/// Whether `subscriber` gets `event`: execution id, topic and scope must all let it pass, in this order (C4.1).
+/// Whether `subscriber` gets `event`: execution id, topic and scope must all let it pass, in this order
+/// (C4.1).
 pub fn admits(event: &Event<'_>, subscriber: &Subscriber<'_>) -> bool {
     admits_of(event, None, subscriber)
 }
@@ -68,8 +71,8 @@ pub fn admits_of(event: &Event<'_>, values: Option<&ValueSet>, subscriber: &Subs
         }
 }
 
-/// Whether `matching` reaches nobody, whoever listens: a case that C4.2 wants counted and reported. A publisher can
-/// tell from this before anything is sent.
+/// Whether `matching` reaches nobody, whoever listens: a case that C4.2 wants counted and reported. A
+/// publisher can tell from this before anything is sent.
 pub fn nobody_matches(access: &Access, emission: &Emission) -> bool {
     match (emission, access) {
         (Emission::Known(_), _) => false,

@@ -1,14 +1,14 @@
 //! From the encoding of a database to UTF-8, the only encoding of an event stream (C3.2).
 //!
-//! Postgres has conversions of its own, but they are functions in its catalog, and they raise errors. A log hook may
-//! use neither. So the conversion here takes any bytes; each character that cannot be converted becomes U+FFFD, and is
-//! counted.
+//! Postgres has conversions of its own, but they are functions in its catalog, and they raise errors. A log
+//! hook may use neither. So the conversion here takes any bytes; each character that cannot be converted
+//! becomes U+FFFD, and is counted.
 //!
-//! U+FEFF is a character like any other here (it is no byte order mark in the middle of a text), and so would a NUL
-//! be, which Postgres' texts never have.
+//! U+FEFF is a character like any other here (it is no byte order mark in the middle of a text), and so would
+//! a NUL be, which Postgres' texts never have.
 //!
-//! Not for: client encodings. A backend hands over what is in the database, so only the encodings that a server can
-//! have are known.
+//! Not for: client encodings. A backend hands over what is in the database, so only the encodings that a
+//! server can have are known.
 
 mod escape;
 mod table;
@@ -25,15 +25,16 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// The encoding with this name, as `GetDatabaseEncodingName()` and `SHOW server_encoding` write it (`UTF8`,
-    /// `LATIN1`, `EUC_JP`). `None`: Postgres 18 has no server encoding of this name.
+    /// The encoding with this name, as `GetDatabaseEncodingName()` and `SHOW server_encoding` write it
+    /// (`UTF8`, `LATIN1`, `EUC_JP`). `None`: Postgres 18 has no server encoding of this name.
     pub fn parse(name: &str) -> Option<Self> {
         METHODS.iter().find(|(known, _)| *known == name).map(|(_, method)| Self { method: *method })
     }
 }
 
 impl Default for Encoding {
-    /// How an unknown encoding is treated: like `SQL_ASCII`, that is, as UTF-8 in which anything may be wrong.
+    /// How an unknown encoding is treated: like `SQL_ASCII`, that is, as UTF-8 in which anything may be
+    /// wrong.
     fn default() -> Self {
         Self { method: Method::Utf8 }
     }
@@ -53,8 +54,8 @@ impl std::error::Error for OutOfMemory {}
 
 /// Converts `bytes` to UTF-8 and says how many characters were replaced.
 ///
-/// What is UTF-8 already (ASCII in any encoding) is answered as it is, without a copy; else `scratch` is overwritten
-/// and answered. Never panics, and never aborts for want of memory.
+/// What is UTF-8 already (ASCII in any encoding) is answered as it is, without a copy; else `scratch` is
+/// overwritten and answered. Never panics, and never aborts for want of memory.
 ///
 /// # Errors
 /// [`OutOfMemory`]: `scratch` could not grow. It needs at most three times the bytes, and three more.
@@ -79,8 +80,8 @@ pub fn to_utf8<'a>(
             while at < bytes.len() {
                 let rest = &bytes[at..];
                 let taken = character_length(rest, length);
-                // The table would take the ASCII after half a character for its second byte: `gbk` has letters as
-                // second bytes.
+                // The table would take the ASCII after half a character for its second byte: `gbk` has
+                // letters as second bytes.
                 let is_broken = taken < length(rest[0]);
                 let exception = exception(&rest[..taken]);
                 if is_broken || exception.is_some() {
@@ -110,8 +111,8 @@ pub fn to_utf8<'a>(
     Ok((scratch, replaced))
 }
 
-/// Bytes of the first character: as many as its first byte announces, but none that is ASCII, so that a broken
-/// character never swallows a line end. At least 1; `bytes` is not empty.
+/// Bytes of the first character: as many as its first byte announces, but none that is ASCII, so that a
+/// broken character never swallows a line end. At least 1; `bytes` is not empty.
 fn character_length(bytes: &[u8], length: fn(u8) -> usize) -> usize {
     let announced = length(bytes[0]);
     1 + bytes[1..].iter().take(announced - 1).take_while(|byte| !byte.is_ascii()).count()

@@ -1,19 +1,20 @@
 //! Who a subscriber is, and who raised an event: user id, user name and roles (C4.6, C4.7).
 //!
-//! Where the contract leaves room, these are the rules. What they refuse refuses the token, or makes the emitter
-//! undecidable, so `matching` reaches nobody:
-//! - Empty is absent: the empty text, JSON `null`, and a list of roles with nothing else in it. So an empty claim or
-//!   setting counts as not there, and the next one is read.
+//! Where the contract leaves room, these are the rules. What they refuse refuses the token, or makes the
+//! emitter undecidable, so `matching` reaches nobody:
+//! - Empty is absent: the empty text, JSON `null`, and a list of roles with nothing else in it. So an empty
+//!   claim or setting counts as not there, and the next one is read.
 //! - The first claim that is present wins, and must have the right type; later ones are not looked at.
-//! - A user id is text or a whole number, which counts as its decimal text (`42` is `"42"`). Fractions, exponents and
-//!   numbers that do not fit 64 bits are refused: two writers would not write them alike. A user name is text.
+//! - A user id is text or a whole number, which counts as its decimal text (`42` is `"42"`). Fractions,
+//!   exponents and numbers that do not fit 64 bits are refused: two writers would not write them alike. A
+//!   user name is text.
 //! - A role claim is text, which is **one** role whatever commas are in it, or a list of texts.
-//! - The character NUL is refused: Postgres would end the value there, and `admin\0x` would be `admin` to a called
-//!   routine.
+//! - The character NUL is refused: Postgres would end the value there, and `admin\0x` would be `admin` to a
+//!   called routine.
 //! - Texts are not normalised: no Unicode case, no composition.
 //!
-//! Not for signatures, expiry, or where a token is found: claims that arrive here are verified. Not for comparing
-//! ([`crate::admission`]).
+//! Not for signatures, expiry, or where a token is found: claims that arrive here are verified. Not for
+//! comparing ([`crate::admission`]).
 
 mod claims;
 mod emitter;
@@ -26,22 +27,23 @@ use crate::record::Emitter;
 use std::collections::HashSet;
 use std::fmt;
 
-/// Roles of one identity, repetitions counted. A stream is entered into one list for each role when it opens. Some
-/// directories put hundreds of groups into a token; more are not needed. Beyond it the identity is refused and not cut,
-/// because a part of the roles would be another identity.
+/// Roles of one identity, repetitions counted. A stream is entered into one list for each role when it opens.
+/// Some directories put hundreds of groups into a token; more are not needed. Beyond it the identity is
+/// refused and not cut, because a part of the roles would be another identity.
 pub const MAX_ROLES: usize = 1000;
 
-/// Bytes of user id, user name and roles together. Every subscriber keeps them, and every `matching` event carries its
-/// emitter's through the ring. A token in a header can hardly hold more. Beyond it the identity is refused.
+/// Bytes of user id, user name and roles together. Every subscriber keeps them, and every `matching` event
+/// carries its emitter's through the ring. A token in a header can hardly hold more. Beyond it the identity
+/// is refused.
 pub const MAX_IDENTITY_BYTES: usize = 16 * 1024;
 
-/// Bytes of a text that an identity is read from: claims as JSON, or `request.user_roles`. Bounds the memory and the
-/// time that reading takes in the publisher's backend, four times what [`MAX_IDENTITY_BYTES`] needs, for claims that are
-/// not ours and for escapes. Beyond it the text is refused unread.
+/// Bytes of a text that an identity is read from: claims as JSON, or `request.user_roles`. Bounds the memory
+/// and the time that reading takes in the publisher's backend, four times what [`MAX_IDENTITY_BYTES`] needs,
+/// for claims that are not ours and for escapes. Beyond it the text is refused unread.
 pub const MAX_SOURCE_BYTES: usize = 64 * 1024;
 
-/// Who a subscriber or an emitter is. An identity without any of the three parts is still authenticated (by a valid
-/// token), but is on no list.
+/// Who a subscriber or an emitter is. An identity without any of the three parts is still authenticated (by a
+/// valid token), but is on no list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     user_id: Option<String>,
@@ -122,7 +124,8 @@ pub enum Part {
     UserRoles,
 }
 
-/// Why somebody's identity cannot be told. The texts say nothing of the values, so they may go to a peer or a log.
+/// Why somebody's identity cannot be told. The texts say nothing of the values, so they may go to a peer or a
+/// log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityError {
     /// The first claim present has a type that cannot be this part.
@@ -133,7 +136,8 @@ pub enum IdentityError {
     TooLong,
     /// A value has the character NUL.
     ZeroByte,
-    /// The claims are no JSON object, one nested deeper than 127 levels, or one in which a name is given twice.
+    /// The claims are no JSON object, one nested deeper than 127 levels, or one in which a name is given
+    /// twice.
     Claims,
     /// `request.user_roles` begins like an array and is none, or has quotes in a comma list.
     Roles,

@@ -1,7 +1,7 @@
 //! What pg_sse means by an annotation, a scope, a record, a route and an event: pure code.
 //!
-//! No Postgres, no I/O, no clock, no randomness, no threads: every function here gives the same answer for the
-//! same input, so all of it is tested by tables, properties and fuzzers without a server.
+//! No Postgres, no I/O, no clock, no randomness, no threads: every function here gives the same answer for
+//! the same input, so all of it is tested by tables, properties and fuzzers without a server.
 #![forbid(unsafe_code)]
 
 pub mod admission;

@@ -1,20 +1,21 @@
 //! Tells a misspelt word from another word: edit distance, the limit of C2.5, the nearest valid word.
 //!
-//! Distance is Damerau-Levenshtein in its restricted form ("optimal string alignment"): an insertion, a deletion, a
-//! substitution and a swap of two neighbours cost 1 each, ASCII case costs nothing. The contract says only "edit
-//! distance"; a swap counts 1 because it is one slip of the fingers (`@lgoin`), and because that can only make
-//! more words near misses, never fewer, and a near miss fails closed.
+//! Distance is Damerau-Levenshtein in its restricted form ("optimal string alignment"): an insertion, a
+//! deletion, a substitution and a swap of two neighbours cost 1 each, ASCII case costs nothing. The contract
+//! says only "edit distance"; a swap counts 1 because it is one slip of the fingers (`@lgoin`), and because
+//! that can only make more words near misses, never fewer, and a near miss fails closed.
 //!
-//! Not for deciding what a near miss means: annotations and hints each have their own rule. Nothing here allocates,
-//! because hints are looked at inside Postgres' `emit_log_hook`.
+//! Not for deciding what a near miss means: annotations and hints each have their own rule. Nothing here
+//! allocates, because hints are looked at inside Postgres' `emit_log_hook`.
 
-/// Longest word that is compared, in characters. Our longest word has 23 letters; a word beyond this limit is near
-/// nothing. This bounds the work for one word; the length of a comment bounds the number of words.
+/// Longest word that is compared, in characters. Our longest word has 23 letters; a word beyond this limit is
+/// near nothing. This bounds the work for one word; the length of a comment bounds the number of words.
 const MAX_WORD_CHARS: usize = 62;
 
 /// Whether `word` becomes `target` by at most `limit` edits; an equal word is within every limit.
 pub fn within(word: &str, target: &str, limit: usize) -> bool {
-    // Each edit changes the length by one at most, so for most words of a comment comparing lengths is enough.
+    // Each edit changes the length by one at most, so for most words of a comment comparing lengths is
+    // enough.
     let [length, target_length] = [word, target].map(|text| text.chars().take(MAX_WORD_CHARS + 1).count());
     length.abs_diff(target_length) <= limit && distance(word, target).is_some_and(|edits| edits <= limit)
 }
@@ -24,8 +25,8 @@ pub fn limit_of(target: &str) -> usize {
     if target.chars().filter(|c| c.is_alphanumeric()).count() <= 6 { 1 } else { 2 }
 }
 
-/// The candidate with the smallest distance to `word`, the first of equals; `None` only when there is no candidate
-/// or `word` is too long to be compared.
+/// The candidate with the smallest distance to `word`, the first of equals; `None` only when there is no
+/// candidate or `word` is too long to be compared.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = candidates.into_iter().filter_map(|c| Some((distance(word, c)?, c)));
     distances.min_by_key(|(edits, _)| *edits).map(|(_, candidate)| candidate)

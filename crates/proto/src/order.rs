@@ -1,37 +1,40 @@
-//! The order of events that transactions send at their commit (C5.3): a transaction that saw another's changes comes
-//! after it.
+//! The order of events that transactions send at their commit (C5.3): a transaction that saw another's
+//! changes comes after it.
 //!
-//! A transaction becomes visible to others a moment before it can push its events into the ring. So a transaction that
-//! saw these changes may push first, and the order of the ring is not the order that subscribers are promised. No lock
-//! closes that gap; the gateway does, afterwards:
+//! A transaction becomes visible to others a moment before it can push its events into the ring. So a
+//! transaction that saw these changes may push first, and the order of the ring is not the order that
+//! subscribers are promised. No lock closes that gap; the gateway does, afterwards:
 //!
-//! 1. Before a transaction with events commits it takes a *ticket*; tickets rise. It *announces* its ticket where the
-//!    gateway can see it. Then it commits, and becomes visible.
+//! 1. Before a transaction with events commits it takes a *ticket*; tickets rise. It *announces* its ticket
+//!   where the gateway can see it. Then it commits, and becomes visible.
 //! 2. It pushes its events, each with the ticket, and then takes back the announcement.
-//! 3. The gateway takes everything out of the ring, reads the *highest* ticket that it holds ([`Order::highest`]), then
-//!    looks at the announcements: those below the highest whose transaction does not run as one that has changed
-//!    something are *blockers*. Then it takes
-//!    out of the ring what has come up to now, and decides ([`Order::decide`]): what it held up to the highest ticket
-//!    may leave, in the order of the tickets, as far as the first blocker.
+//! 3. The gateway takes everything out of the ring, reads the *highest* ticket that it holds
+//!   ([`Order::highest`]), then looks at the announcements: those below the highest whose transaction does
+//!   not run as one that has changed something are *blockers*. Then it takes out of the ring what has come up
+//!   to now, and decides ([`Order::decide`]): what it held up to the highest ticket may leave, in the order
+//!   of the tickets, as far as the first blocker.
 //!
-//! Why that is enough. Let T2 have seen T1, both with events, and let T2's ticket be at most the highest. T1 announced
-//! before it became visible, so before T2 saw it, so before T2 took its ticket, so before the highest was taken, so
-//! before the gateway looked. There it found T1 in one of three states. Announced and no longer running: a blocker, and
-//! T2 has to wait. No longer announced: its events were in the ring before the look, and the second taking out has
-//! brought them. Announced and still running: T1 was not visible, and T2 cannot have seen it. That holds for a T2 that
-//! came with the second taking out as well; what came with a higher ticket waits for the next round.
+//! Why that is enough. Let T2 have seen T1, both with events, and let T2's ticket be at most the highest. T1
+//! announced before it became visible, so before T2 saw it, so before T2 took its ticket, so before the
+//! highest was taken, so before the gateway looked. There it found T1 in one of three states. Announced and
+//! no longer running: a blocker, and T2 has to wait. No longer announced: its events were in the ring before
+//! the look, and the second taking out has brought them. Announced and still running: T1 was not visible, and
+//! T2 cannot have seen it. That holds for a T2 that came with the second taking out as well; what came with a
+//! higher ticket waits for the next round.
 //!
-//! A transaction that still runs holds nothing up, however long its commit takes (flushing WAL, waiting for a standby). A
-//! blocker is about to push, which takes microseconds, unless its process is stopped: so waiting ends after [`Limits`].
+//! A transaction that still runs holds nothing up, however long its commit takes (flushing WAL, waiting for a
+//! standby). A blocker is about to push, which takes microseconds, unless its process is stopped: so waiting
+//! ends after [`Limits`].
 //!
-//! The second taking out stops at a *hole* in the ring (a place that a producer has reserved and not filled yet).
-//! Events that the look has promised may lie beyond it. So with a hole nothing is decided.
+//! The second taking out stops at a *hole* in the ring (a place that a producer has reserved and not filled
+//! yet). Events that the look has promised may lie beyond it. So with a hole nothing is decided.
 //!
-//! Events that are sent at once have no ticket and wait for nobody. They keep their place among what leaves with the next
-//! decision ([`Order::pass`]), so that a session's events of both kinds come as it raised them while nobody blocks.
+//! Events that are sent at once have no ticket and wait for nobody. They keep their place among what leaves
+//! with the next decision ([`Order::pass`]), so that a session's events of both kinds come as it raised them
+//! while nobody blocks.
 //!
-//! Not for: tickets and announcements themselves (`src/pg/ticket.rs`), and what was pushed by one backend: the ring keeps
-//! that in order.
+//! Not for: tickets and announcements themselves (`src/pg/ticket.rs`), and what was pushed by one backend:
+//! the ring keeps that in order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -39,7 +42,8 @@ use std::time::{Duration, Instant};
 /// How long events are held back, and how many bytes of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a blocker is waited for. Then it is given up: later events go out, its own whenever they come.
+    /// How long a blocker is waited for. Then it is given up: later events go out, its own whenever they
+    /// come.
     pub time: Duration,
     /// Most bytes that are held. Beyond it all present blockers are given up.
     pub bytes: usize,
@@ -138,8 +142,9 @@ impl Order {
         self.held_bytes += record.len();
     }
 
-    /// Takes one event that waits for nobody. It leaves with the next decision, whatever that is, after the earlier
-    /// events that leave with it. `false`: nothing is held, so the event was not taken and may leave now.
+    /// Takes one event that waits for nobody. It leaves with the next decision, whatever that is, after the
+    /// earlier events that leave with it. `false`: nothing is held, so the event was not taken and may leave
+    /// now.
     pub fn pass(&mut self, record: &[u8]) -> bool {
         let Some(mut highest) = self.held.last_entry() else { return false };
         highest.get_mut().passing.push(record);
@@ -187,8 +192,8 @@ impl Order {
         decision
     }
 
-    /// Hands what may leave to `f`, in order: at most `max_bytes`, but at least one event if there is one. Returns how
-    /// many.
+    /// Hands what may leave to `f`, in order: at most `max_bytes`, but at least one event if there is one.
+    /// Returns how many.
     pub fn take(&mut self, max_bytes: usize, mut f: impl FnMut(&[u8])) -> usize {
         let (mut count, mut bytes) = (0, 0);
         while let Some(records) = self.ready.front_mut() {
@@ -232,7 +237,8 @@ impl Order {
         }
     }
 
-    /// The events of the first blocker itself may leave, as far as they are here: nothing below it is missing.
+    /// The events of the first blocker itself may leave, as far as they are here: nothing below it is
+    /// missing.
     fn let_go(&mut self, highest: u64, passes_hole: bool) {
         if self.hole.is_some() && !passes_hole {
             return;

@@ -1,14 +1,16 @@
-//! What the query string of a stream URL asks for (C4.4, C4.5, C4.7, C6.4), in one of two forms: parameters, of which
-//! those with other names are ignored, or an execution id as a whole (`?TEST_CHANNEL`), which is a word without `&`, and
-//! without `=` but at its end (what an id in base64 has).
+//! What the query string of a stream URL asks for (C4.4, C4.5, C4.7, C6.4), in one of two forms: parameters,
+//! of which those with other names are ignored, or an execution id as a whole (`?TEST_CHANNEL`), which is a
+//! word without `&`, and without `=` but at its end (what an id in base64 has).
 //!
 //! Where the contract leaves room, these are the rules:
-//! - Parameters are decoded as forms are (WHATWG URL §5.1, `+` is a blank), names too; the whole is percent-decoded
-//!   only, so `+` stays. Names compare exactly.
-//! - Empty values are absent; a topic given twice counts once. `id` with two values, and the token given twice, even if
-//!   both are equal, are an error: two programs would not pick the same one. Of several last event ids the last one
-//!   counts: a library that comes back appends its own to a URL that may have one already.
-//! - A `last_event_id` need not be text: an id that this server did not make is answered by a gap (C6.4), not refused.
+//! - Parameters are decoded as forms are (WHATWG URL §5.1, `+` is a blank), names too; the whole is
+//!   percent-decoded only, so `+` stays. Names compare exactly.
+//! - Empty values are absent; a topic given twice counts once. `id` with two values, and the token given
+//!   twice, even if both are equal, are an error: two programs would not pick the same one. Of several last
+//!   event ids the last one counts: a library that comes back appends its own to a URL that may have one
+//!   already.
+//! - A `last_event_id` need not be text: an id that this server did not make is answered by a gap (C6.4), not
+//!   refused.
 //!
 //! `form_urlencoded` is not used: it replaces what is not UTF-8, and a replaced id is another id.
 //!
@@ -22,7 +24,8 @@ use std::fmt;
 /// Beyond it: 400.
 pub const MAX_TOPICS: usize = 64;
 
-/// Names of the parameter that carries the last event id: ours, event-source-polyfill's, and those of other hubs.
+/// Names of the parameter that carries the last event id: ours, event-source-polyfill's, and those of other
+/// hubs.
 const LAST_EVENT_IDS: [&[u8]; 4] = [b"last_event_id", b"lastEventId", b"lastEventID", b"Last-Event-ID"];
 
 /// What a query string says.
@@ -39,8 +42,8 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads the part of a URL after `?`. `token_parameter`: `sse.token_parameter`; without it tokens are not read from
-    /// URLs.
+    /// Reads the part of a URL after `?`. `token_parameter`: `sse.token_parameter`; without it tokens are not
+    /// read from URLs.
     ///
     /// # Errors
     /// [`QueryError`], each a 400.
@@ -111,8 +114,8 @@ impl fmt::Debug for Query {
     }
 }
 
-/// Name of the query parameter that may carry a token (`sse.token_parameter`): letters, digits, `_`, `-`, `.` of ASCII,
-/// at most 64 of them, and none of the names that mean something else.
+/// Name of the query parameter that may carry a token (`sse.token_parameter`): letters, digits, `_`, `-`, `.`
+/// of ASCII, at most 64 of them, and none of the names that mean something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenParameter(String);
 
@@ -163,7 +166,8 @@ impl fmt::Display for TokenParameterError {
 
 impl std::error::Error for TokenParameterError {}
 
-/// Why a query string is answered with 400. The text is a sentence for the peer, and repeats nothing of what it sent.
+/// Why a query string is answered with 400. The text is a sentence for the peer, and repeats nothing of what
+/// it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryError {
     /// The value of `id` is no execution id.

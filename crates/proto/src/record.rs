@@ -1,21 +1,22 @@
-//! The record: what a backend puts into the ring and the gateway takes out, bytes that need nothing else to be
-//! understood.
+//! The record: what a backend puts into the ring and the gateway takes out, bytes that need nothing else to
+//! be understood.
 //!
-//! Everything that decides who gets an event was resolved when it was raised (scope, access rule, topic, execution id,
-//! emitter), so the gateway looks at no catalog for it, and a comment that changes later changes nothing that was
-//! already raised.
+//! Everything that decides who gets an event was resolved when it was raised (scope, access rule, topic,
+//! execution id, emitter), so the gateway looks at no catalog for it, and a comment that changes later
+//! changes nothing that was already raised.
 //!
 //! # Format
 //!
-//! Integers are little endian, lengths and counts `u32`. *Text* is a length and UTF-8; *optional text* is text in
-//! which length 0 means absent (C4.6: empty values are absent). The first byte is the kind. Nothing may follow the
-//! last field.
+//! Integers are little endian, lengths and counts `u32`. *Text* is a length and UTF-8; *optional text* is
+//! text in which length 0 means absent (C4.6: empty values are absent). The first byte is the kind. Nothing
+//! may follow the last field.
 //!
 //! ```text
 //! 3 catalog begin     u64 generation
 //! 5 catalog end       u64 generation, u32 count
 //! 10 catalog routine  u64 generation, u32 oid, u8 kind, u8 flags, text schema, name, comment, signature
-//! 11 call role        u64 generation, u8: 0 off, 1 ready + count, for each warning: text, 2 refused + text reason, hint
+//! 11 call role        u64 generation, u8: 0 off, 1 ready + count, for each warning: text,
+//!                     2 refused + text reason, hint
 //! 18 event            u64 ticket, u64 xid, envelope, text data
 //! 19 too large        u64 ticket, u64 xid, envelope
 //!
@@ -24,20 +25,23 @@
 //! access              u8: 0 unspecified, 1 anonymous, 2 authorize + values
 //! values              count, for each: u8 (0 any, 1 id, 2 name, 3 role), text
 //! emitter             u8: 0 none, 1 + optional text user id, user name, count, for each role: text
-//! signature           u8: 0 none, 1 + u8 flags, count, for each parameter: text name, u8 mode, u8 has default, text type,
-//!                     type kind, then u8 shape, u8 is set, count, for each column: text
+//! signature           u8: 0 none, 1 + u8 flags, count, for each parameter: text name, u8 mode,
+//!                     u8 has default, text type, type kind, then u8 shape, u8 is set,
+//!                     count, for each column: text
 //! type kind           u8: 0 scalar, 1 json, 2 composite, 3 pseudo, 4 array + u32 delimiter
 //! ```
 //!
-//! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once. It is not
-//! known yet when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there, [`set_ticket`] fills it
-//! in when the transaction has committed, and [`decode`] passes over it.
+//! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once.
+//! It is not known yet when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there,
+//! [`set_ticket`] fills it in when the transaction has committed, and [`decode`] passes over it.
 //!
-//! The *xid* is the transaction's own, as `pg_current_xact_id()` says it, 0 = none: the event was sent at once, or the transaction
-//! has changed nothing. It is filled in together with the ticket ([`set_xid`]), and belongs to the envelope ([`Envelope::xid`]).
+//! The *xid* is the transaction's own, as `pg_current_xact_id()` says it, 0 = none: the event was sent at
+//! once, or the transaction has changed nothing. It is filled in together with the ticket ([`set_xid`]), and
+//! belongs to the envelope ([`Envelope::xid`]).
 //!
-//! Both sides are the same library in the same server start, so there is no version in it; a changed layout takes new
-//! kind numbers all the same, and `golden_bytes` in the tests is there to make that change a decision.
+//! Both sides are the same library in the same server start, so there is no version in it; a changed layout
+//! takes new kind numbers all the same, and `golden_bytes` in the tests is there to make that change a
+//! decision.
 //!
 //! Not for: finding records in the ring (`sse_ring`), nor for what a browser gets ([`crate::sse`]).
 
@@ -63,8 +67,8 @@ use std::num::NonZeroU64;
 pub enum Kind {
     /// Something that was raised.
     Event = 18,
-    /// Something that was raised and is longer than `sse.max_event_size`: a gap for the subscribers that would have got
-    /// it.
+    /// Something that was raised and is longer than `sse.max_event_size`: a gap for the subscribers that
+    /// would have got it.
     TooLarge = 19,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 3,
@@ -106,7 +110,8 @@ pub struct Envelope<'a> {
     pub execution_id: Option<&'a str>,
     /// Identity of the session that raised it (C4.6).
     pub emitter: Option<Emitter<'a>>,
-    /// The transaction that committed it; `None` when it was sent at once, has not committed yet, or has changed nothing.
+    /// The transaction that committed it; `None` when it was sent at once, has not committed yet, or has
+    /// changed nothing.
     pub xid: Option<NonZeroU64>,
 }
 
@@ -191,8 +196,8 @@ pub enum RecordError {
     Choice(u8),
     /// A text is not UTF-8.
     Utf8,
-    /// A topic, event name or execution id is longer than [`crate::word::MAX_LABEL_BYTES`], or has a character that
-    /// could open a field of the stream.
+    /// A topic, event name or execution id is longer than [`crate::word::MAX_LABEL_BYTES`], or has a
+    /// character that could open a field of the stream.
     Label,
 }
 

@@ -1,15 +1,17 @@
 //! From routines to URLs (C2.3), and back from the path of a request to the stream it asks for.
 //!
 //! Where the contract leaves room, these are the rules:
-//! - "Older" means the lower oid. A URL is taken by a subscribe URL, or by calls of one method; calls of different
-//!   methods at one path stand side by side (`HTTP GET /messages` and `HTTP POST /messages`), a stream and a call never.
-//! - Overloads that share a subscribe URL must ask for the same access and topic. If they do not, nobody can say which
-//!   rule was meant, so the URL does not exist and each of them has a problem.
-//! - Overloads that share the path and method of their calls must ask for the same access, `@login` and `@logout`. If
-//!   they do not, none of them can be called.
+//! - "Older" means the lower oid. A URL is taken by a subscribe URL, or by calls of one method; calls of
+//!   different methods at one path stand side by side (`HTTP GET /messages` and `HTTP POST /messages`), a
+//!   stream and a call never.
+//! - Overloads that share a subscribe URL must ask for the same access and topic. If they do not, nobody can
+//!   say which rule was meant, so the URL does not exist and each of them has a problem.
+//! - Overloads that share the path and method of their calls must ask for the same access, `@login` and
+//!   `@logout`. If they do not, none of them can be called.
 //! - Of overloads that no request can tell apart the oldest can be called, and the others have a problem.
 //! - A routine that cannot be called because of its signature keeps its streams, and its path.
-//! - A segment that repeats the base path (`@sse_path /api/chat/live` at `/api/chat`) is the whole URL, as in NpgsqlRest.
+//! - A segment that repeats the base path (`@sse_path /api/chat/live` at `/api/chat`) is the whole URL, as in
+//!   NpgsqlRest.
 //!
 //! Not for HTTP: methods, `Host` and who may open a stream are the gateway's.
 
@@ -51,7 +53,8 @@ pub struct Routine {
     pub has_identity_parameters: bool,
     /// Its `COMMENT`.
     pub comment: String,
-    /// The comment is ours and longer than [`crate::annotation::MAX_COMMENT_BYTES`]: one mistake, and no text.
+    /// The comment is ours and longer than [`crate::annotation::MAX_COMMENT_BYTES`]: one mistake, and no
+    /// text.
     pub comment_is_too_long: bool,
     /// What a call needs to know of it; `None` when it was not read, and then it cannot be called.
     pub signature: Option<Signature>,
@@ -144,8 +147,8 @@ impl RouteTable {
         Self::of(&known.collect::<Vec<_>>(), url_prefix, default_level)
     }
 
-    /// Builds the table from routines in any order; those without an annotation are left out. A routine with a problem has no
-    /// URL and takes none.
+    /// Builds the table from routines in any order; those without an annotation are left out. A routine with
+    /// a problem has no URL and takes none.
     pub fn of(routines: &[Known<'_>], url_prefix: &str, default_level: Level) -> Self {
         let endpoints: Vec<Endpoint> =
             routines.iter().filter_map(|known| Endpoint::of(*known, url_prefix, default_level)).collect();
@@ -192,8 +195,9 @@ impl RouteTable {
 
     /// The stream that a request's path (without query) asks for. One trailing slash is tolerated (C6.1).
     ///
-    /// Costs one look-up and no allocation; only a path that is not found and has `%` or a byte beyond ASCII is brought
-    /// into canonical form (RFC 3986 §6.2.2: `%7e` is `~`, `%c3` is `%C3`) and looked up once more.
+    /// Costs one look-up and no allocation; only a path that is not found and has `%` or a byte beyond ASCII
+    /// is brought into canonical form (RFC 3986 §6.2.2: `%7e` is `~`, `%c3` is `%C3`) and looked up once
+    /// more.
     pub fn find(&self, path: &str) -> Option<&Route> {
         self.routes.get(position(&self.index, path)?)
     }

@@ -1,12 +1,13 @@
 //! Who receives an event: the scope of an annotation, of `sse.publish`, and of a `RAISE`'s hint (C3.3, C4.2).
 //!
-//! A list is written as words separated by blank, tab or comma. A value with a blank, comma or double quote stands in
-//! double quotes, in which a double quote is doubled as in SQL: `authorize alice, "role:sales team", "the ""boss"""`;
-//! `role:"sales team"` is the same as `"role:sales team"`. An unquoted line break or other control character is an error.
+//! A list is written as words separated by blank, tab or comma. A value with a blank, comma or double quote
+//! stands in double quotes, in which a double quote is doubled as in SQL: `authorize alice, "role:sales
+//! team", "the ""boss"""`; `role:"sales team"` is the same as `"role:sales team"`. An unquoted line break or
+//! other control character is an error.
 //!
-//! Not for comparing a scope with a subscriber, nor for hints that are no scopes (`scope/hint.rs`). A hint is parsed
-//! inside Postgres' `emit_log_hook`: memory is asked for with `try_reserve` and, where there is none, nobody receives
-//! the event.
+//! Not for comparing a scope with a subscriber, nor for hints that are no scopes (`scope/hint.rs`). A hint is
+//! parsed inside Postgres' `emit_log_hook`: memory is asked for with `try_reserve` and, where there is none,
+//! nobody receives the event.
 
 use std::fmt;
 
@@ -14,9 +15,9 @@ mod hint;
 
 pub use hint::{Hint, authorize_hint};
 
-/// Values of one list: as many as an identity may have roles. An event for more receivers should be for a role that
-/// they share, because every value is copied with its event and looked up among the streams. Beyond it the list is
-/// refused, and nobody receives the event.
+/// Values of one list: as many as an identity may have roles. An event for more receivers should be for a
+/// role that they share, because every value is copied with its event and looked up among the streams. Beyond
+/// it the list is refused, and nobody receives the event.
 pub const MAX_VALUES: usize = 1000;
 
 /// Who receives an event (C4.2).
@@ -24,8 +25,9 @@ pub const MAX_VALUES: usize = 1000;
 pub enum Scope {
     /// Every subscriber.
     All,
-    /// Every authenticated subscriber when the list is empty, else those that one value names. [`Scope::authorize`]
-    /// makes one from a list that was written down, where "empty" must not come to mean "every".
+    /// Every authenticated subscriber when the list is empty, else those that one value names.
+    /// [`Scope::authorize`] makes one from a list that was written down, where "empty" must not come to mean
+    /// "every".
     Authorize(Vec<ScopeValue>),
     /// Those whose security context matches the emitting one.
     Matching,
@@ -73,11 +75,12 @@ impl Scope {
     /// The words a scope begins with.
     pub const WORDS: [&'static str; 3] = ["all", "authorize", "matching"];
 
-    /// Parses all of `text` as one scope; keywords without regard to ASCII case, blanks around it are ignored.
+    /// Parses all of `text` as one scope; keywords without regard to ASCII case, blanks around it are
+    /// ignored.
     ///
     /// # Errors
-    /// [`ScopeError`]: every text that is not wholly a scope, including `authorize` followed by a separator and no
-    /// value.
+    /// [`ScopeError`]: every text that is not wholly a scope, including `authorize` followed by a separator
+    /// and no value.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
         let text = text.trim_start_matches(BLANKS);
         let (word, rest) = text.split_at(text.find(is_separator).unwrap_or(text.len()));
@@ -100,8 +103,8 @@ impl Scope {
         }
     }
 
-    /// The scope of a list that somebody wrote: empty values match nobody (C4.2) and are left out, and a list of
-    /// which nothing is left is [`Scope::Nobody`], never "every authenticated one".
+    /// The scope of a list that somebody wrote: empty values match nobody (C4.2) and are left out, and a list
+    /// of which nothing is left is [`Scope::Nobody`], never "every authenticated one".
     pub fn authorize(mut values: Vec<ScopeValue>) -> Self {
         values.retain(|value| !value.text().is_empty());
         if values.is_empty() { Self::Nobody } else { Self::Authorize(values) }
@@ -127,7 +130,8 @@ impl fmt::Display for Scope {
 }
 
 impl ScopeValue {
-    /// A value as it is meant, without quotes: `role:sales team` is a role. The kind is read without regard to case.
+    /// A value as it is meant, without quotes: `role:sales team` is a role. The kind is read without regard
+    /// to case.
     pub fn new(text: &str) -> Self {
         Self::from_owned(text.to_owned())
     }
@@ -205,7 +209,8 @@ pub(crate) fn leading_name(text: &str) -> &str {
     &text[..text.find(|c| !is_name(c)).unwrap_or(text.len())]
 }
 
-/// Parses a list of values (also that of `@authorize`). Superfluous separators are ignored, so the list may be empty.
+/// Parses a list of values (also that of `@authorize`). Superfluous separators are ignored, so the list may
+/// be empty.
 pub(crate) fn values(text: &str) -> Result<Vec<ScopeValue>, ScopeError> {
     let mut values = Vec::new();
     let mut rest = text;

@@ -1,7 +1,7 @@
 //! The event stream format (WHATWG HTML §9.2) and its HTTP/1.1 chunk framing: bytes only.
 //!
-//! Rules for all of it (C6.3, and the needs of the clients that were tried): LF line ends, an id on every event, no
-//! block without `data:`, `retry:` inside a block that has data, printable ASCII in ids.
+//! Rules for all of it (C6.3, and the needs of the clients that were tried): LF line ends, an id on every
+//! event, no block without `data:`, `retry:` inside a block that has data, printable ASCII in ids.
 //!
 //! Not for who gets an event or when: that is the gateway's stream log.
 
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Id of a position in the stream: everything up to and including `sequence` has been seen.
 ///
-/// Opaque to subscribers (C6.4). Written as two numbers in lower-case hex with a hyphen between: printable ASCII, so
-/// that no client drops or changes it.
+/// Opaque to subscribers (C6.4). Written as two numbers in lower-case hex with a hyphen between: printable
+/// ASCII, so that no client drops or changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
     /// Which life of the gateway: ids of another one are answered by a gap.
@@ -21,8 +21,8 @@ pub struct EventId {
 }
 
 impl EventId {
-    /// Parses exactly what [`fmt::Display`] writes; `None` for everything else, other spellings of the same number
-    /// included.
+    /// Parses exactly what [`fmt::Display`] writes; `None` for everything else, other spellings of the same
+    /// number included.
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, sequence) = text.split_once('-')?;
         Some(Self { epoch: parse_hex(epoch)?, sequence: parse_hex(sequence)? })
@@ -91,9 +91,9 @@ impl fmt::Display for GapReason {
 
 /// Appends one event as a block, ending with the blank line.
 ///
-/// `data` is split at CR, LF and CRLF into one `data: ` line each (WHATWG HTML §9.2.6), so a payload cannot open a
-/// field. Control characters in `event` (none passes `EventName::parse`) are written as U+FFFD for the same reason.
-/// Adds exactly [`event_len`] bytes and makes room for them once.
+/// `data` is split at CR, LF and CRLF into one `data: ` line each (WHATWG HTML §9.2.6), so a payload cannot
+/// open a field. Control characters in `event` (none passes `EventName::parse`) are written as U+FFFD for the
+/// same reason. Adds exactly [`event_len`] bytes and makes room for them once.
 pub fn append_event(out: &mut Vec<u8>, id: EventId, event: Option<&str>, data: &str) {
     out.reserve(event_len(id, event, data));
     append_id(out, id);
@@ -135,8 +135,8 @@ pub fn event_len(id: EventId, event: Option<&str>, data: &str) -> usize {
 
 /// Appends the first event of every stream: `sse.ready` with the position it starts from (C6.2).
 ///
-/// `retry:` is inside its block, before its other fields: in a block of its own it would be an empty event to several
-/// clients.
+/// `retry:` is inside its block, before its other fields: in a block of its own it would be an empty event to
+/// several clients.
 pub fn append_ready(out: &mut Vec<u8>, id: EventId, retry: Duration) {
     out.extend_from_slice(format!("retry: {}\n", retry.as_millis()).as_bytes());
     append_event(out, id, Some("sse.ready"), "{}");
@@ -207,7 +207,8 @@ pub fn chunked_event_len(id: EventId, event: Option<&str>, data: &str) -> usize 
     hex_digits(len as u64) + 2 + len + 2
 }
 
-/// The bytes inside one chunk written by [`append_chunk`] or [`append_chunked_event`]; empty for anything else.
+/// The bytes inside one chunk written by [`append_chunk`] or [`append_chunked_event`]; empty for anything
+/// else.
 pub fn chunk_payload(chunk: &[u8]) -> &[u8] {
     // At most 16 digits and CR come before the first LF.
     let Some(end) = chunk.iter().take(18).position(|b| *b == b'\n') else {

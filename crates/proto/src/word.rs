@@ -1,6 +1,8 @@
-//! The small words that annotations, records and routes share: level, delivery, topic, event name, execution id.
+//! The small words that annotations, records and routes share: level, delivery, topic, event name, execution
+//! id.
 //!
-//! Each is parsed once, at the border, into a type that cannot hold a wrong value; nothing after that validates again.
+//! Each is parsed once, at the border, into a type that cannot hold a wrong value; nothing after that
+//! validates again.
 
 use std::fmt;
 
@@ -82,8 +84,8 @@ impl fmt::Display for Delivery {
     }
 }
 
-/// Longest topic, execution id and event name, in bytes (C4.4, C4.5). One limit for all three: each is a short
-/// label that is compared for every event. Beyond it a request gets 400, an annotation is a mistake.
+/// Longest topic, execution id and event name, in bytes (C4.4, C4.5). One limit for all three: each is a
+/// short label that is compared for every event. Beyond it a request gets 400, an annotation is a mistake.
 pub const MAX_LABEL_BYTES: usize = 200;
 
 /// Why a label was refused.
@@ -114,7 +116,8 @@ impl fmt::Display for LabelError {
 
 impl std::error::Error for LabelError {}
 
-/// Topic of an event (C4.5): any text of 1 to [`MAX_LABEL_BYTES`] bytes without control characters. Compares exactly.
+/// Topic of an event (C4.5): any text of 1 to [`MAX_LABEL_BYTES`] bytes without control characters. Compares
+/// exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Topic(String);
 
@@ -132,7 +135,8 @@ impl Topic {
     }
 }
 
-/// Execution id (C4.4): any text of 1 to [`MAX_LABEL_BYTES`] bytes without control characters. Compares exactly.
+/// Execution id (C4.4): any text of 1 to [`MAX_LABEL_BYTES`] bytes without control characters. Compares
+/// exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExecutionId(String);
 

@@ -17,7 +17,8 @@ use sse_proto::word::{ExecutionId, Topic};
 use std::borrow::Cow;
 use std::cell::Cell;
 
-/// So few that they meet, in the same kind and in another one. `k` is U+212A, whose lower case is an ASCII `k`.
+/// So few that they meet, in the same kind and in another one. `k` is U+212A, whose lower case is an ASCII
+/// `k`.
 const VALUES: [&str; 10] = ["", "", "a", "A", "k", "\u{212a}", "42", "all", "a, \"b\"", "é"];
 
 fn value() -> impl Strategy<Value = String> {

@@ -87,8 +87,8 @@ fn so_many_mistakes_are_said_and_then_that_there_are_more() {
     }
 }
 
-/// Attack: a role's own comment keeps a session, or all who build routes, busy. The limits are generous: this is a build
-/// without optimisation, on a busy machine. Without the bounds they are passed by far.
+/// Attack: a role's own comment keeps a session, or all who build routes, busy. The limits are generous: this
+/// is a build without optimisation, on a busy machine. Without the bounds they are passed by far.
 #[test]
 fn no_comment_takes_long_to_read_whatever_is_in_it() {
     let whole = |line: &str| format!("@sse\n{}", line.repeat((MAX_COMMENT_BYTES - 5) / line.len()));

@@ -173,7 +173,8 @@ fn a_literal_is_bounded_by_what_was_given() {
     let columns: Vec<String> = (0..1000).map(|n| format!("c{n}")).collect();
     let wide = row(&columns.iter().map(|name| (name.as_str(), "int4")).collect::<Vec<_>>());
     let fits = |rows: usize| text(&array(wide.clone()), &format!("[{}]", vec!["{}"; rows].join(",")));
-    // Each row gives 3 bytes and takes 1,004 with its quotes and comma: 16 × 3 n + 1 MiB = 1,004 n at 1,096.8.
+    // Each row gives 3 bytes and takes 1,004 with its quotes and comma: 16 × 3 n + 1 MiB = 1,004 n at
+    // 1,096.8.
     assert!(fits(1096).is_ok());
     assert!(matches!(fits(1097), Err(ArgumentError::TooLarge(_))));
 }

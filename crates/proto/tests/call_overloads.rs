@@ -120,7 +120,8 @@ fn overloads_are_compared_up_to_a_bound() {
     }
 }
 
-// Attack: overloads by the hundred, made so that comparing them takes long: nobody's routes would be new meanwhile.
+// Attack: overloads by the hundred, made so that comparing them takes long: nobody's routes would be new
+// meanwhile.
 #[test]
 fn a_hundred_overloads_of_a_hundred_parameters_are_compared_in_no_time() {
     // Three of nine are required, so that none stands in for another but its twin.

@@ -1,5 +1,5 @@
-//! The SQL around a routine, and what kind of answer it makes (C7.4, C7.5). That Postgres takes it and gives what is
-//! wanted is tested with a server, in `pg_test`.
+//! The SQL around a routine, and what kind of answer it makes (C7.4, C7.5). That Postgres takes it and gives
+//! what is wanted is tested with a server, in `pg_test`.
 
 #![allow(clippy::unwrap_used)]
 

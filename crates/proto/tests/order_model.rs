@@ -1,4 +1,5 @@
-//! The order of commit events against a simulation of what backends and gateway do, step by step in any interleaving.
+//! The order of commit events against a simulation of what backends and gateway do, step by step in any
+//! interleaving.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -214,7 +215,8 @@ impl World {
         }
     }
 
-    /// Whoever saw another is told after it; every event is told once; events of one transaction keep their order.
+    /// Whoever saw another is told after it; every event is told once; events of one transaction keep their
+    /// order.
     fn check(&self) -> Result<(), TestCaseError> {
         let place =
             |wanted: usize| self.told.iter().map(|(transaction, _)| *transaction).position(|t| t == wanted);

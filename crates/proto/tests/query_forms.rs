@@ -153,7 +153,8 @@ fn two_ids_are_refused_and_two_tokens_even_if_they_are_the_same() {
 
 #[test]
 fn a_label_that_is_no_text_is_refused() {
-    // Attack: bytes that a lossy decoder would make equal, and line breaks that would open a field or a log line.
+    // Attack: bytes that a lossy decoder would make equal, and line breaks that would open a field or a log
+    // line.
     for (query, error) in [
         ("%FF", QueryError::NotUtf8),
         ("a%C3", QueryError::NotUtf8),

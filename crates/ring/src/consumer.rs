@@ -16,7 +16,8 @@ use crate::region::Ring;
 use crate::sync::{Ordering, fence};
 use std::fmt;
 
-/// The ring contradicts itself: something else wrote into shared memory. There is no way to go on with this ring.
+/// The ring contradicts itself: something else wrote into shared memory. There is no way to go on with this
+/// ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Corrupt {
     /// `head`, `released` and `tail` are not in order, or further apart than the capacity.
@@ -95,8 +96,9 @@ impl<'m> Consumer<'m> {
         self.position
     }
 
-    /// Asks producers for a wake. `true`: there is nothing to take and no drop that the last batch did not know, so
-    /// sleep; the next push or drop answers [`crate::Wake::Needed`]. `false`: there is work, do not sleep.
+    /// Asks producers for a wake. `true`: there is nothing to take and no drop that the last batch did not
+    /// know, so sleep; the next push or drop answers [`crate::Wake::Needed`]. `false`: there is work, do not
+    /// sleep.
     pub fn prepare_to_sleep(&mut self) -> bool {
         let sleeping = &self.ring.header().sleep.0.sleeping;
         sleeping.swap(ASLEEP, Ordering::Relaxed);
@@ -110,8 +112,8 @@ impl<'m> Consumer<'m> {
         false
     }
 
-    /// Tells producers that no wake is needed. Call it when awake for any reason, after resetting the latch and before
-    /// [`Consumer::begin`].
+    /// Tells producers that no wake is needed. Call it when awake for any reason, after resetting the latch
+    /// and before [`Consumer::begin`].
     pub fn awake(&mut self) {
         self.ring.header().sleep.0.sleeping.swap(AWAKE, Ordering::Relaxed);
     }
@@ -141,12 +143,12 @@ pub struct Batch<'c, 'm> {
 }
 
 impl Batch<'_, '_> {
-    /// Hands the next records to `f`, in order, and releases them when it returns: at most `max_bytes` of payload, but
-    /// at least one record if there is one. Returns how many; 0 = the batch is done (what was reserved but not
-    /// committed yet comes with a later batch).
+    /// Hands the next records to `f`, in order, and releases them when it returns: at most `max_bytes` of
+    /// payload, but at least one record if there is one. Returns how many; 0 = the batch is done (what was
+    /// reserved but not committed yet comes with a later batch).
     ///
-    /// What `f` has seen is released only when this function ends normally: if `f` panics, or the process ends in
-    /// between, the same records are handed out again.
+    /// What `f` has seen is released only when this function ends normally: if `f` panics, or the process
+    /// ends in between, the same records are handed out again.
     ///
     /// # Errors
     /// [`Corrupt::Word`], [`Corrupt::Length`]. The records before it have been handed out and are released.
@@ -177,8 +179,8 @@ impl Batch<'_, '_> {
         result
     }
 
-    /// The position of the record that was reserved and not committed yet, if this batch ends before one. To be asked
-    /// when [`Batch::drain`] takes nothing more. The same position is the same record.
+    /// The position of the record that was reserved and not committed yet, if this batch ends before one. To
+    /// be asked when [`Batch::drain`] takes nothing more. The same position is the same record.
     pub fn hole(&self) -> Option<u64> {
         (self.consumer.position != self.head).then_some(self.consumer.position)
     }
@@ -188,8 +190,8 @@ impl Batch<'_, '_> {
         self.head
     }
 
-    /// Records dropped since the ring was made, read after the extent of this batch was fixed and before any of it is
-    /// handed out: every drop that a backend counted before it pushed one of these records is in it.
+    /// Records dropped since the ring was made, read after the extent of this batch was fixed and before any
+    /// of it is handed out: every drop that a backend counted before it pushed one of these records is in it.
     pub fn dropped_total(&self) -> u64 {
         self.consumer.dropped_seen
     }

@@ -1,13 +1,15 @@
 //! The ring buffer in shared memory that carries records from many backends to one gateway.
 //!
-//! Many producers, one consumer, bytes in, the same bytes out, in one order. A push never waits, never allocates and
-//! never fails half way; what finds no room is refused, and the caller counts it as dropped. `layout` has the
-//! protocol: who writes and reads each shared field, with which ordering, and why. `region` has all the `unsafe`.
+//! Many producers, one consumer, bytes in, the same bytes out, in one order. A push never waits, never
+//! allocates and never fails half way; what finds no room is refused, and the caller counts it as dropped.
+//! `layout` has the protocol: who writes and reads each shared field, with which ordering, and why. `region`
+//! has all the `unsafe`.
 //!
-//! Not for: what the bytes mean (`sse_proto::record`), how the memory is mapped, how a sleeping consumer is woken
-//! (the caller's latch, or a futex on [`Ring::sleep_word`]), waiting for room.
+//! Not for: what the bytes mean (`sse_proto::record`), how the memory is mapped, how a sleeping consumer is
+//! woken (the caller's latch, or a futex on [`Ring::sleep_word`]), waiting for room.
 
-// `cfg(loom)` is set by hand, for the model check alone: RUSTFLAGS="--cfg loom" cargo test --release --test loom
+// `cfg(loom)` is set by hand, for the model check alone: RUSTFLAGS="--cfg loom" cargo test --release --test
+// loom
 #![allow(unexpected_cfgs)]
 
 mod consumer;

@@ -20,9 +20,9 @@ impl Need {
         Self { footprints: self.footprints.saturating_add(own), largest }
     }
 
-    /// Bytes that must be free so that all records find room: their own, and a pad before the record that meets the end
-    /// of the data. The pad is at least [`ALIGN`] bytes smaller than that record's footprint. Records that together
-    /// need no more than the capacity meet the end once.
+    /// Bytes that must be free so that all records find room: their own, and a pad before the record that
+    /// meets the end of the data. The pad is at least [`ALIGN`] bytes smaller than that record's footprint.
+    /// Records that together need no more than the capacity meet the end once.
     pub const fn bytes(self) -> usize {
         self.footprints.saturating_add(self.largest.saturating_sub(ALIGN))
     }

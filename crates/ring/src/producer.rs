@@ -48,8 +48,8 @@ impl<'m> Producer<'m> {
         Self { ring }
     }
 
-    /// Puts a record into the ring. Never waits, never allocates, never panics; takes one copy of the bytes and a
-    /// handful of atomic operations. Records of one producer come out in the order of its pushes.
+    /// Puts a record into the ring. Never waits, never allocates, never panics; takes one copy of the bytes
+    /// and a handful of atomic operations. Records of one producer come out in the order of its pushes.
     ///
     /// # Errors
     /// [`PushError::Full`] (counted in `full_total`; say [`Producer::count_dropped`] when you give up),
@@ -58,8 +58,8 @@ impl<'m> Producer<'m> {
         self.push(record, || {})
     }
 
-    /// Like [`Producer::try_push`], but calls a function between reserving and committing: while it runs, this producer
-    /// is one that was stopped there. Only for tests of that.
+    /// Like [`Producer::try_push`], but calls a function between reserving and committing: while it runs,
+    /// this producer is one that was stopped there. Only for tests of that.
     ///
     /// # Errors
     /// Those of [`Producer::try_push`]; nothing is done then.
@@ -79,7 +79,8 @@ impl<'m> Producer<'m> {
             return Err(PushError::Full);
         };
 
-        // Reserved, not committed: from here to the second store nothing may allocate, log, call out or unwind.
+        // Reserved, not committed: from here to the second store nothing may allocate, log, call out or
+        // unwind.
         if reserved.pad_bytes > 0 {
             self.ring.word(reserved.start).store(Word::Pad.bits(reserved.start), Ordering::Release);
         }
@@ -94,8 +95,9 @@ impl<'m> Producer<'m> {
         Ok(self.take_wake_duty())
     }
 
-    /// Counts `records` that were given up. A consumer that sees a later record of this thread sees this count, too. A
-    /// sleeping consumer is woken for it, because the loss must be reported even if nothing follows.
+    /// Counts `records` that were given up. A consumer that sees a later record of this thread sees this
+    /// count, too. A sleeping consumer is woken for it, because the loss must be reported even if nothing
+    /// follows.
     pub fn count_dropped(&self, records: u64) -> Wake {
         self.ring.header().producers.0.dropped_total.fetch_add(records, Ordering::Relaxed);
         self.take_wake_duty()
@@ -113,28 +115,30 @@ impl<'m> Producer<'m> {
         Wake::NotNeeded
     }
 
-    /// Bytes that nobody has reserved, at some moment during the call. A record takes 8 bytes more than its length,
-    /// filled up to 8, and up to as much again at the end of the data: this is a measure, no promise.
+    /// Bytes that nobody has reserved, at some moment during the call. A record takes 8 bytes more than its
+    /// length, filled up to 8, and up to as much again at the end of the data: this is a measure, no promise.
     pub fn free_bytes(&self) -> usize {
         let stats = self.ring.stats();
         (stats.capacity_bytes - stats.used_bytes) as usize
     }
 
-    /// Whether at most `most` bytes would be reserved with one more record of `record_bytes`, at some moment during the
-    /// call; always true for an empty ring. For producers that leave the rest of the ring to others. The pad before a
-    /// record that meets the end of the data, which is smaller than the record, is not counted.
+    /// Whether at most `most` bytes would be reserved with one more record of `record_bytes`, at some moment
+    /// during the call; always true for an empty ring. For producers that leave the rest of the ring to
+    /// others. The pad before a record that meets the end of the data, which is smaller than the record, is
+    /// not counted.
     pub fn is_within(&self, most: usize, record_bytes: usize) -> bool {
         let used = self.ring.stats().used_bytes as usize;
         used == 0 || used.saturating_add(footprint(record_bytes)) <= most
     }
 
-    /// Longest record: about half of the capacity, so that an empty ring takes it wherever its positions stand.
+    /// Longest record: about half of the capacity, so that an empty ring takes it wherever its positions
+    /// stand.
     pub fn max_record_bytes(&self) -> usize {
         max_record_bytes(self.ring.capacity())
     }
 
-    /// Moves `head` over `bytes` contiguous bytes and the pad they need; `None` when there is no room. Another round
-    /// means that another producer got through: nobody waits for anybody.
+    /// Moves `head` over `bytes` contiguous bytes and the pad they need; `None` when there is no room.
+    /// Another round means that another producer got through: nobody waits for anybody.
     fn reserve(&self, bytes: usize) -> Option<Reserved> {
         let capacity = self.ring.capacity() as u64;
         let head = &self.ring.header().producers.0.head;

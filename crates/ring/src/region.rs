@@ -1,7 +1,8 @@
 //! The memory of a ring: making one in it, finding one in it, and reading and writing inside its bounds.
 //!
-//! All `unsafe` of this crate is here. Bounds are checked here, whatever the callers computed; that two sides do not
-//! touch the same bytes at once is the protocol of `layout`, which `tests/loom.rs` checks with this file's model memory.
+//! All `unsafe` of this crate is here. Bounds are checked here, whatever the callers computed; that two sides
+//! do not touch the same bytes at once is the protocol of `layout`, which `tests/loom.rs` checks with this
+//! file's model memory.
 //!
 //! Not for: the protocol itself (see `producer`, `consumer`).
 #![allow(unsafe_code)]
@@ -42,7 +43,8 @@ impl fmt::Display for RingError {
 
 impl std::error::Error for RingError {}
 
-/// A handle on a ring in memory that lives for `'m`: two words, copied freely, used from any thread or process.
+/// A handle on a ring in memory that lives for `'m`: two words, copied freely, used from any thread or
+/// process.
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
     header: &'m Header,
@@ -51,7 +53,8 @@ pub struct Ring<'m> {
 }
 
 impl<'m> Ring<'m> {
-    /// Bytes of memory to ask for, for a ring of `capacity` bytes: 512 more, less what the capacity is rounded down.
+    /// Bytes of memory to ask for, for a ring of `capacity` bytes: 512 more, less what the capacity is
+    /// rounded down.
     pub const fn bytes_needed(capacity: usize) -> usize {
         size_of::<Header>().saturating_add(round_down(capacity))
     }
@@ -73,14 +76,16 @@ impl<'m> Ring<'m> {
         let start = address.wrapping_add(size_of::<Header>());
         // SAFETY: the caller guarantees `bytes_needed` bytes, which is the header and `capacity`.
         unsafe { start.write_bytes(0, capacity) };
-        // SAFETY: initialised just above; only atomics in it change from now on; valid for `'m` by the caller.
+        // SAFETY: initialised just above; only atomics in it change from now on; valid for `'m` by the
+        // caller.
         let header = unsafe { &*header };
         // SAFETY: `capacity` bytes from `start` on, valid for `'m`, by the caller.
         let data = unsafe { Data::new(start) };
         Ok(Self { header, data, capacity })
     }
 
-    /// Finds the ring that [`Ring::create`] made at `address`, perhaps in another process, in `bytes` of memory.
+    /// Finds the ring that [`Ring::create`] made at `address`, perhaps in another process, in `bytes` of
+    /// memory.
     ///
     /// # Errors
     /// [`RingError::Misaligned`], [`RingError::Foreign`], [`RingError::Capacity`], [`RingError::Truncated`].
@@ -94,8 +99,8 @@ impl<'m> Ring<'m> {
         if bytes < size_of::<Header>() {
             return Err(RingError::Truncated);
         }
-        // SAFETY: aligned and long enough as just checked; any bytes are a valid Header (integers only); valid for
-        // `'m` by the caller.
+        // SAFETY: aligned and long enough as just checked; any bytes are a valid Header (integers only);
+        // valid for `'m` by the caller.
         let header: &'m Header = unsafe { &*header };
         if header.identity.0.magic != MAGIC {
             return Err(RingError::Foreign);
@@ -108,13 +113,14 @@ impl<'m> Ring<'m> {
         if Self::bytes_needed(capacity) > bytes {
             return Err(RingError::Truncated);
         }
-        // SAFETY: `capacity` bytes behind the header lie within `bytes`, as just checked; valid for `'m` by the caller.
+        // SAFETY: `capacity` bytes behind the header lie within `bytes`, as just checked; valid for `'m` by
+        // the caller.
         let data = unsafe { Data::new(address.wrapping_add(size_of::<Header>())) };
         Ok(Self { header, data, capacity })
     }
 
-    /// The one consumer. It goes on where the last one stopped: what that one had taken but not released is handed out
-    /// again, and what it was about to erase is erased.
+    /// The one consumer. It goes on where the last one stopped: what that one had taken but not released is
+    /// handed out again, and what it was about to erase is erased.
     ///
     /// # Errors
     /// [`Corrupt`] when the positions in shared memory contradict each other.
@@ -130,8 +136,9 @@ impl<'m> Ring<'m> {
         Producer::new(self)
     }
 
-    /// The word that a consumer sleeps on, where there are futexes. After [`Consumer::prepare_to_sleep`] has said `true` it is
-    /// [`crate::ASLEEP`] until somebody takes on the duty to wake, and [`crate::AWAKE`] at all other times. Not to be written.
+    /// The word that a consumer sleeps on, where there are futexes. After [`Consumer::prepare_to_sleep`] has
+    /// said `true` it is [`crate::ASLEEP`] until somebody takes on the duty to wake, and [`crate::AWAKE`] at
+    /// all other times. Not to be written.
     pub fn sleep_word(self) -> &'m AtomicU32 {
         &self.header.sleep.0.sleeping
     }
@@ -144,7 +151,8 @@ impl<'m> Ring<'m> {
         self.capacity
     }
 
-    /// Place of `position` in the data: a multiple of [`ALIGN`] below the capacity, even for a corrupt position.
+    /// Place of `position` in the data: a multiple of [`ALIGN`] below the capacity, even for a corrupt
+    /// position.
     pub(crate) fn offset(&self, position: u64) -> usize {
         round_down((position % self.capacity as u64) as usize)
     }
@@ -153,23 +161,24 @@ impl<'m> Ring<'m> {
         self.data.word(self.offset(position))
     }
 
-    /// Copies `payload` to after the word at `position`, which the caller has reserved. Does nothing if it would not
-    /// fit before the end of the data, which no caller asks for.
+    /// Copies `payload` to after the word at `position`, which the caller has reserved. Does nothing if it
+    /// would not fit before the end of the data, which no caller asks for.
     pub(crate) fn write(&self, position: u64, payload: &[u8]) {
         if let Some(offset) = self.payload_offset(position, payload.len()) {
             self.data.write(offset, payload);
         }
     }
 
-    /// Shows the `bytes` after the committed word at `position` to `f`. Does nothing if they reach beyond the end of
-    /// the data, which no caller asks for.
+    /// Shows the `bytes` after the committed word at `position` to `f`. Does nothing if they reach beyond the
+    /// end of the data, which no caller asks for.
     pub(crate) fn read(&self, position: u64, bytes: usize, f: impl FnOnce(&[u8])) {
         if let Some(offset) = self.payload_offset(position, bytes) {
             self.data.read(offset, bytes, f);
         }
     }
 
-    /// Fills everything between two positions with zeros; the caller is the consumer, and has not given it free yet.
+    /// Fills everything between two positions with zeros; the caller is the consumer, and has not given it
+    /// free yet.
     pub(crate) fn zero(&self, from: u64, to: u64) {
         let bytes = to.saturating_sub(from).min(self.capacity as u64) as usize;
         let offset = self.offset(from);
@@ -223,8 +232,8 @@ mod memory {
         memory: PhantomData<&'m AtomicU64>,
     }
 
-    // SAFETY: only an address; what may be done with it at the same time as others is the protocol of `layout`, kept by
-    // `producer` and `consumer`, and the same between threads as between processes.
+    // SAFETY: only an address; what may be done with it at the same time as others is the protocol of
+    // `layout`, kept by `producer` and `consumer`, and the same between threads as between processes.
     unsafe impl Send for Data<'_> {}
     // SAFETY: as above; no method changes `Data` itself.
     unsafe impl Sync for Data<'_> {}
@@ -240,29 +249,31 @@ mod memory {
     impl<'m> Data<'m> {
         pub(super) fn word(self, offset: usize) -> &'m AtomicU64 {
             let word = self.start.wrapping_add(offset).cast::<AtomicU64>();
-            // SAFETY: `Ring::offset` gives multiples of 8 below the capacity, itself a multiple of 8, so all 8 bytes are
-            // inside (`Data::new`); while it is a word, everybody uses it as an atomic (protocol).
+            // SAFETY: `Ring::offset` gives multiples of 8 below the capacity, itself a multiple of 8, so all
+            // 8 bytes are inside (`Data::new`); while it is a word, everybody uses it as an atomic
+            // (protocol).
             unsafe { &*word }
         }
 
         pub(super) fn write(self, offset: usize, payload: &[u8]) {
             let to = self.start.wrapping_add(offset);
-            // SAFETY: `payload_offset` has checked that it ends inside; a reserved range has one writer and no reader
-            // (protocol); `payload` is no part of it, as nobody has a reference into a reserved range.
+            // SAFETY: `payload_offset` has checked that it ends inside; a reserved range has one writer and
+            // no reader (protocol); `payload` is no part of it, as nobody has a reference into a reserved
+            // range.
             unsafe { to.copy_from_nonoverlapping(payload.as_ptr(), payload.len()) };
         }
 
         pub(super) fn read(self, offset: usize, bytes: usize, f: impl FnOnce(&[u8])) {
             let from = self.start.wrapping_add(offset);
-            // SAFETY: `payload_offset` has checked that it ends inside; initialised by `create`; a committed range has
-            // no writer until the consumer, who is here, releases it (protocol).
+            // SAFETY: `payload_offset` has checked that it ends inside; initialised by `create`; a committed
+            // range has no writer until the consumer, who is here, releases it (protocol).
             f(unsafe { slice::from_raw_parts(from, bytes) });
         }
 
         pub(super) fn zero(self, offset: usize, bytes: usize) {
             let to = self.start.wrapping_add(offset);
-            // SAFETY: `Ring::zero` cuts at the end of the data; between `released` and `tail` the consumer, who is
-            // here, is alone (protocol).
+            // SAFETY: `Ring::zero` cuts at the end of the data; between `released` and `tail` the consumer,
+            // who is here, is alone (protocol).
             unsafe { to.write_bytes(0, bytes) };
         }
     }
@@ -286,8 +297,8 @@ mod memory {
             Ok(heap)
         }
 
-        /// The ring and its consumer. The exclusive borrow makes it the only one; calling again is what a restarted
-        /// worker does.
+        /// The ring and its consumer. The exclusive borrow makes it the only one; calling again is what a
+        /// restarted worker does.
         ///
         /// # Errors
         /// [`Corrupt`], as [`Ring::consumer`] has it.
@@ -318,8 +329,8 @@ mod memory {
     }
 }
 
-/// Memory for loom: each 8 bytes are an atomic (when used as a word) and a cell (when used as payload) that reports
-/// two sides touching it at once.
+/// Memory for loom: each 8 bytes are an atomic (when used as a word) and a cell (when used as payload) that
+/// reports two sides touching it at once.
 #[cfg(loom)]
 mod memory {
     use super::{Consumer, Header, Ring, RingError, check_capacity};

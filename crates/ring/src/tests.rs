@@ -334,7 +334,8 @@ fn positions_that_contradict_each_other_are_an_error_for_the_consumer_and_full_f
 
 #[test]
 fn a_payload_that_looks_like_a_committed_word_is_never_taken_for_one() {
-    // Attack: a message with the bytes of a committed word at every place where a word could lie one lap later.
+    // Attack: a message with the bytes of a committed word at every place where a word could lie one lap
+    // later.
     let mut heap = HeapRing::new(256).unwrap();
     let (ring, mut consumer) = heap.split().unwrap();
     let producer = ring.producer();

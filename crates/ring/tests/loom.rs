@@ -1,4 +1,5 @@
-//! The protocol under every interleaving and every reordering that the memory model allows (up to the bound below).
+//! The protocol under every interleaving and every reordering that the memory model allows (up to the bound
+//! below).
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test -p sse-ring --release --test loom`, with a target directory of its own.
 #![allow(unexpected_cfgs)]
@@ -18,16 +19,16 @@ fn ring(capacity: usize) -> (Ring<'static>, Consumer<'static>) {
     heap.split().unwrap()
 }
 
-/// `preemptions` bounds how often a thread may be interrupted where it could have gone on; three find practically all
-/// mistakes of this kind and keep a model within seconds.
+/// `preemptions` bounds how often a thread may be interrupted where it could have gone on; three find
+/// practically all mistakes of this kind and keep a model within seconds.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
-/// Runs the consumer as a thread like any other: loom (0.7) does not interrupt the model's first thread where a
-/// spawned one could go first, and would so miss most of what is looked for.
+/// Runs the consumer as a thread like any other: loom (0.7) does not interrupt the model's first thread where
+/// a spawned one could go first, and would so miss most of what is looked for.
 fn run_consumer<T: 'static>(consume: impl FnOnce() -> T + 'static) -> T {
     thread::spawn(consume).join().unwrap()
 }
@@ -53,8 +54,8 @@ fn of(first: u8, taken: &[Vec<u8>]) -> Vec<Vec<u8>> {
     taken.iter().filter(|record| record[0] == first).cloned().collect()
 }
 
-/// 40 bytes of room: the first record lies before the loom threads start, so that theirs need a pad, wrap around, and
-/// use bytes again that the consumer has erased meanwhile.
+/// 40 bytes of room: the first record lies before the loom threads start, so that theirs need a pad, wrap
+/// around, and use bytes again that the consumer has erased meanwhile.
 #[test]
 fn two_producers_and_a_consumer_agree_over_the_end_of_the_ring() {
     check(3, || {
@@ -180,8 +181,8 @@ fn no_record_overtakes_a_drop_of_its_own_producer() {
     });
 }
 
-/// What the kernel does with a futex: it puts to sleep only while the word still has the value, in one step with looking; a
-/// wake reaches those who sleep, and is forgotten when nobody does.
+/// What the kernel does with a futex: it puts to sleep only while the word still has the value, in one step
+/// with looking; a wake reaches those who sleep, and is forgotten when nobody does.
 struct Futex {
     sleepers: Mutex<()>,
     woken: Condvar,

@@ -32,8 +32,8 @@ pub(crate) fn run(pg_config: Option<&Path>, release: bool) -> Result<()> {
     Ok(())
 }
 
-/// Copies under another name, then renames: the old library may be mapped by a running server, and writing into it
-/// would crash every backend.
+/// Copies under another name, then renames: the old library may be mapped by a running server, and writing
+/// into it would crash every backend.
 fn put(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().context("no folder to install into")?;
     let new = to.with_extension("pg_sse-new");

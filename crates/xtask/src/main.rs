@@ -1,4 +1,5 @@
-//! `cargo xtask …`: the commands of the project: install, demo, test, call-rate, commit-rate, ledger, siege, soak, regress.
+//! `cargo xtask …`: the commands of the project: install, demo, test, call-rate, commit-rate, ledger, siege,
+//! soak, regress.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 

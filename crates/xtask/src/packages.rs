@@ -3,8 +3,8 @@
 //! It looks for what each package provides and not for the package, so a PostgreSQL from elsewhere counts. On
 //! Debian and Ubuntu the missing packages are installed; on other systems they are named.
 //!
-//! Not for servers that people use: installing PostgreSQL from Debian would create and start one, so that is switched
-//! off while we install, and clusters that exist are neither started, stopped nor restarted.
+//! Not for servers that people use: installing PostgreSQL from Debian would create and start one, so that is
+//! switched off while we install, and clusters that exist are neither started, stopped nor restarted.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -51,13 +51,15 @@ const INSTALL: &str = r#"
 pub(crate) enum Purpose {
     /// Build the extension and run a server.
     BuildAndRun,
-    /// The procedural languages on top, whose messages are captured, too, and the proxies that the documentation configures.
+    /// The procedural languages on top, whose messages are captured, too, and the proxies that the
+    /// documentation configures.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
 }
 
-/// Makes sure that everything is there, and returns the PostgreSQL to use. Names what it installs before it does.
+/// Makes sure that everything is there, and returns the PostgreSQL to use. Names what it installs before it
+/// does.
 ///
 /// # Errors
 /// Something is missing and cannot be installed; the message says what to install.
@@ -206,7 +208,8 @@ fn has_c_headers() -> bool {
     cfg!(target_os = "macos") || Path::new("/usr/include/stdio.h").is_file()
 }
 
-/// bindgen loads libclang and needs the compiler's own headers beside it, which on Debian only the -dev package has.
+/// bindgen loads libclang and needs the compiler's own headers beside it, which on Debian only the -dev
+/// package has.
 fn has_libclang() -> bool {
     if env::var_os("LIBCLANG_PATH").is_some() {
         return true;

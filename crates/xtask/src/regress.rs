@@ -1,8 +1,9 @@
-//! `cargo xtask regress`: PostgreSQL's own regression suite, with every PL/pgSQL function treated as annotated.
+//! `cargo xtask regress`: PostgreSQL's own regression suite, with every PL/pgSQL function treated as
+//! annotated.
 //!
-//! What the suite expects was written for a server without us, so any difference that capture makes (a message more or
-//! less, a lost error field, a setting that tells a lie, an assertion) is a failed test. The server is built from
-//! Debian's source package with assertions on, once; it stays in `target/postgres`.
+//! What the suite expects was written for a server without us, so any difference that capture makes (a
+//! message more or less, a lost error field, a setting that tells a lie, an assertion) is a failed test. The
+//! server is built from Debian's source package with assertions on, once; it stays in `target/postgres`.
 //!
 //! Not part of `cargo xtask test`: the first run takes some minutes and downloads 22 MB.
 

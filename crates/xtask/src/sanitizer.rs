@@ -30,7 +30,8 @@ const FIRST: &str =
 const OPTIONS: &str = "abort_on_error=1:allocator_may_return_null=1:detect_leaks=0:\
                        detect_stack_use_after_return=0:quarantine_size_mb=32";
 
-/// Builds the extension with AddressSanitizer, puts it into the copy, and has its server run with the runtime.
+/// Builds the extension with AddressSanitizer, puts it into the copy, and has its server run with the
+/// runtime.
 ///
 /// # Errors
 /// It does not build, or the C compiler has no runtime.

@@ -26,7 +26,8 @@ pub(crate) struct Arguments {
     /// Most address space of each process of the server, in megabytes (default: no limit).
     #[arg(long, value_name = "MB")]
     memory_limit: Option<u64>,
-    /// The extension under AddressSanitizer, which makes it slow and large: delays, recovery and memory are not judged.
+    /// The extension under AddressSanitizer, which makes it slow and large: delays, recovery and memory are
+    /// not judged.
     #[arg(long, conflicts_with = "memory_limit")]
     sanitize: bool,
     /// This attacker alone; may be given several times.

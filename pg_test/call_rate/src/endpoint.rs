@@ -1,7 +1,7 @@
 //! The hand-written side: axum and tokio-postgres, as somebody who knows both would write it.
 //!
-//! A pool of connections over the unix socket, everything prepared, and each call one round trip: BEGIN, the settings in one
-//! statement with SET LOCAL's meaning, the routine, COMMIT, pipelined.
+//! A pool of connections over the unix socket, everything prepared, and each call one round trip: BEGIN, the
+//! settings in one statement with SET LOCAL's meaning, the routine, COMMIT, pipelined.
 //!
 //! Not for identities: both sides are called anonymously.
 

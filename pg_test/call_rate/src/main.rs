@@ -1,8 +1,9 @@
-//! `cargo xtask call-rate`: calls of routines through pg_sse, beside a hand-written axum and tokio-postgres endpoint that does
-//! the same against the same server.
+//! `cargo xtask call-rate`: calls of routines through pg_sse, beside a hand-written axum and tokio-postgres
+//! endpoint that does the same against the same server.
 //!
-//! Three calls (one row, ten rows, a procedure that writes), at one and at eight requests in flight, over connections that are
-//! kept. Both sides set the same nine settings for each call, and have as many database sessions as there are call workers.
+//! Three calls (one row, ten rows, a procedure that writes), at one and at eight requests in flight, over
+//! connections that are kept. Both sides set the same nine settings for each call, and have as many database
+//! sessions as there are call workers.
 //!
 //! Not a test: what comes out depends on the machine. The ratios are what counts.
 

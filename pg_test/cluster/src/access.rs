@@ -15,8 +15,8 @@ use crate::session::{Session, SessionOptions};
 use crate::wait::{PATIENCE, wait_for};
 
 impl Cluster {
-    /// Runs SQL in a session of its own in database `postgres`, and returns the rows of all results: one line per row,
-    /// `|` between columns, NULL as nothing, as `psql -At` does.
+    /// Runs SQL in a session of its own in database `postgres`, and returns the rows of all results: one line
+    /// per row, `|` between columns, NULL as nothing, as `psql -At` does.
     ///
     /// # Errors
     /// The first error of the SQL, or no answer within [`PATIENCE`].
@@ -49,8 +49,8 @@ impl Cluster {
         Session::start(self.psql(), options)
     }
 
-    /// Runs a script and returns everything a client sees, in order: the statements, their results, and messages with
-    /// all fields. Two clusters are compared by comparing this.
+    /// Runs a script and returns everything a client sees, in order: the statements, their results, and
+    /// messages with all fields. Two clusters are compared by comparing this.
     ///
     /// # Errors
     /// `psql` does not run. An error in the SQL is part of what is returned.
@@ -109,7 +109,8 @@ impl Cluster {
         command
     }
 
-    /// The gateway's HTTP client: asks `sse.stat_gateway` in database `postgres` for the port, until there is one.
+    /// The gateway's HTTP client: asks `sse.stat_gateway` in database `postgres` for the port, until there is
+    /// one.
     ///
     /// # Errors
     /// There is none within [`PATIENCE`]; the end of the log is in the message.

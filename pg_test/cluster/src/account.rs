@@ -41,8 +41,8 @@ impl Account {
         Ok(FOUND.get_or_init(|| Self { switch_to, setpriv }).clone())
     }
 
-    /// A command that runs `program` as this account and is killed (SIGQUIT) when the thread that spawns it ends, where
-    /// the system can do that (Linux).
+    /// A command that runs `program` as this account and is killed (SIGQUIT) when the thread that spawns it
+    /// ends, where the system can do that (Linux).
     ///
     /// The environment is cleared of what would change the server's behaviour: `PG…` and locale variables,
     /// and `RUST_BACKTRACE`, which makes pgrx attach a backtrace to every error as a DETAIL that no test
@@ -94,7 +94,8 @@ impl Account {
     }
 }
 
-/// The first program of that name on the `PATH`, or in the places for administrators that an ordinary `PATH` lacks.
+/// The first program of that name on the `PATH`, or in the places for administrators that an ordinary `PATH`
+/// lacks.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let everywhere =

@@ -25,7 +25,8 @@ pub enum Preload {
     Libraries(String),
 }
 
-/// Collects the properties of a [`Cluster`]. Defaults: UTF-8, locale C, no TCP, no fsync, pg_sse preloaded and created.
+/// Collects the properties of a [`Cluster`]. Defaults: UTF-8, locale C, no TCP, no fsync, pg_sse preloaded
+/// and created.
 #[derive(Clone, Debug)]
 pub struct Builder {
     install: Option<Arc<Install>>,

@@ -113,7 +113,8 @@ impl Cluster {
         self.start()
     }
 
-    /// Kills the postmaster with SIGKILL and waits until all its processes are gone, so that [`Self::start`] works.
+    /// Kills the postmaster with SIGKILL and waits until all its processes are gone, so that [`Self::start`]
+    /// works.
     ///
     /// # Errors
     /// It is not running.
@@ -147,7 +148,8 @@ impl Cluster {
         signal(self.postmaster_pid()?, Signal::HUP)
     }
 
-    /// Adds a line to postgresql.conf, where it wins over earlier ones. Takes effect with [`Self::reload`] or a restart.
+    /// Adds a line to postgresql.conf, where it wins over earlier ones. Takes effect with [`Self::reload`] or
+    /// a restart.
     ///
     /// # Errors
     /// The file cannot be written, or the value has a line break.
@@ -193,7 +195,8 @@ impl Cluster {
         self.home.path().join("data")
     }
 
-    /// The folder with the socket: what `psql -h` takes. Closed to others; only the server's account and root get in.
+    /// The folder with the socket: what `psql -h` takes. Closed to others; only the server's account and root
+    /// get in.
     pub fn home(&self) -> &Path {
         self.home.path()
     }

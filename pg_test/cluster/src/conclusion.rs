@@ -27,7 +27,8 @@ impl Conclusion {
         self.failures.is_empty() && self.violations.is_empty()
     }
 
-    /// The end of a report. `again` is the command that repeats the run, `proven` what it has proven if it passed.
+    /// The end of a report. `again` is the command that repeats the run, `proven` what it has proven if it
+    /// passed.
     ///
     /// # Errors
     /// Those of the formatter.

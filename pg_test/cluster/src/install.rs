@@ -49,7 +49,8 @@ impl Install {
         Ok(install)
     }
 
-    /// Copies the installation of `original`: by hard links where the file system allows, which takes milliseconds.
+    /// Copies the installation of `original`: by hard links where the file system allows, which takes
+    /// milliseconds.
     ///
     /// # Errors
     /// Its folders have no common parent, or the copy fails.

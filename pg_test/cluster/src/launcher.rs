@@ -1,8 +1,8 @@
 //! Starts servers from one thread that never ends.
 //!
-//! The kernel ties a child's parent-death signal to the *thread* that forked it (prctl(2), PR_SET_PDEATHSIG). Test
-//! runners start a thread per test, so a cluster shared by several tests would die with the test that happened to make
-//! it.
+//! The kernel ties a child's parent-death signal to the *thread* that forked it (prctl(2), PR_SET_PDEATHSIG).
+//! Test runners start a thread per test, so a cluster shared by several tests would die with the test that
+//! happened to make it.
 //!
 //! Not for short commands: those are waited for by the thread that runs them.
 

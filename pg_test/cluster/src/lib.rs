@@ -1,4 +1,5 @@
-//! Throwaway PostgreSQL clusters for the black-box tests and the demo, and clients that speak SQL, HTTP and SSE to them.
+//! Throwaway PostgreSQL clusters for the black-box tests and the demo, and clients that speak SQL, HTTP and
+//! SSE to them.
 //!
 //! From the top down: [`PgConfig`] finds a PostgreSQL, [`Install`] makes a private copy of it and puts the
 //! built extension in, [`Cluster`] runs one on a fresh data directory, [`Session`] and [`http::Client`] talk
@@ -14,11 +15,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Environment: `PG_SSE_LIBRARY` is the built library to test (without it `cargo build` makes one); `PG_CONFIG` chooses
-//! the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look; `PG_SSE_MAY_SKIP` names tests that may be skipped where the
-//! machine lacks what they need.
+//! Environment: `PG_SSE_LIBRARY` is the built library to test (without it `cargo build` makes one);
+//! `PG_CONFIG` chooses the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look; `PG_SSE_MAY_SKIP` names
+//! tests that may be skipped where the machine lacks what they need.
 //!
-//! Not for production use, and not a driver: SQL goes through `psql`, the HTTP client understands what a test needs.
+//! Not for production use, and not a driver: SQL goes through `psql`, the HTTP client understands what a test
+//! needs.
 
 #![forbid(unsafe_code)]
 

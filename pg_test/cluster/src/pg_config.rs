@@ -34,11 +34,11 @@ pub struct PgConfig {
 }
 
 impl PgConfig {
-    /// Finds the PostgreSQL to use: `explicit`, else `$PG_CONFIG`, else `$PGRX_PG_CONFIG_PATH`, else a Debian-style
-    /// installation in the order of [`MAJORS`], else `pg_config` on the `PATH`.
+    /// Finds the PostgreSQL to use: `explicit`, else `$PG_CONFIG`, else `$PGRX_PG_CONFIG_PATH`, else a
+    /// Debian-style installation in the order of [`MAJORS`], else `pg_config` on the `PATH`.
     ///
-    /// Only one that has a server counts, because a Debian machine with nothing but `libpq-dev` also has a `pg_config`;
-    /// `explicit` and `$PG_CONFIG` are taken at their word.
+    /// Only one that has a server counts, because a Debian machine with nothing but `libpq-dev` also has a
+    /// `pg_config`; `explicit` and `$PG_CONFIG` are taken at their word.
     ///
     /// # Errors
     /// None found, or the one asked for cannot be used.

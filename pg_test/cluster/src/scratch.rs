@@ -36,7 +36,8 @@ pub struct Scratch {
 impl Scratch {
     /// Makes a folder that the server's account can reach, open to everybody for reading.
     ///
-    /// It lies in `$TMPDIR`, or in `/tmp` when a server could not get to it there. With `PG_SSE_KEEP` it stays.
+    /// It lies in `$TMPDIR`, or in `/tmp` when a server could not get to it there. With `PG_SSE_KEEP` it
+    /// stays.
     ///
     /// # Errors
     /// Neither can be used.

@@ -132,7 +132,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Runs SQL (or a `\` command) and waits for its end, at most [`PATIENCE`]. An error of the SQL is in the reply.
+    /// Runs SQL (or a `\` command) and waits for its end, at most [`PATIENCE`]. An error of the SQL is in the
+    /// reply.
     ///
     /// # Errors
     /// No answer in time, or the connection is lost.

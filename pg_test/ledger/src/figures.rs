@@ -1,5 +1,5 @@
-//! What happened in a run, in numbers, and whether that was enough: a run in which nothing broke, or in which gaps cover
-//! most of it, proves nothing.
+//! What happened in a run, in numbers, and whether that was enough: a run in which nothing broke, or in which
+//! gaps cover most of it, proves nothing.
 //!
 //! Not for what is wrong: `check`.
 

@@ -24,7 +24,8 @@ const HURRY: u32 = 20;
 /// unanswered.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long one look for the next event takes at most; then the reader sees whether it is to do something else.
+/// How long one look for the next event takes at most; then the reader sees whether it is to do something
+/// else.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Receive buffer of a reader that is to fall behind: the kernel holds little for it.

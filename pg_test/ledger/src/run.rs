@@ -41,8 +41,8 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 /// Runs it, and returns the result.
 ///
 /// # Errors
-/// The test itself broke: the server did not come back, or a statement failed that must not. What the checker finds is
-/// in the report.
+/// The test itself broke: the server did not come back, or a statement failed that must not. What the checker
+/// finds is in the report.
 pub fn run(options: &Options) -> Result<Report> {
     let mut rng = Rng::with_seed(options.seed);
     let clock = Clock::start();

@@ -12,8 +12,8 @@ use crate::report::Report;
 use crate::sequence::Item;
 use crate::watch::Findings;
 
-/// Writes `report.txt` with all violations, `delays.csv`, `memory.csv`, `subscriber.txt` and `server.log` into a folder
-/// named after the seed, in place of an earlier run's.
+/// Writes `report.txt` with all violations, `delays.csv`, `memory.csv`, `subscriber.txt` and `server.log`
+/// into a folder named after the seed, in place of an earlier run's.
 pub(crate) fn write(
     folder: &Path,
     report: &Report,

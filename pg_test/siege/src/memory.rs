@@ -1,7 +1,8 @@
 //! What the gateway may hold at most: the formula of docs/limits.md, row by row, with the settings of a run.
 //!
-//! One row is not taken as it stands: routes may have 512 MB for each role that owns some, of which the roles of a siege could use
-//! hardly any, and beside which nothing would show that is in no formula. So that row is what those routines weigh.
+//! One row is not taken as it stands: routes may have 512 MB for each role that owns some, of which the roles
+//! of a siege could use hardly any, and beside which nothing would show that is in no formula. So that row is
+//! what those routines weigh.
 //!
 //! Not for how much it holds: `watch`.
 
@@ -25,8 +26,9 @@ pub(crate) const MAX_BODY_SIZE: u64 = MB;
 /// `sse.call_workers`
 pub(crate) const CALL_WORKERS: u64 = 3;
 
-/// What the routines of a run weigh at most (docs/limits.md): a hundred small ones that come and go are 0.3 MB, one row type of 1,200
-/// columns and its routine 0.4 MB, a comment of 64 kB of `@authorize role:a` 0.7 MB. One that is longer weighs more and is not kept.
+/// What the routines of a run weigh at most (docs/limits.md): a hundred small ones that come and go are 0.3
+/// MB, one row type of 1,200 columns and its routine 0.4 MB, a comment of 64 kB of `@authorize role:a` 0.7
+/// MB. One that is longer weighs more and is not kept.
 const ROUTES: u64 = 2 * MB;
 
 /// `RssAnon` of the gateway, in bytes. Beyond it the run fails.

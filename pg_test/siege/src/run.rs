@@ -37,7 +37,8 @@ const SECRET: &str = "the secret of the siege, 32 bytes and more";
 /// of a shared machine would decide.
 const LONG: u64 = 300;
 
-/// Ports that no system hands out for outgoing connections: the gateway must find its own again after an outage.
+/// Ports that no system hands out for outgoing connections: the gateway must find its own again after an
+/// outage.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// What the honest parties must have got at least, so that the run means something: events a second, calls a

@@ -1,6 +1,6 @@
-//! Differential tests of capture (C3.1, C3.2): two clusters of one installation, one stock, one with pg_sse preloaded,
-//! run the same SQL. What the client sees and what the server log says must be equal line by line, and the events
-//! that the second one sends must be the expected ones.
+//! Differential tests of capture (C3.1, C3.2): two clusters of one installation, one stock, one with pg_sse
+//! preloaded, run the same SQL. What the client sees and what the server log says must be equal line by line,
+//! and the events that the second one sends must be the expected ones.
 //!
 //! A test has a schema, an execution id and an `application_name` of its own name, so tests share a [`Pair`]
 //! and run side by side. After a test's script a routine that is not annotated raises something, which must

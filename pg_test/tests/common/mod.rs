@@ -32,8 +32,8 @@ pub(crate) fn shared() -> &'static Cluster {
     })
 }
 
-/// Whether the PostgreSQL under test comes with this extension. Where it does not, the test is skipped, which is a failure unless
-/// the environment names its `file` (`cluster::skip`).
+/// Whether the PostgreSQL under test comes with this extension. Where it does not, the test is skipped, which
+/// is a failure unless the environment names its `file` (`cluster::skip`).
 pub(crate) fn has_extension(file: &str, name: &str) -> Result<bool> {
     let control = format!("extension/{name}.control");
     let is_there = fs::exists(Install::shared()?.pg_config().sharedir.join(control))?;
@@ -52,8 +52,8 @@ fn shared_http() -> Result<Client> {
     Ok(*HTTP.get_or_init(|| http))
 }
 
-/// A test's own part of a cluster: a schema, and an execution id that keeps the events of tests that run side by side
-/// apart.
+/// A test's own part of a cluster: a schema, and an execution id that keeps the events of tests that run side
+/// by side apart.
 pub(crate) struct Corner<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) http: Client,
@@ -175,8 +175,8 @@ pub(crate) fn figure(cluster: &Cluster, view: &str, column: &str) -> Result<i64>
     text.parse().with_context(|| format!("{view}.{column} is {text:?}"))
 }
 
-/// Asks for a fault that only a build with the feature `faults` has (`src/worker/gateway/fault.rs`), and waits until it is on its
-/// way.
+/// Asks for a fault that only a build with the feature `faults` has (`src/worker/gateway/fault.rs`), and
+/// waits until it is on its way.
 pub(crate) fn provoke(cluster: &Cluster, fault: &str) -> Result<()> {
     let file = cluster.data_dir().join(fault);
     std::fs::write(&file, "")?;

@@ -1,4 +1,5 @@
-//! SQL of NpgsqlRest's guides, word for word: a tutorial that builds a chat, and the guide to Server-Sent Events.
+//! SQL of NpgsqlRest's guides, word for word: a tutorial that builds a chat, and the guide to Server-Sent
+//! Events.
 //!
 //! Not for what is only mentioned in them: that is in the tests.
 

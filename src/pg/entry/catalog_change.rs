@@ -36,8 +36,8 @@ pub(crate) fn roles_changed() {
     ROLES_CHANGED.set(true);
 }
 
-/// The gateway is told about changed routines here and not at XACT_EVENT_COMMIT: AtEOXact_Inval, which tells the
-/// other sessions' caches, runs between the two. Allocates nothing, cannot fail.
+/// The gateway is told about changed routines here and not at XACT_EVENT_COMMIT: AtEOXact_Inval, which tells
+/// the other sessions' caches, runs between the two. Allocates nothing, cannot fail.
 unsafe extern "C-unwind" fn at_resource_release(
     phase: pg_sys::ResourceReleasePhase::Type,
     is_commit: bool,

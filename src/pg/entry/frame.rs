@@ -20,7 +20,8 @@
 //! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine is on the stack, too: the threshold
 //! is not lowered while a script is on top (see [`begin_script`]).
 //!
-//! Not for: what a message in a frame becomes (`publish/capture.rs`), and reading comments (`publish/annotations.rs`).
+//! Not for: what a message in a frame becomes (`publish/capture.rs`), and reading comments
+//! (`publish/annotations.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
@@ -104,7 +105,8 @@ unsafe extern "C-unwind" fn all_are_loaded() {
 }
 
 fn go_on_top() {
-    // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it makes shared memory.
+    // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it makes shared
+    // memory.
     PREVIOUS_NEEDS.set(unsafe { pg_sys::needs_fmgr_hook });
     // SAFETY: as above.
     unsafe { pg_sys::needs_fmgr_hook = Some(needs) };
@@ -258,8 +260,8 @@ fn call_site<'a>(flinfo: &pg_sys::FmgrInfo, private: &'a mut pg_sys::Datum) -> &
         let site = unsafe { pg_sys::MemoryContextAllocZero(flinfo.fn_mcxt, size_of::<CallSite>()) };
         *private = pg_sys::Datum::from(site);
     }
-    // SAFETY: set above or by an earlier call of this function; zeroed memory is a valid CallSite, it lives as long
-    // as the Datum that points to it, and the call is over before anybody else looks at it.
+    // SAFETY: set above or by an earlier call of this function; zeroed memory is a valid CallSite, it lives
+    // as long as the Datum that points to it, and the call is over before anybody else looks at it.
     unsafe { &mut *private.cast_mut_ptr::<CallSite>() }
 }
 
@@ -269,8 +271,8 @@ fn call_previous(
     private: &mut pg_sys::Datum,
 ) {
     if let Some(previous) = PREVIOUS_FMGR.get() {
-        // SAFETY: the hook that was installed before ours, called with what Postgres passed and a Datum of its own.
-        // pgrx' guard below turns its errors into unwinding, so that this frame is left properly.
+        // SAFETY: the hook that was installed before ours, called with what Postgres passed and a Datum of
+        // its own. pgrx' guard below turns its errors into unwinding, so that this frame is left properly.
         let call = || unsafe { previous(event, flinfo, private) };
         // SAFETY: this is the backend's one Postgres thread.
         unsafe { pg_sys::ffi::pg_guard_ffi_boundary(call) };

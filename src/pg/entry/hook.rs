@@ -1,10 +1,11 @@
-//! `emit_log_hook`: sees every message of an annotated routine, hands what can be an event to `publish/capture.rs`, and
-//! keeps out of the server log what only reached the hook because the threshold was lowered.
+//! `emit_log_hook`: sees every message of an annotated routine, hands what can be an event to
+//! `publish/capture.rs`, and keeps out of the server log what only reached the hook because the threshold was
+//! lowered.
 //!
-//! Facts about the hook (elog.c, EmitErrorReport): it is called only for messages bound for the server log; it may
-//! switch that off, never on; it may change nothing else; it runs inside error handling, in any transaction state,
-//! possibly with locks held. So: no catalog, no memory contexts, no errors, no logging. The client's copy of the
-//! message does not depend on it.
+//! Facts about the hook (elog.c, EmitErrorReport): it is called only for messages bound for the server log;
+//! it may switch that off, never on; it may change nothing else; it runs inside error handling, in any
+//! transaction state, possibly with locks held. So: no catalog, no memory contexts, no errors, no logging.
+//! The client's copy of the message does not depend on it.
 //!
 //! Not for: deciding what becomes an event.
 

@@ -30,7 +30,8 @@ pub(crate) fn watch(drop_cached: fn(u32)) {
     use pg_sys::SysCacheIdentifier as Cache;
     let zero = pg_sys::Datum::from(0);
     for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM] {
-        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
+        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64
+        // places.
         unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(invalidated), zero) };
     }
     // SAFETY: as above; one of inval.c's ten places for relations, of which core takes three.
@@ -85,7 +86,8 @@ pub(crate) fn watch_roles(changed: fn()) {
     use pg_sys::SysCacheIdentifier as Cache;
     for cache in [Cache::AUTHOID, Cache::AUTHMEMMEMROLE, Cache::AUTHMEMROLEMEM, Cache::DATABASEOID] {
         let zero = pg_sys::Datum::from(0);
-        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64 places.
+        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64
+        // places.
         unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(role_changed), zero) };
     }
 }

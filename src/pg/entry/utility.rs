@@ -188,7 +188,8 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     invalidation::watch(annotations::invalidate);
     let mut relation: pg_sys::Relation = std::ptr::null_mut();
     let lock = pg_sys::AccessShareLock as c_int;
-    // SAFETY: the statement has just succeeded, so its object's name resolves; for a routine no relation is opened.
+    // SAFETY: the statement has just succeeded, so its object's name resolves; for a routine no relation is
+    // opened.
     let address =
         unsafe { pg_sys::get_object_address(statement.objtype, statement.object, &mut relation, lock, true) };
     if address.objectId == pg_sys::InvalidOid {
@@ -226,8 +227,8 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
 }
 
 fn extension_is_installed() -> bool {
-    // SAFETY: a catalog look-up that answers InvalidOid for a missing extension; a COMMENT is running, so this is
-    // inside a transaction.
+    // SAFETY: a catalog look-up that answers InvalidOid for a missing extension; a COMMENT is running, so
+    // this is inside a transaction.
     unsafe { pg_sys::get_extension_oid(c"pg_sse".as_ptr(), true) != pg_sys::InvalidOid }
 }
 

@@ -1,10 +1,12 @@
-//! Events that wait for their transaction's commit, and the callbacks by which Postgres tells how it ends (C5.1).
+//! Events that wait for their transaction's commit, and the callbacks by which Postgres tells how it ends
+//! (C5.1).
 //!
-//! One event's way: kept with the id of the subtransaction it was raised in; dropped when that one rolls back; pushed
-//! into the ring, with the ticket that the transaction took before (`ticket.rs`) and its xid, right after the transaction has
-//! become visible to others (xact.c calls XACT_EVENT_COMMIT after ProcArrayEndTransaction). An error in that callback
-//! would be a PANIC of the whole cluster, so it only copies bytes and adds to counters: nothing in it allocates,
-//! logs, or can fail. Everything that can is done before the commit record is written, in XACT_EVENT_PRE_COMMIT.
+//! One event's way: kept with the id of the subtransaction it was raised in; dropped when that one rolls
+//! back; pushed into the ring, with the ticket that the transaction took before (`ticket.rs`) and its xid,
+//! right after the transaction has become visible to others (xact.c calls XACT_EVENT_COMMIT after
+//! ProcArrayEndTransaction). An error in that callback would be a PANIC of the whole cluster, so it only
+//! copies bytes and adds to counters: nothing in it allocates, logs, or can fail. Everything that can is done
+//! before the commit record is written, in XACT_EVENT_PRE_COMMIT.
 //!
 //! Not for: telling the gateway, after a commit, that routines have changed (`catalog_change.rs`).
 
@@ -41,7 +43,8 @@ struct Entry {
 }
 
 unsafe extern "C-unwind" {
-    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: called in the commit callback.
+    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: called in the commit
+    // callback.
     fn GetTopFullTransactionIdIfAny() -> pg_sys::FullTransactionId;
 }
 
@@ -240,8 +243,9 @@ fn push_all() {
     futex::wake_if(wake, &shared);
 }
 
-/// The transaction's own id, whatever its savepoints have; 0: it has none, because it has changed nothing. It is not given one
-/// for this. Asked behind the commit, because a PRE_COMMIT callback that comes after ours may still take one.
+/// The transaction's own id, whatever its savepoints have; 0: it has none, because it has changed nothing. It
+/// is not given one for this. Asked behind the commit, because a PRE_COMMIT callback that comes after ours
+/// may still take one.
 fn xid() -> u64 {
     // SAFETY: returns a variable of xact.c, which CommitTransaction clears behind these callbacks.
     unsafe { GetTopFullTransactionIdIfAny() }.value

@@ -1,9 +1,10 @@
 //! What the gateway knows of the routines: when the catalog has to be read, which worker reads it, and what
 //! came of it.
 //!
-//! The gateway has no database connection, so a short-lived `pg_sse catalog` worker reads for it and hands the routines
-//! over through the ring, as records between a begin and an end. A committed change of a routine raises a number in
-//! shared memory; the routines are outdated while that number differs from the one they were read at.
+//! The gateway has no database connection, so a short-lived `pg_sse catalog` worker reads for it and hands
+//! the routines over through the ring, as records between a begin and an end. A committed change of a routine
+//! raises a number in shared memory; the routines are outdated while that number differs from the one they
+//! were read at.
 
 use std::time::{Duration, Instant};
 
@@ -17,17 +18,18 @@ use crate::pg::shmem::Shared;
 /// for it.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 
-/// After a reading there is a pause of so many times the work that it was, so that whoever changes routines all the time keeps a
-/// quarter of a processor busy and not all of it. With ten thousand routines that is about a second. What it waited for (a lock, a
-/// processor, room in the ring) is nobody's work: behind a `VACUUM FULL` of an hour the next reading would be put off by three.
+/// After a reading there is a pause of so many times the work that it was, so that whoever changes routines
+/// all the time keeps a quarter of a processor busy and not all of it. With ten thousand routines that is
+/// about a second. What it waited for (a lock, a processor, room in the ring) is nobody's work: behind a
+/// `VACUUM FULL` of an hour the next reading would be put off by three.
 const PAUSE_FACTOR: u32 = 3;
 
 /// The same while a request waits for the reading: half of a processor. Some may change routines all the time
 /// while others ask for paths that do not exist; even together they must not use up a whole processor.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
 
-/// A reading that does not say what it worked counts with all of its time, but with no more than this. There is hardly one: it
-/// would have to end between its last record and saying so.
+/// A reading that does not say what it worked counts with all of its time, but with no more than this. There
+/// is hardly one: it would have to end between its last record and saying so.
 const MAX_UNTOLD: Duration = Duration::from_secs(5);
 
 /// Pause after a reading that failed; doubled each time up to the maximum.
@@ -38,7 +40,8 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(30);
 pub(crate) struct CatalogReader {
     shared: Shared,
     worker: Option<DynamicBackgroundWorker>,
-    /// The worker has left, and was seen to have then; its last records may still be in the ring, up to this mark of the courier's.
+    /// The worker has left, and was seen to have then; its last records may still be in the ring, up to this
+    /// mark of the courier's.
     left_at: Option<(u64, Instant)>,
     /// Its records were complete.
     finished: bool,
@@ -84,8 +87,8 @@ impl CatalogReader {
         self.loaded = None;
     }
 
-    /// Somebody asked for an unknown path: `Some(question)` when the routines are up to date, so that it can be
-    /// answered at once; else it is answered when they are ([`CatalogReader::answered`]).
+    /// Somebody asked for an unknown path: `Some(question)` when the routines are up to date, so that it can
+    /// be answered at once; else it is answered when they are ([`CatalogReader::answered`]).
     pub(crate) fn ask(&mut self, question: u64) -> Option<u64> {
         let generation = self.shared.catalog_generation();
         if self.loaded == Some(generation) {

@@ -23,7 +23,8 @@ fn good() -> String {
     tokens::token(&json!({"sub": "alice", "exp": NOW + 60}))
 }
 
-// Four cookies without a `kid`, each tried with all keys of a large file: one request would keep its thread for long.
+// Four cookies without a `kid`, each tried with all keys of a large file: one request would keep its thread
+// for long.
 #[test]
 fn one_request_verifies_so_many_signatures_and_no_more() {
     let other = Key::from_secret(&Secret::try_new([b'y'; 32]).unwrap());

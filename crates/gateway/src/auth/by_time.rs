@@ -73,13 +73,14 @@ impl<K: Clone + Ord + Hash + Weight> ByTime<K> {
         outcome
     }
 
-    /// Makes room for one more name, so that the new one is not forgotten itself. Says whether one had to be forgotten.
+    /// Makes room for one more name, so that the new one is not forgotten itself. Says whether one had to be
+    /// forgotten.
     pub(crate) fn make_room(&mut self) -> bool {
         self.times.len() >= self.max && self.forget_first().is_some()
     }
 
-    /// Whether a new name at this moment would be forgotten at once, because the map is full and no name in it is
-    /// earlier.
+    /// Whether a new name at this moment would be forgotten at once, because the map is full and no name in
+    /// it is earlier.
     pub(crate) fn has_no_place_for(&self, at: SystemTime) -> bool {
         self.times.len() >= self.max && self.order.first().is_some_and(|(first, _)| *first >= at)
     }

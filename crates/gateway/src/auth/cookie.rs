@@ -8,8 +8,8 @@ use http::HeaderValue;
 
 use super::{AuthSettings, SameSite};
 
-/// Longest name and value together, in bytes, that browsers keep (RFC 6265bis §5.6). Browsers silently drop a longer
-/// cookie: the login would seem to work, and the user would be anonymous afterwards.
+/// Longest name and value together, in bytes, that browsers keep (RFC 6265bis §5.6). Browsers silently drop a
+/// longer cookie: the login would seem to work, and the user would be anonymous afterwards.
 const MAX_COOKIE_BYTES: usize = 4096;
 
 /// `Set-Cookie` for a token. `is_secure`: the peer came over TLS. `None`: browsers would not keep it.
@@ -25,8 +25,8 @@ pub(crate) fn session_cookie(
     cookie(token, lifetime.as_secs(), settings, is_secure)
 }
 
-/// `Set-Cookie` that makes a browser forget the cookie: with the attributes it was set with, else it would stay.
-/// `None` cannot come: a name of a cookie has no character that a header could not hold.
+/// `Set-Cookie` that makes a browser forget the cookie: with the attributes it was set with, else it would
+/// stay. `None` cannot come: a name of a cookie has no character that a header could not hold.
 pub(crate) fn cleared_cookie(settings: &AuthSettings, is_secure: bool) -> Option<HeaderValue> {
     cookie("", 0, settings, is_secure)
 }

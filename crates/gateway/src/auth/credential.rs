@@ -1,7 +1,7 @@
 //! Where a request carries its token: header, else cookie, else query parameter (C4.7).
 //!
-//! What comes first decides alone: a bad header is never saved by a good cookie. Not for what the token says, nor for which
-//! of several cookies counts: that is [`super::Authenticator`].
+//! What comes first decides alone: a bad header is never saved by a good cookie. Not for what the token says,
+//! nor for which of several cookies counts: that is [`super::Authenticator`].
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
@@ -18,8 +18,8 @@ pub(crate) enum Source {
     Parameter,
 }
 
-/// Cookies of our name that are looked at, identical ones counted once. There are several when they were set for other
-/// paths or domains; each costs a verification. With more none of them is believed.
+/// Cookies of our name that are looked at, identical ones counted once. There are several when they were set
+/// for other paths or domains; each costs a verification. With more none of them is believed.
 pub(crate) const MAX_COOKIES: usize = 4;
 
 /// A token that is not verified yet, or the reason why it need not be.
@@ -30,7 +30,8 @@ pub(crate) struct Credential<'r> {
 }
 
 impl<'r> Credential<'r> {
-    /// The token of a request, `None` when it has none. `parameter` is the value of `sse.token_parameter`, decoded.
+    /// The token of a request, `None` when it has none. `parameter` is the value of `sse.token_parameter`,
+    /// decoded.
     pub(crate) fn find(
         headers: &'r HeaderMap,
         parameter: Option<&'r str>,

@@ -1,5 +1,6 @@
-//! Between the threads that refuse somebody and the file that keeps the refusals: runtime threads and the main thread
-//! leave work here, and see here whether the whole file has been read and told. Only the file's thread waits here.
+//! Between the threads that refuse somebody and the file that keeps the refusals: runtime threads and the
+//! main thread leave work here, and see here whether the whole file has been read and told. Only the file's
+//! thread waits here.
 //!
 //! Not for the file: that is `refusals`.
 
@@ -11,22 +12,23 @@ use tokio::sync::watch;
 
 use super::revocation::{MAX_TOKENS, NewRefusal};
 
-/// Refusals that wait to be written: as many tokens as are remembered, 8 MB. Beyond it a token is refused in memory
-/// alone, and the log says so: by then the disk has taken nothing for minutes.
+/// Refusals that wait to be written: as many tokens as are remembered, 8 MB. Beyond it a token is refused in
+/// memory alone, and the log says so: by then the disk has taken nothing for minutes.
 const MAX_WAITING: usize = MAX_TOKENS;
 
 /// Where runtime threads and the main thread leave work for the keeper.
 pub(crate) struct Desk {
     /// There is a file, and so a keeper.
     has_file: bool,
-    /// Written by the keeper, read by every request; under a lock, so that a request that is let in sees every refusal
-    /// told before.
+    /// Written by the keeper, read by every request; under a lock, so that a request that is let in sees
+    /// every refusal told before.
     knowledge: watch::Sender<Knowledge>,
     work: Mutex<Work>,
     bell: Condvar,
 }
 
-/// Whether all refusals in the file have been told. Until then it is not known who is refused, so nobody is let in.
+/// Whether all refusals in the file have been told. Until then it is not known who is refused, so nobody is
+/// let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Knowledge {
     /// The file is being read for the first time: a matter of milliseconds, unless a disk hangs.
@@ -61,9 +63,9 @@ impl Desk {
         *self.knowledge.borrow() == Knowledge::Known
     }
 
-    /// Waits for at most `most` until the file was read, or could not be. A browser that comes back right after a start
-    /// waits these milliseconds, because an `EventSource` gives up for good at a 503 (WHATWG HTML §9.2.3, "fail the
-    /// connection").
+    /// Waits for at most `most` until the file was read, or could not be. A browser that comes back right
+    /// after a start waits these milliseconds, because an `EventSource` gives up for good at a 503 (WHATWG
+    /// HTML §9.2.3, "fail the connection").
     pub(crate) async fn looked_at(&self, most: Duration) {
         if *self.knowledge.borrow() == Knowledge::Unread {
             let mut knowledge = self.knowledge.subscribe();
@@ -138,7 +140,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    // Attack: a hanging disk, and logouts by the thousand: what waits for the disk must not grow without an end.
+    // Attack: a hanging disk, and logouts by the thousand: what waits for the disk must not grow without an
+    // end.
     #[test]
     fn a_hundred_thousand_logouts_wait_for_the_disk_and_further_ones_are_not_kept() {
         let desk = Desk::new(true);

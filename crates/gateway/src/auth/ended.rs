@@ -1,5 +1,5 @@
-//! How many sessions of one user were ended lately: one account that logs in and out without a pause must not push
-//! everybody else's refusals out of memory.
+//! How many sessions of one user were ended lately: one account that logs in and out without a pause must not
+//! push everybody else's refusals out of memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How many sessions of one user are remembered one by one, within which time. Beyond either number each further logout
-/// ends all older sessions of the user, which takes no more memory; nobody who logs out of real sessions has so many.
-/// The second pair is for a patient attacker: a thousand an hour are [`MAX_TOKENS`](super::MAX_TOKENS) after four days,
-/// and tokens live for fourteen.
+/// How many sessions of one user are remembered one by one, within which time. Beyond either number each
+/// further logout ends all older sessions of the user, which takes no more memory; nobody who logs out of
+/// real sessions has so many. The second pair is for a patient attacker: a thousand an hour are
+/// [`MAX_TOKENS`](super::MAX_TOKENS) after four days, and tokens live for fourteen.
 const LIMITS: [(u32, Duration); 2] =
     [(1000, Duration::from_secs(3600)), (10_000, Duration::from_secs(14 * 24 * 3600))];
 

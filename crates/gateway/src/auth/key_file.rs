@@ -1,7 +1,7 @@
 //! What is in the files that `sse.jwt_secret_file` and `sse.jwt_key_file` name, and who may have written it.
 //!
-//! Not for when they are read, and for what counts while they are broken: that is `watched_file`. Not for the keys themselves:
-//! that is `keys`.
+//! Not for when they are read, and for what counts while they are broken: that is `watched_file`. Not for the
+//! keys themselves: that is `keys`.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -42,8 +42,8 @@ fn public_keys(bytes: Vec<u8>, metadata: &Metadata) -> Result<Vec<Key>, String> 
 }
 
 impl Secret {
-    /// Reads a file as the gateway reads `sse.jwt_secret_file`: a regular file of the process' own user that nobody else
-    /// may read or write; one line end at its end does not count.
+    /// Reads a file as the gateway reads `sse.jwt_secret_file`: a regular file of the process' own user that
+    /// nobody else may read or write; one line end at its end does not count.
     ///
     /// # Errors
     /// Why it cannot be used: a clause for people, without anything of the file's content.

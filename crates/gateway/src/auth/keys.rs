@@ -1,7 +1,8 @@
 //! Keys that tokens are verified with, and which algorithms each of them may be used with.
 //!
-//! The algorithm that a token names never decides alone: it only picks among the keys whose own kind allows it. An RSA
-//! key is no HMAC secret here, whatever a token says (RFC 8725 §2.1, §3.1), and `none` is the algorithm of no key.
+//! The algorithm that a token names never decides alone: it only picks among the keys whose own kind allows
+//! it. An RSA key is no HMAC secret here, whatever a token says (RFC 8725 §2.1, §3.1), and `none` is the
+//! algorithm of no key.
 //!
 //! Not for claims: that is `verify`.
 
@@ -16,12 +17,13 @@ use serde::Deserialize;
 use super::Secret;
 use super::credential::MAX_COOKIES;
 
-/// Keys of one file. A token without a `kid` is tried with every key that fits, so this bounds what such a token costs:
-/// a millisecond or two, during which no events go out on that thread. Beyond it the file is refused.
+/// Keys of one file. A token without a `kid` is tried with every key that fits, so this bounds what such a
+/// token costs: a millisecond or two, during which no events go out on that thread. Beyond it the file is
+/// refused.
 const MAX_KEYS: usize = 32;
 
-/// Signatures that are still verified for one request, however many tokens its cookies have: each of a file's keys once, two
-/// secrets, and a few that name their key. Beyond it a token is not believed.
+/// Signatures that are still verified for one request, however many tokens its cookies have: each of a file's
+/// keys once, two secrets, and a few that name their key. Beyond it a token is not believed.
 pub(crate) struct Effort(usize);
 
 impl Default for Effort {
@@ -99,8 +101,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Whether one of `keys` made this signature. `algorithm` and `id` are what the token's header says. Each try spends
-/// one effort.
+/// Whether one of `keys` made this signature. `algorithm` and `id` are what the token's header says. Each try
+/// spends one effort.
 pub(crate) fn verify(
     keys: &[Key],
     algorithm: &str,
@@ -169,8 +171,8 @@ fn pem_key(label: &str, block: &[u8]) -> Result<Key, KeyError> {
         _ => return Err(KeyError::Unsupported),
     }
     if let Ok(key) = DecodingKey::from_ec_pem(block) {
-        // An uncompressed point (SEC 1 §2.3.3): its length tells the curve. A point of another curve of the same
-        // length verifies nothing.
+        // An uncompressed point (SEC 1 §2.3.3): its length tells the curve. A point of another curve of the
+        // same length verifies nothing.
         let algorithm = match key.try_get_as_bytes().map(<[u8]>::len) {
             Ok(65) => Algorithm::ES256,
             Ok(97) => Algorithm::ES384,
@@ -217,7 +219,8 @@ struct Jwk {
     y: Option<String>,
 }
 
-/// Keys that are not understood, or not for signatures, are left out (RFC 7517 §5); a private one refuses all.
+/// Keys that are not understood, or not for signatures, are left out (RFC 7517 §5); a private one refuses
+/// all.
 fn parse_jwks(text: &str) -> Result<Vec<Key>, KeyError> {
     let jwks: Jwks = serde_json::from_str(text).map_err(|_| KeyError::Format)?;
     if jwks.keys.iter().any(|key| key.get("d").is_some() || key.get("k").is_some()) {

@@ -1,7 +1,7 @@
 //! Who a subscriber is: finds the token of a request and says whose it is (C4.7).
 //!
-//! A request without a token is anonymous; one with a token that is not believed is refused, never taken for anonymous.
-//! Secrets, tokens and claims are in no log line, no `Debug` output and no answer.
+//! A request without a token is anonymous; one with a token that is not believed is refused, never taken for
+//! anonymous. Secrets, tokens and claims are in no log line, no `Debug` output and no answer.
 //!
 //! Not for what the identity may see or open: that is `sse_proto::admission`.
 
@@ -91,8 +91,8 @@ impl Authenticator {
         &self.revocations
     }
 
-    /// Takes new settings and reads their files anew. Keys of a file that is no longer named are dropped; keys of a
-    /// file that cannot be read stay if the file is still the one named.
+    /// Takes new settings and reads their files anew. Keys of a file that is no longer named are dropped;
+    /// keys of a file that cannot be read stay if the file is still the one named.
     pub(crate) fn apply(&self, settings: &AuthSettings, outbox: &Outbox) {
         let mut sources = self.sources.lock();
         sources.secret.clone_from(&settings.jwt_secret);
@@ -151,8 +151,8 @@ impl Authenticator {
         tokens.iter().map(judge).collect()
     }
 
-    /// Whether the caller is to have [`Authenticator::look`] run, on a thread that may wait for a disk: once in
-    /// [`LOOK_INTERVAL`], and not while the last one is at it.
+    /// Whether the caller is to have [`Authenticator::look`] run, on a thread that may wait for a disk: once
+    /// in [`LOOK_INTERVAL`], and not while the last one is at it.
     pub(crate) fn is_look_due(&self) -> bool {
         let Some(sources) = self.sources.try_lock() else { return false };
         let has_files = sources.secret_file.is_some() || sources.key_file.is_some();
@@ -171,8 +171,9 @@ impl Authenticator {
     }
 }
 
-/// Of several tokens the one that counts: the only believed one, or the latest of one user's. Two believed tokens of
-/// different users, or two of which one names no user, are refused: another site of the same domain can plant a cookie.
+/// Of several tokens the one that counts: the only believed one, or the latest of one user's. Two believed
+/// tokens of different users, or two of which one names no user, are refused: another site of the same domain
+/// can plant a cookie.
 fn only_one(judged: Vec<Result<Verified, Refusal>>) -> Result<Verified, Refusal> {
     let mut outcome: Result<Verified, _> = Err(Refusal::Malformed);
     for one in judged {
@@ -224,8 +225,8 @@ impl Sources {
 }
 
 impl Refused {
-    /// 401 (RFC 6750 §3.1). A bad cookie is cleared, with the attributes it was set with, so that the page is not locked
-    /// out until it expires. `is_secure`: the peer came over TLS.
+    /// 401 (RFC 6750 §3.1). A bad cookie is cleared, with the attributes it was set with, so that the page is
+    /// not locked out until it expires. `is_secure`: the peer came over TLS.
     pub(crate) fn into_problem(self, settings: &AuthSettings, is_secure: bool) -> Problem {
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "The token is not valid (any more).").header(
             http::header::WWW_AUTHENTICATE,

@@ -1,11 +1,12 @@
-//! Tokens that are refused although they are good: older tokens of users who were disconnected (C4.8), and tokens that
-//! somebody has logged out with (C7.5).
+//! Tokens that are refused although they are good: older tokens of users who were disconnected (C4.8), and
+//! tokens that somebody has logged out with (C7.5).
 //!
 //! Kept in memory alone: `refusals` reads the file, and tells this list what is in it.
 //!
-//! **Time alone forgets no refusal whose token may still be good.** A token's entry goes when the token has expired. A
-//! user's entry never goes by time: some issuer's token may be good until the year 9999, and one without `iat` does not
-//! say how old it is. So users are bounded by number, and the log says when one is forgotten.
+//! **Time alone forgets no refusal whose token may still be good.** A token's entry goes when the token has
+//! expired. A user's entry never goes by time: some issuer's token may be good until the year 9999, and one
+//! without `iat` does not say how old it is. So users are bounded by number, and the log says when one is
+//! forgotten.
 //!
 //! Not for ending streams: the slab checks its streams when [`Revocations::version`] has moved.
 
@@ -20,27 +21,28 @@ use parking_lot::RwLock;
 
 use super::by_time::{ByTime, Inserted, Weight};
 
-/// Users that are remembered: some 20 MB, without their ids. Beyond it the user that was disconnected longest ago is
-/// forgotten, whose older tokens have had the most time to expire.
+/// Users that are remembered: some 20 MB, without their ids. Beyond it the user that was disconnected longest
+/// ago is forgotten, whose older tokens have had the most time to expire.
 pub(crate) const MAX_USERS: usize = 100_000;
 
-/// Bytes of their ids together: 160 for each of [`MAX_USERS`], or a thousand ids of the greatest length in a token.
-/// Beyond it users are forgotten as beyond [`MAX_USERS`].
+/// Bytes of their ids together: 160 for each of [`MAX_USERS`], or a thousand ids of the greatest length in a
+/// token. Beyond it users are forgotten as beyond [`MAX_USERS`].
 const MAX_USER_BYTES: usize = 16 << 20;
 
-/// Tokens that are remembered of users with an id, and as many of those without: some 20 MB each. Beyond it those that have expired
-/// are forgotten, and if there are none the one of the others that would expire first: a logout always counts, until the next one.
+/// Tokens that are remembered of users with an id, and as many of those without: some 20 MB each. Beyond it
+/// those that have expired are forgotten, and if there are none the one of the others that would expire
+/// first: a logout always counts, until the next one.
 ///
-/// The two are apart, because sessions without an id are counted for nobody (`ended.rs`): who logs in and out without one pushes out
-/// others of that kind only, who are nobody in particular either.
+/// The two are apart, because sessions without an id are counted for nobody (`ended.rs`): who logs in and out
+/// without one pushes out others of that kind only, who are nobody in particular either.
 pub(crate) const MAX_TOKENS: usize = 100_000;
 
-/// Expired tokens that are forgotten with each new one. More than one, so that their number falls; few, because
-/// requests wait meanwhile.
+/// Expired tokens that are forgotten with each new one. More than one, so that their number falls; few,
+/// because requests wait meanwhile.
 const FORGOTTEN_AT_ONCE: usize = 4;
 
-/// Names a token without revealing it: the SHA-256 of its header and claims as they stand in it. Not of its signature,
-/// because some algorithms have another good one for the same message (ECDSA: s and n - s).
+/// Names a token without revealing it: the SHA-256 of its header and claims as they stand in it. Not of its
+/// signature, because some algorithms have another good one for the same message (ECDSA: s and n - s).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TokenDigest([u8; SHA256_OUTPUT_LEN]);
 
@@ -89,10 +91,11 @@ pub(crate) enum Bearer {
 }
 
 pub(crate) struct Revocations {
-    /// Raised after a refusal was written (release), so that a thread that sees the new version (acquire) sees the
-    /// refusal.
+    /// Raised after a refusal was written (release), so that a thread that sees the new version (acquire)
+    /// sees the refusal.
     version: AtomicU64,
-    /// By user id: tokens issued before this are refused. Written by the keeper of the file and the main thread.
+    /// By user id: tokens issued before this are refused. Written by the keeper of the file and the main
+    /// thread.
     before: RwLock<ByTime<Arc<str>>>,
     /// Tokens of users that are refused, and until when they would be good. Written by every thread.
     tokens: RwLock<ByTime<TokenDigest>>,
@@ -123,8 +126,8 @@ pub(crate) struct TakenIn {
 }
 
 impl Revocations {
-    /// Takes in refusals that the file keeps. The lock is held for one refusal at a time, so that requests get their
-    /// turn between two.
+    /// Takes in refusals that the file keeps. The lock is held for one refusal at a time, so that requests
+    /// get their turn between two.
     pub(crate) fn take_in(&self, refusals: impl IntoIterator<Item = NewRefusal>, now: SystemTime) -> TakenIn {
         self.take(refusals, now, false)
     }
@@ -207,8 +210,8 @@ impl Revocations {
         self.version.load(Ordering::Acquire)
     }
 
-    /// A token that does not say when it was issued counts as old; one that says so in whole seconds counts from their
-    /// beginning, so one from the very second of the call may be refused, but none slips through.
+    /// A token that does not say when it was issued counts as old; one that says so in whole seconds counts
+    /// from their beginning, so one from the very second of the call may be refused, but none slips through.
     pub(crate) fn is_refused(&self, user_id: Option<&str>, issued_at: Option<SystemTime>) -> bool {
         let Some(user_id) = user_id else { return false };
         let before = self.before.read().get(user_id);
@@ -329,7 +332,8 @@ mod tests {
         assert!(is_refused(4) && is_refused(MAX_TOKENS + 3));
     }
 
-    // Attack: logins without a user id, which are counted for nobody, and a logout of each, until others' logouts are forgotten.
+    // Attack: logins without a user id, which are counted for nobody, and a logout of each, until others'
+    // logouts are forgotten.
     #[test]
     fn sessions_without_a_user_id_push_out_each_other_and_nobody_elses_logout() {
         let revocations = Revocations::default();

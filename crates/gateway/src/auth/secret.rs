@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-/// Shortest secret in bytes: that of HS256's hash (RFC 7518 §3.2). A shorter one can be found by trying, from any token
-/// that was ever seen.
+/// Shortest secret in bytes: that of HS256's hash (RFC 7518 §3.2). A shorter one can be found by trying, from
+/// any token that was ever seen.
 pub const MIN_SECRET_BYTES: usize = 32;
 
 /// A key for HS256, HS384 and HS512, at least [`MIN_SECRET_BYTES`] long.

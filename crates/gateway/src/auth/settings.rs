@@ -11,10 +11,12 @@ use sse_proto::query::TokenParameter;
 
 use super::Secret;
 
-/// Part of [`crate::Settings`]. With none of the three keys nobody can be authenticated, and every token is refused.
+/// Part of [`crate::Settings`]. With none of the three keys nobody can be authenticated, and every token is
+/// refused.
 #[derive(Debug, Clone)]
 pub struct AuthSettings {
-    /// `sse.jwt_secret`. Verifies beside the one of `jwt_secret_file`, so that a secret can be changed step by step.
+    /// `sse.jwt_secret`. Verifies beside the one of `jwt_secret_file`, so that a secret can be changed step
+    /// by step.
     pub jwt_secret: Option<Secret>,
     /// `sse.jwt_secret_file`: its bytes without one line end at their end.
     pub jwt_secret_file: Option<PathBuf>,
@@ -32,9 +34,9 @@ pub struct AuthSettings {
     pub cookie_same_site: SameSite,
     /// `sse.token_parameter`; `None` = tokens are never read from URLs.
     pub token_parameter: Option<TokenParameter>,
-    /// `sse.require_authentication`: an anonymous request gets 401, except for `/healthz`, `OPTIONS` (a preflight
-    /// carries no credentials, Fetch §4.8), static files (the page that logs in is one), and calls of `@login`, `@logout`
-    /// and `@anonymous` routines (nobody could log in otherwise).
+    /// `sse.require_authentication`: an anonymous request gets 401, except for `/healthz`, `OPTIONS` (a
+    /// preflight carries no credentials, Fetch §4.8), static files (the page that logs in is one), and calls
+    /// of `@login`, `@logout` and `@anonymous` routines (nobody could log in otherwise).
     pub require_authentication: bool,
     /// `sse.session_lifetime`: of tokens and cookies that a login makes.
     pub session_lifetime: Duration,
@@ -63,7 +65,8 @@ impl Default for AuthSettings {
 const SECRET_PATIENCE: Duration = Duration::from_secs(5);
 
 impl AuthSettings {
-    /// [`AuthSettings::signing_secret`] on another thread: a disk that hangs must not stop this thread's events.
+    /// [`AuthSettings::signing_secret`] on another thread: a disk that hangs must not stop this thread's
+    /// events.
     ///
     /// # Errors
     /// [`NoSecret`], also when the file cannot be read in time.
@@ -137,7 +140,8 @@ impl SameSite {
     }
 }
 
-/// Name of the cookie that may carry a token (`sse.cookie_name`): a token of RFC 9110 §5.6.2, at most 64 bytes.
+/// Name of the cookie that may carry a token (`sse.cookie_name`): a token of RFC 9110 §5.6.2, at most 64
+/// bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CookieName(String);
 
@@ -216,7 +220,8 @@ mod tests {
         }
     }
 
-    // A disk that hangs under the file of the secret: no test can make a regular file hang, so the reading is another.
+    // A disk that hangs under the file of the secret: no test can make a regular file hang, so the reading is
+    // another.
     #[tokio::test(start_paused = true)]
     async fn a_login_waits_five_seconds_for_the_file_of_its_secret() {
         let (five, moment) = (Duration::from_secs(5), Duration::from_millis(1));

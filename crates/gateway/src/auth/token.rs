@@ -28,8 +28,8 @@ pub fn issue(
     sign(secret, &claims)
 }
 
-/// Adds what makes claims those of a token that a gateway with these settings believes: `exp` and `iat`, and `iss` and `aud`
-/// if it asks for them.
+/// Adds what makes claims those of a token that a gateway with these settings believes: `exp` and `iat`, and
+/// `iss` and `aud` if it asks for them.
 ///
 /// # Errors
 /// [`TokenError::Lifetime`].
@@ -50,7 +50,8 @@ pub fn complete(
         }
     }
     claims.insert("exp".to_owned(), expires.into());
-    // With its fraction: `sse.disconnect` lets in what is issued later in the same second (RFC 7519 §2 allows it).
+    // With its fraction: `sse.disconnect` lets in what is issued later in the same second (RFC 7519 §2 allows
+    // it).
     if let Some(issued_at) = Number::from_f64(now.as_secs_f64()) {
         claims.insert("iat".to_owned(), Value::Number(issued_at));
     }

@@ -17,23 +17,23 @@ use super::keys::{self, Effort, Key};
 use super::refusal::Refusal;
 use super::revocation::TokenDigest;
 
-/// Longest token in bytes. Browsers keep cookies of at most 4 KB, and a head has at most 16 KB. Beyond it the token is
-/// refused unread.
+/// Longest token in bytes. Browsers keep cookies of at most 4 KB, and a head has at most 16 KB. Beyond it the
+/// token is refused unread.
 pub(crate) const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// How far the issuer's clock may be off ours, for every time in a token.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-/// Seconds; the end of the year 9999. A later time is in other units, and must be refused: an `exp` in milliseconds
-/// would never pass.
+/// Seconds; the end of the year 9999. A later time is in other units, and must be refused: an `exp` in
+/// milliseconds would never pass.
 const MAX_TIME: f64 = 253_402_300_799.0;
 
 /// What a token that is believed says.
 #[derive(Debug, Clone)]
 pub(crate) struct Verified {
     pub(crate) identity: Identity,
-    /// When its stream is to end: at `exp`, or, if that has passed already, at the end of the skew that still lets the
-    /// token in.
+    /// When its stream is to end: at `exp`, or, if that has passed already, at the end of the skew that still
+    /// lets the token in.
     pub(crate) expires_at: SystemTime,
     pub(crate) issued_at: Option<SystemTime>,
     /// All of the claims, as the token has them: a JSON object.
@@ -49,8 +49,8 @@ impl Verified {
     }
 }
 
-/// RFC 7515 §4.1. A member given twice is an error; members that are not named here change nothing about how the
-/// signature is made.
+/// RFC 7515 §4.1. A member given twice is an error; members that are not named here change nothing about how
+/// the signature is made.
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -96,7 +96,8 @@ fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)
 }
 
-/// RFC 8725 §3.11: a token that says it is made for something else (`logout+jwt`, `dpop+jwt`) is no credential.
+/// RFC 8725 §3.11: a token that says it is made for something else (`logout+jwt`, `dpop+jwt`) is no
+/// credential.
 fn is_for_access(typ: Option<&str>) -> bool {
     let Some(typ) = typ else { return true };
     let typ = typ.to_ascii_lowercase();

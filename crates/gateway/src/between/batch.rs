@@ -6,9 +6,9 @@ use std::ops::Range;
 
 /// A run of consecutive items in the order of the stream (C5.3).
 ///
-/// The sequence of an item is `first_sequence` plus its index, in every runtime thread alike, so that an id means the
-/// same wherever a subscriber comes back (C6.4). Sequences of one epoch start at 1 and have no holes: 0 is "before
-/// the first event".
+/// The sequence of an item is `first_sequence` plus its index, in every runtime thread alike, so that an id
+/// means the same wherever a subscriber comes back (C6.4). Sequences of one epoch start at 1 and have no
+/// holes: 0 is "before the first event".
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Sequence of `items[0]`, at least 1; the last batch's first sequence plus its number of items.
@@ -51,8 +51,8 @@ impl Batch {
 /// One item of a [`Batch`]. It takes its sequence even if nobody may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// A record: these bytes of [`Batch::bytes`]. Bytes that cannot be decoded become an `overflow` gap for everybody,
-    /// because the event's audience cannot be known.
+    /// A record: these bytes of [`Batch::bytes`]. Bytes that cannot be decoded become an `overflow` gap for
+    /// everybody, because the event's audience cannot be known.
     Record(Range<usize>),
     /// The ring was full: an `overflow` gap for every subscriber.
     Overflow {

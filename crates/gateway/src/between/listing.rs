@@ -1,7 +1,8 @@
-//! Who is listening: how the main thread asks the runtime threads for their streams, for `sse.subscribers` (C8.1).
+//! Who is listening: how the main thread asks the runtime threads for their streams, for `sse.subscribers`
+//! (C8.1).
 //!
-//! A thread looks at some of its slots per round, between its other work, and answers when it has seen all, so a list
-//! of ten thousand delays no event. Each line of the list was true when its stream was looked at.
+//! A thread looks at some of its slots per round, between its other work, and answers when it has seen all,
+//! so a list of ten thousand delays no event. Each line of the list was true when its stream was looked at.
 //!
 //! Not for counting: that is `stats`.
 
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Requests for a list that wait for one runtime thread. Beyond it [`crate::Gateway::subscribers`] answers with what
-/// the other threads have.
+/// Requests for a list that wait for one runtime thread. Beyond it [`crate::Gateway::subscribers`] answers
+/// with what the other threads have.
 const MAX_WAITING: usize = 16;
 
 /// Slots that are looked at per round.
@@ -125,8 +126,8 @@ struct OpenList {
 }
 
 impl Lister {
-    /// Goes on with the list that is being made, or begins one; `info` describes a slot. Says whether there is more to
-    /// do.
+    /// Goes on with the list that is being made, or begins one; `info` describes a slot. Says whether there
+    /// is more to do.
     pub(crate) fn work<T>(&mut self, slots: &[Option<T>], info: impl Fn(&T) -> SubscriberInfo) -> bool {
         let begin = |request| OpenList { request, next: 0, found: Vec::new() };
         let Some(mut list) = self.open.take().or_else(|| self.requests.try_recv().ok().map(begin)) else {

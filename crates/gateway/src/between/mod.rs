@@ -1,5 +1,5 @@
-//! What passes between threads: the courier, the main thread and the runtime threads. Each is bounded, and says what happens
-//! when it is full.
+//! What passes between threads: the courier, the main thread and the runtime threads. Each is bounded, and
+//! says what happens when it is full.
 //!
 //! Not for state that all of them only look at: that is `shared`.
 

@@ -25,13 +25,14 @@ pub enum Errand {
         message: String,
     },
     /// A request waits for a path that is not known (C2.4): take in what has committed up to **now**, call
-    /// [`crate::Gateway::set_routes`] if anything changed, and then [`crate::Gateway::routes_are_fresh`] with this
-    /// question. At most ten of these come in a second.
+    /// [`crate::Gateway::set_routes`] if anything changed, and then [`crate::Gateway::routes_are_fresh`] with
+    /// this question. At most ten of these come in a second.
     RefreshRoutes {
         /// The question's number; a later question has a higher one.
         question: u64,
     },
-    /// A runtime thread has panicked; nothing of the gateway can be relied on. The process must end with exit code 1.
+    /// A runtime thread has panicked; nothing of the gateway can be relied on. The process must end with exit
+    /// code 1.
     Died(String),
 }
 
@@ -44,8 +45,8 @@ pub enum Severity {
     Warning,
 }
 
-/// Errands that wait for the main thread. It does them whenever it wakes, so this many pile up only while it is stuck;
-/// then further ones are dropped and counted. A death is never dropped.
+/// Errands that wait for the main thread. It does them whenever it wakes, so this many pile up only while it
+/// is stuck; then further ones are dropped and counted. A death is never dropped.
 const MAX_WAITING: usize = 256;
 
 /// Shortest time between two log lines of one kind, whatever the network does.
@@ -140,8 +141,8 @@ impl Inbox {
         self.wake.as_fd()
     }
 
-    /// The wake bytes are read only when nothing waits, and the queue is looked at once more after that: so the main
-    /// thread loses no wake, whenever it stops asking.
+    /// The wake bytes are read only when nothing waits, and the queue is looked at once more after that: so
+    /// the main thread loses no wake, whenever it stops asking.
     pub(crate) fn poll(&self, outbox: &Outbox) -> Option<Errand> {
         if let Some(errand) = outbox.kept().or_else(|| self.receiver.try_recv().ok()) {
             return Some(errand);

@@ -1,5 +1,5 @@
-//! Hands events to the runtime threads: the one part of a gateway that a thread other than the main one owns. Nothing
-//! here waits, takes a lock, or costs more with more streams.
+//! Hands events to the runtime threads: the one part of a gateway that a thread other than the main one owns.
+//! Nothing here waits, takes a lock, or costs more with more streams.
 //!
 //! Not for what becomes of a batch: that begins in `slab`.
 
@@ -12,12 +12,12 @@ use crate::bell::Bell;
 use crate::between::batch::Batch;
 use crate::stats::Stats;
 
-/// Batches that wait for one runtime thread. It takes everything at once when it wakes, so more pile up only while it
-/// walks its subscribers (tens of milliseconds); then the ring absorbs.
+/// Batches that wait for one runtime thread. It takes everything at once when it wakes, so more pile up only
+/// while it walks its subscribers (tens of milliseconds); then the ring absorbs.
 pub(crate) const MAX_WAITING_BATCHES: usize = 64;
 
-/// Publishes events. There is one for each [`crate::Gateway`], handed out when that starts, and it cannot be copied: so
-/// sequences come from one place, and room that it has seen in a channel stays free.
+/// Publishes events. There is one for each [`crate::Gateway`], handed out when that starts, and it cannot be
+/// copied: so sequences come from one place, and room that it has seen in a channel stays free.
 ///
 /// Without it the gateway goes on: its streams get nothing new.
 pub struct Publisher {
@@ -32,8 +32,8 @@ pub(crate) struct RuntimeThread {
     pub(crate) bell: Arc<Bell>,
 }
 
-/// Last sequence that was published. Written by the publisher before the batch is in any channel, so that a thread that
-/// lags does not take an id that another thread has sent for an invented one.
+/// Last sequence that was published. Written by the publisher before the batch is in any channel, so that a
+/// thread that lags does not take an id that another thread has sent for an invented one.
 #[derive(Debug, Default)]
 pub(crate) struct Published(AtomicU64);
 

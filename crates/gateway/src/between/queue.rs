@@ -1,13 +1,13 @@
-//! Calls between the runtime threads and the main thread: those that wait for a worker, those that one has, and those
-//! whose peer has gone (C7.4).
+//! Calls between the runtime threads and the main thread: those that wait for a worker, those that one has,
+//! and those whose peer has gone (C7.4).
 //!
-//! The task that answers a call holds it as a [`PendingCall`], which is dropped with the task: when the peer goes, the
-//! call is taken out of the queue, or the main thread is told to cancel it. So no search for abandoned calls is needed,
-//! and none is left over.
+//! The task that answers a call holds it as a [`PendingCall`], which is dropped with the task: when the peer
+//! goes, the call is taken out of the queue, or the main thread is told to cancel it. So no search for
+//! abandoned calls is needed, and none is left over.
 //!
-//! One lock for all of it, held for a few map operations: calls come in tens of thousands a second at most, and events
-//! never pass here. Numbers rise, so the map of waiting calls is in the order of arrival; any of them is found in a few
-//! steps.
+//! One lock for all of it, held for a few map operations: calls come in tens of thousands a second at most,
+//! and events never pass here. Numbers rise, so the map of waiting calls is in the order of arrival; any of
+//! them is found in a few steps.
 //!
 //! Not for what a call says (`sse_proto::call`), nor for who runs it (the extension's call workers).
 
@@ -26,8 +26,9 @@ use crate::network::network;
 use crate::room::{ANSWER_BYTES, Room, Rooms};
 use crate::stats::Stats;
 
-/// Bytes of requests that are held at a time, being read or waiting, unless [`crate::Settings::max_body_size`] asks for
-/// more. Without it as many peers as there are sockets could each make us keep a whole body.
+/// Bytes of requests that are held at a time, being read or waiting, unless
+/// [`crate::Settings::max_body_size`] asks for more. Without it as many peers as there are sockets could each
+/// make us keep a whole body.
 const MIN_REQUEST_BYTES: usize = 128 << 20;
 
 /// At least [`MIN_REQUEST_BYTES`], and enough that a single body of the allowed size always has room.
@@ -35,7 +36,8 @@ pub(crate) fn request_bytes(max_body_size: usize) -> usize {
     MIN_REQUEST_BYTES.max(max_body_size.saturating_mul(4))
 }
 
-/// How long a worker may take to give up a statement whose time is over. Beyond it the peer is answered without it.
+/// How long a worker may take to give up a statement whose time is over. Beyond it the peer is answered
+/// without it.
 pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// Whether calls can run.
@@ -96,9 +98,9 @@ pub(crate) enum NoPlace {
     Answers,
 }
 
-/// The last number that a call of this process was given. Of the process and not of a gateway: a worker may still run a
-/// call of a gateway that was closed before another one was opened, and its answer must not be taken for that of a new
-/// call.
+/// The last number that a call of this process was given. Of the process and not of a gateway: a worker may
+/// still run a call of a gateway that was closed before another one was opened, and its answer must not be
+/// taken for that of a new call.
 static LAST_NUMBER: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) struct CallQueue {
@@ -142,8 +144,9 @@ pub(crate) enum Standing {
 }
 
 impl CallQueue {
-    /// For a gateway that begins. Numbers go on above its epoch, a time in microseconds: calls do not come a million a
-    /// second, so those of an earlier process are not given out again either, as long as the clock is not set back.
+    /// For a gateway that begins. Numbers go on above its epoch, a time in microseconds: calls do not come a
+    /// million a second, so those of an earlier process are not given out again either, as long as the clock
+    /// is not set back.
     pub(crate) fn new(epoch: u64, stats: Arc<Stats>, outbox: Arc<Outbox>) -> Self {
         LAST_NUMBER.fetch_max(epoch, Ordering::Relaxed);
         Self { stats, outbox, bodies: Rooms::default(), answers: Rooms::default(), state: Mutex::default() }
@@ -261,7 +264,8 @@ impl State {
     }
 }
 
-/// A call that a task waits for. Dropped before its answer has come, it is taken out of the queue or cancelled.
+/// A call that a task waits for. Dropped before its answer has come, it is taken out of the queue or
+/// cancelled.
 pub(crate) struct PendingCall {
     queue: Arc<CallQueue>,
     id: u64,

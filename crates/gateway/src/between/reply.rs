@@ -1,6 +1,6 @@
-//! An answer on its way from a call worker to its peer: its memory is counted from its first byte until the last one is
-//! written or the peer has gone. Without a count, answers that nobody reads could fill any memory, because a worker is
-//! free as soon as its answer has crossed the ring.
+//! An answer on its way from a call worker to its peer: its memory is counted from its first byte until the
+//! last one is written or the peer has gone. Without a count, answers that nobody reads could fill any
+//! memory, because a worker is free as soon as its answer has crossed the ring.
 //!
 //! Not for what the bytes mean (`sse_proto::call`).
 
@@ -26,8 +26,8 @@ impl Reply {
         Self { bytes: Vec::new(), room, has_overflowed: false, has_begun: false }
     }
 
-    /// Takes the next bytes. When there is no room or no memory for them the whole answer is thrown away at once, and
-    /// later parts as they come.
+    /// Takes the next bytes. When there is no room or no memory for them the whole answer is thrown away at
+    /// once, and later parts as they come.
     pub fn push(&mut self, bytes: &[u8]) {
         self.has_begun = true;
         if self.has_overflowed {
@@ -42,8 +42,8 @@ impl Reply {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Takes room first, then memory: a quarter more than there is, so that a large answer is not moved with each part;
-    /// or exactly what is needed, if only that is left.
+    /// Takes room first, then memory: a quarter more than there is, so that a large answer is not moved with
+    /// each part; or exactly what is needed, if only that is left.
     fn reserve(&mut self, more: usize) -> bool {
         let needed = self.bytes.len() + more;
         if needed <= self.bytes.capacity() {
@@ -68,7 +68,8 @@ impl Reply {
         !self.has_begun
     }
 
-    /// The answer, once its last part has been pushed. Leaves nothing here. `None`: it did not fit, and is gone.
+    /// The answer, once its last part has been pushed. Leaves nothing here. `None`: it did not fit, and is
+    /// gone.
     ///
     /// # Errors
     /// [`FrameError`]: the bytes are no answer.

@@ -1,11 +1,12 @@
 //! The routes that are known, and how a request for an unknown path makes the main thread look again (C2.4).
 //!
-//! The handshake. A waiter needs a reading of the catalog that began after its request arrived. It joins a question
-//! that the main thread has not taken yet, or asks a new one. The main thread takes the question
-//! ([`crate::Errand::RefreshRoutes`]), takes in what has committed, calls `set_routes` if anything changed, and answers
-//! with `routes_are_fresh(question)`, which answers all older questions, too. So any number of waiters cost one reading
-//! at a time; and a new question is asked at most every [`QUESTION_INTERVAL`], so that a scanner costs ten readings a
-//! second, whatever it sends. A waiter goes on as soon as its path is known, answered or not.
+//! The handshake. A waiter needs a reading of the catalog that began after its request arrived. It joins a
+//! question that the main thread has not taken yet, or asks a new one. The main thread takes the question
+//! ([`crate::Errand::RefreshRoutes`]), takes in what has committed, calls `set_routes` if anything changed,
+//! and answers with `routes_are_fresh(question)`, which answers all older questions, too. So any number of
+//! waiters cost one reading at a time; and a new question is asked at most every [`QUESTION_INTERVAL`], so
+//! that a scanner costs ten readings a second, whatever it sends. A waiter goes on as soon as its path is
+//! known, answered or not.
 //!
 //! Not for how routes are read or built: that is the extension's catalog worker and `sse_proto::route`.
 
@@ -78,9 +79,9 @@ impl RouteBoard {
         }
         let outdated = state.routes.replace(routes);
         state.generation = generation;
-        // Freeing a table of many thousand routines takes milliseconds. That must happen neither under the lock nor on
-        // a runtime thread, which has events to write. So a table that a request still uses is kept until the next
-        // change.
+        // Freeing a table of many thousand routines takes milliseconds. That must happen neither under the
+        // lock nor on a runtime thread, which has events to write. So a table that a request still uses is
+        // kept until the next change.
         let (kept, freed): (Vec<_>, Vec<_>) =
             state.outdated.drain(..).chain(outdated).partition(|table| Arc::strong_count(table) > 1);
         state.outdated = kept;
@@ -116,13 +117,14 @@ impl RouteBoard {
         state.routes.as_ref().filter(|routes| has_it(routes)).map(Arc::clone)
     }
 
-    /// Takes the number of changes that generations of routes are compared with: it is raised before a COMMIT returns.
+    /// Takes the number of changes that generations of routes are compared with: it is raised before a COMMIT
+    /// returns.
     pub(crate) fn follow(&self, changes: &'static AtomicU64) {
         let _ = self.changes.set(changes);
     }
 
-    /// Routes with everything that has committed by now, if they are others than these. Costs nothing if nothing has
-    /// changed; else it waits for the main thread, as for an unknown path.
+    /// Routes with everything that has committed by now, if they are others than these. Costs nothing if
+    /// nothing has changed; else it waits for the main thread, as for an unknown path.
     pub(crate) async fn newer(&self, than: &Arc<RouteTable>, outbox: &Outbox) -> Option<Arc<RouteTable>> {
         let mut version = self.version.subscribe();
         let deadline = tokio::time::Instant::now() + MAX_WAIT;

@@ -33,8 +33,8 @@ pub(crate) fn failed(call: &Call, sqlstate: [u8; 5], message: String, raised: bo
         .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned())
 }
 
-/// At most this much of a message is told, because it is a sentence for people; escaping its control characters can
-/// make it six times as long.
+/// At most this much of a message is told, because it is a sentence for people; escaping its control
+/// characters can make it six times as long.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
 /// Cut between two characters, and marked.

@@ -1,5 +1,5 @@
-//! What a routine can know of its call (C7.2): the nine settings, all of which are set for every call, so that nothing
-//! of an earlier call shows through.
+//! What a routine can know of its call (C7.2): the nine settings, all of which are set for every call, so
+//! that nothing of an earlier call shows through.
 //!
 //! Not for the arguments, nor for setting them: the worker does that, outside the transaction.
 
@@ -74,8 +74,8 @@ pub(crate) fn user_parameters(login: Option<&Verified>, address: IpAddr) -> User
     }
 }
 
-/// JSON in ASCII, because the encoding of a database may lack other characters. These stand in strings only, where they
-/// can be escaped.
+/// JSON in ASCII, because the encoding of a database may lack other characters. These stand in strings only,
+/// where they can be escaped.
 fn in_ascii(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

@@ -1,8 +1,8 @@
 //! `@login`: from the row that a routine answers with to a signed token (C7.5).
 //!
-//! The columns `scheme`, `status` and `body` say what is to be done, as in NpgsqlRest; all others are claims. A column
-//! `hash`, which NpgsqlRest compares with the password, is refused: nothing here compares it, so it would let everybody
-//! in.
+//! The columns `scheme`, `status` and `body` say what is to be done, as in NpgsqlRest; all others are claims.
+//! A column `hash`, which NpgsqlRest compares with the password, is refused: nothing here compares it, so it
+//! would let everybody in.
 //!
 //! Not for who may issue tokens: whether the routine's owner may was checked when the routes were built.
 
@@ -95,8 +95,8 @@ fn read(row: &[u8]) -> Result<Wish, Failure> {
             _ => drop(wish.claims.insert(name.clone(), value.clone())),
         }
     }
-    // Procedures and functions with OUT parameters always return a row. A token without a claim would name nobody, and
-    // still pass every bare `@authorize`.
+    // Procedures and functions with OUT parameters always return a row. A token without a claim would name
+    // nobody, and still pass every bare `@authorize`.
     if status == StatusCode::OK && wish.claims.is_empty() {
         status = StatusCode::UNAUTHORIZED;
     }

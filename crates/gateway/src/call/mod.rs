@@ -1,7 +1,7 @@
 //! Calls of routines over HTTP (C7): from a request whose path is a call's to its answer.
 //!
-//! In this order: method, origin, who asks and whether they may, whether there is room, the arguments; then the call is
-//! run (`run`). A sender who may not call is refused before a byte of the body is read.
+//! In this order: method, origin, who asks and whether they may, whether there is room, the arguments; then
+//! the call is run (`run`). A sender who may not call is refused before a byte of the body is read.
 //!
 //! Not for what a statement is (`sse_proto::call`), nor for carrying it out (the extension's call workers).
 
@@ -43,8 +43,8 @@ use run::{Arguments, Failure, Job, Ran, run};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
-    /// With the newest routes. If a row's columns have changed yet again its keys may still be the former ones:
-    /// answering so helps more than not answering. A value never goes under the key of another column.
+    /// With the newest routes. If a row's columns have changed yet again its keys may still be the former
+    /// ones: answering so helps more than not answering. A value never goes under the key of another column.
     Last,
 }
 
@@ -254,8 +254,8 @@ impl Admitted<'_> {
         })
     }
 
-    /// Ends the sessions of all tokens in the request's cookies: the answer sets another cookie, or clears it. Also
-    /// that of a cookie planted beside the right one, which would compete with the new cookie.
+    /// Ends the sessions of all tokens in the request's cookies: the answer sets another cookie, or clears
+    /// it. Also that of a cookie planted beside the right one, which would compete with the new cookie.
     fn refuse_cookies(&self) {
         let Self { asked, settings, shared, .. } = self;
         let cookies = shared.auth.cookies(asked.request.headers(), &settings.auth, SystemTime::now());

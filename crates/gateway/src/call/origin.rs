@@ -1,5 +1,5 @@
-//! Whether a page may make a browser send this call (C7.5): a browser sends the cookie along whatever page makes a
-//! request, so a request that changes something must say which page made it.
+//! Whether a page may make a browser send this call (C7.5): a browser sends the cookie along whatever page
+//! makes a request, so a request that changes something must say which page made it.
 //!
 //! Not for who may read the answer: that is `cors`. Not for GET and HEAD, which change nothing.
 
@@ -19,9 +19,9 @@ pub(crate) struct Sent<'r> {
     pub(crate) has_bearer: bool,
 }
 
-/// The three rules of C7.5, in their order. They do not apply to a request with a bearer token and no cookie: a foreign
-/// page does not know the token, and a browser asks us before it lets a page send an `Authorization` header to another
-/// origin (Fetch §4.8).
+/// The three rules of C7.5, in their order. They do not apply to a request with a bearer token and no cookie:
+/// a foreign page does not know the token, and a browser asks us before it lets a page send an
+/// `Authorization` header to another origin (Fetch §4.8).
 pub(crate) fn may_send(sent: &Sent<'_>, listed: &CorsOrigins) -> bool {
     if sent.has_bearer && !sent.has_cookie {
         return true;
@@ -50,7 +50,8 @@ fn is_listed(origin: &HeaderValue, has_cookie: bool, listed: &CorsOrigins) -> bo
     }
 }
 
-/// Host and port are those of the request. The schemes are not compared: behind a proxy ours is not the browser's.
+/// Host and port are those of the request. The schemes are not compared: behind a proxy ours is not the
+/// browser's.
 fn is_own(origin: &HeaderValue, authority: Option<&str>) -> bool {
     let (Ok(origin), Some(authority)) = (origin.to_str(), authority) else { return false };
     let Some((scheme, origin)) = origin.split_once("://") else { return false };
@@ -90,7 +91,8 @@ mod tests {
         may_send(&sent, &CorsOrigins::parse(listed).unwrap())
     }
 
-    // Cross-site request forgery: a page elsewhere posts with the visitor's cookie, or logs the visitor in as somebody else.
+    // Cross-site request forgery: a page elsewhere posts with the visitor's cookie, or logs the visitor in as
+    // somebody else.
     #[test]
     fn only_an_origin_of_the_same_host_and_port_or_a_listed_one_may_send() {
         for (origin, authority, expected) in [
@@ -166,7 +168,8 @@ mod tests {
         assert!(may("*, https://any.example", "app.example", true, &any));
     }
 
-    // Field: a sandboxed page, an app or a program that sends `Origin: null` with a token of its own was shut out.
+    // Field: a sandboxed page, an app or a program that sends `Origin: null` with a token of its own was shut
+    // out.
     #[test]
     fn a_token_in_the_header_without_a_cookie_is_not_asked_where_it_comes_from() {
         for (name, value) in

@@ -1,6 +1,7 @@
 //! One call, from its arguments to its outcome: it enters the queue, and its answer is waited for.
 //!
-//! Not for HTTP: the caller of this module brings the arguments, and turns the outcome into what the peer is told.
+//! Not for HTTP: the caller of this module brings the arguments, and turns the outcome into what the peer is
+//! told.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's parameters, the
-/// frame.
+/// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's
+/// parameters, the frame.
 const STATEMENT_FACTOR: usize = 4;
 
 /// A wait without a limit, for arithmetic.
@@ -107,7 +108,8 @@ struct Queued<'c> {
     deadline: Instant,
 }
 
-/// Makes the statement and lets the call into the queue. From then on only the frame is left of its arguments.
+/// Makes the statement and lets the call into the queue. From then on only the frame is left of its
+/// arguments.
 fn enter<'c>(
     shared: &Arc<Shared>,
     settings: &Settings,
@@ -143,7 +145,8 @@ fn enter<'c>(
     let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
     let deadline = Instant::now() + limit;
     let frame = frame.try_encode().ok_or(Failure::NoMemory)?;
-    // From here on the frame is held instead of the arguments. It also has what the call may know of its request.
+    // From here on the frame is held instead of the arguments. It also has what the call may know of its
+    // request.
     room.shrink_to(frame.len());
     if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {
         return Err(Failure::NoMemory);

@@ -1,4 +1,5 @@
-//! Bodies of ordinary answers: nothing, a few bytes, or a file in bounded pieces; and the answer that has none.
+//! Bodies of ordinary answers: nothing, a few bytes, or a file in bounded pieces; and the answer that has
+//! none.
 //!
 //! Not for streams: these are written by the slab, hyper never sees their bytes.
 

@@ -11,8 +11,8 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use crate::content::body::Body;
 use crate::room::{ANSWER_BYTES, Room, held};
 
-/// How long a peer that was refused for lack of room should wait, in seconds. Short: room comes back when anybody
-/// leaves, and a browser's EventSource does not look at it anyway.
+/// How long a peer that was refused for lack of room should wait, in seconds. Short: room comes back when
+/// anybody leaves, and a browser's EventSource does not look at it anyway.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// An error answer that is being put together.
@@ -98,7 +98,8 @@ impl Problem {
         self
     }
 
-    /// The connection is not used for another request: what follows on it cannot be trusted, or is not wanted.
+    /// The connection is not used for another request: what follows on it cannot be trusted, or is not
+    /// wanted.
     pub(crate) fn closing(self) -> Self {
         self.header(CONNECTION, HeaderValue::from_static("close"))
     }

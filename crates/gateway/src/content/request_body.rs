@@ -1,6 +1,8 @@
-//! The body of a request: read for a call, within a size, a time and a memory for all; skipped for everything else.
+//! The body of a request: read for a call, within a size, a time and a memory for all; skipped for everything
+//! else.
 //!
-//! How a body is framed (`Content-Length`, chunks, and what is neither) is hyper's to say. Not for what is in it.
+//! How a body is framed (`Content-Length`, chunks, and what is neither) is hyper's to say. Not for what is in
+//! it.
 
 use std::time::Duration;
 
@@ -14,20 +16,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::content::problem::Problem;
 use crate::room::Room;
 
-/// A body has this long, and a second more for each [`MIN_BODY_RATE`] bytes that have come; beyond it 408. So a peer
-/// that sends a byte now and then cannot hold its connection.
+/// A body has this long, and a second more for each [`MIN_BODY_RATE`] bytes that have come; beyond it 408. So
+/// a peer that sends a byte now and then cannot hold its connection.
 const BODY_GRACE: Duration = Duration::from_secs(10);
 
 /// Bytes a second: a slow mobile connection.
 const MIN_BODY_RATE: u32 = 16 << 10;
 
-/// How long a body that nobody wants is read, so that the connection can be used again. Beyond this time, or beyond
-/// [`MAX_SKIPPED_BYTES`], the connection is closed after the answer.
+/// How long a body that nobody wants is read, so that the connection can be used again. Beyond this time, or
+/// beyond [`MAX_SKIPPED_BYTES`], the connection is closed after the answer.
 const MAX_SKIP_TIME: Duration = Duration::from_millis(50);
 const MAX_SKIPPED_BYTES: usize = 64 << 10;
 
-/// A body of at most this many bytes (as many as a head may have) is kept until its call is answered, in case it is
-/// needed once more because the routine has changed. The sender of a longer one is asked to send it again.
+/// A body of at most this many bytes (as many as a head may have) is kept until its call is answered, in case
+/// it is needed once more because the routine has changed. The sender of a longer one is asked to send it
+/// again.
 const KEPT_BYTES: usize = 16 << 10;
 
 /// A body that is being received.
@@ -65,8 +68,8 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
     /// The whole body, which is JSON if it is not empty.
     ///
     /// # Errors
-    /// 415 if it says that it is something else, 413 if it is longer than its limit, 503 if there is no room for it, 408 if
-    /// it takes too long, 400 if it breaks off. All but 415 close the connection.
+    /// 415 if it says that it is something else, 413 if it is longer than its limit, 503 if there is no room
+    /// for it, 408 if it takes too long, 400 if it breaks off. All but 415 close the connection.
     pub(crate) async fn read_json(
         &mut self,
         headers: &HeaderMap,

@@ -23,8 +23,8 @@ pub(crate) struct StaticFile {
 }
 
 impl StaticFile {
-    /// The file that `path` (of a request's target, still encoded) names below `root` (`sse.static_root`), if any. A root
-    /// inside or above the data directory is not served, and the log says so.
+    /// The file that `path` (of a request's target, still encoded) names below `root` (`sse.static_root`), if
+    /// any. A root inside or above the data directory is not served, and the log says so.
     pub(crate) async fn find(
         path: &str,
         root: &Path,
@@ -98,8 +98,8 @@ impl StaticFile {
     }
 }
 
-/// Decodes a target's path. `None` for anything that names no visible file below the root: dot files and `..`, empty
-/// segments, encoded slashes, NUL.
+/// Decodes a target's path. `None` for anything that names no visible file below the root: dot files and
+/// `..`, empty segments, encoded slashes, NUL.
 pub(crate) fn relative_path(path: &str) -> Option<PathBuf> {
     let path = path.strip_prefix('/')?;
     if path.is_empty() {

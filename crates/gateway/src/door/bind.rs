@@ -1,7 +1,8 @@
-//! Binds `sse.listen_addresses`: at once where possible, and with growing pauses where not, for as long as it takes.
+//! Binds `sse.listen_addresses`: at once where possible, and with growing pauses where not, for as long as it
+//! takes.
 //!
-//! There is one listening socket per address, shared by all runtime threads as clones. Not `SO_REUSEPORT`: with it a
-//! second cluster of the same user could take a port that is in use and steal its connections.
+//! There is one listening socket per address, shared by all runtime threads as clones. Not `SO_REUSEPORT`:
+//! with it a second cluster of the same user could take a port that is in use and steal its connections.
 //!
 //! Not for accepting: that is `listener`.
 
@@ -18,8 +19,8 @@ use crate::between::outbox::{Severity, escaped};
 use crate::settings::Settings;
 use crate::shared::Shared;
 
-/// Send buffer of every connection. With the kernel's default a peer that stops reading takes in 3.8 MB before it is
-/// noticed; with this 161 kB, at no cost in CPU (measured).
+/// Send buffer of every connection. With the kernel's default a peer that stops reading takes in 3.8 MB
+/// before it is noticed; with this 161 kB, at no cost in CPU (measured).
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// Connections that wait to be accepted; more must try again. The kernel may cap it (`somaxconn`).
@@ -29,8 +30,8 @@ const BACKLOG: i32 = 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Ports that are tried when one is to be picked that is free on every address. After that the failures are reported, and the
-/// next attempt begins anew.
+/// Ports that are tried when one is to be picked that is free on every address. After that the failures are
+/// reported, and the next attempt begins anew.
 const MAX_PORT_PICKS: usize = 16;
 
 /// The listening sockets, bound by the first runtime thread, cloned by all.
@@ -52,7 +53,8 @@ impl Listeners {
     }
 }
 
-/// Binds every address, trying again until all are bound, and then keeps their options in step with the settings.
+/// Binds every address, trying again until all are bound, and then keeps their options in step with the
+/// settings.
 pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
     let mut settings_changes = shared.settings_changes();
     let mut bound: Vec<(SocketAddr, Arc<std::net::TcpListener>)> = Vec::new();
@@ -101,7 +103,8 @@ async fn attempt(
         let mut failures = Vec::new();
         let mut taken = false;
         let words = listeners.addresses.iter().map(|word| word.trim()).filter(|word| !word.is_empty());
-        // Names come last, and the sockets bound so far are served before: resolving a name may take half a minute.
+        // Names come last, and the sockets bound so far are served before: resolving a name may take half a
+        // minute.
         let (literals, names): (Vec<&str>, Vec<&str>) = words.partition(|word| literal(word).is_some());
         for address in literals.into_iter().chain(names) {
             if literal(address).is_none() && !may_pick_again {
@@ -180,8 +183,8 @@ fn literal(address: &str) -> Option<Vec<IpAddr>> {
     bare.parse().ok().map(|ip| vec![ip])
 }
 
-/// A listening socket. Its options are inherited by every connection it accepts, so that none costs a system call per
-/// connection.
+/// A listening socket. Its options are inherited by every connection it accepts, so that none costs a system
+/// call per connection.
 fn listen(address: SocketAddr, settings: &Settings) -> io::Result<(SocketAddr, Arc<std::net::TcpListener>)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -1,9 +1,9 @@
-//! One connection while hyper has it: reads heads, answers ordinary requests, and hands the socket to the slab when a
-//! request is to be answered with a stream.
+//! One connection while hyper has it: reads heads, answers ordinary requests, and hands the socket to the
+//! slab when a request is to be answered with a stream.
 //!
-//! How the socket is taken: [`Requests`] puts the stream's beginning into `handover` and its answer stays pending for
-//! ever. The task sees the handover, takes hyper's connection apart, and drops everything but the socket, the pending
-//! answer included.
+//! How the socket is taken: [`Requests`] puts the stream's beginning into `handover` and its answer stays
+//! pending for ever. The task sees the handover, takes hyper's connection apart, and drops everything but the
+//! socket, the pending answer included.
 //!
 //! Not for what a request gets: that is `router`.
 
@@ -33,8 +33,9 @@ use crate::stream::subscribe::Newcomer;
 /// How often the task looks whether something has taken too long, or the peer has gone.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is still read from a peer after the last answer, so that closing does not destroy the answer on its way (RFC 9112
-/// §9.6): for this long and this many bytes at most. Beyond either the socket is closed as it is.
+/// What is still read from a peer after the last answer, so that closing does not destroy the answer on its
+/// way (RFC 9112 §9.6): for this long and this many bytes at most. Beyond either the socket is closed as it
+/// is.
 const LINGER_TIME: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
 
@@ -73,7 +74,8 @@ impl Service<Request<Incoming>> for Requests {
 }
 
 impl Requests {
-    /// The answer to one request. That of a stream never comes: the connection is taken away from hyper instead.
+    /// The answer to one request. That of a stream never comes: the connection is taken away from hyper
+    /// instead.
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         let has_body = !request.body().is_end_stream();
         self.progress.begin_request(request.version());
@@ -101,8 +103,8 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
     let progress = Rc::new(Progress::new(Instant::now()));
     let requests = Requests { peer, context, permit: Rc::new(permit), progress, handover: Rc::default() };
     let mut connection = http1::Builder::new()
-        // Heads, pauses and answers are timed here, because hyper takes the pause between two requests for a head. A peer
-        // that has closed its sending side gets its answer.
+        // Heads, pauses and answers are timed here, because hyper takes the pause between two requests for a
+        // head. A peer that has closed its sending side gets its answer.
         .header_read_timeout(None)
         .half_close(true)
         // Twice the limit, so that the router sees every head that is only just too long.

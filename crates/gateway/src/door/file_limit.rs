@@ -7,7 +7,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use crate::between::outbox::Severity;
 use crate::shared::Shared;
 
-/// Descriptors that are no sockets of peers: libraries, logs, listeners, epoll, files being served, Postgres' own.
+/// Descriptors that are no sockets of peers: libraries, logs, listeners, epoll, files being served, Postgres'
+/// own.
 const OTHER_FILES: u64 = 256;
 
 /// Raises the soft limit as far as needed and allowed, and says when that is not far enough.

@@ -1,19 +1,19 @@
 //! The socket as hyper sees it while it reads heads and writes ordinary answers.
 //!
-//! It adds three things for which hyper has no setting. Hyper answers a head that it cannot read by itself, with an
-//! empty body; `HeadIo` notices such an answer and writes a whole problem answer in its place (C6.1). It notes when
-//! bytes come and when the peer takes some, so that `progress` can limit both. And it finds out whether the peer goes
-//! away while its request is answered: hyper would take a peer that has closed its sending side for one that has gone,
-//! or, told not to (`half_close`), never notice that a peer goes.
+//! It adds three things for which hyper has no setting. Hyper answers a head that it cannot read by itself,
+//! with an empty body; `HeadIo` notices such an answer and writes a whole problem answer in its place (C6.1).
+//! It notes when bytes come and when the peer takes some, so that `progress` can limit both. And it finds out
+//! whether the peer goes away while its request is answered: hyper would take a peer that has closed its
+//! sending side for one that has gone, or, told not to (`half_close`), never notice that a peer goes.
 //!
-//! A peer that has closed its sending side and one that has closed altogether look the same until something is sent to
-//! them. So while such a peer waits for its answer it is sent `100 Continue`, which a client must be able to skip (RFC
-//! 9110 §15.2): the machine of a peer that has gone answers with a reset. HTTP/1.0 has no interim answers; there a
-//! closed socket is noticed only when the answer is written.
+//! A peer that has closed its sending side and one that has closed altogether look the same until something
+//! is sent to them. So while such a peer waits for its answer it is sent `100 Continue`, which a client must
+//! be able to skip (RFC 9110 §15.2): the machine of a peer that has gone answers with a reset. HTTP/1.0 has
+//! no interim answers; there a closed socket is noticed only when the answer is written.
 //!
-//! How hyper's own answer is recognised: it is a write that consists of nothing but a head with status 400, 414 or 431
-//! and `content-length: 0`, without the `x-content-type-options` that every answer of ours has. If a later hyper writes
-//! it differently, peers get hyper's empty body, and a test fails.
+//! How hyper's own answer is recognised: it is a write that consists of nothing but a head with status 400,
+//! 414 or 431 and `content-length: 0`, without the `x-content-type-options` that every answer of ours has. If
+//! a later hyper writes it differently, peers get hyper's empty body, and a test fails.
 //!
 //! Not used for streams: their sockets are taken out of it.
 
@@ -60,9 +60,9 @@ impl HeadIo {
         self.socket
     }
 
-    /// Follows the lines of heads. Until a request is answered the lines of its body are taken for a head's, and the
-    /// beginning of a next head that has come by then is not seen. That only costs the peer a better status for a
-    /// mistake.
+    /// Follows the lines of heads. Until a request is answered the lines of its body are taken for a head's,
+    /// and the beginning of a next head that has come by then is not seen. That only costs the peer a better
+    /// status for a mistake.
     fn follow(&mut self, bytes: &[u8]) {
         if self.progress.takes_anew() {
             self.line = Line::First;
@@ -138,8 +138,8 @@ impl HeadIo {
         outcome
     }
 
-    /// While a request is answered hyper reads nothing. Finds out whether the peer has gone, and what to send it to
-    /// find out.
+    /// While a request is answered hyper reads nothing. Finds out whether the peer has gone, and what to send
+    /// it to find out.
     fn look_for_peer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.socket.poll_end(cx)? {
             self.progress.close_half(Instant::now());

@@ -19,8 +19,8 @@ use crate::stats::Stats;
 use crate::stream::socket::Socket;
 use crate::supervise::supervised;
 
-/// Pause after `accept` has failed for want of descriptors or memory. Peers wait in the backlog meanwhile, which is
-/// what they would do if they were told to come again.
+/// Pause after `accept` has failed for want of descriptors or memory. Peers wait in the backlog meanwhile,
+/// which is what they would do if they were told to come again.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// Accepts on every socket that is or will be bound, until the gateway stops.
@@ -86,7 +86,8 @@ fn admit(socket: Socket, peer: Peer, context: &Rc<Context>) {
     let Some(told) = told else { return };
     spawn_local(supervised(shared, async move {
         let _told = told;
-        // The head is read and thrown away: closing a socket with unread bytes would destroy the answer on its way.
+        // The head is read and thrown away: closing a socket with unread bytes would destroy the answer on
+        // its way.
         let _ = tokio::time::timeout(Duration::from_secs(1), async {
             socket.readable().await?;
             let _ = socket.try_read(&mut [0; 4096]);

@@ -1,5 +1,6 @@
-//! How a connection gets on, and what has taken too long: the head of a request, the pause between two, the taking of an
-//! answer. Kept by the connection's two halves, the socket (`head_io`) and its task (`connection`).
+//! How a connection gets on, and what has taken too long: the head of a request, the pause between two, the
+//! taking of an answer. Kept by the connection's two halves, the socket (`head_io`) and its task
+//! (`connection`).
 //!
 //! Not for bodies of requests: `request_body` has its own rate. Not for streams: their slab sees to them.
 
@@ -8,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use http::Version;
 
-/// A head must have arrived whole this long after its first byte; the first head of a connection, this long after the
-/// connection was accepted. Beyond it the connection is closed, so that a peer that sends a byte now and then cannot
-/// hold it.
+/// A head must have arrived whole this long after its first byte; the first head of a connection, this long
+/// after the connection was accepted. Beyond it the connection is closed, so that a peer that sends a byte
+/// now and then cannot hold it.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection may wait this long altogether for its peer to take an answer, and a second more for each
-/// [`MIN_ANSWER_RATE`] bytes that the peer has taken. To ask for any progress at all is not enough: a peer that takes a
-/// byte every half minute would hold its answer for ever.
+/// [`MIN_ANSWER_RATE`] bytes that the peer has taken. To ask for any progress at all is not enough: a peer
+/// that takes a byte every half minute would hold its answer for ever.
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
 /// Bytes a second: a slow mobile connection.
 const MIN_ANSWER_RATE: u32 = 16 << 10;
 
-/// Pause before a peer that has closed its sending side is first asked whether it is still there; each further pause is
-/// twice the last. That makes five probes at most in the half minute that a call has by default: some clients take no
-/// more interim answers.
+/// Pause before a peer that has closed its sending side is first asked whether it is still there; each
+/// further pause is twice the last. That makes five probes at most in the half minute that a call has by
+/// default: some clients take no more interim answers.
 const FIRST_PROBE: Duration = Duration::from_secs(1);
 
 /// What one connection is waiting for, and since when.
@@ -39,8 +40,8 @@ pub(crate) struct Progress {
     answered_at: Cell<Option<Instant>>,
     /// Since when the peer has taken nothing.
     blocked_since: Cell<Option<Instant>>,
-    /// How long the peer was waited for before `blocked_since`, and how many bytes it has taken, both of the present
-    /// answer.
+    /// How long the peer was waited for before `blocked_since`, and how many bytes it has taken, both of the
+    /// present answer.
     waited: Cell<Duration>,
     taken: Cell<u64>,
     /// The peer's version of HTTP has interim answers.
@@ -92,7 +93,8 @@ impl Progress {
         self.head_since.get().is_some()
     }
 
-    /// Says once after a body that a head comes next, and not the rest of the body, which may have looked like a head.
+    /// Says once after a body that a head comes next, and not the rest of the body, which may have looked
+    /// like a head.
     pub(crate) fn takes_anew(&self) -> bool {
         self.begins_anew.take()
     }
@@ -102,7 +104,8 @@ impl Progress {
         self.takes_interim.set(version == Version::HTTP_11);
     }
 
-    /// An answer begins. If the peer has not taken all of the one before, the time for the two is counted together.
+    /// An answer begins. If the peer has not taken all of the one before, the time for the two is counted
+    /// together.
     pub(crate) fn begin_answer(&self, had_body: bool, now: Instant) {
         self.is_serving.set(false);
         self.answered_at.set(Some(now));
@@ -137,7 +140,8 @@ impl Progress {
         self.answered_at.set(Some(now));
     }
 
-    /// The peer has closed its sending side, or its whole socket: the two look the same until something is sent.
+    /// The peer has closed its sending side, or its whole socket: the two look the same until something is
+    /// sent.
     pub(crate) fn close_half(&self, now: Instant) {
         if self.probes.get().is_none() {
             self.probes.set(Some((now + FIRST_PROBE, 2 * FIRST_PROBE)));

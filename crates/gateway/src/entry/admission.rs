@@ -1,6 +1,7 @@
 //! Whether a socket or a stream is let in: the counts of open ones, and their limits.
 //!
-//! Not for the answer to peers that are not let in: that is `listener` (no request read) and `router` (request read).
+//! Not for the answer to peers that are not let in: that is `listener` (no request read) and `router`
+//! (request read).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,9 +40,9 @@ pub(crate) struct SocketPermit {
 }
 
 impl SocketPermit {
-    /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and each of them has a request.
-    /// Otherwise a socket without a request makes room: its task closes it as soon as it runs, and until then one more
-    /// is open.
+    /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and each of them has a
+    /// request. Otherwise a socket without a request makes room: its task closes it as soon as it runs, and
+    /// until then one more is open.
     pub(crate) fn try_new(counts: &Arc<Counts>, limit: usize, peer: Peer) -> Option<Self> {
         let stats = &counts.stats;
         if !count_up(&stats.connections, limit) {
@@ -83,8 +84,8 @@ impl Drop for SocketPermit {
     }
 }
 
-/// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time, of all threads and addresses; each
-/// holds a descriptor for up to two seconds. Further ones are just closed.
+/// Connections beyond [`crate::Settings::max_sockets`] that are told so at a time, of all threads and
+/// addresses; each holds a descriptor for up to two seconds. Further ones are just closed.
 const MAX_TOLD: usize = 64;
 
 /// The right to tell a connection that there is no room for it; given back when dropped.

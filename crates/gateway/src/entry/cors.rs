@@ -1,7 +1,8 @@
 //! Which pages of other origins may read answers (Fetch §3.2): `sse.cors_origins`.
 //!
-//! An origin is never reflected: what is sent back is the setting's own value, or `*`, which browsers do not take
-//! together with credentials. Nothing is refused here: a browser asks, and keeps the answer from the page.
+//! An origin is never reflected: what is sent back is the setting's own value, or `*`, which browsers do not
+//! take together with credentials. Nothing is refused here: a browser asks, and keeps the answer from the
+//! page.
 //!
 //! Not against requests that change something: that is `call/origin`.
 
@@ -29,8 +30,8 @@ pub struct CorsOrigins {
 }
 
 impl CorsOrigins {
-    /// Reads a comma list of origins such as `https://app.example` or `http://localhost:5173`, and `*`. Case does not
-    /// matter, nor does a default port that is written out.
+    /// Reads a comma list of origins such as `https://app.example` or `http://localhost:5173`, and `*`. Case
+    /// does not matter, nor does a default port that is written out.
     ///
     /// # Errors
     /// [`CorsError`] of the first item that is wrong.
@@ -80,7 +81,8 @@ impl CorsOrigins {
         }
     }
 
-    /// Adds what a preflight asks (Fetch §4.8), when it is one from an origin that [`CorsOrigins::apply`] let in.
+    /// Adds what a preflight asks (Fetch §4.8), when it is one from an origin that [`CorsOrigins::apply`] let
+    /// in.
     pub(crate) fn apply_preflight<B>(
         &self,
         request: &Request<B>,

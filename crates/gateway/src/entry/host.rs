@@ -1,6 +1,6 @@
-//! The `Host` check (C1.5): a page of any site can make a browser connect to 127.0.0.1 under a name of its own choice
-//! (DNS rebinding), and would then read the streams as if it were one of ours. So while only this machine can connect,
-//! a request must give a name that only this machine answers to.
+//! The `Host` check (C1.5): a page of any site can make a browser connect to 127.0.0.1 under a name of its
+//! own choice (DNS rebinding), and would then read the streams as if it were one of ours. So while only this
+//! machine can connect, a request must give a name that only this machine answers to.
 //!
 //! Not for routing: there are no virtual hosts.
 

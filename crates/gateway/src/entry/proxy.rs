@@ -1,7 +1,7 @@
 //! Where a request comes from, as trusted proxies say it (C1.5): `sse.trusted_proxies`.
 //!
-//! A forwarding header is believed from whoever speaks to us directly and is trusted, and in it only what trusted hops
-//! have written: everything left of the first address that is not trusted may be invented.
+//! A forwarding header is believed from whoever speaks to us directly and is trusted, and in it only what
+//! trusted hops have written: everything left of the first address that is not trusted may be invented.
 //!
 //! Not for the `Host` check: what a browser was made to say is in `Host` itself.
 
@@ -81,7 +81,8 @@ impl Caller {
     }
 }
 
-/// The host that the browser was asked for, when the peer is a proxy that says so. Of several the last, as for TLS.
+/// The host that the browser was asked for, when the peer is a proxy that says so. Of several the last, as
+/// for TLS.
 pub(crate) fn forwarded_host<'h>(
     peer: Peer,
     headers: &'h HeaderMap,

@@ -1,11 +1,12 @@
 //! Which socket is closed for another one when all are taken, and how many sockets an address may keep busy.
 //!
-//! A socket without a request is worth least: its head has not come whole, or it waits for its next request. When all
-//! sockets are taken and another peer connects, such a socket makes room. It is taken from the address with the most
-//! sockets that are no streams, and there it is the one that has been without a request for longest. So silent sockets,
-//! however many there are and however often they are renewed, displace each other and not those of other addresses.
-//! This needs no setting, which behind a proxy would be a limit for everybody together. A socket with a request is
-//! never closed for another one; an address has at most half of all sockets busy like this.
+//! A socket without a request is worth least: its head has not come whole, or it waits for its next request.
+//! When all sockets are taken and another peer connects, such a socket makes room. It is taken from the
+//! address with the most sockets that are no streams, and there it is the one that has been without a request
+//! for longest. So silent sockets, however many there are and however often they are renewed, displace each
+//! other and not those of other addresses. This needs no setting, which behind a proxy would be a limit for
+//! everybody together. A socket with a request is never closed for another one; an address has at most half
+//! of all sockets busy like this.
 //!
 //! Not for streams: these have `sse.max_connections_per_address`.
 
@@ -78,7 +79,8 @@ impl Sockets {
         self.0.lock().displace()
     }
 
-    /// A request has come. False when `limit` sockets of this address have one already, or when it has just been displaced.
+    /// A request has come. False when `limit` sockets of this address have one already, or when it has just
+    /// been displaced.
     pub(crate) fn begin_request(&self, place: &Place, limit: usize) -> bool {
         let mut table = self.0.lock();
         let mut doing = place.doing.lock();

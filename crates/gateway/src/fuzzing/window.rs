@@ -103,8 +103,8 @@ impl Window {
         }
     }
 
-    /// A subscriber comes, with the bytes of its `Last-Event-ID`. `published` is the newest sequence that anybody may
-    /// have been sent.
+    /// A subscriber comes, with the bytes of its `Last-Event-ID`. `published` is the newest sequence that
+    /// anybody may have been sent.
     pub fn subscribe(&mut self, listening: Listening, last_event_id: &[u8], published: u64) -> Begun {
         let free = self.readers.iter().position(Option::is_none);
         let slot = free.unwrap_or_else(|| {

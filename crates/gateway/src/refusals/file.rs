@@ -1,7 +1,8 @@
 //! The file itself: appending to it, reading on in it, and writing it anew.
 //!
-//! Lines are appended, and the file replaced, under a lock, which is a file beside it. The lock is not held during the
-//! flush of appended lines, so that one writer's slow disk delays no other writer. Reading needs no lock.
+//! Lines are appended, and the file replaced, under a lock, which is a file beside it. The lock is not held
+//! during the flush of appended lines, so that one writer's slow disk delays no other writer. Reading needs
+//! no lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -67,8 +68,8 @@ impl RefusalFile {
         Self { directory: directory.into() }
     }
 
-    /// Refuses tokens that were issued to the user before this, durably when it returns. While somebody else has the
-    /// lock, `pause` is called again and again; it may leave by unwinding.
+    /// Refuses tokens that were issued to the user before this, durably when it returns. While somebody else
+    /// has the lock, `pause` is called again and again; it may leave by unwinding.
     ///
     /// # Errors
     /// The file cannot be written or flushed. If it could not be written, nothing has changed.
@@ -186,8 +187,8 @@ impl Place {
         self.offset
     }
 
-    /// Reads what is new, and hands it to `tell` in portions of at most `portion`; all of the file when it is another
-    /// one than before. A last line without an end is left for the next time.
+    /// Reads what is new, and hands it to `tell` in portions of at most `portion`; all of the file when it is
+    /// another one than before. A last line without an end is left for the next time.
     ///
     /// # Errors
     /// The file exists and cannot be read; portions that were handed over stay read.

@@ -1,5 +1,5 @@
-//! The thread that reads and writes the file of refusals. It never calls Postgres: its log lines go through the main
-//! thread.
+//! The thread that reads and writes the file of refusals. It never calls Postgres: its log lines go through
+//! the main thread.
 
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,8 +15,8 @@ use crate::shared::Shared;
 /// A shorter file is not written anew: it has fifty thousand lines at most, which are read in a moment.
 const MIN_REWRITE_BYTES: u64 = 4 << 20;
 
-/// Refusals that are told, or written anew, at a time. No lock that requests wait for is held for longer than one
-/// portion takes.
+/// Refusals that are told, or written anew, at a time. No lock that requests wait for is held for longer than
+/// one portion takes.
 const MAX_PORTION: usize = 1000;
 
 /// Tokens that are written with one flush: a megabyte. Further ones wait on the desk.

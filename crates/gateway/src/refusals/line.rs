@@ -1,7 +1,7 @@
 //! A line of the file, as JSON: a refused user or a refused token.
 //!
-//! Unknown members are ignored, and so is a line that cannot be read: a crash may have cut it off, and then the call
-//! that wrote it never returned.
+//! Unknown members are ignored, and so is a line that cannot be read: a crash may have cut it off, and then
+//! the call that wrote it never returned.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::auth::{Bearer, NewRefusal, TokenDigest};
 
-/// Longest line in bytes: an id of 16 kB in which each byte is escaped. A longer line is not ours, and ignored.
+/// Longest line in bytes: an id of 16 kB in which each byte is escaped. A longer line is not ours, and
+/// ignored.
 pub(super) const MAX_BYTES: u64 = 128 << 10;
 
 #[derive(Deserialize)]

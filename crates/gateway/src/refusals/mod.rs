@@ -1,11 +1,11 @@
-//! Refusals that outlive the gateway: who was disconnected (C4.8) and which tokens were logged out with (C7.5), in the file
-//! `pg_sse.revocations` of the data directory.
+//! Refusals that outlive the gateway: who was disconnected (C4.8) and which tokens were logged out with
+//! (C7.5), in the file `pg_sse.revocations` of the data directory.
 //!
-//! Kept in a file because the gateway process has no database connection. `sse.disconnect` appends a line and flushes
-//! it before it returns ([`RefusalFile::refuse_user`]). All else is done by one thread of the gateway, the keeper: it
-//! reads what is new, tells the runtime threads, writes what they hand over, and writes the file anew when it has
-//! grown. Runtime threads refuse a token in memory at once and leave it on the desk: no event, no answer, and not the
-//! main thread waits for a disk or for the file's lock.
+//! Kept in a file because the gateway process has no database connection. `sse.disconnect` appends a line and
+//! flushes it before it returns ([`RefusalFile::refuse_user`]). All else is done by one thread of the
+//! gateway, the keeper: it reads what is new, tells the runtime threads, writes what they hand over, and
+//! writes the file anew when it has grown. Runtime threads refuse a token in memory at once and leave it on
+//! the desk: no event, no answer, and not the main thread waits for a disk or for the file's lock.
 //!
 //! Not for what is refused: that is `auth`.
 

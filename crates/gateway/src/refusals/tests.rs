@@ -1,4 +1,5 @@
-//! The file: what is appended, read, and written anew. Its thread is tested from outside, in `tests/refusals.rs`.
+//! The file: what is appended, read, and written anew. Its thread is tested from outside, in
+//! `tests/refusals.rs`.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File, OpenOptions};

@@ -1,8 +1,8 @@
 //! Who may get an event, and who listens, in the forms in which the two are kept; and whether they fit.
 //!
-//! The decision is `sse_proto::admission::admits` and nothing else (C4.1). The form kept of an event borrows from
-//! nothing: `matching` becomes the list of the values it stands for. That list admits the same subscribers (a property
-//! test compares), and comparing it needs no memory.
+//! The decision is `sse_proto::admission::admits` and nothing else (C4.1). The form kept of an event borrows
+//! from nothing: `matching` becomes the list of the values it stands for. That list admits the same
+//! subscribers (a property test compares), and comparing it needs no memory.
 //!
 //! Not for finding candidates: that is `posting`.
 
@@ -44,7 +44,8 @@ impl Audience {
         Self { execution_id: text(event.execution_id), topic: text(event.topic), scope, values }
     }
 
-    /// Whether the event is for every stream without topics, whoever listens: then it lies in the public lane.
+    /// Whether the event is for every stream without topics, whoever listens: then it lies in the public
+    /// lane.
     pub(crate) fn is_public(&self) -> bool {
         self.execution_id.is_none() && self.topic.is_none() && self.scope == Scope::All
     }
@@ -122,8 +123,8 @@ mod tests {
     use super::*;
     use sse_proto::admission::admits;
 
-    // The form that is kept must not admit a subscriber that the event itself keeps out, whatever is known of its
-    // emitter.
+    // The form that is kept must not admit a subscriber that the event itself keeps out, whatever is known of
+    // its emitter.
     #[test]
     fn what_is_kept_of_an_event_admits_whom_the_event_admits() {
         let list = |text: &str| match Scope::parse(text).unwrap() {

@@ -1,11 +1,12 @@
-//! Which streams an event may be for, and which events may be for a stream: under each name a list of streams and a
-//! list of events.
+//! Which streams an event may be for, and which events may be for a stream: under each name a list of streams
+//! and a list of events.
 //!
-//! A name is something by which an audience can be found: a user id, a user name, a role, a topic, an execution id,
-//! "everyone signed in". Names become numbers where streams and events come in; from there on only numbers are
-//! compared. A stream is entered under all of its names. An event is filed under as few names as reach all of its
-//! audience: of its topic, its scope and its execution id the choice with the fewest streams. Streams with topics and
-//! streams without get different events (C4.5), so each name has one pair of lists for either kind.
+//! A name is something by which an audience can be found: a user id, a user name, a role, a topic, an
+//! execution id, "everyone signed in". Names become numbers where streams and events come in; from there on
+//! only numbers are compared. A stream is entered under all of its names. An event is filed under as few
+//! names as reach all of its audience: of its topic, its scope and its execution id the choice with the
+//! fewest streams. Streams with topics and streams without get different events (C4.5), so each name has one
+//! pair of lists for either kind.
 //!
 //! What is found here is a candidate. Who gets the event is decided by [`Audience::admits`].
 //!
@@ -19,15 +20,15 @@ use sse_proto::scope::{Scope, ScopeValue};
 
 use crate::stream::audience::{Audience, Recipient};
 
-/// Lists that one event is filed under. An event with more names is filed under "everyone signed in" instead: asking a
-/// thousand streams costs less than a thousand lists.
+/// Lists that one event is filed under. An event with more names is filed under "everyone signed in" instead:
+/// asking a thousand streams costs less than a thousand lists.
 const MAX_LISTS: usize = 64;
 
 /// Every stream that takes the public lane.
 pub(crate) const PUBLIC: u32 = 0;
 
-/// Every stream with topics. All that these get from the public lane is what is for everybody whatever they asked for:
-/// gaps.
+/// Every stream with topics. All that these get from the public lane is what is for everybody whatever they
+/// asked for: gaps.
 pub(crate) const TOPICAL: u32 = 1;
 
 /// Memory of a list, besides its name and its numbers.

@@ -1,14 +1,15 @@
-//! The one task of a runtime thread that writes to streams: it takes in batches, walks its subscribers, and serves
-//! those whose socket has something to say.
+//! The one task of a runtime thread that writes to streams: it takes in batches, walks its subscribers, and
+//! serves those whose socket has something to say.
 //!
-//! A round: append what came, admit newcomers, serve the ready ones, walk over those who take the public lane if
-//! anything came into it, serve the takers of everything else, then evict what the window no longer holds. Events are
-//! appended first and evicted last, so a subscriber that keeps up cannot fall out of the window, however small the
-//! window is. A subscriber whose socket is full is left alone until its waker puts it into the ready list: it delays
-//! nobody. There is no task, no timer and no queue per subscriber.
+//! A round: append what came, admit newcomers, serve the ready ones, walk over those who take the public lane
+//! if anything came into it, serve the takers of everything else, then evict what the window no longer holds.
+//! Events are appended first and evicted last, so a subscriber that keeps up cannot fall out of the window,
+//! however small the window is. A subscriber whose socket is full is left alone until its waker puts it into
+//! the ready list: it delays nobody. There is no task, no timer and no queue per subscriber.
 //!
-//! A subscriber costs nothing for events that are not for it: it is neither asked nor looked at. So the cursor of a
-//! live subscriber is stale (`Slot::refresh` sets it), and the subscribers that are not live are listed in `behind`.
+//! A subscriber costs nothing for events that are not for it: it is neither asked nor looked at. So the
+//! cursor of a live subscriber is stale (`Slot::refresh` sets it), and the subscribers that are not live are
+//! listed in `behind`.
 //!
 //! Not for reading requests (`connection`) or for what the bytes are (`stream_log`).
 
@@ -238,7 +239,8 @@ impl Slab {
                 self.marks.push(Mark::default());
                 self.slots.len() as u32 - 1
             });
-            // The slot's last stream may have been asked about an item that the new one must be asked about, too.
+            // The slot's last stream may have been asked about an item that the new one must be asked about,
+            // too.
             self.marks[index as usize].asked = 0;
             let recipient = newcomer.subscription.recipient();
             let published = self.shared.published.last();

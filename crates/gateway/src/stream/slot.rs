@@ -25,12 +25,13 @@ use write::Piece;
 /// Bytes that a peer may send after its request before it is disconnected. No browser sends any.
 pub(crate) const MAX_JUNK_BYTES: u32 = 64 << 10;
 
-/// Writes to one subscriber before the next one gets its turn; a subscriber that lags far behind goes on after the
-/// others.
+/// Writes to one subscriber before the next one gets its turn; a subscriber that lags far behind goes on
+/// after the others.
 const MAX_WRITES_PER_VISIT: usize = 4;
 
-/// What is kept for a subscriber that was in the middle of an event when the event left the window. With more left it
-/// is disconnected: ten thousand stalled subscribers must not hold ten thousand copies of a large event.
+/// What is kept for a subscriber that was in the middle of an event when the event left the window. With more
+/// left it is disconnected: ten thousand stalled subscribers must not hold ten thousand copies of a large
+/// event.
 const MAX_REST_BYTES: usize = 16 << 10;
 
 /// Why a slot is freed.
@@ -98,8 +99,8 @@ pub(crate) struct Slot {
     sent_at: u32,
     junk_bytes: u32,
     pending_written: u32,
-    /// Bytes that come before what the cursor points at: the head of the answer, `sse.ready`, a gap, a heartbeat, the
-    /// rest of an evicted event. Empty and without memory most of the time.
+    /// Bytes that come before what the cursor points at: the head of the answer, `sse.ready`, a gap, a
+    /// heartbeat, the rest of an evicted event. Empty and without memory most of the time.
     pending: Vec<u8>,
     waker: Arc<SlotWaker>,
     socket: Socket,
@@ -150,8 +151,8 @@ impl Slot {
         }
     }
 
-    /// Writes until nothing is left, the socket takes no more, or the slot has had its turn. `member` is `None` for a
-    /// slot that gets nothing more from the log.
+    /// Writes until nothing is left, the socket takes no more, or the slot has had its turn. `member` is
+    /// `None` for a slot that gets nothing more from the log.
     pub(crate) fn visit(
         &mut self,
         log: &StreamLog,
@@ -212,8 +213,8 @@ impl Slot {
         Visit::Lagging
     }
 
-    /// Takes note of a wake: reads and throws away what the peer sends, and finds out whether the socket takes bytes.
-    /// `None` while it is still blocked.
+    /// Takes note of a wake: reads and throws away what the peer sends, and finds out whether the socket
+    /// takes bytes. `None` while it is still blocked.
     pub(crate) fn wake(&mut self, scratch: &mut [u8], tally: &mut Tally) -> Option<Visit> {
         // Before looking: a wake that comes while we look must be queued again.
         self.waker.taken();
@@ -300,8 +301,8 @@ impl Slot {
         }
     }
 
-    /// From now on the stream gets the rest of the event that it is in the middle of, then a clean end. Says whether
-    /// that is possible.
+    /// From now on the stream gets the rest of the event that it is in the middle of, then a clean end. Says
+    /// whether that is possible.
     pub(crate) fn finish(&mut self, log: &StreamLog) -> bool {
         if self.end == End::Said {
             return true;
@@ -313,8 +314,9 @@ impl Slot {
         true
     }
 
-    /// Prepares for everything before `sequence` leaving the window: the rest of an event that was begun is kept, and
-    /// the cursor of a slot that misses nothing moves past what leaves. Says whether the slot can go on.
+    /// Prepares for everything before `sequence` leaving the window: the rest of an event that was begun is
+    /// kept, and the cursor of a slot that misses nothing moves past what leaves. Says whether the slot can
+    /// go on.
     pub(crate) fn prepare_eviction(
         &mut self,
         log: &StreamLog,

@@ -1,7 +1,7 @@
 //! The socket of a connection: everything that reading requests and writing streams needs of it.
 //!
-//! Reading and writing are tried, and readiness is asked for apart from that, so that a stream needs neither a task nor a
-//! buffer of its own. A kind of socket that encrypts has to answer the same questions.
+//! Reading and writing are tried, and readiness is asked for apart from that, so that a stream needs neither
+//! a task nor a buffer of its own. A kind of socket that encrypts has to answer the same questions.
 //!
 //! Not for options: connections inherit theirs from the listening socket (`door/bind`).
 
@@ -16,7 +16,8 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// An enum, not a trait object: with one kind it costs nothing, and another one makes the compiler name every place here.
+/// An enum, not a trait object: with one kind it costs nothing, and another one makes the compiler name every
+/// place here.
 pub(crate) enum Socket {
     Plain(TcpStream),
 }
@@ -103,7 +104,8 @@ impl Socket {
         Pin::new(tcp).poll_shutdown(cx)
     }
 
-    /// Whether the peer has closed its sending side, seen without reading. If not, the waker is woken when that may have changed.
+    /// Whether the peer has closed its sending side, seen without reading. If not, the waker is woken when
+    /// that may have changed.
     ///
     /// # Errors
     /// That of the socket: it was reset.

@@ -1,16 +1,16 @@
-//! The window of recent events, already encoded as the bytes that go to the sockets, and the only queue there is:
-//! live delivery, resuming and slow subscribers are all "write from the cursor to the head".
+//! The window of recent events, already encoded as the bytes that go to the sockets, and the only queue there
+//! is: live delivery, resuming and slow subscribers are all "write from the cursor to the head".
 //!
-//! One per runtime thread, plain memory. Events lie in two lanes under one sequence. What is for every stream without
-//! topics lies in the public lane, one event after another, each framed as one HTTP/1.1 chunk, so that a run of events
-//! is one slice and one write. Everything else lies in the private lane, event by event, and is found through the lists
-//! it is filed under (`posting`). It interrupts only the runs of its takers, for whom the lanes are merged by sequence.
-//! An index entry per item says where the item lies, or where the public lane stood when the item came; the entry of a
-//! sequence is found by subtraction. What ids look like, and which position one means, is known here alone
-//! ([`StreamLog::id`], [`StreamLog::position_of`]).
+//! One per runtime thread, plain memory. Events lie in two lanes under one sequence. What is for every stream
+//! without topics lies in the public lane, one event after another, each framed as one HTTP/1.1 chunk, so
+//! that a run of events is one slice and one write. Everything else lies in the private lane, event by event,
+//! and is found through the lists it is filed under (`posting`). It interrupts only the runs of its takers,
+//! for whom the lanes are merged by sequence. An index entry per item says where the item lies, or where the
+//! public lane stood when the item came; the entry of a sequence is found by subtraction. What ids look like,
+//! and which position one means, is known here alone ([`StreamLog::id`], [`StreamLog::position_of`]).
 //!
-//! Appending never drops anything. What is too much or too old is dropped by [`StreamLog::evict_to`], which the slab
-//! calls after serving every subscriber that keeps up.
+//! Appending never drops anything. What is too much or too old is dropped by [`StreamLog::evict_to`], which
+//! the slab calls after serving every subscriber that keeps up.
 //!
 //! Not for sockets or subscribers: that is `slab` and `slot`.
 
@@ -31,7 +31,8 @@ mod read;
 use lane::{Lane, SEGMENT_BYTES};
 pub(crate) use read::{Cursor, Framing, Run};
 
-/// Memory that an item takes besides its bytes; counted against the window, so that items without bytes are bounded.
+/// Memory that an item takes besides its bytes; counted against the window, so that items without bytes are
+/// bounded.
 const ENTRY_BYTES: usize = size_of::<Entry>();
 
 /// Memory that an item of the private lane takes besides that.
@@ -52,8 +53,8 @@ pub(crate) struct StreamLog {
     pub(crate) postings: Postings,
     /// Events that were ever appended to the public lane.
     ordinal: u32,
-    /// Sequence of the newest item that is not simply one event for every stream without topics: it is for some of them,
-    /// for nobody, or a gap. 0 before the first.
+    /// Sequence of the newest item that is not simply one event for every stream without topics: it is for
+    /// some of them, for nobody, or a gap. 0 before the first.
     last_uncounted: u64,
     /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
     bytes: usize,
@@ -65,7 +66,8 @@ struct Entry {
     segment: u32,
     offset: u32,
     len: u32,
-    /// How many events of the public lane were before this one; wraps. The difference of two is the number between.
+    /// How many events of the public lane were before this one; wraps. The difference of two is the number
+    /// between.
     ordinal: u32,
     /// When it was appended, in the slab's milliseconds.
     at: u32,
@@ -130,8 +132,8 @@ impl StreamLog {
 
     /// Takes in a batch.
     ///
-    /// Sequences that are here already are skipped. A hole in the sequences is a caller's mistake; the window then
-    /// begins anew with an `overflow` gap, so that nothing is lost silently.
+    /// Sequences that are here already are skipped. A hole in the sequences is a caller's mistake; the window
+    /// then begins anew with an `overflow` gap, so that nothing is lost silently.
     pub(crate) fn append(&mut self, batch: &Batch, now: u32) -> Appended {
         let mut appended = Appended::default();
         let (bytes, ordinal) = (self.bytes, self.ordinal);
@@ -208,10 +210,10 @@ impl StreamLog {
         self.base
     }
 
-    /// How many events a stream that has got everything up to `position` would miss if it went on after the head;
-    /// `None` when that cannot be known. The audience of an item that has left the window is not known any more. So the
-    /// number is known only when each item since was an event for all streams without topics, and this stream is one of
-    /// them.
+    /// How many events a stream that has got everything up to `position` would miss if it went on after the
+    /// head; `None` when that cannot be known. The audience of an item that has left the window is not known
+    /// any more. So the number is known only when each item since was an event for all streams without
+    /// topics, and this stream is one of them.
     pub(crate) fn missed_since(&self, position: u64, recipient: &Recipient) -> Option<u64> {
         let counts = recipient.takes_public() && position >= self.last_uncounted;
         counts.then(|| self.head().saturating_sub(position))
@@ -230,8 +232,8 @@ impl StreamLog {
         EventId { epoch: self.epoch, sequence }
     }
 
-    /// Up to where somebody with this id has seen everything, be it in the window, before it or behind its head; `None` for
-    /// an id of another life of the gateway.
+    /// Up to where somebody with this id has seen everything, be it in the window, before it or behind its
+    /// head; `None` for an id of another life of the gateway.
     pub(crate) fn position_of(&self, id: EventId) -> Option<u64> {
         (id.epoch == self.epoch).then_some(id.sequence)
     }

@@ -37,8 +37,8 @@ pub(crate) struct Subscription {
     pub(crate) identity: Option<Arc<Identity>>,
     /// The stream ends when this passes (C4.7). `None` for the anonymous alone: a token always has an `exp`.
     pub(crate) expires_at: Option<SystemTime>,
-    /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), to which a token that does not say so is
-    /// old. Of whole seconds it is the beginning.
+    /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), to which a token that does not
+    /// say so is old. Of whole seconds it is the beginning.
     pub(crate) issued_at: Option<SystemTime>,
     /// The token that opened the stream: the stream ends when somebody logs out with that token.
     pub(crate) token: Option<TokenDigest>,
@@ -90,20 +90,21 @@ impl Subscription {
     }
 }
 
-/// This many streams may come back in the same moment when all connections break at once. Also the step in which the
-/// spread grows.
+/// This many streams may come back in the same moment when all connections break at once. Also the step in
+/// which the spread grows.
 const NO_FLOOD: u64 = 100;
 
-/// The longest time that the return of many streams is spread over. With 10,000 streams two come back per millisecond,
-/// which one runtime thread answers while it goes on delivering; a longer spread would make a connection that broke
-/// alone wait for nothing.
+/// The longest time that the return of many streams is spread over. With 10,000 streams two come back per
+/// millisecond, which one runtime thread answers while it goes on delivering; a longer spread would make a
+/// connection that broke alone wait for nothing.
 const MAX_SPREAD: Duration = Duration::from_secs(5);
 
-/// The `retry:` of a stream that begins while `open` streams are open: the setting, plus its place in a time of one
-/// millisecond per open stream, so that streams that are cut together come back one by one (C6.7).
+/// The `retry:` of a stream that begins while `open` streams are open: the setting, plus its place in a time
+/// of one millisecond per open stream, so that streams that are cut together come back one by one (C6.7).
 ///
-/// Said when a stream begins, because a server that crashes and a proxy that is restarted say nothing at the end. `number`
-/// counts the streams: successive multiples of the golden ratio lie further apart than random numbers would.
+/// Said when a stream begins, because a server that crashes and a proxy that is restarted say nothing at the
+/// end. `number` counts the streams: successive multiples of the golden ratio lie further apart than random
+/// numbers would.
 pub(crate) fn retry(setting: Duration, open: u64, number: u64) -> Duration {
     const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
     let spread = Duration::from_millis(open - open % NO_FLOOD).min(MAX_SPREAD).as_millis() as u64;
@@ -116,9 +117,9 @@ pub(crate) fn retry(setting: Duration, open: u64, number: u64) -> Duration {
 pub(crate) struct Start {
     /// Everything up to here has been seen, or is covered by the gap, which carries it.
     pub(crate) position: u64,
-    /// What `sse.ready` carries: the position. Before a gap it is the id that was asked for, or else an id that is
-    /// never given: a subscriber whose connection breaks between `sse.ready` and the gap is told of the gap when it
-    /// comes back.
+    /// What `sse.ready` carries: the position. Before a gap it is the id that was asked for, or else an id
+    /// that is never given: a subscriber whose connection breaks between `sse.ready` and the gap is told of
+    /// the gap when it comes back.
     pub(crate) ready: EventId,
     pub(crate) gap: Option<Gap>,
 }
@@ -131,8 +132,8 @@ pub(crate) struct Gap {
 }
 
 impl Start {
-    /// `published` is the newest sequence that any runtime thread may have sent. This thread's log may lag behind it;
-    /// the stream then waits for that id instead of being refused.
+    /// `published` is the newest sequence that any runtime thread may have sent. This thread's log may lag
+    /// behind it; the stream then waits for that id instead of being refused.
     pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, recipient: &Recipient) -> Self {
         if last_event_id.is_empty() {
             return Self { position: log.head(), ready: log.id(log.head()), gap: None };
@@ -208,8 +209,8 @@ mod tests {
         }
     }
 
-    /// For each of this many streams that began one after another: how many milliseconds after the setting it comes
-    /// back.
+    /// For each of this many streams that began one after another: how many milliseconds after the setting it
+    /// comes back.
     fn returns(streams: u64) -> Vec<u64> {
         let after = |number| retry(SETTING, number, number) - SETTING;
         (1..=streams).map(|number| after(number).as_millis() as u64).collect()
@@ -228,7 +229,8 @@ mod tests {
             assert!(returns.iter().all(|after| *after <= seconds * 1000));
             let mut tenths = vec![0; seconds as usize * 10 + 1];
             returns.iter().for_each(|after| tenths[*after as usize / 100] += 1);
-            // Those that came early are spread over less, so more come back in the first tenths, but no flood.
+            // Those that came early are spread over less, so more come back in the first tenths, but no
+            // flood.
             let most = 600 + streams / (seconds * 10);
             assert!(tenths.iter().all(|count| *count <= most), "{streams}: {tenths:?}");
             let late = returns.iter().filter(|after| **after > seconds * 100).count() as u64;

@@ -16,7 +16,8 @@ use super::peer::{Answer, Peer, ask};
 use super::tokens::SECRET;
 use super::{TestGateway, config, eventually, settings};
 
-/// A routine of schema `public` with text parameters; a name that ends with `?` has a default, with `[]` is an array.
+/// A routine of schema `public` with text parameters; a name that ends with `?` has a default, with `[]` is
+/// an array.
 pub struct Callable {
     pub name: &'static str,
     pub comment: &'static str,

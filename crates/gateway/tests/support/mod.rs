@@ -104,7 +104,8 @@ impl Raise {
     }
 }
 
-/// A running gateway with a stand-in for Postgres' main thread: it collects errands and answers those for routes.
+/// A running gateway with a stand-in for Postgres' main thread: it collects errands and answers those for
+/// routes.
 pub struct TestGateway {
     pub gateway: Arc<Gateway>,
     pub publisher: Mutex<Publisher>,

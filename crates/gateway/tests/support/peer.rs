@@ -1,5 +1,5 @@
-//! A peer over a plain socket: HTTP heads, chunks, and the event stream as WHATWG HTML §9.2.6 has it read, written
-//! from the standards.
+//! A peer over a plain socket: HTTP heads, chunks, and the event stream as WHATWG HTML §9.2.6 has it read,
+//! written from the standards.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};

@@ -1,4 +1,5 @@
-//! Keys and tokens for tests, put together by hand from RFC 7515 and RFC 7518: no code shared with what verifies them.
+//! Keys and tokens for tests, put together by hand from RFC 7515 and RFC 7518: no code shared with what
+//! verifies them.
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};

@@ -1,5 +1,5 @@
-//! The values of a long list as sets: asking whether an identity is on it costs a look-up for each of its names,
-//! however long the list is.
+//! The values of a long list as sets: asking whether an identity is on it costs a look-up for each of its
+//! names, however long the list is.
 //!
 //! It gives the same answer as comparing the values one by one (a property test compares the two).
 
@@ -43,7 +43,8 @@ impl ValueSet {
         Some(set)
     }
 
-    /// Whether one of the values names this identity. An identity holds no empty value, so an empty value names nobody.
+    /// Whether one of the values names this identity. An identity holds no empty value, so an empty value
+    /// names nobody.
     pub fn lists(&self, identity: &Identity) -> bool {
         identity.user_id().is_some_and(|id| self.ids.contains(id))
             || identity.user_name().is_some_and(|name| self.names.contains(&*in_lower_case(name)))

@@ -1,9 +1,10 @@
 //! How much of a comment is read, and what is found out about a longer one (C2.5).
 //!
-//! A comment may have a gigabyte, and the owner of the routine writes it. Reading a comment costs more than its length
-//! suggests, because each misspelt word is compared with every word of ours; and it is read in the session that sets
-//! it, in every session that calls the routine, and in the gateway. So a comment that is ours and longer than
-//! [`MAX_COMMENT_BYTES`] is one mistake, and is not read. How its lines begin tells whether it is ours.
+//! A comment may have a gigabyte, and the owner of the routine writes it. Reading a comment costs more than
+//! its length suggests, because each misspelt word is compared with every word of ours; and it is read in the
+//! session that sets it, in every session that calls the routine, and in the gateway. So a comment that is
+//! ours and longer than [`MAX_COMMENT_BYTES`] is one mistake, and is not read. How its lines begin tells
+//! whether it is ours.
 //!
 //! Not for reading: `parse`.
 
@@ -11,16 +12,16 @@ use super::http;
 use super::keyword::begins_with_sse;
 use super::problem::Problem;
 
-/// Longest comment that is read, in bytes: of the text as it is stored, and of its UTF-8. An annotation has some
-/// hundred bytes; a longer comment is documentation. Beyond it: [`too_long`].
+/// Longest comment that is read, in bytes: of the text as it is stored, and of its UTF-8. An annotation has
+/// some hundred bytes; a longer comment is documentation. Beyond it: [`too_long`].
 pub const MAX_COMMENT_BYTES: usize = 64 * 1024;
 
-/// Mistakes that are found in one comment; beyond it reading ends with [`and_more`]. Nobody mends more at a time, and
-/// each is kept, sent and shown.
+/// Mistakes that are found in one comment; beyond it reading ends with [`and_more`]. Nobody mends more at a
+/// time, and each is kept, sent and shown.
 pub const MAX_PROBLEMS: usize = 50;
 
-/// Bytes of a line that are looked at to find out whether it is ours. An annotation after more blanks than this is not
-/// found; the comment is too long to be read anyway.
+/// Bytes of a line that are looked at to find out whether it is ours. An annotation after more blanks than
+/// this is not found; the comment is too long to be read anyway.
 const MAX_HEAD_BYTES: usize = 256;
 
 /// What is wrong with a comment that is ours and longer than [`MAX_COMMENT_BYTES`].
@@ -37,11 +38,11 @@ pub(super) fn and_more(line: usize) -> Problem {
     Problem::new(line, "", "and more: nothing was read from here on")
 }
 
-/// Looks for a line of ours in a comment of any length and encoding, a piece at a time so that the caller can look at
-/// interrupts in between. In every encoding of a server what looks like ASCII is ASCII.
+/// Looks for a line of ours in a comment of any length and encoding, a piece at a time so that the caller can
+/// look at interrupts in between. In every encoding of a server what looks like ASCII is ASCII.
 ///
-/// A line is ours when it begins with `@sse`, or is `HTTP`, alone or followed by a method or path: as much as can be
-/// seen without reading further. `@sse = false` counts too.
+/// A line is ours when it begins with `@sse`, or is `HTTP`, alone or followed by a method or path: as much as
+/// can be seen without reading further. `@sse = false` counts too.
 pub struct Skim<'a> {
     rest: &'a [u8],
     in_line: bool,

@@ -1,8 +1,9 @@
 //! The `HTTP` line (C7.1): which lines are one, and what it says.
 //!
-//! A comment is written for people too, who use the word `HTTP`: `HTTP client of the billing service.` is prose. A line
-//! is an `HTTP` line when it is the word alone, or is followed by a method or a path, or by something that can only be
-//! meant as one. `HTTP` followed by one other word is a mistake if the comment has other lines of ours.
+//! A comment is written for people too, who use the word `HTTP`: `HTTP client of the billing service.` is
+//! prose. A line is an `HTTP` line when it is the word alone, or is followed by a method or a path, or by
+//! something that can only be meant as one. `HTTP` followed by one other word is a mistake if the comment has
+//! other lines of ours.
 //!
 //! Not for calling a routine.
 
@@ -62,8 +63,8 @@ pub struct Http {
 }
 
 impl Http {
-    /// The method the routine is called with: the one given, else GET for routines that are not VOLATILE or are named
-    /// `get_…`, else POST (C7.1).
+    /// The method the routine is called with: the one given, else GET for routines that are not VOLATILE or
+    /// are named `get_…`, else POST (C7.1).
     pub fn method(&self, facts: &RoutineFacts<'_>) -> Method {
         let reads = !facts.volatile || facts.name.get(..4).is_some_and(|n| n.eq_ignore_ascii_case("get_"));
         self.method.unwrap_or(if reads { Method::Get } else { Method::Post })
@@ -101,7 +102,8 @@ pub(super) fn likeness(line: &str) -> Likeness {
     }
 }
 
-/// Whether a line is surely an `HTTP` line, without comparing words: `HTTP` alone, or followed by a method or path.
+/// Whether a line is surely an `HTTP` line, without comparing words: `HTTP` alone, or followed by a method or
+/// path.
 pub(super) fn is_plainly_one(line: &str) -> bool {
     let mut words = words(line);
     words.next().is_some_and(|word| word.eq_ignore_ascii_case("HTTP"))

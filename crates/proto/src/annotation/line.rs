@@ -17,7 +17,8 @@ pub(super) struct Line<'a> {
 pub(super) enum Content<'a> {
     /// An annotation of ours, well formed up to its value.
     Annotation(Keyword, &'a str, Value<'a>),
-    /// A word that begins with `@` and is not ours, or is followed by something other than a separator or `=`.
+    /// A word that begins with `@` and is not ours, or is followed by something other than a separator or
+    /// `=`.
     Other(&'a str),
     /// A line that begins with `HTTP` and is one of ours, surely or perhaps.
     Http(Likeness),
@@ -27,8 +28,8 @@ pub(super) enum Content<'a> {
 /// What follows a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value<'a> {
-    /// Nothing (`@key`, `@key = true`), or a text that begins with a word and does not end with a blank. A comma at
-    /// its end is kept: `@sse_scope authorize,` is not `@sse_scope authorize`.
+    /// Nothing (`@key`, `@key = true`), or a text that begins with a word and does not end with a blank. A
+    /// comma at its end is kept: `@sse_scope authorize,` is not `@sse_scope authorize`.
     Given(&'a str),
     /// `@key = false`: the line counts as absent.
     Absent,
@@ -87,8 +88,8 @@ fn value(rest: &str) -> Value<'_> {
     let rest = rest.trim_matches(BLANKS);
     let Some(assigned) = rest.strip_prefix('=') else {
         let value = rest.trim_start_matches(is_separator);
-        // A lone comma announces a value that is missing; taking `@authorize,` for `@authorize` would let in more
-        // people.
+        // A lone comma announces a value that is missing; taking `@authorize,` for `@authorize` would let in
+        // more people.
         return if value.is_empty() && !rest.is_empty() { Value::Malformed } else { Value::Given(value) };
     };
     let assigned = assigned.trim_start_matches(is_separator);

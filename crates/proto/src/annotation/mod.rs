@@ -1,13 +1,14 @@
 //! What the comment of a routine says (contract section 2): one `@word` a line, `HTTP …` lines, and prose.
 //!
-//! Mistakes fail closed (C2.5): [`Annotation::parse`] gives an annotation only if the whole comment is free of
-//! them. Where the contract leaves room, these are the rules:
-//! - `@sse_level`, `@sse_scope`, `@sse_event`, `@sse_topic` or `@sse_delivery` without an `@sse`, `@sse_publish` or
-//!   `@sse_subscribe` line would do nothing, so it is a mistake; with `@sse = false` it is none.
-//! - In a comment without an `HTTP` or `@sse…` line only `@authorize` and `@anonymous` (and aliases) are read; all
-//!   else there, misspelt or not, may be another tool's and has no effect.
-//! - `@authorize` lines with different lists disagree. `@sse` asks for the URL of the level, so it disagrees with
-//!   `@sse_subscribe chat`; a level that a line leaves out agrees with every level.
+//! Mistakes fail closed (C2.5): [`Annotation::parse`] gives an annotation only if the whole comment is free
+//! of them. Where the contract leaves room, these are the rules:
+//! - `@sse_level`, `@sse_scope`, `@sse_event`, `@sse_topic` or `@sse_delivery` without an `@sse`,
+//!   `@sse_publish` or `@sse_subscribe` line would do nothing, so it is a mistake; with `@sse = false` it is
+//!   none.
+//! - In a comment without an `HTTP` or `@sse…` line only `@authorize` and `@anonymous` (and aliases) are
+//!   read; all else there, misspelt or not, may be another tool's and has no effect.
+//! - `@authorize` lines with different lists disagree. `@sse` asks for the URL of the level, so it disagrees
+//!   with `@sse_subscribe chat`; a level that a line leaves out agrees with every level.
 //! - Any value may stand in double quotes, as scope values do (C4.2).
 //!
 //! Not for what an annotation does: publishing, routes and calls read the parsed value.
@@ -64,8 +65,8 @@ pub enum Access {
     Unspecified,
     /// `@anonymous`
     Anonymous,
-    /// `@authorize`: every authenticated subscriber when the list is empty, else those that one value names. An empty
-    /// value matches nobody (C4.2) and stays in the list, so that the list does not become empty.
+    /// `@authorize`: every authenticated subscriber when the list is empty, else those that one value names.
+    /// An empty value matches nobody (C4.2) and stays in the list, so that the list does not become empty.
     Authorize(Vec<ScopeValue>),
 }
 
@@ -99,7 +100,8 @@ pub struct Annotation {
     pub access: Access,
     /// The `HTTP` line.
     pub http: Option<Http>,
-    /// `@path`: begins with `/` and does not end with one. Equal to the path of the `HTTP` line where both are given.
+    /// `@path`: begins with `/` and does not end with one. Equal to the path of the `HTTP` line where both
+    /// are given.
     pub path: Option<String>,
     /// `@login`
     pub login: bool,
@@ -115,9 +117,9 @@ impl Annotation {
     /// Reads a comment. `None`: there is nothing of ours in it.
     ///
     /// # Errors
-    /// The mistakes of the comment (C2.1, C2.2, C2.5), in the order of its lines; never an empty list. Of more than
-    /// [`MAX_PROBLEMS`] only that many, and one that says so. A comment that is ours and longer than
-    /// [`MAX_COMMENT_BYTES`] is one mistake, and is not read.
+    /// The mistakes of the comment (C2.1, C2.2, C2.5), in the order of its lines; never an empty list. Of
+    /// more than [`MAX_PROBLEMS`] only that many, and one that says so. A comment that is ours and longer
+    /// than [`MAX_COMMENT_BYTES`] is one mistake, and is not read.
     pub fn parse(comment: &str) -> Result<Option<Self>, Vec<Problem>> {
         if comment.len() <= MAX_COMMENT_BYTES {
             return parse::parse(comment);
@@ -125,8 +127,8 @@ impl Annotation {
         if Skim::new(comment.as_bytes()).look_at_all() { Err(vec![too_long()]) } else { Ok(None) }
     }
 
-    /// Mistakes that show only together with the routine: a publisher must not be PARALLEL SAFE, because publishing is
-    /// a side effect (C2.5).
+    /// Mistakes that show only together with the routine: a publisher must not be PARALLEL SAFE, because
+    /// publishing is a side effect (C2.5).
     pub fn check(&self, facts: &RoutineFacts<'_>) -> Vec<Problem> {
         if !(self.publish && facts.parallel_safe) {
             return Vec::new();
@@ -136,9 +138,9 @@ impl Annotation {
         vec![Problem::new(0, "PARALLEL SAFE", message)]
     }
 
-    /// What deserves a WARNING at COMMENT although the routine works (C7.3, last sentence): a callable `@authorize`
-    /// routine with identity parameters and no `@user_parameters`. Not for use while the setting `sse.user_parameters`
-    /// is on.
+    /// What deserves a WARNING at COMMENT although the routine works (C7.3, last sentence): a callable
+    /// `@authorize` routine with identity parameters and no `@user_parameters`. Not for use while the setting
+    /// `sse.user_parameters` is on.
     pub fn advice(&self, facts: &RoutineFacts<'_>) -> Option<Problem> {
         let asks_identity = matches!(self.access, Access::Authorize(_)) && self.http.is_some();
         if !asks_identity || !facts.has_identity_parameters || self.user_parameters {
@@ -163,8 +165,8 @@ impl Annotation {
         self.delivery.unwrap_or(default)
     }
 
-    /// The scope of events whose hint gives none: the annotation's, else the routine's `@authorize` rule, else `all`
-    /// (C4.2, last sentence).
+    /// The scope of events whose hint gives none: the annotation's, else the routine's `@authorize` rule,
+    /// else `all` (C4.2, last sentence).
     pub fn default_scope(&self) -> Scope {
         match (&self.scope, &self.access) {
             (Some(scope), _) => scope.clone(),
@@ -181,8 +183,8 @@ impl Annotation {
 }
 
 impl Access {
-    /// Whether both ask the same of a subscriber: the order of a list does not count, and a comment without a rule asks
-    /// as little as `@anonymous`.
+    /// Whether both ask the same of a subscriber: the order of a list does not count, and a comment without a
+    /// rule asks as little as `@anonymous`.
     pub fn same_rule(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Authorize(ours), Self::Authorize(theirs)) => {

@@ -1,7 +1,7 @@
 //! Reads a comment line by line into an [`Annotation`], or into the list of its mistakes.
 //!
-//! The order of lines never matters (C2.1), so two passes go over the comment: once to see whether it is ours at all,
-//! which decides what counts as a mistake (C2.5), and once to read it.
+//! The order of lines never matters (C2.1), so two passes go over the comment: once to see whether it is ours
+//! at all, which decides what counts as a mistake (C2.5), and once to read it.
 //!
 //! Not for the shape of a line (`line`) and not for prose (`stray`).
 

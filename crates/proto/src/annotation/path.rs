@@ -18,7 +18,8 @@ pub(crate) fn is_reserved(path: &str) -> bool {
     path == "/healthz"
 }
 
-/// A path as it is kept: one leading slash (`@path chat/send` may leave it out, as in NpgsqlRest), none at the end.
+/// A path as it is kept: one leading slash (`@path chat/send` may leave it out, as in NpgsqlRest), none at
+/// the end.
 pub(super) fn parse_path(text: &str) -> Result<String, PathError> {
     if text == "/" {
         return Ok("/".to_owned());

@@ -1,12 +1,12 @@
 //! What is wrong in a comment, said to the person who wrote it (C2.5).
 //!
-//! Not for deciding what is wrong, and not an error of pg_sse: a problem is a value that a session warns with and
-//! `sse.endpoints` shows.
+//! Not for deciding what is wrong, and not an error of pg_sse: a problem is a value that a session warns with
+//! and `sse.endpoints` shows.
 
 use std::fmt::{self, Write};
 
-/// One mistake of one annotation. `Display` writes one line of printable characters (C8.3), in lower case, which
-/// names the line, the word, what was expected, and the nearest valid word.
+/// One mistake of one annotation. `Display` writes one line of printable characters (C8.3), in lower case,
+/// which names the line, the word, what was expected, and the nearest valid word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Line of the comment, counted from 1; 0 when the comment as a whole, or the routine, is meant.
@@ -54,8 +54,8 @@ const MAX_WORD_CHARS: usize = 80;
 /// Characters of the message that are shown; only names of other routines make one this long.
 const MAX_MESSAGE_CHARS: usize = 500;
 
-/// Control characters, and those that are invisible or turn the direction of the text, would let a comment forge
-/// log lines or show a word that is not there.
+/// Control characters, and those that are invisible or turn the direction of the text, would let a comment
+/// forge log lines or show a word that is not there.
 pub(crate) fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str, max_chars: usize) -> fmt::Result {
     for (index, c) in text.chars().enumerate() {
         if index == max_chars {

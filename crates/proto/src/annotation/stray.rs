@@ -1,10 +1,11 @@
 //! Lines that are not ours to the letter, but were meant to be (C2.5).
 //!
-//! C2.5 names: a near miss of a word after an `@`; everything that begins with `@sse`; a word of ours alone on a line
-//! without its `@`. Added here, because each would silently drop a restriction: a word followed by something other than
-//! a separator (`@authorize:admin`), after a bullet (`* @authorize`), assigned to or with an underscore at the start of
-//! a line (`authorize = admin`, `sse_scope authorize`), `@http`, and two words on one line. A word without its `@` may
-//! also be misspelt if it is long: a line `Use:` or `Math` is prose.
+//! C2.5 names: a near miss of a word after an `@`; everything that begins with `@sse`; a word of ours alone
+//! on a line without its `@`. Added here, because each would silently drop a restriction: a word followed by
+//! something other than a separator (`@authorize:admin`), after a bullet (`* @authorize`), assigned to or
+//! with an underscore at the start of a line (`authorize = admin`, `sse_scope authorize`), `@http`, and two
+//! words on one line. A word without its `@` may also be misspelt if it is long: a line `Use:` or `Math` is
+//! prose.
 //!
 //! Not for comments without an `HTTP` or `@sse…` line.
 

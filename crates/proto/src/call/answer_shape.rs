@@ -15,6 +15,7 @@ pub enum AnswerShape {
     Object,
     /// `application/json`: every row is a JSON value, never NULL; the worker writes `[`, `,` and `]`.
     Array,
-    /// `application/json`: the one row of a `CALL`, as an object whose keys are [`Statement::columns`](super::Statement::columns).
+    /// `application/json`: the one row of a `CALL`, as an object whose keys are
+    /// [`Statement::columns`](super::Statement::columns).
     ProcedureRow,
 }

@@ -19,8 +19,8 @@ pub enum Given<'a> {
 }
 
 impl Given<'_> {
-    /// Reads the part of a URL after `?`; an empty one, and empty parts between `&`, give no pairs. A name without `=`
-    /// has the empty text for a value.
+    /// Reads the part of a URL after `?`; an empty one, and empty parts between `&`, give no pairs. A name
+    /// without `=` has the empty text for a value.
     ///
     /// # Errors
     /// [`ArgumentError::Encoding`], [`ArgumentError::Utf8`]
@@ -93,8 +93,8 @@ pub struct UserParameters {
     pub ip_address: Option<String>,
 }
 
-/// Why a request's arguments call nothing. `Display` is for the one who sent them; it names parameters, and never has
-/// one of their values.
+/// Why a request's arguments call nothing. `Display` is for the one who sent them; it names parameters, and
+/// never has one of their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArgumentError {
     /// A `%` in a query string that is not followed by two hexadecimal digits.
@@ -125,8 +125,8 @@ pub enum ArgumentError {
     Filled(String),
     /// The value of a parameter is not what its type takes.
     WrongType(String, Expected),
-    /// A parameter needs a value although it has a default, because a later one can only be given by position, or is
-    /// VARIADIC.
+    /// A parameter needs a value although it has a default, because a later one can only be given by
+    /// position, or is VARIADIC.
     Gap(String),
     /// The value nests arrays and objects so deeply that its literal for Postgres would be too large.
     TooLarge(String),

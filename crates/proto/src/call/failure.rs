@@ -18,13 +18,15 @@ pub fn failure_status(sqlstate: &[u8; 5], raised: bool) -> u16 {
     }
 }
 
-/// Whether the error's message was written for the caller. For every other error the caller is told a fixed text, even
-/// if the routine raised it: passing on a caught error does not mean that the caller is to read it.
+/// Whether the error's message was written for the caller. For every other error the caller is told a fixed
+/// text, even if the routine raised it: passing on a caught error does not mean that the caller is to read
+/// it.
 pub fn tells_message(sqlstate: &[u8; 5], raised: bool) -> bool {
     raised && raised_status(sqlstate).is_some()
 }
 
-/// The fixed text for an error. `read_only`: the call ran READ ONLY because the comment does not name its method.
+/// The fixed text for an error. `read_only`: the call ran READ ONLY because the comment does not name its
+/// method.
 pub fn failure_title(sqlstate: &[u8; 5], read_only: bool) -> &'static str {
     match (failure_status(sqlstate, false), sqlstate) {
         (400, _) => "a value is not valid",
@@ -39,8 +41,8 @@ pub fn failure_title(sqlstate: &[u8; 5], read_only: bool) -> &'static str {
     }
 }
 
-/// The user's own choice: `P0001` and `P0004` (ASSERT) are 400, `PT404` is 404. An error is no success and no redirection, so
-/// 400 to 599 only.
+/// The user's own choice: `P0001` and `P0004` (ASSERT) are 400, `PT404` is 404. An error is no success and no
+/// redirection, so 400 to 599 only.
 fn raised_status(sqlstate: &[u8; 5]) -> Option<u16> {
     match sqlstate {
         b"P0001" | b"P0004" => Some(400),

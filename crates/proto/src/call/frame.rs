@@ -1,8 +1,8 @@
 //! The frames between the gateway and a call worker: what is to be run, and what became of it.
 //!
-//! Both sides are the same library in the same server start, so there is no version in them. Integers are little
-//! endian; a text is a `u64` length and UTF-8. Decoding trusts nothing: the ring lies in memory that other processes
-//! can write to.
+//! Both sides are the same library in the same server start, so there is no version in them. Integers are
+//! little endian; a text is a `u64` length and UTF-8. Decoding trusts nothing: the ring lies in memory that
+//! other processes can write to.
 //!
 //! Not for cutting frames into records of a ring.
 
@@ -96,7 +96,8 @@ pub enum Outcome {
         message: String,
         /// Whether the routine's own RAISE said it.
         raised: bool,
-        /// Whether the statement may have been made for an older catalog, and nothing of it is in force or was sent.
+        /// Whether the statement may have been made for an older catalog, and nothing of it is in force or
+        /// was sent.
         outdated: bool,
     },
 }

@@ -1,9 +1,10 @@
 //! Reads the JSON object of a request's body into its members, each value checked and kept as it was written.
 //!
-//! `serde_json` reads. Added are checks for what it lets pass: no name twice in one object, at any depth (of two, one
-//! program takes the first and another the last); no `\u0000`, which Postgres' texts cannot hold; nesting is bounded. A
-//! number that is a member is never turned into a machine number, so those beyond 64 bits arrive in SQL digit by digit;
-//! within arrays and objects they are kept as well, up to what a double can be (1e308).
+//! `serde_json` reads. Added are checks for what it lets pass: no name twice in one object, at any depth (of
+//! two, one program takes the first and another the last); no `\u0000`, which Postgres' texts cannot hold;
+//! nesting is bounded. A number that is a member is never turned into a machine number, so those beyond 64
+//! bits arrive in SQL digit by digit; within arrays and objects they are kept as well, up to what a double
+//! can be (1e308).
 //!
 //! Not for what a value means.
 
@@ -148,8 +149,8 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
     }
 }
 
-/// Checks an array or object in one pass over all of its texts and levels: the cost of a body depends on its length,
-/// however it is nested.
+/// Checks an array or object in one pass over all of its texts and levels: the cost of a body depends on its
+/// length, however it is nested.
 fn look(raw: &str, depth: usize) -> Result<(), JsonError> {
     let found = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(raw);

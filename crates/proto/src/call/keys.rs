@@ -1,8 +1,8 @@
 //! The keys of rows within an answer, in camelCase (C7.3).
 //!
-//! The statement names the columns of a result itself. Inside a column `to_json` writes SQL names. These are replaced
-//! in the JSON text: in SQL that would need an expression for every member of every type inside it, would not work for
-//! arrays of several dimensions, and would change the statement's plan.
+//! The statement names the columns of a result itself. Inside a column `to_json` writes SQL names. These are
+//! replaced in the JSON text: in SQL that would need an expression for every member of every type inside it,
+//! would not work for arrays of several dimensions, and would change the statement's plan.
 //!
 //! Values of `json` and `jsonb` are the user's, and are left alone.
 //!
@@ -75,7 +75,8 @@ impl Keys {
         )
     }
 
-    /// The answer with these keys. `json` is what Postgres wrote: anything else comes back in some form, and without a panic.
+    /// The answer with these keys. `json` is what Postgres wrote: anything else comes back in some form, and
+    /// without a panic.
     ///
     /// Costs a pass over it; keys come in the order of the columns, so that none is searched for.
     ///

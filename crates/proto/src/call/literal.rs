@@ -1,8 +1,8 @@
 //! The literals of arrays and rows, as `array_in` and `record_in` read them.
 //!
-//! So a value of any structure travels as one text for the input function of its type. It never was the *output* of
-//! such a function: that would write an instant in the session's DateStyle, with the abbreviation of a time zone that
-//! is ambiguous.
+//! So a value of any structure travels as one text for the input function of its type. It never was the
+//! *output* of such a function: that would write an instant in the session's DateStyle, with the abbreviation
+//! of a time zone that is ambiguous.
 //!
 //! Not for what may stand in one.
 
@@ -37,8 +37,8 @@ impl Literal {
         Ok(())
     }
 
-    /// A value, in quotes unless it has no special character. Each level of arrays and rows doubles the quotes and
-    /// backslashes inside it, hence `limit`.
+    /// A value, in quotes unless it has no special character. Each level of arrays and rows doubles the
+    /// quotes and backslashes inside it, hence `limit`.
     pub(super) fn value(&mut self, value: &str) -> Result<(), TooLong> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.' | b'_');
         if !value.is_empty() && value.bytes().all(is_plain) && !value.eq_ignore_ascii_case("null") {

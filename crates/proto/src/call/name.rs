@@ -6,9 +6,9 @@
 pub const USER_PARAMETERS: [&str; 5] =
     ["_user_id", "_user_name", "_user_roles", "_user_claims", "_ip_address"];
 
-/// A name of SQL in camelCase: `_message_text` is `messageText`. A run of `_` ends a word; runs at the beginning and
-/// the end are dropped. Digits stay, the first letter becomes lower case, other letters stay. A name of nothing but `_`
-/// stays as it is.
+/// A name of SQL in camelCase: `_message_text` is `messageText`. A run of `_` ends a word; runs at the
+/// beginning and the end are dropped. Digits stay, the first letter becomes lower case, other letters stay. A
+/// name of nothing but `_` stays as it is.
 pub fn camel_case(sql_name: &str) -> String {
     camel_chars(sql_name).collect()
 }
@@ -18,8 +18,8 @@ pub(super) fn is_camel_case_of(name: &str, sql_name: &str) -> bool {
     camel_chars(sql_name).eq(name.chars())
 }
 
-/// The names of columns in an answer: camelCase, except for columns that would then have the same name and keep their
-/// own.
+/// The names of columns in an answer: camelCase, except for columns that would then have the same name and
+/// keep their own.
 pub(super) fn answer_names(columns: &[String]) -> Vec<String> {
     let camel: Vec<String> = columns.iter().map(|column| camel_case(column)).collect();
     let is_alone = |name: &String| camel.iter().filter(|other| *other == name).count() == 1;

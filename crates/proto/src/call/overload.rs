@@ -29,8 +29,8 @@ pub(super) enum Argument<'v, 'a> {
     /// From who calls; `None` is NULL.
     Filled(Option<String>),
     Default,
-    /// A user parameter with a default, when the caller is anonymous: left to its default where that is possible, else
-    /// NULL.
+    /// A user parameter with a default, when the caller is anonymous: left to its default where that is
+    /// possible, else NULL.
     Nobody,
     /// An OUT parameter of a procedure.
     Out,
@@ -110,8 +110,8 @@ impl<'c, 'v, 'a> Bound<'c, 'v, 'a> {
         Ok(Self { call, arguments, left })
     }
 
-    /// Whether Postgres could not tell the two calls apart: the same names with the same types. Which of them needs
-    /// fewer defaults makes no difference to it (CREATE FUNCTION, "Overloading").
+    /// Whether Postgres could not tell the two calls apart: the same names with the same types. Which of them
+    /// needs fewer defaults makes no difference to it (CREATE FUNCTION, "Overloading").
     fn looks_like(&self, other: &Self) -> bool {
         let sent = |bound: &Self| {
             let is_sent = |argument: &&(&'c Parameter, Argument<'v, 'a>)| !argument.1.is_left();

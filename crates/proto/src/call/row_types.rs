@@ -1,8 +1,8 @@
 //! Row types of many routines, each kept once.
 //!
-//! A routine's record has its types written out in full, each inside others, and thousands of routines may use the same
-//! ones. Without sharing, a role with four types of ten members could make the gateway keep a megabyte for each of its
-//! routines.
+//! A routine's record has its types written out in full, each inside others, and thousands of routines may
+//! use the same ones. Without sharing, a role with four types of ten members could make the gateway keep a
+//! megabyte for each of its routines.
 //!
 //! Not for the structure itself ([`TypeKind`]).
 

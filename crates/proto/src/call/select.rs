@@ -1,8 +1,9 @@
 //! The SQL around a function's call that turns its result into one column of text (C7.4).
 //!
-//! `to_json` writes every type, timestamps in ISO 8601 among them. A set is read in FROM, where it may have any shape.
-//! Any other function is called in the select list, because FROM turns a NULL row into a row of NULLs, and 204 needs
-//! the difference; `OFFSET 0` keeps the planner from calling the function once for each column.
+//! `to_json` writes every type, timestamps in ISO 8601 among them. A set is read in FROM, where it may have
+//! any shape. Any other function is called in the select list, because FROM turns a NULL row into a row of
+//! NULLs, and 204 needs the difference; `OFFSET 0` keeps the planner from calling the function once for each
+//! column.
 //!
 //! `t.*` means the row even if a column is called `t`.
 //!
@@ -12,8 +13,9 @@ use super::answer_shape::AnswerShape;
 use super::name::{answer_names, identifier};
 use super::signature::{ResultType, Shape};
 
-/// `routine` is the call as SQL. For `@login`, the answer is the first row as an object with the SQL names of its columns
-/// (C7.5), and a row of nothing but NULL, which `SELECT … INTO` leaves when it finds nobody, is no row.
+/// `routine` is the call as SQL. For `@login`, the answer is the first row as an object with the SQL names of
+/// its columns (C7.5), and a row of nothing but NULL, which `SELECT … INTO` leaves when it finds nobody, is
+/// no row.
 pub(super) fn of(routine: &str, result: &ResultType, login: bool) -> (String, AnswerShape) {
     if login && !result.columns.is_empty() {
         return (login_row(routine, result), AnswerShape::Object);

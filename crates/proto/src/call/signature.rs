@@ -29,8 +29,8 @@ pub struct Parameter {
     pub name: String,
     /// Which way it goes.
     pub mode: Mode,
-    /// Its type. Statements use the oid alone: a name would have to be looked up, which needs USAGE on the type's
-    /// schema (calling the routine does not), and fails when the type is renamed.
+    /// Its type. Statements use the oid alone: a name would have to be looked up, which needs USAGE on the
+    /// type's schema (calling the routine does not), and fails when the type is renamed.
     pub type_oid: u32,
     /// The type for people: `schema.name`, quoted where SQL asks for it.
     pub type_name: String,
@@ -69,11 +69,11 @@ pub struct ResultType {
     pub shape: Shape,
     /// `proretset`: SETOF or TABLE.
     pub is_set: bool,
-    /// Names of the columns of a [`Shape::Composite`], in the order and number of `SELECT * FROM f()`; the name of its
-    /// one OUT parameter for the other shapes, if there is one; else empty.
+    /// Names of the columns of a [`Shape::Composite`], in the order and number of `SELECT * FROM f()`; the
+    /// name of its one OUT parameter for the other shapes, if there is one; else empty.
     pub columns: Vec<String>,
-    /// The kinds of its values, for the keys of rows inside them (C7.3): for a [`Shape::Composite`] one for each
-    /// column, else one. Empty if nothing inside has keys.
+    /// The kinds of its values, for the keys of rows inside them (C7.3): for a [`Shape::Composite`] one for
+    /// each column, else one. Empty if nothing inside has keys.
     pub kinds: Vec<TypeKind>,
 }
 

@@ -1,12 +1,12 @@
-//! The statement that runs a call: the routine's name, its arguments as parameters of exactly the declared types, and
-//! around it the SQL that turns the result into the answer's text ([`select`](super::select)).
+//! The statement that runs a call: the routine's name, its arguments as parameters of exactly the declared
+//! types, and around it the SQL that turns the result into the answer's text ([`select`](super::select)).
 //!
-//! Types are given by oid, apart from the SQL: so the routine is found without a conversion, and a role that may call
-//! it needs no privilege on the schemas of its types. Casts by name would need that privilege, and fail after a
-//! renaming.
+//! Types are given by oid, apart from the SQL: so the routine is found without a conversion, and a role that
+//! may call it needs no privilege on the schemas of its types. Casts by name would need that privilege, and
+//! fail after a renaming.
 //!
-//! Identifiers come from the catalog, are always quoted and always have a schema: the search_path of a call is its
-//! role's own, and decides nothing here.
+//! Identifiers come from the catalog, are always quoted and always have a schema: the search_path of a call
+//! is its role's own, and decides nothing here.
 //!
 //! Not for the answer's bytes: the call worker puts them together as [`AnswerShape`] says.
 
@@ -26,8 +26,8 @@ use std::fmt::Write;
 /// What a call worker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// One `SELECT` or `CALL`. Depends on the catalog and the names given, never on values, so with the types it is a key
-    /// for prepared plans.
+    /// One `SELECT` or `CALL`. Depends on the catalog and the names given, never on values, so with the types
+    /// it is a key for prepared plans.
     pub sql: String,
     /// `$1`, `$2`, … as texts for the input functions of their types; `None` is NULL.
     pub parameters: Vec<Option<String>>,
@@ -48,15 +48,16 @@ pub struct Statement {
 pub struct ValueType {
     /// `pg_type.oid`
     pub oid: u32,
-    /// For an OUT parameter: a NULL that is never evaluated, so that even a domain that forbids NULL accepts it.
+    /// For an OUT parameter: a NULL that is never evaluated, so that even a domain that forbids NULL accepts
+    /// it.
     pub is_output: bool,
 }
 
 /// Chooses the overload by the names that a request gives and makes its statement.
 ///
-/// `calls` are those of one path and method. Chosen is the one that takes all names given and leaves the fewest
-/// parameters to their defaults. User parameters are filled from `user` where the routine asks for it or
-/// `user_parameters_on` (the setting) does; else they are ordinary ones.
+/// `calls` are those of one path and method. Chosen is the one that takes all names given and leaves the
+/// fewest parameters to their defaults. User parameters are filled from `user` where the routine asks for it
+/// or `user_parameters_on` (the setting) does; else they are ordinary ones.
 ///
 /// # Errors
 /// [`ArgumentError`]; each variant as it is described there.
@@ -84,8 +85,8 @@ struct Builder {
 }
 
 impl Builder {
-    /// Positional arguments first, as many as parameters without a name require; then the others by name, and VARIADIC
-    /// last, as SQL demands.
+    /// Positional arguments first, as many as parameters without a name require; then the others by name, and
+    /// VARIADIC last, as SQL demands.
     fn expression(&mut self, bound: &Bound<'_, '_, '_>) -> Result<(), ArgumentError> {
         let _ = write!(self.routine, "{}.{}(", identifier(&bound.call.schema), identifier(&bound.call.name));
         let positional = positional(bound);
@@ -169,8 +170,8 @@ impl Builder {
     }
 }
 
-/// How many arguments must be given by position: all up to the last one without a name; or all, if a VARIADIC parameter
-/// is left to its default, because then Postgres finds no routine by names.
+/// How many arguments must be given by position: all up to the last one without a name; or all, if a VARIADIC
+/// parameter is left to its default, because then Postgres finds no routine by names.
 fn positional(bound: &Bound<'_, '_, '_>) -> usize {
     let is_variadic_left = bound
         .arguments
@@ -182,8 +183,8 @@ fn positional(bound: &Bound<'_, '_, '_>) -> usize {
     bound.arguments.iter().rposition(is_bound_to_place).map_or(0, |last| last + 1)
 }
 
-/// The columns of the row that a CALL gives: Postgres calls those without a name `column1`, by their place. The
-/// claims of `@login` have their SQL names (C7.5).
+/// The columns of the row that a CALL gives: Postgres calls those without a name `column1`, by their place.
+/// The claims of `@login` have their SQL names (C7.5).
 fn procedure_columns(call: &Call) -> Vec<String> {
     let is_output = |parameter: &&Parameter| matches!(parameter.mode, Mode::Out | Mode::InOut);
     let outputs = call.signature.parameters.iter().filter(is_output);

@@ -1,8 +1,8 @@
 //! How long a call worker serves (C7.2).
 //!
-//! Memory that Postgres and the languages keep for a session must not grow for ever, and state that the clean-up after
-//! a call cannot undo (session variables of PL/Python) must not stay for ever. So an idle worker that has served long
-//! enough is replaced.
+//! Memory that Postgres and the languages keep for a session must not grow for ever, and state that the
+//! clean-up after a call cannot undo (session variables of PL/Python) must not stay for ever. So an idle
+//! worker that has served long enough is replaced.
 //!
 //! Not for other reasons to replace one, nor for doing it.
 

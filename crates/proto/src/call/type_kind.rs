@@ -1,4 +1,5 @@
-//! How the values of a type are read and written: its structure, as far as a request or an answer shows it (C7.3).
+//! How the values of a type are read and written: its structure, as far as a request or an answer shows it
+//! (C7.3).
 //!
 //! Not for a type's name, nor for reading it from the catalog.
 
@@ -7,9 +8,9 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// Members of all row types inside one type, counted wherever they stand; also those of all types of one routine
-/// together. Beyond it the type is [`TypeKind::TooLarge`]. Postgres allows 1,600 columns, and without a bound thirty
-/// types of two columns each, one inside the other, would make a thousand million members.
+/// Members of all row types inside one type, counted wherever they stand; also those of all types of one
+/// routine together. Beyond it the type is [`TypeKind::TooLarge`]. Postgres allows 1,600 columns, and without
+/// a bound thirty types of two columns each, one inside the other, would make a thousand million members.
 pub const MAX_MEMBERS: usize = 10_000;
 
 /// Types nested inside each other; reading them recurses. Beyond it the type is [`TypeKind::TooLarge`].
@@ -35,7 +36,8 @@ pub enum TypeKind {
     Composite(Arc<RowType>),
     /// `typtype = 'p'`: polymorphic, `internal`, `trigger`, `"any"`, `record`: no value of it can be given.
     Pseudo,
-    /// See [`MAX_MEMBERS`] and [`MAX_LEVELS`]. No value of it can be given; in an answer its keys are those of SQL.
+    /// See [`MAX_MEMBERS`] and [`MAX_LEVELS`]. No value of it can be given; in an answer its keys are those
+    /// of SQL.
     TooLarge,
 }
 
@@ -66,8 +68,8 @@ pub struct RowType {
     members: Vec<Member>,
     /// Of each member, in an answer.
     answer_names: Vec<String>,
-    /// The SQL names, and the camelCase names that are not SQL names here; `None`: two members have this camelCase
-    /// name.
+    /// The SQL names, and the camelCase names that are not SQL names here; `None`: two members have this
+    /// camelCase name.
     positions: HashMap<String, Option<usize>>,
     has_bytes: bool,
     /// Whether a key in it, at any depth, has another name in an answer.

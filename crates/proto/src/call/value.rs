@@ -1,7 +1,7 @@
 //! What was given for a parameter, as the one text that the input function of its type reads.
 //!
-//! Arrays and rows are taken apart here, so that their parts follow the rules of parameters, at any depth: names in
-//! camelCase or SQL, none twice, none unknown, `\x` for a `bytea`.
+//! Arrays and rows are taken apart here, so that their parts follow the rules of parameters, at any depth:
+//! names in camelCase or SQL, none twice, none unknown, `\x` for a `bytea`.
 //!
 //! Not for whether a text is one of the type: that is Postgres' to say.
 
@@ -11,12 +11,13 @@ use super::literal::{self, Literal, TooLong};
 use super::type_kind::{Found, RowType, TypeKind};
 use std::fmt;
 
-/// Dimensions of an array (c.h, MAXDIM). Beyond it the argument is refused here, because Postgres' own error has an
-/// SQLSTATE that does not count as the caller's mistake.
+/// Dimensions of an array (c.h, MAXDIM). Beyond it the argument is refused here, because Postgres' own error
+/// has an SQLSTATE that does not count as the caller's mistake.
 const MAX_DIMENSIONS: usize = 6;
 
-/// Bytes of a literal for each given byte, besides [`SPARE_BYTES`]. Quotes double with each level of arrays and rows,
-/// and a row of a thousand columns takes a thousand commas for one member. Beyond it: [`ArgumentError::TooLarge`].
+/// Bytes of a literal for each given byte, besides [`SPARE_BYTES`]. Quotes double with each level of arrays
+/// and rows, and a row of a thousand columns takes a thousand commas for one member. Beyond it:
+/// [`ArgumentError::TooLarge`].
 const MAX_GROWTH_FACTOR: usize = 16;
 
 /// Bytes of a literal on top of [`MAX_GROWTH_FACTOR`], so that a short value may grow more.
@@ -91,7 +92,8 @@ impl Reader {
         Ok(Some(text.to_owned()))
     }
 
-    /// The number of dimensions is the number of brackets before the first element. `array_in` refuses ragged arrays.
+    /// The number of dimensions is the number of brackets before the first element. `array_in` refuses ragged
+    /// arrays.
     fn array(
         &self,
         raw: &str,

@@ -1,7 +1,8 @@
-//! Characters that the database's encoding lacks, in the settings of a call: written in ASCII, so that a routine that
-//! does not look at them can be called.
+//! Characters that the database's encoding lacks, in the settings of a call: written in ASCII, so that a
+//! routine that does not look at them can be called.
 //!
-//! Not for the data of events, where they are replaced ([`super::to_utf8`]), nor for arguments, which are refused.
+//! Not for the data of events, where they are replaced ([`super::to_utf8`]), nor for arguments, which are
+//! refused.
 
 /// How a text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,9 +13,10 @@ pub enum Notation {
     Plain,
 }
 
-/// Encloses the hexadecimal number that replaces a character of a plain text. It is a control character that every
-/// encoding has and no name uses; if a text has it, it is replaced in the same way. So two users never get the same
-/// name, which row security would take for one user: with `?` as the replacement `a€` and `a₤` would both be `a?`.
+/// Encloses the hexadecimal number that replaces a character of a plain text. It is a control character that
+/// every encoding has and no name uses; if a text has it, it is replaced in the same way. So two users never
+/// get the same name, which row security would take for one user: with `?` as the replacement `a€` and `a₤`
+/// would both be `a?`.
 const MARK: char = '\u{1a}';
 
 /// The text with its unfit characters replaced; `None` when all of them fit.

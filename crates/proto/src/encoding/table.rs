@@ -1,9 +1,10 @@
 //! Which table of encoding_rs is which encoding of Postgres, and where they differ.
 //!
-//! encoding_rs has the tables of the web (WHATWG Encoding Standard), in which some names mean something else than their
-//! standard: `latin1` is windows-1252 there, `latin5` windows-1254, and `koi8-u` has two letters of another alphabet.
-//! The differences below are all differences from what PostgreSQL 15 converts (`utf8_and_*` in its source; every
-//! character of every table was compared). Where only encoding_rs knows a character, its answer stands.
+//! encoding_rs has the tables of the web (WHATWG Encoding Standard), in which some names mean something else
+//! than their standard: `latin1` is windows-1252 there, `latin5` windows-1254, and `koi8-u` has two letters
+//! of another alphabet. The differences below are all differences from what PostgreSQL 15 converts
+//! (`utf8_and_*` in its source; every character of every table was compared). Where only encoding_rs knows a
+//! character, its answer stands.
 
 use encoding_rs as web;
 use std::fmt;

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Claims: a JSON object in which no name is given twice. Usual readers take the last of two, and another program may
-/// have checked the first.
+/// Claims: a JSON object in which no name is given twice. Usual readers take the last of two, and another
+/// program may have checked the first.
 ///
 /// A `Deserialize` type, so that a library that verifies tokens can read straight into it.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,7 +62,8 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// Names of the claims that say who somebody is: `sse.claim_user_id`, `sse.claim_user_name`, `sse.claim_user_roles`.
+/// Names of the claims that say who somebody is: `sse.claim_user_id`, `sse.claim_user_name`,
+/// `sse.claim_user_roles`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimNames {
     user_id: Vec<String>,
@@ -71,8 +72,9 @@ pub struct ClaimNames {
 }
 
 impl ClaimNames {
-    /// Each text is a list of names separated by commas, blanks around a name do not count; names compare exactly and
-    /// stand for members of the claims themselves, not of objects within them. With an empty list nobody has this part.
+    /// Each text is a list of names separated by commas, blanks around a name do not count; names compare
+    /// exactly and stand for members of the claims themselves, not of objects within them. With an empty list
+    /// nobody has this part.
     ///
     /// # Errors
     /// [`ClaimNamesError`] of the first text that is wrong, and which of them it is.
@@ -118,7 +120,8 @@ impl Default for ClaimNames {
     }
 }
 
-/// Names in one list. Each is looked up for every token; a list this long is a mistake. Beyond it: the setting is refused.
+/// Names in one list. Each is looked up for every token; a list this long is a mistake. Beyond it: the
+/// setting is refused.
 const MAX_CLAIM_NAMES: usize = 16;
 
 /// Why a text is no list of claim names.

@@ -1,11 +1,11 @@
 //! Who raised an event, from the settings of the session (C4.6).
 //!
-//! Needed only for the scope `matching`, so a publisher reads it only then. Runs inside Postgres' `emit_log_hook`: the
-//! memory for reading is bounded by the limits of the parent module, but want of memory is not an answer here, it ends
-//! the process.
+//! Needed only for the scope `matching`, so a publisher reads it only then. Runs inside Postgres'
+//! `emit_log_hook`: the memory for reading is bounded by the limits of the parent module, but want of memory
+//! is not an answer here, it ends the process.
 //!
-//! Not for reading the settings, nor for whether they are true: anybody who runs SQL in the session can set them
-//! (C3.8).
+//! Not for reading the settings, nor for whether they are true: anybody who runs SQL in the session can set
+//! them (C3.8).
 
 use super::{ClaimNames, Claims, Identity, IdentityError, roles};
 use crate::record::Emitter;
@@ -17,8 +17,8 @@ pub struct EmitterSettings<'a> {
     pub user_id: Option<&'a str>,
     /// `request.user_name`
     pub user_name: Option<&'a str>,
-    /// `request.user_roles`: a Postgres array literal when it begins with `{`, a JSON array when it begins with `[`,
-    /// else a comma list.
+    /// `request.user_roles`: a Postgres array literal when it begins with `{`, a JSON array when it begins
+    /// with `[`, else a comma list.
     pub user_roles: Option<&'a str>,
     /// `request.jwt.claims`
     pub jwt_claims: Option<&'a str>,
@@ -36,8 +36,8 @@ pub enum Emission<T = Identity> {
 }
 
 impl Emission {
-    /// Applies C4.6. The claims count only if none of the other three settings says anything, and then as a whole;
-    /// otherwise they are not even read.
+    /// Applies C4.6. The claims count only if none of the other three settings says anything, and then as a
+    /// whole; otherwise they are not even read.
     pub fn of(settings: &EmitterSettings<'_>, names: &ClaimNames) -> Self {
         let identity = match named(settings) {
             Ok(identity) if identity.is_empty() => claimed(settings, names),

@@ -1,4 +1,5 @@
-//! The text of `request.user_roles` as a list of roles (C4.6). The three forms are told apart by the first character.
+//! The text of `request.user_roles` as a list of roles (C4.6). The three forms are told apart by the first
+//! character.
 //!
 //! NULLs and empty roles are left out or left in place: the identity drops them.
 
@@ -25,8 +26,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<String>, IdentityError> {
     }
 }
 
-/// A one-dimensional array as arrayfuncs.c, array_in reads it. What that refuses is refused here, and so are bounds
-/// (`[2:3]={…}`) and arrays of arrays, which are not a list.
+/// A one-dimensional array as arrayfuncs.c, array_in reads it. What that refuses is refused here, and so are
+/// bounds (`[2:3]={…}`) and arrays of arrays, which are not a list.
 fn array_literal(text: &str) -> Option<Vec<String>> {
     let mut chars = text.strip_prefix('{')?.strip_suffix('}')?.chars().peekable();
     let mut roles = Vec::new();

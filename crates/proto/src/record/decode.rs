@@ -1,4 +1,5 @@
-//! Reading a record. The bytes come from memory that every backend can write to, so nothing in them is believed.
+//! Reading a record. The bytes come from memory that every backend can write to, so nothing in them is
+//! believed.
 
 use super::{Emitter, Envelope, Kind, Record, RecordError, is_event_name, is_label};
 use crate::annotation::{Access, RoutineKind};
@@ -13,8 +14,8 @@ use std::num::NonZeroU64;
 use std::str;
 use std::sync::Arc;
 
-/// Decodes one record. Copies only the values of lists and the texts of a routine; memory is bounded by a small
-/// multiple of the input, whatever its counts claim.
+/// Decodes one record. Copies only the values of lists and the texts of a routine; memory is bounded by a
+/// small multiple of the input, whatever its counts claim.
 ///
 /// # Errors
 /// [`RecordError`]; each variant as it is described there.

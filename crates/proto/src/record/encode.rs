@@ -1,5 +1,5 @@
-//! Writing a record. Runs inside Postgres' log hook, so the only thing that can go wrong, want of memory, is an answer
-//! and not an abort.
+//! Writing a record. Runs inside Postgres' log hook, so the only thing that can go wrong, want of memory, is
+//! an answer and not an abort.
 
 use super::{Emitter, EncodeError, Envelope, Record, is_event_name, is_label};
 use crate::annotation::{Access, RoutineKind};

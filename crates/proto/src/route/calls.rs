@@ -65,7 +65,8 @@ impl CallPoint {
 }
 
 impl RouteTable {
-    /// The calls at a request's path (without query). One trailing slash is tolerated, as [`RouteTable::find`] does.
+    /// The calls at a request's path (without query). One trailing slash is tolerated, as
+    /// [`RouteTable::find`] does.
     pub fn find_calls(&self, path: &str) -> Option<&CallPoint> {
         self.call_points.get(position(&self.call_index, path)?)
     }
@@ -96,8 +97,8 @@ pub(super) fn points<'r>(
     points.into_iter().map(point).collect()
 }
 
-/// A problem for each overload if the overloads of one path and method disagree on access: then nobody could say who
-/// may call before the arguments are read.
+/// A problem for each overload if the overloads of one path and method disagree on access: then nobody could
+/// say who may call before the arguments are read.
 pub(super) fn disputes(owners: &[(Method, &Endpoint)]) -> Vec<(u32, Problem)> {
     let mut disputes = Vec::new();
     for method in [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete] {
@@ -105,8 +106,8 @@ pub(super) fn disputes(owners: &[(Method, &Endpoint)]) -> Vec<(u32, Problem)> {
             owners.iter().filter(|(of, endpoint)| *of == method && endpoint.call_problems.is_empty());
         let mut rules = of_method.clone().filter_map(|(_, endpoint)| endpoint.annotation.as_ref());
         let Some(first) = rules.next() else { continue };
-        // Each is compared with the first, not each with each: a rule may have a thousand values, and there may be
-        // thousands of overloads.
+        // Each is compared with the first, not each with each: a rule may have a thousand values, and there
+        // may be thousands of overloads.
         let is_same = |other: &Annotation| {
             other.access.same_rule(&first.access)
                 && (other.login, other.logout) == (first.login, first.logout)

@@ -27,8 +27,8 @@ pub struct Endpoint {
     pub url: Option<String>,
     /// Why it publishes nothing, has no URL and cannot be called (C2.5); empty if all is well.
     pub problems: Vec<Problem>,
-    /// Why it cannot be called, while everything else of it works: its signature, or a missing privilege. `call` is
-    /// then `None`. Always empty for routines whose signature was not read.
+    /// Why it cannot be called, while everything else of it works: its signature, or a missing privilege.
+    /// `call` is then `None`. Always empty for routines whose signature was not read.
     pub call_problems: Vec<Problem>,
 }
 

@@ -1,12 +1,12 @@
 //! Overloads that no request can tell apart (C2.5): a request gives names, and never types.
 //!
-//! The oldest can be called, and the later ones have a problem, as with two routines for one URL. The criterion is that
-//! of [`call::statement`](crate::call::statement): the names that a request can give, and how many parameters it then
-//! leaves to their defaults.
+//! The oldest can be called, and the later ones have a problem, as with two routines for one URL. The
+//! criterion is that of [`call::statement`](crate::call::statement): the names that a request can give, and
+//! how many parameters it then leaves to their defaults.
 //!
-//! Each is compared with each, in all the ways in which it can be called. So names are numbers here, and sets of them
-//! are bits: with texts a hundred overloads of a hundred parameters took seconds, and any owner of routines can make
-//! many such hundreds.
+//! Each is compared with each, in all the ways in which it can be called. So names are numbers here, and sets
+//! of them are bits: with texts a hundred overloads of a hundred parameters took seconds, and any owner of
+//! routines can make many such hundreds.
 //!
 //! Not for choosing between overloads that can be told apart.
 
@@ -15,16 +15,17 @@ use crate::annotation::{Method, Problem};
 use crate::call::USER_PARAMETERS;
 use std::collections::{BTreeMap, HashMap};
 
-/// Overloads of one path and method that are compared, each with each. Beyond it none is compared: a call chooses among
-/// them as usual, and gets 400 if it means several.
+/// Overloads of one path and method that are compared, each with each. Beyond it none is compared: a call
+/// chooses among them as usual, and gets 400 if it means several.
 const MAX_OVERLOADS: usize = 100;
 
-/// Parameters with defaults that are tried, given and left out in all combinations. An overload with more counts as out
-/// of reach only if a single other overload takes everything that it takes.
+/// Parameters with defaults that are tried, given and left out in all combinations. An overload with more
+/// counts as out of reach only if a single other overload takes everything that it takes.
 const MAX_OPTIONAL: usize = 6;
 
-/// A problem for each overload that no request reaches. It is taken out of `points` if an older one answers in its
-/// place; it stays if Postgres itself cannot tell it from another, so that a request that means both is refused.
+/// A problem for each overload that no request reaches. It is taken out of `points` if an older one answers
+/// in its place; it stays if Postgres itself cannot tell it from another, so that a request that means both
+/// is refused.
 pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
     let mut problems = Vec::new();
     for point in points.iter_mut().filter(|point| point.calls.len() > 1) {
@@ -35,8 +36,8 @@ pub(super) fn settle(points: &mut [CallPoint]) -> Vec<(u32, Problem)> {
             let mut numbers = Numbers::default();
             let mut forms: Vec<Form> =
                 point.of_method(method).map(|call| Form::of(call, &mut numbers)).collect();
-            // Of an overload that no request reaches and those that stand in its way the youngest goes: what could be
-            // called before an overload was added can be called afterwards.
+            // Of an overload that no request reaches and those that stand in its way the youngest goes: what
+            // could be called before an overload was added can be called afterwards.
             while let Some(youngest) = youngest_in_dispute(&mut forms) {
                 let form = forms.remove(youngest);
                 point.calls.retain(|call| call.oid != form.oid);

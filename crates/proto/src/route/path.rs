@@ -43,8 +43,8 @@ pub fn subscribe_path(
     Some(path)
 }
 
-/// A name as part of a path: lower case, `_` and space become `-`, double quotes are dropped, the rest that is not
-/// unreserved in RFC 3986 is percent-encoded.
+/// A name as part of a path: lower case, `_` and space become `-`, double quotes are dropped, the rest that
+/// is not unreserved in RFC 3986 is percent-encoded.
 pub(super) fn slug(name: &str) -> String {
     let dashed: String = name
         .to_lowercase()

@@ -1,8 +1,9 @@
 //! What a routine must have to be a candidate for a path, seen without parsing its comment.
 //!
-//! For looking up one routine among thousands. A routine has one of the given paths only if it is named like one of
-//! [`Traits::names`], or its name has other characters than ASCII letters, digits, `_`, `-`, blank and `"`, or its
-//! comment has both words of one of [`Traits::words`]. So too many routines may be found, and never too few.
+//! For looking up one routine among thousands. A routine has one of the given paths only if it is named like
+//! one of [`Traits::names`], or its name has other characters than ASCII letters, digits, `_`, `-`, blank and
+//! `"`, or its comment has both words of one of [`Traits::words`]. So too many routines may be found, and
+//! never too few.
 //!
 //! Not for deciding who has a path: that is the table's.
 
@@ -49,8 +50,8 @@ impl Traits {
                 self.names.insert(format!("{name}/{second}"));
             }
         }
-        // A base path that a comment gives is the whole path of a call. Of a stream it is a part of it, at a slash, and what
-        // follows stands in the comment, too, unless it is the name of the level.
+        // A base path that a comment gives is the whole path of a call. Of a stream it is a part of it, at a
+        // slash, and what follows stands in the comment, too, unless it is the name of the level.
         let word = |part: Option<&&str>| part.copied().unwrap_or("/").to_owned();
         let (first, last) = (parts.first(), parts.last());
         self.words.insert((word(first), word(last)));

@@ -1,9 +1,10 @@
 //! What keeping a routine costs, and how much of that one owner may have.
 //!
-//! A user who may create functions can make any number of them, with any comments, parameters and row types, and the
-//! gateway keeps all that are served. So each routine is weighed before it is handed over, and of one owner's routines
-//! the oldest are kept, up to [`MAX_OWNER_WEIGHT`] together. The gateway keeps at most four times a routine's weight,
-//! including its place in the route table; for an ordinary routine about its weight.
+//! A user who may create functions can make any number of them, with any comments, parameters and row types,
+//! and the gateway keeps all that are served. So each routine is weighed before it is handed over, and of one
+//! owner's routines the oldest are kept, up to [`MAX_OWNER_WEIGHT`] together. The gateway keeps at most four
+//! times a routine's weight, including its place in the route table; for an ordinary routine about its
+//! weight.
 //!
 //! Not for adding up: that is `src/catalog/owners.rs`, which has the catalog.
 
@@ -11,18 +12,20 @@ use super::Routine;
 use crate::annotation::Problem;
 use crate::call::{Signature, TypeKind};
 
-/// Most that the routines of one owner may weigh together, in bytes: thirty thousand ordinary ones. Beyond it the newer
-/// ones have no URL ([`beyond_weight`]). Counted by owner, so that one owner's mass leaves out nobody else's routines.
+/// Most that the routines of one owner may weigh together, in bytes: thirty thousand ordinary ones. Beyond it
+/// the newer ones have no URL ([`beyond_weight`]). Counted by owner, so that one owner's mass leaves out
+/// nobody else's routines.
 pub const MAX_OWNER_WEIGHT: usize = 64 << 20;
 
 /// Weight of every routine, in bytes: its names, its paths, and its places in tables and indexes.
 pub const ROUTINE_WEIGHT: usize = 2048;
 
-/// Weight of each word in a line that is ours, in bytes. A value of `@authorize` is kept as a text of its own in up to
-/// four places.
+/// Weight of each word in a line that is ours, in bytes. A value of `@authorize` is kept as a text of its own
+/// in up to four places.
 const WORD_WEIGHT: usize = 64;
 
-/// Weight of each column of a row type, besides its name: it is found by two names, and answered with a third.
+/// Weight of each column of a row type, besides its name: it is found by two names, and answered with a
+/// third.
 const COLUMN_WEIGHT: usize = 64;
 
 /// The beginnings, in lower case, of lines of which something is kept besides the comment's text.
@@ -53,7 +56,8 @@ impl Routine {
 }
 
 impl Signature {
-    /// Its weight: twice the bytes that are handed over, in which every row type is written out wherever it stands.
+    /// Its weight: twice the bytes that are handed over, in which every row type is written out wherever it
+    /// stands.
     pub fn weight(&self) -> usize {
         let parameters = self.parameters.iter().map(|parameter| {
             PARAMETER_WEIGHT + parameter.name.len() + parameter.type_name.len() + written(&parameter.kind)
@@ -83,7 +87,8 @@ fn written(kind: &TypeKind) -> usize {
     }
 }
 
-/// Weight of a row type with these columns. Counted when it is first seen, because it is kept once for all routines.
+/// Weight of a row type with these columns. Counted when it is first seen, because it is kept once for all
+/// routines.
 pub fn row_type_weight<'n>(columns: impl Iterator<Item = &'n str>) -> usize {
     columns.map(|name| COLUMN_WEIGHT + name.len()).sum()
 }

@@ -159,7 +159,8 @@ fn the_hint_of_sse_authorize_names_exactly_the_given_values() {
     }
 }
 
-/// Attack: a user whose name holds separators, quotes or keywords tries to widen the audience of events for it.
+/// Attack: a user whose name holds separators, quotes or keywords tries to widen the audience of events for
+/// it.
 #[test]
 fn a_value_cannot_leave_its_place_in_the_list() {
     for value in ["x, role:admin", "x\" , role:admin, \"", "\"", "\"\"", "x\nall", "all", "authorize"] {

@@ -1,4 +1,5 @@
-//! C4.1 to C4.5 a second time: slow, plain, and written from the contract's sentences, not from `admission.rs`.
+//! C4.1 to C4.5 a second time: slow, plain, and written from the contract's sentences, not from
+//! `admission.rs`.
 //!
 //! Everything is made into sets of lower-case strings first, and each sentence is a line.
 
@@ -48,8 +49,8 @@ pub(crate) struct Listener {
 }
 
 impl Person {
-    /// Everything that is there, as `kind=value`. "Ids compare exactly, names and roles without regard to the case of
-    /// ASCII letters." "Empty values are absent."
+    /// Everything that is there, as `kind=value`. "Ids compare exactly, names and roles without regard to the
+    /// case of ASCII letters." "Empty values are absent."
     fn traits(&self) -> BTreeSet<String> {
         let mut traits = BTreeSet::new();
         if !self.id.is_empty() {
@@ -67,8 +68,8 @@ impl Person {
     }
 }
 
-/// "An authenticated one whose user id, user name or one of whose roles equals a listed value; `id:42`, `name:alice`,
-/// `role:admin` compare with that kind only." No list: "every authenticated one".
+/// "An authenticated one whose user id, user name or one of whose roles equals a listed value; `id:42`,
+/// `name:alice`, `role:admin` compare with that kind only." No list: "every authenticated one".
 pub(crate) fn is_authorized(list: &[Listed], person: Option<&Person>) -> bool {
     let Some(person) = person else { return false };
     if list.is_empty() {
@@ -92,7 +93,8 @@ pub(crate) fn receives(event: &Event, listener: &Listener) -> bool {
     if both_present && event.execution_id != listener.execution_id {
         return false;
     }
-    // C4.5: "With none, the stream gets the events without a topic; with some, the events of those topics and nothing else."
+    // C4.5: "With none, the stream gets the events without a topic; with some, the events of those topics and
+    // nothing else."
     if listener.topics.is_empty() {
         if !event.topic.is_empty() {
             return false;
@@ -114,7 +116,8 @@ pub(crate) fn receives(event: &Event, listener: &Listener) -> bool {
                 Raiser::Somebody(raiser) => raiser.traits(),
             };
             if raiser.is_empty() {
-                // "Where the emitter has no identity the routine's `@authorize` rule decides, and without one nobody receives it."
+                // "Where the emitter has no identity the routine's `@authorize` rule decides, and without one
+                // nobody receives it."
                 return event.rule.as_ref().is_some_and(|list| is_authorized(list, person));
             }
             // "Same user id, or same user name, or a role in common."

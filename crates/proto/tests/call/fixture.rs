@@ -1,7 +1,7 @@
 //! Calls out of one line each: `in a int4, in _user_id text =, variadic tags _text, out - jsonb`.
 //!
-//! Mode, name (`-`: none), type, and `=` for a default. Types are `pg_catalog`'s; one that begins with `_` is an array,
-//! `row` a composite type of schema `app`, with the columns `street_name`, `no` and `tags`.
+//! Mode, name (`-`: none), type, and `=` for a default. Types are `pg_catalog`'s; one that begins with `_` is
+//! an array, `row` a composite type of schema `app`, with the columns `street_name`, `no` and `tags`.
 //!
 //! What stands for the oid of a type is made of its name ([`oid`]).
 

@@ -23,8 +23,8 @@ pub(super) enum Kind {
     Source,
 }
 
-/// Runs in the folder to download into. With apt's own checks, without touching apt's configuration. `$1` is the kind of archive,
-/// `$2` the release, `$3` the package, and the rest what apt-get is told to do with it.
+/// Runs in the folder to download into. With apt's own checks, without touching apt's configuration. `$1` is
+/// the kind of archive, `$2` the release, `$3` the package, and the rest what apt-get is told to do with it.
 const FETCH: &str = r#"
     set -e
     kind=$1 release=$2 package=$3

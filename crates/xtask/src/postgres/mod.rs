@@ -1,11 +1,12 @@
-//! The PostgreSQL versions that this machine does not come with: servers to test on, and headers to compile against.
+//! The PostgreSQL versions that this machine does not come with: servers to test on, and headers to compile
+//! against.
 //!
 //! | version | from |
 //! |---|---|
 //! | 15 | the archive of this system |
 //! | 16 | a Python package that holds it and 18, with headers: seconds, where building it takes minutes |
 //! | 17 | a Python package with contrib, and Debian's package of the headers |
-//! | 18 | Debian's source, built with assertions; where only headers are wanted, the package that holds 16, too |
+//! | 18 | Debian's source, built with assertions; headers alone: the package that holds 16, too |
 //!
 //! All but what the archive installs stays below `target/postgres/`, and is had once.
 //!
@@ -51,8 +52,8 @@ pub(crate) fn headers(major: u32) -> Result<PgConfig> {
     whole(major, found)
 }
 
-/// The files of `pg_test/tests` and `pg_test/cluster/tests` of which tests may be skipped on one of our own, because it comes
-/// without procedural languages but PL/pgSQL, and 16 without contrib.
+/// The files of `pg_test/tests` and `pg_test/cluster/tests` of which tests may be skipped on one of our own,
+/// because it comes without procedural languages but PL/pgSQL, and 16 without contrib.
 pub(crate) fn may_skip(pg: &PgConfig) -> &'static [&'static str] {
     if pg.path.starts_with(folder("")) { without(pg.major) } else { &[] }
 }

@@ -1,4 +1,5 @@
-//! A PostgreSQL built from Debian's source package with assertions on: what the extension calls is checked on the way.
+//! A PostgreSQL built from Debian's source package with assertions on: what the extension calls is checked on
+//! the way.
 //!
 //! Not for speed: neither building it (minutes, once) nor running it.
 
@@ -16,8 +17,9 @@ use crate::{packages, progress};
 /// What building PostgreSQL needs beyond what building the extension does.
 const TOOLS: [&str; 3] = ["bison", "flex", "make"];
 
-/// Builds server, `pg_regress`, the libraries that its tests load, and of contrib what our tests want. OpenSSL's headers are there
-/// where those of the server are: Debian's package of libpq's wants them. `$1` is the folder to install into.
+/// Builds server, `pg_regress`, the libraries that its tests load, and of contrib what our tests want.
+/// OpenSSL's headers are there where those of the server are: Debian's package of libpq's wants them. `$1` is
+/// the folder to install into.
 const MAKE: &str = r#"
     set -e
     rm -rf source

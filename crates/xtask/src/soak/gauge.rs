@@ -1,4 +1,5 @@
-//! Reading off what the gateway process holds: memory and descriptors from /proc, streams from `sse.stat_gateway`.
+//! Reading off what the gateway process holds: memory and descriptors from /proc, streams from
+//! `sse.stat_gateway`.
 //!
 //! Not for judging the figures.
 
@@ -14,7 +15,8 @@ use cluster::{Cluster, PATIENCE, Session, wait_for};
 pub(super) struct Sample {
     pub(super) at: Duration,
     pub(super) pid: u32,
-    /// Anonymous memory that is resident (`RssAnon`): heaps and stacks, without the shared memory of the ring.
+    /// Anonymous memory that is resident (`RssAnon`): heaps and stacks, without the shared memory of the
+    /// ring.
     pub(super) memory_kb: u64,
     pub(super) descriptors: usize,
     pub(super) streams: u64,

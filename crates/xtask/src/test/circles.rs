@@ -30,13 +30,15 @@ const CRATES: [&str; 9] = [
 
 /// Circles that are right as they are.
 const ALLOWED: [(&str, &[&str]); 2] = [
-    // The constructors of both sides stand beside the unsafe code, and nowhere else: the wall around it is worth more.
+    // The constructors of both sides stand beside the unsafe code, and nowhere else: the wall around it is
+    // worth more.
     ("crates/ring/src", &["consumer", "producer", "region"]),
     // The builder starts clusters, and a cluster hands out builders.
     ("pg_test/cluster/src", &["builder", "cluster"]),
 ];
 
-/// The rooms of the gateway and the files beside them, from the top down: each may name those below it, and only these.
+/// The rooms of the gateway and the files beside them, from the top down: each may name those below it, and
+/// only these.
 const GATEWAY: [&str; 22] = [
     "fuzzing",
     "gateway",

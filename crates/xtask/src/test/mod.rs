@@ -1,4 +1,5 @@
-//! `cargo xtask test`: everything that must pass, step by step, from a machine that has only a Rust toolchain.
+//! `cargo xtask test`: everything that must pass, step by step, from a machine that has only a Rust
+//! toolchain.
 //!
 //! If a step fails, the others still run; a step that lacks what an earlier one should have made fails by
 //! itself. The last line is exactly `N passed, N failed`; what was skipped is listed above it.
@@ -38,7 +39,8 @@ pub(crate) struct Options {
     /// The PostgreSQL to test with (default: the one found on this machine).
     #[arg(long, value_name = "PATH")]
     pg_config: Option<PathBuf>,
-    /// Test with these major versions, one after the other: get each, build, clippy, the black box; nothing else.
+    /// Test with these major versions, one after the other: get each, build, clippy, the black box; nothing
+    /// else.
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["pg_config", "fuzz_seconds"])]
     #[arg(value_parser = clap::value_parser!(u32).range(15..=18))]
     pg: Vec<u32>,

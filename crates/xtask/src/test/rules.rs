@@ -1,5 +1,5 @@
-//! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may get,
-//! which files may name each other, and where versions of Postgres are told apart.
+//! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may
+//! get, which files may name each other, and where versions of Postgres are told apart.
 //!
 //! Not a parser: it looks at lines, and the rules are such that this is enough.
 
@@ -17,6 +17,9 @@ const FOLDERS: [&str; 5] = ["src", "crates", "pg_test", "examples", "fuzz"];
 /// Longer files are split. Tests are not counted.
 const MAX_LINES: usize = 400;
 
+/// The width of lines, as in rustfmt.toml.
+const MAX_WIDTH: usize = 110;
+
 /// Every violation, one line each.
 pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
@@ -28,6 +31,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             found.extend(upward(&name, &text));
             found.extend(versions_apart(&name, &text));
             found.extend(too_long(&name, &text));
+            found.extend(wide_comments(&name, &text));
         }
     }
     found.extend(circles::violations(root)?);
@@ -63,7 +67,8 @@ fn upward(name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What differs between versions of Postgres is told apart in one file, so that the next one is a change to one file.
+/// What differs between versions of Postgres is told apart in one file, so that the next one is a change to
+/// one file.
 fn versions_apart(name: &str, text: &str) -> Vec<String> {
     if !name.starts_with("src/") || name == "src/pg/compat.rs" {
         return Vec::new();
@@ -86,6 +91,15 @@ fn too_long(name: &str, text: &str) -> Option<String> {
     // bottom).
     let count = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
     (!is_test && count > MAX_LINES).then(|| format!("{name}: {count} lines; split it at {MAX_LINES}"))
+}
+
+/// rustfmt breaks code at this width, but not comments.
+fn wide_comments(name: &str, text: &str) -> Vec<String> {
+    let is_wide = |line: &str| line.trim_start().starts_with("//") && line.chars().count() > MAX_WIDTH;
+    let lines = text.lines().enumerate().filter(|(_, line)| is_wide(line));
+    lines
+        .map(|(number, _)| format!("{name}:{}: a comment wider than {MAX_WIDTH} columns", number + 1))
+        .collect()
 }
 
 /// A line without its comment and without what is in quotes.
@@ -130,6 +144,14 @@ mod tests {
         let others =
             "pub(crate) mod entry;\nuse crate::pg::text;\nuse super::latch;\n// crate::guc\nlet entry = 1;\n";
         assert!(upward("src/pg/shmem.rs", others).is_empty());
+    }
+
+    #[test]
+    fn a_wide_comment_is_found_and_wide_code_is_left_to_rustfmt() {
+        let of = |width: usize| format!("    // {}\n", "x".repeat(width - 7));
+        assert!(wide_comments("src/lib.rs", &of(MAX_WIDTH)).is_empty());
+        assert_eq!(wide_comments("src/lib.rs", &of(MAX_WIDTH + 1)).len(), 1);
+        assert!(wide_comments("src/lib.rs", &"x".repeat(MAX_WIDTH + 1)).is_empty());
     }
 
     #[test]

@@ -270,8 +270,9 @@ fn rustc_version() -> Command {
     command
 }
 
-/// Clippy of the extension as it is for one PostgreSQL, of which the headers suffice. Versions do not disturb each other in one
-/// target folder: each is another feature, and pgrx looks at its headers anew only where the feature is the same.
+/// Clippy of the extension as it is for one PostgreSQL, of which the headers suffice. Versions do not disturb
+/// each other in one target folder: each is another feature, and pgrx looks at its headers anew only where
+/// the feature is the same.
 pub(super) fn lint_extension(pg: &PgConfig) -> Result<()> {
     let mut clippy = cargo();
     clippy.args(["clippy", "--package", "pg_sse"]).args(Extension::feature_arguments(pg, Profile::Test));

@@ -1,4 +1,5 @@
-//! Every version of PostgreSQL that is supported: clippy for those that a run does not test with, and the steps of `--pg`.
+//! Every version of PostgreSQL that is supported: clippy for those that a run does not test with, and the
+//! steps of `--pg`.
 //!
 //! Not for where they come from: postgres/.
 
@@ -13,8 +14,8 @@ use crate::packages::{self, Purpose};
 use crate::postgres;
 
 impl Run {
-    /// The extension is compiled and linted for the versions that this run does not test with. One that cannot be had here, for
-    /// want of a network, is skipped.
+    /// The extension is compiled and linted for the versions that this run does not test with. One that
+    /// cannot be had here, for want of a network, is skipped.
     pub(super) fn other_versions(&mut self) -> Result<Outcome> {
         let tested = self.pg()?.major;
         let mut outcome = Outcome::none();
@@ -38,8 +39,8 @@ impl Run {
         Ok(outcome)
     }
 
-    /// Gets the server of the version, with the tools to build for it. One that was asked for and cannot be had is a failure, unless
-    /// the environment names it (`PG_SSE_MAY_SKIP=pg17`).
+    /// Gets the server of the version, with the tools to build for it. One that was asked for and cannot be
+    /// had is a failure, unless the environment names it (`PG_SSE_MAY_SKIP=pg17`).
     pub(super) fn server(&mut self) -> Result<Outcome> {
         let major = self.major.context("no version was named")?;
         packages::ensure(None, Purpose::Test)?;
@@ -64,7 +65,8 @@ impl Run {
         Ok(Outcome::passed())
     }
 
-    /// The black box, and the tests of what it stands on. What a server of ours comes without may be skipped, and is counted so.
+    /// The black box, and the tests of what it stands on. What a server of ours comes without may be skipped,
+    /// and is counted so.
     pub(super) fn black_box_of_version(&mut self) -> Result<Outcome> {
         let pg = self.pg()?;
         let mut tests = self.black_box_of(&["pg-test", "cluster"])?;

@@ -66,7 +66,8 @@ impl EventParser {
 
     fn end_line(&mut self) -> Option<Event> {
         let bytes = std::mem::take(&mut self.line);
-        // The stream is decoded as UTF-8 with replacement; line ends are ASCII, so line by line gives the same.
+        // The stream is decoded as UTF-8 with replacement; line ends are ASCII, so line by line gives the
+        // same.
         let decoded = String::from_utf8_lossy(&bytes);
         let is_first = !std::mem::replace(&mut self.past_first_line, true);
         let line = if is_first { decoded.strip_prefix('\u{feff}').unwrap_or(&decoded) } else { &decoded };
@@ -100,7 +101,8 @@ impl EventParser {
         self.last_event_id.clone_from(&self.last_event_id_buffer);
         let event_type = std::mem::take(&mut self.event_type);
         let mut data = std::mem::take(&mut self.data);
-        // "If the data buffer is an empty string": one `data:` line leaves a line feed in it, so that is an event.
+        // "If the data buffer is an empty string": one `data:` line leaves a line feed in it, so that is an
+        // event.
         data.pop()?;
         let event = if event_type.is_empty() { "message".to_owned() } else { event_type };
         Some(Event { id: self.last_event_id.clone(), event, data })

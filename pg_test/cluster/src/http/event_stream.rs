@@ -1,6 +1,7 @@
 //! An open stream of Server-Sent Events.
 //!
-//! Not a browser: it never reconnects. A test that resumes opens another one with [`super::Client::events_after`].
+//! Not a browser: it never reconnects. A test that resumes opens another one with
+//! [`super::Client::events_after`].
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -141,7 +142,8 @@ impl EventStream {
         }
     }
 
-    /// Waits until a further comment has come, and returns it. Events that come before it stay for [`Self::next`].
+    /// Waits until a further comment has come, and returns it. Events that come before it stay for
+    /// [`Self::next`].
     ///
     /// # Errors
     /// [`StreamError`].

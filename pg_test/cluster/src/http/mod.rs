@@ -1,7 +1,7 @@
 //! A small blocking HTTP/1.1 client for tests, written from RFC 9112 and sharing no code with the server.
 //!
-//! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for bytes that no
-//! client would send; [`EventStream`] reads Server-Sent Events.
+//! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for
+//! bytes that no client would send; [`EventStream`] reads Server-Sent Events.
 //!
 //! Not for TLS, HTTP/2 or servers of others: what is malformed is an error here, never guessed at.
 

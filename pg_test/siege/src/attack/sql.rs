@@ -7,7 +7,8 @@ use anyhow::Result;
 use super::hand::{Blow, Hand};
 use crate::memory::RING_SIZE;
 
-/// Longest comment, in bytes. A comment may have a gigabyte; these are beyond every bound that there is for one.
+/// Longest comment, in bytes. A comment may have a gigabyte; these are beyond every bound that there is for
+/// one.
 const LONGEST_COMMENT: u32 = 8_000_000;
 
 /// Size of one event of those that fill the ring, in bytes: large, so that the ring is measured and not the

@@ -1,7 +1,7 @@
 //! Publishes an event and, at the same instant in another session, notifies the control.
 //!
-//! Two sessions, because a publisher that pg_sse keeps waiting must not keep the control waiting. Neither waits for
-//! answers: statements follow each other at a steady pace, whatever becomes of the earlier ones.
+//! Two sessions, because a publisher that pg_sse keeps waiting must not keep the control waiting. Neither
+//! waits for answers: statements follow each other at a steady pace, whatever becomes of the earlier ones.
 //!
 //! Not for reading either.
 

@@ -5,7 +5,8 @@
 //! waits for a lock, touches a file, or costs more with more routines, refusals or connections. Words of
 //! Postgres' shared memory are read directly (`pg/ticket.rs`); pgrx' wrappers would panic on this thread.
 //!
-//! Not for: the taking out itself (`drain.rs`), out of what (`source.rs`), what waits for what (`worker/gateway/courier/order.rs`).
+//! Not for: the taking out itself (`drain.rs`), out of what (`source.rs`), what waits for what
+//! (`worker/gateway/courier/order.rs`).
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -12,8 +12,8 @@ use super::carrying::Carrier;
 use crate::worker::gateway::between::Report;
 use crate::worker::gateway::routing::Task;
 
-/// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first event of
-/// a burst from waiting for the last.
+/// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first
+/// event of a burst from waiting for the last.
 const BATCH_BYTES: usize = 256 * 1024;
 
 /// How taking out ended.

@@ -1,19 +1,19 @@
-//! Bringing new items to their streams: a walk over all streams that take the public lane, and the takers of everything
-//! else.
+//! Bringing new items to their streams: a walk over all streams that take the public lane, and the takers of
+//! everything else.
 //!
 //! Not for what is written to a stream: `slot` and `stream_log` see to that.
 
 use super::{SLOTS_PER_TURN, Slab};
 use crate::stream::posting::PUBLIC;
 
-/// After this many streams were asked, at the end of the event that asked them, other tasks of the thread get a turn;
-/// one event may ask all streams. Asking a stream costs a look-up for each of its names (a microsecond in all), however
-/// long the event's list is.
+/// After this many streams were asked, at the end of the event that asked them, other tasks of the thread get
+/// a turn; one event may ask all streams. Asking a stream costs a look-up for each of its names (a
+/// microsecond in all), however long the event's list is.
 const ASKED_PER_TURN: u64 = 1000;
 
 impl Slab {
-    /// Tells the takers of everything that came in this round, with turns for the other tasks of the thread. No stream
-    /// joins or leaves meanwhile.
+    /// Tells the takers of everything that came in this round, with turns for the other tasks of the thread.
+    /// No stream joins or leaves meanwhile.
     pub(super) async fn tell_all(&mut self) {
         let mut asked = self.tally.asked;
         for sequence in self.first.max(self.log.base())..=self.log.head() {
@@ -48,8 +48,9 @@ impl Slab {
         }
     }
 
-    /// Serves every stream that takes the public lane, from the end of the list to its beginning: a stream that leaves
-    /// is replaced by the last one, which has had its turn, and a new one comes last and was served when it came.
+    /// Serves every stream that takes the public lane, from the end of the list to its beginning: a stream
+    /// that leaves is replaced by the last one, which has had its turn, and a new one comes last and was
+    /// served when it came.
     pub(super) async fn walk(&mut self) {
         let mut place = self.log.postings.slots(PUBLIC).len();
         let mut walked = 0;

@@ -15,11 +15,12 @@ use crate::bell::Bell;
 use crate::between::batch::Batch;
 use crate::stream::subscribe::Newcomer;
 
-/// While events wait, the costly part of requests may take this long between two turns of the slab. Each turn lets at
-/// least one request through, so that events without a pause starve no requests.
+/// While events wait, the costly part of requests may take this long between two turns of the slab. Each turn
+/// lets at least one request through, so that events without a pause starve no requests.
 const REQUESTS_PER_TURN: Duration = Duration::from_millis(1);
 
-/// A request waits for this many rounds of its thread at most: by then the slab has had its turn, unless it has ended.
+/// A request waits for this many rounds of its thread at most: by then the slab has had its turn, unless it
+/// has ended.
 const MAX_ROUNDS: usize = 4;
 
 /// Streams that the connection tasks of this thread have handed over.
@@ -32,8 +33,8 @@ pub(crate) struct Incoming {
     is_bringing: Cell<bool>,
     /// Time that requests have taken since the slab's last turn.
     taken: Cell<Duration>,
-    /// Lets one request at a time do its costly part, in the order of arrival: hundreds that give way and then go on
-    /// all at once would hold up events for the sum of their costs.
+    /// Lets one request at a time do its costly part, in the order of arrival: hundreds that give way and
+    /// then go on all at once would hold up events for the sum of their costs.
     next: Semaphore,
 }
 
@@ -63,9 +64,9 @@ impl Incoming {
         })
     }
 
-    /// Before the costly part of a request: gives the slab its turn if events wait and requests have had theirs. Not
-    /// for new streams: if requests gave way to those too, a thousand that come at once would all be half read at the
-    /// same time, and hold memory for it.
+    /// Before the costly part of a request: gives the slab its turn if events wait and requests have had
+    /// theirs. Not for new streams: if requests gave way to those too, a thousand that come at once would all
+    /// be half read at the same time, and hold memory for it.
     pub(crate) async fn give_way(&self) -> Turn<'_> {
         // Never an error: the semaphore is never closed.
         let next = self.next.acquire().await.ok();

@@ -1,4 +1,5 @@
-//! Housekeeping: streams that take nothing, streams whose time is over, heartbeats, and what leaves the window.
+//! Housekeeping: streams that take nothing, streams whose time is over, heartbeats, and what leaves the
+//! window.
 //!
 //! Not for delivering events, nor for streams of refused users (`revoke.rs`).
 
@@ -7,7 +8,8 @@ use std::time::SystemTime;
 use super::{Slab, milliseconds};
 
 impl Slab {
-    /// Once in a while: disconnects streams that take nothing, ends those whose token has expired, sends heartbeats.
+    /// Once in a while: disconnects streams that take nothing, ends those whose token has expired, sends
+    /// heartbeats.
     pub(super) fn sweep(&mut self) {
         let timeout = milliseconds(self.settings.write_timeout);
         let interval = milliseconds(self.settings.heartbeat_interval);
@@ -26,8 +28,8 @@ impl Slab {
         }
     }
 
-    /// Ends a stream after the event that it is in the middle of. Later events go to the subscriber that comes back
-    /// with the last id, if it may have them then.
+    /// Ends a stream after the event that it is in the middle of. Later events go to the subscriber that
+    /// comes back with the last id, if it may have them then.
     pub(super) fn finish(&mut self, index: usize) {
         let Some(slot) = &mut self.slots[index] else { return };
         if !slot.finish(&self.log) {
@@ -40,7 +42,8 @@ impl Slab {
         }
     }
 
-    /// Drops what the window no longer holds. Subscribers in the middle of such an event keep its rest, if it is small.
+    /// Drops what the window no longer holds. Subscribers in the middle of such an event keep its rest, if it
+    /// is small.
     pub(super) fn evict(&mut self) {
         let sequence = self.log.eviction(self.now, self.settings.window_size, self.settings.window_age);
         if sequence <= self.log.base() {

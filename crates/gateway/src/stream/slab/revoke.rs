@@ -1,7 +1,8 @@
-//! Ending the streams of users who were disconnected (C4.8), and of tokens that somebody has logged out with (C7.5).
+//! Ending the streams of users who were disconnected (C4.8), and of tokens that somebody has logged out with
+//! (C7.5).
 //!
-//! Each look goes over every stream, whoever was refused, and anybody with an account can log out as fast as the
-//! network allows. So looks are paced: the next one finds what was refused meanwhile.
+//! Each look goes over every stream, whoever was refused, and anybody with an account can log out as fast as
+//! the network allows. So looks are paced: the next one finds what was refused meanwhile.
 //!
 //! Not for requests: these are refused as soon as the refusal is known (`auth`).
 
@@ -9,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::Slab;
 
-/// After a look the next one waits at least this many times as long as the look took: all looks together take a
-/// twentieth of the thread at most. With ten thousand streams a look takes a millisecond or two, so a stream ends some
-/// tens of milliseconds late while others are refused by the thousand.
+/// After a look the next one waits at least this many times as long as the look took: all looks together take
+/// a twentieth of the thread at most. With ten thousand streams a look takes a millisecond or two, so a
+/// stream ends some tens of milliseconds late while others are refused by the thousand.
 const PAUSE_FACTOR: u32 = 19;
 
-/// The longest pause. Without it a look that the system suspended for minutes would let the streams of refused users go
-/// on for an hour. With it looks of more than 50 ms (a million streams) take more than a twentieth of the thread.
+/// The longest pause. Without it a look that the system suspended for minutes would let the streams of
+/// refused users go on for an hour. With it looks of more than 50 ms (a million streams) take more than a
+/// twentieth of the thread.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// When to look, and which refusals were carried out.
@@ -66,7 +68,8 @@ impl Slab {
 mod tests {
     use super::*;
 
-    /// Attack: one account logs in and out by the thousand, so that every logout makes every stream be looked at.
+    /// Attack: one account logs in and out by the thousand, so that every logout makes every stream be looked
+    /// at.
     #[test]
     fn looks_for_refused_streams_take_a_twentieth_of_the_time_at_most() {
         let mut pace = RevocationPace::default();

@@ -8,7 +8,8 @@ use super::{Slot, Tally};
 use crate::stream::posting::Member;
 use crate::stream::stream_log::{Cursor, Run, StreamLog};
 
-/// Pieces of one write: each event of the private lane is one, and so is each run of the public lane between them.
+/// Pieces of one write: each event of the private lane is one, and so is each run of the public lane between
+/// them.
 const MAX_PIECES: usize = 32;
 
 /// One run of a write.

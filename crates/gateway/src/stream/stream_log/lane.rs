@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 
-/// Bytes of a segment. Large enough that a backlog is a handful of writes, small enough that an idle gateway holds
-/// little. A larger event has a segment of its own size.
+/// Bytes of a segment. Large enough that a backlog is a handful of writes, small enough that an idle gateway
+/// holds little. A larger event has a segment of its own size.
 pub(super) const SEGMENT_BYTES: usize = 256 << 10;
 
 #[derive(Default)]

@@ -7,8 +7,8 @@ use sse_proto::sse::chunk_payload;
 use super::{Entry, StreamLog, What};
 use crate::stream::posting::Member;
 
-/// Look-ups for one subscriber before others get their turn, if everything found turns out to be for somebody else:
-/// well below a millisecond.
+/// Look-ups for one subscriber before others get their turn, if everything found turns out to be for somebody
+/// else: well below a millisecond.
 const MAX_LOOKUPS: usize = 4096;
 
 /// No item has this sequence.
@@ -31,8 +31,8 @@ impl Cursor {
         Self { next, written: 0, private: next }
     }
 
-    /// Where a subscriber stands that had got everything before the item `first`. No later item is taken to be in one
-    /// of its lists until [`Cursor::expect`] says so.
+    /// Where a subscriber stands that had got everything before the item `first`. No later item is taken to
+    /// be in one of its lists until [`Cursor::expect`] says so.
     pub(crate) fn refreshed(self, first: u64) -> Self {
         Self { next: self.next.max(first), written: 0, private: NONE }
     }
@@ -106,7 +106,8 @@ impl StreamLog {
             return within;
         }
         let target = first.offset + written;
-        // The last item that begins at or before the target: if several begin there, all but the last have no bytes.
+        // The last item that begins at or before the target: if several begin there, all but the last have no
+        // bytes.
         let (mut low, mut high) = (from.next, self.segment_end(first.segment));
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -157,8 +158,8 @@ impl StreamLog {
         }
     }
 
-    /// The first item at or after `from` that is for a subscriber and not in the public lane ([`NONE`] if there is
-    /// none), and true; or how far the search has come, and false.
+    /// The first item at or after `from` that is for a subscriber and not in the public lane ([`NONE`] if
+    /// there is none), and true; or how far the search has come, and false.
     fn next_private(&self, from: u64, member: &Member) -> (u64, bool) {
         let mut from = from;
         for _ in 0..(MAX_LOOKUPS / member.lists().max(1)).max(16) {
@@ -192,8 +193,8 @@ impl StreamLog {
         Some(low)
     }
 
-    /// From an item of the public lane up to `limit`, or to the end of the segment, or of the item if items are framed
-    /// one by one.
+    /// From an item of the public lane up to `limit`, or to the end of the segment, or of the item if items
+    /// are framed one by one.
     fn public_run(&self, from: Cursor, limit: u64, framing: Framing) -> Run<'_> {
         let Some(entry) = self.entry(from.next) else { return Run::CaughtUp(from) };
         if framing == Framing::Bare {

@@ -1,4 +1,5 @@
-//! Reading a frame. Lists grow item by item: a count of four billion in a short frame ends at the frame's end.
+//! Reading a frame. Lists grow item by item: a count of four billion in a short frame ends at the frame's
+//! end.
 
 use super::{
     CallAnswer, CallRequest, DONE, FAILED, FrameError, Key, Keys, MAX_LEVELS, Outcome, RowVersion,
@@ -9,8 +10,8 @@ use std::borrow::Cow;
 use std::str;
 
 impl<'a> CallRequest<'a> {
-    /// Reads what [`CallRequest::encode`] wrote. Texts point into the bytes; memory is bounded by a small multiple of
-    /// them.
+    /// Reads what [`CallRequest::encode`] wrote. Texts point into the bytes; memory is bounded by a small
+    /// multiple of them.
     ///
     /// # Errors
     /// [`FrameError`]; each variant as it is described there.

@@ -33,7 +33,8 @@ impl CallRequest<'_> {
         writer.out
     }
 
-    /// Its bytes, or `None` when there is no memory for them: they are about as many as a request has, which its peer decides.
+    /// Its bytes, or `None` when there is no memory for them: they are about as many as a request has, which
+    /// its peer decides.
     pub fn try_encode(&self) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         out.try_reserve_exact(self.max_bytes()).ok()?;
@@ -99,7 +100,8 @@ impl CallAnswer {
         writer.out
     }
 
-    /// The last part of its bytes, unencoded: the body or the message. It may be large and need not be copied.
+    /// The last part of its bytes, unencoded: the body or the message. It may be large and need not be
+    /// copied.
     pub fn tail(&self) -> &[u8] {
         match &self.outcome {
             Outcome::Done { body, .. } => body,

@@ -7,7 +7,8 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Hands each value of an array or object to `take`, with its name (of an array's: empty), up to the first error.
+/// Hands each value of an array or object to `take`, with its name (of an array's: empty), up to the first
+/// error.
 pub(in crate::call) fn each_part<'a, E: From<JsonError>>(
     raw: &'a str,
     take: impl FnMut(&str, Json<'a>) -> Result<(), E>,

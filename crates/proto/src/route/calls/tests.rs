@@ -190,7 +190,8 @@ fn of_two_names_for_one_call_the_older_keeps_it() {
     assert_eq!(table.endpoints().filter(|endpoint| !endpoint.problems.is_empty()).count(), 1);
 }
 
-// Attack: overloads by the hundred, each with as long a list as there may be: nobody's routes would be new meanwhile.
+// Attack: overloads by the hundred, each with as long a list as there may be: nobody's routes would be new
+// meanwhile.
 #[test]
 fn the_rules_of_hundreds_of_overloads_are_compared_in_no_time() {
     let values: Vec<String> = (0..1000).map(|n| format!("role:r{n}")).collect();

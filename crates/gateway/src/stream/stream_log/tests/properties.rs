@@ -157,7 +157,8 @@ fn framing(bare: bool) -> Framing {
 #[derive(Debug, Clone)]
 enum Step {
     Publish(Vec<Item>),
-    /// From so far back; or ahead of the head, as one that another thread has sent more to than this one has taken in.
+    /// From so far back; or ahead of the head, as one that another thread has sent more to than this one has
+    /// taken in.
     Connect(Recipient, bool, i64),
     Disconnect(usize),
     /// Lets a stream write this many bytes.
@@ -205,9 +206,9 @@ fn drive(log: &StreamLog, slot: u32, stream: &mut Driven, mut n: usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Who is connected at any time, reads at any pace and in any framing, resumes from anywhere in the window, with
-    /// events for anybody under eviction: gets exactly the events that `admits` lets pass, in order, whole, once; and
-    /// is told that it fell out of the window only if it has missed something.
+    /// Who is connected at any time, reads at any pace and in any framing, resumes from anywhere in the
+    /// window, with events for anybody under eviction: gets exactly the events that `admits` lets pass, in
+    /// order, whole, once; and is told that it fell out of the window only if it has missed something.
     #[test]
     // The slots are the streams' names.
     #[allow(clippy::needless_range_loop)]
