@@ -3,7 +3,7 @@
 //! The control is a process that does nothing else, so a scheduler runs it at once. The gateway's threads
 //! have more to do, so on a shared machine they wait longer for the same processor. That is the machine's
 //! delay, and the kernel measures it. What a thread waits for otherwise (a lock, a file, another thread) is
-//! not included.
+//! not included. Short runs allow for it; long ones, which have a machine for themselves, do not.
 //!
 //! Not for the main thread of the gateway: no event waits for that.
 

@@ -29,7 +29,7 @@ pub struct Report {
     pub(crate) memory: (u64, u64),
     /// The longest that the gateway's threads waited for a processor, in microseconds.
     pub(crate) starved: u64,
-    /// Seconds that would be late if it did not count.
+    /// Seconds that would be late if it did not count. Always 0 in a long run, where it does not.
     pub(crate) excused: usize,
     pub(crate) attackers: BTreeMap<&'static str, Tally>,
     pub(crate) phases: Vec<Phase>,
