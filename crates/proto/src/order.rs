@@ -6,13 +6,13 @@
 //! subscribers are promised. No lock closes that gap; the gateway does, afterwards:
 //!
 //! 1. Before a transaction with events commits it takes a *ticket*; tickets rise. It *announces* its ticket
-//!   where the gateway can see it. Then it commits, and becomes visible.
+//!    where the gateway can see it. Then it commits, and becomes visible.
 //! 2. It pushes its events, each with the ticket, and then takes back the announcement.
 //! 3. The gateway takes everything out of the ring, reads the *highest* ticket that it holds
-//!   ([`Order::highest`]), then looks at the announcements: those below the highest whose transaction does
-//!   not run as one that has changed something are *blockers*. Then it takes out of the ring what has come up
-//!   to now, and decides ([`Order::decide`]): what it held up to the highest ticket may leave, in the order
-//!   of the tickets, as far as the first blocker.
+//!    ([`Order::highest`]), then looks at the announcements: those below the highest whose transaction does
+//!    not run as one that has changed something are *blockers*. Then it takes out of the ring what has come
+//!    up to now, and decides ([`Order::decide`]): what it held up to the highest ticket may leave, in the
+//!    order of the tickets, as far as the first blocker.
 //!
 //! Why that is enough. Let T2 have seen T1, both with events, and let T2's ticket be at most the highest. T1
 //! announced before it became visible, so before T2 saw it, so before T2 took its ticket, so before the

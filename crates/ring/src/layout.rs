@@ -18,7 +18,7 @@
 //! # Pushing (any number of producers)
 //!
 //! 1. *Reserve*: read `tail`, read `head`, and if there is room move `head` by compare-and-swap. The bytes
-//!   between the old and the new `head` now belong to this producer alone.
+//!    between the old and the new `head` now belong to this producer alone.
 //! 2. *Copy*: pad word if there is one, then the payload.
 //! 3. *Commit*: store the record's word with the commit bit.
 //! 4. Look at `sleeping`, and say whether the consumer must be woken.
