@@ -7,17 +7,18 @@
 //! Not for its content, which [`Purpose`] reads, nor for when to look.
 
 use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::between::outbox::escaped;
 
 /// Largest file, in bytes: hundreds of keys fit. Beyond it the file is refused.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// A file that was changed so shortly before it was read may be changed again without its times telling.
+/// A file that was changed so shortly before it was read may be changed again without its times telling. The
+/// time of modification does not say it: a copy may keep the old one, and anybody may set it.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// What a file is for.
@@ -52,6 +53,14 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
+    }
+
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let since = u64::try_from(seconds).ok().zip(u32::try_from(nanoseconds).ok());
+        let changed = since.and_then(|(seconds, rest)| UNIX_EPOCH.checked_add(Duration::new(seconds, rest)));
+        let age = changed.and_then(|changed| now.duration_since(changed).ok());
+        age.is_some_and(|age| age >= SETTLED)
     }
 }
 
@@ -122,8 +131,8 @@ impl<T: 'static> WatchedFile<T> {
         self.stamp = None;
         let (bytes, metadata) = read_small_file(&self.path)?;
         let content = (self.purpose.read)(bytes, &metadata)?;
-        let age = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
-        self.stamp = age.is_some_and(|age| age >= SETTLED).then(|| Stamp::of(&metadata));
+        let stamp = Stamp::of(&metadata);
+        self.stamp = stamp.is_settled(now).then_some(stamp);
         Ok(content)
     }
 }
@@ -133,20 +142,30 @@ impl<T: 'static> WatchedFile<T> {
 /// # Errors
 /// As those of [`Purpose::read`].
 pub(crate) fn read_small_file(path: &Path) -> Result<(Vec<u8>, Metadata), String> {
-    let io = |error: std::io::Error| error.kind().to_string();
-    // Opening must not wait for the other end of a pipe.
+    let regular = |metadata: io::Result<Metadata>| {
+        let metadata = metadata.map_err(words)?;
+        if metadata.is_file() { Ok(metadata) } else { Err("it is not a regular file".to_owned()) }
+    };
+    // Opening something else may do more than open it: it lets a writer of a pipe go on, rewinds a tape.
+    regular(fs::metadata(path))?;
+    // And by now it may be another one. Opening must not wait for the other end of a pipe.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
+    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(words)?;
+    let metadata = regular(file.metadata())?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(words)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(format!("it is larger than {MAX_FILE_BYTES} bytes"));
     }
     Ok((bytes, metadata))
+}
+
+/// Not the system's own words, which depend on the server's locale; its number says what these leave open.
+fn words(error: io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => format!("{} (system error {number})", error.kind()),
+        None => error.kind().to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +194,7 @@ mod tests {
                 path.display()
             ))
         };
-        let absent = broken("entity not found", "none counts");
+        let absent = broken("entity not found (system error 2)", "none counts");
         assert_eq!((file.look(true, later), file.content()), (absent, None));
         assert_eq!(file.look(false, later), Look::Same);
         fs::write(&path, "x").unwrap();
@@ -199,13 +218,80 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number");
         fs::write(&path, "1").unwrap();
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        let mut file = WatchedFile::new(&NUMBERS, path);
-        for _ in 0..2 {
-            assert_eq!(file.look(false, modified + SETTLED - Duration::from_nanos(1)), Look::Changed(None));
+        // Whatever its time of modification says: a copy may have brought it along.
+        for modified in [SystemTime::now() - DAY, SystemTime::now() + DAY] {
+            File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+            let mut file = WatchedFile::new(&NUMBERS, path.clone());
+            let settled = changed(&path) + SETTLED;
+            for _ in 0..2 {
+                assert_eq!(file.look(false, settled - Duration::from_nanos(1)), Look::Changed(None));
+            }
+            assert_eq!(file.look(false, settled), Look::Changed(None));
+            assert_eq!(file.look(false, settled), Look::Same);
         }
-        assert_eq!(file.look(false, modified + SETTLED), Look::Changed(None));
-        assert_eq!(file.look(false, modified + SETTLED), Look::Same);
+    }
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn changed(path: &Path) -> SystemTime {
+        let metadata = fs::metadata(path).unwrap();
+        UNIX_EPOCH + Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32)
+    }
+
+    #[test]
+    fn other_content_of_the_same_size_and_time_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        fs::write(&path, "1").unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut file = WatchedFile::new(&NUMBERS, path.clone());
+        let later = SystemTime::now() + DAY;
+        assert_eq!((file.look(false, later), file.content()), (Look::Changed(None), Some(&1)));
+        let before = changed(&path);
+        while changed(&path) == before {
+            fs::write(&path, "2").unwrap();
+        }
+        File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert_eq!((file.look(false, later), file.content()), (Look::Changed(None), Some(&2)));
+    }
+
+    // Each stands for a while in the place of a good file, and then the file is back.
+    #[test]
+    fn what_is_no_file_is_told_by_its_kind_and_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        let other = folder.path().join("other");
+        let later = SystemTime::now() + DAY;
+        let mut file = WatchedFile::new(&NUMBERS, path.clone());
+        fs::write(&path, "1").unwrap();
+        assert_eq!(file.look(false, later), Look::Changed(None));
+        type Make<'m> = (&'m dyn Fn(), &'m str);
+        let kinds: [Make<'_>; 7] = [
+            (&|| fs::create_dir(&path).unwrap(), "it is not a regular file"),
+            (&|| drop(std::os::unix::net::UnixListener::bind(&path).unwrap()), "it is not a regular file"),
+            (&|| pipe(&path), "it is not a regular file"),
+            (&|| std::os::unix::fs::symlink("/dev/zero", &path).unwrap(), "it is not a regular file"),
+            (&|| std::os::unix::fs::symlink(&path, &path).unwrap(), "(system error "),
+            (&|| std::os::unix::fs::symlink(&other, &path).unwrap(), "entity not found (system error 2)"),
+            (&|| File::create(&path).unwrap().set_len(100 << 20).unwrap(), "it is larger than 1048576 bytes"),
+        ];
+        for (make, reason) in kinds {
+            fs::remove_file(&path).unwrap();
+            make();
+            let look = file.look(false, later);
+            assert!(matches!(&look, Look::Broken(line) if line.contains(reason)), "{reason}: {look:?}");
+            assert_eq!(file.look(false, later), Look::Same, "{reason}: said once");
+            assert_eq!(file.content(), Some(&1));
+            if fs::remove_file(&path).is_err() {
+                fs::remove_dir(&path).unwrap();
+            }
+            fs::write(&path, "1").unwrap();
+            assert!(matches!(file.look(false, later), Look::Changed(Some(_))), "{reason}");
+        }
+    }
+
+    fn pipe(path: &Path) {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     }
 
     #[test]
