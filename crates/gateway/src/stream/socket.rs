@@ -105,7 +105,8 @@ impl Socket {
     }
 
     /// Whether the peer has closed its sending side, seen without reading. If not, the waker is woken when
-    /// that may have changed.
+    /// that may have changed; not while bytes of the peer are unread, so whoever asks has to ask again from
+    /// time to time.
     ///
     /// # Errors
     /// That of the socket: it was reset.
