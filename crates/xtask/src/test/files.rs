@@ -5,18 +5,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-/// All below a folder, sorted.
+/// All Rust files below a folder, sorted.
 pub(super) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(files) };
+    let mut files = everything(folder)?;
+    files.retain(|path| path.extension().is_some_and(|end| end == "rs") && path.is_file());
+    Ok(files)
+}
+
+/// All files and folders below a folder, sorted, without what git and cargo keep there.
+pub(super) fn everything(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(all) };
     for entry in entries {
         let path = entry?.path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            files.push(path);
+        if path.file_name().is_some_and(|name| name == "target" || name == ".git") {
+            continue;
         }
+        if path.is_dir() && !path.is_symlink() {
+            all.extend(everything(&path)?);
+        }
+        all.push(path);
     }
-    files.sort();
-    Ok(files)
+    all.sort();
+    Ok(all)
 }

@@ -12,6 +12,7 @@ mod circles;
 mod files;
 mod fuzz;
 mod imports;
+mod paths;
 mod rules;
 mod steps;
 mod tally;

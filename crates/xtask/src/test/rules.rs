@@ -1,5 +1,6 @@
 //! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may
-//! get, which files may name each other, and where versions of Postgres are told apart.
+//! get, which files may name each other, which paths the documents write, and where versions of Postgres are
+//! told apart.
 //!
 //! Not a parser: it looks at lines, and the rules are such that this is enough.
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 
 use super::circles;
 use super::files::rust_files;
+use super::paths;
 
 /// The folders whose files are checked.
 const FOLDERS: [&str; 5] = ["src", "crates", "pg_test", "examples", "fuzz"];
@@ -35,6 +37,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
         }
     }
     found.extend(circles::violations(root)?);
+    found.extend(paths::violations(root)?);
     Ok(found)
 }
 
