@@ -3,6 +3,7 @@
 //!
 //! A figure has one name, from the gateway's counter to the column of the view.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use sse_gateway::Stats;
@@ -14,13 +15,13 @@ type Reader = fn(&Stats) -> u64;
 /// Makes the list of figures: each under the name of its field in [`Stats`].
 macro_rules! figures {
     ($($name:ident)*) => {
-        [$((stringify!($name), |stats| stats.$name.load(Relaxed))),*]
+        &[$((stringify!($name), |stats| stats.$name.load(Relaxed))),*]
     };
 }
 
 /// What each place of [`GatewayFields::counters`] holds. A new figure goes to the end, because the views of
 /// version 0.1.0 rely on the order (`sql/version_0_1_0.rs`).
-const FIGURES: [(&str, Reader); 27] = figures! {
+const FIGURES: &[(&str, Reader)] = figures! {
     connections
     subscribers
     connections_total
@@ -59,7 +60,7 @@ const GAUGES: [&str; 6] =
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);
-        for ((name, _), place) in FIGURES.iter().zip(&fields.counters) {
+        for ((name, _), place) in FIGURES.iter().zip(places(fields)) {
             if GAUGES.contains(name) {
                 place.store(0, Relaxed);
             }
@@ -67,12 +68,17 @@ pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
         return;
     };
     fields.port.store(u32::from(stats.port.load(Relaxed)), Relaxed);
-    for ((_, read), place) in FIGURES.iter().zip(&fields.counters) {
+    for ((_, read), place) in FIGURES.iter().zip(places(fields)) {
         place.store(read(stats), Relaxed);
     }
 }
 
 /// What was copied last, each figure with its name.
 pub(crate) fn copied(fields: &GatewayFields) -> impl Iterator<Item = (&'static str, u64)> {
-    FIGURES.iter().zip(&fields.counters).map(|((name, _), place)| (*name, place.load(Relaxed)))
+    FIGURES.iter().zip(places(fields)).map(|((name, _), place)| (*name, place.load(Relaxed)))
+}
+
+/// One for each figure: where the number in `pg/shmem.rs` is another one, this does not compile.
+fn places(fields: &GatewayFields) -> &[AtomicU64; FIGURES.len()] {
+    &fields.counters
 }
