@@ -3,7 +3,8 @@
 //!
 //! What the suite expects was written for a server without us, so any difference that capture makes (a
 //! message more or less, a lost error field, a setting that tells a lie, an assertion) is a failed test. The
-//! server is built from Debian's source package with assertions on, once; it stays in `target/postgres`.
+//! server is the one that `cargo xtask test --pg` builds from Debian's source package with assertions on, once;
+//! it stays in `target/postgres`.
 //!
 //! Not part of `cargo xtask test`: the first run takes some minutes and downloads 22 MB.
 
@@ -17,9 +18,6 @@ use cluster::{Account, Cluster, Extension, Install, PATIENCE, PgConfig, Profile,
 
 use crate::{build, postgres, progress};
 
-/// The version whose suite is run, with assertions.
-const MAJOR: u32 = 17;
-
 /// Database that `pg_regress` works in, so the one that is served.
 const DATABASE: &str = "regression";
 
@@ -28,7 +26,7 @@ const DATABASE: &str = "regression";
 /// # Errors
 /// A test of the suite fails (its differences are in the message), or something on the way does.
 pub(crate) fn run() -> Result<()> {
-    let pg = postgres::with_assertions(MAJOR)?;
+    let pg = postgres::server(postgres::ASSERTING)?;
     let install = Install::of(&pg)?;
     install.put(&annotating_extension(&pg)?)?;
     let cluster = Cluster::builder()
@@ -43,7 +41,7 @@ pub(crate) fn run() -> Result<()> {
     wait_until(PATIENCE, "the gateway has found the database", || {
         cluster.sql("select state from sse.stat_gateway").is_ok_and(|state| state == "waiting for extension")
     })?;
-    let verdict = run_suite(&cluster, &postgres::source_of(MAJOR).join("src/test/regress"));
+    let verdict = run_suite(&cluster, &postgres::source_of(postgres::ASSERTING).join("src/test/regress"));
     let captured: u64 = cluster.sql("select records_total from sse.stat_ring")?.parse()?;
     let refused = cluster.sql("select internal_total + dropped_total from sse.stat_ring")?;
     verdict?;

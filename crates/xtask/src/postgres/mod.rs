@@ -25,10 +25,10 @@ use cluster::{PgConfig, workspace_root};
 
 use crate::{build, packages};
 
-pub(crate) use source::{folder_of as source_of, server as with_assertions};
+pub(crate) use source::folder_of as source_of;
 
-/// The version that is tested with assertions.
-const ASSERTING: u32 = 18;
+/// The version that is tested with assertions, and whose own regression suite is run: built from source.
+pub(crate) const ASSERTING: u32 = 18;
 
 /// A server of this version with its headers; had now, unless it is here.
 ///

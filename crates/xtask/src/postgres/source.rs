@@ -41,7 +41,7 @@ const MAKE: &str = r#"
 ///
 /// # Errors
 /// The source cannot be had, or does not build.
-pub(crate) fn server(major: u32) -> Result<PgConfig> {
+pub(super) fn server(major: u32) -> Result<PgConfig> {
     let installed = folder(&format!("{major}-assertions"));
     // Written when everything is in its place.
     let whole = installed.join("whole");
