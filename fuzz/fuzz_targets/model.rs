@@ -295,7 +295,7 @@ impl Who {
 impl Resume {
     /// The bytes of the id, and the newest sequence that anybody may have been sent.
     pub fn id(&self, epoch: u64, head: u64) -> (Vec<u8>, u64) {
-        let id = |epoch, sequence| EventId { epoch, sequence }.to_string().into_bytes();
+        let id = |epoch, sequence| EventId::new(epoch, sequence).to_string().into_bytes();
         match self {
             Self::Live => (Vec::new(), head),
             Self::Back(by) => (id(epoch, head.saturating_sub((*by).into())), head),

@@ -26,7 +26,7 @@ fuzz_target!(|parts: Vec<Part<'_>>| {
         let before = stream.len();
         match *part {
             Part::Event { epoch, sequence, name, data } => {
-                let id = EventId { epoch, sequence };
+                let id = EventId::new(epoch, sequence);
                 assert_eq!(EventId::parse(&id.to_string()), Some(id));
                 sse::append_event(&mut stream, id, name, data);
                 assert_eq!(stream.len() - before, sse::event_len(id, name, data));
@@ -42,13 +42,13 @@ fuzz_target!(|parts: Vec<Part<'_>>| {
                 continue;
             }
             Part::Ready { epoch, sequence, retry } => {
-                let id = EventId { epoch, sequence };
+                let id = EventId::new(epoch, sequence);
                 sse::append_ready(&mut stream, id, retry);
                 expected.retry = Some(retry.as_millis());
                 expected.events.push(event("sse.ready", "{}", id));
             }
             Part::Gap { epoch, sequence, missed } => {
-                let id = EventId { epoch, sequence };
+                let id = EventId::new(epoch, sequence);
                 sse::append_gap(&mut stream, id, GapReason::Overflow, missed);
                 expected.events.push(event("sse.gap", &sse::gap_data(GapReason::Overflow, missed), id));
             }

@@ -59,7 +59,7 @@ impl Subscriber {
 
     fn expected(&self, all: &[Item], epoch: u64) -> Vec<Event> {
         let items = (1..).zip(all).skip(self.position as usize);
-        items.filter_map(|(sequence, item)| item.seen_by(&self.who, EventId { epoch, sequence })).collect()
+        items.filter_map(|(sequence, item)| item.seen_by(&self.who, EventId::new(epoch, sequence))).collect()
     }
 
     /// What a browser makes of it, and whether nothing of it is broken off.

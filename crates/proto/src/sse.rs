@@ -5,38 +5,58 @@
 //!
 //! Not for who gets an event or when: that is the gateway's stream log.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 /// Id of a position in the stream: everything up to and including `sequence` has been seen.
 ///
-/// Opaque to subscribers (C6.4). Written as two numbers in lower-case hex with a hyphen between: printable
-/// ASCII, so that no client drops or changes it.
+/// Opaque to subscribers (C6.4). Written as two numbers in lower-case hex with a hyphen between, and an `s`
+/// behind them if it is marked: printable ASCII, so that no client drops or changes it, and nothing that a
+/// URL has to encode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
     /// Which life of the gateway: ids of another one are answered by a gap.
     pub epoch: u64,
     /// Number of the event; 0 is the position before the first.
     pub sequence: u64,
+    /// Whether resuming from here needs a fresh snapshot: what was sent up to here is the state only together
+    /// with a snapshot that has not come yet, or that has seen events which follow.
+    pub is_marked: bool,
 }
 
+/// Stands behind a marked id.
+const MARK: u8 = b's';
+
 impl EventId {
+    /// An id that is not marked.
+    pub const fn new(epoch: u64, sequence: u64) -> Self {
+        Self { epoch, sequence, is_marked: false }
+    }
+
+    /// The same position, marked.
+    pub const fn marked(self) -> Self {
+        Self { is_marked: true, ..self }
+    }
+
     /// Parses exactly what [`fmt::Display`] writes; `None` for everything else, other spellings of the same
     /// number included.
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, sequence) = text.split_once('-')?;
-        Some(Self { epoch: parse_hex(epoch)?, sequence: parse_hex(sequence)? })
+        let unmarked = sequence.strip_suffix(char::from(MARK));
+        let (epoch, is_marked) = (parse_hex(epoch)?, unmarked.is_some());
+        Some(Self { epoch, sequence: parse_hex(unmarked.unwrap_or(sequence))?, is_marked })
     }
 
     /// Bytes that [`fmt::Display`] writes.
     fn len(self) -> usize {
-        hex_digits(self.epoch) + 1 + hex_digits(self.sequence)
+        hex_digits(self.epoch) + 1 + hex_digits(self.sequence) + usize::from(self.is_marked)
     }
 }
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x}", self.epoch, self.sequence)
+        write!(f, "{:x}-{:x}", self.epoch, self.sequence)?;
+        if self.is_marked { f.write_char(char::from(MARK)) } else { Ok(()) }
     }
 }
 
@@ -207,6 +227,30 @@ pub fn chunked_event_len(id: EventId, event: Option<&str>, data: &str) -> usize 
     hex_digits(len as u64) + 2 + len + 2
 }
 
+/// Appends the beginning of a chunk that [`append_chunked_event`] has written, up to the end of its id, with
+/// that id marked; and says how many bytes of the chunk it stands for. The rest of the chunk follows it as it
+/// is. 0 and nothing for anything else.
+pub fn append_marked_head(out: &mut Vec<u8>, chunk: &[u8]) -> usize {
+    let lines = chunk.split_inclusive(|b| *b == b'\n').map(<[u8]>::len);
+    let Some([head, id]) = lines.take(2).collect::<Vec<_>>().first_chunk().copied() else { return 0 };
+    append_chunk_head(out, chunk_payload(chunk).len() + 1);
+    append_marked_id(out, &chunk[head..head + id]);
+    head + id
+}
+
+/// The same for an event without a chunk around it.
+pub fn append_marked_id_of(out: &mut Vec<u8>, event: &[u8]) -> usize {
+    let id = event.iter().position(|b| *b == b'\n').map_or(0, |end| end + 1);
+    append_marked_id(out, &event[..id]);
+    id
+}
+
+fn append_marked_id(out: &mut Vec<u8>, line: &[u8]) {
+    let Some((end, id)) = line.split_last() else { return };
+    out.extend_from_slice(id);
+    out.extend_from_slice(&[MARK, *end]);
+}
+
 /// The bytes inside one chunk written by [`append_chunk`] or [`append_chunked_event`]; empty for anything
 /// else.
 pub fn chunk_payload(chunk: &[u8]) -> &[u8] {
@@ -225,6 +269,9 @@ fn append_id(out: &mut Vec<u8>, id: EventId) {
     append_hex(out, id.epoch);
     out.push(b'-');
     append_hex(out, id.sequence);
+    if id.is_marked {
+        out.push(MARK);
+    }
     out.push(b'\n');
 }
 

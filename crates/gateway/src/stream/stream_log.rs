@@ -229,7 +229,7 @@ impl StreamLog {
 
     /// The id that says: everything up to this sequence has been seen.
     pub(crate) fn id(&self, sequence: u64) -> EventId {
-        EventId { epoch: self.epoch, sequence }
+        EventId::new(self.epoch, sequence)
     }
 
     /// Up to where somebody with this id has seen everything, be it in the window, before it or behind its

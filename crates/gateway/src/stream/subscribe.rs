@@ -188,7 +188,7 @@ mod tests {
         for (id, head, published, position) in
             [("e-5", 3, 5, 5), ("e-4", 3, 5, 4), ("e-3", 3, 5, 3), ("e-3", 3, 0, 3), ("e-0", 0, 0, 0)]
         {
-            let ready = EventId { epoch: 0xe, sequence: position };
+            let ready = EventId::new(0xe, position);
             assert_eq!(start(id, head, published), Start { position, ready, gap: None }, "{id}");
         }
         for (id, head, published) in

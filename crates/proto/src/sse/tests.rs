@@ -2,7 +2,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const ID: EventId = EventId { epoch: 0xab, sequence: 0x10 };
+const ID: EventId = EventId::new(0xab, 0x10);
 
 fn event(name: Option<&str>, data: &str) -> String {
     let mut out = Vec::new();
@@ -77,8 +77,12 @@ fn only_the_one_spelling_of_an_id_is_known() {
         assert_eq!(EventId::parse(text), None, "{text:?}");
     }
     assert_eq!(EventId::parse("10000000000000000-1"), None);
-    assert_eq!(EventId::parse("0-0"), Some(EventId { epoch: 0, sequence: 0 }));
-    let last = EventId { epoch: u64::MAX, sequence: u64::MAX };
+    for text in ["ab-10ss", "ab-s", "abs-10", "ab-10S", "ab-10 s"] {
+        assert_eq!(EventId::parse(text), None, "{text:?}");
+    }
+    assert_eq!(EventId::parse("ab-10s"), Some(ID.marked()));
+    assert_eq!(EventId::parse("0-0"), Some(EventId::new(0, 0)));
+    let last = EventId::new(u64::MAX, u64::MAX);
     assert_eq!(EventId::parse(&last.to_string()), Some(last));
 }
 
@@ -94,8 +98,8 @@ fn a_chunk_says_its_size_in_hex() {
 
 proptest! {
     #[test]
-    fn ids_come_back_as_they_were(epoch: u64, sequence: u64) {
-        let id = EventId { epoch, sequence };
+    fn ids_come_back_as_they_were(epoch: u64, sequence: u64, is_marked: bool) {
+        let id = EventId { epoch, sequence, is_marked };
         let text = id.to_string();
         prop_assert!(text.bytes().all(|b| b.is_ascii_graphic()));
         prop_assert_eq!(EventId::parse(&text), Some(id));
@@ -103,9 +107,9 @@ proptest! {
 
     #[test]
     fn the_length_is_known_before_it_is_written(
-        epoch: u64, sequence: u64, name in proptest::option::of(".*"), data in "([a-c]|\r|\n|\r\n|\u{fe0f}|.)*",
+        epoch: u64, sequence: u64, is_marked: bool, name in proptest::option::of(".*"), data in "([a-c]|\r|\n|\r\n|\u{fe0f}|.)*",
     ) {
-        let id = EventId { epoch, sequence };
+        let id = EventId { epoch, sequence, is_marked };
         let mut plain = Vec::new();
         append_event(&mut plain, id, name.as_deref(), &data);
         prop_assert_eq!(plain.len(), event_len(id, name.as_deref(), &data));
@@ -117,6 +121,28 @@ proptest! {
         framed.extend_from_slice(&plain);
         framed.extend_from_slice(b"\r\n");
         prop_assert_eq!(chunk, framed);
+    }
+
+    #[test]
+    fn an_event_is_marked_by_another_head_and_the_rest_as_it_lies(
+        epoch: u64, sequence: u64, name in proptest::option::of("[a-z]+"), data in "([a-c]|\n|.)*",
+    ) {
+        let id = EventId::new(epoch, sequence);
+        let written = |id| {
+            let (mut bare, mut chunk) = (Vec::new(), Vec::new());
+            append_event(&mut bare, id, name.as_deref(), &data);
+            append_chunked_event(&mut chunk, id, name.as_deref(), &data);
+            (bare, chunk)
+        };
+        let ((bare, chunk), (marked_bare, marked_chunk)) = (written(id), written(id.marked()));
+        let mut out = Vec::new();
+        let replaced = append_marked_head(&mut out, &chunk);
+        out.extend_from_slice(&chunk[replaced..]);
+        prop_assert_eq!(out, marked_chunk);
+        let mut out = Vec::new();
+        let replaced = append_marked_id_of(&mut out, &bare);
+        out.extend_from_slice(&bare[replaced..]);
+        prop_assert_eq!(out, marked_bare);
     }
 
     #[test]
