@@ -124,6 +124,7 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
                 head: answer.head,
                 subscription: answer.subscription,
                 last_event_id: answer.last_event_id,
+                registered: None,
                 stream_permit: answer.stream_permit,
                 socket_permit,
             });

@@ -19,7 +19,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
 use tokio::sync::watch;
 use tokio::task::yield_now;
 
@@ -30,13 +29,15 @@ use crate::between::outbox::Severity;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::stream::slot::{Closed, Opening, Slot, SlotWaker, Tally, Visit};
-use crate::stream::stream_log::{Framing, StreamLog};
-use crate::stream::subscribe::{Gap, Newcomer, Start, retry};
+use crate::stream::parcel::SlotAddress;
+use crate::stream::slot::{Closed, Slot, Tally, Visit};
+use crate::stream::stream_log::StreamLog;
 
+mod admit;
 mod deliver;
 mod incoming;
 mod keep;
+mod post;
 mod revoke;
 
 pub(crate) use incoming::Incoming;
@@ -51,6 +52,8 @@ const MAX_BYTES_PER_ROUND: usize = 1 << 20;
 /// What the slab remembers of a slot's number.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
+    /// Which of the slot's streams this one is.
+    generation: u32,
     /// The last item that its stream was asked about: one that is in two lists is asked once.
     asked: u64,
     is_taker: bool,
@@ -74,8 +77,8 @@ pub(crate) struct Slab {
     /// The oldest sequence that came in this round.
     first: u64,
     /// At most one entry per waker. Unbounded because a waker must not block; see [`SlotWaker`].
-    ready: Receiver<u32>,
-    ready_sender: Sender<u32>,
+    ready: Receiver<SlotAddress>,
+    ready_sender: Sender<SlotAddress>,
     settings: Arc<Settings>,
     settings_changes: watch::Receiver<u64>,
     started: Instant,
@@ -137,6 +140,7 @@ impl Slab {
             self.tell_all().await;
             self.revoke();
             self.admit();
+            self.take_parcels();
             self.serve_ready();
             if has_public {
                 self.walk().await;
@@ -183,6 +187,7 @@ impl Slab {
         }
         loop {
             self.admit();
+            self.take_parcels();
             self.serve_ready();
             if self.free.len() == self.slots.len() || Instant::now() >= until {
                 break;
@@ -231,71 +236,13 @@ impl Slab {
         has_public
     }
 
-    fn admit(&mut self) {
-        let newcomers = std::mem::take(&mut *self.incoming.queue.borrow_mut());
-        for newcomer in newcomers {
-            let index = self.free.pop().unwrap_or_else(|| {
-                self.slots.push(None);
-                self.marks.push(Mark::default());
-                self.slots.len() as u32 - 1
-            });
-            // The slot's last stream may have been asked about an item that the new one must be asked about,
-            // too.
-            self.marks[index as usize].asked = 0;
-            let recipient = newcomer.subscription.recipient();
-            let published = self.shared.published.last();
-            let start = Start::find(&newcomer.last_event_id, &self.log, published, &recipient);
-            self.log.postings.join(index, recipient);
-            let waker = SlotWaker::new(index, self.ready_sender.clone(), Arc::clone(&self.bell));
-            let slot = self.open(newcomer, start, waker);
-            let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
-            self.slots[index as usize] = Some(slot);
-            self.wake(index as usize);
-            if is_revoked {
-                self.finish(index as usize);
-            }
-        }
-    }
-
-    /// The order of a stream's beginning is C6.4's: connected, ready, a gap if any, what is replayed, live.
-    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Arc<SlotWaker>) -> Slot {
-        let stats = &self.shared.stats;
-        self.opened += 1;
-        let retry = retry(self.settings.retry, stats.subscribers.load(Ordering::Relaxed), self.opened);
-        let mut blocks = Vec::new();
-        append_comment(&mut blocks, "connected");
-        append_ready(&mut blocks, start.ready, retry);
-        if let Some(Gap { reason, missed }) = start.gap {
-            append_gap(&mut blocks, self.log.id(start.position), reason, missed);
-            Stats::add(&stats.gaps_total, 1);
-        }
-        let mut pending = newcomer.head;
-        match newcomer.framing {
-            Framing::Chunked => append_chunk(&mut pending, &blocks),
-            Framing::Bare => pending.extend_from_slice(&blocks),
-        }
-        let opening = Opening {
-            socket: newcomer.socket,
-            framing: newcomer.framing,
-            subscription: newcomer.subscription,
-            cursor: start.cursor(),
-            pending,
-            waker,
-            stream_permit: newcomer.stream_permit,
-            socket_permit: newcomer.socket_permit,
-        };
-        let mut slot = Slot::new(opening, self.now);
-        if self.shared.stopping().is_some() {
-            slot.end();
-        }
-        slot
-    }
-
     /// Serves only the slots that are in the list by now: one that lags puts itself in again.
     fn serve_ready(&mut self) {
         for _ in 0..self.ready.len() {
-            let Ok(index) = self.ready.try_recv() else { return };
-            self.wake(index as usize);
+            let Ok(address) = self.ready.try_recv() else { return };
+            if let Some(index) = self.slot_at(address) {
+                self.wake(index);
+            }
         }
     }
 
@@ -315,7 +262,7 @@ impl Slab {
         match visit {
             Visit::Live | Visit::Blocked => {}
             // Cannot fail: the receiver is ours.
-            Visit::Lagging => drop(self.ready_sender.send(index as u32)),
+            Visit::Lagging => drop(self.ready_sender.send(self.address_of(index))),
             Visit::Closed(closed) => return self.close(index, closed),
         }
         if is_behind {
@@ -368,6 +315,15 @@ impl Slab {
     }
 }
 
+impl Drop for Slab {
+    fn drop(&mut self) {
+        self.incoming.parcels.close();
+    }
+}
+
 fn milliseconds(duration: Duration) -> u32 {
     duration.as_millis().min(u128::from(u32::MAX)) as u32
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,14 @@
 //!
 //! Not for choosing which slot to serve: that is `slab`.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
-use sse_proto::sse::{GapReason, LAST_CHUNK, append_chunk, append_gap};
+use sse_proto::sse::{LAST_CHUNK, append_chunk};
+use tokio::sync::oneshot;
 
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::posting::Member;
@@ -16,9 +18,12 @@ use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::stream::subscribe::Subscription;
 
 mod info;
+mod mail;
 mod waker;
+mod window;
 mod write;
 
+use mail::Mail;
 pub(crate) use waker::SlotWaker;
 use write::Piece;
 
@@ -102,6 +107,8 @@ pub(crate) struct Slot {
     /// Bytes that come before what the cursor points at: the head of the answer, `sse.ready`, a gap, a
     /// heartbeat, the rest of an evicted event. Empty and without memory most of the time.
     pending: Vec<u8>,
+    /// Bytes from elsewhere, and whether it is held.
+    mail: Option<Box<Mail>>,
     waker: Arc<SlotWaker>,
     socket: Socket,
     /// What it asked for and who it is.
@@ -109,10 +116,15 @@ pub(crate) struct Slot {
     connected_at: SystemTime,
     pub(crate) events: u64,
     bytes: u64,
+    /// Dropped with the slot, which the task that waits for the stream's end sees.
+    _tie: Option<Tie>,
     /// Both are counted down when the slot is dropped, however that comes.
     _stream_permit: StreamPermit,
     _socket_permit: SocketPermit,
 }
+
+/// The other end of [`Registered::gone`](crate::stream::parcel::Registered::gone).
+pub(crate) type Tie = oneshot::Sender<Infallible>;
 
 /// What a slot is made of.
 pub(crate) struct Opening {
@@ -122,6 +134,7 @@ pub(crate) struct Opening {
     pub(crate) cursor: Cursor,
     pub(crate) pending: Vec<u8>,
     pub(crate) waker: Arc<SlotWaker>,
+    pub(crate) tie: Option<Tie>,
     pub(crate) stream_permit: StreamPermit,
     pub(crate) socket_permit: SocketPermit,
 }
@@ -140,12 +153,14 @@ impl Slot {
             junk_bytes: 0,
             pending_written: 0,
             pending: opening.pending,
+            mail: None,
             waker: opening.waker,
             socket: opening.socket,
             subscription: opening.subscription,
             connected_at: SystemTime::now(),
             events: 0,
             bytes: 0,
+            _tie: opening.tie,
             _stream_permit: opening.stream_permit,
             _socket_permit: opening.socket_permit,
         }
@@ -163,6 +178,20 @@ impl Slot {
         for _ in 0..MAX_WRITES_PER_VISIT {
             let outcome = if !self.pending.is_empty() {
                 self.write_pending()
+            } else if self.has_open_parcel() {
+                self.write_parcel()
+            } else if self.open_parcel() {
+                continue;
+            } else if self.mail.is_some() && self.cursor.written > 0 && !self.is_live() {
+                self.write_rest(log, tally)
+            } else if self.is_held() {
+                if self.end == End::No {
+                    return Visit::Live;
+                }
+                // What it is held for does not come any more.
+                self.forget_mail();
+                self.end = End::AfterRest;
+                continue;
             } else if let Some(member) = member.filter(|_| !self.is_live()) {
                 match log.run(self.cursor, member, self.framing) {
                     Run::Bytes { bytes, from, end } => {
@@ -285,6 +314,7 @@ impl Slot {
             || self.is_blocked
             || self.end != End::No
             || !self.pending.is_empty()
+            || self.has_open_parcel()
             || self.cursor.written > 0
         {
             return false;
@@ -310,45 +340,8 @@ impl Slot {
         if !self.is_live() && !self.keep_rest(log) {
             return false;
         }
+        self.forget_mail();
         self.end = End::AfterRest;
-        true
-    }
-
-    /// Prepares for everything before `sequence` leaving the window: the rest of an event that was begun is
-    /// kept, and the cursor of a slot that misses nothing moves past what leaves. Says whether the slot can
-    /// go on.
-    pub(crate) fn prepare_eviction(
-        &mut self,
-        log: &StreamLog,
-        member: Option<&Member>,
-        sequence: u64,
-    ) -> bool {
-        if self.is_live() || self.cursor.next >= sequence || self.cursor.next < log.base() {
-            return true;
-        }
-        if !self.keep_rest(log) {
-            return false;
-        }
-        let Some(member) = member else { return true };
-        match log.run(self.cursor, member, self.framing) {
-            Run::Bytes { from, .. } => self.cursor = from,
-            Run::CaughtUp(cursor) | Run::Paused(cursor) => self.cursor = cursor,
-            Run::FellOut => {}
-        }
-        true
-    }
-
-    /// Copies the rest of an event that was begun out of the log. Says whether that was possible.
-    fn keep_rest(&mut self, log: &StreamLog) -> bool {
-        if self.cursor.written == 0 {
-            return true;
-        }
-        let rest = log.rest(self.cursor, self.framing);
-        if rest.len() > MAX_REST_BYTES || !self.pending.is_empty() {
-            return false;
-        }
-        self.pending.extend_from_slice(rest);
-        self.cursor = Cursor::before(self.cursor.next + 1);
         true
     }
 
@@ -361,15 +354,6 @@ impl Slot {
     /// Tells the peer that nothing more comes, before the socket is dropped.
     pub(crate) fn shutdown(&self) {
         let _ = self.socket.shutdown();
-    }
-
-    fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {
-        let mut gap = Vec::new();
-        let missed = log.missed_since(self.position(), &member.recipient);
-        append_gap(&mut gap, log.id(log.head()), GapReason::Slow, missed);
-        self.queue(&gap);
-        self.cursor = Cursor::before(log.head() + 1);
-        tally.gaps += 1;
     }
 
     fn queue(&mut self, block: &[u8]) {

@@ -1,4 +1,4 @@
-//! Where connection tasks leave streams for their thread's slab, and where the two take turns.
+//! Where connection tasks leave streams for their thread's slab, and parcels for these, and where the two take turns.
 //!
 //! Not for letting new streams in: that is `Slab::admit`.
 
@@ -13,6 +13,7 @@ use tokio::task::yield_now;
 
 use crate::bell::Bell;
 use crate::between::batch::Batch;
+use crate::stream::parcel::Parcels;
 use crate::stream::subscribe::Newcomer;
 
 /// While events wait, the costly part of requests may take this long between two turns of the slab. Each turn
@@ -27,6 +28,8 @@ const MAX_ROUNDS: usize = 4;
 pub(crate) struct Incoming {
     pub(super) queue: RefCell<Vec<Newcomer>>,
     pub(super) bell: Arc<Bell>,
+    /// Bytes for streams of this thread.
+    pub(crate) parcels: Parcels,
     /// The slab's channel, looked at only to see whether events wait.
     batches: Receiver<Arc<Batch>>,
     /// The slab waits for its next turn in the middle of bringing events.
@@ -56,6 +59,7 @@ impl Incoming {
     pub(crate) fn new(bell: Arc<Bell>, batches: Receiver<Arc<Batch>>) -> Rc<Self> {
         Rc::new(Self {
             queue: RefCell::default(),
+            parcels: Parcels::new(Arc::clone(&bell)),
             bell,
             batches,
             is_bringing: Cell::new(false),

@@ -9,20 +9,21 @@ use std::task::Wake;
 use crossbeam_channel::Sender;
 
 use crate::bell::Bell;
+use crate::stream::parcel::SlotAddress;
 
 /// Puts a slot into the ready list when its socket is ready.
 ///
-/// A waker that outlives its slot may name the slot's next owner, which the slab then looks at for nothing.
+/// A waker that outlives its stream names a stream that has gone, and the slab does nothing.
 pub(crate) struct SlotWaker {
-    slot: u32,
+    slot: SlotAddress,
     /// In the ready list already. Set by a wake, cleared by the slab before it looks.
     queued: AtomicBool,
-    ready: Sender<u32>,
+    ready: Sender<SlotAddress>,
     bell: Arc<Bell>,
 }
 
 impl SlotWaker {
-    pub(crate) fn new(slot: u32, ready: Sender<u32>, bell: Arc<Bell>) -> Arc<Self> {
+    pub(crate) fn new(slot: SlotAddress, ready: Sender<SlotAddress>, bell: Arc<Bell>) -> Arc<Self> {
         Arc::new(Self { slot, queued: AtomicBool::new(false), ready, bell })
     }
 

@@ -60,6 +60,22 @@ impl Slot {
         Ok(n)
     }
 
+    /// Writes what is left of the event that it is in the middle of, and nothing of those behind it.
+    pub(super) fn write_rest(&mut self, log: &StreamLog, tally: &mut Tally) -> Result<usize> {
+        let from = self.cursor;
+        let bytes = log.rest(from, self.framing);
+        let n = self.socket.try_write(bytes)?;
+        if n < bytes.len() {
+            self.cursor.written += n as u32;
+            return Ok(n);
+        }
+        self.cursor = from.behind();
+        let events = log.events_between(from, self.cursor);
+        tally.deliveries += events;
+        self.events += events;
+        Ok(n)
+    }
+
     /// Moves the cursor past the `n` bytes of these pieces that were written.
     fn progress(&mut self, log: &StreamLog, pieces: &[Piece<'_>], n: usize, tally: &mut Tally) {
         let mut rest = n;

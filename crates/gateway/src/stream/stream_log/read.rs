@@ -31,6 +31,11 @@ impl Cursor {
         Self { next, written: 0, private: next }
     }
 
+    /// Just behind the item that it points at.
+    pub(crate) fn behind(self) -> Self {
+        Self { next: self.next + 1, written: 0, ..self }
+    }
+
     /// Where a subscriber stands that had got everything before the item `first`. No later item is taken to
     /// be in one of its lists until [`Cursor::expect`] says so.
     pub(crate) fn refreshed(self, first: u64) -> Self {

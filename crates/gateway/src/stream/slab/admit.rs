@@ -1,0 +1,88 @@
+//! New streams: each gets a slot, and its beginning.
+//!
+//! Not for whether they may begin: that is `router`.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
+use tokio::sync::oneshot;
+
+use super::{Mark, Slab};
+use crate::stats::Stats;
+use crate::stream::parcel::{Registered, SlotAddress};
+use crate::stream::slot::{Opening, Slot, SlotWaker, Tie};
+use crate::stream::stream_log::Framing;
+use crate::stream::subscribe::{Gap, Newcomer, Start, retry};
+
+impl Slab {
+    pub(super) fn admit(&mut self) {
+        let newcomers = std::mem::take(&mut *self.incoming.queue.borrow_mut());
+        for mut newcomer in newcomers {
+            let index = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                self.marks.push(Mark::default());
+                self.slots.len() as u32 - 1
+            });
+            let mark = &mut self.marks[index as usize];
+            // The slot's last stream may have been asked about an item that the new one must be asked about,
+            // too.
+            mark.asked = 0;
+            mark.generation = mark.generation.wrapping_add(1);
+            let address = SlotAddress { index, generation: mark.generation };
+            let recipient = newcomer.subscription.recipient();
+            let published = self.shared.published.last();
+            let start = Start::find(&newcomer.last_event_id, &self.log, published, &recipient);
+            self.log.postings.join(index, recipient);
+            let waker = SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));
+            let registered = newcomer.registered.take();
+            let (tie, gone) = registered.is_some().then(oneshot::channel).unzip();
+            let slot = self.open(newcomer, start, waker, tie);
+            let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
+            self.slots[index as usize] = Some(slot);
+            if let (Some(registered), Some(gone)) = (registered, gone) {
+                // Perhaps nobody waits any more.
+                drop(registered.send(Registered { address, gone }));
+            }
+            self.wake(index as usize);
+            if is_revoked {
+                self.finish(index as usize);
+            }
+        }
+    }
+
+    /// The order of a stream's beginning is C6.4's: connected, ready, a gap if any, what is replayed, live.
+    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Arc<SlotWaker>, tie: Option<Tie>) -> Slot {
+        let stats = &self.shared.stats;
+        self.opened += 1;
+        let retry = retry(self.settings.retry, stats.subscribers.load(Ordering::Relaxed), self.opened);
+        let mut blocks = Vec::new();
+        append_comment(&mut blocks, "connected");
+        append_ready(&mut blocks, start.ready, retry);
+        if let Some(Gap { reason, missed }) = start.gap {
+            append_gap(&mut blocks, self.log.id(start.position), reason, missed);
+            Stats::add(&stats.gaps_total, 1);
+        }
+        let mut pending = newcomer.head;
+        match newcomer.framing {
+            Framing::Chunked => append_chunk(&mut pending, &blocks),
+            Framing::Bare => pending.extend_from_slice(&blocks),
+        }
+        let opening = Opening {
+            socket: newcomer.socket,
+            framing: newcomer.framing,
+            subscription: newcomer.subscription,
+            cursor: start.cursor(),
+            pending,
+            waker,
+            tie,
+            stream_permit: newcomer.stream_permit,
+            socket_permit: newcomer.socket_permit,
+        };
+        let mut slot = Slot::new(opening, self.now);
+        if self.shared.stopping().is_some() {
+            slot.end();
+        }
+        slot
+    }
+}

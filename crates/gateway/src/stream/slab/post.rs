@@ -1,0 +1,37 @@
+//! Bringing parcels to their streams.
+//!
+//! Not for when a stream writes them: that is `slot/mail`.
+
+use super::Slab;
+use crate::stream::parcel::SlotAddress;
+
+impl Slab {
+    /// Gives each parcel to its stream. To be called when all streams have been told of what came in this
+    /// round. What was for a stream that has ended is dropped.
+    pub(super) fn take_parcels(&mut self) {
+        for (address, parcel) in self.incoming.parcels.take() {
+            let Some(index) = self.slot_at(address) else { continue };
+            let Some(slot) = &mut self.slots[index] else { continue };
+            // The walk over the public lane may still be to come.
+            slot.refresh(self.first);
+            slot.give(parcel);
+            if slot.is_blocked() {
+                self.note_behind(index);
+            } else {
+                self.visit(index);
+            }
+        }
+    }
+
+    /// The slot with this address, if the stream is still there.
+    pub(super) fn slot_at(&self, address: SlotAddress) -> Option<usize> {
+        let index = address.index as usize;
+        let is_same = self.marks.get(index)?.generation == address.generation;
+        (is_same && self.slots.get(index)?.is_some()).then_some(index)
+    }
+
+    pub(super) fn address_of(&self, index: usize) -> SlotAddress {
+        let generation = self.marks.get(index).map_or(0, |mark| mark.generation);
+        SlotAddress { index: index as u32, generation }
+    }
+}

@@ -1,0 +1,273 @@
+#![allow(clippy::unwrap_used)]
+//! A slab that is driven round by round, with streams over real sockets.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::bounded;
+use sse_proto::annotation::Access;
+use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::scope::Scope;
+use sse_proto::sse::append_chunk;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::between::outbox::errand_channel;
+use crate::entry::admission::{SocketPermit, StreamPermit};
+use crate::entry::peer::Peer;
+use crate::room::{Rooms, held};
+use crate::stream::parcel::{Parcel, Registered, Then};
+use crate::stream::socket::Socket;
+use crate::stream::stream_log::Framing;
+use crate::stream::subscribe::{Newcomer, Subscription};
+
+/// Bytes read at a time.
+const SPACE: usize = 64 << 10;
+
+struct Rig {
+    slab: Slab,
+    batches: Sender<Arc<Batch>>,
+    next_sequence: u64,
+}
+
+struct Client {
+    socket: TcpStream,
+    registered: Registered,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (outbox, _inbox) = errand_channel(Arc::default()).unwrap();
+        let settings = Arc::new(Settings::default());
+        let shared = Arc::new(Shared::new(0xe, None, 1, settings, Arc::default(), outbox));
+        let (batches, receiver) = bounded(64);
+        let incoming = Incoming::new(Arc::clone(&shared.bells[0]), receiver.clone());
+        Self { slab: Slab::new(0, shared, receiver, incoming), batches, next_sequence: 1 }
+    }
+
+    async fn client(&mut self) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
+        let counts = &self.slab.shared.counts;
+        let limits = self.slab.shared.stream_limits();
+        let (registered, told) = oneshot::channel();
+        self.slab.incoming.push(Newcomer {
+            socket: Socket::Plain(accepted),
+            framing: Framing::Chunked,
+            head: Vec::new(),
+            subscription: Box::new(Subscription {
+                identity: None,
+                expires_at: None,
+                issued_at: None,
+                token: None,
+                topics: Vec::new(),
+                execution_id: None,
+                address: peer.ip(),
+                path: "/api/x".into(),
+            }),
+            last_event_id: Vec::new(),
+            registered: Some(registered),
+            stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),
+            socket_permit: SocketPermit::try_new(counts, 100, Peer::plain(peer.ip())).unwrap(),
+        });
+        self.round().await;
+        let mut client = Client { socket, registered: told.await.unwrap() };
+        assert!(client.read_to("sse.ready").await.contains(": connected"));
+        client
+    }
+
+    fn publish(&mut self, data: &str) -> u64 {
+        let mut batch = Batch::new(self.next_sequence);
+        let envelope = Envelope {
+            scope: Cow::Owned(Scope::All),
+            access: Cow::Owned(Access::Unspecified),
+            topic: None,
+            event: None,
+            execution_id: None,
+            emitter: None,
+            xid: None,
+        };
+        let mut bytes = Vec::new();
+        encode_into(&Record::Event { envelope, data }, &mut bytes).unwrap();
+        batch.push_record(&bytes);
+        self.next_sequence = batch.next_sequence();
+        self.batches.send(Arc::new(batch)).unwrap();
+        self.next_sequence - 1
+    }
+
+    /// What [`Slab::run`] does in a round.
+    async fn round(&mut self) {
+        // The sockets' readiness comes from the runtime.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let has_public = self.slab.take_batches();
+        self.slab.tell_all().await;
+        self.slab.admit();
+        self.slab.take_parcels();
+        self.slab.serve_ready();
+        if has_public {
+            self.slab.walk().await;
+        }
+        self.slab.serve_takers().await;
+        self.slab.evict();
+    }
+
+    fn send(&self, client: &Client, parcel: Parcel) {
+        self.slab.incoming.parcels.try_send(client.registered.address, parcel).unwrap();
+    }
+
+    fn slot(&mut self, client: &Client) -> &mut Slot {
+        self.slab.slots[client.registered.address.index as usize].as_mut().unwrap()
+    }
+}
+
+impl Client {
+    /// Reads until what was read contains this, and returns all of it.
+    async fn read_to(&mut self, text: &str) -> String {
+        let mut read = Vec::new();
+        loop {
+            let recent = String::from_utf8_lossy(&read[read.len().saturating_sub(2 * SPACE)..]);
+            if recent.contains(text) {
+                return String::from_utf8_lossy(&read).into_owned();
+            }
+            let more = async {
+                self.socket.readable().await.unwrap();
+                let mut space = [0; SPACE];
+                match self.socket.try_read(&mut space) {
+                    Ok(0) => panic!("the end, after {recent}"),
+                    Ok(n) => space[..n].to_vec(),
+                    Err(_) => Vec::new(),
+                }
+            };
+            let more = tokio::time::timeout(Duration::from_secs(10), more).await;
+            read.extend(more.unwrap_or_else(|_| panic!("no {text} after {recent}")));
+        }
+    }
+
+    fn reads_nothing(&self) -> bool {
+        self.socket.try_read(&mut [0; 1]).is_err()
+    }
+}
+
+fn parcel(block: &str, after: u64, then: Then) -> Parcel {
+    let mut bytes = Vec::new();
+    append_chunk(&mut bytes, block.as_bytes());
+    Parcel { bytes: bytes.into(), after, then }
+}
+
+#[tokio::test]
+async fn a_parcel_comes_behind_the_events_that_it_is_for_and_may_end_its_stream() {
+    let mut rig = Rig::new();
+    let mut client = rig.client().await;
+    let last = rig.publish("one");
+    rig.send(&client, parcel("data: between\n\n", 0, Then::Same));
+    rig.send(&client, parcel("data: result\n\n", last, Then::End));
+    rig.round().await;
+    let read = client.read_to("0\r\n\r\n").await;
+    let places = ["between", "one", "result"].map(|text| read.find(text).unwrap());
+    assert!(places.is_sorted(), "{read}");
+    // The task that waits for the end of the stream hears of it.
+    assert!(client.registered.gone.await.is_err());
+}
+
+#[tokio::test]
+async fn a_parcel_for_a_stream_that_has_gone_is_dropped_with_its_memory() {
+    let mut rig = Rig::new();
+    let first = rig.client().await;
+    let rooms = Rooms::default();
+    let counted = || {
+        let mut room = rooms.room("203.0.113.9".parse().unwrap());
+        assert!(room.try_grow(7, 1000));
+        Parcel { bytes: held(b"3\r\n:\n\n\r\n".to_vec(), Some(room)), after: 0, then: Then::Same }
+    };
+    let late = rig.client().await;
+    // It hangs up; another stream gets its slot.
+    let address = first.registered.address;
+    drop(first);
+    rig.round().await;
+    let mut second = rig.client().await;
+    assert_eq!(second.registered.address.index, address.index);
+    assert_ne!(second.registered.address, address);
+    rig.slab.incoming.parcels.try_send(address, counted()).unwrap();
+    assert!(!rooms.is_empty());
+    rig.round().await;
+    assert!(rooms.is_empty() && second.reads_nothing() && late.reads_nothing());
+    // What is written is free, too.
+    rig.send(&second, counted());
+    rig.round().await;
+    second.read_to(":").await;
+    assert!(rooms.is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_held_gets_heartbeats_and_parcels_until_it_is_to_go_on() {
+    let mut rig = Rig::new();
+    let mut client = rig.client().await;
+    rig.slot(&client).hold();
+    rig.publish("one");
+    rig.round().await;
+    assert!(client.reads_nothing());
+    rig.slab.now = 60_000;
+    rig.slab.sweep();
+    assert_eq!(client.read_to(":").await, "3\r\n:\n\n\r\n");
+    rig.send(&client, parcel("data: first\n\n", 0, Then::Same));
+    rig.round().await;
+    assert!(!client.read_to("first").await.contains("one"));
+    assert!(client.reads_nothing());
+    rig.send(&client, parcel("data: state\n\n", 0, Then::GoOn));
+    rig.round().await;
+    let read = client.read_to("one").await;
+    assert!(read.find("state") < read.find("one"), "{read}");
+    rig.publish("two");
+    rig.round().await;
+    client.read_to("two").await;
+}
+
+#[tokio::test]
+async fn a_parcel_does_not_break_into_an_event_that_is_half_written() {
+    let mut rig = Rig::new();
+    let mut client = rig.client().await;
+    let large = "x".repeat(8 << 20);
+    rig.publish(&large);
+    rig.publish("after");
+    rig.round().await;
+    assert!(rig.slot(&client).is_blocked());
+    rig.send(&client, parcel("data: parcel\n\n", 0, Then::Same));
+    let socket = std::mem::replace(&mut client.socket, dummy().await);
+    let reading = tokio::spawn(async move {
+        let mut client = Client { socket, ..client };
+        client.read_to("after").await
+    });
+    while !reading.is_finished() {
+        rig.round().await;
+    }
+    let read = reading.await.unwrap();
+    let expected = format!("data: {large}\n\n\r\ne\r\ndata: parcel\n\n\r\n");
+    assert!(read.contains(&expected[expected.len() - 100..]), "{}", &read[read.len() - 200..]);
+    assert!(read.contains(&large));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_held_ends_when_the_gateway_stops() {
+    let mut rig = Rig::new();
+    let mut client = rig.client().await;
+    rig.slot(&client).hold();
+    rig.publish("one");
+    rig.round().await;
+    rig.slot(&client).end();
+    rig.slab.visit(client.registered.address.index as usize);
+    assert_eq!(client.read_to("0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+async fn dummy() -> TcpStream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    TcpStream::connect(listener.local_addr().unwrap()).await.unwrap()
+}
+
+#[test]
+fn an_address_is_small_enough_to_be_kept_for_each_waker() {
+    assert_eq!(size_of::<SlotAddress>(), 8);
+    drop(Bytes::new());
+}

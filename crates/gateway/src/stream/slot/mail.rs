@@ -1,0 +1,93 @@
+//! What a stream gets besides the log: parcels, each as soon as the stream is not in the middle of something;
+//! and holding a stream, which then gets nothing from the log until it is told to go on.
+//!
+//! Not for how parcels come here: that is `parcel` and `slab/post`.
+
+use std::collections::VecDeque;
+use std::io::Result;
+
+use bytes::Bytes;
+
+use super::{End, Slot};
+use crate::stream::parcel::{Parcel, Then};
+
+/// Most streams have none.
+#[derive(Default)]
+pub(super) struct Mail {
+    waiting: VecDeque<Parcel>,
+    /// The bytes that are being written, and how many of them are. Empty: none are.
+    open: Bytes,
+    written: usize,
+    is_held: bool,
+}
+
+impl Slot {
+    /// Takes a parcel. It is written by a later visit.
+    pub(crate) fn give(&mut self, parcel: Parcel) {
+        if !matches!(self.end, End::No | End::WhenCaughtUp) {
+            return;
+        }
+        self.mail.get_or_insert_default().waiting.push_back(parcel);
+    }
+
+    /// From now on it gets nothing from the log but the rest of the event that it is in the middle of.
+    #[allow(dead_code)] // Snapshots hold their streams.
+    pub(crate) fn hold(&mut self) {
+        self.mail.get_or_insert_default().is_held = true;
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.mail.as_ref().is_some_and(|mail| mail.is_held)
+    }
+
+    /// Whether it is in the middle of a parcel.
+    pub(super) fn has_open_parcel(&self) -> bool {
+        self.mail.as_ref().is_some_and(|mail| !mail.open.is_empty())
+    }
+
+    /// Drops the parcels that it is not in the middle of.
+    pub(super) fn forget_mail(&mut self) {
+        if let Some(mail) = &mut self.mail {
+            mail.waiting.clear();
+            mail.is_held = false;
+        }
+    }
+
+    /// Makes the next parcel the one that is written, if it is its turn.
+    pub(super) fn open_parcel(&mut self) -> bool {
+        if self.cursor.written > 0 {
+            return false;
+        }
+        let is_behind = |after: u64| self.has_caught_up || self.cursor.next > after;
+        let Some(mail) = &mut self.mail else { return false };
+        let Some(parcel) = mail.waiting.pop_front_if(|parcel| is_behind(parcel.after)) else {
+            if mail.waiting.is_empty() && !mail.is_held {
+                self.mail = None;
+            }
+            return false;
+        };
+        mail.open = parcel.bytes;
+        mail.written = 0;
+        match parcel.then {
+            Then::Same => {}
+            Then::GoOn => mail.is_held = false,
+            Then::End => {
+                mail.waiting.clear();
+                self.end = End::AfterRest;
+            }
+        }
+        true
+    }
+
+    pub(super) fn write_parcel(&mut self) -> Result<usize> {
+        let Some(mail) = &mut self.mail else { return Ok(0) };
+        let n = self.socket.try_write(&mail.open[mail.written..])?;
+        mail.written += n;
+        if mail.written >= mail.open.len() {
+            // What it holds is given back now.
+            mail.open = Bytes::new();
+            mail.written = 0;
+        }
+        Ok(n)
+    }
+}
