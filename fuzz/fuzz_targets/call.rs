@@ -106,6 +106,7 @@ fn check(call: &Call, made: &Statement) {
         timeout_ms: 1,
         label: "",
         read_only: false,
+        is_snapshot: false,
         settings: Vec::new(),
         statement: StatementRef::from(made),
     };
@@ -153,6 +154,7 @@ fn calls() -> Vec<Call> {
         user_parameters: oid == 2,
         user_context: false,
         read_only: false,
+        is_snapshot: false,
         signature: Signature {
             rows: Vec::new(),
             parameters,

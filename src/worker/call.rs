@@ -182,7 +182,7 @@ impl Worker {
         let is_clean = self.session.clean_up();
         call_signals::has_cleaned();
         bgworker::report_activity(None);
-        self.answer(&CallAnswer { id: request.id, outcome });
+        self.answer(&CallAnswer { id: request.id, cut: None, outcome });
         if is_clean.is_err() {
             // From here on another worker may take this one's place as soon as it has ended.
             self.slot.retire();

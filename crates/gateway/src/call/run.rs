@@ -139,6 +139,7 @@ fn enter<'c>(
         timeout_ms: u32::try_from(settings.call_timeout.as_millis()).unwrap_or(u32::MAX),
         label: &format!("{}.{}", call.schema, call.name),
         read_only: call.read_only,
+        is_snapshot: false,
         settings: job.context.settings(),
         statement: (&statement).into(),
     };

@@ -140,20 +140,27 @@ impl Taken {
 
 pub fn done(id: u64, body: &str) -> CallResult {
     let body = body.as_bytes().to_vec();
-    CallResult::Answer(CallAnswer { id, outcome: Outcome::Done { rows: 1, body, is_null: false } }.into())
+    CallResult::Answer(
+        CallAnswer { id, cut: None, outcome: Outcome::Done { rows: 1, body, is_null: false } }.into(),
+    )
 }
 
 pub fn no_row(id: u64) -> CallResult {
     CallResult::Answer(
-        CallAnswer { id, outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true } }.into(),
+        CallAnswer { id, cut: None, outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true } }
+            .into(),
     )
 }
 
 pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallResult {
     let message = message.to_owned();
     CallResult::Answer(
-        CallAnswer { id, outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised, outdated: false } }
-            .into(),
+        CallAnswer {
+            id,
+            cut: None,
+            outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised, outdated: false },
+        }
+        .into(),
     )
 }
 
@@ -161,8 +168,12 @@ pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallR
 pub fn outdated(id: u64) -> CallResult {
     let (sqlstate, message) = (*b"40001", String::new());
     CallResult::Answer(
-        CallAnswer { id, outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true } }
-            .into(),
+        CallAnswer {
+            id,
+            cut: None,
+            outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true },
+        }
+        .into(),
     )
 }
 

@@ -10,6 +10,7 @@ mod decode;
 mod encode;
 
 use super::answer_shape::AnswerShape;
+use super::cut::Cut;
 use super::keys::{Key, Keys};
 use super::row_version::RowVersion;
 use super::statement::{Statement, ValueType};
@@ -61,6 +62,9 @@ pub struct CallRequest<'a> {
     pub label: &'a str,
     /// Whether the transaction is READ ONLY (C7.1).
     pub read_only: bool,
+    /// Whether it is a snapshot: run with one snapshot of Postgres for all of it, which the answer says, and
+    /// followed by the end of the call in the order of events (C7.6).
+    pub is_snapshot: bool,
     /// Settings of the call, name and value (C7.2).
     pub settings: Vec<(&'a str, &'a str)>,
     /// What is run.
@@ -72,6 +76,8 @@ pub struct CallRequest<'a> {
 pub struct CallAnswer {
     /// The number of the request.
     pub id: u64,
+    /// What a snapshot saw; `None` of every other call, and of one that failed.
+    pub cut: Option<Cut>,
     /// What became of it.
     pub outcome: Outcome,
 }

@@ -26,6 +26,7 @@
 mod answer_shape;
 mod argument;
 mod callable;
+mod cut;
 mod failure;
 mod frame;
 mod json;
@@ -45,6 +46,7 @@ mod value;
 pub use answer_shape::AnswerShape;
 pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
+pub use cut::Cut;
 pub use failure::{failure_status, failure_title, tells_message};
 pub use frame::{CallAnswer, CallRequest, FrameError, Outcome, StatementRef};
 pub use keys::{Keys, NoMemory};

@@ -5,7 +5,7 @@ use super::{
     CallAnswer, CallRequest, DONE, FAILED, FrameError, Key, Keys, MAX_LEVELS, Outcome, RowVersion,
     StatementRef, ValueType,
 };
-use crate::call::AnswerShape;
+use crate::call::{AnswerShape, Cut};
 use std::borrow::Cow;
 use std::str;
 
@@ -22,6 +22,7 @@ impl<'a> CallRequest<'a> {
             timeout_ms: reader.array().map(u32::from_le_bytes)?,
             label: reader.text()?,
             read_only: reader.flag()?,
+            is_snapshot: reader.flag()?,
             settings: reader.list(|reader| Ok((reader.text()?, reader.text()?)))?,
             statement: reader.statement()?,
         };
@@ -37,7 +38,7 @@ impl CallAnswer {
     /// [`FrameError`]; each variant as it is described there.
     pub fn take(mut bytes: Vec<u8>) -> Result<Self, FrameError> {
         let mut reader = Reader { rest: &bytes };
-        let id = reader.number()?;
+        let (id, cut) = (reader.number()?, reader.cut()?);
         if reader.byte()? != DONE {
             return Self::decode(&bytes);
         }
@@ -46,7 +47,7 @@ impl CallAnswer {
         let length = reader.bytes()?.len();
         reader.end()?;
         bytes.drain(..bytes.len() - length);
-        Ok(Self { id, outcome: Outcome::Done { rows, body: bytes, is_null } })
+        Ok(Self { id, cut, outcome: Outcome::Done { rows, body: bytes, is_null } })
     }
 
     /// Reads what [`CallAnswer::encode`] wrote.
@@ -55,7 +56,7 @@ impl CallAnswer {
     /// [`FrameError`]; each variant as it is described there.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         let mut reader = Reader { rest: bytes };
-        let id = reader.number()?;
+        let (id, cut) = (reader.number()?, reader.cut()?);
         let outcome = match reader.byte()? {
             DONE => {
                 let rows = reader.number()?;
@@ -71,7 +72,7 @@ impl CallAnswer {
             other => return Err(FrameError::Choice(other)),
         };
         reader.end()?;
-        Ok(Self { id, outcome })
+        Ok(Self { id, cut, outcome })
     }
 }
 
@@ -111,6 +112,18 @@ impl<'a> Reader<'a> {
             return Err(FrameError::Types);
         }
         Ok(statement)
+    }
+
+    /// Only what is written in one way is read, so that a frame that is read is the one that was written.
+    fn cut(&mut self) -> Result<Option<Cut>, FrameError> {
+        if !self.flag()? {
+            return Ok(None);
+        }
+        let (xmin, xmax) = (self.number()?, self.number()?);
+        let running = self.list(Self::number)?;
+        let count = running.len();
+        let cut = Cut::new(xmin, xmax, running);
+        if cut.parts().2.len() == count { Ok(Some(cut)) } else { Err(FrameError::Choice(1)) }
     }
 
     /// `levels`: how many levels of keys may still follow.

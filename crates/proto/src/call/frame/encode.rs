@@ -1,7 +1,7 @@
 //! Writing a frame.
 
 use super::{CallAnswer, CallRequest, DONE, FAILED, Keys, Outcome, StatementRef};
-use crate::call::AnswerShape;
+use crate::call::{AnswerShape, Cut};
 
 /// Bytes of a length or a count.
 const LENGTH_BYTES: usize = size_of::<u64>();
@@ -24,6 +24,7 @@ impl CallRequest<'_> {
         writer.out.extend_from_slice(&self.timeout_ms.to_le_bytes());
         writer.text(self.label);
         writer.flag(self.read_only);
+        writer.flag(self.is_snapshot);
         writer.length(self.settings.len());
         for (name, value) in &self.settings {
             writer.text(name);
@@ -79,10 +80,17 @@ impl CallAnswer {
         bytes
     }
 
-    /// Its bytes up to [`CallAnswer::tail`]: some tens.
+    /// Its bytes up to [`CallAnswer::tail`]: some tens, and eight for each transaction of a cut.
     pub fn encode_head(&self) -> Vec<u8> {
         let mut writer = Writer { out: Vec::with_capacity(64) };
         writer.number(self.id);
+        writer.flag(self.cut.is_some());
+        if let Some((xmin, xmax, running)) = self.cut.as_ref().map(Cut::parts) {
+            writer.number(xmin);
+            writer.number(xmax);
+            writer.length(running.len());
+            running.iter().for_each(|xid| writer.number(*xid));
+        }
         match &self.outcome {
             Outcome::Done { rows, is_null, .. } => {
                 writer.out.push(DONE);

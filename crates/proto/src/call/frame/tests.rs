@@ -45,6 +45,7 @@ fn request(statement: &Statement) -> CallRequest<'_> {
         timeout_ms: 30_000,
         label: "app.f",
         read_only: true,
+        is_snapshot: false,
         settings: vec![("request.user_id", "42"), ("request.path", "")],
         statement: StatementRef::from(statement),
     }
@@ -56,7 +57,13 @@ fn answers() -> impl Strategy<Value = CallAnswer> {
     let failed = (any::<[u8; 5]>(), any::<String>(), any::<bool>(), any::<bool>()).prop_map(
         |(sqlstate, message, raised, outdated)| Outcome::Failed { sqlstate, message, raised, outdated },
     );
-    (any::<u64>(), prop_oneof![done, failed]).prop_map(|(id, outcome)| CallAnswer { id, outcome })
+    let cut = (any::<u64>(), any::<u64>(), any::<Vec<u64>>());
+    let cut = option::of(cut.prop_map(|(xmin, xmax, running)| Cut::new(xmin, xmax, running)));
+    (any::<u64>(), cut, prop_oneof![done, failed]).prop_map(|(id, cut, outcome)| CallAnswer {
+        id,
+        cut,
+        outcome,
+    })
 }
 
 #[test]
@@ -71,8 +78,8 @@ fn a_count_that_lies_ends_with_the_frame() {
         rows: Vec::new(),
     };
     let bytes = request(&made).encode();
-    // The count of the settings follows id, timeout, label and flag.
-    let at = 8 + 4 + 8 + "app.f".len() + 1;
+    // The count of the settings follows id, timeout, label and two flags.
+    let at = 8 + 4 + 8 + "app.f".len() + 2;
     let mut lying = bytes.clone();
     lying[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
     assert!(CallRequest::decode(&lying).is_err());
