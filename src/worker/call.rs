@@ -206,7 +206,9 @@ impl Worker {
     /// known.
     fn answer(&mut self, answer: &CallAnswer) {
         let mut patience: Option<Instant> = None;
-        let (head, tail) = (answer.encode_head(), answer.tail());
+        // The gateway learns from the worker's end that the call has no answer.
+        let Ok(head) = answer.encode_head() else { bgworker::leave(1) };
+        let tail = answer.tail();
         for index in 0..parts::count(head.len() + tail.len()) {
             let part = parts::part(&head, tail, index);
             loop {

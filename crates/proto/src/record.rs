@@ -7,29 +7,9 @@
 //!
 //! # Format
 //!
-//! Integers are little endian, lengths and counts `u32`. *Text* is a length and UTF-8; *optional text* is
-//! text in which length 0 means absent (C4.6: empty values are absent). The first byte is the kind. Nothing
+//! The first byte is the kind; `record/fields.rs` has what follows it, field by field, and [`crate::codec`]
+//! how a field is written. An *optional text* is a text whose length 0 means that it is absent (C4.6). Nothing
 //! may follow the last field.
-//!
-//! ```text
-//! 3 catalog begin     u64 generation
-//! 5 catalog end       u64 generation, u32 count
-//! 10 catalog routine  u64 generation, u32 oid, u8 kind, u8 flags, text schema, name, comment, signature
-//! 11 call role        u64 generation, u8: 0 off, 1 ready + count, for each warning: text,
-//!                     2 refused + text reason, hint
-//! 18 event            u64 ticket, u64 xid, envelope, text data
-//! 19 too large        u64 ticket, u64 xid, envelope
-//!
-//! envelope            scope, access, optional text topic, event, execution id, emitter
-//! scope               u8: 0 all, 1 authorize + values, 2 matching, 3 nobody
-//! access              u8: 0 unspecified, 1 anonymous, 2 authorize + values
-//! values              count, for each: u8 (0 any, 1 id, 2 name, 3 role), text
-//! emitter             u8: 0 none, 1 + optional text user id, user name, count, for each role: text
-//! signature           u8: 0 none, 1 + u8 flags, count, for each parameter: text name, u8 mode,
-//!                     u8 has default, text type, type kind, then u8 shape, u8 is set,
-//!                     count, for each column: text
-//! type kind           u8: 0 scalar, 1 json, 2 composite, 3 pseudo, 4 array + u32 delimiter
-//! ```
 //!
 //! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once.
 //! It is not known yet when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there,
@@ -39,26 +19,22 @@
 //! once, or the transaction has changed nothing. It is filled in together with the ticket ([`set_xid`]), and
 //! belongs to the envelope ([`Envelope::xid`]).
 //!
-//! Both sides are the same library in the same server start, so there is no version in it; a changed layout
-//! takes new kind numbers all the same, and `golden_bytes` in the tests is there to make that change a
-//! decision.
+//! Both sides are the same library in the same server start, so there is no version in it.
 //!
 //! Not for: finding records in the ring (`sse_ring`), nor for what a browser gets ([`crate::sse`]).
 
-mod decode;
-mod encode;
+mod fields;
 mod stamp;
 
-pub use decode::decode;
-pub use encode::encode_into;
+pub use crate::codec::{DecodeError, EncodeError};
 pub use stamp::{set_ticket, set_xid, ticket};
 
 use crate::annotation::Access;
 use crate::call::CallRole;
+use crate::codec;
 use crate::route::Routine;
 use crate::scope::Scope;
 use std::borrow::Cow;
-use std::fmt;
 use std::num::NonZeroU64;
 
 /// First byte of a record.
@@ -183,68 +159,21 @@ impl Record<'_> {
     }
 }
 
-/// Why bytes are no record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordError {
-    /// They end within a field.
-    Truncated,
-    /// They go on after the last field.
-    Trailing,
-    /// Their kind is unknown.
-    Kind(u8),
-    /// A choice within them (a scope, an access rule, a flag) has no meaning.
-    Choice(u8),
-    /// A text is not UTF-8.
-    Utf8,
-    /// A topic, event name or execution id is longer than [`crate::word::MAX_LABEL_BYTES`], or has a
-    /// character that could open a field of the stream.
-    Label,
+/// Appends a record to `out`. Allocates only what `out` lacks, and only in ways that can fail: it runs inside
+/// Postgres' log hook, which must not abort.
+///
+/// # Errors
+/// [`EncodeError`]; `out` is then as it was.
+pub fn encode_into(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    codec::append(record, out)
 }
 
-impl fmt::Display for RecordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => f.write_str("the record ends within a field"),
-            Self::Trailing => f.write_str("the record goes on after its last field"),
-            Self::Kind(byte) => write!(f, "the record has the unknown kind {byte}"),
-            Self::Choice(byte) => write!(f, "the record has the unknown choice {byte}"),
-            Self::Utf8 => f.write_str("a text of the record is not UTF-8"),
-            Self::Label => f.write_str("a topic, event name or execution id of the record is out of range"),
-        }
-    }
-}
-
-impl std::error::Error for RecordError {}
-
-/// Why a record could not be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EncodeError {
-    /// There is no memory for it.
-    OutOfMemory,
-    /// A text or list is too long for its `u32`, or a label is one that [`decode`] would refuse. The types of
-    /// [`crate::word`] do not let that happen.
-    Unrepresentable,
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OutOfMemory => "there is no memory for the record",
-            Self::Unrepresentable => "a field of the record is out of range",
-        })
-    }
-}
-
-impl std::error::Error for EncodeError {}
-
-/// Whether a topic or an execution id may be in a record.
-fn is_label(text: &str) -> bool {
-    text.len() <= crate::word::MAX_LABEL_BYTES && !text.chars().any(char::is_control)
-}
-
-/// Whether an event name may be in a record: nothing that could end its line or begin another one.
-fn is_event_name(text: &str) -> bool {
-    is_label(text) && text.bytes().all(|byte| byte.is_ascii_graphic())
+/// Decodes one record. Copies only the values of lists and the texts of a routine.
+///
+/// # Errors
+/// [`DecodeError`]; each variant as it is described there.
+pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    codec::decode(bytes)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! Not for what the bytes mean (`sse_proto::call`).
 
-use sse_proto::call::{CallAnswer, FrameError};
+use sse_proto::call::{CallAnswer, DecodeError};
 
 use crate::room::{ANSWER_BYTES, Room};
 
@@ -72,8 +72,8 @@ impl Reply {
     /// gone.
     ///
     /// # Errors
-    /// [`FrameError`]: the bytes are no answer.
-    pub fn finish(&mut self) -> Result<Option<Answered>, FrameError> {
+    /// [`DecodeError`]: the bytes are no answer.
+    pub fn finish(&mut self) -> Result<Option<Answered>, DecodeError> {
         self.has_begun = false;
         if std::mem::replace(&mut self.has_overflowed, false) {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Reply {
         let mut room = self.room.take();
         bytes.shrink_to_fit();
         room.shrink_to(bytes.capacity());
-        let answer = CallAnswer::take(bytes)?;
+        let answer = CallAnswer::decode(bytes)?;
         Ok(Some(Answered { answer, room: Some(room) }))
     }
 }
@@ -133,7 +133,11 @@ mod tests {
     /// Pushes a frame with a body of this many bytes, in parts as they come out of a ring.
     fn push(reply: &mut Reply, body: usize) {
         let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
-        CallAnswer { id: 7, cut: None, outcome }.encode().chunks(32 << 10).for_each(|part| reply.push(part));
+        CallAnswer { id: 7, cut: None, outcome }
+            .encode()
+            .unwrap()
+            .chunks(32 << 10)
+            .for_each(|part| reply.push(part));
     }
 
     fn body(answered: Answered) -> (Vec<u8>, Option<Room>) {

@@ -145,7 +145,7 @@ fn enter<'c>(
     };
     let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
     let deadline = Instant::now() + limit;
-    let frame = frame.try_encode().ok_or(Failure::NoMemory)?;
+    let frame = frame.encode().map_err(|_| Failure::NoMemory)?;
     // From here on the frame is held instead of the arguments. It also has what the call may know of its
     // request.
     room.shrink_to(frame.len());

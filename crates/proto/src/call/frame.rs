@@ -1,13 +1,8 @@
 //! The frames between the gateway and a call worker: what is to be run, and what became of it.
 //!
-//! Both sides are the same library in the same server start, so there is no version in them. Integers are
-//! little endian; a text is a `u64` length and UTF-8. Decoding trusts nothing: the ring lies in memory that
-//! other processes can write to.
+//! Both sides are the same library in the same server start, so there is no version in them.
 //!
-//! Not for cutting frames into records of a ring.
-
-mod decode;
-mod encode;
+//! Not for how a field is written ([`crate::codec`]), nor for cutting frames into records of a ring.
 
 use super::answer_shape::AnswerShape;
 use super::cut::Cut;
@@ -15,8 +10,8 @@ use super::keys::{Key, Keys};
 use super::row_version::RowVersion;
 use super::statement::{Statement, ValueType};
 use super::type_kind::MAX_LEVELS;
+use crate::codec::{self, DecodeError, EncodeError, Field, Reader, Writer, choices, fields};
 use std::borrow::Cow;
-use std::fmt;
 
 /// A [`Statement`], borrowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +46,17 @@ impl<'a> From<&'a Statement> for StatementRef<'a> {
     }
 }
 
+fields!(StatementRef<'a> { sql, parameters, types, answer, columns, keys, rows });
+fields!(ValueType { oid, is_output });
+choices!(AnswerShape {
+    0 => Nothing, 1 => Text, 2 => Json, 3 => Object, 4 => Array, 5 => ProcedureRow
+});
+choices!(Keys { 0 => Kept, 1 => Row(keys) });
+fields!(Key { from, to, within });
+
+/// Of an answer's columns, of the members of their types, and at last [`Keys::Kept`].
+const _: () = assert!(codec::MAX_LEVELS == 1 + MAX_LEVELS + 1);
+
 /// From the gateway to a call worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallRequest<'a> {
@@ -69,6 +75,30 @@ pub struct CallRequest<'a> {
     pub settings: Vec<(&'a str, &'a str)>,
     /// What is run.
     pub statement: StatementRef<'a>,
+}
+
+fields!(CallRequest<'a> { id, timeout_ms, label, read_only, is_snapshot, settings, statement });
+
+impl<'a> CallRequest<'a> {
+    /// Its bytes. They are about as many as a request has, which its peer decides.
+    ///
+    /// # Errors
+    /// [`EncodeError`]
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        codec::encode(self)
+    }
+
+    /// Reads what [`CallRequest::encode`] wrote. Texts point into the bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; each variant as it is described there.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let request: Self = codec::decode(bytes)?;
+        if request.statement.types.len() != request.statement.parameters.len() {
+            return Err(DecodeError::Types);
+        }
+        Ok(request)
+    }
 }
 
 /// From a call worker to the gateway.
@@ -112,37 +142,99 @@ pub enum Outcome {
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
 
-/// Why bytes are no frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameError {
-    /// They end within a field.
-    Truncated,
-    /// They go on after the last field.
-    Trailing,
-    /// A choice within them has no meaning.
-    Choice(u8),
-    /// A text is not UTF-8.
-    Utf8,
-    /// There are more or fewer types than parameters.
-    Types,
-    /// Keys nest deeper than any type does.
-    Depth,
-}
+impl Field<'_> for Cut {
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let (xmin, xmax, running) = self.parts();
+        xmin.write(writer)?;
+        xmax.write(writer)?;
+        writer.list(running)
+    }
 
-impl fmt::Display for FrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Truncated => f.write_str("the frame ends within a field"),
-            Self::Trailing => f.write_str("the frame goes on after its last field"),
-            Self::Choice(byte) => write!(f, "the frame has the unknown choice {byte}"),
-            Self::Utf8 => f.write_str("a text of the frame is not UTF-8"),
-            Self::Types => f.write_str("the frame has not one type for each parameter"),
-            Self::Depth => f.write_str("the frame's keys are within each other too far"),
-        }
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (xmin, xmax, running): (_, _, Vec<u64>) = (reader.read()?, reader.read()?, reader.read()?);
+        let count = running.len();
+        let cut = Self::new(xmin, xmax, running);
+        // Only what is written in one way is read, so that a frame that is read is the one that was written.
+        if cut.parts().2.len() == count { Ok(cut) } else { Err(DecodeError::Choice(1)) }
     }
 }
 
-impl std::error::Error for FrameError {}
+impl CallAnswer {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// [`EncodeError`]
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut bytes = self.encode_head()?;
+        Writer::Appends(&mut bytes).bytes(self.tail())?;
+        Ok(bytes)
+    }
+
+    /// Its bytes up to [`CallAnswer::tail`]: some tens, and eight for each transaction of a cut.
+    ///
+    /// # Errors
+    /// [`EncodeError`]
+    pub fn encode_head(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut head = Vec::new();
+        let mut writer = Writer::Appends(&mut head);
+        self.id.write(&mut writer)?;
+        self.cut.write(&mut writer)?;
+        match &self.outcome {
+            Outcome::Done { rows, is_null, .. } => {
+                writer.byte(DONE)?;
+                rows.write(&mut writer)?;
+                is_null.write(&mut writer)?;
+            }
+            Outcome::Failed { sqlstate, raised, outdated, .. } => {
+                writer.byte(FAILED)?;
+                sqlstate.write(&mut writer)?;
+                raised.write(&mut writer)?;
+                outdated.write(&mut writer)?;
+            }
+        }
+        writer.length(self.tail().len())?;
+        Ok(head)
+    }
+
+    /// The last part of its bytes, unencoded: the body or the message. It may be large and need not be
+    /// copied.
+    pub fn tail(&self) -> &[u8] {
+        match &self.outcome {
+            Outcome::Done { body, .. } => body,
+            Outcome::Failed { message, .. } => message.as_bytes(),
+        }
+    }
+
+    /// Reads what [`CallAnswer::encode`] wrote, in the memory that it is in: a large answer is there once.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; each variant as it is described there.
+    pub fn decode(mut bytes: Vec<u8>) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(&bytes);
+        let (id, cut) = (reader.read()?, reader.read()?);
+        let [kind] = reader.array()?;
+        let mut outcome = match kind {
+            DONE => Outcome::Done { rows: reader.read()?, is_null: reader.read()?, body: Vec::new() },
+            FAILED => Outcome::Failed {
+                sqlstate: reader.read()?,
+                raised: reader.read()?,
+                outdated: reader.read()?,
+                message: String::new(),
+            },
+            other => return Err(DecodeError::Choice(other)),
+        };
+        let tail = reader.bytes()?.len();
+        reader.end()?;
+        bytes.drain(..bytes.len() - tail);
+        match &mut outcome {
+            Outcome::Done { body, .. } => *body = bytes,
+            Outcome::Failed { message, .. } => {
+                *message = String::from_utf8(bytes).map_err(|_| DecodeError::Utf8)?;
+            }
+        }
+        Ok(Self { id, cut, outcome })
+    }
+}
 
 #[cfg(test)]
 mod tests;

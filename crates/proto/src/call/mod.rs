@@ -43,12 +43,13 @@ mod tenure;
 mod type_kind;
 mod value;
 
+pub use crate::codec::{DecodeError, EncodeError};
 pub use answer_shape::AnswerShape;
 pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
 pub use cut::Cut;
 pub use failure::{failure_status, failure_title, tells_message};
-pub use frame::{CallAnswer, CallRequest, FrameError, Outcome, StatementRef};
+pub use frame::{CallAnswer, CallRequest, Outcome, StatementRef};
 pub use keys::{Keys, NoMemory};
 pub use name::{USER_PARAMETERS, camel_case};
 pub use row_types::RowTypes;

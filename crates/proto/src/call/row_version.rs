@@ -6,6 +6,8 @@
 //!
 //! Not for reading columns, nor for what becomes of a call when they have changed.
 
+use crate::codec::fields;
+
 /// A row type, and what its columns were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowVersion {
@@ -20,6 +22,9 @@ pub struct RowVersion {
     /// could be outdated.
     pub is_argument: bool,
 }
+
+// In the record of a routine, and in the frame of a call.
+fields!(RowVersion { oid, is_routine, digest, is_argument });
 
 /// Of names and types of columns, without dropped ones: FNV-1a. Nobody gains anything from a collision: a
 /// user who may change the type's columns may as well change what the routine does.

@@ -129,17 +129,17 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
     for record in records {
         let mut bytes = encode(&record);
         for length in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..length]), Err(RecordError::Truncated), "{record:?} {length}");
+            assert_eq!(decode(&bytes[..length]), Err(DecodeError::Truncated), "{record:?} {length}");
         }
         bytes.push(0);
-        assert_eq!(decode(&bytes), Err(RecordError::Trailing));
+        assert_eq!(decode(&bytes), Err(DecodeError::Trailing));
     }
 }
 
 #[test]
 fn an_unknown_kind_choice_or_flag_is_refused() {
     for kind in [0, 1, 2, 4, 6, 12, 15, 16, 17, 20, 255] {
-        assert_eq!(decode(&[kind]), Err(RecordError::Kind(kind)));
+        assert_eq!(decode(&[kind]), Err(DecodeError::Choice(kind)));
     }
     for (bytes, choice) in [
         (&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04"[..], 4),
@@ -150,7 +150,7 @@ fn an_unknown_kind_choice_or_flag_is_refused() {
         (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x10", 16),
         (b"\x0b\0\0\0\0\0\0\0\0\x03", 3),
     ] {
-        assert_eq!(decode(bytes), Err(RecordError::Choice(choice)), "{bytes:?}");
+        assert_eq!(decode(bytes), Err(DecodeError::Choice(choice)), "{bytes:?}");
     }
 }
 
@@ -158,22 +158,22 @@ fn an_unknown_kind_choice_or_flag_is_refused() {
 fn data_that_is_not_utf8_is_refused() {
     let mut bytes = encode(&Record::Event { envelope: envelope(), data: "abc" });
     *bytes.last_mut().unwrap() = 0xff;
-    assert_eq!(decode(&bytes), Err(RecordError::Utf8));
+    assert_eq!(decode(&bytes), Err(DecodeError::Utf8));
 }
 
 #[test]
 fn a_count_of_four_billion_in_a_few_bytes_is_refused_without_memory_for_it() {
     assert_eq!(
         decode(b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"),
-        Err(RecordError::Truncated)
+        Err(DecodeError::Truncated)
     );
     assert_eq!(
         decode(b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
-        Err(RecordError::Truncated)
+        Err(DecodeError::Truncated)
     );
     assert_eq!(
         decode(b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
-        Err(RecordError::Truncated)
+        Err(DecodeError::Truncated)
     );
 }
 
@@ -199,7 +199,7 @@ fn a_label_holds_up_to_its_limit_and_not_a_byte_more_on_both_sides() {
                 [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &vec![0; before], &text, &vec![0; after]]
                     .concat();
             let error = decode(&bytes).err();
-            assert_eq!(error, (!fits).then_some(RecordError::Label), "{length} {before}");
+            assert_eq!(error, (!fits).then_some(DecodeError::Label), "{length} {before}");
         }
     }
 }
@@ -212,7 +212,7 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
     {
         let bytes = [&[label.len() as u8, 0, 0, 0], label.as_bytes()].concat();
         let event = [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 5]].concat();
-        assert_eq!(decode(&event), Err(RecordError::Label), "{label:?}");
+        assert_eq!(decode(&event), Err(DecodeError::Label), "{label:?}");
         let topic = [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 9]].concat();
         assert_eq!(decode(&topic).is_ok(), is_topic, "{label:?}");
         let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..envelope() } };
