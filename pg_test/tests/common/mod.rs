@@ -12,6 +12,7 @@ pub(crate) mod standby;
 pub(crate) mod tokens;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -36,7 +37,17 @@ pub(crate) fn shared() -> &'static Cluster {
 /// is a failure unless the environment names its `file` (`cluster::skip`).
 pub(crate) fn has_extension(file: &str, name: &str) -> Result<bool> {
     let control = format!("extension/{name}.control");
-    let is_there = fs::exists(Install::shared()?.pg_config().sharedir.join(control))?;
+    comes_with(file, name, &Install::shared()?.pg_config().sharedir.join(control))
+}
+
+/// The same of a library that is no extension.
+pub(crate) fn has_library(file: &str, name: &str) -> Result<bool> {
+    let pg = Install::shared()?.pg_config().clone();
+    comes_with(file, name, &pg.pkglibdir.join(format!("{name}.{}", pg.library_suffix())))
+}
+
+fn comes_with(file: &str, name: &str, path: &Path) -> Result<bool> {
+    let is_there = fs::exists(path)?;
     if !is_there {
         skip(file, &format!("{name} with this PostgreSQL"))?;
     }

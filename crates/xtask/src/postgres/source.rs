@@ -17,6 +17,9 @@ use crate::{packages, progress};
 /// What building PostgreSQL needs beyond what building the extension does.
 const TOOLS: [&str; 3] = ["bison", "flex", "make"];
 
+/// And the library of its type `xml`, as pkg-config and as Debian name it.
+const LIBXML: (&str, &str) = ("libxml-2.0", "libxml2-dev");
+
 /// Builds server, `pg_regress`, the libraries that its tests load, and of contrib what our tests want.
 /// OpenSSL's headers are there where those of the server are: Debian's package of libpq's wants them. `$1` is
 /// the folder to install into.
@@ -27,11 +30,11 @@ const MAKE: &str = r#"
     tar -xf *.orig.tar.* -C source --strip-components=1
     cd source
     ./configure --prefix="$1" --enable-cassert --enable-debug --without-icu --without-readline --without-zlib \
-        --with-ssl=openssl CFLAGS='-O1 -g'
+        --with-ssl=openssl --with-libxml CFLAGS='-O1 -g'
     make -s -j"$(nproc)"
     make -s install
     make -s -C src/test/regress
-    for module in spi citext hstore pgcrypto pg_stat_statements auto_explain; do
+    for module in spi citext hstore pgcrypto pg_stat_statements auto_explain test_decoding; do
         make -s -C "contrib/$module"
         make -s -C "contrib/$module" install
     done
@@ -46,7 +49,10 @@ pub(super) fn server(major: u32) -> Result<PgConfig> {
     // Written when everything is in its place.
     let whole = installed.join("whole");
     if !whole.is_file() {
-        let missing: Vec<&str> = TOOLS.into_iter().filter(|name| find_program(name).is_none()).collect();
+        let mut missing: Vec<&str> = TOOLS.into_iter().filter(|name| find_program(name).is_none()).collect();
+        if !has_libxml() {
+            missing.push(LIBXML.1);
+        }
         if !missing.is_empty() {
             packages::install(&missing)?;
         }
@@ -57,6 +63,11 @@ pub(super) fn server(major: u32) -> Result<PgConfig> {
         fs::write(whole, "")?;
     }
     PgConfig::read(&pg_config_in(&installed))
+}
+
+fn has_libxml() -> bool {
+    let asked = Command::new("pkg-config").args(["--exists", LIBXML.0]).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// The built source of [`server`].

