@@ -92,12 +92,17 @@ fn a_reload_cuts_no_stream_and_new_streams_take_the_new_settings() -> Result<()>
         cluster.configure(name, value)?;
         cluster.reload()?;
     }
-    wait_until(SOON, "new streams have the new header", || {
+    // The server takes one reload after the other, and may be between two of them.
+    wait_until(SOON, "new streams have the new header and the new retry", || {
         corner.stream("f/info").is_ok_and(|stream| {
-            stream.head().header("x-two") == Some("2") && stream.head().header("x-one").is_none()
+            let head = stream.head();
+            let has_header = head.header("x-two") == Some("2") && head.header("x-one").is_none();
+            has_header && stream.retry().is_some_and(|retry| retry.as_secs() == 7)
         })
     })?;
-    assert_eq!(corner.stream("f/info")?.retry().map(|retry| retry.as_secs()), Some(7));
+    wait_until(SOON, "new sessions have the new delivery", || {
+        cluster.sql("show sse.default_delivery").is_ok_and(|delivery| delivery == "immediate")
+    })?;
     let mut session = corner.session()?;
     session.run("begin; select f('by the new delivery')")?.ok()?;
     assert_eq!(stream.next_payload(SOON)?.data, "by the new delivery");
