@@ -79,7 +79,7 @@ pub(super) fn spellings() -> impl Iterator<Item = &'static str> {
     WORDS.iter().map(|(word, _)| *word)
 }
 
-const WORDS: [(&str, Keyword); 30] = [
+const WORDS: &[(&str, Keyword)] = &[
     ("@sse", Keyword::Sse),
     ("@sse_path", Keyword::Sse),
     ("@sse_events_path", Keyword::Sse),
