@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, Connection, Request};
 use cluster::{Account, Cluster, Install, Preload, StopMode, wait_for, wait_until};
-use common::{SOON, announcer, gateway_pid, status, wait_for_status};
+use common::{SOON, announcer, gateway_pid, provoke, status, wait_for_status};
 
 /// Statements about databases return within this although streams are open. Postgres itself polls every 0.1
 /// s.
@@ -386,4 +386,52 @@ fn a_worker_that_reads_the_routines_leaves_when_it_is_told_to() -> Result<()> {
     holder.run("commit")?.ok()?;
     cluster.sql("create function g() returns void language sql as ''; comment on function g() is '@sse'")?;
     wait_for_status(cluster.http()?, "/api/g/info", 200, SOON)
+}
+
+// On a busy machine the main thread may hear at once that the routines were read, and that another database
+// has had the served name since.
+#[test]
+fn a_reading_of_the_database_before_is_not_taken_for_one_of_the_database_now() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.database", "shop").without_extension().start()?;
+    for (database, routine) in [("shop", "old"), ("spare", "new")] {
+        cluster.sql(&format!("create database {database}"))?;
+        // A reading takes some time.
+        let many = "do $d$ begin for i in 1..3000 loop
+               execute format('create function f%s(a int) returns void language sql as $$$$; comment on function f%s is ''@sse''', i, i);
+             end loop; end $d$";
+        cluster
+            .sql_in(database, &format!("create extension pg_sse; {many}; {}", announcer(routine, "@sse")))?;
+    }
+    let mut session = cluster.session()?;
+    let mut reads = |count: &str| -> Result<()> {
+        let sql = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
+        wait_for(SOON * 2, "the routines are read", || {
+            Ok((session.run(sql)?.ok()?.value() == Some(count)).then_some(()))
+        })
+    };
+    let serves = |routine: &str| {
+        let path = format!("/api/{routine}/info");
+        wait_for(SOON * 3, &format!("{routine} is served"), || {
+            // The port may be another one each time.
+            let answer = cluster.http_in("shop").and_then(|http| status(http, &path));
+            Ok((answer.ok() == Some(200)).then_some(()))
+        })
+    };
+    serves("old")?;
+    let mut was_in_time = 0;
+    for (attempt, served) in ["new", "old", "new", "old"].into_iter().enumerate() {
+        reads("0")?;
+        cluster.sql_in("shop", &format!("comment on function f1 is '@sse live{attempt}'"))?;
+        reads("1")?;
+        provoke(&cluster, "pg_sse.hold")?;
+        let start = Instant::now();
+        reads("0")?;
+        cluster.sql("alter database shop rename to other")?;
+        cluster.sql("alter database spare rename to shop")?;
+        was_in_time += u32::from(start.elapsed() < Duration::from_millis(1900));
+        serves(served)?;
+        cluster.sql("alter database other rename to spare")?;
+    }
+    ensure!(was_in_time > 0, "the main thread was never held for long enough");
+    Ok(())
 }

@@ -195,8 +195,9 @@ impl Worker {
         while let Some(report) = self.courier.poll() {
             match report {
                 Report::Routes { generation, role } => {
-                    self.calls.take_role(role.as_ref(), generation);
-                    self.reader.loaded(generation);
+                    if self.reader.loaded(generation) {
+                        self.calls.take_role(role.as_ref(), generation);
+                    }
                 }
                 Report::Reached(_) => {}
                 Report::GivenUp { pid } => messages::given_up(pid),

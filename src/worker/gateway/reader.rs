@@ -45,6 +45,9 @@ pub(crate) struct CatalogReader {
     left_at: Option<(u64, Instant)>,
     /// Its records were complete.
     finished: bool,
+    /// Another database is served since the worker was started: what it has read, or is still reading, is not
+    /// taken for the routines of that one.
+    is_overtaken: bool,
     /// The number of changes that the routes in force contain.
     loaded: Option<u64>,
     /// When the worker was started.
@@ -66,6 +69,7 @@ impl CatalogReader {
             worker: None,
             left_at: None,
             finished: false,
+            is_overtaken: false,
             loaded: None,
             started_at: Instant::now(),
             not_before: Instant::now(),
@@ -85,6 +89,7 @@ impl CatalogReader {
     pub(crate) fn reset(&mut self) {
         self.forget_question();
         self.loaded = None;
+        self.is_overtaken = self.worker.is_some();
     }
 
     /// Somebody asked for an unknown path: `Some(question)` when the routines are up to date, so that it can
@@ -127,7 +132,7 @@ impl CatalogReader {
             let work = read + (now - left).min(read);
             self.not_before = self.not_before.max(now + work * PAUSE_FACTOR);
             self.hurried_not_before = now + work * HURRIED_PAUSE_FACTOR;
-            if !self.finished {
+            if !std::mem::take(&mut self.is_overtaken) && !self.finished {
                 self.retry_later("the worker that reads the routines left before it was done");
             }
         }
@@ -171,11 +176,18 @@ impl CatalogReader {
         self.loaded.is_some()
     }
 
-    /// The routes of a reading that contains this many changes are in force.
-    pub(crate) fn loaded(&mut self, generation: u64) {
+    /// The routes of a reading that contains this many changes are in force. `false`: it counts for nothing,
+    /// because it is of the database before, or of the gateway before: the routines are read again.
+    pub(crate) fn loaded(&mut self, generation: u64) -> bool {
+        // A worker of ours stays known until all that it has pushed was heard of.
+        if self.worker.is_none() || self.is_overtaken {
+            self.loaded = None;
+            return false;
+        }
         self.loaded = Some(generation);
         self.finished = true;
         self.back_off = FIRST_BACK_OFF;
+        true
     }
 
     fn retry_later(&mut self, why: &str) {
