@@ -5,11 +5,13 @@
 
 mod common;
 
+use std::collections::HashMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use cluster::http::Connection;
-use cluster::{Cluster, wait_for};
+use cluster::{Cluster, wait_for, wait_until};
 use common::calls::{Api, builder, start, told};
 use common::{Frozen, SOON, gateway_pid};
 use serde_json::json;
@@ -156,5 +158,89 @@ fn a_worker_that_was_told_to_leave_has_a_second_to_hand_over_its_last_answer() -
     drop(frozen);
     let answer = connection.response("POST")?;
     ensure!(answer.status() == 502, "{}", told(&answer));
+    Ok(())
+}
+
+/// From now on new workers have this bound; those that are there are replaced.
+fn limit_tenure(cluster: &Cluster, which: &str, number: u32) -> Result<()> {
+    let before = gateway_pid(cluster)?;
+    let file = cluster.data_dir().join(format!("pg_sse.tenure_{which}"));
+    std::fs::write(&file, number.to_string())?;
+    cluster.reload()?;
+    wait_until(SOON, "the bound is set", || !file.exists())?;
+    assert_eq!(gateway_pid(cluster)?, before);
+    Ok(())
+}
+
+/// The process that each call ran in, in the order of the answers.
+fn who_serves(api: &Api<'_>, calls: usize) -> Result<Vec<u32>> {
+    (0..calls).map(|_| Ok(api.text("who")?.parse()?)).collect()
+}
+
+const WHO: &str = "create function who() returns int language sql as 'select pg_backend_pid()'; comment on function who() is 'HTTP GET'";
+
+// Three calls stand for the hundred thousand.
+#[test]
+fn a_worker_is_replaced_after_its_last_call_and_no_call_fails_for_it() -> Result<()> {
+    let cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "tenure")?;
+    api.sql(WHO)?;
+    let unlimited = who_serves(&api, 20)?;
+    ensure!(unlimited.iter().all(|pid| *pid == unlimited[0]), "{unlimited:?}");
+    limit_tenure(&cluster, "calls", 3)?;
+    // The worker from before may still take a call.
+    wait_for(SOON, "there is another worker", || {
+        Ok((api.text("who")? != unlimited[0].to_string()).then_some(()))
+    })?;
+    let served = who_serves(&api, 20)?;
+    let turns: Vec<&[u32]> = served.chunk_by(|one, next| one == next).collect();
+    // The first has had calls before these, and the last may have more.
+    ensure!(turns.len() > 5 && turns[1..turns.len() - 1].iter().all(|turn| turn.len() == 3), "{turns:?}");
+    let mut workers: Vec<u32> = turns.iter().map(|turn| turn[0]).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    assert_eq!(workers.len(), turns.len(), "nobody comes back");
+    Ok(())
+}
+
+/// The attack: calls without a pause, so that a worker is never idle and keeps what calls leave in it for
+/// ever.
+#[test]
+fn a_worker_for_which_calls_always_wait_is_replaced_all_the_same() -> Result<()> {
+    const CALLS: usize = 3;
+    let cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "waiting")?;
+    api.sql(WHO)?;
+    let unlimited = who_serves(&api, 1)?[0];
+    limit_tenure(&cluster, "calls", 3)?;
+    let served: Result<Vec<Vec<u32>>> = thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(|| who_serves(&api, 20))).collect();
+        callers.into_iter().map(|caller| caller.join().map_err(|_| anyhow!("a caller panicked"))?).collect()
+    });
+    let mut calls: HashMap<u32, usize> = HashMap::new();
+    for pid in served?.into_iter().flatten().filter(|pid| *pid != unlimited) {
+        *calls.entry(pid).or_default() += 1;
+    }
+    ensure!(calls.len() > 10 && calls.values().all(|calls| *calls <= CALLS), "{calls:?}");
+    Ok(())
+}
+
+// Half a second stands for the hour.
+#[test]
+fn a_worker_is_replaced_at_its_age_and_not_before() -> Result<()> {
+    const AGE: Duration = Duration::from_millis(500);
+    let cluster = start(builder().setting("sse.call_workers", "1"))?;
+    let api = Api::of(&cluster, "age")?;
+    api.sql(WHO)?;
+    limit_tenure(&cluster, "age", 500)?;
+    let start = Instant::now();
+    let mut workers = Vec::new();
+    while workers.len() < 5 {
+        ensure!(start.elapsed() < SOON * 3, "{workers:?}");
+        workers.extend(who_serves(&api, 1)?);
+        workers.dedup();
+    }
+    // The first is from before, and of the last only the beginning was seen.
+    ensure!(start.elapsed() > AGE * 3, "{workers:?} within {:?}", start.elapsed());
     Ok(())
 }

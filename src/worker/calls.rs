@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 use sse_gateway::{CallAvailability, CallResult, Gateway, QueuedCall};
 use sse_proto::call::CallRole;
+#[cfg(feature = "faults")]
+use sse_proto::call::Tenure;
 
 use crate::guc;
 use crate::pg::call_slot::{self, CallMemory, CallState};
@@ -130,13 +132,14 @@ impl Calls {
                 break;
             }
         }
-        self.recycle_one(&memory);
         while let Some(id) = gateway.poll_cancelled() {
             self.cancel(&memory, gateway, id);
         }
         for worker in &mut self.workers {
             worker.exchange(&memory, gateway);
         }
+        // Between a worker's answer and its next call: while calls wait, a worker is idle nowhere else.
+        self.recycle_one(&memory);
         if wanted && self.workers.iter().any(CallWorker::is_there) {
             self.hand_out(&memory, gateway);
         } else {
@@ -192,6 +195,12 @@ impl Calls {
     /// notice when `ALTER ROLE … SET` has changed its defaults.
     pub(super) fn reload(&mut self) {
         self.workers.iter_mut().for_each(CallWorker::mark_old);
+    }
+
+    /// From now on a new worker serves this long.
+    #[cfg(feature = "faults")]
+    pub(super) fn limit_tenure(&mut self, tenure: Tenure) {
+        self.workers.iter_mut().for_each(|worker| worker.limit_tenure(tenure));
     }
 
     /// Replaces at most one worker at a time, so that the others go on.

@@ -292,7 +292,7 @@ impl Worker {
 
     fn reload(&mut self) {
         #[cfg(feature = "faults")]
-        fault::provoke_if_asked(&self.shared, &self.courier);
+        fault::provoke_if_asked(&self.shared, &self.courier, &mut self.calls);
         self.calls.reload();
         self.courier.give(Task::Rules(Rules::present()));
         let Some(gateway) = &self.gateway else { return };

@@ -26,6 +26,8 @@ pub(super) struct CallWorker {
     side: Option<GatewaySide>,
     current: Option<Current>,
     tenure: Tenure,
+    /// The tenure of the next worker in this place.
+    next_tenure: Tenure,
     since: Instant,
     is_old: bool,
     is_leaving: bool,
@@ -69,6 +71,7 @@ impl CallWorker {
             side: None,
             current: None,
             tenure: Tenure::default(),
+            next_tenure: Tenure::default(),
             since: Instant::now(),
             is_old: false,
             is_leaving: false,
@@ -143,7 +146,7 @@ impl CallWorker {
                 self.is_leaving = false;
                 self.is_old = false;
                 self.is_broken = false;
-                self.tenure = Tenure::default();
+                self.tenure = self.next_tenure;
                 self.since = Instant::now();
                 *says_no_place = true;
                 memory.header.workers_total.fetch_add(1, Relaxed);
@@ -207,6 +210,12 @@ impl CallWorker {
     /// Whether it is to be replaced as soon as it is free.
     pub(super) fn is_old(&self) -> bool {
         self.is_old || self.tenure.is_over(self.since.elapsed())
+    }
+
+    /// See [`super::Calls::limit_tenure`].
+    #[cfg(feature = "faults")]
+    pub(super) fn limit_tenure(&mut self, tenure: Tenure) {
+        self.next_tenure = tenure;
     }
 
     /// See [`CallWorker::is_old`].

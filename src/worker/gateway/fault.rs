@@ -10,12 +10,14 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use sse_proto::call::Tenure;
 use sse_proto::record::{Record, encode_into};
 use sse_ring::Wake;
 
 use super::courier::Courier;
 use crate::pg::shmem::Shared;
 use crate::pg::{backend, bgworker, futex};
+use crate::worker::calls::Calls;
 
 /// The main thread does nothing for this long.
 const HOLD: (&str, Duration) = ("pg_sse.hold", Duration::from_secs(2));
@@ -32,8 +34,13 @@ const PANIC: &str = "pg_sse.panic_courier";
 /// From now on the log names the transaction of each event: nobody else is told it yet.
 const TRANSACTIONS: &str = "pg_sse.tell_transactions";
 
+/// From now on a new call worker serves as many calls, or as many milliseconds, as the file says: nobody waits
+/// for an hour, or calls a hundred thousand times.
+const CALLS: &str = "pg_sse.tenure_calls";
+const AGE: &str = "pg_sse.tenure_age";
+
 /// Provokes each fault that is asked for.
-pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
+pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier, calls: &mut Calls) {
     let is_asked = |file| fs::remove_file(backend::data_directory().join(file)).is_ok();
     if is_asked(HOLE.0) {
         let shared = *shared;
@@ -49,9 +56,22 @@ pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier) {
     if is_asked(TRANSACTIONS) {
         courier.tell_transactions();
     }
+    if let Some(count) = number(CALLS) {
+        calls.limit_tenure(Tenure::new(count, Duration::MAX));
+    }
+    if let Some(age) = number(AGE) {
+        calls.limit_tenure(Tenure::new(u64::MAX, Duration::from_millis(age)));
+    }
     if is_asked(HOLD.0) {
         thread::sleep(HOLD.1);
     }
+}
+
+/// What the file says that asks for a fault.
+fn number(file: &str) -> Option<u64> {
+    let file = backend::data_directory().join(file);
+    let number = fs::read_to_string(&file).ok()?.trim().parse().ok();
+    fs::remove_file(&file).ok().and(number)
 }
 
 /// Acts as a backend that is stopped after taking on the duty to wake the courier and before waking it.
