@@ -45,7 +45,7 @@ pub(crate) fn limit() -> u64 {
     let answers = 128 * MB + CALL_WORKERS * 32 * KB;
     // What is kept is four times their weight, and twice that while it is made anew.
     let routes = 2 * 4 * ROUTES;
-    let refusals = 84 * MB;
+    let refusals = 88 * MB;
     process
         + sockets
         + streams

@@ -73,10 +73,16 @@ impl<K: Clone + Ord + Hash + Weight> ByTime<K> {
         outcome
     }
 
-    /// Makes room for one more name, so that the new one is not forgotten itself. Says whether one had to be
-    /// forgotten.
-    pub(crate) fn make_room(&mut self) -> bool {
-        self.times.len() >= self.max && self.forget_first().is_some()
+    /// Makes room for one more name of this weight, so that the new one is not forgotten itself. Says whether
+    /// one had to be forgotten.
+    pub(crate) fn make_room(&mut self, weight: usize) -> bool {
+        let mut has_forgotten = false;
+        while (self.times.len() >= self.max || self.weight.saturating_add(weight) > self.max_weight)
+            && self.forget_first().is_some()
+        {
+            has_forgotten = true;
+        }
+        has_forgotten
     }
 
     /// Whether a new name at this moment would be forgotten at once, because the map is full and no name in
@@ -162,15 +168,28 @@ mod tests {
     #[test]
     fn what_room_was_made_for_is_kept_though_it_is_the_earliest() {
         let mut map = ByTime::new(2, usize::MAX);
-        assert!(!map.make_room());
+        assert!(!map.make_room(1));
         map.insert("a", at(5));
-        assert!(!map.make_room());
+        assert!(!map.make_room(1));
         map.insert("b", at(4));
         assert!(map.has_no_place_for(at(4)) && !map.has_no_place_for(at(5)));
-        assert!(map.make_room());
+        assert!(map.make_room(1));
         assert!(!map.has_no_place_for(at(1)));
         assert_eq!(map.insert("c", at(1)), Inserted::New);
         assert_eq!(map.page(None, 9), [(at(1), "c"), (at(5), "a")]);
+    }
+
+    #[test]
+    fn room_is_made_for_the_weight_as_for_the_number() {
+        let mut map = ByTime::new(9, 6);
+        for (name, n) in [("aa", 7), ("bb", 8), ("cc", 9)] {
+            map.insert(name, at(n));
+        }
+        assert!(map.make_room(3));
+        assert_eq!(map.page(None, 9), [(at(9), "cc")], "two had to go");
+        assert!(!map.make_room(4));
+        assert_eq!(map.insert("dddd", at(1)), Inserted::New);
+        assert_eq!(map.page(None, 9), [(at(1), "dddd"), (at(9), "cc")]);
     }
 
     #[test]

@@ -10,11 +10,16 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
+use super::by_time::Weight as _;
 use super::revocation::{MAX_TOKENS, NewRefusal};
 
 /// Refusals that wait to be written: as many tokens as are remembered, 8 MB. Beyond it a token is refused in
 /// memory alone, and the log says so: by then the disk has taken nothing for minutes.
 const MAX_WAITING: usize = MAX_TOKENS;
+
+/// Bytes of the user ids among them, each of which may have 16 kB: forty for each of [`MAX_WAITING`]. Beyond it
+/// as beyond that.
+const MAX_WAITING_BYTES: usize = 4 << 20;
 
 /// Where runtime threads and the main thread leave work for the keeper.
 pub(crate) struct Desk {
@@ -44,6 +49,8 @@ struct Work {
     /// The file may have more lines.
     look: bool,
     kept: VecDeque<NewRefusal>,
+    /// Bytes of the user ids in `kept`.
+    kept_bytes: usize,
     /// Write what waits, then end; at this moment at the latest.
     stop: Option<Instant>,
 }
@@ -91,9 +98,11 @@ impl Desk {
             return true;
         }
         let mut work = self.work.lock();
-        if work.kept.len() >= MAX_WAITING || work.kept.try_reserve(1).is_err() {
+        let bytes = work.kept_bytes + refusal.weight();
+        if work.kept.len() >= MAX_WAITING || bytes > MAX_WAITING_BYTES || work.kept.try_reserve(1).is_err() {
             return false;
         }
+        work.kept_bytes = bytes;
         work.kept.push_back(refusal);
         drop(work);
         self.bell.notify_one();
@@ -118,10 +127,20 @@ impl Desk {
         std::mem::take(&mut self.work.lock().look)
     }
 
-    pub(crate) fn take_kept(&self, most: usize) -> Vec<NewRefusal> {
+    /// Takes the first of those that wait: at most this many, of which all but the last have less than this
+    /// many bytes of ids together.
+    pub(crate) fn take_kept(&self, most: usize, most_bytes: usize) -> Vec<NewRefusal> {
         let mut work = self.work.lock();
-        let count = most.min(work.kept.len());
-        work.kept.drain(..count).collect()
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while taken.len() < most
+            && bytes < most_bytes
+            && let Some(refusal) = work.kept.pop_front()
+        {
+            bytes += refusal.weight();
+            taken.push(refusal);
+        }
+        work.kept_bytes -= bytes;
+        taken
     }
 
     /// `Some` when the keeper is to end, by this moment at the latest.
@@ -151,10 +170,33 @@ mod tests {
             assert!(desk.keep(refusal()), "{n}");
         }
         assert!(!desk.keep(refusal()));
-        assert_eq!(desk.take_kept(1).len(), 1);
+        assert_eq!(desk.take_kept(1, 1).len(), 1);
         assert!(desk.keep(refusal()) && !desk.keep(refusal()));
         assert!(!desk.is_known(), "and nobody has read the file");
         let without = Desk::new(false);
-        assert!(without.keep(refusal()) && without.take_kept(1).is_empty() && without.is_known());
+        assert!(without.keep(refusal()) && without.take_kept(1, 1).is_empty() && without.is_known());
+    }
+
+    // Attack: a hanging disk, and users with the longest of ids who end session after session.
+    #[test]
+    fn four_megabytes_of_user_ids_wait_for_the_disk_and_further_ones_are_not_kept() {
+        let desk = Desk::new(true);
+        let user = |bytes: usize| NewRefusal::User { id: "x".repeat(bytes).into(), before: at(1) };
+        for n in 1..256 {
+            assert!(desk.keep(user(16 << 10)), "{n}");
+        }
+        assert!(!desk.keep(user((16 << 10) + 1)), "one above");
+        assert!(desk.keep(user((16 << 10) - 1)), "one below");
+        assert!(desk.keep(user(1)), "at the bound");
+        assert!(!desk.keep(user(1)));
+        let token = NewRefusal::Token { digest: TokenDigest::of("x"), until: at(1), bearer: Bearer::Known };
+        assert!(desk.keep(token), "it has no id");
+        // What is written with one flush is bounded in the same way.
+        assert_eq!(desk.take_kept(1000, 1 << 20).len(), 64);
+        assert_eq!(desk.take_kept(1000, (1 << 20) + 1).len(), 65);
+        assert!(desk.keep(user(16 << 10)));
+        assert_eq!(desk.take_kept(3, usize::MAX).len(), 3);
+        assert_eq!(desk.take_kept(1000, usize::MAX).len(), 255 - 64 - 65 + 4 - 3);
+        assert_eq!(desk.work.lock().kept_bytes, 0);
     }
 }

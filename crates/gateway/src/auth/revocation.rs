@@ -81,6 +81,15 @@ pub(crate) enum NewRefusal {
     Token { digest: TokenDigest, until: SystemTime, bearer: Bearer },
 }
 
+impl Weight for NewRefusal {
+    fn weight(&self) -> usize {
+        match self {
+            Self::User { id, .. } => id.weight(),
+            Self::Token { digest, .. } => digest.weight(),
+        }
+    }
+}
+
 /// Whose a token is, as far as it matters for forgetting it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bearer {
@@ -147,7 +156,11 @@ impl Revocations {
         for refusal in refusals {
             let inserted = match refusal {
                 NewRefusal::User { id, before } => {
-                    let inserted = self.before.write().insert(id, before);
+                    let mut users = self.before.write();
+                    if makes_room && users.get::<str>(&id).is_none() {
+                        taken.forgot_user |= users.make_room(id.weight());
+                    }
+                    let inserted = users.insert(id, before);
                     taken.forgot_user |= inserted == Inserted::Forgetting;
                     inserted
                 }
@@ -160,7 +173,7 @@ impl Revocations {
                             taken.forgot_token = true;
                             continue;
                         }
-                        taken.forgot_token |= makes_room && tokens.make_room();
+                        taken.forgot_token |= makes_room && tokens.make_room(0);
                     }
                     let inserted = tokens.insert(digest, until);
                     taken.forgot_token |= inserted == Inserted::Forgetting;
@@ -281,6 +294,22 @@ mod tests {
         assert!(!revocations.is_refused(Some("1"), None));
         assert!(revocations.is_refused(Some("2"), None));
         assert!(revocations.is_refused(Some("x"), None));
+    }
+
+    // Attack: a logout by which all of a user's sessions up to an old token's end, where all others were
+    // disconnected later.
+    #[test]
+    fn who_ends_older_sessions_than_anybody_else_is_refused_all_the_same() {
+        let revocations = Revocations::default();
+        let told = (1..=MAX_USERS as u64).map(|n| user(&n.to_string(), at(9_000 + n)));
+        assert!(!revocations.take_in(told, at(0)).forgot_user);
+        let taken = revocations.take_in_first(user("eve", at(5)), at(0));
+        assert!(taken.changed && taken.forgot_user);
+        assert!(revocations.is_refused(Some("eve"), Some(at(4))));
+        assert!(!revocations.is_refused(Some("1"), None) && revocations.is_refused(Some("2"), None));
+        // It is a later moment of somebody who is known: nobody has to go.
+        assert!(!revocations.take_in_first(user("eve", at(6)), at(0)).forgot_user);
+        assert!(revocations.is_refused(Some("eve"), Some(at(5))) && revocations.is_refused(Some("2"), None));
     }
 
     #[test]

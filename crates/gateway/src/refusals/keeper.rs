@@ -22,6 +22,9 @@ const MAX_PORTION: usize = 1000;
 /// Tokens that are written with one flush: a megabyte. Further ones wait on the desk.
 const MAX_BATCH: usize = 10_000;
 
+/// Bytes of the user ids among them. A character may take six bytes in the file.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
 /// Pause after an error of the disk; it doubles with each one that follows, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -158,7 +161,7 @@ impl Keeper<'_> {
         if !self.unwritten.is_empty() {
             return;
         }
-        for refusal in self.shared.refusals.take_kept(MAX_BATCH) {
+        for refusal in self.shared.refusals.take_kept(MAX_BATCH, MAX_BATCH_BYTES) {
             self.unwritten.push_str(&match refusal {
                 NewRefusal::User { id, before } => line::user(&id, before),
                 NewRefusal::Token { digest, until, bearer } => line::token(digest, until, bearer),
