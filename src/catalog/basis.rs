@@ -52,9 +52,9 @@ pub(crate) fn of(reading: &Reading) -> Set {
     };
     let callable =
         guc::CALL_ROLE.optional().map(|_| oids(&|routine| routine.signature.is_some())).unwrap_or_default();
-    let mut set = Set::new();
+    let mut set = Set::default();
     for oid in &reading.beyond {
-        set.add(Kind::Routine, watched::hash_of(Kind::Routine, *oid));
+        set.add(Kind::Routine as u32, watched::hash_of(Kind::Routine, *oid));
     }
     let entered = jit::without(|| {
         Spi::connect(|client| {
@@ -66,7 +66,7 @@ pub(crate) fn of(reading: &Reading) -> Set {
                     Some(3) => Kind::Type,
                     _ => Kind::Relation,
                 };
-                set.add(kind, watched::hash_of(kind, oid));
+                set.add(kind as u32, watched::hash_of(kind, oid));
             }
             Ok::<_, spi::Error>(())
         })

@@ -18,9 +18,9 @@
 //! Not for: what is done with an announcement (`worker/gateway/reader.rs`).
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use pgrx::pg_sys;
+use sse_ring::{Look, Marks, SharedSet};
 
 /// 64 kB of bits, two for each entry. With 10,000 routines and 3,000 tables, one change in two hundred is
 /// wrongly taken for one that matters; with a thousand routines hardly any. With more routines there are more
@@ -41,121 +41,13 @@ pub(crate) enum Kind {
     Relation = 4,
 }
 
-/// The set; the head of this file explains it. Written by the catalog worker, one at a time; read by every
-/// backend.
-#[repr(C)]
-pub(crate) struct Watched {
-    /// Whether a catalog worker is in [`Watched::replace`]. For a moment there are two workers, when the
-    /// gateway is started again while the worker of the old one is still reading. If it wrote its older set
-    /// into the newer one, bits would be missing while that set holds. A worker cannot end in there (nothing
-    /// allocates, fails or looks at signals), unless all of the shared memory is made anew.
-    writing: AtomicBool,
-    /// Odd while the bits are written; a different number whenever they have changed.
-    version: AtomicU64,
-    /// The number of certain changes for which the set holds; 0 is none.
-    holds_for: AtomicU64,
-    bits: [AtomicU64; WORDS],
-}
+/// The set; the head of this file explains it. Written by the catalog worker; read by every backend. For a
+/// moment there may be two such workers, when the gateway is started again while the worker of the one before
+/// is still reading: the set keeps them apart.
+pub(crate) type Watched = SharedSet<WORDS>;
 
-impl Default for Watched {
-    fn default() -> Self {
-        Self {
-            writing: AtomicBool::new(false),
-            version: AtomicU64::new(0),
-            holds_for: AtomicU64::new(0),
-            bits: [const { AtomicU64::new(0) }; WORDS],
-        }
-    }
-}
-
-/// A set that is being put together.
-pub(crate) struct Set(Vec<u64>);
-
-impl Set {
-    /// An empty set.
-    pub(crate) fn new() -> Self {
-        Self(vec![0; WORDS])
-    }
-
-    /// Enters what inval.c calls `hash`.
-    pub(crate) fn add(&mut self, kind: Kind, hash: u32) {
-        for (word, bit) in places(kind, hash) {
-            self.0[word] |= bit;
-        }
-    }
-}
-
-/// The result of a look at the set.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    InIt,
-    /// Not in the set, which has this version.
-    NotInIt(u64),
-    /// The set does not hold at the moment.
-    Unknown,
-}
-
-impl Watched {
-    /// Replaces the set with one that holds for this many certain changes, unless the present one holds for
-    /// more. `false`: another worker is replacing it.
-    pub(crate) fn replace(&self, set: &Set, certain: u64) -> bool {
-        if self.writing.swap(true, SeqCst) {
-            return false;
-        }
-        if self.holds_for.load(SeqCst) <= certain {
-            self.write(set, certain);
-        }
-        self.writing.store(false, SeqCst);
-        true
-    }
-
-    fn write(&self, set: &Set, certain: u64) {
-        let is_same = self.bits.iter().zip(&set.0).all(|(bits, new)| bits.load(SeqCst) == *new);
-        if is_same {
-            self.holds_for.store(certain, SeqCst);
-            return;
-        }
-        let odd = self.version.fetch_add(1, SeqCst) + 1;
-        for (bits, new) in self.bits.iter().zip(&set.0) {
-            bits.store(*new, SeqCst);
-        }
-        self.holds_for.store(certain, SeqCst);
-        self.version.store(odd + 1, SeqCst);
-    }
-
-    fn look(&self, kind: Kind, hash: u32, certain: u64) -> Found {
-        let version = self.version.load(SeqCst);
-        if !self.holds(version, certain) {
-            return Found::Unknown;
-        }
-        // 0 is inval.c's hash for everything.
-        let is_in_it = hash == 0
-            || places(kind, hash).iter().all(|(word, bit)| self.bits[*word].load(SeqCst) & bit != 0);
-        match is_in_it {
-            true => Found::InIt,
-            false if self.version.load(SeqCst) == version => Found::NotInIt(version),
-            false => Found::Unknown,
-        }
-    }
-
-    fn holds(&self, version: u64, certain: u64) -> bool {
-        version.is_multiple_of(2)
-            && self.version.load(SeqCst) == version
-            && self.holds_for.load(SeqCst) == certain
-    }
-}
-
-fn places(kind: Kind, hash: u32) -> [(usize, u64); 2] {
-    // The finishing steps of splitmix64: every bit of the input moves every bit of the result.
-    let mut mixed = u64::from(kind as u32) << 32 | u64::from(hash);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^= mixed >> 31;
-    [mixed, mixed >> 32].map(|half| {
-        let place = half as usize % (WORDS * 64);
-        (place / 64, 1 << (place % 64))
-    })
-}
+/// A set that is being put together. What inval.c calls a hash is entered with [`Kind`] as its kind.
+pub(crate) type Set = Marks<WORDS>;
 
 /// What the running transaction has changed, as far as it is known before its commit. All of this belongs to
 /// one process, and is called where nothing may allocate or fail.
@@ -199,13 +91,18 @@ pub(crate) enum Change {
 
 /// The running transaction has changed something. `certain` is the present number of certain changes.
 pub(crate) fn touched(watched: &Watched, kind: Kind, hash: u32, certain: u64) {
-    let _ = MINE.try_with(|mine| match watched.look(kind, hash, certain) {
-        Found::InIt if kind == Kind::Relation => mine.relation.set(true),
-        Found::InIt => mine.concerns.set(true),
-        Found::NotInIt(version) if mine.version.get().is_none_or(|seen| seen == version) => {
+    let found = match watched.look(kind as u32, hash, certain) {
+        // 0 is inval.c's hash for everything.
+        Look::NotInIt(_) if hash == 0 => Look::InIt,
+        found => found,
+    };
+    let _ = MINE.try_with(|mine| match found {
+        Look::InIt if kind == Kind::Relation => mine.relation.set(true),
+        Look::InIt => mine.concerns.set(true),
+        Look::NotInIt(version) if mine.version.get().is_none_or(|seen| seen == version) => {
             mine.version.set(Some(version));
         }
-        Found::NotInIt(_) | Found::Unknown => mine.unclear.set(true),
+        Look::NotInIt(_) | Look::Unknown => mine.unclear.set(true),
     });
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn run() {
     });
     // Before the routines are handed over: from now on, changes of what the new ones rest on are noticed.
     let deadline = backend::Deadline::after(MAX_WAIT);
-    while !shared.header.watched.replace(&basis, certain) {
+    while !shared.header.watched.try_replace(&basis, certain) {
         if deadline.has_passed() {
             bgworker::leave(1);
         }

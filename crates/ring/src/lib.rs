@@ -3,7 +3,8 @@
 //! Many producers, one consumer, bytes in, the same bytes out, in one order. A push never waits, never
 //! allocates and never fails half way; what finds no room is refused, and the caller counts it as dropped.
 //! `layout` has the protocol: who writes and reads each shared field, with which ordering, and why. `region`
-//! has all the `unsafe`.
+//! has all the `unsafe`. `shared_set` is the other thing in shared memory that many processes write and read
+//! without a lock; it is here because loom proves it like the ring.
 //!
 //! Not for: what the bytes mean (`sse_proto::record`), how the memory is mapped, how a sleeping consumer is
 //! woken (the caller's latch, or a futex on [`Ring::sleep_word`]), waiting for room.
@@ -17,6 +18,7 @@ mod layout;
 mod need;
 mod producer;
 mod region;
+mod shared_set;
 mod stats;
 mod sync;
 
@@ -25,6 +27,7 @@ pub use layout::{ASLEEP, AWAKE};
 pub use need::Need;
 pub use producer::{Producer, PushError, Wake};
 pub use region::{HeapRing, Ring, RingError};
+pub use shared_set::{Look, Marks, SharedSet};
 pub use stats::Stats;
 
 #[cfg(all(test, not(loom)))]

@@ -10,7 +10,7 @@ use loom::model::Builder;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
-use sse_ring::{ASLEEP, Consumer, HeapRing, Producer, PushError, Ring, Wake};
+use sse_ring::{ASLEEP, Consumer, HeapRing, Look, Marks, Producer, PushError, Ring, SharedSet, Wake};
 use std::sync::Arc;
 
 /// Leaked, because loom's threads want `'static`: a model has a few hundred bytes.
@@ -257,5 +257,38 @@ fn no_message_that_lies_elsewhere_is_slept_over() {
             }
         });
         sender.join().unwrap();
+    });
+}
+
+/// Two words, and hashes whose bits are in both.
+type Set = SharedSet<2>;
+const OLDER: u32 = 1;
+const NEWER: u32 = 2;
+
+fn replace(set: &Set, hash: u32, number: u64) {
+    let mut marks = Marks::default();
+    marks.add(1, hash);
+    while !set.try_replace(&marks, number) {
+        thread::yield_now();
+    }
+}
+
+/// The set of a reading that began earlier never gets into that of a later one: what is in the later one is
+/// found, or it is said that nobody knows. Bits of the earlier one would be enough to miss a change for good.
+#[test]
+fn of_two_that_replace_a_set_at_once_the_one_for_the_higher_number_wins_whole() {
+    check(3, || {
+        let set = Arc::new(Set::default());
+        let (one, other, reader) = (Arc::clone(&set), Arc::clone(&set), Arc::clone(&set));
+        let one = thread::spawn(move || replace(&one, OLDER, 1));
+        let other = thread::spawn(move || replace(&other, NEWER, 2));
+        let look = thread::spawn(move || reader.look(1, NEWER, 2)).join().unwrap();
+        one.join().unwrap();
+        other.join().unwrap();
+        if let Look::NotInIt(version) = look {
+            assert!(!set.holds(version, 2), "it was missed, and nothing says so");
+        }
+        assert_eq!(set.look(1, NEWER, 2), Look::InIt);
+        assert!(matches!(set.look(1, OLDER, 2), Look::NotInIt(_)), "nor is anything left of the earlier one");
     });
 }
