@@ -1,5 +1,5 @@
 //! Chunked bodies, read from RFC 9112 §7.1 alone, without the extensions and trailers that pg_sse does not
-//! send.
+//! send. As `whatwg.rs`, a second reader beside that of `pg_test/http` on purpose.
 
 /// The content of a body, and how it ended.
 #[derive(Debug, PartialEq, Eq)]

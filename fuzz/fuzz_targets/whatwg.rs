@@ -1,5 +1,8 @@
 //! A parser of event streams, written from WHATWG HTML §9.2.5 and §9.2.6 alone: slow, plain, and knowing
 //! nothing of how pg_sse writes.
+//!
+//! The tests have a parser of their own, in `pg_test/http`. Two on purpose: a mistake in reading the standard
+//! would have to be made twice to stay unseen.
 
 /// A dispatched event.
 #[derive(Debug, PartialEq, Eq)]

@@ -134,7 +134,7 @@ fn after_a_killed_backend_the_gateway_serves_again() -> Result<()> {
     let killed = Instant::now();
     cluster.kill_backend(victim_pid)?;
     match stream.wait_for_end(SOON) {
-        Ok(_) | Err(StreamError::Broken(_)) => {}
+        Ok(_) | Err(StreamError::Cut) => {}
         Err(error) => return Err(error.into()),
     }
     wait_until(SOON, "the cluster takes connections", || cluster.sql("select 1").is_ok())?;
@@ -158,7 +158,7 @@ fn the_gateway_goes_away_with_a_killed_postmaster_and_the_next_start_serves() ->
     let http = cluster.http()?;
     cluster.kill_postmaster()?;
     match stream.wait_for_end(SOON) {
-        Ok(_) | Err(StreamError::Broken(_)) => {}
+        Ok(_) | Err(StreamError::Cut) => {}
         Err(error) => return Err(error.into()),
     }
     ensure!(http.connect().is_err(), "something still listens");

@@ -32,7 +32,7 @@ fn post(headers: &str, body: &str) -> String {
 fn statuses(gateway: &TestGateway, bytes: &[u8]) -> Vec<u16> {
     let mut peer = Peer::connect(gateway.port());
     peer.send(bytes);
-    peer.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    peer.socket().shutdown(std::net::Shutdown::Write).unwrap();
     let rest = String::from_utf8(peer.rest()).unwrap();
     rest.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect()
 }

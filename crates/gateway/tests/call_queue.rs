@@ -98,7 +98,7 @@ fn a_peer_that_goes_takes_its_waiting_call_along() {
         let peer = Peer::ask(gateway.port(), &get());
         waits(&gateway, 1);
         if reset {
-            socket2::SockRef::from(&peer.socket).set_linger(Some(Duration::ZERO)).unwrap();
+            socket2::SockRef::from(peer.socket()).set_linger(Some(Duration::ZERO)).unwrap();
         }
         drop(peer);
         waits(&gateway, 0);

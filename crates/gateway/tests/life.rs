@@ -90,17 +90,17 @@ fn streams_beyond_the_limit_get_503_and_room_comes_back() {
 fn a_hang_up_is_noticed_at_once_in_every_form() {
     let gateway = TestGateway::new();
     for form in ["close", "half", "reset", "junk then close"] {
-        let mut stream = Stream::ready(gateway.port());
+        let stream = Stream::ready(gateway.port());
         assert_eq!(gateway.subscribers(), 1);
         let began = Instant::now();
         match form {
-            "half" => stream.peer.socket.shutdown(Shutdown::Write).unwrap(),
+            "half" => stream.socket().shutdown(Shutdown::Write).unwrap(),
             "reset" => {
-                socket2::SockRef::from(&stream.peer.socket).set_linger(Some(Duration::ZERO)).unwrap();
+                socket2::SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO)).unwrap();
                 drop(stream);
             }
             "junk then close" => {
-                stream.peer.send(b"GET /again HTTP/1.1\r\n\r\n");
+                stream.send(b"GET /again HTTP/1.1\r\n\r\n");
                 drop(stream);
             }
             _ => drop(stream),
@@ -127,13 +127,13 @@ fn bytes_pipelined_behind_the_head_are_dropped_and_the_hang_up_is_noticed() {
 fn sixty_four_kilobytes_of_junk_are_thrown_away_and_more_ends_the_stream() {
     let gateway = TestGateway::new();
     let mut stream = Stream::ready(gateway.port());
-    stream.peer.send(&vec![b'x'; 64 << 10]);
+    stream.send(&vec![b'x'; 64 << 10]);
     for n in 0..20 {
         gateway.say(&n.to_string());
         assert_eq!(stream.next().data, n.to_string());
     }
     assert_eq!(gateway.count(|stats| &stats.junk_total), 0);
-    stream.peer.send(b"y");
+    stream.send(b"y");
     eventually("ended", || gateway.count(|stats| &stats.junk_total) == 1 && gateway.subscribers() == 0);
 }
 

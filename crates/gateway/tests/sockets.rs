@@ -35,9 +35,9 @@ fn connections(gateway: &TestGateway) -> u64 {
 }
 
 /// Closed by the other side.
-fn is_closed(peer: &mut Peer) -> bool {
+fn is_closed(peer: &Peer) -> bool {
     let mut byte = [0];
-    match peer.socket.read(&mut byte) {
+    match peer.socket().read(&mut byte) {
         Ok(0) => true,
         Ok(_) => panic!("it was answered"),
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
@@ -69,7 +69,7 @@ fn silent_sockets_of_an_address_lock_nobody_out() {
     assert_eq!(kept.answer(true).head.status, 200, "one that others keep is not the one that goes");
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     eventually("as many as may be", || connections(&gateway) <= most as u64);
-    assert!(is_closed(&mut silent[0]));
+    assert!(is_closed(&silent[0]));
     assert_eq!(gateway.count(|stats| &stats.refused_total), 0);
 }
 
@@ -128,8 +128,8 @@ fn sixty_four_at_a_time_are_told_that_there_is_no_room_and_further_ones_are_clos
         for peer in &mut told {
             peer.answer(true).problem(503);
         }
-        let mut further = Peer::connect_from([127, 0, 0, 6], gateway.port());
-        let _ = further.socket.write_all(HEALTH.as_bytes());
+        let further = Peer::connect_from([127, 0, 0, 6], gateway.port());
+        let _ = further.socket().write_all(HEALTH.as_bytes());
         let heard = further.rest();
         refused += 3;
         came(refused);
@@ -141,8 +141,8 @@ fn sixty_four_at_a_time_are_told_that_there_is_no_room_and_further_ones_are_clos
     }
     // They have gone, and others are told.
     eventually("told again", || {
-        let mut peer = Peer::connect_from([127, 0, 0, 6], gateway.port());
-        peer.socket.write_all(HEALTH.as_bytes()).is_ok() && peer.rest().starts_with(b"HTTP/1.1 503")
+        let peer = Peer::connect_from([127, 0, 0, 6], gateway.port());
+        peer.socket().write_all(HEALTH.as_bytes()).is_ok() && peer.rest().starts_with(b"HTTP/1.1 503")
     });
 }
 
@@ -159,7 +159,7 @@ fn a_kept_connection_is_closed_idle_timeout_after_its_last_answer() {
     }
     assert_eq!(peer.answer(true).head.status, 200);
     let answered = Instant::now();
-    eventually("closed", || is_closed(&mut peer));
+    eventually("closed", || is_closed(&peer));
     let took = answered.elapsed();
     assert!((idle_timeout..idle_timeout * 3).contains(&took), "{took:?}");
 }
@@ -181,7 +181,7 @@ fn a_peer_that_closes_its_sending_side_gets_its_answer() {
     let gateway = gateway(settings());
     let half = |request: &str| {
         let peer = Peer::ask(gateway.port(), request);
-        peer.socket.shutdown(Shutdown::Write).unwrap();
+        peer.socket().shutdown(Shutdown::Write).unwrap();
         peer
     };
     assert_eq!(half(HEALTH).answer(true).head.status, 200);
@@ -216,10 +216,10 @@ fn a_peer_that_has_gone_has_its_call_cancelled_in_whatever_way_it_went() {
         let call = take(&gateway);
         match way {
             "reset" => {
-                socket2::SockRef::from(&peer.socket).set_linger(Some(Duration::ZERO)).unwrap();
+                socket2::SockRef::from(peer.socket()).set_linger(Some(Duration::ZERO)).unwrap();
             }
             "half, then close" => {
-                peer.socket.shutdown(Shutdown::Write).unwrap();
+                peer.socket().shutdown(Shutdown::Write).unwrap();
                 assert_eq!(peer.head().status, 100, "it is asked, and there");
             }
             "bytes, then close" => peer.send(HEALTH.as_bytes()),

@@ -31,7 +31,7 @@ fn a_stream_begins_with_a_comment_and_ready_before_any_event() {
     let ready = stream.next();
     assert_eq!(ready, Event { name: "sse.ready".to_owned(), data: "{}".to_owned(), id: id(0) });
     let begin = format!(": connected\n\nretry: 1234\nid: {}\nevent: sse.ready\ndata: {{}}\n\n", id(0));
-    assert_eq!(std::str::from_utf8(&stream.raw).unwrap(), begin);
+    assert_eq!(std::str::from_utf8(stream.bytes()).unwrap(), begin);
     for (name, value) in [
         ("content-type", "text/event-stream"),
         ("cache-control", "no-store, no-transform"),
@@ -87,9 +87,9 @@ fn every_payload_arrives_as_it_was_and_opens_no_field() {
         assert_eq!(event.name, "");
         assert!(event.id.bytes().all(|b| b.is_ascii_graphic()));
     }
-    assert_eq!(stream.parser.empty_blocks, 0);
-    assert_eq!(stream.parser.unknown, Vec::<String>::new());
-    assert!(!stream.raw.contains(&b'\r'));
+    assert_eq!(stream.oddities().empty_blocks, 0);
+    assert_eq!(stream.oddities().idle_lines, Vec::<String>::new());
+    assert!(!stream.bytes().contains(&b'\r'));
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn an_idle_stream_gets_heartbeats_that_are_comments() {
     assert_eq!(stream.comments(4), ["connected", "", "", ""]);
     gateway.say("x");
     assert_eq!(stream.next(), Event { name: String::new(), data: "x".to_owned(), id: id(1) });
-    assert_eq!(stream.parser.empty_blocks, 0);
+    assert_eq!(stream.oddities().empty_blocks, 0);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn with_proxy() -> TestGateway {
 /// With a small buffer, so that hardly anything of an answer that is not read is in the kernel.
 fn ask(gateway: &TestGateway, address: &str) -> Peer {
     let mut peer = Peer::connect(gateway.port());
-    SockRef::from(&peer.socket).set_recv_buffer_size(4096).unwrap();
+    SockRef::from(peer.socket()).set_recv_buffer_size(4096).unwrap();
     peer.send(request("GET", "/api/big", &format!("X-Forwarded-For: {address}\r\n"), "").as_bytes());
     peer
 }
@@ -109,14 +109,14 @@ fn an_answer_that_is_taken_too_slowly_is_cut_and_its_room_is_free() {
     let write_timeout = Duration::from_secs(3600);
     let trusted_proxies = TrustedProxies::parse("127.0.0.1").unwrap();
     let gateway = gateway(Settings { write_timeout, trusted_proxies, ..settings() });
-    let mut peer = ask(&gateway, "203.0.113.9");
+    let peer = ask(&gateway, "203.0.113.9");
     let began = Instant::now();
     answer(&gateway, take(&gateway), LARGEST);
     let mut space = [0; 512];
     // A few bytes a second, until the other side gives up: not when ten seconds are over, and soon after.
     while began.elapsed() < DEADLINE {
         std::thread::sleep(Duration::from_millis(500));
-        match peer.socket.read(&mut space) {
+        match peer.socket().read(&mut space) {
             Ok(0) => break,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             _ => {}

@@ -24,11 +24,11 @@ const TIMEOUT: Duration = Duration::from_millis(1500);
 const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 
 fn vanish(stream: &Stream) {
-    SockRef::from(&stream.peer.socket).attach_filter(&[DROP_ALL]).unwrap();
+    SockRef::from(stream.socket()).attach_filter(&[DROP_ALL]).unwrap();
 }
 
 fn come_back(stream: &Stream) {
-    SockRef::from(&stream.peer.socket).detach_filter().unwrap();
+    SockRef::from(stream.socket()).detach_filter().unwrap();
 }
 
 // The event fits into the socket's buffer, so writing to it never fails: only TCP can know.
@@ -99,7 +99,7 @@ fn other_end(client: &TcpStream) -> TcpStream {
 fn the_sockets_of_streams_have_user_timeout_keep_alive_and_a_small_buffer() {
     let gateway = TestGateway::with(Settings { write_timeout: Duration::from_secs(17), ..settings() });
     let options = |stream: &Stream| {
-        let socket = other_end(&stream.peer.socket);
+        let socket = other_end(stream.socket());
         let socket = SockRef::from(&socket);
         assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
         // The kernel counts its own overhead and doubles what it is asked for.

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use anyhow::{Context, Result};
+use test_http::{Client, PATIENCE};
 
 use crate::cluster::{Cluster, PORT};
-use crate::http::Client;
 use crate::session::{Session, SessionOptions};
-use crate::wait::{PATIENCE, wait_for};
+use crate::wait::wait_for;
 
 impl Cluster {
     /// Runs SQL in a session of its own in database `postgres`, and returns the rows of all results: one line

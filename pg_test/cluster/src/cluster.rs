@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use test_http::PATIENCE;
 
 use crate::builder::{Builder, append_settings};
 use crate::install::Install;
 use crate::launcher;
 use crate::scratch::Scratch;
-use crate::wait::{PATIENCE, wait_for, wait_until};
+use crate::wait::{wait_for, wait_until};
 
 /// Only part of the socket's name: the folder belongs to this cluster alone, so the port need not be free.
 pub(crate) const PORT: u16 = 5432;

@@ -19,8 +19,8 @@
 //! `PG_CONFIG` chooses the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look; `PG_SSE_MAY_SKIP` names
 //! tests that may be skipped where the machine lacks what they need.
 //!
-//! Not for production use, and not a driver: SQL goes through `psql`, the HTTP client understands what a test
-//! needs.
+//! Not for production use, and not a driver: SQL goes through `psql`. The HTTP client is `test-http`, which the
+//! gateway's own tests use, too.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +31,6 @@ mod clock;
 mod cluster;
 mod conclusion;
 mod extension;
-pub mod http;
 mod install;
 mod launcher;
 mod message;
@@ -53,4 +52,6 @@ pub use pg_config::{MAJORS, PgConfig};
 pub use scratch::Scratch;
 pub use session::{Reply, Session, SessionOptions};
 pub use skip::{MAY_SKIP, SKIPPED, skip, tell_skipped};
-pub use wait::{PATIENCE, wait_for, wait_until};
+pub use test_http as http;
+pub use test_http::PATIENCE;
+pub use wait::{wait_for, wait_until};

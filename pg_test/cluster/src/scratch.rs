@@ -103,8 +103,10 @@ fn start_janitor() -> Result<Child> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use test_http::PATIENCE;
+
     use super::*;
-    use crate::wait::{PATIENCE, wait_until};
+    use crate::wait::wait_until;
 
     #[test]
     fn a_folder_goes_when_it_is_dropped() {

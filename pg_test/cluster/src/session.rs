@@ -13,9 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use test_http::PATIENCE;
 
 use crate::message::Message;
-use crate::wait::PATIENCE;
 
 /// Between columns: a character that no test's data contains.
 const FIELD_SEPARATOR: char = '\u{1f}';

@@ -7,10 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How long to wait for what should happen at once: enough for two busy cores, and still short enough to
-/// notice a failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The pause between two looks. A look is often a `psql`, so a shorter pause would only use up the processor.
 const STEP: Duration = Duration::from_millis(10);
 

@@ -1,31 +1,38 @@
-//! A peer over a plain socket: HTTP heads, chunks, and the event stream as WHATWG HTML §9.2.6 has it read,
-//! written from the standards.
+//! The client of all tests, `test-http`, in the words of these: what is not as it should be is a panic, and a
+//! header that is missing is empty.
+//!
+//! Not for reading bytes: sockets, heads, bodies and events are the client's.
 
-use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write as _;
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::ops::Deref;
+use std::time::Duration;
+
+use test_http::{Connection, EventStream, Oddities, StreamError};
 
 use super::DEADLINE;
 
 pub const GET: &str = "GET /api/events/info HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A connection that remembers what it has read and not used.
-pub struct Peer {
-    pub socket: TcpStream,
-    buffer: Vec<u8>,
-}
+/// How long one look at a socket takes, also for a test that reads it itself.
+const A_LOOK: Duration = Duration::from_millis(100);
 
-#[derive(Debug)]
-pub struct Head {
-    pub version: String,
-    pub status: u16,
-    pub headers: HashMap<String, String>,
-}
+#[derive(Clone, Debug)]
+pub struct Head(test_http::Head);
 
 impl Head {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", String::as_str)
+        let values = self.0.header_values(name);
+        assert!(values.len() <= 1, "{name} comes more than once: {values:?}");
+        values.first().copied().unwrap_or("")
+    }
+}
+
+impl Deref for Head {
+    type Target = test_http::Head;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -54,12 +61,12 @@ impl Answer {
     }
 }
 
+/// A connection.
+pub struct Peer(Connection);
+
 impl Peer {
     pub fn connect(port: u16) -> Self {
-        let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        socket.set_nodelay(true).unwrap();
-        Self { socket, buffer: Vec::new() }
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
     }
 
     /// From another address of this machine, which counts as another peer's.
@@ -67,9 +74,12 @@ impl Peer {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&std::net::SocketAddr::from((address, 0)).into()).unwrap();
         socket.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
-        let socket = TcpStream::from(socket);
-        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        Self { socket, buffer: Vec::new() }
+        Self::over(socket.into())
+    }
+
+    fn over(socket: TcpStream) -> Self {
+        socket.set_read_timeout(Some(A_LOOK)).unwrap();
+        Self(Connection::over(socket, DEADLINE).unwrap())
     }
 
     pub fn ask(port: u16, request: &str) -> Self {
@@ -79,90 +89,37 @@ impl Peer {
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
-        self.socket.write_all(bytes).unwrap();
+        self.0.send_bytes(bytes).unwrap();
+    }
+
+    pub fn socket(&self) -> &TcpStream {
+        self.0.socket()
     }
 
     /// Whether something has come, or the end of the connection.
     pub fn has_answer(&mut self) -> bool {
-        let mut space = [0; 65536];
-        match self.socket.read(&mut space) {
-            Ok(n) => {
-                self.buffer.extend_from_slice(&space[..n]);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    /// Reads more; false at the end of the connection.
-    fn more(&mut self, until: Instant) -> bool {
-        let mut space = [0; 65536];
-        loop {
-            assert!(
-                Instant::now() < until,
-                "nothing came; so far {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            );
-            match self.socket.read(&mut space) {
-                Ok(0) => return false,
-                Ok(n) => {
-                    self.buffer.extend_from_slice(&space[..n]);
-                    return true;
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
-                Err(error) => panic!("{error}"),
-            }
-        }
+        self.0.has_more(A_LOOK).unwrap()
     }
 
     /// Waits for the end of the connection and returns everything before it.
     pub fn rest(mut self) -> Vec<u8> {
-        let until = Instant::now() + DEADLINE;
-        while self.more(until) {}
-        self.buffer
+        self.0.read_to_close().unwrap()
     }
 
     pub fn head(&mut self) -> Head {
-        let until = Instant::now() + DEADLINE;
-        let end = loop {
-            if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
-                break end;
-            }
-            assert!(
-                self.more(until),
-                "closed before the end of the head: {:?}",
-                String::from_utf8_lossy(&self.buffer)
-            );
-        };
-        let head = String::from_utf8(self.buffer.drain(..end + 4).collect()).unwrap();
-        let mut lines = head.trim_end().split("\r\n");
-        let mut status = lines.next().unwrap().split(' ');
-        let (version, code) = (status.next().unwrap().to_owned(), status.next().unwrap().parse().unwrap());
-        let headers = lines.map(|line| {
-            let (name, value) = line.split_once(':').unwrap();
-            (name.to_ascii_lowercase(), value.trim().to_owned())
-        });
-        Head { version, status: code, headers: headers.collect() }
+        Head(self.0.head().unwrap())
     }
 
-    /// One answer with a Content-Length (or without a body).
+    /// One answer; that to a HEAD has no body.
     pub fn answer(&mut self, has_body: bool) -> Answer {
-        let head = self.head();
-        let until = Instant::now() + DEADLINE;
-        let length =
-            if has_body { head.headers.get("content-length").map_or(0, |n| n.parse().unwrap()) } else { 0 };
-        while self.buffer.len() < length {
-            assert!(self.more(until), "closed before the end of the body");
-        }
-        Answer { head, body: self.buffer.drain(..length).collect() }
+        let answer = self.0.response(if has_body { "GET" } else { "HEAD" }).unwrap();
+        Answer { head: Head(answer.head), body: answer.body }
     }
 
     pub fn into_stream(mut self) -> Stream {
         let head = self.head();
-        assert_eq!(head.status, 200, "{head:?} {}", String::from_utf8_lossy(&self.buffer));
-        let chunked = head.header("transfer-encoding") == "chunked";
-        Stream { peer: self, head, chunked, parser: Parser::default(), ended: None, raw: Vec::new() }
+        assert_eq!(head.status, 200, "{head:?}");
+        Stream { events: EventStream::follow(self.0, head.0.clone()).unwrap(), head }
     }
 }
 
@@ -195,13 +152,8 @@ pub enum End {
 }
 
 pub struct Stream {
-    pub peer: Peer,
     pub head: Head,
-    chunked: bool,
-    pub parser: Parser,
-    ended: Option<End>,
-    /// The stream's bytes without chunk framing.
-    pub raw: Vec<u8>,
+    events: EventStream,
 }
 
 impl Stream {
@@ -229,12 +181,17 @@ impl Stream {
     }
 
     pub fn try_next(&mut self) -> Result<Event, End> {
-        let until = Instant::now() + DEADLINE;
-        loop {
-            if let Some(event) = self.parser.events.pop_front() {
-                return Ok(event);
+        match self.events.next(DEADLINE) {
+            Ok(event) => {
+                let name = if event.event == "message" { String::new() } else { event.event };
+                Ok(Event { name, data: event.data, id: event.id })
             }
-            self.step(until)?;
+            Err(StreamError::Ended) => {
+                self.events.wait_for_close(DEADLINE).unwrap();
+                Err(End::Clean)
+            }
+            Err(StreamError::Cut) => Err(End::Cut),
+            Err(error) => panic!("{error}; so far {:?}", String::from_utf8_lossy(self.bytes())),
         }
     }
 
@@ -255,136 +212,29 @@ impl Stream {
     }
 
     /// Waits until this many comments have come.
-    pub fn comments(&mut self, n: usize) -> &[String] {
-        let until = Instant::now() + DEADLINE;
-        while self.parser.comments.len() < n {
-            self.step(until).unwrap();
+    pub fn comments(&mut self, n: usize) -> Vec<&str> {
+        while self.events.comments().len() < n {
+            self.events.next_comment(DEADLINE).unwrap();
         }
-        &self.parser.comments
+        let comments = self.events.comments().iter();
+        comments.map(|comment| comment.strip_prefix(' ').unwrap_or(comment)).collect()
     }
 
-    fn step(&mut self, until: Instant) -> Result<(), End> {
-        if let Some(end) = self.ended {
-            return Err(end);
-        }
-        if !self.chunked {
-            let bytes = std::mem::take(&mut self.peer.buffer);
-            if !bytes.is_empty() {
-                self.feed(&bytes);
-            } else if !self.peer.more(until) {
-                self.ended = Some(End::Clean);
-            }
-            return Ok(());
-        }
-        let Some(line) = find(&self.peer.buffer, b"\r\n") else {
-            return self.need(until);
-        };
-        let size = std::str::from_utf8(&self.peer.buffer[..line]).unwrap();
-        assert!(size.bytes().all(|b| b.is_ascii_hexdigit()), "chunk size {size:?}");
-        let size = usize::from_str_radix(size, 16).unwrap();
-        if self.peer.buffer.len() < line + 2 + size + 2 {
-            return self.need(until);
-        }
-        let chunk: Vec<u8> = self.peer.buffer.drain(..line + 2 + size + 2).skip(line + 2).collect();
-        assert_eq!(&chunk[size..], b"\r\n", "a chunk is longer or shorter than it says");
-        if size > 0 {
-            self.feed(&chunk[..size]);
-            return Ok(());
-        }
-        while self.peer.more(until) {}
-        assert!(self.peer.buffer.is_empty(), "bytes after the last chunk");
-        self.ended = Some(End::Clean);
-        Ok(())
+    /// What a browser overlooks, and no server should send.
+    pub fn oddities(&self) -> &Oddities {
+        self.events.oddities()
     }
 
-    fn need(&mut self, until: Instant) -> Result<(), End> {
-        if !self.peer.more(until) {
-            self.ended = Some(End::Cut);
-        }
-        Ok(())
+    /// The stream's bytes without chunk framing.
+    pub fn bytes(&self) -> &[u8] {
+        self.events.bytes()
     }
 
-    fn feed(&mut self, bytes: &[u8]) {
-        self.raw.extend_from_slice(bytes);
-        self.parser.feed(bytes);
-    }
-}
-
-/// WHATWG HTML §9.2.6, plus a record of what the standard ignores.
-#[derive(Default)]
-pub struct Parser {
-    bytes: Vec<u8>,
-    began: bool,
-    data: String,
-    name: String,
-    id: String,
-    fields: usize,
-    pub retry: Option<u64>,
-    pub comments: Vec<String>,
-    pub events: std::collections::VecDeque<Event>,
-    /// Blocks with fields and without data, which several clients take for empty events.
-    pub empty_blocks: usize,
-    /// Fields the standard does not know.
-    pub unknown: Vec<String>,
-}
-
-impl Parser {
-    pub fn feed(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        if !self.began && self.bytes.len() >= 3 {
-            self.began = true;
-            if self.bytes.starts_with(b"\xef\xbb\xbf") {
-                self.bytes.drain(..3);
-            }
-        }
-        // A CR at the very end may be half of a CRLF: wait for the next byte.
-        while let Some(end) = self.bytes.iter().position(|b| matches!(b, b'\r' | b'\n')) {
-            let broken_by = match (self.bytes[end], self.bytes.get(end + 1)) {
-                (b'\r', None) => return,
-                (b'\r', Some(b'\n')) => 2,
-                _ => 1,
-            };
-            let line: Vec<u8> = self.bytes.drain(..end + broken_by).take(end).collect();
-            self.line(&String::from_utf8(line).expect("valid UTF-8"));
-        }
+    pub fn socket(&self) -> &TcpStream {
+        self.events.connection().socket()
     }
 
-    fn line(&mut self, line: &str) {
-        if line.is_empty() {
-            return self.dispatch();
-        }
-        if let Some(comment) = line.strip_prefix(':') {
-            self.comments.push(comment.strip_prefix(' ').unwrap_or(comment).to_owned());
-            return;
-        }
-        self.fields += 1;
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => self.name = value.to_owned(),
-            "data" => {
-                self.data.push_str(value);
-                self.data.push('\n');
-            }
-            "id" if !value.contains('\0') => self.id = value.to_owned(),
-            "retry" if value.bytes().all(|b| b.is_ascii_digit()) => self.retry = value.parse().ok(),
-            _ => self.unknown.push(line.to_owned()),
-        }
+    pub fn send(&self, bytes: &[u8]) {
+        self.socket().write_all(bytes).unwrap();
     }
-
-    fn dispatch(&mut self) {
-        let fields = std::mem::take(&mut self.fields);
-        let name = std::mem::take(&mut self.name);
-        let mut data = std::mem::take(&mut self.data);
-        if data.is_empty() {
-            self.empty_blocks += usize::from(fields > 0);
-            return;
-        }
-        data.pop();
-        self.events.push_back(Event { name, data, id: self.id.clone() });
-    }
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }

@@ -16,13 +16,14 @@ use super::files::rust_files;
 use super::imports::{Imports, Named, imports};
 
 /// The crates whose files must form no circle.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "crates/gateway/src",
     "crates/proto/src",
     "crates/ring/src",
     "crates/xtask/src",
     "pg_test/call_rate/src",
     "pg_test/cluster/src",
+    "pg_test/http/src",
     "pg_test/ledger/src",
     "pg_test/siege/src",
     "src",

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::body::BodyDecoder;
 use super::connection::{Connection, Got};
-use super::{Event, EventParser, Head};
+use super::{Event, EventParser, Head, Oddities};
 
 /// Why there is no next event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,9 @@ pub enum StreamError {
     TimedOut,
     /// The server has ended the stream as it should: the body is complete.
     Ended,
-    /// The connection broke, or the body is malformed.
+    /// The connection was closed in the middle of the body.
+    Cut,
+    /// The connection cannot be read, or the body is malformed.
     Broken(String),
 }
 
@@ -29,6 +31,7 @@ impl fmt::Display for StreamError {
         match self {
             Self::TimedOut => f.write_str("no event in time"),
             Self::Ended => f.write_str("the stream has ended"),
+            Self::Cut => f.write_str("the stream was cut off"),
             Self::Broken(why) => write!(f, "the stream broke: {why}"),
         }
     }
@@ -158,6 +161,17 @@ impl EventStream {
         }
     }
 
+    /// After [`StreamError::Ended`]: waits until the connection is closed, too.
+    ///
+    /// # Errors
+    /// It stays open, or further bytes came.
+    pub fn wait_for_close(&mut self, within: Duration) -> Result<()> {
+        match self.connection.read(Instant::now() + within)? {
+            Got::Closed => Ok(()),
+            got => bail!("after the end of the stream: {got:?}"),
+        }
+    }
+
     /// Status and headers.
     pub fn head(&self) -> &Head {
         &self.head
@@ -176,6 +190,11 @@ impl EventStream {
     /// All comments so far, heartbeats among them, without their colon.
     pub fn comments(&self) -> &[String] {
         self.parser.comments()
+    }
+
+    /// What a browser overlooks in the stream, and no server should send.
+    pub fn oddities(&self) -> &Oddities {
+        self.parser.oddities()
     }
 
     /// All bytes of the body so far.
@@ -200,7 +219,7 @@ impl EventStream {
         let broken = |error: anyhow::Error| StreamError::Broken(format!("{error:#}"));
         match self.connection.read(deadline).map_err(broken)? {
             Got::Bytes(bytes) => self.take(&bytes).map_err(broken),
-            Got::Closed => self.decoder.close().map_err(broken),
+            Got::Closed => self.decoder.close().map_err(|_| StreamError::Cut),
             Got::TimedOut => Err(StreamError::TimedOut),
         }
     }
@@ -209,6 +228,8 @@ impl EventStream {
         let content = self.decoder.decode(bytes)?;
         self.events.extend(self.parser.push(&content));
         self.bytes.extend(content);
+        ensure!(!self.decoder.has_rest(), "more bytes than the body");
+        ensure!(self.parser.oddities().replaced_lines == 0, "the stream is not UTF-8");
         Ok(())
     }
 }

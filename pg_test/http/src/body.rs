@@ -25,8 +25,7 @@ enum Framing {
 enum Chunk {
     Size,
     Data(usize),
-    DataEnd,
-    Trailers,
+    End { is_last: bool },
 }
 
 impl BodyDecoder {
@@ -71,6 +70,11 @@ impl BodyDecoder {
         Ok(())
     }
 
+    /// Did more come than the body?
+    pub(super) fn has_rest(&self) -> bool {
+        self.is_ended() && !self.pending.is_empty()
+    }
+
     /// What came after the end of the body: the next answer.
     pub(super) fn into_rest(self) -> Vec<u8> {
         self.pending
@@ -95,23 +99,22 @@ impl BodyDecoder {
             }
             Framing::Chunk(Chunk::Size) => {
                 let Some(line) = self.take_line()? else { return Ok(false) };
-                let digits = line.split(';').next().unwrap_or("").trim();
+                // Neither extensions nor, at the end, trailers: some clients do not read them.
+                if !line.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    bail!("chunk size {line:?}");
+                }
                 let size =
-                    usize::from_str_radix(digits, 16).with_context(|| format!("chunk size {line:?}"))?;
-                self.framing = Framing::Chunk(if size == 0 { Chunk::Trailers } else { Chunk::Data(size) });
+                    usize::from_str_radix(&line, 16).with_context(|| format!("chunk size {line:?}"))?;
+                let is_last = size == 0;
+                self.framing =
+                    Framing::Chunk(if is_last { Chunk::End { is_last } } else { Chunk::Data(size) });
             }
-            Framing::Chunk(Chunk::DataEnd) => {
+            &mut Framing::Chunk(Chunk::End { is_last }) => {
                 let Some(line) = self.take_line()? else { return Ok(false) };
                 if !line.is_empty() {
-                    bail!("{line:?} behind a chunk's data");
+                    bail!("{line:?} after a chunk's data");
                 }
-                self.framing = Framing::Chunk(Chunk::Size);
-            }
-            Framing::Chunk(Chunk::Trailers) => {
-                let Some(line) = self.take_line()? else { return Ok(false) };
-                if line.is_empty() {
-                    self.framing = Framing::Ended;
-                }
+                self.framing = if is_last { Framing::Ended } else { Framing::Chunk(Chunk::Size) };
             }
         }
         Ok(true)
@@ -120,7 +123,9 @@ impl BodyDecoder {
     fn end_if_nothing_is_left(&mut self) {
         match self.framing {
             Framing::Length(0) => self.framing = Framing::Ended,
-            Framing::Chunk(Chunk::Data(0)) => self.framing = Framing::Chunk(Chunk::DataEnd),
+            Framing::Chunk(Chunk::Data(0)) => {
+                self.framing = Framing::Chunk(Chunk::End { is_last: false });
+            }
             _ => {}
         }
     }
@@ -144,13 +149,13 @@ mod tests {
 
     #[test]
     fn chunks_are_decoded_wherever_the_bytes_are_cut() {
-        let bytes = b"3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\nrest";
+        let bytes = b"3\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\nrest";
         for cut in 0..bytes.len() {
             let mut decoder = BodyDecoder::new(&head(&[("Transfer-Encoding", "chunked")]), "GET").unwrap();
             let mut content = decoder.decode(&bytes[..cut]).unwrap();
             content.extend(decoder.decode(&bytes[cut..]).unwrap());
             assert_eq!(content, b"abc0123456789");
-            assert!(decoder.is_ended());
+            assert!(decoder.is_ended() && decoder.has_rest());
             assert_eq!(decoder.into_rest(), b"rest");
         }
     }
@@ -169,6 +174,15 @@ mod tests {
     fn a_chunk_that_is_longer_than_it_says_is_an_error() {
         let mut decoder = BodyDecoder::new(&head(&[("Transfer-Encoding", "chunked")]), "GET").unwrap();
         assert!(decoder.decode(b"2\r\nabc\r\n").is_err());
+    }
+
+    #[test]
+    fn what_pg_sse_does_not_send_is_an_error() {
+        for bytes in ["1;x=y\r\na\r\n", " 1\r\na\r\n", "+1\r\na\r\n", "\r\na\r\n", "0\r\nTrailer: x\r\n\r\n"]
+        {
+            let mut decoder = BodyDecoder::new(&head(&[("Transfer-Encoding", "chunked")]), "GET").unwrap();
+            assert!(decoder.decode(bytes.as_bytes()).is_err(), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,15 @@
-//! A small blocking HTTP/1.1 client for tests, written from RFC 9112 and sharing no code with the server.
+//! A small blocking HTTP/1.1 client for tests, written from RFC 9112 and WHATWG HTML, and sharing no code with
+//! the server. All tests read the gateway's answers with it: those of the gateway alone, the black box, the
+//! ledger, the honest clients of the siege. (The fuzzers have readers of their own, so that a mistake in this
+//! one shows.)
 //!
 //! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for
 //! bytes that no client would send; [`EventStream`] reads Server-Sent Events.
 //!
-//! Not for TLS, HTTP/2 or servers of others: what is malformed is an error here, never guessed at.
+//! Not for TLS, HTTP/2 or servers of others: what is malformed is an error here, never guessed at, and so is
+//! what is well-formed but nothing that pg_sse should send.
+
+#![forbid(unsafe_code)]
 
 mod body;
 mod connection;
@@ -16,10 +22,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 pub use connection::Connection;
-pub use event_parser::{Event, EventParser};
+pub use event_parser::{Event, EventParser, Oddities};
 pub use event_stream::{EventStream, StreamError};
 
-use crate::wait::PATIENCE;
+/// How long to wait for what should happen at once: enough for two busy cores, and still short enough to
+/// notice a failure.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request. [`Request::get`] and the builder methods make the usual ones.
 #[derive(Clone, Debug)]

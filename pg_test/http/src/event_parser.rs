@@ -4,6 +4,7 @@
 //!
 //! Not for connecting and reconnecting: [`super::EventStream`], and the test that does it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// One dispatched event.
@@ -15,6 +16,18 @@ pub struct Event {
     pub event: String,
     /// The data, lines joined by LF.
     pub data: String,
+}
+
+/// What a browser overlooks, and no server should send.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// Blocks with fields and without data: several clients take them for empty events.
+    pub empty_blocks: usize,
+    /// Lines without effect: a field that the standard does not know, a value that it ignores, or
+    /// `event: message`, which is the name of an event without one.
+    pub idle_lines: Vec<String>,
+    /// Lines that are not UTF-8: what is wrong in them was replaced.
+    pub replaced_lines: usize,
 }
 
 /// The state between two pieces of a stream.
@@ -29,6 +42,8 @@ pub struct EventParser {
     last_event_id: String,
     retry: Option<Duration>,
     comments: Vec<String>,
+    has_fields: bool,
+    oddities: Oddities,
 }
 
 impl EventParser {
@@ -64,11 +79,17 @@ impl EventParser {
         &self.comments
     }
 
+    /// All that was odd so far.
+    pub fn oddities(&self) -> &Oddities {
+        &self.oddities
+    }
+
     fn end_line(&mut self) -> Option<Event> {
         let bytes = std::mem::take(&mut self.line);
         // The stream is decoded as UTF-8 with replacement; line ends are ASCII, so line by line gives the
         // same.
         let decoded = String::from_utf8_lossy(&bytes);
+        self.oddities.replaced_lines += usize::from(matches!(decoded, Cow::Owned(_)));
         let is_first = !std::mem::replace(&mut self.past_first_line, true);
         let line = if is_first { decoded.strip_prefix('\u{feff}').unwrap_or(&decoded) } else { &decoded };
         if line.is_empty() {
@@ -76,13 +97,17 @@ impl EventParser {
         }
         match line.split_once(':') {
             Some(("", comment)) => self.comments.push(comment.to_owned()),
-            Some((field, value)) => self.process(field, value.strip_prefix(' ').unwrap_or(value)),
-            None => self.process(line, ""),
+            Some((field, value)) => self.process(line, field, value.strip_prefix(' ').unwrap_or(value)),
+            None => self.process(line, line, ""),
         }
         None
     }
 
-    fn process(&mut self, field: &str, value: &str) {
+    fn process(&mut self, line: &str, field: &str, value: &str) {
+        self.has_fields = true;
+        if (field, value) == ("event", "message") {
+            self.oddities.idle_lines.push(line.to_owned());
+        }
         match field {
             "event" => value.clone_into(&mut self.event_type),
             "data" => {
@@ -93,7 +118,7 @@ impl EventParser {
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry);
             }
-            _ => {}
+            _ => self.oddities.idle_lines.push(line.to_owned()),
         }
     }
 
@@ -101,6 +126,7 @@ impl EventParser {
         self.last_event_id.clone_from(&self.last_event_id_buffer);
         let event_type = std::mem::take(&mut self.event_type);
         let mut data = std::mem::take(&mut self.data);
+        self.oddities.empty_blocks += usize::from(std::mem::take(&mut self.has_fields) && data.is_empty());
         // "If the data buffer is an empty string": one `data:` line leaves a line feed in it, so that is an
         // event.
         data.pop()?;
@@ -174,5 +200,15 @@ mod tests {
     #[test]
     fn a_block_without_data_dispatches_nothing_and_forgets_its_name() {
         assert_eq!(events("event: x\n\ndata: a\n\n")[0].event, "message");
+    }
+
+    #[test]
+    fn what_a_browser_overlooks_is_kept() {
+        let mut parser = EventParser::default();
+        parser.push(b": comment\n\nid: 1\nretry: 5\nevent: x\ndata: a\n\n");
+        assert_eq!(*parser.oddities(), Oddities::default());
+        parser.push(b"retry:\ndatum: x\nid: \0\nevent: message\n\ndata: \xff\n\n");
+        let idle_lines = ["retry:", "datum: x", "id: \0", "event: message"].map(str::to_owned).into();
+        assert_eq!(*parser.oddities(), Oddities { empty_blocks: 1, idle_lines, replaced_lines: 1 });
     }
 }

@@ -113,6 +113,22 @@ impl Connection {
         }
     }
 
+    /// Has anything come within this time, the end of the connection included? Later reads begin with it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn has_more(&mut self, within: Duration) -> Result<bool> {
+        let got = self.read(Instant::now() + within)?;
+        Ok(match got {
+            Got::Bytes(bytes) => {
+                self.pending.extend(bytes);
+                true
+            }
+            Got::Closed => true,
+            Got::TimedOut => false,
+        })
+    }
+
     /// Reads everything until the peer closes. A connection that is reset counts as closed.
     ///
     /// # Errors
