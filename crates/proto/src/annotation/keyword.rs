@@ -111,3 +111,21 @@ const WORDS: &[(&str, Keyword)] = &[
     ("@user_context", Keyword::UserContext),
     ("@path", Keyword::Path),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_documented_and_known_to_the_fuzzer() {
+        let documentation = include_str!("../../../../docs/annotations.md");
+        let dictionary = include_str!("../../../../fuzz/dict/annotation.dict");
+        for word in spellings() {
+            assert!(documentation.contains(&format!("`{word}")), "{word} is not in docs/annotations.md");
+            assert!(
+                dictionary.contains(&format!("\"{word}\"")),
+                "{word} is not in fuzz/dict/annotation.dict"
+            );
+        }
+    }
+}
