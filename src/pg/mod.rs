@@ -37,6 +37,7 @@ pub(crate) mod own_transaction;
 mod portal;
 mod raw;
 mod receiver;
+mod refusals;
 mod repertoire;
 pub(crate) mod report;
 pub(crate) mod routine;
