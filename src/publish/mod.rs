@@ -8,3 +8,4 @@ pub(crate) mod annotations;
 pub(crate) mod capture;
 mod emitter;
 pub(crate) mod mistake;
+pub(crate) mod served;

@@ -3,7 +3,6 @@
 //! Not for what becomes of an event: `publish/capture.rs`.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 
 use pgrx::VariadicArray;
 use pgrx::prelude::*;
@@ -12,11 +11,9 @@ use sse_proto::scope::{self, Scope};
 use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
 use crate::guc;
-use crate::pg::backend::{self, NoGateway};
 use crate::pg::text::{for_message, from_server, to_server, try_from_server};
-use crate::pg::{database, shmem};
 use crate::publish::capture::{self, Target};
-use crate::publish::mistake;
+use crate::publish::{mistake, served};
 
 /// Publishes one event without any annotation (C3.4).
 #[pg_extern(sql = false)]
@@ -46,13 +43,7 @@ fn publish(
         Delivery::parse(&from_server(text))
             .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
     });
-    let no_gateway = backend::no_gateway();
-    let Some(shared) = shmem::shared()
-        .filter(|shared| no_gateway.is_none() && database::mine_is_served(shared, || guc::DATABASE.text()))
-    else {
-        warn_once_that_nothing_is_served(no_gateway);
-        return;
-    };
+    let Some(shared) = served::shared_or_warn("sse.publish") else { return };
     guc::with_execution_id(|of_session| {
         let target = Target {
             scope: Cow::Owned(scope),
@@ -85,35 +76,6 @@ fn refuse(argument: &str, what: &str) -> ! {
         ERROR,
         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
         format!("argument {argument} of sse.publish is not valid: {}", for_message(what))
-    );
-}
-
-/// A trigger that publishes must not break where routines are not served, and must not fill the log (C1.2).
-fn warn_once_that_nothing_is_served(no_gateway: Option<NoGateway>) {
-    thread_local! {
-        static SAID: Cell<bool> = const { Cell::new(false) };
-    }
-    if SAID.replace(true) {
-        return;
-    }
-    let (what, detail) = match (shmem::shared(), no_gateway) {
-        (None, _) => ("this database is not served", "pg_sse is not in shared_preload_libraries.".to_owned()),
-        (Some(_), Some(NoGateway::Standby)) => {
-            ("this server is a standby", "Nothing listens here until it is promoted.".to_owned())
-        }
-        (Some(_), Some(NoGateway::SingleUser)) => {
-            ("this server runs for a single user", "It has no background workers.".to_owned())
-        }
-        (Some(_), None) => {
-            let served = for_message(&guc::DATABASE.text());
-            ("this database is not served", format!("The served database is \"{served}\" (sse.database)."))
-        }
-    };
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_WARNING,
-        format!("sse.publish does nothing here: {what}"),
-        detail
     );
 }
 
