@@ -2,8 +2,8 @@
 //! caller's frame.
 //!
 //! pgrx' own bindings turn that jump into a panic, which loses half of the error's fields. The functions here
-//! may be called only in a function that `try_catch::run` runs: there no destructor is in between, and
-//! nothing panics.
+//! may be called only in a function that `try_catch::run` runs, or that Postgres itself calls without a guard
+//! of pgrx (`entry/row_trigger.rs`): there no destructor is in between, and nothing panics.
 //!
 //! Functions without pointers are declared safe. Apart from the rule above, which holds for all of this file,
 //! they only need the state of the process that the comments at their callers name.
@@ -101,6 +101,12 @@ unsafe extern "C-unwind" {
         values: *mut pg_sys::Datum,
         nulls: *mut bool,
     ) -> pg_sys::HeapTuple;
+    pub(super) fn heap_deform_tuple(
+        tuple: pg_sys::HeapTuple,
+        descriptor: pg_sys::TupleDesc,
+        values: *mut pg_sys::Datum,
+        nulls: *mut bool,
+    );
     pub(super) fn HeapTupleHeaderGetDatum(tuple: pg_sys::HeapTupleHeader) -> pg_sys::Datum;
     pub(super) fn OidFunctionCall1Coll(
         function: pg_sys::Oid,
@@ -119,8 +125,18 @@ unsafe extern "C-unwind" {
         modifier: i32,
     ) -> pg_sys::Datum;
     pub(super) fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
+    pub(super) fn palloc(bytes: usize) -> *mut c_void;
     pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn MemoryContextStrdup(context: pg_sys::MemoryContext, text: *const c_char) -> *mut c_char;
+
+    // detoast.h, datum.h (not among pgrx' headers)
+    pub(super) fn toast_raw_datum_size(value: pg_sys::Datum) -> usize;
+    pub(super) fn datum_image_eq(
+        one: pg_sys::Datum,
+        other: pg_sys::Datum,
+        is_by_value: bool,
+        length: c_int,
+    ) -> bool;
 
     // mbutils.h, namespace.h
     pub(super) safe fn FindDefaultConversionProc(from: i32, to: i32) -> pg_sys::Oid;

@@ -1,4 +1,5 @@
-//! What could not be published, as shared memory has it: counts by reason, and which mistakes were said already.
+//! What could not be published, as shared memory has it: counts by reason, and which mistakes were said
+//! already.
 //!
 //! Not for: what is said (`publish/mistake.rs`).
 
@@ -21,13 +22,15 @@ pub(crate) struct Refusals {
     pub out_of_memory_total: AtomicU64,
     /// A fault of pg_sse itself that was caught.
     pub internal_total: AtomicU64,
+    /// A row changed, and its trigger of `sse.publish_change()` cannot publish any more (C3.5).
+    pub unfit_trigger_total: AtomicU64,
     /// Characters that could not be converted to UTF-8 and were replaced (C3.2): not a refusal of the event.
     pub replaced_characters_total: AtomicU64,
 }
 
-/// The mistakes of routines and triggers that were said already, each of which is said once until the server is restarted:
-/// a set of marks, 0 = free place. A mark is added by any backend with one compare-and-swap and never
-/// removed; relaxed, because a mark stands for itself.
+/// The mistakes of routines and triggers that were said already, each of which is said once until the server
+/// is restarted: a set of marks, 0 = free place. A mark is added by any backend with one compare-and-swap and
+/// never removed; relaxed, because a mark stands for itself.
 #[repr(C)]
 pub(crate) struct SaidOnce {
     marks: [AtomicU64; SAID_PLACES],

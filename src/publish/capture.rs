@@ -127,7 +127,7 @@ fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message
     let refusals = &shared.header.refusals;
     TEXT.with_borrow_mut(|text_scratch| {
         let Ok((text, replaced)) = encoding::to_utf8(message.text(), encoding, text_scratch) else {
-            return lost(shared, &refusals.out_of_memory_total);
+            return out_of_memory(shared);
         };
         if replaced > 0 {
             add(&refusals.replaced_characters_total, replaced as u64);
@@ -183,6 +183,22 @@ fn hint_scope(hint: &[u8], encoding: Encoding) -> HintScope {
 /// Publishes one event: encodes it, and hands it to the ring or to the transaction. Never fails the
 /// statement. Where nobody will empty the ring, as on a standby, nothing is put into it.
 pub(crate) fn publish(shared: &Shared, target: &Target<'_>, data: &str) -> Outcome {
+    publish_data(shared, target, Data::Text(data))
+}
+
+/// The same for an event that was not even written down, because it would have this many bytes at the least,
+/// more than `sse.max_event_size`.
+pub(crate) fn publish_too_large(shared: &Shared, target: &Target<'_>, bytes: usize) -> Outcome {
+    publish_data(shared, target, Data::TooLarge(bytes))
+}
+
+#[derive(Clone, Copy)]
+enum Data<'a> {
+    Text(&'a str),
+    TooLarge(usize),
+}
+
+fn publish_data(shared: &Shared, target: &Target<'_>, data: Data<'_>) -> Outcome {
     if backend::no_gateway().is_some() {
         return Outcome::Refused;
     }
@@ -210,15 +226,20 @@ fn publish_through(
     shared: &Shared,
     target: &Target<'_>,
     emitter: Option<Emitter<'_>>,
-    data: &str,
+    data: Data<'_>,
 ) -> Outcome {
     let envelope = target.envelope(emitter);
-    let fits = data.len() <= guc::MAX_EVENT_SIZE.bytes();
-    if fits {
+    let bytes = match data {
+        Data::Text(text) => text.len(),
+        Data::TooLarge(bytes) => bytes,
+    };
+    if let Data::Text(data) = data
+        && bytes <= guc::MAX_EVENT_SIZE.bytes()
+    {
         let event = Record::Event { envelope: envelope.clone(), data };
         buffer.clear();
         if record::encode_into(&event, buffer).is_err() {
-            return lost(shared, &shared.header.refusals.out_of_memory_total);
+            return out_of_memory(shared);
         }
         if buffer.len() <= shared.ring.producer().max_record_bytes() {
             return send(shared, target.delivery, buffer);
@@ -228,11 +249,11 @@ fn publish_through(
     // event.
     buffer.clear();
     if record::encode_into(&Record::TooLarge { envelope }, buffer).is_err() {
-        return lost(shared, &shared.header.refusals.out_of_memory_total);
+        return out_of_memory(shared);
     }
     let _ = send(shared, target.delivery, buffer);
     add(&shared.header.refusals.too_large_total, 1);
-    mistake::note_too_large(data.len());
+    mistake::note_too_large(bytes);
     Outcome::TooLarge
 }
 
@@ -255,7 +276,7 @@ fn send(shared: &Shared, delivery: Delivery, record: &[u8]) -> Outcome {
         Delivery::Immediate => push_waiting(shared, record),
         Delivery::Commit => match xact::keep_until_commit(record) {
             Ok(()) => Outcome::WaitsForCommit,
-            Err(_) => lost(shared, &shared.header.refusals.out_of_memory_total),
+            Err(_) => out_of_memory(shared),
         },
     }
 }
@@ -290,6 +311,11 @@ pub(crate) fn count_internal_fault() {
     if let Some(shared) = shmem::shared() {
         let _ = lost(&shared, &shared.header.refusals.internal_total);
     }
+}
+
+/// An event for which this backend has no memory.
+pub(crate) fn out_of_memory(shared: &Shared) -> Outcome {
+    lost(shared, &shared.header.refusals.out_of_memory_total)
 }
 
 /// An event that is lost for a reason in this backend: counted, and told to the subscribers by a gap.

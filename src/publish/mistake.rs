@@ -1,7 +1,8 @@
-//! Mistakes that show only when a routine raises. A mistake of a routine is said once until the server is
-//! restarted; an event that is too large is said each time.
+//! Mistakes that show only when a routine raises, or a row changes. A mistake of a routine or trigger is said
+//! once until the server is restarted; an event that is too large is said each time.
 //!
-//! They are found in the log hook, where nothing may be said, and said when the routine returns.
+//! Those of a routine are found in the log hook, where nothing may be said, and said when the routine
+//! returns.
 //!
 //! Not for mistakes in comments, which COMMENT itself says (`pg/entry/utility.rs`).
 
@@ -22,6 +23,10 @@ pub(crate) enum Mistake {
     Unmatched = 2,
     /// An `HTTP` line, a RAISE of the default level, and no `@sse…` (C3.7).
     Unbound = 3,
+    /// A trigger of `sse.publish_change()` that cannot publish any more (C3.5).
+    UnfitTrigger = 4,
+    /// Scope `matching` of such a trigger, and nobody whom it could match.
+    UnmatchedChange = 5,
 }
 
 const MISTAKES: [Mistake; 3] = [Mistake::MisspeltHint, Mistake::Unmatched, Mistake::Unbound];
@@ -45,6 +50,33 @@ pub(crate) fn note(mistake: Mistake, routine: u32) {
 /// An event of this many bytes was refused. The largest one is said (C3.6).
 pub(crate) fn note_too_large(bytes: usize) {
     TOO_LARGE_BYTES.set(TOO_LARGE_BYTES.get().max(bytes));
+}
+
+/// Says, once, that a trigger of `sse.publish_change()` publishes nothing. Call it where a message may be
+/// raised, as the next function.
+pub(crate) fn say_unfit(trigger: u32, description: &str, reason: &str) {
+    if is_first(Mistake::UnfitTrigger, trigger) {
+        report::warning_in_log(
+            PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+            &format!("pg_sse: {description} publishes nothing: {reason}"),
+            "Changes of the table reach no subscriber until the trigger is made anew. This is said once for each trigger.",
+        );
+    }
+}
+
+/// Says, once, that a change with scope `matching` reached nobody.
+pub(crate) fn say_unmatched(trigger: u32, description: &str) {
+    if is_first(Mistake::UnmatchedChange, trigger) {
+        report::warning_in_log(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            &format!("pg_sse: a change of {description} with scope matching reaches no subscriber"),
+            "The session has no identity (request.user_id, request.user_name, request.user_roles or request.jwt.claims) or one that cannot be read. This is said once for each trigger.",
+        );
+    }
+}
+
+fn is_first(mistake: Mistake, of: u32) -> bool {
+    shmem::shared().is_some_and(|shared| shared.header.said.is_first(mistake as u32, of))
 }
 
 /// The outermost routine was left by an error, which says more than a warning, so nothing is said.
@@ -80,8 +112,7 @@ fn say_too_large(bytes: usize) {
 }
 
 fn say_once(mistake: Mistake, routine: u32) {
-    let Some(shared) = shmem::shared() else { return };
-    if !shared.header.said.is_first(mistake as u32, routine) {
+    if !is_first(mistake, routine) {
         return;
     }
     let code = PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE;
@@ -102,5 +133,7 @@ fn say_once(mistake: Mistake, routine: u32) {
             &format!("pg_sse: {routine} raises a message that would be an event, but has no @sse annotation"),
             "Its comment has an HTTP line. Add @sse or @sse_publish to publish what it raises, or switch sse.warn_unbound off. This is said once for each routine.",
         ),
+        // Said where they are found, because nothing forbids it there.
+        Mistake::UnfitTrigger | Mistake::UnmatchedChange => {}
     }
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod annotations;
 pub(crate) mod capture;
+pub(crate) mod changes;
 mod emitter;
 pub(crate) mod mistake;
 pub(crate) mod served;

@@ -65,7 +65,7 @@ fn stats_reset() -> Option<TimestampWithTimeZone> {
 type Figure = (&'static str, u64);
 
 /// The ring, and what could not be published.
-pub(super) fn ring(shared: &Shared) -> [Figure; 15] {
+pub(super) fn ring(shared: &Shared) -> [Figure; 16] {
     let ring = shared.ring.stats();
     let refusals = &shared.header.refusals;
     let tickets = &shared.header.tickets;
@@ -85,6 +85,7 @@ pub(super) fn ring(shared: &Shared) -> [Figure; 15] {
         ("replaced_characters_total", refusals.replaced_characters_total.load(Relaxed)),
         ("order_given_up_total", tickets.given_up_total.load(Relaxed)),
         ("stalls_total", tickets.stalls_total.load(Relaxed)),
+        ("unfit_trigger_total", refusals.unfit_trigger_total.load(Relaxed)),
     ]
 }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod calls;
+pub(crate) mod changes;
 pub(crate) mod differential;
 pub(crate) mod module;
 pub(crate) mod standby;

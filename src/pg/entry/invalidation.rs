@@ -16,15 +16,32 @@ use crate::pg::watched::{self, Kind};
 
 thread_local! {
     static DROP_CACHED: Cell<Option<fn(u32)>> = const { Cell::new(None) };
+    static TABLE_CHANGED: Cell<Option<fn(u32)>> = const { Cell::new(None) };
+    static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
     static ROLE_CHANGED: Cell<Option<fn()>> = const { Cell::new(None) };
 }
 
-/// Registers this backend's callbacks for changes of routines and of what they rest on, once.
+/// Watches for changes of routines and of what they rest on.
 ///
 /// `drop_cached` is then called with what an invalidation names: a hash value, or 0 for everything. It may
 /// neither allocate nor fail, and all calls must pass the same function.
 pub(crate) fn watch(drop_cached: fn(u32)) {
-    if DROP_CACHED.replace(Some(drop_cached)).is_some() {
+    DROP_CACHED.set(Some(drop_cached));
+    register();
+}
+
+/// Watches for changes of tables, their triggers and constraints included, and of names of schemas.
+///
+/// `changed` is then called with the table's oid, or 0 for all of them. It may neither allocate nor fail, and
+/// all calls must pass the same function.
+pub(crate) fn watch_tables(changed: fn(u32)) {
+    TABLE_CHANGED.set(Some(changed));
+    register();
+}
+
+/// Registers this backend's callbacks, once.
+fn register() {
+    if IS_REGISTERED.replace(true) {
         return;
     }
     use pg_sys::SysCacheIdentifier as Cache;
@@ -51,6 +68,11 @@ unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, 
         cache if cache == Cache::NAMESPACEOID as c_int => Kind::Schema,
         _ => Kind::Type,
     };
+    if kind == Kind::Schema
+        && let Some(changed) = TABLE_CHANGED.get()
+    {
+        changed(0);
+    }
     if kind != Kind::Type
         && let Some(drop_cached) = DROP_CACHED.get()
     {
@@ -62,6 +84,9 @@ unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, 
 /// As above, for relations.
 #[pg_guard]
 unsafe extern "C-unwind" fn relation_invalidated(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+    if let Some(changed) = TABLE_CHANGED.get() {
+        changed(relation.to_u32());
+    }
     touched(Kind::Relation, relation.to_u32());
 }
 

@@ -9,5 +9,6 @@ mod init;
 pub(crate) mod invalidation;
 mod mains;
 mod memory;
+mod row_trigger;
 mod utility;
 pub(crate) mod xact;

@@ -1,6 +1,6 @@
 //! `ProcessUtility_hook`: makes a COMMENT on a routine take effect like a change of the routine, tells the
-//! session that wrote it what is wrong with it (C2.5), and keeps the lowered threshold out of CREATE and
-//! ALTER EXTENSION.
+//! session that wrote it what is wrong with it (C2.5), has a new trigger looked at (C3.5), and keeps the
+//! lowered threshold out of CREATE and ALTER EXTENSION.
 //!
 //! The hook itself is unguarded, has no destructors and calls core through a raw declaration. With pgrx'
 //! guard and wrapper every error of a utility statement, all of `CALL` and `DO` included, would lose its
@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int};
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{catalog_change, frame, invalidation};
+use super::{catalog_change, frame, invalidation, row_trigger};
 use crate::guc;
 use crate::pg::{call_slot, database, make_way, routine, shmem};
 use crate::publish::annotations;
@@ -91,6 +91,10 @@ unsafe extern "C-unwind" fn process_utility(
     if tag == pg_sys::NodeTag::T_CommentStmt {
         // SAFETY: the node's tag says that it is one.
         unsafe { commented(node.cast()) };
+    }
+    if tag == pg_sys::NodeTag::T_CreateTrigStmt {
+        // SAFETY: the node's tag says that it is one.
+        unsafe { row_trigger::created(node.cast()) };
     }
 }
 
