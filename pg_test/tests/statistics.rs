@@ -7,7 +7,8 @@ use cluster::wait_until;
 use common::{Corner, SOON, calls, figure};
 
 #[test]
-fn every_figure_of_the_statistics_has_a_value() -> Result<()> {
+fn every_figure_of_the_statistics_has_a_value_and_is_documented() -> Result<()> {
+    let documentation = include_str!("../../docs/operations.md");
     let cluster = calls::start(calls::builder())?;
     Corner::of(&cluster, "figures")?.announcer("f", "@sse")?;
     let column = |view: &str| -> Result<Vec<String>> {
@@ -20,6 +21,8 @@ fn every_figure_of_the_statistics_has_a_value() -> Result<()> {
         let columns = column(view)?;
         ensure!(columns.len() >= least, "{view}: {columns:?}");
         for column in columns {
+            let is_documented = documentation.contains(&format!("`{column}`"));
+            ensure!(is_documented, "{view}.{column} is not in docs/operations.md");
             wait_until(SOON, &format!("{view}.{column} has a value"), || {
                 cluster
                     .sql(&format!("select {column} is not null from sse.{view}"))
