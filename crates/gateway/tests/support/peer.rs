@@ -211,12 +211,12 @@ impl Stream {
         }
     }
 
-    /// Waits until this many comments have come.
+    /// Waits until this many comments have come, and returns these.
     pub fn comments(&mut self, n: usize) -> Vec<&str> {
         while self.events.comments().len() < n {
             self.events.next_comment(DEADLINE).unwrap();
         }
-        let comments = self.events.comments().iter();
+        let comments = self.events.comments().iter().take(n);
         comments.map(|comment| comment.strip_prefix(' ').unwrap_or(comment)).collect()
     }
 
