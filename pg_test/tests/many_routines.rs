@@ -129,3 +129,35 @@ fn reading_the_routines_keeps_neither_their_bodies_nor_their_defaults() -> Resul
     ensure!(grown < 8 << 20, "{grown} bytes more than a session that has not read them");
     Ok(())
 }
+
+// Attack: one statement makes a routine with a million OUT parameters. Their list as JSON is longer than
+// Postgres allows, so that nobody's routines could be read any more, or than there is memory.
+#[test]
+fn a_routine_with_more_parameters_than_can_be_called_costs_no_other_and_no_memory() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "params")?;
+    cluster.sql(
+        "create role lavish; grant usage, create on schema params to lavish; set role lavish; set check_function_bodies = off;
+         do $d$ declare n int; begin
+           foreach n in array array[1763, 1764, 1765, 300000] loop
+             execute format('create function params.f%s(%s) language plpgsql as ''begin end''', n, repeat('out int, ', n - 1) || 'out int');
+             execute format('comment on function params.f%s() is ''HTTP POST''', n);
+           end loop; end $d$;
+         create function params.newer() returns int language sql as 'select 1'; comment on function params.newer() is 'HTTP POST'",
+    )?;
+    wait_for(LONG, "the newer one is served", || {
+        Ok((api.post("newer", &serde_json::json!({}))?.status() == 200).then_some(()))
+    })?;
+    let said = api.sql(
+        "select string_agg(o.routine::oid::regproc::text || ' ' || (o.problem is not null), ', ' order by o.routine::oid)
+           from sse.endpoints o join pg_proc p on p.oid = o.routine::oid where p.pronamespace = 'params'::regnamespace",
+    )?;
+    assert_eq!(
+        said.replace("params.", ""),
+        "f1763 false, f1764 false, f1765 true, f300000 true, newer false"
+    );
+    let problem = api.sql("select distinct problem from sse.endpoints where problem is not null")?;
+    ensure!(problem.contains("expected at most 1,764") && !problem.contains('\n'), "{problem}");
+    assert_eq!(api.post("f300000", &serde_json::json!({}))?.status(), 404);
+    Ok(())
+}

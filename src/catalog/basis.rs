@@ -4,6 +4,7 @@
 //! Not for what is read of it (`mod.rs`, `signature.rs`).
 
 use pgrx::prelude::*;
+use sse_proto::call::MAX_PARAMETERS;
 use sse_proto::route::Routine;
 
 use super::reading::Reading;
@@ -50,8 +51,11 @@ pub(crate) fn of(reading: &Reading) -> Set {
             .map(|routine| pg_sys::Oid::from(routine.oid))
             .collect()
     };
-    let callable =
-        guc::CALL_ROLE.optional().map(|_| oids(&|routine| routine.signature.is_some())).unwrap_or_default();
+    // The types of a routine with too many parameters do not matter, and are too many as well.
+    let is_callable = |routine: &Routine| {
+        routine.signature.as_ref().is_some_and(|signature| signature.parameters.len() <= MAX_PARAMETERS)
+    };
+    let callable = guc::CALL_ROLE.optional().map(|_| oids(&is_callable)).unwrap_or_default();
     let mut set = Set::default();
     for oid in &reading.beyond {
         set.add(Kind::Routine as u32, watched::hash_of(Kind::Routine, *oid));

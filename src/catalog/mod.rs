@@ -11,7 +11,7 @@ mod signature;
 
 use pgrx::prelude::*;
 use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
-use sse_proto::call::USER_PARAMETERS;
+use sse_proto::call::{MAX_PARAMETERS, USER_PARAMETERS};
 use sse_proto::route::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, Routine, Traits};
 
 use crate::pg::jit;
@@ -32,11 +32,15 @@ use self::signature::Reader;
 /// A comment is looked into only as long as those of its owner's older routines, prose included, do not take
 /// too much together: a stored one may be a hundredth of what it says, and prose is looked through at each
 /// reading. How long it is stands beside it.
+///
+/// The lists of parameters are looked at if they are not longer than `$9` bytes as they are stored. A longer
+/// one belongs to more parameters than anybody can call: their number is then NULL.
 const ROUTINES: &str = r#"
 WITH commented AS MATERIALIZED (
     SELECT p.oid, n.nspname, p.proname, p.prokind, p.provolatile, p.proparallel, p.proargnames, p.proowner, d.description,
            pg_catalog.octet_length(d.description) AS bytes,
-           coalesce(pg_catalog.cardinality(p.proallargtypes), p.pronargs) AS parameters,
+           CASE WHEN pg_catalog.pg_column_size(p.proallargtypes) OPERATOR(pg_catalog.>) $9 OR pg_catalog.pg_column_size(p.proargnames) OPERATOR(pg_catalog.>) $9 THEN NULL
+                ELSE coalesce(pg_catalog.cardinality(p.proallargtypes), p.pronargs) END AS parameters,
            pg_catalog.sum(pg_catalog.octet_length(d.description)) OVER (PARTITION BY p.proowner ORDER BY p.oid) OPERATOR(pg_catalog.<=) $8 AS is_looked_at
       FROM pg_catalog.pg_description d
       JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objoid
@@ -62,7 +66,7 @@ WITH commented AS MATERIALIZED (
 )
     SELECT f.oid, pg_catalog.convert_to(f.nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()),
            pg_catalog.convert_to(f.proname::pg_catalog.text, pg_catalog.getdatabaseencoding()), f.prokind OPERATOR(pg_catalog.=) 'p', f.provolatile OPERATOR(pg_catalog.=) 'v',
-           f.proparallel OPERATOR(pg_catalog.=) 's', coalesce(f.proargnames OPERATOR(pg_catalog.&&) $1, false),
+           f.proparallel OPERATOR(pg_catalog.=) 's', CASE WHEN f.parameters IS NULL THEN false ELSE coalesce(f.proargnames OPERATOR(pg_catalog.&&) $1, false) END,
            pg_catalog.convert_to(CASE WHEN f.bytes OPERATOR(pg_catalog.<=) $6 THEN f.description END, pg_catalog.getdatabaseencoding()), f.proowner, f.parameters, f.bytes,
            NULL::pg_catalog.oid[], NULL::pg_catalog.oid[]
       FROM found f WHERE f.is_within
@@ -94,6 +98,7 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
         i32::try_from(MAX_COMMENT_BYTES).unwrap_or(i32::MAX).into(),
         i64::try_from(ROUTINE_WEIGHT).unwrap_or(i64::MAX).into(),
         i64::try_from(MAX_OWNER_WEIGHT).unwrap_or(i64::MAX).into(),
+        MAX_PARAMETER_LIST_BYTES.into(),
     ];
     let read = Spi::connect(|client| {
         let rows = client.select(ROUTINES, None, &arguments)?;
@@ -133,8 +138,9 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
                 comment_is_too_long,
             };
             let owner = number(row.get::<pg_sys::Oid>(9)?);
-            let count = |count: Option<i32>| usize::try_from(count.unwrap_or(0)).unwrap_or(0);
-            let (parameters, bytes) = (count(row.get(10)?), count(row.get(11)?));
+            let count = |count: i32| usize::try_from(count).unwrap_or(0);
+            let parameters = row.get(10)?.map_or(MAX_PARAMETERS + 1, count);
+            let bytes = row.get(11)?.map_or(0, count);
             let unread = if comment_is_too_long { bytes } else { 0 };
             found.push(Found { owner, parameters, unread, routine });
         }
@@ -145,6 +151,9 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
     found.sort_unstable_by_key(|found| found.routine.oid);
     (found, beyond)
 }
+
+/// Names of [`MAX_PARAMETERS`] take 68 bytes each at most, before they are compressed.
+const MAX_PARAMETER_LIST_BYTES: i32 = 128 << 10;
 
 /// The comment of a row: its text, unless it is longer than what is read. A longer one is searched, as every
 /// backend does it, and the result is kept instead of the text.

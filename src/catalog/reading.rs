@@ -8,7 +8,7 @@ use super::owners::Near;
 pub(crate) struct Found {
     /// The role that owns it.
     pub owner: u32,
-    /// Number of its parameters, of all modes.
+    /// Number of its parameters, of all modes; of too many to be looked at, one more than are looked at.
     pub parameters: usize,
     /// Bytes of its comment, if it is ours and too long to be read.
     pub unread: usize,

@@ -14,7 +14,8 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 use sse_proto::annotation::RoutineKind;
 use sse_proto::call::{
-    ColumnDigest, MAX_MEMBERS, Mode, Parameter, ResultType, RowVersion, Shape, Signature, TypeKind,
+    ColumnDigest, MAX_MEMBERS, MAX_PARAMETERS, Mode, Parameter, ResultType, RowVersion, Shape, Signature,
+    TypeKind,
 };
 
 use self::types::{Base, Types};
@@ -107,10 +108,17 @@ impl Reader {
             None => HashMap::new(),
         };
         self.types.prefetch(rows.values().flat_map(Row::type_oids));
-        for Found { owner, unread, mut routine, .. } in batch {
+        let calls_are_on = guc::CALL_ROLE.optional().is_some();
+        for Found { owner, parameters, unread, mut routine } in batch {
+            // Comments of megabytes are weighed, and signatures of thousands of members put together.
+            pgrx::check_for_interrupts!();
             let account = self.owners.account(owner);
             let mut fits = !account.is_closed() && account.take(routine.weight() + unread);
-            if fits && let Some(row) = rows.remove(&routine.oid) {
+            if fits && calls_are_on && parameters > MAX_PARAMETERS && mentions_http(&routine.comment) {
+                let signature = Signature::of_too_many_parameters();
+                fits = account.take(signature.weight());
+                routine.signature = Some(signature);
+            } else if fits && let Some(row) = rows.remove(&routine.oid) {
                 fits = self.types.weigh(row.type_oids(), account);
                 if fits {
                     let signature = row.signature(routine.oid, routine.kind, &mut self.types);
@@ -132,8 +140,9 @@ impl Reader {
 
     fn wanted(&mut self, batch: &[Found]) -> Vec<pg_sys::Oid> {
         let mut wanted = Vec::new();
-        for Found { owner, routine, .. } in batch {
-            if mentions_http(&routine.comment) && !self.owners.account(*owner).is_closed() {
+        for Found { owner, parameters, routine, .. } in batch {
+            let is_looked_at = mentions_http(&routine.comment) && *parameters <= MAX_PARAMETERS;
+            if is_looked_at && !self.owners.account(*owner).is_closed() {
                 wanted.push(pg_sys::Oid::from(routine.oid));
             }
         }

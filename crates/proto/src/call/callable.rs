@@ -2,7 +2,7 @@
 //!
 //! Not for mistakes of the comment itself: these stop its streams too, and the problems found here do not.
 
-use super::signature::{Mode, Shape, Signature};
+use super::signature::{MAX_PARAMETERS, Mode, Shape, Signature};
 use super::type_kind::TypeKind;
 use crate::annotation::{Annotation, Problem, RoutineKind};
 
@@ -10,6 +10,10 @@ use crate::annotation::{Annotation, Problem, RoutineKind};
 pub(crate) fn problems(kind: RoutineKind, signature: &Signature, annotation: &Annotation) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |word: &str, message: &str| problems.push(Problem::new(0, word, message));
+    if signature.parameters.len() > MAX_PARAMETERS {
+        add("HTTP", "it has too many parameters: expected at most 1,764, those of RETURNS TABLE included");
+        return problems;
+    }
     match signature.result.shape {
         Shape::Record => {
             add(

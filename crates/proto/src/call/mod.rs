@@ -54,7 +54,7 @@ pub use keys::{Keys, NoMemory};
 pub use name::{USER_PARAMETERS, camel_case};
 pub use row_types::RowTypes;
 pub use row_version::{ColumnDigest, RowVersion};
-pub use signature::{CallRole, Mode, Parameter, ResultType, Shape, Signature};
+pub use signature::{CallRole, MAX_PARAMETERS, Mode, Parameter, ResultType, Shape, Signature};
 pub use statement::{Statement, ValueType, statement};
 pub use tenure::Tenure;
 pub use type_kind::{MAX_LEVELS, MAX_MEMBERS, Member, RowType, TypeKind};

@@ -5,6 +5,12 @@
 use super::row_version::RowVersion;
 use super::type_kind::TypeKind;
 
+/// Most parameters of a routine that can be called, of all modes: Postgres takes no more inputs than 100, and
+/// no row with more than 1,664 columns. The list in the catalog may be longer all the same, by millions, in
+/// one statement of any role that may create functions; such a routine has a problem, and nobody reads the
+/// list.
+pub const MAX_PARAMETERS: usize = 100 + 1664;
+
 /// Parameters and result of a routine, as the catalog has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
@@ -20,6 +26,29 @@ pub struct Signature {
     pub may_execute: bool,
     /// Whether its owner may EXECUTE `sse.issue_token`, which `@login` needs (C7.5).
     pub owner_may_issue_tokens: bool,
+}
+
+impl Signature {
+    /// Stands for that of a routine with more than [`MAX_PARAMETERS`]: one more of them than that, and nothing
+    /// is known of any.
+    pub fn of_too_many_parameters() -> Self {
+        let unknown = Parameter {
+            name: String::new(),
+            mode: Mode::Out,
+            type_oid: 0,
+            type_name: String::new(),
+            kind: TypeKind::Scalar,
+            has_default: false,
+        };
+        Self {
+            parameters: vec![unknown; MAX_PARAMETERS + 1],
+            result: ResultType { shape: Shape::Void, is_set: false, columns: Vec::new(), kinds: Vec::new() },
+            rows: Vec::new(),
+            strict: false,
+            may_execute: false,
+            owner_may_issue_tokens: false,
+        }
+    }
 }
 
 /// One parameter.
