@@ -8,7 +8,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use cluster::Session;
+use cluster::{Cluster, Session};
 use common::{Corner, wait_for_status};
 
 /// Reads 64 MB of comments, in a build without optimisation.
@@ -56,13 +56,13 @@ fn one_owners_comments_are_read_up_to_64_mb_and_nobody_elses_are_left_out() -> R
         assert_eq!(session.run(problems)?.ok()?.text(), beyond, "{bytes}");
     }
     // All of them say it, in the same words.
-    let said = session.run(
+    session.send(
         "create temp table said as select routine::oid::regproc::text as name, url, problem from sse.endpoints;
          select n.name, (select s.url from said s where s.name = n.name), sse.url(n.r), (select s.problem from said s where s.name = n.name),
                 (select string_agg(c, '') from sse.check(n.r) c)
            from (select o::text as name, o::oid::regprocedure as r from unnest(array['hoard.newer'::regproc, 'hoard.prose', 'hoard.h991']) o) n",
     )?;
-    let said = said.ok()?.text();
+    let said = session.wait(LONG)?.ok()?.text();
     let beyond = "it has no URL and cannot be called: the older routines of its owner take the 64 MB that one owner may have: expected fewer of them, shorter comments, or fewer columns";
     let url = "/api/hoard/h991/info";
     assert_eq!(said, format!("newer|||{beyond}|{beyond}\nprose||||\nh991|{url}|{url}||"));
@@ -161,5 +161,43 @@ fn one_owners_prose_is_looked_through_up_to_64_mb() -> Result<()> {
         assert_eq!(session.run(problems)?.ok()?.value() == Some("1"), status == 404, "{bytes}");
     }
     session.run("drop owned by novelist; drop role novelist")?.ok()?;
+    Ok(())
+}
+
+/// Attack: a role's routines make a statement of somebody else run for as long as their comments are, and
+/// nobody can end it.
+#[test]
+fn a_statement_that_reads_all_routines_ends_soon_after_its_time() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    cluster.sql(&format!(
+        "do $d$ begin for i in 1..200 loop
+           execute format('create function f%s() returns int language sql as ''select 1''', i);
+           execute format('comment on function f%s() is %L', i, {LONGEST});
+         end loop; end $d$"
+    ))?;
+    let mut session = cluster.session()?;
+    let mut takes = |timeout: Duration| -> Result<(Duration, bool)> {
+        session.run(&format!("set statement_timeout = {}", timeout.as_millis()))?.ok()?;
+        let start = Instant::now();
+        session.send("select count(*) from sse.endpoints")?;
+        let reply = session.wait(LONG)?;
+        let took = start.elapsed();
+        let state = reply.error().and_then(|error| error.sqlstate.clone());
+        ensure!(state.is_none() || state.as_deref() == Some("57014"), "{reply:?}");
+        Ok((took, state.is_none()))
+    };
+    // The gateway reads them, too.
+    takes(Duration::ZERO)?;
+    let (whole, _) = takes(Duration::ZERO)?;
+    let soon = (whole / 5).max(Duration::from_millis(500));
+    for part in [1, 3, 5, 7] {
+        let time = whole * part / 8;
+        let (took, is_done) = takes(time)?;
+        // On a machine that is less busy than before it may be done by then.
+        ensure!(
+            took < time + soon || is_done && took < time * 2,
+            "{took:?}, and its time was {time:?} of {whole:?}"
+        );
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use pgrx::name;
 use pgrx::prelude::*;
 use sse_proto::annotation::{Annotation, MAX_COMMENT_BYTES, Problem, Skim, too_long};
-use sse_proto::route::{self, Endpoint, RouteTable, Routine};
+use sse_proto::route::{self, Endpoint, Known, Parsed, RouteTable, Routine};
 
 use crate::catalog::Reading;
 use crate::pg::text::{from_server, to_server};
@@ -96,6 +96,7 @@ fn endpoints() -> TableIterator<
     routines.retain(|routine| guc::schema_is_served(&routine.schema));
     let table = table_of(&routines);
     let rows = table.endpoints().flat_map(|endpoint| {
+        pgrx::check_for_interrupts!();
         let at = routines.binary_search_by_key(&endpoint.oid, |routine| routine.oid).ok();
         let routine = at.map(|at| &routines[at]);
         routine
@@ -168,6 +169,14 @@ fn sentence(problems: &[Problem]) -> Vec<u8> {
     to_server(&sentences.join("; "))
 }
 
+/// As [`RouteTable::build`], but the statement can be ended between two comments: together they may have 64 MB
+/// for each owner.
 fn table_of(routines: &[Routine]) -> RouteTable {
-    RouteTable::build(routines, &guc::URL_PREFIX.text(), guc::default_level())
+    let parse = |routine: &Routine| {
+        pgrx::check_for_interrupts!();
+        routine.parse()
+    };
+    let parsed: Vec<Parsed> = routines.iter().map(parse).collect();
+    let known = routines.iter().zip(&parsed).map(|(routine, parsed)| Known { routine, parsed });
+    RouteTable::of(&known.collect::<Vec<_>>(), &guc::URL_PREFIX.text(), guc::default_level())
 }
