@@ -44,7 +44,8 @@ pub(crate) fn run() {
         (catalog::extension(), call_role::check(), reading.routines, basis)
     });
     // Before the routines are handed over: from now on, changes of what the new ones rest on are noticed.
-    let deadline = backend::Deadline::after(MAX_WAIT);
+    let max_wait = max_wait();
+    let deadline = backend::Deadline::after(max_wait);
     while !shared.header.watched.try_replace(&basis, certain) {
         if deadline.has_passed() {
             bgworker::leave(1);
@@ -53,29 +54,47 @@ pub(crate) fn run() {
         backend::pause();
     }
     shared.set_extension(extension);
-    let handed_over = hand_over(&shared, generation, role, &routines);
+    let handed_over = hand_over(&shared, max_wait, generation, role, &routines);
     shared.header.last_reading.tell_work(clock::processor_time());
     shared.wake_gateway();
     bgworker::leave(i32::from(!handed_over));
 }
 
-fn hand_over(shared: &Shared, generation: u64, role: CallRole, routines: &[Routine]) -> bool {
+/// [`MAX_WAIT`], unless a test has written another number of milliseconds into the data directory.
+fn max_wait() -> Duration {
+    #[cfg(feature = "faults")]
+    if let Ok(text) = std::fs::read_to_string(backend::data_directory().join("pg_sse.max_wait"))
+        && let Ok(milliseconds) = text.trim().parse()
+    {
+        return Duration::from_millis(milliseconds);
+    }
+    MAX_WAIT
+}
+
+fn hand_over(
+    shared: &Shared,
+    max_wait: Duration,
+    generation: u64,
+    role: CallRole,
+    routines: &[Routine],
+) -> bool {
     let count = u32::try_from(routines.len()).unwrap_or(u32::MAX);
-    push(shared, &Record::CatalogBegin { generation })
-        && push(shared, &Record::CallRole { generation, role })
+    let push = |record: &Record<'_>| push(shared, max_wait, record);
+    push(&Record::CatalogBegin { generation })
+        && push(&Record::CallRole { generation, role })
         && routines
             .iter()
-            .all(|routine| push(shared, &Record::CatalogRoutine { generation, routine: routine.clone() }))
-        && push(shared, &Record::CatalogEnd { generation, count })
+            .all(|routine| push(&Record::CatalogRoutine { generation, routine: routine.clone() }))
+        && push(&Record::CatalogEnd { generation, count })
 }
 
 /// Pushes one record, waiting for room. `false`: the gateway does not take it.
-fn push(shared: &Shared, record: &Record<'_>) -> bool {
+fn push(shared: &Shared, max_wait: Duration, record: &Record<'_>) -> bool {
     let mut bytes = Vec::new();
     if record::encode_into(record, &mut bytes).is_err() {
         return false;
     }
-    let (deadline, patience) = (backend::Deadline::after(MAX_WAIT), backend::Deadline::after(MAX_WAIT / 2));
+    let (deadline, patience) = (backend::Deadline::after(max_wait), backend::Deadline::after(max_wait / 2));
     let producer = shared.ring.producer();
     let mine = guc::RING_SIZE.bytes() / SHARE;
     loop {
@@ -87,7 +106,7 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
                 futex::wake_if(wake, shared);
                 return true;
             }
-            Err(PushError::TooLarge) => return push_without_comment(shared, record),
+            Err(PushError::TooLarge) => return push_without_comment(shared, max_wait, record),
             Err(PushError::Full) => {
                 if deadline.has_passed() {
                     return false;
@@ -103,11 +122,11 @@ fn push(shared: &Shared, record: &Record<'_>) -> bool {
 
 /// A comment that does not fit into the ring has no annotation that a person wrote. The routine is counted,
 /// and has no URL.
-fn push_without_comment(shared: &Shared, record: &Record<'_>) -> bool {
+fn push_without_comment(shared: &Shared, max_wait: Duration, record: &Record<'_>) -> bool {
     let Record::CatalogRoutine { generation, routine } = record else { return false };
     if routine.comment.is_empty() {
         return false;
     }
     let routine = Routine { comment: String::new(), signature: None, ..routine.clone() };
-    push(shared, &Record::CatalogRoutine { generation: *generation, routine })
+    push(shared, max_wait, &Record::CatalogRoutine { generation: *generation, routine })
 }
