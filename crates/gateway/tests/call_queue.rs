@@ -130,6 +130,28 @@ fn a_peer_that_goes_cancels_its_running_call_and_no_other() {
     assert_eq!(gateway.count(|stats| &stats.calls_cancelled_total), 1);
 }
 
+// Attack: what was sent after the request is not read meanwhile, and who looks at the unread bytes alone does not
+// see that nobody is there any more. HTTP/1.0 has no interim answers that would find out.
+#[test]
+fn a_peer_that_resets_cancels_its_call_although_bytes_of_it_are_unread() {
+    let gateway = gateway(settings());
+    for version in ["1.0", "1.1"] {
+        let mut peer =
+            Peer::ask(gateway.port(), &format!("GET /api/f HTTP/{version}\r\nHost: localhost\r\n\r\n"));
+        let call = take(&gateway);
+        peer.send(get().as_bytes());
+        socket2::SockRef::from(peer.socket()).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        let mut cancelled = None;
+        eventually("cancelled", || {
+            cancelled = cancelled.or_else(|| gateway.gateway.poll_cancelled());
+            cancelled.is_some()
+        });
+        assert_eq!(cancelled, Some(call.id), "{version}");
+        gateway.gateway.answer_call(call.id, done(call.id, "late"));
+    }
+}
+
 #[test]
 fn a_full_queue_is_503_and_a_place_that_becomes_free_is_taken() {
     let trusted_proxies = TrustedProxies::parse("127.0.0.1").unwrap();

@@ -256,8 +256,34 @@ fn a_file_that_has_grown_is_written_anew_without_what_is_of_no_use_and_says_the_
     is_good(&next, &fresh("alice", 2));
 }
 
-// What it does not see: how many refusals are told at once. Each is told under a lock of its own, so a
-// portion of any size delays no event; its size decides how soon the first of them count.
+// Whoever was disconnected must not go on until everybody after them in the file has been read.
+#[test]
+fn the_first_of_many_refusals_count_long_before_the_last_is_read() {
+    const COUNT: usize = 100_000;
+    let (_folder, directory) = folder();
+    let gateway = serving(&directory);
+    fs::write(directory.join("other"), users(COUNT)).unwrap();
+    fs::rename(directory.join("other"), path(&directory)).unwrap();
+    let streams = [0, COUNT - 1].map(|number| {
+        let token = fresh(&format!("user number {number}"), 1);
+        let mut stream = Stream::get(gateway.port(), "/api/events/info", &bearer(&token));
+        assert_eq!(stream.next().name, "sse.ready");
+        stream
+    });
+    let begun = Instant::now();
+    gateway.gateway.read_refusals();
+    let ends = streams.map(|stream| {
+        std::thread::spawn(move || {
+            assert_eq!(stream.end().0, End::Clean);
+            begun.elapsed()
+        })
+    });
+    let [first, last] = ends.map(|end| end.join().unwrap());
+    eprintln!("the first of {COUNT} refusals counts after {first:?}, the last after {last:?}");
+    assert!(first * 4 < last, "{first:?} and {last:?}");
+}
+
+// Each refusal is told under a lock of its own, so a portion of any size delays no event.
 #[test]
 fn events_go_on_while_the_file_is_read_and_written_anew() {
     let (_folder, directory) = folder();
