@@ -5,7 +5,7 @@ mod common;
 
 use anyhow::{Result, ensure};
 use cluster::http::EventStream;
-use cluster::{Cluster, PATIENCE};
+use cluster::{Cluster, PATIENCE, wait_until};
 use common::changes::{next, trigger};
 use common::{Corner, figure};
 use serde_json::json;
@@ -255,6 +255,10 @@ fn what_replication_applies_is_told_by_a_trigger_that_is_enabled_always() -> Res
         "create subscription s connection 'host={} dbname=postgres user=postgres' publication p",
         publisher.home().display()
     ))?;
+    // What came and went before the first copy was made would not be replicated.
+    wait_until(PATIENCE, "the subscription follows", || {
+        cluster.sql("select srsubstate from pg_subscription_rel").is_ok_and(|state| state == "r")
+    })?;
     publisher.sql("insert into t values (1, 'one')")?;
     publisher.sql("update t set a = 'uno'; delete from t")?;
     let mut applied = Vec::new();

@@ -67,6 +67,7 @@ fn without(major: u32) -> &'static [&'static str] {
             "capture_hooks",
             "capture_languages",
             "chat",
+            "row_changes",
             "seeds",
             "stock_cluster",
         ],
