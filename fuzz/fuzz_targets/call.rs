@@ -109,6 +109,7 @@ fn check(call: &Call, made: &Statement) {
         is_snapshot: false,
         settings: Vec::new(),
         statement: StatementRef::from(made),
+        caller: None,
     };
     let bytes = request.encode().expect("what was made can be encoded");
     assert_eq!(CallRequest::decode(&bytes).as_ref(), Ok(&request));

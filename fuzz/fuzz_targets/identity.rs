@@ -65,9 +65,15 @@ fuzz_target!(|texts: (Option<&str>, Option<&str>, Option<&str>, Option<&str>, &s
         (Emission::Undecidable, _) => (Emission::Undecidable, Identity::default()),
         _ => (Emission::None, Identity::default()),
     };
-    let event =
-        Event { execution_id: None, topic: None, scope: &Scope::Matching, access: &access, emission: view };
-    let subscriber = Subscriber { identity: Some(&identity), topics: &[], execution_id: None };
+    let event = Event {
+        execution_id: None,
+        topic: None,
+        scope: &Scope::Matching,
+        access: &access,
+        emission: view,
+        caller: None,
+    };
+    let subscriber = Subscriber { identity: Some(&identity), topics: &[], execution_id: None, call: None };
     assert_eq!(admits(&event, &subscriber), !nobody_matches(&access, &emission));
     assert!(!admits(&event, &Subscriber { identity: None, ..subscriber }));
 });

@@ -187,6 +187,7 @@ impl Item {
             event: matches!(self.what, What::Large(_)).then_some("large"),
             execution_id: self.execution_id.map(Label::text),
             emitter,
+            caller: None,
             xid: None,
         }
     }
@@ -287,6 +288,7 @@ impl Who {
             identity: identity.as_ref(),
             topics: &topics,
             execution_id: execution_id.as_ref(),
+            call: None,
         };
         admits(&admission::Event::from(envelope), &subscriber)
     }

@@ -117,6 +117,7 @@ fn scope_text(dice: &mut Dice, scope: &Scope) -> String {
     match scope {
         Scope::All => dice.pick(&["all", "ALL"]).to_owned(),
         Scope::Matching => "matching".to_owned(),
+        Scope::Caller => "caller".to_owned(),
         Scope::Nobody => "authorize \"\"".to_owned(),
         Scope::Authorize(list) => format!("authorize {}", written(dice, list)).trim_end().to_owned(),
     }
@@ -191,7 +192,7 @@ impl Ear {
         }
         let path = format!("/api/own/info?{}", query.join("&"));
         let stream = listen(http, &path, token.as_deref()).with_context(|| path.clone())?;
-        let listener = Listener { person, topics, execution_id };
+        let listener = Listener { person, topics, execution_id, call: None };
         Ok(Self { listener, path, stream, expected: Vec::new() })
     }
 
@@ -280,7 +281,7 @@ fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event)
         let topic_text = if topic.is_empty() { "null".to_owned() } else { quoted(&topic) };
         let scope_text = scope_text(dice, &scope);
         sql += &format!("select sse.publish('{message}', {}, topic => {topic_text});", quoted(&scope_text));
-        return (sql, Event { execution_id, topic, scope, rule: None, raiser });
+        return (sql, Event { execution_id, topic, scope, rule: None, raiser, call: None });
     }
     let number = dice.roll(routines.len());
     let routine = &routines[number];
@@ -306,7 +307,7 @@ fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event)
                 "matching x",
                 "matchng",
                 "self",
-                "caller",
+                "callers",
                 "admin",
                 "id:1",
                 "role:admin, id:1",
@@ -316,7 +317,17 @@ fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event)
     };
     let hint = hint.map_or("null".to_owned(), |hint| quoted(&hint));
     sql += &format!("select f{number}('{message}', {hint});");
-    (sql, Event { execution_id, topic: routine.topic.clone(), scope, rule: routine.rule.clone(), raiser })
+    (
+        sql,
+        Event {
+            execution_id,
+            topic: routine.topic.clone(),
+            scope,
+            rule: routine.rule.clone(),
+            raiser,
+            call: None,
+        },
+    )
 }
 
 fn round(

@@ -1,11 +1,13 @@
-//! How many things this process did that cannot be rolled back any more. A call worker has to know this
-//! before it runs a call a second time (`call_recovery.rs`).
+//! How many things this process did that cannot be rolled back any more, which a call worker has to know before
+//! it runs a call a second time (`call_recovery.rs`); and how many events it has sent.
 
 use std::cell::Cell;
 
 thread_local! {
     /// Number of this process' commits, and of its events that were sent without waiting for a commit.
     static EFFECTS: Cell<u64> = const { Cell::new(0) };
+    /// Number of this process' events that are in the ring.
+    static EVENTS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// The number so far. Only its growth means anything.
@@ -17,4 +19,14 @@ pub(crate) fn count() -> u64 {
 /// fail.
 pub(crate) fn add() {
     EFFECTS.set(EFFECTS.get().wrapping_add(1));
+}
+
+/// The number of events so far. Only its growth means anything.
+pub(crate) fn events() -> u64 {
+    EVENTS.get()
+}
+
+/// This many events have come into the ring. Allocates nothing, cannot fail.
+pub(crate) fn add_events(count: u64) {
+    EVENTS.set(EVENTS.get().wrapping_add(count));
 }

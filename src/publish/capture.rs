@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use sse_proto::admission;
 use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
 use sse_proto::encoding::{self, Encoding};
 use sse_proto::identity::Emission;
 use sse_proto::record::{self, Emitter, Envelope, Record};
@@ -24,6 +25,7 @@ use sse_proto::word::{Delivery, Level};
 use sse_ring::PushError;
 
 use super::annotations::{Published, Role, Routine};
+use super::caller::{self, IdOf};
 use super::emitter;
 use super::mistake::{self, Mistake};
 use crate::guc;
@@ -57,6 +59,8 @@ pub(crate) enum Outcome {
     Dropped,
     /// Scope `matching`, and nobody whom it could match: refused and counted.
     Unmatched,
+    /// Scope `caller`, and no HTTP call: refused and counted.
+    Uncalled,
     /// Refused and counted, for another reason.
     Refused,
 }
@@ -141,7 +145,7 @@ fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message
                 return Outcome::Refused;
             }
         };
-        guc::with_execution_id(|execution_id| {
+        IdOf::of(&scope).with(|execution_id| {
             let target = Target {
                 scope,
                 topic: published.topic.as_ref().map(|topic| topic.as_str()),
@@ -151,8 +155,10 @@ fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message
                 delivery: published.delivery.unwrap_or_else(guc::default_delivery),
             };
             let outcome = publish(shared, &target, text);
-            if outcome == Outcome::Unmatched {
-                mistake::note(Mistake::Unmatched, routine);
+            match outcome {
+                Outcome::Unmatched => mistake::note(Mistake::Unmatched, routine),
+                Outcome::Uncalled => mistake::note(Mistake::Uncalled, routine),
+                _ => {}
             }
             outcome
         })
@@ -212,23 +218,29 @@ fn publish_data(shared: &Shared, target: &Target<'_>, data: Data<'_>) -> Outcome
         Emission::Known(emitter) => Some(emitter),
         Emission::None | Emission::Undecidable => None,
     };
-    RECORD.with_borrow_mut(|buffer| {
-        let outcome = publish_through(buffer, shared, target, emitter, data);
-        if buffer.capacity() > KEPT_SCRATCH_BYTES {
-            *buffer = Vec::new();
+    caller::with(|caller| {
+        if *target.scope == Scope::Caller && caller.is_none() {
+            add(&shared.header.refusals.unmatched_total, 1);
+            return Outcome::Uncalled;
         }
-        outcome
+        RECORD.with_borrow_mut(|buffer| {
+            let outcome =
+                publish_through(buffer, shared, target.envelope(emitter, caller), target.delivery, data);
+            if buffer.capacity() > KEPT_SCRATCH_BYTES {
+                *buffer = Vec::new();
+            }
+            outcome
+        })
     })
 }
 
 fn publish_through(
     buffer: &mut Vec<u8>,
     shared: &Shared,
-    target: &Target<'_>,
-    emitter: Option<Emitter<'_>>,
+    envelope: Envelope<'_>,
+    delivery: Delivery,
     data: Data<'_>,
 ) -> Outcome {
-    let envelope = target.envelope(emitter);
     let bytes = match data {
         Data::Text(text) => text.len(),
         Data::TooLarge(bytes) => bytes,
@@ -242,7 +254,7 @@ fn publish_through(
             return out_of_memory(shared);
         }
         if buffer.len() <= shared.ring.producer().max_record_bytes() {
-            return send(shared, target.delivery, buffer);
+            return send(shared, delivery, buffer);
         }
     }
     // A gap goes the same way in place of the event, so that exactly those learn of it who would have got the
@@ -251,20 +263,21 @@ fn publish_through(
     if record::encode_into(&Record::TooLarge { envelope }, buffer).is_err() {
         return out_of_memory(shared);
     }
-    let _ = send(shared, target.delivery, buffer);
+    let _ = send(shared, delivery, buffer);
     add(&shared.header.refusals.too_large_total, 1);
     mistake::note_too_large(bytes);
     Outcome::TooLarge
 }
 
 impl Target<'_> {
-    fn envelope<'a>(&'a self, emitter: Option<Emitter<'a>>) -> Envelope<'a> {
+    fn envelope<'a>(&'a self, emitter: Option<Emitter<'a>>, caller: Option<Caller<'a>>) -> Envelope<'a> {
         Envelope {
             scope: Cow::Borrowed(&*self.scope),
             topic: self.topic,
             event: self.event,
             execution_id: self.execution_id,
             emitter,
+            caller,
             xid: None,
             access: Cow::Borrowed(self.access),
         }
@@ -290,6 +303,7 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
             Ok(wake) => {
                 futex::wake_if(wake, shared);
                 effects::add();
+                effects::add_events(1);
                 return Outcome::Sent;
             }
             Err(PushError::Full)

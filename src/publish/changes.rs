@@ -19,6 +19,7 @@ use sse_proto::encoding::{self, OutOfMemory};
 use sse_proto::word::Delivery;
 
 use self::plan::{Plan, Unfit};
+use super::caller::IdOf;
 use super::capture::{self, Outcome, Target};
 use super::{mistake, served};
 use crate::guc;
@@ -163,7 +164,7 @@ fn invalidate(table: u32) {
 pub(crate) fn publish(plan: &Plan, change: &Change<'_>) {
     let Some(shared) = shmem::shared() else { return };
     let (word, event) = change.operation.words();
-    let outcome = guc::with_execution_id(|execution_id| {
+    let outcome = IdOf::of(&plan.scope).with(|execution_id| {
         let target = Target {
             scope: Cow::Borrowed(&plan.scope),
             topic: Some(&plan.topic),
@@ -195,8 +196,10 @@ pub(crate) fn publish(plan: &Plan, change: &Change<'_>) {
             outcome
         })
     });
-    if outcome == Outcome::Unmatched {
-        mistake::say_unmatched(plan.trigger, &plan.description);
+    match outcome {
+        Outcome::Unmatched => mistake::say_unmatched(plan.trigger, &plan.description),
+        Outcome::Uncalled => mistake::say_uncalled(plan.trigger, &plan.description),
+        _ => {}
     }
 }
 

@@ -27,13 +27,18 @@ pub(crate) enum Mistake {
     UnfitTrigger = 4,
     /// Scope `matching` of such a trigger, and nobody whom it could match.
     UnmatchedChange = 5,
+    /// Scope `caller`, and no HTTP call (C4.2).
+    Uncalled = 6,
+    /// Scope `caller` of a trigger of `sse.publish_change()`, and no HTTP call.
+    UncalledChange = 7,
 }
 
-const MISTAKES: [Mistake; 3] = [Mistake::MisspeltHint, Mistake::Unmatched, Mistake::Unbound];
+const MISTAKES: [Mistake; 4] =
+    [Mistake::MisspeltHint, Mistake::Unmatched, Mistake::Unbound, Mistake::Uncalled];
 
 thread_local! {
     /// For each of [`MISTAKES`], the routine in which it was found last; 0 = none.
-    static FOUND: [Cell<u32>; 3] = const { [const { Cell::new(0) }; 3] };
+    static FOUND: [Cell<u32>; MISTAKES.len()] = const { [const { Cell::new(0) }; MISTAKES.len()] };
     /// Size of the largest event that was refused since the last warning, 0 = none.
     static TOO_LARGE_BYTES: Cell<usize> = const { Cell::new(0) };
 }
@@ -60,6 +65,17 @@ pub(crate) fn say_unfit(trigger: u32, description: &str, reason: &str) {
             PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
             &format!("pg_sse: {description} publishes nothing: {reason}"),
             "Changes of the table reach no subscriber until the trigger is made anew. This is said once for each trigger.",
+        );
+    }
+}
+
+/// Says, once, that a change with scope `caller` reached nobody.
+pub(crate) fn say_uncalled(trigger: u32, description: &str) {
+    if is_first(Mistake::UncalledChange, trigger) {
+        report::warning_in_log(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            &format!("pg_sse: a change of {description} with scope caller reaches no subscriber"),
+            "It was not made in an HTTP call, so it has no caller. This is said once for each trigger.",
         );
     }
 }
@@ -128,12 +144,17 @@ fn say_once(mistake: Mistake, routine: u32) {
             &format!("pg_sse: an event of {routine} with scope matching reaches no subscriber"),
             "The session has no identity (request.user_id, request.user_name, request.user_roles or request.jwt.claims) or one that cannot be read, and the routine has no @authorize rule that names anybody. This is said once for each routine.",
         ),
+        Mistake::Uncalled => report::warning_in_log(
+            code,
+            &format!("pg_sse: an event of {routine} with scope caller reaches no subscriber"),
+            "It was not raised in an HTTP call, so it has no caller. This is said once for each routine.",
+        ),
         Mistake::Unbound => report::warning_in_log(
             code,
             &format!("pg_sse: {routine} raises a message that would be an event, but has no @sse annotation"),
             "Its comment has an HTTP line. Add @sse or @sse_publish to publish what it raises, or switch sse.warn_unbound off. This is said once for each routine.",
         ),
         // Said where they are found, because nothing forbids it there.
-        Mistake::UnfitTrigger | Mistake::UnmatchedChange => {}
+        Mistake::UnfitTrigger | Mistake::UnmatchedChange | Mistake::UncalledChange => {}
     }
 }

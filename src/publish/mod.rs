@@ -5,6 +5,7 @@
 //! (`worker/gateway/courier/`).
 
 pub(crate) mod annotations;
+pub(crate) mod caller;
 pub(crate) mod capture;
 pub(crate) mod changes;
 mod emitter;

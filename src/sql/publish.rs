@@ -12,6 +12,7 @@ use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
 use crate::guc;
 use crate::pg::text::{for_message, from_server, to_server, try_from_server};
+use crate::publish::caller::IdOf;
 use crate::publish::capture::{self, Target};
 use crate::publish::{mistake, served};
 
@@ -44,7 +45,7 @@ fn publish(
             .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
     });
     let Some(shared) = served::shared_or_warn("sse.publish") else { return };
-    guc::with_execution_id(|of_session| {
+    IdOf::of(&scope).with(|of_session| {
         let target = Target {
             scope: Cow::Owned(scope),
             topic: topic.as_ref().map(Topic::as_str),

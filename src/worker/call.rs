@@ -25,6 +25,7 @@ use crate::pg::entry::invalidation;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
 use crate::pg::{call_signals, own_transaction, stale_plans};
+use crate::publish::caller;
 
 /// How often an idle worker looks around, although everything that concerns it wakes it.
 const BEAT: Duration = Duration::from_secs(10);
@@ -167,13 +168,13 @@ impl Worker {
         self.leave_if_role_has_changed();
         self.slot.set_running(request.id);
         self.leave_if_due();
-        let outcome = if self.slot.to_be_cancelled() == request.id {
-            cancelled()
+        let (outcome, has_end) = if self.slot.to_be_cancelled() == request.id {
+            (cancelled(), false)
         } else {
             self.slot.set_begun(request.id);
             let what = CString::new(format!("sse call {}", for_message(request.label))).unwrap_or_default();
             bgworker::report_activity(Some(&what));
-            self.session.call(&request)
+            self.run(&request)
         };
         if request.read_only && matches!(&outcome, Outcome::Failed { sqlstate, .. } if sqlstate == b"25006") {
             say_that_it_writes(request.label);
@@ -182,13 +183,23 @@ impl Worker {
         let is_clean = self.session.clean_up();
         call_signals::has_cleaned();
         bgworker::report_activity(None);
-        self.answer(&CallAnswer { id: request.id, cut: None, outcome });
+        self.answer(&CallAnswer { id: request.id, has_end, cut: None, outcome });
         if is_clean.is_err() {
             // From here on another worker may take this one's place as soon as it has ended.
             self.slot.retire();
             self.shared.wake_gateway();
             bgworker::leave(1);
         }
+    }
+
+    /// Runs a call, as that of its caller from before its first transaction until after its last (C4.2); says
+    /// whether its end was told behind its events.
+    fn run(&mut self, request: &CallRequest<'_>) -> (Outcome, bool) {
+        if caller::begin(request.caller.as_ref()).is_err() {
+            return (out_of_memory(), false);
+        }
+        let outcome = self.session.call(request);
+        (outcome, caller::end(&self.shared))
     }
 
     fn leave_if_role_has_changed(&mut self) {
@@ -251,10 +262,13 @@ fn say_that_it_writes(label: &str) {
 }
 
 fn cancelled() -> Outcome {
-    Outcome::Failed {
-        sqlstate: *b"57014",
-        message: "the call was cancelled".to_owned(),
-        raised: false,
-        outdated: false,
-    }
+    failed(*b"57014", "the call was cancelled")
+}
+
+fn out_of_memory() -> Outcome {
+    failed(*b"53200", "out of memory")
+}
+
+fn failed(sqlstate: [u8; 5], message: &str) -> Outcome {
+    Outcome::Failed { sqlstate, message: message.to_owned(), raised: false, outdated: false }
 }

@@ -134,6 +134,7 @@ impl Feed {
             event: None,
             execution_id: None,
             emitter: None,
+            caller: None,
             xid: None,
         };
         let mut record = Vec::new();

@@ -71,6 +71,7 @@ fn publish_lines(publisher: &mut Publisher) -> Result<(), Box<dyn Error>> {
             event: None,
             execution_id: None,
             emitter: None,
+            caller: None,
             xid: None,
         };
         record.clear();

@@ -271,7 +271,7 @@ fn stream(
         // Its bytes would be taken for what a subscriber sends after its request.
         return Err(Problem::new(StatusCode::BAD_REQUEST, "A request for a stream has no body.").closing());
     }
-    match may_open(&route.access, login.as_ref().map(|login| &login.identity)) {
+    match may_open(&route.access, login.as_ref().map(|login| &*login.identity)) {
         Door::Open => {}
         Door::Unauthenticated => return Err(unauthenticated()),
         Door::Forbidden => {

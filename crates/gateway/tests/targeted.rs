@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use sse_gateway::{AuthSettings, Batch, Config, Secret, Settings};
 use sse_proto::admission::{Event as Facts, Subscriber, admits};
 use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
 use sse_proto::identity::Identity;
 use sse_proto::record::{Emitter, Envelope, Record, encode_into};
 use sse_proto::scope::{Scope, ScopeValue};
@@ -111,6 +112,61 @@ fn an_event_for_one_user_wakes_that_users_streams_and_no_others() {
     assert_eq!(gateway.count(|stats| &stats.deliveries_total), 3 + SUBSCRIBERS as u64);
 }
 
+// An event for one caller among thousands of streams.
+#[test]
+fn an_event_for_a_caller_asks_the_streams_with_its_execution_id_and_no_others() {
+    const SUBSCRIBERS: usize = 300;
+    let gateway = TestGateway::with(with_secret());
+    let mut streams: Vec<Stream> = (0..SUBSCRIBERS)
+        .map(|n| person("1", "alice", &["staff"]).ready(gateway.port(), &format!("?id=x{n}")))
+        .collect();
+    let mut of_others = [
+        person("2", "bob", &[]).ready(gateway.port(), "?id=x7"),
+        person("1", "alice", &[]).ready(gateway.port(), ""),
+    ];
+    let mut in_topic = person("1", "alice", &[]).ready(gateway.port(), "?id=x7&topic=t");
+    let counts = || (gateway.count(|stats| &stats.asked_total), gateway.count(|stats| &stats.woken_total));
+    let of_alice = Caller {
+        call: 5,
+        is_authenticated: true,
+        user_id: Some("1"),
+        execution_id: Some("x7"),
+        has_made_id: false,
+    };
+    let to_caller = |caller, topic: Option<&str>| {
+        let topic = topic.map(str::to_owned);
+        Raise { scope: Scope::Caller, caller, topic, execution_id: Some("x7".to_owned()), ..raise("yours") }
+    };
+    for topic in [None, Some("t"), Some("u")] {
+        let before = counts();
+        gateway.publish(&[to_caller(Some(of_alice), topic)]);
+        assert_eq!(streams[7].next().data, "yours");
+        assert_eq!(in_topic.next().data, "yours");
+        eventually("counted", || counts() == (before.0 + 3, before.1 + 2));
+    }
+    // Of nobody who could prove it, and of no call.
+    let before = counts();
+    let undelivered = gateway.count(|stats| &stats.undeliverable_total);
+    let anonymous = Caller { is_authenticated: false, user_id: None, ..of_alice };
+    gateway.publish(&[
+        to_caller(Some(anonymous), None),
+        to_caller(Some(Caller { user_id: None, ..of_alice }), None),
+        to_caller(Some(Caller { execution_id: None, ..of_alice }), None),
+        to_caller(None, None),
+        raise("for all"),
+    ]);
+    for stream in streams.iter_mut().chain(&mut of_others) {
+        assert_eq!(stream.next().data, "for all");
+    }
+    assert_eq!(counts(), before);
+    assert_eq!(gateway.count(|stats| &stats.undeliverable_total), undelivered + 1);
+    // To whoever has an id that the gateway has made.
+    gateway.publish(&[to_caller(Some(Caller { has_made_id: true, ..anonymous }), None)]);
+    for stream in [&mut streams[7], &mut of_others[0], &mut in_topic] {
+        assert_eq!(stream.next().data, "yours");
+    }
+}
+
 #[test]
 fn each_scope_reaches_whom_it_names() {
     let gateway = TestGateway::with(with_secret());
@@ -186,6 +242,7 @@ struct Item {
     topic: Option<&'static str>,
     execution_id: Option<&'static str>,
     emitter: Option<Person>,
+    caller: Option<Caller<'static>>,
     data: String,
     too_large: bool,
     is_end: bool,
@@ -205,6 +262,7 @@ impl Item {
             event: None,
             execution_id: self.execution_id,
             emitter,
+            caller: self.caller,
             xid: None,
         }))
     }
@@ -277,11 +335,23 @@ impl Random {
         }
     }
 
+    fn caller(&mut self) -> Caller<'static> {
+        let user_id = self.pick(&[None, None, Some(""), Some("1"), Some("2"), Some("3")]);
+        Caller {
+            call: 1 + self.below(3) as u64,
+            is_authenticated: user_id.is_some(),
+            user_id,
+            execution_id: self.pick(&[None, Some("x"), Some("x"), Some("other")]),
+            has_made_id: self.below(2) == 0,
+        }
+    }
+
     fn item(&mut self) -> Item {
         let scope = match self.below(40) {
             0 => None,
             1..=12 => Some(Scope::All),
-            13..=30 => Some(Scope::Authorize(self.values())),
+            13..=25 => Some(Scope::Authorize(self.values())),
+            26..=30 => Some(Scope::Caller),
             31..=38 => Some(Scope::Matching),
             _ => Some(Scope::Nobody),
         };
@@ -297,6 +367,7 @@ impl Random {
             topic: self.pick(&[None, None, Some("t"), Some("u v")]),
             execution_id: self.pick(&[None, None, Some("x"), Some("y")]),
             emitter: (self.below(2) == 0).then(|| self.person()),
+            caller: (self.below(3) > 0).then(|| self.caller()),
             data: format!("{:x}{}", self.below(1 << 20), "-".repeat(len)),
             too_large: self.below(30) == 0,
             is_end: false,
@@ -373,8 +444,12 @@ impl Seen {
         let identity = self.person.identity();
         let topics: Vec<Topic> = self.topics.iter().map(|topic| Topic::parse(topic).unwrap()).collect();
         let execution_id = self.execution_id.map(|id| ExecutionId::parse(id).unwrap());
-        let subscriber =
-            Subscriber { identity: identity.as_ref(), topics: &topics, execution_id: execution_id.as_ref() };
+        let subscriber = Subscriber {
+            identity: identity.as_ref(),
+            topics: &topics,
+            execution_id: execution_id.as_ref(),
+            call: None,
+        };
         let who = || format!("seed {seed}: {:?} {:?} {:?}", self.person, self.topics, self.execution_id);
         let mut position = self.from;
         for event in &self.events {

@@ -44,7 +44,7 @@ fn take(gateway: &TestGateway) -> QueuedCall {
 /// Answers a call as a worker does, part by part.
 fn answer(gateway: &TestGateway, mut call: QueuedCall, body: usize) {
     let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
-    let frame = CallAnswer { id: call.id, cut: None, outcome }.encode().unwrap();
+    let frame = CallAnswer { id: call.id, has_end: false, cut: None, outcome }.encode().unwrap();
     frame.chunks(32 << 10).for_each(|part| call.reply.push(part));
     let result = call.reply.finish().unwrap().map_or(CallResult::NoRoom, CallResult::Answer);
     gateway.gateway.answer_call(call.id, result);

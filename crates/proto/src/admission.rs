@@ -8,6 +8,7 @@
 //! told of.
 
 use crate::annotation::Access;
+use crate::caller::Caller;
 use crate::identity::{Emission, Identity};
 use crate::record::{Emitter, Envelope};
 use crate::scope::{Scope, ScopeValue};
@@ -30,6 +31,8 @@ pub struct Event<'a> {
     pub access: &'a Access,
     /// Who raised it (C4.6).
     pub emission: Emission<&'a Emitter<'a>>,
+    /// The HTTP call that raised it.
+    pub caller: Option<Caller<'a>>,
 }
 
 impl<'a> From<&'a Envelope<'_>> for Event<'a> {
@@ -40,6 +43,7 @@ impl<'a> From<&'a Envelope<'_>> for Event<'a> {
             scope: &envelope.scope,
             access: &envelope.access,
             emission: envelope.emitter.as_ref().map_or(Emission::None, Emission::Known),
+            caller: envelope.caller,
         }
     }
 }
@@ -53,21 +57,32 @@ pub struct Subscriber<'a> {
     pub topics: &'a [Topic],
     /// Execution id of its URL.
     pub execution_id: Option<&'a ExecutionId>,
+    /// The call whose answer the stream is (C7.8); `None`: it is no call's.
+    pub call: Option<u64>,
 }
 
 /// Whether `subscriber` gets `event`: execution id, topic and scope must all let it pass, in this order
 /// (C4.1).
+///
+/// A stream that is the answer of a call gets what this call raised and its caller may receive, whatever its
+/// topic and whatever execution id the routine has set (C7.8), and nothing else.
 pub fn admits(event: &Event<'_>, subscriber: &Subscriber<'_>) -> bool {
     admits_of(event, None, subscriber)
 }
 
 /// The same, with a set of the scope's values, if somebody has made one ([`ValueSet::of`]).
 pub fn admits_of(event: &Event<'_>, values: Option<&ValueSet>, subscriber: &Subscriber<'_>) -> bool {
-    execution_id_passes(present(event.execution_id), subscriber.execution_id)
-        && topic_passes(present(event.topic), subscriber.topics)
+    let is_asked_for = match subscriber.call {
+        Some(call) => event.caller.is_some_and(|caller| caller.call == call),
+        None => {
+            execution_id_passes(present(event.execution_id), subscriber.execution_id)
+                && (skips_topic(event) || topic_passes(present(event.topic), subscriber.topics))
+        }
+    };
+    is_asked_for
         && match (event.scope, values, subscriber.identity) {
             (Scope::Authorize(_), Some(values), Some(identity)) => values.lists(identity),
-            _ => scope_passes(event, subscriber.identity),
+            _ => scope_passes(event, subscriber),
         }
 }
 
@@ -81,6 +96,15 @@ pub fn nobody_matches(access: &Access, emission: &Emission) -> bool {
         }
         (Emission::None, Access::Unspecified | Access::Anonymous) | (Emission::Undecidable, _) => true,
     }
+}
+
+/// Whether whoever made the call that raised `event` may receive it by its scope on a stream of the right topic
+/// and execution id (C7.9, `SSE-Position`). `identity` is that of the call.
+pub fn admits_caller(event: &Event<'_>, identity: Option<&Identity>) -> bool {
+    if *event.scope == Scope::Caller {
+        return event.caller.is_some_and(|caller| caller.can_be_followed());
+    }
+    scope_passes(event, &Subscriber { identity, topics: &[], execution_id: None, call: None })
 }
 
 /// What the door of a stream answers.
@@ -124,9 +148,10 @@ fn topic_passes(event: Option<&str>, subscriber: &[Topic]) -> bool {
     }
 }
 
-fn scope_passes(event: &Event<'_>, identity: Option<&Identity>) -> bool {
-    match (event.scope, identity) {
+fn scope_passes(event: &Event<'_>, subscriber: &Subscriber<'_>) -> bool {
+    match (event.scope, subscriber.identity) {
         (Scope::All, _) => true,
+        (Scope::Caller, _) => event.caller.is_some_and(|caller| is_caller(&caller, subscriber)),
         (Scope::Nobody, _) | (Scope::Authorize(_) | Scope::Matching, None) => false,
         (Scope::Authorize(values), Some(identity)) => is_listed(values, identity),
         (Scope::Matching, Some(identity)) => match event.emission {
@@ -138,6 +163,26 @@ fn scope_passes(event: &Event<'_>, identity: Option<&Identity>) -> bool {
             },
         },
     }
+}
+
+/// C7.9: a stream gets events of scope `caller` only if it presents the call's execution id, and then its
+/// topics are not asked.
+fn skips_topic(event: &Event<'_>) -> bool {
+    *event.scope == Scope::Caller
+}
+
+/// Whether a stream is the caller's (C4.2): the answer of the call; or one that presents the execution id, and
+/// is of the same user, or has the id from the gateway. An id that somebody chose proves nothing, and a token
+/// without a user id names nobody.
+fn is_caller(caller: &Caller<'_>, subscriber: &Subscriber<'_>) -> bool {
+    if subscriber.call.is_some() {
+        return subscriber.call == Some(caller.call);
+    }
+    let presents_id = subscriber.execution_id.map(ExecutionId::as_str) == caller.execution_id;
+    let has_user_id = |id| subscriber.identity.is_some_and(|identity| has_id(identity, id));
+    caller.can_be_followed()
+        && presents_id
+        && (!caller.is_authenticated || caller.user_id.is_some_and(has_user_id))
 }
 
 /// An empty list is everybody who is authenticated; a list of empty values is nobody.

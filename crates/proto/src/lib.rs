@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod annotation;
 pub mod call;
+pub mod caller;
 mod codec;
 pub mod encoding;
 pub mod identity;

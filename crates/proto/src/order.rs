@@ -33,6 +33,9 @@
 //! with the next decision ([`Order::pass`]), so that a session's events of both kinds come as it raised them
 //! while nobody blocks.
 //!
+//! What has to come behind events of both kinds, as the end of the call that has raised them, follows all that
+//! is held when it comes ([`Order::follow`]): whatever of the call has not left yet is among that.
+//!
 //! Not for: tickets and announcements themselves (`src/pg/ticket.rs`), and what was pushed by one backend:
 //! the ring keeps that in order.
 
@@ -110,6 +113,8 @@ struct Held {
     records: Records,
     /// Without a ticket; came while this one was the highest.
     passing: Records,
+    /// Come behind all that was held when they came; this ticket was the highest.
+    following: Records,
 }
 
 /// Events one after another: those of one transaction that have come so far.
@@ -149,6 +154,14 @@ impl Order {
         let Some(mut highest) = self.held.last_entry() else { return false };
         highest.get_mut().passing.push(record);
         self.has_passing = true;
+        true
+    }
+
+    /// Takes a record that must not leave before anything that is held now, whatever transactions that waits
+    /// for. `false`: nothing is held, so the record was not taken and may leave now.
+    pub fn follow(&mut self, record: &[u8]) -> bool {
+        let Some(mut highest) = self.held.last_entry() else { return false };
+        highest.get_mut().following.push(record);
         true
     }
 
@@ -215,7 +228,7 @@ impl Order {
     /// Lets everything go, in the order of the tickets, without regard to blockers: no decision will follow.
     pub fn let_go_all(&mut self) {
         let held = std::mem::take(&mut self.held).into_values();
-        self.ready.extend(held.flat_map(|held| [held.records, held.passing]));
+        self.ready.extend(held.flat_map(|held| [held.records, held.passing, held.following]));
         self.held_bytes = 0;
         self.has_passing = false;
         self.blockers.clear();
@@ -247,9 +260,9 @@ impl Order {
         while let Some(first) = self.held.first_entry()
             && *first.key() <= last
         {
-            let Held { records, passing } = first.remove();
+            let Held { records, passing, following } = first.remove();
             self.held_bytes -= records.bytes.len();
-            self.ready.extend([records, passing]);
+            self.ready.extend([records, passing, following]);
         }
     }
 

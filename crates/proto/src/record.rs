@@ -19,6 +19,9 @@
 //! once, or the transaction has changed nothing. It is filled in together with the ticket ([`set_xid`]), and
 //! belongs to the envelope ([`Envelope::xid`]).
 //!
+//! The *end of a call* comes behind all events of the call, and is handed on behind all of them
+//! ([`crate::order::Order::follow`]).
+//!
 //! Both sides are the same library in the same server start, so there is no version in it.
 //!
 //! Not for: finding records in the ring (`sse_ring`), nor for what a browser gets ([`crate::sse`]).
@@ -31,6 +34,7 @@ pub use stamp::{set_ticket, set_xid, ticket};
 
 use crate::annotation::Access;
 use crate::call::CallRole;
+use crate::caller::Caller;
 use crate::codec;
 use crate::route::Routine;
 use crate::scope::Scope;
@@ -42,10 +46,12 @@ use std::num::NonZeroU64;
 #[repr(u8)]
 pub enum Kind {
     /// Something that was raised.
-    Event = 18,
+    Event = 20,
     /// Something that was raised and is longer than `sse.max_event_size`: a gap for the subscribers that
     /// would have got it.
-    TooLarge = 19,
+    TooLarge = 21,
+    /// A call has ended that has published something; all of its events came before.
+    CallEnd = 22,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 3,
     /// It has handed over all.
@@ -64,8 +70,9 @@ impl Kind {
             [5, ..] => Some(Self::CatalogEnd),
             [10, ..] => Some(Self::CatalogRoutine),
             [11, ..] => Some(Self::CallRole),
-            [18, ..] => Some(Self::Event),
-            [19, ..] => Some(Self::TooLarge),
+            [20, ..] => Some(Self::Event),
+            [21, ..] => Some(Self::TooLarge),
+            [22, ..] => Some(Self::CallEnd),
             _ => None,
         }
     }
@@ -86,6 +93,8 @@ pub struct Envelope<'a> {
     pub execution_id: Option<&'a str>,
     /// Identity of the session that raised it (C4.6).
     pub emitter: Option<Emitter<'a>>,
+    /// The HTTP call that raised it; `None`: no call did (C4.2).
+    pub caller: Option<Caller<'a>>,
     /// The transaction that committed it; `None` when it was sent at once, has not committed yet, or has
     /// changed nothing.
     pub xid: Option<NonZeroU64>,
@@ -116,6 +125,11 @@ pub enum Record<'a> {
     TooLarge {
         /// Who would have got it.
         envelope: Envelope<'a>,
+    },
+    /// A call has ended that has published something.
+    CallEnd {
+        /// The call's number.
+        call: u64,
     },
     /// First of a catalog.
     CatalogBegin {
@@ -151,6 +165,7 @@ impl Record<'_> {
         match self {
             Self::Event { .. } => Kind::Event,
             Self::TooLarge { .. } => Kind::TooLarge,
+            Self::CallEnd { .. } => Kind::CallEnd,
             Self::CatalogBegin { .. } => Kind::CatalogBegin,
             Self::CatalogRoutine { .. } => Kind::CatalogRoutine,
             Self::CallRole { .. } => Kind::CallRole,

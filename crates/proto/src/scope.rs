@@ -31,6 +31,8 @@ pub enum Scope {
     Authorize(Vec<ScopeValue>),
     /// Those whose security context matches the emitting one.
     Matching,
+    /// The HTTP call that raised it, and nobody else.
+    Caller,
     /// No one: a list of which no value is left (C3.3), written `authorize ""`.
     Nobody,
 }
@@ -55,7 +57,7 @@ pub enum ScopeError {
     Empty,
     /// The first word is not one of [`Scope::WORDS`].
     Unknown,
-    /// Something follows `all` or `matching`.
+    /// Something follows `all`, `matching` or `caller`.
     Surplus,
     /// A separator follows, but no value: what `format('authorize %s', NULL)` makes.
     NoValue,
@@ -73,7 +75,7 @@ pub enum ScopeError {
 
 impl Scope {
     /// The words a scope begins with.
-    pub const WORDS: [&'static str; 3] = ["all", "authorize", "matching"];
+    pub const WORDS: [&'static str; 4] = ["all", "authorize", "matching", "caller"];
 
     /// Parses all of `text` as one scope; keywords without regard to ASCII case, blanks around it are
     /// ignored.
@@ -94,12 +96,11 @@ impl Scope {
                 list if list.is_empty() => Err(ScopeError::NoValue),
                 list => Ok(Self::authorize(list)),
             },
-            () if word.eq_ignore_ascii_case("all") && rest_is_blank => Ok(Self::All),
-            () if word.eq_ignore_ascii_case("matching") && rest_is_blank => Ok(Self::Matching),
-            () if word.eq_ignore_ascii_case("all") || word.eq_ignore_ascii_case("matching") => {
-                Err(ScopeError::Surplus)
-            }
-            () => Err(ScopeError::Unknown),
+            () => match ALONE.iter().find(|(alone, _)| word.eq_ignore_ascii_case(alone)) {
+                Some((_, scope)) if rest_is_blank => Ok(scope.clone()),
+                Some(_) => Err(ScopeError::Surplus),
+                None => Err(ScopeError::Unknown),
+            },
         }
     }
 
@@ -117,6 +118,7 @@ impl fmt::Display for Scope {
         match self {
             Self::All => f.write_str("all"),
             Self::Matching => f.write_str("matching"),
+            Self::Caller => f.write_str("caller"),
             Self::Nobody => f.write_str("authorize \"\""),
             Self::Authorize(values) => {
                 f.write_str("authorize")?;
@@ -184,11 +186,13 @@ impl fmt::Display for ScopeValue {
 impl fmt::Display for ScopeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Empty => "expected \"all\", \"matching\" or \"authorize\" with an optional list",
-            Self::Unknown => {
-                "not a scope: expected \"all\", \"matching\" or \"authorize\" with an optional list"
+            Self::Empty => {
+                "expected \"all\", \"matching\", \"caller\" or \"authorize\" with an optional list"
             }
-            Self::Surplus => "nothing may follow \"all\" or \"matching\"",
+            Self::Unknown => {
+                "not a scope: expected \"all\", \"matching\", \"caller\" or \"authorize\" with an optional list"
+            }
+            Self::Surplus => "nothing may follow \"all\", \"matching\" or \"caller\"",
             Self::NoValue => "expected a value after the separator",
             Self::Quote => {
                 "a double quote must begin and end a value; one that belongs to the value is doubled (\"\")"
@@ -281,6 +285,10 @@ fn try_push(text: &mut String, part: &str) -> Result<(), ScopeError> {
 pub(crate) fn is_separator(c: char) -> bool {
     matches!(c, ' ' | '\t' | ',')
 }
+
+/// Scopes that are one word, and that nothing may follow.
+const ALONE: [(&str, Scope); 3] =
+    [("all", Scope::All), ("matching", Scope::Matching), ("caller", Scope::Caller)];
 
 pub(crate) const BLANKS: [char; 2] = [' ', '\t'];
 

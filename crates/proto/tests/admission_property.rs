@@ -10,6 +10,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use sse_proto::admission::{Door, Event, Subscriber, admits, may_open, nobody_matches};
 use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
 use sse_proto::identity::{Emission, Identity};
 use sse_proto::record::{self, Emitter, Envelope, Record};
 use sse_proto::scope::{Scope, ScopeValue};
@@ -46,6 +47,7 @@ fn event() -> impl Strategy<Value = oracle::Event> {
         1 => Just(oracle::Scope::All),
         3 => list().prop_map(oracle::Scope::Authorize),
         4 => Just(oracle::Scope::Matching),
+        3 => Just(oracle::Scope::Caller),
         1 => Just(oracle::Scope::Nobody),
     ];
     let raiser = prop_oneof![
@@ -53,13 +55,26 @@ fn event() -> impl Strategy<Value = oracle::Event> {
         4 => person().prop_map(oracle::Raiser::Somebody),
         1 => Just(oracle::Raiser::Garbled),
     ];
-    (label(), label(), scope, prop::option::of(list()), raiser).prop_map(
-        |(execution_id, topic, scope, rule, raiser)| oracle::Event {
+    let call = prop::option::weighted(0.8, call());
+    (label(), label(), scope, prop::option::of(list()), raiser, call).prop_map(
+        |(execution_id, topic, scope, rule, raiser, call)| oracle::Event {
             execution_id,
             topic,
             scope,
             rule,
             raiser,
+            call,
+        },
+    )
+}
+
+fn call() -> impl Strategy<Value = oracle::Call> {
+    (1_u64..4, prop::option::of(value()), label(), any::<bool>()).prop_map(
+        |(number, user_id, execution_id, has_made_id)| oracle::Call {
+            number,
+            user_id,
+            execution_id,
+            has_made_id,
         },
     )
 }
@@ -69,8 +84,10 @@ fn listener() -> impl Strategy<Value = oracle::Listener> {
         2 => Just(Vec::new()),
         1 => prop::collection::vec(select(&["t", "T", "u"][..]).prop_map(str::to_owned), 0..3),
     ];
-    (prop::option::weighted(0.8, person()), topics, label())
-        .prop_map(|(person, topics, execution_id)| oracle::Listener { person, topics, execution_id })
+    let call = prop::option::weighted(0.2, 1_u64..4);
+    (prop::option::weighted(0.8, person()), topics, label(), call).prop_map(
+        |(person, topics, execution_id, call)| oracle::Listener { person, topics, execution_id, call },
+    )
 }
 
 fn values(list: &[Listed]) -> Vec<ScopeValue> {
@@ -88,6 +105,7 @@ fn scope(scope: &oracle::Scope) -> Scope {
         oracle::Scope::All => Scope::All,
         oracle::Scope::Authorize(list) => Scope::Authorize(values(list)),
         oracle::Scope::Matching => Scope::Matching,
+        oracle::Scope::Caller => Scope::Caller,
         oracle::Scope::Nobody => Scope::Nobody,
     }
 }
@@ -117,10 +135,22 @@ fn verdict(event: &oracle::Event, listener: &oracle::Listener) -> bool {
     let identity = listener.person.as_ref().map(identity);
     let topics: Vec<Topic> = listener.topics.iter().map(|topic| Topic::parse(topic).unwrap()).collect();
     let execution_id = ExecutionId::parse(&listener.execution_id).ok();
-    let subscriber =
-        Subscriber { identity: identity.as_ref(), topics: &topics, execution_id: execution_id.as_ref() };
+    let subscriber = Subscriber {
+        identity: identity.as_ref(),
+        topics: &topics,
+        execution_id: execution_id.as_ref(),
+        call: listener.call,
+    };
     let (its_id, its_topic) = (Some(&*event.execution_id), Some(&*event.topic));
-    let direct = Event { execution_id: its_id, topic: its_topic, scope: &scope, access: &access, emission };
+    let caller = event.call.as_ref().map(|call| Caller {
+        call: call.number,
+        is_authenticated: call.user_id.is_some(),
+        user_id: call.user_id.as_deref(),
+        execution_id: Some(&*call.execution_id),
+        has_made_id: call.has_made_id,
+    });
+    let direct =
+        Event { execution_id: its_id, topic: its_topic, scope: &scope, access: &access, emission, caller };
     let verdict = admits(&direct, &subscriber);
 
     let clean = match &event.raiser {
@@ -146,6 +176,7 @@ fn verdict(event: &oracle::Event, listener: &oracle::Listener) -> bool {
                 Emission::Known(emitter) => Some(emitter.clone()),
                 _ => None,
             },
+            caller,
             xid: None,
         };
         let mut bytes = Vec::new();
@@ -160,6 +191,7 @@ fn verdict(event: &oracle::Event, listener: &oracle::Listener) -> bool {
 fn an_event_reaches_exactly_whom_the_contract_says() {
     let (admitted, refused) = (Cell::new(0), Cell::new(0));
     let (by_list, by_likeness) = (Cell::new(0), Cell::new(0));
+    let (by_call, by_id) = (Cell::new(0), Cell::new(0));
     let cases = 30_000;
     let mut runner = TestRunner::new(Config { cases, ..Config::default() });
     let outcome = runner.run(&(event(), listener()), |(event, listener)| {
@@ -170,6 +202,8 @@ fn an_event_reaches_exactly_whom_the_contract_says() {
         match (&event.scope, &event.raiser) {
             (oracle::Scope::Authorize(list), _) if expected && !list.is_empty() => count(&by_list),
             (oracle::Scope::Matching, oracle::Raiser::Somebody(_)) if expected => count(&by_likeness),
+            (oracle::Scope::Caller, _) if expected && listener.call.is_some() => count(&by_call),
+            (oracle::Scope::Caller, _) if expected => count(&by_id),
             _ => {}
         }
         Ok(())
@@ -177,10 +211,15 @@ fn an_event_reaches_exactly_whom_the_contract_says() {
     if let Err(error) = outcome {
         panic!("{error}");
     }
-    for (counter, what) in
-        [(admitted, "admitted"), (refused, "refused"), (by_list, "listed"), (by_likeness, "alike")]
-    {
-        assert!(counter.get() > cases / 100, "only {} were {what}: the test shows little", counter.get());
+    for (counter, what, least) in [
+        (admitted, "admitted", cases / 100),
+        (refused, "refused", cases / 100),
+        (by_list, "listed", cases / 100),
+        (by_likeness, "alike", cases / 100),
+        (by_call, "answers", cases / 200),
+        (by_id, "callers by id", cases / 1000),
+    ] {
+        assert!(counter.get() > least, "only {} were {what}: the test shows little", counter.get());
     }
 }
 

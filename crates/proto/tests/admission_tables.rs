@@ -3,6 +3,7 @@
 
 use sse_proto::admission::{Door, Event, Subscriber, admits, may_open, nobody_matches};
 use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
 use sse_proto::identity::{Emission, Identity};
 use sse_proto::record::Emitter;
 use sse_proto::scope::{Hint, Scope, ScopeValue, authorize_hint};
@@ -23,8 +24,8 @@ fn gets(
     emission: Emission<&Emitter<'_>>,
     identity: Option<&Identity>,
 ) -> bool {
-    let event = Event { execution_id: None, topic: None, scope, access, emission };
-    admits(&event, &Subscriber { identity, topics: &[], execution_id: None })
+    let event = Event { execution_id: None, topic: None, scope, access, emission, caller: None };
+    admits(&event, &Subscriber { identity, topics: &[], execution_id: None, call: None })
 }
 
 fn gets_hinted(scope: &str, identity: Option<&Identity>) -> bool {
@@ -52,8 +53,10 @@ fn execution_ids_narrow_only_where_both_sides_give_one() {
             scope: &Scope::All,
             access: &Access::Unspecified,
             emission: Emission::None,
+            caller: None,
         };
-        let subscriber = Subscriber { identity: None, topics: &[], execution_id: execution_id.as_ref() };
+        let subscriber =
+            Subscriber { identity: None, topics: &[], execution_id: execution_id.as_ref(), call: None };
         assert_eq!(admits(&event, &subscriber), expected, "{subscriber:?} {publisher:?}");
     }
 }
@@ -79,8 +82,9 @@ fn a_stream_with_topics_gets_these_and_one_without_gets_what_has_none() {
             scope: &Scope::All,
             access: &Access::Unspecified,
             emission: Emission::None,
+            caller: None,
         };
-        let subscriber = Subscriber { identity: None, topics: &list, execution_id: None };
+        let subscriber = Subscriber { identity: None, topics: &list, execution_id: None, call: None };
         assert_eq!(admits(&event, &subscriber), expected, "{topics:?} {topic:?}");
     }
 }
@@ -98,9 +102,104 @@ fn no_check_makes_up_for_another() {
             scope: &scope,
             access: &Access::Unspecified,
             emission: Emission::None,
+            caller: None,
         };
-        let subscriber = Subscriber { identity: Some(&alice), topics: &topics, execution_id: Some(&id) };
+        let subscriber =
+            Subscriber { identity: Some(&alice), topics: &topics, execution_id: Some(&id), call: None };
         assert_eq!(admits(&event, &subscriber), bits == 7, "{event:?}");
+    }
+}
+
+/// Attack: an event for the caller of a call is asked for by somebody who knows or guesses its execution id,
+/// is another user, has a token without a user id, or has made a call of his own with the same id.
+#[test]
+fn scope_caller_reaches_the_call_and_the_streams_that_prove_to_be_its_callers() {
+    let call = |user_id: Option<&'static str>, has_made_id| Caller {
+        call: 7,
+        is_authenticated: user_id.is_some(),
+        user_id: user_id.filter(|id| !id.is_empty()),
+        execution_id: Some("x"),
+        has_made_id,
+    };
+    let (user, nameless, stranger, made) =
+        (call(Some("1"), false), call(Some(""), false), call(None, false), call(None, true));
+    let same = person("1", "other name", &[]);
+    let alike = person("2", "alice", &["admin"]);
+    let named_so = Identity::try_new(None, Some("1"), &["1"]).unwrap();
+    let x = ExecutionId::parse("x").unwrap();
+    let y = ExecutionId::parse("y").unwrap();
+    let topics = [Topic::parse("t").unwrap()];
+    let by_id = |identity, execution_id| Subscriber { identity, topics: &[], execution_id, call: None };
+    let of_call = |call| Subscriber { identity: None, topics: &[], execution_id: None, call: Some(call) };
+    for (caller, subscriber, expected) in [
+        (Some(user), by_id(Some(&same), Some(&x)), true),
+        (Some(user), by_id(Some(&same), Some(&y)), false),
+        (Some(user), by_id(Some(&same), None), false),
+        (Some(user), by_id(Some(&alike), Some(&x)), false),
+        (Some(user), by_id(Some(&named_so), Some(&x)), false),
+        (Some(user), by_id(None, Some(&x)), false),
+        (Some(Caller { execution_id: None, ..user }), by_id(Some(&same), None), false),
+        (Some(Caller { execution_id: Some(""), ..user }), by_id(Some(&same), None), false),
+        (Some(Caller { has_made_id: true, ..user }), by_id(None, Some(&x)), false),
+        (Some(nameless), by_id(Some(&Identity::default()), Some(&x)), false),
+        (Some(nameless), by_id(None, Some(&x)), false),
+        (Some(stranger), by_id(None, Some(&x)), false),
+        (Some(stranger), by_id(Some(&same), Some(&x)), false),
+        (Some(made), by_id(None, Some(&x)), true),
+        (Some(made), by_id(Some(&same), Some(&x)), true),
+        (Some(made), by_id(None, Some(&y)), false),
+        (Some(made), by_id(None, None), false),
+        (Some(user), of_call(7), true),
+        (Some(nameless), of_call(7), true),
+        (Some(stranger), of_call(7), true),
+        (Some(stranger), of_call(8), false),
+        (None, of_call(7), false),
+        (None, by_id(Some(&same), Some(&x)), false),
+    ] {
+        // A topic is not asked for; an execution id that somebody gave the event is.
+        for (topic, topics) in [(None, &[][..]), (Some("t"), &[]), (Some("u"), &topics[..]), (None, &topics)]
+        {
+            for (execution_id, fits) in [(None, true), (Some("x"), true), (Some("z"), false)] {
+                let (scope, access) = (&Scope::Caller, &Access::Unspecified);
+                let event = Event { execution_id, topic, scope, access, emission: Emission::None, caller };
+                let subscriber = Subscriber { topics, ..subscriber };
+                let expected = expected && (fits || subscriber.call.is_some());
+                assert_eq!(admits(&event, &subscriber), expected, "{event:?} {subscriber:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_answer_of_a_call_gets_what_the_call_raised_for_its_caller_and_nothing_else() {
+    let alice = person("1", "alice", &["admin"]);
+    let caller = Caller {
+        call: 7,
+        is_authenticated: true,
+        user_id: Some("1"),
+        execution_id: None,
+        has_made_id: false,
+    };
+    for (scope, call, expected) in [
+        ("all", Some(7), true),
+        ("all", Some(8), false),
+        ("all", None, false),
+        ("authorize role:admin", Some(7), true),
+        ("authorize role:ops", Some(7), false),
+        ("authorize role:admin", None, false),
+        ("authorize \"\"", Some(7), false),
+    ] {
+        let event = Event {
+            execution_id: Some("z"),
+            topic: Some("t"),
+            scope: &Scope::parse(scope).unwrap(),
+            access: &Access::Unspecified,
+            emission: Emission::None,
+            caller: call.map(|call| Caller { call, ..caller }),
+        };
+        let subscriber =
+            Subscriber { identity: Some(&alice), topics: &[], execution_id: None, call: Some(7) };
+        assert_eq!(admits(&event, &subscriber), expected, "{scope} {call:?}");
     }
 }
 
@@ -113,6 +212,7 @@ fn scopes_without_a_list_ask_only_who_is_authenticated() {
         (Scope::Authorize(Vec::new()), false, true),
         (Scope::Nobody, false, false),
         (Scope::Matching, false, false),
+        (Scope::Caller, false, false),
     ] {
         for (identity, expected) in
             [(None, anonymous), (Some(&nobody_by_name), authenticated), (Some(&alice), authenticated)]

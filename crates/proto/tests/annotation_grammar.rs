@@ -190,6 +190,8 @@ fn without_a_scope_events_follow_the_authorize_rule() {
         ("@sse\n@authorize \"\"", Scope::Nobody),
         ("@sse\n@authorize a\n@sse_scope all", Scope::All),
         ("@sse\n@sse_scope matching", Scope::Matching),
+        ("@sse\n@sse_scope caller", Scope::Caller),
+        ("@sse\n@authorize a\n@sse_scope Caller", Scope::Caller),
     ] {
         assert_eq!(read(comment).default_scope(), scope, "{comment:?}");
     }
@@ -327,6 +329,8 @@ fn a_missing_value_a_surplus_word_and_a_wrong_one_are_mistakes() {
         ("@sse_level info notice", "notice"),
         ("@sse_scope", "@sse_scope"),
         ("@sse_scope nobody", "nobody"),
+        ("@sse_scope calle", "calle"),
+        ("@sse_scope caller a", "caller a"),
         ("@sse_scope all x", "all x"),
         ("@sse_scope authorize,", "authorize,"),
         ("@sse_event", "@sse_event"),

@@ -12,6 +12,9 @@ const BACKENDS: usize = 5;
 /// Added to a backend's number where others have a transaction's.
 const AT_ONCE: usize = 1_000_000;
 
+/// Added to the place of an end in [`World::ends`].
+const END: usize = 2_000_000;
+
 const NO_LIMITS: Limits = Limits { time: Duration::from_secs(1000), bytes: usize::MAX };
 
 /// Where a backend is with its transaction.
@@ -47,8 +50,17 @@ struct Backend {
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Reserved,
-    Event { ticket: u64, transaction: usize, number: usize },
-    AtOnce { backend: usize, number: usize },
+    Event {
+        ticket: u64,
+        transaction: usize,
+        number: usize,
+    },
+    AtOnce {
+        backend: usize,
+        number: usize,
+    },
+    /// Of a backend's transaction, by its place in [`World::ends`].
+    End(usize),
 }
 
 /// What the gateway is about.
@@ -69,6 +81,8 @@ struct World {
     seen: Vec<Vec<usize>>,
     visible: Vec<usize>,
     events: Vec<usize>,
+    /// For each end: the transaction, its backend, and how many events that had sent at once by then.
+    ends: Vec<(usize, usize, usize)>,
     ring: Vec<Place>,
     taken: usize,
     gateway: Gateway,
@@ -88,6 +102,7 @@ impl World {
             seen: Vec::new(),
             visible: Vec::new(),
             events: Vec::new(),
+            ends: Vec::new(),
             ring: Vec::new(),
             taken: 0,
             gateway: Gateway::TakesOut,
@@ -144,6 +159,8 @@ impl World {
             }
             Step::Pushed => {
                 self.announced[index] = 0;
+                self.ring.push(Place::End(self.ends.len()));
+                self.ends.push((backend.transaction, index, self.at_once[index]));
                 Step::Idle
             }
         };
@@ -191,6 +208,11 @@ impl World {
                 Place::Event { ticket, transaction, number } => {
                     self.order.hold(ticket, &write(transaction, number));
                 }
+                Place::End(end) => {
+                    if !self.order.follow(&write(END + end, 0)) {
+                        self.told.push((END + end, 0));
+                    }
+                }
                 Place::AtOnce { backend, number } => {
                     let backend = AT_ONCE + backend;
                     if !self.order.pass(&write(backend, number)) {
@@ -235,6 +257,14 @@ impl World {
         for (backend, count) in self.at_once.iter().enumerate() {
             let told = self.told.iter().filter(|told| told.0 == AT_ONCE + backend).map(|told| told.1);
             prop_assert!(told.eq(0..*count), "sent at once by {}: {:?}", backend, self.told);
+        }
+        for (end, (transaction, backend, at_once)) in self.ends.iter().enumerate() {
+            let at = place(END + end);
+            prop_assert!(at.is_some(), "{} is not told", end);
+            let before = &self.told[..at.unwrap_or(0)];
+            let count = |who: usize| before.iter().filter(|told| told.0 == who).count();
+            prop_assert_eq!(count(*transaction), self.events[*transaction], "{}: {:?}", end, self.told);
+            prop_assert!(count(AT_ONCE + backend) >= *at_once, "{}: {:?}", end, self.told);
         }
         Ok(())
     }
@@ -402,6 +432,29 @@ fn what_is_sent_at_once_keeps_its_place_and_waits_for_nobody() {
     assert_eq!(taken(&mut order), [90]);
     order.decide(look(9, &[]), Instant::now());
     assert_eq!(taken(&mut order), [8, 9]);
+}
+
+// A transaction's events wait for another one, and what says that all of them are there does not.
+#[test]
+fn what_follows_comes_behind_all_that_was_held_whatever_that_waits_for() {
+    let mut order = Order::new(NO_LIMITS);
+    assert!(!order.follow(&write(90, 0)), "nothing is held");
+    order.hold(3, &write(3, 0));
+    order.pass(&write(91, 0));
+    order.hold(5, &write(5, 0));
+    order.pass(&write(92, 0));
+    assert!(order.follow(&write(93, 0)));
+    order.hold(4, &write(4, 0));
+    order.decide(look(5, &[4]), Instant::now());
+    assert_eq!(taken(&mut order), [3, 91, 4, 92], "5 is held, and so is what follows it");
+    order.hold(5, &write(5, 1));
+    order.hold(6, &write(6, 0));
+    order.decide(look(6, &[]), Instant::now());
+    assert_eq!(taken(&mut order), [5, 5, 93, 6]);
+    order.hold(7, &write(7, 0));
+    assert!(order.follow(&write(94, 0)));
+    order.let_go_all();
+    assert_eq!(taken(&mut order), [7, 94]);
 }
 
 #[test]

@@ -234,7 +234,13 @@ fn push_all() {
         for record in pending.records() {
             // While more records follow, the gateway can make room.
             futex::wake_if(wake, &shared);
-            wake = producer.try_push(record).unwrap_or_else(|_| producer.count_dropped(1));
+            wake = match producer.try_push(record) {
+                Ok(wake) => {
+                    effects::add_events(1);
+                    wake
+                }
+                Err(_) => producer.count_dropped(1),
+            };
         }
         pending.clear();
     });

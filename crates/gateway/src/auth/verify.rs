@@ -3,6 +3,7 @@
 //! Signature first: nothing is read from claims that nobody vouches for. Not for whether the bearer has been
 //! disconnected since: that is `revocation`.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -31,7 +32,8 @@ const MAX_TIME: f64 = 253_402_300_799.0;
 /// What a token that is believed says.
 #[derive(Debug, Clone)]
 pub(crate) struct Verified {
-    pub(crate) identity: Identity,
+    /// Shared with the streams and calls that it is for.
+    pub(crate) identity: Arc<Identity>,
     /// When its stream is to end: at `exp`, or, if that has passed already, at the end of the skew that still
     /// lets the token in.
     pub(crate) expires_at: SystemTime,
@@ -89,6 +91,7 @@ pub(crate) fn verify(
     let claims = Claims::parse(&text).map_err(|_| Refusal::Claims)?;
     let (identity, expires_at, issued_at) = check(claims.as_map(), settings, now)?;
     let digest = TokenDigest::of(message);
+    let identity = Arc::new(identity);
     Ok(Verified { identity, expires_at, issued_at, claims: text.into(), digest })
 }
 

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use sse_proto::record::{Kind, Record, decode};
+
 /// A run of consecutive items in the order of the stream (C5.3).
 ///
 /// The sequence of an item is `first_sequence` plus its index, in every runtime thread alike, so that an id
@@ -17,16 +19,24 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// What the batch consists of.
     pub items: Vec<Item>,
+    /// Calls whose events all lie in this batch or in earlier ones. They have no place in the sequence: no
+    /// subscriber could get them.
+    pub ended_calls: Vec<u64>,
 }
 
 impl Batch {
     /// An empty batch whose first item will get `first_sequence`.
     pub fn new(first_sequence: u64) -> Self {
-        Self { first_sequence, bytes: Vec::new(), items: Vec::new() }
+        Self { first_sequence, bytes: Vec::new(), items: Vec::new(), ended_calls: Vec::new() }
     }
 
-    /// Appends one record as it came out of the ring.
+    /// Appends one record as it came out of the ring. The end of a call takes no sequence.
     pub fn push_record(&mut self, record: &[u8]) {
+        if Kind::of(record) == Some(Kind::CallEnd)
+            && let Ok(Record::CallEnd { call }) = decode(record)
+        {
+            return self.ended_calls.push(call);
+        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record);
         self.items.push(Item::Record(start..self.bytes.len()));
@@ -44,7 +54,7 @@ impl Batch {
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.ended_calls.is_empty()
     }
 }
 

@@ -133,7 +133,7 @@ mod tests {
     /// Pushes a frame with a body of this many bytes, in parts as they come out of a ring.
     fn push(reply: &mut Reply, body: usize) {
         let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
-        CallAnswer { id: 7, cut: None, outcome }
+        CallAnswer { id: 7, has_end: false, cut: None, outcome }
             .encode()
             .unwrap()
             .chunks(32 << 10)

@@ -1,5 +1,6 @@
 //! What a routine can know of its call (C7.2): the nine settings, all of which are set for every call, so
-//! that nothing of an earlier call shows through.
+//! that nothing of an earlier call shows through. And who is behind scope `caller` for what the call raises
+//! (C4.2), which the routine can neither see nor set.
 //!
 //! Not for the arguments, nor for setting them: the worker does that, outside the transaction.
 
@@ -10,6 +11,7 @@ use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::{Map, Value};
 use sse_proto::call::UserParameters;
+use sse_proto::caller::Caller;
 use sse_proto::word::{ExecutionId, LabelError};
 
 use crate::auth::Verified;
@@ -17,8 +19,16 @@ use crate::auth::Verified;
 /// Headers that are secrets: they were not sent to the author of the routine.
 const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
-/// The nine values, in the order of [`CallContext::settings`].
-pub(crate) struct CallContext([String; NAMES.len()]);
+pub(crate) struct CallContext {
+    /// The nine values, in the order of [`NAMES`].
+    values: [String; NAMES.len()],
+    is_authenticated: bool,
+    /// Whether the gateway has made the execution id (C7.9).
+    has_made_id: bool,
+}
+
+const USER_ID: usize = 0;
+const EXECUTION_ID: usize = 8;
 
 const NAMES: [&str; 9] = [
     "request.user_id",
@@ -40,10 +50,10 @@ impl CallContext {
         address: IpAddr,
         execution_id: Option<&ExecutionId>,
     ) -> Self {
-        let identity = login.map(|login| &login.identity);
+        let identity = login.map(|login| &*login.identity);
         let text = |text: Option<&str>| text.unwrap_or("").to_owned();
         let roles = identity.map(|identity| identity.roles()).filter(|roles| !roles.is_empty());
-        Self([
+        let values = [
             text(identity.and_then(|identity| identity.user_id())),
             text(identity.and_then(|identity| identity.user_name())),
             roles.map_or_else(String::new, |roles| in_ascii(&Value::from(roles).to_string())),
@@ -53,18 +63,31 @@ impl CallContext {
             request.uri().path().to_owned(),
             address.to_string(),
             text(execution_id.map(ExecutionId::as_str)),
-        ])
+        ];
+        Self { values, is_authenticated: login.is_some(), has_made_id: false }
     }
 
     /// Names and values for the worker.
     pub(crate) fn settings(&self) -> Vec<(&str, &str)> {
-        NAMES.into_iter().zip(self.0.iter().map(String::as_str)).collect()
+        NAMES.into_iter().zip(self.values.iter().map(String::as_str)).collect()
+    }
+
+    /// Who is behind scope `caller` for the call with this number.
+    pub(crate) fn caller(&self, call: u64) -> Caller<'_> {
+        let value = |place: usize| Some(self.values[place].as_str()).filter(|text| !text.is_empty());
+        Caller {
+            call,
+            is_authenticated: self.is_authenticated,
+            user_id: value(USER_ID),
+            execution_id: value(EXECUTION_ID),
+            has_made_id: self.has_made_id,
+        }
     }
 }
 
 /// What `@user_parameters` fills in (C7.3). Of an anonymous caller only the address is known.
 pub(crate) fn user_parameters(login: Option<&Verified>, address: IpAddr) -> UserParameters {
-    let identity = login.map(|login| &login.identity);
+    let identity = login.map(|login| &*login.identity);
     UserParameters {
         user_id: identity.and_then(|identity| identity.user_id()).map(str::to_owned),
         user_name: identity.and_then(|identity| identity.user_name()).map(str::to_owned),
@@ -194,6 +217,18 @@ mod tests {
             ("sse.execution_id", ""),
         ];
         assert_eq!(context.settings(), expected);
+        let nobody = Caller {
+            call: 7,
+            is_authenticated: false,
+            user_id: None,
+            execution_id: None,
+            has_made_id: false,
+        };
+        assert_eq!(context.caller(7), nobody);
+        let id = ExecutionId::parse("x").unwrap();
+        let context = CallContext::new(&request, None, "::1".parse().unwrap(), Some(&id));
+        assert_eq!(context.caller(7), Caller { execution_id: Some("x"), ..nobody });
+        assert_eq!((NAMES[USER_ID], NAMES[EXECUTION_ID]), ("request.user_id", "sse.execution_id"));
     }
 
     #[test]

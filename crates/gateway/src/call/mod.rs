@@ -117,7 +117,7 @@ impl Admitted<'_> {
         let Self { asked, calls, settings, shared, .. } = self;
         let login = asked.login.as_ref().ok().and_then(Option::as_ref);
         let rule = calls[0];
-        match may_open(&rule.access, login.map(|login| &login.identity)) {
+        match may_open(&rule.access, login.map(|login| &*login.identity)) {
             Door::Open => {}
             Door::Unauthenticated => return Err(unauthenticated()),
             Door::Forbidden => {

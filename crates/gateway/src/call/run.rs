@@ -142,6 +142,7 @@ fn enter<'c>(
         is_snapshot: false,
         settings: job.context.settings(),
         statement: (&statement).into(),
+        caller: Some(job.context.caller(id)),
     };
     let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
     let deadline = Instant::now() + limit;

@@ -62,7 +62,9 @@ impl Door {
         let credential = Credential::find(headers, parameter, &self.settings);
         match self.authenticator.authenticate(credential, &self.settings, now) {
             Ok(None) => Caller::Anonymous,
-            Ok(Some(login)) => Caller::Known { identity: login.identity, expires_at: login.expires_at },
+            Ok(Some(login)) => {
+                Caller::Known { identity: (*login.identity).clone(), expires_at: login.expires_at }
+            }
             Err(_) => Caller::Refused,
         }
     }

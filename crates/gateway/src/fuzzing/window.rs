@@ -115,6 +115,7 @@ impl Window {
             identity: listening.identity.map(Arc::new),
             topics: Box::from(listening.topics),
             execution_id: listening.execution_id,
+            call: None,
         };
         let start = Start::find(last_event_id, &self.log, published, &recipient);
         self.log.postings.join(slot as u32, recipient);

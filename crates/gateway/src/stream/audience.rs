@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use sse_proto::admission::{Event, Subscriber, ValueSet, admits_of};
 use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
 use sse_proto::identity::{Emission, Identity};
 use sse_proto::record::{Emitter, Envelope};
 use sse_proto::scope::{Scope, ScopeValue};
@@ -22,8 +23,40 @@ pub(crate) struct Audience {
     pub(crate) topic: Option<Box<str>>,
     /// Never `Matching`.
     pub(crate) scope: Scope,
+    /// The call that raised it.
+    raised_by: Option<Box<RaisedBy>>,
     /// The scope's values for fast look-up, if there are many.
     values: Option<Box<ValueSet>>,
+}
+
+/// A call that raised an event. Who has made the call is kept for scope `caller` alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RaisedBy {
+    call: u64,
+    is_authenticated: bool,
+    user_id: Option<Box<str>>,
+    execution_id: Option<Box<str>>,
+    has_made_id: bool,
+}
+
+impl RaisedBy {
+    fn new(caller: &Caller<'_>, scope: &Scope) -> Self {
+        let kept = |text: Option<&str>| {
+            text.filter(|text| *scope == Scope::Caller && !text.is_empty()).map(Box::from)
+        };
+        Self {
+            call: caller.call,
+            is_authenticated: caller.is_authenticated,
+            user_id: kept(caller.user_id),
+            execution_id: kept(caller.execution_id),
+            has_made_id: caller.has_made_id,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        size_of::<Self>() + text(&self.user_id) + text(&self.execution_id)
+    }
 }
 
 impl Audience {
@@ -41,13 +74,25 @@ impl Audience {
             Scope::Authorize(values) => ValueSet::of(values).map(Box::new),
             _ => None,
         };
-        Self { execution_id: text(event.execution_id), topic: text(event.topic), scope, values }
+        let raised_by = event.caller.map(|caller| Box::new(RaisedBy::new(&caller, &scope)));
+        Self { execution_id: text(event.execution_id), topic: text(event.topic), scope, raised_by, values }
     }
 
     /// Whether the event is for every stream without topics, whoever listens: then it lies in the public
     /// lane.
     pub(crate) fn is_public(&self) -> bool {
         self.execution_id.is_none() && self.topic.is_none() && self.scope == Scope::All
+    }
+
+    /// The call that raised it. Who has made the call is said of scope `caller` alone.
+    pub(crate) fn caller(&self) -> Option<Caller<'_>> {
+        self.raised_by.as_ref().map(|raised_by| Caller {
+            call: raised_by.call,
+            is_authenticated: raised_by.is_authenticated,
+            user_id: raised_by.user_id.as_deref(),
+            execution_id: raised_by.execution_id.as_deref(),
+            has_made_id: raised_by.has_made_id,
+        })
     }
 
     pub(crate) fn admits(&self, recipient: &Recipient) -> bool {
@@ -57,6 +102,7 @@ impl Audience {
             scope: &self.scope,
             access: &Access::Unspecified,
             emission: Emission::None,
+            caller: self.caller(),
         };
         admits_of(&event, self.values.as_deref(), &recipient.as_subscriber())
     }
@@ -71,7 +117,8 @@ impl Audience {
             _ => 0,
         };
         let set = self.values.as_ref().map_or(0, |set| size_of::<ValueSet>() + set.heap_bytes());
-        text(&self.execution_id) + text(&self.topic) + values + set
+        let raised_by = self.raised_by.as_ref().map_or(0, |raised_by| raised_by.heap_bytes());
+        text(&self.execution_id) + text(&self.topic) + values + set + raised_by
     }
 }
 
@@ -100,6 +147,8 @@ pub(crate) struct Recipient {
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) topics: Box<[Topic]>,
     pub(crate) execution_id: Option<ExecutionId>,
+    /// The call whose answer the stream is (C7.8).
+    pub(crate) call: Option<u64>,
 }
 
 impl Recipient {
@@ -108,12 +157,13 @@ impl Recipient {
             identity: self.identity.as_deref(),
             topics: &self.topics,
             execution_id: self.execution_id.as_ref(),
+            call: self.call,
         }
     }
 
-    /// Whether it gets the events of the public lane (C4.5).
+    /// Whether it gets the events of the public lane (C4.5). The answer of a call gets those of its call alone.
     pub(crate) fn takes_public(&self) -> bool {
-        self.topics.is_empty()
+        self.topics.is_empty() && self.call.is_none()
     }
 }
 
@@ -142,7 +192,13 @@ mod tests {
             Access::Authorize(list("authorize role:ops, 1")),
             Access::Authorize(vec![ScopeValue::Any(String::new())]),
         ];
-        let scopes = [Scope::All, Scope::Matching, Scope::Nobody, Scope::Authorize(list("authorize bob"))];
+        let scopes = [
+            Scope::All,
+            Scope::Matching,
+            Scope::Caller,
+            Scope::Nobody,
+            Scope::Authorize(list("authorize bob")),
+        ];
         let people = [
             None,
             Some(Identity::default()),
@@ -155,12 +211,14 @@ mod tests {
             .flat_map(|scope| accesses.iter().map(move |access| (scope, access)))
             .flat_map(|(scope, access)| emissions.iter().map(move |emission| (scope, access, *emission)))
         {
-            let event = Event { execution_id: Some(""), topic: Some(""), scope, access, emission };
+            let (id, topic) = (Some(""), Some(""));
+            let event = Event { execution_id: id, topic, scope, access, emission, caller: None };
             let audience = Audience::new(&event);
             assert_ne!(audience.scope, Scope::Matching);
             for identity in &people {
                 let identity = identity.clone().map(Arc::new);
-                let recipient = Recipient { identity, topics: Box::default(), execution_id: None };
+                let recipient =
+                    Recipient { identity, topics: Box::default(), execution_id: None, call: None };
                 let expected = admits(&event, &recipient.as_subscriber());
                 assert_eq!(audience.admits(&recipient), expected, "{event:?} {recipient:?}");
                 assert!(!audience.is_public() || expected);

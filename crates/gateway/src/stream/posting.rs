@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use sse_proto::caller::Caller;
 use sse_proto::scope::{Scope, ScopeValue};
 
 use crate::stream::audience::{Audience, Recipient};
@@ -45,9 +46,11 @@ enum Kind {
     ExecutionId,
     /// Streams without an execution id: these get events of every execution.
     NoExecutionId,
+    /// The stream that is the answer of a call, by the call's number.
+    Call,
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 
 /// A name. Equal names are equal bytes: names and roles are in lower case (C4.2).
 #[derive(Debug, Clone)]
@@ -63,6 +66,11 @@ impl<'a> Name<'a> {
             matches!(kind, Kind::UserName | Kind::Role) && text.bytes().any(|b| b.is_ascii_uppercase());
         let text = if folds { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
         Self { kind, topical, text }
+    }
+
+    /// Call streams are no streams of the public lane, and so are among those with topics.
+    fn of_call(call: u64) -> Self {
+        Self { kind: Kind::Call, topical: true, text: Cow::Owned(call.to_string()) }
     }
 
     fn table(&self) -> usize {
@@ -221,6 +229,10 @@ impl Postings {
     fn narrowest<'a>(&self, audience: &'a Audience) -> Vec<Name<'a>> {
         let topical = audience.topic.is_some();
         let by_scope = match &audience.scope {
+            // Its streams are asked neither for topics nor for anything else (C7.9).
+            Scope::Caller => {
+                return audience.caller().map_or_else(Vec::new, |caller| names_of_caller(&caller));
+            }
             Scope::All => None,
             Scope::Authorize(values) => Some(listed(values, topical)),
             Scope::Nobody | Scope::Matching => Some(Vec::new()),
@@ -279,6 +291,11 @@ impl Postings {
 fn names_of(recipient: &Recipient) -> Vec<Name<'_>> {
     let topical = !recipient.takes_public();
     let mut names = vec![Name::new(Kind::Everybody, topical, "")];
+    if let Some(call) = recipient.call {
+        // It gets what this call has raised, and what everybody gets.
+        names.push(Name::of_call(call));
+        return names;
+    }
     names.extend(recipient.topics.iter().map(|topic| Name::new(Kind::Topic, true, topic.as_str())));
     names.push(match &recipient.execution_id {
         Some(id) => Name::new(Kind::ExecutionId, topical, id.as_str()),
@@ -289,6 +306,16 @@ fn names_of(recipient: &Recipient) -> Vec<Name<'_>> {
         names.extend(identity.user_id().map(|id| Name::new(Kind::UserId, topical, id)));
         names.extend(identity.user_name().map(|name| Name::new(Kind::UserName, topical, name)));
         names.extend(identity.roles().iter().map(|role| Name::new(Kind::Role, topical, role)));
+    }
+    names
+}
+
+/// The names of the streams that may get an event of scope `caller`: the call's own, and those that present
+/// its execution id, with topics and without.
+fn names_of_caller<'a>(caller: &Caller<'a>) -> Vec<Name<'a>> {
+    let mut names = vec![Name::of_call(caller.call)];
+    if let Some(id) = caller.execution_id.filter(|_| caller.can_be_followed()) {
+        names.extend([false, true].map(|topical| Name::new(Kind::ExecutionId, topical, id)));
     }
     names
 }

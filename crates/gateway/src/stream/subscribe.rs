@@ -63,7 +63,7 @@ impl Subscription {
         let token = login.as_ref().map(|login| login.digest);
         let (identity, expires_at, issued_at) = match login {
             None => (None, None, None),
-            Some(login) => (Some(Arc::new(login.identity)), Some(login.expires_at), login.issued_at),
+            Some(login) => (Some(login.identity), Some(login.expires_at), login.issued_at),
         };
         Self {
             identity,
@@ -83,6 +83,7 @@ impl Subscription {
             identity: self.identity.clone(),
             topics: Box::from(&self.topics[..]),
             execution_id: self.execution_id.clone(),
+            call: None,
         }
     }
 
@@ -182,7 +183,7 @@ mod tests {
         let mut batch = Batch::new(1);
         (0..head).for_each(|_| batch.push_overflow(None));
         log.append(&batch, 0);
-        let recipient = Recipient { identity: None, topics: Box::default(), execution_id: None };
+        let recipient = Recipient { identity: None, topics: Box::default(), execution_id: None, call: None };
         Start::find(last_event_id.as_bytes(), &log, published, &recipient)
     }
 

@@ -141,14 +141,25 @@ impl Taken {
 pub fn done(id: u64, body: &str) -> CallResult {
     let body = body.as_bytes().to_vec();
     CallResult::Answer(
-        CallAnswer { id, cut: None, outcome: Outcome::Done { rows: 1, body, is_null: false } }.into(),
+        CallAnswer {
+            id,
+            has_end: false,
+            cut: None,
+            outcome: Outcome::Done { rows: 1, body, is_null: false },
+        }
+        .into(),
     )
 }
 
 pub fn no_row(id: u64) -> CallResult {
     CallResult::Answer(
-        CallAnswer { id, cut: None, outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true } }
-            .into(),
+        CallAnswer {
+            id,
+            has_end: false,
+            cut: None,
+            outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true },
+        }
+        .into(),
     )
 }
 
@@ -157,6 +168,7 @@ pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallR
     CallResult::Answer(
         CallAnswer {
             id,
+            has_end: false,
             cut: None,
             outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised, outdated: false },
         }
@@ -170,6 +182,7 @@ pub fn outdated(id: u64) -> CallResult {
     CallResult::Answer(
         CallAnswer {
             id,
+            has_end: false,
             cut: None,
             outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true },
         }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use sse_gateway::{Batch, Config, Errand, Gateway, Publisher, Settings, Stats};
 use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::scope::Scope;
@@ -67,6 +68,8 @@ pub struct Raise {
     pub topic: Option<String>,
     pub event: Option<String>,
     pub execution_id: Option<String>,
+    /// The call that raised it.
+    pub caller: Option<Caller<'static>>,
     pub data: String,
     pub too_large: bool,
 }
@@ -77,6 +80,7 @@ pub fn raise(data: impl Into<String>) -> Raise {
         topic: None,
         event: None,
         execution_id: None,
+        caller: None,
         data: data.into(),
         too_large: false,
     }
@@ -91,6 +95,7 @@ impl Raise {
             event: self.event.as_deref(),
             execution_id: self.execution_id.as_deref(),
             emitter: None,
+            caller: self.caller,
             xid: None,
         };
         let record = if self.too_large {

@@ -38,7 +38,9 @@ impl Keyword {
             Self::Publish => "expected \"@sse_publish [on level]\"",
             Self::Subscribe => "expected \"@sse_subscribe [segment] [on level]\"",
             Self::Level => "expected one level: \"info\", \"notice\" or \"warning\"",
-            Self::Scope => "expected a scope: \"all\", \"matching\" or \"authorize\" with an optional list",
+            Self::Scope => {
+                "expected a scope: \"all\", \"matching\", \"caller\" or \"authorize\" with an optional list"
+            }
             Self::Event => "expected one event name",
             Self::Topic => "expected one topic, in double quotes if it has a blank or comma",
             Self::Delivery => "expected \"commit\" or \"immediate\"",

@@ -10,6 +10,7 @@ use super::keys::{Key, Keys};
 use super::row_version::RowVersion;
 use super::statement::{Statement, ValueType};
 use super::type_kind::MAX_LEVELS;
+use crate::caller::Caller;
 use crate::codec::{self, DecodeError, EncodeError, Field, Reader, Writer, choices, fields};
 use std::borrow::Cow;
 
@@ -75,9 +76,11 @@ pub struct CallRequest<'a> {
     pub settings: Vec<(&'a str, &'a str)>,
     /// What is run.
     pub statement: StatementRef<'a>,
+    /// Who is behind scope `caller` for what it raises (C4.2); `None`: nobody is.
+    pub caller: Option<Caller<'a>>,
 }
 
-fields!(CallRequest<'a> { id, timeout_ms, label, read_only, is_snapshot, settings, statement });
+fields!(CallRequest<'a> { id, timeout_ms, label, read_only, is_snapshot, settings, statement, caller });
 
 impl<'a> CallRequest<'a> {
     /// Its bytes. They are about as many as a request has, which its peer decides.
@@ -106,6 +109,8 @@ impl<'a> CallRequest<'a> {
 pub struct CallAnswer {
     /// The number of the request.
     pub id: u64,
+    /// Whether it has published something, and its end follows in the ring (`record::Kind::CallEnd`).
+    pub has_end: bool,
     /// What a snapshot saw; `None` of every other call, and of one that failed.
     pub cut: Option<Cut>,
     /// What became of it.
@@ -178,6 +183,7 @@ impl CallAnswer {
         let mut head = Vec::new();
         let mut writer = Writer::Appends(&mut head);
         self.id.write(&mut writer)?;
+        self.has_end.write(&mut writer)?;
         self.cut.write(&mut writer)?;
         match &self.outcome {
             Outcome::Done { rows, is_null, .. } => {
@@ -211,7 +217,7 @@ impl CallAnswer {
     /// [`DecodeError`]; each variant as it is described there.
     pub fn decode(mut bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(&bytes);
-        let (id, cut) = (reader.read()?, reader.read()?);
+        let (id, has_end, cut) = (reader.read()?, reader.read()?, reader.read()?);
         let [kind] = reader.array()?;
         let mut outcome = match kind {
             DONE => Outcome::Done { rows: reader.read()?, is_null: reader.read()?, body: Vec::new() },
@@ -232,7 +238,7 @@ impl CallAnswer {
                 *message = String::from_utf8(bytes).map_err(|_| DecodeError::Utf8)?;
             }
         }
-        Ok(Self { id, cut, outcome })
+        Ok(Self { id, has_end, cut, outcome })
     }
 }
 

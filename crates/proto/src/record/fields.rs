@@ -8,6 +8,7 @@
 use super::{Emitter, Envelope, Record};
 use crate::annotation::{Access, RoutineKind};
 use crate::call::{CallRole, Member, Mode, Parameter, ResultType, RowType, Shape, Signature, TypeKind};
+use crate::caller::Caller;
 use crate::codec::{DecodeError, EncodeError, Field, Reader, Writer, choices, fields};
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
@@ -21,8 +22,9 @@ choices!(Record<'a> {
     5 => CatalogEnd { generation, count },
     10 => CatalogRoutine { generation, routine },
     11 => CallRole { generation, role },
-    18 => Event { envelope, data },
-    19 => TooLarge { envelope },
+    20 => Event { envelope, data },
+    21 => TooLarge { envelope },
+    22 => CallEnd { call },
 });
 
 impl<'a> Field<'a> for Envelope<'a> {
@@ -35,7 +37,8 @@ impl<'a> Field<'a> for Envelope<'a> {
         write_label(writer, self.topic, is_label)?;
         write_label(writer, self.event, is_event_name)?;
         write_label(writer, self.execution_id, is_label)?;
-        self.emitter.write(writer)
+        self.emitter.write(writer)?;
+        self.caller.write(writer)
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
@@ -48,11 +51,12 @@ impl<'a> Field<'a> for Envelope<'a> {
             event: read_label(reader, is_event_name)?,
             execution_id: read_label(reader, is_label)?,
             emitter: reader.read()?,
+            caller: reader.read()?,
         })
     }
 }
 
-choices!(Scope { 0 => All, 1 => Authorize(values), 2 => Matching, 3 => Nobody });
+choices!(Scope { 0 => All, 1 => Authorize(values), 2 => Matching, 3 => Nobody, 4 => Caller });
 choices!(Access { 0 => Unspecified, 1 => Anonymous, 2 => Authorize(values) });
 choices!(ScopeValue { 0 => Any(text), 1 => Id(text), 2 => Name(text), 3 => Role(text) });
 
@@ -69,6 +73,22 @@ impl<'a> Field<'a> for Emitter<'a> {
             user_name: read_label(reader, |_| true)?,
             roles: reader.read()?,
         })
+    }
+}
+
+impl<'a> Field<'a> for Caller<'a> {
+    fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.call.write(writer)?;
+        writer.flags([self.is_authenticated, self.has_made_id])?;
+        self.user_id.unwrap_or_default().write(writer)?;
+        write_label(writer, self.execution_id, is_label)
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let call = reader.read()?;
+        let [is_authenticated, has_made_id] = reader.flags()?;
+        let user_id = read_label(reader, |_| true)?;
+        Ok(Self { call, is_authenticated, user_id, execution_id: read_label(reader, is_label)?, has_made_id })
     }
 }
 

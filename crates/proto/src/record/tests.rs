@@ -25,8 +25,13 @@ fn envelope<'a>() -> Envelope<'a> {
         event: None,
         execution_id: None,
         emitter: None,
+        caller: None,
         xid: None,
     }
+}
+
+fn caller<'a>() -> Caller<'a> {
+    Caller { call: 7, is_authenticated: true, user_id: Some("u"), execution_id: Some("i"), has_made_id: true }
 }
 
 fn routine() -> Routine {
@@ -52,16 +57,18 @@ fn golden_bytes() {
         event: Some("e"),
         execution_id: Some("x"),
         emitter: Some(Emitter { user_id: Some("7"), user_name: None, roles: vec!["a", "b"] }),
+        caller: Some(caller()),
         xid: NonZeroU64::new(0x0102),
     };
     let full_bytes: &[u8] = b"\x01\x02\0\0\0\x01\x02\0\0\x0042\0\x02\0\0\0\xc3\xa9\
         \x02\x02\0\0\0\x02\x01\0\0\0n\x03\x01\0\0\0r\
         \x01\0\0\0t\x01\0\0\0e\x01\0\0\0x\
-        \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b";
-    let cases: [(Record<'_>, Vec<u8>); 9] = [
+        \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b\
+        \x01\x07\0\0\0\0\0\0\0\x03\x01\0\0\0u\x01\0\0\0i";
+    let cases: [(Record<'_>, Vec<u8>); 10] = [
         (
             Record::Event { envelope: full, data: "hi\n" },
-            [b"\x12", &[0; 8][..], &[2, 1, 0, 0, 0, 0, 0, 0], full_bytes, b"\x03\0\0\0hi\n"].concat(),
+            [b"\x14", &[0; 8][..], &[2, 1, 0, 0, 0, 0, 0, 0], full_bytes, b"\x03\0\0\0hi\n"].concat(),
         ),
         (
             Record::TooLarge {
@@ -71,8 +78,9 @@ fn golden_bytes() {
                     ..envelope()
                 },
             },
-            b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
         ),
+        (Record::CallEnd { call: 0x0102 }, b"\x16\x02\x01\0\0\0\0\0\0".to_vec()),
         (Record::CatalogBegin { generation: 0x0102 }, b"\x03\x02\x01\0\0\0\0\0\0".to_vec()),
         (
             Record::CatalogRoutine { generation: 9, routine: routine() },
@@ -117,6 +125,8 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
     let records = [
         Record::Event { envelope: envelope(), data: "data" },
         Record::TooLarge { envelope: envelope() },
+        Record::TooLarge { envelope: Envelope { caller: Some(caller()), ..envelope() } },
+        Record::CallEnd { call: 1 },
         Record::CatalogBegin { generation: 1 },
         Record::CatalogRoutine { generation: 1, routine: routine() },
         Record::CatalogRoutine {
@@ -138,14 +148,14 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
 
 #[test]
 fn an_unknown_kind_choice_or_flag_is_refused() {
-    for kind in [0, 1, 2, 4, 6, 12, 15, 16, 17, 20, 255] {
+    for kind in [0, 1, 2, 4, 6, 12, 15, 16, 17, 18, 19, 23, 255] {
         assert_eq!(decode(&[kind]), Err(DecodeError::Choice(kind)));
     }
     for (bytes, choice) in [
-        (&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x04"[..], 4),
-        (b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03", 3),
-        (b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
-        (b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
+        (&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05"[..], 5),
+        (b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03", 3),
+        (b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
+        (b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x10", 16),
         (b"\x0b\0\0\0\0\0\0\0\0\x03", 3),
@@ -164,15 +174,15 @@ fn data_that_is_not_utf8_is_refused() {
 #[test]
 fn a_count_of_four_billion_in_a_few_bytes_is_refused_without_memory_for_it() {
     assert_eq!(
-        decode(b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"),
+        decode(b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"),
         Err(DecodeError::Truncated)
     );
     assert_eq!(
-        decode(b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        decode(b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
         Err(DecodeError::Truncated)
     );
     assert_eq!(
-        decode(b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        decode(b"\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
         Err(DecodeError::Truncated)
     );
 }
@@ -194,9 +204,9 @@ fn a_label_holds_up_to_its_limit_and_not_a_byte_more_on_both_sides() {
             assert_eq!(out.len() > 6, fits, "nothing is left of what failed");
         }
         let text = [&(length as u32).to_le_bytes()[..], text.as_bytes()].concat();
-        for (before, after) in [(0, 9), (4, 5), (8, 1)] {
+        for (before, after) in [(0, 10), (4, 6), (8, 2)] {
             let bytes =
-                [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &vec![0; before], &text, &vec![0; after]]
+                [&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &vec![0; before], &text, &vec![0; after]]
                     .concat();
             let error = decode(&bytes).err();
             assert_eq!(error, (!fits).then_some(DecodeError::Label), "{length} {before}");
@@ -211,9 +221,9 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
         [("a\ndata: forged", false), ("a\rb", false), ("a\0b", false), ("a b", true), ("grün", true)]
     {
         let bytes = [&[label.len() as u8, 0, 0, 0], label.as_bytes()].concat();
-        let event = [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 5]].concat();
+        let event = [&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 6]].concat();
         assert_eq!(decode(&event), Err(DecodeError::Label), "{label:?}");
-        let topic = [&b"\x13\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 9]].concat();
+        let topic = [&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 10]].concat();
         assert_eq!(decode(&topic).is_ok(), is_topic, "{label:?}");
         let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..envelope() } };
         assert_eq!(encode_into(&record, &mut Vec::new()), Err(EncodeError::Unrepresentable));
@@ -222,7 +232,7 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
 
 #[test]
 fn only_the_record_of_an_event_has_a_ticket_and_an_xid() {
-    let mut short = b"\x12\0\0\0\0\0\0\0".to_vec();
+    let mut short = b"\x14\0\0\0\0\0\0\0".to_vec();
     let mut catalog = encode(&Record::CatalogEnd { generation: 1, count: 2 });
     for bytes in [&mut short, &mut catalog, &mut Vec::new()] {
         let before = bytes.clone();
@@ -256,6 +266,7 @@ fn scope() -> impl Strategy<Value = Scope> {
         Just(Scope::All),
         values().prop_map(Scope::Authorize),
         Just(Scope::Matching),
+        Just(Scope::Caller),
         Just(Scope::Nobody)
     ]
 }
@@ -275,6 +286,7 @@ proptest! {
         event in option::of("[!-~]{1,200}"),
         execution_id in option::of("[^\\p{Cc}]{1,50}"),
         emitter in option::of((option::of(".{1,9}"), option::of(".{1,9}"), prop::collection::vec(".{0,9}", 0..4))),
+        caller in option::of((any::<u64>(), any::<(bool, bool)>(), ".{1,9}", "[^\\p{Cc}]{1,9}")),
         data in "(?s).{0,300}",
         xid in any::<u64>(),
     ) {
@@ -289,6 +301,13 @@ proptest! {
                 user_id: user_id.as_deref(),
                 user_name: user_name.as_deref(),
                 roles: roles.clone(),
+            }),
+            caller: caller.as_ref().map(|(call, (is_authenticated, has_made_id), user_id, id)| Caller {
+                call: *call,
+                is_authenticated: *is_authenticated,
+                user_id: Some(user_id),
+                execution_id: Some(id),
+                has_made_id: *has_made_id,
             }),
             xid: NonZeroU64::new(xid),
         };
@@ -320,7 +339,7 @@ proptest! {
 
     #[test]
     fn bytes_that_decode_are_what_the_record_encodes_to(
-        kind in prop_oneof![0_u8..7, 9_u8..12, 17_u8..21],
+        kind in prop_oneof![0_u8..7, 9_u8..12, 19_u8..24],
         rest in prop::collection::vec(prop_oneof![4 => 0_u8..4, 1 => any::<u8>()], 0..64),
     ) {
         let bytes = [&[kind], &rest[..]].concat();

@@ -10,6 +10,7 @@ pub(crate) enum Scope {
     All,
     Authorize(Vec<Listed>),
     Matching,
+    Caller,
     Nobody,
 }
 
@@ -30,6 +31,17 @@ pub(crate) enum Raiser {
     Garbled,
 }
 
+/// An HTTP call, as the gateway queued it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) number: u64,
+    /// The user id of an authenticated caller, perhaps empty; `None`: anonymous.
+    pub(crate) user_id: Option<String>,
+    pub(crate) execution_id: String,
+    /// The gateway made that id.
+    pub(crate) has_made_id: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) execution_id: String,
@@ -38,6 +50,8 @@ pub(crate) struct Event {
     /// The routine's `@authorize` list, if it has that rule.
     pub(crate) rule: Option<Vec<Listed>>,
     pub(crate) raiser: Raiser,
+    /// The call that raised it, if one did.
+    pub(crate) call: Option<Call>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +60,8 @@ pub(crate) struct Listener {
     pub(crate) person: Option<Person>,
     pub(crate) topics: Vec<String>,
     pub(crate) execution_id: String,
+    /// The call whose streamed answer it is.
+    pub(crate) call: Option<u64>,
 }
 
 impl Person {
@@ -88,14 +104,26 @@ pub(crate) fn is_authorized(list: &[Listed], person: Option<&Person>) -> bool {
 }
 
 pub(crate) fn receives(event: &Event, listener: &Listener) -> bool {
+    // C7.8: "the events that this very call publishes and its caller may receive (whatever their topic)".
+    let is_answer = listener.call.is_some();
+    if is_answer && listener.call != event.call.as_ref().map(|call| call.number) {
+        return false;
+    }
     // C4.4: "Both present and different: not delivered."
     let both_present = !event.execution_id.is_empty() && !listener.execution_id.is_empty();
-    if both_present && event.execution_id != listener.execution_id {
+    if !is_answer && both_present && event.execution_id != listener.execution_id {
         return false;
     }
     // C4.5: "With none, the stream gets the events without a topic; with some, the events of those topics and
     // nothing else."
-    if listener.topics.is_empty() {
+    // C7.9: "For streams that present the execution id, events of scope `caller` skip the topic check."
+    let presents_id = event
+        .call
+        .as_ref()
+        .is_some_and(|call| !call.execution_id.is_empty() && call.execution_id == listener.execution_id);
+    if is_answer || (presents_id && matches!(event.scope, Scope::Caller)) {
+        // Not asked.
+    } else if listener.topics.is_empty() {
         if !event.topic.is_empty() {
             return false;
         }
@@ -107,6 +135,15 @@ pub(crate) fn receives(event: &Event, listener: &Listener) -> bool {
     match &event.scope {
         Scope::All => true,
         Scope::Nobody => false,
+        // "The HTTP call that raised it and nobody else: its streamed answer, and streams that present its
+        // execution id and (a) when the caller was authenticated, have the same non-empty user id, without
+        // one nobody; (b) when it was anonymous, only if the gateway made that id itself."
+        Scope::Caller => event.call.as_ref().is_some_and(|call| match &call.user_id {
+            _ if is_answer => true,
+            _ if !presents_id => false,
+            None => call.has_made_id,
+            Some(id) => !id.is_empty() && person.is_some_and(|person| person.id == *id),
+        }),
         Scope::Authorize(list) => is_authorized(list, person),
         Scope::Matching => {
             let raiser = match &event.raiser {

@@ -83,7 +83,8 @@ impl Carrier<'_> {
                 }
                 match Kind::of(bytes) {
                     Some(Kind::Event | Kind::TooLarge) if order.hold(bytes) => {}
-                    Some(Kind::Event | Kind::TooLarge) | None => outgoing.push_record(bytes),
+                    Some(Kind::CallEnd) if order.follow(bytes) => {}
+                    Some(Kind::Event | Kind::TooLarge | Kind::CallEnd) | None => outgoing.push_record(bytes),
                     Some(_) => catalog.push(bytes),
                 }
             })?;

@@ -61,6 +61,12 @@ impl Holding {
         }
     }
 
+    /// Takes the end of a call, which comes behind everything that is held. `false`: nothing is, so it may be
+    /// handed on now.
+    pub(super) fn follow(&mut self, record: &[u8]) -> bool {
+        self.order.follow(record)
+    }
+
     /// Looks at which transactions are about to push. `None`: nothing is held, so there is nothing to decide.
     pub(super) fn look(&self, shared: &Shared) -> Option<Found> {
         let highest = self.order.highest()?;

@@ -39,7 +39,7 @@ fn take(queue: &CallQueue) -> Option<u64> {
 
 fn done(id: u64) -> CallResult {
     let outcome = Outcome::Done { rows: 1, body: Vec::new(), is_null: false };
-    CallResult::Answer(CallAnswer { id, cut: None, outcome }.into())
+    CallResult::Answer(CallAnswer { id, has_end: false, cut: None, outcome }.into())
 }
 
 fn waiting(queue: &CallQueue) -> u64 {

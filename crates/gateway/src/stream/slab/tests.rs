@@ -88,6 +88,7 @@ impl Rig {
             event: None,
             execution_id: None,
             emitter: None,
+            caller: None,
             xid: None,
         };
         let mut bytes = Vec::new();

@@ -29,6 +29,7 @@ fn record_with(data: &str, scope: Scope, topic: Option<&str>, execution_id: Opti
         event: None,
         execution_id,
         emitter: None,
+        caller: None,
         xid: None,
     };
     let mut out = Vec::new();
@@ -51,6 +52,7 @@ fn recipient(user_id: Option<&str>, topics: &[&str], execution_id: Option<&str>)
         identity: user_id.map(|id| Arc::new(Identity::try_new(Some(id), None, &["staff"]).unwrap())),
         topics: topics.iter().map(|topic| Topic::parse(topic).unwrap()).collect(),
         execution_id: execution_id.map(|id| ExecutionId::parse(id).unwrap()),
+        call: None,
     }
 }
 

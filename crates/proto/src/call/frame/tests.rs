@@ -48,6 +48,24 @@ fn request(statement: &Statement) -> CallRequest<'_> {
         is_snapshot: false,
         settings: vec![("request.user_id", "42"), ("request.path", "")],
         statement: StatementRef::from(statement),
+        caller: None,
+    }
+}
+
+fn callers() -> impl Strategy<Value = Option<(bool, bool, String, String)>> {
+    option::of((any::<bool>(), any::<bool>(), any::<String>(), "[^\\p{Cc}]{0,9}"))
+}
+
+/// Of call 7, as a frame gives it back: empty texts are absent.
+fn caller(facts: &(bool, bool, String, String)) -> Caller<'_> {
+    let (is_authenticated, has_made_id, user_id, execution_id) = facts;
+    let text = |text: &'_ String| !text.is_empty();
+    Caller {
+        call: 7,
+        is_authenticated: *is_authenticated,
+        user_id: Some(user_id).filter(|given| text(given)).map(String::as_str),
+        execution_id: Some(execution_id).filter(|given| text(given)).map(String::as_str),
+        has_made_id: *has_made_id,
     }
 }
 
@@ -59,11 +77,9 @@ fn answers() -> impl Strategy<Value = CallAnswer> {
     );
     let cut = (any::<u64>(), any::<u64>(), any::<Vec<u64>>());
     let cut = option::of(cut.prop_map(|(xmin, xmax, running)| Cut::new(xmin, xmax, running)));
-    (any::<u64>(), cut, prop_oneof![done, failed]).prop_map(|(id, cut, outcome)| CallAnswer {
-        id,
-        cut,
-        outcome,
-    })
+    let has_end = any::<bool>();
+    (any::<u64>(), has_end, cut, prop_oneof![done, failed])
+        .prop_map(|(id, has_end, cut, outcome)| CallAnswer { id, has_end, cut, outcome })
 }
 
 #[test]
@@ -109,10 +125,11 @@ fn a_frame_has_a_type_for_each_parameter_and_keys_as_deep_as_types_go() {
 
 proptest! {
     #[test]
-    fn a_request_comes_back_as_it_was(made in statement()) {
-        let bytes = request(&made).encode().unwrap();
+    fn a_request_comes_back_as_it_was(made in statement(), facts in callers()) {
+        let request = CallRequest { caller: facts.as_ref().map(caller), ..request(&made) };
+        let bytes = request.encode().unwrap();
         prop_assert_eq!(bytes.capacity(), bytes.len());
-        prop_assert_eq!(CallRequest::decode(&bytes).unwrap(), request(&made));
+        prop_assert_eq!(CallRequest::decode(&bytes).unwrap(), request);
         for end in 0..bytes.len() {
             prop_assert!(CallRequest::decode(&bytes[..end]).is_err());
         }

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use sse_proto::admission::{Event, Subscriber, admits};
 use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
 use sse_proto::record::Emitter;
 
 use super::*;
@@ -18,6 +19,7 @@ struct Item {
     topic: Option<&'static str>,
     execution_id: Option<&'static str>,
     emitter: Option<Emitter<'static>>,
+    caller: Option<Caller<'static>>,
     kind: u8,
 }
 
@@ -53,6 +55,7 @@ fn item() -> impl Strategy<Value = Item> {
         4 => Just(Scope::All),
         4 => values().prop_map(Scope::Authorize),
         2 => Just(Scope::Matching),
+        3 => Just(Scope::Caller),
         1 => Just(Scope::Nobody),
     ];
     let access = prop_oneof![
@@ -64,17 +67,31 @@ fn item() -> impl Strategy<Value = Item> {
         .prop_map(|(user_id, user_name, roles)| Emitter { user_id, user_name, roles });
     let topic = prop::sample::select(vec![None, None, Some("t"), Some("u")]);
     let execution_id = prop::sample::select(vec![None, None, Some("x"), Some("y")]);
-    (data, scope, access, topic, execution_id, prop::option::of(emitter), 0u8..20).prop_map(
-        |(data, scope, access, topic, execution_id, emitter, kind)| Item {
+    let who = (prop::option::of(emitter), prop::option::weighted(0.7, caller()));
+    (data, scope, access, topic, execution_id, who, 0u8..20).prop_map(
+        |(data, scope, access, topic, execution_id, (emitter, caller), kind)| Item {
             data,
             scope,
             access,
             topic,
             execution_id,
             emitter,
+            caller,
             kind,
         },
     )
+}
+
+fn caller() -> impl Strategy<Value = Caller<'static>> {
+    let user_id = prop::option::of(name());
+    let execution_id = prop::sample::select(vec![None, Some("x"), Some("x"), Some("none")]);
+    (user_id, execution_id, any::<bool>()).prop_map(|(user_id, execution_id, has_made_id)| Caller {
+        call: 5,
+        is_authenticated: user_id.is_some(),
+        user_id,
+        execution_id,
+        has_made_id,
+    })
 }
 
 fn recipients() -> impl Strategy<Value = Recipient> {
@@ -96,6 +113,7 @@ impl Item {
             event: None,
             execution_id: self.execution_id,
             emitter: self.emitter.clone(),
+            caller: self.caller,
             xid: None,
         }
     }
@@ -117,6 +135,7 @@ impl Item {
             identity: recipient.identity.as_deref(),
             topics: &recipient.topics,
             execution_id: recipient.execution_id.as_ref(),
+            call: recipient.call,
         };
         self.kind == 0 || admits(&Event::from(&self.envelope()), &subscriber)
     }
