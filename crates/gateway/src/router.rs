@@ -191,7 +191,8 @@ async fn answer_call<B: HttpBody<Data = Bytes> + Unpin>(
     settings: &Settings,
     context: &Context,
 ) -> Result<Response<Body>, Problem> {
-    match call::answer(asked, point, body, settings, &context.shared, Attempt::First).await {
+    let ends = &context.incoming.call_ends;
+    match call::answer(asked, point, body, settings, &context.shared, Attempt::First, ends).await {
         Err(problem) if problem.may_be_outdated() => call_again(problem, routes, asked, body, context).await,
         answer => answer,
     }
@@ -218,7 +219,8 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
         return Err(changed_meanwhile());
     }
     let point = newer.find_calls(asked.request.uri().path()).ok_or_else(Problem::not_found)?;
-    match call::answer(asked, point, body, &shared.settings(), shared, Attempt::Last).await {
+    let ends = &context.incoming.call_ends;
+    match call::answer(asked, point, body, &shared.settings(), shared, Attempt::Last, ends).await {
         Err(problem) if problem.may_be_outdated() && (problem.is_failure() || problem.is_conflict()) => {
             Err(changed_meanwhile())
         }

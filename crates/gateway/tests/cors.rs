@@ -65,6 +65,26 @@ fn other_origins_get_no_permission() {
 }
 
 #[test]
+fn scripts_of_a_listed_origin_may_read_what_answers_say_in_headers() {
+    const EXPOSED: &str = "Location, Preference-Applied, Retry-After, SSE-Position, WWW-Authenticate";
+    for origins in [APP, "*"] {
+        let gateway = with(origins);
+        for (target, origin, expected) in [
+            (EVENTS, APP, EXPOSED),
+            ("/nothing", APP, EXPOSED),
+            (EVENTS, "null", ""),
+            (EVENTS, "https://evil.example", if origins == "*" { EXPOSED } else { "" }),
+        ] {
+            let head = head(&gateway, "HEAD", target, &format!("Origin: {origin}\r\n"));
+            assert_eq!(head.header("access-control-expose-headers"), expected, "{origins} {target} {origin}");
+        }
+    }
+    let gateway = TestGateway::new();
+    let head = head(&gateway, "HEAD", EVENTS, &format!("Origin: {APP}\r\n"));
+    assert_eq!(head.header("access-control-expose-headers"), "");
+}
+
+#[test]
 fn without_the_setting_there_is_nothing_of_cors_in_any_answer() {
     let gateway = TestGateway::new();
     let stream = Stream::get(gateway.port(), EVENTS, &format!("Origin: {APP}\r\n"));
@@ -82,7 +102,7 @@ fn a_preflight_is_told_what_a_listed_origin_may_send() {
     assert_eq!(head.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
     assert_eq!(
         head.header("access-control-allow-headers"),
-        "Authorization, Cache-Control, Content-Type, Last-Event-ID, x-execution-id, x-npgsqlrest-id"
+        "Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer, x-execution-id, x-npgsqlrest-id"
     );
     assert_eq!(head.header("access-control-max-age"), "600");
 }

@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sse_proto::call::{AnswerShape, failure_status, failure_title, tells_message};
 use sse_proto::route::Call;
+use sse_proto::sse::EventId;
 
 use crate::between::queue::NoPlace;
 use crate::content::body::Body;
@@ -23,6 +24,29 @@ pub(crate) fn done(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) ->
         AnswerShape::Json | AnswerShape::Object | AnswerShape::ProcedureRow => typed(body, JSON),
     }
 }
+
+/// Says where the last event of the call is that its caller may receive (C7.9): a page whose stream has come so
+/// far has its own change. A call that failed may have published, too.
+///
+/// # Errors
+/// The problem that was given.
+pub(crate) fn with_position(
+    answer: Result<Response<Body>, Problem>,
+    position: Option<EventId>,
+) -> Result<Response<Body>, Problem> {
+    let Some(value) = position.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) else {
+        return answer;
+    };
+    match answer {
+        Ok(mut response) => {
+            response.headers_mut().insert(SSE_POSITION, value);
+            Ok(response)
+        }
+        Err(problem) => Err(problem.header(SSE_POSITION, value)),
+    }
+}
+
+const SSE_POSITION: HeaderName = HeaderName::from_static("sse-position");
 
 /// The answer of a call that failed: the user's own words, or else a fixed text, and the SQLSTATE.
 pub(crate) fn failed(call: &Call, sqlstate: [u8; 5], message: String, raised: bool) -> Problem {

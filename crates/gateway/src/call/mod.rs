@@ -11,6 +11,7 @@ mod login;
 mod origin;
 mod run;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -36,8 +37,9 @@ use crate::room::{Room, held};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::stream::call_ends::CallEnds;
 use context::{CallContext, IdError};
-use run::{Arguments, Failure, Job, Ran, run};
+use run::{Arguments, Failure, Job, OwnEvents, Ran, run};
 
 /// Whether a request is answered for the first time, or once more because the routes had changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     settings: &Settings,
     shared: &Arc<Shared>,
     attempt: Attempt,
+    ends: &Rc<CallEnds>,
 ) -> Result<Response<Body>, Problem> {
     let allow = point.allow();
     let method = match *asked.request.method() {
@@ -83,7 +86,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     {
         return Err(stranger.into_problem(asked, settings, shared));
     }
-    let request = Admitted { asked, method, calls: &calls, settings, shared, attempt };
+    let request = Admitted { asked, method, calls: &calls, settings, shared, attempt, ends };
     let outcome = request.answer(body).await;
     // A cookie that was not believed, and did not lead to a refusal, is cleared by the answer.
     match cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err()) {
@@ -107,6 +110,7 @@ struct Admitted<'r> {
     settings: &'r Settings,
     shared: &'r Arc<Shared>,
     attempt: Attempt,
+    ends: &'r Rc<CallEnds>,
 }
 
 impl Admitted<'_> {
@@ -143,18 +147,23 @@ impl Admitted<'_> {
             user: context::user_parameters(login, address),
             context: CallContext::new(asked.request, login, address, id.as_ref()),
             address,
+            own_events: Some(OwnEvents {
+                ends: self.ends,
+                identity: login.map(|login| Arc::clone(&login.identity)),
+            }),
             may_have_new_columns: self.attempt == Attempt::Last,
         };
         let ran = run(shared, settings, job, room).await;
-        let Ran { call, shape, outcome, room } = ran.map_err(|failure| self.problem(failure))?;
-        match outcome {
+        let Ran { call, shape, outcome, room, position } = ran.map_err(|failure| self.problem(failure))?;
+        let answer = match outcome {
             Outcome::Failed { sqlstate, message, raised, outdated } => {
                 let problem = answer::failed(call, sqlstate, message, raised).held(room);
                 Err(if outdated { problem.unless_outdated() } else { problem })
             }
             Outcome::Done { rows, body, is_null } => {
                 if let (true, Some(secret)) = (call.login, &secret) {
-                    return self.log_in(call, Some(&*body).filter(|_| rows > 0 && !is_null), secret);
+                    let row = Some(&*body).filter(|_| rows > 0 && !is_null);
+                    return answer::with_position(self.log_in(call, row, secret), position);
                 }
                 let mut response = answer::done(shape, rows, held(body, room), is_null);
                 if call.logout {
@@ -162,7 +171,8 @@ impl Admitted<'_> {
                 }
                 Ok(response)
             }
-        }
+        };
+        answer::with_position(answer, position)
     }
 
     /// Reads the arguments, which take `room`.

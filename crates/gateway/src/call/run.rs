@@ -4,11 +4,14 @@
 //! told.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sse_proto::call::{AnswerShape, ArgumentError, CallRequest, Given, Outcome, UserParameters, statement};
+use sse_proto::identity::Identity;
 use sse_proto::route::Call;
+use sse_proto::sse::EventId;
 
 use super::context::CallContext;
 use crate::between::queue::{
@@ -19,10 +22,16 @@ use crate::room::{Room, may_grow};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::stream::call_ends::{CallEnds, CallWatch};
 
 /// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's
 /// parameters, the frame.
 const STATEMENT_FACTOR: usize = 4;
+
+/// How long an answer waits until its thread has all events of its call. They take a millisecond; longer only
+/// while a transaction that the call's events must come behind is stopped after its commit, or the thread has
+/// more events to send than it can. Beyond it the answer goes without `SSE-Position`.
+const POSITION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A wait without a limit, for arithmetic.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -38,8 +47,17 @@ pub(super) struct Job<'c, 'l> {
     pub(super) context: CallContext,
     /// The address whose share of the queue the call takes.
     pub(super) address: IpAddr,
+    /// `None`: nobody asks where its events are.
+    pub(super) own_events: Option<OwnEvents<'l>>,
     /// The call is run even if columns of its result have changed since the routes were read.
     pub(super) may_have_new_columns: bool,
+}
+
+/// Where the events of a call are to be found again, and whose they must be.
+pub(super) struct OwnEvents<'l> {
+    pub(super) ends: &'l Rc<CallEnds>,
+    /// The caller's.
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 /// The arguments as they came.
@@ -58,6 +76,8 @@ pub(super) struct Ran<'c> {
     pub(super) outcome: Outcome,
     /// The memory that the outcome takes.
     pub(super) room: Option<Room>,
+    /// The last of its events that its caller may receive by scope.
+    pub(super) position: Option<EventId>,
 }
 
 /// Why there is no answer.
@@ -91,13 +111,28 @@ pub(super) async fn run<'c>(
     job: Job<'c, '_>,
     mut room: Room,
 ) -> Result<Ran<'c>, Failure> {
-    let Queued { call, shape, pending, deadline } = enter(shared, settings, job, &mut room)?;
+    let Queued { call, shape, pending, deadline, watch } = enter(shared, settings, job, &mut room)?;
     let answered = wait(pending, deadline, settings.call_timeout, shared).await;
     if !matches!(&answered, Ok(Answered { answer, .. }) if matches!(answer.outcome, Outcome::Done { .. })) {
         Stats::add(&shared.stats.calls_failed_total, 1);
     }
     let Answered { answer, room } = answered?;
-    Ok(Ran { call, shape, outcome: answer.outcome, room })
+    let position = match watch {
+        Some(watch) if answer.has_end => position(&watch, shared).await,
+        _ => None,
+    };
+    Ok(Ran { call, shape, outcome: answer.outcome, room, position })
+}
+
+/// Waits until this thread has all events of the call, which usually came before the answer.
+async fn position(watch: &CallWatch, shared: &Shared) -> Option<EventId> {
+    let mut stop = shared.stop_changes();
+    tokio::select! {
+        biased;
+        position = watch.ended() => position,
+        _ = stop.wait_for(Option::is_some) => None,
+        () = tokio::time::sleep(POSITION_PATIENCE) => None,
+    }
 }
 
 /// A call that waits.
@@ -106,6 +141,7 @@ struct Queued<'c> {
     shape: AnswerShape,
     pending: PendingCall,
     deadline: Instant,
+    watch: Option<CallWatch>,
 }
 
 /// Makes the statement and lets the call into the queue. From then on only the frame is left of its
@@ -153,10 +189,12 @@ fn enter<'c>(
     if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {
         return Err(Failure::NoMemory);
     }
+    // Before its first event can come.
+    let watch = job.own_events.map(|own| own.ends.watch(id, own.identity));
     let queued = NewCall { id, frame, deadline };
     let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
-    Ok(Queued { call, shape: statement.answer, pending, deadline })
+    Ok(Queued { call, shape: statement.answer, pending, deadline, watch })
 }
 
 /// Waits for a worker until `deadline`, and then for its answer; `limit` is how long the worker lets it run.

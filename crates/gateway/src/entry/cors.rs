@@ -10,7 +10,8 @@ use std::fmt;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
@@ -18,7 +19,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// Headers that scripts may send. The ids of executions come on top.
-const ALLOWED_HEADERS: &str = "Authorization, Cache-Control, Content-Type, Last-Event-ID";
+const ALLOWED_HEADERS: &str = "Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer";
+
+/// Headers of answers that scripts may read besides those of Fetch (§4.1): what calls say of themselves.
+const EXPOSED_HEADERS: HeaderValue =
+    HeaderValue::from_static("Location, Preference-Applied, Retry-After, SSE-Position, WWW-Authenticate");
 
 /// Origins whose pages may read answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,7 +83,10 @@ impl CorsOrigins {
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         } else if self.any && origin != "null" {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        } else {
+            return;
         }
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     }
 
     /// Adds what a preflight asks (Fetch §4.8), when it is one from an origin that [`CorsOrigins::apply`] let

@@ -3,6 +3,7 @@
 //! Not for whether a stream may begin: that is `router`.
 
 pub(crate) mod audience;
+pub(crate) mod call_ends;
 pub(crate) mod parcel;
 pub(crate) mod posting;
 pub(crate) mod slab;

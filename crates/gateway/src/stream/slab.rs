@@ -105,8 +105,8 @@ impl Slab {
         Self {
             bell: Arc::clone(&incoming.bell),
             batches,
+            log: StreamLog::new(shared.epoch).telling(Rc::clone(&incoming.call_ends)),
             incoming,
-            log: StreamLog::new(shared.epoch),
             slots: Vec::new(),
             marks: Vec::new(),
             free: Vec::new(),

@@ -15,14 +15,17 @@
 //! Not for sockets or subscribers: that is `slab` and `slot`.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
+use sse_proto::admission::Event;
 use sse_proto::record::{Envelope, Record, decode};
 use sse_proto::sse::{EventId, GapReason, append_chunked_event, chunked_event_len, gap_data};
 
 use crate::between::batch::{Batch, Item};
 use crate::room::may_grow;
 use crate::stream::audience::{Audience, Recipient};
+use crate::stream::call_ends::CallEnds;
 use crate::stream::posting::{Postings, TOPICAL};
 
 mod lane;
@@ -56,6 +59,8 @@ pub(crate) struct StreamLog {
     /// Sequence of the newest item that is not simply one event for every stream without topics: it is for
     /// some of them, for nobody, or a gap. 0 before the first.
     last_uncounted: u64,
+    /// Is told of what calls have raised, and of their ends.
+    call_ends: Rc<CallEnds>,
     /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
     bytes: usize,
 }
@@ -126,8 +131,14 @@ impl StreamLog {
             postings: Postings::new(),
             ordinal: 0,
             last_uncounted: 0,
+            call_ends: Rc::default(),
             bytes: 0,
         }
+    }
+
+    /// The same, telling these of what calls have raised.
+    pub(crate) fn telling(self, call_ends: Rc<CallEnds>) -> Self {
+        Self { call_ends, ..self }
     }
 
     /// Takes in a batch.
@@ -157,6 +168,7 @@ impl StreamLog {
                 },
             }
         }
+        batch.ended_calls.iter().for_each(|call| self.call_ends.ended(*call));
         appended.bytes = self.bytes.saturating_sub(bytes);
         appended.has_public = self.ordinal != ordinal;
         appended
@@ -249,6 +261,12 @@ impl StreamLog {
 
     fn append_record(&mut self, record: &Record<'_>, now: u32, appended: &mut Appended) {
         let audience = |envelope: &Envelope<'_>| For::Audience(Audience::of(envelope));
+        if let Record::Event { envelope, .. } | Record::TooLarge { envelope } = record
+            && let Some(caller) = &envelope.caller
+        {
+            let id = self.id(self.next_sequence());
+            self.call_ends.note(caller.call, id, &Event::from(envelope));
+        }
         let kept = match record {
             // Its bytes on the wire may be seven times as many, and large ones have a segment of their own.
             Record::Event { envelope, data } if !self.has_memory(envelope.event, data) => {

@@ -13,6 +13,7 @@ use tokio::task::yield_now;
 
 use crate::bell::Bell;
 use crate::between::batch::Batch;
+use crate::stream::call_ends::CallEnds;
 use crate::stream::parcel::Parcels;
 use crate::stream::subscribe::Newcomer;
 
@@ -28,6 +29,8 @@ const MAX_ROUNDS: usize = 4;
 pub(crate) struct Incoming {
     pub(super) queue: RefCell<Vec<Newcomer>>,
     pub(super) bell: Arc<Bell>,
+    /// The calls of this thread that wait for their own events.
+    pub(crate) call_ends: Rc<CallEnds>,
     /// Bytes for streams of this thread.
     pub(crate) parcels: Parcels,
     /// The slab's channel, looked at only to see whether events wait.
@@ -61,6 +64,7 @@ impl Incoming {
             queue: RefCell::default(),
             parcels: Parcels::new(Arc::clone(&bell)),
             bell,
+            call_ends: Rc::default(),
             batches,
             is_bringing: Cell::new(false),
             taken: Cell::new(Duration::ZERO),
