@@ -141,6 +141,18 @@ fn values_are_written_as_to_json_writes_them_whatever_the_session_says() -> Resu
     let data = stream.next(SOON)?.data;
     let expected = session.run("select row_to_json(t) from t")?.ok()?.text();
     assert!(data.contains(&format!("\"new\":{expected},\"old\":null}}")), "{data}\n{expected}");
+    session
+        .run(
+            "delete from t; set extra_float_digits = 0;
+             insert into t (id, b, n, f, d, ts, tz, by, j, jb, c, big, nan, nothing) values
+               (-1, false, 'NaN', '-Infinity', 'infinity', '-infinity', '15.03.0044 12:00 BC', '', 'null',
+                '\"x\\ny\"', e'\"', -9223372036854775808, 0.1 + 0.2, e'\\\\ \"\\t\\x01\\x7f ä')",
+        )?
+        .ok()?;
+    stream.next(SOON)?;
+    let extreme = stream.next(SOON)?.data;
+    let expected = session.run("select row_to_json(t) from t")?.ok()?.text();
+    assert!(extreme.contains(&format!("\"new\":{expected},\"old\":null}}")), "{extreme}\n{expected}");
     for part in
         [r#""n":1.50"#, r#""d":"2024-12-31""#, r#""ts":"2024-12-31T23:59:59.5""#, r#""by":"\\xdeadbeef""#]
     {

@@ -42,6 +42,7 @@ mod repertoire;
 pub(crate) mod report;
 pub(crate) mod routine;
 pub(crate) mod row;
+mod row_json;
 mod row_versions;
 mod setting;
 pub(crate) mod shmem;

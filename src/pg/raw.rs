@@ -129,6 +129,18 @@ unsafe extern "C-unwind" {
     pub(super) fn pfree(memory: *mut c_void);
     pub(super) fn MemoryContextStrdup(context: pg_sys::MemoryContext, text: *const c_char) -> *mut c_char;
 
+    // stringinfo.h, json.h (not among pgrx' headers)
+    pub(super) safe fn makeStringInfo() -> pg_sys::StringInfo;
+    pub(super) fn appendBinaryStringInfo(text: pg_sys::StringInfo, bytes: *const c_void, length: c_int);
+    pub(super) fn escape_json(text: pg_sys::StringInfo, string: *const c_char);
+    pub(super) fn JsonEncodeDateTime(
+        buffer: *mut c_char,
+        value: pg_sys::Datum,
+        type_oid: pg_sys::Oid,
+        zone: *const c_int,
+    ) -> *mut c_char;
+    pub(super) fn OutputFunctionCall(function: *mut pg_sys::FmgrInfo, value: pg_sys::Datum) -> *mut c_char;
+
     // detoast.h, datum.h (not among pgrx' headers)
     pub(super) fn toast_raw_datum_size(value: pg_sys::Datum) -> usize;
     pub(super) fn datum_image_eq(

@@ -1,30 +1,22 @@
-//! Rows of a table as JSON, as Postgres itself writes them: `row_to_json` does it, of a row that has only the
-//! wanted columns.
-//!
-//! So dates are ISO 8601 whatever DateStyle says, numbers are numbers, and arrays, composites, domains and
-//! types with a cast to json are what they are in `to_json`. Writing values here was rejected: it would be a
-//! second truth about every type.
+//! Rows of a table, as far as they are shown: their columns as one JSON object, what that has at the least,
+//! and whether two rows differ.
 //!
 //! What a row needs is in the memory in which the trigger is called; trigger.c (AfterTriggerExecute) empties
 //! it after each row. The functions that may raise are called in `entry/row_trigger.rs`, where no value with
 //! a destructor is in the way of an error.
 //!
-//! Not for: which columns those are (`publish/changes.rs`), and the columns of a table (`table.rs`).
+//! Not for: which columns those are (`publish/changes.rs`), and how a value is written (`row_json.rs`).
 
 use std::ffi::c_int;
 
-use pgrx::{PgMemoryContexts, pg_sys};
+use pgrx::pg_sys;
 
 use super::raw;
+use super::row_json::{self, Writer};
 use super::table::Column;
 
-/// Some columns of a table, as a row type of their own.
-pub(crate) struct Shape {
-    columns: Vec<Place>,
-    /// In TopMemoryContext, freed with this value; registered in the type cache, so that `row_to_json` finds
-    /// it.
-    descriptor: pg_sys::TupleDesc,
-}
+/// Some columns of a table, in the order in which they are shown.
+pub(crate) struct Shape(Vec<Place>);
 
 /// Where a column's value is in the row of its table.
 struct Place {
@@ -33,6 +25,7 @@ struct Place {
     is_by_value: bool,
     /// What one byte of it becomes at the least.
     weight: Weight,
+    writer: Writer,
 }
 
 /// How the length of a value as JSON follows from its length in memory.
@@ -46,32 +39,9 @@ enum Weight {
 }
 
 impl Shape {
-    /// A row type of these columns, in this order.
+    /// These columns, in this order.
     pub(crate) fn new(columns: &[&Column]) -> Self {
-        let count = c_int::try_from(columns.len()).unwrap_or(c_int::MAX);
-        // SAFETY: fewer than MaxTupleAttributeNumber: these are columns of one table.
-        let named = unsafe { pg_sys::CreateTemplateTupleDesc(count) };
-        for (number, column) in (1..).zip(columns) {
-            let (name, type_oid) = (column.name.as_ptr(), column.type_oid);
-            // SAFETY: one of its columns, with a NUL-terminated name, which is copied.
-            unsafe { pg_sys::TupleDescInitEntry(named, number, name, type_oid, column.modifier, 0) };
-        }
-        // SAFETY: complete.
-        let named = unsafe { pg_sys::BlessTupleDesc(named) };
-        let copy = |_: &mut PgMemoryContexts| {
-            // SAFETY: just made; the copy has the number under which it is registered.
-            unsafe { pg_sys::CreateTupleDescCopy(named) }
-        };
-        // SAFETY: a context that lives as long as this process.
-        let descriptor = unsafe { PgMemoryContexts::TopMemoryContext.switch_to(copy) };
-        Self { columns: columns.iter().map(|column| Place::of(column)).collect(), descriptor }
-    }
-}
-
-impl Drop for Shape {
-    fn drop(&mut self) {
-        // SAFETY: ours alone, and not counted: made by CreateTupleDescCopy.
-        unsafe { pg_sys::FreeTupleDesc(self.descriptor) };
+        Self(columns.iter().map(|column| Place::of(column)).collect())
     }
 }
 
@@ -85,6 +55,7 @@ impl Place {
             length: column.length,
             is_by_value: column.is_by_value,
             weight,
+            writer: Writer::new(column),
         }
     }
 }
@@ -139,7 +110,7 @@ impl Row {
 /// # Safety
 /// - `row` is a row of the table that the shape was made for.
 pub(super) unsafe fn least_bytes(shape: &Shape, row: Row) -> usize {
-    let varying = shape.columns.iter().filter(|place| place.length == -1);
+    let varying = shape.0.iter().filter(|place| place.length == -1);
     let bytes = varying.filter_map(|place| Some((place, row.value(place)?))).map(|(place, value)| {
         // SAFETY: a value of varying length; reads its head alone, and raises nothing.
         let bytes = unsafe { raw::toast_raw_datum_size(value) }.saturating_sub(pg_sys::VARHDRSZ);
@@ -153,7 +124,7 @@ pub(super) unsafe fn least_bytes(shape: &Shape, row: Row) -> usize {
 /// # Safety
 /// - As [`least_bytes`], for both; the caller owns nothing with a destructor.
 pub(super) unsafe fn differ(shape: &Shape, one: Row, other: Row) -> bool {
-    for place in &shape.columns {
+    for place in &shape.0 {
         let is_same = match (one.value(place), other.value(place)) {
             (Some(one), Some(other)) => {
                 // SAFETY: two values of the type that the column has.
@@ -170,7 +141,7 @@ pub(super) unsafe fn differ(shape: &Shape, one: Row, other: Row) -> bool {
 
 /// A JSON text in memory of Postgres.
 #[derive(Clone, Copy)]
-pub(crate) struct Json(*const pg_sys::varlena);
+pub(crate) struct Json(pg_sys::StringInfo);
 
 impl Json {
     /// In the database's encoding.
@@ -178,12 +149,8 @@ impl Json {
     /// # Safety
     /// - The memory in which it was made has not been emptied since.
     pub(super) unsafe fn bytes<'a>(self) -> &'a [u8] {
-        // SAFETY: a text that `json` made: neither compressed nor elsewhere.
-        let length = unsafe { pgrx::varlena::varsize_any_exhdr(self.0) };
-        // SAFETY: as above.
-        let start = unsafe { pgrx::varlena::vardata_any(self.0) };
-        // SAFETY: this many bytes are there, by the caller's promise.
-        unsafe { std::slice::from_raw_parts(start.cast(), length) }
+        // SAFETY: made by `json`, after which nothing is appended; the rest is the caller's promise.
+        unsafe { row_json::bytes_of(self.0) }
     }
 }
 
@@ -192,31 +159,18 @@ impl Json {
 /// # Safety
 /// - As [`least_bytes`]; the caller owns nothing with a destructor.
 pub(super) unsafe fn json(shape: &Shape, row: Row) -> Json {
-    let count = shape.columns.len();
-    // SAFETY: the caller's promise; at least one byte.
-    let values = unsafe { raw::palloc((count + 1) * size_of::<pg_sys::Datum>()) };
-    // SAFETY: as above.
-    let nulls = unsafe { raw::palloc(count + 1) };
-    let (values, nulls) = (values.cast::<pg_sys::Datum>(), nulls.cast::<bool>());
-    for (index, place) in shape.columns.iter().enumerate() {
-        let value = row.value(place);
-        // SAFETY: below the count.
-        let null = unsafe { nulls.add(index) };
-        // SAFETY: as above.
-        unsafe { null.write(value.is_none()) };
-        // SAFETY: as above.
-        let here = unsafe { values.add(index) };
-        // SAFETY: as above.
-        unsafe { here.write(value.unwrap_or_else(pg_sys::Datum::null)) };
+    let text = raw::makeStringInfo();
+    // SAFETY: just made.
+    unsafe { row_json::append(text, b"{") };
+    for (index, place) in shape.0.iter().enumerate() {
+        if index > 0 {
+            // SAFETY: as above.
+            unsafe { row_json::append(text, b",") };
+        }
+        // SAFETY: as above; the value is the column's.
+        unsafe { place.writer.write(text, row.value(place)) };
     }
-    // SAFETY: as many values as the descriptor has columns, of their types.
-    let tuple = unsafe { raw::heap_form_tuple(shape.descriptor, values, nulls) };
-    // SAFETY: just formed.
-    let header = unsafe { (*tuple).t_data };
-    // SAFETY: as above; its descriptor is blessed.
-    let datum = unsafe { raw::HeapTupleHeaderGetDatum(header) };
-    let function = pg_sys::Oid::from(pg_sys::F_ROW_TO_JSON_RECORD);
-    // SAFETY: row_to_json(record) with a record.
-    let json = unsafe { raw::OidFunctionCall1Coll(function, pg_sys::InvalidOid, datum) };
-    Json(json.cast_mut_ptr::<pg_sys::varlena>().cast_const())
+    // SAFETY: as above.
+    unsafe { row_json::append(text, b"}") };
+    Json(text)
 }
