@@ -50,7 +50,7 @@ fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
          create table t (x int); grant all on t to app;
          create function secret() returns text language sql volatile as $$ insert into outlived.t values (1); select 'SECRET OF ' || current_setting('request.user_name') $$;
          comment on function secret() is 'HTTP POST';
-         create function me() returns text language plpgsql volatile as $$ begin perform pg_sleep(3); return current_setting('request.user_name'); end $$;
+         create function me() returns text language plpgsql volatile as $$ begin perform pg_advisory_xact_lock(4711); return current_setting('request.user_name'); end $$;
          comment on function me() is 'HTTP POST'",
     )?;
     // From here on each gateway's first call is the one that is meant.
@@ -71,14 +71,17 @@ fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
     let old = worker_in(&cluster, "SyncRep")?;
     let frozen = cluster.freeze(old)?;
     let bob = begin_anew()?.with(BOB)?;
+    let mut holder = cluster.session()?;
+    holder.run("select pg_advisory_lock(4711)")?.ok()?;
     let mut second = send(&bob, "me")?;
-    worker_in(&cluster, "PgSleep")?;
+    worker_in(&cluster, "advisory")?;
     drop(frozen);
-    let answer = second.response("POST")?;
-    assert_eq!(told(&answer), "200 bob");
-    wait_for(SOON, "the old worker has gone", || {
+    wait_for(SOON, "the old worker has answered, and has gone", || {
         Ok((cluster.sql(&format!("select count(*) {OF_CALLS} and pid = {old}"))? == "0").then_some(()))
     })?;
+    holder.run("select pg_advisory_unlock(4711)")?.ok()?;
+    let answer = second.response("POST")?;
+    assert_eq!(told(&answer), "200 bob");
     ensure!(!cluster.log()?.contains("terminating any other active server processes"), "a crash");
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::Connection;
+use cluster::http::{Connection, Request};
 use cluster::{Cluster, PATIENCE, SessionOptions, wait_for};
 use common::SOON;
 use common::calls::{Api, Findings, builder, ready, shared, start, told};
@@ -24,12 +24,11 @@ fn send(api: &Api<'_>, routine: &str) -> Result<Connection> {
     Ok(connection)
 }
 
-/// The process that runs a call now.
-fn waits_until_one_runs(cluster: &Cluster) -> Result<u32> {
+/// The process that runs a call now, in which it waits for this.
+fn waits_until_one_runs(cluster: &Cluster, wait_event: &str) -> Result<u32> {
     wait_for(SOON, "a call runs", || {
-        let pid =
-            cluster.sql(&format!("select pid {OF_CALLS} and state = 'active' and wait_event = 'PgSleep'"))?;
-        Ok(pid.parse().ok())
+        let sql = format!("select pid {OF_CALLS} and state = 'active' and wait_event = '{wait_event}'");
+        Ok(cluster.sql(&sql)?.parse().ok())
     })
 }
 
@@ -125,7 +124,7 @@ fn a_gateway_that_is_terminated_takes_its_running_calls_with_it_and_comes_back()
     for _ in 0..2 {
         let api = Api::again(&cluster, "orphans")?;
         let _running = send(&api, "sleep")?;
-        let orphan = waits_until_one_runs(&cluster)?;
+        let orphan = waits_until_one_runs(&cluster, "PgSleep")?;
         let gateway = cluster.sql("select pid from sse.stat_gateway")?;
         cluster.sql(&format!("select pg_terminate_backend({gateway})"))?;
         wait_for(SOON, "the call has ended", || {
@@ -150,7 +149,7 @@ fn a_worker_that_is_killed_costs_a_restart_and_calls_go_on() -> Result<()> {
         "create function sleep() returns void language sql as 'select pg_sleep(60)'; comment on function sleep() is 'HTTP POST'",
     )?;
     let _running = send(&api, "sleep")?;
-    let pid = waits_until_one_runs(&cluster)?;
+    let pid = waits_until_one_runs(&cluster, "PgSleep")?;
     cluster.kill_backend(pid)?;
     wait_for(SOON * 2, "the server has begun anew", || {
         let left = cluster.sql(&format!("select count(*) {OF_CALLS} and pid = {pid}")).ok();
@@ -166,15 +165,23 @@ fn idle_workers_are_replaced_on_reload_and_running_calls_are_not_cut() -> Result
     api.sql(
         "create function get_memory() returns text language sql stable as $$ select current_setting('work_mem') $$;
          comment on function get_memory() is 'HTTP';
-         create function slow() returns text language sql as $$ select pg_sleep(1.5); select 'whole'::text $$;
-         comment on function slow() is 'HTTP POST';",
+         create function locked() returns text language sql as $$ select pg_advisory_xact_lock(4711); select 'whole'::text $$;
+         comment on function locked() is e'HTTP POST\\n@sse';",
     )?;
     assert_eq!(api.text("get-memory")?, "4MB");
     cluster.sql("alter role app set work_mem = '7MB'")?;
     assert_eq!(api.text("get-memory")?, "4MB", "no session sees that before it is begun anew");
-    let mut running = send(&api, "slow")?;
-    waits_until_one_runs(&cluster)?;
+    let mut holder = cluster.session()?;
+    holder.run("select pg_advisory_lock(4711)")?.ok()?;
+    let mut running = send(&api, "locked")?;
+    waits_until_one_runs(&cluster, "advisory")?;
+    cluster.configure("sse.response_headers", r#"{"X-Reloaded": "yes"}"#)?;
     cluster.reload()?;
+    let stream = Request::new("HEAD", &format!("{}/info", api.path("locked")));
+    wait_for(SOON, "the gateway has reloaded, workers first", || {
+        Ok(api.http.request(&stream)?.header("x-reloaded").map(str::to_owned))
+    })?;
+    holder.run("select pg_advisory_unlock(4711)")?.ok()?;
     let answer = running.response("POST")?;
     assert_eq!(told(&answer), "200 whole");
     wait_for(SOON, "the role's new setting holds", || Ok((api.text("get-memory")? == "7MB").then_some(())))

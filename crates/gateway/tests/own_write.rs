@@ -10,7 +10,7 @@ use sse_proto::call::{CallAnswer, Outcome};
 use sse_proto::caller::Caller;
 use sse_proto::record::{Record, encode_into};
 use sse_proto::scope::Scope;
-use support::calls::{A_WHILE, Taken, gateway, get, request, take};
+use support::calls::{Taken, gateway, get, request, take};
 use support::peer::{Answer, Peer};
 use support::tokens::token_of;
 use support::{EPOCH, Raise, TestGateway, raise};
@@ -68,7 +68,7 @@ fn id(sequence: u64) -> String {
 fn the_position_is_that_of_the_last_event_for_the_caller_whichever_of_answer_and_end_comes_first() {
     let gateway = gateway();
     for end_first in [true, false] {
-        let running = Running::begin(&gateway, &get("/api/get-all"));
+        let mut running = Running::begin(&gateway, &get("/api/get-all"));
         gateway.say("of somebody else");
         let first =
             gateway.publish(&[running.event("all"), running.event("all"), running.event("authorize")]);
@@ -78,7 +78,7 @@ fn the_position_is_that_of_the_last_event_for_the_caller_whichever_of_answer_and
             running.answer(&gateway, true);
         } else {
             running.answer(&gateway, true);
-            std::thread::sleep(A_WHILE);
+            assert!(!running.peer.has_answer(), "it waits for the end of the call");
             running.end(&gateway);
         }
         let answer = running.answered();

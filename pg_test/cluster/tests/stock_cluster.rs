@@ -129,9 +129,16 @@ fn everything_goes_when_a_cluster_is_dropped() -> Result<()> {
 
 #[test]
 fn a_server_outlives_the_thread_that_started_it() -> Result<()> {
-    let cluster = std::thread::spawn(stock).join().unwrap()?;
-    // The death signal, if it came, came at once: the next start of a backend would fail.
-    assert_eq!(cluster.sql("select pg_sleep(0.2)::text")?, "");
+    const NAME: &str = "that starts";
+    let cluster = std::thread::Builder::new().name(NAME.to_owned()).spawn(stock)?.join().unwrap()?;
+    // A death signal is sent before the thread is forgotten, which is after it was joined.
+    wait_until(PATIENCE, "the thread has gone", || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let names =
+            threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+        names.into_iter().all(|name| name.trim_end() != NAME)
+    })?;
+    assert_eq!(cluster.sql("select 1")?, "1");
     assert!(cluster.is_running());
     Ok(())
 }
