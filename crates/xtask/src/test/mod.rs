@@ -9,6 +9,7 @@
 //! Not for what takes longer than people wait: PostgreSQL's own regression suite is a command of its own.
 
 mod circles;
+mod dependencies;
 mod files;
 mod fuzz;
 mod imports;

@@ -12,6 +12,7 @@ use std::thread::{self, ScopedJoinHandle};
 use anyhow::{Context, Result, bail};
 use cluster::{Extension, PgConfig, Profile, cargo, find_program, workspace_root};
 
+use super::dependencies;
 use super::fuzz;
 use super::rules;
 use super::tally::{self, Tally};
@@ -75,7 +76,8 @@ impl Run {
     }
 
     pub(super) fn rules(&mut self) -> Result<Outcome> {
-        let violations = rules::violations(workspace_root())?;
+        let mut violations = rules::violations(workspace_root())?;
+        violations.extend(dependencies::violations(workspace_root())?);
         if !violations.is_empty() {
             bail!("{}", violations.join("\n"));
         }
