@@ -159,6 +159,13 @@ fn a_drop_extension_that_is_rolled_back_ends_nothing() -> Result<()> {
     Ok(())
 }
 
+/// Of a gateway that serves database `app`. While one closes, its port is still told.
+fn client_of_app(cluster: &Cluster) -> Result<Client> {
+    wait_for(SOON, "somebody listens", || {
+        Ok(Some(cluster.http_in("app")?).filter(|http| http.connect().is_ok()))
+    })
+}
+
 #[test]
 fn streams_stand_in_the_way_of_no_statement_about_databases() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.database", "app").without_extension().start()?;
@@ -190,14 +197,14 @@ fn streams_stand_in_the_way_of_no_statement_about_databases() -> Result<()> {
     promptly("alter database app rename to elsewhere")?;
     stream.wait_for_end(SOON)?;
     promptly("alter database elsewhere rename to app")?;
-    let http = cluster.http_in("app")?;
+    let http = client_of_app(&cluster)?;
     let mut stream = http.events("/api/f/info")?;
     promptly("drop database app")?;
     stream.wait_for_end(SOON)?;
     promptly("create database app")?;
     cluster.sql_in("app", "create extension pg_sse")?;
     cluster.sql_in("app", &announcer("g", "@sse"))?;
-    let http = cluster.http_in("app")?;
+    let http = client_of_app(&cluster)?;
     assert_eq!((status(http, "/api/g/info")?, status(http, "/api/f/info")?), (200, 404));
     Ok(())
 }
