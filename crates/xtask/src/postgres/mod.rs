@@ -68,6 +68,7 @@ fn without(major: u32) -> &'static [&'static str] {
             "capture_languages",
             "chat",
             "row_changes",
+            "scope_caller",
             "seeds",
             "stock_cluster",
         ],
