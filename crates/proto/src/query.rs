@@ -102,6 +102,19 @@ impl Query {
     }
 }
 
+/// Whether this is a parameter that carries a last event id, by its decoded name.
+pub fn is_last_event_id(name: &str) -> bool {
+    LAST_EVENT_IDS.contains(&name.as_bytes())
+}
+
+/// Whether a query string has a last event id, whatever else is in it.
+pub fn has_last_event_id(query: &str) -> bool {
+    query.split('&').any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        !value.is_empty() && LAST_EVENT_IDS.contains(&&*form_decode(name))
+    })
+}
+
 /// Without the token: it never reaches a log.
 impl fmt::Debug for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

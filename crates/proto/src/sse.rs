@@ -8,6 +8,10 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+mod long_event;
+
+pub use long_event::LongEvent;
+
 /// Id of a position in the stream: everything up to and including `sequence` has been seen.
 ///
 /// Opaque to subscribers (C6.4). Written as two numbers in lower-case hex with a hyphen between, and an `s`
