@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -25,6 +26,19 @@ pub(crate) const FRAME_BYTES: usize = 4 << 10;
 /// has half of it, which is one answer of the largest size. Beyond it the answer is thrown away, and its peer
 /// gets 503.
 pub(crate) const ANSWER_BYTES: usize = 2 * (MAX_BODY_BYTES + FRAME_BYTES);
+
+/// A peer may take this long altogether over an answer, and a second more for each [`MIN_ANSWER_RATE`] bytes
+/// that it has taken. To ask for any progress at all is not enough: a peer that takes a byte every half
+/// minute would hold its answer for ever.
+const ANSWER_GRACE: Duration = Duration::from_secs(10);
+
+/// Bytes a second: a slow mobile connection.
+pub(crate) const MIN_ANSWER_RATE: u32 = 16 << 10;
+
+/// The longest time that a peer which has taken this many bytes of an answer may have needed for them.
+pub(crate) fn slowest(taken: u64) -> Duration {
+    ANSWER_GRACE + Duration::from_secs(taken) / MIN_ANSWER_RATE
+}
 
 /// What is taken of one kind of memory.
 #[derive(Default, Clone)]

@@ -8,10 +8,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
 use sse_proto::route::{CallPoint, Route, RouteTable};
@@ -22,10 +21,9 @@ use crate::between::queue::CallAvailability;
 use crate::between::route_board::{Found, MAX_WAIT, Wanted};
 use crate::call::{self, Attempt};
 use crate::content::body::{Body, READ_METHODS, allowed};
-use crate::content::problem::{Problem, append_header, unreadable};
+use crate::content::problem::{Problem, unreadable};
 use crate::content::request_body::RequestBody;
 use crate::content::static_files::StaticFile;
-use crate::entry::admission::{NoRoom, StreamPermit};
 use crate::entry::busy::Busy;
 use crate::entry::host;
 use crate::entry::peer::Peer;
@@ -33,8 +31,9 @@ use crate::entry::proxy::Caller;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::stream;
+use crate::stream::answer::{Answer, StreamAnswer};
 use crate::stream::slab::Incoming;
-use crate::stream::stream_log::Framing;
 use crate::stream::subscribe::Subscription;
 
 /// Longest request target in bytes: execution id, 64 topics and an id fit many times over. Beyond it 414.
@@ -49,22 +48,6 @@ pub(crate) struct Context {
     pub(crate) incoming: Rc<Incoming>,
     /// Counts connections until they are closed or have become streams.
     pub(crate) busy: Rc<Busy>,
-}
-
-/// What a request gets.
-pub(crate) enum Answer {
-    Response(Response<Body>),
-    /// The connection is taken away from hyper.
-    Stream(StreamAnswer),
-}
-
-/// A stream that is to begin on the request's connection.
-pub(crate) struct StreamAnswer {
-    pub(crate) head: Vec<u8>,
-    pub(crate) framing: Framing,
-    pub(crate) subscription: Box<Subscription>,
-    pub(crate) last_event_id: Vec<u8>,
-    pub(crate) stream_permit: StreamPermit,
 }
 
 /// Answers one request of a peer.
@@ -146,13 +129,13 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     if wanted == Wanted::StreamsAndCalls
         && let Some(point) = routes.find_calls(path)
     {
-        return answer_call(&asked, &routes, point, body, settings, context).await.map(Answer::Response);
+        return answer_call(&asked, &routes, point, body, settings, context).await;
     }
     if let Some(stranger) = asked.stranger(settings) {
         return Err(stranger.into_problem(&asked, settings, shared));
     }
     let route = routes.find(path).ok_or_else(Problem::not_found)?;
-    stream(asked, route, settings, context)
+    open_stream(asked, route, settings, context)
 }
 
 /// The routes that have the request's path. A stranger that no call could let in is refused before the path
@@ -190,9 +173,9 @@ async fn answer_call<B: HttpBody<Data = Bytes> + Unpin>(
     body: &mut RequestBody<B>,
     settings: &Settings,
     context: &Context,
-) -> Result<Response<Body>, Problem> {
-    let ends = &context.incoming.call_ends;
-    match call::answer(asked, point, body, settings, &context.shared, Attempt::First, ends).await {
+) -> Result<Answer, Problem> {
+    let Context { shared, incoming, .. } = context;
+    match call::answer(asked, point, body, settings, shared, Attempt::First, &incoming.call_ends).await {
         Err(problem) if problem.may_be_outdated() => call_again(problem, routes, asked, body, context).await,
         answer => answer,
     }
@@ -208,29 +191,24 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
     asked: &Asked<'_>,
     body: &mut RequestBody<B>,
     context: &Context,
-) -> Result<Response<Body>, Problem> {
-    let shared = &context.shared;
+) -> Result<Answer, Problem> {
+    let Context { shared, incoming, .. } = context;
     let Some(newer) = shared.routes.newer(routes, &shared.outbox).await else {
         // A conflict that may be due to routes is one about a row type that has changed, and that nobody
         // could read in time.
-        return Err(if problem.is_conflict() { changed_meanwhile() } else { problem });
+        return Err(if problem.is_conflict() { call::changed_meanwhile() } else { problem });
     };
     if !body.can_be_read_again() {
-        return Err(changed_meanwhile());
+        return Err(call::changed_meanwhile());
     }
     let point = newer.find_calls(asked.request.uri().path()).ok_or_else(Problem::not_found)?;
-    let ends = &context.incoming.call_ends;
-    match call::answer(asked, point, body, &shared.settings(), shared, Attempt::Last, ends).await {
+    let settings = shared.settings();
+    match call::answer(asked, point, body, &settings, shared, Attempt::Last, &incoming.call_ends).await {
         Err(problem) if problem.may_be_outdated() && (problem.is_failure() || problem.is_conflict()) => {
-            Err(changed_meanwhile())
+            Err(call::changed_meanwhile())
         }
         answer => answer,
     }
-}
-
-fn changed_meanwhile() -> Problem {
-    let detail = "The routine, or a type of it, was changed while it was called. The call had no effect; send it again.";
-    Problem::new(StatusCode::CONFLICT, detail).member("sqlstate", "40001".to_owned())
 }
 
 /// Checked here and not by hyper alone, whose limits depend on how the bytes arrive.
@@ -254,7 +232,7 @@ pub(crate) fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
     Ok(())
 }
 
-fn stream(
+fn open_stream(
     asked: Asked<'_>,
     route: &Route,
     settings: &Settings,
@@ -281,59 +259,25 @@ fn stream(
         }
     }
     let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let mut headers = stream_headers(settings);
+    let mut headers = stream::answer::headers(settings);
     if request.method() == Method::HEAD {
         let mut response = Response::new(Body::EMPTY);
         response.headers_mut().extend(headers);
         return Ok(Answer::Response(response));
     }
     settings.cors_origins.apply(request, &mut headers);
-    let shared = &context.shared;
-    let stream_permit =
-        StreamPermit::try_new(&shared.counts, shared.stream_limits(), caller.address, login.is_none())
-            .map_err(|no_room| refused_stream(no_room, shared))?;
-    let framing = if request.version() == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked };
+    let stream_permit = stream::answer::permit(&context.shared, caller.address, login.is_none())?;
+    let framing = stream::answer::framing(request.version());
     let header = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
     let header = header.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
     Ok(Answer::Stream(StreamAnswer {
-        head: stream_head(framing, headers),
+        head: stream::answer::head(framing, headers),
         framing,
         last_event_id: header.or(query.last_event_id.clone()).unwrap_or_default(),
         subscription: Box::new(Subscription::new(route, query, login, caller.address)),
         stream_permit,
+        call: None,
     }))
-}
-
-/// C6.2, for GET and HEAD alike.
-fn stream_headers(settings: &Settings) -> http::HeaderMap {
-    let mut headers = settings.response_headers.0.clone();
-    for (name, value) in [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store, no-transform"),
-        (HeaderName::from_static("x-accel-buffering"), "no"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    headers
-}
-
-fn stream_head(framing: Framing, mut headers: http::HeaderMap) -> Vec<u8> {
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-    if let Ok(date) = HeaderValue::from_str(&date) {
-        headers.insert(DATE, date);
-    }
-    if framing == Framing::Chunked {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    // The connection ends with its stream.
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
-    for (name, value) in &headers {
-        append_header(&mut head, name, value);
-    }
-    head.extend_from_slice(b"\r\n");
-    head
 }
 
 fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
@@ -356,18 +300,6 @@ fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
     Ok(response)
 }
 
-/// The answer when there are too many sockets.
-pub(crate) fn refused(shared: &Shared) -> Problem {
-    Stats::add(&shared.stats.refused_total, 1);
-    shared.outbox.log_limited("max_connections", Severity::Warning, || {
-        format!(
-            "sse.max_connections = {} are open: further connections are refused",
-            shared.settings().max_connections
-        )
-    });
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many connections are open.")
-}
-
 /// The answer when an address has as many sockets busy as it may.
 pub(crate) fn refused_busy(shared: &Shared) -> Problem {
     Stats::add(&shared.stats.refused_total, 1);
@@ -375,14 +307,4 @@ pub(crate) fn refused_busy(shared: &Shared) -> Problem {
         "an address has half of all sockets with a request: its further requests are refused".to_owned()
     });
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many requests of this address are being answered.")
-}
-
-fn refused_stream(no_room: NoRoom, shared: &Shared) -> Problem {
-    match no_room {
-        NoRoom::Full => refused(shared),
-        NoRoom::Address => {
-            Stats::add(&shared.stats.refused_addresses_total, 1);
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many streams of this address are open.")
-        }
-    }
 }

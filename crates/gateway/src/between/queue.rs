@@ -12,6 +12,7 @@
 //! Not for what a call says (`sse_proto::call`), nor for who runs it (the extension's call workers).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,6 +73,18 @@ pub(crate) struct NewCall {
     pub(crate) frame: Vec<u8>,
     /// See [`QueuedCall::deadline`].
     pub(crate) deadline: Instant,
+    /// Whether its task is to be told when a worker begins with it ([`News::Begun`]).
+    pub(crate) tells_begin: bool,
+}
+
+/// What the task that waits for a call is told.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A worker has it. Said once, if anybody wants to know.
+    Begun,
+    Result(CallResult),
+    /// It waited until its time was over.
+    Expired,
 }
 
 /// What became of a call.
@@ -127,6 +140,7 @@ struct Waiting {
     deadline: Instant,
     network: IpAddr,
     answer: oneshot::Sender<CallResult>,
+    begin: Option<oneshot::Sender<()>>,
 }
 
 struct Running {
@@ -180,28 +194,31 @@ impl CallQueue {
     ) -> Result<PendingCall, NoPlace> {
         let network = network(address);
         let (answer, receiver) = oneshot::channel();
-        let NewCall { id, frame, deadline } = call;
+        let NewCall { id, frame, deadline, tells_begin } = call;
+        let (begin, begun) = tells_begin.then(oneshot::channel).unzip();
         let mut state = self.state.lock();
         state.check(network, size)?;
         *state.shares.entry(network).or_default() += 1;
-        state.waiting.insert(id, Waiting { frame, deadline, network, answer });
+        state.waiting.insert(id, Waiting { frame, deadline, network, answer, begin });
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
         Stats::add(&self.stats.calls_waiting, 1);
         self.outbox.wake_main();
-        Ok(PendingCall { queue: Arc::clone(self), id, receiver })
+        Ok(PendingCall { queue: Arc::clone(self), id, receiver, begun })
     }
 
     /// The oldest call that still has time.
     pub(crate) fn take(&self, now: Instant) -> Option<QueuedCall> {
         let mut state = self.state.lock();
         loop {
-            let (id, Waiting { frame, deadline, network, answer }) = state.waiting.pop_first()?;
+            let (id, Waiting { frame, deadline, network, answer, begin }) = state.waiting.pop_first()?;
             state.give_back(network);
             Stats::subtract(&self.stats.calls_waiting, 1);
             // If its time is over `answer` is dropped here, which its [`PendingCall`] sees.
             if deadline > now {
                 state.running.insert(id, Running { since: now, answer });
+                // Its peer may go at any moment.
+                let _ = begin.map(|begin| begin.send(()));
                 return Some(QueuedCall {
                     id,
                     frame,
@@ -270,12 +287,31 @@ pub(crate) struct PendingCall {
     queue: Arc<CallQueue>,
     id: u64,
     receiver: oneshot::Receiver<CallResult>,
+    begun: Option<oneshot::Receiver<()>>,
 }
 
 impl PendingCall {
-    /// `None`: it waited until its time was over.
-    pub(crate) async fn answered(&mut self) -> Option<CallResult> {
-        (&mut self.receiver).await.ok()
+    /// Waits for the next news. What the call came to goes before the news that it has begun.
+    pub(crate) async fn news(&mut self) -> News {
+        loop {
+            let begun = async {
+                match &mut self.begun {
+                    Some(begun) => begun.await.is_ok(),
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                result = &mut self.receiver => return result.map_or(News::Expired, News::Result),
+                has_begun = begun => {
+                    self.begun = None;
+                    if has_begun {
+                        return News::Begun;
+                    }
+                    // It never begins, and the other half is about to say so.
+                }
+            }
+        }
     }
 
     pub(crate) fn standing(&self) -> Standing {

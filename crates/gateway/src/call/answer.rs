@@ -5,23 +5,21 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use sse_proto::call::{AnswerShape, failure_status, failure_title, tells_message};
-use sse_proto::route::Call;
+use sse_proto::call::{AnswerShape, ArgumentError, failure_status, failure_title, tells_message};
 use sse_proto::sse::EventId;
 
+use super::run::Failure;
 use crate::between::queue::NoPlace;
 use crate::content::body::Body;
 use crate::content::problem::Problem;
+use crate::content::request_body::no_memory;
 
 /// The answer of a call that ran.
 pub(crate) fn done(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) -> Response<Body> {
     match shape {
-        AnswerShape::Nothing => nothing(),
-        // An empty set is answered as `[]`.
-        AnswerShape::Array => typed(body, JSON),
-        _ if is_null || rows == 0 => nothing(),
+        _ if is_empty(shape, rows, is_null) => nothing(),
         AnswerShape::Text => typed(body, "text/plain; charset=utf-8"),
-        AnswerShape::Json | AnswerShape::Object | AnswerShape::ProcedureRow => typed(body, JSON),
+        _ => typed(body, JSON),
     }
 }
 
@@ -48,10 +46,26 @@ pub(crate) fn with_position(
 
 const SSE_POSITION: HeaderName = HeaderName::from_static("sse-position");
 
+/// Whether there is no body. An empty set has one, `[]`.
+fn is_empty(shape: AnswerShape, rows: u64, is_null: bool) -> bool {
+    match shape {
+        AnswerShape::Nothing => true,
+        AnswerShape::Array => false,
+        AnswerShape::Text | AnswerShape::Json | AnswerShape::Object | AnswerShape::ProcedureRow => {
+            is_null || rows == 0
+        }
+    }
+}
+
+/// The data of `sse.result`: the body of the answer as it is (C7.8).
+pub(crate) fn result(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) -> Bytes {
+    if is_empty(shape, rows, is_null) { Bytes::from_static(b"null") } else { body }
+}
+
 /// The answer of a call that failed: the user's own words, or else a fixed text, and the SQLSTATE.
-pub(crate) fn failed(call: &Call, sqlstate: [u8; 5], message: String, raised: bool) -> Problem {
+pub(crate) fn failed(is_read_only: bool, sqlstate: [u8; 5], message: String, raised: bool) -> Problem {
     let status = StatusCode::from_u16(failure_status(&sqlstate, raised));
-    let fixed = || sentence(failure_title(&sqlstate, call.read_only));
+    let fixed = || sentence(failure_title(&sqlstate, is_read_only));
     let detail = if tells_message(&sqlstate, raised) { cut(message) } else { fixed() };
     Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
         .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned())
@@ -68,6 +82,33 @@ fn cut(mut message: String) -> String {
         message.push('…');
     }
     message
+}
+
+/// What the peer is told when no worker has said anything.
+pub(super) fn unanswered(failure: Failure) -> Problem {
+    match failure {
+        Failure::Arguments(error) => bad(error).unless_outdated(),
+        Failure::NoMemory => no_memory(),
+        Failure::NoPlace(no_place) => full(no_place),
+        Failure::NotRun => not_run(),
+        Failure::NotInTime => not_in_time(),
+        Failure::TooLong => too_long(),
+        Failure::NoRoom => no_room(),
+        Failure::Lost => lost(),
+        Failure::Stopping => stopping(),
+    }
+}
+
+/// The arguments fit no overload.
+pub(super) fn bad(error: ArgumentError) -> Problem {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    Problem::new(status, sentence(&error.to_string()))
+}
+
+/// The routes that the call was made with are not the newest any more.
+pub(crate) fn changed_meanwhile() -> Problem {
+    let detail = "The routine, or a type of it, was changed while it was called. The call had no effect; send it again.";
+    Problem::new(StatusCode::CONFLICT, detail).member("sqlstate", "40001".to_owned())
 }
 
 /// The worker died while it ran the call.
@@ -132,7 +173,7 @@ fn typed(body: Bytes, kind: &'static str) -> Response<Body> {
     response
 }
 
-fn nothing() -> Response<Body> {
+pub(super) fn nothing() -> Response<Body> {
     let mut response = typed(Bytes::new(), "");
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().remove(CONTENT_TYPE);

@@ -8,8 +8,10 @@
 mod answer;
 mod context;
 mod login;
+mod negotiation;
 mod origin;
 mod run;
+mod streamed;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,12 +19,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{HOST, SET_COOKIE};
-use http::{Method as Verb, Response, StatusCode};
+use http::{HeaderValue, Method as Verb, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
 use sse_proto::annotation::{Access, Method};
-use sse_proto::call::{ArgumentError, Given, Outcome};
-use sse_proto::query::QueryError;
+use sse_proto::call::{Given, Outcome};
+use sse_proto::query::{QueryError, is_last_event_id};
 use sse_proto::route::{Call, CallPoint};
 
 use crate::asked::{Asked, unauthenticated};
@@ -31,15 +33,19 @@ use crate::between::outbox::{Severity, escaped};
 use crate::between::queue::{CallAvailability, NoPlace, request_bytes};
 use crate::content::body::{Body, allowed};
 use crate::content::problem::Problem;
-use crate::content::request_body::{Limits, RequestBody, no_memory};
+use crate::content::request_body::{Limits, RequestBody};
 use crate::entry::proxy::forwarded_host;
 use crate::room::{Room, held};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::stream::answer::{Answer, permit};
 use crate::stream::call_ends::CallEnds;
+use answer::bad;
+pub(crate) use answer::changed_meanwhile;
 use context::{CallContext, IdError};
 use run::{Arguments, Failure, Job, OwnEvents, Ran, run};
+use streamed::Form;
 
 /// Whether a request is answered for the first time, or once more because the routes had changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,10 +68,10 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     shared: &Arc<Shared>,
     attempt: Attempt,
     ends: &Rc<CallEnds>,
-) -> Result<Response<Body>, Problem> {
+) -> Result<Answer, Problem> {
     let allow = point.allow();
     let method = match *asked.request.method() {
-        Verb::OPTIONS => return Ok(allowed(&allow)),
+        Verb::OPTIONS => return Ok(Answer::Response(allowed(&allow))),
         Verb::GET | Verb::HEAD => Some(Method::Get),
         Verb::POST => Some(Method::Post),
         Verb::PUT => Some(Method::Put),
@@ -86,18 +92,18 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     {
         return Err(stranger.into_problem(asked, settings, shared));
     }
-    let request = Admitted { asked, method, calls: &calls, settings, shared, attempt, ends };
-    let outcome = request.answer(body).await;
     // A cookie that was not believed, and did not lead to a refusal, is cleared by the answer.
-    match cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err()) {
-        None => outcome,
-        Some(cookie) => match outcome {
-            Ok(mut response) => {
-                response.headers_mut().entry(SET_COOKIE).or_insert(cookie);
-                Ok(response)
-            }
-            Err(problem) => Err(problem.header(SET_COOKIE, cookie)),
-        },
+    let cleared = cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err());
+    let path = &point.path;
+    let request = Admitted { asked, method, calls: &calls, path, settings, shared, attempt, ends, cleared };
+    let outcome = request.answer(body).await;
+    match (request.cleared, outcome) {
+        (Some(cookie), Ok(Answer::Response(mut response))) => {
+            response.headers_mut().entry(SET_COOKIE).or_insert(cookie);
+            Ok(Answer::Response(response))
+        }
+        (Some(cookie), Err(problem)) => Err(problem.header(SET_COOKIE, cookie)),
+        (_, outcome) => outcome,
     }
 }
 
@@ -107,17 +113,20 @@ struct Admitted<'r> {
     method: Method,
     /// Never empty.
     calls: &'r [&'r Call],
+    path: &'r str,
     settings: &'r Settings,
     shared: &'r Arc<Shared>,
     attempt: Attempt,
     ends: &'r Rc<CallEnds>,
+    /// The header that clears the request's cookie.
+    cleared: Option<HeaderValue>,
 }
 
 impl Admitted<'_> {
     async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
         &self,
         body: &mut RequestBody<B>,
-    ) -> Result<Response<Body>, Problem> {
+    ) -> Result<Answer, Problem> {
         let Self { asked, calls, settings, shared, .. } = self;
         let login = asked.login.as_ref().ok().and_then(Option::as_ref);
         let rule = calls[0];
@@ -127,6 +136,12 @@ impl Admitted<'_> {
             Door::Forbidden => {
                 return Err(Problem::new(StatusCode::FORBIDDEN, "This user may not make this call."));
             }
+        }
+        let form = self.form();
+        if form == Form::Stream
+            && let Some(answer) = self.without_run(rule)?
+        {
+            return Ok(answer);
         }
         let secret = match rule.login {
             true => Some(settings.auth.read_signing_secret().await.map_err(login::no_secret)?),
@@ -141,6 +156,10 @@ impl Admitted<'_> {
         let mut room = shared.calls.body_room(address);
         let id = context::execution_id(asked.request.headers(), &settings.execution_id_headers);
         let id = id.map_err(|(name, error)| bad_id(name.as_str(), error))?;
+        let stream_permit = match form {
+            Form::Stream => Some(permit(shared, address, login.is_none())?),
+            Form::AtOnce => None,
+        };
         let job = Job {
             calls,
             arguments: self.arguments(body, &mut room).await?,
@@ -153,17 +172,21 @@ impl Admitted<'_> {
             }),
             may_have_new_columns: self.attempt == Attempt::Last,
         };
+        if let Some(permit) = stream_permit {
+            return self.stream(job, room, permit).await;
+        }
         let ran = run(shared, settings, job, room).await;
         let Ran { call, shape, outcome, room, position } = ran.map_err(|failure| self.problem(failure))?;
         let answer = match outcome {
             Outcome::Failed { sqlstate, message, raised, outdated } => {
-                let problem = answer::failed(call, sqlstate, message, raised).held(room);
+                let problem = answer::failed(call.read_only, sqlstate, message, raised).held(room);
                 Err(if outdated { problem.unless_outdated() } else { problem })
             }
             Outcome::Done { rows, body, is_null } => {
                 if let (true, Some(secret)) = (call.login, &secret) {
                     let row = Some(&*body).filter(|_| rows > 0 && !is_null);
-                    return answer::with_position(self.log_in(call, row, secret), position);
+                    let answer = self.log_in(call, row, secret);
+                    return answer::with_position(answer, position).map(Answer::Response);
                 }
                 let mut response = answer::done(shape, rows, held(body, room), is_null);
                 if call.logout {
@@ -172,7 +195,7 @@ impl Admitted<'_> {
                 Ok(response)
             }
         };
-        answer::with_position(answer, position)
+        answer::with_position(answer, position).map(Answer::Response)
     }
 
     /// Reads the arguments, which take `room`.
@@ -209,21 +232,17 @@ impl Admitted<'_> {
         if let Some(parameter) = &self.settings.auth.token_parameter {
             pairs.retain(|(name, _)| name != parameter.as_str());
         }
+        if self.form() == Form::Stream {
+            // An empty one is none.
+            pairs.retain(|(name, value)| !(value.is_empty() && is_last_event_id(name)));
+        }
         Ok(pairs)
     }
 
-    /// What the peer is told when no worker has said anything.
     fn problem(&self, failure: Failure) -> Problem {
         match failure {
-            Failure::Arguments(error) => bad(error).unless_outdated(),
-            Failure::NoMemory => no_memory(),
             Failure::NoPlace(no_place) => self.refused(no_place),
-            Failure::NotRun => answer::not_run(),
-            Failure::NotInTime => answer::not_in_time(),
-            Failure::TooLong => answer::too_long(),
-            Failure::NoRoom => answer::no_room(),
-            Failure::Lost => answer::lost(),
-            Failure::Stopping => answer::stopping(),
+            failure => answer::unanswered(failure),
         }
     }
 
@@ -307,11 +326,6 @@ fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {
     let detail = "Pages of this origin may not call: it is not the host of the request, and sse.cors_origins does not list \
                   it. Behind a proxy, name that in sse.trusted_proxies, and let it send X-Forwarded-Host.";
     Err(Problem::new(StatusCode::FORBIDDEN, detail))
-}
-
-fn bad(error: ArgumentError) -> Problem {
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    Problem::new(status, answer::sentence(&error.to_string()))
 }
 
 fn bad_id(name: &str, error: IdError) -> Problem {

@@ -15,7 +15,7 @@ use sse_proto::sse::EventId;
 
 use super::context::CallContext;
 use crate::between::queue::{
-    CANCEL_GRACE, CallResult, NewCall, NoPlace, PendingCall, Standing, request_bytes,
+    CANCEL_GRACE, CallResult, NewCall, News, NoPlace, PendingCall, Standing, request_bytes,
 };
 use crate::between::reply::Answered;
 use crate::room::{Room, may_grow};
@@ -109,14 +109,10 @@ pub(super) async fn run<'c>(
     shared: &Arc<Shared>,
     settings: &Settings,
     job: Job<'c, '_>,
-    mut room: Room,
+    room: Room,
 ) -> Result<Ran<'c>, Failure> {
-    let Queued { call, shape, pending, deadline, watch } = enter(shared, settings, job, &mut room)?;
-    let answered = wait(pending, deadline, settings.call_timeout, shared).await;
-    if !matches!(&answered, Ok(Answered { answer, .. }) if matches!(answer.outcome, Outcome::Done { .. })) {
-        Stats::add(&shared.stats.calls_failed_total, 1);
-    }
-    let Answered { answer, room } = answered?;
+    let Queued { call, shape, waiting, .. } = enter(shared, settings, job, room, Begin::Untold)?;
+    let (Answered { answer, room }, watch) = waiting.answered(shared).await?;
     let position = match watch {
         Some(watch) if answer.has_end => position(&watch, shared).await,
         _ => None,
@@ -135,22 +131,54 @@ async fn position(watch: &CallWatch, shared: &Shared) -> Option<EventId> {
     }
 }
 
-/// A call that waits.
-struct Queued<'c> {
-    call: &'c Call,
-    shape: AnswerShape,
+/// A call in the queue, or with a worker. Dropping it cancels the call.
+pub(super) struct Queued<'c> {
+    /// The overload.
+    pub(super) call: &'c Call,
+    pub(super) shape: AnswerShape,
+    pub(super) number: u64,
+    pub(super) waiting: Waiting,
+}
+
+/// Whether [`Waiting::begun`] will be asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    Untold,
+    Told,
+}
+
+/// What came of waiting for a worker.
+pub(super) enum Begun {
+    Yes,
+    /// The statement was made for an older catalog, and nothing of it was run.
+    Outdated(Answered),
+}
+
+/// The wait for a call's answer.
+pub(super) struct Waiting {
     pending: PendingCall,
+    /// Until when a worker must have begun with it.
     deadline: Instant,
+    /// How long the worker lets it run; zero: without a limit.
+    limit: Duration,
     watch: Option<CallWatch>,
+    /// What came before the call was known to have begun.
+    early: Option<CallResult>,
+    /// Counts what was sent along with the call.
+    _room: Room,
 }
 
 /// Makes the statement and lets the call into the queue. From then on only the frame is left of its
 /// arguments.
-fn enter<'c>(
+///
+/// # Errors
+/// [`Failure`] of before it waits.
+pub(super) fn enter<'c>(
     shared: &Arc<Shared>,
     settings: &Settings,
     job: Job<'c, '_>,
-    room: &mut Room,
+    mut room: Room,
+    begin: Begin,
 ) -> Result<Queued<'c>, Failure> {
     let bytes;
     let given = match job.arguments {
@@ -191,44 +219,100 @@ fn enter<'c>(
     }
     // Before its first event can come.
     let watch = job.own_events.map(|own| own.ends.watch(id, own.identity));
-    let queued = NewCall { id, frame, deadline };
+    let watch = if begin == Begin::Told { watch.map(CallWatch::for_stream) } else { watch };
+    let queued = NewCall { id, frame, deadline, tells_begin: begin == Begin::Told };
     let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
-    Ok(Queued { call, shape: statement.answer, pending, deadline, watch })
+    let limit = settings.call_timeout;
+    let waiting = Waiting { pending, deadline, limit, watch, early: None, _room: room };
+    Ok(Queued { call, shape: statement.answer, number: id, waiting })
 }
 
-/// Waits for a worker until `deadline`, and then for its answer; `limit` is how long the worker lets it run.
-async fn wait(
-    mut pending: PendingCall,
-    deadline: Instant,
-    limit: Duration,
-    shared: &Shared,
-) -> Result<Answered, Failure> {
-    let mut stop = shared.stop_changes();
-    let mut until = deadline;
-    loop {
-        tokio::select! {
-            biased;
-            result = pending.answered() => return match result {
-                Some(CallResult::Answer(answer)) => Ok(answer),
-                Some(CallResult::NoRoom) => Err(Failure::NoRoom),
-                Some(CallResult::Lost) => Err(Failure::Lost),
-                Some(CallResult::NotRun) => Err(Failure::NotRun),
-                None => Err(Failure::NotInTime),
-            },
-            _ = stop.wait_for(Option::is_some) => return Err(Failure::Stopping),
-            () = tokio::time::sleep_until(until.into()) => {}
-        }
-        let end = match pending.standing() {
-            Standing::Waiting => return Err(Failure::NotInTime),
-            Standing::RunningSince(_) if limit.is_zero() => Instant::now() + FOREVER,
-            Standing::RunningSince(since) => since + limit + CANCEL_GRACE,
-            // Its answer is on the way.
-            Standing::Over => Instant::now() + CANCEL_GRACE,
+impl Waiting {
+    /// Waits until a worker has begun with the call.
+    ///
+    /// # Errors
+    /// [`Failure`] when it does not begin.
+    pub(super) async fn begun(&mut self, shared: &Shared) -> Result<Begun, Failure> {
+        let begun = match self.next(shared).await {
+            Ok(News::Expired) => Err(Failure::NotInTime),
+            Ok(News::Result(CallResult::NotRun)) => Err(Failure::NotRun),
+            Ok(News::Result(CallResult::Answer(answered))) if is_outdated(&answered) => {
+                return Ok(Begun::Outdated(answered));
+            }
+            Ok(News::Result(result)) => {
+                self.early = Some(result);
+                Ok(Begun::Yes)
+            }
+            Ok(News::Begun) => Ok(Begun::Yes),
+            Err(failure) => Err(failure),
         };
-        if end <= Instant::now() {
-            return Err(Failure::TooLong);
-        }
-        until = end;
+        begun.inspect_err(|_| count_failure(shared))
     }
+
+    /// Waits for the answer. With it goes the watch over the call's events, which may still be on their way.
+    ///
+    /// # Errors
+    /// [`Failure`]; each variant as it is described there.
+    pub(super) async fn answered(
+        mut self,
+        shared: &Shared,
+    ) -> Result<(Answered, Option<CallWatch>), Failure> {
+        let answered = self.result(shared).await;
+        let is_done = |answered: &Answered| matches!(answered.answer.outcome, Outcome::Done { .. });
+        if !answered.as_ref().is_ok_and(is_done) {
+            count_failure(shared);
+        }
+        Ok((answered?, self.watch))
+    }
+
+    async fn result(&mut self, shared: &Shared) -> Result<Answered, Failure> {
+        loop {
+            let news = match self.early.take() {
+                Some(result) => News::Result(result),
+                None => self.next(shared).await?,
+            };
+            return match news {
+                News::Begun => continue,
+                News::Expired => Err(Failure::NotInTime),
+                News::Result(CallResult::Answer(answer)) => Ok(answer),
+                News::Result(CallResult::NoRoom) => Err(Failure::NoRoom),
+                News::Result(CallResult::Lost) => Err(Failure::Lost),
+                News::Result(CallResult::NotRun) => Err(Failure::NotRun),
+            };
+        }
+    }
+
+    /// Waits for news of the call: until `deadline` for a worker, and then as long as the worker lets it run.
+    async fn next(&mut self, shared: &Shared) -> Result<News, Failure> {
+        let mut stop = shared.stop_changes();
+        let mut until = self.deadline;
+        loop {
+            tokio::select! {
+                biased;
+                news = self.pending.news() => return Ok(news),
+                _ = stop.wait_for(Option::is_some) => return Err(Failure::Stopping),
+                () = tokio::time::sleep_until(until.into()) => {}
+            }
+            let end = match self.pending.standing() {
+                Standing::Waiting => return Err(Failure::NotInTime),
+                Standing::RunningSince(_) if self.limit.is_zero() => Instant::now() + FOREVER,
+                Standing::RunningSince(since) => since + self.limit + CANCEL_GRACE,
+                // Its answer is on the way.
+                Standing::Over => Instant::now() + CANCEL_GRACE,
+            };
+            if end <= Instant::now() {
+                return Err(Failure::TooLong);
+            }
+            until = end;
+        }
+    }
+}
+
+fn is_outdated(answered: &Answered) -> bool {
+    matches!(answered.answer.outcome, Outcome::Failed { outdated: true, .. })
+}
+
+fn count_failure(shared: &Shared) {
+    Stats::add(&shared.stats.calls_failed_total, 1);
 }

@@ -2,6 +2,7 @@
 //!
 //! Not for the log: what the administrator should know goes through `between::outbox`.
 
+use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -104,7 +105,8 @@ impl Problem {
         self.header(CONNECTION, HeaderValue::from_static("close"))
     }
 
-    pub(crate) fn into_response(mut self) -> Response<Body> {
+    /// The object alone, counted in its room.
+    pub(crate) fn take_object(&mut self) -> Bytes {
         let mut body = self.body();
         if let Some(room) = &mut self.room
             && !room.try_grow(body.len().saturating_sub(room.bytes()), ANSWER_BYTES)
@@ -112,7 +114,11 @@ impl Problem {
             self.detail = String::new();
             body = self.body();
         }
-        let mut response = Response::new(Body::Bytes(held(body, self.room.take())));
+        held(body, self.room.take())
+    }
+
+    pub(crate) fn into_response(mut self) -> Response<Body> {
+        let mut response = Response::new(Body::Bytes(self.take_object()));
         *response.status_mut() = self.status;
         for (name, value) in FIXED_HEADERS.into_iter().chain(self.headers) {
             response.headers_mut().insert(name, value);

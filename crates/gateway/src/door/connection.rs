@@ -26,7 +26,8 @@ use crate::door::head_io::HeadIo;
 use crate::door::progress::{Overdue, Progress};
 use crate::entry::admission::SocketPermit;
 use crate::entry::peer::Peer;
-use crate::router::{self, Answer, Context, MAX_HEAD_BYTES, StreamAnswer};
+use crate::router::{self, Context, MAX_HEAD_BYTES};
+use crate::stream::answer::{Answer, StreamAnswer};
 use crate::stream::socket::Socket;
 use crate::stream::subscribe::Newcomer;
 
@@ -126,6 +127,7 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
                 last_event_id: answer.last_event_id,
                 registered: None,
                 stream_permit: answer.stream_permit,
+                call: answer.call,
                 socket_permit,
             });
         }

@@ -14,8 +14,9 @@ use crate::door::bind::Listeners;
 use crate::door::connection::{self, linger};
 use crate::entry::admission::{RefusalPermit, SocketPermit};
 use crate::entry::peer::Peer;
-use crate::router::{Context, refused};
+use crate::router::Context;
 use crate::stats::Stats;
+use crate::stream::answer::refused;
 use crate::stream::socket::Socket;
 use crate::supervise::supervised;
 

@@ -9,18 +9,12 @@ use std::time::{Duration, Instant};
 
 use http::Version;
 
+use crate::room::slowest;
+
 /// A head must have arrived whole this long after its first byte; the first head of a connection, this long
 /// after the connection was accepted. Beyond it the connection is closed, so that a peer that sends a byte
 /// now and then cannot hold it.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection may wait this long altogether for its peer to take an answer, and a second more for each
-/// [`MIN_ANSWER_RATE`] bytes that the peer has taken. To ask for any progress at all is not enough: a peer
-/// that takes a byte every half minute would hold its answer for ever.
-const ANSWER_GRACE: Duration = Duration::from_secs(10);
-
-/// Bytes a second: a slow mobile connection.
-const MIN_ANSWER_RATE: u32 = 16 << 10;
 
 /// Pause before a peer that has closed its sending side is first asked whether it is still there; each
 /// further pause is twice the last. That makes five probes at most in the half minute that a call has by
@@ -169,8 +163,8 @@ impl Progress {
         let passed = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
         if let Some(since) = self.blocked_since.get() {
             let waited = self.waited.get() + now.saturating_duration_since(since);
-            let rate_allows = ANSWER_GRACE + Duration::from_secs(self.taken.get()) / MIN_ANSWER_RATE;
-            return (passed(since, write_timeout) || waited >= rate_allows).then_some(Overdue::Answer);
+            return (passed(since, write_timeout) || waited >= slowest(self.taken.get()))
+                .then_some(Overdue::Answer);
         }
         if self.is_serving.get() {
             return None;
@@ -188,6 +182,7 @@ impl Progress {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::room::MIN_ANSWER_RATE;
 
     const WRITE: Duration = Duration::from_secs(30);
     const IDLE: Duration = Duration::from_secs(75);

@@ -28,6 +28,8 @@ struct Waiting {
     /// The last event that the caller may receive by its scope.
     last: Option<EventId>,
     has_ended: bool,
+    /// It is answered with a stream, for which its events are filed.
+    has_stream: bool,
     /// Of the task that waits for the end.
     waker: Option<Waker>,
 }
@@ -35,9 +37,14 @@ struct Waiting {
 impl CallEnds {
     /// Watches a call, until what is returned is dropped.
     pub(crate) fn watch(self: &Rc<Self>, call: u64, identity: Option<Arc<Identity>>) -> CallWatch {
-        let waiting = Waiting { identity, last: None, has_ended: false, waker: None };
+        let waiting = Waiting { identity, last: None, has_ended: false, has_stream: false, waker: None };
         self.0.borrow_mut().insert(call, waiting);
         CallWatch { ends: Rc::clone(self), call }
+    }
+
+    /// Whether a call of this thread is answered with a stream.
+    pub(crate) fn has_stream(&self, call: u64) -> bool {
+        self.0.borrow().get(&call).is_some_and(|waiting| waiting.has_stream)
     }
 
     /// A call has raised this event, which has this id.
@@ -67,6 +74,14 @@ pub(crate) struct CallWatch {
 }
 
 impl CallWatch {
+    /// From now on its events are filed for the stream that answers it.
+    pub(crate) fn for_stream(self) -> Self {
+        if let Some(waiting) = self.ends.0.borrow_mut().get_mut(&self.call) {
+            waiting.has_stream = true;
+        }
+        self
+    }
+
     /// Waits until all of the call's events have come here, for ever if its end is never told. Returns the last
     /// one that the caller may receive by its scope.
     pub(crate) async fn ended(&self) -> Option<EventId> {

@@ -2,8 +2,10 @@
 //!
 //! Not for whether a stream may begin: that is `router`.
 
+pub(crate) mod answer;
 pub(crate) mod audience;
 pub(crate) mod call_ends;
+pub(crate) mod of_call;
 pub(crate) mod parcel;
 pub(crate) mod posting;
 pub(crate) mod slab;

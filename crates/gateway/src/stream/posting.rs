@@ -169,8 +169,10 @@ impl Postings {
     }
 
     /// Files an event, and returns the lists it is filed under: none when it is for nobody, whoever listens.
-    pub(crate) fn file(&mut self, audience: &Audience, sequence: u64) -> Box<[u32]> {
-        let names = self.narrowest(audience);
+    /// `of_stream`: the call that has raised it has a stream, to which it goes in any case.
+    pub(crate) fn file(&mut self, audience: &Audience, of_stream: Option<u64>, sequence: u64) -> Box<[u32]> {
+        let mut names = self.narrowest(audience);
+        names.extend(of_stream.map(Name::of_call));
         let mut lists: Vec<u32> = names.iter().map(|name| self.intern(name)).collect();
         lists.sort_unstable();
         lists.dedup();
@@ -183,6 +185,13 @@ impl Postings {
     /// Files a gap that is for everybody, for those who do not take the public lane.
     pub(crate) fn file_for_topical(&mut self, sequence: u64) {
         self.lists[TOPICAL as usize].events.push_back(sequence);
+    }
+
+    /// Files an event of the public lane for the stream of its call alone, and returns the list.
+    pub(crate) fn file_for_call(&mut self, call: u64, sequence: u64) -> u32 {
+        let list = self.intern(&Name::of_call(call));
+        self.lists[list as usize].events.push_back(sequence);
+        list
     }
 
     /// Takes an event out of its lists, in each of which it must be the oldest.

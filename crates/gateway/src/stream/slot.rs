@@ -2,14 +2,12 @@
 //!
 //! Not for choosing which slot to serve: that is `slab`.
 
-use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use sse_proto::sse::{LAST_CHUNK, append_chunk};
-use tokio::sync::oneshot;
 
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::posting::Member;
@@ -18,12 +16,16 @@ use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::stream::subscribe::Subscription;
 
 mod info;
+mod last;
 mod mail;
+mod opening;
 mod waker;
 mod window;
 mod write;
 
+use last::Last;
 use mail::Mail;
+pub(crate) use opening::{Opening, Tie};
 pub(crate) use waker::SlotWaker;
 use write::Piece;
 
@@ -109,6 +111,8 @@ pub(crate) struct Slot {
     pending: Vec<u8>,
     /// Bytes from elsewhere, and whether it is held.
     mail: Option<Box<Mail>>,
+    /// The stream is the answer of a call, whose last event is still to come or not written yet.
+    last: Option<Last>,
     waker: Arc<SlotWaker>,
     socket: Socket,
     /// What it asked for and who it is.
@@ -123,49 +127,7 @@ pub(crate) struct Slot {
     _socket_permit: SocketPermit,
 }
 
-/// The other end of [`Registered::gone`](crate::stream::parcel::Registered::gone).
-pub(crate) type Tie = oneshot::Sender<Infallible>;
-
-/// What a slot is made of.
-pub(crate) struct Opening {
-    pub(crate) socket: Socket,
-    pub(crate) framing: Framing,
-    pub(crate) subscription: Box<Subscription>,
-    pub(crate) cursor: Cursor,
-    pub(crate) pending: Vec<u8>,
-    pub(crate) waker: Arc<SlotWaker>,
-    pub(crate) tie: Option<Tie>,
-    pub(crate) stream_permit: StreamPermit,
-    pub(crate) socket_permit: SocketPermit,
-}
-
 impl Slot {
-    pub(crate) fn new(opening: Opening, now: u32) -> Self {
-        Self {
-            cursor: opening.cursor,
-            has_caught_up: false,
-            is_blocked: false,
-            has_stalled: false,
-            end: End::No,
-            framing: opening.framing,
-            progress_at: now,
-            sent_at: now,
-            junk_bytes: 0,
-            pending_written: 0,
-            pending: opening.pending,
-            mail: None,
-            waker: opening.waker,
-            socket: opening.socket,
-            subscription: opening.subscription,
-            connected_at: SystemTime::now(),
-            events: 0,
-            bytes: 0,
-            _tie: opening.tie,
-            _stream_permit: opening.stream_permit,
-            _socket_permit: opening.socket_permit,
-        }
-    }
-
     /// Writes until nothing is left, the socket takes no more, or the slot has had its turn. `member` is
     /// `None` for a slot that gets nothing more from the log.
     pub(crate) fn visit(
@@ -178,6 +140,9 @@ impl Slot {
         for _ in 0..MAX_WRITES_PER_VISIT {
             let outcome = if !self.pending.is_empty() {
                 self.write_pending()
+            } else if self.has_begun_last() {
+                self.queue_last(log);
+                continue;
             } else if self.has_open_parcel() {
                 self.write_parcel()
             } else if self.open_parcel() {
@@ -211,7 +176,9 @@ impl Slot {
                         continue;
                     }
                 }
-            } else if self.end == End::No {
+            } else if self.begin_last(now) {
+                continue;
+            } else if self.end == End::No || self.awaits_last() {
                 return Visit::Live;
             } else if self.framing == Framing::Bare || self.end == End::Said {
                 return Visit::Closed(Closed::Ended);
@@ -316,6 +283,7 @@ impl Slot {
             || !self.pending.is_empty()
             || self.has_open_parcel()
             || self.cursor.written > 0
+            || self.has_begun_last()
         {
             return false;
         }
@@ -337,7 +305,7 @@ impl Slot {
         if self.end == End::Said {
             return true;
         }
-        if !self.is_live() && !self.keep_rest(log) {
+        if !self.is_live() && !self.keep_rest(log) || !self.forget_last() {
             return false;
         }
         self.forget_mail();

@@ -87,6 +87,8 @@ enum What {
     Public,
     /// In the public lane, and filed for the streams that do not take it.
     Everybody,
+    /// In the public lane, and filed in this list for the stream of the call that raised it.
+    OfCall(u32),
     /// In the private lane, with this number.
     Private(u32),
 }
@@ -183,6 +185,7 @@ impl StreamLog {
             match entry.what {
                 What::Nothing | What::Public => {}
                 What::Everybody => self.postings.unfile(&[TOPICAL], self.base),
+                What::OfCall(list) => self.postings.unfile(&[list], self.base),
                 What::Private(_) => {
                     if let Some(private) = self.privates.pop_front() {
                         self.first_private = self.first_private.wrapping_add(1);
@@ -252,9 +255,10 @@ impl StreamLog {
 
     /// The lists of streams that may get an item which the walk over the public lane does not bring them.
     pub(crate) fn lists(&self, sequence: u64) -> &[u32] {
-        match self.entry(sequence).map(|entry| entry.what) {
+        match self.entry(sequence).map(|entry| &entry.what) {
             Some(What::Everybody) => &[TOPICAL],
-            Some(What::Private(number)) => self.private(number).map_or(&[], |private| &private.lists),
+            Some(What::OfCall(list)) => std::slice::from_ref(list),
+            Some(What::Private(number)) => self.private(*number).map_or(&[], |private| &private.lists),
             _ => &[],
         }
     }
@@ -302,7 +306,9 @@ impl StreamLog {
                 self.append_public(event, data, What::Everybody, now);
             }
             For::Audience(audience) if audience.is_public() => {
-                self.append_public(event, data, What::Public, now);
+                let sequence = self.next_sequence();
+                let list = self.of_stream(&audience).map(|call| self.postings.file_for_call(call, sequence));
+                self.append_public(event, data, list.map_or(What::Public, What::OfCall), now);
             }
             For::Audience(audience) => return self.append_private(event, data, audience, now),
         }
@@ -322,7 +328,7 @@ impl StreamLog {
 
     fn append_private(&mut self, event: Option<&str>, data: &str, audience: Audience, now: u32) -> bool {
         let sequence = self.next_sequence();
-        let lists = self.postings.file(&audience, sequence);
+        let lists = self.postings.file(&audience, self.of_stream(&audience), sequence);
         if lists.is_empty() {
             self.append_nothing(now);
             return false;
@@ -338,6 +344,12 @@ impl StreamLog {
         self.privates.push_back(Private { segment, offset, len, extra, audience, lists });
         self.append_empty(What::Private(number), now);
         true
+    }
+
+    /// The call that has raised an event, if it is answered with a stream.
+    fn of_stream(&self, audience: &Audience) -> Option<u64> {
+        let call = audience.caller()?.call;
+        self.call_ends.has_stream(call).then_some(call)
     }
 
     fn append_nothing(&mut self, now: u32) {
@@ -362,6 +374,7 @@ impl StreamLog {
         let besides = match entry.what {
             What::Nothing | What::Public => 0,
             What::Everybody => size_of::<u64>(),
+            What::OfCall(list) => self.postings.filed_bytes(&[list]),
             What::Private(number) => {
                 self.private(number).map_or(0, |private| private.len as usize + private.extra as usize)
             }

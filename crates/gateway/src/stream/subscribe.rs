@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::auth::{Revocations, TokenDigest, Verified};
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::audience::Recipient;
+use crate::stream::of_call::CallTie;
 use crate::stream::parcel::Registered;
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, StreamLog};
@@ -32,6 +33,8 @@ pub(crate) struct Newcomer {
     pub(crate) registered: Option<oneshot::Sender<Registered>>,
     pub(crate) stream_permit: StreamPermit,
     pub(crate) socket_permit: SocketPermit,
+    /// The stream is the answer of a call.
+    pub(crate) call: Option<Box<CallTie>>,
 }
 
 /// Who subscribes to what: everything that decides what a stream is sent, and when it ends.
@@ -54,26 +57,39 @@ pub(crate) struct Subscription {
     pub(crate) address: IpAddr,
     /// The route's path, without the query string (which may carry a token).
     pub(crate) path: Box<str>,
+    /// The call that the stream answers (C7.8).
+    pub(crate) call: Option<u64>,
 }
 
 impl Subscription {
     pub(crate) fn new(route: &Route, query: Query, login: Option<Verified>, address: IpAddr) -> Self {
+        let subscription = Self::of_sender(login.as_ref(), address, &route.path);
         let mut topics: Vec<Topic> = route.topic.iter().cloned().collect();
         topics.extend(query.topics.into_iter().filter(|topic| route.topic.as_ref() != Some(topic)));
+        Self { topics, execution_id: query.execution_id, ..subscription }
+    }
+
+    /// For the answer of a call: of all events those of the call, whatever their topic and execution id.
+    pub(crate) fn of_call(call: u64, login: Option<&Verified>, address: IpAddr, path: &str) -> Self {
+        Self { call: Some(call), ..Self::of_sender(login, address, path) }
+    }
+
+    fn of_sender(login: Option<&Verified>, address: IpAddr, path: &str) -> Self {
         let token = login.as_ref().map(|login| login.digest);
         let (identity, expires_at, issued_at) = match login {
             None => (None, None, None),
-            Some(login) => (Some(login.identity), Some(login.expires_at), login.issued_at),
+            Some(login) => (Some(Arc::clone(&login.identity)), Some(login.expires_at), login.issued_at),
         };
         Self {
             identity,
             expires_at,
             issued_at,
             token,
-            topics,
-            execution_id: query.execution_id,
+            topics: Vec::new(),
+            execution_id: None,
             address,
-            path: Box::from(route.path.as_str()),
+            path: Box::from(path),
+            call: None,
         }
     }
 
@@ -83,7 +99,7 @@ impl Subscription {
             identity: self.identity.clone(),
             topics: Box::from(&self.topics[..]),
             execution_id: self.execution_id.clone(),
-            call: None,
+            call: self.call,
         }
     }
 
@@ -162,6 +178,11 @@ impl Start {
             return behind_gap(GapReason::Expired, missed);
         }
         Self { position, ready, gap: None }
+    }
+
+    /// Where the stream of a call begins: before the call's first event.
+    pub(crate) fn of_call(since: u64, log: &StreamLog) -> Self {
+        Self { position: since, ready: log.id(since), gap: None }
     }
 
     pub(crate) fn cursor(self) -> Cursor {

@@ -32,7 +32,10 @@ impl Slab {
             let address = SlotAddress { index, generation: mark.generation };
             let recipient = newcomer.subscription.recipient();
             let published = self.shared.published.last();
-            let start = Start::find(&newcomer.last_event_id, &self.log, published, &recipient);
+            let start = match &newcomer.call {
+                Some(tie) => Start::of_call(tie.since, &self.log),
+                None => Start::find(&newcomer.last_event_id, &self.log, published, &recipient),
+            };
             self.log.postings.join(index, recipient);
             let waker = SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));
             let registered = newcomer.registered.take();
@@ -74,6 +77,7 @@ impl Slab {
             subscription: newcomer.subscription,
             cursor: start.cursor(),
             pending,
+            call: newcomer.call,
             waker,
             tie,
             stream_permit: newcomer.stream_permit,

@@ -16,7 +16,7 @@ impl Slab {
         let wall_clock = SystemTime::now();
         for index in 0..self.slots.len() {
             let Some(slot) = &mut self.slots[index] else { continue };
-            if slot.is_stalled(self.now, timeout) {
+            if slot.is_stalled(self.now, timeout) || slot.is_too_slow(self.now) {
                 slot.reset();
                 self.tally.write_timeouts += 1;
                 self.free(index);

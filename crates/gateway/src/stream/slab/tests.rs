@@ -67,9 +67,11 @@ impl Rig {
                 execution_id: None,
                 address: peer.ip(),
                 path: "/api/x".into(),
+                call: None,
             }),
             last_event_id: Vec::new(),
             registered: Some(registered),
+            call: None,
             stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),
             socket_permit: SocketPermit::try_new(counts, 100, Peer::plain(peer.ip())).unwrap(),
         });

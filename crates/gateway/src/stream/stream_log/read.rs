@@ -147,6 +147,8 @@ impl StreamLog {
     pub(crate) fn admits(&self, sequence: u64, member: &Member) -> bool {
         match self.entry(sequence).map(|entry| entry.what) {
             Some(What::Everybody) => !member.recipient.takes_public(),
+            // Whatever is in its list is of its call, and whatever is in the public lane is for everybody.
+            Some(What::OfCall(_)) => member.recipient.call.is_some(),
             Some(What::Private(number)) => {
                 self.private(number).is_some_and(|private| private.audience.admits(&member.recipient))
             }

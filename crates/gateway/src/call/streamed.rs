@@ -1,0 +1,174 @@
+//! A call that is answered with a stream (C7.8): its events as they are sent, then its result, then the end.
+//!
+//! Until a worker has begun with the call, whatever refuses it is an ordinary answer. From then on the call
+//! belongs to a task, and its socket to the slab. The two are tied together (`stream/of_call`): the slab is
+//! told the last event, and when the stream goes, for whatever reason, the task ends, which cancels the call.
+//!
+//! Not for how the stream is written: that is the slab's.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::SET_COOKIE;
+use http::{HeaderMap, Method as Verb, Response, StatusCode};
+use sse_proto::call::{AnswerShape, Outcome};
+use sse_proto::query::has_last_event_id;
+use sse_proto::route::Call;
+use sse_proto::sse::LongEvent;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+
+use super::Admitted;
+use super::answer::{changed_meanwhile, failed, nothing, result, unanswered};
+use super::negotiation::wants_stream;
+use super::run::{Begin, Begun, Job, Queued, Waiting, enter};
+use crate::between::reply::Answered;
+use crate::content::body::Body;
+use crate::content::problem::Problem;
+use crate::entry::admission::StreamPermit;
+use crate::room::{Room, held};
+use crate::shared::Shared;
+use crate::stream::answer::{Answer, StreamAnswer, framing, head, headers};
+use crate::stream::of_call::{CallTie, LastEvent};
+use crate::stream::subscribe::Subscription;
+use crate::supervise::supervised;
+
+/// How a call is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    AtOnce,
+    Stream,
+}
+
+impl Admitted<'_> {
+    pub(super) fn form(&self) -> Form {
+        if wants_stream(self.asked.request.headers()) { Form::Stream } else { Form::AtOnce }
+    }
+
+    /// The answer to a request for a stream for which nothing is run.
+    ///
+    /// # Errors
+    /// 406 for logins and logouts: their answers are cookies, which only the head of an answer can set.
+    pub(super) fn without_run(&self, rule: &Call) -> Result<Option<Answer>, Problem> {
+        if rule.login || rule.logout {
+            let detail = "A login or logout cannot be answered with an event stream.";
+            return Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail));
+        }
+        if self.came_back() {
+            // The one answer after which an EventSource does not come back again (HTML §9.2.3).
+            return Ok(Some(Answer::Response(nothing())));
+        }
+        if self.asked.request.method() == Verb::HEAD {
+            let mut response = Response::new(Body::EMPTY);
+            *response.headers_mut() = headers(self.settings);
+            return Ok(Some(Answer::Response(response)));
+        }
+        Ok(None)
+    }
+
+    /// Whether the request comes from an EventSource whose stream has ended: the call must not run twice.
+    fn came_back(&self) -> bool {
+        let request = self.asked.request;
+        let header = request.headers().get_all("last-event-id").iter().any(|id| !id.is_empty());
+        header || has_last_event_id(request.uri().query().unwrap_or(""))
+    }
+
+    /// Lets the call into the queue, waits until it begins, and answers with its stream.
+    pub(super) async fn stream(
+        &self,
+        job: Job<'_, '_>,
+        room: Room,
+        stream_permit: StreamPermit,
+    ) -> Result<Answer, Problem> {
+        let Self { asked, settings, shared, .. } = self;
+        let (since, address) = (shared.published.last(), job.address);
+        let queued = enter(shared, settings, job, room, Begin::Told).map_err(|failure| self.problem(failure));
+        let Queued { call, shape, number, mut waiting } = queued?;
+        match waiting.begun(shared).await.map_err(|failure| self.problem(failure))? {
+            Begun::Yes => {}
+            Begun::Outdated(answered) => return Err(outdated(call, answered)),
+        }
+        let (sender, last) = oneshot::channel();
+        let end = End { shape, is_read_only: call.read_only };
+        spawn_local(supervised(Arc::clone(shared), end.attend(waiting, sender, Arc::clone(shared))));
+        let login = asked.login.as_ref().ok().and_then(Option::as_ref);
+        let framing = framing(asked.request.version());
+        Ok(Answer::Stream(StreamAnswer {
+            head: head(framing, self.stream_headers()),
+            framing,
+            subscription: Box::new(Subscription::of_call(number, login, address, self.path)),
+            last_event_id: Vec::new(),
+            stream_permit,
+            call: Some(Box::new(CallTie { since, last })),
+        }))
+    }
+
+    fn stream_headers(&self) -> HeaderMap {
+        let mut headers = headers(self.settings);
+        self.settings.cors_origins.apply(self.asked.request, &mut headers);
+        if let Some(cookie) = &self.cleared {
+            headers.insert(SET_COOKIE, cookie.clone());
+        }
+        headers
+    }
+}
+
+fn outdated(call: &Call, answered: Answered) -> Problem {
+    match answered.answer.outcome {
+        Outcome::Failed { sqlstate, message, raised, .. } => {
+            failed(call.read_only, sqlstate, message, raised).held(answered.room).unless_outdated()
+        }
+        Outcome::Done { .. } => changed_meanwhile(),
+    }
+}
+
+/// What the last event of a stream is made with.
+struct End {
+    shape: AnswerShape,
+    is_read_only: bool,
+}
+
+impl End {
+    /// Owns the call: waits for its answer, and for the stream to have gone.
+    async fn attend(self, waiting: Waiting, mut last: oneshot::Sender<LastEvent>, shared: Arc<Shared>) {
+        let event = tokio::select! {
+            biased;
+            () = last.closed() => return,
+            event = self.event(waiting, &shared) => event,
+        };
+        // If the stream has gone meanwhile, nobody is left to be told.
+        let _ = last.send(event);
+    }
+
+    /// Waits until the call has ended and its events are here.
+    async fn event(&self, waiting: Waiting, shared: &Shared) -> LastEvent {
+        let (Answered { answer, room }, watch) = match waiting.answered(shared).await {
+            Ok(answered) => answered,
+            Err(failure) => return error(unanswered(failure)),
+        };
+        if let Some(watch) = watch.filter(|_| answer.has_end) {
+            let mut stop = shared.stop_changes();
+            tokio::select! {
+                biased;
+                _ = watch.ended() => {}
+                // What the courier still has comes before the streams end.
+                _ = stop.wait_for(Option::is_some) => {}
+            }
+        }
+        match answer.outcome {
+            Outcome::Done { rows, body, is_null } => {
+                LongEvent::new("sse.result", result(self.shape, rows, held(body, room), is_null))
+            }
+            // It was made for an older catalog, and the stream has begun: it cannot be made anew unseen.
+            Outcome::Failed { outdated: true, .. } => error(changed_meanwhile()),
+            Outcome::Failed { sqlstate, message, raised, .. } => {
+                error(failed(self.is_read_only, sqlstate, message, raised).held(room))
+            }
+        }
+    }
+}
+
+fn error(mut problem: Problem) -> LastEvent {
+    let object: Bytes = problem.take_object();
+    LongEvent::new("sse.error", object)
+}

@@ -1,0 +1,63 @@
+//! What a slot is made of.
+//!
+//! Not for where its stream begins: that is `subscribe`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::oneshot;
+
+use super::last::Last;
+use super::{End, Slot, SlotWaker};
+use crate::entry::admission::{SocketPermit, StreamPermit};
+use crate::stream::of_call::CallTie;
+use crate::stream::socket::Socket;
+use crate::stream::stream_log::{Cursor, Framing};
+use crate::stream::subscribe::Subscription;
+
+/// The other end of [`Registered::gone`](crate::stream::parcel::Registered::gone).
+pub(crate) type Tie = oneshot::Sender<Infallible>;
+
+/// What a slot is made of.
+pub(crate) struct Opening {
+    pub(crate) socket: Socket,
+    pub(crate) framing: Framing,
+    pub(crate) subscription: Box<Subscription>,
+    pub(crate) cursor: Cursor,
+    pub(crate) pending: Vec<u8>,
+    pub(crate) call: Option<Box<CallTie>>,
+    pub(crate) waker: Arc<SlotWaker>,
+    pub(crate) tie: Option<Tie>,
+    pub(crate) stream_permit: StreamPermit,
+    pub(crate) socket_permit: SocketPermit,
+}
+
+impl Slot {
+    pub(crate) fn new(opening: Opening, now: u32) -> Self {
+        Self {
+            cursor: opening.cursor,
+            has_caught_up: false,
+            is_blocked: false,
+            has_stalled: false,
+            end: End::No,
+            framing: opening.framing,
+            progress_at: now,
+            sent_at: now,
+            junk_bytes: 0,
+            pending_written: 0,
+            pending: opening.pending,
+            mail: None,
+            last: opening.call.map(Last::Awaited),
+            waker: opening.waker,
+            socket: opening.socket,
+            subscription: opening.subscription,
+            connected_at: SystemTime::now(),
+            events: 0,
+            bytes: 0,
+            _tie: opening.tie,
+            _stream_permit: opening.stream_permit,
+            _socket_permit: opening.socket_permit,
+        }
+    }
+}

@@ -1,0 +1,484 @@
+//! Calls that are answered with a stream (C7.8), against a stand-in for the workers.
+//!
+//! Not for what a routine raises: `pg_test/tests/call_streams.rs`.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::borrow::Cow;
+use std::io::Read as _;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+use sse_gateway::{AuthSettings, CallAvailability, CallResult, Secret, Settings};
+use sse_proto::annotation::Access;
+use sse_proto::call::{CallAnswer, Outcome, Shape};
+use sse_proto::caller::Caller;
+use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::scope::Scope;
+use support::calls::{
+    A_WHILE, JSON, callable, calling, done, failed, no_row, outdated, refused, request, row, serve, shape,
+    take, try_take,
+};
+use support::peer::{End, Event, Peer, Stream, ask};
+use support::tokens::{SECRET, token_of};
+use support::{DEADLINE, TestGateway, eventually, settings};
+
+const ACCEPT: &str = "Accept: text/event-stream\r\n";
+
+fn with(settings: Settings) -> TestGateway {
+    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..settings.auth };
+    calling(
+        Settings { auth, ..settings },
+        &[
+            callable("work", "HTTP POST", &["n?"], shape(Shape::Scalar)),
+            callable("look", "HTTP GET", &["n?"], shape(Shape::Scalar)),
+            callable("rows", "HTTP GET", &[], row(&["message_id"])),
+            callable("known", "HTTP POST\n@authorize", &[], shape(Shape::Scalar)),
+            callable("staff", "HTTP POST\n@authorize role:admin", &[], shape(Shape::Scalar)),
+            callable("enter", "HTTP POST\n@login", &[], row(&["user_id"])),
+            callable("leave", "HTTP POST\n@logout", &[], shape(Shape::Void)),
+            callable("events", "@sse", &[], shape(Shape::Scalar)),
+        ],
+    )
+}
+
+fn gateway() -> TestGateway {
+    with(settings())
+}
+
+fn post(target: &str, headers: &str) -> String {
+    request("POST", target, &format!("{JSON}{ACCEPT}{headers}"), "")
+}
+
+fn streamed(gateway: &TestGateway, target: &str) -> Peer {
+    Peer::ask(gateway.port(), &post(target, ""))
+}
+
+/// What a routine raises in a call.
+#[derive(Clone, Copy)]
+struct Raised<'a> {
+    call: u64,
+    scope: &'a Scope,
+    topic: Option<&'a str>,
+    execution_id: Option<&'a str>,
+    data: &'a str,
+}
+
+fn raised(call: u64, data: &str) -> Raised<'_> {
+    Raised { call, scope: &Scope::All, topic: None, execution_id: None, data }
+}
+
+fn publish(gateway: &TestGateway, all: &[Raised<'_>]) {
+    gateway.publish_batch(|batch| {
+        for raised in all {
+            let caller = Caller {
+                call: raised.call,
+                is_authenticated: false,
+                user_id: None,
+                execution_id: raised.execution_id,
+                has_made_id: false,
+            };
+            let envelope = Envelope {
+                scope: Cow::Borrowed(raised.scope),
+                access: Cow::Owned(Access::Unspecified),
+                topic: raised.topic,
+                event: None,
+                execution_id: raised.execution_id,
+                emitter: None,
+                caller: Some(caller),
+                xid: None,
+            };
+            let mut record = Vec::new();
+            encode_into(&Record::Event { envelope, data: raised.data }, &mut record).unwrap();
+            batch.push_record(&record);
+        }
+    });
+}
+
+/// The call has ended, and said so behind its events.
+fn end(gateway: &TestGateway, call: u64, body: &str) {
+    let body = body.as_bytes().to_vec();
+    let outcome = Outcome::Done { rows: 1, body, is_null: false };
+    answer(
+        gateway,
+        call,
+        CallResult::Answer(CallAnswer { id: call, has_end: true, cut: None, outcome }.into()),
+    );
+    publish_end(gateway, call);
+}
+
+fn publish_end(gateway: &TestGateway, call: u64) {
+    let mut record = Vec::new();
+    encode_into(&Record::CallEnd { call }, &mut record).unwrap();
+    gateway.publish_batch(|batch| batch.push_record(&record));
+}
+
+fn take_ready(stream: &mut Stream) -> Event {
+    let ready = stream.next();
+    assert_eq!((ready.name.as_str(), ready.data.as_str()), ("sse.ready", "{}"));
+    ready
+}
+
+fn answer(gateway: &TestGateway, call: u64, result: CallResult) {
+    gateway.gateway.answer_call(call, result);
+}
+
+/// The only event that is left of a stream, before its clean end.
+fn last(stream: Stream) -> Event {
+    let (end, mut events) = stream.end();
+    assert_eq!((end, events.len()), (End::Clean, 1), "{events:?}");
+    events.remove(0)
+}
+
+fn is_cancelled(gateway: &TestGateway, call: u64) {
+    eventually("the call is cancelled", || gateway.gateway.poll_cancelled() == Some(call));
+    answer(gateway, call, failed(call, b"57014", "", false));
+}
+
+#[test]
+fn a_stream_has_the_events_of_its_call_then_the_result_and_ends() {
+    let gateway = gateway();
+    let mut other = Stream::ready(gateway.port());
+    gateway.say("before");
+    let peer = streamed(&gateway, "/api/work");
+    let call = take(&gateway);
+    let mut stream = peer.into_stream();
+    assert_eq!(stream.head.header("content-type"), "text/event-stream");
+    assert_eq!(stream.head.header("cache-control"), "no-store, no-transform");
+    assert_eq!(stream.head.header("x-content-type-options"), "nosniff");
+    assert_eq!(take_ready(&mut stream).id, "e-1");
+    assert!(stream.bytes().starts_with(b": connected\n\nretry: "));
+    let (staff, caller) = (Scope::parse("authorize role:admin").unwrap(), Scope::Caller);
+    publish(
+        &gateway,
+        &[
+            raised(call.id, "for all"),
+            raised(call.id + 1, "of another call"),
+            Raised { topic: Some("t"), ..raised(call.id, "of a topic") },
+            Raised { execution_id: Some("x"), ..raised(call.id, "of an execution") },
+            Raised { scope: &staff, ..raised(call.id, "for staff") },
+            Raised { scope: &Scope::Nobody, ..raised(call.id, "for nobody") },
+            Raised { scope: &caller, ..raised(call.id, "for the caller") },
+            Raised { scope: &caller, ..raised(call.id + 1, "for another caller") },
+        ],
+    );
+    gateway.say("of no call");
+    assert_eq!(stream.take(4), ["for all", "of a topic", "of an execution", "for the caller"]);
+    answer(&gateway, call.id, done(call.id, "a\nb\r\n\rc"));
+    let result = last(stream);
+    assert_eq!((result.name.as_str(), result.data.as_str()), ("sse.result", "a\nb\n\nc"));
+    assert!(result.id.starts_with("e-"), "{}", result.id);
+    // Others get what they always get.
+    assert_eq!(other.take(4), ["before", "for all", "of another call", "of an execution"]);
+    assert_eq!(gateway.gateway.poll_cancelled(), None);
+    eventually("its place is given back", || gateway.subscribers() == 1);
+}
+
+#[test]
+fn events_that_come_before_the_stream_has_begun_are_in_it() {
+    for attempt in 0..20 {
+        let gateway = gateway();
+        let peer = streamed(&gateway, "/api/work");
+        let call = take(&gateway);
+        for n in 0..20 {
+            let data = n.to_string();
+            publish(
+                &gateway,
+                &[raised(call.id, &data), Raised { topic: Some("t"), ..raised(call.id, &data) }],
+            );
+        }
+        end(&gateway, call.id, "x");
+        let mut stream = peer.into_stream();
+        take_ready(&mut stream);
+        let (end, events) = stream.end();
+        let mut expected: Vec<String> = (0..20).flat_map(|n| [n.to_string(), n.to_string()]).collect();
+        expected.push("x".to_owned());
+        let data: Vec<String> = events.into_iter().map(|event| event.data).collect();
+        assert_eq!((end, data), (End::Clean, expected), "{attempt}");
+    }
+}
+
+#[test]
+fn the_result_waits_for_the_events_that_are_still_on_their_way() {
+    let gateway = gateway();
+    let peer = streamed(&gateway, "/api/work");
+    let call = take(&gateway);
+    let outcome = Outcome::Done { rows: 1, body: b"result".to_vec(), is_null: false };
+    answer(
+        &gateway,
+        call.id,
+        CallResult::Answer(CallAnswer { id: call.id, has_end: true, cut: None, outcome }.into()),
+    );
+    let mut stream = peer.into_stream();
+    take_ready(&mut stream);
+    std::thread::sleep(A_WHILE);
+    publish(&gateway, &[raised(call.id, "held back")]);
+    publish_end(&gateway, call.id);
+    assert_eq!(stream.take(2), ["held back", "result"]);
+    assert_eq!(stream.end(), (End::Clean, Vec::new()));
+}
+
+#[test]
+fn the_last_event_is_the_result_or_the_problem() {
+    let gateway = gateway();
+    let run = |target: &str, verb: &str, result: fn(u64) -> CallResult| {
+        let peer = Peer::ask(gateway.port(), &request(verb, target, &format!("{JSON}{ACCEPT}"), ""));
+        let call = take(&gateway);
+        answer(&gateway, call.id, result(call.id));
+        let mut stream = peer.into_stream();
+        take_ready(&mut stream);
+        last(stream)
+    };
+    for (target, verb, result, expected) in [
+        ("/api/work", "POST", (|id| done(id, "")) as fn(u64) -> CallResult, ""),
+        ("/api/work", "POST", |id| done(id, "data: x\n\nid: 9"), "data: x\n\nid: 9"),
+        ("/api/look?n=1", "GET", |id| done(id, "caf\u{e9} \u{1f600}"), "caf\u{e9} \u{1f600}"),
+        ("/api/work", "POST", no_row, "null"),
+        ("/api/rows", "GET", |id| done(id, "{\"messageId\":1}"), "{\"messageId\":1}"),
+        ("/api/rows", "GET", no_row, "null"),
+    ] {
+        let event = run(target, verb, result);
+        assert_eq!((event.name.as_str(), event.data.as_str()), ("sse.result", expected), "{target}");
+    }
+    for (result, status, detail, sqlstate) in [
+        (
+            (|id| failed(id, b"P0001", "my own\nwords", true)) as fn(u64) -> CallResult,
+            400,
+            "my own\nwords",
+            "P0001",
+        ),
+        (|id| failed(id, b"PT418", "tea", true), 418, "tea", "PT418"),
+        (|id| failed(id, b"57014", "x", false), 504, "", "57014"),
+        (|id| failed(id, b"42P01", "x", false), 500, "", "42P01"),
+        (|_| CallResult::Lost, 502, "The call was interrupted. It may have taken effect.", ""),
+        (|_| CallResult::NoRoom, 503, "", ""),
+    ] {
+        let event = run("/api/work", "POST", result);
+        assert_eq!(event.name, "sse.error");
+        let problem: Value = serde_json::from_str(&event.data).unwrap();
+        assert_eq!((&problem["type"], &problem["status"]), (&json!("about:blank"), &json!(status)));
+        assert_eq!(problem["sqlstate"].as_str().unwrap_or(""), sqlstate);
+        assert!(detail.is_empty() || problem["detail"] == detail, "{problem}");
+    }
+}
+
+// What is refused before the statement begins is an ordinary answer, with its status and headers.
+#[test]
+fn what_is_refused_before_it_begins_is_an_ordinary_answer() {
+    let gateway = with(Settings { call_queue_size: 2, max_connections: 3, ..settings() });
+    let big = format!("{{\"n\": \"{}\"}}", "x".repeat(2 << 20));
+    let stranger = "Authorization: Bearer x\r\n";
+    for (status, request) in [
+        (401, post("/api/known", "")),
+        (401, post("/api/work", stranger)),
+        (403, post("/api/staff", &format!("Authorization: Bearer {}\r\n", token_of("alice", &[])))),
+        (404, post("/api/nothing", "")),
+        (405, request("PUT", "/api/work", ACCEPT, "")),
+        (400, request("POST", "/api/work", &format!("{JSON}{ACCEPT}"), "{\"m\": 1}")),
+        (400, request("GET", "/api/look?m=1", ACCEPT, "")),
+        (403, post("/api/work", "Origin: https://evil.example\r\n")),
+        (413, request("POST", "/api/work", &format!("{JSON}{ACCEPT}"), &big)),
+        (415, request("POST", "/api/work", &format!("Content-Type: text/plain\r\n{ACCEPT}"), "x")),
+        (406, post("/api/enter", "")),
+        (406, post("/api/leave", "")),
+    ] {
+        refused(&gateway, &request).problem(status);
+    }
+    assert_eq!(refused(&gateway, &post("/api/known", "")).head.header("www-authenticate"), "Bearer");
+    // One waits, which is the address' half of the queue.
+    let mut waiting = streamed(&gateway, "/api/work");
+    eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
+    let full = ask(gateway.port(), &post("/api/work", ""));
+    assert_eq!(full.head.header("retry-after"), "5");
+    full.problem(503);
+    // The statement was made for an older catalog: the answer to that is an ordinary one, too.
+    let call = take(&gateway);
+    answer(&gateway, call.id, outdated(call.id));
+    assert!(matches!(waiting.head().status, 200 | 409));
+    gateway.gateway.set_calls(CallAvailability::Unavailable);
+    refused(&gateway, &post("/api/work", "")).problem(503);
+}
+
+#[test]
+fn a_call_that_waits_for_too_long_is_an_ordinary_503() {
+    let gateway = with(Settings { call_timeout: Duration::from_millis(100), ..settings() });
+    ask(gateway.port(), &post("/api/work", "")).problem(503);
+    assert!(gateway.gateway.take_call().is_none());
+}
+
+#[test]
+fn too_many_streams_are_an_ordinary_503_and_429() {
+    let gateway = with(Settings { max_connections: 1, max_connections_per_address: 0, ..settings() });
+    let _one = Stream::ready(gateway.port());
+    refused(&gateway, &post("/api/work", "")).problem(503);
+    let gateway = with(Settings { max_connections_per_address: 1, ..settings() });
+    let _one = Stream::ready(gateway.port());
+    refused(&gateway, &post("/api/work", "")).problem(429);
+}
+
+// An EventSource comes back by itself when its stream ends: the call must not run again and again.
+#[test]
+fn who_comes_back_gets_204_and_nothing_is_run() {
+    let gateway = gateway();
+    for headers in ["Last-Event-ID: e-1\r\n", "Last-Event-ID: \r\nLast-Event-ID: x\r\n"] {
+        let request = request("GET", "/api/look", &format!("{ACCEPT}{headers}"), "");
+        assert_eq!(refused(&gateway, &request).head.status, 204, "{headers}");
+        assert_eq!(refused(&gateway, &post("/api/work", headers)).head.status, 204, "{headers}");
+    }
+    for query in
+        ["last_event_id=1", "n=1&lastEventId=1", "lastEventID=%20", "Last-Event-ID=x", "last%5Fevent_id=1"]
+    {
+        let request = request("GET", &format!("/api/look?{query}"), ACCEPT, "");
+        assert_eq!(refused(&gateway, &request).head.status, 204, "{query}");
+        assert_eq!(refused(&gateway, &post(&format!("/api/work?{query}"), "")).head.status, 204, "{query}");
+    }
+    // An empty one is none, and a request that does not ask for a stream is a call like any other.
+    for request in [
+        request("GET", "/api/look?last_event_id=&n=1", &format!("{ACCEPT}Last-Event-ID: \r\n"), ""),
+        request("GET", "/api/look?n=1", "Last-Event-ID: e-1\r\n", ""),
+    ] {
+        let mut peer = Peer::ask(gateway.port(), &request);
+        assert_eq!(serve(&gateway, "x").parameters, [Some("1".to_owned())]);
+        assert_eq!(peer.head().status, 200, "{request}");
+    }
+}
+
+#[test]
+fn a_head_has_the_headers_of_the_stream_and_runs_nothing() {
+    let gateway = gateway();
+    let answer = refused(&gateway, &request("HEAD", "/api/look", ACCEPT, ""));
+    assert_eq!((answer.head.status, answer.head.header("content-type")), (200, "text/event-stream"));
+    assert_eq!(answer.head.header("x-accel-buffering"), "no");
+}
+
+#[test]
+fn http_1_0_gets_the_bare_stream_until_the_connection_closes() {
+    let gateway = gateway();
+    let request = format!("GET /api/look HTTP/1.0\r\nHost: localhost\r\n{ACCEPT}\r\n");
+    let peer = Peer::ask(gateway.port(), &request);
+    let call = take(&gateway);
+    publish(&gateway, &[raised(call.id, "x")]);
+    end(&gateway, call.id, "y");
+    let mut stream = peer.into_stream();
+    assert_eq!(stream.head.header("transfer-encoding"), "");
+    take_ready(&mut stream);
+    assert_eq!(stream.take(2), ["x", "y"]);
+    assert_eq!(stream.end(), (End::Clean, Vec::new()));
+}
+
+#[test]
+fn a_caller_that_goes_away_has_its_call_cancelled() {
+    let gateway = gateway();
+    // Before it begins.
+    let peer = streamed(&gateway, "/api/work");
+    eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
+    drop(peer);
+    eventually("it left the queue", || gateway.count(|stats| &stats.calls_waiting) == 0);
+    assert!(try_take(&gateway.gateway).is_none());
+    // In the middle.
+    let mut stream = {
+        let peer = streamed(&gateway, "/api/work");
+        let call = take(&gateway);
+        (peer.into_stream(), call.id)
+    };
+    take_ready(&mut stream.0);
+    drop(stream.0);
+    is_cancelled(&gateway, stream.1);
+    eventually("its place is given back", || gateway.subscribers() == 0);
+}
+
+#[test]
+fn a_stop_in_the_middle_is_told_and_the_stream_ends_cleanly() {
+    let gateway = gateway();
+    let peer = streamed(&gateway, "/api/work");
+    let call = take(&gateway);
+    let mut stream = peer.into_stream();
+    take_ready(&mut stream);
+    publish(&gateway, &[raised(call.id, "x")]);
+    let took = gateway.stop(Duration::from_secs(5));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(stream.next().data, "x");
+    let event = last(stream);
+    assert_eq!(event.name, "sse.error");
+    assert!(event.data.contains("503"), "{}", event.data);
+}
+
+#[test]
+fn an_expired_token_ends_the_stream_and_the_call_with_it() {
+    let gateway = gateway();
+    let expires_at = unix_now().as_secs() + 2;
+    let claims = json!({ "user_id": "alice", "exp": expires_at });
+    let secret = Secret::try_new(SECRET).unwrap();
+    let token = sse_gateway::token::sign(&secret, claims.as_object().unwrap()).unwrap();
+    let peer = Peer::ask(gateway.port(), &post("/api/known", &format!("Authorization: Bearer {token}\r\n")));
+    let call = take(&gateway);
+    let mut stream = peer.into_stream();
+    take_ready(&mut stream);
+    assert_eq!(stream.end(), (End::Clean, Vec::new()));
+    is_cancelled(&gateway, call.id);
+}
+
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
+}
+
+#[test]
+fn heartbeats_run_while_the_call_does_and_never_inside_the_result() {
+    let gateway = with(Settings { heartbeat_interval: Duration::from_millis(20), ..settings() });
+    let peer = streamed(&gateway, "/api/work");
+    let call = take(&gateway);
+    let mut stream = peer.into_stream();
+    take_ready(&mut stream);
+    stream.comments(4);
+    let line = "0123456789\n";
+    let result = line.repeat((20 << 20) / line.len());
+    answer(&gateway, call.id, done(call.id, &result));
+    // It waits before it reads, so the result stays half written for many heartbeats.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(last(stream).data == result);
+}
+
+#[test]
+fn a_result_of_nothing_but_line_breaks_arrives_whole() {
+    let gateway = gateway();
+    let peer = streamed(&gateway, "/api/work");
+    let call = take(&gateway);
+    let result = "\n".repeat(3 << 20);
+    answer(&gateway, call.id, done(call.id, &result));
+    let mut stream = peer.into_stream();
+    take_ready(&mut stream);
+    assert!(last(stream).data == result);
+}
+
+// Attack: the result is asked for, and then read too slowly for its memory ever to be given back.
+#[test]
+fn a_result_that_is_taken_too_slowly_is_cut() {
+    let gateway = gateway();
+    let mut peer = Peer::connect(gateway.port());
+    // So that hardly anything of what it does not read is in the kernel.
+    socket2::SockRef::from(peer.socket()).set_recv_buffer_size(4096).unwrap();
+    peer.send(post("/api/work", "").as_bytes());
+    let call = take(&gateway);
+    let before = Instant::now();
+    answer(&gateway, call.id, done(call.id, &"x".repeat(60 << 20)));
+    // Ten seconds, and some for what the kernel holds.
+    while gateway.subscribers() > 0 || before.elapsed() < Duration::from_secs(1) {
+        assert!(before.elapsed() < 3 * DEADLINE);
+        std::thread::sleep(Duration::from_millis(50));
+        // A little at a time, so that it never looks stalled.
+        let _ = peer.socket().read(&mut [0; 16]);
+    }
+    assert!(before.elapsed() >= Duration::from_secs(10), "{:?}", before.elapsed());
+}
+
+#[test]
+fn a_page_of_another_origin_may_read_the_stream_if_it_is_listed() {
+    let cors_origins = sse_gateway::CorsOrigins::parse("https://app.example").unwrap();
+    let gateway = with(Settings { cors_origins, ..settings() });
+    let peer = Peer::ask(gateway.port(), &post("/api/work", "Origin: https://app.example\r\n"));
+    let call = take(&gateway);
+    answer(&gateway, call.id, done(call.id, "x"));
+    let stream = peer.into_stream();
+    assert_eq!(stream.head.header("access-control-allow-origin"), "https://app.example");
+}
