@@ -17,15 +17,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_gateway::{CallAvailability, CallResult, Gateway, QueuedCall};
+use sse_gateway::{CallAvailability, CallResult, Gateway, Pushed, QueuedCall};
 use sse_proto::call::CallRole;
 #[cfg(feature = "faults")]
 use sse_proto::call::Tenure;
+use sse_ring::PushError;
 
 use crate::guc;
 use crate::pg::call_slot::{self, CallMemory, CallState};
 use crate::pg::shmem::Shared;
-use crate::pg::{bgworker, clock};
+use crate::pg::{bgworker, clock, futex};
 
 use slot::{CallWorker, Ended};
 
@@ -48,6 +49,8 @@ pub(super) struct Calls {
     says_no_place: bool,
     /// Whether workers may be connected.
     wanted: bool,
+    /// Ends of calls wait for room in the ring (C7.9).
+    ends_wait: bool,
     recheck_at: Instant,
 }
 
@@ -81,6 +84,7 @@ impl Calls {
             told: None,
             says_no_place: true,
             wanted: false,
+            ends_wait: false,
             recheck_at: Instant::now(),
         }
     }
@@ -146,6 +150,7 @@ impl Calls {
             self.turn_away(gateway);
         }
         self.tell(&memory, gateway, wanted);
+        self.ends_wait = !gateway.hand_over_endings(|record| push_end(&self.shared, record));
     }
 
     /// Hands waiting calls to workers that are free.
@@ -273,7 +278,7 @@ impl Calls {
         if !self.workers.iter_mut().all(CallWorker::prepare_to_sleep) {
             return None;
         }
-        if self.workers.iter().any(CallWorker::has_unsent) {
+        if self.ends_wait || self.workers.iter().any(CallWorker::has_unsent) {
             return Some(longest.min(SHORT_PAUSE));
         }
         let next = self.workers.iter().filter_map(CallWorker::not_before).min().filter(|_| self.wanted);
@@ -284,6 +289,19 @@ impl Calls {
     /// Call this when the loop goes on, before anything else.
     pub(super) fn awake(&mut self) {
         self.workers.iter_mut().for_each(CallWorker::awake);
+    }
+}
+
+/// How a call ended that went on without its caller. The ring may be full for long; the courier is awake
+/// then.
+fn push_end(shared: &Shared, record: &[u8]) -> Pushed {
+    match shared.ring.producer().try_push(record) {
+        Ok(wake) => {
+            futex::wake_if(wake, shared);
+            Pushed::Done
+        }
+        Err(PushError::Full) => Pushed::Full,
+        Err(PushError::TooLarge) => Pushed::TooLarge,
     }
 }
 

@@ -13,6 +13,7 @@ use crossbeam_channel::bounded;
 use sse_proto::route::RouteTable;
 
 use crate::auth::NewRefusal;
+use crate::between::endings::Pushed;
 use crate::between::listing::Subscribers;
 use crate::between::outbox::{Errand, Inbox, errand_channel};
 use crate::between::publisher::{MAX_WAITING_BATCHES, Publisher, RuntimeThread};
@@ -154,6 +155,12 @@ impl Gateway {
     /// Answers a call that was taken; does nothing if its peer has gone.
     pub fn answer_call(&self, id: u64, result: CallResult) {
         self.shared.calls.answer(id, result);
+    }
+
+    /// Puts records of the gateway's own into the ring: how calls ended that went on without their callers
+    /// (C7.9). False: some wait for room; call it again soon. Wakes as [`Gateway::take_call`] does.
+    pub fn hand_over_endings(&self, push: impl FnMut(&[u8]) -> Pushed) -> bool {
+        self.shared.endings.hand_over(push)
     }
 
     /// Asks who is listening (C8.1); the answer has at most `limit` streams. Delays no event.

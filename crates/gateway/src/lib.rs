@@ -39,6 +39,7 @@ pub use auth::{
     AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,
 };
 pub use between::batch::{Batch, Item};
+pub use between::endings::Pushed;
 pub use between::listing::{SubscriberInfo, Subscribers};
 pub use between::outbox::{Errand, Severity};
 pub use between::publisher::Publisher;

@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_open};
-use sse_proto::route::{CallPoint, Route, RouteTable};
+use sse_proto::route::{Route, RouteTable};
 
 use crate::asked::{Asked, Stranger, unauthenticated};
 use crate::between::outbox::Severity;
@@ -126,10 +126,8 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     let asked = Asked::new(request, peer, settings, shared);
     drop(turn);
     let routes = find_routes(&asked, wanted, settings, shared).await?;
-    if wanted == Wanted::StreamsAndCalls
-        && let Some(point) = routes.find_calls(path)
-    {
-        return answer_call(&asked, &routes, point, body, settings, context).await;
+    if wanted == Wanted::StreamsAndCalls && routes.find_calls(path).is_some() {
+        return answer_call(&asked, &routes, body, settings, context).await;
     }
     if let Some(stranger) = asked.stranger(settings) {
         return Err(stranger.into_problem(&asked, settings, shared));
@@ -169,13 +167,12 @@ async fn find_routes(
 async fn answer_call<B: HttpBody<Data = Bytes> + Unpin>(
     asked: &Asked<'_>,
     routes: &Arc<RouteTable>,
-    point: &CallPoint,
     body: &mut RequestBody<B>,
     settings: &Settings,
     context: &Context,
 ) -> Result<Answer, Problem> {
     let Context { shared, incoming, .. } = context;
-    match call::answer(asked, point, body, settings, shared, Attempt::First, &incoming.call_ends).await {
+    match call::answer(asked, routes, body, settings, shared, Attempt::First, &incoming.call_ends).await {
         Err(problem) if problem.may_be_outdated() => call_again(problem, routes, asked, body, context).await,
         answer => answer,
     }
@@ -201,9 +198,8 @@ async fn call_again<B: HttpBody<Data = Bytes> + Unpin>(
     if !body.can_be_read_again() {
         return Err(call::changed_meanwhile());
     }
-    let point = newer.find_calls(asked.request.uri().path()).ok_or_else(Problem::not_found)?;
     let settings = shared.settings();
-    match call::answer(asked, point, body, &settings, shared, Attempt::Last, &incoming.call_ends).await {
+    match call::answer(asked, &newer, body, &settings, shared, Attempt::Last, &incoming.call_ends).await {
         Err(problem) if problem.may_be_outdated() && (problem.is_failure() || problem.is_conflict()) => {
             Err(call::changed_meanwhile())
         }

@@ -71,6 +71,8 @@ pub struct Settings {
     /// `sse.call_timeout`: how long a call may wait for a worker, and then again how long it may run; zero =
     /// no limit.
     pub call_timeout: Duration,
+    /// `sse.max_event_size` in bytes, of events that the gateway makes; of others the extension sees to it.
+    pub max_event_size: usize,
     /// `sse.call_queue_size`: calls that wait for a worker; one address has at most half of it.
     pub call_queue_size: usize,
     /// `sse.max_body_size` in bytes.
@@ -102,6 +104,7 @@ impl Default for Settings {
             response_headers: ResponseHeaders::default(),
             static_root: None,
             call_timeout: Duration::from_secs(30),
+            max_event_size: 1 << 20,
             call_queue_size: 1000,
             max_body_size: 1 << 20,
             user_parameters: false,

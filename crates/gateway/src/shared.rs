@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Bearer, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
+use crate::between::endings::Endings;
 use crate::between::listing::ListRequests;
 use crate::between::outbox::{Outbox, Severity};
 use crate::between::publisher::Published;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) list_requests: ListRequests,
     /// Calls on their way to the main thread and back.
     pub(crate) calls: Arc<CallQueue>,
+    /// How calls ended that nobody waits for, on their way to the main thread.
+    pub(crate) endings: Endings,
     /// Whether calls can run; written by the main thread, read once per request.
     call_state: RwLock<CallAvailability>,
     /// Sockets and streams that are open.
@@ -76,6 +79,7 @@ impl Shared {
             ended_sessions: EndedSessions::default(),
             list_requests: ListRequests::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
+            endings: Endings::default(),
             call_state: RwLock::new(CallAvailability::Off),
             counts: Arc::new(Counts::new(Arc::clone(&stats))),
             stats,

@@ -111,6 +111,19 @@ pub(crate) fn changed_meanwhile() -> Problem {
     Problem::new(StatusCode::CONFLICT, detail).member("sqlstate", "40001".to_owned())
 }
 
+/// The call is queued, and goes on without its caller.
+pub(super) fn accepted() -> Response<Body> {
+    let mut response = nothing();
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+/// The result is too large for an event.
+pub(super) fn too_large() -> Problem {
+    let detail = "The call has run and has taken effect, but its result is larger than an event may be (sse.max_event_size).";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+}
+
 /// The worker died while it ran the call.
 pub(crate) fn lost() -> Problem {
     let detail = "The call was interrupted. It may have taken effect.";

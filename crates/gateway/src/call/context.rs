@@ -67,6 +67,11 @@ impl CallContext {
         Self { values, is_authenticated: login.is_some(), has_made_id: false }
     }
 
+    /// Whether the gateway has made the execution id (C7.9).
+    pub(crate) fn with_made_id(self, has_made_id: bool) -> Self {
+        Self { has_made_id, ..self }
+    }
+
     /// Names and values for the worker.
     pub(crate) fn settings(&self) -> Vec<(&str, &str)> {
         NAMES.into_iter().zip(self.values.iter().map(String::as_str)).collect()

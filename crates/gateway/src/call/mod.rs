@@ -7,6 +7,7 @@
 
 mod answer;
 mod context;
+mod detached;
 mod login;
 mod negotiation;
 mod origin;
@@ -25,7 +26,7 @@ use sse_proto::admission::{Door, may_open};
 use sse_proto::annotation::{Access, Method};
 use sse_proto::call::{Given, Outcome};
 use sse_proto::query::{QueryError, is_last_event_id};
-use sse_proto::route::{Call, CallPoint};
+use sse_proto::route::{Call, RouteTable};
 
 use crate::asked::{Asked, unauthenticated};
 use crate::auth::{Secret, Verified, cleared_cookie, has_bearer, has_cookie};
@@ -56,19 +57,20 @@ pub(crate) enum Attempt {
     Last,
 }
 
-/// What a request for a call gets.
+/// What a request for a call gets, by these routes.
 ///
 /// # Errors
 /// The problem that it gets instead.
 pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     asked: &Asked<'_>,
-    point: &CallPoint,
+    routes: &RouteTable,
     body: &mut RequestBody<B>,
     settings: &Settings,
     shared: &Arc<Shared>,
     attempt: Attempt,
     ends: &Rc<CallEnds>,
 ) -> Result<Answer, Problem> {
+    let point = routes.find_calls(asked.request.uri().path()).ok_or_else(Problem::not_found)?;
     let allow = point.allow();
     let method = match *asked.request.method() {
         Verb::OPTIONS => return Ok(Answer::Response(allowed(&allow))),
@@ -95,7 +97,8 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     // A cookie that was not believed, and did not lead to a refusal, is cleared by the answer.
     let cleared = cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err());
     let path = &point.path;
-    let request = Admitted { asked, method, calls: &calls, path, settings, shared, attempt, ends, cleared };
+    let request =
+        Admitted { asked, method, calls: &calls, path, settings, shared, attempt, ends, routes, cleared };
     let outcome = request.answer(body).await;
     match (request.cleared, outcome) {
         (Some(cookie), Ok(Answer::Response(mut response))) => {
@@ -118,6 +121,7 @@ struct Admitted<'r> {
     shared: &'r Arc<Shared>,
     attempt: Attempt,
     ends: &'r Rc<CallEnds>,
+    routes: &'r RouteTable,
     /// The header that clears the request's cookie.
     cleared: Option<HeaderValue>,
 }
@@ -155,16 +159,21 @@ impl Admitted<'_> {
         shared.calls.check(address, settings.call_queue_size).map_err(|full| self.refused(full))?;
         let mut room = shared.calls.body_room(address);
         let id = context::execution_id(asked.request.headers(), &settings.execution_id_headers);
-        let id = id.map_err(|(name, error)| bad_id(name.as_str(), error))?;
+        let mut id = id.map_err(|(name, error)| bad_id(name.as_str(), error))?;
+        // An id that an anonymous caller chose would let anybody follow the call who chooses the same.
+        let makes_id = form == Form::Later && (login.is_none() || id.is_none());
+        if makes_id {
+            id = Some(detached::made_id()?);
+        }
         let stream_permit = match form {
             Form::Stream => Some(permit(shared, address, login.is_none())?),
-            Form::AtOnce => None,
+            Form::AtOnce | Form::Later => None,
         };
         let job = Job {
             calls,
             arguments: self.arguments(body, &mut room).await?,
             user: context::user_parameters(login, address),
-            context: CallContext::new(asked.request, login, address, id.as_ref()),
+            context: CallContext::new(asked.request, login, address, id.as_ref()).with_made_id(makes_id),
             address,
             own_events: Some(OwnEvents {
                 ends: self.ends,
@@ -172,6 +181,9 @@ impl Admitted<'_> {
             }),
             may_have_new_columns: self.attempt == Attempt::Last,
         };
+        if let (Form::Later, Some(id)) = (form, &id) {
+            return self.detach(job, room, id);
+        }
         if let Some(permit) = stream_permit {
             return self.stream(job, room, permit).await;
         }

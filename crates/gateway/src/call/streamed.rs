@@ -20,8 +20,8 @@ use tokio::task::spawn_local;
 
 use super::Admitted;
 use super::answer::{changed_meanwhile, failed, nothing, result, unanswered};
-use super::negotiation::wants_stream;
-use super::run::{Begin, Begun, Job, Queued, Waiting, enter};
+use super::negotiation::{prefers_async, wants_stream};
+use super::run::{Begin, Begun, Failure, Job, Queued, Waiting, enter};
 use crate::between::reply::Answered;
 use crate::content::body::Body;
 use crate::content::problem::Problem;
@@ -29,6 +29,7 @@ use crate::entry::admission::StreamPermit;
 use crate::room::{Room, held};
 use crate::shared::Shared;
 use crate::stream::answer::{Answer, StreamAnswer, framing, head, headers};
+use crate::stream::call_ends::CallWatch;
 use crate::stream::of_call::{CallTie, LastEvent};
 use crate::stream::subscribe::Subscription;
 use crate::supervise::supervised;
@@ -38,11 +39,27 @@ use crate::supervise::supervised;
 pub(super) enum Form {
     AtOnce,
     Stream,
+    /// The call goes on without its caller.
+    Later,
 }
 
 impl Admitted<'_> {
     pub(super) fn form(&self) -> Form {
-        if wants_stream(self.asked.request.headers()) { Form::Stream } else { Form::AtOnce }
+        let headers = self.asked.request.headers();
+        match () {
+            () if self.can_be_followed() && prefers_async(headers) => Form::Later,
+            () if wants_stream(headers) => Form::Stream,
+            () => Form::AtOnce,
+        }
+    }
+
+    /// Whether the call has a stream in which it can be followed. Where only some overloads have one, a
+    /// preference is ignored: which of them runs is not known yet.
+    fn can_be_followed(&self) -> bool {
+        self.calls.iter().all(|call| {
+            let endpoint = self.routes.endpoint(call.oid);
+            !call.login && !call.logout && endpoint.is_some_and(|endpoint| endpoint.url.is_some())
+        })
     }
 
     /// The answer to a request for a stream for which nothing is run.
@@ -89,8 +106,8 @@ impl Admitted<'_> {
             Begun::Outdated(answered) => return Err(outdated(call, answered)),
         }
         let (sender, last) = oneshot::channel();
-        let end = End { shape, is_read_only: call.read_only };
-        spawn_local(supervised(Arc::clone(shared), end.attend(waiting, sender, Arc::clone(shared))));
+        let teller = Teller { shape, is_read_only: call.read_only };
+        spawn_local(supervised(Arc::clone(shared), attend(teller, waiting, sender, Arc::clone(shared))));
         let login = asked.login.as_ref().ok().and_then(Option::as_ref);
         let framing = framing(asked.request.version());
         Ok(Answer::Stream(StreamAnswer {
@@ -122,27 +139,43 @@ fn outdated(call: &Call, answered: Answered) -> Problem {
     }
 }
 
-/// What the last event of a stream is made with.
-struct End {
-    shape: AnswerShape,
-    is_read_only: bool,
+/// Owns the call of a stream: waits for its end, and for the stream to have gone.
+async fn attend(teller: Teller, waiting: Waiting, mut last: oneshot::Sender<LastEvent>, shared: Arc<Shared>) {
+    let said = async { teller.said(waiting.answered(&shared).await, &shared).await };
+    let said = tokio::select! {
+        biased;
+        () = last.closed() => return,
+        said = said => said,
+    };
+    // If the stream has gone meanwhile, nobody is left to be told.
+    let _ = last.send(LongEvent::new(said.name, said.data));
 }
 
-impl End {
-    /// Owns the call: waits for its answer, and for the stream to have gone.
-    async fn attend(self, waiting: Waiting, mut last: oneshot::Sender<LastEvent>, shared: Arc<Shared>) {
-        let event = tokio::select! {
-            biased;
-            () = last.closed() => return,
-            event = self.event(waiting, &shared) => event,
-        };
-        // If the stream has gone meanwhile, nobody is left to be told.
-        let _ = last.send(event);
-    }
+/// What the event that ends a call is made with.
+#[derive(Clone, Copy)]
+pub(super) struct Teller {
+    pub(super) shape: AnswerShape,
+    pub(super) is_read_only: bool,
+}
 
-    /// Waits until the call has ended and its events are here.
-    async fn event(&self, waiting: Waiting, shared: &Shared) -> LastEvent {
-        let (Answered { answer, room }, watch) = match waiting.answered(shared).await {
+/// The `event:` field of an end that is no result.
+pub(super) const ERROR: &str = "sse.error";
+
+/// The event that ends a call.
+pub(super) struct Said {
+    pub(super) name: &'static str,
+    /// Counted memory.
+    pub(super) data: Bytes,
+}
+
+impl Teller {
+    /// Says how a call has ended, once all of its events are here.
+    pub(super) async fn said(
+        self,
+        outcome: Result<(Answered, Option<CallWatch>), Failure>,
+        shared: &Shared,
+    ) -> Said {
+        let (Answered { answer, room }, watch) = match outcome {
             Ok(answered) => answered,
             Err(failure) => return error(unanswered(failure)),
         };
@@ -157,9 +190,9 @@ impl End {
         }
         match answer.outcome {
             Outcome::Done { rows, body, is_null } => {
-                LongEvent::new("sse.result", result(self.shape, rows, held(body, room), is_null))
+                Said { name: "sse.result", data: result(self.shape, rows, held(body, room), is_null) }
             }
-            // It was made for an older catalog, and the stream has begun: it cannot be made anew unseen.
+            // It was made for an older catalog, and the caller has its answer: it cannot be made anew unseen.
             Outcome::Failed { outdated: true, .. } => error(changed_meanwhile()),
             Outcome::Failed { sqlstate, message, raised, .. } => {
                 error(failed(self.is_read_only, sqlstate, message, raised).held(room))
@@ -168,7 +201,6 @@ impl End {
     }
 }
 
-fn error(mut problem: Problem) -> LastEvent {
-    let object: Bytes = problem.take_object();
-    LongEvent::new("sse.error", object)
+fn error(mut problem: Problem) -> Said {
+    Said { name: ERROR, data: problem.take_object() }
 }

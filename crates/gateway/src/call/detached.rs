@@ -1,0 +1,154 @@
+//! A call that goes on without its caller (C7.9): answered with 202 when it is queued, and with its events,
+//! and an event at the end, in streams that present its execution id.
+//!
+//! Such a call belongs to a task of its runtime thread, which nobody can end but the gateway. Its places in
+//! the queue and the memory for its answer are those of any call.
+//!
+//! Not for who gets its events: that is `sse_proto::admission`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use bytes::Bytes;
+use http::header::LOCATION;
+use http::{HeaderName, HeaderValue, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sse_proto::annotation::Access;
+use sse_proto::caller::Caller;
+use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::scope::Scope;
+use sse_proto::sse::EventId;
+use sse_proto::word::ExecutionId;
+use tokio::task::spawn_local;
+
+use super::Admitted;
+use super::answer::{accepted, too_large};
+use super::run::{Begin, Failure, Job, Queued, Waiting, enter};
+use super::streamed::{ERROR, Said, Teller};
+use crate::between::endings::Ending;
+use crate::between::outbox::Severity;
+use crate::content::problem::Problem;
+use crate::room::{ANSWER_BYTES, Room};
+use crate::shared::Shared;
+use crate::stream::answer::Answer;
+use crate::supervise::supervised;
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// An id that nobody can guess: 128 random bits.
+///
+/// # Errors
+/// The answer when the system has no random bits.
+pub(super) fn made_id() -> Result<ExecutionId, Problem> {
+    let mut bits = [0; 16];
+    let filled = SystemRandom::new().fill(&mut bits).ok();
+    let text: String = bits.iter().map(|byte| format!("{byte:02x}")).collect();
+    filled.and_then(|()| ExecutionId::parse(&text).ok()).ok_or_else(|| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The server has no random numbers at the moment.")
+    })
+}
+
+impl Admitted<'_> {
+    /// Lets the call into the queue, and says where it can be followed: at the stream with this execution id.
+    pub(super) fn detach(&self, job: Job<'_, '_>, room: Room, id: &ExecutionId) -> Result<Answer, Problem> {
+        let Self { settings, shared, routes, .. } = self;
+        let position = EventId::new(shared.epoch, shared.published.last());
+        let address = job.address;
+        let who = Who::of(&job.context.caller(0));
+        let queued = enter(shared, settings, job, room, Begin::Untold);
+        let Queued { call, shape, number, waiting } = queued.map_err(|failure| self.problem(failure))?;
+        let url = routes.endpoint(call.oid).and_then(|endpoint| endpoint.url.as_deref()).unwrap_or("/");
+        let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
+        let location = format!("{url}?id={id}&last_event_id={position}");
+        let teller = Teller { shape, is_read_only: call.read_only };
+        let room = shared.calls.answer_room(address);
+        let limit = settings.max_event_size;
+        let shared = Arc::clone(shared);
+        spawn_local(supervised(Arc::clone(&shared), async move {
+            let Some(said) = end(teller, waiting, &shared).await else { return };
+            tell(said, &who.caller(number), room, limit, &shared);
+        }));
+        let mut response = accepted();
+        let headers = response.headers_mut();
+        headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            headers.insert(LOCATION, location);
+        }
+        Ok(Answer::Response(response))
+    }
+}
+
+/// Who has made the call, as long as it runs.
+struct Who {
+    is_authenticated: bool,
+    user_id: Option<String>,
+    execution_id: Option<String>,
+    has_made_id: bool,
+}
+
+impl Who {
+    fn of(caller: &Caller<'_>) -> Self {
+        Self {
+            is_authenticated: caller.is_authenticated,
+            user_id: caller.user_id.map(str::to_owned),
+            execution_id: caller.execution_id.map(str::to_owned),
+            has_made_id: caller.has_made_id,
+        }
+    }
+
+    fn caller(&self, call: u64) -> Caller<'_> {
+        Caller {
+            call,
+            is_authenticated: self.is_authenticated,
+            user_id: self.user_id.as_deref(),
+            execution_id: self.execution_id.as_deref(),
+            has_made_id: self.has_made_id,
+        }
+    }
+}
+
+/// Waits for the end of the call. `None`: the gateway is being stopped, and all its streams with it; where
+/// such a stream is resumed, a gap says so.
+async fn end(teller: Teller, waiting: Waiting, shared: &Shared) -> Option<Said> {
+    match waiting.answered(shared).await {
+        Err(Failure::Stopping) => None,
+        outcome => Some(teller.said(outcome, shared).await),
+    }
+}
+
+/// Has the end told as an event of scope `caller`, to which `room` is counted.
+fn tell(said: Said, caller: &Caller<'_>, mut room: Room, limit: usize, shared: &Shared) {
+    let instead = too_large().take_object();
+    let instead = record(ERROR, &instead, caller);
+    // Errors are small.
+    let fits = said.name == ERROR || said.data.len() <= limit;
+    // While it is copied the data is counted.
+    let record = if fits { record(said.name, &said.data, caller) } else { instead.clone() };
+    drop(said);
+    if record.is_empty() || !room.try_grow(record.len() + instead.len(), ANSWER_BYTES) {
+        shared.outbox.log_limited("endings", Severity::Warning, || {
+            "there is no memory for telling how a call has ended that went on without its caller".to_owned()
+        });
+        return;
+    }
+    shared.endings.add(Ending { record, instead, _room: room });
+    shared.outbox.wake_main();
+}
+
+/// Empty if there is no memory for it.
+fn record(name: &str, data: &Bytes, caller: &Caller<'_>) -> Vec<u8> {
+    let envelope = Envelope {
+        scope: Cow::Owned(Scope::Caller),
+        access: Cow::Owned(Access::Unspecified),
+        topic: None,
+        event: Some(name),
+        execution_id: caller.execution_id,
+        emitter: None,
+        caller: Some(*caller),
+        xid: None,
+    };
+    let mut bytes = Vec::new();
+    let event = Record::Event { envelope, data: &String::from_utf8_lossy(data) };
+    if encode_into(&event, &mut bytes).is_ok() { bytes } else { Vec::new() }
+}
