@@ -1,6 +1,6 @@
 //! No stream gets what is not for it, and every stream gets what is: identities, scopes, topics, execution
-//! ids, hints and rules are drawn at random, and what each stream received is compared with a second
-//! implementation of C4.1 to C4.5.
+//! ids, hints and rules are drawn at random, raised in sessions and in HTTP calls of anybody, and what each
+//! stream received is compared with a second implementation of C4.1 to C4.5.
 //!
 //! The seed is printed; `PG_SSE_SEED=…` runs the same draw again. Not for the door: every stream here is open
 //! to all.
@@ -13,17 +13,19 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, EventStream};
+use cluster::http::{Client, EventStream, Request};
 use cluster::{Cluster, Session};
 use common::SOON;
-use common::tokens::{SECRET, builder, listen, mint, now, quoted};
-use oracle::{Event, Listed, Listener, Person, Raiser, Scope};
+use common::calls::{builder, start};
+use common::tokens::{SECRET, listen, mint, now, quoted};
+use oracle::{Call, Event, Listed, Listener, Person, Raiser, Scope};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 const STREAMS: usize = 80;
 const ROUTINES: usize = 24;
 const EVENTS_PER_ROUND: usize = 40;
+const CALLERS: usize = 24;
 
 /// So few values that they meet, in the same kind and in another. `\u{212a}` is a letter whose lower case is
 /// an ASCII `k`.
@@ -77,10 +79,11 @@ impl Dice {
     }
 
     fn scope(&mut self) -> Scope {
-        match self.roll(7) {
+        match self.roll(9) {
             0 | 1 => Scope::All,
             2..=4 => Scope::Authorize(self.list()),
-            _ => Scope::Matching,
+            5 | 6 => Scope::Matching,
+            _ => Scope::Caller,
         }
     }
 
@@ -132,7 +135,7 @@ struct Routine {
 
 impl Routine {
     fn create(dice: &mut Dice, cluster: &Cluster, number: usize) -> Result<Self> {
-        let mut comment = String::from("@sse_publish");
+        let mut comment = String::from("HTTP POST\n@sse_publish");
         let rule = dice.one_in(3).then(|| dice.list());
         if let Some(rule) = &rule {
             write!(comment, "\n@authorize {}", written(dice, rule))?;
@@ -148,14 +151,45 @@ impl Routine {
             write!(comment, "\n@sse_topic {topic}")?;
         }
         let created = cluster.session()?.run(&format!(
-            "create function f{number}(message text, hint text) returns void language plpgsql as $f$
-             begin if hint is null then raise info '%', message; else raise info '%', message using hint = hint; end if; end $f$;
-             comment on function f{number}(text, text) is {};",
+            "create function f{number}(message text, hint text default null, forged text default null)
+             returns void language plpgsql as $f$
+             begin
+             if forged is not null then
+                 perform set_config(name, forged, false) from unnest(array['request.user_id', 'sse.execution_id']) as name;
+             end if;
+             if hint is null then raise info '%', message; else raise info '%', message using hint = hint; end if; end $f$;
+             comment on function f{number} is {};",
             quoted(&comment)
         ))?;
         ensure!(created.messages.is_empty(), "{comment:?}: {:?}", created.messages);
         Ok(Self { scope, rule, topic })
     }
+}
+
+/// Who calls.
+struct Caller {
+    person: Option<Person>,
+    token: Option<String>,
+}
+
+impl Caller {
+    fn new(dice: &mut Dice, cluster: &Cluster) -> Result<Self> {
+        let person = (!dice.one_in(4)).then(|| dice.person());
+        let token = person.as_ref().map(|person| token_of(person, cluster)).transpose()?;
+        Ok(Self { person, token })
+    }
+}
+
+fn token_of(person: &Person, cluster: &Cluster) -> Result<String> {
+    let (exp, roles) = (now()? + 3_600, &person.roles);
+    let claims = json!({"user_id": person.id, "user_name": person.name, "user_roles": roles, "exp": exp});
+    mint(cluster, SECRET, &claims.to_string())
+}
+
+/// How an event is raised.
+enum Step {
+    Sql(String),
+    Call(Request),
 }
 
 /// A stream: who listens, and what the oracle expects.
@@ -169,16 +203,7 @@ struct Ear {
 impl Ear {
     fn open(dice: &mut Dice, cluster: &Cluster, http: Client) -> Result<Self> {
         let person = (!dice.one_in(6)).then(|| dice.person());
-        let token = person
-            .as_ref()
-            .map(|person| {
-                let exp = now()? + 3_600;
-                let roles = &person.roles;
-                let claims =
-                    json!({"user_id": person.id, "user_name": person.name, "user_roles": roles, "exp": exp});
-                mint(cluster, SECRET, &claims.to_string())
-            })
-            .transpose()?;
+        let token = person.as_ref().map(|person| token_of(person, cluster)).transpose()?;
         let execution_id = dice.maybe(&IDS, 3);
         let topics: Vec<String> = match dice.roll(3) {
             0 => (0..=dice.roll(3)).map(|_| dice.pick(&TOPICS).to_owned()).collect(),
@@ -270,8 +295,47 @@ fn identify(dice: &mut Dice, raiser: &Raiser) -> String {
     })
 }
 
-/// Draws one event: the SQL that raises it, and what it is to the oracle.
-fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event) {
+/// Draws an event that a call raises; `None` if this caller may not call this routine.
+fn draw_call(
+    dice: &mut Dice,
+    routines: &[Routine],
+    callers: &[Caller],
+    message: &str,
+    call: u64,
+) -> Option<(Step, Event)> {
+    let caller = &callers[dice.roll(callers.len())];
+    let number = dice.roll(routines.len());
+    let Routine { scope, rule, topic } = &routines[number];
+    if rule.as_ref().is_some_and(|rule| !oracle::is_authorized(rule, caller.person.as_ref())) {
+        return None;
+    }
+    let mut scope = scope.clone();
+    let execution_id = dice.maybe(&IDS, 2);
+    let mut body = json!({"message": message});
+    if dice.one_in(2) {
+        scope = if dice.one_in(2) { Scope::Caller } else { dice.scope() };
+        body["hint"] = scope_text(dice, &scope).into();
+    }
+    // Attack: the routine says that another user calls, with another id.
+    if matches!(scope, Scope::Caller) && dice.one_in(2) {
+        body["forged"] = dice.pick(&["42", "1", "x", "X", "a b"]).into();
+    }
+    let mut request = Request::new("POST", &format!("/api/f{number}")).json(&body);
+    if !execution_id.is_empty() {
+        request = request.header("X-Execution-Id", &execution_id);
+    }
+    if let Some(token) = &caller.token {
+        request = request.header("Authorization", &format!("Bearer {token}"));
+    }
+    let (user_id, has_made_id) = (caller.person.as_ref().map(|person| person.id.clone()), false);
+    let call = Call { number: call, user_id, execution_id: execution_id.clone(), has_made_id };
+    let raiser = caller.person.clone().map_or(Raiser::Nobody, Raiser::Somebody);
+    let (topic, rule) = (topic.clone(), rule.clone());
+    Some((Step::Call(request), Event { execution_id, topic, scope, rule, raiser, call: Some(call) }))
+}
+
+/// Draws one event: what raises it, and what it is to the oracle.
+fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (Step, Event) {
     let raiser = dice.raiser();
     let execution_id = dice.maybe(&IDS, 4);
     let mut sql = identify(dice, &raiser);
@@ -281,7 +345,7 @@ fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event)
         let topic_text = if topic.is_empty() { "null".to_owned() } else { quoted(&topic) };
         let scope_text = scope_text(dice, &scope);
         sql += &format!("select sse.publish('{message}', {}, topic => {topic_text});", quoted(&scope_text));
-        return (sql, Event { execution_id, topic, scope, rule: None, raiser, call: None });
+        return (Step::Sql(sql), Event { execution_id, topic, scope, rule: None, raiser, call: None });
     }
     let number = dice.roll(routines.len());
     let routine = &routines[number];
@@ -318,7 +382,7 @@ fn draw(dice: &mut Dice, routines: &[Routine], message: &str) -> (String, Event)
     let hint = hint.map_or("null".to_owned(), |hint| quoted(&hint));
     sql += &format!("select f{number}('{message}', {hint});");
     (
-        sql,
+        Step::Sql(sql),
         Event {
             execution_id,
             topic: routine.topic.clone(),
@@ -334,16 +398,34 @@ fn round(
     dice: &mut Dice,
     number: usize,
     routines: &[Routine],
+    callers: &[Caller],
     ears: &mut [Ear],
-    session: &mut Session,
+    (session, http): (&mut Session, Client),
 ) -> Result<usize> {
     let mut deliveries = 0;
     let mut script = String::new();
     for index in 0..EVENTS_PER_ROUND {
         let message = format!("{number}.{index}");
-        let (sql, event) = draw(dice, routines, &message);
-        script += &sql;
-        script.push('\n');
+        let of_call = if dice.one_in(3) {
+            let call = (number * EVENTS_PER_ROUND + index) as u64;
+            draw_call(dice, routines, callers, &message, call)
+        } else {
+            None
+        };
+        let (step, event) = of_call.unwrap_or_else(|| draw(dice, routines, &message));
+        match step {
+            Step::Sql(sql) => {
+                script += &sql;
+                script.push('\n');
+            }
+            Step::Call(request) => {
+                if !script.is_empty() {
+                    session.run(&std::mem::take(&mut script))?.ok()?;
+                }
+                let answer = http.request(&request)?;
+                ensure!(answer.status() == 204, "{request:?}: {}", answer.text());
+            }
+        }
         for ear in ears.iter_mut().filter(|ear| oracle::receives(&event, &ear.listener)) {
             ear.expected.push(message.clone());
             deliveries += 1;
@@ -368,18 +450,21 @@ fn runs_for(time: Duration) -> Result<()> {
     };
     println!("PG_SSE_SEED={seed}");
     let mut dice = Dice(fastrand::Rng::with_seed(seed));
-    let cluster = builder().setting("sse.threads", 1 + dice.roll(3)).start()?;
+    let cluster = start(builder().setting("sse.threads", 1 + dice.roll(3)))?;
     cluster.sql("create function own() returns void language sql as ''; comment on function own() is '@sse_subscribe'")?;
     let routines: Vec<Routine> =
         (0..ROUTINES).map(|number| Routine::create(&mut dice, &cluster, number)).collect::<Result<_>>()?;
     let http = cluster.http()?;
+    let callers: Vec<Caller> =
+        (0..CALLERS).map(|_| Caller::new(&mut dice, &cluster)).collect::<Result<_>>()?;
     let mut ears: Vec<Ear> =
         (0..STREAMS).map(|_| Ear::open(&mut dice, &cluster, http)).collect::<Result<_>>()?;
     let mut session = cluster.session()?;
     let deadline = Instant::now() + time;
     let (mut rounds, mut deliveries) = (0, 0);
     while Instant::now() < deadline {
-        deliveries += round(&mut dice, rounds, &routines, &mut ears, &mut session)
+        let work = (&mut session, http);
+        deliveries += round(&mut dice, rounds, &routines, &callers, &mut ears, work)
             .with_context(|| format!("PG_SSE_SEED={seed}"))?;
         rounds += 1;
         // Some leave and others take their places.
