@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::check::Coverage;
 use crate::history::{Delivery, Reason, Recording, What};
+use crate::plan::CALLED;
 use crate::schedule::Fault;
 
 /// The least part of what was for the readers that they must have got. Usually it is 70 percent and more;
@@ -33,6 +34,7 @@ pub(crate) struct Figures {
     pub(crate) refused: u64,
     pub(crate) gaps: BTreeMap<Reason, u64>,
     pub(crate) counted: u64,
+    pub(crate) called: u64,
 }
 
 impl Figures {
@@ -56,7 +58,10 @@ impl Figures {
                 }
                 What::Refused(_) => figures.refused += 1,
                 What::Gap { reason, .. } => *figures.gaps.entry(*reason).or_default() += 1,
-                What::Event { counter, .. } => figures.counted += u64::from(counter.is_some()),
+                What::Event { counter, audience, .. } => {
+                    figures.counted += u64::from(counter.is_some());
+                    figures.called += u64::from(*audience == CALLED);
+                }
                 _ => {}
             }
         }
@@ -79,6 +84,7 @@ impl Figures {
         least("events were rolled back", self.rolled_back, MIN_OF_EACH);
         least("events were raised immediately", self.immediate, MIN_OF_EACH);
         least("values of the counter were seen", self.counted, MIN_OF_EACH);
+        least("events of calls were seen", self.called, MIN_OF_EACH);
         least("streams were resumed", self.resumed, seconds);
         least("percent of what readers were to get were seen", self.seen_percent(), MIN_SEEN_PERCENT);
         least("faults happened", done.values().sum(), seconds / 10);

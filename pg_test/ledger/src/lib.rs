@@ -5,7 +5,7 @@
 //! filled, processes are killed and the cluster is restarted, as a seed says. Afterwards the checker
 //! compares: `check` is a pure function of what was recorded, with tests of its own that plant faults.
 //!
-//! From the top down: [`run`] puts it all together, `driver` breaks things, `writer` and `reader` are the
+//! From the top down: [`run`] puts it all together, `driver` breaks things, `writer`, `caller` and `reader` are the
 //! threads, `plan` says whom an event is for, `history` is what was recorded, `check` judges it, `report`
 //! tells people.
 //!
@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod caller;
 mod check;
 mod control;
 mod driver;

@@ -32,13 +32,16 @@ pub(crate) struct Audience {
     pub(crate) execution_id: &'static str,
     /// `request.user_id` of the raising transaction; empty = none.
     pub(crate) emitter: &'static str,
+    /// Raised in an HTTP call, for its caller: for streams that present the execution id, whatever they ask for
+    /// besides.
+    pub(crate) is_of_call: bool,
 }
 
 const EVERYBODY: Audience =
-    Audience { scope: "all", allows: |_| true, topic: "", execution_id: "", emitter: "" };
+    Audience { scope: "all", allows: |_| true, topic: "", execution_id: "", emitter: "", is_of_call: false };
 
-/// The audiences that the writers choose from, followed by those of the marks.
-pub(crate) const AUDIENCES: [Audience; 19] = [
+/// The audiences that the writers choose from, followed by those of the marks and that of calls.
+pub(crate) const AUDIENCES: [Audience; 20] = [
     EVERYBODY,
     EVERYBODY,
     Audience { scope: "authorize", allows: |person| person.is_some(), ..EVERYBODY },
@@ -81,6 +84,13 @@ pub(crate) const AUDIENCES: [Audience; 19] = [
     EVERYBODY,
     Audience { topic: NEWS, ..EVERYBODY },
     Audience { topic: FLOOD, ..EVERYBODY },
+    Audience {
+        scope: "caller",
+        allows: |person| person.is_some_and(|p| p.id == "1"),
+        execution_id: "batch-1",
+        is_of_call: true,
+        ..EVERYBODY
+    },
 ];
 
 /// The topic that some listen to.
@@ -100,6 +110,9 @@ pub(crate) const SETTLING: std::ops::Range<usize> = 13..16;
 /// The audiences of each writer's last events: each reader gets at least one of them.
 pub(crate) const MARKS: std::ops::Range<usize> = 16..19;
 
+/// The audience of what is raised in calls, which alice makes.
+pub(crate) const CALLED: usize = 19;
+
 /// What a reader asks for, and as whom.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listener {
@@ -113,6 +126,9 @@ impl Listener {
     /// Whether an event with this audience is for it (C4.1).
     pub(crate) fn is_meant(&self, audience: usize) -> bool {
         let Some(audience) = AUDIENCES.get(audience) else { return false };
+        if audience.is_of_call {
+            return audience.execution_id == self.execution_id && (audience.allows)(self.person);
+        }
         let ids = [audience.execution_id, self.execution_id];
         let id_fits = ids.contains(&"") || ids[0] == ids[1];
         let topic_fits = if audience.topic.is_empty() {

@@ -16,6 +16,7 @@ use fastrand::Rng;
 
 use crate::Options;
 use crate::archive;
+use crate::caller::Caller;
 use crate::check::{Verdict, check};
 use crate::control::Control;
 use crate::driver::{self, Driver, RING_SIZE, Target, WINDOW_SIZE};
@@ -28,8 +29,11 @@ use crate::schedule::Schedule;
 use crate::schema;
 use crate::writer::{MAX_EVENT, Pace, Writer, Written};
 
-/// Number of writers besides the driver's own.
+/// Number of writers besides the driver's own and the caller.
 const WRITERS: u16 = 6;
+
+/// Everybody who raises marks at the end.
+const ALL_WRITERS: u16 = WRITERS + 2;
 
 /// `sse.jwt_secret`.
 const SECRET: &str = "the secret of the ledger test, 32 bytes at least";
@@ -51,7 +55,8 @@ pub fn run(options: &Options) -> Result<Report> {
     schema::create(&cluster)?;
     let client = Client::new(port).within(Duration::from_secs(5));
     let readers = start_readers(&cluster, client, clock)?;
-    let crew = Crew::start(&cluster, clock, Arc::clone(&readers.targets), &mut rng);
+    let caller = start_caller(&cluster, client, clock, rng.u64(..))?;
+    let crew = Crew::start(&cluster, clock, Arc::clone(&readers.targets), caller, &mut rng);
     let writer = Writer::new(WRITERS, Arc::clone(&cluster), clock, rng.u64(..));
     let mut driver =
         Driver::new(Arc::clone(&cluster), Arc::clone(&readers.targets), Arc::clone(&crew.pace), writer);
@@ -63,10 +68,11 @@ pub fn run(options: &Options) -> Result<Report> {
         }
         broken = driver.carry_out(&step);
     }
-    let (mut writers, cuts) = crew.end()?;
+    let (mut writers, caller, cuts) = crew.end()?;
     // Even if the driver failed: what the readers have seen may say why.
     let marked = broken.and_then(|()| {
         driver.calm_down()?;
+        writers.push(caller.end(&cluster)?);
         writers.iter_mut().chain([&mut driver.writer]).try_for_each(Writer::mark)
     });
     let Driver { writer, faults, .. } = driver;
@@ -110,6 +116,7 @@ fn start_cluster(options: &Options, port: u16, threads: u32) -> Result<Cluster> 
         ("sse.port", port.to_string().as_str()),
         ("sse.threads", threads.to_string().as_str()),
         ("sse.jwt_secret", SECRET),
+        ("sse.call_role", "ledger_calls"),
         ("sse.ring_size", RING_SIZE),
         ("sse.window_size", WINDOW_SIZE),
         ("sse.max_event_size", MAX_EVENT),
@@ -156,7 +163,7 @@ fn start_readers(cluster: &Cluster, client: Client, clock: Clock) -> Result<Read
         };
         let control = Arc::new(Control::default());
         let reader =
-            Reader::new(spec, client.address(), clock, Arc::clone(&control), usize::from(WRITERS) + 1);
+            Reader::new(spec, client.address(), clock, Arc::clone(&control), usize::from(ALL_WRITERS));
         threads.push(thread::spawn(move || reader.read()));
         targets.push(Target { control, is_flooded });
     }
@@ -165,6 +172,15 @@ fn start_readers(cluster: &Cluster, client: Client, clock: Clock) -> Result<Read
         readers.targets.iter().all(|target| target.control.epoch().is_some())
     })?;
     Ok(readers)
+}
+
+/// Who makes calls: the one whom their events are for.
+fn start_caller(cluster: &Cluster, client: Client, clock: Clock, seed: u64) -> Result<Caller> {
+    let number = WRITERS + 1;
+    cluster.sql(&format!("insert into called values ({number}, 0)"))?;
+    let tokens = schema::tokens(cluster)?;
+    let token = tokens.into_iter().find(|(person, _)| **person == ALICE).context("no token for alice")?.1;
+    Ok(Caller::new(number, client, token, clock, seed))
 }
 
 /// Every person with everything to ask for, some of it twice.
@@ -207,12 +223,19 @@ impl Readers {
 struct Crew {
     pace: Arc<Pace>,
     writers: Vec<JoinHandle<Writer>>,
+    caller: JoinHandle<Caller>,
     cutter: JoinHandle<()>,
     cuts: Arc<AtomicU64>,
 }
 
 impl Crew {
-    fn start(cluster: &Arc<Cluster>, clock: Clock, targets: Arc<[Target]>, rng: &mut Rng) -> Self {
+    fn start(
+        cluster: &Arc<Cluster>,
+        clock: Clock,
+        targets: Arc<[Target]>,
+        caller: Caller,
+        rng: &mut Rng,
+    ) -> Self {
         let (pace, cuts): (Arc<Pace>, Arc<AtomicU64>) = Default::default();
         let start_writer = |number| {
             let (writer, pace) =
@@ -220,18 +243,22 @@ impl Crew {
             thread::spawn(move || writer.work(&pace))
         };
         let writers = (0..WRITERS).map(start_writer).collect();
+        let for_caller = Arc::clone(&pace);
+        let caller = thread::spawn(move || caller.work(&for_caller));
         let (seed, for_cutter, counter) = (rng.u64(..), Arc::clone(&pace), Arc::clone(&cuts));
         let cutter =
             thread::spawn(move || driver::cut_now_and_then(&targets, seed, &for_cutter.is_over, &counter));
-        Self { pace, writers, cutter, cuts }
+        Self { pace, writers, caller, cutter, cuts }
     }
 
-    fn end(self) -> Result<(Vec<Writer>, u64)> {
+    fn end(self) -> Result<(Vec<Writer>, Caller, u64)> {
         self.pace.is_over.store(true, Relaxed);
         ensure!(self.cutter.join().is_ok(), "the cutter has panicked");
         let writers =
             self.writers.into_iter().map(|writer| writer.join().ok().context("a writer has panicked"));
-        Ok((writers.collect::<Result<_>>()?, self.cuts.load(Relaxed)))
+        let writers = writers.collect::<Result<_>>()?;
+        let caller = self.caller.join().ok().context("the caller has panicked")?;
+        Ok((writers, caller, self.cuts.load(Relaxed)))
     }
 }
 

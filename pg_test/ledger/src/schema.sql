@@ -44,6 +44,19 @@ BEGIN
     END IF;
 END $f$;
 
+-- In an HTTP call. One that nobody waits for any more must not raise behind a later one.
+CREATE ROLE ledger_calls LOGIN;
+CREATE TABLE called (writer int PRIMARY KEY, last int NOT NULL);
+CREATE FUNCTION put_called(w int, n int, now boolean, a int) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $f$
+BEGIN
+    UPDATE called SET last = n WHERE writer = w AND last < n;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'too late';
+    END IF;
+    PERFORM put(w, n, now, a, 30, 0);
+END $f$;
+COMMENT ON FUNCTION put_called IS E'HTTP POST\n@authorize';
+
 -- Whoever raises the counter has seen what the last one raised it to.
 CREATE FUNCTION put_counted(w int, n int, a int) RETURNS void LANGUAGE plpgsql AS $f$
 DECLARE

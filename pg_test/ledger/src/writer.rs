@@ -74,6 +74,17 @@ impl Writer {
         }
     }
 
+    /// One that goes on where somebody else ended.
+    pub(crate) fn following(
+        number: u16,
+        cluster: Arc<Cluster>,
+        clock: Clock,
+        next: u32,
+        attempts: Vec<Attempt>,
+    ) -> Self {
+        Self { next, attempts, ..Self::new(number, cluster, clock, 0) }
+    }
+
     /// Runs one transaction after another until told to end. Paced, because the machine has to read all of it
     /// as well; and slowly while the gateway is away, when all of it ends in one gap.
     pub(crate) fn work(mut self, pace: &Pace) -> Self {
