@@ -37,8 +37,8 @@ fn sleeps(pid: u32) -> Result<u64> {
     Ok(line.context("no count of context switches")?.trim().parse()?)
 }
 
-/// Waits until the gateway has looked three times more for what it waits for. It may look once a second, and do
-/// next to nothing between; when the wait has just begun, it may be busy with that.
+/// Waits until the gateway has looked three times more for what it waits for. It may look once a second, and
+/// do next to nothing between; when the wait has just begun, it may be busy with that.
 fn it_looks_again_without_work(pid: u32) -> Result<()> {
     let now = || Ok::<_, anyhow::Error>((Instant::now(), sleeps(pid)?, ticks(pid)?));
     let mut before = now()?;
@@ -246,8 +246,8 @@ fn taken<const N: usize>(addresses: [&str; N]) -> Result<(u16, [TcpListener; N])
     }
 }
 
-/// Waits until the gateway answers at this address, which was taken. Each attempt is made at every address that
-/// has failed so far.
+/// Waits until the gateway answers at this address, which was taken. Each attempt is made at every address
+/// that has failed so far.
 fn is_served(address: &str, port: u16) -> Result<()> {
     let http = Client::at(SocketAddr::new(address.parse()?, port)).within(SOON);
     let health = Request::get("/healthz").header("Host", "localhost");

@@ -125,8 +125,8 @@ fn a_peer_that_goes_cancels_its_running_call_and_no_other() {
     assert_eq!(gateway.count(|stats| &stats.calls_cancelled_total), 1);
 }
 
-// Attack: what was sent after the request is not read meanwhile, and who looks at the unread bytes alone does not
-// see that nobody is there any more. HTTP/1.0 has no interim answers that would find out.
+// Attack: what was sent after the request is not read meanwhile, and who looks at the unread bytes alone does
+// not see that nobody is there any more. HTTP/1.0 has no interim answers that would find out.
 #[test]
 fn a_peer_that_resets_cancels_its_call_although_bytes_of_it_are_unread() {
     let gateway = gateway(settings());

@@ -19,8 +19,8 @@
 //! `PG_CONFIG` chooses the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look; `PG_SSE_MAY_SKIP` names
 //! tests that may be skipped where the machine lacks what they need.
 //!
-//! Not for production use, and not a driver: SQL goes through `psql`. The HTTP client is `test-http`, which the
-//! gateway's own tests use, too.
+//! Not for production use, and not a driver: SQL goes through `psql`. The HTTP client is `test-http`, which
+//! the gateway's own tests use, too.
 
 #![forbid(unsafe_code)]
 

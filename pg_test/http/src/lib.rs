@@ -1,7 +1,7 @@
-//! A small blocking HTTP/1.1 client for tests, written from RFC 9112 and WHATWG HTML, and sharing no code with
-//! the server. All tests read the gateway's answers with it: those of the gateway alone, the black box, the
-//! ledger, the honest clients of the siege. (The fuzzers have readers of their own, so that a mistake in this
-//! one shows.)
+//! A small blocking HTTP/1.1 client for tests, written from RFC 9112 and WHATWG HTML, and sharing no code
+//! with the server. All tests read the gateway's answers with it: those of the gateway alone, the black box,
+//! the ledger, the honest clients of the siege. (The fuzzers have readers of their own, so that a mistake in
+//! this one shows.)
 //!
 //! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for
 //! bytes that no client would send; [`EventStream`] reads Server-Sent Events.

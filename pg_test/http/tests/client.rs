@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use test_http::{Client, PATIENCE, Request, StreamError};
 
-/// Answers the first connection: reads one head, writes the first part, and each further one when it is told to.
+/// Answers the first connection: reads one head, writes the first part, and each further one when it is told
+/// to.
 struct Server {
     next: Sender<()>,
     thread: JoinHandle<String>,

@@ -1,8 +1,9 @@
-//! Checks that every dependency has a licence that `deny.toml` allows, and comes from where it allows: of what
-//! `cargo deny check` checks, the part that needs neither that program nor a database of vulnerabilities.
+//! Checks that every dependency has a licence that `deny.toml` allows, and comes from where it allows: of
+//! what `cargo deny check` checks, the part that needs neither that program nor a database of
+//! vulnerabilities.
 //!
-//! Not for dependencies of other platforms than this one, and not for the workspaces beside this one (`fuzz/`,
-//! `pg_test/call_rate/`): what these build is given to nobody.
+//! Not for dependencies of other platforms than this one, and not for the workspaces beside this one
+//! (`fuzz/`, `pg_test/call_rate/`): what these build is given to nobody.
 
 use std::fs;
 use std::path::Path;

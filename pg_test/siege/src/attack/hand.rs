@@ -145,8 +145,8 @@ pub(crate) fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
-/// Until the end of the head, and what comes with it. Not by the client of the honest parties: it reads ahead,
-/// and these sockets are to take as little as they can.
+/// Until the end of the head, and what comes with it. Not by the client of the honest parties: it reads
+/// ahead, and these sockets are to take as little as they can.
 pub(crate) fn read_head(stream: &mut TcpStream) -> Result<String> {
     let (mut head, mut buffer) = (Vec::new(), [0; 512]);
     while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
