@@ -17,12 +17,15 @@ use sse_proto::caller::Caller;
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::scope::Scope;
 use support::calls::{
-    A_WHILE, JSON, callable, calling, done, failed, no_row, outdated, refused, request, row, serve, shape,
-    take, try_take,
+    JSON, callable, calling, done, failed, no_row, outdated, refused, request, row, serve, shape, take,
+    try_take,
 };
 use support::peer::{End, Event, Peer, Stream, ask};
 use support::tokens::{SECRET, token_of};
 use support::{DEADLINE, TestGateway, eventually, settings};
+
+/// How long a test waits for something that must not happen.
+const A_WHILE: Duration = Duration::from_millis(100);
 
 const ACCEPT: &str = "Accept: text/event-stream\r\n";
 
