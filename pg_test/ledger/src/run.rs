@@ -3,7 +3,6 @@
 //! Not for the details of any of them.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
-use cluster::{Clock, Cluster, Conclusion, PATIENCE, wait_until};
+use cluster::{Clock, Cluster, Conclusion, PATIENCE, lasting_port, wait_until};
 use fastrand::Rng;
 
 use crate::Options;
@@ -38,10 +37,6 @@ const ALL_WRITERS: u16 = WRITERS + 2;
 /// `sse.jwt_secret`.
 const SECRET: &str = "the secret of the ledger test, 32 bytes at least";
 
-/// Ports that no system hands out for outgoing connections: a port that is handed out could be taken while
-/// the gateway is away, even by a reader that tries to reach it.
-const PORTS: std::ops::Range<u16> = 15_000..32_000;
-
 /// Runs it, and returns the result.
 ///
 /// # Errors
@@ -50,7 +45,7 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 pub fn run(options: &Options) -> Result<Report> {
     let mut rng = Rng::with_seed(options.seed);
     let clock = Clock::start();
-    let port = free_port()?;
+    let port = lasting_port()?;
     let cluster = Arc::new(start_cluster(options, port, rng.u32(1..=2))?);
     schema::create(&cluster)?;
     let client = Client::new(port).within(Duration::from_secs(5));
@@ -111,32 +106,20 @@ pub fn run(options: &Options) -> Result<Report> {
 }
 
 fn start_cluster(options: &Options, port: u16, threads: u32) -> Result<Cluster> {
-    let builder = Cluster::builder().install(Arc::clone(&options.install));
-    [
-        ("sse.port", port.to_string().as_str()),
-        ("sse.threads", threads.to_string().as_str()),
-        ("sse.jwt_secret", SECRET),
-        ("sse.call_role", "ledger_calls"),
-        ("sse.ring_size", RING_SIZE),
-        ("sse.window_size", WINDOW_SIZE),
-        ("sse.max_event_size", MAX_EVENT),
-        ("sse.retry", "1s"),
-        ("sse.heartbeat_interval", "1s"),
-        ("shared_buffers", "32MB"),
-        ("max_connections", "40"),
-    ]
-    .into_iter()
-    .fold(builder, |builder, (name, value)| builder.setting(name, value))
-    .start()
-}
-
-/// A port that is free now, and that nobody is given by chance later.
-fn free_port() -> Result<u16> {
-    // Not derived from the seed: two runs of one seed must not compete for a port.
-    let mut chance = Rng::new();
-    let free =
-        (0..100).map(|_| chance.u16(PORTS)).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.context("no free port")
+    Cluster::builder()
+        .install(Arc::clone(&options.install))
+        .setting("sse.port", port)
+        .setting("sse.threads", threads)
+        .setting("sse.jwt_secret", SECRET)
+        .setting("sse.call_role", "ledger_calls")
+        .setting("sse.ring_size", RING_SIZE)
+        .setting("sse.window_size", WINDOW_SIZE)
+        .setting("sse.max_event_size", MAX_EVENT)
+        .setting("sse.retry", "1s")
+        .setting("sse.heartbeat_interval", "1s")
+        .setting("shared_buffers", "32MB")
+        .setting("max_connections", 40)
+        .start()
 }
 
 struct Readers {

@@ -3,15 +3,14 @@
 //! Not for the details of any of them.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cluster::{Clock, Cluster, Conclusion, Install};
-use fastrand::Rng;
+use cluster::{Clock, Cluster, Conclusion, Install, lasting_port};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::archive;
@@ -36,10 +35,6 @@ const SECRET: &str = "the secret of the siege, 32 bytes and more";
 /// Runs of at least this many seconds are judged by their latest events, too. In shorter runs a single hiccup
 /// of a shared machine would decide.
 const LONG: u64 = 300;
-
-/// Ports that no system hands out for outgoing connections: the gateway must find its own again after an
-/// outage.
-const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// What the honest parties must have got at least, so that the run means something: events a second, calls a
 /// second, and of a hundred events this many seen and not covered by gaps.
@@ -78,7 +73,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<Report> {
     options.choice.check()?;
     let clock = Clock::start();
-    let port = free_port()?;
+    let port = lasting_port()?;
     let cluster = within_memory(options.memory_limit, || start_cluster(options, port))?;
     schema::create(&cluster)?;
     let people = schema::people(&cluster)?;
@@ -257,26 +252,23 @@ fn excuses(looks: &[Look], judgement: Judgement) -> &[Look] {
 }
 
 fn start_cluster(options: &Options, port: u16) -> Result<Cluster> {
-    let builder = Cluster::builder().install(Arc::clone(&options.install));
-    [
-        ("sse.port", port.to_string()),
-        ("sse.threads", THREADS.to_string()),
-        ("sse.jwt_secret", SECRET.to_owned()),
-        ("sse.ring_size", format!("{}MB", RING_SIZE / MB)),
-        ("sse.window_size", format!("{}MB", WINDOW_SIZE / MB)),
-        ("sse.max_connections", MAX_CONNECTIONS.to_string()),
-        ("sse.max_event_size", format!("{}kB", MAX_EVENT_SIZE / KB)),
-        ("sse.max_body_size", format!("{}MB", MAX_BODY_SIZE / MB)),
-        ("sse.call_role", "web".to_owned()),
-        ("sse.call_workers", CALL_WORKERS.to_string()),
-        ("sse.call_timeout", "10s".to_owned()),
-        ("shared_buffers", "32MB".to_owned()),
-        ("max_connections", "60".to_owned()),
-        ("max_worker_processes", "16".to_owned()),
-    ]
-    .into_iter()
-    .fold(builder, |builder, (name, value)| builder.setting(name, value))
-    .start()
+    Cluster::builder()
+        .install(Arc::clone(&options.install))
+        .setting("sse.port", port)
+        .setting("sse.threads", THREADS)
+        .setting("sse.jwt_secret", SECRET)
+        .setting("sse.ring_size", format!("{}MB", RING_SIZE / MB))
+        .setting("sse.window_size", format!("{}MB", WINDOW_SIZE / MB))
+        .setting("sse.max_connections", MAX_CONNECTIONS)
+        .setting("sse.max_event_size", format!("{}kB", MAX_EVENT_SIZE / KB))
+        .setting("sse.max_body_size", format!("{}MB", MAX_BODY_SIZE / MB))
+        .setting("sse.call_role", "web")
+        .setting("sse.call_workers", CALL_WORKERS)
+        .setting("sse.call_timeout", "10s")
+        .setting("shared_buffers", "32MB")
+        .setting("max_connections", 60)
+        .setting("max_worker_processes", 16)
+        .start()
 }
 
 /// Starts something under a limit of address space, which it inherits; our own process has that limit only
@@ -288,13 +280,4 @@ fn within_memory<T>(bytes: Option<u64>, start: impl FnOnce() -> Result<T>) -> Re
     let started = start();
     setrlimit(Resource::As, before)?;
     started
-}
-
-/// A port that is free now, and that nobody is given by chance later.
-fn free_port() -> Result<u16> {
-    // Not derived from the seed: two runs of one seed must not compete for a port.
-    let mut chance = Rng::new();
-    let free =
-        (0..100).map(|_| chance.u16(PORTS)).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    free.context("no free port")
 }
