@@ -10,15 +10,11 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
-use sse_gateway::{AuthSettings, CookieName, SameSite, Secret, Settings, TrustedProxies};
+use sse_gateway::{AuthSettings, CookieName, SameSite, Settings, TrustedProxies};
 use sse_proto::query::TokenParameter;
 use support::peer::{Answer, End, Stream, ask};
-use support::tokens::{SECRET, Signer, now, token, token_of};
-use support::{TestGateway, eventually, folder, routes, settings};
-
-fn auth() -> AuthSettings {
-    AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() }
-}
+use support::tokens::{SECRET, Signer, bearer, now, token, token_of};
+use support::{TestGateway, auth, eventually, folder, routes, settings};
 
 fn with(auth: AuthSettings) -> TestGateway {
     started(Settings { auth, ..settings() })
@@ -47,10 +43,6 @@ fn status(gateway: &TestGateway, target: &str, headers: &str) -> u16 {
 
 fn get(gateway: &TestGateway, target: &str, headers: &str) -> Answer {
     ask(gateway.port(), &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
 }
 
 const EVENTS: &str = "/api/events/info";

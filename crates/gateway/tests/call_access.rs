@@ -8,13 +8,13 @@ use sse_proto::query::TokenParameter;
 use support::calls::{JSON, called, gateway, get, post, refused, request, serve, with};
 use support::peer::{Peer, ask};
 use support::settings;
-use support::tokens::token_of;
+use support::tokens::{bearer, token_of};
 
 #[test]
 fn who_may_call_is_said_before_a_byte_of_the_body_is_read() {
     let gateway = gateway();
     let try_call = |target: &str, token: Option<&str>| {
-        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let token = token.map(bearer).unwrap_or_default();
         // The body never comes.
         let head =
             format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n{JSON}{token}Content-Length: 2\r\n\r\n");
@@ -37,7 +37,7 @@ fn who_may_call_is_said_before_a_byte_of_the_body_is_read() {
         ("/api/staff", &token_of("alice", &[])),
         ("/api/staff", &token_of("x", &["Admin"])),
     ] {
-        let (call, answer) = post(&gateway, target, &format!("Authorization: Bearer {token}\r\n"), "{}");
+        let (call, answer) = post(&gateway, target, &bearer(token), "{}");
         assert_eq!(answer.head.status, 200, "{}", call.label);
     }
 }
@@ -49,7 +49,7 @@ fn while_everybody_must_be_known_the_anonymous_call_nothing() {
     for target in ["/api/get-all", "/api/nothing"] {
         refused(&gateway, &get(target)).problem(401);
     }
-    let headers = format!("Authorization: Bearer {}\r\n", token_of("alice", &[]));
+    let headers = bearer(&token_of("alice", &[]));
     assert_eq!(called(&gateway, &request("GET", "/api/get-all", &headers, ""), "x").1.head.status, 200);
     assert_eq!(ask(gateway.port(), &request("GET", "/api/nothing", &headers, "")).head.status, 404);
 }

@@ -10,12 +10,8 @@ use sse_gateway::{AuthSettings, Secret, Settings, TrustedProxies};
 use sse_proto::call::Shape;
 use support::calls::{JSON, callable, called, calling, no_row, refused, request, row, shape, take};
 use support::peer::{Answer, End, Peer, Stream};
-use support::tokens::{SECRET, now, token, token_of};
-use support::{TestGateway, eventually, settings};
-
-fn auth() -> AuthSettings {
-    AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() }
-}
+use support::tokens::{bearer, now, token, token_of};
+use support::{TestGateway, auth, eventually, settings};
 
 fn with(auth: AuthSettings) -> TestGateway {
     started(Settings { auth, ..settings() })
@@ -133,7 +129,7 @@ fn the_scheme_bearer_answers_with_the_token() {
     let gateway = with(auth());
     let answer = log_in(&gateway, "", &json!({"scheme": "bearer", "user_id": 7}));
     assert_eq!((answer.head.status, answer.head.header("set-cookie")), (200, ""));
-    assert_eq!(whoami(&gateway, &format!("Authorization: Bearer {}\r\n", answer.text())), "7//");
+    assert_eq!(whoami(&gateway, &bearer(answer.text())), "7//");
 }
 
 #[test]
@@ -244,7 +240,7 @@ fn a_login_must_come_from_here_too() {
 fn a_bearer_without_a_cookie_is_not_asked_where_it_comes_from() {
     let gateway = with(auth());
     let alice = token_of("alice", &[]);
-    let bearer = format!("Authorization: Bearer {alice}\r\n");
+    let bearer = bearer(&alice);
     for origin in ["Origin: null\r\n", "Origin: https://evil.example\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
         let headers = format!("{bearer}{origin}");
         assert_eq!(called(&gateway, &request("POST", "/api/send", &headers, ""), "").1.head.status, 204);

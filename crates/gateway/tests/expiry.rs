@@ -6,16 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use sse_gateway::{AuthSettings, Config, Secret, Settings, SubscriberInfo};
+use sse_gateway::{Config, Settings, SubscriberInfo};
 use sse_proto::scope::Scope;
 use support::peer::{End, Stream};
-use support::{EPOCH, Raise, TestGateway, config, eventually, raise, settings};
-
-const SECRET: &str = "a secret that is long enough for HS256";
+use support::tokens::{bearer, token};
+use support::{EPOCH, Raise, TestGateway, auth, config, eventually, raise, settings};
 
 fn with_secret() -> Settings {
-    let jwt_secret = Some(Secret::try_new(SECRET).unwrap());
-    Settings { auth: AuthSettings { jwt_secret, ..AuthSettings::default() }, ..settings() }
+    Settings { auth: auth(), ..settings() }
 }
 
 fn unix_now() -> Duration {
@@ -26,10 +24,7 @@ fn open(port: u16, query: &str, user_id: &str, expires_at: u64) -> Stream {
     let claims = serde_json::json!({
         "user_id": user_id, "user_name": "somebody", "iat": unix_now().as_secs_f64(), "exp": expires_at,
     });
-    let secret = Secret::try_new(SECRET).unwrap();
-    let token = sse_gateway::token::sign(&secret, claims.as_object().unwrap()).unwrap();
-    let headers = format!("Authorization: Bearer {token}\r\n");
-    let mut stream = Stream::get(port, &format!("/api/events/info{query}"), &headers);
+    let mut stream = Stream::get(port, &format!("/api/events/info{query}"), &bearer(&token(&claims)));
     assert_eq!(stream.next().name, "sse.ready");
     stream
 }

@@ -3,10 +3,10 @@
 
 mod support;
 
-use sse_gateway::{AuthSettings, Secret, Settings, TrustedProxies};
+use sse_gateway::{Settings, TrustedProxies};
 use support::peer::{Answer, Stream, ask};
-use support::tokens::{SECRET, token_of};
-use support::{TestGateway, eventually, settings};
+use support::tokens::{bearer, token_of};
+use support::{TestGateway, auth, eventually, settings};
 
 const EVENTS: &str = "/api/events/info";
 
@@ -20,12 +20,8 @@ fn open(gateway: &TestGateway, headers: &str) -> Stream {
     stream
 }
 
-fn bearer() -> String {
-    format!("Authorization: Bearer {}\r\n", token_of("alice", &[]))
-}
-
-fn auth() -> AuthSettings {
-    AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() }
+fn alice() -> String {
+    bearer(&token_of("alice", &[]))
 }
 
 #[test]
@@ -67,8 +63,8 @@ fn a_quarter_of_the_streams_is_kept_for_the_authenticated() {
     let answer = get(&gateway, EVENTS, "");
     answer.problem(503);
     assert_eq!(answer.head.header("retry-after"), "5");
-    streams.extend((0..2).map(|_| open(&gateway, &bearer())));
-    get(&gateway, EVENTS, &bearer()).problem(503);
+    streams.extend((0..2).map(|_| open(&gateway, &alice())));
+    get(&gateway, EVENTS, &alice()).problem(503);
     assert_eq!(gateway.count(|stats| &stats.anonymous_subscribers), 6);
     // A place that an authenticated one leaves is not the anonymous' to take.
     streams.pop();

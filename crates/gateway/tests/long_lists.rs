@@ -5,11 +5,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use sse_gateway::{AuthSettings, Secret, Settings};
+use sse_gateway::Settings;
 use sse_proto::scope::{Scope, ScopeValue};
 use support::peer::Stream;
-use support::tokens::{SECRET, token_of};
-use support::{Raise, TestGateway, eventually, raise, settings};
+use support::tokens::{bearer, token_of};
+use support::{Raise, TestGateway, auth, eventually, raise, settings};
 
 const STREAMS: usize = 400;
 const EVENTS: usize = 100;
@@ -23,11 +23,10 @@ fn list(values: usize) -> Raise {
 // else.
 #[test]
 fn events_for_long_lists_do_not_stop_those_behind_them() {
-    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() };
-    let gateway = TestGateway::with(Settings { auth, ..settings() });
+    let gateway = TestGateway::with(Settings { auth: auth(), ..settings() });
     let roles: Vec<String> = (0..20).map(|n| format!("nobody-HAS-x{n}")).collect();
     let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
-    let token = format!("Authorization: Bearer {}\r\n", token_of("alice", &roles));
+    let token = bearer(&token_of("alice", &roles));
     let mut streams: Vec<Stream> =
         (0..STREAMS).map(|_| Stream::get(gateway.port(), "/api/events/info", &token)).collect();
     assert_eq!(streams[0].next().name, "sse.ready");

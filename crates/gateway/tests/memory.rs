@@ -5,10 +5,10 @@
 
 mod support;
 
-use sse_gateway::{AuthSettings, Secret, Settings};
+use sse_gateway::Settings;
 use support::peer::{Peer, Stream};
-use support::tokens::{SECRET, token_of};
-use support::{TestGateway, eventually, settings};
+use support::tokens::{bearer, token_of};
+use support::{TestGateway, auth, eventually, settings};
 
 const MANY: u64 = 800;
 
@@ -32,8 +32,7 @@ fn each(what: &str, before: u64) -> u64 {
 // Floods of heads that are never finished, and of streams with all that a request can ask for.
 #[test]
 fn sockets_and_streams_take_no_more_than_the_formula_says() {
-    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() };
-    let gateway = TestGateway::with(Settings { auth, ..settings() });
+    let gateway = TestGateway::with(Settings { auth: auth(), ..settings() });
     let connections = |n: u64| eventually("connections", || gateway.count(|stats| &stats.connections) == n);
 
     let before = anonymous_memory();
@@ -61,7 +60,7 @@ fn sockets_and_streams_take_no_more_than_the_formula_says() {
     let streams: Vec<Stream> = (0..MANY)
         .map(|n| {
             let token = token_of(&format!("user-{n}"), &roles);
-            Stream::get(gateway.port(), &target, &format!("Authorization: Bearer {token}\r\n"))
+            Stream::get(gateway.port(), &target, &bearer(&token))
         })
         .collect();
     assert_eq!(gateway.subscribers(), MANY);

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use sse_gateway::{AuthSettings, Config, RefusalFile, Secret, Settings};
+use sse_gateway::{Config, RefusalFile, Settings};
 use sse_proto::call::Shape;
 use support::calls::{callable, called, calling_with, refused, request, shape};
 use support::peer::{End, Stream, ask};
-use support::tokens::{SECRET, now, token, token_of};
-use support::{TestGateway, config, eventually, folder, raise, settings};
+use support::tokens::{bearer, now, token, token_of};
+use support::{TestGateway, auth, config, eventually, folder, raise, settings};
 
 fn started(directory: &Path) -> TestGateway {
     let callables = [
@@ -22,9 +22,8 @@ fn started(directory: &Path) -> TestGateway {
         callable("whoami", "HTTP GET\n@authorize", &[], shape(Shape::Scalar)),
         callable("events", "@sse\n@authorize", &[], shape(Shape::Scalar)),
     ];
-    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..AuthSettings::default() };
     let config = Config { data_directory: Some(directory.to_owned()), ..config() };
-    calling_with(config, Settings { auth, ..settings() }, &callables)
+    calling_with(config, Settings { auth: auth(), ..settings() }, &callables)
 }
 
 /// The same when it has read the file.
@@ -32,10 +31,6 @@ fn serving(directory: &Path) -> TestGateway {
     let gateway = started(directory);
     eventually("healthy", || ask(gateway.port(), &request("GET", "/healthz", "", "")).head.status == 200);
     gateway
-}
-
-fn bearer(token: &str) -> String {
-    format!("Authorization: Bearer {token}\r\n")
 }
 
 /// A token that no other one is like, older than any test.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use sse_gateway::{AuthSettings, Batch, Config, Secret, Settings};
+use sse_gateway::{Batch, Config, Settings};
 use sse_proto::admission::{Event as Facts, Subscriber, admits};
 use sse_proto::annotation::Access;
 use sse_proto::caller::Caller;
@@ -18,9 +18,8 @@ use sse_proto::record::{Emitter, Envelope, Record, encode_into};
 use sse_proto::scope::{Scope, ScopeValue};
 use sse_proto::word::{ExecutionId, Topic};
 use support::peer::Stream;
-use support::{EPOCH, Raise, TestGateway, config, eventually, raise, settings};
-
-const SECRET: &str = "a secret that is long enough for HS256";
+use support::tokens::{self, bearer};
+use support::{EPOCH, Raise, TestGateway, auth, config, eventually, raise, settings};
 
 /// Somebody, or nobody.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +42,7 @@ impl Person {
     fn open(&self, port: u16, query: &str, last: &str) -> Stream {
         let mut headers = String::new();
         if !self.anonymous {
-            headers = format!("Authorization: Bearer {}\r\n", self.token());
+            headers = bearer(&self.token());
         }
         if !last.is_empty() {
             headers.push_str(&format!("Last-Event-ID: {last}\r\n"));
@@ -64,13 +63,11 @@ fn token(id: &str, name: &str, roles: &[&str], lifetime: Duration) -> String {
         "user_id": id, "user_name": name, "user_roles": roles,
         "iat": now.as_secs_f64(), "exp": (now + lifetime).as_secs(),
     });
-    let secret = Secret::try_new(SECRET).unwrap();
-    sse_gateway::token::sign(&secret, claims.as_object().unwrap()).unwrap()
+    tokens::token(&claims)
 }
 
 fn with_secret() -> Settings {
-    let jwt_secret = Some(Secret::try_new(SECRET).unwrap());
-    Settings { auth: AuthSettings { jwt_secret, ..AuthSettings::default() }, ..settings() }
+    Settings { auth: auth(), ..settings() }
 }
 
 fn person(id: &'static str, name: &'static str, roles: &'static [&'static str]) -> Person {
@@ -88,7 +85,7 @@ fn an_event_for_one_user_wakes_that_users_streams_and_no_others() {
     let mut streams: Vec<Stream> = (0..SUBSCRIBERS)
         .map(|n| {
             let token = token(&n.to_string(), "", &["staff"], Duration::from_secs(3600));
-            let headers = format!("Authorization: Bearer {token}\r\n");
+            let headers = bearer(&token);
             Stream::get(gateway.port(), "/api/events/info", &headers)
         })
         .collect();

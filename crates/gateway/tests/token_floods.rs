@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sse_gateway::{AuthSettings, Secret, Settings};
 use support::peer::{Stream, ask};
-use support::tokens::{SECRET, Signer, now, token};
+use support::tokens::{SECRET, Signer, bearer, now, token};
 use support::{TestGateway, folder, raise, settings};
 
 const EVENTS: &str = "/api/events/info";
@@ -56,12 +56,8 @@ fn a_flood_of_bad_tokens_stops_no_events() {
     let cookies: Vec<String> = (0..4)
         .map(|n| format!("sse_session={}", stranger.token("ES256", &json!({"exp": now() + n}))))
         .collect();
-    let requests = [
-        format!("Authorization: Bearer {expensive}\r\n"),
-        format!("Authorization: Bearer {long}\r\n"),
-        format!("Cookie: {}\r\n", cookies.join("; ")),
-    ]
-    .map(|headers| format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
+    let requests = [bearer(&expensive), bearer(&long), format!("Cookie: {}\r\n", cookies.join("; "))]
+        .map(|headers| format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
     let mut stream = Stream::get(gateway.port(), EVENTS, "");
     assert_eq!(stream.next().name, "sse.ready");
     let (is_over, answers, port) = (AtomicBool::new(false), AtomicU64::new(0), gateway.port());
@@ -102,7 +98,7 @@ fn a_flood_of_bad_tokens_stops_no_events() {
 fn a_thousand_roles_are_an_identity_and_more_are_refused() {
     let gateway = with(AuthSettings::default());
     let status = |claims: &Value| {
-        let headers = format!("Authorization: Bearer {}\r\n", token(claims));
+        let headers = bearer(&token(claims));
         ask(gateway.port(), &format!("HEAD {EVENTS} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
             .head
             .status

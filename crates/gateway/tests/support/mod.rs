@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sse_gateway::{Batch, Config, Errand, Gateway, Publisher, Settings, Stats};
+use sse_gateway::{AuthSettings, Batch, Config, Errand, Gateway, Publisher, Secret, Settings, Stats};
 use sse_proto::annotation::Access;
 use sse_proto::caller::Caller;
 use sse_proto::record::{Envelope, Record, encode_into};
@@ -37,6 +37,11 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 pub fn settings() -> Settings {
     Settings { heartbeat_interval: Duration::ZERO, max_connections: 2000, ..Settings::default() }
+}
+
+/// Tokens signed with [`tokens::SECRET`] are believed.
+pub fn auth() -> AuthSettings {
+    AuthSettings { jwt_secret: Some(Secret::try_new(tokens::SECRET).unwrap()), ..AuthSettings::default() }
 }
 
 pub fn config() -> Config {

@@ -131,6 +131,11 @@ pub fn token_of(user: &str, roles: &[&str]) -> String {
     token(&json!({"sub": user, "name": user, "roles": roles, "iat": now(), "exp": now() + 600}))
 }
 
+/// The header with a token.
+pub fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
