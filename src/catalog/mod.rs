@@ -195,6 +195,10 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
         reading.routines.retain(|routine| guc::schema_is_served(&routine.schema));
         reading
     };
+    // The list is by oid.
+    let has = |list: &[Found], found: &Found| {
+        list.binary_search_by_key(&found.routine.oid, |other| other.routine.oid).is_ok()
+    };
     let near = Near::of_last_reading();
     jit::without(|| {
         let mut known = served(Which::One(oid));
@@ -208,11 +212,15 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
                 return weighed(known);
             }
             let mut more = served(Which::Near(&traits));
-            if more.0.len() <= known.0.len() {
+            if more.0.iter().all(|found| has(&known.0, found)) {
                 return weighed(known);
             }
-            // Its own name may be one that the query takes for no name.
-            std::mem::swap(&mut known, &mut more);
+            // A name of nothing but double quotes leaves nothing in a path, so the query does not find the
+            // routine again that has it.
+            known.0.retain(|found| !has(&more.0, found));
+            more.0.append(&mut known.0);
+            more.0.sort_unstable_by_key(|found| found.routine.oid);
+            known = more;
         }
         all_decide()
     })
