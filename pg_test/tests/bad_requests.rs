@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use cluster::http::{Client, Connection, Request, Response};
 use common::calls::{self, Api};
-use common::{Corner, SOON};
+use common::{Corner, SOON, is_problem};
 use serde_json::json;
 
 /// Sends bytes and reads the answer to the end of the connection or of its body.
@@ -15,16 +15,6 @@ fn answer(http: Client, bytes: &[u8]) -> Result<Response> {
     let mut connection = http.connect()?;
     connection.send_bytes(bytes)?;
     connection.response("GET")
-}
-
-fn is_problem(answer: &Response, status: u16, what: &str) -> Result<()> {
-    assert_eq!(answer.status(), status, "{what}: {:?} {}", answer.head, answer.text());
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
-    let body = answer.json()?;
-    assert_eq!(body["status"], status, "{what}");
-    ensure!(body["title"].is_string(), "{what}: {body}");
-    Ok(())
 }
 
 fn get(target: &str, headers: &str) -> Vec<u8> {

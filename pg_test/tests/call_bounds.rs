@@ -106,8 +106,7 @@ fn unheard(api: &Api<'_>) -> Result<(Connection, Frozen, u32)> {
     let cluster = api.cluster;
     let mut gate = cluster.session()?;
     gate.run("truncate last.done; select pg_advisory_lock(1)")?.ok()?;
-    let mut connection = api.http.connect()?;
-    connection.send(&api.request("POST", "large").json(&json!({})))?;
+    let connection = api.begin("large", &json!({}))?;
     let pid = wait_for(SOON, "the call runs", || {
         let pid = "select pid from pg_stat_activity where backend_type = 'pg_sse call worker' and wait_event = 'advisory'";
         Ok(cluster.sql(pid)?.parse().ok())

@@ -19,12 +19,18 @@ const SLOW: &str = "
     create function quick() returns text language sql as $$ select 'quick' $$;
     comment on function quick() is 'HTTP POST';";
 
-/// Sends a call without waiting for its answer.
+/// Sends a call that takes so long.
 fn begin(api: &Api<'_>, seconds: f64) -> Result<Connection> {
-    let mut connection = api.http.connect()?;
-    connection.send(&api.request("POST", "slow").json(&json!({ "s": seconds })))?;
-    Ok(connection)
+    api.begin("slow", &json!({ "s": seconds }))
 }
+
+/// A POST as far as its framing, which follows.
+fn head(api: &Api<'_>, routine: &str) -> String {
+    let (path, address) = (api.path(routine), api.http.address());
+    format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nSec-Fetch-Site: same-origin\r\n")
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
 
 /// How many call workers are busy.
 fn busy(cluster: &Cluster) -> Result<usize> {
@@ -51,11 +57,7 @@ fn a_body_of_the_limit_is_taken_and_one_byte_more_is_a_413() -> Result<()> {
     for (length, wanted) in [(limit, 200), (limit + 1, 413)] {
         let body = body(length);
         let mut connection = api.http.connect()?;
-        let head = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
-            api.path("f"),
-            api.http.address()
-        );
+        let head = format!("{}{JSON}Transfer-Encoding: chunked\r\n\r\n", head(&api, "f"));
         connection.send_bytes(head.as_bytes())?;
         for piece in body.as_bytes().chunks(100_000) {
             let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
@@ -135,16 +137,8 @@ fn a_request_whose_end_is_ambiguous_is_refused_and_nothing_behind_it_runs() -> R
          create function f() returns void language sql as 'insert into smuggled.ran values (1)'; comment on function f() is 'HTTP POST';
          create function harmless(a text = '') returns text language sql as 'select a'; comment on function harmless(text) is 'HTTP POST';",
     )?;
-    let inner = format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Site: same-origin\r\n\r\n",
-        api.path("f"),
-        api.http.address()
-    );
-    let start = format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nSec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\n",
-        api.path("harmless"),
-        api.http.address()
-    );
+    let inner = format!("{}\r\n", head(&api, "f"));
+    let start = format!("{}{JSON}", head(&api, "harmless"));
     let length = inner.len() + 5;
     for framing in [
         format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"),

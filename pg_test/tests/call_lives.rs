@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use anyhow::{Result, bail, ensure};
-use cluster::http::Connection;
 use cluster::{Cluster, wait_for};
 use common::SOON;
 use common::calls::{Api, builder, start, told};
@@ -18,13 +17,6 @@ use common::tokens::{ALICE, BOB};
 use serde_json::json;
 
 const OF_CALLS: &str = "from pg_stat_activity where backend_type = 'pg_sse call worker'";
-
-/// Sends a call and does not wait for its answer.
-fn send(api: &Api<'_>, routine: &str) -> Result<Connection> {
-    let mut connection = api.http.connect()?;
-    connection.send(&api.request("POST", routine).json(&json!({})))?;
-    Ok(connection)
-}
 
 /// The worker that waits for this event in a call.
 fn worker_in(cluster: &Cluster, wait_event: &str) -> Result<u32> {
@@ -67,13 +59,13 @@ fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
     let alice = begin_anew()?.with(ALICE)?;
     cluster.configure("synchronous_standby_names", "nobody")?;
     cluster.reload()?;
-    let _first = send(&alice, "secret")?;
+    let _first = alice.begin("secret", &json!({}))?;
     let old = worker_in(&cluster, "SyncRep")?;
     let frozen = cluster.freeze(old)?;
     let bob = begin_anew()?.with(BOB)?;
     let mut holder = cluster.session()?;
     holder.run("select pg_advisory_lock(4711)")?.ok()?;
-    let mut second = send(&bob, "me")?;
+    let mut second = bob.begin("me", &json!({}))?;
     worker_in(&cluster, "advisory")?;
     drop(frozen);
     wait_for(SOON, "the old worker has answered, and has gone", || {

@@ -9,7 +9,7 @@ use cluster::http::{Request, Response};
 use cluster::{Cluster, StopMode, wait_for};
 use common::SOON;
 use common::calls::{Api, Findings, builder, ready, start, told};
-use common::tokens::{ADMIN, ALICE, BOB, MANAGER, mint, now};
+use common::tokens::{self, ADMIN, ALICE, BOB, MANAGER, mint, now};
 use serde_json::{Value, json};
 
 const COOKIE: &str = "sse_session";
@@ -48,12 +48,7 @@ fn me(api: &Api<'_>, session: &str) -> Result<Response> {
 }
 
 fn claims(cluster: &Cluster, session: &str) -> Result<Value> {
-    let token = session.split_once('=').context("a cookie")?.1;
-    let part = token.split('.').nth(1).context("no token")?;
-    let padded = format!("{part}{}", "=".repeat((4 - part.len() % 4) % 4));
-    let json = cluster
-        .sql(&format!("select convert_from(decode(translate('{padded}', '-_', '+/'), 'base64'), 'UTF8')"))?;
-    Ok(serde_json::from_str(&json)?)
+    tokens::claims(cluster, session.split_once('=').context("a cookie")?.1)
 }
 
 fn lifetime(claims: &Value) -> Result<f64> {

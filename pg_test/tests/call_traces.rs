@@ -84,8 +84,7 @@ fn locked(api: &Api<'_>, wait_event: &str) -> Result<(Connection, Session, u32)>
     // The call ends when this lock is released.
     let mut session = api.cluster.session()?;
     session.run("select pg_advisory_lock(4711)")?.ok()?;
-    let mut connection = api.http.connect()?;
-    connection.send(&api.request("POST", "leave").json(&json!({})))?;
+    let connection = api.begin("leave", &json!({}))?;
     let cluster = api.cluster;
     let (pid, table) = wait_for(SOON, "the call has made its table", || {
         let found = cluster.sql(&format!(

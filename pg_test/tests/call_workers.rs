@@ -9,20 +9,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Connection, Request};
+use cluster::http::Request;
 use cluster::{Cluster, PATIENCE, SessionOptions, wait_for};
 use common::SOON;
 use common::calls::{Api, Findings, builder, ready, shared, start, told};
 use serde_json::{Value, json};
 
 const OF_CALLS: &str = "from pg_stat_activity where backend_type = 'pg_sse call worker'";
-
-/// Sends a call and does not wait for its answer.
-fn send(api: &Api<'_>, routine: &str) -> Result<Connection> {
-    let mut connection = api.http.connect()?;
-    connection.send(&api.request("POST", routine).json(&json!({})))?;
-    Ok(connection)
-}
 
 /// The process that runs a call now, in which it waits for this.
 fn waits_until_one_runs(cluster: &Cluster, wait_event: &str) -> Result<u32> {
@@ -123,7 +116,7 @@ fn a_gateway_that_is_terminated_takes_its_running_calls_with_it_and_comes_back()
     )?;
     for _ in 0..2 {
         let api = Api::again(&cluster, "orphans")?;
-        let _running = send(&api, "sleep")?;
+        let _running = api.begin("sleep", &json!({}))?;
         let orphan = waits_until_one_runs(&cluster, "PgSleep")?;
         let gateway = cluster.sql("select pid from sse.stat_gateway")?;
         cluster.sql(&format!("select pg_terminate_backend({gateway})"))?;
@@ -148,7 +141,7 @@ fn a_worker_that_is_killed_costs_a_restart_and_calls_go_on() -> Result<()> {
     api.sql(
         "create function sleep() returns void language sql as 'select pg_sleep(60)'; comment on function sleep() is 'HTTP POST'",
     )?;
-    let _running = send(&api, "sleep")?;
+    let _running = api.begin("sleep", &json!({}))?;
     let pid = waits_until_one_runs(&cluster, "PgSleep")?;
     cluster.kill_backend(pid)?;
     wait_for(SOON * 2, "the server has begun anew", || {
@@ -173,7 +166,7 @@ fn idle_workers_are_replaced_on_reload_and_running_calls_are_not_cut() -> Result
     assert_eq!(api.text("get-memory")?, "4MB", "no session sees that before it is begun anew");
     let mut holder = cluster.session()?;
     holder.run("select pg_advisory_lock(4711)")?.ok()?;
-    let mut running = send(&api, "locked")?;
+    let mut running = api.begin("locked", &json!({}))?;
     waits_until_one_runs(&cluster, "advisory")?;
     cluster.configure("sse.response_headers", r#"{"X-Reloaded": "yes"}"#)?;
     cluster.reload()?;
@@ -401,7 +394,7 @@ fn a_call_of_which_nothing_has_run_goes_to_another_worker() -> Result<()> {
     let old: u32 = api.post("once", &json!({}))?.text().parse()?;
     // The worker is given the call, and is told to leave before it can look at it.
     let frozen = cluster.freeze(old)?;
-    let mut connection = send(&api, "once")?;
+    let mut connection = api.begin("once", &json!({}))?;
     wait_for(SOON, "the call is its", || {
         Ok((cluster.sql("select calls_running from sse.stat_gateway")? == "1").then_some(()))
     })?;

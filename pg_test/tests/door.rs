@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use cluster::http::{Client, Request, Response};
 use cluster::{Cluster, wait_for};
 use common::tokens::{ALICE, MANAGER, SECRET, builder, get, issue, listen, mint, mint_with, now, status_of};
-use common::{SOON, announcer, figure, status, wait_for_status};
+use common::{SOON, announcer, figure, is_problem, status, wait_for_status};
 
 fn furnish(cluster: &Cluster) -> Result<Client> {
     cluster.sql(&announcer("open", "@sse"))?;
@@ -22,15 +22,6 @@ const OPEN: &str = "/api/open/info";
 const CLOSED: &str = "/api/closed/info";
 const MANAGED: &str = "/api/managed/info";
 
-fn is_problem(answer: &Response, status: u16) -> Result<()> {
-    assert_eq!(answer.status(), status, "{}", answer.text());
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    assert_eq!(answer.json()?["status"], status);
-    assert_eq!(answer.header("www-authenticate").is_some(), status == 401, "{:?}", answer.head);
-    Ok(())
-}
-
 fn answer(http: Client, path: &str, token: Option<&str>) -> Result<Response> {
     http.request(&get(path, token))
 }
@@ -41,9 +32,9 @@ fn the_door_answers_401_to_the_anonymous_and_403_to_those_outside_the_list() -> 
     let http = furnish(&cluster)?;
     let (alice, manager) = (issue(&cluster, ALICE)?, issue(&cluster, MANAGER)?);
     assert_eq!(status(http, OPEN)?, 200);
-    is_problem(&answer(http, CLOSED, None)?, 401)?;
-    is_problem(&answer(http, MANAGED, None)?, 401)?;
-    is_problem(&answer(http, MANAGED, Some(&alice))?, 403)?;
+    is_problem(&answer(http, CLOSED, None)?, 401, CLOSED)?;
+    is_problem(&answer(http, MANAGED, None)?, 401, MANAGED)?;
+    is_problem(&answer(http, MANAGED, Some(&alice))?, 403, MANAGED)?;
     for (path, token) in [(OPEN, &alice), (CLOSED, &alice), (CLOSED, &manager), (MANAGED, &manager)] {
         assert_eq!(status_of(http, &get(path, Some(token)))?, 200, "{path}");
     }
@@ -98,11 +89,11 @@ fn a_bad_header_is_not_saved_by_a_good_cookie() -> Result<()> {
     assert_eq!(status_of(http, &both("", &manager))?, 401);
     // A bad cookie is never "anonymous", and is cleared.
     let bad = http.request(&Request::get(OPEN).header("Cookie", "sse_session=nonsense"))?;
-    is_problem(&bad, 401)?;
+    is_problem(&bad, 401, "a bad cookie")?;
     let cleared = bad.header("set-cookie").unwrap_or("");
     ensure!(cleared.starts_with("sse_session=;") && cleared.contains("Max-Age=0"), "{cleared:?}");
     ensure!(cleared.contains("HttpOnly") && cleared.contains("SameSite=Lax"), "{cleared:?}");
-    is_problem(&answer(http, OPEN, Some("nonsense"))?, 401)?;
+    is_problem(&answer(http, OPEN, Some("nonsense"))?, 401, "nonsense")?;
     Ok(())
 }
 
@@ -224,8 +215,8 @@ fn require_authentication_closes_every_door_but_those_that_must_stay_open() -> R
     cluster.configure("sse.require_authentication", "on")?;
     cluster.reload()?;
     wait_for_status(http, OPEN, 401, SOON)?;
-    is_problem(&answer(http, OPEN, None)?, 401)?;
-    is_problem(&answer(http, "/api/nothing/info", None)?, 401)?;
+    is_problem(&answer(http, OPEN, None)?, 401, OPEN)?;
+    is_problem(&answer(http, "/api/nothing/info", None)?, 401, "nothing")?;
     assert_eq!(status(http, "/healthz")?, 200);
     assert_eq!(status_of(http, &Request::new("OPTIONS", OPEN))?, 204);
     let mut stream = listen(http, OPEN, Some(&token))?;

@@ -11,36 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use cluster::http::EventStream;
 use cluster::{Cluster, Install, Preload, Session, wait_until};
-use common::{Corner, SOON, figure, module};
-
-/// Loaded after pg_sse, so that its callback runs before ours: it waits when the transaction is visible to
-/// others and its events are not in the ring yet. Without this module that time is microseconds.
-const LINGER: &str = r#"
-#include "postgres.h"
-#include "fmgr.h"
-#include "access/xact.h"
-#include "utils/guc.h"
-#include <time.h>
-PG_MODULE_MAGIC;
-static int linger = 0;
-static void at_event(XactEvent event, void *arg)
-{
-    struct timespec left;
-    if (event != XACT_EVENT_COMMIT || linger == 0)
-        return;
-    left.tv_sec = linger / 1000;
-    left.tv_nsec = (linger % 1000) * 1000000L;
-    while (nanosleep(&left, &left) != 0)
-        ;
-}
-void _PG_init(void);
-void _PG_init(void)
-{
-    DefineCustomIntVariable("linger.ms", "Wait in the commit callback.", NULL, &linger, 0, 0, 100000,
-                            PGC_USERSET, 0, NULL, NULL, NULL);
-    RegisterXactCallback(at_event, NULL);
-}
-"#;
+use common::linger::{self, wait_for_value};
+use common::{Corner, SOON, figure};
 
 const SETUP: &str = "
     create table counter (value int);
@@ -73,10 +45,10 @@ const QUIET: &str = "-c client_min_messages=warning";
 
 /// A cluster with the module; `None` where it cannot be built and the test is to be skipped.
 fn lingering() -> Result<Option<Cluster>> {
-    if !module::compile(&*Install::shared()?, "pg_sse_linger", LINGER)? {
+    if !linger::compile(&*Install::shared()?)? {
         return Ok(None);
     }
-    let libraries = Preload::Libraries("pg_sse, pg_sse_linger".to_owned());
+    let libraries = Preload::Libraries(format!("pg_sse, {}", linger::LIBRARY));
     Ok(Some(Cluster::builder().preload(libraries).start()?))
 }
 
@@ -84,13 +56,6 @@ fn data(stream: &mut EventStream) -> Result<String> {
     let event = stream.next_payload(SOON)?;
     ensure!(event.event != "sse.gap", "{event:?}");
     Ok(event.data)
-}
-
-/// Waits until another session sees the value.
-fn wait_for_value(session: &mut Session, value: i32) -> Result<()> {
-    cluster::wait_for(SOON, "the change is visible", || {
-        Ok((session.run("select value from counter")?.ok()?.text() == value.to_string()).then_some(()))
-    })
 }
 
 #[test]

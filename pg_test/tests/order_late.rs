@@ -6,7 +6,8 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use cluster::{Cluster, Install, Preload, Session};
+use cluster::{Cluster, Install, Preload};
+use common::linger::{self, wait_for_value};
 use common::{Corner, SOON, figure, module};
 
 /// Listed before pg_sse, so that its callback runs after ours: it runs what `late.sql` says.
@@ -33,57 +34,21 @@ void _PG_init(void);
 void _PG_init(void) { RegisterXactCallback(at_event, NULL); }
 "#;
 
-/// Listed after pg_sse, so that its callback runs before ours: it waits when the transaction is visible, and
-/// its events are not in the ring yet.
-const PAUSE: &str = r#"
-#include "postgres.h"
-#include "fmgr.h"
-#include "access/xact.h"
-#include "utils/guc.h"
-#include <time.h>
-PG_MODULE_MAGIC;
-static int milliseconds = 0;
-static void at_event(XactEvent event, void *arg)
-{
-    struct timespec left;
-    if (event != XACT_EVENT_COMMIT || milliseconds == 0)
-        return;
-    left.tv_sec = milliseconds / 1000;
-    left.tv_nsec = (milliseconds % 1000) * 1000000L;
-    while (nanosleep(&left, &left) != 0)
-        ;
-}
-void _PG_init(void);
-void _PG_init(void)
-{
-    DefineCustomIntVariable("pause.ms", "Wait in the commit callback.", NULL, &milliseconds, 0, 0, 100000,
-                            PGC_USERSET, 0, NULL, NULL, NULL);
-    RegisterXactCallback(at_event, NULL);
-}
-"#;
-
 const QUIET: &str = "-c client_min_messages=warning";
-
-fn wait_for_value(session: &mut Session, value: i32) -> Result<()> {
-    cluster::wait_for(SOON, "the change is visible", || {
-        Ok((session.run("select value from counter")?.ok()?.text() == value.to_string()).then_some(()))
-    })
-}
 
 #[test]
 fn who_sees_a_change_that_was_made_at_the_last_moment_is_told_after_it() -> Result<()> {
     let install = Install::shared()?;
-    if !module::compile(&install, "pg_sse_late", LATE)? || !module::compile(&install, "pg_sse_pause", PAUSE)?
-    {
+    if !module::compile(&install, "pg_sse_late", LATE)? || !linger::compile(&install)? {
         return Ok(());
     }
-    let libraries = Preload::Libraries("pg_sse_late, pg_sse, pg_sse_pause".to_owned());
+    let libraries = Preload::Libraries(format!("pg_sse_late, pg_sse, {}", linger::LIBRARY));
     let cluster = Cluster::builder().preload(libraries).start()?;
     let corner = Corner::of(&cluster, "late")?;
     corner.announcer("raises", "@sse")?;
     corner.sql("create table counter (value int); insert into counter values (0)")?;
     let mut stream = corner.stream("raises/info")?;
-    let mut writer = corner.session_with(&format!("{QUIET} -c pause.ms=700"))?;
+    let mut writer = corner.session_with(&format!("{QUIET} -c linger.ms=700"))?;
     let mut reader = corner.session_with(QUIET)?;
     for value in 1..=3 {
         writer.run("set late.sql = 'update late.counter set value = value + 1'")?.ok()?;

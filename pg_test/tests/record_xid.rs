@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::fs;
-
 use anyhow::{Result, ensure};
 use cluster::{Account, Builder, Cluster, Session, StopMode, wait_until};
-use common::{SOON, announcer, wait_for_status};
+use common::{SOON, announcer, provoke, wait_for_status};
 
 const NOTE: &str = "insert into ids values (pg_current_xact_id()::text)";
 
@@ -22,13 +20,11 @@ fn start(builder: Builder) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// From now on routines are served, and the log says it of every event. Only a build with the feature `faults` does
-/// (`src/worker/gateway/fault.rs`).
+/// From now on routines are served, and the log says it of every event.
 fn tell(cluster: &Cluster) -> Result<()> {
     wait_for_status(cluster.http()?, "/api/f/info", 200, SOON)?;
     let mark = cluster.log_mark()?;
-    fs::write(cluster.data_dir().join("pg_sse.tell_transactions"), "")?;
-    cluster.reload()?;
+    provoke(cluster, "pg_sse.tell_transactions")?;
     cluster.wait_for_log(mark, &format!("{SAID}0"))?;
     Ok(())
 }

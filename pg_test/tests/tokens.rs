@@ -8,7 +8,7 @@ mod common;
 use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
 use cluster::{Cluster, SessionOptions, wait_for, wait_until};
-use common::tokens::{ALICE, SECRET, builder, get, issue, listen, mint, now, quoted, status_of};
+use common::tokens::{ALICE, SECRET, builder, claims, get, issue, listen, mint, now, quoted, status_of};
 use common::{SOON, announcer, figure, gateway_pid};
 
 const PATH: &str = "/api/closed/info";
@@ -31,14 +31,6 @@ fn write_file(cluster: &Cluster, path: &str, umask: &str, content: &str) -> Resu
     let program = format!("umask {umask}; cat > {path}.new && mv {path}.new {path}");
     cluster.sql(&format!("copy (select {}) to program {}", quoted(content), quoted(&program)))?;
     Ok(())
-}
-
-fn claims(cluster: &Cluster, token: &str) -> Result<serde_json::Value> {
-    let part = token.split('.').nth(1).context("no token")?;
-    let padded = format!("{part}{}", "=".repeat((4 - part.len() % 4) % 4));
-    let json = cluster
-        .sql(&format!("select convert_from(decode(translate('{padded}', '-_', '+/'), 'base64'), 'UTF8')"))?;
-    Ok(serde_json::from_str(&json)?)
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, Request, Response};
+use cluster::http::{Client, Connection, Request, Response};
 use cluster::{Builder, Cluster, PATIENCE, Reply, Session, SessionOptions, wait_for};
 use serde_json::Value;
 
@@ -141,6 +141,13 @@ impl<'a> Api<'a> {
     pub(crate) fn post_bytes(&self, routine: &str, body: &[u8]) -> Result<Response> {
         let request = self.request("POST", routine).header("Content-Type", "application/json");
         self.http.request(&request.body(body))
+    }
+
+    /// Sends a POST and does not wait for its answer.
+    pub(crate) fn begin(&self, routine: &str, body: &Value) -> Result<Connection> {
+        let mut connection = self.http.connect()?;
+        connection.send(&self.request("POST", routine).json(body))?;
+        Ok(connection)
     }
 
     /// The body of an answer with status 200.

@@ -8,6 +8,7 @@
 pub(crate) mod calls;
 pub(crate) mod changes;
 pub(crate) mod differential;
+pub(crate) mod linger;
 pub(crate) mod module;
 pub(crate) mod standby;
 pub(crate) mod tokens;
@@ -18,8 +19,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use cluster::http::{Client, EventStream};
+use anyhow::{Context, Result, bail, ensure};
+use cluster::http::{Client, EventStream, Response};
 use cluster::{Cluster, Install, Reply, Session, SessionOptions, skip, wait_for, wait_until};
 
 /// Everything that is delivered at all arrives within this time, on two busy cores, too.
@@ -185,6 +186,18 @@ pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
 pub(crate) fn figure(cluster: &Cluster, view: &str, column: &str) -> Result<i64> {
     let text = cluster.sql(&format!("select {column} from sse.{view}"))?;
     text.parse().with_context(|| format!("{view}.{column} is {text:?}"))
+}
+
+/// An error in HTTP (RFC 9457), of this status.
+pub(crate) fn is_problem(answer: &Response, status: u16, what: &str) -> Result<()> {
+    assert_eq!(answer.status(), status, "{what}: {:?} {}", answer.head, answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{what}");
+    assert_eq!(answer.header("www-authenticate").is_some(), status == 401, "{what}: {:?}", answer.head);
+    let body = answer.json()?;
+    assert_eq!(body["status"], status, "{what}");
+    ensure!(body["title"].is_string(), "{what}: {body}");
+    Ok(())
 }
 
 /// Asks for a fault that only a build with the feature `faults` has (`src/worker/gateway/fault.rs`), and

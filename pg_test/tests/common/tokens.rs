@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, EventStream, Request};
 use cluster::{Builder, Cluster, Reply, Session};
+use serde_json::Value;
 
 use super::SOON;
 
@@ -213,4 +214,13 @@ pub(crate) fn is_quiet(reply: Reply) -> Result<Reply> {
     let reply = reply.ok()?;
     ensure!(reply.texts("WARNING").is_empty(), "{:?}", reply.messages);
     Ok(reply)
+}
+
+/// What a token says. Postgres reads it.
+pub(crate) fn claims(cluster: &Cluster, token: &str) -> Result<Value> {
+    let part = token.split('.').nth(1).context("no token")?;
+    let padded = format!("{part}{}", "=".repeat((4 - part.len() % 4) % 4));
+    let json = cluster
+        .sql(&format!("select convert_from(decode(translate('{padded}', '-_', '+/'), 'base64'), 'UTF8')"))?;
+    Ok(serde_json::from_str(&json)?)
 }
