@@ -215,7 +215,6 @@ fn the_result_waits_for_the_events_that_are_still_on_their_way() {
     );
     let mut stream = peer.into_stream();
     take_ready(&mut stream);
-    std::thread::sleep(A_WHILE);
     publish(&gateway, &[raised(call.id, "held back")]);
     publish_end(&gateway, call.id);
     assert_eq!(stream.take(2), ["held back", "result"]);
