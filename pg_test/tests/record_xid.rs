@@ -20,7 +20,8 @@ fn start(builder: Builder) -> Result<Cluster> {
     Ok(cluster)
 }
 
-/// From now on routines are served, and the log says it of every event.
+/// From now on routines are served, and the log says it of every event. Only a build with the feature
+/// `faults` does (`src/worker/gateway/fault.rs`).
 fn tell(cluster: &Cluster) -> Result<()> {
     wait_for_status(cluster.http()?, "/api/f/info", 200, SOON)?;
     let mark = cluster.log_mark()?;

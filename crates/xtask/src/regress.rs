@@ -3,8 +3,8 @@
 //!
 //! What the suite expects was written for a server without us, so any difference that capture makes (a
 //! message more or less, a lost error field, a setting that tells a lie, an assertion) is a failed test. The
-//! server is the one that `cargo xtask test --pg` builds from Debian's source package with assertions on, once;
-//! it stays in `target/postgres`.
+//! server is the one that `cargo xtask test --pg` builds from Debian's source package with assertions on,
+//! once; it stays in `target/postgres`.
 //!
 //! Not part of `cargo xtask test`: the first run takes some minutes and downloads 22 MB.
 
