@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sse_gateway::{AuthSettings, CallAvailability, CallResult, Config, Gateway, Secret, Settings};
 use sse_proto::call::{
@@ -222,6 +222,9 @@ pub fn called(gateway: &TestGateway, request: &str, body: &str) -> (Taken, Answe
 pub fn post(gateway: &TestGateway, target: &str, headers: &str, arguments: &str) -> (Taken, Answer) {
     called(gateway, &request("POST", target, &format!("{JSON}{headers}"), arguments), "x")
 }
+
+/// How long a test looks at something that must not happen.
+pub const A_WHILE: Duration = Duration::from_millis(100);
 
 /// Routines of each method and access.
 pub fn several() -> Vec<Callable> {
