@@ -156,7 +156,6 @@ fn calls() -> Vec<Call> {
         user_parameters: oid == 2,
         user_context: false,
         read_only: false,
-        is_snapshot: false,
         signature: Signature {
             rows: Vec::new(),
             parameters,
