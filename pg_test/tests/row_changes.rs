@@ -180,8 +180,9 @@ fn xml_is_written_as_to_json_writes_it() -> Result<()> {
 
 #[test]
 fn changes_are_told_at_the_commit_and_go_with_a_rollback() -> Result<()> {
-    let corner = Corner::new("commits")?;
-    // Immediate delivery by default does not make a row change one that is not committed.
+    // By default, events are sent at once here; a row change is one when it is committed all the same.
+    let cluster = Cluster::builder().setting("sse.default_delivery", "immediate").start()?;
+    let corner = Corner::of(&cluster, "commits")?;
     corner.sql(&format!("create table t (id int primary key); {}", trigger("t", "'all'")))?;
     let mut stream = corner.changes(&["t"])?;
     let mut session = corner.session()?;
