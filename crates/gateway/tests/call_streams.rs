@@ -24,9 +24,6 @@ use support::peer::{End, Event, Peer, Stream, ask};
 use support::tokens::{SECRET, token_of};
 use support::{DEADLINE, TestGateway, eventually, settings};
 
-/// How long a test waits for something that must not happen.
-const A_WHILE: Duration = Duration::from_millis(100);
-
 const ACCEPT: &str = "Accept: text/event-stream\r\n";
 
 fn with(settings: Settings) -> TestGateway {
