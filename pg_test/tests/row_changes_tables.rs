@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use cluster::http::EventStream;
 use cluster::{Cluster, PATIENCE, wait_until};
 use common::changes::{next, trigger};
-use common::{Corner, figure};
+use common::{Corner, figure, has_extension};
 use serde_json::json;
 
 /// `operation table key new old` of the next change.
@@ -268,5 +268,30 @@ fn what_replication_applies_is_told_by_a_trigger_that_is_enabled_always() -> Res
         applied.push(format!("{} {} {}", event.event, data["new"]["a"], data["old"]["a"]));
     }
     assert_eq!(applied, [r#"insert "one" null"#, r#"update "uno" "one""#, r#"delete null "uno""#]);
+    Ok(())
+}
+
+#[test]
+fn a_foreign_table_tells_what_is_changed_through_it() -> Result<()> {
+    if !has_extension("row_changes_tables", "postgres_fdw")? {
+        return Ok(());
+    }
+    let corner = Corner::new("foreign_one")?;
+    corner.sql(&format!(
+        "create extension postgres_fdw;
+         create server loop foreign data wrapper postgres_fdw options (host '{}', dbname 'postgres');
+         create user mapping for current_user server loop options (user 'postgres');
+         create table far (id int primary key, a text);
+         create foreign table near (id int, a text) server loop
+             options (schema_name 'foreign_one', table_name 'far');
+         {}",
+        corner.cluster.home().display(),
+        trigger("near", "'all'"),
+    ))?;
+    let mut stream = corner.changes(&["near", "far"])?;
+    corner.sql("insert into near values (1, 'x'); update near set a = 'y'; delete from near")?;
+    assert_eq!(told(&mut stream)?, r#"insert "near" null {"id":1,"a":"x"} null"#);
+    assert_eq!(told(&mut stream)?, r#"update "near" null {"id":1,"a":"y"} {"id":1,"a":"x"}"#);
+    assert_eq!(told(&mut stream)?, r#"delete "near" null null {"id":1,"a":"y"}"#);
     Ok(())
 }
