@@ -12,23 +12,25 @@
 //! Not for: which call comes next (`worker/call.rs`).
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, c_int};
 use std::ptr::null_mut;
 
 use pgrx::pg_sys;
-use sse_proto::call::{CallRequest, Outcome, StatementRef, ValueType};
+use sse_proto::call::{CallRequest, Cut, Outcome, StatementRef, ValueType};
 
-use super::call_log::{self, Logged};
+use super::call_cut;
+use super::call_log::Logged;
 use super::call_outcome::{outdated_row, refused, unknown_failure};
 use super::call_recovery::{
     Logging, Recovery, ShownStatement, handle_error, may_be_outdated, of_value, sqlstate,
 };
+use super::call_transaction::{Beginning, begin, commit};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
 use super::repertoire::{self, Characters};
-use super::try_catch::{self, Ended};
-use super::{bgworker, call_cleanup, call_texts, effects, own_transaction, raw, setting, stale_plans};
+use super::try_catch::{self, Ended, Raised, raised};
+use super::{bgworker, call_cleanup, call_texts, effects, own_transaction, raw, stale_plans};
 use crate::pg::call_texts::Texts;
 use crate::pg::text::from_server;
 
@@ -53,11 +55,15 @@ pub(crate) struct Session {
     converts: bool,
     /// Whether the last error was raised by an input function that was reading a value of the request.
     failed_reading: bool,
+    /// What the last call saw, if it was a snapshot and is committed.
+    cut: Option<Cut>,
+    /// Makes the transaction that runs tell its end in the order of events (C7.6). `false`: it could not.
+    keep_end: fn(u64) -> bool,
 }
 
 impl Session {
     /// Call this when the worker is connected.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(keep_end: fn(u64) -> bool) -> Self {
         // SAFETY: set up at the start of the process.
         let parent = unsafe { pg_sys::TopMemoryContext };
         let (smallest, initial, largest) = (0, 8 * 1024, 8 * 1024 * 1024);
@@ -72,6 +78,8 @@ impl Session {
             plans: HashMap::new(),
             converts: encoding != pg_sys::pg_enc::PG_UTF8 as c_int,
             failed_reading: false,
+            cut: None,
+            keep_end,
         }
     }
 
@@ -88,8 +96,14 @@ impl Session {
         answer
     }
 
+    /// See [`Session::cut`].
+    pub(crate) fn take_cut(&mut self) -> Option<Cut> {
+        self.cut.take()
+    }
+
     /// Runs a call to its end, committed or rolled back.
     pub(crate) fn call(&mut self, request: &CallRequest<'_>) -> Outcome {
+        self.cut = None;
         let mut texts = match Texts::of(request) {
             Ok(texts) => texts,
             Err(why) => return refused(why),
@@ -187,10 +201,12 @@ impl Session {
             was_logged: false,
             timeout: c_int::try_from(request.timeout_ms).unwrap_or(c_int::MAX),
             read_only: request.read_only,
+            is_snapshot: request.is_snapshot,
         };
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(begin, &mut beginning) })?;
         attempt.effects = effects::count();
+        let cut = if request.is_snapshot { call_cut::take()? } else { None };
         if stale_plans::take() {
             self.drop_plans()?;
         }
@@ -205,8 +221,10 @@ impl Session {
                 .unwrap_or(Raised));
         };
         rows.body = body;
+        let cut = cut.filter(|_| (self.keep_end)(request.id));
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(commit, &mut beginning) })?;
+        self.cut = cut;
         let is_null = rows.is_null || (rows.count == 0 && rows.shape != Shape::Array);
         Ok(Outcome::Done { rows: rows.count, body: rows.body, is_null })
     }
@@ -328,67 +346,8 @@ struct Attempt {
     is_last: bool,
 }
 
-/// Postgres has raised an error, which is on elog.c's stack.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Raised;
-
-fn raised(ended: Ended) -> Result<(), Raised> {
-    match ended {
-        Ended::Normally => Ok(()),
-        Ended::ByError => Err(Raised),
-    }
-}
-
 fn beginning(message: &[u8]) -> &[u8] {
     message.get(..MAX_MESSAGE_BYTES).unwrap_or(message)
-}
-
-/// What a call begins and ends with.
-struct Beginning<'a> {
-    settings: &'a [(CString, CString)],
-    logged: Logged<'a>,
-    was_logged: bool,
-    timeout: c_int,
-    read_only: bool,
-}
-
-unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
-    // SAFETY: `try_catch::run` passes its borrow.
-    let job = unsafe { &mut *job };
-    for (name, value) in job.settings {
-        // SAFETY: NUL-terminated texts.
-        unsafe { setting::set(name, value) };
-    }
-    if job.read_only {
-        // Outside of the transaction, so that the settings hold after a procedure's COMMIT, too.
-        // SAFETY: as above.
-        unsafe { setting::set(c"default_transaction_read_only", c"on") };
-    }
-    raw::SetCurrentStatementStartTimestamp();
-    raw::StartTransactionCommand();
-    // SAFETY: a setting of this session that guc.c writes on this thread only.
-    let of_role = unsafe { pg_sys::StatementTimeout };
-    let timeout = match (job.timeout, of_role) {
-        (0, role) => role,
-        (call, 0) => call,
-        (call, role) => call.min(role),
-    };
-    if timeout > 0 {
-        raw::enable_timeout_after(raw::STATEMENT_TIMEOUT, timeout);
-    }
-    job.was_logged = call_log::begins(job.logged);
-}
-
-unsafe extern "C-unwind" fn commit(job: *mut Beginning<'_>) {
-    // Deferred triggers are part of the call, and run within its time; the commit finds none.
-    raw::AfterTriggerFireDeferred();
-    // Cursors WITH HOLD, too: the commit would read them to their end, although nobody can read them later.
-    raw::PortalHashTableDeleteAll();
-    raw::disable_timeout(raw::STATEMENT_TIMEOUT, false);
-    raw::CommitTransactionCommand();
-    // SAFETY: `try_catch::run` passes its borrow.
-    let job = unsafe { &*job };
-    call_log::ended(job.logged, job.was_logged);
 }
 
 unsafe extern "C-unwind" fn look_at_user(answer: *mut bool) {

@@ -10,6 +10,7 @@
 pub(crate) mod backend;
 pub(crate) mod bgworker;
 mod call_cleanup;
+mod call_cut;
 mod call_log;
 mod call_outcome;
 mod call_recovery;
@@ -17,6 +18,7 @@ pub(crate) mod call_session;
 pub(crate) mod call_signals;
 pub(crate) mod call_slot;
 mod call_texts;
+mod call_transaction;
 pub(crate) mod clock;
 pub(crate) mod compat;
 pub(crate) mod config_file;

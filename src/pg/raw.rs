@@ -29,6 +29,9 @@ unsafe extern "C-unwind" {
     pub(super) safe fn PopActiveSnapshot();
     pub(super) safe fn SetCurrentStatementStartTimestamp();
 
+    // transam.h
+    pub(super) safe fn ReadNextFullTransactionId() -> pg_sys::FullTransactionId;
+
     // trigger.h
     pub(super) safe fn AfterTriggerFireDeferred();
 

@@ -49,3 +49,15 @@ pub(super) unsafe fn run<T>(body: unsafe extern "C-unwind" fn(*mut T), job: &mut
     unsafe { pg_sys::error_context_stack = contexts };
     if code == 0 { Ended::Normally } else { Ended::ByError }
 }
+
+/// Postgres has raised an error, which is on elog.c's stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Raised;
+
+/// The same as a result.
+pub(super) fn raised(ended: Ended) -> Result<(), Raised> {
+    match ended {
+        Ended::Normally => Ok(()),
+        Ended::ByError => Err(Raised),
+    }
+}

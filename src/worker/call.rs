@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 use sse_proto::call::{CallAnswer, CallRequest, CallRole, Outcome};
+use sse_proto::record::{self, Record};
 use sse_ring::PushError;
 
 use super::parts;
@@ -21,7 +22,7 @@ use crate::guc;
 use crate::pg::bgworker::{self, Handover};
 use crate::pg::call_session::Session;
 use crate::pg::call_slot::{self, CallMemory, Slot, State, WorkerSide};
-use crate::pg::entry::invalidation;
+use crate::pg::entry::{invalidation, xact};
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
 use crate::pg::{call_signals, own_transaction, stale_plans};
@@ -74,7 +75,7 @@ pub(crate) fn run(argument: u64) {
     bgworker::connect_as(&guc::DATABASE.text(), &role);
     invalidation::watch_roles(call_role::invalidate);
     stale_plans::watch();
-    let session = Session::new();
+    let session = Session::new(keep_end);
     call_signals::serves();
     slot.attach();
     shared.wake_gateway();
@@ -88,6 +89,14 @@ pub(crate) fn run(argument: u64) {
     // The callbacks do not know of changes before this point.
     call_role::invalidate();
     Worker { shared, memory, slot, epoch, session, side, request: Vec::new() }.serve();
+}
+
+/// The transaction that runs tells, at its commit, that the snapshot of this call has ended: behind the
+/// events of all transactions that it saw (`sse_proto::order`).
+fn keep_end(call: u64) -> bool {
+    let mut record = Vec::new();
+    record::encode_into(&Record::SnapshotEnd { ticket: 0, xid: 0, call }, &mut record).is_ok()
+        && xact::keep_until_commit(&record).is_ok()
 }
 
 fn give_back() {
@@ -183,7 +192,8 @@ impl Worker {
         let is_clean = self.session.clean_up();
         call_signals::has_cleaned();
         bgworker::report_activity(None);
-        self.answer(&CallAnswer { id: request.id, has_end, cut: None, outcome });
+        let cut = self.session.take_cut();
+        self.answer(&CallAnswer { id: request.id, has_end, cut, outcome });
         if is_clean.is_err() {
             // From here on another worker may take this one's place as soon as it has ended.
             self.slot.retire();

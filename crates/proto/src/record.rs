@@ -8,8 +8,8 @@
 //! # Format
 //!
 //! The first byte is the kind; `record/fields.rs` has what follows it, field by field, and [`crate::codec`]
-//! how a field is written. An *optional text* is a text whose length 0 means that it is absent (C4.6). Nothing
-//! may follow the last field.
+//! how a field is written. An *optional text* is a text whose length 0 means that it is absent (C4.6).
+//! Nothing may follow the last field.
 //!
 //! The *ticket* says in which order transactions were about to commit ([`crate::order`]), 0 = sent at once.
 //! It is not known yet when a record is written, so it has a fixed place: [`encode_into`] leaves 0 there,
@@ -22,6 +22,9 @@
 //! The *end of a call* comes behind all events of the call, and is handed on behind all of them
 //! ([`crate::order::Order::follow`]).
 //!
+//! The *end of a snapshot* is what the run of a snapshot sends at its commit (C7.6): like any transaction's
+//! event it is handed on behind those of all transactions that it saw.
+//!
 //! Both sides are the same library in the same server start, so there is no version in it.
 //!
 //! Not for: finding records in the ring (`sse_ring`), nor for what a browser gets ([`crate::sse`]).
@@ -30,7 +33,7 @@ mod fields;
 mod stamp;
 
 pub use crate::codec::{DecodeError, EncodeError};
-pub use stamp::{set_ticket, set_xid, ticket};
+pub use stamp::{set_ticket, set_xid, snapshot_end, ticket};
 
 use crate::annotation::Access;
 use crate::call::CallRole;
@@ -52,6 +55,8 @@ pub enum Kind {
     TooLarge = 21,
     /// A call has ended that has published something; all of its events came before.
     CallEnd = 22,
+    /// The run of a snapshot has ended; the events of all transactions that it saw come before.
+    SnapshotEnd = 24,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 3,
     /// It has handed over all.
@@ -73,6 +78,7 @@ impl Kind {
             [20, ..] => Some(Self::Event),
             [21, ..] => Some(Self::TooLarge),
             [22, ..] => Some(Self::CallEnd),
+            [24, ..] => Some(Self::SnapshotEnd),
             _ => None,
         }
     }
@@ -131,6 +137,15 @@ pub enum Record<'a> {
         /// The call's number.
         call: u64,
     },
+    /// The run of a snapshot has ended.
+    SnapshotEnd {
+        /// See the head of this file.
+        ticket: u64,
+        /// See the head of this file. The run may have changed something outside of tables.
+        xid: u64,
+        /// The number of its call.
+        call: u64,
+    },
     /// First of a catalog.
     CatalogBegin {
         /// State of the catalog that follows.
@@ -166,6 +181,7 @@ impl Record<'_> {
             Self::Event { .. } => Kind::Event,
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::CallEnd { .. } => Kind::CallEnd,
+            Self::SnapshotEnd { .. } => Kind::SnapshotEnd,
             Self::CatalogBegin { .. } => Kind::CatalogBegin,
             Self::CatalogRoutine { .. } => Kind::CatalogRoutine,
             Self::CallRole { .. } => Kind::CallRole,

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use sse_proto::record::{Kind, Record, decode};
+use sse_proto::record::{Kind, Record, decode, snapshot_end};
 
 /// A run of consecutive items in the order of the stream (C5.3).
 ///
@@ -22,16 +22,28 @@ pub struct Batch {
     /// Calls whose events all lie in this batch or in earlier ones. They have no place in the sequence: no
     /// subscriber could get them.
     pub ended_calls: Vec<u64>,
+    /// Snapshots whose runs have ended here: the number of the call, and the last item before its end. All
+    /// events that a run saw come before it.
+    pub ended_snapshots: Vec<(u64, u64)>,
 }
 
 impl Batch {
     /// An empty batch whose first item will get `first_sequence`.
     pub fn new(first_sequence: u64) -> Self {
-        Self { first_sequence, bytes: Vec::new(), items: Vec::new(), ended_calls: Vec::new() }
+        Self {
+            first_sequence,
+            bytes: Vec::new(),
+            items: Vec::new(),
+            ended_calls: Vec::new(),
+            ended_snapshots: Vec::new(),
+        }
     }
 
     /// Appends one record as it came out of the ring. The end of a call takes no sequence.
     pub fn push_record(&mut self, record: &[u8]) {
+        if let Some(call) = snapshot_end(record) {
+            return self.ended_snapshots.push((call, self.next_sequence() - 1));
+        }
         if Kind::of(record) == Some(Kind::CallEnd)
             && let Ok(Record::CallEnd { call }) = decode(record)
         {
@@ -54,7 +66,7 @@ impl Batch {
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.ended_calls.is_empty()
+        self.items.is_empty() && self.ended_calls.is_empty() && self.ended_snapshots.is_empty()
     }
 }
 

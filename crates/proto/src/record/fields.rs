@@ -25,6 +25,7 @@ choices!(Record<'a> {
     20 => Event { envelope, data },
     21 => TooLarge { envelope },
     22 => CallEnd { call },
+    24 => SnapshotEnd { ticket, xid, call },
 });
 
 impl<'a> Field<'a> for Envelope<'a> {

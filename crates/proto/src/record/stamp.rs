@@ -1,8 +1,9 @@
-//! What is filled in after the record of an event was written: its ticket (C5.3) and its transaction's id.
+//! What is filled in after the record of an event, or of a snapshot's end, was written: its ticket (C5.3) and
+//! its transaction's id.
 //!
 //! Not for what tickets mean: [`crate::order`].
 
-use super::Kind;
+use super::{Kind, Record, decode};
 
 /// Where they are in a record. Both are eight bytes.
 const TICKET: usize = 1;
@@ -21,7 +22,7 @@ pub fn set_xid(record: &mut [u8], xid: u64) {
 }
 
 fn set(record: &mut [u8], place: usize, number: u64) {
-    if matches!(Kind::of(record), Some(Kind::Event | Kind::TooLarge))
+    if matches!(Kind::of(record), Some(Kind::Event | Kind::TooLarge | Kind::SnapshotEnd))
         && let Some(place) = record.get_mut(place..).and_then(|rest| rest.first_chunk_mut())
     {
         *place = number.to_le_bytes();
@@ -31,9 +32,20 @@ fn set(record: &mut [u8], place: usize, number: u64) {
 /// The ticket of a record; 0 when it has none, and when it is not the record of an event.
 pub fn ticket(record: &[u8]) -> u64 {
     match Kind::of(record) {
-        Some(Kind::Event | Kind::TooLarge) => {
+        Some(Kind::Event | Kind::TooLarge | Kind::SnapshotEnd) => {
             record[TICKET..].first_chunk().map_or(0, |place| u64::from_le_bytes(*place))
         }
         _ => 0,
+    }
+}
+
+/// The call of the run whose end this record is; `None` of every other record.
+pub fn snapshot_end(record: &[u8]) -> Option<u64> {
+    match Kind::of(record) {
+        Some(Kind::SnapshotEnd) => match decode(record) {
+            Ok(Record::SnapshotEnd { call, .. }) => Some(call),
+            _ => None,
+        },
+        _ => None,
     }
 }

@@ -65,7 +65,7 @@ fn golden_bytes() {
         \x01\0\0\0t\x01\0\0\0e\x01\0\0\0x\
         \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b\
         \x01\x07\0\0\0\0\0\0\0\x03\x01\0\0\0u\x01\0\0\0i";
-    let cases: [(Record<'_>, Vec<u8>); 10] = [
+    let cases: [(Record<'_>, Vec<u8>); 11] = [
         (
             Record::Event { envelope: full, data: "hi\n" },
             [b"\x14", &[0; 8][..], &[2, 1, 0, 0, 0, 0, 0, 0], full_bytes, b"\x03\0\0\0hi\n"].concat(),
@@ -81,6 +81,10 @@ fn golden_bytes() {
             b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
         ),
         (Record::CallEnd { call: 0x0102 }, b"\x16\x02\x01\0\0\0\0\0\0".to_vec()),
+        (
+            Record::SnapshotEnd { ticket: 0, xid: 3, call: 0x0102 },
+            b"\x18\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0".to_vec(),
+        ),
         (Record::CatalogBegin { generation: 0x0102 }, b"\x03\x02\x01\0\0\0\0\0\0".to_vec()),
         (
             Record::CatalogRoutine { generation: 9, routine: routine() },
@@ -372,4 +376,15 @@ proptest! {
         let decoded = decode(&bytes);
         prop_assert_eq!(decoded.as_ref(), Ok(&record));
     }
+}
+
+#[test]
+fn the_end_of_a_snapshot_has_a_ticket_and_says_its_call() {
+    let mut bytes = encode(&Record::SnapshotEnd { ticket: 0, xid: 0, call: 7 });
+    set_ticket(&mut bytes, 9);
+    set_xid(&mut bytes, 5);
+    assert_eq!((ticket(&bytes), snapshot_end(&bytes)), (9, Some(7)));
+    assert_eq!(decode(&bytes), Ok(Record::SnapshotEnd { ticket: 9, xid: 5, call: 7 }));
+    assert_eq!(snapshot_end(&bytes[..20]), None);
+    assert_eq!(snapshot_end(&encode(&Record::CatalogBegin { generation: 1 })), None);
 }

@@ -82,9 +82,11 @@ impl Carrier<'_> {
                     tell_transaction(bytes, self.reports);
                 }
                 match Kind::of(bytes) {
-                    Some(Kind::Event | Kind::TooLarge) if order.hold(bytes) => {}
+                    Some(Kind::Event | Kind::TooLarge | Kind::SnapshotEnd) if order.hold(bytes) => {}
                     Some(Kind::CallEnd) if order.follow(bytes) => {}
-                    Some(Kind::Event | Kind::TooLarge | Kind::CallEnd) | None => outgoing.push_record(bytes),
+                    Some(Kind::Event | Kind::TooLarge | Kind::CallEnd | Kind::SnapshotEnd) | None => {
+                        outgoing.push_record(bytes);
+                    }
                     Some(_) => catalog.push(bytes),
                 }
             })?;
