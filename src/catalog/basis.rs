@@ -60,6 +60,9 @@ pub(crate) fn of(reading: &Reading) -> Set {
     for oid in &reading.beyond {
         set.add(Kind::Routine as u32, watched::hash_of(Kind::Routine, *oid));
     }
+    if reading.depends_on_names {
+        set.add(Kind::EveryRoutine as u32, watched::EVERY);
+    }
     let entered = jit::without(|| {
         Spi::connect(|client| {
             for row in client.select(BASIS, None, &[oids(&|_| true).into(), callable.into()])? {

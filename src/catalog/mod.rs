@@ -5,6 +5,7 @@
 
 pub(crate) mod basis;
 pub(crate) mod call_role;
+mod named;
 mod owners;
 mod reading;
 mod signature;
@@ -171,7 +172,7 @@ fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
 /// All routines, with the signatures of those that can be called. Without a role for calls nothing can be
 /// called.
 pub(crate) fn all() -> Reading {
-    jit::without(|| weighed(routines(Which::All)))
+    jit::without(|| weighed(routines(Which::All), |_| None))
 }
 
 /// The served routine of this oid and all others that decide about its URLs, by oid; empty if it is not
@@ -209,11 +210,11 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
             let routines: Vec<Routine> = known.0.iter().map(|found| found.routine.clone()).collect();
             let traits = Traits::of(&routines, &guc::URL_PREFIX.text(), guc::default_level());
             if traits.is_empty() {
-                return weighed(known);
+                return weighed(known, commented);
             }
             let mut more = served(Which::Near(&traits));
             if more.0.iter().all(|found| has(&known.0, found)) {
-                return weighed(known);
+                return weighed(known, commented);
             }
             // A name of nothing but double quotes leaves nothing in a path, so the query does not find the
             // routine again that has it.
@@ -224,6 +225,12 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
         }
         all_decide()
     })
+}
+
+/// A function that a comment names, if it has a comment that may be ours.
+fn commented(oid: u32) -> Option<Routine> {
+    let found = routines(Which::One(oid)).0.pop()?.routine;
+    guc::schema_is_served(&found.schema).then_some(found)
 }
 
 /// How many rounds there are. If URLs depend on a longer chain of routines, all routines are read.
@@ -263,9 +270,14 @@ const SCHEMAS: &str = "
       JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace";
 
 /// Parts what is found into batches, each of which costs the reader some megabytes.
-fn weighed((found, beyond): (Vec<Found>, Beyond)) -> Reading {
+fn weighed((found, beyond): (Vec<Found>, Beyond), commented: impl Fn(u32) -> Option<Routine>) -> Reading {
     let near = beyond.owners.into_iter().fold(Near::default(), Near::with);
-    let mut reading = Reading { routines: Vec::with_capacity(found.len()), beyond: beyond.routines, near };
+    let mut reading = Reading {
+        routines: Vec::with_capacity(found.len()),
+        beyond: beyond.routines,
+        near,
+        depends_on_names: false,
+    };
     let mut reader = Reader::default();
     let mut batch = Vec::new();
     let mut parameters = 0;
@@ -278,6 +290,7 @@ fn weighed((found, beyond): (Vec<Found>, Beyond)) -> Reading {
         }
     }
     reader.read(batch, &mut reading);
+    named::add(reader.take_names(), &mut reader, &mut reading, commented);
     reading.beyond.sort_unstable();
     reading.near = reader.near_owners().fold(near, Near::with);
     reading

@@ -1,8 +1,14 @@
 //! What a reading of the catalog finds, before and after the signatures are read.
 
+use std::collections::BTreeMap;
+
 use sse_proto::route::Routine;
 
 use super::owners::Near;
+
+/// The functions that comments name for snapshots, by schema and name; and of each the owner of a routine
+/// whose comment names it.
+pub(crate) type Names = BTreeMap<(String, String), u32>;
 
 /// A routine as it is found, without its signature.
 pub(crate) struct Found {
@@ -35,4 +41,6 @@ pub(crate) struct Reading {
     pub beyond: Vec<u32>,
     /// Whose others decide what is served of them.
     pub near: Near,
+    /// Whether comments name functions, so that any function that comes or goes may matter.
+    pub depends_on_names: bool,
 }

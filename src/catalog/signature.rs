@@ -12,15 +12,16 @@ use std::collections::HashMap;
 
 use pgrx::prelude::*;
 use serde::Deserialize;
-use sse_proto::annotation::RoutineKind;
+use sse_proto::annotation::{Annotation, RoutineKind};
 use sse_proto::call::{
     ColumnDigest, MAX_MEMBERS, MAX_PARAMETERS, Mode, Parameter, ResultType, RowVersion, Shape, Signature,
     TypeKind,
 };
+use sse_proto::route::Routine;
 
 use self::types::{Base, Types};
 use super::owners::Owners;
-use super::reading::{Found, Reading};
+use super::reading::{Found, Names, Reading};
 use crate::guc;
 use crate::pg::text::from_server;
 
@@ -84,6 +85,9 @@ struct Row {
     parameters: Option<Vec<RowParameter>>,
 }
 
+/// What was read of several functions, by oid.
+pub(super) struct Rows(HashMap<u32, Row>);
+
 #[derive(Deserialize)]
 struct RowParameter {
     name: String,
@@ -97,6 +101,8 @@ struct RowParameter {
 pub(crate) struct Reader {
     owners: Owners,
     types: Types,
+    /// The functions that comments name.
+    names: Names,
 }
 
 impl Reader {
@@ -114,7 +120,7 @@ impl Reader {
             pgrx::check_for_interrupts!();
             let account = self.owners.account(owner);
             let mut fits = !account.is_closed() && account.take(routine.weight() + unread);
-            if fits && calls_are_on && parameters > MAX_PARAMETERS && mentions_http(&routine.comment) {
+            if fits && calls_are_on && parameters > MAX_PARAMETERS && mentions(&routine.comment, b"http") {
                 let signature = Signature::of_too_many_parameters();
                 fits = account.take(signature.weight());
                 routine.signature = Some(signature);
@@ -127,10 +133,60 @@ impl Reader {
                 }
             }
             match fits {
-                true => reading.routines.push(routine),
+                true => {
+                    self.note_name(owner, &routine);
+                    reading.routines.push(routine);
+                }
                 false => reading.beyond.push(routine.oid),
             }
         }
+    }
+
+    /// Remembers the function that a routine's comment names for snapshots.
+    fn note_name(&mut self, owner: u32, routine: &Routine) {
+        if !mentions(&routine.comment, b"sse_snapshot") {
+            return;
+        }
+        if let Ok(Some(Annotation { snapshot: Some(source), .. })) = routine.parse() {
+            let (schema, name) = source.function(&routine.schema);
+            self.names.entry((schema.to_owned(), name.to_owned())).or_insert(owner);
+        }
+    }
+
+    /// The functions that the comments read so far name.
+    pub(super) fn take_names(&mut self) -> Names {
+        std::mem::take(&mut self.names)
+    }
+
+    /// Counts a function that comments of this owner's routines name. Says whether it fits.
+    pub(super) fn take(&mut self, owner: u32, routine: &Routine) -> bool {
+        let account = self.owners.account(owner);
+        !account.is_closed() && account.take(routine.weight())
+    }
+
+    /// Reads what [`Reader::sign`] needs of these functions.
+    pub(super) fn look_up(&mut self, oids: Vec<pg_sys::Oid>) -> Rows {
+        // Without a role for calls nothing is run, and the signature only shows what is wrong.
+        let rows = read(oids, guc::CALL_ROLE.optional().unwrap_or_default());
+        self.types.prefetch(rows.values().flat_map(Row::type_oids));
+        Rows(rows)
+    }
+
+    /// Gives its signature to a function that comments of this owner's routines name, unless it has one. Says
+    /// whether it fits.
+    pub(super) fn sign(&mut self, owner: u32, routine: &mut Routine, rows: &mut Rows) -> bool {
+        if routine.signature.is_some() {
+            return true;
+        }
+        let Some(row) = rows.0.remove(&routine.oid) else { return true };
+        let account = self.owners.account(owner);
+        if account.is_closed() || !self.types.weigh(row.type_oids(), account) {
+            return false;
+        }
+        let signature = row.signature(routine.oid, routine.kind, &mut self.types);
+        let fits = account.take(signature.weight());
+        routine.signature = Some(signature).filter(|_| fits);
+        fits
     }
 
     /// See [`Owners::near`].
@@ -141,7 +197,7 @@ impl Reader {
     fn wanted(&mut self, batch: &[Found]) -> Vec<pg_sys::Oid> {
         let mut wanted = Vec::new();
         for Found { owner, parameters, routine, .. } in batch {
-            let is_looked_at = mentions_http(&routine.comment) && *parameters <= MAX_PARAMETERS;
+            let is_looked_at = mentions(&routine.comment, b"http") && *parameters <= MAX_PARAMETERS;
             if is_looked_at && !self.owners.account(*owner).is_closed() {
                 wanted.push(pg_sys::Oid::from(routine.oid));
             }
@@ -150,8 +206,8 @@ impl Reader {
     }
 }
 
-fn mentions_http(comment: &str) -> bool {
-    comment.as_bytes().windows(4).any(|window| window.eq_ignore_ascii_case(b"http"))
+fn mentions(comment: &str, word: &[u8]) -> bool {
+    comment.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
 
 fn read(oids: Vec<pg_sys::Oid>, role: String) -> HashMap<u32, Row> {

@@ -39,7 +39,13 @@ pub(crate) enum Kind {
     Type = 3,
     /// `pg_class`, for the columns of row types
     Relation = 4,
+    /// Entered, with the hash [`EVERY`], when every routine matters: comments name functions that may come
+    /// and go.
+    EveryRoutine = 5,
 }
+
+/// Stands for all routines.
+pub(crate) const EVERY: u32 = 1;
 
 /// The set; the head of this file explains it. Written by the catalog worker; read by every backend. For a
 /// moment there may be two such workers, when the gateway is started again while the worker of the one before
@@ -92,6 +98,16 @@ pub(crate) enum Change {
 /// The running transaction has changed something. `certain` is the present number of certain changes.
 pub(crate) fn touched(watched: &Watched, kind: Kind, hash: u32, certain: u64) {
     let found = match watched.look(kind as u32, hash, certain) {
+        Look::NotInIt(version) if kind == Kind::Routine => {
+            match watched.look(Kind::EveryRoutine as u32, EVERY, certain) {
+                // Between the two looks the set may have been replaced.
+                Look::NotInIt(other) if other != version => Look::Unknown,
+                found => found,
+            }
+        }
+        found => found,
+    };
+    let found = match found {
         // 0 is inval.c's hash for everything.
         Look::NotInIt(_) if hash == 0 => Look::InIt,
         found => found,
@@ -137,6 +153,7 @@ pub(crate) fn hash_of(kind: Kind, oid: u32) -> u32 {
         Kind::Schema => Cache::NAMESPACEOID,
         Kind::Type => Cache::TYPEOID,
         Kind::Relation => return oid,
+        Kind::EveryRoutine => return EVERY,
     };
     let zero = pg_sys::Datum::from(0);
     // SAFETY: computes a hash of the key; the caller is in a transaction.

@@ -128,6 +128,14 @@ pub fn may_open(access: &Access, identity: Option<&Identity>) -> Door {
     }
 }
 
+/// Whether this identity passes the scope of a routine's events, as far as it does not depend on who raises
+/// them: the rule of a snapshot, which nobody raises (C7.6).
+pub fn may_hear(scope: &Scope, access: &Access, identity: Option<&Identity>) -> bool {
+    let emission = Emission::None;
+    let event = Event { execution_id: None, topic: None, scope, access, emission, caller: None };
+    scope_passes(&event, &Subscriber { identity, topics: &[], execution_id: None, call: None })
+}
+
 fn present(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }

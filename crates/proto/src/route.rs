@@ -19,11 +19,13 @@ use crate::annotation::{Access, Annotation, Method, Problem, RoutineFacts, Routi
 use crate::call::Signature;
 use crate::word::{Level, Topic};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 mod calls;
 mod endpoint;
 mod overloads;
 mod path;
+mod snapshot;
 mod traits;
 mod weight;
 
@@ -31,6 +33,8 @@ pub use calls::{Call, CallPoint};
 pub use endpoint::Endpoint;
 use path::position;
 pub use path::{base_path, subscribe_path};
+use snapshot::Functions;
+pub use snapshot::Snapshot;
 pub use traits::Traits;
 pub use weight::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, beyond_weight, row_type_weight};
 
@@ -123,6 +127,8 @@ pub struct Route {
     pub access: Access,
     /// The topic that every stream of it has (C4.5).
     pub topic: Option<Topic>,
+    /// What a stream of it begins with (C7.6).
+    pub snapshot: Option<Arc<Snapshot>>,
 }
 
 /// All subscribe URLs and all annotated routines of the served database. Never changed, only built anew.
@@ -150,8 +156,18 @@ impl RouteTable {
     /// Builds the table from routines in any order; those without an annotation are left out. A routine with
     /// a problem has no URL and takes none.
     pub fn of(routines: &[Known<'_>], url_prefix: &str, default_level: Level) -> Self {
-        let endpoints: Vec<Endpoint> =
+        let mut endpoints: Vec<Endpoint> =
             routines.iter().filter_map(|known| Endpoint::of(*known, url_prefix, default_level)).collect();
+        let functions = Functions::of(routines);
+        let mut snapshots = HashMap::new();
+        for endpoint in &mut endpoints {
+            let Some(annotation) = &endpoint.annotation else { continue };
+            match functions.find(&endpoint.schema, annotation) {
+                Ok(None) => {}
+                Ok(Some(snapshot)) => drop(snapshots.insert(endpoint.oid, snapshot)),
+                Err(problem) => endpoint.problems.push(problem),
+            }
+        }
         let mut by_age: Vec<&Endpoint> = endpoints.iter().filter(|e| e.problems.is_empty()).collect();
         by_age.sort_by_key(|endpoint| endpoint.oid);
         let mut paths = PathOwners::default();
@@ -161,7 +177,7 @@ impl RouteTable {
         }
         let call_disputes: Vec<(u32, Problem)> =
             paths.calls.values().flat_map(|owners| calls::disputes(owners)).collect();
-        let (mut routes, disputes) = paths.settle();
+        let (mut routes, disputes) = paths.settle(&snapshots);
         routes.sort_by(|a, b| a.path.cmp(&b.path));
         let index = routes.iter().enumerate().map(|(at, route)| (route.path.clone(), at)).collect();
 
@@ -279,18 +295,22 @@ impl<'a> PathOwners<'a> {
     }
 
     /// The routes of all streams whose overloads agree, and a problem for each overload of the others.
-    fn settle(self) -> (Vec<Route>, Vec<(u32, Problem)>) {
+    fn settle(self, snapshots: &HashMap<u32, Snapshot>) -> (Vec<Route>, Vec<(u32, Problem)>) {
         let mut routes = Vec::new();
         let mut disputes = Vec::new();
         for (path, owners) in self.streams {
             let mut rules = owners.iter().filter_map(|owner| owner.annotation.as_ref());
             let (Some(oldest), Some(first)) = (owners.first(), rules.next()) else { continue };
-            if rules.all(|other| other.access.same_rule(&first.access) && other.topic == first.topic) {
+            let snapshot = snapshots.get(&oldest.oid);
+            if rules.all(|other| other.access.same_rule(&first.access) && other.topic == first.topic)
+                && owners.iter().all(|owner| snapshots.get(&owner.oid) == snapshot)
+            {
                 let (access, topic) = (first.access.clone(), first.topic.clone());
-                routes.push(Route { path: path.to_owned(), oid: oldest.oid, access, topic });
+                let snapshot = snapshot.cloned().map(Arc::new);
+                routes.push(Route { path: path.to_owned(), oid: oldest.oid, access, topic, snapshot });
                 continue;
             }
-            let message = "the overloads that share this URL ask for different access or topics: \
+            let message = "the overloads that share this URL ask for different access, topics or snapshots: \
                  expected the same, or another segment";
             disputes.extend(owners.iter().map(|owner| (owner.oid, Problem::new(0, path, message))));
         }

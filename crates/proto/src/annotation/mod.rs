@@ -20,11 +20,13 @@ mod line;
 mod parse;
 pub(crate) mod path;
 pub(crate) mod problem;
+mod snapshot;
 mod stray;
 
 pub use bound::{MAX_COMMENT_BYTES, MAX_PROBLEMS, Skim, too_long};
 pub use http::{Http, Method};
 pub use problem::Problem;
+pub use snapshot::SnapshotSource;
 
 use std::collections::BTreeSet;
 
@@ -96,6 +98,8 @@ pub struct Annotation {
     pub topic: Option<Topic>,
     /// `@sse_delivery`; see [`Annotation::delivery_or`].
     pub delivery: Option<Delivery>,
+    /// `@sse_snapshot`: what its streams begin with.
+    pub snapshot: Option<SnapshotSource>,
     /// `@authorize` or `@anonymous`
     pub access: Access,
     /// The `HTTP` line.
