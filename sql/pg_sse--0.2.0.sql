@@ -125,7 +125,7 @@ CREATE VIEW sse.stat_gateway AS
            refused_addresses_total, refused_tokens_total, asked_total, woken_total,
            sse._call_state() AS calls, call_workers, calls_running, calls_waiting,
            calls_total, calls_failed_total, calls_refused_total, calls_cancelled_total, calls_lost_total,
-           call_workers_total, displaced_total
+           call_workers_total, displaced_total, snapshots_total, snapshots_failed_total, covered_total
       FROM json_to_record(sse._gateway_figures()::json) AS f(
            connections bigint, subscribers bigint, connections_total bigint, subscribers_total bigint,
            refused_total bigint, events_total bigint, undeliverable_total bigint, undecodable_total bigint,
@@ -134,7 +134,7 @@ CREATE VIEW sse.stat_gateway AS
            anonymous_subscribers bigint, refused_addresses_total bigint, refused_tokens_total bigint,
            asked_total bigint, woken_total bigint, calls_waiting bigint, calls_total bigint,
            calls_failed_total bigint, calls_refused_total bigint, calls_cancelled_total bigint,
-           displaced_total bigint, port bigint, pid bigint, call_workers int, calls_running int,
+           displaced_total bigint, snapshots_total bigint, snapshots_failed_total bigint, covered_total bigint, port bigint, pid bigint, call_workers int, calls_running int,
            calls_lost_total bigint, call_workers_total bigint);
 REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;

@@ -49,6 +49,9 @@ const FIGURES: &[(&str, Reader)] = figures! {
     calls_refused_total
     calls_cancelled_total
     displaced_total
+    snapshots_total
+    snapshots_failed_total
+    covered_total
 };
 
 /// The figures that say what is there now. They are 0 while there is no gateway; the totals keep their

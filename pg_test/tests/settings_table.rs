@@ -156,6 +156,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
         response_headers,
         static_root,
         call_timeout,
+        call_workers,
         max_event_size,
         call_queue_size,
         max_body_size,
@@ -205,6 +206,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     assert_eq!((response_headers, ""), (Default::default(), text("sse.response_headers")?));
     assert_eq!(static_root.unwrap_or_default(), PathBuf::from(text("sse.static_root")?));
     assert_eq!(call_timeout, time("sse.call_timeout")?);
+    assert_eq!(call_workers, size("sse.call_workers")?);
     assert_eq!(max_event_size, size("sse.max_event_size")?);
     assert_eq!(call_queue_size, size("sse.call_queue_size")?);
     assert_eq!(max_body_size, size("sse.max_body_size")?);

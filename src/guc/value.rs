@@ -105,6 +105,7 @@ pub(crate) fn gateway_settings() -> Settings {
         window_age: WINDOW_AGE.duration(),
         response_headers: Settings::check_response_headers(&RESPONSE_HEADERS.text()).unwrap_or_default(),
         call_timeout: CALL_TIMEOUT.duration(),
+        call_workers: CALL_WORKERS.count(),
         max_event_size: MAX_EVENT_SIZE.bytes(),
         call_queue_size: CALL_QUEUE_SIZE.count(),
         max_body_size: MAX_BODY_SIZE.bytes(),

@@ -92,7 +92,7 @@ pub(crate) struct GatewayFields {
     /// Start of the process, microseconds since 2000-01-01 UTC.
     pub started_at: AtomicI64,
     /// Counters and gauges; `stats.rs` says which is which.
-    pub counters: [AtomicU64; 27],
+    pub counters: [AtomicU64; 30],
 }
 
 /// Questions for the list of subscribers (`subscribers.rs`).

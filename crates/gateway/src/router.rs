@@ -19,6 +19,7 @@ use crate::asked::{Asked, Stranger, unauthenticated};
 use crate::between::outbox::Severity;
 use crate::between::queue::CallAvailability;
 use crate::between::route_board::{Found, MAX_WAIT, Wanted};
+use crate::call::context::CallContext;
 use crate::call::{self, Attempt};
 use crate::content::body::{Body, READ_METHODS, allowed};
 use crate::content::problem::{Problem, unreadable};
@@ -266,11 +267,21 @@ fn open_stream(
     let framing = stream::answer::framing(request.version());
     let header = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
     let header = header.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
+    let last_event_id = header.or(query.last_event_id.clone()).unwrap_or_default();
+    let identity = login.as_ref().map(|login| &*login.identity);
+    let snapshot = route.snapshot.as_ref().filter(|snapshot| snapshot.is_for(&route.access, identity));
+    let asker = snapshot.filter(|snapshot| snapshot.is_personal()).map(|_| {
+        let id = query.execution_id.as_ref();
+        let context = CallContext::new(request, login.as_ref(), caller.address, id);
+        Arc::new(context.asker(login.as_ref(), caller.address))
+    });
+    let subscription = Subscription::new(route, query, login, caller.address);
+    let subscription = Subscription { follows: snapshot.is_some(), asker, ..subscription };
     Ok(Answer::Stream(StreamAnswer {
         head: stream::answer::head(framing, headers),
         framing,
-        last_event_id: header.or(query.last_event_id.clone()).unwrap_or_default(),
-        subscription: Box::new(Subscription::new(route, query, login, caller.address)),
+        last_event_id,
+        subscription: Box::new(subscription),
         stream_permit,
         call: None,
     }))

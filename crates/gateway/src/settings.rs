@@ -71,7 +71,10 @@ pub struct Settings {
     /// `sse.call_timeout`: how long a call may wait for a worker, and then again how long it may run; zero =
     /// no limit.
     pub call_timeout: Duration,
-    /// `sse.max_event_size` in bytes, of events that the gateway makes; of others the extension sees to it.
+    /// `sse.call_workers`: snapshots take at most half of them.
+    pub call_workers: usize,
+    /// `sse.max_event_size` in bytes, of events that the gateway makes and of snapshots; of others the extension
+    /// sees to it.
     pub max_event_size: usize,
     /// `sse.call_queue_size`: calls that wait for a worker; one address has at most half of it.
     pub call_queue_size: usize,
@@ -104,6 +107,7 @@ impl Default for Settings {
             response_headers: ResponseHeaders::default(),
             static_root: None,
             call_timeout: Duration::from_secs(30),
+            call_workers: 2,
             max_event_size: 1 << 20,
             call_queue_size: 1000,
             max_body_size: 1 << 20,

@@ -15,6 +15,7 @@ use crossbeam_channel::Receiver;
 use tokio::task::{LocalSet, spawn_local, unconstrained};
 
 use crate::between::batch::Batch;
+use crate::call::snapshot;
 use crate::door::bind::{Listeners, bind};
 use crate::door::listener;
 use crate::router::Context;
@@ -67,6 +68,7 @@ async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>
         Rc::new(Context { shared: Arc::clone(shared), incoming: Rc::clone(&incoming), busy: Rc::default() });
     if number == 0 {
         spawn_local(supervised(Arc::clone(shared), bind(listeners.clone(), Arc::clone(shared))));
+        spawn_local(supervised(Arc::clone(shared), snapshot::serve(Arc::clone(shared))));
     }
     let accepting = listener::listen(listeners, Rc::clone(&context));
     spawn_local(supervised(Arc::clone(shared), accepting));

@@ -18,6 +18,7 @@ use crate::between::outbox::{Outbox, Severity};
 use crate::between::publisher::Published;
 use crate::between::queue::{CallAvailability, CallQueue};
 use crate::between::route_board::RouteBoard;
+use crate::between::snapshots::SnapshotDesk;
 use crate::entry::admission::{Counts, StreamLimits};
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) calls: Arc<CallQueue>,
     /// How calls ended that nobody waits for, on their way to the main thread.
     pub(crate) endings: Endings,
+    /// Snapshots on their way to a call worker and back.
+    pub(crate) snapshots: SnapshotDesk,
     /// Whether calls can run; written by the main thread, read once per request.
     call_state: RwLock<CallAvailability>,
     /// Sockets and streams that are open.
@@ -70,6 +73,7 @@ impl Shared {
         auth.apply(&settings.auth, &outbox);
         let outbox = Arc::new(outbox);
         let refusals = Desk::new(data_directory.is_some());
+        let bells: Vec<Arc<Bell>> = (0..threads).map(|_| Arc::default()).collect();
         Self {
             epoch,
             data_directory,
@@ -80,6 +84,7 @@ impl Shared {
             list_requests: ListRequests::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
             endings: Endings::default(),
+            snapshots: SnapshotDesk::new(&bells),
             call_state: RwLock::new(CallAvailability::Off),
             counts: Arc::new(Counts::new(Arc::clone(&stats))),
             stats,
@@ -90,7 +95,7 @@ impl Shared {
             unavailable: RwLock::new(None),
             loopback_only: AtomicBool::new(true),
             stop: watch::Sender::new(None),
-            bells: (0..threads).map(|_| Arc::default()).collect(),
+            bells,
         }
     }
 

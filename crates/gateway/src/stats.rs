@@ -70,6 +70,12 @@ pub struct Stats {
     pub calls_refused_total: AtomicU64,
     /// Calls whose peer went away while they ran.
     pub calls_cancelled_total: AtomicU64,
+    /// Snapshots that were run, each for one stream or for all that waited.
+    pub snapshots_total: AtomicU64,
+    /// Snapshots of which there was no result; each stream that waited got a gap.
+    pub snapshots_failed_total: AtomicU64,
+    /// Events that a stream did not get because its snapshot had seen them, summed over the streams.
+    pub covered_total: AtomicU64,
     /// Errands for the main thread that were dropped because it did not take them.
     pub requests_dropped_total: AtomicU64,
 }

@@ -11,3 +11,4 @@ pub(crate) mod publisher;
 pub(crate) mod queue;
 pub(crate) mod reply;
 pub(crate) mod route_board;
+pub(crate) mod snapshots;

@@ -108,6 +108,11 @@ impl RouteBoard {
         self.state.lock().routes.is_some()
     }
 
+    /// The table in force.
+    pub(crate) fn present(&self) -> Option<Arc<RouteTable>> {
+        self.state.lock().routes.clone()
+    }
+
     pub(crate) fn find(&self, path: &str, wanted: Wanted) -> Option<Arc<RouteTable>> {
         let state = self.state.lock();
         let has_it = |routes: &RouteTable| {

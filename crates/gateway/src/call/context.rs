@@ -15,6 +15,7 @@ use sse_proto::caller::Caller;
 use sse_proto::word::{ExecutionId, LabelError};
 
 use crate::auth::Verified;
+use crate::between::snapshots::Asker;
 
 /// Headers that are secrets: they were not sent to the author of the routine.
 const SECRET_HEADERS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
@@ -70,6 +71,25 @@ impl CallContext {
     /// Whether the gateway has made the execution id (C7.9).
     pub(crate) fn with_made_id(self, has_made_id: bool) -> Self {
         Self { has_made_id, ..self }
+    }
+
+    /// Of nobody in particular: all of it is empty.
+    pub(crate) fn of_nobody() -> Self {
+        let values = [const { String::new() }; NAMES.len()];
+        Self { values, is_authenticated: false, has_made_id: false }
+    }
+
+    /// For a stream that may need it again and again.
+    pub(crate) fn asker(self, login: Option<&Verified>, address: IpAddr) -> Asker {
+        let user = user_parameters(login, address);
+        Asker { context: Box::new(self.values), user }
+    }
+
+    /// See [`CallContext::asker`].
+    pub(crate) fn of(asker: &Asker) -> Self {
+        let mut values = asker.context.iter().cloned();
+        let values = [(); NAMES.len()].map(|()| values.next().unwrap_or_default());
+        Self { values, ..Self::of_nobody() }
     }
 
     /// Names and values for the worker.

@@ -6,12 +6,13 @@
 //! Not for what a statement is (`sse_proto::call`), nor for carrying it out (the extension's call workers).
 
 mod answer;
-mod context;
+pub(crate) mod context;
 mod detached;
 mod login;
 mod negotiation;
 mod origin;
 mod run;
+pub(crate) mod snapshot;
 mod streamed;
 
 use std::rc::Rc;
@@ -45,7 +46,7 @@ use crate::stream::call_ends::CallEnds;
 use answer::bad;
 pub(crate) use answer::changed_meanwhile;
 use context::{CallContext, IdError};
-use run::{Arguments, Failure, Job, OwnEvents, Ran, run};
+use run::{Arguments, Failure, Job, OwnEvents, Purpose, Ran, run};
 use streamed::Form;
 
 /// Whether a request is answered for the first time, or once more because the routes had changed.
@@ -180,6 +181,7 @@ impl Admitted<'_> {
                 identity: login.map(|login| Arc::clone(&login.identity)),
             }),
             may_have_new_columns: self.attempt == Attempt::Last,
+            purpose: Purpose::Call,
         };
         if let (Form::Later, Some(id)) = (form, &id) {
             return self.detach(job, room, id);
@@ -188,7 +190,8 @@ impl Admitted<'_> {
             return self.stream(job, room, permit).await;
         }
         let ran = run(shared, settings, job, room).await;
-        let Ran { call, shape, outcome, room, position } = ran.map_err(|failure| self.problem(failure))?;
+        let Ran { call, shape, outcome, room, position, .. } =
+            ran.map_err(|failure| self.problem(failure))?;
         let answer = match outcome {
             Outcome::Failed { sqlstate, message, raised, outdated } => {
                 let problem = answer::failed(call.read_only, sqlstate, message, raised).held(room);

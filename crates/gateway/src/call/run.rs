@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sse_proto::call::{AnswerShape, ArgumentError, CallRequest, Given, Outcome, UserParameters, statement};
+use sse_proto::call::{
+    AnswerShape, ArgumentError, CallRequest, Cut, Given, Outcome, UserParameters, statement,
+};
 use sse_proto::identity::Identity;
 use sse_proto::route::Call;
 use sse_proto::sse::EventId;
@@ -51,6 +53,16 @@ pub(super) struct Job<'c, 'l> {
     pub(super) own_events: Option<OwnEvents<'l>>,
     /// The call is run even if columns of its result have changed since the routes were read.
     pub(super) may_have_new_columns: bool,
+    pub(super) purpose: Purpose,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The answer to a request.
+    Call,
+    /// The beginning of streams (C7.6).
+    Snapshot,
 }
 
 /// Where the events of a call are to be found again, and whose they must be.
@@ -70,6 +82,10 @@ pub(super) enum Arguments {
 
 /// What a worker answered.
 pub(super) struct Ran<'c> {
+    /// The call's number.
+    pub(super) id: u64,
+    /// What a snapshot saw.
+    pub(super) cut: Option<Cut>,
     /// The overload that was run.
     pub(super) call: &'c Call,
     pub(super) shape: AnswerShape,
@@ -117,7 +133,7 @@ pub(super) async fn run<'c>(
         Some(watch) if answer.has_end => position(&watch, shared).await,
         _ => None,
     };
-    Ok(Ran { call, shape, outcome: answer.outcome, room, position })
+    Ok(Ran { id: answer.id, cut: answer.cut, call, shape, outcome: answer.outcome, room, position })
 }
 
 /// Waits until this thread has all events of the call, which usually came before the answer.
@@ -203,10 +219,11 @@ pub(super) fn enter<'c>(
         timeout_ms: u32::try_from(settings.call_timeout.as_millis()).unwrap_or(u32::MAX),
         label: &format!("{}.{}", call.schema, call.name),
         read_only: call.read_only,
-        is_snapshot: false,
+        is_snapshot: job.purpose == Purpose::Snapshot,
         settings: job.context.settings(),
         statement: (&statement).into(),
-        caller: Some(job.context.caller(id)),
+        // Nobody calls a snapshot, so what it raises for its caller alone reaches nobody.
+        caller: (job.purpose == Purpose::Call).then(|| job.context.caller(id)),
     };
     let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
     let deadline = Instant::now() + limit;

@@ -6,6 +6,7 @@ pub(crate) mod answer;
 pub(crate) mod audience;
 pub(crate) mod call_ends;
 pub(crate) mod of_call;
+pub(crate) mod overlap;
 pub(crate) mod parcel;
 pub(crate) mod posting;
 pub(crate) mod slab;

@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
 use crate::bell::Bell;
+use crate::stream::overlap::Overlap;
 
 /// Parcels that wait for one slab. It takes all of them in each round; who finds the queue full waits for a
 /// round.
@@ -26,6 +28,17 @@ pub(crate) struct SlotAddress {
     pub(crate) index: u32,
     /// Which of the slot's streams; wraps after four thousand million of them.
     pub(crate) generation: u32,
+}
+
+impl SlotAddress {
+    /// For where only a number fits.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
 }
 
 /// A stream's place, told to the task that waits for the stream to begin: from here on the stream gets what
@@ -56,6 +69,9 @@ pub(crate) enum Then {
     Same,
     /// A stream that was held gets from the log again what is for it.
     GoOn,
+    /// The parcel is a snapshot with everything up to this item: a stream that was held gets what comes
+    /// behind the item, but for what the snapshot has seen of that.
+    Follow { from: u64, overlap: Option<Rc<Overlap>> },
     /// It ends.
     End,
 }

@@ -39,9 +39,11 @@ mod incoming;
 mod keep;
 mod post;
 mod revoke;
+mod snapshots;
 
 pub(crate) use incoming::Incoming;
 use revoke::RevocationPace;
+use snapshots::Snapshots;
 
 /// Slots walked before other tasks of the thread get a turn: about a millisecond of writes.
 const SLOTS_PER_TURN: usize = 256;
@@ -87,6 +89,9 @@ pub(crate) struct Slab {
     tally: Tally,
     scratch: Box<[u8]>,
     lister: Lister,
+    snapshots: Snapshots,
+    /// Of this runtime thread.
+    number: usize,
     revocations: RevocationPace,
     /// Streams that ever began here.
     opened: u64,
@@ -122,6 +127,8 @@ impl Slab {
             tally: Tally::default(),
             scratch: vec![0; 4096].into_boxed_slice(),
             lister: shared.list_requests.lister(number),
+            snapshots: Snapshots::default(),
+            number,
             revocations: RevocationPace::default(),
             opened: 0,
             counts_items: number == 0,
@@ -141,6 +148,7 @@ impl Slab {
             self.revoke();
             self.admit();
             self.take_parcels();
+            self.take_snapshots();
             self.serve_ready();
             if has_public {
                 self.walk().await;
@@ -221,6 +229,7 @@ impl Slab {
             && let Ok(batch) = self.batches.try_recv()
         {
             let appended = self.log.append(&batch, self.now);
+            self.snapshots.take(&batch);
             has_public |= appended.has_public;
             bytes += appended.bytes;
             if self.counts_items {
@@ -256,17 +265,22 @@ impl Slab {
     }
 
     fn visit(&mut self, index: usize) {
+        let address = self.address_of(index);
         let Some(slot) = &mut self.slots[index] else { return };
         let visit = slot.visit(&self.log, self.log.postings.member(index as u32), self.now, &mut self.tally);
         let is_behind = !slot.is_live();
         match visit {
             Visit::Live | Visit::Blocked => {}
             // Cannot fail: the receiver is ours.
-            Visit::Lagging => drop(self.ready_sender.send(self.address_of(index))),
+            Visit::Lagging => drop(self.ready_sender.send(address)),
             Visit::Closed(closed) => return self.close(index, closed),
         }
+        let wishes = slot.take_wish();
         if is_behind {
             self.note_behind(index);
+        }
+        if wishes {
+            self.ask(index);
         }
     }
 
@@ -280,6 +294,9 @@ impl Slab {
     }
 
     fn free(&mut self, index: usize) {
+        if self.slots[index].as_ref().is_some_and(Slot::is_awaiting) {
+            self.shared.snapshots.withdraw((self.number, self.address_of(index).to_bits()));
+        }
         self.log.postings.leave(index as u32);
         self.slots[index] = None;
         self.free.push(index as u32);
@@ -296,6 +313,7 @@ impl Slab {
             (&stats.asked_total, tally.asked),
             (&stats.woken_total, tally.woken),
             (&stats.write_timeouts_total, tally.write_timeouts),
+            (&stats.covered_total, tally.covered),
         ] {
             if n > 0 {
                 Stats::add(counter, n);

@@ -15,6 +15,7 @@ use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::stream::subscribe::Subscription;
 
+mod follow;
 mod info;
 mod last;
 mod mail;
@@ -23,6 +24,7 @@ mod waker;
 mod window;
 mod write;
 
+use follow::{Ahead, Follower};
 use last::Last;
 use mail::Mail;
 pub(crate) use opening::{Opening, Tie};
@@ -74,6 +76,8 @@ pub(crate) struct Tally {
     pub(crate) write_timeouts: u64,
     pub(crate) asked: u64,
     pub(crate) woken: u64,
+    /// Items that a stream did not get because its snapshot has seen them.
+    pub(crate) covered: u64,
 }
 
 /// How far a stream's end has come.
@@ -113,6 +117,8 @@ pub(crate) struct Slot {
     mail: Option<Box<Mail>>,
     /// The stream is the answer of a call, whose last event is still to come or not written yet.
     last: Option<Last>,
+    /// Of a stream with a snapshot.
+    follower: Option<Box<Follower>>,
     waker: Arc<SlotWaker>,
     socket: Socket,
     /// What it asked for and who it is.
@@ -147,7 +153,7 @@ impl Slot {
                 self.write_parcel()
             } else if self.open_parcel() {
                 continue;
-            } else if self.mail.is_some() && self.cursor.written > 0 && !self.is_live() {
+            } else if self.has_more_than_the_log() && self.cursor.written > 0 && !self.is_live() {
                 self.write_rest(log, tally)
             } else if self.is_held() {
                 if self.end == End::No {
@@ -158,13 +164,14 @@ impl Slot {
                 self.end = End::AfterRest;
                 continue;
             } else if let Some(member) = member.filter(|_| !self.is_live()) {
-                match log.run(self.cursor, member, self.framing) {
+                let Ahead::Clear(stop) = self.look_ahead(log, member, tally) else { continue };
+                match log.run_before(self.cursor, member, self.framing, stop) {
                     Run::Bytes { bytes, from, end } => {
-                        self.write_run(log, member, Piece { bytes, from, end }, tally)
+                        self.write_run(log, member, Piece { bytes, from, end }, stop, tally)
                     }
                     Run::CaughtUp(cursor) => {
                         self.cursor = cursor;
-                        self.has_caught_up = true;
+                        self.has_caught_up = stop > log.head();
                         continue;
                     }
                     Run::FellOut => {
@@ -240,6 +247,15 @@ impl Slot {
             }
         }
         Some(Visit::Lagging)
+    }
+
+    /// Whether what it gets is not simply what lies in the log.
+    fn has_more_than_the_log(&self) -> bool {
+        self.mail.is_some() || self.follower.is_some()
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing
     }
 
     pub(crate) fn is_blocked(&self) -> bool {

@@ -15,6 +15,7 @@
 //! Not for sockets or subscribers: that is `slab` and `slot`.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub(crate) struct StreamLog {
     last_uncounted: u64,
     /// Is told of what calls have raised, and of their ends.
     call_ends: Rc<CallEnds>,
+    /// Sequences of the gaps in the window, ascending.
+    gaps: VecDeque<u64>,
     /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
     bytes: usize,
 }
@@ -77,6 +80,8 @@ struct Entry {
     /// When it was appended, in the slab's milliseconds.
     at: u32,
     what: What,
+    /// The transaction that committed it; 0 = none.
+    xid: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -134,6 +139,7 @@ impl StreamLog {
             ordinal: 0,
             last_uncounted: 0,
             call_ends: Rc::default(),
+            gaps: VecDeque::new(),
             bytes: 0,
         }
     }
@@ -195,6 +201,7 @@ impl StreamLog {
             }
             self.base += 1;
         }
+        while self.gaps.pop_front_if(|gap| *gap < self.base).is_some() {}
         self.public.drop_before(self.index.front().map(|entry| entry.segment));
         self.private.drop_before(self.privates.front().map(|private| private.segment));
     }
@@ -263,6 +270,16 @@ impl StreamLog {
         }
     }
 
+    /// The first gap in the window at or after `from`, whomever it is for.
+    pub(crate) fn next_gap(&self, from: u64) -> Option<u64> {
+        self.gaps.get(self.gaps.partition_point(|gap| *gap < from)).copied()
+    }
+
+    /// The transaction that committed an item of the window, if one did.
+    pub(crate) fn xid(&self, sequence: u64) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.entry(sequence)?.xid)
+    }
+
     fn append_record(&mut self, record: &Record<'_>, now: u32, appended: &mut Appended) {
         let audience = |envelope: &Envelope<'_>| For::Audience(Audience::of(envelope));
         if let Record::Event { envelope, .. } | Record::TooLarge { envelope } = record
@@ -285,6 +302,11 @@ impl StreamLog {
             // Part of the catalog, not of the stream.
             _ => return self.append_nothing(now),
         };
+        if let (Record::Event { envelope, .. } | Record::TooLarge { envelope }, Some(entry)) =
+            (record, self.index.back_mut())
+        {
+            entry.xid = envelope.xid.map_or(0, NonZeroU64::get);
+        }
         appended.undeliverable += u64::from(!kept);
     }
 
@@ -295,6 +317,7 @@ impl StreamLog {
 
     fn append_gap(&mut self, reason: GapReason, missed: Option<u64>, whom: For, now: u32) -> bool {
         self.last_uncounted = self.next_sequence();
+        self.gaps.push_back(self.next_sequence());
         self.append_encoded(Some("sse.gap"), &gap_data(reason, missed), whom, now)
     }
 
@@ -322,7 +345,7 @@ impl StreamLog {
         let offset = buffer.len() as u32;
         append_chunked_event(buffer, id, event, data);
         let len = buffer.len() as u32 - offset;
-        self.push(Entry { segment, offset, len, ordinal: self.ordinal, at: now, what });
+        self.push(Entry { segment, offset, len, ordinal: self.ordinal, at: now, what, xid: 0 });
         self.ordinal = self.ordinal.wrapping_add(1);
     }
 
@@ -361,7 +384,7 @@ impl StreamLog {
         self.last_uncounted = self.next_sequence();
         let (segment, buffer) = self.public.make_room(0, self.next_sequence());
         let offset = buffer.len() as u32;
-        self.push(Entry { segment, offset, len: 0, ordinal: self.ordinal, at: now, what });
+        self.push(Entry { segment, offset, len: 0, ordinal: self.ordinal, at: now, what, xid: 0 });
     }
 
     fn push(&mut self, entry: Entry) {

@@ -14,6 +14,7 @@ use sse_proto::word::{ExecutionId, Topic};
 use tokio::sync::oneshot;
 
 use crate::auth::{Revocations, TokenDigest, Verified};
+use crate::between::snapshots::Asker;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::audience::Recipient;
 use crate::stream::of_call::CallTie;
@@ -59,6 +60,10 @@ pub(crate) struct Subscription {
     pub(crate) path: Box<str>,
     /// The call that the stream answers (C7.8).
     pub(crate) call: Option<u64>,
+    /// Whether the stream has a snapshot (C7.6).
+    pub(crate) follows: bool,
+    /// What a snapshot of its own needs.
+    pub(crate) asker: Option<Arc<Asker>>,
 }
 
 impl Subscription {
@@ -90,6 +95,8 @@ impl Subscription {
             address,
             path: Box::from(path),
             call: None,
+            follows: false,
+            asker: None,
         }
     }
 
@@ -143,6 +150,8 @@ pub(crate) struct Start {
     /// the gap when it comes back.
     pub(crate) ready: EventId,
     pub(crate) gap: Option<Gap>,
+    /// A snapshot comes before anything else.
+    pub(crate) needs_snapshot: bool,
 }
 
 /// Why a stream does not begin right after its `Last-Event-ID` (C6.5).
@@ -157,12 +166,15 @@ impl Start {
     /// behind it; the stream then waits for that id instead of being refused.
     pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, recipient: &Recipient) -> Self {
         if last_event_id.is_empty() {
-            return Self { position: log.head(), ready: log.id(log.head()), gap: None };
+            let (position, ready) = (log.head(), log.id(log.head()));
+            return Self { position, ready, gap: None, needs_snapshot: false };
         }
         let asked = std::str::from_utf8(last_event_id).ok().and_then(EventId::parse);
         let ready = asked.unwrap_or(log.id(u64::MAX));
-        let behind_gap =
-            |reason, missed| Self { position: log.head(), ready, gap: Some(Gap { reason, missed }) };
+        let behind_gap = |reason, missed| {
+            let gap = Some(Gap { reason, missed });
+            Self { position: log.head(), ready, gap, needs_snapshot: false }
+        };
         let uncounted = |reason| behind_gap(reason, None);
         let Some(id) = asked else {
             return uncounted(GapReason::Unknown);
@@ -177,12 +189,25 @@ impl Start {
             let missed = log.missed_since(position, recipient);
             return behind_gap(GapReason::Expired, missed);
         }
-        Self { position, ready, gap: None }
+        Self { position, ready, gap: None, needs_snapshot: false }
+    }
+
+    /// The same for a stream with a snapshot: it needs one unless it goes on, without a gap, from an id that
+    /// says nothing else (C6.4).
+    pub(crate) fn of_follower(self, is_resumed: bool) -> Self {
+        let needs_snapshot = !is_resumed || self.gap.is_some() || self.ready.is_marked;
+        let ready = if needs_snapshot { self.ready.marked() } else { self.ready };
+        Self { ready, needs_snapshot, ..self }
+    }
+
+    /// An id that comes before the snapshot, if there is one.
+    pub(crate) fn mark(self, id: EventId) -> EventId {
+        if self.needs_snapshot { id.marked() } else { id }
     }
 
     /// Where the stream of a call begins: before the call's first event.
     pub(crate) fn of_call(since: u64, log: &StreamLog) -> Self {
-        Self { position: since, ready: log.id(since), gap: None }
+        Self { position: since, ready: log.id(since), gap: None, needs_snapshot: false }
     }
 
     pub(crate) fn cursor(self) -> Cursor {
@@ -215,14 +240,22 @@ mod tests {
             [("e-5", 3, 5, 5), ("e-4", 3, 5, 4), ("e-3", 3, 5, 3), ("e-3", 3, 0, 3), ("e-0", 0, 0, 0)]
         {
             let ready = EventId::new(0xe, position);
-            assert_eq!(start(id, head, published), Start { position, ready, gap: None }, "{id}");
+            assert_eq!(
+                start(id, head, published),
+                Start { position, ready, gap: None, needs_snapshot: false },
+                "{id}"
+            );
         }
         for (id, head, published) in
             [("e-6", 3, 5), ("e-4", 3, 3), ("e-4", 3, 0), ("e-ffffffffffffffff", 3, 5)]
         {
             let gap = Some(Gap { reason: GapReason::Unknown, missed: None });
             let ready = EventId::parse(id).unwrap();
-            assert_eq!(start(id, head, published), Start { position: head, ready, gap }, "{id}");
+            assert_eq!(
+                start(id, head, published),
+                Start { position: head, ready, gap, needs_snapshot: false },
+                "{id}"
+            );
         }
     }
 
@@ -231,7 +264,7 @@ mod tests {
         for id in ["f-0", "f-2", "d-3", "f-ffffffffffffffff"] {
             let gap = Some(Gap { reason: GapReason::Restarted, missed: None });
             let ready = EventId::parse(id).unwrap();
-            assert_eq!(start(id, 3, 3), Start { position: 3, ready, gap }, "{id}");
+            assert_eq!(start(id, 3, 3), Start { position: 3, ready, gap, needs_snapshot: false }, "{id}");
         }
     }
 

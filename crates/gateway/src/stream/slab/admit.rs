@@ -36,6 +36,9 @@ impl Slab {
                 Some(tie) => Start::of_call(tie.since, &self.log),
                 None => Start::find(&newcomer.last_event_id, &self.log, published, &recipient),
             };
+            let is_resumed = !newcomer.last_event_id.is_empty();
+            let follows = newcomer.subscription.follows;
+            let start = if follows { start.of_follower(is_resumed) } else { start };
             self.log.postings.join(index, recipient);
             let waker = SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));
             let registered = newcomer.registered.take();
@@ -63,7 +66,7 @@ impl Slab {
         append_comment(&mut blocks, "connected");
         append_ready(&mut blocks, start.ready, retry);
         if let Some(Gap { reason, missed }) = start.gap {
-            append_gap(&mut blocks, self.log.id(start.position), reason, missed);
+            append_gap(&mut blocks, start.mark(self.log.id(start.position)), reason, missed);
             Stats::add(&stats.gaps_total, 1);
         }
         let mut pending = newcomer.head;
@@ -83,7 +86,11 @@ impl Slab {
             stream_permit: newcomer.stream_permit,
             socket_permit: newcomer.socket_permit,
         };
+        let follows = opening.subscription.follows;
         let mut slot = Slot::new(opening, self.now);
+        if follows {
+            slot.follow(start.needs_snapshot);
+        }
         if self.shared.stopping().is_some() {
             slot.end();
         }

@@ -3,23 +3,28 @@
 //! Not for when a stream writes them: that is `slot/mail`.
 
 use super::Slab;
-use crate::stream::parcel::SlotAddress;
+use crate::stream::parcel::{Parcel, SlotAddress};
 
 impl Slab {
     /// Gives each parcel to its stream. To be called when all streams have been told of what came in this
     /// round. What was for a stream that has ended is dropped.
     pub(super) fn take_parcels(&mut self) {
         for (address, parcel) in self.incoming.parcels.take() {
-            let Some(index) = self.slot_at(address) else { continue };
-            let Some(slot) = &mut self.slots[index] else { continue };
-            // The walk over the public lane may still be to come.
-            slot.refresh(self.first);
-            slot.give(parcel);
-            if slot.is_blocked() {
-                self.note_behind(index);
-            } else {
-                self.visit(index);
-            }
+            self.give(address, parcel);
+        }
+    }
+
+    /// Gives a parcel to its stream, if that is still there.
+    pub(super) fn give(&mut self, address: SlotAddress, parcel: Parcel) {
+        let Some(index) = self.slot_at(address) else { return };
+        let Some(slot) = &mut self.slots[index] else { return };
+        // The walk over the public lane may still be to come.
+        slot.refresh(self.first);
+        slot.give(parcel);
+        if slot.is_blocked() {
+            self.note_behind(index);
+        } else {
+            self.visit(index);
         }
     }
 

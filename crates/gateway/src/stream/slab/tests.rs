@@ -2,6 +2,7 @@
 //! A slab that is driven round by round, with streams over real sockets.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use crate::stream::parcel::{Parcel, Registered, Then};
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::Framing;
 use crate::stream::subscribe::{Newcomer, Subscription};
+
+mod followers;
 
 /// Bytes read at a time.
 const SPACE: usize = 64 << 10;
@@ -68,6 +71,8 @@ impl Rig {
                 address: peer.ip(),
                 path: "/api/x".into(),
                 call: None,
+                follows: false,
+                asker: None,
             }),
             last_event_id: Vec::new(),
             registered: Some(registered),
@@ -82,6 +87,11 @@ impl Rig {
     }
 
     fn publish(&mut self, data: &str) -> u64 {
+        self.publish_of(data, None)
+    }
+
+    /// The event of a transaction.
+    fn publish_of(&mut self, data: &str, xid: Option<u64>) -> u64 {
         let mut batch = Batch::new(self.next_sequence);
         let envelope = Envelope {
             scope: Cow::Owned(Scope::All),
@@ -91,7 +101,7 @@ impl Rig {
             execution_id: None,
             emitter: None,
             caller: None,
-            xid: None,
+            xid: xid.and_then(NonZeroU64::new),
         };
         let mut bytes = Vec::new();
         encode_into(&Record::Event { envelope, data }, &mut bytes).unwrap();

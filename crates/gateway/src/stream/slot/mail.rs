@@ -71,6 +71,10 @@ impl Slot {
         match parcel.then {
             Then::Same => {}
             Then::GoOn => mail.is_held = false,
+            Then::Follow { from, overlap } => {
+                mail.is_held = false;
+                self.go_on_behind(from, overlap);
+            }
             Then::End => {
                 mail.waiting.clear();
                 self.end = End::AfterRest;

@@ -48,6 +48,7 @@ impl Slot {
             pending_written: 0,
             pending: opening.pending,
             mail: None,
+            follower: None,
             last: opening.call.map(Last::Awaited),
             waker: opening.waker,
             socket: opening.socket,

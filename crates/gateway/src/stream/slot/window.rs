@@ -39,7 +39,7 @@ impl Slot {
             return true;
         }
         let rest = log.rest(self.cursor, self.framing);
-        if rest.len() > MAX_REST_BYTES || !self.pending.is_empty() {
+        if rest.len() > MAX_REST_BYTES {
             return false;
         }
         self.pending.extend_from_slice(rest);
@@ -50,9 +50,11 @@ impl Slot {
     pub(super) fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {
         let mut gap = Vec::new();
         let missed = log.missed_since(self.position(), &member.recipient);
-        append_gap(&mut gap, log.id(log.head()), GapReason::Slow, missed);
+        let id = log.id(log.head());
+        append_gap(&mut gap, if self.is_follower() { id.marked() } else { id }, GapReason::Slow, missed);
         self.queue(&gap);
         self.cursor = Cursor::before(log.head() + 1);
+        self.wish();
         tally.gaps += 1;
     }
 }

@@ -37,10 +37,11 @@ impl Slot {
         log: &StreamLog,
         member: &Member,
         first: Piece<'_>,
+        stop: u64,
         tally: &mut Tally,
     ) -> Result<usize> {
         self.cursor = first.from;
-        let Run::Bytes { bytes, from, end } = log.run(first.end, member, self.framing) else {
+        let Run::Bytes { bytes, from, end } = log.run_before(first.end, member, self.framing, stop) else {
             let n = self.socket.try_write(first.bytes)?;
             self.progress(log, &[first], n, tally);
             return Ok(n);
@@ -49,7 +50,8 @@ impl Slot {
         pieces[1] = Piece { bytes, from, end };
         let mut count = 2;
         while count < MAX_PIECES
-            && let Run::Bytes { bytes, from, end } = log.run(pieces[count - 1].end, member, self.framing)
+            && let Run::Bytes { bytes, from, end } =
+                log.run_before(pieces[count - 1].end, member, self.framing, stop)
         {
             pieces[count] = Piece { bytes, from, end };
             count += 1;

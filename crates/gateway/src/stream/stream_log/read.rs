@@ -72,11 +72,23 @@ pub(crate) enum Run<'a> {
 
 impl StreamLog {
     /// The longest run that lies in one piece.
-    pub(crate) fn run(&self, mut cursor: Cursor, member: &Member, framing: Framing) -> Run<'_> {
+    pub(crate) fn run(&self, cursor: Cursor, member: &Member, framing: Framing) -> Run<'_> {
+        self.run_before(cursor, member, framing, u64::MAX)
+    }
+
+    /// The same of what lies before the item `stop`, which is at or after the cursor: there the subscriber
+    /// has caught up.
+    pub(crate) fn run_before(
+        &self,
+        mut cursor: Cursor,
+        member: &Member,
+        framing: Framing,
+        stop: u64,
+    ) -> Run<'_> {
         if cursor.next < self.base {
             return Run::FellOut;
         }
-        let head = self.head();
+        let head = self.head().min(stop - 1);
         let mut complete = true;
         cursor.private = cursor.private.max(cursor.next);
         if cursor.private <= head {
@@ -141,6 +153,13 @@ impl StreamLog {
                 u64::from(ordinal(to.next).wrapping_sub(ordinal(from.next)))
             }
         }
+    }
+
+    /// Whether an item is for a subscriber.
+    pub(crate) fn concerns(&self, sequence: u64, member: &Member) -> bool {
+        let is_public = |entry: &Entry| entry.len > 0 && matches!(entry.what, What::Public | What::Everybody);
+        let takes_it = member.recipient.takes_public() && self.entry(sequence).is_some_and(is_public);
+        takes_it || self.admits(sequence, member)
     }
 
     /// Whether an item that is in one of a subscriber's lists is for it.

@@ -1,0 +1,126 @@
+//! Runs snapshots as calls are run (C7.6): one task for all runtime threads, which lets few of them into the
+//! queue at a time.
+//!
+//! Not for who waits (`between/snapshots`), nor for the stream's bytes (`stream/slab/snapshots`).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sse_proto::call::{AnswerShape, Outcome, UserParameters};
+use tokio::task::spawn_local;
+
+use super::context::CallContext;
+use super::run::{Arguments, Failure, Job, Purpose, Ran, run};
+use crate::between::queue::CallAvailability;
+use crate::between::snapshots::{Order, State, Unwanted};
+use crate::shared::Shared;
+use crate::stats::Stats;
+
+/// How soon a run that found no place, or no worker yet, is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long runs wait for the first worker: it is there within a second of the gateway's start. A role that
+/// cannot be used stays so for longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the task looks for wishes whose time has passed, if nothing else happens.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Whose share of queue and memory the runs have that are for all: no peer has this address.
+const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Runs snapshots until the gateway stops. To be started once, in a `LocalSet`.
+pub(crate) async fn serve(shared: Arc<Shared>) {
+    let mut stop = shared.stop_changes();
+    // Each run holds one more of it.
+    let places = Rc::new(());
+    loop {
+        // At most half of the workers, so that calls always have the others.
+        let limit = (shared.settings().call_workers / 2).max(1);
+        while Rc::strong_count(&places) <= limit
+            && let Some((order, unwanted)) = shared.snapshots.next(Instant::now())
+        {
+            let (shared, place) = (Arc::clone(&shared), Rc::clone(&places));
+            spawn_local(async move {
+                carry_out(&shared, order, unwanted).await;
+                drop(place);
+                shared.snapshots.look_again();
+            });
+        }
+        tokio::select! {
+            _ = stop.wait_for(Option::is_some) => return,
+            () = shared.snapshots.news() => {}
+            () = tokio::time::sleep(BEAT) => {}
+        }
+    }
+}
+
+async fn carry_out(shared: &Arc<Shared>, order: Order, unwanted: Unwanted) {
+    let state = tokio::select! {
+        state = run_until_done(shared, &order) => state,
+        // The run is cancelled by being dropped.
+        _ = unwanted => return,
+    };
+    let counter = match &state {
+        Some(_) => &shared.stats.snapshots_total,
+        None => &shared.stats.snapshots_failed_total,
+    };
+    Stats::add(counter, 1);
+    shared.snapshots.finish(order.id, state);
+}
+
+/// `None`: there is no result.
+async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
+    let patience = order.deadline.min(Instant::now() + PATIENCE);
+    loop {
+        let settings = shared.settings();
+        match shared.call_state() {
+            CallAvailability::Off => return None,
+            CallAvailability::Unavailable if patience <= Instant::now() => return None,
+            CallAvailability::Unavailable => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            CallAvailability::Ready => {}
+        }
+        let address = order.address.unwrap_or(NOBODY);
+        let (context, user) = match &order.asker {
+            Some(asker) => (CallContext::of(asker), asker.user.clone()),
+            None => (CallContext::of_nobody(), UserParameters::default()),
+        };
+        // Before the call enters the queue, so before its snapshot is taken: all of this has committed.
+        let position = shared.published.last();
+        shared.snapshots.begin(order.id, position);
+        let job = Job {
+            calls: &[&order.snapshot.call],
+            arguments: Arguments::Pairs(Vec::new()),
+            user,
+            context,
+            address,
+            own_events: None,
+            may_have_new_columns: true,
+            purpose: Purpose::Snapshot,
+        };
+        match run(shared, &settings, job, shared.calls.body_room(address)).await {
+            Ok(ran) => return state(ran, position, address, settings.max_event_size),
+            Err(Failure::NoPlace(_) | Failure::NotRun) if Instant::now() < order.deadline => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+fn state(ran: Ran<'_>, position: u64, address: IpAddr, max_bytes: usize) -> Option<State> {
+    let Ran { id, cut, outcome: Outcome::Done { rows, body, is_null }, shape, room, .. } = ran else {
+        return None;
+    };
+    let is_empty = is_null || shape == AnswerShape::Nothing || (rows == 0 && shape != AnswerShape::Array);
+    let text = if is_empty { "null".to_owned() } else { String::from_utf8(body).ok()? };
+    if text.len() > max_bytes {
+        return None;
+    }
+    Some(State { call: id, position, cut: cut?, text, address, _room: room })
+}

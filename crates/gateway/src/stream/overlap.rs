@@ -1,0 +1,25 @@
+//! Which items of the log a snapshot has seen although they come behind it in the order (C7.6).
+//!
+//! Not for what a stream makes of that: that is `slot/follow`.
+
+use std::cell::Cell;
+
+use sse_proto::call::Cut;
+
+use crate::stream::stream_log::StreamLog;
+
+/// The items that a snapshot may have seen although they come behind it in the order.
+#[derive(Debug)]
+pub(crate) struct Overlap {
+    pub(crate) cut: Cut,
+    /// The run whose end closes it.
+    pub(crate) call: u64,
+    /// No item behind this one was seen. The largest number as long as that is not known.
+    pub(crate) last: Cell<u64>,
+}
+
+impl Overlap {
+    pub(crate) fn saw(&self, log: &StreamLog, sequence: u64) -> bool {
+        sequence <= self.last.get() && self.cut.saw(log.xid(sequence))
+    }
+}

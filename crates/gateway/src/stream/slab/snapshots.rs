@@ -1,0 +1,230 @@
+//! Snapshots of this thread's streams: who needs one is asked for, and what a run gives is made the bytes of
+//! an event, and the place from which the streams go on (C7.6).
+//!
+//! A run ends in the order of events as well ([`Batch::ended_snapshots`]): nothing that it saw comes behind
+//! that. So its result waits a moment for its end. Then it is known which events behind its position it has
+//! seen, if any; usually none, and the id of the snapshot is an ordinary one.
+//!
+//! Not for running them: that is `call/snapshot`.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sse_proto::sse::{
+    EventId, GapReason, append_chunk, append_chunked_event, append_gap, chunk_payload, chunked_event_len,
+};
+
+use super::Slab;
+use crate::between::batch::Batch;
+use crate::between::snapshots::{Finished, State, Wish};
+use crate::room::{ANSWER_BYTES, held, may_grow};
+use crate::stats::Stats;
+use crate::stream::overlap::Overlap;
+use crate::stream::parcel::{Parcel, SlotAddress, Then};
+use crate::stream::stream_log::{Framing, StreamLog};
+
+/// How long a result waits for the end of its run, in milliseconds. Usually the end is there before; if it
+/// was lost because the ring was full, everybody is told of that by an `overflow`.
+const MAX_WAIT: u32 = 1000;
+
+/// Ends of runs that are remembered until their results come: results take milliseconds longer.
+const MAX_ENDS: usize = 1024;
+
+/// For how long a stream waits for a run to begin when calls may take any time.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// What a slab knows of snapshots.
+#[derive(Default)]
+pub(super) struct Snapshots {
+    /// The calls of runs that have ended, and the last item before that.
+    ends: VecDeque<(u64, u64)>,
+    /// Results that wait for the end of their run, and since when.
+    results: Vec<(Finished, u32)>,
+    /// What streams go by whose run has not ended yet in the order of events.
+    open: Vec<Rc<Overlap>>,
+}
+
+impl Snapshots {
+    /// Takes in the ends of runs.
+    pub(super) fn take(&mut self, batch: &Batch) {
+        for &(call, last) in &batch.ended_snapshots {
+            self.open.retain(|overlap| {
+                if overlap.call == call {
+                    overlap.last.set(last);
+                }
+                overlap.call != call && Rc::strong_count(overlap) > 1
+            });
+            if self.ends.len() >= MAX_ENDS {
+                self.ends.pop_front();
+            }
+            self.ends.push_back((call, last));
+        }
+    }
+
+    fn end_of(&self, call: u64) -> Option<u64> {
+        self.ends.iter().rev().find(|(other, _)| *other == call).map(|(_, last)| *last)
+    }
+}
+
+/// From where the streams go on that get a result.
+struct Place {
+    /// The snapshot has seen everything up to this item.
+    from: u64,
+    overlap: Option<Rc<Overlap>>,
+}
+
+impl Slab {
+    /// Asks for the snapshot that a stream needs.
+    pub(super) fn ask(&mut self, index: usize) {
+        let address = self.address_of(index);
+        let Some(slot) = &mut self.slots[index] else { return };
+        let subscription = &slot.subscription;
+        let routes = self.shared.routes.present();
+        let route = routes.as_ref().and_then(|routes| routes.find(&subscription.path));
+        let identity = subscription.identity.as_deref();
+        let snapshot = match route.map(|route| (&route.snapshot, &route.access)) {
+            // The stream has none any more, or none for this subscriber.
+            Some((None, _)) => return self.go_on(address),
+            Some((Some(snapshot), access)) if !snapshot.is_for(access, identity) => {
+                return self.go_on(address);
+            }
+            Some((Some(snapshot), _)) if !snapshot.is_personal() || subscription.asker.is_some() => {
+                Arc::clone(snapshot)
+            }
+            // It cannot be run.
+            _ => return self.say_none(address),
+        };
+        let patience = self.settings.call_timeout;
+        let wish = Wish {
+            asker: subscription.asker.clone().filter(|_| snapshot.is_personal()),
+            address: subscription.address,
+            waiter: (self.number, address.to_bits()),
+            behind: slot.position(),
+            deadline: Instant::now() + if patience.is_zero() { LONGEST } else { patience },
+            snapshot: Arc::clone(&snapshot),
+        };
+        slot.awaits(snapshot);
+        self.shared.snapshots.ask(wish);
+    }
+
+    /// Takes what has ended, and hands out what need not wait.
+    pub(super) fn take_snapshots(&mut self) {
+        let now = self.now;
+        let taken = self.shared.snapshots.take(self.number);
+        self.snapshots.results.extend(taken.into_iter().map(|finished| (finished, now)));
+        let results = std::mem::take(&mut self.snapshots.results);
+        for (finished, since) in results {
+            let Some(state) = &finished.state else {
+                finished.waiters.iter().for_each(|waiter| self.say_none(SlotAddress::from_bits(*waiter)));
+                continue;
+            };
+            let end = self.snapshots.end_of(state.call);
+            if end.is_none() && now.wrapping_sub(since) < MAX_WAIT {
+                self.snapshots.results.push((finished, since));
+                continue;
+            }
+            let state = Arc::clone(state);
+            self.hand_out(&state, end, &finished.waiters);
+        }
+    }
+
+    pub(super) fn hand_out(&mut self, state: &State, end: Option<u64>, waiters: &[u64]) {
+        if state.position + 1 < self.log.base() {
+            // It took longer than the window reaches back.
+            return waiters.iter().for_each(|waiter| self.say_none(SlotAddress::from_bits(*waiter)));
+        }
+        let place = place(state, end, &self.log);
+        if let Some(overlap) = place.overlap.as_ref().filter(|_| end.is_none()) {
+            self.snapshots.open.push(Rc::clone(overlap));
+        }
+        let id = self.log.id(place.from);
+        let id = if place.overlap.is_some() { id.marked() } else { id };
+        // Streams of different routines may have different names for it.
+        let mut encoded: Vec<(Option<String>, Framing, Option<Bytes>)> = Vec::new();
+        for waiter in waiters {
+            let address = SlotAddress::from_bits(*waiter);
+            let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else {
+                continue;
+            };
+            let Some(snapshot) = slot.take_awaited() else { continue };
+            let (event, framing) = (snapshot.event.as_ref().map(|event| event.as_str()), slot.framing());
+            let known = encoded.iter().find(|(name, of, _)| (name.as_deref(), *of) == (event, framing));
+            let bytes = match known {
+                Some((.., bytes)) => bytes.clone(),
+                None => {
+                    let bytes = self.encode(state, id, event, framing);
+                    encoded.push((event.map(str::to_owned), framing, bytes.clone()));
+                    bytes
+                }
+            };
+            match bytes {
+                Some(bytes) => {
+                    let then = Then::Follow { from: place.from, overlap: place.overlap.clone() };
+                    self.give(address, Parcel { bytes, after: 0, then });
+                }
+                None => self.say_none(address),
+            }
+        }
+    }
+
+    /// `None`: there is no memory for it.
+    fn encode(&self, state: &State, id: EventId, event: Option<&str>, framing: Framing) -> Option<Bytes> {
+        let len = chunked_event_len(id, event, &state.text);
+        let mut room = self.shared.calls.answer_room(state.address);
+        if !room.try_grow(len, ANSWER_BYTES) || !may_grow(len) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        append_chunked_event(&mut bytes, id, event, &state.text);
+        let bytes = held(bytes, Some(room));
+        Some(match framing {
+            Framing::Chunked => bytes,
+            Framing::Bare => bytes.slice_ref(chunk_payload(&bytes)),
+        })
+    }
+
+    /// There is no snapshot for a stream: it is told so, and goes on from where it is.
+    fn say_none(&mut self, address: SlotAddress) {
+        let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else { return };
+        slot.take_awaited();
+        let position = slot.position();
+        let from = if position + 1 < self.log.base() { self.log.head() } else { position };
+        let (mut block, mut bytes) = (Vec::new(), Vec::new());
+        append_gap(&mut block, self.log.id(from), GapReason::Snapshot, None);
+        match slot.framing() {
+            Framing::Chunked => append_chunk(&mut bytes, &block),
+            Framing::Bare => bytes = block,
+        }
+        Stats::add(&self.shared.stats.gaps_total, 1);
+        let then = Then::Follow { from, overlap: None };
+        self.give(address, Parcel { bytes: bytes.into(), after: 0, then });
+    }
+
+    /// A stream gets no snapshot, and needs to be told nothing.
+    fn go_on(&mut self, address: SlotAddress) {
+        self.give(address, Parcel { bytes: Bytes::new(), after: 0, then: Then::GoOn });
+    }
+}
+
+/// From where a stream goes on with this state, when its run is known to have ended behind the item `end`.
+fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
+    let overlap = |last| {
+        let last = std::cell::Cell::new(last);
+        Some(Rc::new(Overlap { cut: state.cut.clone(), call: state.call, last }))
+    };
+    let Some(end) = end else { return Place { from: state.position, overlap: overlap(u64::MAX) } };
+    let saw = |item: u64| {
+        let xid: Option<NonZeroU64> = log.xid(item);
+        state.cut.saw(xid)
+    };
+    let mut from = state.position;
+    while from < end && saw(from + 1) {
+        from += 1;
+    }
+    let last = (from + 1..=end).rev().find(|item| saw(*item));
+    Place { from, overlap: last.and_then(overlap) }
+}

@@ -1,0 +1,168 @@
+//! Streams with a snapshot: the cut, marks, gaps.
+
+use sse_proto::annotation::{Method, RoutineKind};
+use sse_proto::call::{Cut, ResultType, Shape, Signature};
+use sse_proto::route::{Call, Snapshot};
+
+use super::*;
+use crate::between::snapshots::State;
+
+fn snapshot() -> Arc<Snapshot> {
+    let result = ResultType { shape: Shape::Scalar, is_set: false, columns: Vec::new(), kinds: Vec::new() };
+    let call = Call {
+        oid: 1,
+        schema: "app".to_owned(),
+        name: "f".to_owned(),
+        kind: RoutineKind::Function,
+        method: Method::Get,
+        access: Access::Unspecified,
+        login: false,
+        logout: false,
+        user_parameters: true,
+        user_context: false,
+        read_only: true,
+        signature: Signature {
+            parameters: Vec::new(),
+            result,
+            rows: Vec::new(),
+            strict: false,
+            may_execute: true,
+            owner_may_issue_tokens: false,
+        },
+    };
+    Arc::new(Snapshot { call, event: None, scope: Scope::All })
+}
+
+impl Rig {
+    /// A stream that waits for its snapshot.
+    async fn follower(&mut self) -> Client {
+        let client = self.client().await;
+        let slot = self.slot(&client);
+        slot.follow(true);
+        assert!(slot.take_wish());
+        slot.awaits(snapshot());
+        client
+    }
+
+    /// The result of a run that began when everything up to `position` was published, and saw `cut`.
+    fn give(&mut self, client: &Client, position: u64, cut: Cut, end: Option<u64>) {
+        let address = "127.0.0.1".parse().unwrap();
+        let state = State { call: 7, position, cut, text: "state".to_owned(), address, _room: None };
+        self.slab.hand_out(&state, end, &[client.registered.address.to_bits()]);
+    }
+}
+
+/// The data and the id of each event.
+fn events(read: &str) -> Vec<(String, String)> {
+    let mut events = Vec::new();
+    for block in read.split("id: ").skip(1) {
+        let (id, rest) = block.split_once('\n').unwrap();
+        let data = rest.split_once("data: ").unwrap().1.split_once('\n').unwrap().0;
+        events.push((data.to_owned(), id.to_owned()));
+    }
+    events
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(data, id)| ((*data).to_owned(), (*id).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn what_the_snapshot_saw_is_not_sent_and_ids_are_marked_until_none_of_it_can_follow() {
+    let mut rig = Rig::new();
+    rig.publish_of("before", Some(10));
+    let mut client = rig.follower().await;
+    // It saw 10, 11 and 13; 12 was running.
+    let cut = Cut::new(12, 14, vec![12]);
+    for (data, xid) in [
+        ("seen", Some(11)),
+        ("missed", Some(12)),
+        ("seen later", Some(13)),
+        ("new", Some(14)),
+        ("at once", None),
+    ] {
+        rig.publish_of(data, xid);
+    }
+    rig.round().await;
+    assert!(client.reads_nothing());
+    rig.give(&client, 1, cut, Some(6));
+    // A visit writes four times at most.
+    for _ in 0..4 {
+        rig.round().await;
+    }
+    let read = client.read_to("at once").await;
+    let expected = [("state", "e-2s"), ("missed", "e-3s"), ("new", "e-5"), ("at once", "e-6")];
+    assert_eq!(events(&read), pairs(&expected), "{read}");
+    assert_eq!(rig.slab.tally.covered, 1);
+    // Each block is a chunk of the size that it says.
+    assert!(
+        read.starts_with("16\r\nid: e-2s\ndata: state\n\n\r\n17\r\nid: e-3s\ndata: missed\n\n\r\n"),
+        "{read}"
+    );
+}
+
+#[tokio::test]
+async fn while_the_end_of_a_run_has_not_come_everything_is_marked() {
+    let mut rig = Rig::new();
+    let mut client = rig.follower().await;
+    rig.give(&client, 0, Cut::new(10, 10, Vec::new()), None);
+    rig.publish_of("new", Some(10));
+    rig.publish_of("seen", Some(9));
+    rig.round().await;
+    assert_eq!(events(&client.read_to("new").await), pairs(&[("state", "e-0s"), ("new", "e-1s")]));
+    let mut batch = Batch::new(rig.next_sequence);
+    batch.ended_snapshots.push((7, rig.next_sequence - 1));
+    rig.batches.send(Arc::new(batch)).unwrap();
+    rig.round().await;
+    // Nothing that it saw can follow: whatever bears such a number now is sent.
+    rig.publish_of("later", Some(9));
+    rig.round().await;
+    assert_eq!(events(&client.read_to("later").await), pairs(&[("later", "e-3")]));
+}
+
+#[tokio::test]
+async fn without_anything_in_between_the_snapshot_is_not_marked() {
+    let mut rig = Rig::new();
+    rig.publish_of("before", Some(3));
+    let mut client = rig.follower().await;
+    rig.publish_of("seen", Some(9));
+    rig.round().await;
+    rig.give(&client, 1, Cut::new(10, 10, Vec::new()), Some(2));
+    rig.publish_of("new", Some(10));
+    rig.round().await;
+    assert_eq!(events(&client.read_to("new").await), pairs(&[("state", "e-2"), ("new", "e-3")]));
+}
+
+#[tokio::test]
+async fn a_gap_for_everybody_is_marked_and_holds_the_stream_for_another_snapshot() {
+    let mut rig = Rig::new();
+    let mut client = rig.follower().await;
+    rig.give(&client, 0, Cut::new(10, 10, Vec::new()), Some(0));
+    rig.publish_of("one", Some(10));
+    let mut batch = Batch::new(rig.next_sequence);
+    batch.push_overflow(None);
+    rig.next_sequence = batch.next_sequence();
+    rig.batches.send(Arc::new(batch)).unwrap();
+    rig.publish_of("two", Some(11));
+    rig.round().await;
+    // The slab asks for it, and there is no route: a gap, and the stream goes on.
+    let read = client.read_to("two").await;
+    let ids: Vec<String> = events(&read).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids, ["e-0", "e-1", "e-2s", "e-2", "e-3"], "{read}");
+    assert!(read.find("overflow") < read.find("\"snapshot\""), "{read}");
+}
+
+#[tokio::test]
+async fn a_result_that_the_window_no_longer_reaches_is_a_gap() {
+    let mut rig = Rig::new();
+    let mut client = rig.follower().await;
+    let settings = Settings { window_size: 0, ..Settings::default() };
+    rig.slab.settings = Arc::new(settings);
+    rig.publish_of("gone", Some(10));
+    rig.round().await;
+    rig.give(&client, 0, Cut::new(10, 10, Vec::new()), Some(0));
+    rig.publish_of("two", Some(11));
+    rig.round().await;
+    let read = client.read_to("two").await;
+    assert!(read.contains("\"snapshot\"") && !read.contains("state"), "{read}");
+}

@@ -1,0 +1,142 @@
+//! Snapshots between streams and workers (C7.6): how many run at a time, who shares one, who is left alone.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use sse_gateway::{CallAvailability, CallResult, Settings};
+use sse_proto::call::{CallAnswer, Cut, Outcome, Shape};
+use support::calls::{A_WHILE, JSON, callable, calling, request, shape, take, try_take};
+use support::peer::{Peer, Stream};
+use support::{TestGateway, eventually, settings};
+
+fn gateway(settings: Settings) -> TestGateway {
+    let text = || shape(Shape::Scalar);
+    calling(
+        settings,
+        &[
+            callable("state", "", &[], text()),
+            callable("mine", "", &["_user_id", "_ip_address"], text()),
+            callable("all", "@sse\n@sse_snapshot state", &[], text()),
+            callable("own", "@sse\n@sse_snapshot mine as own", &[], text()),
+            callable("send", "HTTP POST", &[], text()),
+        ],
+    )
+}
+
+fn open(gateway: &TestGateway, target: &str) -> Stream {
+    Stream::get(gateway.port(), target, "")
+}
+
+/// A run that has seen all of the first `xmax` transactions.
+fn state(id: u64, body: &str) -> CallResult {
+    let outcome = Outcome::Done { rows: 1, body: body.as_bytes().to_vec(), is_null: false };
+    CallResult::Answer(
+        CallAnswer { id, has_end: false, cut: Some(Cut::new(10, 10, Vec::new())), outcome }.into(),
+    )
+}
+
+// Attack: thousands come back at once, and calls of others wait behind their snapshots.
+#[test]
+fn snapshots_take_half_of_the_workers_and_leave_the_queue_to_calls() {
+    let gateway = gateway(Settings { call_workers: 4, call_queue_size: 4, ..settings() });
+    let streams: Vec<Stream> = (0..8).map(|_| open(&gateway, "/api/own/info")).collect();
+    let mut first = take(&gateway);
+    let second = take(&gateway);
+    std::thread::sleep(A_WHILE);
+    assert!(try_take(&gateway.gateway).is_none(), "a third runs");
+    let mut peer = Peer::ask(gateway.port(), &request("POST", "/api/send", JSON, "{}"));
+    assert_eq!(take(&gateway).label, "public.send");
+    for _ in 0..6 {
+        gateway.gateway.answer_call(first.id, state(first.id, "x"));
+        first = take(&gateway);
+        assert_eq!((first.label.as_str(), first.read_only), ("public.mine", true));
+    }
+    assert_ne!(first.id, second.id);
+    assert!(!peer.has_answer());
+    drop(streams);
+}
+
+#[test]
+fn all_who_wait_for_the_same_share_a_run_that_is_nobodys() {
+    let gateway = gateway(settings());
+    let mut first = open(&gateway, "/api/all/info");
+    let run = take(&gateway);
+    assert!(run.settings.values().all(String::is_empty), "{run:?}");
+    // These come while it runs: nothing was published since it began, so it is theirs, too.
+    let mut streams: Vec<Stream> = (0..20).map(|_| open(&gateway, "/api/all/info")).collect();
+    eventually("all are there", || gateway.subscribers() == 21);
+    std::thread::sleep(A_WHILE);
+    gateway.gateway.answer_call(run.id, state(run.id, "the state"));
+    for stream in streams.iter_mut().chain([&mut first]) {
+        assert_eq!(stream.take(2), ["{}", "the state"]);
+    }
+    // This one has to be told what came after the run had begun.
+    let mut next = open(&gateway, "/api/all/info");
+    let run = take(&gateway);
+    gateway.say("in between");
+    let mut later = open(&gateway, "/api/all/info");
+    std::thread::sleep(A_WHILE);
+    gateway.gateway.answer_call(run.id, state(run.id, "older"));
+    assert_eq!(next.take(3), ["{}", "older", "in between"]);
+    let run = take(&gateway);
+    gateway.gateway.answer_call(run.id, state(run.id, "newer"));
+    assert_eq!(later.take(2), ["{}", "newer"]);
+    assert_eq!(gateway.count(|stats| &stats.snapshots_total), 3);
+}
+
+#[test]
+fn a_run_for_which_nobody_waits_any_more_is_cancelled() {
+    let gateway = gateway(settings());
+    let stream = open(&gateway, "/api/own/info");
+    let run = take(&gateway);
+    assert_eq!(run.setting("request.path"), "/api/own/info");
+    assert_eq!(run.parameters, [None, Some("127.0.0.1".to_owned())]);
+    drop(stream);
+    eventually("it is cancelled", || gateway.gateway.poll_cancelled() == Some(run.id));
+    // And one that has not begun does not begin.
+    gateway.gateway.set_calls(CallAvailability::Unavailable);
+    let stream = open(&gateway, "/api/own/info");
+    std::thread::sleep(A_WHILE);
+    drop(stream);
+    eventually("it has gone", || gateway.subscribers() == 0);
+    gateway.gateway.set_calls(CallAvailability::Ready);
+    std::thread::sleep(2 * A_WHILE);
+    assert!(try_take(&gateway.gateway).is_none());
+}
+
+#[test]
+fn whatever_goes_wrong_is_a_gap_and_the_stream_goes_on() {
+    let gateway =
+        gateway(Settings { call_timeout: Duration::from_millis(300), max_event_size: 10, ..settings() });
+    let stats = |gateway: &TestGateway| gateway.count(|stats| &stats.snapshots_failed_total);
+    type Fault = (&'static str, fn(u64) -> Option<CallResult>);
+    let faults: [Fault; 5] = [
+        ("it is lost", |_| Some(CallResult::Lost)),
+        ("there is no room", |_| Some(CallResult::NoRoom)),
+        ("it is too large", |id| Some(state(id, "12345678901"))),
+        ("it does not say what it saw", |id| Some(support::calls::done(id, "x"))),
+        ("nobody begins with it", |_| None),
+    ];
+    for (number, (what, answer)) in faults.into_iter().enumerate() {
+        let mut stream = open(&gateway, "/api/all/info");
+        if what != "nobody begins with it" {
+            let run = take(&gateway);
+            gateway.gateway.answer_call(run.id, answer(run.id).unwrap());
+        }
+        assert_eq!(stream.take(2), ["{}", "{\"reason\": \"snapshot\", \"missed\": null}"], "{what}");
+        gateway.say("live");
+        assert_eq!(stream.take(1), ["live"], "{what}");
+        assert_eq!(stats(&gateway), number as u64 + 1, "{what}");
+    }
+    let mut stream = open(&gateway, "/api/all/info");
+    let run = take(&gateway);
+    gateway.gateway.answer_call(run.id, state(run.id, "1234567890"));
+    assert_eq!(stream.take(2), ["{}", "1234567890"]);
+    gateway.gateway.set_calls(CallAvailability::Off);
+    let mut stream = open(&gateway, "/api/all/info");
+    assert_eq!(stream.take(2)[1], "{\"reason\": \"snapshot\", \"missed\": null}");
+    assert_eq!(gateway.stats().gaps_total.load(Ordering::Relaxed), 6);
+}
