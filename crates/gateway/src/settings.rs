@@ -73,8 +73,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// `sse.call_workers`: snapshots take at most half of them.
     pub call_workers: usize,
-    /// `sse.max_event_size` in bytes, of events that the gateway makes and of snapshots; of others the extension
-    /// sees to it.
+    /// `sse.max_event_size` in bytes, of events that the gateway makes and of snapshots; of others the
+    /// extension sees to it.
     pub max_event_size: usize,
     /// `sse.call_queue_size`: calls that wait for a worker; one address has at most half of it.
     pub call_queue_size: usize,

@@ -145,6 +145,7 @@ fn a_value_may_be_assigned() {
         ("@sse\n@authorize = a,b", "@sse\n@authorize a b"),
         ("@sse\n@authorize = \"true\"", "@sse\n@authorize true"),
         ("@sse\n@sse_snapshot = false", "@sse"),
+        ("@sse\n@sse_snapshot = S.F as x", "@sse\n@sse_snapshot s.f AS x"),
         ("HTTP\n@login = true\n@path = /x", "HTTP\n@login\n@path /x"),
     ] {
         assert_eq!(read(assigned), read(spaced), "{assigned}");
@@ -412,7 +413,21 @@ fn a_problem_names_line_word_expectation_and_nearest_word() {
             "line 1: \"@sse_scope\": does nothing alone: expected an \"@sse\", \"@sse_publish\" or \
              \"@sse_subscribe\" line too; the nearest valid word is \"@sse\"",
         ),
-        ("@sse\n@sse_snapshot f", "line 2: \"@sse_snapshot\": not available in this version"),
+        (
+            "@sse\n@sse_snapshot f()",
+            "line 2: \"f()\": not a name of a function: expected it without arguments and parentheses, in double quotes \
+             where SQL asks for them",
+        ),
+        ("@sse\n@sse_snapshot f as", "line 2: \"as\": expected \"@sse_snapshot function [as name]\""),
+        (
+            "@sse\n@sse_snapshot f as error",
+            "line 2: \"error\": not a valid event name: \"error\", \"open\" and names \
+             that begin with \"sse.\" are reserved",
+        ),
+        (
+            "@sse\n@sse_snapshot f\n@sse_snapshot g",
+            "line 3: \"@sse_snapshot\": disagrees with line 2: expected one of the two",
+        ),
     ] {
         assert_eq!(Annotation::parse(comment).unwrap_err()[0].to_string(), text);
     }

@@ -1,5 +1,5 @@
 //! `cargo xtask …`: the commands of the project: install, demo, test, call-rate, commit-rate, ledger, siege,
-//! soak, regress.
+//! snapshots, soak, regress.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -18,6 +18,7 @@ mod progress;
 mod regress;
 mod sanitizer;
 mod siege;
+mod snapshots;
 mod soak;
 mod test;
 
@@ -94,6 +95,18 @@ enum Task {
     Regress,
     /// Attack from all sides for a while, and prove that honest clients notice nothing.
     Siege(siege::Arguments),
+    /// Writers, and streams with snapshots that are broken all the time: each must have the table's state.
+    Snapshots {
+        /// For how long.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+        /// Repeats the choices of another run, though not its timing.
+        #[arg(long, value_name = "S")]
+        seed: Option<u64>,
+        /// The PostgreSQL to run (default: the one found on this machine).
+        #[arg(long, value_name = "PATH")]
+        pg_config: Option<PathBuf>,
+    },
     /// Let subscribers come and go, and look whether the gateway's memory and descriptors stay level.
     Soak {
         /// For how long.
@@ -118,6 +131,7 @@ fn main() -> ExitCode {
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Regress => regress::run(),
         Task::Siege(arguments) => siege::run(arguments),
+        Task::Snapshots { seconds, seed, pg_config } => snapshots::run(seconds, seed, pg_config.as_deref()),
         Task::Soak { seconds, pg_config } => soak::run(seconds, pg_config.as_deref()),
         Task::Test(options) => return test::run(&options),
     };

@@ -98,6 +98,11 @@ impl<'a> Api<'a> {
         Ok(Self { schema: self.schema.clone(), token: Some(token), ..*self })
     }
 
+    /// The same for somebody without one.
+    pub(crate) fn with_nobody(&self) -> Self {
+        Self { schema: self.schema.clone(), token: None, ..*self }
+    }
+
     /// A session of the superuser whose unqualified names are this schema's.
     pub(crate) fn session(&self) -> Result<Session> {
         let options = format!("-c search_path={},public", self.schema);

@@ -44,7 +44,7 @@ impl Keyword {
             Self::Event => "expected one event name",
             Self::Topic => "expected one topic, in double quotes if it has a blank or comma",
             Self::Delivery => "expected \"commit\" or \"immediate\"",
-            Self::Snapshot => "not available in this version",
+            Self::Snapshot => "expected \"@sse_snapshot function [as name]\"",
             Self::Authorize => "expected an optional list of users and roles",
             Self::Anonymous | Self::Login | Self::Logout | Self::UserParameters | Self::UserContext => {
                 "expected nothing after it"
@@ -56,7 +56,10 @@ impl Keyword {
     /// Whether the word says something about events, and so means nothing without `@sse`, `@sse_publish` or
     /// `@sse_subscribe`.
     pub(super) fn needs_sse(self) -> bool {
-        matches!(self, Self::Level | Self::Scope | Self::Event | Self::Topic | Self::Delivery)
+        matches!(
+            self,
+            Self::Level | Self::Scope | Self::Event | Self::Topic | Self::Delivery | Self::Snapshot
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use super::keyword::{self, Keyword};
 use super::line::{Content, Line, Value, lines};
 use super::path::{parse_path, parse_segment};
 use super::problem::Problem;
+use super::snapshot::{self, NotASource, SnapshotSource};
 use super::{Access, Annotation, Segment, http, stray};
 use crate::near_miss;
 use crate::scope::{self, Scope, ScopeError, Word};
@@ -51,6 +52,7 @@ struct Said {
     event: usize,
     topic: usize,
     delivery: usize,
+    snapshot: usize,
     access: usize,
     login: usize,
     logout: usize,
@@ -133,7 +135,10 @@ impl Reader {
                 })?;
                 place.agree(&mut self.annotation.delivery, &mut self.said.delivery, delivery)
             }
-            Keyword::Snapshot => Err(place.misused()),
+            Keyword::Snapshot => {
+                let source = place.source(text)?;
+                place.agree(&mut self.annotation.snapshot, &mut self.said.snapshot, source)
+            }
             Keyword::Authorize => {
                 let values = scope::values(text).map_err(|error| place.problem(text, &error.to_string()))?;
                 self.access(place, Access::Authorize(values))
@@ -252,6 +257,13 @@ impl Reader {
             };
             self.problems.extend(self.dependents.iter().take(MAX_PROBLEMS + 1).map(alone));
         }
+        if self.annotation.snapshot.is_some()
+            && self.annotation.publish
+            && self.annotation.subscribe.is_none()
+        {
+            let message = "a routine without a URL has no streams that could begin with a snapshot: expected \"@sse\" or \"@sse_subscribe\"";
+            self.problems.push(Problem::new(self.said.snapshot, "@sse_snapshot", message));
+        }
         // A stable sort: the mistakes of one line stay in the order in which they were found.
         self.problems.sort_by_key(|problem| problem.line);
         if let Some(first_beyond) = self.problems.get(MAX_PROBLEMS) {
@@ -320,6 +332,20 @@ impl Place<'_> {
                 self.problem(word, &error.to_string()).with_nearest(nearest)
             }
             _ => self.problem(text, &error.to_string()),
+        })
+    }
+
+    fn source(&self, text: &str) -> Result<SnapshotSource, Problem> {
+        snapshot::parse(text).map_err(|error| match error {
+            NotASource::Usage(None) => self.misused(),
+            NotASource::Usage(Some(word)) => self.problem(&word, self.keyword.usage()),
+            NotASource::Name(word) => {
+                let message = "not a name of a function: expected it without arguments and parentheses, in double quotes where SQL asks for them";
+                self.problem(&word, message)
+            }
+            NotASource::Event(word, error) => {
+                self.problem(&word, &format!("not a valid event name: {error}"))
+            }
         })
     }
 
