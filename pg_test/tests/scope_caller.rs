@@ -1,5 +1,5 @@
-//! Scope `caller` (C4.2): what a call raises for its caller reaches streams that prove to be the caller's, and
-//! nobody else, whatever the routine, the session or another caller says.
+//! Scope `caller` (C4.2): what a call raises for its caller reaches streams that prove to be the caller's,
+//! and nobody else, whatever the routine, the session or another caller says.
 //!
 //! Not for streamed answers of calls, nor for random combinations (`leak.rs`).
 
@@ -38,8 +38,8 @@ impl<'a> Ears<'a> {
         Ok(())
     }
 
-    /// What was heard since the last time, as `name: data`, in the order of the streams. After it a mark comes
-    /// that all get, so what was not heard will not be heard.
+    /// What was heard since the last time, as `name: data`, in the order of the streams. After it a mark
+    /// comes that all get, so what was not heard will not be heard.
     fn heard(&mut self) -> Result<Vec<String>> {
         self.marks += 1;
         let mark = format!("mark {} {}", self.path, self.marks);
@@ -283,8 +283,8 @@ fn nothing_of_a_caller_is_left_for_the_next_call_of_its_worker() -> Result<()> {
     Ok(())
 }
 
-/// Attack: a session that is no call says by its settings that it is one; or a call connects to another session
-/// and raises there.
+/// Attack: a session that is no call says by its settings that it is one; or a call connects to another
+/// session and raises there.
 #[test]
 fn what_no_call_raised_reaches_nobody_and_is_counted_and_said_once() -> Result<()> {
     let cluster = start(builder())?;

@@ -169,8 +169,8 @@ fn sentence(problems: &[Problem]) -> Vec<u8> {
     to_server(&sentences.join("; "))
 }
 
-/// As [`RouteTable::build`], but the statement can be ended between two comments: together they may have 64 MB
-/// for each owner.
+/// As [`RouteTable::build`], but the statement can be ended between two comments: together they may have 64
+/// MB for each owner.
 fn table_of(routines: &[Routine]) -> RouteTable {
     let parse = |routine: &Routine| {
         pgrx::check_for_interrupts!();

@@ -98,8 +98,8 @@ pub fn nobody_matches(access: &Access, emission: &Emission) -> bool {
     }
 }
 
-/// Whether whoever made the call that raised `event` may receive it by its scope on a stream of the right topic
-/// and execution id (C7.9, `SSE-Position`). `identity` is that of the call.
+/// Whether whoever made the call that raised `event` may receive it by its scope on a stream of the right
+/// topic and execution id (C7.9, `SSE-Position`). `identity` is that of the call.
 pub fn admits_caller(event: &Event<'_>, identity: Option<&Identity>) -> bool {
     if *event.scope == Scope::Caller {
         return event.caller.is_some_and(|caller| caller.can_be_followed());
@@ -179,9 +179,9 @@ fn skips_topic(event: &Event<'_>) -> bool {
     *event.scope == Scope::Caller
 }
 
-/// Whether a stream is the caller's (C4.2): the answer of the call; or one that presents the execution id, and
-/// is of the same user, or has the id from the gateway. An id that somebody chose proves nothing, and a token
-/// without a user id names nobody.
+/// Whether a stream is the caller's (C4.2): the answer of the call; or one that presents the execution id,
+/// and is of the same user, or has the id from the gateway. An id that somebody chose proves nothing, and a
+/// token without a user id names nobody.
 fn is_caller(caller: &Caller<'_>, subscriber: &Subscriber<'_>) -> bool {
     if subscriber.call.is_some() {
         return subscriber.call == Some(caller.call);

@@ -1,7 +1,8 @@
 //! The HTTP call that an event was raised in: who is behind scope `caller` (C4.2).
 //!
-//! Fixed when the gateway queues the call, and carried with the call to its worker and from there with each of
-//! its events. Nothing of it comes from settings of the session: whoever may run SQL could set those (C3.8).
+//! Fixed when the gateway queues the call, and carried with the call to its worker and from there with each
+//! of its events. Nothing of it comes from settings of the session: whoever may run SQL could set those
+//! (C3.8).
 //!
 //! Not for who gets such an event: [`crate::admission`].
 
@@ -21,8 +22,8 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Whether a stream can prove by the execution id that it is the caller's (C4.2): by its user id beside it,
-    /// or because the gateway has made the id.
+    /// Whether a stream can prove by the execution id that it is the caller's (C4.2): by its user id beside
+    /// it, or because the gateway has made the id.
     pub fn can_be_followed(&self) -> bool {
         let is_there = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
         let is_known = if self.is_authenticated { is_there(self.user_id) } else { self.has_made_id };

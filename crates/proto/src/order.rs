@@ -33,8 +33,8 @@
 //! with the next decision ([`Order::pass`]), so that a session's events of both kinds come as it raised them
 //! while nobody blocks.
 //!
-//! What has to come behind events of both kinds, as the end of the call that has raised them, follows all that
-//! is held when it comes ([`Order::follow`]): whatever of the call has not left yet is among that.
+//! What has to come behind events of both kinds, as the end of the call that has raised them, follows all
+//! that is held when it comes ([`Order::follow`]): whatever of the call has not left yet is among that.
 //!
 //! Not for: tickets and announcements themselves (`src/pg/ticket.rs`), and what was pushed by one backend:
 //! the ring keeps that in order.

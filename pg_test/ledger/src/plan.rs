@@ -32,8 +32,8 @@ pub(crate) struct Audience {
     pub(crate) execution_id: &'static str,
     /// `request.user_id` of the raising transaction; empty = none.
     pub(crate) emitter: &'static str,
-    /// Raised in an HTTP call, for its caller: for streams that present the execution id, whatever they ask for
-    /// besides.
+    /// Raised in an HTTP call, for its caller: for streams that present the execution id, whatever they ask
+    /// for besides.
     pub(crate) is_of_call: bool,
 }
 

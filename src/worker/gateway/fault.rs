@@ -34,8 +34,8 @@ const PANIC: &str = "pg_sse.panic_courier";
 /// From now on the log names the transaction of each event: nobody else is told it yet.
 const TRANSACTIONS: &str = "pg_sse.tell_transactions";
 
-/// From now on a new call worker serves as many calls, or as many milliseconds, as the file says: nobody waits
-/// for an hour, or calls a hundred thousand times.
+/// From now on a new call worker serves as many calls, or as many milliseconds, as the file says: nobody
+/// waits for an hour, or calls a hundred thousand times.
 const CALLS: &str = "pg_sse.tenure_calls";
 const AGE: &str = "pg_sse.tenure_age";
 

@@ -17,8 +17,8 @@ use super::revocation::{MAX_TOKENS, NewRefusal};
 /// memory alone, and the log says so: by then the disk has taken nothing for minutes.
 const MAX_WAITING: usize = MAX_TOKENS;
 
-/// Bytes of the user ids among them, each of which may have 16 kB: forty for each of [`MAX_WAITING`]. Beyond it
-/// as beyond that.
+/// Bytes of the user ids among them, each of which may have 16 kB: forty for each of [`MAX_WAITING`]. Beyond
+/// it as beyond that.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 
 /// Where runtime threads and the main thread leave work for the keeper.

@@ -23,8 +23,8 @@ pub(crate) fn done(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) ->
     }
 }
 
-/// Says where the last event of the call is that its caller may receive (C7.9): a page whose stream has come so
-/// far has its own change. A call that failed may have published, too.
+/// Says where the last event of the call is that its caller may receive (C7.9): a page whose stream has come
+/// so far has its own change. A call that failed may have published, too.
 ///
 /// # Errors
 /// The problem that was given.

@@ -161,7 +161,8 @@ impl Recipient {
         }
     }
 
-    /// Whether it gets the events of the public lane (C4.5). The answer of a call gets those of its call alone.
+    /// Whether it gets the events of the public lane (C4.5). The answer of a call gets those of its call
+    /// alone.
     pub(crate) fn takes_public(&self) -> bool {
         self.topics.is_empty() && self.call.is_none()
     }

@@ -1,5 +1,5 @@
-//! Which calls of this thread wait for their own events, and up to where these lie in the order of events: what
-//! `SSE-Position` says (C7.9).
+//! Which calls of this thread wait for their own events, and up to where these lie in the order of events:
+//! what `SSE-Position` says (C7.9).
 //!
 //! A call is entered before it is queued, so before its first event comes; the log tells of each event that a
 //! call has raised, and of its end, which comes behind all of them. An end is told to every thread, and is
@@ -82,8 +82,8 @@ impl CallWatch {
         self
     }
 
-    /// Waits until all of the call's events have come here, for ever if its end is never told. Returns the last
-    /// one that the caller may receive by its scope.
+    /// Waits until all of the call's events have come here, for ever if its end is never told. Returns the
+    /// last one that the caller may receive by its scope.
     pub(crate) async fn ended(&self) -> Option<EventId> {
         poll_fn(|cx| match self.ends.0.borrow_mut().get_mut(&self.call) {
             Some(waiting) if !waiting.has_ended => {

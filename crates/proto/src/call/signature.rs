@@ -29,8 +29,8 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// Stands for that of a routine with more than [`MAX_PARAMETERS`]: one more of them than that, and nothing
-    /// is known of any.
+    /// Stands for that of a routine with more than [`MAX_PARAMETERS`]: one more of them than that, and
+    /// nothing is known of any.
     pub fn of_too_many_parameters() -> Self {
         let unknown = Parameter {
             name: String::new(),

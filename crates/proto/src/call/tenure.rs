@@ -1,8 +1,8 @@
 //! How long a call worker serves (C7.2).
 //!
 //! Memory that Postgres and the languages keep for a session must not grow for ever, and state that the
-//! clean-up after a call cannot undo (session variables of PL/Python) must not stay for ever. So a worker that
-//! has served long enough is replaced when it has answered its call.
+//! clean-up after a call cannot undo (session variables of PL/Python) must not stay for ever. So a worker
+//! that has served long enough is replaced when it has answered its call.
 //!
 //! Not for other reasons to replace one, nor for doing it.
 

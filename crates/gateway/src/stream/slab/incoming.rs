@@ -1,4 +1,5 @@
-//! Where connection tasks leave streams for their thread's slab, and parcels for these, and where the two take turns.
+//! Where connection tasks leave streams for their thread's slab, and parcels for these, and where the two
+//! take turns.
 //!
 //! Not for letting new streams in: that is `Slab::admit`.
 
