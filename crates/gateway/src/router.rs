@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
-use sse_proto::admission::{Door, may_open};
+use sse_proto::admission::{Door, may_have_snapshot, may_open};
 use sse_proto::route::{Route, RouteTable};
 
 use crate::asked::{Asked, Stranger, unauthenticated};
@@ -269,7 +269,8 @@ fn open_stream(
     let header = header.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
     let last_event_id = header.or(query.last_event_id.clone()).unwrap_or_default();
     let identity = login.as_ref().map(|login| &*login.identity);
-    let snapshot = route.snapshot.as_ref().filter(|snapshot| snapshot.is_for(&route.access, identity));
+    let snapshot =
+        route.snapshot.as_ref().filter(|snapshot| may_have_snapshot(snapshot, &route.access, identity));
     let asker = snapshot.filter(|snapshot| snapshot.is_personal()).map(|_| {
         let id = query.execution_id.as_ref();
         let context = CallContext::new(request, login.as_ref(), caller.address, id);

@@ -11,6 +11,7 @@ use crate::annotation::Access;
 use crate::caller::Caller;
 use crate::identity::{Emission, Identity};
 use crate::record::{Emitter, Envelope};
+use crate::route::Snapshot;
 use crate::scope::{Scope, ScopeValue};
 use crate::word::{ExecutionId, Topic};
 
@@ -128,12 +129,14 @@ pub fn may_open(access: &Access, identity: Option<&Identity>) -> Door {
     }
 }
 
-/// Whether this identity passes the scope of a routine's events, as far as it does not depend on who raises
-/// them: the rule of a snapshot, which nobody raises (C7.6).
-pub fn may_hear(scope: &Scope, access: &Access, identity: Option<&Identity>) -> bool {
-    let emission = Emission::None;
+/// Whether a subscriber who may open the stream of a route with the rule `access` gets its snapshot (C7.6): who
+/// passes the scope of the routine's events, as far as it does not depend on who raises them, and the
+/// function's own rule.
+pub fn may_have_snapshot(snapshot: &Snapshot, access: &Access, identity: Option<&Identity>) -> bool {
+    let (scope, emission) = (&snapshot.scope, Emission::None);
     let event = Event { execution_id: None, topic: None, scope, access, emission, caller: None };
     scope_passes(&event, &Subscriber { identity, topics: &[], execution_id: None, call: None })
+        && may_open(&snapshot.call.access, identity) == Door::Open
 }
 
 fn present(text: Option<&str>) -> Option<&str> {

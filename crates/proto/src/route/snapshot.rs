@@ -8,13 +8,11 @@
 //! - A function whose own comment has a mistake may have a rule that nobody can read, so it is not run.
 //! - Only functions of the schemas that are looked at (`sse.schemas`) are found.
 //!
-//! Not for running it, nor for grammar.
+//! Not for running it, nor for grammar, nor for who gets it ([`crate::admission::may_have_snapshot`]).
 
 use super::{Call, Known, Routine};
-use crate::admission::{Door, may_hear, may_open};
-use crate::annotation::{Access, Annotation, Method, Problem, RoutineKind, SnapshotSource};
+use crate::annotation::{Annotation, Method, Problem, RoutineKind, SnapshotSource};
 use crate::call::{self, USER_PARAMETERS};
-use crate::identity::Identity;
 use crate::scope::Scope;
 use crate::word::EventName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +29,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether a subscriber who may open the stream gets the snapshot: who passes the scope of the routine's
-    /// events, with its rule `access`, and the function's own rule.
-    pub fn is_for(&self, access: &Access, identity: Option<&Identity>) -> bool {
-        may_hear(&self.scope, access, identity) && may_open(&self.call.access, identity) == Door::Open
-    }
-
     /// Whether each identity has its own; else all who wait share one.
     pub fn is_personal(&self) -> bool {
         self.call.signature.parameters.iter().any(|parameter| parameter.is_input())
@@ -138,7 +130,9 @@ fn takes_user_parameters_alone(routine: &Routine) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::admission::may_have_snapshot;
     use crate::call::{Mode, Parameter, ResultType, Shape, Signature, TypeKind};
+    use crate::identity::Identity;
     use crate::route::RouteTable;
     use crate::word::Level;
 
@@ -240,7 +234,8 @@ mod tests {
             let table = table(&[function(1, "s", "f", &[], own)], &format!("@sse\n@sse_snapshot f{comment}"));
             let route = table.find("/api/s/said/info").unwrap();
             let snapshot = route.snapshot.as_ref().unwrap();
-            let found = [None, Some(&staff), Some(&other)].map(|who| snapshot.is_for(&route.access, who));
+            let found =
+                [None, Some(&staff), Some(&other)].map(|who| may_have_snapshot(snapshot, &route.access, who));
             assert_eq!(found, wanted, "{own} {comment}");
         }
     }

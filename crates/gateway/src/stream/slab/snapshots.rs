@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use sse_proto::admission::may_have_snapshot;
 use sse_proto::sse::{
     EventId, GapReason, append_chunk, append_chunked_event, append_gap, chunk_payload, chunked_event_len,
 };
@@ -89,7 +90,7 @@ impl Slab {
         let snapshot = match route.map(|route| (&route.snapshot, &route.access)) {
             // The stream has none any more, or none for this subscriber.
             Some((None, _)) => return self.go_on(address),
-            Some((Some(snapshot), access)) if !snapshot.is_for(access, identity) => {
+            Some((Some(snapshot), access)) if !may_have_snapshot(snapshot, access, identity) => {
                 return self.go_on(address);
             }
             Some((Some(snapshot), _)) if !snapshot.is_personal() || subscription.asker.is_some() => {
