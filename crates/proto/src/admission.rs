@@ -129,8 +129,8 @@ pub fn may_open(access: &Access, identity: Option<&Identity>) -> Door {
     }
 }
 
-/// Whether a subscriber who may open the stream of a route with the rule `access` gets its snapshot (C7.6): who
-/// passes the scope of the routine's events, as far as it does not depend on who raises them, and the
+/// Whether a subscriber who may open the stream of a route with the rule `access` gets its snapshot (C7.6):
+/// who passes the scope of the routine's events, as far as it does not depend on who raises them, and the
 /// function's own rule.
 pub fn may_have_snapshot(snapshot: &Snapshot, access: &Access, identity: Option<&Identity>) -> bool {
     let (scope, emission) = (&snapshot.scope, Emission::None);
