@@ -209,6 +209,9 @@ impl Worker {
             return (out_of_memory(), false);
         }
         let outcome = self.session.call(request);
+        // What became of the call is known: a signal to leave must not end the process while the end waits
+        // for room in the ring.
+        call_signals::cleans();
         (outcome, caller::end(&self.shared))
     }
 

@@ -265,6 +265,8 @@ impl Calls {
         }
         self.role = Role::default();
         self.wanted = false;
+        // They go with the gateway.
+        self.ends_wait = false;
         // Makes workers that are still connecting leave, too.
         memory.next_epoch();
         let header = memory.header;

@@ -145,6 +145,7 @@ struct Waiting {
 
 struct Running {
     since: Instant,
+    network: IpAddr,
     answer: oneshot::Sender<CallResult>,
 }
 
@@ -207,16 +208,19 @@ impl CallQueue {
         Ok(PendingCall { queue: Arc::clone(self), id, receiver, begun })
     }
 
-    /// The oldest call that still has time.
+    /// Of the calls that still have time, the oldest one of a network that has the fewest running: whoever
+    /// fills the queue, or has calls that go on without a connection, keeps nobody else from the workers for
+    /// longer than one call takes.
     pub(crate) fn take(&self, now: Instant) -> Option<QueuedCall> {
         let mut state = self.state.lock();
         loop {
-            let (id, Waiting { frame, deadline, network, answer, begin }) = state.waiting.pop_first()?;
+            let id = state.next()?;
+            let Waiting { frame, deadline, network, answer, begin } = state.waiting.remove(&id)?;
             state.give_back(network);
             Stats::subtract(&self.stats.calls_waiting, 1);
             // If its time is over `answer` is dropped here, which its [`PendingCall`] sees.
             if deadline > now {
-                state.running.insert(id, Running { since: now, answer });
+                state.running.insert(id, Running { since: now, network, answer });
                 // Its peer may go at any moment.
                 let _ = begin.map(|begin| begin.send(()));
                 return Some(QueuedCall {
@@ -263,6 +267,25 @@ impl CallQueue {
 }
 
 impl State {
+    /// Which call is taken next. Looks at all that wait only while those in front are of networks that have
+    /// calls running: as many steps as `sse.call_queue_size` allows.
+    fn next(&self) -> Option<u64> {
+        let running = |network: IpAddr| self.running.values().filter(|call| call.network == network).count();
+        let mut known: HashMap<IpAddr, usize> = HashMap::new();
+        let mut best: Option<(usize, u64)> = None;
+        for (id, waiting) in &self.waiting {
+            let count = *known.entry(waiting.network).or_insert_with(|| running(waiting.network));
+            if best.is_none_or(|(fewest, _)| count < fewest) {
+                best = Some((count, *id));
+            }
+            // No other network is better, or there is none.
+            if count == 0 || known.len() == self.shares.len() {
+                break;
+            }
+        }
+        best.map(|(_, id)| id)
+    }
+
     fn check(&self, network: IpAddr, size: usize) -> Result<(), NoPlace> {
         if self.waiting.len() >= size {
             return Err(NoPlace::Full);

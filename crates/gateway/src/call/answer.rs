@@ -124,6 +124,12 @@ pub(super) fn too_large() -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
 }
 
+/// What became of a call that went on without its caller cannot be said, for want of room.
+pub(super) fn unsaid() -> Problem {
+    let detail = "The call has ended, but there is no room to say how, because other answers are not read.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+}
+
 /// The worker died while it ran the call.
 pub(crate) fn lost() -> Problem {
     let detail = "The call was interrupted. It may have taken effect.";

@@ -23,11 +23,12 @@ use sse_proto::word::ExecutionId;
 use tokio::task::spawn_local;
 
 use super::Admitted;
-use super::answer::{accepted, too_large};
+use super::answer::{accepted, too_large, unsaid};
 use super::run::{Begin, Failure, Job, Queued, Waiting, enter};
 use super::streamed::{ERROR, Said, Teller};
 use crate::between::endings::Ending;
 use crate::between::outbox::Severity;
+use crate::between::queue::NoPlace;
 use crate::content::problem::Problem;
 use crate::room::{ANSWER_BYTES, Room};
 use crate::shared::Shared;
@@ -56,18 +57,23 @@ impl Admitted<'_> {
         let position = EventId::new(shared.epoch, shared.published.last());
         let address = job.address;
         let who = Who::of(&job.context.caller(0));
+        // Whatever room there is when the call has ended: that it has ended can be said.
+        let mut end_room = shared.calls.answer_room(address);
+        let least = record(ERROR, &unsaid().take_object(), &who.caller(0)).len();
+        if !end_room.try_grow(2 * least, ANSWER_BYTES) {
+            return Err(self.refused(NoPlace::Answers));
+        }
         let queued = enter(shared, settings, job, room, Begin::Untold);
         let Queued { call, shape, number, waiting } = queued.map_err(|failure| self.problem(failure))?;
         let url = routes.endpoint(call.oid).and_then(|endpoint| endpoint.url.as_deref()).unwrap_or("/");
         let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
         let location = format!("{url}?id={id}&last_event_id={position}");
         let teller = Teller { shape, is_read_only: call.read_only };
-        let room = shared.calls.answer_room(address);
         let limit = settings.max_event_size;
         let shared = Arc::clone(shared);
         spawn_local(supervised(Arc::clone(&shared), async move {
             let Some(said) = end(teller, waiting, &shared).await else { return };
-            tell(said, &who.caller(number), room, limit, &shared);
+            tell(said, &who.caller(number), end_room, limit, &shared);
         }));
         let mut response = accepted();
         let headers = response.headers_mut();
@@ -117,22 +123,27 @@ async fn end(teller: Teller, waiting: Waiting, shared: &Shared) -> Option<Said> 
     }
 }
 
-/// Has the end told as an event of scope `caller`, to which `room` is counted.
+/// Has the end told as an event of scope `caller`, to which `room` is counted. It has room for [`unsaid`] twice.
 fn tell(said: Said, caller: &Caller<'_>, mut room: Room, limit: usize, shared: &Shared) {
-    let instead = too_large().take_object();
-    let instead = record(ERROR, &instead, caller);
+    let instead = record(ERROR, &unsaid().take_object(), caller);
     // Errors are small.
     let fits = said.name == ERROR || said.data.len() <= limit;
     // While it is copied the data is counted.
-    let record = if fits { record(said.name, &said.data, caller) } else { instead.clone() };
+    let mut end = match fits {
+        true => record(said.name, &said.data, caller),
+        false => record(ERROR, &too_large().take_object(), caller),
+    };
     drop(said);
-    if record.is_empty() || !room.try_grow(record.len() + instead.len(), ANSWER_BYTES) {
+    if end.is_empty() || !room.try_grow(end.len(), ANSWER_BYTES) {
+        end.clone_from(&instead);
+    }
+    if end.is_empty() {
         shared.outbox.log_limited("endings", Severity::Warning, || {
             "there is no memory for telling how a call has ended that went on without its caller".to_owned()
         });
         return;
     }
-    shared.endings.add(Ending { record, instead, _room: room });
+    shared.endings.add(Ending { record: end, instead, _room: room });
     shared.outbox.wake_main();
 }
 

@@ -53,13 +53,19 @@ impl Admitted<'_> {
         }
     }
 
-    /// Whether the call has a stream in which it can be followed. Where only some overloads have one, a
-    /// preference is ignored: which of them runs is not known yet.
+    /// Whether the call has a stream in which it can be followed, and this caller could open it: an
+    /// authenticated one by its user id, an anonymous one where streams need no token. Where only some
+    /// overloads have one, a preference is ignored: which of them runs is not known yet.
     fn can_be_followed(&self) -> bool {
-        self.calls.iter().all(|call| {
+        let could_follow = match self.asked.login.as_ref().ok().and_then(Option::as_ref) {
+            Some(login) => login.identity.user_id().is_some(),
+            None => !self.settings.auth.require_authentication,
+        };
+        let has_stream = |call: &&Call| {
             let endpoint = self.routes.endpoint(call.oid);
             !call.login && !call.logout && endpoint.is_some_and(|endpoint| endpoint.url.is_some())
-        })
+        };
+        could_follow && self.calls.iter().all(has_stream)
     }
 
     /// The answer to a request for a stream for which nothing is run.

@@ -58,6 +58,22 @@ fn poll(pending: &mut PendingCall) -> Result<CallResult, oneshot::error::TryRecv
     pending.receiver.try_recv()
 }
 
+// Attack: one address, which needs no connection for it, fills the queue with calls that take long.
+#[test]
+fn a_network_with_calls_running_waits_for_those_that_have_fewer() {
+    let queue = queue();
+    let of = |address| enter(&queue, address, 100).unwrap();
+    let mut pending: Vec<_> = (0..5).map(|_| of("203.0.113.9")).collect();
+    assert_eq!([take(&queue), take(&queue)], [Some(1), Some(2)]);
+    pending.extend(["198.51.100.1", "198.51.100.2", "198.51.100.1"].map(of));
+    // Those that have none running, the oldest first; then one of each; then who has the fewest.
+    assert_eq!([take(&queue), take(&queue), take(&queue)], [Some(6), Some(7), Some(8)]);
+    queue.answer(1, done(1));
+    assert_eq!([take(&queue), take(&queue), take(&queue)], [Some(3), Some(4), Some(5)]);
+    drop(pending);
+    assert_empty(&queue);
+}
+
 #[test]
 fn calls_are_taken_in_the_order_they_came_and_each_gets_its_answer() {
     let queue = queue();

@@ -50,10 +50,12 @@ impl Slab {
                 // Perhaps nobody waits any more.
                 drop(registered.send(Registered { address, gone }));
             }
-            self.wake(index as usize);
+            // Before anything of the log is written: a call may have waited for long since its token was
+            // looked at.
             if is_revoked {
                 self.finish(index as usize);
             }
+            self.wake(index as usize);
         }
     }
 

@@ -20,6 +20,8 @@ const PIECE_BYTES: usize = MAX_REST_BYTES;
 /// What is still to come.
 pub(super) enum Last {
     Awaited(Box<CallTie>),
+    /// It has come, and waits for what is before it. The time that the peer may take for it runs.
+    Here(Box<Open>),
     /// It has begun.
     Open(Box<Open>),
 }
@@ -39,12 +41,16 @@ impl Slot {
 
     /// Whether its last event is still to come.
     pub(super) fn awaits_last(&self) -> bool {
-        matches!(self.last, Some(Last::Awaited(_)))
+        matches!(self.last, Some(Last::Awaited(_) | Last::Here(_)))
     }
 
     /// Begins the last event, if it has come; otherwise the slot is looked at again when it comes. To be
     /// called when everything before it is written.
     pub(super) fn begin_last(&mut self, now: u32) -> bool {
+        if let Some(Last::Here(open)) = self.last.take_if(|last| matches!(last, Last::Here(_))) {
+            self.last = Some(Last::Open(open));
+            return true;
+        }
         let Some(Last::Awaited(tie)) = &mut self.last else { return false };
         let waker = Waker::from(Arc::clone(&self.waker));
         match Pin::new(&mut tie.last).poll(&mut Context::from_waker(&waker)) {
@@ -85,9 +91,15 @@ impl Slot {
         }
     }
 
-    /// Whether the peer takes its last event too slowly, as it may not take other answers either (C7.2).
-    pub(crate) fn is_too_slow(&self, now: u32) -> bool {
-        let Some(Last::Open(open)) = &self.last else { return false };
+    /// Whether the peer takes its last event too slowly, as it may not take other answers either (C7.2). The
+    /// memory of the result is held from when it has come, so what is before it counts, too.
+    pub(crate) fn is_too_slow(&mut self, now: u32) -> bool {
+        if let Some(Last::Awaited(tie)) = &mut self.last
+            && let Ok(event) = tie.last.try_recv()
+        {
+            self.last = Some(Last::Here(Box::new(Open { event, since: now, taken: self.bytes })));
+        }
+        let Some(Last::Here(open) | Last::Open(open)) = &self.last else { return false };
         let since = Duration::from_millis(u64::from(now.wrapping_sub(open.since)));
         since >= slowest(self.bytes - open.taken)
     }
