@@ -6,8 +6,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use cluster::Cluster;
+use cluster::http::Request;
 use common::SOON;
 use common::calls::{builder, start};
+use serde_json::{Value, json};
 
 /// The first block of this language in a recipe.
 fn block(recipe: &str, language: &str) -> Result<String> {
@@ -17,14 +20,25 @@ fn block(recipe: &str, language: &str) -> Result<String> {
     Ok(rest.split_once("\n```").context("the block has no end")?.0.to_owned())
 }
 
+/// Runs the SQL of a recipe, which must not warn.
+fn set_up(cluster: &Cluster, recipe: &str) -> Result<()> {
+    let reply = cluster.session()?.run(&block(recipe, "sql")?)?.ok()?;
+    ensure!(reply.texts("WARNING").is_empty(), "{:?}", reply.texts("WARNING"));
+    Ok(())
+}
+
+/// The stream that a page opens.
+fn stream_of(page: &str) -> Result<&str> {
+    let (_, rest) = page.split_once("EventSource(\"").context("no stream")?;
+    Ok(rest.split_once('"').context("no end")?.0)
+}
+
 #[test]
 fn a_counter_shows_the_value_and_then_every_change() -> Result<()> {
     let cluster = start(builder())?;
-    let reply = cluster.session()?.run(&block("counter.md", "sql")?)?.ok()?;
-    ensure!(reply.texts("WARNING").is_empty(), "{:?}", reply.texts("WARNING"));
+    set_up(&cluster, "counter.md")?;
     let page = block("counter.md", "html")?;
-    let stream =
-        page.split_once("EventSource(\"").context("no stream")?.1.split_once('"').context("no end")?.0;
+    let stream = stream_of(&page)?;
     ensure!(page.contains("stream.onmessage") && page.contains("'/api/count-up'"), "{page}");
     let http = cluster.http()?;
     common::wait_for_status(http, stream, 200, SOON)?;
@@ -32,9 +46,8 @@ fn a_counter_shows_the_value_and_then_every_change() -> Result<()> {
     open.next(SOON)?;
     let mut shown = vec![open.next(SOON)?];
     for _ in 0..2 {
-        let click =
-            cluster::http::Request::new("POST", "/api/count-up").header("Sec-Fetch-Site", "same-origin");
-        let answer = http.request(&click.json(&serde_json::json!({})))?;
+        let click = Request::new("POST", "/api/count-up").header("Sec-Fetch-Site", "same-origin");
+        let answer = http.request(&click.json(&json!({})))?;
         ensure!(answer.status() == 204, "{}", answer.text());
         shown.push(open.next(SOON)?);
     }
@@ -44,5 +57,84 @@ fn a_counter_shows_the_value_and_then_every_change() -> Result<()> {
     let mut later = http.events(stream)?;
     later.next(SOON)?;
     ensure!(later.next(SOON)?.data == "2");
+    Ok(())
+}
+
+#[test]
+fn a_table_shows_its_rows_and_then_every_change_of_them() -> Result<()> {
+    let cluster = start(builder())?;
+    set_up(&cluster, "table.md")?;
+    cluster.sql("insert into todo (title) values ('old')")?;
+    let page = block("table.md", "html")?;
+    let stream = stream_of(&page)?;
+    for name in ["rows", "insert", "update", "delete"] {
+        ensure!(page.contains(&format!("on(\"{name}\", ")), "{name}");
+    }
+    let http = cluster.http()?;
+    common::wait_for_status(http, stream, 200, SOON)?;
+    let mut open = http.events(stream)?;
+    open.next(SOON)?;
+    let rows = open.next(SOON)?;
+    let row = |id: i32, title: &str, is_done: bool| json!({ "id": id, "title": title, "is_done": is_done });
+    let all: Value = serde_json::from_str(&rows.data)?;
+    ensure!(rows.event == "rows" && all == json!([row(1, "old", false)]), "{rows:?}");
+    for (change, name, id, new) in [
+        ("insert into todo (title) values ('new')", "insert", 2, row(2, "new", false)),
+        ("update todo set is_done = true where id = 2", "update", 2, row(2, "new", true)),
+        ("delete from todo where id = 1", "delete", 1, Value::Null),
+    ] {
+        cluster.sql(change)?;
+        let event = open.next(SOON)?;
+        let told: Value = serde_json::from_str(&event.data)?;
+        ensure!(event.event == name && told["key"]["id"] == id && told["new"] == new, "{event:?}");
+    }
+    // A page that opens now.
+    let mut later = http.events(stream)?;
+    later.next(SOON)?;
+    let all: Value = serde_json::from_str(&later.next(SOON)?.data)?;
+    ensure!(all == json!([row(2, "new", true)]), "{all}");
+    Ok(())
+}
+
+// Attack: a user reads another one's number.
+#[test]
+fn a_badge_follows_the_messages_of_its_user_alone() -> Result<()> {
+    let cluster = start(builder())?;
+    set_up(&cluster, "badge.md")?;
+    cluster.sql("insert into message (receiver, body) values ('alice', 'first')")?;
+    let page = block("badge.md", "html")?;
+    let stream = stream_of(&page)?;
+    ensure!(page.contains("post(\"/api/log-in\", { name") && page.contains("post('/api/read-all', {})"));
+    ensure!(page.contains("addEventListener(\"unread\"") && page.contains("stream.onmessage"));
+    let http = cluster.http()?;
+    // Without a login there is no stream.
+    common::wait_for_status(http, stream, 401, SOON)?;
+    let post = |path: &str| Request::new("POST", path).header("Sec-Fetch-Site", "same-origin");
+    let log_in = |name: &str| -> Result<String> {
+        let answer = http.request(&post("/api/log-in").json(&json!({ "name": name })))?;
+        ensure!(answer.status() == 200, "{}", answer.text());
+        Ok(format!("sse_session={}", answer.head.cookie("sse_session").context("no cookie")?))
+    };
+    let (alice, bob) = (log_in("alice")?, log_in("bob")?);
+    let open = |cookie: &str| http.events_with(&Request::get(stream).header("Cookie", cookie));
+    let (mut for_alice, mut for_bob) = (open(&alice)?, open(&bob)?);
+    for_alice.next(SOON)?;
+    for_bob.next(SOON)?;
+    let (one, none) = (for_alice.next(SOON)?, for_bob.next(SOON)?);
+    ensure!((one.event.as_str(), one.data.as_str()) == ("unread", "1"), "{one:?}");
+    ensure!((none.event.as_str(), none.data.as_str()) == ("unread", "0"), "{none:?}");
+    cluster.sql("insert into message (receiver, body) values ('alice', 'second')")?;
+    cluster.sql("insert into message (receiver, body) values ('bob', 'third')")?;
+    for cookie in [&alice, &bob] {
+        let answer = http.request(&post("/api/read-all").header("Cookie", cookie).json(&json!({})))?;
+        ensure!(answer.status() == 204, "{}", answer.text());
+    }
+    // Were one told of the other's messages, a number would come in between.
+    ensure!(for_alice.next_data(3, SOON)? == ["1", "-1", "-1"], "alice");
+    ensure!(for_bob.next_data(2, SOON)? == ["1", "-1"], "bob");
+    // A page that opens now.
+    let mut later = open(&alice)?;
+    later.next(SOON)?;
+    ensure!(later.next(SOON)?.data == "0");
     Ok(())
 }
