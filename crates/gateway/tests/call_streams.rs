@@ -453,14 +453,31 @@ fn a_result_of_nothing_but_line_breaks_arrives_whole() {
 // Attack: the result is asked for, and then read too slowly for its memory ever to be given back.
 #[test]
 fn a_result_that_is_taken_too_slowly_is_cut() {
-    let gateway = gateway();
+    taken_too_slowly("", 60 << 20);
+}
+
+// Attack: events in front of the result, so that it waits, and its memory with it, for as long as these last.
+#[test]
+fn a_result_that_waits_behind_events_is_taken_at_the_same_rate() {
+    taken_too_slowly(&"x".repeat(8 << 20), 1 << 20);
+}
+
+/// A peer reads a little at a time, and its call raises `event` and has a result of this length.
+fn taken_too_slowly(event: &str, result: usize) {
+    // So that nothing else cuts it.
+    let gateway = with(Settings { write_timeout: 10 * DEADLINE, ..settings() });
     let mut peer = Peer::connect(gateway.port());
     // So that hardly anything of what it does not read is in the kernel.
     socket2::SockRef::from(peer.socket()).set_recv_buffer_size(4096).unwrap();
     peer.send(post("/api/work", "").as_bytes());
     let call = take(&gateway);
     let before = Instant::now();
-    answer(&gateway, call.id, done(call.id, &"x".repeat(60 << 20)));
+    if event.is_empty() {
+        answer(&gateway, call.id, done(call.id, &"x".repeat(result)));
+    } else {
+        publish(&gateway, &[raised(call.id, event)]);
+        end(&gateway, call.id, &"x".repeat(result));
+    }
     // Ten seconds, and some for what the kernel holds.
     while gateway.subscribers() > 0 || before.elapsed() < Duration::from_secs(1) {
         assert!(before.elapsed() < 3 * DEADLINE);
