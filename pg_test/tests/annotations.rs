@@ -158,15 +158,6 @@ fn annotations_that_disagree_are_a_mistake_and_repeated_ones_are_not() -> Result
     Ok(())
 }
 
-#[test]
-fn a_snapshot_is_a_problem_until_there_are_snapshots() -> Result<()> {
-    let corner = Corner::new("snapshot")?;
-    let reply = corner.run("select * from sse.check(E'@sse\\n@sse_snapshot f'::text)")?.ok()?;
-    let problem = reply.value().context("no problem")?;
-    assert!(problem.contains("@sse_snapshot"), "{problem}");
-    Ok(())
-}
-
 // Attack: a comment writes lines of its own into the server log or to a terminal.
 #[test]
 fn control_characters_of_a_comment_are_escaped_in_the_warning() -> Result<()> {

@@ -224,6 +224,8 @@ fn a_stop_ends_the_stream_with_an_error_and_cleanly() -> Result<()> {
         "create function work() returns void language sql as 'select pg_sleep(600)'; comment on function work() is 'HTTP POST'",
     )?;
     let stream = stream(&api, "work", &json!({}))?;
+    // The stream begins a moment before its statement does.
+    wait_for(SOON, "the statement runs", || Ok((busy(&cluster)? == "1").then_some(())))?;
     cluster.stop(StopMode::Fast)?;
     let events = whole(stream)?;
     // Its worker may have been told to leave before the gateway was.

@@ -11,7 +11,7 @@ use cluster::{Cluster, Session};
 use common::{Corner, Frozen, SOON, figure, gap_reason, gateway_pid};
 
 /// What an event counts with beside its texts (docs/settings.md, `sse.max_transaction_size`).
-const EVENT_BYTES: usize = 52;
+const EVENT_BYTES: usize = 53;
 
 const QUIET: &str = "-c client_min_messages=warning";
 

@@ -278,7 +278,6 @@ fn a_hint_that_could_name_receivers_reaches_nobody_and_is_counted() -> Result<()
         "self",
         "authenticated",
         "private",
-        "caller",
         "calller",
         "matchin",
         "nobody",
