@@ -152,19 +152,8 @@ impl SnapshotDesk {
     }
 
     /// The next run that may begin: not while the same function runs for all already. Its time has not passed
-    /// yet.
-    pub(crate) fn next(&self, now: Instant) -> Option<(Order, Unwanted)> {
-        let expired = {
-            let mut table = self.table.lock();
-            let over: Vec<u64> = table
-                .runs
-                .iter()
-                .filter(|(_, run)| run.wanted.is_none() && run.deadline <= now)
-                .map(|(id, _)| *id)
-                .collect();
-            over.into_iter().filter_map(|id| table.finish(id)).collect::<Vec<_>>()
-        };
-        expired.into_iter().for_each(|waiters| self.hand_out(waiters, None));
+    /// yet, if [`SnapshotDesk::expire`] was called.
+    pub(crate) fn next(&self) -> Option<(Order, Unwanted)> {
         let mut table = self.table.lock();
         let is_free = |run: &Run| {
             run.asker.is_some()
@@ -176,6 +165,21 @@ impl SnapshotDesk {
         run.wanted = Some(wanted);
         let (snapshot, asker) = (Arc::clone(&run.snapshot), run.asker.clone());
         Some((Order { id, snapshot, asker, address: run.address, deadline: run.deadline }, unwanted))
+    }
+
+    /// Tells those whose time has passed before their run began, also while there is no place for a run.
+    pub(crate) fn expire(&self, now: Instant) {
+        let expired = {
+            let mut table = self.table.lock();
+            let over: Vec<u64> = table
+                .runs
+                .iter()
+                .filter(|(_, run)| run.wanted.is_none() && run.deadline <= now)
+                .map(|(id, _)| *id)
+                .collect();
+            over.into_iter().filter_map(|id| table.finish(id)).collect::<Vec<_>>()
+        };
+        expired.into_iter().for_each(|waiters| self.hand_out(waiters, None));
     }
 
     /// A run is about to enter the queue of calls: what lies up to this item it will see.

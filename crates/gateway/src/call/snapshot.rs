@@ -39,8 +39,9 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
     loop {
         // At most half of the workers, so that calls always have the others.
         let limit = (shared.settings().call_workers / 2).max(1);
+        shared.snapshots.expire(Instant::now());
         while Rc::strong_count(&places) <= limit
-            && let Some((order, unwanted)) = shared.snapshots.next(Instant::now())
+            && let Some((order, unwanted)) = shared.snapshots.next()
         {
             let (shared, place) = (Arc::clone(&shared), Rc::clone(&places));
             spawn_local(async move {

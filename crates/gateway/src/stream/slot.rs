@@ -272,6 +272,11 @@ impl Slot {
         self.cursor.next.saturating_sub(1)
     }
 
+    /// The same, and it may be in the middle of this item.
+    pub(crate) fn reached(&self) -> u64 {
+        if self.cursor.written > 0 { self.cursor.next } else { self.position() }
+    }
+
     /// There are new items for it, `first` being the oldest that came in this round.
     pub(crate) fn refresh(&mut self, first: u64) {
         if std::mem::replace(&mut self.has_caught_up, false) {

@@ -20,12 +20,26 @@ impl Slab {
         let Some(slot) = &mut self.slots[index] else { return };
         // The walk over the public lane may still be to come.
         slot.refresh(self.first);
-        slot.give(parcel);
+        slot.give(parcel, self.now);
         if slot.is_blocked() {
             self.note_behind(index);
         } else {
             self.visit(index);
         }
+    }
+
+    /// The same for a stream that is being visited, which goes on with it in a turn of its own: it may meet
+    /// thousands of gaps one behind the other, and a visit within a visit for each would take all of the
+    /// stack.
+    pub(super) fn leave(&mut self, address: SlotAddress, parcel: Parcel) {
+        let Some(index) = self.slot_at(address) else { return };
+        let Some(slot) = &mut self.slots[index] else { return };
+        slot.give(parcel, self.now);
+        if !slot.is_blocked() {
+            // Cannot fail: the receiver is ours.
+            let _ = self.ready_sender.send(address);
+        }
+        self.note_behind(index);
     }
 
     /// The slot with this address, if the stream is still there.

@@ -97,14 +97,19 @@ impl Slab {
                 Arc::clone(snapshot)
             }
             // It cannot be run.
-            _ => return self.say_none(address),
+            _ => {
+                if let Some(parcel) = self.none_for(address) {
+                    self.leave(address, parcel);
+                }
+                return;
+            }
         };
         let patience = self.settings.call_timeout;
         let wish = Wish {
             asker: subscription.asker.clone().filter(|_| snapshot.is_personal()),
             address: subscription.address,
             waiter: (self.number, address.to_bits()),
-            behind: slot.position(),
+            behind: slot.reached(),
             deadline: Instant::now() + if patience.is_zero() { LONGEST } else { patience },
             snapshot: Arc::clone(&snapshot),
         };
@@ -144,6 +149,7 @@ impl Slab {
         }
         let id = self.log.id(place.from);
         let id = if place.overlap.is_some() { id.marked() } else { id };
+        let routes = self.shared.routes.present();
         // Streams of different routines may have different names for it.
         let mut encoded: Vec<(Option<String>, Framing, Option<Bytes>)> = Vec::new();
         for waiter in waiters {
@@ -152,6 +158,17 @@ impl Slab {
                 continue;
             };
             let Some(snapshot) = slot.take_awaited() else { continue };
+            // Who may have it may have changed while it waited for its run.
+            let subscription = &slot.subscription;
+            let route = routes.as_ref().and_then(|routes| routes.find(&subscription.path));
+            let identity = subscription.identity.as_deref();
+            let is_for = |of: &sse_proto::route::Route| {
+                of.snapshot.as_ref().is_some_and(|now| may_have_snapshot(now, &of.access, identity))
+            };
+            if route.is_some_and(|route| !is_for(route)) {
+                self.go_on(address);
+                continue;
+            }
             let (event, framing) = (snapshot.event.as_ref().map(|event| event.as_str()), slot.framing());
             let known = encoded.iter().find(|(name, of, _)| (name.as_deref(), *of) == (event, framing));
             let bytes = match known {
@@ -190,9 +207,15 @@ impl Slab {
 
     /// There is no snapshot for a stream: it is told so, and goes on from where it is.
     fn say_none(&mut self, address: SlotAddress) {
-        let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else { return };
+        if let Some(parcel) = self.none_for(address) {
+            self.give(address, parcel);
+        }
+    }
+
+    fn none_for(&mut self, address: SlotAddress) -> Option<Parcel> {
+        let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else { return None };
         slot.take_awaited();
-        let position = slot.position();
+        let position = slot.reached();
         let from = if position + 1 < self.log.base() { self.log.head() } else { position };
         let (mut block, mut bytes) = (Vec::new(), Vec::new());
         append_gap(&mut block, self.log.id(from), GapReason::Snapshot, None);
@@ -202,12 +225,12 @@ impl Slab {
         }
         Stats::add(&self.shared.stats.gaps_total, 1);
         let then = Then::Follow { from, overlap: None };
-        self.give(address, Parcel { bytes: bytes.into(), after: 0, then });
+        Some(Parcel { bytes: bytes.into(), after: 0, then })
     }
 
     /// A stream gets no snapshot, and needs to be told nothing.
     fn go_on(&mut self, address: SlotAddress) {
-        self.give(address, Parcel { bytes: Bytes::new(), after: 0, then: Then::GoOn });
+        self.leave(address, Parcel { bytes: Bytes::new(), after: 0, then: Then::GoOn });
     }
 }
 

@@ -99,7 +99,9 @@ impl Slot {
         {
             self.last = Some(Last::Here(Box::new(Open { event, since: now, taken: self.bytes })));
         }
-        let Some(Last::Here(open) | Last::Open(open)) = &self.last else { return false };
+        let Some(Last::Here(open) | Last::Open(open)) = &self.last else {
+            return self.takes_mail_too_slowly(now);
+        };
         let since = Duration::from_millis(u64::from(now.wrapping_sub(open.since)));
         since >= slowest(self.bytes - open.taken)
     }

@@ -5,10 +5,12 @@
 
 use std::collections::VecDeque;
 use std::io::Result;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{End, Slot};
+use crate::room::slowest;
 use crate::stream::parcel::{Parcel, Then};
 
 /// Most streams have none.
@@ -19,15 +21,37 @@ pub(super) struct Mail {
     open: Bytes,
     written: usize,
     is_held: bool,
+    /// Since when it has bytes for the peer (the slab's milliseconds), and what the peer had taken by then.
+    since: u32,
+    taken: u64,
+}
+
+impl Mail {
+    fn has_bytes(&self) -> bool {
+        !self.open.is_empty() || self.waiting.iter().any(|parcel| !parcel.bytes.is_empty())
+    }
 }
 
 impl Slot {
     /// Takes a parcel. It is written by a later visit.
-    pub(crate) fn give(&mut self, parcel: Parcel) {
+    pub(crate) fn give(&mut self, parcel: Parcel, now: u32) {
         if !matches!(self.end, End::No | End::WhenCaughtUp) {
             return;
         }
-        self.mail.get_or_insert_default().waiting.push_back(parcel);
+        let taken = self.bytes;
+        let mail = self.mail.get_or_insert_default();
+        if !mail.has_bytes() {
+            (mail.since, mail.taken) = (now, taken);
+        }
+        mail.waiting.push_back(parcel);
+    }
+
+    /// Whether the peer takes its parcels, which are counted memory, too slowly (C7.2).
+    pub(super) fn takes_mail_too_slowly(&self, now: u32) -> bool {
+        self.mail.as_ref().filter(|mail| mail.has_bytes()).is_some_and(|mail| {
+            let since = Duration::from_millis(u64::from(now.wrapping_sub(mail.since)));
+            since >= slowest(self.bytes - mail.taken)
+        })
     }
 
     /// From now on it gets nothing from the log but the rest of the event that it is in the middle of.

@@ -157,7 +157,9 @@ impl StreamLog {
 
     /// Whether an item is for a subscriber.
     pub(crate) fn concerns(&self, sequence: u64, member: &Member) -> bool {
-        let is_public = |entry: &Entry| entry.len > 0 && matches!(entry.what, What::Public | What::Everybody);
+        let is_public = |entry: &Entry| {
+            entry.len > 0 && matches!(entry.what, What::Public | What::Everybody | What::OfCall(_))
+        };
         let takes_it = member.recipient.takes_public() && self.entry(sequence).is_some_and(is_public);
         takes_it || self.admits(sequence, member)
     }

@@ -144,12 +144,36 @@ async fn a_gap_for_everybody_is_marked_and_holds_the_stream_for_another_snapshot
     rig.next_sequence = batch.next_sequence();
     rig.batches.send(Arc::new(batch)).unwrap();
     rig.publish_of("two", Some(11));
+    // The slab asks for it, and there is no route: a gap, and the stream goes on in its next turn.
     rig.round().await;
-    // The slab asks for it, and there is no route: a gap, and the stream goes on.
+    rig.round().await;
     let read = client.read_to("two").await;
     let ids: Vec<String> = events(&read).into_iter().map(|(_, id)| id).collect();
     assert_eq!(ids, ["e-0", "e-1", "e-2s", "e-2", "e-3"], "{read}");
     assert!(read.find("overflow") < read.find("\"snapshot\""), "{read}");
+}
+
+// Attack: whoever may publish makes a stream meet thousands of gaps at once, when there is no snapshot any more
+// that could follow them. A visit within a visit for each overflows the stack, and with it ends the cluster.
+#[tokio::test]
+async fn thousands_of_gaps_in_one_round_take_no_more_stack_than_one() {
+    let mut rig = Rig::new();
+    let client = rig.follower().await;
+    rig.give(&client, 0, Cut::new(10, 10, Vec::new()), Some(0));
+    let count = 20_000;
+    let mut batch = Batch::new(rig.next_sequence);
+    (0..count).for_each(|_| batch.push_overflow(None));
+    rig.next_sequence = batch.next_sequence();
+    rig.batches.send(Arc::new(batch)).unwrap();
+    let Client { socket, registered } = client;
+    let reading = tokio::spawn(async move {
+        let mut client = Client { socket, registered };
+        client.read_to(&format!("id: e-{:x}\n", count)).await
+    });
+    while !reading.is_finished() {
+        rig.round().await;
+    }
+    assert!(reading.await.unwrap().contains("\"overflow\""));
 }
 
 #[tokio::test]
