@@ -16,10 +16,13 @@ pub(crate) struct Overlap {
     pub(crate) call: u64,
     /// No item behind this one was seen. The largest number as long as that is not known.
     pub(crate) last: Cell<u64>,
+    /// What was lost up to this item, the snapshot shows: gaps up to here need no other one.
+    pub(crate) position: u64,
 }
 
 impl Overlap {
     pub(crate) fn saw(&self, log: &StreamLog, sequence: u64) -> bool {
-        sequence <= self.last.get() && self.cut.saw(log.xid(sequence))
+        let is_shown = |gap| sequence <= self.position && gap == Some(sequence);
+        sequence <= self.last.get() && (self.cut.saw(log.xid(sequence)) || is_shown(log.next_gap(sequence)))
     }
 }

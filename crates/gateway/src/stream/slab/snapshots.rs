@@ -7,6 +7,7 @@
 //!
 //! Not for running them: that is `call/snapshot`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -26,6 +27,7 @@ use crate::room::{ANSWER_BYTES, held, may_grow};
 use crate::stats::Stats;
 use crate::stream::overlap::Overlap;
 use crate::stream::parcel::{Parcel, SlotAddress, Then};
+use crate::stream::slot::Slot;
 use crate::stream::stream_log::{Framing, StreamLog};
 
 /// How long a result waits for the end of its run, in milliseconds. Usually the end is there before; if it
@@ -37,6 +39,9 @@ const MAX_ENDS: usize = 1024;
 
 /// For how long a stream waits for a run to begin when calls may take any time.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Items of no transaction that are looked at for each stream that gets a snapshot.
+const MAX_ASKED: usize = 256;
 
 /// What a slab knows of snapshots.
 #[derive(Default)]
@@ -76,6 +81,16 @@ struct Place {
     /// The snapshot has seen everything up to this item.
     from: u64,
     overlap: Option<Rc<Overlap>>,
+}
+
+impl Place {
+    /// For streams that go on from a place before it: the cut decides of each item.
+    fn from_own(&self, state: &State, end: Option<u64>) -> Rc<Overlap> {
+        let last = self.overlap.as_ref().map_or(self.from, |overlap| overlap.last.get().max(self.from));
+        let last = if end.is_none() { u64::MAX } else { last };
+        let (cut, last) = (state.cut.clone(), Cell::new(last));
+        Rc::new(Overlap { cut, call: state.call, last, position: self.from })
+    }
 }
 
 impl Slab {
@@ -147,11 +162,11 @@ impl Slab {
         if let Some(overlap) = place.overlap.as_ref().filter(|_| end.is_none()) {
             self.snapshots.open.push(Rc::clone(overlap));
         }
-        let id = self.log.id(place.from);
-        let id = if place.overlap.is_some() { id.marked() } else { id };
+        let unseen = self.unseen(&place, waiters);
+        let mut from_own = None;
         let routes = self.shared.routes.present();
         // Streams of different routines may have different names for it.
-        let mut encoded: Vec<(Option<String>, Framing, Option<Bytes>)> = Vec::new();
+        let mut encoded: Vec<(Option<String>, Framing, u64, Option<Bytes>)> = Vec::new();
         for waiter in waiters {
             let address = SlotAddress::from_bits(*waiter);
             let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else {
@@ -170,23 +185,56 @@ impl Slab {
                 continue;
             }
             let (event, framing) = (snapshot.event.as_ref().map(|event| event.as_str()), slot.framing());
-            let known = encoded.iter().find(|(name, of, _)| (name.as_deref(), *of) == (event, framing));
+            let reached = slot.reached();
+            let (from, overlap) = match self.first_unseen(address.index as usize, &unseen, reached) {
+                None => (place.from, place.overlap.clone()),
+                Some(item) => {
+                    let overlap = from_own.get_or_insert_with(|| place.from_own(state, end));
+                    (item - 1, Some(Rc::clone(overlap)))
+                }
+            };
+            let id = self.log.id(from);
+            let id = if overlap.is_some() { id.marked() } else { id };
+            let known = encoded
+                .iter()
+                .find(|(name, of, at, _)| (name.as_deref(), *of, *at) == (event, framing, from));
             let bytes = match known {
                 Some((.., bytes)) => bytes.clone(),
                 None => {
                     let bytes = self.encode(state, id, event, framing);
-                    encoded.push((event.map(str::to_owned), framing, bytes.clone()));
+                    encoded.push((event.map(str::to_owned), framing, from, bytes.clone()));
                     bytes
                 }
             };
             match bytes {
                 Some(bytes) => {
-                    let then = Then::Follow { from: place.from, overlap: place.overlap.clone() };
+                    let then = Then::Follow { from, overlap };
                     self.give(address, Parcel { bytes, after: 0, then });
                 }
                 None => self.say_none(address),
             }
         }
+        self.snapshots.open.extend(from_own.filter(|_| end.is_none()));
+    }
+
+    /// What came while these streams waited, up to where their snapshot begins, and no snapshot can have seen:
+    /// items of no transaction. Usually there are none.
+    fn unseen(&self, place: &Place, waiters: &[u64]) -> Vec<u64> {
+        let slots = waiters.iter().filter_map(|waiter| self.slot_at(SlotAddress::from_bits(*waiter)));
+        let reached = slots.filter_map(|index| self.slots[index].as_ref()).map(Slot::reached).min();
+        let first = reached.unwrap_or(place.from).saturating_add(1).max(self.log.base());
+        let of_none = |item: &u64| self.log.xid(*item).is_none() && self.log.next_gap(*item) != Some(*item);
+        (first..=place.from).filter(of_none).collect()
+    }
+
+    /// The first of them that is for a stream which has come to the item `reached`. Which of very many are for
+    /// it is not asked: from any of them on it gets what is for it.
+    fn first_unseen(&self, index: usize, unseen: &[u64], reached: u64) -> Option<u64> {
+        let ahead = &unseen[unseen.partition_point(|item| *item <= reached)..];
+        let member = self.log.postings.member(index as u32)?;
+        let is_for =
+            |(number, item): &(usize, &u64)| *number >= MAX_ASKED || self.log.concerns(**item, member);
+        ahead.iter().enumerate().find(is_for).map(|(_, item)| *item)
     }
 
     /// `None`: there is no memory for it.
@@ -237,8 +285,8 @@ impl Slab {
 /// From where a stream goes on with this state, when its run is known to have ended behind the item `end`.
 fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
     let overlap = |last| {
-        let last = std::cell::Cell::new(last);
-        Some(Rc::new(Overlap { cut: state.cut.clone(), call: state.call, last }))
+        let (cut, last) = (state.cut.clone(), Cell::new(last));
+        Some(Rc::new(Overlap { cut, call: state.call, last, position: state.position }))
     };
     let Some(end) = end else { return Place { from: state.position, overlap: overlap(u64::MAX) } };
     let saw = |item: u64| {

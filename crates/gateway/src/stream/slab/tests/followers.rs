@@ -153,6 +153,31 @@ async fn a_gap_for_everybody_is_marked_and_holds_the_stream_for_another_snapshot
     assert!(read.find("overflow") < read.find("\"snapshot\""), "{read}");
 }
 
+// What belongs to no transaction (immediate, or of one that changed nothing) no snapshot can have seen.
+#[tokio::test]
+async fn what_no_snapshot_can_have_seen_is_sent_although_it_came_before_the_run_began() {
+    for end in [Some(5), None] {
+        let mut rig = Rig::new();
+        rig.publish_of("before", None);
+        let mut client = rig.follower().await;
+        for (data, xid) in
+            [("seen", Some(10)), ("at once", None), ("seen later", Some(11)), ("new", Some(12))]
+        {
+            rig.publish_of(data, xid);
+        }
+        rig.round().await;
+        // The run begins behind all of them but the last.
+        rig.give(&client, 4, Cut::new(12, 12, Vec::new()), end);
+        for _ in 0..4 {
+            rig.round().await;
+        }
+        let read = client.read_to("new").await;
+        let data: Vec<String> = events(&read).into_iter().map(|(data, _)| data).collect();
+        assert_eq!(data, ["state", "at once", "new"], "{read}");
+        assert!(read.contains("id: e-2s\ndata: state"), "{read}");
+    }
+}
+
 // Attack: whoever may publish makes a stream meet thousands of gaps at once, when there is no snapshot any more
 // that could follow them. A visit within a visit for each overflows the stack, and with it ends the cluster.
 #[tokio::test]
