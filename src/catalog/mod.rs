@@ -191,11 +191,12 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
         found.retain(is_served);
         (found, beyond)
     };
-    let all_decide = || {
-        let mut reading = all();
+    // Comments may name functions of schemas that are not served: the gateway does not find them either.
+    let of_served = |mut reading: Reading| {
         reading.routines.retain(|routine| guc::schema_is_served(&routine.schema));
         reading
     };
+    let all_decide = || of_served(all());
     // The list is by oid.
     let has = |list: &[Found], found: &Found| {
         list.binary_search_by_key(&found.routine.oid, |other| other.routine.oid).is_ok()
@@ -210,11 +211,11 @@ pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
             let routines: Vec<Routine> = known.0.iter().map(|found| found.routine.clone()).collect();
             let traits = Traits::of(&routines, &guc::URL_PREFIX.text(), guc::default_level());
             if traits.is_empty() {
-                return weighed(known, commented);
+                return of_served(weighed(known, commented));
             }
             let mut more = served(Which::Near(&traits));
             if more.0.iter().all(|found| has(&known.0, found)) {
-                return weighed(known, commented);
+                return of_served(weighed(known, commented));
             }
             // A name of nothing but double quotes leaves nothing in a path, so the query does not find the
             // routine again that has it.

@@ -6,9 +6,9 @@ use sse_proto::route::Routine;
 
 use super::owners::Near;
 
-/// The functions that comments name for snapshots, by schema and name; and of each the owner of a routine
-/// whose comment names it.
-pub(crate) type Names = BTreeMap<(String, String), u32>;
+/// The functions that comments name for snapshots, by schema and name; and of each the owners of the
+/// routines whose comments name it, each once, by oid.
+pub(crate) type Names = BTreeMap<(String, String), Vec<u32>>;
 
 /// A routine as it is found, without its signature.
 pub(crate) struct Found {

@@ -149,13 +149,21 @@ impl Reader {
         }
         if let Ok(Some(Annotation { snapshot: Some(source), .. })) = routine.parse() {
             let (schema, name) = source.function(&routine.schema);
-            self.names.entry((schema.to_owned(), name.to_owned())).or_insert(owner);
+            let owners = self.names.entry((schema.to_owned(), name.to_owned())).or_default();
+            if let Err(place) = owners.binary_search(&owner) {
+                owners.insert(place, owner);
+            }
         }
     }
 
     /// The functions that the comments read so far name.
     pub(super) fn take_names(&mut self) -> Names {
         std::mem::take(&mut self.names)
+    }
+
+    /// Whether anything more is read for one of these owners.
+    pub(super) fn is_open(&mut self, owners: &[u32]) -> bool {
+        owners.iter().any(|&owner| !self.owners.account(owner).is_closed())
     }
 
     /// Counts a function that comments of this owner's routines name. Says whether it fits.
@@ -173,12 +181,12 @@ impl Reader {
     }
 
     /// Gives its signature to a function that comments of this owner's routines name, unless it has one. Says
-    /// whether it fits.
-    pub(super) fn sign(&mut self, owner: u32, routine: &mut Routine, rows: &mut Rows) -> bool {
+    /// whether it fits; if it does not, another owner may be asked.
+    pub(super) fn sign(&mut self, owner: u32, routine: &mut Routine, rows: &Rows) -> bool {
         if routine.signature.is_some() {
             return true;
         }
-        let Some(row) = rows.0.remove(&routine.oid) else { return true };
+        let Some(row) = rows.0.get(&routine.oid) else { return true };
         let account = self.owners.account(owner);
         if account.is_closed() || !self.types.weigh(row.type_oids(), account) {
             return false;
@@ -236,8 +244,8 @@ impl Row {
         [self.returns].into_iter().chain(parameters)
     }
 
-    fn signature(self, oid: u32, kind: RoutineKind, types: &mut Types) -> Signature {
-        let given = self.parameters.unwrap_or_default();
+    fn signature(&self, oid: u32, kind: RoutineKind, types: &mut Types) -> Signature {
+        let given = self.parameters.as_deref().unwrap_or_default();
         let inputs = given.iter().filter(|parameter| parameter.is_input()).count();
         let first_default = inputs.saturating_sub(self.defaults);
         let mut input = 0;

@@ -39,12 +39,12 @@ pub(crate) enum Kind {
     Type = 3,
     /// `pg_class`, for the columns of row types
     Relation = 4,
-    /// Entered, with the hash [`EVERY`], when every routine matters: comments name functions that may come
-    /// and go.
+    /// Entered, with the hash [`EVERY`], when every routine and every schema matters: comments name functions
+    /// that may come and go, and a schema may get the name that they look in.
     EveryRoutine = 5,
 }
 
-/// Stands for all routines.
+/// Stands for all routines and schemas.
 pub(crate) const EVERY: u32 = 1;
 
 /// The set; the head of this file explains it. Written by the catalog worker; read by every backend. For a
@@ -98,7 +98,7 @@ pub(crate) enum Change {
 /// The running transaction has changed something. `certain` is the present number of certain changes.
 pub(crate) fn touched(watched: &Watched, kind: Kind, hash: u32, certain: u64) {
     let found = match watched.look(kind as u32, hash, certain) {
-        Look::NotInIt(version) if kind == Kind::Routine => {
+        Look::NotInIt(version) if matches!(kind, Kind::Routine | Kind::Schema) => {
             match watched.look(Kind::EveryRoutine as u32, EVERY, certain) {
                 // Between the two looks the set may have been replaced.
                 Look::NotInIt(other) if other != version => Look::Unknown,

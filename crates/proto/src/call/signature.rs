@@ -32,16 +32,25 @@ impl Signature {
     /// Stands for that of a routine with more than [`MAX_PARAMETERS`]: one more of them than that, and
     /// nothing is known of any.
     pub fn of_too_many_parameters() -> Self {
+        Self::of_unknown(Mode::Out, MAX_PARAMETERS + 1)
+    }
+
+    /// Stands for that of a function that takes an argument that no snapshot has: nothing else is known of it.
+    pub fn of_an_argument() -> Self {
+        Self::of_unknown(Mode::In, 1)
+    }
+
+    fn of_unknown(mode: Mode, count: usize) -> Self {
         let unknown = Parameter {
             name: String::new(),
-            mode: Mode::Out,
+            mode,
             type_oid: 0,
             type_name: String::new(),
             kind: TypeKind::Scalar,
             has_default: false,
         };
         Self {
-            parameters: vec![unknown; MAX_PARAMETERS + 1],
+            parameters: vec![unknown; count],
             result: ResultType { shape: Shape::Void, is_set: false, columns: Vec::new(), kinds: Vec::new() },
             rows: Vec::new(),
             strict: false,
