@@ -245,27 +245,33 @@ unsafe extern "C-unwind" fn end(call: *const Call) {
 pub(super) unsafe extern "C-unwind" fn created(statement: *mut pg_sys::CreateTrigStmt) {
     // SAFETY: the caller's promise.
     let statement = unsafe { &*statement };
-    let (lock, flags) = (pg_sys::NoLock as c_int, pg_sys::RVROption::RVR_MISSING_OK);
-    // SAFETY: resolves the name again, which core has just resolved; the table is locked since.
+    // Core has locked the table; but its name may mean another one by now.
+    let (lock, flags) = (pg_sys::AccessShareLock as c_int, pg_sys::RVROption::RVR_MISSING_OK);
+    // SAFETY: resolves the name again, which core has just resolved, and locks what it means.
     let table =
         unsafe { pg_sys::RangeVarGetRelidExtended(statement.relation, lock, flags, None, null_mut()) };
     if table == pg_sys::InvalidOid {
         return;
     }
-    // SAFETY: locked by core until the end of the transaction.
-    let relation = unsafe { pg_sys::relation_open(table, lock) };
+    let held = pg_sys::NoLock as c_int;
+    // SAFETY: locked above, until the end of the transaction.
+    let relation = unsafe { pg_sys::relation_open(table, held) };
     // SAFETY: open; the name of the parse tree is NUL-terminated.
     let definition = unsafe { trigger::find(relation, statement.trigname) };
-    // SAFETY: NULL, or in the cache of the open table.
-    let function = unsafe { definition.as_ref() }.map(|definition| definition.tgfoid);
-    let judged = function.filter(|function| trigger::is_of_library(*function, SYMBOL)).map(|_| {
-        // SAFETY: found in the open table.
-        let trigger = unsafe { Trigger::of(definition, relation) };
+    // Copied before the catalog is asked about the function: that may take in an invalidation, and relcache.c
+    // then frees the triggers of an open table, and makes new ones.
+    // SAFETY: NULL, or in the cache of the open table; nothing has been looked up since.
+    let found = unsafe { definition.as_ref() }.map(|definition| {
+        // SAFETY: as above.
+        (definition.tgfoid, unsafe { Trigger::of(definition, relation) })
+    });
+    let ours = found.filter(|(function, _)| trigger::is_of_library(*function, SYMBOL));
+    let judged = ours.map(|(_, trigger)| {
         // SAFETY: open.
         changes::judge(&trigger, &unsafe { table::columns(relation) })
     });
     // SAFETY: opened above.
-    unsafe { pg_sys::relation_close(relation, lock) };
+    unsafe { pg_sys::relation_close(relation, held) };
     if let Some(Err(unfit)) = judged {
         ereport!(ERROR, unfit.code(), for_message(&unfit.to_string()), for_message(&unfit.detail()));
     }
