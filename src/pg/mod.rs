@@ -45,6 +45,7 @@ pub(crate) mod report;
 pub(crate) mod routine;
 pub(crate) mod row;
 mod row_json;
+mod row_size;
 mod row_versions;
 mod setting;
 pub(crate) mod shmem;

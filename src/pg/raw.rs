@@ -153,6 +153,55 @@ unsafe extern "C-unwind" {
         length: c_int,
     ) -> bool;
 
+    pub(super) fn pg_detoast_datum(datum: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+
+    // lsyscache.h, miscadmin.h, typcache.h
+    pub(super) safe fn getBaseType(oid: pg_sys::Oid) -> pg_sys::Oid;
+    pub(super) safe fn get_element_type(oid: pg_sys::Oid) -> pg_sys::Oid;
+    pub(super) safe fn type_is_rowtype(oid: pg_sys::Oid) -> bool;
+    pub(super) safe fn get_range_subtype(oid: pg_sys::Oid) -> pg_sys::Oid;
+    pub(super) safe fn get_multirange_range(oid: pg_sys::Oid) -> pg_sys::Oid;
+    pub(super) fn get_typlenbyvalalign(
+        oid: pg_sys::Oid,
+        length: *mut i16,
+        is_by_value: *mut bool,
+        alignment: *mut c_char,
+    );
+    pub(super) safe fn check_stack_depth();
+    pub(super) safe fn lookup_type_cache(oid: pg_sys::Oid, flags: c_int) -> *mut pg_sys::TypeCacheEntry;
+
+    // array.h, jsonb.h, rangetypes.h, multirangetypes.h (the last not among pgrx' headers)
+    pub(super) fn ArrayGetNItems(depth: c_int, dimensions: *const c_int) -> c_int;
+    pub(super) fn deconstruct_array(
+        array: *mut pg_sys::ArrayType,
+        element: pg_sys::Oid,
+        length: c_int,
+        is_by_value: bool,
+        alignment: c_char,
+        values: *mut *mut pg_sys::Datum,
+        nulls: *mut *mut bool,
+        count: *mut c_int,
+    );
+    pub(super) fn JsonbIteratorInit(container: *mut pg_sys::JsonbContainer) -> *mut pg_sys::JsonbIterator;
+    pub(super) fn JsonbIteratorNext(
+        iterator: *mut *mut pg_sys::JsonbIterator,
+        found: *mut pg_sys::JsonbValue,
+        skips_nested: bool,
+    ) -> pg_sys::JsonbIteratorToken::Type;
+    pub(super) fn range_deserialize(
+        cached: *mut pg_sys::TypeCacheEntry,
+        range: *const pg_sys::RangeType,
+        lower: *mut pg_sys::RangeBound,
+        upper: *mut pg_sys::RangeBound,
+        is_empty: *mut bool,
+    );
+    pub(super) fn multirange_deserialize(
+        cached: *mut pg_sys::TypeCacheEntry,
+        multirange: *const c_void,
+        count: *mut i32,
+        ranges: *mut *mut *mut pg_sys::RangeType,
+    );
+
     // mbutils.h, namespace.h
     pub(super) safe fn FindDefaultConversionProc(from: i32, to: i32) -> pg_sys::Oid;
     pub(super) fn pg_do_encoding_conversion_buf(

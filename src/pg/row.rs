@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 
 use super::raw;
 use super::row_json::{self, Writer};
+use super::row_size::{self, Size};
 use super::table::Column;
 
 /// Some columns of a table, in the order in which they are shown.
@@ -21,6 +22,7 @@ pub(crate) struct Shape(Vec<Place>);
 /// Where a column's value is in the row of its table.
 struct Place {
     index: usize,
+    type_oid: pg_sys::Oid,
     length: i16,
     is_by_value: bool,
     /// What one byte of it becomes at the least.
@@ -52,6 +54,7 @@ impl Place {
         let weight = if texts.contains(&column.type_oid) { Weight::Text } else { Weight::Other };
         Self {
             index: usize::try_from(column.number - 1).unwrap_or(usize::MAX),
+            type_oid: column.type_oid,
             length: column.length,
             is_by_value: column.is_by_value,
             weight,
@@ -117,6 +120,26 @@ pub(super) unsafe fn least_bytes(shape: &Shape, row: Row) -> usize {
         if place.weight == Weight::Text { bytes } else { bytes / 8 }
     });
     bytes.fold(0, usize::saturating_add)
+}
+
+/// More than `most` bytes of JSON that the rows become at the least, counted value by value; `None`: not so
+/// many. For rows that are small enough in memory ([`least_bytes`]). May raise.
+///
+/// # Safety
+/// - As [`least_bytes`], for each row and its shape; the caller owns nothing with a destructor.
+pub(super) unsafe fn excess_bytes(rows: [(Option<&Shape>, Option<Row>); 3], most: usize) -> Option<usize> {
+    let mut size = Size::new(most);
+    for (shape, row) in rows {
+        let (Some(shape), Some(row)) = (shape, row) else { continue };
+        for place in shape.0.iter().filter(|place| place.length == -1 && !row_size::is_plain(place.type_oid))
+        {
+            if let Some(value) = row.value(place) {
+                // SAFETY: the column's value; the rest is the caller's promise.
+                unsafe { size.count(place.type_oid, value) };
+            }
+        }
+    }
+    size.excess()
 }
 
 /// Whether two rows differ in a column of the shape, byte by byte. May raise.

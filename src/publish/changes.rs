@@ -79,6 +79,10 @@ struct Cache {
 /// bytes for each column.
 const MAX_PLANS: usize = 4096;
 
+/// A row of which this much is certain is not written down: text of control characters is six times as long
+/// as JSON, and Postgres refuses to make a text of more than a gigabyte.
+const MOST_BYTES: usize = 128 * 1024 * 1024;
+
 /// Scratch memory beyond this is given back, as in `capture.rs`.
 const KEPT_SCRATCH_BYTES: usize = 256 * 1024;
 
@@ -117,6 +121,7 @@ pub(crate) fn plan(
         shared.header.refusals.unfit_trigger_total.fetch_add(1, Relaxed);
     }
     let most_bytes = guc::MAX_EVENT_SIZE.bytes().min(shared.ring.producer().max_record_bytes());
+    let most_bytes = most_bytes.min(MOST_BYTES);
     Some((plan?, most_bytes))
 }
 

@@ -196,6 +196,11 @@ unsafe fn part(plan: &Plan, operation: Operation, old: Option<Row>, new: Option<
     if least > most {
         return Part { operation, texts: Written::Not(least) };
     }
+    let rows = [(plan.key(), new.or(old)), (Some(plan.shown()), new), (Some(plan.shown()), old)];
+    // SAFETY: the caller's promise.
+    if let Some(least) = unsafe { row::excess_bytes(rows, most) } {
+        return Part { operation, texts: Written::Not(least) };
+    }
     // SAFETY: the caller's promise.
     let written = |shape, row: Option<Row>| row.map(|row| unsafe { row::json(shape, row) });
     let key = plan.key().and_then(|key| written(key, new.or(old)));
