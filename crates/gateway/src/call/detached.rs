@@ -123,7 +123,8 @@ async fn end(teller: Teller, waiting: Waiting, shared: &Shared) -> Option<Said> 
     }
 }
 
-/// Has the end told as an event of scope `caller`, to which `room` is counted. It has room for [`unsaid`] twice.
+/// Has the end told as an event of scope `caller`, to which `room` is counted. It has room for [`unsaid`]
+/// twice.
 fn tell(said: Said, caller: &Caller<'_>, mut room: Room, limit: usize, shared: &Shared) {
     let instead = record(ERROR, &unsaid().take_object(), caller);
     // Errors are small.

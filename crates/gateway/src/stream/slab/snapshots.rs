@@ -85,7 +85,7 @@ struct Place {
 
 impl Place {
     /// For streams that go on from a place before it: the cut decides of each item.
-    fn from_own(&self, state: &State, end: Option<u64>) -> Rc<Overlap> {
+    fn overlap_before(&self, state: &State, end: Option<u64>) -> Rc<Overlap> {
         let last = self.overlap.as_ref().map_or(self.from, |overlap| overlap.last.get().max(self.from));
         let last = if end.is_none() { u64::MAX } else { last };
         let (cut, last) = (state.cut.clone(), Cell::new(last));
@@ -163,7 +163,7 @@ impl Slab {
             self.snapshots.open.push(Rc::clone(overlap));
         }
         let unseen = self.unseen(&place, waiters);
-        let mut from_own = None;
+        let mut before = None;
         let routes = self.shared.routes.present();
         // Streams of different routines may have different names for it.
         let mut encoded: Vec<(Option<String>, Framing, u64, Option<Bytes>)> = Vec::new();
@@ -189,7 +189,7 @@ impl Slab {
             let (from, overlap) = match self.first_unseen(address.index as usize, &unseen, reached) {
                 None => (place.from, place.overlap.clone()),
                 Some(item) => {
-                    let overlap = from_own.get_or_insert_with(|| place.from_own(state, end));
+                    let overlap = before.get_or_insert_with(|| place.overlap_before(state, end));
                     (item - 1, Some(Rc::clone(overlap)))
                 }
             };
@@ -214,11 +214,11 @@ impl Slab {
                 None => self.say_none(address),
             }
         }
-        self.snapshots.open.extend(from_own.filter(|_| end.is_none()));
+        self.snapshots.open.extend(before.filter(|_| end.is_none()));
     }
 
-    /// What came while these streams waited, up to where their snapshot begins, and no snapshot can have seen:
-    /// items of no transaction. Usually there are none.
+    /// What came while these streams waited, up to where their snapshot begins, and no snapshot can have
+    /// seen: items of no transaction. Usually there are none.
     fn unseen(&self, place: &Place, waiters: &[u64]) -> Vec<u64> {
         let slots = waiters.iter().filter_map(|waiter| self.slot_at(SlotAddress::from_bits(*waiter)));
         let reached = slots.filter_map(|index| self.slots[index].as_ref()).map(Slot::reached).min();
@@ -227,8 +227,8 @@ impl Slab {
         (first..=place.from).filter(of_none).collect()
     }
 
-    /// The first of them that is for a stream which has come to the item `reached`. Which of very many are for
-    /// it is not asked: from any of them on it gets what is for it.
+    /// The first of them that is for a stream which has come to the item `reached`. Which of very many are
+    /// for it is not asked: from any of them on it gets what is for it.
     fn first_unseen(&self, index: usize, unseen: &[u64], reached: u64) -> Option<u64> {
         let ahead = &unseen[unseen.partition_point(|item| *item <= reached)..];
         let member = self.log.postings.member(index as u32)?;
