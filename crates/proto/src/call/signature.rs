@@ -35,7 +35,8 @@ impl Signature {
         Self::of_unknown(Mode::Out, MAX_PARAMETERS + 1)
     }
 
-    /// Stands for that of a function that takes an argument that no snapshot has: nothing else is known of it.
+    /// Stands for that of a function that takes an argument that no snapshot has: nothing else is known of
+    /// it.
     pub fn of_an_argument() -> Self {
         Self::of_unknown(Mode::In, 1)
     }

@@ -178,8 +178,9 @@ async fn what_no_snapshot_can_have_seen_is_sent_although_it_came_before_the_run_
     }
 }
 
-// Attack: whoever may publish makes a stream meet thousands of gaps at once, when there is no snapshot any more
-// that could follow them. A visit within a visit for each overflows the stack, and with it ends the cluster.
+// Attack: whoever may publish makes a stream meet thousands of gaps at once, when there is no snapshot any
+// more that could follow them. A visit within a visit for each overflows the stack, and with it ends the
+// cluster.
 #[tokio::test]
 async fn thousands_of_gaps_in_one_round_take_no_more_stack_than_one() {
     let mut rig = Rig::new();
