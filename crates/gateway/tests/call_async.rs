@@ -24,7 +24,7 @@ fn with(settings: Settings) -> TestGateway {
     calling(
         Settings { auth, ..settings },
         &[
-            callable("work", "HTTP POST\n@sse_subscribe", &["n?"], shape(Shape::Scalar)),
+            callable("report", "HTTP POST\n@sse_subscribe", &["n?"], shape(Shape::Scalar)),
             callable("look", "HTTP GET\n@sse /progress/of-look", &[], shape(Shape::Scalar)),
             callable("quiet", "HTTP POST", &[], shape(Shape::Scalar)),
             callable("enter", "HTTP POST\n@login\n@sse", &[], row(&["user_id"])),
@@ -88,8 +88,8 @@ fn the_answer_says_where_the_call_can_be_followed() {
     eventually("published", || {
         ask(gateway.port(), &request("HEAD", "/api/quiet", "", "")).head.status == 405
     });
-    let location = begin(&gateway, &post("/api/work", PREFER));
-    let (id, position) = location.strip_prefix("/api/work/info?id=").unwrap().split_once('&').unwrap();
+    let location = begin(&gateway, &post("/api/report", PREFER));
+    let (id, position) = location.strip_prefix("/api/report/info?id=").unwrap().split_once('&').unwrap();
     assert_eq!(position, "last_event_id=e-2");
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     let call = take(&gateway);
@@ -105,20 +105,20 @@ fn the_answer_says_where_the_call_can_be_followed() {
 fn only_an_authenticated_callers_own_id_is_kept() {
     let gateway = gateway();
     let own = format!("{PREFER}X-Execution-Id: my job/1\u{e4}\r\n");
-    let location = begin(&gateway, &post("/api/work", &own));
+    let location = begin(&gateway, &post("/api/report", &own));
     assert!(!location.contains("job"), "{location}");
     let call = gateway.gateway.take_call().unwrap();
     let caller = CallRequest::decode(&call.frame).unwrap().caller.unwrap();
     assert!(caller.has_made_id && !caller.is_authenticated);
     let token = format!("Authorization: Bearer {}\r\n", token_of("alice", &[]));
-    let location = begin(&gateway, &post("/api/work", &format!("{own}{token}")));
-    assert!(location.starts_with("/api/work/info?id=my%20job%2F1%C3%A4&last_event_id=e-"), "{location}");
+    let location = begin(&gateway, &post("/api/report", &format!("{own}{token}")));
+    assert!(location.starts_with("/api/report/info?id=my%20job%2F1%C3%A4&last_event_id=e-"), "{location}");
     let call = gateway.gateway.take_call().unwrap();
     let caller = CallRequest::decode(&call.frame).unwrap().caller.unwrap();
     assert_eq!((caller.has_made_id, caller.user_id), (false, Some("alice")));
     assert_eq!(caller.execution_id, Some("my job/1\u{e4}"));
     // Without one it gets one, too.
-    begin(&gateway, &post("/api/work", &format!("{PREFER}{token}")));
+    begin(&gateway, &post("/api/report", &format!("{PREFER}{token}")));
     let call = gateway.gateway.take_call().unwrap();
     assert!(CallRequest::decode(&call.frame).unwrap().caller.unwrap().has_made_id);
 }
@@ -126,12 +126,12 @@ fn only_an_authenticated_callers_own_id_is_kept() {
 #[test]
 fn the_end_is_an_event_for_those_who_present_the_id() {
     let gateway = gateway();
-    let location = begin(&gateway, &post("/api/work", PREFER));
+    let location = begin(&gateway, &post("/api/report", PREFER));
     let call = take(&gateway);
     let mut first = follow(&gateway, &location, "");
     let guess = location.replace("?id=", "?id=0");
     let mut stranger = follow(&gateway, &guess, "");
-    let mut without = follow(&gateway, "/api/work/info", "");
+    let mut without = follow(&gateway, "/api/report/info", "");
     gateway.gateway.answer_call(call.id, done(call.id, "a\nb"));
     has_ended(&gateway);
     let event = first.next();
@@ -149,7 +149,7 @@ fn the_end_is_an_event_for_those_who_present_the_id() {
 fn the_end_of_an_authenticated_call_is_for_its_user_alone() {
     let gateway = gateway();
     let token = |user: &str| format!("Authorization: Bearer {}\r\n", token_of(user, &["admin"]));
-    let location = begin(&gateway, &post("/api/work", &format!("{PREFER}{}", token("alice"))));
+    let location = begin(&gateway, &post("/api/report", &format!("{PREFER}{}", token("alice"))));
     let call = take(&gateway);
     gateway.gateway.answer_call(call.id, done(call.id, "for alice"));
     has_ended(&gateway);
@@ -164,7 +164,7 @@ fn the_end_of_an_authenticated_call_is_for_its_user_alone() {
 fn every_end_is_told() {
     let gateway = with(Settings { max_event_size: 10, ..settings() });
     let end = |result: fn(u64) -> CallResult| {
-        let location = begin(&gateway, &post("/api/work", PREFER));
+        let location = begin(&gateway, &post("/api/report", PREFER));
         let call = take(&gateway);
         gateway.gateway.answer_call(call.id, result(call.id));
         has_ended(&gateway);
@@ -192,7 +192,7 @@ fn every_end_is_told() {
 fn errors_are_told_with_their_problem() {
     let gateway = gateway();
     let end = |result: fn(u64) -> CallResult| {
-        let location = begin(&gateway, &post("/api/work", PREFER));
+        let location = begin(&gateway, &post("/api/report", PREFER));
         let call = take(&gateway);
         gateway.gateway.answer_call(call.id, result(call.id));
         has_ended(&gateway);
@@ -210,7 +210,7 @@ fn errors_are_told_with_their_problem() {
 #[test]
 fn a_call_that_never_begins_is_told_when_its_time_is_over() {
     let gateway = with(Settings { call_timeout: Duration::from_millis(200), ..settings() });
-    let location = begin(&gateway, &post("/api/work", PREFER));
+    let location = begin(&gateway, &post("/api/report", PREFER));
     has_ended(&gateway);
     assert_eq!(problem(&follow(&gateway, &location, "").next())["status"], 503);
     assert!(gateway.gateway.take_call().is_none());
@@ -219,7 +219,7 @@ fn a_call_that_never_begins_is_told_when_its_time_is_over() {
 #[test]
 fn the_call_goes_on_when_its_caller_has_gone() {
     let gateway = gateway();
-    let peer = Peer::ask(gateway.port(), &post("/api/work", PREFER));
+    let peer = Peer::ask(gateway.port(), &post("/api/report", PREFER));
     let call = take(&gateway);
     drop(peer);
     eventually("the connection is closed", || gateway.count(|stats| &stats.connections) == 0);
@@ -233,7 +233,7 @@ fn the_preference_goes_before_accept_and_is_ignored_where_nobody_could_follow() 
     let gateway = gateway();
     begin(
         &gateway,
-        &post("/api/work", &format!("{PREFER}Accept: text/event-stream\r\nLast-Event-ID: 1\r\n")),
+        &post("/api/report", &format!("{PREFER}Accept: text/event-stream\r\nLast-Event-ID: 1\r\n")),
     );
     take(&gateway);
     let mut peer = Peer::ask(gateway.port(), &post("/api/quiet", PREFER));
@@ -253,11 +253,11 @@ fn the_preference_goes_before_accept_and_is_ignored_where_nobody_could_follow() 
 #[test]
 fn what_is_refused_is_refused_at_once() {
     let gateway = with(Settings { call_queue_size: 2, ..settings() });
-    refused(&gateway, &request("POST", "/api/work", &format!("{JSON}{PREFER}"), "{\"m\": 1}")).problem(400);
-    refused(&gateway, &post("/api/work", &format!("{PREFER}Authorization: Bearer x\r\n"))).problem(401);
-    begin(&gateway, &post("/api/work", PREFER));
+    refused(&gateway, &request("POST", "/api/report", &format!("{JSON}{PREFER}"), "{\"m\": 1}")).problem(400);
+    refused(&gateway, &post("/api/report", &format!("{PREFER}Authorization: Bearer x\r\n"))).problem(401);
+    begin(&gateway, &post("/api/report", PREFER));
     // That was the address' half of the queue.
-    let answer = ask(gateway.port(), &post("/api/work", PREFER));
+    let answer = ask(gateway.port(), &post("/api/report", PREFER));
     assert_eq!(answer.head.header("retry-after"), "5");
     answer.problem(503);
 }

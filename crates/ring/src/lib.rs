@@ -18,6 +18,7 @@ mod layout;
 mod need;
 mod producer;
 mod region;
+mod ring_error;
 mod shared_set;
 mod stats;
 mod sync;
@@ -26,7 +27,8 @@ pub use consumer::{Batch, Consumer, Corrupt};
 pub use layout::{ASLEEP, AWAKE};
 pub use need::Need;
 pub use producer::{Producer, PushError, Wake};
-pub use region::{HeapRing, Ring, RingError};
+pub use region::{HeapRing, Ring};
+pub use ring_error::RingError;
 pub use shared_set::{Look, Marks, SharedSet};
 pub use stats::Stats;
 

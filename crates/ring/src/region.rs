@@ -12,36 +12,10 @@ use crate::consumer::{Consumer, Corrupt};
 use crate::layout::MAGIC;
 use crate::layout::{ALIGN, Header, MIN_CAPACITY_BYTES, WORD_BYTES};
 use crate::producer::Producer;
+use crate::ring_error::RingError;
 use crate::sync::{AtomicU32, AtomicU64};
 use memory::Data;
-use std::fmt;
 use std::mem::size_of;
-
-/// Why there is no ring at an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RingError {
-    /// The address is not a multiple of 128.
-    Misaligned,
-    /// The capacity is below 32 bytes, or larger than an address space.
-    Capacity,
-    /// `attach`: no ring of this layout was created here.
-    Foreign,
-    /// `attach`: the ring claims more memory than there is.
-    Truncated,
-}
-
-impl fmt::Display for RingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Misaligned => "the ring's address is not aligned to 128 bytes",
-            Self::Capacity => "the ring's capacity is out of range",
-            Self::Foreign => "there is no ring of this version in the memory",
-            Self::Truncated => "the ring is larger than its memory",
-        })
-    }
-}
-
-impl std::error::Error for RingError {}
 
 /// A handle on a ring in memory that lives for `'m`: two words, copied freely, used from any thread or
 /// process.

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::layout::{MIN_CAPACITY_BYTES, Word, footprint, max_record_bytes};
-use crate::region::{HeapRing, Ring, RingError};
+use crate::region::{HeapRing, Ring};
+use crate::ring_error::RingError;
 use crate::sync::Ordering;
 use crate::{Consumer, Corrupt, Need, PushError, Wake};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -90,9 +90,9 @@ fn versions_apart(name: &str, text: &str) -> Vec<String> {
 
 fn too_long(name: &str, text: &str) -> Option<String> {
     let is_test = name.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches"));
-    // What follows this attribute is the file's own tests, which are at the end (STYLE: "mod tests" at the
-    // bottom).
-    let count = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count();
+    // What follows this attribute at the left edge is the file's own tests, which are at the end (STYLE: "mod
+    // tests" at the bottom). Within an item it is about a function or a field.
+    let count = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
     (!is_test && count > MAX_LINES).then(|| format!("{name}: {count} lines; split it at {MAX_LINES}"))
 }
 
@@ -170,6 +170,7 @@ mod tests {
     fn a_file_of_400_lines_is_fine_and_one_more_is_not() {
         assert!(too_long("src/a.rs", &"x\n".repeat(400)).is_none());
         assert!(too_long("src/a.rs", &"x\n".repeat(401)).is_some());
+        assert!(too_long("src/a.rs", &format!("    #[cfg(test)]\n{}", "x\n".repeat(400))).is_some());
         assert!(too_long("crates/a/tests/a.rs", &"x\n".repeat(401)).is_none());
         assert!(
             too_long("src/a.rs", &format!("{}#[cfg(test)]\n{}", "x\n".repeat(400), "x\n".repeat(400)))
