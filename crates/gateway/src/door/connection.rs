@@ -125,7 +125,6 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
                 head: answer.head,
                 subscription: answer.subscription,
                 last_event_id: answer.last_event_id,
-                registered: None,
                 stream_permit: answer.stream_permit,
                 call: answer.call,
                 socket_permit,

@@ -147,7 +147,6 @@ impl Slab {
             self.tell_all().await;
             self.revoke();
             self.admit();
-            self.take_parcels();
             self.take_snapshots();
             self.serve_ready();
             if has_public {
@@ -195,7 +194,6 @@ impl Slab {
         }
         loop {
             self.admit();
-            self.take_parcels();
             self.serve_ready();
             if self.free.len() == self.slots.len() || Instant::now() >= until {
                 break;
@@ -330,12 +328,6 @@ impl Slab {
         let heartbeat = Some(self.settings.heartbeat_interval).filter(|interval| !interval.is_zero());
         let shortest = heartbeat.unwrap_or(Duration::MAX).min(self.settings.write_timeout);
         (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
-    }
-}
-
-impl Drop for Slab {
-    fn drop(&mut self) {
-        self.incoming.parcels.close();
     }
 }
 

@@ -27,7 +27,7 @@ mod write;
 use follow::{Ahead, Follower};
 use last::Last;
 use mail::Mail;
-pub(crate) use opening::{Opening, Tie};
+pub(crate) use opening::Opening;
 pub(crate) use waker::SlotWaker;
 use write::Piece;
 
@@ -126,8 +126,6 @@ pub(crate) struct Slot {
     connected_at: SystemTime,
     pub(crate) events: u64,
     bytes: u64,
-    /// Dropped with the slot, which the task that waits for the stream's end sees.
-    _tie: Option<Tie>,
     /// Both are counted down when the slot is dropped, however that comes.
     _stream_permit: StreamPermit,
     _socket_permit: SocketPermit,

@@ -11,14 +11,12 @@ use sse_proto::query::Query;
 use sse_proto::route::Route;
 use sse_proto::sse::{EventId, GapReason};
 use sse_proto::word::{ExecutionId, Topic};
-use tokio::sync::oneshot;
 
 use crate::auth::{Revocations, TokenDigest, Verified};
 use crate::between::snapshots::Asker;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::audience::Recipient;
 use crate::stream::of_call::CallTie;
-use crate::stream::parcel::Registered;
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, StreamLog};
 
@@ -30,8 +28,6 @@ pub(crate) struct Newcomer {
     pub(crate) head: Vec<u8>,
     pub(crate) subscription: Box<Subscription>,
     pub(crate) last_event_id: Vec<u8>,
-    /// Told when the stream has its slot.
-    pub(crate) registered: Option<oneshot::Sender<Registered>>,
     pub(crate) stream_permit: StreamPermit,
     pub(crate) socket_permit: SocketPermit,
     /// The stream is the answer of a call.

@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
-use tokio::sync::oneshot;
 
 use super::{Mark, Slab};
 use crate::stats::Stats;
-use crate::stream::parcel::{Registered, SlotAddress};
-use crate::stream::slot::{Opening, Slot, SlotWaker, Tie};
+use crate::stream::parcel::SlotAddress;
+use crate::stream::slot::{Opening, Slot, SlotWaker};
 use crate::stream::stream_log::Framing;
 use crate::stream::subscribe::{Gap, Newcomer, Start, retry};
 
 impl Slab {
     pub(super) fn admit(&mut self) {
         let newcomers = std::mem::take(&mut *self.incoming.queue.borrow_mut());
-        for mut newcomer in newcomers {
+        for newcomer in newcomers {
             let index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
                 self.marks.push(Mark::default());
@@ -41,15 +40,9 @@ impl Slab {
             let start = if follows { start.of_follower(is_resumed) } else { start };
             self.log.postings.join(index, recipient);
             let waker = SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));
-            let registered = newcomer.registered.take();
-            let (tie, gone) = registered.is_some().then(oneshot::channel).unzip();
-            let slot = self.open(newcomer, start, waker, tie);
+            let slot = self.open(newcomer, start, waker);
             let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
             self.slots[index as usize] = Some(slot);
-            if let (Some(registered), Some(gone)) = (registered, gone) {
-                // Perhaps nobody waits any more.
-                drop(registered.send(Registered { address, gone }));
-            }
             // Before anything of the log is written: a call may have waited for long since its token was
             // looked at.
             if is_revoked {
@@ -60,7 +53,7 @@ impl Slab {
     }
 
     /// The order of a stream's beginning is C6.4's: connected, ready, a gap if any, what is replayed, live.
-    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Arc<SlotWaker>, tie: Option<Tie>) -> Slot {
+    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Arc<SlotWaker>) -> Slot {
         let stats = &self.shared.stats;
         self.opened += 1;
         let retry = retry(self.settings.retry, stats.subscribers.load(Ordering::Relaxed), self.opened);
@@ -84,7 +77,6 @@ impl Slab {
             pending,
             call: newcomer.call,
             waker,
-            tie,
             stream_permit: newcomer.stream_permit,
             socket_permit: newcomer.socket_permit,
         };

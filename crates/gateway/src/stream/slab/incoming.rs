@@ -1,5 +1,4 @@
-//! Where connection tasks leave streams for their thread's slab, and parcels for these, and where the two
-//! take turns.
+//! Where connection tasks leave streams for their thread's slab, and where the two take turns.
 //!
 //! Not for letting new streams in: that is `Slab::admit`.
 
@@ -15,7 +14,6 @@ use tokio::task::yield_now;
 use crate::bell::Bell;
 use crate::between::batch::Batch;
 use crate::stream::call_ends::CallEnds;
-use crate::stream::parcel::Parcels;
 use crate::stream::subscribe::Newcomer;
 
 /// While events wait, the costly part of requests may take this long between two turns of the slab. Each turn
@@ -32,8 +30,6 @@ pub(crate) struct Incoming {
     pub(super) bell: Arc<Bell>,
     /// The calls of this thread that wait for their own events.
     pub(crate) call_ends: Rc<CallEnds>,
-    /// Bytes for streams of this thread.
-    pub(crate) parcels: Parcels,
     /// The slab's channel, looked at only to see whether events wait.
     batches: Receiver<Arc<Batch>>,
     /// The slab waits for its next turn in the middle of bringing events.
@@ -63,7 +59,6 @@ impl Incoming {
     pub(crate) fn new(bell: Arc<Bell>, batches: Receiver<Arc<Batch>>) -> Rc<Self> {
         Rc::new(Self {
             queue: RefCell::default(),
-            parcels: Parcels::new(Arc::clone(&bell)),
             bell,
             call_ends: Rc::default(),
             batches,

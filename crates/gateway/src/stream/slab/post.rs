@@ -6,15 +6,8 @@ use super::Slab;
 use crate::stream::parcel::{Parcel, SlotAddress};
 
 impl Slab {
-    /// Gives each parcel to its stream. To be called when all streams have been told of what came in this
-    /// round. What was for a stream that has ended is dropped.
-    pub(super) fn take_parcels(&mut self) {
-        for (address, parcel) in self.incoming.parcels.take() {
-            self.give(address, parcel);
-        }
-    }
-
-    /// Gives a parcel to its stream, if that is still there.
+    /// Gives a parcel to its stream; if that has ended, the parcel is dropped. To be called when all streams
+    /// have been told of what came in this round.
     pub(super) fn give(&mut self, address: SlotAddress, parcel: Parcel) {
         let Some(index) = self.slot_at(address) else { return };
         let Some(slot) = &mut self.slots[index] else { return };

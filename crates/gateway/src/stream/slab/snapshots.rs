@@ -209,7 +209,7 @@ impl Slab {
             match bytes {
                 Some(bytes) => {
                     let then = Then::Follow { from, overlap };
-                    self.give(address, Parcel { bytes, after: 0, then });
+                    self.give(address, Parcel { bytes, then });
                 }
                 None => self.say_none(address),
             }
@@ -273,12 +273,12 @@ impl Slab {
         }
         Stats::add(&self.shared.stats.gaps_total, 1);
         let then = Then::Follow { from, overlap: None };
-        Some(Parcel { bytes: bytes.into(), after: 0, then })
+        Some(Parcel { bytes: bytes.into(), then })
     }
 
     /// A stream gets no snapshot, and needs to be told nothing.
     fn go_on(&mut self, address: SlotAddress) {
-        self.leave(address, Parcel { bytes: Bytes::new(), after: 0, then: Then::GoOn });
+        self.leave(address, Parcel { bytes: Bytes::new(), then: Then::GoOn });
     }
 }
 

@@ -12,14 +12,13 @@ use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::scope::Scope;
 use sse_proto::sse::append_chunk;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
 use super::*;
 use crate::between::outbox::errand_channel;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::entry::peer::Peer;
 use crate::room::{Rooms, held};
-use crate::stream::parcel::{Parcel, Registered, Then};
+use crate::stream::parcel::{Parcel, SlotAddress, Then};
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::Framing;
 use crate::stream::subscribe::{Newcomer, Subscription};
@@ -37,7 +36,7 @@ struct Rig {
 
 struct Client {
     socket: TcpStream,
-    registered: Registered,
+    address: SlotAddress,
 }
 
 impl Rig {
@@ -56,7 +55,7 @@ impl Rig {
         let (accepted, peer) = listener.accept().await.unwrap();
         let counts = &self.slab.shared.counts;
         let limits = self.slab.shared.stream_limits();
-        let (registered, told) = oneshot::channel();
+        let index = self.slab.free.last().map_or(self.slab.slots.len(), |index| *index as usize);
         self.slab.incoming.push(Newcomer {
             socket: Socket::Plain(accepted),
             framing: Framing::Chunked,
@@ -75,13 +74,12 @@ impl Rig {
                 asker: None,
             }),
             last_event_id: Vec::new(),
-            registered: Some(registered),
             call: None,
             stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),
             socket_permit: SocketPermit::try_new(counts, 100, Peer::plain(peer.ip())).unwrap(),
         });
         self.round().await;
-        let mut client = Client { socket, registered: told.await.unwrap() };
+        let mut client = Client { socket, address: self.slab.address_of(index) };
         assert!(client.read_to("sse.ready").await.contains(": connected"));
         client
     }
@@ -118,7 +116,6 @@ impl Rig {
         let has_public = self.slab.take_batches();
         self.slab.tell_all().await;
         self.slab.admit();
-        self.slab.take_parcels();
         self.slab.serve_ready();
         if has_public {
             self.slab.walk().await;
@@ -127,12 +124,12 @@ impl Rig {
         self.slab.evict();
     }
 
-    fn send(&self, client: &Client, parcel: Parcel) {
-        self.slab.incoming.parcels.try_send(client.registered.address, parcel).unwrap();
+    fn send(&mut self, client: &Client, parcel: Parcel) {
+        self.slab.give(client.address, parcel);
     }
 
     fn slot(&mut self, client: &Client) -> &mut Slot {
-        self.slab.slots[client.registered.address.index as usize].as_mut().unwrap()
+        self.slab.slots[client.address.index as usize].as_mut().unwrap()
     }
 }
 
@@ -164,25 +161,10 @@ impl Client {
     }
 }
 
-fn parcel(block: &str, after: u64, then: Then) -> Parcel {
+fn parcel(block: &str) -> Parcel {
     let mut bytes = Vec::new();
     append_chunk(&mut bytes, block.as_bytes());
-    Parcel { bytes: bytes.into(), after, then }
-}
-
-#[tokio::test]
-async fn a_parcel_comes_behind_the_events_that_it_is_for_and_may_end_its_stream() {
-    let mut rig = Rig::new();
-    let mut client = rig.client().await;
-    let last = rig.publish("one");
-    rig.send(&client, parcel("data: between\n\n", 0, Then::Same));
-    rig.send(&client, parcel("data: result\n\n", last, Then::End));
-    rig.round().await;
-    let read = client.read_to("0\r\n\r\n").await;
-    let places = ["between", "one", "result"].map(|text| read.find(text).unwrap());
-    assert!(places.is_sorted(), "{read}");
-    // The task that waits for the end of the stream hears of it.
-    assert!(client.registered.gone.await.is_err());
+    Parcel { bytes: bytes.into(), then: Then::GoOn }
 }
 
 #[tokio::test]
@@ -193,19 +175,17 @@ async fn a_parcel_for_a_stream_that_has_gone_is_dropped_with_its_memory() {
     let counted = || {
         let mut room = rooms.room("203.0.113.9".parse().unwrap());
         assert!(room.try_grow(7, 1000));
-        Parcel { bytes: held(b"3\r\n:\n\n\r\n".to_vec(), Some(room)), after: 0, then: Then::Same }
+        Parcel { bytes: held(b"3\r\n:\n\n\r\n".to_vec(), Some(room)), then: Then::GoOn }
     };
     let late = rig.client().await;
     // It hangs up; another stream gets its slot.
-    let address = first.registered.address;
+    let address = first.address;
     drop(first);
     rig.round().await;
     let mut second = rig.client().await;
-    assert_eq!(second.registered.address.index, address.index);
-    assert_ne!(second.registered.address, address);
-    rig.slab.incoming.parcels.try_send(address, counted()).unwrap();
-    assert!(!rooms.is_empty());
-    rig.round().await;
+    assert_eq!(second.address.index, address.index);
+    assert_ne!(second.address, address);
+    rig.slab.give(address, counted());
     assert!(rooms.is_empty() && second.reads_nothing() && late.reads_nothing());
     // What is written is free, too.
     rig.send(&second, counted());
@@ -215,7 +195,7 @@ async fn a_parcel_for_a_stream_that_has_gone_is_dropped_with_its_memory() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_held_gets_heartbeats_and_parcels_until_it_is_to_go_on() {
+async fn a_stream_that_is_held_gets_heartbeats_until_a_parcel_lets_it_go_on() {
     let mut rig = Rig::new();
     let mut client = rig.client().await;
     rig.slot(&client).hold();
@@ -225,11 +205,7 @@ async fn a_stream_that_is_held_gets_heartbeats_and_parcels_until_it_is_to_go_on(
     rig.slab.now = 60_000;
     rig.slab.sweep();
     assert_eq!(client.read_to(":").await, "3\r\n:\n\n\r\n");
-    rig.send(&client, parcel("data: first\n\n", 0, Then::Same));
-    rig.round().await;
-    assert!(!client.read_to("first").await.contains("one"));
-    assert!(client.reads_nothing());
-    rig.send(&client, parcel("data: state\n\n", 0, Then::GoOn));
+    rig.send(&client, parcel("data: state\n\n"));
     rig.round().await;
     let read = client.read_to("one").await;
     assert!(read.find("state") < read.find("one"), "{read}");
@@ -247,7 +223,7 @@ async fn a_parcel_does_not_break_into_an_event_that_is_half_written() {
     rig.publish("after");
     rig.round().await;
     assert!(rig.slot(&client).is_blocked());
-    rig.send(&client, parcel("data: parcel\n\n", 0, Then::Same));
+    rig.send(&client, parcel("data: parcel\n\n"));
     let socket = std::mem::replace(&mut client.socket, dummy().await);
     let reading = tokio::spawn(async move {
         let mut client = Client { socket, ..client };
@@ -270,7 +246,7 @@ async fn a_stream_that_is_held_ends_when_the_gateway_stops() {
     rig.publish("one");
     rig.round().await;
     rig.slot(&client).end();
-    rig.slab.visit(client.registered.address.index as usize);
+    rig.slab.visit(client.address.index as usize);
     assert_eq!(client.read_to("0\r\n\r\n").await, "0\r\n\r\n");
 }
 

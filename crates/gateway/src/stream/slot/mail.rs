@@ -1,7 +1,7 @@
 //! What a stream gets besides the log: parcels, each as soon as the stream is not in the middle of something;
 //! and holding a stream, which then gets nothing from the log until it is told to go on.
 //!
-//! Not for how parcels come here: that is `parcel` and `slab/post`.
+//! Not for how parcels come here: that is `slab/post`.
 
 use std::collections::VecDeque;
 use std::io::Result;
@@ -55,7 +55,6 @@ impl Slot {
     }
 
     /// From now on it gets nothing from the log but the rest of the event that it is in the middle of.
-    #[allow(dead_code)] // Snapshots hold their streams.
     pub(crate) fn hold(&mut self) {
         self.mail.get_or_insert_default().is_held = true;
     }
@@ -82,27 +81,18 @@ impl Slot {
         if self.cursor.written > 0 {
             return false;
         }
-        let is_behind = |after: u64| self.has_caught_up || self.cursor.next > after;
         let Some(mail) = &mut self.mail else { return false };
-        let Some(parcel) = mail.waiting.pop_front_if(|parcel| is_behind(parcel.after)) else {
-            if mail.waiting.is_empty() && !mail.is_held {
+        let Some(parcel) = mail.waiting.pop_front() else {
+            if !mail.is_held {
                 self.mail = None;
             }
             return false;
         };
         mail.open = parcel.bytes;
         mail.written = 0;
-        match parcel.then {
-            Then::Same => {}
-            Then::GoOn => mail.is_held = false,
-            Then::Follow { from, overlap } => {
-                mail.is_held = false;
-                self.go_on_behind(from, overlap);
-            }
-            Then::End => {
-                mail.waiting.clear();
-                self.end = End::AfterRest;
-            }
+        mail.is_held = false;
+        if let Then::Follow { from, overlap } = parcel.then {
+            self.go_on_behind(from, overlap);
         }
         true
     }

@@ -2,11 +2,8 @@
 //!
 //! Not for where its stream begins: that is `subscribe`.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::SystemTime;
-
-use tokio::sync::oneshot;
 
 use super::last::Last;
 use super::{End, Slot, SlotWaker};
@@ -15,9 +12,6 @@ use crate::stream::of_call::CallTie;
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing};
 use crate::stream::subscribe::Subscription;
-
-/// The other end of [`Registered::gone`](crate::stream::parcel::Registered::gone).
-pub(crate) type Tie = oneshot::Sender<Infallible>;
 
 /// What a slot is made of.
 pub(crate) struct Opening {
@@ -28,7 +22,6 @@ pub(crate) struct Opening {
     pub(crate) pending: Vec<u8>,
     pub(crate) call: Option<Box<CallTie>>,
     pub(crate) waker: Arc<SlotWaker>,
-    pub(crate) tie: Option<Tie>,
     pub(crate) stream_permit: StreamPermit,
     pub(crate) socket_permit: SocketPermit,
 }
@@ -56,7 +49,6 @@ impl Slot {
             connected_at: SystemTime::now(),
             events: 0,
             bytes: 0,
-            _tie: opening.tie,
             _stream_permit: opening.stream_permit,
             _socket_permit: opening.socket_permit,
         }

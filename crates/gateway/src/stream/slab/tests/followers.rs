@@ -48,7 +48,7 @@ impl Rig {
     fn give(&mut self, client: &Client, position: u64, cut: Cut, end: Option<u64>) {
         let address = "127.0.0.1".parse().unwrap();
         let state = State { call: 7, position, cut, text: "state".to_owned(), address, _room: None };
-        self.slab.hand_out(&state, end, &[client.registered.address.to_bits()]);
+        self.slab.hand_out(&state, end, &[client.address.to_bits()]);
     }
 }
 
@@ -191,9 +191,9 @@ async fn thousands_of_gaps_in_one_round_take_no_more_stack_than_one() {
     (0..count).for_each(|_| batch.push_overflow(None));
     rig.next_sequence = batch.next_sequence();
     rig.batches.send(Arc::new(batch)).unwrap();
-    let Client { socket, registered } = client;
+    let Client { socket, address } = client;
     let reading = tokio::spawn(async move {
-        let mut client = Client { socket, registered };
+        let mut client = Client { socket, address };
         client.read_to(&format!("id: e-{:x}\n", count)).await
     });
     while !reading.is_finished() {
