@@ -285,8 +285,8 @@ fn routines_called_by_sql_functions_and_prepared_statements_are_captured() -> Re
     Ok(())
 }
 
-/// The one thing that an annotation changes for the client: PostgreSQL does not inline a function with a
-/// frame, so the CONTEXT of what is raised below names it.
+/// The one thing that an annotation changes for the client: PostgreSQL does not inline a function with an
+/// activation, so the CONTEXT of what is raised below names it.
 #[test]
 fn an_annotated_sql_function_publishes_what_is_raised_below_it() -> Result<()> {
     let setup = format!(

@@ -8,7 +8,7 @@
 //! `SHOW`, `SET LOCAL`, `SET` clauses, rollback and reload work on that one, and the C variable becomes what
 //! it effectively is, a derived value. Readers of the C variable in PostgreSQL 15 to 18: elog.c
 //! (`should_output_to_server`) and commands/extension.c (`execute_extension_script`, see
-//! `pg/entry/frame.rs`).
+//! `pg/entry/activation.rs`).
 //!
 //! Not for: any other setting. The settings of pg_sse itself are in `guc.rs`.
 

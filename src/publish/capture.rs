@@ -6,7 +6,7 @@
 //! annotation is in this backend's cache, the rest are settings. What cannot be published is counted, by
 //! reason.
 //!
-//! Not for: which routine is running (`pg/entry/frame.rs`), transactions (`pg/entry/xact.rs`), the ring's
+//! Not for: which routine is running (`pg/entry/activation.rs`), transactions (`pg/entry/xact.rs`), the ring's
 //! protocol (`sse_ring`).
 
 use std::borrow::Cow;
@@ -29,7 +29,7 @@ use super::caller::{self, IdOf};
 use super::emitter;
 use super::mistake::{self, Mistake};
 use crate::guc;
-use crate::pg::entry::{frame, xact};
+use crate::pg::entry::{activation, xact};
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, effects, futex};
@@ -89,8 +89,8 @@ pub(crate) fn capture(message: &Message<'_>) {
         Origin::Server => return,
         Origin::Raise if !backend::in_parallel_worker() => {}
         Origin::Raise | Origin::RaiseOfParallelWorker => {
-            // The leader sees each such message again, and counts it if a frame of its own would have
-            // published it. So the worker counts it only if a frame of the worker would have.
+            // The leader sees each such message again, and counts it if an activation of its own would have
+            // published it. So the worker counts it only if an activation of the worker would have.
             if publisher(level).is_some() {
                 add(&shared.header.refusals.parallel_total, 1);
             }
@@ -107,7 +107,7 @@ pub(crate) fn capture(message: &Message<'_>) {
 /// stops earlier at a routine with a mistake or with `@sse_subscribe` alone (C3.1).
 fn publisher(level: Level) -> Option<Rc<Routine>> {
     let mut unbound = 0;
-    let found = frame::search(|routine| match &routine.role {
+    let found = activation::search(|routine| match &routine.role {
         Role::Barrier => Some(None),
         Role::Publisher(published) if published.level_or(guc::default_level()) == level => {
             Some(Some(Rc::clone(routine)))

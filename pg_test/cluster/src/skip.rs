@@ -51,7 +51,7 @@ mod tests {
         for (list, name, may) in [
             ("", "order", false),
             ("order", "order", true),
-            ("frames, order", "order", true),
+            ("activations, order", "order", true),
             ("order_late", "order", false),
             ("order", "order_late", false),
             ("all", "order", false),

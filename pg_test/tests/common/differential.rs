@@ -4,7 +4,7 @@
 //!
 //! A test has a schema, an execution id and an `application_name` of its own name, so tests share a [`Pair`]
 //! and run side by side. After a test's script a routine that is not annotated raises something, which must
-//! become neither an event nor a log line: [`EPILOGUE`] looks for a frame or a threshold that was left
+//! become neither an event nor a log line: [`EPILOGUE`] looks for an activation or a threshold that was left
 //! behind.
 //!
 //! Not for what only pg_sse does (its own warnings, its own functions): such SQL belongs in [`Case::setup`].
@@ -34,7 +34,7 @@ const FURNITURE: &str = "
 /// nothing.
 const PROLOGUE: &str = "do $$ begin raise log 'prologue'; end $$;\n";
 
-/// Client and log show whether a threshold stayed lowered, the events whether a frame was left behind.
+/// Client and log show whether a threshold stayed lowered, the events whether an activation was left behind.
 const EPILOGUE: &str = "\nrollback;\nshow log_min_messages;\n\
     do $$ begin raise info 'epilogue'; raise notice 'epilogue'; raise warning 'epilogue'; end $$;\n";
 

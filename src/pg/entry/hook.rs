@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pgrx::pg_sys;
 
-use super::frame;
+use super::activation;
 use crate::pg::error_data::Message;
 use crate::pg::guc_shadow;
 use crate::publish::capture;
@@ -35,9 +35,9 @@ pub(crate) fn install() {
 /// could unwind is caught here; the frame has no destructors, so an error of the previous hook may jump over
 /// it.
 unsafe extern "C-unwind" fn emit_log(edata: *mut pg_sys::ErrorData) {
-    let was_lowered = !frame::none_running();
-    frame::drop_stale();
-    let ours = match (was_lowered, frame::none_running()) {
+    let was_lowered = !activation::none_running();
+    activation::drop_stale();
+    let ours = match (was_lowered, activation::none_running()) {
         (_, false) => take(edata),
         (false, true) => take_unwanted_error(edata),
         (true, true) => take_unwanted(edata),

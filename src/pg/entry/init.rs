@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{catalog_change, frame, hook, memory, utility, xact};
+use super::{activation, catalog_change, hook, memory, utility, xact};
 use crate::guc;
 use crate::pg::{bgworker, config_file, guc_shadow};
 
@@ -23,7 +23,7 @@ unsafe extern "C-unwind" fn _PG_init() {
     xact::install();
     catalog_change::install();
     utility::install();
-    frame::install();
+    activation::install();
     match guc_shadow::install() {
         Ok(()) => hook::install(),
         Err(guc_shadow::Unsupported) => ereport!(

@@ -2,8 +2,8 @@
 //!
 //! The only files of `pg` that name what is above it.
 
+pub(crate) mod activation;
 mod catalog_change;
-pub(crate) mod frame;
 mod hook;
 mod init;
 pub(crate) mod invalidation;

@@ -12,7 +12,7 @@ use std::ffi::{c_char, c_int};
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
-use super::{catalog_change, frame, invalidation, row_trigger};
+use super::{activation, catalog_change, invalidation, row_trigger};
 use crate::guc;
 use crate::pg::{call_slot, database, make_way, routine, shmem};
 use crate::publish::annotations;
@@ -79,7 +79,7 @@ unsafe extern "C-unwind" fn process_utility(
     // SAFETY: core's function or the hook installed before ours, with the arguments that utility.c passed.
     unsafe { next(statement, query, read_only_tree, context, params, environment, destination, completion) };
     if runs_script {
-        frame::end_script();
+        activation::end_script();
         // A new extension's routines concern nobody yet, and a new version may change none (`watched.rs`).
         catalog_change::catalog_changed();
     }
@@ -151,13 +151,13 @@ unsafe fn of_role_or_database(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> 
     kind == pg_sys::ObjectType::OBJECT_DATABASE || kind == pg_sys::ObjectType::OBJECT_ROLE
 }
 
-/// Calls [`frame::begin_script`], guarded.
+/// Calls [`activation::begin_script`], guarded.
 ///
 /// # Safety
 /// - Called by the backend's Postgres thread, where an error may be raised.
 #[pg_guard]
 unsafe extern "C-unwind" fn begin_script() {
-    frame::begin_script();
+    activation::begin_script();
 }
 
 /// Called before a statement that may change routines: this backend has to hear of its own changes.

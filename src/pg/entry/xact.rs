@@ -18,7 +18,7 @@ use pgrx::{pg_guard, pg_sys};
 use sse_proto::record;
 use sse_ring::{Need, Wake};
 
-use super::frame;
+use super::activation;
 use crate::guc;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, effects, futex, ticket};
@@ -282,5 +282,5 @@ unsafe extern "C-unwind" fn at_subtransaction_event(
             pending.roll_back(subtransaction);
         }
     });
-    frame::abort_subtransaction();
+    activation::abort_subtransaction();
 }

@@ -137,7 +137,7 @@ mod tests {
             "        crate::call_role::invalidate();",
             "use super::super::guc;",
             "use super::{entry, shmem};",
-            "    super::entry::frame::none_running()",
+            "    super::entry::activation::none_running()",
         ];
         for line in upward_ones {
             assert_eq!(upward("src/pg/shmem.rs", line).len(), 1, "{line}");

@@ -118,7 +118,7 @@ fn nothing_outlives_its_call(cluster: &Cluster, load: Option<&str>) -> Result<()
         ensure!(session.run("select ev('denied')")?.error().is_some(), "{how}");
         session.run("rollback to s; select secret(); commit")?.ok()?;
     }
-    // A library that forgets to tell of an end: the frame that is left is dropped with the message, and
+    // A library that forgets to tell of an end: the activation that is left is dropped with the message, and
     // nothing is missed then. A library in the list leaves none, because our hook is told before it.
     let same_statement = if load.is_none() { ", secret()" } else { "" };
     session.run(&format!("set deny.how = 'forget'; select ev('forgotten'){same_statement}"))?.ok()?;
@@ -139,19 +139,20 @@ fn nothing_outlives_its_call(cluster: &Cluster, load: Option<&str>) -> Result<()
 // Attack: none is needed. A policy denies a call of a publisher, and from then on the session publishes to
 // every subscriber what is raised in routines without any annotation.
 #[test]
-fn no_frame_is_left_by_a_library_listed_behind_us_that_denies_calls() -> Result<()> {
+fn no_activation_is_left_by_a_library_listed_behind_us_that_denies_calls() -> Result<()> {
     let Some(cluster) = cluster("pg_sse, pg_sse_deny")? else { return Ok(()) };
     nothing_outlives_its_call(&cluster, None)
 }
 
 #[test]
-fn no_frame_is_left_by_a_library_listed_before_us_that_denies_calls() -> Result<()> {
+fn no_activation_is_left_by_a_library_listed_before_us_that_denies_calls() -> Result<()> {
     let Some(cluster) = cluster("pg_sse_deny, pg_sse")? else { return Ok(()) };
     nothing_outlives_its_call(&cluster, None)
 }
 
 #[test]
-fn a_frame_that_is_left_by_a_library_loaded_later_ends_with_its_subtransaction_or_message() -> Result<()> {
+fn an_activation_that_is_left_by_a_library_loaded_later_ends_with_its_subtransaction_or_message() -> Result<()>
+{
     let Some(cluster) = cluster("pg_sse")? else { return Ok(()) };
     nothing_outlives_its_call(&cluster, Some("load 'pg_sse_deny'"))
 }

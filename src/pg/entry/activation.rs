@@ -3,16 +3,16 @@
 //! fmgr.c (`fmgr_security_definer`) brackets every call of a function for which [`needs`] said yes: START
 //! before, END after, ABORT when the call is left by an error. Its PG_TRY balances the three, even through
 //! COMMIT and ROLLBACK inside procedures, so no callback of a transaction may empty the stack. But its PG_TRY
-//! begins after START. If another library's hook calls ours and then raises (a policy that denies), a frame
-//! is left without an end; the same happens if it raises at END before it calls ours. A frame that outlived
-//! its call would publish what no annotated routine raised. So:
+//! begins after START. If another library's hook calls ours and then raises (a policy that denies), an
+//! activation is left without an end; the same happens if it raises at END before it calls ours. An
+//! activation that outlived its call would publish what no annotated routine raised. So:
 //!
 //! * our hook is installed after those of all preloaded libraries. It is called first, and calls the others
-//!   before a frame begins and after one has ended;
-//! * for a library that comes later (`LOAD`, session_preload_libraries), frames that cannot be running any
-//!   more are dropped: those of an earlier message of the client, those of a subtransaction that rolls back,
-//!   and those above a frame that ends. An error ends the message, or is caught by a subtransaction; and no
-//!   call lives from one message to the next (a half-read cursor has none).
+//!   before an activation begins and after one has ended;
+//! * for a library that comes later (`LOAD`, session_preload_libraries), activations that cannot be running
+//!   any more are dropped: those of an earlier message of the client, those of a subtransaction that rolls
+//!   back, and those above an activation that ends. An error ends the message, or is caught by a
+//!   subtransaction; and no call lives from one message to the next (a half-read cursor has none).
 //!
 //! Comparing stack addresses was considered and rejected: a call that is over and the next call have the same
 //! depth.
@@ -20,7 +20,7 @@
 //! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine is on the stack, too: the threshold
 //! is not lowered while a script is on top (see [`begin_script`]).
 //!
-//! Not for: what a message in a frame becomes (`publish/capture.rs`), and reading comments
+//! Not for: what a message in an activation becomes (`publish/capture.rs`), and reading comments
 //! (`publish/annotations.rs`).
 
 use std::cell::{Cell, RefCell};
@@ -40,7 +40,7 @@ unsafe extern "C-unwind" {
 }
 
 thread_local! {
-    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    static ACTIVATIONS: RefCell<Vec<Activation>> = const { RefCell::new(Vec::new()) };
     static PREVIOUS_NEEDS: Cell<pg_sys::needs_fmgr_hook_type> = const { Cell::new(None) };
     static PREVIOUS_FMGR: Cell<pg_sys::fmgr_hook_type> = const { Cell::new(None) };
     static PREVIOUS_STARTUP: Cell<pg_sys::shmem_startup_hook_type> = const { Cell::new(None) };
@@ -48,7 +48,7 @@ thread_local! {
     static IS_ON_TOP: Cell<bool> = const { Cell::new(false) };
 }
 
-struct Frame {
+struct Activation {
     kind: Kind,
     /// Nest level of transactions when it began.
     nest_level: c_int,
@@ -63,7 +63,7 @@ enum Kind {
     Script,
 }
 
-impl Frame {
+impl Activation {
     fn new(kind: Kind) -> Self {
         // SAFETY: reads a variable of xact.c.
         let nest_level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
@@ -119,16 +119,18 @@ fn go_on_top() {
 /// Whether no annotated routine is running, so that nothing that is raised can be an event. Also true when
 /// this process is ending and the stack is gone already: Postgres logs to the very last.
 pub(crate) fn none_running() -> bool {
-    FRAMES.try_with(|frames| frames.try_borrow().is_ok_and(|frames| frames.is_empty())).unwrap_or(true)
+    ACTIVATIONS
+        .try_with(|activations| activations.try_borrow().is_ok_and(|activations| activations.is_empty()))
+        .unwrap_or(true)
 }
 
-/// Drops the frames of an earlier message: see the head of this file. All frames above such a frame are as
-/// old, because this is called before each START. Allocates nothing, cannot fail.
+/// Drops the activations of an earlier message: see the head of this file. All activations above such an
+/// activation are as old, because this is called before each START. Allocates nothing, cannot fail.
 pub(crate) fn drop_stale() {
-    change(|frames| {
-        let is_stale = frames.last().is_some_and(|last| last.statement != statement());
+    change(|activations| {
+        let is_stale = activations.last().is_some_and(|last| last.statement != statement());
         if is_stale {
-            frames.clear();
+            activations.clear();
         }
         is_stale
     });
@@ -136,8 +138,8 @@ pub(crate) fn drop_stale() {
 
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
 pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Option<T> {
-    let found = FRAMES.try_with(|frames| {
-        frames.try_borrow().ok()?.iter().rev().find_map(|frame| match &frame.kind {
+    let found = ACTIVATIONS.try_with(|activations| {
+        activations.try_borrow().ok()?.iter().rev().find_map(|activation| match &activation.kind {
             Kind::Routine(routine, _) => find(routine),
             Kind::Script => None,
         })
@@ -152,14 +154,14 @@ pub(crate) fn begin_script() {
     if none_running() {
         return;
     }
-    FRAMES.with_borrow_mut(|frames| frames.push(Frame::new(Kind::Script)));
+    ACTIVATIONS.with_borrow_mut(|activations| activations.push(Activation::new(Kind::Script)));
     guc_shadow::restore();
 }
 
 /// The script has ended well: removes the marker of [`begin_script`], if it set one, and all that was left
 /// above it.
 pub(crate) fn end_script() {
-    change(|frames| leave(frames, |kind| matches!(kind, Kind::Script)));
+    change(|activations| leave(activations, |kind| matches!(kind, Kind::Script)));
 }
 
 /// A subtransaction rolls back: an exception block has caught an error, and what began in the subtransaction
@@ -168,32 +170,32 @@ pub(crate) fn end_script() {
 pub(crate) fn abort_subtransaction() {
     // SAFETY: reads a variable of xact.c.
     let current = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-    change(|frames| {
-        let before = frames.len();
-        while frames.pop_if(|frame| frame.nest_level >= current).is_some() {}
-        frames.len() < before
+    change(|activations| {
+        let before = activations.len();
+        while activations.pop_if(|activation| activation.nest_level >= current).is_some() {}
+        activations.len() < before
     });
 }
 
-/// Ends the innermost frame of this kind, and with it all frames above it: they began later, and have not
-/// ended.
-fn leave(frames: &mut Vec<Frame>, is_it: impl Fn(&Kind) -> bool) -> bool {
-    let place = frames.iter().rposition(|frame| is_it(&frame.kind));
+/// Ends the innermost activation of this kind, and with it all activations above it: they began later, and
+/// have not ended.
+fn leave(activations: &mut Vec<Activation>, is_it: impl Fn(&Kind) -> bool) -> bool {
+    let place = activations.iter().rposition(|activation| is_it(&activation.kind));
     if let Some(place) = place {
-        frames.truncate(place);
+        activations.truncate(place);
     }
     place.is_some()
 }
 
-/// Runs `change`, which may take frames away. If it did, lowers or restores the threshold by what is on top
-/// then.
-fn change(change: impl FnOnce(&mut Vec<Frame>) -> bool) {
-    let _ = FRAMES.try_with(|frames| {
-        let Ok(mut frames) = frames.try_borrow_mut() else { return };
-        if !change(&mut frames) {
+/// Runs `change`, which may take activations away. If it did, lowers or restores the threshold by what is on
+/// top then.
+fn change(change: impl FnOnce(&mut Vec<Activation>) -> bool) {
+    let _ = ACTIVATIONS.try_with(|activations| {
+        let Ok(mut activations) = activations.try_borrow_mut() else { return };
+        if !change(&mut activations) {
             return;
         }
-        match frames.last().map(|frame| &frame.kind) {
+        match activations.last().map(|activation| &activation.kind) {
             Some(Kind::Routine(..)) => guc_shadow::lower(),
             Some(Kind::Script) | None => guc_shadow::restore(),
         }
@@ -229,8 +231,8 @@ unsafe extern "C-unwind" fn bracket(
         call_previous(event, flinfo, &mut site.next);
         if let Some(routine) = annotations::lookup(flinfo.fn_oid) {
             drop_stale();
-            let frame = Frame::new(Kind::Routine(routine, &raw const *site));
-            FRAMES.with_borrow_mut(|frames| frames.push(frame));
+            let activation = Activation::new(Kind::Routine(routine, &raw const *site));
+            ACTIVATIONS.with_borrow_mut(|activations| activations.push(activation));
             site.pushed += 1;
             guc_shadow::lower();
         }
@@ -243,7 +245,7 @@ unsafe extern "C-unwind" fn bracket(
         }
         site.pushed -= 1;
         let site = &raw const *site;
-        change(|frames| leave(frames, |kind| matches!(kind, Kind::Routine(_, of) if *of == site)));
+        change(|activations| leave(activations, |kind| matches!(kind, Kind::Routine(_, of) if *of == site)));
         if none_running() && event == pg_sys::FmgrHookEventType::FHET_ABORT {
             mistake::forget();
         }
