@@ -51,8 +51,8 @@ const INSTALL: &str = r#"
 pub(crate) enum Purpose {
     /// Build the extension and run a server.
     BuildAndRun,
-    /// The procedural languages on top, whose messages are captured, too, and the proxies that the
-    /// documentation configures.
+    /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
+    /// configures, and Node, which runs the clients.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
@@ -153,7 +153,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
     }
     if purpose != Purpose::BuildAndRun && find_program("apt-get").is_some() {
         missing.extend(
-            PROXIES
+            PROGRAMS
                 .iter()
                 .filter(|(_, name)| find_program(name).is_none())
                 .map(|(package, _)| (*package).to_owned()),
@@ -167,7 +167,13 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROXIES: [(&str, &str); 3] = [("nginx-light", "nginx"), ("caddy", "caddy"), ("haproxy", "haproxy")];
+const PROGRAMS: [(&str, &str); 5] = [
+    ("nginx-light", "nginx"),
+    ("caddy", "caddy"),
+    ("haproxy", "haproxy"),
+    ("nodejs", "node"),
+    ("npm", "npm"),
+];
 
 /// Languages that have a statement for messages, beside PL/pgSQL.
 const LANGUAGES: [&str; 3] = ["plpython3", "plperl", "pltcl"];

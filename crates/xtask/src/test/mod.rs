@@ -13,6 +13,7 @@ mod dependencies;
 mod files;
 mod fuzz;
 mod imports;
+mod node;
 mod paths;
 mod rules;
 mod steps;
@@ -62,7 +63,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -70,6 +71,7 @@ const STEPS: [Step; 15] = [
     Step { name: "clippy", run: Run::clippy, runs_when: When::Always },
     Step { name: "other versions, clippy", run: Run::other_versions, runs_when: When::NotQuick },
     Step { name: "tests of the crates", run: Run::crates, runs_when: When::Always },
+    Step { name: "packages of npm", run: Run::node, runs_when: When::Always },
     Step { name: "black-box tests", run: Run::black_box, runs_when: When::Always },
     Step { name: "demo --check", run: Run::demo, runs_when: When::Always },
     Step { name: "ledger", run: Run::ledger, runs_when: When::Always },
