@@ -321,7 +321,7 @@ impl Slot {
 
     /// How far the worker is.
     pub(crate) fn state(&self) -> State {
-        State::load(&self.state, Acquire)
+        State::of(self.state.load(Acquire))
     }
 
     /// Sets the latch of the slot's worker.

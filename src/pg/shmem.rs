@@ -29,6 +29,9 @@ const NOBODY: u32 = u32::MAX;
 /// Space for the header in front of the ring: a whole number of cache lines, so that the ring starts on one.
 const HEADER_BYTES: usize = (size_of::<Header>() + 127) & !127;
 
+/// As many bits as [`Extension`] needs.
+const EXTENSION_BITS: u32 = 2;
+
 states! {
     /// What is known of the extension in the served database. Stored in [`Header::extension`].
     pub(crate) enum Extension {
@@ -117,8 +120,10 @@ pub(crate) struct Header {
     /// gateway, which leaves it there when it ends; read by every backend, relaxed: a backend that sees it
     /// late captures nothing yet, and nobody is subscribed yet either.
     database: AtomicU32,
-    /// [`Extension`]. Written by the catalog worker, read by gateway and backends, relaxed, as `database`.
-    extension: AtomicU32,
+    /// [`Extension`], in the lowest bits, and the generation of the reading that found it, so that an older
+    /// reading says nothing any more. Written by the catalog worker, and by the gateway when it serves another
+    /// database; read by gateway and backends, relaxed, as `database`.
+    extension: AtomicU64,
     /// Number of committed changes that concern the served routines, or may concern them (`watched.rs`).
     /// Added to by the committing backend after its invalidations went out (release), read by gateway and
     /// catalog worker (acquire): whoever sees the number sees the change in a snapshot that is taken
@@ -204,12 +209,20 @@ impl Shared {
 
     /// What is known of the extension ([`Header`]).
     pub(crate) fn extension(&self) -> Extension {
-        Extension::load(&self.header.extension, Relaxed)
+        Extension::of((self.header.extension.load(Relaxed) & ((1 << EXTENSION_BITS) - 1)) as u32)
     }
 
-    /// Says what is known of the extension.
-    pub(crate) fn set_extension(&self, extension: Extension) {
-        self.header.extension.store(extension as u32, Relaxed);
+    /// A reading of this generation has found this of the extension. It counts unless a later one, or one as
+    /// late, has been there: two of one generation differ only by a change that is not announced yet.
+    pub(crate) fn found_extension(&self, generation: u64, extension: Extension) {
+        self.header.extension.fetch_max(generation << EXTENSION_BITS | extension as u64, Relaxed);
+    }
+
+    /// Another database is served: nothing is known of its extension, and what a reading of the one before
+    /// still finds does not concern it.
+    pub(crate) fn forget_extension(&self) {
+        self.announce_catalog_change();
+        self.header.extension.store(self.catalog_generation() << EXTENSION_BITS, Relaxed);
     }
 
     /// Number of changes that concern the routines, or may ([`Header`]).
@@ -329,7 +342,7 @@ impl Header {
         Self {
             gateway_place: AtomicU32::new(NOBODY),
             database: AtomicU32::new(0),
-            extension: AtomicU32::new(Extension::Unknown as u32),
+            extension: AtomicU64::new(0),
             catalog_generation: AtomicU64::new(1),
             certain_changes: AtomicU64::new(1),
             last_reading: LastReading::default(),

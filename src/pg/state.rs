@@ -20,13 +20,9 @@ macro_rules! states {
         }
 
         impl $name {
-            /// The state that stands in this word.
-            pub(crate) fn load(
-                word: &std::sync::atomic::AtomicU32,
-                order: std::sync::atomic::Ordering,
-            ) -> Self {
-                let word = word.load(order);
-                [$(Self::$it),+].into_iter().find(|state| *state as u32 == word).unwrap_or(Self::$first)
+            /// The state of this number.
+            pub(crate) fn of(number: u32) -> Self {
+                [$(Self::$it),+].into_iter().find(|state| *state as u32 == number).unwrap_or(Self::$first)
             }
         }
     };

@@ -32,13 +32,13 @@ fn gateway_figures() -> Option<Vec<u8>> {
 #[pg_extern(sql = false)]
 fn gateway_state() -> &'static str {
     let Some(shared) = shmem::shared() else { return "not loaded" };
-    GatewayState::load(&shared.header.gateway.state, Relaxed).as_str()
+    GatewayState::of(shared.header.gateway.state.load(Relaxed)).as_str()
 }
 
 /// Whether calls run, in words, and why not.
 #[pg_extern(sql = false)]
 fn call_state() -> Option<String> {
-    let state = CallState::load(&call_slot::memory()?.header.state, Relaxed);
+    let state = CallState::of(call_slot::memory()?.header.state.load(Relaxed));
     if state != CallState::Refused {
         return Some(state.as_str().to_owned());
     }

@@ -8,7 +8,7 @@ use pgrx::bgworkers::BackgroundWorker;
 use sse_proto::call::CallRole;
 use sse_proto::record::{self, Record};
 use sse_proto::route::Routine;
-use sse_ring::PushError;
+use sse_ring::{PushError, Replaced};
 
 use crate::catalog::{self, basis, call_role};
 use crate::guc;
@@ -46,14 +46,19 @@ pub(crate) fn run() {
     // Before the routines are handed over: from now on, changes of what the new ones rest on are noticed.
     let max_wait = max_wait();
     let deadline = backend::Deadline::after(max_wait);
-    while !shared.header.watched.try_replace(&basis, certain) {
-        if deadline.has_passed() {
-            bgworker::leave(1);
+    loop {
+        match shared.header.watched.try_replace(&basis, certain, generation) {
+            Replaced::Yes => break,
+            // A transaction may have changed, after this reading's snapshot, what it did not find in the set
+            // before. So the catalog is read once more; that set is the same, unless something has changed.
+            Replaced::ByAnother => break shared.announce_possible_change(),
+            Replaced::Busy if deadline.has_passed() => bgworker::leave(1),
+            Replaced::Busy => {}
         }
         pgrx::check_for_interrupts!();
         backend::pause();
     }
-    shared.set_extension(extension);
+    shared.found_extension(generation, extension);
     let handed_over = hand_over(&shared, max_wait, generation, role, &routines);
     shared.header.last_reading.tell_work(clock::processor_time());
     shared.wake_gateway();

@@ -211,7 +211,7 @@ impl Worker {
             self.reader.reset();
             self.courier.give(Task::Forget);
             if self.shared.database() != database.unwrap_or(0) {
-                self.shared.set_extension(Extension::Unknown);
+                self.shared.forget_extension();
                 self.shared.set_database(database.unwrap_or(0));
             }
             self.database = database;

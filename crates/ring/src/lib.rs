@@ -29,7 +29,7 @@ pub use need::Need;
 pub use producer::{Producer, PushError, Wake};
 pub use region::{HeapRing, Ring};
 pub use ring_error::RingError;
-pub use shared_set::{Look, Marks, SharedSet};
+pub use shared_set::{Look, Marks, Replaced, SharedSet};
 pub use stats::Stats;
 
 #[cfg(all(test, not(loom)))]

@@ -5,6 +5,11 @@
 //! one, or is being replaced, the answer is "unknown". An answer "not in it" has the set's version, so that
 //! it can be checked later that it was not replaced meanwhile.
 //!
+//! Several sets may be made for the same number. Each has the generation of what it was made of, and an older
+//! one never replaces a newer one. If a newer one has other things in it, whoever has looked between its
+//! making and its coming has looked in the old one: [`Replaced::ByAnother`] says so to the process that made
+//! it, which has to make one more.
+//!
 //! The version is also the lock of those who replace: it is odd while one of them writes. Rejected: a lock
 //! beside it, which costs a word and would have to agree with it. A process that ends while it writes would
 //! leave the version odd for ever; nothing here allocates, fails or looks at signals.
@@ -24,12 +29,26 @@ pub struct SharedSet<const WORDS: usize> {
     version: AtomicU64,
     /// The number for which the set holds; 0 is none.
     holds_for: AtomicU64,
+    /// The generation of what the set was made of. Read and written by those who replace alone.
+    generation: AtomicU64,
     bits: [AtomicU64; WORDS],
 }
 
 /// A set that is being put together.
 #[derive(Debug)]
 pub struct Marks<const WORDS: usize>(Vec<u64>);
+
+/// What has become of a set that was to replace the present one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replaced {
+    /// It is in force, or a newer one is; whoever looked in the one before knows, or was told "unknown".
+    Yes,
+    /// It is in force. The one before held for the same number and had other things in it: what was not found
+    /// in that one may be in this one.
+    ByAnother,
+    /// Not yet: another process is replacing it. Try again.
+    Busy,
+}
 
 /// The result of a look at the set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,35 +66,38 @@ impl<const WORDS: usize> Default for SharedSet<WORDS> {
         Self {
             version: AtomicU64::new(0),
             holds_for: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             bits: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
 
 impl<const WORDS: usize> SharedSet<WORDS> {
-    /// Replaces the set with one that holds for this number, unless the present one holds for a higher one:
-    /// then somebody else has looked later than the caller. `false`: another process is replacing it; try
-    /// again.
-    pub fn try_replace(&self, marks: &Marks<WORDS>, number: u64) -> bool {
+    /// Replaces the set with one that holds for this number and was made of this generation, unless the present
+    /// one has a higher number or, of the same number, a later generation: then somebody else has looked later
+    /// than the caller. Neither may be 0.
+    pub fn try_replace(&self, marks: &Marks<WORDS>, number: u64, generation: u64) -> Replaced {
         let before = self.version.load(SeqCst);
         if !before.is_multiple_of(2)
             || self.version.compare_exchange(before, before.wrapping_add(1), SeqCst, SeqCst).is_err()
         {
-            return false;
+            return Replaced::Busy;
         }
-        let is_newer = self.holds_for.load(SeqCst) <= number;
-        let is_same = self.bits.iter().zip(&marks.0).all(|(bits, new)| bits.load(SeqCst) == *new);
-        if is_newer && !is_same {
+        let present = (self.holds_for.load(SeqCst), self.generation.load(SeqCst));
+        let is_newer = present <= (number, generation);
+        let is_other =
+            is_newer && self.bits.iter().zip(&marks.0).any(|(bits, new)| bits.load(SeqCst) != *new);
+        if is_other {
             for (bits, new) in self.bits.iter().zip(&marks.0) {
                 bits.store(*new, SeqCst);
             }
         }
         if is_newer {
             self.holds_for.store(number, SeqCst);
+            self.generation.store(generation, SeqCst);
         }
-        let after = if is_newer && !is_same { before.wrapping_add(2) } else { before };
-        self.version.store(after, SeqCst);
-        true
+        self.version.store(if is_other { before.wrapping_add(2) } else { before }, SeqCst);
+        if is_other && present.0 == number { Replaced::ByAnother } else { Replaced::Yes }
     }
 
     /// Looks for something, in the set as it has to be for this number.
@@ -132,6 +154,7 @@ fn places<const WORDS: usize>(kind: u32, hash: u32) -> [(usize, u64); 2] {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -141,11 +164,15 @@ mod tests {
         marks
     }
 
+    fn replace(set: &SharedSet<8>, hashes: &[u32], number: u64, generation: u64) {
+        assert_eq!(set.try_replace(&marks(hashes), number, generation), Replaced::Yes);
+    }
+
     #[test]
     fn a_set_answers_for_its_number_alone() {
         let set = SharedSet::<8>::default();
         assert_eq!(set.look(1, 7, 5), Look::Unknown);
-        assert!(set.try_replace(&marks(&[7]), 5));
+        replace(&set, &[7], 5, 1);
         for (number, look) in [(4, Look::Unknown), (5, Look::InIt), (6, Look::Unknown)] {
             assert_eq!(set.look(1, 7, number), look, "{number}");
         }
@@ -156,23 +183,38 @@ mod tests {
     #[test]
     fn an_older_set_does_not_replace_a_newer_one() {
         let set = SharedSet::<8>::default();
-        assert!(set.try_replace(&marks(&[7]), 5));
-        assert!(set.try_replace(&marks(&[8]), 4));
-        assert_eq!(set.look(1, 7, 5), Look::InIt);
-        assert!(set.try_replace(&marks(&[8]), 5));
+        replace(&set, &[7], 5, 9);
+        for (number, generation) in [(4, 9), (4, 10), (5, 8)] {
+            replace(&set, &[8], number, generation);
+            assert_eq!(set.look(1, 7, 5), Look::InIt, "{number} {generation}");
+        }
+        replace(&set, &[8], 6, 10);
+        assert_eq!(set.look(1, 8, 6), Look::InIt);
+        assert!(matches!(set.look(1, 7, 6), Look::NotInIt(_)));
+    }
+
+    #[test]
+    fn whoever_replaces_a_set_of_the_same_number_by_another_is_told() {
+        let set = SharedSet::<8>::default();
+        replace(&set, &[7], 5, 1);
+        replace(&set, &[7], 5, 2);
+        for generation in [2, 3] {
+            let marks = marks(&[8, u32::try_from(generation).unwrap()]);
+            assert_eq!(set.try_replace(&marks, 5, generation), Replaced::ByAnother, "{generation}");
+        }
+        assert_eq!(set.try_replace(&marks(&[7]), 5, 2), Replaced::Yes, "which does not replace it");
         assert_eq!(set.look(1, 8, 5), Look::InIt);
-        assert!(matches!(set.look(1, 7, 5), Look::NotInIt(_)));
     }
 
     #[test]
     fn what_was_not_found_holds_until_the_set_has_changed() {
         let set = SharedSet::<8>::default();
-        assert!(set.try_replace(&marks(&[7]), 5));
+        replace(&set, &[7], 5, 1);
         let Look::NotInIt(version) = set.look(1, 8, 5) else { panic!("it is in it") };
         assert!(set.holds(version, 5) && !set.holds(version, 6));
-        assert!(set.try_replace(&marks(&[7]), 6));
+        replace(&set, &[7], 6, 2);
         assert!(set.holds(version, 6), "the same set for a later number");
-        assert!(set.try_replace(&marks(&[7, 8]), 7));
+        replace(&set, &[7, 8], 7, 3);
         assert!(!set.holds(version, 7));
     }
 }

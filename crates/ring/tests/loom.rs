@@ -10,7 +10,9 @@ use loom::model::Builder;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
-use sse_ring::{ASLEEP, Consumer, HeapRing, Look, Marks, Producer, PushError, Ring, SharedSet, Wake};
+use sse_ring::{
+    ASLEEP, Consumer, HeapRing, Look, Marks, Producer, PushError, Replaced, Ring, SharedSet, Wake,
+};
 use std::sync::Arc;
 
 /// Leaked, because loom's threads want `'static`: a model has a few hundred bytes.
@@ -265,11 +267,14 @@ type Set = SharedSet<2>;
 const OLDER: u32 = 1;
 const NEWER: u32 = 2;
 
-fn replace(set: &Set, hash: u32, number: u64) {
+fn replace(set: &Set, hash: u32, number: u64, generation: u64) -> Replaced {
     let mut marks = Marks::default();
     marks.add(1, hash);
-    while !set.try_replace(&marks, number) {
-        thread::yield_now();
+    loop {
+        match set.try_replace(&marks, number, generation) {
+            Replaced::Busy => thread::yield_now(),
+            done => return done,
+        }
     }
 }
 
@@ -280,8 +285,8 @@ fn of_two_that_replace_a_set_at_once_the_one_for_the_higher_number_wins_whole() 
     check(3, || {
         let set = Arc::new(Set::default());
         let (one, other, reader) = (Arc::clone(&set), Arc::clone(&set), Arc::clone(&set));
-        let one = thread::spawn(move || replace(&one, OLDER, 1));
-        let other = thread::spawn(move || replace(&other, NEWER, 2));
+        let one = thread::spawn(move || replace(&one, OLDER, 1, 1));
+        let other = thread::spawn(move || replace(&other, NEWER, 2, 2));
         let look = thread::spawn(move || reader.look(1, NEWER, 2)).join().unwrap();
         one.join().unwrap();
         other.join().unwrap();
@@ -290,5 +295,28 @@ fn of_two_that_replace_a_set_at_once_the_one_for_the_higher_number_wins_whole() 
         }
         assert_eq!(set.look(1, NEWER, 2), Look::InIt);
         assert!(matches!(set.look(1, OLDER, 2), Look::NotInIt(_)), "nor is anything left of the earlier one");
+    });
+}
+
+/// Two readings for the same number, of which one knows less. Whichever comes last, the one that knows more
+/// stays; and what was looked for in the other is noticed by the looker, or by whoever has replaced it.
+#[test]
+fn of_two_sets_for_one_number_the_later_generation_stays_and_no_look_into_the_other_goes_unnoticed() {
+    check(3, || {
+        let set = Arc::new(Set::default());
+        let (one, other, reader) = (Arc::clone(&set), Arc::clone(&set), Arc::clone(&set));
+        let one = thread::spawn(move || replace(&one, OLDER, 1, 1));
+        let other = thread::spawn(move || replace(&other, NEWER, 1, 2));
+        // As at a commit: the look, and then whether it still counts.
+        let is_missed = thread::spawn(move || match reader.look(1, NEWER, 1) {
+            Look::NotInIt(version) => reader.holds(version, 1),
+            Look::InIt | Look::Unknown => false,
+        });
+        let is_missed = is_missed.join().unwrap();
+        one.join().unwrap();
+        let replaced = other.join().unwrap();
+        assert!(!is_missed || replaced == Replaced::ByAnother, "it was missed, and nobody knows");
+        assert_eq!(set.look(1, NEWER, 1), Look::InIt);
+        assert!(matches!(set.look(1, OLDER, 1), Look::NotInIt(_)), "the older one stays away");
     });
 }
