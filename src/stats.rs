@@ -81,7 +81,7 @@ pub(crate) fn copied(fields: &GatewayFields) -> impl Iterator<Item = (&'static s
     FIGURES.iter().zip(places(fields)).map(|((name, _), place)| (*name, place.load(Relaxed)))
 }
 
-/// One for each figure: where the number in `pg/shmem.rs` is another one, this does not compile.
+/// One for each figure: where `FIGURES` of `pg/shmem.rs` is another number, this does not compile.
 fn places(fields: &GatewayFields) -> &[AtomicU64; FIGURES.len()] {
-    &fields.counters
+    &fields.counters.0
 }

@@ -95,7 +95,20 @@ pub(crate) struct GatewayFields {
     /// Start of the process, microseconds since 2000-01-01 UTC.
     pub started_at: AtomicI64,
     /// Counters and gauges; `stats.rs` says which is which.
-    pub counters: [AtomicU64; 30],
+    pub counters: Counters,
+}
+
+/// How many figures `stats.rs` has; it does not compile with another number.
+const FIGURES: usize = 30;
+
+/// Zero at first. A type of its own, because an array has a default up to a length of 32 only.
+#[repr(transparent)]
+pub(crate) struct Counters(pub [AtomicU64; FIGURES]);
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
 }
 
 /// Questions for the list of subscribers (`subscribers.rs`).
