@@ -12,3 +12,4 @@ pub(crate) mod queue;
 pub(crate) mod reply;
 pub(crate) mod route_board;
 pub(crate) mod snapshots;
+pub(crate) mod turns;

@@ -6,12 +6,11 @@
 //! abandoned calls is needed, and none is left over.
 //!
 //! One lock for all of it, held for a few map operations: calls come in tens of thousands a second at most,
-//! and events never pass here. Numbers rise, so the map of waiting calls is in the order of arrival; any of
-//! them is found in a few steps.
+//! and events never pass here.
 //!
 //! Not for what a call says (`sse_proto::call`), nor for who runs it (the extension's call workers).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::reply::{Answered, MIN_FREE_BYTES, Reply};
+use super::turns::Turns;
 use crate::between::outbox::Outbox;
 use crate::network::network;
 use crate::room::{ANSWER_BYTES, Room, Rooms};
@@ -127,11 +127,10 @@ pub(crate) struct CallQueue {
 
 #[derive(Default)]
 struct State {
-    /// In the order of arrival.
-    waiting: BTreeMap<u64, Waiting>,
+    waiting: HashMap<u64, Waiting>,
     running: HashMap<u64, Running>,
-    /// Calls that each network has in the queue. Networks without one are not in it.
-    shares: HashMap<IpAddr, usize>,
+    /// Of networks.
+    turns: Turns<IpAddr>,
     cancelled: VecDeque<u64>,
 }
 
@@ -199,7 +198,7 @@ impl CallQueue {
         let (begin, begun) = tells_begin.then(oneshot::channel).unzip();
         let mut state = self.state.lock();
         state.check(network, size)?;
-        *state.shares.entry(network).or_default() += 1;
+        state.turns.enter(network, id);
         state.waiting.insert(id, Waiting { frame, deadline, network, answer, begin });
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
@@ -208,34 +207,33 @@ impl CallQueue {
         Ok(PendingCall { queue: Arc::clone(self), id, receiver, begun })
     }
 
-    /// Of the calls that still have time, the oldest one of a network that has the fewest running: whoever
-    /// fills the queue, or has calls that go on without a connection, keeps nobody else from the workers for
-    /// longer than one call takes.
+    /// The next call that still has time, in the order of [`Turns`]: whoever fills the queue, or has calls
+    /// that go on without a connection, keeps nobody else from the workers for longer than one call takes.
     pub(crate) fn take(&self, now: Instant) -> Option<QueuedCall> {
         let mut state = self.state.lock();
         loop {
-            let id = state.next()?;
-            let Waiting { frame, deadline, network, answer, begin } = state.waiting.remove(&id)?;
-            state.give_back(network);
+            let (party, id) = state.turns.next()?;
+            let Some(Waiting { frame, deadline, network, answer, begin }) = state.waiting.remove(&id) else {
+                state.turns.leave(party, id);
+                continue;
+            };
             Stats::subtract(&self.stats.calls_waiting, 1);
-            // If its time is over `answer` is dropped here, which its [`PendingCall`] sees.
-            if deadline > now {
-                state.running.insert(id, Running { since: now, network, answer });
-                // Its peer may go at any moment.
-                let _ = begin.map(|begin| begin.send(()));
-                return Some(QueuedCall {
-                    id,
-                    frame,
-                    deadline,
-                    reply: Reply::new(self.answers.room(network)),
-                });
+            if deadline <= now {
+                // `answer` is dropped here, which its [`PendingCall`] sees.
+                state.turns.leave(network, id);
+                continue;
             }
+            state.turns.begin(network, id);
+            state.running.insert(id, Running { since: now, network, answer });
+            // Its peer may go at any moment.
+            let _ = begin.map(|begin| begin.send(()));
+            return Some(QueuedCall { id, frame, deadline, reply: Reply::new(self.answers.room(network)) });
         }
     }
 
     /// Hands the answer to the task that waits for it, if one still does.
     pub(crate) fn answer(&self, id: u64, result: CallResult) {
-        let running = self.state.lock().running.remove(&id);
+        let running = self.state.lock().end(id);
         if let Some(Running { answer, .. }) = running {
             // Its peer may go at any moment.
             let _ = answer.send(result);
@@ -267,40 +265,18 @@ impl CallQueue {
 }
 
 impl State {
-    /// Which call is taken next. Looks at all that wait only while those in front are of networks that have
-    /// calls running: as many steps as `sse.call_queue_size` allows.
-    fn next(&self) -> Option<u64> {
-        let running = |network: IpAddr| self.running.values().filter(|call| call.network == network).count();
-        let mut known: HashMap<IpAddr, usize> = HashMap::new();
-        let mut best: Option<(usize, u64)> = None;
-        for (id, waiting) in &self.waiting {
-            let count = *known.entry(waiting.network).or_insert_with(|| running(waiting.network));
-            if best.is_none_or(|(fewest, _)| count < fewest) {
-                best = Some((count, *id));
-            }
-            // No other network is better, or there is none.
-            if count == 0 || known.len() == self.shares.len() {
-                break;
-            }
-        }
-        best.map(|(_, id)| id)
-    }
-
     fn check(&self, network: IpAddr, size: usize) -> Result<(), NoPlace> {
         if self.waiting.len() >= size {
             return Err(NoPlace::Full);
         }
-        let own = self.shares.get(&network).copied().unwrap_or(0);
-        if own >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
+        if self.turns.waiting(network) >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
     }
 
-    fn give_back(&mut self, network: IpAddr) {
-        if let Some(calls) = self.shares.get_mut(&network) {
-            *calls -= 1;
-            if *calls == 0 {
-                self.shares.remove(&network);
-            }
-        }
+    /// A call runs no longer, for whoever waits for it.
+    fn end(&mut self, id: u64) -> Option<Running> {
+        let running = self.running.remove(&id)?;
+        self.turns.end(running.network);
+        Some(running)
     }
 }
 
@@ -346,9 +322,9 @@ impl Drop for PendingCall {
     fn drop(&mut self) {
         let mut state = self.queue.state.lock();
         if let Some(waiting) = state.waiting.remove(&self.id) {
-            state.give_back(waiting.network);
+            state.turns.leave(waiting.network, self.id);
             Stats::subtract(&self.queue.stats.calls_waiting, 1);
-        } else if state.running.remove(&self.id).is_some() {
+        } else if state.end(self.id).is_some() {
             state.cancelled.push_back(self.id);
             drop(state);
             Stats::add(&self.queue.stats.calls_cancelled_total, 1);

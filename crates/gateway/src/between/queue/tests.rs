@@ -49,7 +49,7 @@ fn waiting(queue: &CallQueue) -> u64 {
 /// Nothing is left behind: neither a call nor anybody's share.
 fn assert_empty(queue: &CallQueue) {
     let state = queue.state.lock();
-    assert!(state.waiting.is_empty() && state.running.is_empty() && state.shares.is_empty());
+    assert!(state.waiting.is_empty() && state.running.is_empty() && state.turns.is_empty());
     assert_eq!(waiting(queue), 0);
     assert!(queue.bodies.is_empty() && queue.answers.is_empty());
 }
@@ -70,6 +70,21 @@ fn a_network_with_calls_running_waits_for_those_that_have_fewer() {
     assert_eq!([take(&queue), take(&queue), take(&queue)], [Some(6), Some(7), Some(8)]);
     queue.answer(1, done(1));
     assert_eq!([take(&queue), take(&queue), take(&queue)], [Some(3), Some(4), Some(5)]);
+    drop(pending);
+    assert_empty(&queue);
+}
+
+// Attack: one address has many calls waiting, and there is one worker.
+#[test]
+fn with_one_worker_an_address_waits_for_one_call_of_another() {
+    let queue = queue();
+    let of = |address| enter(&queue, address, 1000).unwrap();
+    let mut pending: Vec<_> = (0..400).map(|_| of("203.0.113.9")).collect();
+    pending.push(of("198.51.100.1"));
+    for wanted in [1, 401, 2] {
+        assert_eq!(take(&queue), Some(wanted));
+        queue.answer(wanted, done(wanted));
+    }
     drop(pending);
     assert_empty(&queue);
 }
