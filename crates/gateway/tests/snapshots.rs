@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sse_gateway::{CallAvailability, CallResult, Settings};
 use sse_proto::call::{CallAnswer, Cut, Outcome, Shape};
-use support::calls::{A_WHILE, JSON, callable, calling, request, shape, take, try_take};
+use support::calls::{JSON, callable, calling, request, shape, take};
 use support::peer::{Peer, Stream};
 use support::{TestGateway, eventually, settings};
 
@@ -30,6 +30,11 @@ fn open(gateway: &TestGateway, target: &str) -> Stream {
     Stream::get(gateway.port(), target, "")
 }
 
+/// Read up to where it waits for its snapshot.
+fn waits(stream: &mut Stream) -> bool {
+    stream.take(1) == ["{}"]
+}
+
 /// A run that has seen all of the first `xmax` transactions.
 fn state(id: u64, body: &str) -> CallResult {
     let outcome = Outcome::Done { rows: 1, body: body.as_bytes().to_vec(), is_null: false };
@@ -42,12 +47,12 @@ fn state(id: u64, body: &str) -> CallResult {
 #[test]
 fn snapshots_take_half_of_the_workers_and_leave_the_queue_to_calls() {
     let gateway = gateway(Settings { call_workers: 4, call_queue_size: 4, ..settings() });
-    let streams: Vec<Stream> = (0..8).map(|_| open(&gateway, "/api/own/info")).collect();
+    let mut streams: Vec<Stream> = (0..8).map(|_| open(&gateway, "/api/own/info")).collect();
     let mut first = take(&gateway);
     let second = take(&gateway);
-    std::thread::sleep(A_WHILE);
-    assert!(try_take(&gateway.gateway).is_none(), "a third runs");
+    assert!(streams.iter_mut().all(waits));
     let mut peer = Peer::ask(gateway.port(), &request("POST", "/api/send", JSON, "{}"));
+    // The third that runs.
     assert_eq!(take(&gateway).label, "public.send");
     for _ in 0..6 {
         gateway.gateway.answer_call(first.id, state(first.id, "x"));
@@ -67,29 +72,29 @@ fn all_who_wait_for_the_same_share_a_run_that_is_nobodys() {
     assert!(run.settings.values().all(String::is_empty), "{run:?}");
     // These come while it runs: nothing was published since it began, so it is theirs, too.
     let mut streams: Vec<Stream> = (0..20).map(|_| open(&gateway, "/api/all/info")).collect();
-    eventually("all are there", || gateway.subscribers() == 21);
-    std::thread::sleep(A_WHILE);
+    assert!(streams.iter_mut().chain([&mut first]).all(waits));
     gateway.gateway.answer_call(run.id, state(run.id, "the state"));
     for stream in streams.iter_mut().chain([&mut first]) {
-        assert_eq!(stream.take(2), ["{}", "the state"]);
+        assert_eq!(stream.take(1), ["the state"]);
     }
     // This one has to be told what came after the run had begun.
     let mut next = open(&gateway, "/api/all/info");
     let run = take(&gateway);
     gateway.say("in between");
     let mut later = open(&gateway, "/api/all/info");
-    std::thread::sleep(A_WHILE);
+    assert!(waits(&mut later));
     gateway.gateway.answer_call(run.id, state(run.id, "older"));
     assert_eq!(next.take(3), ["{}", "older", "in between"]);
     let run = take(&gateway);
     gateway.gateway.answer_call(run.id, state(run.id, "newer"));
-    assert_eq!(later.take(2), ["{}", "newer"]);
+    assert_eq!(later.take(1), ["newer"]);
     assert_eq!(gateway.count(|stats| &stats.snapshots_total), 3);
 }
 
 #[test]
 fn a_run_for_which_nobody_waits_any_more_is_cancelled() {
-    let gateway = gateway(settings());
+    // With two workers one snapshot runs at a time.
+    let gateway = gateway(Settings { call_workers: 2, ..settings() });
     let stream = open(&gateway, "/api/own/info");
     let run = take(&gateway);
     assert_eq!(run.setting("request.path"), "/api/own/info");
@@ -98,13 +103,39 @@ fn a_run_for_which_nobody_waits_any_more_is_cancelled() {
     eventually("it is cancelled", || gateway.gateway.poll_cancelled() == Some(run.id));
     // And one that has not begun does not begin.
     gateway.gateway.set_calls(CallAvailability::Unavailable);
-    let stream = open(&gateway, "/api/own/info");
-    std::thread::sleep(A_WHILE);
+    let mut stream = open(&gateway, "/api/own/info");
+    assert!(waits(&mut stream));
     drop(stream);
     eventually("it has gone", || gateway.subscribers() == 0);
     gateway.gateway.set_calls(CallAvailability::Ready);
-    std::thread::sleep(2 * A_WHILE);
-    assert!(try_take(&gateway.gateway).is_none());
+    let _stream = open(&gateway, "/api/all/info");
+    assert_eq!(take(&gateway).label, "public.state");
+}
+
+// Attack: one address opens a thousand streams with snapshots of their own.
+#[test]
+fn the_snapshots_of_one_address_keep_others_waiting_for_one_of_them_at_most() {
+    let gateway = gateway(Settings { call_workers: 2, ..settings() });
+    let from = |address: [u8; 4], target: &str| {
+        let mut peer = Peer::connect_from(address, gateway.port());
+        peer.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        peer.into_stream()
+    };
+    let many: Vec<Stream> = (0..300).map(|_| from([127, 0, 0, 2], "/api/own/info")).collect();
+    let first = take(&gateway);
+    eventually("all are there", || gateway.subscribers() == 300);
+    let mut other = from([127, 0, 0, 3], "/api/own/info");
+    let mut of_all = from([127, 0, 0, 2], "/api/all/info");
+    assert!(waits(&mut other) && waits(&mut of_all));
+    gateway.gateway.answer_call(first.id, state(first.id, "many"));
+    for _ in 0..3 {
+        let run = take(&gateway);
+        let who = format!("{} {:?}", run.label, run.parameters.get(1));
+        gateway.gateway.answer_call(run.id, state(run.id, &who));
+    }
+    assert_eq!(other.take(1), ["public.mine Some(Some(\"127.0.0.3\"))"]);
+    assert_eq!(of_all.take(1), ["public.state None"]);
+    drop(many);
 }
 
 #[test]

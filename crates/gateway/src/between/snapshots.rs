@@ -1,16 +1,21 @@
-//! Snapshots between the slabs that need them and the task that runs them (C7.6): who waits for which, which
-//! runs wait, and what became of those that ended.
+//! Snapshots between the slabs that need them and the task that runs them (C7.6): who waits for which, and
+//! until when, which runs wait, and what became of those that ended.
 //!
 //! All who wait for a function without user parameters share its next run. Each of the others has a run of
-//! its own. A stream that ends takes its wish back; a run for which nobody waits any more is cancelled.
+//! its own. A stream that ends takes its wish back; a run for which nobody waits any more is cancelled. Runs
+//! get their turn as calls do ([`Turns`]): the function that is run for all is a party of its own, so it
+//! waits behind one run of each address at most.
 //!
-//! One lock for all of it, held for a few map operations: streams that begin or miss something pass here, and
-//! events never do.
+//! Each wish has its own deadline, from when it was asked until a worker begins with its run: so nobody who
+//! comes later keeps those waiting who were there before.
+//!
+//! One lock for all of it, held for a few look-ups, and for as many as there are wishes that an end or a
+//! beginning concerns: streams that begin or miss something pass here, and events never do.
 //!
 //! Not for running anything (`call/snapshot`), nor for the bytes that a stream gets
 //! (`stream/slab/snapshots`).
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +25,9 @@ use sse_proto::call::{Cut, UserParameters};
 use sse_proto::route::Snapshot;
 use tokio::sync::{Notify, oneshot};
 
+use super::turns::Turns;
 use crate::bell::Bell;
+use crate::network::network;
 use crate::room::Room;
 
 /// What a run of its own can know of the stream that waits for it: as of a call (C7.2). Kept as long as the
@@ -43,7 +50,7 @@ pub(crate) struct Wish {
     pub(crate) waiter: Waiter,
     /// The run must begin behind this item of the stream.
     pub(crate) behind: u64,
-    /// Until when it may wait for the run to begin.
+    /// Until when it may wait for a worker to begin with the run.
     pub(crate) deadline: Instant,
 }
 
@@ -54,7 +61,6 @@ pub(crate) struct Order {
     pub(crate) asker: Option<Arc<Asker>>,
     /// `None`: of nobody.
     pub(crate) address: Option<IpAddr>,
-    pub(crate) deadline: Instant,
 }
 
 /// Ends, with an error, when nobody waits for a run any more.
@@ -76,6 +82,15 @@ pub(crate) struct State {
     pub(crate) _room: Option<Room>,
 }
 
+/// What came of looking at deadlines.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// Runs for which nobody waits any more.
+    pub(crate) runs: u64,
+    /// The next deadline.
+    pub(crate) next: Option<Instant>,
+}
+
 /// A run that has ended, and the streams of one runtime thread that waited for it.
 pub(crate) struct Finished {
     /// `None`: there is no result.
@@ -93,21 +108,47 @@ pub(crate) struct SnapshotDesk {
 #[derive(Default)]
 struct Table {
     last: u64,
-    /// In the order in which they were asked for.
-    runs: BTreeMap<u64, Run>,
-    /// Which run a stream waits for.
-    waiting: HashMap<Waiter, u64>,
+    runs: HashMap<u64, Run>,
+    /// The runs of functions that are run for all, by the functions' oids.
+    of_all: HashMap<u32, RunsOfAll>,
+    /// The runs that may begin.
+    turns: Turns<Party>,
+    waiting: HashMap<Waiter, Waiting>,
+    /// Of the streams whose run no worker has begun with.
+    deadlines: BTreeSet<(Instant, Waiter)>,
+}
+
+/// The runs of one function: the next one waits for the end of the one before.
+#[derive(Default)]
+struct RunsOfAll {
+    running: Option<u64>,
+    waiting: Option<u64>,
+}
+
+/// Whose turn it is that a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Party {
+    /// All who wait for the function of this oid.
+    All(u32),
+    Network(IpAddr),
+}
+
+struct Waiting {
+    run: u64,
+    deadline: Instant,
 }
 
 struct Run {
     snapshot: Arc<Snapshot>,
     asker: Option<Arc<Asker>>,
     address: Option<IpAddr>,
-    deadline: Instant,
+    party: Party,
     waiters: HashSet<Waiter>,
-    /// Behind which item it has begun.
-    begun: Option<u64>,
-    /// Dropped when nobody waits any more.
+    /// Behind which item it was queued.
+    behind: Option<u64>,
+    /// Whether a worker has begun with it.
+    has_worker: bool,
+    /// Dropped when nobody waits any more. `None`: it has not had its turn yet.
     wanted: Option<oneshot::Sender<()>>,
 }
 
@@ -122,26 +163,9 @@ impl SnapshotDesk {
     pub(crate) fn ask(&self, wish: Wish) {
         let mut table = self.table.lock();
         table.withdraw(wish.waiter);
-        let shared = table.runs.iter_mut().find(|(_, run)| run.is_for(&wish));
-        let id = match shared {
-            Some((id, run)) => {
-                run.waiters.insert(wish.waiter);
-                // Those who came earlier wait no longer for it.
-                run.deadline = run.deadline.max(wish.deadline);
-                *id
-            }
-            None => {
-                table.last += 1;
-                let id = table.last;
-                let address = wish.asker.is_some().then_some(wish.address);
-                let Wish { snapshot, asker, deadline, .. } = wish;
-                let waiters = HashSet::from([wish.waiter]);
-                let run = Run { snapshot, asker, address, deadline, waiters, begun: None, wanted: None };
-                table.runs.insert(id, run);
-                id
-            }
-        };
-        table.waiting.insert(wish.waiter, id);
+        let (waiter, deadline) = (wish.waiter, wish.deadline);
+        let run = table.joined(&wish).unwrap_or_else(|| table.add(wish));
+        table.wait(waiter, run, deadline);
         drop(table);
         self.news.notify_one();
     }
@@ -151,42 +175,51 @@ impl SnapshotDesk {
         self.table.lock().withdraw(waiter);
     }
 
-    /// The next run that may begin: not while the same function runs for all already. Its time has not passed
-    /// yet, if [`SnapshotDesk::expire`] was called.
+    /// The run whose turn it is.
     pub(crate) fn next(&self) -> Option<(Order, Unwanted)> {
         let mut table = self.table.lock();
-        let is_free = |run: &Run| {
-            run.asker.is_some()
-                || !table.runs.values().any(|other| other.wanted.is_some() && other.is_same(run))
-        };
-        let id = *table.runs.iter().find(|(_, run)| run.wanted.is_none() && is_free(run))?.0;
+        let (party, id) = table.turns.next()?;
+        table.turns.begin(party, id);
+        if let Party::All(function) = party {
+            table.of_all.insert(function, RunsOfAll { running: Some(id), waiting: None });
+        }
         let run = table.runs.get_mut(&id)?;
         let (wanted, unwanted) = oneshot::channel();
         run.wanted = Some(wanted);
         let (snapshot, asker) = (Arc::clone(&run.snapshot), run.asker.clone());
-        Some((Order { id, snapshot, asker, address: run.address, deadline: run.deadline }, unwanted))
+        Some((Order { id, snapshot, asker, address: run.address }, unwanted))
     }
 
-    /// Tells those whose time has passed before their run began, also while there is no place for a run.
-    pub(crate) fn expire(&self, now: Instant) {
-        let expired = {
+    /// Tells those whose time has passed before a worker began with their run.
+    pub(crate) fn expire(&self, now: Instant) -> Expired {
+        let mut runs = 0;
+        let (waiters, next) = {
             let mut table = self.table.lock();
-            let over: Vec<u64> = table
-                .runs
-                .iter()
-                .filter(|(_, run)| run.wanted.is_none() && run.deadline <= now)
-                .map(|(id, _)| *id)
-                .collect();
-            over.into_iter().filter_map(|id| table.finish(id)).collect::<Vec<_>>()
+            let mut waiters = HashSet::new();
+            while let Some(&(deadline, waiter)) = table.deadlines.first()
+                && deadline <= now
+            {
+                runs += u64::from(table.withdraw(waiter));
+                waiters.insert(waiter);
+            }
+            (waiters, table.deadlines.first().map(|(deadline, _)| *deadline))
         };
-        expired.into_iter().for_each(|waiters| self.hand_out(waiters, None));
+        self.hand_out(waiters, None);
+        Expired { runs, next }
     }
 
-    /// A run is about to enter the queue of calls: what lies up to this item it will see.
-    pub(crate) fn begin(&self, id: u64, position: u64) {
-        if let Some(run) = self.table.lock().runs.get_mut(&id) {
-            run.begun = Some(position);
+    /// A run is about to enter the queue of calls, perhaps once more: what lies up to this item it will see.
+    pub(crate) fn queued(&self, id: u64, position: u64) {
+        let mut table = self.table.lock();
+        if let Some(run) = table.runs.get_mut(&id) {
+            run.behind = Some(position);
         }
+        table.set_worker(id, false);
+    }
+
+    /// A worker has begun with a run: whoever waits for it waits for its end.
+    pub(crate) fn begun(&self, id: u64) {
+        self.table.lock().set_worker(id, true);
     }
 
     /// Tells all who waited for it.
@@ -225,39 +258,125 @@ impl SnapshotDesk {
 }
 
 impl Table {
-    fn withdraw(&mut self, waiter: Waiter) {
-        let Some(id) = self.waiting.remove(&waiter) else { return };
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        run.waiters.remove(&waiter);
-        if run.waiters.is_empty() {
-            // Drops `wanted`, so that one that runs is cancelled.
-            self.runs.remove(&id);
+    /// The run that somebody with this wish can wait for, too.
+    fn joined(&mut self, wish: &Wish) -> Option<u64> {
+        if wish.asker.is_some() {
+            return None;
         }
+        let RunsOfAll { running, waiting } = self.of_all.get(&wish.snapshot.call.oid)?;
+        let run = running.and_then(|id| Some((id, self.runs.get(&id)?)));
+        // One that is not queued yet will be behind everything that was published by then.
+        if let Some((id, run)) = run
+            && run.snapshot.call == wish.snapshot.call
+            && run.behind.is_none_or(|position| position >= wish.behind)
+        {
+            return Some(id);
+        }
+        let id = (*waiting)?;
+        // The routes have changed since: the newer ones hold.
+        self.runs.get_mut(&id)?.snapshot = Arc::clone(&wish.snapshot);
+        Some(id)
+    }
+
+    fn add(&mut self, wish: Wish) -> u64 {
+        self.last += 1;
+        let id = self.last;
+        let Wish { snapshot, asker, address, .. } = wish;
+        let (party, address) = match asker {
+            Some(_) => (Party::Network(network(address)), Some(address)),
+            None => (Party::All(snapshot.call.oid), None),
+        };
+        let mut has_turn = true;
+        if let Party::All(function) = party {
+            let runs = self.of_all.entry(function).or_default();
+            runs.waiting = Some(id);
+            has_turn = runs.running.is_none();
+        }
+        if has_turn {
+            self.turns.enter(party, id);
+        }
+        let waiters = HashSet::new();
+        let (behind, has_worker, wanted) = (None, false, None);
+        self.runs.insert(id, Run { snapshot, asker, address, party, waiters, behind, has_worker, wanted });
+        id
+    }
+
+    fn wait(&mut self, waiter: Waiter, id: u64, deadline: Instant) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.waiters.insert(waiter);
+        if !run.has_worker {
+            self.deadlines.insert((deadline, waiter));
+        }
+        self.waiting.insert(waiter, Waiting { run: id, deadline });
+    }
+
+    fn set_worker(&mut self, id: u64, has_worker: bool) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if std::mem::replace(&mut run.has_worker, has_worker) == has_worker {
+            return;
+        }
+        for waiter in &run.waiters {
+            let Some(Waiting { deadline, .. }) = self.waiting.get(waiter) else { continue };
+            if has_worker {
+                self.deadlines.remove(&(*deadline, *waiter));
+            } else {
+                self.deadlines.insert((*deadline, *waiter));
+            }
+        }
+    }
+
+    /// Says whether that was the end of its run.
+    fn withdraw(&mut self, waiter: Waiter) -> bool {
+        let Some(id) = self.forget(waiter) else { return false };
+        let Some(run) = self.runs.get_mut(&id) else { return false };
+        run.waiters.remove(&waiter);
+        // Drops `wanted`, so that one that runs is cancelled.
+        run.waiters.is_empty() && self.remove(id).is_some()
+    }
+
+    /// The run that it waited for.
+    fn forget(&mut self, waiter: Waiter) -> Option<u64> {
+        let Waiting { run, deadline } = self.waiting.remove(&waiter)?;
+        self.deadlines.remove(&(deadline, waiter));
+        Some(run)
     }
 
     fn finish(&mut self, id: u64) -> Option<HashSet<Waiter>> {
-        let waiters = self.runs.remove(&id)?.waiters;
+        let waiters = self.remove(id)?.waiters;
         for waiter in &waiters {
-            self.waiting.remove(waiter);
+            self.forget(*waiter);
         }
         Some(waiters)
     }
-}
 
-impl Run {
-    /// Whether who wishes this can wait for it, too.
-    fn is_for(&self, wish: &Wish) -> bool {
-        self.asker.is_none()
-            && wish.asker.is_none()
-            && self.snapshot.call == wish.snapshot.call
-            && match self.begun {
-                Some(position) => position >= wish.behind,
-                // It will begin behind everything that was published by then.
-                None => true,
+    fn remove(&mut self, id: u64) -> Option<Run> {
+        let run = self.runs.remove(&id)?;
+        match run.wanted {
+            Some(_) => self.turns.end(run.party),
+            None => self.turns.leave(run.party, id),
+        }
+        if let Party::All(function) = run.party
+            && let Some(runs) = self.of_all.get_mut(&function)
+        {
+            let next = match runs.running {
+                Some(running) if running == id => {
+                    runs.running = None;
+                    runs.waiting
+                }
+                _ => {
+                    runs.waiting = None;
+                    None
+                }
+            };
+            if let Some(next) = next {
+                self.turns.enter(run.party, next);
+            } else if runs.running.is_none() {
+                self.of_all.remove(&function);
             }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        self.asker.is_none() && other.asker.is_none() && self.snapshot.call.oid == other.snapshot.call.oid
+        }
+        Some(run)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -136,6 +136,28 @@ pub(super) async fn run<'c>(
     Ok(Ran { id: answer.id, cut: answer.cut, call, shape, outcome: answer.outcome, room, position })
 }
 
+/// The same for a call that has no events, for a caller that wants to know when a worker has begun with it.
+///
+/// # Errors
+/// [`Failure`]; each variant as it is described there.
+pub(super) async fn run_telling<'c>(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    job: Job<'c, '_>,
+    room: Room,
+    begun: impl FnOnce(),
+) -> Result<Ran<'c>, Failure> {
+    let Queued { call, shape, mut waiting, .. } = enter(shared, settings, job, room, Begin::Told)?;
+    let Answered { answer, room } = match waiting.begun(shared).await? {
+        Begun::Outdated(answered) => answered,
+        Begun::Yes => {
+            begun();
+            waiting.answered(shared).await?.0
+        }
+    };
+    Ok(Ran { id: answer.id, cut: answer.cut, call, shape, outcome: answer.outcome, room, position: None })
+}
+
 /// Waits until this thread has all events of the call, which usually came before the answer.
 async fn position(watch: &CallWatch, shared: &Shared) -> Option<EventId> {
     let mut stop = shared.stop_changes();

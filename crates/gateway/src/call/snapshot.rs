@@ -3,6 +3,7 @@
 //!
 //! Not for who waits (`between/snapshots`), nor for the stream's bytes (`stream/slab/snapshots`).
 
+use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use sse_proto::call::{AnswerShape, Outcome, UserParameters};
 use tokio::task::spawn_local;
 
 use super::context::CallContext;
-use super::run::{Arguments, Failure, Job, Purpose, Ran, run};
+use super::run::{Arguments, Failure, Job, Purpose, Ran, run_telling};
 use crate::between::queue::CallAvailability;
 use crate::between::snapshots::{Order, State, Unwanted};
 use crate::shared::Shared;
@@ -25,9 +26,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// cannot be used stays so for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the task looks for wishes whose time has passed, if nothing else happens.
-const BEAT: Duration = Duration::from_millis(500);
-
 /// Whose share of queue and memory the runs have that are for all: no peer has this address.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
@@ -39,7 +37,8 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
     loop {
         // At most half of the workers, so that calls always have the others.
         let limit = (shared.settings().call_workers / 2).max(1);
-        shared.snapshots.expire(Instant::now());
+        let expired = shared.snapshots.expire(Instant::now());
+        Stats::add(&shared.stats.snapshots_failed_total, expired.runs);
         while Rc::strong_count(&places) <= limit
             && let Some((order, unwanted)) = shared.snapshots.next()
         {
@@ -53,8 +52,16 @@ pub(crate) async fn serve(shared: Arc<Shared>) {
         tokio::select! {
             _ = stop.wait_for(Option::is_some) => return,
             () = shared.snapshots.news() => {}
-            () = tokio::time::sleep(BEAT) => {}
+            () = until(expired.next) => {}
         }
+    }
+}
+
+/// Waits for this moment; `None`: for ever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => pending().await,
     }
 }
 
@@ -72,14 +79,20 @@ async fn carry_out(shared: &Arc<Shared>, order: Order, unwanted: Unwanted) {
     shared.snapshots.finish(order.id, state);
 }
 
-/// `None`: there is no result.
+/// Whether a run that has waited for the first worker since then waits no longer.
+fn gives_up(since: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(since) >= PATIENCE
+}
+
+/// `None`: there is no result. How long it may wait is for those to say who wait for it: the last of them
+/// ends it.
 async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
-    let patience = order.deadline.min(Instant::now() + PATIENCE);
+    let since = Instant::now();
     loop {
         let settings = shared.settings();
         match shared.call_state() {
             CallAvailability::Off => return None,
-            CallAvailability::Unavailable if patience <= Instant::now() => return None,
+            CallAvailability::Unavailable if gives_up(since, Instant::now()) => return None,
             CallAvailability::Unavailable => {
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -93,7 +106,7 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
         };
         // Before the call enters the queue, so before its snapshot is taken: all of this has committed.
         let position = shared.published.last();
-        shared.snapshots.begin(order.id, position);
+        shared.snapshots.queued(order.id, position);
         let job = Job {
             calls: &[&order.snapshot.call],
             arguments: Arguments::Pairs(Vec::new()),
@@ -104,9 +117,10 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
             may_have_new_columns: true,
             purpose: Purpose::Snapshot,
         };
-        match run(shared, &settings, job, shared.calls.body_room(address)).await {
+        let begun = || shared.snapshots.begun(order.id);
+        match run_telling(shared, &settings, job, shared.calls.body_room(address), begun).await {
             Ok(ran) => return state(ran, position, address, settings.max_event_size),
-            Err(Failure::NoPlace(_) | Failure::NotRun) if Instant::now() < order.deadline => {
+            Err(Failure::NoPlace(_) | Failure::NotRun | Failure::NotInTime) => {
                 tokio::time::sleep(PAUSE).await;
             }
             Err(_) => return None,
@@ -124,4 +138,20 @@ fn state(ran: Ran<'_>, position: u64, address: IpAddr, max_bytes: usize) -> Opti
         return None;
     }
     Some(State { call: id, position, cut: cut?, text, address, _room: room })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_wait_for_the_first_worker_for_five_seconds() {
+        let since = Instant::now();
+        let at = Duration::from_secs(5);
+        for (waited, is_over) in
+            [(at - Duration::from_nanos(1), false), (at, true), (at + Duration::from_nanos(1), true)]
+        {
+            assert_eq!(gives_up(since, since + waited), is_over, "{waited:?}");
+        }
+    }
 }

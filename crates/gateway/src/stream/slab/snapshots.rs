@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sse_proto::admission::may_have_snapshot;
@@ -24,6 +24,7 @@ use super::Slab;
 use crate::between::batch::Batch;
 use crate::between::snapshots::{Finished, State, Wish};
 use crate::room::{ANSWER_BYTES, held, may_grow};
+use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::stream::overlap::Overlap;
 use crate::stream::parcel::{Parcel, SlotAddress, Then};
@@ -37,8 +38,9 @@ const MAX_WAIT: u32 = 1000;
 /// Ends of runs that are remembered until their results come: results take milliseconds longer.
 const MAX_ENDS: usize = 1024;
 
-/// For how long a stream waits for a run to begin when calls may take any time.
-const LONGEST: std::time::Duration = std::time::Duration::from_secs(3600);
+/// For how long a stream waits for a run to begin when calls may take any time. Beyond it the stream goes on
+/// without: it gets no events while it waits.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Items of no transaction that are looked at for each stream that gets a snapshot.
 const MAX_ASKED: usize = 256;
@@ -119,13 +121,12 @@ impl Slab {
                 return;
             }
         };
-        let patience = self.settings.call_timeout;
         let wish = Wish {
             asker: subscription.asker.clone().filter(|_| snapshot.is_personal()),
             address: subscription.address,
             waiter: (self.number, address.to_bits()),
             behind: slot.reached(),
-            deadline: Instant::now() + if patience.is_zero() { LONGEST } else { patience },
+            deadline: Instant::now() + patience(&self.settings),
             snapshot: Arc::clone(&snapshot),
         };
         slot.awaits(snapshot);
@@ -282,6 +283,11 @@ impl Slab {
     }
 }
 
+/// For how long a stream waits for a worker to begin with its run.
+fn patience(settings: &Settings) -> Duration {
+    Some(settings.call_timeout).filter(|timeout| !timeout.is_zero()).unwrap_or(LONGEST)
+}
+
 /// From where a stream goes on with this state, when its run is known to have ended behind the item `end`.
 fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
     let overlap = |last| {
@@ -299,4 +305,18 @@ fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
     }
     let last = (from + 1..=end).rev().find(|item| saw(*item));
     Place { from, overlap: last.and_then(overlap) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_waits_for_a_worker_as_long_as_a_call_does_or_an_hour() {
+        for (seconds, wanted) in [(0, 3600), (1, 1), (3599, 3599), (3601, 3601)] {
+            let call_timeout = Duration::from_secs(seconds);
+            let settings = Settings { call_timeout, ..Settings::default() };
+            assert_eq!(patience(&settings), Duration::from_secs(wanted));
+        }
+    }
 }

@@ -1,37 +1,10 @@
 //! Streams with a snapshot: the cut, marks, gaps.
 
-use sse_proto::annotation::{Method, RoutineKind};
-use sse_proto::call::{Cut, ResultType, Shape, Signature};
-use sse_proto::route::{Call, Snapshot};
+use sse_proto::call::Cut;
 
 use super::*;
 use crate::between::snapshots::State;
-
-fn snapshot() -> Arc<Snapshot> {
-    let result = ResultType { shape: Shape::Scalar, is_set: false, columns: Vec::new(), kinds: Vec::new() };
-    let call = Call {
-        oid: 1,
-        schema: "app".to_owned(),
-        name: "f".to_owned(),
-        kind: RoutineKind::Function,
-        method: Method::Get,
-        access: Access::Unspecified,
-        login: false,
-        logout: false,
-        user_parameters: true,
-        user_context: false,
-        read_only: true,
-        signature: Signature {
-            parameters: Vec::new(),
-            result,
-            rows: Vec::new(),
-            strict: false,
-            may_execute: true,
-            owner_may_issue_tokens: false,
-        },
-    };
-    Arc::new(Snapshot { call, event: None, scope: Scope::All })
-}
+use crate::between::snapshots::tests::snapshot;
 
 impl Rig {
     /// A stream that waits for its snapshot.
@@ -40,7 +13,7 @@ impl Rig {
         let slot = self.slot(&client);
         slot.follow(true);
         assert!(slot.take_wish());
-        slot.awaits(snapshot());
+        slot.awaits(snapshot(1, false));
         client
     }
 
