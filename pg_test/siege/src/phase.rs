@@ -12,6 +12,7 @@ use cluster::{Clock, wait_until};
 
 use crate::ground::Ground;
 use crate::honest::Ends;
+use crate::wire::Wire;
 
 /// From the end of the outage's cause until events come and calls are answered. The gateway looks at its
 /// database once a second, and not while that is locked; it reads the catalog through a worker that must
@@ -41,6 +42,22 @@ pub(crate) enum Outage {
 /// The order in a run, which is repeated in long ones.
 pub(crate) const OUTAGES: [Outage; 2] = [Outage::Extension, Outage::CallWorkers];
 
+/// With the triggers of `sse.publish_change()`. They are on tables that attackers alter meanwhile, so the
+/// statement may be the victim of a deadlock.
+fn drop_extension(session: &mut Wire) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match session.query("drop extension pg_sse cascade", PATIENCE)?.error {
+            None => return Ok(()),
+            Some(error) if Instant::now() > deadline || !error.starts_with(DEADLOCK) => bail!("{error}"),
+            Some(_) => {}
+        }
+    }
+}
+
+/// SQLSTATE `deadlock_detected`.
+const DEADLOCK: &str = "40P01";
+
 /// One outage, in the time of the run.
 #[derive(Clone, Debug)]
 pub(crate) struct Phase {
@@ -66,7 +83,7 @@ impl Outage {
         let from = clock.now();
         match self {
             Self::Extension => {
-                session.query("drop extension pg_sse", PATIENCE)?.ok()?;
+                drop_extension(&mut session)?;
                 // If the extension were created again at once, the gateway might never notice. What recovers
                 // must have stopped.
                 let client = Client::at(ground.address).within(Duration::from_secs(2));

@@ -57,4 +57,50 @@ BEGIN
 END $f$;
 COMMENT ON FUNCTION mallory.noise IS E'@sse\n@sse_topic noise';
 CREATE FUNCTION mallory.victim() RETURNS void LANGUAGE plpgsql AS $f$ BEGIN END $f$;
+-- A call that says how far it has come.
+CREATE FUNCTION mallory.progress(n int, size int, result int, pause float) RETURNS text LANGUAGE plpgsql AS $f$
+BEGIN
+    FOR i IN 1 .. n LOOP
+        RAISE INFO '%', repeat('p', size);
+        PERFORM pg_sleep(pause);
+    END LOOP;
+    RETURN repeat('r', result);
+END $f$;
+COMMENT ON FUNCTION mallory.progress IS E'HTTP GET\n@sse\n@sse_delivery immediate\n@sse_scope caller\n@sse_topic noise';
+-- Streams that begin with a snapshot. They hear the noise: who does not read it gets a gap, and then
+-- another snapshot.
+CREATE FUNCTION mallory.all_now() RETURNS SETOF int LANGUAGE sql AS $f$ SELECT generate_series(1, 2000) $f$;
+CREATE FUNCTION mallory.own_now(_user_id text) RETURNS text LANGUAGE sql AS $f$ SELECT repeat(_user_id, 2000) $f$;
+CREATE FUNCTION mallory.slow_now() RETURNS text LANGUAGE sql AS $f$ SELECT 'slow' FROM pg_sleep(random() * 0.6) $f$;
+CREATE FUNCTION mallory.failing_now() RETURNS int LANGUAGE sql AS $f$ SELECT (1 / (random() * 0.4)::int) $f$;
+CREATE FUNCTION mallory.huge_now() RETURNS text LANGUAGE sql AS $f$ SELECT repeat('h', (10 ^ (4 + random() * 4))::int) $f$;
+CREATE FUNCTION mallory.gone_now() RETURNS int LANGUAGE sql AS $f$ SELECT 1 $f$;
+DO $$ DECLARE kind text; BEGIN
+    FOREACH kind IN ARRAY '{all,own,slow,failing,huge,gone}'::text[] LOOP
+        EXECUTE format('CREATE FUNCTION mallory.with_%s() RETURNS void LANGUAGE sql AS %L', kind, '');
+        EXECUTE format('COMMENT ON FUNCTION mallory.with_%s IS %L', kind,
+                       format(E'@sse\n@sse_topic noise\n@sse_snapshot %s_now as state', kind));
+    END LOOP;
+END $$;
 RESET ROLE;
+-- Tables whose changes are told, and which are altered all the time. Their triggers go with the extension;
+-- the attackers make them anew.
+CREATE PROCEDURE mallory.make_tables() LANGUAGE plpgsql SET client_min_messages = warning AS $f$
+DECLARE
+    name text;
+BEGIN
+    DROP TABLE IF EXISTS mallory.stock, mallory.broad, mallory.parts, mallory.parts_1;
+    CREATE TABLE mallory.stock (id bigint CONSTRAINT stock_pkey PRIMARY KEY, body text);
+    EXECUTE format('CREATE TABLE mallory.broad (id bigint PRIMARY KEY, %s)',
+        (SELECT string_agg(format('%I int', repeat('"', 50) || i), ', ') FROM generate_series(1, 1200) i));
+    INSERT INTO mallory.broad (id) VALUES (0);
+    CREATE TABLE mallory.parts (id bigint PRIMARY KEY, body text) PARTITION BY HASH (id);
+    CREATE TABLE mallory.parts_0 PARTITION OF mallory.parts FOR VALUES WITH (modulus 2, remainder 0);
+    CREATE TABLE mallory.parts_1 PARTITION OF mallory.parts FOR VALUES WITH (modulus 2, remainder 1);
+    FOREACH name IN ARRAY '{stock,broad,parts,parts_1}'::text[] LOOP
+        EXECUTE format('ALTER TABLE mallory.%I OWNER TO mallory', name);
+        CONTINUE WHEN name = 'parts_1';
+        EXECUTE format('CREATE TRIGGER tells AFTER INSERT OR UPDATE OR DELETE ON mallory.%I FOR EACH ROW EXECUTE FUNCTION sse.publish_change(%L)', name, 'all');
+    END LOOP;
+END $f$;
+CALL mallory.make_tables();

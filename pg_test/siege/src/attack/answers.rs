@@ -2,7 +2,7 @@
 //!
 //! Not for requests that are odd themselves: `requests`.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -24,16 +24,7 @@ pub(super) fn leave_unread(hand: &mut Hand) -> Result<Blow> {
 
 /// The same, and takes a little of all that it keeps.
 pub(super) fn read_slowly(hand: &mut Hand) -> Result<Blow> {
-    let mut buffer = vec![0; 20_000];
-    for stream in hand.held() {
-        stream.set_nonblocking(true)?;
-        let read = stream.read(&mut buffer);
-        stream.set_nonblocking(false)?;
-        match read {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => {}
-            _ => {}
-        }
-    }
+    hand.sip();
     let time = Duration::from_millis(hand.rng.u64(5_000..40_000));
     ask(hand, time)
 }

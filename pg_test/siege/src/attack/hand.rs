@@ -2,6 +2,7 @@
 //!
 //! Not for what it does with them.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ pub(crate) struct Hand {
     session: Option<(&'static str, Wire)>,
     /// Sockets that are kept open, and until when.
     held: Vec<(TcpStream, Instant)>,
+    tokens: BTreeMap<&'static str, String>,
     /// Number of strikes, for what must differ from one to the next.
     pub(crate) number: u64,
     pub(crate) text: String,
@@ -59,7 +61,8 @@ impl Hand {
         // 127.0.0.1 belongs to the honest parties.
         let last = u8::try_from(number % 200 + 2).unwrap_or(2);
         let source = Ipv4Addr::new(127, 0, 1, last);
-        Self { ground, rng, source, session: None, held: Vec::new(), number: 0, text: String::new() }
+        let (held, tokens) = Default::default();
+        Self { ground, rng, source, session: None, held, tokens, number: 0, text: String::new() }
     }
 
     /// Drops everything that may be broken.
@@ -83,6 +86,17 @@ impl Hand {
             None => Ok(Blow::Struck(1)),
             Some(error) => Ok(Blow::Refused(error)),
         }
+    }
+
+    /// A token of this user, which is kept.
+    pub(crate) fn token(&mut self, user: &'static str) -> Result<String> {
+        if let Some(token) = self.tokens.get(user) {
+            return Ok(token.clone());
+        }
+        let sql = format!("select sse.issue_token('{user}', '{user}', '{{}}'::text[], '1 day')");
+        let token = self.query("postgres", &sql)?.ok()?.context("no token")?;
+        self.tokens.insert(user, token.clone());
+        Ok(token)
     }
 
     pub(crate) fn connect(&self) -> Result<TcpStream> {
@@ -119,9 +133,15 @@ impl Hand {
         self.held.push((stream, now + time));
     }
 
-    /// The sockets that are kept.
-    pub(crate) fn held(&mut self) -> impl Iterator<Item = &mut TcpStream> {
-        self.held.iter_mut().map(|(stream, _)| stream)
+    /// Takes a little of all sockets that are kept.
+    pub(crate) fn sip(&mut self) {
+        let mut buffer = vec![0; 20_000];
+        for (stream, _) in &mut self.held {
+            // What comes, and whether anything does, makes no difference here.
+            let _ = stream.set_nonblocking(true);
+            let _ = stream.read(&mut buffer);
+            let _ = stream.set_nonblocking(false);
+        }
     }
 
     /// Many small ones, and a few up to `most`: each magnitude is as likely as the next.
@@ -156,6 +176,12 @@ pub(crate) fn read_head(stream: &mut TcpStream) -> Result<String> {
         }
     }
     Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+/// The value of a header, or of a field of the stream behind the head; names in lower case.
+pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next_back()
 }
 
 pub(crate) fn status(head: &str) -> Result<u16> {

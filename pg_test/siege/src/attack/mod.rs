@@ -7,9 +7,12 @@
 
 mod answers;
 mod hand;
+mod long_calls;
 mod objects;
 mod requests;
+mod rows;
 mod sessions;
+mod snapshots;
 mod sql;
 mod superuser;
 
@@ -51,10 +54,15 @@ const fn attack(name: &'static str, strike: fn(&mut Hand) -> Result<Blow>, from:
 }
 
 /// All attackers. Their paces are such that all of them together take about one processor of two.
-const ATTACKS: [Attack; 21] = [
+const ATTACKS: [Attack; 29] = [
     attack("unread answers", answers::leave_unread, 100, 400),
     attack("slow readers", answers::read_slowly, 100, 400),
     attack("unread streams", answers::leave_stream_unread, 200, 600),
+    attack("unread streamed calls", long_calls::leave_streamed, 150, 450),
+    attack("slowly read streamed calls", long_calls::read_streamed_slowly, 150, 450),
+    attack("calls without callers", long_calls::go_on_without, 150, 450),
+    attack("snapshots of all kinds", snapshots::want, 200, 500),
+    attack("crowds that come back", snapshots::come_back_in_a_crowd, 300, 900),
     attack("half-open sockets", requests::leave_half_open, 50, 150),
     attack("floods of heads", requests::flood_heads, 100, 300),
     attack("unknown paths", requests::ask_for_unknown, 50, 150),
@@ -67,9 +75,12 @@ const ATTACKS: [Attack; 21] = [
     attack("changing comments", sql::change_comment, 50, 200),
     attack("types and routines", objects::come_and_go, 100, 300),
     attack("temporary routines", objects::come_and_go_temporarily, 100, 300),
+    attack("snapshot functions", snapshots::come_and_go, 300, 900),
+    attack("changed rows", rows::change, 200, 600),
     attack("hints of thousands", sql::hint_at_thousands, 300, 800),
     attack("transactions like the ring", sql::fill_ring, 700, 1_500),
     attack("vacuum full", superuser::vacuum_full, 1_000, 3_000),
+    attack("altered tables", rows::alter, 200, 600),
     attack("altered types", superuser::alter_types, 200, 600),
     attack("reloads", superuser::reload, 1_000, 3_000),
     attack("disconnects", superuser::disconnect, 200, 600),

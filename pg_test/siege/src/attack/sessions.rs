@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 
-use super::hand::{Blow, Hand, post, request};
+use super::hand::{Blow, Hand, header, post, request};
 
 /// Forged, malformed, unsigned: {"alg":"none"} and {"alg":"HS256"} with a signature of nothing.
 const BAD: [&str; 5] = [
@@ -50,10 +50,7 @@ pub(super) fn log_in_and_out(hand: &mut Hand) -> Result<Blow> {
     if status != 200 {
         return Ok(Blow::Refused(status.to_string()));
     }
-    let cookie = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("set-cookie").then(|| value.split(';').next().unwrap_or("").trim())
-    });
+    let cookie = header(&head, "set-cookie").and_then(|value| value.split(';').next());
     let cookie = cookie.context("a login without a cookie")?;
     let (status, _) = hand.ask(&post(
         "/api/logout",
