@@ -161,27 +161,25 @@ unsafe extern "C-unwind" {
     pub(super) safe fn type_is_rowtype(oid: pg_sys::Oid) -> bool;
     pub(super) safe fn get_range_subtype(oid: pg_sys::Oid) -> pg_sys::Oid;
     pub(super) safe fn get_multirange_range(oid: pg_sys::Oid) -> pg_sys::Oid;
-    pub(super) fn get_typlenbyvalalign(
-        oid: pg_sys::Oid,
-        length: *mut i16,
-        is_by_value: *mut bool,
-        alignment: *mut c_char,
-    );
+    pub(super) safe fn get_typlen(oid: pg_sys::Oid) -> i16;
+    pub(super) fn getTypeOutputInfo(oid: pg_sys::Oid, output: *mut pg_sys::Oid, is_varying: *mut bool);
+    pub(super) fn OidOutputFunctionCall(function: pg_sys::Oid, value: pg_sys::Datum) -> *mut c_char;
     pub(super) safe fn check_stack_depth();
     pub(super) safe fn lookup_type_cache(oid: pg_sys::Oid, flags: c_int) -> *mut pg_sys::TypeCacheEntry;
 
     // array.h, jsonb.h, rangetypes.h, multirangetypes.h (the last not among pgrx' headers)
     pub(super) fn ArrayGetNItems(depth: c_int, dimensions: *const c_int) -> c_int;
-    pub(super) fn deconstruct_array(
+    pub(super) fn array_create_iterator(
         array: *mut pg_sys::ArrayType,
-        element: pg_sys::Oid,
-        length: c_int,
-        is_by_value: bool,
-        alignment: c_char,
-        values: *mut *mut pg_sys::Datum,
-        nulls: *mut *mut bool,
-        count: *mut c_int,
-    );
+        slice_depth: c_int,
+        element: *mut pg_sys::ArrayMetaState,
+    ) -> pg_sys::ArrayIterator;
+    pub(super) fn array_iterate(
+        iterator: pg_sys::ArrayIterator,
+        value: *mut pg_sys::Datum,
+        is_null: *mut bool,
+    ) -> bool;
+    pub(super) fn array_free_iterator(iterator: pg_sys::ArrayIterator);
     pub(super) fn JsonbIteratorInit(container: *mut pg_sys::JsonbContainer) -> *mut pg_sys::JsonbIterator;
     pub(super) fn JsonbIteratorNext(
         iterator: *mut *mut pg_sys::JsonbIterator,

@@ -13,7 +13,8 @@ use pgrx::pg_sys;
 
 use super::raw;
 use super::row_json::{self, Writer};
-use super::row_size::{self, Size};
+use super::row_size::Size;
+use super::row_size::kind::is_text;
 use super::table::Column;
 
 /// Some columns of a table, in the order in which they are shown.
@@ -35,10 +36,13 @@ struct Place {
 enum Weight {
     /// No less, for certain.
     Text,
-    /// No less than an eighth, of all types that Postgres has: an `int8` of 8 bytes in an array is two
-    /// characters, `[]` in a jsonb is eight bytes.
+    /// No less than a part of this, of all types that Postgres has: an empty `name` in an array has 64 bytes,
+    /// and is two quotes and a comma.
     Other,
 }
+
+/// See [`Weight::Other`].
+const OTHER_PART: usize = 32;
 
 impl Shape {
     /// These columns, in this order.
@@ -49,9 +53,7 @@ impl Shape {
 
 impl Place {
     fn of(column: &Column) -> Self {
-        let texts =
-            [pg_sys::TEXTOID, pg_sys::VARCHAROID, pg_sys::BPCHAROID, pg_sys::BYTEAOID, pg_sys::JSONOID];
-        let weight = if texts.contains(&column.type_oid) { Weight::Text } else { Weight::Other };
+        let weight = if is_text(column.type_oid) { Weight::Text } else { Weight::Other };
         Self {
             index: usize::try_from(column.number - 1).unwrap_or(usize::MAX),
             type_oid: column.type_oid,
@@ -117,7 +119,7 @@ pub(super) unsafe fn least_bytes(shape: &Shape, row: Row) -> usize {
     let bytes = varying.filter_map(|place| Some((place, row.value(place)?))).map(|(place, value)| {
         // SAFETY: a value of varying length; reads its head alone, and raises nothing.
         let bytes = unsafe { raw::toast_raw_datum_size(value) }.saturating_sub(pg_sys::VARHDRSZ);
-        if place.weight == Weight::Text { bytes } else { bytes / 8 }
+        if place.weight == Weight::Text { bytes } else { bytes / OTHER_PART }
     });
     bytes.fold(0, usize::saturating_add)
 }
@@ -131,8 +133,8 @@ pub(super) unsafe fn excess_bytes(rows: [(Option<&Shape>, Option<Row>); 3], most
     let mut size = Size::new(most);
     for (shape, row) in rows {
         let (Some(shape), Some(row)) = (shape, row) else { continue };
-        for place in shape.0.iter().filter(|place| place.length == -1 && !row_size::is_plain(place.type_oid))
-        {
+        let counted = |place: &&Place| place.length == -1 && place.weight == Weight::Other;
+        for place in shape.0.iter().filter(counted) {
             if let Some(value) = row.value(place) {
                 // SAFETY: the column's value; the rest is the caller's promise.
                 unsafe { size.count(place.type_oid, value) };

@@ -1,85 +1,60 @@
 //! How many bytes of JSON a value becomes at the least, where its length in memory does not tell: ten bytes
 //! of numeric may be 131,072 digits, a bit of an array is a `null`, and a composite has names.
 //!
+//! It is counted so closely that whatever is not too large fits into a text of Postgres, a gigabyte: an error
+//! of the trigger would end the statement. What cannot be that large is not looked at value by value (see
+//! [`UNREAD`]). That leaves the types of others whose output is a thousand times as long as the value.
+//!
 //! Looked up and called as `row_to_json` does it; so it may raise what that would raise.
 //!
-//! Not for: values of other types (`row.rs`), and how they are written (`row_json.rs`).
+//! Not for: what kinds of types there are (`row_size/kind.rs`), how the values are written (`row_json.rs`), and texts that are columns themselves (`row.rs`).
 
-use std::ffi::{c_int, c_void};
+pub(super) mod kind;
+
+use std::ffi::{CStr, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
 use pgrx::varlena::{vardata_any, varsize_any, varsize_any_exhdr};
 use pgrx::{PgTupleDesc, pg_sys};
 
+use self::kind::Kind;
 use super::raw;
-
-/// What of a type's values has to be counted.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// Nothing: the text is no more than some times as long as the value.
-    Plain,
-    Numeric,
-    Jsonb,
-    Array,
-    Composite,
-    Range,
-    /// Of ranges of this type.
-    Multirange(pg_sys::Oid),
-}
 
 /// Bytes so far. Counting stops as soon as there are too many.
 pub(super) struct Size {
     bytes: usize,
     most: usize,
+    /// As many bytes may be there besides, of what was not looked at.
+    unread: usize,
+    /// This is inside of a range, which is a text: composites have no names in it.
+    is_in_text: bool,
 }
 
-impl Kind {
-    /// May raise.
-    fn of(type_oid: pg_sys::Oid) -> Self {
-        use pg_sys as p;
-        match raw::getBaseType(type_oid) {
-            p::NUMERICOID => Self::Numeric,
-            p::JSONBOID => Self::Jsonb,
-            base if is_plain(base) => Self::Plain,
-            base if raw::get_element_type(base) != p::InvalidOid => Self::Array,
-            base if raw::type_is_rowtype(base) => Self::Composite,
-            base if raw::get_range_subtype(base) != p::InvalidOid => Self::Range,
-            base => match raw::get_multirange_range(base) {
-                p::InvalidOid => Self::Plain,
-                range => Self::Multirange(range),
-            },
-        }
-    }
-}
+/// This much of a row's JSON may be there without being counted. Together with what may be counted, of which
+/// texts are up to six times as long as JSON (`publish/changes.rs`, `MOST_BYTES`), it is less than a gigabyte.
+/// Beyond it, every value is written down on its own, and counted.
+const UNREAD: usize = 64 * 1024 * 1024;
 
-/// The types of every day for which nothing has to be counted.
-pub(super) fn is_plain(type_oid: pg_sys::Oid) -> bool {
-    use pg_sys as p;
-    matches!(
-        type_oid,
-        p::BOOLOID
-            | p::INT2OID
-            | p::INT4OID
-            | p::INT8OID
-            | p::FLOAT4OID
-            | p::FLOAT8OID
-            | p::TEXTOID
-            | p::VARCHAROID
-            | p::BPCHAROID
-            | p::BYTEAOID
-            | p::JSONOID
-            | p::UUIDOID
-            | p::DATEOID
-            | p::TIMESTAMPOID
-            | p::TIMESTAMPTZOID
-    )
-}
+/// No element of an array of a plain type takes more, with its quotes and its comma: a timestamp with time
+/// zone before Christ, with microseconds, has 43.
+const PLAIN_BYTES: usize = 48;
+
+/// A value of any other type is at most so many times as long as JSON: a bit string eight times, a text of
+/// quotes, quoted once more, twelve times …
+const OTHER_FACTOR: usize = 16;
+
+/// … and this much more: a `regclass` is two names, of 63 bytes each that may all have to be escaped.
+const OTHER_BYTES: usize = 1024;
+
+/// A larger value of another type counts as too large: its text may have more than a gigabyte, so that it
+/// cannot even be written down to be counted.
+const LARGEST_OTHER: usize = 1024 * 1024 * 1024 / OTHER_FACTOR - OTHER_BYTES;
 
 impl Size {
     /// Nothing so far, and `most` that may be counted.
     pub(super) fn new(most: usize) -> Self {
-        Self { bytes: 0, most }
+        Self { bytes: 0, most, unread: 0, is_in_text: false }
     }
 
     /// What has been counted, if that is too much.
@@ -103,15 +78,24 @@ impl Size {
     /// # Safety
     /// - As [`Self::count`]; the value's type is of this kind.
     unsafe fn count_kind(&mut self, kind: Kind, value: pg_sys::Datum) {
-        if matches!(kind, Kind::Plain) || self.excess().is_some() {
+        if self.excess().is_some() {
             return;
+        }
+        match kind {
+            // SAFETY: the caller's promise.
+            Kind::Plain(type_oid) => return unsafe { self.count_other(type_oid, PLAIN_BYTES, value) },
+            // SAFETY: as above.
+            Kind::Other(type_oid) => return unsafe { self.count_varying(type_oid, value) },
+            // SAFETY: of varying length; reads its head alone.
+            Kind::Text => return self.add(unsafe { raw::toast_raw_datum_size(value) } - pg_sys::VARHDRSZ),
+            _ => {}
         }
         raw::check_stack_depth();
         let stored = value.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the other kinds are of varying length.
         let whole = unsafe { raw::pg_detoast_datum(stored) };
         match kind {
-            Kind::Plain => {}
+            Kind::Plain(_) | Kind::Other(_) | Kind::Text => {}
             // SAFETY: a whole numeric.
             Kind::Numeric => unsafe { self.count_numeric(whole) },
             // SAFETY: a whole jsonb.
@@ -129,6 +113,53 @@ impl Size {
             // SAFETY: a copy, used by nobody any more.
             unsafe { raw::pfree(whole.cast()) };
         }
+    }
+
+    /// Of a type that is none of those that are looked into.
+    ///
+    /// # Safety
+    /// - As [`Self::count`].
+    unsafe fn count_varying(&mut self, type_oid: pg_sys::Oid, value: pg_sys::Datum) {
+        let bytes = match raw::get_typlen(type_oid) {
+            // SAFETY: of varying length; reads its head alone.
+            -1 => unsafe { raw::toast_raw_datum_size(value) },
+            length => usize::try_from(length).unwrap_or(0),
+        };
+        if bytes > LARGEST_OTHER {
+            return self.add(self.most + 1);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.count_other(type_oid, OTHER_FACTOR * bytes + OTHER_BYTES, value) };
+    }
+
+    /// A value whose JSON is no longer than `longest`.
+    ///
+    /// # Safety
+    /// - As [`Self::count`].
+    unsafe fn count_other(&mut self, type_oid: pg_sys::Oid, longest: usize, value: pg_sys::Datum) {
+        if self.leave(longest) {
+            return self.add(1);
+        }
+        let (mut output, mut is_varying) = (pg_sys::InvalidOid, false);
+        // SAFETY: a type of the catalog; fills both.
+        unsafe { raw::getTypeOutputInfo(type_oid, &mut output, &mut is_varying) };
+        // SAFETY: the output function of its type.
+        let text = unsafe { raw::OidOutputFunctionCall(output, value) };
+        // SAFETY: NUL-terminated.
+        let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+        self.add(bytes.iter().map(|byte| escaped_bytes(*byte)).sum());
+        // SAFETY: just made.
+        unsafe { raw::pfree(text.cast()) };
+    }
+
+    /// Whether so much can be left uncounted.
+    fn leave(&mut self, longest: usize) -> bool {
+        let unread = self.unread.saturating_add(longest);
+        let may_leave = unread <= UNREAD;
+        if may_leave {
+            self.unread = unread;
+        }
+        may_leave
     }
 
     /// # Safety
@@ -190,67 +221,31 @@ impl Size {
         let dimensions = unsafe { array.add(1) }.cast::<c_int>();
         // SAFETY: as above.
         let head = unsafe { &*array };
-        let (depth, element) = (head.ndim, head.elemtype);
+        let (depth, kind) = (head.ndim, Kind::of(head.elemtype));
         // SAFETY: as above.
         let count = unsafe { raw::ArrayGetNItems(depth, dimensions) };
         let items = usize::try_from(count).unwrap_or(0);
         // Their commas.
         self.add(items.saturating_sub(1));
-        let kind = Kind::of(element);
-        if matches!(kind, Kind::Plain) || self.bytes.saturating_add(items) > self.most {
-            // A digit each, at the least.
-            self.add(items);
-            return;
+        // A digit each, at the least.
+        let is_too_much = self.bytes.saturating_add(items) > self.most;
+        if is_too_much || matches!(kind, Kind::Plain(_)) && self.leave(items.saturating_mul(PLAIN_BYTES)) {
+            return self.add(items);
         }
-        let (mut length, mut is_by_value, mut alignment) = (0, false, 0);
-        // SAFETY: fills all three.
-        unsafe { raw::get_typlenbyvalalign(element, &mut length, &mut is_by_value, &mut alignment) };
-        let (mut values, mut nulls, mut count) = (null_mut::<pg_sys::Datum>(), null_mut::<bool>(), 0);
-        // SAFETY: a whole array of such elements; fills the last three.
-        unsafe {
-            raw::deconstruct_array(
-                array,
-                element,
-                c_int::from(length),
-                is_by_value,
-                alignment,
-                &mut values,
-                &mut nulls,
-                &mut count,
-            );
-        }
-        // SAFETY: just filled.
-        unsafe { self.count_all(usize::try_from(count).unwrap_or(0), values, nulls, kind) };
-        // SAFETY: made above.
-        unsafe { raw::pfree(values.cast()) };
-        // SAFETY: as above.
-        unsafe { raw::pfree(nulls.cast()) };
-    }
-
-    /// # Safety
-    /// - As many values and nulls are there, of this kind; the caller owns nothing with a destructor.
-    unsafe fn count_all(
-        &mut self,
-        count: usize,
-        values: *const pg_sys::Datum,
-        nulls: *const bool,
-        kind: Kind,
-    ) {
-        for index in 0..count {
-            // SAFETY: below the count.
-            let is_null = unsafe { at(nulls, index) };
-            if !is_null {
-                // SAFETY: as above.
-                let value = unsafe { at(values, index) };
-                // SAFETY: as above.
-                unsafe { self.count_kind(kind, value) };
-            } else {
+        // SAFETY: a whole array, taken element by element.
+        let elements = unsafe { raw::array_create_iterator(array, 0, null_mut()) };
+        let (mut value, mut is_null) = (pg_sys::Datum::null(), false);
+        // SAFETY: just made; fills the other two.
+        while self.excess().is_none() && unsafe { raw::array_iterate(elements, &mut value, &mut is_null) } {
+            if is_null {
                 self.add(4);
-            }
-            if self.excess().is_some() {
-                return;
+            } else {
+                // SAFETY: an element of the array.
+                unsafe { self.count_kind(kind, value) };
             }
         }
+        // SAFETY: made above.
+        unsafe { raw::array_free_iterator(elements) };
     }
 
     /// # Safety
@@ -288,8 +283,8 @@ impl Size {
             let Some((name_bytes, type_oid)) = attribute.filter(|_| self.excess().is_none()) else {
                 continue;
             };
-            // `"name":` and a digit, at the least.
-            self.add(name_bytes + 4);
+            // `"name":` and a digit, at the least; in a text a comma.
+            self.add(if self.is_in_text { 1 } else { name_bytes + 4 });
             // SAFETY: below the count.
             let is_null = unsafe { at(nulls, index) };
             if !is_null {
@@ -316,10 +311,7 @@ impl Size {
         // SAFETY: the caller's promise.
         let type_oid = unsafe { (*range).rangetypid };
         let kind = Kind::of(raw::get_range_subtype(type_oid));
-        // The others are written as text, without names.
-        if !matches!(kind, Kind::Numeric | Kind::Jsonb) {
-            return;
-        }
+        let was_in_text = std::mem::replace(&mut self.is_in_text, true);
         let cached = raw::lookup_type_cache(type_oid, pg_sys::TYPECACHE_RANGE_INFO as c_int);
         let (mut lower, mut upper) = (pg_sys::RangeBound::default(), pg_sys::RangeBound::default());
         let mut is_empty = false;
@@ -331,15 +323,12 @@ impl Size {
                 unsafe { self.count_kind(kind, bound.val) };
             }
         }
+        self.is_in_text = was_in_text;
     }
 
     /// # Safety
     /// - `multirange` is a whole one of ranges of this type; the caller owns nothing with a destructor.
     unsafe fn count_multirange(&mut self, range: pg_sys::Oid, multirange: *const c_void) {
-        // The others are written as text, without names.
-        if !matches!(Kind::of(raw::get_range_subtype(range)), Kind::Numeric | Kind::Jsonb) {
-            return;
-        }
         let cached = raw::lookup_type_cache(range, pg_sys::TYPECACHE_RANGE_INFO as c_int);
         let (mut count, mut ranges) = (0, null_mut::<*mut pg_sys::RangeType>());
         // SAFETY: a multirange of such ranges; fills the last two.
@@ -395,4 +384,13 @@ fn numeric_bytes(numeric: &[u8]) -> usize {
     // Four digits to each of base 10,000, of which the first may have one.
     let whole = usize::try_from(weight).map_or(1, |weight| 4 * weight + 1);
     whole + usize::from(scale)
+}
+
+/// How many bytes a byte of a text has in JSON.
+fn escaped_bytes(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        0..=31 => 6,
+        _ => 1,
+    }
 }

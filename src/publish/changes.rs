@@ -80,7 +80,7 @@ struct Cache {
 const MAX_PLANS: usize = 4096;
 
 /// A row of which this much is certain is not written down: text of control characters is six times as long
-/// as JSON, and Postgres refuses to make a text of more than a gigabyte.
+/// as JSON, and Postgres refuses to make a text of more than a gigabyte (`pg/row_size.rs`).
 const MOST_BYTES: usize = 128 * 1024 * 1024;
 
 /// Scratch memory beyond this is given back, as in `capture.rs`.

@@ -1,0 +1,132 @@
+//! Row changes whose JSON is much longer than the row, or much shorter (C3.5, C3.6).
+
+mod common;
+
+use anyhow::{Result, ensure};
+use cluster::{Cluster, PATIENCE};
+use common::changes::trigger;
+use common::{Corner, gap_reason};
+
+#[test]
+fn a_small_row_that_is_a_gigabyte_as_json_is_a_gap_and_costs_no_memory() -> Result<()> {
+    let corner = Corner::new("swelling")?;
+    let wide: Vec<String> = (0..1000).map(|number| format!("{}{number:03} int", "n".repeat(60))).collect();
+    corner.sql(&format!(
+        "create domain amount as numeric; create type pair as (a int, b numeric, c amount[]);
+         create type wide as ({});
+         create table t (id int, j jsonb, n numeric, ns numeric[], p pair, ps pair[], r numrange[],
+                        m nummultirange, w wide[]); {}",
+        wide.join(", "),
+        trigger("t", "'all'")
+    ))?;
+    let mut stream = corner.changes(&["t"])?;
+    let mut session = corner.session()?;
+    let pid = session.backend_pid()?;
+    let high = || -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    };
+    session
+        .run(
+            "insert into t values (1, '{\"k\": [1.50, \"x\", null, -2e3]}', -0.001, array[1e20, null, 'NaN'],
+                row(1, 2.5, array[3.0]), array[row(null, 1e3, null)::pair, null], array['[1,2.5)', 'empty']::numrange[],
+                '{[1,2), [3,)}', null)",
+        )?
+        .ok()?;
+    let ordinary = stream.next(PATIENCE)?.data;
+    for column in [
+        r#""j":{"k": [1.50, "x", null, -2000]},"n":-0.001,"ns":[100000000000000000000,null,"NaN"],"#,
+        r#""p":{"a":1,"b":2.5,"c":[3.0]},"ps":[{"a":null,"b":1000,"c":null},null],"#,
+        r#""r":["[1,2.5)","empty"],"m":"{[1,2),[3,)}","w":null}"#,
+    ] {
+        ensure!(ordinary.contains(column), "{ordinary}");
+    }
+    session.run("insert into t (id, n) values (2, 1e131071)")?.ok()?;
+    ensure!(stream.next(PATIENCE)?.data.len() > 131_072);
+    let before = high()?;
+    for (column, value) in [
+        ("j", "jsonb_agg(1e131071)"),
+        ("ns", "array_agg(1e131071)"),
+        ("p", "row(1, 2, array_agg(1e131071))::pair"),
+        ("ps", "array_agg(row(1, 1e131071, null)::pair)"),
+        ("r", "array_agg(numrange(1e131071, null))"),
+        ("m", "range_agg(numrange(n * 1e131060, (n + 0.5) * 1e131060))"),
+        ("w", "array_fill(jsonb_populate_record(null::wide, '{\"FIRST\": 1}'), array[count(*)::int])"),
+    ] {
+        let value = value.replace("FIRST", &format!("{}000", "n".repeat(60)));
+        corner
+            .sql(&format!("create table {column} as select {value} as v from generate_series(1, 10000) n"))?;
+        session.run(&format!("insert into t (id, {column}) select 3, v from {column}"))?.ok()?;
+        assert_eq!(gap_reason(&stream.next(PATIENCE)?)?, "too_large", "{column}");
+    }
+    let grown = high()? - before;
+    ensure!(grown < 200_000, "{grown} kB");
+    Ok(())
+}
+
+/// What a trigger's rows may be as JSON is set higher than most would; Postgres' own limit of a gigabyte
+/// comes next.
+#[test]
+fn rows_that_postgres_cannot_write_as_json_are_gaps_whatever_their_types() -> Result<()> {
+    let cluster = Cluster::builder()
+        .setting("sse.max_event_size", "128MB")
+        .setting("sse.max_transaction_size", "512MB")
+        .setting("sse.ring_size", "300MB")
+        .start()?;
+    let corner = Corner::of(&cluster, "gigabyte")?;
+    let long = "n".repeat(63);
+    corner.sql(&format!(
+        r#"create table "{long}" (); create type pair as (a int, b numeric); create type pairs as range (subtype = pair);
+           create table t (id int, c regclass[], d timestamptz[], p pairs[], m pairs_multirange, b bit varying[],
+                           x text[], h tsvector[], f float8[]); {}"#,
+        trigger("t", "'all'")
+    ))?;
+    let mut stream = corner.changes(&["t"])?;
+    let mut session = corner.session()?;
+    session
+        .run(
+            "insert into t values (1, array['t', null]::regclass[], array['2020-01-01 12:00+00'::timestamptz],
+                array[pairs(row(1, 2.5)::pair, row(1, 3.5)::pair), 'empty'],
+                pairs_multirange(pairs(row(1, 2)::pair, row(3, null)::pair)), array[B'101'], array['x'],
+                array['a b'::tsvector], array[1.5, 'NaN'])",
+        )?
+        .ok()?;
+    let ordinary = stream.next(PATIENCE)?.data;
+    for column in [
+        r#""c":["t",null],"d":["2020-01-01T12:00:00+00:00"],"p":["[\"(1,2.5)\",\"(1,3.5)\")","empty"],"#,
+        r#""m":"{[\"(1,2)\",\"(3,)\")}","b":["101"],"x":["x"],"h":["'a' 'b'"],"f":[1.5,"NaN"]}"#,
+    ] {
+        ensure!(ordinary.contains(column), "{ordinary}");
+    }
+    let mut failed = Vec::new();
+    for (column, value) in [
+        ("c", format!(r#"array_fill('"{long}"'::regclass, array[17000000])"#)),
+        ("d", "array_fill('2020-01-01 12:00:00.123456+00'::timestamptz, array[33000000])".to_owned()),
+        ("p", "array_fill(pairs(row(1, 1e131071)::pair, null), array[9000])".to_owned()),
+        ("m", "range_agg(pairs(row(n, 1e131071)::pair, row(n, 2e131071)::pair)) from generate_series(1, 5000) n".to_owned()),
+        ("b", "array_fill(repeat('1', 80000000)::bit varying, array[14])".to_owned()),
+        ("x", "array_fill(repeat(chr(1), 1000000), array[190])".to_owned()),
+        ("f", "array_fill('-1.2345678901234567e-300'::float8, array[45000000])".to_owned()),
+    ] {
+        match session.run(&format!("insert into t (id, {column}) select 2, {value}"))?.ok() {
+            Ok(_) => assert_eq!(gap_reason(&stream.next(PATIENCE)?)?, "too_large", "{column}"),
+            Err(error) => failed.push(format!("{column}: {error}")),
+        }
+    }
+    ensure!(failed.is_empty(), "{failed:#?}");
+    Ok(())
+}
+
+#[test]
+fn a_row_of_many_bytes_that_is_short_as_json_is_published() -> Result<()> {
+    let corner = Corner::new("short")?;
+    corner.sql(&format!("create table t (n name[], r regclass[]); {}", trigger("t", "'all'")))?;
+    let mut stream = corner.changes(&["t"])?;
+    corner.sql(
+        "insert into t select array_fill(''::name, array[250000]), array_fill('t'::regclass, array[40000])",
+    )?;
+    let data = stream.next(PATIENCE)?.data;
+    ensure!(data.len() > 900_000 && data.contains(r#""","","""#), "{}", data.len());
+    Ok(())
+}
