@@ -1,0 +1,237 @@
+// Calls of routines: answered at once, as a stream, or followed from a stream of their own. Logins and logouts.
+// Not for streams of events (subscription.ts).
+
+import { CHANNEL, type Message, type Problem, problemOf, SseError } from "./message.js";
+import { Parser, read } from "./parser.js";
+import { subscribe, type SubscribeOptions, type Subscription, type Token } from "./subscription.js";
+import { absolute } from "./url.js";
+
+export interface CallOptions {
+  /** Default: `POST`. With `GET` and `DELETE` the arguments go into the query string. */
+  readonly method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | undefined;
+  /** Ends the wait, and the statement with it. */
+  readonly signal?: AbortSignal | undefined;
+  readonly token?: Token | undefined;
+  readonly credentials?: RequestCredentials | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly fetch?: typeof fetch | undefined;
+  /** What `settled` listens to. It must have the topic of the event, as the stream asks for it. */
+  readonly stream?: Subscription | { readonly stream: Subscription } | undefined;
+  /** How long `settled` waits at most, in milliseconds. Default: 5000. */
+  readonly patience?: number | undefined;
+}
+
+export interface Settled {
+  /** The call's own event has come. Otherwise a gap or a snapshot has, or nothing in time, or there is nothing to wait for. */
+  readonly seen: boolean;
+}
+
+export interface Answer<Result> {
+  readonly status: number;
+  /** What the routine returned; `null` for an answer without a body. */
+  readonly response: Result;
+  /** The id of the last event that the call has published, for its caller. */
+  readonly position: string | null;
+  /** When an optimistic value can be dropped: the stream of the options knows what the call did, or never will. */
+  readonly settled: Promise<Settled>;
+}
+
+async function send(url: string | URL, args: object | undefined, options: CallOptions, more: Record<string, string>) {
+  const { method = "POST", token, signal, credentials = "same-origin" } = options;
+  const full = absolute(url);
+  const hasQuery = method === "GET" || method === "DELETE";
+  const headers: Record<string, string> = { ...more, ...options.headers };
+  if (!hasQuery) headers["Content-Type"] = "application/json";
+  else for (const [name, value] of Object.entries(args ?? {})) {
+    // One that is left out has its default; a query string has no NULL.
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined) full.searchParams.append(name, typeof one === "object" ? JSON.stringify(one) : String(one));
+    }
+  }
+  const body = hasQuery ? null : JSON.stringify(args ?? {});
+  for (let isRenewal = false; ; isRenewal = true) {
+    const bearer = typeof token === "function" ? await token({ isRenewal }) : token;
+    if (bearer) headers.Authorization = `Bearer ${bearer}`;
+    const answer = await (options.fetch ?? fetch)(full, { method, headers, body, credentials, signal: signal ?? null });
+    if (answer.ok) return answer;
+    // Refused before anything has run; so it can be sent again.
+    if (answer.status !== 401 || isRenewal || typeof token !== "function") throw new SseError(await problemOf(answer));
+    await answer.body?.cancel();
+  }
+}
+
+const valueOf = (text: string, type: string | null) => (type?.includes("json") ? JSON.parse(text) as unknown : text);
+
+/** Calls a routine. What it refuses is thrown as an `SseError`, with the problem that it was answered. */
+export async function call<Result = unknown>(url: string | URL, args?: object, options: CallOptions = {}): Promise<Answer<Result>> {
+  const own = ownEvent(options);
+  try {
+    const answer = await send(url, args, options, { Accept: "application/json, text/plain;q=0.9, */*;q=0.8" });
+    const text = await answer.text();
+    const position = answer.headers.get("SSE-Position");
+    return {
+      status: answer.status,
+      response: (answer.status === 204 ? null : valueOf(text, answer.headers.get("Content-Type"))) as Result,
+      position,
+      settled: own.settle(position),
+    };
+  } catch (error) {
+    own.stop();
+    throw error;
+  }
+}
+
+/** Listens from before the call on: its event often comes before its answer. */
+function ownEvent({ stream, patience = 5000 }: CallOptions) {
+  const subscription = stream && "stream" in stream ? stream.stream : stream;
+  let hasBegunAnew = false;
+  let look = () => {};
+  const stop = subscription?.watch(({ event, id }) => {
+    // Snapshots have the name that their author gave them, but follow a gap, or a beginning whose id is marked.
+    if (event === "sse.gap" || (event === "sse.ready" && id.endsWith("s"))) hasBegunAnew = true;
+    look();
+  }) ?? (() => {});
+  const settle = (id: string | null): Promise<Settled> => new Promise((resolve) => {
+    const done = (seen: boolean) => {
+      clearTimeout(last);
+      stop();
+      resolve({ seen });
+    };
+    const last = setTimeout(() => done(false), patience);
+    look = () => {
+      if (!subscription || !id) done(false);
+      else if (subscription.hasSeen(id)) done(true);
+      else if (hasBegunAnew) done(false);
+    };
+    look();
+  });
+  return { settle, stop };
+}
+
+/** A call that is followed: its events, and in the end its result. */
+export interface Running<Result> extends AsyncIterable<Message> {
+  readonly result: Promise<Result>;
+  close(): void;
+}
+
+/**
+ * A call whose answer is a stream: iterate over the events that it raises, or just await `result`. To leave the loop
+ * before the end cancels the statement.
+ */
+export function callStream<Result = unknown>(url: string | URL, args?: object, options: CallOptions = {}): Running<Result> {
+  const abort = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, abort.signal]) : abort.signal;
+  return running(async (take) => {
+    const answer = await send(url, args, { ...options, signal }, { Accept: "text/event-stream" });
+    if (answer.body && answer.headers.get("Content-Type")?.startsWith("text/event-stream")) {
+      await read(answer.body, new Parser(take));
+    }
+    throw new SseError({ status: 0, title: "The stream of the call ended without a result" });
+  }, () => abort.abort());
+}
+
+/**
+ * A call that goes on without its caller. Keep `url`: whoever calls `follow(url)`, after a reload or in another tab, gets
+ * all of it, as long as the server's window reaches.
+ */
+export async function callAsync<Result = unknown>(
+  url: string | URL, args?: object, options: CallOptions = {},
+): Promise<Running<Result> & { readonly url: string }> {
+  const answer = await send(url, args, options, { Prefer: "respond-async" });
+  const location = answer.headers.get("Location");
+  if (answer.status !== 202 || !location) {
+    throw new SseError({ status: answer.status, title: "The routine has no subscribe URL, so it was called and answered at once" });
+  }
+  const { signal, token, credentials, fetch } = options;
+  const full = absolute(location, answer.url || absolute(url).href).href;
+  return Object.assign(follow<Result>(full, { signal, token, credentials, fetch }), { url: full });
+}
+
+/** Follows a call of `callAsync`, from its first event on. */
+export function follow<Result = unknown>(url: string | URL, options: SubscribeOptions = {}): Running<Result> {
+  let subscription: Subscription | undefined;
+  return running(async (take) => {
+    await new Promise<void>((resolve, reject) => {
+      subscription = subscribe(url, {
+        ...options,
+        // Names are not known here.
+        events: undefined,
+        onEvent: take,
+        onGap: (_, message) => take(message),
+        onEnd: (error) => (error ? reject(error) : resolve()),
+      });
+    });
+    throw new SseError({ status: 0, title: "Closed before the call has ended" });
+  }, () => subscription?.close());
+}
+
+function running<Result>(run: (take: (message: Message) => void) => Promise<never>, close: () => void): Running<Result> {
+  const waiting: Message[] = [];
+  let next = () => {};
+  let isOver = false;
+  const result = new Promise<Result>((resolve, reject) => {
+    const over = (settle: () => void) => {
+      isOver = true;
+      settle();
+      next();
+      close();
+    };
+    run((message) => {
+      const { event, data } = message;
+      if (isOver || event === "sse.ready") return;
+      if (event === "sse.result") over(() => resolve(resultOf(data) as Result));
+      else if (event === "sse.error") over(() => reject(new SseError(JSON.parse(data) as Problem)));
+      else {
+        waiting.push(message);
+        next();
+      }
+    }).catch((error: unknown) => over(() => reject(error)));
+  });
+  // Whoever only iterates has the error thrown there.
+  result.catch(() => {});
+  return {
+    result,
+    close,
+    async *[Symbol.asyncIterator]() {
+      try {
+        for (;;) {
+          const message = waiting.shift();
+          if (message) yield message;
+          else if (isOver) return void (await result);
+          else await new Promise<void>((resolve) => (next = resolve));
+        }
+      } finally {
+        close();
+      }
+    },
+  };
+}
+
+/** A result is the text that the ordinary answer would be; only that answer's head says whether it is JSON. */
+function resultOf(data: string): unknown {
+  try {
+    return JSON.parse(data);
+  } catch {
+    return data;
+  }
+}
+
+/** Calls a login routine. Streams that cookies are behind then begin anew, in all tabs, as the new user. */
+export async function login<Result = unknown>(url: string | URL, args: object, options: CallOptions = {}): Promise<Answer<Result>> {
+  const answer = await call<Result>(url, args, options);
+  changeSession();
+  return answer;
+}
+
+/** Calls a logout routine. Streams that cookies are behind then begin anew, in all tabs, as nobody. */
+export async function logout(url: string | URL, options: CallOptions = {}): Promise<void> {
+  await call(url, {}, options);
+  changeSession();
+}
+
+function changeSession(): void {
+  if (typeof document === "undefined") return;
+  const channel = new BroadcastChannel(CHANNEL);
+  channel.postMessage("session");
+  channel.close();
+}

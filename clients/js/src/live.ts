@@ -1,0 +1,183 @@
+// live(): rows that keep themselves fresh. A snapshot, then each change by key; after a gap a snapshot again.
+// Not for what a change does to rows (rows.ts).
+
+import { gapOf, type Message, SseError } from "./message.js";
+import { type Key, Rows } from "./rows.js";
+import { subscribe, type SubscribeOptions, type Subscription } from "./subscription.js";
+
+export interface LiveOptions<Row extends object>
+  extends Omit<SubscribeOptions, "onEvent" | "onGap" | "onReady" | "onState" | "onEnd" | "lastEventId"> {
+  /** What makes a row one: a column, several, or a function. */
+  readonly key: Key<Row>;
+  /**
+   * The event that has the snapshot (`as name` of `@sse_snapshot`). Default: every event that is no row change and whose
+   * data is an array or null.
+   */
+  readonly snapshot?: string | undefined;
+  /**
+   * How columns are named in `current`: in camelCase, as answers and snapshots of rows have them (the default), or as SQL
+   * has them, which is right for a snapshot function that returns json. Changes are brought into line; only the columns
+   * themselves, not what is within a value.
+   */
+  readonly names?: "camel" | "sql" | undefined;
+  /** Applies an event that is neither a snapshot nor a change of `sse.publish_change`. */
+  readonly apply?: ((rows: Map<string, Row>, message: Message, put: (row: Row) => void) => void) | undefined;
+  /** Reads the rows, for a stream without a snapshot: after it has begun, and after each gap. */
+  readonly load?: ((signal: AbortSignal) => Promise<Iterable<Row>>) | undefined;
+  /** Rows that were read before, on a server, and the id behind them: the stream goes on from there. */
+  readonly initial?: Snapshot<Row> | undefined;
+}
+
+/** Rows, and where the stream stood behind them. */
+export interface Snapshot<Row> {
+  readonly rows: readonly Row[];
+  readonly id: string;
+}
+
+/** `loading`: no rows yet. `live`: all that has happened is in them. `stale`: something is missing, and is being read. */
+export type LiveState = "loading" | "live" | "stale" | "closed";
+
+/** How long to wait before trying for a snapshot again, where there was none. Twice as long each time, up to 16 times. */
+const PATIENCE = 2000;
+
+export class Live<Row extends object> {
+  readonly stream: Subscription;
+  /** Why it is closed, if not by its owner. */
+  error: SseError | undefined;
+  readonly #options: LiveOptions<Row>;
+  readonly #rows: Rows<Row>;
+  readonly #listeners = new Set<() => void>();
+  #state: LiveState = "loading";
+  #isTold = true;
+  /** Messages that come while rows are loaded. */
+  #held: Message[] | undefined;
+  #stop = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #tries = 0;
+
+  constructor(url: string | URL, options: LiveOptions<Row>) {
+    this.#options = options;
+    this.#rows = new Rows(options.key, options.names ?? "camel");
+    const { initial, events, snapshot } = options;
+    if (initial) {
+      this.#rows.replace(initial.rows);
+      this.#state = "live";
+    }
+    this.stream = subscribe(url, {
+      ...options,
+      lastEventId: initial?.id,
+      events: events && [...events, "insert", "update", "delete", ...(snapshot ? [snapshot] : [])],
+      onEvent: (message) => this.#take(message),
+      onGap: (_, message) => this.#gap(message),
+      onReady: () => {
+        if (options.load && this.#state === "loading" && !this.#held) void this.#load();
+      },
+      onState: () => this.#tell(),
+      onEnd: (error) => {
+        this.error = error;
+        this.#stop.abort();
+        clearTimeout(this.#timer);
+        this.#become("closed");
+      },
+    });
+  }
+
+  /** The rows as they are now: the same array until they change. */
+  get current(): readonly Row[] {
+    return this.#rows.list;
+  }
+
+  get state(): LiveState {
+    return this.#state;
+  }
+
+  get isConnected(): boolean {
+    return this.stream.isConnected;
+  }
+
+  /** Calls back after each change of rows or state, once for changes that come together. Answers how to stop it. */
+  subscribe(listener: () => void): () => void {
+    const mine = () => listener();
+    this.#listeners.add(mine);
+    return () => this.#listeners.delete(mine);
+  }
+
+  close(): void {
+    this.stream.close();
+  }
+
+  #take(message: Message): void {
+    if (this.#held) {
+      this.#held.push(message);
+      return;
+    }
+    const { snapshot, apply } = this.#options;
+    const { event, data } = message;
+    if (event === snapshot || (!snapshot && /^\s*(\[|null\s*$)/.test(data))) {
+      this.#rows.replace((JSON.parse(data) as object[] | null) ?? []);
+      this.#tries = 0;
+      this.#become("live");
+    } else if (!this.#rows.change(message)) {
+      apply?.(this.#rows.byKey, message, (row) => this.#rows.put(row));
+      this.#rows.touch();
+    }
+    this.#tell();
+  }
+
+  #gap({ data }: Message): void {
+    const { reason } = gapOf(data);
+    if (reason === "session") {
+      // The rows were another user's. They are read anew when the stream has begun anew.
+      this.#rows.replace([]);
+      this.#held = undefined;
+      return this.#become("loading");
+    }
+    if (this.#options.load) void this.#load();
+    else if (reason === "snapshot") {
+      // There should have been one. The stream has none until it begins anew.
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.stream.restart(), PATIENCE * 2 ** Math.min(this.#tries++, 4));
+    }
+    if (this.#state === "live") this.#become("stale");
+  }
+
+  /** Reads the rows beside the stream: those that come meanwhile are applied to what was read. */
+  async #load(): Promise<void> {
+    const mine: Message[] = (this.#held = []);
+    for (let wait = PATIENCE; this.#held === mine && this.#state !== "closed"; wait = Math.min(2 * wait, 16 * PATIENCE)) {
+      try {
+        const rows = await this.#options.load?.(this.#stop.signal);
+        // Another gap has come in the meantime, and another reading with it.
+        if (this.#held !== mine || !rows) return;
+        this.#rows.replace(rows);
+        this.#held = undefined;
+        for (const message of mine) this.#take(message);
+        return this.#become("live");
+      } catch {
+        await new Promise<void>((resolve) => {
+          this.#timer = setTimeout(resolve, wait);
+          this.#stop.signal.addEventListener("abort", () => resolve());
+        });
+      }
+    }
+  }
+
+  #become(state: LiveState): void {
+    this.#state = state;
+    this.#tell();
+  }
+
+  #tell(): void {
+    if (!this.#isTold) return;
+    this.#isTold = false;
+    queueMicrotask(() => {
+      this.#isTold = true;
+      for (const listener of [...this.#listeners]) listener();
+    });
+  }
+}
+
+/** Opens a stream and keeps its rows: a snapshot, and every change of it. */
+export function live<Row extends object>(url: string | URL, options: LiveOptions<Row>): Live<Row> {
+  return new Live(url, options);
+}

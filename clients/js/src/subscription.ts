@@ -1,0 +1,263 @@
+// subscribe(): the stream as its user sees it: an iterator or callbacks, tokens that are renewed, pages that sleep.
+// Not for the connection itself (connection.ts), nor for sharing it (tabs.ts).
+
+import { Connection, type Means, type Sink, type Target } from "./connection.js";
+import { CHANNEL, type Gap, gapOf, type Message, type Problem, SESSION, SseError } from "./message.js";
+import { absolute } from "./url.js";
+
+/** A token, or what gets one; it is called again, once, when the server does not believe the last one (401). */
+export type Token = string | ((why: { readonly isRenewal: boolean }) => string | Promise<string>);
+
+export interface SubscribeOptions extends Means {
+  /** Closes the subscription. */
+  readonly signal?: AbortSignal | undefined;
+  /** Goes into the header `Authorization`. Without it, cookies say who this is. */
+  readonly token?: Token | undefined;
+  /** As of `fetch`. Default: `same-origin`. */
+  readonly credentials?: RequestCredentials | undefined;
+  /** Topics that the stream shall have, besides those of its URL. */
+  readonly topics?: readonly string[] | undefined;
+  /** Begins behind this id, as after a reconnection. */
+  readonly lastEventId?: string | undefined;
+  /**
+   * Names of the events that are wanted. A native `EventSource` then reads the stream, which hears no others, besides
+   * those without a name and the gaps. Without it, `fetch` reads the stream and all events come.
+   */
+  readonly events?: readonly string[] | undefined;
+  /** `false`: a connection of its own. So it is with `fetch`, `headers` or `retry`, too. */
+  readonly share?: boolean | undefined;
+  /** Each event. With this, there is nothing to iterate over but gaps and events that it has not taken: use one. */
+  readonly onEvent?: ((message: Message) => void) | undefined;
+  /** Something is missing: read your state again. */
+  readonly onGap?: ((gap: Gap, message: Message) => void) | undefined;
+  /** Subscribed: from now on, every event that is published comes. Again after each reconnection. */
+  readonly onReady?: ((id: string) => void) | undefined;
+  /** Connected or not. */
+  readonly onState?: ((isConnected: boolean) => void) | undefined;
+  /** It has ended: closed, ended by the server (204), or refused, which has an error. */
+  readonly onEnd?: ((error?: SseError) => void) | undefined;
+}
+
+/** How many messages wait for an iterator. Beyond it the stream is closed until they are taken, and then resumed. */
+const WAITING = 1000;
+/** How many ids are kept, for calls that want to know whether their own event has come. */
+const SEEN = 1000;
+
+export class Subscription implements AsyncIterable<Message> {
+  /** The last id that was heard. */
+  lastEventId: string;
+  isConnected = false;
+  readonly #url: string;
+  readonly #options: SubscribeOptions;
+  #leave: (() => void) | undefined;
+  #wake: (() => void) | undefined;
+  /** Counts attachments, so that what comes late from an old one is not heard. */
+  #turn = 0;
+  #token: string | undefined;
+  /** A token was renewed, and nothing has come since. */
+  #isRenewed = false;
+  #ended = false;
+  #error: SseError | undefined;
+  #waiting: Message[] = [];
+  #next: (() => void) | undefined;
+  readonly #seen = new Set<string>();
+  #watchers = new Set<(message: Message) => void>();
+
+  constructor(url: string | URL, options: SubscribeOptions = {}) {
+    const full = absolute(url);
+    for (const topic of options.topics ?? []) full.searchParams.append("topic", topic);
+    this.#url = full.href;
+    this.#options = options;
+    this.lastEventId = options.lastEventId ?? "";
+    if (options.signal?.aborted) this.#ended = true;
+    else {
+      options.signal?.addEventListener("abort", this.close);
+      this.#listen("addEventListener");
+      this.#attach();
+    }
+  }
+
+  readonly close = (): void => this.#end();
+
+  /** Begins anew, without the last id: on a stream with a snapshot, with a fresh one. */
+  restart(): void {
+    if (this.#ended) return;
+    this.#detach();
+    this.lastEventId = "";
+    this.#attach();
+  }
+
+  /** Has this event come? */
+  hasSeen(id: string): boolean {
+    return this.#seen.has(id);
+  }
+
+  /** Calls back for each message, `sse.ready` and gaps included, until the answer is called. */
+  watch(watcher: (message: Message) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Events and gaps (`sse.gap`). Ends with the stream; a refusal is thrown. To leave the loop closes it. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
+    try {
+      for (;;) {
+        const message = this.#waiting.shift();
+        if (message) {
+          if (!this.#waiting.length && !this.#leave && !this.#ended) this.#attach();
+          yield message;
+        } else if (this.#ended) {
+          if (this.#error) throw this.#error;
+          return;
+        } else await new Promise<void>((resolve) => (this.#next = resolve));
+      }
+    } finally {
+      this.close();
+    }
+  }
+
+  #attach(): void {
+    const turn = ++this.#turn;
+    const isNow = () => turn === this.#turn && !this.#ended;
+    const { credentials = "same-origin", events } = this.#options;
+    const sink: Sink = {
+      message: (message) => isNow() && this.#take(message),
+      connected: (is) => {
+        if (!isNow()) return;
+        if (is) this.#isRenewed = false;
+        this.#connected(is);
+      },
+      end: (problem) => isNow() && this.#refused(problem),
+    };
+    this.#leave = () => {};
+    void this.#open(sink, isNow, { url: this.#url, credentials, token: this.#token, events });
+  }
+
+  async #open(sink: Sink, isNow: () => boolean, to: Target): Promise<void> {
+    const { token, share, fetch, retry, headers } = this.#options;
+    if (typeof token === "string") this.#token = token;
+    else if (token && this.#token === undefined) await this.#renew(false);
+    const target = { ...to, token: this.#token };
+    const isAlone = share === false || fetch || retry || headers || typeof document === "undefined";
+    // Without its file (a bundler that has lost it, an old version in a cache), a page is alone.
+    const bus = isAlone ? undefined : await import("./tabs.js").then((tabs) => tabs.bus(), () => undefined);
+    if (!isNow()) return;
+    let leave: () => void;
+    if (bus) {
+      this.#wake = () => bus.wake();
+      leave = bus.join(target, this.lastEventId, sink);
+    } else {
+      const connection = new Connection(target, this.lastEventId, sink, { fetch, retry, headers });
+      this.#wake = () => connection.wake();
+      // What a hub does for those who share: another user is another stream.
+      const session = typeof document === "object" && !target.token ? new BroadcastChannel(CHANNEL) : undefined;
+      if (session) session.onmessage = () => sink.end(SESSION);
+      leave = () => {
+        connection.close();
+        session?.close();
+      };
+    }
+    // Closed by a handler in the meantime.
+    if (isNow()) this.#leave = leave;
+    else leave();
+  }
+
+  async #renew(isRenewal: boolean): Promise<void> {
+    try {
+      this.#token = await (this.#options.token as Exclude<Token, string>)({ isRenewal });
+    } catch (error) {
+      this.#end(new SseError({ status: 401, title: "There is no token", detail: String(error) }));
+    }
+  }
+
+  #refused(problem: Problem | undefined): void {
+    this.#detach();
+    if (problem?.title === SESSION.title) {
+      this.lastEventId = "";
+      // What was read before was another user's: as with any gap, read again.
+      this.#take({ id: "", event: "sse.gap", data: '{"reason": "session", "missed": null}' });
+      if (!this.#ended) this.#attach();
+    } else if (problem?.status === 401 && typeof this.#options.token === "function" && !this.#isRenewed) {
+      this.#isRenewed = true;
+      void this.#renew(true).then(() => this.#ended || this.#attach());
+    } else this.#end(problem && new SseError(problem));
+  }
+
+  #detach(): void {
+    this.#turn++;
+    this.#leave?.();
+    this.#leave = this.#wake = undefined;
+    this.#connected(false);
+  }
+
+  #connected(is: boolean): void {
+    if (is === this.isConnected) return;
+    this.isConnected = is;
+    this.#call(this.#options.onState, is);
+  }
+
+  #take(message: Message): void {
+    const { id, event, data } = message;
+    const { onEvent, onGap, onReady } = this.#options;
+    if (id) this.lastEventId = id;
+    for (const watcher of [...this.#watchers]) this.#call(watcher, message);
+    if (event === "sse.ready") return this.#call(onReady, id);
+    this.#seen.add(id);
+    if (this.#seen.size > SEEN) for (const oldest of this.#seen) {
+      this.#seen.delete(oldest);
+      break;
+    }
+    if (event === "sse.gap") this.#call(onGap, gapOf(data), message);
+    else this.#call(onEvent, message);
+    if (onEvent) return;
+    this.#waiting.push(message);
+    // The server keeps what follows, for as long as its window reaches.
+    if (this.#waiting.length >= WAITING) this.#detach();
+    this.#resume();
+  }
+
+  #resume(): void {
+    this.#next?.();
+    this.#next = undefined;
+  }
+
+  /** A handler that throws is its owner's fault: it is told as any error of the page, and the stream goes on. */
+  #call<A extends unknown[]>(handler: ((...args: A) => void) | undefined, ...args: A): void {
+    try {
+      handler?.(...args);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+
+  #end(error?: SseError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    this.#detach();
+    this.#listen("removeEventListener");
+    this.#options.signal?.removeEventListener("abort", this.close);
+    this.#resume();
+    this.#call(this.#options.onEnd, error);
+  }
+
+  #listen(how: "addEventListener" | "removeEventListener"): void {
+    if (typeof window !== "object" || typeof window[how] !== "function") return;
+    for (const name of ["online", "pageshow", "pagehide"]) window[how](name, this.#page);
+    document[how]("visibilitychange", this.#page);
+  }
+
+  #page = ({ type }: Event): void => {
+    // A page that is kept for the way back holds no connection.
+    if (type === "pagehide") this.#detach();
+    else if (type === "pageshow" && !this.#leave && this.#waiting.length < WAITING) this.#attach();
+    else if (type !== "visibilitychange" || document.visibilityState === "visible") this.#wake?.();
+  };
+}
+
+/** Opens a stream, and keeps it open. */
+export function subscribe(url: string | URL, options?: SubscribeOptions): Subscription {
+  return new Subscription(url, options);
+}

@@ -1,0 +1,121 @@
+// Where the hub is: in a shared worker; else in the tab that holds a lock, for a stream each; else in this page.
+// Not for what a hub does (hub.ts). Loaded when the first stream is shared, so that others do without its weight.
+
+import type { Sink, Target } from "./connection.js";
+import { type Bus, Hub, keyOf } from "./hub.js";
+import { CHANNEL } from "./message.js";
+import { Client, type Down, Peer, type Up } from "./remote.js";
+
+let shared: Bus | undefined;
+
+/** The bus of this page. */
+export function bus(): Bus {
+  return (shared ??= inWorker() ?? inTabs());
+}
+
+function inTabs(): Bus {
+  // Locks are only there in secure contexts.
+  return typeof navigator === "object" && navigator.locks && typeof BroadcastChannel === "function"
+    ? new Tabs() : new Hub();
+}
+
+function inWorker(): Bus | undefined {
+  if (typeof SharedWorker !== "function") return undefined;
+  try {
+    // Written so that bundlers find the file.
+    const worker = new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module", name: CHANNEL });
+    const client = new Client((up) => worker.port.postMessage(up));
+    worker.port.onmessage = ({ data }) => client.take(data as Down);
+    // The file is not where it should be (a bundler that does not know workers), or a policy forbids workers.
+    worker.onerror = () => client.move((shared = inTabs()));
+    // The worker sees by this lock that the page is gone, when it goes without a word.
+    const name = `${CHANNEL} ${Math.random()}`;
+    navigator.locks?.request(name, () => {
+      worker.port.postMessage({ lock: name });
+      return new Promise(() => {});
+    });
+    return client;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What tabs say to each other, on a channel for each stream. */
+type Said =
+  | { readonly leads: true }
+  | { readonly from: string; readonly up: Up }
+  | { readonly to: string; readonly down: Down };
+
+/** One tab leads for as long as it listens itself, and so is there to serve the others; then another one does. */
+class Tabs implements Bus {
+  readonly #hub = new Hub();
+  readonly #rooms = new Map<string, { client: Client; close: () => void }>();
+
+  join(target: Target, id: string, sink: Sink): () => void {
+    const key = keyOf(target);
+    let room = this.#rooms.get(key);
+    if (!room) this.#rooms.set(key, (room = this.#open(`${CHANNEL} ${key}`)));
+    const { client, close } = room;
+    const away = () => {
+      if (client.members.size || this.#rooms.get(key)?.client !== client) return;
+      this.#rooms.delete(key);
+      close();
+    };
+    const leave = client.join(target, id, {
+      message: (message) => sink.message(message),
+      connected: (is) => sink.connected(is),
+      end: (problem) => {
+        away();
+        sink.end(problem);
+      },
+    });
+    return () => {
+      leave();
+      away();
+    };
+  }
+
+  wake(): void {
+    for (const { client } of this.#rooms.values()) client.wake();
+  }
+
+  #open(name: string): { client: Client; close: () => void } {
+    const me = `${Math.random()}`;
+    const channel = new BroadcastChannel(name);
+    const peers = new Map<string, Peer>();
+    const say = (said: Said) => channel.postMessage(said);
+    const client = new Client((up) => say({ from: me, up }));
+    let leads = false;
+    channel.onmessage = ({ data }: MessageEvent<Said>) => {
+      if ("leads" in data) client.move();
+      else if ("to" in data) {
+        if (data.to === me) client.take(data.down);
+      } else if (leads) {
+        const { from, up } = data;
+        let peer = peers.get(from);
+        if (!peer) peers.set(from, (peer = new Peer(this.#hub, (down) => say({ to: from, down }))));
+        peer.take(up);
+      }
+    };
+    const stop = new AbortController();
+    let release = () => {};
+    navigator.locks.request(name, { signal: stop.signal }, () => {
+      // The signal has no effect on a lock that is granted already.
+      if (stop.signal.aborted) return;
+      leads = true;
+      client.move(this.#hub);
+      say({ leads: true });
+      return new Promise<void>((resolve) => (release = resolve));
+    }).catch(() => {});
+    return {
+      client,
+      close: () => {
+        leads = false;
+        for (const peer of peers.values()) peer.close();
+        channel.close();
+        stop.abort();
+        release();
+      },
+    };
+  }
+}
