@@ -11,6 +11,13 @@ REVOKE ALL ON FUNCTION sse.publish_change() FROM PUBLIC;
 COMMENT ON FUNCTION sse.publish_change() IS
     'For a trigger AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW: publishes each change of the table. Arguments: scope (default authorize), then the columns that are shown (none: all).';
 
+-- Clients ------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sse.typescript_client(schema name DEFAULT NULL) RETURNS text
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'typescript_client_wrapper';
+COMMENT ON FUNCTION sse.typescript_client(name) IS
+    'A client in TypeScript for everything that can be called or listened to, or for what one schema has of it.';
+
 -- Statistics ---------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sse._ring_figures() RETURNS text

@@ -80,6 +80,13 @@ CREATE VIEW sse.endpoints AS
 GRANT SELECT ON sse.endpoints TO PUBLIC;
 COMMENT ON VIEW sse.endpoints IS 'Every annotated routine: what it publishes, its URL, how it is called, and what is wrong with it.';
 
+-- Clients ------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sse.typescript_client(schema name DEFAULT NULL) RETURNS text
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'typescript_client_wrapper';
+COMMENT ON FUNCTION sse.typescript_client(name) IS
+    'A client in TypeScript for everything that can be called or listened to, or for what one schema has of it.';
+
 -- Statistics ---------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sse._ring_figures() RETURNS text

@@ -7,6 +7,7 @@
 //! what the unsafe parts rest on.
 
 mod catalog;
+mod client;
 mod guc;
 mod pg;
 mod publish;

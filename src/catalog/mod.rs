@@ -5,9 +5,11 @@
 
 pub(crate) mod basis;
 pub(crate) mod call_role;
+pub(crate) mod client_types;
 mod named;
 mod owners;
 mod reading;
+pub(crate) mod routes;
 mod signature;
 
 use pgrx::prelude::*;
@@ -322,6 +324,14 @@ pub(crate) fn extension() -> Extension {
         Ok(None) => Extension::Absent,
         Err(error) => error!("pg_sse: cannot read the installed extensions: {error}"),
     }
+}
+
+/// Whether there is a schema of this name.
+pub(crate) fn has_schema(name: &[u8]) -> bool {
+    // As bytes: the name is in the database's encoding.
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE pg_catalog.convert_to(nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.=) $1)";
+    let found = Spi::get_one_with_args::<bool>(sql, &[name.to_vec().into()]);
+    found.unwrap_or_else(|error| error!("pg_sse: cannot read the schemas: {error}")).unwrap_or(false)
 }
 
 /// Name of the database this session is connected to.

@@ -6,9 +6,10 @@
 use pgrx::name;
 use pgrx::prelude::*;
 use sse_proto::annotation::{Annotation, MAX_COMMENT_BYTES, Problem, Skim, too_long};
-use sse_proto::route::{self, Endpoint, Known, Parsed, RouteTable, Routine};
+use sse_proto::route::{self, Endpoint, Routine};
 
 use crate::catalog::Reading;
+use crate::catalog::routes::table_of;
 use crate::pg::text::{from_server, to_server};
 use crate::{catalog, guc};
 
@@ -167,16 +168,4 @@ fn sentence(problems: &[Problem]) -> Vec<u8> {
         sentences.push("and more: sse.check(routine) shows them".to_owned());
     }
     to_server(&sentences.join("; "))
-}
-
-/// As [`RouteTable::build`], but the statement can be ended between two comments: together they may have 64
-/// MB for each owner.
-fn table_of(routines: &[Routine]) -> RouteTable {
-    let parse = |routine: &Routine| {
-        pgrx::check_for_interrupts!();
-        routine.parse()
-    };
-    let parsed: Vec<Parsed> = routines.iter().map(parse).collect();
-    let known = routines.iter().zip(&parsed).map(|(routine, parsed)| Known { routine, parsed });
-    RouteTable::of(&known.collect::<Vec<_>>(), &guc::URL_PREFIX.text(), guc::default_level())
 }

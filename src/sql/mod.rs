@@ -3,6 +3,7 @@
 //!
 //! Not for: views and privileges, which stand in the SQL script.
 
+mod client;
 mod endpoints;
 mod publish;
 mod stats;

@@ -69,6 +69,21 @@ pub(super) fn lines(comment: &str) -> impl Iterator<Item = Line<'_>> {
         .map(|(number, text)| Line { number, text, content: content(text) })
 }
 
+/// The lines of a comment that are for people, and empty ones between them: without ours, and without words of
+/// other tools.
+pub fn prose(comment: &str) -> Vec<String> {
+    let mut prose: Vec<String> = Vec::new();
+    let mut last = 0;
+    for line in lines(comment).filter(|line| matches!(line.content, Content::Prose)) {
+        if !prose.is_empty() && line.number > last + 1 {
+            prose.push(String::new());
+        }
+        prose.push(line.text.to_owned());
+        last = line.number;
+    }
+    prose
+}
+
 fn content(text: &str) -> Content<'_> {
     let Some(behind_at) = text.strip_prefix('@') else {
         return match http::likeness(text) {

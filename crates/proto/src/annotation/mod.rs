@@ -25,6 +25,7 @@ mod stray;
 
 pub use bound::{MAX_COMMENT_BYTES, MAX_PROBLEMS, Skim, too_long};
 pub use http::{Http, Method};
+pub use line::prose;
 pub use problem::Problem;
 pub use snapshot::SnapshotSource;
 

@@ -51,7 +51,7 @@ pub use cut::Cut;
 pub use failure::{failure_status, failure_title, tells_message};
 pub use frame::{CallAnswer, CallRequest, Outcome, StatementRef};
 pub use keys::{Keys, NoMemory};
-pub use name::{USER_PARAMETERS, camel_case};
+pub use name::{USER_PARAMETERS, answer_names, camel_case};
 pub use row_types::RowTypes;
 pub use row_version::{ColumnDigest, RowVersion};
 pub use signature::{CallRole, MAX_PARAMETERS, Mode, Parameter, ResultType, Shape, Signature};

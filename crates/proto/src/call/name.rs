@@ -20,7 +20,7 @@ pub(super) fn is_camel_case_of(name: &str, sql_name: &str) -> bool {
 
 /// The names of columns in an answer: camelCase, except for columns that would then have the same name and
 /// keep their own.
-pub(super) fn answer_names(columns: &[String]) -> Vec<String> {
+pub fn answer_names(columns: &[String]) -> Vec<String> {
     let camel: Vec<String> = columns.iter().map(|column| camel_case(column)).collect();
     let is_alone = |name: &String| camel.iter().filter(|other| *other == name).count() == 1;
     camel

@@ -1,0 +1,141 @@
+//! Names in a client: made of those of SQL, and handed out so that an older routine keeps its own whatever is
+//! added.
+//!
+//! Not for keys and strings (text.rs).
+
+use std::collections::HashSet;
+
+use sse_proto::call::camel_case;
+
+/// Names that nothing made of SQL may have: those of the language, of what a client uses of its surroundings,
+/// and of what every client exports. Its own helpers have a `_` inside, which no name made of SQL has.
+const RESERVED: &str = "abstract any arguments as async await bigint boolean break case catch class const constructor continue debugger \
+    declare default delete do else enum eval export extends false finally for from function get globalThis if implements import in \
+    infer instanceof interface is keyof let module namespace never new null number object of package private protected public \
+    readonly require return satisfies set static string super switch symbol this throw true try type typeof undefined unique unknown \
+    using var void while with yield NaN Infinity \
+    AbortSignal ApiBegun ApiError ApiOptions ApiResult ApiVoidResult Array Error Event EventSource JSON MessageEvent Number Object \
+    Partial Promise Record Response RowChange String TextDecoder TextEncoder TypeError URLSearchParams Uint8Array \
+    baseUrl clearTimeout setBaseUrl setTimeout";
+
+/// Names that are taken.
+pub(crate) struct Names(HashSet<String>);
+
+impl Names {
+    pub(crate) fn new() -> Self {
+        Self(RESERVED.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Takes all names that `made` makes of one name: the given one, or where one of these is taken that with
+    /// its schema in front, or the first number behind it with which none is. A reserved word gets a `_`.
+    pub(crate) fn take(&mut self, schema: &str, name: &str, made: impl Fn(&str) -> Vec<String>) -> String {
+        let plain = word(name);
+        let plain = if self.is_reserved(&plain) { format!("{plain}_") } else { plain };
+        let long = format!("{}{}", word(schema), pascal(&plain));
+        let numbered = (2_u64..).map(|number| format!("{long}{number}"));
+        let mut candidates = [plain, long.clone()].into_iter().chain(numbered);
+        loop {
+            // The chain has no end.
+            let name = candidates.next().unwrap_or_default();
+            if self.try_take(made(&name)) {
+                return name;
+            }
+        }
+    }
+
+    /// The same for a further overload: the name of the oldest with the first number behind it that is free.
+    pub(crate) fn take_numbered(&mut self, name: &str, made: impl Fn(&str) -> Vec<String>) -> String {
+        let mut number = 2_u64;
+        loop {
+            let numbered = format!("{}{number}", name.trim_end_matches('_'));
+            if self.try_take(made(&numbered)) {
+                return numbered;
+            }
+            number += 1;
+        }
+    }
+
+    fn try_take(&mut self, names: Vec<String>) -> bool {
+        let is_free = names.iter().all(|name| !self.0.contains(name));
+        if is_free {
+            self.0.extend(names);
+        }
+        is_free
+    }
+
+    fn is_reserved(&self, name: &str) -> bool {
+        RESERVED.split_whitespace().any(|reserved| reserved == name)
+    }
+}
+
+/// A name of SQL in camelCase, of letters and digits that every version of the language has. A character that
+/// is none ends a word, as `_` does.
+pub(crate) fn word(name: &str) -> String {
+    let cleaned: String = name.chars().map(|c| if is_part(c) { c } else { '_' }).collect();
+    let camel = camel_case(&cleaned);
+    if camel.bytes().all(|byte| byte == b'_') {
+        return name.chars().map(|c| format!("u{:x}", u32::from(c))).collect();
+    }
+    let starts = camel.starts_with(|c: char| c == '$' || unicode_ident::is_xid_start(c));
+    if starts { camel } else { format!("_{camel}") }
+}
+
+/// The same with its first letter as a capital.
+pub(crate) fn pascal(word: &str) -> String {
+    let mut chars = word.chars();
+    let first = chars.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(chars).collect()
+}
+
+/// Beyond the first plane are the letters that were added last, which an older compiler does not know.
+fn is_part(c: char) -> bool {
+    c == '$' || u32::from(c) < 0x1_0000 && unicode_ident::is_xid_continue(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alone(name: &str) -> Vec<String> {
+        vec![name.to_owned()]
+    }
+
+    #[test]
+    fn a_name_of_sql_becomes_an_identifier_whatever_it_is() {
+        for (name, wanted) in [
+            ("send_message", "sendMessage"),
+            ("_leading", "leading"),
+            ("größe", "größe"),
+            ("two words", "twoWords"),
+            ("it's\n\"quoted\"", "itSQuoted"),
+            ("1st", "_1st"),
+            ("my$fun", "my$fun"),
+            ("__proto__", "proto"),
+            ("!!!", "u21u21u21"),
+            ("___", "u5fu5fu5f"),
+            ("\u{1f600}smile", "smile"),
+            ("\u{24b6}bc", "bc"),
+        ] {
+            assert_eq!(word(name), wanted, "{name:?}");
+        }
+        for name in ["delete", "promise", "base_url", "await"] {
+            let taken = Names::new().take("public", name, alone);
+            assert!(!RESERVED.split_whitespace().any(|reserved| reserved == taken), "{taken}");
+        }
+        assert_eq!(Names::new().take("public", "delete", alone), "delete_");
+        assert_eq!(
+            Names::new().take("public", "event_source", |name| vec![pascal(name)]),
+            "publicEventSource"
+        );
+    }
+
+    #[test]
+    fn the_older_keeps_its_name_and_the_newer_gets_its_schema() {
+        let mut names = Names::new();
+        let made = |name: &str| vec![name.to_owned(), format!("create{}EventSource", pascal(name))];
+        assert_eq!(names.take("a", "x", made), "x");
+        assert_eq!(names.take("b", "x", made), "bX");
+        assert_eq!(names.take("b_", "x", made), "bX2");
+        assert_eq!(names.take("c", "create_x_event_source", made), "cCreateXEventSource");
+    }
+}

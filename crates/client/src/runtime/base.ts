@@ -1,0 +1,13 @@
+/** Where the gateway is, as in `https://api.example.com`; empty: where the page comes from. */
+export let baseUrl = "";
+
+let api_credentials = false;
+
+/**
+ * Sets {@link baseUrl}. With `credentials`, cookies go to another origin, too, which the server has to allow
+ * (`sse.cors_origins`).
+ */
+export function setBaseUrl(url: string, credentials = false): void {
+    baseUrl = url.replace(/\/+$/, "");
+    api_credentials = credentials;
+}

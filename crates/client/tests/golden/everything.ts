@@ -1,0 +1,524 @@
+/*
+ * The client of a database, made by pg_sse 0.2.0 from the comments of its routines. Make it anew instead of
+ * changing it: SELECT sse.typescript_client().
+ */
+
+/** Where the gateway is, as in `https://api.example.com`; empty: where the page comes from. */
+export let baseUrl = "";
+
+let api_credentials = false;
+
+/**
+ * Sets {@link baseUrl}. With `credentials`, cookies go to another origin, too, which the server has to allow
+ * (`sse.cors_origins`).
+ */
+export function setBaseUrl(url: string, credentials = false): void {
+    baseUrl = url.replace(/\/+$/, "");
+    api_credentials = credentials;
+}
+
+const api_ID_HEADER = "x-execution-id";
+
+/** Why a call failed, as the server says it (RFC 9457); `sqlstate` is the code of Postgres' error. */
+export interface ApiError {
+    /** 0: the call was not answered. */
+    status: number;
+    title: string;
+    detail?: string;
+    sqlstate?: string;
+}
+
+/** What a call resolves to; it rejects only if the server cannot be reached, or `signal` ends it. */
+export type ApiResult<T> =
+    | { status: number; response: T; error: undefined }
+    | { status: number; response: undefined; error: ApiError };
+
+/** The same of a call that is answered with nothing. */
+export interface ApiVoidResult {
+    status: number;
+    error: ApiError | undefined;
+}
+
+export interface ApiOptions {
+    /** The execution id: of streams that have one, those with this one get the events of the call. */
+    id?: string | undefined;
+    /** Ends the call. */
+    signal?: AbortSignal | undefined;
+}
+
+type api_Kind = "void" | "json" | "text" | "number" | "boolean";
+
+interface api_Call {
+    method: string;
+    path: string;
+    kind: api_Kind;
+    /** Of a query string: the parameters that are JSON, and those whose elements are. */
+    json?: readonly string[];
+    jsonArrays?: readonly string[];
+}
+
+/** JSON has no such numbers; as text the server takes them. */
+function api_json(value: unknown): string {
+    return JSON.stringify(value, (_key, part: unknown) =>
+        typeof part === "bigint" || (typeof part === "number" && !Number.isFinite(part)) ? String(part) : part,
+    );
+}
+
+function api_query(call: api_Call, request: object): string {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(request) as [string, unknown][]) {
+        const isJson = call.json?.includes(name) ?? false;
+        const isJsonArray = call.jsonArrays?.includes(name) ?? false;
+        for (const one of Array.isArray(value) && !isJson ? (value as unknown[]) : [value]) {
+            if (one === undefined) continue;
+            if (isJson || isJsonArray || (typeof one === "object" && one !== null)) {
+                query.append(name, api_json(one));
+            } else if (one === null) {
+                throw new TypeError(`${name}: a query string cannot say null`);
+            } else {
+                query.append(name, String(one));
+            }
+        }
+    }
+    const text = query.toString();
+    return text && `?${text}`;
+}
+
+function api_send(call: api_Call, request: object | undefined, options: ApiOptions, more?: [string, string]) {
+    const isInQuery = call.method === "GET" || call.method === "DELETE";
+    const headers: Record<string, string> = {};
+    if (!isInQuery) headers["Content-Type"] = "application/json";
+    // Headers are bytes: these are those of UTF-8.
+    if (options.id) headers[api_ID_HEADER] = String.fromCharCode(...new TextEncoder().encode(options.id));
+    if (more) headers[more[0]] = more[1];
+    return globalThis.fetch(baseUrl + call.path + (isInQuery ? api_query(call, request ?? {}) : ""), {
+        method: call.method,
+        headers,
+        body: isInQuery ? null : api_json(request ?? {}),
+        credentials: api_credentials ? "include" : "same-origin",
+        signal: options.signal ?? null,
+    });
+}
+
+function api_error(status: number, text: string): ApiError {
+    try {
+        const problem: unknown = JSON.parse(text);
+        if (typeof problem === "object" && problem !== null && "title" in problem) {
+            return { ...(problem as ApiError), status };
+        }
+    } catch {
+        // Not the gateway's: the page of a proxy.
+    }
+    return { status, title: `HTTP ${String(status)}`, detail: text };
+}
+
+function api_failed(status: number, text: string): { status: number; response: undefined; error: ApiError } {
+    return { status, response: undefined, error: api_error(status, text) };
+}
+
+/** An answer without a body has the type's `null`. */
+function api_read<T>(kind: api_Kind, text: string | null): T {
+    if (text === null || kind === "text") return text as T;
+    if (kind === "number") return Number(text) as T;
+    return (kind === "boolean" ? text === "true" : JSON.parse(text)) as T;
+}
+
+async function api_result<T>(call: api_Call, answer: Response): Promise<ApiResult<T>> {
+    const text = await answer.text();
+    if (!answer.ok) return api_failed(answer.status, text);
+    const isEmpty = answer.status === 204 || call.kind === "void";
+    return { status: answer.status, response: api_read<T>(call.kind, isEmpty ? null : text), error: undefined };
+}
+
+async function api_call<T>(call: api_Call, request: object | undefined, options: ApiOptions): Promise<ApiResult<T>> {
+    return api_result<T>(call, await api_send(call, request, options));
+}
+
+/**
+ * The data of an event of `sse.publish_change()`: `JSON.parse(event.data) as RowChange<Row>`. Columns have
+ * their names of SQL.
+ */
+export interface RowChange<Row = Record<string, unknown>, Key = Partial<Row>> {
+    op: "INSERT" | "UPDATE" | "DELETE";
+    schema: string;
+    table: string;
+    /** The primary key; null of a table without one. */
+    key: Key | null;
+    new: Row | null;
+    old: Row | null;
+}
+
+function api_open(path: string, id: string, topics: readonly string[]): EventSource {
+    const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
+    if (id) query.append("id", id);
+    const text = query.toString();
+    return new globalThis.EventSource(baseUrl + path + (text && `?${text}`), { withCredentials: api_credentials });
+}
+
+function api_snapshot<T>(kind: "void" | "json" | "text" | "number" | "boolean", event: Event): T {
+    const { data } = event as MessageEvent<string>;
+    if (data === "null" || kind === "void") return null as T;
+    if (kind === "text") return data as T;
+    if (kind === "number") return Number(data) as T;
+    return (kind === "boolean" ? data === "true" : JSON.parse(data)) as T;
+}
+
+/** Whether the stream has begun; `false`: it was refused, or did not begin in time (0: there is no limit). */
+function api_opened(source: EventSource, withinMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+        const timer = withinMs > 0 ? setTimeout(() => resolve(false), withinMs) : undefined;
+        const end = (isOpen: boolean) => {
+            clearTimeout(timer);
+            resolve(isOpen);
+        };
+        source.addEventListener("sse.ready", () => end(true));
+        source.addEventListener("error", () => {
+            if (source.readyState === 2) end(false);
+        });
+        const abort = () => {
+            clearTimeout(timer);
+            reject(signal?.reason as Error);
+        };
+        if (signal?.aborted) abort();
+        signal?.addEventListener("abort", abort, { once: true });
+    });
+}
+
+interface api_Listening {
+    path: string;
+    /** The names of its events. */
+    events: readonly string[];
+    onMessage: ((message: string) => void) | undefined;
+    id: string | undefined;
+    closeAfterMs: number;
+    awaitConnectionMs: number;
+}
+
+/** Calls as soon as the stream is open, so that no event of the call is missed. */
+async function api_listen<T>(
+    listening: api_Listening,
+    options: ApiOptions,
+    call: (options: ApiOptions) => Promise<ApiResult<T>>,
+): Promise<ApiResult<T>> {
+    const { onMessage, closeAfterMs } = listening;
+    const given = listening.id || options.id;
+    if (onMessage === undefined) return call({ ...options, id: given });
+    const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
+    const id = given || Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const source = api_open(listening.path, id, []);
+    for (const name of listening.events) {
+        source.addEventListener(name, (event) => onMessage((event as MessageEvent<string>).data));
+    }
+    let wasCalled = false;
+    try {
+        if (!(await api_opened(source, listening.awaitConnectionMs, options.signal))) {
+            return { status: 0, response: undefined, error: { status: 0, title: "The stream could not be opened." } };
+        }
+        wasCalled = true;
+        return await call({ ...options, id });
+    } finally {
+        if (wasCalled && closeAfterMs > 0) setTimeout(() => source.close(), closeAfterMs);
+        else source.close();
+    }
+}
+
+const api_NO_RESULT = { status: 0, title: "The stream ended without a result." };
+
+/** An empty result is `null`. */
+function api_ended<T>(call: api_Call, name: string, data: string): ApiResult<T> {
+    if (name === "sse.result") {
+        const isEmpty = data === "null" || call.kind === "void";
+        return { status: 200, response: api_read<T>(call.kind, isEmpty ? null : data), error: undefined };
+    }
+    const { status } = JSON.parse(data) as ApiError;
+    return api_failed(status, data);
+}
+
+/** Fields of one event, until its empty line. */
+interface api_Event {
+    name: string;
+    data: string[];
+}
+
+async function api_stream<T>(
+    call: api_Call,
+    request: object | undefined,
+    onMessage: ((message: string, event: string) => void) | undefined,
+    options: ApiOptions,
+): Promise<ApiResult<T>> {
+    const answer = await api_send(call, request, options, ["Accept", "text/event-stream"]);
+    const isStream = answer.headers.get("Content-Type")?.startsWith("text/event-stream") ?? false;
+    if (!isStream || answer.body === null) return api_result<T>(call, answer);
+    const reader = answer.body.getReader();
+    const decoder = new TextDecoder();
+    let text = "";
+    let event: api_Event = { name: "", data: [] };
+    for (;;) {
+        const { done, value } = await reader.read();
+        text += decoder.decode(value, { stream: !done });
+        // The gateway ends lines with LF alone.
+        const lines = text.split("\n");
+        text = lines.pop() ?? "";
+        for (const line of lines) {
+            if (line.startsWith("event: ")) event.name = line.slice(7);
+            else if (line.startsWith("data: ")) event.data.push(line.slice(6));
+            else if (line === "data:") event.data.push("");
+            else if (line === "") {
+                const { name, data } = event;
+                event = { name: "", data: [] };
+                if (name === "sse.result" || name === "sse.error") {
+                    return api_ended<T>(call, name, data.join("\n"));
+                }
+                if (data.length > 0 && !name.startsWith("sse.")) onMessage?.(data.join("\n"), name || "message");
+            }
+        }
+        if (done) return { status: 0, response: undefined, error: api_NO_RESULT };
+    }
+}
+
+/** A call that goes on without its caller: `location` is where it can be followed, also after a reload of the page. */
+export type ApiBegun =
+    | { status: number; location: string; error: undefined }
+    | { status: number; location: undefined; error: ApiError };
+
+async function api_begin(call: api_Call, request: object | undefined, options: ApiOptions): Promise<ApiBegun> {
+    const answer = await api_send(call, request, options, ["Prefer", "respond-async"]);
+    const location = answer.headers.get("Location");
+    if (answer.status === 202 && location !== null) return { status: 202, location, error: undefined };
+    return { status: answer.status, location: undefined, error: api_error(answer.status, await answer.text()) };
+}
+
+/** Resolves when the call has ended. */
+function api_follow<T>(
+    call: api_Call,
+    events: readonly string[],
+    location: string,
+    onMessage: ((message: string) => void) | undefined,
+    options: ApiOptions,
+): Promise<ApiResult<T>> {
+    return new Promise((resolve, reject) => {
+        const source = new globalThis.EventSource(baseUrl + location, { withCredentials: api_credentials });
+        for (const name of events) {
+            source.addEventListener(name, (event) => onMessage?.((event as MessageEvent<string>).data));
+        }
+        for (const name of ["sse.result", "sse.error"]) {
+            source.addEventListener(name, (event) => {
+                source.close();
+                resolve(api_ended<T>(call, name, (event as MessageEvent<string>).data));
+            });
+        }
+        source.addEventListener("error", () => {
+            if (source.readyState === 2) resolve({ status: 0, response: undefined, error: api_NO_RESULT });
+        });
+        const abort = () => {
+            source.close();
+            reject(options.signal?.reason as Error);
+        };
+        if (options.signal?.aborted) abort();
+        options.signal?.addEventListener("abort", abort, { once: true });
+    });
+}
+
+export type EMail = string;
+
+export interface PlaceInput {
+    streetName?: string | null;
+    big?: number | bigint | string | null;
+}
+
+export type Amount = number;
+
+export type Mood = "so-so" | "\"fine\"";
+
+export interface Place {
+    streetName: string | null;
+    big: number | null;
+}
+
+export interface Visits {
+    page: string;
+    n: Amount | null;
+    mood: Mood;
+    places: (Place | null)[] | null;
+    n_: number | null;
+    proto: string | null;
+    "it's": string | null;
+}
+
+export interface GetVisitsRequest {
+    page: EMail;
+    place?: PlaceInput;
+    filter?: unknown;
+    each?: unknown[];
+}
+
+const call_getVisits: api_Call = { method: "GET", path: "/api/get-visits", kind: "json", json: ["filter"], jsonArrays: ["each"] };
+
+/**
+ * `GET /api/get-visits`
+ */
+export function getVisits(request: GetVisitsRequest, options: ApiOptions = {}): Promise<ApiResult<Visits[]>> {
+    return api_call<Visits[]>(call_getVisits, request, options);
+}
+
+export interface SaveRequest {
+    page: EMail;
+    place?: PlaceInput | null;
+    filter?: unknown;
+    each?: unknown[] | null;
+}
+
+const call_save: api_Call = { method: "PUT", path: "/visits", kind: "json" };
+
+/**
+ * `PUT /visits`
+ */
+export function save(
+    request: SaveRequest,
+    onMessage?: (message: string) => void,
+    id?: string,
+    closeAfterMs = 1000,
+    awaitConnectionMs = 10000,
+    options: ApiOptions = {},
+): Promise<ApiResult<Visits | null>> {
+    return api_listen(
+        { path: "/visits/info", events: ["message", "saved"], onMessage, id, closeAfterMs, awaitConnectionMs },
+        options,
+        (all) => api_call<Visits | null>(call_save, request, all),
+    );
+}
+
+/** The same; the events of this very call come to `onMessage` while it runs. */
+export function streamSave(
+    request: SaveRequest,
+    onMessage?: (message: string, event: string) => void,
+    options: ApiOptions = {},
+): Promise<ApiResult<Visits | null>> {
+    return api_stream<Visits | null>(call_save, request, onMessage, options);
+}
+
+/** The same; it goes on without its caller, and can be followed with {@link followSave}. */
+export function beginSave(request: SaveRequest, options: ApiOptions = {}): Promise<ApiBegun> {
+    return api_begin(call_save, request, options);
+}
+
+/** What was begun: its events, then its answer. */
+export function followSave(
+    location: string,
+    onMessage?: (message: string) => void,
+    options: ApiOptions = {},
+): Promise<ApiResult<Visits | null>> {
+    return api_follow<Visits | null>(call_save, ["message", "saved"], location, onMessage, options);
+}
+
+/**
+ * A stream that opens itself again. With `id`, of the events that have an execution id those with
+ * this one come; with `topics`, those of these topics come, too.
+ * Its events are named "saved".
+ *
+ * `GET /visits/info`
+ */
+export function createSaveEventSource(id = "", topics: readonly string[] = []): EventSource {
+    return api_open("/visits/info", id, topics);
+}
+
+export type SaveSnapshot = Visits[];
+
+/**
+ * What the stream begins with: the data of its event "saved".
+ */
+export function readSaveSnapshot(event: Event): SaveSnapshot {
+    return api_snapshot<SaveSnapshot>("json", event);
+}
+
+export interface CountUpRequest {
+    $1: number | bigint | string | null;
+}
+
+const call_countUp: api_Call = { method: "POST", path: "/api/count-up", kind: "number" };
+
+/**
+ * `POST /api/count-up`
+ */
+export function countUp(request: CountUpRequest, options: ApiOptions = {}): Promise<ApiResult<number | null>> {
+    return api_call<number | null>(call_countUp, request, options);
+}
+
+/** The same; the events of this very call come to `onMessage` while it runs. */
+export function streamCountUp(
+    request: CountUpRequest,
+    onMessage?: (message: string, event: string) => void,
+    options: ApiOptions = {},
+): Promise<ApiResult<number | null>> {
+    return api_stream<number | null>(call_countUp, request, onMessage, options);
+}
+
+const call_isOpen: api_Call = { method: "GET", path: "/api/is-open", kind: "boolean" };
+
+/**
+ * `GET /api/is-open`
+ */
+export function isOpen(options: ApiOptions = {}): Promise<ApiResult<boolean | null>> {
+    return api_call<boolean | null>(call_isOpen, undefined, options);
+}
+
+const call_anything: api_Call = { method: "GET", path: "/api/anything", kind: "json" };
+
+/**
+ * `GET /api/anything`
+ */
+export function anything(options: ApiOptions = {}): Promise<ApiResult<unknown>> {
+    return api_call<unknown>(call_anything, undefined, options);
+}
+
+const call_moods: api_Call = { method: "GET", path: "/api/moods", kind: "json" };
+
+/**
+ * `GET /api/moods`
+ */
+export function moods(options: ApiOptions = {}): Promise<ApiResult<(Mood | null)[]>> {
+    return api_call<(Mood | null)[]>(call_moods, undefined, options);
+}
+
+export interface TwoRequest {
+    a?: number | null;
+}
+
+export interface TwoResponse {
+    firstOne: number | null;
+    second: EMail;
+}
+
+const call_two: api_Call = { method: "POST", path: "/api/two", kind: "json" };
+
+/**
+ * `POST /api/two`
+ */
+export function two(request?: TwoRequest, options: ApiOptions = {}): Promise<ApiResult<TwoResponse | null>> {
+    return api_call<TwoResponse | null>(call_two, request, options);
+}
+
+/**
+ * News. *\/ alert(1) /*
+ *
+ * A stream that opens itself again. With `id`, of the events that have an execution id those with
+ * this one come; with `topics`, those of these topics come, too.
+ *
+ * `GET /api/listen-only/info`
+ */
+export function createListenOnlyEventSource(id = "", topics: readonly string[] = []): EventSource {
+    return api_open("/api/listen-only/info", id, topics);
+}
+
+export interface ListenOnlySnapshotRow {
+    line: string | null;
+}
+
+export type ListenOnlySnapshot = ListenOnlySnapshotRow[];
+
+/**
+ * What the stream begins with: the data of its event "message".
+ */
+export function readListenOnlySnapshot(event: Event): ListenOnlySnapshot {
+    return api_snapshot<ListenOnlySnapshot>("json", event);
+}

@@ -1,0 +1,323 @@
+/*
+ * The client of a database, made by pg_sse 0.2.0 from the comments of its routines. Make it anew instead of
+ * changing it: SELECT sse.typescript_client().
+ */
+
+/** Where the gateway is, as in `https://api.example.com`; empty: where the page comes from. */
+export let baseUrl = "";
+
+let api_credentials = false;
+
+/**
+ * Sets {@link baseUrl}. With `credentials`, cookies go to another origin, too, which the server has to allow
+ * (`sse.cors_origins`).
+ */
+export function setBaseUrl(url: string, credentials = false): void {
+    baseUrl = url.replace(/\/+$/, "");
+    api_credentials = credentials;
+}
+
+const api_ID_HEADER = "x-execution-id";
+
+/** Why a call failed, as the server says it (RFC 9457); `sqlstate` is the code of Postgres' error. */
+export interface ApiError {
+    /** 0: the call was not answered. */
+    status: number;
+    title: string;
+    detail?: string;
+    sqlstate?: string;
+}
+
+/** What a call resolves to; it rejects only if the server cannot be reached, or `signal` ends it. */
+export type ApiResult<T> =
+    | { status: number; response: T; error: undefined }
+    | { status: number; response: undefined; error: ApiError };
+
+/** The same of a call that is answered with nothing. */
+export interface ApiVoidResult {
+    status: number;
+    error: ApiError | undefined;
+}
+
+export interface ApiOptions {
+    /** The execution id: of streams that have one, those with this one get the events of the call. */
+    id?: string | undefined;
+    /** Ends the call. */
+    signal?: AbortSignal | undefined;
+}
+
+type api_Kind = "void" | "json" | "text" | "number" | "boolean";
+
+interface api_Call {
+    method: string;
+    path: string;
+    kind: api_Kind;
+    /** Of a query string: the parameters that are JSON, and those whose elements are. */
+    json?: readonly string[];
+    jsonArrays?: readonly string[];
+}
+
+/** JSON has no such numbers; as text the server takes them. */
+function api_json(value: unknown): string {
+    return JSON.stringify(value, (_key, part: unknown) =>
+        typeof part === "bigint" || (typeof part === "number" && !Number.isFinite(part)) ? String(part) : part,
+    );
+}
+
+function api_query(call: api_Call, request: object): string {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(request) as [string, unknown][]) {
+        const isJson = call.json?.includes(name) ?? false;
+        const isJsonArray = call.jsonArrays?.includes(name) ?? false;
+        for (const one of Array.isArray(value) && !isJson ? (value as unknown[]) : [value]) {
+            if (one === undefined) continue;
+            if (isJson || isJsonArray || (typeof one === "object" && one !== null)) {
+                query.append(name, api_json(one));
+            } else if (one === null) {
+                throw new TypeError(`${name}: a query string cannot say null`);
+            } else {
+                query.append(name, String(one));
+            }
+        }
+    }
+    const text = query.toString();
+    return text && `?${text}`;
+}
+
+function api_send(call: api_Call, request: object | undefined, options: ApiOptions, more?: [string, string]) {
+    const isInQuery = call.method === "GET" || call.method === "DELETE";
+    const headers: Record<string, string> = {};
+    if (!isInQuery) headers["Content-Type"] = "application/json";
+    // Headers are bytes: these are those of UTF-8.
+    if (options.id) headers[api_ID_HEADER] = String.fromCharCode(...new TextEncoder().encode(options.id));
+    if (more) headers[more[0]] = more[1];
+    return globalThis.fetch(baseUrl + call.path + (isInQuery ? api_query(call, request ?? {}) : ""), {
+        method: call.method,
+        headers,
+        body: isInQuery ? null : api_json(request ?? {}),
+        credentials: api_credentials ? "include" : "same-origin",
+        signal: options.signal ?? null,
+    });
+}
+
+function api_error(status: number, text: string): ApiError {
+    try {
+        const problem: unknown = JSON.parse(text);
+        if (typeof problem === "object" && problem !== null && "title" in problem) {
+            return { ...(problem as ApiError), status };
+        }
+    } catch {
+        // Not the gateway's: the page of a proxy.
+    }
+    return { status, title: `HTTP ${String(status)}`, detail: text };
+}
+
+function api_failed(status: number, text: string): { status: number; response: undefined; error: ApiError } {
+    return { status, response: undefined, error: api_error(status, text) };
+}
+
+/** An answer without a body has the type's `null`. */
+function api_read<T>(kind: api_Kind, text: string | null): T {
+    if (text === null || kind === "text") return text as T;
+    if (kind === "number") return Number(text) as T;
+    return (kind === "boolean" ? text === "true" : JSON.parse(text)) as T;
+}
+
+async function api_result<T>(call: api_Call, answer: Response): Promise<ApiResult<T>> {
+    const text = await answer.text();
+    if (!answer.ok) return api_failed(answer.status, text);
+    const isEmpty = answer.status === 204 || call.kind === "void";
+    return { status: answer.status, response: api_read<T>(call.kind, isEmpty ? null : text), error: undefined };
+}
+
+async function api_call<T>(call: api_Call, request: object | undefined, options: ApiOptions): Promise<ApiResult<T>> {
+    return api_result<T>(call, await api_send(call, request, options));
+}
+
+export type Delete_ = "delete*/";
+
+export type PromisePromise = "promise*/";
+
+export type Constructor_ = "constructor*/";
+
+export type Proto = "__proto__*/";
+
+export type AB = "a\nb*/";
+
+export type X = "x(){}*/";
+
+export type XAlert1 = "x\"; alert(1); \"*/";
+
+export type ApiCall = "api_call*/";
+
+export type Fetch = "fetch*/";
+
+export type Ÿ = "ÿ*/";
+
+export type XX = "\u202ex*/";
+
+export interface DeleteRequest {
+    delete?: Delete_ | null;
+}
+
+const call_delete_: api_Call = { method: "POST", path: "/x1106", kind: "text" };
+
+/**
+ * delete*\/
+ *
+ * `POST /x1106`
+ */
+export function delete_(request?: DeleteRequest, options: ApiOptions = {}): Promise<ApiResult<Delete_ | null>> {
+    return api_call<Delete_ | null>(call_delete_, request, options);
+}
+
+export interface PromiseRequest {
+    promise?: PromisePromise | null;
+}
+
+const call_promise: api_Call = { method: "POST", path: "/x1119", kind: "text" };
+
+/**
+ * promise*\/
+ *
+ * `POST /x1119`
+ */
+export function promise(request?: PromiseRequest, options: ApiOptions = {}): Promise<ApiResult<PromisePromise | null>> {
+    return api_call<PromisePromise | null>(call_promise, request, options);
+}
+
+export interface ConstructorRequest {
+    constructor?: Constructor_ | null | object;
+}
+
+const call_constructor_: api_Call = { method: "POST", path: "/x1110", kind: "text" };
+
+/**
+ * constructor*\/
+ *
+ * `POST /x1110`
+ */
+export function constructor_(request?: ConstructorRequest, options: ApiOptions = {}): Promise<ApiResult<Constructor_ | null>> {
+    return api_call<Constructor_ | null>(call_constructor_, request, options);
+}
+
+export interface ProtoRequest {
+    proto?: Proto | null;
+}
+
+const call_proto: api_Call = { method: "POST", path: "/x1104", kind: "text" };
+
+/**
+ * __proto__*\/
+ *
+ * `POST /x1104`
+ */
+export function proto(request?: ProtoRequest, options: ApiOptions = {}): Promise<ApiResult<Proto | null>> {
+    return api_call<Proto | null>(call_proto, request, options);
+}
+
+export interface ABRequest {
+    "a\nb"?: AB | null;
+}
+
+const call_aB: api_Call = { method: "POST", path: "/x1100", kind: "text" };
+
+/**
+ * a
+ * b*\/
+ *
+ * `POST /x1100`
+ */
+export function aB(request?: ABRequest, options: ApiOptions = {}): Promise<ApiResult<AB | null>> {
+    return api_call<AB | null>(call_aB, request, options);
+}
+
+export interface XRequest {
+    "x(){}"?: X | null;
+}
+
+const call_x: api_Call = { method: "POST", path: "/x1125", kind: "text" };
+
+/**
+ * x(){}*\/
+ *
+ * `POST /x1125`
+ */
+export function x(request?: XRequest, options: ApiOptions = {}): Promise<ApiResult<X | null>> {
+    return api_call<X | null>(call_x, request, options);
+}
+
+export interface XAlert1Request {
+    "x\"; alert(1); \""?: XAlert1 | null;
+}
+
+const call_xAlert1: api_Call = { method: "POST", path: "/x1135", kind: "text" };
+
+/**
+ * x"; alert(1); "*\/
+ *
+ * `POST /x1135`
+ */
+export function xAlert1(request?: XAlert1Request, options: ApiOptions = {}): Promise<ApiResult<XAlert1 | null>> {
+    return api_call<XAlert1 | null>(call_xAlert1, request, options);
+}
+
+export interface ApiCallRequest {
+    apiCall?: ApiCall | null;
+}
+
+const call_apiCall: api_Call = { method: "POST", path: "/x1105", kind: "text" };
+
+/**
+ * api_call*\/
+ *
+ * `POST /x1105`
+ */
+export function apiCall(request?: ApiCallRequest, options: ApiOptions = {}): Promise<ApiResult<ApiCall | null>> {
+    return api_call<ApiCall | null>(call_apiCall, request, options);
+}
+
+export interface FetchRequest {
+    fetch?: Fetch | null;
+}
+
+const call_fetch: api_Call = { method: "POST", path: "/x1107", kind: "text" };
+
+/**
+ * fetch*\/
+ *
+ * `POST /x1107`
+ */
+export function fetch(request?: FetchRequest, options: ApiOptions = {}): Promise<ApiResult<Fetch | null>> {
+    return api_call<Fetch | null>(call_fetch, request, options);
+}
+
+export interface ŸRequest {
+    "ÿ"?: Ÿ | null;
+}
+
+const call_ÿ: api_Call = { method: "POST", path: "/x1197", kind: "text" };
+
+/**
+ * ÿ*\/
+ *
+ * `POST /x1197`
+ */
+export function ÿ(request?: ŸRequest, options: ApiOptions = {}): Promise<ApiResult<Ÿ | null>> {
+    return api_call<Ÿ | null>(call_ÿ, request, options);
+}
+
+export interface PublicXRequest {
+    "\u202ex"?: XX | null;
+}
+
+const call_publicX: api_Call = { method: "POST", path: "/x1230", kind: "text" };
+
+/**
+ *  x*\/
+ *
+ * `POST /x1230`
+ */
+export function publicX(request?: PublicXRequest, options: ApiOptions = {}): Promise<ApiResult<XX | null>> {
+    return api_call<XX | null>(call_publicX, request, options);
+}

@@ -1,0 +1,221 @@
+//! Clients as they are written, whole (golden/), and the names in them. To accept a change of the golden files:
+//! `UPDATE_GOLDEN=1 cargo test -p sse-client`.
+//!
+//! Not for whether they compile and run: `pg_test/tests/typescript_client.rs`.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+
+use fixture::{BIGINT, BOOL, Database, INT, JSONB, TEXT, VOID};
+use sse_client::{Kind, MAX_CLIENT_BYTES, Model, TooLarge, typescript};
+use sse_proto::call::Mode;
+
+fn client(database: &Database) -> String {
+    typescript(&database.model(None), || {}).unwrap()
+}
+
+fn is_golden(name: &str, client: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, client).unwrap();
+    }
+    let golden = fs::read_to_string(&path).unwrap();
+    let pairs = golden.lines().zip(client.lines()).enumerate();
+    for (number, (golden, line)) in pairs {
+        assert_eq!(line, golden, "{name}:{}", number + 1);
+    }
+    assert_eq!(client, golden, "{name}");
+}
+
+/// The chat of the guides.
+fn chat() -> Database {
+    let mut database = Database::new();
+    let message = database.row(
+        100,
+        "messages",
+        &[("message_id", INT, true), ("user_name", TEXT, true), ("message_text", TEXT, false)],
+    );
+    database.function("get_messages", &[], (message, true), "What was said.\n\nHTTP GET\n@authorize");
+    database.function(
+        "send_message",
+        &[("_message_text", TEXT, false), ("_user_id", TEXT, true)],
+        (VOID, false),
+        "Says something.\n@user_parameters\n\nHTTP POST\n@authorize\n@sse\n@sse_scope authorize",
+    );
+    database.procedure();
+    database.function("login", &[("_username", TEXT, false)], (2249, false), "HTTP POST\n@login");
+    database.outputs(Mode::Table, &[("user_id", TEXT), ("user_name", TEXT)]);
+    database.function("logout", &[], (VOID, false), "HTTP POST\n@logout");
+    database
+}
+
+#[test]
+fn the_client_of_the_chat_is_as_its_golden_file() {
+    is_golden("chat.ts", &client(&chat()));
+}
+
+/// Each kind of type, each form of call and answer.
+fn everything() -> Database {
+    let mut database = Database::new();
+    let mood = database.define(200, "public", "mood", Kind::Enum(vec!["so-so".into(), "\"fine\"".into()]));
+    let email = database.define(201, "public", "e_mail", Kind::Domain { base: TEXT, not_null: true });
+    let amount = database.define(202, "public", "amount", Kind::Domain { base: BIGINT, not_null: false });
+    let place = database.row(203, "place", &[("street_name", TEXT, false), ("big", BIGINT, false)]);
+    let places = database.define(204, "public", "_place", Kind::Array(place));
+    let filters = database.define(205, "pg_catalog", "_jsonb", Kind::Array(JSONB));
+    let visits = database.row(
+        206,
+        "visits",
+        &[
+            ("page", TEXT, true),
+            ("n", amount, false),
+            ("mood", mood, true),
+            ("places", places, false),
+            ("n_", INT, false),
+            ("__proto__", TEXT, false),
+            ("it's", TEXT, false),
+        ],
+    );
+    let given =
+        [("page", email, false), ("place", place, true), ("filter", JSONB, true), ("each", filters, true)];
+    database.function("get_visits", &given, (visits, true), "HTTP GET");
+    database.function(
+        "save",
+        &given,
+        (visits, false),
+        "HTTP PUT /visits\n@sse\n@sse_event saved\n@sse_snapshot state",
+    );
+    database.function("state", &[], (visits, true), "");
+    database.function("count_up", &[("", BIGINT, false)], (BIGINT, false), "HTTP POST\n@sse_publish");
+    database.function("is_open", &[], (BOOL, false), "HTTP GET");
+    database.function("anything", &[], (JSONB, false), "HTTP GET");
+    database.function("moods", &[], (mood, true), "HTTP GET");
+    database.function("two", &[("a", INT, true)], (2249, false), "HTTP POST");
+    database.outputs(Mode::Out, &[("first_one", INT), ("second", email)]);
+    database.function(
+        "listen_only",
+        &[],
+        (VOID, false),
+        "News. */ alert(1) /*\n@sse_subscribe\n@sse_snapshot lines",
+    );
+    database.function("lines", &[], (2249, true), "");
+    database.outputs(Mode::Table, &[("line", TEXT)]);
+    database
+}
+
+#[test]
+fn a_client_with_everything_is_as_its_golden_file() {
+    is_golden("everything.ts", &client(&everything()));
+}
+
+#[test]
+fn a_client_of_nothing_is_a_module() {
+    is_golden("nothing.ts", &client(&Database::new()));
+}
+
+#[test]
+fn what_is_left_out_is_not_in_it() {
+    let mut database = chat();
+    for routine in &mut database.routines {
+        if let Some(signature) = &mut routine.signature {
+            signature.may_execute = false;
+        }
+    }
+    database.function("wrong", &[], (VOID, false), "HTTP POST\n@sse\n@authorise x");
+    let client = client(&database);
+    assert!(!client.contains("getMessages") && !client.contains("export function sendMessage"), "{client}");
+    assert!(client.contains("createSendMessageEventSource") && !client.contains("wrong"), "{client}");
+}
+
+/// The exported names and the first lines of what has them.
+fn exports(client: &str) -> Vec<&str> {
+    client.lines().filter(|line| line.starts_with("export ")).collect()
+}
+
+#[test]
+fn names_stay_when_something_is_added() {
+    let mut database = chat();
+    let before = client(&database);
+    database.function("other.send_message", &[("x", INT, true)], (VOID, false), "HTTP POST\n@sse");
+    database.function("send_message", &[("other", INT, false)], (VOID, false), "HTTP PUT");
+    database.function("create_send_message_event_source", &[], (VOID, false), "HTTP POST");
+    database.function("get_messages", &[("since", INT, false)], (VOID, false), "HTTP GET\n@authorize");
+    let after = client(&database);
+    let after: Vec<&str> = exports(&after);
+    for export in exports(&before) {
+        assert!(after.contains(&export), "{export}");
+    }
+    for name in [
+        "export function otherSendMessage(",
+        "export function createOtherSendMessageEventSource(",
+        "export function sendMessage2(",
+        "export function publicCreateSendMessageEventSource(",
+        "export function getMessages2(",
+    ] {
+        assert!(after.iter().any(|export| export.starts_with(name)), "{name}: {after:#?}");
+    }
+}
+
+#[test]
+fn a_schema_alone_has_its_own_names() {
+    let mut database = chat();
+    database.function("other.send_message", &[], (VOID, false), "HTTP POST");
+    let client = typescript(&database.model(Some("other")), || {}).unwrap();
+    assert!(client.contains("export function sendMessage("), "{client}");
+    assert!(!client.contains("getMessages"), "{client}");
+}
+
+// Attack: a routine is named so that its name does something in everybody's client.
+#[test]
+fn no_name_can_be_more_than_a_name() {
+    let mut database = Database::new();
+    for name in [
+        "delete",
+        "promise",
+        "constructor",
+        "__proto__",
+        "a\nb",
+        "x(){}",
+        "x\"; alert(1); \"",
+        "api_call",
+        "fetch",
+        "ÿ",
+        "\u{202e}x",
+    ] {
+        let label = format!("{name}*/");
+        let of = u32::try_from(name.len()).unwrap() + 1000 + u32::from(name.as_bytes()[0]);
+        database.define(of, name, name, Kind::Enum(vec![label]));
+        database.function(name, &[(name, of, true)], (of, false), "HTTP POST /x\n*/");
+        database.routines.last_mut().unwrap().comment = format!("{name}*/\n\nHTTP POST /x{of}");
+    }
+    let client = client(&database);
+    let functions: Vec<&str> = client.lines().filter(|line| line.starts_with("export function")).collect();
+    assert_eq!(functions.len(), 1 + 11, "{functions:#?}");
+    for function in functions {
+        let name = function.trim_start_matches("export function ").split('(').next().unwrap();
+        assert!(name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$'), "{function}");
+        assert!(!["delete", "api_call"].contains(&name), "{function}");
+    }
+    assert!(!client.contains('\u{202e}'));
+    is_golden("names.ts", &client);
+}
+
+#[test]
+fn a_client_of_8_mb_is_made_and_a_larger_one_is_refused() {
+    let of_labels = |bytes: usize| -> Model {
+        let mut database = Database::new();
+        let mood = database.define(200, "public", "mood", Kind::Enum(vec!["x".repeat(bytes)]));
+        database.function("moods", &[], (mood, true), "HTTP GET");
+        database.model(None)
+    };
+    let rest = typescript(&of_labels(0), || {}).unwrap().len();
+    for (bytes, is_made) in
+        [(MAX_CLIENT_BYTES - 1, true), (MAX_CLIENT_BYTES, true), (MAX_CLIENT_BYTES + 1, false)]
+    {
+        let made = typescript(&of_labels(bytes - rest), || {}).map(|client| client.len());
+        assert_eq!(made, if is_made { Ok(bytes) } else { Err(TooLarge) });
+    }
+}

@@ -1,0 +1,251 @@
+//! `sse.typescript_client()` (C7.7): the client of a schema with everything is made by SQL, compiles under the
+//! strictest flags, pleases the recommended linter, and is run by Node against the gateway.
+//!
+//! Not for the text of it, nor for names: crates/client/tests.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use cluster::{Cluster, Reply, Session, SessionOptions, find_program, has_node, node_package, skip};
+use common::calls::{ROLE, builder, ready, start};
+
+/// Everything that a client can have to do with.
+const SCHEMA: &str = "
+    create type mood as enum ('so-so', '\"fine\"', 'it''s');
+    create domain e_mail as text not null;
+    create domain amount as numeric;
+    create type place as (street_name text, big bigint, mood mood);
+    create table visits (page text primary key, n amount, mood mood not null default 'so-so', places place[],
+                         n_ int, \"__proto__\" text, \"it's\" text, at timestamptz not null default '2026-01-02 03:04:05+00');
+    insert into visits (page, n, places, n_) values ('/', 1.50, array[row('Main', 9007199254740993, 'it''s')::place], 2);
+    create function get_visits(_page e_mail default '/', _place place default null, _filter jsonb default '{}',
+                               _each jsonb[] default '{}', _tags text[] default '{}')
+        returns setof visits language sql stable as 'select * from visits where page = _page';
+    comment on function get_visits is 'The visits of a page. */ evil() /*\n\nHTTP GET';
+    create function echo(a int, b bigint default 7, c text default null, d float8 default 1, e place default null,
+                         f jsonb default null, g text[] default null, h bytea default null, \"to_string\" text default null)
+        returns table (a_ int, b_ bigint, c_ text, d_ float8, e_ place, f_ jsonb, g_ text[], h_ bytea)
+        language sql as 'select a, b, c, d, e, f, g, h';
+    comment on function echo is 'HTTP POST';
+    create function echo_query(f jsonb, each jsonb[], tags text[], e place) returns jsonb language sql stable
+        as 'select jsonb_build_object(''f'', f, ''each'', to_jsonb(each), ''tags'', to_jsonb(tags), ''e'', to_jsonb(e))';
+    comment on function echo_query is 'HTTP GET';
+    create function scalars_int() returns bigint language sql stable as 'select 42';
+    comment on function scalars_int() is 'HTTP GET';
+    create function is_open() returns boolean language sql stable as 'select false';
+    comment on function is_open() is 'HTTP GET';
+    create function nothing() returns text language sql stable as 'select null::text';
+    comment on function nothing() is 'HTTP GET';
+    create function fail(why text) returns void language plpgsql as $$ begin raise exception using message = why, errcode = 'PT404'; end $$;
+    comment on function fail(text) is 'HTTP POST';
+    create procedure \"delete\"(inout x int) language plpgsql as $$ begin x := x + 1; end $$;
+    comment on procedure \"delete\"(int) is 'HTTP POST';
+    create function say(message text, _user_id text default 'nobody') returns void language plpgsql
+        as $$ begin raise info '%', message; end $$;
+    comment on function say(text, text) is 'Says something.\n\nHTTP POST\n@sse\n@user_parameters';
+    create function said_named(message text) returns int language plpgsql
+        as $$ begin raise info '%', message; return 5; end $$;
+    comment on function said_named(text) is 'HTTP POST\n@sse\n@sse_event said';
+    create procedure make_report(_pages int, inout done int default 0) language plpgsql as $$
+        begin
+            for page in 1 .. _pages loop raise info '% of %', page, _pages; commit; end loop;
+            if _pages > 5 then raise exception 'too long'; end if;
+            done := _pages;
+        end $$;
+    comment on procedure make_report(int, int) is 'HTTP POST\n@sse\n@sse_delivery immediate\n@sse_scope caller';
+    create function state() returns setof visits language sql stable as 'select * from visits';
+    create function live() returns void language sql as '';
+    comment on function live() is '@sse_subscribe\n@sse_snapshot state as state';
+    create function \"a\nb*/\"() returns void language sql as '';
+    comment on function \"a\nb*/\"() is 'HTTP POST /odd';
+    create function secret() returns text language sql as 'select ''x''';
+    comment on function secret() is 'HTTP GET';
+    revoke execute on function secret() from public;
+";
+
+/// A cluster with that schema, in `public`.
+fn with_everything() -> Result<Cluster> {
+    let cluster = start(builder())?;
+    // `\\n` is a line end in the comments above.
+    let schema = SCHEMA.replace("\\n", "\n");
+    cluster.sql(&format!(
+        "grant select on all tables in schema public to {ROLE}; {schema} grant select on visits to {ROLE}"
+    ))?;
+    ready(&cluster)?;
+    Ok(cluster)
+}
+
+/// A folder with the client in it, beside the packages that the tools are in.
+fn folder(name: &str, client: &str) -> Result<PathBuf> {
+    let tools = node_package("pg_test/node")?;
+    let folder = tools.join("dist").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("client.ts"), client)?;
+    Ok(folder)
+}
+
+/// Runs one of the tools, or a program with Node.
+fn node(folder: &Path, arguments: &[&str]) -> Result<()> {
+    let tools = folder.ancestors().nth(2).context("no folder above")?;
+    let mut node = Command::new(find_program("node").context("no node")?);
+    let output = node.args(arguments).current_dir(tools).output()?;
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    ensure!(output.status.success(), "node {arguments:?}: {}", said.join("\n"));
+    Ok(())
+}
+
+const STRICT: [&str; 12] = [
+    "node_modules/typescript/bin/tsc",
+    "--strict",
+    "--exactOptionalPropertyTypes",
+    "--noUncheckedIndexedAccess",
+    "--noImplicitOverride",
+    "--noUnusedLocals",
+    "--noUnusedParameters",
+    "--erasableSyntaxOnly",
+    "--target",
+    "es2020",
+    "--module",
+    "nodenext",
+];
+
+fn compiles(folder: &Path, files: &[&str]) -> Result<()> {
+    let mut arguments = STRICT.to_vec();
+    let paths: Vec<String> = files.iter().map(|file| folder.join(file).display().to_string()).collect();
+    arguments.extend(paths.iter().map(String::as_str));
+    node(folder, &arguments)
+}
+
+#[test]
+fn the_client_of_a_schema_with_everything_compiles_and_does_what_it_says() -> Result<()> {
+    if !has_node() {
+        return skip(env!("CARGO_CRATE_NAME"), "Node with npm");
+    }
+    let cluster = with_everything()?;
+    let client = cluster.sql("select sse.typescript_client()")?;
+    let folder = folder("everything", &client)?;
+    fs::copy(
+        cluster::workspace_root().join("pg_test/node/client/everything.ts"),
+        folder.join("everything.ts"),
+    )?;
+    compiles(&folder, &["everything.ts"])?;
+    let client = folder.join("client.ts");
+    node(
+        &folder,
+        &["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", &client.display().to_string()],
+    )?;
+    let http = cluster.http()?;
+    let program = folder.join("everything.js").display().to_string();
+    node(&folder, &[&program, &http.url("")])
+}
+
+#[test]
+fn it_compiles_without_calls_and_of_nothing() -> Result<()> {
+    if !has_node() {
+        return skip(env!("CARGO_CRATE_NAME"), "Node with npm");
+    }
+    let cluster = Cluster::builder().start()?;
+    cluster.sql("create schema empty")?;
+    cluster.sql(&SCHEMA.replace("\\n", "\n"))?;
+    let without_calls = cluster.sql("select sse.typescript_client()")?;
+    ensure!(!without_calls.contains("getVisits(") && without_calls.contains("createLiveEventSource("));
+    for (name, client) in
+        [("streams", without_calls), ("nothing", cluster.sql("select sse.typescript_client('empty')")?)]
+    {
+        let folder = folder(name, &client)?;
+        compiles(&folder, &["client.ts"])?;
+        let client = folder.join("client.ts").display().to_string();
+        node(&folder, &["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", &client])?;
+    }
+    Ok(())
+}
+
+// Attack: a client tells what a role may not know.
+#[test]
+fn everybody_may_have_it_and_it_has_only_what_may_be_called() -> Result<()> {
+    let cluster = with_everything()?;
+    cluster.sql("create role nobody login")?;
+    let mut session: Session = cluster.session_with(&SessionOptions {
+        user: "nobody".into(),
+        verbosity: "verbose".into(),
+        ..SessionOptions::default()
+    })?;
+    let of_nobody = session.run("select sse.typescript_client()")?.ok()?.text();
+    ensure!(of_nobody.contains("export function getVisits("), "{of_nobody}");
+    ensure!(!of_nobody.contains("secret"), "{of_nobody}");
+    let unknown = session.run("select sse.typescript_client('nowhere')")?;
+    ensure!(sqlstate(&unknown) == Some("3F000"), "{unknown:?}");
+    // What a role may not read of the catalog it does not get this way either.
+    cluster.sql("revoke select on pg_catalog.pg_enum from public")?;
+    let refused = session.run("select sse.typescript_client()")?;
+    ensure!(sqlstate(&refused) == Some("42501"), "{refused:?}");
+    Ok(())
+}
+
+fn sqlstate(reply: &Reply) -> Option<&str> {
+    reply.error()?.sqlstate.as_deref()
+}
+
+/// The declarations of a client for what `sql` makes in an empty database.
+fn client_of(sql: &str) -> Result<(Cluster, String)> {
+    let cluster = start(builder())?;
+    cluster.sql(sql)?;
+    ready(&cluster)?;
+    let client = cluster.sql("select sse.typescript_client('public')")?;
+    Ok((cluster, client))
+}
+
+#[test]
+fn an_enum_has_its_labels_up_to_a_thousand_and_types_are_within_types() -> Result<()> {
+    let labels = |count: usize| (1..=count).map(|n| format!("'l{n}'")).collect::<Vec<_>>().join(", ");
+    let enums: Vec<String> = [999, 1000, 1001]
+        .map(|count| {
+            format!(
+                "create type e{count} as enum ({}); create domain d{count} as e{count}[];
+                 create function f{count}(x d{count}) returns e{count} language sql stable as 'select x[1]';
+                 comment on function f{count} is 'HTTP POST';",
+                labels(count)
+            )
+        })
+        .into();
+    let (_cluster, client) = client_of(&enums.join(" "))?;
+    for (count, wanted) in [(999, "\"l998\" | \"l999\";"), (1000, "\"l999\" | \"l1000\";")] {
+        let line = client.lines().find(|line| line.starts_with(&format!("export type E{count} = ")));
+        ensure!(line.is_some_and(|line| line.ends_with(wanted)), "{line:?}");
+        ensure!(client.contains(&format!("export type D{count} = (E{count} | null)[];")));
+    }
+    ensure!(
+        !client.contains("E1001") && client.contains("export type D1001 = (string | null)[];"),
+        "{client}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_client_with_too_many_columns_is_refused_and_one_of_a_schema_is_made() -> Result<()> {
+    let row = |name: usize| {
+        let columns: Vec<String> = (0..1000).map(|n| format!("c{n} int")).collect();
+        format!(
+            "create type wide.t{name} as ({}); create function wide.f{name}() returns wide.t{name} language sql stable as 'select null::wide.t{name}';
+             comment on function wide.f{name}() is 'HTTP GET';",
+            columns.join(", ")
+        )
+    };
+    let rows: Vec<String> = (0..101).map(row).collect();
+    let (cluster, client) =
+        client_of(&format!("create schema wide; grant usage on schema wide to {ROLE}; {}", rows.join(" ")))?;
+    ensure!(client.contains("callReady("), "{client}");
+    let mut session =
+        cluster.session_with(&SessionOptions { verbosity: "verbose".into(), ..SessionOptions::default() })?;
+    let refused = session.run("select sse.typescript_client()")?;
+    ensure!(sqlstate(&refused) == Some("54000"), "{refused:?}");
+    // A hundred of them are 100,000 columns.
+    cluster.sql("drop function wide.f100()")?;
+    ensure!(cluster.sql("select sse.typescript_client('wide')")?.contains("export interface T99 {"));
+    Ok(())
+}
