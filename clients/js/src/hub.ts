@@ -22,6 +22,8 @@ const LOG_CHARACTERS = 4_000_000;
 export const keyOf = ({ url, credentials, token, events }: Target): string =>
   JSON.stringify([url, credentials, token, events]);
 
+export const hasToken = (key: string): boolean => typeof JSON.parse(key)[2] === "string";
+
 /** An id of which the server says that going on from it needs a fresh snapshot (docs/streams.md). */
 const isMarked = (id: string) => id.endsWith("s");
 
@@ -147,7 +149,7 @@ export class Hub implements Bus {
   /** Ends all streams that a cookie may be behind: it is another user's now. */
   reset(): void {
     for (const [key, streams] of [...this.streams]) {
-      if (JSON.parse(key)[2]) continue;
+      if (hasToken(key)) continue;
       for (const one of [...streams]) this.end(key, one, SESSION);
     }
   }

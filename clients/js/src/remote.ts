@@ -36,11 +36,15 @@ export class Client implements Bus {
     const member: Member = { n: 0, target, sink, id };
     this.members.add(member);
     this.#enter(member);
-    return () => {
-      if (!this.members.delete(member)) return;
-      if (member.leave) member.leave();
-      else this.#post({ n: member.n });
-    };
+    return () => this.#leave(member);
+  }
+
+  /** For all members. */
+  end(problem: Problem): void {
+    for (const member of [...this.members]) {
+      this.#leave(member);
+      member.sink.end(problem);
+    }
   }
 
   wake(): void {
@@ -71,6 +75,12 @@ export class Client implements Bus {
       delete member.leave;
       this.#enter(member);
     }
+  }
+
+  #leave(member: Member): void {
+    if (!this.members.delete(member)) return;
+    if (member.leave) member.leave();
+    else this.#post({ n: member.n });
   }
 
   #enter(member: Member): void {

@@ -2,8 +2,8 @@
 // Not for what a hub does (hub.ts). Loaded when the first stream is shared, so that others do without its weight.
 
 import type { Sink, Target } from "./connection.js";
-import { type Bus, Hub, keyOf } from "./hub.js";
-import { CHANNEL } from "./message.js";
+import { type Bus, hasToken, Hub, keyOf } from "./hub.js";
+import { CHANNEL, SESSION } from "./message.js";
 import { Client, type Down, Peer, type Up } from "./remote.js";
 
 let shared: Bus | undefined;
@@ -51,16 +51,24 @@ class Tabs implements Bus {
   readonly #hub = new Hub();
   readonly #rooms = new Map<string, { client: Client; close: () => void }>();
 
+  constructor() {
+    // As the hub does it, in each tab: the tab that leads may be gone before its word of it has come.
+    new BroadcastChannel(CHANNEL).onmessage = () => {
+      for (const [key, { client }] of [...this.#rooms]) if (!hasToken(key)) client.end(SESSION);
+    };
+  }
+
   join(target: Target, id: string, sink: Sink): () => void {
     const key = keyOf(target);
     let room = this.#rooms.get(key);
     if (!room) this.#rooms.set(key, (room = this.#open(`${CHANNEL} ${key}`)));
     const { client, close } = room;
-    const away = () => {
+    // Later: where a stream ends, the others, whom this tab may lead, are to hear of it first.
+    const away = () => queueMicrotask(() => {
       if (client.members.size || this.#rooms.get(key)?.client !== client) return;
       this.#rooms.delete(key);
       close();
-    };
+    });
     const leave = client.join(target, id, {
       message: (message) => sink.message(message),
       connected: (is) => sink.connected(is),
