@@ -36,11 +36,20 @@
 //! What has to come behind events of both kinds, as the end of the call that has raised them, follows all
 //! that is held when it comes ([`Order::follow`]): whatever of the call has not left yet is among that.
 //!
+//! A snapshot sees what is visible, also of a transaction that was given up. So its end, behind which nothing
+//! comes that it saw ([`Order::hold_end`]), waits for such a transaction, too, however long it is stopped:
+//! nobody waits for the end itself.
+//!
 //! Not for: tickets and announcements themselves (`src/pg/ticket.rs`), and what was pushed by one backend:
 //! the ring keeps that in order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+
+/// Ends of snapshots that are held for transactions that were given up: what a busy server has of them in a
+/// minute or so. Beyond it the oldest leaves: whoever has that snapshot may get an event that the snapshot
+/// saw.
+pub const MAX_ENDS: usize = 1024;
 
 /// How long events are held back, and how many bytes of them.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +70,8 @@ pub struct Order {
     held_bytes: usize,
     /// Whether an event without a ticket is among what is held.
     has_passing: bool,
+    /// Ends of snapshots, by ticket.
+    ends: BTreeMap<u64, Records>,
     /// What may leave, in order.
     ready: VecDeque<Records>,
     /// The blockers of the last decision by their tickets, and since when each is one.
@@ -79,6 +90,8 @@ pub enum State {
     LookAgain,
     /// Something is held for a transaction that is about to push: decide again soon.
     Blocked,
+    /// Only ends of snapshots are held, for transactions that were given up: decide again some time.
+    EndsBlocked,
 }
 
 /// What came of a decision.
@@ -134,6 +147,7 @@ impl Order {
             held: BTreeMap::new(),
             held_bytes: 0,
             has_passing: false,
+            ends: BTreeMap::new(),
             ready: VecDeque::new(),
             blockers: BTreeMap::new(),
             hole: None,
@@ -165,9 +179,18 @@ impl Order {
         true
     }
 
+    /// Holds the end of a snapshot, until nothing can come any more that it saw.
+    pub fn hold_end(&mut self, ticket: u64, record: &[u8]) {
+        self.ends.entry(ticket).or_default().push(record);
+        if self.ends.len() > MAX_ENDS {
+            self.ready.extend(self.ends.pop_first().map(|(_, end)| end));
+        }
+    }
+
     /// The highest ticket that is held; `None` when nothing is, so nothing is to be decided.
     pub fn highest(&self) -> Option<u64> {
-        self.held.last_key_value().map(|(ticket, _)| *ticket)
+        let of_ends = self.ends.last_key_value().map(|(ticket, _)| *ticket);
+        self.held.last_key_value().map(|(ticket, _)| *ticket).max(of_ends)
     }
 
     /// Lets go what may leave; [`Order::take`] has it.
@@ -177,7 +200,8 @@ impl Order {
         for ticket in look.blockers {
             self.blockers.entry(*ticket).or_insert(Blocker { since: now, is_given_up: false });
         }
-        self.hole = look.is_before_hole.then(|| self.hole.unwrap_or(now));
+        let holds_events = !self.held.is_empty();
+        self.hole = (look.is_before_hole && holds_events).then(|| self.hole.unwrap_or(now));
 
         let time = self.limits.time;
         let is_over = |since: Instant| now.saturating_duration_since(since) >= time;
@@ -197,8 +221,14 @@ impl Order {
             let passing = self.held.values_mut().map(|held| std::mem::take(&mut held.passing));
             self.ready.extend(passing.filter(|records| !records.ends.is_empty()));
         }
+        if !look.is_before_hole {
+            self.let_go_ends(look.highest);
+        }
         self.state = match self.held.is_empty() {
-            true => State::Idle,
+            true if self.ends.is_empty() => State::Idle,
+            true if self.first_blocker().is_some() => State::Blocked,
+            true if look.is_before_hole || !self.blockers.is_empty() => State::EndsBlocked,
+            true => State::LookAgain,
             false if self.hole.is_some() || self.first_blocker().is_some() => State::Blocked,
             false => State::LookAgain,
         };
@@ -229,6 +259,7 @@ impl Order {
     pub fn let_go_all(&mut self) {
         let held = std::mem::take(&mut self.held).into_values();
         self.ready.extend(held.flat_map(|held| [held.records, held.passing, held.following]));
+        self.ready.extend(std::mem::take(&mut self.ends).into_values());
         self.held_bytes = 0;
         self.has_passing = false;
         self.blockers.clear();
@@ -263,6 +294,16 @@ impl Order {
             let Held { records, passing, following } = first.remove();
             self.held_bytes -= records.bytes.len();
             self.ready.extend([records, passing, following]);
+        }
+    }
+
+    /// All blockers count, also those that were given up.
+    fn let_go_ends(&mut self, highest: u64) {
+        let last = self.blockers.first_key_value().map_or(highest, |(blocker, _)| highest.min(*blocker));
+        while let Some(first) = self.ends.first_entry()
+            && *first.key() <= last
+        {
+            self.ready.push_back(first.remove());
         }
     }
 

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use sse_proto::order::{Decision, Limits, Look, Order, State};
+use sse_proto::order::{Decision, Limits, Look, MAX_ENDS, Order, State};
 
 const BACKENDS: usize = 5;
 
@@ -372,6 +372,49 @@ fn a_blocker_is_given_up_when_its_time_is_over_and_told_once() {
     order.hold(7, &write(7, 0));
     order.decide(look(7, &[]), at(10_001));
     assert_eq!(taken(&mut order), [7]);
+}
+
+// A snapshot sees what a stopped backend has committed. Its end must not come before those events, or streams
+// that began with it get them again.
+#[test]
+fn the_end_of_a_snapshot_waits_for_transactions_that_were_given_up_and_holds_nobody() {
+    let limits = Limits { time: Duration::from_secs(5), ..NO_LIMITS };
+    let mut order = held(&[9], limits);
+    order.hold_end(10, &write(10, 0));
+    assert_eq!(order.highest(), Some(10));
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    order.decide(look(10, &[7]), at(0));
+    assert_eq!((taken(&mut order), order.state()), (Vec::new(), State::Blocked));
+    assert_eq!(order.decide(look(10, &[7]), at(5)).given_up, [7]);
+    assert_eq!((taken(&mut order), order.state()), (vec![9], State::EndsBlocked));
+    // Later ones go on, and it still waits, also for a hole.
+    order.hold(11, &write(11, 0));
+    order.decide(look(11, &[7]), at(6));
+    assert_eq!((taken(&mut order), order.state()), (vec![11], State::EndsBlocked));
+    let hole = Look { is_before_hole: true, ..look(10, &[]) };
+    assert_eq!(order.decide(hole, at(100)), Decision::default());
+    assert_eq!((taken(&mut order), order.state()), (Vec::new(), State::EndsBlocked));
+    order.hold(7, &write(7, 0));
+    order.decide(look(10, &[7]), at(101));
+    assert_eq!(taken(&mut order), [7], "it may have more to push");
+    order.decide(look(10, &[]), at(102));
+    assert_eq!((taken(&mut order), order.highest(), order.state()), (vec![10], None, State::Idle));
+}
+
+#[test]
+fn ends_of_snapshots_that_are_held_have_a_bound_beyond_which_the_oldest_leaves() {
+    let mut order = Order::new(NO_LIMITS);
+    let most = MAX_ENDS as u64;
+    (2..=most).for_each(|ticket| order.hold_end(ticket, &write(ticket as usize, 0)));
+    for (ticket, wanted) in [(most + 1, vec![]), (most + 2, vec![2])] {
+        order.hold_end(ticket, &write(ticket as usize, 0));
+        order.decide(look(ticket, &[1]), Instant::now());
+        assert_eq!(taken(&mut order), wanted);
+    }
+    order.let_go_all();
+    assert_eq!(taken(&mut order).len(), MAX_ENDS);
+    assert_eq!(order.highest(), None);
 }
 
 #[test]

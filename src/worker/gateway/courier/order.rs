@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use sse_proto::order::{Limits, Look, Order, State};
-use sse_proto::record;
+use sse_proto::record::{self, Kind};
 
 use crate::pg::shmem::Shared;
 use crate::pg::ticket;
@@ -31,6 +31,10 @@ const RECHECK: Duration = Duration::from_millis(1);
 /// At most one warning is logged in this time; `sse.stat_ring` has the number.
 const WARN_AT_MOST_EVERY: Duration = Duration::from_secs(60);
 
+/// Pause while only ends of snapshots wait for a process that is stopped: the streams go on meanwhile, so
+/// nothing is urgent.
+const RECHECK_ENDS: Duration = Duration::from_millis(100);
+
 pub(super) struct Holding {
     order: Order,
     last_warning: Option<Instant>,
@@ -49,11 +53,15 @@ impl Default for Holding {
 }
 
 impl Holding {
-    /// Takes the record of an event. `false`: the event was sent without waiting for a commit and nothing is
+    /// Takes the record of an event, or of the end of a snapshot. `false`: the event was sent without waiting for a commit and nothing is
     /// held, so it may be handed on now.
     pub(super) fn hold(&mut self, record: &[u8]) -> bool {
         match record::ticket(record) {
             0 => self.order.pass(record),
+            ticket if Kind::of(record) == Some(Kind::SnapshotEnd) => {
+                self.order.hold_end(ticket, record);
+                true
+            }
             ticket => {
                 self.order.hold(ticket, record);
                 true
@@ -111,6 +119,7 @@ impl Holding {
         match self.order.state() {
             State::Idle => Some(pause),
             State::Blocked => Some(pause.min(RECHECK)),
+            State::EndsBlocked => Some(pause.min(RECHECK_ENDS)),
             State::LookAgain => None,
         }
     }
