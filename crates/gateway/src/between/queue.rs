@@ -171,6 +171,11 @@ impl CallQueue {
         LAST_NUMBER.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The highest number so far.
+    pub(crate) fn last_number() -> u64 {
+        LAST_NUMBER.load(Ordering::Relaxed)
+    }
+
     /// Whether a call of `address` could enter now.
     ///
     /// # Errors

@@ -71,6 +71,8 @@ pub(crate) type Unwanted = oneshot::Receiver<()>;
 pub(crate) struct State {
     /// Its number among calls.
     pub(crate) call: u64,
+    /// The highest number of a call when it had ended.
+    pub(crate) ended_before: u64,
     /// Everything up to this item of the stream was seen.
     pub(crate) position: u64,
     pub(crate) cut: Cut,

@@ -14,7 +14,7 @@ use tokio::task::spawn_local;
 
 use super::context::CallContext;
 use super::run::{Arguments, Failure, Job, Purpose, Ran, run_telling};
-use crate::between::queue::CallAvailability;
+use crate::between::queue::{CallAvailability, CallQueue};
 use crate::between::snapshots::{Order, State, Unwanted};
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -137,7 +137,8 @@ fn state(ran: Ran<'_>, position: u64, address: IpAddr, max_bytes: usize) -> Opti
     if text.len() > max_bytes {
         return None;
     }
-    Some(State { call: id, position, cut: cut?, text, address, _room: room })
+    let ended_before = CallQueue::last_number();
+    Some(State { call: id, ended_before, position, cut: cut?, text, address, _room: room })
 }
 
 #[cfg(test)]

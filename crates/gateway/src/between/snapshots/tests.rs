@@ -113,7 +113,15 @@ impl Rig {
         let cut = Cut::new(1, 1, Vec::new());
         self.desk.finish(
             id,
-            Some(State { call: id, position: 0, cut, text: String::new(), address, _room: None }),
+            Some(State {
+                call: id,
+                ended_before: id,
+                position: 0,
+                cut,
+                text: String::new(),
+                address,
+                _room: None,
+            }),
         );
         self.told()
     }

@@ -31,8 +31,8 @@ use crate::stream::parcel::{Parcel, SlotAddress, Then};
 use crate::stream::slot::Slot;
 use crate::stream::stream_log::{Framing, StreamLog};
 
-/// How long a result waits for the end of its run, in milliseconds. Usually the end is there before; if it
-/// was lost because the ring was full, everybody is told of that by an `overflow`.
+/// How long a result waits for the end of its run, in milliseconds. Usually the end is there before; it is
+/// late while a process is stopped whose transaction the run saw, and lost if the ring was full.
 const MAX_WAIT: u32 = 1000;
 
 /// Ends of runs that are remembered until their results come: results take milliseconds longer.
@@ -61,10 +61,11 @@ impl Snapshots {
     pub(super) fn take(&mut self, batch: &Batch) {
         for &(call, last) in &batch.ended_snapshots {
             self.open.retain(|overlap| {
-                if overlap.call == call {
+                let is_closed = overlap.is_closed_by(call);
+                if is_closed {
                     overlap.last.set(last);
                 }
-                overlap.call != call && Rc::strong_count(overlap) > 1
+                !is_closed && Rc::strong_count(overlap) > 1
             });
             if self.ends.len() >= MAX_ENDS {
                 self.ends.pop_front();
@@ -73,8 +74,10 @@ impl Snapshots {
         }
     }
 
-    fn end_of(&self, call: u64) -> Option<u64> {
-        self.ends.iter().rev().find(|(other, _)| *other == call).map(|(_, last)| *last)
+    fn end_of(&self, state: &State) -> Option<u64> {
+        let own = self.ends.iter().rev().find(|(call, _)| *call == state.call);
+        let end = own.or_else(|| self.ends.iter().find(|(call, _)| *call > state.ended_before));
+        end.map(|(_, last)| *last)
     }
 }
 
@@ -91,7 +94,8 @@ impl Place {
         let last = self.overlap.as_ref().map_or(self.from, |overlap| overlap.last.get().max(self.from));
         let last = if end.is_none() { u64::MAX } else { last };
         let (cut, last) = (state.cut.clone(), Cell::new(last));
-        Rc::new(Overlap { cut, call: state.call, last, position: self.from })
+        let State { call, ended_before, .. } = *state;
+        Rc::new(Overlap { cut, call, ended_before, last, position: self.from })
     }
 }
 
@@ -144,7 +148,7 @@ impl Slab {
                 finished.waiters.iter().for_each(|waiter| self.say_none(SlotAddress::from_bits(*waiter)));
                 continue;
             };
-            let end = self.snapshots.end_of(state.call);
+            let end = self.snapshots.end_of(state);
             if end.is_none() && now.wrapping_sub(since) < MAX_WAIT {
                 self.snapshots.results.push((finished, since));
                 continue;
@@ -292,7 +296,8 @@ fn patience(settings: &Settings) -> Duration {
 fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
     let overlap = |last| {
         let (cut, last) = (state.cut.clone(), Cell::new(last));
-        Some(Rc::new(Overlap { cut, call: state.call, last, position: state.position }))
+        let State { call, ended_before, position, .. } = *state;
+        Some(Rc::new(Overlap { cut, call, ended_before, last, position }))
     };
     let Some(end) = end else { return Place { from: state.position, overlap: overlap(u64::MAX) } };
     let saw = |item: u64| {

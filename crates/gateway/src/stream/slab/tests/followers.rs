@@ -17,10 +17,18 @@ impl Rig {
         client
     }
 
+    /// The end of a run comes in the order of events.
+    fn end_run(&mut self, call: u64) {
+        let mut batch = Batch::new(self.next_sequence);
+        batch.ended_snapshots.push((call, self.next_sequence - 1));
+        self.batches.send(Arc::new(batch)).unwrap();
+    }
+
     /// The result of a run that began when everything up to `position` was published, and saw `cut`.
     fn give(&mut self, client: &Client, position: u64, cut: Cut, end: Option<u64>) {
         let address = "127.0.0.1".parse().unwrap();
-        let state = State { call: 7, position, cut, text: "state".to_owned(), address, _room: None };
+        let state =
+            State { call: 7, ended_before: 8, position, cut, text: "state".to_owned(), address, _room: None };
         self.slab.hand_out(&state, end, &[client.address.to_bits()]);
     }
 }
@@ -83,14 +91,29 @@ async fn while_the_end_of_a_run_has_not_come_everything_is_marked() {
     rig.publish_of("seen", Some(9));
     rig.round().await;
     assert_eq!(events(&client.read_to("new").await), pairs(&[("state", "e-0s"), ("new", "e-1s")]));
-    let mut batch = Batch::new(rig.next_sequence);
-    batch.ended_snapshots.push((7, rig.next_sequence - 1));
-    rig.batches.send(Arc::new(batch)).unwrap();
+    rig.end_run(7);
     rig.round().await;
     // Nothing that it saw can follow: whatever bears such a number now is sent.
     rig.publish_of("later", Some(9));
     rig.round().await;
     assert_eq!(events(&client.read_to("later").await), pairs(&[("later", "e-3")]));
+}
+
+// The ring was full when it should have come.
+#[tokio::test]
+async fn an_end_that_is_lost_is_made_good_by_that_of_a_run_that_began_later() {
+    for (call, is_closed) in [(6, false), (8, false), (9, true)] {
+        let mut rig = Rig::new();
+        let mut client = rig.follower().await;
+        rig.give(&client, 0, Cut::new(10, 10, Vec::new()), None);
+        rig.end_run(call);
+        rig.round().await;
+        rig.publish_of("new", Some(10));
+        rig.round().await;
+        let id = if is_closed { "e-1" } else { "e-1s" };
+        let wanted = pairs(&[("state", "e-0s"), ("new", id)]);
+        assert_eq!(events(&client.read_to("new").await), wanted, "{call}");
+    }
 }
 
 #[tokio::test]
