@@ -28,6 +28,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// How many bytes of records are put into one: enough to amortise the hand-over, few enough to keep the
+    /// first event of a burst from waiting for the last. The next record begins another batch; one that is
+    /// larger by itself is a batch of its own.
+    pub const MAX_BYTES: usize = 256 * 1024;
+
     /// An empty batch whose first item will get `first_sequence`.
     pub fn new(first_sequence: u64) -> Self {
         Self {
@@ -81,4 +86,39 @@ pub enum Item {
         /// How many events were dropped, when that is known.
         missed: Option<u64>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use sse_proto::order::{Limits, Look, Order};
+
+    use super::*;
+
+    // Events that were held leave in batches of so many bytes; those that were not, by the same bound of the
+    // ring (`drain`, tested there).
+    #[test]
+    fn a_batch_has_256_kb_and_one_event_at_most() {
+        const MAX: usize = 256 << 10;
+        for (sizes, wanted) in [
+            (&[MAX - 20, 19, 20][..], &[2, 1][..]),
+            (&[MAX - 20, 20, 20], &[2, 1]),
+            (&[MAX - 20, 21, 20], &[1, 2]),
+            (&[MAX + 1, 20], &[1, 1]),
+            (&[20, MAX + 1, 20], &[1, 1, 1]),
+        ] {
+            let mut order = Order::new(Limits { time: Duration::MAX, bytes: usize::MAX });
+            sizes.iter().for_each(|size| order.hold(1, &vec![0; *size]));
+            order.decide(Look { highest: 1, blockers: &[], is_before_hole: false }, Instant::now());
+            let mut batches = Vec::new();
+            loop {
+                match order.take(Batch::MAX_BYTES, |_| {}) {
+                    0 => break,
+                    records => batches.push(records),
+                }
+            }
+            assert_eq!(batches, wanted, "{sizes:?}");
+        }
+    }
 }

@@ -71,3 +71,32 @@ impl Publisher {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    // A thread that is held up, while another one is not: neither may get what the other one does not.
+    #[test]
+    fn a_thread_that_takes_nothing_has_64_batches_and_the_next_is_handed_back() {
+        let (stats, published) = (Arc::<Stats>::default(), Arc::<Published>::default());
+        let ((slow, waiting), (fast, taken)) = (bounded(MAX_WAITING_BATCHES), bounded(MAX_WAITING_BATCHES));
+        let threads = [slow, fast].map(|channel| RuntimeThread { channel, bell: Arc::default() });
+        let mut publisher = Publisher::new(Arc::clone(&stats), Arc::clone(&published), threads.into());
+        let mut publish = |number: u64| {
+            let mut batch = Batch::new(number);
+            batch.push_overflow(None);
+            let result = publisher.try_publish(batch);
+            (result.is_ok(), taken.try_recv().is_ok(), published.last())
+        };
+        for number in 1..=64 {
+            assert_eq!(publish(number), (true, true, number));
+        }
+        assert_eq!(publish(65), (false, false, 64));
+        assert!(waiting.try_recv().is_ok());
+        assert_eq!(publish(65), (true, true, 65));
+        assert_eq!(stats.events_total.load(Ordering::Relaxed), 65);
+    }
+}

@@ -12,10 +12,6 @@ use super::carrying::Carrier;
 use crate::worker::gateway::between::Report;
 use crate::worker::gateway::routing::Task;
 
-/// One batch for the runtime threads: large enough to amortise the hand-over, small enough to keep the first
-/// event of a burst from waiting for the last.
-const BATCH_BYTES: usize = 256 * 1024;
-
 /// How taking out ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -75,7 +71,7 @@ impl Carrier<'_> {
         loop {
             let (catalog, order) = (&mut self.catalog, &mut self.order);
             let mut taken_bytes = 0;
-            let taken = taking.drain(BATCH_BYTES, |bytes| {
+            let taken = taking.drain(Batch::MAX_BYTES, |bytes| {
                 taken_bytes += bytes.len();
                 #[cfg(feature = "faults")]
                 if self.tells_transactions {
@@ -115,7 +111,7 @@ impl Carrier<'_> {
     fn hand_over_ordered(&mut self) {
         while self.waiting.is_none() {
             let mut outgoing = Batch::new(self.next_sequence);
-            if self.order.take(BATCH_BYTES, |bytes| outgoing.push_record(bytes)) == 0 {
+            if self.order.take(Batch::MAX_BYTES, |bytes| outgoing.push_record(bytes)) == 0 {
                 return;
             }
             self.next_sequence = outgoing.next_sequence();

@@ -20,7 +20,7 @@ use crate::entry::peer::Peer;
 use crate::room::{Rooms, held};
 use crate::stream::parcel::{Parcel, SlotAddress, Then};
 use crate::stream::socket::Socket;
-use crate::stream::stream_log::Framing;
+use crate::stream::stream_log::{Cursor, Framing};
 use crate::stream::subscribe::{Newcomer, Subscription};
 
 mod followers;
@@ -259,4 +259,17 @@ async fn dummy() -> TcpStream {
 fn an_address_is_small_enough_to_be_kept_for_each_waker() {
     assert_eq!(size_of::<SlotAddress>(), 8);
     drop(Bytes::new());
+}
+
+#[tokio::test]
+async fn of_an_event_that_leaves_the_window_16_kb_are_kept_for_a_stream_that_is_in_the_middle_of_it() {
+    for (rest, is_kept) in [(16_383, true), (16_384, true), (16_385, false)] {
+        let mut rig = Rig::new();
+        let client = rig.client().await;
+        let sequence = rig.publish(&"x".repeat(30_000));
+        rig.slab.take_batches();
+        let len = rig.slab.log.rest(Cursor::before(sequence), Framing::Chunked).len();
+        let log = std::mem::replace(&mut rig.slab.log, StreamLog::new(0xe));
+        assert_eq!(rig.slot(&client).keeps_rest(&log, sequence, len - rest), is_kept, "{rest}");
+    }
 }

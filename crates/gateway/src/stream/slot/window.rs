@@ -58,3 +58,13 @@ impl Slot {
         tally.gaps += 1;
     }
 }
+
+#[cfg(test)]
+impl Slot {
+    /// As if so many bytes of this item were written: whether the rest is kept when the item leaves.
+    pub(crate) fn keeps_rest(&mut self, log: &StreamLog, sequence: u64, written: usize) -> bool {
+        self.cursor = Cursor::before(sequence);
+        self.cursor.written = written as u32;
+        self.keep_rest(log)
+    }
+}
