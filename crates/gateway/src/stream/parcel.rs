@@ -44,4 +44,6 @@ pub(crate) enum Then {
     /// The parcel is a snapshot with everything up to this item: the stream gets what comes behind the item,
     /// but for what the snapshot has seen of that.
     Follow { from: u64, overlap: Option<Rc<Overlap>> },
+    /// There is no snapshot: the stream gets what comes behind this item.
+    Lack { from: u64 },
 }

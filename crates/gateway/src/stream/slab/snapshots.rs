@@ -259,7 +259,7 @@ impl Slab {
     }
 
     /// There is no snapshot for a stream: it is told so, and goes on from where it is.
-    fn say_none(&mut self, address: SlotAddress) {
+    pub(super) fn say_none(&mut self, address: SlotAddress) {
         if let Some(parcel) = self.none_for(address) {
             self.give(address, parcel);
         }
@@ -271,13 +271,13 @@ impl Slab {
         let position = slot.reached();
         let from = if position + 1 < self.log.base() { self.log.head() } else { position };
         let (mut block, mut bytes) = (Vec::new(), Vec::new());
-        append_gap(&mut block, self.log.id(from), GapReason::Snapshot, None);
+        append_gap(&mut block, self.log.id(from).marked(), GapReason::Snapshot, None);
         match slot.framing() {
             Framing::Chunked => append_chunk(&mut bytes, &block),
             Framing::Bare => bytes = block,
         }
         Stats::add(&self.shared.stats.gaps_total, 1);
-        let then = Then::Follow { from, overlap: None };
+        let then = Then::Lack { from };
         Some(Parcel { bytes: bytes.into(), then })
     }
 

@@ -22,6 +22,8 @@ const MAX_PASSED: usize = 256;
 pub(crate) struct Follower {
     /// What the last snapshot saw, as long as items that it saw may follow.
     overlap: Option<Rc<Overlap>>,
+    /// There was no snapshot when it needed one. So whoever comes back with any of its ids needs one.
+    lacks_state: bool,
     /// Whether it is held for a snapshot for which nobody was asked yet.
     wishes: bool,
     /// The one that it waits for.
@@ -77,6 +79,22 @@ impl Slot {
         self.has_caught_up = false;
         if let Some(follower) = &mut self.follower {
             follower.overlap = overlap;
+            follower.lacks_state = false;
+        }
+    }
+
+    /// A snapshot should come next, and there is none: the stream goes on behind that item.
+    pub(super) fn go_on_without(&mut self, from: u64) {
+        self.go_on_behind(from, None);
+        if let Some(follower) = &mut self.follower {
+            follower.lacks_state = true;
+        }
+    }
+
+    /// What it gets belongs to no state that it should have.
+    pub(super) fn needs_no_state(&mut self) {
+        if let Some(follower) = &mut self.follower {
+            follower.lacks_state = false;
         }
     }
 
@@ -98,7 +116,7 @@ impl Slot {
                 return Ahead::Clear(u64::MAX);
             }
             follower.overlap.take_if(|overlap| overlap.last.get() < next);
-            let overlap = follower.overlap.clone();
+            let (overlap, lacks_state) = (follower.overlap.clone(), follower.lacks_state);
             let saw = |sequence| overlap.as_ref().is_some_and(|overlap| overlap.saw(log, sequence));
             let stop = log.next_gap(next).unwrap_or(u64::MAX);
             if stop == next {
@@ -110,7 +128,7 @@ impl Slot {
                 self.cursor = self.cursor.behind();
                 continue;
             }
-            if overlap.is_none() {
+            if overlap.is_none() && !lacks_state {
                 return Ahead::Clear(stop);
             }
             match log.run_before(self.cursor, member, self.framing, stop) {

@@ -91,8 +91,10 @@ impl Slot {
         mail.open = parcel.bytes;
         mail.written = 0;
         mail.is_held = false;
-        if let Then::Follow { from, overlap } = parcel.then {
-            self.go_on_behind(from, overlap);
+        match parcel.then {
+            Then::GoOn => self.needs_no_state(),
+            Then::Follow { from, overlap } => self.go_on_behind(from, overlap),
+            Then::Lack { from } => self.go_on_without(from),
         }
         true
     }
