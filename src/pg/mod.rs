@@ -35,6 +35,7 @@ pub(crate) mod jit;
 pub(crate) mod last_reading;
 pub(crate) mod latch;
 mod make_way;
+pub(crate) mod namesakes;
 pub(crate) mod own_transaction;
 mod portal;
 mod raw;

@@ -14,13 +14,14 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use sse_proto::annotation::{self, Access, Annotation, Problem};
+use sse_proto::route;
 use sse_proto::scope::Scope;
 use sse_proto::word::{Delivery, EventName, Level, Topic};
 
 use crate::guc;
 use crate::pg::entry::invalidation;
 use crate::pg::routine::{self, Comment, Entry};
-use crate::pg::{guc_text, shmem};
+use crate::pg::{guc_text, namesakes, shmem};
 
 /// An annotated routine, as far as the search for a publisher has to know it.
 pub(crate) struct Routine {
@@ -65,6 +66,8 @@ impl Published {
 
 /// One cached answer.
 struct Cached {
+    /// Of what it names another routine is known (C7.6): as of so many invalidations.
+    as_of: Option<u64>,
     /// The next entry that an invalidation names by the same hash: entries of one hash are a chain. 0 ends
     /// it.
     next: u32,
@@ -84,12 +87,18 @@ struct Cache {
 
 impl Cache {
     /// `oid` is not in the cache.
-    fn insert(&mut self, oid: u32, hash: u32, routine: Option<Rc<Routine>>) {
+    fn insert(&mut self, oid: u32, hash: u32, routine: Option<Rc<Routine>>, as_of: Option<u64>) {
         if self.entries.len() >= MAX_ENTRIES {
             self.clear();
         }
         let next = self.chains.insert(hash, oid).unwrap_or(0);
-        self.entries.insert(oid, Cached { next, routine });
+        self.entries.insert(oid, Cached { next, as_of, routine });
+    }
+
+    fn get(&self, oid: u32) -> Option<Option<Rc<Routine>>> {
+        let entry = self.entries.get(&oid)?;
+        let is_outdated = entry.as_of.is_some_and(|as_of| as_of != self.invalidations);
+        (!is_outdated).then(|| entry.routine.clone())
     }
 
     /// Allocates nothing, cannot fail.
@@ -123,20 +132,24 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     if guc_text::take_annotations_outdated() {
         invalidate(0);
     }
-    let cached =
-        CACHE.with_borrow(|cache| cache.entries.get(&oid.to_u32()).map(|entry| entry.routine.clone()));
-    if let Some(routine) = cached {
+    if let Some(routine) = CACHE.with_borrow(|cache| cache.get(oid.to_u32())) {
         return routine;
     }
     invalidation::watch(invalidate);
     let invalidations = CACHE.with_borrow(|cache| cache.invalidations);
     let entry = routine::read(oid)?;
-    let routine = annotated(oid.to_u32(), &entry).map(Rc::new);
+    let Judged { routine, names_another } = annotated(oid.to_u32(), &entry);
+    let routine = routine.map(Rc::new);
     CACHE.with_borrow_mut(|cache| {
         // An invalidation that arrived while the catalog was read may be about what was just read. And the
         // reading may have entered this oid by itself.
-        if cache.invalidations == invalidations && !cache.entries.contains_key(&oid.to_u32()) {
-            cache.insert(oid.to_u32(), entry.hash, routine.clone());
+        if cache.invalidations != invalidations {
+            return;
+        }
+        let as_of = names_another.then_some(invalidations);
+        match cache.entries.get_mut(&oid.to_u32()) {
+            Some(known) => (known.routine, known.as_of) = (routine.clone(), as_of),
+            None => cache.insert(oid.to_u32(), entry.hash, routine.clone(), as_of),
         }
     });
     routine
@@ -157,8 +170,25 @@ pub(crate) fn invalidate(hash: u32) {
     });
 }
 
-/// What a comment means for publishing: `None` when the routine is not annotated.
-fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
+/// What is cached of a routine.
+struct Judged {
+    routine: Option<Routine>,
+    /// Whether any change of a routine may make another one of it.
+    names_another: bool,
+}
+
+/// What a comment means for publishing. One that names a function for snapshots depends on that function, too.
+fn annotated(oid: u32, entry: &Entry) -> Judged {
+    let mut names_another = false;
+    let routine = role(oid, entry, |annotation| {
+        names_another = annotation.snapshot.is_some();
+        missing(annotation, &entry.schema).is_none()
+    });
+    Judged { routine, names_another }
+}
+
+/// `None` when the routine is not annotated. `has_all`: whether everything is there that it names.
+fn role(oid: u32, entry: &Entry, has_all: impl FnOnce(&Annotation) -> bool) -> Option<Routine> {
     #[cfg(feature = "annotate_everything")]
     if entry.is_plpgsql {
         return Some(Routine { oid, role: Role::Publisher(Published::default_of_everything()) });
@@ -178,7 +208,7 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
         let is_unbound = annotation.http.is_some() && guc::WARN_UNBOUND.get() && !entry.is_sql;
         return is_unbound.then_some(Routine { oid, role: Role::Unbound });
     }
-    if !annotation.publish || !annotation.check(&entry.facts()).is_empty() {
+    if !annotation.publish || !annotation.check(&entry.facts()).is_empty() || !has_all(&annotation) {
         return Some(Routine { oid, role: Role::Barrier });
     }
     Some(Routine {
@@ -194,6 +224,23 @@ fn annotated(oid: u32, entry: &Entry) -> Option<Routine> {
     })
 }
 
+/// What is wrong with the function that an annotation names for snapshots (C7.6), as far as it is its name or
+/// its comment: whether it can be run only who runs it knows.
+fn missing(annotation: &Annotation, schema: &str) -> Option<Problem> {
+    let source = annotation.snapshot.as_ref()?;
+    let (schema, name) = source.function(schema);
+    let is_served = guc::schema_is_served(schema);
+    let namesakes = if is_served { namesakes::of(schema, name) } else { Vec::new() };
+    let found = namesakes.into_iter().map(|namesake| (namesake.oid, namesake.is_function, namesake.fits));
+    match route::meant(source, found) {
+        Err(problem) => Some(problem),
+        Ok(oid) => {
+            let function = routine::read(pg_sys::Oid::from(oid));
+            function.is_some_and(|function| parse(&function).is_err()).then(|| route::mistaken(source))
+        }
+    }
+}
+
 fn parse(entry: &Entry) -> Result<Option<Annotation>, Vec<Problem>> {
     match &entry.comment {
         Comment::None => Ok(None),
@@ -203,18 +250,28 @@ fn parse(entry: &Entry) -> Result<Option<Annotation>, Vec<Problem>> {
 }
 
 /// The mistakes in a routine's comment, in the order of its lines. If there are none, the second value has
-/// what deserves a warning although it is no mistake (C7.3, last sentence).
-pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Option<Problem>) {
+/// what deserves a warning although it is no mistake (C7.3, last sentence; a snapshot while calls are off).
+pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Vec<Problem>) {
     match parse(entry) {
-        Ok(None) => (Vec::new(), None),
+        Ok(None) => (Vec::new(), Vec::new()),
         Ok(Some(annotation)) => {
-            let problems = annotation.check(&entry.facts());
-            let is_asked = problems.is_empty() && !guc::USER_PARAMETERS.get();
-            let advice = is_asked.then(|| annotation.advice(&entry.facts())).flatten();
-            (problems, advice)
+            let mut problems = annotation.check(&entry.facts());
+            problems.extend(missing(&annotation, &entry.schema));
+            if !problems.is_empty() {
+                return (problems, Vec::new());
+            }
+            let of_identity =
+                (!guc::USER_PARAMETERS.get()).then(|| annotation.advice(&entry.facts())).flatten();
+            (problems, of_identity.into_iter().chain(without_snapshots(&annotation)).collect())
         }
-        Err(problems) => (problems, None),
+        Err(problems) => (problems, Vec::new()),
     }
+}
+
+/// What is said of a routine that asks for snapshots while there are none.
+pub(crate) fn without_snapshots(annotation: &Annotation) -> Option<Problem> {
+    let source = annotation.snapshot.as_ref()?;
+    guc::CALL_ROLE.optional().is_none().then(|| route::without_calls(source))
 }
 
 #[cfg(feature = "annotate_everything")]

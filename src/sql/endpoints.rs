@@ -11,6 +11,7 @@ use sse_proto::route::{self, Endpoint, Routine};
 use crate::catalog::Reading;
 use crate::catalog::routes::table_of;
 use crate::pg::text::{from_server, to_server};
+use crate::publish::annotations;
 use crate::{catalog, guc};
 
 /// The mistakes in a routine's comment, one in each row.
@@ -23,7 +24,10 @@ fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
     }
     let table = table_of(&reading.routines);
     let Some(endpoint) = table.endpoint(oid) else { return SetOfIterator::empty() };
-    rows(endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect())
+    let mut problems: Vec<Problem> =
+        endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect();
+    problems.extend(hint(endpoint));
+    rows(problems)
 }
 
 /// The mistakes in a text that is meant to become a comment.
@@ -114,11 +118,18 @@ fn endpoints() -> TableIterator<
     TableIterator::new(rows)
 }
 
+/// What is said of a routine that works all the same.
+fn hint(endpoint: &Endpoint) -> Option<Problem> {
+    let annotation = endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?;
+    annotations::without_snapshots(annotation)
+}
+
 /// A routine whose comment has a mistake gets one row that says only that. A conflict about a URL costs only
 /// that URL.
 fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     let oid = pg_sys::Oid::from(endpoint.oid);
     let problem = (!endpoint.problems.is_empty()).then(|| sentence(&endpoint.problems));
+    let problem = problem.or_else(|| hint(endpoint).map(|hint| sentence(&[hint])));
     let annotation =
         endpoint.annotation.as_ref().filter(|annotation| annotation.check(&routine.facts()).is_empty());
     let Some(annotation) = annotation else {

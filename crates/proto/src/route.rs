@@ -34,7 +34,7 @@ pub use endpoint::Endpoint;
 use path::position;
 pub use path::{base_path, subscribe_path};
 use snapshot::Functions;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, meant, mistaken, without_calls};
 pub use traits::Traits;
 pub use weight::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, beyond_weight, row_type_weight};
 

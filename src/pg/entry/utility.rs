@@ -216,12 +216,12 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             &problem.to_string(),
             &format!(
-                "Routine {} publishes nothing and has no URL until its comment is mended.",
+                "Routine {} publishes nothing and has no URL until that is mended.",
                 entry.display_name()
             ),
         );
     }
-    if let Some(advice) = advice {
+    for advice in advice {
         crate::pg::report::warning(
             PgSqlErrorCode::ERRCODE_WARNING,
             &advice.to_string(),

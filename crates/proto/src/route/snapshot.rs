@@ -70,28 +70,17 @@ impl<'r> Functions<'r> {
     }
 
     fn call(&self, source: &SnapshotSource, schema: &str) -> Result<Call, Problem> {
-        let problem = |message: &str| Problem::new(0, &source.to_string(), message);
+        let problem = |message: &str| problem(source, message);
         let (schema, name) = source.function(schema);
         let found = self.by_name.get(&(schema, name)).map_or(&[][..], Vec::as_slice);
-        let functions = || found.iter().filter(|known| known.routine.kind == RoutineKind::Function);
-        let mut fitting = functions().filter(|known| takes_user_parameters_alone(known.routine));
-        let Some(known) = fitting.next() else {
-            return Err(problem(match (functions().next(), found.first()) {
-                (Some(_), _) => {
-                    "this function takes arguments: expected none but user parameters (such as _user_id)"
-                }
-                (None, Some(_)) => "this is a procedure: expected a function",
-                (None, None) => {
-                    "there is no such function: expected its name, with its schema if that is another one"
-                }
-            }));
-        };
-        if fitting.next().is_some() {
-            return Err(problem("several functions of this name fit: expected one"));
-        }
-        let Ok(own) = known.parsed else {
-            return Err(problem("the comment of this function has a mistake: expected one without"));
-        };
+        let known = meant(
+            source,
+            found.iter().map(|known| {
+                let is_function = known.routine.kind == RoutineKind::Function;
+                (known, is_function, takes_user_parameters_alone(known.routine))
+            }),
+        )?;
+        let Ok(own) = known.parsed else { return Err(mistaken(source)) };
         let of_none = Annotation::default();
         let own = own.as_ref().unwrap_or(&of_none);
         let Some(signature) = known.routine.signature.clone() else {
@@ -116,6 +105,50 @@ impl<'r> Functions<'r> {
             signature,
         })
     }
+}
+
+fn problem(source: &SnapshotSource, message: &str) -> Problem {
+    Problem::new(0, &source.to_string(), message)
+}
+
+/// Which of the functions and procedures of a name is meant. Of each: whether it is a function, and whether
+/// it takes nothing but user parameters.
+///
+/// # Errors
+/// None of them, or nobody can say which.
+pub fn meant<T>(
+    source: &SnapshotSource,
+    namesakes: impl IntoIterator<Item = (T, bool, bool)>,
+) -> Result<T, Problem> {
+    let mut found = None;
+    let (mut has_any, mut has_function) = (false, false);
+    for (routine, is_function, fits) in namesakes {
+        has_any = true;
+        has_function |= is_function;
+        if is_function && fits && found.replace(routine).is_some() {
+            return Err(problem(source, "several functions of this name fit: expected one"));
+        }
+    }
+    let message = match (has_function, has_any) {
+        (true, _) => "this function takes arguments: expected none but user parameters (such as _user_id)",
+        (false, true) => "this is a procedure: expected a function",
+        (false, false) => {
+            "there is no such function: expected its name, with its schema if that is another one"
+        }
+    };
+    found.ok_or_else(|| problem(source, message))
+}
+
+/// The comment of the function that is meant cannot be read.
+pub fn mistaken(source: &SnapshotSource) -> Problem {
+    problem(source, "the comment of this function has a mistake: expected one without")
+}
+
+/// No function can be run. That is no mistake of the comment, so the routine works all the same.
+pub fn without_calls(source: &SnapshotSource) -> Problem {
+    let message =
+        "calls are off, so there is a gap in place of each snapshot: expected sse.call_role to name a role";
+    problem(source, message)
 }
 
 /// C7.6: no arguments but user parameters. Without a signature nobody knows, and `find` says so.
