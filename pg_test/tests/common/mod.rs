@@ -10,6 +10,7 @@ pub(crate) mod changes;
 pub(crate) mod differential;
 pub(crate) mod linger;
 pub(crate) mod module;
+pub(crate) mod recipe;
 pub(crate) mod standby;
 pub(crate) mod tokens;
 
