@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/units/**/*.test.ts", "test/browser/**/*.test.ts"],
+    include: ["test/units/**/*.test.{ts,tsx}", "test/browser/**/*.test.ts"],
     // Two cores, and browsers on them.
     testTimeout: 20_000,
     hookTimeout: 60_000,

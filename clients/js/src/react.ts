@@ -1,0 +1,96 @@
+// Hooks for React: rows that keep themselves fresh, and events. Safe in Strict Mode and in concurrent rendering, since the
+// rows are read through `useSyncExternalStore`.
+
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+
+import { live, type Live, type LiveOptions, type LiveState } from "./live.js";
+import type { SseError } from "./message.js";
+import { subscribe, type SubscribeOptions } from "./subscription.js";
+
+/** What a component sees of live rows. */
+export interface LiveRows<Row> {
+  readonly rows: readonly Row[];
+  readonly state: LiveState;
+  readonly isConnected: boolean;
+  readonly error: SseError | undefined;
+}
+
+/** Opens a stream while somebody looks, and has the same answer until something changes. */
+class Store<Row extends object> {
+  #live: Live<Row> | undefined;
+  #view: LiveRows<Row>;
+  #users = 0;
+  readonly #open: () => Live<Row>;
+
+  constructor(open: () => Live<Row>, initial: LiveOptions<Row>["initial"]) {
+    this.#open = open;
+    this.#view = { rows: initial?.rows ?? [], state: initial ? "live" : "loading", isConnected: false, error: undefined };
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#users++;
+    const one = (this.#live ??= this.#open());
+    const stop = one.subscribe(() => {
+      this.#see(one);
+      listener();
+    });
+    return () => {
+      stop();
+      this.#users--;
+      // Strict Mode comes back at once: the stream is kept for that long.
+      setTimeout(() => {
+        if (this.#users || this.#live !== one) return;
+        this.#live = undefined;
+        one.close();
+      });
+    };
+  };
+
+  readonly view = (): LiveRows<Row> => this.#view;
+
+  #see({ current: rows, state, isConnected, error }: Live<Row>): void {
+    const last = this.#view;
+    if (last.rows === rows && last.state === state && last.isConnected === isConnected && last.error === error) return;
+    this.#view = { rows, state, isConnected, error };
+  }
+}
+
+/**
+ * The rows of a stream, and their changes. Another `url`, `topics`, `names` or `credentials` open another stream; the
+ * other options count as they are when it is opened. `null` as URL opens none.
+ */
+export function useLive<Row extends object>(url: string | URL | null, options: LiveOptions<Row>): LiveRows<Row> {
+  const latest = useRef(options);
+  // Not in an effect: the store is opened before the effects of this component run.
+  latest.current = options;
+  const key = JSON.stringify([url, options.topics, options.names, options.credentials]);
+  const make = () => ({ key, store: new Store<Row>(() => live(url as string, latest.current), options.initial) });
+  let [held, hold] = useState(make);
+  if (held.key !== key) hold((held = make()));
+  const { store } = held;
+  return useSyncExternalStore(url === null ? nothing : store.subscribe, store.view, store.view);
+}
+
+const nothing = () => () => {};
+
+/** Events of a stream, for as long as the component is there. Handlers may be others at each rendering. */
+export function useEvents(url: string | URL | null, options: SubscribeOptions): void {
+  const latest = useRef(options);
+  useEffect(() => {
+    latest.current = options;
+  });
+  const key = JSON.stringify([url, options.topics, options.events, options.credentials]);
+  useEffect(() => {
+    if (url === null) return;
+    const subscription = subscribe(url, {
+      ...latest.current,
+      onEvent: (message) => latest.current.onEvent?.(message),
+      onGap: (gap, message) => latest.current.onGap?.(gap, message),
+      onReady: (id) => latest.current.onReady?.(id),
+      onState: (is) => latest.current.onState?.(is),
+      onEnd: (error) => latest.current.onEnd?.(error),
+    });
+    return subscription.close;
+    // The key stands for what opens another stream.
+  }, [key]);
+}

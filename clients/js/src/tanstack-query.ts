@@ -1,0 +1,40 @@
+// Rows for TanStack Query, of every framework: a query that does not end for as long as somebody looks, and puts what
+// changes into the cache. Its `fetchStatus` is `fetching` all the time, as of every query that streams.
+
+import type { QueryClient, QueryKey } from "@tanstack/query-core";
+
+import { live, type LiveOptions } from "./live.js";
+
+export interface LiveQuery<Row> {
+  queryKey: QueryKey;
+  queryFn(context: { client: QueryClient; queryKey: QueryKey; signal: AbortSignal }): Promise<readonly Row[]>;
+  staleTime: number;
+  refetchOnMount: "always";
+  retry: false;
+  refetchOnWindowFocus: false;
+  refetchOnReconnect: false;
+}
+
+/** Options for `useQuery`, `createQuery` and their like: `useQuery(liveQuery("/api/todo-live/info", { key: "id" }))`. */
+export function liveQuery<Row extends object>(url: string | URL, options: Omit<LiveOptions<Row>, "signal">): LiveQuery<Row> {
+  return {
+    queryKey: ["pg-sse", String(url), options.topics ?? []],
+    queryFn: ({ client, queryKey, signal }) => new Promise((resolve, reject) => {
+      const one = live<Row>(url, { ...options, signal });
+      one.subscribe(() => {
+        if (one.state === "closed") {
+          // Without an error, nobody looks any more.
+          if (one.error) reject(one.error);
+          else resolve(one.current);
+        } else if (one.state !== "loading") client.setQueryData(queryKey, one.current);
+      });
+    }),
+    // The stream keeps it fresh, and comes back by itself.
+    staleTime: Infinity,
+    // While nobody looked, nothing was heard.
+    refetchOnMount: "always",
+    retry: false,
+    refetchOnWindowFocus: false,
+    refetchOnReconnect: false,
+  };
+}

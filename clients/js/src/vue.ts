@@ -1,0 +1,42 @@
+// A composable for Vue 3: closed with the component, or the scope, that has called it.
+
+import { type MaybeRefOrGetter, onScopeDispose, type ShallowRef, shallowReadonly, shallowRef, toValue, watch } from "vue";
+
+import { live, type LiveOptions, type LiveState } from "./live.js";
+import type { SseError } from "./message.js";
+
+/** The rows of a stream, each ref by itself. Another URL opens another stream; null opens none. */
+export function useLive<Row extends object>(url: MaybeRefOrGetter<string | URL | null>, options: LiveOptions<Row>): {
+  readonly rows: Readonly<ShallowRef<readonly Row[]>>;
+  readonly state: Readonly<ShallowRef<LiveState>>;
+  readonly isConnected: Readonly<ShallowRef<boolean>>;
+  readonly error: Readonly<ShallowRef<SseError | undefined>>;
+} {
+  const rows = shallowRef<readonly Row[]>(options.initial?.rows ?? []);
+  const state = shallowRef<LiveState>(options.initial ? "live" : "loading");
+  const isConnected = shallowRef(false);
+  const error = shallowRef<SseError | undefined>();
+  let close = () => {};
+  const open = (to: string | URL | null) => {
+    close();
+    close = () => {};
+    // There is nobody to close a stream of a page that is rendered on a server.
+    if (to === null || typeof window === "undefined") return;
+    const one = live(to, options);
+    const tell = () => {
+      rows.value = one.current;
+      state.value = one.state;
+      isConnected.value = one.isConnected;
+      error.value = one.error;
+    };
+    const stop = one.subscribe(tell);
+    tell();
+    close = () => {
+      stop();
+      one.close();
+    };
+  };
+  watch(() => toValue(url), open, { immediate: true, flush: "sync" });
+  onScopeDispose(() => close());
+  return { rows: shallowReadonly(rows), state: shallowReadonly(state), isConnected: shallowReadonly(isConnected), error: shallowReadonly(error) };
+}
