@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::archive;
 use crate::attack::{Choice, Crew, Tally};
-use crate::delays::{self, Judgement, Pair, Spread};
+use crate::delays::{self, Cause, Judgement, Late, Pair, Spread};
 use crate::ground::Ground;
 use crate::honest::{Honest, Records};
 use crate::memory::{
@@ -23,7 +23,6 @@ use crate::memory::{
     WINDOW_SIZE,
 };
 use crate::phase::{MAX_RECOVERY, OUTAGES, Phase};
-use crate::processor::{self, Look};
 use crate::report::Report;
 use crate::schema;
 use crate::sequence::{self, Item};
@@ -37,10 +36,15 @@ const SECRET: &str = "the secret of the siege, 32 bytes and more";
 const LONG: u64 = 300;
 
 /// What the honest parties must have got at least, so that the run means something: events a second, calls a
-/// second, and of a hundred events this many seen and not covered by gaps.
+/// second, changes that were followed in a second, and of a hundred events this many seen and not covered by gaps.
 const MIN_EVENTS: u64 = 40;
 const MIN_CALLS: u64 = 2;
+const MIN_CHANGES: u64 = 2;
 const MIN_SEEN_PERCENT: u64 = 60;
+
+/// Of a hundred seconds, this many may be late because others used the processors. With more of them, events
+/// that are late each second would not be noticed: the run proves nothing.
+const MAX_EXCUSED_PERCENT: usize = 40;
 
 /// Where speed is not judged, a call may take this many times as long: half a call a second still means
 /// something.
@@ -164,7 +168,7 @@ fn judge(
     pairs: &[Pair],
     mut failures: Vec<String>,
 ) -> (Report, Vec<Item>) {
-    let Records { published, items, calls, .. } = records;
+    let Records { published, items, calls, followed, .. } = records;
     let is_judged = |at: u64| !phases.iter().any(|phase| (phase.from..=phase.until).contains(&at));
     // A call that was already on its way when the outage began is not judged either.
     let is_clear =
@@ -189,11 +193,13 @@ fn judge(
             violations.push(format!("the honest stream ended at {} ms: {why}", at / 1000));
         }
     }
-    let late = delays::late(&judged, excuses(&findings.looks, judgement), judgement);
-    let excused = delays::late(&judged, &[], judgement).len() - late.len();
-    if options.judges_costs {
-        violations.extend(late.into_iter().map(|late| format!("late: {late}")));
-    }
+    let late = delays::late(&judged, &findings.machine, judgement);
+    let late = if options.judges_costs { late } else { Vec::new() };
+    // A long run has the machine for itself, so nothing is blamed on others there.
+    let (excused, late): (Vec<Late>, Vec<Late>) =
+        late.into_iter().partition(|late| late.cause == Cause::Others && judgement == Judgement::P99);
+    violations.extend(late.iter().map(|late| format!("late: {}", late.told)));
+    violations.extend(followed.wrong.iter().map(|wrong| format!("the follower: {wrong}")));
     violations.extend(calls.wrong.iter().map(|wrong| format!("a call got {wrong}")));
     violations.extend(published.errors.iter().map(|error| format!("publishing failed: {error}")));
     if options.judges_costs && peak > limit {
@@ -206,6 +212,10 @@ fn judge(
     }
 
     failures.extend(published.broken.clone());
+    let seconds = delays::judged_seconds(&judged);
+    if excused.len() * 100 > seconds * MAX_EXCUSED_PERCENT {
+        failures.push(format!("in {} of {seconds} seconds others kept the gateway waiting", excused.len()));
+    }
     let mut least = |what: &str, count: u64, least: u64| {
         if count < least {
             failures.push(format!("only {count} {what}, at least {least} are needed"));
@@ -216,6 +226,7 @@ fn judge(
     least("honest calls were answered", calls.answered, options.seconds * MIN_CALLS / slowness);
     let percent = account.seen * 100 / (published.done.len() as u64).max(1);
     least("percent of the honest events were seen", percent, MIN_SEEN_PERCENT);
+    least("changes were followed", followed.events, options.seconds * MIN_CHANGES / slowness);
     least("looks at the gateway's memory", findings.memory.len() as u64, options.seconds);
     for (name, tally) in &attackers {
         if tally.struck == 0 {
@@ -224,6 +235,10 @@ fn judge(
             failures.push(format!("the attacker {name:?} never struck; {why}"));
         }
     }
+    let is_only_starved = failures.is_empty()
+        && violations.len() == late.len()
+        && late.iter().all(|late| late.cause == Cause::Siege)
+        && judgement == Judgement::P99;
     let report = Report {
         seed: options.seed,
         seconds: options.seconds,
@@ -233,22 +248,17 @@ fn judge(
         account,
         call_times: Spread::of(calls.durations.clone()),
         calls,
+        followed,
         memory: (peak, limit),
-        starved: processor::longest(&findings.looks, 0, u64::MAX),
-        excused,
+        starved: findings.machine.longest_wait(0, u64::MAX),
+        others_percent: findings.machine.others_percent(0, u64::MAX),
+        excused: excused.len(),
+        is_only_starved,
         attackers,
         phases,
         conclusion: Conclusion { failures, violations, archive: None },
     };
     (report, items)
-}
-
-/// A long run has the machine for itself, so nothing is blamed on the machine there.
-fn excuses(looks: &[Look], judgement: Judgement) -> &[Look] {
-    match judgement {
-        Judgement::P99 => looks,
-        Judgement::P99AndMax => &[],
-    }
 }
 
 fn start_cluster(options: &Options, port: u16) -> Result<Cluster> {

@@ -22,6 +22,16 @@ CREATE FUNCTION item_of(nonce text) RETURNS item LANGUAGE sql STABLE AS
     $f$ SELECT 1, item_of.nonce, current_setting('request.user_id', true) $f$;
 COMMENT ON FUNCTION item_of IS E'HTTP POST\n@authorize';
 
+-- What the honest follower keeps up with. Its topic keeps it from the honest subscriber.
+CREATE TABLE score (id int PRIMARY KEY, n bigint NOT NULL);
+INSERT INTO score SELECT i, 0 FROM generate_series(1, 20) i;
+GRANT SELECT ON score TO web;
+GRANT SELECT, UPDATE ON score TO honest;
+CREATE FUNCTION score_now() RETURNS jsonb LANGUAGE sql STABLE AS $f$ SELECT jsonb_object_agg(id, n) FROM score $f$;
+CREATE FUNCTION scored() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE INFO '% %', NEW.id, NEW.n; RETURN NULL; END $f$;
+COMMENT ON FUNCTION scored IS E'@sse\n@sse_topic score\n@sse_snapshot score_now as state';
+CREATE TRIGGER scored AFTER UPDATE ON score FOR EACH ROW EXECUTE FUNCTION scored();
+
 -- What the hostile use.
 CREATE FUNCTION big(n int) RETURNS text LANGUAGE sql IMMUTABLE AS $f$ SELECT repeat('x', n) $f$;
 COMMENT ON FUNCTION big IS 'HTTP GET';

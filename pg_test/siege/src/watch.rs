@@ -14,13 +14,16 @@ use anyhow::{Context, Result};
 use cluster::Clock;
 
 use crate::ground::Ground;
-use crate::processor::{self, Look};
+use crate::processor::{self, Look, Machine};
 
 /// Between two looks.
 const PACE: Duration = Duration::from_millis(100);
 
 /// The gateway's process is asked for once in this many looks: only an outage may change it.
 const ASKING: u64 = 20;
+
+/// Who used the processors is asked for once in this many looks: all processes are looked at.
+const COUNTING: u64 = 5;
 
 /// Lines that the log must not have. Each means that a process did not end by itself.
 const ALARMS: [&str; 8] = [
@@ -42,8 +45,8 @@ const MAX_TOLD: usize = 10;
 pub(crate) struct Findings {
     /// When, and `RssAnon` of the gateway then, in bytes.
     pub(crate) memory: Vec<(u64, u64)>,
-    /// How long its threads waited for a processor.
-    pub(crate) looks: Vec<Look>,
+    /// Who used the processors, and how long the gateway's threads waited for one.
+    pub(crate) machine: Machine,
     /// Lines of the log that should not be there.
     pub(crate) alarms: Vec<String>,
     /// Its end is that of the run.
@@ -93,7 +96,10 @@ fn watch(ground: &Ground, clock: Clock, end: &AtomicBool, is_alarmed: &AtomicBoo
             findings.memory.push((clock.now(), bytes));
         }
         if let Some(pid) = pid.as_deref() {
-            findings.looks.push(Look { at: clock.now(), waited: processor::waited(pid) });
+            findings.machine.looks.push(Look { at: clock.now(), waited: processor::waited(pid) });
+            if looks.is_multiple_of(COUNTING) {
+                findings.machine.usages.extend(processor::usage(clock.now(), pid));
+            }
         }
         findings.alarms.extend(log.alarms()?);
         if !findings.alarms.is_empty() {

@@ -14,7 +14,7 @@ use super::hand::{Blow, Hand, header, read_head, request, status};
 const KEPT: usize = 25;
 
 /// Clients that come back at the same moment.
-const CROWD: usize = 15;
+const CROWD: usize = 10;
 
 /// Streams with snapshots (schema.sql): for all at once, for each, slow, failing, of any size, and of a
 /// function that comes and goes.

@@ -4,6 +4,7 @@
 
 mod caller;
 mod control;
+mod follower;
 mod publisher;
 mod subscriber;
 
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 use cluster::Clock;
 
 pub(crate) use caller::{Calls, Person};
+pub(crate) use follower::Followed;
 pub(crate) use publisher::Published;
 
 use crate::ground::Ground;
@@ -26,6 +28,7 @@ pub(crate) struct Honest {
     publisher: JoinHandle<Published>,
     subscriber: JoinHandle<Vec<Item>>,
     control: JoinHandle<BTreeMap<u64, u64>>,
+    follower: JoinHandle<Followed>,
     callers: Vec<JoinHandle<Calls>>,
     ends: Arc<Ends>,
 }
@@ -51,6 +54,7 @@ pub(crate) struct Records {
     /// When each number came as a notification.
     pub(crate) notified: BTreeMap<u64, u64>,
     pub(crate) calls: Calls,
+    pub(crate) followed: Followed,
 }
 
 impl Honest {
@@ -58,10 +62,11 @@ impl Honest {
         let ends: Arc<Ends> = Arc::default();
         let control = control::start(ground, clock, Arc::clone(&ends))?;
         let subscriber = subscriber::start(ground, clock, Arc::clone(&ends))?;
+        let follower = follower::start(ground, clock, Arc::clone(&ends))?;
         let publisher = publisher::start(ground, clock, Arc::clone(&ends))?;
         let call = |person: &Person| caller::start(ground, person.clone(), clock, Arc::clone(&ends));
         let callers = people.iter().map(call).collect();
-        Ok(Self { publisher, subscriber, control, callers, ends })
+        Ok(Self { publisher, subscriber, control, follower, callers, ends })
     }
 
     pub(crate) fn ends(&self) -> &Arc<Ends> {
@@ -82,13 +87,14 @@ impl Honest {
             self.callers.into_iter().map(|caller| joined(caller, "a caller")).collect::<Result<_>>()?;
         // Readers end by themselves when the last number has come; the publisher tells them which that is.
         let _ = cluster::wait_until(cluster::PATIENCE, "the readers see the last event", || {
-            self.subscriber.is_finished() && self.control.is_finished()
+            self.subscriber.is_finished() && self.control.is_finished() && self.follower.is_finished()
         });
         self.ends.waiting.store(true, Relaxed);
         let items = joined(self.subscriber, "the subscriber")?;
         let notified = joined(self.control, "the control")?;
+        let followed = joined(self.follower, "the follower")?;
         let calls = callers.into_iter().fold(Calls::default(), Calls::and);
-        Ok(Records { published, items, notified, calls })
+        Ok(Records { published, items, notified, calls, followed })
     }
 }
 
