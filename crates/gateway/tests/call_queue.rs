@@ -218,6 +218,21 @@ fn a_call_that_nobody_takes_in_time_is_503_and_was_not_run() {
 }
 
 #[test]
+fn without_a_call_timeout_a_call_waits_for_a_worker_and_for_its_answer() {
+    let gateway = gateway(Settings { call_timeout: Duration::ZERO, ..settings() });
+    let mut peer = Peer::ask(gateway.port(), &get());
+    waits(&gateway, 1);
+    let call = take(&gateway);
+    assert_eq!(call.timeout_ms, 0, "nor does the worker limit it");
+    assert!(call.deadline > Instant::now() + Duration::from_secs(24 * 3600));
+    let until = Instant::now() + Duration::from_millis(300);
+    eventually("waited", || Instant::now() > until);
+    assert_eq!(gateway.gateway.poll_cancelled(), None);
+    gateway.gateway.answer_call(call.id, done(call.id, "late"));
+    assert_eq!(peer.answer(true).text(), "late");
+}
+
+#[test]
 fn a_worker_that_does_not_let_go_is_not_waited_for() {
     let gateway = gateway(Settings { call_timeout: Duration::from_millis(100), ..settings() });
     let mut peer = Peer::ask(gateway.port(), &get());

@@ -19,3 +19,23 @@ impl Peer {
         Self { address: address.to_canonical(), is_secure: false }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Attack: a peer that comes over an IPv6 socket too has two shares of what is counted by address, or is not
+    // the proxy that is trusted.
+    #[test]
+    fn an_ipv4_address_is_one_peer_in_either_form() {
+        for (given, address) in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("::1", "::1"),
+            ("2001:db8::1", "2001:db8::1"),
+        ] {
+            let [given, address] = [given, address].map(|text| text.parse::<IpAddr>());
+            assert_eq!(given.map(Peer::plain), address.map(|address| Peer { address, is_secure: false }));
+        }
+    }
+}
