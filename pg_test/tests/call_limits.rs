@@ -127,49 +127,6 @@ fn hostile_bodies_are_refused_and_nothing_breaks() -> Result<()> {
     findings.report()
 }
 
-/// Attack: request smuggling, where two servers disagree about where a request ends. So an ambiguous request
-/// ends the connection.
-#[test]
-fn a_request_whose_end_is_ambiguous_is_refused_and_nothing_behind_it_runs() -> Result<()> {
-    let api = Api::new("smuggled")?;
-    api.sql(
-        "create table ran (x int); grant all on ran to app;
-         create function f() returns void language sql as 'insert into smuggled.ran values (1)'; comment on function f() is 'HTTP POST';
-         create function harmless(a text = '') returns text language sql as 'select a'; comment on function harmless(text) is 'HTTP POST';",
-    )?;
-    let inner = format!("{}\r\n", head(&api, "f"));
-    let start = format!("{}{JSON}", head(&api, "harmless"));
-    let length = inner.len() + 5;
-    for framing in [
-        format!("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{inner}"),
-        format!("Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n{inner}"),
-        format!("Content-Length: 2\r\nContent-Length: {length}\r\n\r\n{{}}{inner}"),
-        format!("Content-Length: 2, {length}\r\n\r\n{{}}{inner}"),
-        format!("Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n{inner}"),
-        format!("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{inner}"),
-        format!("Content-Length: +2\r\n\r\n{{}}{inner}"),
-        format!("Content-Length: -1\r\n\r\n{{}}{inner}"),
-        format!("Content-Length : 2\r\n\r\n{{}}{inner}"),
-        format!("Transfer-Encoding: chunked\r\n\r\n-1\r\n{inner}"),
-        format!("Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{inner}"),
-    ] {
-        let mut connection = api.http.connect()?;
-        connection.send_bytes(format!("{start}{framing}").as_bytes())?;
-        // Whatever the answer is: the second request must not be answered.
-        let first = connection.response("POST").map(|answer| answer.status());
-        let second = connection.response("POST").map(|answer| answer.status());
-        ensure!(second.is_err(), "{framing:?}: {first:?}, then {second:?}");
-    }
-    assert_eq!(api.sql("select count(*) from ran")?, "0");
-    // Two whole requests in one packet are ordinary, and both are answered in order.
-    let mut connection = api.http.connect()?;
-    connection.send_bytes(format!("{start}Content-Length: 9\r\n\r\n{{\"a\":\"1\"}}{inner}").as_bytes())?;
-    assert_eq!(told(&connection.response("POST")?), "200 1");
-    assert_eq!(connection.response("POST")?.status(), 204);
-    assert_eq!(api.sql("select count(*) from ran")?, "1");
-    Ok(())
-}
-
 #[test]
 fn a_full_queue_is_a_503_with_retry_after_and_one_address_has_half_of_it() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "1").setting("sse.call_queue_size", "4"))?;

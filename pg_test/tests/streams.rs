@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use cluster::Cluster;
 use cluster::http::{Request, StreamError};
-use common::{Corner, SOON, announcer, status, wait_for_status};
+use common::{Corner, SOON, announcer};
 
 #[test]
 fn the_head_of_a_stream_is_as_documented() -> Result<()> {
@@ -60,48 +60,6 @@ fn an_event_is_id_event_and_data_byte_by_byte() -> Result<()> {
 }
 
 #[test]
-fn head_answers_the_headers_and_subscribes_nobody() -> Result<()> {
-    let cluster = Cluster::builder().start()?;
-    let http = cluster.http()?;
-    cluster.sql(&announcer("f", "@sse"))?;
-    let answer = http.request(&Request::new("HEAD", "/api/f/info"))?;
-    assert_eq!((answer.status(), answer.header("content-type")), (200, Some("text/event-stream")));
-    assert_eq!(answer.header("cache-control"), Some("no-store, no-transform"));
-    let _stream = http.events("/api/f/info")?;
-    cluster::wait_until(SOON, "the one stream is counted", || {
-        common::figure(&cluster, "stat_gateway", "subscribers_total").is_ok_and(|total| total == 1)
-    })?;
-    assert_eq!(http.request(&Request::new("HEAD", "/api/nothing"))?.status(), 404);
-    Ok(())
-}
-
-#[test]
-fn options_says_what_is_allowed_and_other_methods_get_405() -> Result<()> {
-    let corner = Corner::new("methods")?;
-    corner.announcer("f", "@sse")?;
-    let path = corner.path("f/info");
-    let options = corner.http.request(&Request::new("OPTIONS", &path))?;
-    ensure!((200..300).contains(&options.status()), "{:?}", options.head);
-    ensure!(
-        options.header("allow").is_some_and(|allow| allow.contains("GET") && allow.contains("HEAD")),
-        "{:?}",
-        options.head
-    );
-    for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
-        let answer = corner.http.request(&Request::new(method, &path))?;
-        assert_eq!(answer.status(), 405, "{method}");
-        ensure!(
-            answer.header("allow").is_some_and(|allow| allow.contains("GET")),
-            "{method}: {:?}",
-            answer.head
-        );
-        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method}");
-        assert_eq!(answer.json()?["status"], 405);
-    }
-    Ok(())
-}
-
-#[test]
 fn an_idle_stream_gets_a_comment_as_heartbeat_and_an_event_does_not_come_of_it() -> Result<()> {
     let cluster = Cluster::builder()
         .setting("sse.heartbeat_interval", "300ms")
@@ -139,26 +97,6 @@ fn who_has_left_is_no_longer_counted() -> Result<()> {
     cluster::wait_until(SOON, "three are counted", || open().is_ok_and(|open| open == 3))?;
     drop(streams);
     cluster::wait_until(SOON, "none is counted", || open().is_ok_and(|open| open == 0))
-}
-
-#[test]
-fn bytes_behind_the_request_disturb_nobody() -> Result<()> {
-    let corner = Corner::new("junk")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
-    let mut noisy = corner.stream("f/info")?;
-    std::io::Write::write_all(
-        &mut noisy.connection().socket(),
-        &b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500),
-    )?;
-    corner.sql("select f('x')")?;
-    assert_eq!(stream.next_payload(SOON)?.data, "x");
-    assert_eq!(noisy.next_payload(SOON)?.data, "x");
-    ensure!(
-        !String::from_utf8_lossy(noisy.bytes()).contains("HTTP/1.1"),
-        "what follows a stream's request is no request"
-    );
-    Ok(())
 }
 
 // ---- NpgsqlRest's own cases, replayed
@@ -269,20 +207,6 @@ fn a_stream_of_an_authorize_routine_answers_401_to_the_anonymous() -> Result<()>
 }
 
 #[test]
-fn an_http_1_0_client_gets_a_stream_without_chunks() -> Result<()> {
-    let corner = Corner::new("old_http")?;
-    corner.announcer("f", "@sse")?;
-    let mut connection = corner.http.connect()?;
-    connection.send_bytes(
-        format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", corner.path("f/info?old_http")).as_bytes(),
-    )?;
-    let head = connection.head()?;
-    assert_eq!(head.status, 200);
-    ensure!(head.header("transfer-encoding").is_none(), "{head:?}");
-    Ok(())
-}
-
-#[test]
 fn several_threads_each_serve_every_event() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.threads", 3).start()?;
     let corner = Corner::of(&cluster, "threads")?;
@@ -323,28 +247,5 @@ fn who_resumes_gets_everything_behind_its_last_id_once() -> Result<()> {
     let mut empty = corner.http.events_after(&path, "")?;
     corner.sql("select f('12')")?;
     assert_eq!(empty.next_payload(SOON)?.data, "12", "an empty Last-Event-ID is none");
-    Ok(())
-}
-
-#[test]
-fn an_id_that_was_never_given_is_answered_by_a_gap() -> Result<()> {
-    let corner = Corner::new("invented")?;
-    corner.announcer("f", "@sse")?;
-    for id in ["42", "not an id", "ffffffffffffffff-1", "\u{fc}"] {
-        let mut stream = corner.http.events_after(&format!("{}?invented", corner.path("f/info")), id)?;
-        let gap = stream.next_payload(SOON)?;
-        ensure!(["unknown", "restarted"].contains(&common::gap_reason(&gap)?.as_str()), "{id:?}: {gap:?}");
-    }
-    Ok(())
-}
-
-#[test]
-fn healthz_says_only_up() -> Result<()> {
-    let http = common::shared().http()?;
-    wait_for_status(http, "/healthz", 200, SOON)?;
-    let answer = http.get("/healthz")?;
-    assert_eq!(answer.json()?, serde_json::json!({"status": "pass"}));
-    assert_eq!(http.request(&Request::new("POST", "/healthz"))?.status(), 405);
-    assert_eq!(status(http, "/healthz/x")?, 404);
     Ok(())
 }

@@ -15,6 +15,9 @@ use support::{TestGateway, config, eventually, folder, routes, settings};
 fn an_unknown_path_is_404_and_a_wrong_method_405() {
     let gateway = TestGateway::new();
     assert_eq!(get(gateway.port(), "/nothing").problem(404), "There is nothing at this path.");
+    for path in ["/", "/api", "/healthz/x", "/api/../healthz", "/%2e%2e/etc/passwd", "//", "/healthz%00"] {
+        get(gateway.port(), path).problem(404);
+    }
     for method in ["POST", "PUT", "DELETE", "PATCH", "TRACE", "QUERY"] {
         let answer =
             ask(gateway.port(), &format!("{method} /api/events/info HTTP/1.1\r\nHost: localhost\r\n\r\n"));
@@ -110,6 +113,8 @@ fn a_request_for_a_stream_has_no_body() {
         ("Content-Length: 3\r\n", "abc", 400),
         ("Content-Length: 3\r\n", "", 400),
         ("Transfer-Encoding: chunked\r\n", "0\r\n\r\n", 400),
+        ("Content-Length: 5\r\nContent-Length: 6\r\n", "", 400),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", 400),
         ("Content-Length: 0\r\n", "", 200),
         ("Expect: 100-continue\r\n", "", 200),
         ("Upgrade: websocket\r\nConnection: upgrade\r\n", "", 200),
@@ -126,10 +131,13 @@ fn a_request_for_a_stream_has_no_body() {
 #[test]
 fn what_the_query_cannot_hold_is_400() {
     let gateway = TestGateway::new();
-    for query in ["%FF".to_owned(), "x".repeat(201), "id=a&id=b".to_owned(), ["topic=t"; 65].join("&")] {
+    for query in ["%FF", "id=%00", "id=a&id=b", &["topic=t"; 65].join("&")] {
         get(gateway.port(), &format!("/api/events/info?{query}")).problem(400);
     }
-    Stream::get(gateway.port(), &format!("/api/events/info?{}", "x".repeat(200)), "");
+    for name in ["", "id=", "topic="] {
+        get(gateway.port(), &format!("/api/events/info?{name}{}", "x".repeat(201))).problem(400);
+        Stream::get(gateway.port(), &format!("/api/events/info?{name}{}", "x".repeat(200)), "");
+    }
 }
 
 // DNS rebinding.
@@ -239,11 +247,14 @@ fn a_head_that_does_not_arrive_is_408_and_closed() {
 fn a_connection_is_kept_for_several_requests_and_the_last_may_be_a_stream() {
     let gateway = TestGateway::new();
     let mut peer = Peer::connect(gateway.port());
-    for _ in 0..3 {
-        peer.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        assert_eq!(peer.answer(true).head.status, 200);
+    // Byte by byte, then two in one go.
+    for byte in b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" {
+        peer.send(&[*byte]);
     }
-    peer.send(support::peer::GET.as_bytes());
+    assert_eq!(peer.answer(true).head.status, 200);
+    let nothing = "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    peer.send(format!("{nothing}{}", support::peer::GET).as_bytes());
+    assert_eq!(peer.answer(true).head.status, 404);
     let mut stream = peer.into_stream();
     assert_eq!(stream.next().name, "sse.ready");
     assert_eq!(gateway.count(|stats| &stats.connections_total), 1);
