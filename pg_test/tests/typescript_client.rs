@@ -7,10 +7,9 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, Reply, Session, SessionOptions, find_program, has_node, node_package, skip};
+use cluster::{Cluster, Reply, Session, SessionOptions, has_node, node_package, skip};
 use common::calls::{ROLE, builder, ready, start};
 
 /// Everything that a client can have to do with.
@@ -92,7 +91,7 @@ fn folder(name: &str, client: &str) -> Result<PathBuf> {
 /// Runs one of the tools, or a program with Node.
 fn node(folder: &Path, arguments: &[&str]) -> Result<()> {
     let tools = folder.ancestors().nth(2).context("no folder above")?;
-    let mut node = Command::new(find_program("node").context("no node")?);
+    let mut node = cluster::node()?;
     let output = node.args(arguments).current_dir(tools).output()?;
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     ensure!(output.status.success(), "node {arguments:?}: {}", said.join("\n"));

@@ -50,7 +50,7 @@ pub use conclusion::{Conclusion, archive};
 pub use extension::{Extension, Profile, cargo, workspace_root};
 pub use install::Install;
 pub use message::Message;
-pub use node::{has_node, node_package};
+pub use node::{has_node, node, node_package, npm};
 pub use pg_config::{MAJORS, PgConfig};
 pub use port::lasting_port;
 pub use scratch::Scratch;

@@ -3,10 +3,8 @@
 //!
 //! Not for where they are installed: `cluster::node_package`.
 
-use std::process::Command;
-
-use anyhow::{Context, Result};
-use cluster::{find_program, has_node, node_package, skip, workspace_root};
+use anyhow::Result;
+use cluster::{has_node, node_package, npm, skip, workspace_root};
 
 use super::steps::{Outcome, Run};
 use super::tally::Tally;
@@ -39,7 +37,7 @@ impl Run {
         let root = workspace_root();
         for package in PACKAGES.iter().filter(|package| root.join(package).join("package.json").is_file()) {
             let folder = node_package(package)?;
-            let mut tests = Command::new(find_program("npm").context("there is no npm")?);
+            let mut tests = npm()?;
             tests.arg("test").current_dir(folder).env("CI", "true").env(ROOT, root);
             let tested = progress::run(&format!("npm test in {package}"), tests)?;
             outcome.tally.add(Tally::one(tested.status.success()));
