@@ -160,6 +160,47 @@ describe("a hub", () => {
     expect(stream.requests).toHaveLength(2);
   });
 
+  /** A hub whose connections are written to by hand, each by its own function. */
+  function byHand() {
+    const write: ((bytes: string) => void)[] = [];
+    const hub = new Hub({
+      fetch: async () => {
+        const body = new ReadableStream<Uint8Array>({
+          start: (controller) => void write.push((bytes) => controller.enqueue(new TextEncoder().encode(bytes))),
+        });
+        return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+      },
+    });
+    const ready = (id: string) => `id: ${id}\nevent: sse.ready\ndata: {}\n\n`;
+    const event = (id: string, data: string) => `id: ${id}\ndata: ${data}\n\n`;
+    return { hub, write, ready, event };
+  }
+
+  it("gives who comes into step what the other connection has brought already", async () => {
+    const { hub, write, ready, event } = byHand();
+    const one = join(hub);
+    await until(() => write.length === 1);
+    write[0]?.(ready("5") + event("6", "six") + event("7", "seven"));
+    await until(() => one.data().length === 2);
+    const two = join(hub, "3");
+    await until(() => write.length === 2);
+    write[1]?.(ready("3") + event("4", "four") + event("6", "six"));
+    await until(() => two.data().length === 3);
+    write[0]?.(event("8", "eight"));
+    await until(() => one.data().length === 3 && two.data().length === 4);
+    expect(two.data()).toEqual(["four", "six", "seven", "eight"]);
+  });
+
+  it("begins anew for who comes back with an id that needs a fresh snapshot", async () => {
+    const { hub, write, ready, event } = byHand();
+    const one = join(hub);
+    await until(() => write.length === 1);
+    write[0]?.(ready("1s") + event("1s", "state") + event("2s", "two"));
+    await until(() => one.data().length === 2);
+    expect(join(hub, "2s").data()).toEqual(["state", "two"]);
+    expect(write).toHaveLength(1);
+  });
+
   it("does not give a stream that has failed to bring its snapshot to who begins", async () => {
     const { stream, join } = setUp(() => "state");
     const one = join();
@@ -256,6 +297,19 @@ describe("a hub in another place", () => {
     const three = join(client);
     await until(() => three.told.ends.length === 1);
     expect(three.told.ends[0]).toMatchObject({ status: 403 });
+  });
+
+  it("is not heard any more by who has asked another one, though it still speaks", () => {
+    const asked: Up[] = [];
+    const client = new Client((up) => asked.push(up));
+    const one = join(client);
+    const old = asked[0]?.n as number;
+    client.take({ n: old, m: { id: "1", event: "message", data: "a" } });
+    client.move();
+    expect(asked[1]).toMatchObject({ to: TARGET, id: "1" });
+    client.take({ n: old, m: { id: "2", event: "message", data: "b" } });
+    client.take({ n: asked[1]?.n as number, m: { id: "2", event: "message", data: "b" } });
+    expect(one.data()).toEqual(["a", "b"]);
   });
 
   it("is left for another one from where each member is", async () => {
