@@ -161,6 +161,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
         call_queue_size,
         max_body_size,
         user_parameters,
+        client_path,
     } = Settings::default();
     let AuthSettings {
         jwt_secret,
@@ -211,6 +212,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     assert_eq!(call_queue_size, size("sse.call_queue_size")?);
     assert_eq!(max_body_size, size("sse.max_body_size")?);
     assert_eq!(user_parameters, switch("sse.user_parameters")?);
+    assert_eq!(client_path.is_some(), switch("sse.serve_client")?);
 
     assert!(jwt_secret.is_none() && text("sse.jwt_secret")?.is_empty());
     assert_eq!(jwt_secret_file.unwrap_or_default(), PathBuf::from(text("sse.jwt_secret_file")?));

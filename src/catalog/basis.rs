@@ -63,6 +63,9 @@ pub(crate) fn of(reading: &Reading) -> Set {
     if reading.depends_on_names {
         set.add(Kind::EveryRoutine as u32, watched::EVERY);
     }
+    if guc::SERVE_CLIENT.get() {
+        set.add(Kind::EveryEnum as u32, watched::EVERY);
+    }
     let entered = jit::without(|| {
         Spi::connect(|client| {
             for row in client.select(BASIS, None, &[oids(&|_| true).into(), callable.into()])? {

@@ -1,6 +1,7 @@
 //! From what was read to the routes, in a session.
 //!
-//! Not for what decides about them (`sse_proto::route`); the gateway makes its own (`worker/gateway/routing.rs`).
+//! Not for what decides about them (`sse_proto::route`); the gateway makes its own
+//! (`worker/gateway/routing.rs`).
 
 use sse_proto::route::{Known, Parsed, RouteTable, Routine};
 

@@ -299,4 +299,9 @@ settings! {
         c"Fills _user_id, _user_name, _user_roles, _user_claims and _ip_address of every called routine.",
         "As @user_parameters does for one routine: from the identity of the caller, never from the request.",
     );
+    SERVE_CLIENT: Switch = Switch::new(
+        c"sse.serve_client", false, Reload,
+        c"Serves the client in TypeScript at the URL prefix, as client.ts.",
+        "It tells whoever may fetch it what can be called and listened to, with parameters, types and the prose of the comments.",
+    );
 }

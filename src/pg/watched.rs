@@ -43,9 +43,11 @@ pub(crate) enum Kind {
     /// Entered, with the hash [`EVERY`], when every routine and every schema matters: comments name functions
     /// that may come and go, and a schema may get the name that they look in.
     EveryRoutine = 5,
+    /// `pg_enum`. Entered, with the hash [`EVERY`], when a client is served: it has the labels of enums.
+    EveryEnum = 6,
 }
 
-/// Stands for all routines and schemas.
+/// Stands for all routines and schemas, and for all enums.
 pub(crate) const EVERY: u32 = 1;
 
 /// The set; the head of this file explains it. Written by the catalog worker; read by every backend. For a
@@ -154,7 +156,7 @@ pub(crate) fn hash_of(kind: Kind, oid: u32) -> u32 {
         Kind::Schema => Cache::NAMESPACEOID,
         Kind::Type => Cache::TYPEOID,
         Kind::Relation => return oid,
-        Kind::EveryRoutine => return EVERY,
+        Kind::EveryRoutine | Kind::EveryEnum => return EVERY,
     };
     let zero = pg_sys::Datum::from(0);
     // SAFETY: computes a hash of the key; the caller is in a transaction.

@@ -11,6 +11,7 @@ use sse_proto::route::Routine;
 use sse_ring::{PushError, Replaced};
 
 use crate::catalog::{self, basis, call_role};
+use crate::client;
 use crate::guc;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, bgworker, clock, futex};
@@ -59,7 +60,12 @@ pub(crate) fn run() {
         backend::pause();
     }
     shared.found_extension(generation, extension);
-    let handed_over = hand_over(&shared, max_wait, generation, role, &routines);
+    let mut handed_over = hand_over(&shared, max_wait, generation, role, &routines);
+    if handed_over && guc::SERVE_CLIENT.get() {
+        // Behind the routines: they neither wait for it, nor are they lost where it fails.
+        let client = BackgroundWorker::transaction(|| client(&routines));
+        handed_over = hand_over_client(&shared, max_wait, generation, &client);
+    }
     shared.header.last_reading.tell_work(clock::processor_time());
     shared.wake_gateway();
     bgworker::leave(i32::from(!handed_over));
@@ -91,6 +97,29 @@ fn hand_over(
             .iter()
             .all(|routine| push(&Record::CatalogRoutine { generation, routine: routine.clone() }))
         && push(&Record::CatalogEnd { generation, count })
+}
+
+/// What `sse.serve_client` serves; empty if it is too large.
+fn client(routines: &[Routine]) -> String {
+    let served = routines.iter().filter(|routine| guc::schema_is_served(&routine.schema));
+    client::of(&served.cloned().collect::<Vec<_>>(), None).unwrap_or_default()
+}
+
+/// Bytes of a part of the client, which finds room in the smallest ring.
+const PART_BYTES: usize = 8 << 10;
+
+/// Its parts, and an empty one behind them.
+fn hand_over_client(shared: &Shared, max_wait: Duration, generation: u64, mut client: &str) -> bool {
+    loop {
+        let (part, rest) = client.split_at(client.floor_char_boundary(PART_BYTES));
+        if !push(shared, max_wait, &Record::CatalogClient { generation, part }) {
+            return false;
+        }
+        if part.is_empty() {
+            return true;
+        }
+        client = rest;
+    }
 }
 
 /// Pushes one record, waiting for room. `false`: the gateway does not take it.

@@ -10,6 +10,7 @@
 //! (`worker/gateway/reader.rs`).
 
 mod between;
+mod client_rules;
 mod courier;
 #[cfg(feature = "faults")]
 mod fault;
@@ -17,6 +18,7 @@ mod messages;
 mod reader;
 mod refused;
 mod routing;
+mod served_client;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -33,6 +35,7 @@ use crate::pg::waiter::Waiter;
 use crate::pg::{backend, bgworker, clock, config_file, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, stats};
+use client_rules::ClientRules;
 use courier::{Courier, Heard};
 use reader::CatalogReader;
 use refused::Refused;
@@ -63,6 +66,7 @@ struct Worker {
     listing: Listing,
     refused: Refused,
     calls: Calls,
+    client: ClientRules,
     state: GatewayState,
     next_beat: Instant,
 }
@@ -113,6 +117,7 @@ impl Worker {
             courier,
             listing: Listing::default(),
             refused: Refused::default(),
+            client: ClientRules::present(),
             calls: Calls::new(shared),
             state: GatewayState::Stopped,
             next_beat: Instant::now(),
@@ -295,6 +300,11 @@ impl Worker {
         fault::provoke_if_asked(&self.shared, &self.courier, &mut self.calls);
         self.calls.reload();
         self.courier.give(Task::Rules(Rules::present()));
+        let client = ClientRules::present();
+        if client != self.client {
+            self.client = client;
+            self.reader.outdate();
+        }
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
         apply_refused(gateway, Saying::Quietly);

@@ -149,8 +149,8 @@ impl<'c> Types<'c> {
     }
 }
 
-/// A member that may be left out or not. One that every object has by another meaning, a function, must not be
-/// in the way of leaving it out.
+/// A member that may be left out or not. One that every object has by another meaning, a function, must not
+/// be in the way of leaving it out.
 pub(crate) fn member(name: &str, value: &str, may_be_left: bool) -> String {
     let is_inherited = OF_ALL_OBJECTS.contains(&name) && value != "unknown";
     match may_be_left {

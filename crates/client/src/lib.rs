@@ -2,8 +2,8 @@
 //! TypeScript (C7.7).
 //!
 //! [`Model::of`] takes the route table, so that nothing is in it but what a request reaches, and the types,
-//! which the catalog has. [`typescript`] writes it down. Documents of other kinds can be written from the same
-//! model.
+//! which the catalog has. [`typescript`] writes it down. Documents of other kinds can be written from the
+//! same model.
 //!
 //! Not for reading the catalog. No Postgres, no I/O: every function here gives the same answer for the same
 //! input.

@@ -150,8 +150,8 @@ pub struct Snapshot {
 }
 
 impl Model {
-    /// The routines whose signatures have to be known: those of this schema, or of all, that can be called, and
-    /// those that make snapshots.
+    /// The routines whose signatures have to be known: those of this schema, or of all, that can be called,
+    /// and those that make snapshots.
     pub fn wanted<'t>(table: &'t RouteTable, schema: Option<&str>) -> Vec<(u32, &'t Signature)> {
         let is_wanted = |found: &str| schema.is_none_or(|wanted| wanted == found);
         let calls = table.call_points().flat_map(|point| &point.calls).filter(|call| is_wanted(&call.schema));

@@ -1,5 +1,5 @@
-//! Clients as they are written, whole (golden/), and the names in them. To accept a change of the golden files:
-//! `UPDATE_GOLDEN=1 cargo test -p sse-client`.
+//! Clients as they are written, whole (golden/), and the names in them. To accept a change of the golden
+//! files: `UPDATE_GOLDEN=1 cargo test -p sse-client`.
 //!
 //! Not for whether they compile and run: `pg_test/tests/typescript_client.rs`.
 #![allow(clippy::unwrap_used)]

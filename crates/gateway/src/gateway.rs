@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use crossbeam_channel::bounded;
 use sse_proto::route::RouteTable;
 
@@ -37,6 +38,11 @@ impl Routes {
     /// See [`Gateway::set_routes`].
     pub fn set(&self, routes: Arc<RouteTable>, generation: u64) {
         self.0.routes.set(routes, generation);
+    }
+
+    /// Replaces the client that is served; `None`: there is none, empty: it is too large.
+    pub fn set_client(&self, text: Option<&Bytes>) {
+        self.0.client.set(text);
     }
 }
 

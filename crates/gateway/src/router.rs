@@ -22,6 +22,7 @@ use crate::between::route_board::{Found, MAX_WAIT, Wanted};
 use crate::call::context::CallContext;
 use crate::call::{self, Attempt};
 use crate::content::body::{Body, READ_METHODS, allowed};
+use crate::content::client_file;
 use crate::content::problem::{Problem, unreadable};
 use crate::content::request_body::RequestBody;
 use crate::content::static_files::StaticFile;
@@ -112,7 +113,9 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     }
     let wanted =
         if shared.call_state() == CallAvailability::Off { Wanted::Streams } else { Wanted::StreamsAndCalls };
-    if shared.routes.find(path, wanted).is_none()
+    let is_client = settings.client_path.as_deref() == Some(path);
+    if !is_client
+        && shared.routes.find(path, wanted).is_none()
         && let Some(root) = &settings.static_root
         && let Some(file) =
             StaticFile::find(path, root, shared.data_directory.as_deref(), &shared.outbox).await
@@ -126,6 +129,14 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     let turn = context.incoming.give_way().await;
     let asked = Asked::new(request, peer, settings, shared);
     drop(turn);
+    if is_client {
+        if let Some(stranger) = asked.stranger(settings) {
+            return Err(stranger.into_problem(&asked, settings, shared));
+        }
+        let room = shared.calls.answer_room(asked.caller.address);
+        let client = shared.client.present();
+        return client_file::answer(client, request.method(), request.headers(), room).map(Answer::Response);
+    }
     let routes = find_routes(&asked, wanted, settings, shared).await?;
     if wanted == Wanted::StreamsAndCalls && routes.find_calls(path).is_some() {
         return answer_call(&asked, &routes, body, settings, context).await;

@@ -82,6 +82,8 @@ pub struct Settings {
     pub max_body_size: usize,
     /// `sse.user_parameters`: as if every callable routine had `@user_parameters` (C7.3).
     pub user_parameters: bool,
+    /// Where the client is, with `sse.serve_client`: `/api/client.ts`.
+    pub client_path: Option<String>,
 }
 
 impl Default for Settings {
@@ -112,6 +114,7 @@ impl Default for Settings {
             call_queue_size: 1000,
             max_body_size: 1 << 20,
             user_parameters: false,
+            client_path: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Bearer, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
+use crate::between::client_board::ClientBoard;
 use crate::between::endings::Endings;
 use crate::between::listing::ListRequests;
 use crate::between::outbox::{Outbox, Severity};
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) routes: RouteBoard,
+    pub(crate) client: ClientBoard,
     pub(crate) auth: Authenticator,
     /// Between the threads that refuse somebody and the file that keeps the refusals.
     pub(crate) refusals: Desk,
@@ -78,6 +80,7 @@ impl Shared {
             epoch,
             data_directory,
             routes: RouteBoard::new(),
+            client: ClientBoard::new(),
             auth,
             refusals,
             ended_sessions: EndedSessions::default(),

@@ -65,6 +65,8 @@ pub enum Kind {
     CatalogRoutine = 10,
     /// The role of calls.
     CallRole = 11,
+    /// A part of the client.
+    CatalogClient = 12,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
             [5, ..] => Some(Self::CatalogEnd),
             [10, ..] => Some(Self::CatalogRoutine),
             [11, ..] => Some(Self::CallRole),
+            [12, ..] => Some(Self::CatalogClient),
             [20, ..] => Some(Self::Event),
             [21, ..] => Some(Self::TooLarge),
             [22, ..] => Some(Self::CallEnd),
@@ -165,6 +168,13 @@ pub enum Record<'a> {
         /// The role.
         role: CallRole,
     },
+    /// A part of the client that `sse.serve_client` serves, in their order, behind a catalog.
+    CatalogClient {
+        /// The catalog it belongs to.
+        generation: u64,
+        /// The part; an empty one is behind the last. Of a client that is too large there is only this one.
+        part: &'a str,
+    },
     /// Last of a catalog; complete if `count` routines of this generation came before.
     CatalogEnd {
         /// The catalog that ends.
@@ -185,6 +195,7 @@ impl Record<'_> {
             Self::CatalogBegin { .. } => Kind::CatalogBegin,
             Self::CatalogRoutine { .. } => Kind::CatalogRoutine,
             Self::CallRole { .. } => Kind::CallRole,
+            Self::CatalogClient { .. } => Kind::CatalogClient,
             Self::CatalogEnd { .. } => Kind::CatalogEnd,
         }
     }

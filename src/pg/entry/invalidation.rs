@@ -46,8 +46,8 @@ fn register() {
     }
     use pg_sys::SysCacheIdentifier as Cache;
     let zero = pg_sys::Datum::from(0);
-    for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM] {
-        // SAFETY: registers a plain function of a library that is never unloaded; four of inval.c's 64
+    for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM, Cache::ENUMOID] {
+        // SAFETY: registers a plain function of a library that is never unloaded; five of inval.c's 64
         // places.
         unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(invalidated), zero) };
     }
@@ -61,6 +61,11 @@ unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, 
     use pg_sys::SysCacheIdentifier as Cache;
     if cache == Cache::ATTNUM as c_int {
         watched::columns_changed();
+        return;
+    }
+    if cache == Cache::ENUMOID as c_int {
+        // Which enum it was cannot be told from the hash of one of its labels.
+        touched(Kind::EveryEnum, watched::EVERY);
         return;
     }
     let kind = match cache {

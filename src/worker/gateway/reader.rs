@@ -48,6 +48,8 @@ pub(crate) struct CatalogReader {
     /// Another database is served since the worker was started: what it has read, or is still reading, is not
     /// taken for the routines of that one.
     is_overtaken: bool,
+    /// A setting has changed since the last worker was started that it goes by.
+    is_outdated: bool,
     /// The number of changes that the routes in force contain.
     loaded: Option<u64>,
     /// When the worker was started.
@@ -70,6 +72,7 @@ impl CatalogReader {
             left_at: None,
             finished: false,
             is_overtaken: false,
+            is_outdated: false,
             loaded: None,
             started_at: Instant::now(),
             not_before: Instant::now(),
@@ -90,6 +93,11 @@ impl CatalogReader {
         self.forget_question();
         self.loaded = None;
         self.is_overtaken = self.worker.is_some();
+    }
+
+    /// What a worker makes depends on a setting that has changed: the routines are read again.
+    pub(crate) fn outdate(&mut self) {
+        self.is_outdated = true;
     }
 
     /// Somebody asked for an unknown path: `Some(question)` when the routines are up to date, so that it can
@@ -136,7 +144,7 @@ impl CatalogReader {
                 self.retry_later("the worker that reads the routines left before it was done");
             }
         }
-        let outdated = self.loaded != Some(self.shared.catalog_generation());
+        let outdated = self.is_outdated || self.loaded != Some(self.shared.catalog_generation());
         let hurries = self.question.is_some() && self.back_off == FIRST_BACK_OFF;
         let now = Instant::now();
         if !outdated || now < if hurries { self.hurried_not_before } else { self.not_before } {
@@ -149,6 +157,7 @@ impl CatalogReader {
                 self.worker = Some(worker);
                 self.left_at = None;
                 self.finished = false;
+                self.is_outdated = false;
             }
             Err(_) => self.retry_later(&format!(
                 "no background worker is free to read the routines; set max_worker_processes (now {}) to a higher value",
@@ -163,7 +172,7 @@ impl CatalogReader {
             // What the worker pushes wakes the main thread; its leaving may not.
             return longest.min(Duration::from_millis(20));
         }
-        if self.loaded == Some(self.shared.catalog_generation()) {
+        if !self.is_outdated && self.loaded == Some(self.shared.catalog_generation()) {
             return longest;
         }
         let hurries = self.question.is_some() && self.back_off == FIRST_BACK_OFF;

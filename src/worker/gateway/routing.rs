@@ -22,6 +22,7 @@ use sse_proto::route::{Known, Parsed, RouteTable, Routine};
 use sse_proto::word::Level;
 
 use super::between::{CatalogRecords, Report, Reports};
+use super::served_client::ServedClient;
 use crate::guc;
 
 /// What this thread is told: by the main thread, unless it says otherwise.
@@ -47,6 +48,7 @@ pub(super) struct Rules {
     url_prefix: String,
     default_level: Level,
     schemas: String,
+    serves_client: bool,
 }
 
 impl Rules {
@@ -56,6 +58,7 @@ impl Rules {
             url_prefix: guc::URL_PREFIX.text(),
             default_level: guc::default_level(),
             schemas: guc::SCHEMAS.text(),
+            serves_client: guc::SERVE_CLIENT.get(),
         }
     }
 }
@@ -80,11 +83,21 @@ pub(super) struct Routing<'r> {
     present: Option<Reading>,
     /// From an oid to its position in `present`: a comment that is still the same is not parsed again.
     places: HashMap<u32, usize>,
+    client: ServedClient,
 }
 
 impl<'r> Routing<'r> {
     pub(super) fn new(tasks: Receiver<Task>, reports: &'r Reports, rules: Rules) -> Self {
-        Self { tasks, reports, rules, routes: None, reading: None, present: None, places: HashMap::new() }
+        Self {
+            tasks,
+            reports,
+            rules,
+            routes: None,
+            reading: None,
+            present: None,
+            places: HashMap::new(),
+            client: ServedClient::default(),
+        }
     }
 
     /// Runs until it is told to stop.
@@ -95,6 +108,9 @@ impl<'r> Routing<'r> {
                 Task::Mark(mark) => self.reports.say(Report::Reached(mark)),
                 Task::Rules(rules) => {
                     self.rules = rules;
+                    if !self.rules.serves_client {
+                        self.client = ServedClient::default();
+                    }
                     self.publish();
                 }
                 Task::Serve(routes) => {
@@ -102,7 +118,9 @@ impl<'r> Routing<'r> {
                     self.publish();
                 }
                 Task::Close => self.routes = None,
-                Task::Forget => (self.reading, self.present) = (None, None),
+                Task::Forget => {
+                    (self.reading, self.present, self.client) = (None, None, ServedClient::default());
+                }
                 Task::Stop => return,
             }
         }
@@ -113,6 +131,17 @@ impl<'r> Routing<'r> {
         if let Record::CatalogBegin { generation } = record {
             self.reading =
                 Some(Reading { generation, role: None, routines: Vec::new(), types: RowTypes::default() });
+            self.client.begin();
+            return;
+        }
+        if let Record::CatalogClient { generation, part } = record {
+            let is_present = self.present.as_ref().is_some_and(|present| present.generation == generation);
+            if is_present
+                && self.client.take(part)
+                && let Some(routes) = &self.routes
+            {
+                self.client.serve(routes);
+            }
             return;
         }
         let Some(reading) = &mut self.reading else { return };
@@ -164,6 +193,7 @@ impl<'r> Routing<'r> {
         let known: Vec<Known<'_>> = served.map(|(routine, parsed)| Known { routine, parsed }).collect();
         let table = RouteTable::of(&known, &self.rules.url_prefix, self.rules.default_level);
         routes.set(Arc::new(table), present.generation);
+        self.client.serve(routes);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Not for streams: these are written by `stream`, hyper never sees their bytes.
 
 pub(crate) mod body;
+pub(crate) mod client_file;
 pub(crate) mod problem;
 pub(crate) mod request_body;
 pub(crate) mod static_files;

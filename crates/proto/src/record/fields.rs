@@ -22,6 +22,7 @@ choices!(Record<'a> {
     5 => CatalogEnd { generation, count },
     10 => CatalogRoutine { generation, routine },
     11 => CallRole { generation, role },
+    12 => CatalogClient { generation, part },
     20 => Event { envelope, data },
     21 => TooLarge { envelope },
     22 => CallEnd { call },

@@ -65,7 +65,7 @@ fn golden_bytes() {
         \x01\0\0\0t\x01\0\0\0e\x01\0\0\0x\
         \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b\
         \x01\x07\0\0\0\0\0\0\0\x03\x01\0\0\0u\x01\0\0\0i";
-    let cases: [(Record<'_>, Vec<u8>); 11] = [
+    let cases: [(Record<'_>, Vec<u8>); 12] = [
         (
             Record::Event { envelope: full, data: "hi\n" },
             [b"\x14", &[0; 8][..], &[2, 1, 0, 0, 0, 0, 0, 0], full_bytes, b"\x03\0\0\0hi\n"].concat(),
@@ -116,6 +116,7 @@ fn golden_bytes() {
             },
             b"\x0b\x09\0\0\0\0\0\0\0\x02\x01\0\0\0r\x01\0\0\0h".to_vec(),
         ),
+        (Record::CatalogClient { generation: 9, part: "x" }, b"\x0c\x09\0\0\0\0\0\0\0\x01\0\0\0x".to_vec()),
         (Record::CatalogEnd { generation: 9, count: 3 }, b"\x05\x09\0\0\0\0\0\0\0\x03\0\0\0".to_vec()),
     ];
     for (record, bytes) in cases {
@@ -138,6 +139,7 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
             routine: Routine { signature: Some(signature()), ..routine() },
         },
         Record::CallRole { generation: 1, role: CallRole::Ready { warnings: vec!["w".to_owned()] } },
+        Record::CatalogClient { generation: 1, part: "x" },
         Record::CatalogEnd { generation: 1, count: 1 },
     ];
     for record in records {
@@ -152,7 +154,7 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
 
 #[test]
 fn an_unknown_kind_choice_or_flag_is_refused() {
-    for kind in [0, 1, 2, 4, 6, 12, 15, 16, 17, 18, 19, 23, 255] {
+    for kind in [0, 1, 2, 4, 6, 13, 15, 16, 17, 18, 19, 23, 255] {
         assert_eq!(decode(&[kind]), Err(DecodeError::Choice(kind)));
     }
     for (bytes, choice) in [

@@ -1,0 +1,85 @@
+//! `sse.serve_client`: the client at the URL prefix follows the routines, their types and the settings.
+//!
+//! Not for what is in it: `typescript_client.rs`; nor for who may fetch it: crates/gateway/tests/client_file.rs.
+
+mod common;
+
+use anyhow::{Result, ensure};
+use cluster::{Cluster, PATIENCE, wait_for};
+use common::calls::{Api, builder, start};
+
+fn eventually(
+    cluster: &Cluster,
+    path: &str,
+    what: &str,
+    is_so: impl Fn(u16, &str) -> bool,
+) -> Result<String> {
+    let http = cluster.http()?;
+    wait_for(PATIENCE, what, || {
+        let answer = http.get(path)?;
+        let text = answer.text();
+        Ok(is_so(answer.status(), &text).then_some(text))
+    })
+}
+
+fn set(cluster: &Cluster, name: &str, value: &str) -> Result<()> {
+    cluster.configure(name, value)?;
+    cluster.reload()
+}
+
+#[test]
+fn what_is_served_is_what_the_function_returns_and_follows_changes() -> Result<()> {
+    let cluster = start(builder().setting("sse.serve_client", "on"))?;
+    let api = Api::of(&cluster, "shop")?;
+    api.sql(
+        "create type mood as enum ('fine');
+         create function feel(m mood) returns mood language sql as 'select m';
+         comment on function feel(mood) is 'HTTP POST'",
+    )?;
+    let has = |word: &'static str| move |status: u16, text: &str| status == 200 && text.contains(word);
+    let served = eventually(&cluster, "/api/client.ts", "the routine", has("function feel("))?;
+    let made = cluster.sql("select sse.typescript_client()")?;
+    assert_eq!(served.trim_end(), made.trim_end());
+    // A type that a routine takes: nothing of the routine itself has changed.
+    api.sql("alter type mood add value 'so-so'")?;
+    eventually(&cluster, "/api/client.ts", "the label", has("\"so-so\""))?;
+    api.sql("comment on function feel(mood) is null")?;
+    eventually(&cluster, "/api/client.ts", "the routine is gone", |_, text| !text.contains("feel"))?;
+
+    api.sql("create function f(_user_id text) returns void language sql as ''; comment on function f(text) is 'HTTP POST'")?;
+    eventually(&cluster, "/api/client.ts", "the parameter", has("userId"))?;
+    // Settings that it depends on, without a change of the catalog.
+    set(&cluster, "sse.user_parameters", "on")?;
+    eventually(&cluster, "/api/client.ts", "the parameter is gone", |status, text| {
+        status == 200 && text.contains("function f(") && !text.contains("userId")
+    })?;
+    set(&cluster, "sse.url_prefix", "/other")?;
+    eventually(&cluster, "/other/client.ts", "the other prefix", has("\"/other/shop/f\""))?;
+    ensure!(cluster.http()?.get("/api/client.ts")?.status() == 404);
+    set(&cluster, "sse.serve_client", "off")?;
+    eventually(&cluster, "/other/client.ts", "it is not served", |status, _| status == 404)?;
+    set(&cluster, "sse.serve_client", "on")?;
+    eventually(&cluster, "/other/client.ts", "it is served again", has("\"/other/shop/f\""))?;
+    Ok(())
+}
+
+#[test]
+fn a_client_that_is_too_large_is_not_served_and_routes_are_as_ever() -> Result<()> {
+    let cluster = start(builder().setting("sse.serve_client", "on"))?;
+    let api = Api::of(&cluster, "wide")?;
+    let columns: Vec<String> = (0..1000).map(|n| format!("c{n} int")).collect();
+    let row = |n: usize| {
+        format!(
+            "create type t{n} as ({}); create function f{n}() returns t{n} language sql stable as 'select null::wide.t{n}';
+             comment on function f{n}() is 'HTTP GET'",
+            columns.join(", ")
+        )
+    };
+    api.sql(&(0..101).map(row).collect::<Vec<_>>().join("; "))?;
+    eventually(&cluster, "/api/client.ts", "it is too large", |status, text| {
+        status == 503 && text.contains("too large")
+    })?;
+    ensure!(api.get("f100")?.status() == 204);
+    api.sql("drop function f100()")?;
+    eventually(&cluster, "/api/client.ts", "it is made again", |status, _| status == 200).map(drop)
+}

@@ -1,0 +1,31 @@
+//! The settings that a client depends on (`sse.serve_client`): while one is served, a change of them makes
+//! the catalog worker make another, since it is made there.
+//!
+//! Not for making it (`client.rs`).
+
+use crate::guc;
+
+/// As they are now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ClientRules(Option<Rules>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Rules {
+    url_prefix: String,
+    schemas: String,
+    default_level: &'static str,
+    execution_id_headers: String,
+    user_parameters: bool,
+}
+
+impl ClientRules {
+    pub(crate) fn present() -> Self {
+        Self(guc::SERVE_CLIENT.get().then(|| Rules {
+            url_prefix: guc::URL_PREFIX.text(),
+            schemas: guc::SCHEMAS.text(),
+            default_level: guc::default_level().as_str(),
+            execution_id_headers: guc::EXECUTION_ID_HEADERS.text(),
+            user_parameters: guc::USER_PARAMETERS.get(),
+        }))
+    }
+}
