@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster::Cluster;
-use cluster::http::{Request, StreamError};
+use cluster::http::StreamError;
 use common::{Corner, SOON, announcer};
 
 #[test]
