@@ -177,7 +177,8 @@ struct Judged {
     names_another: bool,
 }
 
-/// What a comment means for publishing. One that names a function for snapshots depends on that function, too.
+/// What a comment means for publishing. One that names a function for snapshots depends on that function,
+/// too.
 fn annotated(oid: u32, entry: &Entry) -> Judged {
     let mut names_another = false;
     let routine = role(oid, entry, |annotation| {

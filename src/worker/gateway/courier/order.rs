@@ -53,8 +53,8 @@ impl Default for Holding {
 }
 
 impl Holding {
-    /// Takes the record of an event, or of the end of a snapshot. `false`: the event was sent without waiting for a commit and nothing is
-    /// held, so it may be handed on now.
+    /// Takes the record of an event, or of the end of a snapshot. `false`: the event was sent without waiting
+    /// for a commit and nothing is held, so it may be handed on now.
     pub(super) fn hold(&mut self, record: &[u8]) -> bool {
         match record::ticket(record) {
             0 => self.order.pass(record),
