@@ -150,6 +150,35 @@ fn a_function_that_goes_is_a_problem_from_then_on_and_open_streams_stay() -> Res
 }
 
 #[test]
+fn a_function_that_is_made_anew_while_runs_wait_is_run_as_it_is_then() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "anew")?;
+    api.sql(&format!(
+        "create table gate(); grant select on gate to app;
+         create function passes() returns bigint language sql as 'select count(*) from anew.gate';
+         create function state() returns text language sql as $$ select 'old' $$; {} {}",
+        say("first", "@sse\\n@sse_snapshot passes"),
+        say("say", "@sse\\n@sse_snapshot state")
+    ))?;
+    // With two workers one snapshot runs at a time.
+    let gate = locked(&api, "anew.gate")?;
+    let mut first = open(&api, "first/info")?;
+    waits_for_a_lock(&api, 1)?;
+    let mut waiting = open(&api, "say/info")?;
+    api.sql(
+        "drop function state();
+         create function state() returns table(a int, some_b text) language sql as $$ select 1, 'new' $$;
+         create function marker() returns int language sql as 'select 1'; comment on function marker() is 'HTTP GET'",
+    )?;
+    wait_for_status(api.http, &api.path("marker"), 200, PATIENCE)?;
+    drop(gate);
+    ensure!(first.next(SOON)?.data == "0");
+    let state = waiting.next(SOON)?;
+    ensure!(state.data == r#"[{"a":1,"someB":"new"}]"#, "{state:?}");
+    Ok(())
+}
+
+#[test]
 fn who_comes_back_to_a_stream_that_got_no_snapshot_gets_one_and_misses_nothing() -> Result<()> {
     let api = Api::new("lacks")?;
     api.sql(&format!(

@@ -8,22 +8,24 @@ use std::time::Duration;
 
 use sse_gateway::{CallAvailability, CallResult, Settings};
 use sse_proto::call::{CallAnswer, Cut, Outcome, Shape};
-use support::calls::{JSON, callable, calling, request, shape, take};
+use support::calls::{Callable, JSON, callable, calling, request, routes, shape, take};
 use support::peer::{Peer, Stream};
 use support::{TestGateway, eventually, settings};
 
 fn gateway(settings: Settings) -> TestGateway {
+    calling(settings, &callables(&[], &["_user_id", "_ip_address"]))
+}
+
+/// With these parameters of the functions of the two streams.
+fn callables(state: &'static [&'static str], mine: &'static [&'static str]) -> [Callable; 5] {
     let text = || shape(Shape::Scalar);
-    calling(
-        settings,
-        &[
-            callable("state", "", &[], text()),
-            callable("mine", "", &["_user_id", "_ip_address"], text()),
-            callable("all", "@sse\n@sse_snapshot state", &[], text()),
-            callable("own", "@sse\n@sse_snapshot mine as own", &[], text()),
-            callable("send", "HTTP POST", &[], text()),
-        ],
-    )
+    [
+        callable("state", "", state, text()),
+        callable("mine", "", mine, text()),
+        callable("all", "@sse\n@sse_snapshot state", &[], text()),
+        callable("own", "@sse\n@sse_snapshot mine as own", &[], text()),
+        callable("send", "HTTP POST", &[], text()),
+    ]
 }
 
 fn open(gateway: &TestGateway, target: &str) -> Stream {
@@ -136,6 +138,57 @@ fn the_snapshots_of_one_address_keep_others_waiting_for_one_of_them_at_most() {
     assert_eq!(other.take(1), ["public.mine Some(Some(\"127.0.0.3\"))"]);
     assert_eq!(of_all.take(1), ["public.state None"]);
     drop(many);
+}
+
+// What was run for nobody is not given to somebody who is to have a state of his own.
+#[test]
+fn a_function_that_becomes_personal_while_it_runs_or_the_reverse_is_run_again() {
+    let gateway = gateway(settings());
+    let (mut all, mut own) = (open(&gateway, "/api/all/info"), open(&gateway, "/api/own/info"));
+    assert!(waits(&mut all));
+    let of_all = take(&gateway);
+    gateway.gateway.set_routes(routes(&callables(&["_user_id"], &[])), 3);
+    gateway.gateway.answer_call(of_all.id, state(of_all.id, "of nobody"));
+    // It was opened as a stream that is everybody's: who has it is not known any more.
+    assert_eq!(all.take(1), ["{\"reason\": \"snapshot\", \"missed\": null}"]);
+    let run = take(&gateway);
+    let run = if run.parameters.is_empty() {
+        run
+    } else {
+        gateway.gateway.answer_call(run.id, state(run.id, "of one"));
+        take(&gateway)
+    };
+    assert_eq!((run.label.as_str(), run.parameters.len()), ("public.mine", 0));
+    gateway.gateway.answer_call(run.id, state(run.id, "of all"));
+    assert_eq!(own.take(2), ["{}", "of all"]);
+}
+
+// Attack: an address whose calls fill its half of the queue opens a stream with a snapshot, which takes the
+// place of everybody's snapshots until it has had its turn behind all of these calls.
+#[test]
+fn a_snapshot_does_not_wait_behind_the_calls_of_its_address() {
+    let gateway = gateway(Settings { call_workers: 2, call_queue_size: 20, ..settings() });
+    let mut calls = Vec::new();
+    let mut call = || {
+        let mut peer = Peer::connect_from([127, 0, 0, 2], gateway.port());
+        peer.send(request("POST", "/api/send", JSON, "{}").as_bytes());
+        calls.push(peer);
+    };
+    call();
+    take(&gateway);
+    (0..10).for_each(|_| call());
+    eventually("its half is full", || gateway.count(|stats| &stats.calls_waiting) == 10);
+    for address in [[127, 0, 0, 2], [127, 0, 0, 3]] {
+        let mut peer = Peer::connect_from(address, gateway.port());
+        peer.send(b"GET /api/own/info HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let mut stream = peer.into_stream();
+        assert!(waits(&mut stream));
+        eventually("its run is queued", || gateway.count(|stats| &stats.calls_waiting) == 11);
+        let run = take(&gateway);
+        assert_eq!(run.label, "public.mine");
+        gateway.gateway.answer_call(run.id, state(run.id, "its own"));
+        assert_eq!(stream.take(1), ["its own"]);
+    }
 }
 
 #[test]

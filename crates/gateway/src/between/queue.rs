@@ -75,6 +75,8 @@ pub(crate) struct NewCall {
     pub(crate) deadline: Instant,
     /// Whether its task is to be told when a worker begins with it ([`News::Begun`]).
     pub(crate) tells_begin: bool,
+    /// Whose turn it takes; `None`: that of its address.
+    pub(crate) party: Option<IpAddr>,
 }
 
 /// What the task that waits for a call is told.
@@ -129,7 +131,7 @@ pub(crate) struct CallQueue {
 struct State {
     waiting: HashMap<u64, Waiting>,
     running: HashMap<u64, Running>,
-    /// Of networks.
+    /// Of networks, and of runs that take their turn by themselves.
     turns: Turns<IpAddr>,
     cancelled: VecDeque<u64>,
 }
@@ -138,13 +140,14 @@ struct Waiting {
     frame: Vec<u8>,
     deadline: Instant,
     network: IpAddr,
+    party: IpAddr,
     answer: oneshot::Sender<CallResult>,
     begin: Option<oneshot::Sender<()>>,
 }
 
 struct Running {
     since: Instant,
-    network: IpAddr,
+    party: IpAddr,
     answer: oneshot::Sender<CallResult>,
 }
 
@@ -199,12 +202,13 @@ impl CallQueue {
     ) -> Result<PendingCall, NoPlace> {
         let network = network(address);
         let (answer, receiver) = oneshot::channel();
-        let NewCall { id, frame, deadline, tells_begin } = call;
+        let NewCall { id, frame, deadline, tells_begin, party } = call;
+        let party = party.unwrap_or(network);
         let (begin, begun) = tells_begin.then(oneshot::channel).unzip();
         let mut state = self.state.lock();
-        state.check(network, size)?;
-        state.turns.enter(network, id);
-        state.waiting.insert(id, Waiting { frame, deadline, network, answer, begin });
+        state.check(party, size)?;
+        state.turns.enter(party, id);
+        state.waiting.insert(id, Waiting { frame, deadline, network, party, answer, begin });
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
         Stats::add(&self.stats.calls_waiting, 1);
@@ -218,18 +222,19 @@ impl CallQueue {
         let mut state = self.state.lock();
         loop {
             let (party, id) = state.turns.next()?;
-            let Some(Waiting { frame, deadline, network, answer, begin }) = state.waiting.remove(&id) else {
+            let Some(Waiting { frame, deadline, network, answer, begin, .. }) = state.waiting.remove(&id)
+            else {
                 state.turns.leave(party, id);
                 continue;
             };
             Stats::subtract(&self.stats.calls_waiting, 1);
             if deadline <= now {
                 // `answer` is dropped here, which its [`PendingCall`] sees.
-                state.turns.leave(network, id);
+                state.turns.leave(party, id);
                 continue;
             }
-            state.turns.begin(network, id);
-            state.running.insert(id, Running { since: now, network, answer });
+            state.turns.begin(party, id);
+            state.running.insert(id, Running { since: now, party, answer });
             // Its peer may go at any moment.
             let _ = begin.map(|begin| begin.send(()));
             return Some(QueuedCall { id, frame, deadline, reply: Reply::new(self.answers.room(network)) });
@@ -270,17 +275,17 @@ impl CallQueue {
 }
 
 impl State {
-    fn check(&self, network: IpAddr, size: usize) -> Result<(), NoPlace> {
+    fn check(&self, party: IpAddr, size: usize) -> Result<(), NoPlace> {
         if self.waiting.len() >= size {
             return Err(NoPlace::Full);
         }
-        if self.turns.waiting(network) >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
+        if self.turns.waiting(party) >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
     }
 
     /// A call runs no longer, for whoever waits for it.
     fn end(&mut self, id: u64) -> Option<Running> {
         let running = self.running.remove(&id)?;
-        self.turns.end(running.network);
+        self.turns.end(running.party);
         Some(running)
     }
 }
@@ -327,7 +332,7 @@ impl Drop for PendingCall {
     fn drop(&mut self) {
         let mut state = self.queue.state.lock();
         if let Some(waiting) = state.waiting.remove(&self.id) {
-            state.turns.leave(waiting.network, self.id);
+            state.turns.leave(waiting.party, self.id);
             Stats::subtract(&self.queue.stats.calls_waiting, 1);
         } else if state.end(self.id).is_some() {
             state.cancelled.push_back(self.id);

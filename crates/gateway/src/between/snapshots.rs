@@ -44,6 +44,8 @@ pub(crate) type Waiter = (usize, u64);
 /// A wish.
 pub(crate) struct Wish {
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Of the stream.
+    pub(crate) path: Box<str>,
     /// `None`: the snapshot is the same for all.
     pub(crate) asker: Option<Arc<Asker>>,
     pub(crate) address: IpAddr,
@@ -57,7 +59,10 @@ pub(crate) struct Wish {
 /// What is to be run.
 pub(crate) struct Order {
     pub(crate) id: u64,
+    /// As it was when it was wished for: the function may be another one by now.
     pub(crate) snapshot: Arc<Snapshot>,
+    /// The path of a stream that waits, or has waited.
+    pub(crate) path: Box<str>,
     pub(crate) asker: Option<Arc<Asker>>,
     /// `None`: of nobody.
     pub(crate) address: Option<IpAddr>,
@@ -142,6 +147,7 @@ struct Waiting {
 
 struct Run {
     snapshot: Arc<Snapshot>,
+    path: Box<str>,
     asker: Option<Arc<Asker>>,
     address: Option<IpAddr>,
     party: Party,
@@ -189,7 +195,8 @@ impl SnapshotDesk {
         let (wanted, unwanted) = oneshot::channel();
         run.wanted = Some(wanted);
         let (snapshot, asker) = (Arc::clone(&run.snapshot), run.asker.clone());
-        Some((Order { id, snapshot, asker, address: run.address }, unwanted))
+        let (path, address) = (run.path.clone(), run.address);
+        Some((Order { id, snapshot, path, asker, address }, unwanted))
     }
 
     /// Tells those whose time has passed before a worker began with their run.
@@ -283,7 +290,7 @@ impl Table {
     fn add(&mut self, wish: Wish) -> u64 {
         self.last += 1;
         let id = self.last;
-        let Wish { snapshot, asker, address, .. } = wish;
+        let Wish { snapshot, path, asker, address, .. } = wish;
         let (party, address) = match asker {
             Some(_) => (Party::Network(network(address)), Some(address)),
             None => (Party::All(snapshot.call.oid), None),
@@ -299,7 +306,8 @@ impl Table {
         }
         let waiters = HashSet::new();
         let (behind, has_worker, wanted) = (None, false, None);
-        self.runs.insert(id, Run { snapshot, asker, address, party, waiters, behind, has_worker, wanted });
+        self.runs
+            .insert(id, Run { snapshot, path, asker, address, party, waiters, behind, has_worker, wanted });
         id
     }
 

@@ -176,6 +176,7 @@ impl Admitted<'_> {
             user: context::user_parameters(login, address),
             context: CallContext::new(asked.request, login, address, id.as_ref()).with_made_id(makes_id),
             address,
+            party: None,
             own_events: Some(OwnEvents {
                 ends: self.ends,
                 identity: login.map(|login| Arc::clone(&login.identity)),

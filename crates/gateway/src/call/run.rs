@@ -47,8 +47,10 @@ pub(super) struct Job<'c, 'l> {
     pub(super) user: UserParameters,
     /// What the routine can know of its call.
     pub(super) context: CallContext,
-    /// The address whose share of the queue the call takes.
+    /// The address whose share of the queue and of memory the call takes.
     pub(super) address: IpAddr,
+    /// Whose turn among calls it takes; `None`: that of the address.
+    pub(super) party: Option<IpAddr>,
     /// `None`: nobody asks where its events are.
     pub(super) own_events: Option<OwnEvents<'l>>,
     /// The call is run even if columns of its result have changed since the routes were read.
@@ -259,7 +261,8 @@ pub(super) fn enter<'c>(
     // Before its first event can come.
     let watch = job.own_events.map(|own| own.ends.watch(id, own.identity));
     let watch = if begin == Begin::Told { watch.map(CallWatch::for_stream) } else { watch };
-    let queued = NewCall { id, frame, deadline, tells_begin: begin == Begin::Told };
+    let (tells_begin, party) = (begin == Begin::Told, job.party);
+    let queued = NewCall { id, frame, deadline, tells_begin, party };
     let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
     let limit = settings.call_timeout;

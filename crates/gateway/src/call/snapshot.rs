@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sse_proto::call::{AnswerShape, Outcome, UserParameters};
+use sse_proto::route::Snapshot;
 use tokio::task::spawn_local;
 
 use super::context::CallContext;
@@ -26,8 +27,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// cannot be used stays so for longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whose share of queue and memory the runs have that are for all: no peer has this address.
+/// Whose share of memory the runs have that are for all: no peer has this address.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Whose turn among calls a run takes: its own. Runs have had their turns among each other, so that one which
+/// waited behind the calls of its address would keep everybody's snapshots waiting. No peer has an address of
+/// this network (RFC 1122), and no more runs are on their way than there are workers.
+fn party(run: u64) -> IpAddr {
+    Ipv4Addr::from_bits(run as u32 & 0x00ff_ffff).into()
+}
 
 /// Runs snapshots until the gateway stops. To be started once, in a `LocalSet`.
 pub(crate) async fn serve(shared: Arc<Shared>) {
@@ -84,6 +92,20 @@ fn gives_up(since: Instant, now: Instant) -> bool {
     now.saturating_duration_since(since) >= PATIENCE
 }
 
+/// What is run: the function of this name as the routes have it now. It may have been made anew, with another
+/// type, while the run waited.
+fn current(shared: &Shared, order: &Order) -> Arc<Snapshot> {
+    let routes = shared.routes.present();
+    let route = routes.as_ref().and_then(|routes| routes.find(&order.path));
+    let is_same = |now: &&Arc<Snapshot>| {
+        let (now, then) = (&now.call, &order.snapshot.call);
+        (&now.schema, &now.name) == (&then.schema, &then.name)
+    };
+    let now = route.and_then(|route| route.snapshot.as_ref()).filter(is_same);
+    let now = now.filter(|now| now.is_personal() == order.snapshot.is_personal());
+    Arc::clone(now.unwrap_or(&order.snapshot))
+}
+
 /// `None`: there is no result. How long it may wait is for those to say who wait for it: the last of them
 /// ends it.
 async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
@@ -99,6 +121,7 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
             }
             CallAvailability::Ready => {}
         }
+        let snapshot = current(shared, order);
         let address = order.address.unwrap_or(NOBODY);
         let (context, user) = match &order.asker {
             Some(asker) => (CallContext::of(asker), asker.user.clone()),
@@ -108,11 +131,12 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
         let position = shared.published.last();
         shared.snapshots.queued(order.id, position);
         let job = Job {
-            calls: &[&order.snapshot.call],
+            calls: &[&snapshot.call],
             arguments: Arguments::Pairs(Vec::new()),
             user,
             context,
             address,
+            party: Some(party(order.id)),
             own_events: None,
             may_have_new_columns: true,
             purpose: Purpose::Snapshot,

@@ -26,7 +26,7 @@ fn enter_until(
 ) -> Result<PendingCall, NoPlace> {
     // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
     let id = queue.stats.calls_total.load(Ordering::Relaxed) + 1;
-    let call = NewCall { id, frame: id.to_string().into_bytes(), deadline, tells_begin: false };
+    let call = NewCall { id, frame: id.to_string().into_bytes(), deadline, tells_begin: false, party: None };
     queue.enter(call, address.parse().unwrap(), size)
 }
 

@@ -65,6 +65,7 @@ impl Rig {
         });
         self.desk.ask(Wish {
             snapshot,
+            path: "/api/x".into(),
             asker,
             address: address.parse().unwrap(),
             waiter: (0, stream),

@@ -126,6 +126,7 @@ impl Slab {
             }
         };
         let wish = Wish {
+            path: subscription.path.clone(),
             asker: subscription.asker.clone().filter(|_| snapshot.is_personal()),
             address: subscription.address,
             waiter: (self.number, address.to_bits()),
@@ -187,6 +188,12 @@ impl Slab {
             };
             if route.is_some_and(|route| !is_for(route)) {
                 self.go_on(address);
+                continue;
+            }
+            let now = route.and_then(|route| route.snapshot.as_ref());
+            if now.is_some_and(|now| now.is_personal() != snapshot.is_personal()) {
+                // What is for all was run, and now each has its own, or the reverse.
+                self.ask(address.index as usize);
                 continue;
             }
             let (event, framing) = (snapshot.event.as_ref().map(|event| event.as_str()), slot.framing());
