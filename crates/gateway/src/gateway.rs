@@ -37,7 +37,7 @@ pub struct Routes(Arc<Shared>);
 impl Routes {
     /// See [`Gateway::set_routes`].
     pub fn set(&self, routes: Arc<RouteTable>, generation: u64) {
-        self.0.routes.set(routes, generation);
+        self.0.set_routes(routes, generation);
     }
 
     /// Replaces the client that is served; `None`: there is none, empty: it is too large.
@@ -97,7 +97,7 @@ impl Gateway {
 
     /// Replaces the routes. An older generation than the last one given is ignored.
     pub fn set_routes(&self, routes: Arc<RouteTable>, generation: u64) {
-        self.shared.routes.set(routes, generation);
+        self.shared.set_routes(routes, generation);
     }
 
     /// A handle for a thread that builds the routes. It must be dropped before the gateway is stopped.

@@ -37,6 +37,7 @@ use crate::stream;
 use crate::stream::answer::{Answer, StreamAnswer};
 use crate::stream::slab::Incoming;
 use crate::stream::subscribe::Subscription;
+use crate::stream::terms::Terms;
 
 /// Longest request target in bytes: execution id, 64 topics and an id fit many times over. Beyond it 414.
 const MAX_TARGET_BYTES: usize = 8 << 10;
@@ -287,8 +288,9 @@ fn open_stream(
         let context = CallContext::new(request, login.as_ref(), caller.address, id);
         Arc::new(context.asker(login.as_ref(), caller.address))
     });
+    let terms = Some(Terms::new(route, snapshot.map(|snapshot| &**snapshot), &query.topics));
     let subscription = Subscription::new(route, query, login, caller.address);
-    let subscription = Subscription { follows: snapshot.is_some(), asker, ..subscription };
+    let subscription = Subscription { follows: snapshot.is_some(), asker, terms, ..subscription };
     Ok(Answer::Stream(StreamAnswer {
         head: stream::answer::head(framing, headers),
         framing,

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::RwLock;
+use sse_proto::route::RouteTable;
 use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Bearer, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
@@ -211,6 +212,12 @@ impl Shared {
 
     pub(crate) fn stop_changes(&self) -> watch::Receiver<Option<Instant>> {
         self.stop.subscribe()
+    }
+
+    /// Puts routes in force, for streams that are open, too.
+    pub(crate) fn set_routes(&self, routes: Arc<RouteTable>, generation: u64) {
+        self.routes.set(routes, generation);
+        self.ring_all();
     }
 
     pub(crate) fn ring_all(&self) {

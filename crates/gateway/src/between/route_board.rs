@@ -10,7 +10,10 @@
 //!
 //! Not for how routes are read or built: that is the extension's catalog worker and `sse_proto::route`.
 
-use std::sync::atomic::{AtomicU64, Ordering::Acquire};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Release},
+};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -32,6 +35,8 @@ pub(crate) struct RouteBoard {
     version: watch::Sender<u64>,
     /// See [`RouteBoard::follow`].
     changes: OnceLock<&'static AtomicU64>,
+    /// How many tables were put in force.
+    tables: AtomicU64,
 }
 
 #[derive(Default)]
@@ -68,7 +73,12 @@ pub(crate) enum Found {
 
 impl RouteBoard {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State::default()), version: watch::Sender::new(0), changes: OnceLock::new() }
+        Self {
+            state: Mutex::new(State::default()),
+            version: watch::Sender::new(0),
+            changes: OnceLock::new(),
+            tables: AtomicU64::new(0),
+        }
     }
 
     /// Older generations than the present one are ignored: two readings may overtake each other.
@@ -85,6 +95,7 @@ impl RouteBoard {
         let (kept, freed): (Vec<_>, Vec<_>) =
             state.outdated.drain(..).chain(outdated).partition(|table| Arc::strong_count(table) > 1);
         state.outdated = kept;
+        self.tables.fetch_add(1, Release);
         drop(state);
         drop(freed);
         self.changed();
@@ -111,6 +122,23 @@ impl RouteBoard {
     /// The table in force.
     pub(crate) fn present(&self) -> Option<Arc<RouteTable>> {
         self.state.lock().routes.clone()
+    }
+
+    /// The same, and its generation.
+    pub(crate) fn latest(&self) -> Option<(Arc<RouteTable>, u64)> {
+        let state = self.state.lock();
+        state.routes.clone().map(|routes| (routes, state.generation))
+    }
+
+    /// How many tables were put in force so far. Costs as much as reading a number.
+    pub(crate) fn tables(&self) -> u64 {
+        self.tables.load(Acquire)
+    }
+
+    /// The number that generations are compared with: if it is above that of the table in force, something
+    /// has changed. 0 if nobody counts changes.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.get().map_or(0, |changes| changes.load(Acquire))
     }
 
     pub(crate) fn find(&self, path: &str, wanted: Wanted) -> Option<Arc<RouteTable>> {

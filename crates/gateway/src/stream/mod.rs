@@ -14,3 +14,4 @@ pub(crate) mod slot;
 pub(crate) mod socket;
 pub(crate) mod stream_log;
 pub(crate) mod subscribe;
+pub(crate) mod terms;

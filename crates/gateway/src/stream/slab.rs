@@ -40,10 +40,12 @@ mod keep;
 mod post;
 mod revoke;
 mod snapshots;
+mod terms;
 
 pub(crate) use incoming::Incoming;
 use revoke::RevocationPace;
 use snapshots::Snapshots;
+use terms::Accord;
 
 /// Slots walked before other tasks of the thread get a turn: about a millisecond of writes.
 const SLOTS_PER_TURN: usize = 256;
@@ -93,6 +95,7 @@ pub(crate) struct Slab {
     /// Of this runtime thread.
     number: usize,
     revocations: RevocationPace,
+    accord: Accord,
     /// Streams that ever began here.
     opened: u64,
     /// Whether this thread counts the items, which all threads take in alike.
@@ -130,6 +133,7 @@ impl Slab {
             snapshots: Snapshots::default(),
             number,
             revocations: RevocationPace::default(),
+            accord: Accord::default(),
             opened: 0,
             counts_items: number == 0,
             shared,
@@ -146,6 +150,7 @@ impl Slab {
             let has_public = self.take_batches();
             self.tell_all().await;
             self.revoke();
+            let has_look = self.keep_accord();
             self.admit();
             self.take_snapshots();
             self.serve_ready();
@@ -165,7 +170,7 @@ impl Slab {
             {
                 return self.end(until).await;
             }
-            if is_asked || !self.batches.is_empty() || !self.ready.is_empty() {
+            if is_asked || has_look || !self.batches.is_empty() || !self.ready.is_empty() {
                 yield_now().await;
                 continue;
             }

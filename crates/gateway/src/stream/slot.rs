@@ -124,6 +124,8 @@ pub(crate) struct Slot {
     /// What it asked for and who it is.
     pub(crate) subscription: Box<Subscription>,
     connected_at: SystemTime,
+    /// What another rule of its route brings comes behind this item.
+    pub(crate) floor: u64,
     pub(crate) events: u64,
     bytes: u64,
     /// Both are counted down when the slot is dropped, however that comes.
@@ -330,6 +332,22 @@ impl Slot {
         self.forget_mail();
         self.end = End::AfterRest;
         true
+    }
+
+    /// The same, with this as its last block.
+    pub(crate) fn finish_saying(&mut self, log: &StreamLog, block: &[u8], now: u32) -> bool {
+        if self.is_ending() || !self.finish(log) {
+            return self.is_ending();
+        }
+        if !block.is_empty() {
+            self.give_last(block, now);
+        }
+        true
+    }
+
+    /// Whether nothing comes any more but what it is in the middle of.
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.end, End::AfterRest | End::Said)
     }
 
     /// Closes with a reset, so that the kernel drops at once what the peer never took.

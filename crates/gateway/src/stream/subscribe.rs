@@ -19,6 +19,7 @@ use crate::stream::audience::Recipient;
 use crate::stream::of_call::CallTie;
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, StreamLog};
+use crate::stream::terms::Terms;
 
 /// A stream that is to begin: handed from its connection's task to the slab.
 pub(crate) struct Newcomer {
@@ -60,6 +61,8 @@ pub(crate) struct Subscription {
     pub(crate) follows: bool,
     /// What a snapshot of its own needs.
     pub(crate) asker: Option<Arc<Asker>>,
+    /// What its route said. The answer of a call has none: it gets what is of its call, whatever routes say.
+    pub(crate) terms: Option<Terms>,
 }
 
 impl Subscription {
@@ -93,6 +96,7 @@ impl Subscription {
             call: None,
             follows: false,
             asker: None,
+            terms: None,
         }
     }
 

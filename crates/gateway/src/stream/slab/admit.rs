@@ -17,6 +17,7 @@ use crate::stream::subscribe::{Gap, Newcomer, Start, retry};
 impl Slab {
     pub(super) fn admit(&mut self) {
         let newcomers = std::mem::take(&mut *self.incoming.queue.borrow_mut());
+        let routes = if newcomers.is_empty() { None } else { self.shared.routes.present() };
         for newcomer in newcomers {
             let index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
@@ -48,6 +49,10 @@ impl Slab {
             if is_revoked {
                 self.finish(index as usize);
             }
+            // The request may have been answered by earlier routes.
+            if let Some(routes) = &routes {
+                self.compare(index as usize, routes, false);
+            }
             self.wake(index as usize);
         }
     }
@@ -74,6 +79,7 @@ impl Slab {
             framing: newcomer.framing,
             subscription: newcomer.subscription,
             cursor: start.cursor(),
+            floor: self.floor(start.position),
             pending,
             call: newcomer.call,
             waker,

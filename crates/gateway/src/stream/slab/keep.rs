@@ -31,8 +31,13 @@ impl Slab {
     /// Ends a stream after the event that it is in the middle of. Later events go to the subscriber that
     /// comes back with the last id, if it may have them then.
     pub(super) fn finish(&mut self, index: usize) {
+        self.finish_saying(index, &[]);
+    }
+
+    /// The same, with this as the last block.
+    pub(super) fn finish_saying(&mut self, index: usize, last: &[u8]) {
         let Some(slot) = &mut self.slots[index] else { return };
-        if !slot.finish(&self.log) {
+        if !slot.finish_saying(&self.log, last, self.now) {
             slot.reset();
             return self.free(index);
         }

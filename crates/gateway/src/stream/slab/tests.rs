@@ -72,6 +72,7 @@ impl Rig {
                 call: None,
                 follows: false,
                 asker: None,
+                terms: None,
             }),
             last_event_id: Vec::new(),
             call: None,

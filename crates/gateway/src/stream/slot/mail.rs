@@ -8,10 +8,12 @@ use std::io::Result;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sse_proto::sse::append_chunk;
 
 use super::{End, Slot};
 use crate::room::slowest;
 use crate::stream::parcel::{Parcel, Then};
+use crate::stream::stream_log::Framing;
 
 /// Most streams have none.
 #[derive(Default)]
@@ -38,6 +40,20 @@ impl Slot {
         if !matches!(self.end, End::No | End::WhenCaughtUp) {
             return;
         }
+        self.take_in(parcel, now);
+    }
+
+    /// Takes the last block that it gets.
+    pub(super) fn give_last(&mut self, block: &[u8], now: u32) {
+        let mut bytes = Vec::new();
+        match self.framing {
+            Framing::Chunked => append_chunk(&mut bytes, block),
+            Framing::Bare => bytes.extend_from_slice(block),
+        }
+        self.take_in(Parcel { bytes: Bytes::from(bytes), then: Then::GoOn }, now);
+    }
+
+    fn take_in(&mut self, parcel: Parcel, now: u32) {
         let taken = self.bytes;
         let mail = self.mail.get_or_insert_default();
         if !mail.has_bytes() {

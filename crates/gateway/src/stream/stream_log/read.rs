@@ -3,8 +3,10 @@
 //! Not for appending or evicting, nor for writing to a socket.
 
 use sse_proto::sse::chunk_payload;
+use sse_proto::word::Topic;
 
 use super::{Entry, StreamLog, What};
+use crate::stream::audience::Recipient;
 use crate::stream::posting::Member;
 
 /// Look-ups for one subscriber before others get their turn, if everything found turns out to be for somebody
@@ -173,6 +175,31 @@ impl StreamLog {
             Some(What::Private(number)) => {
                 self.private(number).is_some_and(|private| private.audience.admits(&member.recipient))
             }
+            _ => false,
+        }
+    }
+
+    /// Whether an item is for such a subscriber, be it in a list or not.
+    pub(crate) fn is_for(&self, sequence: u64, recipient: &Recipient) -> bool {
+        match self.entry(sequence).map(|entry| entry.what) {
+            Some(What::Everybody) => true,
+            Some(What::Public) => recipient.takes_public(),
+            Some(What::Private(number)) => {
+                self.private(number).is_some_and(|private| private.audience.admits(recipient))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an item would be for such a subscriber if its topics were others.
+    pub(crate) fn is_for_some_topic(&self, sequence: u64, recipient: &Recipient) -> bool {
+        match self.entry(sequence).map(|entry| entry.what) {
+            Some(What::Public) => true,
+            Some(What::Private(number)) => self.private(number).is_some_and(|private| {
+                let topic = private.audience.topic.as_deref().and_then(|topic| Topic::parse(topic).ok());
+                let topics = topic.into_iter().collect();
+                private.audience.admits(&Recipient { topics, ..recipient.clone() })
+            }),
             _ => false,
         }
     }
