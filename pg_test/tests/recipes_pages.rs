@@ -1,7 +1,7 @@
 //! The pages of `docs/recipes/`, as they stand there, in a browser.
 //!
-//! A page is written into a frame of [`DRIVER`], a page of the same server, which says what a person would see
-//! in the frame whenever that changes, and does in it what the test wants. Both go the way of everything
+//! A page is written into a frame of [`DRIVER`], a page of the same server, which says what a person would
+//! see in the frame whenever that changes, and does in it what the test wants. Both go the way of everything
 //! here: a call, and an event.
 //!
 //! Not for what else the recipes promise: `recipes.rs`, `recipes_calls.rs`.

@@ -7,7 +7,8 @@
 //!
 //! Looked up and called as `row_to_json` does it; so it may raise what that would raise.
 //!
-//! Not for: what kinds of types there are (`row_size/kind.rs`), how the values are written (`row_json.rs`), and texts that are columns themselves (`row.rs`).
+//! Not for: what kinds of types there are (`row_size/kind.rs`), how the values are written (`row_json.rs`),
+//! and texts that are columns themselves (`row.rs`).
 
 pub(super) mod kind;
 
@@ -32,8 +33,8 @@ pub(super) struct Size {
 }
 
 /// This much of a row's JSON may be there without being counted. Together with what may be counted, of which
-/// texts are up to six times as long as JSON (`publish/changes.rs`, `MOST_BYTES`), it is less than a gigabyte.
-/// Beyond it, every value is written down on its own, and counted.
+/// texts are up to six times as long as JSON (`publish/changes.rs`, `MOST_BYTES`), it is less than a
+/// gigabyte. Beyond it, every value is written down on its own, and counted.
 const UNREAD: usize = 64 * 1024 * 1024;
 
 /// No element of an array of a plain type takes more, with its quotes and its comma: a timestamp with time

@@ -134,8 +134,8 @@ pub(crate) struct Header {
     /// late captures nothing yet, and nobody is subscribed yet either.
     database: AtomicU32,
     /// [`Extension`], in the lowest bits, and the generation of the reading that found it, so that an older
-    /// reading says nothing any more. Written by the catalog worker, and by the gateway when it serves another
-    /// database; read by gateway and backends, relaxed, as `database`.
+    /// reading says nothing any more. Written by the catalog worker, and by the gateway when it serves
+    /// another database; read by gateway and backends, relaxed, as `database`.
     extension: AtomicU64,
     /// Number of committed changes that concern the served routines, or may concern them (`watched.rs`).
     /// Added to by the committing backend after its invalidations went out (release), read by gateway and

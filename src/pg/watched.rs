@@ -10,8 +10,8 @@
 //! types that are not in it yet. While the set does not hold, a change is announced as one that may matter.
 //! That costs one more reading, and does not make the set doubtful again; so temporary tables cannot keep the
 //! reading going. A backend that did not find something in the set checks at its commit that it is still the
-//! same set. If that reading has found more than the one before, what changed since its snapshot may have been
-//! looked for in the wrong set: it is followed by another one.
+//! same set. If that reading has found more than the one before, what changed since its snapshot may have
+//! been looked for in the wrong set: it is followed by another one.
 //!
 //! If a bit is set for something else, that costs a reading. If a bit were missing, outdated routes would be
 //! kept; that does not happen, because everything of one reading is entered before its set holds.

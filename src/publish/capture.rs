@@ -6,8 +6,8 @@
 //! annotation is in this backend's cache, the rest are settings. What cannot be published is counted, by
 //! reason.
 //!
-//! Not for: which routine is running (`pg/entry/activation.rs`), transactions (`pg/entry/xact.rs`), the ring's
-//! protocol (`sse_ring`).
+//! Not for: which routine is running (`pg/entry/activation.rs`), transactions (`pg/entry/xact.rs`), the
+//! ring's protocol (`sse_ring`).
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -73,9 +73,9 @@ impl<const WORDS: usize> Default for SharedSet<WORDS> {
 }
 
 impl<const WORDS: usize> SharedSet<WORDS> {
-    /// Replaces the set with one that holds for this number and was made of this generation, unless the present
-    /// one has a higher number or, of the same number, a later generation: then somebody else has looked later
-    /// than the caller. Neither may be 0.
+    /// Replaces the set with one that holds for this number and was made of this generation, unless the
+    /// present one has a higher number or, of the same number, a later generation: then somebody else has
+    /// looked later than the caller. Neither may be 0.
     pub fn try_replace(&self, marks: &Marks<WORDS>, number: u64, generation: u64) -> Replaced {
         let before = self.version.load(SeqCst);
         if !before.is_multiple_of(2)

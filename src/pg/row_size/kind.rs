@@ -45,7 +45,7 @@ impl Kind {
 }
 
 /// The types whose JSON is no shorter than the value.
-pub(in crate::pg) fn is_text(type_oid: pg_sys::Oid) -> bool {
+pub(crate) fn is_text(type_oid: pg_sys::Oid) -> bool {
     use pg_sys as p;
     matches!(type_oid, p::TEXTOID | p::VARCHAROID | p::BPCHAROID | p::BYTEAOID | p::JSONOID)
 }

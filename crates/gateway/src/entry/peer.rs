@@ -24,8 +24,8 @@ impl Peer {
 mod tests {
     use super::*;
 
-    // Attack: a peer that comes over an IPv6 socket too has two shares of what is counted by address, or is not
-    // the proxy that is trusted.
+    // Attack: a peer that comes over an IPv6 socket too has two shares of what is counted by address, or is
+    // not the proxy that is trusted.
     #[test]
     fn an_ipv4_address_is_one_peer_in_either_form() {
         for (given, address) in [
