@@ -1,6 +1,5 @@
-//! The recipes of `docs/recipes/`, run as they stand there, without a page.
-//!
-//! Not for their pages: `recipes_pages.rs`.
+//! The SQL of the recipes of `docs/recipes/`, run as it stands there: each event, one by one. The pages are in
+//! `recipes_pages.rs`.
 
 mod common;
 
@@ -8,20 +7,21 @@ use anyhow::{Context, Result, ensure};
 use cluster::http::Request;
 use common::SOON;
 use common::calls::{builder, start};
-use common::recipe::{block, set_up};
+use common::recipe::{block, run};
 use serde_json::{Value, json};
 
 /// The stream that a page opens.
 fn stream_of(page: &str) -> Result<&str> {
-    let (_, rest) = page.split_once("EventSource(\"").context("no stream")?;
-    Ok(rest.split_once('"').context("no end")?.0)
+    let (before, rest) = page.split_once("/info\"").context("no stream")?;
+    let begin = before.rfind('"').context("no begin")? + 1;
+    Ok(&page[begin..page.len() - rest.len() - 1])
 }
 
 #[test]
 fn a_counter_shows_the_value_and_then_every_change() -> Result<()> {
     let cluster = start(builder())?;
-    set_up(&cluster, "counter.md")?;
-    let page = block("counter.md", "html")?;
+    run(&cluster, &block("counter.md", "sql", 0)?)?;
+    let page = block("counter.md", "html", 0)?;
     let stream = stream_of(&page)?;
     let http = cluster.http()?;
     common::wait_for_status(http, stream, 200, SOON)?;
@@ -43,12 +43,55 @@ fn a_counter_shows_the_value_and_then_every_change() -> Result<()> {
     Ok(())
 }
 
+// Attack (on oneself): the second counter counts in the table of the first.
+#[test]
+fn a_second_counter_in_a_schema_of_its_own_counts_for_itself() -> Result<()> {
+    let cluster = start(builder())?;
+    let sql = block("counter.md", "sql", 0)?;
+    run(&cluster, &sql)?;
+    // As the page says: another schema, another topic, and the right to use the schema.
+    let second = sql.replace("public.counter", "shop.counter");
+    ensure!(second != sql, "no topic");
+    run(
+        &cluster,
+        &format!("create schema shop; set search_path = shop; {second}; grant usage on schema shop to app"),
+    )?;
+    let http = cluster.http()?;
+    let (first, shop) = ("/api/counter-changed/info", "/api/shop/counter-changed/info");
+    let mut streams = Vec::new();
+    for path in [first, shop] {
+        common::wait_for_status(http, path, 200, SOON)?;
+        let mut stream = http.events(path)?;
+        stream.next(SOON)?;
+        ensure!(stream.next(SOON)?.data == "0", "{path}");
+        streams.push(stream);
+    }
+    let count = |path: &str| -> Result<()> {
+        let click = Request::new("POST", path).header("Sec-Fetch-Site", "same-origin").json(&json!({}));
+        let answer = http.request(&click)?;
+        ensure!(answer.status() == 204, "{path}: {}", answer.text());
+        Ok(())
+    };
+    for path in ["/api/shop/count-up", "/api/count-up", "/api/shop/count-up"] {
+        count(path)?;
+    }
+    ensure!(streams[0].next_data(1, SOON)? == ["1"], "the first");
+    ensure!(streams[1].next_data(2, SOON)? == ["1", "2"], "the one in the shop");
+    // Pages that open now.
+    for (path, value) in [(first, "1"), (shop, "2")] {
+        let mut stream = http.events(path)?;
+        stream.next(SOON)?;
+        ensure!(stream.next(SOON)?.data == value, "{path}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_table_shows_its_rows_and_then_every_change_of_them() -> Result<()> {
     let cluster = start(builder())?;
-    set_up(&cluster, "table.md")?;
+    run(&cluster, &block("table.md", "sql", 0)?)?;
     cluster.sql("insert into todo (title) values ('old')")?;
-    let page = block("table.md", "html")?;
+    let page = block("table.md", "html", 0)?;
     let stream = stream_of(&page)?;
     let http = cluster.http()?;
     common::wait_for_status(http, stream, 200, SOON)?;
@@ -80,9 +123,9 @@ fn a_table_shows_its_rows_and_then_every_change_of_them() -> Result<()> {
 #[test]
 fn a_badge_follows_the_messages_of_its_user_alone() -> Result<()> {
     let cluster = start(builder())?;
-    set_up(&cluster, "badge.md")?;
+    run(&cluster, &block("badge.md", "sql", 0)?)?;
     cluster.sql("insert into message (receiver, body) values ('alice', 'first')")?;
-    let page = block("badge.md", "html")?;
+    let page = block("badge.md", "html", 0)?;
     let stream = stream_of(&page)?;
     let http = cluster.http()?;
     // Without a login there is no stream.
@@ -114,5 +157,24 @@ fn a_badge_follows_the_messages_of_its_user_alone() -> Result<()> {
     let mut later = open(&alice)?;
     later.next(SOON)?;
     ensure!(later.next(SOON)?.data == "0");
+    Ok(())
+}
+
+#[test]
+fn the_first_steps_of_snapshots_and_of_long_calls_work() -> Result<()> {
+    let cluster = start(builder())?;
+    run(&cluster, &block("../snapshots.md", "sql", 1)?)?;
+    run(&cluster, &block("../long-calls.md", "sql", 0)?)?;
+    let http = cluster.http()?;
+    let mut visits = http.events("/api/visit-counted/info")?;
+    visits.next(SOON)?;
+    let state = visits.next(SOON)?;
+    ensure!((state.event.as_str(), state.data.as_str()) == ("state", r#"{"/": 41}"#), "{state:?}");
+    cluster.sql("update visits set n = n + 1")?;
+    ensure!(visits.next(SOON)?.data == r#"{"n": 42, "page": "/"}"#);
+    let call = Request::new("POST", "/api/make-report").header("Accept", "text/event-stream");
+    let events = http.events_with(&call.json(&json!({ "pages": 2 })))?.wait_for_end(SOON)?;
+    let data: Vec<&str> = events.iter().map(|event| event.data.as_str()).collect();
+    ensure!(data == ["{}", "1 of 2", "2 of 2", "2 pages"], "{events:?}");
     Ok(())
 }

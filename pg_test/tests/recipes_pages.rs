@@ -1,217 +1,242 @@
-//! The pages of `docs/recipes/`, as they stand there, in a browser.
-//!
-//! A page is written into a frame of [`DRIVER`], a page of the same server, which says what a person would
-//! see in the frame whenever that changes, and does in it what the test wants. Both go the way of everything
-//! here: a call, and an event.
-//!
-//! Not for what else the recipes promise: `recipes.rs`, `recipes_calls.rs`.
+//! The pages of `docs/recipes/`, as they stand there, in a browser: two tabs, a reload, buttons pressed twice,
+//! and a server that goes away and comes back.
 
 mod common;
 
-use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use anyhow::Result;
+use cluster::{PATIENCE, StopMode, wait_for};
+use common::browser::Browser;
+use common::proxy::Proxy;
+use common::recipe::{Stand, block, run};
+use serde_json::json;
 
-use anyhow::{Context, Result, ensure};
-use cluster::{Account, Cluster, PATIENCE, Scratch, find_program, skip, wait_for};
-use common::calls::{builder, start};
-use common::recipe::{block, set_up};
-use tempfile::TempDir;
+const FILE: &str = env!("CARGO_CRATE_NAME");
 
-/// `prompt` is what the page's person answers. The page is written instead of loaded, so that it is there
-/// before the page's script runs.
-const DRIVER: &str = r#"<!doctype html>
-<meta charset="utf-8">
-<body>
-<script>
-  let frame, seen, told = Promise.resolve();
-  const post = (url, body) =>
-    fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  const tell = text => { told = told.then(() => post("/api/tell", { text })).catch(error => console.error(error)); };
-  async function load(name) {
-    const page = await (await fetch("/page.html")).text();
-    frame?.remove();
-    frame = document.body.appendChild(document.createElement("iframe"));
-    frame.contentWindow.prompt = () => name;
-    frame.contentWindow.alert = tell;
-    frame.contentWindow.onerror = message => tell("error: " + message);
-    frame.contentDocument.open();
-    frame.contentDocument.write(page);
-    frame.contentDocument.close();
-  }
-  setInterval(() => {
-    const page = frame?.contentDocument?.body;
-    if (!page) return;
-    const bars = [...page.querySelectorAll("progress")].map(bar => `[${bar.value}]`);
-    const text = [page.innerText, ...bars].join(" ").replace(/\s+/g, " ").trim();
-    if (text !== seen) tell(seen = text);
-  }, 20);
-  const orders = new EventSource("/api/driver/info?topic=driver");
-  orders.onmessage = event => {
-    const [what, value] = JSON.parse(event.data);
-    if (what === "load") load(value);
-    if (what === "click") frame.contentDocument.querySelector(value).click();
-    if (what === "type") frame.contentDocument.querySelector("input").value = value;
-  };
-  orders.addEventListener("sse.ready", () => tell("ready"));
-</script>
-"#;
-
-/// What [`DRIVER`] needs of the database.
-const DRIVER_SQL: &str = "
-    create table told (id int generated always as identity, text text);
-    create function tell(_text text) returns void language sql security definer
-        as 'insert into told (text) values (_text)';
-    comment on function tell(text) is 'HTTP POST';
-    create function driver() returns void language sql as '';
-    comment on function driver() is '@sse_subscribe';";
-
-/// One browser at a time: a few side by side, on two cores, are slower than one after the other.
-static TURN: Mutex<()> = Mutex::new(());
-
-/// A browser with the page of one recipe, and the server that it came from.
-struct Page {
-    cluster: Cluster,
-    browser: Child,
-    _site: Scratch,
-    _profile: TempDir,
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        let _ = self.browser.kill();
-        let _ = self.browser.wait();
-    }
-}
-
-impl Page {
-    /// Opens the page of a recipe, as a person who answers every question with `name`. `None`: there is no
-    /// browser.
-    fn open(recipe: &str, name: &str) -> Result<Option<Self>> {
-        let Some(chromium) = find_program("chromium") else {
-            skip(env!("CARGO_CRATE_NAME"), "chromium")?;
-            return Ok(None);
-        };
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let (site, profile) = (Scratch::create(&Account::for_servers()?)?, TempDir::new()?);
-        fs::write(site.path().join("page.html"), block(recipe, "html")?)?;
-        fs::write(site.path().join("index.html"), DRIVER)?;
-        let cluster = start(builder().setting("sse.static_root", site.path().display()))?;
-        set_up(&cluster, recipe)?;
-        cluster.sql(DRIVER_SQL)?;
-        let http = cluster.http()?;
-        common::wait_for_status(http, "/api/driver/info", 200, PATIENCE)?;
-        let browser = Command::new(chromium)
-            .args([
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-dev-shm-usage",
-                "--no-first-run",
-            ])
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .arg(format!("http://localhost:{}/", http.address().port()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let page = Self { cluster, browser, _site: site, _profile: profile, _turn: turn };
-        page.shows("ready")?;
-        page.reload(name)?;
-        Ok(Some(page))
-    }
-
-    fn reload(&self, name: &str) -> Result<()> {
-        self.order("load", name)
-    }
-
-    fn click(&self, selector: &str) -> Result<()> {
-        self.order("click", selector)
-    }
-
-    fn order(&self, what: &str, value: &str) -> Result<()> {
-        let order = format!("jsonb_build_array('{what}', '{value}')::text");
-        self.cluster.sql(&format!("select sse.publish({order}, topic => 'driver')"))?;
-        Ok(())
-    }
-
-    /// Waits until the page shows this text, whatever it showed before.
-    fn shows(&self, text: &str) -> Result<()> {
-        let last = || self.cluster.sql("select text from told order by id desc limit 1");
-        let shown = wait_for(PATIENCE, text, || Ok((last()? == text).then_some(())));
-        shown.with_context(|| format!("it shows: {:?}", self.all()))
-    }
-
-    /// All that the page has shown so far.
-    fn all(&self) -> Result<String> {
-        self.cluster.sql("select string_agg(text, ' | ' order by id) from told")
-    }
+#[test]
+fn a_counter_is_right_in_every_tab_after_a_reload_and_after_a_restart() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
+    let stand = Stand::of("counter.md")?;
+    let (one, two) = (browser.open(&stand.page("counter.md")?)?, browser.open(&stand.page("counter.md")?)?);
+    one.shows("output", "0")?;
+    two.shows("output", "0")?;
+    one.press(2)?;
+    one.shows("output", "2")?;
+    two.shows("output", "2")?;
+    two.reload()?;
+    two.shows("output", "2")?;
+    // The row is made anew.
+    stand.cluster.sql("delete from counter; insert into counter values (7)")?;
+    one.shows("output", "7")?;
+    stand.cluster.stop(StopMode::Fast)?;
+    one.press(1)?;
+    one.shows("p", "That did not work.")?;
+    stand.cluster.start()?;
+    stand.cluster.sql("update counter set n = 8")?;
+    one.shows("output", "8")?;
+    two.shows("output", "8")?;
+    one.press(1)?;
+    two.shows("output", "9")?;
+    one.shows("p", "")?;
+    assert_eq!(browser.thrown(), [""; 0]);
+    Ok(())
 }
 
 #[test]
-fn the_counters_page_shows_the_value_and_counts_up() -> Result<()> {
-    let Some(page) = Page::open("counter.md", "")? else { return Ok(()) };
-    page.shows("+1 0")?;
-    page.click("button")?;
-    page.shows("+1 1")?;
-    page.cluster.sql("update counter set n = 41")?;
-    page.shows("+1 41")?;
-    page.reload("")?;
-    page.shows("+1 41")
+fn a_counter_that_may_not_be_read_says_so() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
+    let stand = Stand::of("counter.md")?;
+    stand.cluster.sql("revoke select on counter from app")?;
+    browser.open(&stand.page("counter.md")?)?.shows("p", "No value: the server's log says why.")
 }
 
 #[test]
-fn the_tables_page_shows_its_rows_and_every_change_of_them() -> Result<()> {
-    let Some(page) = Page::open("table.md", "")? else { return Ok(()) };
-    page.cluster.sql("insert into todo (title) values ('write'), ('read')")?;
-    page.shows("write read")?;
-    page.cluster.sql("update todo set is_done = true where id = 1")?;
-    page.shows("done: write read")?;
-    page.cluster.sql("update todo set id = default where id = 1")?;
-    page.shows("read done: write")?;
-    page.cluster.sql("delete from todo where title = 'read'")?;
-    page.shows("done: write")?;
-    page.reload("")?;
-    page.cluster.sql("insert into todo (title) values ('again')")?;
-    page.shows("done: write again")
+fn a_table_is_right_in_every_tab_after_a_reload_and_after_a_restart() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
+    let stand = Stand::of("table.md")?;
+    stand.cluster.sql("insert into todo (title) values ('write')")?;
+    let (one, two) = (browser.open(&stand.page("table.md")?)?, browser.open(&stand.page("table.md")?)?);
+    one.shows("li", "write")?;
+    two.shows("li", "write")?;
+    stand.cluster.sql("insert into todo (title) values ('<b>read</b>')")?;
+    stand.cluster.sql("update todo set is_done = true where id = 1")?;
+    for tab in [&one, &two] {
+        tab.shows("li", "done: write|<b>read</b>")?;
+    }
+    two.reload()?;
+    two.shows("li", "done: write|<b>read</b>")?;
+    // A new key: the row with the old one goes.
+    stand.cluster.sql("update todo set id = default where id = 1")?;
+    for tab in [&one, &two] {
+        tab.shows("li", "<b>read</b>|done: write")?;
+    }
+    stand.cluster.stop(StopMode::Fast)?;
+    stand.cluster.start()?;
+    stand.cluster.sql("delete from todo where id = 2")?;
+    for tab in [&one, &two] {
+        tab.shows("li", "done: write")?;
+    }
+    assert_eq!(browser.thrown(), [""; 0]);
+    Ok(())
 }
 
 #[test]
-fn the_badges_page_shows_how_many_are_unread_and_reads_them() -> Result<()> {
-    let Some(page) = Page::open("badge.md", "alice")? else { return Ok(()) };
-    page.shows("Unread: 0")?;
-    page.cluster
-        .sql("insert into message (receiver, body) values ('alice', 'a'), ('bob', 'b'), ('alice', 'c')")?;
-    page.shows("Unread: 2")?;
-    page.reload("bob")?;
-    page.shows("Unread: 1")?;
-    page.click("button")?;
-    page.shows("Unread: 0")?;
-    page.reload("alice")?;
-    page.shows("Unread: 2")
+fn a_badge_is_right_in_every_tab_after_a_reload_a_restart_and_a_lost_session() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "alice")? else { return Ok(()) };
+    let stand = Stand::of("badge.md")?;
+    let insert = "insert into message (receiver, body) values ('alice', 'Hello'), ('bob', 'not hers')";
+    stand.cluster.sql(insert)?;
+    let one = browser.open(&stand.page("badge.md")?)?;
+    one.shows("b", "1")?;
+    let two = browser.open(&stand.page("badge.md")?)?;
+    two.shows("b", "1")?;
+    stand.cluster.sql(insert)?;
+    one.shows("b", "2")?;
+    two.shows("b", "2")?;
+    two.reload()?;
+    two.shows("b", "2")?;
+    stand.cluster.stop(StopMode::Fast)?;
+    one.press(1)?;
+    one.shows("p", "That did not work.")?;
+    stand.cluster.start()?;
+    stand.cluster.sql(insert)?;
+    one.shows("b", "3")?;
+    two.shows("b", "3")?;
+    // The session ends: the page asks who is there, and goes on.
+    stand.cluster.sql("select sse.disconnect('alice')")?;
+    stand.cluster.sql(insert)?;
+    one.shows("b", "4")?;
+    one.press(2)?;
+    one.shows("b", "0")?;
+    two.shows("b", "0")?;
+    assert_eq!(browser.thrown(), [""; 0]);
+    Ok(())
 }
 
 #[test]
-fn the_jobs_page_shows_its_progress_also_after_a_reload_and_its_end() -> Result<()> {
-    let Some(page) = Page::open("job.md", "")? else { return Ok(()) };
-    page.shows("Report [0]")?;
-    page.click("button")?;
-    wait_for(PATIENCE, "progress", || Ok(page.all()?.contains("Report [10]").then_some(())))?;
-    page.reload("")?;
-    page.shows("Report done [100]")?;
-    ensure!(page.all()?.contains("Report [98]"), "{}", page.all()?);
-    page.reload("")?;
-    page.shows("Report done [100]")
+fn a_job_is_shown_in_every_tab_and_after_a_reload_and_can_be_started_once_at_a_time() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
+    let stand = Stand::of("job.md")?;
+    slow_down(&stand)?;
+    let (one, two) = (browser.open(&stand.page("job.md")?)?, browser.open(&stand.page("job.md")?)?);
+    one.is("document.querySelector('progress').value === 0", &json!(true))?;
+    two.is("document.querySelector('progress').value === 0", &json!(true))?;
+    one.press(2)?;
+    for tab in [&one, &two] {
+        tab.is("document.querySelector('progress').value > 0", &json!(true))?;
+        tab.is("document.querySelector('button').disabled", &json!(true))?;
+    }
+    assert_eq!(stand.cluster.sql(RUNNING)?, "1", "pressed twice");
+    one.reload()?;
+    one.is("document.querySelector('progress').value > 20", &json!(true))?;
+    for tab in [&one, &two] {
+        tab.shows("output", "50 pages")?;
+        tab.is("document.querySelector('button').disabled", &json!(false))?;
+    }
+    assert_eq!(two.value("localStorage.length")?, 0);
+    // Again, from the other tab; then the server is restarted under it.
+    two.press(1)?;
+    for tab in [&one, &two] {
+        tab.is("document.querySelector('button').disabled", &json!(true))?;
+        tab.is("document.querySelector('progress').value > 0", &json!(true))?;
+    }
+    stand.cluster.restart(StopMode::Fast)?;
+    for tab in [&one, &two] {
+        tab.shows("output", "The server was restarted.")?;
+        tab.is("document.querySelector('button').disabled", &json!(false))?;
+    }
+    stand.cluster.stop(StopMode::Fast)?;
+    one.press(1)?;
+    one.shows("output", "That did not work.")?;
+    one.is("document.querySelector('button').disabled", &json!(false))?;
+    assert_eq!(browser.thrown(), [""; 0]);
+    Ok(())
+}
+
+/// Makes the job take 15 seconds: a reload on a busy machine must not find it at its end.
+fn slow_down(stand: &Stand) -> Result<()> {
+    let sql = block("job.md", "sql", 0)?.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION");
+    run(&stand.cluster, &sql.replace("pg_sleep(0.1)", "pg_sleep(0.3)"))
+}
+
+/// How many jobs run.
+const RUNNING: &str = "select count(*) from pg_stat_activity where backend_type = 'pg_sse call worker'
+                       and query like '%make_report%' and state = 'active'";
+
+#[test]
+fn a_job_that_is_older_than_the_window_goes_on_being_shown() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
+    let stand = Stand::with(&["job.md"], common::calls::builder().setting("sse.window_age", "1s"))?;
+    slow_down(&stand)?;
+    let tab = browser.open(&stand.page("job.md")?)?;
+    tab.press(1)?;
+    tab.is("document.querySelector('progress').value >= 50", &json!(true))?;
+    tab.reload()?;
+    tab.is("document.querySelector('progress').value >= 50", &json!(true))?;
+    tab.shows("output", "50 pages")
 }
 
 #[test]
-fn the_answers_page_shows_it_word_by_word() -> Result<()> {
-    let Some(page) = Page::open("tokens.md", "")? else { return Ok(()) };
-    page.shows("Ask")?;
-    page.order("type", "and why is that so?")?;
-    page.click("button")?;
-    page.shows("Ask You asked: and why is that so?")?;
-    ensure!(page.all()?.contains("Ask You asked: and why |"), "{}", page.all()?);
+fn an_answer_word_by_word_is_whole_and_says_when_it_is_broken_off() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
+    let stand = Stand::of("tokens.md")?;
+    let tab = browser.open(&stand.page("tokens.md")?)?;
+    let ask = |question: &str| {
+        tab.is("document.querySelector('button')?.disabled", &json!(false))?;
+        tab.value(&format!("document.querySelector('input').value = '{question}'"))?;
+        tab.press(2)
+    };
+    ask("and why is that so?")?;
+    tab.is("/^You asked: and( why| is)* $/.test(document.querySelector('p').textContent)", &json!(true))?;
+    tab.shows("p", "You asked: and why is that so?")?;
+    ask(&"and ".repeat(2000))?;
+    tab.is("document.querySelector('p').textContent.length > 30", &json!(true))?;
+    stand.cluster.stop(StopMode::Fast)?;
+    tab.is("document.querySelector('p').textContent.endsWith(')')", &json!(true))?;
+    ask("again?")?;
+    tab.shows("p", " (Failed to fetch)")?;
+    stand.cluster.start()?;
+    common::calls::ready(&stand.cluster)?;
+    ask("now?")?;
+    tab.shows("p", "You asked: now?")?;
+    assert_eq!(browser.thrown(), [""; 0]);
+    Ok(())
+}
+
+/// Without the lines of docs/operations.md that spare a page this.
+#[test]
+fn a_page_whose_proxy_has_answered_502_comes_back_by_itself() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "alice")? else { return Ok(()) };
+    let recipes = ["counter.md", "table.md", "badge.md", "job.md"];
+    let builder = common::calls::builder().setting("sse.trusted_proxies", "127.0.0.1");
+    let stand = Stand::with(&recipes, builder)?;
+    let server = format!(
+        "access_log /dev/stdout; location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Connection \"\";
+         proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme; }}",
+        stand.cluster.http()?.address()
+    );
+    let Some(proxy) = Proxy::nginx(FILE, &server)? else { return Ok(()) };
+    let open = |page: &str| browser.open(&proxy.http.url(page));
+    let (counter, table) = (open("/counter.html")?, open("/table.html")?);
+    let (badge, job) = (open("/badge.html")?, open("/job.html")?);
+    counter.shows("output", "0")?;
+    badge.shows("b", "0")?;
+    job.press(1)?;
+    job.is("document.querySelector('progress').value > 0", &json!(true))?;
+    stand.cluster.stop(StopMode::Fast)?;
+    for path in ["counter-changed", "todo-live", "unread-changed", "make-report"] {
+        let is_refused =
+            |line: &str| line.contains(&format!("GET /api/{path}/info")) && line.contains(" 502 ");
+        wait_for(PATIENCE, path, || Ok(proxy.output()?.lines().any(is_refused).then_some(())))?;
+    }
+    stand.cluster.start()?;
+    stand.cluster.sql(
+        "update counter set n = 5; insert into todo (title) values ('write');
+         insert into message (receiver, body) values ('alice', 'Hello')",
+    )?;
+    counter.shows("output", "5")?;
+    table.shows("li", "write")?;
+    badge.shows("b", "1")?;
+    job.shows("output", "The server was restarted.")?;
+    assert_eq!(browser.thrown(), [""; 0]);
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(crate) enum Purpose {
     /// Build the extension and run a server.
     BuildAndRun,
     /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
-    /// configures, and Node, which runs the clients.
+    /// configures, a browser for its pages, and Node, which runs the clients.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
@@ -167,10 +167,11 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("nginx-light", "nginx"),
     ("caddy", "caddy"),
     ("haproxy", "haproxy"),
+    ("chromium", "chromium"),
     ("nodejs", "node"),
     ("npm", "npm"),
 ];

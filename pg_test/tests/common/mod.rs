@@ -5,11 +5,13 @@
 // Every test binary compiles this file and uses its own part of it.
 #![allow(dead_code)]
 
+pub(crate) mod browser;
 pub(crate) mod calls;
 pub(crate) mod changes;
 pub(crate) mod differential;
 pub(crate) mod linger;
 pub(crate) mod module;
+pub(crate) mod proxy;
 pub(crate) mod recipe;
 pub(crate) mod standby;
 pub(crate) mod tokens;

@@ -1,0 +1,87 @@
+//! A reverse proxy in front of a gateway.
+//!
+//! Not for how one must be configured: docs/operations.md says it, and `proxies.rs` tries it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+use cluster::http::Client;
+use cluster::{PATIENCE, find_program, skip, wait_for};
+use tempfile::TempDir;
+
+/// Ends with the test.
+pub(crate) struct Proxy {
+    process: Child,
+    pub(crate) http: Client,
+    folder: TempDir,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Proxy {
+    /// nginx with these lines in its `server` block.
+    pub(crate) fn nginx(file: &str, server: &str) -> Result<Option<Self>> {
+        let config = |port, folder: &Path| {
+            let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+                .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
+                .concat();
+            Ok(format!(
+                "daemon off;\npid {0}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}\
+                 server {{\nlisten 127.0.0.1:{port};\n{server}\n}}\n}}\n",
+                folder.display(),
+            ))
+        };
+        Self::start(file, "nginx", &["-e", "stderr", "-c"], config)
+    }
+
+    /// Starts a proxy with this file; `None` where it is not installed and its test is to be skipped.
+    pub(crate) fn start(
+        file: &str,
+        name: &str,
+        arguments: &[&str],
+        config: impl FnOnce(u16, &Path) -> Result<String>,
+    ) -> Result<Option<Self>> {
+        let Some(program) = find_program(name) else {
+            // Where there are Debian's packages, cargo xtask test installs it.
+            skip(file, name)?;
+            return Ok(None);
+        };
+        let folder = tempfile::tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let config_file = folder.path().join("config");
+        fs::write(&config_file, config(port, folder.path())?)?;
+        let output = fs::File::create(folder.path().join("output"))?;
+        let process = Command::new(program)
+            .args(arguments)
+            .arg(&config_file)
+            .env("HOME", folder.path())
+            .env("XDG_DATA_HOME", folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()?;
+        let http = Client::new(port);
+        let proxy = Self { process, http, folder };
+        wait_for(PATIENCE, "the proxy listens", || Ok(http.get("/healthz").is_ok().then_some(())))
+            .with_context(|| {
+                let output = fs::read_to_string(proxy.folder.path().join("output"));
+                format!("{name} says: {}", output.unwrap_or_default())
+            })?;
+        Ok(Some(proxy))
+    }
+
+    /// What it has written so far: its errors, and its log where that is `/dev/stdout`.
+    pub(crate) fn output(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("output"))?)
+    }
+}
