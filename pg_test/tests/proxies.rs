@@ -2,17 +2,17 @@
 
 mod common;
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, Request};
-use cluster::{Cluster, PATIENCE, find_program, skip, wait_for};
+use cluster::http::{EventStream, Request};
+use cluster::{Cluster, PATIENCE, StopMode, lasting_port, wait_for};
+use common::proxy::Proxy;
 use common::{SOON, calls};
-use tempfile::TempDir;
+
+const FILE: &str = env!("CARGO_CRATE_NAME");
 
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
@@ -27,60 +27,11 @@ fn snippet(language: &str, gateway: SocketAddr) -> Result<String> {
     Ok(block.replace("127.0.0.1:8080", &gateway.to_string()))
 }
 
-/// Ends with the test.
-struct Proxy {
-    process: Child,
-    http: Client,
-    folder: TempDir,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Starts a proxy with this file; `None` where it is not installed and its test is to be skipped.
-fn start(
-    name: &str,
-    arguments: &[&str],
-    config: impl FnOnce(u16, &Path) -> Result<String>,
-) -> Result<Option<Proxy>> {
-    let Some(program) = find_program(name) else {
-        // Where there are Debian's packages, cargo xtask test installs it.
-        skip(env!("CARGO_CRATE_NAME"), name)?;
-        return Ok(None);
-    };
-    let folder = tempfile::tempdir()?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let file = folder.path().join("config");
-    fs::write(&file, config(port, folder.path())?)?;
-    let output = fs::File::create(folder.path().join("output"))?;
-    let process = Command::new(program)
-        .args(arguments)
-        .arg(&file)
-        .env("HOME", folder.path())
-        .env("XDG_DATA_HOME", folder.path())
-        .env("XDG_CONFIG_HOME", folder.path())
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .spawn()?;
-    let http = Client::new(port);
-    let proxy = Proxy { process, http, folder };
-    wait_for(PATIENCE, "the proxy listens", || Ok(http.get("/healthz").is_ok().then_some(()))).with_context(
-        || {
-            let output = fs::read_to_string(proxy.folder.path().join("output"));
-            format!("{name} says: {}", output.unwrap_or_default())
-        },
-    )?;
-    Ok(Some(proxy))
-}
-
 fn gateway() -> Result<(Cluster, SocketAddr)> {
-    let cluster = calls::start(calls::builder().setting("sse.trusted_proxies", "127.0.0.1"))?;
+    // The proxies know one port: the gateway comes back to it.
+    let port = lasting_port()?;
+    let cluster =
+        calls::start(calls::builder().setting("sse.trusted_proxies", "127.0.0.1").setting("sse.port", port))?;
     cluster.sql(
         "create function login() returns table (user_id text) language sql as $$ select 'alice' $$;
          comment on function login() is E'HTTP POST\n@login\n@anonymous';
@@ -111,47 +62,86 @@ fn check(cluster: &Cluster, proxy: &Proxy) -> Result<()> {
         ensure!(stream.next_payload(SOON)?.data == n.to_string(), "each event comes by itself");
         ensure!(raised.elapsed() < SOON, "it is not buffered");
     }
+    check_absence(cluster, proxy, stream)
+}
+
+/// A page whose script does nothing for it gets its events again after Postgres has been away.
+fn check_absence(cluster: &Cluster, proxy: &Proxy, stream: EventStream) -> Result<()> {
+    cluster.stop(StopMode::Fast)?;
+    let id = stream.last_event_id().to_owned();
+    let request = Request::get("/api/f/info")
+        .header("Host", HOST)
+        .header("Accept", "text/event-stream")
+        .header("Last-Event-ID", &id);
+    // As WHATWG HTML §9.2.3 has it: the end of a stream is a reason to come back, any other answer is the end.
+    let come_back = || -> Result<Option<EventStream>> {
+        let mut connection = proxy.http.connect()?;
+        connection.send(&request)?;
+        let head = connection.head()?;
+        let content_type = head.header("content-type").unwrap_or_default().to_owned();
+        ensure!(
+            head.status == 200 && content_type.starts_with("text/event-stream"),
+            "{head:?} ends the page"
+        );
+        let mut stream = EventStream::follow(connection, head)?;
+        match stream.next(SOON) {
+            Ok(ready) => {
+                ensure!(ready.event == "sse.ready", "{ready:?}");
+                Ok(Some(stream))
+            }
+            Err(_) => {
+                ensure!(stream.retry() == Some(Duration::from_secs(2)), "when to come back");
+                Ok(None)
+            }
+        }
+    };
+    for _ in 0..3 {
+        ensure!(come_back()?.is_none(), "Postgres is away");
+    }
+    let call =
+        Request::new("POST", "/api/login").header("Host", HOST).header("Origin", &format!("http://{HOST}"));
+    let answer = proxy.http.request(&call.json(&serde_json::json!({})))?;
+    ensure!((502..=503).contains(&answer.status()), "a call is told: {}", answer.status());
+    cluster.start()?;
+    let mut stream = wait_for(PATIENCE, "the page is back", come_back)?;
+    ensure!(stream.next(SOON)?.data.contains("restarted"), "what it missed is not hidden");
+    cluster.sql("select f('again')")?;
+    ensure!(stream.next_payload(SOON)?.data == "again", "it hears again");
     Ok(())
 }
 
 #[test]
-fn a_page_behind_the_documented_nginx_logs_in_and_hears_each_event_at_once() -> Result<()> {
+fn a_page_behind_the_documented_nginx_logs_in_and_hears_each_event_at_once_and_again_after_an_absence()
+-> Result<()> {
     let (cluster, gateway) = gateway()?;
-    let config = |port, folder: &Path| {
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
-            .concat();
-        Ok(format!(
-            "daemon off;\npid {0}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}\
-             server {{\nlisten 127.0.0.1:{port};\n{1}\n}}\n}}\n",
-            folder.display(),
-            snippet("nginx", gateway)?
-        ))
-    };
-    let Some(proxy) = start("nginx", &["-e", "stderr", "-c"], config)? else { return Ok(()) };
+    let server = snippet("nginx", gateway)?;
+    let Some(proxy) = Proxy::nginx(FILE, &server)? else { return Ok(()) };
     check(&cluster, &proxy)
 }
 
 #[test]
-fn a_page_behind_the_documented_caddy_logs_in_and_hears_each_event_at_once() -> Result<()> {
+fn a_page_behind_the_documented_caddy_logs_in_and_hears_each_event_at_once_and_again_after_an_absence()
+-> Result<()> {
     let (cluster, gateway) = gateway()?;
     let config = |port, _: &Path| {
         // Without TLS, which would need a name in the real DNS.
         let site = snippet("caddy", gateway)?.replace("example.com {", &format!("http://:{port} {{"));
         Ok(format!("{{\nadmin off\n}}\n{site}"))
     };
-    let Some(proxy) = start("caddy", &["run", "--adapter", "caddyfile", "--config"], config)? else {
+    let Some(proxy) = Proxy::start(FILE, "caddy", &["run", "--adapter", "caddyfile", "--config"], config)?
+    else {
         return Ok(());
     };
     check(&cluster, &proxy)
 }
 
 #[test]
-fn a_page_behind_the_documented_haproxy_logs_in_and_hears_each_event_at_once() -> Result<()> {
+fn a_page_behind_the_documented_haproxy_logs_in_and_hears_each_event_at_once_and_again_after_an_absence()
+-> Result<()> {
     let (cluster, gateway) = gateway()?;
     let config = |port, _: &Path| {
         Ok(snippet("haproxy", gateway)?.replace("bind :80\n", &format!("bind 127.0.0.1:{port}\n")))
     };
-    let Some(proxy) = start("haproxy", &["-db", "-f"], config)? else { return Ok(()) };
+    let Some(proxy) = Proxy::start(FILE, "haproxy", &["-db", "-f"], config)? else { return Ok(()) };
     check(&cluster, &proxy)
 }
