@@ -10,11 +10,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, PATIENCE, StopMode, wait_for, wait_until};
+use cluster::{Clock, Cluster, PATIENCE, StopMode, wait_for, wait_until};
 use fastrand::Rng;
 
 use crate::control::{Control, Manner};
-use crate::schedule::{Fault, Step};
+use crate::schedule::{Fault, Span, Step};
 use crate::writer::{Pace, Writer};
 
 /// `sse.ring_size` and `sse.window_size` at the beginning: small, so that they fill within a second.
@@ -52,6 +52,9 @@ pub(crate) struct Driver {
     pub(crate) writer: Writer,
     /// How often each fault was carried out.
     pub(crate) faults: BTreeMap<Fault, u64>,
+    /// And when.
+    pub(crate) spans: Vec<Span>,
+    clock: Clock,
 }
 
 impl Driver {
@@ -60,8 +63,10 @@ impl Driver {
         targets: Arc<[Target]>,
         pace: Arc<Pace>,
         writer: Writer,
+        clock: Clock,
     ) -> Self {
-        Self { cluster, targets, pace, writer, faults: BTreeMap::new() }
+        let (faults, spans) = (BTreeMap::new(), Vec::new());
+        Self { cluster, targets, pace, writer, faults, spans, clock }
     }
 
     /// Carries out one fault, and waits until the server is back where it took it down.
@@ -69,7 +74,10 @@ impl Driver {
         thread::sleep(step.pause);
         let mut rng = Rng::with_seed(step.seed);
         let name = step.fault.name();
-        self.break_it(step.fault, &mut rng).with_context(|| format!("while testing: {name}"))?;
+        let from = self.clock.now();
+        let done = self.break_it(step.fault, &mut rng);
+        self.spans.push(Span { fault: step.fault, from, until: self.clock.now() });
+        done.with_context(|| format!("while testing: {name}"))?;
         *self.faults.entry(step.fault).or_default() += 1;
         Ok(())
     }

@@ -9,6 +9,7 @@ use cluster::Conclusion;
 
 use crate::check::Verdict;
 use crate::figures::Figures;
+use crate::follower::Followed;
 use crate::history::{Reason, Recording};
 use crate::schedule::Fault;
 
@@ -25,6 +26,8 @@ pub struct Report {
     pub(crate) cuts: u64,
     pub(crate) transactions: u64,
     pub(crate) figures: Figures,
+    /// What streams with a snapshot saw.
+    pub(crate) followed: Vec<Followed>,
     pub(crate) conclusion: Conclusion,
 }
 
@@ -83,6 +86,14 @@ impl fmt::Display for Report {
             format!("{} {}", reason.as_str(), self.figures.gaps.get(reason).copied().unwrap_or(0))
         };
         writeln!(f, "gaps      {}", Reason::ALL.iter().map(gap).collect::<Vec<_>>().join(", "))?;
+        let sum = |of: fn(&Followed) -> u64| self.followed.iter().map(of).sum::<u64>();
+        writeln!(
+            f,
+            "followers {} changes behind {} snapshots, {} times none",
+            sum(|followed| followed.events),
+            sum(|followed| followed.snapshots),
+            sum(|followed| followed.without.len() as u64)
+        )?;
         let again = format!("cargo xtask ledger --seconds {} --seed {}", self.seconds, self.seed);
         self.conclusion.tell(f, &again, "every event was seen, was not for the reader, or a gap says so")
     }

@@ -20,6 +20,7 @@ use crate::check::{Verdict, check};
 use crate::control::Control;
 use crate::driver::{self, Driver, RING_SIZE, Target, WINDOW_SIZE};
 use crate::figures::Figures;
+use crate::follower::Followers;
 use crate::history::{History, Recording};
 use crate::plan::{ALICE, BOB, CAROL, FLOOD, Listener, NEWS, Person};
 use crate::reader::{Reader, Spec};
@@ -51,10 +52,16 @@ pub fn run(options: &Options) -> Result<Report> {
     let client = Client::new(port).within(Duration::from_secs(5));
     let readers = start_readers(&cluster, client, clock)?;
     let caller = start_caller(&cluster, client, clock, rng.u64(..))?;
+    let followers = Followers::start(&cluster, client, clock, &mut rng);
     let crew = Crew::start(&cluster, clock, Arc::clone(&readers.targets), caller, &mut rng);
     let writer = Writer::new(WRITERS, Arc::clone(&cluster), clock, rng.u64(..));
-    let mut driver =
-        Driver::new(Arc::clone(&cluster), Arc::clone(&readers.targets), Arc::clone(&crew.pace), writer);
+    let mut driver = Driver::new(
+        Arc::clone(&cluster),
+        Arc::clone(&readers.targets),
+        Arc::clone(&crew.pace),
+        writer,
+        clock,
+    );
     let until = Instant::now() + Duration::from_secs(options.seconds);
     let mut broken = Ok(());
     for step in Schedule::new(options.seed) {
@@ -63,6 +70,7 @@ pub fn run(options: &Options) -> Result<Report> {
         }
         broken = driver.carry_out(&step);
     }
+    followers.end_work();
     let (mut writers, caller, cuts) = crew.end()?;
     // Even if the driver failed: what the readers have seen may say why.
     let marked = broken.and_then(|()| {
@@ -70,12 +78,16 @@ pub fn run(options: &Options) -> Result<Report> {
         writers.push(caller.end(&cluster)?);
         writers.iter_mut().chain([&mut driver.writer]).try_for_each(Writer::mark)
     });
-    let Driver { writer, faults, .. } = driver;
-    let histories = readers.end(if marked.is_ok() { PATIENCE } else { Duration::ZERO })?;
+    let Driver { writer, faults, spans, .. } = driver;
+    let patience = if marked.is_ok() { PATIENCE } else { Duration::ZERO };
+    let histories = readers.end(patience)?;
+    let followed = followers.end(&cluster, patience);
     let committed = marked.and_then(|()| ledger(&cluster));
     let written: Vec<Written> = writers.into_iter().chain([writer]).map(Writer::finish).collect();
     let mut failures: Vec<String> =
         committed.as_ref().err().map(|error| format!("{error:#}")).into_iter().collect();
+    failures.extend(followed.as_ref().err().map(|error| format!("the followers: {error:#}")));
+    let followed = followed.unwrap_or_default();
     failures.extend(written.iter().find_map(|written| written.surprise.clone()));
     let transactions = written.iter().map(|written| written.transactions).sum();
     let is_broken = !failures.is_empty();
@@ -89,6 +101,16 @@ pub fn run(options: &Options) -> Result<Report> {
     let figures = Figures::of(&recording, verdict.coverage.clone());
     if !is_broken {
         failures.extend(figures.too_little(options.seconds, &faults));
+        let events: u64 = followed.iter().map(|followed| followed.events).sum();
+        if events < options.seconds {
+            failures.push(format!("only {events} changes were followed"));
+        }
+    }
+    let mut violations = told(&verdict, &recording);
+    if !is_broken {
+        let all = followed.iter().enumerate();
+        let told = |number: usize| move |why: String| format!("follower {number}: {why}");
+        violations.extend(all.flat_map(|(number, one)| one.violations(&spans).into_iter().map(told(number))));
     }
     let mut report = Report {
         seed: options.seed,
@@ -97,7 +119,8 @@ pub fn run(options: &Options) -> Result<Report> {
         cuts,
         transactions,
         figures,
-        conclusion: Conclusion { failures, violations: told(&verdict, &recording), archive: None },
+        followed,
+        conclusion: Conclusion { failures, violations, archive: None },
     };
     if !report.passed() {
         report.conclusion.archive = Some(archive::write(options, &recording, &verdict, &cluster.log()?)?);

@@ -96,6 +96,28 @@ impl Fault {
     }
 }
 
+/// When a fault was carried out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) fault: Fault,
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+}
+
+impl Span {
+    /// How long after its end a fault may keep a snapshot from being made, in microseconds: a run waits for a
+    /// worker for up to 5 s, and readers catch up meanwhile.
+    const AFTERMATH: u64 = 10_000_000;
+
+    /// Whether a snapshot may fail at this time because of it: the fault takes the workers away, or stops the
+    /// gateway, or fills ring or window while a snapshot is made.
+    pub(crate) fn explains(&self, at: u64) -> bool {
+        let is_harmless =
+            matches!(self.fault, Fault::Cut | Fault::InventedId | Fault::Reload | Fault::FrozenBackends);
+        !is_harmless && (self.from..=self.until + Self::AFTERMATH).contains(&at)
+    }
+}
+
 /// The faults of a run, without end: shuffled rounds, each with all faults, and twice with those that lose no
 /// more than they must. Faults that end the gateway cover seconds with a gap; more of them would leave little
 /// to be proven.
@@ -134,6 +156,17 @@ impl Iterator for Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_explains_a_missing_snapshot_meanwhile_and_shortly_after() {
+        let span = |fault| Span { fault, from: 100, until: 200 };
+        for (at, explains) in
+            [(99, false), (100, true), (200 + Span::AFTERMATH, true), (201 + Span::AFTERMATH, false)]
+        {
+            assert_eq!(span(Fault::Terminate).explains(at), explains, "{at}");
+            assert!(!span(Fault::Cut).explains(at), "{at}");
+        }
+    }
 
     #[test]
     fn the_same_seed_gives_the_same_faults_and_each_round_has_all_of_them() {

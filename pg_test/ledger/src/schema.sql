@@ -86,3 +86,12 @@ BEGIN
         COMMIT;
     END LOOP;
 END $f$;
+
+-- What followers keep up with, by a snapshot and the changes behind it. The topic keeps it from the readers.
+CREATE TABLE tally (id int PRIMARY KEY, n bigint NOT NULL);
+INSERT INTO tally SELECT i, 0 FROM generate_series(1, 10) i;
+GRANT SELECT ON tally TO ledger_calls;
+CREATE FUNCTION tally_now() RETURNS jsonb LANGUAGE sql STABLE AS $f$ SELECT jsonb_object_agg(id, n) FROM tally $f$;
+CREATE FUNCTION tallied() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE INFO '% %', NEW.id, NEW.n; RETURN NULL; END $f$;
+COMMENT ON FUNCTION tallied IS E'@sse\n@sse_topic tally\n@sse_snapshot tally_now as state';
+CREATE TRIGGER tallied AFTER UPDATE ON tally FOR EACH ROW EXECUTE FUNCTION tallied();
