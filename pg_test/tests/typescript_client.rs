@@ -1,5 +1,5 @@
-//! `sse.typescript_client()` (C7.7): the client of a schema with everything is made by SQL, compiles under the
-//! strictest flags, pleases the recommended linter, and is run by Node against the gateway.
+//! `sse.typescript_client()` (C7.7): the client of a schema with everything is made by SQL, compiles under
+//! the strictest flags, pleases the recommended linter, and is run by Node against the gateway.
 //!
 //! Not for the text of it, nor for names: crates/client/tests.
 

@@ -1,6 +1,7 @@
 //! `sse.serve_client`: the client at the URL prefix follows the routines, their types and the settings.
 //!
-//! Not for what is in it: `typescript_client.rs`; nor for who may fetch it: crates/gateway/tests/client_file.rs.
+//! Not for what is in it: `typescript_client.rs`; nor for who may fetch it:
+//! crates/gateway/tests/client_file.rs.
 
 mod common;
 

@@ -69,8 +69,8 @@ pub(super) fn lines(comment: &str) -> impl Iterator<Item = Line<'_>> {
         .map(|(number, text)| Line { number, text, content: content(text) })
 }
 
-/// The lines of a comment that are for people, and empty ones between them: without ours, and without words of
-/// other tools.
+/// The lines of a comment that are for people, and empty ones between them: without ours, and without words
+/// of other tools.
 pub fn prose(comment: &str) -> Vec<String> {
     let mut prose: Vec<String> = Vec::new();
     let mut last = 0;
