@@ -110,6 +110,7 @@ fn check(call: &Call, made: &Statement) {
         settings: Vec::new(),
         statement: StatementRef::from(made),
         caller: None,
+        tells_begin: true,
     };
     let bytes = request.encode().expect("what was made can be encoded");
     assert_eq!(CallRequest::decode(&bytes).as_ref(), Ok(&request));

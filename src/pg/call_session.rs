@@ -59,11 +59,13 @@ pub(crate) struct Session {
     cut: Option<Cut>,
     /// Makes the transaction that runs tell its end in the order of events (C7.6). `false`: it could not.
     keep_end: fn(u64) -> bool,
+    /// Is told that the statement of a call is about to run (C7.8).
+    tell_begin: fn(u64),
 }
 
 impl Session {
     /// Call this when the worker is connected.
-    pub(crate) fn new(keep_end: fn(u64) -> bool) -> Self {
+    pub(crate) fn new(keep_end: fn(u64) -> bool, tell_begin: fn(u64)) -> Self {
         // SAFETY: set up at the start of the process.
         let parent = unsafe { pg_sys::TopMemoryContext };
         let (smallest, initial, largest) = (0, 8 * 1024, 8 * 1024 * 1024);
@@ -80,6 +82,7 @@ impl Session {
             failed_reading: false,
             cut: None,
             keep_end,
+            tell_begin,
         }
     }
 
@@ -212,7 +215,7 @@ impl Session {
         }
         let plan = self.plan(&texts.sql, statement)?;
         let rows = Rows::new(Shape::of(statement.answer), &texts.columns, self.converts);
-        let mut rows = self.execute(plan, texts, statement, rows, attempt)?;
+        let mut rows = self.execute(plan, texts, request, rows, attempt)?;
         rows.close();
         let Ok(body) = statement.keys.exchange(std::mem::take(&mut rows.body)) else {
             // SAFETY: the function owns nothing.
@@ -258,10 +261,11 @@ impl Session {
         &mut self,
         plan: Plan,
         texts: &'a Texts,
-        statement: &'a StatementRef<'_>,
+        request: &'a CallRequest<'_>,
         rows: Rows<'a>,
         attempt: &mut Attempt,
     ) -> Result<Rows<'a>, Raised> {
+        let statement = &request.statement;
         let (parameters, label) = (&texts.parameters, &texts.label);
         let row_versions = &statement.rows;
         let mut execution = Execution {
@@ -272,6 +276,7 @@ impl Session {
             differs: false,
             label,
             rows,
+            begins: request.tells_begin.then_some((self.tell_begin, request.id)),
             has_begun: false,
             is_reading: false,
         };

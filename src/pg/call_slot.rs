@@ -109,10 +109,11 @@ pub(crate) struct Slot {
     /// 1: the worker left because its role has changed. Written by the worker before it ends, read by the
     /// gateway after.
     role_changed: AtomicU32,
-    /// The last call whose statement was about to begin, so that it may have run. Written by the worker
-    /// (release) when nothing of the call has run; read by the gateway (acquire) when the worker has ended: a
-    /// call with another number never ran.
+    /// The last call that was about to begin. Written by the worker (release) when nothing of it has run; read
+    /// by the gateway (acquire) when the worker has ended: a call with another number never ran.
     begun: AtomicU64,
+    /// The last call that told that its statement begins. As `begun`, but read at any time.
+    statement: AtomicU64,
     /// The call that may be cancelled, 0 = none. Written by the worker, read by its signal handlers: one
     /// thread.
     running: AtomicU64,
@@ -224,10 +225,8 @@ impl CallMemory {
         }
     }
 
-    /// Makes the rings of a worker that waits for them. `None`: the worker does not wait, or they cannot be
-    /// made.
-    ///
-    /// Only the gateway may call this.
+    /// Makes the rings of a worker that waits for them; `None`: it does not, or they cannot be made. Only the
+    /// gateway may call this.
     pub(crate) fn make_rings(&self, number: usize) -> Option<GatewaySide> {
         let slot = self.slots.get(number)?;
         if slot.state() != State::Attaching {
@@ -279,17 +278,19 @@ impl Slot {
             place: AtomicU32::new(NOBODY),
             role_changed: AtomicU32::new(0),
             begun: AtomicU64::new(0),
+            statement: AtomicU64::new(0),
             running: AtomicU64::new(0),
             cancel: AtomicU64::new(0),
         }
     }
 
-    /// Takes the slot for this process. `false`: another process has it.
+    /// Takes the slot. `false`: another process has it.
     pub(crate) fn take(&self) -> bool {
         let taken = self.pid.compare_exchange(0, std::process::id(), AcqRel, Relaxed).is_ok();
         if taken {
             self.role_changed.store(0, Relaxed);
             self.begun.store(0, Relaxed);
+            self.statement.store(0, Relaxed);
             self.running.store(0, Relaxed);
         }
         taken
@@ -352,7 +353,7 @@ impl Slot {
         }
     }
 
-    /// For the worker: the call may be cancelled from here on.
+    /// The call may be cancelled from here on.
     pub(crate) fn set_running(&self, id: u64) {
         self.running.store(id, Relaxed);
     }
@@ -372,7 +373,17 @@ impl Slot {
         self.begun.store(id, Release);
     }
 
-    /// Whether the call's statement has begun.
+    /// For the worker: the call's statement begins.
+    pub(crate) fn set_running_statement(&self, id: u64) {
+        self.statement.store(id, Release);
+    }
+
+    /// Whether this call has told that.
+    pub(crate) fn runs_statement(&self, id: u64) -> bool {
+        self.statement.load(Acquire) == id
+    }
+
+    /// Whether anything of the call may have run.
     pub(crate) fn has_begun(&self, id: u64) -> bool {
         self.begun.load(Acquire) == id
     }

@@ -1,12 +1,13 @@
 //! How many things this process did that cannot be rolled back any more, which a call worker has to know
-//! before it runs a call a second time (`call_recovery.rs`); and how many events it has sent.
+//! before it runs a call a second time (`call_recovery.rs`); and how many events it has sent, or lost on the way.
 
 use std::cell::Cell;
 
 thread_local! {
     /// Number of this process' commits, and of its events that were sent without waiting for a commit.
     static EFFECTS: Cell<u64> = const { Cell::new(0) };
-    /// Number of this process' events that are in the ring.
+    /// Number of this process' events that are in the ring, or found no room there: subscribers get a gap in
+    /// their place.
     static EVENTS: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -26,7 +27,7 @@ pub(crate) fn events() -> u64 {
     EVENTS.get()
 }
 
-/// This many events have come into the ring. Allocates nothing, cannot fail.
+/// This many events have come into the ring, or found no room there. Allocates nothing, cannot fail.
 pub(crate) fn add_events(count: u64) {
     EVENTS.set(EVENTS.get().wrapping_add(count));
 }

@@ -80,6 +80,8 @@ pub(super) struct Execution<'a> {
     pub label: &'a CStr,
     /// Where the rows go.
     pub rows: receiver::Rows<'a>,
+    /// Is told, with this number, that the statement is about to run. Must not fail.
+    pub begins: Option<(fn(u64), u64)>,
     /// Set when the statement is about to run: before that nothing of it can have had an effect.
     pub has_begun: bool,
     /// Whether an input function is reading a parameter.
@@ -148,6 +150,9 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     let destination = receiver.destination();
     let all = c_long::MAX;
     job.has_begun = true;
+    if let Some((tell, call)) = job.begins {
+        tell(call);
+    }
     // SAFETY: started above; the receiver is this frame's and outlives the run.
     unsafe { compat::portal_run(portal, all, destination) };
     // SAFETY: it has run.

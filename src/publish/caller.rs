@@ -9,19 +9,14 @@
 
 use std::cell::RefCell;
 
+use sse_proto::call::EventsEnd;
 use sse_proto::caller::Caller;
 use sse_proto::record::{self, Record};
 use sse_proto::scope::Scope;
-use sse_ring::PushError;
 
 use crate::guc;
 use crate::pg::shmem::Shared;
-use crate::pg::{backend, effects, futex};
-
-/// How long the end of a call waits for room in the ring. The call's answer waits for it, so it is short; a
-/// ring that stays full for so long loses events anyway. Beyond it the end is left out, and the answer says
-/// nothing of the call's events.
-const END_PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
+use crate::pg::{effects, futex};
 
 /// What is known of the running call. Its texts keep their memory for the next call.
 struct Held {
@@ -74,11 +69,15 @@ pub(crate) fn begin(caller: Option<&Caller<'_>>) -> Result<(), OutOfMemory> {
     })
 }
 
-/// The call has ended, with all of its transactions. Says behind its events that it has, if it has sent any;
-/// `true`: that was said.
-pub(crate) fn end(shared: &Shared) -> bool {
+/// The call has ended, with all of its transactions. Tells behind its events that it has, if it has sent any.
+/// Waits for nothing: without room in the ring the gateway tells it.
+pub(crate) fn end(shared: &Shared) -> EventsEnd {
     let facts = HELD.with_borrow_mut(|held| held.call.take());
-    facts.is_some_and(|facts| effects::events() != facts.events && push_end(facts.number, shared))
+    match facts.filter(|facts| effects::events() != facts.events) {
+        None => EventsEnd::NoEvents,
+        Some(facts) if push_end(facts.number, shared) => EventsEnd::Told,
+        Some(_) => EventsEnd::Untold,
+    }
 }
 
 /// Runs `read` with the call that this process runs. Allocates nothing.
@@ -118,25 +117,16 @@ impl IdOf {
     }
 }
 
-/// Pushes the end of a call behind whatever it has sent; `false`: there was no room or no memory for it.
-pub(crate) fn push_end(call: u64, shared: &Shared) -> bool {
+/// Pushes the end of a call behind whatever it has sent; `false`: there is no room or no memory for it.
+fn push_end(call: u64, shared: &Shared) -> bool {
     let mut bytes = Vec::new();
     if record::encode_into(&Record::CallEnd { call }, &mut bytes).is_err() {
         return false;
     }
-    let deadline = backend::Deadline::after(END_PATIENCE);
-    loop {
-        match shared.ring.producer().try_push(&bytes) {
-            Ok(wake) => {
-                futex::wake_if(wake, shared);
-                return true;
-            }
-            Err(PushError::Full) if !deadline.has_passed() && !backend::is_being_ended() => {
-                futex::wake(shared);
-                backend::pause();
-            }
-            // No event is lost with it, so nothing is counted.
-            Err(_) => return false,
-        }
-    }
+    let pushed = shared.ring.producer().try_push(&bytes);
+    // No event is lost with it, so nothing is counted. The courier is awake while the ring is full.
+    pushed.is_ok_and(|wake| {
+        futex::wake_if(wake, shared);
+        true
+    })
 }

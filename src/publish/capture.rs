@@ -314,6 +314,7 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
             }
             Err(_) => {
                 futex::wake_if(shared.ring.producer().count_dropped(1), shared);
+                effects::add_events(1);
                 return Outcome::Dropped;
             }
         }

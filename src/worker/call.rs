@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_proto::call::{CallAnswer, CallRequest, CallRole, Outcome};
+use sse_proto::call::{CallAnswer, CallRequest, CallRole, EventsEnd, Outcome};
 use sse_proto::record::{self, Record};
 use sse_ring::PushError;
 
@@ -75,7 +75,7 @@ pub(crate) fn run(argument: u64) {
     bgworker::connect_as(&guc::DATABASE.text(), &role);
     invalidation::watch_roles(call_role::invalidate);
     stale_plans::watch();
-    let session = Session::new(keep_end);
+    let session = Session::new(keep_end, tell_begin);
     call_signals::serves();
     slot.attach();
     shared.wake_gateway();
@@ -97,6 +97,17 @@ fn keep_end(call: u64) -> bool {
     let mut record = Vec::new();
     record::encode_into(&Record::SnapshotEnd { ticket: 0, xid: 0, call }, &mut record).is_ok()
         && xact::keep_until_commit(&record).is_ok()
+}
+
+/// The statement of this call is about to run, and somebody waits for that. Cannot fail: it runs where errors
+/// are caught by jumps.
+fn tell_begin(call: u64) {
+    if let Some(slot) = MY_SLOT.get() {
+        slot.set_running_statement(call);
+    }
+    if let Some(shared) = shmem::shared() {
+        shared.wake_gateway();
+    }
 }
 
 fn give_back() {
@@ -177,8 +188,8 @@ impl Worker {
         self.leave_if_role_has_changed();
         self.slot.set_running(request.id);
         self.leave_if_due();
-        let (outcome, has_end) = if self.slot.to_be_cancelled() == request.id {
-            (cancelled(), false)
+        let (outcome, end) = if self.slot.to_be_cancelled() == request.id {
+            (cancelled(), EventsEnd::NoEvents)
         } else {
             self.slot.set_begun(request.id);
             let what = CString::new(format!("sse call {}", for_message(request.label))).unwrap_or_default();
@@ -193,7 +204,7 @@ impl Worker {
         call_signals::has_cleaned();
         bgworker::report_activity(None);
         let cut = self.session.take_cut();
-        self.answer(&CallAnswer { id: request.id, has_end, cut, outcome });
+        self.answer(&CallAnswer { id: request.id, end, cut, outcome });
         if is_clean.is_err() {
             // From here on another worker may take this one's place as soon as it has ended.
             self.slot.retire();
@@ -202,15 +213,13 @@ impl Worker {
         }
     }
 
-    /// Runs a call, as that of its caller from before its first transaction until after its last (C4.2); says
-    /// whether its end was told behind its events.
-    fn run(&mut self, request: &CallRequest<'_>) -> (Outcome, bool) {
+    /// Runs a call, as that of its caller from before its first transaction until after its last (C4.2).
+    fn run(&mut self, request: &CallRequest<'_>) -> (Outcome, EventsEnd) {
         if caller::begin(request.caller.as_ref()).is_err() {
-            return (out_of_memory(), false);
+            return (out_of_memory(), EventsEnd::NoEvents);
         }
         let outcome = self.session.call(request);
-        // What became of the call is known: a signal to leave must not end the process while the end waits
-        // for room in the ring.
+        // What became of the call is known: a signal to leave must not end the process before it is told.
         call_signals::cleans();
         (outcome, caller::end(&self.shared))
     }

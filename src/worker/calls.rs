@@ -111,7 +111,7 @@ impl Calls {
         self.wanted = wanted;
         let now = Instant::now();
         for worker in &mut self.workers {
-            match worker.look_after(&memory) {
+            match worker.look_after(&memory, gateway) {
                 None => {}
                 Some(Ended { unanswered, role_has_changed }) => {
                     if role_has_changed && !self.role.is_outdated {

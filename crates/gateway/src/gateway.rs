@@ -149,7 +149,13 @@ impl Gateway {
     /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_errand`] until it has nothing
     /// **before** this, else a wake may be lost.
     pub fn take_call(&self) -> Option<QueuedCall> {
-        self.shared.calls.take(Instant::now())
+        self.shared.calls.take(Instant::now(), self.shared.published.last())
+    }
+
+    /// The statement of a call that was taken has begun. To be said before [`Gateway::answer_call`], and of
+    /// calls alone that ask for it ([`QueuedCall::tells_begin`]).
+    pub fn call_has_begun(&self, id: u64) {
+        self.shared.calls.has_begun(id);
     }
 
     /// A call that was taken and whose peer has gone since: cancel its statement if it still runs. Wakes as
@@ -163,8 +169,7 @@ impl Gateway {
         self.shared.calls.answer(id, result);
     }
 
-    /// Puts records of the gateway's own into the ring: how calls ended that went on without their callers
-    /// (C7.9). False: some wait for room; call it again soon. Wakes as [`Gateway::take_call`] does.
+    /// Puts records of the gateway's own into the ring: ends of calls that nobody else tells (C7.9). False: some wait for room; call it again soon. Wakes as [`Gateway::take_call`] does.
     pub fn hand_over_endings(&self, push: impl FnMut(&[u8]) -> Pushed) -> bool {
         self.shared.endings.hand_over(push)
     }

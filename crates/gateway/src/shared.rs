@@ -41,8 +41,8 @@ pub(crate) struct Shared {
     pub(crate) list_requests: ListRequests,
     /// Calls on their way to the main thread and back.
     pub(crate) calls: Arc<CallQueue>,
-    /// How calls ended that nobody waits for, on their way to the main thread.
-    pub(crate) endings: Endings,
+    /// Ends of calls on their way to the main thread.
+    pub(crate) endings: Arc<Endings>,
     /// Snapshots on their way to a call worker and back.
     pub(crate) snapshots: SnapshotDesk,
     /// Whether calls can run; written by the main thread, read once per request.
@@ -87,7 +87,7 @@ impl Shared {
             ended_sessions: EndedSessions::default(),
             list_requests: ListRequests::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
-            endings: Endings::default(),
+            endings: Arc::default(),
             snapshots: SnapshotDesk::new(&bells),
             call_state: RwLock::new(CallAvailability::Off),
             counts: Arc::new(Counts::new(Arc::clone(&stats))),

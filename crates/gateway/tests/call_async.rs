@@ -11,7 +11,8 @@ use serde_json::Value;
 use sse_gateway::{AuthSettings, CallResult, Pushed, Secret, Settings};
 use sse_proto::call::{CallRequest, Shape};
 use support::calls::{
-    JSON, callable, calling, done, failed, no_row, outdated, refused, request, row, serve, shape, take,
+    JSON, callable, calling, done, failed, hand_over, has_told_end, no_row, outdated, refused, request, row,
+    serve, shape, take,
 };
 use support::peer::{Answer, Event, Peer, Stream, ask};
 use support::tokens::{SECRET, token_of};
@@ -54,19 +55,8 @@ fn accepted(answer: &Answer) -> String {
     answer.head.header("location").to_owned()
 }
 
-/// The ends of calls become events, as the main thread makes them. How many there were.
-fn hand_over(gateway: &TestGateway) -> usize {
-    let mut records = Vec::new();
-    assert!(gateway.gateway.hand_over_endings(|record| {
-        records.push(record.to_vec());
-        Pushed::Done
-    }));
-    gateway.publish_batch(|batch| records.iter().for_each(|record| batch.push_record(record)));
-    records.len()
-}
-
 fn has_ended(gateway: &TestGateway) {
-    eventually("the end of a call", || hand_over(gateway) == 1);
+    eventually("how a call ended is told", || hand_over(gateway).1 == 1);
 }
 
 fn follow(gateway: &TestGateway, location: &str, headers: &str) -> Stream {
@@ -226,6 +216,22 @@ fn the_call_goes_on_when_its_caller_has_gone() {
     assert_eq!(gateway.gateway.poll_cancelled(), None);
     gateway.gateway.answer_call(call.id, done(call.id, "x"));
     has_ended(&gateway);
+}
+
+// Its worker dies after it has published: what it has sent comes before the news.
+#[test]
+fn how_a_call_ended_comes_behind_its_events_whoever_tells_their_end() {
+    let gateway = gateway();
+    let location = begin(&gateway, &post("/api/report", PREFER));
+    let call = take(&gateway);
+    gateway.gateway.answer_call(call.id, CallResult::Lost);
+    eventually("its end is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
+    gateway.say("before the end");
+    has_told_end(&gateway);
+    has_ended(&gateway);
+    let mut stream = follow(&gateway, &location, "");
+    assert_eq!(stream.next().data, "before the end");
+    assert_eq!(problem(&stream.next())["status"], 502);
 }
 
 #[test]

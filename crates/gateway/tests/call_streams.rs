@@ -10,19 +10,19 @@ use std::io::Read as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use sse_gateway::{AuthSettings, CallAvailability, CallResult, Secret, Settings};
+use sse_gateway::{AuthSettings, CallAvailability, CallResult, Pushed, Secret, Settings};
 use sse_proto::annotation::Access;
-use sse_proto::call::{CallAnswer, Outcome, Shape};
+use sse_proto::call::{CallAnswer, EventsEnd, Outcome, Shape};
 use sse_proto::caller::Caller;
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::scope::Scope;
 use support::calls::{
-    JSON, callable, calling, done, failed, no_row, outdated, refused, request, row, serve, shape, take,
-    try_take,
+    JSON, Taken, callable, calling, done, failed, has_told_end, no_row, outdated, refused, request, row,
+    serve, shape, try_take,
 };
 use support::peer::{End, Event, Peer, Stream, ask};
 use support::tokens::{SECRET, token_of};
-use support::{DEADLINE, TestGateway, eventually, settings};
+use support::{DEADLINE, TestGateway, eventually, settings, within};
 
 const ACCEPT: &str = "Accept: text/event-stream\r\n";
 
@@ -53,6 +53,13 @@ fn post(target: &str, headers: &str) -> String {
 
 fn streamed(gateway: &TestGateway, target: &str) -> Peer {
     Peer::ask(gateway.port(), &post(target, ""))
+}
+
+/// A call whose statement has begun.
+fn take(gateway: &TestGateway) -> Taken {
+    let call = support::calls::take(gateway);
+    gateway.gateway.call_has_begun(call.id);
+    call
 }
 
 /// What a routine raises in a call.
@@ -103,7 +110,7 @@ fn end(gateway: &TestGateway, call: u64, body: &str) {
     answer(
         gateway,
         call,
-        CallResult::Answer(CallAnswer { id: call, has_end: true, cut: None, outcome }.into()),
+        CallResult::Answer(CallAnswer { id: call, end: EventsEnd::Told, cut: None, outcome }.into()),
     );
     publish_end(gateway, call);
 }
@@ -208,7 +215,7 @@ fn the_result_waits_for_the_events_that_are_still_on_their_way() {
     answer(
         &gateway,
         call.id,
-        CallResult::Answer(CallAnswer { id: call.id, has_end: true, cut: None, outcome }.into()),
+        CallResult::Answer(CallAnswer { id: call.id, end: EventsEnd::Told, cut: None, outcome }.into()),
     );
     let mut stream = peer.into_stream();
     take_ready(&mut stream);
@@ -224,7 +231,12 @@ fn the_last_event_is_the_result_or_the_problem() {
     let run = |target: &str, verb: &str, result: fn(u64) -> CallResult| {
         let peer = Peer::ask(gateway.port(), &request(verb, target, &format!("{JSON}{ACCEPT}"), ""));
         let call = take(&gateway);
-        answer(&gateway, call.id, result(call.id));
+        let result = result(call.id);
+        let is_untold = matches!(result, CallResult::Lost | CallResult::NoRoom);
+        answer(&gateway, call.id, result);
+        if is_untold {
+            has_told_end(&gateway);
+        }
         let mut stream = peer.into_stream();
         take_ready(&mut stream);
         last(stream)
@@ -292,11 +304,117 @@ fn what_is_refused_before_it_begins_is_an_ordinary_answer() {
     assert_eq!(full.head.header("retry-after"), "5");
     full.problem(503);
     // The statement was made for an older catalog: the answer to that is an ordinary one, too.
-    let call = take(&gateway);
+    let call = support::calls::take(&gateway);
     answer(&gateway, call.id, outdated(call.id));
-    assert!(matches!(waiting.head().status, 200 | 409));
+    assert_eq!(waiting.head().status, 409);
     gateway.gateway.set_calls(CallAvailability::Unavailable);
     refused(&gateway, &post("/api/work", "")).problem(503);
+}
+
+// Its worker has it, and finds out that it cannot run: the role may not be used, an argument is no number, the
+// routine may not be executed; or dies before the statement begins.
+#[test]
+fn what_the_worker_refuses_before_the_statement_begins_is_an_ordinary_answer() {
+    let gateway = gateway();
+    for (status, sqlstate, result) in [
+        (503, "", (|_| CallResult::NotRun) as fn(u64) -> CallResult),
+        (502, "", |_| CallResult::Lost),
+        (400, "22P02", |id| failed(id, b"22P02", "x", false)),
+        (403, "42501", |id| failed(id, b"42501", "x", false)),
+        (504, "57014", |id| failed(id, b"57014", "x", false)),
+        (409, "40001", outdated),
+    ] {
+        let mut peer = streamed(&gateway, "/api/work");
+        let call = support::calls::take(&gateway);
+        answer(&gateway, call.id, result(call.id));
+        if matches!(status, 502) {
+            // Nobody knows what its worker has sent before it died.
+            has_told_end(&gateway);
+        }
+        let answer = peer.answer(true);
+        assert_eq!(answer.head.header("content-type"), "application/problem+json", "{status}");
+        let problem = answer.problem(status);
+        assert!(sqlstate.is_empty() || answer.text().contains(sqlstate), "{problem}");
+    }
+    assert_eq!(gateway.subscribers(), 0);
+    eventually("no place is kept", || gateway.count(|stats| &stats.subscribers) == 0);
+}
+
+// The ring was full when the call ended, or its worker died after it had published.
+#[test]
+fn the_last_event_waits_for_an_end_that_no_worker_has_told() {
+    let gateway = gateway();
+    for name in ["sse.result", "sse.error"] {
+        let peer = streamed(&gateway, "/api/work");
+        let call = take(&gateway);
+        let mut stream = peer.into_stream();
+        take_ready(&mut stream);
+        let outcome = Outcome::Done { rows: 1, body: b"x".to_vec(), is_null: false };
+        let untold = CallAnswer { id: call.id, end: EventsEnd::Untold, cut: None, outcome };
+        let result = if name == "sse.result" { CallResult::Answer(untold.into()) } else { CallResult::Lost };
+        answer(&gateway, call.id, result);
+        eventually("it is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
+        publish(&gateway, &[raised(call.id, "before its end")]);
+        assert_eq!(stream.next().data, "before its end");
+        has_told_end(&gateway);
+        assert_eq!(last(stream).name, name);
+    }
+}
+
+// While the call waits for a worker, and while the worker gets ready, others fill the window many times over.
+#[test]
+fn a_call_that_waited_while_the_window_turned_over_has_all_of_its_events_and_no_gap() {
+    let gateway = with(Settings { window_size: 20_000, ..settings() });
+    let turn_over = || {
+        let last = (0..100).map(|_| gateway.say(&"x".repeat(1000))).last();
+        eventually("the window has turned over", || gateway.count(|stats| &stats.window_events) < 30);
+        last
+    };
+    for events_before in [0, 2] {
+        turn_over();
+        let peer = streamed(&gateway, "/api/work");
+        eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
+        turn_over();
+        let call = support::calls::take(&gateway);
+        turn_over();
+        for _ in 0..events_before {
+            publish(&gateway, &[raised(call.id, "early")]);
+        }
+        gateway.gateway.call_has_begun(call.id);
+        let mut stream = peer.into_stream();
+        take_ready(&mut stream);
+        end(&gateway, call.id, "done");
+        let (end, events) = stream.end();
+        let data: Vec<&str> = events.iter().map(|event| event.data.as_str()).collect();
+        let expected = [vec!["early"; events_before], vec!["done"]].concat();
+        assert_eq!((end, data), (End::Clean, expected));
+    }
+}
+
+// What was lost before the call began is not the call's; what was lost after that may be.
+#[test]
+fn a_gap_for_everybody_is_in_the_stream_of_a_call_that_a_worker_had_by_then() {
+    let gateway = gateway();
+    for has_worker in [false, true] {
+        let peer = streamed(&gateway, "/api/work");
+        eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
+        let overflow = || gateway.publish_batch(|batch| batch.push_overflow(None));
+        if !has_worker {
+            overflow();
+        }
+        let call = support::calls::take(&gateway);
+        if has_worker {
+            overflow();
+        }
+        publish(&gateway, &[raised(call.id, "x")]);
+        gateway.gateway.call_has_begun(call.id);
+        let mut stream = peer.into_stream();
+        take_ready(&mut stream);
+        end(&gateway, call.id, "done");
+        let names: Vec<String> = stream.end().1.into_iter().map(|event| event.name).collect();
+        let expected: &[&str] = if has_worker { &["sse.gap", "", "sse.result"] } else { &["", "sse.result"] };
+        assert_eq!(names, expected);
+    }
 }
 
 #[test]
@@ -433,8 +551,15 @@ fn heartbeats_run_while_the_call_does_and_never_inside_the_result() {
     let line = "0123456789\n";
     let result = line.repeat((20 << 20) / line.len());
     answer(&gateway, call.id, done(call.id, &result));
-    // It waits before it reads, so the result stays half written for many heartbeats.
-    std::thread::sleep(Duration::from_millis(300));
+    // It does not read before the result has been half written for many heartbeats.
+    let (mut written, mut since) = (0, Instant::now());
+    eventually("nothing more fits between the two", || {
+        let now = gateway.count(|stats| &stats.bytes_total);
+        if now != written {
+            (written, since) = (now, Instant::now());
+        }
+        written > 10_000 && since.elapsed() > Duration::from_millis(300)
+    });
     assert!(last(stream).data == result);
 }
 
@@ -479,12 +604,11 @@ fn taken_too_slowly(event: &str, result: usize) {
         end(&gateway, call.id, &"x".repeat(result));
     }
     // Ten seconds, and some for what the kernel holds.
-    while gateway.subscribers() > 0 || before.elapsed() < Duration::from_secs(1) {
-        assert!(before.elapsed() < 3 * DEADLINE);
-        std::thread::sleep(Duration::from_millis(50));
+    within(3 * DEADLINE, "it is cut", || {
         // A little at a time, so that it never looks stalled.
-        let _ = peer.socket().read(&mut [0; 16]);
-    }
+        let _ = peer.socket().read(&mut [0; 1]);
+        gateway.subscribers() == 0
+    });
     assert!(before.elapsed() >= Duration::from_secs(10), "{:?}", before.elapsed());
 }
 

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sse_gateway::{CallAvailability, CallResult, Settings, TrustedProxies};
 use sse_proto::call::Shape;
 use support::calls::{
-    JSON, callable, called, done, failed, gateway, get, no_row, outdated, post, refused, request, routes,
-    serve, several, shape, take, with,
+    JSON, callable, called, done, failed, gateway, get, has_told_end, no_row, outdated, post, refused,
+    request, routes, serve, several, shape, take, with,
 };
 use support::peer::Peer;
 use support::tokens::token_of;
@@ -163,6 +163,10 @@ fn a_call_whose_worker_dies_is_502_and_one_that_is_not_run_503() {
     for (result, status) in [(CallResult::Lost, 502), (CallResult::NotRun, 503)] {
         let mut peer = Peer::ask(gateway.port(), &get("/api/get-all"));
         gateway.gateway.answer_call(take(&gateway).id, result);
+        if status == 502 {
+            // What it has sent before comes before the answer.
+            has_told_end(&gateway);
+        }
         peer.answer(true).problem(status);
         // It is not repeated.
         assert!(gateway.gateway.take_call().is_none());

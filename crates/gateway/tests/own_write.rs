@@ -5,15 +5,15 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use sse_gateway::CallResult;
-use sse_proto::call::{CallAnswer, Outcome};
+use sse_gateway::{CallResult, Pushed};
+use sse_proto::call::{CallAnswer, EventsEnd, Outcome};
 use sse_proto::caller::Caller;
 use sse_proto::record::{Record, encode_into};
 use sse_proto::scope::Scope;
-use support::calls::{Taken, gateway, get, request, take};
+use support::calls::{Taken, gateway, get, hand_over, has_told_end, request, take};
 use support::peer::{Answer, Peer};
 use support::tokens::token_of;
-use support::{EPOCH, Raise, TestGateway, raise};
+use support::{EPOCH, Raise, TestGateway, eventually, raise};
 
 /// A call that its worker has, and its peer.
 struct Running {
@@ -45,9 +45,9 @@ impl Running {
         gateway.publish_batch(|batch| batch.push_record(&record));
     }
 
-    fn answer(&self, gateway: &TestGateway, has_end: bool) {
+    fn answer(&self, gateway: &TestGateway, end: EventsEnd) {
         let outcome = Outcome::Done { rows: 1, body: b"x".to_vec(), is_null: false };
-        let answer = CallAnswer { id: self.call.id, has_end, cut: None, outcome };
+        let answer = CallAnswer { id: self.call.id, end, cut: None, outcome };
         gateway.gateway.answer_call(self.call.id, CallResult::Answer(answer.into()));
     }
 
@@ -75,9 +75,9 @@ fn the_position_is_that_of_the_last_event_for_the_caller_whichever_of_answer_and
         gateway.say("of somebody else");
         if end_first {
             running.end(&gateway);
-            running.answer(&gateway, true);
+            running.answer(&gateway, EventsEnd::Told);
         } else {
-            running.answer(&gateway, true);
+            running.answer(&gateway, EventsEnd::Told);
             assert!(!running.peer.has_answer(), "it waits for the end of the call");
             running.end(&gateway);
         }
@@ -93,7 +93,7 @@ fn the_scope_is_compared_with_who_calls() {
     let running = Running::begin(&gateway, &request("GET", "/api/get-all", &token, ""));
     let first = gateway.publish(&[running.event("authorize id:alice"), running.event("authorize id:bob")]);
     running.end(&gateway);
-    running.answer(&gateway, true);
+    running.answer(&gateway, EventsEnd::Told);
     assert_eq!(position(&running.answered()), id(first));
 }
 
@@ -101,7 +101,7 @@ fn the_scope_is_compared_with_who_calls() {
 fn what_published_nothing_waits_for_nothing() {
     let gateway = gateway();
     let running = Running::begin(&gateway, &get("/api/get-all"));
-    running.answer(&gateway, false);
+    running.answer(&gateway, EventsEnd::NoEvents);
     let began = Instant::now();
     assert_eq!(position(&running.answered()), "");
     assert!(began.elapsed() < Duration::from_millis(900));
@@ -109,21 +109,54 @@ fn what_published_nothing_waits_for_nothing() {
     let running = Running::begin(&gateway, &get("/api/get-all"));
     gateway.publish(&[running.event("authorize id:bob"), running.event("caller")]);
     running.end(&gateway);
-    running.answer(&gateway, true);
+    running.answer(&gateway, EventsEnd::Told);
     assert_eq!(position(&running.answered()), "");
 }
 
-// The end of a call never comes: its backend's ring was full, or another transaction holds everything up.
+// The ring was full when the call ended, its worker died after it had published, or its answer did not fit.
 #[test]
-fn an_answer_waits_a_second_for_the_end_and_then_goes_without_a_position() {
+fn an_end_that_no_worker_has_told_is_told_by_the_gateway_and_the_answer_has_its_position() {
+    let gateway = gateway();
+    for status in [200, 502, 503] {
+        let mut running = Running::begin(&gateway, &get("/api/get-all"));
+        match status {
+            200 => running.answer(&gateway, EventsEnd::Untold),
+            502 => gateway.gateway.answer_call(running.call.id, CallResult::Lost),
+            _ => gateway.gateway.answer_call(running.call.id, CallResult::NoRoom),
+        }
+        // There is no room for the end.
+        eventually("it is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
+        let last = gateway.publish(&[running.event("all")]);
+        assert!(!running.peer.has_answer(), "{status}: it waits for the end of the call");
+        has_told_end(&gateway);
+        let answer = running.answered();
+        assert_eq!((answer.head.status, position(&answer)), (status, &*id(last)));
+        assert!(hand_over(&gateway) == (0, 0), "{status}: it is told once");
+    }
+}
+
+// Attack: calls whose ends cannot be told, by peers that go away: what is to be told of them would pile up.
+#[test]
+fn nothing_is_told_of_a_call_whose_peer_has_gone() {
+    let gateway = gateway();
+    let all: Vec<Running> = (0..20).map(|_| Running::begin(&gateway, &get("/api/get-all"))).collect();
+    all.iter().for_each(|running| running.answer(&gateway, EventsEnd::Untold));
+    eventually("they are to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
+    drop(all);
+    eventually("they are forgotten", || gateway.gateway.hand_over_endings(|_| Pushed::Full));
+}
+
+// The end of a call never comes: a session was stopped in the middle of a record.
+#[test]
+fn an_answer_waits_ten_seconds_for_the_end_and_then_goes_without_a_position() {
     let gateway = gateway();
     let running = Running::begin(&gateway, &get("/api/get-all"));
     gateway.publish(&[running.event("all")]);
     let began = Instant::now();
-    running.answer(&gateway, true);
+    running.answer(&gateway, EventsEnd::Told);
     let answer = running.answered();
     assert_eq!((answer.head.status, position(&answer)), (200, ""));
-    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert!(began.elapsed() >= Duration::from_secs(10));
 }
 
 // An end is no item: nobody's ids, gaps or counts change by it.
@@ -133,12 +166,12 @@ fn the_end_of_a_call_takes_no_place_in_the_stream() {
     let before = gateway.say("before");
     let running = Running::begin(&gateway, &get("/api/get-all"));
     running.end(&gateway);
-    running.answer(&gateway, false);
+    running.answer(&gateway, EventsEnd::NoEvents);
     running.answered();
     assert_eq!(gateway.say("after"), before + 1);
     let running = Running::begin(&gateway, &get("/api/get-all"));
     gateway.publish(&[running.event("all")]);
     running.end(&gateway);
-    running.answer(&gateway, true);
+    running.answer(&gateway, EventsEnd::Told);
     assert_eq!(position(&running.answered()), id(before + 2));
 }

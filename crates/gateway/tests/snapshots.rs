@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sse_gateway::{CallAvailability, CallResult, Settings};
-use sse_proto::call::{CallAnswer, Cut, Outcome, Shape};
+use sse_proto::call::{CallAnswer, Cut, EventsEnd, Outcome, Shape};
 use support::calls::{Callable, JSON, callable, calling, request, routes, shape, take};
 use support::peer::{Peer, Stream};
 use support::{TestGateway, eventually, settings};
@@ -41,7 +41,7 @@ fn waits(stream: &mut Stream) -> bool {
 fn state(id: u64, body: &str) -> CallResult {
     let outcome = Outcome::Done { rows: 1, body: body.as_bytes().to_vec(), is_null: false };
     CallResult::Answer(
-        CallAnswer { id, has_end: false, cut: Some(Cut::new(10, 10, Vec::new())), outcome }.into(),
+        CallAnswer { id, end: EventsEnd::NoEvents, cut: Some(Cut::new(10, 10, Vec::new())), outcome }.into(),
     )
 }
 

@@ -8,8 +8,8 @@ use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
 
 use sse_gateway::{CallResult, QueuedCall, Settings, TrustedProxies};
-use sse_proto::call::{CallAnswer, Outcome, Shape};
-use support::calls::{callable, calling, request, shape};
+use sse_proto::call::{CallAnswer, EventsEnd, Outcome, Shape};
+use support::calls::{callable, calling, has_told_end, request, shape};
 use support::peer::Peer;
 use support::{DEADLINE, TestGateway, eventually, settings};
 
@@ -44,10 +44,14 @@ fn take(gateway: &TestGateway) -> QueuedCall {
 /// Answers a call as a worker does, part by part.
 fn answer(gateway: &TestGateway, mut call: QueuedCall, body: usize) {
     let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
-    let frame = CallAnswer { id: call.id, has_end: false, cut: None, outcome }.encode().unwrap();
+    let frame = CallAnswer { id: call.id, end: EventsEnd::NoEvents, cut: None, outcome }.encode().unwrap();
     frame.chunks(32 << 10).for_each(|part| call.reply.push(part));
     let result = call.reply.finish().unwrap().map_or(CallResult::NoRoom, CallResult::Answer);
+    let is_untold = matches!(result, CallResult::NoRoom);
     gateway.gateway.answer_call(call.id, result);
+    if is_untold {
+        has_told_end(gateway);
+    }
 }
 
 /// A peer whose answer is on its way, and who does not read it.

@@ -234,11 +234,9 @@ fn push_all() {
         for record in pending.records() {
             // While more records follow, the gateway can make room.
             futex::wake_if(wake, &shared);
+            effects::add_events(1);
             wake = match producer.try_push(record) {
-                Ok(wake) => {
-                    effects::add_events(1);
-                    wake
-                }
+                Ok(wake) => wake,
                 // No event is lost with it: the end of a later run says the same and more.
                 Err(_) if Kind::of(record) == Some(Kind::SnapshotEnd) => Wake::NotNeeded,
                 Err(_) => producer.count_dropped(1),

@@ -82,7 +82,7 @@ impl CallWorker {
     }
 
     /// Makes the rings of a worker that has connected; notes that one has ended.
-    pub(super) fn look_after(&mut self, memory: &CallMemory) -> Option<Ended> {
+    pub(super) fn look_after(&mut self, memory: &CallMemory, gateway: &Gateway) -> Option<Ended> {
         let slot = memory.slots().get(self.number)?;
         if self.side.is_none() && self.process.is_some() && slot.state() == State::Attaching {
             self.side = memory.make_rings(self.number);
@@ -90,7 +90,7 @@ impl CallWorker {
             slot.wake();
         }
         if !slot.is_free() {
-            return self.retire(memory, slot.state());
+            return self.retire(memory, gateway, slot.state());
         }
         match self.process.as_ref()?.pid() {
             Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted) => return None,
@@ -98,7 +98,7 @@ impl CallWorker {
         }
         self.process = None;
         let was_ready = self.side.is_some();
-        let unanswered = self.collect(memory);
+        let unanswered = self.collect(memory, gateway);
         self.side = None;
         if !was_ready && !self.is_leaving {
             self.not_before = Instant::now() + self.back_off;
@@ -110,18 +110,20 @@ impl CallWorker {
 
     /// A worker that has served and is absent takes no further call, but has not ended yet. A call that it
     /// was given meanwhile goes to another worker.
-    fn retire(&mut self, memory: &CallMemory, state: State) -> Option<Ended> {
+    fn retire(&mut self, memory: &CallMemory, gateway: &Gateway, state: State) -> Option<Ended> {
         if self.side.is_none() || self.is_leaving || state != State::Absent {
             return None;
         }
         self.is_leaving = true;
-        let unanswered = self.collect(memory)?;
+        let unanswered = self.collect(memory, gateway)?;
         Some(Ended { unanswered: Some(unanswered), role_has_changed: false })
     }
 
     /// What became of the call of a worker that has ended. Its ring may still have a complete answer.
-    fn collect(&mut self, memory: &CallMemory) -> Option<Unanswered> {
-        if let Some((id, answer)) = self.take_answer() {
+    fn collect(&mut self, memory: &CallMemory, gateway: &Gateway) -> Option<Unanswered> {
+        let answer = self.take_answer();
+        self.tell_begin(memory, gateway);
+        if let Some((id, answer)) = answer {
             self.current = None;
             return Some(Unanswered::Answered(id, answer));
         }
@@ -255,7 +257,9 @@ impl CallWorker {
     /// Sends more of its request, and takes what has come of its answer.
     pub(super) fn exchange(&mut self, memory: &CallMemory, gateway: &Gateway) {
         self.send(memory);
-        if let Some((id, answer)) = self.take_answer() {
+        let answer = self.take_answer();
+        self.tell_begin(memory, gateway);
+        if let Some((id, answer)) = answer {
             self.current = None;
             gateway.answer_call(id, answer);
         } else if self.current.as_ref().is_some_and(|current| !current.call.reply.is_empty())
@@ -266,6 +270,18 @@ impl CallWorker {
         }
         if self.is_broken {
             self.terminate(memory);
+        }
+    }
+
+    /// Passes on that the statement of its call has begun. To be asked after its answer, which comes behind
+    /// that.
+    fn tell_begin(&mut self, memory: &CallMemory, gateway: &Gateway) {
+        if let (Some(current), Some(slot)) = (&mut self.current, memory.slots().get(self.number))
+            && current.call.tells_begin
+            && slot.runs_statement(current.call.id)
+        {
+            current.call.tells_begin = false;
+            gateway.call_has_begun(current.call.id);
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sse_proto::call::Tenure;
 use sse_proto::record::{Record, encode_into};
@@ -22,8 +22,10 @@ use crate::worker::calls::Calls;
 /// The main thread does nothing for this long.
 const HOLD: (&str, Duration) = ("pg_sse.hold", Duration::from_secs(2));
 
-/// A record in the ring is begun, and completed this much later.
+/// A record in the ring is begun, and completed this much later, or as many milliseconds later as the file
+/// says; sooner when there is the second file.
 const HOLE: (&str, Duration) = ("pg_sse.hole", Duration::from_secs(8));
+const HOLE_END: &str = "pg_sse.hole_end";
 
 /// A record is pushed, and the courier, which sleeps, is never woken for it.
 const UNWOKEN: &str = "pg_sse.unwoken";
@@ -42,9 +44,10 @@ const AGE: &str = "pg_sse.tenure_age";
 /// Provokes each fault that is asked for.
 pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier, calls: &mut Calls) {
     let is_asked = |file| fs::remove_file(backend::data_directory().join(file)).is_ok();
-    if is_asked(HOLE.0) {
+    let length = number(HOLE.0).map(Duration::from_millis);
+    if let Some(length) = length.or_else(|| is_asked(HOLE.0).then_some(HOLE.1)) {
         let shared = *shared;
-        bgworker::with_signals_blocked(|| thread::spawn(move || leave_a_hole(&shared)));
+        bgworker::with_signals_blocked(|| thread::spawn(move || leave_a_hole(&shared, length)));
     }
     if is_asked(UNWOKEN) {
         let shared = *shared;
@@ -87,10 +90,16 @@ fn push_without_waking(shared: &Shared) {
 
 /// A backend could not be stopped at that point from outside: it takes only nanoseconds. The record belongs
 /// to nobody.
-fn leave_a_hole(shared: &Shared) {
+fn leave_a_hole(shared: &Shared, length: Duration) {
+    let (end, begun) = (backend::data_directory().join(HOLE_END), Instant::now());
+    let wait = || {
+        while begun.elapsed() < length && fs::remove_file(&end).is_err() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    };
     let mut record = Vec::new();
     if encode_into(&Record::CatalogEnd { generation: 0, count: 0 }, &mut record).is_ok() {
-        let pushed = shared.ring.producer().push_stopped(&record, || thread::sleep(HOLE.1));
+        let pushed = shared.ring.producer().push_stopped(&record, wait);
         pushed.into_iter().for_each(|wake| futex::wake_if(wake, shared));
     }
 }

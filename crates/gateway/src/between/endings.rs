@@ -1,14 +1,17 @@
-//! How calls ended that went on without their callers (C7.9): events on their way to the main thread, which
-//! puts them into the ring like those that sessions raise, so that all threads get them in one order.
+//! What the gateway itself has to say in the order of events, on its way to the main thread, which puts it
+//! into the ring like what sessions raise, so that all threads get it in one order: how calls ended that went
+//! on without their callers (C7.9), and ends of calls that their workers could not tell.
 //!
-//! They are not dropped when the ring is full, as what sessions raise is: nobody waits for them, and a page
-//! that never hears how its call ended would wait for ever.
+//! It is not dropped when the ring is full, as what sessions raise is: a page that never hears how its call
+//! ended would wait for ever, and so would an answer that comes behind the call's events.
 //!
 //! Not for what they say: that is `call`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sse_proto::record::{Record, encode_into};
 
 use crate::room::Room;
 
@@ -33,18 +36,59 @@ pub(crate) struct Ending {
     pub(crate) _room: Room,
 }
 
-/// Those that wait for the main thread. Bounded by the memory for answers.
+/// What waits for the main thread.
 #[derive(Default)]
-pub(crate) struct Endings(Mutex<VecDeque<Ending>>);
+pub(crate) struct Endings {
+    /// Bounded by the memory for answers.
+    events: Mutex<VecDeque<Ending>>,
+    /// Calls whose end is still to be told. One for each task that waits for it.
+    untold: Mutex<BTreeSet<u64>>,
+}
+
+/// The end of a call is told as soon as there is room in the ring, unless this is dropped before: nobody
+/// waits for it any more.
+pub(crate) struct Telling {
+    endings: Arc<Endings>,
+    call: u64,
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.endings.untold.lock().remove(&self.call);
+    }
+}
 
 impl Endings {
     pub(crate) fn add(&self, ending: Ending) {
-        self.0.lock().push_back(ending);
+        self.events.lock().push_back(ending);
     }
 
-    /// Puts them into the ring, the oldest first; false if some have to wait.
+    /// Tells the end of a call behind what is in the ring. All of the call's events must be there.
+    pub(crate) fn tell_end(self: &Arc<Self>, call: u64) -> Telling {
+        self.untold.lock().insert(call);
+        Telling { endings: Arc::clone(self), call }
+    }
+
+    /// Puts all of it into the ring, of events the oldest first; false if some has to wait.
     pub(crate) fn hand_over(&self, mut push: impl FnMut(&[u8]) -> Pushed) -> bool {
-        let mut waiting = self.0.lock();
+        self.hand_over_ends(&mut push) && self.hand_over_events(push)
+    }
+
+    fn hand_over_ends(&self, push: &mut impl FnMut(&[u8]) -> Pushed) -> bool {
+        let mut untold = self.untold.lock();
+        let mut record = Vec::new();
+        while let Some(call) = untold.first().copied() {
+            record.clear();
+            if encode_into(&Record::CallEnd { call }, &mut record).is_err() || push(&record) == Pushed::Full {
+                return false;
+            }
+            untold.pop_first();
+        }
+        true
+    }
+
+    fn hand_over_events(&self, mut push: impl FnMut(&[u8]) -> Pushed) -> bool {
+        let mut waiting = self.events.lock();
         while let Some(ending) = waiting.front() {
             let pushed = match push(&ending.record) {
                 Pushed::TooLarge => push(&ending.instead),
@@ -89,5 +133,29 @@ mod tests {
         }));
         assert_eq!(pushed, [0, 11, 2]);
         assert!(endings.hand_over(|_| panic!("nothing is left")));
+    }
+
+    #[test]
+    fn the_end_of_a_call_waits_for_room_before_any_event_and_only_as_long_as_somebody_waits_for_it() {
+        let (endings, rooms) = (Arc::new(Endings::default()), Rooms::default());
+        let tellings = [3, 1, 2].map(|call| endings.tell_end(call));
+        let room = rooms.room("::1".parse().unwrap());
+        endings.add(Ending { record: b"event".to_vec(), instead: Vec::new(), _room: room });
+        assert!(!endings.hand_over(|_| Pushed::Full));
+        let [of_three, of_one, of_two] = tellings;
+        drop(of_two);
+        let mut pushed = Vec::new();
+        assert!(endings.hand_over(|record| {
+            pushed.push(record.to_vec());
+            Pushed::Done
+        }));
+        let end = |call| {
+            let mut record = Vec::new();
+            encode_into(&Record::CallEnd { call }, &mut record).unwrap();
+            record
+        };
+        assert_eq!(pushed, [end(1), end(3), b"event".to_vec()]);
+        drop((of_one, of_three));
+        assert!(endings.untold.lock().is_empty());
     }
 }

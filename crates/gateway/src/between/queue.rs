@@ -63,6 +63,8 @@ pub struct QueuedCall {
     pub deadline: Instant,
     /// Where its answer is to be collected.
     pub reply: Reply,
+    /// Whether it matters when its statement begins ([`crate::Gateway::call_has_begun`]).
+    pub tells_begin: bool,
 }
 
 /// A call that is to wait for a worker.
@@ -73,7 +75,7 @@ pub(crate) struct NewCall {
     pub(crate) frame: Vec<u8>,
     /// See [`QueuedCall::deadline`].
     pub(crate) deadline: Instant,
-    /// Whether its task is to be told when a worker begins with it ([`News::Begun`]).
+    /// Whether its task is to be told when its statement begins ([`News::Begun`]).
     pub(crate) tells_begin: bool,
     /// Whose turn it takes; `None`: that of its address.
     pub(crate) party: Option<IpAddr>,
@@ -82,8 +84,9 @@ pub(crate) struct NewCall {
 /// What the task that waits for a call is told.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// A worker has it. Said once, if anybody wants to know.
-    Begun,
+    /// Its statement has begun. Said once, if anybody wants to know. With it comes the newest item that any
+    /// thread may have sent when the worker got the call.
+    Begun(u64),
     Result(CallResult),
     /// It waited until its time was over.
     Expired,
@@ -142,13 +145,16 @@ struct Waiting {
     network: IpAddr,
     party: IpAddr,
     answer: oneshot::Sender<CallResult>,
-    begin: Option<oneshot::Sender<()>>,
+    begin: Option<oneshot::Sender<u64>>,
 }
 
 struct Running {
     since: Instant,
+    /// See [`News::Begun`].
+    published: u64,
     party: IpAddr,
     answer: oneshot::Sender<CallResult>,
+    begin: Option<oneshot::Sender<u64>>,
 }
 
 /// How a call stands.
@@ -218,7 +224,8 @@ impl CallQueue {
 
     /// The next call that still has time, in the order of [`Turns`]: whoever fills the queue, or has calls
     /// that go on without a connection, keeps nobody else from the workers for longer than one call takes.
-    pub(crate) fn take(&self, now: Instant) -> Option<QueuedCall> {
+    /// `published`: the newest item that any thread may have sent by now.
+    pub(crate) fn take(&self, now: Instant, published: u64) -> Option<QueuedCall> {
         let mut state = self.state.lock();
         loop {
             let (party, id) = state.turns.next()?;
@@ -234,10 +241,20 @@ impl CallQueue {
                 continue;
             }
             state.turns.begin(party, id);
-            state.running.insert(id, Running { since: now, party, answer });
+            let tells_begin = begin.is_some();
+            state.running.insert(id, Running { since: now, published, party, answer, begin });
+            let reply = Reply::new(self.answers.room(network));
+            return Some(QueuedCall { id, frame, deadline, reply, tells_begin });
+        }
+    }
+
+    /// Tells the task that waits for a call that its statement has begun.
+    pub(crate) fn has_begun(&self, id: u64) {
+        if let Some(running) = self.state.lock().running.get_mut(&id)
+            && let Some(begin) = running.begin.take()
+        {
             // Its peer may go at any moment.
-            let _ = begin.map(|begin| begin.send(()));
-            return Some(QueuedCall { id, frame, deadline, reply: Reply::new(self.answers.room(network)) });
+            let _ = begin.send(running.published);
         }
     }
 
@@ -296,29 +313,29 @@ pub(crate) struct PendingCall {
     queue: Arc<CallQueue>,
     id: u64,
     receiver: oneshot::Receiver<CallResult>,
-    begun: Option<oneshot::Receiver<()>>,
+    begun: Option<oneshot::Receiver<u64>>,
 }
 
 impl PendingCall {
-    /// Waits for the next news. What the call came to goes before the news that it has begun.
+    /// Waits for the next news. That the call has begun goes before what it came to.
     pub(crate) async fn news(&mut self) -> News {
         loop {
             let begun = async {
                 match &mut self.begun {
-                    Some(begun) => begun.await.is_ok(),
+                    Some(begun) => begun.await.ok(),
                     None => pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                result = &mut self.receiver => return result.map_or(News::Expired, News::Result),
-                has_begun = begun => {
+                published = begun => {
                     self.begun = None;
-                    if has_begun {
-                        return News::Begun;
+                    if let Some(published) = published {
+                        return News::Begun(published);
                     }
-                    // It never begins, and the other half is about to say so.
+                    // It never begins, and the other half says what became of it.
                 }
+                result = &mut self.receiver => return result.map_or(News::Expired, News::Result),
             }
         }
     }

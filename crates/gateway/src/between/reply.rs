@@ -124,7 +124,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::room::{FRAME_BYTES, MAX_BODY_BYTES, Rooms, held};
-    use sse_proto::call::Outcome;
+    use sse_proto::call::{EventsEnd, Outcome};
 
     fn reply(rooms: &Rooms, address: &str) -> Reply {
         Reply::new(rooms.room(address.parse().unwrap()))
@@ -133,7 +133,7 @@ mod tests {
     /// Pushes a frame with a body of this many bytes, in parts as they come out of a ring.
     fn push(reply: &mut Reply, body: usize) {
         let outcome = Outcome::Done { rows: 1, body: vec![b'x'; body], is_null: false };
-        CallAnswer { id: 7, has_end: false, cut: None, outcome }
+        CallAnswer { id: 7, end: EventsEnd::NoEvents, cut: None, outcome }
             .encode()
             .unwrap()
             .chunks(32 << 10)

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use sse_proto::call::{AnswerShape, ArgumentError, failure_status, failure_title, tells_message};
 use sse_proto::sse::EventId;
 
-use super::run::Failure;
+use super::waiting::Failure;
 use crate::between::queue::NoPlace;
 use crate::content::body::Body;
 use crate::content::problem::Problem;

@@ -24,8 +24,9 @@ use tokio::task::spawn_local;
 
 use super::Admitted;
 use super::answer::{accepted, too_large, unsaid};
-use super::run::{Begin, Failure, Job, Queued, Waiting, enter};
+use super::run::{Begin, Job, Queued, enter};
 use super::streamed::{ERROR, Said, Teller};
+use super::waiting::{Ended, Failure, Waiting};
 use crate::between::endings::Ending;
 use crate::between::outbox::Severity;
 use crate::between::queue::NoPlace;
@@ -117,9 +118,9 @@ impl Who {
 /// Waits for the end of the call. `None`: the gateway is being stopped, and all its streams with it; where
 /// such a stream is resumed, a gap says so.
 async fn end(teller: Teller, waiting: Waiting, shared: &Shared) -> Option<Said> {
-    match waiting.answered(shared).await {
-        Err(Failure::Stopping) => None,
-        outcome => Some(teller.said(outcome, shared).await),
+    match waiting.ended(shared).await {
+        Ended { outcome: Err(Failure::Stopping), .. } => None,
+        ended => Some(teller.said(ended, shared).await),
     }
 }
 

@@ -14,6 +14,7 @@ mod origin;
 mod run;
 pub(crate) mod snapshot;
 mod streamed;
+mod waiting;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,8 +47,9 @@ use crate::stream::call_ends::CallEnds;
 use answer::bad;
 pub(crate) use answer::changed_meanwhile;
 use context::{CallContext, IdError};
-use run::{Arguments, Failure, Job, OwnEvents, Purpose, Ran, run};
+use run::{Arguments, Begin, Job, OwnEvents, Purpose, Queued, Ran, enter};
 use streamed::Form;
+use waiting::Failure;
 
 /// Whether a request is answered for the first time, or once more because the routes had changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -190,28 +192,37 @@ impl Admitted<'_> {
         if let Some(permit) = stream_permit {
             return self.stream(job, room, permit).await;
         }
-        let ran = run(shared, settings, job, room).await;
-        let Ran { call, shape, outcome, room, position, .. } =
-            ran.map_err(|failure| self.problem(failure))?;
-        let answer = match outcome {
+        let queued = enter(shared, settings, job, room, Begin::Untold);
+        self.at_once(queued.map_err(|failure| self.problem(failure))?, secret.as_ref()).await
+    }
+
+    /// Waits for the end of the call, and answers with what it came to.
+    async fn at_once(&self, queued: Queued<'_>, secret: Option<&Secret>) -> Result<Answer, Problem> {
+        let (ran, position) = queued.ran(self.shared).await;
+        let answer = ran.map_err(|failure| self.problem(failure)).and_then(|ran| self.ran(ran, secret));
+        answer::with_position(answer, position).map(Answer::Response)
+    }
+
+    fn ran(&self, ran: Ran<'_>, secret: Option<&Secret>) -> Result<Response<Body>, Problem> {
+        let Ran { call, shape, outcome, room, .. } = ran;
+        match outcome {
             Outcome::Failed { sqlstate, message, raised, outdated } => {
                 let problem = answer::failed(call.read_only, sqlstate, message, raised).held(room);
                 Err(if outdated { problem.unless_outdated() } else { problem })
             }
             Outcome::Done { rows, body, is_null } => {
-                if let (true, Some(secret)) = (call.login, &secret) {
+                if let (true, Some(secret)) = (call.login, secret) {
                     let row = Some(&*body).filter(|_| rows > 0 && !is_null);
-                    let answer = self.log_in(call, row, secret);
-                    return answer::with_position(answer, position).map(Answer::Response);
+                    return self.log_in(call, row, secret);
                 }
                 let mut response = answer::done(shape, rows, held(body, room), is_null);
                 if call.logout {
+                    let login = self.asked.login.as_ref().ok().and_then(Option::as_ref);
                     self.log_out(login, &mut response);
                 }
                 Ok(response)
             }
-        };
-        answer::with_position(answer, position).map(Answer::Response)
+        }
     }
 
     /// Reads the arguments, which take `room`.

@@ -6,37 +6,25 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sse_proto::call::{
-    AnswerShape, ArgumentError, CallRequest, Cut, Given, Outcome, UserParameters, statement,
-};
+use sse_proto::call::{AnswerShape, CallRequest, Cut, Given, Outcome, UserParameters, statement};
 use sse_proto::identity::Identity;
 use sse_proto::route::Call;
 use sse_proto::sse::EventId;
 
 use super::context::CallContext;
-use crate::between::queue::{
-    CANCEL_GRACE, CallResult, NewCall, News, NoPlace, PendingCall, Standing, request_bytes,
-};
+use super::waiting::{Ended, FOREVER, Failure, Waiting, position};
+use crate::between::queue::{NewCall, request_bytes};
 use crate::between::reply::Answered;
 use crate::room::{Room, may_grow};
 use crate::settings::Settings;
 use crate::shared::Shared;
-use crate::stats::Stats;
 use crate::stream::call_ends::{CallEnds, CallWatch};
 
 /// Memory that making a statement of a body takes, as a multiple of the body: its values, the statement's
 /// parameters, the frame.
 const STATEMENT_FACTOR: usize = 4;
-
-/// How long an answer waits until its thread has all events of its call. They take a millisecond; longer only
-/// while a transaction that the call's events must come behind is stopped after its commit, or the thread has
-/// more events to send than it can. Beyond it the answer goes without `SSE-Position`.
-const POSITION_PATIENCE: Duration = Duration::from_secs(1);
-
-/// A wait without a limit, for arithmetic.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is to be run.
 pub(super) struct Job<'c, 'l> {
@@ -94,32 +82,10 @@ pub(super) struct Ran<'c> {
     pub(super) outcome: Outcome,
     /// The memory that the outcome takes.
     pub(super) room: Option<Room>,
-    /// The last of its events that its caller may receive by scope.
-    pub(super) position: Option<EventId>,
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The arguments fit no overload.
-    Arguments(ArgumentError),
-    NoMemory,
-    NoPlace(NoPlace),
-    /// The call was not begun and will not be.
-    NotRun,
-    /// The call waited until its time was over.
-    NotInTime,
-    /// The worker does not give the call up.
-    TooLong,
-    /// The call ran, and there is no room for its answer.
-    NoRoom,
-    /// The worker died while it ran the call.
-    Lost,
-    /// The gateway is being stopped.
-    Stopping,
-}
-
-/// Runs a call. `room` counts its arguments. Dropping the future cancels the call.
+/// Runs a call; `begun` is called when its statement begins. `room` counts its arguments. Dropping the future
+/// cancels the call.
 ///
 /// # Errors
 /// [`Failure`]; each variant as it is described there.
@@ -128,47 +94,13 @@ pub(super) async fn run<'c>(
     settings: &Settings,
     job: Job<'c, '_>,
     room: Room,
-) -> Result<Ran<'c>, Failure> {
-    let Queued { call, shape, waiting, .. } = enter(shared, settings, job, room, Begin::Untold)?;
-    let (Answered { answer, room }, watch) = waiting.answered(shared).await?;
-    let position = match watch {
-        Some(watch) if answer.has_end => position(&watch, shared).await,
-        _ => None,
-    };
-    Ok(Ran { id: answer.id, cut: answer.cut, call, shape, outcome: answer.outcome, room, position })
-}
-
-/// The same for a call that has no events, for a caller that wants to know when a worker has begun with it.
-///
-/// # Errors
-/// [`Failure`]; each variant as it is described there.
-pub(super) async fn run_telling<'c>(
-    shared: &Arc<Shared>,
-    settings: &Settings,
-    job: Job<'c, '_>,
-    room: Room,
     begun: impl FnOnce(),
 ) -> Result<Ran<'c>, Failure> {
-    let Queued { call, shape, mut waiting, .. } = enter(shared, settings, job, room, Begin::Told)?;
-    let Answered { answer, room } = match waiting.begun(shared).await? {
-        Begun::Outdated(answered) => answered,
-        Begun::Yes => {
-            begun();
-            waiting.answered(shared).await?.0
-        }
-    };
-    Ok(Ran { id: answer.id, cut: answer.cut, call, shape, outcome: answer.outcome, room, position: None })
-}
-
-/// Waits until this thread has all events of the call, which usually came before the answer.
-async fn position(watch: &CallWatch, shared: &Shared) -> Option<EventId> {
-    let mut stop = shared.stop_changes();
-    tokio::select! {
-        biased;
-        position = watch.ended() => position,
-        _ = stop.wait_for(Option::is_some) => None,
-        () = tokio::time::sleep(POSITION_PATIENCE) => None,
+    let mut queued = enter(shared, settings, job, room, Begin::Told)?;
+    if queued.waiting.begins(shared).await?.is_some() {
+        begun();
     }
+    queued.ran(shared).await.0
 }
 
 /// A call in the queue, or with a worker. Dropping it cancels the call.
@@ -180,32 +112,29 @@ pub(super) struct Queued<'c> {
     pub(super) waiting: Waiting,
 }
 
-/// Whether [`Waiting::begun`] will be asked.
+/// Whether [`Waiting::begins`] will be asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     Untold,
     Told,
 }
 
-/// What came of waiting for a worker.
-pub(super) enum Begun {
-    Yes,
-    /// The statement was made for an older catalog, and nothing of it was run.
-    Outdated(Answered),
-}
-
-/// The wait for a call's answer.
-pub(super) struct Waiting {
-    pending: PendingCall,
-    /// Until when a worker must have begun with it.
-    deadline: Instant,
-    /// How long the worker lets it run; zero: without a limit.
-    limit: Duration,
-    watch: Option<CallWatch>,
-    /// What came before the call was known to have begun.
-    early: Option<CallResult>,
-    /// Counts what was sent along with the call.
-    _room: Room,
+impl<'c> Queued<'c> {
+    /// Waits for the end of the call; says besides where the last of its events is that its caller may
+    /// receive by scope.
+    pub(super) async fn ran(self, shared: &Shared) -> (Result<Ran<'c>, Failure>, Option<EventId>) {
+        let Self { call, shape, waiting, .. } = self;
+        let Ended { outcome, events } = waiting.ended(shared).await;
+        let position = match events {
+            Some(events) => position(&events, shared).await,
+            None => None,
+        };
+        let ran = |Answered { answer, room }| {
+            let (id, cut, outcome) = (answer.id, answer.cut, answer.outcome);
+            Ran { id, cut, call, shape, outcome, room }
+        };
+        (outcome.map(ran), position)
+    }
 }
 
 /// Makes the statement and lets the call into the queue. From then on only the frame is left of its
@@ -248,6 +177,7 @@ pub(super) fn enter<'c>(
         statement: (&statement).into(),
         // Nobody calls a snapshot, so what it raises for its caller alone reaches nobody.
         caller: (job.purpose == Purpose::Call).then(|| job.context.caller(id)),
+        tells_begin: begin == Begin::Told,
     };
     let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
     let deadline = Instant::now() + limit;
@@ -266,95 +196,6 @@ pub(super) fn enter<'c>(
     let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
     let limit = settings.call_timeout;
-    let waiting = Waiting { pending, deadline, limit, watch, early: None, _room: room };
+    let waiting = Waiting { number: id, pending, deadline, limit, watch, early: None, _room: room };
     Ok(Queued { call, shape: statement.answer, number: id, waiting })
-}
-
-impl Waiting {
-    /// Waits until a worker has begun with the call.
-    ///
-    /// # Errors
-    /// [`Failure`] when it does not begin.
-    pub(super) async fn begun(&mut self, shared: &Shared) -> Result<Begun, Failure> {
-        let begun = match self.next(shared).await {
-            Ok(News::Expired) => Err(Failure::NotInTime),
-            Ok(News::Result(CallResult::NotRun)) => Err(Failure::NotRun),
-            Ok(News::Result(CallResult::Answer(answered))) if is_outdated(&answered) => {
-                return Ok(Begun::Outdated(answered));
-            }
-            Ok(News::Result(result)) => {
-                self.early = Some(result);
-                Ok(Begun::Yes)
-            }
-            Ok(News::Begun) => Ok(Begun::Yes),
-            Err(failure) => Err(failure),
-        };
-        begun.inspect_err(|_| count_failure(shared))
-    }
-
-    /// Waits for the answer. With it goes the watch over the call's events, which may still be on their way.
-    ///
-    /// # Errors
-    /// [`Failure`]; each variant as it is described there.
-    pub(super) async fn answered(
-        mut self,
-        shared: &Shared,
-    ) -> Result<(Answered, Option<CallWatch>), Failure> {
-        let answered = self.result(shared).await;
-        let is_done = |answered: &Answered| matches!(answered.answer.outcome, Outcome::Done { .. });
-        if !answered.as_ref().is_ok_and(is_done) {
-            count_failure(shared);
-        }
-        Ok((answered?, self.watch))
-    }
-
-    async fn result(&mut self, shared: &Shared) -> Result<Answered, Failure> {
-        loop {
-            let news = match self.early.take() {
-                Some(result) => News::Result(result),
-                None => self.next(shared).await?,
-            };
-            return match news {
-                News::Begun => continue,
-                News::Expired => Err(Failure::NotInTime),
-                News::Result(CallResult::Answer(answer)) => Ok(answer),
-                News::Result(CallResult::NoRoom) => Err(Failure::NoRoom),
-                News::Result(CallResult::Lost) => Err(Failure::Lost),
-                News::Result(CallResult::NotRun) => Err(Failure::NotRun),
-            };
-        }
-    }
-
-    /// Waits for news of the call: until `deadline` for a worker, and then as long as the worker lets it run.
-    async fn next(&mut self, shared: &Shared) -> Result<News, Failure> {
-        let mut stop = shared.stop_changes();
-        let mut until = self.deadline;
-        loop {
-            tokio::select! {
-                biased;
-                news = self.pending.news() => return Ok(news),
-                _ = stop.wait_for(Option::is_some) => return Err(Failure::Stopping),
-                () = tokio::time::sleep_until(until.into()) => {}
-            }
-            let end = match self.pending.standing() {
-                Standing::Waiting => return Err(Failure::NotInTime),
-                Standing::RunningSince(_) if self.limit.is_zero() => Instant::now() + FOREVER,
-                Standing::RunningSince(since) => since + self.limit + CANCEL_GRACE,
-                // Its answer is on the way.
-                Standing::Over => Instant::now() + CANCEL_GRACE,
-            };
-            if end <= Instant::now() {
-                return Err(Failure::TooLong);
-            }
-            until = end;
-        }
-    }
-}
-
-fn is_outdated(answered: &Answered) -> bool {
-    matches!(answered.answer.outcome, Outcome::Failed { outdated: true, .. })
-}
-
-fn count_failure(shared: &Shared) {
-    Stats::add(&shared.stats.calls_failed_total, 1);
 }

@@ -14,7 +14,8 @@ use sse_proto::route::Snapshot;
 use tokio::task::spawn_local;
 
 use super::context::CallContext;
-use super::run::{Arguments, Failure, Job, Purpose, Ran, run_telling};
+use super::run::{Arguments, Job, Purpose, Ran, run};
+use super::waiting::Failure;
 use crate::between::queue::{CallAvailability, CallQueue};
 use crate::between::snapshots::{Order, State, Unwanted};
 use crate::shared::Shared;
@@ -142,7 +143,7 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
             purpose: Purpose::Snapshot,
         };
         let begun = || shared.snapshots.begun(order.id);
-        match run_telling(shared, &settings, job, shared.calls.body_room(address), begun).await {
+        match run(shared, &settings, job, shared.calls.body_room(address), begun).await {
             Ok(ran) => return state(ran, position, address, settings.max_event_size),
             Err(Failure::NoPlace(_) | Failure::NotRun | Failure::NotInTime) => {
                 tokio::time::sleep(PAUSE).await;

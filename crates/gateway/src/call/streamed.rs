@@ -1,6 +1,6 @@
 //! A call that is answered with a stream (C7.8): its events as they are sent, then its result, then the end.
 //!
-//! Until a worker has begun with the call, whatever refuses it is an ordinary answer. From then on the call
+//! Until the call's statement begins, whatever refuses it is an ordinary answer. From then on the call
 //! belongs to a task, and its socket to the slab. The two are tied together (`stream/of_call`): the slab is
 //! told the last event, and when the stream goes, for whatever reason, the task ends, which cancels the call.
 //!
@@ -21,7 +21,8 @@ use tokio::task::spawn_local;
 use super::Admitted;
 use super::answer::{changed_meanwhile, failed, nothing, result, unanswered};
 use super::negotiation::{prefers_async, wants_stream};
-use super::run::{Begin, Begun, Failure, Job, Queued, Waiting, enter};
+use super::run::{Begin, Job, Queued, enter};
+use super::waiting::{Ended, Waiting};
 use crate::between::reply::Answered;
 use crate::content::body::Body;
 use crate::content::problem::Problem;
@@ -29,7 +30,6 @@ use crate::entry::admission::StreamPermit;
 use crate::room::{Room, held};
 use crate::shared::Shared;
 use crate::stream::answer::{Answer, StreamAnswer, framing, head, headers};
-use crate::stream::call_ends::CallWatch;
 use crate::stream::of_call::{CallTie, LastEvent};
 use crate::stream::subscribe::Subscription;
 use crate::supervise::supervised;
@@ -81,12 +81,16 @@ impl Admitted<'_> {
             // The one answer after which an EventSource does not come back again (HTML §9.2.3).
             return Ok(Some(Answer::Response(nothing())));
         }
-        if self.asked.request.method() == Verb::HEAD {
+        if self.is_head() {
             let mut response = Response::new(Body::EMPTY);
             *response.headers_mut() = headers(self.settings);
             return Ok(Some(Answer::Response(response)));
         }
         Ok(None)
+    }
+
+    pub(super) fn is_head(&self) -> bool {
+        self.asked.request.method() == Verb::HEAD
     }
 
     /// Whether the request comes from an EventSource whose stream has ended: the call must not run twice.
@@ -96,7 +100,8 @@ impl Admitted<'_> {
         header || has_last_event_id(request.uri().query().unwrap_or(""))
     }
 
-    /// Lets the call into the queue, waits until it begins, and answers with its stream.
+    /// Lets the call into the queue, waits until its statement begins, and answers with its stream; with how
+    /// it has ended, if that came first.
     pub(super) async fn stream(
         &self,
         job: Job<'_, '_>,
@@ -104,13 +109,14 @@ impl Admitted<'_> {
         stream_permit: StreamPermit,
     ) -> Result<Answer, Problem> {
         let Self { asked, settings, shared, .. } = self;
-        let (since, address) = (shared.published.last(), job.address);
+        let address = job.address;
         let queued = enter(shared, settings, job, room, Begin::Told).map_err(|failure| self.problem(failure));
-        let Queued { call, shape, number, mut waiting } = queued?;
-        match waiting.begun(shared).await.map_err(|failure| self.problem(failure))? {
-            Begun::Yes => {}
-            Begun::Outdated(answered) => return Err(outdated(call, answered)),
-        }
+        let mut queued = queued?;
+        let Some(since) = queued.waiting.begins(shared).await.map_err(|failure| self.problem(failure))?
+        else {
+            return self.at_once(queued, None).await;
+        };
+        let Queued { call, shape, number, waiting } = queued;
         let (sender, last) = oneshot::channel();
         let teller = Teller { shape, is_read_only: call.read_only };
         spawn_local(supervised(Arc::clone(shared), attend(teller, waiting, sender, Arc::clone(shared))));
@@ -136,18 +142,9 @@ impl Admitted<'_> {
     }
 }
 
-fn outdated(call: &Call, answered: Answered) -> Problem {
-    match answered.answer.outcome {
-        Outcome::Failed { sqlstate, message, raised, .. } => {
-            failed(call.read_only, sqlstate, message, raised).held(answered.room).unless_outdated()
-        }
-        Outcome::Done { .. } => changed_meanwhile(),
-    }
-}
-
 /// Owns the call of a stream: waits for its end, and for the stream to have gone.
 async fn attend(teller: Teller, waiting: Waiting, mut last: oneshot::Sender<LastEvent>, shared: Arc<Shared>) {
-    let said = async { teller.said(waiting.answered(&shared).await, &shared).await };
+    let said = async { teller.said(waiting.ended(&shared).await, &shared).await };
     let said = tokio::select! {
         biased;
         () = last.closed() => return,
@@ -176,24 +173,14 @@ pub(super) struct Said {
 
 impl Teller {
     /// Says how a call has ended, once all of its events are here.
-    pub(super) async fn said(
-        self,
-        outcome: Result<(Answered, Option<CallWatch>), Failure>,
-        shared: &Shared,
-    ) -> Said {
-        let (Answered { answer, room }, watch) = match outcome {
+    pub(super) async fn said(self, ended: Ended, shared: &Shared) -> Said {
+        if let Some(events) = ended.events {
+            events.all_here(shared).await;
+        }
+        let Answered { answer, room } = match ended.outcome {
             Ok(answered) => answered,
             Err(failure) => return error(unanswered(failure)),
         };
-        if let Some(watch) = watch.filter(|_| answer.has_end) {
-            let mut stop = shared.stop_changes();
-            tokio::select! {
-                biased;
-                _ = watch.ended() => {}
-                // What the courier still has comes before the streams end.
-                _ = stop.wait_for(Option::is_some) => {}
-            }
-        }
         match answer.outcome {
             Outcome::Done { rows, body, is_null } => {
                 Said { name: "sse.result", data: result(self.shape, rows, held(body, room), is_null) }

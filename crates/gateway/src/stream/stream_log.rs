@@ -177,6 +177,7 @@ impl StreamLog {
                 },
             }
         }
+        self.call_ends.reached(self.head());
         batch.ended_calls.iter().for_each(|call| self.call_ends.ended(*call));
         appended.bytes = self.bytes.saturating_sub(bytes);
         appended.has_public = self.ordinal != ordinal;

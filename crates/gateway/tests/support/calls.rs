@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sse_gateway::{AuthSettings, CallAvailability, CallResult, Config, Gateway, Secret, Settings};
+use sse_gateway::{AuthSettings, CallAvailability, CallResult, Config, Gateway, Pushed, Secret, Settings};
 use sse_proto::call::{
-    CallAnswer, CallRequest, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
+    CallAnswer, CallRequest, EventsEnd, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
 };
+use sse_proto::record::Kind;
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::word::Level;
 
@@ -143,7 +144,7 @@ pub fn done(id: u64, body: &str) -> CallResult {
     CallResult::Answer(
         CallAnswer {
             id,
-            has_end: false,
+            end: EventsEnd::NoEvents,
             cut: None,
             outcome: Outcome::Done { rows: 1, body, is_null: false },
         }
@@ -155,7 +156,7 @@ pub fn no_row(id: u64) -> CallResult {
     CallResult::Answer(
         CallAnswer {
             id,
-            has_end: false,
+            end: EventsEnd::NoEvents,
             cut: None,
             outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true },
         }
@@ -168,7 +169,7 @@ pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallR
     CallResult::Answer(
         CallAnswer {
             id,
-            has_end: false,
+            end: EventsEnd::NoEvents,
             cut: None,
             outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised, outdated: false },
         }
@@ -182,12 +183,30 @@ pub fn outdated(id: u64) -> CallResult {
     CallResult::Answer(
         CallAnswer {
             id,
-            has_end: false,
+            end: EventsEnd::NoEvents,
             cut: None,
             outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true },
         }
         .into(),
     )
+}
+
+/// What the gateway tells of calls that have ended comes into the order of events, as the main thread brings
+/// it there. How many ends of calls there were, and how many events.
+pub fn hand_over(gateway: &TestGateway) -> (usize, usize) {
+    let mut records = Vec::new();
+    assert!(gateway.gateway.hand_over_endings(|record| {
+        records.push(record.to_vec());
+        Pushed::Done
+    }));
+    gateway.publish_batch(|batch| records.iter().for_each(|record| batch.push_record(record)));
+    let ends = records.iter().filter(|record| Kind::of(record) == Some(Kind::CallEnd)).count();
+    (ends, records.len() - ends)
+}
+
+/// Waits until the gateway tells the end of a call, in place of a worker.
+pub fn has_told_end(gateway: &TestGateway) {
+    eventually("the end of a call is told", || hand_over(gateway) == (1, 0));
 }
 
 /// The next call is answered with this body.

@@ -27,8 +27,13 @@ pub const EPOCH: u64 = 0xe;
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Polls until it is so.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
+pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    within(DEADLINE, what, is_so);
+}
+
+/// Polls this long until it is so.
+pub fn within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + limit;
     while !is_so() {
         assert!(Instant::now() < until, "never came true: {what}");
         std::thread::sleep(Duration::from_millis(2));

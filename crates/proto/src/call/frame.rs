@@ -78,9 +78,13 @@ pub struct CallRequest<'a> {
     pub statement: StatementRef<'a>,
     /// Who is behind scope `caller` for what it raises (C4.2); `None`: nobody is.
     pub caller: Option<Caller<'a>>,
+    /// Whether somebody waits for the moment in which its statement begins (C7.8).
+    pub tells_begin: bool,
 }
 
-fields!(CallRequest<'a> { id, timeout_ms, label, read_only, is_snapshot, settings, statement, caller });
+fields!(CallRequest<'a> {
+    id, timeout_ms, label, read_only, is_snapshot, settings, statement, caller, tells_begin
+});
 
 impl<'a> CallRequest<'a> {
     /// Its bytes. They are about as many as a request has, which its peer decides.
@@ -109,13 +113,28 @@ impl<'a> CallRequest<'a> {
 pub struct CallAnswer {
     /// The number of the request.
     pub id: u64,
-    /// Whether it has published something, and its end follows in the ring (`record::Kind::CallEnd`).
-    pub has_end: bool,
+    /// Where its end is in the order of events.
+    pub end: EventsEnd,
     /// What a snapshot saw; `None` of every other call, and of one that failed.
     pub cut: Option<Cut>,
     /// What became of it.
     pub outcome: Outcome,
 }
+
+/// Where the end of a call is in the order of events (`record::Kind::CallEnd`): behind all that it has
+/// published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventsEnd {
+    /// Nowhere: it has published nothing.
+    NoEvents,
+    /// In the ring.
+    Told,
+    /// There was no room in the ring. Whoever has the answer tells it: all of the call's events are in the
+    /// ring by then.
+    Untold,
+}
+
+choices!(EventsEnd { 0 => NoEvents, 1 => Told, 2 => Untold });
 
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,7 +202,7 @@ impl CallAnswer {
         let mut head = Vec::new();
         let mut writer = Writer::Appends(&mut head);
         self.id.write(&mut writer)?;
-        self.has_end.write(&mut writer)?;
+        self.end.write(&mut writer)?;
         self.cut.write(&mut writer)?;
         match &self.outcome {
             Outcome::Done { rows, is_null, .. } => {
@@ -217,7 +236,7 @@ impl CallAnswer {
     /// [`DecodeError`]; each variant as it is described there.
     pub fn decode(mut bytes: Vec<u8>) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(&bytes);
-        let (id, has_end, cut) = (reader.read()?, reader.read()?, reader.read()?);
+        let (id, end, cut) = (reader.read()?, reader.read()?, reader.read()?);
         let [kind] = reader.array()?;
         let mut outcome = match kind {
             DONE => Outcome::Done { rows: reader.read()?, is_null: reader.read()?, body: Vec::new() },
@@ -238,7 +257,7 @@ impl CallAnswer {
                 *message = String::from_utf8(bytes).map_err(|_| DecodeError::Utf8)?;
             }
         }
-        Ok(Self { id, has_end, cut, outcome })
+        Ok(Self { id, end, cut, outcome })
     }
 }
 

@@ -49,7 +49,7 @@ pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
 pub use cut::Cut;
 pub use failure::{failure_status, failure_title, tells_message};
-pub use frame::{CallAnswer, CallRequest, Outcome, StatementRef};
+pub use frame::{CallAnswer, CallRequest, EventsEnd, Outcome, StatementRef};
 pub use keys::{Keys, NoMemory};
 pub use name::{USER_PARAMETERS, answer_names, camel_case};
 pub use row_types::RowTypes;

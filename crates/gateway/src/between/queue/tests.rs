@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::between::outbox::errand_channel;
-use sse_proto::call::{CallAnswer, Outcome};
+use sse_proto::call::{CallAnswer, EventsEnd, Outcome};
 
 fn queue() -> Arc<CallQueue> {
     queue_of(1)
@@ -31,7 +31,7 @@ fn enter_until(
 }
 
 fn take(queue: &CallQueue) -> Option<u64> {
-    queue.take(Instant::now()).map(|call| {
+    queue.take(Instant::now(), 0).map(|call| {
         assert_eq!(call.frame, call.id.to_string().into_bytes());
         call.id
     })
@@ -39,7 +39,7 @@ fn take(queue: &CallQueue) -> Option<u64> {
 
 fn done(id: u64) -> CallResult {
     let outcome = Outcome::Done { rows: 1, body: Vec::new(), is_null: false };
-    CallResult::Answer(CallAnswer { id, has_end: false, cut: None, outcome }.into())
+    CallResult::Answer(CallAnswer { id, end: EventsEnd::NoEvents, cut: None, outcome }.into())
 }
 
 fn waiting(queue: &CallQueue) -> u64 {
@@ -168,7 +168,7 @@ fn a_call_whose_time_is_over_is_not_handed_out() {
     let now = Instant::now();
     let mut late = enter_until(&queue, "::1", 10, now).unwrap();
     let in_time = enter_until(&queue, "::1", 10, now + Duration::from_secs(60)).unwrap();
-    assert_eq!(queue.take(now).map(|call| call.id), Some(2));
+    assert_eq!(queue.take(now, 0).map(|call| call.id), Some(2));
     assert!(matches!(poll(&mut late), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(late.standing(), Standing::Over);
     drop((late, in_time));

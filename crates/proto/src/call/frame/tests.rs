@@ -49,6 +49,7 @@ fn request(statement: &Statement) -> CallRequest<'_> {
         settings: vec![("request.user_id", "42"), ("request.path", "")],
         statement: StatementRef::from(statement),
         caller: None,
+        tells_begin: false,
     }
 }
 
@@ -77,9 +78,13 @@ fn answers() -> impl Strategy<Value = CallAnswer> {
     );
     let cut = (any::<u64>(), any::<u64>(), any::<Vec<u64>>());
     let cut = option::of(cut.prop_map(|(xmin, xmax, running)| Cut::new(xmin, xmax, running)));
-    let has_end = any::<bool>();
-    (any::<u64>(), has_end, cut, prop_oneof![done, failed])
-        .prop_map(|(id, has_end, cut, outcome)| CallAnswer { id, has_end, cut, outcome })
+    let ends = prop_oneof![Just(EventsEnd::NoEvents), Just(EventsEnd::Told), Just(EventsEnd::Untold)];
+    (any::<u64>(), ends, cut, prop_oneof![done, failed]).prop_map(|(id, end, cut, outcome)| CallAnswer {
+        id,
+        end,
+        cut,
+        outcome,
+    })
 }
 
 #[test]
