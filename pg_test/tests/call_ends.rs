@@ -245,3 +245,30 @@ fn a_role_that_becomes_too_mighty_refuses_calls_that_stream_with_an_ordinary_503
     }
     Ok(())
 }
+
+// Attack: mail scanners and link previews send HEAD to every link that they see.
+#[test]
+fn a_head_writes_nothing_even_where_a_get_may() -> Result<()> {
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "heads")?;
+    api.sql(
+        "create table done (x int); grant all on done to app;
+         create function confirm() returns text language sql volatile as
+           $$ insert into heads.done values (1); select 'thanks' $$;
+         comment on function confirm() is E'HTTP GET\\n@sse';
+         create function look() returns text language sql volatile as $$ select 'x' $$;
+         comment on function look() is E'HTTP GET\\n@sse'",
+    )?;
+    let head = |routine: &str, header: (&str, &str)| -> Result<u16> {
+        Ok(api.http.request(&api.request("HEAD", routine).header(header.0, header.1))?.status())
+    };
+    for header in [("X-None", "x"), ("Prefer", "respond-async"), ("Accept", "text/event-stream")] {
+        let (of_writer, of_reader) = (head("confirm", header)?, head("look", header)?);
+        let of_writer_wanted = if header.0 == "Accept" { 200 } else { 500 };
+        assert_eq!((of_writer, of_reader), (of_writer_wanted, 200), "{header:?}");
+    }
+    assert_eq!(cluster.sql("select count(*) from heads.done")?, "0");
+    assert_eq!(api.get("confirm")?.text(), "thanks");
+    assert_eq!(cluster.sql("select count(*) from heads.done")?, "1");
+    Ok(())
+}

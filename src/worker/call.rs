@@ -196,7 +196,12 @@ impl Worker {
             bgworker::report_activity(Some(&what));
             self.run(&request)
         };
-        if request.read_only && matches!(&outcome, Outcome::Failed { sqlstate, .. } if sqlstate == b"25006") {
+        // A HEAD is read-only whatever the comment says, so no other comment would help it.
+        let is_head = request.settings.contains(&("request.method", "HEAD"));
+        if request.read_only
+            && !is_head
+            && matches!(&outcome, Outcome::Failed { sqlstate, .. } if sqlstate == b"25006")
+        {
             say_that_it_writes(request.label);
         }
         call_signals::cleans();

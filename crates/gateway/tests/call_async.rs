@@ -234,6 +234,26 @@ fn how_a_call_ended_comes_behind_its_events_whoever_tells_their_end() {
     assert_eq!(problem(&stream.next())["status"], 502);
 }
 
+// Attack: a HEAD, which mail scanners and link previews send by themselves, of a link that makes something.
+#[test]
+fn a_head_says_what_a_get_would_runs_read_only_and_never_goes_on_by_itself() {
+    let gateway = gateway();
+    // Its comment says GET itself, so a GET may write.
+    let mut peer = Peer::ask(gateway.port(), &request("GET", "/api/look", "", ""));
+    assert!(!serve(&gateway, "x").read_only);
+    let of_get = peer.answer(true).head;
+    let mut peer = Peer::ask(gateway.port(), &request("HEAD", "/api/look", PREFER, ""));
+    assert!(serve(&gateway, "x").read_only);
+    let answer = peer.answer(false);
+    assert_eq!(
+        (answer.head.status, answer.head.header("content-type")),
+        (200, of_get.header("content-type"))
+    );
+    assert_eq!(answer.head.header("location"), "");
+    // A POST has no HEAD, whatever it prefers.
+    refused(&gateway, &request("HEAD", "/api/report", PREFER, ""));
+}
+
 #[test]
 fn the_preference_goes_before_accept_and_is_ignored_where_nobody_could_follow() {
     let gateway = gateway();

@@ -184,6 +184,7 @@ impl Admitted<'_> {
                 identity: login.map(|login| Arc::clone(&login.identity)),
             }),
             may_have_new_columns: self.attempt == Attempt::Last,
+            is_head: self.is_head(),
             purpose: Purpose::Call,
         };
         if let (Form::Later, Some(id)) = (form, &id) {

@@ -43,6 +43,8 @@ pub(super) struct Job<'c, 'l> {
     pub(super) own_events: Option<OwnEvents<'l>>,
     /// The call is run even if columns of its result have changed since the routes were read.
     pub(super) may_have_new_columns: bool,
+    /// It must not write, whatever its comment says: a HEAD is safe (RFC 9110 §9.2.1).
+    pub(super) is_head: bool,
     pub(super) purpose: Purpose,
 }
 
@@ -171,7 +173,7 @@ pub(super) fn enter<'c>(
         id,
         timeout_ms: u32::try_from(settings.call_timeout.as_millis()).unwrap_or(u32::MAX),
         label: &format!("{}.{}", call.schema, call.name),
-        read_only: call.read_only,
+        read_only: call.read_only || job.is_head,
         is_snapshot: job.purpose == Purpose::Snapshot,
         settings: job.context.settings(),
         statement: (&statement).into(),

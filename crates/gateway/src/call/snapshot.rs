@@ -140,6 +140,7 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
             party: Some(party(order.id)),
             own_events: None,
             may_have_new_columns: true,
+            is_head: false,
             purpose: Purpose::Snapshot,
         };
         let begun = || shared.snapshots.begun(order.id);

@@ -47,6 +47,14 @@ impl Admitted<'_> {
     pub(super) fn form(&self) -> Form {
         let headers = self.asked.request.headers();
         match () {
+            // It says what a GET would, and has nothing done (RFC 9110 §9.3.2): a preference may be ignored.
+            () if self.is_head() => {
+                if wants_stream(headers) {
+                    Form::Stream
+                } else {
+                    Form::AtOnce
+                }
+            }
             () if self.can_be_followed() && prefers_async(headers) => Form::Later,
             () if wants_stream(headers) => Form::Stream,
             () => Form::AtOnce,
