@@ -521,6 +521,55 @@ fn a_stop_in_the_middle_is_told_and_the_stream_ends_cleanly() {
     assert!(event.data.contains("503"), "{}", event.data);
 }
 
+// The main thread puts nothing into the ring any more when it stops.
+#[test]
+fn a_stop_does_not_wait_for_an_end_that_nobody_tells_any_more() {
+    let gateway = gateway();
+    let peer = streamed(&gateway, "/api/work");
+    let call = take(&gateway);
+    let mut stream = peer.into_stream();
+    take_ready(&mut stream);
+    publish(&gateway, &[raised(call.id, "x")]);
+    answer(&gateway, call.id, CallResult::Lost);
+    eventually("its end is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
+    let took = gateway.stop(Duration::from_secs(5));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(stream.next().data, "x");
+    assert!(last(stream).data.contains("502"));
+}
+
+// Attack: peers that go at each moment of a call: before a worker has it, before it begins, when it has begun,
+// and while its end is waited for.
+#[test]
+fn a_peer_that_goes_at_any_moment_leaves_nothing_behind() {
+    let gateway = gateway();
+    for moment in 0..4 {
+        let mut peer = streamed(&gateway, "/api/work");
+        eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
+        let call = (moment > 0).then(|| support::calls::take(&gateway));
+        if let (Some(call), true) = (&call, moment > 1) {
+            gateway.gateway.call_has_begun(call.id);
+            assert_eq!(peer.head().status, 200);
+        }
+        if let (Some(call), true) = (&call, moment > 2) {
+            answer(&gateway, call.id, CallResult::Lost);
+            eventually("its end is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
+        }
+        drop(peer);
+        match call {
+            Some(call) if moment < 3 => is_cancelled(&gateway, call.id),
+            _ => {}
+        }
+        eventually("nothing waits", || {
+            gateway.gateway.hand_over_endings(|_| Pushed::Full)
+                && gateway.count(|stats| &stats.calls_waiting) == 0
+                && gateway.subscribers() == 0
+        });
+        assert!(try_take(&gateway.gateway).is_none(), "{moment}");
+        assert_eq!(gateway.gateway.poll_cancelled(), None, "{moment}");
+    }
+}
+
 #[test]
 fn an_expired_token_ends_the_stream_and_the_call_with_it() {
     let gateway = gateway();
