@@ -73,7 +73,8 @@ fn check_absence(cluster: &Cluster, proxy: &Proxy, stream: EventStream) -> Resul
         .header("Host", HOST)
         .header("Accept", "text/event-stream")
         .header("Last-Event-ID", &id);
-    // As WHATWG HTML §9.2.3 has it: the end of a stream is a reason to come back, any other answer is the end.
+    // As WHATWG HTML §9.2.3 has it: the end of a stream is a reason to come back, any other answer is the
+    // end.
     let come_back = || -> Result<Option<EventStream>> {
         let mut connection = proxy.http.connect()?;
         connection.send(&request)?;

@@ -1,5 +1,5 @@
-//! The SQL of the recipes of `docs/recipes/`, run as it stands there: each event, one by one. The pages are in
-//! `recipes_pages.rs`.
+//! The SQL of the recipes of `docs/recipes/`, run as it stands there: each event, one by one. The pages are
+//! in `recipes_pages.rs`.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! The recipes of `docs/recipes/` that are about long calls: their SQL, run as it stands there. The pages are in
-//! `recipes_pages.rs`.
+//! The recipes of `docs/recipes/` that are about long calls: their SQL, run as it stands there. The pages are
+//! in `recipes_pages.rs`.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! The pages of `docs/recipes/`, as they stand there, in a browser: two tabs, a reload, buttons pressed twice,
-//! and a server that goes away and comes back.
+//! The pages of `docs/recipes/`, as they stand there, in a browser: two tabs, a reload, buttons pressed
+//! twice, and a server that goes away and comes back.
 
 mod common;
 
