@@ -108,6 +108,7 @@ impl Driver {
             Fault::HugeTransaction => self.writer.burst(BURST.0 * 3 / 2, BURST.1)?,
             Fault::Reload => self.reload(rng)?,
             Fault::FrozenBackends => self.freeze_backends(rng)?,
+            Fault::FailingSnapshot => self.fail_snapshots()?,
             Fault::FastRestart => self.cluster.restart(StopMode::Fast)?,
             Fault::ImmediateRestart => self.cluster.restart(StopMode::Immediate)?,
             Fault::Panic => self.and_come_back(|cluster, _| {
@@ -156,6 +157,19 @@ impl Driver {
             self.cluster.configure(name, values[rng.usize(0..values.len())])?;
         }
         self.cluster.reload()
+    }
+
+    /// Followers often ask for one, so it does not take long until a run fails.
+    fn fail_snapshots(&self) -> Result<()> {
+        let failed = || -> Result<u64> {
+            let count = self.cluster.sql("select snapshots_failed_total from sse.stat_gateway")?;
+            count.parse().context("snapshots_failed_total is no number")
+        };
+        let before = failed()?;
+        self.cluster.sql("revoke select on tally from ledger_calls")?;
+        let seen = wait_until(PATIENCE, "a snapshot fails", || failed().is_ok_and(|now| now > before));
+        self.cluster.sql("grant select on tally to ledger_calls")?;
+        seen
     }
 
     fn freeze_backends(&self, rng: &mut Rng) -> Result<()> {

@@ -164,7 +164,7 @@ struct Follower {
 impl Follower {
     fn follow(mut self) -> Followed {
         while !self.is_at_end() {
-            if self.rng.u32(0..20) == 0 || matches!(self.state, State::Without) {
+            if self.rng.u32(0..5) == 0 || matches!(self.state, State::Without) {
                 // As somebody new.
                 (self.state, self.last_id) = (State::Waiting, String::new());
             }

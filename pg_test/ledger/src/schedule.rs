@@ -39,10 +39,12 @@ pub(crate) enum Fault {
     ImmediateRestart,
     /// Backends are stopped (SIGSTOP) and go on, one after the other.
     FrozenBackends,
+    /// The function of a snapshot fails, until a run has failed.
+    FailingSnapshot,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Cut,
         Self::InventedId,
         Self::LongAbsence,
@@ -57,6 +59,7 @@ impl Fault {
         Self::FastRestart,
         Self::ImmediateRestart,
         Self::FrozenBackends,
+        Self::FailingSnapshot,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -75,6 +78,7 @@ impl Fault {
             Self::FastRestart => "fast restart",
             Self::ImmediateRestart => "immediate restart",
             Self::FrozenBackends => "backends frozen",
+            Self::FailingSnapshot => "snapshots failing",
         }
     }
 
@@ -91,7 +95,11 @@ impl Fault {
             | Self::KilledGateway
             | Self::FastRestart
             | Self::ImmediateRestart => Some(Reason::Restarted),
-            Self::Cut | Self::HugeTransaction | Self::Reload | Self::FrozenBackends => None,
+            Self::Cut
+            | Self::HugeTransaction
+            | Self::Reload
+            | Self::FrozenBackends
+            | Self::FailingSnapshot => None,
         }
     }
 }
@@ -170,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_faults_and_each_round_has_all_of_them() {
-        const ROUND: usize = 22;
+        const ROUND: usize = 24;
         let faults = |seed| Schedule::new(seed).take(2 * ROUND).map(|step| step.fault).collect::<Vec<_>>();
         assert_eq!(faults(7), faults(7));
         assert_ne!(faults(7), faults(8));

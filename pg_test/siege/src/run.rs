@@ -36,7 +36,8 @@ const SECRET: &str = "the secret of the siege, 32 bytes and more";
 const LONG: u64 = 300;
 
 /// What the honest parties must have got at least, so that the run means something: events a second, calls a
-/// second, changes that were followed in a second, and of a hundred events this many seen and not covered by gaps.
+/// second, changes that were followed in a second, and of a hundred events this many seen and not covered by
+/// gaps.
 const MIN_EVENTS: u64 = 40;
 const MIN_CALLS: u64 = 2;
 const MIN_CHANGES: u64 = 2;

@@ -59,7 +59,8 @@ fn ask_for_stream(hand: &mut Hand) -> Result<Blow> {
     let mut stream = hand.connect_narrowly()?;
     stream.write_all(&request("GET", &target, "Accept: text/event-stream\r\n"))?;
     if hand.rng.u32(0..4) == 0 {
-        // Away before the answer has begun, wherever the call is then. What that did cannot be seen from here.
+        // Away before the answer has begun, wherever the call is then. What that did cannot be seen from
+        // here.
         hand.ground.pause(Duration::from_millis(hand.rng.u64(0..60)));
         return Ok(Blow::Refused("gone".to_owned()));
     }

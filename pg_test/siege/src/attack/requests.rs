@@ -61,8 +61,8 @@ pub(super) fn flood_heads(hand: &mut Hand) -> Result<Blow> {
 }
 
 /// Each makes the gateway check whether a routine of that name has been created. Where it has asked and the
-/// main thread did not answer in time, because reading the catalog takes that long, the check was made all the
-/// same; only the body says so, so every other one is no HEAD.
+/// main thread did not answer in time, because reading the catalog takes that long, the check was made all
+/// the same; only the body says so, so every other one is no HEAD.
 pub(super) fn ask_for_unknown(hand: &mut Hand) -> Result<Blow> {
     let target = format!("/api/nothing-{}", hand.rng.u64(..));
     let method = if hand.rng.bool() { "HEAD" } else { "GET" };

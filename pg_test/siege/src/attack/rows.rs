@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::hand::{Blow, Hand};
 
-/// The tables with a trigger of `sse.publish_change()` (schema.sql): plain, of 1,200 columns, and partitioned.
+/// The tables with a trigger of `sse.publish_change()` (schema.sql): plain, of 1,200 columns, and
+/// partitioned.
 const TABLES: [&str; 3] = ["stock", "broad", "parts"];
 
 /// Few large rows, beyond the largest event, or many small ones; then some of them change or go, their keys,
@@ -41,8 +42,8 @@ pub(super) fn change(hand: &mut Hand) -> Result<Blow> {
 }
 
 /// Columns come and go, the primary key goes, partitions leave and return, names change, and the trigger is
-/// made anew with another scope and other columns. Now and then the tables are, too: dropped columns are never
-/// given back.
+/// made anew with another scope and other columns. Now and then the tables are, too: dropped columns are
+/// never given back.
 pub(super) fn alter(hand: &mut Hand) -> Result<Blow> {
     let number = hand.number;
     hand.number += 1;
