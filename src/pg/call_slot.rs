@@ -109,8 +109,8 @@ pub(crate) struct Slot {
     /// 1: the worker left because its role has changed. Written by the worker before it ends, read by the
     /// gateway after.
     role_changed: AtomicU32,
-    /// The last call that was about to begin. Written by the worker (release) when nothing of it has run; read
-    /// by the gateway (acquire) when the worker has ended: a call with another number never ran.
+    /// The last call that was about to begin. Written by the worker (release) when nothing of it has run;
+    /// read by the gateway (acquire) when the worker has ended: a call with another number never ran.
     begun: AtomicU64,
     /// The last call that told that its statement begins. As `begun`, but read at any time.
     statement: AtomicU64,

@@ -1,5 +1,6 @@
 //! How many things this process did that cannot be rolled back any more, which a call worker has to know
-//! before it runs a call a second time (`call_recovery.rs`); and how many events it has sent, or lost on the way.
+//! before it runs a call a second time (`call_recovery.rs`); and how many events it has sent, or lost on the
+//! way.
 
 use std::cell::Cell;
 

@@ -169,7 +169,8 @@ impl Gateway {
         self.shared.calls.answer(id, result);
     }
 
-    /// Puts records of the gateway's own into the ring: ends of calls that nobody else tells (C7.9). False: some wait for room; call it again soon. Wakes as [`Gateway::take_call`] does.
+    /// Puts records of the gateway's own into the ring: ends of calls that nobody else tells (C7.9). False:
+    /// some wait for room; call it again soon. Wakes as [`Gateway::take_call`] does.
     pub fn hand_over_endings(&self, push: impl FnMut(&[u8]) -> Pushed) -> bool {
         self.shared.endings.hand_over(push)
     }

@@ -311,8 +311,8 @@ fn what_is_refused_before_it_begins_is_an_ordinary_answer() {
     refused(&gateway, &post("/api/work", "")).problem(503);
 }
 
-// Its worker has it, and finds out that it cannot run: the role may not be used, an argument is no number, the
-// routine may not be executed; or dies before the statement begins.
+// Its worker has it, and finds out that it cannot run: the role may not be used, an argument is no number,
+// the routine may not be executed; or dies before the statement begins.
 #[test]
 fn what_the_worker_refuses_before_the_statement_begins_is_an_ordinary_answer() {
     let gateway = gateway();
@@ -538,8 +538,8 @@ fn a_stop_does_not_wait_for_an_end_that_nobody_tells_any_more() {
     assert!(last(stream).data.contains("502"));
 }
 
-// Attack: peers that go at each moment of a call: before a worker has it, before it begins, when it has begun,
-// and while its end is waited for.
+// Attack: peers that go at each moment of a call: before a worker has it, before it begins, when it has
+// begun, and while its end is waited for.
 #[test]
 fn a_peer_that_goes_at_any_moment_leaves_nothing_behind() {
     let gateway = gateway();

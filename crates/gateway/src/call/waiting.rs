@@ -16,10 +16,10 @@ use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::stream::call_ends::CallWatch;
 
-/// How long an answer waits until its thread has all events of its call. They take a millisecond; longer while
-/// the ring is full, and while a transaction that they must come behind is stopped after its commit, which the
-/// courier waits for at most half as long. Beyond it a publisher was stopped in the middle of a record, which
-/// holds up everybody's events, and the answer goes without `SSE-Position`.
+/// How long an answer waits until its thread has all events of its call. They take a millisecond; longer
+/// while the ring is full, and while a transaction that they must come behind is stopped after its commit,
+/// which the courier waits for at most half as long. Beyond it a publisher was stopped in the middle of a
+/// record, which holds up everybody's events, and the answer goes without `SSE-Position`.
 const POSITION_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A wait without a limit, for arithmetic.
