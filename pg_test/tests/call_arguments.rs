@@ -19,6 +19,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("bigint", "9223372036854775807", "9223372036854775807"),
     ("numeric", "123456789012345678901234567890.123456789", "123456789012345678901234567890.123456789"),
     ("numeric", "\"1e3\"", "1000"),
+    ("numeric", "1e3", "1000"),
     ("numeric(6,2)", "1.5", "1.5"),
     ("real", "1.5", "1.5"),
     ("double precision", "1e308", "1e+308"),
@@ -27,8 +28,10 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("boolean", "\"no\"", "false"),
     ("text", "\"a \\u00e9 \\ud83d\\udc18 \\\" ' \\\\ \\n\"", "a \u{e9} \u{1f418} \" ' \\ \n"),
     ("text", "5", "5"),
+    ("text", "1.50", "1.50"),
     ("text", "\"\"", ""),
     ("varchar(3)", "\"abc\"", "abc"),
+    ("varchar(3)", "\"abcd\"", "abcd"),
     ("character(3)", "\"abc\"", "abc"),
     ("name", "\"n\"", "n"),
     ("\"char\"", "\"x\"", "x"),
@@ -92,9 +95,10 @@ const TYPES: &[(&str, &str, &str)] = &[
     ),
     ("numeric[]", "[123456789012345678901234567890]", "{123456789012345678901234567890}"),
     ("boolean[]", "[true,false]", "{t,f}"),
-    ("jsonb[]", "[{\"a\":1},2]", "{\"{\\\"a\\\": 1}\",2}"),
+    ("jsonb[]", "[{\"a\":1},2,\"x\"]", "{\"{\\\"a\\\": 1}\",2,\"\\\"x\\\"\"}"),
+    ("box[]", "[\"(1,1),(0,0)\",\"(2,2),(0,0)\"]", "{(1,1),(0,0);(2,2),(0,0)}"),
     ("mood[]", "[\"sad\"]", "{sad}"),
-    ("place[]", "[{\"street\":\"s\",\"no\":1}]", "{\"(s,1)\"}"),
+    ("place[]", "[{\"street\":\"s\",\"no\":1},null]", "{\"(s,1)\",NULL}"),
 ];
 
 const MADE_TYPES: &str = "create type mood as enum ('sad', 'happy');
@@ -104,7 +108,7 @@ const MADE_TYPES: &str = "create type mood as enum ('sad', 'happy');
     create domain document as jsonb;
     create type place as (street text, no int);
     create type visit as (at place, tags text[]);
-    create domain home as place;";
+    create domain home as place check ((value).no > 0);";
 
 #[test]
 fn every_type_arrives_in_functions_and_procedures_through_its_json_form() -> Result<()> {
@@ -172,6 +176,7 @@ fn a_value_that_its_type_refuses_is_a_400_and_a_constraint_a_409() -> Result<()>
         ("place", "{\"no\":\"x\"}", 400),
         ("place", "5", 400),
         ("positive", "-1", 409),
+        ("home", "{\"no\":-2}", 409),
         ("text", "\"\\u0000\"", 400),
         ("jsonb", "\"\\u0000\"", 400),
         ("text", "\"\\ud800\"", 400),

@@ -1,7 +1,7 @@
 //! The SQL that a call becomes, without pg_sse: Postgres accepts it with all parameters as text, and returns
 //! what the answer is made of (C7.3, C7.4).
 //!
-//! Not for values (`call_values.rs`), nor for HTTP and the call workers (`call_results.rs`).
+//! Not for arguments (`call_values.rs`), nor for HTTP and the call workers (`call_results.rs`).
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,7 +1,6 @@
-//! Values of every type, and every notation of arguments, in the SQL that a call becomes, without pg_sse
-//! (C7.3).
+//! Every notation of arguments, in the SQL that a call becomes, without pg_sse (C7.3).
 //!
-//! Not for HTTP: `call_arguments.rs`.
+//! Not for values of every type, nor for HTTP: `call_arguments.rs`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,152 +10,9 @@ mod fixture;
 mod statements;
 
 use anyhow::{Context, Result};
-use cluster::{Session, skip};
 use fixture::{alice, function, get, oid, post, post_as, procedure};
 use sse_proto::route::Call;
 use statements::{Findings, SCHEMA, run, session};
-
-/// Type as SQL declares it, as the statement casts to it, the JSON, `v::text` in the routine, or the
-/// SQLSTATE.
-type Value = (&'static str, &'static str, &'static str, &'static str);
-
-const VALUES: &[Value] = &[
-    ("int", "int4", "2147483647", "2147483647"),
-    ("int", "int4", "\"12\"", "12"),
-    ("int", "int4", "null", "NULL"),
-    ("int", "int4", "1.5", "22P02"),
-    ("bigint", "int8", "9223372036854775808", "22003"),
-    ("numeric", "numeric", "123456789012345678901234567890.10", "123456789012345678901234567890.10"),
-    ("numeric", "numeric", "1e3", "1000"),
-    ("float8", "float8", "1e400", "22003"),
-    ("boolean", "bool", "true", "true"),
-    ("boolean", "bool", "\"no\"", "false"),
-    ("text", "text", "\"a ' \\\" \\\\ \\n é\"", "a ' \" \\ \n é"),
-    ("text", "text", "1.50", "1.50"),
-    ("character(3)", "bpchar", "\"abc\"", "abc"),
-    ("varchar(3)", "varchar", "\"abcd\"", "abcd"),
-    ("name", "name", "\"n\"", "n"),
-    ("\"char\"", "\"char\"", "\"x\"", "x"),
-    ("bit(3)", "bit", "\"101\"", "101"),
-    ("bytea", "bytea", "\"\\\\xdeadbeef\"", "\\xdeadbeef"),
-    ("timestamptz", "timestamptz", "\"2026-01-02T03:04:05.6Z\"", "2026-01-02 03:04:05.6+00"),
-    ("interval", "\"interval\"", "\"1 day 2 hours\"", "1 day 02:00:00"),
-    ("time", "\"time\"", "\"03:04\"", "03:04:00"),
-    ("uuid", "uuid", "\"x\"", "22P02"),
-    ("inet", "inet", "\"192.0.2.1/24\"", "192.0.2.1/24"),
-    ("point", "point", "\"(1,2)\"", "(1,2)"),
-    ("money", "money", "\"$1.50\"", "$1.50"),
-    ("regclass", "regclass", "\"pg_class\"", "pg_class"),
-    ("int2vector", "int2vector", "\"1 2\"", "1 2"),
-    ("tsvector", "tsvector", "\"'a':1\"", "'a':1"),
-    ("int4range", "int4range", "\"[1,5]\"", "[1,6)"),
-    ("int4multirange", "int4multirange", "\"{[1,2)}\"", "{[1,2)}"),
-    ("json", "json", "{\"b\":1, \"a\":[1,null]}", "{\"b\":1, \"a\":[1,null]}"),
-    ("jsonb", "jsonb", "12345678901234567890123", "12345678901234567890123"),
-    ("jsonb", "jsonb", "\"a\"", "\"a\""),
-    ("jsonb", "jsonb", "1e1000000", "22003"),
-    ("int[]", "_int4", "[1,null,3]", "{1,NULL,3}"),
-    ("int[]", "_int4", "[[1,2],[3,4]]", "{{1,2},{3,4}}"),
-    ("int[]", "_int4", "[[1],[2,3]]", "22P02"),
-    ("int[]", "_int4", "[]", "{}"),
-    ("int[]", "_int4", "[\"x\"]", "22P02"),
-    ("int[]", "_int4", "null", "NULL"),
-    (
-        "text[]",
-        "_text",
-        "[\"a\",\"b c\",\"{}\",\"\\\"\",\"\\\\\",\"NULL\",null,\"\",\"a,b\"]",
-        "{a,\"b c\",\"{}\",\"\\\"\",\"\\\\\",\"NULL\",NULL,\"\",\"a,b\"}",
-    ),
-    ("numeric[]", "_numeric", "[123456789012345678901234567890]", "{123456789012345678901234567890}"),
-    ("jsonb[]", "_jsonb", "[{\"a\":1},2,\"x\"]", "{\"{\\\"a\\\": 1}\",2,\"\\\"x\\\"\"}"),
-    ("box[]", "_box", "[\"(1,1),(0,0)\",\"(2,2),(0,0)\"]", "{(1,1),(0,0);(2,2),(0,0)}"),
-    ("app.\"Row\"", "row", "{\"street_name\":\"a, \\\"b\\\"\",\"no\":5}", "(\"a, \"\"b\"\"\",5,)"),
-    ("app.\"Row\"", "row", "{\"no\":null}", "(,,)"),
-    ("app.\"Row\"", "row", "{\"tags\":[\"x\",null],\"streetName\":1}", "(1,,\"{x,NULL}\")"),
-    ("app.\"Row\"", "row", "{\"no\":\"x\"}", "22P02"),
-    ("app.\"Row\"", "row", "null", "NULL"),
-];
-
-/// Not every PostgreSQL is built with it.
-const XML: Value = ("xml", "xml", "\"<a/>\"", "<a/>");
-
-#[test]
-fn every_type_arrives_through_its_json_form() -> Result<()> {
-    let mut session = session("values")?;
-    let mut findings = Findings::default();
-    for value in VALUES {
-        arrives(&mut session, &mut findings, value)?;
-    }
-    findings.report()
-}
-
-#[test]
-fn xml_arrives_through_its_json_form() -> Result<()> {
-    let mut session = session("xml")?;
-    if session.run("select '<a/>'::xml")?.ok().is_err() {
-        return skip(env!("CARGO_CRATE_NAME"), "libxml with this PostgreSQL");
-    }
-    let mut findings = Findings::default();
-    arrives(&mut session, &mut findings, &XML)?;
-    findings.report()
-}
-
-fn arrives(session: &mut Session, findings: &mut Findings, value: &Value) -> Result<()> {
-    let (declared, cast, json, wanted) = value;
-    let body = format!("{{\"v\": {json}}}");
-    session.run(SCHEMA)?.ok()?;
-    session
-        .run(&format!("create function app.f(v {declared}) returns text language sql as 'select v::text'"))?
-        .ok()?;
-    let call = function(&format!("in v {cast}"));
-    findings.expect(&format!("function, {declared} {json}"), &run(session, &post(&call, &body)?)?, wanted);
-    session
-        .run(&format!(
-            "drop function app.f; create procedure app.f(inout v {declared}, out seen text) language plpgsql
-             as 'begin seen := v::text; v := null; end'"
-        ))?
-        .ok()?;
-    let call = procedure(&format!("inout v {cast}, out seen text"));
-    let is_error = wanted.len() == 5 && wanted.starts_with("22");
-    let wanted = if is_error { (*wanted).to_owned() } else { format!("NULL|{wanted}") };
-    findings.expect(&format!("procedure, {declared} {json}"), &run(session, &post(&call, &body)?)?, &wanted);
-    Ok(())
-}
-
-/// Domains: their own name is cast to, and their check decides.
-#[test]
-fn domains_and_enums_are_checked() -> Result<()> {
-    let mut session = session("domains")?;
-    let mut findings = Findings::default();
-    for (name, like, json, wanted) in [
-        ("app.positive", "int4", "7", "7"),
-        ("app.positive", "int4", "-7", "23514"),
-        ("app.numbers", "_int4", "[1,2]", "{1,2}"),
-        ("app.document", "jsonb", "{\"a\":1}", "{\"a\": 1}"),
-        ("app.home", "row", "{\"no\":2}", "(,2,)"),
-        ("app.home", "row", "{\"no\":-2}", "23514"),
-        ("app.mood", "text", "\"Happy\"", "Happy"),
-        ("app.mood", "text", "\"happy\"", "22P02"),
-        ("app._mood", "_text", "[\"sad\"]", "{sad}"),
-        ("app.\"_Row\"", "_row", "[{\"no\":1},null]", "{\"(,1,)\",NULL}"),
-    ] {
-        session.run(SCHEMA)?.ok()?;
-        session.run(&format!("create procedure app.f(v {name}, out seen text) language plpgsql as 'begin seen := v::text; end'"))?.ok()?;
-        let mut calls =
-            [procedure(&format!("in v {like}, out seen text")), function(&format!("in v {like}"))];
-        for call in &mut calls {
-            call.signature.parameters[0].type_oid = oid(name);
-            let body = format!("{{\"v\": {json}}}");
-            findings.expect(
-                &format!("{:?} {name} {json}", call.kind),
-                &run(&mut session, &post(call, &body)?)?,
-                wanted,
-            );
-            session.run(&format!("drop routine app.f; create function app.f(v {name}) returns text language sql as 'select v::text'"))?.ok()?;
-        }
-    }
-    findings.report()
-}
 
 #[test]
 fn a_query_string_gives_texts_arrays_and_rows() -> Result<()> {

@@ -63,7 +63,6 @@ fn without(major: u32) -> &'static [&'static str] {
         16 => &[
             "call_changes",
             "call_traces",
-            "call_values",
             "capture_hooks",
             "capture_languages",
             "chat",
