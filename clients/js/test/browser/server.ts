@@ -1,7 +1,7 @@
 // A web server for browsers: the package as it is built, a page that uses it, and a fake server behind `/api`.
 
 import { readFile } from "node:fs/promises";
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, request as ask, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 
@@ -51,10 +51,12 @@ export class WebServer {
     this.#server = server;
   }
 
-  static async start(): Promise<WebServer> {
+  /** With a `gateway`, that is behind `/api` in place of the fake one. */
+  static async start(gateway?: string): Promise<WebServer> {
     const server = createServer();
     const web = new WebServer(server);
     server.on("request", (incoming, outgoing) => {
+      if (gateway && incoming.url?.startsWith("/api/")) return pass(gateway, incoming, outgoing);
       const gone = new AbortController();
       outgoing.on("close", () => gone.abort());
       const body = incoming.method === "GET" || incoming.method === "HEAD" ? null : (Readable.toWeb(incoming) as ReadableStream);
@@ -72,8 +74,13 @@ export class WebServer {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  async stop(): Promise<void> {
+  /** Breaks all connections, as a network does that goes away. */
+  cut(): void {
     this.#server.closeAllConnections();
+  }
+
+  async stop(): Promise<void> {
+    this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
@@ -96,4 +103,18 @@ async function send(answer: Response, to: ServerResponse): Promise<void> {
     for await (const piece of answer.body) to.write(piece);
   }
   to.end();
+}
+
+/** As a proxy in front of the gateway does. */
+function pass(gateway: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const to = new URL(incoming.url ?? "/", gateway);
+  const asked = ask(to, { method: incoming.method, headers: { ...incoming.headers, host: to.host } }, (answer) => {
+    outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+    outgoing.flushHeaders();
+    answer.on("error", () => outgoing.destroy());
+    answer.pipe(outgoing);
+  });
+  asked.on("error", () => outgoing.destroy());
+  outgoing.on("close", () => asked.destroy());
+  incoming.pipe(asked);
 }

@@ -14,8 +14,12 @@ socket.unref();
 async function ask(...words: string[]): Promise<string> {
   const line = await new Promise<string>((resolve, reject) => {
     socket.ref();
-    socket.once("close", () => reject(new Error("nobody answers")));
-    waiting.push(resolve);
+    const gone = () => reject(new Error("nobody answers"));
+    socket.once("close", gone);
+    waiting.push((line) => {
+      socket.off("close", gone);
+      resolve(line);
+    });
     socket.write(`${JSON.stringify(words)}\n`);
   });
   socket.unref();

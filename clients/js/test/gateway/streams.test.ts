@@ -115,10 +115,10 @@ describe("a gap says", () => {
     const { told } = begin({ fetch: slow });
     await until(() => told.ready === 1);
     hold = new Promise((resolve) => (release = resolve));
-    for (let round = 0; round < 60; round++) await sql("select tell(repeat('x', 50000)) from generate_series(1, 6)");
+    // Of small events: in the middle of a large one that leaves the window, the stream would be cut off instead.
+    for (let round = 0; round < 60; round++) await sql("select tell(repeat('x', 8000)) from generate_series(1, 40)");
     release();
-    await until(() => told.gaps.length > 0);
-    expect(new Set(told.gaps)).toEqual(new Set(["slow"]));
+    await until(() => told.gaps.includes("slow"), JSON.stringify(told.gaps));
   });
 
   it("overflow, for a ring that was full", async () => {
@@ -165,9 +165,12 @@ it("a token that expires is renewed, and nothing is missing", async () => {
   };
   const { told } = begin({ token }, "/api/secret/info");
   await until(() => told.ready === 1);
-  for (let event = 0; told.ready === 1; event++) {
-    if (event > 5000) throw new Error("it does not expire");
+  // It is believed for 30 seconds longer: clocks differ (docs/who-may-hear.md).
+  const end = Date.now() + 90_000;
+  for (let event = 0; renewals.length < 2; event++) {
+    if (Date.now() > end) throw new Error("it does not expire");
     await sql(`select secret('${event}')`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
   await sql("select secret('last')");
   await until(() => told.data.at(-1) === "last");

@@ -9,5 +9,7 @@ export default defineConfig({
     // One server, one connection to who governs it, and restarts in between.
     fileParallelism: false,
     isolate: false,
+    // What fails is told at once.
+    reporters: ["verbose"],
   },
 });
