@@ -167,11 +167,12 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("nginx-light", "nginx"),
     ("caddy", "caddy"),
     ("haproxy", "haproxy"),
     ("chromium", "chromium"),
+    ("firefox-esr", "firefox-esr"),
     ("nodejs", "node"),
     ("npm", "npm"),
 ];
