@@ -56,7 +56,7 @@ fn the_package_loses_and_doubles_nothing_on_a_real_gateway() -> Result<()> {
     }
     let port = lasting_port()?;
     let builder = calls::builder()
-        .setting("sse.port", &port.to_string())
+        .setting("sse.port", port.to_string())
         .setting("sse.retry", "100ms")
         .setting("sse.window_size", "1MB")
         .setting("sse.ring_size", "1MB")
