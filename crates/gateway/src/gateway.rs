@@ -149,7 +149,8 @@ impl Gateway {
     /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_errand`] until it has nothing
     /// **before** this, else a wake may be lost.
     pub fn take_call(&self) -> Option<QueuedCall> {
-        self.shared.calls.take(Instant::now(), self.shared.published.last())
+        let workers = self.shared.settings().call_workers;
+        self.shared.calls.take(Instant::now(), self.shared.published.last(), workers)
     }
 
     /// The statement of a call that was taken has begun. To be said before [`Gateway::answer_call`], and of

@@ -23,7 +23,8 @@ const PREFER: &str = "Prefer: respond-async\r\n";
 fn with(settings: Settings) -> TestGateway {
     let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..settings.auth };
     calling(
-        Settings { auth, ..settings },
+        // Calls that go on leave one worker free: enough that none of these tests meets that.
+        Settings { auth, call_workers: 64, ..settings },
         &[
             callable("report", "HTTP POST\n@sse_subscribe", &["n?"], shape(Shape::Scalar)),
             callable("look", "HTTP GET\n@sse /progress/of-look", &[], shape(Shape::Scalar)),
@@ -286,4 +287,21 @@ fn what_is_refused_is_refused_at_once() {
     let answer = ask(gateway.port(), &post("/api/report", PREFER));
     assert_eq!(answer.head.header("retry-after"), "5");
     answer.problem(503);
+}
+
+// Two reports, and nobody can log in.
+#[test]
+fn calls_that_go_on_leave_a_worker_to_calls_that_somebody_waits_for() {
+    let gateway = gateway();
+    gateway.gateway.apply(std::sync::Arc::new(Settings { call_workers: 2, ..settings() }));
+    let first = begin(&gateway, &post("/api/report", PREFER));
+    let second = begin(&gateway, &post("/api/report", PREFER));
+    assert_ne!(first, second);
+    let report = take(&gateway);
+    assert!(gateway.gateway.take_call().is_none(), "both workers have one");
+    let mut peer = Peer::ask(gateway.port(), &post("/api/quiet", ""));
+    let quiet = serve(&gateway, "x");
+    assert_eq!((quiet.label.as_str(), peer.answer(true).head.status), ("public.quiet", 200));
+    gateway.gateway.answer_call(report.id, done(report.id, "x"));
+    assert_eq!(take(&gateway).label, "public.report");
 }

@@ -10,7 +10,6 @@
 //!
 //! Not for what a call says (`sse_proto::call`), nor for who runs it (the extension's call workers).
 
-use std::collections::{HashMap, VecDeque};
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,11 +20,14 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::reply::{Answered, MIN_FREE_BYTES, Reply};
-use super::turns::Turns;
 use crate::between::outbox::Outbox;
 use crate::network::network;
 use crate::room::{ANSWER_BYTES, Room, Rooms};
 use crate::stats::Stats;
+
+mod state;
+
+use state::{Running, State, Waiting};
 
 /// Bytes of requests that are held at a time, being read or waiting, unless
 /// [`crate::Settings::max_body_size`] asks for more. Without it as many peers as there are sockets could each
@@ -79,6 +81,8 @@ pub(crate) struct NewCall {
     pub(crate) tells_begin: bool,
     /// Whose turn it takes; `None`: that of its address.
     pub(crate) party: Option<IpAddr>,
+    /// It goes on without its caller (C7.9): nobody waits at a connection, and it may be long.
+    pub(crate) goes_on: bool,
 }
 
 /// What the task that waits for a call is told.
@@ -128,33 +132,6 @@ pub(crate) struct CallQueue {
     bodies: Rooms,
     answers: Rooms,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: HashMap<u64, Waiting>,
-    running: HashMap<u64, Running>,
-    /// Of networks, and of runs that take their turn by themselves.
-    turns: Turns<IpAddr>,
-    cancelled: VecDeque<u64>,
-}
-
-struct Waiting {
-    frame: Vec<u8>,
-    deadline: Instant,
-    network: IpAddr,
-    party: IpAddr,
-    answer: oneshot::Sender<CallResult>,
-    begin: Option<oneshot::Sender<u64>>,
-}
-
-struct Running {
-    since: Instant,
-    /// See [`News::Begun`].
-    published: u64,
-    party: IpAddr,
-    answer: oneshot::Sender<CallResult>,
-    begin: Option<oneshot::Sender<u64>>,
 }
 
 /// How a call stands.
@@ -208,13 +185,13 @@ impl CallQueue {
     ) -> Result<PendingCall, NoPlace> {
         let network = network(address);
         let (answer, receiver) = oneshot::channel();
-        let NewCall { id, frame, deadline, tells_begin, party } = call;
+        let NewCall { id, frame, deadline, tells_begin, party, goes_on } = call;
         let party = party.unwrap_or(network);
         let (begin, begun) = tells_begin.then(oneshot::channel).unzip();
         let mut state = self.state.lock();
         state.check(party, size)?;
-        state.turns.enter(party, id);
-        state.waiting.insert(id, Waiting { frame, deadline, network, party, answer, begin });
+        state.turns(goes_on).enter(party, id);
+        state.waiting.insert(id, Waiting { frame, deadline, network, party, goes_on, answer, begin });
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
         Stats::add(&self.stats.calls_waiting, 1);
@@ -224,25 +201,28 @@ impl CallQueue {
 
     /// The next call that still has time, in the order of [`Turns`]: whoever fills the queue, or has calls
     /// that go on without a connection, keeps nobody else from the workers for longer than one call takes.
-    /// `published`: the newest item that any thread may have sent by now.
-    pub(crate) fn take(&self, now: Instant, published: u64) -> Option<QueuedCall> {
+    /// Calls that go on without their callers leave one of several `workers` free, and take at most every
+    /// second turn while others wait. `published`: the newest item that any thread may have sent by now.
+    pub(crate) fn take(&self, now: Instant, published: u64, workers: usize) -> Option<QueuedCall> {
         let mut state = self.state.lock();
         loop {
-            let (party, id) = state.turns.next()?;
+            let ((party, id), goes_on) = state.next(workers)?;
             let Some(Waiting { frame, deadline, network, answer, begin, .. }) = state.waiting.remove(&id)
             else {
-                state.turns.leave(party, id);
+                state.turns(goes_on).leave(party, id);
                 continue;
             };
             Stats::subtract(&self.stats.calls_waiting, 1);
             if deadline <= now {
                 // `answer` is dropped here, which its [`PendingCall`] sees.
-                state.turns.leave(party, id);
+                state.turns(goes_on).leave(party, id);
                 continue;
             }
-            state.turns.begin(party, id);
+            state.turns(goes_on).begin(party, id);
+            state.running_without += usize::from(goes_on);
+            state.was_without = goes_on;
             let tells_begin = begin.is_some();
-            state.running.insert(id, Running { since: now, published, party, answer, begin });
+            state.running.insert(id, Running { since: now, published, party, goes_on, answer, begin });
             let reply = Reply::new(self.answers.room(network));
             return Some(QueuedCall { id, frame, deadline, reply, tells_begin });
         }
@@ -261,7 +241,11 @@ impl CallQueue {
     /// Hands the answer to the task that waits for it, if one still does.
     pub(crate) fn answer(&self, id: u64, result: CallResult) {
         let running = self.state.lock().end(id);
-        if let Some(Running { answer, .. }) = running {
+        if let Some(Running { answer, goes_on, .. }) = running {
+            if goes_on {
+                // Another one may have waited for its place, whatever workers are free.
+                self.outbox.wake_main();
+            }
             // Its peer may go at any moment.
             let _ = answer.send(result);
         }
@@ -288,22 +272,6 @@ impl CallQueue {
     /// Room for a body of `address`, none at first.
     pub(crate) fn body_room(&self, address: IpAddr) -> Room {
         self.bodies.room(address)
-    }
-}
-
-impl State {
-    fn check(&self, party: IpAddr, size: usize) -> Result<(), NoPlace> {
-        if self.waiting.len() >= size {
-            return Err(NoPlace::Full);
-        }
-        if self.turns.waiting(party) >= size.div_ceil(2) { Err(NoPlace::Address) } else { Ok(()) }
-    }
-
-    /// A call runs no longer, for whoever waits for it.
-    fn end(&mut self, id: u64) -> Option<Running> {
-        let running = self.running.remove(&id)?;
-        self.turns.end(running.party);
-        Some(running)
     }
 }
 
@@ -349,7 +317,7 @@ impl Drop for PendingCall {
     fn drop(&mut self) {
         let mut state = self.queue.state.lock();
         if let Some(waiting) = state.waiting.remove(&self.id) {
-            state.turns.leave(waiting.party, self.id);
+            state.turns(waiting.goes_on).leave(waiting.party, self.id);
             Stats::subtract(&self.queue.stats.calls_waiting, 1);
         } else if state.end(self.id).is_some() {
             state.cancelled.push_back(self.id);

@@ -64,7 +64,7 @@ impl Admitted<'_> {
         if !end_room.try_grow(2 * least, ANSWER_BYTES) {
             return Err(self.refused(NoPlace::Answers));
         }
-        let queued = enter(shared, settings, job, room, Begin::Untold);
+        let queued = enter(shared, settings, job, room, Begin::OfNobody);
         let Queued { call, shape, number, waiting } = queued.map_err(|failure| self.problem(failure))?;
         let url = routes.endpoint(call.oid).and_then(|endpoint| endpoint.url.as_deref()).unwrap_or("/");
         let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);

@@ -119,6 +119,8 @@ pub(super) struct Queued<'c> {
 pub(super) enum Begin {
     Untold,
     Told,
+    /// Nobody waits: the call goes on without its caller.
+    OfNobody,
 }
 
 impl<'c> Queued<'c> {
@@ -194,7 +196,8 @@ pub(super) fn enter<'c>(
     let watch = job.own_events.map(|own| own.ends.watch(id, own.identity));
     let watch = if begin == Begin::Told { watch.map(CallWatch::for_stream) } else { watch };
     let (tells_begin, party) = (begin == Begin::Told, job.party);
-    let queued = NewCall { id, frame, deadline, tells_begin, party };
+    let goes_on = begin == Begin::OfNobody;
+    let queued = NewCall { id, frame, deadline, tells_begin, party, goes_on };
     let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
     let limit = settings.call_timeout;

@@ -24,14 +24,39 @@ fn enter_until(
     size: usize,
     deadline: Instant,
 ) -> Result<PendingCall, NoPlace> {
+    enter_as(queue, address, size, deadline, false)
+}
+
+fn enter_as(
+    queue: &Arc<CallQueue>,
+    address: &str,
+    size: usize,
+    deadline: Instant,
+    goes_on: bool,
+) -> Result<PendingCall, NoPlace> {
     // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
     let id = queue.stats.calls_total.load(Ordering::Relaxed) + 1;
-    let call = NewCall { id, frame: id.to_string().into_bytes(), deadline, tells_begin: false, party: None };
+    let call = NewCall {
+        id,
+        frame: id.to_string().into_bytes(),
+        deadline,
+        tells_begin: false,
+        party: None,
+        goes_on,
+    };
     queue.enter(call, address.parse().unwrap(), size)
 }
 
+fn enter_going_on(queue: &Arc<CallQueue>, address: &str) -> PendingCall {
+    enter_as(queue, address, 100, Instant::now() + Duration::from_secs(60), true).unwrap()
+}
+
 fn take(queue: &CallQueue) -> Option<u64> {
-    queue.take(Instant::now(), 0).map(|call| {
+    take_of(queue, 16)
+}
+
+fn take_of(queue: &CallQueue, workers: usize) -> Option<u64> {
+    queue.take(Instant::now(), 0, workers).map(|call| {
         assert_eq!(call.frame, call.id.to_string().into_bytes());
         call.id
     })
@@ -50,6 +75,7 @@ fn waiting(queue: &CallQueue) -> u64 {
 fn assert_empty(queue: &CallQueue) {
     let state = queue.state.lock();
     assert!(state.waiting.is_empty() && state.running.is_empty() && state.turns.is_empty());
+    assert!(state.turns_without.is_empty() && state.running_without == 0);
     assert_eq!(waiting(queue), 0);
     assert!(queue.bodies.is_empty() && queue.answers.is_empty());
 }
@@ -168,7 +194,7 @@ fn a_call_whose_time_is_over_is_not_handed_out() {
     let now = Instant::now();
     let mut late = enter_until(&queue, "::1", 10, now).unwrap();
     let in_time = enter_until(&queue, "::1", 10, now + Duration::from_secs(60)).unwrap();
-    assert_eq!(queue.take(now, 0).map(|call| call.id), Some(2));
+    assert_eq!(queue.take(now, 0, 16).map(|call| call.id), Some(2));
     assert!(matches!(poll(&mut late), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(late.standing(), Standing::Over);
     drop((late, in_time));
@@ -215,4 +241,51 @@ fn no_two_gateways_of_a_process_give_the_same_number() {
     let later = queue_of(1 << 40);
     assert!(later.number() > 1 << 40);
     assert!(queue().number() > 1 << 40, "never less than before");
+}
+
+// Two reports, and nobody can log in.
+#[test]
+fn calls_that_go_on_leave_one_of_several_workers_to_others() {
+    for (workers, places) in [(1, 1), (2, 1), (3, 2), (4, 3)] {
+        let queue = queue();
+        let pending: Vec<_> = (0..6).map(|n| enter_going_on(&queue, &format!("192.0.2.{n}"))).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| take_of(&queue, workers)).collect();
+        assert_eq!(taken.len(), places, "{workers}");
+        let other = enter(&queue, "127.0.0.1", 100).unwrap();
+        assert!(take_of(&queue, workers).is_some(), "{workers}");
+        // The next one has its turn when one has ended, however that came.
+        queue.answer(taken[0], done(taken[0]));
+        assert!(take_of(&queue, workers).is_some() && take_of(&queue, workers).is_none(), "{workers}");
+        drop((pending, other));
+        while queue.poll_cancelled().is_some() {}
+        assert_empty(&queue);
+    }
+}
+
+#[test]
+fn calls_that_go_on_and_others_take_turns() {
+    let queue = queue();
+    let going_on: Vec<_> = (0..4).map(|_| enter_going_on(&queue, "127.0.0.1")).collect();
+    let others: Vec<_> = (0..4).map(|_| enter(&queue, "127.0.0.1", 100).unwrap()).collect();
+    let turn = || {
+        let id = take_of(&queue, 2).unwrap();
+        queue.answer(id, done(id));
+        id
+    };
+    let turns: Vec<_> = (0..8).map(|_| turn()).collect();
+    let first = turns.iter().min().unwrap();
+    assert_eq!(turns.iter().map(|id| id - first < 4).filter(|goes_on| *goes_on).count(), 4);
+    assert!(turns.windows(2).all(|pair| (pair[0] - first < 4) != (pair[1] - first < 4)), "{turns:?}");
+    drop((going_on, others));
+    assert_empty(&queue);
+}
+
+#[test]
+fn calls_that_go_on_count_among_those_of_their_address() {
+    let queue = queue();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let _first = enter_as(&queue, "127.0.0.1", 4, deadline, true).unwrap();
+    let _second = enter(&queue, "127.0.0.1", 4).unwrap();
+    assert_eq!(enter_as(&queue, "127.0.0.1", 4, deadline, true).err(), Some(NoPlace::Address));
+    assert_eq!(enter(&queue, "127.0.0.1", 4).err(), Some(NoPlace::Address));
 }
