@@ -232,7 +232,11 @@ fn a_login_must_come_from_here_too() {
         assert_eq!(answer.head.header("set-cookie"), "");
     }
     let cookie = format!("Cookie: sse_session={}\r\n", token_of("alice", &[]));
-    refused(&gateway, &request("POST", "/api/logout", &cookie, "")).problem(403);
+    let told = refused(&gateway, &request("POST", "/api/logout", &cookie, "")).problem(403);
+    assert!(told.starts_with("A request with the session's cookie needs Origin or Sec-Fetch-Site"), "{told}");
+    let elsewhere = format!("{cookie}Origin: https://evil.example\r\n");
+    let told = refused(&gateway, &request("POST", "/api/logout", &elsewhere, "")).problem(403);
+    assert!(told.starts_with("Pages of this origin may not call"), "{told}");
 }
 
 // Login CSRF does not need the answer; a token that the page must know is something else.

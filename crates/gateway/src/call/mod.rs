@@ -351,6 +351,11 @@ fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {
     if origin::may_send(&sent, &settings.cors_origins) {
         return Ok(());
     }
+    if !headers.contains_key("origin") && !headers.contains_key("sec-fetch-site") {
+        let detail = "A request with the session's cookie needs Origin or Sec-Fetch-Site, which every browser sends: else nobody \
+                      can tell which page made it. Other clients send the token as Authorization: Bearer.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
     let detail = "Pages of this origin may not call: it is not the host of the request, and sse.cors_origins does not list \
                   it. Behind a proxy, name that in sse.trusted_proxies, and let it send X-Forwarded-Host.";
     Err(Problem::new(StatusCode::FORBIDDEN, detail))
