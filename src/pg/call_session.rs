@@ -14,9 +14,10 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, c_int};
 use std::ptr::null_mut;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
-use sse_proto::call::{CallRequest, Cut, Outcome, StatementRef, ValueType};
+use sse_proto::call::{CANCELLED, CallRequest, Cut, OUT_OF_TIME, Outcome, StatementRef, ValueType};
 
 use super::call_cut;
 use super::call_log::Logged;
@@ -140,7 +141,8 @@ impl Session {
     fn attempt(&mut self, request: &CallRequest<'_>, texts: &Texts, attempt: &mut Attempt) -> Outcome {
         // Both outlive the handling of an error, because the log shows the statement with the error.
         let shown = ShownStatement::new(&texts.sql);
-        let outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
+        let since = Instant::now();
+        let mut outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
             // Nothing has happened, and the call is tried again, so there is nothing to log.
             let is_quiet = attempt.differs || !attempt.is_last;
             let is_quiet = is_quiet && !attempt.has_begun && !self.failed_reading;
@@ -148,6 +150,7 @@ impl Session {
         });
         drop(shown);
         self.enter();
+        attempt.say_why_cancelled(&mut outcome, since.elapsed(), request.timeout_ms);
         outcome
     }
 
@@ -208,6 +211,7 @@ impl Session {
         };
         // SAFETY: the function owns nothing.
         raised(unsafe { try_catch::run(begin, &mut beginning) })?;
+        attempt.limit = beginning.timeout;
         attempt.effects = effects::count();
         let cut = if request.is_snapshot { call_cut::take()? } else { None };
         if stale_plans::take() {
@@ -349,6 +353,25 @@ struct Attempt {
     differs: bool,
     /// No other attempt follows.
     is_last: bool,
+    /// Milliseconds that it was given, by the request or by a setting of the role; 0: any time.
+    limit: c_int,
+}
+
+impl Attempt {
+    /// The server has one SQLSTATE for a time that is over and for somebody's cancel, and its messages are
+    /// translated. So the time tells.
+    fn say_why_cancelled(&self, outcome: &mut Outcome, took: Duration, of_call: u32) {
+        let Outcome::Failed { sqlstate, message, raised: false, .. } = outcome else { return };
+        if sqlstate != b"57014" {
+            return;
+        }
+        let limit = u32::try_from(self.limit).unwrap_or_default();
+        if limit == 0 || took < Duration::from_millis(u64::from(limit)) {
+            CANCELLED.clone_into(message);
+        } else if limit == of_call {
+            OUT_OF_TIME.clone_into(message);
+        }
+    }
 }
 
 fn beginning(message: &[u8]) -> &[u8] {

@@ -49,6 +49,7 @@ pub(super) unsafe extern "C-unwind" fn begin(job: *mut Beginning<'_>) {
         (call, 0) => call,
         (call, role) => call.min(role),
     };
+    job.timeout = timeout;
     if timeout > 0 {
         raw::enable_timeout_after(raw::STATEMENT_TIMEOUT, timeout);
     }

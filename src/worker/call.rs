@@ -12,7 +12,7 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_proto::call::{CallAnswer, CallRequest, CallRole, EventsEnd, Outcome};
+use sse_proto::call::{CANCELLED, CallAnswer, CallRequest, CallRole, EventsEnd, OUT_OF_TIME, Outcome};
 use sse_proto::record::{self, Record};
 use sse_ring::PushError;
 
@@ -204,6 +204,9 @@ impl Worker {
         {
             say_that_it_writes(request.label);
         }
+        if matches!(&outcome, Outcome::Failed { message, raised: false, .. } if message == OUT_OF_TIME) {
+            say_that_it_is_long(request.label);
+        }
         call_signals::cleans();
         let is_clean = self.session.clean_up();
         call_signals::has_cleaned();
@@ -288,8 +291,24 @@ fn say_that_it_writes(label: &str) {
     .report(PgLogLevel::LOG);
 }
 
+/// Written in addition to the error, which speaks of a statement timeout.
+fn say_that_it_is_long(label: &str) {
+    let label = for_message(label);
+    pg_sys::panic::ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+        format!("pg_sse: {label} has run longer than sse.call_timeout"),
+        "say_that_it_is_long",
+    )
+    .set_hint(
+        "Raise sse.call_timeout if calls may take this long: a reload is enough. It holds for calls that go on without \
+         their callers, too."
+            .to_owned(),
+    )
+    .report(PgLogLevel::LOG);
+}
+
 fn cancelled() -> Outcome {
-    failed(*b"57014", "the call was cancelled")
+    failed(*b"57014", CANCELLED)
 }
 
 fn out_of_memory() -> Outcome {

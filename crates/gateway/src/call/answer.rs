@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use sse_proto::call::{AnswerShape, ArgumentError, failure_status, failure_title, tells_message};
+use sse_proto::call::{AnswerShape, ArgumentError, failure_detail, failure_status, tells_message};
 use sse_proto::sse::EventId;
 
 use super::waiting::Failure;
@@ -65,8 +65,11 @@ pub(crate) fn result(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) 
 /// The answer of a call that failed: the user's own words, or else a fixed text, and the SQLSTATE.
 pub(crate) fn failed(is_read_only: bool, sqlstate: [u8; 5], message: String, raised: bool) -> Problem {
     let status = StatusCode::from_u16(failure_status(&sqlstate, raised));
-    let fixed = || sentence(failure_title(&sqlstate, is_read_only));
-    let detail = if tells_message(&sqlstate, raised) { cut(message) } else { fixed() };
+    let detail = if tells_message(&sqlstate, raised) {
+        cut(message)
+    } else {
+        sentence(failure_detail(&sqlstate, raised, &message, is_read_only))
+    };
     Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
         .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned())
 }

@@ -25,6 +25,21 @@ pub fn tells_message(sqlstate: &[u8; 5], raised: bool) -> bool {
     raised && raised_status(sqlstate).is_some()
 }
 
+/// What the message of an error is if the server's own statement was cancelled by somebody, and not because its
+/// time was over. Not told as a message: [`failure_detail`] knows it.
+pub const CANCELLED: &str = "the call was cancelled";
+
+/// The same for a call that has run longer than the time that it was given with its request.
+pub const OUT_OF_TIME: &str = "the call has run longer than sse.call_timeout";
+
+/// What the caller is told of an error whose message is not for it.
+pub fn failure_detail(sqlstate: &[u8; 5], raised: bool, message: &str, read_only: bool) -> &'static str {
+    match sqlstate {
+        b"57014" if !raised && message == CANCELLED => CANCELLED,
+        _ => failure_title(sqlstate, read_only),
+    }
+}
+
 /// The fixed text for an error. `read_only`: the call ran READ ONLY because the comment does not name its
 /// method.
 pub fn failure_title(sqlstate: &[u8; 5], read_only: bool) -> &'static str {

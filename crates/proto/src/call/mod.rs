@@ -48,7 +48,7 @@ pub use answer_shape::AnswerShape;
 pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
 pub use cut::Cut;
-pub use failure::{failure_status, failure_title, tells_message};
+pub use failure::{CANCELLED, OUT_OF_TIME, failure_detail, failure_status, failure_title, tells_message};
 pub use frame::{CallAnswer, CallRequest, EventsEnd, Outcome, StatementRef};
 pub use keys::{Keys, NoMemory};
 pub use name::{USER_PARAMETERS, answer_names, camel_case};
