@@ -118,6 +118,8 @@ fn the_gateway_waits_for_its_extension_and_its_database_without_work_and_with_on
     let mut stream = cluster.http_in("later")?.events("/api/f/info")?;
     cluster.sql_in("later", "select f('served')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "served");
+    let line = format!("serving on 127.0.0.1:{}", cluster.http_in("later")?.address().port());
+    assert_eq!((log(&line)?, log("serving on")?), (1, 1), "{}", cluster.log()?);
     Ok(())
 }
 

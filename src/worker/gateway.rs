@@ -325,8 +325,13 @@ impl Worker {
         if state == self.state {
             return;
         }
+        let is_up = |state| matches!(state, GatewayState::Serving | GatewayState::Misconfigured);
+        let has_begun = is_up(state) && !is_up(self.state);
         self.state = state;
         messages::state(state);
+        if has_begun && let Some(gateway) = &self.gateway {
+            messages::serving(gateway.stats().port.load(Relaxed));
+        }
     }
 
     /// Told to leave: ends the streams. 0 when the server stops, else 1, so that the postmaster starts the

@@ -71,7 +71,8 @@ fn print_next_steps(pg: &PgConfig) {
         "     sse.database = 'postgres'                  # the database whose routines are served\n\
          \x20    sse.port = 8080\n\n\
          2. restart the server (a reload is not enough)\n\n\
-         3. in that database, as a superuser:\n     CREATE EXTENSION pg_sse;\n     SELECT * FROM sse.stat_gateway;"
+         3. in that database, as a superuser:\n     CREATE EXTENSION pg_sse;\n     SELECT state, port FROM sse.stat_gateway;\n\n   \
+         It takes a second until the state is serving; the server log says so, too."
     );
 }
 

@@ -6,7 +6,7 @@ use sse_gateway::Severity;
 use crate::guc;
 use crate::pg::shmem::GatewayState;
 
-/// Why nothing is served, said once when it begins. When serving begins, other messages say so.
+/// Why nothing is served, said once when it begins. When serving begins, [`serving`] says so.
 pub(super) fn state(state: GatewayState) {
     let database = guc::DATABASE.text();
     match state {
@@ -27,6 +27,15 @@ pub(super) fn state(state: GatewayState) {
         ),
         _ => {}
     }
+}
+
+/// Serving begins.
+pub(super) fn serving(port: u16) {
+    let places = guc::LISTEN_ADDRESSES.list().into_iter().map(|address| {
+        let is_bare = address.contains(':') && !address.starts_with('[');
+        if is_bare { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+    });
+    log!("pg_sse gateway: serving on {}", places.collect::<Vec<_>>().join(", "));
 }
 
 /// A line that a runtime thread wants in the server log.
