@@ -243,6 +243,8 @@ fn a_client_with_too_many_columns_is_refused_and_one_of_a_schema_is_made() -> Re
         cluster.session_with(&SessionOptions { verbosity: "verbose".into(), ..SessionOptions::default() })?;
     let refused = session.run("select sse.typescript_client()")?;
     ensure!(sqlstate(&refused) == Some("54000"), "{refused:?}");
+    let ended = session.run("set statement_timeout = 1; select sse.typescript_client()")?;
+    ensure!(sqlstate(&ended) == Some("57014"), "{ended:?}");
     // A hundred of them are 100,000 columns.
     cluster.sql("drop function wide.f100()")?;
     ensure!(cluster.sql("select sse.typescript_client('wide')")?.contains("export interface T99 {"));
