@@ -18,8 +18,8 @@ mod common;
 
 use common::{Frozen, calls};
 
-/// What a test in JavaScript asks for, one line each: a JSON array of a verb and its argument. The answer is a
-/// line of JSON: a text, or an object with `error`.
+/// What a test in JavaScript asks for, one line each: a JSON array of a verb and its argument. The answer is
+/// a line of JSON: a text, or an object with `error`.
 fn serve(cluster: &Cluster, stream: TcpStream) -> Result<()> {
     let mut answers = stream.try_clone()?;
     let mut frozen = None;
