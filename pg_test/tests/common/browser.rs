@@ -105,8 +105,11 @@ pub(crate) struct Tab<'a> {
 }
 
 impl Tab<'_> {
+    /// Comes back when the new page is there.
     pub(crate) fn reload(&self) -> Result<()> {
-        self.call("Page.reload", &json!({})).map(drop)
+        self.value("window.isOld = true")?;
+        self.call("Page.reload", &json!({}))?;
+        self.is("!window.isOld && document.readyState === 'complete'", &json!(true))
     }
 
     /// The value of an expression in the page, as JSON; a promise is waited for.
@@ -117,8 +120,9 @@ impl Tab<'_> {
         Ok(answer["result"]["value"].take())
     }
 
-    /// Presses the button, that many times without a pause.
+    /// Presses the button, as soon as the page is there, that many times without a pause.
     pub(crate) fn press(&self, times: usize) -> Result<()> {
+        self.is("document.readyState === 'complete' && !!document.querySelector('button')", &json!(true))?;
         let script = format!("for (let n = 0; n < {times}; n++) document.querySelector('button').click()");
         self.value(&script).map(drop)
     }
