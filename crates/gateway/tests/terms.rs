@@ -1,5 +1,5 @@
-//! A comment that changes while streams are open: a stream that would hear something else comes back under the
-//! new rule and has missed nothing; all others do not notice (C4.5, C6.4).
+//! A comment that changes while streams are open: a stream that would hear something else comes back under
+//! the new rule and has missed nothing; all others do not notice (C4.5, C6.4).
 //!
 //! Not for what a change of a comment is: the black-box tests have that.
 #![allow(clippy::unwrap_used)]

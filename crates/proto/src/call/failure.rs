@@ -25,8 +25,8 @@ pub fn tells_message(sqlstate: &[u8; 5], raised: bool) -> bool {
     raised && raised_status(sqlstate).is_some()
 }
 
-/// What the message of an error is if the server's own statement was cancelled by somebody, and not because its
-/// time was over. Not told as a message: [`failure_detail`] knows it.
+/// What the message of an error is if the server's own statement was cancelled by somebody, and not because
+/// its time was over. Not told as a message: [`failure_detail`] knows it.
 pub const CANCELLED: &str = "the call was cancelled";
 
 /// The same for a call that has run longer than the time that it was given with its request.

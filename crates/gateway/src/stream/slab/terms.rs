@@ -1,12 +1,12 @@
 //! Streams whose route has changed what they hear: each is ended and comes back under the new terms.
 //!
-//! For a moment after a COMMIT the courier brings events of the new rule while streams still have the terms of
-//! the old one, and new streams still get them. So a stream comes back from a place before the change, or a
-//! gap says that it has missed something. If several changes were made before the routes were read, nobody
+//! For a moment after a COMMIT the courier brings events of the new rule while streams still have the terms
+//! of the old one, and new streams still get them. So a stream comes back from a place before the change, or
+//! a gap says that it has missed something. If several changes were made before the routes were read, nobody
 //! knows the topics in between, and events of any other topic make it a gap.
 //!
-//! A stream goes on when its URL is gone: its page could not come back, and nothing says that the stream hears
-//! too little. When the URL is there again, it is compared.
+//! A stream goes on when its URL is gone: its page could not come back, and nothing says that the stream
+//! hears too little. When the URL is there again, it is compared.
 //!
 //! Rejected: giving an open stream its new topics. What it has missed meanwhile would come too late in the
 //! order, or not at all. Rejected: a look at each stream's route for each event.
@@ -31,8 +31,8 @@ use crate::stream::terms::{Change, Terms};
 /// processor. One that waits longer may leave streams without the events of that time.
 const HEADSTART: u32 = 1000;
 
-/// Items that are looked at for what a stream has missed. Beyond that it is told that it may have missed some: a
-/// microsecond or less for each, and a turn has 256 streams.
+/// Items that are looked at for what a stream has missed. Beyond that it is told that it may have missed
+/// some: a microsecond or less for each, and a turn has 256 streams.
 const MAX_ASKED: u64 = 1024;
 
 /// Which routes the streams accord with, and since when these may be outdated.
@@ -100,9 +100,9 @@ impl Slab {
         false
     }
 
-    /// Behind which item a stream that begins behind `position` hears another rule of its route. If its routes
-    /// are the newest, what came before now was raised by their rule, or by an earlier one: a stream that came
-    /// back, and whose topic is soon what it once was, gets nothing twice.
+    /// Behind which item a stream that begins behind `position` hears another rule of its route. If its
+    /// routes are the newest, what came before now was raised by their rule, or by an earlier one: a stream
+    /// that came back, and whose topic is soon what it once was, gets nothing twice.
     pub(super) fn floor(&self, position: u64) -> u64 {
         let is_newest = self.accord.look.is_none()
             && self.accord.table == self.shared.routes.tables()
