@@ -49,7 +49,8 @@ fn a_job_tells_its_progress_and_its_result_also_after_a_reload() -> Result<()> {
 
 #[test]
 fn a_job_runs_once_at_a_time_for_each_user_and_can_be_stopped() -> Result<()> {
-    let cluster = start(builder())?;
+    // Two jobs at once, and a worker for the others.
+    let cluster = start(builder().setting("sse.call_workers", 3))?;
     run(&cluster, &block("job.md", "sql", 0)?)?;
     run(&cluster, &block("job.md", "sql", 1)?)?;
     let http = cluster.http()?;
@@ -63,7 +64,6 @@ fn a_job_runs_once_at_a_time_for_each_user_and_can_be_stopped() -> Result<()> {
     };
     let alice = cluster.sql("select sse.issue_token('alice')")?;
     let bob = cluster.sql("select sse.issue_token('bob')")?;
-    // Four workers' worth of calls would not run side by side; two jobs do, one for each user.
     let first = begin(http, job(&alice))?;
     let mut first = follow(&alice, &first)?;
     first.next_data(1, SOON)?;

@@ -44,11 +44,13 @@ fn who_has_nothing_left_takes_no_function_away_from_others_who_name_it() -> Resu
 fn a_function_of_a_schema_that_is_not_served_is_found_by_nobody() -> Result<()> {
     let cluster = start(builder().setting("sse.schemas", "public, inside"))?;
     let api = Api::of(&cluster, "inside")?;
-    api.sql(
+    let made = api.run(
         "create schema outside; create function outside.state() returns text language sql as $$ select 'x' $$;
          create function s() returns void language plpgsql as 'begin end';
          comment on function s() is E'@sse\\n@sse_snapshot outside.state'",
     )?;
+    // Nothing but the WARNING.
+    made.ok()?;
     let mut findings = Findings::default();
     let said = api.sql("select string_agg(c, ';') from sse.check('inside.s()'::regprocedure) c")?;
     findings.expect("check", said.contains("there is no such function"), true);
@@ -61,15 +63,16 @@ fn a_function_of_a_schema_that_is_not_served_is_found_by_nobody() -> Result<()> 
 #[test]
 fn of_many_functions_of_one_name_the_one_that_fits_is_found() -> Result<()> {
     let api = Api::new("crowd")?;
-    api.sql(
-        "set local check_function_bodies = off;
+    let made = api.run(
+        "begin; set local check_function_bodies = off;
          do $d$ begin for i in 1..300 loop
            execute format('create type crowd.t%s as enum ()', i);
            execute format('create function crowd.f(a crowd.t%s, %s) language plpgsql as ''begin end''', i, repeat('out int, ', 999) || 'out int');
          end loop; end $d$;
          create function s() returns void language plpgsql as 'begin end';
-         comment on function s() is E'@sse\\n@sse_snapshot f'",
+         comment on function s() is E'@sse\\n@sse_snapshot f'; commit",
     )?;
+    made.ok()?;
     wait_for_status(api.http, &api.path("s/info"), 404, PATIENCE)?;
     let said = "select string_agg(c, ';') from sse.check('crowd.s()'::regprocedure) c";
     let problem = api.sql(said)?;

@@ -44,8 +44,8 @@ const AGE: &str = "pg_sse.tenure_age";
 /// Provokes each fault that is asked for.
 pub(super) fn provoke_if_asked(shared: &Shared, courier: &Courier, calls: &mut Calls) {
     let is_asked = |file| fs::remove_file(backend::data_directory().join(file)).is_ok();
-    let length = number(HOLE.0).map(Duration::from_millis);
-    if let Some(length) = length.or_else(|| is_asked(HOLE.0).then_some(HOLE.1)) {
+    if backend::data_directory().join(HOLE.0).exists() {
+        let length = number(HOLE.0).map_or(HOLE.1, Duration::from_millis);
         let shared = *shared;
         bgworker::with_signals_blocked(|| thread::spawn(move || leave_a_hole(&shared, length)));
     }
