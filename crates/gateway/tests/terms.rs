@@ -8,9 +8,11 @@ mod support;
 
 use std::sync::Arc;
 
+use socket2::SockRef;
+use sse_gateway::Settings;
 use sse_proto::route::RouteTable;
-use support::peer::{End, Event, Stream};
-use support::{EPOCH, Raise, TestGateway, eventually, raise, routes};
+use support::peer::{End, Event, Peer, Stream};
+use support::{EPOCH, Raise, TestGateway, eventually, raise, routes, settings};
 
 fn in_topic(topic: &str, data: &str) -> Raise {
     Raise { topic: Some(topic.to_owned()), ..raise(data) }
@@ -68,6 +70,45 @@ fn a_stream_whose_topic_changes_comes_back_and_has_missed_nothing() {
     assert!(rest.iter().all(|event| event.name == "sse.ready"), "{rest:?}");
     gateway.publish(&[in_topic("a", "old"), in_topic("b", "b3")]);
     assert_eq!(stream.take(3), ["b1", "b2", "b3"]);
+}
+
+#[test]
+fn what_was_published_before_a_change_is_heard_by_the_old_rule() {
+    let gateway = gateway(A);
+    let stream = open(&gateway, "/api/room/live");
+    gateway.publish(&[in_topic("a", "a1"), in_topic("a", "a2")]);
+    gateway.gateway.set_routes(table(B), 3);
+    let (rest, _) = come_back(&gateway, "/api/room/live", stream);
+    let heard: Vec<&str> =
+        rest.iter().filter(|event| event.name.is_empty()).map(|event| event.data.as_str()).collect();
+    assert_eq!(heard, ["a1", "a2"]);
+    assert!(rest.iter().all(|event| event.name != "sse.gap"), "{rest:?}");
+}
+
+#[test]
+fn a_slow_reader_is_told_by_a_gap_of_what_it_has_not_read_by_the_old_rule() {
+    let gateway = TestGateway::with(Settings { window_size: 64 << 20, ..settings() });
+    gateway.gateway.set_routes(table(A), 2);
+    let mut peer = Peer::connect(gateway.port());
+    SockRef::from(peer.socket()).set_recv_buffer_size(4096).unwrap();
+    peer.send(b"GET /api/room/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut stream = peer.into_stream();
+    assert_eq!(stream.next().name, "sse.ready");
+    let data = "x".repeat(10_000);
+    let raises = vec![in_topic("a", &data); 100];
+    for _ in 0..16 {
+        gateway.publish(&raises);
+    }
+    gateway.gateway.set_routes(table(B), 3);
+    gateway.publish(&[in_topic("b", "b1")]);
+    let (rest, mut stream) = come_back(&gateway, "/api/room/live", stream);
+    let (gap, heard) = rest.split_last().unwrap();
+    assert!(heard.len() < 1600 && heard.iter().all(|event| event.data == data), "{}", heard.len());
+    assert_eq!(
+        (gap.name.as_str(), gap.data.as_str()),
+        ("sse.gap", r#"{"reason": "unknown", "missed": null}"#)
+    );
+    assert_eq!(stream.next().data, "b1");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! serves those whose socket has something to say.
 //!
 //! A round: append what came, admit newcomers, serve the ready ones, walk over those who take the public lane
-//! if anything came into it, serve the takers of everything else, then evict what the window no longer holds.
+//! if anything came into it, serve the takers of everything else, end streams whose route has changed, then
+//! evict what the window no longer holds.
 //! Events are appended first and evicted last, so a subscriber that keeps up cannot fall out of the window,
 //! however small the window is. A subscriber whose socket is full is left alone until its waker puts it into
 //! the ready list: it delays nobody. There is no task, no timer and no queue per subscriber.
@@ -147,10 +148,10 @@ impl Slab {
             self.incoming.has_turn();
             self.take_settings();
             self.now = self.started.elapsed().as_millis() as u32;
+            self.note_routes();
             let has_public = self.take_batches();
             self.tell_all().await;
             self.revoke();
-            let has_look = self.keep_accord();
             self.admit();
             self.take_snapshots();
             self.serve_ready();
@@ -158,6 +159,7 @@ impl Slab {
                 self.walk().await;
             }
             self.serve_takers().await;
+            let has_look = self.keep_accord();
             if tokio::time::Instant::now() >= next_sweep {
                 self.sweep();
                 next_sweep = tokio::time::Instant::now() + self.sweep_interval();
@@ -300,6 +302,7 @@ impl Slab {
         if self.slots[index].as_ref().is_some_and(Slot::is_awaiting) {
             self.shared.snapshots.withdraw((self.number, self.address_of(index).to_bits()));
         }
+        self.accord.forget(self.address_of(index));
         self.log.postings.leave(index as u32);
         self.slots[index] = None;
         self.free.push(index as u32);

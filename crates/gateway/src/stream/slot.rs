@@ -334,6 +334,11 @@ impl Slot {
         true
     }
 
+    /// Whether [`Slot::finish`] is possible now for a stream that is not the answer of a call.
+    pub(crate) fn can_finish(&self, log: &StreamLog) -> bool {
+        self.is_live() || self.can_keep_rest(log)
+    }
+
     /// The same, with this as its last block.
     pub(crate) fn finish_saying(&mut self, log: &StreamLog, block: &[u8], now: u32) -> bool {
         if self.is_ending() || !self.finish(log) {

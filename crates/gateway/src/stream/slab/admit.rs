@@ -17,7 +17,7 @@ use crate::stream::subscribe::{Gap, Newcomer, Start, retry};
 impl Slab {
     pub(super) fn admit(&mut self) {
         let newcomers = std::mem::take(&mut *self.incoming.queue.borrow_mut());
-        let routes = if newcomers.is_empty() { None } else { self.shared.routes.present() };
+        let latest = if newcomers.is_empty() { None } else { self.shared.routes.latest() };
         for newcomer in newcomers {
             let index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
@@ -50,8 +50,9 @@ impl Slab {
                 self.finish(index as usize);
             }
             // The request may have been answered by earlier routes.
-            if let Some(routes) = &routes {
+            if let Some((routes, generation)) = &latest {
                 self.compare(index as usize, routes, false);
+                self.raise_floor(index as usize, *generation);
             }
             self.wake(index as usize);
         }
@@ -79,7 +80,7 @@ impl Slab {
             framing: newcomer.framing,
             subscription: newcomer.subscription,
             cursor: start.cursor(),
-            floor: self.floor(start.position),
+            floor: start.position,
             pending,
             call: newcomer.call,
             waker,

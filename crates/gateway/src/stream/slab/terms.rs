@@ -5,6 +5,10 @@
 //! a gap says that it has missed something. If several changes were made before the routes were read, nobody
 //! knows the topics in between, and events of any other topic make it a gap.
 //!
+//! What was raised by the old rule and came before the routes is brought first: streams that keep up have it
+//! when they are compared. One that does not is told by a gap that it leaves events behind: under its new
+//! topic nobody gives it these any more. One that is in the middle of a large event is ended after it.
+//!
 //! A stream goes on when its URL is gone: its page could not come back, and nothing says that the stream
 //! hears too little. When the URL is there again, it is compared.
 //!
@@ -14,6 +18,8 @@
 //! Not for what the terms are: that is `stream/terms`. Not for when routes are read: that is the extension's
 //! main thread.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,17 +29,22 @@ use sse_proto::sse::{GapReason, append_gap, append_ready};
 use super::{SLOTS_PER_TURN, Slab};
 use crate::stats::Stats;
 use crate::stream::audience::Recipient;
+use crate::stream::parcel::SlotAddress;
 use crate::stream::subscribe::retry;
-use crate::stream::terms::{Change, Terms};
+use crate::stream::terms::Change;
 
 /// A session tells of its COMMIT only after others may have seen it, and events of the new rule may come
 /// before. This is how long before, in milliseconds: a process that is ready to run, and has to wait for a
 /// processor. One that waits longer may leave streams without the events of that time.
 const HEADSTART: u32 = 1000;
 
-/// Items that are looked at for what a stream has missed. Beyond that it is told that it may have missed
-/// some: a microsecond or less for each, and a turn has 256 streams.
+/// Items that are looked at for what a stream has missed, and as many for what it leaves behind. Beyond that
+/// it is told that it may have missed some.
 const MAX_ASKED: u64 = 1024;
+
+/// Items that are looked at before other tasks of the thread get their turn, or twice [`MAX_ASKED`] more: a
+/// microsecond or less for each. The other streams are compared in later turns.
+const MAX_ASKED_PER_TURN: u64 = 8 * 1024;
 
 /// Which routes the streams accord with, and since when these may be outdated.
 #[derive(Default)]
@@ -48,6 +59,13 @@ pub(super) struct Accord {
     places: [u64; 2],
     /// When the second was taken (the slab's milliseconds).
     taken_at: u32,
+    /// The addresses of streams that are to end behind the large event that they are in the middle of, and
+    /// what [`Accord::since`] was when that was found.
+    postponed: BTreeMap<u64, u64>,
+    /// The address of which to look next.
+    next_postponed: u64,
+    /// Items that were looked at in this turn.
+    asked: Cell<u64>,
 }
 
 /// A look at all streams.
@@ -71,12 +89,26 @@ impl Accord {
     fn since(&self) -> u64 {
         self.places[0]
     }
+
+    /// So many items are looked at.
+    fn asks(&self, items: u64) {
+        self.asked.set(self.asked.get() + items);
+    }
+
+    fn has_time(&self) -> bool {
+        self.asked.get() < MAX_ASKED_PER_TURN
+    }
+
+    /// The stream of this address has ended.
+    pub(super) fn forget(&mut self, address: SlotAddress) {
+        self.postponed.remove(&address.to_bits());
+    }
 }
 
 impl Slab {
-    /// Looks at some of the streams, if there are routes that they were not compared with. Says whether more
-    /// are to be looked at. To be called when all streams have been told of what came in this round.
-    pub(super) fn keep_accord(&mut self) -> bool {
+    /// Takes note of new routes. To be called before what was published is taken in: what was published
+    /// before these routes is brought before streams are compared with them.
+    pub(super) fn note_routes(&mut self) {
         let routes = &self.shared.routes;
         let table = routes.tables();
         if table != self.accord.table {
@@ -84,44 +116,98 @@ impl Slab {
             let latest = routes.latest();
             self.accord.look = latest.map(|(routes, generation)| Look { routes, generation, next: 0 });
         }
-        if let Some(Look { routes, generation, next }) = self.accord.look.take() {
-            let end = (next + SLOTS_PER_TURN).min(self.slots.len());
-            let is_next = generation <= self.accord.generation + 1;
-            (next..end).for_each(|index| self.compare(index, &routes, is_next));
-            if end < self.slots.len() {
-                self.accord.look = Some(Look { routes, generation, next: end });
-                return true;
-            }
-            self.accord.generation = self.accord.generation.max(generation);
+    }
+
+    /// Looks at some of the streams, if there are routes that they were not compared with. Says whether more
+    /// are to be looked at. To be called when what came in this round was brought to all streams that take
+    /// it.
+    pub(super) fn keep_accord(&mut self) -> bool {
+        if self.accord.table != self.shared.routes.tables() {
+            // There are newer ones meanwhile, which some streams accord with already: the next round looks.
+            return true;
         }
-        if self.shared.routes.changes() <= self.accord.generation {
+        self.accord.asked.set(0);
+        let has_more = self.look();
+        self.look_at_postponed();
+        if !has_more && self.shared.routes.changes() <= self.accord.generation {
             self.accord.holds_at(self.log.head(), self.now);
         }
+        has_more
+    }
+
+    /// Says whether more streams are to be looked at.
+    fn look(&mut self) -> bool {
+        let Some(Look { routes, generation, mut next }) = self.accord.look.take() else { return false };
+        let end = (next + SLOTS_PER_TURN).min(self.slots.len());
+        let is_next = generation <= self.accord.generation + 1;
+        while next < end && self.accord.has_time() {
+            self.compare(next, &routes, is_next);
+            next += 1;
+        }
+        if next < self.slots.len() {
+            self.accord.look = Some(Look { routes, generation, next });
+            return true;
+        }
+        self.accord.generation = self.accord.generation.max(generation);
         false
     }
 
-    /// Behind which item a stream that begins behind `position` hears another rule of its route. If its
-    /// routes are the newest, what came before now was raised by their rule, or by an earlier one: a stream
-    /// that came back, and whose topic is soon what it once was, gets nothing twice.
-    pub(super) fn floor(&self, position: u64) -> u64 {
-        let is_newest = self.accord.look.is_none()
-            && self.accord.table == self.shared.routes.tables()
-            && self.shared.routes.changes() <= self.accord.generation;
-        if is_newest { position.max(self.log.head()) } else { position }
+    /// Compares some of the streams again that could not be ended yet: each as soon as it is far enough.
+    fn look_at_postponed(&mut self) {
+        if self.accord.postponed.is_empty() {
+            return;
+        }
+        let Some(routes) = self.shared.routes.present() else { return };
+        let next = self.accord.next_postponed;
+        let turn = self.accord.postponed.range(next..).take(SLOTS_PER_TURN).map(|(address, _)| *address);
+        let turn: Vec<u64> = turn.collect();
+        self.accord.next_postponed = 0;
+        for bits in turn {
+            if !self.accord.has_time() {
+                self.accord.next_postponed = bits;
+                return;
+            }
+            if let Some(index) = self.slot_at(SlotAddress::from_bits(bits)) {
+                self.compare(index, &routes, false);
+            }
+            self.accord.next_postponed = bits + 1;
+        }
+        if self.accord.postponed.range(self.accord.next_postponed..).next().is_none() {
+            self.accord.next_postponed = 0;
+        }
+    }
+
+    /// A stream that begins accords with the routes of this generation. If these are the newest, what came
+    /// before now was raised by their rule, or by an earlier one, and what another rule brings comes later:
+    /// a stream that came back, and whose topic is soon what it once was, gets nothing twice.
+    pub(super) fn raise_floor(&mut self, index: usize, generation: u64) {
+        if self.shared.routes.changes() <= generation
+            && let Some(slot) = self.slots[index].as_mut().filter(|slot| !slot.is_ending())
+        {
+            slot.floor = slot.floor.max(self.log.head());
+        }
     }
 
     /// Ends a stream if it would hear something else by these routes. `is_next`: nothing but one change lies
     /// between these and those that it accords with.
     pub(super) fn compare(&mut self, index: usize, routes: &RouteTable, is_next: bool) {
+        let address = self.address_of(index);
         let Some(slot) = &self.slots[index] else { return };
         let subscription = &slot.subscription;
         let Some(terms) = subscription.terms.as_ref().filter(|_| !slot.is_ending()) else { return };
         let Some(route) = routes.find(&subscription.path) else { return };
         match terms.change(route, subscription.identity.as_deref()) {
-            None => {}
+            None => self.accord.forget(address),
             Some(Change::Shut) => self.finish(index),
+            Some(Change::Other { .. }) if !slot.can_finish(&self.log) => {
+                let since = self.accord.since();
+                self.accord.postponed.entry(address.to_bits()).or_insert(since);
+            }
             Some(Change::Other { of_topic, has_snapshot }) => {
-                let change = Changed { route, of_topic, has_snapshot, is_next };
+                let postponed = self.accord.postponed.remove(&address.to_bits());
+                let is_next = is_next && postponed.is_none();
+                let since = postponed.unwrap_or_else(|| self.accord.since());
+                let change = Changed { route, of_topic, has_snapshot, is_next, since };
                 let last = self.last_word(index, &change);
                 self.finish_saying(index, &last);
             }
@@ -134,25 +220,38 @@ impl Slab {
         let Some(slot) = &self.slots[index] else { return last };
         let (subscription, reached) = (&slot.subscription, slot.reached());
         let Some(terms) = &subscription.terms else { return last };
+        // The cursor of a live stream is stale: it has got everything.
+        let is_live = slot.is_live();
+        let seen = if is_live { reached.max(self.log.head()) } else { reached };
         let mark = |sequence| {
             let id = self.log.id(sequence);
             if change.has_snapshot { id.marked() } else { id }
         };
         let (back_to, missed) = if change.of_topic {
-            let since = self.accord.since().max(slot.floor);
+            let since = change.since.max(slot.floor);
             let recipient = subscription.recipient();
-            // Nothing that it was sent since then is for it now, if no event can be for both.
-            let overlaps = terms.may_overlap(&recipient);
-            let back_to = if overlaps { reached } else { reached.min(since) };
-            let missed = self.missed(since, back_to, change, terms, &recipient);
+            let later = terms.recipient_at(change.route, &recipient);
+            let back_to = match terms.may_overlap(&recipient) {
+                // Nothing that it was sent since then is for it now.
+                false => since,
+                // Nothing before that place is for it that it was not sent.
+                true if is_live => reached.max(since),
+                true => reached,
+            };
+            // A snapshot shows what it has left behind.
+            let missed = if !change.has_snapshot && self.leaves_behind(seen, back_to, &recipient, &later) {
+                None
+            } else {
+                self.missed(since, back_to, change, &recipient, &later)
+            };
             (back_to, missed)
         } else {
-            (reached, Some(0))
+            (seen, Some(0))
         };
         if missed != Some(0) {
             append_gap(&mut last, mark(back_to), GapReason::Unknown, missed);
             Stats::add(&self.shared.stats.gaps_total, 1);
-        } else if change.has_snapshot || back_to < reached {
+        } else if change.has_snapshot || back_to != reached {
             let open = self.shared.stats.subscribers.load(Ordering::Relaxed);
             append_ready(&mut last, mark(back_to), retry(self.settings.retry, open, index as u64));
         }
@@ -167,8 +266,8 @@ impl Slab {
         since: u64,
         back_to: u64,
         change: &Changed<'_>,
-        terms: &Terms,
         recipient: &Recipient,
+        later: &Recipient,
     ) -> Option<u64> {
         let log = &self.log;
         let (from, to) = (since + 1, if change.is_next { back_to } else { log.head() });
@@ -178,13 +277,28 @@ impl Slab {
         if from < log.base() || to - since > MAX_ASKED {
             return None;
         }
-        let later = terms.recipient_at(change.route, recipient);
-        let is_for_either = |sequence| log.is_for(sequence, recipient) || log.is_for(sequence, &later);
-        if !change.is_next && (from..=to).any(|n| log.is_for_some_topic(n, recipient) && !is_for_either(n)) {
+        self.accord.asks(to - since);
+        let is_for_either = |sequence| log.is_for(sequence, recipient) || log.is_for(sequence, later);
+        if !change.is_next && (from..=to).any(|n| !is_for_either(n) && log.is_for_some_topic(n, recipient)) {
             return None;
         }
-        let is_missed = |n: &u64| log.is_for(*n, &later) && !log.is_for(*n, recipient);
+        let is_missed = |n: &u64| log.is_for(*n, later) && !log.is_for(*n, recipient);
         Some((from..=back_to).filter(is_missed).count() as u64)
+    }
+
+    /// Whether something (or perhaps something) is for a stream that has got everything up to the item
+    /// `seen`, and not for it any more when it comes back to `back_to`.
+    fn leaves_behind(&self, seen: u64, back_to: u64, recipient: &Recipient, later: &Recipient) -> bool {
+        let (log, head) = (&self.log, self.log.head());
+        if seen >= head {
+            return false;
+        }
+        if seen + 1 < log.base() || head - seen > MAX_ASKED {
+            return true;
+        }
+        self.accord.asks(head - seen);
+        let is_left = |n| log.is_for(n, recipient) && (n <= back_to || !log.is_for(n, later));
+        (seen + 1..=head).any(is_left)
     }
 }
 
@@ -194,6 +308,16 @@ struct Changed<'r> {
     of_topic: bool,
     has_snapshot: bool,
     is_next: bool,
+    /// No event of the new rule comes before this item, or is it.
+    since: u64,
+}
+
+#[cfg(test)]
+impl Slab {
+    /// Streams whose end is put off.
+    pub(super) fn postponed(&self) -> usize {
+        self.accord.postponed.len()
+    }
 }
 
 #[cfg(test)]

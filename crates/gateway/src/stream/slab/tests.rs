@@ -11,6 +11,7 @@ use sse_proto::annotation::Access;
 use sse_proto::record::{Envelope, Record, encode_into};
 use sse_proto::scope::Scope;
 use sse_proto::sse::append_chunk;
+use sse_proto::word::Topic;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -22,8 +23,10 @@ use crate::stream::parcel::{Parcel, SlotAddress, Then};
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing};
 use crate::stream::subscribe::{Newcomer, Subscription};
+use crate::stream::terms::Terms;
 
 mod followers;
+mod terms;
 
 /// Bytes read at a time.
 const SPACE: usize = 64 << 10;
@@ -50,6 +53,11 @@ impl Rig {
     }
 
     async fn client(&mut self) -> Client {
+        self.join(Vec::new(), None, "").await.0
+    }
+
+    /// A stream, and what it was sent at its beginning.
+    async fn join(&mut self, topics: Vec<Topic>, terms: Option<Terms>, last: &str) -> (Client, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
@@ -65,24 +73,25 @@ impl Rig {
                 expires_at: None,
                 issued_at: None,
                 token: None,
-                topics: Vec::new(),
+                topics,
                 execution_id: None,
                 address: peer.ip(),
-                path: "/api/x".into(),
+                path: "/api/x/live".into(),
                 call: None,
                 follows: false,
                 asker: None,
-                terms: None,
+                terms,
             }),
-            last_event_id: Vec::new(),
+            last_event_id: last.as_bytes().to_vec(),
             call: None,
             stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),
             socket_permit: SocketPermit::try_new(counts, 100, Peer::plain(peer.ip())).unwrap(),
         });
         self.round().await;
         let mut client = Client { socket, address: self.slab.address_of(index) };
-        assert!(client.read_to("sse.ready").await.contains(": connected"));
-        client
+        let beginning = client.read_to("sse.ready").await;
+        assert!(beginning.contains(": connected"));
+        (client, beginning)
     }
 
     fn publish(&mut self, data: &str) -> u64 {
@@ -91,20 +100,17 @@ impl Rig {
 
     /// The event of a transaction.
     fn publish_of(&mut self, data: &str, xid: Option<u64>) -> u64 {
+        self.publish_all(&[data], Envelope { xid: xid.and_then(NonZeroU64::new), ..for_all() })
+    }
+
+    /// Events, in one batch.
+    fn publish_all(&mut self, data: &[&str], envelope: Envelope<'_>) -> u64 {
         let mut batch = Batch::new(self.next_sequence);
-        let envelope = Envelope {
-            scope: Cow::Owned(Scope::All),
-            access: Cow::Owned(Access::Unspecified),
-            topic: None,
-            event: None,
-            execution_id: None,
-            emitter: None,
-            caller: None,
-            xid: xid.and_then(NonZeroU64::new),
-        };
-        let mut bytes = Vec::new();
-        encode_into(&Record::Event { envelope, data }, &mut bytes).unwrap();
-        batch.push_record(&bytes);
+        for data in data {
+            let mut bytes = Vec::new();
+            encode_into(&Record::Event { envelope: envelope.clone(), data }, &mut bytes).unwrap();
+            batch.push_record(&bytes);
+        }
         self.next_sequence = batch.next_sequence();
         self.batches.send(Arc::new(batch)).unwrap();
         self.next_sequence - 1
@@ -114,6 +120,7 @@ impl Rig {
     async fn round(&mut self) {
         // The sockets' readiness comes from the runtime.
         tokio::time::sleep(Duration::from_millis(1)).await;
+        self.slab.note_routes();
         let has_public = self.slab.take_batches();
         self.slab.tell_all().await;
         self.slab.admit();
@@ -122,7 +129,18 @@ impl Rig {
             self.slab.walk().await;
         }
         self.slab.serve_takers().await;
+        self.slab.keep_accord();
         self.slab.evict();
+    }
+
+    /// Rounds, until this stream has read so far; all that it has read.
+    async fn rounds_to(&mut self, mut client: Client, text: &str) -> String {
+        let text = text.to_owned();
+        let reading = tokio::spawn(async move { client.read_to(&text).await });
+        while !reading.is_finished() {
+            self.round().await;
+        }
+        reading.await.unwrap()
     }
 
     fn send(&mut self, client: &Client, parcel: Parcel) {
@@ -159,6 +177,19 @@ impl Client {
 
     fn reads_nothing(&self) -> bool {
         self.socket.try_read(&mut [0; 1]).is_err()
+    }
+}
+
+fn for_all() -> Envelope<'static> {
+    Envelope {
+        scope: Cow::Owned(Scope::All),
+        access: Cow::Owned(Access::Unspecified),
+        topic: None,
+        event: None,
+        execution_id: None,
+        emitter: None,
+        caller: None,
+        xid: None,
     }
 }
 

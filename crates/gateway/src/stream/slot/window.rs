@@ -35,16 +35,19 @@ impl Slot {
 
     /// Copies the rest of an event that was begun out of the log. Says whether that was possible.
     pub(super) fn keep_rest(&mut self, log: &StreamLog) -> bool {
-        if self.cursor.written == 0 {
-            return true;
-        }
-        let rest = log.rest(self.cursor, self.framing);
-        if rest.len() > MAX_REST_BYTES {
+        if !self.can_keep_rest(log) {
             return false;
         }
-        self.pending.extend_from_slice(rest);
-        self.cursor = Cursor::before(self.cursor.next + 1);
+        if self.cursor.written > 0 {
+            self.pending.extend_from_slice(log.rest(self.cursor, self.framing));
+            self.cursor = Cursor::before(self.cursor.next + 1);
+        }
         true
+    }
+
+    /// Whether it is in the middle of no event, or little of that is left.
+    pub(super) fn can_keep_rest(&self, log: &StreamLog) -> bool {
+        self.cursor.written == 0 || log.rest(self.cursor, self.framing).len() <= MAX_REST_BYTES
     }
 
     pub(super) fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {

@@ -183,7 +183,7 @@ impl StreamLog {
     pub(crate) fn is_for(&self, sequence: u64, recipient: &Recipient) -> bool {
         match self.entry(sequence).map(|entry| entry.what) {
             Some(What::Everybody) => true,
-            Some(What::Public) => recipient.takes_public(),
+            Some(What::Public | What::OfCall(_)) => recipient.takes_public(),
             Some(What::Private(number)) => {
                 self.private(number).is_some_and(|private| private.audience.admits(recipient))
             }
@@ -194,7 +194,7 @@ impl StreamLog {
     /// Whether an item would be for such a subscriber if its topics were others.
     pub(crate) fn is_for_some_topic(&self, sequence: u64, recipient: &Recipient) -> bool {
         match self.entry(sequence).map(|entry| entry.what) {
-            Some(What::Public) => true,
+            Some(What::Public | What::OfCall(_)) => true,
             Some(What::Private(number)) => self.private(number).is_some_and(|private| {
                 let topic = private.audience.topic.as_deref().and_then(|topic| Topic::parse(topic).ok());
                 let topics = topic.into_iter().collect();
