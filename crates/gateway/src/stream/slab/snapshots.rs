@@ -38,6 +38,10 @@ const MAX_WAIT: u32 = 1000;
 /// Ends of runs that are remembered until their results come: results take milliseconds longer.
 const MAX_ENDS: usize = 1024;
 
+/// Open overlaps that may be there although no stream goes by them: as many again as are needed, or so many.
+/// An end that closes them may not come, or not for long.
+const MAX_UNUSED: usize = 1024;
+
 /// For how long a stream waits for a run to begin when calls may take any time. Beyond it the stream goes on
 /// without: it gets no events while it waits.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -52,8 +56,11 @@ pub(super) struct Snapshots {
     ends: VecDeque<(u64, u64)>,
     /// Results that wait for the end of their run, and since when.
     results: Vec<(Finished, u32)>,
-    /// What streams go by whose run has not ended yet in the order of events.
+    /// What streams go by whose run has not ended yet in the order of events, and some by which none goes any
+    /// more.
     open: Vec<Rc<Overlap>>,
+    /// With so many it is looked at which of them are still needed.
+    look_at: usize,
 }
 
 impl Snapshots {
@@ -72,6 +79,15 @@ impl Snapshots {
             }
             self.ends.push_back((call, last));
         }
+    }
+
+    /// Keeps this until its run has ended in the order of events.
+    fn keep(&mut self, overlap: Rc<Overlap>) {
+        if self.open.len() >= self.look_at.max(MAX_UNUSED) {
+            self.open.retain(|overlap| Rc::strong_count(overlap) > 1);
+            self.look_at = 2 * self.open.len();
+        }
+        self.open.push(overlap);
     }
 
     fn end_of(&self, state: &State) -> Option<u64> {
@@ -166,7 +182,7 @@ impl Slab {
         }
         let place = place(state, end, &self.log);
         if let Some(overlap) = place.overlap.as_ref().filter(|_| end.is_none()) {
-            self.snapshots.open.push(Rc::clone(overlap));
+            self.snapshots.keep(Rc::clone(overlap));
         }
         let unseen = self.unseen(&place, waiters);
         let mut before = None;
@@ -181,17 +197,18 @@ impl Slab {
             let Some(snapshot) = slot.take_awaited() else { continue };
             // Who may have it may have changed while it waited for its run.
             let subscription = &slot.subscription;
-            let route = routes.as_ref().and_then(|routes| routes.find(&subscription.path));
-            let identity = subscription.identity.as_deref();
-            let is_for = |of: &sse_proto::route::Route| {
-                of.snapshot.as_ref().is_some_and(|now| may_have_snapshot(now, &of.access, identity))
+            let Some(route) = routes.as_ref().and_then(|routes| routes.find(&subscription.path)) else {
+                // Nobody can say any more who may have it.
+                self.say_none(address);
+                continue;
             };
-            if route.is_some_and(|route| !is_for(route)) {
+            let identity = subscription.identity.as_deref();
+            let now = route.snapshot.as_ref();
+            let Some(now) = now.filter(|now| may_have_snapshot(now, &route.access, identity)) else {
                 self.go_on(address);
                 continue;
-            }
-            let now = route.and_then(|route| route.snapshot.as_ref());
-            if now.is_some_and(|now| now.is_personal() != snapshot.is_personal()) {
+            };
+            if now.is_personal() != snapshot.is_personal() {
                 // What is for all was run, and now each has its own, or the reverse.
                 self.ask(address.index as usize);
                 continue;
@@ -226,7 +243,9 @@ impl Slab {
                 None => self.say_none(address),
             }
         }
-        self.snapshots.open.extend(before.filter(|_| end.is_none()));
+        if let Some(overlap) = before.filter(|_| end.is_none()) {
+            self.snapshots.keep(overlap);
+        }
     }
 
     /// What came while these streams waited, up to where their snapshot begins, and no snapshot can have
@@ -321,7 +340,32 @@ fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
 
 #[cfg(test)]
 mod tests {
+    use sse_proto::call::Cut;
+
     use super::*;
+
+    fn overlap() -> Rc<Overlap> {
+        let (cut, last) = (Cut::new(1, 1, Vec::new()), Cell::new(u64::MAX));
+        Rc::new(Overlap { cut, call: 1, ended_before: 1, last, position: 0 })
+    }
+
+    // Attack: streams with snapshots come and go while no end of a run comes.
+    #[test]
+    fn overlaps_by_which_no_stream_goes_any_more_are_dropped_beyond_1024() {
+        for (kept, unused, left) in [(0, 1023, 1024), (0, 1024, 1), (600, 423, 1024), (600, 424, 601)] {
+            let mut snapshots = Snapshots::default();
+            let kept: Vec<_> = (0..kept).map(|_| overlap()).collect();
+            kept.iter().for_each(|overlap| snapshots.keep(Rc::clone(overlap)));
+            (0..=unused).for_each(|_| snapshots.keep(overlap()));
+            assert_eq!(snapshots.open.len(), left, "{} {unused}", kept.len());
+        }
+        // All are needed: they are looked at again when there are twice as many.
+        let mut snapshots = Snapshots::default();
+        let kept: Vec<_> = (0..1500).map(|_| overlap()).collect();
+        kept.iter().for_each(|overlap| snapshots.keep(Rc::clone(overlap)));
+        (0..10_000).for_each(|_| snapshots.keep(overlap()));
+        assert!((1500..=3000).contains(&snapshots.open.len()), "{}", snapshots.open.len());
+    }
 
     #[test]
     fn a_stream_waits_for_a_worker_as_long_as_a_call_does_or_an_hour() {

@@ -1,6 +1,8 @@
 //! Streams with a snapshot: the cut, marks, gaps.
 
 use sse_proto::call::Cut;
+use sse_proto::route::{RouteTable, Routine};
+use sse_proto::word::Level;
 
 use super::*;
 use crate::between::snapshots::State;
@@ -26,11 +28,28 @@ impl Rig {
 
     /// The result of a run that began when everything up to `position` was published, and saw `cut`.
     fn give(&mut self, client: &Client, position: u64, cut: Cut, end: Option<u64>) {
-        let address = "127.0.0.1".parse().unwrap();
-        let state =
-            State { call: 7, ended_before: 8, position, cut, text: "state".to_owned(), address, _room: None };
-        self.slab.hand_out(&state, end, &[client.address.to_bits()]);
+        // Its route has this snapshot while it is handed out.
+        let stream = Routine::new(1, "public", "x", "@sse_subscribe live\n@sse_snapshot f");
+        self.set_routes(&[function(), stream]);
+        self.slab.hand_out(&result(position, cut), end, &[client.address.to_bits()]);
+        self.set_routes(&[]);
     }
+
+    fn set_routes(&mut self, routines: &[Routine]) {
+        let routes = RouteTable::build(routines, "/api", Level::Info);
+        self.slab.shared.set_routes(Arc::new(routes), 1);
+    }
+}
+
+/// What the streams wait for.
+fn function() -> Routine {
+    let signature = Some(snapshot(2, false).call.signature.clone());
+    Routine { signature, ..Routine::new(2, "public", "f", "") }
+}
+
+fn result(position: u64, cut: Cut) -> State {
+    let address = "127.0.0.1".parse().unwrap();
+    State { call: 7, ended_before: 8, position, cut, text: "state".to_owned(), address, _room: None }
 }
 
 /// The data and the id of each event.
@@ -212,6 +231,19 @@ async fn a_result_that_the_window_no_longer_reaches_is_a_gap() {
     let read = client.read_to("two").await;
     assert!(read.contains("\"snapshot\"") && !read.contains("state"), "{read}");
     assert!(read.contains("id: e-2s\ndata: two"), "{read}");
+}
+
+// Attack: somebody's right to a snapshot is taken away while it runs, and its URL with it.
+#[tokio::test]
+async fn a_result_whose_url_has_gone_is_nobodys() {
+    let mut rig = Rig::new();
+    let mut client = rig.follower().await;
+    rig.slab.hand_out(&result(0, Cut::new(10, 10, Vec::new())), Some(0), &[client.address.to_bits()]);
+    rig.publish_of("new", Some(10));
+    rig.round().await;
+    let read = client.read_to("new").await;
+    assert!(read.contains("\"snapshot\"") && !read.contains("state"), "{read}");
+    assert!(read.contains("id: e-1s\ndata: new"), "{read}");
 }
 
 #[tokio::test]
