@@ -47,8 +47,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Ends of snapshots that are held for transactions that were given up: what a busy server has of them in a
-/// minute or so. Beyond it the oldest leaves: whoever has that snapshot may get an event that the snapshot
-/// saw.
+/// minute or so. Beyond it the oldest is dropped: whoever has that snapshot goes by the end of a later one,
+/// which saw what this one saw. To let the oldest go early would bring them events twice.
 pub const MAX_ENDS: usize = 1024;
 
 /// How long events are held back, and how many bytes of them.
@@ -183,7 +183,7 @@ impl Order {
     pub fn hold_end(&mut self, ticket: u64, record: &[u8]) {
         self.ends.entry(ticket).or_default().push(record);
         if self.ends.len() > MAX_ENDS {
-            self.ready.extend(self.ends.pop_first().map(|(_, end)| end));
+            self.ends.pop_first();
         }
     }
 
