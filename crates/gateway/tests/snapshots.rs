@@ -9,7 +9,7 @@ use std::time::Duration;
 use sse_gateway::{CallAvailability, CallResult, Settings};
 use sse_proto::call::{CallAnswer, Cut, EventsEnd, Outcome, Shape};
 use support::calls::{Callable, JSON, callable, calling, request, routes, shape, take};
-use support::peer::{Peer, Stream};
+use support::peer::{End, Peer, Stream};
 use support::{TestGateway, eventually, settings};
 
 fn gateway(settings: Settings) -> TestGateway {
@@ -145,22 +145,24 @@ fn the_snapshots_of_one_address_keep_others_waiting_for_one_of_them_at_most() {
 fn a_function_that_becomes_personal_while_it_runs_or_the_reverse_is_run_again() {
     let gateway = gateway(settings());
     let (mut all, mut own) = (open(&gateway, "/api/all/info"), open(&gateway, "/api/own/info"));
-    assert!(waits(&mut all));
+    assert!(waits(&mut all) && waits(&mut own));
     let of_all = take(&gateway);
     gateway.gateway.set_routes(routes(&callables(&["_user_id"], &[])), 3);
     gateway.gateway.answer_call(of_all.id, state(of_all.id, "of nobody"));
-    // It was opened as a stream that is everybody's: who has it is not known any more.
-    assert_eq!(all.take(1), ["{\"reason\": \"snapshot\", \"missed\": null}"]);
-    let run = take(&gateway);
-    let run = if run.parameters.is_empty() {
-        run
-    } else {
-        gateway.gateway.answer_call(run.id, state(run.id, "of one"));
-        take(&gateway)
-    };
-    assert_eq!((run.label.as_str(), run.parameters.len()), ("public.mine", 0));
-    gateway.gateway.answer_call(run.id, state(run.id, "of all"));
-    assert_eq!(own.take(2), ["{}", "of all"]);
+    // Both begin anew.
+    let (all, own) = (all.end(), own.end());
+    for ((end, rest), target, function, body) in [
+        (all, "/api/all/info", ("public.state", 1), "of one"),
+        (own, "/api/own/info", ("public.mine", 0), "of all"),
+    ] {
+        assert_eq!((end, rest.len(), rest[0].name.as_str()), (End::Clean, 1, "sse.ready"));
+        let mut stream = Stream::get(gateway.port(), target, &format!("Last-Event-ID: {}\r\n", rest[0].id));
+        assert!(waits(&mut stream));
+        let run = take(&gateway);
+        assert_eq!((run.label.as_str(), run.parameters.len()), function);
+        gateway.gateway.answer_call(run.id, state(run.id, body));
+        assert_eq!(stream.take(1), [body]);
+    }
 }
 
 // Attack: an address whose calls fill its half of the queue opens a stream with a snapshot, which takes the

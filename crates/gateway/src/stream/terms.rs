@@ -18,8 +18,8 @@ pub(crate) struct Terms {
     topic: Option<Topic>,
     /// Whether the request names that topic, too.
     names_it: bool,
-    /// Of the snapshot that this subscriber gets: the function and the name of the event. A digest, because
-    /// a stream need not keep a snapshot alive that nobody runs any more.
+    /// Of the snapshot that this subscriber gets: the function, the name of the event, and whether it is
+    /// personal. A digest, because a stream need not keep a snapshot alive that nobody runs any more.
     snapshot: Option<u64>,
 }
 
@@ -75,6 +75,8 @@ fn digest(snapshot: &Snapshot) -> u64 {
     let mut hasher = DefaultHasher::new();
     (&snapshot.call.schema, &snapshot.call.name).hash(&mut hasher);
     snapshot.event.as_ref().map(|event| event.as_str()).hash(&mut hasher);
+    // One that has shown everybody the same, and now shows each what is theirs, shows something else.
+    snapshot.is_personal().hash(&mut hasher);
     hasher.finish()
 }
 
@@ -85,6 +87,8 @@ mod tests {
 
     use sse_proto::route::{RouteTable, Routine};
     use sse_proto::word::Level;
+
+    use crate::between::snapshots::tests::snapshot;
 
     fn route(comment: &str) -> Route {
         let table = RouteTable::build(&[Routine::new(1, "public", "f", comment)], "/api", Level::Info);
@@ -112,6 +116,18 @@ mod tests {
             ("@sse s\n@sse_topic a\n@authorize", Some(Change::Shut)),
         ] {
             assert_eq!(terms.change(&route(comment), None), change, "{comment}");
+        }
+    }
+
+    // Attack: what was the same for all begins to show each what is theirs, and goes on being told to all.
+    #[test]
+    fn a_snapshot_that_becomes_personal_is_another_one() {
+        let with = |is_personal| Route { snapshot: Some(snapshot(1, is_personal)), ..route("@sse s") };
+        for before in [false, true] {
+            let terms = Terms::new(&with(before), with(before).snapshot.as_deref(), &[]);
+            assert_eq!(terms.change(&with(before), None), None);
+            let other = Change::Other { of_topic: false, has_snapshot: true };
+            assert_eq!(terms.change(&with(!before), None), Some(other), "{before}");
         }
     }
 
