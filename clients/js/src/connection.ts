@@ -31,6 +31,8 @@ export interface Means {
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
+/** Milliseconds to wait where neither the server nor the page has said it. */
+const RETRY = 2000;
 /** No attempt waits longer, however many have failed: a page that is open over night comes back within this time. */
 const LONGEST_WAIT = 30_000;
 /**
@@ -42,7 +44,20 @@ const SILENCE = 30_000;
 const OWN_NAMES = ["message", "sse.ready", "sse.gap", "sse.result", "sse.error"];
 
 /** Whether coming back later may help. */
-const isPassing = (status: number) => status === 0 || status === 408 || status === 425 || status === 429 || status > 499;
+export const isPassing = (status: number) => status === 0 || status === 408 || status === 425 || status === 429 || status > 499;
+
+/** Waits after a failure, of which there were some before, or until what `by` is given is called. */
+export function pause(failures: number, retry = RETRY, by: (cut: () => void) => void, least = 0): Promise<void> {
+  // Twice as long after each failure, and never the same for two pages: so thousands do not come back in one moment.
+  const wait = Math.min(retry * 2 ** Math.min(failures, 9), Math.max(LONGEST_WAIT, retry));
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, Math.max(wait, least) * (1 + Math.random() / 2));
+    by(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
 
 /** `url` with the id as parameter, for an EventSource, which takes no headers. */
 function resumed(url: string, id: string): string {
@@ -63,7 +78,11 @@ export class Connection {
   /** The server has asked for this pause. */
   #retryAfter = 0;
   #isOpen = false;
+  /** When something has come, or the attempt that is under way has begun. */
   #heard = 0;
+  #isPausing = false;
+  /** What was cut shall be tried again without a pause. */
+  #isHurried = false;
   /** Breaks the attempt or the pause that is under way. */
   #cut: () => void = () => {};
   #isClosed = false;
@@ -74,7 +93,7 @@ export class Connection {
     this.#id = id;
     this.#sink = sink;
     this.#means = means;
-    this.#retry = means.retry ?? 2000;
+    this.#retry = means.retry ?? RETRY;
     void this.#run();
   }
 
@@ -83,10 +102,11 @@ export class Connection {
     this.#cut();
   }
 
-  /** The page or the network is back: opens at once what waits, and again what seems to hang. */
+  /** The page or the network is back: opens at once what waits, and again what seems to hang, open or opening. */
   wake(): void {
-    if (!this.#isOpen || Date.now() - this.#heard > SILENCE) this.#failures = 0;
-    else return;
+    if (!this.#isPausing && Date.now() - this.#heard <= SILENCE) return;
+    this.#failures = 0;
+    this.#isHurried = !this.#isPausing;
     this.#cut();
   }
 
@@ -97,6 +117,8 @@ export class Connection {
       await null;
       if (this.#isClosed) return;
       this.#retryAfter = 0;
+      this.#isHurried = false;
+      this.#heard = Date.now();
       let end: Problem | number;
       if (isNative) {
         end = await this.#native();
@@ -108,7 +130,7 @@ export class Connection {
       if (end === 1) continue;
       if (typeof end === "object" && !isPassing(end.status)) return this.#finish(end);
       if (end === 204) return this.#finish();
-      await this.#pause();
+      if (!this.#isHurried) await this.#pause();
     }
   }
 
@@ -117,16 +139,10 @@ export class Connection {
     this.#sink.end(problem);
   }
 
-  #pause(): Promise<void> {
-    // Twice as long after each failure, and never the same for two pages: so thousands do not come back in one moment.
-    const wait = Math.min(this.#retry * 2 ** Math.min(this.#failures++, 9), Math.max(LONGEST_WAIT, this.#retry));
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, Math.max(wait, this.#retryAfter) * (1 + Math.random() / 2));
-      this.#cut = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+  async #pause(): Promise<void> {
+    this.#isPausing = true;
+    await pause(this.#failures++, this.#retry, (cut) => (this.#cut = cut), this.#retryAfter);
+    this.#isPausing = false;
   }
 
   #opened(): void {

@@ -252,8 +252,9 @@ export class Subscription implements AsyncIterable<Message> {
   #page = ({ type }: Event): void => {
     // A page that is kept for the way back holds no connection.
     if (type === "pagehide") this.#detach();
-    else if (type === "pageshow" && !this.#leave && this.#waiting.length < WAITING) this.#attach();
-    else if (type !== "visibilitychange" || document.visibilityState === "visible") this.#wake?.();
+    else if (type === "pageshow") {
+      if (!this.#leave && this.#waiting.length < WAITING) this.#attach();
+    } else if (type !== "visibilitychange" || document.visibilityState === "visible") this.#wake?.();
   };
 }
 
