@@ -1,11 +1,15 @@
 // subscribe(): the stream as its user sees it: an iterator or callbacks, tokens that are renewed, pages that sleep.
 // Not for the connection itself (connection.ts), nor for sharing it (tabs.ts).
 
-import { Connection, type Means, type Sink, type Target } from "./connection.js";
+import { Connection, isPassing, type Means, pause, type Sink, type Target } from "./connection.js";
 import { CHANNEL, type Gap, gapOf, type Message, type Problem, SESSION, SseError } from "./message.js";
 import { absolute } from "./url.js";
 
-/** A token, or what gets one; it is called again, once, when the server does not believe the last one (401). */
+/**
+ * A token, or what gets one; it is called again, once, when the server does not believe the last one (401). Where it throws
+ * because the network is away (a `TypeError`, as `fetch` does; a `TimeoutError`; an `SseError` that is no refusal; or
+ * anything while the browser is offline), a stream asks again later. What else it throws ends the stream.
+ */
 export type Token = string | ((why: { readonly isRenewal: boolean }) => string | Promise<string>);
 
 export interface SubscribeOptions extends Means {
@@ -136,7 +140,7 @@ export class Subscription implements AsyncIterable<Message> {
   async #open(sink: Sink, isNow: () => boolean, to: Target): Promise<void> {
     const { token, share, fetch, retry, headers } = this.#options;
     if (typeof token === "string") this.#token = token;
-    else if (token && this.#token === undefined) await this.#renew(false);
+    else if (token && this.#token === undefined) await this.#renew(token, isNow);
     const target = { ...to, token: this.#token };
     const isAlone = share === false || fetch || retry || headers || typeof document === "undefined";
     // Without its file (a bundler that has lost it, an old version in a cache), a page is alone.
@@ -162,11 +166,21 @@ export class Subscription implements AsyncIterable<Message> {
     else leave();
   }
 
-  async #renew(isRenewal: boolean): Promise<void> {
-    try {
-      this.#token = await (this.#options.token as Exclude<Token, string>)({ isRenewal });
-    } catch (error) {
-      this.#end(new SseError({ status: 401, title: "There is no token", detail: String(error) }));
+  async #renew(get: Exclude<Token, string>, isNow: () => boolean): Promise<void> {
+    for (let failures = 0; isNow(); failures++) {
+      try {
+        const token = await get({ isRenewal: this.#isRenewed });
+        if (isNow()) this.#token = token;
+        return;
+      } catch (error) {
+        if (!isNow()) return;
+        const { name } = Object(error) as Partial<Error>;
+        const isAway = error instanceof SseError ? isPassing(error.status) : name === "TypeError" || name === "TimeoutError";
+        if (!isAway && globalThis.navigator?.onLine !== false) {
+          return this.#end(new SseError({ status: 401, title: "There is no token", detail: String(error) }));
+        }
+        await pause(failures, this.#options.retry, (cut) => (this.#wake = this.#leave = cut));
+      }
     }
   }
 
@@ -179,7 +193,9 @@ export class Subscription implements AsyncIterable<Message> {
       if (!this.#ended) this.#attach();
     } else if (problem?.status === 401 && typeof this.#options.token === "function" && !this.#isRenewed) {
       this.#isRenewed = true;
-      void this.#renew(true).then(() => this.#ended || this.#attach());
+      // Whoever attaches from now on asks for another one; this attachment does at once.
+      this.#token = undefined;
+      this.#attach();
     } else this.#end(problem && new SseError(problem));
   }
 
