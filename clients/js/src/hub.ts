@@ -6,7 +6,7 @@
 // step and become one. Not for reconnecting (connection.ts).
 
 import { Connection, type Means, type Sink, type Target } from "./connection.js";
-import { CHANNEL, type Message, type Problem, SESSION } from "./message.js";
+import { CHANNEL, isMarked, type Message, type Problem, SESSION } from "./message.js";
 
 /** Where a subscription gets its stream from. */
 export interface Bus {
@@ -24,9 +24,6 @@ export const keyOf = ({ url, credentials, token, events }: Target): string =>
 
 export const hasToken = (key: string): boolean => typeof JSON.parse(key)[2] === "string";
 
-/** An id of which the server says that going on from it needs a fresh snapshot (docs/streams.md). */
-const isMarked = (id: string) => id.endsWith("s");
-
 class Stream {
   readonly members = new Set<Sink>();
   readonly connection: Connection;
@@ -35,6 +32,8 @@ class Stream {
   #characters = 0;
   /** Where the stream stood in front of the log. */
   base: string;
+  /** Where it stands: often behind the log's last, since `sse.ready` may come in the middle, too. */
+  last: string;
   isConnected = false;
   /** Does the stream have a snapshot? Unknown where it was begun in the middle. */
   hasState: boolean | undefined;
@@ -42,7 +41,7 @@ class Stream {
   isWhole: boolean;
 
   constructor(hub: Hub, key: string, target: Target, id: string, means: Means) {
-    this.base = id;
+    this.base = this.last = id;
     this.isWhole = !id;
     const streams = hub.streams.get(key) ?? [];
     streams.push(this);
@@ -61,23 +60,23 @@ class Stream {
     }, means);
   }
 
-  get last(): string {
-    return this.log.at(-1)?.id ?? this.base;
-  }
-
   /** What follows this id, if the log has it. */
   after(id: string): Message[] | undefined {
     if (isMarked(id)) return undefined;
+    if (id === this.last) return [];
     const at = this.log.findLastIndex((message) => message.id === id);
     return at < 0 && id !== this.base ? undefined : this.log.slice(at + 1);
   }
 
   #take(message: Message): void {
     const { id, event, data } = message;
+    this.last = id;
     if (event === "sse.ready") {
-      if (!this.base) {
+      // A snapshot follows, at the beginning or when the stream has come back: all begin there who begin from now on.
+      if (isMarked(id)) this.#begin(id);
+      else if (!this.base) {
         this.base = id;
-        this.hasState = isMarked(id);
+        this.hasState = false;
       }
       return;
     }
@@ -85,22 +84,30 @@ class Stream {
       // What was before is of no use to anybody any more. After a gap a snapshot follows, if the stream has one; but a
       // gap in place of the snapshot is no beginning.
       const isMissing = data.includes('"snapshot"');
-      this.hasState ||= isMarked(id) || isMissing;
-      this.isWhole = this.hasState && !isMissing;
-      this.#drop(this.log.length);
-      this.base = id;
+      const hasState = this.hasState || isMarked(id) || isMissing;
+      this.#begin(id);
+      this.hasState = hasState;
+      this.isWhole = hasState && !isMissing;
       return;
     }
     this.log.push(message);
     this.#characters += data.length;
-    if (this.log.length > LOG_MESSAGES || this.#characters > LOG_CHARACTERS) this.#drop(this.log.length / 2 + 1);
+    if (this.log.length > LOG_MESSAGES || this.#characters > LOG_CHARACTERS) {
+      this.isWhole = false;
+      this.#drop(Math.floor(this.log.length / 2) + 1);
+    }
+  }
+
+  #begin(id: string): void {
+    this.#drop(this.log.length);
+    this.base = id;
+    this.hasState = this.isWhole = true;
   }
 
   #drop(count: number): void {
     for (const { id, data } of this.log.splice(0, count)) {
       this.base = id;
       this.#characters -= data.length;
-      this.isWhole &&= !this.log.length;
     }
   }
 }

@@ -55,6 +55,9 @@ export const SESSION: Problem = { status: 0, title: "session" };
 /** The name of the channel on which a login or a logout is told to all tabs and workers. */
 export const CHANNEL = "pg-sse";
 
+/** An id of which the server says that a fresh snapshot follows it, or would, whenever one goes on from it. */
+export const isMarked = (id: string) => id.endsWith("s");
+
 /** What a gap says. */
 export function gapOf(data: string): Gap {
   return JSON.parse(data) as Gap;

@@ -201,6 +201,67 @@ describe("a hub", () => {
     expect(write).toHaveLength(1);
   });
 
+  it("opens a second connection for who begins when one large message has emptied the log", async () => {
+    const { stream, join } = setUp(() => "state");
+    const one = join();
+    await until(() => one.data().length === 1);
+    stream.publish("x".repeat(4_000_001));
+    await until(() => one.data().length === 2);
+    const two = join();
+    await until(() => two.data().length === 1);
+    expect(two.data()).toEqual(["state"]);
+    expect(stream.requests).toHaveLength(2);
+  });
+
+  it("takes a second ready in the middle: nothing is lost or doubled by who comes then or comes back", async () => {
+    const { hub, write, ready, event } = byHand();
+    const one = join(hub);
+    await until(() => write.length === 1);
+    write[0]?.(ready("1") + event("2", "two") + ready("5"));
+    await until(() => one.told.messages.length === 3);
+    // With the id of that one, with an older one, and without any.
+    const [back, older, fresh] = [join(hub, "5"), join(hub, "1"), join(hub)];
+    expect([back.data(), older.data(), fresh.data()]).toEqual([[], ["two"], []]);
+    expect(fresh.told.messages).toEqual([{ id: "5", event: "sse.ready", data: "{}" }]);
+    write[0]?.(event("6", "six"));
+    await until(() => fresh.data().length === 1);
+    expect([one, back, older, fresh].map((member) => member.data())).toEqual([["two", "six"], ["six"], ["two", "six"], ["six"]]);
+    expect(join(hub, "2").data()).toEqual(["six"]);
+    expect(write).toHaveLength(1);
+  });
+
+  it("goes on from a second ready after which the stream ends, losing and doubling nothing", async () => {
+    const { stream, join } = setUp();
+    const [one, two] = [join(), join()];
+    await until(() => one.isReady() && two.isReady());
+    for (let round = 0; round < 5; round++) {
+      stream.publish(`${round}`);
+      stream.raw(`id: ${stream.position}\nevent: sse.ready\ndata: {}\n\n`);
+      stream.cut("end");
+      stream.publish(`${round} meanwhile`);
+      await until(() => one.data().length === 2 * round + 2 && two.data().length === 2 * round + 2);
+      await until(() => stream.subscribers === 1);
+    }
+    const all = Array.from({ length: 5 }, (_, round) => [`${round}`, `${round} meanwhile`]).flat();
+    expect([one.data(), two.data(), stream.requests.length]).toEqual([all, all, 6]);
+  });
+
+  it("takes a second ready whose id needs a snapshot: who comes then has the snapshot that follows, once", async () => {
+    const { hub, write, ready, event } = byHand();
+    const one = join(hub);
+    await until(() => write.length === 1);
+    write[0]?.(ready("1s") + event("2", "state") + event("3", "three") + ready("5s"));
+    await until(() => one.told.messages.length === 4);
+    const two = join(hub);
+    expect([two.data(), two.told.messages]).toEqual([[], [{ id: "5s", event: "sse.ready", data: "{}" }]]);
+    // As after the end of the stream, on the next connection.
+    write[0]?.(ready("5s") + event("6", "newer state") + event("7", "seven"));
+    await until(() => two.data().length === 2);
+    expect([two.data(), join(hub).data(), join(hub, "6").data()]).toEqual([["newer state", "seven"], ["newer state", "seven"], ["seven"]]);
+    expect(one.data()).toEqual(["state", "three", "newer state", "seven"]);
+    expect(write).toHaveLength(1);
+  });
+
   it("does not give a stream that has failed to bring its snapshot to who begins", async () => {
     const { stream, join } = setUp(() => "state");
     const one = join();
