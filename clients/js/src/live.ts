@@ -1,7 +1,7 @@
 // live(): rows that keep themselves fresh. A snapshot, then each change by key; after a gap a snapshot again.
 // Not for what a change does to rows (rows.ts).
 
-import { gapOf, type Message, SseError } from "./message.js";
+import { gapOf, isMarked, type Message, SseError } from "./message.js";
 import { type Key, Rows } from "./rows.js";
 import { subscribe, type SubscribeOptions, type Subscription } from "./subscription.js";
 
@@ -10,8 +10,8 @@ export interface LiveOptions<Row extends object>
   /** What makes a row one: a column, several, or a function. */
   readonly key: Key<Row>;
   /**
-   * The event that has the snapshot (`as name` of `@sse_snapshot`). Default: every event that is no row change and whose
-   * data is an array or null.
+   * The event that has the snapshot (`as name` of `@sse_snapshot`): each of this name is one. Default: where a snapshot is
+   * due (at the beginning of the stream, and after a gap), the first event whose data is an array or null.
    */
   readonly snapshot?: string | undefined;
   /**
@@ -48,6 +48,8 @@ export class Live<Row extends object> {
   readonly #rows: Rows<Row>;
   readonly #listeners = new Set<() => void>();
   #state: LiveState = "loading";
+  /** The server has said, by a marked id, that a snapshot follows. An array of anybody's event is none. */
+  #isDue = false;
   #isTold = true;
   /** Messages that come while rows are loaded. */
   #held: Message[] | undefined;
@@ -69,7 +71,8 @@ export class Live<Row extends object> {
       events: events && [...events, "insert", "update", "delete", ...(snapshot ? [snapshot] : [])],
       onEvent: (message) => this.#take(message),
       onGap: (_, message) => this.#gap(message),
-      onReady: () => {
+      onReady: (id) => {
+        this.#isDue = isMarked(id);
         if (options.load && this.#state === "loading" && !this.#held) void this.#load();
       },
       onState: () => this.#tell(),
@@ -113,7 +116,8 @@ export class Live<Row extends object> {
     }
     const { snapshot, apply } = this.#options;
     const { event, data } = message;
-    if (event === snapshot || (!snapshot && /^\s*(\[|null\s*$)/.test(data))) {
+    if (event === snapshot || (!snapshot && this.#isDue && /^\s*(\[|null\s*$)/.test(data))) {
+      this.#isDue = false;
       this.#rows.replace((JSON.parse(data) as object[] | null) ?? []);
       this.#tries = 0;
       this.#become("live");
@@ -124,8 +128,10 @@ export class Live<Row extends object> {
     this.#tell();
   }
 
-  #gap({ data }: Message): void {
+  #gap({ id, data }: Message): void {
     const { reason } = gapOf(data);
+    // In place of the snapshot, its id is marked, too: the next one follows when the stream has begun anew.
+    this.#isDue = isMarked(id) && reason !== "snapshot";
     if (reason === "session") {
       // The rows were another user's. They are read anew when the stream has begun anew.
       this.#rows.replace([]);

@@ -116,6 +116,53 @@ describe("live rows", () => {
     expect(rows.current).toEqual([]);
   });
 
+  it("are not replaced by an array or null that is anybody's event, since no snapshot is due", async () => {
+    const { stream, write, start } = begin();
+    write(1, { title: "a", is_done: false });
+    const rows = start();
+    await until(() => rows.state === "live");
+    for (const data of ["[]", "null", '[{"id":9,"title":"forged","isDone":true}]', " [1]"]) stream.publish(data);
+    write(2, { title: "b", is_done: false });
+    await until(() => rows.current.length === 2);
+    expect(titles(rows)).toEqual(["a", "b"]);
+    // A gap in place of a snapshot is followed by none.
+    stream.raw('id: 1-fs\nevent: sse.gap\ndata: {"reason":"snapshot","missed":null}\n\nid: 1-fs\ndata: []\n\n');
+    await until(() => rows.state === "stale");
+    expect(titles(rows)).toEqual(["a", "b"]);
+    await until(() => rows.state === "live");
+    expect(titles(rows)).toEqual(["a", "b"]);
+  });
+
+  it("take one snapshot after each gap, and what is an array behind it is none", async () => {
+    const { stream, write, start } = begin();
+    write(1, { title: "a", is_done: false });
+    const rows = start();
+    await until(() => rows.state === "live");
+    stream.gap("overflow");
+    stream.publish("[]");
+    write(2, { title: "b", is_done: false });
+    await until(() => rows.current.length === 2);
+    expect(titles(rows)).toEqual(["a", "b"]);
+    // Without a snapshot the id of a gap is not marked.
+    stream.raw('id: 1-f\nevent: sse.gap\ndata: {"reason":"slow","missed":1}\n\nid: 1-f\ndata: []\n\n');
+    await until(() => rows.state === "stale");
+    await until(() => rows.stream.lastEventId === "1-f");
+    expect(titles(rows)).toEqual(["a", "b"]);
+  });
+
+  it("begin anew with the snapshot where the server says so in the middle, and ends the stream", async () => {
+    const { stream, table, write, start } = begin();
+    write(1, { title: "a", is_done: false });
+    const rows = start();
+    await until(() => rows.state === "live");
+    table.set(2, { id: 2, title: "unheard", is_done: false });
+    stream.raw(`id: ${stream.position}s\nevent: sse.ready\ndata: {}\n\n`);
+    stream.cut("end");
+    await until(() => rows.current.length === 2);
+    expect(titles(rows)).toEqual(["a", "unheard"]);
+    expect(rows.state).toBe("live");
+  });
+
   it("try again for a snapshot that failed", async () => {
     const { stream, write, start } = begin();
     write(1, { title: "a", is_done: false });
@@ -203,6 +250,13 @@ describe("live rows", () => {
     expect([rows.state, titles(rows)]).toEqual(["live", ["a"]]);
     await until(() => rows.current.length === 2);
     expect(stream.requests[0]?.headers.get("Last-Event-ID")).toBe("1-1");
+  });
+
+  it("are closed at once where the signal was aborted before", async () => {
+    const { stream, start } = begin({ signal: AbortSignal.abort() });
+    const rows = start();
+    await until(() => rows.state === "closed");
+    expect([rows.error, stream.requests]).toEqual([undefined, []]);
   });
 
   it("are closed with the reason when they are refused", async () => {
