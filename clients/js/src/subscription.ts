@@ -73,8 +73,11 @@ export class Subscription implements AsyncIterable<Message> {
     this.#url = full.href;
     this.#options = options;
     this.lastEventId = options.lastEventId ?? "";
-    if (options.signal?.aborted) this.#ended = true;
-    else {
+    if (options.signal?.aborted) {
+      this.#ended = true;
+      // Later, when its owner knows it.
+      queueMicrotask(() => this.#call(options.onEnd));
+    } else {
       options.signal?.addEventListener("abort", this.close);
       this.#listen("addEventListener");
       this.#attach();

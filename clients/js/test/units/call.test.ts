@@ -169,6 +169,22 @@ describe("a call that streams", () => {
     await until(() => signal.aborted);
   });
 
+  it("ends where its signal was aborted before it is followed", async () => {
+    const { options, stream } = serve(report);
+    const followed = follow("http://fake.test/api/f/info", { ...options, signal: AbortSignal.abort() });
+    await expect(followed.result).rejects.toMatchObject({ status: 0 });
+    const abort = new AbortController();
+    // Between the answer and the stream.
+    const late: typeof fetch = async (input, init) => {
+      const answer = await options.fetch(input, init);
+      abort.abort();
+      return answer;
+    };
+    const running = await callAsync(URL, { pages: 1 }, { fetch: late, signal: abort.signal });
+    await expect(running.result).rejects.toMatchObject({ status: 0 });
+    expect(stream.requests).toHaveLength(0);
+  });
+
   it("goes on without its caller, and is followed from its first event by whoever comes", async () => {
     const { stream, options } = serve(report);
     const running = await callAsync<{ pages: number }>(URL, { pages: 4 }, options);

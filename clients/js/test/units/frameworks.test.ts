@@ -87,6 +87,14 @@ describe("a query of TanStack", () => {
     await until(() => stream.subscribers === 0);
   });
 
+  it("ends where nobody looks any more before it has begun", async () => {
+    const { stream, options } = serve();
+    const client = new QueryClient();
+    const query = liveQuery<Todo>(URL, options);
+    const rows = await query.queryFn({ client, queryKey: query.queryKey, signal: AbortSignal.abort() });
+    expect([rows, stream.requests]).toEqual([[], []]);
+  });
+
   it("fails where the stream is refused", async () => {
     const { stream, options } = serve();
     stream.refuse = 403;
@@ -107,6 +115,8 @@ describe("a snapshot for a page that is rendered on a server", () => {
     const { stream, options } = serve();
     stream.refuse = 403;
     await expect(readSnapshot<Todo>(URL, options)).rejects.toMatchObject({ status: 403 });
+    const signal = AbortSignal.abort(new Error("before"));
+    await expect(readSnapshot<Todo>(URL, { ...options, signal })).rejects.toThrow("before");
     stream.refuse = 503;
     await expect(readSnapshot<Todo>(URL, { ...options, signal: AbortSignal.timeout(30) })).rejects.toMatchObject({ name: "TimeoutError" });
   });

@@ -360,8 +360,11 @@ describe("closing", () => {
   });
 
   it("happens at once where the signal was aborted before", async () => {
-    const { stream, subscription } = begin({ signal: AbortSignal.abort() });
+    const { stream, subscription, told } = begin({ signal: AbortSignal.abort() });
+    expect(told.ends).toEqual([]);
     for await (const message of subscription) expect(message).toBeUndefined();
-    expect(stream.requests).toHaveLength(0);
+    await until(() => told.ends.length === 1);
+    subscription.close();
+    expect([told.ends, stream.requests]).toEqual([[undefined], []]);
   });
 });
