@@ -1,7 +1,7 @@
 // Calls of routines: answered at once, as a stream, or followed from a stream of their own. Logins and logouts.
 // Not for streams of events (subscription.ts).
 
-import { CHANNEL, type Message, type Problem, problemOf, SseError } from "./message.js";
+import { CHANNEL, isMarked, type Message, type Problem, problemOf, slow, SseError } from "./message.js";
 import { Parser, read } from "./parser.js";
 import { subscribe, type SubscribeOptions, type Subscription, type Token } from "./subscription.js";
 import { absolute } from "./url.js";
@@ -88,7 +88,7 @@ function ownEvent({ stream, patience = 5000 }: CallOptions) {
   let look = () => {};
   const stop = subscription?.watch(({ event, id }) => {
     // Snapshots have the name that their author gave them, but follow a gap, or a beginning whose id is marked.
-    if (event === "sse.gap" || (event === "sse.ready" && id.endsWith("s"))) hasBegunAnew = true;
+    if (event === "sse.gap" || (event === "sse.ready" && isMarked(id))) hasBegunAnew = true;
     look();
   }) ?? (() => {});
   const settle = (id: string | null): Promise<Settled> => new Promise((resolve) => {
@@ -108,7 +108,10 @@ function ownEvent({ stream, patience = 5000 }: CallOptions) {
   return { settle, stop };
 }
 
-/** A call that is followed: its events, and in the end its result. */
+/**
+ * A call that is followed: its events, and in the end its result. Until somebody iterates, the last 1000 events are kept;
+ * where there were more, the first message is a gap.
+ */
 export interface Running<Result> extends AsyncIterable<Message> {
   readonly result: Promise<Result>;
   close(): void;
@@ -165,10 +168,15 @@ export function follow<Result = unknown>(url: string | URL, options: SubscribeOp
   }, () => subscription?.close());
 }
 
+/** How many events are kept for whoever iterates, until somebody does. */
+const KEPT = 1000;
+
 function running<Result>(run: (take: (message: Message) => void) => Promise<never>, close: () => void): Running<Result> {
   const waiting: Message[] = [];
   let next = () => {};
   let isOver = false;
+  let isIterated = false;
+  let missed = 0;
   const result = new Promise<Result>((resolve, reject) => {
     const over = (settle: () => void) => {
       isOver = true;
@@ -183,26 +191,36 @@ function running<Result>(run: (take: (message: Message) => void) => Promise<neve
       else if (event === "sse.error") over(() => reject(new SseError(JSON.parse(data) as Problem)));
       else {
         waiting.push(message);
+        // Whoever just awaits the result takes none of them.
+        if (!isIterated && waiting.length > KEPT) {
+          waiting.shift();
+          missed++;
+        }
         next();
       }
     }).catch((error: unknown) => over(() => reject(error)));
   });
   // Whoever only iterates has the error thrown there.
   result.catch(() => {});
+  async function* iterate(): AsyncGenerator<Message, void, undefined> {
+    try {
+      if (missed) yield slow(missed);
+      for (;;) {
+        const message = waiting.shift();
+        if (message) yield message;
+        else if (isOver) return void (await result);
+        else await new Promise<void>((resolve) => (next = resolve));
+      }
+    } finally {
+      close();
+    }
+  }
   return {
     result,
     close,
-    async *[Symbol.asyncIterator]() {
-      try {
-        for (;;) {
-          const message = waiting.shift();
-          if (message) yield message;
-          else if (isOver) return void (await result);
-          else await new Promise<void>((resolve) => (next = resolve));
-        }
-      } finally {
-        close();
-      }
+    [Symbol.asyncIterator]() {
+      isIterated = true;
+      return iterate();
     },
   };
 }

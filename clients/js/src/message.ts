@@ -58,6 +58,9 @@ export const CHANNEL = "pg-sse";
 /** An id of which the server says that a fresh snapshot follows it, or would, whenever one goes on from it. */
 export const isMarked = (id: string) => id.endsWith("s");
 
+/** The gap in front of what was kept, where nobody took what came before it. */
+export const slow = (missed: number): Message => ({ id: "", event: "sse.gap", data: JSON.stringify({ reason: "slow", missed }) });
+
 /** What a gap says. */
 export function gapOf(data: string): Gap {
   return JSON.parse(data) as Gap;

@@ -2,7 +2,7 @@
 // Not for the connection itself (connection.ts), nor for sharing it (tabs.ts).
 
 import { Connection, isPassing, type Means, pause, type Sink, type Target } from "./connection.js";
-import { CHANNEL, type Gap, gapOf, type Message, type Problem, SESSION, SseError } from "./message.js";
+import { CHANNEL, type Gap, gapOf, type Message, type Problem, SESSION, slow, SseError } from "./message.js";
 import { absolute } from "./url.js";
 
 /**
@@ -42,7 +42,10 @@ export interface SubscribeOptions extends Means {
   readonly onEnd?: ((error?: SseError) => void) | undefined;
 }
 
-/** How many messages wait for an iterator. Beyond it the stream is closed until they are taken, and then resumed. */
+/**
+ * How many messages wait for an iterator. Beyond it the stream is closed until they are taken, and then resumed; where
+ * others listen and nobody has asked for an iterator, the oldest go, and an iterator would begin with a gap.
+ */
 const WAITING = 1000;
 /** How many ids are kept, for calls that want to know whether their own event has come. */
 const SEEN = 1000;
@@ -63,6 +66,11 @@ export class Subscription implements AsyncIterable<Message> {
   #ended = false;
   #error: SseError | undefined;
   #waiting: Message[] = [];
+  #isIterated = false;
+  /** Somebody hears what comes without iterating. */
+  #isWatched: boolean;
+  /** How many did not wait. */
+  #missed = 0;
   #next: (() => void) | undefined;
   readonly #seen = new Set<string>();
   #watchers = new Set<(message: Message) => void>();
@@ -73,6 +81,7 @@ export class Subscription implements AsyncIterable<Message> {
     this.#url = full.href;
     this.#options = options;
     this.lastEventId = options.lastEventId ?? "";
+    this.#isWatched = !!(options.onGap || options.onReady || options.onState);
     if (options.signal?.aborted) {
       this.#ended = true;
       // Later, when its owner knows it.
@@ -102,12 +111,22 @@ export class Subscription implements AsyncIterable<Message> {
   /** Calls back for each message, `sse.ready` and gaps included, until the answer is called. */
   watch(watcher: (message: Message) => void): () => void {
     this.#watchers.add(watcher);
+    this.#isWatched = true;
+    // Closed while nobody listened.
+    if (this.#waiting.length >= WAITING && this.#limit() && !this.#leave && !this.#ended) this.#attach();
     return () => this.#watchers.delete(watcher);
   }
 
   /** Events and gaps (`sse.gap`). Ends with the stream; a refusal is thrown. To leave the loop closes it. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
+    this.#isIterated = true;
+    return this.#iterate();
+  }
+
+  async *#iterate(): AsyncGenerator<Message, void, undefined> {
     try {
+      if (this.#missed) yield slow(this.#missed);
+      this.#missed = 0;
       for (;;) {
         const message = this.#waiting.shift();
         if (message) {
@@ -231,8 +250,17 @@ export class Subscription implements AsyncIterable<Message> {
     if (onEvent) return;
     this.#waiting.push(message);
     // The server keeps what follows, for as long as its window reaches.
-    if (this.#waiting.length >= WAITING) this.#detach();
+    if (!this.#limit()) this.#detach();
     this.#resume();
+  }
+
+  /** Is there room for one more? Makes it, if it may. */
+  #limit(): boolean {
+    for (; this.#waiting.length >= WAITING; this.#waiting.shift()) {
+      if (this.#isIterated || !this.#isWatched) return false;
+      this.#missed++;
+    }
+    return true;
   }
 
   #resume(): void {

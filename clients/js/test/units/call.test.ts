@@ -169,6 +169,22 @@ describe("a call that streams", () => {
     await until(() => signal.aborted);
   });
 
+  it("keeps no more than a thousand events for an iterator that nobody has asked for", async () => {
+    const { options } = serve(async ({ args, raise }) => {
+      for (let event = 0; event < Number(args["events"]); event++) raise(String(event));
+      return "done";
+    });
+    for (const events of [999, 1000, 1001, 2500]) {
+      const running = callStream(URL, { events }, options);
+      expect(await running.result).toBe("done");
+      const found: string[] = [];
+      for await (const { event, data } of running) found.push(event === "message" ? data : `${event} ${data}`);
+      const kept = Array.from({ length: Math.min(events, 1000) }, (_, at) => String(Math.max(0, events - 1000) + at));
+      const gap = events > 1000 ? [`sse.gap {"reason":"slow","missed":${events - 1000}}`] : [];
+      expect(found).toEqual([...gap, ...kept]);
+    }
+  });
+
   it("ends where its signal was aborted before it is followed", async () => {
     const { options, stream } = serve(report);
     const followed = follow("http://fake.test/api/f/info", { ...options, signal: AbortSignal.abort() });
