@@ -40,6 +40,19 @@ function inWorker(): Bus | undefined {
   }
 }
 
+/**
+ * A name for a stream in which its token cannot be read: browsers list the names of locks. Two streams with one name would
+ * but share a leader, whose hub tells them apart.
+ */
+function digest(key: string): string {
+  const parts = [0x01000193, 0x5bd1e995].map((prime) => {
+    let hash = key.length;
+    for (let at = 0; at < key.length; at++) hash = Math.imul(hash ^ key.charCodeAt(at), prime) ^ (hash >>> 15);
+    return (hash >>> 0).toString(36);
+  });
+  return parts.join("-");
+}
+
 /** What tabs say to each other, on a channel for each stream. */
 type Said =
   | { readonly leads: true }
@@ -61,7 +74,7 @@ class Tabs implements Bus {
   join(target: Target, id: string, sink: Sink): () => void {
     const key = keyOf(target);
     let room = this.#rooms.get(key);
-    if (!room) this.#rooms.set(key, (room = this.#open(`${CHANNEL} ${key}`)));
+    if (!room) this.#rooms.set(key, (room = this.#open(`${CHANNEL} ${digest(key)}`)));
     const { client, close } = room;
     // Later: where a stream ends, the others, whom this tab may lead, are to hear of it first.
     const away = () => queueMicrotask(() => {

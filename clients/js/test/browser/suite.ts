@@ -147,6 +147,17 @@ export function suite(name: Name, how: "all" | "some"): void {
       expect(await two.run<Told>(`told("token")`)).toMatchObject({ ready: 1, gaps: [], data: ["of nobody", "of alice"] });
     });
 
+    // Attack: a script, or a report of errors, lists the names of locks, and has the bearer token of whoever listens.
+    rest("a token is in no lock's name", async () => {
+      const stream = web.fake.stream(PATH);
+      const [one, two] = [await tab("locks"), await tab("locks")];
+      for (const each of [one, two]) await begin(each, `{ token: "secret" }`);
+      expect(stream.subscribers).toBe(1);
+      const names = await one.run<string>("navigator.locks.query().then((all) => JSON.stringify(all))");
+      expect(names).toContain("pg-sse");
+      expect(names).not.toContain("secret");
+    });
+
     rest("tabs share without the worker's file", async () => {
       web.missing.add("worker.js");
       const stream = web.fake.stream(PATH);
