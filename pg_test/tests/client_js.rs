@@ -6,12 +6,11 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, StopMode, find_program, has_node, lasting_port, node_package, skip};
+use cluster::{Cluster, StopMode, has_node, lasting_port, node_package, skip};
 use serde_json::Value;
 
 mod common;
@@ -64,15 +63,14 @@ fn the_package_loses_and_doubles_nothing_on_a_real_gateway() -> Result<()> {
     let cluster = calls::start(builder)?;
     let folder = node_package("clients/js")?;
     // For the pages, which load it as it is published.
-    let node = find_program("node").context("there is no node")?;
-    let built = Command::new(&node)
+    let built = cluster::node()?
         .args(["node_modules/typescript/bin/tsc", "-p", "."])
         .current_dir(&folder)
         .output()?;
     ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stdout));
     let control = TcpListener::bind(("127.0.0.1", 0))?;
     let address = control.local_addr()?;
-    let mut tests = Command::new(node);
+    let mut tests = cluster::node()?;
     tests
         .args(["node_modules/vitest/vitest.mjs", "run", "--config", "test/gateway/vitest.config.ts"])
         .current_dir(&folder)

@@ -22,8 +22,9 @@ const MADE: [&str; 2] = ["node_modules", "dist"];
 /// The lock file as it was installed last, in the copy.
 const INSTALLED: &str = "node_modules/.installed-lock.json";
 
-/// The oldest major version that all packages run on.
-const OLDEST: u32 = 20;
+/// The oldest version of each line that all packages run on, major and minor; later lines all do. As the
+/// lock file of `clients/js` has it: `^20.19.0 || >=22.12.0`.
+const OLDEST: [(u32, u32); 2] = [(20, 19), (22, 12)];
 
 /// The package that has a newer Node in it.
 const RUNTIME: &str = "pg_test/node_runtime";
@@ -44,20 +45,34 @@ pub fn node() -> Result<Command> {
     })
 }
 
-/// Runs npm with that Node.
+/// Runs npm, and whatever npm runs with that Node. npm itself runs with the system's, which it came with:
+/// Debian's npm 9.2 fails under Node 22 (npm/cli#8759).
 ///
 /// # Errors
 /// As of [`node`]; or there is no npm.
 pub fn npm() -> Result<Command> {
-    let npm = system_npm()?;
     Ok(match newer_node()? {
-        Some(folder) => with_path(npm, &folder)?,
-        None => npm,
+        Some(folder) => with_path(system_npm()?, &folder)?,
+        None => system_npm()?,
     })
 }
 
 fn system_npm() -> Result<Command> {
-    Ok(Command::new(find_program("npm").context("there is no npm")?))
+    let npm = find_program("npm").context("there is no npm")?;
+    let node = find_program("node").context("there is no node")?;
+    npm_by(&node, &npm)
+}
+
+/// Most are a link to a script, whose first line takes the Node that is first in PATH. Another kind (a shell
+/// script of a version manager) knows its Node itself, or does as that line does.
+fn npm_by(node: &Path, npm: &Path) -> Result<Command> {
+    let script = fs::canonicalize(npm)?;
+    if script.extension().is_none_or(|extension| extension != "js") {
+        return Ok(Command::new(npm));
+    }
+    let mut command = Command::new(node);
+    command.arg(script);
+    Ok(command)
 }
 
 fn with_path(mut command: Command, folder: &Path) -> Result<Command> {
@@ -71,7 +86,7 @@ fn with_path(mut command: Command, folder: &Path) -> Result<Command> {
 fn newer_node() -> Result<Option<PathBuf>> {
     let system = find_program("node").context("there is no node")?;
     let said = Command::new(system).arg("--version").output().context("cannot run node")?;
-    if major(&String::from_utf8_lossy(&said.stdout)).is_some_and(|major| major >= OLDEST) {
+    if is_new_enough(&String::from_utf8_lossy(&said.stdout)) {
         return Ok(None);
     }
     let modules = install(RUNTIME, system_npm()?)?.join("node_modules");
@@ -81,9 +96,17 @@ fn newer_node() -> Result<Option<PathBuf>> {
     found.map(Some).context("Node is too old, and npm has no newer one for this machine")
 }
 
-/// Of what `node --version` says.
-fn major(version: &str) -> Option<u32> {
-    version.trim().strip_prefix('v')?.split('.').next()?.parse().ok()
+/// Whether all packages run on it, by what `node --version` says.
+fn is_new_enough(version: &str) -> bool {
+    let Some((major, minor)) = numbers(version) else { return false };
+    OLDEST.iter().any(|(line, oldest)| major == *line && minor >= *oldest)
+        || OLDEST.iter().all(|(line, _)| major > *line)
+}
+
+/// Major and minor.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.trim().strip_prefix('v')?.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
 /// Copies a package (`pg_test/node`, relative to the checkout) to where it may be built, with its
@@ -104,7 +127,6 @@ fn install(folder: &str, mut npm: Command) -> Result<PathBuf> {
     // Tests run side by side, and several of their processes may want the same package.
     let lock = File::create(to.with_extension("lock"))?;
     lock.lock()?;
-    clear(&to)?;
     copy(&from, &to)?;
     let wanted =
         fs::read(from.join("package-lock.json")).with_context(|| format!("{folder} has no lock file"))?;
@@ -119,19 +141,17 @@ fn install(folder: &str, mut npm: Command) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// Removes what was copied before.
-fn clear(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
+/// Makes one folder as the other is. What is as it should be is not touched: another process may be running
+/// it, and its lock on the folder has ended with the installation.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(to)? {
         let path = entry?.path();
-        if is_made(&path) {
+        let of = from.join(path.file_name().unwrap_or_default());
+        if is_made(&path) || (of.exists() && of.is_dir() == path.is_dir()) {
             continue;
         }
         if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
     }
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
         let (path, copied) = (entry.path(), to.join(entry.file_name()));
@@ -139,7 +159,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         if kind.is_dir() && !is_made(&path) {
             fs::create_dir_all(&copied)?;
             copy(&path, &copied)?;
-        } else if kind.is_file() {
+        } else if kind.is_file() && fs::read(&copied).ok() != Some(fs::read(&path)?) {
             fs::copy(&path, &copied)?;
         }
     }
@@ -156,8 +176,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_told_apart_by_their_first_number() {
-        assert_eq!(["v20.3.0\n", "v18.19.1", "22.1.0", ""].map(major), [Some(20), Some(18), None, None]);
+    fn a_node_is_new_enough_from_the_oldest_version_of_its_line_on() {
+        let enough = ["v20.19.0\n", "v20.20.2", "v22.12.0", "v22.13.1", "v23.0.0", "v100.0.0"];
+        let old = ["v18.19.1", "v19.99.0", "v20.18.9", "v21.99.0", "v22.11.9", "22.12.0", "v22", ""];
+        assert_eq!(enough.map(is_new_enough), [true; 6]);
+        assert_eq!(old.map(is_new_enough), [false; 8]);
+    }
+
+    #[test]
+    fn npm_runs_with_the_node_that_it_came_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let [script, link, shell] = ["npm-cli.js", "npm", "npm-shim"].map(|name| folder.path().join(name));
+        fs::write(&script, "#!/usr/bin/env node").unwrap();
+        fs::write(&shell, "#!/bin/sh").unwrap();
+        std::os::unix::fs::symlink("npm-cli.js", &link).unwrap();
+        let node = Path::new("/of/the/system/node");
+        let asked = |npm: &Path| {
+            let command = npm_by(node, npm).unwrap();
+            let arguments: Vec<_> = command.get_args().map(PathBuf::from).collect();
+            (PathBuf::from(command.get_program()), arguments)
+        };
+        let script = fs::canonicalize(script).unwrap();
+        assert_eq!(asked(&link), (node.to_owned(), vec![script]));
+        assert_eq!(asked(&shell), (shell.clone(), vec![]));
     }
 
     #[test]
@@ -173,12 +214,37 @@ mod tests {
         put(to.path(), "src/gone.ts", "gone");
         put(to.path(), "node_modules/y.js", "y");
         put(to.path(), "dist/z.js", "z");
-        clear(to.path()).unwrap();
+        put(to.path(), "was-a-folder/a.ts", "a");
+        put(from.path(), "was-a-folder", "a file");
+        put(from.path(), "is-a-folder/a.ts", "a");
+        put(to.path(), "is-a-folder", "a file");
         copy(from.path(), to.path()).unwrap();
         let there = |name: &str| fs::read_to_string(to.path().join(name)).ok();
         assert_eq!(there("src/a.ts").as_deref(), Some("a"));
         assert_eq!(there("node_modules/y.js").as_deref(), Some("y"));
         assert_eq!(there("dist/z.js").as_deref(), Some("z"));
         assert_eq!((there("src/gone.ts"), there("node_modules/x.js")), (None, None));
+        assert_eq!(there("was-a-folder").as_deref(), Some("a file"));
+        assert_eq!(there("is-a-folder/a.ts").as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_copy_that_is_as_the_package_is_is_left_alone() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["same.ts", "other.ts"] {
+            fs::create_dir_all(from.path().join("src")).unwrap();
+            fs::write(from.path().join("src").join(name), name).unwrap();
+        }
+        copy(from.path(), to.path()).unwrap();
+        let then = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let copied = |name: &str| to.path().join("src").join(name);
+        for name in ["same.ts", "other.ts"] {
+            File::options().write(true).open(copied(name)).unwrap().set_modified(then).unwrap();
+        }
+        fs::write(from.path().join("src/other.ts"), "changed").unwrap();
+        copy(from.path(), to.path()).unwrap();
+        let is_old = |name: &str| fs::metadata(copied(name)).unwrap().modified().unwrap() == then;
+        assert_eq!((is_old("same.ts"), is_old("other.ts")), (true, false));
+        assert_eq!(fs::read_to_string(copied("other.ts")).unwrap(), "changed");
     }
 }
