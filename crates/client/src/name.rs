@@ -3,7 +3,7 @@
 //!
 //! Not for keys and strings (text.rs).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sse_proto::call::camel_case;
 
@@ -19,11 +19,18 @@ const RESERVED: &str = "abstract any arguments as async await bigint boolean bre
     baseUrl clearTimeout setBaseUrl setTimeout";
 
 /// Names that are taken.
-pub(crate) struct Names(HashSet<String>);
+pub(crate) struct Names {
+    taken: HashSet<String>,
+    /// The first number that may be free behind a name, by all that is made of this name. None is ever given
+    /// back, so nobody has to try again what others have tried: thousands of routines may differ in nothing
+    /// that a name keeps.
+    next: HashMap<Vec<String>, u64>,
+}
 
 impl Names {
     pub(crate) fn new() -> Self {
-        Self(RESERVED.split_whitespace().map(str::to_owned).collect())
+        let taken = RESERVED.split_whitespace().map(str::to_owned).collect();
+        Self { taken, next: HashMap::new() }
     }
 
     /// Takes all names that `made` makes of one name: the given one, or where one of these is taken that with
@@ -31,34 +38,38 @@ impl Names {
     pub(crate) fn take(&mut self, schema: &str, name: &str, made: impl Fn(&str) -> Vec<String>) -> String {
         let plain = word(name);
         let plain = if self.is_reserved(&plain) { format!("{plain}_") } else { plain };
-        let long = format!("{}{}", word(schema), pascal(&plain));
-        let numbered = (2_u64..).map(|number| format!("{long}{number}"));
-        let mut candidates = [plain, long.clone()].into_iter().chain(numbered);
-        loop {
-            // The chain has no end.
-            let name = candidates.next().unwrap_or_default();
-            if self.try_take(made(&name)) {
-                return name;
-            }
+        if self.try_take(made(&plain)) {
+            return plain;
         }
+        let long = format!("{}{}", word(schema), pascal(&plain));
+        if self.try_take(made(&long)) {
+            return long;
+        }
+        self.number(&long, made)
     }
 
     /// The same for a further overload: the name of the oldest with the first number behind it that is free.
     pub(crate) fn take_numbered(&mut self, name: &str, made: impl Fn(&str) -> Vec<String>) -> String {
-        let mut number = 2_u64;
+        self.number(name.trim_end_matches('_'), made)
+    }
+
+    fn number(&mut self, stem: &str, made: impl Fn(&str) -> Vec<String>) -> String {
+        let key = made(stem);
+        let mut number = self.next.get(&key).copied().unwrap_or(2);
         loop {
-            let numbered = format!("{}{number}", name.trim_end_matches('_'));
+            let numbered = format!("{stem}{number}");
+            number += 1;
             if self.try_take(made(&numbered)) {
+                self.next.insert(key, number);
                 return numbered;
             }
-            number += 1;
         }
     }
 
     fn try_take(&mut self, names: Vec<String>) -> bool {
-        let is_free = names.iter().all(|name| !self.0.contains(name));
+        let is_free = names.iter().all(|name| !self.taken.contains(name));
         if is_free {
-            self.0.extend(names);
+            self.taken.extend(names);
         }
         is_free
     }
@@ -93,6 +104,7 @@ fn is_part(c: char) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -137,5 +149,29 @@ mod tests {
         assert_eq!(names.take("b", "x", made), "bX");
         assert_eq!(names.take("b_", "x", made), "bX2");
         assert_eq!(names.take("c", "create_x_event_source", made), "cCreateXEventSource");
+    }
+
+    // Attack: thousands of routines whose names differ only in what no name keeps stop the routes of all.
+    #[test]
+    fn thirty_thousand_routines_that_become_one_name_are_named_in_linear_time() {
+        const COUNT: u32 = 30_000;
+        let tried = std::cell::Cell::new(0);
+        let made = |name: &str| {
+            tried.set(tried.get() + 1);
+            assert!(tried.get() <= 5 * COUNT, "{name}");
+            vec![name.to_owned(), format!("create{}EventSource", pascal(name))]
+        };
+        let mut names = Names::new();
+        let of = |number: u32| format!("f{}x", char::from_u32(0x2_0000 + number).unwrap());
+        let given: Vec<String> = (0..COUNT).map(|number| names.take("public", &of(number), made)).collect();
+        assert_eq!(given[..4], ["fX", "publicFX", "publicFX2", "publicFX3"]);
+        assert_eq!(given[29_999], "publicFX29999");
+        tried.set(0);
+        let overloads: Vec<String> = (0..COUNT).map(|_| names.take_numbered("fX", made)).collect();
+        assert_eq!([&overloads[0], &overloads[29_999]], ["fX2", "fX30001"]);
+        // A number that somebody has by name is passed over.
+        assert_eq!(names.take("public", "g", made), "g");
+        assert_eq!(names.take("public", "g2", made), "g2");
+        assert_eq!([names.take_numbered("g", made), names.take_numbered("g", made)], ["g3", "g4"]);
     }
 }
