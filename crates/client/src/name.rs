@@ -98,9 +98,29 @@ pub(crate) fn pascal(word: &str) -> String {
     first.chain(chars).collect()
 }
 
-/// Beyond the first plane are the letters that were added last, which an older compiler does not know.
+/// Whether a name keeps it. In what it becomes as a capital it has to be known, too.
 fn is_part(c: char) -> bool {
-    c == '$' || u32::from(c) < 0x1_0000 && unicode_ident::is_xid_continue(c)
+    c == '$' || is_known(c) && c.to_uppercase().all(is_known)
+}
+
+/// Letters, marks and digits that every compiler knows: one that a compiler does not know makes the whole
+/// file fail. The tables that are asked are those of the Unicode of this build, which are newer than a
+/// compiler's; so only the scripts are in it to which nothing was added for ten years.
+fn is_known(c: char) -> bool {
+    let is_of_old_script = matches!(c,
+        '\0'..='\x7f'
+            | '\u{c0}'..='\u{52f}'
+            | '\u{5d0}'..='\u{5ea}'
+            | '\u{620}'..='\u{6d3}'
+            | '\u{900}'..='\u{963}'
+            | '\u{e01}'..='\u{e4e}'
+            | '\u{1e00}'..='\u{1eff}'
+            | '\u{3041}'..='\u{3096}'
+            | '\u{30a1}'..='\u{30fa}'
+            | '\u{4e00}'..='\u{9fa5}'
+            | '\u{ac00}'..='\u{d7a3}'
+    );
+    is_of_old_script && unicode_ident::is_xid_continue(c)
 }
 
 #[cfg(test)]
@@ -127,6 +147,11 @@ mod tests {
             ("___", "u5fu5fu5f"),
             ("\u{1f600}smile", "smile"),
             ("\u{24b6}bc", "bc"),
+            // Of Unicode 16, and one whose capital is.
+            ("\u{1c89}x", "x"),
+            ("\u{19b}x", "x"),
+            ("x_\u{1c8a}_\u{19b}y", "xY"),
+            ("ñu_\u{1c6}_tiếng_имя_名前", "ñu\u{1c4}TiếngИмя名前"),
         ] {
             assert_eq!(word(name), wanted, "{name:?}");
         }
