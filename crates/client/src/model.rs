@@ -8,7 +8,7 @@
 //!
 //! Not for names in a client, nor for reading the catalog.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use sse_proto::annotation::{Method, RoutineKind, prose};
 use sse_proto::call::{Mode, Shape, Signature, TypeKind, USER_PARAMETERS, answer_names};
@@ -232,6 +232,15 @@ fn parameters(signature: &Signature, fills: bool) -> Vec<Parameter> {
     let shown = answer_names(&names);
     let is_filled = |name: &str| fills && USER_PARAMETERS.contains(&name);
     let of_request = inputs.iter().zip(&names).zip(shown).filter(|((_, name), _)| !is_filled(name));
+    // What a request calls `$1` is the parameter without a name, not one that is really called this.
+    let unnamed: HashSet<&String> = inputs
+        .iter()
+        .zip(&names)
+        .filter(|(parameter, _)| parameter.name.is_empty())
+        .map(|(_, name)| name)
+        .collect();
+    let of_request =
+        of_request.filter(|((parameter, name), _)| parameter.name.is_empty() || !unnamed.contains(name));
     of_request
         .map(|((parameter, _), name)| Parameter {
             name,
@@ -294,6 +303,16 @@ fn partly_known(names: &[String], kinds: &[TypeKind], row: &Kind) -> Vec<Propert
         .collect()
 }
 
+/// An object's keys, each once: `column1` may be the first of the columns without a name, and another one
+/// that is called this. A reader of JSON keeps the last.
+fn once(mut properties: Vec<Property>) -> Vec<Property> {
+    let mut seen = HashSet::new();
+    properties.reverse();
+    properties.retain(|property| seen.insert(property.name.clone()));
+    properties.reverse();
+    properties
+}
+
 /// `names`: those of the result's columns, where they are not the parameters' own.
 fn columns<'p>(
     outputs: impl Iterator<Item = &'p sse_proto::call::Parameter>,
@@ -308,9 +327,6 @@ fn columns<'p>(
     let of = |parameter: &sse_proto::call::Parameter| {
         (parameter.kind != TypeKind::TooLarge).then_some(parameter.type_oid)
     };
-    answer_names(&names)
-        .into_iter()
-        .zip(outputs)
-        .map(|(name, parameter)| Property { name, of: of(parameter) })
-        .collect()
+    let named = answer_names(&names).into_iter().zip(outputs);
+    once(named.map(|(name, parameter)| Property { name, of: of(parameter) }).collect())
 }

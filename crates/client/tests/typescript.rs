@@ -203,6 +203,23 @@ fn no_name_can_be_more_than_a_name() {
     is_golden("names.ts", &client);
 }
 
+// Attack: two members of one name make everybody's client fail.
+#[test]
+fn a_member_is_in_an_object_once_whatever_parameters_are_called() {
+    let mut database = Database::new();
+    database.function("g", &[("", INT, false), ("$1", TEXT, true)], (VOID, false), "HTTP POST");
+    database.function("f", &[], (2249, false), "HTTP POST");
+    database.outputs(Mode::Out, &[("", INT), ("column1", TEXT), ("b", INT)]);
+    let client = client(&database);
+    let declared = |name: &str| {
+        let begin = client.find(&format!("export interface {name} {{")).unwrap();
+        let (declared, _) = client[begin..].split_once("}\n").unwrap();
+        declared.lines().skip(1).map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(declared("GRequest"), ["$1: number | null;"]);
+    assert_eq!(declared("FResponse"), ["column1: string | null;", "b: number | null;"]);
+}
+
 #[test]
 fn a_client_of_8_mb_is_made_and_a_larger_one_is_refused() {
     let of_labels = |bytes: usize| -> Model {
