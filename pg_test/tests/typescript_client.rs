@@ -61,6 +61,14 @@ const SCHEMA: &str = "
     comment on function live() is '@sse_subscribe\n@sse_snapshot state as state';
     create function \"a\nb*/\"() returns void language sql as '';
     comment on function \"a\nb*/\"() is 'HTTP POST /odd';
+    create function U&\"\\1C89x\"() returns void language sql as '';
+    comment on function U&\"\\1C89x\"() is 'HTTP POST /newest';
+    create function U&\"\\019Bx\"() returns void language sql as '';
+    comment on function U&\"\\019Bx\"() is 'HTTP POST /newest-capital';
+    create function twice(out int, out column1 int) language sql as 'select 1, 2';
+    comment on function twice() is 'HTTP POST';
+    create function given_twice(int, \"$1\" int default 2) returns int language sql as 'select 1';
+    comment on function given_twice(int, int) is 'HTTP POST';
     create function secret() returns text language sql as 'select ''x''';
     comment on function secret() is 'HTTP GET';
     revoke execute on function secret() from public;
