@@ -84,3 +84,22 @@ fn a_client_that_is_too_large_is_not_served_and_routes_are_as_ever() -> Result<(
     api.sql("drop function f100()")?;
     eventually(&cluster, "/api/client.ts", "it is made again", |status, _| status == 200).map(drop)
 }
+
+#[test]
+fn a_client_whose_making_fails_is_made_later_and_routes_are_there_at_once() -> Result<()> {
+    let cluster = start(builder().setting("sse.serve_client", "on"))?;
+    let api = Api::of(&cluster, "failing")?;
+    let has = |word: &'static str| move |status: u16, text: &str| status == 200 && text.contains(word);
+    eventually(&cluster, "/api/client.ts", "the first client", has("callReady"))?;
+    // Nobody but who makes a client reads this.
+    let mut holder = cluster.session()?;
+    holder.run("begin; lock pg_catalog.pg_enum in access exclusive mode")?.ok()?;
+    api.sql("create function f() returns void language sql as ''; comment on function f() is 'HTTP POST'")?;
+    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where backend_type = 'pg_sse catalog' and wait_event_type = 'Lock'";
+    let mark = cluster.log_mark()?;
+    wait_for(PATIENCE, "the reading is ended", || Ok((cluster.sql(end)?.trim() == "1").then_some(())))?;
+    cluster.wait_for_log(mark, "the worker that reads the routines left before it was done")?;
+    ensure!(api.post("f", &serde_json::json!({}))?.status() == 204);
+    holder.run("rollback")?.ok()?;
+    eventually(&cluster, "/api/client.ts", "the routine", has("function f(")).map(drop)
+}

@@ -63,10 +63,13 @@ pub(crate) fn run() {
     let mut handed_over = hand_over(&shared, max_wait, generation, role, &routines);
     if handed_over && guc::SERVE_CLIENT.get() {
         // Behind the routines: they neither wait for it, nor are they lost where it fails.
-        let client = BackgroundWorker::transaction(|| client(&routines));
+        let client = BackgroundWorker::transaction(|| client(routines));
         handed_over = hand_over_client(&shared, max_wait, generation, &client);
     }
-    shared.header.last_reading.tell_work(clock::processor_time());
+    if handed_over {
+        // Says, too, that nothing is missing: whoever is ended while the client is made does not come here.
+        shared.header.last_reading.tell_work(clock::processor_time());
+    }
     shared.wake_gateway();
     bgworker::leave(i32::from(!handed_over));
 }
@@ -100,9 +103,9 @@ fn hand_over(
 }
 
 /// What `sse.serve_client` serves; empty if it is too large.
-fn client(routines: &[Routine]) -> String {
-    let served = routines.iter().filter(|routine| guc::schema_is_served(&routine.schema));
-    client::of(&served.cloned().collect::<Vec<_>>(), None).unwrap_or_default()
+fn client(mut routines: Vec<Routine>) -> String {
+    routines.retain(|routine| guc::schema_is_served(&routine.schema));
+    client::of(&routines, None).unwrap_or_default()
 }
 
 /// Bytes of a part of the client, which finds room in the smallest ring.

@@ -28,8 +28,8 @@ const PAUSE_FACTOR: u32 = 3;
 /// while others ask for paths that do not exist; even together they must not use up a whole processor.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
 
-/// A reading that does not say what it worked counts with all of its time, but with no more than this. There
-/// is hardly one: it would have to end between its last record and saying so.
+/// A reading that does not say what it worked counts with all of its time, but with no more than this: it
+/// failed, and is tried again.
 const MAX_UNTOLD: Duration = Duration::from_secs(5);
 
 /// Pause after a reading that failed; doubled each time up to the maximum.
@@ -48,7 +48,8 @@ pub(crate) struct CatalogReader {
     /// Another database is served since the worker was started: what it has read, or is still reading, is not
     /// taken for the routines of that one.
     is_overtaken: bool,
-    /// A setting has changed since the last worker was started that it goes by.
+    /// A setting that the last worker goes by has changed since it was started, or it was not done when it
+    /// left.
     is_outdated: bool,
     /// The number of changes that the routes in force contain.
     loaded: Option<u64>,
@@ -140,8 +141,14 @@ impl CatalogReader {
             let work = read + (now - left).min(read);
             self.not_before = self.not_before.max(now + work * PAUSE_FACTOR);
             self.hurried_not_before = now + work * HURRIED_PAUSE_FACTOR;
-            if !std::mem::take(&mut self.is_overtaken) && !self.finished {
-                self.retry_later("the worker that reads the routines left before it was done");
+            if !std::mem::take(&mut self.is_overtaken) {
+                // One that has handed over the routines may have failed at the client for them.
+                if self.finished && told.is_some() {
+                    self.back_off = FIRST_BACK_OFF;
+                } else {
+                    self.is_outdated = true;
+                    self.retry_later("the worker that reads the routines left before it was done");
+                }
             }
         }
         let outdated = self.is_outdated || self.loaded != Some(self.shared.catalog_generation());
@@ -195,7 +202,6 @@ impl CatalogReader {
         }
         self.loaded = Some(generation);
         self.finished = true;
-        self.back_off = FIRST_BACK_OFF;
         true
     }
 

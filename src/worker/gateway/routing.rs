@@ -131,7 +131,12 @@ impl<'r> Routing<'r> {
         if let Record::CatalogBegin { generation } = record {
             self.reading =
                 Some(Reading { generation, role: None, routines: Vec::new(), types: RowTypes::default() });
-            self.client.begin();
+            if self.routes.is_some() {
+                self.client.begin();
+            } else {
+                // Nobody is served: one that was completed since may be of the database before.
+                self.client = ServedClient::default();
+            }
             return;
         }
         if let Record::CatalogClient { generation, part } = record {
