@@ -315,3 +315,23 @@ fn a_type_far_within_others_is_what_it_is_alone() -> Result<()> {
     ensure!(answer.json()?["in"]["a"] == "08:00:2b:01:02:03", "{}", told(&answer));
     Ok(())
 }
+
+#[test]
+fn a_type_with_elements_that_has_a_text_of_its_own_is_given_as_that_text() -> Result<()> {
+    let api = Api::new("vectors")?;
+    api.sql(
+        "create function v(x int2vector, o oidvector) returns int2vector language sql as 'select x';
+         comment on function v(int2vector, oidvector) is 'HTTP POST';
+         create function r(x int2vector) returns table (x_ int2vector, n int) language sql as 'select x, 1';
+         comment on function r(int2vector) is 'HTTP POST'",
+    )?;
+    // `to_json`, which makes all answers, has its elements.
+    assert_eq!(told(&api.post("v", &json!({"x": "1 2", "o": "3 4"}))?), "200 [1,2]");
+    assert_eq!(told(&api.post("r", &json!({"x": "1 2"}))?), r#"200 [{"x":[1,2],"n":1}]"#);
+    assert_eq!(api.post("v", &json!({"x": [1, 2], "o": "3 4"}))?.status(), 400);
+    let client = api.cluster.sql("select sse.typescript_client('vectors')")?;
+    for line in ["    x: string | null;", "    x: unknown;", "Promise<ApiResult<string | null>>"] {
+        ensure!(client.contains(line), "{line}: {client}");
+    }
+    Ok(())
+}

@@ -14,13 +14,15 @@ use sse_client::{Catalog, Column, Kind, TooLarge, TypeDefinition};
 use crate::pg::jit;
 use crate::pg::text::from_server;
 
-/// Kinds: `d`omain, `a`rray, `c`omposite, `o`paque (`to_json` uses its cast), `e`num, `b`oolean, `n`umber,
-/// `l`ong number, `j`son, or `t`ext. An enum of more than `$2` labels is a text.
+/// Kinds: `d`omain, `a`rray, `c`omposite, `o`paque (`to_json` uses its cast; or its elements, of a type like
+/// `int2vector` whose text is none of an array), `e`num, `b`oolean, `n`umber, `l`ong number, `j`son, or
+/// `t`ext. An enum of more than `$2` labels is a text.
 const TYPES: &str = "
 WITH kinds AS MATERIALIZED (
     SELECT t.oid, t.typname, t.typnamespace, t.typrelid, t.typnotnull,
            CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN 'd'
-                WHEN t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc THEN 'a'
+                WHEN t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+                THEN CASE WHEN t.typarray OPERATOR(pg_catalog.=) 0 THEN 'a' ELSE 'o' END
                 WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'c'
                 WHEN t.oid OPERATOR(pg_catalog.=) 16 THEN 'b'
                 WHEN t.oid OPERATOR(pg_catalog.=) ANY ('{21,23,700,701}'::pg_catalog._oid) THEN 'n'

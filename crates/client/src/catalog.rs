@@ -38,7 +38,8 @@ pub enum Kind {
     Boolean,
     /// `json`, `jsonb`: any value.
     Json,
-    /// A type with a cast to `json`, such as hstore: a text in a request, any value in an answer.
+    /// A type with a cast to `json`, such as hstore, or `int2vector`: a text in a request, any value in an
+    /// answer.
     Opaque,
     /// The labels of an enum, in their order.
     Enum(Vec<String>),

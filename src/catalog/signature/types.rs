@@ -18,7 +18,8 @@ use crate::catalog::owners::Account;
 use crate::pg::text::from_server;
 
 /// `kind`: `d`omain, `a`rray, `c`omposite, `p`seudo, `v`oid, `r`ecord, `j`son, `b`ytea, or `n`one of these.
-/// `of`: the base of a domain, the elements of an array. If `$2`, the types within these are returned, too,
+/// `of`: the base of a domain, the elements of an array. A type with elements that has an array type itself
+/// (`int2vector`) has a text of its own, and is no array. If `$2`, the types within these are returned, too,
 /// level by level: at most `$3` types, and only as long as they have at most `$4` columns together.
 const TYPES: &str = "
 WITH RECURSIVE within AS (
@@ -28,7 +29,7 @@ WITH RECURSIVE within AS (
      CROSS JOIN LATERAL (
         SELECT t.typbasetype AS oid WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
          UNION ALL
-        SELECT t.typelem WHERE t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+        SELECT t.typelem WHERE t.typarray OPERATOR(pg_catalog.=) 0 AND t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc
          UNION ALL
         SELECT a.atttypid FROM pg_catalog.pg_attribute a
          WHERE t.typtype OPERATOR(pg_catalog.=) 'c' AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped) x
@@ -45,7 +46,7 @@ WITH RECURSIVE within AS (
                 WHEN t.typtype OPERATOR(pg_catalog.=) 'p' THEN 'p' WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN 'd'
                 WHEN t.oid OPERATOR(pg_catalog.=) 114 OR t.oid OPERATOR(pg_catalog.=) 3802 THEN 'j' WHEN t.oid OPERATOR(pg_catalog.=) 17 THEN 'b'
                 WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN 'c'
-                WHEN t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc THEN 'a'
+                WHEN t.typarray OPERATOR(pg_catalog.=) 0 AND t.typelem OPERATOR(pg_catalog.<>) 0 AND t.typsubscript OPERATOR(pg_catalog.=) 'pg_catalog.array_subscript_handler'::pg_catalog.regproc THEN 'a'
                 ELSE 'n' END AS kind,
            CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END AS of
       FROM counted w JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) w.oid
