@@ -78,7 +78,9 @@ fn rows_that_postgres_cannot_write_as_json_are_gaps_whatever_their_types() -> Re
     let long = "n".repeat(63);
     corner.sql(&format!(
         r#"create table "{long}" (); create type pair as (a int, b numeric); create type pairs as range (subtype = pair);
-           create table t (id int, c regclass[], d timestamptz[], p pairs[], m pairs_multirange, b bit varying[],
+           create type word as (a text); create type words as (a word, b text[]); create type phrase as (a words, j jsonb);
+           create type phrases as range (subtype = phrase);
+           create table t (id int, q phrases, c regclass[], d timestamptz[], p pairs[], m pairs_multirange, b bit varying[],
                            x text[], h tsvector[], f float8[]); {}"#,
         trigger("t", "'all'")
     ))?;
@@ -86,7 +88,7 @@ fn rows_that_postgres_cannot_write_as_json_are_gaps_whatever_their_types() -> Re
     let mut session = corner.session()?;
     session
         .run(
-            "insert into t values (1, array['t', null]::regclass[], array['2020-01-01 12:00+00'::timestamptz],
+            "insert into t values (1, null, array['t', null]::regclass[], array['2020-01-01 12:00+00'::timestamptz],
                 array[pairs(row(1, 2.5)::pair, row(1, 3.5)::pair), 'empty'],
                 pairs_multirange(pairs(row(1, 2)::pair, row(3, null)::pair)), array[B'101'], array['x'],
                 array['a b'::tsvector], array[1.5, 'NaN'])",
@@ -99,8 +101,34 @@ fn rows_that_postgres_cannot_write_as_json_are_gaps_whatever_their_types() -> Re
     ] {
         ensure!(ordinary.contains(column), "{ordinary}");
     }
+    // Each text around a quote puts a second one behind it.
+    let quotes = |word: usize, element: usize, json: usize| {
+        let quotes = |count: usize| format!("repeat('\"', {count})");
+        let phrase = format!(
+            "row(row(row({})::word, array[{}])::words, to_jsonb({}))::phrase",
+            quotes(word),
+            quotes(element),
+            quotes(json)
+        );
+        format!("phrases({phrase}, null)")
+    };
+    // A quote of the word counts 6 times 2 to the fourth, of 64 MB.
+    for count in [3, 690_000] {
+        session.run(&format!("insert into t (id, q) select 2, {}", quotes(count, 4, 5)))?.ok()?;
+        let quoted = stream.next(PATIENCE)?.data;
+        let wanted = 32 * count;
+        ensure!(
+            quoted.contains(r#""q":"[\"("#) && (wanted..wanted + 2000).contains(&quoted.len()),
+            "{}",
+            quoted.len()
+        );
+    }
     let mut failed = Vec::new();
     for (column, value) in [
+        ("q", quotes(700_000, 1, 1)),
+        ("q", quotes(40_000_000, 1, 1)),
+        ("q", quotes(1, 20_000_000, 1)),
+        ("q", quotes(1, 1, 40_000_000)),
         ("c", format!(r#"array_fill('"{long}"'::regclass, array[17000000])"#)),
         ("d", "array_fill('2020-01-01 12:00:00.123456+00'::timestamptz, array[33000000])".to_owned()),
         ("p", "array_fill(pairs(row(1, 1e131071)::pair, null), array[9000])".to_owned()),
@@ -120,6 +148,14 @@ fn rows_that_postgres_cannot_write_as_json_are_gaps_whatever_their_types() -> Re
 
 #[test]
 fn a_row_of_many_bytes_that_is_short_as_json_is_published() -> Result<()> {
+    // Values alone are in no array.
+    let corner = Corner::new("alone")?;
+    corner.sql(&format!("create table t (j jsonb[]); {}", trigger("t", "'all'")))?;
+    let mut stream = corner.changes(&["t"])?;
+    corner.sql("insert into t select array_fill('1'::jsonb, array[400000])")?;
+    let data = stream.next(PATIENCE)?.data;
+    ensure!(data.len() > 800_000 && data.contains("1,1,1"), "{}", data.len());
+
     let corner = Corner::new("short")?;
     corner.sql(&format!("create table t (n name[], r regclass[]); {}", trigger("t", "'all'")))?;
     let mut stream = corner.changes(&["t"])?;

@@ -165,6 +165,7 @@ unsafe extern "C-unwind" {
     pub(super) fn getTypeOutputInfo(oid: pg_sys::Oid, output: *mut pg_sys::Oid, is_varying: *mut bool);
     pub(super) fn OidOutputFunctionCall(function: pg_sys::Oid, value: pg_sys::Datum) -> *mut c_char;
     pub(super) safe fn check_stack_depth();
+    pub(super) safe fn ProcessInterrupts();
     pub(super) safe fn lookup_type_cache(oid: pg_sys::Oid, flags: c_int) -> *mut pg_sys::TypeCacheEntry;
 
     // array.h, jsonb.h, rangetypes.h, multirangetypes.h (the last not among pgrx' headers)

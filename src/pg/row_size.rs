@@ -3,14 +3,17 @@
 //!
 //! It is counted so closely that whatever is not too large fits into a text of Postgres, a gigabyte: an error
 //! of the trigger would end the statement. What cannot be that large is not looked at value by value (see
-//! [`UNREAD`]). That leaves the types of others whose output is a thousand times as long as the value.
+//! `row_size/sum.rs`). That leaves the types of others whose output is a thousand times as long as the value.
 //!
 //! Looked up and called as `row_to_json` does it; so it may raise what that would raise.
 //!
-//! Not for: what kinds of types there are (`row_size/kind.rs`), how the values are written (`row_json.rs`),
-//! and texts that are columns themselves (`row.rs`).
+//! Not for: what kinds of types there are (`row_size/kind.rs`), how long a value is (`row_size/length.rs`),
+//! what is too much (`row_size/sum.rs`), how the values are written (`row_json.rs`), and texts that are
+//! columns themselves (`row.rs`).
 
 pub(super) mod kind;
+mod length;
+mod sum;
 
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::MaybeUninit;
@@ -20,22 +23,19 @@ use pgrx::varlena::{vardata_any, varsize_any, varsize_any_exhdr};
 use pgrx::{PgTupleDesc, pg_sys};
 
 use self::kind::Kind;
+use self::length::{escaped_bytes, numeric_bytes};
+use self::sum::{QUOTED, QUOTED_IN_JSON, Sum};
 use super::raw;
 
-/// Bytes so far. Counting stops as soon as there are too many.
+/// What is counted of a row.
 pub(super) struct Size {
-    bytes: usize,
-    most: usize,
-    /// As many bytes may be there besides, of what was not looked at.
-    unread: usize,
-    /// This is inside of a range, which is a text: composites have no names in it.
-    is_in_text: bool,
+    sum: Sum,
+    /// Values so far.
+    seen: usize,
 }
 
-/// This much of a row's JSON may be there without being counted. Together with what may be counted, of which
-/// texts are up to six times as long as JSON (`publish/changes.rs`, `MOST_BYTES`), it is less than a
-/// gigabyte. Beyond it, every value is written down on its own, and counted.
-const UNREAD: usize = 64 * 1024 * 1024;
+/// So many values are counted before it is looked whether the statement was cancelled: some milliseconds.
+const VALUES_AT_ONCE: usize = 65_536;
 
 /// No element of an array of a plain type takes more, with its quotes and its comma: a timestamp with time
 /// zone before Christ, with microseconds, has 43.
@@ -55,16 +55,20 @@ const LARGEST_OTHER: usize = 1024 * 1024 * 1024 / OTHER_FACTOR - OTHER_BYTES;
 impl Size {
     /// Nothing so far, and `most` that may be counted.
     pub(super) fn new(most: usize) -> Self {
-        Self { bytes: 0, most, unread: 0, is_in_text: false }
+        Self { sum: Sum::new(most), seen: 0 }
     }
 
     /// What has been counted, if that is too much.
     pub(super) fn excess(&self) -> Option<usize> {
-        (self.bytes > self.most).then_some(self.bytes)
+        self.sum.excess()
     }
 
-    fn add(&mut self, bytes: usize) {
-        self.bytes = self.bytes.saturating_add(bytes);
+    /// Lets a statement be cancelled. May raise.
+    fn tick(&mut self) {
+        self.seen = self.seen.wrapping_add(1);
+        if self.seen.is_multiple_of(VALUES_AT_ONCE) {
+            raw::ProcessInterrupts();
+        }
     }
 
     /// Counts a value. Allocates in the current memory; may raise.
@@ -79,16 +83,24 @@ impl Size {
     /// # Safety
     /// - As [`Self::count`]; the value's type is of this kind.
     unsafe fn count_kind(&mut self, kind: Kind, value: pg_sys::Datum) {
+        self.tick();
         if self.excess().is_some() {
             return;
+        }
+        // Two quotes around it, with which each of the texts outside does the same, and JSON once more.
+        if self.sum.depth > 1 && !self.sum.leave(4) {
+            return self.sum.add_too_much();
         }
         match kind {
             // SAFETY: the caller's promise.
             Kind::Plain(type_oid) => return unsafe { self.count_other(type_oid, PLAIN_BYTES, value) },
             // SAFETY: as above.
             Kind::Other(type_oid) => return unsafe { self.count_varying(type_oid, value) },
-            // SAFETY: of varying length; reads its head alone.
-            Kind::Text => return self.add(unsafe { raw::toast_raw_datum_size(value) } - pg_sys::VARHDRSZ),
+            Kind::Text => {
+                // SAFETY: of varying length; reads its head alone.
+                let bytes = unsafe { raw::toast_raw_datum_size(value) } - pg_sys::VARHDRSZ;
+                return self.sum.add_text(bytes, QUOTED);
+            }
             _ => {}
         }
         raw::check_stack_depth();
@@ -127,7 +139,7 @@ impl Size {
             length => usize::try_from(length).unwrap_or(0),
         };
         if bytes > LARGEST_OTHER {
-            return self.add(self.most + 1);
+            return self.sum.add_too_much();
         }
         // SAFETY: the caller's promise.
         unsafe { self.count_other(type_oid, OTHER_FACTOR * bytes + OTHER_BYTES, value) };
@@ -138,8 +150,11 @@ impl Size {
     /// # Safety
     /// - As [`Self::count`].
     unsafe fn count_other(&mut self, type_oid: pg_sys::Oid, longest: usize, value: pg_sys::Datum) {
-        if self.leave(longest) {
-            return self.add(1);
+        if self.sum.leave(longest) {
+            return self.sum.add(1);
+        }
+        if self.sum.depth > 1 {
+            return self.sum.add_too_much();
         }
         let (mut output, mut is_varying) = (pg_sys::InvalidOid, false);
         // SAFETY: a type of the catalog; fills both.
@@ -148,19 +163,9 @@ impl Size {
         let text = unsafe { raw::OidOutputFunctionCall(output, value) };
         // SAFETY: NUL-terminated.
         let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
-        self.add(bytes.iter().map(|byte| escaped_bytes(*byte)).sum());
+        self.sum.add(bytes.iter().map(|byte| escaped_bytes(*byte)).sum());
         // SAFETY: just made.
         unsafe { raw::pfree(text.cast()) };
-    }
-
-    /// Whether so much can be left uncounted.
-    fn leave(&mut self, longest: usize) -> bool {
-        let unread = self.unread.saturating_add(longest);
-        let may_leave = unread <= UNREAD;
-        if may_leave {
-            self.unread = unread;
-        }
-        may_leave
     }
 
     /// # Safety
@@ -171,7 +176,7 @@ impl Size {
         // SAFETY: as above.
         let start = unsafe { vardata_any(numeric) };
         // SAFETY: this many bytes are there.
-        self.add(numeric_bytes(unsafe { std::slice::from_raw_parts(start.cast(), length) }));
+        self.sum.add(numeric_bytes(unsafe { std::slice::from_raw_parts(start.cast(), length) }));
     }
 
     /// # Safety
@@ -185,11 +190,28 @@ impl Size {
         loop {
             // SAFETY: begun above; fills what is found.
             let token = unsafe { raw::JsonbIteratorNext(&mut iterator, found.as_mut_ptr(), false) };
+            self.tick();
+            if self.excess().is_some() {
+                return;
+            }
             match token {
                 pg_sys::JsonbIteratorToken::WJB_DONE => return,
                 pg_sys::JsonbIteratorToken::WJB_KEY
                 | pg_sys::JsonbIteratorToken::WJB_VALUE
                 | pg_sys::JsonbIteratorToken::WJB_ELEM => {}
+                pg_sys::JsonbIteratorToken::WJB_BEGIN_OBJECT => {
+                    self.sum.add(2);
+                    continue;
+                }
+                pg_sys::JsonbIteratorToken::WJB_BEGIN_ARRAY => {
+                    // SAFETY: zeroed, of integers and pointers.
+                    let found = unsafe { found.assume_init_ref() };
+                    // SAFETY: the token says that it is one.
+                    let array = unsafe { found.val.array };
+                    // A value alone is in an array that is not written.
+                    self.sum.add(if array.rawScalar { 0 } else { 2 });
+                    continue;
+                }
                 _ => continue,
             }
             // SAFETY: zeroed, of integers and pointers.
@@ -204,13 +226,10 @@ impl Size {
                 pg_sys::jbvType::jbvString => {
                     // SAFETY: its type says that it is one.
                     let string = unsafe { found.val.string };
-                    self.add(usize::try_from(string.len).unwrap_or(0) + 2);
+                    self.sum.add_text(usize::try_from(string.len).unwrap_or(0) + 2, QUOTED_IN_JSON);
                 }
                 // `null`, or `true`.
-                _ => self.add(4),
-            }
-            if self.excess().is_some() {
-                return;
+                _ => self.sum.add(4),
             }
         }
     }
@@ -227,24 +246,29 @@ impl Size {
         let count = unsafe { raw::ArrayGetNItems(depth, dimensions) };
         let items = usize::try_from(count).unwrap_or(0);
         // Their commas.
-        self.add(items.saturating_sub(1));
+        self.sum.add(items.saturating_sub(1));
         // A digit each, at the least.
-        let is_too_much = self.bytes.saturating_add(items) > self.most;
-        if is_too_much || matches!(kind, Kind::Plain(_)) && self.leave(items.saturating_mul(PLAIN_BYTES)) {
-            return self.add(items);
+        let is_too_much = self.sum.would_exceed(items);
+        if is_too_much || matches!(kind, Kind::Plain(_)) && self.sum.leave(items.saturating_mul(PLAIN_BYTES))
+        {
+            return self.sum.add(items);
         }
         // SAFETY: a whole array, taken element by element.
         let elements = unsafe { raw::array_create_iterator(array, 0, null_mut()) };
         let (mut value, mut is_null) = (pg_sys::Datum::null(), false);
+        let depth = self.sum.depth;
+        self.sum.enter();
         // SAFETY: just made; fills the other two.
         while self.excess().is_none() && unsafe { raw::array_iterate(elements, &mut value, &mut is_null) } {
             if is_null {
-                self.add(4);
+                self.tick();
+                self.sum.add(4);
             } else {
                 // SAFETY: an element of the array.
                 unsafe { self.count_kind(kind, value) };
             }
         }
+        self.sum.depth = depth;
         // SAFETY: made above.
         unsafe { raw::array_free_iterator(elements) };
     }
@@ -278,6 +302,8 @@ impl Size {
         let (values, nulls) = (values.cast::<pg_sys::Datum>(), nulls.cast::<bool>());
         // SAFETY: room for as many as the descriptor has.
         unsafe { raw::heap_deform_tuple(&mut tuple, descriptor, values, nulls) };
+        let depth = self.sum.depth;
+        self.sum.enter();
         for index in 0..count {
             // SAFETY: looked up above, and held.
             let attribute = unsafe { attribute(descriptor, index) };
@@ -285,7 +311,7 @@ impl Size {
                 continue;
             };
             // `"name":` and a digit, at the least; in a text a comma.
-            self.add(if self.is_in_text { 1 } else { name_bytes + 4 });
+            self.sum.add(if depth > 0 { 1 } else { name_bytes + 4 });
             // SAFETY: below the count.
             let is_null = unsafe { at(nulls, index) };
             if !is_null {
@@ -295,6 +321,7 @@ impl Size {
                 unsafe { self.count(type_oid, value) };
             }
         }
+        self.sum.depth = depth;
         // SAFETY: made above.
         unsafe { raw::pfree(values.cast()) };
         // SAFETY: as above.
@@ -312,7 +339,7 @@ impl Size {
         // SAFETY: the caller's promise.
         let type_oid = unsafe { (*range).rangetypid };
         let kind = Kind::of(raw::get_range_subtype(type_oid));
-        let was_in_text = std::mem::replace(&mut self.is_in_text, true);
+        self.sum.depth += 1;
         let cached = raw::lookup_type_cache(type_oid, pg_sys::TYPECACHE_RANGE_INFO as c_int);
         let (mut lower, mut upper) = (pg_sys::RangeBound::default(), pg_sys::RangeBound::default());
         let mut is_empty = false;
@@ -324,7 +351,7 @@ impl Size {
                 unsafe { self.count_kind(kind, bound.val) };
             }
         }
-        self.is_in_text = was_in_text;
+        self.sum.depth -= 1;
     }
 
     /// # Safety
@@ -365,33 +392,4 @@ unsafe fn attribute(descriptor: pg_sys::TupleDesc, index: usize) -> Option<(usiz
     let attribute = descriptor.get(index).filter(|attribute| !attribute.attisdropped)?;
     let name = attribute.attname.data.iter().take_while(|c| **c != 0);
     Some((name.count(), attribute.atttypid))
-}
-
-/// How long a numeric is as text, from its head (numeric.c): no less.
-fn numeric_bytes(numeric: &[u8]) -> usize {
-    const SPECIAL: u16 = 0xC000;
-    const SHORT: u16 = 0x8000;
-    let word = |index: usize| {
-        let bytes = numeric.get(2 * index..2 * index + 2)?;
-        Some(u16::from_ne_bytes([bytes[0], bytes[1]]))
-    };
-    let head = word(0).unwrap_or(SPECIAL);
-    let (weight, scale) = match head & SPECIAL {
-        SPECIAL => return 3,
-        // Seven bits, the highest of which is the sign.
-        SHORT => (i16::from((head << 1) as u8 as i8 >> 1), (head & 0x1F80) >> 7),
-        _ => (word(1).unwrap_or(0).cast_signed(), head & 0x3FFF),
-    };
-    // Four digits to each of base 10,000, of which the first may have one.
-    let whole = usize::try_from(weight).map_or(1, |weight| 4 * weight + 1);
-    whole + usize::from(scale)
-}
-
-/// How many bytes a byte of a text has in JSON.
-fn escaped_bytes(byte: u8) -> usize {
-    match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
-        0..=31 => 6,
-        _ => 1,
-    }
 }
