@@ -155,6 +155,33 @@ fn two_calls_with_one_execution_id_are_followed_together() -> Result<()> {
     Ok(())
 }
 
+// Attack: a server has places for fewer workers than it is to have, and somebody begins as many long calls.
+#[test]
+fn calls_that_go_on_leave_one_of_the_workers_for_which_there_are_places() -> Result<()> {
+    // The launcher of logical replication, the gateway, the catalog worker, and two call workers of the three
+    // that are wanted.
+    let cluster = start(builder().setting("max_worker_processes", "5").setting("sse.call_workers", "3"))?;
+    let api = Api::of(&cluster, "places")?;
+    api.sql(&format!(
+        "{}; create function f() returns int language sql as 'select 1'; comment on function f() is 'HTTP POST'",
+        job("places")
+    ))?;
+    wait_for(SOON, "both workers are there", || {
+        Ok((cluster.sql("select call_workers from sse.stat_gateway")? == "2").then_some(()))
+    })?;
+    let first = begin(&api, "job", &json!({ "n": 1 }), &[])?;
+    let second = begin(&api, "job", &json!({ "n": 2 }), &[])?;
+    let mut first = follow(&api, &first, None)?;
+    assert_eq!(next(&mut first, 1)?, ["message begun 1"]);
+    assert_eq!(api.post("f", &json!({}))?.text(), "1");
+    open(&api)?;
+    // It still ran, and its time was not over.
+    assert_eq!(next(&mut first, 1)?, ["message half"]);
+    let mut second = follow(&api, &second, None)?;
+    assert_eq!(next(&mut second, 1)?, ["message begun 2"]);
+    Ok(())
+}
+
 #[test]
 fn every_end_is_told_also_of_a_call_that_publishes_nothing() -> Result<()> {
     let cluster = start(builder().setting("sse.call_timeout", "2s").setting("sse.max_event_size", "1kB"))?;

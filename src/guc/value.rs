@@ -6,7 +6,7 @@ use sse_gateway::{Settings, TrustedProxies};
 use sse_proto::word::{Delivery, Level};
 
 use super::*;
-use crate::pg::backend;
+use crate::pg::{backend, bgworker};
 
 /// `sse.listen_addresses`, split.
 pub(crate) fn listen_addresses() -> Vec<String> {
@@ -105,7 +105,8 @@ pub(crate) fn gateway_settings() -> Settings {
         window_age: WINDOW_AGE.duration(),
         response_headers: Settings::check_response_headers(&RESPONSE_HEADERS.text()).unwrap_or_default(),
         call_timeout: CALL_TIMEOUT.duration(),
-        call_workers: CALL_WORKERS.count(),
+        // Those that can exist: of them one is left to others, and snapshots take half.
+        call_workers: CALL_WORKERS.count().min(bgworker::places_for_calls()),
         max_event_size: MAX_EVENT_SIZE.bytes(),
         call_queue_size: CALL_QUEUE_SIZE.count(),
         max_body_size: MAX_BODY_SIZE.bytes(),
