@@ -95,7 +95,9 @@ fn an_address_has_half_of_the_sockets_busy_and_those_with_a_request_are_not_disp
     ask_from(4, &gateway, &call).answer(true).problem(503);
     assert_eq!(connections(&gateway), most as u64);
     // By turns of their addresses, not in the order in which they came.
-    busy.iter().for_each(|_| serve(&gateway, "x"));
+    for _ in &busy {
+        serve(&gateway, "x");
+    }
     for peer in &mut busy {
         assert_eq!(peer.answer(true).text(), "x");
     }
