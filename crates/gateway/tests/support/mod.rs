@@ -160,12 +160,17 @@ impl TestGateway {
             move || {
                 while !quit.load(Ordering::Relaxed) {
                     while let Some(errand) = gateway.poll_errand() {
-                        if let Errand::RefreshRoutes { question } = errand
+                        let question = match errand {
+                            Errand::RefreshRoutes { question } => Some(question),
+                            _ => None,
+                        };
+                        // Before the answer, since whoever has that may look.
+                        errands.lock().unwrap().push_back(errand);
+                        if let Some(question) = question
                             && answer_refreshes.load(Ordering::Relaxed)
                         {
                             gateway.routes_are_fresh(question);
                         }
-                        errands.lock().unwrap().push_back(errand);
                     }
                     std::thread::sleep(Duration::from_millis(1));
                 }
