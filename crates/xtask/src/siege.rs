@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
     }
     let seed = seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     println!("{}, for {seconds} s with seed {seed}", pg.version);
-    let mut options = Options {
+    let options = Options {
         seconds,
         seed,
         install: Arc::new(install),
@@ -68,14 +68,8 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         judges_costs: !sanitize,
         choice: Choice { only, without },
     };
-    let mut report = siege::run(&options)?;
+    let report = siege::run(&options)?;
     println!("{report}");
-    if report.may_be_the_machine() {
-        println!("\nlate for want of processors: once more with the same seed, which decides");
-        options.folder = options.folder.join("again");
-        report = siege::run(&options)?;
-        println!("{report}");
-    }
     if !report.passed() {
         bail!("the siege failed");
     }

@@ -30,11 +30,9 @@ pub struct Report {
     pub(crate) memory: (u64, u64),
     /// The longest that the gateway's threads waited for a processor, in microseconds.
     pub(crate) starved: u64,
-    /// How much of the processors others used, and how many late seconds that excuses.
+    /// How much of the processors others used, and how many late seconds waits for a processor excuse.
     pub(crate) others_percent: u64,
     pub(crate) excused: usize,
-    /// See [`Report::may_be_the_machine`].
-    pub(crate) is_only_starved: bool,
     pub(crate) attackers: BTreeMap<&'static str, Tally>,
     pub(crate) phases: Vec<Phase>,
     pub(crate) conclusion: Conclusion,
@@ -44,13 +42,6 @@ impl Report {
     /// The honest parties noticed nothing, and enough was tried to say so.
     pub fn passed(&self) -> bool {
         self.conclusion.passed()
-    }
-
-    /// It was short, and failed by nothing but seconds in which events were late, in each of which the
-    /// gateway's threads waited for a processor for as long as the events were too late, because the siege
-    /// itself used them all. Such a moment is worth a second run. A second failure counts.
-    pub fn may_be_the_machine(&self) -> bool {
-        !self.passed() && self.is_only_starved
     }
 }
 
@@ -67,7 +58,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "machine   others used {} % of the processors, which excuses {} late seconds",
+            "machine   others used {} % of the processors; {} late seconds are excused",
             self.others_percent, self.excused
         )?;
         let statuses: Vec<String> =
