@@ -1,9 +1,10 @@
--- The chat: everything around chat.sql, and chat.sql itself.
+-- The chat: chat.sql, more.sql, and everything around them.
 --
 --     psql -d DATABASE -f setup.sql        as a superuser, in the database that is served
 --
 -- chat.sql is the SQL of NpgsqlRest's tutorial "Build a Real-Time Chat App with PostgreSQL and Server-Sent Events",
--- unchanged. This file has what chat.sql needs besides: a schema, crypt(), a logout, a role and its privileges.
+-- unchanged; more.sql is what its guides show besides. This file has what both need: a schema, crypt(), a logout, a role and
+-- its privileges.
 
 \set ON_ERROR_STOP on
 
@@ -19,6 +20,7 @@ create extension pgcrypto schema example_8;
 set search_path = example_8, public;
 
 \ir chat.sql
+\ir more.sql
 
 -- Ends the caller's session. A call without a session is no error.
 create function example_8.logout() returns void language sql as '';
@@ -27,4 +29,4 @@ HTTP POST
 @logout
 @anonymous';
 
-grant select, insert on example_8.messages to chat;
+grant select, insert on example_8.messages, example_8.private_messages to chat;

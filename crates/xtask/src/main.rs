@@ -58,18 +58,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// Run the chat of examples/chat on a throwaway cluster, for two browsers.
-    Demo {
-        /// Log in, send, receive, read the history, end with 0 or 1.
-        #[arg(long)]
-        check: bool,
-        /// The gateway's port; 0 picks a free one.
-        #[arg(long, default_value_t = 0)]
-        port: u16,
-        /// The PostgreSQL to run (default: the one found on this machine).
-        #[arg(long, value_name = "PATH")]
-        pg_config: Option<PathBuf>,
-    },
+    /// Run one of `examples/` on a throwaway server, for two browsers.
+    Demo(demo::Options),
     /// Measure calls per second, beside a hand-written endpoint that does the same.
     CallRate {
         /// For how long each side is measured in each case.
@@ -126,7 +116,7 @@ fn main() -> ExitCode {
             commit_rate::run(seconds, connections, pg_config.as_deref())
         }
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
-        Task::Demo { check, port, pg_config } => demo::run(check, port, pg_config.as_deref()),
+        Task::Demo(options) => demo::run(&options),
         Task::CallRate { seconds, pg_config } => call_rate::run(seconds, pg_config.as_deref()),
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Regress => regress::run(),

@@ -51,11 +51,19 @@ const INSTALL: &str = r#"
 pub(crate) enum Purpose {
     /// Build the extension and run a server.
     BuildAndRun,
+    /// Node on top, which packs the client that some examples' pages import.
+    Pages,
     /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
     /// configures, a browser for its pages, and Node, which runs the clients.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
+}
+
+impl Purpose {
+    fn is_test(self) -> bool {
+        matches!(self, Self::Test | Self::Fuzz)
+    }
 }
 
 /// Makes sure that everything is there, and returns the PostgreSQL to use. Names what it installs before it
@@ -128,7 +136,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
             if !pg.has_headers() {
                 missing.push(format!("postgresql-server-dev-{}", pg.major));
             }
-            if purpose != Purpose::BuildAndRun && pg.is_debians() {
+            if purpose.is_test() && pg.is_debians() {
                 missing.extend(missing_languages(&pg));
             }
             Some(pg.major)
@@ -138,7 +146,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
     if major.is_none() {
         let major = offered_major()?;
         missing.extend([format!("postgresql-{major}"), format!("postgresql-server-dev-{major}")]);
-        if purpose != Purpose::BuildAndRun {
+        if purpose.is_test() {
             missing.extend(LANGUAGES.iter().map(|name| format!("postgresql-{name}-{major}")));
         }
     }
@@ -155,6 +163,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
         missing.extend(
             PROGRAMS
                 .iter()
+                .filter(|(_, name)| purpose.is_test() || matches!(*name, "node" | "npm"))
                 .filter(|(_, name)| find_program(name).is_none())
                 .map(|(package, _)| (*package).to_owned()),
         );

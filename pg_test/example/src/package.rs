@@ -1,0 +1,37 @@
+//! The npm package, as `npm pack` makes it, in the folder of a page.
+//!
+//! Not for its tests: `clients/js`.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use cluster::{node_package, npm};
+
+/// Where the package is in the checkout.
+const PACKAGE: &str = "clients/js";
+
+/// Builds and packs it, and puts what it publishes into `to`.
+pub(crate) fn put(to: &Path) -> Result<()> {
+    let folder = node_package(PACKAGE)?;
+    // One at a time: tests run side by side, and all build in this folder.
+    let lock = File::create(folder.with_extension("pack-lock"))?;
+    lock.lock()?;
+    let packed = tempfile::tempdir()?;
+    let mut pack = npm()?;
+    pack.args(["pack", "--pack-destination"]).arg(packed.path()).current_dir(&folder);
+    run(&mut pack, "npm pack")?;
+    let file = fs::read_dir(packed.path())?.next().context("npm pack has made no file")??.path();
+    fs::create_dir_all(to)?;
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xzf").arg(file).arg("-C").arg(to).args(["--strip-components=2", "--no-same-owner"]);
+    run(unpack.arg("package/dist"), "tar")
+}
+
+fn run(command: &mut Command, what: &str) -> Result<()> {
+    let output = command.output().with_context(|| format!("cannot run {what}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what}: {}{said}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
