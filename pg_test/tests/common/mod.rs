@@ -8,6 +8,7 @@
 pub(crate) mod browser;
 pub(crate) mod calls;
 pub(crate) mod changes;
+pub(crate) mod control;
 pub(crate) mod differential;
 pub(crate) mod linger;
 pub(crate) mod module;

@@ -1,4 +1,4 @@
-// The gateway of these tests, and what can be done to it: lines of JSON to pg_test/tests/client_js.rs.
+// The gateway of these tests, and what can be done to it: lines of JSON to pg_test/tests/common/control.rs.
 
 import { connect } from "node:net";
 import { createInterface } from "node:readline";

@@ -10,8 +10,8 @@ use super::steps::{Outcome, Run};
 use super::tally::Tally;
 use crate::progress;
 
-/// What the black-box tests run: installed, and nothing to test in it.
-const TOOLS: &str = "pg_test/node";
+/// What the black-box tests run: installed, and nothing to test in them.
+const TOOLS: [&str; 2] = ["pg_test/node", "pg_test/browsers"];
 
 /// The packages with tests of their own. One that is not there yet is left out.
 const PACKAGES: [&str; 1] = ["clients/js"];
@@ -32,7 +32,9 @@ impl Run {
                 ..Outcome::none()
             });
         }
-        node_package(TOOLS)?;
+        for package in TOOLS {
+            node_package(package)?;
+        }
         let mut outcome = Outcome::passed();
         let root = workspace_root();
         for package in PACKAGES.iter().filter(|package| root.join(package).join("package.json").is_file()) {
