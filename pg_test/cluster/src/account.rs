@@ -14,6 +14,9 @@ use anyhow::{Context, Result, bail};
 /// The accounts to change to from root, in this order. `postgres` comes with distribution packages.
 const ACCOUNTS: [&str; 2] = ["postgres", "nobody"];
 
+/// Options of `setpriv`: the capability to raise priorities stays when the account is changed.
+const PRIORITY: [&str; 2] = ["--inh-caps=+sys_nice", "--ambient-caps=+sys_nice"];
+
 /// The account that servers run as.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -48,7 +51,27 @@ impl Account {
     /// and `RUST_BACKTRACE`, which makes pgrx attach a backtrace to every error as a DETAIL that no test
     /// expects.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = self.unclean_command(program);
+        self.command_with(program, &[])
+    }
+
+    /// The same; what it runs may give itself priority, as far as [`Account::may_permit_priority`].
+    pub(crate) fn command_with_priority(&self, program: &Path) -> Command {
+        self.command_with(program, if self.may_permit_priority() { &PRIORITY } else { &[] })
+    }
+
+    /// Whether we may permit a server to put itself before other work: that takes root, and `CAP_SYS_NICE`.
+    pub fn may_permit_priority(&self) -> bool {
+        static MAY: OnceLock<bool> = OnceLock::new();
+        *MAY.get_or_init(|| {
+            // It warns and goes on when it cannot raise the priority of what it runs: that tells its own.
+            let mut nice = self.command_with(Path::new("nice"), &PRIORITY);
+            let told = nice.args(["-n", "-10", "nice"]).output();
+            self.switch_to.is_some() && told.is_ok_and(|told| told.stdout.starts_with(b"-10"))
+        })
+    }
+
+    fn command_with(&self, program: &Path, options: &[&str]) -> Command {
+        let mut command = self.unclean_command(program, options);
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("PG") || name.starts_with("LC_") || name == "LANG" || name == "LANGUAGE" {
@@ -82,14 +105,14 @@ impl Account {
             .all(|part| fs::metadata(part).is_ok_and(|found| found.permissions().mode() & 0o001 != 0))
     }
 
-    fn unclean_command(&self, program: &Path) -> Command {
+    fn unclean_command(&self, program: &Path, options: &[&str]) -> Command {
         let Some(setpriv) = &self.setpriv else { return Command::new(program) };
         let mut command = Command::new(setpriv);
         command.args(["--pdeathsig", "QUIT"]);
         if let Some((uid, gid)) = self.switch_to {
             command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--init-groups");
         }
-        command.arg("--").arg(program);
+        command.args(options).arg("--").arg(program);
         command
     }
 }

@@ -36,6 +36,7 @@ pub struct Builder {
     encoding: String,
     locale: String,
     initdb_arguments: Vec<String>,
+    has_priority: bool,
 }
 
 impl Default for Builder {
@@ -48,6 +49,7 @@ impl Default for Builder {
             encoding: "UTF8".to_owned(),
             locale: "C".to_owned(),
             initdb_arguments: Vec::new(),
+            has_priority: false,
         }
     }
 }
@@ -100,6 +102,12 @@ impl Builder {
         self
     }
 
+    /// Permits the server to put itself before other work, as far as [`Account::may_permit_priority`].
+    pub fn priority(mut self) -> Self {
+        self.has_priority = true;
+        self
+    }
+
     /// Makes the data directory, starts the server, waits until it takes connections, creates the extension.
     ///
     /// # Errors
@@ -135,7 +143,7 @@ impl Builder {
         copy_data(&install.template(&initdb_arguments)?, &data)?;
         append_settings(&data, &self.all_settings(home.path()))?;
         home.close_to_others(&account)?;
-        Ok(Cluster::new(install, home))
+        Ok(Cluster::new(install, home, self.has_priority))
     }
 
     fn all_settings(&self, home: &Path) -> Vec<(String, String)> {

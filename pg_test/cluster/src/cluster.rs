@@ -48,6 +48,7 @@ pub struct Cluster {
     install: Arc<Install>,
     postmaster: Mutex<Option<Child>>,
     home: Scratch,
+    has_priority: bool,
 }
 
 impl Cluster {
@@ -56,8 +57,8 @@ impl Cluster {
         Builder::default()
     }
 
-    pub(crate) fn new(install: Arc<Install>, home: Scratch) -> Self {
-        Self { install, postmaster: Mutex::new(None), home }
+    pub(crate) fn new(install: Arc<Install>, home: Scratch, has_priority: bool) -> Self {
+        Self { install, postmaster: Mutex::new(None), home, has_priority }
     }
 
     /// Starts the server and waits until it takes connections (or, as a standby, is consistent).
@@ -70,7 +71,12 @@ impl Cluster {
             bail!("the server has been started already");
         }
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let mut command = self.install.account().command(&self.install.program("postgres"));
+        let (account, program) = (self.install.account(), self.install.program("postgres"));
+        let mut command = if self.has_priority {
+            account.command_with_priority(&program)
+        } else {
+            account.command(&program)
+        };
         command.arg("-D").arg(self.data_dir()).current_dir(self.home.path());
         // Its own process group: Ctrl-C at a terminal is for us, and we stop the server.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);

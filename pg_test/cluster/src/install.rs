@@ -157,7 +157,8 @@ impl Install {
         self.pg.bindir.join(name)
     }
 
-    pub(crate) fn account(&self) -> &Account {
+    /// The account that its servers run as.
+    pub fn account(&self) -> &Account {
         &self.account
     }
 

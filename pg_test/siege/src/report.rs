@@ -33,6 +33,8 @@ pub struct Report {
     /// How much of the processors others used, and how many late seconds waits for a processor excuse.
     pub(crate) others_percent: u64,
     pub(crate) excused: usize,
+    /// Whether the server might put its events before other work.
+    pub(crate) has_priority: bool,
     pub(crate) attackers: BTreeMap<&'static str, Tally>,
     pub(crate) phases: Vec<Phase>,
     pub(crate) conclusion: Conclusion,
@@ -58,8 +60,10 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "machine   others used {} % of the processors; {} late seconds are excused",
-            self.others_percent, self.excused
+            "machine   others used {} % of the processors; {} late seconds are excused; events have {} priority",
+            self.others_percent,
+            self.excused,
+            if self.has_priority { "the" } else { "no" }
         )?;
         let statuses: Vec<String> =
             self.calls.by_status.iter().map(|(status, count)| format!("{status} {count}")).collect();
