@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::EventStream;
-use cluster::{Cluster, Extension, Install, PgConfig, Session, tell_skipped, wait_for, wait_until};
+use cluster::{
+    Builder, Cluster, Extension, Install, PgConfig, Session, skip, tell_skipped, wait_for, wait_until,
+};
 use common::{SOON, announcer, figure, gateway_pid, provoke};
 
 const QUIET: &str = "set client_min_messages = warning";
@@ -20,7 +22,11 @@ const QUIET: &str = "set client_min_messages = warning";
 /// A cluster with a routine that publishes `message` as it commits, a session that can call it, and a stream
 /// of it.
 fn served() -> Result<(Cluster, Session, EventStream)> {
-    let cluster = Cluster::builder().start()?;
+    served_by(Cluster::builder())
+}
+
+fn served_by(builder: Builder) -> Result<(Cluster, Session, EventStream)> {
+    let cluster = builder.start()?;
     cluster.sql(&announcer("f", "@sse"))?;
     let mut session = cluster.session()?;
     session.run(QUIET)?.ok()?;
@@ -300,24 +306,56 @@ fn the_time_from_a_single_publisher_to_its_subscriber() -> Result<()> {
     Ok(())
 }
 
+/// The gateway's threads by name, with their nice values; its main thread has the process's name.
 #[cfg(target_os = "linux")]
-#[test]
-fn threads_that_no_event_waits_for_leave_the_processor_to_those_that_carry_events() -> Result<()> {
-    let (cluster, ..) = served()?;
-    let pid = gateway_pid(&cluster)?;
-    let mut nice = Vec::new();
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+fn nice_of_threads(cluster: &Cluster) -> Result<Vec<(String, i32)>> {
+    let pid = gateway_pid(cluster)?;
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?;
+    let nice = threads.map(|thread| {
         // proc(5), /proc/pid/stat: the name in parentheses, then the state and so on; nice is field 19.
         let stat = fs::read_to_string(thread?.path().join("stat"))?;
         let (head, rest) = stat.rsplit_once(") ").context("no name")?;
         let name = head.split_once('(').context("no name")?.1.to_owned();
-        let value: i32 = rest.split(' ').nth(16).context("no nice value")?.parse()?;
-        nice.push((name, value));
-    }
+        Ok((name, rest.split(' ').nth(16).context("no nice value")?.parse()?))
+    });
+    nice.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_no_event_waits_for_leave_the_processor_to_those_that_carry_events() -> Result<()> {
+    let (cluster, ..) = served()?;
+    let nice = nice_of_threads(&cluster)?;
     let of = |wanted: &str| nice.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value);
     let (courier, streams) = (of("sse-courier"), of("sse-gateway-0"));
     for (name, least) in [("sse-routes", courier), ("sse-refusals", streams)] {
         ensure!(of(name).is_some() && least.is_some() && of(name) > least, "{name}: {nice:?}");
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn events_come_before_other_work_if_the_administrator_permits_it() -> Result<()> {
+    if !Install::shared()?.account().may_permit_priority() {
+        return skip(env!("CARGO_CRATE_NAME"), "a permission to raise priorities (root with CAP_SYS_NICE)");
+    }
+    for (builder, carriers) in [(Cluster::builder(), 0), (Cluster::builder().priority(), -10)] {
+        let (cluster, mut session, mut stream) = served_by(builder)?;
+        round(&mut session, &mut stream, "first")?;
+        for (name, nice) in nice_of_threads(&cluster)? {
+            let expected = match &*name {
+                "sse-routes" | "sse-refusals" => 10,
+                name if name == "sse-courier" || name.starts_with("sse-gateway-") => carriers,
+                // The main thread takes locks that others wait for.
+                _ => 0,
+            };
+            ensure!(nice == expected, "of {carriers}, {name} has {nice}");
+        }
+        // Where there are no groups, nothing is to be said about them.
+        if let Ok(group) = fs::read_to_string(format!("/proc/{}/autogroup", gateway_pid(&cluster)?)) {
+            ensure!(group.trim_end().ends_with(&format!(" nice {carriers}")), "of {carriers}: {group}");
+        }
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::between::batch::Batch;
 use crate::call::snapshot;
 use crate::door::bind::{Listeners, bind};
 use crate::door::listener;
+use crate::priority::{carry_events, yield_to_events};
 use crate::router::Context;
 use crate::shared::Shared;
 use crate::stream::slab::{Incoming, Slab};
@@ -49,10 +50,12 @@ fn run(
     batches: Receiver<Arc<Batch>>,
     listeners: Listeners,
 ) -> io::Result<()> {
+    carry_events();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .max_blocking_threads(BLOCKING_THREADS)
+        .on_thread_start(yield_to_events)
         .build()?;
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, serve(number, shared, batches, listeners));

@@ -37,21 +37,6 @@ pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     format!("a runtime thread panicked: {}", escaped(text))
 }
 
-/// The thread that calls it does what no event waits for: it lets those that carry events have the processor
-/// first.
-///
-/// Where groups of processes share the processors (Linux' autogroup makes one of each session, and each
-/// process of Postgres has its own), the threads of the gateway compete with each other for one share.
-/// Anybody may give up priority, nobody gets it back. Elsewhere than on Linux it would be the whole process's
-/// (POSIX, `nice`), so there it does nothing.
-pub fn yield_to_events() {
-    #[cfg(target_os = "linux")]
-    {
-        // In vain: as before.
-        let _ = rustix::process::nice(10);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -67,6 +67,7 @@ impl Courier {
         let says = Reports::new(sender, writer);
         let to_routing = tasks.clone();
         let run = move || {
+            sse_gateway::carry_events();
             let source = Source::Ring(shared, consumer);
             let carry = || Carrier::new(shared, source, ring_bytes, &instructed, &says, &to_routing).run();
             // Nothing is used after a panic, so nothing half changed is seen.

@@ -23,8 +23,9 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
 
+use crate::priority::yield_to_events;
 use crate::shared::Shared;
-use crate::supervise::{message, yield_to_events};
+use crate::supervise::message;
 
 /// The gateway's handle on the keeper's thread.
 pub(crate) struct KeeperHandle {
