@@ -13,6 +13,27 @@ use serde_json::json;
 const FILE: &str = env!("CARGO_CRATE_NAME");
 
 #[test]
+fn the_page_of_the_first_five_minutes_shows_what_is_new_and_comes_back_after_a_restart() -> Result<()> {
+    let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
+    let stand = Stand::of("../start.md")?;
+    let tab = browser.open(&stand.page("../start.md")?)?;
+    let listens = || {
+        wait_for(PATIENCE, "the page listens", || {
+            Ok((stand.cluster.sql("select count(*) from sse.subscribers")? == "1").then_some(()))
+        })
+    };
+    listens()?;
+    stand.cluster.sql("insert into news (title) values ('<b>one</b>')")?;
+    tab.shows("li", "<b>one</b>")?;
+    stand.cluster.restart(StopMode::Fast)?;
+    listens()?;
+    stand.cluster.sql("insert into news (title) values ('two')")?;
+    tab.shows("li", "two|<b>one</b>")?;
+    assert_eq!(browser.thrown(), [""; 0]);
+    Ok(())
+}
+
+#[test]
 fn a_counter_is_right_in_every_tab_after_a_reload_and_after_a_restart() -> Result<()> {
     let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
     let stand = Stand::of("counter.md")?;

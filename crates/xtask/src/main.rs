@@ -1,5 +1,5 @@
-//! `cargo xtask …`: the commands of the project: install, demo, test, call-rate, commit-rate, ledger, siege,
-//! snapshots, soak, regress.
+//! `cargo xtask …`: the commands of the project: install, demo, docs, test, call-rate, commit-rate, ledger,
+//! siege, snapshots, soak, regress.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -9,6 +9,7 @@ mod build;
 mod call_rate;
 mod commit_rate;
 mod demo;
+mod docs;
 mod install;
 mod ledger;
 mod packages;
@@ -21,6 +22,7 @@ mod siege;
 mod snapshots;
 mod soak;
 mod test;
+mod tools;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +62,8 @@ enum Task {
     },
     /// Run one of `examples/` on a throwaway server, for two browsers.
     Demo(demo::Options),
+    /// Build the documentation as a site in target/site, with its links checked.
+    Docs,
     /// Measure calls per second, beside a hand-written endpoint that does the same.
     CallRate {
         /// For how long each side is measured in each case.
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
         }
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
         Task::Demo(options) => demo::run(&options),
+        Task::Docs => docs::run(),
         Task::CallRate { seconds, pg_config } => call_rate::run(seconds, pg_config.as_deref()),
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Regress => regress::run(),

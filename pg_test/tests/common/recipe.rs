@@ -41,7 +41,7 @@ impl Stand {
     pub(crate) fn with(recipes: &[&str], builder: Builder) -> Result<Self> {
         let pages = Scratch::create(&Account::for_servers()?)?;
         for recipe in recipes {
-            fs::write(pages.path().join(recipe.replace(".md", ".html")), block(recipe, "html", 0)?)?;
+            fs::write(pages.path().join(file_of(recipe)), block(recipe, "html", 0)?)?;
         }
         // Pages know one port: the gateway comes back to it.
         let builder =
@@ -56,6 +56,11 @@ impl Stand {
     /// The address of a page, at the name that the documents use.
     pub(crate) fn page(&self, recipe: &str) -> Result<String> {
         let port = self.cluster.http()?.address().port();
-        Ok(format!("http://localhost:{port}/{}", recipe.replace(".md", ".html")))
+        Ok(format!("http://localhost:{port}/{}", file_of(recipe)))
     }
+}
+
+/// Of the page; a recipe may be in another folder.
+fn file_of(recipe: &str) -> String {
+    recipe.rsplit('/').next().unwrap_or(recipe).replace(".md", ".html")
 }

@@ -63,10 +63,11 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
+    Step { name: "documentation", run: Run::site, runs_when: When::Always },
     Step { name: "build of the extension", run: Run::build, runs_when: When::Always },
     Step { name: "clippy", run: Run::clippy, runs_when: When::Always },
     Step { name: "other versions, clippy", run: Run::other_versions, runs_when: When::NotQuick },

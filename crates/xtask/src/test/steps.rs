@@ -4,13 +4,13 @@
 
 use std::env;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Context, Result, bail};
-use cluster::{Extension, PgConfig, Profile, cargo, find_program, workspace_root};
+use cluster::{Extension, PgConfig, Profile, cargo, workspace_root};
 
 use super::dependencies;
 use super::fuzz;
@@ -18,7 +18,7 @@ use super::rules;
 use super::tally::{self, Tally};
 use crate::build::{self, target_folder};
 use crate::packages::{self, Purpose};
-use crate::progress;
+use crate::{docs, progress, tools};
 
 /// Manifest of the endpoint with which `cargo xtask call-rate` compares.
 const CALL_RATE: &str = "pg_test/call_rate/Cargo.toml";
@@ -78,9 +78,16 @@ impl Run {
     pub(super) fn rules(&mut self) -> Result<Outcome> {
         let mut violations = rules::violations(workspace_root())?;
         violations.extend(dependencies::violations(workspace_root())?);
+        violations.extend(docs::violations(workspace_root())?);
         if !violations.is_empty() {
             bail!("{}", violations.join("\n"));
         }
+        Ok(Outcome::passed())
+    }
+
+    /// The documentation as a site, with its links.
+    pub(super) fn site(&mut self) -> Result<Outcome> {
+        docs::build()?;
         Ok(Outcome::passed())
     }
 
@@ -198,7 +205,7 @@ impl Run {
     /// processors. libFuzzer needs unstable compiler flags, which a stable compiler takes with
     /// RUSTC_BOOTSTRAP.
     pub(super) fn fuzz(&mut self) -> Result<Outcome> {
-        let cargo_fuzz = cargo_fuzz()?;
+        let cargo_fuzz = tools::installed("cargo-fuzz", &[])?;
         let command = |arguments: &[String]| {
             let mut fuzz = Command::new(&cargo_fuzz);
             fuzz.arg("fuzz").args(arguments).current_dir(workspace_root()).env("RUSTC_BOOTSTRAP", "1");
@@ -282,23 +289,4 @@ pub(super) fn lint_extension(pg: &PgConfig) -> Result<()> {
     let what = format!("clippy of the extension for PostgreSQL {}", pg.major);
     progress::run(&what, clippy)?.ok(&what)?;
     Ok(())
-}
-
-/// cargo-fuzz from the `PATH`, else a copy below target/, installed on first use.
-fn cargo_fuzz() -> Result<PathBuf> {
-    if let Some(found) = find_program("cargo-fuzz") {
-        return Ok(found);
-    }
-    let root = target_folder().join("tools");
-    let program = root.join("bin/cargo-fuzz");
-    if !program.is_file() {
-        let mut install = cargo();
-        install.args(["install", "cargo-fuzz", "--locked", "--root"]).arg(&root);
-        progress::run("installing cargo-fuzz", install)?.ok("cargo install cargo-fuzz")?;
-    }
-    absolute(&program)
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().with_context(|| path.display().to_string())
 }
