@@ -7,6 +7,19 @@
 //! Every row's number rises by one with each change, and every event says a row and its new number. So a
 //! stream that got an event which its snapshot had seen, or missed one, sees a number that does not follow.
 //! Half of the rows are told by `RAISE` in a trigger function, the other half by `sse.publish_change()`.
+//!
+//! A cut that nothing lies across proves nothing, and left alone nearly nothing does: the time in which a
+//! commit is visible and its events are not in the ring is microseconds, and a stream usually goes on behind
+//! all that the run saw. So a library makes commits linger there, the function of the snapshot takes its
+//! time, transactions wait between raising and commit (asleep, for a row, or for the lock that NOTIFY takes,
+//! which is behind their ticket), and events of no transaction come in between. The run fails if too few
+//! events lay on either side:
+//!
+//! - *covered*: the snapshot saw them, and in the order they come behind something that it did not see;
+//! - *kept*: raised before the run ended, or even before it began, and not seen by it.
+//!
+//! Events that are sent at once are numbered by each writer: they belong to no cut, and must come nevertheless
+//! once each, except where a gap says so.
 
 mod common;
 
@@ -16,10 +29,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use cluster::Cluster;
 use cluster::http::{Client, Event, EventStream, StreamError};
-use common::SOON;
+use cluster::{Cluster, Install, Preload};
 use common::calls::{ROLE, builder, start};
+use common::{SOON, figure, linger};
 use serde_json::Value;
 
 const WRITERS: u64 = 6;
@@ -29,17 +42,83 @@ const READERS: u64 = 12;
 const RAISED: std::ops::Range<u64> = 1..21;
 const CHANGED: std::ops::Range<u64> = 101..121;
 
+/// What the text of an event is cut to in the trail of a failure.
+const MAX_TOLD_CHARS: usize = 60;
+
 const STREAM: &str = "/api/cut/changed/info?topic=cut.rows";
+
+/// Rows, with the times between which the run read them.
+const STATE: &str = "
+    create function cut.clock() returns bigint language sql volatile as
+        'select (extract(epoch from clock_timestamp()) * 1000000)::bigint';
+    create function cut.state() returns jsonb language plpgsql as $f$
+    declare
+        rows jsonb;
+        began bigint := extract(epoch from now()) * 1000000;
+    begin
+        perform pg_sleep(greatest(0, random() * 0.03 - 0.01));
+        select jsonb_object_agg(id, n) into rows
+            from (select id, n from cut.items union all select id, n from cut.rows) r;
+        perform pg_sleep(greatest(0, random() * 0.03 - 0.01));
+        return jsonb_build_object('rows', rows, 'began', began, 'ended', cut.clock());
+    end $f$";
 
 /// What was seen in all, so that a run in which nothing happened proves nothing.
 #[derive(Default)]
 struct Seen {
     snapshots: AtomicU64,
+    /// Resumed from an id that needs a snapshot; among them, from that of an event behind a snapshot.
     resumed_with: AtomicU64,
+    resumed_amid: AtomicU64,
     resumed_without: AtomicU64,
     events: AtomicU64,
     row_changes: AtomicU64,
+    notes: AtomicU64,
     gaps: AtomicU64,
+    /// Sent behind a snapshot, although raised before its run began: the transaction was running then.
+    kept_from_before: AtomicU64,
+    /// The same, raised while it ran.
+    kept_from_meanwhile: AtomicU64,
+}
+
+impl Seen {
+    fn told(&self) -> String {
+        let of = |count: &AtomicU64| count.load(Relaxed);
+        format!(
+            "{} events, {} of them row changes, and {} sent at once; {} snapshots; resumed {} times with one, \
+             {} of them between a snapshot and what it saw, and {} times without; {} gaps; kept {} events from \
+             before a run, and {} from meanwhile",
+            of(&self.events),
+            of(&self.row_changes),
+            of(&self.notes),
+            of(&self.snapshots),
+            of(&self.resumed_with),
+            of(&self.resumed_amid),
+            of(&self.resumed_without),
+            of(&self.gaps),
+            of(&self.kept_from_before),
+            of(&self.kept_from_meanwhile)
+        )
+    }
+
+    /// What happened less often than it must in so many seconds.
+    fn too_little(&self, seconds: u64, covered: u64) -> Vec<String> {
+        let of = |count: &AtomicU64| count.load(Relaxed);
+        let found = [
+            ("events covered", covered, 2 * seconds),
+            ("events kept from before a run", of(&self.kept_from_before), 2 * seconds),
+            ("events kept from meanwhile", of(&self.kept_from_meanwhile), 2 * seconds),
+            ("row changes", of(&self.row_changes), 10 * seconds),
+            ("events sent at once", of(&self.notes), seconds),
+            ("snapshots", of(&self.snapshots), READERS + seconds),
+            ("resumed with a snapshot", of(&self.resumed_with), seconds / 2),
+            ("resumed amid what a snapshot saw", of(&self.resumed_amid), seconds / 4),
+            ("resumed without a snapshot", of(&self.resumed_without), seconds / 2),
+            ("gaps", of(&self.gaps), seconds / 10),
+        ];
+        let few = found.into_iter().filter(|(_, count, least)| count < least);
+        few.map(|(what, count, least)| format!("{what}: {count}, at least {least} are needed")).collect()
+    }
 }
 
 /// A number that differs from call to call.
@@ -49,6 +128,10 @@ impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
+    }
+
+    fn of(&mut self, rows: std::ops::Range<u64>) -> u64 {
+        rows.start + self.roll(rows.end - rows.start)
     }
 }
 
@@ -61,30 +144,37 @@ fn snapshots_and_events_together_are_exactly_the_tables_state() -> Result<()> {
     let seconds = environment("PG_SSE_SNAPSHOT_SECONDS").unwrap_or(8);
     let seed = environment("PG_SSE_SNAPSHOT_SEED").unwrap_or_else(by_the_clock);
     println!("seed {seed}, {seconds} seconds");
+    if !linger::compile(Install::shared()?.as_ref())? {
+        return Ok(());
+    }
     // Windows small enough that a stream which stays away for a second falls out of them, and large enough
     // for the events of a snapshot's run.
     let cluster = start(
         builder()
-            .setting("sse.window_size", "256kB")
+            .preload(Preload::Libraries(format!("pg_sse, {}", linger::LIBRARY)))
+            .setting("sse.window_size", "128kB")
             .setting("sse.call_workers", "3")
             .setting("sse.threads", "2")
             .setting("max_connections", "60"),
     )?;
     cluster.sql(&format!(
         "create schema cut; grant usage on schema cut to {ROLE};
-         create table cut.items(id int primary key, n bigint not null) with (fillfactor = 50);
-         create table cut.rows(id int primary key, n bigint not null) with (fillfactor = 50);
+         create table cut.items(id int primary key, n bigint not null, at bigint) with (fillfactor = 50);
+         create table cut.rows(id int primary key, n bigint not null, at bigint) with (fillfactor = 50);
          insert into cut.items select i, 0 from generate_series({}, {}) i;
          insert into cut.rows select i, 0 from generate_series({}, {}) i;
          grant select on cut.items, cut.rows to {ROLE};
          create trigger tells after insert or update or delete on cut.rows
              for each row execute function sse.publish_change('all');
-         create function cut.state() returns jsonb language sql as
-         'select jsonb_object_agg(id, n) from (select * from cut.items union all select * from cut.rows) r';
+         {STATE};
          create function cut.changed() returns trigger language plpgsql as
-         $f$ begin raise info '% %', new.id, new.n; return null; end $f$;
+         $f$ begin raise info '% % %', new.id, new.n, new.at; return null; end $f$;
          create trigger changed after update on cut.items for each row execute function cut.changed();
-         comment on function cut.changed() is '@sse\n@sse_topic cut.items\n@sse_snapshot state as state'",
+         comment on function cut.changed() is '@sse\n@sse_topic cut.items\n@sse_snapshot state as state';
+         create function cut.note(who int, number int, filler text) returns void language plpgsql as
+         $f$ begin raise info '% % %', who, number, filler; end $f$;
+         comment on function cut.note is
+             '@sse_publish\n@sse_topic cut.items\n@sse_event note\n@sse_delivery immediate'",
         RAISED.start,
         RAISED.end - 1,
         CHANGED.start,
@@ -96,7 +186,7 @@ fn snapshots_and_events_together_are_exactly_the_tables_state() -> Result<()> {
         let writers: Vec<_> = (0..WRITERS)
             .map(|number| {
                 let (cluster, is_over) = (&cluster, &is_over);
-                scope.spawn(move || write(cluster, Dice(seed ^ (number + 1)), is_over))
+                scope.spawn(move || write(cluster, number, Dice(seed ^ (number + 1)), is_over))
             })
             .collect();
         let readers: Vec<_> = (0..READERS)
@@ -113,33 +203,23 @@ fn snapshots_and_events_together_are_exactly_the_tables_state() -> Result<()> {
         for writer in writers {
             writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
         }
-        let table: Value = serde_json::from_str(&cluster.sql("select cut.state()")?)?;
+        let table: Value = serde_json::from_str(&cluster.sql("select cut.state() -> 'rows'")?)?;
         for (number, reader) in readers.into_iter().enumerate() {
             let mut follower = reader.join().map_err(|_| anyhow::anyhow!("a reader panicked"))??;
             follower.catch_up(&table).with_context(|| format!("reader {number}"))?;
         }
         Ok(())
     });
-    println!(
-        "{} events, {} of them row changes, {} snapshots, resumed {} times with one and {} times without, {} gaps",
-        seen.events.load(Relaxed),
-        seen.row_changes.load(Relaxed),
-        seen.snapshots.load(Relaxed),
-        seen.resumed_with.load(Relaxed),
-        seen.resumed_without.load(Relaxed),
-        seen.gaps.load(Relaxed)
+    let (ran, failed, covered) = (
+        figure(&cluster, "stat_gateway", "snapshots_total")?,
+        figure(&cluster, "stat_gateway", "snapshots_failed_total")?,
+        u64::try_from(figure(&cluster, "stat_gateway", "covered_total")?)?,
     );
-    println!(
-        "{}",
-        cluster.sql("select snapshots_total, snapshots_failed_total, covered_total from sse.stat_gateway")?
-    );
+    println!("{}", seen.told());
+    println!("{ran} runs, {failed} of them failed; {covered} events covered");
     outcome?;
-    ensure!(
-        seen.resumed_without.load(Relaxed) > 0
-            && seen.snapshots.load(Relaxed) > READERS
-            && seen.row_changes.load(Relaxed) > 0,
-        "too little happened"
-    );
+    let too_little = seen.too_little(seconds, covered);
+    ensure!(too_little.is_empty(), "the run proves too little:\n{}", too_little.join("\n"));
     Ok(())
 }
 
@@ -149,37 +229,22 @@ fn by_the_clock() -> u64 {
 }
 
 /// Updates rows, in transactions of all kinds.
-fn write(cluster: &Cluster, mut dice: Dice, is_over: &AtomicBool) -> Result<()> {
+fn write(cluster: &Cluster, number: u64, mut dice: Dice, is_over: &AtomicBool) -> Result<()> {
     let mut session = cluster.session()?;
+    let mut notes = 0;
     while !is_over.load(Relaxed) {
-        let (table, row) = match dice.roll(2) {
-            0 => ("cut.items", RAISED.start + dice.roll(RAISED.end - RAISED.start)),
-            _ => ("cut.rows", CHANGED.start + dice.roll(CHANGED.end - CHANGED.start)),
-        };
-        let one = format!("update {table} set n = n + 1 where id = {row};");
-        let statement = match dice.roll(10) {
-            0 => format!("begin; {one} rollback"),
-            1 => format!("begin; savepoint a; {one} rollback to a; {one} commit"),
-            2 => format!("begin; savepoint a; {one} release a; savepoint b; {one} commit"),
-            3 => format!("begin; {one} select pg_sleep(0.005); commit"),
-            // In the order of the rows, so that nobody waits in a circle.
-            4 => {
-                format!("begin; update {table} set n = n + 1 where id >= {row} and id < {row} + 3; commit")
-            }
-            // Both kinds in one transaction.
-            5 => {
-                let other = CHANGED.start + dice.roll(CHANGED.end - CHANGED.start);
-                format!(
-                    "begin; update cut.items set n = n + 1 where id = 1; update cut.rows set n = n + 1 where id = {other}; commit"
-                )
-            }
-            // The row goes, and another one comes in its place.
-            6 if table == "cut.rows" => format!(
-                "with gone as (delete from cut.rows where id = {row} returning *) insert into cut.rows select id, n + 1 from gone"
-            ),
-            _ => one,
-        };
-        if session.run(&statement)?.error().is_some() {
+        if dice.roll(8) == 0 {
+            notes += 1;
+            let filler = if dice.roll(4) == 0 { dice.roll(4000) } else { 0 };
+            session.run(&format!("select cut.note({number}, {notes}, repeat('x', {filler}))"))?.ok()?;
+        }
+        if dice.roll(16) == 0 {
+            // For streams of another topic: of no transaction in a snapshot, and in the order all the same.
+            session
+                .run("select sse.publish('aside', topic => 'cut.aside', delivery => 'immediate')")?
+                .ok()?;
+        }
+        if session.run(&transaction(&mut dice))?.error().is_some() {
             // A deadlock. What was rolled back says nothing.
             session.run("rollback")?;
         }
@@ -188,6 +253,43 @@ fn write(cluster: &Cluster, mut dice: Dice, is_over: &AtomicBool) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// One transaction of any kind.
+fn transaction(dice: &mut Dice) -> String {
+    let (table, row) = match dice.roll(2) {
+        0 => ("cut.items", dice.of(RAISED)),
+        _ => ("cut.rows", dice.of(CHANGED)),
+    };
+    let set = "set n = n + 1, at = cut.clock()";
+    let one = format!("update {table} {set} where id = {row};");
+    // How long it stays visible without its events.
+    let linger = format!("set local linger.ms = {};", 1 + dice.roll(20));
+    let linger = if dice.roll(3) == 0 { linger.as_str() } else { "" };
+    match dice.roll(14) {
+        0 => format!("begin; {one} rollback"),
+        1 => format!("begin; savepoint a; {one} rollback to a; {one} {linger} commit"),
+        2 => format!("begin; savepoint a; {one} release a; savepoint b; {one} {linger} commit"),
+        3 => format!("begin; {one} select pg_sleep(0.005); {linger} commit"),
+        4 => format!("begin; {one} select pg_sleep({}); commit", 0.001 * (1 + dice.roll(40)) as f64),
+        // In the order of the rows, so that nobody waits in a circle.
+        5 => format!("begin; update {table} {set} where id >= {row} and id < {row} + 3; {linger} commit"),
+        // Both kinds in one transaction.
+        6 => format!(
+            "begin; update cut.items {set} where id = 1; update cut.rows {set} where id = {}; {linger} commit",
+            dice.of(CHANGED)
+        ),
+        // The row goes, and another one comes in its place.
+        7 if table == "cut.rows" => format!(
+            "begin; with gone as (delete from cut.rows where id = {row} returning *)
+                 insert into cut.rows select id, n + 1, cut.clock() from gone; {linger} commit"
+        ),
+        // Before its commit it waits for those who notify, too, and behind its ticket: so one with a later
+        // ticket may become visible before it.
+        8..=10 => format!("begin; {one} notify cut; {linger} commit"),
+        _ if linger.is_empty() => one,
+        _ => format!("begin; {one} {linger} commit"),
+    }
 }
 
 /// What a client has of the tables.
@@ -214,59 +316,83 @@ impl State {
     }
 }
 
-/// The row of an event, and its numbers before and behind it.
-fn change_of(event: &Event) -> Result<(u64, Option<u64>, Option<u64>)> {
+/// A change of a row, as an event tells it.
+struct Change {
+    row: u64,
+    before: Option<u64>,
+    after: Option<u64>,
+    /// When the row was changed, if it is there afterwards.
+    at: Option<u64>,
+}
+
+fn change_of(event: &Event) -> Result<Change> {
     if event.event == "message" {
-        let (row, n) = event.data.split_once(' ').context("no number")?;
-        let (row, n): (u64, u64) = (row.parse()?, n.parse()?);
-        return Ok((row, n.checked_sub(1), Some(n)));
+        let numbers: Vec<u64> = event.data.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+        let [row, n, at] = numbers[..] else { bail!("not a change") };
+        return Ok(Change { row, before: n.checked_sub(1), after: Some(n), at: Some(at) });
     }
     let change: Value = serde_json::from_str(&event.data)?;
     let row = change["key"]["id"].as_u64().context("no key")?;
-    Ok((row, change["old"]["n"].as_u64(), change["new"]["n"].as_u64()))
+    let (old, new) = (&change["old"], &change["new"]);
+    Ok(Change { row, before: old["n"].as_u64(), after: new["n"].as_u64(), at: new["at"].as_u64() })
 }
 
 /// A client that keeps its state over broken connections.
 struct Follower<'s> {
     http: Client,
     seen: &'s Seen,
+    dice: Dice,
     stream: Option<EventStream>,
     /// `None`: it waits for a snapshot.
     state: Option<State>,
+    /// When the run of its last snapshot began, and ended.
+    run: (u64, u64),
+    /// The last note of each writer. Any may be the first.
+    notes: HashMap<u64, u64>,
     last_event_id: String,
+    /// Whether that is an event's.
+    is_amid: bool,
     /// The id that the stream was opened with, until the block after `sse.ready`.
     resumed: Option<String>,
     trail: Vec<String>,
 }
 
-fn read<'s>(http: Client, mut dice: Dice, is_over: &AtomicBool, seen: &'s Seen) -> Result<Follower<'s>> {
+fn read<'s>(http: Client, dice: Dice, is_over: &AtomicBool, seen: &'s Seen) -> Result<Follower<'s>> {
     let mut follower = Follower {
         http,
         seen,
+        dice,
         stream: None,
         state: None,
+        run: (0, 0),
+        notes: HashMap::new(),
         last_event_id: String::new(),
+        is_amid: false,
         resumed: None,
         trail: Vec::new(),
     };
     while !is_over.load(Relaxed) {
-        if dice.roll(30) == 0 {
+        if follower.dice.roll(30) == 0 {
             // Somebody new.
             (follower.state, follower.last_event_id) = (None, String::new());
+            follower.notes.clear();
         }
-        let blocks = match dice.roll(3) {
-            0 => dice.roll(4),
-            1 => dice.roll(40),
-            _ => dice.roll(400),
+        let mut blocks = match follower.dice.roll(3) {
+            0 => follower.dice.roll(4),
+            1 => follower.dice.roll(40),
+            _ => follower.dice.roll(400),
         };
         follower.stream = None;
-        for _ in 0..blocks {
-            if is_over.load(Relaxed) || !follower.step(Duration::from_secs(1))? {
+        while blocks > 0 && !is_over.load(Relaxed) && follower.step(Duration::from_secs(1))? {
+            blocks -= 1;
+            // Where it has to be told whether it needs a snapshot, it breaks more often.
+            if follower.last_event_id.ends_with('s') && follower.dice.roll(3) == 0 {
                 break;
             }
         }
-        if dice.roll(20) == 0 {
-            thread::sleep(Duration::from_millis(dice.roll(1500)));
+        if follower.dice.roll(20) == 0 {
+            let away = follower.dice.roll(3000);
+            thread::sleep(Duration::from_millis(away));
         }
     }
     Ok(follower)
@@ -285,8 +411,9 @@ impl Follower<'_> {
         let Some(stream) = &mut self.stream else { bail!("no stream") };
         match stream.next(within) {
             Ok(event) => {
-                self.trail.push(format!("{event:?}"));
-                if self.trail.len() > 60 {
+                let data: String = event.data.chars().take(MAX_TOLD_CHARS).collect();
+                self.trail.push(format!("{} {} {data}", event.id, event.event));
+                if self.trail.len() > 600 {
                     self.trail.drain(..20);
                 }
                 self.take(&event).with_context(|| self.trail.join("\n"))?;
@@ -299,39 +426,75 @@ impl Follower<'_> {
 
     fn take(&mut self, event: &Event) -> Result<()> {
         let resumed = self.resumed.take();
+        let was_amid = std::mem::replace(&mut self.is_amid, false);
         match event.event.as_str() {
-            "sse.ready" => self.resumed = Some(self.last_event_id.clone()),
+            "sse.ready" => {
+                self.resumed = Some(self.last_event_id.clone());
+                self.is_amid = was_amid;
+            }
             "sse.gap" => {
                 self.seen.gaps.fetch_add(1, Relaxed);
                 ensure!(!event.data.contains("\"snapshot\""), "no snapshot");
                 ensure!(event.id.ends_with('s'), "a gap without a mark");
                 self.state = None;
+                self.notes.clear();
             }
             "state" => {
                 self.seen.snapshots.fetch_add(1, Relaxed);
                 if let Some(id) = resumed.filter(|id| !id.is_empty()) {
                     ensure!(id.ends_with('s'), "resumed from {id} without a gap, and got a snapshot");
                     self.seen.resumed_with.fetch_add(1, Relaxed);
+                    self.seen.resumed_amid.fetch_add(u64::from(was_amid), Relaxed);
                 }
-                let state: HashMap<String, u64> = serde_json::from_str(&event.data)?;
-                let rows = state.into_iter().map(|(row, n)| Ok((row.parse()?, n)));
-                self.state = Some(State { rows: rows.collect::<Result<_>>()?, gone: HashMap::new() });
+                self.begin(&event.data)?;
             }
             _ => {
-                self.seen.events.fetch_add(1, Relaxed);
                 if let Some(id) = resumed {
                     ensure!(!id.is_empty() && !id.ends_with('s'), "resumed from {id:?}, and got no snapshot");
                     self.seen.resumed_without.fetch_add(1, Relaxed);
                 }
-                if event.event != "message" {
-                    self.seen.row_changes.fetch_add(1, Relaxed);
-                }
-                let (row, before, after) = change_of(event)?;
-                let state = self.state.as_mut().context("an event between a gap and its snapshot")?;
-                state.change(row, before, after)?;
+                self.is_amid = true;
+                if event.event == "note" { self.note(&event.data)? } else { self.change(event)? }
             }
         }
         self.last_event_id.clone_from(&event.id);
+        Ok(())
+    }
+
+    fn begin(&mut self, snapshot: &str) -> Result<()> {
+        let snapshot: Value = serde_json::from_str(snapshot)?;
+        let time = |name: &str| snapshot[name].as_u64().with_context(|| format!("no {name}"));
+        self.run = (time("began")?, time("ended")?);
+        let rows = snapshot["rows"].as_object().context("no rows")?;
+        let rows = rows.iter().map(|(row, n)| Ok((row.parse()?, n.as_u64().context("no number")?)));
+        self.state = Some(State { rows: rows.collect::<Result<_>>()?, gone: HashMap::new() });
+        Ok(())
+    }
+
+    fn change(&mut self, event: &Event) -> Result<()> {
+        self.seen.events.fetch_add(1, Relaxed);
+        if event.event != "message" {
+            self.seen.row_changes.fetch_add(1, Relaxed);
+        }
+        let Change { row, before, after, at } = change_of(event)?;
+        let state = self.state.as_mut().context("an event between a gap and its snapshot")?;
+        state.change(row, before, after)?;
+        let (began, ended) = self.run;
+        match at {
+            Some(at) if at < began => _ = self.seen.kept_from_before.fetch_add(1, Relaxed),
+            Some(at) if at < ended => _ = self.seen.kept_from_meanwhile.fetch_add(1, Relaxed),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, data: &str) -> Result<()> {
+        self.seen.notes.fetch_add(1, Relaxed);
+        let mut words = data.split(' ').map(str::parse::<u64>);
+        let (Some(writer), Some(number)) = (words.next(), words.next()) else { bail!("not a note") };
+        let (writer, number) = (writer?, number?);
+        let last = self.notes.insert(writer, number);
+        ensure!(last.is_none_or(|last| number == last + 1), "note {number} of {writer} comes after {last:?}");
         Ok(())
     }
 

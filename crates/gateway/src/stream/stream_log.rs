@@ -61,6 +61,9 @@ pub(crate) struct StreamLog {
     /// Sequence of the newest item that is not simply one event for every stream without topics: it is for
     /// some of them, for nobody, or a gap. 0 before the first.
     last_uncounted: u64,
+    /// Sequence of the newest item that has left the window and was an event of no transaction; 0 before the
+    /// first.
+    last_loose: u64,
     /// Is told of what calls have raised, and of their ends.
     call_ends: Rc<CallEnds>,
     /// Sequences of the gaps in the window, ascending.
@@ -139,6 +142,7 @@ impl StreamLog {
             postings: Postings::new(),
             ordinal: 0,
             last_uncounted: 0,
+            last_loose: 0,
             call_ends: Rc::default(),
             gaps: VecDeque::new(),
             bytes: 0,
@@ -190,6 +194,9 @@ impl StreamLog {
         while self.base < sequence {
             let Some(entry) = self.index.pop_front() else { break };
             self.bytes -= self.cost(&entry);
+            if entry.xid == 0 && entry.what != What::Nothing && self.gaps.binary_search(&self.base).is_err() {
+                self.last_loose = self.base;
+            }
             match entry.what {
                 What::Nothing | What::Public => {}
                 What::Everybody => self.postings.unfile(&[TOPICAL], self.base),
@@ -241,6 +248,12 @@ impl StreamLog {
     pub(crate) fn missed_since(&self, position: u64, recipient: &Recipient) -> Option<u64> {
         let counts = recipient.takes_public() && position >= self.last_uncounted;
         counts.then(|| self.head().saturating_sub(position))
+    }
+
+    /// Whether anything behind this item has left the window that no snapshot can show: an event of no
+    /// transaction. Whom it was for is not known any more.
+    pub(crate) fn has_dropped_loose(&self, position: u64) -> bool {
+        position < self.last_loose
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -237,6 +237,9 @@ impl Slab {
             };
             match bytes {
                 Some(bytes) => {
+                    if self.log.has_dropped_loose(reached) {
+                        self.tell_of_lost(address, from);
+                    }
                     let then = Then::Follow { from, overlap };
                     self.give(address, Parcel { bytes, then });
                 }
@@ -246,6 +249,15 @@ impl Slab {
         if let Some(overlap) = before.filter(|_| end.is_none()) {
             self.snapshots.keep(overlap);
         }
+    }
+
+    /// Before its snapshot: events of no transaction have left the window while the stream waited, and perhaps
+    /// they were for it.
+    fn tell_of_lost(&mut self, address: SlotAddress, from: u64) {
+        let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else { return };
+        let bytes = gap(slot.framing(), self.log.id(from), GapReason::Slow);
+        slot.give(Parcel { bytes, then: Then::GoOn }, self.now);
+        Stats::add(&self.shared.stats.gaps_total, 1);
     }
 
     /// What came while these streams waited, up to where their snapshot begins, and no snapshot can have
@@ -296,21 +308,26 @@ impl Slab {
         slot.take_awaited();
         let position = slot.reached();
         let from = if position + 1 < self.log.base() { self.log.head() } else { position };
-        let (mut block, mut bytes) = (Vec::new(), Vec::new());
-        append_gap(&mut block, self.log.id(from).marked(), GapReason::Snapshot, None);
-        match slot.framing() {
-            Framing::Chunked => append_chunk(&mut bytes, &block),
-            Framing::Bare => bytes = block,
-        }
+        let bytes = gap(slot.framing(), self.log.id(from), GapReason::Snapshot);
         Stats::add(&self.shared.stats.gaps_total, 1);
-        let then = Then::Lack { from };
-        Some(Parcel { bytes: bytes.into(), then })
+        Some(Parcel { bytes, then: Then::Lack { from } })
     }
 
     /// A stream gets no snapshot, and needs to be told nothing.
     fn go_on(&mut self, address: SlotAddress) {
         self.leave(address, Parcel { bytes: Bytes::new(), then: Then::GoOn });
     }
+}
+
+/// The bytes of a gap before a snapshot, or in place of one.
+fn gap(framing: Framing, id: EventId, reason: GapReason) -> Bytes {
+    let (mut block, mut bytes) = (Vec::new(), Vec::new());
+    append_gap(&mut block, id.marked(), reason, None);
+    match framing {
+        Framing::Chunked => append_chunk(&mut bytes, &block),
+        Framing::Bare => bytes = block,
+    }
+    bytes.into()
 }
 
 /// For how long a stream waits for a worker to begin with its run.
