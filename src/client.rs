@@ -19,7 +19,8 @@ pub(crate) fn of(routines: &[Routine], schema: Option<String>) -> Result<String,
     let wanted = Model::wanted(&table, schema.as_deref());
     let oids: Vec<u32> = wanted.iter().map(|(oid, _)| *oid).collect();
     let parameters = wanted.iter().flat_map(|(_, signature)| &signature.parameters);
-    let catalog = client_types::read(&oids, parameters.map(|parameter| parameter.type_oid))?;
+    let topics = Model::topics(&table, schema.as_deref());
+    let catalog = client_types::read(&oids, parameters.map(|parameter| parameter.type_oid), &topics)?;
     let comments: HashMap<u32, &str> =
         routines.iter().map(|routine| (routine.oid, routine.comment.as_str())).collect();
     let options = Options {

@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 use sse_client::{Catalog, Column, Kind, TooLarge, TypeDefinition};
 
+use super::client_tables;
 use crate::pg::jit;
 use crate::pg::text::from_server;
 
@@ -77,14 +78,24 @@ struct Row {
     columns: Option<Vec<(String, u32, bool)>>,
 }
 
-/// Reads what these routines return, and the types of these parameters and of these results, with all that
-/// are within them.
-pub(crate) fn read(routines: &[u32], parameters: impl Iterator<Item = u32>) -> Result<Catalog, TooLarge> {
+/// Reads what these routines return, and the tables of these topics; and the types of these parameters, of
+/// the results and of the tables' columns, with all that are within them.
+pub(crate) fn read(
+    routines: &[u32],
+    parameters: impl Iterator<Item = u32>,
+    topics: &HashSet<&str>,
+) -> Result<Catalog, TooLarge> {
     jit::without(|| {
         let results = results(routines);
-        let mut wanted: HashSet<u32> = parameters.chain(results.values().copied()).collect();
-        let mut catalog = Catalog { results, types: HashMap::new() };
-        let mut members = 0;
+        let tables = client_tables::read(topics);
+        let columns: Vec<u32> =
+            tables.values().flat_map(|table| &table.columns).map(|shown| shown.column.of).collect();
+        let mut members = columns.len();
+        if members > MAX_MEMBERS {
+            return Err(TooLarge);
+        }
+        let mut wanted: HashSet<u32> = parameters.chain(results.values().copied()).chain(columns).collect();
+        let mut catalog = Catalog { results, types: HashMap::new(), tables };
         while !wanted.is_empty() {
             let level: Vec<u32> = wanted.drain().collect();
             for part in level.chunks(TYPES_OF_A_QUERY) {

@@ -5,6 +5,7 @@
 
 pub(crate) mod basis;
 pub(crate) mod call_role;
+mod client_tables;
 pub(crate) mod client_types;
 mod named;
 mod owners;

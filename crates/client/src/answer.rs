@@ -12,7 +12,7 @@ use crate::text::key;
 pub(crate) struct Written {
     /// Its type; `None`: there is no body.
     pub(crate) of: Option<String>,
-    /// How it is read: a value of the client's `api_Kind`.
+    /// How it is read: a value of the client's `ApiKind`.
     pub(crate) kind: &'static str,
     /// The declaration of a type of its own.
     pub(crate) declaration: String,

@@ -12,6 +12,26 @@ pub struct Catalog {
     pub results: HashMap<u32, u32>,
     /// By oid. What is not there is a text.
     pub types: HashMap<u32, TypeDefinition>,
+    /// By topic: the tables that tell their changes (C3.5).
+    pub tables: HashMap<String, Table>,
+}
+
+/// What the triggers of `sse.publish_change()` on a table show of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// In the order of the table.
+    pub columns: Vec<Shown>,
+}
+
+/// A column that a trigger shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The column.
+    pub column: Column,
+    /// Whether it is one of the primary key.
+    pub is_key: bool,
+    /// Whether all of the table's triggers show it.
+    pub is_always: bool,
 }
 
 /// A type.
@@ -85,6 +105,20 @@ impl Catalog {
         &Kind::Text
     }
 
+    /// Whether there is a row in values of this type. Its members are named as in SQL by
+    /// `sse.publish_change()`, and in camelCase by answers.
+    pub(crate) fn has_row(&self, oid: u32) -> bool {
+        let mut of = oid;
+        for _ in 0..MAX_DOMAINS {
+            match self.kind(of) {
+                Kind::Row(_) => return true,
+                Kind::Domain { base, .. } | Kind::Array(base) => of = *base,
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Whether a domain, or one below it, forbids NULL.
     pub(crate) fn is_not_null(&self, mut oid: u32) -> bool {
         for _ in 0..MAX_DOMAINS {
@@ -98,5 +132,5 @@ impl Catalog {
     }
 }
 
-/// Domains over domains. Nobody makes that many.
+/// Domains over domains, and over arrays. Nobody makes that many.
 const MAX_DOMAINS: usize = 100;

@@ -1,7 +1,7 @@
 //! What a client exports for one routine: a function that calls it, further ones that follow it while it
-//! runs, the factory of its stream, and their types.
+//! runs, and their types.
 //!
-//! Not for how they work: that is in runtime/, the same for all.
+//! Not for its stream (stream.rs), nor for how they work: that is in runtime/, the same for all.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -27,9 +27,9 @@ pub(crate) struct Used {
 
 /// Writes routine after routine.
 pub(crate) struct Functions<'c> {
-    catalog: &'c Catalog,
+    pub(crate) catalog: &'c Catalog,
     pub(crate) types: Types<'c>,
-    names: Names,
+    pub(crate) names: Names,
     /// The name of the oldest overload, by schema and name.
     overloads: HashMap<(&'c str, &'c str), String>,
     /// Which factory opens a path: overloads may share one.
@@ -68,7 +68,7 @@ impl<'c> Functions<'c> {
         {
             let factory = format!("create{}EventSource", tail(&name));
             self.factories.insert(&stream.path, factory.clone());
-            self.factory(routine, stream, &name, &factory);
+            self.stream(routine, stream, &name, &factory);
         }
     }
 
@@ -82,8 +82,19 @@ impl<'c> Functions<'c> {
             let _ = write!(self.text, "\n{declaration}");
         }
         self.used.calls = true;
-        let constant = format!("call_{name}");
-        let _ = writeln!(self.text, "\nconst {constant}: api_Call = {{{}}};", self.how(call, kind));
+        let constant = format!("{}Call", stem(name));
+        let given = match (call.parameters.is_empty(), call.may_be_left()) {
+            (true, _) => "undefined".to_owned(),
+            (false, false) => format!("{tail}Request"),
+            (false, true) => format!("{tail}Request | undefined"),
+        };
+        let value = of.as_deref().unwrap_or("null");
+        let _ = writeln!(
+            self.text,
+            "\n/** {{@link {name}}}, for `call` of pg-sse. */\n\
+             export const {constant}: ApiCall<{given}, {value}> = {{{}}};",
+            self.how(call, kind)
+        );
         let shape =
             Shape { name: &tail, constant: &constant, request: request.as_deref(), of: of.as_deref() };
         self.plain(routine, call, name, &shape);
@@ -107,8 +118,7 @@ impl<'c> Functions<'c> {
             let _ = writeln!(members, "    {}", member(name, &value, *has_default));
         }
         let _ = write!(self.text, "\n{}", interface(name, &members));
-        let may_be_left = call.parameters.iter().all(|parameter| parameter.has_default);
-        Some(format!("request{}: {name}", if may_be_left { "?" } else { "" }))
+        Some(format!("request{}: {name}", if call.may_be_left() { "?" } else { "" }))
     }
 
     fn how(&self, call: &Call, kind: &str) -> String {
@@ -128,7 +138,7 @@ impl<'c> Functions<'c> {
         if call.is_in_query() && !arrays.is_empty() {
             let _ = write!(how, ", jsonArrays: [{arrays}]");
         }
-        how + " "
+        how + ", origin: api_origin "
     }
 
     fn plain(&mut self, routine: &Routine, call: &Call, name: &str, shape: &Shape<'_>) {
@@ -222,56 +232,6 @@ impl<'c> Functions<'c> {
             "export function {name}({parameters}): Promise<{returns}> {{\n    return {body};\n}}"
         );
     }
-
-    fn factory(&mut self, routine: &Routine, stream: &Stream, name: &str, factory: &str) {
-        self.used.streams = true;
-        let mut docs = if routine.call.is_none() { routine.docs.clone() } else { Vec::new() };
-        if !docs.is_empty() {
-            docs.push(String::new());
-        }
-        docs.push(
-            "A stream that opens itself again. With `id`, of the events that have an execution id those with"
-                .to_owned(),
-        );
-        docs.push("this one come; with `topics`, those of these topics come, too.".to_owned());
-        if let Some(event) = &stream.event {
-            docs.push(format!("Its events are named {}.", literal(event)));
-        }
-        docs.push(String::new());
-        docs.push(format!("`GET {}`", stream.path));
-        let _ = write!(self.text, "\n{}", comment(docs.iter().map(String::as_str), ""));
-        let path = literal(&stream.path);
-        let _ = writeln!(
-            self.text,
-            "export function {factory}(id = \"\", topics: readonly string[] = []): EventSource {{\n    \
-                 return api_open({path}, id, topics);\n}}"
-        );
-        let Some(snapshot) = &stream.snapshot else { return };
-        let own = format!("{}Snapshot", tail(name));
-        let written = written(&snapshot.answer, &own, &mut self.types, self.catalog, &mut self.names);
-        let of = written.of.unwrap_or_else(|| "null".to_owned());
-        let declaration = match written.declaration.as_str() {
-            "" => format!("export type {own} = {of};\n"),
-            declaration if of == own => declaration.to_owned(),
-            // A set of rows that have no other name.
-            _ => {
-                let row = format!("{}SnapshotRow", tail(name));
-                let declaration = written.declaration.replacen(&own, &row, 1);
-                format!("{declaration}\nexport type {own} = {};\n", of.replacen(&own, &row, 1))
-            }
-        };
-        self.used.snapshots = true;
-        let _ = write!(self.text, "\n{declaration}");
-        let event = snapshot.event.as_deref().unwrap_or("message");
-        let docs = format!("What the stream begins with: the data of its event {}.", literal(event));
-        self.text.push('\n');
-        self.text.push_str(&comment(std::iter::once(docs.as_str()), ""));
-        let kind = written.kind;
-        let _ = writeln!(
-            self.text,
-            "export function read{own}(event: Event): {own} {{\n    return api_snapshot<{own}>(\"{kind}\", event);\n}}"
-        );
-    }
 }
 
 /// What the functions of one routine have in common.
@@ -306,10 +266,18 @@ fn made(name: &str) -> Vec<String> {
     let tail = tail(name);
     let mut names = vec![name.to_owned(), format!("create{tail}EventSource"), format!("read{tail}Snapshot")];
     names.extend(["stream", "begin", "follow"].map(|begin| format!("{begin}{tail}")));
-    names.extend(["Request", "Response", "Snapshot", "SnapshotRow"].map(|end| format!("{tail}{end}")));
+    names.extend(["Call", "Stream"].map(|end| format!("{}{end}", stem(name))));
+    let types = ["Request", "Response", "Snapshot", "SnapshotRow", "Events", "Columns", "Change", "Row"];
+    names.extend(types.map(|end| format!("{tail}{end}")));
     names
 }
 
-fn tail(name: &str) -> String {
-    pascal(name.trim_end_matches('_'))
+/// The beginning of the names of constants.
+pub(crate) fn stem(name: &str) -> &str {
+    name.trim_end_matches('_')
+}
+
+/// The end of the names of functions, and the beginning of those of types.
+pub(crate) fn tail(name: &str) -> String {
+    pascal(stem(name))
 }

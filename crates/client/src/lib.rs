@@ -15,9 +15,10 @@ mod declaration;
 mod function;
 mod model;
 mod name;
+mod stream;
 mod text;
 mod typescript;
 
-pub use catalog::{Catalog, Column, Kind, TypeDefinition};
+pub use catalog::{Catalog, Column, Kind, Shown, Table, TypeDefinition};
 pub use model::{Answer, Call, Form, Model, Options, Parameter, Property, Routine, Snapshot, Stream};
 pub use typescript::{MAX_CLIENT_BYTES, TooLarge, typescript};

@@ -14,7 +14,7 @@ use sse_proto::annotation::{Method, RoutineKind, prose};
 use sse_proto::call::{Mode, Shape, Signature, TypeKind, USER_PARAMETERS, answer_names};
 use sse_proto::route::{self, RouteTable};
 
-use crate::catalog::{Catalog, Kind};
+use crate::catalog::{Catalog, Kind, Table};
 
 /// What decides about a model besides the catalog.
 #[derive(Clone, Debug)]
@@ -79,6 +79,11 @@ impl Call {
     pub fn is_in_query(&self) -> bool {
         matches!(self.method, Method::Get | Method::Delete)
     }
+
+    /// Whether a request may be left out as a whole.
+    pub fn may_be_left(&self) -> bool {
+        self.parameters.iter().all(|parameter| parameter.has_default)
+    }
 }
 
 /// A parameter that a request gives.
@@ -138,6 +143,8 @@ pub struct Stream {
     pub event: Option<String>,
     /// What it begins with.
     pub snapshot: Option<Snapshot>,
+    /// The table whose changes have the topic of the stream.
+    pub changes: Option<Table>,
 }
 
 /// The snapshot of a stream (C7.6).
@@ -160,6 +167,15 @@ impl Model {
             .filter(|route| table.endpoint(route.oid).is_some_and(|endpoint| is_wanted(&endpoint.schema)));
         let snapshots = streams.filter_map(|route| Some(&route.snapshot.as_ref()?.call));
         calls.chain(snapshots).map(|call| (call.oid, &call.signature)).collect()
+    }
+
+    /// The topics of the streams of this schema, or of all. A table may have one of these names.
+    pub fn topics<'t>(table: &'t RouteTable, schema: Option<&str>) -> HashSet<&'t str> {
+        let is_wanted = |found: &str| schema.is_none_or(|wanted| wanted == found);
+        let streams = table
+            .iter()
+            .filter(|route| table.endpoint(route.oid).is_some_and(|endpoint| is_wanted(&endpoint.schema)));
+        streams.filter_map(|route| route.topic.as_ref()).map(|topic| topic.as_str()).collect()
     }
 
     /// Puts together what the table has. `comment` is that of a routine.
@@ -215,6 +231,7 @@ impl Model {
                 path: route.path.clone(),
                 event: annotation.event.as_ref().map(label),
                 snapshot: route.snapshot.as_ref().map(snapshot),
+                changes: route.topic.as_ref().and_then(|topic| catalog.tables.get(topic.as_str())).cloned(),
             });
         }
         Self { options, routines: routines.into_values().collect(), catalog }

@@ -14,8 +14,8 @@ const RESERVED: &str = "abstract any arguments as async await bigint boolean bre
     infer instanceof interface is keyof let module namespace never new null number object of package private protected public \
     readonly require return satisfies set static string super switch symbol this throw true try type typeof undefined unique unknown \
     using var void while with yield NaN Infinity \
-    AbortSignal ApiBegun ApiError ApiOptions ApiResult ApiVoidResult Array Error Event EventSource JSON MessageEvent Number Object \
-    Partial Promise Record Response RowChange String TextDecoder TextEncoder TypeError URLSearchParams Uint8Array \
+    AbortSignal ApiBegun ApiCall ApiError ApiKind ApiLive ApiOptions ApiOrigin ApiResult ApiStream ApiVoidResult Array Error Event \
+    EventSource JSON MessageEvent Number Object Partial Pick Promise Record Response RowChange String TextDecoder TextEncoder TypeError URLSearchParams Uint8Array \
     baseUrl clearTimeout setBaseUrl setTimeout";
 
 /// Names that are taken.

@@ -111,6 +111,45 @@ fn a_client_with_everything_is_as_its_golden_file() {
     is_golden("everything.ts", &client(&everything()));
 }
 
+/// Tables whose rows a page keeps, by each kind of snapshot.
+fn tables() -> Database {
+    let mut database = Database::new();
+    let place = database.row(102, "place", &[("street_name", TEXT, false)]);
+    let columns = [("id", INT, true), ("title", TEXT, true), ("is_done", BOOL, true)];
+    let todo = database.row(100, "todo", &columns);
+    database.tells("public.todo", todo, &["id"], &[]);
+    database.function("todo_now", &[], (todo, true), "");
+    let live = |snapshot: &str| format!("Things to do.\n\n@sse\n@sse_topic public.todo{snapshot}");
+    database.function("todo_live", &[], (VOID, false), &live("\n@sse_snapshot todo_now as rows"));
+    database.function("todo_json", &[], (JSONB, false), "");
+    database.function("todo_sql", &[], (VOID, false), &live("\n@sse_snapshot todo_json"));
+    database.function("todo_alone", &[], (VOID, false), &live(""));
+    database.function("add_todo", &[("_title", TEXT, false)], (todo, false), "HTTP POST");
+    database.function("todo_count", &[], (BIGINT, false), "HTTP GET");
+    // Two columns make the key, the trigger shows some, one is a row, and the snapshot has another one.
+    let stock =
+        [("shop_id", INT, true), ("item", TEXT, true), ("amount", INT, false), ("place", place, false)];
+    let stock = database.row(101, "stock", &stock);
+    database.tells("public.stock", stock, &["shop_id", "item"], &["place"]);
+    database.function("stock_now", &[], (2249, true), "");
+    let out = [("shop_id", INT), ("item", TEXT), ("amount", INT), ("place", place), ("level", INT)];
+    database.outputs(Mode::Table, &out);
+    let comment = "@sse\n@sse_topic public.stock\n@sse_event said\n@sse_snapshot stock_now as insert";
+    database.function("stock_live", &[], (VOID, false), comment);
+    // Without a key nothing can be told apart; a snapshot without the key is of no use either.
+    let log = database.row(103, "log", &[("line", TEXT, false)]);
+    database.tells("public.log", log, &[], &[]);
+    database.function("log_live", &[], (VOID, false), "@sse\n@sse_topic public.log");
+    database.function("titles", &[], (TEXT, true), "");
+    database.function("title_live", &[], (VOID, false), &live("\n@sse_snapshot titles as __proto__"));
+    database
+}
+
+#[test]
+fn the_client_of_tables_that_tell_their_changes_is_as_its_golden_file() {
+    is_golden("tables.ts", &client(&tables()));
+}
+
 #[test]
 fn a_client_of_nothing_is_a_module() {
     is_golden("nothing.ts", &client(&Database::new()));

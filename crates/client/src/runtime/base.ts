@@ -11,3 +11,16 @@ export function setBaseUrl(url: string, credentials = false): void {
     baseUrl = url.replace(/\/+$/, "");
     api_credentials = credentials;
 }
+
+/** Where the gateway is, for the npm package pg-sse. */
+export interface ApiOrigin {
+    readonly baseUrl: string;
+    readonly credentials: "include" | "same-origin";
+}
+
+function api_origin(): ApiOrigin {
+    return { baseUrl, credentials: api_credentials ? "include" : "same-origin" };
+}
+
+/** How the text of a value is read. */
+export type ApiKind = "void" | "json" | "text" | "number" | "boolean";

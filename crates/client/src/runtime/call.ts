@@ -25,16 +25,20 @@ export interface ApiOptions {
     signal?: AbortSignal | undefined;
 }
 
-type api_Kind = "void" | "json" | "text" | "number" | "boolean";
-
-interface api_Call {
-    method: string;
-    path: string;
-    kind: api_Kind;
+/** How a routine is called: for `call` of the npm package pg-sse, with the types of its request and its answer. */
+export interface ApiCall<Request, Response> {
+    readonly method: string;
+    readonly path: string;
+    readonly kind: ApiKind;
     /** Of a query string: the parameters that are JSON, and those whose elements are. */
-    json?: readonly string[];
-    jsonArrays?: readonly string[];
+    readonly json?: readonly string[];
+    readonly jsonArrays?: readonly string[];
+    readonly origin: () => ApiOrigin;
+    /** Never there. */
+    readonly types?: { readonly request: Request; readonly response: Response };
 }
+
+type api_Call = ApiCall<unknown, unknown>;
 
 /** JSON has no such numbers; as text the server takes them. */
 function api_json(value: unknown): string {
@@ -96,7 +100,7 @@ function api_failed(status: number, text: string): { status: number; response: u
 }
 
 /** An answer without a body has the type's `null`. */
-function api_read<T>(kind: api_Kind, text: string | null): T {
+function api_read<T>(kind: ApiKind, text: string | null): T {
     if (text === null || kind === "text") return text as T;
     if (kind === "number") return Number(text) as T;
     return (kind === "boolean" ? text === "true" : JSON.parse(text)) as T;

@@ -1,4 +1,4 @@
-function api_snapshot<T>(kind: "void" | "json" | "text" | "number" | "boolean", event: Event): T {
+function api_snapshot<T>(kind: ApiKind, event: Event): T {
     const { data } = event as MessageEvent<string>;
     if (data === "null" || kind === "void") return null as T;
     if (kind === "text") return data as T;

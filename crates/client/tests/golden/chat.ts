@@ -17,6 +17,19 @@ export function setBaseUrl(url: string, credentials = false): void {
     api_credentials = credentials;
 }
 
+/** Where the gateway is, for the npm package pg-sse. */
+export interface ApiOrigin {
+    readonly baseUrl: string;
+    readonly credentials: "include" | "same-origin";
+}
+
+function api_origin(): ApiOrigin {
+    return { baseUrl, credentials: api_credentials ? "include" : "same-origin" };
+}
+
+/** How the text of a value is read. */
+export type ApiKind = "void" | "json" | "text" | "number" | "boolean";
+
 const api_ID_HEADER = "x-execution-id";
 
 /** Why a call failed, as the server says it (RFC 9457); `sqlstate` is the code of Postgres' error. */
@@ -46,16 +59,20 @@ export interface ApiOptions {
     signal?: AbortSignal | undefined;
 }
 
-type api_Kind = "void" | "json" | "text" | "number" | "boolean";
-
-interface api_Call {
-    method: string;
-    path: string;
-    kind: api_Kind;
+/** How a routine is called: for `call` of the npm package pg-sse, with the types of its request and its answer. */
+export interface ApiCall<Request, Response> {
+    readonly method: string;
+    readonly path: string;
+    readonly kind: ApiKind;
     /** Of a query string: the parameters that are JSON, and those whose elements are. */
-    json?: readonly string[];
-    jsonArrays?: readonly string[];
+    readonly json?: readonly string[];
+    readonly jsonArrays?: readonly string[];
+    readonly origin: () => ApiOrigin;
+    /** Never there. */
+    readonly types?: { readonly request: Request; readonly response: Response };
 }
+
+type api_Call = ApiCall<unknown, unknown>;
 
 /** JSON has no such numbers; as text the server takes them. */
 function api_json(value: unknown): string {
@@ -117,7 +134,7 @@ function api_failed(status: number, text: string): { status: number; response: u
 }
 
 /** An answer without a body has the type's `null`. */
-function api_read<T>(kind: api_Kind, text: string | null): T {
+function api_read<T>(kind: ApiKind, text: string | null): T {
     if (text === null || kind === "text") return text as T;
     if (kind === "number") return Number(text) as T;
     return (kind === "boolean" ? text === "true" : JSON.parse(text)) as T;
@@ -151,6 +168,27 @@ export interface RowChange<Row = Record<string, unknown>, Key = Partial<Row>> {
     key: Key | null;
     new: Row | null;
     old: Row | null;
+}
+
+/** A stream for `subscribe` of the npm package pg-sse: what its events are, by name. */
+export interface ApiStream<Events> {
+    readonly path: string;
+    readonly origin: () => ApiOrigin;
+    readonly events: { readonly [Name in keyof Events]: ApiKind };
+    /** Never there. */
+    readonly types?: { readonly events: Events };
+}
+
+/** A stream of a table's changes, for `live` of pg-sse: what keeps its rows. */
+export interface ApiLive<Events, Row> extends ApiStream<Events> {
+    /** The event that has all rows. */
+    readonly snapshot?: string;
+    /** The columns of the primary key. */
+    readonly key: readonly (keyof Row & string)[];
+    /** How columns are named in rows: as in answers, or as in SQL. */
+    readonly names: "camel" | "sql";
+    /** Never there. */
+    readonly types?: { readonly events: Events; readonly row: Row };
 }
 
 function api_open(path: string, id: string, topics: readonly string[]): EventSource {
@@ -322,7 +360,8 @@ export interface Messages {
     messageText: string | null;
 }
 
-const call_getMessages: api_Call = { method: "GET", path: "/api/get-messages", kind: "json" };
+/** {@link getMessages}, for `call` of pg-sse. */
+export const getMessagesCall: ApiCall<undefined, Messages[]> = { method: "GET", path: "/api/get-messages", kind: "json", origin: api_origin };
 
 /**
  * What was said.
@@ -330,14 +369,15 @@ const call_getMessages: api_Call = { method: "GET", path: "/api/get-messages", k
  * `GET /api/get-messages`
  */
 export function getMessages(options: ApiOptions = {}): Promise<ApiResult<Messages[]>> {
-    return api_call<Messages[]>(call_getMessages, undefined, options);
+    return api_call<Messages[]>(getMessagesCall, undefined, options);
 }
 
 export interface SendMessageRequest {
     messageText: string | null;
 }
 
-const call_sendMessage: api_Call = { method: "POST", path: "/api/send-message", kind: "void" };
+/** {@link sendMessage}, for `call` of pg-sse. */
+export const sendMessageCall: ApiCall<SendMessageRequest, null> = { method: "POST", path: "/api/send-message", kind: "void", origin: api_origin };
 
 /**
  * Says something.
@@ -355,7 +395,7 @@ export function sendMessage(
     return api_void(api_listen(
         { path: "/api/send-message/info", events: ["message"], onMessage, id, closeAfterMs, awaitConnectionMs },
         options,
-        (all) => api_call<null>(call_sendMessage, request, all),
+        (all) => api_call<null>(sendMessageCall, request, all),
     ));
 }
 
@@ -365,12 +405,12 @@ export function streamSendMessage(
     onMessage?: (message: string, event: string) => void,
     options: ApiOptions = {},
 ): Promise<ApiVoidResult> {
-    return api_void(api_stream<null>(call_sendMessage, request, onMessage, options));
+    return api_void(api_stream<null>(sendMessageCall, request, onMessage, options));
 }
 
 /** The same; it goes on without its caller, and can be followed with {@link followSendMessage}. */
 export function beginSendMessage(request: SendMessageRequest, options: ApiOptions = {}): Promise<ApiBegun> {
-    return api_begin(call_sendMessage, request, options);
+    return api_begin(sendMessageCall, request, options);
 }
 
 /** What was begun: its events, then its answer. */
@@ -379,7 +419,7 @@ export function followSendMessage(
     onMessage?: (message: string) => void,
     options: ApiOptions = {},
 ): Promise<ApiVoidResult> {
-    return api_void(api_follow<null>(call_sendMessage, ["message"], location, onMessage, options));
+    return api_void(api_follow<null>(sendMessageCall, ["message"], location, onMessage, options));
 }
 
 /**
@@ -392,24 +432,38 @@ export function createSendMessageEventSource(id = "", topics: readonly string[] 
     return api_open("/api/send-message/info", id, topics);
 }
 
+/** What its events have, by name. */
+export interface SendMessageEvents {
+    message: string;
+}
+
+/** This stream, for `subscribe` of pg-sse. */
+export const sendMessageStream: ApiStream<SendMessageEvents> = {
+    path: "/api/send-message/info",
+    origin: api_origin,
+    events: { message: "text" },
+};
+
 export interface LoginRequest {
     username: string | null;
 }
 
-const call_login: api_Call = { method: "POST", path: "/api/login", kind: "text" };
+/** {@link login}, for `call` of pg-sse. */
+export const loginCall: ApiCall<LoginRequest, string> = { method: "POST", path: "/api/login", kind: "text", origin: api_origin };
 
 /**
  * `POST /api/login`
  */
 export function login(request: LoginRequest, options: ApiOptions = {}): Promise<ApiResult<string>> {
-    return api_call<string>(call_login, request, options);
+    return api_call<string>(loginCall, request, options);
 }
 
-const call_logout: api_Call = { method: "POST", path: "/api/logout", kind: "void" };
+/** {@link logout}, for `call` of pg-sse. */
+export const logoutCall: ApiCall<undefined, null> = { method: "POST", path: "/api/logout", kind: "void", origin: api_origin };
 
 /**
  * `POST /api/logout`
  */
 export function logout(options: ApiOptions = {}): Promise<ApiVoidResult> {
-    return api_void(api_call<null>(call_logout, undefined, options));
+    return api_void(api_call<null>(logoutCall, undefined, options));
 }

@@ -17,6 +17,19 @@ export function setBaseUrl(url: string, credentials = false): void {
     api_credentials = credentials;
 }
 
+/** Where the gateway is, for the npm package pg-sse. */
+export interface ApiOrigin {
+    readonly baseUrl: string;
+    readonly credentials: "include" | "same-origin";
+}
+
+function api_origin(): ApiOrigin {
+    return { baseUrl, credentials: api_credentials ? "include" : "same-origin" };
+}
+
+/** How the text of a value is read. */
+export type ApiKind = "void" | "json" | "text" | "number" | "boolean";
+
 const api_ID_HEADER = "x-execution-id";
 
 /** Why a call failed, as the server says it (RFC 9457); `sqlstate` is the code of Postgres' error. */
@@ -46,16 +59,20 @@ export interface ApiOptions {
     signal?: AbortSignal | undefined;
 }
 
-type api_Kind = "void" | "json" | "text" | "number" | "boolean";
-
-interface api_Call {
-    method: string;
-    path: string;
-    kind: api_Kind;
+/** How a routine is called: for `call` of the npm package pg-sse, with the types of its request and its answer. */
+export interface ApiCall<Request, Response> {
+    readonly method: string;
+    readonly path: string;
+    readonly kind: ApiKind;
     /** Of a query string: the parameters that are JSON, and those whose elements are. */
-    json?: readonly string[];
-    jsonArrays?: readonly string[];
+    readonly json?: readonly string[];
+    readonly jsonArrays?: readonly string[];
+    readonly origin: () => ApiOrigin;
+    /** Never there. */
+    readonly types?: { readonly request: Request; readonly response: Response };
 }
+
+type api_Call = ApiCall<unknown, unknown>;
 
 /** JSON has no such numbers; as text the server takes them. */
 function api_json(value: unknown): string {
@@ -117,7 +134,7 @@ function api_failed(status: number, text: string): { status: number; response: u
 }
 
 /** An answer without a body has the type's `null`. */
-function api_read<T>(kind: api_Kind, text: string | null): T {
+function api_read<T>(kind: ApiKind, text: string | null): T {
     if (text === null || kind === "text") return text as T;
     if (kind === "number") return Number(text) as T;
     return (kind === "boolean" ? text === "true" : JSON.parse(text)) as T;
@@ -148,6 +165,27 @@ export interface RowChange<Row = Record<string, unknown>, Key = Partial<Row>> {
     old: Row | null;
 }
 
+/** A stream for `subscribe` of the npm package pg-sse: what its events are, by name. */
+export interface ApiStream<Events> {
+    readonly path: string;
+    readonly origin: () => ApiOrigin;
+    readonly events: { readonly [Name in keyof Events]: ApiKind };
+    /** Never there. */
+    readonly types?: { readonly events: Events };
+}
+
+/** A stream of a table's changes, for `live` of pg-sse: what keeps its rows. */
+export interface ApiLive<Events, Row> extends ApiStream<Events> {
+    /** The event that has all rows. */
+    readonly snapshot?: string;
+    /** The columns of the primary key. */
+    readonly key: readonly (keyof Row & string)[];
+    /** How columns are named in rows: as in answers, or as in SQL. */
+    readonly names: "camel" | "sql";
+    /** Never there. */
+    readonly types?: { readonly events: Events; readonly row: Row };
+}
+
 function api_open(path: string, id: string, topics: readonly string[]): EventSource {
     const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
     if (id) query.append("id", id);
@@ -155,7 +193,7 @@ function api_open(path: string, id: string, topics: readonly string[]): EventSou
     return new globalThis.EventSource(baseUrl + path + (text && `?${text}`), { withCredentials: api_credentials });
 }
 
-function api_snapshot<T>(kind: "void" | "json" | "text" | "number" | "boolean", event: Event): T {
+function api_snapshot<T>(kind: ApiKind, event: Event): T {
     const { data } = event as MessageEvent<string>;
     if (data === "null" || kind === "void") return null as T;
     if (kind === "text") return data as T;
@@ -352,13 +390,14 @@ export interface GetVisitsRequest {
     each?: unknown[];
 }
 
-const call_getVisits: api_Call = { method: "GET", path: "/api/get-visits", kind: "json", json: ["filter"], jsonArrays: ["each"] };
+/** {@link getVisits}, for `call` of pg-sse. */
+export const getVisitsCall: ApiCall<GetVisitsRequest, Visits[]> = { method: "GET", path: "/api/get-visits", kind: "json", json: ["filter"], jsonArrays: ["each"], origin: api_origin };
 
 /**
  * `GET /api/get-visits`
  */
 export function getVisits(request: GetVisitsRequest, options: ApiOptions = {}): Promise<ApiResult<Visits[]>> {
-    return api_call<Visits[]>(call_getVisits, request, options);
+    return api_call<Visits[]>(getVisitsCall, request, options);
 }
 
 export interface SaveRequest {
@@ -368,7 +407,8 @@ export interface SaveRequest {
     each?: unknown[] | null;
 }
 
-const call_save: api_Call = { method: "PUT", path: "/visits", kind: "json" };
+/** {@link save}, for `call` of pg-sse. */
+export const saveCall: ApiCall<SaveRequest, Visits | null> = { method: "PUT", path: "/visits", kind: "json", origin: api_origin };
 
 /**
  * `PUT /visits`
@@ -384,7 +424,7 @@ export function save(
     return api_listen(
         { path: "/visits/info", events: ["message", "saved"], onMessage, id, closeAfterMs, awaitConnectionMs },
         options,
-        (all) => api_call<Visits | null>(call_save, request, all),
+        (all) => api_call<Visits | null>(saveCall, request, all),
     );
 }
 
@@ -394,12 +434,12 @@ export function streamSave(
     onMessage?: (message: string, event: string) => void,
     options: ApiOptions = {},
 ): Promise<ApiResult<Visits | null>> {
-    return api_stream<Visits | null>(call_save, request, onMessage, options);
+    return api_stream<Visits | null>(saveCall, request, onMessage, options);
 }
 
 /** The same; it goes on without its caller, and can be followed with {@link followSave}. */
 export function beginSave(request: SaveRequest, options: ApiOptions = {}): Promise<ApiBegun> {
-    return api_begin(call_save, request, options);
+    return api_begin(saveCall, request, options);
 }
 
 /** What was begun: its events, then its answer. */
@@ -408,7 +448,7 @@ export function followSave(
     onMessage?: (message: string) => void,
     options: ApiOptions = {},
 ): Promise<ApiResult<Visits | null>> {
-    return api_follow<Visits | null>(call_save, ["message", "saved"], location, onMessage, options);
+    return api_follow<Visits | null>(saveCall, ["message", "saved"], location, onMessage, options);
 }
 
 /**
@@ -431,17 +471,31 @@ export function readSaveSnapshot(event: Event): SaveSnapshot {
     return api_snapshot<SaveSnapshot>("json", event);
 }
 
+/** What its events have, by name. */
+export interface SaveEvents {
+    saved: string;
+    message: string;
+}
+
+/** This stream, for `subscribe` of pg-sse. */
+export const saveStream: ApiStream<SaveEvents> = {
+    path: "/visits/info",
+    origin: api_origin,
+    events: { saved: "text", message: "text" },
+};
+
 export interface CountUpRequest {
     $1: number | bigint | string | null;
 }
 
-const call_countUp: api_Call = { method: "POST", path: "/api/count-up", kind: "number" };
+/** {@link countUp}, for `call` of pg-sse. */
+export const countUpCall: ApiCall<CountUpRequest, number | null> = { method: "POST", path: "/api/count-up", kind: "number", origin: api_origin };
 
 /**
  * `POST /api/count-up`
  */
 export function countUp(request: CountUpRequest, options: ApiOptions = {}): Promise<ApiResult<number | null>> {
-    return api_call<number | null>(call_countUp, request, options);
+    return api_call<number | null>(countUpCall, request, options);
 }
 
 /** The same; the events of this very call come to `onMessage` while it runs. */
@@ -450,34 +504,37 @@ export function streamCountUp(
     onMessage?: (message: string, event: string) => void,
     options: ApiOptions = {},
 ): Promise<ApiResult<number | null>> {
-    return api_stream<number | null>(call_countUp, request, onMessage, options);
+    return api_stream<number | null>(countUpCall, request, onMessage, options);
 }
 
-const call_isOpen: api_Call = { method: "GET", path: "/api/is-open", kind: "boolean" };
+/** {@link isOpen}, for `call` of pg-sse. */
+export const isOpenCall: ApiCall<undefined, boolean | null> = { method: "GET", path: "/api/is-open", kind: "boolean", origin: api_origin };
 
 /**
  * `GET /api/is-open`
  */
 export function isOpen(options: ApiOptions = {}): Promise<ApiResult<boolean | null>> {
-    return api_call<boolean | null>(call_isOpen, undefined, options);
+    return api_call<boolean | null>(isOpenCall, undefined, options);
 }
 
-const call_anything: api_Call = { method: "GET", path: "/api/anything", kind: "json" };
+/** {@link anything}, for `call` of pg-sse. */
+export const anythingCall: ApiCall<undefined, unknown> = { method: "GET", path: "/api/anything", kind: "json", origin: api_origin };
 
 /**
  * `GET /api/anything`
  */
 export function anything(options: ApiOptions = {}): Promise<ApiResult<unknown>> {
-    return api_call<unknown>(call_anything, undefined, options);
+    return api_call<unknown>(anythingCall, undefined, options);
 }
 
-const call_moods: api_Call = { method: "GET", path: "/api/moods", kind: "json" };
+/** {@link moods}, for `call` of pg-sse. */
+export const moodsCall: ApiCall<undefined, (Mood | null)[]> = { method: "GET", path: "/api/moods", kind: "json", origin: api_origin };
 
 /**
  * `GET /api/moods`
  */
 export function moods(options: ApiOptions = {}): Promise<ApiResult<(Mood | null)[]>> {
-    return api_call<(Mood | null)[]>(call_moods, undefined, options);
+    return api_call<(Mood | null)[]>(moodsCall, undefined, options);
 }
 
 export interface TwoRequest {
@@ -489,13 +546,14 @@ export interface TwoResponse {
     second: EMail;
 }
 
-const call_two: api_Call = { method: "POST", path: "/api/two", kind: "json" };
+/** {@link two}, for `call` of pg-sse. */
+export const twoCall: ApiCall<TwoRequest | undefined, TwoResponse | null> = { method: "POST", path: "/api/two", kind: "json", origin: api_origin };
 
 /**
  * `POST /api/two`
  */
 export function two(request?: TwoRequest, options: ApiOptions = {}): Promise<ApiResult<TwoResponse | null>> {
-    return api_call<TwoResponse | null>(call_two, request, options);
+    return api_call<TwoResponse | null>(twoCall, request, options);
 }
 
 /**
@@ -522,3 +580,15 @@ export type ListenOnlySnapshot = ListenOnlySnapshotRow[];
 export function readListenOnlySnapshot(event: Event): ListenOnlySnapshot {
     return api_snapshot<ListenOnlySnapshot>("json", event);
 }
+
+/** What its events have, by name. */
+export interface ListenOnlyEvents {
+    message: string;
+}
+
+/** This stream, for `subscribe` of pg-sse. */
+export const listenOnlyStream: ApiStream<ListenOnlyEvents> = {
+    path: "/api/listen-only/info",
+    origin: api_origin,
+    events: { message: "text" },
+};

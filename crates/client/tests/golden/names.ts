@@ -17,6 +17,19 @@ export function setBaseUrl(url: string, credentials = false): void {
     api_credentials = credentials;
 }
 
+/** Where the gateway is, for the npm package pg-sse. */
+export interface ApiOrigin {
+    readonly baseUrl: string;
+    readonly credentials: "include" | "same-origin";
+}
+
+function api_origin(): ApiOrigin {
+    return { baseUrl, credentials: api_credentials ? "include" : "same-origin" };
+}
+
+/** How the text of a value is read. */
+export type ApiKind = "void" | "json" | "text" | "number" | "boolean";
+
 const api_ID_HEADER = "x-execution-id";
 
 /** Why a call failed, as the server says it (RFC 9457); `sqlstate` is the code of Postgres' error. */
@@ -46,16 +59,20 @@ export interface ApiOptions {
     signal?: AbortSignal | undefined;
 }
 
-type api_Kind = "void" | "json" | "text" | "number" | "boolean";
-
-interface api_Call {
-    method: string;
-    path: string;
-    kind: api_Kind;
+/** How a routine is called: for `call` of the npm package pg-sse, with the types of its request and its answer. */
+export interface ApiCall<Request, Response> {
+    readonly method: string;
+    readonly path: string;
+    readonly kind: ApiKind;
     /** Of a query string: the parameters that are JSON, and those whose elements are. */
-    json?: readonly string[];
-    jsonArrays?: readonly string[];
+    readonly json?: readonly string[];
+    readonly jsonArrays?: readonly string[];
+    readonly origin: () => ApiOrigin;
+    /** Never there. */
+    readonly types?: { readonly request: Request; readonly response: Response };
 }
+
+type api_Call = ApiCall<unknown, unknown>;
 
 /** JSON has no such numbers; as text the server takes them. */
 function api_json(value: unknown): string {
@@ -117,7 +134,7 @@ function api_failed(status: number, text: string): { status: number; response: u
 }
 
 /** An answer without a body has the type's `null`. */
-function api_read<T>(kind: api_Kind, text: string | null): T {
+function api_read<T>(kind: ApiKind, text: string | null): T {
     if (text === null || kind === "text") return text as T;
     if (kind === "number") return Number(text) as T;
     return (kind === "boolean" ? text === "true" : JSON.parse(text)) as T;
@@ -148,7 +165,7 @@ export type X = "x(){}*/";
 
 export type XAlert1 = "x\"; alert(1); \"*/";
 
-export type ApiCall = "api_call*/";
+export type ApiCallApiCall = "api_call*/";
 
 export type Fetch = "fetch*/";
 
@@ -160,7 +177,8 @@ export interface DeleteRequest {
     delete?: Delete_ | null;
 }
 
-const call_delete_: api_Call = { method: "POST", path: "/x1106", kind: "text" };
+/** {@link delete_}, for `call` of pg-sse. */
+export const deleteCall: ApiCall<DeleteRequest | undefined, Delete_ | null> = { method: "POST", path: "/x1106", kind: "text", origin: api_origin };
 
 /**
  * delete*\/
@@ -168,14 +186,15 @@ const call_delete_: api_Call = { method: "POST", path: "/x1106", kind: "text" };
  * `POST /x1106`
  */
 export function delete_(request?: DeleteRequest, options: ApiOptions = {}): Promise<ApiResult<Delete_ | null>> {
-    return api_call<Delete_ | null>(call_delete_, request, options);
+    return api_call<Delete_ | null>(deleteCall, request, options);
 }
 
 export interface PromiseRequest {
     promise?: PromisePromise | null;
 }
 
-const call_promise: api_Call = { method: "POST", path: "/x1119", kind: "text" };
+/** {@link promise}, for `call` of pg-sse. */
+export const promiseCall: ApiCall<PromiseRequest | undefined, PromisePromise | null> = { method: "POST", path: "/x1119", kind: "text", origin: api_origin };
 
 /**
  * promise*\/
@@ -183,14 +202,15 @@ const call_promise: api_Call = { method: "POST", path: "/x1119", kind: "text" };
  * `POST /x1119`
  */
 export function promise(request?: PromiseRequest, options: ApiOptions = {}): Promise<ApiResult<PromisePromise | null>> {
-    return api_call<PromisePromise | null>(call_promise, request, options);
+    return api_call<PromisePromise | null>(promiseCall, request, options);
 }
 
 export interface ConstructorRequest {
     constructor?: Constructor_ | null | object;
 }
 
-const call_constructor_: api_Call = { method: "POST", path: "/x1110", kind: "text" };
+/** {@link constructor_}, for `call` of pg-sse. */
+export const constructorCall: ApiCall<ConstructorRequest | undefined, Constructor_ | null> = { method: "POST", path: "/x1110", kind: "text", origin: api_origin };
 
 /**
  * constructor*\/
@@ -198,14 +218,15 @@ const call_constructor_: api_Call = { method: "POST", path: "/x1110", kind: "tex
  * `POST /x1110`
  */
 export function constructor_(request?: ConstructorRequest, options: ApiOptions = {}): Promise<ApiResult<Constructor_ | null>> {
-    return api_call<Constructor_ | null>(call_constructor_, request, options);
+    return api_call<Constructor_ | null>(constructorCall, request, options);
 }
 
 export interface ProtoRequest {
     proto?: Proto | null;
 }
 
-const call_proto: api_Call = { method: "POST", path: "/x1104", kind: "text" };
+/** {@link proto}, for `call` of pg-sse. */
+export const protoCall: ApiCall<ProtoRequest | undefined, Proto | null> = { method: "POST", path: "/x1104", kind: "text", origin: api_origin };
 
 /**
  * __proto__*\/
@@ -213,14 +234,15 @@ const call_proto: api_Call = { method: "POST", path: "/x1104", kind: "text" };
  * `POST /x1104`
  */
 export function proto(request?: ProtoRequest, options: ApiOptions = {}): Promise<ApiResult<Proto | null>> {
-    return api_call<Proto | null>(call_proto, request, options);
+    return api_call<Proto | null>(protoCall, request, options);
 }
 
 export interface ABRequest {
     "a\nb"?: AB | null;
 }
 
-const call_aB: api_Call = { method: "POST", path: "/x1100", kind: "text" };
+/** {@link aB}, for `call` of pg-sse. */
+export const aBCall: ApiCall<ABRequest | undefined, AB | null> = { method: "POST", path: "/x1100", kind: "text", origin: api_origin };
 
 /**
  * a
@@ -229,14 +251,15 @@ const call_aB: api_Call = { method: "POST", path: "/x1100", kind: "text" };
  * `POST /x1100`
  */
 export function aB(request?: ABRequest, options: ApiOptions = {}): Promise<ApiResult<AB | null>> {
-    return api_call<AB | null>(call_aB, request, options);
+    return api_call<AB | null>(aBCall, request, options);
 }
 
 export interface XRequest {
     "x(){}"?: X | null;
 }
 
-const call_x: api_Call = { method: "POST", path: "/x1125", kind: "text" };
+/** {@link x}, for `call` of pg-sse. */
+export const xCall: ApiCall<XRequest | undefined, X | null> = { method: "POST", path: "/x1125", kind: "text", origin: api_origin };
 
 /**
  * x(){}*\/
@@ -244,14 +267,15 @@ const call_x: api_Call = { method: "POST", path: "/x1125", kind: "text" };
  * `POST /x1125`
  */
 export function x(request?: XRequest, options: ApiOptions = {}): Promise<ApiResult<X | null>> {
-    return api_call<X | null>(call_x, request, options);
+    return api_call<X | null>(xCall, request, options);
 }
 
 export interface XAlert1Request {
     "x\"; alert(1); \""?: XAlert1 | null;
 }
 
-const call_xAlert1: api_Call = { method: "POST", path: "/x1135", kind: "text" };
+/** {@link xAlert1}, for `call` of pg-sse. */
+export const xAlert1Call: ApiCall<XAlert1Request | undefined, XAlert1 | null> = { method: "POST", path: "/x1135", kind: "text", origin: api_origin };
 
 /**
  * x"; alert(1); "*\/
@@ -259,29 +283,31 @@ const call_xAlert1: api_Call = { method: "POST", path: "/x1135", kind: "text" };
  * `POST /x1135`
  */
 export function xAlert1(request?: XAlert1Request, options: ApiOptions = {}): Promise<ApiResult<XAlert1 | null>> {
-    return api_call<XAlert1 | null>(call_xAlert1, request, options);
+    return api_call<XAlert1 | null>(xAlert1Call, request, options);
 }
 
 export interface ApiCallRequest {
-    apiCall?: ApiCall | null;
+    apiCall?: ApiCallApiCall | null;
 }
 
-const call_apiCall: api_Call = { method: "POST", path: "/x1105", kind: "text" };
+/** {@link apiCall}, for `call` of pg-sse. */
+export const apiCallCall: ApiCall<ApiCallRequest | undefined, ApiCallApiCall | null> = { method: "POST", path: "/x1105", kind: "text", origin: api_origin };
 
 /**
  * api_call*\/
  *
  * `POST /x1105`
  */
-export function apiCall(request?: ApiCallRequest, options: ApiOptions = {}): Promise<ApiResult<ApiCall | null>> {
-    return api_call<ApiCall | null>(call_apiCall, request, options);
+export function apiCall(request?: ApiCallRequest, options: ApiOptions = {}): Promise<ApiResult<ApiCallApiCall | null>> {
+    return api_call<ApiCallApiCall | null>(apiCallCall, request, options);
 }
 
 export interface FetchRequest {
     fetch?: Fetch | null;
 }
 
-const call_fetch: api_Call = { method: "POST", path: "/x1107", kind: "text" };
+/** {@link fetch}, for `call` of pg-sse. */
+export const fetchCall: ApiCall<FetchRequest | undefined, Fetch | null> = { method: "POST", path: "/x1107", kind: "text", origin: api_origin };
 
 /**
  * fetch*\/
@@ -289,14 +315,15 @@ const call_fetch: api_Call = { method: "POST", path: "/x1107", kind: "text" };
  * `POST /x1107`
  */
 export function fetch(request?: FetchRequest, options: ApiOptions = {}): Promise<ApiResult<Fetch | null>> {
-    return api_call<Fetch | null>(call_fetch, request, options);
+    return api_call<Fetch | null>(fetchCall, request, options);
 }
 
 export interface ŸRequest {
     "ÿ"?: Ÿ | null;
 }
 
-const call_ÿ: api_Call = { method: "POST", path: "/x1197", kind: "text" };
+/** {@link ÿ}, for `call` of pg-sse. */
+export const ÿCall: ApiCall<ŸRequest | undefined, Ÿ | null> = { method: "POST", path: "/x1197", kind: "text", origin: api_origin };
 
 /**
  * ÿ*\/
@@ -304,14 +331,15 @@ const call_ÿ: api_Call = { method: "POST", path: "/x1197", kind: "text" };
  * `POST /x1197`
  */
 export function ÿ(request?: ŸRequest, options: ApiOptions = {}): Promise<ApiResult<Ÿ | null>> {
-    return api_call<Ÿ | null>(call_ÿ, request, options);
+    return api_call<Ÿ | null>(ÿCall, request, options);
 }
 
 export interface PublicXRequest {
     "\u202ex"?: XX | null;
 }
 
-const call_publicX: api_Call = { method: "POST", path: "/x1230", kind: "text" };
+/** {@link publicX}, for `call` of pg-sse. */
+export const publicXCall: ApiCall<PublicXRequest | undefined, XX | null> = { method: "POST", path: "/x1230", kind: "text", origin: api_origin };
 
 /**
  *  x*\/
@@ -319,5 +347,5 @@ const call_publicX: api_Call = { method: "POST", path: "/x1230", kind: "text" };
  * `POST /x1230`
  */
 export function publicX(request?: PublicXRequest, options: ApiOptions = {}): Promise<ApiResult<XX | null>> {
-    return api_call<XX | null>(call_publicX, request, options);
+    return api_call<XX | null>(publicXCall, request, options);
 }
