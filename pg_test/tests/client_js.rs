@@ -33,6 +33,7 @@ fn the_package_loses_and_doubles_nothing_on_a_real_gateway() -> Result<()> {
     tests
         .args(["node_modules/vitest/vitest.mjs", "run", "--config", "test/gateway/vitest.config.ts"])
         .current_dir(&folder)
-        .env("PG_SSE_GATEWAY", format!("http://127.0.0.1:{port}"));
+        .env("PG_SSE_GATEWAY", format!("http://127.0.0.1:{port}"))
+        .env("PG_SSE_ROOT", cluster::workspace_root());
     control::run(&cluster, tests, &folder.with_extension("gateway.log"), || calls::ready(&cluster))
 }

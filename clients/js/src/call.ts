@@ -1,13 +1,14 @@
 // Calls of routines: answered at once, as a stream, or followed from a stream of their own. Logins and logouts.
 // Not for streams of events (subscription.ts).
 
-import { CHANNEL, isMarked, type Message, type Problem, problemOf, slow, SseError } from "./message.js";
+import { CHANNEL, isMarked, type Message, NO_STREAM, type Problem, problemOf, slow, SseError } from "./message.js";
 import { Parser, read } from "./parser.js";
 import { subscribe, type SubscribeOptions, type Subscription, type Token } from "./subscription.js";
-import { absolute } from "./url.js";
+import { type Kind, type Place, type Routine, valueOf } from "./typed.js";
+import { isPlace, locate } from "./url.js";
 
 export interface CallOptions {
-  /** Default: `POST`. With `GET` and `DELETE` the arguments go into the query string. */
+  /** Default: that of a routine of the typed client, else `POST`. With `GET` and `DELETE` the arguments go into the query string. */
   readonly method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | undefined;
   /** Ends the wait, and the statement with it. */
   readonly signal?: AbortSignal | undefined;
@@ -36,19 +37,36 @@ export interface Answer<Result> {
   readonly settled: Promise<Settled>;
 }
 
-async function send(url: string | URL, args: object | undefined, options: CallOptions, more: Record<string, string>) {
-  const { method = "POST", token, signal, credentials = "same-origin" } = options;
-  const full = absolute(url);
+type Where = string | URL | Place;
+/** The arguments of a routine of the typed client, and options. */
+export type Given<Request> = undefined extends Request
+  ? [args?: Request, options?: CallOptions] : [args: Request, options?: CallOptions];
+
+/** What the typed client says of a routine; of a URL, nothing. */
+const told = (where: Where): Partial<Routine<unknown, unknown>> => (isPlace(where) ? where : {});
+
+/** JSON, in which such numbers are texts: JSON has none, and the server takes them so. */
+const json = (value: unknown) => JSON.stringify(value, (_, part: unknown) =>
+  typeof part === "bigint" || (typeof part === "number" && !Number.isFinite(part)) ? String(part) : part);
+
+async function send(where: Where, args: object | undefined, options: CallOptions, more: Record<string, string>) {
+  const { token, signal } = options;
+  const routine = told(where);
+  const method = options.method ?? routine.method ?? "POST";
+  const { url: full, credentials } = locate(where, options.credentials);
   const hasQuery = method === "GET" || method === "DELETE";
   const headers: Record<string, string> = { ...more, ...options.headers };
   if (!hasQuery) headers["Content-Type"] = "application/json";
   else for (const [name, value] of Object.entries(args ?? {})) {
     // One that is left out has its default; a query string has no NULL.
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== undefined) full.searchParams.append(name, typeof one === "object" ? JSON.stringify(one) : String(one));
+    const isJson = routine.json?.includes(name);
+    for (const one of Array.isArray(value) && !isJson ? value : [value]) {
+      if (one === undefined) continue;
+      const isText = typeof one !== "object" && !isJson && !routine.jsonArrays?.includes(name);
+      full.searchParams.append(name, isText ? String(one) : json(one));
     }
   }
-  const body = hasQuery ? null : JSON.stringify(args ?? {});
+  const body = hasQuery ? null : json(args ?? {});
   for (let isRenewal = false; ; isRenewal = true) {
     const bearer = typeof token === "function" ? await token({ isRenewal }) : token;
     if (bearer) headers.Authorization = `Bearer ${bearer}`;
@@ -60,18 +78,19 @@ async function send(url: string | URL, args: object | undefined, options: CallOp
   }
 }
 
-const valueOf = (text: string, type: string | null) => (type?.includes("json") ? JSON.parse(text) as unknown : text);
-
 /** Calls a routine. What it refuses is thrown as an `SseError`, with the problem that it was answered. */
-export async function call<Result = unknown>(url: string | URL, args?: object, options: CallOptions = {}): Promise<Answer<Result>> {
+export function call<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Answer<Response>>;
+export function call<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Promise<Answer<Result>>;
+export async function call<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Promise<Answer<Result>> {
   const own = ownEvent(options);
   try {
-    const answer = await send(url, args, options, { Accept: "application/json, text/plain;q=0.9, */*;q=0.8" });
+    const answer = await send(where, args, options, { Accept: "application/json, text/plain;q=0.9, */*;q=0.8" });
     const text = await answer.text();
     const position = answer.headers.get("SSE-Position");
+    const kind = told(where).kind ?? (answer.headers.get("Content-Type")?.includes("json") ? "json" : "text");
     return {
       status: answer.status,
-      response: (answer.status === 204 ? null : valueOf(text, answer.headers.get("Content-Type"))) as Result,
+      response: (answer.status === 204 ? null : valueOf(kind, text)) as Result,
       position,
       settled: own.settle(position),
     };
@@ -121,39 +140,56 @@ export interface Running<Result> extends AsyncIterable<Message> {
  * A call whose answer is a stream: iterate over the events that it raises, or just await `result`. To leave the loop
  * before the end cancels the statement.
  */
-export function callStream<Result = unknown>(url: string | URL, args?: object, options: CallOptions = {}): Running<Result> {
+export function callStream<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Running<Response>;
+export function callStream<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Running<Result>;
+export function callStream<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Running<Result> {
   const abort = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, abort.signal]) : abort.signal;
-  return running(async (take) => {
-    const answer = await send(url, args, { ...options, signal }, { Accept: "text/event-stream" });
-    if (answer.body && answer.headers.get("Content-Type")?.startsWith("text/event-stream")) {
-      await read(answer.body, new Parser(take));
-    }
-    throw new SseError({ status: 0, title: "The stream of the call ended without a result" });
-  }, () => abort.abort());
+  const stop = () => abort.abort(options.signal?.reason);
+  if (options.signal?.aborted) stop();
+  options.signal?.addEventListener("abort", stop);
+  const { signal } = abort;
+  return running(told(where).kind, async (take) => {
+    const answer = await send(where, args, { ...options, signal }, { Accept: "text/event-stream" });
+    const isStream = answer.headers.get("Content-Type")?.startsWith("text/event-stream");
+    if (isStream && answer.body) await read(answer.body, new Parser(take));
+    throw new SseError({ status: 0, title: isStream && !answer.body ? NO_STREAM : "The stream of the call ended without a result" });
+  }, () => {
+    options.signal?.removeEventListener("abort", stop);
+    abort.abort();
+  });
 }
+
+/** A call that goes on without its caller, and where it can be followed. */
+export type Begun<Result> = Running<Result> & { readonly url: string };
 
 /**
  * A call that goes on without its caller. Keep `url`: whoever calls `follow(url)`, after a reload or in another tab, gets
  * all of it, as long as the server's window reaches.
  */
-export async function callAsync<Result = unknown>(
-  url: string | URL, args?: object, options: CallOptions = {},
-): Promise<Running<Result> & { readonly url: string }> {
-  const answer = await send(url, args, options, { Prefer: "respond-async" });
+export function callAsync<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Begun<Response>>;
+export function callAsync<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Promise<Begun<Result>>;
+export async function callAsync<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Promise<Begun<Result>> {
+  const answer = await send(where, args, options, { Prefer: "respond-async" });
   const location = answer.headers.get("Location");
   if (answer.status !== 202 || !location) {
     throw new SseError({ status: answer.status, title: "The routine has no subscribe URL, so it was called and answered at once" });
   }
-  const { signal, token, credentials, fetch } = options;
-  const full = absolute(location, answer.url || absolute(url).href).href;
-  return Object.assign(follow<Result>(full, { signal, token, credentials, fetch }), { url: full });
+  const { signal, token, fetch } = options;
+  const { url, credentials } = locate(where, options.credentials);
+  const full = new URL(location, answer.url || url).href;
+  const routine = isPlace(where) ? where as Routine<unknown, Result> : undefined;
+  return Object.assign(follow<Result>(full, { signal, token, credentials, fetch, routine }), { url: full });
+}
+
+export interface FollowOptions<Result> extends SubscribeOptions {
+  /** What was called, of the typed client: says how the result is read, and its type. */
+  readonly routine?: Routine<unknown, Result> | undefined;
 }
 
 /** Follows a call of `callAsync`, from its first event on. */
-export function follow<Result = unknown>(url: string | URL, options: SubscribeOptions = {}): Running<Result> {
+export function follow<Result = unknown>(url: string | URL, options: FollowOptions<Result> = {}): Running<Result> {
   let subscription: Subscription | undefined;
-  return running(async (take) => {
+  return running(options.routine?.kind, async (take) => {
     await new Promise<void>((resolve, reject) => {
       subscription = subscribe(url, {
         ...options,
@@ -171,7 +207,9 @@ export function follow<Result = unknown>(url: string | URL, options: SubscribeOp
 /** How many events are kept for whoever iterates, until somebody does. */
 const KEPT = 1000;
 
-function running<Result>(run: (take: (message: Message) => void) => Promise<never>, close: () => void): Running<Result> {
+function running<Result>(
+  kind: Kind | undefined, run: (take: (message: Message) => void) => Promise<never>, close: () => void,
+): Running<Result> {
   const waiting: Message[] = [];
   let next = () => {};
   let isOver = false;
@@ -187,7 +225,7 @@ function running<Result>(run: (take: (message: Message) => void) => Promise<neve
     run((message) => {
       const { event, data } = message;
       if (isOver || event === "sse.ready") return;
-      if (event === "sse.result") over(() => resolve(resultOf(data) as Result));
+      if (event === "sse.result") over(() => resolve(resultOf(data, kind) as Result));
       else if (event === "sse.error") over(() => reject(new SseError(JSON.parse(data) as Problem)));
       else {
         waiting.push(message);
@@ -225,8 +263,9 @@ function running<Result>(run: (take: (message: Message) => void) => Promise<neve
   };
 }
 
-/** A result is the text that the ordinary answer would be; only that answer's head says whether it is JSON. */
-function resultOf(data: string): unknown {
+/** A result is the text that the ordinary answer would be; only that answer's head says whether it is JSON, or who knows the kind. */
+function resultOf(data: string, kind: Kind | undefined): unknown {
+  if (kind) return data === "null" ? null : valueOf(kind, data);
   try {
     return JSON.parse(data);
   } catch {
@@ -235,15 +274,17 @@ function resultOf(data: string): unknown {
 }
 
 /** Calls a login routine. Streams that cookies are behind then begin anew, in all tabs, as the new user. */
-export async function login<Result = unknown>(url: string | URL, args: object, options: CallOptions = {}): Promise<Answer<Result>> {
-  const answer = await call<Result>(url, args, options);
+export function login<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Answer<Response>>;
+export function login<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Promise<Answer<Result>>;
+export async function login<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Promise<Answer<Result>> {
+  const answer = await call<Result>(where as string, args, options);
   changeSession();
   return answer;
 }
 
 /** Calls a logout routine. Streams that cookies are behind then begin anew, in all tabs, as nobody. */
-export async function logout(url: string | URL, options: CallOptions = {}): Promise<void> {
-  await call(url, {}, options);
+export async function logout(where: Where, options: CallOptions = {}): Promise<void> {
+  await call(where as string, {}, options);
   changeSession();
 }
 

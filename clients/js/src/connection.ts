@@ -1,7 +1,7 @@
 // One stream, connected for as long as somebody wants it: reads, reconnects from the last id, stops where the server
 // says so. Not for who listens (hub.ts) nor for tokens that are renewed (subscription.ts).
 
-import { type Message, type Problem, problemOf } from "./message.js";
+import { type Message, NO_STREAM, type Problem, problemOf } from "./message.js";
 import { Parser, read } from "./parser.js";
 
 /** What a connection is opened to. Two with equal targets may be one. */
@@ -62,9 +62,11 @@ export function pause(failures: number, retry = RETRY, by: (cut: () => void) => 
 /** `url` with the id as parameter, for an EventSource, which takes no headers. */
 function resumed(url: string, id: string): string {
   if (!id) return url;
-  const [path, hash] = url.split("#", 2) as [string, string?];
-  const rest = path.replace(/([?&])last_?event_?id=[^&]*&?/gi, "$1").replace(/[?&]$/, "");
-  return `${rest}${rest.includes("?") ? "&" : "?"}last_event_id=${encodeURIComponent(id)}${hash === undefined ? "" : `#${hash}`}`;
+  const full = new URL(url);
+  const query = full.searchParams;
+  for (const name of [...query.keys()]) if (/^last_?event_?id$/i.test(name)) query.delete(name);
+  query.set("last_event_id", id);
+  return full.href;
 }
 
 export class Connection {
@@ -106,12 +108,13 @@ export class Connection {
   wake(): void {
     if (!this.#isPausing && Date.now() - this.#heard <= SILENCE) return;
     this.#failures = 0;
-    this.#isHurried = !this.#isPausing;
+    this.#isHurried = true;
     this.#cut();
   }
 
   async #run(): Promise<void> {
-    let isNative = !this.#target.token && !!this.#target.events && typeof EventSource === "function";
+    const { fetch, headers } = this.#means;
+    let isNative = !this.#target.token && !!this.#target.events && !fetch && !headers && typeof EventSource === "function";
     for (;;) {
       // A turn later, so that whoever has made this connection knows it before it hears of it.
       await null;
@@ -146,6 +149,7 @@ export class Connection {
   }
 
   #opened(): void {
+    this.#isPausing = false;
     this.#heard = Date.now();
     this.#isOpen = true;
     this.#sink.connected(true);
@@ -158,19 +162,27 @@ export class Connection {
     if (!this.#isClosed) this.#sink.message(message);
   }
 
-  /** 0: broke; 1: refused, for an unknown reason. */
+  /** Until it is cut (0), or refused for an unknown reason (1). */
   #native(): Promise<number> {
     return new Promise((resolve) => {
       const { url, credentials, events = [] } = this.#target;
       const source = new EventSource(resumed(url, this.#id), { withCredentials: credentials === "include" });
       const stop = (end: number) => {
         source.close();
+        this.#isPausing = false;
         resolve(end);
       };
       this.#cut = () => stop(0);
       source.onopen = () => this.#opened();
-      // The browser would come back by itself, but not earlier when the network does.
-      source.onerror = () => stop(source.readyState === EventSource.CLOSED ? 1 : 0);
+      source.onerror = () => {
+        if (source.readyState === EventSource.CLOSED) stop(1);
+        else {
+          // The browser comes back by itself, after the server's `retry`, which differs from stream to stream; and at once
+          // where `wake` cuts this.
+          this.#isPausing = true;
+          if (this.#isOpen) this.#sink.connected((this.#isOpen = false));
+        }
+      };
       for (const name of new Set([...OWN_NAMES, ...events])) {
         source.addEventListener(name, ({ lastEventId, data, type }) => this.#message({ id: lastEventId, event: type, data }));
       }
@@ -192,9 +204,10 @@ export class Connection {
         return answer.status === 204 ? 204 : await problemOf(answer);
       }
       if (!answer.headers.get("Content-Type")?.startsWith("text/event-stream") || !answer.body) {
-        // A sign-in page of a proxy, or a fallback page for every path: reading it again would not make it a stream.
+        // A sign-in page of a proxy, or a fallback page for every path: reading it again would not make it a stream. Or there
+        // is nothing to read from, as in React Native.
         abort.abort();
-        return { status: 406, title: "The answer is no event stream" };
+        return { status: 406, title: NO_STREAM };
       }
       this.#opened();
       const parser = new Parser((message) => this.#message(message), (retry) => (this.#retry = retry), this.#id);

@@ -5,5 +5,6 @@ export { live, type Live, type LiveOptions, type LiveState, type Snapshot } from
 export type { Change, Key } from "./rows.js";
 export {
   call, callAsync, callStream, follow, login, logout,
-  type Answer, type CallOptions, type Running, type Settled,
+  type Answer, type Begun, type CallOptions, type FollowOptions, type Given, type Running, type Settled,
 } from "./call.js";
+export type { Kind, LiveStream, Place, Routine, Stream } from "./typed.js";

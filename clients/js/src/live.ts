@@ -3,10 +3,11 @@
 
 import { gapOf, isMarked, type Message, SseError } from "./message.js";
 import { type Key, Rows } from "./rows.js";
-import { subscribe, type SubscribeOptions, type Subscription } from "./subscription.js";
+import { type SubscribeOptions, Subscription } from "./subscription.js";
+import type { LiveStream, Place } from "./typed.js";
 
 export interface LiveOptions<Row extends object>
-  extends Omit<SubscribeOptions, "onEvent" | "onGap" | "onReady" | "onState" | "onEnd" | "lastEventId"> {
+  extends Omit<SubscribeOptions, "on" | "onEvent" | "onGap" | "onReady" | "onState" | "onEnd" | "lastEventId"> {
   /** What makes a row one: a column, several, or a function. */
   readonly key: Key<Row>;
   /**
@@ -57,18 +58,20 @@ export class Live<Row extends object> {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #tries = 0;
 
-  constructor(url: string | URL, options: LiveOptions<Row>) {
+  constructor(where: string | URL | Place, more: Partial<LiveOptions<Row>>) {
+    const { key, names, snapshot } = where as Partial<LiveStream<Row>>;
+    const options = { key, names, snapshot, ...more } as LiveOptions<Row>;
     this.#options = options;
     this.#rows = new Rows(options.key, options.names ?? "camel");
-    const { initial, events, snapshot } = options;
+    const { initial, events = options.apply || !(options.snapshot || options.load) ? undefined : [] } = options;
     if (initial) {
       this.#rows.replace(initial.rows);
       this.#state = "live";
     }
-    this.stream = subscribe(url, {
-      ...options,
+    this.stream = new Subscription(where, {
+      ...more,
       lastEventId: initial?.id,
-      events: events && [...events, "insert", "update", "delete", ...(snapshot ? [snapshot] : [])],
+      events: events && [...events, "insert", "update", "delete", ...(options.snapshot ? [options.snapshot] : [])],
       onEvent: (message) => this.#take(message),
       onGap: (_, message) => this.#gap(message),
       onReady: (id) => {
@@ -183,7 +186,9 @@ export class Live<Row extends object> {
   }
 }
 
-/** Opens a stream and keeps its rows: a snapshot, and every change of it. */
-export function live<Row extends object>(url: string | URL, options: LiveOptions<Row>): Live<Row> {
-  return new Live(url, options);
+/** Opens a stream and keeps its rows: a snapshot, and every change of it. A stream of the typed client needs no options. */
+export function live<Row extends object>(stream: LiveStream<Row>, options?: Partial<LiveOptions<Row>>): Live<Row>;
+export function live<Row extends object>(where: string | URL | Place, options: LiveOptions<Row>): Live<Row>;
+export function live<Row extends object>(where: string | URL | Place, options: Partial<LiveOptions<Row>> = {}): Live<Row> {
+  return new Live(where, options);
 }

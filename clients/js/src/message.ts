@@ -50,6 +50,9 @@ export async function problemOf(answer: Response): Promise<Problem> {
   }
 }
 
+/** What is wrong where an answer is none, or has no body to be read from. */
+export const NO_STREAM = "No event stream, or a fetch that does not stream";
+
 /** How a stream ends that somebody else shall take up again: a login or a logout has changed who the user is. */
 export const SESSION: Problem = { status: 0, title: "session" };
 /** The name of the channel on which a login or a logout is told to all tabs and workers. */

@@ -1,6 +1,7 @@
 // For servers that render pages: state with its id, from which the browser goes on.
 
-import { live, type LiveOptions, type Snapshot } from "./live.js";
+import { Live, type LiveOptions, type Snapshot } from "./live.js";
+import type { LiveStream, Place } from "./typed.js";
 
 export * from "./index.js";
 
@@ -8,9 +9,13 @@ export * from "./index.js";
  * The rows that a stream begins with, and the id behind them: give it to the page, whose `live` takes it as `initial`. Throws
  * an `SseError` where it is refused, and what `signal` says when that ends it (`AbortSignal.timeout(2000)`).
  */
-export function readSnapshot<Row extends object>(url: string | URL, options: LiveOptions<Row>): Promise<Snapshot<Row>> {
+export function readSnapshot<Row extends object>(stream: LiveStream<Row>, options?: Partial<LiveOptions<Row>>): Promise<Snapshot<Row>>;
+export function readSnapshot<Row extends object>(where: string | URL | Place, options: LiveOptions<Row>): Promise<Snapshot<Row>>;
+export function readSnapshot<Row extends object>(
+  where: string | URL | Place, options: Partial<LiveOptions<Row>> = {},
+): Promise<Snapshot<Row>> {
   return new Promise((resolve, reject) => {
-    const one = live<Row>(url, options);
+    const one = new Live<Row>(where, options);
     const look = () => {
       if (one.state === "live") {
         resolve({ rows: one.current, id: one.stream.lastEventId });

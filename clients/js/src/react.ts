@@ -3,9 +3,10 @@
 
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 
-import { live, type Live, type LiveOptions, type LiveState } from "./live.js";
-import type { SseError } from "./message.js";
-import { subscribe, type SubscribeOptions } from "./subscription.js";
+import { Live, type LiveOptions, type LiveState } from "./live.js";
+import type { Message, SseError } from "./message.js";
+import { type SubscribeOptions, Subscription } from "./subscription.js";
+import type { LiveStream, Place, Stream } from "./typed.js";
 
 /** What a component sees of live rows. */
 export interface LiveRows<Row> {
@@ -56,35 +57,42 @@ class Store<Row extends object> {
 }
 
 /**
- * The rows of a stream, and their changes. Another `url`, `topics`, `names` or `credentials` open another stream; the
- * other options count as they are when it is opened. `null` as URL opens none.
+ * The rows of a stream, and their changes. Another stream or URL, `topics`, `names` or `credentials` open another stream;
+ * the other options count as they are when it is opened. `null` in its place opens none.
  */
-export function useLive<Row extends object>(url: string | URL | null, options: LiveOptions<Row>): LiveRows<Row> {
+export function useLive<Row extends object>(stream: LiveStream<Row> | null, options?: Partial<LiveOptions<Row>>): LiveRows<Row>;
+export function useLive<Row extends object>(where: string | URL | Place | null, options: LiveOptions<Row>): LiveRows<Row>;
+export function useLive<Row extends object>(where: string | URL | Place | null, options: Partial<LiveOptions<Row>> = {}): LiveRows<Row> {
   const latest = useRef(options);
   // Not in an effect: the store is opened before the effects of this component run.
   latest.current = options;
-  const key = JSON.stringify([url, options.topics, options.names, options.credentials]);
-  const make = () => ({ key, store: new Store<Row>(() => live(url as string, latest.current), options.initial) });
+  const key = JSON.stringify([where, options.topics, options.names, options.credentials]);
+  const make = () => ({ key, store: new Store<Row>(() => new Live<Row>(where as string, latest.current), options.initial) });
   let [held, hold] = useState(make);
   if (held.key !== key) hold((held = make()));
   const { store } = held;
-  return useSyncExternalStore(url === null ? nothing : store.subscribe, store.view, store.view);
+  return useSyncExternalStore(where === null ? nothing : store.subscribe, store.view, store.view);
 }
 
 const nothing = () => () => {};
 
 /** Events of a stream, for as long as the component is there. Handlers may be others at each rendering. */
-export function useEvents(url: string | URL | null, options: SubscribeOptions): void {
+export function useEvents<Events>(stream: Stream<Events> | null, options: SubscribeOptions<Events>): void;
+export function useEvents(url: string | URL | null, options: SubscribeOptions): void;
+export function useEvents(where: string | URL | Place | null, options: SubscribeOptions): void {
   const latest = useRef(options);
   useEffect(() => {
     latest.current = options;
   });
-  const key = JSON.stringify([url, options.topics, options.events, options.credentials]);
+  const names = Object.keys(options.on ?? {});
+  const key = JSON.stringify([where, options.topics, options.events, names, options.credentials]);
   useEffect(() => {
-    if (url === null) return;
-    const subscription = subscribe(url, {
+    if (where === null) return;
+    const { on, onEvent } = latest.current;
+    const subscription = new Subscription(where, {
       ...latest.current,
-      onEvent: (message) => latest.current.onEvent?.(message),
+      on: on && Object.fromEntries(names.map((name) => [name, (data: string, message: Message) => latest.current.on?.[name]?.(data, message)])),
+      onEvent: onEvent && ((message) => latest.current.onEvent?.(message)),
       onGap: (gap, message) => latest.current.onGap?.(gap, message),
       onReady: (id) => latest.current.onReady?.(id),
       onState: (is) => latest.current.onState?.(is),

@@ -3,7 +3,8 @@
 
 import { Connection, isPassing, type Means, pause, type Sink, type Target } from "./connection.js";
 import { CHANNEL, type Gap, gapOf, type Message, type Problem, SESSION, slow, SseError } from "./message.js";
-import { absolute } from "./url.js";
+import { type Kind, type Place, type Stream, valueOf } from "./typed.js";
+import { locate } from "./url.js";
 
 /**
  * A token, or what gets one; it is called again, once, when the server does not believe the last one (401). Where it throws
@@ -12,26 +13,29 @@ import { absolute } from "./url.js";
  */
 export type Token = string | ((why: { readonly isRenewal: boolean }) => string | Promise<string>);
 
-export interface SubscribeOptions extends Means {
+export interface SubscribeOptions<Events = Record<string, string>> extends Means {
   /** Closes the subscription. */
   readonly signal?: AbortSignal | undefined;
   /** Goes into the header `Authorization`. Without it, cookies say who this is. */
   readonly token?: Token | undefined;
-  /** As of `fetch`. Default: `same-origin`. */
+  /** As of `fetch`. Default: `same-origin`, or what the typed client says. */
   readonly credentials?: RequestCredentials | undefined;
   /** Topics that the stream shall have, besides those of its URL. */
   readonly topics?: readonly string[] | undefined;
   /** Begins behind this id, as after a reconnection. */
   readonly lastEventId?: string | undefined;
   /**
-   * Names of the events that are wanted. A native `EventSource` then reads the stream, which hears no others, besides
-   * those without a name and the gaps. Without it, `fetch` reads the stream and all events come.
+   * Names of the events that are wanted; default: those of `on`. Where they are known and cookies say who this is, a native
+   * `EventSource` reads the stream, which hears no others, besides those without a name and the gaps. Else `fetch` does, and
+   * all events come.
    */
   readonly events?: readonly string[] | undefined;
   /** `false`: a connection of its own. So it is with `fetch`, `headers` or `retry`, too. */
   readonly share?: boolean | undefined;
   /** Each event. With this, there is nothing to iterate over but gaps and events that it has not taken: use one. */
   readonly onEvent?: ((message: Message) => void) | undefined;
+  /** The events of these names, instead of `onEvent` or besides it. Of a typed stream they have the values that it says. */
+  readonly on?: { readonly [Name in keyof Events]?: ((data: Events[Name], message: Message) => void) | undefined } | undefined;
   /** Something is missing: read your state again. */
   readonly onGap?: ((gap: Gap, message: Message) => void) | undefined;
   /** Subscribed: from now on, every event that is published comes. Again after each reconnection. */
@@ -54,8 +58,10 @@ export class Subscription implements AsyncIterable<Message> {
   /** The last id that was heard. */
   lastEventId: string;
   isConnected = false;
-  readonly #url: string;
+  readonly #target: Target;
   readonly #options: SubscribeOptions;
+  /** How the data of events is read, by name. */
+  readonly #kinds: Readonly<Record<string, Kind>>;
   #leave: (() => void) | undefined;
   #wake: (() => void) | undefined;
   /** Counts attachments, so that what comes late from an old one is not heard. */
@@ -75,11 +81,14 @@ export class Subscription implements AsyncIterable<Message> {
   readonly #seen = new Set<string>();
   #watchers = new Set<(message: Message) => void>();
 
-  constructor(url: string | URL, options: SubscribeOptions = {}) {
-    const full = absolute(url);
-    for (const topic of options.topics ?? []) full.searchParams.append("topic", topic);
-    this.#url = full.href;
+  constructor(where: string | URL | Place, options: SubscribeOptions = {}) {
+    const { url, credentials } = locate(where, options.credentials);
+    for (const topic of options.topics ?? []) url.searchParams.append("topic", topic);
+    const { on, onEvent } = options;
+    const events = options.events ?? (on && !onEvent ? Object.keys(on) : undefined);
+    this.#target = { url: url.href, credentials, events };
     this.#options = options;
+    this.#kinds = (where as Partial<Stream<Record<string, unknown>>>).events ?? {};
     this.lastEventId = options.lastEventId ?? "";
     this.#isWatched = !!(options.onGap || options.onReady || options.onState);
     if (options.signal?.aborted) {
@@ -145,7 +154,6 @@ export class Subscription implements AsyncIterable<Message> {
   #attach(): void {
     const turn = ++this.#turn;
     const isNow = () => turn === this.#turn && !this.#ended;
-    const { credentials = "same-origin", events } = this.#options;
     const sink: Sink = {
       message: (message) => isNow() && this.#take(message),
       connected: (is) => {
@@ -156,14 +164,14 @@ export class Subscription implements AsyncIterable<Message> {
       end: (problem) => isNow() && this.#refused(problem),
     };
     this.#leave = () => {};
-    void this.#open(sink, isNow, { url: this.#url, credentials, token: this.#token, events });
+    void this.#open(sink, isNow);
   }
 
-  async #open(sink: Sink, isNow: () => boolean, to: Target): Promise<void> {
+  async #open(sink: Sink, isNow: () => boolean): Promise<void> {
     const { token, share, fetch, retry, headers } = this.#options;
     if (typeof token === "string") this.#token = token;
     else if (token && this.#token === undefined) await this.#renew(token, isNow);
-    const target = { ...to, token: this.#token };
+    const target = { ...this.#target, token: this.#token };
     const isAlone = share === false || fetch || retry || headers || typeof document === "undefined";
     // Without its file (a bundler that has lost it, an old version in a cache), a page is alone.
     const bus = isAlone ? undefined : await import("./tabs.js").then((tabs) => tabs.bus(), () => undefined);
@@ -236,7 +244,7 @@ export class Subscription implements AsyncIterable<Message> {
 
   #take(message: Message): void {
     const { id, event, data } = message;
-    const { onEvent, onGap, onReady } = this.#options;
+    const { on, onEvent, onGap, onReady } = this.#options;
     if (id) this.lastEventId = id;
     for (const watcher of [...this.#watchers]) this.#call(watcher, message);
     if (event === "sse.ready") return this.#call(onReady, id);
@@ -246,8 +254,12 @@ export class Subscription implements AsyncIterable<Message> {
       break;
     }
     if (event === "sse.gap") this.#call(onGap, gapOf(data), message);
-    else this.#call(onEvent, message);
-    if (onEvent) return;
+    else {
+      this.#call(onEvent, message);
+      // An event may be named like what every object has.
+      if (on && Object.hasOwn(on, event)) this.#call(() => on[event]?.(valueOf(this.#kinds[event], data) as string, message));
+    }
+    if (onEvent || on) return;
     this.#waiting.push(message);
     // The server keeps what follows, for as long as its window reaches.
     if (!this.#limit()) this.#detach();
@@ -291,9 +303,9 @@ export class Subscription implements AsyncIterable<Message> {
   }
 
   #listen(how: "addEventListener" | "removeEventListener"): void {
-    if (typeof window !== "object" || typeof window[how] !== "function") return;
-    for (const name of ["online", "pageshow", "pagehide"]) window[how](name, this.#page);
-    document[how]("visibilitychange", this.#page);
+    // Where there is no document, as in React Native, a `window` may have no events.
+    if (typeof document !== "object") return;
+    for (const name of ["online", "pageshow", "pagehide", "visibilitychange"]) window[how](name, this.#page);
   }
 
   #page = ({ type }: Event): void => {
@@ -306,6 +318,8 @@ export class Subscription implements AsyncIterable<Message> {
 }
 
 /** Opens a stream, and keeps it open. */
-export function subscribe(url: string | URL, options?: SubscribeOptions): Subscription {
-  return new Subscription(url, options);
+export function subscribe<Events>(stream: Stream<Events>, options?: SubscribeOptions<Events>): Subscription;
+export function subscribe(url: string | URL, options?: SubscribeOptions): Subscription;
+export function subscribe(where: string | URL | Place, options?: SubscribeOptions): Subscription {
+  return new Subscription(where, options);
 }

@@ -1,25 +1,31 @@
 // Stores for Svelte, of version 3 to 5: anything with this `subscribe` is one, so nothing of Svelte is needed.
 
-import { live, type Live, type LiveOptions, type LiveState } from "./live.js";
+import { Live, type LiveOptions, type LiveState } from "./live.js";
 import type { SseError } from "./message.js";
+import type { LiveStream, Place } from "./typed.js";
 
 /** Svelte's contract: the listener is called at once, and at each change. */
 export interface Store<Value> {
   subscribe(listener: (value: Value) => void): () => void;
 }
 
-/** Rows of a stream as a store (`$todos.rows`): open while somebody is subscribed, as the stores of Svelte are. */
-export function liveStore<Row extends object>(url: string | URL, options: LiveOptions<Row>): Store<{
+/** What a component sees of live rows. */
+export interface LiveRows<Row> {
   readonly rows: readonly Row[];
   readonly state: LiveState;
   readonly isConnected: boolean;
   readonly error: SseError | undefined;
-}> {
+}
+
+/** Rows of a stream as a store (`$todos.rows`): open while somebody is subscribed, as the stores of Svelte are. */
+export function liveStore<Row extends object>(stream: LiveStream<Row>, options?: Partial<LiveOptions<Row>>): Store<LiveRows<Row>>;
+export function liveStore<Row extends object>(where: string | URL | Place, options: LiveOptions<Row>): Store<LiveRows<Row>>;
+export function liveStore<Row extends object>(where: string | URL | Place, options: Partial<LiveOptions<Row>> = {}): Store<LiveRows<Row>> {
   let one: Live<Row> | undefined;
   let users = 0;
   return {
     subscribe(listener) {
-      const mine = (one ??= live(url, options));
+      const mine = (one ??= new Live<Row>(where, options));
       users++;
       const tell = () => listener({ rows: mine.current, state: mine.state, isConnected: mine.isConnected, error: mine.error });
       const stop = mine.subscribe(tell);

@@ -28,16 +28,35 @@ function inWorker(): Bus | undefined {
     worker.port.onmessage = ({ data }) => client.take(data as Down);
     // The file is not where it should be (a bundler that does not know workers), or a policy forbids workers.
     worker.onerror = () => client.move((shared = inTabs()));
-    // The worker sees by this lock that the page is gone, when it goes without a word.
-    const name = `${CHANNEL} ${Math.random()}`;
-    navigator.locks?.request(name, () => {
-      worker.port.postMessage({ lock: name });
-      return new Promise(() => {});
+    let release = hold((lock) => worker.port.postMessage({ lock }));
+    addEventListener("pagehide", () => release());
+    addEventListener("pageshow", ({ persisted }) => {
+      if (persisted) release = hold((lock) => worker.port.postMessage({ lock }));
     });
     return client;
   } catch {
     return undefined;
   }
+}
+
+/**
+ * The worker sees by a lock that the page is gone, when it goes without a word. A page that is kept for the way back has none
+ * (its streams have left by themselves): browsers keep no page that holds one. Answers how to let go.
+ */
+function hold(say: (lock: string) => void): () => void {
+  const name = `${CHANNEL} ${Math.random()}`;
+  let isOver = false;
+  let release = () => {};
+  navigator.locks?.request(name, () => {
+    if (isOver) return;
+    say(name);
+    return new Promise<void>((resolve) => (release = resolve));
+  });
+  return () => {
+    isOver = true;
+    say("");
+    release();
+  };
 }
 
 /**

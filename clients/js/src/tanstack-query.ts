@@ -3,7 +3,9 @@
 
 import type { QueryClient, QueryKey } from "@tanstack/query-core";
 
-import { live, type LiveOptions } from "./live.js";
+import { Live, type LiveOptions } from "./live.js";
+import type { LiveStream, Place } from "./typed.js";
+import { isPlace } from "./url.js";
 
 export interface LiveQuery<Row> {
   queryKey: QueryKey;
@@ -16,11 +18,15 @@ export interface LiveQuery<Row> {
 }
 
 /** Options for `useQuery`, `createQuery` and their like: `useQuery(liveQuery("/api/todo-live/info", { key: "id" }))`. */
-export function liveQuery<Row extends object>(url: string | URL, options: Omit<LiveOptions<Row>, "signal">): LiveQuery<Row> {
+export function liveQuery<Row extends object>(stream: LiveStream<Row>, options?: Partial<Omit<LiveOptions<Row>, "signal">>): LiveQuery<Row>;
+export function liveQuery<Row extends object>(where: string | URL | Place, options: Omit<LiveOptions<Row>, "signal">): LiveQuery<Row>;
+export function liveQuery<Row extends object>(
+  where: string | URL | Place, options: Partial<Omit<LiveOptions<Row>, "signal">> = {},
+): LiveQuery<Row> {
   return {
-    queryKey: ["pg-sse", String(url), options.topics ?? []],
+    queryKey: ["pg-sse", isPlace(where) ? where.path : String(where), options.topics ?? []],
     queryFn: ({ client, queryKey, signal }) => new Promise((resolve, reject) => {
-      const one = live<Row>(url, { ...options, signal });
+      const one = new Live<Row>(where, { ...options, signal });
       one.subscribe(() => {
         if (one.state === "closed") {
           // Without an error, nobody looks any more.

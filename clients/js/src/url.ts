@@ -1,5 +1,13 @@
-// URLs that are relative to the page, where there is one.
+// Where a stream or a routine is: a URL, which may be relative to the page where there is one, or what the typed client says.
 
-export function absolute(url: string | URL, base = typeof location === "object" ? location.href : undefined): URL {
-  return new URL(url, base);
+import type { Place } from "./typed.js";
+
+export const isPlace = (where: string | URL | Place): where is Place => (where as Partial<Place>).path !== undefined;
+
+/** The whole URL, and whether cookies go there: what was said, or what the typed client says. */
+export function locate(where: string | URL | Place, said?: RequestCredentials): { url: URL; credentials: RequestCredentials } {
+  const origin = isPlace(where) ? where.origin() : undefined;
+  const url = isPlace(where) ? origin?.baseUrl + where.path : where;
+  const base = typeof location === "object" ? location.href : undefined;
+  return { url: new URL(url, base), credentials: said ?? origin?.credentials ?? "same-origin" };
 }

@@ -2,27 +2,35 @@
 
 import { type MaybeRefOrGetter, onScopeDispose, type ShallowRef, shallowReadonly, shallowRef, toValue, watch } from "vue";
 
-import { live, type LiveOptions, type LiveState } from "./live.js";
+import { Live, type LiveOptions, type LiveState } from "./live.js";
 import type { SseError } from "./message.js";
+import type { LiveStream, Place } from "./typed.js";
 
-/** The rows of a stream, each ref by itself. Another URL opens another stream; null opens none. */
-export function useLive<Row extends object>(url: MaybeRefOrGetter<string | URL | null>, options: LiveOptions<Row>): {
+/** What a component sees of live rows. */
+export interface LiveRefs<Row> {
   readonly rows: Readonly<ShallowRef<readonly Row[]>>;
   readonly state: Readonly<ShallowRef<LiveState>>;
   readonly isConnected: Readonly<ShallowRef<boolean>>;
   readonly error: Readonly<ShallowRef<SseError | undefined>>;
-} {
+}
+
+type Where = string | URL | Place | null;
+
+/** The rows of a stream, each ref by itself. Another URL opens another stream; null opens none. */
+export function useLive<Row extends object>(stream: MaybeRefOrGetter<LiveStream<Row> | null>, options?: Partial<LiveOptions<Row>>): LiveRefs<Row>;
+export function useLive<Row extends object>(where: MaybeRefOrGetter<Where>, options: LiveOptions<Row>): LiveRefs<Row>;
+export function useLive<Row extends object>(where: MaybeRefOrGetter<Where>, options: Partial<LiveOptions<Row>> = {}): LiveRefs<Row> {
   const rows = shallowRef<readonly Row[]>(options.initial?.rows ?? []);
   const state = shallowRef<LiveState>(options.initial ? "live" : "loading");
   const isConnected = shallowRef(false);
   const error = shallowRef<SseError | undefined>();
   let close = () => {};
-  const open = (to: string | URL | null) => {
+  const open = (to: Where) => {
     close();
     close = () => {};
     // There is nobody to close a stream of a page that is rendered on a server.
     if (to === null || typeof window === "undefined") return;
-    const one = live(to, options);
+    const one = new Live<Row>(to, options);
     const tell = () => {
       rows.value = one.current;
       state.value = one.state;
@@ -36,7 +44,7 @@ export function useLive<Row extends object>(url: MaybeRefOrGetter<string | URL |
       one.close();
     };
   };
-  watch(() => toValue(url), open, { immediate: true, flush: "sync" });
+  watch(() => toValue(where), open, { immediate: true, flush: "sync" });
   onScopeDispose(() => close());
   return { rows: shallowReadonly(rows), state: shallowReadonly(state), isConnected: shallowReadonly(isConnected), error: shallowReadonly(error) };
 }

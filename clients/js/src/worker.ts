@@ -12,10 +12,13 @@ scope.onconnect = ({ ports }) => {
   const port = ports[0];
   if (!port) return;
   const peer = new Peer(hub, (down) => port.postMessage(down));
+  let held = "";
   port.onmessage = ({ data }: MessageEvent<Up & { readonly lock?: string }>) => {
-    if (data.lock === undefined) peer.take(data);
-    // Granted when the page is gone.
-    else void navigator.locks.request(data.lock, () => peer.close());
+    const { lock } = data;
+    if (lock === undefined) return peer.take(data);
+    held = lock;
+    // Granted when the page is gone, or has let go of it: then it may come back, with another one.
+    if (lock) void navigator.locks.request(lock, () => held === lock && peer.close());
   };
 };
 

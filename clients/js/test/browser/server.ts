@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, request as ask, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
+import { Readable, Transform } from "node:stream";
 
 import { FakeServer } from "../../src/testing.js";
 
@@ -45,6 +45,8 @@ export class WebServer {
   readonly fake = new FakeServer();
   /** Paths below /pkg/ that are answered with 404, as by a bundler that has lost them. */
   readonly missing = new Set<string>();
+  /** Bytes that pass in a second, from the gateway to each page; none: the network hangs, as of a machine that sleeps. */
+  rate = Infinity;
   readonly #server: Server;
 
   private constructor(server: Server) {
@@ -56,7 +58,7 @@ export class WebServer {
     const server = createServer();
     const web = new WebServer(server);
     server.on("request", (incoming, outgoing) => {
-      if (gateway && incoming.url?.startsWith("/api/")) return pass(gateway, incoming, outgoing);
+      if (gateway && incoming.url?.startsWith("/api/")) return pass(gateway, incoming, outgoing, () => web.rate);
       const gone = new AbortController();
       outgoing.on("close", () => gone.abort());
       const body = incoming.method === "GET" || incoming.method === "HEAD" ? null : (Readable.toWeb(incoming) as ReadableStream);
@@ -106,15 +108,27 @@ async function send(answer: Response, to: ServerResponse): Promise<void> {
 }
 
 /** As a proxy in front of the gateway does. */
-function pass(gateway: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
+function pass(gateway: string, incoming: IncomingMessage, outgoing: ServerResponse, rate: () => number): void {
   const to = new URL(incoming.url ?? "/", gateway);
   const asked = ask(to, { method: incoming.method, headers: { ...incoming.headers, host: to.host } }, (answer) => {
     outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
     outgoing.flushHeaders();
     answer.on("error", () => outgoing.destroy());
-    answer.pipe(outgoing);
+    answer.pipe(slowed(rate)).pipe(outgoing);
   });
   asked.on("error", () => outgoing.destroy());
   outgoing.on("close", () => asked.destroy());
   incoming.pipe(asked);
+}
+
+function slowed(rate: () => number): Transform {
+  return new Transform({
+    highWaterMark: 1024,
+    async transform(piece: Buffer, _, done) {
+      for (let passed = 0; rate() !== Infinity && passed < piece.length; passed += rate() / 50) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      done(null, piece);
+    },
+  });
 }

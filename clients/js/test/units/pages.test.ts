@@ -23,7 +23,7 @@ describe("a page", () => {
     await until(() => signals.length === 1);
     happens("pageshow", false);
     window.dispatchEvent(new Event("online"));
-    document.dispatchEvent(new Event("visibilitychange"));
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
   });

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { expect, it } from "vitest";
@@ -16,10 +17,12 @@ async function weigh(names: string): Promise<{ first: number; later: number }> {
   return { first: bytes, later: [...size.values()].reduce((sum, one) => sum + one, 0) - bytes };
 }
 
-// Each file compressed on its own, as a server sends it.
+// Each file compressed on its own, as a server sends it. The core is what a page loads for `subscribe`: parser, connection,
+// the way back, tokens. What is needed when streams are shared, and `live` and `call`, is not in it.
 it.each([
-  ["{ subscribe }", 4000, 2500],
-  ["*", 6500, 2500],
+  ["{ subscribe }", 4000, 2600],
+  ["{ live }", 5500, 2600],
+  ["*", 7000, 2600],
   // Without the rest at first, since nothing has side effects; esbuild makes chunks that nobody loads, too.
   ["{ Parser }", 1000, 4000],
 ])("%s is at first below %d bytes, and what is loaded when it is needed %d at most", async (names, atFirst, atMost) => {
@@ -27,4 +30,25 @@ it.each([
   expect(first).toBeGreaterThan(300);
   expect(first).toBeLessThan(atFirst);
   expect(later).toBeLessThanOrEqual(atMost);
+});
+
+/** What is left of a program when nobody uses what it imports. */
+async function left(contents: string): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents, resolveDir: new URL("../..", import.meta.url).pathname, loader: "ts" },
+    bundle: true, minify: true, format: "esm", target: "es2022", write: false,
+  });
+  return outputFiles[0]?.text.trim() ?? "";
+}
+
+it.each(["index", "node", "svelte", "testing"])("of %s nothing is left where nothing is used", async (name) => {
+  expect(await left(`import * as all from "./src/${name}.ts";`)).toBe("");
+});
+
+const CLIENT = `${process.env["PG_SSE_ROOT"] ?? new URL("../../../..", import.meta.url).pathname}/crates/client/tests/golden/tables.ts`;
+
+it.runIf(existsSync(CLIENT))("of a typed client only what is used is left", async () => {
+  const text = await left(`import { todoLiveStream } from ${JSON.stringify(CLIENT)}; console.log(todoLiveStream);`);
+  expect(text).toContain("/api/todo-live/info");
+  expect(text.length).toBeLessThan(500);
 });

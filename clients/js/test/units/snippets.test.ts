@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
@@ -7,6 +7,8 @@ const HERE = fileURLToPath(new URL("../..", import.meta.url));
 // The package is tested in a copy; then this says where the rest of the checkout is.
 const ROOT = process.env["PG_SSE_ROOT"] ?? `${HERE}/../..`;
 const PAGES = [`${HERE}/README.md`, `${ROOT}/docs/javascript.md`];
+/** What snippets import as `./client.ts`: the typed client of the table that they are about. */
+const CLIENT = `${ROOT}/crates/client/tests/golden/tables.ts`;
 
 it("every snippet of the documentation compiles against the package as it is built", () => {
   const folder = `${HERE}/test/snippets`;
@@ -21,10 +23,11 @@ it("every snippet of the documentation compiles against the package as it is bui
     }
   }
   expect(count).toBeGreaterThan(5);
+  if (existsSync(CLIENT)) copyFileSync(CLIENT, `${folder}/client.ts`);
   writeFileSync(`${folder}/tsconfig.json`, JSON.stringify({
     extends: "../tsconfig.json",
-    compilerOptions: { noUnusedLocals: false, noUnusedParameters: false },
-    include: ["."],
+    compilerOptions: { allowImportingTsExtensions: true, noUnusedLocals: false, noUnusedParameters: false },
+    include: ["."], exclude: [],
   }));
   try {
     execFileSync(process.execPath, [`${HERE}/node_modules/typescript/bin/tsc`, "-p", folder], { encoding: "utf8" });
