@@ -10,7 +10,7 @@
 
 -- The role that calls run as: sse.call_role. It has no password, owns nothing, and has only the privileges that are granted
 -- here. It cannot read the passwords: login() runs with the rights of its owner.
-create role chat login;
+select 'create role chat login' where not exists (select from pg_roles where rolname = 'chat') \gexec
 alter role chat set search_path = example_8;
 
 create schema example_8;

@@ -1,5 +1,5 @@
 //! `cargo xtask …`: the commands of the project: install, demo, docs, test, call-rate, commit-rate, ledger,
-//! siege, snapshots, soak, regress.
+//! siege, snapshots, soak, regress, screenshots.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -18,6 +18,7 @@ mod privilege;
 mod progress;
 mod regress;
 mod sanitizer;
+mod screenshots;
 mod siege;
 mod snapshots;
 mod soak;
@@ -87,6 +88,14 @@ enum Task {
     },
     /// Run PostgreSQL's own regression suite with every PL/pgSQL function treated as annotated.
     Regress,
+    /// Make the pictures of the examples that README and docs show: docs/images/NAME.png.
+    Screenshots {
+        /// Of these alone (default: of all).
+        names: Vec<String>,
+        /// The PostgreSQL to run (default: the one found on this machine).
+        #[arg(long, value_name = "PATH")]
+        pg_config: Option<PathBuf>,
+    },
     /// Attack from all sides for a while, and prove that honest clients notice nothing.
     Siege(siege::Arguments),
     /// Writers, and streams with snapshots that are broken all the time: each must have the table's state.
@@ -125,6 +134,7 @@ fn main() -> ExitCode {
         Task::CallRate { seconds, pg_config } => call_rate::run(seconds, pg_config.as_deref()),
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Regress => regress::run(),
+        Task::Screenshots { names, pg_config } => screenshots::run(&names, pg_config.as_deref()),
         Task::Siege(arguments) => siege::run(arguments),
         Task::Snapshots { seconds, seed, pg_config } => snapshots::run(seconds, seed, pg_config.as_deref()),
         Task::Soak { seconds, pg_config } => soak::run(seconds, pg_config.as_deref()),
