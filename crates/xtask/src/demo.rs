@@ -81,7 +81,8 @@ fn tell(example: &Example, running: &Running) -> Result<()> {
     let psql = running.cluster.install().original().bindir.join("psql");
     println!("\nopen     {}", running.url()?);
     for user in example.users()? {
-        println!("         as {} / {} {}", user.name, user.password, user.note);
+        let note = if user.note.is_empty() { String::new() } else { format!(" ({})", user.note) };
+        println!("         as {} / {}{note}", user.name, user.password);
     }
     println!(
         "         and in a second window\n\n\
