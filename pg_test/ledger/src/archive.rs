@@ -8,20 +8,21 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::Options;
-use crate::check::Verdict;
 use crate::history::Recording;
-use crate::report::told;
+use crate::tally::Tally;
 
-/// Writes `violations.txt`, `events.txt` (what writers attempted, and what became of it), `reader-NN.txt` and
-/// `server.log` into a folder named after the seed, in place of an earlier run's.
+/// Writes `violations.txt`, `events.txt` (what writers attempted, and what became of it), `reader-NN.txt`,
+/// `follower-NN.txt`, `spans.txt` (what was broken when) and `server.log` into a folder named after the seed,
+/// in place of an earlier run's.
 pub(crate) fn write(
     options: &Options,
     recording: &Recording,
-    verdict: &Verdict,
+    tally: &Tally,
+    violations: &[String],
     log: &str,
 ) -> Result<PathBuf> {
     let mut texts = vec![
-        ("violations.txt".to_owned(), told(verdict, recording).join("\n")),
+        ("violations.txt".to_owned(), violations.join("\n")),
         ("events.txt".to_owned(), events(recording)?),
         ("server.log".to_owned(), log.to_owned()),
     ];
@@ -32,6 +33,19 @@ pub(crate) fn write(
         }
         texts.push((format!("reader-{number:02}.txt"), text));
     }
+    for (number, followed) in tally.followed.iter().enumerate() {
+        let mut text = String::new();
+        for sight in &followed.sights {
+            writeln!(text, "{sight}")?;
+        }
+        texts.push((format!("follower-{number:02}.txt"), text));
+    }
+    let mut spans = String::new();
+    for span in &tally.spans {
+        let (from, until) = (span.from as f64 / 1e6, span.until as f64 / 1e6);
+        writeln!(spans, "{from:>10.6} s to {until:>10.6} s  {}", span.fault.name())?;
+    }
+    texts.push(("spans.txt".to_owned(), spans));
     cluster::archive(&options.folder, options.seed, texts.iter().map(|(name, text)| (name.as_str(), text)))
 }
 

@@ -1,23 +1,20 @@
-//! Followers: their streams begin with a snapshot, are broken at random, and by the events behind snapshots
-//! each keeps a state that must be the table's at the end (C7.6). And the writer of that table.
+//! Followers: their streams begin with a snapshot and are broken at random, and they write down what they
+//! see. And the writer of the table that they follow.
 //!
-//! Each change raises one row's number by one, and is an event with row and number: so an event that the
-//! snapshot had seen, and one that is missing, both show at once.
-//!
-//! Not for events without a snapshot: `reader`.
+//! Not for judging what they see: `check/follow`. Not for events without a snapshot: `reader`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, Event, EventStream, StreamError};
 use cluster::{Clock, Cluster, wait_until};
 use fastrand::Rng;
 
-use crate::schedule::Span;
+use crate::history::Reason;
+use crate::tally::{Followed, Id, Rows, Seen, Sight};
 
 const FOLLOWERS: usize = 4;
 
@@ -26,38 +23,8 @@ const STREAM: &str = "/api/tallied/info?topic=tally";
 /// How often a follower looks whether the run is over.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Rows and their numbers.
-type Rows = BTreeMap<u64, u64>;
-
-/// What a follower saw.
-#[derive(Debug, Default)]
-pub(crate) struct Followed {
-    pub(crate) events: u64,
-    pub(crate) snapshots: u64,
-    /// When a gap came in place of a snapshot.
-    pub(crate) without: Vec<u64>,
-    pub(crate) wrong: Vec<String>,
-}
-
-impl Followed {
-    /// All that is wrong. A gap says that there is no snapshot only where something kept the snapshot from
-    /// being made.
-    pub(crate) fn violations(&self, spans: &[Span]) -> Vec<String> {
-        let unexplained = self.without.iter().filter(|at| !spans.iter().any(|span| span.explains(**at)));
-        let told = |at: &u64| format!("a gap (snapshot) at {} ms that nothing explains", at / 1000);
-        self.wrong.iter().cloned().chain(unexplained.map(told)).collect()
-    }
-}
-
-/// What a follower knows of the table.
-#[derive(Debug)]
-enum State {
-    /// Nothing, and a snapshot is to come before the next event.
-    Waiting,
-    /// Nothing, and none will come.
-    Without,
-    Known(Rows),
-}
+/// What the text of something malformed is cut to.
+const MAX_TOLD_CHARS: usize = 120;
 
 #[derive(Debug, Default)]
 struct Ends {
@@ -81,15 +48,8 @@ impl Followers {
         let ends: Arc<Ends> = Arc::default();
         let follow = |_| {
             let (ends, rng) = (Arc::clone(&ends), rng.fork());
-            let follower = Follower {
-                client,
-                clock,
-                rng,
-                ends,
-                followed: Followed::default(),
-                state: State::Waiting,
-                last_id: String::new(),
-            };
+            let (followed, state, last_id) = (Followed::default(), State::Waiting, String::new());
+            let follower = Follower { client, clock, rng, ends, followed, state, last_id };
             thread::spawn(move || follower.follow())
         };
         let threads = (0..FOLLOWERS).map(follow).collect();
@@ -103,12 +63,12 @@ impl Followers {
         self.ends.work.store(true, Relaxed);
     }
 
-    /// Gives them time to catch up with the table.
-    pub(crate) fn end(self, cluster: &Cluster, within: Duration) -> Result<Vec<Followed>> {
+    /// Gives them time to catch up with the table, and returns its states and what they saw.
+    pub(crate) fn end(self, cluster: &Cluster, within: Duration) -> Result<(Vec<Rows>, Vec<Followed>)> {
         self.end_work();
         ensure!(self.writer.join().is_ok(), "the writer of the tally has panicked");
-        let table = cluster.sql("select tally_now()").context("the tally").and_then(|table| rows(&table));
-        if let Ok(table) = &table {
+        let states = states(cluster).context("the tally");
+        if let Some(table) = states.as_ref().ok().and_then(|states| states.last()) {
             _ = self.ends.table.set(table.clone());
             let threads = &self.threads;
             let _ = wait_until(within, "followers catch up", || threads.iter().all(JoinHandle::is_finished));
@@ -117,11 +77,21 @@ impl Followers {
         let joined =
             self.threads.into_iter().map(|thread| thread.join().ok().context("a follower has panicked"));
         let followed = joined.collect::<Result<_>>()?;
-        table.map(|_| followed)
+        Ok((states?, followed))
     }
 }
 
-/// Changes rows until told to end; the server goes away and comes back meanwhile.
+/// Each transaction has written down the state that it left.
+fn states(cluster: &Cluster) -> Result<Vec<Rows>> {
+    let states = cluster.sql("select rows from tally_states order by number")?;
+    let states: Vec<Rows> = states.lines().map(rows).collect::<Result<_>>()?;
+    let now = rows(&cluster.sql("select tally_now()")?)?;
+    ensure!(states.last() == Some(&now), "the table is not what its last transaction has left");
+    Ok(states)
+}
+
+/// Changes rows until told to end; the server goes away and comes back meanwhile. One session, so that the
+/// states of the table have one order.
 fn write(cluster: &Cluster, ends: &Ends) {
     let mut session = None;
     for number in 0_u64.. {
@@ -147,8 +117,18 @@ fn write(cluster: &Cluster, ends: &Ends) {
 }
 
 fn rows(json: &str) -> Result<Rows> {
-    let rows: BTreeMap<String, u64> = serde_json::from_str(json)?;
+    let rows: std::collections::BTreeMap<String, u64> = serde_json::from_str(json)?;
     rows.into_iter().map(|(row, n)| Ok((row.parse()?, n))).collect()
+}
+
+/// What it takes the table for, to know when it has caught up.
+#[derive(Debug)]
+enum State {
+    /// A snapshot is to come.
+    Waiting,
+    /// None will come on this stream.
+    Lacking,
+    Known(Rows),
 }
 
 struct Follower {
@@ -164,7 +144,7 @@ struct Follower {
 impl Follower {
     fn follow(mut self) -> Followed {
         while !self.is_at_end() {
-            if self.rng.u32(0..5) == 0 || matches!(self.state, State::Without) {
+            if self.rng.u32(0..5) == 0 {
                 // As somebody new.
                 (self.state, self.last_id) = (State::Waiting, String::new());
             }
@@ -173,83 +153,81 @@ impl Follower {
                 id => self.client.events_after(STREAM, id),
             };
             if let Ok(mut stream) = opened {
-                // Broken between any two blocks; whole when nothing more is written.
-                let mut blocks = self.rng.u32(0..300);
-                while !self.is_at_end() && self.step(&mut stream) {
-                    blocks = blocks.saturating_sub(1);
-                    if blocks == 0 && self.ends.table.get().is_none() {
-                        break;
-                    }
-                }
+                self.note(Seen::Opened(Id::parse(&self.last_id)));
+                self.read(&mut stream);
+                self.note(Seen::Closed);
             }
             thread::sleep(Duration::from_millis(self.rng.u64(0..300)));
         }
         self.followed
     }
 
-    /// Whether it has all of the table, or need not wait longer.
-    fn is_at_end(&mut self) -> bool {
-        let table = self.ends.table.get();
-        if let (Some(table), State::Known(state)) = (table, &self.state)
-            && table == state
-        {
-            return true;
+    /// Reads until the stream ends, or is broken: between any two blocks. When nothing more is written, one
+    /// that lacks a snapshot is, so that it gets one.
+    fn read(&mut self, stream: &mut EventStream) {
+        let mut blocks = self.rng.u32(1..300);
+        while !self.is_at_end() {
+            let is_over = self.ends.table.get().is_some();
+            if if is_over { matches!(self.state, State::Lacking) } else { blocks == 0 } {
+                return;
+            }
+            match stream.next(LOOK) {
+                Ok(event) => self.take(&event),
+                Err(StreamError::TimedOut) => continue,
+                Err(_) => return,
+            }
+            stream.forget_bytes();
+            blocks = blocks.saturating_sub(1);
         }
-        if !self.ends.waiting.load(Relaxed) {
-            return false;
-        }
-        if table.is_some() {
-            let why = format!("at the end it has {:?}, the table {table:?}", self.state);
-            self.complain(why);
-        }
-        true
     }
 
-    /// Reads one block; `false` when the stream is to be opened anew.
-    fn step(&mut self, stream: &mut EventStream) -> bool {
-        let event = match stream.next(LOOK) {
-            Ok(event) => event,
-            Err(StreamError::TimedOut) => return true,
-            Err(_) => return false,
+    fn take(&mut self, event: &Event) {
+        let Some(what) = read_event(event) else {
+            let told = format!("{event:?}").chars().take(MAX_TOLD_CHARS).collect();
+            return self.note(Seen::Malformed(told));
         };
-        stream.forget_bytes();
-        if let Err(error) = self.take(&event) {
-            self.complain(format!("{error:#}: {event:?}"));
-            // It can only be right again with a fresh snapshot.
-            self.state = State::Without;
-        }
-        self.last_id.clone_from(&event.id);
-        !matches!(self.state, State::Without)
-    }
-
-    fn take(&mut self, event: &Event) -> Result<()> {
-        match event.event.as_str() {
-            "sse.ready" => {}
-            "sse.gap" => {
-                self.state = State::Waiting;
-                if event.data.contains("\"snapshot\"") {
-                    self.followed.without.push(self.clock.now());
-                    self.state = State::Without;
+        match &what {
+            Seen::Gap { reason: Reason::Snapshot, .. } => self.state = State::Lacking,
+            Seen::Gap { .. } => self.state = State::Waiting,
+            Seen::Snapshot { rows, .. } => self.state = State::Known(rows.clone()),
+            Seen::Change { row, n, .. } => {
+                if let State::Known(rows) = &mut self.state {
+                    rows.insert(*row, *n);
                 }
             }
-            "state" => {
-                self.followed.snapshots += 1;
-                self.state = State::Known(rows(&event.data)?);
-            }
-            _ => {
-                self.followed.events += 1;
-                let (row, n) = event.data.split_once(' ').context("not a change")?;
-                let (row, n): (u64, u64) = (row.parse()?, n.parse()?);
-                let State::Known(state) = &mut self.state else { bail!("an event before the snapshot") };
-                let before = state.insert(row, n).context("an unknown row")?;
-                ensure!(n == before + 1, "row {row} went from {before} to {n}");
-            }
+            _ => {}
         }
-        Ok(())
+        self.last_id.clone_from(&event.id);
+        self.note(what);
     }
 
-    fn complain(&mut self, why: String) {
-        let at = self.clock.now() / 1000;
-        self.followed.wrong.push(format!("{why} (at {at} ms)"));
+    /// Whether it has all of the table, or need not wait longer.
+    fn is_at_end(&self) -> bool {
+        let has_all = match (&self.state, self.ends.table.get()) {
+            (State::Known(state), Some(table)) => state == table,
+            _ => false,
+        };
+        has_all || self.ends.waiting.load(Relaxed)
+    }
+
+    fn note(&mut self, what: Seen) {
+        self.followed.sights.push(Sight { at: self.clock.now(), what });
+    }
+}
+
+fn read_event(event: &Event) -> Option<Seen> {
+    let id = Id::parse(&event.id)?;
+    match event.event.as_str() {
+        "sse.ready" if event.data == "{}" => Some(Seen::Ready(id)),
+        "sse.gap" => {
+            let data: serde_json::Value = serde_json::from_str(&event.data).ok()?;
+            Some(Seen::Gap { id, reason: Reason::parse(data["reason"].as_str()?)? })
+        }
+        "state" => Some(Seen::Snapshot { id, rows: rows(&event.data).ok()? }),
+        "message" => {
+            let (row, n) = event.data.split_once(' ')?;
+            Some(Seen::Change { id, row: row.parse().ok()?, n: n.parse().ok()? })
+        }
+        _ => None,
     }
 }

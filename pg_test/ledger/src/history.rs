@@ -81,11 +81,20 @@ pub(crate) enum Reason {
     TooLarge,
     Slow,
     Unknown,
+    /// Followers alone can get it.
+    Snapshot,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Restarted, Self::Expired, Self::Overflow, Self::TooLarge, Self::Slow, Self::Unknown];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Restarted,
+        Self::Expired,
+        Self::Overflow,
+        Self::TooLarge,
+        Self::Slow,
+        Self::Unknown,
+        Self::Snapshot,
+    ];
 
     pub(crate) fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
@@ -99,6 +108,7 @@ impl Reason {
             Self::TooLarge => "too_large",
             Self::Slow => "slow",
             Self::Unknown => "unknown",
+            Self::Snapshot => "snapshot",
         }
     }
 

@@ -6,8 +6,8 @@
 //! compares: `check` is a pure function of what was recorded, with tests of its own that plant faults.
 //!
 //! From the top down: [`run`] puts it all together, `driver` breaks things, `writer`, `caller`, `reader` and
-//! `follower` are the threads, `plan` says whom an event is for, `history` is what was recorded, `check`
-//! judges it, `report` tells people.
+//! `follower` are the threads, `plan` says whom an event is for, `history` and `tally` are what was
+//! recorded, `check` judges it, `report` tells people.
 //!
 //! Not for finding out why: a violation names the reader and the event, and the histories are in a file
 //! (`archive`).
@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod schedule;
 mod schema;
+mod tally;
 mod writer;
 
 pub use report::Report;

@@ -7,11 +7,11 @@ use std::fmt;
 
 use cluster::Conclusion;
 
-use crate::check::Verdict;
+use crate::check::{Verdict, Violation};
 use crate::figures::Figures;
-use crate::follower::Followed;
 use crate::history::{Reason, Recording};
 use crate::schedule::Fault;
+use crate::tally::Tally;
 
 /// Items of the reader's history that are told around a violation.
 const CONTEXT: usize = 4;
@@ -27,7 +27,7 @@ pub struct Report {
     pub(crate) transactions: u64,
     pub(crate) figures: Figures,
     /// What streams with a snapshot saw.
-    pub(crate) followed: Vec<Followed>,
+    pub(crate) tally: Tally,
     pub(crate) conclusion: Conclusion,
 }
 
@@ -40,19 +40,32 @@ impl Report {
 
 /// The violations as texts, each with what its reader saw around it.
 pub(crate) fn told(verdict: &Verdict, recording: &Recording) -> Vec<String> {
-    let told = |violation: &crate::check::Violation| {
+    let told = |violation: &Violation| {
         let reader = &recording.readers[violation.reader];
-        let mut text = format!("reader {}: {violation}", reader.name);
-        if let Some(item) = violation.item {
-            let first = item.saturating_sub(CONTEXT);
-            for (number, around) in reader.items.iter().enumerate().skip(first).take(2 * CONTEXT + 1) {
-                let mark = if number == item { '>' } else { ' ' };
-                text.push_str(&format!("\n    {mark} {around}"));
-            }
-        }
-        text
+        format!("reader {}: {violation}{}", reader.name, around(violation, &reader.items))
     };
     verdict.violations.iter().map(told).collect()
+}
+
+/// The same of followers.
+pub(crate) fn told_of_followers(violations: &[Violation], tally: &Tally) -> Vec<String> {
+    let told = |violation: &Violation| {
+        let number = violation.reader;
+        format!("follower {number}: {violation}{}", around(violation, &tally.followed[number].sights))
+    };
+    violations.iter().map(told).collect()
+}
+
+fn around(violation: &Violation, items: &[impl fmt::Display]) -> String {
+    let mut text = String::new();
+    if let Some(item) = violation.item {
+        let first = item.saturating_sub(CONTEXT);
+        for (number, around) in items.iter().enumerate().skip(first).take(2 * CONTEXT + 1) {
+            let mark = if number == item { '>' } else { ' ' };
+            text.push_str(&format!("\n    {mark} {around}"));
+        }
+    }
+    text
 }
 
 fn by_reason((reason, count): (&Option<Reason>, &u64)) -> String {
@@ -86,13 +99,12 @@ impl fmt::Display for Report {
             format!("{} {}", reason.as_str(), self.figures.gaps.get(reason).copied().unwrap_or(0))
         };
         writeln!(f, "gaps      {}", Reason::ALL.iter().map(gap).collect::<Vec<_>>().join(", "))?;
-        let sum = |of: fn(&Followed) -> u64| self.followed.iter().map(of).sum::<u64>();
         writeln!(
             f,
             "followers {} changes behind {} snapshots, {} times none",
-            sum(|followed| followed.events),
-            sum(|followed| followed.snapshots),
-            sum(|followed| followed.without.len() as u64)
+            self.tally.changes(),
+            self.tally.snapshots(),
+            self.tally.lacks()
         )?;
         let again = format!("cargo xtask ledger --seconds {} --seed {}", self.seconds, self.seed);
         self.conclusion.tell(f, &again, "every event was seen, was not for the reader, or a gap says so")

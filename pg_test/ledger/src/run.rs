@@ -16,7 +16,7 @@ use fastrand::Rng;
 use crate::Options;
 use crate::archive;
 use crate::caller::Caller;
-use crate::check::{Verdict, check};
+use crate::check::{Verdict, check, check_followers};
 use crate::control::Control;
 use crate::driver::{self, Driver, RING_SIZE, Target, WINDOW_SIZE};
 use crate::figures::Figures;
@@ -24,9 +24,10 @@ use crate::follower::Followers;
 use crate::history::{History, Recording};
 use crate::plan::{ALICE, BOB, CAROL, FLOOD, Listener, NEWS, Person};
 use crate::reader::{Reader, Spec};
-use crate::report::{Report, told};
+use crate::report::{Report, told, told_of_followers};
 use crate::schedule::Schedule;
 use crate::schema;
+use crate::tally::Tally;
 use crate::writer::{MAX_EVENT, Pace, Writer, Written};
 
 /// Number of writers besides the driver's own and the caller.
@@ -87,7 +88,8 @@ pub fn run(options: &Options) -> Result<Report> {
     let mut failures: Vec<String> =
         committed.as_ref().err().map(|error| format!("{error:#}")).into_iter().collect();
     failures.extend(followed.as_ref().err().map(|error| format!("the followers: {error:#}")));
-    let followed = followed.unwrap_or_default();
+    let (states, followed) = followed.unwrap_or_default();
+    let tally = Tally { states, spans, followed };
     failures.extend(written.iter().find_map(|written| written.surprise.clone()));
     let transactions = written.iter().map(|written| written.transactions).sum();
     let is_broken = !failures.is_empty();
@@ -101,16 +103,14 @@ pub fn run(options: &Options) -> Result<Report> {
     let figures = Figures::of(&recording, verdict.coverage.clone());
     if !is_broken {
         failures.extend(figures.too_little(options.seconds, &faults));
-        let events: u64 = followed.iter().map(|followed| followed.events).sum();
-        if events < options.seconds {
-            failures.push(format!("only {events} changes were followed"));
+        let (changes, snapshots) = (tally.changes(), tally.snapshots());
+        if changes < options.seconds || snapshots < options.seconds / 4 {
+            failures.push(format!("only {changes} changes were followed, behind {snapshots} snapshots"));
         }
     }
     let mut violations = told(&verdict, &recording);
     if !is_broken {
-        let all = followed.iter().enumerate();
-        let told = |number: usize| move |why: String| format!("follower {number}: {why}");
-        violations.extend(all.flat_map(|(number, one)| one.violations(&spans).into_iter().map(told(number))));
+        violations.extend(told_of_followers(&check_followers(&tally), &tally));
     }
     let mut report = Report {
         seed: options.seed,
@@ -119,11 +119,14 @@ pub fn run(options: &Options) -> Result<Report> {
         cuts,
         transactions,
         figures,
-        followed,
+        tally,
         conclusion: Conclusion { failures, violations, archive: None },
     };
     if !report.passed() {
-        report.conclusion.archive = Some(archive::write(options, &recording, &verdict, &cluster.log()?)?);
+        let Report { tally, conclusion, .. } = &report;
+        let log = cluster.log()?;
+        let folder = archive::write(options, &recording, tally, &conclusion.violations, &log)?;
+        report.conclusion.archive = Some(folder);
     }
     Ok(report)
 }

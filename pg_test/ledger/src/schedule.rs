@@ -102,6 +102,11 @@ impl Fault {
             | Self::FailingSnapshot => None,
         }
     }
+
+    /// Whether it fills ring or window.
+    const fn fills_something(self) -> bool {
+        matches!(self, Self::LongAbsence | Self::StoppedReading | Self::FullRing | Self::HugeTransaction)
+    }
 }
 
 /// When a fault was carried out.
@@ -113,16 +118,31 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// How long after its end a fault may keep a snapshot from being made, in microseconds: a run waits for a
-    /// worker for up to 5 s, and readers catch up meanwhile.
-    const AFTERMATH: u64 = 10_000_000;
+    /// How long after its end a fault may still show, in microseconds: what it has caused is read later than
+    /// it is sent, on a busy machine by more than a second.
+    const AFTERMATH: u64 = 2_000_000;
 
-    /// Whether a snapshot may fail at this time because of it: the fault takes the workers away, or stops the
-    /// gateway, or fills ring or window while a snapshot is made.
-    pub(crate) fn explains(&self, at: u64) -> bool {
-        let is_harmless =
-            matches!(self.fault, Fault::Cut | Fault::InventedId | Fault::Reload | Fault::FrozenBackends);
-        !is_harmless && (self.from..=self.until + Self::AFTERMATH).contains(&at)
+    /// How long after the end of the gateway there may be no worker, in microseconds. A snapshot is given up
+    /// after 5 s of that.
+    const WITHOUT_WORKERS: u64 = 10_000_000;
+
+    /// The least that a follower has waited then, as it sees it.
+    const PATIENCE: u64 = 4_500_000;
+
+    /// Whether a follower may get such a gap at this time because of it, which had everything at the time
+    /// `since`, or was waiting for a snapshot since then.
+    pub(crate) fn explains(&self, reason: Reason, since: u64, at: u64) -> bool {
+        let is_between = |aftermath| self.from <= at && since <= self.until + aftermath;
+        let (fills, ends) = (self.fault.fills_something(), self.fault.gap() == Some(Reason::Restarted));
+        let is_near = is_between(Self::AFTERMATH);
+        let has_waited = at.saturating_sub(since) >= Self::PATIENCE;
+        match reason {
+            Reason::Expired | Reason::Slow => is_near && (fills || self.fault == Fault::Reload),
+            Reason::Overflow => is_near && (fills || ends),
+            Reason::Snapshot if ends => is_near || (has_waited && is_between(Self::WITHOUT_WORKERS)),
+            Reason::Snapshot => is_near && (fills || self.fault == Fault::FailingSnapshot),
+            Reason::Restarted | Reason::TooLarge | Reason::Unknown => false,
+        }
     }
 }
 
@@ -166,13 +186,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_explains_a_missing_snapshot_meanwhile_and_shortly_after() {
-        let span = |fault| Span { fault, from: 100, until: 200 };
-        for (at, explains) in
-            [(99, false), (100, true), (200 + Span::AFTERMATH, true), (201 + Span::AFTERMATH, false)]
-        {
-            assert_eq!(span(Fault::Terminate).explains(at), explains, "{at}");
-            assert!(!span(Fault::Cut).explains(at), "{at}");
+    fn a_fault_explains_the_gaps_that_it_can_cause_meanwhile_and_shortly_after() {
+        const NEAR: u64 = Span::AFTERMATH;
+        let explains = |fault, reason, since, at| {
+            let span = Span { fault, from: 1000, until: 2000 };
+            span.explains(reason, since, at)
+        };
+        for (since, at, wanted) in [
+            (0, 999, false),
+            (0, 1000, true),
+            (1500, 1600, true),
+            (2000 + NEAR, 2001 + NEAR, true),
+            (2001 + NEAR, 2001 + NEAR, false),
+        ] {
+            assert_eq!(explains(Fault::FailingSnapshot, Reason::Snapshot, since, at), wanted, "{since} {at}");
+            assert_eq!(explains(Fault::StoppedReading, Reason::Slow, since, at), wanted, "{since} {at}");
+            assert_eq!(explains(Fault::Terminate, Reason::Snapshot, since, at), wanted, "{since} {at}");
+        }
+        // Later only to who has waited as long as a run waits for a worker.
+        let since = 2001 + NEAR;
+        for (waited, wanted) in [(Span::PATIENCE - 1, false), (Span::PATIENCE, true)] {
+            assert_eq!(explains(Fault::Terminate, Reason::Snapshot, since, since + waited), wanted);
+            assert!(!explains(Fault::FailingSnapshot, Reason::Snapshot, since, since + waited));
+        }
+        for (fault, reason) in [
+            (Fault::Cut, Reason::Snapshot),
+            (Fault::Reload, Reason::Snapshot),
+            (Fault::FrozenBackends, Reason::Snapshot),
+            (Fault::FailingSnapshot, Reason::Slow),
+            (Fault::Terminate, Reason::Expired),
+            (Fault::FailingSnapshot, Reason::Overflow),
+            (Fault::FullRing, Reason::TooLarge),
+        ] {
+            assert!(!explains(fault, reason, 1500, 1600), "{fault:?} {reason:?}");
         }
     }
 

@@ -95,3 +95,18 @@ CREATE FUNCTION tally_now() RETURNS jsonb LANGUAGE sql STABLE AS $f$ SELECT json
 CREATE FUNCTION tallied() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE INFO '% %', NEW.id, NEW.n; RETURN NULL; END $f$;
 COMMENT ON FUNCTION tallied IS E'@sse\n@sse_topic tally\n@sse_snapshot tally_now as state';
 CREATE TRIGGER tallied AFTER UPDATE ON tally FOR EACH ROW EXECUTE FUNCTION tallied();
+
+-- Each state that the tally had, in order: one transaction after the other. A snapshot is one of them.
+CREATE TABLE tally_states (number bigserial PRIMARY KEY, rows jsonb NOT NULL);
+INSERT INTO tally_states (rows) VALUES (tally_now());
+CREATE FUNCTION note_tally() RETURNS trigger LANGUAGE plpgsql AS $f$
+BEGIN
+    IF TG_WHEN = 'BEFORE' THEN
+        PERFORM pg_advisory_xact_lock(1);
+    ELSE
+        INSERT INTO tally_states (rows) VALUES (tally_now());
+    END IF;
+    RETURN NULL;
+END $f$;
+CREATE TRIGGER alone BEFORE UPDATE ON tally FOR EACH STATEMENT EXECUTE FUNCTION note_tally();
+CREATE TRIGGER noted AFTER UPDATE ON tally FOR EACH STATEMENT EXECUTE FUNCTION note_tally();

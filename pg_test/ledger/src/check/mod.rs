@@ -6,8 +6,11 @@
 //! was rolled back or was for others (`streams`, `owed`). Where an event that no reader saw was in the stream
 //! is concluded from its writer's next one, and from what any reader had got before it was raised (`index`).
 //!
+//! What it proves of streams with a snapshot stands in `follow`.
+//!
 //! Not for whether enough happened: `figures`.
 
+mod follow;
 mod index;
 mod owed;
 mod streams;
@@ -20,13 +23,14 @@ mod tests;
 use std::fmt;
 
 use crate::history::Recording;
+pub(crate) use follow::check as check_followers;
 use index::Index;
 pub(crate) use owed::Coverage;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
-    /// Place in [`Recording::readers`].
+    /// Place in [`Recording::readers`], or in [`crate::tally::Tally::followed`].
     pub(crate) reader: usize,
     /// The item at which it shows.
     pub(crate) item: Option<usize>,
