@@ -160,6 +160,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
         max_event_size,
         call_queue_size,
         max_body_size,
+        login_failures,
         user_parameters,
         client_path,
     } = Settings::default();
@@ -207,6 +208,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     assert_eq!((response_headers, ""), (Default::default(), text("sse.response_headers")?));
     assert_eq!(static_root.unwrap_or_default(), PathBuf::from(text("sse.static_root")?));
     assert_eq!(call_timeout, time("sse.call_timeout")?);
+    assert_eq!(login_failures, size("sse.login_failures")?);
     assert_eq!(call_workers, size("sse.call_workers")?);
     assert_eq!(max_event_size, size("sse.max_event_size")?);
     assert_eq!(call_queue_size, size("sse.call_queue_size")?);

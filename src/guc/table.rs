@@ -269,6 +269,11 @@ settings! {
         c"Lifetime of the tokens that logins and sse.issue_token make.",
         "Of new tokens: those that were made keep theirs.",
     );
+    LOGIN_FAILURES: Number = Number::new(
+        c"sse.login_failures", 10, (0, 1_000), Unit::None, Reload,
+        c"How many logins of one address may fail within a minute.",
+        "0: no limit. Further ones are answered with 429, right ones too. An IPv6 network of 64 bits counts as one address.",
+    );
     CALL_ROLE: Text = Text::new(
         c"sse.call_role", c"", Start,
         c"Role that HTTP calls of routines run as.",

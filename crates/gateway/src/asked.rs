@@ -3,6 +3,7 @@
 //!
 //! Not for what the sender may do: that depends on the path.
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use http::{Method, Request, StatusCode};
@@ -10,6 +11,7 @@ use sse_proto::call::Given;
 use sse_proto::query::{Query, QueryError, TokenParameter};
 
 use crate::auth::{Credential, Refused, Source, Verified};
+use crate::between::outbox::Severity;
 use crate::content::problem::Problem;
 use crate::entry::peer::Peer;
 use crate::entry::proxy::Caller;
@@ -41,6 +43,7 @@ pub(crate) enum Stranger {
 impl<'r> Asked<'r> {
     pub(crate) fn new(request: &'r Request<()>, peer: Peer, settings: &Settings, shared: &Shared) -> Self {
         let caller = Caller::of(peer, request.headers(), &settings.trusted_proxies);
+        tell_forwarding(peer, request, settings, shared);
         let text = request.uri().query().unwrap_or("");
         let parameter = settings.auth.token_parameter.as_ref();
         let query = Query::parse(text, parameter);
@@ -90,6 +93,24 @@ impl Stranger {
             Self::Unknown => unauthenticated(),
         }
     }
+}
+
+/// Says once that somebody forwards and is not believed: behind a proxy that is forgotten in
+/// `sse.trusted_proxies`, everything that is limited by address is limited for all together.
+fn tell_forwarding(peer: Peer, request: &Request<()>, settings: &Settings, shared: &Shared) {
+    if !request.headers().contains_key("x-forwarded-for")
+        || settings.trusted_proxies.contains(peer.address)
+        || shared.has_told_forwarding.swap(true, Ordering::Relaxed)
+    {
+        return;
+    }
+    let address = peer.address;
+    shared.outbox.log(
+        Severity::Log,
+        format!(
+            "{address} says in X-Forwarded-For for whom it asks, and is not believed: if it is a proxy of yours, name it in sse.trusted_proxies (said once)"
+        ),
+    );
 }
 
 pub(crate) fn unauthenticated() -> Problem {

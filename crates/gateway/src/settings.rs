@@ -80,6 +80,9 @@ pub struct Settings {
     pub call_queue_size: usize,
     /// `sse.max_body_size` in bytes.
     pub max_body_size: usize,
+    /// `sse.login_failures`: logins of one address (IPv6: network of 64 bits) that may fail within a minute;
+    /// 0 = no limit.
+    pub login_failures: usize,
     /// `sse.user_parameters`: as if every callable routine had `@user_parameters` (C7.3).
     pub user_parameters: bool,
     /// Where the client is, with `sse.serve_client`: `/api/client.ts`.
@@ -113,6 +116,7 @@ impl Default for Settings {
             max_event_size: 1 << 20,
             call_queue_size: 1000,
             max_body_size: 1 << 20,
+            login_failures: 10,
             user_parameters: false,
             client_path: None,
         }

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use sse_proto::route::RouteTable;
 use tokio::sync::watch;
 
-use crate::auth::{Authenticator, Bearer, Desk, EndedSessions, NewRefusal, TakenIn, Verified};
+use crate::auth::{Authenticator, Bearer, Desk, EndedSessions, LoginFailures, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
 use crate::between::client_board::ClientBoard;
 use crate::between::endings::Endings;
@@ -37,6 +37,10 @@ pub(crate) struct Shared {
     pub(crate) refusals: Desk,
     /// Counted by every runtime thread, when somebody logs in or out.
     ended_sessions: EndedSessions,
+    /// Counted by every runtime thread.
+    pub(crate) login_failures: LoginFailures,
+    /// An `X-Forwarded-For` that is not believed was told.
+    pub(crate) has_told_forwarding: AtomicBool,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) list_requests: ListRequests,
     /// Calls on their way to the main thread and back.
@@ -85,6 +89,8 @@ impl Shared {
             auth,
             refusals,
             ended_sessions: EndedSessions::default(),
+            login_failures: LoginFailures::default(),
+            has_told_forwarding: AtomicBool::new(false),
             list_requests: ListRequests::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
             endings: Arc::default(),

@@ -12,13 +12,13 @@ mod login;
 mod negotiation;
 mod origin;
 mod run;
+mod session;
 pub(crate) mod snapshot;
 mod streamed;
 mod waiting;
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{HOST, SET_COOKIE};
@@ -31,8 +31,8 @@ use sse_proto::query::{QueryError, is_last_event_id};
 use sse_proto::route::{Call, RouteTable};
 
 use crate::asked::{Asked, unauthenticated};
-use crate::auth::{Secret, Verified, cleared_cookie, has_bearer, has_cookie};
-use crate::between::outbox::{Severity, escaped};
+use crate::auth::{Secret, cleared_cookie, has_bearer, has_cookie};
+use crate::between::outbox::Severity;
 use crate::between::queue::{CallAvailability, NoPlace, request_bytes};
 use crate::content::body::{Body, allowed};
 use crate::content::problem::Problem;
@@ -144,6 +144,9 @@ impl Admitted<'_> {
                 return Err(Problem::new(StatusCode::FORBIDDEN, "This user may not make this call."));
             }
         }
+        if rule.login {
+            self.check_failures()?;
+        }
         let form = self.form();
         if form == Form::Stream
             && let Some(answer) = self.without_run(rule)?
@@ -200,11 +203,15 @@ impl Admitted<'_> {
     /// Waits for the end of the call, and answers with what it came to.
     async fn at_once(&self, queued: Queued<'_>, secret: Option<&Secret>) -> Result<Answer, Problem> {
         let (ran, position) = queued.ran(self.shared).await;
-        let answer = ran.map_err(|failure| self.problem(failure)).and_then(|ran| self.ran(ran, secret));
+        let ran = ran.map_err(|failure| self.problem(failure));
+        let answer = ran.and_then(|ran| match secret {
+            Some(secret) => self.logged_in(ran, secret),
+            None => self.ran(ran),
+        });
         answer::with_position(answer, position).map(Answer::Response)
     }
 
-    fn ran(&self, ran: Ran<'_>, secret: Option<&Secret>) -> Result<Response<Body>, Problem> {
+    fn ran(&self, ran: Ran<'_>) -> Result<Response<Body>, Problem> {
         let Ran { call, shape, outcome, room, .. } = ran;
         match outcome {
             Outcome::Failed { sqlstate, message, raised, outdated } => {
@@ -212,10 +219,6 @@ impl Admitted<'_> {
                 Err(if outdated { problem.unless_outdated() } else { problem })
             }
             Outcome::Done { rows, body, is_null } => {
-                if let (true, Some(secret)) = (call.login, secret) {
-                    let row = Some(&*body).filter(|_| rows > 0 && !is_null);
-                    return self.log_in(call, row, secret);
-                }
                 let mut response = answer::done(shape, rows, held(body, room), is_null);
                 if call.logout {
                     let login = self.asked.login.as_ref().ok().and_then(Option::as_ref);
@@ -291,44 +294,6 @@ impl Admitted<'_> {
             }),
         }
         answer::full(no_place)
-    }
-
-    fn log_in(&self, call: &Call, row: Option<&[u8]>, secret: &Secret) -> Result<Response<Body>, Problem> {
-        let Self { asked, settings, shared, .. } = self;
-        let outcome = login::answer(row, secret, &settings.auth, asked.caller.is_secure, SystemTime::now());
-        if outcome.as_ref().is_ok_and(|response| response.headers().contains_key(SET_COOKIE)) {
-            self.refuse_cookies();
-        }
-        outcome.map_err(|failure| {
-            let (problem, mistake) = failure.told();
-            if let Some(mistake) = mistake {
-                shared.outbox.log_limited("login", Severity::Warning, || {
-                    let name = escaped(&format!("{}.{}", call.schema, call.name));
-                    format!("the login {name} is answered with 500: {mistake}")
-                });
-            }
-            problem
-        })
-    }
-
-    /// Ends the sessions of all tokens in the request's cookies: the answer sets another cookie, or clears
-    /// it. Also that of a cookie planted beside the right one, which would compete with the new cookie.
-    fn refuse_cookies(&self) {
-        let Self { asked, settings, shared, .. } = self;
-        let cookies = shared.auth.cookies(asked.request.headers(), &settings.auth, SystemTime::now());
-        cookies.iter().for_each(|session| shared.end_session(session));
-    }
-
-    /// Ends the session of the call's token, wherever the token is kept.
-    fn log_out(&self, login: Option<&Verified>, response: &mut Response<Body>) {
-        let Self { asked, settings, shared, .. } = self;
-        if let Some(login) = login {
-            shared.end_session(login);
-        }
-        self.refuse_cookies();
-        if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.is_secure) {
-            response.headers_mut().insert(SET_COOKIE, cookie);
-        }
     }
 }
 

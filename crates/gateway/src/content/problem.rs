@@ -71,6 +71,11 @@ impl Problem {
         self.status.is_server_error()
     }
 
+    /// Whether the caller is asked to say who it is.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// Whether the same request may succeed when it is sent again.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status == StatusCode::CONFLICT

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
 use crate::entry::peer::Peer;
+use crate::network::network;
 
 /// Addresses and networks of proxies that are believed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,27 +58,38 @@ pub(crate) struct Caller {
     pub(crate) address: IpAddr,
     /// It came over TLS.
     pub(crate) is_secure: bool,
+    /// A trusted proxy says the address.
+    pub(crate) is_forwarded: bool,
 }
 
 impl Caller {
+    /// The address as failed logins of it are counted; `None`: not at all. A loopback address that nobody has
+    /// forwarded is a proxy on this machine that is not trusted, behind which everybody would have one count,
+    /// or the administrator.
+    pub(crate) fn counted_address(self) -> Option<IpAddr> {
+        let is_counted = self.is_forwarded || !self.address.is_loopback();
+        is_counted.then(|| network(self.address))
+    }
+
     /// The peer itself, or whom it says it speaks for if it is trusted.
     pub(crate) fn of(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
         let Peer { mut address, is_secure } = peer;
         if !trusted.contains(address) {
-            return Self { address, is_secure };
+            return Self { address, is_secure, is_forwarded: false };
         }
         // The last proxy's word; one that appends leaves the ones before it to the left.
         let proto = items(headers, "x-forwarded-proto").next_back();
         let is_secure = proto.map_or(is_secure, |proto| proto.eq_ignore_ascii_case("https"));
+        let mut is_forwarded = false;
         for hop in items(headers, "x-forwarded-for").rev() {
             // What cannot be read was not written by a proxy of ours: who wrote it counts.
             let Some(hop) = hop_address(hop) else { break };
-            address = hop;
+            (address, is_forwarded) = (hop, true);
             if !trusted.contains(hop) {
                 break;
             }
         }
-        Self { address, is_secure }
+        Self { address, is_secure, is_forwarded }
     }
 }
 
@@ -150,6 +162,33 @@ mod tests {
             assert_eq!(caller("::ffff:10.0.0.1", &[("x-forwarded-for", list)]).0, address, "{list}");
         }
         assert_eq!(caller("fd00::1", &[]).0, "fd00::1");
+    }
+
+    // Attack: a client behind a proxy that writes 127.0.0.1 into the header, to guess passwords without
+    // limit.
+    #[test]
+    fn failed_logins_count_for_every_address_but_a_loopback_one_that_nobody_forwarded() {
+        let trusted = TrustedProxies::parse("127.0.0.1").unwrap();
+        for (peer, forwarded, counted) in [
+            ("203.0.113.9", None, Some("203.0.113.9")),
+            ("203.0.113.9", Some("127.0.0.1"), Some("203.0.113.9")),
+            ("2001:db8::1:2:3:4", None, Some("2001:db8::")),
+            ("127.0.0.2", None, None),
+            ("127.0.0.2", Some("203.0.113.9"), None),
+            ("::1", None, None),
+            ("::ffff:127.0.0.2", None, None),
+            ("127.0.0.1", None, None),
+            ("127.0.0.1", Some("unknown"), None),
+            ("127.0.0.1", Some("203.0.113.9"), Some("203.0.113.9")),
+            ("127.0.0.1", Some("127.0.0.1"), Some("127.0.0.1")),
+            ("127.0.0.1", Some("127.0.0.2"), Some("127.0.0.2")),
+        ] {
+            let mut headers = HeaderMap::new();
+            forwarded.map(|hop| headers.append("x-forwarded-for", HeaderValue::from_static(hop)));
+            let caller = Caller::of(Peer::plain(peer.parse().unwrap()), &headers, &trusted);
+            let counted = counted.map(|address| address.parse().unwrap());
+            assert_eq!(caller.counted_address(), counted, "{peer} {forwarded:?}");
+        }
     }
 
     #[test]
