@@ -42,11 +42,9 @@ WITH wanted AS MATERIALIZED (
 ), parameters AS MATERIALIZED (
     SELECT g.routine, pg_catalog.json_agg(pg_catalog.json_build_object(
                'name', g.name, 'mode', g.mode,
-               'type', pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.', pg_catalog.quote_ident(t.typname::pg_catalog.text)),
+               'type', pg_catalog.format_type(g.type, NULL),
                'oid', g.type::pg_catalog.int8) ORDER BY g.number) AS list
       FROM given g
-      JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) g.type
-      JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
      GROUP BY g.routine
 ), caller AS MATERIALIZED (
     SELECT (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name) AS oid,

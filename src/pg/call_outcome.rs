@@ -22,15 +22,27 @@ pub(super) fn refused(why: NoTexts) -> Outcome {
         NoTexts::Nul => (CHARACTER_NOT_IN_REPERTOIRE, "a text has the character U+0000"),
         NoTexts::Memory => (OUT_OF_MEMORY, "out of memory"),
     };
-    Outcome::Failed { sqlstate, message: message.to_owned(), raised: false, outdated: false }
+    Outcome::Failed { sqlstate, message: message.to_owned(), raised: false, outdated: false, argument: None }
 }
 
 /// Postgres has raised an error that cannot be shown.
 pub(super) fn unknown_failure() -> Outcome {
-    Outcome::Failed { sqlstate: *b"XX000", message: String::new(), raised: false, outdated: false }
+    Outcome::Failed {
+        sqlstate: *b"XX000",
+        message: String::new(),
+        raised: false,
+        outdated: false,
+        argument: None,
+    }
 }
 
 /// The call was made for other columns of a row type than there are now, and was not run.
 pub(super) fn outdated_row() -> Outcome {
-    Outcome::Failed { sqlstate: SERIALIZATION_FAILURE, message: String::new(), raised: false, outdated: true }
+    Outcome::Failed {
+        sqlstate: SERIALIZATION_FAILURE,
+        message: String::new(),
+        raised: false,
+        outdated: true,
+        argument: None,
+    }
 }

@@ -29,10 +29,9 @@ use super::call_transaction::{Beginning, begin, commit};
 use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
-use super::repertoire::{self, Characters};
 use super::try_catch::{self, Ended, Raised, raised};
-use super::{bgworker, call_cleanup, call_texts, effects, own_transaction, raw, stale_plans};
-use crate::pg::call_texts::Texts;
+use super::{bgworker, call_cleanup, effects, own_transaction, raw, stale_plans};
+use crate::pg::call_texts::{Texts, Unconverted};
 use crate::pg::text::from_server;
 
 /// At most this many prepared statements are kept; beyond it all are dropped. Each takes some tens of
@@ -54,8 +53,8 @@ pub(crate) struct Session {
     plans: HashMap<(String, Vec<ValueType>), Plan>,
     /// Whether the database's encoding is not UTF-8, so that texts must be converted.
     converts: bool,
-    /// Whether the last error was raised by an input function that was reading a value of the request.
-    failed_reading: bool,
+    /// The place of the parameter whose input function has raised the last error.
+    failed_reading: Option<u32>,
     /// What the last call saw, if it was a snapshot and is committed.
     cut: Option<Cut>,
     /// Makes the transaction that runs tell its end in the order of events (C7.6). `false`: it could not.
@@ -80,7 +79,7 @@ impl Session {
             memory,
             plans: HashMap::new(),
             converts: encoding != pg_sys::pg_enc::PG_UTF8 as c_int,
-            failed_reading: false,
+            failed_reading: None,
             cut: None,
             keep_end,
             tell_begin,
@@ -113,8 +112,14 @@ impl Session {
             Err(why) => return refused(why),
         };
         self.enter();
-        if self.texts_of_server(&mut texts) == Err(Raised) {
-            return self.recover();
+        if self.converts
+            && let Err(Unconverted { parameter }) = texts.convert()
+        {
+            let mut outcome = self.recover();
+            if let Outcome::Failed { argument, .. } = &mut outcome {
+                *argument = parameter;
+            }
+            return outcome;
         }
         let mut attempt = Attempt::default();
         let outcome = self.attempt(request, &texts, &mut attempt);
@@ -145,7 +150,7 @@ impl Session {
         let mut outcome = self.run(request, texts, attempt).unwrap_or_else(|Raised| {
             // Nothing has happened, and the call is tried again, so there is nothing to log.
             let is_quiet = attempt.differs || !attempt.is_last;
-            let is_quiet = is_quiet && !attempt.has_begun && !self.failed_reading;
+            let is_quiet = is_quiet && !attempt.has_begun && self.failed_reading.is_none();
             self.recover_from(if is_quiet { Logging::UnlessOutdated } else { Logging::Always })
         });
         drop(shown);
@@ -282,13 +287,13 @@ impl Session {
             rows,
             begins: request.tells_begin.then_some((self.tell_begin, request.id)),
             has_begun: false,
-            is_reading: false,
+            reads: None,
         };
         // SAFETY: the function owns nothing, and a transaction is running.
         let ended = unsafe { try_catch::run(portal::run, &mut execution) };
         attempt.has_begun = execution.has_begun;
         attempt.differs = execution.differs;
-        self.failed_reading = execution.is_reading;
+        self.failed_reading = execution.reads;
         raised(ended)?;
         Ok(execution.rows)
     }
@@ -309,36 +314,15 @@ impl Session {
         // SAFETY: NULL, or a copy in this session's memory, which is reset after the call.
         let Some(error) = (unsafe { recovery.error.as_ref() }) else { return unknown_failure() };
         let found = sqlstate(error.sqlerrcode);
-        let is_value = std::mem::take(&mut self.failed_reading) && recovery.origin == Origin::Server;
+        let argument = self.failed_reading.take();
+        let is_value = argument.is_some() && recovery.origin == Origin::Server;
         Outcome::Failed {
             sqlstate: if is_value { of_value(found) } else { found },
             message: from_server(beginning(error_data::message(error))),
             raised: recovery.origin != Origin::Server,
             outdated: false,
+            argument,
         }
-    }
-
-    /// In a database of another encoding all texts are converted first, in a transaction of their own,
-    /// because a conversion is a function of the catalog.
-    fn texts_of_server(&mut self, texts: &mut Texts) -> Result<(), Raised> {
-        if !self.converts {
-            return Ok(());
-        }
-        let asked = texts.characters_of_settings();
-        let mut fit = vec![true; asked.len()];
-        if !asked.is_empty() {
-            let mut characters = Characters { asked: &asked, fit: &mut fit };
-            // SAFETY: the function owns nothing.
-            raised(unsafe { try_catch::run(repertoire::look, &mut characters) })?;
-        }
-        let missing: Vec<char> =
-            asked.into_iter().zip(fit).filter(|(_, fits)| !fits).map(|(c, _)| c).collect();
-        texts.write_settings_without(&missing);
-        let mut all = texts.take();
-        // SAFETY: the function owns nothing but what it changes in place.
-        raised(unsafe { try_catch::run(call_texts::convert, &mut all.as_mut_slice()) })?;
-        texts.put_back(all);
-        Ok(())
     }
 }
 

@@ -9,6 +9,8 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use sse_proto::call::CallRequest;
 use sse_proto::encoding::{Notation, escaped};
 
+use super::repertoire::{self, Characters};
+use super::try_catch::{self, Raised, raised};
 use super::{portal, raw, receiver};
 
 /// The texts of a request as Postgres takes them.
@@ -46,7 +48,7 @@ impl Texts {
     }
 
     /// The characters of settings that the database's encoding may lack.
-    pub(super) fn characters_of_settings(&self) -> Vec<char> {
+    fn characters_of_settings(&self) -> Vec<char> {
         let values = self.settings.iter().filter_map(|(_, value)| value.to_str().ok());
         let mut characters: Vec<char> = values.flat_map(str::chars).filter(|c| !c.is_ascii()).collect();
         characters.sort_unstable();
@@ -57,7 +59,7 @@ impl Texts {
     /// Writes the settings without these characters: the caller's identity and headers must not prevent calls
     /// of a routine that does not look at them. The execution id, which the caller chooses and which is an
     /// address, keeps them.
-    pub(super) fn write_settings_without(&mut self, missing: &[char]) {
+    fn write_settings_without(&mut self, missing: &[char]) {
         for (name, value) in &mut self.settings {
             let notation = match name.to_bytes() {
                 b"request.user_roles" | b"request.jwt.claims" | b"request.headers" => Notation::Json,
@@ -72,15 +74,51 @@ impl Texts {
         }
     }
 
+    /// Converts them from UTF-8 into the database's encoding, in a transaction of its own, because a
+    /// conversion is a function of the catalog.
+    ///
+    /// # Errors
+    /// [`Unconverted`]; nothing is left of the texts then.
+    pub(super) fn convert(&mut self) -> Result<(), Unconverted> {
+        let asked = self.characters_of_settings();
+        let mut fit = vec![true; asked.len()];
+        if !asked.is_empty() {
+            let mut characters = Characters { asked: &asked, fit: &mut fit };
+            // SAFETY: the function owns nothing.
+            let looked = raised(unsafe { try_catch::run(repertoire::look, &mut characters) });
+            looked.map_err(|Raised| Unconverted { parameter: None })?;
+        }
+        let missing: Vec<char> =
+            asked.into_iter().zip(fit).filter(|(_, fits)| !fits).map(|(c, _)| c).collect();
+        self.write_settings_without(&missing);
+        let mut all = self.take();
+        let mut conversion = Conversion { texts: &mut all, place: 0 };
+        // SAFETY: the function owns nothing but what it changes in place.
+        let converted = raised(unsafe { try_catch::run(convert, &mut conversion) });
+        let place = conversion.place;
+        converted.map_err(|Raised| Unconverted { parameter: self.parameter_at(place, all.len()) })?;
+        self.put_back(all);
+        Ok(())
+    }
+
+    /// Which parameter the text at this place of so many is. Parameters come last, without those that are
+    /// NULL.
+    fn parameter_at(&self, place: usize, count: usize) -> Option<u32> {
+        let given = self.parameters.iter().enumerate().filter(|(_, value)| value.is_some());
+        let first = count - given.clone().count();
+        let (parameter, _) = given.clone().nth(place.checked_sub(first)?)?;
+        u32::try_from(parameter).ok()
+    }
+
     /// All texts that may have characters beyond ASCII, one after the other.
-    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+    fn take(&mut self) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         self.each(|text| all.push(std::mem::take(text)));
         all
     }
 
     /// The same texts, converted.
-    pub(super) fn put_back(&mut self, all: Vec<Vec<u8>>) {
+    fn put_back(&mut self, all: Vec<Vec<u8>>) {
         let mut all = all.into_iter();
         self.each(|text| *text = all.next().unwrap_or_default());
     }
@@ -105,6 +143,19 @@ pub(super) enum NoTexts {
     Nul,
     /// There is no memory for the texts: they are about as long as the request.
     Memory,
+}
+
+/// A text has a character that the database's encoding lacks, or there was no memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Unconverted {
+    /// The place of the parameter that it is.
+    pub parameter: Option<u32>,
+}
+
+/// Input of [`convert`], and how far it has come.
+struct Conversion<'a> {
+    texts: &'a mut [Vec<u8>],
+    place: usize,
 }
 
 fn c_text(text: &str) -> Result<CString, NoTexts> {
@@ -132,11 +183,13 @@ fn values(values: &[Option<&str>]) -> Result<Vec<Option<Vec<u8>>>, NoTexts> {
 ///
 /// # Safety
 /// - Run by `try_catch::run`, outside of transactions. It owns nothing but what it changes in place.
-pub(super) unsafe extern "C-unwind" fn convert(texts: *mut &mut [Vec<u8>]) {
+unsafe extern "C-unwind" fn convert(job: *mut Conversion<'_>) {
     raw::StartTransactionCommand();
     let utf8 = pg_sys::pg_enc::PG_UTF8 as c_int;
     // SAFETY: `try_catch::run` passes its borrow.
-    for text in unsafe { &mut **texts } {
+    let Conversion { texts, place } = unsafe { &mut *job };
+    for (number, text) in texts.iter_mut().enumerate() {
+        *place = number;
         let length = c_int::try_from(text.len()).unwrap_or(0);
         let start = text.as_ptr().cast();
         // SAFETY: this many bytes are there.

@@ -84,8 +84,8 @@ pub(super) struct Execution<'a> {
     pub begins: Option<(fn(u64), u64)>,
     /// Set when the statement is about to run: before that nothing of it can have had an effect.
     pub has_begun: bool,
-    /// Whether an input function is reading a parameter.
-    pub is_reading: bool,
+    /// The place of the parameter that an input function is reading.
+    pub reads: Option<u32>,
 }
 
 /// Runs a statement to its end. Long because it is one sequence, that of exec_bind_message and
@@ -123,7 +123,7 @@ pub(super) unsafe extern "C-unwind" fn run(job: *mut Execution<'_>) {
     // SAFETY: in a transaction, as the caller promises.
     unsafe { row_versions::require(job.row_versions, &mut job.differs) };
     // SAFETY: that memory lasts as long as the portal.
-    let params = unsafe { parameters_in(memory, job.parameters, job.types, &mut job.is_reading) };
+    let params = unsafe { parameters_in(memory, job.parameters, job.types, &mut job.reads) };
     // SAFETY: the source stays as long as the plan is kept.
     let text = unsafe { (*source).query_string };
     // A copy, as exec_bind_message makes one: a plan may be dropped before the portal that runs it.
@@ -180,7 +180,7 @@ unsafe fn parameters_in(
     memory: pg_sys::MemoryContext,
     parameters: &[Option<Vec<u8>>],
     types: &[ValueType],
-    is_reading: &mut bool,
+    reads: &mut Option<u32>,
 ) -> pg_sys::ParamListInfo {
     if parameters.is_empty() {
         return null_mut();
@@ -202,9 +202,10 @@ unsafe fn parameters_in(
     // SAFETY: just made; the places follow its fixed part.
     let places = unsafe { (*list).params.as_mut_ptr() };
     for (index, (value, of)) in parameters.iter().zip(types).enumerate() {
+        let place = u32::try_from(index).ok();
         let parameter = pg_sys::ParamExternData {
             // SAFETY: the caller's promise.
-            value: unsafe { value_in(value.as_deref(), *of, is_reading) },
+            value: unsafe { value_in(value.as_deref(), *of, place, reads) },
             isnull: value.is_none(),
             pflags: pg_sys::PARAM_FLAG_CONST as u16,
             ptype: pg_sys::Oid::from(of.oid),
@@ -221,11 +222,16 @@ unsafe fn parameters_in(
 }
 
 /// A text as a value of a type. The input function is called for NULL, too, because that of a domain may
-/// refuse it.
+/// refuse it. Meanwhile `reads` is its place: what fails before and after is not the value's fault.
 ///
 /// # Safety
 /// - A snapshot is active; memory is the current context's.
-unsafe fn value_in(text: Option<&[u8]>, of: ValueType, is_reading: &mut bool) -> pg_sys::Datum {
+unsafe fn value_in(
+    text: Option<&[u8]>,
+    of: ValueType,
+    place: Option<u32>,
+    reads: &mut Option<u32>,
+) -> pg_sys::Datum {
     if of.is_output {
         return pg_sys::Datum::from(0);
     }
@@ -244,10 +250,10 @@ unsafe fn value_in(text: Option<&[u8]>, of: ValueType, is_reading: &mut bool) ->
         // SAFETY: this many bytes are there; a NUL-terminated copy.
         Some(bytes) => unsafe { raw::pnstrdup(bytes.as_ptr().cast(), bytes.len()) },
     };
-    *is_reading = true;
+    *reads = place;
     // SAFETY: the type's own function, with a NUL-terminated text or none.
     let value = unsafe { raw::OidInputFunctionCall(function, text, parameter, -1) };
-    *is_reading = false;
+    *reads = None;
     value
 }
 

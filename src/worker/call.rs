@@ -316,5 +316,5 @@ fn out_of_memory() -> Outcome {
 }
 
 fn failed(sqlstate: [u8; 5], message: &str) -> Outcome {
-    Outcome::Failed { sqlstate, message: message.to_owned(), raised: false, outdated: false }
+    Outcome::Failed { sqlstate, message: message.to_owned(), raised: false, outdated: false, argument: None }
 }

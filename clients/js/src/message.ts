@@ -24,6 +24,8 @@ export interface Problem {
   readonly title: string;
   readonly detail?: string;
   readonly sqlstate?: string;
+  /** The argument of a call that it is about. */
+  readonly parameter?: string;
 }
 
 /** A stream or a call was refused, or failed. `status` is 0 where there was no answer at all. */

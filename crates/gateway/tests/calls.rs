@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sse_gateway::{CallAvailability, CallResult, Settings, TrustedProxies};
-use sse_proto::call::Shape;
+use sse_proto::call::{CallAnswer, EventsEnd, Outcome, Shape};
 use support::calls::{
     JSON, callable, called, done, failed, gateway, get, has_told_end, no_row, outdated, post, refused,
     request, routes, serve, several, shape, take, with,
@@ -85,6 +85,40 @@ fn the_answer_is_what_the_routine_returns() {
     peer.send(get("/api/get-all").as_bytes());
     serve(&gateway, "again");
     assert_eq!(peer.answer(true).text(), "again");
+}
+
+// Of an answer that came through shared memory nothing is believed.
+#[test]
+fn a_failure_of_an_argument_names_it_if_there_is_such_an_argument() {
+    let gateway = gateway();
+    for (sqlstate, argument, parameter) in [
+        (b"22P02", Some(0), Some("messageText")),
+        (b"23514", Some(0), Some("messageText")),
+        (b"22P02", None, None),
+        (b"22P02", Some(1), None),
+        (b"22P02", Some(u32::MAX), None),
+        (b"53200", Some(0), None),
+        (b"57014", Some(0), None),
+        (b"42501", Some(0), None),
+    ] {
+        let mut peer =
+            Peer::ask(gateway.port(), &request("POST", "/api/send", JSON, "{\"messageText\": \"x\"}"));
+        let id = take(&gateway).id;
+        let outcome = Outcome::Failed {
+            sqlstate: *sqlstate,
+            message: "secret".to_owned(),
+            raised: false,
+            outdated: false,
+            argument,
+        };
+        let answer = CallAnswer { id, end: EventsEnd::NoEvents, cut: None, outcome };
+        gateway.gateway.answer_call(id, CallResult::Answer(answer.into()));
+        let answer = peer.answer(true);
+        let problem: Value = serde_json::from_str(answer.text()).unwrap();
+        assert_eq!(problem["parameter"].as_str(), parameter, "{problem}");
+        assert_eq!(problem["detail"].as_str().unwrap().contains("messageText"), parameter.is_some());
+        assert!(!answer.text().contains("secret"), "{problem}");
+    }
 }
 
 #[test]

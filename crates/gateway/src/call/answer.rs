@@ -5,7 +5,9 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use sse_proto::call::{AnswerShape, ArgumentError, failure_detail, failure_status, tells_message};
+use sse_proto::call::{
+    AnswerShape, ArgumentError, ParameterLabel, failure_detail, failure_status, tells_argument, tells_message,
+};
 use sse_proto::sse::EventId;
 
 use super::waiting::Failure;
@@ -62,17 +64,38 @@ pub(crate) fn result(shape: AnswerShape, rows: u64, body: Bytes, is_null: bool) 
     if is_empty(shape, rows, is_null) { Bytes::from_static(b"null") } else { body }
 }
 
-/// The answer of a call that failed: the user's own words, or else a fixed text, and the SQLSTATE.
-pub(crate) fn failed(is_read_only: bool, sqlstate: [u8; 5], message: String, raised: bool) -> Problem {
-    let status = StatusCode::from_u16(failure_status(&sqlstate, raised));
-    let detail = if tells_message(&sqlstate, raised) {
-        cut(message)
-    } else {
-        sentence(failure_detail(&sqlstate, raised, &message, is_read_only))
-    };
-    Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
-        .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned())
+/// An error of Postgres.
+pub(crate) struct Raised<'l> {
+    pub(crate) sqlstate: [u8; 5],
+    pub(crate) message: String,
+    /// By the routine's own RAISE.
+    pub(crate) is_own: bool,
+    /// Of the argument that was being read.
+    pub(crate) label: Option<&'l ParameterLabel>,
 }
+
+/// The answer of a call that failed: the user's own words, or else what the argument takes that could not be
+/// read, or a fixed text; and the SQLSTATE. Only the error of an argument names one: so it is told apart from
+/// the same SQLSTATE of an error that came while the routine ran.
+pub(crate) fn failed(is_read_only: bool, error: Raised<'_>) -> Problem {
+    let Raised { sqlstate, message, is_own, label } = error;
+    let label = label.filter(|_| tells_argument(&sqlstate, is_own));
+    let status = StatusCode::from_u16(failure_status(&sqlstate, is_own));
+    let detail = match label {
+        _ if tells_message(&sqlstate, is_own) => cut(message),
+        Some(label) => sentence(&label.misread(&sqlstate)),
+        None => sentence(failure_detail(&sqlstate, is_own, &message, is_read_only)),
+    };
+    let problem = Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
+        .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned());
+    match label {
+        Some(label) => problem.member(PARAMETER, label.name.clone()),
+        None => problem,
+    }
+}
+
+/// The member that has the name of the argument that a problem is about.
+const PARAMETER: &str = "parameter";
 
 /// At most this much of a message is told, because it is a sentence for people; escaping its control
 /// characters can make it six times as long.
@@ -105,7 +128,11 @@ pub(super) fn unanswered(failure: Failure) -> Problem {
 /// The arguments fit no overload.
 pub(super) fn bad(error: ArgumentError) -> Problem {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    Problem::new(status, sentence(&error.to_string()))
+    let problem = Problem::new(status, sentence(&error.to_string()));
+    match error.parameter() {
+        Some(name) => problem.member(PARAMETER, name.to_owned()),
+        None => problem,
+    }
 }
 
 /// The routes that the call was made with are not the newest any more.

@@ -65,11 +65,12 @@ impl Admitted<'_> {
             return Err(self.refused(NoPlace::Answers));
         }
         let queued = enter(shared, settings, job, room, Begin::OfNobody);
-        let Queued { call, shape, number, waiting } = queued.map_err(|failure| self.problem(failure))?;
+        let Queued { call, labels, shape, number, waiting } =
+            queued.map_err(|failure| self.problem(failure))?;
         let url = routes.endpoint(call.oid).and_then(|endpoint| endpoint.url.as_deref()).unwrap_or("/");
         let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
         let location = format!("{url}?id={id}&last_event_id={position}");
-        let teller = Teller { shape, is_read_only: call.read_only };
+        let teller = Teller { labels, shape, is_read_only: call.read_only };
         let limit = settings.max_event_size;
         let shared = Arc::clone(shared);
         spawn_local(supervised(Arc::clone(&shared), async move {

@@ -44,6 +44,7 @@ use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::stream::answer::{Answer, permit};
 use crate::stream::call_ends::CallEnds;
+use answer::Raised;
 use answer::bad;
 pub(crate) use answer::changed_meanwhile;
 use context::{CallContext, IdError};
@@ -212,10 +213,12 @@ impl Admitted<'_> {
     }
 
     fn ran(&self, ran: Ran<'_>) -> Result<Response<Body>, Problem> {
-        let Ran { call, shape, outcome, room, .. } = ran;
+        let Ran { call, labels, shape, outcome, room, .. } = ran;
         match outcome {
-            Outcome::Failed { sqlstate, message, raised, outdated } => {
-                let problem = answer::failed(call.read_only, sqlstate, message, raised).held(room);
+            Outcome::Failed { sqlstate, message, raised: is_own, outdated, argument } => {
+                let label = argument.and_then(|place| labels.get(place as usize));
+                let error = Raised { sqlstate, message, is_own, label };
+                let problem = answer::failed(call.read_only, error).held(room);
                 Err(if outdated { problem.unless_outdated() } else { problem })
             }
             Outcome::Done { rows, body, is_null } => {

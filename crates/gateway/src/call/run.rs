@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sse_proto::call::{AnswerShape, CallRequest, Cut, Given, Outcome, UserParameters, statement};
+use sse_proto::call::{
+    AnswerShape, CallRequest, Cut, Given, Outcome, ParameterLabel, UserParameters, statement,
+};
 use sse_proto::identity::Identity;
 use sse_proto::route::Call;
 use sse_proto::sse::EventId;
@@ -80,6 +82,8 @@ pub(super) struct Ran<'c> {
     pub(super) cut: Option<Cut>,
     /// The overload that was run.
     pub(super) call: &'c Call,
+    /// What its arguments are called.
+    pub(super) labels: Vec<ParameterLabel>,
     pub(super) shape: AnswerShape,
     pub(super) outcome: Outcome,
     /// The memory that the outcome takes.
@@ -109,6 +113,8 @@ pub(super) async fn run<'c>(
 pub(super) struct Queued<'c> {
     /// The overload.
     pub(super) call: &'c Call,
+    /// What its arguments are called. Counted with what was sent along with the call.
+    pub(super) labels: Vec<ParameterLabel>,
     pub(super) shape: AnswerShape,
     pub(super) number: u64,
     pub(super) waiting: Waiting,
@@ -127,7 +133,7 @@ impl<'c> Queued<'c> {
     /// Waits for the end of the call; says besides where the last of its events is that its caller may
     /// receive by scope.
     pub(super) async fn ran(self, shared: &Shared) -> (Result<Ran<'c>, Failure>, Option<EventId>) {
-        let Self { call, shape, waiting, .. } = self;
+        let Self { call, labels, shape, waiting, .. } = self;
         let Ended { outcome, events } = waiting.ended(shared).await;
         let position = match events {
             Some(events) => position(&events, shared).await,
@@ -135,7 +141,7 @@ impl<'c> Queued<'c> {
         };
         let ran = |Answered { answer, room }| {
             let (id, cut, outcome) = (answer.id, answer.cut, answer.outcome);
-            Ran { id, cut, call, shape, outcome, room }
+            Ran { id, cut, call, labels, shape, outcome, room }
         };
         (outcome.map(ran), position)
     }
@@ -170,6 +176,7 @@ pub(super) fn enter<'c>(
     if job.may_have_new_columns {
         statement.rows.retain(|row| row.is_argument);
     }
+    let labels = std::mem::take(&mut statement.labels);
     let id = shared.calls.number();
     let frame = CallRequest {
         id,
@@ -186,10 +193,11 @@ pub(super) fn enter<'c>(
     let limit = Some(settings.call_timeout).filter(|limit| !limit.is_zero()).unwrap_or(FOREVER);
     let deadline = Instant::now() + limit;
     let frame = frame.encode().map_err(|_| Failure::NoMemory)?;
-    // From here on the frame is held instead of the arguments. It also has what the call may know of its
+    // From here on these are held instead of the arguments. The frame also has what the call may know of its
     // request.
-    room.shrink_to(frame.len());
-    if !room.try_grow(frame.len() - room.bytes(), request_bytes(settings.max_body_size)) {
+    let held = frame.len() + labels.iter().map(ParameterLabel::bytes).sum::<usize>();
+    room.shrink_to(held);
+    if !room.try_grow(held - room.bytes(), request_bytes(settings.max_body_size)) {
         return Err(Failure::NoMemory);
     }
     // Before its first event can come.
@@ -202,5 +210,5 @@ pub(super) fn enter<'c>(
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
     let limit = settings.call_timeout;
     let waiting = Waiting { number: id, pending, deadline, limit, watch, early: None, _room: room };
-    Ok(Queued { call, shape: statement.answer, number: id, waiting })
+    Ok(Queued { call, labels, shape: statement.answer, number: id, waiting })
 }

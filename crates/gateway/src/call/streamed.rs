@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, Method as Verb, Response, StatusCode};
-use sse_proto::call::{AnswerShape, Outcome};
+use sse_proto::call::{AnswerShape, Outcome, ParameterLabel};
 use sse_proto::query::has_last_event_id;
 use sse_proto::route::Call;
 use sse_proto::sse::LongEvent;
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::Admitted;
-use super::answer::{changed_meanwhile, failed, nothing, result, unanswered};
+use super::answer::{Raised, changed_meanwhile, failed, nothing, result, unanswered};
 use super::negotiation::{prefers_async, wants_stream};
 use super::run::{Begin, Job, Queued, enter};
 use super::waiting::{Ended, Waiting};
@@ -124,9 +124,9 @@ impl Admitted<'_> {
         else {
             return self.at_once(queued, None).await;
         };
-        let Queued { call, shape, number, waiting } = queued;
+        let Queued { call, labels, shape, number, waiting } = queued;
         let (sender, last) = oneshot::channel();
-        let teller = Teller { shape, is_read_only: call.read_only };
+        let teller = Teller { labels, shape, is_read_only: call.read_only };
         spawn_local(supervised(Arc::clone(shared), attend(teller, waiting, sender, Arc::clone(shared))));
         let login = asked.login.as_ref().ok().and_then(Option::as_ref);
         let framing = framing(asked.request.version());
@@ -163,8 +163,9 @@ async fn attend(teller: Teller, waiting: Waiting, mut last: oneshot::Sender<Last
 }
 
 /// What the event that ends a call is made with.
-#[derive(Clone, Copy)]
 pub(super) struct Teller {
+    /// What the call's arguments are called.
+    pub(super) labels: Vec<ParameterLabel>,
     pub(super) shape: AnswerShape,
     pub(super) is_read_only: bool,
 }
@@ -195,8 +196,10 @@ impl Teller {
             }
             // It was made for an older catalog, and the caller has its answer: it cannot be made anew unseen.
             Outcome::Failed { outdated: true, .. } => error(changed_meanwhile()),
-            Outcome::Failed { sqlstate, message, raised, .. } => {
-                error(failed(self.is_read_only, sqlstate, message, raised).held(room))
+            Outcome::Failed { sqlstate, message, raised: is_own, argument, .. } => {
+                let label = argument.and_then(|place| self.labels.get(place as usize));
+                let raised = Raised { sqlstate, message, is_own, label };
+                error(failed(self.is_read_only, raised).held(room))
             }
         }
     }

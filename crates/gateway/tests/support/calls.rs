@@ -171,7 +171,13 @@ pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallR
             id,
             end: EventsEnd::NoEvents,
             cut: None,
-            outcome: Outcome::Failed { sqlstate: *sqlstate, message, raised, outdated: false },
+            outcome: Outcome::Failed {
+                sqlstate: *sqlstate,
+                message,
+                raised,
+                outdated: false,
+                argument: None,
+            },
         }
         .into(),
     )
@@ -185,7 +191,7 @@ pub fn outdated(id: u64) -> CallResult {
             id,
             end: EventsEnd::NoEvents,
             cut: None,
-            outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true },
+            outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true, argument: None },
         }
         .into(),
     )

@@ -156,6 +156,30 @@ impl ArgumentError {
     pub const fn status(&self) -> u16 {
         400
     }
+
+    /// The parameter, or the member in it, that it is about, as the request calls it.
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Self::Unknown(name)
+            | Self::UnknownMember(name)
+            | Self::AmbiguousName(name)
+            | Self::Missing(name)
+            | Self::Twice(name)
+            | Self::Filled(name)
+            | Self::WrongType(name, _)
+            | Self::Gap(name)
+            | Self::TooLarge(name) => Some(name),
+            Self::Encoding
+            | Self::Utf8
+            | Self::Json
+            | Self::NotObject
+            | Self::Depth
+            | Self::DuplicateKey(_)
+            | Self::ZeroByte
+            | Self::NoOverload
+            | Self::Ambiguous => None,
+        }
+    }
 }
 
 impl From<JsonError> for ArgumentError {

@@ -25,6 +25,12 @@ pub fn tells_message(sqlstate: &[u8; 5], raised: bool) -> bool {
     raised && raised_status(sqlstate).is_some()
 }
 
+/// Whether an error that came while an argument was read is about its value, so that the caller is told which
+/// argument it was: not want of memory or time, nor of a privilege.
+pub fn tells_argument(sqlstate: &[u8; 5], raised: bool) -> bool {
+    matches!(sqlstate, [b'2', b'2' | b'3', ..]) || tells_message(sqlstate, raised)
+}
+
 /// What the message of an error is if the server's own statement was cancelled by somebody, and not because
 /// its time was over. Not told as a message: [`failure_detail`] knows it.
 pub const CANCELLED: &str = "the call was cancelled";

@@ -159,6 +159,9 @@ pub enum Outcome {
         /// Whether the statement may have been made for an older catalog, and nothing of it is in force or
         /// was sent.
         outdated: bool,
+        /// Which of the statement's parameters was being read when it failed, from 0. `None`: none was, or
+        /// the routine has run.
+        argument: Option<u32>,
     },
 }
 
@@ -210,11 +213,12 @@ impl CallAnswer {
                 rows.write(&mut writer)?;
                 is_null.write(&mut writer)?;
             }
-            Outcome::Failed { sqlstate, raised, outdated, .. } => {
+            Outcome::Failed { sqlstate, raised, outdated, argument, .. } => {
                 writer.byte(FAILED)?;
                 sqlstate.write(&mut writer)?;
                 raised.write(&mut writer)?;
                 outdated.write(&mut writer)?;
+                argument.write(&mut writer)?;
             }
         }
         writer.length(self.tail().len())?;
@@ -244,6 +248,7 @@ impl CallAnswer {
                 sqlstate: reader.read()?,
                 raised: reader.read()?,
                 outdated: reader.read()?,
+                argument: reader.read()?,
                 message: String::new(),
             },
             other => return Err(DecodeError::Choice(other)),

@@ -34,6 +34,7 @@ mod keys;
 mod literal;
 mod name;
 mod overload;
+mod parameter_label;
 mod row_types;
 mod row_version;
 mod select;
@@ -48,10 +49,13 @@ pub use answer_shape::AnswerShape;
 pub use argument::{ArgumentError, Expected, Given, UserParameters};
 pub(crate) use callable::problems;
 pub use cut::Cut;
-pub use failure::{CANCELLED, OUT_OF_TIME, failure_detail, failure_status, failure_title, tells_message};
+pub use failure::{
+    CANCELLED, OUT_OF_TIME, failure_detail, failure_status, failure_title, tells_argument, tells_message,
+};
 pub use frame::{CallAnswer, CallRequest, EventsEnd, Outcome, StatementRef};
 pub use keys::{Keys, NoMemory};
 pub use name::{USER_PARAMETERS, answer_names, camel_case};
+pub use parameter_label::ParameterLabel;
 pub use row_types::RowTypes;
 pub use row_version::{ColumnDigest, RowVersion};
 pub use signature::{CallRole, MAX_PARAMETERS, Mode, Parameter, ResultType, Shape, Signature};

@@ -71,7 +71,7 @@ pub struct Parameter {
     /// Its type. Statements use the oid alone: a name would have to be looked up, which needs USAGE on the
     /// type's schema (calling the routine does not), and fails when the type is renamed.
     pub type_oid: u32,
-    /// The type for people: `schema.name`, quoted where SQL asks for it.
+    /// The type for people, as SQL writes it: `integer[]`; of other schemas than pg_catalog `schema.name`.
     pub type_name: String,
     /// How its values are read.
     pub kind: TypeKind,

@@ -15,6 +15,7 @@ use super::argument::{ArgumentError, Given, UserParameters};
 use super::keys::Keys;
 use super::name::{answer_names, identifier};
 use super::overload::{self, Argument, Bound, shown_name};
+use super::parameter_label::ParameterLabel;
 use super::row_version::RowVersion;
 use super::select;
 use super::signature::{Mode, Parameter};
@@ -33,6 +34,8 @@ pub struct Statement {
     pub parameters: Vec<Option<String>>,
     /// The declared type of each parameter.
     pub types: Vec<ValueType>,
+    /// What the caller is told of each parameter. Not in a frame: it is who answers the caller that needs it.
+    pub labels: Vec<ParameterLabel>,
     /// What becomes of its rows.
     pub answer: AnswerShape,
     /// Of [`AnswerShape::ProcedureRow`]: the names of the row's columns in the answer; else empty.
@@ -80,6 +83,7 @@ struct Builder {
     routine: String,
     parameters: Vec<Option<String>>,
     types: Vec<ValueType>,
+    labels: Vec<ParameterLabel>,
     /// Whether an argument is NULL, as far as the request says it.
     has_null: bool,
 }
@@ -125,6 +129,7 @@ impl Builder {
             if position >= positional {
                 let _ = write!(self.routine, "{} => ", identifier(&parameter.name));
             }
+            self.labels.push(ParameterLabel::of(parameters, parameter, argument));
             self.value(text, parameter, matches!(argument, Argument::Out));
         }
         self.routine.push(')');
@@ -166,7 +171,8 @@ impl Builder {
         // Claims say who somebody is, so outdated columns are never tolerated.
         let rows = rows.iter().map(|row| RowVersion { is_argument: row.is_argument || call.login, ..*row });
         let rows = rows.filter(|row| row.is_argument || has_keys).collect();
-        Statement { sql, parameters: self.parameters, types: self.types, answer, columns, keys, rows }
+        let Self { parameters, types, labels, .. } = self;
+        Statement { sql, parameters, types, labels, answer, columns, keys, rows }
     }
 }
 

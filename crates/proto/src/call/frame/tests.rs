@@ -35,7 +35,8 @@ fn statement() -> impl Strategy<Value = Statement> {
         let row =
             |(oid, is_routine, digest, is_argument)| RowVersion { oid, is_routine, digest, is_argument };
         let rows = rows.into_iter().map(row).collect();
-        Statement { sql, parameters, types, answer: answers[answer], columns, keys, rows }
+        let labels = Vec::new();
+        Statement { sql, parameters, types, labels, answer: answers[answer], columns, keys, rows }
     })
 }
 
@@ -73,8 +74,15 @@ fn caller(facts: &(bool, bool, String, String)) -> Caller<'_> {
 fn answers() -> impl Strategy<Value = CallAnswer> {
     let done = (any::<u64>(), any::<Vec<u8>>(), any::<bool>())
         .prop_map(|(rows, body, is_null)| Outcome::Done { rows, body, is_null });
-    let failed = (any::<[u8; 5]>(), any::<String>(), any::<bool>(), any::<bool>()).prop_map(
-        |(sqlstate, message, raised, outdated)| Outcome::Failed { sqlstate, message, raised, outdated },
+    let argument = option::of(any::<u32>());
+    let failed = (any::<[u8; 5]>(), any::<String>(), any::<bool>(), any::<bool>(), argument).prop_map(
+        |(sqlstate, message, raised, outdated, argument)| Outcome::Failed {
+            sqlstate,
+            message,
+            raised,
+            outdated,
+            argument,
+        },
     );
     let cut = (any::<u64>(), any::<u64>(), any::<Vec<u64>>());
     let cut = option::of(cut.prop_map(|(xmin, xmax, running)| Cut::new(xmin, xmax, running)));
@@ -93,6 +101,7 @@ fn a_count_that_lies_ends_with_the_frame() {
         sql: "SELECT 1".to_owned(),
         parameters: vec![Some("x".to_owned())],
         types: vec![ValueType { oid: 25, is_output: false }],
+        labels: Vec::new(),
         answer: AnswerShape::Text,
         columns: Vec::new(),
         keys: Keys::Kept,
@@ -113,6 +122,7 @@ fn a_frame_has_a_type_for_each_parameter_and_keys_as_deep_as_types_go() {
         sql: String::new(),
         parameters: vec![None],
         types: vec![ValueType { oid: 25, is_output: true }; types],
+        labels: Vec::new(),
         answer: AnswerShape::Nothing,
         columns: Vec::new(),
         keys: (0..levels).fold(Keys::Kept, |within, _| {
