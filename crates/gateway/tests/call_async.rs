@@ -135,6 +135,32 @@ fn the_end_is_an_event_for_those_who_present_the_id() {
     assert_eq!(without.next().data, "for all");
 }
 
+// Where a call begins is not known when it is queued. So the place before it may have left the window when it
+// does, although all that it has raised is there.
+#[test]
+fn a_location_reaches_back_to_the_moment_of_queueing_and_a_stream_that_is_open_by_then_misses_nothing() {
+    const WINDOW: usize = 4000;
+    let gateway = with(Settings { window_size: WINDOW, ..settings() });
+    let location = begin(&gateway, &post("/api/report", PREFER));
+    let mut open = follow(&gateway, &location, "");
+    for n in 0..100 {
+        gateway.say(&format!("{n:0>200}"));
+        open.next();
+    }
+    eventually("the window has turned", || gateway.count(|stats| &stats.window_bytes) <= WINDOW as u64);
+    let call = take(&gateway);
+    gateway.gateway.answer_call(call.id, done(call.id, "made"));
+    has_ended(&gateway);
+    let result = open.next();
+    assert_eq!((result.name.as_str(), result.data.as_str()), ("sse.result", "made"));
+    let mut late = follow(&gateway, &location, "");
+    let gap = late.next();
+    assert_eq!(gap.name, "sse.gap");
+    assert!(gap.data.contains("\"expired\""), "{}", gap.data);
+    gateway.say("live");
+    assert_eq!(late.next().data, "live");
+}
+
 // Attack: another user presents the id of somebody's call.
 #[test]
 fn the_end_of_an_authenticated_call_is_for_its_user_alone() {
