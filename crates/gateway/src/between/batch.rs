@@ -93,21 +93,49 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use sse_proto::order::{Limits, Look, Order};
+    use sse_ring::HeapRing;
 
     use super::*;
 
-    // Events that were held leave in batches of so many bytes; those that were not, by the same bound of the
-    // ring (`drain`, tested there).
+    const MAX: usize = 256 << 10;
+
+    /// Sizes of records, and how many of them are in each batch.
+    const BATCHES: [(&[usize], &[usize]); 6] = [
+        (&[MAX - 20, 19, 20], &[2, 1]),
+        (&[MAX - 20, 20, 20], &[2, 1]),
+        (&[MAX - 20, 21, 20], &[1, 2]),
+        (&[MAX, 20], &[1, 1]),
+        (&[MAX + 1, 20], &[1, 1]),
+        (&[20, MAX + 1, 20], &[1, 1, 1]),
+    ];
+
+    // Taken out as the courier does it.
     #[test]
-    fn a_batch_has_256_kb_and_one_event_at_most() {
-        const MAX: usize = 256 << 10;
-        for (sizes, wanted) in [
-            (&[MAX - 20, 19, 20][..], &[2, 1][..]),
-            (&[MAX - 20, 20, 20], &[2, 1]),
-            (&[MAX - 20, 21, 20], &[1, 2]),
-            (&[MAX + 1, 20], &[1, 1]),
-            (&[20, MAX + 1, 20], &[1, 1, 1]),
-        ] {
+    fn events_that_need_not_wait_leave_the_ring_in_batches_of_256_kb_or_of_one_event() {
+        for (sizes, wanted) in BATCHES {
+            let mut heap = HeapRing::new(4 << 20).unwrap();
+            let (ring, mut consumer) = heap.split().unwrap();
+            for size in sizes {
+                let _ = ring.producer().try_push(&vec![0; *size]).unwrap();
+            }
+            let mut taking = consumer.begin().unwrap();
+            let mut batches: Vec<Batch> = Vec::new();
+            loop {
+                let mut batch = Batch::new(1);
+                if taking.drain(Batch::MAX_BYTES, |record| batch.push_record(record)).unwrap() == 0 {
+                    break;
+                }
+                batches.push(batch);
+            }
+            let counts: Vec<usize> = batches.iter().map(|batch| batch.items.len()).collect();
+            assert_eq!(counts, wanted, "{sizes:?}");
+            assert!(batches.iter().all(|batch| batch.bytes.len() <= MAX || batch.items.len() == 1));
+        }
+    }
+
+    #[test]
+    fn events_that_were_held_leave_in_batches_of_256_kb_or_of_one_event() {
+        for (sizes, wanted) in BATCHES {
             let mut order = Order::new(Limits { time: Duration::MAX, bytes: usize::MAX });
             sizes.iter().for_each(|size| order.hold(1, &vec![0; *size]));
             order.decide(Look { highest: 1, blockers: &[], is_before_hole: false }, Instant::now());

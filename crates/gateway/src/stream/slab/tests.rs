@@ -85,7 +85,7 @@ impl Rig {
             last_event_id: last.as_bytes().to_vec(),
             call: None,
             stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),
-            socket_permit: SocketPermit::try_new(counts, 100, Peer::plain(peer.ip())).unwrap(),
+            socket_permit: SocketPermit::try_new(counts, 1000, Peer::plain(peer.ip())).unwrap(),
         });
         self.round().await;
         let mut client = Client { socket, address: self.slab.address_of(index) };

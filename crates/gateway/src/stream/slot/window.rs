@@ -64,6 +64,13 @@ impl Slot {
 
 #[cfg(test)]
 impl Slot {
+    /// As if so many bytes of this item were written, and the socket took no more.
+    pub(crate) fn stand_in(&mut self, sequence: u64, written: u32) {
+        self.cursor = Cursor::before(sequence);
+        self.cursor.written = written;
+        self.has_caught_up = false;
+    }
+
     /// As if so many bytes of this item were written: whether the rest is kept when the item leaves.
     pub(crate) fn keeps_rest(&mut self, log: &StreamLog, sequence: u64, written: usize) -> bool {
         self.cursor = Cursor::before(sequence);

@@ -191,3 +191,37 @@ async fn a_turn_looks_at_8192_items_and_the_other_streams_end_in_later_ones() {
         assert_eq!((rig.slab.keep_accord(), rig.ending()), (has_more, ending));
     }
 }
+
+// Attack: thousands of streams are put off, each to be looked at in every round, while others wait.
+#[tokio::test]
+async fn a_turn_ends_256_streams_that_were_put_off_and_the_others_in_the_next() {
+    for (count, wanted) in [(255, vec![255]), (256, vec![256]), (257, vec![256, 1])] {
+        let mut rig = Rig::with_topic("a").await;
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            clients.push(rig.listener("a", None, "").await.0);
+        }
+        let large = rig.publish_in("a", &["x".repeat(100_000).as_str()]);
+        rig.slab.take_batches();
+        let stand_in = |rig: &mut Rig, sequence, written| {
+            rig.slab.slots.iter_mut().flatten().for_each(|slot| slot.stand_in(sequence, written));
+        };
+        stand_in(&mut rig, large, 1);
+        rig.set_topic("b", 2);
+        rig.slab.note_routes();
+        while rig.slab.keep_accord() {}
+        // Those beyond the bound are a turn of their own, and the next one begins with the first stream.
+        if count > 256 {
+            rig.slab.keep_accord();
+        }
+        assert_eq!((rig.slab.postponed(), rig.ending()), (count, 0));
+        stand_in(&mut rig, large + 1, 0);
+        let mut turns = Vec::new();
+        while rig.slab.postponed() > 0 {
+            let before = rig.ending();
+            rig.slab.keep_accord();
+            turns.push(rig.ending() - before);
+        }
+        assert_eq!(turns, wanted);
+    }
+}
