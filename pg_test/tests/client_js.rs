@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::fs;
+
 use anyhow::{Result, ensure};
 use cluster::{has_node, lasting_port, node_package, skip};
 use common::{calls, control};
@@ -36,4 +38,34 @@ fn the_package_loses_and_doubles_nothing_on_a_real_gateway() -> Result<()> {
         .env("PG_SSE_GATEWAY", format!("http://127.0.0.1:{port}"))
         .env("PG_SSE_ROOT", cluster::workspace_root());
     control::run(&cluster, tests, &folder.with_extension("gateway.log"), || calls::ready(&cluster))
+}
+
+/// The linter does not know the compiler that the package is built with, so it has one of its own, in
+/// `pg_test/node`.
+#[test]
+fn the_package_pleases_the_recommended_linter() -> Result<()> {
+    if !has_node() {
+        return skip(env!("CARGO_CRATE_NAME"), "Node with npm");
+    }
+    let tools = node_package("pg_test/node")?;
+    let folder = tools.join("dist/clients-js");
+    let _ = fs::remove_dir_all(&folder);
+    let mut count = 0;
+    for part in ["src", "src/testing"] {
+        fs::create_dir_all(folder.join(part))?;
+        for file in fs::read_dir(cluster::workspace_root().join("clients/js").join(part))? {
+            let file = file?;
+            if file.file_type()?.is_file() {
+                fs::copy(file.path(), folder.join(part).join(file.file_name()))?;
+                count += 1;
+            }
+        }
+    }
+    ensure!(count > 20, "{count} files");
+    let linted = cluster::node()?
+        .args(["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", "dist/clients-js"])
+        .current_dir(&tools)
+        .output()?;
+    ensure!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
+    Ok(())
 }

@@ -68,9 +68,10 @@ export function useLive<Row extends object>(where: string | URL | Place | null, 
   latest.current = options;
   const key = JSON.stringify([where, options.topics, options.names, options.credentials]);
   const make = () => ({ key, store: new Store<Row>(() => new Live<Row>(where as string, latest.current), options.initial) });
-  let [held, hold] = useState(make);
-  if (held.key !== key) hold((held = make()));
-  const { store } = held;
+  const [held, hold] = useState(make);
+  const now = held.key === key ? held : make();
+  if (now !== held) hold(now);
+  const { store } = now;
   return useSyncExternalStore(where === null ? nothing : store.subscribe, store.view, store.view);
 }
 

@@ -41,7 +41,7 @@ function inWorker(): Bus | undefined {
 
 /**
  * The worker sees by a lock that the page is gone, when it goes without a word. A page that is kept for the way back has none
- * (its streams have left by themselves): browsers keep no page that holds one. Answers how to let go.
+ * (its streams have left by themselves): not every browser keeps a page that holds one. Answers how to let go.
  */
 function hold(say: (lock: string) => void): () => void {
   const name = `${CHANNEL} ${Math.random()}`;

@@ -122,12 +122,13 @@ function pass(gateway: string, incoming: IncomingMessage, outgoing: ServerRespon
 }
 
 function slowed(rate: () => number): Transform {
+  let room = 0;
   return new Transform({
     highWaterMark: 1024,
     async transform(piece: Buffer, _, done) {
-      for (let passed = 0; rate() !== Infinity && passed < piece.length; passed += rate() / 50) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
+      room -= piece.length;
+      for (; room < 0 && rate() !== Infinity; room += rate() / 50) await new Promise((resolve) => setTimeout(resolve, 20));
+      room = Math.max(room, 0);
       done(null, piece);
     },
   });

@@ -188,19 +188,26 @@ export function suite(name: Name, how: "all" | "some"): void {
       }
     });
 
-    rest.each(modes)("%s: a page that is kept for the way back holds no connection, and goes on where it was", async (mode) => {
+    rest.each(modes)("%s: a page that is kept for the way back holds no connection and no lock, and goes on where it was", async (mode) => {
+      const locks = () => one.run<number>("navigator.locks?.query().then(({ held }) => held.length) ?? 0");
       const stream = web.fake.stream(PATH);
       const one = await tab(mode);
       await begin(one);
       stream.publish("a");
       await eventually(async () => (await told(one)).data.length === 1);
       // Whether a browser keeps the page depends on much; what it says to a page that it keeps does not.
+      expect(await locks()).toBe(mode === "alone" ? 0 : 1);
       await one.run(`dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }))`);
       await until(() => stream.subscribers === 0);
+      await eventually(async () => (await locks()) === 0);
       stream.publish("b");
       await one.run(`dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }))`);
       await eventually(async () => (await told(one)).data.length === 2);
       expect((await told(one)).data).toEqual(["a", "b"]);
+      // The worker sees again when the page goes without a word.
+      expect(await locks()).toBe(mode === "alone" ? 0 : 1);
+      await close(one);
+      await until(() => stream.subscribers === 0);
     });
 
     rest.each(["worker", "alone"])("%s: comes back at once when the network does", async (mode) => {
