@@ -187,8 +187,7 @@ impl Item {
             event: matches!(self.what, What::Large(_)).then_some("large"),
             execution_id: self.execution_id.map(Label::text),
             emitter,
-            caller: None,
-            xid: None,
+            ..Envelope::for_all()
         }
     }
 
@@ -210,9 +209,7 @@ impl Item {
             }
             What::Catalog => Record::CatalogEnd { generation: 1, count: 0 },
         };
-        let mut out = Vec::new();
-        encode_into(&record, &mut out).expect("a small record");
-        batch.push_record(&out);
+        batch.push_record(&record.encode().expect("a small record"));
     }
 
     /// What a subscriber sees of it.

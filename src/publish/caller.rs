@@ -11,7 +11,7 @@ use std::cell::RefCell;
 
 use sse_proto::call::EventsEnd;
 use sse_proto::caller::Caller;
-use sse_proto::record::{self, Record};
+use sse_proto::record::Record;
 use sse_proto::scope::Scope;
 
 use crate::guc;
@@ -119,10 +119,7 @@ impl IdOf {
 
 /// Pushes the end of a call behind whatever it has sent; `false`: there is no room or no memory for it.
 fn push_end(call: u64, shared: &Shared) -> bool {
-    let mut bytes = Vec::new();
-    if record::encode_into(&Record::CallEnd { call }, &mut bytes).is_err() {
-        return false;
-    }
+    let Ok(bytes) = (Record::CallEnd { call }).encode() else { return false };
     let pushed = shared.ring.producer().try_push(&bytes);
     // No event is lost with it, so nothing is counted. The courier is awake while the ring is full.
     pushed.is_ok_and(|wake| {

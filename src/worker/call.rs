@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 use sse_proto::call::{CANCELLED, CallAnswer, CallRequest, CallRole, EventsEnd, OUT_OF_TIME, Outcome};
-use sse_proto::record::{self, Record};
+use sse_proto::record::Record;
 use sse_ring::PushError;
 
 use super::parts;
@@ -94,9 +94,8 @@ pub(crate) fn run(argument: u64) {
 /// The transaction that runs tells, at its commit, that the snapshot of this call has ended: behind the
 /// events of all transactions that it saw (`sse_proto::order`).
 fn keep_end(call: u64) -> bool {
-    let mut record = Vec::new();
-    record::encode_into(&Record::SnapshotEnd { ticket: 0, xid: 0, call }, &mut record).is_ok()
-        && xact::keep_until_commit(&record).is_ok()
+    let record = Record::SnapshotEnd { ticket: 0, xid: 0, call }.encode();
+    record.is_ok_and(|record| xact::keep_until_commit(&record).is_ok())
 }
 
 /// The statement of this call is about to run, and somebody waits for that. Cannot fail: it runs where errors

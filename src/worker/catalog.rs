@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pgrx::bgworkers::BackgroundWorker;
 use sse_proto::call::CallRole;
-use sse_proto::record::{self, Record};
+use sse_proto::record::Record;
 use sse_proto::route::Routine;
 use sse_ring::{PushError, Replaced};
 
@@ -21,7 +21,7 @@ use crate::pg::{backend, bgworker, clock, futex};
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Pause while there is no room.
-const PAUSE: Duration = Duration::from_millis(1);
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(1);
 
 /// The routines take at most this part of the ring. The rest stays free for events, whoever publishes while
 /// thousands of routines are handed over. Beyond it the worker waits, as it does for room. While events alone
@@ -127,10 +127,7 @@ fn hand_over_client(shared: &Shared, max_wait: Duration, generation: u64, mut cl
 
 /// Pushes one record, waiting for room. `false`: the gateway does not take it.
 fn push(shared: &Shared, max_wait: Duration, record: &Record<'_>) -> bool {
-    let mut bytes = Vec::new();
-    if record::encode_into(record, &mut bytes).is_err() {
-        return false;
-    }
+    let Ok(bytes) = record.encode() else { return false };
     let (deadline, patience) = (backend::Deadline::after(max_wait), backend::Deadline::after(max_wait / 2));
     let producer = shared.ring.producer();
     let mine = guc::RING_SIZE.bytes() / SHARE;
@@ -151,7 +148,7 @@ fn push(shared: &Shared, max_wait: Duration, record: &Record<'_>) -> bool {
                 futex::wake(shared);
                 // Not a plain sleep: some statements (`DROP DATABASE` is one) wait until every process of the
                 // server has taken in an interrupt, and this wait may take as long as [`MAX_WAIT`].
-                bgworker::wait(PAUSE);
+                bgworker::wait(NO_ROOM_PAUSE);
             }
         }
     }

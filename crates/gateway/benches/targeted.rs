@@ -17,8 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use sse_gateway::{AuthSettings, Batch, Config, Gateway, Publisher, Secret, Settings};
-use sse_proto::annotation::Access;
-use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::record::{Envelope, Record};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::scope::Scope;
 use sse_proto::word::Level;
@@ -127,18 +126,8 @@ struct Feed {
 impl Feed {
     fn publish(&mut self, scope: &str, topic: Option<&str>, events: usize) {
         let scope = Scope::parse(scope).unwrap();
-        let envelope = Envelope {
-            scope: Cow::Borrowed(&scope),
-            access: Cow::Owned(Access::Unspecified),
-            topic,
-            event: None,
-            execution_id: None,
-            emitter: None,
-            caller: None,
-            xid: None,
-        };
-        let mut record = Vec::new();
-        encode_into(&Record::Event { envelope, data: &"x".repeat(200) }, &mut record).unwrap();
+        let envelope = Envelope { scope: Cow::Borrowed(&scope), topic, ..Envelope::for_all() };
+        let record = Record::Event { envelope, data: &"x".repeat(200) }.encode().unwrap();
         let mut batch = Batch::new(self.next);
         (0..events).for_each(|_| batch.push_record(&record));
         self.next = batch.next_sequence();

@@ -5,24 +5,20 @@
 
 mod support;
 
-use std::borrow::Cow;
 use std::io::Read as _;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use sse_gateway::{AuthSettings, CallAvailability, CallResult, Pushed, Secret, Settings};
-use sse_proto::annotation::Access;
-use sse_proto::call::{CallAnswer, EventsEnd, Outcome, Shape};
-use sse_proto::caller::Caller;
-use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::call::{EventsEnd, Shape};
 use sse_proto::scope::Scope;
 use support::calls::{
-    JSON, Taken, callable, calling, done, failed, has_told_end, no_row, outdated, refused, request, row,
-    serve, shape, try_take,
+    JSON, Taken, callable, calling, done, done_with, failed, has_told_end, no_row, outdated, publish_end,
+    refused, request, row, serve, shape, try_take,
 };
 use support::peer::{End, Event, Peer, Stream, ask};
 use support::tokens::{SECRET, token_of};
-use support::{DEADLINE, TestGateway, eventually, settings, within};
+use support::{DEADLINE, Raise, TestGateway, eventually, raised, settings, within};
 
 const ACCEPT: &str = "Accept: text/event-stream\r\n";
 
@@ -62,63 +58,23 @@ fn take(gateway: &TestGateway) -> Taken {
     call
 }
 
-/// What a routine raises in a call.
-#[derive(Clone, Copy)]
-struct Raised<'a> {
-    call: u64,
-    scope: &'a Scope,
-    topic: Option<&'a str>,
-    execution_id: Option<&'a str>,
-    data: &'a str,
+/// A call whose statement has begun, and its stream behind `sse.ready`.
+fn begun(gateway: &TestGateway) -> (Taken, Stream) {
+    let peer = streamed(gateway, "/api/work");
+    let call = take(gateway);
+    let mut stream = peer.into_stream();
+    take_ready(&mut stream);
+    (call, stream)
 }
 
-fn raised(call: u64, data: &str) -> Raised<'_> {
-    Raised { call, scope: &Scope::All, topic: None, execution_id: None, data }
-}
-
-fn publish(gateway: &TestGateway, all: &[Raised<'_>]) {
-    gateway.publish_batch(|batch| {
-        for raised in all {
-            let caller = Caller {
-                call: raised.call,
-                is_authenticated: false,
-                user_id: None,
-                execution_id: raised.execution_id,
-                has_made_id: false,
-            };
-            let envelope = Envelope {
-                scope: Cow::Borrowed(raised.scope),
-                access: Cow::Owned(Access::Unspecified),
-                topic: raised.topic,
-                event: None,
-                execution_id: raised.execution_id,
-                emitter: None,
-                caller: Some(caller),
-                xid: None,
-            };
-            let mut record = Vec::new();
-            encode_into(&Record::Event { envelope, data: raised.data }, &mut record).unwrap();
-            batch.push_record(&record);
-        }
-    });
+fn of_topic(raise: Raise) -> Raise {
+    Raise { topic: Some("t".to_owned()), ..raise }
 }
 
 /// The call has ended, and said so behind its events.
 fn end(gateway: &TestGateway, call: u64, body: &str) {
-    let body = body.as_bytes().to_vec();
-    let outcome = Outcome::Done { rows: 1, body, is_null: false };
-    answer(
-        gateway,
-        call,
-        CallResult::Answer(CallAnswer { id: call, end: EventsEnd::Told, cut: None, outcome }.into()),
-    );
+    answer(gateway, call, done_with(call, body, EventsEnd::Told));
     publish_end(gateway, call);
-}
-
-fn publish_end(gateway: &TestGateway, call: u64) {
-    let mut record = Vec::new();
-    encode_into(&Record::CallEnd { call }, &mut record).unwrap();
-    gateway.publish_batch(|batch| batch.push_record(&record));
 }
 
 fn take_ready(stream: &mut Stream) -> Event {
@@ -156,20 +112,17 @@ fn a_stream_has_the_events_of_its_call_then_the_result_and_ends() {
     assert_eq!(stream.head.header("x-content-type-options"), "nosniff");
     assert_eq!(take_ready(&mut stream).id, "e-1");
     assert!(stream.bytes().starts_with(b": connected\n\nretry: "));
-    let (staff, caller) = (Scope::parse("authorize role:admin").unwrap(), Scope::Caller);
-    publish(
-        &gateway,
-        &[
-            raised(call.id, "for all"),
-            raised(call.id + 1, "of another call"),
-            Raised { topic: Some("t"), ..raised(call.id, "of a topic") },
-            Raised { execution_id: Some("x"), ..raised(call.id, "of an execution") },
-            Raised { scope: &staff, ..raised(call.id, "for staff") },
-            Raised { scope: &Scope::Nobody, ..raised(call.id, "for nobody") },
-            Raised { scope: &caller, ..raised(call.id, "for the caller") },
-            Raised { scope: &caller, ..raised(call.id + 1, "for another caller") },
-        ],
-    );
+    let scoped = |scope, call, data: &str| Raise { scope, ..raised(call, data) };
+    gateway.publish(&[
+        raised(call.id, "for all"),
+        raised(call.id + 1, "of another call"),
+        of_topic(raised(call.id, "of a topic")),
+        Raise { execution_id: Some("x".to_owned()), ..raised(call.id, "of an execution") },
+        scoped(Scope::parse("authorize role:admin").unwrap(), call.id, "for staff"),
+        scoped(Scope::Nobody, call.id, "for nobody"),
+        scoped(Scope::Caller, call.id, "for the caller"),
+        scoped(Scope::Caller, call.id + 1, "for another caller"),
+    ]);
     gateway.say("of no call");
     assert_eq!(stream.take(4), ["for all", "of a topic", "of an execution", "for the caller"]);
     answer(&gateway, call.id, done(call.id, "a\nb\r\n\rc"));
@@ -190,10 +143,7 @@ fn events_that_come_before_the_stream_has_begun_are_in_it() {
         let call = take(&gateway);
         for n in 0..20 {
             let data = n.to_string();
-            publish(
-                &gateway,
-                &[raised(call.id, &data), Raised { topic: Some("t"), ..raised(call.id, &data) }],
-            );
+            gateway.publish(&[raised(call.id, &data), of_topic(raised(call.id, &data))]);
         }
         end(&gateway, call.id, "x");
         let mut stream = peer.into_stream();
@@ -211,15 +161,10 @@ fn the_result_waits_for_the_events_that_are_still_on_their_way() {
     let gateway = gateway();
     let peer = streamed(&gateway, "/api/work");
     let call = take(&gateway);
-    let outcome = Outcome::Done { rows: 1, body: b"result".to_vec(), is_null: false };
-    answer(
-        &gateway,
-        call.id,
-        CallResult::Answer(CallAnswer { id: call.id, end: EventsEnd::Told, cut: None, outcome }.into()),
-    );
+    answer(&gateway, call.id, done_with(call.id, "result", EventsEnd::Told));
     let mut stream = peer.into_stream();
     take_ready(&mut stream);
-    publish(&gateway, &[raised(call.id, "held back")]);
+    gateway.publish(&[raised(call.id, "held back")]);
     publish_end(&gateway, call.id);
     assert_eq!(stream.take(2), ["held back", "result"]);
     assert_eq!(stream.end(), (End::Clean, Vec::new()));
@@ -345,16 +290,11 @@ fn what_the_worker_refuses_before_the_statement_begins_is_an_ordinary_answer() {
 fn the_last_event_waits_for_an_end_that_no_worker_has_told() {
     let gateway = gateway();
     for name in ["sse.result", "sse.error"] {
-        let peer = streamed(&gateway, "/api/work");
-        let call = take(&gateway);
-        let mut stream = peer.into_stream();
-        take_ready(&mut stream);
-        let outcome = Outcome::Done { rows: 1, body: b"x".to_vec(), is_null: false };
-        let untold = CallAnswer { id: call.id, end: EventsEnd::Untold, cut: None, outcome };
-        let result = if name == "sse.result" { CallResult::Answer(untold.into()) } else { CallResult::Lost };
-        answer(&gateway, call.id, result);
+        let (call, mut stream) = begun(&gateway);
+        let untold = done_with(call.id, "x", EventsEnd::Untold);
+        answer(&gateway, call.id, if name == "sse.result" { untold } else { CallResult::Lost });
         eventually("it is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
-        publish(&gateway, &[raised(call.id, "before its end")]);
+        gateway.publish(&[raised(call.id, "before its end")]);
         assert_eq!(stream.next().data, "before its end");
         has_told_end(&gateway);
         assert_eq!(last(stream).name, name);
@@ -378,7 +318,7 @@ fn a_call_that_waited_while_the_window_turned_over_has_all_of_its_events_and_no_
         let call = support::calls::take(&gateway);
         turn_over();
         for _ in 0..events_before {
-            publish(&gateway, &[raised(call.id, "early")]);
+            gateway.publish(&[raised(call.id, "early")]);
         }
         gateway.gateway.call_has_begun(call.id);
         let mut stream = peer.into_stream();
@@ -406,7 +346,7 @@ fn a_gap_for_everybody_is_in_the_stream_of_a_call_that_a_worker_had_by_then() {
         if has_worker {
             overflow();
         }
-        publish(&gateway, &[raised(call.id, "x")]);
+        gateway.publish(&[raised(call.id, "x")]);
         gateway.gateway.call_has_begun(call.id);
         let mut stream = peer.into_stream();
         take_ready(&mut stream);
@@ -475,7 +415,7 @@ fn http_1_0_gets_the_bare_stream_until_the_connection_closes() {
     let request = format!("GET /api/look HTTP/1.0\r\nHost: localhost\r\n{ACCEPT}\r\n");
     let peer = Peer::ask(gateway.port(), &request);
     let call = take(&gateway);
-    publish(&gateway, &[raised(call.id, "x")]);
+    gateway.publish(&[raised(call.id, "x")]);
     end(&gateway, call.id, "y");
     let mut stream = peer.into_stream();
     assert_eq!(stream.head.header("transfer-encoding"), "");
@@ -494,25 +434,17 @@ fn a_caller_that_goes_away_has_its_call_cancelled() {
     eventually("it left the queue", || gateway.count(|stats| &stats.calls_waiting) == 0);
     assert!(try_take(&gateway.gateway).is_none());
     // In the middle.
-    let mut stream = {
-        let peer = streamed(&gateway, "/api/work");
-        let call = take(&gateway);
-        (peer.into_stream(), call.id)
-    };
-    take_ready(&mut stream.0);
-    drop(stream.0);
-    is_cancelled(&gateway, stream.1);
+    let (call, stream) = begun(&gateway);
+    drop(stream);
+    is_cancelled(&gateway, call.id);
     eventually("its place is given back", || gateway.subscribers() == 0);
 }
 
 #[test]
 fn a_stop_in_the_middle_is_told_and_the_stream_ends_cleanly() {
     let gateway = gateway();
-    let peer = streamed(&gateway, "/api/work");
-    let call = take(&gateway);
-    let mut stream = peer.into_stream();
-    take_ready(&mut stream);
-    publish(&gateway, &[raised(call.id, "x")]);
+    let (call, mut stream) = begun(&gateway);
+    gateway.publish(&[raised(call.id, "x")]);
     let took = gateway.stop(Duration::from_secs(5));
     assert!(took < Duration::from_secs(3), "{took:?}");
     assert_eq!(stream.next().data, "x");
@@ -525,11 +457,8 @@ fn a_stop_in_the_middle_is_told_and_the_stream_ends_cleanly() {
 #[test]
 fn a_stop_does_not_wait_for_an_end_that_nobody_tells_any_more() {
     let gateway = gateway();
-    let peer = streamed(&gateway, "/api/work");
-    let call = take(&gateway);
-    let mut stream = peer.into_stream();
-    take_ready(&mut stream);
-    publish(&gateway, &[raised(call.id, "x")]);
+    let (call, mut stream) = begun(&gateway);
+    gateway.publish(&[raised(call.id, "x")]);
     answer(&gateway, call.id, CallResult::Lost);
     eventually("its end is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
     let took = gateway.stop(Duration::from_secs(5));
@@ -592,10 +521,7 @@ fn unix_now() -> Duration {
 #[test]
 fn heartbeats_run_while_the_call_does_and_never_inside_the_result() {
     let gateway = with(Settings { heartbeat_interval: Duration::from_millis(20), ..settings() });
-    let peer = streamed(&gateway, "/api/work");
-    let call = take(&gateway);
-    let mut stream = peer.into_stream();
-    take_ready(&mut stream);
+    let (call, mut stream) = begun(&gateway);
     stream.comments(4);
     let line = "0123456789\n";
     let result = line.repeat((20 << 20) / line.len());
@@ -649,7 +575,7 @@ fn taken_too_slowly(event: &str, result: usize) {
     if event.is_empty() {
         answer(&gateway, call.id, done(call.id, &"x".repeat(result)));
     } else {
-        publish(&gateway, &[raised(call.id, event)]);
+        gateway.publish(&[raised(call.id, event)]);
         end(&gateway, call.id, &"x".repeat(result));
     }
     // Ten seconds, and some for what the kernel holds.

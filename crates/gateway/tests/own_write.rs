@@ -6,14 +6,12 @@ mod support;
 use std::time::{Duration, Instant};
 
 use sse_gateway::{CallResult, Pushed};
-use sse_proto::call::{CallAnswer, EventsEnd, Outcome};
-use sse_proto::caller::Caller;
-use sse_proto::record::{Record, encode_into};
+use sse_proto::call::EventsEnd;
 use sse_proto::scope::Scope;
-use support::calls::{Taken, gateway, get, hand_over, has_told_end, request, take};
+use support::calls::{Taken, done_with, gateway, get, hand_over, has_told_end, publish_end, request, take};
 use support::peer::{Answer, Peer};
 use support::tokens::token_of;
-use support::{EPOCH, Raise, TestGateway, eventually, raise};
+use support::{EPOCH, Raise, TestGateway, eventually, raised};
 
 /// A call that its worker has, and its peer.
 struct Running {
@@ -29,26 +27,15 @@ impl Running {
 
     /// An event that this call raises, by its scope.
     fn event(&self, scope: &str) -> Raise {
-        let caller = Caller {
-            call: self.call.id,
-            is_authenticated: false,
-            user_id: None,
-            execution_id: None,
-            has_made_id: false,
-        };
-        Raise { scope: Scope::parse(scope).unwrap(), caller: Some(caller), ..raise("x") }
+        Raise { scope: Scope::parse(scope).unwrap(), ..raised(self.call.id, "x") }
     }
 
     fn end(&self, gateway: &TestGateway) {
-        let mut record = Vec::new();
-        encode_into(&Record::CallEnd { call: self.call.id }, &mut record).unwrap();
-        gateway.publish_batch(|batch| batch.push_record(&record));
+        publish_end(gateway, self.call.id);
     }
 
     fn answer(&self, gateway: &TestGateway, end: EventsEnd) {
-        let outcome = Outcome::Done { rows: 1, body: b"x".to_vec(), is_null: false };
-        let answer = CallAnswer { id: self.call.id, end, cut: None, outcome };
-        gateway.gateway.answer_call(self.call.id, CallResult::Answer(answer.into()));
+        gateway.gateway.answer_call(self.call.id, done_with(self.call.id, "x", end));
     }
 
     fn answered(mut self) -> Answer {

@@ -14,7 +14,7 @@ use sse_proto::admission::{Event as Facts, Subscriber, admits};
 use sse_proto::annotation::Access;
 use sse_proto::caller::Caller;
 use sse_proto::identity::Identity;
-use sse_proto::record::{Emitter, Envelope, Record, encode_into};
+use sse_proto::record::{Emitter, Envelope, Record};
 use sse_proto::scope::{Scope, ScopeValue};
 use sse_proto::word::{ExecutionId, Topic};
 use support::peer::Stream;
@@ -256,11 +256,10 @@ impl Item {
             scope: Cow::Borrowed(self.scope.as_ref()?),
             access: Cow::Borrowed(&self.access),
             topic: self.topic,
-            event: None,
             execution_id: self.execution_id,
             emitter,
             caller: self.caller,
-            xid: None,
+            ..Envelope::for_all()
         }))
     }
 
@@ -271,9 +270,7 @@ impl Item {
             } else {
                 Record::Event { envelope, data: &self.data }
             };
-            let mut out = Vec::new();
-            encode_into(&record, &mut out).unwrap();
-            out
+            record.encode().unwrap()
         });
         match record {
             Some(record) => batch.push_record(&record),

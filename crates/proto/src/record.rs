@@ -109,6 +109,22 @@ pub struct Envelope<'a> {
     pub xid: Option<NonZeroU64>,
 }
 
+impl Envelope<'_> {
+    /// For everybody, and by nobody; the fields say what differs.
+    pub const fn for_all() -> Self {
+        Self {
+            scope: Cow::Owned(Scope::All),
+            access: Cow::Owned(Access::Unspecified),
+            topic: None,
+            event: None,
+            execution_id: None,
+            emitter: None,
+            caller: None,
+            xid: None,
+        }
+    }
+}
+
 /// Identity of the session that raised an event (C4.6). Empty values are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Emitter<'a> {
@@ -185,6 +201,15 @@ pub enum Record<'a> {
 }
 
 impl Record<'_> {
+    /// Its bytes, for who has no buffer for [`encode_into`].
+    ///
+    /// # Errors
+    /// Those of [`encode_into`].
+    pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
+        let mut bytes = Vec::new();
+        encode_into(self, &mut bytes).map(|()| bytes)
+    }
+
     /// What the first byte of its encoding says.
     pub const fn kind(&self) -> Kind {
         match self {

@@ -170,17 +170,15 @@ fn verdict(event: &oracle::Event, listener: &oracle::Listener) -> bool {
             scope: Cow::Borrowed(&scope),
             access: Cow::Borrowed(&access),
             topic: its_topic,
-            event: None,
             execution_id: its_id,
             emitter: match emission {
                 Emission::Known(emitter) => Some(emitter.clone()),
                 _ => None,
             },
             caller,
-            xid: None,
+            ..Envelope::for_all()
         };
-        let mut bytes = Vec::new();
-        record::encode_into(&Record::TooLarge { envelope }, &mut bytes).unwrap();
+        let bytes = Record::TooLarge { envelope }.encode().unwrap();
         let Ok(Record::TooLarge { envelope }) = record::decode(&bytes) else { panic!("{bytes:?}") };
         assert_eq!(admits(&Event::from(&envelope), &subscriber), verdict, "after its way through the ring");
     }

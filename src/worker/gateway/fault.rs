@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sse_proto::call::Tenure;
-use sse_proto::record::{Record, encode_into};
+use sse_proto::record::Record;
 use sse_ring::Wake;
 
 use super::courier::Courier;
@@ -79,8 +79,7 @@ fn number(file: &str) -> Option<u64> {
 
 /// Acts as a backend that is stopped after taking on the duty to wake the courier and before waking it.
 fn push_without_waking(shared: &Shared) {
-    let mut record = Vec::new();
-    if encode_into(&Record::CatalogEnd { generation: 0, count: 0 }, &mut record).is_ok() {
+    if let Ok(record) = (Record::CatalogEnd { generation: 0, count: 0 }).encode() {
         // Until the courier sleeps.
         while shared.ring.producer().try_push(&record) != Ok(Wake::Needed) {
             thread::sleep(Duration::from_millis(1));
@@ -97,8 +96,7 @@ fn leave_a_hole(shared: &Shared, length: Duration) {
             thread::sleep(Duration::from_millis(10));
         }
     };
-    let mut record = Vec::new();
-    if encode_into(&Record::CatalogEnd { generation: 0, count: 0 }, &mut record).is_ok() {
+    if let Ok(record) = (Record::CatalogEnd { generation: 0, count: 0 }).encode() {
         let pushed = shared.ring.producer().push_stopped(&record, wait);
         pushed.into_iter().for_each(|wake| futex::wake_if(wake, shared));
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sse_proto::record::{Record, encode_into};
+use sse_proto::record::Record;
 
 use crate::room::Room;
 
@@ -76,10 +76,8 @@ impl Endings {
 
     fn hand_over_ends(&self, push: &mut impl FnMut(&[u8]) -> Pushed) -> bool {
         let mut untold = self.untold.lock();
-        let mut record = Vec::new();
         while let Some(call) = untold.first().copied() {
-            record.clear();
-            if encode_into(&Record::CallEnd { call }, &mut record).is_err() || push(&record) == Pushed::Full {
+            if !(Record::CallEnd { call }).encode().is_ok_and(|record| push(&record) != Pushed::Full) {
                 return false;
             }
             untold.pop_first();
@@ -149,11 +147,7 @@ mod tests {
             pushed.push(record.to_vec());
             Pushed::Done
         }));
-        let end = |call| {
-            let mut record = Vec::new();
-            encode_into(&Record::CallEnd { call }, &mut record).unwrap();
-            record
-        };
+        let end = |call| Record::CallEnd { call }.encode().unwrap();
         assert_eq!(pushed, [end(1), end(3), b"event".to_vec()]);
         drop((of_one, of_three));
         assert!(endings.untold.lock().is_empty());

@@ -14,9 +14,8 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sse_proto::annotation::Access;
 use sse_proto::caller::Caller;
-use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::record::{Envelope, Record};
 use sse_proto::scope::Scope;
 use sse_proto::sse::EventId;
 use sse_proto::word::ExecutionId;
@@ -154,15 +153,10 @@ fn tell(said: Said, caller: &Caller<'_>, mut room: Room, limit: usize, shared: &
 fn record(name: &str, data: &Bytes, caller: &Caller<'_>) -> Vec<u8> {
     let envelope = Envelope {
         scope: Cow::Owned(Scope::Caller),
-        access: Cow::Owned(Access::Unspecified),
-        topic: None,
         event: Some(name),
         execution_id: caller.execution_id,
-        emitter: None,
         caller: Some(*caller),
-        xid: None,
+        ..Envelope::for_all()
     };
-    let mut bytes = Vec::new();
-    let event = Record::Event { envelope, data: &String::from_utf8_lossy(data) };
-    if encode_into(&event, &mut bytes).is_ok() { bytes } else { Vec::new() }
+    Record::Event { envelope, data: &String::from_utf8_lossy(data) }.encode().unwrap_or_default()
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sse_gateway::{AuthSettings, CallAvailability, CallResult, Config, Gateway, Pushed, Secret, Settings};
 use sse_proto::call::{
     CallAnswer, CallRequest, EventsEnd, Mode, Outcome, Parameter, ResultType, Shape, Signature, TypeKind,
 };
-use sse_proto::record::Kind;
+use sse_proto::record::{Kind, Record};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::word::Level;
 
@@ -139,62 +139,46 @@ impl Taken {
     }
 }
 
+fn answered(id: u64, end: EventsEnd, outcome: Outcome) -> CallResult {
+    CallResult::Answer(CallAnswer { id, end, cut: None, outcome }.into())
+}
+
 pub fn done(id: u64, body: &str) -> CallResult {
-    let body = body.as_bytes().to_vec();
-    CallResult::Answer(
-        CallAnswer {
-            id,
-            end: EventsEnd::NoEvents,
-            cut: None,
-            outcome: Outcome::Done { rows: 1, body, is_null: false },
-        }
-        .into(),
-    )
+    done_with(id, body, EventsEnd::NoEvents)
+}
+
+/// Done, and this is known of the end of its events.
+pub fn done_with(id: u64, body: &str, end: EventsEnd) -> CallResult {
+    answered(id, end, Outcome::Done { rows: 1, body: body.as_bytes().to_vec(), is_null: false })
 }
 
 pub fn no_row(id: u64) -> CallResult {
-    CallResult::Answer(
-        CallAnswer {
-            id,
-            end: EventsEnd::NoEvents,
-            cut: None,
-            outcome: Outcome::Done { rows: 0, body: Vec::new(), is_null: true },
-        }
-        .into(),
-    )
+    answered(id, EventsEnd::NoEvents, Outcome::Done { rows: 0, body: Vec::new(), is_null: true })
 }
 
 pub fn failed(id: u64, sqlstate: &[u8; 5], message: &str, raised: bool) -> CallResult {
-    let message = message.to_owned();
-    CallResult::Answer(
-        CallAnswer {
-            id,
-            end: EventsEnd::NoEvents,
-            cut: None,
-            outcome: Outcome::Failed {
-                sqlstate: *sqlstate,
-                message,
-                raised,
-                outdated: false,
-                argument: None,
-            },
-        }
-        .into(),
+    let (sqlstate, message) = (*sqlstate, message.to_owned());
+    answered(
+        id,
+        EventsEnd::NoEvents,
+        Outcome::Failed { sqlstate, message, raised, outdated: false, argument: None },
     )
 }
 
 /// It was made for other columns of a row type than there are, and was not run.
 pub fn outdated(id: u64) -> CallResult {
     let (sqlstate, message) = (*b"40001", String::new());
-    CallResult::Answer(
-        CallAnswer {
-            id,
-            end: EventsEnd::NoEvents,
-            cut: None,
-            outcome: Outcome::Failed { sqlstate, message, raised: false, outdated: true, argument: None },
-        }
-        .into(),
+    answered(
+        id,
+        EventsEnd::NoEvents,
+        Outcome::Failed { sqlstate, message, raised: false, outdated: true, argument: None },
     )
+}
+
+/// The record of the end of a call.
+pub fn publish_end(gateway: &TestGateway, call: u64) {
+    let record = Record::CallEnd { call }.encode().unwrap();
+    gateway.publish_batch(|batch| batch.push_record(&record));
 }
 
 /// What the gateway tells of calls that have ended comes into the order of events, as the main thread brings
@@ -247,9 +231,6 @@ pub fn called(gateway: &TestGateway, request: &str, body: &str) -> (Taken, Answe
 pub fn post(gateway: &TestGateway, target: &str, headers: &str, arguments: &str) -> (Taken, Answer) {
     called(gateway, &request("POST", target, &format!("{JSON}{headers}"), arguments), "x")
 }
-
-/// How long a test looks at something that must not happen.
-pub const A_WHILE: Duration = Duration::from_millis(100);
 
 /// Routines of each method and access.
 pub fn several() -> Vec<Callable> {

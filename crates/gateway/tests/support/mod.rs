@@ -14,9 +14,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sse_gateway::{AuthSettings, Batch, Config, Errand, Gateway, Publisher, Secret, Settings, Stats};
-use sse_proto::annotation::Access;
 use sse_proto::caller::Caller;
-use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::record::{Envelope, Record};
 use sse_proto::route::{RouteTable, Routine};
 use sse_proto::scope::Scope;
 use sse_proto::word::Level;
@@ -96,26 +95,29 @@ pub fn raise(data: impl Into<String>) -> Raise {
     }
 }
 
+/// The same, by the call of this number, whose caller is nobody.
+pub fn raised(call: u64, data: impl Into<String>) -> Raise {
+    let (is_authenticated, has_made_id) = (false, false);
+    let caller = Caller { call, is_authenticated, user_id: None, execution_id: None, has_made_id };
+    Raise { caller: Some(caller), ..raise(data) }
+}
+
 impl Raise {
     pub fn record(&self) -> Vec<u8> {
         let envelope = Envelope {
             scope: Cow::Borrowed(&self.scope),
-            access: Cow::Owned(Access::Unspecified),
             topic: self.topic.as_deref(),
             event: self.event.as_deref(),
             execution_id: self.execution_id.as_deref(),
-            emitter: None,
             caller: self.caller,
-            xid: None,
+            ..Envelope::for_all()
         };
         let record = if self.too_large {
             Record::TooLarge { envelope }
         } else {
             Record::Event { envelope, data: &self.data }
         };
-        let mut out = Vec::new();
-        encode_into(&record, &mut out).unwrap();
-        out
+        record.encode().unwrap()
     }
 }
 

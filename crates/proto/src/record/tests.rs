@@ -12,22 +12,7 @@ mod signatures;
 use signatures::{signature, signatures};
 
 fn encode(record: &Record<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode_into(record, &mut out).unwrap();
-    out
-}
-
-fn envelope<'a>() -> Envelope<'a> {
-    Envelope {
-        scope: Cow::Owned(Scope::All),
-        access: Cow::Owned(Access::Unspecified),
-        topic: None,
-        event: None,
-        execution_id: None,
-        emitter: None,
-        caller: None,
-        xid: None,
-    }
+    record.encode().unwrap()
 }
 
 fn caller<'a>() -> Caller<'a> {
@@ -75,7 +60,7 @@ fn golden_bytes() {
                 envelope: Envelope {
                     scope: Cow::Owned(Scope::Nobody),
                     access: Cow::Owned(Access::Anonymous),
-                    ..envelope()
+                    ..Envelope::for_all()
                 },
             },
             b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
@@ -128,9 +113,9 @@ fn golden_bytes() {
 #[test]
 fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
     let records = [
-        Record::Event { envelope: envelope(), data: "data" },
-        Record::TooLarge { envelope: envelope() },
-        Record::TooLarge { envelope: Envelope { caller: Some(caller()), ..envelope() } },
+        Record::Event { envelope: Envelope::for_all(), data: "data" },
+        Record::TooLarge { envelope: Envelope::for_all() },
+        Record::TooLarge { envelope: Envelope { caller: Some(caller()), ..Envelope::for_all() } },
         Record::CallEnd { call: 1 },
         Record::CatalogBegin { generation: 1 },
         Record::CatalogRoutine { generation: 1, routine: routine() },
@@ -172,7 +157,7 @@ fn an_unknown_kind_choice_or_flag_is_refused() {
 
 #[test]
 fn data_that_is_not_utf8_is_refused() {
-    let mut bytes = encode(&Record::Event { envelope: envelope(), data: "abc" });
+    let mut bytes = encode(&Record::Event { envelope: Envelope::for_all(), data: "abc" });
     *bytes.last_mut().unwrap() = 0xff;
     assert_eq!(decode(&bytes), Err(DecodeError::Utf8));
 }
@@ -200,9 +185,9 @@ fn a_label_holds_up_to_its_limit_and_not_a_byte_more_on_both_sides() {
         let text = "x".repeat(length);
         let label = Some(text.as_str());
         for envelope in [
-            Envelope { topic: label, ..envelope() },
-            Envelope { event: label, ..envelope() },
-            Envelope { execution_id: label, ..envelope() },
+            Envelope { topic: label, ..Envelope::for_all() },
+            Envelope { event: label, ..Envelope::for_all() },
+            Envelope { execution_id: label, ..Envelope::for_all() },
         ] {
             let mut out = b"before".to_vec();
             let result = encode_into(&Record::TooLarge { envelope }, &mut out);
@@ -231,7 +216,7 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
         assert_eq!(decode(&event), Err(DecodeError::Label), "{label:?}");
         let topic = [&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 10]].concat();
         assert_eq!(decode(&topic).is_ok(), is_topic, "{label:?}");
-        let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..envelope() } };
+        let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..Envelope::for_all() } };
         assert_eq!(encode_into(&record, &mut Vec::new()), Err(EncodeError::Unrepresentable));
     }
 }
@@ -251,7 +236,7 @@ fn only_the_record_of_an_event_has_a_ticket_and_an_xid() {
 #[test]
 fn empty_optional_texts_are_absent() {
     let emitter = Emitter { user_id: Some(""), user_name: Some(""), roles: vec![] };
-    let envelope = Envelope { topic: Some(""), emitter: Some(emitter), ..envelope() };
+    let envelope = Envelope { topic: Some(""), emitter: Some(emitter), ..Envelope::for_all() };
     let bytes = encode(&Record::TooLarge { envelope });
     let Ok(Record::TooLarge { envelope }) = decode(&bytes) else { panic!() };
     assert_eq!((envelope.topic, envelope.emitter), (None, Some(Emitter::default())));
@@ -358,7 +343,7 @@ proptest! {
 
     #[test]
     fn a_ticket_comes_back_and_changes_nothing_else(number: u64, data in ".{0,9}") {
-        let record = Record::Event { envelope: envelope(), data: &data };
+        let record = Record::Event { envelope: Envelope::for_all(), data: &data };
         let mut bytes = encode(&record);
         prop_assert_eq!(ticket(&bytes), 0);
         set_ticket(&mut bytes, number);
@@ -369,7 +354,7 @@ proptest! {
 
     #[test]
     fn an_xid_that_is_filled_in_comes_back_and_changes_nothing_else(before: u64, number: u64, data in ".{0,9}") {
-        let with = |xid| Envelope { xid: NonZeroU64::new(xid), ..envelope() };
+        let with = |xid| Envelope { xid: NonZeroU64::new(xid), ..Envelope::for_all() };
         let mut bytes = encode(&Record::Event { envelope: with(before), data: &data });
         set_ticket(&mut bytes, 7);
         set_xid(&mut bytes, number);

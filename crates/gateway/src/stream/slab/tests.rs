@@ -1,15 +1,12 @@
 #![allow(clippy::unwrap_used)]
 //! A slab that is driven round by round, with streams over real sockets.
 
-use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::bounded;
-use sse_proto::annotation::Access;
-use sse_proto::record::{Envelope, Record, encode_into};
-use sse_proto::scope::Scope;
+use sse_proto::record::{Envelope, Record};
 use sse_proto::sse::append_chunk;
 use sse_proto::word::Topic;
 use tokio::net::{TcpListener, TcpStream};
@@ -100,16 +97,14 @@ impl Rig {
 
     /// The event of a transaction.
     fn publish_of(&mut self, data: &str, xid: Option<u64>) -> u64 {
-        self.publish_all(&[data], Envelope { xid: xid.and_then(NonZeroU64::new), ..for_all() })
+        self.publish_all(&[data], Envelope { xid: xid.and_then(NonZeroU64::new), ..Envelope::for_all() })
     }
 
     /// Events, in one batch.
     fn publish_all(&mut self, data: &[&str], envelope: Envelope<'_>) -> u64 {
         let mut batch = Batch::new(self.next_sequence);
         for data in data {
-            let mut bytes = Vec::new();
-            encode_into(&Record::Event { envelope: envelope.clone(), data }, &mut bytes).unwrap();
-            batch.push_record(&bytes);
+            batch.push_record(&Record::Event { envelope: envelope.clone(), data }.encode().unwrap());
         }
         self.next_sequence = batch.next_sequence();
         self.batches.send(Arc::new(batch)).unwrap();
@@ -177,19 +172,6 @@ impl Client {
 
     fn reads_nothing(&self) -> bool {
         self.socket.try_read(&mut [0; 1]).is_err()
-    }
-}
-
-fn for_all() -> Envelope<'static> {
-    Envelope {
-        scope: Cow::Owned(Scope::All),
-        access: Cow::Owned(Access::Unspecified),
-        topic: None,
-        event: None,
-        execution_id: None,
-        emitter: None,
-        caller: None,
-        xid: None,
     }
 }
 

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sse_proto::annotation::Access;
 use sse_proto::identity::Identity;
-use sse_proto::record::{Envelope, Record, encode_into};
+use sse_proto::record::{Envelope, Record};
 use sse_proto::scope::{Scope, ScopeValue};
 use sse_proto::sse::append_event;
 use sse_proto::word::{ExecutionId, Topic};
@@ -22,19 +21,8 @@ fn record(data: &str, scope: Scope, execution_id: Option<&str>) -> Vec<u8> {
 }
 
 fn record_with(data: &str, scope: Scope, topic: Option<&str>, execution_id: Option<&str>) -> Vec<u8> {
-    let envelope = Envelope {
-        scope: Cow::Owned(scope),
-        access: Cow::Owned(Access::Unspecified),
-        topic,
-        event: None,
-        execution_id,
-        emitter: None,
-        caller: None,
-        xid: None,
-    };
-    let mut out = Vec::new();
-    encode_into(&Record::Event { envelope, data }, &mut out).unwrap();
-    out
+    let envelope = Envelope { scope: Cow::Owned(scope), topic, execution_id, ..Envelope::for_all() };
+    Record::Event { envelope, data }.encode().unwrap()
 }
 
 fn log_of(events: &[&str]) -> StreamLog {

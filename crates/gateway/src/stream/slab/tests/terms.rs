@@ -39,7 +39,7 @@ impl Rig {
     }
 
     fn publish_in(&mut self, topic: &str, data: &[&str]) -> u64 {
-        self.publish_all(data, Envelope { topic: Some(topic), ..for_all() })
+        self.publish_all(data, Envelope { topic: Some(topic), ..Envelope::for_all() })
     }
 
     fn ending(&self) -> usize {
@@ -164,7 +164,7 @@ async fn a_public_event_of_a_call_is_one_that_a_stream_of_another_topic_has_miss
     let watch = rig.slab.incoming.call_ends.watch(7, None).for_stream();
     let caller =
         Caller { call: 7, is_authenticated: false, user_id: None, execution_id: None, has_made_id: false };
-    rig.publish_all(&["raised"], Envelope { caller: Some(caller), ..for_all() });
+    rig.publish_all(&["raised"], Envelope { caller: Some(caller), ..Envelope::for_all() });
     // Of three changes the gateway has seen only the last: the topic in between may have been none.
     rig.set_topic("b", 4);
     let read = rig.rounds_to(client, END).await;

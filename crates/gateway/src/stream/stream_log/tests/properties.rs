@@ -110,11 +110,10 @@ impl Item {
             scope: Cow::Borrowed(&self.scope),
             access: Cow::Borrowed(&self.access),
             topic: self.topic,
-            event: None,
             execution_id: self.execution_id,
             emitter: self.emitter.clone(),
             caller: self.caller,
-            xid: None,
+            ..Envelope::for_all()
         }
     }
 
@@ -125,9 +124,7 @@ impl Item {
             1 => Record::TooLarge { envelope },
             _ => Record::Event { envelope, data: &self.data },
         };
-        let mut out = Vec::new();
-        encode_into(&record, &mut out).unwrap();
-        batch.push_record(&out);
+        batch.push_record(&record.encode().unwrap());
     }
 
     fn is_for(&self, recipient: &Recipient) -> bool {
