@@ -48,6 +48,14 @@ impl Publisher {
         Self { stats, published, threads }
     }
 
+    /// One without a gateway, whose batches go to the other end of this channel: for tests of those who
+    /// publish.
+    #[cfg(feature = "faults")]
+    pub fn into_channel(channel: Sender<Arc<Batch>>) -> Self {
+        let thread = RuntimeThread { channel, bell: Arc::default() };
+        Self::new(Arc::default(), Arc::default(), vec![thread])
+    }
+
     /// Hands a batch to every runtime thread.
     ///
     /// # Errors

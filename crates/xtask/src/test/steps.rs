@@ -39,6 +39,12 @@ impl Outcome {
         Self { tally: Tally::default(), output: String::new(), skipped: Vec::new() }
     }
 
+    fn add(&mut self, other: Self) {
+        self.tally.add(other.tally);
+        self.output.push_str(&other.output);
+        self.skipped.extend(other.skipped);
+    }
+
     pub(super) fn passed() -> Self {
         Self { tally: Tally::one(true), ..Self::none() }
     }
@@ -120,7 +126,13 @@ impl Run {
     pub(super) fn crates(&mut self) -> Result<Outcome> {
         let mut tests = self.cargo()?;
         tests.args(["test", "--no-fail-fast", "--workspace", "--exclude", "pg_sse", "--exclude", "pg-test"]);
-        self.tests("crates", tests)
+        let mut outcome = self.tests("crates", tests)?;
+        // Of the extension, the part that needs no symbol of a server.
+        let mut courier = self.cargo()?;
+        courier.args(["test", "--package", "pg_sse", "--test", "courier"]);
+        courier.args(Extension::feature_arguments(self.pg()?, Profile::Test));
+        outcome.add(self.tests("courier", courier)?);
+        Ok(outcome)
     }
 
     /// The ring under loom, in a target folder of its own, because the flag rebuilds everything.
@@ -238,9 +250,7 @@ impl Run {
         });
         let mut all = Outcome::none();
         for outcome in outcomes {
-            let Outcome { tally, output, .. } = outcome?;
-            all.tally.add(tally);
-            all.output.push_str(&output);
+            all.add(outcome?);
         }
         Ok(all)
     }
@@ -284,7 +294,9 @@ fn rustc_version() -> Command {
 /// the feature is the same.
 pub(super) fn lint_extension(pg: &PgConfig) -> Result<()> {
     let mut clippy = cargo();
-    clippy.args(["clippy", "--package", "pg_sse"]).args(Extension::feature_arguments(pg, Profile::Test));
+    clippy
+        .args(["clippy", "--package", "pg_sse", "--all-targets"])
+        .args(Extension::feature_arguments(pg, Profile::Test));
     clippy.args(["--", "-D", "warnings"]).env("PGRX_PG_CONFIG_PATH", &pg.path);
     let what = format!("clippy of the extension for PostgreSQL {}", pg.major);
     progress::run(&what, clippy)?.ok(&what)?;

@@ -139,10 +139,11 @@ impl<'c> Carrier<'c> {
         {
             thread::sleep(NO_ROOM_PAUSE);
         }
-        // What was taken out of the ring is sent before the streams end, as far as the runtime threads have
-        // room.
+        // What was taken out and held back is sent, too: nobody will decide about it any more.
         self.order.let_go_all();
-        self.hand_over_waiting();
+        while !self.hand_over_waiting() && Instant::now() < until {
+            thread::sleep(NO_ROOM_PAUSE);
+        }
         self.waiting = None;
         self.publisher = None;
     }

@@ -1,0 +1,75 @@
+//! The courier without Postgres, over two sources: the ring, and a queue that is no ring. So what its loop
+//! asks of the place that records come from is what `source.rs` has, and nothing else.
+//!
+//! A test binary that uses a symbol of the server does not link. So this is a crate of its own, which compiles
+//! the courier's files and has stand-ins for what they name of `pg/` and of the thread that makes routes.
+//!
+//! Not for: the ring (`crates/ring`), the order (`crates/proto/src/order.rs`), and the kernel's wakes
+//! (`pg_test/tests/event_path.rs`).
+
+// Not all that the files have is used here.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+mod pg;
+
+// The folders of the real modules: `courier/`, and the one above it.
+#[path = ".."]
+mod worker {
+    #[path = ".."]
+    pub(crate) mod gateway {
+        pub(crate) mod between;
+
+        pub(crate) mod routing {
+            use super::between::CatalogRecords;
+
+            pub(in crate::worker::gateway) enum Task {
+                Records(CatalogRecords),
+                Mark(u64),
+            }
+
+            pub(in crate::worker::gateway) type Tasks = crossbeam_channel::Sender<Task>;
+        }
+
+        mod courier {
+            mod carrying;
+            mod drain;
+            mod order;
+            mod pace;
+            mod source;
+            mod stall;
+
+            pub(super) fn run(
+                (shared, consumer): (crate::pg::shmem::Shared, sse_ring::Consumer<'static>),
+                (told, says, tasks): super::promises::Ends,
+            ) -> Result<(), sse_ring::Corrupt> {
+                let source = source::Source::Ring(shared, consumer);
+                carrying::Carrier::new(shared, source, crate::pg::RING_BYTES, &told, &says, &tasks).run()
+            }
+        }
+
+        /// The same files, with another source.
+        #[path = "courier"]
+        mod elsewhere {
+            mod carrying;
+            mod drain;
+            mod order;
+            mod pace;
+            #[path = "tests/queue.rs"]
+            mod source;
+            mod stall;
+
+            pub(super) use source::Queue;
+
+            pub(super) fn run(
+                (shared, queue): (crate::pg::shmem::Shared, std::sync::Arc<Queue>),
+                (told, says, tasks): super::promises::Ends,
+            ) -> Result<(), sse_ring::Corrupt> {
+                let source = source::Source(queue);
+                carrying::Carrier::new(shared, source, crate::pg::RING_BYTES, &told, &says, &tasks).run()
+            }
+        }
+
+        #[path = "courier/tests/promises.rs"]
+        mod promises;
+    }
+}
