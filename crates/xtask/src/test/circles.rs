@@ -81,7 +81,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
             files.insert(name, text);
         }
-        let arrows = arrows(&files);
+        let arrows = arrows(&files).with_context(|| folder)?;
         let allowed = ALLOWED.iter().find(|(of, _)| *of == folder).map_or(&[][..], |(_, files)| files);
         for circle in circles(&arrows) {
             let names: Vec<_> = circle.iter().map(|module| module.join("/")).collect();
@@ -97,16 +97,17 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
 }
 
 /// Reads the files of a crate, named from its `src/` on.
-fn arrows(files: &BTreeMap<String, String>) -> Arrows {
-    let mut modules: BTreeMap<Module, Imports> =
-        files.iter().map(|(name, text)| (module(name), imports(text))).collect();
+fn arrows(files: &BTreeMap<String, String>) -> Result<Arrows> {
+    let read =
+        |(name, text): (&String, &String)| Ok((module(name), imports(text).with_context(|| name.clone())?));
+    let mut modules: BTreeMap<Module, Imports> = files.iter().map(read).collect::<Result<_>>()?;
     let tests: Vec<Module> = modules
         .iter()
         .flat_map(|(module, found)| found.test_modules.iter().map(|name| child(module, name)))
         .collect();
     modules.retain(|module, _| !tests.iter().any(|test| module.starts_with(test)));
     let tree = Tree(modules);
-    tree.0.keys().map(|module| (module.clone(), tree.named_by(module))).collect()
+    Ok(tree.0.keys().map(|module| (module.clone(), tree.named_by(module))).collect())
 }
 
 fn module(file: &str) -> Module {
@@ -254,10 +255,12 @@ fn upward(arrows: &Arrows, order: &[&str]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn read(files: &[(&str, &str)]) -> Arrows {
-        arrows(&files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect())
+        let files = files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        arrows(&files.collect()).unwrap()
     }
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {

@@ -1,7 +1,10 @@
 //! Finds the modules that a module's text names, in its `use` lines and in the paths of its code.
 //!
-//! Not a parser: it knows comments, literals, braces and attributes, and takes every `a::b` for a path. Code
-//! that is compiled only for tests is passed over: tests may import what they like.
+//! Not a parser: it takes the code's tokens apart, and every `a::b` for a path, also in macros. Code that is
+//! compiled only for tests is passed over: tests may import what they like.
+
+use anyhow::{Result, anyhow};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// What a file names, in the order of the text.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,307 +33,199 @@ pub(crate) struct Named {
 }
 
 /// Reads a file.
-pub(crate) fn imports(text: &str) -> Imports {
-    let tokens = tokens(text);
-    let mut reader =
-        Reader { tokens: &tokens, at: 0, inside: Vec::new(), depth: 0, found: Imports::default() };
-    while reader.at < tokens.len() {
-        reader.step();
-    }
-    reader.found
+///
+/// # Errors
+/// It does not consist of Rust's tokens.
+pub(crate) fn imports(text: &str) -> Result<Imports> {
+    let mut found = Imports::default();
+    let tokens: TokenStream = text.parse().map_err(|error| anyhow!("{error}"))?;
+    Reader::of(tokens, &[]).read(&mut found);
+    Ok(found)
 }
 
-struct Reader<'t> {
-    tokens: &'t [&'t str],
+/// The tokens between two braces, or of the whole file.
+struct Reader<'m> {
+    tokens: Vec<TokenTree>,
     at: usize,
-    /// The file's own modules that are open, each with the depth of its brace.
-    inside: Vec<(String, usize)>,
-    depth: usize,
-    found: Imports,
+    /// The file's own modules in which they stand.
+    inside: &'m [String],
 }
 
-impl<'t> Reader<'t> {
-    fn peek(&self, ahead: usize) -> &'t str {
-        self.tokens.get(self.at + ahead).copied().unwrap_or("")
+impl<'m> Reader<'m> {
+    fn of(tokens: TokenStream, inside: &'m [String]) -> Self {
+        Self { tokens: tokens.into_iter().collect(), at: 0, inside }
     }
 
-    fn step(&mut self) {
-        let token = self.peek(0);
-        match token {
-            "#" => self.attribute(),
-            "use" => {
-                let is_public = self.at > 0 && matches!(self.tokens[self.at - 1], "pub" | ")");
+    fn peek(&self, ahead: usize) -> Option<&TokenTree> {
+        self.tokens.get(self.at + ahead)
+    }
+
+    fn name(&self, ahead: usize) -> Option<String> {
+        match self.peek(ahead) {
+            Some(TokenTree::Ident(name)) => Some(name.to_string()),
+            _ => None,
+        }
+    }
+
+    fn is(&self, ahead: usize, sign: char) -> bool {
+        matches!(self.peek(ahead), Some(TokenTree::Punct(found)) if found.as_char() == sign)
+    }
+
+    /// `::`.
+    fn is_path(&self, ahead: usize) -> bool {
+        self.is(ahead, ':') && self.is(ahead + 1, ':')
+    }
+
+    fn group(&self, ahead: usize, delimiter: Delimiter) -> Option<TokenStream> {
+        match self.peek(ahead) {
+            Some(TokenTree::Group(group)) if group.delimiter() == delimiter => Some(group.stream()),
+            _ => None,
+        }
+    }
+
+    fn read(&mut self, found: &mut Imports) {
+        while let Some(token) = self.peek(0) {
+            let name = self.name(0).unwrap_or_default();
+            if self.is(0, '#') {
+                self.attribute(found);
+            } else if name == "use" {
+                let before = self.at.checked_sub(1).map(|at| self.tokens[at].to_string());
+                let is_public = before.is_some_and(|before| before == "pub" || before.ends_with(')'));
                 self.at += 1;
-                self.tree(&[], is_public);
-            }
-            "mod" if self.peek(2) == "{" => {
-                self.inside.push((self.peek(1).to_owned(), self.depth));
-                self.at += 2;
-            }
-            "{" => {
-                self.depth += 1;
-                self.at += 1;
-            }
-            "}" => {
-                self.depth = self.depth.saturating_sub(1);
-                self.inside.pop_if(|(_, depth)| *depth == self.depth);
-                self.at += 1;
-            }
-            _ if is_name(token) && self.peek(1) == "::" => self.path(),
-            // Of a path that begins with a type, `<T as U>::a::b`, nothing is known.
-            "::" => {
-                while self.peek(0) == "::" && is_name(self.peek(1)) {
-                    self.at += 2;
+                self.tree(&[], is_public, found);
+            } else if name == "mod"
+                && let (Some(name), Some(tokens)) = (self.name(1), self.group(2, Delimiter::Brace))
+            {
+                Reader::of(tokens, &[self.inside, std::slice::from_ref(&name)].concat()).read(found);
+                self.at += 3;
+            } else if !name.is_empty() && self.is_path(1) {
+                self.path(name, found);
+            } else if self.is_path(0) {
+                // Of a path that begins with a type, `<T as U>::a::b`, nothing is known.
+                while self.is_path(0) {
+                    self.at += 2 + usize::from(self.name(2).is_some());
                 }
-                self.at += usize::from(self.peek(0) == "::");
+            } else {
+                if let TokenTree::Group(group) = token {
+                    Reader::of(group.stream(), self.inside).read(found);
+                }
+                self.at += 1;
             }
-            _ => self.at += 1,
         }
     }
 
     fn named(&self, path: Vec<String>) -> Named {
-        Named { inside: self.inside.iter().map(|(name, _)| name.clone()).collect(), path }
+        Named { inside: self.inside.to_vec(), path }
     }
 
-    fn path(&mut self) {
-        let mut path = vec![self.peek(0).to_owned()];
+    fn path(&mut self, first: String, found: &mut Imports) {
+        let mut path = vec![first];
         self.at += 1;
-        while self.peek(0) == "::" && is_name(self.peek(1)) {
-            path.push(self.peek(1).to_owned());
-            self.at += 2;
+        while self.is_path(0)
+            && let Some(name) = self.name(2)
+        {
+            path.push(name);
+            self.at += 3;
         }
         // Without a qualifier it is a method: `text.parse::<u16>()`.
         if path.len() > 1 {
-            self.found.paths.push(self.named(path));
+            found.paths.push(self.named(path));
         }
     }
 
-    /// Reads what follows `use`, braces included.
-    fn tree(&mut self, prefix: &[String], is_public: bool) {
+    /// Reads what follows `use`, or one of what is between its braces.
+    fn tree(&mut self, prefix: &[String], is_public: bool, found: &mut Imports) {
         let mut path = prefix.to_vec();
         loop {
-            match self.peek(0) {
-                "::" => self.at += 1,
-                "{" => {
-                    self.at += 1;
-                    while !matches!(self.peek(0), "}" | "") {
-                        let begin = self.at;
-                        self.tree(&path, is_public);
-                        // Whatever is no name, as in a macro, is passed over.
-                        self.at += usize::from(self.peek(0) == "," || self.at == begin);
-                    }
-                    self.at += 1;
-                    return;
+            if self.is_path(0) {
+                self.at += 2;
+            } else if let Some(tokens) = self.group(0, Delimiter::Brace) {
+                let mut inner = Reader::of(tokens, self.inside);
+                while inner.peek(0).is_some() {
+                    inner.tree(&path, is_public, found);
+                    // The comma; or, as in a macro, whatever is no name.
+                    inner.at += 1;
                 }
-                "*" => {
-                    self.at += 1;
-                    self.found.uses.push(Use { named: self.named(path), alias: None, is_public });
-                    return;
+                self.at += 1;
+                return;
+            } else if self.is(0, '*') {
+                self.at += 1;
+                found.uses.push(Use { named: self.named(path), alias: None, is_public });
+                return;
+            } else if let Some(name) = self.name(0) {
+                path.push(name);
+                self.at += 1;
+                if !self.is_path(0) {
+                    break;
                 }
-                name if is_name(name) => {
-                    path.push(name.to_owned());
-                    self.at += 1;
-                    if self.peek(0) != "::" {
-                        break;
-                    }
-                }
-                _ => break,
+            } else {
+                break;
             }
         }
         // `use a::{self}` is `use a`.
-        if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
-            path.pop();
+        if path.len() > 1 {
+            path.pop_if(|last| last == "self");
         }
         let mut alias = path.last().cloned();
-        if self.peek(0) == "as" {
-            alias = Some(self.peek(1).to_owned());
+        if self.name(0).is_some_and(|name| name == "as") {
+            alias = self.name(1);
             self.at += 2;
         }
         if alias.is_some() {
-            self.found.uses.push(Use { named: self.named(path), alias, is_public });
-        } else {
-            self.at += 1;
+            found.uses.push(Use { named: self.named(path), alias, is_public });
         }
     }
 
-    fn attribute(&mut self) {
-        self.at += 1 + usize::from(self.peek(1) == "!");
-        let begin = self.at;
-        self.skip_brackets();
-        let words = &self.tokens[begin.min(self.at)..self.at];
-        let has = |wanted: &[&str]| words.windows(wanted.len()).any(|found| found == wanted);
-        if has(&["[", "cfg", "("]) && has(&["test"]) && !has(&["any", "("]) && !has(&["not", "(", "test"]) {
-            self.skip_item();
-        }
-    }
-
-    /// From an opening bracket to just after its closing one.
-    fn skip_brackets(&mut self) {
-        let mut depth = 0_usize;
-        loop {
-            match self.peek(0) {
-                "[" | "(" | "{" => depth += 1,
-                "]" | ")" | "}" => depth = depth.saturating_sub(1),
-                "" => return,
-                _ => {}
-            }
-            self.at += 1;
-            if depth == 0 {
-                return;
-            }
+    fn attribute(&mut self, found: &mut Imports) {
+        self.at += 1 + usize::from(self.is(1, '!'));
+        let Some(tokens) = self.group(0, Delimiter::Bracket) else { return };
+        self.at += 1;
+        let text = tokens.to_string().replace(' ', "");
+        let mut words = text.split(|c: char| c != '_' && !c.is_alphanumeric());
+        if text.starts_with("cfg(")
+            && words.any(|word| word == "test")
+            && !text.contains("any(")
+            && !text.contains("not(test")
+        {
+            self.skip_item(found);
         }
     }
 
     /// The item, field or statement to which an attribute belongs.
-    fn skip_item(&mut self) {
-        while self.peek(0) == "#" {
+    fn skip_item(&mut self, found: &mut Imports) {
+        while self.is(0, '#') {
+            self.at += 2;
+        }
+        if self.name(0).is_some_and(|name| name == "pub") {
+            self.at += 1 + usize::from(self.group(1, Delimiter::Parenthesis).is_some());
+        }
+        let first = self.name(0).unwrap_or_default();
+        if first == "mod" && self.is(2, ';') {
+            found.test_modules.extend(self.name(1));
+        }
+        const ITEMS: [&str; 10] =
+            ["fn", "impl", "mod", "const", "static", "struct", "enum", "trait", "type", "async"];
+        let (is_use, is_item) = (first == "use", ITEMS.contains(&first.as_str()));
+        while self.peek(0).is_some() {
+            // Braces of a `use` enclose no body.
+            let is_end = self.is(0, ';')
+                || !is_use && self.group(0, Delimiter::Brace).is_some()
+                || !is_use && !is_item && self.is(0, ',');
             self.at += 1;
-            self.skip_brackets();
-        }
-        if self.peek(0) == "pub" {
-            self.at += 1;
-            if self.peek(0) == "(" {
-                self.skip_brackets();
-            }
-        }
-        if self.peek(0) == "mod" && self.peek(2) == ";" {
-            self.found.test_modules.push(self.peek(1).to_owned());
-        }
-        let is_item = matches!(
-            self.peek(0),
-            "fn" | "impl"
-                | "mod"
-                | "use"
-                | "const"
-                | "static"
-                | "struct"
-                | "enum"
-                | "trait"
-                | "type"
-                | "async"
-        );
-        loop {
-            match self.peek(0) {
-                "{" => {
-                    self.skip_brackets();
-                    return;
-                }
-                "[" | "(" => self.skip_brackets(),
-                ";" => {
-                    self.at += 1;
-                    return;
-                }
-                "," if !is_item => {
-                    self.at += 1;
-                    return;
-                }
-                "]" | ")" | "}" | "" => return,
-                // Braces of a `use` enclose no body.
-                "use" => {
-                    while !matches!(self.peek(0), ";" | "") {
-                        self.at += 1;
-                    }
-                }
-                _ => self.at += 1,
+            if is_end {
+                return;
             }
         }
     }
-}
-
-fn is_name(token: &str) -> bool {
-    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
-}
-
-/// Splits code into words, `::`, and every other sign by itself; leaves out comments, texts, characters and
-/// lifetimes.
-fn tokens(text: &str) -> Vec<&str> {
-    let mut tokens = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let len = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            comment_len(rest)
-        } else if let Some(len) = literal_len(rest) {
-            len
-        } else if first == '_' || first.is_alphanumeric() {
-            let len = rest.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(rest.len());
-            tokens.push(&rest[..len]);
-            len
-        } else if rest.starts_with("::") {
-            tokens.push("::");
-            2
-        } else {
-            if !first.is_whitespace() {
-                tokens.push(&rest[..first.len_utf8()]);
-            }
-            first.len_utf8()
-        };
-        rest = &rest[len..];
-    }
-    tokens
-}
-
-fn comment_len(text: &str) -> usize {
-    let (mut depth, mut at) = (0, 0);
-    loop {
-        let rest = &text[at..];
-        if rest.starts_with("/*") {
-            (depth, at) = (depth + 1, at + 2);
-        } else if rest.starts_with("*/") {
-            (depth, at) = (depth - 1, at + 2);
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            match rest.chars().next() {
-                Some(c) => at += c.len_utf8(),
-                None => return at,
-            }
-        }
-    }
-}
-
-/// The length of the text, character or lifetime that begins here.
-fn literal_len(text: &str) -> Option<usize> {
-    let begin = text.bytes().take(8).position(|byte| matches!(byte, b'"' | b'\''))?;
-    let (prefix, hashes) = match text[..begin].find('#') {
-        Some(hash) => (&text[..hash], &text[hash..begin]),
-        None => (&text[..begin], ""),
-    };
-    if !matches!(prefix, "" | "b" | "c" | "r" | "br" | "cr") || hashes.bytes().any(|byte| byte != b'#') {
-        return None;
-    }
-    let quote = &text[begin..=begin];
-    let body = &text[begin + 1..];
-    if prefix.ends_with('r') {
-        let end = format!("\"{hashes}");
-        return Some(begin + 1 + body.find(&end).map_or(body.len(), |at| at + end.len()));
-    }
-    if !hashes.is_empty() {
-        return None;
-    }
-    if quote == "'" && !body.starts_with('\\') {
-        let mut chars = body.chars();
-        let len = chars.next().map_or(0, char::len_utf8);
-        // A single quote without a partner begins a lifetime.
-        return Some(begin + 1 + if chars.next() == Some('\'') { len + 1 } else { 0 });
-    }
-    let mut escaped = false;
-    let end = body.find(|c: char| {
-        let is_end = !escaped && quote.starts_with(c);
-        escaped = !escaped && c == '\\';
-        is_end
-    });
-    Some(begin + 1 + end.map_or(body.len(), |end| end + 1))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn uses(text: &str) -> Vec<String> {
-        let found = imports(text).uses;
+        let found = imports(text).unwrap().uses;
         let told = |found: &Use| {
             let alias = found.alias.clone().unwrap_or("*".to_owned());
             let inside: String = found.named.inside.iter().map(|name| format!("{name}: ")).collect();
@@ -340,7 +235,7 @@ mod tests {
     }
 
     fn paths(text: &str) -> Vec<String> {
-        imports(text).paths.iter().map(|named| named.path.join("::")).collect()
+        imports(text).unwrap().paths.iter().map(|named| named.path.join("::")).collect()
     }
 
     #[test]
@@ -357,8 +252,8 @@ mod tests {
                 "m: super::q as q"
             ]
         );
-        assert!(imports("pub(crate) use a::B;").uses[0].is_public);
-        assert!(!imports("use a::B;").uses[0].is_public);
+        assert!(imports("pub(crate) use a::B;").unwrap().uses[0].is_public);
+        assert!(!imports("use a::B;").unwrap().uses[0].is_public);
     }
 
     #[test]
@@ -374,7 +269,7 @@ mod tests {
                     #[cfg(test)]\n#[allow(x)]\nuse c::{D, E};\n#[cfg(test)]\nfn f<G, H>() { i::j() }\n\
                     struct S { #[cfg(test)] k: l::M, n: o::P }\n#[cfg(not(test))]\nuse q::R;\n\
                     #[cfg(any(test, fuzzing))]\nuse s::T;";
-        let found = imports(text);
+        let found = imports(text).unwrap();
         assert_eq!(found.test_modules, ["tests"]);
         assert_eq!(uses(text), ["q::R as R", "s::T as T"]);
         assert_eq!(paths(text), ["o::P"]);
