@@ -86,7 +86,7 @@ enum Which<'a> {
 }
 
 /// All routines outside of system schemas whose comment may be ours, by oid: prose is left where it is. The
-/// others are the first of [`Reading::beyond`].
+/// others are the first of [`Reading::beyond`]. Long because a row has thirteen columns.
 fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
     let names: Vec<String> = USER_PARAMETERS.iter().map(|&name| name.to_owned()).collect();
     let oid = if let Which::One(oid) = which { Some(pg_sys::Oid::from(oid)) } else { None };

@@ -19,12 +19,12 @@ pub(crate) struct LastReading {
 }
 
 impl LastReading {
-    /// See there.
+    /// The owners who have much, for a session that asks for one routine.
     pub(crate) fn near_owners(&self) -> u64 {
         self.near_owners.load(Relaxed)
     }
 
-    /// See there.
+    /// The reading has found that these have much.
     pub(crate) fn set_near_owners(&self, owners: u64) {
         self.near_owners.store(owners, Relaxed);
     }

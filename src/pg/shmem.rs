@@ -146,9 +146,9 @@ pub(crate) struct Header {
     /// before `catalog_generation`, read by every backend that changes something and by the catalog worker,
     /// sequentially consistent, because it is compared with the number for which `watched` holds.
     certain_changes: AtomicU64,
-    /// See there.
+    /// What the last reading of the catalog took, and whose routines are many.
     pub last_reading: LastReading,
-    /// See there.
+    /// The objects whose changes concern the served routines.
     pub watched: Watched,
     /// Number of calls of `sse.disconnect`. Added to by backends after the file is written (release), read by
     /// the gateway (acquire): whoever sees the number finds the user in the file.

@@ -84,6 +84,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     Answer::Response(response)
 }
 
+// Long because it is one sequence, whose order decides what a stranger learns, and what a flood costs.
 async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     request: &Request<()>,
     body: &mut RequestBody<B>,

@@ -131,6 +131,7 @@ struct Admitted<'r> {
 }
 
 impl Admitted<'_> {
+    // Long because it is one sequence: each refusal comes before what would be taken for nothing.
     async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
         &self,
         body: &mut RequestBody<B>,

@@ -22,7 +22,7 @@ use crate::shared::Shared;
 use crate::stats::Stats;
 
 /// How soon a run that found no place, or no worker yet, is tried again.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// How long runs wait for the first worker: it is there within a second of the gateway's start. A role that
 /// cannot be used stays so for longer.
@@ -117,7 +117,7 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
             CallAvailability::Off => return None,
             CallAvailability::Unavailable if gives_up(since, Instant::now()) => return None,
             CallAvailability::Unavailable => {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_AFTER).await;
                 continue;
             }
             CallAvailability::Ready => {}
@@ -147,7 +147,7 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
         match run(shared, &settings, job, shared.calls.body_room(address), begun).await {
             Ok(ran) => return state(ran, position, address, settings.max_event_size),
             Err(Failure::NoPlace(_) | Failure::NotRun | Failure::NotInTime) => {
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_AFTER).await;
             }
             Err(_) => return None,
         }

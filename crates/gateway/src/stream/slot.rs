@@ -135,7 +135,8 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Writes until nothing is left, the socket takes no more, or the slot has had its turn. `member` is
-    /// `None` for a slot that gets nothing more from the log.
+    /// `None` for a slot that gets nothing more from the log. Long because it is one list of what may go out
+    /// next, the more urgent first.
     pub(crate) fn visit(
         &mut self,
         log: &StreamLog,

@@ -6,7 +6,7 @@ use super::signature::{MAX_PARAMETERS, Mode, Shape, Signature};
 use super::type_kind::TypeKind;
 use crate::annotation::{Annotation, Problem, RoutineKind};
 
-/// The problems, for `sse.endpoints`. Without one the routine can be called.
+/// The problems, for `sse.endpoints`. Without one the routine can be called. Long because it is one list.
 pub(crate) fn problems(kind: RoutineKind, signature: &Signature, annotation: &Annotation) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut add = |word: &str, message: &str| problems.push(Problem::new(0, word, message));

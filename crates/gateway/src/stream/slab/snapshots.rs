@@ -175,6 +175,7 @@ impl Slab {
         }
     }
 
+    // Long because it is one list: what may have changed for a stream while it waited for the run.
     pub(super) fn hand_out(&mut self, state: &State, end: Option<u64>, waiters: &[u64]) {
         if state.position + 1 < self.log.base() {
             // It took longer than the window reaches back.
