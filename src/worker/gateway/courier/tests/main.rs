@@ -1,8 +1,9 @@
 //! The courier without Postgres, over two sources: the ring, and a queue that is no ring. So what its loop
 //! asks of the place that records come from is what `source.rs` has, and nothing else.
 //!
-//! A test binary that uses a symbol of the server does not link. So this is a crate of its own, which compiles
-//! the courier's files and has stand-ins for what they name of `pg/` and of the thread that makes routes.
+//! A test binary that uses a symbol of the server does not link. So this is a crate of its own, which
+//! compiles the courier's files and has stand-ins for what they name of `pg/` and of the thread that makes
+//! routes.
 //!
 //! Not for: the ring (`crates/ring`), the order (`crates/proto/src/order.rs`), and the kernel's wakes
 //! (`pg_test/tests/event_path.rs`).
