@@ -60,3 +60,8 @@ fn the_feed_shows_every_row_that_is_inserted() -> Result<()> {
 fn the_newsletter_follows_every_change_of_its_table() -> Result<()> {
     in_browsers("newsletter")
 }
+
+#[test]
+fn the_import_is_shown_in_every_tab_whatever_happens_to_it() -> Result<()> {
+    in_browsers("progress")
+}
