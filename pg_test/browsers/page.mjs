@@ -41,6 +41,11 @@ export class Page {
     await this.#page.close();
   }
 
+  /** Shows this tab. The others of the same window are hidden then: in Firefox those of all persons. */
+  async front() {
+    await this.#page.bringToFront();
+  }
+
   /** A desktop, or what `options` say. */
   async resize(options) {
     await this.#page.setViewport({ width: 1000, height: 700, deviceScaleFactor: 1, ...options });

@@ -7,8 +7,9 @@
 mod common;
 
 use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, has_node, lasting_port, node_package, skip};
 use common::{control, has_extension};
 use example::Example;
@@ -64,4 +65,26 @@ fn the_newsletter_follows_every_change_of_its_table() -> Result<()> {
 #[test]
 fn the_import_is_shown_in_every_tab_whatever_happens_to_it() -> Result<()> {
     in_browsers("progress")
+}
+
+#[test]
+fn the_dashboard_shows_what_is_in_the_table_and_who_looks_on() -> Result<()> {
+    in_browsers("dashboard")
+}
+
+/// `UPDATE_GOLDEN=1` writes it anew.
+#[test]
+fn the_dashboard_is_compiled_against_what_the_server_says_of_its_sql() -> Result<()> {
+    let folder = Example::named("dashboard")?.folder().to_owned();
+    let cluster = Cluster::builder().setting("sse.call_role", "app").start()?;
+    let mut psql = cluster.psql();
+    let output = psql.args(["-X", "-q", "-f"]).arg(folder.join("setup.sql")).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made = format!("{}\n", cluster.sql("select sse.typescript_client('depot')")?.trim_end());
+    let file = folder.join("src/client.ts");
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&file, &made)?;
+    }
+    ensure!(fs::read_to_string(&file)? == made, "{} is old: set UPDATE_GOLDEN=1", file.display());
+    Ok(())
 }

@@ -90,12 +90,20 @@ impl Example {
     /// # Errors
     /// The page cannot be read.
     pub fn uses_package(&self) -> Result<bool> {
+        if self.is_built() {
+            return Ok(true);
+        }
         let page = fs::read_to_string(self.folder.join("index.html"))
             .with_context(|| format!("examples/{}/index.html", self.name))?;
         Ok(page.contains("pg-sse/"))
     }
 
-    /// The files that browsers load, besides the package's.
+    /// Whether a bundler makes the page.
+    pub fn is_built(&self) -> bool {
+        self.folder.join("package.json").is_file()
+    }
+
+    /// The files that browsers load as they are, besides the package's.
     ///
     /// # Errors
     /// The folder cannot be read.

@@ -4,10 +4,12 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Account, Builder, Cluster, PATIENCE, Scratch, wait_for};
 
+use crate::app;
 use crate::folder::Example;
 use crate::package;
 
@@ -27,13 +29,7 @@ impl Example {
     pub fn start(&self, builder: Builder) -> Result<Running> {
         // A copy, because the server's account may not be able to read the checkout.
         let page = Scratch::create(&Account::for_servers()?)?;
-        for file in self.page()? {
-            let name = file.file_name().context("a file without a name")?;
-            fs::copy(&file, page.path().join(name)).with_context(|| file.display().to_string())?;
-        }
-        if self.uses_package()? {
-            package::put(&page.path().join("pg-sse"))?;
-        }
+        self.put_page(page.path())?;
         let mut builder = builder
             .setting("sse.static_root", page.path().display())
             // Here, and in settings.conf the name of a file, because nothing of this server stays.
@@ -46,6 +42,17 @@ impl Example {
         let running = Running { cluster: builder.start()?, _page: page };
         running.install(self).and_then(|()| running.wait_for_calls()).with_context(|| running.log())?;
         Ok(running)
+    }
+
+    fn put_page(&self, to: &Path) -> Result<()> {
+        if self.is_built() {
+            return app::put(self, to);
+        }
+        for file in self.page()? {
+            let name = file.file_name().context("a file without a name")?;
+            fs::copy(&file, to.join(name)).with_context(|| file.display().to_string())?;
+        }
+        if self.uses_package()? { package::put(&to.join("pg-sse")) } else { Ok(()) }
     }
 }
 

@@ -1,0 +1,52 @@
+// The page: what is heard from the stream, and who shows which part of it.
+
+import { useCallback, useState } from "react";
+import { useLive } from "pg-sse/react";
+
+import type { Attempt } from "./attempt";
+import { Chart } from "./Chart";
+import { parcelsStream } from "./client";
+import { Intake } from "./Intake";
+import { Parcels } from "./Parcels";
+import { Tiles } from "./Tiles";
+import { useNow } from "./time";
+
+export function Dashboard() {
+  const { rows, state, isConnected, error } = useLive(parcelsStream);
+  const now = useNow(10_000);
+  const [problem, setProblem] = useState("");
+
+  const attempt = useCallback<Attempt>(async (called) => {
+    setProblem("");
+    try {
+      const { error } = await called;
+      if (error) setProblem(error.detail ?? error.title);
+    } catch {
+      setProblem("The server cannot be reached.");
+    }
+  }, []);
+
+  return (
+    <main>
+      <header>
+        <h1>Depot</h1>
+        <Connection is={error ? "refused" : isConnected ? state : "away"} />
+      </header>
+      <p id="problem" role="alert">{error?.message ?? problem}</p>
+      <div className="all" aria-busy={state === "loading"}>
+        <Tiles parcels={rows} now={now} isConnected={isConnected} />
+        <Chart parcels={rows} now={now} />
+        <Intake attempt={attempt} />
+        <Parcels parcels={rows} now={now} attempt={attempt} isLoading={state === "loading"} />
+      </div>
+    </main>
+  );
+}
+
+const CONNECTIONS = {
+  loading: "Reading", live: "Live", stale: "Catching up", closed: "Closed", away: "Connecting", refused: "Refused",
+};
+
+function Connection({ is }: { is: keyof typeof CONNECTIONS }) {
+  return <p id="state" role="status" data-is={is}>{CONNECTIONS[is]}</p>;
+}
