@@ -1,7 +1,7 @@
 // Calls of routines: answered at once, as a stream, or followed from a stream of their own. Logins and logouts.
 // Not for streams of events (subscription.ts).
 
-import { CHANNEL, isMarked, type Message, NO_STREAM, type Problem, problemOf, slow, SseError } from "./message.js";
+import { CHANNEL, gap, isMarked, type Message, NO_STREAM, type Problem, problemOf, SseError } from "./message.js";
 import { Parser, read } from "./parser.js";
 import { subscribe, type SubscribeOptions, type Subscription, type Token } from "./subscription.js";
 import { type Kind, type Place, type Routine, valueOf } from "./typed.js";
@@ -242,7 +242,7 @@ function running<Result>(
   result.catch(() => {});
   async function* iterate(): AsyncGenerator<Message, void, undefined> {
     try {
-      if (missed) yield slow(missed);
+      if (missed) yield gap("slow", missed);
       for (;;) {
         const message = waiting.shift();
         if (message) yield message;
@@ -290,6 +290,11 @@ export async function logout(where: Where, options: CallOptions = {}): Promise<v
 
 function changeSession(): void {
   if (typeof document === "undefined") return;
+  try {
+    localStorage.setItem(CHANNEL, `${Math.random()}`);
+  } catch {
+    // Forbidden: then pages that are kept for the way back do not know.
+  }
   const channel = new BroadcastChannel(CHANNEL);
   channel.postMessage("session");
   channel.close();

@@ -44,7 +44,7 @@ const SILENCE = 30_000;
 const OWN_NAMES = ["message", "sse.ready", "sse.gap", "sse.result", "sse.error"];
 
 /** Whether coming back later may help. */
-export const isPassing = (status: number) => status === 0 || status === 408 || status === 425 || status === 429 || status > 499;
+export const isPassing = (status: number) => [0, 408, 425, 429].includes(status) || status > 499;
 
 /** Waits after a failure, of which there were some before, or until what `by` is given is called. */
 export function pause(failures: number, retry = RETRY, by: (cut: () => void) => void, least = 0): Promise<void> {
@@ -120,7 +120,7 @@ export class Connection {
       await null;
       if (this.#isClosed) return;
       this.#retryAfter = 0;
-      this.#isHurried = false;
+      this.#isHurried = this.#isPausing = false;
       this.#heard = Date.now();
       let end: Problem | number;
       if (isNative) {
@@ -131,21 +131,17 @@ export class Connection {
       if (this.#isOpen) this.#sink.connected((this.#isOpen = false));
       if (this.#isClosed) return;
       if (end === 1) continue;
-      if (typeof end === "object" && !isPassing(end.status)) return this.#finish(end);
-      if (end === 204) return this.#finish();
+      if (end === 204 || (typeof end === "object" && !isPassing(end.status))) {
+        this.#isClosed = true;
+        return this.#sink.end(end === 204 ? undefined : end);
+      }
       if (!this.#isHurried) await this.#pause();
     }
-  }
-
-  #finish(problem?: Problem): void {
-    this.#isClosed = true;
-    this.#sink.end(problem);
   }
 
   async #pause(): Promise<void> {
     this.#isPausing = true;
     await pause(this.#failures++, this.#retry, (cut) => (this.#cut = cut), this.#retryAfter);
-    this.#isPausing = false;
   }
 
   #opened(): void {
@@ -169,7 +165,6 @@ export class Connection {
       const source = new EventSource(resumed(url, this.#id), { withCredentials: credentials === "include" });
       const stop = (end: number) => {
         source.close();
-        this.#isPausing = false;
         resolve(end);
       };
       this.#cut = () => stop(0);

@@ -53,18 +53,28 @@ export async function problemOf(answer: Response): Promise<Problem> {
 }
 
 /** What is wrong where an answer is none, or has no body to be read from. */
-export const NO_STREAM = "No event stream, or a fetch that does not stream";
+export const NO_STREAM = "No readable event stream";
 
 /** How a stream ends that somebody else shall take up again: a login or a logout has changed who the user is. */
 export const SESSION: Problem = { status: 0, title: "session" };
 /** The name of the channel on which a login or a logout is told to all tabs and workers. */
 export const CHANNEL = "pg-sse";
 
+/** Changes with each login and logout: pages that are kept for the way back hear of none. */
+export function session(): string | null | undefined {
+  try {
+    return localStorage.getItem(CHANNEL);
+  } catch {
+    return undefined; // forbidden
+  }
+}
+
 /** An id of which the server says that a fresh snapshot follows it, or would, whenever one goes on from it. */
 export const isMarked = (id: string) => id.endsWith("s");
 
-/** The gap in front of what was kept, where nobody took what came before it. */
-export const slow = (missed: number): Message => ({ id: "", event: "sse.gap", data: JSON.stringify({ reason: "slow", missed }) });
+/** A gap that the package itself tells: `slow`, in front of what was kept where nobody took what came before; `session`. */
+export const gap = (reason: string, missed: number | null = null): Message =>
+  ({ id: "", event: "sse.gap", data: JSON.stringify({ reason, missed }) });
 
 /** What a gap says. */
 export function gapOf(data: string): Gap {

@@ -2,7 +2,7 @@
 // Not for the connection itself (connection.ts), nor for sharing it (tabs.ts).
 
 import { Connection, isPassing, type Means, pause, type Sink, type Target } from "./connection.js";
-import { CHANNEL, type Gap, gapOf, type Message, type Problem, SESSION, slow, SseError } from "./message.js";
+import { CHANNEL, gap, type Gap, gapOf, type Message, type Problem, SESSION, session, SseError } from "./message.js";
 import { type Kind, type Place, type Stream, valueOf } from "./typed.js";
 import { locate } from "./url.js";
 
@@ -70,6 +70,8 @@ export class Subscription implements AsyncIterable<Message> {
   /** A token was renewed, and nothing has come since. */
   #isRenewed = false;
   #ended = false;
+  /** That of the page when it was left. */
+  #session: string | null | undefined;
   #error: SseError | undefined;
   #waiting: Message[] = [];
   #isIterated = false;
@@ -134,7 +136,7 @@ export class Subscription implements AsyncIterable<Message> {
 
   async *#iterate(): AsyncGenerator<Message, void, undefined> {
     try {
-      if (this.#missed) yield slow(this.#missed);
+      if (this.#missed) yield gap("slow", this.#missed);
       this.#missed = 0;
       for (;;) {
         const message = this.#waiting.shift();
@@ -207,7 +209,7 @@ export class Subscription implements AsyncIterable<Message> {
         const { name } = Object(error) as Partial<Error>;
         const isAway = error instanceof SseError ? isPassing(error.status) : name === "TypeError" || name === "TimeoutError";
         if (!isAway && globalThis.navigator?.onLine !== false) {
-          return this.#end(new SseError({ status: 401, title: "There is no token", detail: String(error) }));
+          return this.#end(new SseError({ status: 401, title: "No token", detail: String(error) }));
         }
         await pause(failures, this.#options.retry, (cut) => (this.#wake = this.#leave = cut));
       }
@@ -219,7 +221,7 @@ export class Subscription implements AsyncIterable<Message> {
     if (problem?.title === SESSION.title) {
       this.lastEventId = "";
       // What was read before was another user's: as with any gap, read again.
-      this.#take({ id: "", event: "sse.gap", data: '{"reason": "session", "missed": null}' });
+      this.#take(gap("session"));
       if (!this.#ended) this.#attach();
     } else if (problem?.status === 401 && typeof this.#options.token === "function" && !this.#isRenewed) {
       this.#isRenewed = true;
@@ -263,7 +265,7 @@ export class Subscription implements AsyncIterable<Message> {
     this.#waiting.push(message);
     // The server keeps what follows, for as long as its window reaches.
     if (!this.#limit()) this.#detach();
-    this.#resume();
+    this.#next?.();
   }
 
   /** Is there room for one more? Makes it, if it may. */
@@ -273,11 +275,6 @@ export class Subscription implements AsyncIterable<Message> {
       this.#missed++;
     }
     return true;
-  }
-
-  #resume(): void {
-    this.#next?.();
-    this.#next = undefined;
   }
 
   /** A handler that throws is its owner's fault: it is told as any error of the page, and the stream goes on. */
@@ -298,7 +295,7 @@ export class Subscription implements AsyncIterable<Message> {
     this.#detach();
     this.#listen("removeEventListener");
     this.#options.signal?.removeEventListener("abort", this.close);
-    this.#resume();
+    this.#next?.();
     this.#call(this.#options.onEnd, error);
   }
 
@@ -310,9 +307,13 @@ export class Subscription implements AsyncIterable<Message> {
 
   #page = ({ type }: Event): void => {
     // A page that is kept for the way back holds no connection.
-    if (type === "pagehide") this.#detach();
-    else if (type === "pageshow") {
-      if (!this.#leave && this.#waiting.length < WAITING) this.#attach();
+    if (type === "pagehide") {
+      this.#session = session();
+      this.#detach();
+    } else if (type === "pageshow") {
+      if (this.#leave || this.#waiting.length >= WAITING) return;
+      if (this.#token || this.#session === session()) this.#attach();
+      else this.#refused(SESSION);
     } else if (type !== "visibilitychange" || document.visibilityState === "visible") this.#wake?.();
   };
 }

@@ -7,7 +7,7 @@ export const isPlace = (where: string | URL | Place): where is Place => (where a
 /** The whole URL, and whether cookies go there: what was said, or what the typed client says. */
 export function locate(where: string | URL | Place, said?: RequestCredentials): { url: URL; credentials: RequestCredentials } {
   const origin = isPlace(where) ? where.origin() : undefined;
-  const url = isPlace(where) ? origin?.baseUrl + where.path : where;
-  const base = typeof location === "object" ? location.href : undefined;
-  return { url: new URL(url, base), credentials: said ?? origin?.credentials ?? "same-origin" };
+  const url = origin ? origin.baseUrl + (where as Place).path : (where as string | URL);
+  // Not everywhere is a page.
+  return { url: new URL(url, globalThis.location?.href), credentials: said ?? origin?.credentials ?? "same-origin" };
 }

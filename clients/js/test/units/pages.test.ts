@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { afterEach, describe, expect, it } from "vitest";
 
-import { subscribe, type Subscription } from "../../src/index.js";
+import { logout, subscribe, type Subscription } from "../../src/index.js";
 import { FakeServer } from "../../src/testing.js";
 import { until } from "./wait.js";
 
@@ -26,6 +26,32 @@ describe("a page", () => {
     document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+  });
+
+  it("that is kept while its user logs out, or in, begins anew as the new one; one with a token goes on", async () => {
+    const server = new FakeServer();
+    const stream = server.stream("/api/f/info");
+    server.routine("/api/logout", () => undefined);
+    const heard: Record<string, string[]> = { cookie: [], token: [] };
+    for (const [name, token] of [["cookie", undefined], ["token", "t"]] as const) {
+      open.push(subscribe(URL, {
+        fetch: server.fetch, token,
+        onEvent: ({ data }) => heard[name]?.push(data),
+        onGap: ({ reason }) => heard[name]?.push(reason),
+      }));
+    }
+    await until(() => stream.subscribers === 2);
+    stream.publish("before");
+    await until(() => heard["cookie"]?.length === 1 && heard["token"]?.length === 1);
+    happens("pagehide", true);
+    await until(() => stream.subscribers === 0);
+    stream.publish("meanwhile");
+    await logout("http://fake.test/api/logout", { fetch: server.fetch });
+    happens("pageshow", true);
+    await until(() => stream.subscribers === 2);
+    stream.publish("after");
+    await until(() => heard["cookie"]?.includes("after") && heard["token"]?.includes("after"));
+    expect(heard).toEqual({ cookie: ["before", "session", "after"], token: ["before", "meanwhile", "after"] });
   });
 
   it.each([["shown", ["pageshow"]], ["kept and shown again", ["pagehide", "pageshow"]]])(

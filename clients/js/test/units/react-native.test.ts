@@ -62,6 +62,6 @@ it("a fetch that does not stream has calls, and a stream says what it needs", as
   const one: Subscription = subscribe(URL, { fetch: whole, onEnd: (error) => ends.push(error?.message) });
   open.push(one);
   await until(() => ends.length === 1);
-  expect(ends).toEqual(["No event stream, or a fetch that does not stream"]);
-  await expect(callStream("http://fake.test/api/g", {}, { fetch: whole }).result).rejects.toThrow("does not stream");
+  expect(ends).toEqual(["No readable event stream"]);
+  await expect(callStream("http://fake.test/api/g", {}, { fetch: whole }).result).rejects.toThrow("No readable event stream");
 });
