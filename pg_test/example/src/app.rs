@@ -24,8 +24,8 @@ pub(crate) fn put(example: &Example, to: &Path) -> Result<()> {
     // One at a time: tests run side by side, and all build in this folder.
     let lock = File::create(copy.with_extension("build-lock"))?;
     lock.lock()?;
-    // Beside the folder, where its package.json says that it is. The lock file does not know what is in it, so
-    // npm would not look at another one.
+    // Beside the folder, where its package.json says that it is. The lock file does not know what is in it,
+    // so npm would not look at another one.
     let beside = packages.join(packed.file.file_name().context("a file without a name")?);
     let bytes = fs::read(&packed.file)?;
     if fs::read(&beside).ok() != Some(bytes.clone()) {

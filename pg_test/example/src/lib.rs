@@ -7,7 +7,8 @@
 //! - `users`: who can log in, a line each: name, password, and perhaps what to know of them;
 //! - `index.html`, style sheets, scripts, images: the page. If the page names files in `pg-sse/`, the npm
 //!   package is put there, as `npm pack` makes it;
-//! - `package.json` with its lock file: a bundler makes the page, with the npm package as `npm pack` makes it.
+//! - `package.json` with its lock file: a bundler makes the page, with the npm package as `npm pack` makes
+//!   it.
 //!
 //! Not for what an example promises: the tests, and `cargo xtask demo --check`.
 
