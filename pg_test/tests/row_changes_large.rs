@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use cluster::{Cluster, PATIENCE};
 use common::changes::trigger;
@@ -164,5 +166,99 @@ fn a_row_of_many_bytes_that_is_short_as_json_is_published() -> Result<()> {
     )?;
     let data = stream.next(PATIENCE)?.data;
     ensure!(data.len() > 900_000 && data.contains(r#""","","""#), "{}", data.len());
+    Ok(())
+}
+
+// Attack: a role keeps a session busy that nobody can stop, with rows of millions of values.
+#[test]
+fn a_statement_can_be_cancelled_while_the_values_of_its_row_are_counted() -> Result<()> {
+    let cluster = Cluster::builder().setting("sse.max_event_size", "16MB").start()?;
+    let corner = Corner::of(&cluster, "counted")?;
+    // What is in the last column makes each row too large, so that nothing is written down.
+    corner.sql(&format!(
+        "create table t (id int, ns numeric[], j jsonb, x text[]); {}
+         insert into t values (1, array_fill(123456::numeric, array[3000000]), null, array[repeat('x', 17000000)]),
+                              (2, null, ('[' || repeat('123456,', 1999999) || '1]')::jsonb, array[repeat('x', 17000000)])",
+        trigger("t", "'all'")
+    ))?;
+    let mut session = corner.session()?;
+    for row in [1, 2] {
+        let update = format!("update t set id = id where id = {row}");
+        let mut timed = |limit: u128| -> Result<(Duration, bool)> {
+            session.run(&format!("set statement_timeout = {limit}"))?.ok()?;
+            let started = Instant::now();
+            let reply = session.run(&update)?;
+            let is_cancelled = reply.error().is_some_and(|error| error.sqlstate.as_deref() == Some("57014"));
+            Ok((started.elapsed(), is_cancelled))
+        };
+        let whole = timed(0)?.0.min(timed(0)?.0);
+        // Most of the time it counts. A moment may be a long one on a busy machine.
+        let mut ends = Vec::new();
+        for _ in 0..5 {
+            ends.push(timed(whole.as_millis() / 8)?);
+        }
+        let is_cancelled = ends.iter().any(|(took, is_cancelled)| *is_cancelled && *took < whole / 2);
+        ensure!(is_cancelled, "row {row} takes {whole:?}, and with an eighth of that {ends:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn empty_containers_in_a_jsonb_are_published_as_they_are_and_count_as_what_they_are() -> Result<()> {
+    let corner = Corner::new("hollow")?;
+    corner.sql(&format!(
+        "create type box_of as (j jsonb, js jsonb[]);
+         create table t (j jsonb, js jsonb[], b box_of, bs box_of[], x text); {}",
+        trigger("t", "'all'")
+    ))?;
+    let mut stream = corner.changes(&["t"])?;
+    let mut session = corner.session()?;
+    for value in [
+        "{}",
+        "[]",
+        "\"\"",
+        "null",
+        "[[]]",
+        "[{}]",
+        "{\"a\":{}}",
+        "{\"\":[]}",
+        "[[],{},[[],[{}]],{\"a\":[],\"b\":{\"c\":{}}}]",
+    ] {
+        let row = format!(
+            "insert into t select j, array[j, j], row(j, array[j])::box_of, array[row(j, '{{}}')::box_of, null], ''
+             from (select '{value}'::jsonb as j) as v returning row_to_json(t)"
+        );
+        let written = session.run(&row)?.ok()?.value().unwrap_or_default().to_owned();
+        let data = stream.next(PATIENCE)?.data;
+        ensure!(data.contains(&format!("\"new\":{written}")), "{value}: {data}");
+    }
+    // Of a row near the limit every byte is an empty container or its comma.
+    let limit = 1 << 20;
+    for (column, element) in
+        [("js", "array_fill('E'::jsonb, array[N])"), ("j", "('[' || repeat('E, ', N - 1) || 'E]')::jsonb")]
+    {
+        for empty in ["{}", "[]"] {
+            let insert = |count: usize, padding: usize| {
+                let element = element.replace('E', empty).replace('N', &count.to_string());
+                format!("insert into t ({column}, x) values ({element}, repeat('x', {padding}))")
+            };
+            session.run(&insert(1000, 0))?.ok()?;
+            let base = stream.next(PATIENCE)?.data.len();
+            session.run(&insert(2000, 0))?.ok()?;
+            let of_thousand = stream.next(PATIENCE)?.data.len() - base;
+            let thousands = (limit - base - 1) / of_thousand;
+            let padding = limit - base - thousands * of_thousand;
+            for (padding, is_published) in [(padding - 1, true), (padding, true), (padding + 1, false)] {
+                session.run(&insert(1000 + 1000 * thousands, padding))?.ok()?;
+                let event = stream.next(PATIENCE)?;
+                let what = format!("{column} {empty} {padding}: {} bytes", event.data.len());
+                if is_published {
+                    ensure!(event.event == "insert", "{what}");
+                } else {
+                    assert_eq!(gap_reason(&event)?, "too_large", "{what}");
+                }
+            }
+        }
+    }
     Ok(())
 }

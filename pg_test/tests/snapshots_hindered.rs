@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use cluster::http::EventStream;
 use cluster::{Install, PATIENCE, Preload, Session, wait_for};
 use common::calls::{Api, Findings, builder, start};
-use common::{SOON, figure, gap_reason, linger, wait_for_status};
+use common::{Frozen, SOON, figure, gap_reason, gateway_pid, linger, wait_for_status};
 
 /// SQL for a routine `name(text)` with this comment, which publishes the text.
 fn say(name: &str, comment: &str) -> String {
@@ -325,4 +325,63 @@ fn a_thousand_identities_with_snapshots_of_their_own_all_get_them_and_calls_go_o
     }
     ensure!(figure(&cluster, "stat_gateway", "snapshots_failed_total")? == 0);
     Ok(())
+}
+
+/// Publishes for nobody until the ring has not one byte left, and nothing was dropped.
+fn fill_ring(api: &Api<'_>) -> Result<()> {
+    let left = || -> Result<i64> {
+        Ok(figure(api.cluster, "stat_ring", "capacity_bytes")?
+            - figure(api.cluster, "stat_ring", "used_bytes")?)
+    };
+    let mut session = api.session()?;
+    let mut publish = |bytes: i64| session.run(&format!("select fill(repeat('x', {bytes}))"))?.ok().map(drop);
+    let before = left()?;
+    publish(1000)?;
+    let of_thousand = before - left()?;
+    loop {
+        let wanted = match left()? {
+            0 => return Ok(()),
+            left if left > 2 * of_thousand => of_thousand,
+            left if left > of_thousand => left / 16 * 8,
+            left => left,
+        };
+        publish(1000 + wanted - of_thousand)?;
+        ensure!(figure(api.cluster, "stat_ring", "dropped_total")? == 0, "{wanted} of {} bytes", left()?);
+    }
+}
+
+#[test]
+fn the_end_of_a_snapshot_that_finds_no_room_in_the_ring_is_no_event_that_was_lost() -> Result<()> {
+    let cluster = start(builder().setting("sse.ring_size", "64kB"))?;
+    let api = Api::of(&cluster, "endless")?;
+    api.sql(&format!(
+        "create table gate(); grant select on gate to app;
+         create function state() returns bigint language sql as 'select count(*) from endless.gate'; {} {}",
+        say("say", "@sse\\n@sse_snapshot state as state"),
+        say("fill", "@sse_publish\\n@sse_topic nowhere\\n@sse_delivery immediate")
+    ))?;
+    let gate = locked(&api, "endless.gate")?;
+    let mut events = open(&api, "say/info")?;
+    waits_for_a_lock(&api, 1)?;
+    {
+        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        fill_ring(&api)?;
+        drop(gate);
+        let running = "select count(*) from pg_stat_activity where backend_type = 'pg_sse call worker' and xact_start is not null";
+        wait_for(PATIENCE, "the run has ended", || Ok((cluster.sql(running)? == "0").then_some(())))?;
+        ensure!(figure(&cluster, "stat_ring", "full_total")? > 0, "there was room");
+        ensure!(figure(&cluster, "stat_ring", "dropped_total")? == 0, "it counts as an event");
+    }
+    // No gap, and whoever comes back meanwhile gets a fresh snapshot.
+    let snapshot = events.next(PATIENCE)?;
+    ensure!((snapshot.event.as_str(), snapshot.data.as_str()) == ("state", "0"), "{snapshot:?}");
+    api.sql("select say('live')")?;
+    let live = events.next(SOON)?;
+    ensure!(live.data == "live" && live.id.ends_with('s'), "{live:?}");
+    // The end of a later run says the same.
+    ensure!(open(&api, "say/info")?.next(SOON)?.data == "0");
+    wait_for(PATIENCE, "ids are ordinary", || {
+        api.sql("select say('more')")?;
+        Ok((!events.next(SOON)?.id.ends_with('s')).then_some(()))
+    })
 }

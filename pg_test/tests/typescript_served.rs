@@ -5,9 +5,12 @@
 
 mod common;
 
-use anyhow::{Result, ensure};
-use cluster::{Cluster, PATIENCE, wait_for};
+use anyhow::{Context, Result, ensure};
+use cluster::{Cluster, PATIENCE, SessionOptions, wait_for};
+
 use common::calls::{Api, builder, start};
+use common::changes::trigger;
+use common::{Frozen, announcer, gateway_pid, status};
 
 fn eventually(
     cluster: &Cluster,
@@ -102,4 +105,56 @@ fn a_client_whose_making_fails_is_made_later_and_routes_are_there_at_once() -> R
     ensure!(api.post("f", &serde_json::json!({}))?.status() == 204);
     holder.run("rollback")?.ok()?;
     eventually(&cluster, "/api/client.ts", "the routine", has("function f(")).map(drop)
+}
+
+/// Attack: somebody fetches the client at the moment at which another database takes the name of the served
+/// one, to learn what there is in the first.
+#[test]
+fn a_client_never_comes_from_the_database_that_was_served_before() -> Result<()> {
+    let cluster = Cluster::builder()
+        .setting("sse.database", "shop")
+        .setting("sse.serve_client", "on")
+        .without_extension()
+        .start()?;
+    for (database, routine) in [("shop", "secret_plan"), ("spare", "fresh")] {
+        cluster.sql(&format!("create database {database}"))?;
+        // A table's columns have types, which are read for a client.
+        let table = format!("create table t (n int primary key); {}", trigger("t", "'all'"));
+        let stream = announcer(routine, "@sse\n@sse_topic public.t");
+        cluster.sql_in(database, &format!("create extension pg_sse; {table} {stream}"))?;
+    }
+    let client = || -> Option<(u16, String)> {
+        // The port may be another one, and for a moment nobody listens.
+        let answer = cluster.http_in("shop").and_then(|http| http.get("/api/client.ts")).ok()?;
+        Some((answer.status(), answer.text()))
+    };
+    let eventually = |what: &str, is_so: &dyn Fn(u16, &str) -> bool| {
+        wait_for(PATIENCE, what, || Ok(client().filter(|(status, text)| is_so(*status, text)).map(drop)))
+    };
+    eventually("the first client", &|status, text| status == 200 && text.contains("SecretPlan"))?;
+    let reads = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
+    wait_for(PATIENCE, "nobody reads", || Ok((cluster.sql(reads)? == "0").then_some(())))?;
+    // The gateway finds both databases with their new names, and the lock.
+    let frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    cluster.sql("alter database shop rename to other")?;
+    cluster.sql("alter database spare rename to shop")?;
+    // Nobody but who makes a client reads this: so there are routes, and no client yet.
+    let options = SessionOptions { database: "shop".to_owned(), ..SessionOptions::default() };
+    let mut holder = cluster.session_with(&options)?;
+    holder.run("begin; lock pg_catalog.pg_enum in access exclusive mode")?.ok()?;
+    drop(frozen);
+    wait_for(PATIENCE, "the routine is served", || {
+        let answer = cluster.http_in("shop").and_then(|http| status(http, "/api/fresh/info"));
+        Ok((answer.ok() == Some(200)).then_some(()))
+    })?;
+    // Whatever was answered while the first database was still served is behind this.
+    for _ in 0..20 {
+        let (status, text) = client().context("somebody listens")?;
+        ensure!(status == 503, "{status} {text}");
+    }
+    holder.run("rollback")?.ok()?;
+    eventually("the second client", &|status, text| status == 200 && text.contains("Fresh"))?;
+    let (_, text) = client().context("somebody listens")?;
+    ensure!(!text.contains("SecretPlan"), "{text}");
+    Ok(())
 }
