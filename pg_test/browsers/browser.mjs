@@ -1,20 +1,17 @@
 // Chromium and Firefox, by one driver: Chromium by the protocol of its tools, Firefox by BiDi.
 // Not for what a page must be like: page.mjs.
 
-import { existsSync } from "node:fs";
 import puppeteer from "puppeteer-core";
 
 import { Page } from "./page.mjs";
 
-/** Where Debian has them, unless the environment says otherwise. */
+/** Where the environment says, else where Debian has them. */
 const PATHS = {
   chromium: process.env.CHROMIUM ?? "/usr/bin/chromium",
   firefox: process.env.FIREFOX ?? "/usr/bin/firefox-esr",
 };
 
 export const NAMES = Object.keys(PATHS);
-
-export const isThere = name => existsSync(PATHS[name]);
 
 const OPTIONS = {
   chromium: {
