@@ -87,6 +87,16 @@ CREATE FUNCTION sse.typescript_client(schema name DEFAULT NULL) RETURNS text
 COMMENT ON FUNCTION sse.typescript_client(name) IS
     'A client in TypeScript for everything that can be called or listened to, or for what one schema has of it.';
 
+CREATE FUNCTION sse.openapi(schema name DEFAULT NULL) RETURNS json
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'openapi_wrapper';
+COMMENT ON FUNCTION sse.openapi(name) IS
+    'An OpenAPI 3.2 document of everything that can be called or listened to, or of what one schema has of it.';
+
+CREATE FUNCTION sse.asyncapi(schema name DEFAULT NULL) RETURNS json
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'asyncapi_wrapper';
+COMMENT ON FUNCTION sse.asyncapi(name) IS
+    'An AsyncAPI 3.0 document of the streams, or of those of one schema.';
+
 -- Statistics ---------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sse._ring_figures() RETURNS text

@@ -1,20 +1,22 @@
-//! The client of the served routines in TypeScript (C7.7), for the SQL function and for the gateway.
+//! The files for those who write clients for the served routines (C7.7, C7.10), for the SQL functions and for
+//! the gateway.
 //!
 //! Not for what is written (`sse_client`), nor for reading the catalog.
 
 use std::collections::HashMap;
 
-use sse_client::{Model, Options, TooLarge, typescript};
+use sse_client::{Model, Options, TooLarge, asyncapi, openapi, typescript};
+use sse_proto::client_file::ClientFile;
 use sse_proto::route::Routine;
 
 use crate::catalog::{client_types, routes};
 use crate::{VERSION, guc};
 
-/// The client for these routines, which are all that are served, or for those of one schema.
+/// What these routines are to their callers, which are all that are served; or those of one schema.
 ///
 /// # Errors
 /// [`TooLarge`]
-pub(crate) fn of(routines: &[Routine], schema: Option<String>) -> Result<String, TooLarge> {
+pub(crate) fn model(routines: &[Routine], schema: Option<String>) -> Result<Model, TooLarge> {
     let table = routes::table_of(routines);
     let wanted = Model::wanted(&table, schema.as_deref());
     let oids: Vec<u32> = wanted.iter().map(|(oid, _)| *oid).collect();
@@ -23,14 +25,30 @@ pub(crate) fn of(routines: &[Routine], schema: Option<String>) -> Result<String,
     let catalog = client_types::read(&oids, parameters.map(|parameter| parameter.type_oid), &topics)?;
     let comments: HashMap<u32, &str> =
         routines.iter().map(|routine| (routine.oid, routine.comment.as_str())).collect();
+    let settings = guc::gateway_settings();
     let options = Options {
         schema,
-        user_parameters: guc::USER_PARAMETERS.get(),
-        execution_id_header: guc::gateway_settings().execution_id_headers.first().map(ToString::to_string),
+        user_parameters: settings.user_parameters,
+        execution_id_header: settings.execution_id_headers.first().map(ToString::to_string),
+        require_authentication: settings.auth.require_authentication,
+        cookie_name: settings.auth.cookie_name.as_str().to_owned(),
+        token_parameter: settings.auth.token_parameter.map(|name| name.as_str().to_owned()),
         version: VERSION.to_owned(),
     };
-    let model = Model::of(&table, |oid| comments.get(&oid).copied(), catalog, options);
-    typescript(&model, || {
+    Ok(Model::of(&table, |oid| comments.get(&oid).copied(), catalog, options))
+}
+
+/// One of the files.
+///
+/// # Errors
+/// [`TooLarge`]
+pub(crate) fn written(model: &Model, file: ClientFile) -> Result<String, TooLarge> {
+    let between = || {
         pgrx::check_for_interrupts!();
-    })
+    };
+    match file {
+        ClientFile::TypeScript => typescript(model, between),
+        ClientFile::OpenApi => openapi(model, between),
+        ClientFile::AsyncApi => asyncapi(model, between),
+    }
 }

@@ -28,7 +28,7 @@ fn is_denied(reply: &Reply, what: &str) -> Result<()> {
 
 /// What C8.1 lists for everybody, and the function behind the view `sse.endpoints`: a view's functions run
 /// with the rights of the user who reads the view.
-const FOR_EVERYBODY: &str = "_endpoints()\nauthorize(text[])\ncheck(regprocedure)\ncheck(text)\ntypescript_client(schema name)\nurl(regprocedure)";
+const FOR_EVERYBODY: &str = "_endpoints()\nasyncapi(schema name)\nauthorize(text[])\ncheck(regprocedure)\ncheck(text)\nopenapi(schema name)\ntypescript_client(schema name)\nurl(regprocedure)";
 
 #[test]
 fn execute_is_revoked_from_public_on_every_function_but_those_for_everybody() -> Result<()> {

@@ -162,7 +162,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
         max_body_size,
         login_failures,
         user_parameters,
-        client_path,
+        client_prefix,
     } = Settings::default();
     let AuthSettings {
         jwt_secret,
@@ -214,7 +214,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     assert_eq!(call_queue_size, size("sse.call_queue_size")?);
     assert_eq!(max_body_size, size("sse.max_body_size")?);
     assert_eq!(user_parameters, switch("sse.user_parameters")?);
-    assert_eq!(client_path.is_some(), switch("sse.serve_client")?);
+    assert_eq!(client_prefix.is_some(), switch("sse.serve_client")?);
 
     assert!(jwt_secret.is_none() && text("sse.jwt_secret")?.is_empty());
     assert_eq!(jwt_secret_file.unwrap_or_default(), PathBuf::from(text("sse.jwt_secret_file")?));

@@ -306,7 +306,7 @@ settings! {
     );
     SERVE_CLIENT: Switch = Switch::new(
         c"sse.serve_client", false, Reload,
-        c"Serves the client in TypeScript at the URL prefix, as client.ts.",
-        "It tells whoever may fetch it what can be called and listened to, with parameters, types and the prose of the comments.",
+        c"Serves the client in TypeScript and the documents at the URL prefix: client.ts, openapi.json, asyncapi.json.",
+        "They tell whoever may fetch them what can be called and listened to, with parameters, types and the prose of the comments.",
     );
 }

@@ -112,7 +112,7 @@ pub(crate) fn gateway_settings() -> Settings {
         max_body_size: MAX_BODY_SIZE.bytes(),
         login_failures: LOGIN_FAILURES.count(),
         user_parameters: USER_PARAMETERS.get(),
-        client_path: SERVE_CLIENT.get().then(|| format!("{}/client.ts", URL_PREFIX.text())),
+        client_prefix: SERVE_CLIENT.get().then(|| URL_PREFIX.text()),
         static_root: STATIC_ROOT.optional().map(PathBuf::from),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgrx::bgworkers::BackgroundWorker;
 use sse_proto::call::CallRole;
+use sse_proto::client_file::ClientFile;
 use sse_proto::record::Record;
 use sse_proto::route::Routine;
 use sse_ring::{PushError, Replaced};
@@ -63,8 +64,9 @@ pub(crate) fn run() {
     let mut handed_over = hand_over(&shared, max_wait, generation, role, &routines);
     if handed_over && guc::SERVE_CLIENT.get() {
         // Behind the routines: they neither wait for it, nor are they lost where it fails.
-        let client = BackgroundWorker::transaction(|| client(routines));
-        handed_over = hand_over_client(&shared, max_wait, generation, &client);
+        let files = BackgroundWorker::transaction(|| client_files(routines));
+        handed_over =
+            files.iter().all(|(file, text)| hand_over_file(&shared, max_wait, generation, *file, text));
     }
     if handed_over {
         // Says, too, that nothing is missing: whoever is ended while the client is made does not come here.
@@ -102,26 +104,36 @@ fn hand_over(
         && push(&Record::CatalogEnd { generation, count })
 }
 
-/// What `sse.serve_client` serves; empty if it is too large.
-fn client(mut routines: Vec<Routine>) -> String {
+/// What `sse.serve_client` serves; each is empty if it is too large.
+fn client_files(mut routines: Vec<Routine>) -> [(ClientFile, String); ClientFile::ALL.len()] {
     routines.retain(|routine| guc::schema_is_served(&routine.schema));
-    client::of(&routines, None).unwrap_or_default()
+    let model = client::model(&routines, None);
+    ClientFile::ALL.map(|file| {
+        let written = model.as_ref().ok().and_then(|model| client::written(model, file).ok());
+        (file, written.unwrap_or_default())
+    })
 }
 
-/// Bytes of a part of the client, which finds room in the smallest ring.
+/// Bytes of a part of a file, which finds room in the smallest ring.
 const PART_BYTES: usize = 8 << 10;
 
 /// Its parts, and an empty one behind them.
-fn hand_over_client(shared: &Shared, max_wait: Duration, generation: u64, mut client: &str) -> bool {
+fn hand_over_file(
+    shared: &Shared,
+    max_wait: Duration,
+    generation: u64,
+    file: ClientFile,
+    mut text: &str,
+) -> bool {
     loop {
-        let (part, rest) = client.split_at(client.floor_char_boundary(PART_BYTES));
-        if !push(shared, max_wait, &Record::CatalogClient { generation, part }) {
+        let (part, rest) = text.split_at(text.floor_char_boundary(PART_BYTES));
+        if !push(shared, max_wait, &Record::CatalogClient { generation, file, part }) {
             return false;
         }
         if part.is_empty() {
             return true;
         }
-        client = rest;
+        text = rest;
     }
 }
 

@@ -94,15 +94,23 @@ impl Catalog {
     }
 
     /// The same below all domains.
-    pub(crate) fn base_kind(&self, mut oid: u32) -> &Kind {
+    pub(crate) fn base_kind(&self, oid: u32) -> &Kind {
+        match self.kind(self.base(oid)) {
+            Kind::Domain { .. } => &Kind::Text,
+            kind => kind,
+        }
+    }
+
+    /// The type below all domains.
+    pub(crate) fn base(&self, mut oid: u32) -> u32 {
         // Postgres lets no domain be over itself; the bound is for a catalog that changed while it was read.
         for _ in 0..MAX_DOMAINS {
             match self.kind(oid) {
                 Kind::Domain { base, .. } => oid = *base,
-                kind => return kind,
+                _ => return oid,
             }
         }
-        &Kind::Text
+        oid
     }
 
     /// Whether there is a row in values of this type. Its members are named as in SQL by

@@ -10,9 +10,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sse_proto::annotation::{Method, RoutineKind, prose};
+use sse_proto::annotation::{Access, Method, RoutineKind, prose};
 use sse_proto::call::{Mode, Shape, Signature, TypeKind, USER_PARAMETERS, answer_names};
 use sse_proto::route::{self, RouteTable};
+use sse_proto::word::EventName;
 
 use crate::catalog::{Catalog, Kind, Table};
 
@@ -25,6 +26,12 @@ pub struct Options {
     pub user_parameters: bool,
     /// The header that carries an execution id: the first of `sse.execution_id_headers`.
     pub execution_id_header: Option<String>,
+    /// `sse.require_authentication`
+    pub require_authentication: bool,
+    /// `sse.cookie_name`
+    pub cookie_name: String,
+    /// `sse.token_parameter`
+    pub token_parameter: Option<String>,
     /// The version of pg_sse.
     pub version: String,
 }
@@ -57,6 +64,12 @@ pub struct Routine {
     pub stream: Option<Stream>,
     /// Whether it publishes.
     pub publishes: bool,
+    /// The name of its events; `None` is what `onmessage` gets.
+    pub event: Option<String>,
+    /// Their topic, which is that of its stream, too.
+    pub topic: Option<String>,
+    /// Who may call it and open its stream.
+    pub access: Access,
 }
 
 /// How a routine is called.
@@ -70,7 +83,8 @@ pub struct Call {
     pub parameters: Vec<Parameter>,
     /// What it is answered with.
     pub answer: Answer,
-    /// Whether the answer can be a stream, and the call can go on without its caller (C7.8, C7.9).
+    /// Whether the answer can be a stream, and the call can go on without its caller (C7.8, C7.9): not that
+    /// of a login or a logout, which are answered with a cookie.
     pub can_be_long: bool,
 }
 
@@ -195,6 +209,9 @@ impl Model {
             call: None,
             stream: None,
             publishes: false,
+            event: None,
+            topic: None,
+            access: Access::Unspecified,
         };
         for point in table.call_points() {
             for call in point.calls.iter().filter(|call| is_wanted(&call.schema)) {
@@ -217,12 +234,15 @@ impl Model {
             };
             routines.entry(route.oid).or_insert_with(|| entry(route.oid, &oldest.schema, &oldest.name));
         }
+        let label = |name: &EventName| name.as_str().to_owned();
         for routine in routines.values_mut() {
             let Some(endpoint) = table.endpoint(routine.oid) else { continue };
             let Some(annotation) = &endpoint.annotation else { continue };
             routine.publishes = annotation.publish;
+            routine.event = annotation.event.as_ref().map(label);
+            routine.topic = annotation.topic.as_ref().map(|topic| topic.as_str().to_owned());
+            routine.access = annotation.access.clone();
             let Some(route) = endpoint.url.as_ref().and_then(|url| table.find(url)) else { continue };
-            let label = |name: &sse_proto::word::EventName| name.as_str().to_owned();
             let snapshot = |snapshot: &std::sync::Arc<route::Snapshot>| Snapshot {
                 event: snapshot.event.as_ref().map(label),
                 answer: answer(&snapshot.call, &catalog),

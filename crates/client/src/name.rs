@@ -20,6 +20,8 @@ const RESERVED: &str = "abstract any arguments as async await bigint boolean bre
 
 /// Names that are taken.
 pub(crate) struct Names {
+    /// Words that nobody gets as a name; empty for none.
+    reserved: &'static str,
     taken: HashSet<String>,
     /// The first number that may be free behind a name, by all that is made of this name. None is ever given
     /// back, so nobody has to try again what others have tried: thousands of routines may differ in nothing
@@ -28,9 +30,15 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// For a client.
     pub(crate) fn new() -> Self {
-        let taken = RESERVED.split_whitespace().map(str::to_owned).collect();
-        Self { taken, next: HashMap::new() }
+        Self { reserved: RESERVED, ..Self::besides(RESERVED) }
+    }
+
+    /// For something else, in which these names are there already.
+    pub(crate) fn besides(names: &str) -> Self {
+        let taken = names.split_whitespace().map(str::to_owned).collect();
+        Self { reserved: "", taken, next: HashMap::new() }
     }
 
     /// Takes all names that `made` makes of one name: the given one, or where one of these is taken that with
@@ -75,7 +83,7 @@ impl Names {
     }
 
     fn is_reserved(&self, name: &str) -> bool {
-        RESERVED.split_whitespace().any(|reserved| reserved == name)
+        self.reserved.split_whitespace().any(|reserved| reserved == name)
     }
 }
 
@@ -91,7 +99,20 @@ pub(crate) fn word(name: &str) -> String {
     if starts { camel } else { format!("_{camel}") }
 }
 
-/// The same with its first letter as a capital.
+/// Such a name where only letters and digits of ASCII are allowed: another character is `u` and its number.
+pub(crate) fn ascii(word: &str) -> String {
+    let mut ascii = String::with_capacity(word.len());
+    for c in word.chars() {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            ascii.push(c);
+        } else {
+            ascii.push_str(&format!("u{:x}", u32::from(c)));
+        }
+    }
+    ascii
+}
+
+/// A name with its first letter as a capital.
 pub(crate) fn pascal(word: &str) -> String {
     let mut chars = word.chars();
     let first = chars.next().into_iter().flat_map(char::to_uppercase);

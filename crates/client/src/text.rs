@@ -7,19 +7,23 @@ use std::fmt::Write;
 
 /// A string literal. What could be invisible, or turn the direction of what follows, is escaped.
 pub(crate) fn literal(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
-    let mut literal = String::with_capacity(json.len());
+    seen(&serde_json::Value::from(text).to_string())
+}
+
+/// JSON of one line, in which only strings can have such characters: there they are escaped.
+pub(crate) fn seen(json: &str) -> String {
+    let mut seen = String::with_capacity(json.len());
     for c in json.chars() {
         if is_unseen(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                let _ = write!(literal, "\\u{unit:04x}");
+                let _ = write!(seen, "\\u{unit:04x}");
             }
         } else {
-            literal.push(c);
+            seen.push(c);
         }
     }
-    literal
+    seen
 }
 
 /// The key of an object's type: bare where that is allowed without looking at tables of Unicode.
@@ -49,7 +53,7 @@ fn harmless(line: &str) -> String {
 }
 
 /// Controls, line ends of JavaScript, and what turns the direction of a text or is not seen in it.
-fn is_unseen(c: char) -> bool {
+pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

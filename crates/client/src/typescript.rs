@@ -8,17 +8,21 @@ use crate::function::{Functions, Used};
 use crate::model::Model;
 use crate::text::literal;
 
-/// Most bytes of a client: ten thousand routines. It is made in memory, and `sse.serve_client` keeps it.
-/// Beyond it: [`TooLarge`].
+/// Most bytes of a client, and of a document: thousands of routines. It is made in memory, and
+/// `sse.serve_client` keeps it. Beyond it: [`TooLarge`].
 pub const MAX_CLIENT_BYTES: usize = 8 << 20;
 
-/// The client would have more than [`MAX_CLIENT_BYTES`].
+/// It would have more than [`MAX_CLIENT_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the client would be larger than {} MB", MAX_CLIENT_BYTES >> 20)
+        write!(
+            f,
+            "what these routines take to be described would be larger than {} MB",
+            MAX_CLIENT_BYTES >> 20
+        )
     }
 }
 

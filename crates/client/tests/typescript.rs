@@ -6,10 +6,8 @@
 
 mod fixture;
 
-use std::fs;
-use std::path::Path;
-
-use fixture::{BIGINT, BOOL, Database, INT, JSONB, TEXT, VOID};
+use fixture::databases::{chat, everything, is_golden, tables};
+use fixture::{Database, INT, TEXT, VOID};
 use sse_client::{Kind, MAX_CLIENT_BYTES, Model, TooLarge, typescript};
 use sse_proto::call::Mode;
 
@@ -17,132 +15,14 @@ fn client(database: &Database) -> String {
     typescript(&database.model(None), || {}).unwrap()
 }
 
-fn is_golden(name: &str, client: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, client).unwrap();
-    }
-    let golden = fs::read_to_string(&path).unwrap();
-    let pairs = golden.lines().zip(client.lines()).enumerate();
-    for (number, (golden, line)) in pairs {
-        assert_eq!(line, golden, "{name}:{}", number + 1);
-    }
-    assert_eq!(client, golden, "{name}");
-}
-
-/// The chat of the guides.
-fn chat() -> Database {
-    let mut database = Database::new();
-    let message = database.row(
-        100,
-        "messages",
-        &[("message_id", INT, true), ("user_name", TEXT, true), ("message_text", TEXT, false)],
-    );
-    database.function("get_messages", &[], (message, true), "What was said.\n\nHTTP GET\n@authorize");
-    database.function(
-        "send_message",
-        &[("_message_text", TEXT, false), ("_user_id", TEXT, true)],
-        (VOID, false),
-        "Says something.\n@user_parameters\n\nHTTP POST\n@authorize\n@sse\n@sse_scope authorize",
-    );
-    database.procedure();
-    database.function("login", &[("_username", TEXT, false)], (2249, false), "HTTP POST\n@login");
-    database.outputs(Mode::Table, &[("user_id", TEXT), ("user_name", TEXT)]);
-    database.function("logout", &[], (VOID, false), "HTTP POST\n@logout");
-    database
-}
-
 #[test]
 fn the_client_of_the_chat_is_as_its_golden_file() {
     is_golden("chat.ts", &client(&chat()));
 }
 
-/// Each kind of type, each form of call and answer.
-fn everything() -> Database {
-    let mut database = Database::new();
-    let mood = database.define(200, "public", "mood", Kind::Enum(vec!["so-so".into(), "\"fine\"".into()]));
-    let email = database.define(201, "public", "e_mail", Kind::Domain { base: TEXT, not_null: true });
-    let amount = database.define(202, "public", "amount", Kind::Domain { base: BIGINT, not_null: false });
-    let place = database.row(203, "place", &[("street_name", TEXT, false), ("big", BIGINT, false)]);
-    let places = database.define(204, "public", "_place", Kind::Array(place));
-    let filters = database.define(205, "pg_catalog", "_jsonb", Kind::Array(JSONB));
-    let visits = database.row(
-        206,
-        "visits",
-        &[
-            ("page", TEXT, true),
-            ("n", amount, false),
-            ("mood", mood, true),
-            ("places", places, false),
-            ("n_", INT, false),
-            ("__proto__", TEXT, false),
-            ("it's", TEXT, false),
-        ],
-    );
-    let given =
-        [("page", email, false), ("place", place, true), ("filter", JSONB, true), ("each", filters, true)];
-    database.function("get_visits", &given, (visits, true), "HTTP GET");
-    database.function(
-        "save",
-        &given,
-        (visits, false),
-        "HTTP PUT /visits\n@sse\n@sse_event saved\n@sse_snapshot state",
-    );
-    database.function("state", &[], (visits, true), "");
-    database.function("count_up", &[("", BIGINT, false)], (BIGINT, false), "HTTP POST\n@sse_publish");
-    database.function("is_open", &[], (BOOL, false), "HTTP GET");
-    database.function("anything", &[], (JSONB, false), "HTTP GET");
-    database.function("moods", &[], (mood, true), "HTTP GET");
-    database.function("two", &[("a", INT, true)], (2249, false), "HTTP POST");
-    database.outputs(Mode::Out, &[("first_one", INT), ("second", email)]);
-    database.function(
-        "listen_only",
-        &[],
-        (VOID, false),
-        "News. */ alert(1) /*\n@sse_subscribe\n@sse_snapshot lines",
-    );
-    database.function("lines", &[], (2249, true), "");
-    database.outputs(Mode::Table, &[("line", TEXT)]);
-    database
-}
-
 #[test]
 fn a_client_with_everything_is_as_its_golden_file() {
     is_golden("everything.ts", &client(&everything()));
-}
-
-/// Tables whose rows a page keeps, by each kind of snapshot.
-fn tables() -> Database {
-    let mut database = Database::new();
-    let place = database.row(102, "place", &[("street_name", TEXT, false)]);
-    let columns = [("id", INT, true), ("title", TEXT, true), ("is_done", BOOL, true)];
-    let todo = database.row(100, "todo", &columns);
-    database.tells("public.todo", todo, &["id"], &[]);
-    database.function("todo_now", &[], (todo, true), "");
-    let live = |snapshot: &str| format!("Things to do.\n\n@sse\n@sse_topic public.todo{snapshot}");
-    database.function("todo_live", &[], (VOID, false), &live("\n@sse_snapshot todo_now as rows"));
-    database.function("todo_json", &[], (JSONB, false), "");
-    database.function("todo_sql", &[], (VOID, false), &live("\n@sse_snapshot todo_json"));
-    database.function("todo_alone", &[], (VOID, false), &live(""));
-    database.function("add_todo", &[("_title", TEXT, false)], (todo, false), "HTTP POST");
-    database.function("todo_count", &[], (BIGINT, false), "HTTP GET");
-    // Two columns make the key, the trigger shows some, one is a row, and the snapshot has another one.
-    let stock =
-        [("shop_id", INT, true), ("item", TEXT, true), ("amount", INT, false), ("place", place, false)];
-    let stock = database.row(101, "stock", &stock);
-    database.tells("public.stock", stock, &["shop_id", "item"], &["place"]);
-    database.function("stock_now", &[], (2249, true), "");
-    let out = [("shop_id", INT), ("item", TEXT), ("amount", INT), ("place", place), ("level", INT)];
-    database.outputs(Mode::Table, &out);
-    let comment = "@sse\n@sse_topic public.stock\n@sse_event said\n@sse_snapshot stock_now as insert";
-    database.function("stock_live", &[], (VOID, false), comment);
-    // Without a key nothing can be told apart; a snapshot without the key is of no use either.
-    let log = database.row(103, "log", &[("line", TEXT, false)]);
-    database.tells("public.log", log, &[], &[]);
-    database.function("log_live", &[], (VOID, false), "@sse\n@sse_topic public.log");
-    database.function("titles", &[], (TEXT, true), "");
-    database.function("title_live", &[], (VOID, false), &live("\n@sse_snapshot titles as __proto__"));
-    database
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use crossbeam_channel::bounded;
+use sse_proto::client_file::ClientFile;
 use sse_proto::route::RouteTable;
 
 use crate::auth::NewRefusal;
@@ -40,9 +41,9 @@ impl Routes {
         self.0.set_routes(routes, generation);
     }
 
-    /// Replaces the client that is served; `None`: there is none, empty: it is too large.
-    pub fn set_client(&self, text: Option<&Bytes>) {
-        self.0.client.set(text);
+    /// Replaces a file that is served for clients; `None`: there is none, empty: it is too large.
+    pub fn set_client(&self, file: ClientFile, text: Option<&Bytes>) {
+        self.0.client.set(file, text);
     }
 }
 

@@ -13,6 +13,7 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use sse_proto::admission::{Door, may_have_snapshot, may_open};
+use sse_proto::client_file::ClientFile;
 use sse_proto::route::{Route, RouteTable};
 
 use crate::asked::{Asked, Stranger, unauthenticated};
@@ -115,8 +116,8 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     }
     let wanted =
         if shared.call_state() == CallAvailability::Off { Wanted::Streams } else { Wanted::StreamsAndCalls };
-    let is_client = settings.client_path.as_deref() == Some(path);
-    if !is_client
+    let client = settings.client_prefix.as_deref().and_then(|prefix| ClientFile::at(prefix, path));
+    if client.is_none()
         && shared.routes.find(path, wanted).is_none()
         && let Some(root) = &settings.static_root
         && let Some(file) =
@@ -131,13 +132,14 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     let turn = context.incoming.give_way().await;
     let asked = Asked::new(request, peer, settings, shared);
     drop(turn);
-    if is_client {
+    if let Some(file) = client {
         if let Some(stranger) = asked.stranger(settings) {
             return Err(stranger.into_problem(&asked, settings, shared));
         }
         let room = shared.calls.answer_room(asked.caller.address);
-        let client = shared.client.present();
-        return client_file::answer(client, request.method(), request.headers(), room).map(Answer::Response);
+        let present = shared.client.present(file);
+        return client_file::answer(file, present, request.method(), request.headers(), room)
+            .map(Answer::Response);
     }
     let routes = find_routes(&asked, wanted, settings, shared).await?;
     if wanted == Wanted::StreamsAndCalls && routes.find_calls(path).is_some() {

@@ -85,8 +85,8 @@ pub struct Settings {
     pub login_failures: usize,
     /// `sse.user_parameters`: as if every callable routine had `@user_parameters` (C7.3).
     pub user_parameters: bool,
-    /// Where the client is, with `sse.serve_client`: `/api/client.ts`.
-    pub client_path: Option<String>,
+    /// Below which path the files for clients are, with `sse.serve_client`: `/api`.
+    pub client_prefix: Option<String>,
 }
 
 impl Default for Settings {
@@ -118,7 +118,7 @@ impl Default for Settings {
             max_body_size: 1 << 20,
             login_failures: 10,
             user_parameters: false,
-            client_path: None,
+            client_prefix: None,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod annotation;
 pub mod call;
 pub mod caller;
+pub mod client_file;
 mod codec;
 pub mod encoding;
 pub mod identity;

@@ -38,6 +38,7 @@ pub use stamp::{set_ticket, set_xid, snapshot_end, ticket};
 use crate::annotation::Access;
 use crate::call::CallRole;
 use crate::caller::Caller;
+use crate::client_file::ClientFile;
 use crate::codec;
 use crate::route::Routine;
 use crate::scope::Scope;
@@ -65,8 +66,8 @@ pub enum Kind {
     CatalogRoutine = 10,
     /// The role of calls.
     CallRole = 11,
-    /// A part of the client.
-    CatalogClient = 12,
+    /// A part of a file for clients.
+    CatalogClient = 13,
 }
 
 impl Kind {
@@ -77,7 +78,7 @@ impl Kind {
             [5, ..] => Some(Self::CatalogEnd),
             [10, ..] => Some(Self::CatalogRoutine),
             [11, ..] => Some(Self::CallRole),
-            [12, ..] => Some(Self::CatalogClient),
+            [13, ..] => Some(Self::CatalogClient),
             [20, ..] => Some(Self::Event),
             [21, ..] => Some(Self::TooLarge),
             [22, ..] => Some(Self::CallEnd),
@@ -184,11 +185,13 @@ pub enum Record<'a> {
         /// The role.
         role: CallRole,
     },
-    /// A part of the client that `sse.serve_client` serves, in their order, behind a catalog.
+    /// A part of a file that `sse.serve_client` serves, in their order, behind a catalog.
     CatalogClient {
         /// The catalog it belongs to.
         generation: u64,
-        /// The part; an empty one is behind the last. Of a client that is too large there is only this one.
+        /// The file.
+        file: ClientFile,
+        /// The part; an empty one is behind the last. Of a file that is too large there is only this one.
         part: &'a str,
     },
     /// Last of a catalog; complete if `count` routines of this generation came before.

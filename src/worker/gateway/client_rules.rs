@@ -1,5 +1,5 @@
-//! The settings that a client depends on (`sse.serve_client`): while one is served, a change of them makes
-//! the catalog worker make another, since it is made there.
+//! The settings that the files for clients depend on (`sse.serve_client`): while they are served, a change of
+//! these makes the catalog worker make others, since they are made there.
 //!
 //! Not for making it (`client.rs`).
 
@@ -16,6 +16,9 @@ struct Rules {
     default_level: &'static str,
     execution_id_headers: String,
     user_parameters: bool,
+    require_authentication: bool,
+    cookie_name: String,
+    token_parameter: String,
 }
 
 impl ClientRules {
@@ -26,6 +29,9 @@ impl ClientRules {
             default_level: guc::default_level().as_str(),
             execution_id_headers: guc::EXECUTION_ID_HEADERS.text(),
             user_parameters: guc::USER_PARAMETERS.get(),
+            require_authentication: guc::REQUIRE_AUTHENTICATION.get(),
+            cookie_name: guc::COOKIE_NAME.text(),
+            token_parameter: guc::TOKEN_PARAMETER.text(),
         }))
     }
 }

@@ -139,13 +139,9 @@ impl<'r> Routing<'r> {
             }
             return;
         }
-        if let Record::CatalogClient { generation, part } = record {
-            let is_present = self.present.as_ref().is_some_and(|present| present.generation == generation);
-            if is_present
-                && self.client.take(part)
-                && let Some(routes) = &self.routes
-            {
-                self.client.serve(routes);
+        if let Record::CatalogClient { generation, file, part } = record {
+            if self.present.as_ref().is_some_and(|present| present.generation == generation) {
+                self.client.take(file, part, self.routes.as_ref());
             }
             return;
         }

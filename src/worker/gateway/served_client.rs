@@ -1,14 +1,21 @@
-//! The client that is served, as its parts come from the catalog worker, behind the routines that it is for.
-//! Until another one is complete, the one before is served.
+//! The files for clients that are served, as their parts come from the catalog worker, behind the routines
+//! that they are for. Until another one is complete, the one before is served.
 //!
-//! Not for making it (`client.rs`), nor for answering requests (`sse_gateway`).
+//! Not for making them (`client.rs`), nor for answering requests (`sse_gateway`).
 
 use bytes::Bytes;
 use sse_gateway::Routes;
+use sse_proto::client_file::ClientFile;
 
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct ServedClient {
+    /// In the order of [`ClientFile::ALL`].
+    files: [Served; ClientFile::ALL.len()],
+}
+
+#[derive(Default)]
+struct Served {
     coming: Vec<u8>,
     /// There was no memory for what comes.
     is_lost: bool,
@@ -17,13 +24,35 @@ pub(super) struct ServedClient {
 }
 
 impl ServedClient {
-    /// Another one begins to come, if it comes.
+    /// Others begin to come, if they come.
     pub(super) fn begin(&mut self) {
+        self.files.iter_mut().for_each(Served::begin);
+    }
+
+    /// Takes a part of a file. An empty one is behind the last: another file is complete then, and served.
+    pub(super) fn take(&mut self, file: ClientFile, part: &str, routes: Option<&Routes>) {
+        let served = &mut self.files[file as usize];
+        if served.take(part)
+            && let Some(routes) = routes
+        {
+            routes.set_client(file, served.present.as_ref());
+        }
+    }
+
+    pub(super) fn serve(&self, routes: &Routes) {
+        for (file, served) in ClientFile::ALL.into_iter().zip(&self.files) {
+            routes.set_client(file, served.present.as_ref());
+        }
+    }
+}
+
+impl Served {
+    fn begin(&mut self) {
         (self.coming, self.is_lost) = (Vec::new(), false);
     }
 
-    /// Takes a part. An empty one is behind the last: says whether another client is complete then.
-    pub(super) fn take(&mut self, part: &str) -> bool {
+    /// Whether another file is complete then.
+    fn take(&mut self, part: &str) -> bool {
         if part.is_empty() {
             let text = std::mem::take(&mut self.coming);
             if self.is_lost {
@@ -39,9 +68,5 @@ impl ServedClient {
             self.coming.extend_from_slice(part.as_bytes());
         }
         false
-    }
-
-    pub(super) fn serve(&self, routes: &Routes) {
-        routes.set_client(self.present.as_ref());
     }
 }

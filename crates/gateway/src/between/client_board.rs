@@ -1,5 +1,4 @@
-//! The client in TypeScript that `sse.serve_client` serves: made whenever the routes are, kept as bytes
-//! (C7.7).
+//! The files that `sse.serve_client` serves: made whenever the routes are, kept as bytes (C7.7, C7.10).
 //!
 //! Not for making it, nor for who may fetch it.
 
@@ -8,13 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use sse_proto::client_file::ClientFile;
 
-/// A client, or why there is none.
+/// One of them, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Client {
+pub(crate) enum Present {
     /// Nothing was read yet.
     Unread,
-    /// It would be larger than a client may be.
+    /// It would be larger than it may be.
     TooLarge,
     Made(Arc<Made>),
 }
@@ -26,32 +26,33 @@ pub(crate) struct Made {
     pub(crate) tag: String,
 }
 
-pub(crate) struct ClientBoard(RwLock<Client>);
+/// In the order of [`ClientFile::ALL`].
+pub(crate) struct ClientBoard([RwLock<Present>; ClientFile::ALL.len()]);
 
 impl ClientBoard {
     pub(crate) fn new() -> Self {
-        Self(RwLock::new(Client::Unread))
+        Self(ClientFile::ALL.map(|_| RwLock::new(Present::Unread)))
     }
 
-    pub(crate) fn present(&self) -> Client {
-        self.0.read().clone()
+    pub(crate) fn present(&self, file: ClientFile) -> Present {
+        self.0[file as usize].read().clone()
     }
 
-    /// `None`: it is not served. An empty text is that of a client that is too large.
-    pub(crate) fn set(&self, text: Option<&Bytes>) {
-        let client = match text {
-            None => Client::Unread,
-            Some(text) if text.is_empty() => Client::TooLarge,
+    /// `None`: it is not served. An empty text is that of a file that is too large.
+    pub(crate) fn set(&self, file: ClientFile, text: Option<&Bytes>) {
+        let present = match text {
+            None => Present::Unread,
+            Some(text) if text.is_empty() => Present::TooLarge,
             Some(text) => {
                 let mut hasher = DefaultHasher::new();
                 hasher.write(text);
-                Client::Made(Arc::new(Made {
+                Present::Made(Arc::new(Made {
                     text: text.clone(),
                     tag: format!("\"{:016x}\"", hasher.finish()),
                 }))
             }
         };
-        let before = std::mem::replace(&mut *self.0.write(), client);
+        let before = std::mem::replace(&mut *self.0[file as usize].write(), present);
         // Freed outside of the lock.
         drop(before);
     }

@@ -9,6 +9,7 @@ use super::{Emitter, Envelope, Record};
 use crate::annotation::{Access, RoutineKind};
 use crate::call::{CallRole, Member, Mode, Parameter, ResultType, RowType, Shape, Signature, TypeKind};
 use crate::caller::Caller;
+use crate::client_file::ClientFile;
 use crate::codec::{DecodeError, EncodeError, Field, Reader, Writer, choices, fields};
 use crate::route::Routine;
 use crate::scope::{Scope, ScopeValue};
@@ -22,7 +23,7 @@ choices!(Record<'a> {
     5 => CatalogEnd { generation, count },
     10 => CatalogRoutine { generation, routine },
     11 => CallRole { generation, role },
-    12 => CatalogClient { generation, part },
+    13 => CatalogClient { generation, file, part },
     20 => Event { envelope, data },
     21 => TooLarge { envelope },
     22 => CallEnd { call },
@@ -97,6 +98,7 @@ impl<'a> Field<'a> for Caller<'a> {
 fields!(Routine { oid, kind } flags {
     volatile, parallel_safe, has_identity_parameters, comment_is_too_long
 } { schema, name, comment, signature });
+choices!(ClientFile { 0 => TypeScript, 1 => OpenApi, 2 => AsyncApi });
 choices!(RoutineKind { 0 => Function, 1 => Procedure });
 
 fields!(Signature {} flags { strict, may_execute, owner_may_issue_tokens } { parameters, result, rows });
