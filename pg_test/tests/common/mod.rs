@@ -10,6 +10,7 @@ pub(crate) mod calls;
 pub(crate) mod changes;
 pub(crate) mod control;
 pub(crate) mod differential;
+pub(crate) mod everything;
 pub(crate) mod linger;
 pub(crate) mod module;
 pub(crate) mod proxy;
