@@ -4,10 +4,10 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use cluster::http::EventStream;
+use cluster::http::{EventStream, StreamError};
 use cluster::{Cluster, PATIENCE, wait_until};
 use common::changes::{next, trigger};
-use common::{Corner, figure, has_extension};
+use common::{Corner, SOON, figure, has_extension};
 use serde_json::json;
 
 /// `operation table key new old` of the next change.
@@ -55,6 +55,38 @@ fn partitions_tell_their_changes_under_the_table_that_the_trigger_was_made_on() 
     let mut renamed = corner.changes(&["renamed"])?;
     session.run("insert into east values (70, 7, 'e')")?.ok()?;
     assert!(told(&mut renamed)?.starts_with(r#"insert "renamed" {"id":7"#));
+    Ok(())
+}
+
+#[test]
+fn a_renamed_table_is_followed_on_by_whoever_names_it_anew_and_is_silent_to_others() -> Result<()> {
+    let corner = Corner::new("moved")?;
+    corner.sql(&format!(
+        "create table t(id int primary key); {}
+         create function page() returns void language sql as '';
+         comment on function page() is '@sse_subscribe info\n@sse_topic moved.t';",
+        trigger("t", "'all'")
+    ))?;
+    let mut old = corner.changes(&["t"])?;
+    let path = format!("{}?id=moved", corner.path("page/info"));
+    let mut page = corner.http.events(&path)?;
+    page.next(SOON)?;
+    corner.sql("insert into t values (1)")?;
+    let first = page.next(SOON)?;
+    ensure!(first.event == "insert" && told(&mut old)?.starts_with(r#"insert "t""#), "{first:?}");
+    // Both at once: the stream of the page ends, and comes back to the new name.
+    corner.sql(
+        "begin; alter table t rename to u;
+         comment on function page() is '@sse_subscribe info\n@sse_topic moved.u'; commit",
+    )?;
+    let end = page.next(SOON);
+    ensure!(matches!(end, Err(StreamError::Ended)), "{end:?}");
+    let mut page = corner.http.events_after(&path, &first.id)?;
+    page.next(SOON)?;
+    corner.sql("insert into u values (2); alter table u rename to t; insert into t values (3)")?;
+    assert_eq!(told(&mut page)?, r#"insert "u" {"id":2} {"id":2} null"#);
+    // Who names the old one misses what was told under the new one.
+    assert_eq!(told(&mut old)?, r#"insert "t" {"id":3} {"id":3} null"#);
     Ok(())
 }
 
