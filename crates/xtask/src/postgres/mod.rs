@@ -67,6 +67,7 @@ fn without(major: u32) -> &'static [&'static str] {
             "capture_languages",
             "chat",
             "row_changes",
+            "row_changes_tables",
             "scope_caller",
             "seeds",
             "stock_cluster",

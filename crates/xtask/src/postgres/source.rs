@@ -34,7 +34,7 @@ const MAKE: &str = r#"
     make -s -j"$(nproc)"
     make -s install
     make -s -C src/test/regress
-    for module in spi citext hstore pgcrypto pg_stat_statements auto_explain test_decoding dblink; do
+    for module in spi citext hstore pgcrypto pg_stat_statements auto_explain test_decoding dblink postgres_fdw; do
         make -s -C "contrib/$module"
         make -s -C "contrib/$module" install
     done
