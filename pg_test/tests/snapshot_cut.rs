@@ -18,8 +18,8 @@
 //! - *covered*: the snapshot saw them, and in the order they come behind something that it did not see;
 //! - *kept*: raised before the run ended, or even before it began, and not seen by it.
 //!
-//! Events that are sent at once are numbered by each writer: they belong to no cut, and must come nevertheless
-//! once each, except where a gap says so.
+//! Events that are sent at once are numbered by each writer: they belong to no cut, and must come
+//! nevertheless once each, except where a gap says so.
 
 mod common;
 

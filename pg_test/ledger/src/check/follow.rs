@@ -3,10 +3,10 @@
 //! What it proves for every follower: a snapshot comes where one is due and nowhere else, is a state that the
 //! table had, and is not older than its place in the stream nor than what the follower knew before; behind it
 //! comes each change that it has not seen, once, and none that it has seen; whatever comes with an id without
-//! a mark needs no further snapshot (C6.4); a gap has a cause, and where it stands for a snapshot, the changes
-//! behind it come all the same, with marked ids; at the end the follower has the table. What is lost shows at
-//! the next commit's change, because the table's writer makes one commit after the other; or because others
-//! saw it.
+//! a mark needs no further snapshot (C6.4); a gap has a cause, and where it stands for a snapshot, the
+//! changes behind it come all the same, with marked ids; at the end the follower has the table. What is lost
+//! shows at the next commit's change, because the table's writer makes one commit after the other; or because
+//! others saw it.
 //!
 //! Not for readers of streams without a snapshot: `streams`, `owed`.
 
@@ -361,8 +361,8 @@ impl Judge<'_> {
         }
     }
 
-    /// An id without a mark brings no snapshot when it is resumed from, so nothing may come behind it that its
-    /// snapshot has seen; and there must be one.
+    /// An id without a mark brings no snapshot when it is resumed from, so nothing may come behind it that
+    /// its snapshot has seen; and there must be one.
     fn may_be_resumed(&mut self, id: Id) {
         if id.is_marked {
             return;

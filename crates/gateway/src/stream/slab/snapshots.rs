@@ -252,8 +252,8 @@ impl Slab {
         }
     }
 
-    /// Before its snapshot: events of no transaction have left the window while the stream waited, and perhaps
-    /// they were for it.
+    /// Before its snapshot: events of no transaction have left the window while the stream waited, and
+    /// perhaps they were for it.
     fn tell_of_lost(&mut self, address: SlotAddress, from: u64) {
         let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else { return };
         let bytes = gap(slot.framing(), self.log.id(from), GapReason::Slow);
