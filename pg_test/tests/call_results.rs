@@ -8,187 +8,148 @@ use anyhow::{Context, Result, ensure};
 use common::calls::{Api, Findings, told};
 use serde_json::json;
 
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain";
+/// Declarations of what answers with 204.
+const NOTHING: &[&str] = &[
+    "returns void language sql as ''",
+    "returns void language plpgsql as 'begin perform 1; end'",
+    "returns setof void language sql as ''",
+    "returns text language sql as 'select null::text'",
+    "returns text language sql as 'select 1::text where false'",
+    "returns json language sql as 'select null::json'",
+    "returns place language sql as 'select null::results.place'",
+    "returns place language plpgsql as 'begin return null; end'",
+];
 
-/// Declaration after the name, status, type of the answer, its body.
-const RESULTS: &[(&str, &str, u16, &str, &str)] = &[
-    ("void", "returns void language sql as ''", 204, "", ""),
-    ("void_of_plpgsql", "returns void language plpgsql as 'begin perform 1; end'", 204, "", ""),
-    ("number", "returns int language sql as 'select 42'", 200, TEXT, "42"),
-    ("text", "returns text language sql as $$ select e'a \u{e9}\\n\"q\"' $$", 200, TEXT, "a \u{e9}\n\"q\""),
-    ("empty", "returns text language sql as $$ select '' $$", 200, TEXT, ""),
-    ("boolean", "returns boolean language sql as 'select true'", 200, TEXT, "true"),
+/// Declarations of what answers with plain text, and the text.
+const TEXTS: &[(&str, &str)] = &[
+    ("returns int language sql as 'select 42'", "42"),
+    ("returns text language sql as $$ select e'a \u{e9}\\n\"q\"\\\\' $$", "a \u{e9}\n\"q\"\\"),
+    ("returns text language sql as $$ select '' $$", ""),
+    ("returns boolean language sql as 'select true'", "true"),
     (
-        "numeric",
         "returns numeric language sql as 'select 123456789012345678901234567890.10'",
-        200,
-        TEXT,
         "123456789012345678901234567890.10",
     ),
+    ("returns numeric language sql as $$ select 'NaN'::numeric $$", "NaN"),
     (
-        "uuid",
         "returns uuid language sql as $$ select 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid $$",
-        200,
-        TEXT,
         "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
     ),
     (
-        "stamp",
         "returns timestamptz language sql as $$ select '2026-01-02 03:04:05.6+00'::timestamptz $$",
-        200,
-        TEXT,
         "2026-01-02T03:04:05.6+00:00",
     ),
     (
-        "stamp_without_zone",
         "returns timestamp language sql as $$ select '2026-01-02 03:04:05.6'::timestamp $$",
-        200,
-        TEXT,
         "2026-01-02T03:04:05.6",
     ),
-    ("day", "returns date language sql as $$ select '2026-01-02'::date $$", 200, TEXT, "2026-01-02"),
-    ("bytes", "returns bytea language sql as $$ select '\\xdead'::bytea $$", 200, TEXT, "\\xdead"),
-    ("nothing", "returns text language sql as 'select null::text'", 204, "", ""),
-    ("no_row", "returns text language sql as 'select 1::text where false'", 204, "", ""),
+    ("returns date language sql as $$ select '2026-01-02'::date $$", "2026-01-02"),
+    ("returns date language sql as $$ select 'infinity'::date $$", "infinity"),
+    ("returns int4range language sql as $$ select '[1,3]'::int4range $$", "[1,4)"),
+    ("returns bytea language sql as $$ select '\\xdead'::bytea $$", "\\xdead"),
+    ("returns mood language sql as $$ select 'Happy'::results.mood $$", "Happy"),
+    ("returns positive language sql as 'select 5::results.positive'", "5"),
+    ("(out answer_is int) language sql as 'select 42'", "42"),
+];
+
+/// Declarations of what answers with JSON, and the JSON.
+const DOCUMENTS: &[(&str, &str)] = &[
     (
-        "json_document",
-        "returns json language sql as $$ select '{\"b\": 1,  \"a_b\": null}'::json $$",
-        200,
-        JSON,
-        "{\"b\": 1,  \"a_b\": null}",
+        r#"returns json language sql as $$ select '{"b": 1,  "a_b": null}'::json $$"#,
+        r#"{"b": 1,  "a_b": null}"#,
+    ),
+    ("returns jsonb language sql as $$ select '12345678901234567890'::jsonb $$", "12345678901234567890"),
+    ("returns json language sql as $$ select 'null'::json $$", "null"),
+    (r#"returns document language sql as $$ select '{"a":1}'::results.document $$"#, r#"{"a": 1}"#),
+    ("returns int[] language sql as 'select array[1, null, 3]'", "[1,null,3]"),
+    (
+        "returns place[] language sql as $$ select array[row('s', 1, null)::results.place] $$",
+        r#"[{"streetName":"s","no":1,"tags":null}]"#,
     ),
     (
-        "jsonb_number",
-        "returns jsonb language sql as $$ select '12345678901234567890'::jsonb $$",
-        200,
-        JSON,
-        "12345678901234567890",
+        "returns place language sql as $$ select 'High St', 5, '{a}'::text[] $$",
+        r#"{"streetName":"High St","no":5,"tags":["a"]}"#,
     ),
-    ("json_null", "returns json language sql as $$ select 'null'::json $$", 200, JSON, "null"),
-    ("json_nothing", "returns json language sql as 'select null::json'", 204, "", ""),
-    ("list", "returns int[] language sql as 'select array[1, null, 3]'", 200, JSON, "[1,null,3]"),
     (
-        "composite",
-        "returns place language sql as $$ select 'High St', 5 $$",
-        200,
-        JSON,
-        "{\"streetName\":\"High St\",\"no\":5}",
+        "returns place language sql as 'select row(null, null, null)::results.place'",
+        r#"{"streetName":null,"no":null,"tags":null}"#,
     ),
-    ("composite_null", "returns place language sql as 'select null::results.place'", 204, "", ""),
-    ("composite_no_row", "returns place language plpgsql as 'begin return null; end'", 204, "", ""),
-    ("one_out", "(out answer_is int) language sql as 'select 42'", 200, TEXT, "42"),
     (
-        "two_out",
+        "returns home language sql as $$ select row('s', 1, null)::results.home $$",
+        r#"{"streetName":"s","no":1,"tags":null}"#,
+    ),
+    (
         "(out answer_is int, out b text) language sql as $$ select 42, null::text $$",
-        200,
-        JSON,
-        "{\"answerIs\":42,\"b\":null}",
+        r#"{"answerIs":42,"b":null}"#,
+    ),
+    ("(out int, out v int, out t int) language sql as 'select 1, 2, 3'", r#"{"column1":1,"v":2,"t":3}"#),
+    ("returns setof int language sql as 'values (1), (null), (3)'", "[1,null,3]"),
+    ("returns setof text language sql as $$ values ('a\"'), (null), ('') $$", r#"["a\"",null,""]"#),
+    (
+        r#"returns setof json language sql as $$ values ('{"a":1}'::json), ('2'), (null) $$"#,
+        r#"[{"a":1},2,null]"#,
+    ),
+    ("returns setof int[] language sql as $$ values (array[1]), (array[2,3]), (null) $$", "[[1],[2,3],null]"),
+    ("returns setof text language sql as 'select 1::text where false'", "[]"),
+    (
+        "returns setof place language sql as $$ select ('s', 1, null)::results.place $$",
+        r#"[{"streetName":"s","no":1,"tags":null}]"#,
     ),
     (
-        "set_of_numbers",
-        "returns setof int language sql as 'select generate_series(1, 3)'",
-        200,
-        JSON,
-        "[1,2,3]",
+        "returns setof home language sql as $$ select ('s', 1, null)::results.home $$",
+        r#"[{"streetName":"s","no":1,"tags":null}]"#,
     ),
     (
-        "set_of_texts",
-        "returns setof text language sql as $$ values ('a\"'), (null), ('') $$",
-        200,
-        JSON,
-        "[\"a\\\"\",null,\"\"]",
-    ),
-    (
-        "set_of_json",
-        "returns setof json language sql as $$ values ('{\"a\":1}'::json), ('2'), (null) $$",
-        200,
-        JSON,
-        "[{\"a\":1},2,null]",
-    ),
-    (
-        "set_of_lists",
-        "returns setof int[] language sql as $$ values (array[1]), (array[2,3]) $$",
-        200,
-        JSON,
-        "[[1],[2,3]]",
-    ),
-    ("empty_set", "returns setof text language sql as 'select 1::text where false'", 200, JSON, "[]"),
-    (
-        "table_of_rows",
-        "returns table (user_id int, \"Weird Name\" text, at timestamptz) language sql as $$ values (1, 'a', '2026-01-02 03:04:05Z'::timestamptz), (2, null, null) $$",
-        200,
-        JSON,
-        "[{\"userId\":1,\"weird Name\":\"a\",\"at\":\"2026-01-02T03:04:05+00:00\"},{\"userId\":2,\"weird Name\":null,\"at\":null}]",
-    ),
-    (
-        "table_of_one_column",
-        "returns table (user_id int) language sql as 'values (1), (2)'",
-        200,
-        JSON,
-        "[{\"userId\":1},{\"userId\":2}]",
-    ),
-    (
-        "empty_table",
-        "returns table (user_id int, b int) language sql as 'select 1, 2 where false'",
-        200,
-        JSON,
-        "[]",
-    ),
-    (
-        "set_of_rows",
         "returns setof visits language sql as $$ values (1, '2026-01-02 03:04:05Z'::timestamptz, 1.50), (2, 'infinity', 'NaN') $$",
-        200,
-        JSON,
-        "[{\"visitId\":1,\"createdAt\":\"2026-01-02T03:04:05+00:00\",\"amount\":1.50},{\"visitId\":2,\"createdAt\":\"infinity\",\"amount\":\"NaN\"}]",
+        r#"[{"visitId":1,"createdAt":"2026-01-02T03:04:05+00:00","amount":1.50},{"visitId":2,"createdAt":"infinity","amount":"NaN"}]"#,
     ),
     (
-        "set_out",
-        "(out a int, out b int) returns setof record language sql as 'values (1, 2), (3, 4)'",
-        200,
-        JSON,
-        "[{\"a\":1,\"b\":2},{\"a\":3,\"b\":4}]",
-    ),
-    ("enumerated", "returns mood language sql as $$ select 'sad'::results.mood $$", 200, TEXT, "sad"),
-    ("domain_over_int", "returns positive language sql as 'select 5::results.positive'", 200, TEXT, "5"),
-    (
-        "domain_over_json",
-        "returns document language sql as $$ select '{\"a\":1}'::results.document $$",
-        200,
-        JSON,
-        "{\"a\": 1}",
+        "(out a int, out r int) returns setof record language sql as 'values (1, 2), (3, 4)'",
+        r#"[{"a":1,"r":2},{"a":3,"r":4}]"#,
     ),
     (
-        "domain_over_composite",
-        "returns home language sql as $$ select row('s', 1)::results.home $$",
-        200,
-        JSON,
-        "{\"streetName\":\"s\",\"no\":1}",
+        "returns table (user_id int, \"Weird Name\" text, at timestamptz) language sql as $$ values (1, 'a', '2026-01-02 03:04:05Z'::timestamptz), (2, null, null) $$",
+        r#"[{"userId":1,"weird Name":"a","at":"2026-01-02T03:04:05+00:00"},{"userId":2,"weird Name":null,"at":null}]"#,
     ),
+    ("returns table (user_id int) language sql as 'values (1), (2)'", r#"[{"userId":1},{"userId":2}]"#),
+    (
+        "returns table (user_id int, \"userId\" int) language sql as 'values (1, 2)'",
+        r#"[{"user_id":1,"userId":2}]"#,
+    ),
+    (
+        "returns table (t int, r int, v int, s int, x int) language sql as 'values (1, 2, 3, 4, 5)'",
+        r#"[{"t":1,"r":2,"v":3,"s":4,"x":5}]"#,
+    ),
+    ("returns table (user_id int, b int) language sql as 'select 1, 2 where false'", "[]"),
 ];
 
 #[test]
 fn every_kind_of_result_has_its_status_type_and_body() -> Result<()> {
     let api = Api::new("results")?;
     api.sql(
-        "create type mood as enum ('sad', 'happy');
+        "create type mood as enum ('sad', 'Happy');
          create domain positive as int;
          create domain document as jsonb;
-         create type place as (street_name text, no int);
-         create domain home as place;
+         create type place as (street_name text, no int, tags text[]);
+         create domain home as place check ((value).no > 0);
          create table visits (visit_id int, created_at timestamptz, amount numeric);",
     )?;
-    let mut findings = Findings::default();
-    for (name, declaration, status, content_type, body) in RESULTS {
+    let nothing = NOTHING.iter().map(|declaration| (*declaration, 204, "", ""));
+    let texts = TEXTS.iter().map(|(declaration, body)| (*declaration, 200, "text/plain", *body));
+    let documents =
+        DOCUMENTS.iter().map(|(declaration, body)| (*declaration, 200, "application/json", *body));
+    let cases: Vec<_> = nothing.chain(texts).chain(documents).enumerate().collect();
+    let script = cases.iter().map(|(number, (declaration, ..))| {
         let parentheses = if declaration.starts_with('(') { "" } else { "()" };
-        api.sql(&format!(
-            "create function r_{name}{parentheses} {declaration}; comment on function r_{name} is 'HTTP GET'"
-        ))?;
-        let answer = api.get(&format!("r-{}", name.replace('_', "-")))?;
-        let found = (answer.status(), answer.text());
-        findings.expect(name, found, (*status, (*body).to_owned()));
-        let found = answer.header("content-type").unwrap_or("").split(';').next().unwrap_or("").to_owned();
-        findings.expect(&format!("{name}, type"), found, (*content_type).to_owned());
+        format!("create function r{number}{parentheses} {declaration}; comment on function r{number} is 'HTTP GET';")
+    });
+    api.sql(&script.collect::<String>())?;
+    let mut findings = Findings::default();
+    for (number, (declaration, status, content_type, body)) in cases {
+        let answer = api.get(&format!("r{number}"))?;
+        let of_type = answer.header("content-type").unwrap_or("").split(';').next().unwrap_or("");
+        let found = (answer.status(), of_type, answer.text());
+        findings.expect(declaration, found, (status, content_type, body.to_owned()));
     }
     findings.report()
 }

@@ -1,346 +1,197 @@
-//! The SQL that a call becomes, without pg_sse: Postgres accepts it with all parameters as text, and returns
-//! what the answer is made of (C7.3, C7.4).
+//! The SQL that a call becomes, in Postgres: it takes arguments in every notation, finds the overload that
+//! was meant, and gives a login its first row (C7.3, C7.5).
 //!
-//! Not for arguments (`call_values.rs`), nor for HTTP and the call workers (`call_results.rs`).
+//! Not for values of every type, nor for names (`call_arguments.rs`), nor for results (`call_results.rs`).
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "../../crates/proto/tests/call/fixture.rs"]
-mod fixture;
-#[path = "common/statements.rs"]
-mod statements;
+mod common;
 
 use anyhow::{Context, Result};
-use fixture::{function, post, result};
-use sse_proto::call::{Given, Shape, UserParameters, statement};
-use sse_proto::route::Call;
-use statements::{Findings, SCHEMA, literal, run, session};
+use cluster::http::Response;
+use common::calls::{Api, Findings, builder, eventually_text, start, told};
+use common::tokens;
+use serde_json::json;
 
-/// What follows `create function app.f`, the shape, whether a set, its columns, the rows.
-type ResultCase = (&'static str, Shape, bool, &'static [&'static str], &'static str);
+/// A routine, and for bodies what is answered.
+type Notation = (&'static str, &'static [(&'static str, &'static str)]);
 
-const RESULTS: &[ResultCase] = &[
-    ("() returns void language sql as ''", Shape::Void, false, &[], "NULL"),
-    ("() returns int language sql as 'select 42'", Shape::Scalar, false, &[], "42"),
-    ("() returns text language sql as $$ select e'a é\"\\\\\\n' $$", Shape::Scalar, false, &[], "a é\"\\\n"),
-    ("() returns text language sql as 'select null::text'", Shape::Scalar, false, &[], "NULL"),
-    ("() returns boolean language sql as 'select true'", Shape::Scalar, false, &[], "true"),
-    ("() returns numeric language sql as $$ select 'NaN'::numeric $$", Shape::Scalar, false, &[], "NaN"),
+const NOTATIONS: &[Notation] = &[
     (
-        "() returns numeric language sql as 'select 123456789012345678901234567890.10'",
-        Shape::Scalar,
-        false,
-        &[],
-        "123456789012345678901234567890.10",
+        "function @(a int, b int = 40 + 2, variadic tags text[] = '{d}') returns text language sql as $$ select concat_ws('|', a, b, tags) $$",
+        &[
+            (r#"{"a":1}"#, "1|42|{d}"),
+            (r#"{"a":1,"b":2}"#, "1|2|{d}"),
+            (r#"{"tags":["x"],"a":1,"b":3}"#, "1|3|{x}"),
+            (r#"{"a":1,"b":null,"tags":[]}"#, "1|{}"),
+        ],
     ),
     (
-        "() returns timestamptz language sql as $$ select '2026-01-02 03:04:05.6+00'::timestamptz $$",
-        Shape::Scalar,
-        false,
-        &[],
-        "2026-01-02T03:04:05.6+00:00",
-    ),
-    ("() returns date language sql as $$ select 'infinity'::date $$", Shape::Scalar, false, &[], "infinity"),
-    ("() returns bytea language sql as $$ select '\\xdead'::bytea $$", Shape::Scalar, false, &[], "\\xdead"),
-    (
-        "() returns app.mood language sql as $$ select 'Happy'::app.mood $$",
-        Shape::Scalar,
-        false,
-        &[],
-        "Happy",
-    ),
-    ("() returns app.positive language sql as 'select 5::app.positive'", Shape::Scalar, false, &[], "5"),
-    (
-        "() returns int4range language sql as $$ select '[1,3]'::int4range $$",
-        Shape::Scalar,
-        false,
-        &[],
-        "[1,4)",
-    ),
-    ("(out answer int) language sql as 'select 42'", Shape::Scalar, false, &["answer"], "42"),
-    (
-        "() returns json language sql as $$ select '{\"b\": 1,  \"a\": null}'::json $$",
-        Shape::Json,
-        false,
-        &[],
-        "{\"b\": 1,  \"a\": null}",
+        "function @(int, b int = 2, text = 'c', d text = 'd') returns text language sql as $$ select concat_ws('|', $1, $2, $3, $4) $$",
+        &[
+            (r#"{"$1":1}"#, "1|2|c|d"),
+            (r#"{"$1":1,"d":"x"}"#, "1|2|c|x"),
+            (r#"{"$1":1,"b":3,"$3":"y","d":"x"}"#, "1|3|y|x"),
+        ],
     ),
     (
-        "() returns app.document language sql as $$ select '[1]'::app.document $$",
-        Shape::Json,
-        false,
-        &[],
-        "[1]",
-    ),
-    ("() returns jsonb language sql as 'select null::jsonb'", Shape::Json, false, &[], "NULL"),
-    ("() returns int[] language sql as 'select array[1, null]'", Shape::Array, false, &[], "[1,null]"),
-    (
-        "() returns app.\"Row\"[] language sql as $$ select array[row('s', 1, null)::app.\"Row\"] $$",
-        Shape::Array,
-        false,
-        &[],
-        "[{\"street_name\":\"s\",\"no\":1,\"tags\":null}]",
+        "procedure @(a int, out b int, inout c text = 'q', variadic t text[] = '{d}') language plpgsql as $$ begin b := a + 1; c := c || t::text; end $$",
+        &[
+            (r#"{"a":1}"#, r#"{"b":2,"c":"q{d}"}"#),
+            (r#"{"a":1,"c":"z"}"#, r#"{"b":2,"c":"z{d}"}"#),
+            (r#"{"a":1,"t":["x"],"c":"z"}"#, r#"{"b":2,"c":"z{x}"}"#),
+            (r#"{"a":1,"t":[],"c":null}"#, r#"{"b":2,"c":null}"#),
+        ],
     ),
     (
-        "() returns app.\"Row\" language sql as $$ select row('s', 1, '{a}')::app.\"Row\" $$",
-        Shape::Composite,
-        false,
-        &["street_name", "no", "tags"],
-        "{\"streetName\":\"s\",\"no\":1,\"tags\":[\"a\"]}",
+        "procedure @(out int, int, inout text = 'q') language plpgsql as $$ begin $1 := $2 + 1; $3 := $3 || '!'; end $$",
+        &[
+            (r#"{"$1":1}"#, r#"{"column1":2,"column2":"q!"}"#),
+            (r#"{"$1":1,"$2":"z"}"#, r#"{"column1":2,"column2":"z!"}"#),
+        ],
     ),
     (
-        "() returns app.home language sql as $$ select row('s', 1, null)::app.home $$",
-        Shape::Composite,
-        false,
-        &["street_name", "no", "tags"],
-        "{\"streetName\":\"s\",\"no\":1,\"tags\":null}",
+        "procedure @(\"select\" int = 1, inout \"A\"\"b\" int = 2) language plpgsql as $$ begin \"A\"\"b\" := \"select\" + \"A\"\"b\"; end $$",
+        &[("{}", r#"{"a\"b":3}"#), (r#"{"select":5}"#, r#"{"a\"b":7}"#), (r#"{"A\"b":5}"#, r#"{"a\"b":6}"#)],
     ),
-    (
-        "() returns app.\"Row\" language plpgsql as 'begin return null; end'",
-        Shape::Composite,
-        false,
-        &["street_name", "no", "tags"],
-        "",
-    ),
-    (
-        "() returns app.\"Row\" language sql as 'select row(null, null, null)::app.\"Row\"'",
-        Shape::Composite,
-        false,
-        &["street_name", "no", "tags"],
-        "{\"streetName\":null,\"no\":null,\"tags\":null}",
-    ),
-    (
-        "(out b_c int, out t text) language sql as $$ select 42, null::text $$",
-        Shape::Composite,
-        false,
-        &["b_c", "t"],
-        "{\"bC\":42,\"t\":null}",
-    ),
-    (
-        "(out int, out \"v\" int, out t int) language sql as 'select 1, 2, 3'",
-        Shape::Composite,
-        false,
-        &["column1", "v", "t"],
-        "{\"column1\":1,\"v\":2,\"t\":3}",
-    ),
-    ("() returns setof void language sql as ''", Shape::Void, true, &[], ""),
-    (
-        "() returns setof int language sql as 'values (1), (null), (3)'",
-        Shape::Scalar,
-        true,
-        &[],
-        "1\nnull\n3",
-    ),
-    (
-        "() returns setof text language sql as $$ values ('a\"'), ('') $$",
-        Shape::Scalar,
-        true,
-        &[],
-        "\"a\\\"\"\n\"\"",
-    ),
-    (
-        "() returns setof json language sql as $$ values ('{\"a\":1}'::json), (null) $$",
-        Shape::Json,
-        true,
-        &[],
-        "{\"a\":1}\nnull",
-    ),
-    (
-        "() returns setof int[] language sql as $$ values (array[1]), (null) $$",
-        Shape::Array,
-        true,
-        &[],
-        "[1]\nnull",
-    ),
-    (
-        "() returns table (some_col int) language sql as 'values (1)'",
-        Shape::Composite,
-        true,
-        &["some_col"],
-        "{\"someCol\":1}",
-    ),
-    (
-        "() returns table (some_col int, at timestamptz) language sql as $$ values (1, '2026-01-02Z'::timestamptz), (2, null) $$",
-        Shape::Composite,
-        true,
-        &["some_col", "at"],
-        "{\"someCol\":1,\"at\":\"2026-01-02T00:00:00+00:00\"}\n{\"someCol\":2,\"at\":null}",
-    ),
-    (
-        "() returns setof app.\"Row\" language sql as $$ select ('s', 1, null)::app.\"Row\" $$",
-        Shape::Composite,
-        true,
-        &["street_name", "no", "tags"],
-        "{\"streetName\":\"s\",\"no\":1,\"tags\":null}",
-    ),
-    (
-        "() returns setof app.home language sql as $$ select ('s', 1, null)::app.home $$",
-        Shape::Composite,
-        true,
-        &["street_name", "no", "tags"],
-        "{\"streetName\":\"s\",\"no\":1,\"tags\":null}",
-    ),
-    (
-        "(out a int, out r int) returns setof record language sql as 'values (1, 2)'",
-        Shape::Composite,
-        true,
-        &["a", "r"],
-        "{\"a\":1,\"r\":2}",
-    ),
-    (
-        "() returns table (t int, r int, v int, s int, x int) language sql as 'values (1, 2, 3, 4, 5)'",
-        Shape::Composite,
-        true,
-        &["t", "r", "v", "s", "x"],
-        "{\"t\":1,\"r\":2,\"v\":3,\"s\":4,\"x\":5}",
-    ),
-    (
-        "() returns table (user_id int, \"userId\" int) language sql as 'values (1, 2)'",
-        Shape::Composite,
-        true,
-        &["user_id", "userId"],
-        "{\"user_id\":1,\"userId\":2}",
-    ),
-    ("() returns table (a int) language sql as 'select 1 where false'", Shape::Composite, true, &["a"], ""),
 ];
 
 #[test]
-fn every_kind_of_result_gives_the_rows_of_its_answer() -> Result<()> {
-    let mut session = session("results")?;
+fn defaults_variadic_and_parameters_without_a_name_work_as_postgres_wants_them() -> Result<()> {
+    let api = Api::new("notations")?;
     let mut findings = Findings::default();
-    for (declaration, shape, is_set, columns, wanted) in RESULTS {
-        session.run(SCHEMA)?.ok()?;
-        session.run(&format!("create function app.f{declaration}"))?.ok().context(*declaration)?;
-        let mut call = function("");
-        call.signature.result = result(*shape, *is_set, columns);
-        findings.expect(declaration, &run(&mut session, &post(&call, "")?)?, wanted);
+    for (number, (declaration, cases)) in NOTATIONS.iter().enumerate() {
+        let kind = declaration.split(' ').next().unwrap_or_default();
+        let created = declaration.replace('@', &format!("r{number}"));
+        api.sql(&format!("create {created}; comment on {kind} r{number} is 'HTTP POST'"))?;
+        for (body, wanted) in *cases {
+            let answer = told(&api.post_bytes(&format!("r{number}"), body.as_bytes())?);
+            findings.expect(&format!("{declaration}: {body}"), answer, format!("200 {wanted}"));
+        }
     }
     findings.report()
 }
 
 #[test]
-fn a_login_gives_its_first_row_and_none_for_nobody() -> Result<()> {
-    let mut session = session("logins")?;
+fn a_query_string_gives_texts_arrays_and_rows() -> Result<()> {
+    let api = Api::new("queries")?;
+    api.sql(
+        "create type mood as enum ('sad', 'Happy'); create type place as (street_name text, no int, tags text[]);
+         create function f(n int = 0, tags text[] = '{none}', boxes box[] = null, place place = null, doc jsonb = null, moods mood[] = null)
+         returns text language sql as $$ select concat_ws(' ', n, tags, boxes, place, doc, moods) $$;
+         comment on function f is 'HTTP GET';",
+    )?;
     let mut findings = Findings::default();
-    let both: &[&str] = &["user_id", "user_name"];
-    for (declaration, shape, is_set, columns, wanted) in [
+    for (query, wanted) in [
+        ("", "0 {none}"),
         (
-            "() returns table (user_id int, user_name text) language sql as $$ values (1, 'a'), (2, 'b') $$",
-            Shape::Composite,
-            true,
-            both,
-            "{\"user_id\":1,\"user_name\":\"a\"}",
+            "n=5&tags=a&tags=b%2Cc&tags=&tags=NULL&tags=%22%5C%7B%7D",
+            "5 {a,\"b,c\",\"\",\"NULL\",\"\\\"\\\\{}\"}",
         ),
-        (
-            "() returns table (user_id int, user_name text) language sql as $$ values (null::int, null), (2, 'b') $$",
-            Shape::Composite,
-            true,
-            both,
-            "",
-        ),
-        (
-            "() returns table (user_id int, user_name text) language sql as 'select 1, null where false'",
-            Shape::Composite,
-            true,
-            both,
-            "",
-        ),
-        (
-            "(out user_id int, out user_name text) language plpgsql as 'begin select 1, 2 into user_id, user_name where false; end'",
-            Shape::Composite,
-            false,
-            both,
-            "",
-        ),
-        (
-            "(out user_id int, out user_name text) language sql as 'select 1, null::text'",
-            Shape::Composite,
-            false,
-            both,
-            "{\"user_id\":1,\"user_name\":null}",
-        ),
-        (
-            "(out user_id int) language sql as 'select 7'",
-            Shape::Scalar,
-            false,
-            &["user_id"],
-            "{\"user_id\":7}",
-        ),
-        ("(out user_id int) language sql as 'select null::int'", Shape::Scalar, false, &["user_id"], ""),
+        ("boxes=(1,1),(0,0)&boxes=(2,2),(0,0)", "0 {none} {(1,1),(0,0);(2,2),(0,0)}"),
+        ("place=(a,1,)", "0 {none} (a,1,)"),
+        ("place=%7B%22no%22:1%7D", "0 {none} (,1,)"),
+        ("doc=%5B1%5D&moods=sad&moods=Happy", "0 {none} [1] {sad,Happy}"),
     ] {
-        session.run(SCHEMA)?.ok()?;
-        session.run(&format!("create function app.f{declaration}"))?.ok().context(declaration)?;
-        let mut call = Call { login: true, ..function("") };
-        call.signature.result = result(shape, is_set, columns);
-        findings.expect(declaration, &run(&mut session, &post(&call, "")?)?, wanted);
+        findings.expect(query, told(&api.get(&format!("f?{query}"))?), format!("200 {wanted}"));
+    }
+    for query in ["n=", "n=x", "moods=x"] {
+        findings.expect(query, api.get(&format!("f?{query}"))?.status(), 400);
     }
     findings.report()
 }
 
-/// Whatever a role's search_path has before `pg_catalog`, nothing in a statement is found there.
+/// Attack: whatever a role's search_path has before `pg_catalog`, nothing in a statement is found there.
 #[test]
 fn a_search_path_decides_nothing() -> Result<()> {
-    let mut session = session("paths")?;
-    session.run(SCHEMA)?.ok()?;
-    session
-        .run(
-            "create schema evil; create domain evil.text as pg_catalog.int4; create type evil.json as (a int);
-             create function evil.to_json(anyelement) returns pg_catalog.json language sql as $$ select '\"evil\"'::pg_catalog.json $$;
-             create function evil.row_to_json(record) returns pg_catalog.json language plpgsql as $$ begin return '\"evil\"'; end $$;
-             create function evil.f(a pg_catalog._text, b pg_catalog.int4) returns pg_catalog.text language sql as $$ select 'evil'::pg_catalog.text $$;
-             create function app.f(a pg_catalog._text, b pg_catalog.int4, out c pg_catalog.int4, out d pg_catalog._text) language sql as 'select b, a';
-             set search_path = evil, pg_catalog",
-        )?
-        .ok()?;
-    let mut call = function("in a _text, in b int4, out c int4, out d _text");
-    call.signature.result = result(Shape::Composite, false, &["c", "d"]);
-    let made = post(&call, r#"{"a": ["x"], "b": 1}"#)?;
-    let types = format!("({})", statements::types(&mut session, &made)?.join(", "));
-    session.run(&format!("prepare q{types} as {}", made.sql))?.ok()?;
-    let values: Vec<String> = made.parameters.iter().map(|text| literal(text.as_deref())).collect();
-    let found = session.run(&format!("execute q({})", values.join(", ")))?.ok()?.text();
-    assert_eq!(found, "{\"c\":1,\"d\":[\"x\"]}");
+    let cluster = start(builder())?;
+    let api = Api::of(&cluster, "honest")?;
+    api.sql(
+        "create function f(a text[], b int, out c int, out d text[]) language sql as 'select b, a'; comment on function f is 'HTTP POST';
+         create function get_path() returns text language sql as $$ select current_setting('search_path') $$; comment on function get_path is 'HTTP GET';",
+    )?;
+    cluster.sql(
+        "create schema evil; grant usage on schema evil to app;
+         create domain evil.text as pg_catalog.int4; create type evil.json as (a int);
+         create function evil.to_json(anyelement) returns pg_catalog.json language sql as $$ select '\"evil\"'::pg_catalog.json $$;
+         create function evil.row_to_json(record) returns pg_catalog.json language plpgsql as $$ begin return '\"evil\"'; end $$;
+         create function evil.f(a pg_catalog._text, b pg_catalog.int4) returns pg_catalog.text language sql as $$ select 'evil'::pg_catalog.text $$;
+         alter role app set search_path = evil, pg_catalog",
+    )?;
+    cluster.reload()?;
+    eventually_text(&api, "get-path", "evil, pg_catalog")?;
+    assert_eq!(told(&api.post("f", &json!({ "a": ["x"], "b": 1 }))?), r#"200 {"c":1,"d":["x"]}"#);
     Ok(())
 }
 
 /// The choice among overloads agrees with Postgres: it is never a call that Postgres finds ambiguous.
 #[test]
 fn a_chosen_overload_is_one_that_postgres_finds() -> Result<()> {
-    let mut session = session("overloads")?;
-    session.run(SCHEMA)?.ok()?;
-    let mut calls = Vec::new();
-    for (oid, (types, declaration)) in (1..).zip([
-        ("a int", "in a int4"),
-        ("a int, b int = 1", "in a int4, in b int4 ="),
-        ("a text, b int = 1", "in a text, in b int4 ="),
-        ("a text, c text = '', d text = ''", "in a text, in c text =, in d text ="),
-        ("e int[]", "in e _int4"),
-        ("_f bigint, variadic g text[] = '{}'", "in _f int8, variadic g _text ="),
+    let api = Api::new("overloads")?;
+    for (number, types) in (1..).zip([
+        "a int",
+        "a int, b int = 1",
+        "a text, b int = 1",
+        "a text, c text = '', d text = ''",
+        "e int[]",
+        "_f bigint, variadic g text[] = '{}'",
     ]) {
-        session
-            .run(&format!(
-                "create function app.f({types}) returns text language sql as 'select {oid}::text'"
-            ))?
-            .ok()?;
-        calls.push(Call { oid, ..function(declaration) });
+        // Some of them say that no request can mean them.
+        let created =
+            format!("create function f({types}) returns text language sql as 'select {number}::text';");
+        let commented = format!(
+            "comment on function f({}) is 'HTTP POST'",
+            types.replace(" = 1", "").replace(" = ''", "").replace(" = '{}'", "")
+        );
+        api.run(&format!("{created} {commented}"))?.ok()?;
     }
     let names = ["a", "b", "c", "d", "e", "f", "g"];
-    let mut chosen = 0;
+    let mut chosen = Vec::new();
     for set in 0_u32..128 {
-        let given: Vec<String> = names
-            .iter()
-            .enumerate()
-            .filter(|(bit, _)| set & (1 << bit) != 0)
-            .map(|(_, name)| format!("\"{name}\": {}", if matches!(*name, "e" | "g") { "[1]" } else { "1" }))
-            .collect();
-        let body = format!("{{{}}}", given.join(", "));
-        let user = UserParameters::default();
-        let given = Given::Body(body.as_bytes());
-        if let Ok((call, made)) = statement(calls.iter(), &given, &user, false) {
-            assert_eq!(run(&mut session, &made)?, call.oid.to_string(), "{body}");
-            chosen += 1;
+        let is_given = |bit: &usize| set & (1 << bit) != 0;
+        let given: String = (0..7).filter(is_given).map(|bit| names[bit]).collect();
+        let value =
+            |name: char| format!("\"{name}\": {}", if matches!(name, 'e' | 'g') { "[1]" } else { "1" });
+        let body = format!("{{{}}}", given.chars().map(value).collect::<Vec<_>>().join(", "));
+        match told(&api.post_bytes("f", body.as_bytes())?) {
+            answer if answer.starts_with("400 ") => {}
+            answer => chosen.push(format!("{given}: {answer}")),
         }
     }
-    assert_eq!(chosen, 6, "a; a, b; and what no overload takes: nothing is chosen");
+    let wanted = ["ab: 200 2", "ac: 200 4", "ad: 200 4", "acd: 200 4", "e: 200 5", "f: 200 6", "fg: 200 6"];
+    assert_eq!(chosen, wanted, "a alone fits several; and what no overload takes: nothing is chosen");
     Ok(())
+}
+
+#[test]
+fn a_login_is_by_its_first_row_and_nobodys_without_one() -> Result<()> {
+    const TABLE: &str = "() returns table (user_id int, user_name text) language sql as";
+    const OUT: &str = "(out user_id int, out user_name text) language";
+    let api = Api::new("logins")?;
+    let mut findings = Findings::default();
+    for (number, (declaration, wanted)) in [
+        (format!("{TABLE} $$ values (1, 'a'), (2, 'b') $$"), Some((json!(1), json!("a")))),
+        (format!("{TABLE} $$ values (null::int, null), (2, 'b') $$"), None),
+        (format!("{TABLE} 'select 1, null where false'"), None),
+        (format!("{OUT} plpgsql as 'begin select 1, 2 into user_id, user_name where false; end'"), None),
+        (format!("{OUT} sql as 'select 1, null::text'"), Some((json!(1), json!(null)))),
+        ("(out user_id int) language sql as 'select 7'".to_owned(), Some((json!(7), json!(null)))),
+        ("(out user_id int) language sql as 'select null::int'".to_owned(), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        api.sql(&format!(
+            "create function l{number}{declaration}; comment on function l{number} is e'HTTP POST\\n@login\\n@anonymous'"
+        ))?;
+        let answer = api.post(&format!("l{number}"), &json!({}))?;
+        findings.expect(&declaration, answer.status(), if wanted.is_some() { 200 } else { 401 });
+        findings.expect(&declaration, who(&api, &answer)?, wanted);
+    }
+    findings.report()
+}
+
+/// Id and name in the token of the answer's cookie.
+fn who(api: &Api<'_>, answer: &Response) -> Result<Option<(serde_json::Value, serde_json::Value)>> {
+    let Some(token) = answer.head.cookie("sse_session") else { return Ok(None) };
+    let claims = tokens::claims(api.cluster, token).context("the token")?;
+    Ok(Some((claims["user_id"].clone(), claims["user_name"].clone())))
 }
