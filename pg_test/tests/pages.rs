@@ -20,7 +20,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use cluster::{Cluster, PATIENCE, Session, wait_for, workspace_root};
 use common::calls::builder;
-use common::recipe::block;
 use tempfile::TempDir;
 
 /// What a page needs that is not on it.
@@ -35,10 +34,10 @@ struct Setup {
     after: &'static str,
 }
 
-fn setup(page: &str) -> Result<Setup> {
+fn setup(page: &str) -> Setup {
     const NEWS: &str = "create table news (id int generated always as identity, title text);";
     let with = |before: &str| Setup { before: before.to_owned(), ..Setup::default() };
-    Ok(match page {
+    match page {
         "annotations.md" => with(
             "create function news_added() returns trigger language plpgsql as 'begin return null; end';
              create function f(t text) returns void language plpgsql as 'begin end'",
@@ -61,7 +60,6 @@ fn setup(page: &str) -> Result<Setup> {
             script: Some("examples/chat/setup.sql"),
             ..Setup::default()
         },
-        "javascript.md" => with(&block("table.md", "sql", 0)?),
         "snapshots.md" => Setup { after: "update visits set n = n + 1", ..Setup::default() },
         "streams.md" => Setup {
             after: "select f('plain'); select f(repeat('x', 2000000)); select paid(); select f(E'one\\ntwo\\nthree')",
@@ -78,7 +76,7 @@ fn setup(page: &str) -> Result<Setup> {
             ..with("create function change_my_profile() returns void language sql as ''")
         },
         _ => Setup::default(),
-    })
+    }
 }
 
 #[test]
@@ -174,7 +172,7 @@ fn blocks(page: &str) -> Vec<Block> {
         if let Some(info) = line.trim_start().strip_prefix("```") {
             match open.take() {
                 Some((block, _)) if ["sql", "console", "conf"].contains(&block.language.as_str()) => {
-                    found.push(block)
+                    found.push(block);
                 }
                 Some(_) => {}
                 None => {
@@ -256,7 +254,7 @@ impl Drop for Running {
 
 impl Stand {
     fn new(page: &str) -> Result<Self> {
-        let Setup { settings, before, script, after } = setup(page)?;
+        let Setup { settings, before, script, after } = setup(page);
         let builder = settings.iter().fold(builder(), |builder, (name, value)| builder.setting(name, value));
         let cluster = builder.start()?;
         cluster.sql("create role app login; create extension pg_sse")?;

@@ -3,29 +3,18 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cluster::http::{EventStream, Request};
 use cluster::{Cluster, PATIENCE, StopMode, lasting_port, wait_for};
-use common::proxy::Proxy;
+use common::proxy::{self, Proxy};
 use common::{SOON, calls};
 
 const FILE: &str = env!("CARGO_CRATE_NAME");
 
-const OPERATIONS: &str = include_str!("../../docs/operations.md");
-
 /// The origin that the page sends.
 const HOST: &str = "intranet.example";
-
-/// The code block of this language, with the gateway's real address in place of the documented one.
-fn snippet(language: &str, gateway: SocketAddr) -> Result<String> {
-    let (_, from) = OPERATIONS.split_once(&format!("```{language}\n")).context("no such block")?;
-    let (block, _) = from.split_once("```").context("it has no end")?;
-    ensure!(block.contains("127.0.0.1:8080"), "it leads elsewhere");
-    Ok(block.replace("127.0.0.1:8080", &gateway.to_string()))
-}
 
 fn gateway() -> Result<(Cluster, SocketAddr)> {
     // The proxies know one port: the gateway comes back to it.
@@ -115,8 +104,7 @@ fn check_absence(cluster: &Cluster, proxy: &Proxy, stream: EventStream) -> Resul
 fn a_page_behind_the_documented_nginx_logs_in_and_hears_each_event_at_once_and_again_after_an_absence()
 -> Result<()> {
     let (cluster, gateway) = gateway()?;
-    let server = snippet("nginx", gateway)?;
-    let Some(proxy) = Proxy::nginx(FILE, &server)? else { return Ok(()) };
+    let Some(proxy) = proxy::documented_nginx(FILE, gateway)? else { return Ok(()) };
     check(&cluster, &proxy)
 }
 
@@ -124,15 +112,7 @@ fn a_page_behind_the_documented_nginx_logs_in_and_hears_each_event_at_once_and_a
 fn a_page_behind_the_documented_caddy_logs_in_and_hears_each_event_at_once_and_again_after_an_absence()
 -> Result<()> {
     let (cluster, gateway) = gateway()?;
-    let config = |port, _: &Path| {
-        // Without TLS, which would need a name in the real DNS.
-        let site = snippet("caddy", gateway)?.replace("example.com {", &format!("http://:{port} {{"));
-        Ok(format!("{{\nadmin off\n}}\n{site}"))
-    };
-    let Some(proxy) = Proxy::start(FILE, "caddy", &["run", "--adapter", "caddyfile", "--config"], config)?
-    else {
-        return Ok(());
-    };
+    let Some(proxy) = proxy::documented_caddy(FILE, gateway)? else { return Ok(()) };
     check(&cluster, &proxy)
 }
 
@@ -140,9 +120,6 @@ fn a_page_behind_the_documented_caddy_logs_in_and_hears_each_event_at_once_and_a
 fn a_page_behind_the_documented_haproxy_logs_in_and_hears_each_event_at_once_and_again_after_an_absence()
 -> Result<()> {
     let (cluster, gateway) = gateway()?;
-    let config = |port, _: &Path| {
-        Ok(snippet("haproxy", gateway)?.replace("bind :80\n", &format!("bind 127.0.0.1:{port}\n")))
-    };
-    let Some(proxy) = Proxy::start(FILE, "haproxy", &["-db", "-f"], config)? else { return Ok(()) };
+    let Some(proxy) = proxy::documented_haproxy(FILE, gateway)? else { return Ok(()) };
     check(&cluster, &proxy)
 }

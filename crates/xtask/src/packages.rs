@@ -54,7 +54,7 @@ pub(crate) enum Purpose {
     /// Node on top, which packs the client that some examples' pages import.
     Pages,
     /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
-    /// configures, a browser for its pages, and Node, which runs the clients.
+    /// configures, a browser for its pages, and what runs the clients of others: Node, Python, curl.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
@@ -176,7 +176,9 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 9] = [
+    ("curl", "curl"),
+    ("python3-pip", "pip3"),
     ("nginx-light", "nginx"),
     ("caddy", "caddy"),
     ("haproxy", "haproxy"),

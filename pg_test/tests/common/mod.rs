@@ -15,6 +15,7 @@ pub(crate) mod linger;
 pub(crate) mod module;
 pub(crate) mod proxy;
 pub(crate) mod recipe;
+pub(crate) mod relay;
 pub(crate) mod standby;
 pub(crate) mod tokens;
 

@@ -3,14 +3,47 @@
 //! Not for how one must be configured: docs/operations.md says it, and `proxies.rs` tries it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
 use cluster::{PATIENCE, find_program, skip, wait_for};
 use tempfile::TempDir;
+
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+
+/// The code block of docs/operations.md in this language, with the gateway's real address in place of the
+/// documented one.
+fn snippet(language: &str, gateway: SocketAddr) -> Result<String> {
+    let (_, from) = OPERATIONS.split_once(&format!("```{language}\n")).context("no such block")?;
+    let (block, _) = from.split_once("```").context("it has no end")?;
+    ensure!(block.contains("127.0.0.1:8080"), "it leads elsewhere");
+    Ok(block.replace("127.0.0.1:8080", &gateway.to_string()))
+}
+
+/// nginx as docs/operations.md configures it.
+pub(crate) fn documented_nginx(file: &str, gateway: SocketAddr) -> Result<Option<Proxy>> {
+    Proxy::nginx(file, &snippet("nginx", gateway)?)
+}
+
+/// Caddy as docs/operations.md configures it, without TLS, which would need a name in the real DNS.
+pub(crate) fn documented_caddy(file: &str, gateway: SocketAddr) -> Result<Option<Proxy>> {
+    let config = |port, _: &Path| {
+        let site = snippet("caddy", gateway)?.replace("example.com {", &format!("http://:{port} {{"));
+        Ok(format!("{{\nadmin off\n}}\n{site}"))
+    };
+    Proxy::start(file, "caddy", &["run", "--adapter", "caddyfile", "--config"], config)
+}
+
+/// HAProxy as docs/operations.md configures it.
+pub(crate) fn documented_haproxy(file: &str, gateway: SocketAddr) -> Result<Option<Proxy>> {
+    let config = |port, _: &Path| {
+        Ok(snippet("haproxy", gateway)?.replace("bind :80\n", &format!("bind 127.0.0.1:{port}\n")))
+    };
+    Proxy::start(file, "haproxy", &["-db", "-f"], config)
+}
 
 /// Ends with the test.
 pub(crate) struct Proxy {

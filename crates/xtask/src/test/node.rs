@@ -11,7 +11,8 @@ use super::tally::Tally;
 use crate::progress;
 
 /// What the black-box tests run: installed, and nothing to test in them.
-const TOOLS: [&str; 3] = ["pg_test/node", "pg_test/node_documents", "pg_test/browsers"];
+const TOOLS: [&str; 4] =
+    ["pg_test/node", "pg_test/node_documents", "pg_test/browsers", "pg_test/node_interop"];
 
 /// The packages with tests of their own. One that is not there yet is left out.
 const PACKAGES: [&str; 1] = ["clients/js"];

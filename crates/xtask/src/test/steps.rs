@@ -24,7 +24,11 @@ use crate::{docs, progress, tools};
 const CALL_RATE: &str = "pg_test/call_rate/Cargo.toml";
 
 /// Packages that are workspaces of their own.
-const APART: [(&str, &str); 2] = [("the fuzzers", "fuzz/Cargo.toml"), ("call_rate", CALL_RATE)];
+const APART: [(&str, &str); 3] = [
+    ("the fuzzers", "fuzz/Cargo.toml"),
+    ("call_rate", CALL_RATE),
+    ("rust_interop", "pg_test/rust_interop/Cargo.toml"),
+];
 
 /// The result of a step, and what to show when not everything passed.
 pub(super) struct Outcome {
