@@ -39,6 +39,8 @@ export interface ApiError {
     title: string;
     detail?: string;
     sqlstate?: string;
+    /** The argument that it is about. */
+    parameter?: string;
 }
 
 /** What a call resolves to; it rejects only if the server cannot be reached, or `signal` ends it. */
