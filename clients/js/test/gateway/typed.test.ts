@@ -16,7 +16,7 @@ import { Proxy } from "./proxy.js";
 const HERE = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDER = `${HERE}/test/from-sql`;
 const PAGE = readFileSync(`${process.env["PG_SSE_ROOT"]}/docs/javascript.md`, "utf8");
-const block = (kind: string, at = 0) => [...PAGE.matchAll(new RegExp(`^\`\`\`${kind}\\n(.*?)^\`\`\``, "gms"))][at]?.[1] as string;
+const block = (kind: string, at = 0) => [...PAGE.matchAll(new RegExp(`^\`\`\`${kind}(?: excerpt)?\\n(.*?)^\`\`\``, "gms"))][at]?.[1] as string;
 
 beforeAll(async () => {
   // Other tests have a table of this name.
