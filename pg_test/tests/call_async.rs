@@ -6,11 +6,11 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{EventStream, Request};
+use cluster::http::EventStream;
 use cluster::wait_for;
 use common::SOON;
 use common::calls::{Api, builder, start};
-use common::tokens::{ALICE, BOB};
+use common::tokens::{ALICE, BOB, listen};
 use serde_json::{Value, json};
 
 /// A procedure that waits in the middle until a gate is opened.
@@ -43,17 +43,6 @@ fn begin(api: &Api<'_>, routine: &str, body: &Value, headers: &[(&str, &str)]) -
         "its head"
     );
     Ok(answer.header("location").context("no Location")?.to_owned())
-}
-
-fn follow(api: &Api<'_>, location: &str, token: Option<&str>) -> Result<EventStream> {
-    let mut request = Request::get(location);
-    if let Some(token) = token {
-        request = request.header("Authorization", &format!("Bearer {token}"));
-    }
-    let mut stream = api.http.events_with(&request)?;
-    let ready = stream.next(SOON)?;
-    ensure!(ready.event == "sse.ready", "{ready:?}");
-    Ok(stream)
 }
 
 /// The next events, as name and data.
@@ -91,20 +80,20 @@ fn a_job_is_followed_from_its_first_event_on_by_every_tab_and_after_a_reload() -
         let running = api.sql("select count(*) from pg_stat_activity where backend_type = 'pg_sse call worker' and query like '%jobs%'")?;
         Ok((running != "0").then_some(()))
     })?;
-    let mut first = follow(&api, &location, None)?;
+    let mut first = listen(api.http, &location, None)?;
     assert_eq!(next(&mut first, 1)?, ["message begun 7"]);
-    let mut second = follow(&api, &location, None)?;
+    let mut second = listen(api.http, &location, None)?;
     assert_eq!(next(&mut second, 1)?, ["message begun 7"]);
     drop(first);
     open(&api)?;
     assert_eq!(next(&mut second, 3)?, ["message half", "message done", "sse.result null"]);
-    let mut reloaded = follow(&api, &location, None)?;
+    let mut reloaded = listen(api.http, &location, None)?;
     assert_eq!(
         next(&mut reloaded, 4)?,
         ["message begun 7", "message half", "message done", "sse.result null"]
     );
     // One that asks for topics has them, too (C7.9).
-    let mut topical = follow(&api, &format!("{location}&topic=any"), None)?;
+    let mut topical = listen(api.http, &format!("{location}&topic=any"), None)?;
     assert_eq!(next(&mut topical, 1)?, ["message begun 7"]);
     Ok(())
 }
@@ -119,15 +108,15 @@ fn nobody_follows_somebody_elses_call() -> Result<()> {
     let of_alice = api.with(ALICE)?;
     let location = begin(&of_alice, "job", &json!({ "n": 1 }), &[("X-Execution-Id", "job 1")])?;
     ensure!(location.contains("?id=job%201&"), "{location}");
-    let mut hers = follow(&api, &location, Some(&alice))?;
+    let mut hers = listen(api.http, &location, Some(&alice))?;
     assert_eq!(next(&mut hers, 4)?.last().map(String::as_str), Some("sse.result null"));
     // The same id, chosen by another user and by nobody: each gets what is for all, and nothing else.
     let of_bob = api.with(BOB)?;
     let his = begin(&of_bob, "job", &json!({ "n": 2 }), &[("X-Execution-Id", "job 1")])?;
     api.sql("do $$ begin perform sse.publish('for all'); end $$")?;
-    let mut stream = follow(&api, &location, Some(&bob))?;
+    let mut stream = listen(api.http, &location, Some(&bob))?;
     assert_eq!(next(&mut stream, 1)?, ["message begun 2"]);
-    let mut stream = follow(&api, &his, None)?;
+    let mut stream = listen(api.http, &his, None)?;
     assert_eq!(next(&mut stream, 1)?, ["message for all"]);
     let anonymous = begin(&api, "job", &json!({ "n": 3 }), &[("X-Execution-Id", "job 1")])?;
     ensure!(!anonymous.contains("job%201"), "{anonymous}");
@@ -143,7 +132,7 @@ fn two_calls_with_one_execution_id_are_followed_together() -> Result<()> {
     let (alice, of_alice) = (token(&api, ALICE)?, api.with(ALICE)?);
     let location = begin(&of_alice, "job", &json!({ "n": 1 }), &[("X-Execution-Id", "both")])?;
     begin(&of_alice, "job", &json!({ "n": 2 }), &[("X-Execution-Id", "both")])?;
-    let mut stream = follow(&api, &location, Some(&alice))?;
+    let mut stream = listen(api.http, &location, Some(&alice))?;
     let mut begun = next(&mut stream, 2)?;
     begun.sort();
     assert_eq!(begun, ["message begun 1", "message begun 2"]);
@@ -171,13 +160,13 @@ fn calls_that_go_on_leave_one_of_the_workers_for_which_there_are_places() -> Res
     })?;
     let first = begin(&api, "job", &json!({ "n": 1 }), &[])?;
     let second = begin(&api, "job", &json!({ "n": 2 }), &[])?;
-    let mut first = follow(&api, &first, None)?;
+    let mut first = listen(api.http, &first, None)?;
     assert_eq!(next(&mut first, 1)?, ["message begun 1"]);
     assert_eq!(api.post("f", &json!({}))?.text(), "1");
     open(&api)?;
     // It still ran, and its time was not over.
     assert_eq!(next(&mut first, 1)?, ["message half"]);
-    let mut second = follow(&api, &second, None)?;
+    let mut second = listen(api.http, &second, None)?;
     assert_eq!(next(&mut second, 1)?, ["message begun 2"]);
     Ok(())
 }
@@ -198,7 +187,7 @@ fn every_end_is_told_also_of_a_call_that_publishes_nothing() -> Result<()> {
     )?;
     let end = |routine: &str, body: &Value| -> Result<EventStream> {
         let location = begin(&api, routine, body, &[])?;
-        follow(&api, &location, None)
+        listen(api.http, &location, None)
     };
     for n in [1023, 1024] {
         let event = end("silent", &json!({ "n": n }))?.next(SOON)?;
@@ -237,8 +226,8 @@ fn a_call_that_never_begins_is_told_when_its_time_is_over() -> Result<()> {
     )?;
     let first = begin(&api, "slow", &json!({}), &[])?;
     let second = begin(&api, "slow", &json!({}), &[])?;
-    assert_eq!(error(&mut follow(&api, &first, None)?)?.0, 504);
-    let (status, _) = error(&mut follow(&api, &second, None)?)?;
+    assert_eq!(error(&mut listen(api.http, &first, None)?)?.0, 504);
+    let (status, _) = error(&mut listen(api.http, &second, None)?)?;
     ensure!(matches!(status, 503 | 504), "{status}");
     Ok(())
 }
@@ -250,12 +239,12 @@ fn after_a_restart_the_stream_of_a_call_says_that_it_was_restarted() -> Result<(
     let api = Api::of(&cluster, "restarts")?;
     api.sql(&job("restarts"))?;
     let location = begin(&api, "job", &json!({ "n": 1 }), &[])?;
-    let mut stream = follow(&api, &location, None)?;
+    let mut stream = listen(api.http, &location, None)?;
     assert_eq!(next(&mut stream, 1)?, ["message begun 1"]);
     cluster.restart(cluster::StopMode::Fast)?;
     common::calls::ready(&cluster)?;
     let api = Api::again(&cluster, "restarts")?;
-    let mut stream = follow(&api, &location, None)?;
+    let mut stream = listen(api.http, &location, None)?;
     let gap = stream.next(SOON)?;
     ensure!(gap.event == "sse.gap" && gap.data.contains("restarted"), "{gap:?}");
     Ok(())

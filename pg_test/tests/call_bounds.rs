@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use cluster::http::Connection;
-use cluster::{Cluster, wait_for, wait_until};
+use cluster::{Cluster, Frozen, wait_for, wait_until};
 use common::calls::{Api, builder, start, told};
-use common::{Frozen, SOON, gateway_pid};
+use common::{SOON, freeze_gateway, gateway_pid};
 use serde_json::json;
 
 #[test]
@@ -111,7 +111,7 @@ fn unheard(api: &Api<'_>) -> Result<(Connection, Frozen, u32)> {
         let pid = "select pid from pg_stat_activity where backend_type = 'pg_sse call worker' and wait_event = 'advisory'";
         Ok(cluster.sql(pid)?.parse().ok())
     })?;
-    let frozen = Frozen::new(gateway_pid(cluster)?)?;
+    let frozen = freeze_gateway(cluster)?;
     gate.run("select pg_advisory_unlock(1)")?.ok()?;
     wait_for(SOON, "it has committed", || {
         Ok((cluster.sql("select count(*) from last.done")? == "1").then_some(()))

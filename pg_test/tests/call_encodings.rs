@@ -30,7 +30,7 @@ fn what_the_encoding_has_not_keeps_no_routine_from_being_called_and_makes_no_two
             "{{\"user_id\":\"{id}\",\"user_name\":\"\\u20ac\\ud83d\\udc18\",\"user_roles\":[\"\\u20ac\"],\"exp\":{until}}}"
         );
         let token = mint(&cluster, SECRET, &claims)?;
-        let request = api.request("GET", routine).header("Authorization", &format!("Bearer {token}"));
+        let request = api.request("GET", routine).bearer(token.as_str());
         Ok(request.header("Referer", "http://x/\u{20ac}"))
     };
     let mut findings = Findings::default();

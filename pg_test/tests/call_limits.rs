@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use cluster::http::{Connection, Request};
-use cluster::{Cluster, wait_for};
+use cluster::{Cluster, anonymous_bytes, wait_for};
 use common::SOON;
 use common::calls::{Api, Findings, builder, start, told};
 use serde_json::json;
@@ -200,7 +200,7 @@ fn events_go_out_while_every_worker_is_busy_and_the_queue_is_full() -> Result<()
     api.sql(SLOW)?;
     api.sql(&common::announcer("announced", "@sse"))?;
     let mut stream = api.http.events(&api.path("announced/info"))?;
-    ensure!(stream.next(SOON)?.event == "sse.ready");
+    stream.ready()?;
     let calls: Vec<Connection> = (0..6).map(|_| begin(&api, 60.0)).collect::<Result<_>>()?;
     waits_until_busy(&cluster, 2)?;
     let mut session = api.session()?;
@@ -249,11 +249,6 @@ fn thousands_of_calls_leave_no_memory_behind() -> Result<()> {
     )?;
     let worker: u32 =
         cluster.sql("select pid from pg_stat_activity where backend_type = 'pg_sse call worker'")?.parse()?;
-    let anonymous = || -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{worker}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or("0 kB");
-        Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
-    };
     let mut connection = api.http.connect()?;
     let mut run = |calls: usize| -> Result<()> {
         for n in 0..calls {
@@ -264,9 +259,9 @@ fn thousands_of_calls_leave_no_memory_behind() -> Result<()> {
         Ok(())
     };
     run(1_000)?;
-    let before = anonymous()?;
+    let before = anonymous_bytes(worker)?;
     run(4_000)?;
-    let after = anonymous()?;
-    ensure!(after < before + 1_000, "{before} kB, then {after} kB");
+    let after = anonymous_bytes(worker)?;
+    ensure!(after < before + (1_000 << 10), "{before} bytes, then {after}");
     Ok(())
 }

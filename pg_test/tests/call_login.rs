@@ -141,7 +141,7 @@ fn the_columns_scheme_status_and_body_steer_a_login() -> Result<()> {
     ensure!(answer.status() == 200 && answer.head.cookie(COOKIE).is_none(), "{}", told(&answer));
     let text = answer.text();
     let token = text.split(['"', '\n']).find(|part| part.split('.').count() == 3).context(text.clone())?;
-    let request = api.request("GET", "get-me").header("Authorization", &format!("Bearer {token}"));
+    let request = api.request("GET", "get-me").bearer(token);
     findings.expect("the token is good", told(&api.http.request(&request)?), "200 9".to_owned());
     findings.report()
 }
@@ -159,7 +159,7 @@ fn a_logout_clears_the_cookie_ends_its_streams_and_refuses_its_token_for_good() 
     ensure!(alice != again, "two logins are two sessions");
     let listen = |session: &str| -> Result<cluster::http::EventStream> {
         let mut stream = api.http.events_with(&as_session(&api, "GET", "announce/info", session))?;
-        ensure!(stream.next(SOON)?.event == "sse.ready");
+        stream.ready()?;
         Ok(stream)
     };
     let (mut alices, mut agains, mut bobs) = (listen(&alice)?, listen(&again)?, listen(&bob)?);
@@ -286,7 +286,7 @@ fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<(
             (answer.status(), answer.head.cookie(COOKIE).is_some_and(|value| value.len() > 50)),
             (200, true),
         );
-        let request = api.request("GET", "get-me").header("Authorization", &format!("Bearer {token}"));
+        let request = api.request("GET", "get-me").bearer(token);
         findings.expect("in the header", api.http.request(&request)?.status(), 401);
     }
     findings.report()

@@ -17,8 +17,7 @@ use serde_json::{Value, json};
 fn stream(api: &Api<'_>, routine: &str, body: &Value) -> Result<EventStream> {
     let request = api.request("POST", routine).header("Accept", "text/event-stream").json(body);
     let mut stream = api.http.events_with(&request)?;
-    let ready = stream.next(SOON)?;
-    ensure!(ready.event == "sse.ready", "{ready:?}");
+    stream.ready()?;
     Ok(stream)
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use cluster::http::EventStream;
 use cluster::{Cluster, Session};
-use common::{Corner, Frozen, SOON, figure, gap_reason, gateway_pid};
+use common::{Corner, SOON, figure, freeze_gateway, gap_reason};
 
 /// What an event counts with beside its texts (docs/settings.md, `sse.max_transaction_size`).
 const EVENT_BYTES: usize = 53;
@@ -154,7 +154,7 @@ fn a_transaction_larger_than_the_ring_commits_and_the_rest_is_a_gap() -> Result<
     corner.sql("create table t (n int)")?;
     let mut session = corner.session_with(&format!("{QUIET} -c sse.publish_timeout=0"))?;
     {
-        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        let _frozen = freeze_gateway(&cluster)?;
         session.run("select f('0' || repeat('x', 1000))")?.ok()?;
         let started = Instant::now();
         session.run(LARGE)?.ok()?;

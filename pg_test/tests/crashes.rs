@@ -177,8 +177,7 @@ fn an_id_from_before_a_restart_is_answered_by_a_gap_and_the_stream_goes_on() -> 
     let id = stream.next_payload(SOON)?.id;
     cluster.restart(StopMode::Fast)?;
     let mut stream = cluster.http()?.events_after("/api/restarted/f/info", &id)?;
-    let ready = stream.next(SOON)?;
-    assert_eq!(ready.event, "sse.ready");
+    stream.ready()?;
     let gap = stream.next(SOON)?;
     assert_eq!(gap_reason(&gap)?, "restarted");
     ensure!(gap.id != id && !gap.id.is_empty(), "a gap carries the position behind it");

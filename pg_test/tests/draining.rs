@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, EventStream};
 use cluster::{Cluster, StopMode, skip, wait_until};
-use common::{Frozen, SOON, announcer, figure, gateway_pid};
+use common::{SOON, announcer, figure, gateway_pid};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 const PATH: &str = "/api/f/info";
@@ -38,7 +38,7 @@ fn start() -> Result<Cluster> {
 fn streams(http: Client, count: usize) -> Result<Vec<EventStream>> {
     let open = |_| {
         let mut stream = http.events(PATH)?;
-        ensure!(stream.next(SOON)?.event == "sse.ready");
+        stream.ready()?;
         Ok(stream)
     };
     (0..count).map(open).collect()
@@ -89,7 +89,7 @@ fn what_was_published_just_before_the_end_comes_before_it() -> Result<()> {
         common::wait_for_status(cluster.http()?, PATH, 200, SOON)?;
         let streams = streams(cluster.http()?, 5)?;
         let pid = gateway_pid(&cluster)?;
-        let frozen = Frozen::new(pid)?;
+        let frozen = cluster.freeze(pid)?;
         cluster.sql(&format!("select f(i::text) from generate_series(1, {events}) i"))?;
         cluster.sql(&format!("select pg_terminate_backend({pid})"))?;
         drop(frozen);

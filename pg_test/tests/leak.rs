@@ -17,7 +17,8 @@ use cluster::http::{Client, EventStream, Request};
 use cluster::{Cluster, Session};
 use common::SOON;
 use common::calls::{builder, start};
-use common::tokens::{SECRET, listen, mint, now, quoted};
+use common::dice::Dice;
+use common::tokens::{listen, mint_for, quoted};
 use oracle::{Call, Event, Listed, Listener, Person, Raiser, Scope};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -48,21 +49,7 @@ const VALUES: [&str; 14] = [
 const TOPICS: [&str; 4] = ["t", "T", "room 1", "räume/2"];
 const IDS: [&str; 3] = ["x", "X", "a b"];
 
-struct Dice(fastrand::Rng);
-
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0.usize(..sides)
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.roll(n) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.roll(from.len())].clone()
-    }
-
     fn maybe(&mut self, from: &[&str], one_in: usize) -> String {
         if self.one_in(one_in) { self.pick(from).to_owned() } else { String::new() }
     }
@@ -181,9 +168,7 @@ impl Caller {
 }
 
 fn token_of(person: &Person, cluster: &Cluster) -> Result<String> {
-    let (exp, roles) = (now()? + 3_600, &person.roles);
-    let claims = json!({"user_id": person.id, "user_name": person.name, "user_roles": roles, "exp": exp});
-    mint(cluster, SECRET, &claims.to_string())
+    mint_for(cluster, &person.id, &person.name, &person.roles)
 }
 
 /// How an event is raised.
@@ -320,12 +305,10 @@ fn draw_call(
     if matches!(scope, Scope::Caller) && dice.one_in(2) {
         body["forged"] = dice.pick(&["42", "1", "x", "X", "a b"]).into();
     }
-    let mut request = Request::new("POST", &format!("/api/f{number}")).json(&body);
+    let mut request =
+        Request::new("POST", &format!("/api/f{number}")).json(&body).bearer(caller.token.as_deref());
     if !execution_id.is_empty() {
         request = request.header("X-Execution-Id", &execution_id);
-    }
-    if let Some(token) = &caller.token {
-        request = request.header("Authorization", &format!("Bearer {token}"));
     }
     let (user_id, has_made_id) = (caller.person.as_ref().map(|person| person.id.clone()), false);
     let call = Call { number: call, user_id, execution_id: execution_id.clone(), has_made_id };
@@ -444,12 +427,7 @@ fn round(
 }
 
 fn runs_for(time: Duration) -> Result<()> {
-    let seed = match std::env::var("PG_SSE_SEED") {
-        Ok(seed) => seed.parse().context("PG_SSE_SEED is no number")?,
-        Err(_) => fastrand::u64(..),
-    };
-    println!("PG_SSE_SEED={seed}");
-    let mut dice = Dice(fastrand::Rng::with_seed(seed));
+    let (mut dice, seed) = Dice::new()?;
     let cluster = start(builder().setting("sse.threads", 1 + dice.roll(3)))?;
     cluster.sql("create function own() returns void language sql as ''; comment on function own() is '@sse_subscribe'")?;
     let routines: Vec<Routine> =
@@ -464,8 +442,8 @@ fn runs_for(time: Duration) -> Result<()> {
     let (mut rounds, mut deliveries) = (0, 0);
     while Instant::now() < deadline {
         let work = (&mut session, http);
-        deliveries += round(&mut dice, rounds, &routines, &callers, &mut ears, work)
-            .with_context(|| format!("PG_SSE_SEED={seed}"))?;
+        deliveries +=
+            round(&mut dice, rounds, &routines, &callers, &mut ears, work).with_context(|| seed.clone())?;
         rounds += 1;
         // Some leave and others take their places.
         for _ in 0..2 {

@@ -17,7 +17,8 @@ use cluster::Cluster;
 use cluster::http::{Client, EventStream, Request};
 use common::SOON;
 use common::calls::{ROLE, builder, start};
-use common::tokens::{SECRET, listen, mint, now, quoted};
+use common::dice::Dice;
+use common::tokens::{listen, mint_for, quoted};
 use oracle::{Call, Event, Listed, Listener, Person, Raiser, Scope};
 use serde_json::json;
 
@@ -47,17 +48,7 @@ const LISTED: [Listed2; 8] = [
 
 type Listed2 = (&'static str, &'static str);
 
-struct Dice(fastrand::Rng);
-
 impl Dice {
-    fn one_in(&mut self, n: usize) -> bool {
-        self.0.usize(..n) == 0
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        from[self.0.usize(..from.len())].clone()
-    }
-
     fn list(&mut self) -> Vec<Listed> {
         let count = self.0.usize(..3);
         (0..count).map(|_| self.pick(&LISTED)).map(|(kind, value)| (kind, value.to_owned())).collect()
@@ -152,10 +143,7 @@ impl Stream {
 }
 
 fn token_of(person: &Person, cluster: &Cluster) -> Result<String> {
-    let claims = json!({
-        "user_id": person.id, "user_name": person.name, "user_roles": person.roles, "exp": now()? + 3_600
-    });
-    mint(cluster, SECRET, &claims.to_string())
+    mint_for(cluster, &person.id, &person.name, &person.roles)
 }
 
 /// Somebody who listens, and all that is to come.
@@ -226,9 +214,7 @@ fn call(dice: &mut Dice, cluster: &Cluster, http: Client, number: u64, ears: &mu
         request = request.header("X-Execution-Id", id);
     }
     let token = person.as_ref().map(|person| token_of(person, cluster)).transpose()?;
-    if let Some(token) = &token {
-        request = request.header("Authorization", &format!("Bearer {token}"));
-    }
+    let request = request.bearer(token.as_deref());
     let answer = http.request(&request)?;
     ensure!(answer.status() == 202, "{request:?}: {} {}", answer.status(), answer.text());
     // The end of this call comes before the next one begins, so that the order is known.
@@ -255,12 +241,7 @@ fn call(dice: &mut Dice, cluster: &Cluster, http: Client, number: u64, ears: &mu
 
 #[test]
 fn nobody_gets_a_snapshot_or_the_end_of_a_call_that_is_not_for_them() -> Result<()> {
-    let seed = match std::env::var("PG_SSE_SEED") {
-        Ok(seed) => seed.parse().context("PG_SSE_SEED is no number")?,
-        Err(_) => fastrand::u64(..),
-    };
-    println!("PG_SSE_SEED={seed}");
-    let mut dice = Dice(fastrand::Rng::with_seed(seed));
+    let (mut dice, seed) = Dice::new()?;
     let cluster = start(builder().setting("sse.threads", 1 + dice.0.u32(..3)))?;
     // Row security shows everybody the row of their id, and the anonymous that of nobody.
     let rows: Vec<String> = PEOPLE.iter().map(|(id, ..)| format!("('{id}', 'of {id}')")).collect();
@@ -281,17 +262,16 @@ fn nobody_gets_a_snapshot_or_the_end_of_a_call_that_is_not_for_them() -> Result<
         let mut ears: Vec<Ear> = (0..EARS)
             .map(|_| Ear::open(&mut dice, &cluster, http, &streams))
             .collect::<Result<_>>()
-            .with_context(|| format!("PG_SSE_SEED={seed}"))?;
+            .with_context(|| seed.clone())?;
         for _ in 0..CALLS {
-            call(&mut dice, &cluster, http, calls, &mut ears)
-                .with_context(|| format!("PG_SSE_SEED={seed}"))?;
+            call(&mut dice, &cluster, http, calls, &mut ears).with_context(|| seed.clone())?;
             calls += 1;
         }
         ends += ears.iter().map(|ear| ear.expected.len()).sum::<usize>();
         let mark = format!("mark {rounds}");
         cluster.sql(&format!("select sse.publish('{mark}')"))?;
         for ear in &mut ears {
-            ear.compare(&mark).with_context(|| format!("PG_SSE_SEED={seed}"))?;
+            ear.compare(&mark).with_context(|| seed.clone())?;
         }
         snapshots += ears.len();
         rounds += 1;

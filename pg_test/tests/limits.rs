@@ -238,7 +238,7 @@ fn the_gateway_raises_its_own_limit_of_open_files() -> Result<()> {
     };
     let (soft, hard) = soft_and_hard(gateway_pid(&cluster)?)?;
     assert_eq!(soft_and_hard(server.id())?.0, 256, "the server's own stays");
-    common::signal(server.id(), "INT")?;
+    rustix::process::kill_process(rustix::process::Pid::from_child(&server), rustix::process::Signal::INT)?;
     server.wait()?;
     ensure!(soft > 10_000 || soft == hard, "{soft} of {hard}");
     Ok(())

@@ -7,9 +7,9 @@ mod common;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, wait_for};
+use cluster::{Cluster, anonymous_bytes, wait_for};
 use common::calls::{Api, builder, start};
-use common::{anonymous_bytes, gateway_pid, wait_for_status};
+use common::{gateway_pid, wait_for_status};
 
 /// Reads what one owner may have, in a build without optimisation.
 const LONG: Duration = Duration::from_secs(240);

@@ -7,9 +7,9 @@ mod common;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use cluster::wait_for;
+use cluster::{anonymous_bytes, wait_for};
 use common::calls::{Api, builder, start, told};
-use common::{anonymous_bytes, gateway_pid};
+use common::gateway_pid;
 use serde_json::json;
 
 /// Four megabytes of types are read and written, in a build without optimisation.

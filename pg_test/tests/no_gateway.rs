@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use cluster::http::Client;
 use cluster::{Cluster, Session, wait_until};
-use common::{Corner, Frozen, SOON, announcer, figure, wait_for_status};
+use common::{Corner, SOON, announcer, figure, wait_for_status};
 
 /// Much more than a ring of 64 kB takes, each in a transaction of its own.
 const FLOOD: &str =
@@ -82,7 +82,7 @@ fn what_is_published_while_the_gateway_starts_again_waits_for_it() -> Result<()>
     let mut session = corner.session()?;
     {
         // A stopped postmaster starts no other gateway, and lets nobody connect.
-        let _frozen = Frozen::new(cluster.postmaster_pid()?)?;
+        let _frozen = cluster.freeze(cluster.postmaster_pid()?)?;
         let mut ask = |sql: &str| -> Result<String> { Ok(session.run(sql)?.ok()?.text()) };
         ask(&format!("select pg_terminate_backend({pid})"))?;
         let running = "select count(*) from pg_stat_activity where backend_type = 'pg_sse gateway'";

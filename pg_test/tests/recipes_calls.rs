@@ -54,12 +54,10 @@ fn a_job_runs_once_at_a_time_for_each_user_and_can_be_stopped() -> Result<()> {
     run(&cluster, &block("job.md", "sql", 0)?)?;
     run(&cluster, &block("job.md", "sql", 1)?)?;
     let http = cluster.http()?;
-    let job = |token: &str| post("/api/make-one-report").header("Authorization", &format!("Bearer {token}"));
-    let follow = |token: &str, location: &str| {
-        http.events_with(&Request::get(location).header("Authorization", &format!("Bearer {token}")))
-    };
+    let job = |token: &str| post("/api/make-one-report").bearer(token);
+    let follow = |token: &str, location: &str| http.events_with(&Request::get(location).bearer(token));
     let stop = |token: &str| -> Result<String> {
-        let request = post("/api/stop-report").header("Authorization", &format!("Bearer {token}"));
+        let request = post("/api/stop-report").bearer(token);
         Ok(http.request(&request.json(&json!({})))?.text())
     };
     let alice = cluster.sql("select sse.issue_token('alice')")?;

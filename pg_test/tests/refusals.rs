@@ -76,7 +76,7 @@ fn users(count: usize) -> Result<String> {
 
 fn log_out(http: Client, token: &str) -> Result<u16> {
     let request = cluster::http::Request::new("POST", "/api/logout");
-    status_of(http, &request.header("Authorization", &format!("Bearer {token}")))
+    status_of(http, &request.bearer(token))
 }
 
 fn refused(cluster: &Cluster, token: &str) -> Result<bool> {

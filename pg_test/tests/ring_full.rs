@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cluster::http::EventStream;
 use cluster::{Cluster, Session, wait_for, wait_until};
-use common::{Corner, Frozen, SOON, announcer, figure, gap_reason, gateway_pid, provoke, wait_for_status};
+use common::{
+    Corner, SOON, announcer, figure, freeze_gateway, gap_reason, gateway_pid, provoke, wait_for_status,
+};
 
 /// More than a ring of 64 kB takes: 300 events of 1 kB.
 const FLOOD: &str = "select f(repeat('x', 1000)) from generate_series(1, 300)";
@@ -39,7 +41,7 @@ fn publishing_into_a_full_ring_succeeds_at_once_and_every_subscriber_is_told_bef
     let dropped = || figure(&cluster, "stat_ring", "dropped_total");
     assert_eq!(dropped()?, 0);
     {
-        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        let _frozen = freeze_gateway(&cluster)?;
         let started = Instant::now();
         session.run(FLOOD)?.ok()?;
         ensure!(started.elapsed() < Duration::from_secs(2), "at commit: {:?}", started.elapsed());
@@ -70,7 +72,7 @@ fn the_loss_is_told_although_nothing_follows() -> Result<()> {
     let mut stream = corner.stream("f/info")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     {
-        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        let _frozen = freeze_gateway(&cluster)?;
         session.run(FLOOD)?.ok()?;
     }
     assert_eq!(next_gap(&mut stream)?, "overflow");
@@ -84,7 +86,7 @@ fn a_publisher_waits_for_room_at_most_publish_timeout() -> Result<()> {
     corner.announcer("f", "@sse")?;
     corner.announcer("now", "@sse\n@sse_delivery immediate")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
-    let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    let _frozen = freeze_gateway(&cluster)?;
     session.run(FLOOD)?.ok()?;
     session.run("set sse.publish_timeout = '300ms'")?.ok()?;
     for routine in ["f", "now"] {
@@ -105,7 +107,7 @@ fn waiting_for_room_ends_as_soon_as_there_is_room_and_nothing_is_lost() -> Resul
     let mut stream = corner.stream("f/info")?;
     let mut session = corner.session_with("-c client_min_messages=error -c sse.publish_timeout=20s")?;
     {
-        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        let _frozen = freeze_gateway(&cluster)?;
         session.send(FLOOD)?;
         cluster::wait_until(SOON, "the ring is full", || {
             figure(&cluster, "stat_ring", "full_total").is_ok_and(|full| full > 0)
@@ -124,7 +126,7 @@ fn waiting_for_room_can_be_cancelled_before_the_commit() -> Result<()> {
     corner.announcer("f", "@sse")?;
     corner.sql("create table t (id int)")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
-    let frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    let frozen = freeze_gateway(&cluster)?;
     session.run(FLOOD)?.ok()?;
     session.run("set sse.publish_timeout = '60s'")?.ok()?;
     let pid = session.backend_pid()?;
@@ -164,7 +166,7 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
         cluster::wait_until(SOON, "it waits", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))
     };
     let before = {
-        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        let _frozen = freeze_gateway(&cluster)?;
         session.run(FLOOD)?.ok()?;
         session.run("set sse.publish_timeout = '60s'")?.ok()?;
         let before = dropped()?;
@@ -183,7 +185,7 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
     assert_eq!(dropped()?, before);
     let deadline = Instant::now() + SOON;
     while !stream.next(deadline.saturating_duration_since(Instant::now()))?.data.starts_with("patient") {}
-    let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    let _frozen = freeze_gateway(&cluster)?;
     session.run("set sse.publish_timeout = 0")?.ok()?;
     session.run(FLOOD)?.ok()?;
     session.run("set sse.publish_timeout = '60s'")?.ok()?;
@@ -287,7 +289,7 @@ fn the_routines_take_a_quarter_of_the_ring_at_most() -> Result<()> {
     wait_for(SOON, "the gateway is stopped while the routines are handed over", || {
         cluster.sql("comment on function f1() is '@sse'; comment on function f1() is '@sse live'")?;
         wait_for(SOON, "they are read", || Ok((cluster.sql(reads)? != "0").then_some(())))?;
-        let frozen = Frozen::new(gateway)?;
+        let frozen = cluster.freeze(gateway)?;
         let mut last = -1;
         let settled = wait_for(SOON, "the worker has pushed what it may, or has left", || {
             let (before, now) = (last, used()?);

@@ -4,10 +4,10 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use cluster::Session;
 use cluster::http::EventStream;
+use cluster::{Session, anonymous_bytes};
+use common::Corner;
 use common::changes::next;
-use common::{Corner, anonymous_bytes};
 
 /// `MAX_PLANS` of publish/changes.rs.
 const MAX_PLANS: usize = 4096;

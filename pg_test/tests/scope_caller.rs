@@ -146,7 +146,7 @@ fn an_event_for_the_caller_reaches_streams_of_its_user_with_its_id_and_no_other(
     let answer = api.http.request(&get(&api.path("tell"), Some(&named)).header("X-Execution-Id", "x"))?;
     assert_eq!(answer.status(), 405, "a GET");
     let nameless = cluster::http::Request::new("POST", &api.path("tell"))
-        .header("Authorization", &format!("Bearer {named}"))
+        .bearer(named.as_str())
         .header("X-Execution-Id", "x")
         .json(&json!({"what": "of nobody"}));
     assert_eq!(api.http.request(&nameless)?.status(), 204);

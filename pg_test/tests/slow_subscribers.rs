@@ -5,14 +5,13 @@
 
 mod common;
 
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::http::{Event, EventParser, EventStream};
-use cluster::{Cluster, Session, StopMode, wait_until};
+use cluster::{Cluster, Session, StopMode, anonymous_bytes, wait_until};
 use common::{SOON, announcer, figure, gateway_pid};
 use socket2::{Domain, Socket, Type};
 
@@ -39,13 +38,6 @@ fn narrow(address: SocketAddr, last: &str) -> Result<Socket> {
     let request = format!("GET {PATH} HTTP/1.0\r\nHost: {address}\r\nLast-Event-ID: {last}\r\n\r\n");
     socket.write_all(request.as_bytes())?;
     Ok(socket)
-}
-
-/// Memory of a process that is no file's, in bytes.
-fn memory(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse::<u64>()? << 10)
 }
 
 /// A subscriber that keeps up, and a publisher: how long a round of both takes.
@@ -114,17 +106,17 @@ fn a_thousand_that_never_read_delay_nobody_and_cost_no_memory_of_their_own() -> 
     let pid = gateway_pid(&cluster)?;
     // More than the window holds, so that it is full before anything is measured.
     let (published_before, read_before) = good.rounds(60)?;
-    let without = memory(pid)?;
+    let without = anonymous_bytes(pid)?;
 
     let mut stalled = (0..STALLED).map(|_| narrow(http.address(), "")).collect::<Result<Vec<_>>>()?;
     wait_until(SOON, "all are there", || {
         figure(&cluster, "stat_gateway", "subscribers").is_ok_and(|open| open == STALLED as i64 + 1)
     })?;
-    let idle = memory(pid)?.saturating_sub(without) / STALLED as u64;
+    let idle = anonymous_bytes(pid)?.saturating_sub(without) / STALLED as u64;
     // 60 MB, which only the good subscriber takes: the sockets of the others are full in the first rounds.
     good.rounds(200)?;
     let (published, read) = good.rounds(100)?;
-    let with = memory(pid)?;
+    let with = anonymous_bytes(pid)?;
     eprintln!(
         "{idle} bytes per idle connection, {} kB more with {STALLED} stalled ones; \
          published {published_before:?} -> {published:?}, read {read_before:?} -> {read:?}",

@@ -19,8 +19,7 @@ fn open(api: &Api<'_>, stream: &str, last_event_id: &str) -> Result<(EventStream
         request = request.header("Last-Event-ID", last_event_id);
     }
     let mut events = api.http.events_with(&request)?;
-    let ready = events.next(SOON)?;
-    ensure!(ready.event == "sse.ready", "first came {ready:?}");
+    let ready = events.ready()?;
     Ok((events, ready.id))
 }
 

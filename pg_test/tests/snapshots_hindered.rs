@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use cluster::http::EventStream;
 use cluster::{Install, PATIENCE, Preload, Session, wait_for};
 use common::calls::{Api, Findings, builder, start};
-use common::{Frozen, SOON, figure, gap_reason, gateway_pid, linger, wait_for_status};
+use common::{SOON, figure, freeze_gateway, gap_reason, linger, wait_for_status};
 
 /// SQL for a routine `name(text)` with this comment, which publishes the text.
 fn say(name: &str, comment: &str) -> String {
@@ -22,8 +22,7 @@ fn say(name: &str, comment: &str) -> String {
 /// A new stream, read up to `sse.ready`.
 fn open(api: &Api<'_>, stream: &str) -> Result<EventStream> {
     let mut events = api.http.events_with(&api.request("GET", stream))?;
-    let ready = events.next(SOON)?;
-    ensure!(ready.event == "sse.ready", "first came {ready:?}");
+    events.ready()?;
     Ok(events)
 }
 
@@ -312,7 +311,7 @@ fn a_thousand_identities_with_snapshots_of_their_own_all_get_them_and_calls_go_o
     let mut streams = Vec::new();
     for (user, token) in tokens.iter().enumerate() {
         let token = token[0].as_deref().unwrap_or_default();
-        let request = api.request("GET", "say/info").header("Authorization", &format!("Bearer {token}"));
+        let request = api.request("GET", "say/info").bearer(token);
         streams.push(api.http.events_with(&request)?);
         if user % 100 == 0 {
             ensure!(api.text("pong")? == "pong");
@@ -364,7 +363,7 @@ fn the_end_of_a_snapshot_that_finds_no_room_in_the_ring_is_no_event_that_was_los
     let mut events = open(&api, "say/info")?;
     waits_for_a_lock(&api, 1)?;
     {
-        let _frozen = Frozen::new(gateway_pid(&cluster)?)?;
+        let _frozen = freeze_gateway(&cluster)?;
         fill_ring(&api)?;
         drop(gate);
         let running = "select count(*) from pg_stat_activity where backend_type = 'pg_sse call worker' and xact_start is not null";

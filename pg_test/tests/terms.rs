@@ -26,8 +26,7 @@ struct Page {
 impl Page {
     fn open(http: Client, path: &str) -> Result<Self> {
         let mut stream = http.events(path)?;
-        let ready = stream.next(SOON)?;
-        ensure!(ready.event == "sse.ready", "the first event is {ready:?}");
+        stream.ready()?;
         Ok(Self { http, path: path.to_owned(), stream, returns: 0 })
     }
 

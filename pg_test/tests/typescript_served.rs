@@ -10,7 +10,7 @@ use cluster::{Cluster, PATIENCE, SessionOptions, wait_for};
 
 use common::calls::{Api, builder, start};
 use common::changes::trigger;
-use common::{Frozen, announcer, gateway_pid, status};
+use common::{announcer, freeze_gateway, status};
 
 fn eventually(
     cluster: &Cluster,
@@ -135,7 +135,7 @@ fn a_client_never_comes_from_the_database_that_was_served_before() -> Result<()>
     let reads = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
     wait_for(PATIENCE, "nobody reads", || Ok((cluster.sql(reads)? == "0").then_some(())))?;
     // The gateway finds both databases with their new names, and the lock.
-    let frozen = Frozen::new(gateway_pid(&cluster)?)?;
+    let frozen = freeze_gateway(&cluster)?;
     cluster.sql("alter database shop rename to other")?;
     cluster.sql("alter database spare rename to shop")?;
     // Nobody but who makes a client reads this: so there are routes, and no client yet.

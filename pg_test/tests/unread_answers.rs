@@ -4,14 +4,13 @@
 
 mod common;
 
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use cluster::{Account, Cluster, PATIENCE, find_program, skip};
-use common::calls;
+use anyhow::{Result, ensure};
+use cluster::{Account, Cluster, PATIENCE, anonymous_bytes, find_program, skip, status_bytes};
+use common::{calls, gateway_pid};
 
 /// Bytes of an answer; eight of them are all that an address may have.
 const ANSWER: u64 = 8_000_000;
@@ -24,19 +23,6 @@ fn start() -> Result<Cluster> {
          comment on function big(int) is 'HTTP GET'",
     )?;
     Ok(cluster)
-}
-
-/// A value of `/proc/<pid>/status`, in bytes.
-fn status(pid: u64, name: &str) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with(name)).context("no such line")?;
-    Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? * 1024)
-}
-
-/// The gateway's process.
-fn gateway(cluster: &Cluster) -> Result<u64> {
-    let sql = "select pid from pg_stat_activity where backend_type = 'pg_sse gateway'";
-    Ok(cluster.sql(sql)?.parse()?)
 }
 
 /// Asks for a large answer, and reads no more of it than its first line.
@@ -75,8 +61,8 @@ fn unread(cluster: &Cluster) -> Result<(Vec<TcpStream>, usize)> {
 }
 
 /// The gateway is the same process, and calls go on.
-fn goes_on(cluster: &Cluster, pid: u64) -> Result<()> {
-    ensure!(gateway(cluster)? == pid, "it is another process");
+fn goes_on(cluster: &Cluster, pid: u32) -> Result<()> {
+    ensure!(gateway_pid(cluster)? == pid, "it is another process");
     let http = cluster.http()?;
     cluster::wait_for(PATIENCE, "a call", || {
         Ok((http.get("/api/big?n=10")?.text() == "xxxxxxxxxx").then_some(()))
@@ -90,12 +76,12 @@ fn goes_on(cluster: &Cluster, pid: u64) -> Result<()> {
 #[test]
 fn answers_that_are_not_read_have_a_bound() -> Result<()> {
     let cluster = start()?;
-    let pid = gateway(&cluster)?;
-    let before = status(pid, "RssAnon")?;
+    let pid = gateway_pid(&cluster)?;
+    let before = anonymous_bytes(pid)?;
     let (sockets, answered) = unread(&cluster)?;
     // On a slow machine the first are cut before the last have asked.
     ensure!((8..CALLERS).contains(&answered), "{answered} of {CALLERS} were answered");
-    let grown = status(pid, "RssAnon")?.saturating_sub(before);
+    let grown = anonymous_bytes(pid)?.saturating_sub(before);
     ensure!(grown < (64 << 20) + (24 << 20), "it has grown by {grown} bytes");
     drop(sockets);
     goes_on(&cluster, pid)
@@ -107,8 +93,8 @@ fn answers_that_are_not_read_have_a_bound() -> Result<()> {
 fn want_of_memory_is_an_answer() -> Result<()> {
     let Some(prlimit) = find_program("prlimit") else { return skip(env!("CARGO_CRATE_NAME"), "prlimit") };
     let cluster = start()?;
-    let pid = gateway(&cluster)?;
-    let limit = status(pid, "VmSize")? + (32 << 20);
+    let pid = gateway_pid(&cluster)?;
+    let limit = status_bytes(pid, "VmSize")? + (32 << 20);
     // As the server's account: in a container root may not be allowed to.
     let mut set = Account::for_servers()?.command(&prlimit);
     let set = set.args(["--pid", &pid.to_string(), &format!("--as={limit}")]).status()?;

@@ -63,20 +63,19 @@ impl Cluster {
     /// # Errors
     /// Those of [`Self::script`].
     pub fn script_in(&self, database: &str, sql: &str) -> Result<String> {
+        let mut psql = self.psql();
+        psql.env("PGDATABASE", database);
+        self.script_by(psql, sql)
+    }
+
+    /// [`Self::script`] by this `psql`, whose environment says more than a database.
+    ///
+    /// # Errors
+    /// Those of [`Self::script`].
+    pub fn script_by(&self, mut command: Command, sql: &str) -> Result<String> {
         let (mut output, merged) = std::io::pipe()?;
-        let mut command = self.psql();
-        command.args([
-            "-X",
-            "-a",
-            "-v",
-            "VERBOSITY=verbose",
-            "-v",
-            "SHOW_CONTEXT=always",
-            "-U",
-            "postgres",
-            "-d",
-        ]);
-        command.arg(database).stdin(Stdio::piped()).stdout(merged.try_clone()?).stderr(merged);
+        command.args(["-X", "-a", "-v", "VERBOSITY=verbose", "-v", "SHOW_CONTEXT=always"]);
+        command.stdin(Stdio::piped()).stdout(merged.try_clone()?).stderr(merged);
         let mut child = command.spawn().context("cannot run psql")?;
         // The command still holds the writing ends, and the output ends only when nobody holds them.
         drop(command);

@@ -34,8 +34,6 @@ pub struct Builder {
     creates_extension: bool,
     settings: Vec<(String, String)>,
     encoding: String,
-    locale: String,
-    initdb_arguments: Vec<String>,
     has_priority: bool,
 }
 
@@ -47,8 +45,6 @@ impl Default for Builder {
             creates_extension: true,
             settings: Vec::new(),
             encoding: "UTF8".to_owned(),
-            locale: "C".to_owned(),
-            initdb_arguments: Vec::new(),
             has_priority: false,
         }
     }
@@ -90,18 +86,6 @@ impl Builder {
         self
     }
 
-    /// The locale of all databases.
-    pub fn locale(mut self, locale: &str) -> Self {
-        locale.clone_into(&mut self.locale);
-        self
-    }
-
-    /// A further argument of initdb, such as `--data-checksums`.
-    pub fn initdb_argument(mut self, argument: &str) -> Self {
-        self.initdb_arguments.push(argument.to_owned());
-        self
-    }
-
     /// Permits the server to put itself before other work, as far as [`Account::may_permit_priority`].
     pub fn priority(mut self) -> Self {
         self.has_priority = true;
@@ -137,9 +121,7 @@ impl Builder {
         let account = install.account().clone();
         let home = Scratch::create(&account)?;
         let data = home.path().join("data");
-        let mut initdb_arguments =
-            vec![format!("--encoding={}", self.encoding), format!("--locale={}", self.locale)];
-        initdb_arguments.extend(self.initdb_arguments.iter().cloned());
+        let initdb_arguments = [format!("--encoding={}", self.encoding), "--locale=C".to_owned()];
         copy_data(&install.template(&initdb_arguments)?, &data)?;
         append_settings(&data, &self.all_settings(home.path()))?;
         home.close_to_others(&account)?;

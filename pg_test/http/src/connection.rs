@@ -3,7 +3,7 @@
 //! Not for streams without end: [`super::EventStream`] reads those.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -143,14 +143,6 @@ impl Connection {
                 Got::TimedOut => bail!("not closed in {:?}", self.within),
             }
         }
-    }
-
-    /// Says that nothing more will be sent; the answer can still be read.
-    ///
-    /// # Errors
-    /// Closed already.
-    pub fn finish_sending(&self) -> Result<()> {
-        Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
     /// The socket itself, for options such as a small receive buffer.

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::body::BodyDecoder;
 use super::connection::{Connection, Got};
-use super::{Event, EventParser, Head, Oddities};
+use super::{Event, EventParser, Head, Oddities, PATIENCE};
 
 /// Why there is no next event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +87,16 @@ impl EventStream {
             }
             self.read(deadline)?;
         }
+    }
+
+    /// The first event, which must be `sse.ready`.
+    ///
+    /// # Errors
+    /// It is another one, or none comes within [`PATIENCE`].
+    pub fn ready(&mut self) -> Result<Event> {
+        let ready = self.next(PATIENCE)?;
+        ensure!(ready.event == "sse.ready", "the first event is {ready:?}");
+        Ok(ready)
     }
 
     /// The next event that is not `sse.ready`: the next one that an application would look at.

@@ -59,6 +59,14 @@ impl Request {
         self
     }
 
+    /// Adds a token (RFC 6750 §2.1), if there is one.
+    pub fn bearer<'t>(self, token: impl Into<Option<&'t str>>) -> Self {
+        match token.into() {
+            Some(token) => self.header("Authorization", &format!("Bearer {token}")),
+            None => self,
+        }
+    }
+
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();

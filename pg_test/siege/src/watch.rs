@@ -2,7 +2,7 @@
 //!
 //! Not for what the honest parties see.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cluster::Clock;
+use cluster::{Clock, anonymous_bytes};
 
 use crate::ground::Ground;
 use crate::processor::{self, Look, Machine};
@@ -92,7 +92,7 @@ fn watch(ground: &Ground, clock: Clock, end: &AtomicBool, is_alarmed: &AtomicBoo
             pid = session.query(sql, Duration::from_secs(20)).ok().and_then(|reply| reply.value);
         }
         looks += 1;
-        if let Some(bytes) = pid.as_deref().and_then(anonymous_memory) {
+        if let Some(bytes) = pid.as_deref().and_then(|pid| anonymous_bytes(pid.parse().ok()?).ok()) {
             findings.memory.push((clock.now(), bytes));
         }
         if let Some(pid) = pid.as_deref() {
@@ -112,13 +112,6 @@ fn watch(ground: &Ground, clock: Clock, end: &AtomicBool, is_alarmed: &AtomicBoo
         }
         thread::sleep(PACE);
     }
-}
-
-/// `RssAnon`: heaps and stacks that are resident, without the shared memory of ring and buffers.
-fn anonymous_memory(pid: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    Some(line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
 struct Log {

@@ -128,10 +128,7 @@ impl<'a> Api<'a> {
     /// A request for a routine, from the same origin, with the token if there is one.
     pub(crate) fn request(&self, method: &str, routine: &str) -> Request {
         let request = Request::new(method, &self.path(routine)).header("Sec-Fetch-Site", "same-origin");
-        match &self.token {
-            Some(token) => request.header("Authorization", &format!("Bearer {token}")),
-            None => request,
-        }
+        request.bearer(self.token.as_deref())
     }
 
     pub(crate) fn get(&self, routine: &str) -> Result<Response> {

@@ -14,8 +14,6 @@ use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, StopMode};
 use serde_json::Value;
 
-use super::Frozen;
-
 /// Runs it, with the port of the socket in the environment. What it prints goes into the file, which can be
 /// read while it runs, and into the message of a failure. `ready` waits until the server takes calls again.
 pub(crate) fn run(
@@ -56,9 +54,7 @@ fn serve(cluster: &Cluster, stream: TcpStream, ready: &dyn Fn() -> Result<()>) -
             ["restart"] => cluster.restart(StopMode::Fast).and_then(|()| ready()).map(nothing),
             ["stop"] => cluster.stop(StopMode::Fast).map(|_| String::new()),
             ["start"] => cluster.start().and_then(|()| ready()).map(nothing),
-            ["freeze"] => {
-                super::gateway_pid(cluster).and_then(Frozen::new).map(|now| frozen = Some(now)).map(nothing)
-            }
+            ["freeze"] => super::freeze_gateway(cluster).map(|now| frozen = Some(now)).map(nothing),
             ["thaw"] => {
                 frozen = None;
                 Ok(String::new())

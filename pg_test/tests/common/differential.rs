@@ -11,10 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::process::Stdio;
 use std::sync::OnceLock;
-use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::http::{Client, EventStream};
@@ -101,10 +98,7 @@ impl Pair {
     /// A stream of the preloaded cluster, read up to `sse.ready`.
     pub(crate) fn events(&self, target: &str) -> Result<EventStream> {
         let mut stream = self.http.events(target)?;
-        let ready = stream.next(PATIENCE)?;
-        if ready.event != "sse.ready" {
-            bail!("the first event is {ready:?}");
-        }
+        stream.ready()?;
         Ok(stream)
     }
 
@@ -195,23 +189,9 @@ impl<'a> Case<'a> {
     }
 
     fn run(&self, cluster: &Cluster, script: &str) -> Result<String> {
-        let (mut output, merged) = std::io::pipe()?;
-        let mut command = cluster.psql();
-        command.args(["-X", "-a", "-v", "VERBOSITY=verbose", "-v", "SHOW_CONTEXT=always"]);
-        command.env("PGAPPNAME", &self.name).env("PGOPTIONS", self.pg_options());
-        command.stdin(Stdio::piped()).stdout(merged.try_clone()?).stderr(merged);
-        let mut child = command.spawn().context("cannot run psql")?;
-        // The command still holds the writing ends, and the output ends only when nobody holds them.
-        drop(command);
-        let mut input = child.stdin.take().context("psql has no input")?;
-        let script = script.to_owned();
-        let writer = thread::spawn(move || input.write_all(script.as_bytes()));
-        let mut bytes = Vec::new();
-        output.read_to_end(&mut bytes)?;
-        // psql that lost its connection leaves the rest unread.
-        let _ = writer.join();
-        child.wait()?;
-        Ok(masked(&String::from_utf8_lossy(&bytes)))
+        let mut psql = cluster.psql();
+        psql.env("PGAPPNAME", &self.name).env("PGOPTIONS", self.pg_options());
+        Ok(masked(&cluster.script_by(psql, script)?))
     }
 }
 

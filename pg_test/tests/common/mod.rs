@@ -9,6 +9,7 @@ pub(crate) mod browser;
 pub(crate) mod calls;
 pub(crate) mod changes;
 pub(crate) mod control;
+pub(crate) mod dice;
 pub(crate) mod differential;
 pub(crate) mod everything;
 pub(crate) mod linger;
@@ -21,13 +22,12 @@ pub(crate) mod tokens;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::http::{Client, EventStream, Response};
-use cluster::{Cluster, Install, Reply, Session, SessionOptions, skip, wait_for, wait_until};
+use cluster::{Cluster, Frozen, Install, Reply, Session, SessionOptions, skip, wait_for, wait_until};
 
 /// Everything that is delivered at all arrives within this time, on two busy cores, too.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -134,10 +134,7 @@ impl<'a> Corner<'a> {
     /// Opens the stream at this corner's path, and reads it up to `sse.ready`.
     pub(crate) fn stream(&self, routine_and_segment: &str) -> Result<EventStream> {
         let mut stream = self.http.events(&format!("{}?{}", self.path(routine_and_segment), self.name))?;
-        let ready = stream.next(SOON)?;
-        if ready.event != "sse.ready" {
-            bail!("the first event is {ready:?}");
-        }
+        stream.ready()?;
         Ok(stream)
     }
 
@@ -180,14 +177,6 @@ pub(crate) fn gateway_pid(cluster: &Cluster) -> Result<u32> {
     wait_for(SOON, "there is a gateway", || Ok(cluster.sql(sql)?.parse().ok()))
 }
 
-/// Memory of a process that is its own.
-pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kilobytes << 10)
-}
-
 /// One column of `sse.stat_ring` or `sse.stat_gateway`.
 pub(crate) fn figure(cluster: &Cluster, view: &str, column: &str) -> Result<i64> {
     let text = cluster.sql(&format!("select {column} from sse.{view}"))?;
@@ -215,31 +204,9 @@ pub(crate) fn provoke(cluster: &Cluster, fault: &str) -> Result<()> {
     wait_until(SOON, "the fault is provoked", || !file.exists())
 }
 
-/// A signal by its name, `STOP` or `TERM`.
-pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
-    // The shell's own kill, because not every machine has a program of that name.
-    let status = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
-    if !status.success() {
-        bail!("cannot send {name} to {pid}");
-    }
-    Ok(())
-}
-
-/// A process that was stopped with SIGSTOP; goes on when this is dropped, whatever becomes of the test.
-pub(crate) struct Frozen(u32);
-
-impl Frozen {
-    /// Stops the process.
-    pub(crate) fn new(pid: u32) -> Result<Self> {
-        signal(pid, "STOP")?;
-        Ok(Self(pid))
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        let _ = signal(self.0, "CONT");
-    }
+/// Stops the gateway until the answer is dropped.
+pub(crate) fn freeze_gateway(cluster: &Cluster) -> Result<Frozen> {
+    cluster.freeze(gateway_pid(cluster)?)
 }
 
 /// The reason of a gap.

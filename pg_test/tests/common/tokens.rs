@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, EventStream, Request};
 use cluster::{Builder, Cluster, Reply, Session};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::SOON;
 
@@ -57,6 +57,12 @@ pub(crate) fn mint(cluster: &Cluster, secret: &str, claims: &str) -> Result<Stri
     mint_with(cluster, secret, r#"{"alg":"HS256","typ":"JWT"}"#, claims)
 }
 
+/// [`mint`] for somebody with this id, this name and these roles, good for an hour.
+pub(crate) fn mint_for(cluster: &Cluster, id: &str, name: &str, roles: &[String]) -> Result<String> {
+    let claims = json!({"user_id": id, "user_name": name, "user_roles": roles, "exp": now()? + 3_600});
+    mint(cluster, SECRET, &claims.to_string())
+}
+
 /// [`mint`] with another header; signed with HMAC-SHA-256 whatever it says.
 pub(crate) fn mint_with(cluster: &Cluster, secret: &str, header: &str, claims: &str) -> Result<String> {
     ensure!(secret.len() <= 64, "a longer key would have to be hashed first");
@@ -88,18 +94,13 @@ pub(crate) fn now() -> Result<u64> {
 
 /// A GET with a token in its header, or without any.
 pub(crate) fn get(path: &str, token: Option<&str>) -> Request {
-    let request = Request::get(path);
-    match token {
-        Some(token) => request.header("Authorization", &format!("Bearer {token}")),
-        None => request,
-    }
+    Request::get(path).bearer(token)
 }
 
 /// Opens a stream and reads it up to `sse.ready`.
 pub(crate) fn listen(http: Client, path: &str, token: Option<&str>) -> Result<EventStream> {
     let mut stream = http.events_with(&get(path, token))?;
-    let ready = stream.next(SOON)?;
-    ensure!(ready.event == "sse.ready", "the first event is {ready:?}");
+    stream.ready()?;
     Ok(stream)
 }
 

@@ -4,11 +4,10 @@
 //! Not for judging the figures.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cluster::{Cluster, PATIENCE, Session, wait_for};
+use cluster::{Cluster, PATIENCE, Session, anonymous_bytes, wait_for};
 
 /// What the gateway holds at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,12 +43,10 @@ impl Gauge {
         let [pid, streams, streams_total, deliveries, window_kb, connections] = figures[..] else {
             anyhow::bail!("the gateway is not there: {text:?}");
         };
-        let process = PathBuf::from(format!("/proc/{pid}"));
-        let status = fs::read_to_string(process.join("status")).context("the gateway's process")?;
-        let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-        let memory = memory.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok());
-        let descriptors = fs::read_dir(process.join("fd")).context("the gateway's descriptors")?.count();
-        let (pid, memory_kb) = (u32::try_from(pid)?, memory.context("/proc says nothing about memory")?);
+        let descriptors =
+            fs::read_dir(format!("/proc/{pid}/fd")).context("the gateway's descriptors")?.count();
+        let pid = u32::try_from(pid)?;
+        let memory_kb = anonymous_bytes(pid)? >> 10;
         Ok(Sample {
             at,
             pid,

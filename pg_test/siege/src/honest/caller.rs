@@ -128,9 +128,8 @@ impl Caller {
     /// On a kept connection: it is never closed after being idle for milliseconds, so a second try would hide
     /// a fault.
     fn ask(&self, kept: &mut Option<Connection>, path: &str, nonce: &str) -> Result<Response> {
-        let request = Request::new("POST", path)
-            .header("Authorization", &format!("Bearer {}", self.person.token))
-            .json(&json!({ "nonce": nonce }));
+        let request =
+            Request::new("POST", path).bearer(self.person.token.as_str()).json(&json!({ "nonce": nonce }));
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => self.client.connect()?,
