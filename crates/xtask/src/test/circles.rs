@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 2] = [
 
 /// The rooms of the gateway and the files beside them, from the top down: each may name those below it, and
 /// only these.
-const GATEWAY: [&str; 22] = [
+const GATEWAY: [&str; 23] = [
     "fuzzing",
     "gateway",
     "shard",
@@ -51,6 +51,7 @@ const GATEWAY: [&str; 22] = [
     "asked",
     "refusals",
     "supervise",
+    "priority",
     "shared",
     "settings",
     "auth",
