@@ -27,7 +27,7 @@ use crate::between::batch::{Batch, Item};
 use crate::room::may_grow;
 use crate::stream::audience::{Audience, Recipient};
 use crate::stream::call_ends::CallEnds;
-use crate::stream::posting::{Postings, TOPICAL};
+use crate::stream::posting::{Member, Postings, TOPICAL};
 
 mod append;
 mod lane;
@@ -61,13 +61,13 @@ pub(crate) struct StreamLog {
     /// Sequence of the newest item that is not simply one event for every stream without topics: it is for
     /// some of them, for nobody, or a gap. 0 before the first.
     last_uncounted: u64,
-    /// Sequence of the newest item that has left the window and was an event of no transaction; 0 before the
-    /// first.
+    /// Sequence of the newest item that has left the window and was an event of no transaction or a gap; 0
+    /// before the first.
     last_loose: u64,
     /// Is told of what calls have raised, and of their ends.
     call_ends: Rc<CallEnds>,
-    /// Sequences of the gaps in the window, ascending.
-    gaps: VecDeque<u64>,
+    /// The gaps in the window, ascending by sequence.
+    gaps: VecDeque<(u64, GapReason)>,
     /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
     bytes: usize,
 }
@@ -194,7 +194,7 @@ impl StreamLog {
         while self.base < sequence {
             let Some(entry) = self.index.pop_front() else { break };
             self.bytes -= self.cost(&entry);
-            if entry.xid == 0 && entry.what != What::Nothing && self.gaps.binary_search(&self.base).is_err() {
+            if entry.xid == 0 && entry.what != What::Nothing {
                 self.last_loose = self.base;
             }
             match entry.what {
@@ -210,7 +210,7 @@ impl StreamLog {
             }
             self.base += 1;
         }
-        while self.gaps.pop_front_if(|gap| *gap < self.base).is_some() {}
+        while self.gaps.pop_front_if(|(gap, _)| *gap < self.base).is_some() {}
         self.public.drop_before(self.index.front().map(|entry| entry.segment));
         self.private.drop_before(self.privates.front().map(|private| private.segment));
     }
@@ -287,7 +287,18 @@ impl StreamLog {
 
     /// The first gap in the window at or after `from`, whomever it is for.
     pub(crate) fn next_gap(&self, from: u64) -> Option<u64> {
-        self.gaps.get(self.gaps.partition_point(|gap| *gap < from)).copied()
+        self.gaps_from(from).next().map(|(gap, _)| gap)
+    }
+
+    /// Why something was lost for this member behind the item `behind`, up to the item `last`; the first
+    /// reason.
+    pub(crate) fn lost_between(&self, behind: u64, last: u64, member: &Member) -> Option<GapReason> {
+        let between = self.gaps_from(behind + 1).take_while(|(gap, _)| *gap <= last);
+        between.into_iter().find(|(gap, _)| self.concerns(*gap, member)).map(|(_, reason)| reason)
+    }
+
+    fn gaps_from(&self, from: u64) -> impl Iterator<Item = (u64, GapReason)> {
+        self.gaps.range(self.gaps.partition_point(|(gap, _)| *gap < from)..).copied()
     }
 
     /// The transaction that committed an item of the window, if one did.

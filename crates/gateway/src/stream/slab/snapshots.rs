@@ -238,9 +238,7 @@ impl Slab {
             };
             match bytes {
                 Some(bytes) => {
-                    if self.log.has_dropped_loose(reached) {
-                        self.tell_of_lost(address, from);
-                    }
+                    self.tell_of_lost(address, (reached, place.from), from);
                     let then = Then::Follow { from, overlap };
                     self.give(address, Parcel { bytes, then });
                 }
@@ -252,11 +250,17 @@ impl Slab {
         }
     }
 
-    /// Before its snapshot: events of no transaction have left the window while the stream waited, and
-    /// perhaps they were for it.
-    fn tell_of_lost(&mut self, address: SlotAddress, from: u64) {
-        let Some(Some(slot)) = self.slot_at(address).map(|index| &mut self.slots[index]) else { return };
-        let bytes = gap(slot.framing(), self.log.id(from), GapReason::Slow);
+    /// Before its snapshot, which goes on from the item `from`: something was lost in this part of the log
+    /// while the stream waited, and perhaps an event of no transaction for it, which no snapshot shows.
+    fn tell_of_lost(&mut self, address: SlotAddress, (behind, last): (u64, u64), from: u64) {
+        let member = self.log.postings.member(address.index);
+        let reason = match self.log.has_dropped_loose(behind) {
+            true => Some(GapReason::Slow),
+            false => member.and_then(|member| self.log.lost_between(behind, last, member)),
+        };
+        let slot = self.slot_at(address).and_then(|index| self.slots[index].as_mut());
+        let (Some(reason), Some(slot)) = (reason, slot) else { return };
+        let bytes = gap(slot.framing(), self.log.id(from), reason);
         slot.give(Parcel { bytes, then: Then::GoOn }, self.now);
         Stats::add(&self.shared.stats.gaps_total, 1);
     }

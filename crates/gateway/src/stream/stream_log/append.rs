@@ -42,7 +42,7 @@ impl StreamLog {
 
     pub(super) fn append_gap(&mut self, reason: GapReason, missed: Option<u64>, whom: For, now: u32) -> bool {
         self.last_uncounted = self.next_sequence();
-        self.gaps.push_back(self.next_sequence());
+        self.gaps.push_back((self.next_sequence(), reason));
         if matches!(whom, For::Everybody) {
             self.call_ends.note_gap(self.next_sequence());
         }

@@ -19,6 +19,14 @@ impl Rig {
         client
     }
 
+    /// The ring was full.
+    fn overflow(&mut self) {
+        let mut batch = Batch::new(self.next_sequence);
+        batch.push_overflow(None);
+        self.next_sequence = batch.next_sequence();
+        self.batches.send(Arc::new(batch)).unwrap();
+    }
+
     /// The end of a run comes in the order of events.
     fn end_run(&mut self, call: u64) {
         let mut batch = Batch::new(self.next_sequence);
@@ -154,10 +162,7 @@ async fn a_gap_for_everybody_is_marked_and_holds_the_stream_for_another_snapshot
     let mut client = rig.follower().await;
     rig.give(&client, 0, Cut::new(10, 10, Vec::new()), Some(0));
     rig.publish_of("one", Some(10));
-    let mut batch = Batch::new(rig.next_sequence);
-    batch.push_overflow(None);
-    rig.next_sequence = batch.next_sequence();
-    rig.batches.send(Arc::new(batch)).unwrap();
+    rig.overflow();
     rig.publish_of("two", Some(11));
     // The slab asks for it, and there is no route: a gap, and the stream goes on in its next turn.
     rig.round().await;
@@ -257,6 +262,30 @@ async fn a_snapshot_comes_behind_a_gap_if_events_of_no_transaction_have_left_the
         let wanted: &[&str] = if is_told { &["e-3s", "e-3", "e-4"] } else { &["e-3", "e-4"] };
         assert_eq!(ids, wanted, "{read}");
         assert_eq!(read.contains("\"slow\""), is_told, "{read}");
+    }
+}
+
+// The ring was full while the stream waited: what was sent at once and lost then is in no snapshot.
+#[tokio::test]
+async fn a_snapshot_comes_behind_a_gap_if_something_was_lost_while_the_stream_waited() {
+    for (leaves, reason) in [(false, "\"overflow\""), (true, "\"slow\"")] {
+        let mut rig = Rig::new();
+        if leaves {
+            rig.slab.settings = Arc::new(Settings { window_size: 0, ..Settings::default() });
+        }
+        let mut client = rig.follower().await;
+        rig.publish_of("seen", Some(9));
+        rig.overflow();
+        rig.publish_of("seen", Some(9));
+        rig.round().await;
+        rig.give(&client, 3, Cut::new(10, 10, Vec::new()), Some(3));
+        rig.publish_of("new", Some(10));
+        rig.round().await;
+        rig.round().await;
+        let read = client.read_to("new").await;
+        let ids: Vec<String> = events(&read).into_iter().map(|(_, id)| id).collect();
+        assert_eq!(ids, ["e-3s", "e-3", "e-4"], "{read}");
+        assert!(read.find(reason) < read.find("state") && read.contains(reason), "{read}");
     }
 }
 
