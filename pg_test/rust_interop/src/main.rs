@@ -13,7 +13,8 @@ use launchdarkly_sdk_transport::HyperTransport;
 async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::args().nth(1).ok_or("the address of a stream")?;
     let transport = HyperTransport::builder().connect_timeout(Duration::from_secs(10)).build_http()?;
-    let reconnect = ReconnectOptions::reconnect(true).retry_initial(true).delay(Duration::from_millis(200)).build();
+    let reconnect =
+        ReconnectOptions::reconnect(true).retry_initial(true).delay(Duration::from_millis(200)).build();
     let client = ClientBuilder::for_url(&url)?.reconnect(reconnect).build_with_transport(transport);
     let mut stream = client.stream();
     while let Some(item) = stream.next().await {
