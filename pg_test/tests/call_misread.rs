@@ -28,8 +28,11 @@ const TYPES: &str = "create type mood as enum ('sad', 'happy');
     create type visit as (at place, tags positive[]);
     create type \"Odd Type\" as enum ('x');";
 
-/// The parameters of a routine, a body, and what its answer says: status, SQLSTATE, parameter, type.
-const MISREAD: &[(&str, &str, (u16, &str, &str, &str))] = &[
+/// Status, SQLSTATE, parameter, type.
+type Told = (u16, &'static str, &'static str, &'static str);
+
+/// The parameters of a routine, a body, and what its answer says.
+const MISREAD: &[(&str, &str, Told)] = &[
     ("n int", r#"{"n":"secret"}"#, (400, "22P02", "n", "integer")),
     ("n int", r#"{"n":""}"#, (400, "22P02", "n", "integer")),
     ("n int", r#"{"n":99999999999}"#, (400, "22003", "n", "integer")),

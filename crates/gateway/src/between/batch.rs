@@ -90,6 +90,7 @@ pub enum Item {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::time::{Duration, Instant};
 
     use sse_proto::order::{Limits, Look, Order};

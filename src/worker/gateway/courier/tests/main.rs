@@ -10,6 +10,8 @@
 
 // Not all that the files have is used here.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+// Once for each source.
+#![allow(clippy::duplicate_mod)]
 
 mod pg;
 
