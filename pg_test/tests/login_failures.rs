@@ -6,7 +6,7 @@ mod common;
 
 use anyhow::{Context, Result, ensure};
 use cluster::Cluster;
-use cluster::http::Response;
+use cluster::http::{Request, Response};
 use common::calls::{Api, builder, start, told};
 use serde_json::json;
 
@@ -18,9 +18,13 @@ const LOGIN: &str = "
         if _password = 'raise' then raise 'no' using errcode = '28P01'; end if;
         if _password = 'forbidden' then return query select null::int, 403; end if;
         if _password = 'status' then return query select null::int, 401; end if;
-        if _password = 'right' then return query select 1, 200; end if;
+        if _password = 'slow and right' then perform pg_sleep(3); end if;
+        if _password like '%right' then raise info 'somebody is here'; return query select 1, 200; end if;
     end $$;
-    comment on function login(text) is 'HTTP POST\n@login\n@anonymous';
+    comment on function login(text) is 'HTTP POST\n@login\n@anonymous\n@sse';
+    create function get_login(_password text) returns table (user_id int) language sql stable security definer as $$
+        select 1 where _password = 'right' $$;
+    comment on function get_login(text) is 'HTTP GET\n@login\n@anonymous';
     create function guess(_password text) returns text language sql as $$ select 'no' $$;
     comment on function guess(text) is 'HTTP POST\n@anonymous';";
 
@@ -59,6 +63,7 @@ fn after_ten_failed_logins_an_address_gets_429_and_a_right_password_too() -> Res
         let wait: u64 = refused.header("retry-after").context("Retry-After")?.parse()?;
         ensure!((1..=61).contains(&wait), "{wait}");
         ensure!(refused.header("set-cookie").is_none(), "{}", told(&refused));
+        ensure!(refused.header("sse-position").is_none(), "{}", told(&refused));
     }
     // Others, and other calls of this address.
     expect(&log_in(&api, "192.0.2.2", "right")?, 200)?;
@@ -77,14 +82,39 @@ fn of_many_guesses_at_a_time_not_more_are_answered() -> Result<()> {
     let cluster = proxied(&[("sse.login_failures", "3")])?;
     let api = Api::of(&cluster, "crowds")?;
     api.sql(LOGIN)?;
-    let statuses: Vec<u16> = std::thread::scope(|scope| {
+    let (right, statuses) = std::thread::scope(|scope| {
+        let right = scope.spawn(|| log_in(&api, "192.0.2.1", "slow and right"));
         let guess = || Ok(log_in(&api, "192.0.2.1", "slow")?.status());
-        let guesses: Vec<_> = (0..12).map(|_| scope.spawn(guess)).collect();
-        guesses.into_iter().map(|guess| guess.join().ok().context("a panic")?).collect::<Result<_>>()
+        let guesses: Vec<_> = (0..11).map(|_| scope.spawn(guess)).collect();
+        let statuses = guesses.into_iter().map(|guess| guess.join().ok().context("a panic")?);
+        let statuses = statuses.collect::<Result<Vec<u16>>>()?;
+        anyhow::Ok((right.join().ok().context("a panic")??, statuses))
     })?;
     let count = |status: u16| statuses.iter().filter(|found| **found == status).count();
-    ensure!((count(401), count(429)) == (3, 9), "{statuses:?}");
+    ensure!((count(401), count(429)) == (3, 8), "{statuses:?}");
+    // What it was worth is told in no other way either: it has published.
+    expect(&right, 429)?;
+    ensure!(right.header("sse-position").is_none(), "{}", told(&right));
     Ok(())
+}
+
+// Attack: a page elsewhere with ten pictures that are logins, so that nobody at the visitor's address gets in.
+#[test]
+fn pages_of_other_origins_cause_no_failures() -> Result<()> {
+    let cluster = proxied(&[("sse.login_failures", "2")])?;
+    let api = Api::of(&cluster, "pictures")?;
+    api.sql(LOGIN)?;
+    let picture = |password: &str, site: &str| {
+        let path = format!("get-login?password={password}");
+        let request = Request::new("GET", &api.path(&path)).header("X-Forwarded-For", "192.0.2.1");
+        api.http.request(&request.header("Sec-Fetch-Site", site))
+    };
+    for _ in 0..3 {
+        expect(&picture("wrong", "cross-site")?, 403)?;
+    }
+    expect(&picture("right", "cross-site")?, 403)?;
+    expect(&picture("right", "same-origin")?, 200)?;
+    expect(&picture("wrong", "none")?, 401)
 }
 
 // Attack: a network of one's own, with an address for each guess.

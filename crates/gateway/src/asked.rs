@@ -3,7 +3,6 @@
 //!
 //! Not for what the sender may do: that depends on the path.
 
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use http::{Method, Request, StatusCode};
@@ -95,16 +94,22 @@ impl Stranger {
     }
 }
 
-/// Says once that somebody forwards and is not believed: behind a proxy that is forgotten in
-/// `sse.trusted_proxies`, everything that is limited by address is limited for all together.
+/// Peers of which it is told that they forward and are not believed. Further ones may be anybody, who would
+/// fill the log.
+const MAX_TOLD: usize = 8;
+
+/// Says, once for each of some peers, that it forwards and is not believed: behind a proxy that is forgotten
+/// in `sse.trusted_proxies`, everything that is limited by address is limited for all together.
 fn tell_forwarding(peer: Peer, request: &Request<()>, settings: &Settings, shared: &Shared) {
-    if !request.headers().contains_key("x-forwarded-for")
-        || settings.trusted_proxies.contains(peer.address)
-        || shared.has_told_forwarding.swap(true, Ordering::Relaxed)
-    {
+    let address = peer.address;
+    if !request.headers().contains_key("x-forwarded-for") || settings.trusted_proxies.contains(address) {
         return;
     }
-    let address = peer.address;
+    let mut told = shared.told_of_forwarding.lock();
+    if told.len() >= MAX_TOLD || told.contains(&address) {
+        return;
+    }
+    told.push(address);
     shared.outbox.log(
         Severity::Log,
         format!(

@@ -2,12 +2,13 @@
 //!
 //! Not for events: these go through a channel per runtime thread, and take no lock of this file on their way.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use sse_proto::route::RouteTable;
 use tokio::sync::watch;
 
@@ -39,8 +40,8 @@ pub(crate) struct Shared {
     ended_sessions: EndedSessions,
     /// Counted by every runtime thread.
     pub(crate) login_failures: LoginFailures,
-    /// An `X-Forwarded-For` that is not believed was told.
-    pub(crate) has_told_forwarding: AtomicBool,
+    /// Peers whose `X-Forwarded-For` is not believed, and of which the log says so.
+    pub(crate) told_of_forwarding: Mutex<Vec<IpAddr>>,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) list_requests: ListRequests,
     /// Calls on their way to the main thread and back.
@@ -90,7 +91,7 @@ impl Shared {
             refusals,
             ended_sessions: EndedSessions::default(),
             login_failures: LoginFailures::default(),
-            has_told_forwarding: AtomicBool::new(false),
+            told_of_forwarding: Mutex::default(),
             list_requests: ListRequests::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
             endings: Arc::default(),

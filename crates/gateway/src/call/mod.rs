@@ -90,7 +90,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     let (Some(method), Some(rule)) = (method, calls.first()) else {
         return Err(Problem::method_not_allowed(&allow).unless_outdated());
     };
-    check_origin(asked, settings)?;
+    check_origin(asked, rule.login, settings)?;
     let is_open = rule.login || rule.logout || rule.access == Access::Anonymous;
     let stranger = asked.stranger(settings);
     if let Some(stranger) = stranger
@@ -210,6 +210,8 @@ impl Admitted<'_> {
             Some(secret) => self.logged_in(ran, secret),
             None => self.ran(ran),
         });
+        // It would tell that a guess was right.
+        let position = position.filter(|_| secret.is_none() || answer.is_ok());
         answer::with_position(answer, position).map(Answer::Response)
     }
 
@@ -301,9 +303,10 @@ impl Admitted<'_> {
     }
 }
 
-fn check_origin(asked: &Asked<'_>, settings: &Settings) -> Result<(), Problem> {
+/// A login changes something by any method: it sets a cookie, and one that fails counts.
+fn check_origin(asked: &Asked<'_>, is_login: bool, settings: &Settings) -> Result<(), Problem> {
     let request = asked.request;
-    if matches!(*request.method(), Verb::GET | Verb::HEAD) {
+    if matches!(*request.method(), Verb::GET | Verb::HEAD) && !is_login {
         return Ok(());
     }
     let headers = request.headers();

@@ -1,7 +1,8 @@
 //! Whether a page may make a browser send this call (C7.5): a browser sends the cookie along whatever page
 //! makes a request, so a request that changes something must say which page made it.
 //!
-//! Not for who may read the answer: that is `cors`. Not for GET and HEAD, which change nothing.
+//! Not for who may read the answer: that is `cors`. Not for GET and HEAD, which change nothing, but
+//! those of logins.
 
 use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};

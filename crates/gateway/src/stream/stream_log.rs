@@ -43,6 +43,9 @@ const ENTRY_BYTES: usize = size_of::<Entry>();
 /// Memory that an item of the private lane takes besides that.
 const PRIVATE_BYTES: usize = size_of::<Private>();
 
+/// Items of no transaction, and gaps, that are looked at for each stream that gets a snapshot.
+pub(crate) const MAX_ASKED: usize = 256;
+
 pub(crate) struct StreamLog {
     epoch: u64,
     public: Lane,
@@ -290,11 +293,12 @@ impl StreamLog {
         self.gaps_from(from).next().map(|(gap, _)| gap)
     }
 
-    /// Why something was lost for this member behind the item `behind`, up to the item `last`; the first
-    /// reason.
+    /// Why something was lost for this member behind the item `behind`, up to the item `last`: the first
+    /// reason. Of very many gaps it is not asked whom they are for.
     pub(crate) fn lost_between(&self, behind: u64, last: u64, member: &Member) -> Option<GapReason> {
-        let between = self.gaps_from(behind + 1).take_while(|(gap, _)| *gap <= last);
-        between.into_iter().find(|(gap, _)| self.concerns(*gap, member)).map(|(_, reason)| reason)
+        let between = self.gaps_from(behind + 1).take_while(|(gap, _)| *gap <= last).enumerate();
+        let is_for = |number, gap| number >= MAX_ASKED || self.concerns(gap, member);
+        between.into_iter().find(|(number, (gap, _))| is_for(*number, *gap)).map(|(_, (_, reason))| reason)
     }
 
     fn gaps_from(&self, from: u64) -> impl Iterator<Item = (u64, GapReason)> {

@@ -29,7 +29,7 @@ use crate::stats::Stats;
 use crate::stream::overlap::Overlap;
 use crate::stream::parcel::{Parcel, SlotAddress, Then};
 use crate::stream::slot::Slot;
-use crate::stream::stream_log::{Framing, StreamLog};
+use crate::stream::stream_log::{Framing, MAX_ASKED, StreamLog};
 
 /// How long a result waits for the end of its run, in milliseconds. Usually the end is there before; it is
 /// late while a process is stopped whose transaction the run saw, and lost if the ring was full.
@@ -45,9 +45,6 @@ const MAX_UNUSED: usize = 1024;
 /// For how long a stream waits for a run to begin when calls may take any time. Beyond it the stream goes on
 /// without: it gets no events while it waits.
 const LONGEST: Duration = Duration::from_secs(3600);
-
-/// Items of no transaction that are looked at for each stream that gets a snapshot.
-const MAX_ASKED: usize = 256;
 
 /// What a slab knows of snapshots.
 #[derive(Default)]
