@@ -144,7 +144,7 @@ fn everybody_may_have_them_and_they_have_only_what_may_be_called() -> Result<()>
 #[test]
 fn long_prose_is_cut_and_too_large_a_document_is_refused_with_a_hint() -> Result<()> {
     let cluster = start(builder())?;
-    // 9 MB of prose, more than a document may have.
+    // 9 MB of prose, more than a document or a client may have.
     cluster.sql(&format!(
         "create schema wordy; grant usage on schema wordy to {ROLE};
          do $$ begin for n in 1 .. 150 loop
@@ -154,6 +154,7 @@ fn long_prose_is_cut_and_too_large_a_document_is_refused_with_a_hint() -> Result
     ))?;
     let paths = parsed(&cluster, "openapi()")?["paths"].as_object().map(serde_json::Map::len);
     ensure!(paths == Some(151), "{paths:?}");
+    ensure!(cluster.sql("select sse.typescript_client()")?.contains("function f150("));
 
     cluster.sql(&format!(
         "create schema many; grant usage on schema many to {ROLE};

@@ -100,7 +100,7 @@ impl<'m> Document<'m> {
     fn stream(&mut self, routine: &Routine, stream: &Stream, name: &str) -> Written {
         let mut channel = Map::new();
         channel.insert("address".to_owned(), stream.path.as_str().into());
-        describe(&routine.docs, &mut channel);
+        describe([routine.docs.as_str()], &mut channel);
         let mut messages = Map::new();
         if let Some(snapshot) = &stream.snapshot {
             let message = snapshot_message(snapshot, &mut self.schemas);
@@ -172,7 +172,7 @@ fn event(routine: &Routine) -> Value {
     if let Some(name) = &routine.event {
         message.insert("name".to_owned(), name.as_str().into());
     }
-    describe(&routine.docs, &mut message);
+    describe([routine.docs.as_str()], &mut message);
     message.insert("contentType".to_owned(), "text/plain".into());
     message.insert("headers".to_owned(), fields(routine.event.as_deref()));
     message.insert("payload".to_owned(), json!({ "type": "string" }));

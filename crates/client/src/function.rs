@@ -142,13 +142,10 @@ impl<'c> Functions<'c> {
     }
 
     fn plain(&mut self, routine: &Routine, call: &Call, name: &str, shape: &Shape<'_>) {
-        let mut docs = routine.docs.clone();
-        if !docs.is_empty() {
-            docs.push(String::new());
-        }
-        docs.push(format!("`{} {}`", call.method.as_str(), call.path));
+        let way = format!("`{} {}`", call.method.as_str(), call.path);
+        let apart = (!routine.docs.is_empty()).then_some("");
         self.text.push('\n');
-        self.text.push_str(&comment(docs.iter().map(String::as_str), ""));
+        self.text.push_str(&comment(routine.docs.lines().chain(apart).chain([way.as_str()]), ""));
         let run = |options: &str| {
             format!("api_call<{}>({}, {}, {options})", shape.value(), shape.constant, shape.given())
         };

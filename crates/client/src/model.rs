@@ -10,12 +10,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sse_proto::annotation::{Access, Method, RoutineKind, prose};
+use sse_proto::annotation::{Access, Method, RoutineKind};
 use sse_proto::call::{Mode, Shape, Signature, TypeKind, USER_PARAMETERS, answer_names};
 use sse_proto::route::{self, RouteTable};
 use sse_proto::word::EventName;
 
 use crate::catalog::{Catalog, Kind, Table};
+use crate::prose::kept;
 
 /// What decides about a model besides the catalog.
 #[derive(Clone, Debug)]
@@ -56,8 +57,8 @@ pub struct Routine {
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// The prose of its comment, line by line.
-    pub docs: Vec<String>,
+    /// The prose of its comment: lines, of which only so much is kept as is shown ([`crate::prose`]).
+    pub docs: String,
     /// How it is called.
     pub call: Option<Call>,
     /// Its stream. Of overloads that share one, the oldest and each one that can be called have it.
@@ -205,7 +206,7 @@ impl Model {
             oid,
             schema: schema.to_owned(),
             name: name.to_owned(),
-            docs: comment(oid).map(prose).unwrap_or_default(),
+            docs: comment(oid).map(kept).unwrap_or_default(),
             call: None,
             stream: None,
             publishes: false,

@@ -29,8 +29,8 @@ const STREAMS: &str = include_str!("document/streams.json");
 pub(crate) const RESERVED: &str =
     "Problem SseReady SseGap SseGapData SseResult SseError SseRowChange SseRowChangeData SseEvent SseItem";
 
-/// Writes the document. `between` is called before each routine and each path: it may end the whole by
-/// unwinding.
+/// Writes the document. `between` is called before each routine, each path and each overload there: it may end
+/// the whole by unwinding.
 ///
 /// # Errors
 /// [`TooLarge`]
@@ -65,7 +65,7 @@ pub fn openapi(model: &Model, mut between: impl FnMut()) -> Result<String, TooLa
     let mut bytes = 0;
     for (path, item) in paths {
         between();
-        let line = line(path, &item.written(model, &mut schemas));
+        let line = line(path, &item.written(model, &mut schemas, &mut between));
         bytes += line.len();
         if bytes + schemas.bytes() > MAX_CLIENT_BYTES {
             return Err(TooLarge);
@@ -97,7 +97,7 @@ impl PathItem<'_> {
         self.calls.iter().flat_map(|(_, _, overloads)| overloads).any(|(routine, _)| routine.publishes)
     }
 
-    fn written(mut self, model: &Model, schemas: &mut Schemas<'_>) -> Value {
+    fn written(mut self, model: &Model, schemas: &mut Schemas<'_>, between: &mut dyn FnMut()) -> Value {
         let mut item = Map::new();
         if let Some((routine, stream, name)) = &self.stream {
             item.insert("get".to_owned(), of_stream(routine, stream, name, model, schemas));
@@ -105,7 +105,7 @@ impl PathItem<'_> {
         self.calls.sort_by_key(|(method, ..)| method.as_str());
         for (method, name, overloads) in &self.calls {
             let method = method.as_str().to_ascii_lowercase();
-            item.insert(method, of_calls(overloads, name, model, schemas));
+            item.insert(method, of_calls(overloads, name, model, schemas, between));
         }
         item.into()
     }

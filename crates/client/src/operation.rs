@@ -33,22 +33,19 @@ fn way(call: &Call) -> Way {
     if call.is_in_query() { Way::Query } else { Way::Request }
 }
 
-/// `name`: that of the oldest.
+/// `name`: that of the oldest. `between` is called before each overload, whenever they are gone through: there
+/// may be thousands.
 pub(crate) fn of_calls(
     overloads: &Overloads<'_>,
     name: &str,
     model: &Model,
     schemas: &mut Schemas<'_>,
+    between: &mut dyn FnMut(),
 ) -> Value {
     let Some((oldest, first)) = overloads.first() else { return json!({}) };
     let mut operation = begin(oldest, name);
-    let prose: Vec<String> = overloads
-        .iter()
-        .map(|(routine, _)| &routine.docs)
-        .filter(|docs| !docs.is_empty())
-        .flat_map(|docs| docs.iter().cloned().chain([String::new()]))
-        .collect();
-    describe(prose.strip_suffix(&[String::new()]).unwrap_or(&prose), &mut operation);
+    let prose = overloads.iter().inspect(|_| between()).map(|(routine, _)| routine.docs.as_str());
+    describe(prose, &mut operation);
     // Overloads have one rule (`sse_proto::route`).
     let is_open = !first.can_be_long || oldest.access == Access::Anonymous;
     secure(oldest, is_open, &model.options, &mut operation);
@@ -62,17 +59,17 @@ pub(crate) fn of_calls(
         parameters.push(reference("parameters", "Prefer"));
     }
     if first.is_in_query() {
-        parameters.extend(query(overloads, schemas));
+        parameters.extend(query(overloads, schemas, between));
     }
     if !parameters.is_empty() {
         operation.insert("parameters".to_owned(), parameters.into());
     }
     if !first.is_in_query()
-        && let Some(body) = body(overloads, schemas)
+        && let Some(body) = body(overloads, schemas, between)
     {
         operation.insert("requestBody".to_owned(), body);
     }
-    let mut responses = answers(overloads, schemas);
+    let mut responses = answers(overloads, schemas, between);
     if can_be_followed {
         responses.insert("202".to_owned(), reference("responses", "Accepted"));
     }
@@ -114,11 +111,11 @@ pub(crate) fn security(asks: bool, options: &Options) -> Value {
 }
 
 /// A parameter is required if each overload asks for it.
-fn query(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>) -> Vec<Value> {
+fn query(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>, between: &mut dyn FnMut()) -> Vec<Value> {
     let mut names: Vec<&str> = Vec::new();
     // By name, type and whether it may be left out, of each overload that has it: there may be thousands.
     let mut found: HashMap<&str, Vec<(u32, bool)>> = HashMap::new();
-    for parameter in overloads.iter().flat_map(|(_, call)| &call.parameters) {
+    for parameter in overloads.iter().inspect(|_| between()).flat_map(|(_, call)| &call.parameters) {
         let found = found.entry(&parameter.name).or_insert_with(|| {
             names.push(&parameter.name);
             Vec::new()
@@ -135,7 +132,7 @@ fn query(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>) -> Vec<Value> {
 }
 
 /// `None`: no overload takes anything.
-fn body(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>) -> Option<Value> {
+fn body(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>, between: &mut dyn FnMut()) -> Option<Value> {
     if overloads.iter().all(|(_, call)| call.parameters.is_empty()) {
         return None;
     }
@@ -148,15 +145,20 @@ fn body(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>) -> Option<Value> {
         }
         object.schema(true)
     };
-    let schema = any_of(overloads.iter().map(object));
+    let schema = any_of(overloads.iter().inspect(|_| between()).map(object));
     Some(json!({ "required": !may_be_left, "content": { "application/json": { "schema": schema } } }))
 }
 
 /// The answers of calls that have run.
-fn answers(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>) -> Map<String, Value> {
+fn answers(
+    overloads: &Overloads<'_>,
+    schemas: &mut Schemas<'_>,
+    between: &mut dyn FnMut(),
+) -> Map<String, Value> {
     let mut kinds: Vec<(&str, Vec<Value>)> = Vec::new();
     let (mut may_be_empty, mut sets_cookie, mut streamed) = (false, false, Vec::new());
     for (routine, call) in overloads {
+        between();
         let answer = schemas.answer(&call.answer);
         may_be_empty |= answer.is_none() || call.answer.may_be_empty;
         sets_cookie |= !call.can_be_long;
@@ -229,7 +231,7 @@ pub(crate) fn of_stream(
     schemas: &mut Schemas<'_>,
 ) -> Value {
     let mut operation = begin(routine, name);
-    describe(&routine.docs, &mut operation);
+    describe([routine.docs.as_str()], &mut operation);
     secure(routine, false, &model.options, &mut operation);
     let parameters = ["StreamId", "StreamTopics", "LastEventIdParameter", "LastEventId"];
     let parameters = parameters.map(|name| reference("parameters", name));

@@ -51,7 +51,8 @@ impl Functions<'_> {
     }
 
     fn factory(&mut self, routine: &Routine, stream: &Stream, factory: &str) {
-        let mut docs = if routine.call.is_none() { routine.docs.clone() } else { Vec::new() };
+        let docs = if routine.call.is_none() { routine.docs.as_str() } else { "" };
+        let mut docs: Vec<String> = docs.lines().map(str::to_owned).collect();
         if !docs.is_empty() {
             docs.push(String::new());
         }

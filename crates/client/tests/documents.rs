@@ -260,6 +260,34 @@ fn many_overloads_are_one_operation_in_linear_time() {
     assert_eq!(bodies.as_array().unwrap().len(), 3_000);
 }
 
+// Attack: the comments of one path take gigabytes, or the time of all, and nobody can end it.
+#[test]
+fn the_prose_of_many_overloads_is_looked_at_as_far_as_it_is_shown() {
+    let mut database = Database::new();
+    for overload in 0..500 {
+        let name = format!("p{overload}");
+        database.function("many", &[(&name, INT, false)], (TEXT, false), "HTTP GET\n@sse_publish");
+        database.function("much", &[(&name, INT, false)], (TEXT, false), "HTTP POST");
+    }
+    let prose = "a\n".repeat(32 << 10);
+    let begun = std::time::Instant::now();
+    let model = database.model_with(None, |_| Some(&prose));
+    assert!(model.routines.iter().all(|routine| routine.docs.len() == 4096 && routine.docs.ends_with('…')));
+    let mut calls = 0;
+    let document: Value = serde_json::from_str(&openapi(&model, || calls += 1).unwrap()).unwrap();
+    for (path, method) in [("many", "get"), ("much", "post")] {
+        let description = &document["paths"][format!("/api/{path}")][method]["description"];
+        assert_eq!(description.as_str().map(str::len), Some(4096));
+    }
+    // Once for each routine, and for its parameters and its answer.
+    assert!(calls >= 3 * 1_000, "{calls}");
+    // Five hundred descriptions, one for each message, are within the bound.
+    let document = asyncapi(&model, || {}).unwrap();
+    assert!(document.len() > 500 * 4096, "{}", document.len());
+    // All of the 33 million lines would take longer.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_document_of_8_mb_is_made_and_a_larger_one_is_refused() {
     let of_labels = |bytes: usize| -> Model {

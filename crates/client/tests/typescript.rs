@@ -155,3 +155,26 @@ fn a_client_of_8_mb_is_made_and_a_larger_one_is_refused() {
         assert_eq!(made, if is_made { Ok(bytes) } else { Err(TooLarge) });
     }
 }
+
+// Attack: whoever has routines gives them so long comments that the client of everybody is too large.
+#[test]
+fn the_prose_of_a_routine_is_4_kb_of_a_client() {
+    for (bytes, wanted) in [(4095, 4095), (4096, 4096), (4097, 4094), (60_000, 4094)] {
+        for annotations in ["HTTP POST", "@sse", "HTTP POST\n@sse"] {
+            let mut database = Database::new();
+            let comment = format!("{}\n{annotations}", "~".repeat(bytes));
+            database.function("f", &[], (VOID, false), &comment);
+            let client = client(&database);
+            let is_cut = client.contains("~…\n");
+            assert_eq!(client.matches('~').count() + usize::from(is_cut), wanted, "{bytes} {annotations}");
+            assert_eq!(is_cut, bytes > 4096, "{bytes} {annotations}");
+        }
+    }
+    let mut database = Database::new();
+    for name in 0..300 {
+        let comment = format!("{}HTTP POST", "~\n".repeat(30_000));
+        database.function(&format!("f{name}"), &[], (VOID, false), &comment);
+    }
+    let client = client(&database);
+    assert_eq!(client.matches("/api/f299").count(), 2, "{}", client.len());
+}

@@ -70,18 +70,15 @@ pub(super) fn lines(comment: &str) -> impl Iterator<Item = Line<'_>> {
 }
 
 /// The lines of a comment that are for people, and empty ones between them: without ours, and without words
-/// of other tools.
-pub fn prose(comment: &str) -> Vec<String> {
-    let mut prose: Vec<String> = Vec::new();
-    let mut last = 0;
-    for line in lines(comment).filter(|line| matches!(line.content, Content::Prose)) {
-        if !prose.is_empty() && line.number > last + 1 {
-            prose.push(String::new());
-        }
-        prose.push(line.text.to_owned());
-        last = line.number;
-    }
-    prose
+/// of other tools. Each is looked for when it is asked for: a comment may have tens of thousands.
+pub fn prose(comment: &str) -> impl Iterator<Item = &str> {
+    let mut last = None;
+    let lines = lines(comment).filter(|line| matches!(line.content, Content::Prose));
+    lines.flat_map(move |line| {
+        let is_apart = last.is_some_and(|last| line.number > last + 1);
+        last = Some(line.number);
+        is_apart.then_some("").into_iter().chain([line.text])
+    })
 }
 
 fn content(text: &str) -> Content<'_> {
