@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sse_proto::annotation::Access;
 
 use crate::declaration::Way;
-use crate::model::{Call, Model, Options, Routine, Stream};
+use crate::model::{Call, Form, Model, Options, Routine, Stream};
 use crate::prose::describe;
 use crate::schema::{Object, Schemas};
 
@@ -77,6 +77,9 @@ pub(crate) fn of_calls(
         vec![("400", "BadRequest"), ("401", "Unauthorized"), ("403", "Forbidden"), ("409", "Conflict")];
     if !first.is_in_query() {
         errors.extend([("413", "ContentTooLarge"), ("415", "UnsupportedMediaType")]);
+    }
+    if overloads.iter().any(|(_, call)| call.answer.form == Form::Login) {
+        errors.push(("429", "TooManyLogins"));
     }
     errors.extend([("503", "Unavailable"), ("default", "Failed")]);
     responses

@@ -289,6 +289,21 @@ fn the_prose_of_many_overloads_is_looked_at_as_far_as_it_is_shown() {
 }
 
 #[test]
+fn a_login_can_be_refused_and_a_problem_names_the_argument() {
+    let [openapi, asyncapi] = parsed(&chat());
+    let refused = |name: &str| openapi["paths"][format!("/api/{name}")]["post"]["responses"].get("429");
+    assert_eq!(refused("login").unwrap()["$ref"], "#/components/responses/TooManyLogins");
+    assert_eq!(refused("logout"), None);
+    let answer = &openapi["components"]["responses"]["TooManyLogins"];
+    assert_eq!(answer["headers"]["Retry-After"]["$ref"], "#/components/headers/RetryAfter");
+    for document in [openapi, asyncapi] {
+        let problem = &document["components"]["schemas"]["Problem"];
+        assert_eq!(problem["properties"]["parameter"]["type"], "string");
+        assert!(!problem["required"].as_array().unwrap().contains(&"parameter".into()), "{problem}");
+    }
+}
+
+#[test]
 fn a_document_of_8_mb_is_made_and_a_larger_one_is_refused() {
     let of_labels = |bytes: usize| -> Model {
         let mut database = Database::new();
