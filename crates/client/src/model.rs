@@ -57,7 +57,7 @@ pub struct Routine {
     pub schema: String,
     /// Its name.
     pub name: String,
-    /// The prose of its comment: lines, of which only so much is kept as is shown ([`crate::prose`]).
+    /// The prose of its comment: lines, of which only so much is kept as is shown (prose.rs).
     pub docs: String,
     /// How it is called.
     pub call: Option<Call>,
