@@ -180,7 +180,7 @@ impl Model {
         let streams = table
             .iter()
             .filter(|route| table.endpoint(route.oid).is_some_and(|endpoint| is_wanted(&endpoint.schema)));
-        let snapshots = streams.filter_map(|route| Some(&route.snapshot.as_ref()?.call));
+        let snapshots = streams.filter_map(|route| Some(route.snapshot.as_ref()?.call.as_ref()));
         calls.chain(snapshots).map(|call| (call.oid, &call.signature)).collect()
     }
 

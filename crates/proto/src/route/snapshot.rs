@@ -15,13 +15,15 @@ use crate::annotation::{Annotation, Method, Problem, RoutineKind, SnapshotSource
 use crate::call::{self, USER_PARAMETERS};
 use crate::scope::Scope;
 use crate::word::EventName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// What a stream begins with, for the subscribers who may see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The function.
-    pub call: Call,
+    /// The function. Shared: thousands of streams may name one, and it may have 1,600 columns.
+    pub call: Arc<Call>,
     /// The name of the event; `None` is what `onmessage` gets.
     pub event: Option<EventName>,
     /// The scope of the routine's events.
@@ -38,6 +40,8 @@ impl Snapshot {
 /// The functions that annotations name.
 pub(super) struct Functions<'r> {
     by_name: BTreeMap<(&'r str, &'r str), Vec<Known<'r>>>,
+    /// The calls that were made of them, by oid: each is kept once, as it is weighed once (`weight.rs`).
+    made: RefCell<HashMap<u32, Arc<Call>>>,
 }
 
 impl<'r> Functions<'r> {
@@ -55,7 +59,7 @@ impl<'r> Functions<'r> {
                 by_name.entry(name).or_default().push(*known);
             }
         }
-        Self { by_name }
+        Self { by_name, made: RefCell::default() }
     }
 
     /// The snapshot of a routine with this annotation, if it asks for one.
@@ -69,7 +73,7 @@ impl<'r> Functions<'r> {
         Ok(Some(Snapshot { call, event, scope: annotation.default_scope() }))
     }
 
-    fn call(&self, source: &SnapshotSource, schema: &str) -> Result<Call, Problem> {
+    fn call(&self, source: &SnapshotSource, schema: &str) -> Result<Arc<Call>, Problem> {
         let problem = |message: &str| problem(source, message);
         let (schema, name) = source.function(schema);
         let found = self.by_name.get(&(schema, name)).map_or(&[][..], Vec::as_slice);
@@ -80,6 +84,9 @@ impl<'r> Functions<'r> {
                 (known, is_function, takes_user_parameters_alone(known.routine))
             }),
         )?;
+        if let Some(made) = self.made.borrow().get(&known.routine.oid) {
+            return Ok(Arc::clone(made));
+        }
         let Ok(own) = known.parsed else { return Err(mistaken(source)) };
         let of_none = Annotation::default();
         let own = own.as_ref().unwrap_or(&of_none);
@@ -90,7 +97,7 @@ impl<'r> Functions<'r> {
             return Err(problem(&format!("this function cannot be run: {}", first.message)));
         }
         let routine = known.routine;
-        Ok(Call {
+        let call = Arc::new(Call {
             oid: routine.oid,
             schema: routine.schema.clone(),
             name: routine.name.clone(),
@@ -103,7 +110,9 @@ impl<'r> Functions<'r> {
             user_context: false,
             read_only: true,
             signature,
-        })
+        });
+        self.made.borrow_mut().insert(routine.oid, Arc::clone(&call));
+        Ok(call)
     }
 }
 

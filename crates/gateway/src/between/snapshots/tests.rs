@@ -40,7 +40,7 @@ pub(crate) fn snapshot(oid: u32, is_personal: bool) -> Arc<Snapshot> {
             owner_may_issue_tokens: false,
         },
     };
-    Arc::new(Snapshot { call, event: None, scope: Scope::All })
+    Arc::new(Snapshot { call: Arc::new(call), event: None, scope: Scope::All })
 }
 
 struct Rig {
