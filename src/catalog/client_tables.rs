@@ -4,9 +4,10 @@
 //! Not for the types of their columns (client_types.rs), nor for what a trigger publishes (`publish/`).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use pgrx::prelude::*;
-use sse_client::{Column, Shown, Table};
+use sse_client::{Column, Shown, Table, TooLarge};
 
 use crate::pg::text::from_server;
 
@@ -18,6 +19,26 @@ const TRIGGERS: &str = "
      WHERE t.tgfoid OPERATOR(pg_catalog.=) pg_catalog.to_regprocedure('sse.publish_change()') AND NOT t.tgisinternal
        AND t.tgparentid OPERATOR(pg_catalog.=) 0 AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'";
 
+/// Whoever has the client reads the columns of a stream's table there, and not every owner of a routine may
+/// know those of every table: the table has to be the owner's, or that of a role that the owner is a member
+/// of.
+const MAY_TELL: &str = "
+    SELECT w.routine, c.oid
+      FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS w(routine, told)
+      JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) w.routine
+      JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) w.told
+     WHERE pg_catalog.pg_has_role(p.proowner, c.relowner, 'MEMBER')";
+
+/// Columns and labels of all types and tables of a client, each some dozen bytes of it. Beyond it:
+/// [`TooLarge`].
+pub(super) const MAX_MEMBERS: usize = 100_000;
+
+/// Types, or tables, that are read with one query; each may have 1,600 columns.
+pub(super) const TYPES_OF_A_QUERY: usize = 50;
+
+/// Routines that are asked for with one query.
+const ROUTINES_OF_A_QUERY: usize = 1_000;
+
 /// A trigger's rows have no virtual columns (PostgreSQL 18).
 const COLUMNS: &str = "
     SELECT a.attrelid, pg_catalog.convert_to(pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8, a.attnotnull,
@@ -28,41 +49,105 @@ const COLUMNS: &str = "
      WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND a.attgenerated OPERATOR(pg_catalog.<>) 'v'
      GROUP BY a.attrelid";
 
-/// A trigger on a table with one of the names that were asked for.
-struct Trigger {
-    table: u32,
-    topic: String,
-    /// The columns that it names; none: it shows all.
-    columns: Vec<String>,
+/// For each trigger on a table the columns that it names; none: it shows all.
+type Triggers = Vec<Vec<String>>;
+
+/// What was read.
+#[derive(Default)]
+pub(super) struct Tables {
+    /// Of each routine the table that has the topic of its stream, and tells its changes.
+    pub(super) of_routines: HashMap<u32, Arc<Table>>,
+    /// The types of their columns.
+    pub(super) types: HashSet<u32>,
+    /// How many columns they have, each table's counted once.
+    pub(super) members: usize,
 }
 
-/// Reads the tables that have one of these topics, and tell their changes.
-pub(super) fn read(topics: &HashSet<&str>) -> HashMap<String, Table> {
+/// Reads the tables of these topics, each of a routine's stream.
+///
+/// # Errors
+/// [`TooLarge`]: their columns are more than [`MAX_MEMBERS`].
+pub(super) fn read(topics: &[(u32, &str)]) -> Result<Tables, TooLarge> {
+    let mut read = Tables::default();
     if topics.is_empty() {
-        return HashMap::new();
+        return Ok(read);
     }
-    let triggers = Spi::connect(|client| {
-        let mut triggers = Vec::new();
+    let (triggers, by_topic) = triggers(&topics.iter().map(|(_, topic)| *topic).collect())?;
+    let tables_of = |topic: &str| by_topic.get(topic).into_iter().flatten();
+    let pairs = topics.iter().flat_map(|(routine, topic)| tables_of(topic).map(|table| (*routine, *table)));
+    let told = may_tell(&pairs.collect::<Vec<_>>());
+    let wanted: HashSet<u32> = told.values().copied().collect();
+    let mut tables = HashMap::new();
+    for part in wanted.into_iter().collect::<Vec<_>>().chunks(TYPES_OF_A_QUERY) {
+        pgrx::check_for_interrupts!();
+        for (table, columns) in columns(part) {
+            let Some(triggers) = triggers.get(&table) else { continue };
+            let columns = shown(columns, triggers);
+            read.members += columns.len();
+            if read.members > MAX_MEMBERS {
+                return Err(TooLarge);
+            }
+            read.types.extend(columns.iter().map(|shown| shown.column.of));
+            tables.insert(table, Arc::new(Table { columns }));
+        }
+    }
+    let of = |(routine, table)| Some((routine, Arc::clone(tables.get(&table)?)));
+    read.of_routines = told.into_iter().filter_map(of).collect();
+    Ok(read)
+}
+
+/// The triggers on the tables with these names, by table, and these tables. One name may be that of several,
+/// since a dot may stand in a name.
+#[expect(clippy::type_complexity)]
+fn triggers(
+    topics: &HashSet<&str>,
+) -> Result<(HashMap<u32, Triggers>, HashMap<String, HashSet<u32>>), TooLarge> {
+    let read = Spi::connect(|client| {
+        let (mut triggers, mut by_topic) = (HashMap::<_, Triggers>::new(), HashMap::<_, HashSet<_>>::new());
+        let mut named = 0;
         for row in client.select(TRIGGERS, None, &[])? {
-            let table = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
-            let arguments = row.get::<Vec<u8>>(2)?.unwrap_or_default();
+            pgrx::check_for_interrupts!();
             let topic = row.get::<Vec<u8>>(3)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
-            if topics.contains(topic.as_str()) {
-                triggers.push(Trigger { table, topic, columns: columns_of(&arguments) });
+            if !topics.contains(topic.as_str()) {
+                continue;
+            }
+            let table = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
+            let columns = columns_of(&row.get::<Vec<u8>>(2)?.unwrap_or_default());
+            named += columns.len();
+            if named > MAX_MEMBERS {
+                return Ok(Err(TooLarge));
+            }
+            triggers.entry(table).or_default().push(columns);
+            by_topic.entry(topic).or_default().insert(table);
+        }
+        Ok::<_, spi::Error>(Ok((triggers, by_topic)))
+    });
+    read.unwrap_or_else(|error| error!("pg_sse: cannot read the triggers of tables: {error}"))
+}
+
+/// Of these routines and tables those that belong together ([`MAY_TELL`]). A routine whose topic is the name
+/// of two such tables has none.
+fn may_tell(pairs: &[(u32, u32)]) -> HashMap<u32, u32> {
+    let read = Spi::connect(|client| {
+        let (mut told, mut of_several) = (HashMap::new(), HashSet::new());
+        for part in pairs.chunks(ROUTINES_OF_A_QUERY) {
+            pgrx::check_for_interrupts!();
+            let (routines, tables): (Vec<_>, Vec<_>) = part
+                .iter()
+                .map(|(routine, table)| (pg_sys::Oid::from(*routine), pg_sys::Oid::from(*table)))
+                .unzip();
+            for row in client.select(MAY_TELL, None, &[routines.into(), tables.into()])? {
+                let number = |oid: Option<pg_sys::Oid>| oid.map_or(0, |oid| oid.to_u32());
+                let (routine, table) = (number(row.get(1)?), number(row.get(2)?));
+                if told.insert(routine, table).is_some() {
+                    of_several.insert(routine);
+                }
             }
         }
-        Ok::<_, spi::Error>(triggers)
+        told.retain(|routine, _| !of_several.contains(routine));
+        Ok::<_, spi::Error>(told)
     });
-    let triggers =
-        triggers.unwrap_or_else(|error| error!("pg_sse: cannot read the triggers of tables: {error}"));
-    let mut columns = columns(&triggers);
-    let mut tables = HashMap::new();
-    for topic in triggers.iter().map(|trigger| &trigger.topic).collect::<HashSet<_>>() {
-        let own: Vec<&Trigger> = triggers.iter().filter(|trigger| trigger.topic == *topic).collect();
-        let Some(columns) = own.first().and_then(|trigger| columns.remove(&trigger.table)) else { continue };
-        tables.insert(topic.clone(), Table { columns: shown(columns, &own) });
-    }
-    tables
+    read.unwrap_or_else(|error| error!("pg_sse: cannot read the owners of tables: {error}"))
 }
 
 /// Arguments end with a zero byte each. The first one is the scope.
@@ -75,28 +160,32 @@ fn columns_of(arguments: &[u8]) -> Vec<String> {
 /// As the catalog has it: name, type, NOT NULL, of the primary key.
 type Listed = (String, u32, bool, bool);
 
-/// The key is shown always.
-fn shown(columns: Vec<Listed>, triggers: &[&Trigger]) -> Vec<Shown> {
+/// What some trigger shows, and the key: each tells it, if not in `new` and `old`.
+fn shown(columns: Vec<Listed>, triggers: &[Vec<String>]) -> Vec<Shown> {
+    let whole = triggers.iter().filter(|named| named.is_empty()).count();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for named in triggers {
+        for name in named.iter().map(String::as_str).collect::<HashSet<_>>() {
+            *by_name.entry(name).or_default() += 1;
+        }
+    }
     let column = |(name, of, not_null, is_key): Listed| {
-        let shows =
-            |trigger: &&&Trigger| is_key || trigger.columns.is_empty() || trigger.columns.contains(&name);
-        let by = triggers.iter().filter(shows).count();
+        let by = whole + by_name.get(name.as_str()).copied().unwrap_or_default();
         let is_always = by == triggers.len();
-        (by > 0).then_some(Shown { column: Column { name, of, not_null }, is_key, is_always })
+        (by > 0 || is_key).then_some(Shown { column: Column { name, of, not_null }, is_key, is_always })
     };
     columns.into_iter().filter_map(column).collect()
 }
 
-fn columns(triggers: &[Trigger]) -> HashMap<u32, Vec<Listed>> {
-    let tables: HashSet<u32> = triggers.iter().map(|trigger| trigger.table).collect();
-    let oids: Vec<pg_sys::Oid> = tables.into_iter().map(pg_sys::Oid::from).collect();
+fn columns(of: &[u32]) -> Vec<(u32, Vec<Listed>)> {
+    let oids: Vec<pg_sys::Oid> = of.iter().copied().map(pg_sys::Oid::from).collect();
     let read = Spi::connect(|client| {
-        let mut columns = HashMap::new();
+        let mut columns = Vec::new();
         for row in client.select(COLUMNS, None, &[oids.into()])? {
             let table = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
             let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
             match serde_json::from_str(&text) {
-                Ok(listed) => drop(columns.insert(table, listed)),
+                Ok(listed) => columns.push((table, listed)),
                 Err(error) => warning!("pg_sse: cannot read the columns of table {table}: {error}"),
             }
         }

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 use sse_client::{Catalog, Column, Kind, TooLarge, TypeDefinition};
 
-use super::client_tables;
+use super::client_tables::{self, MAX_MEMBERS, TYPES_OF_A_QUERY};
 use crate::pg::jit;
 use crate::pg::text::from_server;
 
@@ -60,12 +60,6 @@ const RESULTS: &str = "
 /// Labels of an enum that are written out. Beyond it the enum is a text.
 const MAX_LABELS: i64 = 1_000;
 
-/// Columns and labels of all types of a client, each some dozen bytes of it. Beyond it: [`TooLarge`].
-const MAX_MEMBERS: usize = 100_000;
-
-/// Types that are read with one query; each may have 1,600 columns.
-const TYPES_OF_A_QUERY: usize = 50;
-
 /// A type as the query returns it.
 #[derive(Deserialize)]
 struct Row {
@@ -78,24 +72,19 @@ struct Row {
     columns: Option<Vec<(String, u32, bool)>>,
 }
 
-/// Reads what these routines return, and the tables of these topics; and the types of these parameters, of
-/// the results and of the tables' columns, with all that are within them.
+/// Reads what these routines return, and the tables of these topics of routines; and the types of these
+/// parameters, of the results and of the tables' columns, with all that are within them.
 pub(crate) fn read(
     routines: &[u32],
     parameters: impl Iterator<Item = u32>,
-    topics: &HashSet<&str>,
+    topics: &[(u32, &str)],
 ) -> Result<Catalog, TooLarge> {
     jit::without(|| {
         let results = results(routines);
-        let tables = client_tables::read(topics);
-        let columns: Vec<u32> =
-            tables.values().flat_map(|table| &table.columns).map(|shown| shown.column.of).collect();
-        let mut members = columns.len();
-        if members > MAX_MEMBERS {
-            return Err(TooLarge);
-        }
+        let told = client_tables::read(topics)?;
+        let (columns, mut members) = (told.types, told.members);
         let mut wanted: HashSet<u32> = parameters.chain(results.values().copied()).chain(columns).collect();
-        let mut catalog = Catalog { results, types: HashMap::new(), tables };
+        let mut catalog = Catalog { results, types: HashMap::new(), tables: told.of_routines };
         while !wanted.is_empty() {
             let level: Vec<u32> = wanted.drain().collect();
             for part in level.chunks(TYPES_OF_A_QUERY) {

@@ -4,6 +4,7 @@
 //! Not for reading them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What was read of the types that a model needs.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +13,9 @@ pub struct Catalog {
     pub results: HashMap<u32, u32>,
     /// By oid. What is not there is a text.
     pub types: HashMap<u32, TypeDefinition>,
-    /// By topic: the tables that tell their changes (C3.5).
-    pub tables: HashMap<String, Table>,
+    /// The tables that tell their changes (C3.5), by the oid of the routine whose stream has their topic: the
+    /// one that `Model::topics` names. Shared, since thousands of streams may have one topic.
+    pub tables: HashMap<u32, Arc<Table>>,
 }
 
 /// What the triggers of `sse.publish_change()` on a table show of its rows.
@@ -30,7 +32,8 @@ pub struct Shown {
     pub column: Column,
     /// Whether it is one of the primary key.
     pub is_key: bool,
-    /// Whether all of the table's triggers show it.
+    /// Whether all of the table's triggers show it in `new` and `old`. A key that they do not list is in
+    /// `key` alone.
     pub is_always: bool,
 }
 

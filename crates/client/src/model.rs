@@ -8,7 +8,8 @@
 //!
 //! Not for names in a client, nor for reading the catalog.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use sse_proto::annotation::{Access, Method, RoutineKind};
 use sse_proto::call::{Mode, Shape, Signature, TypeKind, USER_PARAMETERS, answer_names};
@@ -159,7 +160,7 @@ pub struct Stream {
     /// What it begins with.
     pub snapshot: Option<Snapshot>,
     /// The table whose changes have the topic of the stream.
-    pub changes: Option<Table>,
+    pub changes: Option<Arc<Table>>,
 }
 
 /// The snapshot of a stream (C7.6).
@@ -167,8 +168,8 @@ pub struct Stream {
 pub struct Snapshot {
     /// The name of its event; `None` is what `onmessage` gets.
     pub event: Option<String>,
-    /// Its data.
-    pub answer: Answer,
+    /// Its data. Shared: thousands of streams may begin with the snapshot of one function.
+    pub answer: Arc<Answer>,
 }
 
 impl Model {
@@ -184,13 +185,14 @@ impl Model {
         calls.chain(snapshots).map(|call| (call.oid, &call.signature)).collect()
     }
 
-    /// The topics of the streams of this schema, or of all. A table may have one of these names.
-    pub fn topics<'t>(table: &'t RouteTable, schema: Option<&str>) -> HashSet<&'t str> {
+    /// The topics of the streams of this schema, or of all, each with the routine that asks for it. A table
+    /// may have one of these names.
+    pub fn topics<'t>(table: &'t RouteTable, schema: Option<&str>) -> Vec<(u32, &'t str)> {
         let is_wanted = |found: &str| schema.is_none_or(|wanted| wanted == found);
         let streams = table
             .iter()
             .filter(|route| table.endpoint(route.oid).is_some_and(|endpoint| is_wanted(&endpoint.schema)));
-        streams.filter_map(|route| route.topic.as_ref()).map(|topic| topic.as_str()).collect()
+        streams.filter_map(|route| Some((route.oid, route.topic.as_ref()?.as_str()))).collect()
     }
 
     /// Puts together what the table has. `comment` is that of a routine.
@@ -236,6 +238,7 @@ impl Model {
             routines.entry(route.oid).or_insert_with(|| entry(route.oid, &oldest.schema, &oldest.name));
         }
         let label = |name: &EventName| name.as_str().to_owned();
+        let mut snapshots: HashMap<u32, Arc<Answer>> = HashMap::new();
         for routine in routines.values_mut() {
             let Some(endpoint) = table.endpoint(routine.oid) else { continue };
             let Some(annotation) = &endpoint.annotation else { continue };
@@ -244,15 +247,16 @@ impl Model {
             routine.topic = annotation.topic.as_ref().map(|topic| topic.as_str().to_owned());
             routine.access = annotation.access.clone();
             let Some(route) = endpoint.url.as_ref().and_then(|url| table.find(url)) else { continue };
-            let snapshot = |snapshot: &std::sync::Arc<route::Snapshot>| Snapshot {
-                event: snapshot.event.as_ref().map(label),
-                answer: answer(&snapshot.call, &catalog),
+            let snapshot = |snapshot: &Arc<route::Snapshot>| {
+                let made = || Arc::new(answer(&snapshot.call, &catalog));
+                let answer = Arc::clone(snapshots.entry(snapshot.call.oid).or_insert_with(made));
+                Snapshot { event: snapshot.event.as_ref().map(label), answer }
             };
             routine.stream = Some(Stream {
                 path: route.path.clone(),
                 event: annotation.event.as_ref().map(label),
                 snapshot: route.snapshot.as_ref().map(snapshot),
-                changes: route.topic.as_ref().and_then(|topic| catalog.tables.get(topic.as_str())).cloned(),
+                changes: catalog.tables.get(&route.oid).cloned(),
             });
         }
         Self { options, routines: routines.into_values().collect(), catalog }

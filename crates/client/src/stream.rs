@@ -3,6 +3,7 @@
 //!
 //! Not for calls (function.rs).
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use sse_proto::call::answer_names;
@@ -113,9 +114,13 @@ impl Functions<'_> {
             let _ = writeln!(members, "    {}", member(&shown.column.name, &value, !shown.is_always));
         }
         let keys: Vec<String> = table.keys().map(|shown| literal(&shown.column.name)).collect();
+        // `key` has all of them, whatever `new` and `old` have.
         let keys = match keys.as_slice() {
             [] => "never".to_owned(),
-            keys => format!("Pick<{columns}, {}>", keys.join(" | ")),
+            keys if table.keys().all(|shown| shown.is_always) => {
+                format!("Pick<{columns}, {}>", keys.join(" | "))
+            }
+            keys => format!("Required<Pick<{columns}, {}>>", keys.join(" | ")),
         };
         let _ = write!(
             self.text,
@@ -175,7 +180,7 @@ impl Functions<'_> {
     /// What `live` makes of a snapshot and the changes; `None` where it could not tell rows apart.
     fn rows(&mut self, stream: &Stream, table: &Table) -> Option<Rows> {
         table.keys().next()?;
-        let snapshot = stream.snapshot.as_ref().map(|snapshot| &snapshot.answer);
+        let snapshot = stream.snapshot.as_ref().map(|snapshot| snapshot.answer.as_ref());
         let own: Vec<String> = table.columns.iter().map(|shown| shown.column.name.clone()).collect();
         if matches!(snapshot, Some(Answer { form: Form::Json(of), .. }) if *self.catalog.base_kind(*of) == Kind::Json)
         {
@@ -186,9 +191,18 @@ impl Functions<'_> {
         let Some(snapshot) = snapshot else { return Some(self.table_rows("camel", table, &camel)) };
         let columns = self.columns(snapshot)?;
         let mut rows = Rows { names: "camel", members: String::new(), key: Vec::new() };
+        for (_, name) in table.columns.iter().zip(&camel).filter(|(shown, _)| shown.is_key) {
+            if !columns.iter().any(|(column, ..)| column == name) {
+                return None;
+            }
+            rows.key.push(name.clone());
+        }
+        let mut shown_as: HashMap<&str, &Shown> = HashMap::new();
+        for (shown, name) in table.columns.iter().zip(&camel) {
+            shown_as.entry(name).or_insert(shown);
+        }
         for (name, of, not_null) in &columns {
-            let told =
-                table.columns.iter().zip(&camel).find(|(_, camel)| *camel == name).map(|(shown, _)| shown);
+            let told = shown_as.get(name.as_str());
             let value = match (of, told) {
                 (Some(of), Some(shown)) if shown.column.of == *of && !self.catalog.has_row(*of) => {
                     self.types.nullable(*of, *not_null, Way::Answer, &mut self.names)
@@ -197,14 +211,8 @@ impl Functions<'_> {
                 // Changes bring something else than the snapshot.
                 _ => "unknown".to_owned(),
             };
-            let is_told = told.is_some_and(|shown| shown.is_always);
+            let is_told = told.is_some_and(|shown| shown.is_in_row());
             let _ = writeln!(rows.members, "    {}", member(name, &value, !is_told));
-        }
-        for (_, name) in table.columns.iter().zip(camel).filter(|(shown, _)| shown.is_key) {
-            if !columns.iter().any(|(column, ..)| *column == name) {
-                return None;
-            }
-            rows.key.push(name);
         }
         Some(rows)
     }
@@ -213,7 +221,7 @@ impl Functions<'_> {
         let mut rows = Rows { names, members: String::new(), key: Vec::new() };
         for (shown, name) in table.columns.iter().zip(shown_as) {
             let value = self.column(shown);
-            let _ = writeln!(rows.members, "    {}", member(name, &value, !shown.is_always));
+            let _ = writeln!(rows.members, "    {}", member(name, &value, !shown.is_in_row()));
             if shown.is_key {
                 rows.key.push(name.clone());
             }
@@ -245,6 +253,13 @@ impl Functions<'_> {
 impl Table {
     fn keys(&self) -> impl Iterator<Item = &Shown> {
         self.columns.iter().filter(|shown| shown.is_key)
+    }
+}
+
+impl Shown {
+    /// `live` puts the key and what is shown together.
+    fn is_in_row(&self) -> bool {
+        self.is_key || self.is_always
     }
 }
 

@@ -425,14 +425,14 @@ export function readStockLiveSnapshot(event: Event): StockLiveSnapshot {
 
 /** The columns that changes tell, by their names of SQL. */
 export interface StockLiveColumns {
-    shop_id: number;
-    item: string;
+    shop_id?: number;
+    item?: string;
     amount?: number | null;
     place: unknown;
 }
 
 /** The data of its events "insert", "update" and "delete". */
-export type StockLiveChange = RowChange<StockLiveColumns, Pick<StockLiveColumns, "shop_id" | "item">>;
+export type StockLiveChange = RowChange<StockLiveColumns, Required<Pick<StockLiveColumns, "shop_id" | "item">>>;
 
 /** What its events have, by name. */
 export interface StockLiveEvents {
