@@ -29,8 +29,8 @@ const STREAMS: &str = include_str!("document/streams.json");
 pub(crate) const RESERVED: &str =
     "Problem SseReady SseGap SseGapData SseResult SseError SseRowChange SseRowChangeData SseEvent SseItem";
 
-/// Writes the document. `between` is called before each routine, each path and each overload there: it may end
-/// the whole by unwinding.
+/// Writes the document. `between` is called before each routine, each path and each overload there: it may
+/// end the whole by unwinding.
 ///
 /// # Errors
 /// [`TooLarge`]

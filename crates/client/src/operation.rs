@@ -33,8 +33,8 @@ fn way(call: &Call) -> Way {
     if call.is_in_query() { Way::Query } else { Way::Request }
 }
 
-/// `name`: that of the oldest. `between` is called before each overload, whenever they are gone through: there
-/// may be thousands.
+/// `name`: that of the oldest. `between` is called before each overload, whenever they are gone through:
+/// there may be thousands.
 pub(crate) fn of_calls(
     overloads: &Overloads<'_>,
     name: &str,

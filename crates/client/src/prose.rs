@@ -1,8 +1,8 @@
-//! The prose of comments: how much of it is kept, and what descriptions are made of it, which are Markdown for
-//! whoever shows a document.
+//! The prose of comments: how much of it is kept, and what descriptions are made of it, which are Markdown
+//! for whoever shows a document.
 //!
-//! Of a comment nothing is looked at behind what there is room for: whoever has routines may give each of them
-//! 64 kB of lines of one letter, and thousands of overloads one path.
+//! Of a comment nothing is looked at behind what there is room for: whoever has routines may give each of
+//! them 64 kB of lines of one letter, and thousands of overloads one path.
 //!
 //! Not for a client's comments (text.rs).
 
