@@ -96,6 +96,9 @@ inBrowsers(browser => {
     await page.shows("#problem", "");
     await page.isGood("a busy morning");
     await me.leave();
+    // It goes on without the page, and would be in the way of what comes next.
+    await sql("select pg_cancel_backend(pid) from pg_locks where locktype = 'advisory' and classid = 42");
+    await eventually(async () => await sql("select count(*) from pg_locks where locktype = 'advisory'") === "0");
   });
 
   it("counts the browsers that look on, not their tabs", async () => {

@@ -98,7 +98,8 @@ fn of_many_guesses_at_a_time_not_more_are_answered() -> Result<()> {
     Ok(())
 }
 
-// Attack: a page elsewhere with ten pictures that are logins, so that nobody at the visitor's address gets in.
+// Attack: a page elsewhere with ten pictures that are logins, so that nobody at the visitor's address gets
+// in.
 #[test]
 fn pages_of_other_origins_cause_no_failures() -> Result<()> {
     let cluster = proxied(&[("sse.login_failures", "2")])?;

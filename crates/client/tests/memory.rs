@@ -1,5 +1,5 @@
-//! What a model takes of memory, and when its client is given up: a file of its own, so that no other test takes
-//! memory meanwhile.
+//! What a model takes of memory, and when its client is given up: a file of its own, so that no other test
+//! takes memory meanwhile.
 //!
 //! Not for what is written: typescript.rs.
 #![allow(clippy::unwrap_used)]
