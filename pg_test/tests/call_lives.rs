@@ -35,12 +35,14 @@ fn waits_until_calls_are(cluster: &Cluster, wanted: &str) -> Result<()> {
 /// answer comes when the new gateway's first calls run, and it must not go to one of those.
 #[test]
 fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
-    let cluster = start(builder())?;
+    // From the start: a setting that is reloaded counts only once the checkpointer has told it.
+    let cluster = start(
+        builder().setting("synchronous_standby_names", "nobody").setting("synchronous_commit", "local"),
+    )?;
     let api = Api::of(&cluster, "outlived")?;
     api.sql(
-        "alter role postgres set synchronous_commit = local;
-         create table t (x int); grant all on t to app;
-         create function secret() returns text language sql volatile as $$ insert into outlived.t values (1); select 'SECRET OF ' || current_setting('request.user_name') $$;
+        "create table t (x int); grant all on t to app;
+         create function secret() returns text language sql volatile as $$ select set_config('synchronous_commit', 'on', true); insert into outlived.t values (1); select 'SECRET OF ' || current_setting('request.user_name') $$;
          comment on function secret() is 'HTTP POST';
          create function me() returns text language plpgsql volatile as $$ begin perform pg_advisory_xact_lock(4711); return current_setting('request.user_name'); end $$;
          comment on function me() is 'HTTP POST'",
@@ -57,8 +59,6 @@ fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
         Api::again(&cluster, "outlived")
     };
     let alice = begin_anew()?.with(ALICE)?;
-    cluster.configure("synchronous_standby_names", "nobody")?;
-    cluster.reload()?;
     let _first = alice.begin("secret", &json!({}))?;
     let old = worker_in(&cluster, "SyncRep")?;
     let frozen = cluster.freeze(old)?;

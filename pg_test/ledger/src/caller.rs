@@ -73,6 +73,7 @@ impl Caller {
             kind: "called",
             too_large: false,
             is_bulk: false,
+            is_large: false,
             began,
             answered,
         });

@@ -33,6 +33,8 @@ pub(crate) struct Attempt {
     pub(crate) too_large: bool,
     /// Raised in bulk, to fill something.
     pub(crate) is_bulk: bool,
+    /// Some of these are all of the smallest window.
+    pub(crate) is_large: bool,
     /// Before the transaction began.
     pub(crate) began: u64,
     /// The server has answered that it was raised.
@@ -165,6 +167,19 @@ pub(crate) struct Recording {
     /// The rows of the ledger table, as writers and numbers: with delivery at commit, and committed.
     pub(crate) committed: BTreeSet<(u16, u32)>,
     pub(crate) readers: Vec<History>,
+}
+
+impl Recording {
+    /// The places of large events, as far as any reader has seen them.
+    pub(crate) fn large_places(&self) -> BTreeSet<Position> {
+        let large = self.attempts.iter().filter(|attempt| attempt.is_large);
+        let large: BTreeSet<Key> = large.map(|attempt| attempt.key).collect();
+        let place = |item: &Item| match item.what {
+            What::Event { at, key, .. } => large.contains(&key).then_some(at),
+            _ => None,
+        };
+        self.readers.iter().flat_map(|reader| &reader.items).filter_map(place).collect()
+    }
 }
 
 impl fmt::Display for Key {

@@ -89,7 +89,6 @@ pub fn run(options: &Options) -> Result<Report> {
         committed.as_ref().err().map(|error| format!("{error:#}")).into_iter().collect();
     failures.extend(followed.as_ref().err().map(|error| format!("the followers: {error:#}")));
     let (states, followed) = followed.unwrap_or_default();
-    let tally = Tally { states, spans, followed };
     failures.extend(written.iter().find_map(|written| written.surprise.clone()));
     let transactions = written.iter().map(|written| written.transactions).sum();
     let is_broken = !failures.is_empty();
@@ -98,6 +97,7 @@ pub fn run(options: &Options) -> Result<Report> {
         committed: committed.unwrap_or_default(),
         readers: histories,
     };
+    let tally = Tally { states, spans, large: recording.large_places(), followed };
     // Without the ledger there is nothing to compare with.
     let verdict = if is_broken { Verdict::default() } else { check(&recording) };
     let figures = Figures::of(&recording, verdict.coverage.clone());

@@ -3,7 +3,7 @@
 //!
 //! Times are the [`cluster::Clock`]'s. Not for judging: `check/follow`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::history::{Position, Reason};
@@ -70,6 +70,8 @@ pub(crate) struct Tally {
     pub(crate) states: Vec<Rows>,
     /// What was broken when.
     pub(crate) spans: Vec<Span>,
+    /// Where events of writers are that move the window on by a good part.
+    pub(crate) large: BTreeSet<Position>,
     pub(crate) followed: Vec<Followed>,
 }
 

@@ -253,6 +253,9 @@ impl Writer {
     fn put(&mut self, script: &mut Script, kind: &'static str, now: bool, a: usize, size: usize, lines: u32) {
         let (w, n) = (self.number, self.next);
         self.note(script, kind, now, a);
+        if let Some(attempt) = script.attempts.last_mut() {
+            attempt.is_large = size == LARGE_BYTES;
+        }
         let _ = writeln!(script.sql, "select put({w}, {n}, {now}, {a}, {size}, {lines});");
     }
 
@@ -267,6 +270,7 @@ impl Writer {
             kind,
             too_large: false,
             is_bulk: false,
+            is_large: false,
             began: 0,
             answered: false,
         });

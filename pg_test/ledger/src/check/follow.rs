@@ -11,7 +11,7 @@
 //! Not for readers of streams without a snapshot: `streams`, `owed`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 #[cfg(test)]
 mod synthetic;
@@ -21,6 +21,10 @@ mod tests;
 use super::Violation;
 use crate::history::{Position, Reason};
 use crate::tally::{Followed, Id, Rows, Seen, Tally};
+
+/// Large events (300 kB) after which a stream may have to go on elsewhere: the smallest window is 1 MB, of which
+/// it gives up whole segments, and smaller events are between them.
+const LARGE_THAT_MOVE_THE_WINDOW: usize = 2;
 
 /// Compares what followers saw with the table. The numbers of readers in what it returns are those of
 /// followers.
@@ -233,7 +237,7 @@ impl Judge<'_> {
         }
         // Up to one in its place nothing is missing. One that stands for a snapshot is where the stream was,
         // unless the window has moved on meanwhile.
-        if reason.is_in_place() || (reason == Reason::Snapshot && !self.has_cause(Reason::Slow)) {
+        if reason.is_in_place() || (reason == Reason::Snapshot && !self.has_cause(Reason::Slow, id.at)) {
             self.has_all_before(id.at);
         }
         self.state = State { is_lacking: reason == Reason::Snapshot, ..State::default() };
@@ -253,13 +257,19 @@ impl Judge<'_> {
             Reason::Snapshot if self.due != Due::Snapshot => Some("no snapshot is due"),
             _ if !same_epoch => Some("the stream is another one"),
             _ if last.is_some_and(|last| id.at < last) => Some("it leads back"),
-            _ => (!self.has_cause(reason)).then_some("nothing happened that could cause it"),
+            _ => (!self.has_cause(reason, id.at)).then_some("nothing happened that could cause it"),
         }
     }
 
-    /// Whether something was broken since it was right that can cause such a gap.
-    fn has_cause(&self, reason: Reason) -> bool {
-        self.tally.spans.iter().any(|span| span.explains(reason, self.since, self.now))
+    /// Whether something was broken since it was right that can cause a gap like this one at this place; or
+    /// writers have moved the window on by themselves.
+    fn has_cause(&self, reason: Reason, at: Position) -> bool {
+        let is_of_window = matches!(reason, Reason::Expired | Reason::Slow);
+        let last = self.last.map(|last| last.at).filter(|last| *last < at);
+        let large =
+            last.filter(|_| is_of_window).map(|last| self.tally.large.range((Excluded(last), Included(at))));
+        large.is_some_and(|large| large.count() >= LARGE_THAT_MOVE_THE_WINDOW)
+            || self.tally.spans.iter().any(|span| span.explains(reason, self.since, self.now))
     }
 
     fn snapshot(&mut self, id: Id, rows: &Rows) {

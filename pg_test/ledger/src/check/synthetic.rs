@@ -157,8 +157,9 @@ impl World {
         let number = &mut self.numbers[usize::from(writer)];
         *number += 1;
         let key = Key { writer, delivery, number: *number };
-        let (kind, too_large, is_bulk) = ("synthetic", false, false);
-        self.attempts.push(Attempt { key, audience, kind, too_large, is_bulk, began, answered: true });
+        let (kind, too_large, is_bulk, is_large) = ("synthetic", false, false, false);
+        let attempt = Attempt { key, audience, kind, too_large, is_bulk, is_large, began, answered: true };
+        self.attempts.push(attempt);
         self.attempts.len() - 1
     }
 

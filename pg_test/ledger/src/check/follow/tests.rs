@@ -4,6 +4,7 @@
 
 use super::check;
 use super::synthetic::good;
+use crate::check::Violation;
 use crate::history::{Position, Reason};
 use crate::tally::{Followed, Id, Seen, Sight, Tally};
 
@@ -212,6 +213,31 @@ fn a_gap_without_a_reason_is_found() {
             let id = Id { at: live(sights, item).unwrap(), is_marked: true };
             insert(sights, item, Seen::Gap { id, reason });
             finds(&tally, 0, &[why]);
+        }
+    }
+}
+
+#[test]
+fn a_window_that_writers_have_moved_on_explains_a_gap() {
+    for reason in [Reason::Slow, Reason::Expired, Reason::Overflow] {
+        for large in 0..=super::LARGE_THAT_MOVE_THE_WINDOW {
+            let mut tally = good(0);
+            tally.spans.clear();
+            let sights = &mut tally.followed[0].sights;
+            let item = (20..sights.len()).find(|item| live(sights, *item).is_some()).unwrap();
+            let last = live(sights, item).unwrap();
+            let at = Position { sequence: last.sequence + 9, ..last };
+            insert(sights, item, Seen::Gap { id: Id { at, is_marked: true }, reason });
+            tally.large =
+                (1..=large as u64).map(|n| Position { sequence: last.sequence + n, ..last }).collect();
+            let names = |violation: &Violation| {
+                violation.item == Some(item)
+                    && violation.reader == 0
+                    && violation.why.contains("nothing happened")
+            };
+            let is_found = check(&tally).iter().any(names);
+            let is_explained = large == super::LARGE_THAT_MOVE_THE_WINDOW && reason != Reason::Overflow;
+            assert_eq!(is_found, !is_explained, "{reason:?} behind {large}");
         }
     }
 }
