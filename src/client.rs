@@ -10,7 +10,8 @@ use sse_proto::client_file::ClientFile;
 use sse_proto::route::Routine;
 
 use crate::catalog::{client_types, routes};
-use crate::{VERSION, guc};
+use crate::guc;
+use crate::version::version;
 
 /// What these routines are to their callers, which are all that are served; or those of one schema.
 ///
@@ -33,7 +34,7 @@ pub(crate) fn model(routines: &[Routine], schema: Option<String>) -> Result<Mode
         require_authentication: settings.auth.require_authentication,
         cookie_name: settings.auth.cookie_name.as_str().to_owned(),
         token_parameter: settings.auth.token_parameter.map(|name| name.as_str().to_owned()),
-        version: VERSION.to_owned(),
+        version: version().into_owned(),
     };
     Ok(Model::of(&table, |oid| comments.get(&oid).copied(), catalog, options))
 }

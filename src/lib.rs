@@ -15,12 +15,10 @@ mod revocation;
 mod sql;
 mod stats;
 mod subscribers;
+mod version;
 mod worker;
 
 pgrx::pg_module_magic!(name, version);
-
-/// Version of this library, and of the SQL script that belongs to it.
-pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(not(panic = "unwind"))]
 compile_error!(

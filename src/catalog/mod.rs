@@ -18,11 +18,12 @@ use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::{MAX_PARAMETERS, USER_PARAMETERS};
 use sse_proto::route::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, Routine, Traits};
 
+use crate::guc;
 use crate::pg::jit;
 use crate::pg::routine::{self, Comment};
 use crate::pg::shmem::Extension;
 use crate::pg::text::from_server;
-use crate::{VERSION, guc};
+use crate::version::version;
 
 use self::owners::Near;
 pub(crate) use self::reading::Reading;
@@ -316,11 +317,11 @@ fn utf8(bytes: Option<Vec<u8>>) -> String {
 
 /// Whether the extension is installed in this database, and in this library's version.
 pub(crate) fn extension() -> Extension {
-    let version = Spi::get_one::<String>(
+    let installed = Spi::get_one::<String>(
         "SELECT pg_catalog.max(extversion) FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'pg_sse'",
     );
-    match version {
-        Ok(Some(version)) if version == VERSION => Extension::Present,
+    match installed {
+        Ok(Some(installed)) if installed == version() => Extension::Present,
         Ok(Some(_)) => Extension::OtherVersion,
         Ok(None) => Extension::Absent,
         Err(error) => error!("pg_sse: cannot read the installed extensions: {error}"),

@@ -15,18 +15,20 @@ use pgrx::prelude::*;
 
 use crate::pg::shmem;
 use crate::pg::text::for_message;
-use crate::{VERSION, catalog, guc};
+use crate::version::version;
+use crate::{catalog, guc};
 
 /// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not
 /// served.
 #[pg_extern(sql = false)]
 fn check_installation(script_version: &str) {
-    if script_version != VERSION {
+    let version = version();
+    if script_version != version {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!(
-                "the SQL script of pg_sse is of version {script_version}, the loaded library of version {VERSION}"
+                "the SQL script of pg_sse is of version {script_version}, the loaded library of version {version}"
             ),
             "Install both from one version, and restart the server so that the new library is loaded."
         );

@@ -5,6 +5,7 @@ use sse_gateway::Severity;
 
 use crate::guc;
 use crate::pg::shmem::GatewayState;
+use crate::version::version;
 
 /// Why nothing is served, said once when it begins. When serving begins, [`serving`] says so.
 pub(super) fn state(state: GatewayState) {
@@ -21,8 +22,9 @@ pub(super) fn state(state: GatewayState) {
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("pg_sse: the extension in database \"{database}\" is not of this library's version"),
             format!(
-                "Run ALTER EXTENSION pg_sse UPDATE TO '{}'; nothing is served until then.",
-                crate::VERSION
+                "The library is of version {0}; \\dx pg_sse shows the extension's. If that is older, run ALTER EXTENSION pg_sse UPDATE TO '{0}'. \
+                 If it is newer, install the library of that version and restart the server. Nothing is served until then.",
+                version()
             )
         ),
         _ => {}
