@@ -42,6 +42,7 @@ fuzz_target!(|input: (&[u8], &str, bool)| {
 });
 
 /// The SQL is made of these pieces and nothing else, whatever was asked.
+// Long because it is one list of pieces.
 fn check(call: &Call, made: &Statement) {
     let pieces = [
         "SELECT ",

@@ -151,6 +151,7 @@ fn every_type_arrives_in_functions_and_procedures_through_its_json_form() -> Res
 }
 
 /// A text that a type does not take is the caller's mistake, whatever the type is.
+// Long because it is one list of types and values.
 #[test]
 fn a_value_that_its_type_refuses_is_a_400_and_a_constraint_a_409() -> Result<()> {
     let api = Api::new("refused")?;

@@ -27,6 +27,7 @@ fn becomes(api: &Api<'_>, routine: &str, wanted: &str) -> Result<()> {
     .with_context(|| format!("the last answer was {last}"))
 }
 
+// Long because it is one list of changes.
 #[test]
 fn a_type_that_changes_in_whatever_way_is_taken_in() -> Result<()> {
     let api = Api::new("types")?;
@@ -235,6 +236,7 @@ fn at_once(
     Ok(())
 }
 
+// Long because it is one list of calls before and behind one commit.
 #[test]
 fn right_behind_a_commit_a_call_is_answered_by_the_routine_that_is_there() -> Result<()> {
     let api = Api::new("behind")?;

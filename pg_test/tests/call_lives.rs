@@ -171,6 +171,7 @@ fn an_answer_of_the_limit_is_given_and_one_byte_more_fails() -> Result<()> {
 
 /// Attack: workers are ended at any moment, by anybody who may do so. Every caller gets its own answer or is
 /// told that it gets none, and nothing is run twice.
+// Long because who ends workers and who calls belong to one scope.
 #[test]
 fn workers_that_are_ended_at_any_moment_mix_up_no_answers() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "3"))?;

@@ -177,6 +177,7 @@ fn what_cannot_be_converted_leaves_no_bytes_of_another_encoding_in_the_log() -> 
 
 /// The settings that log statements apply to sessions of every kind; for calls they are set by `ALTER ROLE`,
 /// too.
+// Long because it is one list of settings and the lines that they make.
 #[test]
 fn statements_and_their_durations_are_logged_as_in_any_session() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "1"))?;

@@ -294,6 +294,7 @@ fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<(
 
 /// Attack: cross-site request forgery, where another site's page makes a browser call with its cookie, or
 /// logs it in as somebody else.
+// Long because it is one list of headers.
 #[test]
 fn a_page_of_another_origin_cannot_call() -> Result<()> {
     let cluster = start(builder().setting("sse.cors_origins", "https://friend.example"))?;

@@ -120,6 +120,7 @@ fn a_bytea_is_hexadecimal_or_refused_in_every_position() -> Result<()> {
     findings.report()
 }
 
+// Long because it is one list of routines and answers.
 #[test]
 fn keys_of_rows_within_an_answer_are_camel_case_and_json_is_left_alone() -> Result<()> {
     let api = Api::new("answers")?;

@@ -156,6 +156,7 @@ fn the_search_path_is_the_roles_own_and_cannot_be_asked_for() -> Result<()> {
 }
 
 /// Everything that a session can keep, and how it ends: in success, in an error, in an error after a COMMIT.
+// Long because it is one list of what a session can keep.
 #[test]
 fn nothing_of_a_call_is_there_in_the_next() -> Result<()> {
     let cluster = start(builder().setting("sse.call_workers", "1"))?;
@@ -335,6 +336,7 @@ fn a_get_that_was_not_asked_for_as_one_writes_nothing() -> Result<()> {
     findings.report()
 }
 
+// Long because it is one list of settings, asked in each kind of call.
 #[test]
 fn the_nine_settings_of_a_call_are_there_also_across_commits() -> Result<()> {
     let api = Api::new("context")?;

@@ -32,6 +32,7 @@ const SETUP: &str = "
     end $f$;";
 
 /// Trap D.
+// Long because it is one list of statements.
 #[test]
 fn errors_of_utility_statements_keep_every_field() -> Result<()> {
     let answer = case("shapes")?.setup(SETUP).emits(

@@ -56,6 +56,7 @@ fn the_log_gets_what_the_administrators_level_asks_for() -> Result<()> {
     Ok(())
 }
 
+// Long because it is one session of statements.
 #[test]
 fn set_and_reset_inside_and_around_annotated_routines_are_truthful() -> Result<()> {
     case("sets")?.setup(SETUP).emits(
@@ -129,6 +130,7 @@ fn set_and_reset_inside_and_around_annotated_routines_are_truthful() -> Result<(
 
 /// Trap A: guc.c saves and restores the variable that it was given, so lowering that variable would come back
 /// as the setting.
+// Long because it is one session of statements.
 #[test]
 fn a_setting_changed_inside_an_annotated_routine_is_restored_to_what_it_was() -> Result<()> {
     let setup = format!(

@@ -117,6 +117,7 @@ fn the_example_is_the_tutorials_sql_word_for_word() -> Result<()> {
     Ok(())
 }
 
+// Long because it is one story, as the tutorial tells it.
 #[test]
 fn the_tutorials_chat_runs_over_http() -> Result<()> {
     if !has_extension(env!("CARGO_CRATE_NAME"), "pgcrypto")? {

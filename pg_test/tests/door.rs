@@ -100,6 +100,7 @@ fn a_bad_header_is_not_saved_by_a_good_cookie() -> Result<()> {
 // Forged, stale and misshapen tokens: `alg: none`, an algorithm that is not configured, a wrong `kid`,
 // expired, not yet valid, without `exp`, wrong audience and issuer, truncated, duplicate claims, claims of a
 // wrong type.
+// Long because it is one list of tokens.
 #[test]
 fn a_token_that_is_not_to_be_believed_opens_nothing() -> Result<()> {
     let cluster = builder()

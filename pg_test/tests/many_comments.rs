@@ -22,6 +22,7 @@ const LONGEST: &str = "rpad(E'@sse_subscribe\\n', 65536, 'prose ')";
 const THE_LAST_THAT_FITS: usize = 39_808;
 
 /// Attack: a role with no right but to create functions makes the gateway keep as much as it likes.
+// Long because the bound is approached from below, with one set of routines.
 #[test]
 fn one_owners_comments_are_read_up_to_64_mb_and_nobody_elses_are_left_out() -> Result<()> {
     let corner = Corner::new("hoard")?;

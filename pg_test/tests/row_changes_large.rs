@@ -69,6 +69,7 @@ fn a_small_row_that_is_a_gigabyte_as_json_is_a_gap_and_costs_no_memory() -> Resu
 
 /// What a trigger's rows may be as JSON is set higher than most would; Postgres' own limit of a gigabyte
 /// comes next.
+// Long because it is one list of types.
 #[test]
 fn rows_that_postgres_cannot_write_as_json_are_gaps_whatever_their_types() -> Result<()> {
     let cluster = Cluster::builder()

@@ -11,6 +11,7 @@ use common::changes::{next, trigger};
 use common::{Corner, figure};
 use serde_json::json;
 
+// Long because it is one list of triggers.
 #[test]
 fn a_trigger_that_could_not_publish_is_refused_when_it_is_made() -> Result<()> {
     let corner = Corner::new("refused")?;

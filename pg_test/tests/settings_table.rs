@@ -136,6 +136,7 @@ fn every_setting_is_documented_with_its_default_its_range_and_when_it_takes_effe
     Ok(())
 }
 
+// Long because it names every setting.
 #[test]
 fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     // When a field is added, the compiler asks for it here.

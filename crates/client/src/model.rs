@@ -91,6 +91,16 @@ pub struct Call {
 }
 
 impl Call {
+    fn of(call: &route::Call, path: &str, catalog: &Catalog, options: &Options) -> Self {
+        Self {
+            method: call.method,
+            path: path.to_owned(),
+            parameters: parameters(&call.signature, options.user_parameters || call.user_parameters),
+            answer: answer(call, catalog),
+            can_be_long: !call.login && !call.logout,
+        }
+    }
+
     /// Whether the request is in the query string.
     pub fn is_in_query(&self) -> bool {
         matches!(self.method, Method::Get | Method::Delete)
@@ -218,16 +228,9 @@ impl Model {
         };
         for point in table.call_points() {
             for call in point.calls.iter().filter(|call| is_wanted(&call.schema)) {
-                let fills = options.user_parameters || call.user_parameters;
                 let routine =
                     routines.entry(call.oid).or_insert_with(|| entry(call.oid, &call.schema, &call.name));
-                routine.call = Some(Call {
-                    method: call.method,
-                    path: point.path.clone(),
-                    parameters: parameters(&call.signature, fills),
-                    answer: answer(call, &catalog),
-                    can_be_long: !call.login && !call.logout,
-                });
+                routine.call = Some(Call::of(call, &point.path, &catalog, &options));
             }
         }
         for route in table.iter() {

@@ -42,6 +42,7 @@ fn documents_of_nothing_are_documents() {
 }
 
 /// What `everything` has not: the types whose JSON is another than one thinks, overloads, topics, rules.
+// Long because it is one list of what a catalog can hold.
 fn more() -> Database {
     let mut database = Database::new();
     for (oid, kind) in [(21, Kind::Number), (701, Kind::Number), (1700, Kind::BigNumber)] {

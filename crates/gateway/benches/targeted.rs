@@ -48,6 +48,7 @@ fn main() {
     }
 }
 
+// Long because it is one run: a gateway, its streams, four figures, the end.
 fn measure(streams: usize) {
     let jwt_secret = Some(Secret::try_new(SECRET).unwrap());
     let settings = Settings {

@@ -115,6 +115,7 @@ fn identity(person: &oracle::Person) -> Identity {
 }
 
 /// The verdict, with every empty text handed over as it is: an event must not depend on who cleaned it.
+// Long because it translates each part of what the oracle knows.
 fn verdict(event: &oracle::Event, listener: &oracle::Listener) -> bool {
     let access = event.rule.as_ref().map_or(Access::Unspecified, |list| Access::Authorize(values(list)));
     let scope = scope(&event.scope);

@@ -115,6 +115,7 @@ fn two_annotations_on_one_line_are_a_mistake() {
     }
 }
 
+// Long because it is one list of words.
 #[test]
 fn words_of_other_tools_beyond_the_distance_are_left_alone() {
     for word in [

@@ -2,7 +2,7 @@
 //!
 //! Not for the details of any of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,7 @@ use fastrand::Rng;
 use crate::Options;
 use crate::archive;
 use crate::caller::Caller;
-use crate::check::{Verdict, check, check_followers};
+use crate::check::{Coverage, check, check_followers};
 use crate::control::Control;
 use crate::driver::{self, Driver, RING_SIZE, Target, WINDOW_SIZE};
 use crate::figures::Figures;
@@ -25,7 +25,7 @@ use crate::history::{History, Recording};
 use crate::plan::{ALICE, BOB, CAROL, FLOOD, Listener, NEWS, Person};
 use crate::reader::{Reader, Spec};
 use crate::report::{Report, told, told_of_followers};
-use crate::schedule::Schedule;
+use crate::schedule::{Fault, Schedule};
 use crate::schema;
 use crate::tally::Tally;
 use crate::writer::{MAX_EVENT, Pace, Writer, Written};
@@ -91,37 +91,15 @@ pub fn run(options: &Options) -> Result<Report> {
     let (states, followed) = followed.unwrap_or_default();
     failures.extend(written.iter().find_map(|written| written.surprise.clone()));
     let transactions = written.iter().map(|written| written.transactions).sum();
-    let is_broken = !failures.is_empty();
     let recording = Recording {
         attempts: written.into_iter().flat_map(|written| written.attempts).collect(),
         committed: committed.unwrap_or_default(),
         readers: histories,
     };
     let tally = Tally { states, spans, large: recording.large_places(), followed };
-    // Without the ledger there is nothing to compare with.
-    let verdict = if is_broken { Verdict::default() } else { check(&recording) };
-    let figures = Figures::of(&recording, verdict.coverage.clone());
-    if !is_broken {
-        failures.extend(figures.too_little(options.seconds, &faults));
-        let (changes, snapshots) = (tally.changes(), tally.snapshots());
-        if changes < options.seconds || snapshots < options.seconds / 4 {
-            failures.push(format!("only {changes} changes were followed, behind {snapshots} snapshots"));
-        }
-    }
-    let mut violations = told(&verdict, &recording);
-    if !is_broken {
-        violations.extend(told_of_followers(&check_followers(&tally), &tally));
-    }
-    let mut report = Report {
-        seed: options.seed,
-        seconds: options.seconds,
-        faults,
-        cuts,
-        transactions,
-        figures,
-        tally,
-        conclusion: Conclusion { failures, violations, archive: None },
-    };
+    let (figures, conclusion) = judge(options, &recording, &tally, &faults, failures);
+    let (seed, seconds) = (options.seed, options.seconds);
+    let mut report = Report { seed, seconds, faults, cuts, transactions, figures, tally, conclusion };
     if !report.passed() {
         let Report { tally, conclusion, .. } = &report;
         let log = cluster.log()?;
@@ -129,6 +107,30 @@ pub fn run(options: &Options) -> Result<Report> {
         report.conclusion.archive = Some(folder);
     }
     Ok(report)
+}
+
+/// Where the test itself broke, which `failures` says, there is nothing to compare with.
+fn judge(
+    options: &Options,
+    recording: &Recording,
+    tally: &Tally,
+    faults: &BTreeMap<Fault, u64>,
+    mut failures: Vec<String>,
+) -> (Figures, Conclusion) {
+    if !failures.is_empty() {
+        let figures = Figures::of(recording, Coverage::default());
+        return (figures, Conclusion { failures, violations: Vec::new(), archive: None });
+    }
+    let verdict = check(recording);
+    let figures = Figures::of(recording, verdict.coverage.clone());
+    failures.extend(figures.too_little(options.seconds, faults));
+    let (changes, snapshots) = (tally.changes(), tally.snapshots());
+    if changes < options.seconds || snapshots < options.seconds / 4 {
+        failures.push(format!("only {changes} changes were followed, behind {snapshots} snapshots"));
+    }
+    let mut violations = told(&verdict, recording);
+    violations.extend(told_of_followers(&check_followers(tally), tally));
+    (figures, Conclusion { failures, violations, archive: None })
 }
 
 fn start_cluster(options: &Options, port: u16, threads: u32) -> Result<Cluster> {

@@ -88,7 +88,7 @@ impl Reader {
         }
     }
 
-    /// Takes one annotation in. Longer than other functions, because it has one arm for each word.
+    /// Takes one annotation in. Long because it has one arm for each word.
     fn annotation(&mut self, place: Place<'_>, value: Value<'_>) -> Result<(), Problem> {
         let is_main = matches!(place.keyword, Keyword::Sse | Keyword::Publish | Keyword::Subscribe);
         self.has_main |= is_main;

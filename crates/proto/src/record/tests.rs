@@ -27,6 +27,7 @@ fn routine() -> Routine {
     }
 }
 
+// Long because it is a list of bytes.
 #[test]
 fn golden_bytes() {
     let full = Envelope {

@@ -58,6 +58,7 @@ fn a_scope_is_read_as_it_is_documented() {
     }
 }
 
+// Long because it is one list of hints.
 #[test]
 fn a_hint_is_a_scope_only_if_all_of_it_is_one() {
     use Hint::{Prose, Slip};

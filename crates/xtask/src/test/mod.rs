@@ -11,6 +11,7 @@
 mod circles;
 mod dependencies;
 mod files;
+mod functions;
 mod fuzz;
 mod imports;
 mod node;

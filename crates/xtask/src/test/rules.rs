@@ -1,6 +1,6 @@
 //! Rules of the house that neither the compiler nor clippy knows: where unsafe may be, how long a file may
-//! get, which files may name each other, which paths the documents write, and where versions of Postgres are
-//! told apart.
+//! get, which functions may be long, which files may name each other, which paths the documents write, and
+//! where versions of Postgres are told apart.
 //!
 //! Not a parser: it looks at lines, and the rules are such that this is enough.
 
@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 
 use super::circles;
 use super::files::rust_files;
+use super::functions;
 use super::paths;
 
 /// The folders whose files are checked.
@@ -34,6 +35,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             found.extend(versions_apart(&name, &text));
             found.extend(too_long(&name, &text));
             found.extend(wide_comments(&name, &text));
+            found.extend(functions::violations(&name, &text));
         }
     }
     found.extend(circles::violations(root)?);

@@ -22,8 +22,8 @@ use super::Violation;
 use crate::history::{Position, Reason};
 use crate::tally::{Followed, Id, Rows, Seen, Tally};
 
-/// Large events (300 kB) after which a stream may have to go on elsewhere: the smallest window is 1 MB, of which
-/// it gives up whole segments, and smaller events are between them.
+/// Large events (300 kB) after which a stream may have to go on elsewhere: the smallest window is 1 MB, of
+/// which it gives up whole segments, and smaller events are between them.
 const LARGE_THAT_MOVE_THE_WINDOW: usize = 2;
 
 /// Compares what followers saw with the table. The numbers of readers in what it returns are those of

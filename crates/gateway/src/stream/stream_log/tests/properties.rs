@@ -227,6 +227,7 @@ proptest! {
     /// order, whole, once; and is told that it fell out of the window only if it has missed something.
     #[test]
     // The slots are the streams' names.
+    // Long because it has one arm for each step that can be drawn.
     #[allow(clippy::needless_range_loop)]
     fn every_stream_gets_what_a_filter_of_the_whole_sequence_gives(steps in steps()) {
         let mut log = StreamLog::new(EPOCH);
