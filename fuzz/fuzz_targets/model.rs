@@ -207,7 +207,7 @@ impl Item {
                 assert!(decode(&bytes).is_err());
                 return batch.push_record(&bytes);
             }
-            What::Catalog => Record::CatalogEnd { generation: 1, count: 0 },
+            What::Catalog => Record::CatalogEnd { reading: 1, count: 0 },
         };
         batch.push_record(&record.encode().expect("a small record"));
     }

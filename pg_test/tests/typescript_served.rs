@@ -6,7 +6,7 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, PATIENCE, SessionOptions, wait_for};
+use cluster::{Cluster, PATIENCE, Session, SessionOptions, wait_for};
 
 use common::calls::{Api, builder, start};
 use common::changes::trigger;
@@ -156,5 +156,117 @@ fn a_client_never_comes_from_the_database_that_was_served_before() -> Result<()>
     eventually("the second client", &|status, text| status == 200 && text.contains("Fresh"))?;
     let (_, text) = client().context("somebody listens")?;
     ensure!(!text.contains("SecretPlan"), "{text}");
+    Ok(())
+}
+
+/// Nobody but who makes a client waits for the lock of this session.
+fn hold_files(cluster: &Cluster) -> Result<Session> {
+    let mut holder = cluster.session()?;
+    holder.run("begin; lock pg_catalog.pg_enum in access exclusive mode")?.ok()?;
+    Ok(holder)
+}
+
+const MAKES_FILES: &str = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog' and wait_event_type = 'Lock'";
+
+/// Attack: somebody sees to it that the files for clients take long to make, and reads for as long a stream
+/// that was closed to him meanwhile.
+#[test]
+fn a_route_that_is_closed_while_files_are_made_does_not_wait_for_them() -> Result<()> {
+    let cluster = start(builder().setting("sse.serve_client", "on"))?;
+    cluster.sql(&announcer("news", "@sse"))?;
+    eventually(&cluster, "/api/client.ts", "the first client", |status, text| {
+        status == 200 && text.contains("News")
+    })?;
+    let mut holder = hold_files(&cluster)?;
+    let http = cluster.http()?;
+    for n in 0..3 {
+        cluster.sql(&announcer(&format!("open{n}"), "@sse"))?;
+        if n == 0 {
+            wait_for(PATIENCE, "files are made", || {
+                Ok((cluster.sql(MAKES_FILES)?.trim() == "1").then_some(()))
+            })?;
+        }
+        ensure!(status(http, &format!("/api/open{n}/info"))? == 200, "open{n}");
+    }
+    cluster.sql("comment on function news is E'@sse\n@authorize'")?;
+    wait_for(PATIENCE, "the stream is closed to strangers", || {
+        Ok((status(http, "/api/news/info")? == 401).then_some(()))
+    })?;
+    // The client is still that of before, and one worker makes files.
+    ensure!(cluster.sql(MAKES_FILES)?.trim() == "1");
+    ensure!(!http.get("/api/client.ts")?.text().contains("Open2"));
+    holder.run("rollback")?.ok()?;
+    eventually(&cluster, "/api/client.ts", "the last client", |status, text| {
+        status == 200 && text.contains("Open2")
+    })
+    .map(drop)
+}
+
+/// Where there is no place for another worker, the one that makes files gives way.
+#[test]
+fn a_worker_that_makes_files_leaves_its_place_to_one_that_reads_routines() -> Result<()> {
+    // The gateway, two call workers, one that reads; Postgres' own launcher is off.
+    let cluster = start(
+        builder()
+            .setting("sse.serve_client", "on")
+            .setting("max_worker_processes", "4")
+            .setting("max_logical_replication_workers", "0"),
+    )?;
+    eventually(&cluster, "/api/client.ts", "the first client", |status, _| status == 200)?;
+    let mut holder = hold_files(&cluster)?;
+    cluster.sql(&announcer("news", "@sse"))?;
+    wait_for(PATIENCE, "files are made", || Ok((cluster.sql(MAKES_FILES)?.trim() == "1").then_some(())))?;
+    cluster.sql("comment on function news is E'@sse\n@authorize'")?;
+    let http = cluster.http()?;
+    wait_for(PATIENCE, "the stream is closed to strangers", || {
+        Ok((status(http, "/api/news/info")? == 401).then_some(()))
+    })?;
+    holder.run("rollback")?.ok()?;
+    eventually(&cluster, "/api/client.ts", "the last client", |status, text| {
+        status == 200 && text.contains("News")
+    })
+    .map(drop)
+}
+
+#[test]
+fn parts_of_the_files_of_two_workers_are_never_mixed() -> Result<()> {
+    let cluster = start(builder().setting("sse.serve_client", "on"))?;
+    // Some hundred parts.
+    cluster.sql(
+        "do $$ begin for n in 1 .. 400 loop
+             execute format('create function many%s() returns void language sql return null', n);
+             execute format('comment on function many%s() is %L', n, repeat('prose ', 300) || E'\nHTTP POST');
+         end loop; end $$",
+    )?;
+    let is_whole = |status: u16, text: &str| status == 200 && text.contains("many400");
+    eventually(&cluster, "/api/client.ts", "the first client", is_whole)?;
+    for round in 0..3 {
+        let mut holder = hold_files(&cluster)?;
+        cluster.sql(&announcer(&format!("round{round}"), "@sse"))?;
+        wait_for(
+            PATIENCE,
+            "one makes files",
+            || Ok((cluster.sql(MAKES_FILES)?.trim() == "1").then_some(())),
+        )?;
+        // The gateway that comes has a worker of its own; the one of the gateway before is still there.
+        let gateway = common::gateway_pid(&cluster)?;
+        cluster.sql(&format!("select pg_terminate_backend({gateway})"))?;
+        wait_for(PATIENCE, "two make files", || Ok((cluster.sql(MAKES_FILES)?.trim() == "2").then_some(())))?;
+        holder.run("rollback")?.ok()?;
+        wait_for(PATIENCE, "both have left", || {
+            let reads = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
+            Ok((cluster.sql(reads)? == "0").then_some(()))
+        })?;
+        let served = eventually(&cluster, "/api/client.ts", "the client", |status, text| {
+            status == 200 && text.contains(&format!("Round{round}"))
+        })?;
+        let made = cluster.sql("select sse.typescript_client()")?;
+        ensure!(
+            served.trim_end() == made.trim_end(),
+            "round {round}: {} of {} bytes",
+            served.len(),
+            made.len()
+        );
+    }
     Ok(())
 }

@@ -45,11 +45,11 @@ pub(crate) fn register_gateway() {
         .load();
 }
 
-/// Asks the postmaster for a worker that reads the routines once.
+/// Asks the postmaster for a worker that reads the routines once. `argument` is passed to its main function.
 ///
 /// # Errors
 /// `max_worker_processes` is used up.
-pub(crate) fn start_catalog_worker() -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
+pub(crate) fn start_catalog_worker(argument: u64) -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
     // SAFETY: set at the start of this process.
     let me = unsafe { pg_sys::MyProcPid };
     BackgroundWorkerBuilder::new("pg_sse catalog")
@@ -59,6 +59,7 @@ pub(crate) fn start_catalog_worker() -> Result<DynamicBackgroundWorker, NoWorker
         .enable_spi_access()
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
         .set_restart_time(None)
+        .set_argument(Some(pg_sys::Datum::from(argument)))
         .set_notify_pid(me)
         .load_dynamic()
         .map_err(|_| NoWorkerSlot)
@@ -142,7 +143,7 @@ pub(crate) fn workers_before_us() -> i32 {
 }
 
 /// Background workers that pg_sse needs at the same time besides call workers: the gateway, and the worker
-/// that reads the routines.
+/// that reads the routines. One more, which makes the files for clients, is ended where it is in the way.
 pub(crate) const WORKERS: i32 = 2;
 
 /// The number of call workers for which there is a place, as far as Postgres and pg_sse itself are concerned.

@@ -12,10 +12,16 @@ pub(crate) struct LastReading {
     /// Owners who have much, as `catalog/owners.rs` writes them down. Written by the catalog worker, read by
     /// sessions that ask for one routine: it says how much of the catalog such an answer takes.
     near_owners: AtomicU64,
-    /// Processor time of the reading, in microseconds; 0 = it was not told, or is known. Written by the
-    /// catalog worker when it has handed everything over, taken by the gateway when that worker has left: the
-    /// postmaster is between the two.
-    microseconds: AtomicU64,
+    /// Number of readings that were begun. Added to by the gateway for each worker that it starts, also by the
+    /// one after it: so no two workers of a server have the same number.
+    begun: AtomicU64,
+    /// The last reading that has read the routines, and its processor time until then ([`told`]). Written by
+    /// the catalog worker before the last record of the routines, read by the gateway behind that record.
+    routines: AtomicU64,
+    /// The same of the files for clients, and of all that was done for them. Written by the catalog worker
+    /// when it has handed everything over, read by the gateway when that worker has left: the postmaster is
+    /// between the two.
+    files: AtomicU64,
 }
 
 impl LastReading {
@@ -29,14 +35,45 @@ impl LastReading {
         self.near_owners.store(owners, Relaxed);
     }
 
-    /// It has worked for so long.
-    pub(crate) fn tell_work(&self, time: Duration) {
-        self.microseconds.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    /// The number of the next reading.
+    pub(crate) fn begin(&self) -> u64 {
+        self.begun.fetch_add(1, Relaxed) + 1
     }
 
-    /// What [`LastReading::tell_work`] has told since this was called last.
-    pub(crate) fn take_work(&self) -> Option<Duration> {
-        let microseconds = self.microseconds.swap(0, Relaxed);
-        (microseconds != 0).then_some(Duration::from_micros(microseconds))
+    /// This reading has worked so long for the routines.
+    pub(crate) fn tell_routines(&self, reading: u64, time: Duration) {
+        self.routines.store(told(reading, time), Relaxed);
     }
+
+    /// What [`LastReading::tell_routines`] has told of this reading.
+    pub(crate) fn work_for_routines(&self, reading: u64) -> Option<Duration> {
+        work(reading, self.routines.load(Relaxed))
+    }
+
+    /// This reading has handed over the files, and has worked so long for them.
+    pub(crate) fn tell_files(&self, reading: u64, time: Duration) {
+        self.files.store(told(reading, time), Relaxed);
+    }
+
+    /// What [`LastReading::tell_files`] has told of this reading.
+    pub(crate) fn work_for_files(&self, reading: u64) -> Option<Duration> {
+        work(reading, self.files.load(Relaxed))
+    }
+}
+
+/// Twelve days; a longer time counts as this.
+const TIME_BITS: u32 = 40;
+
+/// A number of microseconds, and above it the lowest bits of the reading that has told it: a worker of the
+/// gateway before may still tell something.
+fn told(reading: u64, time: Duration) -> u64 {
+    let longest = (1 << TIME_BITS) - 1;
+    let microseconds = u64::try_from(time.as_micros()).unwrap_or(longest);
+    reading << TIME_BITS | microseconds.min(longest)
+}
+
+fn work(reading: u64, told: u64) -> Option<Duration> {
+    let microseconds = (1 << TIME_BITS) - 1;
+    (told >> TIME_BITS == reading << TIME_BITS >> TIME_BITS)
+        .then(|| Duration::from_micros(told & microseconds))
 }

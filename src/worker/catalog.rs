@@ -29,8 +29,23 @@ const NO_ROOM_PAUSE: Duration = Duration::from_millis(1);
 /// take more than the rest, it goes on after half of [`MAX_WAIT`], because routes must not wait forever.
 const SHARE: usize = 4;
 
-/// Main function of the worker.
-pub(crate) fn run() {
+/// What the gateway starts a worker for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Task {
+    /// The routines alone.
+    Routines,
+    /// The routines, and behind them the files for clients, if `sse.serve_client` is on.
+    RoutinesAndFiles,
+}
+
+/// The number of a reading and what it is for, as the worker is given them.
+pub(crate) fn argument(reading: u64, task: Task) -> u64 {
+    reading << 1 | u64::from(task == Task::RoutinesAndFiles)
+}
+
+/// Main function of the worker, with its [`argument`].
+pub(crate) fn run(argument: u64) {
+    let (reading, makes_files) = (argument >> 1, argument & 1 == 1);
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals_of_a_backend();
     bgworker::settle_transactions();
@@ -61,16 +76,19 @@ pub(crate) fn run() {
         backend::pause();
     }
     shared.found_extension(generation, extension);
-    let mut handed_over = hand_over(&shared, max_wait, generation, role, &routines);
-    if handed_over && guc::SERVE_CLIENT.get() {
-        // Behind the routines: they neither wait for it, nor are they lost where it fails.
+    let handing = Handing { shared, max_wait, reading };
+    let mut handed_over = handing.hand_over(generation, role, &routines);
+    let for_routines = clock::processor_time();
+    if handed_over && makes_files && guc::SERVE_CLIENT.get() {
+        // Behind the routines: they neither wait for it, nor are they lost where it fails. From here on the
+        // gateway may have the routines read by another worker (`worker/gateway/reader.rs`).
         let files = BackgroundWorker::transaction(|| client_files(routines));
-        handed_over =
-            files.iter().all(|(file, text)| hand_over_file(&shared, max_wait, generation, *file, text));
+        handed_over = files.iter().all(|(file, text)| handing.hand_over_file(*file, text));
     }
     if handed_over {
         // Says, too, that nothing is missing: whoever is ended while the client is made does not come here.
-        shared.header.last_reading.tell_work(clock::processor_time());
+        let for_files = clock::processor_time().saturating_sub(for_routines);
+        shared.header.last_reading.tell_files(reading, for_files);
     }
     shared.wake_gateway();
     bgworker::leave(i32::from(!handed_over));
@@ -87,21 +105,86 @@ fn max_wait() -> Duration {
     MAX_WAIT
 }
 
-fn hand_over(
-    shared: &Shared,
+/// Bytes of a part of a file, which finds room in the smallest ring.
+const PART_BYTES: usize = 8 << 10;
+
+/// How the records of a reading get into the ring.
+struct Handing {
+    shared: Shared,
     max_wait: Duration,
-    generation: u64,
-    role: CallRole,
-    routines: &[Routine],
-) -> bool {
-    let count = u32::try_from(routines.len()).unwrap_or(u32::MAX);
-    let push = |record: &Record<'_>| push(shared, max_wait, record);
-    push(&Record::CatalogBegin { generation })
-        && push(&Record::CallRole { generation, role })
-        && routines
-            .iter()
-            .all(|routine| push(&Record::CatalogRoutine { generation, routine: routine.clone() }))
-        && push(&Record::CatalogEnd { generation, count })
+    reading: u64,
+}
+
+impl Handing {
+    /// `false`: the gateway does not take it.
+    fn hand_over(&self, generation: u64, role: CallRole, routines: &[Routine]) -> bool {
+        let reading = self.reading;
+        let count = u32::try_from(routines.len()).unwrap_or(u32::MAX);
+        let all = self.push(&Record::CatalogBegin { reading, generation })
+            && self.push(&Record::CallRole { reading, role })
+            && routines
+                .iter()
+                .all(|routine| self.push(&Record::CatalogRoutine { reading, routine: routine.clone() }));
+        // Before the last record: whoever has that knows this, and does not count what comes later.
+        self.shared.header.last_reading.tell_routines(reading, clock::processor_time());
+        all && self.push(&Record::CatalogEnd { reading, count })
+    }
+
+    /// Its parts, and an empty one behind them. `false`: the gateway does not take it.
+    fn hand_over_file(&self, file: ClientFile, mut text: &str) -> bool {
+        loop {
+            let (part, rest) = text.split_at(text.floor_char_boundary(PART_BYTES));
+            if !self.push(&Record::CatalogClient { reading: self.reading, file, part }) {
+                return false;
+            }
+            if part.is_empty() {
+                return true;
+            }
+            text = rest;
+        }
+    }
+
+    /// Pushes one record, waiting for room. `false`: the gateway does not take it.
+    fn push(&self, record: &Record<'_>) -> bool {
+        let (shared, max_wait) = (&self.shared, self.max_wait);
+        let Ok(bytes) = record.encode() else { return false };
+        let (deadline, patience) =
+            (backend::Deadline::after(max_wait), backend::Deadline::after(max_wait / 2));
+        let producer = shared.ring.producer();
+        let mine = guc::RING_SIZE.bytes() / SHARE;
+        loop {
+            // A record that is larger than this share is pushed when the ring is empty.
+            let may_push = producer.is_within(mine, bytes.len()) || patience.has_passed();
+            let pushed = if may_push { producer.try_push(&bytes) } else { Err(PushError::Full) };
+            match pushed {
+                Ok(wake) => {
+                    futex::wake_if(wake, shared);
+                    return true;
+                }
+                Err(PushError::TooLarge) => return self.push_without_comment(record),
+                Err(PushError::Full) => {
+                    if deadline.has_passed() {
+                        return false;
+                    }
+                    futex::wake(shared);
+                    // Not a plain sleep: some statements (`DROP DATABASE` is one) wait until every process of the
+                    // server has taken in an interrupt, and this wait may take as long as [`MAX_WAIT`].
+                    bgworker::wait(NO_ROOM_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// A comment that does not fit into the ring has no annotation that a person wrote. The routine is counted,
+    /// and has no URL.
+    fn push_without_comment(&self, record: &Record<'_>) -> bool {
+        let Record::CatalogRoutine { reading, routine } = record else { return false };
+        if routine.comment.is_empty() {
+            return false;
+        }
+        let routine = Routine { comment: String::new(), signature: None, ..routine.clone() };
+        self.push(&Record::CatalogRoutine { reading: *reading, routine })
+    }
 }
 
 /// What `sse.serve_client` serves; each is empty if it is too large.
@@ -112,67 +195,4 @@ fn client_files(mut routines: Vec<Routine>) -> [(ClientFile, String); ClientFile
         let written = model.as_ref().ok().and_then(|model| client::written(model, file).ok());
         (file, written.unwrap_or_default())
     })
-}
-
-/// Bytes of a part of a file, which finds room in the smallest ring.
-const PART_BYTES: usize = 8 << 10;
-
-/// Its parts, and an empty one behind them.
-fn hand_over_file(
-    shared: &Shared,
-    max_wait: Duration,
-    generation: u64,
-    file: ClientFile,
-    mut text: &str,
-) -> bool {
-    loop {
-        let (part, rest) = text.split_at(text.floor_char_boundary(PART_BYTES));
-        if !push(shared, max_wait, &Record::CatalogClient { generation, file, part }) {
-            return false;
-        }
-        if part.is_empty() {
-            return true;
-        }
-        text = rest;
-    }
-}
-
-/// Pushes one record, waiting for room. `false`: the gateway does not take it.
-fn push(shared: &Shared, max_wait: Duration, record: &Record<'_>) -> bool {
-    let Ok(bytes) = record.encode() else { return false };
-    let (deadline, patience) = (backend::Deadline::after(max_wait), backend::Deadline::after(max_wait / 2));
-    let producer = shared.ring.producer();
-    let mine = guc::RING_SIZE.bytes() / SHARE;
-    loop {
-        // A record that is larger than this share is pushed when the ring is empty.
-        let may_push = producer.is_within(mine, bytes.len()) || patience.has_passed();
-        let pushed = if may_push { producer.try_push(&bytes) } else { Err(PushError::Full) };
-        match pushed {
-            Ok(wake) => {
-                futex::wake_if(wake, shared);
-                return true;
-            }
-            Err(PushError::TooLarge) => return push_without_comment(shared, max_wait, record),
-            Err(PushError::Full) => {
-                if deadline.has_passed() {
-                    return false;
-                }
-                futex::wake(shared);
-                // Not a plain sleep: some statements (`DROP DATABASE` is one) wait until every process of the
-                // server has taken in an interrupt, and this wait may take as long as [`MAX_WAIT`].
-                bgworker::wait(NO_ROOM_PAUSE);
-            }
-        }
-    }
-}
-
-/// A comment that does not fit into the ring has no annotation that a person wrote. The routine is counted,
-/// and has no URL.
-fn push_without_comment(shared: &Shared, max_wait: Duration, record: &Record<'_>) -> bool {
-    let Record::CatalogRoutine { generation, routine } = record else { return false };
-    if routine.comment.is_empty() {
-        return false;
-    }
-    let routine = Routine { comment: String::new(), signature: None, ..routine.clone() };
-    push(shared, max_wait, &Record::CatalogRoutine { generation: *generation, routine })
 }

@@ -303,7 +303,7 @@ impl Worker {
         let client = ClientRules::present();
         if client != self.client {
             self.client = client;
-            self.reader.outdate();
+            self.reader.outdate_files();
         }
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));

@@ -59,7 +59,7 @@ pub enum Kind {
     /// The run of a snapshot has ended; the events of all transactions that it saw come before.
     SnapshotEnd = 24,
     /// The catalog worker begins to hand over the routines.
-    CatalogBegin = 3,
+    CatalogBegin = 25,
     /// It has handed over all.
     CatalogEnd = 5,
     /// One routine.
@@ -74,7 +74,6 @@ impl Kind {
     /// The kind of these bytes, from the first of them alone; the rest may still be wrong.
     pub const fn of(record: &[u8]) -> Option<Self> {
         match record {
-            [3, ..] => Some(Self::CatalogBegin),
             [5, ..] => Some(Self::CatalogEnd),
             [10, ..] => Some(Self::CatalogRoutine),
             [11, ..] => Some(Self::CallRole),
@@ -83,6 +82,7 @@ impl Kind {
             [21, ..] => Some(Self::TooLarge),
             [22, ..] => Some(Self::CallEnd),
             [24, ..] => Some(Self::SnapshotEnd),
+            [25, ..] => Some(Self::CatalogBegin),
             _ => None,
         }
     }
@@ -168,36 +168,39 @@ pub enum Record<'a> {
     },
     /// First of a catalog.
     CatalogBegin {
+        /// The number of the reading; a later one has a higher number. Two of them may be on their way at the
+        /// same time, even of the same generation: this is what tells their records apart.
+        reading: u64,
         /// State of the catalog that follows.
         generation: u64,
     },
     /// One routine of a catalog.
     CatalogRoutine {
-        /// The catalog it belongs to.
-        generation: u64,
+        /// The reading it belongs to.
+        reading: u64,
         /// The routine.
         routine: Routine,
     },
     /// The role that calls run as; somewhere within a catalog.
     CallRole {
-        /// The catalog it belongs to.
-        generation: u64,
+        /// The reading it belongs to.
+        reading: u64,
         /// The role.
         role: CallRole,
     },
     /// A part of a file that `sse.serve_client` serves, in their order, behind a catalog.
     CatalogClient {
-        /// The catalog it belongs to.
-        generation: u64,
+        /// The reading it belongs to.
+        reading: u64,
         /// The file.
         file: ClientFile,
         /// The part; an empty one is behind the last. Of a file that is too large there is only this one.
         part: &'a str,
     },
-    /// Last of a catalog; complete if `count` routines of this generation came before.
+    /// Last of a catalog; complete if `count` routines of this reading came before.
     CatalogEnd {
-        /// The catalog that ends.
-        generation: u64,
+        /// The reading that ends.
+        reading: u64,
         /// Number of its routines.
         count: u32,
     },

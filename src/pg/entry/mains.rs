@@ -12,8 +12,8 @@ unsafe extern "C-unwind" fn pg_sse_gateway_main(_argument: pg_sys::Datum) {
 
 #[pg_guard]
 #[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn pg_sse_catalog_main(_argument: pg_sys::Datum) {
-    crate::worker::catalog::run();
+unsafe extern "C-unwind" fn pg_sse_catalog_main(argument: pg_sys::Datum) {
+    crate::worker::catalog::run(argument.value() as u64);
 }
 
 #[pg_guard]

@@ -37,8 +37,12 @@ pub(super) enum Instruction {
 pub(super) enum Report {
     /// By the thread that makes routes: the routes of this reading are in force.
     Routes {
-        /// Which reading.
+        /// Its number.
+        reading: u64,
+        /// The changes that it contains.
         generation: u64,
+        /// How long that thread has worked for it, or has waited for a processor meanwhile.
+        work: Duration,
         /// The role of calls as that reading found it.
         role: Option<CallRole>,
     },

@@ -195,8 +195,8 @@ impl Worker {
     pub(super) fn hear_courier(&mut self) -> Heard {
         while let Some(report) = self.courier.poll() {
             match report {
-                Report::Routes { generation, role } => {
-                    if self.reader.loaded(generation) {
+                Report::Routes { reading, generation, work, role } => {
+                    if self.reader.loaded(reading, generation, work) {
                         self.calls.take_role(role.as_ref(), generation);
                     }
                 }

@@ -79,7 +79,7 @@ fn number(file: &str) -> Option<u64> {
 
 /// Acts as a backend that is stopped after taking on the duty to wake the courier and before waking it.
 fn push_without_waking(shared: &Shared) {
-    if let Ok(record) = (Record::CatalogEnd { generation: 0, count: 0 }).encode() {
+    if let Ok(record) = (Record::CatalogEnd { reading: 0, count: 0 }).encode() {
         // Until the courier sleeps.
         while shared.ring.producer().try_push(&record) != Ok(Wake::Needed) {
             thread::sleep(Duration::from_millis(1));
@@ -96,7 +96,7 @@ fn leave_a_hole(shared: &Shared, length: Duration) {
             thread::sleep(Duration::from_millis(10));
         }
     };
-    if let Ok(record) = (Record::CatalogEnd { generation: 0, count: 0 }).encode() {
+    if let Ok(record) = (Record::CatalogEnd { reading: 0, count: 0 }).encode() {
         let pushed = shared.ring.producer().push_stopped(&record, wait);
         pushed.into_iter().for_each(|wake| futex::wake_if(wake, shared));
     }

@@ -6,13 +6,14 @@
 //!
 //! The main thread learns when a table is in force, and of which reading it is. The courier is told nothing.
 //! The queue from the courier to this thread has no limit of its own, because the courier must not wait. It
-//! holds at most one reading of the catalog, because the next reading begins only when all records of the
-//! last have been taken here.
+//! holds at most one reading of the catalog, because the next reading begins only when all routines of the
+//! last have been taken here; and besides one set of files for clients.
 //!
 //! Not for when the catalog is read (`worker/gateway/reader.rs`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use sse_gateway::Routes;
@@ -65,6 +66,7 @@ impl Rules {
 
 /// The result of one reading.
 struct Reading {
+    number: u64,
     generation: u64,
     role: Option<CallRole>,
     routines: Vec<(Routine, Arc<Parsed>)>,
@@ -84,6 +86,12 @@ pub(super) struct Routing<'r> {
     /// From an oid to its position in `present`: a comment that is still the same is not parsed again.
     places: HashMap<u32, usize>,
     client: ServedClient,
+    /// The first reading that was completed since this database is served, or 0: files for clients that come
+    /// of an earlier one may be of the database before.
+    first: u64,
+    /// For how long this thread has worked for the last reading, and since when it does now.
+    worked: Duration,
+    works_since: Instant,
 }
 
 impl<'r> Routing<'r> {
@@ -97,6 +105,9 @@ impl<'r> Routing<'r> {
             present: None,
             places: HashMap::new(),
             client: ServedClient::default(),
+            first: 0,
+            worked: Duration::ZERO,
+            works_since: Instant::now(),
         }
     }
 
@@ -104,12 +115,18 @@ impl<'r> Routing<'r> {
     pub(super) fn run(mut self) {
         while let Ok(task) = self.tasks.recv() {
             match task {
-                Task::Records(records) => records.iter().for_each(|bytes| self.take(bytes)),
+                Task::Records(records) => {
+                    self.works_since = Instant::now();
+                    records.iter().for_each(|bytes| self.take(bytes));
+                    self.worked += self.works_since.elapsed();
+                }
                 Task::Mark(mark) => self.reports.say(Report::Reached(mark)),
                 Task::Rules(rules) => {
                     self.rules = rules;
                     if !self.rules.serves_client {
-                        self.client = ServedClient::default();
+                        // What is on its way now would be taken without its beginning.
+                        let present = self.present.as_ref().map_or(0, |present| present.number);
+                        (self.client, self.first) = (ServedClient::default(), present + 1);
                     }
                     self.publish();
                 }
@@ -119,7 +136,8 @@ impl<'r> Routing<'r> {
                 }
                 Task::Close => self.routes = None,
                 Task::Forget => {
-                    (self.reading, self.present, self.client) = (None, None, ServedClient::default());
+                    (self.reading, self.present, self.first) = (None, None, 0);
+                    self.client = ServedClient::default();
                 }
                 Task::Stop => return,
             }
@@ -128,26 +146,19 @@ impl<'r> Routing<'r> {
 
     fn take(&mut self, bytes: &[u8]) {
         let Ok(record) = record::decode(bytes) else { return };
-        if let Record::CatalogBegin { generation } = record {
-            self.reading =
-                Some(Reading { generation, role: None, routines: Vec::new(), types: RowTypes::default() });
-            if self.routes.is_some() {
-                self.client.begin();
-            } else {
-                // Nobody is served: one that was completed since may be of the database before.
-                self.client = ServedClient::default();
-            }
+        if let Record::CatalogBegin { reading, generation } = record {
+            self.begin(reading, generation);
             return;
         }
-        if let Record::CatalogClient { generation, file, part } = record {
-            if self.present.as_ref().is_some_and(|present| present.generation == generation) {
-                self.client.take(file, part, self.routes.as_ref());
+        if let Record::CatalogClient { reading, file, part } = record {
+            if self.first != 0 && self.first <= reading {
+                self.client.take(reading, file, part, self.routes.as_ref());
             }
             return;
         }
         let Some(reading) = &mut self.reading else { return };
         match record {
-            Record::CatalogRoutine { generation, mut routine } if generation == reading.generation => {
+            Record::CatalogRoutine { reading: number, mut routine } if number == reading.number => {
                 if let Some(signature) = &mut routine.signature {
                     reading.types.share(signature);
                 }
@@ -162,14 +173,31 @@ impl<'r> Routing<'r> {
                     before.map_or_else(|| Arc::new(parse(&routine)), |(_, parsed)| Arc::clone(parsed));
                 reading.routines.push((routine, parsed));
             }
-            Record::CallRole { generation, role } if generation == reading.generation => {
+            Record::CallRole { reading: number, role } if number == reading.number => {
                 reading.role = Some(role);
             }
-            Record::CatalogEnd { generation, count } if generation == reading.generation => {
+            Record::CatalogEnd { reading: number, count } if number == reading.number => {
                 self.finish(count);
             }
             _ => {}
         }
+    }
+
+    /// A reading of the gateway before may still be on its way when one of this gateway comes: what is older
+    /// than what is here, or begins to be, is not taken.
+    fn begin(&mut self, number: u64, generation: u64) {
+        let newest = self.reading.iter().chain(&self.present).map(|reading| reading.number).max();
+        if newest.is_some_and(|newest| number < newest) {
+            return;
+        }
+        self.worked = Duration::ZERO;
+        self.reading = Some(Reading {
+            number,
+            generation,
+            role: None,
+            routines: Vec::new(),
+            types: RowTypes::default(),
+        });
     }
 
     fn finish(&mut self, count: u32) {
@@ -179,10 +207,15 @@ impl<'r> Routing<'r> {
         };
         self.places =
             reading.routines.iter().enumerate().map(|(place, (routine, _))| (routine.oid, place)).collect();
-        let (generation, role) = (reading.generation, reading.role.clone());
+        let (number, generation, role) = (reading.number, reading.generation, reading.role.clone());
+        if self.routes.is_none() || self.first == 0 {
+            // Nobody is served: files that were completed until now may be of the database before.
+            (self.client, self.first) = (ServedClient::default(), number);
+        }
         self.present = Some(reading);
         self.publish();
-        self.reports.say(Report::Routes { generation, role });
+        let work = self.worked + self.works_since.elapsed();
+        self.reports.say(Report::Routes { reading: number, generation, work, role });
     }
 
     fn publish(&self) {

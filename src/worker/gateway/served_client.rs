@@ -10,6 +10,8 @@ use sse_proto::client_file::ClientFile;
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct ServedClient {
+    /// The reading of the parts that come.
+    reading: u64,
     /// In the order of [`ClientFile::ALL`].
     files: [Served; ClientFile::ALL.len()],
 }
@@ -24,25 +26,32 @@ struct Served {
 }
 
 impl ServedClient {
-    /// Others begin to come, if they come.
-    pub(super) fn begin(&mut self) {
-        self.files.iter_mut().for_each(Served::begin);
-    }
-
-    /// Takes a part of a file. An empty one is behind the last: another file is complete then, and served.
-    pub(super) fn take(&mut self, file: ClientFile, part: &str, routes: Option<&Routes>) {
-        let served = &mut self.files[file as usize];
-        if served.take(part)
+    /// Takes a part of a file of this reading. An empty one is behind the last: another file is complete then,
+    /// and served. Parts of an earlier reading are too late.
+    pub(super) fn take(&mut self, reading: u64, file: ClientFile, part: &str, routes: Option<&Routes>) {
+        if reading < self.reading {
+            return;
+        }
+        if reading > self.reading {
+            self.reading = reading;
+            self.files.iter_mut().for_each(Served::begin);
+        }
+        if self.files[file as usize].take(part)
             && let Some(routes) = routes
         {
-            routes.set_client(file, served.present.as_ref());
+            routes.set_client(file, self.present(file));
         }
     }
 
     pub(super) fn serve(&self, routes: &Routes) {
-        for (file, served) in ClientFile::ALL.into_iter().zip(&self.files) {
-            routes.set_client(file, served.present.as_ref());
+        for file in ClientFile::ALL {
+            routes.set_client(file, self.present(file));
         }
+    }
+
+    /// The last one that is complete. Empty: it would be too large.
+    pub(super) fn present(&self, file: ClientFile) -> Option<&Bytes> {
+        self.files[file as usize].present.as_ref()
     }
 }
 

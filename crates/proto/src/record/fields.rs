@@ -19,15 +19,15 @@ use std::num::NonZeroU64;
 const NO_TICKET: u64 = 0;
 
 choices!(Record<'a> {
-    3 => CatalogBegin { generation },
-    5 => CatalogEnd { generation, count },
-    10 => CatalogRoutine { generation, routine },
-    11 => CallRole { generation, role },
-    13 => CatalogClient { generation, file, part },
+    5 => CatalogEnd { reading, count },
+    10 => CatalogRoutine { reading, routine },
+    11 => CallRole { reading, role },
+    13 => CatalogClient { reading, file, part },
     20 => Event { envelope, data },
     21 => TooLarge { envelope },
     22 => CallEnd { call },
     24 => SnapshotEnd { ticket, xid, call },
+    25 => CatalogBegin { reading, generation },
 });
 
 impl<'a> Field<'a> for Envelope<'a> {

@@ -71,15 +71,18 @@ fn golden_bytes() {
             Record::SnapshotEnd { ticket: 0, xid: 3, call: 0x0102 },
             b"\x18\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0".to_vec(),
         ),
-        (Record::CatalogBegin { generation: 0x0102 }, b"\x03\x02\x01\0\0\0\0\0\0".to_vec()),
         (
-            Record::CatalogRoutine { generation: 9, routine: routine() },
+            Record::CatalogBegin { reading: 5, generation: 0x0102 },
+            b"\x19\x05\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0".to_vec(),
+        ),
+        (
+            Record::CatalogRoutine { reading: 9, routine: routine() },
             b"\x0a\x09\0\0\0\0\0\0\0\0\x40\0\0\x01\x05\x06\0\0\0public\x06\0\0\0notify\x04\0\0\0@sse\0"
                 .to_vec(),
         ),
         (
             Record::CatalogRoutine {
-                generation: 9,
+                reading: 9,
                 routine: Routine { comment: String::new(), signature: Some(signature()), ..routine() },
             },
             b"\x0a\x09\0\0\0\0\0\0\0\0\x40\0\0\x01\x05\x06\0\0\0public\x06\0\0\0notify\0\0\0\0\
@@ -90,23 +93,23 @@ fn golden_bytes() {
               \x01\0\0\0\x07\0\0\0\0\x09\0\0\0\0\0\0\0\x01"
                 .to_vec(),
         ),
-        (Record::CallRole { generation: 9, role: CallRole::Off }, b"\x0b\x09\0\0\0\0\0\0\0\0".to_vec()),
+        (Record::CallRole { reading: 9, role: CallRole::Off }, b"\x0b\x09\0\0\0\0\0\0\0\0".to_vec()),
         (
-            Record::CallRole { generation: 9, role: CallRole::Ready { warnings: vec!["w".to_owned()] } },
+            Record::CallRole { reading: 9, role: CallRole::Ready { warnings: vec!["w".to_owned()] } },
             b"\x0b\x09\0\0\0\0\0\0\0\x01\x01\0\0\0\x01\0\0\0w".to_vec(),
         ),
         (
             Record::CallRole {
-                generation: 9,
+                reading: 9,
                 role: CallRole::Refused { reason: "r".to_owned(), hint: "h".to_owned() },
             },
             b"\x0b\x09\0\0\0\0\0\0\0\x02\x01\0\0\0r\x01\0\0\0h".to_vec(),
         ),
         (
-            Record::CatalogClient { generation: 9, file: ClientFile::AsyncApi, part: "x" },
+            Record::CatalogClient { reading: 9, file: ClientFile::AsyncApi, part: "x" },
             b"\x0d\x09\0\0\0\0\0\0\0\x02\x01\0\0\0x".to_vec(),
         ),
-        (Record::CatalogEnd { generation: 9, count: 3 }, b"\x05\x09\0\0\0\0\0\0\0\x03\0\0\0".to_vec()),
+        (Record::CatalogEnd { reading: 9, count: 3 }, b"\x05\x09\0\0\0\0\0\0\0\x03\0\0\0".to_vec()),
     ];
     for (record, bytes) in cases {
         assert_eq!(encode(&record), bytes, "{record:?}");
@@ -121,15 +124,12 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
         Record::TooLarge { envelope: Envelope::for_all() },
         Record::TooLarge { envelope: Envelope { caller: Some(caller()), ..Envelope::for_all() } },
         Record::CallEnd { call: 1 },
-        Record::CatalogBegin { generation: 1 },
-        Record::CatalogRoutine { generation: 1, routine: routine() },
-        Record::CatalogRoutine {
-            generation: 1,
-            routine: Routine { signature: Some(signature()), ..routine() },
-        },
-        Record::CallRole { generation: 1, role: CallRole::Ready { warnings: vec!["w".to_owned()] } },
-        Record::CatalogClient { generation: 1, file: ClientFile::TypeScript, part: "x" },
-        Record::CatalogEnd { generation: 1, count: 1 },
+        Record::CatalogBegin { reading: 1, generation: 1 },
+        Record::CatalogRoutine { reading: 1, routine: routine() },
+        Record::CatalogRoutine { reading: 1, routine: Routine { signature: Some(signature()), ..routine() } },
+        Record::CallRole { reading: 1, role: CallRole::Ready { warnings: vec!["w".to_owned()] } },
+        Record::CatalogClient { reading: 1, file: ClientFile::TypeScript, part: "x" },
+        Record::CatalogEnd { reading: 1, count: 1 },
     ];
     for record in records {
         let mut bytes = encode(&record);
@@ -228,7 +228,7 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
 #[test]
 fn only_the_record_of_an_event_has_a_ticket_and_an_xid() {
     let mut short = b"\x14\0\0\0\0\0\0\0".to_vec();
-    let mut catalog = encode(&Record::CatalogEnd { generation: 1, count: 2 });
+    let mut catalog = encode(&Record::CatalogEnd { reading: 1, count: 2 });
     for bytes in [&mut short, &mut catalog, &mut Vec::new()] {
         let before = bytes.clone();
         set_ticket(bytes, u64::MAX);
@@ -315,7 +315,7 @@ proptest! {
 
     #[test]
     fn every_routine_comes_back_as_it_was(
-        generation: u64,
+        reading: u64,
         oid: u32,
         texts in [".{0,20}", ".{0,20}", "(?s).{0,200}"],
         flags in prop::array::uniform5(any::<bool>()),
@@ -326,7 +326,7 @@ proptest! {
         let kind = if is_function { RoutineKind::Function } else { RoutineKind::Procedure };
         let routine =
             Routine { oid, schema, name, kind, volatile, parallel_safe, has_identity_parameters, comment, comment_is_too_long, signature };
-        let record = Record::CatalogRoutine { generation, routine };
+        let record = Record::CatalogRoutine { reading, routine };
         let bytes = encode(&record);
         let decoded = decode(&bytes);
         prop_assert_eq!(decoded.as_ref(), Ok(&record));
@@ -334,7 +334,7 @@ proptest! {
 
     #[test]
     fn bytes_that_decode_are_what_the_record_encodes_to(
-        kind in prop_oneof![0_u8..7, 9_u8..12, 19_u8..24],
+        kind in prop_oneof![0_u8..7, 9_u8..12, 19_u8..26],
         rest in prop::collection::vec(prop_oneof![4 => 0_u8..4, 1 => any::<u8>()], 0..64),
     ) {
         let bytes = [&[kind], &rest[..]].concat();
@@ -377,5 +377,5 @@ fn the_end_of_a_snapshot_has_a_ticket_and_says_its_call() {
     assert_eq!((ticket(&bytes), snapshot_end(&bytes)), (9, Some(7)));
     assert_eq!(decode(&bytes), Ok(Record::SnapshotEnd { ticket: 9, xid: 5, call: 7 }));
     assert_eq!(snapshot_end(&bytes[..20]), None);
-    assert_eq!(snapshot_end(&encode(&Record::CatalogBegin { generation: 1 })), None);
+    assert_eq!(snapshot_end(&encode(&Record::CatalogBegin { reading: 1, generation: 1 })), None);
 }

@@ -21,6 +21,7 @@ mod worker {
     #[path = ".."]
     pub(crate) mod gateway {
         pub(crate) mod between;
+        mod served_client;
 
         pub(crate) mod routing {
             use super::between::CatalogRecords;
@@ -72,6 +73,8 @@ mod worker {
             }
         }
 
+        #[path = "courier/tests/parts.rs"]
+        mod parts;
         #[path = "courier/tests/promises.rs"]
         mod promises;
     }

@@ -296,7 +296,7 @@ fn an_event_waits_for_those_that_its_transaction_could_see_and_for_no_others() {
 #[test]
 fn a_mark_is_answered_behind_the_records_that_were_pushed_before_it() {
     for rig in rigs() {
-        let record = Record::CatalogEnd { generation: 1, count: 0 }.encode().unwrap();
+        let record = Record::CatalogEnd { reading: 1, count: 0 }.encode().unwrap();
         (0..100).for_each(|_| rig.place.push(&record));
         rig.start();
         assert_eq!(rig.settle(), 100);
