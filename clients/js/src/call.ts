@@ -79,8 +79,8 @@ async function send(where: Where, args: object | undefined, options: CallOptions
 }
 
 /** Calls a routine. What it refuses is thrown as an `SseError`, with the problem that it was answered. */
-export function call<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Answer<Response>>;
 export function call<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Promise<Answer<Result>>;
+export function call<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Answer<Response>>;
 export async function call<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Promise<Answer<Result>> {
   const own = ownEvent(options);
   try {
@@ -140,8 +140,8 @@ export interface Running<Result> extends AsyncIterable<Message> {
  * A call whose answer is a stream: iterate over the events that it raises, or just await `result`. To leave the loop
  * before the end cancels the statement.
  */
-export function callStream<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Running<Response>;
 export function callStream<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Running<Result>;
+export function callStream<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Running<Response>;
 export function callStream<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Running<Result> {
   const abort = new AbortController();
   const stop = () => abort.abort(options.signal?.reason);
@@ -164,10 +164,11 @@ export type Begun<Result> = Running<Result> & { readonly url: string };
 
 /**
  * A call that goes on without its caller. Keep `url`: whoever calls `follow(url)`, after a reload or in another tab, gets
- * all of it, as long as the server's window reaches.
+ * all of it, as long as the server's window reaches. No stream is open before `result` is asked for, or iteration begins:
+ * they have the call's events from the first one all the same.
  */
-export function callAsync<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Begun<Response>>;
 export function callAsync<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Promise<Begun<Result>>;
+export function callAsync<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Begun<Response>>;
 export async function callAsync<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Promise<Begun<Result>> {
   const answer = await send(where, args, options, { Prefer: "respond-async" });
   const location = answer.headers.get("Location");
@@ -178,7 +179,16 @@ export async function callAsync<Result = unknown>(where: Where, args?: object, o
   const { url, credentials } = locate(where, options.credentials);
   const full = new URL(location, answer.url || url).href;
   const routine = isPlace(where) ? where as Routine<unknown, Result> : undefined;
-  return Object.assign(follow<Result>(full, { signal, token, credentials, fetch, routine }), { url: full });
+  let running: Running<Result> | undefined;
+  const open = () => (running ??= follow<Result>(full, { signal, token, credentials, fetch, routine }));
+  return {
+    url: full,
+    get result() {
+      return open().result;
+    },
+    close: () => open().close(),
+    [Symbol.asyncIterator]: () => open()[Symbol.asyncIterator](),
+  };
 }
 
 export interface FollowOptions<Result> extends SubscribeOptions {
@@ -274,8 +284,8 @@ function resultOf(data: string, kind: Kind | undefined): unknown {
 }
 
 /** Calls a login routine. Streams that cookies are behind then begin anew, in all tabs, as the new user. */
-export function login<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Answer<Response>>;
 export function login<Result = unknown>(url: string | URL, args?: object, options?: CallOptions): Promise<Answer<Result>>;
+export function login<Request, Response>(routine: Routine<Request, Response>, ...given: Given<Request>): Promise<Answer<Response>>;
 export async function login<Result = unknown>(where: Where, args?: object, options: CallOptions = {}): Promise<Answer<Result>> {
   const answer = await call<Result>(where as string, args, options);
   changeSession();

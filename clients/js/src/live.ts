@@ -1,10 +1,10 @@
 // live(): rows that keep themselves fresh. A snapshot, then each change by key; after a gap a snapshot again.
 // Not for what a change does to rows (rows.ts).
 
-import { gapOf, isMarked, type Message, SseError } from "./message.js";
+import { gapOf, isMarked, type Message, type Problem, SseError } from "./message.js";
 import { type Key, Rows } from "./rows.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
-import type { LiveStream, Place } from "./typed.js";
+import type { LiveStream, Place, Plain } from "./typed.js";
 
 export interface LiveOptions<Row extends object>
   extends Omit<SubscribeOptions, "on" | "onEvent" | "onGap" | "onReady" | "onState" | "onEnd" | "lastEventId"> {
@@ -25,6 +25,8 @@ export interface LiveOptions<Row extends object>
   readonly apply?: ((rows: Map<string, Row>, message: Message, put: (row: Row) => void) => void) | undefined;
   /** Reads the rows, for a stream without a snapshot: after it has begun, and after each gap. */
   readonly load?: ((signal: AbortSignal) => Promise<Iterable<Row>>) | undefined;
+  /** The rows could not be read, which is tried again. Called once until they are there again. */
+  readonly onError?: ((error: SseError) => void) | undefined;
   /** Rows that were read before, on a server, and the id behind them: the stream goes on from there. */
   readonly initial?: Snapshot<Row> | undefined;
 }
@@ -35,15 +37,18 @@ export interface Snapshot<Row> {
   readonly id: string;
 }
 
-/** `loading`: no rows yet. `live`: all that has happened is in them. `stale`: something is missing, and is being read. */
-export type LiveState = "loading" | "live" | "stale" | "closed";
+/**
+ * `loading`: no rows yet. `live`: all that has happened is in them. `stale`: something is missing, and is being read.
+ * `failed`: there are no rows, because they could not be read; that is tried again.
+ */
+export type LiveState = "loading" | "live" | "stale" | "failed" | "closed";
 
 /** How long to wait before trying for a snapshot again, where there was none. Twice as long each time, up to 16 times. */
 const PATIENCE = 2000;
 
 export class Live<Row extends object> {
   readonly stream: Subscription;
-  /** Why it is closed, if not by its owner. */
+  /** Why the rows could not be read, until they are; or why it is closed, if not by its owner. */
   error: SseError | undefined;
   readonly #options: LiveOptions<Row>;
   readonly #rows: Rows<Row>;
@@ -138,7 +143,7 @@ export class Live<Row extends object> {
     if (reason === "session") {
       // The rows were another user's. They are read anew when the stream has begun anew.
       this.#rows.replace([]);
-      this.#held = undefined;
+      this.#held = this.error = undefined;
       return this.#become("loading");
     }
     if (this.#options.load) void this.#load();
@@ -146,6 +151,7 @@ export class Live<Row extends object> {
       // There should have been one. The stream has none until it begins anew.
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.stream.restart(), PATIENCE * 2 ** Math.min(this.#tries++, 4));
+      return this.#fail({ status: 0, title: "The server cannot make the snapshot of this stream; its log says why" });
     }
     if (this.#state === "live") this.#become("stale");
   }
@@ -162,7 +168,10 @@ export class Live<Row extends object> {
         this.#held = undefined;
         for (const message of mine) this.#take(message);
         return this.#become("live");
-      } catch {
+      } catch (error) {
+        if (this.#held !== mine || this.#stop.signal.aborted) return;
+        const { status = 0, problem } = error as Partial<SseError>;
+        this.#fail(problem ?? { status, title: "The rows cannot be read", detail: String(error) });
         await new Promise<void>((resolve) => {
           this.#timer = setTimeout(resolve, wait);
           this.#stop.signal.addEventListener("abort", () => resolve());
@@ -171,7 +180,19 @@ export class Live<Row extends object> {
     }
   }
 
+  /** The rows could not be read. It is said once, until they are. */
+  #fail(problem: Problem): void {
+    const isKnown = this.error;
+    this.error = new SseError(problem);
+    if (!isKnown) {
+      console.warn(`pg-sse: ${this.error.message}`);
+      queueMicrotask(() => this.error && this.#options.onError?.(this.error));
+    }
+    this.#become(this.#state === "live" || this.#state === "stale" ? "stale" : "failed");
+  }
+
   #become(state: LiveState): void {
+    if (state === "live") this.error = undefined;
     this.#state = state;
     this.#tell();
   }
@@ -187,8 +208,8 @@ export class Live<Row extends object> {
 }
 
 /** Opens a stream and keeps its rows: a snapshot, and every change of it. A stream of the typed client needs no options. */
+export function live<Row extends object>(where: Plain, options: LiveOptions<Row>): Live<Row>;
 export function live<Row extends object>(stream: LiveStream<Row>, options?: Partial<LiveOptions<Row>>): Live<Row>;
-export function live<Row extends object>(where: string | URL | Place, options: LiveOptions<Row>): Live<Row>;
 export function live<Row extends object>(where: string | URL | Place, options: Partial<LiveOptions<Row>> = {}): Live<Row> {
   return new Live(where, options);
 }

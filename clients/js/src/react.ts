@@ -6,7 +6,7 @@ import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { Live, type LiveOptions, type LiveState } from "./live.js";
 import type { Message, SseError } from "./message.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
-import type { LiveStream, Place, Stream } from "./typed.js";
+import type { LiveStream, Place, Plain, Stream } from "./typed.js";
 
 /** What a component sees of live rows. */
 export interface LiveRows<Row> {
@@ -14,6 +14,8 @@ export interface LiveRows<Row> {
   readonly state: LiveState;
   readonly isConnected: boolean;
   readonly error: SseError | undefined;
+  /** For `call(…, { stream })`, whose `settled` then says when the rows know what the call did. Open while somebody looks. */
+  readonly stream: Subscription | undefined;
 }
 
 /** Opens a stream while somebody looks, and has the same answer until something changes. */
@@ -25,12 +27,14 @@ class Store<Row extends object> {
 
   constructor(open: () => Live<Row>, initial: LiveOptions<Row>["initial"]) {
     this.#open = open;
-    this.#view = { rows: initial?.rows ?? [], state: initial ? "live" : "loading", isConnected: false, error: undefined };
+    this.#view = { rows: initial?.rows ?? [], state: initial ? "live" : "loading", isConnected: false, error: undefined, stream: undefined };
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#users++;
     const one = (this.#live ??= this.#open());
+    // React looks at the view again when this returns.
+    this.#see(one);
     const stop = one.subscribe(() => {
       this.#see(one);
       listener();
@@ -49,10 +53,11 @@ class Store<Row extends object> {
 
   readonly view = (): LiveRows<Row> => this.#view;
 
-  #see({ current: rows, state, isConnected, error }: Live<Row>): void {
-    const last = this.#view;
-    if (last.rows === rows && last.state === state && last.isConnected === isConnected && last.error === error) return;
-    this.#view = { rows, state, isConnected, error };
+  #see({ current: rows, state, isConnected, error, stream }: Live<Row>): void {
+    const now = { rows, state, isConnected, error, stream };
+    const last: LiveRows<Row> = this.#view;
+    if (Object.entries(now).every(([name, value]) => last[name as keyof LiveRows<Row>] === value)) return;
+    this.#view = now;
   }
 }
 
@@ -60,8 +65,8 @@ class Store<Row extends object> {
  * The rows of a stream, and their changes. Another stream or URL, `topics`, `names` or `credentials` open another stream;
  * the other options count as they are when it is opened. `null` in its place opens none.
  */
+export function useLive<Row extends object>(where: Plain | null, options: LiveOptions<Row>): LiveRows<Row>;
 export function useLive<Row extends object>(stream: LiveStream<Row> | null, options?: Partial<LiveOptions<Row>>): LiveRows<Row>;
-export function useLive<Row extends object>(where: string | URL | Place | null, options: LiveOptions<Row>): LiveRows<Row>;
 export function useLive<Row extends object>(where: string | URL | Place | null, options: Partial<LiveOptions<Row>> = {}): LiveRows<Row> {
   const latest = useRef(options);
   // Not in an effect: the store is opened before the effects of this component run.
@@ -78,8 +83,8 @@ export function useLive<Row extends object>(where: string | URL | Place | null, 
 const nothing = () => () => {};
 
 /** Events of a stream, for as long as the component is there. Handlers may be others at each rendering. */
-export function useEvents<Events>(stream: Stream<Events> | null, options: SubscribeOptions<Events>): void;
 export function useEvents(url: string | URL | null, options: SubscribeOptions): void;
+export function useEvents<Events>(stream: Stream<Events> | null, options: SubscribeOptions<Events>): void;
 export function useEvents(where: string | URL | Place | null, options: SubscribeOptions): void {
   const latest = useRef(options);
   useEffect(() => {

@@ -319,8 +319,8 @@ export class Subscription implements AsyncIterable<Message> {
 }
 
 /** Opens a stream, and keeps it open. */
-export function subscribe<Events>(stream: Stream<Events>, options?: SubscribeOptions<Events>): Subscription;
 export function subscribe(url: string | URL, options?: SubscribeOptions): Subscription;
+export function subscribe<Events>(stream: Stream<Events>, options?: SubscribeOptions<Events>): Subscription;
 export function subscribe(where: string | URL | Place, options?: SubscribeOptions): Subscription {
   return new Subscription(where, options);
 }

@@ -2,7 +2,8 @@
 
 import { Live, type LiveOptions, type LiveState } from "./live.js";
 import type { SseError } from "./message.js";
-import type { LiveStream, Place } from "./typed.js";
+import type { Subscription } from "./subscription.js";
+import type { LiveStream, Place, Plain } from "./typed.js";
 
 /** Svelte's contract: the listener is called at once, and at each change. */
 export interface Store<Value> {
@@ -15,11 +16,13 @@ export interface LiveRows<Row> {
   readonly state: LiveState;
   readonly isConnected: boolean;
   readonly error: SseError | undefined;
+  /** For `call(…, { stream: $todos.stream })`, whose `settled` then says when the rows know what the call did. */
+  readonly stream: Subscription;
 }
 
 /** Rows of a stream as a store (`$todos.rows`): open while somebody is subscribed, as the stores of Svelte are. */
+export function liveStore<Row extends object>(where: Plain, options: LiveOptions<Row>): Store<LiveRows<Row>>;
 export function liveStore<Row extends object>(stream: LiveStream<Row>, options?: Partial<LiveOptions<Row>>): Store<LiveRows<Row>>;
-export function liveStore<Row extends object>(where: string | URL | Place, options: LiveOptions<Row>): Store<LiveRows<Row>>;
 export function liveStore<Row extends object>(where: string | URL | Place, options: Partial<LiveOptions<Row>> = {}): Store<LiveRows<Row>> {
   let one: Live<Row> | undefined;
   let users = 0;
@@ -27,7 +30,10 @@ export function liveStore<Row extends object>(where: string | URL | Place, optio
     subscribe(listener) {
       const mine = (one ??= new Live<Row>(where, options));
       users++;
-      const tell = () => listener({ rows: mine.current, state: mine.state, isConnected: mine.isConnected, error: mine.error });
+      const tell = () => {
+        const { current: rows, state, isConnected, error, stream } = mine;
+        listener({ rows, state, isConnected, error, stream });
+      };
       const stop = mine.subscribe(tell);
       tell();
       let isSubscribed = true;

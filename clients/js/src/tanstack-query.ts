@@ -4,7 +4,7 @@
 import type { QueryClient, QueryKey } from "@tanstack/query-core";
 
 import { Live, type LiveOptions } from "./live.js";
-import type { LiveStream, Place } from "./typed.js";
+import type { LiveStream, Place, Plain } from "./typed.js";
 import { isPlace } from "./url.js";
 
 export interface LiveQuery<Row> {
@@ -18,8 +18,8 @@ export interface LiveQuery<Row> {
 }
 
 /** Options for `useQuery`, `createQuery` and their like: `useQuery(liveQuery("/api/todo-live/info", { key: "id" }))`. */
+export function liveQuery<Row extends object>(where: Plain, options: Omit<LiveOptions<Row>, "signal">): LiveQuery<Row>;
 export function liveQuery<Row extends object>(stream: LiveStream<Row>, options?: Partial<Omit<LiveOptions<Row>, "signal">>): LiveQuery<Row>;
-export function liveQuery<Row extends object>(where: string | URL | Place, options: Omit<LiveOptions<Row>, "signal">): LiveQuery<Row>;
 export function liveQuery<Row extends object>(
   where: string | URL | Place, options: Partial<Omit<LiveOptions<Row>, "signal">> = {},
 ): LiveQuery<Row> {
@@ -32,6 +32,9 @@ export function liveQuery<Row extends object>(
           // Without an error, nobody looks any more.
           if (one.error) reject(one.error);
           else resolve(one.current);
+        } else if (one.state === "failed") {
+          // Rows that come later take the error away.
+          client.getQueryCache().find({ queryKey, exact: true })?.setState({ status: "error", error: one.error ?? null });
         } else if (one.state !== "loading") client.setQueryData(queryKey, one.current);
       });
     }),

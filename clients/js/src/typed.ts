@@ -24,6 +24,12 @@ export interface LiveStream<Row> extends Place {
   readonly types?: { readonly row: Row };
 }
 
+/**
+ * A URL, or a place of which the typed client does not know how to keep rows. Overloads that take it stand before those for
+ * streams of the typed client: of the last one the compiler tells what does not fit.
+ */
+export type Plain = string | URL | (Place & { readonly key?: never });
+
 /** How a routine is called. */
 export interface Routine<Request, Response> extends Place {
   readonly method: string;

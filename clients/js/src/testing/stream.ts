@@ -17,7 +17,10 @@ export interface Clock {
 export class FakeStream {
   /** Answered in place of a stream, if set: 401, 503, 204. */
   refuse: number | undefined;
-  /** The state that a stream begins with, and gets again after a gap; none: a stream without a snapshot. */
+  /**
+   * The state that a stream begins with, and gets again after a gap; none: a stream without a snapshot. Where it throws there
+   * is the gap `snapshot` in its place, as where the function of a real server fails.
+   */
   snapshot: (() => unknown) | undefined;
   /** The snapshot's event. */
   snapshotName = "message";
@@ -114,7 +117,12 @@ export class FakeStream {
   }
 
   #state(): string {
-    return this.snapshot ? block({ id: this.#id(), event: this.snapshotName, data: text(this.snapshot() ?? null) }) : "";
+    if (!this.snapshot) return "";
+    try {
+      return block({ id: this.#id(), event: this.snapshotName, data: text(this.snapshot() ?? null) });
+    } catch {
+      return this.#gap("snapshot", null);
+    }
   }
 
   #tick(): string {

@@ -216,6 +216,19 @@ describe("a call that streams", () => {
     await until(() => stream.subscribers === 0);
   });
 
+  it("opens no stream before somebody wants to hear of it", async () => {
+    const { stream, options } = serve(report);
+    const running = await callAsync<{ pages: number }>(URL, { pages: 2 }, options);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(stream.requests).toHaveLength(0);
+    expect(await running.result).toEqual({ pages: 2 });
+    expect(stream.requests).toHaveLength(1);
+    const closed = await callAsync(URL, { pages: 2 }, options);
+    closed.close();
+    await expect(closed.result).rejects.toMatchObject({ status: 0 });
+    expect(stream.requests).toHaveLength(1);
+  });
+
   it("is followed over a broken connection", async () => {
     const { stream, options } = serve(report);
     const running = await callAsync(URL, { pages: 30 }, options);

@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 import { QueryClient, QueryObserver } from "@tanstack/query-core";
 import { get } from "svelte/store";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { effectScope, nextTick, ref, watchEffect } from "vue";
 
 import { readSnapshot } from "../../src/node.js";
@@ -31,6 +31,7 @@ describe("a store of Svelte", () => {
     // Svelte's own reader takes it for a store.
     expect(get(store)).toMatchObject({ rows: [], state: "loading" });
     const seen: string[] = [];
+    store.subscribe(({ stream }) => expect(stream.lastEventId).toBeTypeOf("string"))();
     const stops = [store.subscribe(({ rows }) => seen.push(rows.map(({ title }) => title).join())), store.subscribe(() => {})];
     expect(seen).toEqual([""]);
     await until(() => seen.at(-1) === "a");
@@ -50,14 +51,17 @@ describe("a composable of Vue", () => {
     server.stream("/api/other/info").snapshot = () => [{ id: 9, title: "z" }];
     const url = ref<string | null>(URL);
     const scope = effectScope();
+    let streams: unknown;
     const seen: string[] = [];
     scope.run(() => {
-      const { rows, state } = useLive<Todo>(url, options);
+      const { rows, state, stream } = useLive<Todo>(url, options);
+      watchEffect(() => void (streams = stream.value));
       watchEffect(() => seen.push(`${state.value} ${rows.value.map(({ title }) => title).join()}`));
     });
     await until(() => seen.at(-1) === "live a");
     add(2, "b");
     await until(() => seen.at(-1) === "live a,b");
+    expect(streams).toMatchObject({ isConnected: true });
     url.value = "http://fake.test/api/other/info";
     await nextTick();
     await until(() => seen.at(-1) === "live z");
@@ -95,6 +99,25 @@ describe("a query of TanStack", () => {
     expect([rows, stream.requests]).toEqual([[], []]);
   });
 
+  it("fails where there is no snapshot, and has rows as soon as there is one", async () => {
+    const warned = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const { stream, options } = serve();
+    let fails = true;
+    stream.snapshot = () => {
+      if (fails) throw new Error("no GRANT");
+      return [{ id: 1, title: "a" }];
+    };
+    const observer = new QueryObserver(new QueryClient(), liveQuery<Todo>(URL, options));
+    const stop = observer.subscribe(() => {});
+    await until(() => observer.getCurrentResult().status === "error");
+    expect(observer.getCurrentResult().data).toBeUndefined();
+    fails = false;
+    await until(() => observer.getCurrentResult().status === "success");
+    expect(observer.getCurrentResult()).toMatchObject({ data: [{ id: 1, title: "a" }], error: null });
+    stop();
+    warned.mockRestore();
+  });
+
   it("fails where the stream is refused", async () => {
     const { stream, options } = serve();
     stream.refuse = 403;
@@ -109,6 +132,17 @@ describe("a snapshot for a page that is rendered on a server", () => {
     expect(rows).toEqual([{ id: 1, title: "a" }]);
     expect(id).toBe(stream.position);
     await until(() => stream.subscribers === 0);
+  });
+
+  it("throws where there is none", async () => {
+    const warned = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const { stream, options } = serve();
+    stream.snapshot = () => {
+      throw new Error("no GRANT");
+    };
+    await expect(readSnapshot<Todo>(URL, options)).rejects.toThrow("its log says why");
+    await until(() => stream.subscribers === 0);
+    warned.mockRestore();
   });
 
   it("throws what it is refused with, and what ends it", async () => {

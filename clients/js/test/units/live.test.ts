@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { live, type LiveOptions, type Live } from "../../src/index.js";
 import { camelRow } from "../../src/rows.js";
@@ -173,6 +173,55 @@ describe("live rows", () => {
     await until(() => rows.state === "live");
     expect(stream.requests).toHaveLength(2);
     expect(stream.requests[1]?.headers.get("Last-Event-ID")).toBeNull();
+  });
+
+  it("say that there is no snapshot, once, until there is one", async () => {
+    const warned = vi.spyOn(console, "warn").mockImplementation(() => {});
+    let fails = true;
+    const told: string[] = [];
+    const { stream, table, start } = begin({ onError: ({ message }) => told.push(message) });
+    stream.snapshot = () => {
+      if (fails) throw new Error("no GRANT");
+      return [...table.values()];
+    };
+    const rows = start();
+    await until(() => rows.state === "failed");
+    expect(rows.error).toMatchObject({ name: "SseError", status: 0 });
+    expect(rows.error?.message).toContain("its log says why");
+    // The second attempt fails, too.
+    await until(() => stream.requests.length === 2);
+    await until(() => rows.isConnected);
+    expect([told.length, warned.mock.calls.length, rows.state]).toEqual([1, 1, "failed"]);
+    fails = false;
+    await until(() => rows.state === "live");
+    expect(rows.error).toBeUndefined();
+    // And in the middle of a stream: the rows are the last that are known.
+    fails = true;
+    stream.gap("overflow");
+    await until(() => rows.error);
+    expect(rows.state).toBe("stale");
+    await until(() => told.length === 2);
+    fails = false;
+    await until(() => rows.state === "live");
+    expect(rows.error).toBeUndefined();
+    warned.mockRestore();
+  });
+
+  it("say that they cannot be loaded, until they are", async () => {
+    const warned = vi.spyOn(console, "warn").mockImplementation(() => {});
+    let fails = true;
+    const { stream, start } = begin({ load: async () => {
+      if (fails) throw new TypeError("the network is away");
+      return [{ id: 1, title: "a", isDone: false }];
+    } });
+    stream.snapshot = undefined;
+    const rows = start();
+    await until(() => rows.state === "failed");
+    expect(rows.error?.message).toContain("the network is away");
+    fails = false;
+    await until(() => rows.state === "live");
+    expect([rows.error, warned.mock.calls.length]).toEqual([undefined, 1]);
+    warned.mockRestore();
   });
 
   it("take the row away whose key has changed", async () => {

@@ -4,6 +4,7 @@ import { createRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, describe, expect, it } from "vitest";
 
+import { call, type Settled } from "../../src/index.js";
 import { useEvents, useLive } from "../../src/react.js";
 import { FakeServer } from "../../src/testing.js";
 import { until } from "./wait.js";
@@ -53,6 +54,21 @@ describe("useLive", () => {
     await shows("live: a,b");
     await act(async () => root.unmount());
     await until(() => stream.subscribers === 0);
+  });
+
+  it("gives its stream, for calls whose own change it will show", async () => {
+    const { server, stream } = serve();
+    server.routine("/api/todo-live", ({ raise }) => raise("x"));
+    let settle!: () => Promise<Settled>;
+    function Page() {
+      const { rows, stream: own } = useLive<Todo>(`${base}/api/todo-live/info`, { key: "id", fetch: server.fetch });
+      settle = async () => (await call(`${base}/api/todo-live`, {}, { stream: own, fetch: server.fetch })).settled;
+      return <>{rows.length}</>;
+    }
+    const { shows } = await render(<StrictMode><Page /></StrictMode>);
+    await shows("1");
+    expect(await settle()).toEqual({ seen: true });
+    expect(stream.requests).toHaveLength(1);
   });
 
   it("opens another stream for another URL, and none for null", async () => {

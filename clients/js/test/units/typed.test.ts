@@ -112,6 +112,33 @@ describe.runIf(existsSync(CLIENT) || !!process.env["PG_SSE_ROOT"])("the typed cl
   });
 });
 
+it("a mistake in a call or a stream of the typed client is told by what does not fit, not by the URL that it is not", () => {
+  const folder = `${HERE}/test/typed-mistakes`;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder);
+  copyFileSync(CLIENT, `${folder}/client.ts`);
+  writeFileSync(`${folder}/page.ts`, `
+import { call, live, subscribe } from "../../src/index.js";
+import { addTodoCall, logLiveStream, todoLiveStream } from "./client.ts";
+void call(addTodoCall, { title: 12 });
+live(logLiveStream);
+subscribe(todoLiveStream, { on: { removed: () => {} } });
+`);
+  writeFileSync(`${folder}/tsconfig.json`, JSON.stringify({
+    extends: "../tsconfig.json", compilerOptions: { allowImportingTsExtensions: true }, include: ["."], exclude: [],
+  }));
+  let told = "";
+  try {
+    execFileSync(process.execPath, [`${HERE}/node_modules/typescript/bin/tsc`, "-p", folder], { encoding: "utf8" });
+  } catch (error) {
+    told = (error as { stdout: string }).stdout;
+  }
+  rmSync(folder, { recursive: true });
+  expect(told).toContain("Type 'number' is not assignable to type 'string");
+  expect(told).toContain("is missing the following properties from type 'LiveStream<object>': key");
+  expect(told).toContain("'removed' does not exist");
+});
+
 /** Each `@ts-expect-error` is a mistake that the types find. */
 const PAGE = `
 import { call, callAsync, callStream, follow, live, subscribe } from "../../src/index.js";
