@@ -409,16 +409,30 @@ fn a_call_of_which_nothing_has_run_goes_to_another_worker() -> Result<()> {
 }
 
 #[test]
-fn without_a_role_there_are_no_calls_and_nothing_says_so() -> Result<()> {
+fn without_a_role_there_are_no_calls_and_whoever_looks_for_one_is_told_why() -> Result<()> {
     let cluster = Cluster::builder().start()?;
     cluster.sql(
-        "create function f() returns int language sql as 'select 1'; comment on function f() is e'HTTP GET\\n@sse'",
+        "create function f() returns int language sql as 'select 1'; comment on function f() is e'HTTP GET\\n@sse';
+         create function g(a int) returns int language sql as 'select 1'; comment on function g(int) is 'HTTP';
+         create function silent() returns int language sql as 'select 1'",
     )?;
     let http = cluster.http()?;
     wait_for(SOON, "the stream is there", || Ok(http.events("/api/f/info").ok()))?;
-    assert_eq!(http.get("/api/f")?.status(), 404);
+    for path in ["/api/f", "/api/g", "/api/nothing"] {
+        let answer = http.get(path)?;
+        assert_eq!(answer.status(), 404);
+        ensure!(answer.text().contains("sse.call_role"), "{path}: {}", answer.text());
+    }
     assert_eq!(cluster.sql("select calls, call_workers from sse.stat_gateway")?, "off|0");
-    assert_eq!(cluster.sql("select kind, url from sse.endpoints")?, "publisher and stream|/api/f/info");
+    let listed = "select concat_ws(' ', routine, kind, method, url, problem ~ 'calls are off.*sse.call_role') from sse.endpoints order by 1";
+    let rows = [
+        "f() call GET /api/f t",
+        "f() publisher and stream GET /api/f/info",
+        "g(integer) call POST /api/g t",
+    ];
+    assert_eq!(cluster.sql(listed)?, rows.join("\n"));
+    let checked = "select sse.check('g(int)'::regprocedure), sse.check('silent()'::regprocedure)";
+    ensure!(cluster.sql(checked)?.contains("calls are off"));
     assert_eq!(cluster.sql("select count(*) from pg_stat_activity where backend_type ~ 'call'")?, "0");
     ensure!(!cluster.log()?.contains("call"), "{}", cluster.log()?);
     Ok(())

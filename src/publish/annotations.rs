@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use sse_proto::annotation::{self, Access, Annotation, Problem};
-use sse_proto::route;
+use sse_proto::route::{self, Endpoint};
 use sse_proto::scope::Scope;
 use sse_proto::word::{Delivery, EventName, Level, Topic};
 
@@ -273,6 +273,13 @@ pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Vec<Problem>) {
 pub(crate) fn without_snapshots(annotation: &Annotation) -> Option<Problem> {
     let source = annotation.snapshot.as_ref()?;
     guc::CALL_ROLE.optional().is_none().then(|| route::without_calls(source))
+}
+
+/// What is said of a routine that would be called while there are no calls. That is no mistake of the comment,
+/// which may be written for other times; so it is said to whoever looks, and not with each COMMENT.
+pub(crate) fn without_calls(endpoint: &Endpoint) -> Option<Problem> {
+    endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?.http.as_ref()?;
+    guc::CALL_ROLE.optional().is_none().then(route::calls_are_off)
 }
 
 #[cfg(feature = "annotate_everything")]

@@ -48,5 +48,6 @@ fn made(file: ClientFile, schema: Option<&CStr>) -> Vec<u8> {
             .set_hint(hint)
             .report(PgLogLevel::ERROR);
     }
-    made.map(|text| to_server(&text)).unwrap_or_default()
+    // psql and others end what they print with a line end of their own.
+    made.map(|text| to_server(text.trim_end_matches('\n'))).unwrap_or_default()
 }

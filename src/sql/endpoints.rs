@@ -27,6 +27,7 @@ fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
     let mut problems: Vec<Problem> =
         endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect();
     problems.extend(hint(endpoint));
+    problems.extend(annotations::without_calls(endpoint));
     rows(problems)
 }
 
@@ -158,13 +159,16 @@ fn row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
     ))
 }
 
-/// The row for the calls of a routine, if HTTP calls are on. A routine that cannot be called says why.
+/// The row for the calls of a routine. A routine that cannot be called says why.
 fn call_row_of(endpoint: &Endpoint, routine: &Routine) -> Option<Row> {
-    guc::CALL_ROLE.optional()?;
     let annotation = endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?;
     let method = annotation.http.as_ref()?.method(&routine.facts()).as_str();
     let url = route::base_path(&endpoint.schema, &endpoint.name, annotation, &guc::URL_PREFIX.text());
-    let problem = (!endpoint.call_problems.is_empty()).then(|| sentence(&endpoint.call_problems));
+    // While calls are off the signature is not read, which would be the problem of every routine.
+    let problem = match annotations::without_calls(endpoint) {
+        Some(problem) => Some(sentence(&[problem])),
+        None => (!endpoint.call_problems.is_empty()).then(|| sentence(&endpoint.call_problems)),
+    };
     let oid = pg_sys::Oid::from(endpoint.oid);
     Some((oid, "call", Some(method), Some(to_server(&url)), None, None, None, None, problem))
 }

@@ -148,7 +148,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     if let Some(stranger) = asked.stranger(settings) {
         return Err(stranger.into_problem(&asked, settings, shared));
     }
-    let route = routes.find(path).ok_or_else(Problem::not_found)?;
+    let route = routes.find(path).ok_or_else(|| not_found(wanted))?;
     open_stream(asked, route, settings, context)
 }
 
@@ -172,11 +172,18 @@ async fn find_routes(
     match (shared.routes.find_fresh(path, wanted, &shared.outbox).await, stranger) {
         (Found::Route(routes), _) => Ok(routes),
         (_, Some(stranger)) => Err(refuse(stranger)),
-        (Found::Nothing, None) => Err(Problem::not_found()),
+        (Found::Nothing, None) => Err(not_found(wanted)),
         (Found::Unanswered, None) => {
             let detail = "The routes cannot be looked up at the moment.";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
         }
+    }
+}
+
+fn not_found(wanted: Wanted) -> Problem {
+    match wanted {
+        Wanted::Streams => Problem::not_found_without_calls(),
+        Wanted::StreamsAndCalls => Problem::not_found(),
     }
 }
 

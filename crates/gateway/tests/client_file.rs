@@ -117,7 +117,10 @@ fn without_the_setting_there_is_nothing_at_its_path() {
     let gateway = TestGateway::new();
     gateway.gateway.routes().set_client(ClientFile::TypeScript, Some(&text("secret")));
     gateway.gateway.set_routes(routes(&[]), 1);
-    assert_eq!(get(gateway.port(), PATH).problem(404), "There is nothing at this path.");
+    assert_eq!(
+        get(gateway.port(), PATH).problem(404),
+        "There is nothing at this path. Calls of routines are off: sse.call_role names no role."
+    );
 }
 
 // Attack: peers ask for the client again and again, and read nothing of it.

@@ -14,7 +14,10 @@ use support::{TestGateway, config, eventually, folder, routes, settings};
 #[test]
 fn an_unknown_path_is_404_and_a_wrong_method_405() {
     let gateway = TestGateway::new();
-    assert_eq!(get(gateway.port(), "/nothing").problem(404), "There is nothing at this path.");
+    assert_eq!(
+        get(gateway.port(), "/nothing").problem(404),
+        "There is nothing at this path. Calls of routines are off: sse.call_role names no role."
+    );
     for path in ["/", "/api", "/healthz/x", "/api/../healthz", "/%2e%2e/etc/passwd", "//", "/healthz%00"] {
         get(gateway.port(), path).problem(404);
     }

@@ -29,7 +29,7 @@ mod snapshot;
 mod traits;
 mod weight;
 
-pub use calls::{Call, CallPoint};
+pub use calls::{Call, CallPoint, calls_are_off};
 pub use endpoint::Endpoint;
 use path::position;
 pub use path::{base_path, subscribe_path};

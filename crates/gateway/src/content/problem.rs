@@ -54,6 +54,13 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "There is nothing at this path.")
     }
 
+    /// The same while calls are off, whatever the path is, so it tells nobody which paths there are. Whoever
+    /// has written `HTTP` into a comment and sees nothing come of it is told why.
+    pub(crate) fn not_found_without_calls() -> Self {
+        let detail = "There is nothing at this path. Calls of routines are off: sse.call_role names no role.";
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     pub(crate) fn method_not_allowed(allowed: &str) -> Self {
         let mut problem =
             Self::new(StatusCode::METHOD_NOT_ALLOWED, format!("Only {allowed} can be used here."));

@@ -77,6 +77,12 @@ impl RouteTable {
     }
 }
 
+/// What is said of a routine with an `HTTP` line while no call can run (C7.1).
+pub fn calls_are_off() -> Problem {
+    let message = "calls are off, so nothing is at its path: expected sse.call_role to name a role (after a restart of the server)";
+    Problem::new(0, "HTTP", message)
+}
+
 /// The calls of all endpoints that have no problem, in the order of paths, and of oids within one.
 pub(super) fn points<'r>(
     routines: &[Known<'r>],
