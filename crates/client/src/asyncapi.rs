@@ -17,6 +17,7 @@ use crate::model::{Model, Options, Routine, Snapshot, Stream};
 use crate::openapi::{RESERVED, RoutineNames, events_of, security_schemes};
 use crate::prose::describe;
 use crate::schema::{Object, Schemas};
+use crate::stream::OF_CHANGES;
 use crate::typescript::{MAX_CLIENT_BYTES, TooLarge};
 
 const MESSAGES: &str = include_str!("document/messages.json");
@@ -105,6 +106,10 @@ impl<'m> Document<'m> {
         if let Some(snapshot) = &stream.snapshot {
             let message = snapshot_message(snapshot, &mut self.schemas);
             messages.insert("snapshot".to_owned(), self.message(&format!("{name}.snapshot"), message));
+        }
+        if let Some(table) = &stream.changes {
+            let message = change_message(self.schemas.changes(table, routine));
+            messages.insert("change".to_owned(), self.message(&format!("{name}.change"), message));
         }
         if routine.publishes {
             messages
@@ -204,11 +209,25 @@ fn snapshot_message(snapshot: &Snapshot, schemas: &mut Schemas<'_>) -> Value {
     message.into()
 }
 
+/// The changes of the table whose name is the topic of a stream.
+fn change_message(payload: Value) -> Value {
+    json!({
+        "title": "A change of a row",
+        "contentType": "application/json",
+        "headers": fields_of(Some(json!({ "enum": OF_CHANGES }))),
+        "payload": payload,
+    })
+}
+
 /// The fields of an event but its data.
 fn fields(event: Option<&str>) -> Value {
+    fields_of(event.map(|event| json!({ "const": event })))
+}
+
+fn fields_of(event: Option<Value>) -> Value {
     let mut fields = Object::default();
     if let Some(event) = event {
-        fields.member("event".to_owned(), json!({ "const": event }), true);
+        fields.member("event".to_owned(), event, true);
     }
     fields.member("id".to_owned(), json!({ "type": "string" }), true);
     fields.schema(false)

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use crate::answer::{Written, written};
 use crate::catalog::{Catalog, Kind};
 use crate::declaration::{Types, Way, interface, member};
-use crate::model::{Call, Parameter, Routine, Stream};
+use crate::model::{Call, Parameter, Routine};
 use crate::name::{Names, pascal};
 use crate::text::{comment, literal};
 
@@ -101,8 +101,8 @@ impl<'c> Functions<'c> {
         if routine.publishes && call.can_be_long {
             self.streamed(&shape);
         }
-        if let Some(stream) = routine.stream.as_ref().filter(|_| call.can_be_long) {
-            self.begun(stream, &shape);
+        if routine.stream.is_some() && call.can_be_long {
+            self.begun(routine, &shape);
         }
     }
 
@@ -113,8 +113,8 @@ impl<'c> Functions<'c> {
         }
         let way = if call.is_in_query() { Way::Query } else { Way::Request };
         let mut members = String::new();
-        for Parameter { name, of, has_default } in &call.parameters {
-            let value = self.types.nullable(*of, false, way, &mut self.names);
+        for Parameter { name, of, has_default, not_null } in &call.parameters {
+            let value = self.types.nullable(*of, *not_null, way, &mut self.names);
             let _ = writeln!(members, "    {}", member(name, &value, *has_default));
         }
         let _ = write!(self.text, "\n{}", interface(name, &members));
@@ -160,7 +160,7 @@ impl<'c> Functions<'c> {
                 let listening = format!(
                     "{{ path: {}, events: {}, onMessage, id, closeAfterMs, awaitConnectionMs }}",
                     literal(&stream.path),
-                    events(stream)
+                    events(routine)
                 );
                 format!(
                     "api_listen(\n        {listening},\n        options,\n        (all) => {},\n    )",
@@ -190,7 +190,7 @@ impl<'c> Functions<'c> {
     }
 
     /// C7.9
-    fn begun(&mut self, stream: &Stream, shape: &Shape<'_>) {
+    fn begun(&mut self, routine: &Routine, shape: &Shape<'_>) {
         self.used.begun = true;
         let Shape { name, constant, .. } = shape;
         let request = shape.request.map(|request| format!("{request}, ")).unwrap_or_default();
@@ -207,7 +207,7 @@ impl<'c> Functions<'c> {
         let body = format!(
             "api_follow<{}>({constant}, {}, location, onMessage, options)",
             shape.value(),
-            events(stream)
+            events(routine)
         );
         self.function(&format!("follow{name}"), &parameters.map(str::to_owned), shape, &body);
     }
@@ -251,8 +251,8 @@ impl Shape<'_> {
 }
 
 /// The events of a stream that are messages: those with its name, and those without one.
-fn events(stream: &Stream) -> String {
-    match &stream.event {
+fn events(routine: &Routine) -> String {
+    match &routine.event {
         Some(event) => format!("[\"message\", {}]", literal(event)),
         None => "[\"message\"]".to_owned(),
     }

@@ -66,7 +66,7 @@ pub struct Routine {
     pub stream: Option<Stream>,
     /// Whether it publishes.
     pub publishes: bool,
-    /// The name of its events; `None` is what `onmessage` gets.
+    /// The name of its events, and of those of its stream; `None` is what `onmessage` gets.
     pub event: Option<String>,
     /// Their topic, which is that of its stream, too.
     pub topic: Option<String>,
@@ -121,6 +121,8 @@ pub struct Parameter {
     pub of: u32,
     /// Whether it may be left out.
     pub has_default: bool,
+    /// Whether NULL means nothing to it: a STRICT routine is not run with one.
+    pub not_null: bool,
 }
 
 /// The body of an answer (C7.4).
@@ -165,8 +167,6 @@ pub struct Property {
 pub struct Stream {
     /// Its path.
     pub path: String,
-    /// The name of its events; `None` is what `onmessage` gets.
-    pub event: Option<String>,
     /// What it begins with.
     pub snapshot: Option<Snapshot>,
     /// The table whose changes have the topic of the stream.
@@ -257,7 +257,6 @@ impl Model {
             };
             routine.stream = Some(Stream {
                 path: route.path.clone(),
-                event: annotation.event.as_ref().map(label),
                 snapshot: route.snapshot.as_ref().map(snapshot),
                 changes: catalog.tables.get(&route.oid).cloned(),
             });
@@ -291,6 +290,7 @@ fn parameters(signature: &Signature, fills: bool) -> Vec<Parameter> {
             name,
             of: parameter.type_oid,
             has_default: parameter.has_default,
+            not_null: signature.strict,
         })
         .collect()
 }

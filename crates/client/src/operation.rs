@@ -12,6 +12,7 @@ use crate::declaration::Way;
 use crate::model::{Call, Form, Model, Options, Routine, Stream};
 use crate::prose::describe;
 use crate::schema::{Object, Schemas};
+use crate::stream::OF_CHANGES;
 
 /// What is called with one method at one path: overloads, the oldest first; never empty.
 pub(crate) type Overloads<'m> = Vec<(&'m Routine, &'m Call)>;
@@ -20,12 +21,16 @@ pub(crate) type Overloads<'m> = Vec<(&'m Routine, &'m Call)>;
 pub(crate) fn meet(routine: &Routine, schemas: &mut Schemas<'_>) {
     if let Some(call) = &routine.call {
         for parameter in &call.parameters {
-            schemas.nullable(parameter.of, false, way(call));
+            schemas.nullable(parameter.of, parameter.not_null, way(call));
         }
         schemas.answer(&call.answer);
     }
-    if let Some(snapshot) = routine.stream.as_ref().and_then(|stream| stream.snapshot.as_ref()) {
-        schemas.answer(&snapshot.answer);
+    let Some(stream) = &routine.stream else { return };
+    if let Some(snapshot) = &stream.snapshot {
+        schemas.meet_shared(&snapshot.answer);
+    }
+    if let Some(table) = &stream.changes {
+        schemas.changes(table, routine);
     }
 }
 
@@ -143,7 +148,7 @@ fn body(overloads: &Overloads<'_>, schemas: &mut Schemas<'_>, between: &mut dyn 
     let object = |(_, call): &(&Routine, &Call)| {
         let mut object = Object::default();
         for parameter in &call.parameters {
-            let value = schemas.nullable(parameter.of, false, Way::Request);
+            let value = schemas.nullable(parameter.of, parameter.not_null, Way::Request);
             object.member(parameter.name.clone(), value, !parameter.has_default);
         }
         object.schema(true)
@@ -259,6 +264,12 @@ pub(crate) fn of_stream(
     }
     if let Some(name) = routine.event.as_ref().filter(|_| routine.publishes) {
         items.push(event(json!({ "const": name }), json!({ "type": "string" }), true));
+    }
+    if let Some(table) = &stream.changes {
+        let change = schemas.changes(table, routine);
+        let data =
+            json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": change });
+        items.push(event(json!({ "enum": OF_CHANGES }), data, true));
     }
     items.push(schema("SseItem"));
     let content = json!({ "text/event-stream": { "itemSchema": any_of(items.into_iter()) } });

@@ -4,14 +4,15 @@
 //!
 //! Not for requests and answers as a whole (operation.rs), nor for events (events.rs).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use sse_proto::call::answer_names;
 
-use crate::catalog::{Catalog, Column, Kind};
+use crate::catalog::{Catalog, Column, Kind, Shown, Table};
 use crate::declaration::Way;
-use crate::model::{Answer, Form};
+use crate::model::{Answer, Form, Routine};
 use crate::name::{Names, ascii, pascal};
 use crate::text::seen;
 
@@ -31,6 +32,10 @@ pub(crate) struct Schemas<'c> {
     known: HashMap<(u32, Way), Value>,
     /// By their names; `None` while one is being written.
     components: BTreeMap<String, Option<String>>,
+    /// The component of the changes of each table, and which answers of snapshots were met: thousands of
+    /// streams may share one. By their addresses, which stay, since the model is borrowed.
+    changes: HashMap<*const Table, Value>,
+    met: HashSet<*const Answer>,
     bytes: usize,
     depth: usize,
 }
@@ -44,6 +49,8 @@ impl<'c> Schemas<'c> {
             given: HashMap::new(),
             known: HashMap::new(),
             components: BTreeMap::new(),
+            changes: HashMap::new(),
+            met: HashSet::new(),
             bytes: 0,
             depth: 0,
         }
@@ -129,11 +136,63 @@ impl<'c> Schemas<'c> {
                 Kind::Domain { base, .. } => self.of(*base, way),
                 _ => json!({}),
             };
-            let written = seen(&schema.to_string());
-            self.bytes += written.len() + name.len();
-            self.components.insert(name.clone(), Some(written));
+            self.component(&name, &schema);
         }
-        json!({ "$ref": format!("{COMPONENTS}{name}") })
+        reference(&name)
+    }
+
+    fn component(&mut self, name: &str, schema: &Value) {
+        let written = seen(&schema.to_string());
+        self.bytes += written.len() + name.len();
+        self.components.insert(name.to_owned(), Some(written));
+    }
+
+    /// Lets the types of an answer be met, once.
+    pub(crate) fn meet_shared(&mut self, answer: &Arc<Answer>) {
+        if self.met.insert(Arc::as_ptr(answer)) {
+            self.answer(answer);
+        }
+    }
+
+    /// A reference to the component for the changes of a table, which is named after the oldest routine whose
+    /// stream tells them. Columns have their names of SQL.
+    pub(crate) fn changes(&mut self, table: &Arc<Table>, routine: &Routine) -> Value {
+        if let Some(known) = self.changes.get(&Arc::as_ptr(table)) {
+            return known.clone();
+        }
+        let both = |name: &str| ["Change", "Columns"].map(|end| format!("{}{end}", title(name))).to_vec();
+        let stem = title(&self.names.take(&routine.schema, &routine.name, both));
+        let (change, columns) = (format!("{stem}Change"), format!("{stem}Columns"));
+        let (mut row, mut key) = (Object::default(), Object::default());
+        for Shown { column, is_key, is_always } in &table.columns {
+            // Rows within a column have their names of SQL, for which there is no schema.
+            let value = match self.catalog.has_row(column.of) {
+                true => json!({}),
+                false => self.nullable(column.of, column.not_null, Way::Answer),
+            };
+            if *is_key {
+                key.member(column.name.clone(), value.clone(), true);
+            }
+            row.member(column.name.clone(), value, *is_always);
+        }
+        self.component(&columns, &row.schema(false));
+        let key = match table.keys().next() {
+            Some(_) => or_null(key.schema(false)),
+            None => json!({ "type": "null" }),
+        };
+        let row = or_null(reference(&columns));
+        let mut object = Object::default();
+        object.member("op".to_owned(), json!({ "enum": ["INSERT", "UPDATE", "DELETE"] }), true);
+        for name in ["schema", "table"] {
+            object.member(name.to_owned(), json!({ "type": "string" }), true);
+        }
+        for (name, value) in [("key", key), ("new", row.clone()), ("old", row)] {
+            object.member(name.to_owned(), value, true);
+        }
+        self.component(&change, &object.schema(false));
+        let known = reference(&change);
+        self.changes.insert(Arc::as_ptr(table), known.clone());
+        known
     }
 
     /// An answer has all columns; a member that a request leaves out is NULL, and any other is refused.
@@ -191,6 +250,10 @@ impl<'c> Schemas<'c> {
             _ => json!({ "type": "string" }),
         }
     }
+}
+
+fn reference(component: &str) -> Value {
+    json!({ "$ref": format!("{COMPONENTS}{component}") })
 }
 
 const UUID: u32 = 2950;

@@ -19,7 +19,7 @@ use crate::text::{comment, key, literal};
 type Event<'s> = (&'s str, &'static str, String);
 
 /// What `sse.publish_change()` names its events.
-const OF_CHANGES: [&str; 3] = ["insert", "update", "delete"];
+pub(crate) const OF_CHANGES: [&str; 3] = ["insert", "update", "delete"];
 
 /// What `live` of pg-sse is told of a stream.
 struct Rows {
@@ -46,9 +46,9 @@ impl Functions<'_> {
                 add(&mut events, (event, "json", format!("{}Change", tail(name))));
             }
         }
-        add(&mut events, (named(stream.event.as_ref()), "text", "string".to_owned()));
+        add(&mut events, (named(routine.event.as_ref()), "text", "string".to_owned()));
         add(&mut events, ("message", "text", "string".to_owned()));
-        self.constant(stream, name, &events);
+        self.constant(routine, stream, name, &events);
     }
 
     fn factory(&mut self, routine: &Routine, stream: &Stream, factory: &str) {
@@ -62,7 +62,7 @@ impl Functions<'_> {
                 .to_owned(),
         );
         docs.push("this one come; with `topics`, those of these topics come, too.".to_owned());
-        if let Some(event) = &stream.event {
+        if let Some(event) = &routine.event {
             docs.push(format!("Its events are named {}.", literal(event)));
         }
         docs.push(String::new());
@@ -140,7 +140,7 @@ impl Functions<'_> {
         }
     }
 
-    fn constant(&mut self, stream: &Stream, name: &str, events: &[Event<'_>]) {
+    fn constant(&mut self, routine: &Routine, stream: &Stream, name: &str, events: &[Event<'_>]) {
         let own = format!("{}Events", tail(name));
         let members: String =
             events.iter().map(|(name, _, of)| format!("    {}: {of};\n", key(name))).collect();
@@ -163,7 +163,7 @@ impl Functions<'_> {
             return;
         };
         let row = format!("{}Row", tail(name));
-        if let Some(event) = stream.snapshot.as_ref().and_then(|snapshot| own_name(snapshot, stream)) {
+        if let Some(event) = stream.snapshot.as_ref().and_then(|snapshot| own_name(snapshot, routine)) {
             let _ = writeln!(tells, "    snapshot: {},", literal(event));
         }
         let keys: Vec<String> = rows.key.iter().map(|column| literal(column)).collect();
@@ -251,7 +251,7 @@ impl Functions<'_> {
 }
 
 impl Table {
-    fn keys(&self) -> impl Iterator<Item = &Shown> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Shown> {
         self.columns.iter().filter(|shown| shown.is_key)
     }
 }
@@ -269,9 +269,9 @@ fn named(event: Option<&String>) -> &str {
 }
 
 /// The name that only the snapshot has.
-fn own_name<'s>(snapshot: &'s Snapshot, stream: &Stream) -> Option<&'s str> {
+fn own_name<'s>(snapshot: &'s Snapshot, routine: &Routine) -> Option<&'s str> {
     let name = snapshot.event.as_deref()?;
-    let is_shared = name == "message" || OF_CHANGES.contains(&name) || Some(name) == stream.event.as_deref();
+    let is_shared = name == "message" || OF_CHANGES.contains(&name) || Some(name) == routine.event.as_deref();
     (!is_shared).then_some(name)
 }
 

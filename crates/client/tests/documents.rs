@@ -355,3 +355,81 @@ fn of_overloads_a_parameter_is_required_that_each_asks_for() {
     let content: Vec<&String> = find["responses"]["200"]["content"].as_object().unwrap().keys().collect();
     assert_eq!(content, ["text/plain", "application/json"]);
 }
+
+#[test]
+fn a_change_of_a_row_has_the_columns_that_the_triggers_show() {
+    let [openapi, asyncapi] = parsed(&tables());
+    for document in [&openapi, &asyncapi] {
+        let schemas = &document["components"]["schemas"];
+        let columns = &schemas["TodoLiveColumns"];
+        assert_eq!(columns["required"], serde_json::json!(["id", "title", "is_done"]), "names of SQL");
+        assert_eq!(columns["properties"]["id"]["format"], "int32");
+        let change = &schemas["TodoLiveChange"]["properties"];
+        assert_eq!(change["key"]["properties"].as_object().unwrap().keys().collect::<Vec<_>>(), ["id"]);
+        assert_eq!(change["new"]["anyOf"][0]["$ref"], "#/components/schemas/TodoLiveColumns");
+        // Of the key only what the trigger lists is always in `new` and `old`; a row within is anything.
+        let stock = &schemas["StockLiveColumns"];
+        assert_eq!(stock["required"], serde_json::json!(["place"]));
+        assert_eq!(stock["properties"]["place"], serde_json::json!({}));
+        assert_eq!(schemas["LogLiveChange"]["properties"]["key"], serde_json::json!({ "type": "null" }));
+        // One for the table, whoever tells it.
+        assert_eq!(schemas.get("TodoSqlChange"), None);
+    }
+    let items = |path: &str| {
+        let answer = &openapi["paths"][path]["get"]["responses"]["200"];
+        answer["content"]["text/event-stream"]["itemSchema"].to_string()
+    };
+    for path in ["/api/todo-live/info", "/api/todo-sql/info", "/api/todo-alone/info"] {
+        assert!(items(path).contains("schemas/TodoLiveChange"), "{}", items(path));
+    }
+    let of_alone = &asyncapi["channels"]["todoAlone"]["messages"]["change"]["$ref"];
+    assert_eq!(of_alone, "#/components/messages/todoAlone.change");
+    let message = &asyncapi["components"]["messages"]["todoAlone.change"];
+    assert_eq!(message["payload"]["$ref"], "#/components/schemas/TodoLiveChange");
+    assert_eq!(message["headers"]["properties"]["event"]["enum"][0], "insert");
+}
+
+// Attack: thousands of streams begin with one snapshot of a thousand columns, and stop the routes of all.
+#[test]
+fn a_snapshot_that_thousands_of_streams_share_is_looked_at_once() {
+    let of_streams = |streams: usize| {
+        let mut database = Database::new();
+        database.function("state", &[], (2249, true), "");
+        let names: Vec<String> = (0..1_600).map(|n| format!("c{n}")).collect();
+        let out: Vec<_> = names.iter().map(|name| (name.as_str(), INT)).collect();
+        database.outputs(sse_proto::call::Mode::Table, &out);
+        for stream in 0..streams {
+            database.function(&format!("s{stream}"), &[], (VOID, false), "@sse\n@sse_snapshot state");
+        }
+        let model = database.model(None);
+        let begun = std::time::Instant::now();
+        // Each stream has it in its own place, so the document is soon too large.
+        assert_eq!(openapi(&model, || {}), Err(TooLarge));
+        begun.elapsed()
+    };
+    of_streams(1_000);
+    let (some, many) = (of_streams(1_000), of_streams(8_000));
+    assert!(many < 3 * some, "{some:?} for a thousand, {many:?} for eight thousand");
+}
+
+// NULL is no argument of such a function: it is not run.
+#[test]
+fn what_a_strict_function_is_given_is_never_null() {
+    let mut database = Database::new();
+    let given = [("a", INT, false), ("b", TEXT, true)];
+    for (name, strict) in [("strictly", true), ("loosely", false)] {
+        let routine = database.function(name, &given, (TEXT, false), "HTTP POST");
+        routine.signature.as_mut().unwrap().strict = strict;
+    }
+    let [openapi, _] = parsed(&database);
+    let of = |name: &str| {
+        let body = &openapi["paths"][format!("/api/{name}")]["post"]["requestBody"];
+        let properties = &body["content"]["application/json"]["schema"]["properties"];
+        [properties["a"]["type"].clone(), properties["b"]["type"].clone()]
+    };
+    assert_eq!(of("strictly"), ["integer", "string"]);
+    assert_eq!(of("loosely").map(|of| of[1].clone()), ["null", "null"]);
+    let client = sse_client::typescript(&database.model(None), || {}).unwrap();
+    assert!(client.contains("StrictlyRequest {\n    a: number;\n    b?: string;\n"), "{client}");
+    assert!(client.contains("LooselyRequest {\n    a: number | null;\n    b?: string | null;\n"), "{client}");
+}
