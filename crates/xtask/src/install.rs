@@ -69,10 +69,14 @@ fn print_next_steps(pg: &PgConfig) {
     }
     println!(
         "     sse.database = 'postgres'                  # the database whose routines are served\n\
-         \x20    sse.port = 8080\n\n\
+         \x20    sse.port = 8080\n\
+         \x20    # to call routines over HTTP, too (a role that exists at the next start or is made later):\n\
+         \x20    # sse.call_role = 'app'\n\n\
          2. restart the server (a reload is not enough)\n\n\
-         3. in that database, as a superuser:\n     CREATE EXTENSION pg_sse;\n     SELECT state, port FROM sse.stat_gateway;\n\n   \
-         It takes a second until the state is serving; the server log says so, too."
+         3. in that database, as a superuser:\n     CREATE EXTENSION pg_sse;\n\n\
+         4. a second later it serves, and the server log says so:\n     \
+         curl http://localhost:8080/healthz          # {{\"status\":\"pass\"}}\n\n\
+         Go on with docs/start.md, behind its part \"Install\"."
     );
 }
 
