@@ -30,7 +30,7 @@ export function Dashboard() {
     <main>
       <header>
         <h1>Depot</h1>
-        <Connection is={error ? "refused" : isConnected ? state : "away"} />
+        <Connection is={state === "closed" && error ? "refused" : isConnected ? state : "away"} />
       </header>
       <p id="problem" role="alert">{error?.message ?? problem}</p>
       <div className="all" aria-busy={state === "loading"}>
@@ -44,7 +44,7 @@ export function Dashboard() {
 }
 
 const CONNECTIONS = {
-  loading: "Reading", live: "Live", stale: "Catching up", closed: "Closed", away: "Connecting", refused: "Refused",
+  loading: "Reading", live: "Live", stale: "Catching up", failed: "Cannot be read", closed: "Closed", away: "Connecting", refused: "Refused",
 };
 
 function Connection({ is }: { is: keyof typeof CONNECTIONS }) {
