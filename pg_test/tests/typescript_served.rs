@@ -270,3 +270,41 @@ fn parts_of_the_files_of_two_workers_are_never_mixed() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_client_follows_the_triggers_and_keys_of_the_tables_that_streams_tell() -> Result<()> {
+    let cluster = start(builder().setting("sse.serve_client", "on"))?;
+    let api = Api::of(&cluster, "told")?;
+    api.sql(
+        "create function parcels() returns void language sql as '';
+         comment on function parcels() is E'@sse\n@sse_topic told.parcel'",
+    )?;
+    let client = |what: &str, is_so: &dyn Fn(&str) -> bool| {
+        eventually(&cluster, "/api/client.ts", what, |status, text| status == 200 && is_so(text)).map(drop)
+    };
+    client("the stream", &|text| text.contains("parcelsStream"))?;
+    // Nothing of a routine changes from here on.
+    api.sql("create table parcel (id int, weight int not null)")?;
+    api.sql(&trigger("told.parcel", "'all'"))?;
+    client("a trigger", &|text| text.contains("ParcelsChange = RowChange<ParcelsColumns, never>"))?;
+    api.sql("alter table parcel add primary key (id)")?;
+    client("a key", &|text| text.contains("Pick<ParcelsColumns, \"id\">"))?;
+    api.sql("alter table parcel add column town text")?;
+    client("a column", &|text| text.contains("town: string | null"))?;
+    api.sql("alter table parcel disable trigger all")?;
+    client("no trigger", &|text| !text.contains("ParcelsChange"))?;
+    api.sql("alter table parcel enable trigger all")?;
+    client("the trigger again", &|text| text.contains("ParcelsChange"))?;
+    api.sql(
+        "create role elsewhere; alter table parcel owner to elsewhere; alter function parcels() owner to app",
+    )?;
+    client("another owner", &|text| !text.contains("ParcelsChange"))?;
+    api.sql("alter function parcels() owner to elsewhere")?;
+    client("the same owner", &|text| text.contains("ParcelsChange"))?;
+    api.sql("alter table parcel rename to package")?;
+    client("another name", &|text| !text.contains("ParcelsChange"))?;
+    api.sql("alter table package rename to parcel")?;
+    client("its name again", &|text| text.contains("ParcelsChange"))?;
+    api.sql("drop table parcel")?;
+    client("no table", &|text| !text.contains("ParcelsChange"))
+}

@@ -8,6 +8,7 @@ use sse_proto::call::MAX_PARAMETERS;
 use sse_proto::route::Routine;
 
 use super::reading::Reading;
+use super::told;
 use crate::guc;
 use crate::pg::jit;
 use crate::pg::watched::{self, Kind, Set};
@@ -24,6 +25,9 @@ WITH RECURSIVE routine AS MATERIALIZED (
 ), used(type) AS (
     SELECT u.type FROM pg_catalog.unnest($2) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
      CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.array_append(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]), p.prorettype)) AS u(type)
+     UNION ALL
+    SELECT a.atttypid FROM pg_catalog.unnest($3) AS t(oid) JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.oid
+     WHERE a.attnum OPERATOR(pg_catalog.>) 0
      UNION
     SELECT e.type FROM used u JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) u.type
      CROSS JOIN LATERAL (SELECT t.typelem UNION ALL SELECT t.typbasetype UNION ALL
@@ -63,12 +67,16 @@ pub(crate) fn of(reading: &Reading) -> Set {
     if reading.depends_on_names {
         set.add(Kind::EveryRoutine as u32, watched::EVERY);
     }
+    let mut tables = Vec::new();
     if guc::SERVE_CLIENT.get() {
         set.add(Kind::EveryEnum as u32, watched::EVERY);
+        tables = told::enter(routines, &mut set);
     }
     let entered = jit::without(|| {
         Spi::connect(|client| {
-            for row in client.select(BASIS, None, &[oids(&|_| true).into(), callable.into()])? {
+            for row in
+                client.select(BASIS, None, &[oids(&|_| true).into(), callable.into(), tables.into()])?
+            {
                 let oid = row.get::<pg_sys::Oid>(2)?.map_or(0, |oid| oid.to_u32());
                 let kind = match row.get::<i32>(1)? {
                     Some(1) => Kind::Routine,

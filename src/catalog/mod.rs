@@ -12,6 +12,7 @@ mod owners;
 mod reading;
 pub(crate) mod routes;
 mod signature;
+mod told;
 
 use pgrx::prelude::*;
 use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};

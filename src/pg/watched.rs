@@ -19,6 +19,7 @@
 //! Not for: what is done with an announcement (`worker/gateway/reader.rs`).
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
 use pgrx::pg_sys;
 use sse_ring::{Look, Marks, SharedSet};
@@ -45,6 +46,11 @@ pub(crate) enum Kind {
     EveryRoutine = 5,
     /// `pg_enum`. Entered, with the hash [`EVERY`], when a client is served: it has the labels of enums.
     EveryEnum = 6,
+    /// `pg_class`, for everything of a table: triggers, keys, owner. Entered when a client is served, of the
+    /// tables whose names are topics of streams.
+    Table = 7,
+    /// The name of a table, whether there is one or not; entered with those.
+    TableName = 8,
 }
 
 /// Stands for all routines and schemas, and for all enums.
@@ -100,6 +106,9 @@ pub(crate) enum Change {
 
 /// The running transaction has changed something. `certain` is the present number of certain changes.
 pub(crate) fn touched(watched: &Watched, kind: Kind, hash: u32, certain: u64) {
+    if kind == Kind::Relation {
+        touched(watched, Kind::Table, hash, certain);
+    }
     let found = match watched.look(kind as u32, hash, certain) {
         Look::NotInIt(version) if matches!(kind, Kind::Routine | Kind::Schema) => {
             match watched.look(Kind::EveryRoutine as u32, EVERY, certain) {
@@ -155,10 +164,21 @@ pub(crate) fn hash_of(kind: Kind, oid: u32) -> u32 {
         Kind::Routine => Cache::PROCOID,
         Kind::Schema => Cache::NAMESPACEOID,
         Kind::Type => Cache::TYPEOID,
-        Kind::Relation => return oid,
-        Kind::EveryRoutine | Kind::EveryEnum => return EVERY,
+        Kind::Relation | Kind::Table => return oid,
+        // Known by its name ([`hash_of_name`]), and so entered as everything.
+        Kind::EveryRoutine | Kind::EveryEnum | Kind::TableName => return EVERY,
     };
     let zero = pg_sys::Datum::from(0);
     // SAFETY: computes a hash of the key; the caller is in a transaction.
     unsafe { pg_sys::GetSysCacheHashValue(cache as i32, pg_sys::Datum::from(oid as usize), zero, zero, zero) }
+}
+
+/// The hash by which inval.c names the table of this name in this schema. The caller is in a transaction.
+pub(crate) fn hash_of_name(name: &CStr, schema: u32) -> u32 {
+    let cache = pg_sys::SysCacheIdentifier::RELNAMENSP as i32;
+    let (name, schema) = (pg_sys::Datum::from(name.as_ptr()), pg_sys::Datum::from(schema as usize));
+    let zero = pg_sys::Datum::from(0);
+    // SAFETY: computes a hash of the key, of whose first part it reads a NUL-terminated text (catcache.c,
+    // `namehashfast`), which lives as long as the call; the caller is in a transaction.
+    unsafe { pg_sys::GetSysCacheHashValue(cache, name, schema, zero, zero) }
 }

@@ -46,8 +46,9 @@ fn register() {
     }
     use pg_sys::SysCacheIdentifier as Cache;
     let zero = pg_sys::Datum::from(0);
-    for cache in [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM, Cache::ENUMOID] {
-        // SAFETY: registers a plain function of a library that is never unloaded; five of inval.c's 64
+    let caches = [Cache::PROCOID, Cache::NAMESPACEOID, Cache::TYPEOID, Cache::ATTNUM, Cache::ENUMOID];
+    for cache in caches.into_iter().chain([Cache::RELNAMENSP]) {
+        // SAFETY: registers a plain function of a library that is never unloaded; six of inval.c's 64
         // places.
         unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as c_int, Some(invalidated), zero) };
     }
@@ -66,6 +67,10 @@ unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, 
     if cache == Cache::ENUMOID as c_int {
         // Which enum it was cannot be told from the hash of one of its labels.
         touched(Kind::EveryEnum, watched::EVERY);
+        return;
+    }
+    if cache == Cache::RELNAMENSP as c_int {
+        touched(Kind::TableName, hash);
         return;
     }
     let kind = match cache {

@@ -22,10 +22,11 @@ const SHOWN: [&str; 2] = ["text", "json"];
 
 /// What is run on some pages: language, page or folder, and the test that runs it, which names the page or
 /// all pages of its folder.
-const RUN_BY: [(&str, &str, &str); 10] = [
+const RUN_BY: [(&str, &str, &str); 11] = [
     ("html", "docs/start.md", "pg_test/tests/recipes_pages.rs"),
     ("html", "docs/recipes/", "pg_test/tests/recipes_pages.rs"),
     ("ts", "docs/javascript.md", "clients/js/test/units/snippets.test.ts"),
+    ("ts", "docs/typescript.md", "pg_test/tests/pages_typescript.rs"),
     ("tsx", "docs/javascript.md", "clients/js/test/units/snippets.test.ts"),
     ("nginx", "docs/operations.md", "pg_test/tests/proxies.rs"),
     ("caddy", "docs/operations.md", "pg_test/tests/proxies.rs"),
