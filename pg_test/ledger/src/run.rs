@@ -56,13 +56,8 @@ pub fn run(options: &Options) -> Result<Report> {
     let followers = Followers::start(&cluster, client, clock, &mut rng);
     let crew = Crew::start(&cluster, clock, Arc::clone(&readers.targets), caller, &mut rng);
     let writer = Writer::new(WRITERS, Arc::clone(&cluster), clock, rng.u64(..));
-    let mut driver = Driver::new(
-        Arc::clone(&cluster),
-        Arc::clone(&readers.targets),
-        Arc::clone(&crew.pace),
-        writer,
-        clock,
-    );
+    let (targets, pace) = (Arc::clone(&readers.targets), Arc::clone(&crew.pace));
+    let mut driver = Driver::new(Arc::clone(&cluster), targets, pace, writer, clock);
     let until = Instant::now() + Duration::from_secs(options.seconds);
     let mut broken = Ok(());
     for step in Schedule::new(options.seed) {
