@@ -10,6 +10,35 @@ select 'create role app login' where not exists (select from pg_roles where roln
 create schema depot;
 grant usage on schema depot to app;
 
+-- Who works here: those who have a badge. Of its code only a digest is kept, which is enough for a code that nobody can
+-- guess: one of yours has 128 random bits. For passwords, see the chat.
+create table depot.badge (digest bytea primary key, name text not null);
+insert into depot.badge values (sha256('ada-1815'), 'Ada'), (sha256('ben-1984'), 'Ben');
+
+create function depot.log_in(_code text) returns table (user_id text, user_name text)
+security definer set search_path = pg_catalog
+begin atomic
+  select name, name from depot.badge where digest = sha256(convert_to(_code, 'UTF8'));
+end;
+comment on function depot.log_in is 'Lets somebody in who has a badge.
+
+HTTP POST
+@login';
+
+create function depot.log_out() returns void language sql as '';
+comment on function depot.log_out() is 'Ends the session of this browser.
+
+HTTP POST
+@logout
+@anonymous';
+
+create function depot.who_am_i(_user_name text default null) returns text stable return _user_name;
+comment on function depot.who_am_i is 'The name of who has logged in, or nobody.
+
+HTTP GET
+@user_parameters
+@anonymous';
+
 create type depot.step as enum ('arrived', 'sorted', 'loaded', 'delivered');
 
 create table depot.parcel (
@@ -50,7 +79,8 @@ begin atomic
 end;
 comment on function depot.receive is 'Takes a parcel in.
 
-HTTP POST';
+HTTP POST
+@authorize';
 
 create function depot.move_on(_id int, _from depot.step) returns depot.parcel language plpgsql as $$
 declare
@@ -67,7 +97,8 @@ begin
 end $$;
 comment on function depot.move_on is 'Moves a parcel on by one step, unless somebody else was faster.
 
-HTTP POST';
+HTTP POST
+@authorize';
 
 -- How many look on. The view is not for everybody (it has addresses), the number is. Nothing is published when it changes.
 create function depot.viewers() returns int
@@ -103,7 +134,8 @@ end $$;
 comment on procedure depot.rush() is 'Half a minute of a busy morning, for whoever wants to see something move.
 
 HTTP POST
-@sse_subscribe';
+@sse_subscribe
+@authorize';
 
 grant select, insert, update on depot.parcel to app;
 

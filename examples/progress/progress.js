@@ -3,10 +3,12 @@
 // The import goes on without the page. What the page keeps is the URL of its stream, in localStorage, which all tabs share:
 // whoever follows that URL gets everything from the first event on.
 
-import { call, callAsync, follow, SseError } from "pg-sse";
+import { call, callAsync, follow, login, logout, SseError } from "pg-sse";
 
 const api = "/api/progress";
 const KEY = "progress.job";
+/** Changes with each login and logout, so that all tabs ask who they are. */
+const WHO = "progress.who";
 /** How long to wait before asking again, in milliseconds. */
 const PATIENCE = 2000;
 
@@ -14,11 +16,15 @@ const byId = id => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
 const form = byId("start");
 
+let me = null; // The name of who has logged in.
 let running = null; // The job that is shown, and what is known of it.
 let view = { phase: "none" };
 
-/** The job that all tabs show: `{ url, file }`. */
-const stored = () => JSON.parse(localStorage.getItem(KEY) ?? "null");
+/** The job that all tabs show, if it is this user's: `{ url, file, user }`. */
+const stored = () => {
+  const job = JSON.parse(localStorage.getItem(KEY) ?? "null");
+  return me && job?.user === me ? job : null;
+};
 const idOf = job => new URL(job.url).searchParams.get("id");
 
 /** Does what a button asks for, and says what went wrong. */
@@ -34,13 +40,40 @@ async function attempt(work) {
 async function start(file, after) {
   busy(true);
   await attempt(async () => {
-    const { url, close } = await callAsync(`${api}/import-prices`, { file, after });
-    close(); // As every other tab, this one follows what is stored.
-    localStorage.setItem(KEY, JSON.stringify({ url, file }));
+    // As every other tab, this one follows what is stored.
+    const { url } = await callAsync(`${api}/import-prices`, { file, after });
+    localStorage.setItem(KEY, JSON.stringify({ url, file, user: me }));
     show();
     byId("file").focus(); // The button that had the focus is disabled now.
   });
   render();
+}
+
+/** Asks who this is, and shows what that may see. */
+async function meet() {
+  for (;;) {
+    try {
+      const { response } = await call(`${api}/who-am-i`, {}, { method: "GET" });
+      me = response;
+      break;
+    } catch {
+      // The server is away.
+      await new Promise(resolve => setTimeout(resolve, PATIENCE));
+    }
+  }
+  byId("badge").hidden = Boolean(me);
+  byId("who").hidden = !me;
+  byId("name").textContent = me ?? "";
+  await show();
+}
+
+/** Logs in or out, here and in the other tabs. */
+async function change(session) {
+  await attempt(async () => {
+    await session();
+    localStorage.setItem(WHO, String(Math.random()));
+    void meet();
+  });
 }
 
 /** Shows the stored job: its first event, and all that follow. */
@@ -130,6 +163,7 @@ function render() {
 }
 
 function busy(is) {
+  is ||= !me;
   form.querySelector("fieldset").disabled = is;
   byId("import").disabled = is;
 }
@@ -186,6 +220,17 @@ function speak() {
   }
 }
 
+byId("badge").onsubmit = event => {
+  event.preventDefault();
+  const code = byId("code").value;
+  byId("code").value = "";
+  change(() => login(`${api}/log-in`, { code }));
+};
+byId("log-out").onclick = () => {
+  running?.close(); // The import goes on; nobody follows it meanwhile.
+  running = null;
+  change(() => logout(`${api}/log-out`));
+};
 form.onsubmit = event => {
   event.preventDefault();
   start(form.elements.file.value, 0);
@@ -195,11 +240,14 @@ byId("cancel").onclick = () => attempt(async () => {
   see({ isCancelling: true });
   await call(`${api}/cancel-import`, { id: idOf(stored()) }).finally(() => see({ isCancelling: false }));
 });
-// Another tab has started one.
+// Another tab has started one, or has logged in or out.
 addEventListener("storage", event => {
   if (event.key === KEY) {
     show();
+  } else if (event.key === WHO) {
+    meet();
   }
 });
 
-show();
+render();
+meet();

@@ -27,6 +27,33 @@ insert into progress.line
 -- What is imported.
 create table progress.price (sku text primary key, price numeric(8, 2) not null);
 
+-- Who may import: those who have a badge. Of its code only a digest is kept, which is enough for a code that nobody can
+-- guess: one of yours has 128 random bits. For passwords, see the chat.
+create table progress.badge (digest bytea primary key, name text not null);
+insert into progress.badge values (sha256('ada-1815'), 'Ada'), (sha256('ben-1984'), 'Ben');
+
+create function progress.log_in(_code text) returns table (user_id text, user_name text)
+security definer set search_path = pg_catalog
+begin atomic
+  select name, name from progress.badge where digest = sha256(convert_to(_code, 'UTF8'));
+end;
+comment on function progress.log_in is '
+HTTP POST
+@login';
+
+create function progress.log_out() returns void language sql as '';
+comment on function progress.log_out() is '
+HTTP POST
+@logout
+@anonymous';
+
+-- Who this browser is, for a page that opens: a name, or nobody.
+create function progress.who_am_i(_user_name text default null) returns text stable return _user_name;
+comment on function progress.who_am_i is '
+HTTP GET
+@user_parameters
+@anonymous';
+
 -- How far each import has come. Whoever knows the id of one may see it and cancel it: 128 random bits.
 create table progress.job (
   id           text primary key,
@@ -84,7 +111,8 @@ end $$;
 comment on procedure progress.import_prices is '
 HTTP POST
 @sse
-@sse_scope caller';
+@sse_scope caller
+@authorize';
 
 -- How far an import has come, for a page that has missed something: it was closed for long, or the server was restarted.
 create function progress.import_state(_id text)
@@ -102,12 +130,14 @@ begin atomic
 end;
 comment on function progress.import_state is 'HTTP GET';
 
--- Asks an import to stop. It does so after the lines that it is at.
+-- Asks an import to stop, whoever has begun it. It does so after the lines that it is at.
 create function progress.cancel_import(_id text) returns void
 begin atomic
   update progress.job set is_cancelled = true where id = _id;
 end;
-comment on function progress.cancel_import is 'HTTP POST';
+comment on function progress.cancel_import is '
+HTTP POST
+@authorize';
 
 grant select on progress.line to app;
 grant select, insert, update on progress.price, progress.job to app;

@@ -19,6 +19,13 @@ const tile = (page, name, text) => page.until((name, text) => {
 }, name, text);
 const idOf = destination => sql(`select id from depot.parcel where destination = '${destination}'`);
 
+/** Logs in, in this and in every other tab. */
+async function enter(page, code = "ada-1815", name = "Ada") {
+  await page.write("Badge", code);
+  await page.key("Enter");
+  await page.says("header", name);
+}
+
 inBrowsers(browser => {
   it("shows what is in the table, whoever changes it, in two tabs, and survives a restart", async () => {
     await sql("delete from depot.parcel; insert into depot.parcel (destination, weight_kg) values ('Graz', 2.5), ('Lyon', 4)");
@@ -35,6 +42,9 @@ inBrowsers(browser => {
       await shows(page, "<b>Porto</b> loaded", "Lyon arrived", "Graz sorted");
       await tile(page, "In the depot", "3 parcels");
     }
+    await enter(one);
+    await two.says("header", "Ada");
+    for (const page of [one, two]) await shows(page, "<b>Porto</b> loaded", "Lyon arrived", "Graz sorted");
 
     // By the page, with the keyboard.
     await one.press("button", `Load parcel ${await idOf("Graz")} to Graz`);
@@ -83,6 +93,7 @@ inBrowsers(browser => {
     await sql("delete from depot.parcel; insert into depot.parcel (destination, weight_kg) values ('Graz', 2.5)");
     const me = await browser().person();
     const page = await me.open(URL);
+    await enter(page);
     await shows(page, "Graz arrived");
     // The change is on its way when the button is pressed: here it is one that no page hears of.
     await sql("alter table depot.parcel disable trigger tells; update depot.parcel set step = 'loaded'; alter table depot.parcel enable trigger tells");
@@ -99,6 +110,42 @@ inBrowsers(browser => {
     // It goes on without the page, and would be in the way of what comes next.
     await sql("select pg_cancel_backend(pid) from pg_locks where locktype = 'advisory' and classid = 42");
     await eventually(async () => await sql("select count(*) from pg_locks where locktype = 'advisory'") === "0");
+  });
+
+  it("goes on for everybody after a logout, in every tab, and lets nobody do anything", async () => {
+    await sql("delete from depot.parcel; insert into depot.parcel (destination, weight_kg) values ('Graz', 2.5)");
+    const me = await browser().person();
+    const [one, two] = [await me.open(URL), await me.open(URL)];
+    const isOpen = (page, is) => page.until(is => {
+      const buttons = [...document.querySelectorAll(".intake button, tbody button")];
+      return buttons.length > 0 && buttons.every(({ disabled }) => disabled !== is);
+    }, is);
+    for (const page of [one, two]) {
+      await shows(page, "Graz arrived");
+      await isOpen(page, false);
+    }
+    await one.isGood("nobody");
+    await one.write("Badge", "no such badge");
+    await one.key("Enter");
+    await one.until(() => document.querySelector("#problem").textContent !== "");
+    one.forgive(/status of 401/);
+    await enter(one);
+    for (const page of [one, two]) await isOpen(page, true);
+    await two.press("button", "Log out");
+    for (const page of [one, two]) {
+      await isOpen(page, false);
+      await page.isBack();
+    }
+    await sql("update depot.parcel set step = 'sorted'");
+    for (const page of [one, two]) await shows(page, "Graz sorted");
+    await enter(two, "ben-1984", "Ben");
+    await one.says("header", "Ben");
+    await one.press("button", `Load parcel ${await idOf("Graz")} to Graz`);
+    for (const page of [one, two]) {
+      await shows(page, "Graz loaded");
+      page.isQuiet();
+    }
+    await me.leave();
   });
 
   it("counts the browsers that look on, not their tabs", async () => {

@@ -7,7 +7,8 @@ import { beginRush, followRush, receive } from "./client";
 
 const CITIES = ["Graz", "Lyon", "Porto", "Ghent", "Turku", "Split", "Brno", "Malmö", "Kraków", "Bilbao"];
 
-export function Intake({ attempt }: { attempt: Attempt }) {
+/** `isOpen`: for who has logged in. */
+export function Intake({ attempt, isOpen }: { attempt: Attempt; isOpen: boolean }) {
   const [destination, setDestination] = useState("");
   const [weight, setWeight] = useState("2.5");
   const [isSending, send] = useAttempt(attempt);
@@ -36,8 +37,8 @@ export function Intake({ attempt }: { attempt: Attempt }) {
         <input type="number" value={weight} min="0.1" max="100" step="0.1" required onChange={(event) => setWeight(event.target.value)} />
       </label>
       <div className="buttons">
-        <button disabled={isSending}>Take in</button>
-        <button type="button" className="quiet" disabled={isBusy} onClick={() => rush(busyMorning)}>
+        <button disabled={isSending || !isOpen}>Take in</button>
+        <button type="button" className="quiet" disabled={isBusy || !isOpen} onClick={() => rush(busyMorning)}>
           {isBusy ? "It is busy …" : "Busy morning"}
         </button>
       </div>

@@ -18,10 +18,12 @@ interface Shown {
   readonly parcels: readonly Parcel[];
   readonly now: number;
   readonly attempt: Attempt;
+  /** Whether who looks may move parcels. */
+  readonly isOpen: boolean;
   readonly isLoading: boolean;
 }
 
-export function Parcels({ parcels, now, attempt, isLoading }: Shown) {
+export function Parcels({ parcels, now, attempt, isOpen, isLoading }: Shown) {
   const [only, setOnly] = useState<Step>();
   const [length, setLength] = useState(ROWS);
   const chosen = parcels.filter(({ step }) => only === undefined || step === only).sort((one, other) => other.id - one.id);
@@ -49,7 +51,7 @@ export function Parcels({ parcels, now, attempt, isLoading }: Shown) {
           </tr>
         </thead>
         <tbody>
-          {chosen.slice(0, length).map((parcel) => <Row key={parcel.id} parcel={parcel} now={now} attempt={attempt} />)}
+          {chosen.slice(0, length).map((parcel) => <Row key={parcel.id} parcel={parcel} now={now} attempt={attempt} isOpen={isOpen} />)}
         </tbody>
       </table>
       {!chosen.length && <p className="quiet">{isLoading ? "Reading …" : "None."}</p>}
@@ -62,7 +64,7 @@ export function Parcels({ parcels, now, attempt, isLoading }: Shown) {
   );
 }
 
-function Row({ parcel, now, attempt }: { parcel: Parcel; now: number; attempt: Attempt }) {
+function Row({ parcel, now, attempt, isOpen }: { parcel: Parcel; now: number; attempt: Attempt; isOpen: boolean }) {
   const { id, destination, weightKg, step, arrivedAt } = parcel;
   const [isMoving, move] = useAttempt(attempt);
   return (
@@ -79,7 +81,7 @@ function Row({ parcel, now, attempt }: { parcel: Parcel; now: number; attempt: A
             type="button"
             className="quiet"
             aria-label={`${NEXT[step]} parcel ${id} to ${destination}`}
-            disabled={isMoving}
+            disabled={isMoving || !isOpen}
             onClick={() => move(() => moveOn({ id, from: step }))}
           >
             {NEXT[step]}

@@ -333,6 +333,46 @@ export interface Parcel {
     deliveredAt: string | null;
 }
 
+export interface LogInRequest {
+    code: string | null;
+}
+
+/** {@link logIn}, for `call` of pg-sse. */
+export const logInCall: ApiCall<LogInRequest, string> = { method: "POST", path: "/api/depot/log-in", kind: "text", origin: api_origin };
+
+/**
+ * Lets somebody in who has a badge.
+ *
+ * `POST /api/depot/log-in`
+ */
+export function logIn(request: LogInRequest, options: ApiOptions = {}): Promise<ApiResult<string>> {
+    return api_call<string>(logInCall, request, options);
+}
+
+/** {@link logOut}, for `call` of pg-sse. */
+export const logOutCall: ApiCall<undefined, null> = { method: "POST", path: "/api/depot/log-out", kind: "void", origin: api_origin };
+
+/**
+ * Ends the session of this browser.
+ *
+ * `POST /api/depot/log-out`
+ */
+export function logOut(options: ApiOptions = {}): Promise<ApiVoidResult> {
+    return api_void(api_call<null>(logOutCall, undefined, options));
+}
+
+/** {@link whoAmI}, for `call` of pg-sse. */
+export const whoAmICall: ApiCall<undefined, string | null> = { method: "GET", path: "/api/depot/who-am-i", kind: "text", origin: api_origin };
+
+/**
+ * The name of who has logged in, or nobody.
+ *
+ * `GET /api/depot/who-am-i`
+ */
+export function whoAmI(options: ApiOptions = {}): Promise<ApiResult<string | null>> {
+    return api_call<string | null>(whoAmICall, undefined, options);
+}
+
 /**
  * The parcels of the last hour, and each change of them.
  *
