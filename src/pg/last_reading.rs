@@ -12,8 +12,8 @@ pub(crate) struct LastReading {
     /// Owners who have much, as `catalog/owners.rs` writes them down. Written by the catalog worker, read by
     /// sessions that ask for one routine: it says how much of the catalog such an answer takes.
     near_owners: AtomicU64,
-    /// Number of readings that were begun. Added to by the gateway for each worker that it starts, also by the
-    /// one after it: so no two workers of a server have the same number.
+    /// Number of readings that were begun. Added to by the gateway for each worker that it starts, also by
+    /// the one after it: so no two workers of a server have the same number.
     begun: AtomicU64,
     /// The last reading that has read the routines, and its processor time until then ([`told`]). Written by
     /// the catalog worker before the last record of the routines, read by the gateway behind that record.

@@ -167,16 +167,16 @@ impl Handing {
                         return false;
                     }
                     futex::wake(shared);
-                    // Not a plain sleep: some statements (`DROP DATABASE` is one) wait until every process of the
-                    // server has taken in an interrupt, and this wait may take as long as [`MAX_WAIT`].
+                    // Not a plain sleep: some statements (`DROP DATABASE` is one) wait until every process of
+                    // the server has taken in an interrupt, and this wait may take as long as [`MAX_WAIT`].
                     bgworker::wait(NO_ROOM_PAUSE);
                 }
             }
         }
     }
 
-    /// A comment that does not fit into the ring has no annotation that a person wrote. The routine is counted,
-    /// and has no URL.
+    /// A comment that does not fit into the ring has no annotation that a person wrote. The routine is
+    /// counted, and has no URL.
     fn push_without_comment(&self, record: &Record<'_>) -> bool {
         let Record::CatalogRoutine { reading, routine } = record else { return false };
         if routine.comment.is_empty() {

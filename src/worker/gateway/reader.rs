@@ -6,12 +6,12 @@
 //! raises a number in shared memory; the routines are outdated while that number differs from the one they
 //! were read at.
 //!
-//! With `sse.serve_client` a worker goes on behind the routines and makes the files for clients. That may take
-//! much longer, and a changed `@authorize` must not wait for it: meanwhile another worker reads the routines,
-//! without files, and what the files took does not count into the pause before. At most one worker makes
-//! files; those that have become outdated meanwhile are made again after a pause of their own. Rejected: to
-//! end the one that makes files at every change, because who changes routines all the time would keep all
-//! others without a client.
+//! With `sse.serve_client` a worker goes on behind the routines and makes the files for clients. That may
+//! take much longer, and a changed `@authorize` must not wait for it: meanwhile another worker reads the
+//! routines, without files, and what the files took does not count into the pause before. At most one worker
+//! makes files; those that have become outdated meanwhile are made again after a pause of their own.
+//! Rejected: to end the one that makes files at every change, because who changes routines all the time would
+//! keep all others without a client.
 //!
 //! Not for what the workers do (`worker/catalog.rs`), nor for what comes of their records (`routing.rs`).
 
@@ -32,14 +32,16 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// After a reading there is a pause of so many times the work that it was, so that whoever changes routines
 /// all the time keeps a quarter of a processor busy and not all of it. With ten thousand routines that is
 /// about a second. What it waited for (a lock, a processor, room in the ring) is nobody's work: behind a
-/// `VACUUM FULL` of an hour the next reading would be put off by three.
+/// `VACUUM FULL` of an hour the next reading would be put off by three. The making of files has the same
+/// pause for itself, so it keeps another quarter busy at most.
 const PAUSE_FACTOR: u32 = 3;
 
 /// The same while a request waits for the reading: half of a processor. Some may change routines all the time
 /// while others ask for paths that do not exist; even together they must not use up a whole processor.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
 
-/// Pause before a worker is asked for again for which there was no place before one that made files was ended.
+/// Pause before a worker is asked for again for which there was no place before one that made files was
+/// ended.
 const PLACE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A reading that does not say what it worked counts with all of its time, but with no more than this: it

@@ -26,8 +26,8 @@ struct Served {
 }
 
 impl ServedClient {
-    /// Takes a part of a file of this reading. An empty one is behind the last: another file is complete then,
-    /// and served. Parts of an earlier reading are too late.
+    /// Takes a part of a file of this reading. An empty one is behind the last: another file is complete
+    /// then, and served. Parts of an earlier reading are too late.
     pub(super) fn take(&mut self, reading: u64, file: ClientFile, part: &str, routes: Option<&Routes>) {
         if reading < self.reading {
             return;
