@@ -216,11 +216,14 @@ fn a_worker_that_makes_files_leaves_its_place_to_one_that_reads_routines() -> Re
     let mut holder = hold_files(&cluster)?;
     cluster.sql(&announcer("news", "@sse"))?;
     wait_for(PATIENCE, "files are made", || Ok((cluster.sql(MAKES_FILES)?.trim() == "1").then_some(())))?;
+    let mark = cluster.log_mark()?;
     cluster.sql("comment on function news is E'@sse\n@authorize'")?;
     let http = cluster.http()?;
     wait_for(PATIENCE, "the stream is closed to strangers", || {
         Ok((status(http, "/api/news/info")? == 401).then_some(()))
     })?;
+    let said = cluster.log_since(mark)?;
+    ensure!(!said.contains("no background worker is free"), "{said}");
     holder.run("rollback")?.ok()?;
     eventually(&cluster, "/api/client.ts", "the last client", |status, text| {
         status == 200 && text.contains("News")

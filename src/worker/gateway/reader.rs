@@ -40,8 +40,9 @@ const PAUSE_FACTOR: u32 = 3;
 /// while others ask for paths that do not exist; even together they must not use up a whole processor.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
 
-/// Pause before a worker is asked for again for which there was no place before one that made files was
-/// ended.
+/// A worker that made files and was ended, since there was no place for another, leaves a place within this
+/// time; until then that other one is asked for again and again, with this pause.
+const PLACE_COMES: Duration = Duration::from_secs(2);
 const PLACE_PAUSE: Duration = Duration::from_millis(50);
 
 /// A reading that does not say what it worked counts with all of its time, but with no more than this: it
@@ -94,6 +95,8 @@ pub(crate) struct CatalogReader {
     files: Option<u64>,
     files_not_before: Instant,
     files_back_off: Duration,
+    /// Until then a place may come free ([`PLACE_COMES`]).
+    place_until: Instant,
 }
 
 impl CatalogReader {
@@ -113,6 +116,7 @@ impl CatalogReader {
             question: None,
             files: None,
             files_not_before: now,
+            place_until: now,
             files_back_off: FIRST_BACK_OFF,
         }
     }
@@ -216,16 +220,23 @@ impl CatalogReader {
         } else if let Some(run) = self.making.take() {
             // The routines go first.
             let _ = run.worker.terminate();
-            self.not_before = now + PLACE_PAUSE;
-            self.hurried_not_before = self.not_before;
+            self.place_until = now + PLACE_COMES;
+            self.wait_for_place(now);
             self.files_not_before = now + self.files_back_off;
             self.files_back_off = (self.files_back_off * 2).min(MAX_BACK_OFF);
+        } else if now < self.place_until {
+            self.wait_for_place(now);
         } else {
             self.retry_later(&format!(
                 "no background worker is free to read the routines; set max_worker_processes (now {}) to a higher value",
                 bgworker::max_worker_processes()
             ));
         }
+    }
+
+    fn wait_for_place(&mut self, now: Instant) {
+        self.not_before = now + PLACE_PAUSE;
+        self.hurried_not_before = self.not_before;
     }
 
     /// How long the loop may sleep, at most `longest`.
