@@ -32,7 +32,7 @@ pub(crate) fn model(routines: &[Routine], schema: Option<String>) -> Result<Mode
         user_parameters: settings.user_parameters,
         execution_id_header: settings.execution_id_headers.first().map(ToString::to_string),
         require_authentication: settings.auth.require_authentication,
-        cookie_name: settings.auth.cookie_name.as_str().to_owned(),
+        cookie_name: settings.cookie_name().to_owned(),
         token_parameter: settings.auth.token_parameter.map(|name| name.as_str().to_owned()),
         version: version().into_owned(),
     };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use common::shared;
-use sse_gateway::{AuthSettings, CookieName, Settings};
+use sse_gateway::{AuthSettings, CookieName, Settings, TlsSettings};
 
 /// A row of `pg_settings`.
 #[derive(Debug)]
@@ -146,6 +146,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
         cors_origins,
         execution_id_headers,
         auth,
+        tls,
         heartbeat_interval,
         retry,
         max_connections,
@@ -217,6 +218,9 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     assert_eq!(user_parameters, switch("sse.user_parameters")?);
     assert_eq!(client_prefix.is_some(), switch("sse.serve_client")?);
 
+    let TlsSettings { certificate_file, private_key_file } = tls;
+    assert_eq!(certificate_file.unwrap_or_default(), PathBuf::from(text("sse.tls_certificate_file")?));
+    assert_eq!(private_key_file.unwrap_or_default(), PathBuf::from(text("sse.tls_private_key_file")?));
     assert!(jwt_secret.is_none() && text("sse.jwt_secret")?.is_empty());
     assert_eq!(jwt_secret_file.unwrap_or_default(), PathBuf::from(text("sse.jwt_secret_file")?));
     assert_eq!(jwt_key_file.unwrap_or_default(), PathBuf::from(text("sse.jwt_key_file")?));

@@ -89,6 +89,16 @@ settings! {
         c"Proxies whose X-Forwarded headers are believed.",
         "Comma-separated addresses and networks; empty: none.",
     ).hooks(TextHooks::checked::<Proxies>());
+    TLS_CERTIFICATE_FILE: Text = Text::new(
+        c"sse.tls_certificate_file", c"", Reload,
+        c"File with the certificate of the gateway, and its chain: PEM.",
+        "With sse.tls_private_key_file set too, the port speaks HTTPS. Empty: plain HTTP. Read again when it changes.",
+    );
+    TLS_PRIVATE_KEY_FILE: Text = Text::new(
+        c"sse.tls_private_key_file", c"", Reload,
+        c"File with the private key of the certificate: PEM, not encrypted.",
+        "It must belong to the server's user (mode 0600 or less) or to root (0640 or less). Read again when it changes.",
+    );
     THREADS: Number = Number::new(
         c"sse.threads", 1, (1, 64), Unit::None, Start,
         c"Threads of the gateway that serve streams.",
@@ -250,9 +260,9 @@ settings! {
         "Comma-separated; the first that a token has counts.",
     ).hooks(TextHooks::checked::<ClaimList>());
     COOKIE_NAME: Text = Text::new(
-        c"sse.cookie_name", c"sse_session", Reload,
+        c"sse.cookie_name", c"", Reload,
         c"Cookie that may carry the token.",
-        "",
+        "Empty: __Host-sse_session where the gateway speaks TLS itself, else sse_session.",
     ).hooks(TextHooks::checked::<Cookie>());
     COOKIE_SAME_SITE: Choice<SameSiteSetting> = Choice::new(
         c"sse.cookie_same_site", SameSiteSetting::Lax, Reload,

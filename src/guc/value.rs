@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sse_gateway::{Settings, TrustedProxies};
+use sse_gateway::{Settings, TlsSettings, TrustedProxies};
 use sse_proto::word::{Delivery, Level};
 
 use super::*;
@@ -46,6 +46,14 @@ fn unquoted(name: &str) -> String {
     match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),
         None => name.to_ascii_lowercase(),
+    }
+}
+
+/// `sse.tls_certificate_file`, `sse.tls_private_key_file`
+pub(crate) fn tls_settings() -> TlsSettings {
+    TlsSettings {
+        certificate_file: TLS_CERTIFICATE_FILE.optional().map(PathBuf::from),
+        private_key_file: TLS_PRIVATE_KEY_FILE.optional().map(PathBuf::from),
     }
 }
 
@@ -95,6 +103,7 @@ pub(crate) fn gateway_settings() -> Settings {
         cors_origins: auth::cors_origins(),
         execution_id_headers: check::header_names(&EXECUTION_ID_HEADERS.text()).unwrap_or_default(),
         auth: auth::settings(),
+        tls: tls_settings(),
         heartbeat_interval: HEARTBEAT_INTERVAL.duration(),
         retry: RETRY.duration(),
         max_connections: MAX_CONNECTIONS.count(),

@@ -55,7 +55,8 @@ impl<'r> Asked<'r> {
             (Err(QueryError::TokenTwice), _) | (Err(_), None) => None,
             (Err(_), Some(parameter)) => token_among_others(text, parameter),
         };
-        let credential = Credential::find(request.headers(), token.as_deref(), &settings.auth);
+        let credential =
+            Credential::find(request.headers(), token.as_deref(), &settings.auth, caller.transport);
         let login = shared.auth.authenticate(credential, &settings.auth, SystemTime::now());
         Self { request, peer, caller, query, login }
     }
@@ -87,7 +88,7 @@ impl Stranger {
         match self {
             Self::Refused(refused) => {
                 Stats::add(&shared.stats.refused_tokens_total, 1);
-                refused.into_problem(&settings.auth, asked.caller.is_secure)
+                refused.into_problem(&settings.auth, asked.caller.transport)
             }
             Self::Unknown => unauthenticated(),
         }

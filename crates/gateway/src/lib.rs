@@ -33,6 +33,7 @@ mod shared;
 mod stats;
 mod stream;
 mod supervise;
+mod tls;
 mod watched_file;
 
 pub use auth::token;
@@ -53,3 +54,4 @@ pub use priority::{carry_events, yield_to_events};
 pub use refusals::RefusalFile;
 pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};
 pub use stats::Stats;
+pub use tls::TlsSettings;

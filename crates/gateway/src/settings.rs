@@ -11,7 +11,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::auth::AuthSettings;
 use crate::entry::cors::CorsOrigins;
+use crate::entry::peer::Transport;
 use crate::entry::proxy::TrustedProxies;
+use crate::tls::TlsSettings;
 
 /// What can only change with the gateway itself (C1.3, settings marked P).
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct Settings {
     pub execution_id_headers: Vec<HeaderName>,
     /// Whose tokens are believed.
     pub auth: AuthSettings,
+    /// Whether and with what connections are encrypted (C1.6).
+    pub tls: TlsSettings,
     /// `sse.heartbeat_interval`; zero = none. Resolution: a second at best for intervals above 4 s.
     pub heartbeat_interval: Duration,
     /// `sse.retry`: sent with `sse.ready`, and more of it when many streams are open, so that they do not all
@@ -101,6 +105,7 @@ impl Default for Settings {
                 HeaderName::from_static("x-npgsqlrest-id"),
             ],
             auth: AuthSettings::default(),
+            tls: TlsSettings::default(),
             heartbeat_interval: Duration::from_secs(15),
             retry: Duration::from_secs(2),
             max_connections: 10_000,
@@ -124,6 +129,13 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The cookie of browsers that come to the gateway itself, and not through a proxy, as these settings
+    /// mean it: for documents.
+    pub fn cookie_name(&self) -> &str {
+        let transport = if self.tls.is_wanted() { Transport::OwnTls } else { Transport::Plain };
+        self.auth.cookie_name.of(transport)
+    }
+
     /// Checks a value of `sse.response_headers`: empty, or a JSON object of header names and string values.
     ///
     /// Refused are names that the protocol owns: a stream whose `Content-Type`, framing, caching or

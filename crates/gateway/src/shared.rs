@@ -25,6 +25,7 @@ use crate::between::snapshots::SnapshotDesk;
 use crate::entry::admission::{Counts, StreamLimits};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::tls::Tls;
 
 pub(crate) struct Shared {
     pub(crate) epoch: u64,
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) routes: RouteBoard,
     pub(crate) client: ClientBoard,
     pub(crate) auth: Authenticator,
+    pub(crate) tls: Tls,
     /// Between the threads that refuse somebody and the file that keeps the refusals.
     pub(crate) refusals: Desk,
     /// Counted by every runtime thread, when somebody logs in or out.
@@ -79,6 +81,8 @@ impl Shared {
     ) -> Self {
         let auth = Authenticator::new();
         auth.apply(&settings.auth, &outbox);
+        let tls = Tls::new();
+        tls.apply(&settings.tls, &outbox);
         let outbox = Arc::new(outbox);
         let refusals = Desk::new(data_directory.is_some());
         let bells: Vec<Arc<Bell>> = (0..threads).map(|_| Arc::default()).collect();
@@ -88,6 +92,7 @@ impl Shared {
             routes: RouteBoard::new(),
             client: ClientBoard::new(),
             auth,
+            tls,
             refusals,
             ended_sessions: EndedSessions::default(),
             login_failures: LoginFailures::default(),
@@ -116,6 +121,7 @@ impl Shared {
 
     pub(crate) fn apply(&self, settings: Arc<Settings>) {
         self.auth.apply(&settings.auth, &self.outbox);
+        self.tls.apply(&settings.tls, &self.outbox);
         *self.settings.write() = settings;
         self.settings_version.send_modify(|version| *version += 1);
         self.ring_all();

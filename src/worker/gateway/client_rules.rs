@@ -30,7 +30,7 @@ impl ClientRules {
             execution_id_headers: guc::EXECUTION_ID_HEADERS.text(),
             user_parameters: guc::USER_PARAMETERS.get(),
             require_authentication: guc::REQUIRE_AUTHENTICATION.get(),
-            cookie_name: guc::COOKIE_NAME.text(),
+            cookie_name: guc::gateway_settings().cookie_name().to_owned(),
             token_parameter: guc::TOKEN_PARAMETER.text(),
         }))
     }

@@ -8,6 +8,7 @@ use super::keys::{Effort, Key};
 use super::tests::tokens::{self, SECRET, Signer};
 use super::verify::verify;
 use super::{AuthSettings, Secret};
+use crate::entry::peer::Transport;
 
 const NOW: u64 = 1_800_000_000;
 
@@ -66,6 +67,6 @@ fn while_a_file_is_read_tokens_are_judged_by_the_keys_there_are() {
     let token = good();
     let headers = [(http::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())];
     let headers = http::HeaderMap::from_iter(headers);
-    let credential = super::Credential::find(&headers, None, &settings);
+    let credential = super::Credential::find(&headers, None, &settings, Transport::Plain);
     assert!(authenticator.authenticate(credential, &settings, at(NOW)).is_ok_and(|login| login.is_some()));
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::AuthSettings;
 use super::refusal::Refusal;
+use crate::entry::peer::Transport;
 
 /// Where a token was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +37,12 @@ impl<'r> Credential<'r> {
         headers: &'r HeaderMap,
         parameter: Option<&'r str>,
         settings: &AuthSettings,
+        transport: Transport,
     ) -> Option<Self> {
         if let Some(token) = bearer(headers) {
             return Some(Self { source: Source::Header, tokens: token.map(|token| vec![token]) });
         }
-        if let Some(tokens) = cookies(headers, settings) {
+        if let Some(tokens) = cookies(headers, settings, transport) {
             return Some(Self { source: Source::Cookie, tokens });
         }
         parameter.map(|token| Self { source: Source::Parameter, tokens: Ok(vec![token]) })
@@ -53,8 +55,8 @@ pub(crate) fn has_bearer(headers: &HeaderMap) -> bool {
 }
 
 /// Whether a request carries the cookie that may hold a token.
-pub(crate) fn has_cookie(headers: &HeaderMap, settings: &AuthSettings) -> bool {
-    cookies(headers, settings).is_some()
+pub(crate) fn has_cookie(headers: &HeaderMap, settings: &AuthSettings, transport: Transport) -> bool {
+    cookies(headers, settings, transport).is_some()
 }
 
 /// RFC 6750 §2.1. Other schemes are not ours; beside another `Authorization` a bearer is refused.
@@ -89,8 +91,9 @@ fn bearer_of(value: &HeaderValue) -> Option<Result<&str, Refusal>> {
 pub(crate) fn cookies<'r>(
     headers: &'r HeaderMap,
     settings: &AuthSettings,
+    transport: Transport,
 ) -> Option<Result<Vec<&'r str>, Refusal>> {
-    let name = settings.cookie_name.as_str();
+    let name = settings.cookie_name.of(transport);
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let values = pairs.filter_map(|pair| {
         let (own, value) = pair.trim_ascii().split_at_checked(name.len())?;
@@ -125,7 +128,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_static(value));
         }
-        let found = Credential::find(&headers, parameter, &AuthSettings::default())?;
+        let found = Credential::find(&headers, parameter, &AuthSettings::default(), Transport::Plain)?;
         Some((found.source, found.tokens.map(|tokens| tokens.join(" "))))
     }
 

@@ -42,6 +42,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::between::outbox::{Outbox, Severity};
 use crate::content::problem::Problem;
+use crate::entry::peer::Transport;
 use crate::watched_file::{Look, Purpose};
 use key_file::KeyFile;
 use keys::{Effort, Key};
@@ -129,9 +130,10 @@ impl Authenticator {
         &self,
         headers: &HeaderMap,
         settings: &AuthSettings,
+        transport: Transport,
         now: SystemTime,
     ) -> Vec<Verified> {
-        let Some(Ok(tokens)) = credential::cookies(headers, settings) else { return Vec::new() };
+        let Some(Ok(tokens)) = credential::cookies(headers, settings, transport) else { return Vec::new() };
         self.judge(&tokens, settings, now).into_iter().flatten().collect()
     }
 
@@ -228,14 +230,14 @@ impl Sources {
 
 impl Refused {
     /// 401 (RFC 6750 §3.1). A bad cookie is cleared, with the attributes it was set with, so that the page is
-    /// not locked out until it expires. `is_secure`: the peer came over TLS.
-    pub(crate) fn into_problem(self, settings: &AuthSettings, is_secure: bool) -> Problem {
+    /// not locked out until it expires.
+    pub(crate) fn into_problem(self, settings: &AuthSettings, transport: Transport) -> Problem {
         let problem = Problem::new(StatusCode::UNAUTHORIZED, "The token is not valid (any more).").header(
             http::header::WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer error=\"invalid_token\""),
         );
         match self.source {
-            Source::Cookie => match cleared_cookie(settings, is_secure) {
+            Source::Cookie => match cleared_cookie(settings, transport) {
                 Some(cookie) => problem.header(http::header::SET_COOKIE, cookie),
                 None => problem,
             },

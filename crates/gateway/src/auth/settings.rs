@@ -10,6 +10,7 @@ use sse_proto::identity::ClaimNames;
 use sse_proto::query::TokenParameter;
 
 use super::Secret;
+use crate::entry::peer::Transport;
 
 /// Part of [`crate::Settings`]. With none of the three keys nobody can be authenticated, and every token is
 /// refused.
@@ -141,39 +142,37 @@ impl SameSite {
 }
 
 /// Name of the cookie that may carry a token (`sse.cookie_name`): a token of RFC 9110 §5.6.2, at most 64
-/// bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// bytes. Empty, which is the default: the name depends on how the browser came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CookieName(String);
 
 impl CookieName {
     /// # Errors
-    /// [`CookieNameError`] when it is empty, longer, or has a character that would end the name.
+    /// [`CookieNameError`] when it is longer, or has a character that would end the name.
     pub fn parse(name: &str) -> Result<Self, CookieNameError> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(is_token) {
+        if name.len() > 64 || !name.bytes().all(is_token) {
             return Err(CookieNameError);
         }
         Ok(Self(name.to_owned()))
     }
 
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Browsers refuse such a cookie unless it is `Secure` (RFC 6265bis §4.1.3).
-    pub(crate) fn demands_secure(&self) -> bool {
-        let starts =
-            |prefix: &str| self.0.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-        starts("__Secure-") || starts("__Host-")
+    /// The name for a request that came so. A name with `__Host-` is for our own TLS alone: behind a proxy
+    /// that forgets to say how it was asked, browsers would drop such a cookie.
+    pub(crate) fn of(&self, transport: Transport) -> &str {
+        match transport {
+            _ if !self.0.is_empty() => &self.0,
+            Transport::OwnTls => "__Host-sse_session",
+            Transport::Plain | Transport::ProxyTls => "sse_session",
+        }
     }
 }
 
-/// The default of C1.3.
-impl Default for CookieName {
-    fn default() -> Self {
-        Self("sse_session".to_owned())
-    }
+/// Whether browsers refuse a cookie of this name unless it is `Secure` (RFC 6265bis §4.1.3).
+pub(super) fn demands_secure(name: &str) -> bool {
+    let starts =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    starts("__Secure-") || starts("__Host-")
 }
 
 /// A text is no [`CookieName`].
@@ -183,7 +182,7 @@ pub struct CookieNameError;
 impl fmt::Display for CookieNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the name of a cookie has 1 to 64 ASCII letters, digits and signs, without blanks, commas, semicolons, \
+            "the name of a cookie has at most 64 ASCII letters, digits and signs, without blanks, commas, semicolons, \
              quotes, brackets, \"=\", \"/\" and \"@\"",
         )
     }
@@ -243,10 +242,10 @@ mod tests {
     // Header injection through a setting that ends up in `Set-Cookie`.
     #[test]
     fn a_cookie_name_cannot_open_an_attribute_or_a_header() {
-        for name in ["", "a b", "a;b", "a=b", "a,b", "a\"b", "a\r\nX: y", "ä", "a\0", &"x".repeat(65)] {
+        for name in ["a b", "a;b", "a=b", "a,b", "a\"b", "a\r\nX: y", "ä", "a\0", &"x".repeat(65)] {
             assert_eq!(CookieName::parse(name), Err(CookieNameError), "{name:?}");
         }
-        for name in ["sse_session", "__Host-s", "x", &"x".repeat(64)] {
+        for name in ["", "sse_session", "__Host-s", "x", &"x".repeat(64)] {
             assert!(CookieName::parse(name).is_ok(), "{name:?}");
         }
     }
@@ -254,7 +253,7 @@ mod tests {
     #[test]
     fn prefixes_that_browsers_demand_secure_for_are_known_in_any_case() {
         for (name, expected) in [("__Host-x", true), ("__secure-x", true), ("__host", false), ("x", false)] {
-            assert_eq!(CookieName::parse(name).map(|name| name.demands_secure()), Ok(expected), "{name}");
+            assert_eq!(demands_secure(name), expected, "{name}");
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::auth::token;
 use crate::auth::{AuthSettings, NoSecret, Secret, session_cookie};
 use crate::content::body::Body;
 use crate::content::problem::Problem;
+use crate::entry::peer::Transport;
 
 /// Registered claims (RFC 7519 §4.1), which the server sets itself: a column with such a name is left out.
 const REGISTERED: [&str; 6] = ["exp", "iat", "nbf", "iss", "aud", "jti"];
@@ -47,7 +48,7 @@ pub(crate) fn answer(
     row: Option<&[u8]>,
     secret: &Secret,
     settings: &AuthSettings,
-    is_secure: bool,
+    transport: Transport,
     now: SystemTime,
 ) -> Result<Response<Body>, Failure> {
     let Some(row) = row else { return Err(Failure::Denied(denied(StatusCode::UNAUTHORIZED, None))) };
@@ -63,7 +64,7 @@ pub(crate) fn answer(
     if is_bearer {
         return Ok(text(token));
     }
-    let cookie = session_cookie(&token, settings.session_lifetime, settings, is_secure)
+    let cookie = session_cookie(&token, settings.session_lifetime, settings, transport)
         .ok_or(Failure::Mistake("its token is longer than browsers keep in a cookie (4096 bytes)"))?;
     let mut response = match body {
         None => text(String::new()),
@@ -169,7 +170,7 @@ mod tests {
 
     fn log_in(row: &Value, settings: &AuthSettings) -> Result<Response<Body>, Failure> {
         let secret = settings.jwt_secret.as_ref().unwrap();
-        answer(Some(row.to_string().as_bytes()), secret, settings, false, UNIX_EPOCH + NOW)
+        answer(Some(row.to_string().as_bytes()), secret, settings, Transport::Plain, UNIX_EPOCH + NOW)
     }
 
     fn claims(response: &Response<Body>) -> Value {
@@ -223,7 +224,10 @@ mod tests {
     #[test]
     fn a_row_can_refuse_and_no_row_does() {
         let secret = settings().jwt_secret.unwrap();
-        assert!(matches!(answer(None, &secret, &settings(), false, UNIX_EPOCH), Err(Failure::Denied(_))));
+        assert!(matches!(
+            answer(None, &secret, &settings(), Transport::Plain, UNIX_EPOCH),
+            Err(Failure::Denied(_))
+        ));
         for (status, expected) in
             [(json!(false), 401), (json!(401), 401), (json!(403), 403), (json!(599), 599)]
         {

@@ -99,7 +99,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
         return Err(stranger.into_problem(asked, settings, shared));
     }
     // A cookie that was not believed, and did not lead to a refusal, is cleared by the answer.
-    let cleared = cleared_cookie(&settings.auth, asked.caller.is_secure).filter(|_| asked.login.is_err());
+    let cleared = cleared_cookie(&settings.auth, asked.caller.transport).filter(|_| asked.login.is_err());
     let path = &point.path;
     let request =
         Admitted { asked, method, calls: &calls, path, settings, shared, attempt, ends, routes, cleared };
@@ -317,7 +317,7 @@ fn check_origin(asked: &Asked<'_>, is_login: bool, settings: &Settings) -> Resul
     let sent = origin::Sent {
         headers,
         authority: forwarded.or(target).or_else(host),
-        has_cookie: has_cookie(headers, &settings.auth),
+        has_cookie: has_cookie(headers, &settings.auth, asked.caller.transport),
         has_bearer: has_bearer(headers),
     };
     if origin::may_send(&sent, &settings.cors_origins) {

@@ -54,7 +54,7 @@ impl Admitted<'_> {
 
     fn log_in(&self, call: &Call, row: Option<&[u8]>, secret: &Secret) -> Result<Response<Body>, Problem> {
         let Self { asked, settings, shared, .. } = self;
-        let outcome = login::answer(row, secret, &settings.auth, asked.caller.is_secure, SystemTime::now());
+        let outcome = login::answer(row, secret, &settings.auth, asked.caller.transport, SystemTime::now());
         if outcome.as_ref().is_ok_and(|response| response.headers().contains_key(SET_COOKIE)) {
             self.refuse_cookies();
         }
@@ -74,7 +74,8 @@ impl Admitted<'_> {
     /// it. Also that of a cookie planted beside the right one, which would compete with the new cookie.
     fn refuse_cookies(&self) {
         let Self { asked, settings, shared, .. } = self;
-        let cookies = shared.auth.cookies(asked.request.headers(), &settings.auth, SystemTime::now());
+        let (headers, transport) = (asked.request.headers(), asked.caller.transport);
+        let cookies = shared.auth.cookies(headers, &settings.auth, transport, SystemTime::now());
         cookies.iter().for_each(|session| shared.end_session(session));
     }
 
@@ -85,7 +86,7 @@ impl Admitted<'_> {
             shared.end_session(login);
         }
         self.refuse_cookies();
-        if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.is_secure) {
+        if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.transport) {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }
     }

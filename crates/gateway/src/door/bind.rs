@@ -54,8 +54,9 @@ impl Listeners {
 }
 
 /// Binds every address, trying again until all are bound, and then keeps their options in step with the
-/// settings.
+/// settings. Nothing is bound before it is known what connections speak.
 pub(crate) async fn bind(listeners: Listeners, shared: Arc<Shared>) {
+    shared.tls.decided().await;
     let mut settings_changes = shared.settings_changes();
     let mut bound: Vec<(SocketAddr, Arc<std::net::TcpListener>)> = Vec::new();
     let mut pause = FIRST_PAUSE;

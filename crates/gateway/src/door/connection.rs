@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -19,9 +20,12 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
+use tokio::net::TcpStream;
 
 use crate::content::body::Body;
 use crate::content::problem::unreadable;
+use crate::door::farewell::linger;
+use crate::door::handshake;
 use crate::door::head_io::HeadIo;
 use crate::door::progress::{Overdue, Progress};
 use crate::entry::admission::SocketPermit;
@@ -30,15 +34,10 @@ use crate::router::{self, Context, MAX_HEAD_BYTES};
 use crate::stream::answer::{Answer, StreamAnswer};
 use crate::stream::socket::Socket;
 use crate::stream::subscribe::Newcomer;
+use crate::tls::Config;
 
 /// How often the task looks whether something has taken too long, or the peer has gone.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What is still read from a peer after the last answer, so that closing does not destroy the answer on its
-/// way (RFC 9112 §9.6): for this long and this many bytes at most. Beyond either the socket is closed as it
-/// is.
-const LINGER_TIME: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 256 << 10;
 
 /// How a connection ends.
 enum Ending {
@@ -98,10 +97,27 @@ impl Requests {
     }
 }
 
-/// Serves a connection until it is closed or has become a stream.
-pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, context: Rc<Context>) {
+/// Serves a connection until it is closed or has become a stream. With a configuration it speaks TLS.
+pub(crate) async fn serve(
+    tcp: TcpStream,
+    config: Option<Arc<Config>>,
+    peer: Peer,
+    permit: SocketPermit,
+    context: Rc<Context>,
+) {
     let _busy = context.busy.begin();
-    let progress = Rc::new(Progress::new(Instant::now()));
+    let accepted = Instant::now();
+    let socket = match config {
+        None => Socket::Plain(tcp),
+        Some(config) => {
+            // Boxed, because a task is as large as its largest phase for as long as it lives.
+            match Box::pin(handshake::shake(tcp, config, &permit, &context)).await {
+                Some(socket) => socket,
+                None => return,
+            }
+        }
+    };
+    let progress = Rc::new(Progress::new(accepted));
     let requests = Requests { peer, context, permit: Rc::new(permit), progress, handover: Rc::default() };
     let mut connection = http1::Builder::new()
         // Heads, pauses and answers are timed here, because hyper takes the pause between two requests for a
@@ -112,13 +128,14 @@ pub(crate) async fn serve(socket: Socket, peer: Peer, permit: SocketPermit, cont
         .max_buf_size(2 * MAX_HEAD_BYTES)
         .serve_connection(HeadIo::new(socket, Rc::clone(&requests.progress)), requests.clone());
     let ending = drive(&mut connection, &requests).await;
-    let socket = connection.into_parts().io.into_socket();
+    let mut socket = connection.into_parts().io.into_socket();
     let Requests { context, permit, handover, .. } = requests;
     match (ending, handover.take()) {
         (Ending::Stream, Some(answer)) => {
             permit.become_stream();
             // The connection had the others, and has gone.
             let Some(socket_permit) = Rc::into_inner(permit) else { return };
+            socket.become_stream();
             context.incoming.push(Newcomer {
                 socket,
                 framing: answer.framing,
@@ -184,24 +201,4 @@ fn max_busy(peer: Peer, context: &Context) -> usize {
         return usize::MAX;
     }
     settings.max_sockets() / 2
-}
-
-/// Closes the socket for writing now, and for reading when the peer has closed or [`LINGER_TIME`] is over.
-pub(crate) async fn linger(socket: Socket) {
-    if socket.shutdown().is_err() {
-        return;
-    }
-    let drained = async {
-        let mut rest = LINGER_BYTES;
-        let mut space = [0; 4096];
-        while rest > 0 && socket.readable().await.is_ok() {
-            match socket.try_read(&mut space) {
-                Ok(0) => return,
-                Ok(n) => rest = rest.saturating_sub(n),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
-    };
-    let _ = tokio::time::timeout(LINGER_TIME, drained).await;
 }

@@ -205,7 +205,15 @@ impl Write for HeadIo {
             self.progress.block(Instant::now());
         }
         ready!(outcome)?;
-        self.socket.poll_flush(cx)
+        // What is sealed counts as taken when the peer takes it.
+        let had_unsent = self.socket.has_unsent();
+        let outcome = self.socket.poll_flush(cx);
+        if outcome.is_pending() {
+            self.progress.block(Instant::now());
+        } else if had_unsent {
+            self.progress.take(0, Instant::now());
+        }
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

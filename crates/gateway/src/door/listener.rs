@@ -3,15 +3,17 @@
 //! Not for what a connection says: that is `connection`.
 
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
 use crate::between::outbox::{Severity, escaped};
 use crate::door::bind::Listeners;
-use crate::door::connection::{self, linger};
+use crate::door::connection;
+use crate::door::farewell::tell;
 use crate::entry::admission::{RefusalPermit, SocketPermit};
 use crate::entry::peer::Peer;
 use crate::router::Context;
@@ -19,6 +21,7 @@ use crate::stats::Stats;
 use crate::stream::answer::refused;
 use crate::stream::socket::Socket;
 use crate::supervise::supervised;
+use crate::tls::Mode;
 
 /// Pause after `accept` has failed for want of descriptors or memory. Peers wait in the backlog meanwhile,
 /// which is what they would do if they were told to come again.
@@ -59,7 +62,7 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
             _ = stop.wait_for(Option::is_some) => return,
         };
         match accepted {
-            Ok((tcp, from)) => admit(Socket::Plain(tcp), Peer::plain(from.ip()), &context),
+            Ok((tcp, from)) => admit(tcp, from.ip(), &context),
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
                 context.shared.outbox.log_limited("accept", Severity::Warning, || {
@@ -75,28 +78,24 @@ async fn accept(listener: TcpListener, context: Rc<Context>) {
     }
 }
 
-fn admit(socket: Socket, peer: Peer, context: &Rc<Context>) {
+fn admit(tcp: TcpStream, address: IpAddr, context: &Rc<Context>) {
     let shared = context.shared.clone();
+    let (config, peer) = match shared.tls.mode() {
+        Mode::Tls(config) => (Some(config), Peer::secure(address)),
+        Mode::Plain | Mode::Undecided => (None, Peer::plain(address)),
+    };
     if let Some(permit) = SocketPermit::try_new(&shared.counts, shared.settings().max_sockets(), peer) {
-        let task = connection::serve(socket, peer, permit, Rc::clone(context));
+        let task = connection::serve(tcp, config, peer, permit, Rc::clone(context));
         spawn_local(supervised(shared, task));
         return;
     }
     let told = RefusalPermit::try_new(&shared.counts);
     let answer = refused(&shared).into_bytes();
-    let Some(told) = told else { return };
+    // Over TLS it could be said after a handshake only, which would cost more than the answer.
+    let (Some(told), None) = (told, config) else { return };
     spawn_local(supervised(shared, async move {
         let _told = told;
-        // The head is read and thrown away: closing a socket with unread bytes would destroy the answer on
-        // its way.
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            socket.readable().await?;
-            let _ = socket.try_read(&mut [0; 4096]);
-            socket.writable().await?;
-            socket.try_write(&answer)
-        })
-        .await;
-        linger(socket).await;
+        tell(Socket::Plain(tcp), &answer).await;
     }));
 }
 

@@ -18,6 +18,27 @@ impl Peer {
     pub(crate) fn plain(address: IpAddr) -> Self {
         Self { address: address.to_canonical(), is_secure: false }
     }
+
+    /// A peer that speaks TLS to us.
+    pub(crate) fn secure(address: IpAddr) -> Self {
+        Self { is_secure: true, ..Self::plain(address) }
+    }
+}
+
+/// How a request came from its browser: what cookies depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Plain,
+    /// Over TLS to a trusted proxy, which says so.
+    ProxyTls,
+    /// Over TLS that the gateway itself speaks.
+    OwnTls,
+}
+
+impl Transport {
+    pub(crate) fn is_secure(self) -> bool {
+        self != Self::Plain
+    }
 }
 
 #[cfg(test)]

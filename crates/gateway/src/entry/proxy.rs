@@ -12,7 +12,7 @@ use std::str::FromStr;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
-use crate::entry::peer::Peer;
+use crate::entry::peer::{Peer, Transport};
 use crate::network::network;
 
 /// Addresses and networks of proxies that are believed.
@@ -56,8 +56,7 @@ impl std::error::Error for ProxyError {}
 pub(crate) struct Caller {
     /// Never an IPv4 address in the form of an IPv6 one.
     pub(crate) address: IpAddr,
-    /// It came over TLS.
-    pub(crate) is_secure: bool,
+    pub(crate) transport: Transport,
     /// A trusted proxy says the address.
     pub(crate) is_forwarded: bool,
 }
@@ -74,12 +73,18 @@ impl Caller {
     /// The peer itself, or whom it says it speaks for if it is trusted.
     pub(crate) fn of(peer: Peer, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
         let Peer { mut address, is_secure } = peer;
+        let own = if is_secure { Transport::OwnTls } else { Transport::Plain };
         if !trusted.contains(address) {
-            return Self { address, is_secure, is_forwarded: false };
+            return Self { address, transport: own, is_forwarded: false };
         }
         // The last proxy's word; one that appends leaves the ones before it to the left.
         let proto = items(headers, "x-forwarded-proto").next_back();
-        let is_secure = proto.map_or(is_secure, |proto| proto.eq_ignore_ascii_case("https"));
+        let transport = match proto {
+            None => own,
+            Some(proto) if !proto.eq_ignore_ascii_case("https") => Transport::Plain,
+            Some(_) if is_secure => own,
+            Some(_) => Transport::ProxyTls,
+        };
         let mut is_forwarded = false;
         for hop in items(headers, "x-forwarded-for").rev() {
             // What cannot be read was not written by a proxy of ours: who wrote it counts.
@@ -89,7 +94,7 @@ impl Caller {
                 break;
             }
         }
-        Self { address, is_secure, is_forwarded }
+        Self { address, transport, is_forwarded }
     }
 }
 
@@ -131,7 +136,7 @@ mod tests {
             map.append(*name, HeaderValue::from_static(value));
         }
         let caller = Caller::of(Peer::plain(peer.parse().unwrap()), &map, &trusted);
-        (caller.address.to_string(), caller.is_secure)
+        (caller.address.to_string(), caller.transport.is_secure())
     }
 
     // Forged forwarding headers: an address of the attacker's choice, to pass a limit or to blame somebody.
@@ -203,17 +208,18 @@ mod tests {
     #[test]
     fn a_connection_that_is_tls_counts_as_such_unless_a_trusted_proxy_says_otherwise() {
         let trusted = TrustedProxies::parse("10.0.0.0/8").unwrap();
-        for (peer, proto, secure) in [
-            ("203.0.113.9", None, true),
-            ("203.0.113.9", Some("http"), true),
-            ("10.0.0.1", None, true),
-            ("10.0.0.1", Some("http"), false),
-            ("10.0.0.1", Some("https"), true),
+        let own = Transport::OwnTls;
+        for (peer, proto, transport) in [
+            ("203.0.113.9", None, own),
+            ("203.0.113.9", Some("http"), own),
+            ("10.0.0.1", None, own),
+            ("10.0.0.1", Some("http"), Transport::Plain),
+            ("10.0.0.1", Some("https"), own),
         ] {
-            let peer = Peer { is_secure: true, ..Peer::plain(peer.parse().unwrap()) };
+            let peer = Peer::secure(peer.parse().unwrap());
             let mut headers = HeaderMap::new();
             proto.map(|proto| headers.append("x-forwarded-proto", HeaderValue::from_static(proto)));
-            assert_eq!(Caller::of(peer, &headers, &trusted).is_secure, secure, "{peer:?} {proto:?}");
+            assert_eq!(Caller::of(peer, &headers, &trusted).transport, transport, "{peer:?} {proto:?}");
         }
     }
 

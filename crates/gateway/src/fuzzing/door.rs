@@ -13,6 +13,7 @@ use sse_proto::query::Query;
 use crate::auth::{AuthSettings, Authenticator, Credential};
 use crate::between::outbox::errand_channel;
 use crate::content::static_files;
+use crate::entry::peer::Transport;
 use crate::router;
 
 /// Finds out who asks, with keys of its own.
@@ -59,7 +60,7 @@ impl Door {
     pub fn caller(&self, headers: &HeaderMap, query: &str, now: SystemTime) -> Caller {
         let query = Query::parse(query, self.settings.token_parameter.as_ref());
         let parameter = query.as_ref().ok().and_then(|query| query.token.as_deref());
-        let credential = Credential::find(headers, parameter, &self.settings);
+        let credential = Credential::find(headers, parameter, &self.settings, Transport::Plain);
         match self.authenticator.authenticate(credential, &self.settings, now) {
             Ok(None) => Caller::Anonymous,
             Ok(Some(login)) => {

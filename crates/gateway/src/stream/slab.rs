@@ -31,7 +31,7 @@ use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::stream::parcel::SlotAddress;
-use crate::stream::slot::{Closed, Slot, Tally, Visit};
+use crate::stream::slot::{Slot, Tally, Visit};
 use crate::stream::stream_log::StreamLog;
 
 mod admit;
@@ -264,7 +264,7 @@ impl Slab {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
         match slot.wake(&mut self.scratch, &mut self.tally) {
             None => {}
-            Some(Visit::Closed(closed)) => self.close(index, closed),
+            Some(Visit::Closed) => self.free(index),
             Some(_) => self.visit(index),
         }
     }
@@ -278,7 +278,7 @@ impl Slab {
             Visit::Live | Visit::Blocked => {}
             // Cannot fail: the receiver is ours.
             Visit::Lagging => drop(self.ready_sender.send(address)),
-            Visit::Closed(closed) => return self.close(index, closed),
+            Visit::Closed => return self.free(index),
         }
         let wishes = slot.take_wish();
         if is_behind {
@@ -287,15 +287,6 @@ impl Slab {
         if wishes {
             self.ask(index);
         }
-    }
-
-    fn close(&mut self, index: usize, closed: Closed) {
-        if closed == Closed::Ended
-            && let Some(slot) = &self.slots[index]
-        {
-            slot.shutdown();
-        }
-        self.free(index);
     }
 
     fn free(&mut self, index: usize) {

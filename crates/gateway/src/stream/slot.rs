@@ -43,17 +43,6 @@ const MAX_WRITES_PER_VISIT: usize = 4;
 /// event.
 const MAX_REST_BYTES: usize = 16 << 10;
 
-/// Why a slot is freed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closed {
-    /// The peer hung up, or its socket failed.
-    Gone,
-    /// The stream was ended, and everything is written.
-    Ended,
-    /// The peer sent more than [`MAX_JUNK_BYTES`].
-    Junk,
-}
-
 /// What a visit came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visit {
@@ -63,7 +52,9 @@ pub(crate) enum Visit {
     Blocked,
     /// There is more to write, and the socket may take it.
     Lagging,
-    Closed(Closed),
+    /// It is to be freed: the peer has hung up or its socket has failed, it has sent more than
+    /// [`MAX_JUNK_BYTES`], or the stream was ended and everything is sent.
+    Closed,
 }
 
 /// Counted here and added to the shared counters once per round.
@@ -145,7 +136,9 @@ impl Slot {
         tally: &mut Tally,
     ) -> Visit {
         for _ in 0..MAX_WRITES_PER_VISIT {
-            let outcome = if !self.pending.is_empty() {
+            let outcome = if self.socket.has_unsent() {
+                self.socket.try_send_some().map(|()| 0)
+            } else if !self.pending.is_empty() {
                 self.write_pending()
             } else if self.has_begun_last() {
                 self.queue_last(log);
@@ -189,7 +182,10 @@ impl Slot {
             } else if self.end == End::No || self.awaits_last() {
                 return Visit::Live;
             } else if self.framing == Framing::Bare || self.end == End::Said {
-                return Visit::Closed(Closed::Ended);
+                match self.socket.try_finish() {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+                    _ => return Visit::Closed,
+                }
             } else {
                 self.pending.extend_from_slice(LAST_CHUNK);
                 self.end = End::Said;
@@ -202,8 +198,8 @@ impl Slot {
                     self.has_stalled = false;
                     self.progress_at = now;
                     self.sent_at = now;
-                    if self.end == End::Said && self.pending.is_empty() {
-                        return Visit::Closed(Closed::Ended);
+                    if self.end == End::Said && self.pending.is_empty() && self.socket.is_finished() {
+                        return Visit::Closed;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => match self.arm_write(now) {
@@ -211,7 +207,7 @@ impl Slot {
                     visit => return visit,
                 },
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Visit::Closed(Closed::Gone),
+                Err(_) => return Visit::Closed,
             }
         }
         Visit::Lagging
@@ -225,25 +221,25 @@ impl Slot {
         let waker = Waker::from(Arc::clone(&self.waker));
         let mut cx = Context::from_waker(&waker);
         while let Poll::Ready(ready) = self.socket.poll_read_ready(&mut cx) {
-            let read = ready.and_then(|()| self.socket.try_read(scratch));
+            let read = ready.and_then(|()| self.socket.try_discard(scratch));
             match read {
                 // A peer that closes its half is gone: no EventSource does that and reads on.
-                Ok(0) => return Some(Visit::Closed(Closed::Gone)),
+                Ok(0) => return Some(Visit::Closed),
                 Ok(n) => {
                     self.junk_bytes = self.junk_bytes.saturating_add(n as u32);
                     if self.junk_bytes > MAX_JUNK_BYTES {
                         tally.junk += 1;
-                        return Some(Visit::Closed(Closed::Junk));
+                        return Some(Visit::Closed);
                     }
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                Err(_) => return Some(Visit::Closed(Closed::Gone)),
+                Err(_) => return Some(Visit::Closed),
             }
         }
         if self.is_blocked {
             match self.socket.poll_write_ready(&mut cx) {
                 Poll::Pending => return None,
-                Poll::Ready(Err(_)) => return Some(Visit::Closed(Closed::Gone)),
+                Poll::Ready(Err(_)) => return Some(Visit::Closed),
                 Poll::Ready(Ok(())) => self.is_blocked = false,
             }
         }
@@ -362,11 +358,6 @@ impl Slot {
         let _ = self.socket.reset_on_close();
     }
 
-    /// Tells the peer that nothing more comes, before the socket is dropped.
-    pub(crate) fn shutdown(&self) {
-        let _ = self.socket.shutdown();
-    }
-
     fn queue(&mut self, block: &[u8]) {
         match self.framing {
             Framing::Chunked => append_chunk(&mut self.pending, block),
@@ -387,7 +378,7 @@ impl Slot {
                 Visit::Blocked
             }
             Poll::Ready(Ok(())) => Visit::Lagging,
-            Poll::Ready(Err(_)) => Visit::Closed(Closed::Gone),
+            Poll::Ready(Err(_)) => Visit::Closed,
         }
     }
 }

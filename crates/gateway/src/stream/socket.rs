@@ -1,9 +1,12 @@
 //! The socket of a connection: everything that reading requests and writing streams needs of it.
 //!
 //! Reading and writing are tried, and readiness is asked for apart from that, so that a stream needs neither
-//! a task nor a buffer of its own. A kind of socket that encrypts has to answer the same questions.
+//! a task nor a buffer of its own. A socket that encrypts answers the same questions, and one more: whether
+//! it still has to send what it has taken.
 //!
 //! Not for options: connections inherit theirs from the listening socket (`door/bind`).
+
+mod tls;
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -16,54 +19,93 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// An enum, not a trait object: with one kind it costs nothing, and another one makes the compiler name every
-/// place here.
+pub(crate) use tls::TlsSocket;
+
+/// An enum, not a trait object: a plain socket costs one comparison.
 pub(crate) enum Socket {
     Plain(TcpStream),
+    /// Boxed, so that a plain one is not as large.
+    Tls(Box<TlsSocket>),
 }
 
 impl Socket {
     /// `Pending`: the waker is woken when there is something to read. One waker at a time, the last.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self::Plain(tcp) = self;
-        tcp.poll_read_ready(cx)
+        match self {
+            Self::Plain(tcp) => tcp.poll_read_ready(cx),
+            Self::Tls(tls) => tls.poll_read_ready(cx),
+        }
     }
 
     /// The same for room to write.
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self::Plain(tcp) = self;
-        tcp.poll_write_ready(cx)
+        self.tcp().poll_write_ready(cx)
     }
 
+    /// There may be something to read. Not for a socket that was read from by halves.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        let Self::Plain(tcp) = self;
-        tcp.readable().await
+        self.tcp().readable().await
     }
 
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        let Self::Plain(tcp) = self;
-        tcp.writable().await
+        self.tcp().writable().await
     }
 
     /// # Errors
     /// `WouldBlock`, too.
-    pub(crate) fn try_read(&self, space: &mut [u8]) -> io::Result<usize> {
-        let Self::Plain(tcp) = self;
-        tcp.try_read(space)
+    pub(crate) fn try_read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_read(space),
+            Self::Tls(tls) => tls.try_read(space),
+        }
+    }
+
+    /// Reads and throws away, and says how many bytes came; 0: the peer sends no more.
+    ///
+    /// # Errors
+    /// `WouldBlock`, too.
+    pub(crate) fn try_discard(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_read(scratch),
+            Self::Tls(tls) => tls.discard(),
+        }
     }
 
     /// # Errors
     /// `WouldBlock`, too.
-    pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let Self::Plain(tcp) = self;
-        tcp.try_write(bytes)
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write(bytes),
+            Self::Tls(tls) => tls.try_write(bytes),
+        }
     }
 
     /// # Errors
     /// `WouldBlock`, too.
-    pub(crate) fn try_write_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Self::Plain(tcp) = self;
-        tcp.try_write_vectored(pieces)
+    pub(crate) fn try_write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.try_write_vectored(pieces),
+            Self::Tls(tls) => tls.try_write_vectored(pieces),
+        }
+    }
+
+    /// Whether it has taken bytes that it has not sent. They are sent before anything else.
+    pub(crate) fn has_unsent(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.has_unsent(),
+        }
+    }
+
+    /// Sends some of these.
+    ///
+    /// # Errors
+    /// `WouldBlock`, too.
+    pub(crate) fn try_send_some(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(tls) => tls.send_some(),
+        }
     }
 
     pub(crate) fn poll_read(
@@ -71,13 +113,17 @@ impl Socket {
         cx: &mut Context<'_>,
         space: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self::Plain(tcp) = self;
-        Pin::new(tcp).poll_read(cx, space)
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, space),
+            Self::Tls(tls) => tls.poll_read(cx, space),
+        }
     }
 
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self::Plain(tcp) = self;
-        Pin::new(tcp).poll_write(cx, bytes)
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Tls(tls) => tls.poll_write(cx, bytes),
+        }
     }
 
     pub(crate) fn poll_write_vectored(
@@ -85,23 +131,31 @@ impl Socket {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self::Plain(tcp) = self;
-        Pin::new(tcp).poll_write_vectored(cx, pieces)
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, pieces),
+            Self::Tls(tls) => tls.poll_write_vectored(cx, pieces),
+        }
     }
 
     pub(crate) fn is_write_vectored(&self) -> bool {
-        let Self::Plain(tcp) = self;
-        tcp.is_write_vectored()
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(_) => true,
+        }
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self::Plain(tcp) = self;
-        Pin::new(tcp).poll_flush(cx)
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => tls.poll_flush(cx),
+        }
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self::Plain(tcp) = self;
-        Pin::new(tcp).poll_shutdown(cx)
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => tls.poll_shutdown(cx),
+        }
     }
 
     /// Whether the peer has closed its sending side, seen without reading. If not, the waker is woken when
@@ -111,7 +165,7 @@ impl Socket {
     /// # Errors
     /// That of the socket: it was reset.
     pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let Self::Plain(tcp) = self;
+        let tcp = self.tcp();
         // A reset shows even while earlier bytes are unread.
         if let Some(error) = tcp.take_error()? {
             return Err(error);
@@ -126,15 +180,40 @@ impl Socket {
         Ok(matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()))
     }
 
-    /// Tells the peer that nothing more comes. It may still be read from.
-    pub(crate) fn shutdown(&self) -> io::Result<()> {
-        let Self::Plain(tcp) = self;
-        SockRef::from(tcp).shutdown(Shutdown::Write)
+    /// From now on it is the socket of a stream: the peer has no more to say.
+    pub(crate) fn become_stream(&mut self) {
+        match self {
+            Self::Plain(_) => {}
+            Self::Tls(tls) => tls.become_stream(),
+        }
+    }
+
+    /// Tells the peer that nothing more comes, when everything is sent. It may still be read from.
+    ///
+    /// # Errors
+    /// `WouldBlock` while there is something to send: to be called again.
+    pub(crate) fn try_finish(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => SockRef::from(&*tcp).shutdown(Shutdown::Write),
+            Self::Tls(tls) => tls.try_finish(),
+        }
+    }
+
+    /// The same, and says whether nothing is left to do.
+    pub(crate) fn is_finished(&mut self) -> bool {
+        !self.has_unsent()
+            && !matches!(self.try_finish(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Makes closing a reset, so that the kernel drops at once what the peer never took.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
-        let Self::Plain(tcp) = self;
-        SockRef::from(tcp).set_linger(Some(Duration::ZERO))
+        SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO))
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.tcp(),
+        }
     }
 }

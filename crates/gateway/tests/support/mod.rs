@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod peer;
+pub mod tls;
 pub mod tokens;
 
 use std::borrow::Cow;

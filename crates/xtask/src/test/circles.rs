@@ -40,7 +40,7 @@ const ALLOWED: [(&str, &[&str]); 2] = [
 
 /// The rooms of the gateway and the files beside them, from the top down: each may name those below it, and
 /// only these.
-const GATEWAY: [&str; 23] = [
+const GATEWAY: [&str; 24] = [
     "fuzzing",
     "gateway",
     "shard",
@@ -55,6 +55,7 @@ const GATEWAY: [&str; 23] = [
     "shared",
     "settings",
     "auth",
+    "tls",
     "entry",
     "content",
     "watched_file",

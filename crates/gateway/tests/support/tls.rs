@@ -1,0 +1,167 @@
+//! A certificate, and a client that speaks TLS: rustls' own client, which shares with the gateway's side what
+//! the two have in common in that crate. Clients of others are in `pg_test/tests/tls.rs`.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use sse_gateway::{Settings, TlsSettings};
+
+use super::{DEADLINE, settings};
+
+pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
+/// The two files.
+pub struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    pub fn new() -> Self {
+        let site = Self { folder: tempfile::tempdir().unwrap() };
+        site.renew();
+        site
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("site.crt")
+    }
+
+    pub fn key(&self) -> PathBuf {
+        self.folder.path().join("site.key")
+    }
+
+    /// Another certificate with another key, made by the program `openssl`.
+    pub fn renew(&self) {
+        make(&self.certificate(), &self.key());
+    }
+
+    pub fn tls(&self) -> TlsSettings {
+        TlsSettings { certificate_file: Some(self.certificate()), private_key_file: Some(self.key()) }
+    }
+
+    pub fn settings(&self) -> Settings {
+        Settings { tls: self.tls(), ..settings() }
+    }
+
+    /// What trusts the present certificate, and no other.
+    pub fn trust(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.certificate()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+pub fn make(certificate: &Path, key: &Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
+    openssl.args(["-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(certificate);
+    let output = openssl.arg("-keyout").arg(key).output().expect("the program openssl");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With the notice that nothing more comes.
+    Closed,
+    /// Without it.
+    Cut,
+}
+
+/// A connection over TLS.
+pub struct TlsPeer {
+    pub tls: ClientConnection,
+    pub tcp: TcpStream,
+    /// What has come and is not looked at.
+    got: Vec<u8>,
+}
+
+impl TlsPeer {
+    pub fn connect(port: u16, config: &Arc<ClientConfig>) -> Self {
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap(), config)
+    }
+
+    pub fn over(tcp: TcpStream, config: &Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        Self { tls, tcp, got: Vec::new() }
+    }
+
+    pub fn ask(port: u16, config: &Arc<ClientConfig>, request: &str) -> Self {
+        let mut peer = Self::connect(port, config);
+        peer.send(request.as_bytes());
+        peer
+    }
+
+    pub fn send(&mut self, text: &[u8]) {
+        self.tls.writer().write_all(text).unwrap();
+        self.flush();
+    }
+
+    /// Sends what the protocol has to say.
+    pub fn flush(&mut self) {
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut self.tcp).unwrap();
+        }
+    }
+
+    /// Everything up to this text, which must come.
+    pub fn read_to(&mut self, text: &str) -> String {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(at) = self.got.windows(text.len()).position(|window| window == text.as_bytes()) {
+                let rest = self.got.split_off(at + text.len());
+                return String::from_utf8(std::mem::replace(&mut self.got, rest)).unwrap();
+            }
+            let ended = self.read();
+            let so_far = String::from_utf8_lossy(&self.got);
+            assert!(Instant::now() < until, "no {text:?} in {so_far:?}");
+            assert_eq!(ended, None, "ended with {so_far:?} and no {text:?}");
+        }
+    }
+
+    /// Everything up to the end.
+    pub fn rest(mut self) -> (String, Ended) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(ended) = self.read() {
+                return (String::from_utf8(self.got).unwrap(), ended);
+            }
+            assert!(Instant::now() < until, "no end after {:?}", String::from_utf8_lossy(&self.got));
+        }
+    }
+
+    /// Ends the connection without a word.
+    pub fn hang_up(&self) {
+        self.tcp.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn read(&mut self) -> Option<Ended> {
+        let mut space = [0; 16 << 10];
+        match rustls::Stream::new(&mut self.tls, &mut self.tcp).read(&mut space) {
+            Ok(0) => return Some(Ended::Closed),
+            Ok(n) => self.got.extend_from_slice(&space[..n]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+                return Some(Ended::Cut);
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+        None
+    }
+}
