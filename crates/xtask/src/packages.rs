@@ -176,8 +176,9 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROGRAMS: [(&str, &str); 9] = [
+const PROGRAMS: [(&str, &str); 10] = [
     ("curl", "curl"),
+    ("openssl", "openssl"),
     ("python3-pip", "pip3"),
     ("nginx-light", "nginx"),
     ("caddy", "caddy"),

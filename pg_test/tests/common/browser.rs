@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,16 @@ impl Browser {
     /// `None` where there is no Chromium and the test `file` is to be skipped. Whatever a page asks
     /// (`prompt`) gets this answer.
     pub(crate) fn start(file: &str, answer: &str) -> Result<Option<Self>> {
+        Self::start_with(file, answer, &[])
+    }
+
+    /// The same, and it takes the certificate of this site, which no authority has signed.
+    pub(crate) fn trusting(file: &str, answer: &str, certificate: &Path) -> Result<Option<Self>> {
+        let hash = format!("--ignore-certificate-errors-spki-list={}", key_hash(certificate)?);
+        Self::start_with(file, answer, &[&hash])
+    }
+
+    fn start_with(file: &str, answer: &str, arguments: &[&str]) -> Result<Option<Self>> {
         let Some(program) = find_program("chromium").or_else(|| find_program("google-chrome")) else {
             skip(file, "chromium")?;
             return Ok(None);
@@ -55,6 +66,7 @@ impl Browser {
             // Tests may run as root, where Chromium has no sandbox; it sees our own pages alone.
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
             .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
+            .args(arguments)
             .arg("--remote-debugging-pipe")
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
@@ -97,6 +109,14 @@ impl Browser {
     pub(crate) fn thrown(&self) -> Vec<String> {
         self.wire.borrow().thrown.clone()
     }
+}
+
+/// The digest of a certificate's public key, as Chromium wants it.
+fn key_hash(certificate: &Path) -> Result<String> {
+    let pipe = "openssl x509 -pubkey -noout -in \"$0\" | openssl pkey -pubin -outform der \
+                | openssl dgst -sha256 -binary | openssl base64";
+    let output = Command::new("/bin/sh").args(["-c", pipe]).arg(certificate).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 pub(crate) struct Tab<'a> {

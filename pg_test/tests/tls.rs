@@ -1,0 +1,387 @@
+//! HTTPS by the gateway itself, as clients of others see it (C1.6): curl, OpenSSL, Python, Chromium.
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::Client;
+use cluster::{Cluster, PATIENCE, find_program, wait_for};
+use common::browser::Browser;
+use common::{SOON, calls};
+use serde_json::json;
+
+const FILE: &str = env!("CARGO_CRATE_NAME");
+
+/// A cluster whose gateway speaks TLS, and where its files are.
+struct Site {
+    cluster: Cluster,
+    http: Client,
+}
+
+impl Site {
+    /// With calls, a login and a stream. It begins in plain HTTP, and a reload makes it TLS.
+    fn start() -> Result<Self> {
+        let cluster = calls::start(calls::builder().setting("sse.port", cluster::lasting_port()?))?;
+        cluster.sql(
+            "create function login() returns table (user_id text) language sql as $$ select 'alice' $$;
+             comment on function login() is E'HTTP POST\n@login\n@anonymous';
+             create function logout() returns void language sql as '';
+             comment on function logout() is E'HTTP POST\n@logout';
+             create function who() returns text language sql stable
+                 as $$ select current_setting('request.user_id', true) $$;
+             comment on function who() is 'HTTP GET';
+             create function f(t text) returns void language plpgsql as $$ begin raise info '%', t; end $$;
+             comment on function f(text) is '@sse'",
+        )?;
+        let http = cluster.http()?;
+        let site = Self { cluster, http };
+        site.renew("ec")?;
+        site.cluster.configure("sse.tls_certificate_file", &site.certificate().to_string_lossy())?;
+        site.cluster.configure("sse.tls_private_key_file", &site.key().to_string_lossy())?;
+        site.cluster.reload()?;
+        site.answers()?;
+        Ok(site)
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.cluster.home().join("site.crt")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.cluster.home().join("site.key")
+    }
+
+    /// Another certificate with another key (`ec` or `rsa`), each put in its place as a whole.
+    fn renew(&self, kind: &str) -> Result<()> {
+        let (certificate, key) = (self.cluster.home().join("new.crt"), self.cluster.home().join("new.key"));
+        make(&certificate, &key, kind)?;
+        for (new, place) in [(certificate, self.certificate()), (key, self.key())] {
+            self.cluster.install().account().give(&new)?;
+            fs::rename(new, place)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the port speaks TLS with the present certificate.
+    fn answers(&self) -> Result<()> {
+        wait_for(PATIENCE, "an answer over TLS", || {
+            let answer = self.curl(&["-s"], "/healthz")?;
+            Ok((text(&answer) == "{\"status\":\"pass\"}").then_some(()))
+        })
+        .with_context(|| self.cluster.log().unwrap_or_default())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.http.address().port())
+    }
+
+    /// Which trusts the certificate.
+    fn curl(&self, arguments: &[&str], path: &str) -> Result<Output> {
+        Ok(self.curl_command(arguments, path)?.output()?)
+    }
+
+    fn curl_command(&self, arguments: &[&str], path: &str) -> Result<Command> {
+        let mut curl = Command::new(find_program("curl").context("no curl")?);
+        curl.arg("--cacert").arg(self.certificate()).args(["--max-time", "60"]).args(arguments);
+        curl.arg(self.url(path));
+        Ok(curl)
+    }
+
+    /// A handshake by OpenSSL with these options: what it says.
+    fn s_client(&self, arguments: &[&str]) -> Result<Output> {
+        let mut openssl = Command::new(find_program("openssl").context("no openssl")?);
+        openssl.arg("s_client").arg("-connect").arg(self.http.address().to_string());
+        openssl.args(arguments).stdin(Stdio::null());
+        Ok(openssl.output()?)
+    }
+
+    /// Waits for a line of the log that was not there at the mark.
+    fn says(&self, mark: cluster::LogMark, line: &str) -> Result<()> {
+        self.cluster.wait_for_log(mark, line).map(drop)
+    }
+}
+
+fn make(certificate: &Path, key: &Path, kind: &str) -> Result<()> {
+    let mut openssl = Command::new(find_program("openssl").context("no openssl")?);
+    openssl.args(["req", "-x509", "-nodes", "-days", "365", "-subj", "/CN=localhost"]);
+    openssl.args(match kind {
+        "rsa" => &["-newkey", "rsa:2048"][..],
+        _ => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    });
+    openssl.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    openssl.arg("-out").arg(certificate).arg("-keyout").arg(key);
+    let output = openssl.output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(fs::set_permissions(key, fs::Permissions::from_mode(0o600))?)
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A program whose lines are read as they come; it ends with the test.
+struct Lines {
+    process: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Lines {
+    fn of(mut command: Command) -> Result<Self> {
+        let mut process =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let lines = BufReader::new(process.stdout.take().context("no output")?).lines();
+        Ok(Self { process, lines })
+    }
+
+    /// Reads up to this line. The programs give up by themselves after a minute.
+    fn wait_for(&mut self, wanted: &str) -> Result<()> {
+        for line in &mut self.lines {
+            if line? == wanted {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("it ended without {wanted:?}")
+    }
+}
+
+#[test]
+fn curl_hears_events_and_calls_over_tls_and_a_stream_outlives_renewals() -> Result<()> {
+    let site = Site::start()?;
+    let mut stream = Lines::of(site.curl_command(&["-sN"], "/api/f/info")?)?;
+    stream.wait_for("event: sse.ready")?;
+    site.cluster.sql("select f('one')")?;
+    stream.wait_for("data: one")?;
+    ensure!(
+        text(&site.curl(&["-s", "-o", "/dev/null", "-w", "%{http_code} %{ssl_verify_result}"], "/api/who")?)
+            == "200 0"
+    );
+    // RSA in place of the curve, without a reload; the old certificate is not shown any more.
+    let mark = site.cluster.log_mark()?;
+    let old = fs::read(site.certificate())?;
+    site.renew("rsa")?;
+    site.says(mark, "has changed: new connections get the new one")?;
+    site.answers()?;
+    site.cluster.sql("select f('two')")?;
+    stream.wait_for("data: two")?;
+    // The key of another certificate: said, and the pair in use stays in use.
+    let (certificate, key) = (fs::read(site.certificate())?, fs::read(site.key())?);
+    let mark = site.cluster.log_mark()?;
+    fs::write(site.certificate(), old)?;
+    site.says(mark, "it is not the key of the first certificate in sse.tls_certificate_file; the certificate in use stays in use")?;
+    fs::write(site.certificate(), &certificate)?;
+    site.answers()?;
+    // A key that others may read.
+    let mark = site.cluster.log_mark()?;
+    fs::set_permissions(site.key(), fs::Permissions::from_mode(0o640))?;
+    site.cluster.reload()?;
+    site.says(mark, "its mode must be 0600 or less")?;
+    ensure!(fs::read(site.key())? == key);
+    site.answers()?;
+    // Only one of the two.
+    fs::set_permissions(site.key(), fs::Permissions::from_mode(0o600))?;
+    let mark = site.cluster.log_mark()?;
+    site.cluster.configure("sse.tls_private_key_file", "")?;
+    site.cluster.reload()?;
+    site.says(mark, "sse.tls_private_key_file is not: TLS needs both")?;
+    site.answers()?;
+    site.cluster.sql("select f('three')")?;
+    stream.wait_for("data: three")
+}
+
+#[test]
+fn a_server_that_starts_without_a_usable_pair_listens_as_soon_as_there_is_one() -> Result<()> {
+    let site = Site::start()?;
+    fs::set_permissions(site.key(), fs::Permissions::from_mode(0o644))?;
+    site.cluster.stop(cluster::StopMode::Fast)?;
+    let mark = site.cluster.log_mark()?;
+    site.cluster.start()?;
+    site.says(mark, "its mode must be 0600 or less if it belongs to the server's user, 0640 or less if to root; nothing listens until that is mended")?;
+    ensure!(site.cluster.sql("select 1")? == "1", "Postgres runs");
+    ensure!(!site.curl(&["-s"], "/healthz")?.status.success());
+    fs::set_permissions(site.key(), fs::Permissions::from_mode(0o600))?;
+    site.answers()
+}
+
+// Downgrade: old versions, and suites that are broken or have no forward secrecy.
+#[test]
+fn weak_versions_and_suites_are_refused_and_current_ones_are_not() -> Result<()> {
+    let site = Site::start()?;
+    let agreed = |arguments: &[&str]| -> Result<bool> {
+        let output = site.s_client(arguments)?;
+        let said = text(&output);
+        Ok(output.status.success() && said.contains("Cipher is") && !said.contains("Cipher is (NONE)"))
+    };
+    for kind in ["ec", "rsa"] {
+        site.renew(kind)?;
+        site.cluster.reload()?;
+        site.answers()?;
+        let own = if kind == "rsa" { "ECDHE-RSA" } else { "ECDHE-ECDSA" };
+        for (arguments, expected) in [
+            (vec!["-tls1_3"], true),
+            (vec!["-tls1_2"], true),
+            (vec!["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], false),
+            (vec!["-tls1", "-cipher", "ALL:@SECLEVEL=0"], false),
+            (vec!["-tls1_2", "-cipher", &format!("{own}-AES128-GCM-SHA256")], true),
+            (vec!["-tls1_2", "-cipher", &format!("{own}-AES256-GCM-SHA384")], true),
+            (vec!["-tls1_2", "-cipher", &format!("{own}-CHACHA20-POLY1305")], true),
+            (vec!["-tls1_2", "-cipher", &format!("{own}-AES128-SHA256:@SECLEVEL=0")], false),
+            (vec!["-tls1_2", "-cipher", &format!("{own}-AES256-SHA:@SECLEVEL=0")], false),
+            (vec!["-tls1_2", "-cipher", "AES128-GCM-SHA256:AES256-SHA:@SECLEVEL=0"], false),
+            (vec!["-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384:@SECLEVEL=0"], false),
+            (vec!["-tls1_2", "-cipher", "NULL:aNULL:@SECLEVEL=0"], false),
+        ] {
+            ensure!(agreed(&arguments)? == expected, "{kind} {arguments:?}: {expected} expected");
+        }
+    }
+    let alpn = text(&site.s_client(&["-alpn", "h2,http/1.1"])?);
+    ensure!(alpn.contains("ALPN protocol: http/1.1"), "{alpn}");
+    ensure!(!agreed(&["-alpn", "h2"])?, "a client that can only speak HTTP/2");
+    ensure!(!text(&site.s_client(&["-reconnect", "-no_ticket", "-tls1_2"])?).contains("Reused,"));
+    Ok(())
+}
+
+// Session fixation: another host of the domain plants a cookie, which a name with __Host- does not allow.
+#[test]
+fn cookies_over_our_own_tls_are_secure_and_bound_to_the_host() -> Result<()> {
+    let site = Site::start()?;
+    let jar = site.cluster.home().join("jar");
+    let jar = jar.to_string_lossy();
+    let page = format!("Origin: {}", site.url(""));
+    let call = |path: &str| {
+        site.curl(
+            &[
+                "-si",
+                "-X",
+                "POST",
+                "-c",
+                &jar,
+                "-b",
+                &jar,
+                "-H",
+                &page,
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+                "{}",
+            ],
+            path,
+        )
+    };
+    let answer = text(&call("/api/login")?);
+    let cookie = answer.lines().find(|line| line.to_lowercase().starts_with("set-cookie:")).unwrap_or("");
+    ensure!(cookie.contains("__Host-sse_session=") && cookie.contains("; Path=/;"), "{answer}");
+    ensure!(
+        cookie.contains("; Secure") && cookie.contains("HttpOnly") && !cookie.contains("Domain"),
+        "{answer}"
+    );
+    let who = || site.curl(&["-s", "-b", &jar], "/api/who").map(|output| text(&output));
+    ensure!(who()? == "alice");
+    let planted = fs::read_to_string(&*jar)?.replace("__Host-sse_session", "sse_session");
+    let plain = site.cluster.home().join("planted");
+    fs::write(&plain, planted)?;
+    ensure!(
+        text(&site.curl(&["-s", "-b", &plain.to_string_lossy()], "/api/who")?).is_empty(),
+        "another name"
+    );
+    // A page of another origin, and one of this host without TLS on another port.
+    for foreign in ["https://evil.example", "http://localhost"] {
+        let foreign = format!("Origin: {foreign}");
+        let answer =
+            site.curl(&["-si", "-X", "POST", "-b", &jar, "-H", &foreign, "-d", ""], "/api/logout")?;
+        ensure!(text(&answer).starts_with("HTTP/1.1 403"), "{}", text(&answer));
+    }
+    ensure!(text(&call("/api/logout")?).contains("__Host-sse_session=; Path=/; Max-Age=0"));
+    ensure!(who()?.is_empty());
+    Ok(())
+}
+
+/// Opens a stream with Python's `ssl` and prints its lines.
+const PYTHON: &str = r#"
+import socket, ssl, sys
+port, ca, last = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+context = ssl.create_default_context(cafile=ca)
+context.set_alpn_protocols(["http/1.1"])
+raw = socket.create_connection(("127.0.0.1", port), timeout=60)
+tls = context.wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False)
+resume = f"Last-Event-ID: {last}\r\n" if last else ""
+tls.sendall(f"GET /api/f/info HTTP/1.1\r\nHost: localhost\r\n{resume}\r\n".encode())
+print(tls.version(), flush=True)
+file = tls.makefile("rb")
+for line in file:
+    print(line.decode().rstrip("\r\n"), flush=True)
+print("closed", flush=True)
+"#;
+
+#[test]
+fn python_hears_events_resumes_and_sees_a_clean_end_when_the_server_stops() -> Result<()> {
+    let site = Site::start()?;
+    let open = |last: &str| -> Result<Lines> {
+        let mut python = Command::new(find_program("python3").context("no python3")?);
+        python.args(["-c", PYTHON, &site.http.address().port().to_string()]);
+        python.arg(site.certificate()).arg(last);
+        Lines::of(python)
+    };
+    let mut stream = open("")?;
+    stream.wait_for("TLSv1.3")?;
+    stream.wait_for("event: sse.ready")?;
+    site.cluster.sql("select f('one')")?;
+    let mut id = String::new();
+    for line in &mut stream.lines {
+        let line = line?;
+        if let Some(found) = line.strip_prefix("id: ") {
+            found.clone_into(&mut id);
+        }
+        if line == "data: one" {
+            break;
+        }
+    }
+    drop(stream);
+    site.cluster.sql("select f('two')")?;
+    let mut stream = open(&id)?;
+    stream.wait_for("data: two")?;
+    site.cluster.stop(cluster::StopMode::Fast)?;
+    stream.wait_for("0")?;
+    // It raises an error at an end without close_notify.
+    stream.wait_for("closed")
+}
+
+#[test]
+fn plain_http_on_the_port_gets_a_400_that_says_https() -> Result<()> {
+    let site = Site::start()?;
+    let answer = site.http.get("/healthz")?;
+    ensure!(answer.status() == 400 && answer.text().contains("https"), "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn a_page_in_a_browser_logs_in_and_hears_events_over_https() -> Result<()> {
+    let site = Site::start()?;
+    let Some(browser) = Browser::trusting(FILE, "", &site.certificate())? else { return Ok(()) };
+    let page = browser.open(&site.url("/healthz"))?;
+    page.is("location.protocol", &json!("https:"))?;
+    let login = "fetch('/api/login', {method: 'POST', headers: {'Content-Type': 'application/json'}, body: '{}'}).then(a => a.status)";
+    page.is(login, &json!(200))?;
+    page.is("fetch('/api/who').then(answer => answer.text())", &json!("alice"))?;
+    page.value("window.got = []; window.source = new EventSource('/api/f/info'); source.onmessage = e => got.push(e.data); 0")?;
+    page.is("source.readyState", &json!(1))?;
+    for n in 0..3 {
+        site.cluster.sql(&format!("select f('{n}')"))?;
+    }
+    page.is("got.join()", &json!("0,1,2"))?;
+    wait_for(SOON, "one subscriber", || {
+        let user = site.cluster.sql("select user_id from sse.subscribers")?;
+        Ok((user == "alice").then_some(()))
+    })
+}
