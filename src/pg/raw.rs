@@ -170,6 +170,16 @@ unsafe extern "C-unwind" {
 
     // array.h, jsonb.h, rangetypes.h, multirangetypes.h (the last not among pgrx' headers)
     pub(super) fn ArrayGetNItems(depth: c_int, dimensions: *const c_int) -> c_int;
+    pub(super) fn deconstruct_array(
+        array: *mut pg_sys::ArrayType,
+        element: pg_sys::Oid,
+        length: c_int,
+        is_by_value: bool,
+        alignment: c_char,
+        values: *mut *mut pg_sys::Datum,
+        nulls: *mut *mut bool,
+        count: *mut c_int,
+    );
     pub(super) fn array_create_iterator(
         array: *mut pg_sys::ArrayType,
         slice_depth: c_int,

@@ -10,11 +10,12 @@
 use std::ffi::c_int;
 
 use pgrx::pg_sys;
+use pgrx::varlena::varsize_any;
 
 use super::raw;
 use super::row_json::{self, Writer};
 use super::row_size::Size;
-use super::row_size::kind::is_text;
+use super::row_size::kind::{Longest, is_text};
 use super::table::Column;
 
 /// Some columns of a table, in the order in which they are shown.
@@ -28,6 +29,8 @@ struct Place {
     is_by_value: bool,
     /// What one byte of it becomes at the least.
     weight: Weight,
+    /// What its JSON has at the most, where that is known without looking into it.
+    longest: Longest,
     writer: Writer,
 }
 
@@ -60,6 +63,7 @@ impl Place {
             length: column.length,
             is_by_value: column.is_by_value,
             weight,
+            longest: Longest::of(column.type_oid),
             writer: Writer::new(column),
         }
     }
@@ -135,7 +139,10 @@ pub(super) unsafe fn excess_bytes(rows: [(Option<&Shape>, Option<Row>); 3], most
         let (Some(shape), Some(row)) = (shape, row) else { continue };
         let counted = |place: &&Place| place.length == -1 && place.weight == Weight::Other;
         for place in shape.0.iter().filter(counted) {
-            if let Some(value) = row.value(place) {
+            let Some(value) = row.value(place) else { continue };
+            // SAFETY: of varying length; reads its head alone, and raises nothing.
+            let stored = unsafe { raw::toast_raw_datum_size(value) };
+            if !place.longest.of_stored(stored).is_some_and(|longest| size.leave(longest)) {
                 // SAFETY: the column's value; the rest is the caller's promise.
                 unsafe { size.count(place.type_oid, value) };
             }
@@ -164,9 +171,40 @@ pub(super) unsafe fn differ(shape: &Shape, one: Row, other: Row) -> bool {
     false
 }
 
-/// A JSON text in memory of Postgres.
+/// Whether two values of a column are stored alike, so that they are written alike. Fetches and unpacks
+/// nothing: a value that is stored elsewhere is the one that it points to. Raises nothing.
+fn is_stored_alike(place: &Place, one: Option<pg_sys::Datum>, other: Option<pg_sys::Datum>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+    if place.is_by_value {
+        return one == other;
+    }
+    // SAFETY: two values of the column.
+    let bytes = |value| unsafe { stored_bytes(place, value) };
+    bytes(one).is_some_and(|one| bytes(other) == Some(one))
+}
+
+/// # Safety
+/// - `value` is one of the place's column, and not passed by value.
+unsafe fn stored_bytes<'a>(place: &Place, value: pg_sys::Datum) -> Option<&'a [u8]> {
+    let start = value.cast_mut_ptr::<u8>().cast_const();
+    let length = match usize::try_from(place.length) {
+        Ok(length) => length,
+        // SAFETY: the caller's promise; reads its head alone.
+        Err(_) if place.length == -1 => unsafe { varsize_any(start.cast()) },
+        Err(_) => return None,
+    };
+    // SAFETY: as many bytes are in the row.
+    Some(unsafe { std::slice::from_raw_parts(start, length) })
+}
+
+/// A row as JSON, in memory of Postgres.
 #[derive(Clone, Copy)]
-pub(crate) struct Json(pg_sys::StringInfo);
+pub(crate) struct Json {
+    text: pg_sys::StringInfo,
+    row: Row,
+    /// Where each member ends, of as many as the shape has.
+    ends: *const usize,
+}
 
 impl Json {
     /// In the database's encoding.
@@ -175,27 +213,60 @@ impl Json {
     /// - The memory in which it was made has not been emptied since.
     pub(super) unsafe fn bytes<'a>(self) -> &'a [u8] {
         // SAFETY: made by `json`, after which nothing is appended; the rest is the caller's promise.
-        unsafe { row_json::bytes_of(self.0) }
+        unsafe { row_json::bytes_of(self.text) }
+    }
+
+    /// The member of a column, with the brace or comma before it.
+    ///
+    /// # Safety
+    /// - As [`Self::bytes`]; its shape has this many columns.
+    unsafe fn member<'a>(self, index: usize) -> &'a [u8] {
+        let end = |index: usize| {
+            // SAFETY: the caller's promise.
+            let end = unsafe { self.ends.add(index) };
+            // SAFETY: as above; `json` has filled it.
+            unsafe { *end }
+        };
+        let start = index.checked_sub(1).map_or(0, end);
+        // SAFETY: the caller's promise.
+        unsafe { self.bytes() }.get(start..end(index)).unwrap_or_default()
     }
 }
 
-/// The shape's columns of a row, as a JSON object. May raise: what a type's own output or cast raises.
+/// The shape's columns of a row, as a JSON object. What it has in common with a row that is `written` already,
+/// in the same shape, is taken from there. May raise: what a type's own output or cast raises.
 ///
 /// # Safety
 /// - As [`least_bytes`]; the caller owns nothing with a destructor.
-pub(super) unsafe fn json(shape: &Shape, row: Row) -> Json {
+pub(super) unsafe fn json(shape: &Shape, row: Row, written: Option<Json>) -> Json {
     let text = raw::makeStringInfo();
-    // SAFETY: just made.
-    unsafe { row_json::append(text, b"{") };
+    // SAFETY: at least one byte.
+    let ends = unsafe { raw::palloc((shape.0.len() + 1) * size_of::<usize>()) }.cast::<usize>();
     for (index, place) in shape.0.iter().enumerate() {
-        if index > 0 {
-            // SAFETY: as above.
-            unsafe { row_json::append(text, b",") };
+        let value = row.value(place);
+        match written {
+            Some(other) if is_stored_alike(place, value, other.row.value(place)) => {
+                // SAFETY: of the same shape, in the same memory.
+                let member = unsafe { other.member(index) };
+                // SAFETY: just made.
+                unsafe { row_json::append(text, member) };
+            }
+            _ => {
+                // SAFETY: as above.
+                unsafe { row_json::append(text, if index == 0 { b"{" } else { b"," }) };
+                // SAFETY: as above; the value is the column's.
+                unsafe { place.writer.write(text, value) };
+            }
         }
-        // SAFETY: as above; the value is the column's.
-        unsafe { place.writer.write(text, row.value(place)) };
+        // SAFETY: below the number of columns.
+        let end = unsafe { ends.add(index) };
+        // SAFETY: as above.
+        let so_far = unsafe { row_json::bytes_of(text) }.len();
+        // SAFETY: as above.
+        unsafe { end.write(so_far) };
     }
+    let end: &[u8] = if shape.0.is_empty() { b"{}" } else { b"}" };
     // SAFETY: as above.
-    unsafe { row_json::append(text, b"}") };
-    Json(text)
+    unsafe { row_json::append(text, end) };
+    Json { text, row, ends }
 }

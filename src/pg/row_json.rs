@@ -1,18 +1,25 @@
 //! A value of a column as JSON, as `row_to_json` writes it.
 //!
 //! `row_to_json` asks the catalog about each column of each row; that is most of what it costs. So the
-//! answers are kept for the types of every day, and their values are written with the functions that it uses
-//! itself: the type's output function, `escape_json`, `JsonEncodeDateTime`. All other types (arrays,
-//! composites, domains, enums, whatever may have a cast to json) are left to it: it gets a row of that column
+//! answers are kept for the types of every day and for arrays of them, and their values are written with the
+//! functions that it uses itself: the type's output function, `JsonEncodeDateTime`. All other types
+//! (composites, domains, enums, whatever may have a cast to json) are left to it: it gets a row of that column
 //! alone.
 //!
-//! Not for: which columns (`row.rs`).
+//! Not for: which columns (`row.rs`), arrays (`row_json/array.rs`), and what is a text or a number already
+//! (`row_json/text.rs`).
+
+mod array;
+mod text;
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
+use self::array::Elements;
+use self::text::{Append, append_escaped, append_integer, append_stored};
+pub(super) use self::text::{append, bytes_of};
 use super::raw;
 use super::table::Column;
 
@@ -25,16 +32,32 @@ pub(super) struct Writer {
 
 enum Way {
     Bool,
+    /// Of so many bytes.
+    Integer(Width),
     /// Its output is a number, except `NaN` and the infinities, which are strings.
     Number(Function),
-    /// Its output is JSON.
-    Json(Function),
+    /// A jsonb: its output is JSON.
+    Jsonb(Function),
+    /// What is stored is JSON.
+    Json,
+    /// What is stored becomes a string.
+    Text,
     /// Its output becomes a string.
-    Text(Function),
+    Output(Function),
     /// A date or timestamp of this type.
     Instant(pg_sys::Oid),
+    /// An array of elements that are written in one of the ways above.
+    Array(Box<Elements>, Descriptor),
     /// By `row_to_json`, of a row with this descriptor.
     Row(Descriptor),
+}
+
+/// Of an integer.
+#[derive(Clone, Copy)]
+enum Width {
+    Two,
+    Four,
+    Eight,
 }
 
 /// The output function of a type, looked up once. Boxed, because functions may point to what calls them;
@@ -43,33 +66,31 @@ struct Function(Box<UnsafeCell<pg_sys::FmgrInfo>>);
 
 /// A descriptor of ours alone, in TopMemoryContext and registered in the type cache, so that `row_to_json`
 /// finds its equal.
-struct Descriptor(pg_sys::TupleDesc);
+struct Descriptor {
+    tuple: pg_sys::TupleDesc,
+    /// Bytes of the column's name as JSON, with its colon.
+    name_bytes: usize,
+}
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
         // SAFETY: ours alone, and not counted: made by CreateTupleDescCopy.
-        unsafe { pg_sys::FreeTupleDesc(self.0) };
+        unsafe { pg_sys::FreeTupleDesc(self.tuple) };
     }
 }
 
 impl Writer {
     /// The writer of a column.
     pub(super) fn new(column: &Column) -> Self {
-        use pg_sys as p;
-        let type_oid = column.type_oid;
-        let way = match type_oid {
-            p::BOOLOID => Way::Bool,
-            p::INT2OID | p::INT4OID | p::INT8OID | p::FLOAT4OID | p::FLOAT8OID | p::NUMERICOID => {
-                Way::Number(Function::output_of(type_oid))
+        let name = escaped(&column.name);
+        let way = Way::of_plain(column.type_oid).unwrap_or_else(|| {
+            let descriptor = Descriptor::of(column, name.len());
+            match Elements::of(column.type_oid) {
+                Some(elements) => Way::Array(Box::new(elements), descriptor),
+                None => Way::Row(descriptor),
             }
-            p::JSONOID | p::JSONBOID => Way::Json(Function::output_of(type_oid)),
-            p::TEXTOID | p::VARCHAROID | p::BPCHAROID | p::BYTEAOID | p::UUIDOID => {
-                Way::Text(Function::output_of(type_oid))
-            }
-            p::DATEOID | p::TIMESTAMPOID | p::TIMESTAMPTZOID => Way::Instant(type_oid),
-            _ => Way::Row(Descriptor::of(column)),
-        };
-        Self { name: escaped(&column.name), way }
+        });
+        Self { name, way }
     }
 
     /// Appends name and value; `None` is NULL. May raise: what the type's own output or cast raises.
@@ -79,48 +100,77 @@ impl Writer {
     pub(super) unsafe fn write(&self, text: pg_sys::StringInfo, value: Option<pg_sys::Datum>) {
         // SAFETY: the caller's promise.
         unsafe { append(text, &self.name) };
+        // SAFETY: as above.
+        unsafe { self.way.write(text, value) };
+    }
+}
+
+impl Way {
+    /// For the types of every day.
+    fn of_plain(type_oid: pg_sys::Oid) -> Option<Self> {
+        use pg_sys as p;
+        Some(match type_oid {
+            p::BOOLOID => Self::Bool,
+            p::INT2OID => Self::Integer(Width::Two),
+            p::INT4OID => Self::Integer(Width::Four),
+            p::INT8OID => Self::Integer(Width::Eight),
+            p::FLOAT4OID | p::FLOAT8OID | p::NUMERICOID => Self::Number(Function::output_of(type_oid)),
+            p::JSONBOID => Self::Jsonb(Function::output_of(type_oid)),
+            p::JSONOID => Self::Json,
+            p::TEXTOID | p::VARCHAROID | p::BPCHAROID => Self::Text,
+            p::BYTEAOID | p::UUIDOID => Self::Output(Function::output_of(type_oid)),
+            p::DATEOID | p::TIMESTAMPOID | p::TIMESTAMPTZOID => Self::Instant(type_oid),
+            _ => return None,
+        })
+    }
+
+    /// Appends a value; `None` is NULL.
+    ///
+    /// # Safety
+    /// - As [`Writer::write`]; the value's type is the one that the way was made for.
+    unsafe fn write(&self, text: pg_sys::StringInfo, value: Option<pg_sys::Datum>) {
         let Some(value) = value else {
-            // SAFETY: as above.
+            // SAFETY: the caller's promise.
             unsafe { append(text, b"null") };
             return;
         };
-        match &self.way {
-            Way::Bool => {
+        match self {
+            Self::Bool => {
                 let word: &[u8] = if value.value() as u8 != 0 { b"true" } else { b"false" };
                 // SAFETY: as above.
                 unsafe { append(text, word) };
             }
-            Way::Number(function) => {
+            Self::Integer(width) => {
+                let integer = match width {
+                    Width::Two => i64::from(value.value() as i16),
+                    Width::Four => i64::from(value.value() as i32),
+                    Width::Eight => value.value() as i64,
+                };
                 // SAFETY: as above.
-                let output = unsafe { function.call(value) };
-                // SAFETY: NUL-terminated, in the memory of the row.
-                let bytes = unsafe { CStr::from_ptr(output) }.to_bytes();
-                if is_number(bytes) {
+                unsafe { append_integer(text, integer) };
+            }
+            // SAFETY: as above.
+            Self::Number(function) => unsafe { function.write(text, value, append_number) },
+            // SAFETY: as above.
+            Self::Jsonb(function) => unsafe { function.write(text, value, append) },
+            // SAFETY: as above.
+            Self::Json => unsafe { append_stored(text, value, append) },
+            // SAFETY: as above.
+            Self::Text => unsafe { append_stored(text, value, append_escaped) },
+            // SAFETY: as above.
+            Self::Output(function) => unsafe { function.write(text, value, append_escaped) },
+            // SAFETY: as above.
+            Self::Instant(type_oid) => unsafe { append_instant(text, value, *type_oid) },
+            Self::Array(elements, descriptor) => {
+                // SAFETY: as above.
+                let is_written = unsafe { elements.write(text, value) };
+                if !is_written {
                     // SAFETY: as above.
-                    unsafe { append(text, bytes) };
-                } else {
-                    // SAFETY: as above.
-                    unsafe { raw::escape_json(text, output) };
+                    unsafe { append_by_row(text, value, descriptor) };
                 }
             }
-            Way::Json(function) => {
-                // SAFETY: as above.
-                let output = unsafe { function.call(value) };
-                // SAFETY: NUL-terminated, in the memory of the row.
-                let json = unsafe { CStr::from_ptr(output) };
-                // SAFETY: as above.
-                unsafe { append(text, json.to_bytes()) };
-            }
-            Way::Text(function) => {
-                // SAFETY: as above.
-                let output = unsafe { function.call(value) };
-                // SAFETY: as above.
-                unsafe { raw::escape_json(text, output) };
-            }
             // SAFETY: as above.
-            Way::Instant(type_oid) => unsafe { append_instant(text, value, *type_oid) },
-            // SAFETY: as above.
-            Way::Row(descriptor) => unsafe { append_by_row(text, value, descriptor, self.name.len()) },
+            Self::Row(descriptor) => unsafe { append_by_row(text, value, descriptor) },
         }
     }
 }
@@ -138,18 +188,25 @@ impl Function {
         Self(function)
     }
 
-    /// The output for a value, in the current memory. May raise.
+    /// Appends the output for a value in one of the ways of `row_json/text.rs`. May raise.
     ///
     /// # Safety
-    /// - `value` is one of the type; the caller owns nothing with a destructor.
-    unsafe fn call(&self, value: pg_sys::Datum) -> *mut c_char {
+    /// - `value` is one of the type; `text` is valid; the caller owns nothing with a destructor.
+    unsafe fn write(&self, text: pg_sys::StringInfo, value: pg_sys::Datum, append: Append) {
         // SAFETY: filled by `output_of`; the rest is the caller's promise.
-        unsafe { raw::OutputFunctionCall(self.0.get(), value) }
+        let output = unsafe { raw::OutputFunctionCall(self.0.get(), value) };
+        // SAFETY: NUL-terminated.
+        let bytes = unsafe { CStr::from_ptr(output) }.to_bytes();
+        // SAFETY: the caller's promise.
+        unsafe { append(text, bytes) };
+        // An array may have millions of elements.
+        // SAFETY: just made, used by nobody any more.
+        unsafe { raw::pfree(output.cast()) };
     }
 }
 
 impl Descriptor {
-    fn of(column: &Column) -> Self {
+    fn of(column: &Column, name_bytes: usize) -> Self {
         // SAFETY: one column.
         let made = unsafe { pg_sys::CreateTemplateTupleDesc(1) };
         let (name, type_oid) = (column.name.as_ptr(), column.type_oid);
@@ -162,7 +219,8 @@ impl Descriptor {
             unsafe { pg_sys::CreateTupleDescCopy(made) }
         };
         // SAFETY: a context that lives as long as this process.
-        Self(unsafe { pgrx::PgMemoryContexts::TopMemoryContext.switch_to(copy) })
+        let tuple = unsafe { pgrx::PgMemoryContexts::TopMemoryContext.switch_to(copy) };
+        Self { tuple, name_bytes }
     }
 }
 
@@ -180,32 +238,16 @@ fn escaped(name: &CStr) -> Vec<u8> {
     bytes
 }
 
-/// What a text has so far.
+/// A number as it is; `NaN` and the infinities as strings.
 ///
 /// # Safety
-/// - `text` is valid, and nothing is appended to it while the result is used.
-pub(super) unsafe fn bytes_of<'a>(text: pg_sys::StringInfo) -> &'a [u8] {
+/// - As [`append`].
+unsafe fn append_number(text: pg_sys::StringInfo, output: &[u8]) {
+    // As json.c tells them apart.
+    let is_number = output.strip_prefix(b"-").unwrap_or(output).first().is_some_and(u8::is_ascii_digit);
+    let append = if is_number { append } else { append_escaped };
     // SAFETY: the caller's promise.
-    let text = unsafe { &*text };
-    let length = usize::try_from(text.len).unwrap_or(0);
-    // SAFETY: as many bytes are there (stringinfo.h).
-    unsafe { std::slice::from_raw_parts(text.data.cast(), length) }
-}
-
-/// Appends bytes. May raise for want of memory.
-///
-/// # Safety
-/// - `text` is valid; the caller owns nothing with a destructor.
-pub(super) unsafe fn append(text: pg_sys::StringInfo, bytes: &[u8]) {
-    // A value has less than a gigabyte.
-    let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
-    // SAFETY: as many bytes are there.
-    unsafe { raw::appendBinaryStringInfo(text, bytes.as_ptr().cast(), length) };
-}
-
-/// As json.c tells numbers from `NaN` and the infinities.
-fn is_number(output: &[u8]) -> bool {
-    output.strip_prefix(b"-").unwrap_or(output).first().is_some_and(u8::is_ascii_digit)
+    unsafe { append(text, output) };
 }
 
 /// # Safety
@@ -229,15 +271,10 @@ unsafe fn append_instant(text: pg_sys::StringInfo, value: pg_sys::Datum, type_oi
 ///
 /// # Safety
 /// - As [`Writer::write`]; the descriptor is that of the column.
-unsafe fn append_by_row(
-    text: pg_sys::StringInfo,
-    mut value: pg_sys::Datum,
-    descriptor: &Descriptor,
-    name_bytes: usize,
-) {
+unsafe fn append_by_row(text: pg_sys::StringInfo, mut value: pg_sys::Datum, descriptor: &Descriptor) {
     let mut null = false;
     // SAFETY: one value, as the descriptor has it.
-    let tuple = unsafe { raw::heap_form_tuple(descriptor.0, &mut value, &mut null) };
+    let tuple = unsafe { raw::heap_form_tuple(descriptor.tuple, &mut value, &mut null) };
     // SAFETY: just formed.
     let header = unsafe { (*tuple).t_data };
     // SAFETY: as above; its descriptor is blessed.
@@ -253,7 +290,7 @@ unsafe fn append_by_row(
     // SAFETY: this many bytes are there.
     let object = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
     // A brace and the name before it, a brace behind it.
-    let inside = object.get(1 + name_bytes..object.len().saturating_sub(1)).unwrap_or(b"null");
+    let inside = object.get(1 + descriptor.name_bytes..object.len().saturating_sub(1)).unwrap_or(b"null");
     // SAFETY: the caller's promise.
     unsafe { append(text, inside) };
 }

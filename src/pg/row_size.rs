@@ -63,6 +63,13 @@ impl Size {
         self.sum.excess()
     }
 
+    /// Whether a value whose JSON is no longer than `longest` can be left uncounted.
+    pub(super) fn leave(&mut self, longest: usize) -> bool {
+        let is_left = self.sum.leave(longest);
+        self.sum.add(usize::from(is_left));
+        is_left
+    }
+
     /// Lets a statement be cancelled. May raise.
     fn tick(&mut self) {
         self.seen = self.seen.wrapping_add(1);

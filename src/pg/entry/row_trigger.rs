@@ -201,10 +201,14 @@ unsafe fn part(plan: &Plan, operation: Operation, old: Option<Row>, new: Option<
     if let Some(least) = unsafe { row::excess_bytes(rows, most) } {
         return Part { operation, texts: Written::Not(least) };
     }
-    // SAFETY: the caller's promise.
-    let written = |shape, row: Option<Row>| row.map(|row| unsafe { row::json(shape, row) });
-    let key = plan.key().and_then(|key| written(key, new.or(old)));
-    let (new, old) = (written(plan.shown(), new), written(plan.shown(), old));
+    let written = |shape, row: Option<Row>, like| {
+        // SAFETY: the caller's promise.
+        row.map(|row| unsafe { row::json(shape, row, like) })
+    };
+    let key = plan.key().and_then(|key| written(key, new.or(old), None));
+    let new = written(plan.shown(), new, None);
+    // Most of what an UPDATE does not change is written down once, and copied.
+    let old = written(plan.shown(), old, new);
     Part { operation, texts: Written::Down { key, new, old } }
 }
 

@@ -67,3 +67,50 @@ fn is_plain(type_oid: pg_sys::Oid) -> bool {
             | p::TIMESTAMPTZOID
     )
 }
+
+/// How long the JSON of a type's values is at the most, for those of which it follows from their size.
+#[derive(Clone, Copy)]
+pub(crate) enum Longest {
+    /// It does not follow.
+    Unknown,
+    /// So long, whatever their size.
+    Bytes(usize),
+    /// So many times their size.
+    Times(usize),
+}
+
+/// The longest numeric: 131,072 digits, 16,383 more behind the point, the point and a sign (numeric.c).
+const NUMERIC_BYTES: usize = 150_000;
+
+/// What has numerics in it has at least eight bytes for each of them, with what tells where it is.
+const NUMERICS_FACTOR: usize = NUMERIC_BYTES / 8;
+
+/// An array of texts or of plain values. At worst they are NULL, of which each is a bit: `null`, a comma, and
+/// brackets of five more dimensions.
+const ARRAY_FACTOR: usize = 8 * 15;
+
+impl Longest {
+    /// Of a type, in the catalog of a transaction.
+    pub(crate) fn of(type_oid: pg_sys::Oid) -> Self {
+        use pg_sys as p;
+        match type_oid {
+            p::NUMERICOID => Self::Bytes(NUMERIC_BYTES),
+            p::JSONBOID => Self::Times(NUMERICS_FACTOR),
+            // SAFETY: a syscache look-up that answers InvalidOid for what is no array.
+            _ => match unsafe { p::get_element_type(type_oid) } {
+                p::NUMERICOID | p::JSONBOID => Self::Times(NUMERICS_FACTOR),
+                element if is_text(element) || is_plain(element) => Self::Times(ARRAY_FACTOR),
+                _ => Self::Unknown,
+            },
+        }
+    }
+
+    /// Of a value of so many bytes, unpacked.
+    pub(crate) fn of_stored(self, bytes: usize) -> Option<usize> {
+        match self {
+            Self::Unknown => None,
+            Self::Bytes(longest) => Some(longest),
+            Self::Times(factor) => Some(bytes.saturating_mul(factor)),
+        }
+    }
+}
