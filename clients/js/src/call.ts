@@ -194,24 +194,45 @@ export async function callAsync<Result = unknown>(where: Where, args?: object, o
 export interface FollowOptions<Result> extends SubscribeOptions {
   /** What was called, of the typed client: says how the result is read, and its type. */
   readonly routine?: Routine<unknown, Result> | undefined;
+  /**
+   * How long a call whose end may have been missed is waited for, in milliseconds, from the gap that says so: it may still
+   * run, for `sse.call_timeout` at most. Default: 60000.
+   */
+  readonly patience?: number | undefined;
 }
 
-/** Follows a call of `callAsync`, from its first event on. */
+/** What such a gap says is missing cannot be the end of a call: it is kept until there is room, has a size, and needs no snapshot. */
+const KEEPS_THE_END = ["overflow", "too_large", "snapshot"];
+
+/**
+ * Follows a call of `callAsync`, from its first event on. Where its end may have gone by, further back than the server's
+ * window reaches, it fails with status 410 when nothing has come in time; after a restart of the server at once.
+ */
 export function follow<Result = unknown>(url: string | URL, options: FollowOptions<Result> = {}): Running<Result> {
   let subscription: Subscription | undefined;
+  let last: ReturnType<typeof setTimeout> | undefined;
   return running(options.routine?.kind, async (take) => {
     await new Promise<void>((resolve, reject) => {
+      const gone = () => reject(new SseError({ status: 410, title: "The result of the call is no longer there" }));
       subscription = subscribe(url, {
         ...options,
         // Names are not known here.
         events: undefined,
         onEvent: take,
-        onGap: (_, message) => take(message),
+        onGap: ({ reason }, message) => {
+          take(message);
+          // Calls do not outlive the gateway.
+          if (reason === "restarted") gone();
+          else if (!KEEPS_THE_END.includes(reason)) last ??= setTimeout(gone, options.patience ?? 60_000);
+        },
         onEnd: (error) => (error ? reject(error) : resolve()),
       });
     });
     throw new SseError({ status: 0, title: "Closed before the call has ended" });
-  }, () => subscription?.close());
+  }, () => {
+    clearTimeout(last);
+    subscription?.close();
+  });
 }
 
 /** How many events are kept for whoever iterates, until somebody does. */

@@ -144,4 +144,6 @@ it("calls stream, and go on without their caller", async () => {
     for await (const { data } of follow(job.url)) again.push(data);
     expect(again).toEqual(pages);
   }
+  await restart();
+  await expect(follow(job.url).result).rejects.toMatchObject({ status: 410, message: "The result of the call is no longer there" });
 });

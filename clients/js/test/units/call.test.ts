@@ -239,4 +239,49 @@ describe("a call that streams", () => {
     }
     expect(events).toEqual(Array.from({ length: 30 }, (_, at) => `${at + 1} of 30`));
   });
+
+  it("is given up when its end is no longer there, and waited for as long as it may come", async () => {
+    let end = () => {};
+    const { server, stream, options } = serve(async () => {
+      await new Promise<void>((resolve) => (end = resolve));
+      return "done";
+    });
+    const { url } = await callAsync(URL, {}, options);
+    // The window has passed over its beginning. Whether it still runs, nobody says.
+    stream.forget();
+    stream.publish("of another call");
+    stream.forget();
+    const gone = { status: 410, message: "The result of the call is no longer there" };
+    const impatient = follow(url, { ...options, patience: 20 });
+    await expect(impatient.result).rejects.toMatchObject(gone);
+    const seen: string[] = [];
+    await expect((async () => {
+      for await (const { event } of follow(url, { ...options, patience: 20 })) seen.push(event);
+    })()).rejects.toMatchObject(gone);
+    expect(seen).toEqual(["sse.gap"]);
+    // It runs, and ends in time.
+    const patient = follow(url, options);
+    await until(() => stream.subscribers > 1);
+    end();
+    expect(await patient.result).toBe("done");
+    // After a restart nothing of it can come.
+    server.restart();
+    await expect(follow(url, options).result).rejects.toMatchObject(gone);
+    await until(() => stream.subscribers === 0);
+  });
+
+  it("is waited for where a gap cannot have hidden its end", async () => {
+    let end = () => {};
+    const { stream, options } = serve(async () => {
+      await new Promise<void>((resolve) => (end = resolve));
+      return "done";
+    });
+    const { url } = await callAsync(URL, {}, options);
+    const followed = follow(url, { ...options, patience: 0 });
+    await until(() => stream.subscribers > 1);
+    for (const reason of ["overflow", "too_large", "snapshot"]) stream.gap(reason);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    end();
+    expect(await followed.result).toBe("done");
+  });
 });
