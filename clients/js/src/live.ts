@@ -171,7 +171,7 @@ export class Live<Row extends object> {
       } catch (error) {
         if (this.#held !== mine || this.#stop.signal.aborted) return;
         const { status = 0, problem } = error as Partial<SseError>;
-        this.#fail(problem ?? { status, title: "The rows cannot be read", detail: String(error) });
+        this.#fail(problem ?? { status, title: "The rows cannot be read", detail: `The rows cannot be read: ${String(error)}` });
         await new Promise<void>((resolve) => {
           this.#timer = setTimeout(resolve, wait);
           this.#stop.signal.addEventListener("abort", () => resolve());

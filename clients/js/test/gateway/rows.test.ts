@@ -94,12 +94,14 @@ it("rows of a json snapshot have SQL's names, before and after a change", async 
   expect(rows.current).toEqual([{ id: 1, item_title: "a", is_done: true }]);
 });
 
-it("a snapshot that fails is tried again", async () => {
+it("a snapshot that fails is told, and tried again", async () => {
   await sql("truncate todo; insert into todo (id, item_title) values (1, 'break')");
   const rows = begin("/api/todo-broken/info");
-  await until(() => rows.isConnected);
+  await until(() => rows.state === "failed");
+  expect(rows.error?.message).toContain("its log says why");
   await sql("update todo set item_title = 'mended'");
   await same(rows);
+  expect(rows.error).toBeUndefined();
 });
 
 it("rows that a page was served with are gone on from", async () => {

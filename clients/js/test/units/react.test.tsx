@@ -67,7 +67,9 @@ describe("useLive", () => {
     }
     const { shows } = await render(<StrictMode><Page /></StrictMode>);
     await shows("1");
-    expect(await settle()).toEqual({ seen: true });
+    let settled: Settled | undefined;
+    await act(async () => void (settled = await settle()));
+    expect(settled).toEqual({ seen: true });
     expect(stream.requests).toHaveLength(1);
   });
 
