@@ -95,9 +95,9 @@ async function show() {
     const { lines, isCancelled } = await mine.result;
     see({ phase: isCancelled && !(lines >= view.total) ? "cancelled" : "done", done: lines, isAway: false });
   } catch (error) {
-    // The import has failed; or this page does not show it any more.
+    // The import has failed; or its end is no longer there (410), as after a restart; or this page does not show it any more.
     if (isMine()) {
-      ask(job, error.message);
+      ask(job, error.status === 410 ? undefined : error.message);
     }
   }
 }

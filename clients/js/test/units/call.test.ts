@@ -261,7 +261,7 @@ describe("a call that streams", () => {
     expect(seen).toEqual(["sse.gap"]);
     // It runs, and ends in time.
     const patient = follow(url, options);
-    await until(() => stream.subscribers > 1);
+    await until(() => stream.requests.length === 3);
     end();
     expect(await patient.result).toBe("done");
     // After a restart nothing of it can come.
@@ -278,7 +278,7 @@ describe("a call that streams", () => {
     });
     const { url } = await callAsync(URL, {}, options);
     const followed = follow(url, { ...options, patience: 0 });
-    await until(() => stream.subscribers > 1);
+    await until(() => stream.subscribers === 1);
     for (const reason of ["overflow", "too_large", "snapshot"]) stream.gap(reason);
     await new Promise((resolve) => setTimeout(resolve, 20));
     end();
