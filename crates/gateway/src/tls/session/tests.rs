@@ -247,3 +247,78 @@ fn text_can_be_sealed_while_a_message_of_the_client_is_not_whole() {
     server.send(&mut client);
     shake_at_once(&mut server, &mut client);
 }
+
+/// Records of a client whose handshake is done, made by hand, as no ordinary client makes them (TLS 1.3).
+struct Forger {
+    key: aws_lc_rs::aead::LessSafeKey,
+    iv: Vec<u8>,
+    sequence: u64,
+}
+
+impl Forger {
+    /// After a handshake.
+    fn shaken(server: &mut Server, chain: &[u8]) -> Self {
+        use rustls::crypto::aws_lc_rs::{cipher_suite::TLS13_AES_128_GCM_SHA256, default_provider};
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(chain).unwrap()).unwrap();
+        let mut provider = default_provider();
+        provider.cipher_suites = vec![TLS13_AES_128_GCM_SHA256];
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_protocol_versions(&[&TLS13]).unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.enable_secret_extraction = true;
+        let mut client = client(&Arc::new(config));
+        shake_at_once(server, &mut client);
+        let secrets = client.dangerous_extract_secrets().unwrap().tx;
+        let (sequence, rustls::ConnectionTrafficSecrets::Aes128Gcm { key, iv }) = secrets else {
+            panic!("another suite")
+        };
+        let key = aws_lc_rs::aead::UnboundKey::new(&aws_lc_rs::aead::AES_128_GCM, key.as_ref()).unwrap();
+        Self { key: aws_lc_rs::aead::LessSafeKey::new(key), iv: iv.as_ref().to_vec(), sequence }
+    }
+
+    fn record(&mut self, kind: u8, text: &[u8]) -> Vec<u8> {
+        let mut nonce: [u8; 12] = self.iv.as_slice().try_into().unwrap();
+        nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()).for_each(|(byte, by)| *byte ^= by);
+        self.sequence += 1;
+        let mut inside = [text, &[kind]].concat();
+        let len = (inside.len() + 16) as u16;
+        let head = [&[23, 3, 3][..], &len.to_be_bytes()].concat();
+        let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
+        let aad = aws_lc_rs::aead::Aad::from(head.clone());
+        self.key.seal_in_place_append_tag(nonce, aad, &mut inside).unwrap();
+        [head, inside].concat()
+    }
+}
+
+// An update of keys in two records, between which the server has something to send; records without text.
+#[test]
+fn a_message_in_pieces_on_an_open_connection_does_no_harm() {
+    let (config, chain) = config();
+    let mut server = Server::new(&config);
+    let mut forger = Forger::shaken(&mut server, &chain);
+    // KeyUpdate, of which an answer is asked for (RFC 8446 §4.6.3).
+    let update = [24, 0, 0, 1, 1];
+    server.take(&forger.record(22, &update[..3])).unwrap();
+    assert!(!server.session.rest().is_empty(), "it is kept");
+    for _ in 0..3 {
+        server.session.seal(b"an event in between", &mut server.sealed).unwrap();
+    }
+    server.take(&forger.record(22, &update[3..])).unwrap();
+    assert!(server.session.rest().is_empty());
+    server.session.seal(b"an event behind it", &mut server.sealed).unwrap();
+    server.session.close(&mut server.sealed).unwrap();
+
+    // A message that never ends is bounded by what may be kept of it.
+    let mut server = Server::new(&config);
+    let mut forger = Forger::shaken(&mut server, &chain);
+    let begin = [4, 0, 0xff, 0xff];
+    let mut incoming = [server.session.rest(), &forger.record(22, &begin)].concat();
+    server.session.feed(&mut incoming, &mut server.plain, &mut server.sealed, 1024).unwrap();
+    let ended = (0..200).position(|_| {
+        let record = forger.record(22, &[0; 100]);
+        let mut incoming = [server.session.rest(), &record].concat();
+        server.session.feed(&mut incoming, &mut server.plain, &mut server.sealed, 1024).is_err()
+    });
+    assert!(ended.is_some_and(|records| records < 10), "{ended:?}");
+}
