@@ -309,5 +309,14 @@ fn the_client_follows_the_triggers_and_keys_of_the_tables_that_streams_tell() ->
     api.sql("alter table package rename to parcel")?;
     client("its name again", &|text| text.contains("ParcelsChange"))?;
     api.sql("drop table parcel")?;
-    client("no table", &|text| !text.contains("ParcelsChange"))
+    client("no table", &|text| !text.contains("ParcelsChange"))?;
+    // A dot may stand in a name.
+    api.sql(
+        "create function lots() returns void language sql as '';
+         comment on function lots() is E'@sse\n@sse_topic told.lot.of.it'",
+    )?;
+    client("the other stream", &|text| text.contains("lotsStream"))?;
+    api.sql("create table \"lot.of.it\" (id int primary key)")?;
+    api.sql(&trigger("told.\"lot.of.it\"", "'all'"))?;
+    client("its table", &|text| text.contains("LotsChange"))
 }
