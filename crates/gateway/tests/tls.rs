@@ -101,7 +101,8 @@ fn a_handshake_has_ten_seconds_however_its_bytes_come() {
     let mut late = TlsPeer::connect(gateway.port(), &site.trust(&VERSIONS));
     std::thread::sleep(Duration::from_secs(4));
     late.send(b"GET / HTTP/1.1\r\n");
-    late.rest();
+    let (text, ended) = late.rest();
+    assert!(text.starts_with("HTTP/1.1 408") && ended == Ended::Closed, "{text} {ended:?}");
     assert!(before.elapsed() < Duration::from_secs(13), "{:?}", before.elapsed());
 }
 
@@ -157,12 +158,12 @@ fn a_renewed_certificate_is_for_new_connections_and_cuts_no_stream() {
 /// Whether a client that trusts this certificate alone gets an answer.
 fn is_taken(gateway: &TestGateway, trust: &Arc<rustls::ClientConfig>) -> bool {
     let mut peer = TlsPeer::connect(gateway.port(), trust);
-    let handshake = peer.tls.complete_io(&mut peer.tcp);
-    if handshake.is_ok() {
+    let is_taken = peer.try_shake();
+    if is_taken {
         peer.send(HEALTH.as_bytes());
         peer.read_to("pass");
     }
-    handshake.is_ok()
+    is_taken
 }
 
 #[test]
@@ -256,7 +257,7 @@ fn a_stream_whose_client_keeps_sending_is_closed() {
         let _ = stream.tls.writer().write_all(&[b'x'; 900]);
         while stream.tls.wants_write() && stream.tls.write_tls(&mut stream.tcp).is_ok() {}
     }
-    assert_eq!(gateway.count(|stats| &stats.junk_total), 1);
+    eventually("it is counted", || gateway.count(|stats| &stats.junk_total) == 1);
 }
 
 #[test]
@@ -299,4 +300,65 @@ fn large_events_are_whole_for_readers_of_any_pace() {
             assert!(read.contains(&format!("data: {}\n", text(n))), "{n}: {} bytes", read.len());
         }
     }
+}
+
+#[test]
+fn a_client_that_has_said_its_end_still_gets_its_answer() {
+    let site = Site::new();
+    let gateway = gateway(&site);
+    for hangs_up in [false, true] {
+        let mut peer = TlsPeer::connect(gateway.port(), &site.trust(&VERSIONS));
+        peer.shake();
+        peer.send(HEALTH.as_bytes());
+        peer.tls.send_close_notify();
+        peer.flush();
+        if hangs_up {
+            peer.hang_up();
+        }
+        let (text, ended) = peer.rest();
+        assert!(text.ends_with("{\"status\":\"pass\"}") && ended == Ended::Closed, "{text} {ended:?}");
+    }
+}
+
+/// A gateway with a file of 8 MB, and what is in it.
+fn with_file(site: &Site, write_timeout: Duration) -> (TestGateway, tempfile::TempDir, String) {
+    let (keep, root) = support::folder();
+    let content: String = (0..1_000_000).map(|n| format!("{n:07} ")).collect();
+    std::fs::write(root.join("large.txt"), &content).unwrap();
+    let settings = Settings { static_root: Some(root), write_timeout, ..site.settings() };
+    (TestGateway::with(settings), keep, content)
+}
+
+const LARGE: &str = "GET /large.txt HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn a_large_answer_comes_whole() {
+    let site = Site::new();
+    let (gateway, _keep, content) = with_file(&site, 2 * DEADLINE);
+    for version in VERSIONS {
+        let mut peer = TlsPeer::ask(gateway.port(), &site.trust(&[version]), LARGE);
+        peer.read_to("\r\n\r\n");
+        assert!(peer.read_to("0999999 ") == content);
+        peer.send(HEALTH.as_bytes());
+        peer.read_to("pass");
+    }
+}
+
+// Slow readers: an answer, and a stream, of which nothing is taken.
+#[test]
+fn what_a_client_does_not_take_is_cut_off() {
+    let site = Site::new();
+    let (gateway, _keep, _) = with_file(&site, Duration::from_secs(1));
+    let trust = site.trust(&VERSIONS);
+    let mut answer = TlsPeer::ask(gateway.port(), &trust, LARGE);
+    answer.read_to("\r\n\r\n");
+    let mut stream = TlsPeer::ask(gateway.port(), &trust, GET);
+    stream.read_to("sse.ready");
+    assert_eq!(gateway.subscribers(), 1);
+    for _ in 0..100 {
+        gateway.publish(&[raise("x".repeat(100_000))]);
+    }
+    eventually("the stream is given up", || gateway.subscribers() == 0);
+    eventually("it is counted", || gateway.count(|stats| &stats.write_timeouts_total) == 1);
+    eventually("and the answer", || gateway.count(|stats| &stats.connections) == 0);
 }

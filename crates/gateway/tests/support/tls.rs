@@ -108,6 +108,24 @@ impl TlsPeer {
         peer
     }
 
+    /// Completes the handshake; false: it was refused.
+    pub fn try_shake(&mut self) -> bool {
+        let until = Instant::now() + DEADLINE;
+        while self.tls.is_handshaking() {
+            match self.tls.complete_io(&mut self.tcp) {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => return false,
+                Ok(_) => {}
+            }
+            assert!(Instant::now() < until, "no end of the handshake");
+        }
+        true
+    }
+
+    pub fn shake(&mut self) {
+        assert!(self.try_shake());
+    }
+
     pub fn send(&mut self, text: &[u8]) {
         self.tls.writer().write_all(text).unwrap();
         self.flush();
@@ -123,15 +141,18 @@ impl TlsPeer {
     /// Everything up to this text, which must come.
     pub fn read_to(&mut self, text: &str) -> String {
         let until = Instant::now() + DEADLINE;
+        let mut from = 0;
         loop {
-            if let Some(at) = self.got.windows(text.len()).position(|window| window == text.as_bytes()) {
+            let found = self.got[from..].windows(text.len()).position(|window| window == text.as_bytes());
+            if let Some(at) = found.map(|at| from + at) {
                 let rest = self.got.split_off(at + text.len());
                 return String::from_utf8(std::mem::replace(&mut self.got, rest)).unwrap();
             }
+            from = (self.got.len() + 1).saturating_sub(text.len());
             let ended = self.read();
-            let so_far = String::from_utf8_lossy(&self.got);
-            assert!(Instant::now() < until, "no {text:?} in {so_far:?}");
-            assert_eq!(ended, None, "ended with {so_far:?} and no {text:?}");
+            let so_far = || String::from_utf8_lossy(&self.got[self.got.len().saturating_sub(1000)..]);
+            assert!(Instant::now() < until, "no {text:?} in {:?}", so_far());
+            assert_eq!(ended, None, "ended with {:?} and no {text:?}", so_far());
         }
     }
 
