@@ -41,8 +41,9 @@ enum Stage {
     Open,
     /// The peer has said that nothing more comes from it.
     PeerClosed,
-    /// Nothing may be asked of rustls any more: it would say a second time what is wrong, and may panic.
-    Broken,
+    /// It has broken, or has said its end. Nothing may be asked of rustls any more: it would say what is
+    /// wrong a second time, or behind its end, and may panic.
+    Over,
 }
 
 /// The server's side of a connection.
@@ -72,9 +73,9 @@ impl Session {
         self.stage == Stage::PeerClosed
     }
 
-    /// Whether the peer, or we, have broken off.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.stage == Stage::Broken
+    /// Whether it is broken, or has said its end: what still comes cannot be read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
     }
 
     /// What has come and is not used yet.
@@ -122,31 +123,33 @@ impl Session {
         })
     }
 
-    /// Appends the notice that nothing more comes, behind which nothing can be sealed.
+    /// Appends the notice that nothing more comes, behind which nothing can be sealed or read.
     ///
     /// # Errors
     /// As [`Session::seal`].
     pub(crate) fn close(&mut self, sealed: &mut Vec<u8>) -> Result<(), Broken> {
-        self.write(sealed, |traffic, sealed| {
+        let outcome = self.write(sealed, |traffic, sealed| {
             append(sealed, ADDED_BYTES, |space| {
                 traffic.queue_close_notify(space).map_err(|error| match error {
                     EncryptError::InsufficientSize(size) => Some(size),
                     EncryptError::EncryptExhausted => None,
                 })
             })
-        })
+        });
+        self.stage = Stage::Over;
+        outcome
     }
 
-    /// After an error nothing is asked of rustls any more. A panic in it, which a peer might know how to
+    /// A panic in it, which a peer might know how to
     /// provoke, ends this connection, and not the process.
     fn guarded(&mut self, work: impl FnOnce(&mut Self) -> Result<(), Broken>) -> Result<(), Broken> {
-        if self.stage == Stage::Broken {
+        if self.stage == Stage::Over {
             return Err(Broken);
         }
         // What a panic leaves half changed is not looked at again.
         let outcome = catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or(Err(Broken));
         if outcome.is_err() {
-            self.stage = Stage::Broken;
+            self.stage = Stage::Over;
         }
         outcome
     }

@@ -147,7 +147,7 @@ impl TlsSocket {
 
     /// The same; text that came is dropped.
     pub(super) fn discard(&mut self) -> io::Result<usize> {
-        if self.session.is_broken() {
+        if self.session.is_over() {
             return SCRATCH.with_borrow_mut(|Scratch { incoming, .. }| self.tcp.try_read(incoming));
         }
         let came = self.receive();

@@ -178,6 +178,7 @@ fn a_client_that_has_said_its_end_still_gets_its_answer_and_ours() {
         assert_eq!(read(&mut client, 6), b"answer");
         assert_eq!(client.reader().read(&mut [0; 1]).unwrap(), 0, "ended, not cut off");
         assert_eq!(server.session.seal(b"more", &mut server.sealed), Err(Broken));
+        assert_eq!(server.take(b"junk behind the end"), Err(Broken), "refused, without a panic");
     }
 }
 
@@ -187,7 +188,7 @@ fn nothing_is_sealed_before_the_handshake_is_completed() {
     let mut server = Server::new(&config);
     assert_eq!(server.session.seal(b"x", &mut server.sealed), Err(Broken));
     assert_eq!(server.session.close(&mut server.sealed), Err(Broken));
-    assert!(server.sealed.is_empty() && server.session.is_broken());
+    assert!(server.sealed.is_empty() && server.session.is_over());
 }
 
 // Junk in place of a record, at each point of a connection: the peer is told, and nothing panics.
