@@ -231,6 +231,43 @@ fn a_worker_that_makes_files_leaves_its_place_to_one_that_reads_routines() -> Re
     .map(drop)
 }
 
+/// A gateway that was held up hears of both workers at once.
+#[test]
+fn files_that_were_made_count_although_a_later_worker_has_left_since() -> Result<()> {
+    let cluster = start(builder().setting("sse.serve_client", "on"))?;
+    cluster.sql(&announcer("news", "@sse"))?;
+    eventually(&cluster, "/api/client.ts", "the first client", |status, text| {
+        status == 200 && text.contains("News")
+    })?;
+    let workers = |what: &str, count: &str, condition: &str| {
+        let query = format!(
+            "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog' {condition}"
+        );
+        wait_for(PATIENCE, what, || Ok((cluster.sql(&query)?.trim() == count).then_some(())))
+    };
+    let waits = "and wait_event_type = 'Lock'";
+    let mut files = hold_files(&cluster)?;
+    cluster.sql(&announcer("other", "@sse"))?;
+    workers("files are made", "1", waits)?;
+    let mut routines = cluster.session()?;
+    routines.run("begin; lock pg_catalog.pg_extension in access exclusive mode")?.ok()?;
+    cluster.sql("alter function news rename to later")?;
+    workers("routines are read", "2", waits)?;
+    let mark = cluster.log_mark()?;
+    let frozen = freeze_gateway(&cluster)?;
+    files.run("rollback")?.ok()?;
+    workers("the files are made", "1", "")?;
+    routines.run("rollback")?.ok()?;
+    workers("the routines are read", "0", "")?;
+    drop(frozen);
+    eventually(&cluster, "/api/client.ts", "the last client", |status, text| {
+        status == 200 && text.contains("Later")
+    })?;
+    let log = cluster.log_since(mark)?;
+    ensure!(!log.contains("left before it was done"), "{log}");
+    Ok(())
+}
+
 #[test]
 fn parts_of_the_files_of_two_workers_are_never_mixed() -> Result<()> {
     let cluster = start(builder().setting("sse.serve_client", "on"))?;
