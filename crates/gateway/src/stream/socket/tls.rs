@@ -30,6 +30,15 @@ const SLOW_PLAIN_BYTES: usize = 4 << 10;
 /// sends alerts and key updates then, of 30 bytes. Beyond it the connection is closed.
 const MAX_REST_BYTES_OF_STREAM: usize = 1 << 10;
 
+/// Bytes that may come beyond those that the text in them excuses, once the handshake is completed. rustls
+/// lets 32 records without text pass before each record with some, all of which have to be decrypted, and no
+/// limit on heads or bodies sees them; of an honest peer such bytes are some hundred. Beyond it the connection
+/// is broken off.
+const MAX_EMPTY_BYTES: usize = 64 << 10;
+
+/// How many bytes each byte of text excuses: a record with a single one has 30 at most.
+const BYTES_FOR_TEXT: usize = 32;
+
 /// Read at a time, together with what is left of a record from before.
 const READ_BYTES: usize = MAX_RECORD_BYTES + MAX_PLAIN_BYTES;
 
@@ -59,6 +68,8 @@ pub(crate) struct TlsSocket {
     /// Text that has come and is not read, and how much of it is.
     plain: Vec<u8>,
     read: usize,
+    /// Bytes that have come and are not excused by text ([`MAX_EMPTY_BYTES`]).
+    empty_bytes: usize,
     /// The peer has not taken its last record at once.
     is_slow: bool,
     /// The peer has said, or shown, that nothing more comes.
@@ -81,6 +92,7 @@ impl TlsSocket {
             max_rest: MAX_RECORD_BYTES,
             plain: Vec::new(),
             read: 0,
+            empty_bytes: 0,
             is_slow: false,
             has_ended: false,
             has_closed: false,
@@ -135,11 +147,19 @@ impl TlsSocket {
                 return Ok(0);
             }
             sealed.clear();
+            let (was_shaking, text_before) = (self.session.is_shaking(), self.plain.len());
             let fed =
                 self.session.feed(&mut incoming[..before + came], &mut self.plain, sealed, self.max_rest);
             let sent = self.send(sealed);
             fed.map_err(|_| broken())?;
             sent?;
+            if !was_shaking {
+                let excused = (self.plain.len() - text_before).saturating_mul(BYTES_FOR_TEXT);
+                self.empty_bytes = self.empty_bytes.saturating_add(came).saturating_sub(excused);
+                if self.empty_bytes > MAX_EMPTY_BYTES {
+                    return Err(broken());
+                }
+            }
             self.has_ended = self.session.is_closed_by_peer();
             Ok(came)
         })
