@@ -33,7 +33,9 @@ fn prepared(scripts: &[&str]) -> Result<Cluster> {
     let mut session = cluster.session()?;
     run_all(&mut session, scripts)?;
     run_all(&mut session, &[OPEN])?;
-    assert_eq!(cluster.sql("select problem from sse.endpoints where problem is not null")?, "");
+    // Nothing is called here.
+    let others = "select problem from sse.endpoints where problem !~ 'calls are off'";
+    assert_eq!(cluster.sql(others)?, "");
     Ok(cluster)
 }
 

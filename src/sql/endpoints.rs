@@ -27,7 +27,6 @@ fn check_routine(routine: pg_sys::Oid) -> SetOfIterator<'static, Vec<u8>> {
     let mut problems: Vec<Problem> =
         endpoint.problems.iter().chain(&endpoint.call_problems).cloned().collect();
     problems.extend(hint(endpoint));
-    problems.extend(annotations::without_calls(endpoint));
     rows(problems)
 }
 
