@@ -276,7 +276,8 @@ pub(crate) fn without_snapshots(annotation: &Annotation) -> Option<Problem> {
 }
 
 /// What is said of a routine that would be called while there are no calls. That is no mistake of the
-/// comment, which may be written for other times; so it is said where endpoints are listed, and not with each COMMENT.
+/// comment, which may be written for other times; so it is said where endpoints are listed, and not with each
+/// COMMENT.
 pub(crate) fn without_calls(endpoint: &Endpoint) -> Option<Problem> {
     endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?.http.as_ref()?;
     guc::CALL_ROLE.optional().is_none().then(route::calls_are_off)
