@@ -1,5 +1,5 @@
-//! A server in use is upgraded: what was published, refused, granted and dumped before goes on afterwards, and
-//! a library and an extension of different versions are told apart, harmless, and mended (C1.1).
+//! A server in use is upgraded: what was published, refused, granted and dumped before goes on afterwards,
+//! and a library and an extension of different versions are told apart, harmless, and mended (C1.1).
 //!
 //! A build for tests acts as an older library when a file says so (`src/version.rs`). With
 //! `PG_SSE_LIBRARY_0_1_0` the tests take that library for the old one instead, a real one.

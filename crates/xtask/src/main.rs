@@ -1,5 +1,5 @@
-//! `cargo xtask …`: the commands of the project: install, demo, docs, test, call-rate, commit-rate, ledger,
-//! siege, snapshots, soak, regress, screenshots.
+//! `cargo xtask …`: the commands of the project: install, demo, docs, package, release, test, call-rate,
+//! commit-rate, ledger, siege, snapshots, soak, regress, screenshots.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -12,6 +12,7 @@ mod demo;
 mod docs;
 mod install;
 mod ledger;
+mod package;
 mod packages;
 mod postgres;
 mod privilege;
@@ -86,8 +87,17 @@ enum Task {
         #[arg(long, value_name = "PATH")]
         pg_config: Option<PathBuf>,
     },
+    /// Make Debian packages, or another thing to give to people, in target/packages.
+    Package(package::Options),
     /// Run PostgreSQL's own regression suite with every PL/pgSQL function treated as annotated.
     Regress,
+    /// Make everything that is given to people from what is committed, with checksums.
+    Release {
+        /// Debian packages for these major versions (default: all).
+        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        #[arg(value_parser = clap::value_parser!(u32).range(15..=18))]
+        pg: Vec<u32>,
+    },
     /// Make the pictures of the examples that README and docs show: docs/images/NAME.png.
     Screenshots {
         /// Of these alone (default: of all).
@@ -133,7 +143,9 @@ fn main() -> ExitCode {
         Task::Docs => docs::run(),
         Task::CallRate { seconds, pg_config } => call_rate::run(seconds, pg_config.as_deref()),
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
+        Task::Package(options) => package::run(&options),
         Task::Regress => regress::run(),
+        Task::Release { pg } => package::release(&pg),
         Task::Screenshots { names, pg_config } => screenshots::run(&names, pg_config.as_deref()),
         Task::Siege(arguments) => siege::run(arguments),
         Task::Snapshots { seconds, seed, pg_config } => snapshots::run(seconds, seed, pg_config.as_deref()),
