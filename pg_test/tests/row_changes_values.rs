@@ -1,5 +1,5 @@
-//! What the values of a row change are as JSON, of the new row and of the old: byte for byte what `row_to_json`
-//! makes of them (C3.5).
+//! What the values of a row change are as JSON, of the new row and of the old: byte for byte what
+//! `row_to_json` makes of them (C3.5).
 //!
 //! Not for values that are too large: `row_changes_large.rs`.
 

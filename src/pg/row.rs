@@ -233,8 +233,8 @@ impl Json {
     }
 }
 
-/// The shape's columns of a row, as a JSON object. What it has in common with a row that is `written` already,
-/// in the same shape, is taken from there. May raise: what a type's own output or cast raises.
+/// The shape's columns of a row, as a JSON object. What it has in common with a row that is `written`
+/// already, in the same shape, is taken from there. May raise: what a type's own output or cast raises.
 ///
 /// # Safety
 /// - As [`least_bytes`]; the caller owns nothing with a destructor.

@@ -3,8 +3,8 @@
 //! `row_to_json` asks the catalog about each column of each row; that is most of what it costs. So the
 //! answers are kept for the types of every day and for arrays of them, and their values are written with the
 //! functions that it uses itself: the type's output function, `JsonEncodeDateTime`. All other types
-//! (composites, domains, enums, whatever may have a cast to json) are left to it: it gets a row of that column
-//! alone.
+//! (composites, domains, enums, whatever may have a cast to json) are left to it: it gets a row of that
+//! column alone.
 //!
 //! Not for: which columns (`row.rs`), arrays (`row_json/array.rs`), and what is a text or a number already
 //! (`row_json/text.rs`).

@@ -65,9 +65,7 @@ impl Size {
 
     /// Whether a value whose JSON is no longer than `longest` can be left uncounted.
     pub(super) fn leave(&mut self, longest: usize) -> bool {
-        let is_left = self.sum.leave(longest);
-        self.sum.add(usize::from(is_left));
-        is_left
+        self.sum.leave(longest)
     }
 
     /// Lets a statement be cancelled. May raise.

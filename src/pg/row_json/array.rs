@@ -1,5 +1,5 @@
-//! Arrays of the types of every day as JSON, as `row_to_json` writes them: `[1,null]`, and an array in an array
-//! for each dimension; bounds are not told.
+//! Arrays of the types of every day as JSON, as `row_to_json` writes them: `[1,null]`, and an array in an
+//! array for each dimension; bounds are not told.
 //!
 //! Not for: arrays of other types, which `row_to_json` writes itself (`row_json.rs`).
 
@@ -44,8 +44,8 @@ impl Elements {
         Some(Self { way, type_oid, length, is_by_value, alignment })
     }
 
-    /// Appends an array; `false`: nothing, because its elements are of another type than the column's are. May
-    /// raise.
+    /// Appends an array; `false`: nothing, because its elements are of another type than the column's are.
+    /// May raise.
     ///
     /// # Safety
     /// - `array` is an array; the caller owns nothing with a destructor.
