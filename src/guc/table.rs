@@ -319,4 +319,24 @@ settings! {
         c"Serves the client in TypeScript and the documents at the URL prefix: client.ts, openapi.json, asyncapi.json.",
         "They tell whoever may fetch them what can be called and listened to, with parameters, types and the prose of the comments.",
     );
+    ADMIN_PORT: Number = Number::new(
+        c"sse.admin_port", 0, (0, 65_535), Unit::None, Start,
+        c"TCP port for health, metrics and the inspector.",
+        "0: none. It speaks plain HTTP, and stands while nothing is served, too.",
+    );
+    ADMIN_LISTEN_ADDRESSES: Text = Text::new(
+        c"sse.admin_listen_addresses", c"127.0.0.1", Start,
+        c"Addresses that sse.admin_port is listened on.",
+        "Comma-separated addresses or host names; * listens on all. Beyond loopback anybody on the network can read what is sent.",
+    ).hooks(TextHooks::checked::<Addresses>());
+    ADMIN_TOKEN: Text = Text::new(
+        c"sse.admin_token", c"", Reload,
+        c"Token of the inspector, at least 16 bytes.",
+        "Empty: none, and then the inspector shows nothing. Health and metrics need none. It is never shown; better kept in a file (sse.admin_token_file).",
+    ).hooks(guc_secret::ADMIN_TOKEN_HOOKS);
+    ADMIN_TOKEN_FILE: Text = Text::new(
+        c"sse.admin_token_file", c"", Reload,
+        c"File that has the token of the inspector.",
+        "Readable by the server's user alone; one line end at its end does not count. Empty: none. Read again when it changes.",
+    );
 }

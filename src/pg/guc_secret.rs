@@ -1,4 +1,4 @@
-//! `sse.jwt_secret`: a setting whose value is shown to nobody and in no view.
+//! `sse.jwt_secret` and `sse.admin_token`: settings whose value is shown to nobody and in no view.
 //!
 //! A show hook alone would not do: `pg_settings.reset_val` shows the stored text, and a reload that changes
 //! the text logs it (guc-file.l, "parameter … changed to …"), at debug levels to every client. So the check
@@ -8,14 +8,17 @@
 //!
 //! A parallel worker takes the empty text from its leader, and so has no secret; it needs none.
 //!
-//! Not for the secret in a file (`sse.jwt_secret_file`), which the gateway reads itself.
+//! Not for secrets in files (`sse.jwt_secret_file`, `sse.admin_token_file`), which the gateway reads itself.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
+use std::fmt::Display;
+use std::thread::LocalKey;
 
 use pgrx::guc::GucFlags;
-use pgrx::{pg_guard, pg_sys};
-use sse_gateway::Secret;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::pgrx_extern_c_guard;
+use sse_gateway::{AdminToken, Secret};
 
 use super::compat;
 use super::guc_text::{TextHooks, set_check_detail};
@@ -23,23 +26,86 @@ use super::guc_text::{TextHooks, set_check_detail};
 thread_local! {
     /// The secret in force. Set by the assign hook only.
     static SECRET: RefCell<Option<Secret>> = const { RefCell::new(None) };
+    /// The same of the admin port's token.
+    static ADMIN_TOKEN: RefCell<Option<AdminToken>> = const { RefCell::new(None) };
 }
 
-/// The secret in force, `None` when the setting is empty.
+/// `sse.jwt_secret` in force, `None` when the setting is empty.
 pub(crate) fn secret() -> Option<Secret> {
     SECRET.with_borrow(Option::clone)
 }
 
-/// The hooks of `sse.jwt_secret`. The assign and show hooks cannot unwind.
-pub(crate) const HOOKS: TextHooks =
-    TextHooks { check: Some(check), assign: Some(assign), show: Some(show), flags: GucFlags::SUPERUSER_ONLY };
+/// `sse.admin_token` in force, `None` when the setting is empty.
+pub(crate) fn admin_token() -> Option<AdminToken> {
+    ADMIN_TOKEN.with_borrow(Option::clone)
+}
 
-#[pg_guard]
-unsafe extern "C-unwind" fn check(
+/// The hooks of `sse.jwt_secret`.
+pub(crate) const HOOKS: TextHooks = hooks::<Secret>();
+
+/// The hooks of `sse.admin_token`.
+pub(crate) const ADMIN_TOKEN_HOOKS: TextHooks = hooks::<AdminToken>();
+
+/// The assign and show hooks cannot unwind.
+const fn hooks<S: Hidden>() -> TextHooks {
+    TextHooks {
+        check: Some(check::<S>),
+        assign: Some(assign::<S>),
+        show: Some(show::<S>),
+        flags: GucFlags::SUPERUSER_ONLY,
+    }
+}
+
+/// What a setting may hold that nobody is shown.
+trait Hidden: Sized + 'static {
+    /// What is wrong with the bytes, if anything.
+    fn of(bytes: &[u8]) -> Result<Self, impl Display>;
+
+    fn bytes(&self) -> &[u8];
+
+    /// Where the one in force is.
+    fn place() -> &'static LocalKey<RefCell<Option<Self>>>;
+}
+
+impl Hidden for Secret {
+    fn of(bytes: &[u8]) -> Result<Self, impl Display> {
+        Self::try_new(bytes)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn place() -> &'static LocalKey<RefCell<Option<Self>>> {
+        &SECRET
+    }
+}
+
+impl Hidden for AdminToken {
+    fn of(bytes: &[u8]) -> Result<Self, impl Display> {
+        Self::try_new(bytes)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
+    fn place() -> &'static LocalKey<RefCell<Option<Self>>> {
+        &ADMIN_TOKEN
+    }
+}
+
+unsafe extern "C-unwind" fn check<S: Hidden>(
     newval: *mut *mut c_char,
     extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
+    // SAFETY: what the attribute `pg_guard` makes of a function; it cannot make it of a generic one. No
+    // destructor is jumped over: everything with one lives inside.
+    unsafe { pgrx_extern_c_guard(move || is_good::<S>(newval, extra)) }
+}
+
+fn is_good<S: Hidden>(newval: *mut *mut c_char, extra: *mut *mut c_void) -> bool {
     // SAFETY: guc.c passes the address of the new value.
     let text = unsafe { *newval };
     if text.is_null() {
@@ -50,7 +116,7 @@ unsafe extern "C-unwind" fn check(
     if text.is_empty() {
         return true;
     }
-    let secret = match Secret::try_new(text.to_bytes()) {
+    let secret = match S::of(text.to_bytes()) {
         Ok(secret) => secret,
         Err(error) => {
             set_check_detail(&error.to_string());
@@ -61,7 +127,7 @@ unsafe extern "C-unwind" fn check(
             return false;
         }
     };
-    let Some(kept) = compat::guc_bytes(secret.as_bytes()) else { return false };
+    let Some(kept) = compat::guc_bytes(secret.bytes()) else { return false };
     let Some(empty) = compat::guc_text(c"") else { return false };
     replace(newval, empty);
     // SAFETY: guc.c passes the address of the place for it.
@@ -77,15 +143,15 @@ fn replace(newval: *mut *mut c_char, text: *mut c_char) {
     compat::guc_free(old.cast());
 }
 
-/// guc.c passes what [`check`] left in `extra`, NULL for the empty setting.
-unsafe extern "C-unwind" fn assign(_: *const c_char, extra: *mut c_void) {
+/// guc.c passes what [`is_good`] left in `extra`, NULL for the empty setting.
+unsafe extern "C-unwind" fn assign<S: Hidden>(_: *const c_char, extra: *mut c_void) {
     let secret = if extra.is_null() {
         None
     } else {
-        // SAFETY: made by `compat::guc_bytes` in `check`.
-        Secret::try_new(unsafe { compat::read_guc_bytes(extra) }).ok()
+        // SAFETY: made by `compat::guc_bytes` in `is_good`.
+        S::of(unsafe { compat::read_guc_bytes(extra) }).ok()
     };
-    let _ = SECRET.try_with(|place| {
+    let _ = S::place().try_with(|place| {
         if let Ok(mut place) = place.try_borrow_mut() {
             *place = secret;
         }
@@ -93,7 +159,7 @@ unsafe extern "C-unwind" fn assign(_: *const c_char, extra: *mut c_void) {
 }
 
 /// What `SHOW` and `pg_settings.setting` say. Constants, so there is nothing to free.
-unsafe extern "C-unwind" fn show() -> *const c_char {
-    let is_set = SECRET.try_with(|place| place.try_borrow().is_ok_and(|secret| secret.is_some()));
+unsafe extern "C-unwind" fn show<S: Hidden>() -> *const c_char {
+    let is_set = S::place().try_with(|place| place.try_borrow().is_ok_and(|secret| secret.is_some()));
     if is_set == Ok(true) { c"(set)".as_ptr() } else { c"".as_ptr() }
 }

@@ -32,7 +32,7 @@ use crate::guc;
 use crate::pg::entry::{activation, xact};
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, effects, futex};
+use crate::pg::{backend, clock, effects, futex};
 
 thread_local! {
     /// The record being written; kept, so that publishing does not allocate each time.
@@ -284,9 +284,12 @@ impl Target<'_> {
     }
 }
 
-fn send(shared: &Shared, delivery: Delivery, record: &[u8]) -> Outcome {
+fn send(shared: &Shared, delivery: Delivery, record: &mut [u8]) -> Outcome {
     match delivery {
-        Delivery::Immediate => push_waiting(shared, record),
+        Delivery::Immediate => {
+            record::set_raised_at(record, clock::monotonic_nanoseconds());
+            push_waiting(shared, record)
+        }
         Delivery::Commit => match xact::keep_until_commit(record) {
             Ok(()) => Outcome::WaitsForCommit,
             Err(_) => out_of_memory(shared),

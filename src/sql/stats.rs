@@ -13,12 +13,12 @@ use sse_proto::call::CallRole;
 use crate::catalog::call_role;
 use crate::pg::call_slot::{self, CallState};
 use crate::pg::shmem::{self, GatewayState, Shared};
-use crate::stats;
+use crate::stats::{self, Figure};
 
 /// The figures of `sse.stat_ring`.
 #[pg_extern(sql = false)]
 fn ring_figures() -> Option<Vec<u8>> {
-    Some(json(ring(&shmem::shared()?)))
+    Some(json(stats::ring(&shmem::shared()?)))
 }
 
 /// The figures of `sse.stat_gateway`: its process, its counters, the call workers.
@@ -62,51 +62,17 @@ fn stats_reset() -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(shmem::shared()?.header.stats_reset.load(Relaxed)).ok()
 }
 
-type Figure = (&'static str, u64);
-
-/// The ring, and what could not be published.
-pub(super) fn ring(shared: &Shared) -> [Figure; 16] {
-    let ring = shared.ring.stats();
-    let refusals = &shared.header.refusals;
-    let tickets = &shared.header.tickets;
-    [
-        ("capacity_bytes", ring.capacity_bytes),
-        ("used_bytes", ring.used_bytes),
-        ("records_total", ring.pushed_total),
-        ("bytes_total", ring.pushed_bytes_total),
-        ("full_total", ring.full_total),
-        ("dropped_total", ring.dropped_total),
-        ("too_large_total", refusals.too_large_total.load(Relaxed)),
-        ("parallel_total", refusals.parallel_total.load(Relaxed)),
-        ("misspelt_hint_total", refusals.misspelt_hint_total.load(Relaxed)),
-        ("unmatched_total", refusals.unmatched_total.load(Relaxed)),
-        ("out_of_memory_total", refusals.out_of_memory_total.load(Relaxed)),
-        ("internal_total", refusals.internal_total.load(Relaxed)),
-        ("replaced_characters_total", refusals.replaced_characters_total.load(Relaxed)),
-        ("order_given_up_total", tickets.given_up_total.load(Relaxed)),
-        ("stalls_total", tickets.stalls_total.load(Relaxed)),
-        ("unfit_trigger_total", refusals.unfit_trigger_total.load(Relaxed)),
-    ]
-}
-
 /// The gateway's counters, followed by its port and process id, which are 0 without a gateway.
 pub(super) fn gateway(shared: &Shared) -> Vec<Figure> {
     let fields = &shared.header.gateway;
     let process = [("port", &fields.port), ("pid", &fields.pid)];
     let process = process.map(|(name, field)| (name, u64::from(field.load(Relaxed))));
-    stats::copied(fields).chain(process).collect()
+    stats::gateway(None, fields).into_iter().chain(process).collect()
 }
 
 /// The figures of the call workers; none where there are no calls.
 pub(super) fn calls() -> Vec<Figure> {
-    let Some(memory) = call_slot::memory() else { return Vec::new() };
-    let header = memory.header;
-    vec![
-        ("call_workers", u64::from(header.ready.load(Relaxed))),
-        ("calls_running", u64::from(header.running.load(Relaxed))),
-        ("calls_lost_total", header.lost_total.load(Relaxed)),
-        ("call_workers_total", header.workers_total.load(Relaxed)),
-    ]
+    call_slot::memory().map_or_else(Vec::new, |memory| stats::calls(memory.header).into())
 }
 
 /// Figures as a JSON object. ASCII in every encoding: names and digits.

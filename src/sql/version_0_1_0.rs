@@ -11,7 +11,7 @@ const GATEWAY_COUNTERS: usize = 26;
 
 #[pg_extern(sql = false)]
 fn stat_ring() -> Option<Vec<i64>> {
-    Some(values(stats::ring(&shmem::shared()?)))
+    Some(values(crate::stats::ring(&shmem::shared()?)))
 }
 
 #[pg_extern(sql = false)]

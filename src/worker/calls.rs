@@ -150,7 +150,7 @@ impl Calls {
             self.turn_away(gateway);
         }
         self.tell(&memory, gateway, wanted);
-        self.ends_wait = !gateway.hand_over_endings(|record| push_end(&self.shared, record));
+        self.ends_wait = !gateway.hand_over_endings(|record| push(&self.shared, record));
     }
 
     /// Hands waiting calls to workers that are free.
@@ -294,9 +294,9 @@ impl Calls {
     }
 }
 
-/// How a call ended that went on without its caller. The ring may be full for long; the courier is awake
-/// then.
-fn push_end(shared: &Shared, record: &[u8]) -> Pushed {
+/// Puts a record of the gateway's own into the ring: how a call ended that went on without its caller, a canary.
+/// The ring may be full for long; the courier is awake then.
+pub(super) fn push(shared: &Shared, record: &[u8]) -> Pushed {
     match shared.ring.producer().try_push(record) {
         Ok(wake) => {
             futex::wake_if(wake, shared);

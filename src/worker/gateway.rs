@@ -19,6 +19,7 @@ mod reader;
 mod refused;
 mod routing;
 mod served_client;
+mod surroundings;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,9 +27,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_gateway::{Config, Errand, Gateway};
+use sse_gateway::{Admin, Config, Errand, Gateway};
 
-use super::calls::Calls;
+use super::calls::{self, Calls};
 use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
@@ -62,6 +63,8 @@ struct Worker {
     /// It has descriptors of the gateway and the courier, so it must be dropped before them.
     waiter: Waiter,
     gateway: Option<Gateway>,
+    /// It stands whatever becomes of the gateway.
+    admin: Option<Admin>,
     courier: Courier,
     listing: Listing,
     refused: Refused,
@@ -92,11 +95,18 @@ pub(crate) fn run() {
             bgworker::leave(1)
         }
     };
+    let admin = match surroundings::start(shared) {
+        Ok(admin) => admin,
+        Err(error) => {
+            messages::no_threads(&error);
+            bgworker::leave(1)
+        }
+    };
     shared.set_gateway_place(latch::my_place());
     let fields = &shared.header.gateway;
     fields.pid.store(backend::my_pid(), Relaxed);
     fields.started_at.store(clock::now_microseconds(), Relaxed);
-    let code = Worker::new(shared, courier).serve();
+    let code = Worker::new(shared, courier, admin).serve();
     // The served database stays known: its sessions go on capturing, and COMMENTs there go on sending
     // invalidations.
     shared.set_gateway_place(None);
@@ -107,13 +117,15 @@ pub(crate) fn run() {
 }
 
 impl Worker {
-    fn new(shared: Shared, courier: Courier) -> Self {
+    fn new(shared: Shared, courier: Courier, admin: Option<Admin>) -> Self {
+        let waiter = waiter(&courier, admin.as_ref(), None);
         Self {
             shared,
             reader: CatalogReader::new(shared),
             database: None,
-            waiter: Waiter::new(&[courier.wake_fd()]),
+            waiter,
             gateway: None,
+            admin,
             courier,
             listing: Listing::default(),
             refused: Refused::default(),
@@ -151,6 +163,7 @@ impl Worker {
             }
             if let Some(gateway) = &self.gateway {
                 self.refused.tend(&self.shared, gateway);
+                gateway.hand_over_canary(|record| calls::push(&self.shared, record));
             }
             self.listing.tend(&self.shared, self.gateway.as_ref());
             // Behind `do_errands`, which makes the descriptor unreadable.
@@ -173,7 +186,12 @@ impl Worker {
 
     /// `Some`: a runtime thread has died, and why.
     fn do_errands(&mut self) -> Option<String> {
-        while let Some(errand) = self.gateway.as_ref().and_then(Gateway::poll_errand) {
+        while let Some(errand) = self
+            .gateway
+            .as_ref()
+            .and_then(Gateway::poll_errand)
+            .or_else(|| self.admin.as_ref().and_then(Admin::poll_errand))
+        {
             match errand {
                 Errand::Log { severity, message } => messages::line(severity, &message),
                 Errand::RefreshRoutes { question } => {
@@ -259,7 +277,8 @@ impl Worker {
                 // Before anybody is let in, so that nobody misses an event.
                 self.courier.open(publisher);
                 apply_refused(&gateway, Saying::Aloud);
-                self.waiter = Waiter::new(&[self.courier.wake_fd(), gateway.wake_fd()]);
+                self.waiter = waiter(&self.courier, self.admin.as_ref(), Some(&gateway));
+                self.admin.iter().for_each(|admin| gateway.show_to(admin));
                 gateway.follow_changes(self.shared.changes());
                 self.courier.give(Task::Serve(gateway.routes()));
                 self.gateway = Some(gateway);
@@ -278,7 +297,8 @@ impl Worker {
         if let Some(gateway) = &self.gateway {
             self.calls.close(gateway);
         }
-        self.waiter = Waiter::new(&[self.courier.wake_fd()]);
+        self.waiter = waiter(&self.courier, self.admin.as_ref(), None);
+        self.admin.iter().for_each(Admin::show_none);
         self.reader.forget_question();
         if let Some(gateway) = self.gateway.take() {
             // Events that were published before the end are sent before it.
@@ -305,6 +325,7 @@ impl Worker {
             self.client = client;
             self.reader.outdate_files();
         }
+        self.admin.iter().for_each(|admin| admin.apply(surroundings::settings()));
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
         apply_refused(gateway, Saying::Quietly);
@@ -342,6 +363,12 @@ impl Worker {
         self.courier.stop();
         code
     }
+}
+
+/// For everybody who may wake the main thread.
+fn waiter(courier: &Courier, admin: Option<&Admin>, gateway: Option<&Gateway>) -> Waiter {
+    let others = admin.map(Admin::wake_fd).into_iter().chain(gateway.map(Gateway::wake_fd));
+    Waiter::new(&[courier.wake_fd()].into_iter().chain(others).collect::<Vec<_>>())
 }
 
 #[derive(PartialEq, Eq)]

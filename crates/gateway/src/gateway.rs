@@ -14,6 +14,7 @@ use crossbeam_channel::bounded;
 use sse_proto::client_file::ClientFile;
 use sse_proto::route::RouteTable;
 
+use crate::admin::Admin;
 use crate::auth::NewRefusal;
 use crate::between::endings::Pushed;
 use crate::between::listing::Subscribers;
@@ -175,6 +176,16 @@ impl Gateway {
     /// some wait for room; call it again soon. Wakes as [`Gateway::take_call`] does.
     pub fn hand_over_endings(&self, push: impl FnMut(&[u8]) -> Pushed) -> bool {
         self.shared.endings.hand_over(push)
+    }
+
+    /// Puts the canary into the ring, if the admin port waits for one. Wakes as [`Gateway::take_call`] does.
+    pub fn hand_over_canary(&self, push: impl FnOnce(&[u8]) -> Pushed) {
+        self.shared.canary.hand_over(push);
+    }
+
+    /// Shows this gateway on the admin port, in place of the one before.
+    pub fn show_to(&self, admin: &Admin) {
+        admin.show(Some(Arc::clone(&self.shared)));
     }
 
     /// Asks who is listening (C8.1); the answer has at most `limit` streams. Delays no event.

@@ -9,6 +9,7 @@
 // cargo-fuzz sets `cfg(fuzzing)`; cargo does not know it.
 #![allow(unexpected_cfgs)]
 
+mod admin;
 mod asked;
 mod auth;
 mod bell;
@@ -22,6 +23,7 @@ mod fault;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gateway;
+mod measures;
 mod network;
 mod priority;
 mod refusals;
@@ -36,6 +38,9 @@ mod supervise;
 mod tls;
 mod watched_file;
 
+pub use admin::{
+    Admin, AdminConfig, AdminSettings, AdminToken, AdminTokenTooShort, Facts, Figure, Surroundings, View,
+};
 pub use auth::token;
 pub use auth::{
     AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
@@ -143,13 +144,27 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     }
     let routes = find_routes(&asked, wanted, settings, shared).await?;
     if wanted == Wanted::StreamsAndCalls && routes.find_calls(path).is_some() {
-        return answer_call(&asked, &routes, body, settings, context).await;
+        let began = Instant::now();
+        let answer = answer_call(&asked, &routes, body, settings, context).await;
+        note_call(request.method(), &answer, began, shared);
+        return answer;
     }
     if let Some(stranger) = asked.stranger(settings) {
         return Err(stranger.into_problem(&asked, settings, shared));
     }
     let route = routes.find(path).ok_or_else(|| not_found(wanted))?;
     open_stream(asked, route, settings, context)
+}
+
+/// Measures a call that has its answer. One that is answered with a stream is measured when it has ended
+/// (`call/streamed.rs`).
+fn note_call(method: &Method, answer: &Result<Answer, Problem>, began: Instant, shared: &Shared) {
+    let status = match answer {
+        Ok(Answer::Response(response)) => response.status(),
+        Ok(Answer::Stream(_)) => return,
+        Err(problem) => problem.status(),
+    };
+    shared.measures.call(method, status, began.elapsed());
 }
 
 /// The routes that have the request's path. A stranger that no call could let in is refused before the path

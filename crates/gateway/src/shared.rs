@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Bearer, Desk, EndedSessions, LoginFailures, NewRefusal, TakenIn, Verified};
 use crate::bell::Bell;
+use crate::between::canary::Canary;
 use crate::between::client_board::ClientBoard;
 use crate::between::endings::Endings;
 use crate::between::listing::ListRequests;
@@ -23,6 +24,7 @@ use crate::between::queue::{CallAvailability, CallQueue};
 use crate::between::route_board::RouteBoard;
 use crate::between::snapshots::SnapshotDesk;
 use crate::entry::admission::{Counts, StreamLimits};
+use crate::measures::Measures;
 use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::tls::Tls;
@@ -44,6 +46,10 @@ pub(crate) struct Shared {
     pub(crate) login_failures: LoginFailures,
     /// Peers whose `X-Forwarded-For` is not believed, and of which the log says so.
     pub(crate) told_of_forwarding: Mutex<Vec<IpAddr>>,
+    /// How long things take, counted by every runtime thread.
+    pub(crate) measures: Measures,
+    /// Whether events come through, asked by the admin port.
+    pub(crate) canary: Canary,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) list_requests: ListRequests,
     /// Calls on their way to the main thread and back.
@@ -97,6 +103,8 @@ impl Shared {
             ended_sessions: EndedSessions::default(),
             login_failures: LoginFailures::default(),
             told_of_forwarding: Mutex::default(),
+            measures: Measures::new(threads),
+            canary: Canary::new(threads),
             list_requests: ListRequests::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
             endings: Arc::default(),

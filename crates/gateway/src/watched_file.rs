@@ -101,6 +101,11 @@ impl<T: 'static> WatchedFile<T> {
         self.content.as_ref()
     }
 
+    /// Whether it could not be used when it was last looked at.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.complaint.is_some()
+    }
+
     /// Reads it again if it has changed, or with `anew` in any case.
     pub(crate) fn look(&mut self, anew: bool, now: SystemTime) -> Look {
         let stamp = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));

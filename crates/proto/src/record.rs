@@ -19,11 +19,18 @@
 //! once, or the transaction has changed nothing. It is filled in together with the ticket ([`set_xid`]), and
 //! belongs to the envelope ([`Envelope::xid`]).
 //!
+//! Behind these two, in events alone, is *when it was raised*, in nanoseconds of the clock of this machine
+//! that never goes back, 0 = not known: at once, or when its transaction had committed ([`set_raised_at`]).
+//! It is for measuring how long the way of an event takes, and nothing else; [`decode`] passes over it.
+//!
 //! The *end of a call* comes behind all events of the call, and is handed on behind all of them
 //! ([`crate::order::Order::follow`]).
 //!
 //! The *end of a snapshot* is what the run of a snapshot sends at its commit (C7.6): like any transaction's
 //! event it is handed on behind those of all transactions that it saw.
+//!
+//! A *canary* is an event of nobody that shows that the way is free ([`crate::order::Order::follow`] holds it
+//! behind what is held); it has no place in the sequence.
 //!
 //! Both sides are the same library in the same server start, so there is no version in it.
 //!
@@ -33,7 +40,7 @@ mod fields;
 mod stamp;
 
 pub use crate::codec::{DecodeError, EncodeError};
-pub use stamp::{set_ticket, set_xid, snapshot_end, ticket};
+pub use stamp::{raised_at, set_raised_at, set_ticket, set_xid, snapshot_end, ticket};
 
 use crate::annotation::Access;
 use crate::call::CallRole;
@@ -50,14 +57,16 @@ use std::num::NonZeroU64;
 #[repr(u8)]
 pub enum Kind {
     /// Something that was raised.
-    Event = 20,
+    Event = 28,
     /// Something that was raised and is longer than `sse.max_event_size`: a gap for the subscribers that
     /// would have got it.
-    TooLarge = 21,
+    TooLarge = 26,
     /// A call has ended that has published something; all of its events came before.
     CallEnd = 22,
     /// The run of a snapshot has ended; the events of all transactions that it saw come before.
     SnapshotEnd = 24,
+    /// Shows that events can come this way.
+    Canary = 27,
     /// The catalog worker begins to hand over the routines.
     CatalogBegin = 25,
     /// It has handed over all.
@@ -78,11 +87,12 @@ impl Kind {
             [10, ..] => Some(Self::CatalogRoutine),
             [11, ..] => Some(Self::CallRole),
             [13, ..] => Some(Self::CatalogClient),
-            [20, ..] => Some(Self::Event),
-            [21, ..] => Some(Self::TooLarge),
             [22, ..] => Some(Self::CallEnd),
             [24, ..] => Some(Self::SnapshotEnd),
             [25, ..] => Some(Self::CatalogBegin),
+            [26, ..] => Some(Self::TooLarge),
+            [27, ..] => Some(Self::Canary),
+            [28, ..] => Some(Self::Event),
             _ => None,
         }
     }
@@ -166,6 +176,11 @@ pub enum Record<'a> {
         /// The number of its call.
         call: u64,
     },
+    /// Shows that events can come this way.
+    Canary {
+        /// Of canaries the latest has the highest.
+        number: u64,
+    },
     /// First of a catalog.
     CatalogBegin {
         /// The number of the reading; a later one has a higher number. Two of them may be on their way at the
@@ -223,6 +238,7 @@ impl Record<'_> {
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::CallEnd { .. } => Kind::CallEnd,
             Self::SnapshotEnd { .. } => Kind::SnapshotEnd,
+            Self::Canary { .. } => Kind::Canary,
             Self::CatalogBegin { .. } => Kind::CatalogBegin,
             Self::CatalogRoutine { .. } => Kind::CatalogRoutine,
             Self::CallRole { .. } => Kind::CallRole,

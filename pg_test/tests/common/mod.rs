@@ -5,6 +5,7 @@
 // Every test binary compiles this file and uses its own part of it.
 #![allow(dead_code)]
 
+pub(crate) mod admin;
 pub(crate) mod browser;
 pub(crate) mod calls;
 pub(crate) mod changes;

@@ -21,7 +21,7 @@ use sse_ring::{Need, Wake};
 use super::activation;
 use crate::guc;
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, effects, futex, ticket};
+use crate::pg::{backend, clock, effects, futex, ticket};
 
 /// Memory that is kept for the next transaction; more is given back.
 const KEPT_BYTES: usize = 64 * 1024;
@@ -100,12 +100,14 @@ impl Pending {
         }
     }
 
-    /// Writes the ticket and the xid into each record. Allocates nothing, cannot fail.
+    /// Writes the ticket, the xid and the time of the commit into each record. Allocates nothing, cannot fail.
     fn stamp(&mut self, ticket: u64, xid: u64) {
+        let now = clock::monotonic_nanoseconds();
         for entry in &self.entries {
             if let Some(record) = self.bytes.get_mut(entry.start..) {
                 record::set_ticket(record, ticket);
                 record::set_xid(record, xid);
+                record::set_raised_at(record, now);
             }
         }
     }

@@ -53,7 +53,15 @@ impl Secret {
     }
 }
 
-fn secret(mut bytes: Vec<u8>, metadata: &Metadata) -> Result<Secret, String> {
+fn secret(bytes: Vec<u8>, metadata: &Metadata) -> Result<Secret, String> {
+    Secret::try_new(private_bytes(bytes, metadata)?).map_err(|error| error.to_string())
+}
+
+/// What is in a file that nobody but the process' own user may read or write, without the line end at its end.
+///
+/// # Errors
+/// Why it cannot be used.
+pub(crate) fn private_bytes(mut bytes: Vec<u8>, metadata: &Metadata) -> Result<Vec<u8>, String> {
     if metadata.mode() & 0o077 != 0 {
         return Err(
             "others than the server's user may read or write it; its mode must be 0600 or less".to_owned()
@@ -68,5 +76,5 @@ fn secret(mut bytes: Vec<u8>, metadata: &Metadata) -> Result<Secret, String> {
             bytes.pop();
         }
     }
-    Secret::try_new(bytes).map_err(|error| error.to_string())
+    Ok(bytes)
 }

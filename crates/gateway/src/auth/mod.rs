@@ -27,6 +27,7 @@ pub(crate) use cookie::{cleared_cookie, session_cookie};
 pub(crate) use credential::{Credential, Source, has_bearer, has_cookie};
 pub(crate) use desk::{Desk, Knowledge};
 pub(crate) use ended::EndedSessions;
+pub(crate) use key_file::private_bytes;
 pub(crate) use login_failures::LoginFailures;
 pub(crate) use revocation::{Bearer, NewRefusal, Revocations, TakenIn, TokenDigest};
 pub(crate) use settings::NoSecret;
@@ -72,6 +73,17 @@ struct Sources {
     looked_at: Option<Instant>,
 }
 
+/// How the files with keys are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// There are none, or all can be read.
+    Good,
+    /// One cannot be read any more; its keys stay in use.
+    Kept,
+    /// One could never be read: tokens that need it are refused.
+    Missing,
+}
+
 /// A request whose token is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -108,6 +120,16 @@ impl Authenticator {
     /// Whether anybody can be authenticated.
     pub(crate) fn has_keys(&self) -> bool {
         !self.keys.read().is_empty()
+    }
+
+    /// Whether each file with keys that is named has keys in use, and whether each can be read.
+    pub(crate) fn files(&self) -> Files {
+        let sources = self.sources.lock();
+        let mut files = sources.secret_file.iter().chain(&sources.key_file);
+        if files.clone().any(|file| file.content().is_none()) {
+            return Files::Missing;
+        }
+        if files.any(KeyFile::is_broken) { Files::Kept } else { Files::Good }
     }
 
     /// Verifies the sender of a request; `None` = anonymous.

@@ -25,6 +25,8 @@ pub struct Batch {
     /// Snapshots whose runs have ended here: the number of the call, and the last item before its end. All
     /// events that a run saw come before it.
     pub ended_snapshots: Vec<(u64, u64)>,
+    /// The number of the latest canary that came this way; 0: none. It has no place in the sequence either.
+    pub canary: u64,
 }
 
 impl Batch {
@@ -41,18 +43,24 @@ impl Batch {
             items: Vec::new(),
             ended_calls: Vec::new(),
             ended_snapshots: Vec::new(),
+            canary: 0,
         }
     }
 
-    /// Appends one record as it came out of the ring. The end of a call takes no sequence.
+    /// Appends one record as it came out of the ring. The end of a call takes no sequence, nor does a canary.
     pub fn push_record(&mut self, record: &[u8]) {
         if let Some(call) = snapshot_end(record) {
             return self.ended_snapshots.push((call, self.next_sequence() - 1));
         }
-        if Kind::of(record) == Some(Kind::CallEnd)
-            && let Ok(Record::CallEnd { call }) = decode(record)
-        {
-            return self.ended_calls.push(call);
+        if matches!(Kind::of(record), Some(Kind::CallEnd | Kind::Canary)) {
+            match decode(record) {
+                Ok(Record::CallEnd { call }) => return self.ended_calls.push(call),
+                Ok(Record::Canary { number }) => {
+                    self.canary = self.canary.max(number);
+                    return;
+                }
+                _ => {}
+            }
         }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record);
@@ -71,7 +79,10 @@ impl Batch {
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.ended_calls.is_empty() && self.ended_snapshots.is_empty()
+        self.items.is_empty()
+            && self.ended_calls.is_empty()
+            && self.ended_snapshots.is_empty()
+            && self.canary == 0
     }
 }
 

@@ -4,6 +4,7 @@
 //! Not for state that all of them only look at: that is `shared`.
 
 pub(crate) mod batch;
+pub(crate) mod canary;
 pub(crate) mod client_board;
 pub(crate) mod endings;
 pub(crate) mod listing;

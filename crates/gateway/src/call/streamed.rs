@@ -7,6 +7,7 @@
 //! Not for how the stream is written: that is the slab's.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::SET_COOKIE;
@@ -117,7 +118,7 @@ impl Admitted<'_> {
         stream_permit: StreamPermit,
     ) -> Result<Answer, Problem> {
         let Self { asked, settings, shared, .. } = self;
-        let address = job.address;
+        let (address, began) = (job.address, Instant::now());
         let queued = enter(shared, settings, job, room, Begin::Told).map_err(|failure| self.problem(failure));
         let mut queued = queued?;
         let Some(since) = queued.waiting.begins(shared).await.map_err(|failure| self.problem(failure))?
@@ -127,7 +128,9 @@ impl Admitted<'_> {
         let Queued { call, labels, shape, number, waiting } = queued;
         let (sender, last) = oneshot::channel();
         let teller = Teller { labels, shape, is_read_only: call.read_only };
-        spawn_local(supervised(Arc::clone(shared), attend(teller, waiting, sender, Arc::clone(shared))));
+        let watch = (asked.request.method().clone(), began);
+        let task = attend(teller, waiting, sender, watch, Arc::clone(shared));
+        spawn_local(supervised(Arc::clone(shared), task));
         let login = asked.login.as_ref().ok().and_then(Option::as_ref);
         let framing = framing(asked.request.version());
         Ok(Answer::Stream(StreamAnswer {
@@ -151,13 +154,20 @@ impl Admitted<'_> {
 }
 
 /// Owns the call of a stream: waits for its end, and for the stream to have gone.
-async fn attend(teller: Teller, waiting: Waiting, mut last: oneshot::Sender<LastEvent>, shared: Arc<Shared>) {
+async fn attend(
+    teller: Teller,
+    waiting: Waiting,
+    mut last: oneshot::Sender<LastEvent>,
+    (method, began): (Verb, Instant),
+    shared: Arc<Shared>,
+) {
     let said = async { teller.said(waiting.ended(&shared).await, &shared).await };
     let said = tokio::select! {
         biased;
         () = last.closed() => return,
         said = said => said,
     };
+    shared.measures.call(&method, said.status, began.elapsed());
     // If the stream has gone meanwhile, nobody is left to be told.
     let _ = last.send(LongEvent::new(said.name, said.data));
 }
@@ -178,6 +188,8 @@ pub(super) struct Said {
     pub(super) name: &'static str,
     /// Counted memory.
     pub(super) data: Bytes,
+    /// That of an ordinary answer.
+    pub(super) status: StatusCode,
 }
 
 impl Teller {
@@ -192,7 +204,8 @@ impl Teller {
         };
         match answer.outcome {
             Outcome::Done { rows, body, is_null } => {
-                Said { name: "sse.result", data: result(self.shape, rows, held(body, room), is_null) }
+                let data = result(self.shape, rows, held(body, room), is_null);
+                Said { name: "sse.result", data, status: StatusCode::OK }
             }
             // It was made for an older catalog, and the caller has its answer: it cannot be made anew unseen.
             Outcome::Failed { outdated: true, .. } => error(changed_meanwhile()),
@@ -206,5 +219,5 @@ impl Teller {
 }
 
 fn error(mut problem: Problem) -> Said {
-    Said { name: ERROR, data: problem.take_object() }
+    Said { name: ERROR, data: problem.take_object(), status: problem.status() }
 }

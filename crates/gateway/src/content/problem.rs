@@ -73,6 +73,10 @@ impl Problem {
         Self { may_be_outdated: true, ..self }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// Whether the fault is the server's and not the caller's.
     pub(crate) fn is_failure(&self) -> bool {
         self.status.is_server_error()

@@ -38,12 +38,14 @@ mod admit;
 mod deliver;
 mod incoming;
 mod keep;
+mod measure;
 mod post;
 mod revoke;
 mod snapshots;
 mod terms;
 
 pub(crate) use incoming::Incoming;
+use measure::Round;
 use revoke::RevocationPace;
 use snapshots::Snapshots;
 use terms::Accord;
@@ -81,6 +83,8 @@ pub(crate) struct Slab {
     behind: Vec<u32>,
     /// The oldest sequence that came in this round.
     first: u64,
+    /// What of this round is measured.
+    round: Round,
     /// At most one entry per waker. Unbounded because a waker must not block; see [`SlotWaker`].
     ready: Receiver<SlotAddress>,
     ready_sender: Sender<SlotAddress>,
@@ -122,6 +126,7 @@ impl Slab {
             takers: Vec::new(),
             behind: Vec::new(),
             first: 1,
+            round: Round::default(),
             ready,
             ready_sender,
             settings: shared.settings(),
@@ -156,9 +161,11 @@ impl Slab {
             self.take_snapshots();
             self.serve_ready();
             if has_public {
+                self.note_walk();
                 self.walk().await;
             }
             self.serve_takers().await;
+            self.measure();
             let has_look = self.keep_accord();
             if tokio::time::Instant::now() >= next_sweep {
                 self.sweep();
@@ -235,6 +242,7 @@ impl Slab {
         {
             let appended = self.log.append(&batch, self.now);
             self.snapshots.take(&batch);
+            self.round.take(&batch, self.first);
             has_public |= appended.has_public;
             bytes += appended.bytes;
             if self.counts_items {

@@ -288,6 +288,12 @@ impl StreamLog {
         }
     }
 
+    /// Whether an item is for every stream that takes the public lane.
+    pub(crate) fn is_public(&self, sequence: u64) -> bool {
+        let what = self.entry(sequence).map(|entry| entry.what);
+        matches!(what, Some(What::Public | What::Everybody | What::OfCall(_)))
+    }
+
     /// The first gap in the window at or after `from`, whomever it is for.
     pub(crate) fn next_gap(&self, from: u64) -> Option<u64> {
         self.gaps_from(from).next().map(|(gap, _)| gap)

@@ -18,23 +18,28 @@ use std::num::NonZeroU64;
 /// The ticket of an event that is sent at once, or whose transaction has not committed yet.
 const NO_TICKET: u64 = 0;
 
+/// When an event was raised that has not been sent yet.
+const NOT_KNOWN: u64 = 0;
+
 choices!(Record<'a> {
     5 => CatalogEnd { reading, count },
     10 => CatalogRoutine { reading, routine },
     11 => CallRole { reading, role },
     13 => CatalogClient { reading, file, part },
-    20 => Event { envelope, data },
-    21 => TooLarge { envelope },
     22 => CallEnd { call },
     24 => SnapshotEnd { ticket, xid, call },
     25 => CatalogBegin { reading, generation },
+    26 => TooLarge { envelope },
+    27 => Canary { number },
+    28 => Event { envelope, data },
 });
 
 impl<'a> Field<'a> for Envelope<'a> {
     fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {
-        // These two have a fixed place (`stamp`).
+        // These three have a fixed place (`stamp`).
         NO_TICKET.write(writer)?;
         self.xid.map_or(0, NonZeroU64::get).write(writer)?;
+        NOT_KNOWN.write(writer)?;
         self.scope.write(writer)?;
         self.access.write(writer)?;
         write_label(writer, self.topic, is_label)?;
@@ -46,8 +51,10 @@ impl<'a> Field<'a> for Envelope<'a> {
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let _ticket: u64 = reader.read()?;
+        let xid = NonZeroU64::new(reader.read()?);
+        let _raised_at: u64 = reader.read()?;
         Ok(Self {
-            xid: NonZeroU64::new(reader.read()?),
+            xid,
             scope: reader.read()?,
             access: reader.read()?,
             topic: read_label(reader, is_label)?,

@@ -51,10 +51,11 @@ fn golden_bytes() {
         \x01\0\0\0t\x01\0\0\0e\x01\0\0\0x\
         \x01\x01\0\0\x007\0\0\0\0\x02\0\0\0\x01\0\0\0a\x01\0\0\0b\
         \x01\x07\0\0\0\0\0\0\0\x03\x01\0\0\0u\x01\0\0\0i";
-    let cases: [(Record<'_>, Vec<u8>); 12] = [
+    let cases: [(Record<'_>, Vec<u8>); 13] = [
         (
             Record::Event { envelope: full, data: "hi\n" },
-            [b"\x14", &[0; 8][..], &[2, 1, 0, 0, 0, 0, 0, 0], full_bytes, b"\x03\0\0\0hi\n"].concat(),
+            [b"\x1c", &[0; 8][..], &[2, 1, 0, 0, 0, 0, 0, 0], &[0; 8], full_bytes, b"\x03\0\0\0hi\n"]
+                .concat(),
         ),
         (
             Record::TooLarge {
@@ -64,13 +65,15 @@ fn golden_bytes() {
                     ..Envelope::for_all()
                 },
             },
-            b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0".to_vec(),
+            b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                .to_vec(),
         ),
         (Record::CallEnd { call: 0x0102 }, b"\x16\x02\x01\0\0\0\0\0\0".to_vec()),
         (
             Record::SnapshotEnd { ticket: 0, xid: 3, call: 0x0102 },
             b"\x18\0\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0".to_vec(),
         ),
+        (Record::Canary { number: 0x0102 }, b"\x1b\x02\x01\0\0\0\0\0\0".to_vec()),
         (
             Record::CatalogBegin { reading: 5, generation: 0x0102 },
             b"\x19\x05\0\0\0\0\0\0\0\x02\x01\0\0\0\0\0\0".to_vec(),
@@ -124,6 +127,7 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
         Record::TooLarge { envelope: Envelope::for_all() },
         Record::TooLarge { envelope: Envelope { caller: Some(caller()), ..Envelope::for_all() } },
         Record::CallEnd { call: 1 },
+        Record::Canary { number: 1 },
         Record::CatalogBegin { reading: 1, generation: 1 },
         Record::CatalogRoutine { reading: 1, routine: routine() },
         Record::CatalogRoutine { reading: 1, routine: Routine { signature: Some(signature()), ..routine() } },
@@ -143,14 +147,14 @@ fn a_record_that_is_cut_off_or_goes_on_is_refused_at_every_length() {
 
 #[test]
 fn an_unknown_kind_choice_or_flag_is_refused() {
-    for kind in [0, 1, 2, 4, 6, 12, 15, 16, 17, 18, 19, 23, 255] {
+    for kind in [0, 1, 2, 3, 4, 6, 12, 15, 16, 17, 18, 19, 20, 21, 23, 29, 255] {
         assert_eq!(decode(&[kind]), Err(DecodeError::Choice(kind)));
     }
     for (bytes, choice) in [
-        (&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05"[..], 5),
-        (b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03", 3),
-        (b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
-        (b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
+        (&b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05"[..], 5),
+        (b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03", 3),
+        (b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x01\0\0\0\x04\0\0\0\0", 4),
+        (b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\x02", 2),
         (b"\x0a\0\0\0\0\0\0\0\0\0\0\0\0\0\x10", 16),
         (b"\x0b\0\0\0\0\0\0\0\0\x03", 3),
@@ -169,15 +173,15 @@ fn data_that_is_not_utf8_is_refused() {
 #[test]
 fn a_count_of_four_billion_in_a_few_bytes_is_refused_without_memory_for_it() {
     assert_eq!(
-        decode(b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"),
+        decode(b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\xff\xff\xff\xff"),
         Err(DecodeError::Truncated)
     );
     assert_eq!(
-        decode(b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        decode(b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
         Err(DecodeError::Truncated)
     );
     assert_eq!(
-        decode(b"\x14\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
+        decode(b"\x1c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff"),
         Err(DecodeError::Truncated)
     );
 }
@@ -200,9 +204,13 @@ fn a_label_holds_up_to_its_limit_and_not_a_byte_more_on_both_sides() {
         }
         let text = [&(length as u32).to_le_bytes()[..], text.as_bytes()].concat();
         for (before, after) in [(0, 10), (4, 6), (8, 2)] {
-            let bytes =
-                [&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &vec![0; before], &text, &vec![0; after]]
-                    .concat();
+            let bytes = [
+                &b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+                &vec![0; before],
+                &text,
+                &vec![0; after],
+            ]
+            .concat();
             let error = decode(&bytes).err();
             assert_eq!(error, (!fits).then_some(DecodeError::Label), "{length} {before}");
         }
@@ -216,9 +224,12 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
         [("a\ndata: forged", false), ("a\rb", false), ("a\0b", false), ("a b", true), ("grün", true)]
     {
         let bytes = [&[label.len() as u8, 0, 0, 0], label.as_bytes()].concat();
-        let event = [&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 6]].concat();
+        let event =
+            [&b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 6]]
+                .concat();
         assert_eq!(decode(&event), Err(DecodeError::Label), "{label:?}");
-        let topic = [&b"\x15\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 10]].concat();
+        let topic =
+            [&b"\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], &bytes, &[0; 10]].concat();
         assert_eq!(decode(&topic).is_ok(), is_topic, "{label:?}");
         let record = Record::TooLarge { envelope: Envelope { event: Some(label), ..Envelope::for_all() } };
         assert_eq!(encode_into(&record, &mut Vec::new()), Err(EncodeError::Unrepresentable));
@@ -226,15 +237,24 @@ fn a_label_that_could_open_a_field_of_the_stream_is_refused_on_both_sides() {
 }
 
 #[test]
-fn only_the_record_of_an_event_has_a_ticket_and_an_xid() {
-    let mut short = b"\x14\0\0\0\0\0\0\0".to_vec();
+fn only_the_record_of_an_event_has_a_ticket_an_xid_and_a_time() {
+    let mut short = b"\x1c\0\0\0\0\0\0\0".to_vec();
     let mut catalog = encode(&Record::CatalogEnd { reading: 1, count: 2 });
     for bytes in [&mut short, &mut catalog, &mut Vec::new()] {
         let before = bytes.clone();
         set_ticket(bytes, u64::MAX);
         set_xid(bytes, u64::MAX);
-        assert_eq!((&*bytes, ticket(bytes)), (&before, 0));
+        set_raised_at(bytes, u64::MAX);
+        assert_eq!((&*bytes, ticket(bytes), raised_at(bytes)), (&before, 0, 0));
     }
+    let mut event = encode(&Record::TooLarge { envelope: Envelope::for_all() });
+    let mut end = encode(&Record::SnapshotEnd { ticket: 1, xid: 2, call: 3 });
+    for bytes in [&mut event, &mut end] {
+        set_raised_at(bytes, 7);
+    }
+    assert_eq!(raised_at(&event), 7);
+    assert_eq!(decode(&event), Ok(Record::TooLarge { envelope: Envelope::for_all() }));
+    assert_eq!(decode(&end), Ok(Record::SnapshotEnd { ticket: 1, xid: 2, call: 3 }));
 }
 
 #[test]

@@ -79,10 +79,9 @@ impl Carrier<'_> {
                 }
                 match Kind::of(bytes) {
                     Some(Kind::Event | Kind::TooLarge | Kind::SnapshotEnd) if order.hold(bytes) => {}
-                    Some(Kind::CallEnd) if order.follow(bytes) => {}
-                    Some(Kind::Event | Kind::TooLarge | Kind::CallEnd | Kind::SnapshotEnd) | None => {
-                        outgoing.push_record(bytes);
-                    }
+                    Some(Kind::CallEnd | Kind::Canary) if order.follow(bytes) => {}
+                    Some(Kind::Event | Kind::TooLarge | Kind::CallEnd | Kind::SnapshotEnd | Kind::Canary)
+                    | None => outgoing.push_record(bytes),
                     Some(_) => catalog.push(bytes),
                 }
             })?;

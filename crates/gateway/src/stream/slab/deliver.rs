@@ -40,6 +40,7 @@ impl Slab {
                 }
                 let Some(Some(slot)) = self.slots.get_mut(index as usize) else { continue };
                 self.tally.woken += 1;
+                self.round.is_for(sequence, self.first, 1);
                 slot.expect(sequence, self.first);
                 if !std::mem::replace(&mut mark.is_taker, true) {
                     self.takers.push(index);

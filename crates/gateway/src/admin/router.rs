@@ -1,0 +1,91 @@
+//! What a request of the admin port gets.
+//!
+//! `/livez`, `/readyz`, `/metrics` and the page of the inspector hold nothing that is anybody's business and
+//! need no token, since load balancers and scrapers have none; everything else needs it, also what there is
+//! not. No answer may be read by pages of other origins: there is no CORS here.
+//!
+//! Not for what is in the answers: `ready`, `metrics`.
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::{Board, metrics, names};
+use crate::content::body::Body;
+use crate::content::problem::Problem;
+
+/// The methods of everything that can only be looked at.
+const READ: &str = "GET, HEAD";
+
+/// Answers one request.
+pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Response<Body> {
+    let is_head = request.method() == Method::HEAD;
+    let mut response = route(&request, board).await.unwrap_or_else(Problem::into_response);
+    if is_head {
+        let length = hyper::body::Body::size_hint(response.body()).exact().unwrap_or(0);
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        *response.body_mut() = Body::EMPTY;
+    }
+    response
+}
+
+async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Response<Body>, Problem> {
+    let server_names = board.settings.read().server_names.clone();
+    names::check(request, &server_names)?;
+    let path = request.uri().path();
+    match path {
+        "/livez" => {
+            reads(request)?;
+            Ok(text(StatusCode::OK, "text/plain; charset=utf-8", b"alive\n".to_vec()))
+        }
+        "/readyz" => {
+            reads(request)?;
+            let report = board.readiness.report(board).await;
+            let status = if report.is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            Ok(text(status, "application/json", report.body.clone().into_bytes()))
+        }
+        "/metrics" => {
+            reads(request)?;
+            let format = metrics::Format::of(request.headers().get_all(ACCEPT));
+            let scrape = metrics::Scrape::take(board);
+            let mut response =
+                text(StatusCode::OK, format.content_type(), scrape.encode(format).into_bytes());
+            response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+            Ok(response)
+        }
+        _ => {
+            if !board.tokens.admits(request.headers(), &board.outbox) {
+                return Err(Problem::new(
+                    StatusCode::UNAUTHORIZED,
+                    "This needs the token of the admin port (sse.admin_token).",
+                ));
+            }
+            Err(Problem::not_found())
+        }
+    }
+}
+
+fn reads<B>(request: &Request<B>) -> Result<(), Problem> {
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => {
+            let detail = format!("Only {READ} can be used here.");
+            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+            Err(problem.header(ALLOW, HeaderValue::from_static(READ)))
+        }
+    }
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,95 @@
+//! Measuring how long events took from their RAISE or commit to the sockets of this thread, and for how many
+//! of its streams each was ([`crate::measures`]).
+//!
+//! The clock is asked once in a round, when all streams that can take the round's events have got them: so an
+//! event is as late as the last of its streams is. What a stream lags behind is not in it (`sse.subscribers`
+//! has that).
+//!
+//! Not for counters: the tally has these.
+
+use sse_proto::record::raised_at;
+
+use super::Slab;
+use crate::between::batch::{Batch, Item};
+use crate::measures::monotonic_nanoseconds;
+use crate::stream::posting::PUBLIC;
+
+/// Events of one round that are noted without new memory; after a round with more the memory is given back.
+const KEPT_EVENTS: usize = 4096;
+
+/// What is noted of one item.
+#[derive(Debug, Clone, Copy)]
+struct Noted {
+    /// 0: it is not measured.
+    raised_at: u64,
+    streams: u64,
+}
+
+/// The items of one round, from the first one on, and the canary that came behind them.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    items: Vec<Noted>,
+    canary: u64,
+}
+
+impl Round {
+    /// A batch has come in a round that begins with the item `first`.
+    pub(super) fn take(&mut self, batch: &Batch, first: u64) {
+        self.canary = self.canary.max(batch.canary);
+        // Where a batch does not follow the one before, nothing more is measured until the next round; nor
+        // where there is no memory for it.
+        if batch.first_sequence != first + self.items.len() as u64
+            || self.items.try_reserve(batch.items.len()).is_err()
+        {
+            return;
+        }
+        self.items.extend(batch.items.iter().map(|item| {
+            let record = match item {
+                Item::Record(range) => batch.bytes.get(range.clone()),
+                Item::Overflow { .. } => None,
+            };
+            Noted { raised_at: record.map_or(0, raised_at), streams: 0 }
+        }));
+    }
+
+    /// An item is for so many streams more.
+    pub(super) fn is_for(&mut self, sequence: u64, first: u64, streams: u64) {
+        let place = sequence.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        if let Some(noted) = place.and_then(|place| self.items.get_mut(place)) {
+            noted.streams += streams;
+        }
+    }
+}
+
+impl Slab {
+    /// The walk is about to bring the round's public items to all streams that take the public lane.
+    pub(super) fn note_walk(&mut self) {
+        let streams = self.log.postings.slots(PUBLIC).len() as u64;
+        for sequence in self.first..=self.log.head() {
+            if self.log.is_public(sequence) {
+                self.round.is_for(sequence, self.first, streams);
+            }
+        }
+    }
+
+    /// The round's events have been handed to the sockets that take them.
+    pub(super) fn measure(&mut self) {
+        if self.round.canary > 0 {
+            self.shared.canary.note(self.number, std::mem::take(&mut self.round.canary));
+        }
+        if self.round.items.is_empty() {
+            return;
+        }
+        if let Some(measures) = self.shared.measures.of_thread(self.number) {
+            let now = monotonic_nanoseconds();
+            for noted in self.round.items.iter().filter(|noted| noted.raised_at > 0) {
+                measures.streams.observe(noted.streams);
+                if noted.streams > 0 {
+                    measures.delay.observe(now.saturating_sub(noted.raised_at));
+                }
+            }
+        }
+        self.round.items.clear();
+        self.round.items.shrink_to(KEPT_EVENTS);
+    }
+}
