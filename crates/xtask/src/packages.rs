@@ -54,7 +54,7 @@ pub(crate) enum Purpose {
     /// Node on top, which packs the client that some examples' pages import.
     Pages,
     /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
-    /// configures, a browser for its pages, and what runs the clients of others: Node, Python, curl.
+    /// configures, a browser for its pages, what runs the clients of others (Node, Python, curl), and what checks metrics.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
@@ -176,7 +176,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3-pip", "pip3"),
@@ -187,6 +187,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("firefox-esr", "firefox-esr"),
     ("nodejs", "node"),
     ("npm", "npm"),
+    ("prometheus", "promtool"),
 ];
 
 /// Languages that have a statement for messages, beside PL/pgSQL.
