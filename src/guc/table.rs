@@ -321,7 +321,7 @@ settings! {
     );
     ADMIN_PORT: Number = Number::new(
         c"sse.admin_port", 0, (0, 65_535), Unit::None, Start,
-        c"TCP port for health, metrics and the inspector.",
+        c"TCP port for health and metrics.",
         "0: none. It speaks plain HTTP, and stands while nothing is served, too.",
     );
     ADMIN_LISTEN_ADDRESSES: Text = Text::new(
@@ -331,12 +331,12 @@ settings! {
     ).hooks(TextHooks::checked::<Addresses>());
     ADMIN_TOKEN: Text = Text::new(
         c"sse.admin_token", c"", Reload,
-        c"Token of the inspector, at least 16 bytes.",
-        "Empty: none, and then the inspector shows nothing. Health and metrics need none. It is never shown; better kept in a file (sse.admin_token_file).",
+        c"Token of what sse.admin_port does not show to everybody, at least 16 bytes.",
+        "Empty: none, and then nothing but health and metrics is shown, which need none. It is never shown; better kept in a file (sse.admin_token_file).",
     ).hooks(guc_secret::ADMIN_TOKEN_HOOKS);
     ADMIN_TOKEN_FILE: Text = Text::new(
         c"sse.admin_token_file", c"", Reload,
-        c"File that has the token of the inspector.",
+        c"File that has such a token.",
         "Readable by the server's user alone; one line end at its end does not count. Empty: none. Read again when it changes.",
     );
 }

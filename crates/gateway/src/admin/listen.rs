@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::{AdminConfig, Board, router};
 use crate::between::outbox::{Severity, escaped};
 
-/// Connections at a time: some scrapers, some load balancers, some inspectors. A further one is closed
+/// Connections at a time: some scrapers, some load balancers, some people. A further one is closed
 /// unanswered.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -80,7 +80,7 @@ pub(super) async fn serve(board: Arc<Board>, config: AdminConfig) {
             has_warned = true;
             board.outbox.log(
                 Severity::Warning,
-                "sse.admin_listen_addresses reaches beyond this machine, and the admin port speaks plain HTTP: whoever can read that network reads sse.admin_token and the events that the inspector shows"
+                "sse.admin_listen_addresses reaches beyond this machine, and the admin port speaks plain HTTP: whoever can read that network reads what is sent, sse.admin_token too"
                     .to_owned(),
             );
         }

@@ -1,4 +1,4 @@
-//! The admin port (C8.2): whether the gateway lives and is ready, what it does in numbers, and the inspector.
+//! The admin port (C8.2): whether the gateway lives and is ready, and what it does in numbers.
 //!
 //! It has a thread and a runtime of its own, with less priority than those that carry events, and stands
 //! whatever becomes of the gateway: it also answers where there is no database, no extension, or no key that

@@ -43,7 +43,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    // Attack: DNS rebinding. evil.example resolves to 127.0.0.1, and its page asks for the inspector's data.
+    // Attack: DNS rebinding. evil.example resolves to 127.0.0.1, and its page asks for what is here.
     #[test]
     fn addresses_and_known_names_pass_and_no_other_name() {
         let names = ["db.example".to_owned()];
