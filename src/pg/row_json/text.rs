@@ -18,7 +18,7 @@ const INTEGER_BYTES: usize = 20;
 ///
 /// # Safety
 /// - `text` is valid, and nothing is appended to it while the result is used.
-pub(in super::super) unsafe fn bytes_of<'a>(text: pg_sys::StringInfo) -> &'a [u8] {
+pub(crate) unsafe fn bytes_of<'a>(text: pg_sys::StringInfo) -> &'a [u8] {
     // SAFETY: the caller's promise.
     let text = unsafe { &*text };
     let length = usize::try_from(text.len).unwrap_or(0);
@@ -30,7 +30,7 @@ pub(in super::super) unsafe fn bytes_of<'a>(text: pg_sys::StringInfo) -> &'a [u8
 ///
 /// # Safety
 /// - `text` is valid; the caller owns nothing with a destructor.
-pub(in super::super) unsafe fn append(text: pg_sys::StringInfo, bytes: &[u8]) {
+pub(crate) unsafe fn append(text: pg_sys::StringInfo, bytes: &[u8]) {
     // A value has less than a gigabyte.
     let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
     // SAFETY: as many bytes are there.
