@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 
 use super::{Board, Facts};
 use crate::auth::Files;
@@ -26,12 +27,23 @@ const CANARY_TIME: Duration = Duration::from_secs(3);
 /// Pause between two looks at where the canary is.
 const CANARY_PAUSE: Duration = Duration::from_millis(1);
 
+/// How long the files with keys may take. A disk that hangs must not hold up who asks, and with them all
+/// connections of the port; the look goes on, and no other begins before it has ended.
+const KEYS_TIME: Duration = Duration::from_secs(3);
+
 /// Part of the ring, in per cent, from which on it counts as full: what comes now may find no room.
 const FULL_PER_CENT: u64 = 80;
 
-/// The last report.
+/// The last report, and how the next one is made.
 #[derive(Default)]
-pub(super) struct Readiness(tokio::sync::Mutex<Option<(Instant, Arc<Report>)>>);
+pub(super) struct Readiness(tokio::sync::Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    last: Option<(Instant, Arc<Report>)>,
+    /// A look at the files with keys that has not ended.
+    looking: Option<JoinHandle<Files>>,
+}
 
 /// What was found.
 pub(super) struct Report {
@@ -45,19 +57,19 @@ type Found = Result<Option<&'static str>, &'static str>;
 
 impl Readiness {
     pub(super) async fn report(&self, board: &Arc<Board>) -> Arc<Report> {
-        let mut last = self.0.lock().await;
-        if let Some((at, report)) = &*last
+        let mut known = self.0.lock().await;
+        if let Some((at, report)) = &known.last
             && at.elapsed() < REPORT_AGE
         {
             return Arc::clone(report);
         }
-        let report = Arc::new(look(board).await);
-        *last = Some((Instant::now(), Arc::clone(&report)));
+        let report = Arc::new(look(board, &mut known.looking).await);
+        known.last = Some((Instant::now(), Arc::clone(&report)));
         report
     }
 }
 
-async fn look(board: &Arc<Board>) -> Report {
+async fn look(board: &Arc<Board>, looking: &mut Option<JoinHandle<Files>>) -> Report {
     let facts = board.surroundings.facts();
     let gateway = board.gateway();
     let mut checks = Checks { began: Instant::now(), is_ready: true, found: Vec::new() };
@@ -65,7 +77,7 @@ async fn look(board: &Arc<Board>) -> Report {
     checks.note("extension", facts.extension.map(|()| None));
     checks.note("routes", routes(gateway.as_deref()));
     checks.note("call_role", facts.call_role.map(|()| None));
-    checks.note("keys", keys(gateway.as_ref()).await);
+    checks.note("keys", keys(gateway.as_ref(), looking).await);
     checks.note("ring", ring(&facts));
     checks.note("canary", canary(gateway.as_deref()).await);
     let body = json!({ "checks": checks.found });
@@ -111,15 +123,27 @@ fn routes(gateway: Option<&Shared>) -> Found {
 }
 
 /// Whether tokens can be believed. Reading files may wait for a disk, so it is done elsewhere.
-async fn keys(gateway: Option<&Arc<Shared>>) -> Found {
+async fn keys(gateway: Option<&Arc<Shared>>, looking: &mut Option<JoinHandle<Files>>) -> Found {
     let Some(gateway) = gateway.cloned() else { return Ok(Some("nothing is served")) };
-    let look = tokio::task::spawn_blocking(move || {
+    let look = move || {
         if gateway.auth.is_look_due() {
             gateway.auth.look(&gateway.outbox);
         }
         gateway.auth.files()
-    });
-    match look.await {
+    };
+    looked(looking, KEYS_TIME, look).await
+}
+
+async fn looked(
+    looking: &mut Option<JoinHandle<Files>>,
+    time: Duration,
+    look: impl FnOnce() -> Files + Send + 'static,
+) -> Found {
+    let Ok(found) = timeout(time, looking.get_or_insert_with(|| spawn_blocking(look))).await else {
+        return Err("the files with keys take long to be read: their disk does not answer");
+    };
+    *looking = None;
+    match found {
         Ok(Files::Good) => Ok(None),
         Ok(Files::Kept) => {
             Ok(Some("a file with keys cannot be read any more; its keys stay in use (see the server log)"))
@@ -148,4 +172,30 @@ async fn canary(gateway: Option<&Shared>) -> Found {
         sleep(CANARY_PAUSE).await;
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    // A disk that hangs: who asks is told, and at most one thread waits for it.
+    #[test]
+    fn a_look_at_files_that_does_not_end_is_reported_and_no_other_begins_meanwhile() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (answers, disk) = channel::<()>();
+            let mut looking = None;
+            let soon = Duration::from_millis(20);
+            let hangs = move || disk.recv().map_or(Files::Missing, |()| Files::Good);
+            assert!(looked(&mut looking, soon, hangs).await.is_err_and(|said| said.contains("disk")));
+            let none = || panic!("another look begins");
+            assert!(looked(&mut looking, soon, none).await.is_err_and(|said| said.contains("disk")));
+            answers.send(()).unwrap();
+            assert_eq!(looked(&mut looking, Duration::from_secs(60), none).await, Ok(None));
+            assert_eq!(looked(&mut looking, Duration::from_secs(60), || Files::Good).await, Ok(None));
+        });
+    }
 }
