@@ -1,4 +1,5 @@
-//! Who gets what from the admin port (C8.2): methods, names, tokens, and what it says when others can reach it.
+//! Who gets what from the admin port (C8.2): methods, names, tokens, and what it says when others can reach
+//! it.
 //!
 //! Not for what the answers contain: `admin_ready.rs`, `admin_metrics.rs`.
 

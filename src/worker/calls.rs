@@ -294,8 +294,8 @@ impl Calls {
     }
 }
 
-/// Puts a record of the gateway's own into the ring: how a call ended that went on without its caller, a canary.
-/// The ring may be full for long; the courier is awake then.
+/// Puts a record of the gateway's own into the ring: how a call ended that went on without its caller, a
+/// canary. The ring may be full for long; the courier is awake then.
 pub(super) fn push(shared: &Shared, record: &[u8]) -> Pushed {
     match shared.ring.producer().try_push(record) {
         Ok(wake) => {

@@ -86,8 +86,8 @@ pub(crate) fn run(argument: u64) {
         handed_over = files.iter().all(|(file, text)| handing.hand_over_file(*file, text));
     }
     if handed_over && makes_files {
-        // Says, too, that nothing is missing: whoever is ended while the client is made does not come here. Not
-        // for routines alone: one that makes files may have told of them just before, unheard so far.
+        // Says, too, that nothing is missing: whoever is ended while the client is made does not come here.
+        // Not for routines alone: one that makes files may have told of them just before, unheard so far.
         let for_files = clock::processor_time().saturating_sub(for_routines);
         shared.header.last_reading.tell_files(reading, for_files);
     }

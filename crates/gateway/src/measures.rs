@@ -137,8 +137,8 @@ pub(crate) struct Measures {
 /// The methods of calls (C7.1); any other one is `other`.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/// The statuses that are told apart; a routine may answer with any (C7.4), and each would be twenty more lines
-/// of a scrape. All others are `other`.
+/// The statuses that are told apart; a routine may answer with any (C7.4), and each would be twenty more
+/// lines of a scrape. All others are `other`.
 const STATUSES: [u16; 19] =
     [200, 202, 204, 400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 429, 499, 500, 502, 503, 504];
 

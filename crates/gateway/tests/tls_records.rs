@@ -53,7 +53,8 @@ fn records_without_text_are_let_pass_up_to_64_kb_and_end_the_connection_beyond()
     let mut config = (*site.trust(&[&rustls::version::TLS13])).clone();
     config.enable_secret_extraction = true;
     let config = Arc::new(config);
-    // Each group is 727 bytes, of which its byte of text excuses 32; the text before them all may excuse three.
+    // Each group is 727 bytes, of which its byte of text excuses 32; the text before them all may excuse
+    // three.
     for (groups, is_answered) in [(94, true), (98, false)] {
         let mut peer = TlsPeer::connect(gateway.port(), &config);
         peer.shake();

@@ -54,7 +54,8 @@ pub(crate) enum Purpose {
     /// Node on top, which packs the client that some examples' pages import.
     Pages,
     /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
-    /// configures, a browser for its pages, what runs the clients of others (Node, Python, curl), and what checks metrics.
+    /// configures, a browser for its pages, what runs the clients of others (Node, Python, curl), and what
+    /// checks metrics.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,

@@ -100,7 +100,8 @@ impl Pending {
         }
     }
 
-    /// Writes the ticket, the xid and the time of the commit into each record. Allocates nothing, cannot fail.
+    /// Writes the ticket, the xid and the time of the commit into each record. Allocates nothing, cannot
+    /// fail.
     fn stamp(&mut self, ticket: u64, xid: u64) {
         let now = clock::monotonic_nanoseconds();
         for entry in &self.entries {

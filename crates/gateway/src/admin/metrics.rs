@@ -165,9 +165,9 @@ impl Encoder<'_> {
     }
 }
 
-/// `pg_sse_` and the column's name (C8.2). Other names have: bytes of the ring, because both views have a column
-/// `bytes_total`; and three gauges, because OpenMetrics names a counter without its `_total`, and there is a
-/// counter of each of these names.
+/// `pg_sse_` and the column's name (C8.2). Other names have: bytes of the ring, because both views have a
+/// column `bytes_total`; and three gauges, because OpenMetrics names a counter without its `_total`, and
+/// there is a counter of each of these names.
 pub(super) fn name(view: View, column: &str) -> String {
     match (view, column) {
         (View::Ring, "bytes_total") => "pg_sse_ring_bytes_total".to_owned(),

@@ -2,8 +2,8 @@
 //!
 //! It has a thread and a runtime of its own, with less priority than those that carry events, and stands
 //! whatever becomes of the gateway: it also answers where there is no database, no extension, or no key that
-//! can be read, since that is when somebody looks. So it is started once, by the main thread, and is shown the
-//! gateway that serves at the time ([`crate::Gateway::show_to`]).
+//! can be read, since that is when somebody looks. So it is started once, by the main thread, and is shown
+//! the gateway that serves at the time ([`crate::Gateway::show_to`]).
 //!
 //! What it knows of Postgres it reads through [`Surroundings`], from shared memory.
 //!

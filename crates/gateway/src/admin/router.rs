@@ -1,7 +1,8 @@
 //! What a request of the admin port gets.
 //!
 //! `/livez`, `/readyz` and `/metrics` hold nothing that is somebody's own and need no token, since load
-//! balancers and scrapers have none; everything else needs it, also what there is not. No answer may be read by pages of other origins: there is no CORS here.
+//! balancers and scrapers have none; everything else needs it, also what there is not. No answer may be read
+//! by pages of other origins: there is no CORS here.
 //!
 //! Not for what is in the answers: `ready`, `metrics`.
 

@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use crate::stats::Stats;
 
-/// Answers questions of the admin thread. Nothing here may wait or call Postgres: it is asked on a thread that
-/// is not the main one.
+/// Answers questions of the admin thread. Nothing here may wait or call Postgres: it is asked on a thread
+/// that is not the main one.
 pub trait Surroundings: Send + Sync + 'static {
-    /// The figures of `sse.stat_ring` and `sse.stat_gateway` by the names of their columns; those of the gateway
-    /// as they are in `stats`, if it is given.
+    /// The figures of `sse.stat_ring` and `sse.stat_gateway` by the names of their columns; those of the
+    /// gateway as they are in `stats`, if it is given.
     fn figures(&self, stats: Option<&Stats>) -> Vec<Figure>;
 
     /// What readiness rests on besides the gateway.

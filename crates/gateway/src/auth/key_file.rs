@@ -57,7 +57,8 @@ fn secret(bytes: Vec<u8>, metadata: &Metadata) -> Result<Secret, String> {
     Secret::try_new(private_bytes(bytes, metadata)?).map_err(|error| error.to_string())
 }
 
-/// What is in a file that nobody but the process' own user may read or write, without the line end at its end.
+/// What is in a file that nobody but the process' own user may read or write, without the line end at its
+/// end.
 ///
 /// # Errors
 /// Why it cannot be used.

@@ -1,5 +1,5 @@
-//! What is filled in after the record of an event, or of a snapshot's end, was written: its ticket (C5.3), its
-//! transaction's id, and when the event was raised.
+//! What is filled in after the record of an event, or of a snapshot's end, was written: its ticket (C5.3),
+//! its transaction's id, and when the event was raised.
 //!
 //! Not for what tickets mean: [`crate::order`].
 
@@ -22,8 +22,8 @@ pub fn set_xid(record: &mut [u8], xid: u64) {
     set(record, XID, xid);
 }
 
-/// Writes when an event was raised, or its transaction had committed; as [`set_ticket`]. The end of a snapshot
-/// has no place for it.
+/// Writes when an event was raised, or its transaction had committed; as [`set_ticket`]. The end of a
+/// snapshot has no place for it.
 pub fn set_raised_at(record: &mut [u8], nanoseconds: u64) {
     if Kind::of(record) != Some(Kind::SnapshotEnd) {
         set(record, RAISED_AT, nanoseconds);

@@ -32,8 +32,8 @@ const MAX_REST_BYTES_OF_STREAM: usize = 1 << 10;
 
 /// Bytes that may come beyond those that the text in them excuses, once the handshake is completed. rustls
 /// lets 32 records without text pass before each record with some, all of which have to be decrypted, and no
-/// limit on heads or bodies sees them; of an honest peer such bytes are some hundred. Beyond it the connection
-/// is broken off.
+/// limit on heads or bodies sees them; of an honest peer such bytes are some hundred. Beyond it the
+/// connection is broken off.
 const MAX_EMPTY_BYTES: usize = 64 << 10;
 
 /// How many bytes each byte of text excuses: a record with a single one has 30 at most.
