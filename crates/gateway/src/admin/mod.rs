@@ -72,7 +72,7 @@ struct Board {
     gateway: RwLock<Option<Arc<Shared>>>,
     surroundings: Box<dyn Surroundings>,
     readiness: Readiness,
-    outbox: Outbox,
+    outbox: Arc<Outbox>,
 }
 
 impl Admin {
@@ -93,7 +93,7 @@ impl Admin {
             gateway: RwLock::default(),
             surroundings: Box::new(surroundings),
             readiness: Readiness::default(),
-            outbox,
+            outbox: Arc::new(outbox),
         });
         let admin = Self { board, inbox };
         admin.apply(settings);

@@ -58,7 +58,7 @@ async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Respon
             Ok(response)
         }
         _ => {
-            if !board.tokens.admits(request.headers(), &board.outbox) {
+            if !board.tokens.admits(request.headers(), &board.outbox).await {
                 return Err(Problem::new(
                     StatusCode::UNAUTHORIZED,
                     "This needs the token of the admin port (sse.admin_token).",

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::Metadata;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -13,6 +14,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use parking_lot::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::AdminSettings;
 use crate::auth::private_bytes;
@@ -24,6 +27,10 @@ const MIN_BYTES: usize = 16;
 
 /// Pause between two looks at the file; looks are made only while requests with a token come.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a request waits for a look. A disk that hangs must not hold up the port; the look goes on, and no
+/// other begins before it has ended.
+const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// What opens the admin port.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,48 +88,73 @@ fn read_file(bytes: Vec<u8>, metadata: &Metadata) -> Result<AdminToken, String> 
 }
 
 /// The tokens that count.
-#[derive(Default)]
-pub(super) struct Keeper(Mutex<Known>);
+#[derive(Clone, Default)]
+pub(super) struct Keeper(Arc<Mutex<Known>>);
+
+/// Whoever looks at the file has it; a disk that hangs keeps nobody else from what is known.
+type File = Arc<Mutex<WatchedFile<AdminToken>>>;
 
 #[derive(Default)]
 struct Known {
     token: Option<AdminToken>,
-    file: Option<WatchedFile<AdminToken>>,
+    path: Option<PathBuf>,
+    file: Option<File>,
+    /// What the file had.
+    of_file: Option<AdminToken>,
     looked_at: Option<Instant>,
 }
 
 impl Keeper {
     /// Takes new settings and reads their file anew.
     pub(super) fn apply(&self, settings: &AdminSettings, outbox: &Outbox) {
-        let mut known = self.0.lock();
-        known.token.clone_from(&settings.token);
-        let path = settings.token_file.clone();
-        if known.file.as_ref().map(WatchedFile::path) != path.as_deref() {
-            known.file = path.map(|path: PathBuf| WatchedFile::new(&FILE, path));
-        }
-        known.look(true, outbox);
+        let file = {
+            let mut known = self.0.lock();
+            known.token.clone_from(&settings.token);
+            if known.path != settings.token_file {
+                known.path.clone_from(&settings.token_file);
+                let watched = |path| Arc::new(Mutex::new(WatchedFile::new(&FILE, path)));
+                (known.file, known.of_file) = (settings.token_file.clone().map(watched), None);
+            }
+            known.looked_at = Some(Instant::now());
+            known.file.clone()
+        };
+        file.iter().for_each(|file| self.look(file, true, outbox));
     }
 
-    /// Whether a request has one of the tokens. May read the file.
-    pub(super) fn admits(&self, headers: &HeaderMap, outbox: &Outbox) -> bool {
+    /// Whether a request has one of the tokens. May wait for the file to be read, but not for long.
+    pub(super) async fn admits(&self, headers: &HeaderMap, outbox: &Arc<Outbox>) -> bool {
         let Some(given) = bearer(headers) else { return false };
-        let mut known = self.0.lock();
-        if known.looked_at.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL) {
-            known.look(false, outbox);
+        if let Some(file) = self.due() {
+            let (keeper, outbox) = (self.clone(), Arc::clone(outbox));
+            let look = spawn_blocking(move || keeper.look(&file, false, &outbox));
+            // What was known before counts meanwhile.
+            _ = timeout(LOOK_TIME, look).await;
         }
-        let of_file = known.file.as_ref().and_then(WatchedFile::content);
+        let known = self.0.lock();
         // Both are compared, whichever fits.
-        known.token.iter().chain(of_file).fold(false, |found, token| token.is(given) | found)
+        known.token.iter().chain(&known.of_file).fold(false, |found, token| token.is(given) | found)
     }
-}
 
-impl Known {
-    fn look(&mut self, anew: bool, outbox: &Outbox) {
-        self.looked_at = Some(Instant::now());
-        match self.file.as_mut().map(|file| file.look(anew, SystemTime::now())) {
-            None | Some(Look::Same | Look::Changed(None)) => {}
-            Some(Look::Broken(line)) => drop(outbox.log(Severity::Warning, line)),
-            Some(Look::Changed(Some(line))) => drop(outbox.log(Severity::Log, line)),
+    /// The file, if it is time to look at it.
+    fn due(&self) -> Option<File> {
+        let mut known = self.0.lock();
+        let is_due = known.looked_at.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL);
+        let file = known.file.clone().filter(|_| is_due)?;
+        known.looked_at = Some(Instant::now());
+        Some(file)
+    }
+
+    /// Nothing where a look has not ended.
+    fn look(&self, file: &File, anew: bool, outbox: &Outbox) {
+        let Some(mut watched) = file.try_lock() else { return };
+        match watched.look(anew, SystemTime::now()) {
+            Look::Same | Look::Changed(None) => {}
+            Look::Broken(line) => drop(outbox.log(Severity::Warning, line)),
+            Look::Changed(Some(line)) => drop(outbox.log(Severity::Log, line)),
+        }
+        let mut known = self.0.lock();
+        if known.file.as_ref().is_some_and(|now| Arc::ptr_eq(now, file)) {
+            known.of_file = watched.content().cloned();
         }
     }
 }
@@ -155,13 +187,14 @@ mod tests {
     #[test]
     fn only_the_whole_token_in_one_bearer_header_opens() {
         let (outbox, _inbox) = errand_channel(Arc::default()).unwrap();
+        let outbox = Arc::new(outbox);
         let keeper = Keeper::default();
         let asks = |values: &[&str]| {
             let mut headers = HeaderMap::new();
             for value in values {
                 headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
             }
-            keeper.admits(&headers, &outbox)
+            block_on(keeper.admits(&headers, &outbox))
         };
         for values in [&["Bearer "][..], &["Bearer"], &[""], &[]] {
             assert!(!asks(values), "without a token set: {values:?}");
@@ -184,5 +217,28 @@ mod tests {
         assert!(asks(&["Bearer 0123456789abcdef"]) && asks(&["bearer 0123456789abcdef"]));
     }
 
-    use std::sync::Arc;
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_look_at_the_file_that_does_not_end_holds_up_neither_requests_nor_a_reload() {
+        let (outbox, _inbox) = errand_channel(Arc::default()).unwrap();
+        let outbox = Arc::new(outbox);
+        let keeper = Keeper::default();
+        let token = Some(AdminToken::try_new("0123456789abcdef").unwrap());
+        let settings =
+            AdminSettings { token, token_file: Some("/nowhere".into()), ..AdminSettings::default() };
+        keeper.apply(&settings, &outbox);
+        let file = keeper.0.lock().file.clone().unwrap();
+        // As a look does whose disk does not answer.
+        let _hangs = file.lock();
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer 0123456789abcdef"));
+        for _ in 0..2 {
+            keeper.0.lock().looked_at = None;
+            assert!(block_on(keeper.admits(&headers, &outbox)));
+            keeper.apply(&settings, &outbox);
+        }
+    }
 }
