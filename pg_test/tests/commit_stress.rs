@@ -11,7 +11,7 @@ use cluster::{Cluster, Session};
 use common::{Corner, SOON, figure, freeze_gateway, gap_reason};
 
 /// What an event counts with beside its texts (docs/settings.md, `sse.max_transaction_size`).
-const EVENT_BYTES: usize = 53;
+const EVENT_BYTES: usize = 61;
 
 const QUIET: &str = "-c client_min_messages=warning";
 

@@ -162,11 +162,11 @@ fn an_anonymous_call_with_an_id_of_its_own_choice_reaches_nobody() -> Result<()>
     furnish(&api, "anonymous")?;
     let alice = issue(shared(), ALICE)?;
     let mut ears = Ears::new(&api, "tell");
-    ears.open("alice", "?id=x", Some(&alice))?;
-    ears.open("anonymous", "?id=x", None)?;
+    ears.open("alice", "?id=chosen", Some(&alice))?;
+    ears.open("anonymous", "?id=chosen", None)?;
     ears.open("anonymous without id", "", None)?;
     for routine in ["tell", "tell-now", "tell-by-publish"] {
-        call(&api, routine, "x", &json!({"what": "secret"}))?;
+        call(&api, routine, "chosen", &json!({"what": "secret"}))?;
         call(&api, routine, "", &json!({"what": "secret"}))?;
         assert_eq!(ears.heard()?, [""; 0], "{routine}");
     }
@@ -198,16 +198,16 @@ fn what_a_routine_sets_changes_nothing_of_who_its_caller_is() -> Result<()> {
     let (alice, bob) = (issue(shared(), ALICE)?, issue(shared(), BOB)?);
     let mut ears = Ears::new(&api, "forge");
     for (name, query, token) in [
-        ("alice", "?id=x", Some(&alice)),
+        ("alice", "?id=own", Some(&alice)),
         ("alice forged", "?id=forged", Some(&alice)),
-        ("bob", "?id=x", Some(&bob)),
+        ("bob", "?id=own", Some(&bob)),
         ("bob forged", "?id=forged", Some(&bob)),
         ("bob without id", "", Some(&bob)),
         ("anonymous forged", "?id=forged", None),
     ] {
         ears.open(name, query, token.map(String::as_str))?;
     }
-    call(&api.with(ALICE)?, "forge", "x", &json!({"what": "w"}))?;
+    call(&api.with(ALICE)?, "forge", "own", &json!({"what": "w"}))?;
     let mut heard = ears.heard()?;
     heard.sort();
     assert_eq!(heard, ["alice: w 1", "alice: w 2", "alice: w 3", "alice: w 4"]);
@@ -230,14 +230,15 @@ fn two_calls_with_one_id_at_once_are_told_apart_by_their_users() -> Result<()> {
     )?;
     let (alice, bob) = (issue(shared(), ALICE)?, issue(shared(), BOB)?);
     let mut ears = Ears::new(&api, "slow");
-    ears.open("alice", "?id=x", Some(&alice))?;
-    ears.open("bob", "?id=x", Some(&bob))?;
+    ears.open("alice", "?id=twice", Some(&alice))?;
+    ears.open("bob", "?id=twice", Some(&bob))?;
     let mut gate = api.session()?;
     gate.run("select pg_advisory_lock(4711)")?.ok()?;
     let (as_alice, as_bob) = (api.with(ALICE)?, api.with(BOB)?);
     std::thread::scope(|scope| -> Result<()> {
-        let calls = [(&as_alice, "of alice"), (&as_bob, "of bob")]
-            .map(|(api, what)| scope.spawn(move || call(api, "slow", "x", &json!({"what": what})).map(drop)));
+        let calls = [(&as_alice, "of alice"), (&as_bob, "of bob")].map(|(api, what)| {
+            scope.spawn(move || call(api, "slow", "twice", &json!({"what": what})).map(drop))
+        });
         wait_for(SOON, "both wait", || {
             let waiting =
                 "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted";

@@ -359,6 +359,11 @@ fn the_end_of_a_snapshot_that_finds_no_room_in_the_ring_is_no_event_that_was_los
         say("say", "@sse\\n@sse_snapshot state as state"),
         say("fill", "@sse_publish\\n@sse_topic nowhere\\n@sse_delivery immediate")
     ))?;
+    // Far enough into the ring that the last record of those that fill it does not meet the end of its data.
+    api.sql("select fill(repeat('x', 1000)) from generate_series(1, 4)")?;
+    wait_for(SOON, "they are taken", || {
+        Ok((figure(&cluster, "stat_ring", "used_bytes")? == 0).then_some(()))
+    })?;
     let gate = locked(&api, "endless.gate")?;
     let mut events = open(&api, "say/info")?;
     waits_for_a_lock(&api, 1)?;
