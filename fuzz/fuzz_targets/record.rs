@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sse_proto::record::{Kind, decode, encode_into, set_ticket, ticket};
+use sse_proto::record::{Kind, decode, encode_into, raised_at, set_raised_at, set_ticket, ticket};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(record) = decode(bytes) else { return };
@@ -10,6 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut encoded = b"before".to_vec();
     encode_into(&record, &mut encoded).expect("what was decoded can be encoded");
     assert_eq!(&encoded[..6], b"before");
+    // Decoding passes over these two.
     set_ticket(&mut encoded[6..], ticket(bytes));
+    set_raised_at(&mut encoded[6..], raised_at(bytes));
     assert_eq!(&encoded[6..], bytes);
 });
