@@ -268,6 +268,8 @@ fn files_that_were_made_count_although_a_later_worker_has_left_since() -> Result
     Ok(())
 }
 
+/// Two workers at once, as a stopped gateway leaves them behind. That late parts are dropped in whatever
+/// order they come is proven in `src/worker/gateway/courier/tests/parts.rs`.
 #[test]
 fn parts_of_the_files_of_two_workers_are_never_mixed() -> Result<()> {
     let cluster = start(builder().setting("sse.serve_client", "on"))?;

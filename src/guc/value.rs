@@ -10,7 +10,16 @@ use crate::pg::{backend, bgworker};
 
 /// `sse.listen_addresses`, split.
 pub(crate) fn listen_addresses() -> Vec<String> {
-    let addresses = LISTEN_ADDRESSES.list();
+    addresses(&LISTEN_ADDRESSES)
+}
+
+/// `sse.admin_listen_addresses`, split.
+pub(crate) fn admin_listen_addresses() -> Vec<String> {
+    addresses(&ADMIN_LISTEN_ADDRESSES)
+}
+
+fn addresses(setting: &kind::Text) -> Vec<String> {
+    let addresses = setting.list();
     // Each of these includes all other addresses, which could then not be bound.
     if addresses.iter().any(|address| address == "*") { vec!["*".to_owned()] } else { addresses }
 }

@@ -31,10 +31,7 @@ pub(super) fn start(shared: Shared) -> std::io::Result<Option<Admin>> {
     if port == 0 {
         return Ok(None);
     }
-    let addresses = guc::ADMIN_LISTEN_ADDRESSES.list();
-    // As in `guc::listen_addresses`.
-    let has_all = addresses.iter().any(|address| address == "*");
-    let listen_addresses = if has_all { vec!["*".to_owned()] } else { addresses };
+    let listen_addresses = guc::admin_listen_addresses();
     let surroundings = Surroundings { shared, calls: call_slot::memory().map(|memory| memory.header) };
     let config = AdminConfig { listen_addresses, port };
     bgworker::with_signals_blocked(|| Admin::start(config, settings(), surroundings)).map(Some)

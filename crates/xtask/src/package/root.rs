@@ -31,13 +31,13 @@ const INSTALL: &str = r#"
     printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
-    cp "$deb" "$root/root/pg_sse.deb"
+    cp "$deb" "$root/pg_sse.deb"
     mount -t proc proc "$root/proc"
     mkdir -p "$root/dev/shm"
     mount -t tmpfs tmpfs "$root/dev/shm"
     export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
     chroot "$root" apt-get update
-    chroot "$root" apt-get install -y --no-install-recommends /root/pg_sse.deb
+    chroot "$root" apt-get install -y --no-install-recommends /pg_sse.deb
     chroot "$root" apt-get install -y --no-install-recommends curl
     exec unshare --net /bin/sh -ec 'ip link set lo up; exec chroot "$1" /bin/sh -ec "$2" sh "$3"' sh "$root" "$attempt" "$major"
 "#;
