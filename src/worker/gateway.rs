@@ -15,10 +15,12 @@ mod courier;
 #[cfg(feature = "faults")]
 mod fault;
 mod messages;
+mod misconfigured;
 mod reader;
 mod refused;
 mod routing;
 mod served_client;
+mod state;
 mod surroundings;
 
 use std::sync::Arc;
@@ -26,21 +28,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pgrx::prelude::*;
 use sse_gateway::{Admin, Config, Errand, Gateway};
 
 use super::calls::{self, Calls};
 use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
-use crate::pg::{backend, bgworker, clock, config_file, consumer, database, latch};
+use crate::pg::{backend, bgworker, clock, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, stats};
 use client_rules::ClientRules;
 use courier::{Courier, Heard};
+use misconfigured::Saying;
 use reader::CatalogReader;
 use refused::Refused;
 use routing::{Rules, Task};
+use state::State;
 
 /// How long the loop sleeps when nothing happens. Once in this time the figures are copied, and the database
 /// is looked for.
@@ -70,7 +73,7 @@ struct Worker {
     refused: Refused,
     calls: Calls,
     client: ClientRules,
-    state: GatewayState,
+    state: State,
     next_beat: Instant,
 }
 
@@ -131,7 +134,7 @@ impl Worker {
             refused: Refused::default(),
             client: ClientRules::present(),
             calls: Calls::new(shared),
-            state: GatewayState::Stopped,
+            state: State::new(shared),
             next_beat: Instant::now(),
         }
     }
@@ -218,8 +221,8 @@ impl Worker {
         self.next_beat = Instant::now() + BEAT;
         self.follow_database();
         stats::copy(self.gateway.as_ref().map(Gateway::stats), &self.shared.header.gateway);
-        if self.gateway.is_some() {
-            self.set_state(self.serving_state());
+        if let Some(gateway) = &self.gateway {
+            self.state.show(gateway);
         }
     }
 
@@ -240,7 +243,7 @@ impl Worker {
             self.database = database;
         }
         if database.is_none() {
-            self.set_state(GatewayState::NoDatabase);
+            self.state.set(GatewayState::NoDatabase);
         }
     }
 
@@ -253,11 +256,11 @@ impl Worker {
             (Extension::Present, None) => self.open(),
             (Extension::Absent, _) => {
                 self.close();
-                self.set_state(GatewayState::NoExtension);
+                self.state.set(GatewayState::NoExtension);
             }
             (Extension::OtherVersion, _) => {
                 self.close();
-                self.set_state(GatewayState::OtherVersion);
+                self.state.set(GatewayState::OtherVersion);
             }
             _ => {}
         }
@@ -276,13 +279,13 @@ impl Worker {
             Ok((gateway, publisher)) => {
                 // Before anybody is let in, so that nobody misses an event.
                 self.courier.open(publisher);
-                apply_refused(&gateway, Saying::Aloud);
+                misconfigured::apply(&gateway, Saying::Aloud);
                 self.waiter = waiter(&self.courier, self.admin.as_ref(), Some(&gateway));
                 self.admin.iter().for_each(|admin| gateway.show_to(admin));
                 gateway.follow_changes(self.shared.changes());
                 self.courier.give(Task::Serve(gateway.routes()));
+                self.state.show(&gateway);
                 self.gateway = Some(gateway);
-                self.set_state(self.serving_state());
             }
             Err(error) => {
                 messages::no_threads(&error);
@@ -328,31 +331,8 @@ impl Worker {
         self.admin.iter().for_each(|admin| admin.apply(surroundings::settings()));
         let Some(gateway) = &self.gateway else { return };
         gateway.apply(Arc::new(guc::gateway_settings()));
-        apply_refused(gateway, Saying::Quietly);
-        self.set_state(self.serving_state());
-    }
-
-    fn serving_state(&self) -> GatewayState {
-        let Some(gateway) = &self.gateway else { return self.state };
-        if !gateway.stats().listening.load(Relaxed) {
-            return GatewayState::WaitingForPort;
-        }
-        if config_file::any_refused() { GatewayState::Misconfigured } else { GatewayState::Serving }
-    }
-
-    /// Shows the state, and says once why nothing is served.
-    fn set_state(&mut self, state: GatewayState) {
-        self.shared.header.gateway.state.store(state as u32, Relaxed);
-        if state == self.state {
-            return;
-        }
-        let is_up = |state| matches!(state, GatewayState::Serving | GatewayState::Misconfigured);
-        let has_begun = is_up(state) && !is_up(self.state);
-        self.state = state;
-        messages::state(state);
-        if has_begun && let Some(gateway) = &self.gateway {
-            messages::serving(gateway.stats().port.load(Relaxed));
-        }
+        misconfigured::apply(gateway, Saying::Quietly);
+        self.state.show(gateway);
     }
 
     /// Told to leave: ends the streams. 0 when the server stops, else 1, so that the postmaster starts the
@@ -369,30 +349,4 @@ impl Worker {
 fn waiter(courier: &Courier, admin: Option<&Admin>, gateway: Option<&Gateway>) -> Waiter {
     let others = admin.map(Admin::wake_fd).into_iter().chain(gateway.map(Gateway::wake_fd));
     Waiter::new(&[courier.wake_fd()].into_iter().chain(others).collect::<Vec<_>>())
-}
-
-#[derive(PartialEq, Eq)]
-enum Saying {
-    Aloud,
-    Quietly,
-}
-
-/// Until a line of postgresql.conf that was refused at server start is mended, nothing is served (C1.3).
-fn apply_refused(gateway: &Gateway, saying: Saying) {
-    let refused = config_file::still_refused();
-    let Some(first) = refused.first() else {
-        gateway.set_unavailable(None);
-        return;
-    };
-    gateway.set_unavailable(Some(format!("setting {} was refused", first.name)));
-    if saying == Saying::Aloud {
-        for setting in &refused {
-            ereport!(
-                PgLogLevel::WARNING,
-                PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
-                format!("pg_sse: the value of \"{}\" in {} was refused", setting.name, setting.place()),
-                "Every request is answered with 503 until the line is mended and the configuration reloaded; some settings need a restart."
-            );
-        }
-    }
 }
