@@ -7,12 +7,10 @@ mod common;
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Request, Response};
 use cluster::{Cluster, StopMode, wait_for};
-use common::SOON;
 use common::calls::{Api, Findings, builder, ready, start, told};
 use common::tokens::{self, ADMIN, ALICE, BOB, MANAGER, mint, now};
+use common::{SOON, cookie_name};
 use serde_json::{Value, json};
-
-const COOKIE: &str = "sse_session";
 
 /// A login that knows alice and bob by their passwords, and what they may do.
 const APPLICATION: &str = "
@@ -36,7 +34,11 @@ fn login(api: &Api<'_>, name: &str, password: &str) -> Result<Response> {
 /// The cookie of a login, as `Cookie` sends it.
 fn session(answer: &Response) -> Result<String> {
     ensure!(answer.status() == 200, "{}", told(answer));
-    Ok(format!("{COOKIE}={}", answer.head.cookie(COOKIE).context("no cookie")?))
+    // Which of them, and when, is asserted where somebody logs out.
+    let names = ["sse_session", "__Host-sse_session"];
+    let found = names.into_iter().find_map(|name| Some((name, answer.head.cookie(name)?)));
+    let (name, token) = found.context("no cookie")?;
+    Ok(format!("{name}={token}"))
 }
 
 fn as_session(api: &Api<'_>, method: &str, routine: &str, session: &str) -> Request {
@@ -67,7 +69,8 @@ fn a_login_sets_a_cookie_whose_token_is_the_first_row() -> Result<()> {
     for wanted in ["httponly", "samesite=lax", "path=/"] {
         ensure!(attributes.iter().any(|found| found == wanted), "{wanted} in {cookies:?}");
     }
-    ensure!(!attributes.iter().any(|found| found == "secure" || found.starts_with("domain")), "{cookies:?}");
+    ensure!(!attributes.iter().any(|found| found.starts_with("domain")), "{cookies:?}");
+    assert_eq!(attributes.iter().any(|found| found == "secure"), api.http.is_secure(), "{cookies:?}");
     let age: f64 =
         attributes.iter().find_map(|part| part.strip_prefix("max-age=")).context("Max-Age")?.parse()?;
     ensure!((1_209_590.0..=1_209_600.0).contains(&age), "{cookies:?}");
@@ -86,7 +89,11 @@ fn a_login_sets_a_cookie_whose_token_is_the_first_row() -> Result<()> {
 
     for (name, password) in [("alice", "b"), ("alice", ""), ("eve", "a"), ("' or 1=1 --", "' or 1=1 --")] {
         let answer = login(&api, name, password)?;
-        ensure!(answer.status() == 401 && answer.head.cookie(COOKIE).is_none(), "{name}: {}", told(&answer));
+        ensure!(
+            answer.status() == 401 && answer.head.cookie(cookie_name(api.http)).is_none(),
+            "{name}: {}",
+            told(&answer)
+        );
     }
     assert_eq!(api.post("login", &json!({ "name": "alice" }))?.status(), 400);
     assert_eq!(api.get("login?name=alice&password=a")?.status(), 405, "no passwords in URLs");
@@ -117,11 +124,15 @@ fn the_columns_scheme_status_and_body_steer_a_login() -> Result<()> {
         ))?;
         let answer = api.post(&format!("l{number}"), &json!({}))?;
         let what = format!("{columns} = {row}: {}", told(&answer));
-        findings.expect(&what, (answer.status(), answer.head.cookie(COOKIE).is_some()), (status, signs_in));
+        findings.expect(
+            &what,
+            (answer.status(), answer.head.cookie(cookie_name(api.http)).is_some()),
+            (status, signs_in),
+        );
         if columns.starts_with("body") {
             findings.expect("the body", answer.text(), "welcome".to_owned());
         }
-        if let Some(token) = answer.head.cookie(COOKIE) {
+        if let Some(token) = answer.head.cookie(cookie_name(api.http)) {
             let said = claims(api.cluster, &format!("x={token}"))?;
             let kept = ["scheme", "status", "body"].iter().any(|name| said.get(name).is_some());
             findings.expect(
@@ -138,7 +149,11 @@ fn the_columns_scheme_status_and_body_steer_a_login() -> Result<()> {
          comment on function get_me() is e'HTTP\\n@authorize';",
     )?;
     let answer = api.post("bearer", &json!({}))?;
-    ensure!(answer.status() == 200 && answer.head.cookie(COOKIE).is_none(), "{}", told(&answer));
+    ensure!(
+        answer.status() == 200 && answer.head.cookie(cookie_name(api.http)).is_none(),
+        "{}",
+        told(&answer)
+    );
     let text = answer.text();
     let token = text.split(['"', '\n']).find(|part| part.split('.').count() == 3).context(text.clone())?;
     let request = api.request("GET", "get-me").bearer(token);
@@ -167,7 +182,10 @@ fn a_logout_clears_the_cookie_ends_its_streams_and_refuses_its_token_for_good() 
     ensure!((200..300).contains(&answer.status()), "{}", told(&answer));
     let cookie = answer.head.header_values("set-cookie").join("\n").to_lowercase();
     ensure!(
-        cookie.starts_with("sse_session=") && cookie.contains("max-age=0") && cookie.contains("path=/"),
+        cookie.starts_with(&format!("{}=", cookie_name(api.http).to_lowercase()))
+            && cookie.contains("secure") == api.http.is_secure()
+            && cookie.contains("max-age=0")
+            && cookie.contains("path=/"),
         "{cookie}"
     );
     alices.wait_for_end(SOON)?;
@@ -263,7 +281,7 @@ fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<(
     )?;
     let mut findings = Findings::default();
     for token in [expired.as_str(), forged.as_str(), "x", "a.b.c"] {
-        let bad = format!("{COOKIE}={token}");
+        let bad = format!("{}={token}", cookie_name(api.http));
         let answer = me(&api, &bad)?;
         findings.expect("refused", answer.status(), 401);
         findings.expect(
@@ -283,7 +301,10 @@ fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<(
         let answer = api.http.request(&request)?;
         findings.expect(
             "logged in",
-            (answer.status(), answer.head.cookie(COOKIE).is_some_and(|value| value.len() > 50)),
+            (
+                answer.status(),
+                answer.head.cookie(cookie_name(api.http)).is_some_and(|value| value.len() > 50),
+            ),
             (200, true),
         );
         let request = api.request("GET", "get-me").bearer(token);
@@ -301,9 +322,10 @@ fn a_page_of_another_origin_cannot_call() -> Result<()> {
     let api = Api::of(&cluster, "origins")?;
     api.sql(APPLICATION)?;
     let cookie = session(&login(&api, "alice", "a")?)?;
-    let own = format!("http://{}", api.http.address());
-    let other_scheme = format!("https://{}", api.http.address());
-    let other_port = format!("http://{}:1", api.http.address().ip());
+    let own = api.http.url("");
+    let other_scheme = if api.http.is_secure() { "http" } else { "https" };
+    let other_scheme = format!("{other_scheme}://{}", api.http.address());
+    let other_port = own.replace(&format!(":{}", api.http.address().port()), ":1");
     let mut findings = Findings::default();
     // Sec-Fetch-Site, Origin, allowed with a cookie, without one.
     for (site, origin, with, without) in [
@@ -438,7 +460,11 @@ fn a_login_without_a_secret_is_a_503_that_says_how_to_make_one() -> Result<()> {
     let api = Api::of(&cluster, "keyless")?;
     api.run(APPLICATION)?.ok()?;
     let answer = login(&api, "alice", "a")?;
-    ensure!(answer.status() == 503 && answer.head.cookie(COOKIE).is_none(), "{}", told(&answer));
+    ensure!(
+        answer.status() == 503 && answer.head.cookie(cookie_name(api.http)).is_none(),
+        "{}",
+        told(&answer)
+    );
     let shown = cluster
         .sql("select coalesce(string_agg(problem, ' '), '') from sse.endpoints where url like '%/login'")?;
     let said = format!("{} {shown} {}", answer.text(), cluster.log()?);
@@ -458,7 +484,11 @@ fn a_login_of_an_owner_who_may_not_issue_tokens_is_no_login() -> Result<()> {
     )?
     .ok()?;
     let answer = api.post("fake", &json!({}))?;
-    ensure!(answer.status() >= 400 && answer.head.cookie(COOKIE).is_none(), "{}", told(&answer));
+    ensure!(
+        answer.status() >= 400 && answer.head.cookie(cookie_name(api.http)).is_none(),
+        "{}",
+        told(&answer)
+    );
     let problem = api.sql("select problem from sse.endpoints where url = '/api/owners/fake'")?;
     ensure!(problem.contains("issue_token"), "{problem:?}");
     Ok(())

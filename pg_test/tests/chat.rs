@@ -15,7 +15,7 @@ use cluster::http::{Client, EventStream, Request, Response};
 use cluster::{Builder, Cluster, PATIENCE, StopMode, wait_for, workspace_root};
 use common::calls::told;
 use common::tokens::{SECRET, is_quiet};
-use common::{SOON, has_extension};
+use common::{SOON, cookie_name, has_extension};
 use serde_json::{Value, json};
 use sql::{GUIDE, TUTORIAL};
 
@@ -66,8 +66,8 @@ impl Person {
         let stranger = Self::stranger(http, base);
         let answer = stranger.post("login", &json!({ "username": name, "password": password }))?;
         ensure!(answer.status() == 200, "{}", told(&answer));
-        let token = answer.head.cookie("sse_session").context("no cookie")?;
-        Ok(Self { cookie: Some(format!("sse_session={token}")), ..stranger })
+        let token = answer.head.cookie(cookie_name(http)).context("no cookie")?;
+        Ok(Self { cookie: Some(format!("{}={token}", cookie_name(http))), ..stranger })
     }
 
     fn get(&self, routine: &str) -> Result<Response> {

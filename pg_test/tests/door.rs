@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use cluster::http::{Client, Request, Response};
 use cluster::{Cluster, wait_for};
 use common::tokens::{ALICE, MANAGER, SECRET, builder, get, issue, listen, mint, mint_with, now, status_of};
-use common::{SOON, announcer, figure, is_problem, status, wait_for_status};
+use common::{SOON, announcer, cookie_name, figure, is_problem, status, wait_for_status};
 
 fn furnish(cluster: &Cluster) -> Result<Client> {
     cluster.sql(&announcer("open", "@sse"))?;
@@ -50,8 +50,8 @@ fn a_token_comes_in_the_header_or_else_the_cookie_or_else_a_parameter_that_is_na
     let cluster = builder().start()?;
     let http = furnish(&cluster)?;
     let token = issue(&cluster, MANAGER)?;
-    let cookie =
-        |value: &str| Request::get(MANAGED).header("Cookie", &format!("a=b; sse_session={value}; c=d"));
+    let name = cookie_name(http);
+    let cookie = |value: &str| Request::get(MANAGED).header("Cookie", &format!("a=b; {name}={value}; c=d"));
     assert_eq!(status_of(http, &cookie(&token))?, 200);
     assert_eq!(
         status_of(http, &Request::get(MANAGED).header("Authorization", &format!("bearer {token}")))?,
@@ -81,18 +81,23 @@ fn a_bad_header_is_not_saved_by_a_good_cookie() -> Result<()> {
     let http = furnish(&cluster)?;
     let (alice, manager) = (issue(&cluster, ALICE)?, issue(&cluster, MANAGER)?);
     let both = |bearer: &str, cookie: &str| {
-        get(MANAGED, Some(bearer)).header("Cookie", &format!("sse_session={cookie}"))
+        get(MANAGED, Some(bearer)).header("Cookie", &format!("{}={cookie}", cookie_name(http)))
     };
     assert_eq!(status_of(http, &both(&manager, &alice))?, 200);
     assert_eq!(status_of(http, &both(&alice, &manager))?, 403);
     assert_eq!(status_of(http, &both("nonsense", &manager))?, 401);
     assert_eq!(status_of(http, &both("", &manager))?, 401);
     // A bad cookie is never "anonymous", and is cleared.
-    let bad = http.request(&Request::get(OPEN).header("Cookie", "sse_session=nonsense"))?;
+    let bad =
+        http.request(&Request::get(OPEN).header("Cookie", &format!("{}=nonsense", cookie_name(http))))?;
     is_problem(&bad, 401, "a bad cookie")?;
     let cleared = bad.header("set-cookie").unwrap_or("");
-    ensure!(cleared.starts_with("sse_session=;") && cleared.contains("Max-Age=0"), "{cleared:?}");
+    ensure!(
+        cleared.starts_with(&format!("{}=;", cookie_name(http))) && cleared.contains("Max-Age=0"),
+        "{cleared:?}"
+    );
     ensure!(cleared.contains("HttpOnly") && cleared.contains("SameSite=Lax"), "{cleared:?}");
+    assert_eq!(cleared.contains("Secure"), http.is_secure(), "{cleared:?}");
     is_problem(&answer(http, OPEN, Some("nonsense"))?, 401, "nonsense")?;
     Ok(())
 }
@@ -193,7 +198,7 @@ fn a_huge_token_is_refused() -> Result<()> {
     for token in [&many_roles, &megabyte, &"x".repeat(15_000)] {
         for request in [
             get(OPEN, Some(token)),
-            Request::get(OPEN).header("Cookie", &format!("sse_session={token}")),
+            Request::get(OPEN).header("Cookie", &format!("{}={token}", cookie_name(http))),
             Request::get(&format!("{OPEN}?access={token}")),
         ] {
             // The rest of what is sent may be cut off by the answer.

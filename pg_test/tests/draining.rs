@@ -6,11 +6,10 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, EventStream};
+use cluster::http::{Client, EventStream, Wire};
 use cluster::{Cluster, StopMode, skip, wait_until};
 use common::{SOON, announcer, figure, gateway_pid};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -108,14 +107,14 @@ fn are_possible() -> Result<bool> {
 }
 
 /// Only sockets: thousands of parsers would be the slow part.
-fn many_streams(cluster: &Cluster) -> Result<Vec<TcpStream>> {
-    let address = cluster.http()?.address();
-    let request = format!("GET {PATH} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+fn many_streams(cluster: &Cluster) -> Result<Vec<Wire>> {
+    let http = cluster.http()?;
+    let request = format!("GET {PATH} HTTP/1.1\r\nHost: {}\r\n\r\n", http.address());
     let mut sockets = Vec::new();
     for number in 0..STREAMS {
-        let mut socket = TcpStream::connect(address).with_context(|| format!("stream {number}"))?;
+        let mut socket = http.wire().with_context(|| format!("stream {number}"))?;
+        socket.socket().set_read_timeout(Some(SOON))?;
         socket.write_all(request.as_bytes())?;
-        socket.set_read_timeout(Some(SOON))?;
         sockets.push(socket);
     }
     wait_until(SOON * 2, "all streams are open", || {

@@ -215,10 +215,14 @@ fn streams_stand_in_the_way_of_no_statement_about_databases() -> Result<()> {
 fn the_gateway_shows_in_pg_stat_activity_without_a_database() -> Result<()> {
     let cluster = common::shared();
     let pid = gateway_pid(cluster)?;
-    let row = cluster.sql(&format!(
-        "select backend_type, datname, wait_event_type from pg_stat_activity where pid = {pid}"
-    ))?;
-    assert_eq!(row, "pg_sse gateway||Extension");
+    let row =
+        format!("select backend_type, datname, wait_event_type from pg_stat_activity where pid = {pid}");
+    // It does not wait at every moment.
+    wait_for(SOON, "it is shown, and waits", || {
+        let row = cluster.sql(&row)?;
+        ensure!(row.starts_with("pg_sse gateway||"), "{row}");
+        Ok((row == "pg_sse gateway||Extension").then_some(()))
+    })?;
     assert_eq!(
         cluster.sql("select count(*) from pg_stat_activity where backend_type = 'pg_sse gateway'")?,
         "1"
@@ -250,8 +254,8 @@ fn taken<const N: usize>(addresses: [&str; N]) -> Result<(u16, [TcpListener; N])
 
 /// Waits until the gateway answers at this address, which was taken. Each attempt is made at every address
 /// that has failed so far.
-fn is_served(address: &str, port: u16) -> Result<()> {
-    let http = Client::at(SocketAddr::new(address.parse()?, port)).within(SOON);
+fn is_served(cluster: &Cluster, address: &str, port: u16) -> Result<()> {
+    let http = cluster.client_at(SocketAddr::new(address.parse()?, port)).within(SOON);
     let health = Request::get("/healthz").header("Host", "localhost");
     // The gateway's pauses grow up to 5 s.
     wait_until(PATIENCE, "the freed address is served", || {
@@ -276,10 +280,10 @@ fn a_taken_port_is_said_once_and_served_when_it_is_free() -> Result<()> {
     wait_until(SOON, "the state says so", waits)?;
     // A further attempt finds the first address taken.
     drop(goes);
-    is_served("127.0.0.2", port)?;
+    is_served(&cluster, "127.0.0.2", port)?;
     ensure!(waits(), "{}", state(&cluster)?);
     drop(stays);
-    is_served("127.0.0.1", port)?;
+    is_served(&cluster, "127.0.0.1", port)?;
     wait_until(SOON, "the state is serving", || state(&cluster).is_ok_and(|state| state == "serving"))?;
     let log = cluster.log()?;
     for address in addresses {
@@ -303,7 +307,7 @@ fn an_address_that_is_not_ours_keeps_no_server_from_starting_and_is_said_once() 
     wait_until(SOON, "the state says so", waits)?;
     // A further attempt is made, also at the address that is not ours.
     drop(taken);
-    is_served("127.0.0.1", port)?;
+    is_served(&cluster, "127.0.0.1", port)?;
     ensure!(waits(), "{}", state(&cluster)?);
     let log = cluster.log()?;
     assert_eq!(log.lines().filter(|line| line.contains("192.0.2.1")).count(), 1, "{log}");
@@ -325,6 +329,7 @@ fn a_second_cluster_on_the_same_port_steals_no_connection_and_serves_after_the_f
         assert_eq!(status(http, "/api/first/info")?, 200);
     }
     first.stop(StopMode::Fast)?;
+    let http = second.client_at(http.address());
     wait_until(SOON, "the second one serves", || {
         status(http, "/api/second/info").is_ok_and(|status| status == 200)
     })
@@ -370,7 +375,7 @@ fn nothing_listens_on_a_hot_standby_and_promotion_serves() -> Result<()> {
     primary.sql(&announcer("f", "@sse"))?;
     let (standby, port) = common::standby::of(&primary)?;
     standby.start()?;
-    let http = Client::new(port);
+    let http = standby.client_at(([127, 0, 0, 1], port).into());
     wait_until(SOON, "the standby follows", || {
         standby.sql("select sse.url('f(text)')").is_ok_and(|url| url == "/api/f/info")
     })?;

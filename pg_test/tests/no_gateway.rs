@@ -6,7 +6,6 @@ mod common;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use cluster::http::Client;
 use cluster::{Cluster, Session, wait_until};
 use common::{Corner, SOON, announcer, figure, wait_for_status};
 
@@ -47,7 +46,7 @@ fn a_standby_keeps_nothing_in_the_ring_waits_for_nobody_and_says_so_once_a_sessi
     let mut old_session = standby.session()?;
     assert_eq!(flood(&mut old_session)?.len(), 1);
     standby.sql("select pg_promote()")?;
-    let http = Client::new(port);
+    let http = standby.client_at(([127, 0, 0, 1], port).into());
     wait_until(SOON, "the promoted server listens", || http.connect().is_ok())?;
     wait_for_status(http, "/api/f/info", 200, SOON)?;
     let mut stream = http.events("/api/f/info")?;

@@ -6,7 +6,6 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -102,8 +101,8 @@ impl Reader {
         for (name, value) in request.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        let mut socket = TcpStream::connect(self.http.address())?;
-        socket.set_read_timeout(Some(SOON))?;
+        let mut socket = self.http.wire()?;
+        socket.socket().set_read_timeout(Some(SOON))?;
         socket.write_all(format!("{head}\r\n").as_bytes())?;
         let mut bytes = vec![0; self.random.usize(..60_000)];
         let (mut filled, mut parsed) = (0, None);

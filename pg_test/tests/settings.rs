@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, Request};
+use cluster::http::Request;
 use cluster::{Account, Cluster, Scratch, StopMode, wait_until};
 use common::{Corner, SOON, announcer, status, wait_for_status};
 
@@ -145,7 +145,7 @@ fn a_gateway_on_every_address_answers_to_every_name() -> Result<()> {
     if let Ok(address) = format!("[::1]:{port}").parse()
         && std::net::TcpListener::bind("[::1]:0").is_ok()
     {
-        assert_eq!(Client::at(address).get("/healthz")?.status(), 200, "IPv6 too, on the same port");
+        assert_eq!(cluster.client_at(address).get("/healthz")?.status(), 200, "IPv6 too, on the same port");
     }
     Ok(())
 }

@@ -6,11 +6,10 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use cluster::http::{Event, EventParser, EventStream};
+use cluster::http::{Client, Event, EventParser, EventStream, Wire};
 use cluster::{Cluster, Session, StopMode, anonymous_bytes, wait_until};
 use common::{SOON, announcer, figure, gateway_pid};
 use socket2::{Domain, Socket, Type};
@@ -30,14 +29,16 @@ const BYTES_PER_STALLED: u64 = 16 << 10;
 const SLACK: u64 = 12 << 20;
 
 /// A stream over HTTP/1.0, whose body is the bare bytes, on a socket with the smallest buffer there is.
-fn narrow(address: SocketAddr, last: &str) -> Result<Socket> {
-    let mut socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+fn narrow(http: Client, last: &str) -> Result<Wire> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(4096)?;
     socket.set_read_timeout(Some(SOON))?;
+    let address = http.address();
     socket.connect(&address.into())?;
+    let mut wire = http.wire_over(socket.into())?;
     let request = format!("GET {PATH} HTTP/1.0\r\nHost: {address}\r\nLast-Event-ID: {last}\r\n\r\n");
-    socket.write_all(request.as_bytes())?;
-    Ok(socket)
+    wire.write_all(request.as_bytes())?;
+    Ok(wire)
 }
 
 /// A subscriber that keeps up, and a publisher: how long a round of both takes.
@@ -108,7 +109,7 @@ fn a_thousand_that_never_read_delay_nobody_and_cost_no_memory_of_their_own() -> 
     let (published_before, read_before) = good.rounds(60)?;
     let without = anonymous_bytes(pid)?;
 
-    let mut stalled = (0..STALLED).map(|_| narrow(http.address(), "")).collect::<Result<Vec<_>>>()?;
+    let mut stalled = (0..STALLED).map(|_| narrow(http, "")).collect::<Result<Vec<_>>>()?;
     wait_until(SOON, "all are there", || {
         figure(&cluster, "stat_gateway", "subscribers").is_ok_and(|open| open == STALLED as i64 + 1)
     })?;
@@ -163,23 +164,24 @@ fn a_thousand_that_never_read_delay_nobody_and_cost_no_memory_of_their_own() -> 
 
 /// A stream on a [`narrow`] socket.
 struct Narrow {
-    socket: Socket,
+    socket: Wire,
     parser: EventParser,
     head: Option<Vec<u8>>,
     events: std::collections::VecDeque<Event>,
 }
 
 impl Narrow {
-    fn new(socket: Socket) -> Self {
+    fn new(socket: Wire) -> Self {
         Self { socket, parser: EventParser::default(), head: Some(Vec::new()), events: Default::default() }
     }
 
-    /// Reads at most this many bytes; `false` = the gateway has cut it off.
+    /// Reads at most this many bytes, of the socket too; `false` = the gateway has cut it off.
     fn read(&mut self, most: usize) -> Result<bool> {
         let mut bytes = vec![0; most];
+        self.socket.set_read_size(most);
         let n = match self.socket.read(&mut bytes) {
             Ok(0) => return Ok(false),
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(false),
+            Err(error) if is_cut(error.kind()) => return Ok(false),
             read => read?,
         };
         let mut bytes = bytes[..n].to_vec();
@@ -203,6 +205,11 @@ impl Narrow {
             }
         }
     }
+}
+
+/// Over TLS it ends without the notice of that: nothing can be said in the middle of a record.
+fn is_cut(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof)
 }
 
 /// A cluster where 1 MB waits in the window for a subscriber that has seen nothing yet; its first id.
@@ -231,10 +238,10 @@ fn take(narrow: &mut Narrow, seen: &mut u64) -> Result<()> {
 #[test]
 fn one_that_reads_byte_by_byte_is_cut_off_now_and_then_and_misses_nothing() -> Result<()> {
     let (cluster, first) = backlog("1s")?;
-    let address = cluster.http()?.address();
+    let http = cluster.http()?;
     let mut good = cluster.http()?.events(PATH)?;
     good.next(SOON)?;
-    let mut reader = Narrow::new(narrow(address, &first)?);
+    let mut reader = Narrow::new(narrow(http, &first)?);
     let (mut seen, mut cuts) = (0, 0);
     let began = Instant::now();
     while seen < 1000 {
@@ -245,7 +252,7 @@ fn one_that_reads_byte_by_byte_is_cut_off_now_and_then_and_misses_nothing() -> R
         if !is_open {
             cuts += 1;
             let last = Some(reader.parser.last_event_id()).filter(|id| !id.is_empty()).unwrap_or(&first);
-            reader = Narrow::new(narrow(address, last)?);
+            reader = Narrow::new(narrow(http, last)?);
         }
         if is_slow {
             std::thread::sleep(Duration::from_millis(1));
@@ -261,7 +268,7 @@ fn one_that_reads_byte_by_byte_is_cut_off_now_and_then_and_misses_nothing() -> R
 #[test]
 fn one_that_reads_slowly_and_steadily_is_not_cut_off() -> Result<()> {
     let (cluster, first) = backlog("2s")?;
-    let mut reader = Narrow::new(narrow(cluster.http()?.address(), &first)?);
+    let mut reader = Narrow::new(narrow(cluster.http()?, &first)?);
     let mut seen = 0;
     let began = Instant::now();
     while seen < 1000 {

@@ -5,10 +5,10 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use cluster::http::{Client, Wire};
 use cluster::{Account, Cluster, PATIENCE, anonymous_bytes, find_program, skip, status_bytes};
 use common::{calls, gateway_pid};
 
@@ -26,10 +26,12 @@ fn start() -> Result<Cluster> {
 }
 
 /// Asks for a large answer, and reads no more of it than its first line.
-fn ask(address: SocketAddr) -> Result<(TcpStream, u16)> {
-    let mut socket = TcpStream::connect(address)?;
-    socket2::SockRef::from(&socket).set_recv_buffer_size(4096)?;
-    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+fn ask(http: Client) -> Result<(Wire, u16)> {
+    let mut socket = http.wire()?;
+    socket2::SockRef::from(socket.socket()).set_recv_buffer_size(4096)?;
+    socket.shake()?;
+    socket.set_read_size(1024);
+    socket.socket().set_read_timeout(Some(Duration::from_millis(100)))?;
     write!(socket, "GET /api/big?n={ANSWER} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     let mut head = Vec::new();
     let until = Instant::now() + PATIENCE;
@@ -48,11 +50,11 @@ fn ask(address: SocketAddr) -> Result<(TcpStream, u16)> {
 }
 
 /// This many callers that do not read, one after the other; returns how many of them were given an answer.
-fn unread(cluster: &Cluster) -> Result<(Vec<TcpStream>, usize)> {
-    let address = cluster.http()?.address();
+fn unread(cluster: &Cluster) -> Result<(Vec<Wire>, usize)> {
+    let http = cluster.http()?;
     let (mut sockets, mut answered) = (Vec::new(), 0);
     for _ in 0..CALLERS {
-        let (socket, status) = ask(address)?;
+        let (socket, status) = ask(http)?;
         ensure!(status == 200 || status == 503, "{status}");
         answered += usize::from(status == 200);
         sockets.push(socket);

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::io::{Read, Write};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -128,6 +129,6 @@ impl Cluster {
             let port = session.run("select port from sse.stat_gateway")?.ok()?.text();
             Ok(port.parse::<u16>().ok().filter(|port| *port != 0))
         });
-        Ok(Client::new(port.with_context(|| self.log_tail())?))
+        Ok(self.client_at((Ipv4Addr::LOCALHOST, port.with_context(|| self.log_tail())?).into()))
     }
 }

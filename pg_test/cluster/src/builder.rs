@@ -9,7 +9,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use test_http::{KeyKind, Transport, Trust, make_certificate};
 
+use crate::account::Account;
 use crate::cluster::Cluster;
 use crate::install::Install;
 use crate::scratch::Scratch;
@@ -26,7 +28,7 @@ pub enum Preload {
 }
 
 /// Collects the properties of a [`Cluster`]. Defaults: UTF-8, locale C, no TCP, no fsync, pg_sse preloaded
-/// and created.
+/// and created, its gateway with the transport that the environment wants ([`Transport::of_environment`]).
 #[derive(Clone, Debug)]
 pub struct Builder {
     install: Option<Arc<Install>>,
@@ -35,6 +37,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     encoding: String,
     has_priority: bool,
+    transport: Option<Transport>,
 }
 
 impl Default for Builder {
@@ -46,6 +49,7 @@ impl Default for Builder {
             settings: Vec::new(),
             encoding: "UTF8".to_owned(),
             has_priority: false,
+            transport: None,
         }
     }
 }
@@ -92,6 +96,12 @@ impl Builder {
         self
     }
 
+    /// What the gateway speaks, whatever the environment wants.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
     /// Makes the data directory, starts the server, waits until it takes connections, creates the extension.
     ///
     /// # Errors
@@ -124,8 +134,27 @@ impl Builder {
         let initdb_arguments = [format!("--encoding={}", self.encoding), "--locale=C".to_owned()];
         copy_data(&install.template(&initdb_arguments)?, &data)?;
         append_settings(&data, &self.all_settings(home.path()))?;
+        let trust = match self.transport.map_or_else(Transport::of_environment, Ok)? {
+            Transport::Tls if self.may_speak_tls() => Some(self.make_secure(home.path(), &account)?),
+            _ => None,
+        };
         home.close_to_others(&account)?;
-        Ok(Cluster::new(install, home, self.has_priority))
+        Ok(Cluster::new(install, home, self.has_priority, trust))
+    }
+
+    /// A test that says itself what there is of TLS is about that.
+    fn may_speak_tls(&self) -> bool {
+        self.preload != Preload::Stock && !self.settings.iter().any(|(name, _)| name.starts_with("sse.tls_"))
+    }
+
+    /// Gives the gateway a certificate of its own.
+    fn make_secure(&self, home: &Path, account: &Account) -> Result<Trust> {
+        let [certificate, key] = TLS_FILES.map(|(_, file)| home.join(file));
+        make_certificate(&certificate, &key, KeyKind::Curve)?;
+        account.give(&certificate)?;
+        account.give(&key)?;
+        append_settings(&home.join("data"), &tls_settings(home))?;
+        Trust::in_file(&certificate)
     }
 
     fn all_settings(&self, home: &Path) -> Vec<(String, String)> {
@@ -147,6 +176,14 @@ impl Builder {
         settings.extend(self.settings.iter().cloned());
         settings
     }
+}
+
+/// Settings, and the files in the folder of a cluster that they name.
+const TLS_FILES: [(&str, &str); 2] =
+    [("sse.tls_certificate_file", "gateway.crt"), ("sse.tls_private_key_file", "gateway.key")];
+
+pub(crate) fn tls_settings(home: &Path) -> [(String, String); 2] {
+    TLS_FILES.map(|(name, file)| (name.to_owned(), home.join(file).display().to_string()))
 }
 
 /// Adds lines to postgresql.conf.

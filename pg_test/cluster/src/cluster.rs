@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -13,9 +14,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use test_http::PATIENCE;
+use test_http::{Client, PATIENCE, Trust};
 
-use crate::builder::{Builder, append_settings};
+use crate::builder::{Builder, append_settings, tls_settings};
 use crate::install::Install;
 use crate::launcher;
 use crate::scratch::Scratch;
@@ -49,6 +50,7 @@ pub struct Cluster {
     postmaster: Mutex<Option<Child>>,
     home: Scratch,
     has_priority: bool,
+    trust: Option<Trust>,
 }
 
 impl Cluster {
@@ -57,8 +59,23 @@ impl Cluster {
         Builder::default()
     }
 
-    pub(crate) fn new(install: Arc<Install>, home: Scratch, has_priority: bool) -> Self {
-        Self { install, postmaster: Mutex::new(None), home, has_priority }
+    pub(crate) fn new(
+        install: Arc<Install>,
+        home: Scratch,
+        has_priority: bool,
+        trust: Option<Trust>,
+    ) -> Self {
+        Self { install, postmaster: Mutex::new(None), home, has_priority, trust }
+    }
+
+    /// A client of its gateway, which is at this address: with TLS if the gateway was built with it.
+    pub fn client_at(&self, address: SocketAddr) -> Client {
+        Client::at(address).trusting(self.trust)
+    }
+
+    /// Whether its gateway was built with TLS.
+    pub fn is_secure(&self) -> bool {
+        self.trust.is_some()
     }
 
     /// Starts the server and waits until it takes connections (or, as a standby, is consistent).
@@ -162,6 +179,16 @@ impl Cluster {
     /// The file cannot be written, or the value has a line break.
     pub fn configure(&self, name: &str, value: &str) -> Result<()> {
         append_settings(&self.data_dir(), &[(name.to_owned(), value.to_owned())])
+    }
+
+    /// Adds what it was built with for its transport, where another cluster's postgresql.conf has taken the
+    /// place of its own.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn configure_transport(&self) -> Result<()> {
+        let Some(_) = self.trust else { return Ok(()) };
+        append_settings(&self.data_dir(), &tls_settings(self.home()))
     }
 
     /// `kill -9` of one process of the server.

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Environment: `PG_SSE_LIBRARY` is the built library to test (without it `cargo build` makes one);
-//! `PG_CONFIG` chooses the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look; `PG_SSE_MAY_SKIP` names
+//! `PG_SSE_TRANSPORT=tls` gives every gateway a certificate, and the clients trust in it; `PG_CONFIG` chooses
+//! the PostgreSQL; `PG_SSE_KEEP=1` leaves the folders for a look; `PG_SSE_MAY_SKIP` names
 //! tests that may be skipped where the machine lacks what they need.
 //!
 //! Not for production use, and not a driver: SQL goes through `psql`. The HTTP client is `test-http`, which

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::body::BodyDecoder;
+use super::transport::{Trust, Wire};
 use super::{Head, Request, Response};
 
 /// A longer head than any test expects: the server's answer is not HTTP.
@@ -17,7 +18,7 @@ const MAX_HEAD_BYTES: usize = 1 << 20;
 /// A connection to the gateway.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     /// Bytes that were read from the socket and are not used yet.
     pub(super) pending: Vec<u8>,
     within: Duration,
@@ -28,6 +29,8 @@ pub struct Connection {
 pub(super) enum Got {
     Bytes(Vec<u8>),
     Closed,
+    /// Over TLS, without the notice of its end: what has come may be less than what was sent.
+    Cut,
     TimedOut,
 }
 
@@ -36,10 +39,10 @@ impl Connection {
     ///
     /// # Errors
     /// Nobody listens.
-    pub fn open(address: SocketAddr, within: Duration) -> Result<Self> {
+    pub(super) fn open(address: SocketAddr, within: Duration, trust: Option<Trust>) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, within)
             .with_context(|| format!("cannot connect to {address}"))?;
-        Self::over(stream, within)
+        Self::with(stream, within, trust)
     }
 
     /// Takes a socket that is already connected, such as one with a small receive buffer.
@@ -47,9 +50,15 @@ impl Connection {
     /// # Errors
     /// It is closed.
     pub fn over(stream: TcpStream, within: Duration) -> Result<Self> {
+        Self::with(stream, within, None)
+    }
+
+    pub(super) fn with(stream: TcpStream, within: Duration, trust: Option<Trust>) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(within))?;
-        Ok(Self { stream, pending: Vec::new(), within })
+        // For a handshake, which is made when something is sent.
+        stream.set_read_timeout(Some(within))?;
+        Ok(Self { wire: Wire::new(stream, trust)?, pending: Vec::new(), within })
     }
 
     /// Sends a request; its answer is read by [`Self::response`].
@@ -57,7 +66,7 @@ impl Connection {
     /// # Errors
     /// The connection is closed, or the peer takes nothing.
     pub fn send(&mut self, request: &Request) -> Result<()> {
-        let bytes = request.encode(self.stream.peer_addr().context("not connected")?);
+        let bytes = request.encode(self.socket().peer_addr().context("not connected")?);
         self.send_bytes(&bytes)
     }
 
@@ -66,7 +75,7 @@ impl Connection {
     /// # Errors
     /// As [`Self::send`].
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes).context("cannot send")
+        self.wire.write_all(bytes).and_then(|()| self.wire.flush()).context("cannot send")
     }
 
     /// Reads one answer to a request with this method.
@@ -82,6 +91,7 @@ impl Connection {
             match self.read(deadline)? {
                 Got::Bytes(bytes) => body.extend(decoder.decode(&bytes)?),
                 Got::Closed => decoder.close()?,
+                Got::Cut => bail!("cut off in the answer's body"),
                 Got::TimedOut => bail!("the answer's body has no end"),
             }
         }
@@ -105,7 +115,7 @@ impl Connection {
             }
             match self.read(deadline)? {
                 Got::Bytes(bytes) => self.pending.extend(bytes),
-                Got::Closed => {
+                Got::Closed | Got::Cut => {
                     bail!("closed without an answer; got {:?}", String::from_utf8_lossy(&self.pending))
                 }
                 Got::TimedOut => bail!("no answer in {:?}", self.within),
@@ -124,12 +134,12 @@ impl Connection {
                 self.pending.extend(bytes);
                 true
             }
-            Got::Closed => true,
+            Got::Closed | Got::Cut => true,
             Got::TimedOut => false,
         })
     }
 
-    /// Reads everything until the peer closes. A connection that is reset counts as closed.
+    /// Reads everything until the peer closes. A connection that is reset, or cut off, counts as closed.
     ///
     /// # Errors
     /// It does not close in time.
@@ -139,7 +149,7 @@ impl Connection {
         loop {
             match self.read(deadline)? {
                 Got::Bytes(bytes) => all.extend(bytes),
-                Got::Closed => return Ok(all),
+                Got::Closed | Got::Cut => return Ok(all),
                 Got::TimedOut => bail!("not closed in {:?}", self.within),
             }
         }
@@ -147,7 +157,15 @@ impl Connection {
 
     /// The socket itself, for options such as a small receive buffer.
     pub fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.wire.socket()
+    }
+
+    /// Completes the handshake of a connection over TLS, which sending does otherwise.
+    ///
+    /// # Errors
+    /// It is refused, or not answered in time.
+    pub fn shake(&mut self) -> Result<()> {
+        self.wire.shake().context("no handshake")
     }
 
     pub(super) fn read(&mut self, deadline: Instant) -> Result<Got> {
@@ -155,14 +173,15 @@ impl Connection {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // A timeout of zero would mean none at all.
-            self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            match self.stream.read(&mut buffer) {
+            self.socket().set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+            match self.wire.read(&mut buffer) {
                 Ok(0) => return Ok(Got::Closed),
                 Ok(length) => {
                     buffer.truncate(length);
                     return Ok(Got::Bytes(buffer));
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset) => return Ok(Got::Closed),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Got::Cut),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     if left.is_zero() || Instant::now() >= deadline {

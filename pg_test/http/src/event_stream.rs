@@ -230,6 +230,7 @@ impl EventStream {
         match self.connection.read(deadline).map_err(broken)? {
             Got::Bytes(bytes) => self.take(&bytes).map_err(broken),
             Got::Closed => self.decoder.close().map_err(|_| StreamError::Cut),
+            Got::Cut => Err(StreamError::Cut),
             Got::TimedOut => Err(StreamError::TimedOut),
         }
     }

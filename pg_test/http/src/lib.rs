@@ -6,24 +6,31 @@
 //! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for
 //! bytes that no client would send; [`EventStream`] reads Server-Sent Events.
 //!
-//! Not for TLS, HTTP/2 or servers of others: what is malformed is an error here, never guessed at, and so is
+//! What is below, plain TCP or TLS, is [`transport`](Transport)'s: a [`Client`] that trusts a certificate speaks
+//! TLS, and everything above is the same.
+//!
+//! Not for HTTP/2 or servers of others: what is malformed is an error here, never guessed at, and so is
 //! what is well-formed but nothing that pg_sse should send.
 
 #![forbid(unsafe_code)]
 
 mod body;
+mod certificate;
 mod connection;
 mod event_parser;
 mod event_stream;
+mod transport;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+pub use certificate::{KeyKind, make_certificate};
 pub use connection::Connection;
 pub use event_parser::{Event, EventParser, Oddities};
 pub use event_stream::{EventStream, StreamError};
+pub use transport::{TRANSPORT, Transport, Trust, Wire};
 
 /// How long to wait for what should happen at once: enough for two busy cores, and still short enough to
 /// notice a failure.
@@ -194,6 +201,7 @@ impl Response {
 pub struct Client {
     address: SocketAddr,
     within: Duration,
+    trust: Option<Trust>,
 }
 
 impl Client {
@@ -204,7 +212,22 @@ impl Client {
 
     /// For a gateway at this address.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address, within: PATIENCE }
+        Self { address, within: PATIENCE, trust: None }
+    }
+
+    /// The same client over TLS, if there is a trust, or else in plain HTTP.
+    pub fn trusting(self, trust: impl Into<Option<Trust>>) -> Self {
+        Self { trust: trust.into(), ..self }
+    }
+
+    /// The same client for what forwards bytes to the gateway.
+    pub fn by_way_of(self, address: SocketAddr) -> Self {
+        Self { address, ..self }
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.trust.is_some()
     }
 
     /// The same client with another deadline for everything.
@@ -217,9 +240,9 @@ impl Client {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT` and the path.
+    /// `http://127.0.0.1:PORT`, or with `https`, and the path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", if self.is_secure() { "https" } else { "http" }, self.address)
     }
 
     /// A GET with its whole answer.
@@ -271,7 +294,33 @@ impl Client {
     /// # Errors
     /// Nobody listens.
     pub fn connect(&self) -> Result<Connection> {
-        Connection::open(self.address, self.within)
+        Connection::open(self.address, self.within, self.trust)
+    }
+
+    /// A connection over a socket that is already connected, such as one with a small receive buffer.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn over(&self, socket: TcpStream) -> Result<Connection> {
+        Connection::with(socket, self.within, self.trust)
+    }
+
+    /// A connection to read and write as a file, without anything of HTTP and without time limits.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn wire(&self) -> Result<Wire> {
+        let tcp = TcpStream::connect(self.address)?;
+        tcp.set_nodelay(true)?;
+        self.wire_over(tcp)
+    }
+
+    /// The same over a socket that is already connected.
+    ///
+    /// # Errors
+    /// None that could be provoked.
+    pub fn wire_over(&self, tcp: TcpStream) -> Result<Wire> {
+        Wire::new(tcp, self.trust)
     }
 }
 

@@ -155,6 +155,11 @@ pub(crate) fn announcer(name: &str, comment: &str) -> String {
     )
 }
 
+/// What the cookie with a token is called by a gateway whose setting does not say (C1.6).
+pub(crate) fn cookie_name(http: Client) -> &'static str {
+    if http.is_secure() { "__Host-sse_session" } else { "sse_session" }
+}
+
 /// The status that a GET of this path is answered with; a stream is left again.
 pub(crate) fn status(http: Client, path: &str) -> Result<u16> {
     let mut connection = http.connect()?;

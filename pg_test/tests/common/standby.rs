@@ -21,5 +21,6 @@ pub(crate) fn of(primary: &Cluster) -> Result<(Cluster, u16)> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     standby.configure("unix_socket_directories", &standby.home().display().to_string())?;
     standby.configure("sse.port", &port.to_string())?;
+    standby.configure_transport()?;
     Ok((standby, port))
 }

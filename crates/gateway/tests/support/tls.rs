@@ -1,12 +1,9 @@
 //! A certificate, and a client that speaks TLS: rustls' own client, which shares with the gateway's side what
 //! the two have in common in that crate. Clients of others are in `pg_test/tests/tls.rs`.
 
-use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 use sse_gateway::{Settings, TlsSettings};
+use test_http::KeyKind;
 
 use super::{DEADLINE, settings};
 
@@ -64,13 +62,7 @@ impl Site {
 }
 
 pub fn make(certificate: &Path, key: &Path) {
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
-    openssl.args(["-days", "3650", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
-    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(certificate);
-    let output = openssl.arg("-keyout").arg(key).output().expect("the program openssl");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+    test_http::make_certificate(certificate, key, KeyKind::Curve).unwrap();
 }
 
 /// How a connection ended.

@@ -19,6 +19,7 @@ mod paths;
 mod rules;
 mod steps;
 mod tally;
+mod transports;
 mod versions;
 
 use std::path::PathBuf;
@@ -34,7 +35,7 @@ use tally::Tally;
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Without siege, soak, loom, AddressSanitizer, fuzzing and slow tests.
+    /// Without streams over TLS, siege, soak, loom, AddressSanitizer, fuzzing and slow tests.
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.
@@ -64,7 +65,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -75,6 +76,7 @@ const STEPS: [Step; 17] = [
     Step { name: "tests of the crates", run: Run::crates, runs_when: When::Always },
     Step { name: "packages of npm", run: Run::node, runs_when: When::Always },
     Step { name: "black-box tests", run: Run::black_box, runs_when: When::Always },
+    Step { name: "streams over TLS", run: Run::over_tls, runs_when: When::NotQuick },
     Step { name: "demo --check", run: Run::demo, runs_when: When::Always },
     Step { name: "ledger", run: Run::ledger, runs_when: When::Always },
     Step { name: "siege", run: Run::siege, runs_when: When::NotQuick },

@@ -10,12 +10,14 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{Context, Result, bail};
+use cluster::http::TRANSPORT;
 use cluster::{Extension, PgConfig, Profile, cargo, workspace_root};
 
 use super::dependencies;
 use super::fuzz;
 use super::rules;
 use super::tally::{self, Tally};
+use super::transports;
 use crate::build::{self, target_folder};
 use crate::packages::{self, Purpose};
 use crate::{docs, progress, tools};
@@ -184,6 +186,15 @@ impl Run {
         Ok(tests)
     }
 
+    /// The part of the black box that is about streams, once more over TLS. Slow tests are left out: they are
+    /// slow by what they do to Postgres.
+    pub(super) fn over_tls(&mut self) -> Result<Outcome> {
+        let mut tests = self.black_box_of(&["pg-test"])?;
+        tests.args(transports::OVER_TLS.iter().flat_map(|file| ["--test", *file]));
+        tests.env(TRANSPORT, "tls").env("RUST_TEST_THREADS", "5");
+        self.tests_without_slow("streams over TLS", tests)
+    }
+
     pub(super) fn demo(&mut self) -> Result<Outcome> {
         let mut demo = Command::new(env::current_exe().context("where are we?")?);
         demo.args(["demo", "--check", "--pg-config"]).arg(&self.pg()?.path);
@@ -264,6 +275,10 @@ impl Run {
         if !self.quick {
             tests.args(["--", "--include-ignored"]);
         }
+        self.tests_without_slow(title, tests)
+    }
+
+    fn tests_without_slow(&self, title: &str, mut tests: Command) -> Result<Outcome> {
         // A failure is named by its message. Whoever needs a backtrace can run that test again.
         tests.env("RUST_BACKTRACE", "0");
         let folded = progress::run(title, tests)?;
