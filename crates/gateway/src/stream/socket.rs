@@ -6,6 +6,7 @@
 //!
 //! Not for options: connections inherit theirs from the listening socket (`door/bind`).
 
+mod overhead;
 mod tls;
 
 use std::future::Future as _;

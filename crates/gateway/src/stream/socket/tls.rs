@@ -15,11 +15,13 @@ use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use socket2::SockRef;
 use tokio::io::{AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::stream::socket::overhead::Overhead;
 use crate::tls::{Config, MAX_PLAIN_BYTES, MAX_RECORD_BYTES, Session};
 
 /// Plain text of one record for a peer that has not taken the last one at once, in bytes: so much of it, and
@@ -29,15 +31,6 @@ const SLOW_PLAIN_BYTES: usize = 4 << 10;
 /// What is kept of a record that has not come whole, in bytes, of a peer whose stream has begun. A browser
 /// sends alerts and key updates then, of 30 bytes. Beyond it the connection is closed.
 const MAX_REST_BYTES_OF_STREAM: usize = 1 << 10;
-
-/// Bytes that may come beyond those that the text in them excuses, once the handshake is completed. rustls
-/// lets 32 records without text pass before each record with some, all of which have to be decrypted, and no
-/// limit on heads or bodies sees them; of an honest peer such bytes are some hundred. Beyond it the
-/// connection is broken off.
-const MAX_EMPTY_BYTES: usize = 64 << 10;
-
-/// How many bytes each byte of text excuses: a record with a single one has 30 at most.
-const BYTES_FOR_TEXT: usize = 32;
 
 /// Read at a time, together with what is left of a record from before.
 const READ_BYTES: usize = MAX_RECORD_BYTES + MAX_PLAIN_BYTES;
@@ -68,8 +61,7 @@ pub(crate) struct TlsSocket {
     /// Text that has come and is not read, and how much of it is.
     plain: Vec<u8>,
     read: usize,
-    /// Bytes that have come and are not excused by text ([`MAX_EMPTY_BYTES`]).
-    empty_bytes: usize,
+    overhead: Overhead,
     /// The peer has not taken its last record at once.
     is_slow: bool,
     /// The peer has said, or shown, that nothing more comes.
@@ -92,7 +84,7 @@ impl TlsSocket {
             max_rest: MAX_RECORD_BYTES,
             plain: Vec::new(),
             read: 0,
-            empty_bytes: 0,
+            overhead: Overhead::new(Instant::now()),
             is_slow: false,
             has_ended: false,
             has_closed: false,
@@ -154,11 +146,8 @@ impl TlsSocket {
             fed.map_err(|_| broken())?;
             sent?;
             if !was_shaking {
-                let excused = (self.plain.len() - text_before).saturating_mul(BYTES_FOR_TEXT);
-                self.empty_bytes = self.empty_bytes.saturating_add(came).saturating_sub(excused);
-                if self.empty_bytes > MAX_EMPTY_BYTES {
-                    return Err(broken());
-                }
+                let text = self.plain.len() - text_before;
+                self.overhead.take(came, text, Instant::now()).map_err(|_| broken())?;
             }
             self.has_ended = self.session.is_closed_by_peer();
             Ok(came)
