@@ -120,7 +120,8 @@ impl Gateway {
         self.shared.routes.answered(question);
     }
 
-    /// Takes new settings, and reads the files with keys that they name. No stream is cut.
+    /// Takes new settings, and the files that they name, which a thread of the gateway reads. Waits a second
+    /// for that at most: a disk may hang. No stream is cut.
     pub fn apply(&self, settings: Arc<Settings>) {
         self.shared.apply(settings);
         file_limit::raise(&self.shared);
@@ -195,6 +196,11 @@ impl Gateway {
         subscribers
     }
 
+    /// Whether nothing listens because the certificate of the first settings cannot be used (C1.6).
+    pub fn awaits_certificate(&self) -> bool {
+        self.shared.tls.is_undecided()
+    }
+
     /// `Some(reason)`: every request is answered with 503, streams that are open go on. The reason is not
     /// told to peers.
     pub fn set_unavailable(&self, reason: Option<String>) {
@@ -243,5 +249,38 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.shared.stop(Instant::now());
         self.shared.refusals.stop(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::auth::{AuthSettings, Secret};
+
+    // A disk that hangs, with the keys or the certificate on it: the main thread, for which other processes
+    // may wait, hung with it.
+    #[test]
+    fn a_reload_goes_on_while_a_disk_hangs_and_its_files_count_when_the_disk_answers() {
+        let listen_addresses = vec!["127.0.0.1".to_owned()];
+        let config = Config { listen_addresses, port: 0, threads: 1, epoch: 1, data_directory: None };
+        let (gateway, _publisher) = Gateway::start(config, Arc::default()).unwrap();
+        let auth = AuthSettings {
+            jwt_secret: Some(Secret::try_new([b's'; 32]).unwrap()),
+            ..AuthSettings::default()
+        };
+        let settings = Arc::new(Settings { auth, max_connections: 7, ..Settings::default() });
+        let hangs = gateway.shared.auth.hang();
+        let before = Instant::now();
+        gateway.apply(Arc::clone(&settings));
+        gateway.apply(settings);
+        assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+        assert_eq!(gateway.shared.settings().max_connections, 7);
+        assert!(!gateway.shared.auth.has_keys());
+        drop(hangs);
+        while !gateway.shared.auth.has_keys() {
+            assert!(before.elapsed() < Duration::from_secs(30));
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }

@@ -17,8 +17,8 @@ use tokio::task::{LocalSet, spawn_local, unconstrained};
 use crate::between::batch::Batch;
 use crate::call::snapshot;
 use crate::door::bind::{Listeners, bind};
-use crate::door::certificate;
 use crate::door::listener;
+use crate::door::setting_files;
 use crate::priority::{carry_events, yield_to_events};
 use crate::router::Context;
 use crate::shared::Shared;
@@ -72,7 +72,7 @@ async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>
         Rc::new(Context { shared: Arc::clone(shared), incoming: Rc::clone(&incoming), busy: Rc::default() });
     if number == 0 {
         spawn_local(supervised(Arc::clone(shared), bind(listeners.clone(), Arc::clone(shared))));
-        spawn_local(supervised(Arc::clone(shared), certificate::look(Arc::clone(shared))));
+        spawn_local(supervised(Arc::clone(shared), setting_files::look(Arc::clone(shared))));
         spawn_local(supervised(Arc::clone(shared), snapshot::serve(Arc::clone(shared))));
     }
     let accepting = listener::listen(listeners, Rc::clone(&context));

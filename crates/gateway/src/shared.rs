@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use sse_proto::route::RouteTable;
 use tokio::sync::watch;
 
@@ -29,6 +29,10 @@ use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::tls::Tls;
 
+/// How long a reload waits for the files that its settings name: a disk takes milliseconds. Beyond it the
+/// main thread goes on, and keys and certificate are those of before until the disk answers.
+const FILES_PATIENCE: Duration = Duration::from_secs(1);
+
 pub(crate) struct Shared {
     pub(crate) epoch: u64,
     pub(crate) data_directory: Option<PathBuf>,
@@ -38,6 +42,10 @@ pub(crate) struct Shared {
     pub(crate) client: ClientBoard,
     pub(crate) auth: Authenticator,
     pub(crate) tls: Tls,
+    /// The last settings whose files have been read, by their version. `None`: those of the start are not
+    /// read yet, and nothing listens.
+    files_of: Mutex<Option<u64>>,
+    files_are_read: Condvar,
     /// Between the threads that refuse somebody and the file that keeps the refusals.
     pub(crate) refusals: Desk,
     /// Counted by every runtime thread, when somebody logs in or out.
@@ -85,10 +93,6 @@ impl Shared {
         stats: Arc<Stats>,
         outbox: Outbox,
     ) -> Self {
-        let auth = Authenticator::new();
-        auth.apply(&settings.auth, &outbox);
-        let tls = Tls::new();
-        tls.apply(&settings.tls, &outbox);
         let outbox = Arc::new(outbox);
         let refusals = Desk::new(data_directory.is_some());
         let bells: Vec<Arc<Bell>> = (0..threads).map(|_| Arc::default()).collect();
@@ -97,8 +101,10 @@ impl Shared {
             data_directory,
             routes: RouteBoard::new(),
             client: ClientBoard::new(),
-            auth,
-            tls,
+            auth: Authenticator::new(),
+            tls: Tls::new(),
+            files_of: Mutex::new(None),
+            files_are_read: Condvar::new(),
             refusals,
             ended_sessions: EndedSessions::default(),
             login_failures: LoginFailures::default(),
@@ -127,12 +133,28 @@ impl Shared {
         Arc::clone(&self.settings.read())
     }
 
+    /// Takes new settings, and waits until the files that they name have been read, but no longer than
+    /// [`FILES_PATIENCE`].
     pub(crate) fn apply(&self, settings: Arc<Settings>) {
-        self.auth.apply(&settings.auth, &self.outbox);
-        self.tls.apply(&settings.tls, &self.outbox);
         *self.settings.write() = settings;
         self.settings_version.send_modify(|version| *version += 1);
         self.ring_all();
+        let version = *self.settings_version.borrow();
+        let is_older = |read: &mut Option<u64>| read.is_none_or(|read| read < version);
+        let until = Instant::now() + FILES_PATIENCE;
+        self.files_are_read.wait_while_until(&mut self.files_of.lock(), is_older, until);
+    }
+
+    /// Reads the files that the present settings name. On a thread that may wait for a disk.
+    pub(crate) fn read_files(&self) {
+        // The version first: the settings may be newer, but not older.
+        let version = *self.settings_version.borrow();
+        let settings = self.settings();
+        // Keys first: with the certificate it is decided that the gateway listens.
+        self.auth.apply(&settings.auth, &self.outbox);
+        self.tls.apply(&settings.tls, &self.outbox);
+        *self.files_of.lock() = Some(version);
+        self.files_are_read.notify_all();
     }
 
     /// A quarter of the streams is reserved for authenticated subscribers. Without a token key there can be

@@ -1,8 +1,8 @@
 //! A file of a setting: read when it has changed, its last good content kept while it is broken (C1.3), and
 //! each fault reported once.
 //!
-//! Reads block their thread, so it is never one that carries events: the main thread at a reload, else one
-//! that may wait for a disk.
+//! Reads block their thread, so it is one that may wait for a disk: never one that carries events, nor the
+//! main thread.
 //!
 //! Not for its content, which [`Purpose`] reads, nor for when to look.
 

@@ -109,9 +109,9 @@ impl Admin {
         Ok(admin)
     }
 
-    /// Takes new settings, and reads the file that they name.
+    /// Takes new settings. The file that they name is read by the admin thread.
     pub fn apply(&self, settings: AdminSettings) {
-        self.board.tokens.apply(&settings, &self.board.outbox);
+        self.board.tokens.apply(&settings);
         *self.board.settings.write() = settings;
     }
 
@@ -149,6 +149,9 @@ fn run(board: &Arc<Board>, config: AdminConfig) -> io::Result<()> {
         .max_blocking_threads(2)
         .on_thread_start(yield_to_events)
         .build()?;
-    LocalSet::new().block_on(&runtime, listen::serve(Arc::clone(board), config));
+    let reads = Arc::clone(board);
+    let tasks = LocalSet::new();
+    tasks.spawn_local(async move { reads.tokens.read(&reads.outbox).await });
+    tasks.block_on(&runtime, listen::serve(Arc::clone(board), config));
     Ok(())
 }

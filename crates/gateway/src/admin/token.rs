@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -89,7 +90,11 @@ fn read_file(bytes: Vec<u8>, metadata: &Metadata) -> Result<AdminToken, String> 
 
 /// The tokens that count.
 #[derive(Clone, Default)]
-pub(super) struct Keeper(Arc<Mutex<Known>>);
+pub(super) struct Keeper {
+    known: Arc<Mutex<Known>>,
+    /// The file of new settings is to be read.
+    is_asked: Arc<Notify>,
+}
 
 /// Whoever looks at the file has it; a disk that hangs keeps nobody else from what is known.
 type File = Arc<Mutex<WatchedFile<AdminToken>>>;
@@ -105,20 +110,28 @@ struct Known {
 }
 
 impl Keeper {
-    /// Takes new settings and reads their file anew.
-    pub(super) fn apply(&self, settings: &AdminSettings, outbox: &Outbox) {
-        let file = {
-            let mut known = self.0.lock();
-            known.token.clone_from(&settings.token);
-            if known.path != settings.token_file {
-                known.path.clone_from(&settings.token_file);
-                let watched = |path| Arc::new(Mutex::new(WatchedFile::new(&FILE, path)));
-                (known.file, known.of_file) = (settings.token_file.clone().map(watched), None);
-            }
-            known.looked_at = Some(Instant::now());
-            known.file.clone()
-        };
-        file.iter().for_each(|file| self.look(file, true, outbox));
+    /// Takes new settings; their file is read by [`Keeper::read`], and by the next request.
+    pub(super) fn apply(&self, settings: &AdminSettings) {
+        let mut known = self.known.lock();
+        known.token.clone_from(&settings.token);
+        if known.path != settings.token_file {
+            known.path.clone_from(&settings.token_file);
+            let watched = |path| Arc::new(Mutex::new(WatchedFile::new(&FILE, path)));
+            (known.file, known.of_file) = (settings.token_file.clone().map(watched), None);
+        }
+        known.looked_at = None;
+        self.is_asked.notify_one();
+    }
+
+    /// Reads the file of new settings when there are some, so that its faults are said at the reload; without
+    /// end.
+    pub(super) async fn read(&self, outbox: &Arc<Outbox>) {
+        loop {
+            self.is_asked.notified().await;
+            let Some(file) = self.known.lock().file.clone() else { continue };
+            let (keeper, outbox) = (self.clone(), Arc::clone(outbox));
+            _ = spawn_blocking(move || keeper.look(&file, true, &outbox)).await;
+        }
     }
 
     /// Whether a request has one of the tokens. May wait for the file to be read, but not for long.
@@ -130,29 +143,29 @@ impl Keeper {
             // What was known before counts meanwhile.
             _ = timeout(LOOK_TIME, look).await;
         }
-        let known = self.0.lock();
+        let known = self.known.lock();
         // Both are compared, whichever fits.
         known.token.iter().chain(&known.of_file).fold(false, |found, token| token.is(given) | found)
     }
 
     /// The file, if it is time to look at it.
     fn due(&self) -> Option<File> {
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         let is_due = known.looked_at.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL);
         let file = known.file.clone().filter(|_| is_due)?;
         known.looked_at = Some(Instant::now());
         Some(file)
     }
 
-    /// Nothing where a look has not ended.
+    /// Nothing where another look does not end.
     fn look(&self, file: &File, anew: bool, outbox: &Outbox) {
-        let Some(mut watched) = file.try_lock() else { return };
+        let Some(mut watched) = file.try_lock_for(LOOK_TIME) else { return };
         match watched.look(anew, SystemTime::now()) {
             Look::Same | Look::Changed(None) => {}
             Look::Broken(line) => drop(outbox.log(Severity::Warning, line)),
             Look::Changed(Some(line)) => drop(outbox.log(Severity::Log, line)),
         }
-        let mut known = self.0.lock();
+        let mut known = self.known.lock();
         if known.file.as_ref().is_some_and(|now| Arc::ptr_eq(now, file)) {
             known.of_file = watched.content().cloned();
         }
@@ -200,7 +213,7 @@ mod tests {
             assert!(!asks(values), "without a token set: {values:?}");
         }
         let token = Some(AdminToken::try_new("0123456789abcdef").unwrap());
-        keeper.apply(&AdminSettings { token, ..AdminSettings::default() }, &outbox);
+        keeper.apply(&AdminSettings { token, ..AdminSettings::default() });
         for values in [
             &["Bearer 0123456789abcde"][..],
             &["Bearer 0123456789abcdef0"],
@@ -229,16 +242,16 @@ mod tests {
         let token = Some(AdminToken::try_new("0123456789abcdef").unwrap());
         let settings =
             AdminSettings { token, token_file: Some("/nowhere".into()), ..AdminSettings::default() };
-        keeper.apply(&settings, &outbox);
-        let file = keeper.0.lock().file.clone().unwrap();
+        keeper.apply(&settings);
+        let file = keeper.known.lock().file.clone().unwrap();
         // As a look does whose disk does not answer.
         let _hangs = file.lock();
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer 0123456789abcdef"));
         for _ in 0..2 {
-            keeper.0.lock().looked_at = None;
+            keeper.known.lock().looked_at = None;
             assert!(block_on(keeper.admits(&headers, &outbox)));
-            keeper.apply(&settings, &outbox);
+            keeper.apply(&settings);
         }
     }
 }

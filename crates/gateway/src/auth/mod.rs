@@ -102,11 +102,17 @@ impl Authenticator {
         }
     }
 
+    /// As a look does whose disk does not answer, until the answer is dropped.
+    #[cfg(test)]
+    pub(crate) fn hang(&self) -> impl Drop + '_ {
+        self.sources.lock()
+    }
+
     pub(crate) fn revocations(&self) -> &Revocations {
         &self.revocations
     }
 
-    /// Takes new settings and reads their files anew. Keys of a file that is no longer named are dropped;
+    /// Takes new settings and reads their files anew, on a thread that may wait for a disk. Keys of a file that is no longer named are dropped;
     /// keys of a file that cannot be read stay if the file is still the one named.
     pub(crate) fn apply(&self, settings: &AuthSettings, outbox: &Outbox) {
         let mut sources = self.sources.lock();

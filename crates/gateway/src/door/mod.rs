@@ -3,7 +3,6 @@
 //! Not for what a request gets: that is `router`.
 
 pub(crate) mod bind;
-pub(crate) mod certificate;
 pub(crate) mod connection;
 mod farewell;
 pub(crate) mod file_limit;
@@ -11,3 +10,4 @@ mod handshake;
 pub(crate) mod head_io;
 pub(crate) mod listener;
 pub(crate) mod progress;
+pub(crate) mod setting_files;

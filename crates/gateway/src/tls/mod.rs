@@ -38,6 +38,11 @@ impl TlsSettings {
     pub(crate) fn is_wanted(&self) -> bool {
         self.certificate_file.is_some() || self.private_key_file.is_some()
     }
+
+    /// Whether both files are named: one alone cannot be used.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.certificate_file.is_some() && self.private_key_file.is_some()
+    }
 }
 
 /// What a connection is made with.
@@ -85,7 +90,7 @@ impl Tls {
         Self { sources: Mutex::new(sources), mode: watch::Sender::new(Mode::Undecided) }
     }
 
-    /// Takes new settings, and looks at the files that they name.
+    /// Takes new settings, and looks at the files that they name. On a thread that may wait for a disk.
     pub(crate) fn apply(&self, settings: &TlsSettings, outbox: &Outbox) {
         let mut sources = self.sources.lock();
         sources.settings.clone_from(settings);
@@ -100,6 +105,11 @@ impl Tls {
     /// What a connection that is accepted now speaks.
     pub(crate) fn mode(&self) -> Mode {
         self.mode.borrow().clone()
+    }
+
+    /// Whether it is not known yet what connections speak, so that nothing listens.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(*self.mode.borrow(), Mode::Undecided)
     }
 
     /// Returns when it is known what connections speak.
