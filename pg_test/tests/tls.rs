@@ -5,11 +5,11 @@ mod common;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::Client;
+use cluster::http::{Client, KeyKind, Transport, make_certificate};
 use cluster::{Cluster, PATIENCE, find_program, wait_for};
 use common::browser::Browser;
 use common::{SOON, calls};
@@ -26,7 +26,8 @@ struct Site {
 impl Site {
     /// With calls, a login and a stream. It begins in plain HTTP, and a reload makes it TLS.
     fn start() -> Result<Self> {
-        let cluster = calls::start(calls::builder().setting("sse.port", cluster::lasting_port()?))?;
+        let cluster = calls::builder().transport(Transport::Plain);
+        let cluster = calls::start(cluster.setting("sse.port", cluster::lasting_port()?))?;
         cluster.sql(
             "create function login() returns table (user_id text) language sql as $$ select 'alice' $$;
              comment on function login() is E'HTTP POST\n@login\n@anonymous';
@@ -40,7 +41,7 @@ impl Site {
         )?;
         let http = cluster.http()?;
         let site = Self { cluster, http };
-        site.renew("ec")?;
+        site.renew(KeyKind::Curve)?;
         site.cluster.configure("sse.tls_certificate_file", &site.certificate().to_string_lossy())?;
         site.cluster.configure("sse.tls_private_key_file", &site.key().to_string_lossy())?;
         site.cluster.reload()?;
@@ -56,10 +57,10 @@ impl Site {
         self.cluster.home().join("site.key")
     }
 
-    /// Another certificate with another key (`ec` or `rsa`), each put in its place as a whole.
-    fn renew(&self, kind: &str) -> Result<()> {
+    /// Another certificate with another key, each put in its place as a whole.
+    fn renew(&self, kind: KeyKind) -> Result<()> {
         let (certificate, key) = (self.cluster.home().join("new.crt"), self.cluster.home().join("new.key"));
-        make(&certificate, &key, kind)?;
+        make_certificate(&certificate, &key, kind)?;
         for (new, place) in [(certificate, self.certificate()), (key, self.key())] {
             self.cluster.install().account().give(&new)?;
             fs::rename(new, place)?;
@@ -104,20 +105,6 @@ impl Site {
     fn says(&self, mark: cluster::LogMark, line: &str) -> Result<()> {
         self.cluster.wait_for_log(mark, line).map(drop)
     }
-}
-
-fn make(certificate: &Path, key: &Path, kind: &str) -> Result<()> {
-    let mut openssl = Command::new(find_program("openssl").context("no openssl")?);
-    openssl.args(["req", "-x509", "-nodes", "-days", "365", "-subj", "/CN=localhost"]);
-    openssl.args(match kind {
-        "rsa" => &["-newkey", "rsa:2048"][..],
-        _ => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
-    });
-    openssl.args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
-    openssl.arg("-out").arg(certificate).arg("-keyout").arg(key);
-    let output = openssl.output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(fs::set_permissions(key, fs::Permissions::from_mode(0o600))?)
 }
 
 fn text(output: &Output) -> String {
@@ -170,7 +157,7 @@ fn curl_hears_events_and_calls_over_tls_and_a_stream_outlives_renewals() -> Resu
     // RSA in place of the curve, without a reload; the old certificate is not shown any more.
     let mark = site.cluster.log_mark()?;
     let old = fs::read(site.certificate())?;
-    site.renew("rsa")?;
+    site.renew(KeyKind::Rsa)?;
     site.says(mark, "has changed: new connections get the new one")?;
     site.answers()?;
     site.cluster.sql("select f('two')")?;
@@ -210,8 +197,14 @@ fn a_server_that_starts_without_a_usable_pair_listens_as_soon_as_there_is_one() 
     site.says(mark, "its mode must be 0600 or less if it belongs to the server's user, 0640 or less if to root; nothing listens until that is mended")?;
     ensure!(site.cluster.sql("select 1")? == "1", "Postgres runs");
     ensure!(!site.curl(&["-s"], "/healthz")?.status.success());
+    let state = |wanted: &str| {
+        let state = || site.cluster.sql("select state from sse.stat_gateway");
+        wait_for(PATIENCE, wanted, || Ok((state()? == wanted).then_some(())))
+    };
+    state("waiting for certificate")?;
     fs::set_permissions(site.key(), fs::Permissions::from_mode(0o600))?;
-    site.answers()
+    site.answers()?;
+    state("serving")
 }
 
 // Downgrade: old versions, and suites that are broken or have no forward secrecy.
@@ -223,11 +216,11 @@ fn weak_versions_and_suites_are_refused_and_current_ones_are_not() -> Result<()>
         let said = text(&output);
         Ok(output.status.success() && said.contains("Cipher is") && !said.contains("Cipher is (NONE)"))
     };
-    for kind in ["ec", "rsa"] {
+    for kind in [KeyKind::Curve, KeyKind::Rsa] {
         site.renew(kind)?;
         site.cluster.reload()?;
         site.answers()?;
-        let own = if kind == "rsa" { "ECDHE-RSA" } else { "ECDHE-ECDSA" };
+        let own = if kind == KeyKind::Rsa { "ECDHE-RSA" } else { "ECDHE-ECDSA" };
         for (arguments, expected) in [
             (vec!["-tls1_3"], true),
             (vec!["-tls1_2"], true),
@@ -242,7 +235,7 @@ fn weak_versions_and_suites_are_refused_and_current_ones_are_not() -> Result<()>
             (vec!["-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384:@SECLEVEL=0"], false),
             (vec!["-tls1_2", "-cipher", "NULL:aNULL:@SECLEVEL=0"], false),
         ] {
-            ensure!(agreed(&arguments)? == expected, "{kind} {arguments:?}: {expected} expected");
+            ensure!(agreed(&arguments)? == expected, "{kind:?} {arguments:?}: {expected} expected");
         }
     }
     let alpn = text(&site.s_client(&["-alpn", "h2,http/1.1"])?);

@@ -61,6 +61,8 @@ states! {
         Misconfigured,
         /// The port or an address cannot be had yet.
         WaitingForPort,
+        /// The server has started with a certificate that cannot be used, so nothing listens.
+        WaitingForCertificate,
         /// Streams are served.
         Serving,
     }
@@ -76,6 +78,7 @@ impl GatewayState {
             Self::OtherVersion => "extension has another version",
             Self::Misconfigured => "misconfigured",
             Self::WaitingForPort => "waiting for port",
+            Self::WaitingForCertificate => "waiting for certificate",
             Self::Serving => "serving",
         }
     }

@@ -132,7 +132,7 @@ impl Settings {
     /// The cookie of browsers that come to the gateway itself, and not through a proxy, as these settings
     /// mean it: for documents.
     pub fn cookie_name(&self) -> &str {
-        let transport = if self.tls.is_wanted() { Transport::OwnTls } else { Transport::Plain };
+        let transport = if self.tls.is_whole() { Transport::OwnTls } else { Transport::Plain };
         self.auth.cookie_name.of(transport)
     }
 
@@ -246,6 +246,21 @@ impl std::error::Error for ResponseHeadersError {}
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    // With one file alone nothing speaks TLS that has not done so before.
+    #[test]
+    fn documents_name_the_cookie_of_tls_when_both_files_are_set() {
+        let file = |is_set: bool| is_set.then(|| "/f".into());
+        for (certificate, key, name) in [
+            (false, false, "sse_session"),
+            (true, false, "sse_session"),
+            (false, true, "sse_session"),
+            (true, true, "__Host-sse_session"),
+        ] {
+            let tls = TlsSettings { certificate_file: file(certificate), private_key_file: file(key) };
+            assert_eq!(Settings { tls, ..Settings::default() }.cookie_name(), name, "{certificate} {key}");
+        }
+    }
 
     #[test]
     fn headers_that_the_protocol_owns_are_refused_in_any_case() {

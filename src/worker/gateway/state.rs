@@ -23,7 +23,9 @@ impl State {
     /// How the gateway serves now, which is there.
     pub(super) fn show(&mut self, gateway: &Gateway) {
         let stats = gateway.stats();
-        let state = if !stats.listening.load(Relaxed) {
+        let state = if gateway.awaits_certificate() {
+            GatewayState::WaitingForCertificate
+        } else if !stats.listening.load(Relaxed) {
             GatewayState::WaitingForPort
         } else if config_file::any_refused() {
             GatewayState::Misconfigured

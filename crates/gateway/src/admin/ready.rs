@@ -108,6 +108,9 @@ impl Checks {
 /// Whether requests for streams are answered.
 fn routes(gateway: Option<&Shared>) -> Found {
     let Some(gateway) = gateway else { return Err("nothing is served") };
+    if gateway.tls.is_undecided() {
+        return Err("the certificate cannot be used, so nothing listens (see the server log)");
+    }
     if !gateway.stats.listening.load(Ordering::Relaxed) {
         return Err("not every address of sse.listen_addresses can be had (see the server log)");
     }
