@@ -198,7 +198,7 @@ impl Gateway {
 
     /// Whether nothing listens because the certificate of the first settings cannot be used (C1.6).
     pub fn awaits_certificate(&self) -> bool {
-        self.shared.tls.is_undecided()
+        self.shared.awaits_certificate()
     }
 
     /// `Some(reason)`: every request is answered with 503, streams that are open go on. The reason is not

@@ -157,6 +157,11 @@ impl Shared {
         self.files_are_read.notify_all();
     }
 
+    /// Whether nothing listens because the certificate of the start cannot be used, or not be read.
+    pub(crate) fn awaits_certificate(&self) -> bool {
+        self.tls.is_undecided() && self.settings().tls.is_wanted()
+    }
+
     /// A quarter of the streams is reserved for authenticated subscribers. Without a token key there can be
     /// none, so nothing is reserved.
     pub(crate) fn stream_limits(&self) -> StreamLimits {

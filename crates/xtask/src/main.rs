@@ -125,6 +125,9 @@ enum Task {
         /// For how long.
         #[arg(long, value_name = "N", default_value_t = 300)]
         seconds: u64,
+        /// Over TLS.
+        #[arg(long)]
+        tls: bool,
         /// The PostgreSQL to run (default: the one found on this machine).
         #[arg(long, value_name = "PATH")]
         pg_config: Option<PathBuf>,
@@ -149,7 +152,7 @@ fn main() -> ExitCode {
         Task::Screenshots { names, pg_config } => screenshots::run(&names, pg_config.as_deref()),
         Task::Siege(arguments) => siege::run(arguments),
         Task::Snapshots { seconds, seed, pg_config } => snapshots::run(seconds, seed, pg_config.as_deref()),
-        Task::Soak { seconds, pg_config } => soak::run(seconds, pg_config.as_deref()),
+        Task::Soak { seconds, tls, pg_config } => soak::run(seconds, tls, pg_config.as_deref()),
         Task::Test(options) => return test::run(&options),
     };
     match result {

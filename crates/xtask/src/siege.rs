@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// All attackers but this; may be given several times.
     #[arg(long, value_name = "NAME")]
     without: Vec<String>,
+    /// The gateway speaks TLS, and everybody with it, attackers too.
+    #[arg(long)]
+    tls: bool,
     /// With optimisation, as users run it: delays are to be believed then.
     #[arg(long, conflicts_with = "sanitize")]
     release: bool,
@@ -49,7 +52,8 @@ pub(crate) struct Arguments {
 /// # Errors
 /// The honest parties noticed something, or the run proves nothing; the output says which.
 pub(crate) fn run(arguments: Arguments) -> Result<()> {
-    let Arguments { seconds, seed, memory_limit, sanitize, only, without, release, pg_config } = arguments;
+    let Arguments { seconds, seed, memory_limit, sanitize, only, without, tls, release, pg_config } =
+        arguments;
     let pg = packages::ensure(pg_config.as_deref(), Purpose::BuildAndRun)?;
     let install = Install::of(&pg)?;
     if sanitize {
@@ -67,6 +71,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<()> {
         memory_limit: memory_limit.map(|megabytes| megabytes << 20),
         judges_costs: !sanitize,
         choice: Choice { only, without },
+        is_secure: tls,
     };
     let report = siege::run(&options)?;
     println!("{report}");

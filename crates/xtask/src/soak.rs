@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use cluster::http::Transport;
 use cluster::{Account, Cluster, Install, Profile, Scratch, Session};
 
 use crate::build;
@@ -69,7 +70,7 @@ const SETTINGS: [(&str, &str); 7] = [
 ///
 /// # Errors
 /// Memory or descriptors are not level, the gateway was started anew, or something on the way fails.
-pub(crate) fn run(seconds: u64, pg_config: Option<&std::path::Path>) -> Result<()> {
+pub(crate) fn run(seconds: u64, tls: bool, pg_config: Option<&std::path::Path>) -> Result<()> {
     ensure!(seconds >= MIN_SECONDS, "a soak takes at least {MIN_SECONDS} seconds");
     let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
     let extension = build::extension(&pg, Profile::Test)?;
@@ -79,6 +80,9 @@ pub(crate) fn run(seconds: u64, pg_config: Option<&std::path::Path>) -> Result<(
     std::fs::write(www.path().join("page.html"), vec![b'x'; 200_000])?;
     let mut cluster =
         Cluster::builder().install(Arc::new(install)).setting("sse.static_root", www.path().display());
+    if tls {
+        cluster = cluster.transport(Transport::Tls);
+    }
     for (name, value) in SETTINGS {
         cluster = cluster.setting(name, value);
     }

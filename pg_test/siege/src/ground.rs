@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cluster::Cluster;
+use cluster::http::{self, Client};
 use socket2::{Domain, Socket, Type};
 
 use crate::wire::Wire;
@@ -22,8 +23,8 @@ pub(crate) const CONNECTING: Duration = Duration::from_secs(5);
 pub(crate) struct Ground {
     /// The folder of the server's socket.
     pub(crate) home: PathBuf,
-    /// Where the gateway listens.
-    pub(crate) address: SocketAddr,
+    /// For the gateway, with TLS if it speaks that.
+    pub(crate) client: Client,
     /// Set once by the run, read by all parties in their loops; seeing it a moment late does no harm.
     is_over: AtomicBool,
 }
@@ -31,7 +32,7 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new(cluster: &Cluster, address: SocketAddr) -> Self {
         let home = cluster.home().to_owned();
-        Self { home, address, is_over: AtomicBool::new(false) }
+        Self { home, client: cluster.client_at(address), is_over: AtomicBool::new(false) }
     }
 
     /// A session of its own.
@@ -41,13 +42,18 @@ impl Ground {
 
     /// A connection to the gateway from another address of the loopback network, so that hostile clients use
     /// up only their own share; where the system has only one such address, from that.
-    pub(crate) fn connect_from(&self, source: Ipv4Addr, receive_buffer: Option<usize>) -> Result<TcpStream> {
+    pub(crate) fn connect_from(&self, source: Ipv4Addr, receive_buffer: Option<usize>) -> Result<http::Wire> {
+        self.client.wire_over(self.tcp_from(source, receive_buffer)?)
+    }
+
+    /// The same without anything of TLS.
+    pub(crate) fn tcp_from(&self, source: Ipv4Addr, receive_buffer: Option<usize>) -> Result<TcpStream> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         let _ = socket.bind(&SocketAddr::from((source, 0)).into());
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
-        socket.connect_timeout(&self.address.into(), CONNECTING).context("nobody listens")?;
+        socket.connect_timeout(&self.client.address().into(), CONNECTING).context("nobody listens")?;
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(CONNECTING))?;

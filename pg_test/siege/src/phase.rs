@@ -7,7 +7,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use cluster::http::Client;
 use cluster::{Clock, wait_until};
 
 use crate::ground::Ground;
@@ -86,7 +85,7 @@ impl Outage {
                 drop_extension(&mut session)?;
                 // If the extension were created again at once, the gateway might never notice. What recovers
                 // must have stopped.
-                let client = Client::at(ground.address).within(Duration::from_secs(2));
+                let client = ground.client.within(Duration::from_secs(2));
                 wait_until(MAX_RECOVERY, "DROP EXTENSION stops serving", || {
                     client.get("/healthz").map_or(true, |answer| answer.status() != 200)
                 })?;

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use cluster::http::Transport;
 use cluster::{Clock, Cluster, Conclusion, Install, lasting_port};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -69,6 +70,8 @@ pub struct Options {
     pub judges_costs: bool,
     /// Who attacks.
     pub choice: Choice,
+    /// Whether the gateway speaks TLS, and everybody with it.
+    pub is_secure: bool,
 }
 
 /// Runs it, and returns the result.
@@ -265,7 +268,9 @@ fn judge(
 }
 
 fn start_cluster(options: &Options, port: u16) -> Result<Cluster> {
-    Cluster::builder()
+    let builder = Cluster::builder();
+    let builder = if options.is_secure { builder.transport(Transport::Tls) } else { builder };
+    builder
         .install(Arc::clone(&options.install))
         .priority()
         .setting("sse.port", port)

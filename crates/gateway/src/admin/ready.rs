@@ -108,7 +108,7 @@ impl Checks {
 /// Whether requests for streams are answered.
 fn routes(gateway: Option<&Shared>) -> Found {
     let Some(gateway) = gateway else { return Err("nothing is served") };
-    if gateway.tls.is_undecided() {
+    if gateway.awaits_certificate() {
         return Err("the certificate cannot be used, so nothing listens (see the server log)");
     }
     if !gateway.stats.listening.load(Ordering::Relaxed) {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use cluster::http;
 use fastrand::Rng;
 
 use crate::ground::Ground;
@@ -49,7 +50,7 @@ pub(crate) struct Hand {
     source: Ipv4Addr,
     session: Option<(&'static str, Wire)>,
     /// Sockets that are kept open, and until when.
-    held: Vec<(TcpStream, Instant)>,
+    held: Vec<(http::Wire, Instant)>,
     tokens: BTreeMap<&'static str, String>,
     /// Number of strikes, for what must differ from one to the next.
     pub(crate) number: u64,
@@ -99,15 +100,22 @@ impl Hand {
         Ok(token)
     }
 
-    pub(crate) fn connect(&self) -> Result<TcpStream> {
+    pub(crate) fn connect(&self) -> Result<http::Wire> {
         self.ground.connect_from(self.source, None)
+    }
+
+    /// A socket alone, without TLS whatever the gateway speaks.
+    pub(crate) fn connect_without_tls(&self) -> Result<TcpStream> {
+        self.ground.tcp_from(self.source, None)
     }
 
     /// With a receive buffer as small as the system allows, so that little is taken from the gateway. All
     /// attackers use one address: one address may hold half of what there is, and the honest parties must
     /// have a chance.
-    pub(crate) fn connect_narrowly(&self) -> Result<TcpStream> {
-        self.ground.connect_from(NARROW, Some(4096))
+    pub(crate) fn connect_narrowly(&self) -> Result<http::Wire> {
+        let mut wire = self.ground.connect_from(NARROW, Some(4096))?;
+        wire.set_read_size(4096);
+        Ok(wire)
     }
 
     /// Sends a request on a connection of its own and answers with status and beginning of the answer.
@@ -124,7 +132,7 @@ impl Hand {
     }
 
     /// Keeps a socket for this long, and drops those whose time is over; at most `most` are kept.
-    pub(crate) fn hold(&mut self, stream: TcpStream, time: Duration, most: usize) {
+    pub(crate) fn hold(&mut self, stream: http::Wire, time: Duration, most: usize) {
         let now = Instant::now();
         self.held.retain(|(_, until)| *until > now);
         if self.held.len() >= most {
@@ -138,9 +146,9 @@ impl Hand {
         let mut buffer = vec![0; 20_000];
         for (stream, _) in &mut self.held {
             // What comes, and whether anything does, makes no difference here.
-            let _ = stream.set_nonblocking(true);
+            let _ = stream.socket().set_nonblocking(true);
             let _ = stream.read(&mut buffer);
-            let _ = stream.set_nonblocking(false);
+            let _ = stream.socket().set_nonblocking(false);
         }
     }
 
@@ -167,7 +175,7 @@ pub(crate) fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
 
 /// Until the end of the head, and what comes with it. Not by the client of the honest parties: it reads
 /// ahead, and these sockets are to take as little as they can.
-pub(crate) fn read_head(stream: &mut TcpStream) -> Result<String> {
+pub(crate) fn read_head(stream: &mut impl Read) -> Result<String> {
     let (mut head, mut buffer) = (Vec::new(), [0; 512]);
     while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
         match stream.read(&mut buffer).context("no answer")? {

@@ -7,6 +7,7 @@
 
 mod answers;
 mod hand;
+mod handshakes;
 mod long_calls;
 mod objects;
 mod requests;
@@ -54,7 +55,7 @@ const fn attack(name: &'static str, strike: fn(&mut Hand) -> Result<Blow>, from:
 }
 
 /// All attackers. Their paces are such that all of them together take about one processor of two.
-const ATTACKS: [Attack; 29] = [
+const ATTACKS: [Attack; 35] = [
     attack("unread answers", answers::leave_unread, 100, 400),
     attack("slow readers", answers::read_slowly, 100, 400),
     attack("unread streams", answers::leave_stream_unread, 200, 600),
@@ -65,6 +66,12 @@ const ATTACKS: [Attack; 29] = [
     attack("crowds that come back", snapshots::come_back_in_a_crowd, 600, 1_800),
     attack("half-open sockets", requests::leave_half_open, 50, 150),
     attack("floods of heads", requests::flood_heads, 100, 300),
+    attack("trickled handshakes", handshakes::trickle, 100, 300),
+    attack("handshakes broken off", handshakes::break_off, 50, 150),
+    attack("nonsense for handshakes", handshakes::send_nonsense, 100, 300),
+    attack("records of one byte", handshakes::send_byte_by_byte, 300, 900),
+    attack("changes of keys", handshakes::change_keys, 300, 900),
+    attack("ends said at once", handshakes::close_half, 100, 300),
     attack("unknown paths", requests::ask_for_unknown, 50, 150),
     attack("deep bodies", requests::send_deep_body, 200, 500),
     attack("failing calls", requests::fail_calls, 100, 300),

@@ -3,7 +3,6 @@
 //! Not for who sends them: `sessions`.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,11 +22,11 @@ pub(super) fn leave_half_open(hand: &mut Hand) -> Result<Blow> {
         2 => stream.write_all(b"POST /api/deep HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{\"doc\": [")?,
         3 => {
             stream.write_all(b"POST /api/login HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\nfffff\r\n{")?;
-            stream.shutdown(Shutdown::Write)?;
+            stream.finish()?;
         }
         _ => {
             stream.write_all(&request("GET", "/api/big?n=1000", ""))?;
-            stream.shutdown(Shutdown::Write)?;
+            stream.finish()?;
         }
     }
     let time = Duration::from_millis(hand.rng.u64(500..12_000));
@@ -47,13 +46,13 @@ pub(super) fn flood_heads(hand: &mut Hand) -> Result<Blow> {
         );
     }
     let mut stream = hand.connect()?;
-    stream.set_write_timeout(Some(Duration::from_millis(500)))?;
+    stream.socket().set_write_timeout(Some(Duration::from_millis(500)))?;
     // A gateway that reads no more is right.
     let _ = stream.write_all(&heads);
     let head = read_head(&mut stream)?;
     let wants_all = hand.rng.bool();
     if wants_all {
-        stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+        stream.socket().set_read_timeout(Some(Duration::from_millis(100)))?;
         let mut buffer = [0; 8192];
         while let Ok(1..) = stream.read(&mut buffer) {}
     }

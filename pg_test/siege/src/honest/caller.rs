@@ -75,7 +75,7 @@ pub(super) fn start(
     clock: Clock,
     ends: Arc<Ends>,
 ) -> JoinHandle<Calls> {
-    let client = Client::at(ground.address).within(PATIENCE);
+    let client = ground.client.within(PATIENCE);
     let caller = Caller { client, person, clock, ends, calls: Calls::default() };
     thread::spawn(move || caller.call())
 }

@@ -61,7 +61,7 @@ enum State {
 
 /// Starts both, and returns when there is a stream.
 pub(super) fn start(ground: &Arc<Ground>, clock: Clock, ends: Arc<Ends>) -> Result<JoinHandle<Followed>> {
-    let client = Client::at(ground.address).within(Duration::from_secs(5));
+    let client = ground.client.within(Duration::from_secs(5));
     wait_until(PATIENCE, "the gateway serves the stream with a snapshot", || client.events(STREAM).is_ok())?;
     let table: Arc<OnceLock<Result<Rows, String>>> = Arc::default();
     let (session, written, for_writer) = (ground.session("honest")?, Arc::clone(&table), Arc::clone(&ends));

@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Starts it, and returns when it has a stream.
 pub(super) fn start(ground: &Arc<Ground>, clock: Clock, ends: Arc<Ends>) -> Result<JoinHandle<Vec<Item>>> {
-    let client = Client::at(ground.address).within(Duration::from_secs(5));
+    let client = ground.client.within(Duration::from_secs(5));
     wait_until(PATIENCE, "the gateway serves the honest stream", || client.events(STREAM).is_ok())?;
     let first = client.events(STREAM)?;
     let reader = Reader { client, clock, ends, items: vec![], last_id: String::new() };
