@@ -1,5 +1,5 @@
-//! What many connects over TLS cost those who listen, and what attackers cost the thread that serves. Alone in
-//! its process, whose threads it measures.
+//! What many connects over TLS cost those who listen, and what attackers cost the thread that serves. Alone
+//! in its process, whose threads it measures.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -115,7 +115,8 @@ fn a_stream_gets_its_events_while_others_connect_over_tls() {
     }
 }
 
-// Run by hand: `cargo test --release -p sse-gateway --test tls_load -- --ignored --nocapture --test-threads 1`
+// Run by hand: `cargo test --release -p sse-gateway --test tls_load -- --ignored --nocapture --test-threads
+// 1`
 #[test]
 #[ignore = "a measurement"]
 fn measure_events_beside_ten_thousand_connects_a_minute() {

@@ -103,8 +103,8 @@ fn a_head_may_come_byte_by_byte_but_not_all_of_a_long_one() {
     }
 }
 
-// Attack: in mid-stream the keys are changed again and again; each change costs new keys on both sides, and an
-// answer.
+// Attack: in mid-stream the keys are changed again and again; each change costs new keys on both sides, and
+// an answer.
 #[test]
 fn changes_of_keys_in_mid_stream_are_let_pass_in_tens_and_end_the_stream_in_thousands() {
     let site = Site::new();
@@ -128,8 +128,8 @@ fn changes_of_keys_in_mid_stream_are_let_pass_in_tens_and_end_the_stream_in_thou
     eventually("the socket is given back", || gateway.count(|stats| &stats.connections) == 0);
 }
 
-// Attack: a ticket that somebody has heard is sent again, or sent by somebody else: it opens nothing without the
-// keys that belong to it, and nothing that is sent with it counts before the handshake is completed.
+// Attack: a ticket that somebody has heard is sent again, or sent by somebody else: it opens nothing without
+// the keys that belong to it, and nothing that is sent with it counts before the handshake is completed.
 #[test]
 fn a_hello_with_a_ticket_that_is_sent_again_by_somebody_else_opens_nothing() {
     let site = Site::new();

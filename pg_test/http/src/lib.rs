@@ -6,8 +6,8 @@
 //! [`Client`] makes one request per connection; [`Connection`] keeps one open, for several requests or for
 //! bytes that no client would send; [`EventStream`] reads Server-Sent Events.
 //!
-//! What is below, plain TCP or TLS, is [`transport`](Transport)'s: a [`Client`] that trusts a certificate speaks
-//! TLS, and everything above is the same.
+//! What is below, plain TCP or TLS, is [`transport`](Transport)'s: a [`Client`] that trusts a certificate
+//! speaks TLS, and everything above is the same.
 //!
 //! Not for HTTP/2 or servers of others: what is malformed is an error here, never guessed at, and so is
 //! what is well-formed but nothing that pg_sse should send.

@@ -112,8 +112,9 @@ impl Authenticator {
         &self.revocations
     }
 
-    /// Takes new settings and reads their files anew, on a thread that may wait for a disk. Keys of a file that is no longer named are dropped;
-    /// keys of a file that cannot be read stay if the file is still the one named.
+    /// Takes new settings and reads their files anew, on a thread that may wait for a disk. Keys of a file
+    /// that is no longer named are dropped; keys of a file that cannot be read stay if the file is still the
+    /// one named.
     pub(crate) fn apply(&self, settings: &AuthSettings, outbox: &Outbox) {
         let mut sources = self.sources.lock();
         sources.secret.clone_from(&settings.jwt_secret);

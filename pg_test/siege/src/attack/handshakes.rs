@@ -1,5 +1,5 @@
-//! Attacks on TLS: handshakes that are slow, broken off, or of no sense, records that bring next to nothing, keys
-//! that are changed all the time. At a gateway without TLS they are requests that it cannot read.
+//! Attacks on TLS: handshakes that are slow, broken off, or of no sense, records that bring next to nothing,
+//! keys that are changed all the time. At a gateway without TLS they are requests that it cannot read.
 //!
 //! Not for what a client that speaks TLS asks for: all the others send that over TLS, too.
 
