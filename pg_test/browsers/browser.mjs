@@ -40,9 +40,11 @@ export class Browser {
     this.#browser = browser;
   }
 
-  static async open(name) {
+  /** `more` are arguments for Chromium. */
+  static async open(name, more = []) {
     const options = { browser: name === "firefox" ? "firefox" : "chrome", executablePath: PATHS[name], headless: true };
-    return new Browser(name, await puppeteer.launch({ ...options, ...OPTIONS[name] }));
+    const args = [...(OPTIONS[name].args ?? []), ...more];
+    return new Browser(name, await puppeteer.launch({ ...options, ...OPTIONS[name], args }));
   }
 
   /** Somebody with a profile of their own: tabs of one person share cookies, those of two do not. */

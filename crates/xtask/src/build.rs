@@ -25,15 +25,21 @@ pub(crate) fn extension(pg: &PgConfig, profile: Profile) -> Result<Extension> {
 /// # Errors
 /// As [`extension`].
 pub(crate) fn with(command: Command, title: &str) -> Result<Extension> {
+    Extension::with_library(library(command, title)?)
+}
+
+/// The library alone: of a checkout that need not be ours.
+///
+/// # Errors
+/// As [`extension`].
+pub(crate) fn library(command: Command, title: &str) -> Result<PathBuf> {
     let built = progress::run(title, command)?;
     if !built.status.success() {
         let messages: Vec<&str> =
             built.lines.iter().map(String::as_str).filter(|line| !line.starts_with('{')).collect();
         anyhow::bail!("the extension does not build:\n{}", messages.join("\n"));
     }
-    let library =
-        built.stdout.iter().find_map(|line| Extension::library_in(line)).context("cargo named no library")?;
-    Extension::with_library(library)
+    built.stdout.iter().find_map(|line| Extension::library_in(line)).context("cargo named no library")
 }
 
 /// Where cargo builds, and everything else that may be thrown away is.

@@ -1,5 +1,5 @@
-//! `cargo xtask …`: the commands of the project: install, demo, docs, package, release, test, call-rate,
-//! commit-rate, ledger, siege, snapshots, soak, regress, screenshots.
+//! `cargo xtask …`: the commands of the project: install, demo, docs, package, release, administrator, test,
+//! call-rate, commit-rate, ledger, siege, snapshots, soak, regress, screenshots.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -41,6 +41,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Go from an empty Debian to HTTPS, and through an upgrade, by the commands of docs/debian.md. Root, Debian.
+    Administrator {
+        /// The PostgreSQL whose release of Debian it is: 15, 17 or 18.
+        #[arg(long, value_name = "N", default_value_t = 15)]
+        #[arg(value_parser = clap::value_parser!(u32).range(15..=18))]
+        pg: u32,
+    },
     /// Measure what an event at commit costs beside the same insert without, and beside pg_notify.
     CommitRate {
         /// For about how long.
@@ -138,6 +145,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Task::Administrator { pg } => package::administrator(pg),
         Task::CommitRate { seconds, connections, pg_config } => {
             commit_rate::run(seconds, connections, pg_config.as_deref())
         }

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use cluster::workspace_root;
 
 use book::Book;
+pub(crate) use page::Page;
 pub(crate) use rules::violations;
 
 /// Checks the pages, builds the site and checks it. Returns its folder.

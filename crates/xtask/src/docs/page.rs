@@ -11,6 +11,8 @@ pub(crate) struct Block {
     pub(crate) line: usize,
     /// What stands behind the fence: the language, and perhaps more.
     pub(crate) info: String,
+    /// The anchor of the heading that it stands under.
+    pub(crate) under: String,
     pub(crate) text: String,
 }
 
@@ -45,7 +47,8 @@ impl Page {
                     page.blocks.push(done);
                 } else {
                     let info = info.trim().to_owned();
-                    block = Some(Block { line: number, info, text: String::new() });
+                    let under = page.anchors.last().cloned().unwrap_or_default();
+                    block = Some(Block { line: number, info, under, text: String::new() });
                 }
                 continue;
             }
@@ -141,6 +144,9 @@ mod tests {
         assert_eq!(targets, ["b.md#c", "d.md", "http://y"]);
         assert_eq!(page.blocks.len(), 1);
         assert_eq!((page.blocks[0].line, page.blocks[0].info.as_str()), (10, "sql excerpt"));
-        assert_eq!(page.blocks[0].text, "   # no\n");
+        assert_eq!(
+            (page.blocks[0].under.as_str(), page.blocks[0].text.as_str()),
+            ("two-words-here", "   # no\n")
+        );
     }
 }

@@ -22,7 +22,8 @@ const SHOWN: [&str; 2] = ["text", "json"];
 
 /// What is run on some pages: language, page or folder, and the test that runs it, which names the page or
 /// all pages of its folder.
-const RUN_BY: [(&str, &str, &str); 11] = [
+const RUN_BY: [(&str, &str, &str); 12] = [
+    ("sh", "docs/debian.md", "crates/xtask/src/package/administrator.rs"),
     ("html", "docs/start.md", "pg_test/tests/recipes_pages.rs"),
     ("html", "docs/recipes/", "pg_test/tests/recipes_pages.rs"),
     ("ts", "docs/javascript.md", "clients/js/test/units/snippets.test.ts"),
@@ -174,7 +175,12 @@ mod tests {
 
     #[test]
     fn a_block_is_run_or_says_that_it_is_not() {
-        let block = |info: &str, text: &str| Block { line: 1, info: info.to_owned(), text: text.to_owned() };
+        let block = |info: &str, text: &str| Block {
+            line: 1,
+            info: info.to_owned(),
+            under: String::new(),
+            text: text.to_owned(),
+        };
         let root = checkout(&[("pg_test/tests/proxies.rs", "operations.md")]);
         let judged =
             |path: &str, info: &str, text: &str| unmarked(root.path(), path, &block(info, text)).is_none();

@@ -9,15 +9,17 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{find_program, workspace_root};
+use cluster::{Cluster, Extension, Install, PgConfig, Scratch, find_program, workspace_root};
 
+use super::hears::hears;
 use super::payload::{self, Payload};
-use super::{VERSION, epoch, succeed};
+use super::{epoch, succeed};
 
 /// Counts the packages of one version.
-const REVISION: &str = "1";
+pub(super) const REVISION: &str = "1";
 
 /// After installation and after an upgrade. `$2` is the version that was configured before.
 const POSTINST: &str = r#"#!/bin/sh
@@ -62,8 +64,8 @@ NEXT
 fi
 "#;
 
-/// Makes the package and returns where it is.
-pub(super) fn make(payload: &Payload, folder: &Path) -> Result<PathBuf> {
+/// Makes the package of this revision and returns where it is.
+pub(super) fn make(payload: &Payload, revision: &str, folder: &Path) -> Result<PathBuf> {
     ensure!(find_program("dpkg-deb").is_some(), "Debian packages are made with dpkg-deb, which is not here");
     let (major, package) = (payload.major, name(payload.major));
     let tree = folder.join(format!("{package}.tree"));
@@ -89,9 +91,11 @@ pub(super) fn make(payload: &Payload, folder: &Path) -> Result<PathBuf> {
         fs::set_permissions(control.join(name), Permissions::from_mode(0o755))?;
     }
     let architecture = succeed(dpkg(&["--print-architecture"]))?.trim().to_owned();
-    let text = control_file(major, &architecture, size(&tree)?, &libraries(payload.library(), folder)?);
+    let version = format!("{}-{revision}", payload.version);
+    let needs = libraries(payload.library(), folder)?;
+    let text = control_file(major, &version, &architecture, size(&tree)?, &needs);
     payload::write(&control.join("control"), &text)?;
-    let deb = folder.join(format!("{package}_{VERSION}-{REVISION}_{architecture}.deb"));
+    let deb = folder.join(format!("{package}_{version}_{architecture}.deb"));
     let mut build = Command::new("dpkg-deb");
     // The times of all files are made those of SOURCE_DATE_EPOCH. Not xz, which is smaller: its encoder has
     // threads, whose number changes the bytes, and with one of them dpkg-deb 1.21 once waited for ever.
@@ -100,17 +104,44 @@ pub(super) fn make(payload: &Payload, folder: &Path) -> Result<PathBuf> {
     build.env("SOURCE_DATE_EPOCH", epoch()?);
     succeed(build)?;
     fs::remove_dir_all(&tree)?;
-    has_what_it_should(&deb, major)?;
+    has_what_it_should(&deb, payload)?;
     Ok(deb)
 }
 
-fn name(major: u32) -> String {
+/// A server from elsewhere gets the files that the package has, and an event arrives.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check(deb: &Path, pg: &PgConfig) -> Result<()> {
+    let install = Arc::new(Install::of(pg)?);
+    let scratch = Scratch::create(install.account())?;
+    let mut unpack = Command::new("dpkg-deb");
+    unpack.arg("--extract").arg(deb).arg(scratch.path());
+    succeed(unpack)?;
+    let major = pg.major;
+    let share = scratch.path().join(format!("usr/share/postgresql/{major}/extension"));
+    let mut scripts = Vec::new();
+    for entry in fs::read_dir(&share)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "sql") {
+            scripts.push(path);
+        }
+    }
+    let library = scratch.path().join(format!("usr/lib/postgresql/{major}/lib/pg_sse.so"));
+    install.put(&Extension { library, control: share.join("pg_sse.control"), scripts })?;
+    let cluster = Cluster::builder().install(install).start()?;
+    hears(&cluster)?;
+    println!("  {} with its files creates the extension, and an event arrives", pg.version);
+    Ok(())
+}
+
+pub(super) fn name(major: u32) -> String {
     format!("postgresql-{major}-pg-sse")
 }
 
-fn control_file(major: u32, architecture: &str, kilobytes: u64, libraries: &str) -> String {
+fn control_file(major: u32, version: &str, architecture: &str, kilobytes: u64, libraries: &str) -> String {
     format!(
-        "Package: {}\nVersion: {VERSION}-{REVISION}\nArchitecture: {architecture}\n\
+        "Package: {}\nVersion: {version}\nArchitecture: {architecture}\n\
          Maintainer: pg_sse contributors <pg_sse@localhost>\nInstalled-Size: {kilobytes}\n\
          Depends: postgresql-{major}, {libraries}\nSection: database\nPriority: optional\n\
          Description: Server-Sent Events out of PostgreSQL {major}\n \
@@ -179,22 +210,26 @@ fn touch(tree: &Path) -> Result<()> {
 
 /// What is in the made package: every file that a server looks for, no debug information, and no folder of
 /// the machine that built it.
-fn has_what_it_should(deb: &Path, major: u32) -> Result<()> {
+fn has_what_it_should(deb: &Path, payload: &Payload) -> Result<()> {
     let mut list = Command::new("dpkg-deb");
     list.arg("--contents").arg(deb);
     let listed = succeed(list)?;
+    let major = payload.major;
     let (share, doc) =
         (format!("./usr/share/postgresql/{major}/extension"), format!("./usr/share/doc/{}", name(major)));
-    for file in [
+    let scripts = payload.scripts().map(|script| format!("{share}/{script}"));
+    let others = [
         format!("./usr/lib/postgresql/{major}/lib/pg_sse.so"),
         format!("{share}/pg_sse.control"),
-        format!("{share}/pg_sse--{VERSION}.sql"),
-        format!("{share}/pg_sse--0.1.0--{VERSION}.sql"),
+        format!("{share}/pg_sse--{}.sql", payload.version),
         format!("{doc}/copyright"),
         format!("{doc}/third-party-licenses.txt"),
         format!("{doc}/changelog.gz"),
         format!("{doc}/docs/operations.md"),
-    ] {
+        format!("{doc}/examples/counter/setup.sql"),
+        format!("{doc}/contrib/prometheus/pg_sse.rules.yml"),
+    ];
+    for file in scripts.chain(others) {
         ensure!(listed.lines().any(|line| line.ends_with(&file)), "{} lacks {file}", deb.display());
     }
     for line in listed.lines() {
@@ -227,11 +262,8 @@ mod tests {
 
     #[test]
     fn a_package_depends_on_its_server_and_on_what_the_library_needs() {
-        let text = control_file(17, "amd64", 5000, "libc6 (>= 2.34), libgcc-s1 (>= 4.2)");
-        assert!(
-            text.contains("\nPackage: ") || text.starts_with("Package: postgresql-17-pg-sse\n"),
-            "{text}"
-        );
+        let text = control_file(17, "0.2.0-1", "amd64", 5000, "libc6 (>= 2.34), libgcc-s1 (>= 4.2)");
+        assert!(text.starts_with("Package: postgresql-17-pg-sse\nVersion: 0.2.0-1\n"), "{text}");
         assert!(text.contains("\nDepends: postgresql-17, libc6 (>= 2.34), libgcc-s1 (>= 4.2)\n"), "{text}");
         assert!(text.ends_with('\n') && !text.contains("\n\n"), "{text}");
     }

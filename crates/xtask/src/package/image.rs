@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use cluster::http::Client;
-use cluster::{Cluster, Install, PATIENCE, PgConfig, Scratch, wait_for};
+use anyhow::{Result, ensure};
+use cluster::{Cluster, Install, PgConfig, Scratch};
 
+use super::hears::hears;
 use super::payload::{self, Payload};
 use super::{VERSION, pack, succeed};
 
@@ -58,19 +58,7 @@ pub(super) fn check(packed: &Path, pg: &PgConfig) -> Result<()> {
         .start()?;
     cluster.sql("create extension pg_sse")?;
     ensure!(!cluster.install().pg_config().pkglibdir.join("pg_sse.so").exists(), "it was found elsewhere");
-    hears(cluster.http()?, |sql| cluster.sql(sql).map(drop))?;
+    hears(&cluster)?;
     println!("  a server that mounts it creates the extension, and an event arrives");
-    Ok(())
-}
-
-/// Makes a routine, listens, raises.
-fn hears(http: Client, sql: impl Fn(&str) -> Result<()>) -> Result<()> {
-    sql("create function hello() returns void language plpgsql as $$ begin raise info 'hello'; end $$;
-         comment on function hello() is '@sse'")?;
-    let mut stream = wait_for(PATIENCE, "there is a stream", || Ok(http.events("/api/hello/info").ok()))?;
-    stream.ready()?;
-    sql("select hello()")?;
-    let event = stream.next_payload(PATIENCE).context("no event")?;
-    ensure!(event.data == "hello", "another event: {event:?}");
     Ok(())
 }

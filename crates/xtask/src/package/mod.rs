@@ -10,13 +10,16 @@
 //!
 //! Not for a server of this machine: `cargo xtask install`.
 
+mod administrator;
 mod deb;
+mod hears;
 mod image;
 mod licenses;
 mod payload;
 mod pgxn;
 mod root;
 mod sbom;
+mod system;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,6 +31,7 @@ use cluster::{MAJORS, PgConfig, workspace_root};
 
 use crate::build::target_folder;
 use crate::postgres;
+pub(crate) use administrator::run as administrator;
 use payload::Payload;
 
 /// The version of everything that is made here.
@@ -48,7 +52,8 @@ pub(crate) struct Options {
     /// Against the headers of this PostgreSQL instead.
     #[arg(long, value_name = "PATH")]
     pg_config: Option<PathBuf>,
-    /// Install what was made into an empty system, and receive an event there. Root, Debian.
+    /// Install what was made into an empty system, and receive an event there. Root, Debian. Where no release
+    /// has the server: put its files into one from elsewhere.
     #[arg(long)]
     check: bool,
 }
@@ -74,10 +79,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     match options.what {
         What::Deb => {
             for pg in servers(options)? {
-                let made = deb::make(&Payload::build(&pg)?, &folder)?;
+                let made = deb::make(&Payload::build(&pg)?, deb::REVISION, &folder)?;
                 tell(&made)?;
-                if options.check {
+                if options.check && system::release_of(pg.major).is_some() {
                     root::check(&made, pg.major)?;
+                } else if options.check {
+                    println!("  no release of Debian has PostgreSQL {}", pg.major);
+                    deb::check(&made, &pg)?;
                 }
             }
         }
@@ -109,7 +117,7 @@ pub(crate) fn release(majors: &[u32]) -> Result<()> {
     let mut made = vec![pgxn::make(&folder)?, sbom::make(&folder)?];
     for major in majors {
         let payload = Payload::build(&postgres::headers(major)?)?;
-        made.push(deb::make(&payload, &folder)?);
+        made.push(deb::make(&payload, deb::REVISION, &folder)?);
         if major == IMAGE_MAJOR {
             made.push(image::make(&payload, &folder)?);
         }

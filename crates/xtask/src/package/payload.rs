@@ -12,15 +12,19 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use cluster::{Extension, PgConfig, Profile, workspace_root};
 
-use super::{epoch, licenses, succeed};
+use super::{VERSION, epoch, git, licenses, succeed};
 use crate::build::{self, target_folder};
 
 /// Where the source is said to be, in messages of panics: everywhere the same.
 const SOURCE: &str = "/usr/src/pg_sse";
 
+/// Applications whose pages need no build.
+const EXAMPLES: [&str; 3] = ["chat", "counter", "feed"];
+
 /// The built extension and what belongs to it.
 pub(super) struct Payload {
     pub(super) major: u32,
+    pub(super) version: String,
     /// Stripped.
     library: PathBuf,
     extension: Extension,
@@ -30,21 +34,43 @@ impl Payload {
     /// Builds the library with optimisation, in a folder of its own: the flags that map paths away would
     /// otherwise make every other build begin anew.
     pub(super) fn build(pg: &PgConfig) -> Result<Self> {
-        let target = workspace_root().join(target_folder()).join("package");
-        let mut command = Extension::build_command(pg, Profile::Release);
-        // Of the build itself nothing may depend on who asks for it.
-        command.args(["--locked"]).env_remove("RUSTFLAGS").env("CARGO_TARGET_DIR", &target);
-        command.env("CARGO_ENCODED_RUSTFLAGS", flags(&target).join("\u{1f}"));
-        command.env("CFLAGS", c_flags(&target)).env("SOURCE_DATE_EPOCH", epoch()?);
-        let title = format!("building pg_sse for packages, PostgreSQL {}", pg.major);
-        let extension = build::with(command, &title)?;
-        let library = target.join(format!("pg_sse-{}.so", pg.major));
-        let mut strip = Command::new("strip");
-        strip.arg("--strip-unneeded").arg("-o").arg(&library).arg(&extension.library);
-        succeed(strip)?;
-        let payload = Self { major: pg.major, library, extension };
+        let library = build_in(workspace_root(), pg, VERSION)?;
+        let payload = Self {
+            major: pg.major,
+            version: VERSION.to_owned(),
+            extension: Extension::with_library(library.clone())?,
+            library,
+        };
         payload.names_no_place()?;
         Ok(payload)
+    }
+
+    /// The version before this one, from the last commit that had it: for trying an upgrade, not for people. Its
+    /// package has the documentation of the present.
+    ///
+    /// # Errors
+    /// The history does not go back to it, or it does not build any more.
+    pub(super) fn before(pg: &PgConfig) -> Result<Self> {
+        let script = format!("sql/pg_sse--{VERSION}.sql");
+        let commit = git(&["log", "-1", "--diff-filter=A", "--format=%P", "--", &script])?;
+        ensure!(!commit.is_empty(), "no commit is known in which {script} was new: is the history whole?");
+        let source = folder().join("before");
+        if source.exists() {
+            fs::remove_dir_all(&source)?;
+        }
+        fs::create_dir_all(&source)?;
+        let mut unpack = Command::new("/bin/sh");
+        unpack.args(["-ec", "git archive \"$1\" | tar -x -C \"$2\"", "sh", &commit]).arg(&source);
+        unpack.current_dir(workspace_root());
+        succeed(unpack)?;
+        let control = fs::read_to_string(source.join("pg_sse.control"))?;
+        let version = control.lines().find_map(|line| line.strip_prefix("default_version = '"));
+        let version = version.context("it says no version")?.trim_end_matches('\'').to_owned();
+        let library = build_in(&source, pg, &version)?;
+        let scripts = vec![source.join(format!("sql/pg_sse--{version}.sql"))];
+        let control = source.join("pg_sse.control");
+        let extension = Extension { library: library.clone(), control, scripts };
+        Ok(Self { major: pg.major, version, library, extension })
     }
 
     /// A path of this machine in the library would differ on another one, and tell where it was built.
@@ -60,6 +86,12 @@ impl Payload {
 
     pub(super) fn library(&self) -> &Path {
         &self.library
+    }
+
+    /// The names of its scripts.
+    pub(super) fn scripts(&self) -> impl Iterator<Item = String> {
+        let names = self.extension.scripts.iter().filter_map(|script| script.file_name());
+        names.map(|name| name.to_string_lossy().into_owned())
     }
 
     /// The library as `library`, control file and scripts below `extension`, all below `root`.
@@ -78,21 +110,52 @@ impl Payload {
         write(&folder.join("third-party-licenses.txt"), &licenses::third_party(self.major)?)
     }
 
-    /// The pages.
+    /// The pages, applications to begin with, and what watches it.
     pub(super) fn put_documentation(&self, folder: &Path) -> Result<()> {
         let root = workspace_root();
         put(&root.join("README.md"), &folder.join("README.md"), 0o644)?;
-        put_pages(&root.join("docs"), &folder.join("docs"))
+        put_folder(&root.join("docs"), &folder.join("docs"), &|path| {
+            path.extension().is_some_and(|end| end == "md")
+        })?;
+        for example in EXAMPLES {
+            let name = Path::new("examples").join(example);
+            put_folder(&root.join(&name), &folder.join(&name), &|_| true)?;
+        }
+        put_folder(&root.join("contrib"), &folder.join("contrib"), &|_| true)
     }
 }
 
-fn put_pages(from: &Path, to: &Path) -> Result<()> {
+/// Builds in a checkout, and returns the stripped library.
+fn build_in(source: &Path, pg: &PgConfig, version: &str) -> Result<PathBuf> {
+    let target = folder();
+    let mut command = Extension::build_command(pg, Profile::Release);
+    command.current_dir(source);
+    // Of the build itself nothing may depend on who asks for it.
+    command.args(["--locked"]).env_remove("RUSTFLAGS").env("CARGO_TARGET_DIR", &target);
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(&target).join("\u{1f}"));
+    command.env("CFLAGS", c_flags(&target)).env("SOURCE_DATE_EPOCH", epoch()?);
+    let title = format!("building pg_sse {version} for packages, PostgreSQL {}", pg.major);
+    let built = build::library(command, &title)?;
+    let library = target.join(format!("pg_sse-{version}-{}.so", pg.major));
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-unneeded").arg("-o").arg(&library).arg(&built);
+    succeed(strip)?;
+    Ok(library)
+}
+
+/// Where cargo builds what is packed.
+fn folder() -> PathBuf {
+    workspace_root().join(target_folder()).join("package")
+}
+
+/// Copies those files of a folder.
+fn put_folder(from: &Path, to: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Result<()> {
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
         let target = to.join(path.file_name().unwrap_or_default());
         if path.is_dir() {
-            put_pages(&path, &target)?;
-        } else if path.extension().is_some_and(|end| end == "md") {
+            put_folder(&path, &target, is_wanted)?;
+        } else if is_wanted(&path) {
             put(&path, &target, 0o644)?;
         }
     }

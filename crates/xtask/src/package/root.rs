@@ -5,37 +5,19 @@
 //!
 //! Not for what is in the package: deb.rs looks at that whenever it makes one.
 
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Account, Scratch, find_program};
 
-use crate::{packages, progress};
+use super::system::{self, Empty};
 
-/// The release of Debian that has this PostgreSQL; none has 16.
-const RELEASES: [(u32, &str); 3] = [(15, "bookworm"), (17, "trixie"), (18, "forky")];
-
-/// Runs with processes and mounts of its own: what it starts and mounts ends with it. The system is in
-/// memory, because installing packages waits for the disk all the time. `$1` is the folder for the system,
-/// `$2` the package, `$3` the release, `$4` the major version, `$5` what is run in it, without a network but
-/// its own.
+/// Runs beside the new system `$root`: `$1` is the package, `$2` the major version, `$3` what is run in the
+/// system, without a network but its own.
 const INSTALL: &str = r#"
-    root=$1 deb=$2 release=$3 major=$4 attempt=$5
-    mount -t tmpfs -o mode=755 tmpfs "$root"
-    site=$(apt-get indextargets --format '$(REPO_URI)' "Release: stable" | head -n 1)
-    [ -n "$site" ] || site=$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | grep debian | sort -u | head -n 1)
-    mmdebstrap --variant=minbase "$release" "$root/system" "$site"
-    root=$root/system
+    deb=$1 major=$2 attempt=$3
     printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
-    cp /etc/resolv.conf "$root/etc/resolv.conf"
     cp "$deb" "$root/pg_sse.deb"
-    mount -t proc proc "$root/proc"
-    mkdir -p "$root/dev/shm"
-    mount -t tmpfs tmpfs "$root/dev/shm"
-    export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
     chroot "$root" apt-get update
     chroot "$root" apt-get install -y --no-install-recommends /pg_sse.deb
     chroot "$root" apt-get install -y --no-install-recommends curl
@@ -81,22 +63,13 @@ const TRY: &str = r#"
 /// # Errors
 /// Anything does not work: what was printed is in the message.
 pub(super) fn check(deb: &Path, major: u32) -> Result<()> {
-    let Some((_, release)) = RELEASES.iter().find(|(has, _)| *has == major) else {
-        println!("  no release of Debian has PostgreSQL {major}: only the contents were looked at");
-        return Ok(());
-    };
-    ensure!(rustix::process::geteuid().is_root(), "only root can make an empty system");
-    if find_program("mmdebstrap").is_none() {
-        packages::install(&["mmdebstrap"])?;
-    }
-    let scratch = Scratch::create(&Account::for_servers()?)?;
-    let root = scratch.path().join("root");
-    fs::create_dir(&root)?;
-    let mut whole = Command::new("unshare");
-    whole.args(["--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-ec", INSTALL, "sh"]);
-    whole.arg(&root).arg(deb).arg(release).arg(major.to_string()).arg(TRY);
-    let done =
-        progress::run(&format!("installing and using it in an empty {release}"), whole)?.ok("the check")?;
+    let release = system::release_of(major).context("no release has it")?;
+    let title = format!("installing and using it in an empty {release}");
+    let done = Empty::of(release)?.run(
+        &title,
+        INSTALL,
+        &[deb.as_os_str(), major.to_string().as_ref(), TRY.as_ref()],
+    )?;
     for wanted in ["CREATE EXTENSION pg_sse;", "does not start without it"] {
         ensure!(done.text().contains(wanted), "the package does not say {wanted:?}");
     }
