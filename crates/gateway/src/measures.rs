@@ -184,6 +184,12 @@ impl Measures {
         methods.zip(self.calls.iter()).flat_map(of_method).collect()
     }
 
+    /// The same of all methods and statuses together.
+    pub(crate) fn all_calls(&self) -> Distribution {
+        let none = Histogram::new(&DURATIONS).read();
+        self.calls.iter().flatten().fold(none, |sum, histogram| sum.plus(&histogram.read()))
+    }
+
     fn summed(&self, bounds: &'static [u64], of: impl Fn(&EventMeasures) -> &Histogram) -> Distribution {
         let none = Histogram::new(bounds).read();
         self.threads.iter().fold(none, |sum, thread| sum.plus(&of(thread).read()))

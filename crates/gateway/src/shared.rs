@@ -17,6 +17,7 @@ use crate::bell::Bell;
 use crate::between::canary::Canary;
 use crate::between::client_board::ClientBoard;
 use crate::between::endings::Endings;
+use crate::between::inspection::Inspection;
 use crate::between::listing::ListRequests;
 use crate::between::outbox::{Outbox, Severity};
 use crate::between::publisher::Published;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) canary: Canary,
     /// Who is listening, asked by the main thread, answered by each runtime thread.
     pub(crate) list_requests: ListRequests,
+    /// What the inspector of the admin port asks for.
+    pub(crate) inspection: Inspection,
     /// Calls on their way to the main thread and back.
     pub(crate) calls: Arc<CallQueue>,
     /// Ends of calls on their way to the main thread.
@@ -112,6 +115,7 @@ impl Shared {
             measures: Measures::new(threads),
             canary: Canary::new(threads),
             list_requests: ListRequests::new(threads),
+            inspection: Inspection::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
             endings: Arc::default(),
             snapshots: SnapshotDesk::new(&bells),

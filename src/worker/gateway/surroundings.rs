@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sse_gateway::{Admin, AdminConfig, AdminSettings, Facts, Figure, Stats, View};
 
 use crate::pg::call_slot::{self, CallHeader, CallState};
-use crate::pg::shmem::{Extension, Shared};
+use crate::pg::shmem::{Extension, GatewayState, Shared};
 use crate::pg::{bgworker, guc_secret};
 use crate::{guc, stats};
 
@@ -18,6 +18,8 @@ const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
 
 struct Surroundings {
     shared: Shared,
+    /// `sse.database`, which changes at a restart alone. Read here, because settings are the main thread's.
+    database: String,
     /// `None`: there are no calls.
     calls: Option<&'static CallHeader>,
 }
@@ -32,7 +34,8 @@ pub(super) fn start(shared: Shared) -> std::io::Result<Option<Admin>> {
         return Ok(None);
     }
     let listen_addresses = guc::admin_listen_addresses();
-    let surroundings = Surroundings { shared, calls: call_slot::memory().map(|memory| memory.header) };
+    let calls = call_slot::memory().map(|memory| memory.header);
+    let surroundings = Surroundings { shared, database: guc::DATABASE.text(), calls };
     let config = AdminConfig { listen_addresses, port };
     bgworker::with_signals_blocked(|| Admin::start(config, settings(), surroundings)).map(Some)
 }
@@ -79,6 +82,14 @@ impl sse_gateway::Surroundings for Surroundings {
                 .checked_add(POSTGRES_EPOCH + Duration::from_micros(started_at))
                 .filter(|_: &SystemTime| started_at > 0),
         }
+    }
+
+    fn state(&self) -> &'static str {
+        GatewayState::of(self.shared.header.gateway.state.load(Relaxed)).as_str()
+    }
+
+    fn database(&self) -> &str {
+        &self.database
     }
 
     fn version(&self) -> &'static str {

@@ -9,7 +9,9 @@
 //!
 //! Not for `/healthz` of the main port: that is `router`.
 
+mod api;
 mod listen;
+mod methods;
 mod metrics;
 mod names;
 mod ready;
@@ -34,6 +36,7 @@ use crate::between::outbox::{Errand, Inbox, Outbox, errand_channel};
 use crate::priority::yield_to_events;
 use crate::shared::Shared;
 use crate::supervise::message;
+use api::Api;
 use ready::Readiness;
 use token::Keeper;
 
@@ -72,6 +75,7 @@ struct Board {
     gateway: RwLock<Option<Arc<Shared>>>,
     surroundings: Box<dyn Surroundings>,
     readiness: Readiness,
+    api: Api,
     outbox: Arc<Outbox>,
 }
 
@@ -93,6 +97,7 @@ impl Admin {
             gateway: RwLock::default(),
             surroundings: Box::new(surroundings),
             readiness: Readiness::default(),
+            api: Api::default(),
             outbox: Arc::new(outbox),
         });
         let admin = Self { board, inbox };

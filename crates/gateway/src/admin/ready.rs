@@ -48,7 +48,9 @@ struct Known {
 /// What was found.
 pub(super) struct Report {
     pub(super) is_ready: bool,
-    /// As JSON.
+    /// One by one.
+    pub(super) checks: serde_json::Value,
+    /// All of it as JSON.
     pub(super) body: String,
 }
 
@@ -80,8 +82,9 @@ async fn look(board: &Arc<Board>, looking: &mut Option<JoinHandle<Files>>) -> Re
     checks.note("keys", keys(gateway.as_ref(), looking).await);
     checks.note("ring", ring(&facts));
     checks.note("canary", canary(gateway.as_deref()).await);
-    let body = json!({ "checks": checks.found });
-    Report { is_ready: checks.is_ready, body: format!("{body}\n") }
+    let found = serde_json::Value::from(checks.found);
+    let body = format!("{}\n", json!({ "checks": found }));
+    Report { is_ready: checks.is_ready, checks: found, body }
 }
 
 struct Checks {

@@ -4,22 +4,18 @@
 //! balancers and scrapers have none; everything else needs it, also what there is not. No answer may be read
 //! by pages of other origins: there is no CORS here.
 //!
-//! Not for what is in the answers: `ready`, `metrics`.
+//! Not for what is in the answers: `ready`, `metrics`, `api`.
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::{Board, metrics, names};
+use super::methods::reads;
+use super::{Board, api, metrics, names};
 use crate::content::body::Body;
 use crate::content::problem::Problem;
-
-/// The methods of everything that can only be looked at.
-const READ: &str = "GET, HEAD";
 
 /// Answers one request.
 pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Response<Body> {
@@ -64,18 +60,10 @@ async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Respon
                     "This needs the token of the admin port (sse.admin_token).",
                 ));
             }
-            Err(Problem::not_found())
-        }
-    }
-}
-
-fn reads<B>(request: &Request<B>) -> Result<(), Problem> {
-    match *request.method() {
-        Method::GET | Method::HEAD => Ok(()),
-        _ => {
-            let detail = format!("Only {READ} can be used here.");
-            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
-            Err(problem.header(ALLOW, HeaderValue::from_static(READ)))
+            match path.strip_prefix("/api/") {
+                Some(path) => api::answer(path, request, board).await,
+                None => Err(Problem::not_found()),
+            }
         }
     }
 }

@@ -16,6 +16,12 @@ pub trait Surroundings: Send + Sync + 'static {
     /// What readiness rests on besides the gateway.
     fn facts(&self) -> Facts;
 
+    /// What the gateway is doing, in the words of `sse.stat_gateway`.
+    fn state(&self) -> &'static str;
+
+    /// The name of the served database.
+    fn database(&self) -> &str;
+
     /// The extension's version.
     fn version(&self) -> &'static str;
 }

@@ -42,12 +42,14 @@ mod measure;
 mod post;
 mod revoke;
 mod snapshots;
+mod survey;
 mod terms;
 
 pub(crate) use incoming::Incoming;
 use measure::Round;
 use revoke::RevocationPace;
 use snapshots::Snapshots;
+use survey::Surveyor;
 use terms::Accord;
 
 /// Slots walked before other tasks of the thread get a turn: about a millisecond of writes.
@@ -96,6 +98,7 @@ pub(crate) struct Slab {
     tally: Tally,
     scratch: Box<[u8]>,
     lister: Lister,
+    surveyor: Surveyor,
     snapshots: Snapshots,
     /// Of this runtime thread.
     number: usize,
@@ -136,6 +139,7 @@ impl Slab {
             tally: Tally::default(),
             scratch: vec![0; 4096].into_boxed_slice(),
             lister: shared.list_requests.lister(number),
+            surveyor: Surveyor::new(shared.inspection.questions.of_thread(number)),
             snapshots: Snapshots::default(),
             number,
             revocations: RevocationPace::default(),
@@ -173,7 +177,7 @@ impl Slab {
             }
             self.evict();
             self.count();
-            let is_asked = self.lister.work(&self.slots, |slot| slot.info(&self.log));
+            let is_asked = self.lister.work(&self.slots, |slot| slot.info(&self.log)) | self.answer_admin();
             if let Some(until) = self.shared.stopping()
                 && self.batches.is_empty()
             {
@@ -327,6 +331,8 @@ impl Slab {
         if self.counts_items {
             stats.window_bytes.store(self.log.bytes() as u64, Ordering::Relaxed);
             stats.window_events.store(self.log.len() as u64, Ordering::Relaxed);
+            let oldest = self.log.oldest().map(|at| self.started + Duration::from_millis(u64::from(at)));
+            self.shared.inspection.set_oldest(oldest);
         }
     }
 

@@ -90,6 +90,11 @@ impl Socket {
         }
     }
 
+    /// Whether it encrypts.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether it has taken bytes that it has not sent. They are sent before anything else.
     pub(crate) fn has_unsent(&self) -> bool {
         match self {

@@ -43,6 +43,9 @@ const ENTRY_BYTES: usize = size_of::<Entry>();
 /// Memory that an item of the private lane takes besides that.
 const PRIVATE_BYTES: usize = size_of::<Private>();
 
+/// Items whose bytes are summed one by one: some microseconds.
+const MAX_SUMMED: usize = 1024;
+
 /// Items of no transaction, and gaps, that are looked at for each stream that gets a snapshot.
 pub(crate) const MAX_ASKED: usize = 256;
 
@@ -265,6 +268,21 @@ impl StreamLog {
 
     pub(crate) fn len(&self) -> usize {
         self.index.len()
+    }
+
+    /// When the oldest item came, in the slab's milliseconds.
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        self.index.front().map(|entry| entry.at)
+    }
+
+    /// Bytes that the newest so many items have in the window. Of very many it is estimated from the mean of
+    /// all.
+    pub(crate) fn bytes_of_newest(&self, items: u64) -> u64 {
+        let items = usize::try_from(items).unwrap_or(usize::MAX).min(self.index.len());
+        if items > MAX_SUMMED {
+            return (self.bytes as u128 * items as u128 / self.index.len() as u128) as u64;
+        }
+        self.index.iter().rev().take(items).map(|entry| self.cost(entry) as u64).sum()
     }
 
     /// The id that says: everything up to this sequence has been seen.

@@ -19,6 +19,8 @@ pub struct Endpoint {
     pub name: String,
     /// Function or procedure.
     pub kind: RoutineKind,
+    /// What counts where its comment names no level.
+    pub default_level: Level,
     /// The parsed comment; `None` when it has a mistake.
     pub annotation: Option<Annotation>,
     /// Method and path with which it is called, if it has an `HTTP` line and no problem.
@@ -41,6 +43,7 @@ impl Endpoint {
             schema: routine.schema.clone(),
             name: routine.name.clone(),
             kind: routine.kind,
+            default_level,
             annotation: None,
             call: None,
             url: None,

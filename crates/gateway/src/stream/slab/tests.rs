@@ -23,6 +23,7 @@ use crate::stream::subscribe::{Newcomer, Subscription};
 use crate::stream::terms::Terms;
 
 mod followers;
+mod survey;
 mod terms;
 
 /// Bytes read at a time.
