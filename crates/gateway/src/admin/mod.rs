@@ -10,6 +10,7 @@
 //! Not for `/healthz` of the main port: that is `router`.
 
 mod api;
+mod inspector;
 mod listen;
 mod methods;
 mod metrics;

@@ -1,10 +1,11 @@
 //! What a request of the admin port gets.
 //!
-//! `/livez`, `/readyz` and `/metrics` hold nothing that is somebody's own and need no token, since load
-//! balancers and scrapers have none; everything else needs it, also what there is not. No answer may be read
-//! by pages of other origins: there is no CORS here.
+//! `/livez`, `/readyz`, `/metrics` and the files of the inspector's page hold nothing that is somebody's own
+//! and need no token, since load balancers, scrapers and a browser that opens a page have none; everything
+//! else needs it, also what there is not. No answer may be read by pages of other origins: there is no CORS
+//! here.
 //!
-//! Not for what is in the answers: `ready`, `metrics`, `api`.
+//! Not for what is in the answers: `ready`, `metrics`, `inspector`, `api`.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::methods::reads;
-use super::{Board, api, metrics, names};
+use super::{Board, api, inspector, metrics, names};
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 
@@ -54,6 +55,9 @@ async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Respon
             Ok(response)
         }
         _ => {
+            if let Some(file) = inspector::file(path) {
+                return reads(request).map(|()| file);
+            }
             if !board.tokens.admits(request.headers(), &board.outbox).await {
                 return Err(Problem::new(
                     StatusCode::UNAUTHORIZED,
