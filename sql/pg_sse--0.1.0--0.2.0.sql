@@ -71,4 +71,18 @@ CREATE OR REPLACE VIEW sse.stat_gateway AS
            calls_failed_total bigint, calls_refused_total bigint, calls_cancelled_total bigint,
            displaced_total bigint, snapshots_total bigint, snapshots_failed_total bigint, covered_total bigint, port bigint, pid bigint, call_workers int, calls_running int,
            calls_lost_total bigint, call_workers_total bigint);
+CREATE FUNCTION sse._histograms() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'list_histograms_wrapper';
+REVOKE ALL ON FUNCTION sse._histograms() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sse._histograms() TO pg_monitor;
+
+CREATE VIEW sse.stat_histograms AS
+    SELECT name, method, status, coalesce(upper_bound, 'Infinity') AS upper_bound, count, sum, total
+      FROM json_to_recordset(sse._histograms()::json) AS h(name text, method text, status text,
+           upper_bound double precision, count bigint, sum double precision, total bigint);
+REVOKE ALL ON sse.stat_histograms FROM PUBLIC;
+GRANT SELECT ON sse.stat_histograms TO pg_monitor;
+COMMENT ON VIEW sse.stat_histograms IS
+    'How long events and calls took, and for how many streams events were, since the gateway was started.';
+
 DROP FUNCTION sse._stat_ring(), sse._stat_gateway(), sse._stat_calls();

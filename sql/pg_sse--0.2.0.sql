@@ -157,6 +157,20 @@ REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;
 COMMENT ON VIEW sse.stat_gateway IS 'What the gateway is doing: port, state, and counters since the gateway was started.';
 
+CREATE FUNCTION sse._histograms() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'list_histograms_wrapper';
+REVOKE ALL ON FUNCTION sse._histograms() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sse._histograms() TO pg_monitor;
+
+CREATE VIEW sse.stat_histograms AS
+    SELECT name, method, status, coalesce(upper_bound, 'Infinity') AS upper_bound, count, sum, total
+      FROM json_to_recordset(sse._histograms()::json) AS h(name text, method text, status text,
+           upper_bound double precision, count bigint, sum double precision, total bigint);
+REVOKE ALL ON sse.stat_histograms FROM PUBLIC;
+GRANT SELECT ON sse.stat_histograms TO pg_monitor;
+COMMENT ON VIEW sse.stat_histograms IS
+    'How long events and calls took, and for how many streams events were, since the gateway was started.';
+
 CREATE FUNCTION sse._subscribers() RETURNS text
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'list_subscribers_wrapper';
 REVOKE ALL ON FUNCTION sse._subscribers() FROM PUBLIC;

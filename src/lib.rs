@@ -6,9 +6,11 @@
 //! `worker/gateway/courier.rs` drains it for the runtime threads. ARCHITECTURE.md has the house, SAFETY.md
 //! what the unsafe parts rest on.
 
+mod answer_file;
 mod catalog;
 mod client;
 mod guc;
+mod histograms;
 mod pg;
 mod publish;
 mod revocation;

@@ -1,32 +1,21 @@
 //! `sse.subscribers`: who is listening, as the gateway knows it.
 //!
-//! A backend raises a number in shared memory and wakes the gateway; the gateway writes the list into a file
-//! of `pg_stat_tmp` and answers with the number. (A list of ten thousand has no place in fixed shared memory;
-//! other extensions keep their statistics in that folder, too.)
-//!
 //! Not for counters: `stats.rs`.
 
-use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use pgrx::prelude::*;
 use serde_json::{Value, json};
 use sse_gateway::{Gateway, SubscriberInfo, Subscribers};
 
-use crate::pg::backend;
-use crate::pg::shmem::{Listing as Numbers, Shared};
+use crate::answer_file::AnswerFile;
+use crate::pg::shmem::Shared;
+
+const FILE: AnswerFile = AnswerFile { name: "pg_sse.subscribers", what: "list of subscribers" };
 
 /// At most this many streams are in one list; the rest are left out. `sse.stat_gateway` has the number of
 /// all.
 const MAX_ROWS: usize = 100_000;
-
-/// How long a backend waits for the gateway.
-const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The gateway's side: a list that is being made.
 #[derive(Default)]
@@ -39,16 +28,13 @@ impl Listing {
     pub(crate) fn tend(&mut self, shared: &Shared, gateway: Option<&Gateway>) {
         let numbers = &shared.header.listing;
         if self.under_way.is_none() {
-            let asked = numbers.asked.load(Acquire);
-            if asked == numbers.answered.load(Relaxed) {
-                return;
-            }
-            let Some(gateway) = gateway else { return answer(numbers, asked, &[]) };
-            self.under_way = Some((asked, gateway.subscribers(MAX_ROWS)));
+            let Some(question) = AnswerFile::question(numbers) else { return };
+            let Some(gateway) = gateway else { return FILE.answer(numbers, question, "[]") };
+            self.under_way = Some((question, gateway.subscribers(MAX_ROWS)));
         }
-        let Some((asked, subscribers)) = &mut self.under_way else { return };
+        let Some((question, subscribers)) = &mut self.under_way else { return };
         if let Some(rows) = subscribers.poll() {
-            answer(numbers, *asked, &rows);
+            FILE.answer(numbers, *question, &Value::Array(rows.iter().map(row).collect()).to_string());
             self.under_way = None;
         }
     }
@@ -57,17 +43,6 @@ impl Listing {
     pub(crate) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }
-}
-
-fn answer(numbers: &Numbers, asked: u64, rows: &[SubscriberInfo]) {
-    let list = Value::Array(rows.iter().map(row).collect());
-    if let Err(error) = write(&list.to_string()) {
-        log!("pg_sse gateway: cannot write the list of subscribers: {error}");
-        // Without the file the question is answered with an empty list. An old file would be answered with
-        // streams that are gone.
-        let _ = fs::remove_file(path());
-    }
-    numbers.answered.store(asked, Release);
 }
 
 fn row(subscriber: &SubscriberInfo) -> Value {
@@ -89,35 +64,7 @@ fn row(subscriber: &SubscriberInfo) -> Value {
     })
 }
 
-fn write(text: &str) -> io::Result<()> {
-    let unfinished = path().with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.create(true).write(true).truncate(true).mode(0o600).open(&unfinished)?;
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    fs::rename(unfinished, path())
-}
-
-/// A backend's side: asks for the list, waits for it, and returns it as a JSON array.
+/// A backend's side: the list as a JSON array.
 pub(crate) fn ask(shared: &Shared) -> String {
-    let numbers = &shared.header.listing;
-    let mine = numbers.asked.fetch_add(1, Release) + 1;
-    shared.wake_gateway();
-    let deadline = backend::Deadline::after(MAX_WAIT);
-    while numbers.answered.load(Acquire) < mine {
-        if deadline.has_passed() {
-            ereport!(
-                ERROR,
-                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "could not get the list of subscribers from the gateway",
-                "It may be restarting; sse.stat_gateway shows its state."
-            );
-        }
-        backend::pause();
-        pgrx::check_for_interrupts!();
-    }
-    fs::read_to_string(path()).unwrap_or_else(|_| "[]".to_owned())
-}
-
-fn path() -> PathBuf {
-    backend::data_directory().join("pg_stat_tmp/pg_sse.subscribers")
+    FILE.ask(&shared.header.listing, shared)
 }

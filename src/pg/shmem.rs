@@ -114,11 +114,11 @@ impl Default for Counters {
     }
 }
 
-/// Questions for the list of subscribers (`subscribers.rs`).
+/// Questions to the gateway that it answers with a file (`answer_file.rs`).
 #[repr(C)]
 #[derive(Default)]
-pub(crate) struct Listing {
-    /// Number of questions. Added to by backends (release), read by the gateway (acquire): a list that is
+pub(crate) struct Questions {
+    /// Number of questions. Added to by backends (release), read by the gateway (acquire): an answer that is
     /// begun after the number was read answers all of them.
     pub asked: AtomicU64,
     /// The last question whose answer is in the file. Written by the gateway (release), read by backends
@@ -157,7 +157,9 @@ pub(crate) struct Header {
     /// the gateway (acquire): whoever sees the number finds the user in the file.
     revocations: AtomicU64,
     /// Questions for the list of subscribers.
-    pub listing: Listing,
+    pub listing: Questions,
+    /// Questions for the histograms.
+    pub histograms: Questions,
     /// When the counters began: server start. Written once, by the postmaster.
     pub stats_reset: AtomicI64,
     /// Mistakes that were said already.
@@ -364,7 +366,8 @@ impl Header {
             last_reading: LastReading::default(),
             watched: Watched::default(),
             revocations: AtomicU64::new(0),
-            listing: Listing::default(),
+            listing: Questions::default(),
+            histograms: Questions::default(),
             stats_reset: AtomicI64::new(super::clock::now_microseconds()),
             said: SaidOnce::default(),
             refusals: Refusals::default(),

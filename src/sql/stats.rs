@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use sse_proto::call::CallRole;
 
 use crate::catalog::call_role;
+use crate::histograms;
 use crate::pg::call_slot::{self, CallState};
 use crate::pg::shmem::{self, GatewayState, Shared};
 use crate::stats::{self, Figure};
@@ -26,6 +27,12 @@ fn ring_figures() -> Option<Vec<u8>> {
 fn gateway_figures() -> Option<Vec<u8>> {
     let shared = shmem::shared()?;
     Some(json(gateway(&shared).into_iter().chain(calls())))
+}
+
+/// The rows of `sse.stat_histograms`, as a JSON array.
+#[pg_extern(sql = false)]
+fn list_histograms() -> Option<Vec<u8>> {
+    Some(histograms::ask(&shmem::shared()?).into_bytes())
 }
 
 /// What the gateway is doing, in words.

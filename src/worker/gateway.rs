@@ -36,7 +36,7 @@ use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
 use crate::pg::{backend, bgworker, clock, consumer, database, latch};
 use crate::subscribers::Listing;
-use crate::{guc, stats};
+use crate::{guc, histograms, stats};
 use client_rules::ClientRules;
 use courier::{Courier, Heard};
 use misconfigured::Saying;
@@ -169,6 +169,7 @@ impl Worker {
                 gateway.hand_over_canary(|record| calls::push(&self.shared, record));
             }
             self.listing.tend(&self.shared, self.gateway.as_ref());
+            histograms::tend(&self.shared, self.gateway.as_ref());
             // Behind `do_errands`, which makes the descriptor unreadable.
             self.calls.tend(self.gateway.as_ref());
             self.sleep();

@@ -23,6 +23,7 @@ use crate::between::publisher::{MAX_WAITING_BATCHES, Publisher, RuntimeThread};
 use crate::between::queue::{CallAvailability, CallResult, QueuedCall};
 use crate::door::bind::Listeners;
 use crate::door::file_limit;
+use crate::measures::HistogramReading;
 use crate::refusals::{KeeperHandle, RefusalFile};
 use crate::settings::{Config, Settings};
 use crate::shard;
@@ -199,6 +200,11 @@ impl Gateway {
     /// Whether nothing listens because the certificate of the first settings cannot be used (C1.6).
     pub fn awaits_certificate(&self) -> bool {
         self.shared.awaits_certificate()
+    }
+
+    /// The histograms of events and calls.
+    pub fn histograms(&self) -> Vec<HistogramReading> {
+        self.shared.measures.readings()
     }
 
     /// `Some(reason)`: every request is answered with 503, streams that are open go on. The reason is not

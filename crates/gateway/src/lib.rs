@@ -55,6 +55,7 @@ pub use between::reply::{Answered, Reply};
 pub use entry::cors::{CorsError, CorsOrigins};
 pub use entry::proxy::{ProxyError, TrustedProxies};
 pub use gateway::{Gateway, Routes};
+pub use measures::HistogramReading;
 pub use priority::{carry_events, yield_to_events};
 pub use refusals::RefusalFile;
 pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};

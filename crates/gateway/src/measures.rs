@@ -110,6 +110,44 @@ impl Distribution {
     }
 }
 
+/// A histogram as it is shown: in the unit that its name ends in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistogramReading {
+    /// Its name on the admin port, without `pg_sse_`.
+    pub name: &'static str,
+    /// Method and status of the calls that it is of.
+    pub calls: Option<(&'static str, String)>,
+    /// The upper bounds of its buckets. Beyond them is one more.
+    pub bounds: Vec<f64>,
+    /// How many are at or below each bound; the last one is how many there are.
+    pub counts: Vec<u64>,
+    /// All of them together.
+    pub sum: f64,
+}
+
+impl HistogramReading {
+    /// `unit`: how many of what was measured make one of what is shown.
+    fn new(
+        name: &'static str,
+        calls: Option<(&'static str, String)>,
+        found: &Distribution,
+        unit: f64,
+    ) -> Self {
+        let mut below = 0;
+        let at_or_below = |count: &u64| {
+            below += count;
+            below
+        };
+        Self {
+            name,
+            calls,
+            bounds: found.bounds.iter().map(|bound| *bound as f64 / unit).collect(),
+            counts: found.counts.iter().map(at_or_below).collect(),
+            sum: found.sum as f64 / unit,
+        }
+    }
+}
+
 /// What one runtime thread measures of events.
 #[derive(Debug)]
 pub(crate) struct EventMeasures {
@@ -188,6 +226,16 @@ impl Measures {
     pub(crate) fn all_calls(&self) -> Distribution {
         let none = Histogram::new(&DURATIONS).read();
         self.calls.iter().flatten().fold(none, |sum, histogram| sum.plus(&histogram.read()))
+    }
+
+    /// All of them, by the names and in the units that a scrape has.
+    pub(crate) fn readings(&self) -> Vec<HistogramReading> {
+        let delays = HistogramReading::new("event_delay_seconds", None, &self.delays(), 1e9);
+        let streams = HistogramReading::new("event_streams", None, &self.streams(), 1.0);
+        let calls = self.calls().into_iter().map(|(method, status, durations)| {
+            HistogramReading::new("call_duration_seconds", Some((method, status)), &durations, 1e9)
+        });
+        [delays, streams].into_iter().chain(calls).collect()
     }
 
     fn summed(&self, bounds: &'static [u64], of: impl Fn(&EventMeasures) -> &Histogram) -> Distribution {
