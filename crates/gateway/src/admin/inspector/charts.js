@@ -10,8 +10,8 @@ const MAX_READINGS = SHOWN + 60;
 /** Percentiles are of the events of this many seconds. */
 const RECENT = 60;
 
-/** Two readings that are further apart are not joined by a line: nobody knows what was between them. */
-const JOINED = 5;
+/** Two readings that are further apart are not joined by a line: the page was not looked at, or the server away. */
+const JOINED = 20;
 
 const WIDTH = 300;
 const HEIGHT = 72;
