@@ -285,7 +285,8 @@ fn all_statements_of_a_snapshot_see_one_state() -> Result<()> {
 
 #[test]
 fn thousands_that_come_at_once_share_runs() -> Result<()> {
-    let cluster = start(builder())?;
+    // Until all have come, the first run waits.
+    let cluster = start(builder().setting("sse.call_timeout", "5min"))?;
     let api = Api::of(&cluster, "many")?;
     api.sql(&format!(
         "create function slow() returns text language sql as $$ select 'state' from pg_advisory_xact_lock(12) $$; {}",

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-pub use certificate::{KeyKind, make_certificate};
+pub use certificate::{Authority, KeyKind, make_certificate};
 pub use connection::Connection;
 pub use event_parser::{Event, EventParser, Oddities};
 pub use event_stream::{EventStream, StreamError};

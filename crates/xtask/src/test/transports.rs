@@ -128,6 +128,7 @@ const PLAIN: &[&str] = &[
     "standing_aside",
     "statistics",
     "tls",
+    "tls_firefox",
     "two_databases",
     "typescript_client",
     "typescript_served",
