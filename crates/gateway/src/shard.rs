@@ -23,9 +23,9 @@ use crate::priority::{carry_events, yield_to_events};
 use crate::router::Context;
 use crate::shared::Shared;
 use crate::stream::slab::{Incoming, Slab};
-use crate::supervise::{message, supervised};
+use crate::supervise::{BLOCKING_THREADS_STAY, message, supervised};
 
-/// Threads for reading files and resolving names, per runtime thread. They end when idle.
+/// Threads for reading files and resolving names, per runtime thread.
 const BLOCKING_THREADS: usize = 2;
 
 /// Starts runtime thread `number`; the first one binds for all.
@@ -56,8 +56,11 @@ fn run(
         .enable_io()
         .enable_time()
         .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(BLOCKING_THREADS_STAY)
         .on_thread_start(yield_to_events)
         .build()?;
+    // The first of them.
+    drop(runtime.spawn_blocking(|| ()));
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, serve(number, shared, batches, listeners));
     drop(tasks);

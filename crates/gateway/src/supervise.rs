@@ -10,9 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::between::outbox::escaped;
 use crate::shared::Shared;
+
+/// How long threads for work that may wait for a disk stay when they are idle: for ever. Where the system has
+/// no thread to give (a limit of processes or of memory), such work waits for one that there is; without any,
+/// tokio panics, and every stream would be cut. So each runtime makes its first one when it starts.
+pub(crate) const BLOCKING_THREADS_STAY: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Runs a task of a runtime thread; when it panics, says so to the main thread.
 pub(crate) async fn supervised(shared: Arc<Shared>, task: impl Future<Output = ()>) {

@@ -36,7 +36,7 @@ pub use token::{AdminToken, AdminTokenTooShort};
 use crate::between::outbox::{Errand, Inbox, Outbox, errand_channel};
 use crate::priority::yield_to_events;
 use crate::shared::Shared;
-use crate::supervise::message;
+use crate::supervise::{BLOCKING_THREADS_STAY, message};
 use api::Api;
 use ready::Readiness;
 use token::Keeper;
@@ -153,8 +153,11 @@ fn run(board: &Arc<Board>, config: AdminConfig) -> io::Result<()> {
         .enable_io()
         .enable_time()
         .max_blocking_threads(2)
+        .thread_keep_alive(BLOCKING_THREADS_STAY)
         .on_thread_start(yield_to_events)
         .build()?;
+    // The first of them.
+    drop(runtime.spawn_blocking(|| ()));
     let reads = Arc::clone(board);
     let tasks = LocalSet::new();
     tasks.spawn_local(async move { reads.tokens.read(&reads.outbox).await });
