@@ -222,12 +222,16 @@ fn a_statement_that_reads_all_routines_ends_soon_after_its_time() -> Result<()> 
     let soon = (whole / 5).max(Duration::from_millis(500));
     for part in [1, 3, 5, 7] {
         let time = whole * part / 8;
-        let (took, is_done) = takes(time)?;
-        // On a machine that is less busy than before it may be done by then.
-        ensure!(
-            took < time + soon || is_done && took < time * 2,
-            "{took:?}, and its time was {time:?} of {whole:?}"
-        );
+        // The best of three: on a busy machine a process may not run for as long.
+        let mut tries = Vec::new();
+        let mut is_soon = || -> Result<bool> {
+            let (took, is_done) = takes(time)?;
+            tries.push(took);
+            // On a machine that is less busy than before it may be done by then.
+            Ok(took < time + soon || is_done && took < time * 2)
+        };
+        let ended = is_soon()? || is_soon()? || is_soon()?;
+        ensure!(ended, "{tries:?}, and its time was {time:?} of {whole:?}");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ mod common;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, Wire};
 use cluster::{Account, Cluster, PATIENCE, anonymous_bytes, find_program, skip, status_bytes};
 use common::{calls, gateway_pid};
@@ -80,7 +80,7 @@ fn answers_that_are_not_read_have_a_bound() -> Result<()> {
     let cluster = start()?;
     let pid = gateway_pid(&cluster)?;
     let before = anonymous_bytes(pid)?;
-    let (sockets, answered) = unread(&cluster)?;
+    let (sockets, answered) = unread(&cluster).with_context(|| cluster.log().unwrap_or_default())?;
     // On a slow machine the first are cut before the last have asked.
     ensure!((8..CALLERS).contains(&answered), "{answered} of {CALLERS} were answered");
     let grown = anonymous_bytes(pid)?.saturating_sub(before);
@@ -101,7 +101,7 @@ fn want_of_memory_is_an_answer() -> Result<()> {
     let mut set = Account::for_servers()?.command(&prlimit);
     let set = set.args(["--pid", &pid.to_string(), &format!("--as={limit}")]).status()?;
     ensure!(set.success(), "the limit cannot be set");
-    let (sockets, answered) = unread(&cluster)?;
+    let (sockets, answered) = unread(&cluster).with_context(|| cluster.log().unwrap_or_default())?;
     ensure!(answered < CALLERS, "all were answered: the limit has no effect");
     drop(sockets);
     goes_on(&cluster, pid)
