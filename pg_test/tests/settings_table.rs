@@ -218,7 +218,8 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     assert_eq!(user_parameters, switch("sse.user_parameters")?);
     assert_eq!(client_prefix.is_some(), switch("sse.serve_client")?);
 
-    let TlsSettings { certificate_file, private_key_file } = tls;
+    let TlsSettings { certificate_file, private_key_file, http2 } = tls;
+    assert_eq!(http2, switch("sse.http2")?);
     assert_eq!(certificate_file.unwrap_or_default(), PathBuf::from(text("sse.tls_certificate_file")?));
     assert_eq!(private_key_file.unwrap_or_default(), PathBuf::from(text("sse.tls_private_key_file")?));
     assert!(jwt_secret.is_none() && text("sse.jwt_secret")?.is_empty());

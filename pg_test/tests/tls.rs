@@ -3,145 +3,19 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, KeyKind, Transport, make_certificate};
-use cluster::{Cluster, PATIENCE, find_program, wait_for};
+use cluster::http::KeyKind;
+use cluster::{PATIENCE, find_program, wait_for};
+use common::SOON;
 use common::browser::Browser;
-use common::{SOON, calls};
+use common::site::{Lines, Site, text};
 use serde_json::json;
 
 const FILE: &str = env!("CARGO_CRATE_NAME");
-
-/// A cluster whose gateway speaks TLS, and where its files are.
-struct Site {
-    cluster: Cluster,
-    http: Client,
-}
-
-impl Site {
-    /// With calls, a login and a stream. It begins in plain HTTP, and a reload makes it TLS.
-    fn start() -> Result<Self> {
-        let cluster = calls::builder().transport(Transport::Plain);
-        let cluster = calls::start(cluster.setting("sse.port", cluster::lasting_port()?))?;
-        cluster.sql(
-            "create function login() returns table (user_id text) language sql as $$ select 'alice' $$;
-             comment on function login() is E'HTTP POST\n@login\n@anonymous';
-             create function logout() returns void language sql as '';
-             comment on function logout() is E'HTTP POST\n@logout';
-             create function who() returns text language sql stable
-                 as $$ select current_setting('request.user_id', true) $$;
-             comment on function who() is 'HTTP GET';
-             create function f(t text) returns void language plpgsql as $$ begin raise info '%', t; end $$;
-             comment on function f(text) is '@sse'",
-        )?;
-        let http = cluster.http()?;
-        let site = Self { cluster, http };
-        site.renew(KeyKind::Curve)?;
-        site.cluster.configure("sse.tls_certificate_file", &site.certificate().to_string_lossy())?;
-        site.cluster.configure("sse.tls_private_key_file", &site.key().to_string_lossy())?;
-        site.cluster.reload()?;
-        site.answers()?;
-        Ok(site)
-    }
-
-    fn certificate(&self) -> PathBuf {
-        self.cluster.home().join("site.crt")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.cluster.home().join("site.key")
-    }
-
-    /// Another certificate with another key, each put in its place as a whole.
-    fn renew(&self, kind: KeyKind) -> Result<()> {
-        let (certificate, key) = (self.cluster.home().join("new.crt"), self.cluster.home().join("new.key"));
-        make_certificate(&certificate, &key, kind)?;
-        for (new, place) in [(certificate, self.certificate()), (key, self.key())] {
-            self.cluster.install().account().give(&new)?;
-            fs::rename(new, place)?;
-        }
-        Ok(())
-    }
-
-    /// Waits until the port speaks TLS with the present certificate.
-    fn answers(&self) -> Result<()> {
-        wait_for(PATIENCE, "an answer over TLS", || {
-            let answer = self.curl(&["-s"], "/healthz")?;
-            Ok((text(&answer) == "{\"status\":\"pass\"}").then_some(()))
-        })
-        .with_context(|| self.cluster.log().unwrap_or_default())
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("https://localhost:{}{path}", self.http.address().port())
-    }
-
-    /// Which trusts the certificate.
-    fn curl(&self, arguments: &[&str], path: &str) -> Result<Output> {
-        Ok(self.curl_command(arguments, path)?.output()?)
-    }
-
-    fn curl_command(&self, arguments: &[&str], path: &str) -> Result<Command> {
-        let mut curl = Command::new(find_program("curl").context("no curl")?);
-        curl.arg("--cacert").arg(self.certificate()).args(["--max-time", "60"]).args(arguments);
-        curl.arg(self.url(path));
-        Ok(curl)
-    }
-
-    /// A handshake by OpenSSL with these options: what it says.
-    fn s_client(&self, arguments: &[&str]) -> Result<Output> {
-        let mut openssl = Command::new(find_program("openssl").context("no openssl")?);
-        openssl.arg("s_client").arg("-connect").arg(self.http.address().to_string());
-        openssl.args(arguments).stdin(Stdio::null());
-        Ok(openssl.output()?)
-    }
-
-    /// Waits for a line of the log that was not there at the mark.
-    fn says(&self, mark: cluster::LogMark, line: &str) -> Result<()> {
-        self.cluster.wait_for_log(mark, line).map(drop)
-    }
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A program whose lines are read as they come; it ends with the test.
-struct Lines {
-    process: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Lines {
-    fn of(mut command: Command) -> Result<Self> {
-        let mut process =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let lines = BufReader::new(process.stdout.take().context("no output")?).lines();
-        Ok(Self { process, lines })
-    }
-
-    /// Reads up to this line. The programs give up by themselves after a minute.
-    fn wait_for(&mut self, wanted: &str) -> Result<()> {
-        for line in &mut self.lines {
-            if line? == wanted {
-                return Ok(());
-            }
-        }
-        anyhow::bail!("it ended without {wanted:?}")
-    }
-}
 
 #[test]
 fn curl_hears_events_and_calls_over_tls_and_a_stream_outlives_renewals() -> Result<()> {
@@ -238,9 +112,11 @@ fn weak_versions_and_suites_are_refused_and_current_ones_are_not() -> Result<()>
             ensure!(agreed(&arguments)? == expected, "{kind:?} {arguments:?}: {expected} expected");
         }
     }
-    let alpn = text(&site.s_client(&["-alpn", "h2,http/1.1"])?);
-    ensure!(alpn.contains("ALPN protocol: http/1.1"), "{alpn}");
-    ensure!(!agreed(&["-alpn", "h2"])?, "a client that can only speak HTTP/2");
+    for (offered, chosen) in [("h2,http/1.1", "h2"), ("http/1.1,h2", "h2"), ("http/1.1", "http/1.1")] {
+        let alpn = text(&site.s_client(&["-alpn", offered])?);
+        ensure!(alpn.contains(&format!("ALPN protocol: {chosen}")), "{alpn}");
+    }
+    ensure!(!agreed(&["-alpn", "spdy/3"])?, "a client that can only speak something else");
     ensure!(!text(&site.s_client(&["-reconnect", "-no_ticket", "-tls1_2"])?).contains("Reused,"));
     Ok(())
 }
@@ -249,6 +125,10 @@ fn weak_versions_and_suites_are_refused_and_current_ones_are_not() -> Result<()>
 #[test]
 fn cookies_over_our_own_tls_are_secure_and_bound_to_the_host() -> Result<()> {
     let site = Site::start()?;
+    ["--http1.1", "--http2"].iter().try_for_each(|version| cookies_are_bound(&site, version))
+}
+
+fn cookies_are_bound(site: &Site, version: &str) -> Result<()> {
     let jar = site.cluster.home().join("jar");
     let jar = jar.to_string_lossy();
     let page = format!("Origin: {}", site.url(""));
@@ -256,6 +136,7 @@ fn cookies_over_our_own_tls_are_secure_and_bound_to_the_host() -> Result<()> {
         site.curl(
             &[
                 "-si",
+                version,
                 "-X",
                 "POST",
                 "-c",
@@ -279,21 +160,21 @@ fn cookies_over_our_own_tls_are_secure_and_bound_to_the_host() -> Result<()> {
         cookie.contains("; Secure") && cookie.contains("HttpOnly") && !cookie.contains("Domain"),
         "{answer}"
     );
-    let who = || site.curl(&["-s", "-b", &jar], "/api/who").map(|output| text(&output));
+    let who = || site.curl(&["-s", version, "-b", &jar], "/api/who").map(|output| text(&output));
     ensure!(who()? == "alice");
     let planted = fs::read_to_string(&*jar)?.replace("__Host-sse_session", "sse_session");
     let plain = site.cluster.home().join("planted");
     fs::write(&plain, planted)?;
     ensure!(
-        text(&site.curl(&["-s", "-b", &plain.to_string_lossy()], "/api/who")?).is_empty(),
+        text(&site.curl(&["-s", version, "-b", &plain.to_string_lossy()], "/api/who")?).is_empty(),
         "another name"
     );
     // A page of another origin, and one of this host without TLS on another port.
     for foreign in ["https://evil.example", "http://localhost"] {
         let foreign = format!("Origin: {foreign}");
         let answer =
-            site.curl(&["-si", "-X", "POST", "-b", &jar, "-H", &foreign, "-d", ""], "/api/logout")?;
-        ensure!(text(&answer).starts_with("HTTP/1.1 403"), "{}", text(&answer));
+            site.curl(&["-si", version, "-X", "POST", "-b", &jar, "-H", &foreign, "-d", ""], "/api/logout")?;
+        ensure!(text(&answer).lines().next().is_some_and(|line| line.contains(" 403")), "{}", text(&answer));
     }
     ensure!(text(&call("/api/logout")?).contains("__Host-sse_session=; Path=/; Max-Age=0"));
     ensure!(who()?.is_empty());

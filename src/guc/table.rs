@@ -99,6 +99,11 @@ settings! {
         c"File with the private key of the certificate: PEM, not encrypted.",
         "It must belong to the server's user (mode 0600 or less) or to root (0640 or less). Read again when it changes.",
     );
+    HTTP2: Switch = Switch::new(
+        c"sse.http2", true, Reload,
+        c"Offers HTTP/2 to clients that connect over TLS.",
+        "One connection of a browser then carries up to 100 streams and calls; off: HTTP/1.1 alone, which costs less memory.",
+    );
     THREADS: Number = Number::new(
         c"sse.threads", 1, (1, 64), Unit::None, Start,
         c"Threads of the gateway that serve streams.",

@@ -58,11 +58,12 @@ fn unquoted(name: &str) -> String {
     }
 }
 
-/// `sse.tls_certificate_file`, `sse.tls_private_key_file`
+/// `sse.tls_certificate_file`, `sse.tls_private_key_file`, `sse.http2`
 pub(crate) fn tls_settings() -> TlsSettings {
     TlsSettings {
         certificate_file: TLS_CERTIFICATE_FILE.optional().map(PathBuf::from),
         private_key_file: TLS_PRIVATE_KEY_FILE.optional().map(PathBuf::from),
+        http2: HTTP2.get(),
     }
 }
 

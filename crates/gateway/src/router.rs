@@ -47,6 +47,9 @@ const MAX_TARGET_BYTES: usize = 8 << 10;
 /// Longest head in bytes (a header counts as `name: value` and line end). Beyond it 431.
 pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
 
+/// Fields of a head. Beyond it 431. Over HTTP/1.1 hyper has the same limit.
+const MAX_FIELDS: usize = 100;
+
 /// What answering needs of a runtime thread.
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
@@ -153,7 +156,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         return Err(stranger.into_problem(&asked, settings, shared));
     }
     let route = routes.find(path).ok_or_else(|| not_found(wanted))?;
-    open_stream(asked, route, settings, context)
+    open_stream(asked, route, !body.has_ended(), settings, context)
 }
 
 /// Measures a call that has its answer. One that is answered with a stream is measured when it has ended
@@ -260,7 +263,7 @@ pub(crate) fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
         .sum();
-    if line + headers + "\r\n".len() > MAX_HEAD_BYTES {
+    if line + headers + "\r\n".len() > MAX_HEAD_BYTES || request.headers().len() > MAX_FIELDS {
         return Err(unreadable(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).closing());
     }
     Ok(())
@@ -269,6 +272,7 @@ pub(crate) fn check_size<B>(request: &Request<B>) -> Result<(), Problem> {
 fn open_stream(
     asked: Asked<'_>,
     route: &Route,
+    has_body: bool,
     settings: &Settings,
     context: &Context,
 ) -> Result<Answer, Problem> {
@@ -281,7 +285,9 @@ fn open_stream(
         _ => return Err(Problem::method_not_allowed(READ_METHODS)),
     }
     let length = request.headers().get(CONTENT_LENGTH);
-    if length.is_some_and(|length| length != "0") || request.headers().contains_key(TRANSFER_ENCODING) {
+    let is_announced =
+        length.is_some_and(|length| length != "0") || request.headers().contains_key(TRANSFER_ENCODING);
+    if is_announced || has_body {
         // Its bytes would be taken for what a subscriber sends after its request.
         return Err(Problem::new(StatusCode::BAD_REQUEST, "A request for a stream has no body.").closing());
     }
@@ -317,7 +323,7 @@ fn open_stream(
     let subscription = Subscription::new(route, query, login, caller.address);
     let subscription = Subscription { follows: snapshot.is_some(), asker, terms, ..subscription };
     Ok(Answer::Stream(StreamAnswer {
-        head: stream::answer::head(framing, headers),
+        headers,
         framing,
         last_event_id,
         subscription: Box::new(subscription),
@@ -344,6 +350,14 @@ fn health(method: &Method, passes: bool) -> Result<Response<Body>, Problem> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
+}
+
+/// How many sockets of this peer may have a request at a time: half of all. A trusted proxy speaks for many.
+pub(crate) fn max_busy(peer: Peer, settings: &Settings) -> usize {
+    if settings.trusted_proxies.contains(peer.address) {
+        return usize::MAX;
+    }
+    settings.max_sockets() / 2
 }
 
 /// The answer when an address has as many sockets busy as it may.

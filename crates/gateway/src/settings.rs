@@ -257,7 +257,8 @@ mod tests {
             (false, true, "sse_session"),
             (true, true, "__Host-sse_session"),
         ] {
-            let tls = TlsSettings { certificate_file: file(certificate), private_key_file: file(key) };
+            let (certificate_file, private_key_file) = (file(certificate), file(key));
+            let tls = TlsSettings { certificate_file, private_key_file, ..TlsSettings::default() };
             assert_eq!(Settings { tls, ..Settings::default() }.cookie_name(), name, "{certificate} {key}");
         }
     }

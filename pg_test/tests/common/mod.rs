@@ -18,6 +18,7 @@ pub(crate) mod module;
 pub(crate) mod proxy;
 pub(crate) mod recipe;
 pub(crate) mod relay;
+pub(crate) mod site;
 pub(crate) mod standby;
 pub(crate) mod tokens;
 

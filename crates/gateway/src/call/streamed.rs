@@ -30,7 +30,7 @@ use crate::content::problem::Problem;
 use crate::entry::admission::StreamPermit;
 use crate::room::{Room, held};
 use crate::shared::Shared;
-use crate::stream::answer::{Answer, StreamAnswer, framing, head, headers};
+use crate::stream::answer::{Answer, StreamAnswer, framing, headers};
 use crate::stream::of_call::{CallTie, LastEvent};
 use crate::stream::subscribe::Subscription;
 use crate::supervise::supervised;
@@ -134,7 +134,7 @@ impl Admitted<'_> {
         let login = asked.login.as_ref().ok().and_then(Option::as_ref);
         let framing = framing(asked.request.version());
         Ok(Answer::Stream(StreamAnswer {
-            head: head(framing, self.stream_headers()),
+            headers: self.stream_headers(),
             framing,
             subscription: Box::new(Subscription::of_call(number, login, address, self.path)),
             last_event_id: Vec::new(),

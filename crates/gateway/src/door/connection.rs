@@ -27,13 +27,15 @@ use crate::content::problem::unreadable;
 use crate::door::farewell::linger;
 use crate::door::handshake;
 use crate::door::head_io::HeadIo;
+use crate::door::http2;
 use crate::door::progress::{Overdue, Progress};
 use crate::entry::admission::SocketPermit;
 use crate::entry::peer::Peer;
 use crate::router::{self, Context, MAX_HEAD_BYTES};
-use crate::stream::answer::{Answer, StreamAnswer};
+use crate::stream::answer::{Answer, StreamAnswer, head};
 use crate::stream::socket::Socket;
 use crate::stream::subscribe::Newcomer;
+use crate::stream::wire::Wire;
 use crate::tls::Config;
 
 /// How often the task looks whether something has taken too long, or the peer has gone.
@@ -79,7 +81,8 @@ impl Requests {
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         let has_body = !request.body().is_end_stream();
         self.progress.begin_request(request.version());
-        let answer = if self.permit.begin_request(max_busy(self.peer, &self.context)) {
+        let max_busy = router::max_busy(self.peer, &self.context.shared.settings());
+        let answer = if self.permit.begin_request(max_busy) {
             router::answer(request, self.peer, &self.context).await
         } else {
             Answer::Response(router::refused_busy(&self.context.shared).closing().into_response())
@@ -117,6 +120,9 @@ pub(crate) async fn serve(
             }
         }
     };
+    if socket.is_http2() {
+        return Box::pin(http2::serve(socket, accepted, peer, permit, context)).await;
+    }
     let progress = Rc::new(Progress::new(accepted));
     let requests = Requests { peer, context, permit: Rc::new(permit), progress, handover: Rc::default() };
     let mut connection = http1::Builder::new()
@@ -137,14 +143,14 @@ pub(crate) async fn serve(
             let Some(socket_permit) = Rc::into_inner(permit) else { return };
             socket.become_stream();
             context.incoming.push(Newcomer {
-                socket,
+                wire: Wire::Own(socket),
                 framing: answer.framing,
-                head: answer.head,
+                head: head(answer.framing, answer.headers),
                 subscription: answer.subscription,
                 last_event_id: answer.last_event_id,
                 stream_permit: answer.stream_permit,
                 call: answer.call,
-                socket_permit,
+                socket_permit: Some(socket_permit),
             });
         }
         (Ending::Overdue(Overdue::Answer) | Ending::Displaced, _) => {}
@@ -192,13 +198,4 @@ async fn drive(connection: &mut http1::Connection<HeadIo, Requests>, requests: &
             }
         }
     }
-}
-
-/// How many sockets of this peer may have a request at a time: half of all. A trusted proxy speaks for many.
-fn max_busy(peer: Peer, context: &Context) -> usize {
-    let settings = context.shared.settings();
-    if settings.trusted_proxies.contains(peer.address) {
-        return usize::MAX;
-    }
-    settings.max_sockets() / 2
 }

@@ -71,6 +71,16 @@ impl SocketPermit {
         self.counts.sockets.leave(&self.place);
     }
 
+    /// The socket carries its first stream (HTTP/2). False when it is to close.
+    pub(crate) fn begin_streams(&self) -> bool {
+        self.counts.sockets.begin_streams(&self.place)
+    }
+
+    /// The last of them has ended.
+    pub(crate) fn end_streams(&self) {
+        self.counts.sockets.end_streams(&self.place);
+    }
+
     /// Returns when the socket is to close to make room for another.
     pub(crate) async fn displaced(&self) {
         self.place.displaced().await;
@@ -81,6 +91,26 @@ impl Drop for SocketPermit {
     fn drop(&mut self) {
         self.counts.sockets.leave(&self.place);
         Stats::subtract(&self.counts.stats.connections, 1);
+    }
+}
+
+/// The right to a request that shares its socket with others (HTTP/2); given back when dropped.
+pub(crate) struct SharePermit {
+    counts: Arc<Counts>,
+    address: IpAddr,
+}
+
+impl SharePermit {
+    /// `None` when `limit` sockets or such requests of this address are busy, or `all` such requests in all.
+    pub(crate) fn try_new(counts: &Arc<Counts>, address: IpAddr, limit: usize, all: usize) -> Option<Self> {
+        let begun = counts.sockets.begin_sharing(address, limit, all);
+        begun.then(|| Self { counts: Arc::clone(counts), address })
+    }
+}
+
+impl Drop for SharePermit {
+    fn drop(&mut self) {
+        self.counts.sockets.end_sharing(self.address);
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn check<B>(request: &Request<B>, names: Option<&[String]>) -> Result
     if hosts.next().is_some() {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "The request has more than one Host.").closing());
     }
-    if host.is_none() && request.version() == Version::HTTP_11 {
+    if host.is_none() && request.version() >= Version::HTTP_11 {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "The request has no Host.").closing());
     }
     let Some(names) = names else { return Ok(()) };

@@ -8,6 +8,9 @@
 //! everybody together. A socket with a request is never closed for another one; an address has at most half
 //! of all sockets busy like this.
 //!
+//! A connection over HTTP/2 carries many requests. Each counts as a busy socket does, for its address and for
+//! all together; the connection itself is without a request while it has no stream of any kind.
+//!
 //! Not for streams: these have `sse.max_connections_per_address`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,6 +31,8 @@ struct Table {
     networks: HashMap<IpAddr, Network>,
     /// The networks that have a socket without a request, by their number of sockets.
     ranking: BTreeSet<(usize, IpAddr)>,
+    /// Requests that share their socket with others (HTTP/2).
+    sharing: usize,
     /// The last number given to a moment at which a socket was left without a request.
     last: u64,
 }
@@ -52,7 +57,7 @@ enum Doing {
     /// Without a request since the moment of this number.
     Idle(u64),
     Busy,
-    /// It is a stream, was displaced, or has been closed.
+    /// It is a stream, carries some (HTTP/2), was displaced, or has been closed.
     Nothing,
 }
 
@@ -122,6 +127,49 @@ impl Sockets {
             Doing::Busy => table.change(place.network, |network| network.busy -= 1),
             Doing::Nothing => {}
         }
+    }
+
+    /// A socket without a request carries its first stream. False when it has just been displaced.
+    pub(crate) fn begin_streams(&self, place: &Place) -> bool {
+        let mut table = self.0.lock();
+        let mut doing = place.doing.lock();
+        let Doing::Idle(number) = *doing else { return false };
+        if !table.has_idle(place.network, number) {
+            return false;
+        }
+        table.change(place.network, |network| drop(network.idle.remove(&number)));
+        *doing = Doing::Nothing;
+        true
+    }
+
+    /// The last of its streams has ended.
+    pub(crate) fn end_streams(&self, place: &Place) {
+        let mut table = self.0.lock();
+        let mut doing = place.doing.lock();
+        if *doing == Doing::Nothing {
+            *doing = Doing::Idle(table.rest(place.network, &place.displaced));
+        }
+    }
+
+    /// A request has come that shares its socket with others. False when `limit` sockets or such requests of
+    /// this address are busy already, or `all` such requests of all addresses.
+    pub(crate) fn begin_sharing(&self, address: IpAddr, limit: usize, all: usize) -> bool {
+        let network = network(address);
+        let mut table = self.0.lock();
+        let busy = table.networks.get(&network).map_or(0, |network| network.busy);
+        if busy >= limit || table.sharing >= all {
+            return false;
+        }
+        table.sharing += 1;
+        table.change(network, |network| network.busy += 1);
+        true
+    }
+
+    /// It has been answered.
+    pub(crate) fn end_sharing(&self, address: IpAddr) {
+        let mut table = self.0.lock();
+        table.sharing -= 1;
+        table.change(network(address), |network| network.busy -= 1);
     }
 
     #[cfg(test)]
@@ -212,6 +260,40 @@ mod tests {
             sockets.leave(place);
         }
         assert!(!sockets.displace() && sockets.is_empty());
+    }
+
+    // HTTP/2: a hundred requests on each of many connections.
+    #[test]
+    fn requests_that_share_a_socket_are_counted_like_busy_sockets() {
+        let sockets = Sockets::default();
+        let [one, other] = ["203.0.113.9", "203.0.113.10"].map(|address| address.parse().unwrap());
+        let place = enter(&sockets, "203.0.113.9");
+        assert!(sockets.begin_request(&place, 3));
+        for begun in [true, true, false] {
+            assert_eq!(sockets.begin_sharing(one, 3, 4), begun);
+        }
+        assert!(sockets.begin_sharing(other, 3, 4) && sockets.begin_sharing(other, 3, 4));
+        assert!(!sockets.begin_sharing(other, 3, 4), "four of all addresses");
+        sockets.end_sharing(one);
+        assert!(sockets.begin_sharing(other, 3, 4));
+        sockets.end_sharing(one);
+        (0..3).for_each(|_| sockets.end_sharing(other));
+        sockets.leave(&place);
+        assert!(sockets.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_that_carries_streams_is_not_displaced_until_the_last_has_ended() {
+        let sockets = Sockets::default();
+        let place = enter(&sockets, "203.0.113.9");
+        assert!(sockets.begin_streams(&place));
+        assert!(!sockets.displace());
+        sockets.end_streams(&place);
+        assert!(sockets.displace());
+        assert!(displaced(&place).await);
+        assert!(!sockets.begin_streams(&place), "it is to close");
+        sockets.leave(&place);
+        assert!(sockets.is_empty());
     }
 
     #[tokio::test]

@@ -17,8 +17,12 @@ impl TlsSite {
         // Nobody reads its log lines.
         let (outbox, _inbox) = errand_channel(Arc::default()).ok()?;
         let tls = Tls::new();
-        let certificate_file = Some(certificate.to_owned());
-        tls.apply(&TlsSettings { certificate_file, private_key_file: Some(private_key.to_owned()) }, &outbox);
+        let settings = TlsSettings {
+            certificate_file: Some(certificate.to_owned()),
+            private_key_file: Some(private_key.to_owned()),
+            ..TlsSettings::default()
+        };
+        tls.apply(&settings, &outbox);
         if let Mode::Tls(config) = tls.mode() { Some(Self(config)) } else { None }
     }
 

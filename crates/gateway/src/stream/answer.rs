@@ -23,13 +23,15 @@ use crate::stream::subscribe::Subscription;
 /// What a request gets.
 pub(crate) enum Answer {
     Response(Response<Body>),
-    /// The connection is taken away from hyper.
+    /// The slab writes it.
     Stream(StreamAnswer),
 }
 
-/// A stream that is to begin on the request's connection.
+/// A stream that is to begin on the request's connection: with HTTP/1 in its place, with HTTP/2 beside
+/// others.
 pub(crate) struct StreamAnswer {
-    pub(crate) head: Vec<u8>,
+    /// Those of its head.
+    pub(crate) headers: HeaderMap,
     pub(crate) framing: Framing,
     pub(crate) subscription: Box<Subscription>,
     pub(crate) last_event_id: Vec<u8>,
@@ -52,7 +54,7 @@ pub(crate) fn headers(settings: &Settings) -> HeaderMap {
     headers
 }
 
-/// The head with these headers and those of the connection.
+/// The head with these headers and those of the connection, of HTTP/1.
 pub(crate) fn head(framing: Framing, mut headers: HeaderMap) -> Vec<u8> {
     let date = httpdate::fmt_http_date(SystemTime::now());
     if let Ok(date) = HeaderValue::from_str(&date) {
@@ -72,7 +74,8 @@ pub(crate) fn head(framing: Framing, mut headers: HeaderMap) -> Vec<u8> {
 }
 
 pub(crate) fn framing(version: Version) -> Framing {
-    if version == Version::HTTP_10 { Framing::Bare } else { Framing::Chunked }
+    // HTTP/1.0 ends with its connection, HTTP/2 has frames.
+    if version == Version::HTTP_11 { Framing::Chunked } else { Framing::Bare }
 }
 
 /// Room for another stream of this address.

@@ -11,9 +11,9 @@ use sse_proto::sse::{LAST_CHUNK, append_chunk};
 
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::posting::Member;
-use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::stream::subscribe::Subscription;
+use crate::stream::wire::Wire;
 
 mod follow;
 mod info;
@@ -111,7 +111,7 @@ pub(crate) struct Slot {
     /// Of a stream with a snapshot.
     follower: Option<Box<Follower>>,
     waker: Arc<SlotWaker>,
-    socket: Socket,
+    wire: Wire,
     /// What it asked for and who it is.
     pub(crate) subscription: Box<Subscription>,
     connected_at: SystemTime,
@@ -121,7 +121,8 @@ pub(crate) struct Slot {
     bytes: u64,
     /// Both are counted down when the slot is dropped, however that comes.
     _stream_permit: StreamPermit,
-    _socket_permit: SocketPermit,
+    /// `None`: the connection is not its own.
+    _socket_permit: Option<SocketPermit>,
 }
 
 impl Slot {
@@ -136,8 +137,8 @@ impl Slot {
         tally: &mut Tally,
     ) -> Visit {
         for _ in 0..MAX_WRITES_PER_VISIT {
-            let outcome = if self.socket.has_unsent() {
-                self.socket.try_send_some().map(|()| 0)
+            let outcome = if self.wire.has_unsent() {
+                self.wire.try_send_some().map(|()| 0)
             } else if !self.pending.is_empty() {
                 self.write_pending()
             } else if self.has_begun_last() {
@@ -182,7 +183,7 @@ impl Slot {
             } else if self.end == End::No || self.awaits_last() {
                 return Visit::Live;
             } else if self.framing == Framing::Bare || self.end == End::Said {
-                match self.socket.try_finish() {
+                match self.wire.try_finish() {
                     Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
                     _ => return Visit::Closed,
                 }
@@ -198,7 +199,7 @@ impl Slot {
                     self.has_stalled = false;
                     self.progress_at = now;
                     self.sent_at = now;
-                    if self.end == End::Said && self.pending.is_empty() && self.socket.is_finished() {
+                    if self.end == End::Said && self.pending.is_empty() && self.wire.is_finished() {
                         return Visit::Closed;
                     }
                 }
@@ -220,8 +221,8 @@ impl Slot {
         self.waker.taken();
         let waker = Waker::from(Arc::clone(&self.waker));
         let mut cx = Context::from_waker(&waker);
-        while let Poll::Ready(ready) = self.socket.poll_read_ready(&mut cx) {
-            let read = ready.and_then(|()| self.socket.try_discard(scratch));
+        while let Poll::Ready(ready) = self.wire.poll_read_ready(&mut cx) {
+            let read = ready.and_then(|()| self.wire.try_discard(scratch));
             match read {
                 // A peer that closes its half is gone: no EventSource does that and reads on.
                 Ok(0) => return Some(Visit::Closed),
@@ -237,7 +238,7 @@ impl Slot {
             }
         }
         if self.is_blocked {
-            match self.socket.poll_write_ready(&mut cx) {
+            match self.wire.poll_write_ready(&mut cx) {
                 Poll::Pending => return None,
                 Poll::Ready(Err(_)) => return Some(Visit::Closed),
                 Poll::Ready(Ok(())) => self.is_blocked = false,
@@ -355,7 +356,7 @@ impl Slot {
     /// Closes with a reset, so that the kernel drops at once what the peer never took.
     pub(crate) fn reset(&self) {
         // A failure leaves an ordinary close.
-        let _ = self.socket.reset_on_close();
+        let _ = self.wire.reset_on_close();
     }
 
     fn queue(&mut self, block: &[u8]) {
@@ -372,7 +373,7 @@ impl Slot {
             self.progress_at = now;
         }
         let waker = Waker::from(Arc::clone(&self.waker));
-        match self.socket.poll_write_ready(&mut Context::from_waker(&waker)) {
+        match self.wire.poll_write_ready(&mut Context::from_waker(&waker)) {
             Poll::Pending => {
                 self.is_blocked = true;
                 Visit::Blocked

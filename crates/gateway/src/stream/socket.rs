@@ -30,6 +30,14 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// Whether the peer speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.is_http2(),
+        }
+    }
+
     /// `Pending`: the waker is woken when there is something to read. One waker at a time, the last.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

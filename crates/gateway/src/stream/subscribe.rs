@@ -17,20 +17,21 @@ use crate::between::snapshots::Asker;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::audience::Recipient;
 use crate::stream::of_call::CallTie;
-use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing, StreamLog};
 use crate::stream::terms::Terms;
+use crate::stream::wire::Wire;
 
 /// A stream that is to begin: handed from its connection's task to the slab.
 pub(crate) struct Newcomer {
-    pub(crate) socket: Socket,
+    pub(crate) wire: Wire,
     pub(crate) framing: Framing,
-    /// Head of the answer.
+    /// Head of the answer, if the stream itself begins with it.
     pub(crate) head: Vec<u8>,
     pub(crate) subscription: Box<Subscription>,
     pub(crate) last_event_id: Vec<u8>,
     pub(crate) stream_permit: StreamPermit,
-    pub(crate) socket_permit: SocketPermit,
+    /// `None`: the connection is not its own.
+    pub(crate) socket_permit: Option<SocketPermit>,
     /// The stream is the answer of a call.
     pub(crate) call: Option<Box<CallTie>>,
 }

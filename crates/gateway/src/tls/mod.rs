@@ -22,15 +22,25 @@ use tokio::sync::watch;
 
 use crate::between::outbox::{Outbox, Severity};
 use pair::{Digest, Pair};
+use session::HTTP_2;
 pub(crate) use session::{MAX_PLAIN_BYTES, MAX_RECORD_BYTES, Session};
 
-/// Where the certificate and its key are; part of [`crate::Settings`]. Neither: no TLS.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Where the certificate and its key are, and what is spoken over TLS; part of [`crate::Settings`]. Neither
+/// file: no TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
     /// `sse.tls_certificate_file`
     pub certificate_file: Option<PathBuf>,
     /// `sse.tls_private_key_file`
     pub private_key_file: Option<PathBuf>,
+    /// `sse.http2`: whether HTTP/2 is offered beside HTTP/1.1.
+    pub http2: bool,
+}
+
+impl Default for TlsSettings {
+    fn default() -> Self {
+        Self { certificate_file: None, private_key_file: None, http2: true }
+    }
 }
 
 impl TlsSettings {
@@ -43,6 +53,18 @@ impl TlsSettings {
     pub(crate) fn is_whole(&self) -> bool {
         self.certificate_file.is_some() && self.private_key_file.is_some()
     }
+}
+
+/// How HTTP/1.1 is called in the handshake (RFC 7301 §6).
+const HTTP_1: &[u8] = b"http/1.1";
+
+/// What a configuration is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// Another pair of files.
+    New,
+    /// The pair that is in use, for another choice of protocols.
+    Same,
 }
 
 /// What a connection is made with.
@@ -67,8 +89,8 @@ pub(crate) struct Tls {
 
 struct Sources {
     settings: TlsSettings,
-    /// What is in use.
-    used: Option<Digest>,
+    /// What is in use, and whether HTTP/2 is offered with it.
+    used: Option<(Digest, bool)>,
     /// What was said about the files, so that it is said once.
     complaint: Option<String>,
     provider: Arc<CryptoProvider>,
@@ -130,10 +152,12 @@ impl Tls {
         }
         let mode = self.mode();
         match sources.read() {
-            Ok(Some(config)) => {
+            Ok(Some((config, pair))) => {
+                let is_same = matches!((&mode, pair), (Mode::Tls(_), Taken::Same));
                 self.mode.send_replace(Mode::Tls(config));
                 let line = match (sources.complaint.take(), mode) {
                     (None, Mode::Undecided) => return,
+                    (None, Mode::Tls(_)) if is_same => return,
                     (None, Mode::Tls(_)) => {
                         "the certificate of sse.tls_certificate_file has changed: new connections get the new one"
                     }
@@ -170,7 +194,7 @@ impl Sources {
     ///
     /// # Errors
     /// Why there is none: a clause for people.
-    fn read(&mut self) -> Result<Option<Arc<Config>>, String> {
+    fn read(&mut self) -> Result<Option<(Arc<Config>, Taken)>, String> {
         let only = |set: &str, other: &str| format!("{set} is set and {other} is not: TLS needs both");
         let (certificate, private_key) = (&self.settings.certificate_file, &self.settings.private_key_file);
         let (certificate, private_key) = match (certificate, private_key) {
@@ -179,9 +203,12 @@ impl Sources {
             (None, _) => return Err(only("sse.tls_private_key_file", "sse.tls_certificate_file")),
         };
         let pair = Pair::read(certificate, private_key, &self.provider)?;
-        if self.used == Some(pair.digest) {
-            return Ok(None);
-        }
+        let http2 = self.settings.http2;
+        let taken = match self.used {
+            Some((digest, is_offered)) if digest == pair.digest && is_offered == http2 => return Ok(None),
+            Some((digest, _)) if digest == pair.digest => Taken::Same,
+            _ => Taken::New,
+        };
         let unusable = |error: rustls::Error| format!("TLS cannot be set up: {error}");
         let ticketer = match &self.ticketer {
             Some(ticketer) => Arc::clone(ticketer),
@@ -193,14 +220,18 @@ impl Sources {
             .map_err(unusable)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair.key)));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP_1.to_vec()];
+        if http2 {
+            // What both sides have is chosen in our order.
+            config.alpn_protocols.insert(0, HTTP_2.to_vec());
+        }
         // What a client needs to resume is in its ticket: nothing is kept for each of them here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ticketer;
         // Early data can be sent again by anybody: it would open a stream, or call a routine, once more.
         config.max_early_data_size = 0;
-        self.used = Some(pair.digest);
-        Ok(Some(Arc::new(config)))
+        self.used = Some((pair.digest, http2));
+        Ok(Some((Arc::new(config), taken)))
     }
 }
 

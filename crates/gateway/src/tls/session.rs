@@ -16,6 +16,9 @@ use rustls::unbuffered::{
     WriteTraffic,
 };
 
+/// How HTTP/2 is called in the handshake (RFC 9113 §3.2).
+pub(super) const HTTP_2: &[u8] = b"h2";
+
 /// Plain text that one record holds at most, in bytes (RFC 8446 §5.1).
 pub(crate) const MAX_PLAIN_BYTES: usize = 16 << 10;
 
@@ -76,6 +79,11 @@ impl Session {
     /// Whether it is broken, or has said its end: what still comes cannot be read.
     pub(crate) fn is_over(&self) -> bool {
         self.stage == Stage::Over
+    }
+
+    /// Whether the two sides have agreed on HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.connection.alpn_protocol() == Some(HTTP_2)
     }
 
     /// What has come and is not used yet.

@@ -53,7 +53,11 @@ impl Site {
     }
 
     fn settings(&self) -> TlsSettings {
-        TlsSettings { certificate_file: Some(self.certificate()), private_key_file: Some(self.key()) }
+        TlsSettings {
+            certificate_file: Some(self.certificate()),
+            private_key_file: Some(self.key()),
+            ..TlsSettings::default()
+        }
     }
 
     fn look(&self) -> Mode {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 pub mod calls;
+pub mod h2;
 pub mod peer;
 pub mod tls;
 pub mod tokens;

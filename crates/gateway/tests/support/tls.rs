@@ -44,7 +44,11 @@ impl Site {
     }
 
     pub fn tls(&self) -> TlsSettings {
-        TlsSettings { certificate_file: Some(self.certificate()), private_key_file: Some(self.key()) }
+        TlsSettings {
+            certificate_file: Some(self.certificate()),
+            private_key_file: Some(self.key()),
+            ..TlsSettings::default()
+        }
     }
 
     pub fn settings(&self) -> Settings {
@@ -159,6 +163,12 @@ impl TlsPeer {
         }
     }
 
+    /// What has come since the last time, and whether it has ended.
+    pub fn take(&mut self) -> (Vec<u8>, Option<Ended>) {
+        let ended = self.read();
+        (std::mem::take(&mut self.got), ended)
+    }
+
     /// Ends the connection without a word.
     pub fn hang_up(&self) {
         self.tcp.shutdown(Shutdown::Write).unwrap();
@@ -170,11 +180,15 @@ impl TlsPeer {
             Ok(0) => return Some(Ended::Closed),
             Ok(n) => self.got.extend_from_slice(&space[..n]),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof || is_cut(&error) => {
                 return Some(Ended::Cut);
             }
             Err(error) => panic!("{error:?}"),
         }
         None
     }
+}
+
+fn is_cut(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }

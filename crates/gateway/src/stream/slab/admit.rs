@@ -76,7 +76,7 @@ impl Slab {
             Framing::Bare => pending.extend_from_slice(&blocks),
         }
         let opening = Opening {
-            socket: newcomer.socket,
+            wire: newcomer.wire,
             framing: newcomer.framing,
             subscription: newcomer.subscription,
             cursor: start.cursor(),

@@ -21,6 +21,7 @@ use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing};
 use crate::stream::subscribe::{Newcomer, Subscription};
 use crate::stream::terms::Terms;
+use crate::stream::wire::Wire;
 
 mod followers;
 mod survey;
@@ -63,7 +64,7 @@ impl Rig {
         let limits = self.slab.shared.stream_limits();
         let index = self.slab.free.last().map_or(self.slab.slots.len(), |index| *index as usize);
         self.slab.incoming.push(Newcomer {
-            socket: Socket::Plain(accepted),
+            wire: Wire::Own(Socket::Plain(accepted)),
             framing: Framing::Chunked,
             head: Vec::new(),
             subscription: Box::new(Subscription {
@@ -83,7 +84,7 @@ impl Rig {
             last_event_id: last.as_bytes().to_vec(),
             call: None,
             stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),
-            socket_permit: SocketPermit::try_new(counts, 1000, Peer::plain(peer.ip())).unwrap(),
+            socket_permit: SocketPermit::try_new(counts, 1000, Peer::plain(peer.ip())),
         });
         self.round().await;
         let mut client = Client { socket, address: self.slab.address_of(index) };

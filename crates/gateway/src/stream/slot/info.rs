@@ -59,8 +59,8 @@ impl Slot {
             lag_events,
             lag_bytes: log.bytes_of_newest(lag_events),
             topics: topics.iter().take(MAX_TOPICS).map(|topic| cut(topic.as_str(), MAX_TEXT_BYTES)).collect(),
-            protocol: "http/1.1",
-            is_tls: self.socket.is_tls(),
+            protocol: self.wire.protocol(),
+            is_tls: self.wire.is_tls(),
         }
     }
 }

@@ -117,7 +117,7 @@ impl Slot {
 
     pub(super) fn write_parcel(&mut self) -> Result<usize> {
         let Some(mail) = &mut self.mail else { return Ok(0) };
-        let n = self.socket.try_write(&mail.open[mail.written..])?;
+        let n = self.wire.try_write(&mail.open[mail.written..])?;
         mail.written += n;
         if mail.written >= mail.open.len() {
             // What it holds is given back now.

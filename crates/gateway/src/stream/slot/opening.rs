@@ -9,13 +9,13 @@ use super::last::Last;
 use super::{End, Slot, SlotWaker};
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::of_call::CallTie;
-use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing};
 use crate::stream::subscribe::Subscription;
+use crate::stream::wire::Wire;
 
 /// What a slot is made of.
 pub(crate) struct Opening {
-    pub(crate) socket: Socket,
+    pub(crate) wire: Wire,
     pub(crate) framing: Framing,
     pub(crate) subscription: Box<Subscription>,
     pub(crate) cursor: Cursor,
@@ -24,7 +24,7 @@ pub(crate) struct Opening {
     pub(crate) call: Option<Box<CallTie>>,
     pub(crate) waker: Arc<SlotWaker>,
     pub(crate) stream_permit: StreamPermit,
-    pub(crate) socket_permit: SocketPermit,
+    pub(crate) socket_permit: Option<SocketPermit>,
 }
 
 impl Slot {
@@ -45,7 +45,7 @@ impl Slot {
             follower: None,
             last: opening.call.map(Last::Awaited),
             waker: opening.waker,
-            socket: opening.socket,
+            wire: opening.wire,
             subscription: opening.subscription,
             connected_at: SystemTime::now(),
             floor: opening.floor,

@@ -22,7 +22,7 @@ pub(super) struct Piece<'a> {
 
 impl Slot {
     pub(super) fn write_pending(&mut self) -> Result<usize> {
-        let n = self.socket.try_write(self.pending.get(self.pending_written as usize..).unwrap_or(&[]))?;
+        let n = self.wire.try_write(self.pending.get(self.pending_written as usize..).unwrap_or(&[]))?;
         self.pending_written += n as u32;
         if self.pending_written as usize >= self.pending.len() {
             self.pending = Vec::new();
@@ -42,7 +42,7 @@ impl Slot {
     ) -> Result<usize> {
         self.cursor = first.from;
         let Run::Bytes { bytes, from, end } = log.run_before(first.end, member, self.framing, stop) else {
-            let n = self.socket.try_write(first.bytes)?;
+            let n = self.wire.try_write(first.bytes)?;
             self.progress(log, &[first], n, tally);
             return Ok(n);
         };
@@ -57,7 +57,7 @@ impl Slot {
             count += 1;
         }
         let slices = pieces.map(|piece| IoSlice::new(piece.bytes));
-        let n = self.socket.try_write_vectored(&slices[..count])?;
+        let n = self.wire.try_write_vectored(&slices[..count])?;
         self.progress(log, &pieces[..count], n, tally);
         Ok(n)
     }
@@ -66,7 +66,7 @@ impl Slot {
     pub(super) fn write_rest(&mut self, log: &StreamLog, tally: &mut Tally) -> Result<usize> {
         let from = self.cursor;
         let bytes = log.rest(from, self.framing);
-        let n = self.socket.try_write(bytes)?;
+        let n = self.wire.try_write(bytes)?;
         if n < bytes.len() {
             self.cursor.written += n as u32;
             return Ok(n);

@@ -96,6 +96,11 @@ impl TlsSocket {
         self.session.is_shaking()
     }
 
+    /// Whether the handshake chose HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.session.is_http2()
+    }
+
     /// There may be something to read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.tcp.readable().await

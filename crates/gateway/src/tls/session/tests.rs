@@ -211,7 +211,7 @@ fn what_breaks_the_protocol_ends_the_connection_with_an_alert() {
         assert_eq!(server.session.seal(b"text", &mut Vec::new()), Err(Broken));
     }
     let mut only_h2 = ClientConfig::clone(&client_config(&chain, &VERSIONS));
-    only_h2.alpn_protocols = vec![b"h2".to_vec()];
+    only_h2.alpn_protocols = vec![b"spdy/3".to_vec()];
     let (mut server, mut client) = (Server::new(&config), client(&Arc::new(only_h2)));
     assert_eq!(server.take(&flight(&mut client)), Err(Broken), "no protocol in common");
 }
