@@ -1,6 +1,5 @@
-//! Callers and headers with characters that the database's encoding does not have (C7.2).
-//!
-//! Not for arguments and answers in other encodings (`call_workers.rs`).
+//! Calls in a database of another encoding: arguments and answers, and callers and headers with characters
+//! that it does not have (C7.2).
 
 mod common;
 
@@ -54,5 +53,31 @@ fn what_the_encoding_has_not_keeps_no_routine_from_being_called_and_makes_no_two
         told(&api.http.request(&with("given", "J\\u00fcrgen")?)?),
         "200 Jürgen".to_owned(),
     );
+    findings.report()
+}
+
+#[test]
+fn a_database_of_another_encoding_is_converted_both_ways() -> Result<()> {
+    let cluster = start(builder().encoding("LATIN1"))?;
+    let api = Api::of(&cluster, "latin")?;
+    api.sql(
+        "create function echo(message text, \"größe\" int default 1) returns json language sql as
+           $$ select json_build_object('wert', message, 'länge', length(message), 'größe', \"größe\") $$;
+         comment on function echo(text, int) is 'HTTP POST';
+         create function complain(message text) returns void language plpgsql as $$ begin raise exception '%', message; end $$;
+         comment on function complain(text) is 'HTTP POST';
+         create procedure turn(inout \"größe\" text) language plpgsql as $$ begin commit; \"größe\" := reverse(\"größe\"); end $$;
+         comment on procedure turn(text) is 'HTTP POST';",
+    )?;
+    let mut findings = Findings::default();
+    let echo = api.post("echo", &json!({ "message": "Grün", "größe": 2 }))?;
+    findings.expect(&told(&echo), echo.json().ok(), Some(json!({ "wert": "Grün", "länge": 4, "größe": 2 })));
+    let complaint = api.post("complain", &json!({ "message": "Grün" }))?;
+    findings.expect(&told(&complaint), complaint.json()?["detail"].clone(), json!("Grün"));
+    let turned = api.post("turn", &json!({ "größe": "Grün" }))?;
+    findings.expect(&told(&turned), turned.json().ok(), Some(json!({ "größe": "nürG" })));
+    let euro = api.post("echo", &json!({ "message": "5 €" }))?;
+    findings.expect(&told(&euro), euro.status(), 400);
+    findings.expect("the next call", api.post("echo", &json!({ "message": "x" }))?.status(), 200);
     findings.report()
 }

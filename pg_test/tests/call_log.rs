@@ -258,3 +258,30 @@ fn statements_and_their_durations_are_logged_as_in_any_session() -> Result<()> {
     ensure!(both.len() == 3 && both[1].starts_with("duration: ") && both[1].ends_with(" ms"), "{both:?}");
     Ok(())
 }
+
+#[test]
+fn an_error_is_in_the_log_as_any_sessions_with_the_call_that_it_was() -> Result<()> {
+    let cluster = shared();
+    let api = Api::new("logging")?;
+    api.sql(
+        "create function f() returns void language plpgsql as $$ begin
+           raise exception 'mine' using errcode = 'P0099', detail = 'my detail', hint = 'my hint'; end $$;
+         comment on function f() is 'HTTP POST'",
+    )?;
+    let mark = cluster.log_mark()?;
+    let answer = api.post("f", &json!({}))?;
+    ensure!(answer.status() == 500 && answer.json()?["sqlstate"] == "P0099", "{}", told(&answer));
+    ensure!(!answer.text().contains("my detail") && !answer.text().contains("my hint"), "{}", told(&answer));
+    cluster.wait_for_log(mark, "sse call logging.f, ")?;
+    let log = cluster.log_since(mark)?;
+    for part in [
+        "ERROR:  mine",
+        "DETAIL:  my detail",
+        "HINT:  my hint",
+        "PL/pgSQL function logging.f() line 2",
+        "STATEMENT:  ",
+    ] {
+        ensure!(log.contains(part), "{part:?} is not in the log:\n{log}");
+    }
+    Ok(())
+}

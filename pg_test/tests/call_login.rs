@@ -8,38 +8,10 @@ use anyhow::{Context, Result, ensure};
 use cluster::http::{Request, Response};
 use cluster::{Cluster, StopMode, wait_for};
 use common::calls::{Api, Findings, builder, ready, start, told};
+use common::login::{APPLICATION, login, session};
 use common::tokens::{self, ADMIN, ALICE, BOB, MANAGER, mint, now};
 use common::{SOON, cookie_name};
 use serde_json::{Value, json};
-
-/// A login that knows alice and bob by their passwords, and what they may do.
-const APPLICATION: &str = "
-    create function login(_name text, _password text) returns table (user_id int, user_name text, user_roles text[], team text)
-    language sql stable security definer as $$
-        select 1, 'alice', '{staff,\"a, b\"}'::text[], 'red' where _name = 'alice' and _password = 'a'
-        union all select 2, 'bob', '{}', null where _name = 'bob' and _password = 'b' $$;
-    comment on function login(text, text) is 'HTTP POST\n@login\n@anonymous';
-    create function logout() returns void language sql as '';
-    comment on function logout() is 'HTTP POST\n@logout\n@anonymous';
-    create function get_me() returns json language sql stable as $$
-        select json_build_array(current_setting('request.user_id'), current_setting('request.user_name'), current_setting('request.user_roles')) $$;
-    comment on function get_me() is 'HTTP\n@authorize';
-    create procedure announce(what text) language plpgsql as $$ begin raise info '%', what; end $$;
-    comment on procedure announce(text) is 'HTTP POST\n@authorize\n@sse';";
-
-fn login(api: &Api<'_>, name: &str, password: &str) -> Result<Response> {
-    api.post("login", &json!({ "name": name, "password": password }))
-}
-
-/// The cookie of a login, as `Cookie` sends it.
-fn session(answer: &Response) -> Result<String> {
-    ensure!(answer.status() == 200, "{}", told(answer));
-    // Which of them, and when, is asserted where somebody logs out.
-    let names = ["sse_session", "__Host-sse_session"];
-    let found = names.into_iter().find_map(|name| Some((name, answer.head.cookie(name)?)));
-    let (name, token) = found.context("no cookie")?;
-    Ok(format!("{name}={token}"))
-}
 
 fn as_session(api: &Api<'_>, method: &str, routine: &str, session: &str) -> Request {
     api.request(method, routine).header("Cookie", session)
@@ -311,114 +283,6 @@ fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<(
         findings.expect("in the header", api.http.request(&request)?.status(), 401);
     }
     findings.report()
-}
-
-/// Attack: cross-site request forgery, where another site's page makes a browser call with its cookie, or
-/// logs it in as somebody else.
-// Long because it is one list of headers.
-#[test]
-fn a_page_of_another_origin_cannot_call() -> Result<()> {
-    let cluster = start(builder().setting("sse.cors_origins", "https://friend.example"))?;
-    let api = Api::of(&cluster, "origins")?;
-    api.sql(APPLICATION)?;
-    let cookie = session(&login(&api, "alice", "a")?)?;
-    let own = api.http.url("");
-    let other_scheme = if api.http.is_secure() { "http" } else { "https" };
-    let other_scheme = format!("{other_scheme}://{}", api.http.address());
-    let other_port = own.replace(&format!(":{}", api.http.address().port()), ":1");
-    let mut findings = Findings::default();
-    // Sec-Fetch-Site, Origin, allowed with a cookie, without one.
-    for (site, origin, with, without) in [
-        (Some("same-origin"), None, true, true),
-        (Some("none"), None, true, true),
-        (Some("same-origin"), Some("https://evil.example"), true, true),
-        (Some("cross-site"), None, false, false),
-        (Some("same-site"), None, false, false),
-        (Some("cross-site"), Some("https://evil.example"), false, false),
-        (Some("cross-site"), Some("https://friend.example"), true, true),
-        (Some("same-site"), Some(own.as_str()), true, true),
-        (None, Some(own.as_str()), true, true),
-        (None, Some(other_scheme.as_str()), true, true),
-        (None, Some(other_port.as_str()), false, false),
-        (None, Some("https://friend.example"), true, true),
-        (None, Some("https://friend.example.evil.example"), false, false),
-        (None, Some("http://friend.example"), false, false),
-        (None, Some("null"), false, false),
-        (None, Some(""), false, false),
-        (None, None, false, true),
-    ] {
-        for (cookie, wanted) in [(Some(&cookie), with), (None, without)] {
-            for (routine, body) in
-                [("announce", json!({ "what": "x" })), ("login", json!({ "name": "alice", "password": "a" }))]
-            {
-                let mut request = Request::new("POST", &api.path(routine)).json(&body);
-                // A login ends the session whose cookie it replaces.
-                let spare = match (routine, cookie) {
-                    ("login", Some(_)) => Some(session(&login(&api, "alice", "a")?)?),
-                    _ => cookie.cloned(),
-                };
-                for (name, value) in
-                    [("Sec-Fetch-Site", site), ("Origin", origin), ("Cookie", spare.as_deref())]
-                {
-                    if let Some(value) = value {
-                        request = request.header(name, value);
-                    }
-                }
-                let answer = api.http.request(&request)?;
-                let fine = if routine == "login" {
-                    200
-                } else if cookie.is_some() {
-                    204
-                } else {
-                    401
-                };
-                let wanted = if wanted { fine } else { 403 };
-                let what =
-                    format!("{site:?} {origin:?} cookie {} {routine}: {}", cookie.is_some(), told(&answer));
-                findings.expect(&what, answer.status(), wanted);
-            }
-        }
-    }
-    // This does not guard reading: what another page may read is decided by CORS.
-    let request =
-        Request::get(&api.path("get-me")).header("Cookie", &cookie).header("Sec-Fetch-Site", "cross-site");
-    findings.expect("GET", api.http.request(&request)?.status(), 200);
-    findings.report()
-}
-
-#[test]
-fn a_friendly_origin_gets_permission_to_call() -> Result<()> {
-    let cluster = start(builder().setting("sse.cors_origins", "https://friend.example"))?;
-    let api = Api::of(&cluster, "friends")?;
-    api.sql(APPLICATION)?;
-    let preflight = |origin: &str| -> Result<Response> {
-        api.http.request(
-            &Request::new("OPTIONS", &api.path("announce"))
-                .header("Origin", origin)
-                .header("Access-Control-Request-Method", "POST")
-                .header("Access-Control-Request-Headers", "content-type, x-npgsqlrest-id"),
-        )
-    };
-    let answer = preflight("https://friend.example")?;
-    let header = |name: &str| answer.header(name).unwrap_or("").to_lowercase();
-    assert_eq!(header("access-control-allow-origin"), "https://friend.example");
-    ensure!(header("access-control-allow-methods").contains("post"), "{:?}", answer.head);
-    for name in ["content-type", "x-npgsqlrest-id"] {
-        ensure!(header("access-control-allow-headers").contains(name), "{name}: {:?}", answer.head);
-    }
-    assert_eq!(preflight("https://evil.example")?.header("access-control-allow-origin"), None);
-    let answer = api
-        .http
-        .request(&api.with(ALICE)?.request("GET", "get-me").header("Origin", "https://friend.example"))?;
-    assert_eq!(answer.header("access-control-allow-origin"), Some("https://friend.example"));
-    // Also an error can be read by the page.
-    let answer =
-        api.http.request(&Request::get(&api.path("get-me")).header("Origin", "https://friend.example"))?;
-    assert_eq!(
-        (answer.status(), answer.header("access-control-allow-origin")),
-        (401, Some("https://friend.example"))
-    );
-    Ok(())
 }
 
 #[test]

@@ -259,3 +259,25 @@ fn a_connection_carries_many_calls() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn large_answers_arrive_whole_and_too_large_ones_fail_and_are_rolled_back() -> Result<()> {
+    let api = Api::new("large")?;
+    api.sql(
+        "create table done (megabytes int); grant all on done to app;
+         create function get_large(megabytes int) returns setof text language sql volatile as $$
+           insert into large.done values (megabytes);
+           select lpad(n::text, 1000000, 'x') from generate_series(1, megabytes) n $$;
+         comment on function get_large(int) is 'HTTP GET';",
+    )?;
+    let twenty = api.get("get-large?megabytes=20")?;
+    let rows: Vec<String> = serde_json::from_str(&twenty.text())?;
+    assert_eq!(rows.len(), 20);
+    for (number, row) in (1..).zip(&rows) {
+        ensure!(row.len() == 1_000_000 && row.ends_with(&format!("x{number}")), "row {number} is not whole");
+    }
+    let answer = api.get("get-large?megabytes=70")?;
+    ensure!(answer.status() == 500 && answer.text().len() < 1000, "{} bytes", answer.text().len());
+    assert_eq!(api.sql("select string_agg(megabytes::text, ' ') from done")?, "20");
+    Ok(())
+}

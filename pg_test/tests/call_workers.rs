@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use cluster::http::Request;
 use cluster::{Cluster, PATIENCE, SessionOptions, wait_for};
 use common::SOON;
-use common::calls::{Api, Findings, builder, ready, shared, start, told};
+use common::calls::{Api, Findings, builder, ready, start, told};
 use serde_json::{Value, json};
 
 const OF_CALLS: &str = "from pg_stat_activity where backend_type = 'pg_sse call worker'";
@@ -196,55 +196,6 @@ fn with_too_few_places_the_routines_are_read_all_the_same_and_the_log_says_the_n
 }
 
 #[test]
-fn large_answers_arrive_whole_and_too_large_ones_fail_and_are_rolled_back() -> Result<()> {
-    let api = Api::new("large")?;
-    api.sql(
-        "create table done (megabytes int); grant all on done to app;
-         create function get_large(megabytes int) returns setof text language sql volatile as $$
-           insert into large.done values (megabytes);
-           select lpad(n::text, 1000000, 'x') from generate_series(1, megabytes) n $$;
-         comment on function get_large(int) is 'HTTP GET';",
-    )?;
-    let twenty = api.get("get-large?megabytes=20")?;
-    let rows: Vec<String> = serde_json::from_str(&twenty.text())?;
-    assert_eq!(rows.len(), 20);
-    for (number, row) in (1..).zip(&rows) {
-        ensure!(row.len() == 1_000_000 && row.ends_with(&format!("x{number}")), "row {number} is not whole");
-    }
-    let answer = api.get("get-large?megabytes=70")?;
-    ensure!(answer.status() == 500 && answer.text().len() < 1000, "{} bytes", answer.text().len());
-    assert_eq!(api.sql("select string_agg(megabytes::text, ' ') from done")?, "20");
-    Ok(())
-}
-
-#[test]
-fn an_error_is_in_the_log_as_any_sessions_with_the_call_that_it_was() -> Result<()> {
-    let cluster = shared();
-    let api = Api::new("logging")?;
-    api.sql(
-        "create function f() returns void language plpgsql as $$ begin
-           raise exception 'mine' using errcode = 'P0099', detail = 'my detail', hint = 'my hint'; end $$;
-         comment on function f() is 'HTTP POST'",
-    )?;
-    let mark = cluster.log_mark()?;
-    let answer = api.post("f", &json!({}))?;
-    ensure!(answer.status() == 500 && answer.json()?["sqlstate"] == "P0099", "{}", told(&answer));
-    ensure!(!answer.text().contains("my detail") && !answer.text().contains("my hint"), "{}", told(&answer));
-    cluster.wait_for_log(mark, "sse call logging.f, ")?;
-    let log = cluster.log_since(mark)?;
-    for part in [
-        "ERROR:  mine",
-        "DETAIL:  my detail",
-        "HINT:  my hint",
-        "PL/pgSQL function logging.f() line 2",
-        "STATEMENT:  ",
-    ] {
-        ensure!(log.contains(part), "{part:?} is not in the log:\n{log}");
-    }
-    Ok(())
-}
-
-#[test]
 fn a_changed_row_type_is_seen_within_a_second() -> Result<()> {
     let api = Api::new("shapes")?;
     api.sql(
@@ -268,32 +219,6 @@ fn a_changed_row_type_is_seen_within_a_second() -> Result<()> {
     answers("get-pair", json!({ "aLeft": 1 }))?;
     api.sql("alter type pair rename attribute a_left to a_right")?;
     answers("get-pair", json!({ "aRight": 1 }))
-}
-
-#[test]
-fn a_database_of_another_encoding_is_converted_both_ways() -> Result<()> {
-    let cluster = start(builder().encoding("LATIN1"))?;
-    let api = Api::of(&cluster, "latin")?;
-    api.sql(
-        "create function echo(message text, \"größe\" int default 1) returns json language sql as
-           $$ select json_build_object('wert', message, 'länge', length(message), 'größe', \"größe\") $$;
-         comment on function echo(text, int) is 'HTTP POST';
-         create function complain(message text) returns void language plpgsql as $$ begin raise exception '%', message; end $$;
-         comment on function complain(text) is 'HTTP POST';
-         create procedure turn(inout \"größe\" text) language plpgsql as $$ begin commit; \"größe\" := reverse(\"größe\"); end $$;
-         comment on procedure turn(text) is 'HTTP POST';",
-    )?;
-    let mut findings = Findings::default();
-    let echo = api.post("echo", &json!({ "message": "Grün", "größe": 2 }))?;
-    findings.expect(&told(&echo), echo.json().ok(), Some(json!({ "wert": "Grün", "länge": 4, "größe": 2 })));
-    let complaint = api.post("complain", &json!({ "message": "Grün" }))?;
-    findings.expect(&told(&complaint), complaint.json()?["detail"].clone(), json!("Grün"));
-    let turned = api.post("turn", &json!({ "größe": "Grün" }))?;
-    findings.expect(&told(&turned), turned.json().ok(), Some(json!({ "größe": "nürG" })));
-    let euro = api.post("echo", &json!({ "message": "5 €" }))?;
-    findings.expect(&told(&euro), euro.status(), 400);
-    findings.expect("the next call", api.post("echo", &json!({ "message": "x" }))?.status(), 200);
-    findings.report()
 }
 
 #[test]

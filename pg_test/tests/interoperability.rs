@@ -6,18 +6,16 @@
 //! Not for the package of ours: `client_js.rs`.
 
 mod common;
+#[path = "interoperability/reader.rs"]
+mod reader;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use cluster::http::{Client, EventParser};
+use anyhow::{Context, Result, ensure};
+use cluster::http::Client;
 use cluster::{
     Account, Cluster, PATIENCE, Scratch, find_program, has_node, node_package, skip, wait_for, workspace_root,
 };
@@ -27,6 +25,7 @@ use common::calls;
 use common::proxy::{self, Proxy};
 use common::recipe::block;
 use common::relay::Relay;
+use reader::{Reader, Seen};
 use serde_json::json;
 
 const FILE: &str = env!("CARGO_CRATE_NAME");
@@ -85,103 +84,6 @@ fn shared() -> &'static Cluster {
             .setting("sse.trusted_proxies", "127.0.0.1");
         calls::start(builder).unwrap_or_else(|error| panic!("no cluster: {error:#}"))
     })
-}
-
-/// An event as a client has it.
-type Seen = (String, String, String);
-
-/// A client that is reading, and what it reads.
-struct Reader {
-    process: Option<Child>,
-    seen: Receiver<Seen>,
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-impl Reader {
-    /// A program that writes each event as a line of JSON: name, data, id.
-    fn of(mut program: Command) -> Result<Self> {
-        let mut process =
-            program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let (sender, seen) = channel();
-        let output = process.stdout.take().context("no output")?;
-        let mut errors = process.stderr.take().context("no errors")?;
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let event = serde_json::from_str::<Seen>(&line);
-                if sender
-                    .send(event.unwrap_or_else(|_| ("no event".to_owned(), line, String::new())))
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            let mut said = String::new();
-            let _ = errors.read_to_string(&mut said);
-            let _ = sender.send(("the client ended".to_owned(), said, String::new()));
-        });
-        Ok(Self { process: Some(process), seen })
-    }
-
-    /// curl, begun again with the last id whenever its stream has ended.
-    fn curl(program: PathBuf, url: String) -> Self {
-        let (sender, seen) = channel();
-        thread::spawn(move || {
-            let mut last = String::new();
-            while follow_with_curl(&program, &url, &mut last, &sender).is_some() {
-                thread::sleep(Duration::from_millis(100));
-            }
-        });
-        Self { process: None, seen }
-    }
-
-    fn next(&self) -> Result<Seen> {
-        self.seen.recv_timeout(PATIENCE).context("no event")
-    }
-
-    /// The next event with data of ours. That a stream has begun (again) is none; a gap is an error.
-    fn next_payload(&self) -> Result<Seen> {
-        loop {
-            let event = self.next()?;
-            match event.0.as_str() {
-                "sse.ready" => {}
-                "message" | "note" => return Ok(event),
-                _ => bail!("{event:?}"),
-            }
-        }
-    }
-}
-
-/// `None` when nobody wants to know any more.
-fn follow_with_curl(program: &PathBuf, url: &str, last: &mut String, sender: &Sender<Seen>) -> Option<()> {
-    let mut curl = Command::new(program);
-    curl.args(["-sN", url]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    if !last.is_empty() {
-        curl.args(["-H", &format!("Last-Event-ID: {last}")]);
-    }
-    let mut process = curl.spawn().ok()?;
-    let mut output = process.stdout.take()?;
-    let (mut parser, mut bytes) = (EventParser::default(), [0; 4096]);
-    let mut is_wanted = true;
-    while let Ok(count @ 1..) = output.read(&mut bytes) {
-        for event in parser.push(&bytes[..count]) {
-            last.clone_from(&event.id);
-            is_wanted &= sender.send((event.event, event.data, event.id)).is_ok();
-        }
-        if !is_wanted {
-            break;
-        }
-    }
-    let _ = process.kill();
-    let _ = process.wait();
-    is_wanted.then_some(())
 }
 
 /// The routines whose events one client reads, in a schema of their own, and what is between.

@@ -6,98 +6,19 @@
 mod support;
 
 use std::io::Read as _;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sse_gateway::{AuthSettings, CallAvailability, CallResult, Pushed, Secret, Settings};
-use sse_proto::call::{EventsEnd, Shape};
+use sse_gateway::{CallResult, Pushed, Secret, Settings};
+use sse_proto::call::EventsEnd;
 use sse_proto::scope::Scope;
-use support::calls::{
-    JSON, Taken, callable, calling, done, done_with, failed, has_told_end, no_row, outdated, publish_end,
-    refused, request, row, serve, shape, try_take,
+use support::calls::{JSON, done, done_with, failed, has_told_end, no_row, publish_end, request, try_take};
+use support::peer::{End, Peer, Stream};
+use support::streamed::{
+    ACCEPT, answer, begun, end, gateway, is_cancelled, last, of_topic, post, streamed, take, take_ready, with,
 };
-use support::peer::{End, Event, Peer, Stream, ask};
-use support::tokens::{SECRET, token_of};
-use support::{DEADLINE, Raise, TestGateway, eventually, raised, settings, within};
-
-const ACCEPT: &str = "Accept: text/event-stream\r\n";
-
-fn with(settings: Settings) -> TestGateway {
-    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..settings.auth };
-    calling(
-        Settings { auth, ..settings },
-        &[
-            callable("work", "HTTP POST", &["n?"], shape(Shape::Scalar)),
-            callable("look", "HTTP GET", &["n?"], shape(Shape::Scalar)),
-            callable("rows", "HTTP GET", &[], row(&["message_id"])),
-            callable("known", "HTTP POST\n@authorize", &[], shape(Shape::Scalar)),
-            callable("staff", "HTTP POST\n@authorize role:admin", &[], shape(Shape::Scalar)),
-            callable("enter", "HTTP POST\n@login", &[], row(&["user_id"])),
-            callable("leave", "HTTP POST\n@logout", &[], shape(Shape::Void)),
-            callable("events", "@sse", &[], shape(Shape::Scalar)),
-        ],
-    )
-}
-
-fn gateway() -> TestGateway {
-    with(settings())
-}
-
-fn post(target: &str, headers: &str) -> String {
-    request("POST", target, &format!("{JSON}{ACCEPT}{headers}"), "")
-}
-
-fn streamed(gateway: &TestGateway, target: &str) -> Peer {
-    Peer::ask(gateway.port(), &post(target, ""))
-}
-
-/// A call whose statement has begun.
-fn take(gateway: &TestGateway) -> Taken {
-    let call = support::calls::take(gateway);
-    gateway.gateway.call_has_begun(call.id);
-    call
-}
-
-/// A call whose statement has begun, and its stream behind `sse.ready`.
-fn begun(gateway: &TestGateway) -> (Taken, Stream) {
-    let peer = streamed(gateway, "/api/work");
-    let call = take(gateway);
-    let mut stream = peer.into_stream();
-    take_ready(&mut stream);
-    (call, stream)
-}
-
-fn of_topic(raise: Raise) -> Raise {
-    Raise { topic: Some("t".to_owned()), ..raise }
-}
-
-/// The call has ended, and said so behind its events.
-fn end(gateway: &TestGateway, call: u64, body: &str) {
-    answer(gateway, call, done_with(call, body, EventsEnd::Told));
-    publish_end(gateway, call);
-}
-
-fn take_ready(stream: &mut Stream) -> Event {
-    let ready = stream.next();
-    assert_eq!((ready.name.as_str(), ready.data.as_str()), ("sse.ready", "{}"));
-    ready
-}
-
-fn answer(gateway: &TestGateway, call: u64, result: CallResult) {
-    gateway.gateway.answer_call(call, result);
-}
-
-/// The only event that is left of a stream, before its clean end.
-fn last(stream: Stream) -> Event {
-    let (end, mut events) = stream.end();
-    assert_eq!((end, events.len()), (End::Clean, 1), "{events:?}");
-    events.remove(0)
-}
-
-fn is_cancelled(gateway: &TestGateway, call: u64) {
-    eventually("the call is cancelled", || gateway.gateway.poll_cancelled() == Some(call));
-    answer(gateway, call, failed(call, b"57014", "", false));
-}
+use support::tokens::{SECRET, now};
+use support::{DEADLINE, Raise, eventually, raised, settings, within};
 
 #[test]
 fn a_stream_has_the_events_of_its_call_then_the_result_and_ends() {
@@ -219,72 +140,6 @@ fn the_last_event_is_the_result_or_the_problem() {
     }
 }
 
-// What is refused before the statement begins is an ordinary answer, with its status and headers.
-#[test]
-fn what_is_refused_before_it_begins_is_an_ordinary_answer() {
-    let gateway = with(Settings { call_queue_size: 2, max_connections: 3, ..settings() });
-    let big = format!("{{\"n\": \"{}\"}}", "x".repeat(2 << 20));
-    let stranger = "Authorization: Bearer x\r\n";
-    for (status, request) in [
-        (401, post("/api/known", "")),
-        (401, post("/api/work", stranger)),
-        (403, post("/api/staff", &format!("Authorization: Bearer {}\r\n", token_of("alice", &[])))),
-        (404, post("/api/nothing", "")),
-        (405, request("PUT", "/api/work", ACCEPT, "")),
-        (400, request("POST", "/api/work", &format!("{JSON}{ACCEPT}"), "{\"m\": 1}")),
-        (400, request("GET", "/api/look?m=1", ACCEPT, "")),
-        (403, post("/api/work", "Origin: https://evil.example\r\n")),
-        (413, request("POST", "/api/work", &format!("{JSON}{ACCEPT}"), &big)),
-        (415, request("POST", "/api/work", &format!("Content-Type: text/plain\r\n{ACCEPT}"), "x")),
-        (406, post("/api/enter", "")),
-        (406, post("/api/leave", "")),
-    ] {
-        refused(&gateway, &request).problem(status);
-    }
-    assert_eq!(refused(&gateway, &post("/api/known", "")).head.header("www-authenticate"), "Bearer");
-    // One waits, which is the address' half of the queue.
-    let mut waiting = streamed(&gateway, "/api/work");
-    eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
-    let full = ask(gateway.port(), &post("/api/work", ""));
-    assert_eq!(full.head.header("retry-after"), "5");
-    full.problem(503);
-    // The statement was made for an older catalog: the answer to that is an ordinary one, too.
-    let call = support::calls::take(&gateway);
-    answer(&gateway, call.id, outdated(call.id));
-    assert_eq!(waiting.head().status, 409);
-    gateway.gateway.set_calls(CallAvailability::Unavailable);
-    refused(&gateway, &post("/api/work", "")).problem(503);
-}
-
-// Its worker has it, and finds out that it cannot run: the role may not be used, an argument is no number,
-// the routine may not be executed; or dies before the statement begins.
-#[test]
-fn what_the_worker_refuses_before_the_statement_begins_is_an_ordinary_answer() {
-    let gateway = gateway();
-    for (status, sqlstate, result) in [
-        (503, "", (|_| CallResult::NotRun) as fn(u64) -> CallResult),
-        (502, "", |_| CallResult::Lost),
-        (400, "22P02", |id| failed(id, b"22P02", "x", false)),
-        (403, "42501", |id| failed(id, b"42501", "x", false)),
-        (504, "57014", |id| failed(id, b"57014", "x", false)),
-        (409, "40001", outdated),
-    ] {
-        let mut peer = streamed(&gateway, "/api/work");
-        let call = support::calls::take(&gateway);
-        answer(&gateway, call.id, result(call.id));
-        if matches!(status, 502) {
-            // Nobody knows what its worker has sent before it died.
-            has_told_end(&gateway);
-        }
-        let answer = peer.answer(true);
-        assert_eq!(answer.head.header("content-type"), "application/problem+json", "{status}");
-        let problem = answer.problem(status);
-        assert!(sqlstate.is_empty() || answer.text().contains(sqlstate), "{problem}");
-    }
-    assert_eq!(gateway.subscribers(), 0);
-    eventually("no place is kept", || gateway.count(|stats| &stats.subscribers) == 0);
-}
-
 // The ring was full when the call ended, or its worker died after it had published.
 #[test]
 fn the_last_event_waits_for_an_end_that_no_worker_has_told() {
@@ -355,58 +210,6 @@ fn a_gap_for_everybody_is_in_the_stream_of_a_call_that_a_worker_had_by_then() {
         let expected: &[&str] = if has_worker { &["sse.gap", "", "sse.result"] } else { &["", "sse.result"] };
         assert_eq!(names, expected);
     }
-}
-
-#[test]
-fn a_call_that_waits_for_too_long_is_an_ordinary_503() {
-    let gateway = with(Settings { call_timeout: Duration::from_millis(100), ..settings() });
-    ask(gateway.port(), &post("/api/work", "")).problem(503);
-    assert!(gateway.gateway.take_call().is_none());
-}
-
-#[test]
-fn too_many_streams_are_an_ordinary_503_and_429() {
-    let gateway = with(Settings { max_connections: 1, max_connections_per_address: 0, ..settings() });
-    let _one = Stream::ready(gateway.port());
-    refused(&gateway, &post("/api/work", "")).problem(503);
-    let gateway = with(Settings { max_connections_per_address: 1, ..settings() });
-    let _one = Stream::ready(gateway.port());
-    refused(&gateway, &post("/api/work", "")).problem(429);
-}
-
-// An EventSource comes back by itself when its stream ends: the call must not run again and again.
-#[test]
-fn who_comes_back_gets_204_and_nothing_is_run() {
-    let gateway = gateway();
-    for headers in ["Last-Event-ID: e-1\r\n", "Last-Event-ID: \r\nLast-Event-ID: x\r\n"] {
-        let request = request("GET", "/api/look", &format!("{ACCEPT}{headers}"), "");
-        assert_eq!(refused(&gateway, &request).head.status, 204, "{headers}");
-        assert_eq!(refused(&gateway, &post("/api/work", headers)).head.status, 204, "{headers}");
-    }
-    for query in
-        ["last_event_id=1", "n=1&lastEventId=1", "lastEventID=%20", "Last-Event-ID=x", "last%5Fevent_id=1"]
-    {
-        let request = request("GET", &format!("/api/look?{query}"), ACCEPT, "");
-        assert_eq!(refused(&gateway, &request).head.status, 204, "{query}");
-        assert_eq!(refused(&gateway, &post(&format!("/api/work?{query}"), "")).head.status, 204, "{query}");
-    }
-    // An empty one is none, and a request that does not ask for a stream is a call like any other.
-    for request in [
-        request("GET", "/api/look?last_event_id=&n=1", &format!("{ACCEPT}Last-Event-ID: \r\n"), ""),
-        request("GET", "/api/look?n=1", "Last-Event-ID: e-1\r\n", ""),
-    ] {
-        let mut peer = Peer::ask(gateway.port(), &request);
-        assert_eq!(serve(&gateway, "x").parameters, [Some("1".to_owned())]);
-        assert_eq!(peer.head().status, 200, "{request}");
-    }
-}
-
-#[test]
-fn a_head_has_the_headers_of_the_stream_and_runs_nothing() {
-    let gateway = gateway();
-    let answer = refused(&gateway, &request("HEAD", "/api/look", ACCEPT, ""));
-    assert_eq!((answer.head.status, answer.head.header("content-type")), (200, "text/event-stream"));
-    assert_eq!(answer.head.header("x-accel-buffering"), "no");
 }
 
 #[test]
@@ -502,7 +305,7 @@ fn a_peer_that_goes_at_any_moment_leaves_nothing_behind() {
 #[test]
 fn an_expired_token_ends_the_stream_and_the_call_with_it() {
     let gateway = gateway();
-    let expires_at = unix_now().as_secs() + 2;
+    let expires_at = now() + 2;
     let claims = json!({ "user_id": "alice", "exp": expires_at });
     let secret = Secret::try_new(SECRET).unwrap();
     let token = sse_gateway::token::sign(&secret, claims.as_object().unwrap()).unwrap();
@@ -512,10 +315,6 @@ fn an_expired_token_ends_the_stream_and_the_call_with_it() {
     take_ready(&mut stream);
     assert_eq!(stream.end(), (End::Clean, Vec::new()));
     is_cancelled(&gateway, call.id);
-}
-
-fn unix_now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap()
 }
 
 #[test]

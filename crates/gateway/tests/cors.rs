@@ -4,11 +4,11 @@
 mod support;
 
 use sse_gateway::{CorsOrigins, Settings};
+use support::guarded::EVENTS;
 use support::peer::{Head, Stream, ask};
 use support::{TestGateway, settings};
 
 const APP: &str = "https://app.example";
-const EVENTS: &str = "/api/events/info";
 
 fn with(origins: &str) -> TestGateway {
     TestGateway::with(Settings { cors_origins: CorsOrigins::parse(origins).unwrap(), ..settings() })

@@ -6,15 +6,11 @@ mod support;
 use sse_gateway::{Batch, Settings};
 use sse_proto::scope::Scope;
 use support::peer::{Event, Stream};
-use support::{EPOCH, Raise, TestGateway, eventually, raise, settings};
+use support::{Raise, TestGateway, eventually, id, raise, settings};
 
 const WINDOW: usize = 4000;
 
 type Publish = fn(&mut Batch);
-
-fn id(sequence: u64) -> String {
-    format!("{EPOCH:x}-{sequence:x}")
-}
 
 /// A gateway that has taken in `before` and then a hundred events for all, the last few of which are in the
 /// window.

@@ -4,15 +4,10 @@
 mod support;
 
 use sse_gateway::{Settings, TrustedProxies};
-use support::peer::{Answer, Stream, ask};
+use support::guarded::{EVENTS, get};
+use support::peer::Stream;
 use support::tokens::{bearer, token_of};
 use support::{TestGateway, auth, eventually, settings};
-
-const EVENTS: &str = "/api/events/info";
-
-fn get(gateway: &TestGateway, target: &str, headers: &str) -> Answer {
-    ask(gateway.port(), &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"))
-}
 
 fn open(gateway: &TestGateway, headers: &str) -> Stream {
     let mut stream = Stream::get(gateway.port(), EVENTS, headers);

@@ -11,7 +11,7 @@ use sse_proto::scope::Scope;
 use support::calls::{Taken, done_with, gateway, get, hand_over, has_told_end, publish_end, request, take};
 use support::peer::{Answer, Peer};
 use support::tokens::token_of;
-use support::{EPOCH, Raise, TestGateway, eventually, raised};
+use support::{Raise, TestGateway, eventually, id, raised};
 
 /// A call that its worker has, and its peer.
 struct Running {
@@ -45,10 +45,6 @@ impl Running {
 
 fn position(answer: &Answer) -> &str {
     answer.head.header("sse-position")
-}
-
-fn id(sequence: u64) -> String {
-    format!("{EPOCH:x}-{sequence:x}")
 }
 
 #[test]

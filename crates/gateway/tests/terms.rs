@@ -12,7 +12,7 @@ use socket2::SockRef;
 use sse_gateway::Settings;
 use sse_proto::route::RouteTable;
 use support::peer::{End, Event, Peer, Stream};
-use support::{EPOCH, Raise, TestGateway, eventually, raise, routes, settings};
+use support::{Raise, TestGateway, eventually, id, raise, routes, settings};
 
 fn in_topic(topic: &str, data: &str) -> Raise {
     Raise { topic: Some(topic.to_owned()), ..raise(data) }
@@ -24,10 +24,6 @@ fn table(room: &str) -> Arc<RouteTable> {
         ("room", room),
         ("still", "@sse_subscribe live\n@sse_topic still"),
     ])
-}
-
-fn id(sequence: u64) -> String {
-    format!("{EPOCH:x}-{sequence:x}")
 }
 
 fn gateway(room: &str) -> TestGateway {

@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sse_gateway::{AuthSettings, Secret, Settings};
+use support::guarded::EVENTS;
 use support::peer::{Stream, ask};
 use support::tokens::{SECRET, Signer, bearer, now, token};
 use support::{TestGateway, folder, raise, settings};
-
-const EVENTS: &str = "/api/events/info";
 
 /// One after the other, whether or not they have arrived.
 const EVENTS_SENT: usize = 1000;

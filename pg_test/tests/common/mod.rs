@@ -14,10 +14,12 @@ pub(crate) mod dice;
 pub(crate) mod differential;
 pub(crate) mod everything;
 pub(crate) mod linger;
+pub(crate) mod login;
 pub(crate) mod module;
 pub(crate) mod proxy;
 pub(crate) mod recipe;
 pub(crate) mod relay;
+pub(crate) mod ring;
 pub(crate) mod site;
 pub(crate) mod standby;
 pub(crate) mod tokens;
@@ -182,6 +184,20 @@ pub(crate) fn wait_for_status(http: Client, path: &str, wanted: u16, within: Dur
 pub(crate) fn gateway_pid(cluster: &Cluster) -> Result<u32> {
     let sql = "select pid from pg_stat_activity where backend_type = 'pg_sse gateway'";
     wait_for(SOON, "there is a gateway", || Ok(cluster.sql(sql)?.parse().ok()))
+}
+
+/// What the gateway says of itself.
+pub(crate) fn state(cluster: &Cluster) -> Result<String> {
+    cluster.sql("select state from sse.stat_gateway")
+}
+
+/// Waits until the log, from its beginning, says `text`.
+pub(crate) fn wait_for_line(cluster: &Cluster, text: &str) -> Result<()> {
+    wait_until(SOON, &format!("the log says {text:?}"), || cluster.log().is_ok_and(|log| log.contains(text)))
+}
+
+pub(crate) fn log_has_restarts(cluster: &Cluster) -> Result<bool> {
+    Ok(cluster.log()?.lines().any(|line| line.contains("pg_sse") && line.contains("exited with exit code 1")))
 }
 
 /// One column of `sse.stat_ring` or `sse.stat_gateway`.

@@ -2,8 +2,12 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 pub mod calls;
+pub mod gaps;
+pub mod guarded;
 pub mod h2;
 pub mod peer;
+pub mod people;
+pub mod streamed;
 pub mod tls;
 pub mod tokens;
 
@@ -23,6 +27,10 @@ use sse_proto::scope::Scope;
 use sse_proto::word::Level;
 
 pub const EPOCH: u64 = 0xe;
+
+pub fn id(sequence: u64) -> String {
+    format!("{EPOCH:x}-{sequence:x}")
+}
 
 /// How long anything may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(20);
