@@ -41,7 +41,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Go from an empty Debian to HTTPS, and through an upgrade, by the commands of docs/debian.md. Root, Debian.
+    /// Go from an empty Debian to HTTPS, and through an upgrade, by the commands of docs/debian.md. Root,
+    /// Debian.
     Administrator {
         /// The PostgreSQL whose release of Debian it is: 15, 17 or 18.
         #[arg(long, value_name = "N", default_value_t = 15)]

@@ -1,6 +1,6 @@
-//! `cargo xtask administrator`: from an empty Debian to a page that is live over HTTPS, a clean scrape, and an
-//! upgrade, as docs/debian.md says it. What an administrator types are the blocks of that page, in its order;
-//! what is looked at from outside is here.
+//! `cargo xtask administrator`: from an empty Debian to a page that is live over HTTPS, a clean scrape, and
+//! an upgrade, as docs/debian.md says it. What an administrator types are the blocks of that page, in its
+//! order; what is looked at from outside is here.
 //!
 //! Two stories in one system. The first goes down the page; its upgrade is to another package of the same
 //! code, which tells whether the page is live again over HTTPS. The second has the version before in use, and
@@ -172,9 +172,9 @@ const NOW_HTTPS: &str = r#"
     leave
 "#;
 
-/// Runs beside the new system: `$1` is the folder of packages, `$2` the package of the first step, `$3` what is
-/// done without a network. Everything from the archive is fetched before: then the default ports are free
-/// whatever this machine runs.
+/// Runs beside the new system: `$1` is the folder of packages, `$2` the package of the first step, `$3`
+/// what is done without a network. Everything from the archive is fetched before: then the default ports
+/// are free whatever this machine runs.
 const FETCH: &str = r#"
     cp "$1"/*.deb "$root/root"
     echo 'Acquire::Retries "0";' > "$root/etc/apt/apt.conf.d/99no-network-soon"

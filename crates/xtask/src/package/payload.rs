@@ -45,8 +45,8 @@ impl Payload {
         Ok(payload)
     }
 
-    /// The version before this one, from the last commit that had it: for trying an upgrade, not for people. Its
-    /// package has the documentation of the present.
+    /// The version before this one, from the last commit that had it: for trying an upgrade, not for
+    /// people. Its package has the documentation of the present.
     ///
     /// # Errors
     /// The history does not go back to it, or it does not build any more.
@@ -128,6 +128,13 @@ impl Payload {
 /// Builds in a checkout, and returns the stripped library.
 fn build_in(source: &Path, pg: &PgConfig, version: &str) -> Result<PathBuf> {
     let target = folder();
+    // Checkouts of two versions share this folder, so that the dependencies are built once. Cargo keeps
+    // what it knows of their libraries apart, and not the libraries: without this it takes one for the
+    // other.
+    let linked = target.join("release/deps/libpg_sse.so");
+    if linked.exists() {
+        fs::remove_file(&linked)?;
+    }
     let mut command = Extension::build_command(pg, Profile::Release);
     command.current_dir(source);
     // Of the build itself nothing may depend on who asks for it.

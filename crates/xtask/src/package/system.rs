@@ -1,5 +1,5 @@
-//! An empty Debian to try a package in: a folder in memory, with processes, mounts and, later, a network of its
-//! own. What is started and mounted in it ends with it.
+//! An empty Debian to try a package in: a folder in memory, with processes, mounts and, later, a network of
+//! its own. What is started and mounted in it ends with it.
 //!
 //! Root alone, and Debian's archive must be reachable. Minutes, so it is no part of `cargo xtask test`.
 //!
@@ -18,8 +18,8 @@ use crate::progress::{self, Folded};
 /// The release of Debian that has this PostgreSQL; none has 16.
 const RELEASES: [(u32, &str); 3] = [(15, "bookworm"), (17, "trixie"), (18, "forky")];
 
-/// Makes the system and goes on with what is tried. It is in memory, because installing packages waits for the
-/// disk all the time. `$1` is the folder for it, `$2` the release, the rest is for what follows.
+/// Makes the system and goes on with what is tried. It is in memory, because installing packages waits for
+/// the disk all the time. `$1` is the folder for it, `$2` the release, the rest is for what follows.
 const MAKE: &str = r#"
     root=$1 release=$2
     shift 2
