@@ -58,17 +58,17 @@ const FIGURES: &[(&str, Reader)] = figures! {
     covered_total
 };
 
-/// The figures that say what is there now. They are 0 while there is no gateway; the totals keep their
-/// values.
-const GAUGES: [&str; 6] =
-    ["connections", "subscribers", "window_bytes", "window_events", "anonymous_subscribers", "calls_waiting"];
+/// Whether a figure says what is there now, and so is 0 while there is no gateway; totals keep their values.
+fn is_of_now(name: &str) -> bool {
+    !name.ends_with("_total")
+}
 
 /// Copies the gateway's figures; `None` when there is no gateway any more.
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);
         for ((name, _), place) in FIGURES.iter().zip(places(fields)) {
-            if GAUGES.contains(name) {
+            if is_of_now(name) {
                 place.store(0, Relaxed);
             }
         }
