@@ -24,7 +24,7 @@ const events = {
   /** Why none come. */
   trouble: "",
   list: byId("events"),
-  filters: ["by_path", "by_name", "by_text"].map(byId),
+  filters: ["by_topic", "by_name", "by_text"].map(byId),
 
   begin() {
     for (const filter of this.filters) filter.addEventListener("input", () => this.redraw());
@@ -141,7 +141,8 @@ const events = {
     const { id, at, path, event, topics, scope, bytes, streams, delay_ms: delay, data, cut } = this.chosen;
     const facts = make("dl");
     const known = [
-      ["Id", id], ["At", clock(at, true)], ["Path", path], ["Event", event ?? "(none)"], ["Topics", list(topics).map(text).join(", ") || "(none)"],
+      ["Id", id], ["At", clock(at, true)], ...(path == null ? [] : [["Path", path]]), ["Event", event ?? "(none)"],
+      ["Topics", list(topics).map(text).join(", ") || "(none)"],
       ["Scope", scope], ["Size", size(bytes)], ["For", plural(streams, "stream", "streams")], ["Delay", took(delay)],
     ];
     facts.append(...known.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", text(value))]));
@@ -170,9 +171,12 @@ const events = {
   },
 };
 
-function fits({ path, event, data, topics }, [byPath, byName, byText]) {
+/** What an event is about: its topics, and the path where the server knows it. */
+const about = ({ path, topics }) => [...list(topics).map(text), text(path)].filter(Boolean).join(", ");
+
+function fits(event, [byTopic, byName, byText]) {
   const has = (value, asked) => text(value).toLowerCase().includes(asked);
-  return has(path, byPath) && (!byName || has(event, byName)) && (!byText || has(data, byText) || list(topics).some(topic => has(topic, byText)));
+  return has(about(event), byTopic) && has(event.event, byName) && has(event.data, byText);
 }
 
 function row(event) {
@@ -183,7 +187,7 @@ function row(event) {
   element.event = event;
   element.append(
     make("span", "time", clock(event.at, true)),
-    make("span", "path", event.path),
+    make("span", "path", about(event)),
     make("span", "name", event.event ?? ""),
     make("span", "data", text(event.data).slice(0, 300)),
     make("span", "number", count(event.streams)),

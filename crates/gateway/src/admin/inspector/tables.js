@@ -87,10 +87,11 @@ const endpoints = new Table("endpoints", {
   fill(row, item) {
     const [url, scope, subscribers] = row.cells;
     row.classList.toggle("bad", item.problem != null);
-    if (item.problem == null) two(url, `${text(item.method)} ${text(item.url)}`, text(item.routine), putPath);
-    else two(url, text(item.routine), text(item.problem));
+    if (item.problem != null) two(url, text(item.routine), text(item.problem));
+    else if (item.url == null) two(url, text(item.routine), "publishes, and has no URL");
+    else two(url, `${text(item.method)} ${text(item.url)}`, text(item.routine), putPath);
     put(scope, text(item.scope) || (item.kind === "call" ? "call" : ""));
-    put(subscribers, item.kind === "call" || item.problem != null ? "" : count(item.subscribers));
+    put(subscribers, item.subscribers == null ? "" : count(item.subscribers));
   },
   empty: () => [
     ["p", "No endpoint yet. A comment on a routine makes one, within a second:"],
