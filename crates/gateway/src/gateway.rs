@@ -93,6 +93,7 @@ impl Gateway {
         let publisher = Publisher::new(
             Arc::clone(&gateway.shared.stats),
             Arc::clone(&gateway.shared.published),
+            Arc::clone(&gateway.shared.inspection.live),
             channels,
         );
         Ok((gateway, publisher))

@@ -149,7 +149,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
     if wanted == Wanted::StreamsAndCalls && routes.find_calls(path).is_some() {
         let began = Instant::now();
         let answer = answer_call(&asked, &routes, body, settings, context).await;
-        note_call(request.method(), &answer, began, shared);
+        note_call(request, &answer, began, shared);
         return answer;
     }
     if let Some(stranger) = asked.stranger(settings) {
@@ -161,13 +161,13 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
 
 /// Measures a call that has its answer. One that is answered with a stream is measured when it has ended
 /// (`call/streamed.rs`).
-fn note_call(method: &Method, answer: &Result<Answer, Problem>, began: Instant, shared: &Shared) {
-    let status = match answer {
-        Ok(Answer::Response(response)) => response.status(),
+fn note_call(request: &Request<()>, answer: &Result<Answer, Problem>, began: Instant, shared: &Shared) {
+    let (status, error) = match answer {
+        Ok(Answer::Response(response)) => (response.status(), None),
         Ok(Answer::Stream(_)) => return,
-        Err(problem) => problem.status(),
+        Err(problem) => (problem.status(), Some(problem.summary())),
     };
-    shared.measures.call(method, status, began.elapsed());
+    shared.note_call(request.method(), request.uri().path(), (status, error), began.elapsed());
 }
 
 /// The routes that have the request's path. A stranger that no call could let in is refused before the path

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::{Method, StatusCode};
 use parking_lot::{Condvar, Mutex, RwLock};
 use sse_proto::route::RouteTable;
 use tokio::sync::watch;
@@ -22,7 +23,9 @@ use crate::between::listing::ListRequests;
 use crate::between::outbox::{Outbox, Severity};
 use crate::between::publisher::Published;
 use crate::between::queue::{CallAvailability, CallQueue};
+use crate::between::recent_calls::RecentCall;
 use crate::between::route_board::RouteBoard;
+use crate::between::shown::cut;
 use crate::between::snapshots::SnapshotDesk;
 use crate::entry::admission::{Counts, StreamLimits};
 use crate::measures::Measures;
@@ -33,6 +36,9 @@ use crate::tls::Tls;
 /// How long a reload waits for the files that its settings name: a disk takes milliseconds. Beyond it the
 /// main thread goes on, and keys and certificate are those of before until the disk answers.
 const FILES_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Longest text of a call that is kept for the inspector, in bytes; a longer one is cut.
+const MAX_SHOWN_BYTES: usize = 300;
 
 pub(crate) struct Shared {
     pub(crate) epoch: u64,
@@ -243,6 +249,25 @@ impl Shared {
                     .to_owned()
             });
         }
+    }
+
+    /// A call was answered: measures it, and keeps it for the inspector.
+    pub(crate) fn note_call(
+        &self,
+        method: &Method,
+        path: &str,
+        (status, error): (StatusCode, Option<String>),
+        took: Duration,
+    ) {
+        self.measures.call(method, status, took);
+        self.inspection.calls.note(RecentCall {
+            at: SystemTime::now(),
+            method: cut(method.as_str(), MAX_SHOWN_BYTES),
+            path: cut(path, MAX_SHOWN_BYTES),
+            status: status.as_u16(),
+            took,
+            error,
+        });
     }
 
     pub(crate) fn set_calls(&self, calls: CallAvailability) {

@@ -6,7 +6,9 @@
 //!
 //! Not for what it looks like: that is the page.
 
+mod calls;
 mod endpoints;
+mod events;
 mod json;
 mod overview;
 mod subscribers;
@@ -22,6 +24,8 @@ use super::methods::reads;
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 use crate::shared::Shared;
+pub(super) use events::Events;
+pub(super) use events::answer as watch;
 use json::Answers;
 
 /// What the API keeps between requests.
@@ -48,13 +52,18 @@ pub(super) async fn answer(
             _ => Err(Problem::method_not_allowed("DELETE")),
         };
     }
-    if !matches!(path, "overview" | "endpoints" | "subscribers") {
+    if path == "events" {
+        // A GET is answered by `watch`.
+        return Err(Problem::method_not_allowed("GET"));
+    }
+    if !matches!(path, "overview" | "endpoints" | "subscribers" | "calls") {
         return Err(Problem::not_found());
     }
     reads(request)?;
     match path {
         "overview" => overview::answer(board).await,
         "endpoints" => endpoints::answer(board).await,
+        "calls" => calls::answer(board),
         _ => subscribers::answer(board).await,
     }
 }

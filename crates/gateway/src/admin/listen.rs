@@ -3,28 +3,27 @@
 //!
 //! Not for what a request gets: that is `router`.
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
+use super::body::AdminBody;
+use super::seats::{Seats, Sitting};
 use super::{AdminConfig, Board, router};
 use crate::between::outbox::{Severity, escaped};
-
-/// Connections at a time: some scrapers, some load balancers, some people. A further one is closed
-/// unanswered.
-const MAX_CONNECTIONS: usize = 64;
 
 /// A head must have come whole this long after the connection, or the answer before, else the connection is
 /// closed.
@@ -35,6 +34,9 @@ const CONNECTION_TIME: Duration = Duration::from_secs(60);
 
 /// How long its last answer has to be taken then, before it is cut.
 const LAST_ANSWER: Duration = Duration::from_secs(10);
+
+/// One that watches events goes on, unless it has taken nothing for this long.
+const WATCH_STALL: Duration = Duration::from_secs(60);
 
 /// Longest head in bytes. Beyond it hyper answers 431.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -51,7 +53,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Binds every address, for as long as that takes, and serves for ever.
 pub(super) async fn serve(board: Arc<Board>, config: AdminConfig) {
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let seats: Rc<Seats> = Rc::default();
     let mut bound: Vec<SocketAddr> = Vec::new();
     let mut pause = FIRST_PAUSE;
     let (mut has_failed, mut has_warned) = (false, false);
@@ -68,7 +70,7 @@ pub(super) async fn serve(board: Arc<Board>, config: AdminConfig) {
                 match listen(place) {
                     Ok(listener) => {
                         bound.push(place);
-                        spawn_local(accept(listener, Arc::clone(&board), Arc::clone(&connections)));
+                        spawn_local(accept(listener, Arc::clone(&board), Rc::clone(&seats)));
                     }
                     // A kernel without IPv6.
                     Err(error) if address == "*" && place.is_ipv6() && !is_taken(&error) => {}
@@ -135,23 +137,43 @@ fn failure(address: &str, error: &io::Error) -> String {
     )
 }
 
-async fn accept(listener: TcpListener, board: Arc<Board>, connections: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, board: Arc<Board>, seats: Rc<Seats>) {
     loop {
         let Ok((socket, _)) = listener.accept().await else {
             sleep(PAUSE_AFTER_FAILURE).await;
             continue;
         };
-        if let Ok(permit) = Arc::clone(&connections).try_acquire_owned() {
-            spawn_local(converse(socket, Arc::clone(&board), permit));
+        if let Some(sitting) = seats.take() {
+            spawn_local(sit(socket, Arc::clone(&board), sitting));
         }
     }
 }
 
+/// Serves a connection until it ends, or another one needs its seat.
+async fn sit(socket: TcpStream, board: Arc<Board>, sitting: Sitting) {
+    let sitting = Rc::new(sitting);
+    tokio::select! {
+        () = sitting.left() => {}
+        () = converse(socket, board, Rc::clone(&sitting)) => {}
+    }
+}
+
 /// A failure of a connection is its peer's.
-async fn converse(socket: TcpStream, board: Arc<Board>, _permit: OwnedSemaphorePermit) {
+async fn converse(socket: TcpStream, board: Arc<Board>, sitting: Rc<Sitting>) {
+    // Of a connection that watches events: when it last took one.
+    let watches: Rc<RefCell<Option<Rc<Cell<Instant>>>>> = Rc::default();
+    let watching = Rc::clone(&watches);
     let answer = service_fn(move |request| {
-        let board = Arc::clone(&board);
-        async move { Ok::<_, Infallible>(router::answer(request, &board).await) }
+        let (board, sitting, watching) = (Arc::clone(&board), Rc::clone(&sitting), Rc::clone(&watching));
+        async move {
+            sitting.asks();
+            let response = router::answer(request, &board).await;
+            match response.body() {
+                AdminBody::Events(events) => *watching.borrow_mut() = Some(events.taken()),
+                AdminBody::Whole(_) => sitting.is_answered(),
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -160,8 +182,15 @@ async fn converse(socket: TcpStream, board: Arc<Board>, _permit: OwnedSemaphoreP
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(socket), answer)
     );
-    if timeout(CONNECTION_TIME, connection.as_mut()).await.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = timeout(LAST_ANSWER, connection).await;
+    if timeout(CONNECTION_TIME, connection.as_mut()).await.is_ok() {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
+    while timeout(LAST_ANSWER, connection.as_mut()).await.is_err() {
+        // What watches goes on as long as it takes what comes.
+        let taken = watches.borrow().as_ref().map(|taken| taken.get());
+        if taken.is_none_or(|taken| taken.elapsed() > WATCH_STALL) {
+            return;
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! Not for `/healthz` of the main port: that is `router`.
 
 mod api;
+mod body;
 mod inspector;
 mod listen;
 mod methods;
@@ -17,6 +18,7 @@ mod metrics;
 mod names;
 mod ready;
 mod router;
+mod seats;
 mod surroundings;
 mod token;
 

@@ -13,13 +13,18 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use super::body::AdminBody;
 use super::methods::reads;
 use super::{Board, api, inspector, metrics, names};
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 
 /// Answers one request.
-pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Response<Body> {
+pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Response<AdminBody> {
+    if request.uri().path() == "/api/events" && request.method() == Method::GET {
+        let answer = watch(&request, board).await;
+        return answer.unwrap_or_else(|problem| problem.into_response().map(AdminBody::from));
+    }
     let is_head = request.method() == Method::HEAD;
     let mut response = route(&request, board).await.unwrap_or_else(Problem::into_response);
     if is_head {
@@ -27,12 +32,17 @@ pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Re
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         *response.body_mut() = Body::EMPTY;
     }
-    response
+    response.map(AdminBody::from)
+}
+
+async fn watch(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Response<AdminBody>, Problem> {
+    check_name(request, board)?;
+    admit(request, board).await?;
+    api::watch(board).map(|response| response.map(AdminBody::from))
 }
 
 async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Response<Body>, Problem> {
-    let server_names = board.settings.read().server_names.clone();
-    names::check(request, &server_names)?;
+    check_name(request, board)?;
     let path = request.uri().path();
     match path {
         "/livez" => {
@@ -58,18 +68,27 @@ async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Respon
             if let Some(file) = inspector::file(path) {
                 return reads(request).map(|()| file);
             }
-            if !board.tokens.admits(request.headers(), &board.outbox).await {
-                return Err(Problem::new(
-                    StatusCode::UNAUTHORIZED,
-                    "This needs the token of the admin port (sse.admin_token).",
-                ));
-            }
+            admit(request, board).await?;
             match path.strip_prefix("/api/") {
                 Some(path) => api::answer(path, request, board).await,
                 None => Err(Problem::not_found()),
             }
         }
     }
+}
+
+fn check_name(request: &Request<Incoming>, board: &Board) -> Result<(), Problem> {
+    let server_names = board.settings.read().server_names.clone();
+    names::check(request, &server_names)
+}
+
+/// Whether a request has the token.
+async fn admit(request: &Request<Incoming>, board: &Board) -> Result<(), Problem> {
+    if board.tokens.admits(request.headers(), &board.outbox).await {
+        return Ok(());
+    }
+    let detail = "This needs the token of the admin port (sse.admin_token).";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use sse_proto::record::{Kind, Record, decode, snapshot_end};
 
+use crate::between::live::Reach;
+
 /// A run of consecutive items in the order of the stream (C5.3).
 ///
 /// The sequence of an item is `first_sequence` plus its index, in every runtime thread alike, so that an id
@@ -27,6 +29,8 @@ pub struct Batch {
     pub ended_snapshots: Vec<(u64, u64)>,
     /// The number of the latest canary that came this way; 0: none. It has no place in the sequence either.
     pub canary: u64,
+    /// For how many streams each item is, while an inspector watches.
+    pub(crate) reach: Reach,
 }
 
 impl Batch {
@@ -44,6 +48,7 @@ impl Batch {
             ended_calls: Vec::new(),
             ended_snapshots: Vec::new(),
             canary: 0,
+            reach: Reach::default(),
         }
     }
 

@@ -1,17 +1,23 @@
 //! What the runtime threads of a gateway have ready for the inspector of the admin port (C8.2).
 //!
-//! Nothing of it is done unless somebody asks, and nothing of it can be held up by who asks.
+//! Nothing of it but the last calls is kept unless somebody asks, and nothing can be held up by who asks.
 //!
 //! Not for figures: these are `stats` and `measures`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::between::live::Live;
+use crate::between::recent_calls::RecentCalls;
 use crate::between::survey::Questions;
 
 /// See the head of this file.
 pub(crate) struct Inspection {
     pub(crate) questions: Questions,
+    /// The publisher looks at it, too.
+    pub(crate) live: Arc<Live>,
+    pub(crate) calls: RecentCalls,
     began: Instant,
     /// When the oldest item of the window came, in milliseconds since `began`, and one more; 0: the window is
     /// empty. Written by one runtime thread.
@@ -20,7 +26,13 @@ pub(crate) struct Inspection {
 
 impl Inspection {
     pub(crate) fn new(threads: usize) -> Self {
-        Self { questions: Questions::new(threads), began: Instant::now(), oldest: AtomicU64::new(0) }
+        Self {
+            questions: Questions::new(threads),
+            live: Arc::default(),
+            calls: RecentCalls::default(),
+            began: Instant::now(),
+            oldest: AtomicU64::new(0),
+        }
     }
 
     /// When the oldest item of the window came.

@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 
 use crate::bell::Bell;
 use crate::between::batch::Batch;
+use crate::between::live::{Live, Reach};
 use crate::stats::Stats;
 
 /// Batches that wait for one runtime thread. It takes everything at once when it wakes, so more pile up only
@@ -23,6 +24,8 @@ pub(crate) const MAX_WAITING_BATCHES: usize = 64;
 pub struct Publisher {
     stats: Arc<Stats>,
     published: Arc<Published>,
+    /// Whether an inspector watches.
+    live: Arc<Live>,
     threads: Vec<RuntimeThread>,
 }
 
@@ -44,8 +47,13 @@ impl Published {
 }
 
 impl Publisher {
-    pub(crate) fn new(stats: Arc<Stats>, published: Arc<Published>, threads: Vec<RuntimeThread>) -> Self {
-        Self { stats, published, threads }
+    pub(crate) fn new(
+        stats: Arc<Stats>,
+        published: Arc<Published>,
+        live: Arc<Live>,
+        threads: Vec<RuntimeThread>,
+    ) -> Self {
+        Self { stats, published, live, threads }
     }
 
     /// One without a gateway, whose batches go to the other end of this channel: for tests of those who
@@ -53,14 +61,14 @@ impl Publisher {
     #[cfg(feature = "faults")]
     pub fn into_channel(channel: Sender<Arc<Batch>>) -> Self {
         let thread = RuntimeThread { channel, bell: Arc::default() };
-        Self::new(Arc::default(), Arc::default(), vec![thread])
+        Self::new(Arc::default(), Arc::default(), Arc::default(), vec![thread])
     }
 
     /// Hands a batch to every runtime thread.
     ///
     /// # Errors
     /// The batch itself when one of them has no room: stop draining the ring and try again shortly.
-    pub fn try_publish(&mut self, batch: Batch) -> Result<(), Batch> {
+    pub fn try_publish(&mut self, mut batch: Batch) -> Result<(), Batch> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -70,6 +78,9 @@ impl Publisher {
         }
         Stats::add(&self.stats.events_total, batch.items.len() as u64);
         self.published.0.fetch_max(batch.next_sequence() - 1, Ordering::Relaxed);
+        if self.live.is_open() {
+            batch.reach = Reach::of(batch.items.len(), self.threads.len());
+        }
         let batch = Arc::new(batch);
         for RuntimeThread { channel, bell } in &self.threads {
             // A thread that has died is told by `Errand::Died`.
@@ -92,7 +103,10 @@ mod tests {
         let (stats, published) = (Arc::<Stats>::default(), Arc::<Published>::default());
         let ((slow, waiting), (fast, taken)) = (bounded(MAX_WAITING_BATCHES), bounded(MAX_WAITING_BATCHES));
         let threads = [slow, fast].map(|channel| RuntimeThread { channel, bell: Arc::default() });
-        let mut publisher = Publisher::new(Arc::clone(&stats), Arc::clone(&published), threads.into());
+        let mut publisher = {
+            let (stats, published) = (Arc::clone(&stats), Arc::clone(&published));
+            Publisher::new(stats, published, Arc::default(), threads.into())
+        };
         let mut publish = |number: u64| {
             let mut batch = Batch::new(number);
             batch.push_overflow(None);

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::about::About;
 use super::reply::{Answered, MIN_FREE_BYTES, Reply};
 use crate::between::outbox::Outbox;
 use crate::network::network;
@@ -81,6 +82,8 @@ pub(crate) struct NewCall {
     pub(crate) tells_begin: bool,
     /// Whose turn it takes; `None`: that of its address.
     pub(crate) party: Option<IpAddr>,
+    /// For the inspector.
+    pub(crate) about: Arc<About>,
     /// It goes on without its caller (C7.9): nobody waits at a connection, and it may be long.
     pub(crate) goes_on: bool,
 }
@@ -185,13 +188,13 @@ impl CallQueue {
     ) -> Result<PendingCall, NoPlace> {
         let network = network(address);
         let (answer, receiver) = oneshot::channel();
-        let NewCall { id, frame, deadline, tells_begin, party, goes_on } = call;
+        let NewCall { id, frame, deadline, tells_begin, party, about, goes_on } = call;
         let party = party.unwrap_or(network);
         let (begin, begun) = tells_begin.then(oneshot::channel).unzip();
         let mut state = self.state.lock();
         state.check(party, size)?;
         state.turns(goes_on).enter(party, id);
-        state.waiting.insert(id, Waiting { frame, deadline, network, party, goes_on, answer, begin });
+        state.waiting.insert(id, Waiting { frame, deadline, network, party, about, goes_on, answer, begin });
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
         Stats::add(&self.stats.calls_waiting, 1);
@@ -207,7 +210,8 @@ impl CallQueue {
         let mut state = self.state.lock();
         loop {
             let ((party, id), goes_on) = state.next(workers)?;
-            let Some(Waiting { frame, deadline, network, answer, begin, .. }) = state.waiting.remove(&id)
+            let Some(Waiting { frame, deadline, network, about, answer, begin, .. }) =
+                state.waiting.remove(&id)
             else {
                 state.turns(goes_on).leave(party, id);
                 continue;
@@ -222,7 +226,7 @@ impl CallQueue {
             state.running_without += usize::from(goes_on);
             state.was_without = goes_on;
             let tells_begin = begin.is_some();
-            state.running.insert(id, Running { since: now, published, party, goes_on, answer, begin });
+            state.running.insert(id, Running { since: now, published, party, about, goes_on, answer, begin });
             let reply = Reply::new(self.answers.room(network));
             return Some(QueuedCall { id, frame, deadline, reply, tells_begin });
         }
@@ -253,6 +257,13 @@ impl CallQueue {
 
     pub(crate) fn poll_cancelled(&self) -> Option<u64> {
         self.state.lock().cancelled.pop_front()
+    }
+
+    /// Those that a worker has, and since when: as many as there are workers, so the lock is held for a
+    /// moment.
+    pub(crate) fn running(&self) -> Vec<(Instant, Arc<About>)> {
+        let state = self.state.lock();
+        state.running.values().map(|call| (call.since, Arc::clone(&call.about))).collect()
     }
 
     fn standing(&self, id: u64) -> Standing {

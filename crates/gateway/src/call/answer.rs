@@ -81,12 +81,14 @@ pub(crate) fn failed(is_read_only: bool, error: Raised<'_>) -> Problem {
     let Raised { sqlstate, message, is_own, label } = error;
     let label = label.filter(|_| tells_argument(&sqlstate, is_own));
     let status = StatusCode::from_u16(failure_status(&sqlstate, is_own));
+    let told = message[..message.floor_char_boundary(SHOWN_BYTES)].to_owned();
     let detail = match label {
         _ if tells_message(&sqlstate, is_own) => cut(message),
         Some(label) => sentence(&label.misread(&sqlstate)),
         None => sentence(failure_detail(&sqlstate, is_own, &message, is_read_only)),
     };
     let problem = Problem::new(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), detail)
+        .caused_by(&String::from_utf8_lossy(&sqlstate), &told)
         .member("sqlstate", String::from_utf8_lossy(&sqlstate).into_owned());
     match label {
         Some(label) => problem.member(PARAMETER, label.name.clone()),
@@ -96,6 +98,9 @@ pub(crate) fn failed(is_read_only: bool, error: Raised<'_>) -> Problem {
 
 /// The member that has the name of the argument that a problem is about.
 const PARAMETER: &str = "parameter";
+
+/// Of a message at least what the inspector shows.
+const SHOWN_BYTES: usize = 400;
 
 /// At most this much of a message is told, because it is a sentence for people; escaping its control
 /// characters can make it six times as long.

@@ -15,6 +15,8 @@ use sse_proto::caller::Caller;
 use sse_proto::word::{ExecutionId, LabelError};
 
 use crate::auth::Verified;
+use crate::between::about::About;
+use crate::between::shown::cut;
 use crate::between::snapshots::Asker;
 
 /// Headers that are secrets: they were not sent to the author of the routine.
@@ -29,7 +31,13 @@ pub(crate) struct CallContext {
 }
 
 const USER_ID: usize = 0;
+const USER_NAME: usize = 1;
+const METHOD: usize = 5;
+const PATH: usize = 6;
 const EXECUTION_ID: usize = 8;
+
+/// Longest text of a call that the inspector is told, in bytes; a longer one is cut.
+const MAX_SHOWN_BYTES: usize = 300;
 
 const NAMES: [&str; 9] = [
     "request.user_id",
@@ -90,6 +98,17 @@ impl CallContext {
         let mut values = asker.context.iter().cloned();
         let values = [(); NAMES.len()].map(|()| values.next().unwrap_or_default());
         Self { values, ..Self::of_nobody() }
+    }
+
+    /// For the inspector; `of_nobody` stands where there is no request.
+    pub(crate) fn about(&self, of_nobody: &str) -> About {
+        let value = |place: usize| Some(self.values[place].as_str()).filter(|text| !text.is_empty());
+        let user = value(USER_NAME).or(value(USER_ID));
+        About {
+            method: cut(value(METHOD).unwrap_or("snapshot"), MAX_SHOWN_BYTES),
+            path: cut(value(PATH).unwrap_or(of_nobody), MAX_SHOWN_BYTES),
+            user: user.map(|user| cut(user, MAX_SHOWN_BYTES)),
+        }
     }
 
     /// Names and values for the worker.

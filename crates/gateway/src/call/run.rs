@@ -178,10 +178,11 @@ pub(super) fn enter<'c>(
     }
     let labels = std::mem::take(&mut statement.labels);
     let id = shared.calls.number();
+    let name = format!("{}.{}", call.schema, call.name);
     let frame = CallRequest {
         id,
         timeout_ms: u32::try_from(settings.call_timeout.as_millis()).unwrap_or(u32::MAX),
-        label: &format!("{}.{}", call.schema, call.name),
+        label: &name,
         read_only: call.read_only || job.is_head,
         is_snapshot: job.purpose == Purpose::Snapshot,
         settings: job.context.settings(),
@@ -205,7 +206,12 @@ pub(super) fn enter<'c>(
     let watch = if begin == Begin::Told { watch.map(CallWatch::for_stream) } else { watch };
     let (tells_begin, party) = (begin == Begin::Told, job.party);
     let goes_on = begin == Begin::OfNobody;
-    let queued = NewCall { id, frame, deadline, tells_begin, party, goes_on };
+    let mut about = job.context.about(&name);
+    if job.purpose == Purpose::Snapshot {
+        about.method = "snapshot".to_owned();
+    }
+    let about = Arc::new(about);
+    let queued = NewCall { id, frame, deadline, tells_begin, party, about, goes_on };
     let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
     let limit = settings.call_timeout;

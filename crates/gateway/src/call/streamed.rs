@@ -128,7 +128,7 @@ impl Admitted<'_> {
         let Queued { call, labels, shape, number, waiting } = queued;
         let (sender, last) = oneshot::channel();
         let teller = Teller { labels, shape, is_read_only: call.read_only };
-        let watch = (asked.request.method().clone(), began);
+        let watch = (asked.request.method().clone(), self.path.to_owned(), began);
         let task = attend(teller, waiting, sender, watch, Arc::clone(shared));
         spawn_local(supervised(Arc::clone(shared), task));
         let login = asked.login.as_ref().ok().and_then(Option::as_ref);
@@ -158,7 +158,7 @@ async fn attend(
     teller: Teller,
     waiting: Waiting,
     mut last: oneshot::Sender<LastEvent>,
-    (method, began): (Verb, Instant),
+    (method, path, began): (Verb, String, Instant),
     shared: Arc<Shared>,
 ) {
     let said = async { teller.said(waiting.ended(&shared).await, &shared).await };
@@ -167,7 +167,7 @@ async fn attend(
         () = last.closed() => return,
         said = said => said,
     };
-    shared.measures.call(&method, said.status, began.elapsed());
+    shared.note_call(&method, &path, (said.status, said.error), began.elapsed());
     // If the stream has gone meanwhile, nobody is left to be told.
     let _ = last.send(LongEvent::new(said.name, said.data));
 }
@@ -190,6 +190,8 @@ pub(super) struct Said {
     pub(super) data: Bytes,
     /// That of an ordinary answer.
     pub(super) status: StatusCode,
+    /// For the administrator.
+    pub(super) error: Option<String>,
 }
 
 impl Teller {
@@ -205,7 +207,7 @@ impl Teller {
         match answer.outcome {
             Outcome::Done { rows, body, is_null } => {
                 let data = result(self.shape, rows, held(body, room), is_null);
-                Said { name: "sse.result", data, status: StatusCode::OK }
+                Said { name: "sse.result", data, status: StatusCode::OK, error: None }
             }
             // It was made for an older catalog, and the caller has its answer: it cannot be made anew unseen.
             Outcome::Failed { outdated: true, .. } => error(changed_meanwhile()),
@@ -219,5 +221,6 @@ impl Teller {
 }
 
 fn error(mut problem: Problem) -> Said {
-    Said { name: ERROR, data: problem.take_object(), status: problem.status() }
+    let error = Some(problem.summary());
+    Said { name: ERROR, data: problem.take_object(), status: problem.status(), error }
 }

@@ -9,12 +9,16 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
+use crate::between::shown::cut;
 use crate::content::body::Body;
 use crate::room::{ANSWER_BYTES, Room, held};
 
 /// How long a peer that was refused for lack of room should wait, in seconds. Short: room comes back when
 /// anybody leaves, and a browser's EventSource does not look at it anyway.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// With the mark of what is cut 300 bytes.
+const MAX_SUMMARY_BYTES: usize = 297;
 
 /// An error answer that is being put together.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(crate) struct Problem {
     members: Vec<(&'static str, String)>,
     /// Counts the bytes of its detail, if these came from a routine.
     room: Option<Room>,
+    /// What lies behind it, for the inspector alone.
+    cause: Option<String>,
     /// It may be due to outdated routes.
     may_be_outdated: bool,
 }
@@ -46,6 +52,7 @@ impl Problem {
             headers,
             members: Vec::new(),
             room: None,
+            cause: None,
             may_be_outdated: false,
         }
     }
@@ -100,6 +107,18 @@ impl Problem {
     pub(crate) fn member(mut self, name: &'static str, value: String) -> Self {
         self.members.push((name, value));
         self
+    }
+
+    /// With what the administrator is told in place of its detail: an error of Postgres.
+    pub(crate) fn caused_by(mut self, sqlstate: &str, message: &str) -> Self {
+        self.cause =
+            Some(cut(&format!("{sqlstate}: {}", cut(message, MAX_SUMMARY_BYTES)), MAX_SUMMARY_BYTES));
+        self
+    }
+
+    /// For the administrator, in [`MAX_SUMMARY_BYTES`] and a mark.
+    pub(crate) fn summary(&self) -> String {
+        self.cause.clone().unwrap_or_else(|| cut(&self.detail, MAX_SUMMARY_BYTES))
     }
 
     /// With a header, in place of one of the same name.

@@ -41,6 +41,7 @@ mod keep;
 mod measure;
 mod post;
 mod revoke;
+mod seen;
 mod snapshots;
 mod survey;
 mod terms;
@@ -169,6 +170,7 @@ impl Slab {
                 self.walk().await;
             }
             self.serve_takers().await;
+            self.show();
             self.measure();
             let has_look = self.keep_accord();
             if tokio::time::Instant::now() >= next_sweep {

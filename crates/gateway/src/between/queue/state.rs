@@ -4,11 +4,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::{CallResult, NoPlace};
+use crate::between::about::About;
 use crate::between::turns::Turns;
 
 #[derive(Default)]
@@ -31,6 +33,7 @@ pub(super) struct Waiting {
     pub(super) deadline: Instant,
     pub(super) network: IpAddr,
     pub(super) party: IpAddr,
+    pub(super) about: Arc<About>,
     pub(super) goes_on: bool,
     pub(super) answer: oneshot::Sender<CallResult>,
     pub(super) begin: Option<oneshot::Sender<u64>>,
@@ -41,6 +44,7 @@ pub(super) struct Running {
     /// See [`News::Begun`].
     pub(super) published: u64,
     pub(super) party: IpAddr,
+    pub(super) about: Arc<About>,
     pub(super) goes_on: bool,
     pub(super) answer: oneshot::Sender<CallResult>,
     pub(super) begin: Option<oneshot::Sender<u64>>,

@@ -18,6 +18,10 @@ fn enter(queue: &Arc<CallQueue>, address: &str, size: usize) -> Result<PendingCa
     enter_until(queue, address, size, Instant::now() + Duration::from_secs(60))
 }
 
+fn about(path: &str) -> About {
+    About { method: "GET".to_owned(), path: path.to_owned(), user: None }
+}
+
 fn enter_until(
     queue: &Arc<CallQueue>,
     address: &str,
@@ -42,6 +46,7 @@ fn enter_as(
         deadline,
         tells_begin: false,
         party: None,
+        about: Arc::new(about(&id.to_string())),
         goes_on,
     };
     queue.enter(call, address.parse().unwrap(), size)
@@ -288,4 +293,17 @@ fn calls_that_go_on_count_among_those_of_their_address() {
     let _second = enter(&queue, "127.0.0.1", 4).unwrap();
     assert_eq!(enter_as(&queue, "127.0.0.1", 4, deadline, true).err(), Some(NoPlace::Address));
     assert_eq!(enter(&queue, "127.0.0.1", 4).err(), Some(NoPlace::Address));
+}
+
+#[test]
+fn the_calls_that_a_worker_has_are_listed_until_they_are_answered() {
+    let queue = queue();
+    let paths = || queue.running().iter().map(|(_, call)| call.path.clone()).collect::<Vec<_>>();
+    let _first = enter(&queue, "203.0.113.1", 100).unwrap();
+    let _second = enter(&queue, "203.0.113.1", 100).unwrap();
+    assert!(paths().is_empty(), "both wait");
+    let taken = queue.take(Instant::now(), 0, 2).unwrap();
+    assert_eq!(paths(), [taken.id.to_string()]);
+    queue.answer(taken.id, CallResult::NotRun);
+    assert!(paths().is_empty());
 }

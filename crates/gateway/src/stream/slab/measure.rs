@@ -7,6 +7,8 @@
 //!
 //! Not for counters: the tally has these.
 
+use std::sync::Arc;
+
 use sse_proto::record::raised_at;
 
 use super::Slab;
@@ -30,11 +32,16 @@ struct Noted {
 pub(super) struct Round {
     items: Vec<Noted>,
     canary: u64,
+    /// Batches whose events an inspector is to see.
+    watched: Vec<Arc<Batch>>,
 }
 
 impl Round {
     /// A batch has come in a round that begins with the item `first`.
-    pub(super) fn take(&mut self, batch: &Batch, first: u64) {
+    pub(super) fn take(&mut self, batch: &Arc<Batch>, first: u64) {
+        if batch.reach.is_watched() && self.watched.try_reserve(1).is_ok() {
+            self.watched.push(Arc::clone(batch));
+        }
         self.canary = self.canary.max(batch.canary);
         // Where a batch does not follow the one before, nothing more is measured until the next round; nor
         // where there is no memory for it.
@@ -50,6 +57,22 @@ impl Round {
             };
             Noted { raised_at: record.map_or(0, raised_at), streams: 0 }
         }));
+    }
+
+    /// For the next round.
+    fn clear(&mut self) {
+        self.items.clear();
+        self.items.shrink_to(KEPT_EVENTS);
+    }
+
+    pub(super) fn take_watched(&mut self) -> Vec<Arc<Batch>> {
+        std::mem::take(&mut self.watched)
+    }
+
+    /// For how many streams an item is.
+    pub(super) fn streams(&self, sequence: u64, first: u64) -> u64 {
+        let place = sequence.checked_sub(first).and_then(|place| usize::try_from(place).ok());
+        place.and_then(|place| self.items.get(place)).map_or(0, |noted| noted.streams)
     }
 
     /// An item is for so many streams more.
@@ -89,7 +112,28 @@ impl Slab {
                 }
             }
         }
-        self.round.items.clear();
-        self.round.items.shrink_to(KEPT_EVENTS);
+        self.round.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_round_of_more_than_4096_events_the_memory_for_them_is_given_back() {
+        for (events, is_kept) in [(4095, true), (4096, true), (4097, false), (10_000, false)] {
+            let mut batch = Batch::new(1);
+            (0..events).for_each(|_| batch.push_overflow(None));
+            let mut round = Round::default();
+            round.items.reserve_exact(events);
+            round.take(&Arc::new(batch), 1);
+            let capacity = round.items.capacity();
+            assert!(round.items.len() == events && capacity >= events);
+            round.clear();
+            let kept = round.items.capacity();
+            assert_eq!((round.items.len(), kept == capacity), (0, is_kept), "{events}");
+            assert!(kept <= KEPT_EVENTS);
+        }
     }
 }

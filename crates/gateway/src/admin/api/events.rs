@@ -1,0 +1,128 @@
+//! `/api/events`: the live events of all routines, as an event stream.
+//!
+//! hyper asks for the next event when its buffer has room, and so at the reader's pace. Nothing is replayed,
+//! and there is no `id:`: an inspector that comes back watches from then on.
+//!
+//! Not for how events come here: `between/live.rs`.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::{Board, gateway, seconds};
+use crate::between::live::{Feed, MAX_DATA_BYTES, MAX_FEEDS, Seen, SeenEvent};
+use crate::content::problem::Problem;
+use crate::shared::Shared;
+
+/// How often it is looked whether the gateway is still the one that is served.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A comment is sent when nothing else was for so many looks: proxies and pages see that the stream lives.
+const HEARTBEAT: u32 = 15;
+
+/// The body of the answer.
+pub(in crate::admin) struct Events {
+    feed: Feed,
+    /// Not kept alive by who watches.
+    gateway: Weak<Shared>,
+    looks: Interval,
+    idle: u32,
+    has_begun: bool,
+    has_ended: bool,
+    /// When the reader last took something; of the connection.
+    taken: Rc<Cell<Instant>>,
+}
+
+/// The answer to a GET.
+///
+/// # Errors
+/// The problem that is answered instead.
+pub(in crate::admin) fn answer(board: &Board) -> Result<Response<Events>, Problem> {
+    let gateway = gateway(board)?;
+    let feed = gateway.inspection.live.open().ok_or_else(|| {
+        let detail = format!("{MAX_FEEDS} inspectors watch already.");
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
+    })?;
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (idle, has_begun, has_ended) = (0, false, false);
+    let taken = Rc::new(Cell::new(Instant::now()));
+    let gateway = Arc::downgrade(&gateway);
+    let mut response = Response::new(Events { feed, gateway, looks, idle, has_begun, has_ended, taken });
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+impl Events {
+    /// When the reader last took something.
+    pub(in crate::admin) fn taken(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.taken)
+    }
+
+    /// The next block; `None`: the end.
+    pub(in crate::admin) fn poll_block(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Bytes>> {
+        self.taken.set(Instant::now());
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        if !std::mem::replace(&mut self.has_begun, true) {
+            return Poll::Ready(Some(Bytes::from_static(b": open\n\n")));
+        }
+        if let Poll::Ready(seen) = self.feed.poll_next(cx) {
+            self.idle = 0;
+            return Poll::Ready(Some(block(&seen).into()));
+        }
+        while self.looks.poll_tick(cx).is_ready() {
+            if self.gateway.upgrade().is_none_or(|gateway| gateway.stopping().is_some()) {
+                self.has_ended = true;
+                return Poll::Ready(None);
+            }
+            self.idle += 1;
+            if self.idle >= HEARTBEAT {
+                self.idle = 0;
+                return Poll::Ready(Some(Bytes::from_static(b":\n\n")));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// JSON has no line breaks, so it is one line of data.
+fn block(seen: &Seen) -> String {
+    match seen {
+        Seen::Event(event) => format!("data: {}\n\n", shown(event)),
+        Seen::Missed(count) => format!("event: missed\ndata: {}\n\n", json!({ "count": count })),
+    }
+}
+
+fn shown(event: &SeenEvent) -> Value {
+    json!({
+        "id": event.id,
+        "at": seconds(event.at),
+        // An event does not carry from which routine it is.
+        "path": null,
+        "event": event.event,
+        "topics": event.topic.as_slice(),
+        "scope": event.scope,
+        "bytes": event.bytes,
+        "streams": event.streams,
+        "delay_ms": event.delay.map(|delay| delay.as_secs_f64() * 1e3),
+        "data": event.data,
+        "cut": event.bytes > event.data.len().min(MAX_DATA_BYTES),
+    })
+}
