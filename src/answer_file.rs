@@ -1,6 +1,6 @@
-//! Answers of the gateway that have no place in fixed shared memory: a backend raises a number there and wakes
-//! the gateway; the gateway writes the answer into a file of `pg_stat_tmp` and answers with the number. (Other
-//! extensions keep their statistics in that folder, too.)
+//! Answers of the gateway that have no place in fixed shared memory: a backend raises a number there and
+//! wakes the gateway; the gateway writes the answer into a file of `pg_stat_tmp` and answers with the number.
+//! (Other extensions keep their statistics in that folder, too.)
 //!
 //! Not for what is asked: `subscribers.rs`, `histograms.rs`.
 

@@ -1,5 +1,5 @@
-//! `sse.stat_histograms`: how long events and calls took, as the gateway has measured it; for those who open no
-//! admin port.
+//! `sse.stat_histograms`: how long events and calls took, as the gateway has measured it; for those who open
+//! no admin port.
 //!
 //! Not for counters, which are copied into shared memory once a second: `stats.rs`.
 

@@ -160,7 +160,11 @@ fn a_stop_with_five_thousand_streams_is_quick_and_ends_each_and_their_return_is_
             cluster.sql("select f('last words')")?;
             let with = time_of_stop(&cluster, mode)?;
             eprintln!("{mode:?}: {with:?} with {STREAMS} streams, {without:?} without");
-            are_spread(&returns_of(sockets)?)?;
+            let ended = returns_of(sockets).and_then(|returns| are_spread(&returns));
+            // A stop that is slow cuts streams at the end of its time, and counts for nothing.
+            if with < QUICK {
+                ended?;
+            }
             slowest = slowest.max(with);
             cluster.start()?;
         }

@@ -1,5 +1,5 @@
-//! The inspector's page as it is served (C8.2): three files that need no token, hold no data and ask nobody else
-//! for anything.
+//! The inspector's page as it is served (C8.2): three files that need no token, hold no data and ask nobody
+//! else for anything.
 //!
 //! Not for what the page does in a browser: `inspector.rs`.
 

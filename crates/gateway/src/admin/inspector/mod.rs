@@ -1,5 +1,5 @@
-//! The inspector's page (C8.2): HTML, style and script, served to anybody who reaches the admin port, since it
-//! holds no data. What it shows it asks for with the token, like everybody else.
+//! The inspector's page (C8.2): HTML, style and script, served to anybody who reaches the admin port, since
+//! it holds no data. What it shows it asks for with the token, like everybody else.
 //!
 //! Not for what it asks for: that is `/api/…`.
 
