@@ -233,6 +233,7 @@ fn a_stream_whose_window_stays_shut_is_reset_after_the_write_timeout_and_no_othe
         [stalled, health].iter().all(|id| peer.streams.get(id).is_some_and(|got| got.reset == Some(CANCEL)))
     });
     eventually("one is left", || gateway.subscribers() == 1);
+    assert_eq!(gateway.count(|stats| &stats.write_timeouts_total), 1, "the answer is none");
     // The connection is as good as before.
     shut.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]));
     let again = shut.open_stream();

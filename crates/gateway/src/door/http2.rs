@@ -30,6 +30,7 @@ use crate::door::progress::HEAD_TIMEOUT;
 use crate::entry::admission::SocketPermit;
 use crate::entry::peer::Peer;
 use crate::router::{Context, MAX_HEAD_BYTES};
+use crate::stats::Stats;
 use crate::stream::pipe::PIECE_BYTES;
 use crate::stream::socket::Socket;
 use io::{Io, Traffic};
@@ -176,7 +177,8 @@ async fn drive(
                 if traffic.is_overdue(now, settings.write_timeout) {
                     return Ending::Cut;
                 }
-                streams.cut_overdue(now, settings.write_timeout);
+                let cut = streams.cut_overdue(now, settings.write_timeout);
+                Stats::add(&context.shared.stats.write_timeouts_total, cut);
                 let Some(since) = streams.rests_since() else { continue };
                 match leaving {
                     None => {

@@ -35,13 +35,13 @@ pub(crate) struct Fate {
 }
 
 impl Fate {
-    /// Cuts the stream off: what it still had to send is dropped.
-    pub(crate) fn cut(&self) {
-        if !self.is_cut.replace(true)
-            && let Some(task) = self.task.take()
-        {
+    /// Cuts the stream off: what it still had to send is dropped. False: it was before.
+    pub(crate) fn cut(&self) -> bool {
+        let is_first = !self.is_cut.replace(true);
+        if let Some(task) = self.task.take() {
             task.wake();
         }
+        is_first
     }
 
     /// Whether it is cut off; if not, the task is woken when it is.

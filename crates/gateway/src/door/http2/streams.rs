@@ -125,10 +125,12 @@ impl Streams {
         self.last.get() > 0
     }
 
-    /// Cuts those off whose peer takes nothing, or too slowly.
-    pub(super) fn cut_overdue(&self, now: Instant, write_timeout: Duration) {
+    /// Cuts those off whose peer takes nothing, or too slowly. Says how many of them were no ordinary
+    /// answers.
+    pub(super) fn cut_overdue(&self, now: Instant, write_timeout: Duration) -> u64 {
         let open = self.open.borrow();
-        open.values().filter(|watch| watch.is_overdue(now, write_timeout)).for_each(|watch| watch.fate.cut());
+        let overdue = open.values().filter(|watch| watch.is_overdue(now, write_timeout));
+        overdue.map(|watch| u64::from(watch.fate.cut() && !watch.is_paced.get())).sum()
     }
 
     fn end(&self, number: u64) {
