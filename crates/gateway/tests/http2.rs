@@ -348,7 +348,9 @@ fn a_flood_ends_its_own_connection_and_delays_no_event_of_others() {
         let until = Instant::now() + DEADLINE;
         let mut slowest = Duration::ZERO;
         let mut refused = false;
+        let mut rounds = 0;
         while Instant::now() < until && !refused {
+            rounds += 1;
             let bytes = make(&mut attacker);
             let sent = attacker.try_send(&bytes);
             slowest = slowest.max(slowest_event(&gateway, &mut honest, id, name));
@@ -358,7 +360,8 @@ fn a_flood_ends_its_own_connection_and_delays_no_event_of_others() {
             refused = !sent || attacker.goaway.is_some() || attacker.ended.is_some() || answered;
         }
         println!("{name}: goaway {:?}, slowest event {slowest:?}", attacker.goaway);
-        assert!(refused, "{name}");
+        // A thousand frames at once, and what a slow machine's seconds allow.
+        assert!(refused && rounds <= 10, "{name}: {rounds} rounds");
         assert!(slowest < Duration::from_secs(1), "{name}: {slowest:?}");
         drop(attacker);
     }
