@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use cluster::http::KeyKind;
-use cluster::{find_program, wait_for};
+use cluster::{PATIENCE, find_program, wait_for};
 use common::SOON;
 use common::browser::Browser;
 use common::site::{Lines, Site, text};
@@ -102,6 +102,8 @@ fn calls_and_their_streams_come_over_http2() -> Result<()> {
 fn twelve_event_sources_of_one_page_share_one_connection() -> Result<()> {
     let site = Site::start()?;
     let Some(browser) = Browser::trusting(FILE, "", &site.certificate())? else { return Ok(()) };
+    site.cluster.configure("sse.idle_timeout", "1s")?;
+    site.cluster.reload()?;
     let page = browser.open(&site.url("/healthz"))?;
     page.is("location.protocol", &json!("https:"))?;
     page.value(
@@ -119,8 +121,8 @@ fn twelve_event_sources_of_one_page_share_one_connection() -> Result<()> {
     site.cluster.sql("select f('x')")?;
     page.is("got.length", &json!(12))?;
     ensure!(site.cluster.sql("select count(*) from sse.subscribers")? == "12");
-    // Others may have been made and left idle on the way.
-    wait_for(SOON, "one connection", || {
+    // Others may have been made on the way; without a stream they have ten seconds, or the setting.
+    wait_for(PATIENCE, "one connection", || {
         Ok((site.cluster.sql("select connections from sse.stat_gateway")? == "1").then_some(()))
     })?;
     // A call goes beside them, which over HTTP/1.1 would wait for the seventh connection.
