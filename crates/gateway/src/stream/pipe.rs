@@ -153,6 +153,11 @@ impl PipeWriter {
         Ok(())
     }
 
+    /// Whether the stream is cut off.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.fate.is_cut.get()
+    }
+
     fn room(&self) -> io::Result<()> {
         match self.middle.state.get() {
             State::Gone => Err(ErrorKind::BrokenPipe.into()),

@@ -288,9 +288,9 @@ impl Slot {
         self.cursor.expect(sequence);
     }
 
-    /// Whether it has taken nothing for `timeout` although there was something.
+    /// Whether it has taken nothing for `timeout` although there was something, and nobody has seen that yet.
     pub(crate) fn is_stalled(&self, now: u32, timeout: u32) -> bool {
-        self.has_stalled && now.wrapping_sub(self.progress_at) >= timeout
+        self.has_stalled && now.wrapping_sub(self.progress_at) >= timeout && !self.wire.is_cut_off()
     }
 
     /// Queues a heartbeat if nothing was sent for `interval`, and says whether it did.

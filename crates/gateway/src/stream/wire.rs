@@ -117,6 +117,14 @@ impl Wire {
         }
     }
 
+    /// Whether its connection has given it up, and the slot is about to hear of that.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        match self {
+            Self::Own(_) => false,
+            Self::Shared(pipe) => pipe.is_cut_off(),
+        }
+    }
+
     /// Makes closing a reset, so that what the peer never took is dropped at once. A stream that shares its
     /// connection is reset alone, when it is dropped.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
