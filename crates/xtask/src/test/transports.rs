@@ -58,6 +58,7 @@ pub(super) const OVER_TLS: &[&str] = &[
 const PLAIN: &[&str] = &[
     "activations",
     "admin_inspector",
+    "admin_inspector_live",
     "admin_metrics",
     "admin_port",
     "admin_ready",
