@@ -29,7 +29,8 @@ pub(crate) struct Problem {
     /// Extension members (RFC 9457 §3.2).
     members: Vec<(&'static str, String)>,
     /// Counts the bytes of its detail, if these came from a routine.
-    room: Option<Room>,
+    /// Boxed: an error is moved a lot.
+    room: Option<Box<Room>>,
     /// What lies behind it, for the inspector alone.
     cause: Option<String>,
     /// It may be due to outdated routes.
@@ -130,7 +131,7 @@ impl Problem {
 
     /// With its body counted in `room` until it is written; without its detail if there is no room for that.
     pub(crate) fn held(mut self, room: Option<Room>) -> Self {
-        self.room = room;
+        self.room = room.map(Box::new);
         self
     }
 
@@ -149,7 +150,7 @@ impl Problem {
             self.detail = String::new();
             body = self.body();
         }
-        held(body, self.room.take())
+        held(body, self.room.take().map(|room| *room))
     }
 
     pub(crate) fn into_response(mut self) -> Response<Body> {
