@@ -12,8 +12,7 @@ use anyhow::{Result, ensure};
 use cluster::{Cluster, Reply, Session};
 use common::{Corner, wait_for_status};
 
-/// Reads 64 MB of comments, in a build without optimisation, on a machine with other things to do: on a busy
-/// one each reading took 40 s, in a session and in the gateway.
+/// Reads 64 MB of comments, in a build without optimisation, on a machine with other things to do.
 const LONG: Duration = Duration::from_secs(300);
 
 /// One owner at a time: each reading reads what all owners have.

@@ -2,7 +2,7 @@
 //!
 //! Not for what to do about it: docs/metrics.md.
 
-/// The line on a metric, by its name without `_total`. A test has one for every figure.
+/// The line on a metric, by its name without `_total`.
 pub(super) fn help(name: &str) -> &'static str {
     let found = HELP.iter().find(|(known, _)| name.strip_prefix("pg_sse_") == Some(known));
     found.map_or("A column of sse.stat_gateway or sse.stat_ring.", |(_, help)| help)
