@@ -1,4 +1,5 @@
-//! HTTP/2 of the gateway's own, as clients of others see it (C1.3 `http2`, C1.6): curl, Python, Chromium.
+//! HTTP/2 of the gateway's own, as clients of others see it (C1.3 `http2`, C1.6): curl, Python,
+//! Chromium, h2load.
 
 mod common;
 
@@ -188,4 +189,21 @@ fn python_hears_two_streams_on_one_connection_and_their_clean_ends() -> Result<(
     ended.sort();
     ensure!(ended == ["0 ended", "1 ended"], "{ended:?}");
     Ok(())
+}
+
+#[test]
+fn h2load_gets_an_answer_to_every_request_of_many_at_a_time() -> Result<()> {
+    let Some(h2load) = find_program("h2load") else { return cluster::skip(FILE, "h2load of nghttp2") };
+    let site = Site::start()?;
+    let mut listener = Lines::of(site.curl_command(&["-sN", "--http2"], "/api/f/info")?)?;
+    listener.wait_for("event: sse.ready")?;
+    // Ten connections with twenty requests each at a time.
+    let said = Command::new(h2load)
+        .args(["-n", "2000", "-c", "10", "-m", "20", "-t", "1", &site.url("/healthz")])
+        .output()?;
+    let said = text(&said);
+    ensure!(said.contains("2000 succeeded, 0 failed, 0 errored, 0 timeout"), "{said}");
+    ensure!(said.contains("Application protocol: h2") && said.contains("status codes: 2000 2xx"), "{said}");
+    site.cluster.sql("select f('still there')")?;
+    listener.wait_for("data: still there")
 }

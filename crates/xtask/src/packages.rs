@@ -177,7 +177,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3-pip", "pip3"),
@@ -189,6 +189,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("nodejs", "node"),
     ("npm", "npm"),
     ("prometheus", "promtool"),
+    ("nghttp2-client", "h2load"),
 ];
 
 /// Languages that have a statement for messages, beside PL/pgSQL.
