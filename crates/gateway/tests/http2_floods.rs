@@ -34,7 +34,17 @@ type Flood = (&'static str, fn(&mut H2Peer) -> Vec<u8>);
 // Floods: rapid reset, PING, SETTINGS, empty DATA, CONTINUATION without end, resets, bombs of HPACK.
 #[test]
 fn a_flood_ends_its_own_connection_and_delays_no_event_of_others() {
-    let floods: [Flood; 8] = [
+    let floods: [Flood; 9] = [
+        ("made you reset", |peer| {
+            let mut bytes = Vec::new();
+            for _ in 0..100 {
+                let id = peer.next_id();
+                bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, id, &head("GET", STREAM, &[])));
+                // Windows are not raised by nothing: an error of the stream, which we reset.
+                bytes.extend(frame(8, 0, id, &0_u32.to_be_bytes()));
+            }
+            bytes
+        }),
         ("rapid reset", |peer| {
             let mut bytes = Vec::new();
             for _ in 0..200 {

@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+
 use super::tls::{Ended, Site, TlsPeer, VERSIONS};
 use super::{DEADLINE, within};
 
@@ -55,6 +57,10 @@ pub struct H2Peer {
     pub ended: Option<Ended>,
     /// Whether windows are raised by what came.
     pub takes: bool,
+    /// Each frame that raises one comes in a record of its own.
+    pub takes_apart: bool,
+    /// Frames with DATA that have come.
+    pub parts: usize,
     /// What may still be sent as DATA; 0 is the connection's.
     windows: BTreeMap<u32, i64>,
     pub pongs: usize,
@@ -107,19 +113,29 @@ impl H2Peer {
     /// With this window for each stream.
     pub fn with_window(port: u16, site: &Site, window: u32) -> Self {
         let mut peer = Self::shaken(port, site);
+        peer.say_hello(window);
+        peer
+    }
+
+    /// The preface, and what goes with it.
+    pub fn say_hello(&mut self, window: u32) {
         let mut first = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         // No table, so that a status can be read by itself; no push.
         let mut settings = vec![0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 4];
         settings.extend(window.to_be_bytes());
         first.extend(frame(SETTINGS, 0, 0, &settings));
         first.extend(frame(WINDOW_UPDATE, 0, 0, &(64_u32 << 20).to_be_bytes()));
-        peer.send(&first);
-        peer
+        self.send(&first);
     }
 
     /// A handshake that chose HTTP/2, and nothing said.
     pub fn shaken(port: u16, site: &Site) -> Self {
-        let mut config = (*site.trust(&VERSIONS)).clone();
+        Self::shaken_by(port, &site.trust(&VERSIONS))
+    }
+
+    /// The same by these versions of TLS.
+    pub fn shaken_by(port: u16, trust: &ClientConfig) -> Self {
+        let mut config = trust.clone();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let mut peer = TlsPeer::connect(port, &Arc::new(config));
         peer.shake();
@@ -132,6 +148,8 @@ impl H2Peer {
             goaway: None,
             ended: None,
             takes: true,
+            takes_apart: false,
+            parts: 0,
             windows: BTreeMap::new(),
             pongs: 0,
             pings: 0,
@@ -240,12 +258,18 @@ impl H2Peer {
         let ends = flags & END_STREAM != 0;
         match kind {
             DATA => {
+                self.parts += 1;
                 let got = self.streams.entry(id).or_default();
                 got.data.extend(payload);
                 got.has_ended |= ends;
                 if self.takes && !payload.is_empty() {
                     for id in [0, id] {
-                        answer.extend(frame(WINDOW_UPDATE, 0, id, &(payload.len() as u32).to_be_bytes()));
+                        let taken = frame(WINDOW_UPDATE, 0, id, &(payload.len() as u32).to_be_bytes());
+                        if self.takes_apart {
+                            self.try_send(&taken);
+                        } else {
+                            answer.extend(taken);
+                        }
                     }
                 }
             }

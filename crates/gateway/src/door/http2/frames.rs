@@ -19,6 +19,10 @@ const IDLE_FRAMES_PER_SECOND: u32 = 100;
 /// connection.
 const FRAMES_FOR_PART: u32 = 8;
 
+/// What parts excuse is kept for later up to so many frames: a client that was busy for a second acknowledges
+/// all of its hundred streams at once. Reading so many takes a fraction of a second, in turns with others.
+const MAX_EXCUSED_FRAMES: u32 = 100_000;
+
 /// DATA with fewer bytes brings nothing, unless it is the last.
 const MIN_DATA_BYTES: usize = 32;
 
@@ -45,6 +49,8 @@ pub(super) struct Frames {
     /// Frames without use that may still come.
     allowed: u32,
     allowed_at: Instant,
+    /// The same of those that parts excuse.
+    excused: u32,
     is_flooded: bool,
 }
 
@@ -58,6 +64,7 @@ impl Frames {
             ends_head: false,
             allowed: MAX_IDLE_FRAMES,
             allowed_at: now,
+            excused: 0,
             is_flooded: false,
         }
     }
@@ -72,7 +79,7 @@ impl Frames {
     }
 
     pub(super) fn excuse(&mut self) {
-        self.allowed = (self.allowed + FRAMES_FOR_PART).min(MAX_IDLE_FRAMES);
+        self.excused = (self.excused + FRAMES_FOR_PART).min(MAX_EXCUSED_FRAMES);
     }
 
     pub(super) fn follow(&mut self, mut bytes: &[u8], now: Instant) {
@@ -117,6 +124,10 @@ impl Frames {
     }
 
     fn spend(&mut self, now: Instant) {
+        if let Some(excused) = self.excused.checked_sub(1) {
+            self.excused = excused;
+            return;
+        }
         if self.allowed < MAX_IDLE_FRAMES {
             let since = now.saturating_duration_since(self.allowed_at).as_millis();
             let more = since * u128::from(IDLE_FRAMES_PER_SECOND) / 1000;
@@ -187,6 +198,24 @@ mod tests {
             frames.follow(&frame(DATA, END_STREAM, 0), now);
         }
         assert!(!frames.is_flooded());
+    }
+
+    #[test]
+    fn acknowledgements_may_come_late_and_all_at_once_up_to_their_bound() {
+        let now = Instant::now();
+        let bound = MAX_EXCUSED_FRAMES + MAX_IDLE_FRAMES;
+        for (parts, frames_come, is_flooded) in [
+            (1000, 8 * 1000 + MAX_IDLE_FRAMES, false),
+            (1000, 8 * 1000 + MAX_IDLE_FRAMES + 1, true),
+            (MAX_EXCUSED_FRAMES, bound - 1, false),
+            (MAX_EXCUSED_FRAMES, bound, false),
+            (MAX_EXCUSED_FRAMES, bound + 1, true),
+        ] {
+            let mut frames = open(now);
+            (0..parts).for_each(|_| frames.excuse());
+            (0..frames_come).for_each(|_| frames.follow(&frame(WINDOW_UPDATE, 0, 4), now));
+            assert_eq!(frames.is_flooded(), is_flooded, "{parts} {frames_come}");
+        }
     }
 
     // A head that comes in pieces without end.
