@@ -46,7 +46,7 @@ fn many_streams_share_a_connection_and_end_cleanly_with_their_last_bytes() {
     peer.until("all have ended", |peer| others.iter().all(|id| peer.streams[id].has_ended));
     for id in others {
         let text = peer.got(id).text();
-        assert!(text.ends_with("data: last\n\n") && text.contains(&"x".repeat(100_000)), "{}", text.len());
+        assert!(text.ends_with("data: last\n\n\n") && text.contains(&"x".repeat(100_000)), "{}", text.len());
         assert!(!text.contains("\r\n"), "no chunks");
     }
     // Behind the ends: to some clients everything is over at that word.

@@ -81,7 +81,7 @@ fn a_call_that_streams_ends_with_its_result() {
     gateway.gateway.answer_call(call.id, done_with(call.id, "whole", EventsEnd::Told));
     publish_end(&gateway, call.id);
     let (status, text) = peer.answer(id);
-    assert!(status == 200 && text.ends_with("event: sse.result\ndata: whole\n\n"), "{text}");
+    assert!(status == 200 && text.ends_with("event: sse.result\ndata: whole\n\n\n"), "{text}");
     // One that its reader leaves is cancelled.
     let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
     let call = take(&gateway);
@@ -218,4 +218,54 @@ fn an_answer_that_is_not_taken_is_reset_and_its_memory_given_back() {
     gateway.gateway.answer_call(call.id, done(call.id, &body));
     peer.until("the whole answer", |peer| peer.streams.get(&id).is_some_and(Got::is_over));
     assert!(peer.got(id).has_ended && peer.got(id).data.len() == body.len());
+}
+
+// A reader that opens its window by one byte too few: the last part of its answer would wait for ever, with the
+// memory of the whole answer, while another stream keeps the connection.
+#[test]
+fn an_end_that_is_not_taken_has_the_write_timeout_as_every_part_has() {
+    const WINDOW: usize = 20_000;
+    let site = Site::new();
+    let gateway = gateway(&site, |settings| settings.write_timeout = Duration::from_secs(2));
+    let mut peer = H2Peer::with_window(gateway.port(), &site, WINDOW as u32);
+    let stays = peer.open_stream();
+    peer.takes = false;
+    for len in [WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW] {
+        let id = peer.get("/api/look");
+        let call = take(&gateway);
+        gateway.gateway.answer_call(call.id, done(call.id, &"x".repeat(len)));
+        if len <= WINDOW {
+            assert_eq!(peer.answer(id).1.len(), len);
+        } else {
+            peer.until("it is reset", |peer| {
+                peer.streams.get(&id).is_some_and(|got| got.reset == Some(CANCEL))
+            });
+            assert_eq!(peer.got(id).data.len(), WINDOW, "{len}");
+        }
+    }
+    // And the end of a stream.
+    let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
+    let call = take(&gateway);
+    gateway.gateway.call_has_begun(call.id);
+    peer.until_text(id, "sse.ready");
+    let text = "x".repeat(WINDOW);
+    gateway.gateway.answer_call(call.id, done_with(call.id, &text, EventsEnd::Told));
+    publish_end(&gateway, call.id);
+    peer.until("it is reset", |peer| peer.streams.get(&id).is_some_and(|got| got.reset == Some(CANCEL)));
+    assert!(!peer.got(stays).is_over());
+}
+
+#[test]
+fn an_answer_to_head_has_no_body_whatever_it_is() {
+    let site = Site::new();
+    let gateway = gateway(&site, |_| {});
+    let mut peer = H2Peer::connect(gateway.port(), &site);
+    for (path, status) in [("/healthz", 200), ("/nothing", 404), ("/api/work", 405)] {
+        let id = peer.begin("HEAD", path, &[], END_STREAM);
+        assert_eq!(peer.answer(id), (status, String::new()), "{path}");
+    }
+    let id = peer.begin("HEAD", "/api/look", &[], END_STREAM);
+    let call = take(&gateway);
+    gateway.gateway.answer_call(call.id, done(call.id, "whole"));
+    assert_eq!(peer.answer(id), (200, String::new()));
 }

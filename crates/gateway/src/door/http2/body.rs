@@ -25,22 +25,55 @@ pub(super) struct WatchedBody {
 }
 
 pub(super) enum Source {
-    Answer(Body),
-    Stream(PipeReader),
+    Answer {
+        body: Body,
+        /// Its last byte, which is a part of its own.
+        last: Bytes,
+    },
+    Stream {
+        pipe: PipeReader,
+        has_said_end: bool,
+    },
 }
 
+/// What a stream ends with: behind a whole event, and a slot says its end nowhere else, an empty line is nothing.
+const END_OF_STREAM: Bytes = Bytes::from_static(b"\n");
+
+/// hyper asks for the next part when there is room for a byte of it: then there was room for all those before.
+/// But it leaves the last one as it is handed over, with whoever looks after it: behind a window that stays
+/// shut it would wait for ever, and with it the memory of the whole answer. So the last part is a byte.
 impl Source {
+    pub(super) fn answer(body: Body) -> Self {
+        Self::Answer { body, last: Bytes::new() }
+    }
+
+    pub(super) fn stream(pipe: PipeReader) -> Self {
+        Self::Stream { pipe, has_said_end: false }
+    }
+
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        match self {
-            Self::Stream(pipe) => pipe.poll_piece(cx).map(|piece| piece.map(Ok)),
-            Self::Answer(Body::Bytes(bytes)) if bytes.len() > PIECE_BYTES => {
-                Poll::Ready(Some(Ok(bytes.split_to(PIECE_BYTES))))
+        let (body, last) = match self {
+            Self::Stream { pipe, has_said_end } => {
+                let piece = ready!(pipe.poll_piece(cx));
+                let end = || (!std::mem::replace(has_said_end, true)).then_some(END_OF_STREAM);
+                return Poll::Ready(piece.or_else(end).map(Ok));
             }
-            Self::Answer(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default())))
+            Self::Answer { last, .. } if !last.is_empty() => {
+                return Poll::Ready(Some(Ok(std::mem::take(last))));
             }
+            Self::Answer { body, last } => (body, last),
+        };
+        let mut part = match body {
+            Body::Bytes(bytes) if bytes.len() > PIECE_BYTES => bytes.split_to(PIECE_BYTES),
+            _ => match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                end => return Poll::Ready(end.map(|frame| frame.map(|_| Bytes::new()))),
+            },
+        };
+        if part.len() > 1 && body.is_end_stream() {
+            *last = part.split_off(part.len() - 1);
         }
+        Poll::Ready(Some(Ok(part)))
     }
 }
 
@@ -63,15 +96,16 @@ impl HttpBody for WatchedBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Answer(body) => body.is_end_stream(),
-            Source::Stream(pipe) => pipe.has_ended(),
+            Source::Answer { body, last } => last.is_empty() && body.is_end_stream(),
+            Source::Stream { has_said_end, .. } => *has_said_end,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Answer(body) => body.size_hint(),
-            Source::Stream(_) => SizeHint::default(),
+            // It is asked before the first part is.
+            Source::Answer { body, .. } => body.size_hint(),
+            Source::Stream { .. } => SizeHint::default(),
         }
     }
 }

@@ -8,14 +8,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, COOKIE, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::Service;
 
 use super::body::{Source, WatchedBody};
 use super::io::Traffic;
 use super::streams::{Streams, Watch};
+use crate::content::body::Body;
 use crate::content::problem::Problem;
 use crate::entry::admission::{SharePermit, SocketPermit};
 use crate::entry::peer::Peer;
@@ -62,6 +63,7 @@ async fn answer(
     is_closing: bool,
 ) -> Response<Source> {
     let settings = context.shared.settings();
+    let is_head = request.method() == Method::HEAD;
     let (limit, all) = (router::max_busy(peer, &settings), settings.max_sockets());
     let permit = SharePermit::try_new(&context.shared.counts, peer.address, limit, all);
     let answer = match (as_http_1(request), permit) {
@@ -80,16 +82,29 @@ async fn answer(
             // The connection goes on: what is left of a body is reset with its stream.
             response.headers_mut().remove(CONNECTION);
             watch.is_paced.set(true);
-            response.map(Source::Answer)
+            if is_head {
+                drop_body(&mut response);
+            }
+            response.map(Source::answer)
         }
         Answer::Stream(mut stream) => {
             // It is counted as a stream from now on.
             watch.request.take();
             let headers = std::mem::take(&mut stream.headers);
-            let mut response = Response::new(Source::Stream(open(stream, watch, context)));
+            let mut response = Response::new(Source::stream(open(stream, watch, context)));
             *response.headers_mut() = headers;
             response
         }
+    }
+}
+
+/// What answers HEAD has the length of a body, and none. Over HTTP/1.1 hyper sees to it.
+fn drop_body(response: &mut Response<Body>) {
+    let body = std::mem::replace(response.body_mut(), Body::EMPTY);
+    if !body.is_end_stream()
+        && let Some(length) = body.size_hint().exact()
+    {
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert(HeaderValue::from(length));
     }
 }
 
