@@ -220,8 +220,8 @@ fn an_answer_that_is_not_taken_is_reset_and_its_memory_given_back() {
     assert!(peer.got(id).has_ended && peer.got(id).data.len() == body.len());
 }
 
-// A reader that opens its window by one byte too few: the last part of its answer would wait for ever, with the
-// memory of the whole answer, while another stream keeps the connection.
+// A reader that opens its window by one byte too few: the last part of its answer would wait for ever, with
+// the memory of the whole answer, while another stream keeps the connection.
 #[test]
 fn an_end_that_is_not_taken_has_the_write_timeout_as_every_part_has() {
     const WINDOW: usize = 20_000;

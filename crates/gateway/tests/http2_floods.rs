@@ -32,6 +32,7 @@ fn slowest_event(gateway: &TestGateway, honest: &mut H2Peer, id: u32, tag: &str)
 type Flood = (&'static str, fn(&mut H2Peer) -> Vec<u8>);
 
 // Floods: rapid reset, PING, SETTINGS, empty DATA, CONTINUATION without end, resets, bombs of HPACK.
+// Long because it is one list of floods.
 #[test]
 fn a_flood_ends_its_own_connection_and_delays_no_event_of_others() {
     let floods: [Flood; 9] = [

@@ -15,10 +15,10 @@ const MAX_BYTES: u64 = 64 << 10;
 const FORGIVEN_PER_SECOND: u64 = 1 << 10;
 
 /// How many bytes each byte of text excuses, itself included: a record is 29 bytes longer than its text at
-/// most, and what an honest peer has to say in one is seldom shorter than ten. The shortest that comes without
-/// end is an acknowledgement of HTTP/2, of 13 bytes, in a record of its own: 42 bytes in TLS 1.2. With two
-/// or three for each, who acknowledges a busy stream like this was cut off within a minute. How many of them
-/// may come is bounded where they are understood (`door/http2/frames.rs`).
+/// most, and what an honest peer has to say in one is seldom shorter than ten. The shortest that comes
+/// without end is an acknowledgement of HTTP/2, of 13 bytes, in a record of its own: 42 bytes in TLS 1.2.
+/// With two or three for each, who acknowledges a busy stream like this was cut off within a minute. How many
+/// of them may come is bounded where they are understood (`door/http2/frames.rs`).
 const BYTES_FOR_TEXT: u64 = 4;
 
 /// Bytes of one connection.
