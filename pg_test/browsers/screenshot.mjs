@@ -22,3 +22,5 @@ try {
 } finally {
   await browser.close();
 }
+// Streams that a scene has opened would go on.
+process.exit(0);

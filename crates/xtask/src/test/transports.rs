@@ -107,6 +107,7 @@ const PLAIN: &[&str] = &[
     "examples_threads",
     "http2",
     "inlining",
+    "inspector",
     "inspector_page",
     "interoperability",
     "leak",
