@@ -1,4 +1,4 @@
-//! The inspector's page as it is served (C8.2): three files that need no token, hold no data and ask nobody
+//! The inspector's page as it is served (C8.2): four files that need no token, hold no data and ask nobody
 //! else for anything.
 //!
 //! Not for what the page does in a browser: `inspector.rs`.
@@ -11,10 +11,11 @@ use cluster::{Builder, Cluster};
 use common::admin::open;
 use common::is_problem;
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("/", "text/html; charset=utf-8"),
     ("/inspector.js", "text/javascript; charset=utf-8"),
     ("/inspector.css", "text/css; charset=utf-8"),
+    ("/inspector.svg", "image/svg+xml"),
 ];
 
 // Attacks: a text that the server shows is HTML or a script; another page draws the inspector within itself.

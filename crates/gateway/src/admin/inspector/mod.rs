@@ -1,5 +1,5 @@
-//! The inspector's page (C8.2): HTML, style and script, served to anybody who reaches the admin port, since
-//! it holds no data. What it shows it asks for with the token, like everybody else.
+//! The inspector's page (C8.2): HTML, style, script and icon, served to anybody who reaches the admin port,
+//! since it holds no data. What it shows it asks for with the token, like everybody else.
 //!
 //! Not for what it asks for: that is `/api/…`.
 
@@ -13,8 +13,8 @@ use crate::content::body::Body;
 /// Only what comes from this port may run, style or be asked for, and nothing may be drawn around the page.
 /// What the server sends is text that anybody may have written: the browser refuses to take a text for HTML
 /// (Trusted Types), whatever the script does.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Nobody who opens the page in a window gets hold of that window.
@@ -39,6 +39,8 @@ pub(super) fn file(path: &str) -> Option<Response<Body>> {
         "/" => ("text/html; charset=utf-8", include_str!("page.html")),
         "/inspector.js" => ("text/javascript; charset=utf-8", SCRIPT),
         "/inspector.css" => ("text/css; charset=utf-8", include_str!("inspector.css")),
+        // Without one of its own, a browser asks for an icon elsewhere, and says in red that there is none.
+        "/inspector.svg" => ("image/svg+xml", include_str!("inspector.svg")),
         _ => return None,
     };
     let mut response = Response::new(Body::from(content.as_bytes().to_vec()));
