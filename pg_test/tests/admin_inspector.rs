@@ -97,6 +97,7 @@ fn the_overview_has_the_checks_all_figures_and_the_distributions() -> Result<()>
         (&json!("serving"), &json!(admin.cluster.sql("select current_database()")?))
     );
     assert_eq!(overview["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(overview["port"].to_string(), admin.cluster.sql("select port from sse.stat_gateway")?);
     let times = [&overview["started"], &overview["now"]].map(Value::as_f64);
     let [Some(started), Some(at)] = times else { anyhow::bail!("{times:?}") };
     ensure!(began - 5.0 < started && started < at && at < now() + 5.0, "{began} {started} {at}");

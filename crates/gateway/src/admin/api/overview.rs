@@ -33,12 +33,15 @@ pub(super) async fn answer(board: &Arc<Board>) -> Result<Response<Body>, Problem
             "seconds": gateway.inspection.window_age().as_secs_f64(),
         })
     });
+    // 0 before the first address is bound.
+    let port = gateway.as_ref().map(|gateway| gateway.stats.port.load(Ordering::Relaxed));
     let delays = gateway.as_ref().map(|gateway| gateway.measures.delays());
     let calls = gateway.as_ref().map(|gateway| gateway.measures.all_calls());
     board.api.answers.value(&json!({
         "version": board.surroundings.version(),
         "state": board.surroundings.state(),
         "database": board.surroundings.database(),
+        "port": port.filter(|port| *port != 0),
         "now": seconds(SystemTime::now()),
         "started": facts.started_at.map(seconds),
         "checks": checks,

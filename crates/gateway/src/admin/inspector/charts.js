@@ -26,6 +26,7 @@ function read(overview) {
   const reading = {
     at: number(overview.now) ?? Date.now() / 1000,
     started: overview.started,
+    port: overview.port,
     figures: overview.figures ?? {},
     event_delay: overview.event_delay ?? {},
     call_duration: overview.call_duration ?? {},

@@ -77,8 +77,8 @@ function two(cell, first, second, write = put) {
 
 const contains = (asked, ...parts) => parts.some(part => text(part).toLowerCase().includes(asked));
 
-/** Where streams and calls are, as far as the figures say. */
-const publicPort = () => number(readings.at(-1)?.figures.port) || 8080;
+/** Where streams and calls are; what is usual while nothing listens. */
+const publicPort = () => number(readings.at(-1)?.port) ?? 8080;
 
 const endpoints = new Table("endpoints", {
   key: item => `${item.routine}\n${item.kind}\n${item.url}\n${item.method}\n${item.level}`,
