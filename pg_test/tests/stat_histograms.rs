@@ -121,7 +121,11 @@ fn only_pg_monitor_sees_the_histograms() -> Result<()> {
 fn without_a_gateway_the_view_says_so_and_comes_back_with_it() -> Result<()> {
     let cluster = Cluster::builder().start()?;
     let read = "select count(*) from sse.stat_histograms";
-    ensure!(cluster.sql(read)?.parse::<u32>()? > 20);
+    // While nothing is served yet there are none.
+    wait_for(SOON, "the gateway has histograms", || {
+        let rows = cluster.sql(read).ok().and_then(|rows| rows.parse::<u32>().ok());
+        Ok(rows.filter(|rows| *rows > 20).map(drop))
+    })?;
     let frozen = common::freeze_gateway(&cluster)?;
     let reply = cluster.session()?.run(read)?;
     let error = format!("{:?}", reply.error().context("nobody has answered, and no error")?);
