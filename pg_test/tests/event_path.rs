@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::EventStream;
-use cluster::{
-    Builder, Cluster, Extension, Install, PgConfig, Session, skip, tell_skipped, wait_for, wait_until,
-};
+use cluster::{Builder, Cluster, Extension, Install, PgConfig, Session, skip, wait_for, wait_until};
 use common::{SOON, announcer, figure, gateway_pid, provoke};
 
 const QUIET: &str = "set client_min_messages = warning";
@@ -260,14 +258,8 @@ fn a_panic_in_any_thread_ends_the_gateway_in_an_orderly_way_and_another_one_serv
 /// --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
-fn the_time_from_a_single_publisher_to_its_subscriber() -> Result<()> {
-    let Some(before) = env::var_os("PG_SSE_BEFORE") else {
-        // Whoever runs all tests with the ignored ones measures nothing.
-        return tell_skipped(
-            env!("CARGO_CRATE_NAME"),
-            "PG_SSE_BEFORE names no library to measure beside this one",
-        );
-    };
+fn by_hand_the_time_from_a_single_publisher_to_its_subscriber() -> Result<()> {
+    let before = env::var_os("PG_SSE_BEFORE").context("PG_SSE_BEFORE names no library to measure beside")?;
     let original = PgConfig::find(None)?;
     let mut sides = Vec::new();
     for extension in [Extension::with_library(before.into())?, Extension::locate(&original)?] {

@@ -37,7 +37,7 @@ fn the_inspector_does_in_browsers_what_its_page_says() -> Result<()> {
 /// In full colour it is too large; the one in docs has a palette of 256.
 #[test]
 #[ignore = "writes docs/images/inspector.png"]
-fn the_picture_is_of_a_server_as_it_runs() -> Result<()> {
+fn by_hand_the_picture_is_of_a_server_as_it_runs() -> Result<()> {
     let file = workspace_root().join("docs/images/inspector.png");
     let file = file.to_str().context("a path")?;
     in_browsers(&["screenshot.mjs", "inspector", file], "inspector-picture")

@@ -138,7 +138,7 @@ fn idle_streams_over_http2_and_stalled_ones_keep_little() {
 // Run by hand: `cargo test --release -p sse-gateway --test http2_memory -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
-fn measure_memory_and_time_beside_http_1() {
+fn by_hand_measure_memory_and_time_beside_http_1() {
     for round in 0..3 {
         for kind in [Kind::Plain, Kind::Tls, Kind::Http2, Kind::Shared] {
             let site = Site::new();

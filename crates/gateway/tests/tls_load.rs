@@ -119,7 +119,7 @@ fn a_stream_gets_its_events_while_others_connect_over_tls() {
 // 1`
 #[test]
 #[ignore = "a measurement"]
-fn measure_events_beside_ten_thousand_connects_a_minute() {
+fn by_hand_measure_events_beside_ten_thousand_connects_a_minute() {
     for round in 0..3 {
         for guests in [Guests::None, Guests::Plain, Guests::WithTickets, Guests::WithoutTickets] {
             let Noticed { median, late, connects, each } = beside(guests, Duration::from_secs(10));
@@ -141,7 +141,7 @@ fn byte_by_byte(peer: &mut TlsPeer, head: &str) {
 
 #[test]
 #[ignore = "a measurement"]
-fn measure_what_attackers_cost_the_thread_that_serves() {
+fn by_hand_measure_what_attackers_cost_the_thread_that_serves() {
     type Attack = fn(&TestGateway, &Site);
     let site = Site::new();
     let gateway = TestGateway::with(site.settings());

@@ -105,7 +105,7 @@ fn an_idle_stream_over_tls_and_a_stalled_one_keep_little() {
 // Run by hand: `cargo test --release -p sse-gateway --test tls_memory -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]
-fn measure_memory_and_time_beside_plain_streams() {
+fn by_hand_measure_memory_and_time_beside_plain_streams() {
     for round in 0..3 {
         for is_tls in [false, true] {
             let site = Site::new();

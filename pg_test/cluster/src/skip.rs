@@ -1,7 +1,8 @@
 //! Fails a test that lacks something on this machine, unless the environment names it: a test that did not
 //! run proves nothing, and libtest has no word for that.
 //!
-//! Not for slow tests: those are `#[ignore = "slow"]`.
+//! Not for slow tests, which are `#[ignore = "slow"]`, nor for what is run by hand: that is ignored, and its
+//! name begins with `by_hand_`.
 
 use std::env;
 use std::io::{self, Write};
@@ -27,8 +28,7 @@ pub fn skip(name: &str, lacks: &str) -> Result<()> {
     tell_skipped(name, &format!("there is no {lacks}"))
 }
 
-/// Counts a test as skipped that makes no sense here: one of a feature that this PostgreSQL does not have, or
-/// a measurement.
+/// Counts a test as skipped that makes no sense here: one of a feature that this PostgreSQL does not have.
 ///
 /// # Errors
 /// Nothing can be written.

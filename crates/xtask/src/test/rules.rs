@@ -35,6 +35,7 @@ pub(crate) fn violations(root: &Path) -> Result<Vec<String>> {
             found.extend(versions_apart(&name, &text));
             found.extend(too_long(&name, &text));
             found.extend(wide_comments(&name, &text));
+            found.extend(ignored(&name, &text));
             found.extend(functions::violations(&name, &text));
         }
     }
@@ -106,6 +107,22 @@ fn wide_comments(name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// What is run by hand alone says so by its name, or the test command would run it: slow tests are ignored,
+/// too.
+fn ignored(name: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_by_hand = |line: &&str| line.starts_with("#[ignore") && !line.contains("\"slow\"");
+    let starts = lines.iter().enumerate().filter(|(_, line)| is_by_hand(line));
+    let is_named = |at: usize| {
+        lines[at..]
+            .iter()
+            .find_map(|line| line.strip_prefix("fn "))
+            .is_some_and(|rest| rest.starts_with("by_hand_"))
+    };
+    let wrong = starts.filter(|(at, _)| !is_named(*at));
+    wrong.map(|(at, _)| format!("{name}:{}: neither \"slow\", nor is its name by_hand_…", at + 1)).collect()
+}
+
 /// A line without its comment and without what is in quotes.
 fn code_of(line: &str) -> String {
     let outside: String = line.replace("\\\"", "").split('"').step_by(2).collect::<Vec<_>>().join("\"\"");
@@ -156,6 +173,17 @@ mod tests {
         assert!(wide_comments("src/lib.rs", &of(MAX_WIDTH)).is_empty());
         assert_eq!(wide_comments("src/lib.rs", &of(MAX_WIDTH + 1)).len(), 1);
         assert!(wide_comments("src/lib.rs", &"x".repeat(MAX_WIDTH + 1)).is_empty());
+    }
+
+    #[test]
+    fn what_is_ignored_is_slow_or_run_by_hand() {
+        let of = |reason: &str, name: &str| {
+            format!("#[test]\n#[ignore{reason}]\nfn {name}() {{}}\nfn by_hand_x() {{}}\n")
+        };
+        assert!(ignored("a.rs", &of(" = \"slow\"", "leak")).is_empty());
+        assert!(ignored("a.rs", &of(" = \"a measurement\"", "by_hand_leak")).is_empty());
+        assert_eq!(ignored("a.rs", &of(" = \"a measurement\"", "leak")).len(), 1);
+        assert_eq!(ignored("a.rs", &of("", "leak")).len(), 1);
     }
 
     #[test]

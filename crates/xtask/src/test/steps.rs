@@ -270,10 +270,12 @@ impl Run {
         Ok(all)
     }
 
-    /// Runs tests and counts them. Slow ones, marked `#[ignore = "slow"]`, run unless the run is quick.
+    /// Runs tests and counts them. Slow ones, marked `#[ignore = "slow"]`, run unless the run is quick; what
+    /// is run by hand alone, a measurement or a picture, is ignored and has a name that begins with
+    /// `by_hand_`.
     pub(super) fn tests(&self, title: &str, mut tests: Command) -> Result<Outcome> {
         if !self.quick {
-            tests.args(["--", "--include-ignored"]);
+            tests.args(["--", "--include-ignored", "--skip", "by_hand_"]);
         }
         self.tests_without_slow(title, tests)
     }
