@@ -337,7 +337,7 @@ fn events_come_before_other_work_if_the_administrator_permits_it() -> Result<()>
         round(&mut session, &mut stream, "first")?;
         for (name, nice) in nice_of_threads(&cluster)? {
             let expected = match &*name {
-                "sse-routes" | "sse-refusals" => 10,
+                "sse-routes" | "sse-refusals" | "sse-files" => 10,
                 name if name == "sse-courier" || name.starts_with("sse-gateway-") => carriers,
                 // The main thread takes locks that others wait for.
                 _ => 0,

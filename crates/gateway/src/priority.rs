@@ -16,9 +16,13 @@ pub fn yield_to_events() {
     #[cfg(target_os = "linux")]
     {
         // In vain: as before.
-        let _ = rustix::process::nice(10);
+        let _ = rustix::process::setpriority_process(None, YIELDING);
     }
 }
+
+/// The priority of threads that no event waits for, whatever that of the thread is that has started them.
+#[cfg(target_os = "linux")]
+const YIELDING: i32 = 10;
 
 /// The priority of threads that carry events, where that is permitted: above a Postgres that computes, below
 /// what keeps a machine alive (sched(7): -20 is the highest).

@@ -23,7 +23,7 @@ use crate::priority::{carry_events, yield_to_events};
 use crate::router::Context;
 use crate::shared::Shared;
 use crate::stream::slab::{Incoming, Slab};
-use crate::supervise::{BLOCKING_THREADS_STAY, message, supervised};
+use crate::supervise::{BLOCKING_THREADS_NAME, BLOCKING_THREADS_STAY, message, supervised};
 
 /// Threads for reading files and resolving names, per runtime thread.
 const BLOCKING_THREADS: usize = 2;
@@ -56,6 +56,7 @@ fn run(
         .enable_io()
         .enable_time()
         .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name(BLOCKING_THREADS_NAME)
         .thread_keep_alive(BLOCKING_THREADS_STAY)
         .on_thread_start(yield_to_events)
         .build()?;

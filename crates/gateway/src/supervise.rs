@@ -15,6 +15,9 @@ use std::time::Duration;
 use crate::between::outbox::escaped;
 use crate::shared::Shared;
 
+/// Of threads for work that may wait for a disk, as the system lists them.
+pub(crate) const BLOCKING_THREADS_NAME: &str = "sse-files";
+
 /// How long threads for work that may wait for a disk stay when they are idle: for ever. Where the system has
 /// no thread to give (a limit of processes or of memory), such work waits for one that there is; without any,
 /// tokio panics, and every stream would be cut. So each runtime makes its first one when it starts.

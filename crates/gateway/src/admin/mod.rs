@@ -38,7 +38,7 @@ pub use token::{AdminToken, AdminTokenTooShort};
 use crate::between::outbox::{Errand, Inbox, Outbox, errand_channel};
 use crate::priority::yield_to_events;
 use crate::shared::Shared;
-use crate::supervise::{BLOCKING_THREADS_STAY, message};
+use crate::supervise::{BLOCKING_THREADS_NAME, BLOCKING_THREADS_STAY, message};
 use api::Api;
 use ready::Readiness;
 use token::Keeper;
@@ -155,6 +155,7 @@ fn run(board: &Arc<Board>, config: AdminConfig) -> io::Result<()> {
         .enable_io()
         .enable_time()
         .max_blocking_threads(2)
+        .thread_name(BLOCKING_THREADS_NAME)
         .thread_keep_alive(BLOCKING_THREADS_STAY)
         .on_thread_start(yield_to_events)
         .build()?;
