@@ -262,11 +262,11 @@ fn a_connection_carries_many_calls() -> Result<()> {
 
 #[test]
 fn large_answers_arrive_whole_and_too_large_ones_fail_and_are_rolled_back() -> Result<()> {
-    let api = Api::new("large")?;
+    let api = Api::new("large_sets")?;
     api.sql(
         "create table done (megabytes int); grant all on done to app;
          create function get_large(megabytes int) returns setof text language sql volatile as $$
-           insert into large.done values (megabytes);
+           insert into large_sets.done values (megabytes);
            select lpad(n::text, 1000000, 'x') from generate_series(1, megabytes) n $$;
          comment on function get_large(int) is 'HTTP GET';",
     )?;
