@@ -5,12 +5,35 @@
 
 mod common;
 
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Event, EventStream};
 use cluster::{PATIENCE, Session, wait_for};
 use common::calls::{Api, Findings, builder, start};
 use common::tokens::{ALICE, BOB};
 use common::{SOON, figure, gap_reason};
+
+/// Has the shared server to itself: a stream that names no topic hears what other tests raise without one.
+struct Alone {
+    api: Api<'static>,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Deref for Alone {
+    type Target = Api<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.api
+    }
+}
+
+fn alone(schema: &str) -> Result<Alone> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(Alone { api: Api::new(schema)?, _turn: turn })
+}
 
 /// The stream of a routine, read up to `sse.ready`, whose id is returned.
 fn open(api: &Api<'_>, stream: &str, last_event_id: &str) -> Result<(EventStream, String)> {
@@ -60,7 +83,7 @@ fn is_marked(id: &str) -> bool {
 
 #[test]
 fn a_stream_begins_with_the_value_and_goes_on_live() -> Result<()> {
-    let api = Api::new("begins")?;
+    let api = alone("begins")?;
     api.sql("create table hits(n int); insert into hits values (41);
              create function hits_now() returns int language sql as 'select n from begins.hits';
              create function hit() returns trigger language plpgsql as $f$ begin raise info '%', new.n; return null; end $f$;
@@ -87,7 +110,7 @@ fn a_stream_begins_with_the_value_and_goes_on_live() -> Result<()> {
 
 #[test]
 fn a_quiet_stream_is_resumed_from_its_snapshot_without_another_one() -> Result<()> {
-    let api = Api::new("quiet")?;
+    let api = alone("quiet")?;
     api.sql(&format!(
         "create function state() returns text language sql as $$ select 'state' $$; {}",
         say("@sse\n@sse_snapshot state")
@@ -102,7 +125,7 @@ fn a_quiet_stream_is_resumed_from_its_snapshot_without_another_one() -> Result<(
 
 #[test]
 fn a_snapshot_is_written_as_an_answer_is_and_named_as_the_comment_says() -> Result<()> {
-    let api = Api::new("forms")?;
+    let api = alone("forms")?;
     let mut findings = Findings::default();
     for (number, (returns, body, wanted)) in [
         ("text", "select E'a\\nb'", "a\nb"),
@@ -137,7 +160,7 @@ fn a_snapshot_is_written_as_an_answer_is_and_named_as_the_comment_says() -> Resu
 // Attack: a subscriber whom the scope leaves out reads the state instead of the events.
 #[test]
 fn whom_a_rule_leaves_out_gets_the_stream_without_a_snapshot() -> Result<()> {
-    let api = Api::new("rules")?;
+    let api = alone("rules")?;
     api.sql("create function secret() returns text language sql as $$ select 'secret' $$;
              create function staff() returns text language sql as $$ select 'staff' $$;
              comment on function staff() is '@authorize role:staff';
@@ -167,7 +190,7 @@ fn whom_a_rule_leaves_out_gets_the_stream_without_a_snapshot() -> Result<()> {
 
 #[test]
 fn a_snapshot_with_user_parameters_is_each_users_own_and_one_without_is_nobodys() -> Result<()> {
-    let api = Api::new("own")?;
+    let api = alone("own")?;
     api.sql("create function mine(_user_id text) returns text language sql
                as $$ select concat(_user_id, '|', current_setting('request.user_id', true), '|', current_setting('request.path', true)) $$;
              create function ours() returns text language sql
@@ -267,7 +290,7 @@ fn a_gap_in_the_middle_is_followed_by_a_fresh_snapshot() -> Result<()> {
 
 #[test]
 fn all_statements_of_a_snapshot_see_one_state() -> Result<()> {
-    let api = Api::new("one")?;
+    let api = alone("one")?;
     api.sql(&format!("create table t(n int); insert into t values (1); grant select on t to app;
              create function twice() returns text language plpgsql volatile as $f$
              declare a int; b int;
@@ -311,7 +334,7 @@ fn thousands_that_come_at_once_share_runs() -> Result<()> {
 
 #[test]
 fn a_name_that_is_no_such_function_is_a_problem_until_it_is_one() -> Result<()> {
-    let api = Api::new("names")?;
+    let api = alone("names")?;
     api.sql("create function other(x int) returns text language sql as $$ select 'x' $$;
              create procedure proc() language sql as ''; create function wrong() returns trigger language plpgsql as 'begin return null; end';
              create aggregate total(int) (sfunc = int4pl, stype = int)")?;
