@@ -10,10 +10,11 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use sse_gateway::{Settings, TlsSettings};
+use support::footprint::{anonymous_memory, memory_of_each, stall, times_of_delivery};
 use support::h2::H2Peer;
 use support::peer::{GET, Peer};
 use support::tls::{Site, TlsPeer, VERSIONS};
-use support::{TestGateway, eventually, raise, settings, within};
+use support::{TestGateway, eventually, settings};
 
 /// Not more: they must all be open before the first has been silent for so long that it is given up.
 const MANY: u64 = 300;
@@ -27,23 +28,6 @@ const SHARED: u64 = 12 << 10;
 
 /// And for one whose reader has stalled, beside that: three pieces, and what the allocator adds.
 const STALLED: u64 = 60 << 10;
-
-fn anonymous_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
-}
-
-/// Of the thread that serves, in nanoseconds.
-fn cpu_of_gateway() -> u64 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let serves = |task: &std::path::PathBuf| {
-        std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("sse-gateway-0"))
-    };
-    let task = tasks.into_iter().find(serves).unwrap();
-    let schedule = std::fs::read_to_string(task.join("schedstat")).unwrap();
-    schedule.split_whitespace().next().unwrap().parse().unwrap()
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -89,18 +73,6 @@ impl Kind {
     }
 }
 
-fn empty(sockets: &[TcpStream]) {
-    let mut space = [0; 64 << 10];
-    for socket in sockets {
-        socket.set_nonblocking(true).unwrap();
-        while std::io::Read::read(&mut &*socket, &mut space).is_ok_and(|n| n > 0) {}
-    }
-}
-
-fn each(before: u64) -> u64 {
-    anonymous_memory().saturating_sub(before) / MANY
-}
-
 #[test]
 fn idle_streams_over_http2_and_stalled_ones_keep_little() {
     for (kind, limit) in [(Kind::Http2, ALONE), (Kind::Shared, SHARED)] {
@@ -114,21 +86,12 @@ fn idle_streams_over_http2_and_stalled_ones_keep_little() {
         let before = anonymous_memory();
         let streams = kind.open(&gateway, &site, MANY);
         eventually("all are open", || gateway.subscribers() == MANY);
-        let idle = each(before);
+        let idle = memory_of_each(before, MANY);
         println!("idle, {kind:?}: {idle} bytes");
         assert!(idle < limit, "{kind:?}: {idle}");
         // Nobody reads: the sockets fill, then the buffers of the connection, then the pipes.
-        let text = "x".repeat(100_000);
-        for _ in 0..40 {
-            gateway.publish(&[raise(text.clone())]);
-        }
-        let delivered = || gateway.count(|stats| &stats.bytes_total);
-        let mut last = 0;
-        within(Duration::from_secs(60), "all have stalled", || {
-            std::thread::sleep(Duration::from_millis(300));
-            std::mem::replace(&mut last, delivered()) == delivered()
-        });
-        let stalled = each(before).saturating_sub(idle);
+        stall(&gateway);
+        let stalled = memory_of_each(before, MANY).saturating_sub(idle);
         println!("stalled, beside that, {kind:?}: {stalled} bytes");
         assert!(stalled < STALLED, "{kind:?}: {stalled}");
         drop(streams);
@@ -148,25 +111,9 @@ fn by_hand_measure_memory_and_time_beside_http_1() {
             let before = anonymous_memory();
             let streams = kind.open(&gateway, &site, MANY);
             eventually("all are open", || gateway.subscribers() == MANY);
-            let memory = each(before);
-            let mut times = Vec::new();
-            for (events, bytes) in [(1, 200), (20, 200), (1, 16_000)] {
-                let (begin, sent) = (cpu_of_gateway(), gateway.count(|stats| &stats.deliveries_total));
-                let rounds = 200 / events;
-                for n in 0..rounds {
-                    // Each has other bytes: what is the same in all of them is shared.
-                    let text = format!("{n} {}", "x".repeat(bytes));
-                    gateway.publish(&vec![raise(text); events as usize]);
-                    let due = sent + (n + 1) * events * MANY;
-                    eventually("delivered", || {
-                        empty(&streams);
-                        gateway.count(|stats| &stats.deliveries_total) >= due
-                    });
-                }
-                let taken = (cpu_of_gateway() - begin) as f64 / 1000.0 / (rounds * events * MANY) as f64;
-                times.push(format!("{taken:.2} us for {bytes} B, {events} at a time"));
-            }
-            println!("{round} {kind:?}: {memory} bytes; {}", times.join("; "));
+            let memory = memory_of_each(before, MANY);
+            let times = times_of_delivery(&gateway, &streams, MANY);
+            println!("{round} {kind:?}: {memory} bytes; {times}");
         }
     }
 }

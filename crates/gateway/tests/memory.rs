@@ -6,6 +6,7 @@
 mod support;
 
 use sse_gateway::Settings;
+use support::footprint::{anonymous_memory, memory_of_each};
 use support::peer::{Peer, Stream};
 use support::tokens::{bearer, token_of};
 use support::{TestGateway, auth, eventually, settings};
@@ -16,15 +17,9 @@ const MANY: u64 = 800;
 const SOCKET: u64 = 80 << 10;
 const STREAM: u64 = 80 << 10;
 
-fn anonymous_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
-}
-
 /// Bytes by which each of [`MANY`] has grown since the beginning: what is free by now is used again.
 fn each(what: &str, before: u64) -> u64 {
-    let each = anonymous_memory().saturating_sub(before) / MANY;
+    let each = memory_of_each(before, MANY);
     println!("{what}: {each} bytes");
     each
 }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
+use support::footprint::cpu_of_gateway;
 use support::peer::{GET, Peer};
 use support::tls::{Site, TlsPeer, VERSIONS};
 use support::{TestGateway, eventually};
@@ -20,17 +21,6 @@ const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: cl
 
 /// Ten thousand a minute.
 const PAUSE: Duration = Duration::from_millis(6);
-
-/// Of the thread that serves.
-fn cpu_of_gateway() -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
-    let serves = |task: &std::path::PathBuf| {
-        std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("sse-gateway-0"))
-    };
-    let task = tasks.into_iter().find(serves).unwrap();
-    let schedule = std::fs::read_to_string(task.join("schedstat")).unwrap();
-    Duration::from_nanos(schedule.split_whitespace().next().unwrap().parse().unwrap())
-}
 
 /// Who connects beside the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

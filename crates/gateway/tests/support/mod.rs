@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 pub mod calls;
+#[cfg(target_os = "linux")]
+pub mod footprint;
 pub mod gaps;
 pub mod guarded;
 pub mod h2;

@@ -138,7 +138,7 @@ const IS_GONE: &str = r#"
 "#;
 
 const OLD_IN_USE: &str = r#"
-    chroot "$root" apt-get install --yes "/root/before.deb"
+    chroot "$root" apt-get install --yes "/srv/packages/before.deb"
     printf '%s\n' "shared_preload_libraries = 'pg_sse'" "sse.database = 'app'" > "$root/etc/postgresql/$PG/main/conf.d/pg_sse.conf"
     chroot "$root" runuser -u postgres -- dropdb app
     chroot "$root" runuser -u postgres -- createdb app
@@ -176,10 +176,11 @@ const NOW_HTTPS: &str = r#"
 /// what is done without a network. Everything from the archive is fetched before: then the default ports
 /// are free whatever this machine runs.
 const FETCH: &str = r#"
-    cp "$1"/*.deb "$root/root"
+    mkdir -p "$root/srv/packages"
+    cp "$1"/*.deb "$root/srv/packages"
     echo 'Acquire::Retries "0";' > "$root/etc/apt/apt.conf.d/99no-network-soon"
     chroot "$root" apt-get update
-    chroot "$root" apt-get install --yes --download-only curl "/root/$2"
+    chroot "$root" apt-get install --yes --download-only curl "/srv/packages/$2"
     exec unshare --net /bin/bash -eo pipefail -c "root=$root; ip link set lo up; cd /; $3"
 "#;
 
@@ -250,7 +251,7 @@ fn walk(page: &Page, major: u32) -> Result<String> {
                     .replace(&file, &format!("_{VERSION}-{revision}_"));
             }
             Do(under) => walk.push_str(&format!(
-                "step '{PAGE}#{under}'\ncat > \"$root/tmp/commands\" <<'END OF BLOCK'\ncd /root\n{names}{}END OF BLOCK\n\
+                "step '{PAGE}#{under}'\ncat > \"$root/tmp/commands\" <<'END OF BLOCK'\ncd /srv/packages\n{names}{}END OF BLOCK\n\
                  chroot \"$root\" /bin/bash -eux /tmp/commands\n",
                 commands(under)?
             )),
