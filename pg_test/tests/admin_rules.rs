@@ -80,7 +80,8 @@ fn the_rules_are_valid_and_their_own_tests_pass() -> Result<()> {
 }
 
 #[test]
-fn every_alert_is_explained() -> Result<()> {
+fn every_alert_is_explained_and_fires_in_a_test() -> Result<()> {
+    let tests = fs::read_to_string(contrib("prometheus/pg_sse.rules.test.yml"))?;
     let documentation = include_str!("../../docs/metrics.md");
     let rules = fs::read_to_string(contrib("prometheus/pg_sse.rules.yml"))?;
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
@@ -90,6 +91,8 @@ fn every_alert_is_explained() -> Result<()> {
             documentation.contains(&format!("\n### {alert}\n")),
             "{alert} is not explained in docs/metrics.md"
         );
+        let fires = format!("alertname: {alert}\n        exp_alerts:");
+        ensure!(tests.contains(&fires), "{alert} fires in no test of pg_sse.rules.test.yml");
     }
     let headings = documentation.lines().filter_map(|line| line.strip_prefix("### PgSse"));
     assert_eq!(headings.count(), alerts.len(), "a heading without an alert");
