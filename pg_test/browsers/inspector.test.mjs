@@ -97,6 +97,67 @@ inBrowsers(browser => {
     await me.leave();
   });
 
+  // Attack: characters that nobody sees, or that turn around what is beside them, so that another address seems to be disconnected.
+  it("shows what would not be seen, and data as it was published", async () => {
+    const me = await browser().person();
+    const page = await me.open(opened());
+    await page.shows("#state", "Live");
+    const user = await sql(`select sse.issue_token('8', U&'a\\202Eb\\2066', array[]::text[], '1h')`);
+    const heard = await listener("/api/heard/info?topic=%E2%80%AEnews", user);
+    await page.says("#subscribers tbody", "\\u{202e}news · HTTP/1.1");
+    await page.press("button", "Disconnect a\\u{202e}b\\u{2066} at 127.0.0.1 from /api/heard/info");
+    await page.shows("#sure_who", "a\\u{202e}b\\u{2066} at 127.0.0.1, /api/heard/info");
+    await page.press("button", "Keep");
+    const shows = async (data, shown) => {
+      await eventually(async () => {
+        await sql(`select sse.publish(${data}, event => 'odd')`);
+        return page.run(() => document.querySelectorAll("#events li").length > 0);
+      });
+      await page.run(() => document.querySelector("#events li").click());
+      await page.shows("#detail pre", shown);
+      await page.press("button", "Clear");
+    };
+    await shows("U&'\\0007\\001B[31m\\202Etxt\\FEFF'", "\\u{7}\\u{1b}[31m\\u{202e}txt\\u{feff}");
+    await shows("E'one\\n\\ttwo'", "one\n\ttwo");
+    // Numbers, order and doubled names are those of the publisher.
+    await shows(
+      `'{"id": 12345678901234567890, "2": 1.0, "1": [], "1": {}, "a": [1,"x\\",{"], "e": 1e400}'`,
+      `{\n  "id": 12345678901234567890,\n  "2": 1.0,\n  "1": [],\n  "1": {},\n  "a": [\n    1,\n    "x\\",{"\n  ],\n  "e": 1e400\n}`,
+    );
+    // Nothing but brackets is as long as it is, not as wide.
+    await eventually(async () => {
+      await sql("select sse.publish(repeat('[', 490) || repeat(']', 490))");
+      return page.run(() => document.querySelectorAll("#events li").length > 0);
+    });
+    await page.run(() => document.querySelector("#events li").click());
+    await page.until(() => document.querySelector("#detail pre")?.textContent.length < 50_000);
+    await page.resize({ width: 360, height: 640 });
+    await page.until(() => innerWidth === 360 && document.querySelector("#detail").offsetHeight < 640);
+    await page.resize({});
+    heard.stop();
+    await page.isGood("with what is unseen");
+    await me.leave();
+  });
+
+  it("forgets with the token what the token has shown", async () => {
+    const me = await browser().person();
+    const page = await me.open(opened());
+    await page.says("#endpoints tbody", "public.heard");
+    await eventually(async () => {
+      await sql("select sse.publish('a secret event')");
+      return page.run(() => document.querySelector("#events").textContent.includes("a secret event"));
+    });
+    await page.press("button", "Forget token");
+    await page.shows("#state", "No token");
+    // What was asked for before may be answered now.
+    await page.idle();
+    const left = await page.run(() => `${document.title} ${document.body.textContent}`);
+    for (const word of ["a secret event", "public.heard", "serving", "canary"]) assert.ok(!left.includes(word), `${word} in ${left}`);
+    assert.equal(await page.run(() => document.title), "pg_sse");
+    await page.isGood("forgotten");
+    await me.leave();
+  });
+
   it("shows who listens, and ends a stream when that is confirmed", async () => {
     const me = await browser().person();
     const page = await me.open(opened());
@@ -204,6 +265,14 @@ inBrowsers(browser => {
     const me = await browser().person();
     const page = await me.open(opened());
     await page.says("#subscribers .empty", `curl -N http://localhost:${PUBLIC.split(":").at(-1)}/api/`);
+    await page.run(() => {
+      const ask = fetch;
+      window.fetch = async (...of) => {
+        const answer = await ask(...of);
+        return of[0] === "/api/overview" ? Response.json({ ...await answer.json(), tls: true }) : answer;
+      };
+    });
+    await page.says("#subscribers .empty", "curl -N https://localhost:");
     const heard = await listener("/api/heard/info");
     await eventually(async () => {
       await sql("select heard('tick')");
@@ -219,23 +288,41 @@ inBrowsers(browser => {
     await me.leave();
   });
 
-  it("asks nobody for the overview while nobody looks", async () => {
+  it("neither asks nor draws while nobody looks, and has the last events for who comes back", async () => {
     const me = await browser().person();
     const page = await me.open(opened());
     await page.shows("#state", "Live");
-    const asked = () => page.run(() => performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("/api/overview")).length);
+    const asked = () => page.run(() => performance.getEntriesByType("resource").filter(({ name }) => name.includes("/api/")).length);
+    const locked = await me.open(`${URL}/`);
     const other = await me.open("about:blank");
     await other.front();
     await page.until(() => document.hidden);
+    // Whatever is begun now is counted.
+    for (const tab of [page, locked]) {
+      await tab.run(() => {
+        const begin = setTimeout;
+        window.timers = 0;
+        window.setTimeout = (...of) => {
+          window.timers++;
+          return begin(...of);
+        };
+      });
+    }
     // One may be on its way.
     await eventually(async () => {
       const before = await asked();
       await new Promise(resolve => setTimeout(resolve, 3000));
       return (await asked()) === before;
     });
-    const before = await asked();
+    const [before, timers] = [await asked(), await page.run(() => window.timers)];
+    const [html, of_locked] = [await page.run(() => document.body.innerHTML), await locked.run(() => window.timers)];
+    await sql("select sse.publish('unseen ' || n) from generate_series(1, 600) n");
+    await new Promise(resolve => setTimeout(resolve, 2000));
+    assert.deepEqual([await asked(), await page.run(() => window.timers), await locked.run(() => window.timers)], [before, timers, of_locked]);
+    assert.equal(await page.run(() => document.body.innerHTML), html);
     await page.front();
     await eventually(async () => (await asked()) > before);
+    await page.says("#events", "unseen ");
     await me.leave();
   });
 

@@ -55,6 +55,11 @@ export class Page {
     return this.#page.evaluate(body, ...args);
   }
 
+  /** Until nothing is asked for any more. */
+  async idle() {
+    await this.#page.waitForNetworkIdle({ idleTime: 300 });
+  }
+
   async screenshot(path) {
     await this.#page.screenshot({ path });
   }

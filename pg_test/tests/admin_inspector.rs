@@ -8,7 +8,7 @@ mod common;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Request, StreamError};
+use cluster::http::{Request, StreamError, Transport};
 use cluster::{Builder, Cluster, wait_for};
 use common::admin::{Admin, TOKEN, open};
 use common::calls::Api;
@@ -137,6 +137,19 @@ fn the_overview_has_the_checks_all_figures_and_the_distributions() -> Result<()>
 }
 
 #[test]
+fn the_overview_says_whether_streams_and_calls_are_over_tls() -> Result<()> {
+    for (transport, is_tls) in [(Transport::Plain, false), (Transport::Tls, true)] {
+        let admin = open(Cluster::builder().transport(transport), Builder::start)?;
+        let overview = wait_for(SOON, "something listens", || {
+            let overview = get(&admin, "/api/overview")?;
+            Ok((!overview["port"].is_null()).then_some(overview))
+        })?;
+        assert_eq!(overview["tls"], is_tls);
+    }
+    Ok(())
+}
+
+#[test]
 fn without_a_database_the_overview_says_so_and_lists_are_refused() -> Result<()> {
     let admin = open(Cluster::builder().setting("sse.database", "nowhere"), Builder::start)?;
     let overview = wait_for(SOON, "it has looked", || {
@@ -144,6 +157,7 @@ fn without_a_database_the_overview_says_so_and_lists_are_refused() -> Result<()>
         Ok((overview["state"] == "waiting for database").then_some(overview))
     })?;
     assert_eq!((&overview["database"], &overview["window"]["events"]), (&json!("nowhere"), &json!(0)));
+    assert_eq!((&overview["port"], &overview["tls"]), (&Value::Null, &Value::Null));
     for path in ["/api/endpoints", "/api/subscribers"] {
         is_problem(&admin.get(path)?, 503, path)?;
     }

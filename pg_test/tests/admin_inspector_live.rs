@@ -26,11 +26,16 @@ struct Watch {
 impl Watch {
     /// Opens it, and reads its head.
     fn open(admin: &Admin) -> Result<Self> {
+        Self::with(admin, TOKEN)
+    }
+
+    /// The same with another token.
+    fn with(admin: &Admin, token: &str) -> Result<Self> {
         let socket = TcpStream::connect(admin.http.address())?;
         socket.set_read_timeout(Some(SOON))?;
         let mut watch = Self { socket, read: Vec::new() };
         let request =
-            format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+            format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
         watch.socket.write_all(request.as_bytes())?;
         let head = watch.read_to("\r\n\r\n")?;
         ensure!(head.starts_with("HTTP/1.1 200 ") && head.contains("text/event-stream"), "{head}");
@@ -51,6 +56,11 @@ impl Watch {
                 length => self.read.extend_from_slice(&space[..length]),
             }
         }
+    }
+
+    /// It ends, as an answer does.
+    fn ends(&mut self) -> Result<()> {
+        self.read_to("0\r\n\r\n").map(drop).context("a clean end")
     }
 
     /// The next event, or news of missed ones under `missed`. Each is one chunk, and so are heartbeats.
@@ -181,9 +191,34 @@ fn the_stream_of_events_ends_with_the_gateway_that_it_shows() -> Result<()> {
     admin.cluster.http()?;
     let mut watch = Watch::open(&admin)?;
     admin.cluster.sql("drop extension pg_sse")?;
-    watch.socket.set_read_timeout(Some(SOON))?;
-    let told = watch.read_to("\r\n0\r\n\r\n").or_else(|_| watch.read_to("0\r\n\r\n"));
-    ensure!(told.is_ok(), "a clean end: {told:?}");
+    watch.ends()
+}
+
+// Attack: a token became known and was replaced, and who has the old one goes on reading.
+#[test]
+fn a_stream_of_events_ends_when_its_token_counts_no_longer_and_another_goes_on() -> Result<()> {
+    let admin = open(Cluster::builder(), Builder::start)?;
+    admin.cluster.http()?;
+    let path = admin.cluster.data_dir().join("token");
+    let path = path.to_str().context("a path")?;
+    let write = |token: &str| {
+        let program = format!("umask 077; cat > {path}.new && mv {path}.new {path}");
+        admin.cluster.sql(&format!("copy (select '{token}') to program '{program}'"))
+    };
+    let opens = |token: &str| wait_for(SOON, "the token opens", || Ok(Watch::with(&admin, token).ok()));
+    write("the first token of a file")?;
+    admin.cluster.configure("sse.admin_token_file", path)?;
+    admin.cluster.reload()?;
+    let (mut of_setting, mut first) = (Watch::open(&admin)?, opens("the first token of a file")?);
+    // Without a reload, and nobody else asks for anything.
+    write("the second token of a file")?;
+    first.ends()?;
+    let mut second = opens("the second token of a file")?;
+    admin.cluster.configure("sse.admin_token", "another one, of a setting")?;
+    admin.cluster.reload()?;
+    of_setting.ends()?;
+    admin.cluster.sql("select sse.publish('x')")?;
+    assert_eq!(second.next()?["data"], "x");
     Ok(())
 }
 

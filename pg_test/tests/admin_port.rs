@@ -54,6 +54,20 @@ fn what_can_only_be_looked_at_takes_get_and_head() -> Result<()> {
     Ok(())
 }
 
+// Attack: a page of another origin takes an answer as its image or script, so that the bytes are in its process.
+#[test]
+fn no_answer_is_given_to_pages_of_other_origins() -> Result<()> {
+    let admin = open(Cluster::builder(), Builder::start)?;
+    admin.wait_for_failing(&[])?;
+    for path in ["/", "/inspector.js", "/livez", "/readyz", "/metrics", "/api/overview", "/nothing"] {
+        for answer in [admin.http.get(path)?, admin.get(path)?] {
+            assert_eq!(answer.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+        }
+    }
+    Ok(())
+}
+
 // Attack: DNS rebinding. A page of evil.example makes the browser connect to 127.0.0.1 under that name.
 #[test]
 fn a_host_is_an_address_a_loopback_name_or_a_server_name() -> Result<()> {

@@ -10,17 +10,27 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::body::AdminBody;
 use super::methods::reads;
+use super::token::Given;
 use super::{Board, api, inspector, metrics, names};
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 
+/// A page of another origin may not even have the bytes that it cannot read, as an image or a script.
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// Answers one request.
 pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Response<AdminBody> {
+    let mut response = found(request, board).await;
+    response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+async fn found(request: Request<Incoming>, board: &Arc<Board>) -> Response<AdminBody> {
     if request.uri().path() == "/api/events" && request.method() == Method::GET {
         let answer = watch(&request, board).await;
         return answer.unwrap_or_else(|problem| problem.into_response().map(AdminBody::from));
@@ -37,8 +47,8 @@ pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Re
 
 async fn watch(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Response<AdminBody>, Problem> {
     check_name(request, board)?;
-    admit(request, board).await?;
-    api::watch(board).map(|response| response.map(AdminBody::from))
+    let given = admit(request, board).await?;
+    api::watch(board, given).map(|response| response.map(AdminBody::from))
 }
 
 async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Response<Body>, Problem> {
@@ -82,13 +92,12 @@ fn check_name(request: &Request<Incoming>, board: &Board) -> Result<(), Problem>
     names::check(request, &server_names)
 }
 
-/// Whether a request has the token.
-async fn admit(request: &Request<Incoming>, board: &Board) -> Result<(), Problem> {
-    if board.tokens.admits(request.headers(), &board.outbox).await {
-        return Ok(());
-    }
-    let detail = "This needs the token of the admin port (sse.admin_token).";
-    Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+/// The token of a request that has it.
+async fn admit(request: &Request<Incoming>, board: &Board) -> Result<Given, Problem> {
+    board.tokens.admits(request.headers(), &board.outbox).await.ok_or_else(|| {
+        let detail = "This needs the token of the admin port (sse.admin_token).";
+        Problem::new(StatusCode::UNAUTHORIZED, detail)
+    })
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {

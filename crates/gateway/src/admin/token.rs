@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::AdminSettings;
@@ -26,7 +26,8 @@ use crate::watched_file::{Look, Purpose, WatchedFile};
 /// Shortest token in bytes: sixteen random ones cannot be guessed. A shorter one is refused.
 const MIN_BYTES: usize = 16;
 
-/// Pause between two looks at the file; looks are made only while requests with a token come.
+/// Pause between two looks at the file; looks are made only while requests with a token come, or something is
+/// open that was opened with one.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a request waits for a look. A disk that hangs must not hold up the port; the look goes on, and no
@@ -53,9 +54,8 @@ impl AdminToken {
     }
 
     /// Compares digests, so that not even the length can be found out.
-    fn is(&self, given: &[u8]) -> bool {
-        let (own, given) = (digest(&SHA256, &self.0), digest(&SHA256, given));
-        verify_slices_are_equal(own.as_ref(), given.as_ref()).is_ok()
+    fn is(&self, Given(given): &Given) -> bool {
+        verify_slices_are_equal(digest(&SHA256, &self.0).as_ref(), given.as_ref()).is_ok()
     }
 }
 
@@ -86,6 +86,15 @@ static FILE: Purpose<AdminToken> = Purpose {
 
 fn read_file(bytes: Vec<u8>, metadata: &Metadata) -> Result<AdminToken, String> {
     AdminToken::try_new(private_bytes(bytes, metadata)?).map_err(|error| error.to_string())
+}
+
+/// What a request has shown, as its digest. A token that is no longer set ends what was opened with it.
+pub(super) struct Given(Digest);
+
+impl Given {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        bearer(headers).map(|token| Self(digest(&SHA256, token)))
+    }
 }
 
 /// The tokens that count.
@@ -134,18 +143,35 @@ impl Keeper {
         }
     }
 
-    /// Whether a request has one of the tokens. May wait for the file to be read, but not for long.
-    pub(super) async fn admits(&self, headers: &HeaderMap, outbox: &Arc<Outbox>) -> bool {
-        let Some(given) = bearer(headers) else { return false };
-        if let Some(file) = self.due() {
-            let (keeper, outbox) = (self.clone(), Arc::clone(outbox));
-            let look = spawn_blocking(move || keeper.look(&file, false, &outbox));
+    /// The token of a request, if it is one of those that count. May wait for the file to be read, but not for
+    /// long.
+    pub(super) async fn admits(&self, headers: &HeaderMap, outbox: &Arc<Outbox>) -> Option<Given> {
+        let given = Given::of(headers)?;
+        if let Some(look) = self.begin_look(outbox) {
             // What was known before counts meanwhile.
             _ = timeout(LOOK_TIME, look).await;
         }
+        self.knows(&given).then_some(given)
+    }
+
+    /// Whether a token that was let in still counts. Waits for nothing: what the file has now counts the next
+    /// time.
+    pub(super) fn still_admits(&self, given: &Given, outbox: &Arc<Outbox>) -> bool {
+        drop(self.begin_look(outbox));
+        self.knows(given)
+    }
+
+    fn knows(&self, given: &Given) -> bool {
         let known = self.known.lock();
         // Both are compared, whichever fits.
         known.token.iter().chain(&known.of_file).fold(false, |found, token| token.is(given) | found)
+    }
+
+    /// Begins to look at the file, if it is time to.
+    fn begin_look(&self, outbox: &Arc<Outbox>) -> Option<JoinHandle<()>> {
+        let file = self.due()?;
+        let (keeper, outbox) = (self.clone(), Arc::clone(outbox));
+        Some(spawn_blocking(move || keeper.look(&file, false, &outbox)))
     }
 
     /// The file, if it is time to look at it.
@@ -207,7 +233,7 @@ mod tests {
             for value in values {
                 headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
             }
-            block_on(keeper.admits(&headers, &outbox))
+            block_on(keeper.admits(&headers, &outbox)).is_some()
         };
         for values in [&["Bearer "][..], &["Bearer"], &[""], &[]] {
             assert!(!asks(values), "without a token set: {values:?}");
@@ -250,7 +276,7 @@ mod tests {
         headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer 0123456789abcdef"));
         for _ in 0..2 {
             keeper.known.lock().looked_at = None;
-            assert!(block_on(keeper.admits(&headers, &outbox)));
+            assert!(block_on(keeper.admits(&headers, &outbox)).is_some());
             keeper.apply(&settings);
         }
     }

@@ -19,8 +19,7 @@ use tokio::time::{Instant, timeout_at};
 /// Streams that are told of, of all threads together: those that lag most. The rest is counted.
 pub(crate) const MAX_STREAMS: usize = 500;
 
-/// Paths whose streams are counted: those that were met first. Streams of further ones are not in the counts
-/// by path.
+/// Paths whose streams are counted: those that were met first. How many streams others have is not known then.
 pub(crate) const MAX_PATHS: usize = 4096;
 
 /// Longest of these paths in bytes. A longer one is not in the counts by path either.
@@ -70,26 +69,48 @@ pub(crate) struct Survey {
     /// Those that lag most, and then the newest.
     pub(crate) streams: Vec<StreamInfo>,
     /// How many there are of each path.
-    pub(crate) by_path: HashMap<Box<str>, u64>,
+    by_path: HashMap<Box<str>, u64>,
+    /// There are streams of other paths, too.
+    has_uncounted: bool,
 }
 
 impl Survey {
     pub(crate) fn count(&mut self, path: &str, streams: u64) {
         self.total += streams;
-        if let Some(count) = self.by_path.get_mut(path) {
-            *count += streams;
-        } else if path.len() <= MAX_PATH_BYTES
-            && self.by_path.len() < MAX_PATHS
-            && self.by_path.try_reserve(1).is_ok()
-        {
-            self.by_path.insert(Box::from(path), streams);
+        if path.len() <= MAX_PATH_BYTES {
+            self.count_path(path, streams);
         }
     }
 
+    /// How many streams a path has, if that is known.
+    pub(crate) fn of_path(&self, path: &str) -> Option<u64> {
+        let uncounted = (path.len() <= MAX_PATH_BYTES && !self.has_uncounted).then_some(0);
+        self.by_path.get(path).copied().or(uncounted)
+    }
+
+    fn count_path(&mut self, path: &str, streams: u64) {
+        if let Some(count) = self.by_path.get_mut(path) {
+            *count += streams;
+        } else if self.by_path.len() < MAX_PATHS && self.by_path.try_reserve(1).is_ok() {
+            self.by_path.insert(Box::from(path), streams);
+        } else {
+            self.has_uncounted = true;
+        }
+    }
+
+    /// What another thread has found. Of a path that one of both has not counted, nothing is known.
     fn add(&mut self, other: Self) {
-        let total = self.total + other.total;
-        other.by_path.iter().for_each(|(path, streams)| self.count(path, *streams));
-        self.total = total;
+        self.total += other.total;
+        if other.has_uncounted {
+            self.by_path.retain(|path, _| other.by_path.contains_key(path));
+        }
+        let had_uncounted = self.has_uncounted;
+        self.has_uncounted |= other.has_uncounted;
+        for (path, streams) in &other.by_path {
+            if !had_uncounted || self.by_path.contains_key(path) {
+                self.count_path(path, *streams);
+            }
+        }
         if self.streams.try_reserve(other.streams.len()).is_ok() {
             self.streams.extend(other.streams);
         }
@@ -182,5 +203,69 @@ impl EndAnswer {
     pub(crate) async fn was_there(self) -> Option<bool> {
         let Some(answer) = self.0 else { return Some(false) };
         timeout_at(Instant::now() + MAX_WAIT, answer).await.ok()?.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// One stream of each of these paths.
+    fn found(numbers: std::ops::Range<usize>) -> Survey {
+        let mut survey = Survey::default();
+        numbers.for_each(|number| survey.count(&format!("/{number}"), 1));
+        survey
+    }
+
+    // Attack: as many URLs as a role likes, with a stream each.
+    #[test]
+    fn of_4096_paths_each_is_counted_and_of_one_more_nothing_is_known() {
+        for paths in [4095, 4096, 4097] {
+            let mut survey = found(0..paths);
+            survey.count("/0", 5);
+            let known = survey.by_path.len();
+            assert_eq!((known, survey.total), (paths.min(4096), paths as u64 + 5));
+            let uncounted = (paths <= 4096).then_some(0);
+            let counts = ["/0", "/4094", "/4096", "/none"].map(|path| survey.of_path(path));
+            assert_eq!(counts, [Some(6), Some(1), uncounted, uncounted], "{paths}");
+        }
+        let mut survey = Survey::default();
+        for (bytes, known) in [(299, Some(7)), (300, Some(7)), (301, None)] {
+            let path = "x".repeat(bytes);
+            survey.count(&path, 7);
+            assert_eq!(survey.of_path(&path), known, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn a_count_of_several_threads_is_told_only_if_every_thread_has_it() {
+        let all = |threads: &[std::ops::Range<usize>]| {
+            threads.iter().fold(Survey::default(), |mut all, thread| {
+                all.add(found(thread.clone()));
+                all
+            })
+        };
+        let whole = all(&[0..3000, 2000..4096]);
+        assert_eq!(
+            [0, 2500, 4000, 5000].map(|path| whole.of_path(&format!("/{path}"))),
+            [1, 2, 1, 0].map(Some)
+        );
+        // One of both has not counted 4,096.
+        for threads in [[0..4097, 4000..5000], [4000..5000, 0..4097]] {
+            let some = all(&threads);
+            let counts = [0, 4095, 4096, 4999, 9999].map(|path| some.of_path(&format!("/{path}")));
+            assert_eq!(counts, [Some(1), Some(2), None, None, None], "{threads:?}");
+            assert_eq!(some.total, 5097);
+            ensure_bounded(&some);
+        }
+        // Together they are too many.
+        let many = all(&[0..3000, 3000..6000, 0..10]);
+        assert_eq!((many.of_path("/5"), many.total), (Some(2), 6010));
+        ensure_bounded(&many);
+    }
+
+    fn ensure_bounded(survey: &Survey) {
+        assert!(survey.by_path.len() <= MAX_PATHS);
     }
 }

@@ -15,7 +15,6 @@ use sse_proto::route::{Endpoint, RouteTable, calls_are_off};
 use super::{Board, gateway, subscribers};
 use crate::between::queue::CallAvailability;
 use crate::between::shown::{cut, cut_display};
-use crate::between::survey::MAX_PATH_BYTES;
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 
@@ -32,7 +31,7 @@ const MAX_PROBLEM_BYTES: usize = 1000;
 const MAX_PROBLEMS: usize = 3;
 
 pub(super) async fn answer(board: &Arc<Board>) -> Result<Response<Body>, Problem> {
-    let counts = subscribers::survey(board, 0).await?.by_path;
+    let found = subscribers::survey(board, 0).await?;
     let gateway = gateway(board)?;
     let Some(table) = gateway.routes.present() else {
         return board.api.answers.list("endpoints", 0, std::iter::empty());
@@ -40,11 +39,10 @@ pub(super) async fn answer(board: &Arc<Board>) -> Result<Response<Body>, Problem
     let are_off = gateway.call_state() == CallAvailability::Off;
     let rows = || table.endpoints().flat_map(|endpoint| rows(endpoint, are_off).into_iter().flatten());
     let (wrong, right) = (rows().filter(Row::is_wrong), rows().filter(|row| !row.is_wrong()));
-    let listed = wrong.chain(right).take(MAX_ENDPOINTS).map(|row| {
-        let streams = row.url.filter(|url| url.len() <= MAX_PATH_BYTES);
-        let streams = streams.map(|url| counts.get(url).copied().unwrap_or(0));
-        row.value(&table, streams)
-    });
+    let listed = wrong
+        .chain(right)
+        .take(MAX_ENDPOINTS)
+        .map(|row| row.value(&table, row.url.and_then(|url| found.of_path(url))));
     board.api.answers.list("endpoints", rows().count() as u64, listed)
 }
 

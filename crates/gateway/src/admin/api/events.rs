@@ -19,11 +19,12 @@ use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{Board, gateway, seconds};
-use crate::between::live::{Feed, MAX_DATA_BYTES, MAX_FEEDS, Seen, SeenEvent};
+use crate::admin::token::Given;
+use crate::between::live::{Feed, MAX_FEEDS, Seen, SeenEvent};
 use crate::content::problem::Problem;
 use crate::shared::Shared;
 
-/// How often it is looked whether the gateway is still the one that is served.
+/// How often it is looked whether the gateway is still the one that is served, and the token still counts.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A comment is sent when nothing else was for so many looks: proxies and pages see that the stream lives.
@@ -32,6 +33,9 @@ const HEARTBEAT: u32 = 15;
 /// The body of the answer.
 pub(in crate::admin) struct Events {
     feed: Feed,
+    board: Arc<Board>,
+    /// The token that it was opened with.
+    given: Given,
     /// Not kept alive by who watches.
     gateway: Weak<Shared>,
     looks: Interval,
@@ -46,7 +50,7 @@ pub(in crate::admin) struct Events {
 ///
 /// # Errors
 /// The problem that is answered instead.
-pub(in crate::admin) fn answer(board: &Board) -> Result<Response<Events>, Problem> {
+pub(in crate::admin) fn answer(board: &Arc<Board>, given: Given) -> Result<Response<Events>, Problem> {
     let gateway = gateway(board)?;
     let feed = gateway.inspection.live.open().ok_or_else(|| {
         let detail = format!("{MAX_FEEDS} inspectors watch already.");
@@ -57,7 +61,9 @@ pub(in crate::admin) fn answer(board: &Board) -> Result<Response<Events>, Proble
     let (idle, has_begun, has_ended) = (0, false, false);
     let taken = Rc::new(Cell::new(Instant::now()));
     let gateway = Arc::downgrade(&gateway);
-    let mut response = Response::new(Events { feed, gateway, looks, idle, has_begun, has_ended, taken });
+    let board = Arc::clone(board);
+    let events = Events { feed, board, given, gateway, looks, idle, has_begun, has_ended, taken };
+    let mut response = Response::new(events);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -88,7 +94,8 @@ impl Events {
             return Poll::Ready(Some(block(&seen).into()));
         }
         while self.looks.poll_tick(cx).is_ready() {
-            if self.gateway.upgrade().is_none_or(|gateway| gateway.stopping().is_some()) {
+            let is_gone = self.gateway.upgrade().is_none_or(|gateway| gateway.stopping().is_some());
+            if is_gone || !self.board.tokens.still_admits(&self.given, &self.board.outbox) {
                 self.has_ended = true;
                 return Poll::Ready(None);
             }
@@ -123,6 +130,6 @@ fn shown(event: &SeenEvent) -> Value {
         "streams": event.streams,
         "delay_ms": event.delay.map(|delay| delay.as_secs_f64() * 1e3),
         "data": event.data,
-        "cut": event.bytes > event.data.len().min(MAX_DATA_BYTES),
+        "cut": event.bytes > event.data.len(),
     })
 }

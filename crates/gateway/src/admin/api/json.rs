@@ -97,7 +97,9 @@ impl Write for Text {
 }
 
 impl Text {
-    fn into_response(self) -> Response<Body> {
+    fn into_response(mut self) -> Response<Body> {
+        // It has grown by doubling.
+        self.bytes.shrink_to_fit();
         let mut response = Response::new(Body::Bytes(held(self.bytes, Some(self.room))));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -14,6 +14,7 @@ use crate::admin::metrics::name;
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 use crate::measures::Distribution;
+use crate::tls::Mode;
 
 pub(super) async fn answer(board: &Arc<Board>) -> Result<Response<Body>, Problem> {
     let checks = board.readiness.report(board).await.checks.clone();
@@ -35,6 +36,11 @@ pub(super) async fn answer(board: &Arc<Board>) -> Result<Response<Body>, Problem
     });
     // 0 before the first address is bound.
     let port = gateway.as_ref().map(|gateway| gateway.stats.port.load(Ordering::Relaxed));
+    let is_tls = gateway.as_ref().and_then(|gateway| match gateway.tls.mode() {
+        Mode::Undecided => None,
+        Mode::Plain => Some(false),
+        Mode::Tls(_) => Some(true),
+    });
     let delays = gateway.as_ref().map(|gateway| gateway.measures.delays());
     let calls = gateway.as_ref().map(|gateway| gateway.measures.all_calls());
     board.api.answers.value(&json!({
@@ -42,6 +48,7 @@ pub(super) async fn answer(board: &Arc<Board>) -> Result<Response<Body>, Problem
         "state": board.surroundings.state(),
         "database": board.surroundings.database(),
         "port": port.filter(|port| *port != 0),
+        "tls": is_tls,
         "now": seconds(SystemTime::now()),
         "started": facts.started_at.map(seconds),
         "checks": checks,

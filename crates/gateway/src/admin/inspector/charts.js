@@ -27,6 +27,7 @@ function read(overview) {
     at: number(overview.now) ?? Date.now() / 1000,
     started: overview.started,
     port: overview.port,
+    tls: overview.tls,
     figures: overview.figures ?? {},
     event_delay: overview.event_delay ?? {},
     call_duration: overview.call_duration ?? {},

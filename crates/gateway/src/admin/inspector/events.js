@@ -35,6 +35,7 @@ const events = {
       if (row) this.choose(row);
     });
     this.list.addEventListener("keydown", event => this.key(event));
+    document.addEventListener("visibilitychange", () => this.drawSoon());
     this.told();
   },
 
@@ -47,7 +48,12 @@ const events = {
       else this.fresh.push({ ...content, number: this.seen });
       if (this.fresh.length > MAX_KEPT) this.fresh.splice(0, this.fresh.length - MAX_KEPT);
     }
-    // A page that is not looked at is drawn when it is.
+    this.drawSoon();
+  },
+
+  /** A page that is not looked at is drawn when it is. */
+  drawSoon() {
+    if (document.hidden) return;
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       this.draw();
@@ -196,12 +202,32 @@ function row(event) {
   return element;
 }
 
-/** JSON with its lines, if it is whole. */
+/** Indents of a line, at most: data may be nothing but brackets. */
+const MAX_INDENTS = 20;
+
+/**
+ * JSON with its lines, if it is whole. It stays the text that was published: what is parsed and written again has other
+ * numbers (12345678901234567890, 1.0), another order and no name twice.
+ */
 function readable(data, isCut) {
   if (isCut || !/^\s*[[{]/.test(data)) return data;
   try {
-    return JSON.stringify(JSON.parse(data), null, 2);
+    JSON.parse(data);
   } catch {
     return data;
   }
+  const parts = data.match(/"(?:[^"\\]|\\.)*"|[[\]{},:]|[^\s"[\]{},:]+/g);
+  let depth = 0;
+  const line = () => `\n${"  ".repeat(Math.min(depth, MAX_INDENTS))}`;
+  return parts.map((part, at) => {
+    if (part === ",") return part + line();
+    if (part === ":") return ": ";
+    if ("[{".includes(part)) {
+      depth++;
+      return "]}".includes(parts[at + 1]) ? part : part + line();
+    }
+    if (!"]}".includes(part)) return part;
+    depth--;
+    return "[{".includes(parts[at - 1]) ? part : line() + part;
+  }).join("");
 }

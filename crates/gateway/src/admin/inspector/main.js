@@ -5,8 +5,9 @@ const OVERVIEW_EACH = 1000;
 const LISTS_EACH = 2000;
 const ENDPOINTS_EACH = 5000;
 
-/** Pause before the stream of events is opened again. */
+/** Pause before the stream of events is opened again; while nobody looks it is doubled each time, up to the longest. */
 const STREAM_AGAIN = 1000;
+const STREAM_AGAIN_LONGEST = 60_000;
 
 /** Somebody who has failed four times watches already; another place is free when a page is closed. */
 const STREAM_AGAIN_FULL = 5000;
@@ -24,9 +25,25 @@ let streaming = null;
 
 const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 
-const visible = () => (document.hidden
-  ? new Promise(resolve => document.addEventListener("visibilitychange", resolve, { once: true }))
-  : Promise.resolve());
+/** So long, or until somebody looks or looks away. */
+const pauseOrLook = ms => new Promise(resolve => {
+  const done = () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", done);
+    resolve();
+  };
+  const timer = ms === Infinity ? undefined : setTimeout(done, ms);
+  document.addEventListener("visibilitychange", done);
+});
+
+/** Until somebody looks. */
+async function watched() {
+  while (document.hidden) await pauseOrLook(Infinity);
+}
+
+/** Who waits for the page to become something else. */
+const waiting = [];
+const changed = () => new Promise(resolve => waiting.push(resolve));
 
 function become(next, why = "") {
   const was = state;
@@ -43,7 +60,21 @@ function become(next, why = "") {
   put(byId("refused"), next === "wrong" ? why || WRONG : "");
   if (next === "wrong" && was !== "wrong") byId("token").select();
   if (next !== "live") streaming?.abort();
+  if (next === "locked" || next === "wrong") forget();
+  if (next !== was) waiting.splice(0).forEach(resolve => resolve());
   title();
+}
+
+/** Nothing that the token has shown stays in a page without it. */
+function forget() {
+  readings.length = 0;
+  events.clear();
+  for (const table of [endpoints, subscribers, calls]) table.take([], 0);
+  [answeredAt, database, checksFail] = [0, "", false];
+  CHARTS.forEach(draw);
+  delete byId("checks").dataset.says;
+  for (const id of ["about", "gauges", "fillings", "checks", "totals"]) byId(id).replaceChildren();
+  byId("sure").close();
 }
 
 const WRONG = "The server refuses this token. Is it the one of sse.admin_token, and is that set at all?";
@@ -61,7 +92,6 @@ let checksFail = false;
 function refused(error) {
   if (error instanceof Refused && error.status === 401) {
     wire.keep("");
-    readings.length = 0;
     become("wrong");
     return true;
   }
@@ -71,7 +101,7 @@ function refused(error) {
 /** Asks for the overview as long as the page is open. */
 async function beat() {
   for (;;) {
-    await visible();
+    await watched();
     if (wire.token) {
       const asked = wire.token;
       try {
@@ -85,7 +115,7 @@ async function beat() {
         if (asked === wire.token && !refused(error)) stale(error);
       }
     }
-    await Promise.race([pause(OVERVIEW_EACH), poked()]);
+    await (wire.token ? Promise.race([pause(OVERVIEW_EACH), poked()]) : poked());
   }
 }
 
@@ -104,16 +134,18 @@ function stale(error) {
 /** Asks for a list as long as the page is open, live and looked at. */
 async function follow(path, each, take) {
   for (;;) {
-    await visible();
+    await watched();
     if (state !== "live") {
-      await pause(100);
+      await changed();
       continue;
     }
+    const asked = wire.token;
     try {
-      take(await wire.json(path));
+      const answer = await wire.json(path);
+      if (asked === wire.token) take(answer);
     } catch (error) {
       // The overview says whether the server answers at all.
-      refused(error);
+      if (asked === wire.token) refused(error);
     }
     await pause(each);
   }
@@ -121,14 +153,17 @@ async function follow(path, each, take) {
 
 /** Keeps the stream of events open, also while nobody looks: whoever comes back wants to see what came. */
 async function listen() {
+  let again = STREAM_AGAIN;
   for (;;) {
     if (state !== "live") {
-      await pause(100);
+      await changed();
       continue;
     }
-    let again = STREAM_AGAIN;
+    const asked = wire.token;
+    again = document.hidden ? Math.min(again * 2, STREAM_AGAIN_LONGEST) : STREAM_AGAIN;
     streaming = new AbortController();
     const opened = () => {
+      again = STREAM_AGAIN;
       events.trouble = "";
       events.told();
     };
@@ -136,14 +171,14 @@ async function listen() {
       await wire.stream("/api/events", streaming.signal, (name, content) => events.take(name, content), opened);
       events.trouble = "the stream has ended, it is opened again";
     } catch (error) {
-      if (refused(error)) continue;
+      if (asked !== wire.token || refused(error)) continue;
       const isFull = error instanceof Refused && error.status === 429;
       events.trouble = isFull ? "as many inspectors as there may be watch already" : "the stream was broken, it is opened again";
       if (isFull) again = STREAM_AGAIN_FULL;
     }
     streaming = null;
     events.told();
-    await pause(again);
+    await pauseOrLook(again);
   }
 }
 
@@ -294,10 +329,6 @@ byId("gate").addEventListener("submit", event => {
 
 byId("forget").addEventListener("click", () => {
   wire.keep("");
-  readings.length = 0;
-  events.clear();
-  for (const table of [endpoints, subscribers, calls]) table.take([], 0);
-  answeredAt = 0;
   enter();
 });
 

@@ -18,10 +18,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Nobody who opens the page in a window gets hold of that window.
-const ISOLATION: [(HeaderName, &str); 2] = [
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-];
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// One module in pieces: each piece sees the names of those above it.
 const SCRIPT: &str = concat!(
@@ -51,8 +48,6 @@ pub(super) fn file(path: &str) -> Option<Response<Body>> {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    for (name, value) in ISOLATION {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     Some(response)
 }

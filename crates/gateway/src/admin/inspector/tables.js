@@ -4,7 +4,10 @@
 /** Rows that a table has at most; how many there are is said beside its title. */
 const MAX_ROWS = 200;
 
-/** A table, and how an item becomes a row: `make` once, `fill` with each answer. */
+/**
+ * A table, and how an item becomes a row: `make` once, `fill` with each answer. Items of one key are told apart by how
+ * many of them came before.
+ */
 class Table {
   constructor(id, { key, matches, make, fill, empty }) {
     this.section = byId(id);
@@ -31,12 +34,14 @@ class Table {
     const shown = found.slice(0, MAX_ROWS);
     const focused = document.activeElement;
     const gone = new Set(this.rows.keys());
+    const seen = new Map();
     let place = this.body.firstChild;
     for (const item of shown) {
-      const key = this.key(item);
+      const same = this.key(item);
+      seen.set(same, (seen.get(same) ?? 0) + 1);
+      const key = `${same}\n${seen.get(same)}`;
       let row = this.rows.get(key);
-      // Two items of one key would be one row.
-      if (row && !gone.delete(key)) continue;
+      gone.delete(key);
       if (!row) this.rows.set(key, row = this.make());
       this.fill(row, item);
       if (row === place) place = place.nextSibling;
@@ -78,7 +83,10 @@ function two(cell, first, second, write = put) {
 const contains = (asked, ...parts) => parts.some(part => text(part).toLowerCase().includes(asked));
 
 /** Where streams and calls are; what is usual while nothing listens. */
-const publicPort = () => number(readings.at(-1)?.port) ?? 8080;
+function publicUrl() {
+  const { port, tls } = readings.at(-1) ?? {};
+  return `${tls ? "https" : "http"}://localhost:${number(port) ?? 8080}`;
+}
 
 const endpoints = new Table("endpoints", {
   key: item => `${item.routine}\n${item.kind}\n${item.url}\n${item.method}\n${item.level}`,
@@ -129,19 +137,19 @@ const subscribers = new Table("subscribers", {
     put(delivered, count(item.delivered));
     two(lag, item.lag_events ? count(item.lag_events) : "0", item.lag_bytes ? size(item.lag_bytes) : "");
     lag.classList.toggle("late", item.lag_events > 0);
-    const name = `Disconnect ${text(item.user) || "the anonymous subscriber"} at ${text(item.address)} from ${text(item.path)}`;
+    const name = visible(`Disconnect ${text(item.user) || "the anonymous subscriber"} at ${text(item.address)} from ${text(item.path)}`);
     if (row.button.ariaLabel !== name) row.button.ariaLabel = name;
   },
   empty: () => [
     ["p", "Nobody listens. Open a page that does, or a stream of one of the endpoints:"],
-    ["pre", `curl -N http://localhost:${publicPort()}${streamPath()}`],
+    ["pre", `curl -N ${publicUrl()}${streamPath()}`],
   ],
 });
 
 const streamPath = () => text(endpoints.items.find(({ kind, url }) => kind === "stream" && url)?.url) || "/api/hello/info";
 
 const calls = new Table("calls", {
-  key: item => `${item.key}`,
+  key: item => [item.isRunning ? "runs" : "", item.at, item.method, item.path, item.status].join("\n"),
   matches: item => item.error != null || item.status >= 400,
   make: () => cells("time", "path", "number", "number"),
   fill(row, item) {
@@ -159,20 +167,13 @@ const calls = new Table("calls", {
     ["pre", `-- postgresql.conf: sse.call_role = 'app'
 COMMENT ON FUNCTION add(int, int) IS 'HTTP GET /api/add
 @anonymous';`],
-    ["pre", `curl 'http://localhost:${publicPort()}/api/add?a=1&b=2'`],
+    ["pre", `curl '${publicUrl()}/api/add?a=1&b=2'`],
   ],
 });
 
-/** Those that run before those that ended. What has no name of its own gets one of what it is. */
+/** Those that run before those that ended. */
 function takeCalls({ running, total, calls: ended }) {
   const now = readings.at(-1)?.at ?? Date.now() / 1000;
-  const seen = new Map();
-  const named = item => {
-    const name = [item.isRunning ? "runs" : "", item.at, item.method, item.path, item.status].join("\n");
-    seen.set(name, (seen.get(name) ?? 0) + 1);
-    return { ...item, key: `${name}\n${seen.get(name)}` };
-  };
   const asRun = item => ({ ...item, isRunning: true, at: item.started, ms: Math.max(0, now - item.started) * 1000 });
-  const items = [...list(running).map(asRun), ...list(ended)].map(named);
-  calls.take(items, (number(total) ?? 0) + list(running).length);
+  calls.take([...list(running).map(asRun), ...list(ended)], (number(total) ?? 0) + list(running).length);
 }

@@ -69,23 +69,29 @@ const byId = id => document.getElementById(id);
 const list = value => (Array.isArray(value) ? value : []);
 const text = value => (value === null || value === undefined ? "" : String(value));
 
+/** What nobody would see, or what would turn around what is beside it: controls, and those of Unicode for direction. */
+const UNSEEN = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
+
+/** A text of somebody else, with what is unseen as its number. */
+const visible = value => text(value).replace(UNSEEN, one => `\\u{${one.codePointAt(0).toString(16)}}`);
+
 /** A new element, with its class and its text. */
 function make(tag, className = "", content = "") {
   const element = document.createElement(tag);
   if (className) element.className = className;
-  if (content !== "") element.textContent = text(content);
+  if (content !== "") element.textContent = visible(content);
   return element;
 }
 
 /** Changes a text only if it is another one, so that what somebody has marked stays marked. */
 function put(element, content) {
-  const wanted = text(content);
+  const wanted = visible(content);
   if (element.textContent !== wanted) element.textContent = wanted;
 }
 
 /** A path, which may be broken behind each slash. */
 function putPath(element, content) {
-  const wanted = text(content);
+  const wanted = visible(content);
   if (element.textContent === wanted) return;
   element.replaceChildren(...wanted.split(/(?<=[/])/).flatMap((part, at) => (at ? [make("wbr"), part] : [part])));
 }

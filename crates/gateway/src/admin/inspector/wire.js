@@ -17,7 +17,7 @@ const wire = {
   begin() {
     const found = /^#token=(.*)$/s.exec(location.hash);
     if (found) {
-      // Neither the history nor a screenshot is to have it.
+      // A screenshot is not to have it. (The browser's history has the link all the same.)
       history.replaceState(null, "", location.pathname + location.search);
       this.keep(decoded(found[1]));
     } else if (!this.token) {
