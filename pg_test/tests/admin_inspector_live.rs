@@ -39,6 +39,8 @@ impl Watch {
         watch.socket.write_all(request.as_bytes())?;
         let head = watch.read_to("\r\n\r\n")?;
         ensure!(head.starts_with("HTTP/1.1 200 ") && head.contains("text/event-stream"), "{head}");
+        // nginx would keep events back until it has a page of them.
+        ensure!(head.to_lowercase().contains("x-accel-buffering: no"), "{head}");
         ensure!(head.contains("no-store") && !head.to_lowercase().contains("access-control"), "{head}");
         watch.read_to(": open\n\n")?;
         Ok(watch)
