@@ -197,6 +197,12 @@ impl Prometheus {
         let escaped: String = expression.bytes().map(|byte| format!("%{byte:02x}")).collect();
         self.http.get(&format!("/api/v1/query?query={escaped}"))?.json()
     }
+
+    /// When the rules were evaluated last.
+    fn evaluated(&self) -> Result<String> {
+        let rules = self.http.get("/api/v1/rules")?.json()?;
+        Ok(rules["data"]["groups"][0]["lastEvaluation"].to_string())
+    }
 }
 
 #[test]
@@ -225,6 +231,13 @@ fn a_prometheus_scrapes_it_and_every_expression_of_rules_and_dashboard_evaluates
         let is_of_dashboard = place.starts_with('"');
         let rows = answer["data"]["result"].as_array().map_or(0, Vec::len);
         ensure!(!is_of_dashboard || rows > 0, "{place} shows nothing: {expression}");
+    }
+    // What was asked for above was there; the rules have to look at it.
+    for _ in 0..2 {
+        let last = prometheus.evaluated()?;
+        wait_for(SOON, "the rules are evaluated again", || {
+            Ok((prometheus.evaluated()? != last).then_some(()))
+        })?;
     }
     let alerts = prometheus.http.get("/api/v1/alerts")?.json()?;
     assert_eq!(alerts["data"]["alerts"], serde_json::json!([]), "a server that is well alerts nobody");
