@@ -226,6 +226,22 @@ inBrowsers(browser => {
     await me.leave();
   });
 
+  it("says that four watch already, shows all else, and watches when one of them has gone", async () => {
+    const stopping = new AbortController();
+    const watch = () => fetch(`${URL}/api/events`, { headers: { Authorization: `Bearer ${TOKEN}` }, signal: stopping.signal });
+    // Pages that were closed a moment ago may still have their places.
+    for (let open = 0; open < 4; open += (await watch()).ok ? 1 : 0);
+    const me = await browser().person();
+    const page = await me.open(opened());
+    await page.says("#no_events", "4 inspectors watch already. This one tries again.");
+    await page.says("#endpoints tbody", "public.heard");
+    stopping.abort();
+    await page.says("#no_events", "Waiting for the next event");
+    page.forgive(/429/);
+    await page.isGood("as the fifth");
+    await me.leave();
+  });
+
   it("stays as small as it is, whatever comes", async () => {
     const me = await browser().person();
     const page = await me.open(opened());

@@ -162,7 +162,8 @@ const events = {
     const shown = this.list.childElementCount;
     const asked = this.asked().some(Boolean);
     const parts = [];
-    if (this.trouble) parts.push(this.trouble);
+    // Where no event is, there is room for it below.
+    if (this.trouble && shown) parts.push(this.trouble);
     else if (this.isPaused) parts.push(`paused, ${count(this.whilePaused)} passed since`);
     if (this.seen) parts.push(asked ? `${count(shown)} of the last ${count(this.kept.length)} fit` : `${count(this.seen)} seen`);
     put(byId("live_total"), parts.join(" · "));

@@ -169,11 +169,11 @@ async function listen() {
     };
     try {
       await wire.stream("/api/events", streaming.signal, (name, content) => events.take(name, content), opened);
-      events.trouble = "the stream has ended, it is opened again";
+      events.trouble = "The stream has ended; it is opened again.";
     } catch (error) {
       if (asked !== wire.token || refused(error)) continue;
       const isFull = error instanceof Refused && error.status === 429;
-      events.trouble = isFull ? "as many inspectors as there may be watch already" : "the stream was broken, it is opened again";
+      events.trouble = isFull ? `${error.message} This one tries again.` : "The stream was broken; it is opened again.";
       if (isFull) again = STREAM_AGAIN_FULL;
     }
     streaming = null;
