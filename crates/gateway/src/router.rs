@@ -116,7 +116,11 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         ));
     }
     if path == "*" {
-        return Ok(Answer::Response(allowed(READ_METHODS)));
+        // The server as a whole, of which nothing else can be asked (RFC 9110 §7.1).
+        return match *request.method() {
+            Method::OPTIONS => Ok(Answer::Response(allowed(READ_METHODS))),
+            _ => Err(Problem::new(StatusCode::BAD_REQUEST, "This target is for OPTIONS alone.")),
+        };
     }
     let wanted =
         if shared.call_state() == CallAvailability::Off { Wanted::Streams } else { Wanted::StreamsAndCalls };

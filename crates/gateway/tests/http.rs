@@ -66,6 +66,9 @@ fn options_says_what_is_allowed() {
         );
         assert_eq!(answer.head.header("x-content-type-options"), "nosniff");
     }
+    for method in ["GET", "POST"] {
+        ask(gateway.port(), &format!("{method} * HTTP/1.1\r\nHost: localhost\r\n\r\n")).problem(400);
+    }
 }
 
 #[test]

@@ -317,6 +317,7 @@ fn check_origin(asked: &Asked<'_>, is_login: bool, settings: &Settings) -> Resul
     let sent = origin::Sent {
         headers,
         authority: forwarded.or(target).or_else(host),
+        is_secure: asked.caller.transport.is_secure(),
         has_cookie: has_cookie(headers, &settings.auth, asked.caller.transport),
         has_bearer: has_bearer(headers),
     };

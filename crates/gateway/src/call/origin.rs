@@ -8,12 +8,15 @@ use http::header::ORIGIN;
 use http::{HeaderMap, HeaderValue};
 
 use crate::entry::cors::{CorsOrigins, Listed};
+use crate::entry::host::{HTTP_PORT, HTTPS_PORT, is_same_host};
 
 /// The parts of a request that decide.
 pub(crate) struct Sent<'r> {
     pub(crate) headers: &'r HeaderMap,
     /// The host and port that the browser was asked for, as far as it is known.
     pub(crate) authority: Option<&'r str>,
+    /// It came from its browser over TLS: to us, or to a trusted proxy.
+    pub(crate) is_secure: bool,
     /// It carries the cookie that may hold a token.
     pub(crate) has_cookie: bool,
     /// It has a bearer token in its header, good or bad.
@@ -36,7 +39,9 @@ pub(crate) fn may_send(sent: &Sent<'_>, listed: &CorsOrigins) -> bool {
     }
     let mut origins = sent.headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
-        (Some(origin), None) => is_own(origin, sent.authority) || is_listed(origin, sent.has_cookie, listed),
+        (Some(origin), None) => {
+            is_own(origin, sent.authority, sent.is_secure) || is_listed(origin, sent.has_cookie, listed)
+        }
         (Some(_), Some(_)) => false,
         (None, _) => !is_said && !sent.has_cookie,
     }
@@ -51,25 +56,15 @@ fn is_listed(origin: &HeaderValue, has_cookie: bool, listed: &CorsOrigins) -> bo
     }
 }
 
-/// Host and port are those of the request. The schemes are not compared: behind a proxy ours is not the
-/// browser's.
-fn is_own(origin: &HeaderValue, authority: Option<&str>) -> bool {
+/// Host and port are those of the request. Over TLS the scheme is, too: else whoever is between could show a
+/// page of `http://` that calls with the visitor's cookie. Without TLS it is not compared: a proxy that we do
+/// not know may speak TLS to the browser.
+fn is_own(origin: &HeaderValue, authority: Option<&str>, is_secure: bool) -> bool {
     let (Ok(origin), Some(authority)) = (origin.to_str(), authority) else { return false };
-    let Some((scheme, origin)) = origin.split_once("://") else { return false };
-    let default = match scheme {
-        "http" => 80,
-        "https" => 443,
-        _ => return false,
-    };
-    let (Some(theirs), Some(ours)) = (host_and_port(origin), host_and_port(authority)) else { return false };
-    theirs.0.eq_ignore_ascii_case(ours.0) && theirs.1.unwrap_or(default) == ours.1.unwrap_or(default)
-}
-
-fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    let host = crate::entry::host::without_port(authority)?;
-    match authority[host.len()..].strip_prefix(':') {
-        None | Some("") => Some((host, None)),
-        Some(port) => Some((host, Some(port.parse().ok()?))),
+    match origin.split_once("://") {
+        Some(("https", origin)) => is_same_host(origin, authority, HTTPS_PORT),
+        Some(("http", origin)) => !is_secure && is_same_host(origin, authority, HTTP_PORT),
+        _ => false,
     }
 }
 
@@ -88,8 +83,31 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        let sent = Sent { headers: &map, authority: Some(authority), has_cookie, has_bearer: false };
+        let (authority, has_bearer) = (Some(authority), false);
+        let sent = Sent { headers: &map, authority, is_secure: false, has_cookie, has_bearer };
         may_send(&sent, &CorsOrigins::parse(listed).unwrap())
+    }
+
+    // Cross-site request forgery by whoever is on the way: over TLS he can only show pages of `http://`.
+    #[test]
+    fn over_tls_a_page_without_it_is_another_origin() {
+        for (origin, authority, plain, secure) in [
+            ("https://app.example", "app.example", true, true),
+            ("https://app.example:8443", "app.example:8443", true, true),
+            ("http://app.example", "app.example", true, false),
+            ("http://app.example:8443", "app.example:8443", true, false),
+            ("http://app.example:443", "app.example", false, false),
+            ("http://listed.example", "app.example", true, true),
+        ] {
+            let map = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static(origin))]);
+            let listed = CorsOrigins::parse("http://listed.example").unwrap();
+            let may = |is_secure| {
+                let authority = Some(authority);
+                let sent = Sent { headers: &map, authority, is_secure, has_cookie: true, has_bearer: false };
+                may_send(&sent, &listed)
+            };
+            assert_eq!((may(false), may(true)), (plain, secure), "{origin} {authority}");
+        }
     }
 
     // Cross-site request forgery: a page elsewhere posts with the visitor's cookie, or logs the visitor in as
@@ -181,7 +199,8 @@ mod tests {
             for (has_bearer, has_cookie, expected) in
                 [(true, false, true), (true, true, false), (false, false, false), (false, true, false)]
             {
-                let sent = Sent { headers: &map, authority: Some("app.example"), has_cookie, has_bearer };
+                let (authority, is_secure) = (Some("app.example"), true);
+                let sent = Sent { headers: &map, authority, is_secure, has_cookie, has_bearer };
                 assert_eq!(
                     may_send(&sent, &CorsOrigins::default()),
                     expected,
@@ -195,7 +214,8 @@ mod tests {
     fn an_unknown_host_is_nobodys_own() {
         let mut map = HeaderMap::new();
         map.insert(ORIGIN, HeaderValue::from_static("https://app.example"));
-        let sent = Sent { headers: &map, authority: None, has_cookie: false, has_bearer: false };
+        let (authority, is_secure) = (None, false);
+        let sent = Sent { headers: &map, authority, is_secure, has_cookie: false, has_bearer: false };
         assert!(!may_send(&sent, &CorsOrigins::default()));
     }
 }

@@ -62,8 +62,10 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the task looks whether something has taken too long.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a peer may take to close when it has been told that the connection is not needed any more, and
-/// has no stream. Beyond it we close.
+/// How long a peer that has been told that the connection is not needed any more, and has no stream, may say
+/// nothing before we close. What is written goes on to it then, unless it says something again: its system
+/// gets a reset for that. So one that still takes an answer, and says so now and then, has up to
+/// `sse.write_timeout` for it.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// When the gateway stops, streams end first, and this much later the connection is told to go: to some
@@ -72,7 +74,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How a connection ends.
 enum Ending {
-    /// Everything is said, or the connection has failed.
+    /// Everything is said and written, or the connection has failed.
     Done,
     /// Something has taken too long, or it makes room for another one.
     Cut,
@@ -188,10 +190,14 @@ async fn drive(
                             connection.as_mut().graceful_shutdown();
                         }
                     }
-                    Some(told) if now.saturating_duration_since(told.max(since)) >= LEAVE_TIME => {
-                        return Ending::Cut;
+                    Some(told) => {
+                        let passed = |since| now.saturating_duration_since(since);
+                        let told = told.max(since);
+                        let is_silent = passed(told.max(traffic.heard_at())) >= LEAVE_TIME;
+                        if is_silent && !traffic.is_blocked() || passed(told) >= settings.write_timeout {
+                            return Ending::Done;
+                        }
                     }
-                    Some(_) => {}
                 }
             }
         }

@@ -49,6 +49,25 @@ pub(crate) fn without_port(authority: &str) -> Option<&str> {
     (is_port && !name.is_empty()).then_some(name)
 }
 
+/// The ports of the two schemes when none is written.
+pub(crate) const HTTP_PORT: u16 = 80;
+pub(crate) const HTTPS_PORT: u16 = 443;
+
+/// Whether `host[:port]` is the same in both, in whatever letters, with a port that is not written taken for
+/// `default` (RFC 3986 §6.2).
+pub(crate) fn is_same_host(one: &str, other: &str, default: u16) -> bool {
+    let (Some(one), Some(other)) = (host_and_port(one), host_and_port(other)) else { return false };
+    one.0.eq_ignore_ascii_case(other.0) && one.1.unwrap_or(default) == other.1.unwrap_or(default)
+}
+
+fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let host = without_port(authority)?;
+    match authority[host.len()..].strip_prefix(':') {
+        None | Some("") => Some((host, None)),
+        Some(port) => Some((host, Some(port.parse().ok()?))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,8 @@ pub struct H2Peer {
     windows: BTreeMap<u32, i64>,
     pub pongs: usize,
     pub pings: usize,
+    /// SETTINGS of ours that the gateway has acknowledged.
+    pub settings_taken: usize,
 }
 
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -135,9 +138,14 @@ impl H2Peer {
 
     /// The same by these versions of TLS.
     pub fn shaken_by(port: u16, trust: &ClientConfig) -> Self {
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap(), trust)
+    }
+
+    /// The same on this socket.
+    pub fn over(tcp: TcpStream, trust: &ClientConfig) -> Self {
         let mut config = trust.clone();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let mut peer = TlsPeer::connect(port, &Arc::new(config));
+        let mut peer = TlsPeer::over(tcp, &Arc::new(config));
         peer.shake();
         assert_eq!(peer.tls.alpn_protocol(), Some(&b"h2"[..]));
         Self {
@@ -153,6 +161,7 @@ impl H2Peer {
             windows: BTreeMap::new(),
             pongs: 0,
             pings: 0,
+            settings_taken: 0,
         }
     }
 
@@ -279,7 +288,8 @@ impl H2Peer {
                 got.has_ended |= ends;
             }
             RST_STREAM => self.streams.entry(id).or_default().reset = Some(code(0)),
-            SETTINGS if flags & ACK == 0 => answer.extend(frame(SETTINGS, ACK, 0, &[])),
+            SETTINGS if flags & ACK != 0 => self.settings_taken += 1,
+            SETTINGS => answer.extend(frame(SETTINGS, ACK, 0, &[])),
             WINDOW_UPDATE => *self.window(id) += i64::from(code(0)),
             PING if flags & ACK == 0 => {
                 self.pings += 1;
@@ -313,6 +323,25 @@ impl H2Peer {
         let got = self.got(id);
         assert!(got.has_ended, "{got:?}");
         (got.status.unwrap(), got.text())
+    }
+
+    /// Everything that the gateway had to say to what was sent before has come.
+    pub fn settle(&mut self) {
+        let pongs = self.pongs;
+        self.send(&frame(PING, 0, 0, &[0; 8]));
+        self.until("an answer to a ping", |peer| peer.pongs > pongs);
+    }
+
+    /// Changes the window of all streams, present and to come, and waits until that is so.
+    pub fn set_window(&mut self, window: u32) {
+        let taken = self.settings_taken;
+        self.send(&frame(SETTINGS, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat()));
+        self.until("the settings are taken", |peer| peer.settings_taken > taken);
+    }
+
+    /// Allows so many bytes more, of a stream or (0) of all.
+    pub fn grant(&mut self, id: u32, bytes: u32) {
+        self.send(&frame(WINDOW_UPDATE, 0, id, &bytes.to_be_bytes()));
     }
 
     pub fn open_stream(&mut self) -> u32 {

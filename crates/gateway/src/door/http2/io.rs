@@ -27,13 +27,15 @@ pub(super) struct Traffic {
     turn: Cell<usize>,
     /// Since when the peer has taken nothing.
     blocked_since: Cell<Option<Instant>>,
+    /// When the peer last said something.
+    heard_at: Cell<Instant>,
     frames: RefCell<Frames>,
 }
 
 impl Traffic {
     pub(super) fn new(now: Instant) -> Self {
         let frames = RefCell::new(Frames::new(now));
-        Self { turn: Cell::new(0), blocked_since: Cell::new(None), frames }
+        Self { turn: Cell::new(0), blocked_since: Cell::new(None), heard_at: Cell::new(now), frames }
     }
 
     pub(super) fn begin_turn(&self) {
@@ -57,6 +59,15 @@ impl Traffic {
         };
         passed(self.blocked_since.get(), write_timeout)
             || passed(self.frames.borrow().head_since(), HEAD_TIMEOUT)
+    }
+
+    pub(super) fn heard_at(&self) -> Instant {
+        self.heard_at.get()
+    }
+
+    /// Whether something waits to be written that the peer does not take.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked_since.get().is_some()
     }
 
     fn note<T>(&self, outcome: Poll<T>) -> Poll<T> {
@@ -95,8 +106,10 @@ impl Read for Io {
         ready!(self.socket.borrow_mut().poll_read(cx, &mut received))?;
         let received = received.filled();
         self.traffic.turn.set(turn - received.len());
+        let now = Instant::now();
+        self.traffic.heard_at.set(now);
         let mut frames = self.traffic.frames.borrow_mut();
-        frames.follow(received, Instant::now());
+        frames.follow(received, now);
         if frames.is_flooded() {
             return Poll::Ready(Err(ErrorKind::InvalidData.into()));
         }

@@ -19,6 +19,7 @@ use super::streams::{Streams, Watch};
 use crate::content::body::Body;
 use crate::content::problem::Problem;
 use crate::entry::admission::{SharePermit, SocketPermit};
+use crate::entry::host::{HTTPS_PORT, is_same_host};
 use crate::entry::peer::Peer;
 use crate::router::{self, Context};
 use crate::stream::answer::{Answer, StreamAnswer};
@@ -128,7 +129,7 @@ fn open(answer: StreamAnswer, watch: &Watch, context: &Context) -> PipeReader {
 /// is one `Cookie`, which HTTP/2 may cut in pieces (RFC 9113 §8.2.3).
 ///
 /// # Errors
-/// `Host` says something else than `:authority`; CONNECT.
+/// `Host` says something else than `:authority` (RFC 9113 §8.3.1), or more than one thing; CONNECT.
 fn as_http_1<B>(request: Request<B>) -> Result<Request<B>, Problem> {
     let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
     if request.method() == Method::CONNECT {
@@ -137,7 +138,11 @@ fn as_http_1<B>(request: Request<B>) -> Result<Request<B>, Problem> {
     let (mut head, body) = request.into_parts();
     if let Some(authority) = head.uri.authority() {
         let authority = authority.as_str();
-        if head.headers.get_all(HOST).iter().any(|host| host.as_bytes() != authority.as_bytes()) {
+        let mut hosts = head.headers.get_all(HOST).iter();
+        let is_same = |host: &HeaderValue| {
+            host.to_str().is_ok_and(|host| host == authority || is_same_host(host, authority, HTTPS_PORT))
+        };
+        if !hosts.next().is_none_or(is_same) || hosts.next().is_some() {
             return Err(bad("The request has more than one Host."));
         }
         let host = HeaderValue::from_str(authority).map_err(|_| bad("The request has no valid Host."))?;
@@ -182,7 +187,11 @@ mod tests {
     #[test]
     fn a_host_that_is_not_the_authority_is_refused() {
         assert!(as_http_1(request("https://localhost/", &[("host", "localhost")])).is_ok());
-        for hosts in [&[("host", "evil.example")][..], &[("host", "localhost"), ("host", "evil.example")]] {
+        for hosts in [
+            &[("host", "evil.example")][..],
+            &[("host", "localhost"), ("host", "evil.example")],
+            &[("host", "localhost"), ("host", "localhost")],
+        ] {
             assert!(as_http_1(request("https://localhost/", hosts)).is_err());
         }
     }
