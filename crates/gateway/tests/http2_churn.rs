@@ -82,7 +82,7 @@ fn thousands_of_connections_and_streams_leave_nothing_behind() {
     let gateway = TestGateway::with(site.settings());
     let round = || {
         come_and_go(&gateway, &site, 12, 100);
-        come_and_go(&gateway, &site, 100, 1);
+        come_and_go(&gateway, &site, 200, 1);
         come_and_go_on_one(&gateway, &site, 500);
     };
     // What the process needs once, and what its allocator keeps.

@@ -9,7 +9,7 @@
 //! so; there is no upgrade, no push, and priorities are not looked at.
 
 mod body;
-mod frames;
+pub(crate) mod frames;
 mod io;
 mod requests;
 mod streams;

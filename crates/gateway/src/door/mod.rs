@@ -8,7 +8,7 @@ mod farewell;
 pub(crate) mod file_limit;
 mod handshake;
 pub(crate) mod head_io;
-mod http2;
+pub(crate) mod http2;
 pub(crate) mod listener;
 pub(crate) mod progress;
 pub(crate) mod setting_files;

@@ -95,6 +95,8 @@ impl TlsPeer {
         let name = ServerName::try_from("localhost").unwrap();
         let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
         tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        // As clients do: else what it says waits for a delayed acknowledgement of what it said before.
+        tcp.set_nodelay(true).unwrap();
         Self { tls, tcp, got: Vec::new() }
     }
 

@@ -68,9 +68,18 @@ mod tests {
         for name in &names {
             assert!(fuzz.join(format!("fuzz_targets/{name}.rs")).is_file(), "there is no target {name}");
         }
-        // Texts have both.
-        for target in ["annotation", "scope", "query", "identity", "route", "request_target", "token", "call"]
-        {
+        // Texts have both, and what is made of words that no fuzzer guesses.
+        for target in [
+            "annotation",
+            "scope",
+            "query",
+            "identity",
+            "route",
+            "request_target",
+            "token",
+            "call",
+            "http2_frames",
+        ] {
             assert_eq!(names.iter().filter(|name| *name == target).count(), 2, "{target}");
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! Not for whether a frame is valid: hyper finds out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Frames that bring nothing which may come at once, and how many more a second. Beyond it the connection is
 /// cut.
@@ -37,7 +37,7 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-pub(super) struct Frames {
+pub(crate) struct Frames {
     /// Bytes that still come of the preface, or of the frame whose head is known.
     rest: usize,
     head: [u8; HEAD_BYTES],
@@ -46,7 +46,7 @@ pub(super) struct Frames {
     head_since: Option<Instant>,
     /// The frame that is coming is the last of a request's head.
     ends_head: bool,
-    /// Frames without use that may still come.
+    /// Frames without use that may still come, as of then.
     allowed: u32,
     allowed_at: Instant,
     /// The same of those that parts excuse.
@@ -55,7 +55,7 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             rest: PREFACE_BYTES,
             head: [0; HEAD_BYTES],
@@ -69,20 +69,20 @@ impl Frames {
         }
     }
 
-    pub(super) fn is_flooded(&self) -> bool {
+    pub(crate) fn is_flooded(&self) -> bool {
         self.is_flooded
     }
 
     /// Since when the head of a request has been coming.
-    pub(super) fn head_since(&self) -> Option<Instant> {
+    pub(crate) fn head_since(&self) -> Option<Instant> {
         self.head_since
     }
 
-    pub(super) fn excuse(&mut self) {
+    pub(crate) fn excuse(&mut self) {
         self.excused = (self.excused + FRAMES_FOR_PART).min(MAX_EXCUSED_FRAMES);
     }
 
-    pub(super) fn follow(&mut self, mut bytes: &[u8], now: Instant) {
+    pub(crate) fn follow(&mut self, mut bytes: &[u8], now: Instant) {
         while !bytes.is_empty() {
             if self.rest > 0 {
                 let n = self.rest.min(bytes.len());
@@ -128,15 +128,14 @@ impl Frames {
             self.excused = excused;
             return;
         }
-        if self.allowed < MAX_IDLE_FRAMES {
-            let since = now.saturating_duration_since(self.allowed_at).as_millis();
-            let more = since * u128::from(IDLE_FRAMES_PER_SECOND) / 1000;
-            if more > 0 {
-                self.allowed_at = now;
-                self.allowed = (u128::from(self.allowed) + more).min(u128::from(MAX_IDLE_FRAMES)) as u32;
-            }
+        let since = now.saturating_duration_since(self.allowed_at).as_millis();
+        let more = since * u128::from(IDLE_FRAMES_PER_SECOND) / 1000;
+        if u128::from(MAX_IDLE_FRAMES - self.allowed) > more {
+            self.allowed += more as u32;
+            // What is left of the time counts next time.
+            self.allowed_at += Duration::from_secs(1) / IDLE_FRAMES_PER_SECOND * more as u32;
         } else {
-            self.allowed_at = now;
+            (self.allowed, self.allowed_at) = (MAX_IDLE_FRAMES, now);
         }
         match self.allowed.checked_sub(1) {
             Some(allowed) => self.allowed = allowed,
@@ -148,7 +147,6 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const PING: u8 = 6;
     const WINDOW_UPDATE: u8 = 8;
@@ -183,6 +181,25 @@ mod tests {
         (0..IDLE_FRAMES_PER_SECOND).for_each(|_| frames.follow(&frame(PING, 0, 8), later));
         assert!(!frames.is_flooded());
         frames.follow(&frame(PING, 0, 8), later);
+        assert!(frames.is_flooded());
+    }
+
+    // Field: a client that sends as many as it may, at odd moments, was cut off after half a minute.
+    #[test]
+    fn a_hundred_a_second_may_come_for_ever_however_they_are_spread() {
+        let mut now = Instant::now();
+        let mut frames = open(now);
+        (1..MAX_IDLE_FRAMES).for_each(|_| frames.follow(&frame(PING, 0, 8), now));
+        for pause in [5, 14, 11].into_iter().cycle().take(9_000) {
+            now += Duration::from_millis(pause);
+            frames.follow(&frame(PING, 0, 8), now);
+        }
+        assert!(!frames.is_flooded());
+        // A pause is not saved up beyond a thousand.
+        now += Duration::from_secs(3600);
+        (0..MAX_IDLE_FRAMES).for_each(|_| frames.follow(&frame(PING, 0, 8), now));
+        assert!(!frames.is_flooded());
+        frames.follow(&frame(PING, 0, 8), now);
         assert!(frames.is_flooded());
     }
 
