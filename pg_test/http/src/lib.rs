@@ -220,6 +220,11 @@ impl Client {
         Self { trust: trust.into(), ..self }
     }
 
+    /// The same client, whose [wires](Self::wire) agree on HTTP/2 if they speak TLS. Nothing else here speaks it.
+    pub fn with_http2(self) -> Self {
+        Self { trust: self.trust.map(Trust::with_http2), ..self }
+    }
+
     /// The same client for what forwards bytes to the gateway.
     pub fn by_way_of(self, address: SocketAddr) -> Self {
         Self { address, ..self }

@@ -72,9 +72,18 @@ impl Trust {
     }
 
     /// As this configuration has it.
-    pub fn of(mut config: ClientConfig) -> Self {
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    pub fn of(config: ClientConfig) -> Self {
+        Self::speaking(config, b"http/1.1")
+    }
+
+    fn speaking(mut config: ClientConfig, protocol: &[u8]) -> Self {
+        config.alpn_protocols = vec![protocol.to_vec()];
         Self(Box::leak(Box::new(Arc::new(config))))
+    }
+
+    /// The same for those who speak HTTP/2, frame by frame.
+    pub fn with_http2(self) -> Self {
+        Self::speaking(ClientConfig::clone(self.0), b"h2")
     }
 
     /// The same without tickets: each connection makes a full handshake.

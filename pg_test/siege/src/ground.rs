@@ -25,6 +25,8 @@ pub(crate) struct Ground {
     pub(crate) home: PathBuf,
     /// For the gateway, with TLS if it speaks that.
     pub(crate) client: Client,
+    /// The same for those who speak HTTP/2, where it speaks TLS.
+    http2: Client,
     /// Set once by the run, read by all parties in their loops; seeing it a moment late does no harm.
     is_over: AtomicBool,
 }
@@ -32,7 +34,8 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new(cluster: &Cluster, address: SocketAddr) -> Self {
         let home = cluster.home().to_owned();
-        Self { home, client: cluster.client_at(address), is_over: AtomicBool::new(false) }
+        let (client, http2) = (cluster.client_at(address), cluster.client_at(address).with_http2());
+        Self { home, client, http2, is_over: AtomicBool::new(false) }
     }
 
     /// A session of its own.
@@ -44,6 +47,15 @@ impl Ground {
     /// up only their own share; where the system has only one such address, from that.
     pub(crate) fn connect_from(&self, source: Ipv4Addr, receive_buffer: Option<usize>) -> Result<http::Wire> {
         self.client.wire_over(self.tcp_from(source, receive_buffer)?)
+    }
+
+    /// The same for HTTP/2: in plain text where the gateway speaks no TLS, and no HTTP/2.
+    pub(crate) fn connect_by_http2_from(
+        &self,
+        source: Ipv4Addr,
+        receive_buffer: Option<usize>,
+    ) -> Result<http::Wire> {
+        self.http2.wire_over(self.tcp_from(source, receive_buffer)?)
     }
 
     /// The same without anything of TLS.

@@ -31,12 +31,16 @@ pub(crate) const CALL_WORKERS: u64 = 3;
 /// MB. One that is longer weighs more and is not kept.
 const ROUTES: u64 = 2 * MB;
 
-/// `RssAnon` of the gateway, in bytes. Beyond it the run fails.
-pub(crate) fn limit() -> u64 {
+/// `RssAnon` of the gateway, in bytes, with TLS or without. Beyond it the run fails.
+pub(crate) fn limit(is_secure: bool) -> u64 {
     let event = MAX_EVENT_SIZE.min(RING_SIZE / 2);
     let process = 24 * MB + 4 * MB * THREADS;
-    let sockets = (MAX_CONNECTIONS / 4).max(64) * 80 * KB;
-    let streams = MAX_CONNECTIONS * 80 * KB;
+    let of_tls = |bytes| if is_secure { bytes } else { 0 };
+    let beside_streams = (MAX_CONNECTIONS / 4).max(64);
+    let sockets = beside_streams * (80 * KB + of_tls(70 * KB));
+    let streams = MAX_CONNECTIONS * (80 * KB + of_tls(24 * KB + 48 * KB));
+    // HTTP/2 is spoken over TLS alone: on every socket, and as many requests at a time.
+    let http2 = of_tls((MAX_CONNECTIONS + beside_streams) * (300 * KB + 60 * KB));
     let window = THREADS * (WINDOW_SIZE + 4 * MB + 8 * event);
     let batches = 64 * 2 * (256 * KB + event);
     let held_back = 32 * MB;
@@ -49,6 +53,7 @@ pub(crate) fn limit() -> u64 {
     process
         + sockets
         + streams
+        + http2
         + window
         + batches
         + held_back

@@ -183,7 +183,7 @@ fn judge(
     let judgement = if options.seconds >= LONG { Judgement::P99AndMax } else { Judgement::P99 };
     let account = sequence::account(&items, &published.done);
     let peak = findings.memory.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
-    let limit = memory::limit();
+    let limit = memory::limit(options.is_secure);
 
     let mut violations: Vec<String> =
         findings.alarms.iter().map(|line| format!("the log says: {line}")).collect();

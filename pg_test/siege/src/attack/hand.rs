@@ -104,6 +104,17 @@ impl Hand {
         self.ground.connect_from(self.source, None)
     }
 
+    pub(crate) fn connect_by_http2(&self) -> Result<http::Wire> {
+        self.ground.connect_by_http2_from(self.source, None)
+    }
+
+    /// As [`Hand::connect_narrowly`].
+    pub(crate) fn connect_narrowly_by_http2(&self) -> Result<http::Wire> {
+        let mut wire = self.ground.connect_by_http2_from(NARROW, Some(4096))?;
+        wire.set_read_size(4096);
+        Ok(wire)
+    }
+
     /// A socket alone, without TLS whatever the gateway speaks.
     pub(crate) fn connect_without_tls(&self) -> Result<TcpStream> {
         self.ground.tcp_from(self.source, None)

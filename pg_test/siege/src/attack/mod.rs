@@ -8,6 +8,7 @@
 mod answers;
 mod hand;
 mod handshakes;
+mod http2;
 mod long_calls;
 mod objects;
 mod requests;
@@ -55,7 +56,7 @@ const fn attack(name: &'static str, strike: fn(&mut Hand) -> Result<Blow>, from:
 }
 
 /// All attackers. Their paces are such that all of them together take about one processor of two.
-const ATTACKS: [Attack; 35] = [
+const ATTACKS: [Attack; 40] = [
     attack("unread answers", answers::leave_unread, 100, 400),
     attack("slow readers", answers::read_slowly, 100, 400),
     attack("unread streams", answers::leave_stream_unread, 200, 600),
@@ -72,6 +73,11 @@ const ATTACKS: [Attack; 35] = [
     attack("records of one byte", handshakes::send_byte_by_byte, 300, 900),
     attack("changes of keys", handshakes::change_keys, 300, 900),
     attack("ends said at once", handshakes::close_half, 100, 300),
+    attack("resets over HTTP/2", http2::reset, 100, 300),
+    attack("frames of no use over HTTP/2", http2::send_nothing, 100, 300),
+    attack("heads and bodies in pieces over HTTP/2", http2::trickle, 300, 900),
+    attack("tiny windows over HTTP/2", http2::open_narrowly, 200, 600),
+    attack("unread streams over HTTP/2", http2::leave_unread, 300, 900),
     attack("unknown paths", requests::ask_for_unknown, 50, 150),
     attack("deep bodies", requests::send_deep_body, 200, 500),
     attack("failing calls", requests::fail_calls, 100, 300),
