@@ -1,8 +1,8 @@
 //! What a peer sends over HTTP/2 (docs/limits.md), in any portions, at any pace: never a panic, and how many
 //! frames bring nothing, and since when a head has been coming, is what a model says that reads byte by byte.
 //!
-//! The input: the length of a portion, the milliseconds between two, every how many of them we send something,
-//! how often everything is repeated; then the bytes.
+//! The input: the length of a portion, the milliseconds between two, every how many of them we send
+//! something, how often everything is repeated; then the bytes.
 #![no_main]
 
 use std::time::Duration;

@@ -68,6 +68,51 @@ fn heads_of_http2_have_nothing_of_a_connection_and_everything_else() -> Result<(
 }
 
 #[test]
+fn files_preflights_and_errors_have_their_heads_over_http2() -> Result<()> {
+    const ORIGIN: &str = "Origin: https://app.example";
+    let site = Site::start()?;
+    let root = site.cluster.home().join("www");
+    std::fs::create_dir(&root)?;
+    std::fs::write(root.join("page.html"), "<p>hello")?;
+    site.cluster.install().account().give(&root)?;
+    site.cluster.configure("sse.static_root", &root.to_string_lossy())?;
+    site.cluster.configure("sse.cors_origins", "https://app.example")?;
+    site.cluster.reload()?;
+    let ask = |arguments: &[&str], path: &str| -> Result<String> {
+        Ok(text(&site.curl(&[&["-si", "--http2"], arguments].concat(), path)?).to_lowercase())
+    };
+    wait_for(SOON, "the file", || Ok(ask(&[], "/page.html")?.starts_with("http/2 200").then_some(())))?;
+    let preflight = ["-X", "OPTIONS", "-H", ORIGIN, "-H", "Access-Control-Request-Method: GET"];
+    let allowed =
+        ["access-control-allow-origin: https://app.example", "access-control-allow-credentials: true"];
+    let listed = [&allowed[..], &["vary: origin"]].concat();
+    for (arguments, path, status, fields) in [
+        (&[][..], "/page.html", 200, &["content-type: text/html; charset=utf-8", "content-length: 8"][..]),
+        (&["-I"], "/page.html", 200, &["content-length: 8", "x-content-type-options: nosniff"]),
+        (&[], "/../page.html", 200, &["content-length: 8"]),
+        (&["--path-as-is"], "/../page.html", 404, &["content-type: application/problem+json"]),
+        (&["-H", ORIGIN], "/page.html", 200, &listed),
+        (&["-H", ORIGIN], "/nowhere", 404, &listed),
+        (&["-I", "-H", ORIGIN], "/api/f/info", 200, &listed),
+        (&preflight, "/api/f/info", 204, &["access-control-allow-methods: get, head, options", allowed[0]]),
+        (&["-X", "PUT"], "/api/f/info", 405, &["allow: get, head, options"]),
+        (&["-H", "Authorization: Bearer x"], "/api/f/info", 401, &["www-authenticate: bearer"]),
+    ] {
+        let answer = ask(arguments, path)?;
+        ensure!(answer.starts_with(&format!("http/2 {status}")), "{path} {arguments:?}: {answer}");
+        for field in fields {
+            ensure!(answer.contains(&format!("\r\n{field}")), "{field}, {path} {arguments:?}: {answer}");
+        }
+    }
+    let foreign = ask(
+        &["-X", "OPTIONS", "-H", "Origin: https://evil.example", preflight[4], preflight[5]],
+        "/api/f/info",
+    )?;
+    ensure!(foreign.starts_with("http/2 204") && !foreign.contains("access-control-"), "{foreign}");
+    Ok(())
+}
+
+#[test]
 fn calls_and_their_streams_come_over_http2() -> Result<()> {
     let site = Site::start()?;
     site.cluster.sql(

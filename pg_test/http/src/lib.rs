@@ -220,7 +220,8 @@ impl Client {
         Self { trust: trust.into(), ..self }
     }
 
-    /// The same client, whose [wires](Self::wire) agree on HTTP/2 if they speak TLS. Nothing else here speaks it.
+    /// The same client, whose [wires](Self::wire) agree on HTTP/2 if they speak TLS. Nothing else here speaks
+    /// it.
     pub fn with_http2(self) -> Self {
         Self { trust: self.trust.map(Trust::with_http2), ..self }
     }
