@@ -74,11 +74,20 @@ fn send(wire: &mut Wire, bytes: &[u8]) -> bool {
     bytes.chunks(8 << 10).all(|part| wire.write_all(part).and_then(|()| wire.flush()).is_ok())
 }
 
+/// Whether the gateway has begun to speak HTTP/2; without TLS, whether it has closed, as it does then.
+fn is_heard(wire: &mut Wire) -> bool {
+    let is_plain = wire.tls().is_none();
+    match wire.read(&mut [0; 4096]) {
+        Ok(0) => is_plain,
+        Ok(_) => true,
+        Err(error) => is_plain && error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
 /// Sends what makes up a flood: the gateway may read it, or close. Both are effects, as long as it had been
 /// read before.
 fn flood(wire: &mut Wire, bytes: &[u8], count: u32) -> Result<Blow> {
-    let is_heard = send(wire, &hello(1 << 20)) && matches!(wire.read(&mut [0; 4096]), Ok(1..));
-    if !is_heard {
+    if !(send(wire, &hello(1 << 20)) && is_heard(wire)) {
         return Ok(Blow::Refused("nothing is said".to_owned()));
     }
     wire.socket().set_write_timeout(Some(Duration::from_secs(1)))?;
@@ -149,7 +158,7 @@ pub(super) fn open_narrowly(hand: &mut Hand) -> Result<Blow> {
         let path = ["/api/mallory/noise/info?topic=noise", "/api/big?n=300000"][hand.rng.usize(0..2)];
         bytes.extend(ask(number, path));
     }
-    let mut is_open = send(&mut wire, &bytes) && matches!(wire.read(&mut [0; 4096]), Ok(1..));
+    let mut is_open = send(&mut wire, &bytes) && is_heard(&mut wire);
     let mut struck = u64::from(is_open);
     wire.socket().set_read_timeout(Some(Duration::from_millis(50)))?;
     for _ in 0..10 {
@@ -180,7 +189,7 @@ pub(super) fn leave_unread(hand: &mut Hand) -> Result<Blow> {
     let mut wire = hand.connect_narrowly_by_http2()?;
     let mut bytes = hello(0x7fff_ffff);
     (0..REQUESTS).for_each(|number| bytes.extend(ask(number, "/api/mallory/noise/info?topic=noise")));
-    let is_heard = send(&mut wire, &bytes) && matches!(wire.read(&mut [0; 512]), Ok(1..));
+    let is_heard = send(&mut wire, &bytes) && is_heard(&mut wire);
     let time = Duration::from_millis(hand.rng.u64(1_000..15_000));
     hand.hold(wire, time, KEPT);
     Ok(if is_heard { Blow::Struck(REQUESTS.into()) } else { Blow::Refused("nothing is said".to_owned()) })
