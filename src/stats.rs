@@ -14,50 +14,6 @@ use crate::pg::shmem::{GatewayFields, Shared};
 /// A figure and its name.
 pub(crate) type Figure = (&'static str, u64);
 
-type Reader = fn(&Stats) -> u64;
-
-/// Makes the list of figures: each under the name of its field in [`Stats`].
-macro_rules! figures {
-    ($($name:ident)*) => {
-        &[$((stringify!($name), |stats| stats.$name.load(Relaxed))),*]
-    };
-}
-
-/// What each place of [`GatewayFields::counters`] holds. A new figure goes to the end, because the views of
-/// version 0.1.0 rely on the order (`sql/version_0_1_0.rs`).
-const FIGURES: &[(&str, Reader)] = figures! {
-    connections
-    subscribers
-    connections_total
-    subscribers_total
-    refused_total
-    events_total
-    undeliverable_total
-    undecodable_total
-    deliveries_total
-    bytes_total
-    gaps_total
-    write_timeouts_total
-    junk_total
-    window_bytes
-    window_events
-    requests_dropped_total
-    anonymous_subscribers
-    refused_addresses_total
-    refused_tokens_total
-    asked_total
-    woken_total
-    calls_waiting
-    calls_total
-    calls_failed_total
-    calls_refused_total
-    calls_cancelled_total
-    displaced_total
-    snapshots_total
-    snapshots_failed_total
-    covered_total
-};
-
 /// Whether a figure says what is there now, and so is 0 while there is no gateway; totals keep their values.
 fn is_of_now(name: &str) -> bool {
     !name.ends_with("_total")
@@ -67,7 +23,7 @@ fn is_of_now(name: &str) -> bool {
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);
-        for ((name, _), place) in FIGURES.iter().zip(places(fields)) {
+        for ((name, _), place) in Stats::FIGURES.iter().zip(places(fields)) {
             if is_of_now(name) {
                 place.store(0, Relaxed);
             }
@@ -75,15 +31,15 @@ pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
         return;
     };
     fields.port.store(u32::from(stats.port.load(Relaxed)), Relaxed);
-    for ((_, read), place) in FIGURES.iter().zip(places(fields)) {
-        place.store(read(stats), Relaxed);
+    for ((_, figure), place) in Stats::FIGURES.iter().zip(places(fields)) {
+        place.store(figure(stats).load(Relaxed), Relaxed);
     }
 }
 
 /// The gateway's counters: as they are now, if there is a gateway to look at, else as they were copied last.
 pub(crate) fn gateway(stats: Option<&Stats>, fields: &GatewayFields) -> Vec<Figure> {
-    let figures = FIGURES.iter().zip(places(fields));
-    figures.map(|((name, read), place)| (*name, stats.map_or_else(|| place.load(Relaxed), read))).collect()
+    let figures = Stats::FIGURES.iter().zip(places(fields));
+    figures.map(|((name, figure), place)| (*name, stats.map_or(place, figure).load(Relaxed))).collect()
 }
 
 /// The ring, and what could not be published.
@@ -121,7 +77,8 @@ pub(crate) fn calls(header: &CallHeader) -> [Figure; 4] {
     ]
 }
 
-/// One for each figure: where `FIGURES` of `pg/shmem.rs` is another number, this does not compile.
-fn places(fields: &GatewayFields) -> &[AtomicU64; FIGURES.len()] {
+/// One for each of [`Stats::FIGURES`]: where `FIGURES` of `pg/shmem.rs` is another number, this does not
+/// compile.
+fn places(fields: &GatewayFields) -> &[AtomicU64; Stats::FIGURES.len()] {
     &fields.counters.0
 }

@@ -59,6 +59,10 @@ fn every_figure_of_the_views_is_in_a_scrape_by_its_name_and_with_its_value() -> 
             ensure!(documentation.contains(&format!("`{name}`")), "{name} is not in docs/metrics.md");
         }
     }
+    let scrape = admin.http.get("/metrics")?.text();
+    let unexplained =
+        scrape.lines().filter(|line| line.ends_with(" A column of sse.stat_gateway or sse.stat_ring."));
+    assert_eq!(unexplained.collect::<Vec<_>>(), [""; 0], "not in crates/gateway/src/admin/metrics/help.rs");
     Ok(())
 }
 

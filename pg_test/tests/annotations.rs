@@ -146,18 +146,6 @@ fn the_text_form_of_check_says_every_mistake_without_changing_anything() -> Resu
     Ok(())
 }
 
-#[test]
-fn annotations_that_disagree_are_a_mistake_and_repeated_ones_are_not() -> Result<()> {
-    let corner = Corner::new("disagree")?;
-    let count = |comment: &str| -> Result<usize> {
-        Ok(corner.run(&format!("select * from sse.check(E'{comment}'::text)"))?.ok()?.rows.len())
-    };
-    assert_eq!(count("@sse\\n@sse\\n@sse_level info\\n@sse_events_level INFO")?, 0);
-    assert_eq!(count("@sse\\n@sse_level info\\n@sse_level notice")?, 1);
-    assert_eq!(count("@sse\\n@authorize\\n@anonymous")?, 1);
-    Ok(())
-}
-
 // Attack: a comment writes lines of its own into the server log or to a terminal.
 #[test]
 fn control_characters_of_a_comment_are_escaped_in_the_warning() -> Result<()> {
@@ -167,16 +155,5 @@ fn control_characters_of_a_comment_are_escaped_in_the_warning() -> Result<()> {
     let reply = session.run("comment on function f(text) is E'@sse\\n@sse_level \\x1b[2J\\rFATAL'")?.ok()?;
     let warning = reply.texts("WARNING").first().map(|text| (*text).to_owned()).context("no warning")?;
     assert!(!warning.contains(char::is_control), "{warning:?}");
-    Ok(())
-}
-
-#[test]
-fn words_of_other_tools_are_left_alone() -> Result<()> {
-    let corner = Corner::new("others")?;
-    assert!(
-        corner
-            .sql("select * from sse.check(E'@sse\\n@param x\\n@returns y\\n@deprecated'::text)")?
-            .is_empty()
-    );
     Ok(())
 }

@@ -24,14 +24,6 @@ fn begin(api: &Api<'_>, seconds: f64) -> Result<Connection> {
     api.begin("slow", &json!({ "s": seconds }))
 }
 
-/// A POST as far as its framing, which follows.
-fn head(api: &Api<'_>, routine: &str) -> String {
-    let (path, address) = (api.path(routine), api.http.address());
-    format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nSec-Fetch-Site: same-origin\r\n")
-}
-
-const JSON: &str = "Content-Type: application/json\r\n";
-
 /// How many call workers are busy.
 fn busy(cluster: &Cluster) -> Result<usize> {
     let count = cluster.sql(
@@ -42,33 +34,6 @@ fn busy(cluster: &Cluster) -> Result<usize> {
 
 fn waits_until_busy(cluster: &Cluster, wanted: usize) -> Result<()> {
     wait_for(SOON, &format!("{wanted} workers are busy"), || Ok((busy(cluster)? == wanted).then_some(())))
-}
-
-#[test]
-fn a_body_of_the_limit_is_taken_and_one_byte_more_is_a_413() -> Result<()> {
-    let api = Api::new("sizes")?;
-    api.sql("create function f(a text) returns int language sql as 'select length(a)'; comment on function f(text) is 'HTTP POST'")?;
-    let limit = 1024 * 1024;
-    let body = |length: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(length - 8));
-    assert_eq!(told(&api.post_bytes("f", body(limit - 1).as_bytes())?), format!("200 {}", limit - 9));
-    assert_eq!(told(&api.post_bytes("f", body(limit).as_bytes())?), format!("200 {}", limit - 8));
-    assert_eq!(api.post_bytes("f", body(limit + 1).as_bytes())?.status(), 413);
-    // The same where the length is not said before.
-    for (length, wanted) in [(limit, 200), (limit + 1, 413)] {
-        let body = body(length);
-        let mut connection = api.http.connect()?;
-        let head = format!("{}{JSON}Transfer-Encoding: chunked\r\n\r\n", head(&api, "f"));
-        connection.send_bytes(head.as_bytes())?;
-        for piece in body.as_bytes().chunks(100_000) {
-            let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-            if connection.send_bytes(&chunk).is_err() {
-                break;
-            }
-        }
-        let _ = connection.send_bytes(b"0\r\n\r\n");
-        assert_eq!(connection.response("POST")?.status(), wanted, "{length} in chunks");
-    }
-    Ok(())
 }
 
 /// Requests that a parser might trip over, one after the other at one gateway, which must be as before

@@ -6,10 +6,10 @@ mod common;
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Request, Response};
-use cluster::{Cluster, StopMode, wait_for};
+use cluster::{Cluster, StopMode};
 use common::calls::{Api, Findings, builder, ready, start, told};
 use common::login::{APPLICATION, login, session};
-use common::tokens::{self, ADMIN, ALICE, BOB, MANAGER, mint, now};
+use common::tokens::{self, ADMIN, ALICE, BOB, MANAGER};
 use common::{SOON, cookie_name};
 use serde_json::{Value, json};
 
@@ -237,55 +237,6 @@ fn authorize_answers_401_and_403_and_its_list_counts() -> Result<()> {
 }
 
 #[test]
-fn a_bad_token_is_a_401_and_a_bad_cookie_no_obstacle_to_logging_in() -> Result<()> {
-    let api = Api::new("doubting")?;
-    api.sql(APPLICATION)?;
-    api.sql("create function open() returns text language sql as $$ select current_setting('request.user_id') $$; comment on function open() is e'HTTP POST\\n@anonymous'")?;
-    let expired = mint(
-        api.cluster,
-        common::tokens::SECRET,
-        &format!("{{\"user_id\":\"1\",\"exp\":{}}}", now()? - 100),
-    )?;
-    let forged = mint(
-        api.cluster,
-        "another secret, of 32 bytes or more",
-        &format!("{{\"user_id\":\"1\",\"exp\":{}}}", now()? + 100),
-    )?;
-    let mut findings = Findings::default();
-    for token in [expired.as_str(), forged.as_str(), "x", "a.b.c"] {
-        let bad = format!("{}={token}", cookie_name(api.http));
-        let answer = me(&api, &bad)?;
-        findings.expect("refused", answer.status(), 401);
-        findings.expect(
-            "cleared",
-            answer.head.header_values("set-cookie").join("").to_lowercase().contains("max-age=0"),
-            true,
-        );
-        let answer = api.http.request(&as_session(&api, "POST", "open", &bad).json(&json!({})))?;
-        findings.expect("open to everybody", told(&answer), "200".to_owned());
-        findings.expect(
-            "and cleared",
-            answer.head.header_values("set-cookie").join("").to_lowercase().contains("max-age=0"),
-            true,
-        );
-        let request =
-            as_session(&api, "POST", "login", &bad).json(&json!({ "name": "alice", "password": "a" }));
-        let answer = api.http.request(&request)?;
-        findings.expect(
-            "logged in",
-            (
-                answer.status(),
-                answer.head.cookie(cookie_name(api.http)).is_some_and(|value| value.len() > 50),
-            ),
-            (200, true),
-        );
-        let request = api.request("GET", "get-me").bearer(token);
-        findings.expect("in the header", api.http.request(&request)?.status(), 401);
-    }
-    findings.report()
-}
-
-#[test]
 fn behind_a_trusted_proxy_with_tls_the_cookie_is_secure() -> Result<()> {
     let cluster = start(
         builder()
@@ -316,26 +267,6 @@ fn behind_a_trusted_proxy_with_tls_the_cookie_is_secure() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_login_without_a_secret_is_a_503_that_says_how_to_make_one() -> Result<()> {
-    let cluster = cluster::Cluster::builder().setting("sse.call_role", "app").without_extension().start()?;
-    cluster.sql("create role app login; create extension pg_sse")?;
-    ready(&cluster)?;
-    let api = Api::of(&cluster, "keyless")?;
-    api.run(APPLICATION)?.ok()?;
-    let answer = login(&api, "alice", "a")?;
-    ensure!(
-        answer.status() == 503 && answer.head.cookie(cookie_name(api.http)).is_none(),
-        "{}",
-        told(&answer)
-    );
-    let shown = cluster
-        .sql("select coalesce(string_agg(problem, ' '), '') from sse.endpoints where url like '%/login'")?;
-    let said = format!("{} {shown} {}", answer.text(), cluster.log()?);
-    ensure!(said.contains("sse.jwt_secret_file"), "{said}");
-    Ok(())
-}
-
 /// Attack: anybody who may create a function could log in as any user.
 #[test]
 fn a_login_of_an_owner_who_may_not_issue_tokens_is_no_login() -> Result<()> {
@@ -355,20 +286,5 @@ fn a_login_of_an_owner_who_may_not_issue_tokens_is_no_login() -> Result<()> {
     );
     let problem = api.sql("select problem from sse.endpoints where url = '/api/owners/fake'")?;
     ensure!(problem.contains("issue_token"), "{problem:?}");
-    Ok(())
-}
-
-#[test]
-fn with_required_authentication_a_login_is_still_open() -> Result<()> {
-    let cluster = start(builder())?;
-    let api = Api::of(&cluster, "required")?;
-    api.sql(APPLICATION)?;
-    api.sql("create function open() returns int language sql as 'select 1'; comment on function open() is 'HTTP GET'")?;
-    cluster.configure("sse.require_authentication", "on")?;
-    cluster.reload()?;
-    wait_for(SOON, "authentication is required", || Ok((api.get("open")?.status() == 401).then_some(())))?;
-    let answer = login(&api, "alice", "a")?;
-    assert_eq!(answer.status(), 200, "nobody could ever log in: {}", told(&answer));
-    assert_eq!(me(&api, &session(&answer)?)?.status(), 200);
     Ok(())
 }

@@ -4,11 +4,10 @@
 
 mod common;
 
-use anyhow::{Result, ensure};
-use cluster::http::{Request, Response};
+use anyhow::Result;
+use cluster::http::Request;
 use common::calls::{Api, Findings, builder, start, told};
 use common::login::{APPLICATION, login, session};
-use common::tokens::ALICE;
 use serde_json::json;
 
 /// Attack: cross-site request forgery, where another site's page makes a browser call with its cookie, or
@@ -83,39 +82,4 @@ fn a_page_of_another_origin_cannot_call() -> Result<()> {
         Request::get(&api.path("get-me")).header("Cookie", &cookie).header("Sec-Fetch-Site", "cross-site");
     findings.expect("GET", api.http.request(&request)?.status(), 200);
     findings.report()
-}
-
-#[test]
-fn a_friendly_origin_gets_permission_to_call() -> Result<()> {
-    let cluster = start(builder().setting("sse.cors_origins", "https://friend.example"))?;
-    let api = Api::of(&cluster, "friends")?;
-    api.sql(APPLICATION)?;
-    let preflight = |origin: &str| -> Result<Response> {
-        api.http.request(
-            &Request::new("OPTIONS", &api.path("announce"))
-                .header("Origin", origin)
-                .header("Access-Control-Request-Method", "POST")
-                .header("Access-Control-Request-Headers", "content-type, x-npgsqlrest-id"),
-        )
-    };
-    let answer = preflight("https://friend.example")?;
-    let header = |name: &str| answer.header(name).unwrap_or("").to_lowercase();
-    assert_eq!(header("access-control-allow-origin"), "https://friend.example");
-    ensure!(header("access-control-allow-methods").contains("post"), "{:?}", answer.head);
-    for name in ["content-type", "x-npgsqlrest-id"] {
-        ensure!(header("access-control-allow-headers").contains(name), "{name}: {:?}", answer.head);
-    }
-    assert_eq!(preflight("https://evil.example")?.header("access-control-allow-origin"), None);
-    let answer = api
-        .http
-        .request(&api.with(ALICE)?.request("GET", "get-me").header("Origin", "https://friend.example"))?;
-    assert_eq!(answer.header("access-control-allow-origin"), Some("https://friend.example"));
-    // Also an error can be read by the page.
-    let answer =
-        api.http.request(&Request::get(&api.path("get-me")).header("Origin", "https://friend.example"))?;
-    assert_eq!(
-        (answer.status(), answer.header("access-control-allow-origin")),
-        (401, Some("https://friend.example"))
-    );
-    Ok(())
 }

@@ -216,51 +216,6 @@ fn a_large_result_arrives_whole() -> Result<()> {
 }
 
 #[test]
-fn head_options_and_other_methods_of_a_call_are_answered() -> Result<()> {
-    let api = Api::new("heads")?;
-    api.sql(
-        "create table ran (x int); grant insert on ran to app;
-         create function get_x() returns text language sql as $$ select 'body' $$; comment on function get_x() is 'HTTP GET';
-         create function do_x() returns void language sql as $$ insert into heads.ran values (1) $$; comment on function do_x() is 'HTTP POST';",
-    )?;
-    let mut findings = Findings::default();
-    let answer = api.get("get-x")?;
-    findings.expect("nosniff", answer.header("x-content-type-options"), Some("nosniff"));
-    findings.expect(
-        "not kept by caches",
-        answer.header("cache-control").is_some_and(|value| value.contains("no-store")),
-        true,
-    );
-    for (method, routine, wanted) in
-        [("POST", "get-x", 405), ("DELETE", "get-x", 405), ("GET", "do-x", 405), ("PUT", "do-x", 405)]
-    {
-        let answer = api.http.request(&api.request(method, routine))?;
-        findings.expect(&format!("{method} {routine}"), answer.status(), wanted);
-        let own = if routine == "get-x" { "GET" } else { "POST" };
-        let allow = answer.header("allow").unwrap_or("").to_owned();
-        findings.expect(&format!("{method} {routine} allows {allow}"), allow.contains(own), true);
-    }
-    let answer = api.http.request(&api.request("OPTIONS", "do-x"))?;
-    findings.expect("OPTIONS runs nothing", api.sql("select count(*) from ran")?, "0".to_owned());
-    findings.expect("OPTIONS", (200..300).contains(&answer.status()), true);
-    let answer = api.http.request(&api.request("HEAD", "get-x"))?;
-    findings.expect("HEAD has no body", (matches!(answer.status(), 200 | 405), answer.body.len()), (true, 0));
-    findings.report()
-}
-
-#[test]
-fn a_connection_carries_many_calls() -> Result<()> {
-    let api = Api::new("kept")?;
-    api.sql("create function get_n(n int) returns int language sql as 'select n'; comment on function get_n(int) is 'HTTP'")?;
-    let mut connection = api.http.connect()?;
-    for n in 0..200 {
-        connection.send(&api.request("GET", &format!("get-n?n={n}")))?;
-        assert_eq!(told(&connection.response("GET")?), format!("200 {n}"));
-    }
-    Ok(())
-}
-
-#[test]
 fn large_answers_arrive_whole_and_too_large_ones_fail_and_are_rolled_back() -> Result<()> {
     let api = Api::new("large_sets")?;
     api.sql(

@@ -4,10 +4,9 @@
 //! Not for what the guides say about publishing alone: `seeds.rs`.
 
 mod common;
-#[path = "seeds/sql.rs"]
-mod sql;
+#[path = "chat/guide.rs"]
+mod guide;
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -16,8 +15,8 @@ use cluster::{Builder, Cluster, PATIENCE, StopMode, wait_for, workspace_root};
 use common::calls::told;
 use common::tokens::{SECRET, is_quiet};
 use common::{SOON, cookie_name, has_extension};
+use guide::GUIDE;
 use serde_json::{Value, json};
-use sql::{GUIDE, TUTORIAL};
 
 const CHANNEL: &str = "TEST_CHANNEL";
 
@@ -106,16 +105,6 @@ fn heard(stream: &mut EventStream) -> Result<Value> {
 }
 
 const TUTORIAL_BASE: &str = "/api/example-8";
-
-#[test]
-fn the_example_is_the_tutorials_sql_word_for_word() -> Result<()> {
-    let example = fs::read_to_string(example("chat.sql"))?;
-    let tutorial = TUTORIAL[1..].join("\n");
-    let lines =
-        |text: &str| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(lines(&example), lines(&tutorial));
-    Ok(())
-}
 
 // Long because it is one story, as the tutorial tells it.
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use cluster::http::{EventStream, StreamError};
-use cluster::{Cluster, StopMode, wait_for, wait_until};
+use cluster::{Cluster, wait_for, wait_until};
 use common::{Corner, SOON, announcer, gap_reason, gateway_pid};
 
 /// The gateway listens again, perhaps on another port.
@@ -165,74 +165,6 @@ fn the_gateway_goes_away_with_a_killed_postmaster_and_the_next_start_serves() ->
     cluster.start()?;
     let mut stream = stream_again(&cluster, pid)?;
     publishes(&cluster, &mut stream)
-}
-
-#[test]
-fn an_id_from_before_a_restart_is_answered_by_a_gap_and_the_stream_goes_on() -> Result<()> {
-    let cluster = Cluster::builder().start()?;
-    let corner = Corner::of(&cluster, "restarted")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
-    corner.sql("select f('before')")?;
-    let id = stream.next_payload(SOON)?.id;
-    cluster.restart(StopMode::Fast)?;
-    let mut stream = cluster.http()?.events_after("/api/restarted/f/info", &id)?;
-    stream.ready()?;
-    let gap = stream.next(SOON)?;
-    assert_eq!(gap_reason(&gap)?, "restarted");
-    ensure!(gap.id != id && !gap.id.is_empty(), "a gap carries the position behind it");
-    corner.sql("select f('after')")?;
-    assert_eq!(stream.next(SOON)?.data, "after");
-    Ok(())
-}
-
-#[test]
-fn who_is_cut_off_while_events_flow_resumes_without_hole_or_double() -> Result<()> {
-    let cluster = Cluster::builder().start()?;
-    let corner = Corner::of(&cluster, "flow")?;
-    corner.announcer("f", "@sse")?;
-    let mut publisher = corner.session_with("-c client_min_messages=error")?;
-    publisher.send("do $d$ begin for i in 1..3000 loop perform f(i::text); commit; end loop; end $d$")?;
-    let path = "/api/flow/f/info";
-    let mut stream = corner.http.events(path)?;
-    let mut id = stream.next(SOON)?.id;
-    let mut received: Vec<u64> = Vec::new();
-    while received.last() != Some(&3000) {
-        // Reads a few, then leaves in the middle and comes back with what a browser would send.
-        for _ in 0..170 {
-            let event = stream.next_payload(SOON)?;
-            ensure!(event.event == "message", "{event:?}");
-            id = event.id;
-            received.push(event.data.parse()?);
-            if received.last() == Some(&3000) {
-                break;
-            }
-        }
-        drop(stream);
-        stream = corner.http.events_after(path, &id)?;
-    }
-    let expected: Vec<u64> = (received[0]..=3000).collect();
-    assert_eq!(received, expected);
-    publisher.wait(SOON)?.ok()?;
-    Ok(())
-}
-
-#[test]
-fn an_id_that_has_fallen_out_of_the_window_is_answered_by_a_gap() -> Result<()> {
-    let cluster = Cluster::builder().setting("sse.window_size", "64kB").start()?;
-    let corner = Corner::of(&cluster, "expired")?;
-    corner.announcer("f", "@sse")?;
-    let id = corner.stream("f/info")?.last_event_id().to_owned();
-    let mut session = corner.session_with("-c client_min_messages=error")?;
-    session.run("select f(repeat('x', 10000)) from generate_series(1, 500)")?.ok()?;
-    wait_until(SOON, "the gateway has taken in all of them", || {
-        cluster.sql("select events_total from sse.stat_gateway").is_ok_and(|total| total == "500")
-    })?;
-    let mut stream = corner.http.events_after("/api/expired/f/info", &id)?;
-    assert_eq!(gap_reason(&stream.next_payload(SOON)?)?, "expired");
-    session.run("select f('live')")?.ok()?;
-    assert_eq!(stream.next_payload(SOON)?.data, "live");
-    Ok(())
 }
 
 #[test]

@@ -5,28 +5,10 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use cluster::{Cluster, PATIENCE, wait_for};
 use common::calls::{Api, builder, start};
+use common::served::{eventually, has};
 
 const FILES: [(&str, &str); 2] = [("openapi.json", "sse.openapi()"), ("asyncapi.json", "sse.asyncapi()")];
-
-fn eventually(
-    cluster: &Cluster,
-    path: &str,
-    what: &str,
-    is_so: impl Fn(u16, &str) -> bool,
-) -> Result<String> {
-    let http = cluster.http()?;
-    wait_for(PATIENCE, what, || {
-        let answer = http.get(path)?;
-        let text = answer.text();
-        Ok(is_so(answer.status(), &text).then_some(text))
-    })
-}
-
-fn has(word: &str) -> impl Fn(u16, &str) -> bool + '_ {
-    move |status, text| status == 200 && text.contains(word)
-}
 
 #[test]
 fn what_is_served_is_what_the_functions_return_and_follows_changes() -> Result<()> {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, find_program, has_node, lasting_port, node_package, skip};
+use cluster::{Cluster, lasting_port};
 use common::{control, has_extension};
 use example::Example;
 
@@ -21,27 +21,12 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// Runs the tests of one example.
 fn in_browsers(name: &str) -> Result<()> {
-    if !has_node() {
-        return skip(FILE, "Node with npm");
-    }
-    let chromium = find_program("chromium").or_else(|| find_program("google-chrome"));
-    let firefox = find_program("firefox-esr").or_else(|| find_program("firefox"));
-    let (Some(chromium), Some(firefox)) = (chromium, firefox) else {
-        return skip(FILE, "Chromium with Firefox");
-    };
+    let Some((mut tests, folder)) = control::with_browsers(FILE)? else { return Ok(()) };
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     // Pages know one port: the gateway comes back to it.
     let builder = Cluster::builder().setting("sse.port", lasting_port()?);
     let running = Example::named(name)?.start(builder)?;
-    let folder = node_package("pg_test/browsers")?;
-    let mut tests = cluster::node()?;
-    tests
-        .arg("--test")
-        .arg(format!("{name}.test.mjs"))
-        .current_dir(&folder)
-        .env("CHROMIUM", chromium)
-        .env("FIREFOX", firefox)
-        .env("PG_SSE_URL", running.url()?);
+    tests.arg("--test").arg(format!("{name}.test.mjs")).env("PG_SSE_URL", running.url()?);
     let log = folder.with_extension(format!("{name}.log"));
     control::run(&running.cluster, tests, &log, || running.wait_for_calls()).with_context(|| running.log())
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use anyhow::{Context, Result};
-use cluster::{find_program, has_node, lasting_port, node_package, skip, workspace_root};
+use cluster::{lasting_port, workspace_root};
 use common::admin::{Admin, TOKEN, open};
 use common::{announcer, calls, control};
 
@@ -45,23 +45,11 @@ fn by_hand_the_picture_is_of_a_server_as_it_runs() -> Result<()> {
 
 /// Runs a script of `pg_test/browsers` on such a server.
 fn in_browsers(arguments: &[&str], name: &str) -> Result<()> {
-    if !has_node() {
-        return skip(FILE, "Node with npm");
-    }
-    let chromium = find_program("chromium").or_else(|| find_program("google-chrome"));
-    let firefox = find_program("firefox-esr").or_else(|| find_program("firefox"));
-    let (Some(chromium), Some(firefox)) = (chromium, firefox) else {
-        return skip(FILE, "Chromium with Firefox");
-    };
+    let Some((mut node, folder)) = control::with_browsers(FILE)? else { return Ok(()) };
     // What the scripts know of the server stays right when it is restarted.
     let port = lasting_port()?;
     let admin = furnished(port)?;
-    let folder = node_package("pg_test/browsers")?;
-    let mut node = cluster::node()?;
     node.args(arguments)
-        .current_dir(&folder)
-        .env("CHROMIUM", chromium)
-        .env("FIREFOX", firefox)
         .env("PG_SSE_URL", format!("http://127.0.0.1:{}", admin.port))
         .env("PG_SSE_TOKEN", TOKEN)
         .env("PG_SSE_PUBLIC_URL", format!("http://127.0.0.1:{port}"));

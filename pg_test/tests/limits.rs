@@ -3,13 +3,12 @@
 mod common;
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, Connection, EventStream, Request};
+use cluster::http::{Client, EventStream, Request};
 use cluster::{Account, Cluster, StopMode, wait_for, wait_until};
 use common::{Corner, SOON, announcer, figure, gap_reason, gateway_pid};
 
@@ -159,24 +158,6 @@ fn one_stream_more_than_max_connections_gets_503_and_a_place_that_is_left_is_tak
     Ok(())
 }
 
-// Attack: connections that never send a request use up the sockets.
-#[test]
-fn connections_without_a_request_are_bounded_and_make_room_for_those_with_one() -> Result<()> {
-    let cluster = Cluster::builder().setting("sse.max_connections", 4).start()?;
-    let http = cluster.http()?;
-    let mut idle = Vec::new();
-    for _ in 0..200 {
-        idle.push(http.within(Duration::from_millis(50)).connect()?);
-    }
-    assert_eq!(common::status(http, "/healthz")?, 200);
-    // 4 and 64 sockets at most are open: the others have been closed.
-    let is_closed = |connection: &&Connection| match connection.socket().peek(&mut [0]) {
-        Ok(bytes) => bytes == 0,
-        Err(error) => error.kind() == ErrorKind::ConnectionReset,
-    };
-    wait_until(SOON, "those beyond are closed", || idle.iter().filter(is_closed).count() >= 200 - 68)
-}
-
 #[test]
 fn thousands_of_routines_are_read_through_the_smallest_ring() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.ring_size", "64kB").start()?;
@@ -262,20 +243,5 @@ fn a_subscriber_that_takes_nothing_is_disconnected_after_write_timeout_and_delay
     })?;
     session.run("select f('still there')")?.ok()?;
     assert_eq!(reader.next_payload(SOON)?.data, "still there");
-    Ok(())
-}
-
-#[test]
-fn a_stopped_subscriber_comes_back_and_misses_nothing() -> Result<()> {
-    let corner = Corner::new("slow")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
-    let mut session = corner.session_with("-c client_min_messages=error")?;
-    // More than sockets hold, less than ring and window.
-    session.run("select f(i || repeat('x', 100000)) from generate_series(1, 100) i")?.ok()?;
-    for number in 1..=100 {
-        let data = stream.next_payload(SOON)?.data;
-        assert_eq!(data.trim_end_matches('x'), number.to_string());
-    }
     Ok(())
 }

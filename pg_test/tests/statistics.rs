@@ -20,6 +20,10 @@ fn every_figure_of_the_statistics_has_a_value_and_is_documented() -> Result<()> 
     for (view, least) in [("stat_ring", 16), ("stat_gateway", 36)] {
         let columns = column(view)?;
         ensure!(columns.len() >= least, "{view}: {columns:?}");
+        let figures = view.replace("stat_", "_") + "_figures";
+        for figure in cluster.sql(&format!("select json_object_keys(sse.{figures}()::json)"))?.lines() {
+            ensure!(columns.iter().any(|column| column == figure), "{figure} is no column of sse.{view}");
+        }
         for column in columns {
             let is_documented = documentation.contains(&format!("`{column}`"));
             ensure!(is_documented, "{view}.{column} is not in docs/operations.md");

@@ -132,16 +132,6 @@ fn the_event_of_a_publisher_reaches_the_stream_of_a_subscriber() -> Result<()> {
 }
 
 #[test]
-fn the_event_of_a_routine_reaches_its_own_stream() -> Result<()> {
-    let corner = Corner::new("own")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
-    corner.sql("select f('mine')")?;
-    assert_eq!(stream.next_payload(SOON)?.data, "mine");
-    Ok(())
-}
-
-#[test]
 fn five_subscribers_each_get_every_event_once_and_in_order() -> Result<()> {
     let corner = Corner::new("five")?;
     corner.announcer("f", "@sse")?;
@@ -192,17 +182,6 @@ fn events_go_to_streams_of_the_same_execution_id_or_of_none() -> Result<()> {
     assert_eq!(none.next_data(3, SOON)?, ["same", "other", "none"]);
     let error = cluster.session()?.run(&format!("set sse.execution_id = '{}'", "x".repeat(201)))?;
     ensure!(error.error().is_some(), "an execution id of 201 bytes was accepted");
-    Ok(())
-}
-
-#[test]
-fn a_stream_of_an_authorize_routine_answers_401_to_the_anonymous() -> Result<()> {
-    let corner = Corner::new("secured")?;
-    corner.announcer("f", "@authorize\n@sse")?;
-    let answer = corner.http.get(&corner.path("f/info"))?;
-    assert_eq!(answer.status(), 401);
-    ensure!(answer.header("www-authenticate").is_some(), "{:?}", answer.head);
-    assert_eq!(answer.json()?["status"], 401);
     Ok(())
 }
 

@@ -104,23 +104,6 @@ fn a_token_is_not_issued_without_secret_lifetime_or_permission() -> Result<()> {
 }
 
 #[test]
-fn a_stream_ends_when_its_token_does() -> Result<()> {
-    let cluster = builder().start()?;
-    let http = furnish(&cluster)?;
-    let mut long = listen(http, PATH, Some(&issue(&cluster, ALICE)?))?;
-    let expires = now()? + 4;
-    let mut short =
-        listen(http, PATH, Some(&mint(&cluster, SECRET, &format!(r#"{{"sub":"1","exp":{expires}}}"#))?))?;
-    cluster.sql("select closed('before')")?;
-    assert_eq!(short.next_payload(SOON)?.data, "before");
-    short.wait_for_end(SOON)?;
-    ensure!((expires..=expires + 2).contains(&now()?), "it ended at {} instead of {expires}", now()?);
-    cluster.sql("select closed('behind')")?;
-    assert_eq!(long.next_data(2, SOON)?, ["before", "behind"]);
-    Ok(())
-}
-
-#[test]
 fn a_changed_secret_file_counts_without_a_restart_and_a_broken_one_leaves_the_last_good() -> Result<()> {
     let cluster = Cluster::builder().start()?;
     let http = furnish(&cluster)?;

@@ -10,21 +10,8 @@ use cluster::{Cluster, PATIENCE, Session, SessionOptions, wait_for};
 
 use common::calls::{Api, builder, start};
 use common::changes::trigger;
+use common::served::{eventually, has};
 use common::{announcer, freeze_gateway, status};
-
-fn eventually(
-    cluster: &Cluster,
-    path: &str,
-    what: &str,
-    is_so: impl Fn(u16, &str) -> bool,
-) -> Result<String> {
-    let http = cluster.http()?;
-    wait_for(PATIENCE, what, || {
-        let answer = http.get(path)?;
-        let text = answer.text();
-        Ok(is_so(answer.status(), &text).then_some(text))
-    })
-}
 
 fn set(cluster: &Cluster, name: &str, value: &str) -> Result<()> {
     cluster.configure(name, value)?;
@@ -40,7 +27,6 @@ fn what_is_served_is_what_the_function_returns_and_follows_changes() -> Result<(
          create function feel(m mood) returns mood language sql as 'select m';
          comment on function feel(mood) is 'HTTP POST'",
     )?;
-    let has = |word: &'static str| move |status: u16, text: &str| status == 200 && text.contains(word);
     let served = eventually(&cluster, "/api/client.ts", "the routine", has("function feel("))?;
     let made = cluster.sql("select sse.typescript_client()")?;
     assert_eq!(served.trim_end(), made.trim_end());
@@ -92,7 +78,6 @@ fn a_client_that_is_too_large_is_not_served_and_routes_are_as_ever() -> Result<(
 fn a_client_whose_making_fails_is_made_later_and_routes_are_there_at_once() -> Result<()> {
     let cluster = start(builder().setting("sse.serve_client", "on"))?;
     let api = Api::of(&cluster, "failing")?;
-    let has = |word: &'static str| move |status: u16, text: &str| status == 200 && text.contains(word);
     eventually(&cluster, "/api/client.ts", "the first client", has("callReady"))?;
     // Nobody but who makes a client reads this.
     let mut holder = cluster.session()?;

@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -57,22 +58,28 @@ fn script(name: &str) -> Result<String> {
     fs::read_to_string(workspace_root().join("sql").join(name)).with_context(|| name.to_owned())
 }
 
-/// A cluster with database `old`, whose extension has version 0.1.0. The script of that version asks for a
-/// library of the same version; that one line is changed to accept this one.
-fn cluster_with_an_old_extension() -> Result<Cluster> {
+/// A cluster that serves database `old`, which has no extension yet; and the folder of its extension scripts.
+fn cluster_with_scripts_of_its_own() -> Result<(Cluster, PathBuf)> {
     let install = Arc::new(Install::of(Install::shared()?.original())?);
     let cluster = Cluster::builder()
         .install(Arc::clone(&install))
         .setting("sse.database", "old")
         .without_extension()
         .start()?;
+    cluster.sql("create database old")?;
+    Ok((cluster, install.pg_config().sharedir.join("extension")))
+}
+
+/// A cluster with database `old`, whose extension has version 0.1.0. The script of that version asks for a
+/// library of the same version; that one line is changed to accept this one.
+fn cluster_with_an_old_extension() -> Result<Cluster> {
+    let (cluster, scripts) = cluster_with_scripts_of_its_own()?;
     let old = script("pg_sse--0.1.0.sql")?;
     let check = "_check_installation('0.1.0')";
     ensure!(old.matches(check).count() == 1, "the old script does not look at the library");
     let version = env!("CARGO_PKG_VERSION");
     let old = old.replace(check, &format!("_check_installation('{version}')"));
-    fs::write(install.pg_config().sharedir.join("extension/pg_sse--0.1.0.sql"), old)?;
-    cluster.sql("create database old")?;
+    fs::write(scripts.join("pg_sse--0.1.0.sql"), old)?;
     cluster.sql_in("old", "create extension pg_sse version '0.1.0'")?;
     Ok(cluster)
 }
@@ -122,18 +129,11 @@ fn an_update_brings_the_service_back_by_itself() -> Result<()> {
 /// An update that only changes the comment of a view sends no cache any invalidation of a routine.
 #[test]
 fn an_update_that_changes_no_routine_brings_the_service_back_too() -> Result<()> {
-    let install = Arc::new(Install::of(Install::shared()?.original())?);
-    let cluster = Cluster::builder()
-        .install(Arc::clone(&install))
-        .setting("sse.database", "old")
-        .without_extension()
-        .start()?;
+    let (cluster, scripts) = cluster_with_scripts_of_its_own()?;
     let version = env!("CARGO_PKG_VERSION");
-    let scripts = install.pg_config().sharedir.join("extension");
     fs::write(scripts.join("pg_sse--0.0.9.sql"), script(&format!("pg_sse--{version}.sql"))?)?;
     let update = "comment on view sse.stat_ring is 'other';";
     fs::write(scripts.join(format!("pg_sse--0.0.9--{version}.sql")), update)?;
-    cluster.sql("create database old")?;
     cluster.sql_in("old", "create extension pg_sse version '0.0.9'")?;
     wait_for_state(&cluster, "extension has another version")?;
     cluster.sql_in("old", "alter extension pg_sse update")?;

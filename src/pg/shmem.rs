@@ -101,7 +101,7 @@ pub(crate) struct GatewayFields {
     pub counters: Counters,
 }
 
-/// How many figures `stats.rs` has; it does not compile with another number.
+/// How many figures the gateway has; `stats.rs` does not compile with another number.
 const FIGURES: usize = 30;
 
 /// Zero at first. A type of its own, because an array has a default up to a length of 32 only.

@@ -58,6 +58,17 @@ pub(crate) struct Published {
 }
 
 impl Published {
+    fn of(annotation: Annotation) -> Self {
+        Self {
+            scope: annotation.default_scope(),
+            level: annotation.level,
+            topic: annotation.topic,
+            event: annotation.event,
+            delivery: annotation.delivery,
+            access: annotation.access,
+        }
+    }
+
     /// The one level whose messages are events.
     pub(crate) fn level_or(&self, default: Level) -> Level {
         self.level.unwrap_or(default)
@@ -192,7 +203,8 @@ fn annotated(oid: u32, entry: &Entry) -> Judged {
 fn role(oid: u32, entry: &Entry, has_all: impl FnOnce(&Annotation) -> bool) -> Option<Routine> {
     #[cfg(feature = "annotate_everything")]
     if entry.is_plpgsql {
-        return Some(Routine { oid, role: Role::Publisher(Published::default_of_everything()) });
+        let annotation = Annotation { level: Some(Level::Notice), ..Annotation::default() };
+        return Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) });
     }
     if matches!(entry.comment, Comment::None) || !guc::schema_is_served(&entry.schema) {
         return None;
@@ -212,17 +224,7 @@ fn role(oid: u32, entry: &Entry, has_all: impl FnOnce(&Annotation) -> bool) -> O
     if !annotation.publish || !annotation.check(&entry.facts()).is_empty() || !has_all(&annotation) {
         return Some(Routine { oid, role: Role::Barrier });
     }
-    Some(Routine {
-        oid,
-        role: Role::Publisher(Published {
-            level: annotation.level,
-            scope: annotation.default_scope(),
-            topic: annotation.topic.clone(),
-            event: annotation.event.clone(),
-            delivery: annotation.delivery,
-            access: annotation.access,
-        }),
-    })
+    Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) })
 }
 
 /// What is wrong with the function that an annotation names for snapshots (C7.6), as far as it is its name or
@@ -281,18 +283,4 @@ pub(crate) fn without_snapshots(annotation: &Annotation) -> Option<Problem> {
 pub(crate) fn without_calls(endpoint: &Endpoint) -> Option<Problem> {
     endpoint.annotation.as_ref().filter(|_| endpoint.problems.is_empty())?.http.as_ref()?;
     guc::CALL_ROLE.optional().is_none().then(route::calls_are_off)
-}
-
-#[cfg(feature = "annotate_everything")]
-impl Published {
-    fn default_of_everything() -> Self {
-        Self {
-            level: Some(Level::Notice),
-            scope: Scope::All,
-            topic: None,
-            event: None,
-            delivery: None,
-            access: Access::Unspecified,
-        }
-    }
 }

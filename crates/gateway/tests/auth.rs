@@ -207,20 +207,6 @@ fn required_authentication_keeps_all_but_files_health_and_options_for_the_known(
 
 // ---- the end of a stream
 
-#[test]
-fn a_stream_ends_when_its_token_does() {
-    let gateway = with(auth());
-    let exp = now() + 2;
-    let short = token(&json!({"sub": "alice", "exp": exp}));
-    let stream = Stream::get(gateway.port(), EVENTS, &bearer(&short));
-    let anonymous = Stream::ready(gateway.port());
-    assert_eq!(stream.end().0, End::Clean);
-    assert!(now() >= exp, "not before");
-    assert!(now() <= exp + 3, "soon after");
-    eventually("its stream is counted out", || gateway.subscribers() == 1);
-    drop(anonymous);
-}
-
 // A stolen or stale token after its user was thrown out.
 #[test]
 fn disconnect_ends_the_users_streams_and_refuses_older_tokens() {

@@ -112,7 +112,10 @@ fn another_content_type_is_415() {
     let gateway = gateway();
     for (kind, expected) in [
         ("Content-Type: application/json; charset=UTF-8\r\n", 200),
+        ("Content-Type: Application/JSON; charset=latin1\r\n", 200),
         ("", 415),
+        ("Content-Type: \r\n", 415),
+        ("Content-Type: application/jsonx\r\n", 415),
         ("Content-Type: text/plain\r\n", 415),
         ("Content-Type: application/x-www-form-urlencoded\r\n", 415),
         ("Content-Type: multipart/form-data; boundary=x\r\n", 415),

@@ -58,6 +58,7 @@ fn only_visible_files_below_the_folder_are_served() {
     symlink(&base, root.join("up")).unwrap();
     symlink(root.join("sub/ok"), root.join("inside")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
+    symlink("/dev/zero", root.join("zero")).unwrap();
     let gateway = with_root(&root, None);
     for path in [
         "/../secret",
@@ -74,6 +75,9 @@ fn only_visible_files_below_the_folder_are_served() {
         "/sub/",
         "/",
         "/loop",
+        "/zero",
+        "/etc/passwd",
+        "//etc/passwd",
         "/sub/ok/",
         "/sub//ok",
         "/%00",

@@ -99,18 +99,6 @@ fn unavailable_answers_503_without_saying_why_and_open_streams_go_on() {
     Stream::ready(gateway.port());
 }
 
-// A stream of a routine with @authorize must not be open while nobody can be authenticated.
-#[test]
-fn a_stream_for_authenticated_subscribers_is_401() {
-    let gateway = TestGateway::new();
-    let table = routes(&[("events", "@sse"), ("closed", "@sse\n@authorize"), ("open", "@sse\n@anonymous")]);
-    gateway.gateway.set_routes(table, 2);
-    let answer = get(gateway.port(), "/api/closed/info");
-    answer.problem(401);
-    assert_eq!(answer.head.header("www-authenticate"), "Bearer");
-    Stream::get(gateway.port(), "/api/open/info", "");
-}
-
 #[test]
 fn a_request_for_a_stream_has_no_body() {
     let gateway = TestGateway::new();

@@ -226,11 +226,6 @@ impl Client {
         Self { trust: self.trust.map(Trust::with_http2), ..self }
     }
 
-    /// The same client for what forwards bytes to the gateway.
-    pub fn by_way_of(self, address: SocketAddr) -> Self {
-        Self { address, ..self }
-    }
-
     /// Whether it speaks TLS.
     pub fn is_secure(&self) -> bool {
         self.trust.is_some()

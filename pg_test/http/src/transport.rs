@@ -85,13 +85,6 @@ impl Trust {
     pub fn with_http2(self) -> Self {
         Self::speaking(ClientConfig::clone(self.0), b"h2")
     }
-
-    /// The same without tickets: each connection makes a full handshake.
-    pub fn without_tickets(self) -> Self {
-        let mut config = ClientConfig::clone(self.0);
-        config.resumption = rustls::client::Resumption::disabled();
-        Self::of(config)
-    }
 }
 
 /// A connected socket; with a [`Trust`] it speaks TLS. The handshake is made when something is first sent or

@@ -5,14 +5,34 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, StopMode};
+use cluster::{Cluster, StopMode, find_program, has_node, node_package, skip};
 use serde_json::Value;
+
+/// Node in the folder `pg_test/browsers`, told where Chromium and Firefox are; and that folder. `None` where
+/// one of the three is missing: then the test is skipped, which is a failure unless the environment names its
+/// `file`.
+pub(crate) fn with_browsers(file: &str) -> Result<Option<(Command, PathBuf)>> {
+    if !has_node() {
+        skip(file, "Node with npm")?;
+        return Ok(None);
+    }
+    let chromium = find_program("chromium").or_else(|| find_program("google-chrome"));
+    let firefox = find_program("firefox-esr").or_else(|| find_program("firefox"));
+    let (Some(chromium), Some(firefox)) = (chromium, firefox) else {
+        skip(file, "Chromium with Firefox")?;
+        return Ok(None);
+    };
+    let folder = node_package("pg_test/browsers")?;
+    let mut node = cluster::node()?;
+    node.current_dir(&folder).env("CHROMIUM", chromium).env("FIREFOX", firefox);
+    Ok(Some((node, folder)))
+}
 
 /// Runs it, with the port of the socket in the environment. What it prints goes into the file, which can be
 /// read while it runs, and into the message of a failure. `ready` waits until the server takes calls again.

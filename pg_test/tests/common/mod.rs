@@ -20,6 +20,7 @@ pub(crate) mod proxy;
 pub(crate) mod recipe;
 pub(crate) mod relay;
 pub(crate) mod ring;
+pub(crate) mod served;
 pub(crate) mod site;
 pub(crate) mod standby;
 pub(crate) mod tokens;

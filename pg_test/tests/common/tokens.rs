@@ -54,37 +54,31 @@ pub(crate) fn issue(cluster: &Cluster, person: Person) -> Result<String> {
 
 /// A token with these claims (a JSON object), made with HS256 and this secret, and nothing of pg_sse.
 pub(crate) fn mint(cluster: &Cluster, secret: &str, claims: &str) -> Result<String> {
-    mint_with(cluster, secret, r#"{"alg":"HS256","typ":"JWT"}"#, claims)
-}
-
-/// [`mint`] for somebody with this id, this name and these roles, good for an hour.
-pub(crate) fn mint_for(cluster: &Cluster, id: &str, name: &str, roles: &[String]) -> Result<String> {
-    let claims = json!({"user_id": id, "user_name": name, "user_roles": roles, "exp": now()? + 3_600});
-    mint(cluster, SECRET, &claims.to_string())
-}
-
-/// [`mint`] with another header; signed with HMAC-SHA-256 whatever it says.
-pub(crate) fn mint_with(cluster: &Cluster, secret: &str, header: &str, claims: &str) -> Result<String> {
     ensure!(secret.len() <= 64, "a longer key would have to be hashed first");
     let pad = |byte: u8| -> String {
         let key = secret.bytes().chain(std::iter::repeat(0)).take(64);
         key.map(|key| format!("{:02x}", key ^ byte)).collect()
     };
     cluster.sql(&format!(
-        "with part(name, bytes) as (values ('header', convert_to({}, 'UTF8')), ('claims', convert_to({}, 'UTF8'))),
-              text(name, text) as (
-                select name, translate(rtrim(encode(bytes, 'base64'), '='), E'+/\\n', '-_') from part),
-              message(text) as (
-                select (select text from text where name = 'header') || '.' || (select text from text where name = 'claims'))
+        "with message(text) as (
+             select '{HEADER}.' || translate(rtrim(encode(convert_to({}, 'UTF8'), 'base64'), '='), E'+/\\n', '-_'))
          select text || '.' || translate(rtrim(encode(
                   sha256(decode('{}', 'hex') || sha256(decode('{}', 'hex') || convert_to(text, 'UTF8'))),
                 'base64'), '='), E'+/\\n', '-_')
            from message",
-        quoted(header),
         quoted(claims),
         pad(0x5c),
         pad(0x36),
     ))
+}
+
+/// `{"alg":"HS256","typ":"JWT"}`
+const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+
+/// [`mint`] for somebody with this id, this name and these roles, good for an hour.
+pub(crate) fn mint_for(cluster: &Cluster, id: &str, name: &str, roles: &[String]) -> Result<String> {
+    let claims = json!({"user_id": id, "user_name": name, "user_roles": roles, "exp": now()? + 3_600});
+    mint(cluster, SECRET, &claims.to_string())
 }
 
 /// Seconds since 1970, as claims want them.

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderValue};
 
 use super::AuthSettings;
-use super::refusal::Refusal;
+use super::disbelief::Disbelief;
 use crate::entry::peer::Transport;
 
 /// Where a token was found.
@@ -27,7 +27,7 @@ pub(crate) const MAX_COOKIES: usize = 4;
 pub(crate) struct Credential<'r> {
     pub(crate) source: Source,
     /// Never empty. More than one only from cookies, and then all different.
-    pub(crate) tokens: Result<Vec<&'r str>, Refusal>,
+    pub(crate) tokens: Result<Vec<&'r str>, Disbelief>,
 }
 
 impl<'r> Credential<'r> {
@@ -60,16 +60,16 @@ pub(crate) fn has_cookie(headers: &HeaderMap, settings: &AuthSettings, transport
 }
 
 /// RFC 6750 §2.1. Other schemes are not ours; beside another `Authorization` a bearer is refused.
-fn bearer(headers: &HeaderMap) -> Option<Result<&str, Refusal>> {
+fn bearer(headers: &HeaderMap) -> Option<Result<&str, Disbelief>> {
     let mut bearers = headers.get_all(AUTHORIZATION).iter().filter_map(bearer_of);
     let bearer = bearers.next()?;
     if headers.get_all(AUTHORIZATION).iter().count() > 1 {
-        return Some(Err(Refusal::Ambiguous));
+        return Some(Err(Disbelief::Ambiguous));
     }
     Some(bearer)
 }
 
-fn bearer_of(value: &HeaderValue) -> Option<Result<&str, Refusal>> {
+fn bearer_of(value: &HeaderValue) -> Option<Result<&str, Disbelief>> {
     const SCHEME: &[u8] = b"bearer";
     let bytes = value.as_bytes();
     let (scheme, rest) = bytes.split_at_checked(SCHEME.len())?;
@@ -80,19 +80,19 @@ fn bearer_of(value: &HeaderValue) -> Option<Result<&str, Refusal>> {
     Some(
         std::str::from_utf8(rest)
             .map(|token| token.trim_matches([' ', '\t']))
-            .map_err(|_| Refusal::Malformed),
+            .map_err(|_| Disbelief::Malformed),
     )
 }
 
 /// The values of our cookie (RFC 6265 §5.4), `None` without one.
 ///
 /// # Errors
-/// [`Refusal::Ambiguous`]: more than [`MAX_COOKIES`].
+/// [`Disbelief::Ambiguous`]: more than [`MAX_COOKIES`].
 pub(crate) fn cookies<'r>(
     headers: &'r HeaderMap,
     settings: &AuthSettings,
     transport: Transport,
-) -> Option<Result<Vec<&'r str>, Refusal>> {
+) -> Option<Result<Vec<&'r str>, Disbelief>> {
     let name = settings.cookie_name.of(transport);
     let pairs = headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     let values = pairs.filter_map(|pair| {
@@ -109,7 +109,7 @@ pub(crate) fn cookies<'r>(
             continue;
         }
         if tokens.len() == MAX_COOKIES {
-            return Some(Err(Refusal::Ambiguous));
+            return Some(Err(Disbelief::Ambiguous));
         }
         tokens.push(token);
     }
@@ -123,7 +123,7 @@ mod tests {
     fn find(
         pairs: &[(http::HeaderName, &'static str)],
         parameter: Option<&str>,
-    ) -> Option<(Source, Result<String, Refusal>)> {
+    ) -> Option<(Source, Result<String, Disbelief>)> {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(name, HeaderValue::from_static(value));
@@ -132,7 +132,7 @@ mod tests {
         Some((found.source, found.tokens.map(|tokens| tokens.join(" "))))
     }
 
-    fn ok(source: Source, token: &str) -> Option<(Source, Result<String, Refusal>)> {
+    fn ok(source: Source, token: &str) -> Option<(Source, Result<String, Disbelief>)> {
         Some((source, Ok(token.to_owned())))
     }
 
@@ -161,9 +161,9 @@ mod tests {
     #[test]
     fn two_authorizations_are_refused() {
         let two = [(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")];
-        assert_eq!(find(&two, None), Some((Source::Header, Err(Refusal::Ambiguous))));
+        assert_eq!(find(&two, None), Some((Source::Header, Err(Disbelief::Ambiguous))));
         let mixed = [(AUTHORIZATION, "Basic a"), (AUTHORIZATION, "Bearer b")];
-        assert_eq!(find(&mixed, None), Some((Source::Header, Err(Refusal::Ambiguous))));
+        assert_eq!(find(&mixed, None), Some((Source::Header, Err(Disbelief::Ambiguous))));
     }
 
     // A request with hundreds of cookies of our name: each would be a signature to verify.
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(of(&[three, "sse_session=d"]), ok(Source::Cookie, "a b c d"));
         assert_eq!(of(&[three, "sse_session=d", three]), ok(Source::Cookie, "a b c d"));
         let five = of(&[three, "sse_session=d; sse_session=e"]);
-        assert_eq!(five, Some((Source::Cookie, Err(Refusal::Ambiguous))));
+        assert_eq!(five, Some((Source::Cookie, Err(Disbelief::Ambiguous))));
     }
 
     #[test]

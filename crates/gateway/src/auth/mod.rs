@@ -9,11 +9,11 @@ mod by_time;
 mod cookie;
 mod credential;
 mod desk;
+mod disbelief;
 mod ended;
 mod key_file;
 mod keys;
 mod login_failures;
-mod refusal;
 mod revocation;
 mod secret;
 mod settings;
@@ -45,9 +45,9 @@ use crate::between::outbox::{Outbox, Severity};
 use crate::content::problem::Problem;
 use crate::entry::peer::Transport;
 use crate::watched_file::{Look, Purpose};
+use disbelief::Disbelief;
 use key_file::KeyFile;
 use keys::{Effort, Key};
-use refusal::Refusal;
 use verify::verify;
 
 /// Pause between two looks at whether a file has changed; looks are made only while requests come.
@@ -88,7 +88,7 @@ pub(crate) enum Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) source: Source,
-    pub(crate) reason: Refusal,
+    pub(crate) reason: Disbelief,
 }
 
 impl Authenticator {
@@ -171,7 +171,7 @@ impl Authenticator {
         tokens: &[&str],
         settings: &AuthSettings,
         now: SystemTime,
-    ) -> Vec<Result<Verified, Refusal>> {
+    ) -> Vec<Result<Verified, Disbelief>> {
         let keys = Arc::clone(&self.keys.read());
         let mut effort = Effort::default();
         let judge = |token: &&str| {
@@ -179,7 +179,7 @@ impl Authenticator {
             let user_id = verified.identity.user_id();
             let is_refused = self.revocations.is_refused(user_id, verified.issued_at)
                 || self.revocations.is_refused_token(&verified.digest);
-            if is_refused { Err(Refusal::Revoked) } else { Ok(verified) }
+            if is_refused { Err(Disbelief::Revoked) } else { Ok(verified) }
         };
         tokens.iter().map(judge).collect()
     }
@@ -207,15 +207,15 @@ impl Authenticator {
 /// Of several tokens the one that counts: the only believed one, or the latest of one user's. Two believed
 /// tokens of different users, or two of which one names no user, are refused: another site of the same domain
 /// can plant a cookie.
-fn only_one(judged: Vec<Result<Verified, Refusal>>) -> Result<Verified, Refusal> {
-    let mut outcome: Result<Verified, _> = Err(Refusal::Malformed);
+fn only_one(judged: Vec<Result<Verified, Disbelief>>) -> Result<Verified, Disbelief> {
+    let mut outcome: Result<Verified, _> = Err(Disbelief::Malformed);
     for one in judged {
         outcome = match (outcome, one) {
             (Ok(known), Ok(other)) => {
                 let is_same = known.identity.user_id().is_some()
                     && known.identity.user_id() == other.identity.user_id();
                 if !is_same {
-                    return Err(Refusal::Ambiguous);
+                    return Err(Disbelief::Ambiguous);
                 }
                 Ok(if other.issued_at > known.issued_at { other } else { known })
             }

@@ -10,8 +10,8 @@ pub(super) mod tokens;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::disbelief::Disbelief;
 use super::keys::{Effort, Key};
-use super::refusal::Refusal;
 use super::verify::{MAX_TOKEN_BYTES, Verified, verify};
 use super::{AuthSettings, Secret};
 use tokens::{SECRET, Signer, encode, pem};
@@ -26,20 +26,20 @@ fn secret_key() -> Vec<Key> {
     vec![Key::from_secret(&Secret::try_new(SECRET).unwrap())]
 }
 
-fn judge_with(token: &str, keys: &[Key], settings: &AuthSettings) -> Result<Verified, Refusal> {
+fn judge_with(token: &str, keys: &[Key], settings: &AuthSettings) -> Result<Verified, Disbelief> {
     verify(token, keys, settings, at(NOW), &mut Effort::default())
 }
 
-fn judge(token: &str, keys: &[Key]) -> Result<(), Refusal> {
+fn judge(token: &str, keys: &[Key]) -> Result<(), Disbelief> {
     judge_with(token, keys, &AuthSettings::default()).map(drop)
 }
 
 /// Claims signed with the secret.
-fn claims(claims: &Value) -> Result<Verified, Refusal> {
+fn claims(claims: &Value) -> Result<Verified, Disbelief> {
     judge_with(&tokens::token(claims), &secret_key(), &AuthSettings::default())
 }
 
-fn refusal(value: &Value) -> Option<Refusal> {
+fn disbelief(value: &Value) -> Option<Disbelief> {
     claims(value).err()
 }
 

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use sse_proto::identity::{Claims, Identity};
 
 use super::AuthSettings;
+use super::disbelief::Disbelief;
 use super::keys::{self, Effort, Key};
-use super::refusal::Refusal;
 use super::revocation::TokenDigest;
 
 /// Longest token in bytes. Browsers keep cookies of at most 4 KB, and a head has at most 16 KB. Beyond it the
@@ -67,36 +67,36 @@ struct Header {
 /// Verifies a token.
 ///
 /// # Errors
-/// [`Refusal`].
+/// [`Disbelief`].
 pub(crate) fn verify(
     token: &str,
     keys: &[Key],
     settings: &AuthSettings,
     now: SystemTime,
     effort: &mut Effort,
-) -> Result<Verified, Refusal> {
+) -> Result<Verified, Disbelief> {
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(Refusal::TooLong);
+        return Err(Disbelief::TooLong);
     }
-    let (message, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
-    let (header, claims) = message.split_once('.').ok_or(Refusal::Malformed)?;
-    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Refusal::Malformed)?;
+    let (message, signature) = token.rsplit_once('.').ok_or(Disbelief::Malformed)?;
+    let (header, claims) = message.split_once('.').ok_or(Disbelief::Malformed)?;
+    let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Disbelief::Malformed)?;
     if header.crit.is_some() || header.b64.is_some() || !is_for_access(header.typ.as_deref()) {
-        return Err(Refusal::Malformed);
+        return Err(Disbelief::Malformed);
     }
     if !keys::verify(keys, &header.alg, header.kid.as_deref(), message, signature, effort) {
-        return Err(Refusal::Signature);
+        return Err(Disbelief::Signature);
     }
-    let text = String::from_utf8(decode(claims)?).map_err(|_| Refusal::Claims)?;
-    let claims = Claims::parse(&text).map_err(|_| Refusal::Claims)?;
+    let text = String::from_utf8(decode(claims)?).map_err(|_| Disbelief::Claims)?;
+    let claims = Claims::parse(&text).map_err(|_| Disbelief::Claims)?;
     let (identity, expires_at, issued_at) = check(claims.as_map(), settings, now)?;
     let digest = TokenDigest::of(message);
     let identity = Arc::new(identity);
     Ok(Verified { identity, expires_at, issued_at, claims: text.into(), digest })
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)
+fn decode(part: &str) -> Result<Vec<u8>, Disbelief> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Disbelief::Malformed)
 }
 
 /// RFC 8725 §3.11: a token that says it is made for something else (`logout+jwt`, `dpop+jwt`) is no
@@ -112,49 +112,49 @@ fn check(
     claims: &Map<String, Value>,
     settings: &AuthSettings,
     now: SystemTime,
-) -> Result<(Identity, SystemTime, Option<SystemTime>), Refusal> {
-    let expiry = time(claims, "exp")?.ok_or(Refusal::NoExpiry)?;
+) -> Result<(Identity, SystemTime, Option<SystemTime>), Disbelief> {
+    let expiry = time(claims, "exp")?.ok_or(Disbelief::NoExpiry)?;
     let not_before = time(claims, "nbf")?;
     let issued_at = time(claims, "iat")?;
     text(claims, "jti")?;
     if now >= expiry + CLOCK_SKEW {
-        return Err(Refusal::Expired);
+        return Err(Disbelief::Expired);
     }
     // Also `iat`: a token from the future would outlive every `sse.disconnect`.
     if not_before.into_iter().chain(issued_at).any(|start| now + CLOCK_SKEW < start) {
-        return Err(Refusal::NotYetValid);
+        return Err(Disbelief::NotYetValid);
     }
     let issuer = text(claims, "iss")?;
     if settings.jwt_issuer.as_deref().is_some_and(|expected| issuer != Some(expected)) {
-        return Err(Refusal::Issuer);
+        return Err(Disbelief::Issuer);
     }
     let audience = audience(claims)?;
     if settings.jwt_audience.as_deref().is_some_and(|expected| !audience.contains(&expected)) {
-        return Err(Refusal::Audience);
+        return Err(Disbelief::Audience);
     }
-    let identity = Identity::from_claims(claims, &settings.claim_names).map_err(|_| Refusal::Claims)?;
+    let identity = Identity::from_claims(claims, &settings.claim_names).map_err(|_| Disbelief::Claims)?;
     let expires_at = if now < expiry { expiry } else { expiry + CLOCK_SKEW };
     Ok((identity, expires_at, issued_at))
 }
 
 /// A NumericDate (RFC 7519 §2): seconds, possibly with a fraction.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, Refusal> {
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, Disbelief> {
     let Some(claim) = claims.get(name) else { return Ok(None) };
     let seconds =
-        claim.as_f64().filter(|seconds| (0.0..=MAX_TIME).contains(seconds)).ok_or(Refusal::Claims)?;
+        claim.as_f64().filter(|seconds| (0.0..=MAX_TIME).contains(seconds)).ok_or(Disbelief::Claims)?;
     Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds)))
 }
 
-fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<Option<&'c str>, Refusal> {
-    claims.get(name).map(|claim| claim.as_str().ok_or(Refusal::Claims)).transpose()
+fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<Option<&'c str>, Disbelief> {
+    claims.get(name).map(|claim| claim.as_str().ok_or(Disbelief::Claims)).transpose()
 }
 
 /// A text or a list of texts (RFC 7519 §4.1.3).
-fn audience(claims: &Map<String, Value>) -> Result<Vec<&str>, Refusal> {
+fn audience(claims: &Map<String, Value>) -> Result<Vec<&str>, Disbelief> {
     match claims.get("aud") {
         None => Ok(Vec::new()),
         Some(Value::String(one)) => Ok(vec![one]),
-        Some(Value::Array(list)) => list.iter().map(|item| item.as_str().ok_or(Refusal::Claims)).collect(),
-        Some(_) => Err(Refusal::Claims),
+        Some(Value::Array(list)) => list.iter().map(|item| item.as_str().ok_or(Disbelief::Claims)).collect(),
+        Some(_) => Err(Disbelief::Claims),
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! Mistakes fail closed (C2.5): [`Annotation::parse`] gives an annotation only if the whole comment is free
 //! of them. Where the contract leaves room, these are the rules:
-//! - `@sse_level`, `@sse_scope`, `@sse_event`, `@sse_topic` or `@sse_delivery` without an `@sse`,
-//!   `@sse_publish` or `@sse_subscribe` line would do nothing, so it is a mistake; with `@sse = false` it is
-//!   none.
+//! - `@sse_topic` and its like (`Keyword::needs_sse`) without an `@sse`, `@sse_publish` or `@sse_subscribe`
+//!   line would do nothing, so it is a mistake; with `@sse = false` it is none.
 //! - In a comment without an `HTTP` or `@sse…` line only `@authorize` and `@anonymous` (and aliases) are
 //!   read; all else there, misspelt or not, may be another tool's and has no effect.
 //! - `@authorize` lines with different lists disagree. `@sse` asks for the URL of the level, so it disagrees

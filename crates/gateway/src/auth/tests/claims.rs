@@ -10,21 +10,21 @@ fn a_token_lives_until_its_exp_and_the_skew() {
         (json!(NOW), None),
         (json!(NOW - 29), None),
         (json!(NOW as f64 - 29.5), None),
-        (json!(NOW - 30), Some(Refusal::Expired)),
-        (json!(NOW - 31), Some(Refusal::Expired)),
-        (json!(0), Some(Refusal::Expired)),
-        (json!(-1), Some(Refusal::Claims)),
-        (json!(NOW * 1000), Some(Refusal::Claims)),
-        (json!(1e300), Some(Refusal::Claims)),
-        (json!((NOW + 60).to_string()), Some(Refusal::Claims)),
-        (json!(true), Some(Refusal::Claims)),
-        (json!(null), Some(Refusal::Claims)),
-        (json!([NOW + 60]), Some(Refusal::Claims)),
+        (json!(NOW - 30), Some(Disbelief::Expired)),
+        (json!(NOW - 31), Some(Disbelief::Expired)),
+        (json!(0), Some(Disbelief::Expired)),
+        (json!(-1), Some(Disbelief::Claims)),
+        (json!(NOW * 1000), Some(Disbelief::Claims)),
+        (json!(1e300), Some(Disbelief::Claims)),
+        (json!((NOW + 60).to_string()), Some(Disbelief::Claims)),
+        (json!(true), Some(Disbelief::Claims)),
+        (json!(null), Some(Disbelief::Claims)),
+        (json!([NOW + 60]), Some(Disbelief::Claims)),
     ] {
-        assert_eq!(refusal(&json!({"sub": "alice", "exp": exp})), expected, "{exp}");
+        assert_eq!(disbelief(&json!({"sub": "alice", "exp": exp})), expected, "{exp}");
     }
-    assert_eq!(refusal(&json!({"sub": "alice"})), Some(Refusal::NoExpiry));
-    assert_eq!(refusal(&json!({"sub": "alice", "EXP": NOW + 60})), Some(Refusal::NoExpiry));
+    assert_eq!(disbelief(&json!({"sub": "alice"})), Some(Disbelief::NoExpiry));
+    assert_eq!(disbelief(&json!({"sub": "alice", "EXP": NOW + 60})), Some(Disbelief::NoExpiry));
 }
 
 #[test]
@@ -40,11 +40,11 @@ fn a_token_from_the_future_is_refused_but_for_the_skew() {
     for claim in ["nbf", "iat"] {
         for (time, expected) in [
             (json!(NOW + 30), None),
-            (json!(NOW + 31), Some(Refusal::NotYetValid)),
-            (json!("1"), Some(Refusal::Claims)),
-            (json!(null), Some(Refusal::Claims)),
+            (json!(NOW + 31), Some(Disbelief::NotYetValid)),
+            (json!("1"), Some(Disbelief::Claims)),
+            (json!(null), Some(Disbelief::Claims)),
         ] {
-            assert_eq!(refusal(&json!({"exp": NOW + 60, claim: time})), expected, "{claim} {time}");
+            assert_eq!(disbelief(&json!({"exp": NOW + 60, claim: time})), expected, "{claim} {time}");
         }
     }
 }
@@ -66,19 +66,19 @@ fn issuer_and_audience_are_compared_exactly_when_set() {
         assert_eq!(judge(iss(), aud), Ok(()));
     }
     for aud in [json!("SSE"), json!("sse "), json!("other"), json!([]), json!(["sse2", "s"]), json!("")] {
-        assert_eq!(judge(iss(), aud.clone()), Err(Refusal::Audience), "{aud}");
+        assert_eq!(judge(iss(), aud.clone()), Err(Disbelief::Audience), "{aud}");
     }
     for aud in [json!(1), json!({"sse": 1}), json!(["sse", 1]), json!(null)] {
-        assert_eq!(judge(iss(), aud.clone()), Err(Refusal::Claims), "{aud}");
+        assert_eq!(judge(iss(), aud.clone()), Err(Disbelief::Claims), "{aud}");
     }
     for wrong in ["https://id.example/", "https://ID.example", ""] {
-        assert_eq!(judge(json!(wrong), json!("sse")), Err(Refusal::Issuer), "{wrong}");
+        assert_eq!(judge(json!(wrong), json!("sse")), Err(Disbelief::Issuer), "{wrong}");
     }
     let neither = tokens::token(&good());
-    assert_eq!(judge_with(&neither, &secret_key(), &settings).err(), Some(Refusal::Issuer));
+    assert_eq!(judge_with(&neither, &secret_key(), &settings).err(), Some(Disbelief::Issuer));
     let with_issuer = tokens::token(&json!({"exp": NOW + 60, "iss": iss()}));
-    assert_eq!(judge_with(&with_issuer, &secret_key(), &settings).err(), Some(Refusal::Audience));
-    assert_eq!(refusal(&json!({"exp": NOW + 60, "aud": "anything", "iss": "anybody"})), None, "not set");
+    assert_eq!(judge_with(&with_issuer, &secret_key(), &settings).err(), Some(Disbelief::Audience));
+    assert_eq!(disbelief(&json!({"exp": NOW + 60, "aud": "anything", "iss": "anybody"})), None, "not set");
 }
 
 // Duplicate claims: one program checks the first, another takes the last.
@@ -95,7 +95,7 @@ fn a_claim_given_twice_refuses_the_token() {
         String::new(),
     ] {
         let token = Signer::secret().raw("HS256", r#"{"alg":"HS256"}"#, &text);
-        assert_eq!(judge(&token, &secret_key()), Err(Refusal::Claims), "{text}");
+        assert_eq!(judge(&token, &secret_key()), Err(Disbelief::Claims), "{text}");
     }
 }
 
@@ -118,7 +118,7 @@ fn a_claim_of_the_wrong_type_refuses_the_token() {
     ] {
         let mut claims = json!({"exp": NOW + 60});
         claims[claim] = value.clone();
-        assert_eq!(refusal(&claims), Some(Refusal::Claims), "{claim} {value}");
+        assert_eq!(disbelief(&claims), Some(Disbelief::Claims), "{claim} {value}");
     }
 }
 

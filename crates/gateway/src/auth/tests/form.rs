@@ -6,12 +6,12 @@ use super::*;
 #[test]
 fn critical_headers_and_other_types_are_refused() {
     for (header, expected) in [
-        (r#"{"alg":"HS256","crit":["exp"]}"#, Err(Refusal::Malformed)),
-        (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, Err(Refusal::Malformed)),
-        (r#"{"alg":"HS256","alg":"none"}"#, Err(Refusal::Malformed)),
-        (r#"{"alg":"none","alg":"HS256"}"#, Err(Refusal::Malformed)),
-        (r#"{"alg":"HS256","kid":"a","kid":"b"}"#, Err(Refusal::Malformed)),
-        (r#"{"alg":"HS256","typ":"logout+jwt"}"#, Err(Refusal::Malformed)),
+        (r#"{"alg":"HS256","crit":["exp"]}"#, Err(Disbelief::Malformed)),
+        (r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, Err(Disbelief::Malformed)),
+        (r#"{"alg":"HS256","alg":"none"}"#, Err(Disbelief::Malformed)),
+        (r#"{"alg":"none","alg":"HS256"}"#, Err(Disbelief::Malformed)),
+        (r#"{"alg":"HS256","kid":"a","kid":"b"}"#, Err(Disbelief::Malformed)),
+        (r#"{"alg":"HS256","typ":"logout+jwt"}"#, Err(Disbelief::Malformed)),
         (r#"{"alg":"HS256","typ":"at+JWT"}"#, Ok(())),
         (r#"{"alg":"HS256","typ":"application/jwt"}"#, Ok(())),
         (r#"{"alg":"HS256","x":"y"}"#, Ok(())),
@@ -58,7 +58,10 @@ fn claims_cannot_be_exchanged() {
     let token = tokens::token(&good());
     let admin = encode(json!({"sub": "admin", "exp": NOW + 60}).to_string().as_bytes());
     let parts: Vec<&str> = token.split('.').collect();
-    assert_eq!(judge(&format!("{}.{admin}.{}", parts[0], parts[2]), &secret_key()), Err(Refusal::Signature));
+    assert_eq!(
+        judge(&format!("{}.{admin}.{}", parts[0], parts[2]), &secret_key()),
+        Err(Disbelief::Signature)
+    );
 }
 
 // A 1 MB token, one of 10,000 roles, and the limit itself.
@@ -68,14 +71,14 @@ fn a_token_above_eight_kilobytes_is_refused_unread() {
     let fitting = (0..).map(|n| 6000 + n).find(|pad| padded(*pad).len() >= MAX_TOKEN_BYTES).unwrap();
     let at_limit = (0..=4).map(|n| padded(fitting - n)).find(|token| token.len() <= MAX_TOKEN_BYTES).unwrap();
     assert_eq!(judge(&at_limit, &secret_key()), Ok(()), "{}", at_limit.len());
-    assert_eq!(judge(&padded(fitting + 4), &secret_key()), Err(Refusal::TooLong));
-    assert_eq!(judge(&padded(1 << 20), &secret_key()), Err(Refusal::TooLong));
-    assert_eq!(judge(&"x".repeat(1 << 20), &secret_key()), Err(Refusal::TooLong));
+    assert_eq!(judge(&padded(fitting + 4), &secret_key()), Err(Disbelief::TooLong));
+    assert_eq!(judge(&padded(1 << 20), &secret_key()), Err(Disbelief::TooLong));
+    assert_eq!(judge(&"x".repeat(1 << 20), &secret_key()), Err(Disbelief::TooLong));
     let roles: Vec<String> = (0..10_000).map(|n| format!("role{n}")).collect();
-    assert_eq!(refusal(&json!({"exp": NOW + 60, "roles": roles})), Some(Refusal::TooLong));
+    assert_eq!(disbelief(&json!({"exp": NOW + 60, "roles": roles})), Some(Disbelief::TooLong));
     // Enough short roles to exceed their number without exceeding the token's length.
-    assert_eq!(refusal(&json!({"exp": NOW + 60, "roles": vec!["r"; 1001]})), Some(Refusal::Claims));
-    assert_eq!(refusal(&json!({"exp": NOW + 60, "roles": vec!["r"; 1000]})), None);
+    assert_eq!(disbelief(&json!({"exp": NOW + 60, "roles": vec!["r"; 1001]})), Some(Disbelief::Claims));
+    assert_eq!(disbelief(&json!({"exp": NOW + 60, "roles": vec!["r"; 1000]})), None);
 }
 
 #[test]

@@ -47,10 +47,10 @@ fn a_public_key_is_no_secret() {
         for secret in bodies.into_iter().chain([raw]) {
             for algorithm in ["HS256", "HS384", "HS512"] {
                 let forged = Signer::Hmac(secret.clone()).token(algorithm, &good());
-                assert_eq!(judge(&forged, &keys), Err(Refusal::Signature), "{algorithm}");
+                assert_eq!(judge(&forged, &keys), Err(Disbelief::Signature), "{algorithm}");
                 // Nor beside a real secret.
                 let both = [keys.clone(), secret_key()].concat();
-                assert_eq!(judge(&forged, &both), Err(Refusal::Signature), "{algorithm}");
+                assert_eq!(judge(&forged, &both), Err(Disbelief::Signature), "{algorithm}");
             }
         }
     }
@@ -63,18 +63,18 @@ fn a_key_verifies_only_with_the_algorithms_of_its_kind() {
     for (signer, algorithm) in
         [(Signer::p256(), "ES256"), (Signer::ed25519(), "EdDSA"), (Signer::rsa(), "RS256")]
     {
-        assert_eq!(judge(&signer.token(algorithm, &good()), &keys), Err(Refusal::Signature), "{algorithm}");
+        assert_eq!(judge(&signer.token(algorithm, &good()), &keys), Err(Disbelief::Signature), "{algorithm}");
     }
     let rsa = Signer::rsa();
     let mut restricted = rsa.jwk("a");
     restricted["alg"] = json!("PS256");
     let keys = jwks(&[restricted]);
     assert_eq!(judge(&rsa.token("PS256", &good()), &keys), Ok(()));
-    assert_eq!(judge(&rsa.token("RS256", &good()), &keys), Err(Refusal::Signature));
+    assert_eq!(judge(&rsa.token("RS256", &good()), &keys), Err(Disbelief::Signature));
     // The header says one thing, the signature is another.
     let header = r#"{"alg":"RS256"}"#;
     let keys = Key::parse_file(&rsa.pem()).unwrap();
-    assert_eq!(judge(&rsa.raw("PS256", header, &good().to_string()), &keys), Err(Refusal::Signature));
+    assert_eq!(judge(&rsa.raw("PS256", header, &good().to_string()), &keys), Err(Disbelief::Signature));
 }
 
 // alg none, in every spelling, with and without a signature.
@@ -84,20 +84,20 @@ fn none_is_the_algorithm_of_no_key() {
     for alg in ["none", "None", "NONE", "nOnE", "", "hs256", "HS256 ", "HS1"] {
         let header = json!({"alg": alg}).to_string();
         let signed = Signer::secret().raw("HS256", &header, &good().to_string());
-        assert_eq!(judge(&signed, &keys), Err(Refusal::Signature), "{alg}");
+        assert_eq!(judge(&signed, &keys), Err(Disbelief::Signature), "{alg}");
         let unsigned = format!("{}.{}.", encode(header.as_bytes()), encode(good().to_string().as_bytes()));
-        assert_eq!(judge(&unsigned, &keys), Err(Refusal::Signature), "{alg}");
-        assert_eq!(judge(unsigned.trim_end_matches('.'), &keys), Err(Refusal::Malformed), "{alg}");
+        assert_eq!(judge(&unsigned, &keys), Err(Disbelief::Signature), "{alg}");
+        assert_eq!(judge(unsigned.trim_end_matches('.'), &keys), Err(Disbelief::Malformed), "{alg}");
     }
     for header in ["{}", r#"{"alg":null}"#, r#"{"alg":1}"#, r#"{"alg":["HS256"]}"#, "[]", "", "x"] {
         let token = Signer::secret().raw("HS256", header, &good().to_string());
-        assert_eq!(judge(&token, &keys), Err(Refusal::Malformed), "{header}");
+        assert_eq!(judge(&token, &keys), Err(Disbelief::Malformed), "{header}");
     }
 }
 
 #[test]
 fn without_a_key_every_token_is_refused() {
-    assert_eq!(judge(&tokens::token(&good()), &[]), Err(Refusal::Signature));
+    assert_eq!(judge(&tokens::token(&good()), &[]), Err(Disbelief::Signature));
 }
 
 // Wrong kid: a token that names a key we do not have, or another key than the one that signed it.
@@ -107,10 +107,10 @@ fn a_token_is_verified_with_the_key_it_names() {
     let keys = jwks(&[a.jwk("a"), b.jwk("b")]);
     for (kid, expected) in [
         ("a", Ok(())),
-        ("b", Err(Refusal::Signature)),
-        ("c", Err(Refusal::Signature)),
-        ("A", Err(Refusal::Signature)),
-        ("", Err(Refusal::Signature)),
+        ("b", Err(Disbelief::Signature)),
+        ("c", Err(Disbelief::Signature)),
+        ("A", Err(Disbelief::Signature)),
+        ("", Err(Disbelief::Signature)),
     ] {
         assert_eq!(judge(&a.token_with_kid("ES256", kid, &good()), &keys), expected, "{kid}");
     }
@@ -118,7 +118,7 @@ fn a_token_is_verified_with_the_key_it_names() {
     let token = Signer::secret().token_with_kid("HS256", "whatever", &good());
     assert_eq!(judge(&token, &secret_key()), Ok(()), "a secret has no kid to differ from");
     let header = r#"{"alg":"ES256","kid":1}"#;
-    assert_eq!(judge(&a.raw("ES256", header, &good().to_string()), &keys), Err(Refusal::Malformed));
+    assert_eq!(judge(&a.raw("ES256", header, &good().to_string()), &keys), Err(Disbelief::Malformed));
 }
 
 // A key that comes with the token: jwk, jku and x5u are the attacker's own.
@@ -127,7 +127,7 @@ fn a_key_in_the_header_is_not_believed() {
     let attacker = Signer::p256();
     let header = json!({"alg": "ES256", "jwk": attacker.jwk("x"), "jku": "https://evil.example/keys"});
     let token = attacker.raw("ES256", &header.to_string(), &good().to_string());
-    assert_eq!(judge(&token, &Key::parse_file(&Signer::p256().pem()).unwrap()), Err(Refusal::Signature));
+    assert_eq!(judge(&token, &Key::parse_file(&Signer::p256().pem()).unwrap()), Err(Disbelief::Signature));
 }
 
 // Keys that do not belong into a file of public keys, and keys that are too weak.

@@ -4,7 +4,7 @@
 
 /// Why a token is not believed. Never told to the peer, who would learn what to try next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Disbelief {
     /// Longer than 8 kB (`verify`).
     TooLong,
     /// Not three parts of base64url, or its header is none that we understand.
