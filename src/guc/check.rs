@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Display};
 
-use http::HeaderName;
+use http::{HeaderName, Uri};
 use sse_gateway::{CookieName, CorsOrigins, Settings, TrustedProxies};
 use sse_proto::identity::ClaimNames;
 use sse_proto::query::TokenParameter;
@@ -97,6 +97,26 @@ pub(super) fn header_names(text: &str) -> Result<Vec<HeaderName>, impl Display +
     list(text).into_iter().map(name).collect::<Result<Vec<_>, Wrong>>()
 }
 
+/// The URL of a server, without a path.
+pub(super) enum ServerUrl {}
+
+impl Check for ServerUrl {
+    fn check(text: &str) -> Result<(), impl Display> {
+        let is_server = |url: &Uri| {
+            let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return false };
+            // Compared with what was read, so nothing can stand behind the authority, not even a slash.
+            matches!(scheme, "http" | "https")
+                && !authority.as_str().contains('@')
+                && text == format!("{scheme}://{authority}")
+        };
+        match text.parse::<Uri>() {
+            _ if text.is_empty() => Ok(()),
+            Ok(url) if is_server(&url) => Ok(()),
+            _ => Err(Wrong::Url),
+        }
+    }
+}
+
 /// Makes a check from a parser that exists already.
 macro_rules! parsed {
     ($($(#[$doc:meta])* $name:ident: $parse:path;)*) => {
@@ -135,6 +155,7 @@ enum Wrong {
     NoSlash,
     Segment,
     Reserved,
+    Url,
     /// `name` is not `what`.
     Name {
         name: String,
@@ -150,6 +171,7 @@ impl Display for Wrong {
             Self::NoSlash => "it must begin with /",
             Self::Segment => "its segments must consist of a-z, 0-9, -, ., _ and ~, without a / at the end",
             Self::Reserved => "/healthz is reserved",
+            Self::Url => "it must be http:// or https:// and an authority, without a path and a user",
             Self::Name { name, what } => return write!(f, "\"{}\" is not {what}", name.escape_debug()),
         })
     }

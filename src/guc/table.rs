@@ -9,7 +9,7 @@ use pgrx::PostgresGucEnum;
 
 use super::check::{
     Addresses, ClaimList, Cookie, ExecutionIdText, HeaderList, Origins, Prefix, Proxies, SchemaList,
-    ServerNames, StreamHeaders, TokenParameterName,
+    ServerNames, ServerUrl, StreamHeaders, TokenParameterName,
 };
 use super::kind::Effect::{Reload, Session, Start};
 use super::kind::{Choice, Number, Setting, Switch, Text, Unit};
@@ -51,6 +51,15 @@ pub(crate) enum SameSiteSetting {
     Lax,
     #[name = c"none"]
     None,
+}
+
+/// `sse.durability`
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub(crate) enum DurabilitySetting {
+    #[name = c"memory"]
+    Memory,
+    #[name = c"wal"]
+    Wal,
 }
 
 /// Makes a static of each row, and one list of all of them.
@@ -344,4 +353,14 @@ settings! {
         c"File that has such a token.",
         "Readable by the server's user alone; one line end at its end does not count. Empty: none. Read again when it changes.",
     );
+    DURABILITY: Choice<DurabilitySetting> = Choice::new(
+        c"sse.durability", DurabilitySetting::Memory, Start,
+        c"Where events are between the transaction that publishes them and the gateway.",
+        "memory: in shared memory. wal: in the write-ahead log, with their transaction, for every server that replays it; all servers of a tree need the same.",
+    );
+    PRIMARY_URL: Text = Text::new(
+        c"sse.primary_url", c"", Reload,
+        c"Where a standby sends calls that write.",
+        "Scheme and authority, as https://db.example.com. Empty: they are answered with 503.",
+    ).hooks(TextHooks::checked::<ServerUrl>());
 }
