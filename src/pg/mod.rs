@@ -58,4 +58,5 @@ pub(crate) mod ticket;
 pub(crate) mod trigger;
 mod try_catch;
 pub(crate) mod waiter;
+pub(crate) mod wal;
 pub(crate) mod watched;

@@ -1,5 +1,5 @@
 //! The shared memory of pg_sse: one header of plain atomic fields, the announcements of transactions that are
-//! about to commit, then the ring. Requested at server start, the same size until the server stops, mapped by
+//! about to commit, the starts of those that write events into the log, then the ring. Requested at server start, the same size until the server stops, mapped by
 //! every process that the postmaster forks.
 //!
 //! After a crash of a backend the postmaster makes shared memory anew and runs [`start_up`] again, so nothing
@@ -21,6 +21,7 @@ use super::latch;
 use super::refusals::{Refusals, SaidOnce};
 use super::state::states;
 use super::ticket::{self, Announcements, Tickets};
+use super::wal::words::{Wal, WalWords};
 use super::watched::Watched;
 
 /// The place in the process array that stands for "no gateway".
@@ -170,6 +171,8 @@ pub(crate) struct Header {
     pub gateway: GatewayFields,
     /// Tickets of transactions that commit.
     pub tickets: Tickets,
+    /// Between backends and the reader of the write-ahead log.
+    wal: WalWords,
 }
 
 /// The shared memory as one process sees it. Cheap to copy.
@@ -180,6 +183,8 @@ pub(crate) struct Shared {
     /// The announcements of transactions that are about to commit, by their place in the process array
     /// (`ticket.rs`).
     pub announced: Announcements,
+    /// What backends and the reader of the write-ahead log tell each other (`wal/words.rs`).
+    pub wal: Wal,
     /// The way of events from the backends to the gateway.
     pub ring: Ring<'static>,
 }
@@ -313,14 +318,15 @@ impl Shared {
     }
 }
 
-/// Space for the announcements between header and ring, again a whole number of cache lines.
+/// Space for the announcements between header and ring, and for the starts behind them, each again a whole
+/// number of cache lines.
 fn announced_bytes() -> usize {
     (ticket::places() * size_of::<AtomicU64>() + 127) & !127
 }
 
 /// How much shared memory this file asks for, with a ring of this capacity.
 pub(super) fn bytes_needed(ring_bytes: usize) -> usize {
-    HEADER_BYTES + announced_bytes() + Ring::bytes_needed(ring_bytes)
+    HEADER_BYTES + 2 * announced_bytes() + Ring::bytes_needed(ring_bytes)
 }
 
 /// Finds or makes the memory. Called from the startup hook of shared memory, in the postmaster.
@@ -336,12 +342,16 @@ pub(super) fn start_up(ring_bytes: usize) {
     // SAFETY: `base` is `bytes_needed` long, of which the header is the first part.
     let announced_base = unsafe { base.add(HEADER_BYTES) };
     // SAFETY: as above; the announcements are the second part.
-    let ring_base = unsafe { announced_base.add(announced_bytes()) };
-    // SAFETY: within the second part, which nobody else knows yet.
-    unsafe { announced_base.write_bytes(0, announced_bytes()) };
+    let starts_base = unsafe { announced_base.add(announced_bytes()) };
+    // SAFETY: as above; the starts are the third part.
+    let ring_base = unsafe { starts_base.add(announced_bytes()) };
+    // SAFETY: the second and third part, which nobody else knows yet.
+    unsafe { announced_base.write_bytes(0, 2 * announced_bytes()) };
     // SAFETY: filled with zeros just now, a multiple of 128 after an address that is aligned as the ring
     // needs it; stays mapped until the process ends.
     let announced = unsafe { slice::from_raw_parts(announced_base.cast().as_ptr(), ticket::places()) };
+    // SAFETY: as above.
+    let starts = unsafe { slice::from_raw_parts(starts_base.cast().as_ptr(), ticket::places()) };
     // SAFETY: the rest of the segment is exactly what the ring asked for; the postmaster alone knows it, and
     // it is mapped at this address in every process that it forks, for as long as they run.
     let ring = unsafe { Ring::create(ring_base.as_ptr(), ring_bytes) };
@@ -352,7 +362,8 @@ pub(super) fn start_up(ring_bytes: usize) {
     // SAFETY: just written; shared memory stays mapped until the process ends, and all fields are atomic.
     let header = unsafe { header.as_ref() };
     let announced = Announcements { tickets: &header.tickets, words: announced };
-    SHARED.set(Some(Shared { header, announced, ring }));
+    let wal = Wal { words: &header.wal, starts };
+    SHARED.set(Some(Shared { header, announced, wal, ring }));
 }
 
 impl Header {
@@ -373,6 +384,7 @@ impl Header {
             refusals: Refusals::default(),
             gateway: GatewayFields::default(),
             tickets: Tickets::default(),
+            wal: WalWords::default(),
         }
     }
 }
