@@ -12,6 +12,7 @@ pub mod client_file;
 mod codec;
 pub mod encoding;
 pub mod identity;
+pub mod log_record;
 pub mod near_miss;
 pub mod order;
 pub mod query;
