@@ -2,9 +2,18 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sse_proto::record::{Kind, decode, encode_into, raised_at, set_raised_at, set_ticket, ticket};
+use sse_proto::record::{
+    Kind, append_placed, decode, encode_into, place, raised_at, set_raised_at, set_ticket, ticket,
+};
 
 fuzz_target!(|bytes: &[u8]| {
+    // The place is read without looking at the record behind it.
+    if let Some((place, inner)) = place(bytes) {
+        let mut placed = Vec::new();
+        append_placed(place, inner, &mut placed).expect("there is memory");
+        assert_eq!(placed, bytes);
+        assert!(decode(bytes).is_ok());
+    }
     let Ok(record) = decode(bytes) else { return };
     assert_eq!(Some(record.kind()), Kind::of(bytes));
     let mut encoded = b"before".to_vec();

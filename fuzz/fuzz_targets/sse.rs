@@ -7,16 +7,36 @@ mod whatwg;
 use arbitrary::Arbitrary;
 use chunked::Body;
 use libfuzzer_sys::fuzz_target;
+use sse_proto::place::Place;
 use sse_proto::sse::{self, EventId, GapReason};
 use std::time::Duration;
 use whatwg::{Event, Parsed};
 
 #[derive(Arbitrary, Debug)]
 enum Part<'a> {
-    Event { epoch: u64, sequence: u64, name: Option<&'a str>, data: &'a str },
-    Ready { epoch: u64, sequence: u64, retry: Duration },
-    Gap { epoch: u64, sequence: u64, missed: Option<u64> },
+    Event { id: Id, name: Option<&'a str>, data: &'a str },
+    Ready { id: Id, retry: Duration },
+    Gap { id: Id, missed: Option<u64> },
     Comment { text: &'a str },
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Id {
+    Memory { epoch: u64, sequence: u64 },
+    Log { timeline: u32, lsn: u64, index: u32 },
+    MarkedLog { timeline: u32, lsn: u64, index: u32 },
+}
+
+impl Id {
+    fn written(self) -> EventId {
+        match self {
+            Self::Memory { epoch, sequence } => EventId::new(epoch, sequence),
+            Self::Log { timeline, lsn, index } => EventId::at(Place::new(timeline, lsn, index)),
+            Self::MarkedLog { timeline, lsn, index } => {
+                EventId::at(Place::new(timeline, lsn, index)).marked()
+            }
+        }
+    }
 }
 
 fuzz_target!(|parts: Vec<Part<'_>>| {
@@ -25,8 +45,8 @@ fuzz_target!(|parts: Vec<Part<'_>>| {
     for part in &parts {
         let before = stream.len();
         match *part {
-            Part::Event { epoch, sequence, name, data } => {
-                let id = EventId::new(epoch, sequence);
+            Part::Event { id, name, data } => {
+                let id = id.written();
                 assert_eq!(EventId::parse(&id.to_string()), Some(id));
                 sse::append_event(&mut stream, id, name, data);
                 assert_eq!(stream.len() - before, sse::event_len(id, name, data));
@@ -41,14 +61,14 @@ fuzz_target!(|parts: Vec<Part<'_>>| {
                 assert_eq!(sse::chunk_payload(&chunked[chunk..]), &stream[before..]);
                 continue;
             }
-            Part::Ready { epoch, sequence, retry } => {
-                let id = EventId::new(epoch, sequence);
+            Part::Ready { id, retry } => {
+                let id = id.written();
                 sse::append_ready(&mut stream, id, retry);
                 expected.retry = Some(retry.as_millis());
                 expected.events.push(event("sse.ready", "{}", id));
             }
-            Part::Gap { epoch, sequence, missed } => {
-                let id = EventId::new(epoch, sequence);
+            Part::Gap { id, missed } => {
+                let id = id.written();
                 sse::append_gap(&mut stream, id, GapReason::Overflow, missed);
                 expected.events.push(event("sse.gap", &sse::gap_data(GapReason::Overflow, missed), id));
             }

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod log_record;
 pub mod near_miss;
 pub mod order;
+pub mod place;
 pub mod query;
 pub mod record;
 pub mod route;

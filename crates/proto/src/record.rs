@@ -32,14 +32,21 @@
 //! A *canary* is an event of nobody that shows that the way is free ([`crate::order::Order::follow`] holds it
 //! behind what is held); it has no place in the sequence.
 //!
+//! With `sse.durability = wal` (C10), events come from the process that reads the log, each *placed*: before its
+//! record is its place in the log ([`place`] tells, [`append_placed`] writes). Ends and canaries are placed, too:
+//! by who sends them, with the position behind which they have to come, and nothing else of the place. What the
+//! log is, is told beside that ([`Record::LogState`]).
+//!
 //! Both sides are the same library in the same server start, so there is no version in it.
 //!
 //! Not for: finding records in the ring (`sse_ring`), nor for what a browser gets ([`crate::sse`]).
 
 mod fields;
+mod placed;
 mod stamp;
 
 pub use crate::codec::{DecodeError, EncodeError};
+pub use placed::{Inner, append_placed, place};
 pub use stamp::{raised_at, set_raised_at, set_ticket, set_xid, snapshot_end, ticket};
 
 use crate::annotation::Access;
@@ -47,6 +54,7 @@ use crate::call::CallRole;
 use crate::caller::Caller;
 use crate::client_file::ClientFile;
 use crate::codec;
+use crate::place::{History, Place};
 use crate::route::Routine;
 use crate::scope::Scope;
 use std::borrow::Cow;
@@ -77,6 +85,12 @@ pub enum Kind {
     CallRole = 11,
     /// A part of a file for clients.
     CatalogClient = 13,
+    /// Another record, and its place in the log.
+    Placed = 29,
+    /// What the log is that events come from.
+    LogState = 30,
+    /// Something is missing in the log.
+    LogGap = 31,
 }
 
 impl Kind {
@@ -93,6 +107,9 @@ impl Kind {
             [26, ..] => Some(Self::TooLarge),
             [27, ..] => Some(Self::Canary),
             [28, ..] => Some(Self::Event),
+            [29, ..] => Some(Self::Placed),
+            [30, ..] => Some(Self::LogState),
+            [31, ..] => Some(Self::LogGap),
             _ => None,
         }
     }
@@ -219,6 +236,39 @@ pub enum Record<'a> {
         /// Number of its routines.
         count: u32,
     },
+    /// Another record, and its place in the log.
+    Placed {
+        /// Of an event its own. Of what has none, the position behind which it comes: timeline and index are 0.
+        place: Place,
+        /// The other record.
+        record: Inner<'a>,
+    },
+    /// What the log is that events come from: told before the first of them, and again whenever it changes,
+    /// before the first event of which the change speaks.
+    LogState {
+        /// Its timelines.
+        history: History,
+        /// All events of the log behind this place are told.
+        begin: Place,
+        /// Everything that was in the log when its reader started has been told.
+        caught_up: bool,
+    },
+    /// Something is missing in the log.
+    LogGap {
+        /// Why.
+        loss: LogLoss,
+        /// Where; what is before it in the log has been told before it.
+        place: Place,
+    },
+}
+
+/// Why something is missing in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLoss {
+    /// The log does not reach back so far, or this part of it was removed before it was read.
+    Expired,
+    /// This version cannot read what is there.
+    Unreadable,
 }
 
 impl Record<'_> {
@@ -244,6 +294,9 @@ impl Record<'_> {
             Self::CallRole { .. } => Kind::CallRole,
             Self::CatalogClient { .. } => Kind::CatalogClient,
             Self::CatalogEnd { .. } => Kind::CatalogEnd,
+            Self::Placed { .. } => Kind::Placed,
+            Self::LogState { .. } => Kind::LogState,
+            Self::LogGap { .. } => Kind::LogGap,
         }
     }
 }

@@ -5,78 +5,20 @@
 //!
 //! Not for who gets an event or when: that is the gateway's stream log.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
+mod event_id;
 mod long_event;
 
+use event_id::MARK;
+pub use event_id::{EventId, Position};
 pub use long_event::LongEvent;
-
-/// Id of a position in the stream: everything up to and including `sequence` has been seen.
-///
-/// Opaque to subscribers (C6.4). Written as two numbers in lower-case hex with a hyphen between, and an `s`
-/// behind them if it is marked: printable ASCII, so that no client drops or changes it, and nothing that a
-/// URL has to encode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EventId {
-    /// Which life of the gateway: ids of another one are answered by a gap.
-    pub epoch: u64,
-    /// Number of the event; 0 is the position before the first.
-    pub sequence: u64,
-    /// Whether resuming from here needs a fresh snapshot: what was sent up to here is the state only together
-    /// with a snapshot that has not come yet, or that has seen events which follow.
-    pub is_marked: bool,
-}
-
-/// Stands behind a marked id.
-const MARK: u8 = b's';
-
-impl EventId {
-    /// An id that is not marked.
-    pub const fn new(epoch: u64, sequence: u64) -> Self {
-        Self { epoch, sequence, is_marked: false }
-    }
-
-    /// The same position, marked.
-    pub const fn marked(self) -> Self {
-        Self { is_marked: true, ..self }
-    }
-
-    /// Parses exactly what [`fmt::Display`] writes; `None` for everything else, other spellings of the same
-    /// number included.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (epoch, sequence) = text.split_once('-')?;
-        let unmarked = sequence.strip_suffix(char::from(MARK));
-        let (epoch, is_marked) = (parse_hex(epoch)?, unmarked.is_some());
-        Some(Self { epoch, sequence: parse_hex(unmarked.unwrap_or(sequence))?, is_marked })
-    }
-
-    /// Bytes that [`fmt::Display`] writes.
-    fn len(self) -> usize {
-        hex_digits(self.epoch) + 1 + hex_digits(self.sequence) + usize::from(self.is_marked)
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x}", self.epoch, self.sequence)?;
-        if self.is_marked { f.write_char(char::from(MARK)) } else { Ok(()) }
-    }
-}
-
-fn parse_hex(text: &str) -> Option<u64> {
-    let canonical = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        && (text == "0" || !text.starts_with('0'));
-    if !canonical {
-        return None;
-    }
-    u64::from_str_radix(text, 16).ok()
-}
 
 /// Why a subscriber should read its state anew (C6.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GapReason {
-    /// The `Last-Event-ID` is from before a restart of the gateway.
+    /// The `Last-Event-ID` is from before a restart of the gateway, or of another `sse.durability`.
     Restarted,
     /// The `Last-Event-ID` is older than the window.
     Expired,
@@ -90,6 +32,11 @@ pub enum GapReason {
     Unknown,
     /// There should have been a snapshot.
     Snapshot,
+    /// The `Last-Event-ID` is of a tail of the log that a failover lost: the subscriber has seen what never
+    /// was.
+    Rewound,
+    /// The log has something that this version cannot read.
+    Unreadable,
 }
 
 impl GapReason {
@@ -103,6 +50,8 @@ impl GapReason {
             Self::Slow => "slow",
             Self::Unknown => "unknown",
             Self::Snapshot => "snapshot",
+            Self::Rewound => "rewound",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -270,12 +219,7 @@ const DATA: &[u8] = b"data: ";
 
 fn append_id(out: &mut Vec<u8>, id: EventId) {
     out.extend_from_slice(ID);
-    append_hex(out, id.epoch);
-    out.push(b'-');
-    append_hex(out, id.sequence);
-    if id.is_marked {
-        out.push(MARK);
-    }
+    id.append(out);
     out.push(b'\n');
 }
 

@@ -56,11 +56,11 @@ impl CallEnds {
         self.calls.borrow().get(&call).is_some_and(|waiting| waiting.has_stream)
     }
 
-    /// A call has raised this event, which has this id.
-    pub(crate) fn note(&self, call: u64, id: EventId, event: &Event<'_>) {
+    /// A call has raised this event, which is this item and has this id.
+    pub(crate) fn note(&self, call: u64, (sequence, id): (u64, EventId), event: &Event<'_>) {
         let mut calls = self.calls.borrow_mut();
         let Some(waiting) = calls.get_mut(&call) else { return };
-        waiting.first.get_or_insert(id.sequence);
+        waiting.first.get_or_insert(sequence);
         if admits_caller(event, waiting.identity.as_deref()) {
             waiting.last = Some(id);
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use sse_proto::admission::Event;
 use sse_proto::record::{Envelope, Record, decode};
-use sse_proto::sse::{EventId, GapReason, append_chunked_event, chunked_event_len, gap_data};
+use sse_proto::sse::{EventId, GapReason, Position, append_chunked_event, chunked_event_len, gap_data};
 
 use crate::between::batch::{Batch, Item};
 use crate::room::may_grow;
@@ -293,7 +293,10 @@ impl StreamLog {
     /// Up to where somebody with this id has seen everything, be it in the window, before it or behind its
     /// head; `None` for an id of another life of the gateway.
     pub(crate) fn position_of(&self, id: EventId) -> Option<u64> {
-        (id.epoch == self.epoch).then_some(id.sequence)
+        match id.position {
+            Position::Memory { epoch, sequence } => (epoch == self.epoch).then_some(sequence),
+            Position::Log(_) => None,
+        }
     }
 
     /// The lists of streams that may get an item which the walk over the public lane does not bring them.

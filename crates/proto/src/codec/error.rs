@@ -20,6 +20,8 @@ pub enum DecodeError {
     Label,
     /// There are more or fewer types than parameters.
     Types,
+    /// A history has no timeline, or too many.
+    Spans,
     /// There is no memory for it.
     OutOfMemory,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for DecodeError {
             Self::Depth => f.write_str("values are within each other too far"),
             Self::Label => f.write_str("a topic, event name or execution id is out of range"),
             Self::Types => f.write_str("there is not one type for each parameter"),
+            Self::Spans => f.write_str("a history has no timeline, or too many"),
             Self::OutOfMemory => f.write_str("there is no memory for it"),
         }
     }

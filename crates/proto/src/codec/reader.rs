@@ -35,6 +35,11 @@ impl<'a> Reader<'a> {
         Ok(*array)
     }
 
+    /// All that is left.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
     /// A length, and as many bytes.
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length: u32 = self.read()?;

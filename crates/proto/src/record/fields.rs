@@ -5,7 +5,7 @@
 //!
 //! Not for how numbers, texts and lists are written ([`crate::codec`]).
 
-use super::{Emitter, Envelope, Record};
+use super::{Emitter, Envelope, LogLoss, Record};
 use crate::annotation::{Access, RoutineKind};
 use crate::call::{CallRole, Member, Mode, Parameter, ResultType, RowType, Shape, Signature, TypeKind};
 use crate::caller::Caller;
@@ -32,7 +32,11 @@ choices!(Record<'a> {
     26 => TooLarge { envelope },
     27 => Canary { number },
     28 => Event { envelope, data },
+    29 => Placed { place, record },
+    30 => LogState { history, begin, caught_up },
+    31 => LogGap { loss, place },
 });
+choices!(LogLoss { 0 => Expired, 1 => Unreadable });
 
 impl<'a> Field<'a> for Envelope<'a> {
     fn write(&self, writer: &mut Writer<'_>) -> Result<(), EncodeError> {

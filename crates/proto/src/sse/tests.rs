@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::place::Place;
 use proptest::prelude::*;
 
 const ID: EventId = EventId::new(0xab, 0x10);
@@ -96,10 +97,51 @@ fn a_chunk_says_its_size_in_hex() {
     assert_eq!(chunk_payload(b"no line end"), b"");
 }
 
+#[test]
+fn a_place_in_the_log_has_one_spelling_that_no_id_of_memory_has() {
+    let place = Place::new(0x1, 0x16b3_7a8, 0x2);
+    assert_eq!(EventId::at(place).to_string(), "w1-16b37a8-2");
+    assert_eq!(EventId::parse("w1-16b37a8-2s"), Some(EventId::at(place).marked()));
+    let last = EventId::at(Place::new(u32::MAX, u64::MAX, u32::MAX));
+    assert_eq!(EventId::parse(&last.to_string()), Some(last));
+    for text in [
+        "w",
+        "w1",
+        "w1-2",
+        "w1-2-",
+        "w-2-3",
+        "w1--3",
+        "w1-2-3-4",
+        "W1-2-3",
+        "ww1-2-3",
+        "1-2-3",
+        "w01-2-3",
+        "w1-02-3",
+        "w1-2-03",
+        "w1-2-A",
+        "w1-2-3ss",
+        "w1-2-s",
+        "w 1-2-3",
+        "w100000000-2-3",
+        "w1-10000000000000000-3",
+        "w1-2-100000000",
+    ] {
+        assert_eq!(EventId::parse(text), None, "{text:?}");
+    }
+}
+
+fn ids() -> impl Strategy<Value = EventId> {
+    let number = || prop_oneof![0..20_u64, any::<u64>()];
+    let short = || prop_oneof![0..20_u32, any::<u32>()];
+    let memory = (number(), number()).prop_map(|(epoch, sequence)| EventId::new(epoch, sequence));
+    let log = (short(), number(), short())
+        .prop_map(|(timeline, lsn, index)| EventId::at(Place::new(timeline, lsn, index)));
+    (prop_oneof![memory, log], any::<bool>()).prop_map(|(id, is_marked)| EventId { is_marked, ..id })
+}
+
 proptest! {
     #[test]
-    fn ids_come_back_as_they_were(epoch: u64, sequence: u64, is_marked: bool) {
-        let id = EventId { epoch, sequence, is_marked };
+    fn ids_come_back_as_they_were(id in ids()) {
         let text = id.to_string();
         prop_assert!(text.bytes().all(|b| b.is_ascii_graphic()));
         prop_assert_eq!(EventId::parse(&text), Some(id));
@@ -107,9 +149,8 @@ proptest! {
 
     #[test]
     fn the_length_is_known_before_it_is_written(
-        epoch: u64, sequence: u64, is_marked: bool, name in proptest::option::of(".*"), data in "([a-c]|\r|\n|\r\n|\u{fe0f}|.)*",
+        id in ids(), name in proptest::option::of(".*"), data in "([a-c]|\r|\n|\r\n|\u{fe0f}|.)*",
     ) {
-        let id = EventId { epoch, sequence, is_marked };
         let mut plain = Vec::new();
         append_event(&mut plain, id, name.as_deref(), &data);
         prop_assert_eq!(plain.len(), event_len(id, name.as_deref(), &data));
@@ -125,9 +166,9 @@ proptest! {
 
     #[test]
     fn an_event_is_marked_by_another_head_and_the_rest_as_it_lies(
-        epoch: u64, sequence: u64, name in proptest::option::of("[a-z]+"), data in "([a-c]|\n|.)*",
+        id in ids(), name in proptest::option::of("[a-z]+"), data in "([a-c]|\n|.)*",
     ) {
-        let id = EventId::new(epoch, sequence);
+        let id = EventId { is_marked: false, ..id };
         let written = |id| {
             let (mut bare, mut chunk) = (Vec::new(), Vec::new());
             append_event(&mut bare, id, name.as_deref(), &data);

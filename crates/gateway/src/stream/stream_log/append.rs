@@ -10,8 +10,8 @@ impl StreamLog {
         if let Record::Event { envelope, .. } | Record::TooLarge { envelope } = record
             && let Some(caller) = &envelope.caller
         {
-            let id = self.id(self.next_sequence());
-            self.call_ends.note(caller.call, id, &Event::from(envelope));
+            let sequence = self.next_sequence();
+            self.call_ends.note(caller.call, (sequence, self.id(sequence)), &Event::from(envelope));
         }
         let kept = match record {
             // Its bytes on the wire may be seven times as many, and large ones have a segment of their own.
