@@ -175,6 +175,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
         login_failures,
         user_parameters,
         client_prefix,
+        primary_url,
     } = Settings::default();
     let AuthSettings {
         jwt_secret,
@@ -226,6 +227,7 @@ fn a_gateway_without_postgres_has_the_same_defaults() -> Result<()> {
     assert_eq!(call_queue_size, size("sse.call_queue_size")?);
     assert_eq!(max_body_size, size("sse.max_body_size")?);
     assert_eq!(user_parameters, switch("sse.user_parameters")?);
+    assert_eq!(primary_url.is_some(), !text("sse.primary_url")?.is_empty());
     assert_eq!(client_prefix.is_some(), switch("sse.serve_client")?);
 
     let TlsSettings { certificate_file, private_key_file, http2 } = tls;

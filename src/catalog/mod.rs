@@ -316,10 +316,20 @@ fn utf8(bytes: Option<Vec<u8>>) -> String {
     bytes.map(|bytes| from_server(&bytes)).unwrap_or_default()
 }
 
+/// The first column of the first row. Not by pgrx' own `get_one`, which takes a transaction id, and there is
+/// none on a standby.
+fn one<T: FromDatum + IntoDatum>(
+    sql: &str,
+    arguments: &[pgrx::datum::DatumWithOid<'_>],
+) -> Result<Option<T>, spi::Error> {
+    Spi::connect(|client| client.select(sql, Some(1), arguments)?.first().get_one())
+}
+
 /// Whether the extension is installed in this database, and in this library's version.
 pub(crate) fn extension() -> Extension {
-    let installed = Spi::get_one::<String>(
+    let installed = one::<String>(
         "SELECT pg_catalog.max(extversion) FROM pg_catalog.pg_extension WHERE extname OPERATOR(pg_catalog.=) 'pg_sse'",
+        &[],
     );
     match installed {
         Ok(Some(installed)) if installed == version() => Extension::Present,
@@ -333,14 +343,15 @@ pub(crate) fn extension() -> Extension {
 pub(crate) fn has_schema(name: &[u8]) -> bool {
     // As bytes: the name is in the database's encoding.
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE pg_catalog.convert_to(nspname::pg_catalog.text, pg_catalog.getdatabaseencoding()) OPERATOR(pg_catalog.=) $1)";
-    let found = Spi::get_one_with_args::<bool>(sql, &[name.to_vec().into()]);
+    let found = one::<bool>(sql, &[name.to_vec().into()]);
     found.unwrap_or_else(|error| error!("pg_sse: cannot read the schemas: {error}")).unwrap_or(false)
 }
 
 /// Name of the database this session is connected to.
 pub(crate) fn current_database() -> String {
-    match Spi::get_one::<Vec<u8>>(
+    match one::<Vec<u8>>(
         "SELECT pg_catalog.convert_to(pg_catalog.current_database()::pg_catalog.text, pg_catalog.getdatabaseencoding())",
+        &[],
     ) {
         Ok(name) => utf8(name),
         Err(error) => error!("pg_sse: cannot read the database's name: {error}"),

@@ -67,6 +67,11 @@ pub(crate) fn tls_settings() -> TlsSettings {
     }
 }
 
+/// Whether events go through the write-ahead log, and standbys serve (`sse.durability`).
+pub(crate) fn is_wal() -> bool {
+    DURABILITY.get() == DurabilitySetting::Wal
+}
+
 /// `sse.default_level`
 pub(crate) fn default_level() -> Level {
     match DEFAULT_LEVEL.get() {
@@ -131,6 +136,7 @@ pub(crate) fn gateway_settings() -> Settings {
         max_body_size: MAX_BODY_SIZE.bytes(),
         login_failures: LOGIN_FAILURES.count(),
         user_parameters: USER_PARAMETERS.get(),
+        primary_url: PRIMARY_URL.optional(),
         client_prefix: SERVE_CLIENT.get().then(|| URL_PREFIX.text()),
         static_root: STATIC_ROOT.optional().map(PathBuf::from),
     }

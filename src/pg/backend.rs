@@ -65,9 +65,14 @@ pub(crate) fn no_gateway() -> Option<NoGateway> {
     if !unsafe { pg_sys::IsUnderPostmaster } {
         return Some(NoGateway::SingleUser);
     }
+    in_recovery().then_some(NoGateway::Standby)
+}
+
+/// Whether this server is a standby, until it is promoted: nothing can be written. It never becomes one again
+/// without a restart.
+pub(crate) fn in_recovery() -> bool {
     // SAFETY: reads a variable of this process, or of shared memory as long as recovery was going on.
-    let in_recovery = unsafe { RecoveryInProgress() };
-    in_recovery.then_some(NoGateway::Standby)
+    unsafe { RecoveryInProgress() }
 }
 
 /// Whether the statement is being cancelled, or the session ended. Not `InterruptPending`: that is set for

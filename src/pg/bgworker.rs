@@ -28,9 +28,18 @@ unsafe extern "C-unwind" {
     fn die(signal: c_int);
 }
 
+/// When the gateway is started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum GatewayStart {
+    /// When the server can be written to: a standby waits for its promotion.
+    WhenWritable,
+    /// When the server can be read, as a hot standby can.
+    WhenReadable,
+}
+
 /// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of
 /// ours.
-pub(crate) fn register_gateway() {
+pub(crate) fn register_gateway(start: GatewayStart) {
     // SAFETY: set before libraries are loaded.
     if unsafe { pg_sys::IsBinaryUpgrade } {
         return;
@@ -40,7 +49,10 @@ pub(crate) fn register_gateway() {
         .set_library("pg_sse")
         .set_function("pg_sse_gateway_main")
         .enable_spi_access()
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        .set_start_time(match start {
+            GatewayStart::WhenWritable => BgWorkerStartTime::RecoveryFinished,
+            GatewayStart::WhenReadable => BgWorkerStartTime::ConsistentState,
+        })
         .set_restart_time(Some(RESTART_AFTER))
         .load();
 }
@@ -57,7 +69,8 @@ pub(crate) fn start_catalog_worker(argument: u64) -> Result<DynamicBackgroundWor
         .set_library("pg_sse")
         .set_function("pg_sse_catalog_main")
         .enable_spi_access()
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        // On a standby as well: the gateway, which asks for it, may be there.
+        .set_start_time(BgWorkerStartTime::ConsistentState)
         .set_restart_time(None)
         .set_argument(Some(pg_sys::Datum::from(argument)))
         .set_notify_pid(me)
@@ -80,7 +93,8 @@ pub(crate) fn start_call_worker(
         .set_library("pg_sse")
         .set_function("pg_sse_call_main")
         .enable_spi_access()
-        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        // On a standby as well: the gateway, which asks for it, may be there.
+        .set_start_time(BgWorkerStartTime::ConsistentState)
         .set_restart_time(None)
         .set_argument(Some(pg_sys::Datum::from(argument)))
         .set_notify_pid(me)

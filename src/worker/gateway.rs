@@ -223,6 +223,7 @@ impl Worker {
         self.follow_database();
         stats::copy(self.gateway.as_ref().map(Gateway::stats), &self.shared.header.gateway);
         if let Some(gateway) = &self.gateway {
+            gateway.set_standby(backend::in_recovery());
             self.state.show(gateway);
         }
     }
@@ -281,6 +282,7 @@ impl Worker {
                 // Before anybody is let in, so that nobody misses an event.
                 self.courier.open(publisher);
                 misconfigured::apply(&gateway, Saying::Aloud);
+                gateway.set_standby(backend::in_recovery());
                 self.waiter = waiter(&self.courier, self.admin.as_ref(), Some(&gateway));
                 self.admin.iter().for_each(|admin| gateway.show_to(admin));
                 gateway.follow_changes(self.shared.changes());

@@ -214,6 +214,12 @@ impl Gateway {
         self.shared.set_unavailable(reason);
     }
 
+    /// Says whether this server is a standby: there, calls that write are sent to the primary (C10.5). Not one
+    /// unless it is said.
+    pub fn set_standby(&self, is_standby: bool) {
+        self.shared.set_standby(is_standby);
+    }
+
     /// Readable when [`Gateway::poll_errand`] has something; for the main thread's wait set. Never read it
     /// directly.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {

@@ -91,6 +91,8 @@ pub struct Settings {
     pub user_parameters: bool,
     /// Below which path the files for clients are, with `sse.serve_client`: `/api`.
     pub client_prefix: Option<String>,
+    /// `sse.primary_url`: scheme and authority, to which a standby sends calls that write; `None`: nowhere.
+    pub primary_url: Option<String>,
 }
 
 impl Default for Settings {
@@ -124,6 +126,7 @@ impl Default for Settings {
             login_failures: 10,
             user_parameters: false,
             client_prefix: None,
+            primary_url: None,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode};
@@ -83,6 +83,9 @@ pub(crate) struct Shared {
     /// Written by the main thread, read once per request and by the slab when `settings_version` has moved.
     settings: RwLock<Arc<Settings>>,
     settings_version: watch::Sender<u64>,
+    /// This server is a standby: nothing can be written. Written by the main thread, false for good after a
+    /// promotion; read once per call, relaxed: a call that comes too early is run as on a standby.
+    is_standby: AtomicBool,
     /// Why every answer is 503, for the log alone; peers are never told.
     unavailable: RwLock<Option<String>>,
     /// Every bound address is a loopback one (C1.5). True until something else is bound.
@@ -132,6 +135,7 @@ impl Shared {
             published: Arc::default(),
             settings: RwLock::new(settings),
             settings_version: watch::Sender::new(0),
+            is_standby: AtomicBool::new(false),
             unavailable: RwLock::new(None),
             loopback_only: AtomicBool::new(true),
             stop: watch::Sender::new(None),
@@ -197,6 +201,14 @@ impl Shared {
 
     pub(crate) fn set_unavailable(&self, reason: Option<String>) {
         *self.unavailable.write() = reason;
+    }
+
+    pub(crate) fn set_standby(&self, is_standby: bool) {
+        self.is_standby.store(is_standby, Relaxed);
+    }
+
+    pub(crate) fn is_standby(&self) -> bool {
+        self.is_standby.load(Relaxed)
     }
 
     pub(crate) fn is_unavailable(&self) -> bool {

@@ -42,6 +42,7 @@ mod process;
 mod scratch;
 mod session;
 mod skip;
+mod standby;
 mod wait;
 
 pub use account::{Account, find_program};

@@ -5,7 +5,8 @@ use pgrx::{pg_guard, pg_sys};
 
 use super::{activation, catalog_change, hook, memory, utility, xact};
 use crate::guc;
-use crate::pg::{bgworker, config_file, guc_shadow};
+use crate::pg::bgworker::{self, GatewayStart};
+use crate::pg::{config_file, guc_shadow};
 
 /// If the library is loaded at server start, everything is installed. If it is loaded later (by the SQL
 /// script of `CREATE EXTENSION`, or by `sse.publish` in a server without the preload), nothing is: the
@@ -33,7 +34,11 @@ unsafe extern "C-unwind" fn _PG_init() {
             "sse.publish works all the same."
         ),
     }
-    bgworker::register_gateway();
+    bgworker::register_gateway(if guc::is_wal() {
+        GatewayStart::WhenReadable
+    } else {
+        GatewayStart::WhenWritable
+    });
     let places = bgworker::max_worker_processes();
     let of_calls = i32::try_from(guc::call_worker_slots()).unwrap_or(0);
     let needed = bgworker::WORKERS + of_calls + bgworker::workers_before_us();

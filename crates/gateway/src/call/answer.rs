@@ -10,6 +10,7 @@ use sse_proto::call::{
 };
 use sse_proto::sse::EventId;
 
+use super::primary::Primary;
 use super::waiting::Failure;
 use crate::between::queue::NoPlace;
 use crate::content::body::Body;
@@ -72,13 +73,21 @@ pub(crate) struct Raised<'l> {
     pub(crate) is_own: bool,
     /// Of the argument that was being read.
     pub(crate) label: Option<&'l ParameterLabel>,
+    /// Where the call has to be made if this says that it writes.
+    pub(super) primary: Option<Primary>,
 }
 
 /// The answer of a call that failed: the user's own words, or else what the argument takes that could not be
 /// read, or a fixed text; and the SQLSTATE. Only the error of an argument names one: so it is told apart from
 /// the same SQLSTATE of an error that came while the routine ran.
 pub(crate) fn failed(is_read_only: bool, error: Raised<'_>) -> Problem {
-    let Raised { sqlstate, message, is_own, label } = error;
+    let Raised { sqlstate, message, is_own, label, primary } = error;
+    if let Some(primary) = primary
+        && &sqlstate == READ_ONLY_SQL_TRANSACTION
+        && !is_own
+    {
+        return primary.problem();
+    }
     let label = label.filter(|_| tells_argument(&sqlstate, is_own));
     let status = StatusCode::from_u16(failure_status(&sqlstate, is_own));
     let told = message[..message.floor_char_boundary(SHOWN_BYTES)].to_owned();
@@ -95,6 +104,9 @@ pub(crate) fn failed(is_read_only: bool, error: Raised<'_>) -> Problem {
         None => problem,
     }
 }
+
+/// Error of a statement that writes in a READ ONLY transaction, or during recovery.
+const READ_ONLY_SQL_TRANSACTION: &[u8; 5] = b"25006";
 
 /// The member that has the name of the argument that a problem is about.
 const PARAMETER: &str = "parameter";

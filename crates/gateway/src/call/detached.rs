@@ -69,7 +69,8 @@ impl Admitted<'_> {
         let url = routes.endpoint(call.oid).and_then(|endpoint| endpoint.url.as_deref()).unwrap_or("/");
         let id = utf8_percent_encode(id.as_str(), NON_ALPHANUMERIC);
         let location = format!("{url}?id={id}&last_event_id={position}");
-        let teller = Teller { labels, shape, is_read_only: call.read_only };
+        // On a standby it is not run.
+        let teller = Teller { labels, shape, is_read_only: call.read_only, primary: None };
         let limit = settings.max_event_size;
         let shared = Arc::clone(shared);
         spawn_local(supervised(Arc::clone(&shared), async move {

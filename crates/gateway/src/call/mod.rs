@@ -11,6 +11,7 @@ mod detached;
 mod login;
 mod negotiation;
 mod origin;
+mod primary;
 mod run;
 mod session;
 pub(crate) mod snapshot;
@@ -48,6 +49,7 @@ use answer::Raised;
 use answer::bad;
 pub(crate) use answer::changed_meanwhile;
 use context::{CallContext, IdError};
+use primary::Primary;
 use run::{Arguments, Begin, Job, OwnEvents, Purpose, Queued, Ran, enter};
 use streamed::Form;
 use waiting::Failure;
@@ -101,8 +103,10 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
     // A cookie that was not believed, and did not lead to a refusal, is cleared by the answer.
     let cleared = cleared_cookie(&settings.auth, asked.caller.transport).filter(|_| asked.login.is_err());
     let path = &point.path;
+    let primary = shared.is_standby().then(|| Primary::of(asked.request, settings));
+    let calls = &calls;
     let request =
-        Admitted { asked, method, calls: &calls, path, settings, shared, attempt, ends, routes, cleared };
+        Admitted { asked, method, calls, path, settings, shared, attempt, ends, routes, cleared, primary };
     let outcome = request.answer(body).await;
     match (request.cleared, outcome) {
         (Some(cookie), Ok(Answer::Response(mut response))) => {
@@ -128,6 +132,8 @@ struct Admitted<'r> {
     routes: &'r RouteTable,
     /// The header that clears the request's cookie.
     cleared: Option<HeaderValue>,
+    /// This server is a standby.
+    primary: Option<Primary>,
 }
 
 impl Admitted<'_> {
@@ -155,6 +161,7 @@ impl Admitted<'_> {
         {
             return Ok(answer);
         }
+        self.check_place(rule, form)?;
         let secret = match rule.login {
             true => Some(settings.auth.read_signing_secret().await.map_err(login::no_secret)?),
             false => None,
@@ -220,7 +227,7 @@ impl Admitted<'_> {
         match outcome {
             Outcome::Failed { sqlstate, message, raised: is_own, outdated, argument } => {
                 let label = argument.and_then(|place| labels.get(place as usize));
-                let error = Raised { sqlstate, message, is_own, label };
+                let error = Raised { sqlstate, message, is_own, label, primary: self.primary_of(call) };
                 let problem = answer::failed(call.read_only, error).held(room);
                 Err(if outdated { problem.unless_outdated() } else { problem })
             }

@@ -72,7 +72,7 @@ impl Admitted<'_> {
 
     /// Ends the sessions of all tokens in the request's cookies: the answer sets another cookie, or clears
     /// it. Also that of a cookie planted beside the right one, which would compete with the new cookie.
-    fn refuse_cookies(&self) {
+    pub(super) fn refuse_cookies(&self) {
         let Self { asked, settings, shared, .. } = self;
         let (headers, transport) = (asked.request.headers(), asked.caller.transport);
         let cookies = shared.auth.cookies(headers, &settings.auth, transport, SystemTime::now());

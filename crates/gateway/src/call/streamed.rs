@@ -22,6 +22,7 @@ use tokio::task::spawn_local;
 use super::Admitted;
 use super::answer::{Raised, changed_meanwhile, failed, nothing, result, unanswered};
 use super::negotiation::{prefers_async, wants_stream};
+use super::primary::Primary;
 use super::run::{Begin, Job, Queued, enter};
 use super::waiting::{Ended, Waiting};
 use crate::between::reply::Answered;
@@ -127,7 +128,8 @@ impl Admitted<'_> {
         };
         let Queued { call, labels, shape, number, waiting } = queued;
         let (sender, last) = oneshot::channel();
-        let teller = Teller { labels, shape, is_read_only: call.read_only };
+        let primary = self.primary_of(call);
+        let teller = Teller { labels, shape, is_read_only: call.read_only, primary };
         let watch = (asked.request.method().clone(), self.path.to_owned(), began);
         let task = attend(teller, waiting, sender, watch, Arc::clone(shared));
         spawn_local(supervised(Arc::clone(shared), task));
@@ -178,6 +180,8 @@ pub(super) struct Teller {
     pub(super) labels: Vec<ParameterLabel>,
     pub(super) shape: AnswerShape,
     pub(super) is_read_only: bool,
+    /// Where the call has to be made if it turns out to write.
+    pub(super) primary: Option<Primary>,
 }
 
 /// The `event:` field of an end that is no result.
@@ -213,7 +217,7 @@ impl Teller {
             Outcome::Failed { outdated: true, .. } => error(changed_meanwhile()),
             Outcome::Failed { sqlstate, message, raised: is_own, argument, .. } => {
                 let label = argument.and_then(|place| self.labels.get(place as usize));
-                let raised = Raised { sqlstate, message, is_own, label };
+                let raised = Raised { sqlstate, message, is_own, label, primary: self.primary };
                 error(failed(self.is_read_only, raised).held(room))
             }
         }

@@ -140,6 +140,7 @@ const PLAIN: &[&str] = &[
     "snapshot_cut",
     "snapshots_named",
     "standing_aside",
+    "standby",
     "stat_histograms",
     "statistics",
     "tls",
