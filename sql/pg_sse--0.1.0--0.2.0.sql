@@ -11,6 +11,19 @@ REVOKE ALL ON FUNCTION sse.publish_change() FROM PUBLIC;
 COMMENT ON FUNCTION sse.publish_change() IS
     'For a trigger AFTER INSERT OR UPDATE OR DELETE FOR EACH ROW: publishes each change of the table. Arguments: scope (default authorize), then the columns that are shown (none: all).';
 
+-- Users --------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE sse._refusals (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('user', 'token', 'nameless')),
+    name bytea NOT NULL,
+    moment bigint NOT NULL
+);
+CREATE UNIQUE INDEX _refusals_kind_name ON sse._refusals (kind, sha256(name));
+REVOKE ALL ON sse._refusals FROM PUBLIC;
+COMMENT ON TABLE sse._refusals IS
+    'Who is refused, for all servers of a replication tree with sse.durability = wal: users by id and tokens by digest, and until when, in microseconds since 1970. Not for SQL: sse.disconnect refuses.';
+
 -- Clients ------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sse.typescript_client(schema name DEFAULT NULL) RETURNS text

@@ -54,6 +54,17 @@ REVOKE ALL ON FUNCTION sse.disconnect(text) FROM PUBLIC;
 COMMENT ON FUNCTION sse.disconnect(text) IS
     'Ends the streams of a user, and refuses tokens that were issued to that user before now. At once, also in a transaction that rolls back.';
 
+CREATE TABLE sse._refusals (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('user', 'token', 'nameless')),
+    name bytea NOT NULL,
+    moment bigint NOT NULL
+);
+CREATE UNIQUE INDEX _refusals_kind_name ON sse._refusals (kind, sha256(name));
+REVOKE ALL ON sse._refusals FROM PUBLIC;
+COMMENT ON TABLE sse._refusals IS
+    'Who is refused, for all servers of a replication tree with sse.durability = wal: users by id and tokens by digest, and until when, in microseconds since 1970. Not for SQL: sse.disconnect refuses.';
+
 -- Annotations --------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sse.check(routine regprocedure) RETURNS SETOF text

@@ -6,16 +6,20 @@
 mod common;
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, Request};
-use cluster::{Cluster, PATIENCE, wait_until};
+use cluster::{Cluster, PATIENCE, StopMode, wait_until};
 use common::calls::{ROLE, builder, start};
-use common::tokens::{ALICE, get, issue, listen, status_of};
-use common::{SOON, announcer, is_problem, wait_for_status};
+use common::tokens::{ALICE, Person, get, issue, listen, status_of};
+use common::{SOON, announcer, cookie_name, is_problem, wait_for_status};
 
 /// Where the primary is, as browsers would have to know it.
 const PRIMARY_URL: &str = "https://primary.example:8443";
+
+/// The promise of C10.5, of what is replayed.
+const WITHIN: Duration = Duration::from_secs(1);
 
 struct Tree {
     primary: Cluster,
@@ -110,6 +114,23 @@ fn what_is_known_to_write_is_not_even_tried_on_a_standby() -> Result<()> {
 }
 
 #[test]
+fn a_route_of_the_primary_is_a_route_of_the_standby_within_a_second() -> Result<()> {
+    let Tree { primary, standby } = tree();
+    let http = standby.http()?;
+    primary.sql(&announcer("late", "@sse"))?;
+    standby.wait_for_replay(primary)?;
+    wait_for_status(http, "/api/late/info", 200, WITHIN)?;
+    http.events("/api/late/info")?.ready()?;
+    // Who may hear it, and whether there is anything to hear, is replayed as well.
+    primary.sql("comment on function late(text) is '@sse\n@authorize'")?;
+    standby.wait_for_replay(primary)?;
+    wait_for_status(http, "/api/late/info", 401, WITHIN)?;
+    primary.sql("comment on function late(text) is 'prose'")?;
+    standby.wait_for_replay(primary)?;
+    wait_for_status(http, "/api/late/info", 404, WITHIN)
+}
+
+#[test]
 fn a_token_of_one_server_opens_streams_of_the_other() -> Result<()> {
     let Tree { primary, standby } = tree();
     let of_primary = issue(primary, ALICE)?;
@@ -120,5 +141,122 @@ fn a_token_of_one_server_opens_streams_of_the_other() -> Result<()> {
             listen(server.http()?, "/api/closed/info", Some(token))?;
         }
     }
+    Ok(())
+}
+
+/// Until the token is refused there.
+fn wait_until_refused(http: Client, token: &str) -> Result<()> {
+    wait_for_answer(http, token, 401)
+}
+
+fn wait_for_answer(http: Client, token: &str, status: u16) -> Result<()> {
+    let begun = Instant::now();
+    while status_of(http, &get("/api/closed/info", Some(token)))? != status {
+        ensure!(begun.elapsed() < WITHIN, "{:?}", begun.elapsed());
+    }
+    Ok(())
+}
+
+#[test]
+fn who_logs_out_or_is_disconnected_on_the_primary_is_refused_by_the_standby_within_a_second() -> Result<()> {
+    let Tree { primary, standby } = tree();
+    let (eve, mallory) = (person("9", "eve"), person("10", "mallory"));
+    let (of_eve, of_mallory) = (issue(primary, eve)?, issue(primary, mallory)?);
+    let here = standby.http()?;
+    let mut stream = listen(here, "/api/closed/info", Some(&of_eve))?;
+    let other = listen(here, "/api/closed/info", Some(&of_mallory))?;
+    let logout = Request::new("POST", "/api/logout").bearer(of_eve.as_str());
+    assert_eq!(status_of(primary.http()?, &logout)?, 204);
+    stream.wait_for_end(WITHIN * 2)?;
+    wait_until_refused(here, &of_eve)?;
+    wait_for_answer(here, &of_mallory, 200)?;
+    drop(other);
+    // It takes effect in a transaction that rolls back, everywhere.
+    primary.sql("begin; select sse.disconnect('10'); rollback")?;
+    wait_until_refused(here, &of_mallory)?;
+    wait_for_answer(here, &issue(standby, mallory)?, 200)
+}
+
+#[test]
+fn nobody_is_logged_out_or_disconnected_by_a_standby_but_on_itself() -> Result<()> {
+    let Tree { primary, standby } = tree();
+    let frank = issue(primary, person("11", "frank"))?;
+    let cookie = format!("{}={frank}", cookie_name(standby.http()?));
+    let logout = Request::new("POST", "/api/logout").header("sec-fetch-site", "same-origin");
+    let answer = standby.http()?.request(&logout.header("cookie", &cookie))?;
+    is_problem(&answer, 307, "a logout")?;
+    assert_eq!(answer.header("location"), Some(format!("{PRIMARY_URL}/api/logout").as_str()));
+    let cleared = answer.header("set-cookie").context("it clears no cookie")?;
+    ensure!(cleared.contains("Max-Age=0"), "{cleared}");
+    wait_until_refused(standby.http()?, &frank)?;
+    assert_eq!(status_of(primary.http()?, &get("/api/closed/info", Some(&frank)))?, 200);
+    let reply = standby.session()?.run("select sse.disconnect('11')")?;
+    let error = reply.error().context("no error")?;
+    assert_eq!(error.sqlstate.as_deref(), Some("25006"), "{error:?}");
+    ensure!(error.field("HINT").is_some_and(|hint| hint.contains(PRIMARY_URL)), "{error:?}");
+    Ok(())
+}
+
+fn person(id: &'static str, name: &'static str) -> Person {
+    Person { id, name, roles: &[] }
+}
+
+#[test]
+fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_refusals() -> Result<()> {
+    let primary = start(builder().setting("sse.durability", "wal").setting("max_worker_processes", 16))?;
+    primary.sql(&announcer("closed", "@sse\n@authorize"))?;
+    primary.sql(&format!(
+        "create table note (body text); grant all on note to {ROLE};
+         create function write_down(body text) returns void language sql as 'insert into note values (body)';
+         comment on function write_down(text) is 'HTTP POST'; "
+    ))?;
+    let (alice, eve) = (issue(&primary, ALICE)?, issue(&primary, person("9", "eve"))?);
+    let standby = primary.standby()?;
+    // Nothing of it is in the base backup, so what the standby knows of it comes by replication.
+    primary.sql("select sse.disconnect('9')")?;
+    let table = "select count(*) from sse._refusals";
+    wait_until(SOON, "it is replicated", || primary.sql(table).is_ok_and(|count| count == "1"))?;
+    standby.start()?;
+    standby.wait_for_replay(&primary)?;
+    let http = standby.http()?;
+    assert_eq!(status_of(http, &get("/api/closed/info", Some(&eve)))?, 401, "nobody is let in before that");
+    let write = post("/api/write-down", r#"{"body": "x"}"#);
+    wait_until(PATIENCE, "it takes calls, and has nowhere to send this one", || {
+        http.request(&write).is_ok_and(|answer| {
+            answer.status() == 503
+                && answer.text().contains("standby")
+                && answer.header("retry-after").is_some()
+        })
+    })?;
+    let gateway = common::gateway_pid(&standby)?;
+    let mut stream = listen(http, "/api/closed/info", Some(&alice))?;
+    primary.stop(StopMode::Immediate)?;
+    standby.promote()?;
+    wait_until(PATIENCE, "its calls write", || status_of(http, &write).is_ok_and(|status| status == 204))?;
+    assert_eq!(standby.sql("select count(*) > 0 from note")?, "t");
+    ensure!(stream.drain(Duration::from_millis(10)).is_ok(), "its stream is still there");
+    assert_eq!(common::gateway_pid(&standby)?, gateway, "nothing was started again");
+    // What changes now is told as on any primary, and what was refused on the old one stays so.
+    standby.sql(&announcer("later", "@sse"))?;
+    wait_for_status(http, "/api/later/info", 200, SOON)?;
+    assert_eq!(status_of(http, &get("/api/closed/info", Some(&eve)))?, 401);
+    standby.sql("select sse.disconnect('1')")?;
+    stream.wait_for_end(SOON)?;
+    wait_until(SOON, "it is in the table", || standby.sql(table).is_ok_and(|count| count == "2"))
+}
+
+#[test]
+fn refusals_come_back_into_the_table_on_create_extension_and_are_for_superusers_alone() -> Result<()> {
+    let primary = start(builder().setting("sse.durability", "wal"))?;
+    let table = "select kind, convert_from(name, 'utf8'), moment > 0 from sse._refusals";
+    primary.sql("select sse.disconnect('zoë')")?;
+    wait_until(SOON, "it is in the table", || primary.sql(table).is_ok_and(|row| row == "user|zoë|t"))?;
+    primary.sql("drop extension pg_sse; create extension pg_sse")?;
+    wait_until(SOON, "it is there again", || primary.sql(table).is_ok_and(|row| row == "user|zoë|t"))?;
+    let reply = primary.session()?.run("create role plain; set role plain; select * from sse._refusals")?;
+    assert_eq!(reply.error().and_then(|error| error.sqlstate.clone()).as_deref(), Some("42501"));
+    // Those who could dump the database before still can, and the dump names nobody.
+    let dump = primary.tool("pg_dump").arg("--data-only").output()?;
+    ensure!(dump.status.success() && !String::from_utf8_lossy(&dump.stdout).contains("_refusals"));
     Ok(())
 }

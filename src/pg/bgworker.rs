@@ -40,6 +40,7 @@ pub(crate) enum GatewayStart {
 /// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of
 /// ours.
 pub(crate) fn register_gateway(start: GatewayStart) {
+    STANDBYS_SERVE.set(start == GatewayStart::WhenReadable);
     // SAFETY: set before libraries are loaded.
     if unsafe { pg_sys::IsBinaryUpgrade } {
         return;
@@ -94,6 +95,26 @@ pub(crate) fn start_call_worker(
         .set_function("pg_sse_call_main")
         .enable_spi_access()
         // On a standby as well: the gateway, which asks for it, may be there.
+        .set_start_time(BgWorkerStartTime::ConsistentState)
+        .set_restart_time(None)
+        .set_argument(Some(pg_sys::Datum::from(argument)))
+        .set_notify_pid(me)
+        .load_dynamic()
+        .map_err(|_| NoWorkerSlot)
+}
+
+/// Asks the postmaster for the follower. `argument` is passed to its main function.
+///
+/// # Errors
+/// `max_worker_processes` is used up.
+pub(crate) fn start_follower(argument: u64) -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
+    // SAFETY: set at the start of this process.
+    let me = unsafe { pg_sys::MyProcPid };
+    BackgroundWorkerBuilder::new("pg_sse follower")
+        .set_type("pg_sse follower")
+        .set_library("pg_sse")
+        .set_function("pg_sse_follower_main")
+        .enable_spi_access()
         .set_start_time(BgWorkerStartTime::ConsistentState)
         .set_restart_time(None)
         .set_argument(Some(pg_sys::Datum::from(argument)))
@@ -157,12 +178,20 @@ pub(crate) fn workers_before_us() -> i32 {
 }
 
 /// Background workers that pg_sse needs at the same time besides call workers: the gateway, and the worker
-/// that reads the routines. One more, which makes the files for clients, is ended where it is in the way.
-pub(crate) const WORKERS: i32 = 2;
+/// that reads the routines; where standbys serve, the follower, too. One more, which makes the files for
+/// clients, is ended where it is in the way.
+pub(crate) fn workers() -> i32 {
+    if STANDBYS_SERVE.get() { 3 } else { 2 }
+}
+
+thread_local! {
+    /// Set in the postmaster, inherited by every process it forks.
+    static STANDBYS_SERVE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The number of call workers for which there is a place, as far as Postgres and pg_sse itself are concerned.
 pub(crate) fn places_for_calls() -> usize {
-    usize::try_from(max_worker_processes() - WORKERS - workers_before_us()).unwrap_or(0)
+    usize::try_from(max_worker_processes() - workers() - workers_before_us()).unwrap_or(0)
 }
 
 /// Fixes the transaction settings of this worker, whatever the defaults of the cluster, the database and the
@@ -269,6 +298,22 @@ pub(crate) fn reload_configuration() -> bool {
 
 /// Waits for the latch, or until the time has passed; then does what [`woken`] does.
 pub(crate) fn wait(timeout: Duration) {
+    woken(wait_for_latch(timeout));
+}
+
+/// As [`wait`]. `false`: this process was told to leave. For workers with [`attach_signals_of_a_backend`], which
+/// leave so without an error.
+pub(crate) fn idle(timeout: Duration) -> bool {
+    let events = wait_for_latch(timeout);
+    // SAFETY: a flag of globals.c that a signal handler sets.
+    if unsafe { (&raw const pg_sys::ProcDiePending).read_volatile() } != 0 {
+        return false;
+    }
+    woken(events);
+    true
+}
+
+fn wait_for_latch(timeout: Duration) -> u32 {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_POSTMASTER_DEATH;
     let events = i32::try_from(events).unwrap_or(0);
     let timeout = c_long::try_from(timeout.as_millis()).unwrap_or(c_long::MAX);
@@ -276,7 +321,7 @@ pub(crate) fn wait(timeout: Duration) {
     let latch = unsafe { pg_sys::MyLatch };
     // SAFETY: this process' own latch.
     let events = unsafe { pg_sys::WaitLatch(latch, events, timeout, pg_sys::PG_WAIT_EXTENSION) };
-    woken(u32::try_from(events).unwrap_or(0));
+    u32::try_from(events).unwrap_or(0)
 }
 
 /// Waits until `is_done`, at most this long. Meanwhile it does what [`woken`] does, so that a session that

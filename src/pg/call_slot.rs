@@ -12,13 +12,13 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use pgrx::pg_sys;
 use sse_ring::{Consumer, Producer, Ring};
 
+use super::latch;
 use super::state::states;
-use super::{latch, shmem};
 
 /// Capacity of each of a worker's two rings, in bytes: an ordinary request or answer fits whole; a larger one
 /// is handed over in parts.
@@ -77,10 +77,6 @@ pub(crate) struct CallHeader {
     /// Number of gateways so far. Raised by each gateway when it begins (release); read by workers (acquire),
     /// which leave when their gateway has gone.
     epoch: AtomicU64,
-    /// Until this time (microseconds since 2000-01-01) no call worker may be connected, because somebody
-    /// drops, renames or copies the served database. Written by that backend (release), read by the gateway
-    /// (acquire), which the backend wakes.
-    leave_until: AtomicI64,
     /// [`CallState`]. Written by the gateway, read by any backend, relaxed: a figure of its own.
     pub state: AtomicU32,
     /// Workers that are ready. As `state`.
@@ -210,19 +206,6 @@ impl CallMemory {
     /// A gateway begins or ends: the workers of the gateway before it leave.
     pub(crate) fn next_epoch(&self) -> u64 {
         self.header.epoch.fetch_add(1, AcqRel) + 1
-    }
-
-    /// Until when workers must stay away ([`CallHeader`]).
-    pub(crate) fn leave_until(&self) -> i64 {
-        self.header.leave_until.load(Acquire)
-    }
-
-    /// Makes workers stay away until this time; 0: they may come back.
-    pub(crate) fn set_leave_until(&self, time: i64) {
-        self.header.leave_until.store(time, Release);
-        if let Some(shared) = shmem::shared() {
-            shared.wake_gateway();
-        }
     }
 
     /// Makes the rings of a worker that waits for them; `None`: it does not, or they cannot be made. Only the

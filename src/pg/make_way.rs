@@ -1,9 +1,10 @@
 //! Gets our sessions out of the way of a statement that needs the served database for itself: DROP DATABASE,
 //! ALTER DATABASE … RENAME TO and SET TABLESPACE, CREATE DATABASE … TEMPLATE.
 //!
-//! Postgres waits five seconds for other sessions of the database to end, and then fails. Call workers are
-//! such sessions, so the gateway is asked to end them; core's own wait does the rest. The gateway and the
-//! catalog worker need nothing: the gateway has no connection, and the catalog worker leaves by itself.
+//! Postgres waits five seconds for other sessions of the database to end, and then fails. Call workers
+//! and the follower are such sessions: the gateway ends the former, and the latter leaves; core's own wait does the
+//! rest. The gateway and the catalog worker need nothing: the gateway has no connection, and the catalog worker
+//! leaves by itself.
 //!
 //! Not for: other databases, nor for users who may not run the statement anyway.
 
@@ -11,7 +12,7 @@ use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
-use super::{call_slot, clock, compat};
+use super::{clock, compat, shmem};
 
 /// How long the workers stay away if the statement fails; if it succeeds they may come back at once. Longer
 /// than core's wait of five seconds (procarray.c, `CountOtherDBBackends`).
@@ -23,9 +24,7 @@ const AWAY_MICROSECONDS: i64 = 8_000_000;
 /// # Safety
 /// - `node` is the parse tree of a utility statement that is about to be run, in a transaction.
 pub(super) unsafe fn make_way(node: *mut pg_sys::Node, served: fn() -> String) -> bool {
-    let Some(memory) = call_slot::memory().filter(|memory| !memory.slots().is_empty()) else {
-        return false;
-    };
+    let Some(shared) = shmem::shared() else { return false };
     // SAFETY: the caller's promise.
     let Some(name) = (unsafe { wanted_database(node) }) else { return false };
     // SAFETY: a NUL-terminated name of the parse tree.
@@ -38,14 +37,16 @@ pub(super) unsafe fn make_way(node: *mut pg_sys::Node, served: fn() -> String) -
     if oid == pg_sys::InvalidOid || !compat::owns_database(oid) {
         return false;
     }
-    memory.set_leave_until(clock::now_microseconds() + AWAY_MICROSECONDS);
+    shared.header.follower.set_leave_until(clock::now_microseconds() + AWAY_MICROSECONDS);
+    shared.wake_gateway();
     true
 }
 
 /// After the statement has succeeded.
 pub(super) fn come_back() {
-    if let Some(memory) = call_slot::memory() {
-        memory.set_leave_until(0);
+    if let Some(shared) = shmem::shared() {
+        shared.header.follower.set_leave_until(0);
+        shared.wake_gateway();
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use pgrx::pg_sys;
 use sse_ring::{Ring, Wake};
 
+use super::follower::FollowerWords;
 use super::last_reading::LastReading;
 use super::latch;
 use super::refusals::{Refusals, SaidOnce};
@@ -60,6 +61,8 @@ states! {
         OtherVersion,
         /// A setting in postgresql.conf was refused: everything is answered with 503.
         Misconfigured,
+        /// It is not known yet which tokens the servers of the tree refuse.
+        WaitingForRefusals,
         /// The port or an address cannot be had yet.
         WaitingForPort,
         /// The server has started with a certificate that cannot be used, so nothing listens.
@@ -78,6 +81,7 @@ impl GatewayState {
             Self::NoExtension => "waiting for extension",
             Self::OtherVersion => "extension has another version",
             Self::Misconfigured => "misconfigured",
+            Self::WaitingForRefusals => "waiting for refusals",
             Self::WaitingForPort => "waiting for port",
             Self::WaitingForCertificate => "waiting for certificate",
             Self::Serving => "serving",
@@ -157,6 +161,8 @@ pub(crate) struct Header {
     /// Number of calls of `sse.disconnect`. Added to by backends after the file is written (release), read by
     /// the gateway (acquire): whoever sees the number finds the user in the file.
     revocations: AtomicU64,
+    /// Between the gateway and the follower.
+    pub follower: FollowerWords,
     /// Questions for the list of subscribers.
     pub listing: Questions,
     /// Questions for the histograms.
@@ -377,6 +383,7 @@ impl Header {
             last_reading: LastReading::default(),
             watched: Watched::default(),
             revocations: AtomicU64::new(0),
+            follower: FollowerWords::default(),
             listing: Questions::default(),
             histograms: Questions::default(),
             stats_reset: AtomicI64::new(super::clock::now_microseconds()),

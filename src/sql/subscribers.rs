@@ -5,8 +5,8 @@
 use pgrx::prelude::*;
 use sse_proto::identity::MAX_IDENTITY_BYTES;
 
-use crate::pg::text::{for_json, from_server};
-use crate::pg::{database, shmem};
+use crate::pg::text::{for_json, for_message, from_server};
+use crate::pg::{backend, database, shmem};
 use crate::{guc, revocation, subscribers};
 
 /// The rows of `sse.subscribers`, as a JSON array.
@@ -40,6 +40,7 @@ fn disconnect(user_id: &[u8]) {
             "this database is not served, so no user can be disconnected from here"
         );
     };
+    refuse_on_a_standby();
     if let Err(error) = revocation::add(&user_id) {
         ereport!(
             ERROR,
@@ -50,4 +51,22 @@ fn disconnect(user_id: &[u8]) {
     }
     shared.announce_revocation();
     shared.wake_gateway();
+}
+
+/// Where standbys serve, a refusal has to come from the primary, or the other servers would not know of it.
+fn refuse_on_a_standby() {
+    if !guc::is_wal() || !backend::in_recovery() {
+        return;
+    }
+    let hint = match guc::PRIMARY_URL.optional() {
+        Some(url) => format!("Call it on the primary, whose gateway is {}.", for_message(&url)),
+        None => "Call it on the primary.".to_owned(),
+    };
+    pg_sys::panic::ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        "this server is a standby, so no user can be disconnected from here",
+        "refuse_on_a_standby",
+    )
+    .set_hint(hint)
+    .report(PgLogLevel::ERROR);
 }

@@ -107,7 +107,7 @@ impl Calls {
     pub(super) fn tend(&mut self, gateway: Option<&Gateway>) {
         let Some(memory) = self.memory else { return };
         let Some(gateway) = gateway else { return };
-        let wanted = self.are_wanted(&memory);
+        let wanted = self.are_wanted();
         self.wanted = wanted;
         let now = Instant::now();
         for worker in &mut self.workers {
@@ -187,13 +187,13 @@ impl Calls {
     }
 
     /// Whether workers may be connected.
-    fn are_wanted(&mut self, memory: &CallMemory) -> bool {
+    fn are_wanted(&mut self) -> bool {
         let is_ready = matches!(self.role.verdict, Some(CallRole::Ready { .. }));
         if matches!(self.role.verdict, Some(CallRole::Refused { .. })) && Instant::now() >= self.recheck_at {
             self.recheck_at = Instant::now() + RECHECK;
             self.shared.announce_catalog_change();
         }
-        is_ready && memory.leave_until() <= clock::now_microseconds()
+        is_ready && self.shared.header.follower.leave_until() <= clock::now_microseconds()
     }
 
     /// Settings have changed: idle workers are replaced one after the other, because a session does not

@@ -14,6 +14,7 @@ mod client_rules;
 mod courier;
 #[cfg(feature = "faults")]
 mod fault;
+mod follower;
 mod messages;
 mod misconfigured;
 mod reader;
@@ -39,6 +40,7 @@ use crate::subscribers::Listing;
 use crate::{guc, histograms, stats};
 use client_rules::ClientRules;
 use courier::{Courier, Heard};
+use follower::Follower;
 use misconfigured::Saying;
 use reader::CatalogReader;
 use refused::Refused;
@@ -70,6 +72,7 @@ struct Worker {
     admin: Option<Admin>,
     courier: Courier,
     listing: Listing,
+    follower: Follower,
     refused: Refused,
     calls: Calls,
     client: ClientRules,
@@ -131,6 +134,7 @@ impl Worker {
             admin,
             courier,
             listing: Listing::default(),
+            follower: Follower::new(shared),
             refused: Refused::default(),
             client: ClientRules::present(),
             calls: Calls::new(shared),
@@ -160,6 +164,7 @@ impl Worker {
                 return 1;
             }
             if self.database.is_some() {
+                self.follower.tend();
                 self.reader.tend(&mut self.courier);
                 self.follow_extension();
                 self.answer_question();
@@ -237,6 +242,7 @@ impl Worker {
         if database != self.database {
             self.close();
             self.reader.reset();
+            self.follower.end();
             self.courier.give(Task::Forget);
             if self.shared.database() != database.unwrap_or(0) {
                 self.shared.forget_extension();
@@ -255,7 +261,8 @@ impl Worker {
             return;
         }
         match (self.shared.extension(), &self.gateway) {
-            (Extension::Present, None) => self.open(),
+            (Extension::Present, None) if self.follower.refusals_are_known() => self.open(),
+            (Extension::Present, None) => self.state.set(GatewayState::WaitingForRefusals),
             (Extension::Absent, _) => {
                 self.close();
                 self.state.set(GatewayState::NoExtension);

@@ -57,7 +57,7 @@ pub use entry::proxy::{ProxyError, TrustedProxies};
 pub use gateway::{Gateway, Routes};
 pub use measures::HistogramReading;
 pub use priority::{carry_events, yield_to_events};
-pub use refusals::RefusalFile;
+pub use refusals::{KeptRefusal, MAX_REFUSALS, RefusalFile, RefusalKind, RefusalReader};
 pub use settings::{Config, ResponseHeaders, ResponseHeadersError, Settings};
 pub use stats::Stats;
 pub use tls::TlsSettings;

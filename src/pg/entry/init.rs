@@ -41,7 +41,7 @@ unsafe extern "C-unwind" fn _PG_init() {
     });
     let places = bgworker::max_worker_processes();
     let of_calls = i32::try_from(guc::call_worker_slots()).unwrap_or(0);
-    let needed = bgworker::WORKERS + of_calls + bgworker::workers_before_us();
+    let needed = bgworker::workers() + of_calls + bgworker::workers_before_us();
     if places < needed {
         ereport!(
             PgLogLevel::WARNING,

@@ -19,6 +19,7 @@ thread_local! {
     static TABLE_CHANGED: Cell<Option<fn(u32)>> = const { Cell::new(None) };
     static IS_REGISTERED: Cell<bool> = const { Cell::new(false) };
     static ROLE_CHANGED: Cell<Option<fn()>> = const { Cell::new(None) };
+    static REPLAYED: Cell<Option<fn()>> = const { Cell::new(None) };
 }
 
 /// Watches for changes of routines and of what they rest on.
@@ -36,6 +37,16 @@ pub(crate) fn watch(drop_cached: fn(u32)) {
 /// all calls must pass the same function.
 pub(crate) fn watch_tables(changed: fn(u32)) {
     TABLE_CHANGED.set(Some(changed));
+    register();
+}
+
+/// Watches, in a process of a standby that changes nothing itself, for what is replayed of others' changes:
+/// they count as if this process had made them, and are announced when its transaction ends.
+///
+/// `routine_changed` is then called for each change of a routine, whether it is served or not: a comment makes
+/// one that was not known before. It may neither allocate nor fail.
+pub(crate) fn follow(routine_changed: fn()) {
+    REPLAYED.set(Some(routine_changed));
     register();
 }
 
@@ -78,6 +89,11 @@ unsafe extern "C-unwind" fn invalidated(_argument: pg_sys::Datum, cache: c_int, 
         cache if cache == Cache::NAMESPACEOID as c_int => Kind::Schema,
         _ => Kind::Type,
     };
+    if kind == Kind::Routine
+        && let Some(changed) = REPLAYED.get()
+    {
+        changed();
+    }
     if kind == Kind::Schema
         && let Some(changed) = TABLE_CHANGED.get()
     {
@@ -105,7 +121,7 @@ fn touched(kind: Kind, hash: u32) {
     let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
     // A change of this transaction's own needs a transaction id. A change of another transaction that arrives
     // while this one has an id may be announced once too often, which costs one reading of the routines.
-    if transaction != pg_sys::InvalidTransactionId
+    if (transaction != pg_sys::InvalidTransactionId || REPLAYED.get().is_some())
         && let Some(shared) = shmem::shared()
     {
         watched::touched(&shared.header.watched, kind, hash, shared.certain_changes());

@@ -18,6 +18,12 @@ unsafe extern "C-unwind" fn pg_sse_catalog_main(argument: pg_sys::Datum) {
 
 #[pg_guard]
 #[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn pg_sse_follower_main(argument: pg_sys::Datum) {
+    crate::worker::follower::run(argument.value() as u64);
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn pg_sse_call_main(argument: pg_sys::Datum) {
     crate::worker::call::run(argument.value() as u64);
 }

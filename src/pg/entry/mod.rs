@@ -3,7 +3,7 @@
 //! The only files of `pg` that name what is above it.
 
 pub(crate) mod activation;
-mod catalog_change;
+pub(crate) mod catalog_change;
 mod hook;
 mod init;
 pub(crate) mod invalidation;

@@ -29,7 +29,7 @@ pub(crate) use desk::{Desk, Knowledge};
 pub(crate) use ended::EndedSessions;
 pub(crate) use key_file::private_bytes;
 pub(crate) use login_failures::LoginFailures;
-pub(crate) use revocation::{Bearer, NewRefusal, Revocations, TakenIn, TokenDigest};
+pub(crate) use revocation::{Bearer, MAX_TOKENS, NewRefusal, Revocations, TakenIn, TokenDigest};
 pub(crate) use settings::NoSecret;
 pub(crate) use verify::{MAX_TOKEN_BYTES, Verified};
 

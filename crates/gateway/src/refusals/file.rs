@@ -73,10 +73,14 @@ impl RefusalFile {
     ///
     /// # Errors
     /// The file cannot be written or flushed. If it could not be written, nothing has changed.
-    pub fn refuse_user(&self, user_id: &str, before: SystemTime, mut pause: impl FnMut()) -> io::Result<()> {
-        let line = line::user(user_id, before);
+    pub fn refuse_user(&self, user_id: &str, before: SystemTime, pause: impl FnMut()) -> io::Result<()> {
+        self.append_lines(&line::user(user_id, before), pause)
+    }
+
+    /// Appends lines, durably when it returns.
+    pub(super) fn append_lines(&self, lines: &str, mut pause: impl FnMut()) -> io::Result<()> {
         loop {
-            if let Some(file) = self.try_append(&line)? {
+            if let Some(file) = self.try_append(lines)? {
                 return file.sync_all();
             }
             pause();

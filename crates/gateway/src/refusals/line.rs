@@ -54,7 +54,7 @@ pub(super) fn token(digest: TokenDigest, until: SystemTime, bearer: Bearer) -> S
     format!("{line}\n")
 }
 
-fn microseconds(at: SystemTime) -> u64 {
+pub(super) fn microseconds(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -9,12 +9,14 @@
 //!
 //! Not for what is refused: that is `auth`.
 
+mod copy;
 mod file;
 mod keeper;
 mod line;
 #[cfg(test)]
 mod tests;
 
+pub use copy::{KeptRefusal, MAX_REFUSALS, RefusalKind, RefusalReader};
 pub use file::RefusalFile;
 
 use std::sync::Arc;
