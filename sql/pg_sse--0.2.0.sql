@@ -132,13 +132,13 @@ CREATE VIEW sse.stat_ring AS
     SELECT capacity_bytes, used_bytes, records_total, bytes_total, full_total, dropped_total, too_large_total,
            parallel_total, misspelt_hint_total, unmatched_total, out_of_memory_total, internal_total,
            replaced_characters_total, order_given_up_total, sse._stats_reset() AS stats_reset, stalls_total,
-           unfit_trigger_total
+           unfit_trigger_total, standby_total
       FROM json_to_record(sse._ring_figures()::json) AS figures(
            capacity_bytes bigint, used_bytes bigint, records_total bigint, bytes_total bigint, full_total bigint,
            dropped_total bigint, too_large_total bigint, parallel_total bigint, misspelt_hint_total bigint,
            unmatched_total bigint, out_of_memory_total bigint, internal_total bigint,
            replaced_characters_total bigint, order_given_up_total bigint, stalls_total bigint,
-           unfit_trigger_total bigint);
+           unfit_trigger_total bigint, standby_total bigint);
 REVOKE ALL ON sse.stat_ring FROM PUBLIC;
 GRANT SELECT ON sse.stat_ring TO pg_monitor;
 COMMENT ON VIEW sse.stat_ring IS 'The ring between backends and gateway, and what could not be published, since server start.';

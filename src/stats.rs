@@ -43,7 +43,7 @@ pub(crate) fn gateway(stats: Option<&Stats>, fields: &GatewayFields) -> Vec<Figu
 }
 
 /// The ring, and what could not be published.
-pub(crate) fn ring(shared: &Shared) -> [Figure; 16] {
+pub(crate) fn ring(shared: &Shared) -> [Figure; 17] {
     let ring = shared.ring.stats();
     let refusals = &shared.header.refusals;
     let tickets = &shared.header.tickets;
@@ -64,6 +64,7 @@ pub(crate) fn ring(shared: &Shared) -> [Figure; 16] {
         ("order_given_up_total", tickets.given_up_total.load(Relaxed)),
         ("stalls_total", tickets.stalls_total.load(Relaxed)),
         ("unfit_trigger_total", refusals.unfit_trigger_total.load(Relaxed)),
+        ("standby_total", refusals.standby_total.load(Relaxed)),
     ]
 }
 

@@ -38,6 +38,7 @@ pub(crate) mod latch;
 mod make_way;
 pub(crate) mod namesakes;
 pub(crate) mod own_transaction;
+pub(crate) mod pending;
 mod portal;
 mod raw;
 mod receiver;

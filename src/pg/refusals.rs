@@ -24,6 +24,8 @@ pub(crate) struct Refusals {
     pub internal_total: AtomicU64,
     /// A row changed, and its trigger of `sse.publish_change()` cannot publish any more (C3.5).
     pub unfit_trigger_total: AtomicU64,
+    /// Published on a standby, which cannot write it into the log (C10.5).
+    pub standby_total: AtomicU64,
     /// Characters that could not be converted to UTF-8 and were replaced (C3.2): not a refusal of the event.
     pub replaced_characters_total: AtomicU64,
 }

@@ -1,6 +1,6 @@
 //! The shared memory of pg_sse: one header of plain atomic fields, the announcements of transactions that are
-//! about to commit, the starts of those that write events into the log, then the ring. Requested at server start, the same size until the server stops, mapped by
-//! every process that the postmaster forks.
+//! about to commit, the starts of those that write events into the log, then the ring. Requested at server
+//! start, the same size until the server stops, mapped by every process that the postmaster forks.
 //!
 //! After a crash of a backend the postmaster makes shared memory anew and runs [`start_up`] again, so nothing
 //! here is ever repaired. Only plain data lives in it: no pointers, no handles of one process.

@@ -16,7 +16,7 @@ use sse_proto::scope::Scope;
 
 use crate::guc;
 use crate::pg::shmem::Shared;
-use crate::pg::{effects, futex};
+use crate::pg::{effects, futex, wal};
 
 /// What is known of the running call. Its texts keep their memory for the next call.
 struct Held {
@@ -119,7 +119,11 @@ impl IdOf {
 
 /// Pushes the end of a call behind whatever it has sent; `false`: there is no room or no memory for it.
 fn push_end(call: u64, shared: &Shared) -> bool {
-    let Ok(bytes) = (Record::CallEnd { call }).encode() else { return false };
+    let Ok(mut bytes) = (Record::CallEnd { call }).encode() else { return false };
+    if wal::is_on() {
+        let Some(placed) = wal::position::placed(&bytes, wal::write::last_end()) else { return false };
+        bytes = placed;
+    }
     let pushed = shared.ring.producer().try_push(&bytes);
     // No event is lost with it, so nothing is counted. The courier is awake while the ring is full.
     pushed.is_ok_and(|wake| {

@@ -29,10 +29,11 @@ use super::caller::{self, IdOf};
 use super::emitter;
 use super::mistake::{self, Mistake};
 use crate::guc;
+use crate::pg::backend::NoGateway;
 use crate::pg::entry::{activation, xact};
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, clock, effects, futex};
+use crate::pg::{backend, clock, effects, futex, wal};
 
 thread_local! {
     /// The record being written; kept, so that publishing does not allocate each time.
@@ -205,7 +206,11 @@ enum Data<'a> {
 }
 
 fn publish_data(shared: &Shared, target: &Target<'_>, data: Data<'_>) -> Outcome {
-    if backend::no_gateway().is_some() {
+    if let Some(reason) = backend::no_gateway() {
+        if wal::is_on() && reason == NoGateway::Standby {
+            add(&shared.header.refusals.standby_total, 1);
+            mistake::note_standby();
+        }
         return Outcome::Refused;
     }
     // Only `matching` asks who raises.
@@ -253,7 +258,7 @@ fn publish_through(
         if record::encode_into(&event, buffer).is_err() {
             return out_of_memory(shared);
         }
-        if buffer.len() <= shared.ring.producer().max_record_bytes() {
+        if buffer.len() <= max_record_bytes(shared) {
             return send(shared, delivery, buffer);
         }
     }
@@ -284,10 +289,22 @@ impl Target<'_> {
     }
 }
 
+/// The largest record that the ring takes; what comes from the log has its place in front there.
+pub(crate) fn max_record_bytes(shared: &Shared) -> usize {
+    let front = if wal::is_on() { record::PLACE_BYTES } else { 0 };
+    shared.ring.producer().max_record_bytes().saturating_sub(front)
+}
+
 fn send(shared: &Shared, delivery: Delivery, record: &mut [u8]) -> Outcome {
     match delivery {
         Delivery::Immediate => {
             record::set_raised_at(record, clock::monotonic_nanoseconds());
+            if wal::is_on() {
+                wal::write::immediate(shared, record);
+                effects::add();
+                effects::add_events(1);
+                return Outcome::Sent;
+            }
             push_waiting(shared, record)
         }
         Delivery::Commit => match xact::keep_until_commit(record) {

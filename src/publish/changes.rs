@@ -120,7 +120,7 @@ pub(crate) fn plan(
     if plan.is_none() {
         shared.header.refusals.unfit_trigger_total.fetch_add(1, Relaxed);
     }
-    let most_bytes = guc::MAX_EVENT_SIZE.bytes().min(shared.ring.producer().max_record_bytes());
+    let most_bytes = guc::MAX_EVENT_SIZE.bytes().min(capture::max_record_bytes(&shared));
     let most_bytes = most_bytes.min(MOST_BYTES);
     Some((plan?, most_bytes))
 }

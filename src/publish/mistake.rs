@@ -41,6 +41,10 @@ thread_local! {
     static FOUND: [Cell<u32>; MISTAKES.len()] = const { [const { Cell::new(0) }; MISTAKES.len()] };
     /// Size of the largest event that was refused since the last warning, 0 = none.
     static TOO_LARGE_BYTES: Cell<usize> = const { Cell::new(0) };
+    /// An event was raised on a standby.
+    static ON_STANDBY: Cell<bool> = const { Cell::new(false) };
+    /// That was said.
+    static STANDBY_SAID: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Keeps a mistake until it can be said.
@@ -50,6 +54,11 @@ pub(crate) fn note(mistake: Mistake, routine: u32) {
             place.set(routine);
         }
     });
+}
+
+/// An event was raised on a standby with `sse.durability = wal`. Said once for each session (C10.5).
+pub(crate) fn note_standby() {
+    ON_STANDBY.set(true);
 }
 
 /// An event of this many bytes was refused. The largest one is said (C3.6).
@@ -98,6 +107,7 @@ fn is_first(mistake: Mistake, of: u32) -> bool {
 /// The outermost routine was left by an error, which says more than a warning, so nothing is said.
 pub(crate) fn forget() {
     TOO_LARGE_BYTES.set(0);
+    ON_STANDBY.set(false);
     FOUND.with(|found| found.iter().for_each(|place| place.set(0)));
 }
 
@@ -112,6 +122,14 @@ pub(crate) fn say() {
     let bytes = TOO_LARGE_BYTES.take();
     if bytes > 0 {
         say_too_large(bytes);
+    }
+    if ON_STANDBY.take() && !STANDBY_SAID.replace(true) {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_WARNING,
+            "an event was not published: this server is a standby",
+            "Events are written into the write-ahead log, on the primary alone. This is said once for each session."
+        );
     }
 }
 

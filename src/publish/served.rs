@@ -3,6 +3,7 @@
 //! Not for routines, which are not looked at where they are not served (`annotations.rs`).
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pgrx::prelude::*;
 
@@ -11,6 +12,7 @@ use crate::pg::backend::{self, NoGateway};
 use crate::pg::database;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::text::for_message;
+use crate::pg::wal;
 
 /// The shared memory where this database is served. Elsewhere `None`, and a WARNING, once for each session:
 /// a trigger that publishes must not break there, and must not fill the log (C1.2). `function` is what does
@@ -20,6 +22,12 @@ pub(crate) fn shared_or_warn(function: &str) -> Option<Shared> {
     let served = shmem::shared()
         .filter(|shared| no_gateway.is_none() && database::mine_is_served(shared, || guc::DATABASE.text()));
     if served.is_none() {
+        if wal::is_on()
+            && no_gateway == Some(NoGateway::Standby)
+            && let Some(shared) = shmem::shared()
+        {
+            shared.header.refusals.standby_total.fetch_add(1, Relaxed);
+        }
         warn_once(function, no_gateway);
     }
     served
@@ -34,6 +42,10 @@ fn warn_once(function: &str, no_gateway: Option<NoGateway>) {
     }
     let (what, detail) = match (shmem::shared(), no_gateway) {
         (None, _) => ("this database is not served", "pg_sse is not in shared_preload_libraries.".to_owned()),
+        (Some(_), Some(NoGateway::Standby)) if wal::is_on() => (
+            "this server is a standby",
+            "Events are written into the write-ahead log, on the primary alone.".to_owned(),
+        ),
         (Some(_), Some(NoGateway::Standby)) => {
             ("this server is a standby", "Nothing listens here until it is promoted.".to_owned())
         }

@@ -95,7 +95,7 @@ pub(crate) fn run(argument: u64) {
 /// events of all transactions that it saw (`sse_proto::order`).
 fn keep_end(call: u64) -> bool {
     let record = Record::SnapshotEnd { ticket: 0, xid: 0, call }.encode();
-    record.is_ok_and(|record| xact::keep_until_commit(&record).is_ok())
+    record.is_ok_and(|record| xact::keep_end_until_commit(&record).is_ok())
 }
 
 /// The statement of this call is about to run, and somebody waits for that. Cannot fail: it runs where errors

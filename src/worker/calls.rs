@@ -26,7 +26,7 @@ use sse_ring::PushError;
 use crate::guc;
 use crate::pg::call_slot::{self, CallMemory, CallState};
 use crate::pg::shmem::Shared;
-use crate::pg::{bgworker, clock, futex};
+use crate::pg::{bgworker, clock, futex, wal};
 
 use slot::{CallWorker, Ended};
 
@@ -297,6 +297,19 @@ impl Calls {
 /// Puts a record of the gateway's own into the ring: how a call ended that went on without its caller, a
 /// canary. The ring may be full for long; the courier is awake then.
 pub(super) fn push(shared: &Shared, record: &[u8]) -> Pushed {
+    if !wal::is_on() {
+        return push_as_it_is(shared, record);
+    }
+    // Whatever the call has published is in the log by now. The reader of the log comes there only when it is
+    // flushed.
+    let end = wal::position::end_of_log();
+    let Some(placed) = wal::position::placed(record, end) else { return Pushed::Full };
+    shared.wal.want_flush(end);
+    shared.wal.wake_reader();
+    push_as_it_is(shared, &placed)
+}
+
+fn push_as_it_is(shared: &Shared, record: &[u8]) -> Pushed {
     match shared.ring.producer().try_push(record) {
         Ok(wake) => {
             futex::wake_if(wake, shared);

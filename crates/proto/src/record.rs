@@ -46,7 +46,7 @@ mod placed;
 mod stamp;
 
 pub use crate::codec::{DecodeError, EncodeError};
-pub use placed::{Inner, append_placed, place};
+pub use placed::{Inner, PLACE_BYTES, append_placed, place};
 pub use stamp::{raised_at, set_raised_at, set_ticket, set_xid, snapshot_end, ticket};
 
 use crate::annotation::Access;

@@ -6,7 +6,7 @@ use pgrx::{pg_guard, pg_sys};
 use super::{activation, catalog_change, hook, memory, utility, xact};
 use crate::guc;
 use crate::pg::bgworker::{self, GatewayStart};
-use crate::pg::{config_file, guc_shadow};
+use crate::pg::{config_file, guc_shadow, wal};
 
 /// If the library is loaded at server start, everything is installed. If it is loaded later (by the SQL
 /// script of `CREATE EXTENSION`, or by `sse.publish` in a server without the preload), nothing is: the
@@ -20,6 +20,9 @@ unsafe extern "C-unwind" fn _PG_init() {
     let before = config_file::before_definition(guc::names());
     guc::define();
     config_file::compare(before);
+    if guc::is_wal() {
+        wal::switch_on();
+    }
     memory::install();
     xact::install();
     catalog_change::install();

@@ -15,32 +15,14 @@ use std::ffi::c_void;
 
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
-use sse_proto::record::{self, Kind};
-use sse_ring::{Need, Wake};
+use sse_proto::record::Kind;
+use sse_ring::Wake;
 
 use super::activation;
 use crate::guc;
+use crate::pg::pending::{OutOfMemory, Pending};
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, clock, effects, futex, ticket};
-
-/// Memory that is kept for the next transaction; more is given back.
-const KEPT_BYTES: usize = 64 * 1024;
-const KEPT_ENTRIES: usize = 1024;
-
-/// The events of the running transaction, one after the other.
-#[derive(Default)]
-struct Pending {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-}
-
-#[derive(Clone, Copy)]
-struct Entry {
-    subtransaction: pg_sys::SubTransactionId,
-    start: usize,
-    /// The limit was passed here: nothing is kept from here on, and the transaction cannot commit.
-    beyond_limit: bool,
-}
+use crate::pg::{backend, effects, futex, ticket, wal};
 
 unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: called in the commit
@@ -49,12 +31,8 @@ unsafe extern "C-unwind" {
 }
 
 thread_local! {
-    static PENDING: RefCell<Pending> = const { RefCell::new(Pending { bytes: Vec::new(), entries: Vec::new() }) };
+    static PENDING: RefCell<Pending> = const { RefCell::new(Pending::new()) };
 }
-
-/// This backend has no memory for the event.
-#[derive(Debug)]
-pub(crate) struct OutOfMemory;
 
 /// To be called once, from `_PG_init` in the postmaster; every backend inherits the callbacks.
 pub(crate) fn install() {
@@ -72,69 +50,19 @@ pub(crate) fn install() {
 pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
     // SAFETY: reads a variable of xact.c.
     let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    PENDING.with_borrow_mut(|pending| {
-        if pending.entries.last().is_some_and(|entry| entry.beyond_limit) {
-            return Ok(());
-        }
-        let start = pending.bytes.len();
-        let entries_bytes = (pending.entries.len() + 1) * size_of::<Entry>();
-        let beyond_limit = start + record.len() + entries_bytes > guc::MAX_TRANSACTION_SIZE.bytes();
-        pending.entries.try_reserve(1).map_err(|_| OutOfMemory)?;
-        if !beyond_limit {
-            pending.bytes.try_reserve(record.len()).map_err(|_| OutOfMemory)?;
-            pending.bytes.extend_from_slice(record);
-        }
-        pending.entries.push(Entry { subtransaction, start, beyond_limit });
-        Ok(())
-    })
+    PENDING.with_borrow_mut(|pending| pending.keep(subtransaction, record, guc::MAX_TRANSACTION_SIZE.bytes()))
 }
 
-impl Pending {
-    /// Forgets everything from the first event of the given subtransaction on. Subtransactions end last in,
-    /// first out, and ids grow. So what it and its children raised is at the end, and what was raised before
-    /// has smaller ids. The cost is that of the events forgotten: thousands of savepoints may roll back one
-    /// by one.
-    fn roll_back(&mut self, subtransaction: pg_sys::SubTransactionId) {
-        while let Some(entry) = self.entries.pop_if(|entry| entry.subtransaction >= subtransaction) {
-            self.bytes.truncate(entry.start);
-        }
+/// Keeps the end of a snapshot until the transaction commits: behind the events of all transactions that it
+/// saw.
+///
+/// # Errors
+/// [`OutOfMemory`]; nothing is kept then.
+pub(crate) fn keep_end_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
+    if wal::is_on() {
+        return PENDING.with_borrow_mut(|pending| pending.keep_local(record));
     }
-
-    /// Writes the ticket, the xid and the time of the commit into each record. Allocates nothing, cannot
-    /// fail.
-    fn stamp(&mut self, ticket: u64, xid: u64) {
-        let now = clock::monotonic_nanoseconds();
-        for entry in &self.entries {
-            if let Some(record) = self.bytes.get_mut(entry.start..) {
-                record::set_ticket(record, ticket);
-                record::set_xid(record, xid);
-                record::set_raised_at(record, now);
-            }
-        }
-    }
-
-    /// The records, in order. Allocates nothing.
-    fn records(&self) -> impl Iterator<Item = &[u8]> {
-        let ends =
-            self.entries.iter().skip(1).map(|entry| entry.start).chain(std::iter::once(self.bytes.len()));
-        self.entries.iter().zip(ends).filter_map(|(entry, end)| self.bytes.get(entry.start..end))
-    }
-
-    /// The room that they take in the ring.
-    fn need(&self) -> Need {
-        self.records().fold(Need::default(), |need, record| need.with(record.len()))
-    }
-
-    /// Forgets everything, and gives back the memory that the next transaction is unlikely to need. Freeing
-    /// cannot fail; nothing is allocated.
-    fn clear(&mut self) {
-        if self.bytes.capacity() > KEPT_BYTES || self.entries.capacity() > KEPT_ENTRIES {
-            *self = Self::default();
-            return;
-        }
-        self.bytes.clear();
-        self.entries.clear();
-    }
+    keep_until_commit(record)
 }
 
 /// Not guarded: see the head of this file. The arms that may raise errors are guarded functions of their own.
@@ -147,7 +75,11 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
         E::XACT_EVENT_PRE_PREPARE => unsafe { before_prepare() },
         E::XACT_EVENT_COMMIT => {
             effects::add();
-            push_all();
+            if wal::is_on() {
+                write_rest();
+            } else {
+                push_all();
+            }
         }
         E::XACT_EVENT_ABORT | E::XACT_EVENT_PARALLEL_ABORT | E::XACT_EVENT_PARALLEL_COMMIT => forget_all(),
         _ => {}
@@ -156,10 +88,8 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
 
 #[pg_guard]
 unsafe extern "C-unwind" fn before_commit() {
-    let (has_events, beyond_limit) = PENDING.with_borrow(|pending| {
-        let last = pending.entries.last();
-        (last.is_some(), last.is_some_and(|entry| entry.beyond_limit))
-    });
+    let (has_events, beyond_limit) =
+        PENDING.with_borrow(|pending| (!pending.is_empty(), pending.is_beyond_limit()));
     if beyond_limit {
         ereport!(
             ERROR,
@@ -172,6 +102,9 @@ unsafe extern "C-unwind" fn before_commit() {
         );
     }
     if has_events && let Some(shared) = shmem::shared() {
+        if wal::is_on() {
+            return PENDING.with_borrow_mut(|pending| wal::write::before_commit(&shared, pending, xid()));
+        }
         wait_for_room(&shared);
         // As late as possible: the ticket must only be taken before the transaction becomes visible, and
         // fewer transactions wait for a later ticket.
@@ -211,7 +144,7 @@ fn wait_for_room(shared: &Shared) {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn before_prepare() {
-    if PENDING.with_borrow(|pending| pending.entries.is_empty()) {
+    if PENDING.with_borrow(|pending| pending.is_empty()) {
         return;
     }
     ereport!(
@@ -229,7 +162,7 @@ fn push_all() {
     let mut wake = Wake::NotNeeded;
     let _ = PENDING.try_with(|pending| {
         let Ok(mut pending) = pending.try_borrow_mut() else { return };
-        if pending.entries.is_empty() {
+        if pending.is_empty() {
             return;
         }
         pending.stamp(ticket::mine(&shared.announced), xid());
@@ -252,6 +185,30 @@ fn push_all() {
     futex::wake_if(wake, &shared);
 }
 
+/// With `sse.durability = wal`: as [`push_all`], for the log, and for what is this server's alone.
+fn write_rest() {
+    let Some(shared) = shmem::shared() else { return };
+    let _ = PENDING.try_with(|pending| {
+        let Ok(mut pending) = pending.try_borrow_mut() else { return };
+        if !pending.is_empty() {
+            wal::write::committed(&shared, &mut pending, xid());
+            effects::add_events(pending.count());
+        }
+        if pending.has_local()
+            && let end = wal::position::end_of_log()
+            && let Some(record) = pending.local(end, xid())
+        {
+            // The reader of the log comes there only when it is flushed.
+            shared.wal.want_flush(end);
+            shared.wal.wake_reader();
+            // No event is lost with it: the end of a later run says the same and more.
+            let wake = shared.ring.producer().try_push(record).unwrap_or(Wake::NotNeeded);
+            futex::wake_if(wake, &shared);
+        }
+        pending.clear();
+    });
+}
+
 /// The transaction's own id, whatever its savepoints have; 0: it has none, because it has changed nothing. It
 /// is not given one for this. Asked behind the commit, because a PRE_COMMIT callback that comes after ours
 /// may still take one.
@@ -267,7 +224,11 @@ fn forget_all() {
         }
     });
     if let Some(shared) = shmem::shared() {
-        ticket::done(&shared.announced);
+        if wal::is_on() {
+            wal::write::rolled_back(&shared);
+        } else {
+            ticket::done(&shared.announced);
+        }
     }
 }
 

@@ -109,9 +109,15 @@ impl Wal {
         let Some(word) = self.my_start() else { return };
         if word.load(Relaxed) == 0 {
             word.store(GetXLogInsertRecPtr(), SeqCst);
-            // Whoever does not find it, because it looked before this, has read an end of the log before this.
+            // Whoever does not find it, because it looked before this, has read an end of the log before
+            // this.
             fence(SeqCst);
         }
+    }
+
+    /// Whether this process has announced a start.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.my_start().is_some_and(|word| word.load(Relaxed) != 0)
     }
 
     /// This process' transaction has ended, and all of its records are written. Allocates nothing, cannot

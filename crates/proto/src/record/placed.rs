@@ -6,8 +6,8 @@ use super::Kind;
 use crate::codec::{self, DecodeError, EncodeError, Field, Reader, Writer};
 use crate::place::Place;
 
-/// Bytes before the record: the kind, and the place.
-const HEAD: usize = 1 + 4 + 8 + 4;
+/// Bytes before a record that is placed: the kind, and the place.
+pub const PLACE_BYTES: usize = 1 + 4 + 8 + 4;
 
 /// The record of something that is placed, as it is written: of a kind that may be, and not decoded yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl<'a> Field<'a> for Inner<'a> {
 /// # Errors
 /// [`EncodeError::OutOfMemory`]; `out` is then as it was.
 pub fn append_placed(place: Place, record: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    out.try_reserve(HEAD + record.len()).map_err(|_| EncodeError::OutOfMemory)?;
+    out.try_reserve(PLACE_BYTES + record.len()).map_err(|_| EncodeError::OutOfMemory)?;
     out.push(Kind::Placed as u8);
     codec::append(&place, out)?;
     out.extend_from_slice(record);
@@ -58,7 +58,7 @@ pub fn place(record: &[u8]) -> Option<(Place, &[u8])> {
     if Kind::of(record) != Some(Kind::Placed) {
         return None;
     }
-    let (head, inner) = record.split_at_checked(HEAD)?;
+    let (head, inner) = record.split_at_checked(PLACE_BYTES)?;
     let place = codec::decode(&head[1..]).ok()?;
     Inner::new(inner).map(|inner| (place, inner.bytes()))
 }
