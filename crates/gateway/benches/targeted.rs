@@ -63,6 +63,7 @@ fn measure(streams: usize) {
         threads: 1,
         epoch: 1,
         data_directory: None,
+        log_end: None,
     };
     let (gateway, publisher) = Gateway::start(config, Arc::new(settings)).unwrap();
     gateway.set_routes(routes(), 1);

@@ -19,7 +19,7 @@ use crate::auth::NewRefusal;
 use crate::between::endings::Pushed;
 use crate::between::listing::Subscribers;
 use crate::between::outbox::{Errand, Inbox, errand_channel};
-use crate::between::publisher::{MAX_WAITING_BATCHES, Publisher, RuntimeThread};
+use crate::between::publisher::{MAX_WAITING_BATCHES, Published, Publisher, RuntimeThread};
 use crate::between::queue::{CallAvailability, CallResult, QueuedCall};
 use crate::door::bind::Listeners;
 use crate::door::file_limit;
@@ -74,7 +74,8 @@ impl Gateway {
         let (outbox, inbox) = errand_channel(Arc::clone(&stats))?;
         let threads = config.threads.max(1);
         let data_directory = config.data_directory.clone();
-        let shared = Arc::new(Shared::new(config.epoch, data_directory, threads, settings, stats, outbox));
+        let shared = Shared::new(config.epoch, data_directory, threads, settings, stats, outbox);
+        let shared = Arc::new(shared.publishing(Published::new(config.log_end)));
         file_limit::raise(&shared);
         let mut gateway = Self { shared, inbox, threads: Vec::new(), keeper: None };
         if let Some(directory) = config.data_directory {
@@ -276,7 +277,8 @@ mod tests {
     #[test]
     fn a_reload_goes_on_while_a_disk_hangs_and_its_files_count_when_the_disk_answers() {
         let listen_addresses = vec!["127.0.0.1".to_owned()];
-        let config = Config { listen_addresses, port: 0, threads: 1, epoch: 1, data_directory: None };
+        let config =
+            Config { listen_addresses, port: 0, threads: 1, epoch: 1, data_directory: None, log_end: None };
         let (gateway, _publisher) = Gateway::start(config, Arc::default()).unwrap();
         let auth = AuthSettings {
             jwt_secret: Some(Secret::try_new([b's'; 32]).unwrap()),

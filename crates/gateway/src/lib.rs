@@ -45,7 +45,7 @@ pub use auth::token;
 pub use auth::{
     AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,
 };
-pub use between::batch::{Batch, Item};
+pub use between::batch::{Batch, Item, LogState};
 pub use between::endings::Pushed;
 pub use between::listing::{SubscriberInfo, Subscribers};
 pub use between::outbox::{Errand, Severity};

@@ -110,10 +110,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         return health(request.method(), available && shared.routes.is_filled()).map(Answer::Response);
     }
     if !available {
-        return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The service is not available at the moment.",
-        ));
+        return Err(unavailable());
     }
     if path == "*" {
         // The server as a whole, of which nothing else can be asked (RFC 9110 §7.1).
@@ -160,6 +157,15 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         return Err(stranger.into_problem(&asked, settings, shared));
     }
     let route = routes.find(path).ok_or_else(|| not_found(wanted))?;
+    let mut stop = shared.stop_changes();
+    let opens = tokio::select! {
+        biased;
+        opens = context.incoming.opens() => opens,
+        _ = stop.wait_for(Option::is_some) => false,
+    };
+    if !opens {
+        return Err(unavailable());
+    }
     open_stream(asked, route, !body.has_ended(), settings, context)
 }
 
@@ -200,6 +206,10 @@ async fn find_routes(
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
         }
     }
+}
+
+fn unavailable() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The service is not available at the moment.")
 }
 
 fn not_found(wanted: Wanted) -> Problem {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -30,6 +31,10 @@ pub struct Config {
     /// Postgres' data directory: [`Settings::static_root`] may not lie inside or above it (C6.8), and the
     /// file of refusals is in it. `None`: refusals end with the gateway.
     pub data_directory: Option<PathBuf>,
+    /// With `sse.durability = wal`: up to where this server knows the log to be written, for ids that are
+    /// ahead of it (C10.3). Events then come with their places, and nobody is let in before the window is
+    /// read back. `None`: `memory`.
+    pub log_end: Option<&'static AtomicU64>,
 }
 
 /// What changes on reload (C1.3, settings marked H).

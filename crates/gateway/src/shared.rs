@@ -143,6 +143,11 @@ impl Shared {
         }
     }
 
+    /// The same, before anything was published.
+    pub(crate) fn publishing(self, published: Published) -> Self {
+        Self { published: Arc::new(published), ..self }
+    }
+
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read())
     }

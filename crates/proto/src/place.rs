@@ -1,5 +1,5 @@
-//! Where an event is in the write-ahead log (`sse.durability = wal`, C10.2), and which timelines a server's log
-//! goes back over: what says whether a place that somebody has seen is one of this log.
+//! Where an event is in the write-ahead log (`sse.durability = wal`, C10.2), and which timelines a server's
+//! log goes back over: what says whether a place that somebody has seen is one of this log.
 //!
 //! A place is the same on every server of a replication tree, so it is the id of its event.
 //!
@@ -69,8 +69,8 @@ impl History {
     /// Timelines that are kept. Each is a failover; what is older than so many is as good as expired.
     pub const MAX_SPANS: usize = 64;
 
-    /// Of these spans, newest first; the oldest ones are left out beyond [`History::MAX_SPANS`]. `None`: there
-    /// is none.
+    /// Of these spans, newest first; the oldest ones are left out beyond [`History::MAX_SPANS`]. `None`:
+    /// there is none.
     pub fn new(mut spans: Vec<Span>) -> Option<Self> {
         spans.truncate(Self::MAX_SPANS);
         (!spans.is_empty()).then_some(Self(spans))

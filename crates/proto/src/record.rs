@@ -32,10 +32,10 @@
 //! A *canary* is an event of nobody that shows that the way is free ([`crate::order::Order::follow`] holds it
 //! behind what is held); it has no place in the sequence.
 //!
-//! With `sse.durability = wal` (C10), events come from the process that reads the log, each *placed*: before its
-//! record is its place in the log ([`place`] tells, [`append_placed`] writes). Ends and canaries are placed, too:
-//! by who sends them, with the position behind which they have to come, and nothing else of the place. What the
-//! log is, is told beside that ([`Record::LogState`]).
+//! With `sse.durability = wal` (C10), events come from the process that reads the log, each *placed*: before
+//! its record is its place in the log ([`place`] tells, [`append_placed`] writes). Ends and canaries are
+//! placed, too: by who sends them, with the position behind which they have to come, and nothing else of the
+//! place. What the log is, is told beside that ([`Record::LogState`]).
 //!
 //! Both sides are the same library in the same server start, so there is no version in it.
 //!
@@ -238,9 +238,11 @@ pub enum Record<'a> {
     },
     /// Another record, and its place in the log.
     Placed {
-        /// Of an event its own. Of what has none, the position behind which it comes: timeline and index are 0.
+        /// Of an event its own, which is greater than that of the one told before. Of what has none, the
+        /// position behind which it comes: timeline and index are 0.
         place: Place,
-        /// The other record.
+        /// The other record. An event says when it was raised ([`raised_at`]) only if that was on this
+        /// machine since the reader of the log has started; else it says 0.
         record: Inner<'a>,
     },
     /// What the log is that events come from: told before the first of them, and again whenever it changes,
@@ -248,7 +250,9 @@ pub enum Record<'a> {
     LogState {
         /// Its timelines.
         history: History,
-        /// All events of the log behind this place are told.
+        /// All events of the log behind this place are told. The lower it is, the more ids of before hold: if
+        /// it is known that there was no event between the last one and where the reader has begun, it is the
+        /// place of that last event.
         begin: Place,
         /// Everything that was in the log when its reader started has been told.
         caught_up: bool,

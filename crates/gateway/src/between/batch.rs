@@ -3,8 +3,10 @@
 //! Not for the format of a record: that is `sse_proto::record`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use sse_proto::record::{Kind, Record, decode, snapshot_end};
+use sse_proto::place::{History, Place};
+use sse_proto::record::{Kind, LogLoss, Record, decode, place, snapshot_end};
 
 use crate::between::live::Reach;
 
@@ -21,6 +23,11 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// What the batch consists of.
     pub items: Vec<Item>,
+    /// Where the items are in the write-ahead log; of an item without a place the default one. Empty, and
+    /// without memory, as long as none has a place.
+    pub places: Vec<Place>,
+    /// What the log is, if that was told here.
+    pub log_state: Option<Arc<LogState>>,
     /// Calls whose events all lie in this batch or in earlier ones. They have no place in the sequence: no
     /// subscriber could get them.
     pub ended_calls: Vec<u64>,
@@ -45,6 +52,8 @@ impl Batch {
             first_sequence,
             bytes: Vec::new(),
             items: Vec::new(),
+            places: Vec::new(),
+            log_state: None,
             ended_calls: Vec::new(),
             ended_snapshots: Vec::new(),
             canary: 0,
@@ -52,24 +61,50 @@ impl Batch {
         }
     }
 
-    /// Appends one record as it came out of the ring. The end of a call takes no sequence, nor does a canary.
+    /// Appends one record as it came out of the ring. The end of a call takes no sequence, nor does a canary,
+    /// nor what is told of the log.
     pub fn push_record(&mut self, record: &[u8]) {
+        match place(record) {
+            Some((place, inner)) => self.push(inner, Some(place)),
+            None => self.push(record, None),
+        }
+    }
+
+    fn push(&mut self, record: &[u8], place: Option<Place>) {
         if let Some(call) = snapshot_end(record) {
             return self.ended_snapshots.push((call, self.next_sequence() - 1));
         }
-        if matches!(Kind::of(record), Some(Kind::CallEnd | Kind::Canary)) {
+        if let Some(Kind::CallEnd | Kind::Canary | Kind::LogState | Kind::LogGap) = Kind::of(record) {
             match decode(record) {
                 Ok(Record::CallEnd { call }) => return self.ended_calls.push(call),
                 Ok(Record::Canary { number }) => {
                     self.canary = self.canary.max(number);
                     return;
                 }
+                Ok(Record::LogState { history, begin, caught_up }) => {
+                    self.log_state = Some(Arc::new(LogState { history, begin, caught_up }));
+                    return;
+                }
+                Ok(Record::LogGap { loss, place }) => return self.push_item(Item::Lost(loss), Some(place)),
                 _ => {}
             }
         }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record);
-        self.items.push(Item::Record(start..self.bytes.len()));
+        self.push_item(Item::Record(start..self.bytes.len()), place);
+    }
+
+    fn push_item(&mut self, item: Item, place: Option<Place>) {
+        if let Some(place) = place {
+            self.places.resize(self.items.len(), Place::default());
+            self.places.push(place);
+        }
+        self.items.push(item);
+    }
+
+    /// The place of one of its items, if that has one.
+    pub(crate) fn place(&self, item: usize) -> Option<Place> {
+        self.places.get(item).copied().filter(|place| *place != Place::default())
     }
 
     /// Appends the news that events were dropped before they reached the ring (C3.6).
@@ -88,7 +123,19 @@ impl Batch {
             && self.ended_calls.is_empty()
             && self.ended_snapshots.is_empty()
             && self.canary == 0
+            && self.log_state.is_none()
     }
+}
+
+/// What the write-ahead log is that events come from (`Record::LogState`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    /// Its timelines.
+    pub history: History,
+    /// All events of the log behind this place are told.
+    pub begin: Place,
+    /// Everything that was in the log when its reader started has been told.
+    pub caught_up: bool,
 }
 
 /// One item of a [`Batch`]. It takes its sequence even if nobody may see it.
@@ -102,6 +149,8 @@ pub enum Item {
         /// How many events were dropped, when that is known.
         missed: Option<u64>,
     },
+    /// Something is missing in the write-ahead log: a gap for every subscriber.
+    Lost(LogLoss),
 }
 
 #[cfg(test)]
@@ -110,11 +159,44 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use sse_proto::order::{Limits, Look, Order};
+    use sse_proto::record::{Envelope, append_placed};
     use sse_ring::HeapRing;
 
     use super::*;
 
     const MAX: usize = 256 << 10;
+
+    #[test]
+    fn what_comes_from_the_log_is_kept_with_its_place_and_what_does_not_takes_no_memory_for_one() {
+        let event = Record::Event { envelope: Envelope::for_all(), data: "x" }.encode().unwrap();
+        let mut batch = Batch::new(5);
+        batch.push_record(&event);
+        batch.push_record(&Record::CallEnd { call: 1 }.encode().unwrap());
+        batch.push_overflow(None);
+        assert_eq!((batch.places.capacity(), batch.place(0)), (0, None));
+        let at = |lsn| Place::new(1, lsn, 1);
+        let placed = |place, record: &[u8]| {
+            let mut bytes = Vec::new();
+            append_placed(place, record, &mut bytes).unwrap();
+            bytes
+        };
+        batch.push_record(&placed(at(7), &event));
+        batch.push_record(&placed(Place::new(0, 9, 0), &Record::CallEnd { call: 2 }.encode().unwrap()));
+        let end = Record::SnapshotEnd { ticket: 0, xid: 0, call: 3 }.encode().unwrap();
+        batch.push_record(&placed(Place::new(0, 9, 0), &end));
+        batch.push_record(&placed(Place::new(0, 9, 0), &Record::Canary { number: 4 }.encode().unwrap()));
+        batch.push_record(&Record::LogGap { loss: LogLoss::Expired, place: at(8) }.encode().unwrap());
+        let (history, begin) = (History::of(1), at(6));
+        let state = Record::LogState { history: history.clone(), begin, caught_up: true };
+        batch.push_record(&state.encode().unwrap());
+        let places: Vec<_> = (0..5).map(|item| batch.place(item)).collect();
+        assert_eq!(places, [None, None, Some(at(7)), Some(at(8)), None]);
+        assert_eq!(batch.items[3], Item::Lost(LogLoss::Expired));
+        let Item::Record(range) = &batch.items[2] else { panic!() };
+        assert_eq!(batch.bytes[range.clone()], event, "the place is taken off");
+        assert_eq!((batch.ended_calls, batch.ended_snapshots, batch.canary), (vec![1, 2], vec![(3, 7)], 4));
+        assert_eq!(batch.log_state, Some(Arc::new(LogState { history, begin, caught_up: true })));
+    }
 
     /// Sizes of records, and how many of them are in each batch.
     const BATCHES: [(&[usize], &[usize]); 6] = [

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+use sse_proto::place::Place;
+use sse_proto::sse::EventId;
 
 use crate::bell::Bell;
 use crate::between::batch::Batch;
@@ -35,14 +38,61 @@ pub(crate) struct RuntimeThread {
     pub(crate) bell: Arc<Bell>,
 }
 
-/// Last sequence that was published. Written by the publisher before the batch is in any channel, so that a
+/// The last item that was published. Written by the publisher before the batch is in any channel, so that a
 /// thread that lags does not take an id that another thread has sent for an invented one.
 #[derive(Debug, Default)]
-pub(crate) struct Published(AtomicU64);
+pub(crate) struct Published {
+    /// Its sequence.
+    last: AtomicU64,
+    /// Where it is in the write-ahead log. Nothing asks for it in a gateway that keeps its events in memory.
+    place: Mutex<Place>,
+    /// The write-ahead log is written up to here as far as this server knows. `None`: events are in memory.
+    log_end: Option<&'static AtomicU64>,
+}
+
+/// How far ids may be ahead of a thread that lags, or of a server that does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Furthest {
+    /// The newest item that any runtime thread may have sent.
+    pub(crate) item: u64,
+    /// Up to here the write-ahead log is known to be written.
+    pub(crate) lsn: u64,
+}
 
 impl Published {
+    pub(crate) fn new(log_end: Option<&'static AtomicU64>) -> Self {
+        Self { log_end, ..Self::default() }
+    }
+
+    /// Whether events come from the write-ahead log.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.log_end.is_some()
+    }
+
     pub(crate) fn last(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.last.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn furthest(&self) -> Furthest {
+        let end = self.log_end.map(|end| end.load(Ordering::Relaxed).max(self.place.lock().lsn));
+        Furthest { item: self.last(), lsn: end.unwrap_or(0) }
+    }
+
+    /// The id of the last item.
+    pub(crate) fn id(&self, epoch: u64) -> EventId {
+        match self.log_end {
+            None => EventId::new(epoch, self.last()),
+            Some(_) => EventId::at(*self.place.lock()),
+        }
+    }
+
+    fn note(&self, batch: &Batch) {
+        self.last.fetch_max(batch.next_sequence() - 1, Ordering::Relaxed);
+        let begin = batch.log_state.as_ref().map(|state| state.begin);
+        if let Some(place) = batch.places.last().copied().max(begin) {
+            let mut last = self.place.lock();
+            *last = place.max(*last);
+        }
     }
 }
 
@@ -79,7 +129,7 @@ impl Publisher {
             return Err(batch);
         }
         Stats::add(&self.stats.events_total, batch.items.len() as u64);
-        self.published.0.fetch_max(batch.next_sequence() - 1, Ordering::Relaxed);
+        self.published.note(&batch);
         if self.live.is_open() {
             batch.reach = Reach::of(batch.items.len(), self.threads.len());
         }

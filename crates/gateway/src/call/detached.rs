@@ -17,7 +17,6 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sse_proto::caller::Caller;
 use sse_proto::record::{Envelope, Record};
 use sse_proto::scope::Scope;
-use sse_proto::sse::EventId;
 use sse_proto::word::ExecutionId;
 use tokio::task::spawn_local;
 
@@ -54,7 +53,7 @@ impl Admitted<'_> {
     /// Lets the call into the queue, and says where it can be followed: at the stream with this execution id.
     pub(super) fn detach(&self, job: Job<'_, '_>, room: Room, id: &ExecutionId) -> Result<Answer, Problem> {
         let Self { settings, shared, routes, .. } = self;
-        let position = EventId::new(shared.epoch, shared.published.last());
+        let position = shared.published.id(shared.epoch);
         let address = job.address;
         let who = Who::of(&job.context.caller(0));
         // Whatever room there is when the call has ended: that it has ended can be said.

@@ -14,6 +14,7 @@
 //!
 //! Not for reading requests (`connection`) or for what the bytes are (`stream_log`).
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +36,7 @@ use crate::stream::slot::{Slot, Tally, Visit};
 use crate::stream::stream_log::StreamLog;
 
 mod admit;
+mod ahead;
 mod deliver;
 mod incoming;
 mod keep;
@@ -46,6 +48,7 @@ mod snapshots;
 mod survey;
 mod terms;
 
+use ahead::Waiting;
 pub(crate) use incoming::Incoming;
 use measure::Round;
 use revoke::RevocationPace;
@@ -105,6 +108,8 @@ pub(crate) struct Slab {
     number: usize,
     revocations: RevocationPace,
     accord: Accord,
+    /// By their addresses: the streams that wait until this server has what they have seen.
+    ahead: HashMap<u64, Waiting>,
     /// Streams that ever began here.
     opened: u64,
     /// Whether this thread counts the items, which all threads take in alike.
@@ -119,10 +124,13 @@ impl Slab {
         incoming: Rc<Incoming>,
     ) -> Self {
         let (ready_sender, ready) = unbounded();
+        let log = StreamLog::new(shared.epoch).telling(Rc::clone(&incoming.call_ends));
+        let log = if shared.published.is_placed() { log.placed() } else { log };
+        incoming.is_open.send_replace(log.is_complete());
         Self {
             bell: Arc::clone(&incoming.bell),
             batches,
-            log: StreamLog::new(shared.epoch).telling(Rc::clone(&incoming.call_ends)),
+            log,
             incoming,
             slots: Vec::new(),
             marks: Vec::new(),
@@ -145,6 +153,7 @@ impl Slab {
             number,
             revocations: RevocationPace::default(),
             accord: Accord::default(),
+            ahead: HashMap::new(),
             opened: 0,
             counts_items: number == 0,
             shared,
@@ -162,6 +171,7 @@ impl Slab {
             let has_public = self.take_batches();
             self.tell_all().await;
             self.revoke();
+            self.let_on();
             self.admit();
             self.take_snapshots();
             self.serve_ready();
@@ -261,6 +271,9 @@ impl Slab {
                 }
             }
         }
+        if !*self.incoming.is_open.borrow() && self.log.is_complete() {
+            self.incoming.is_open.send_replace(true);
+        }
         has_public
     }
 
@@ -308,6 +321,7 @@ impl Slab {
             self.shared.snapshots.withdraw((self.number, self.address_of(index).to_bits()));
         }
         self.accord.forget(self.address_of(index));
+        self.ahead.remove(&self.address_of(index).to_bits());
         self.log.postings.leave(index as u32);
         self.slots[index] = None;
         self.free.push(index as u32);

@@ -7,7 +7,7 @@
 //! and is found through the lists it is filed under (`posting`). It interrupts only the runs of its takers,
 //! for whom the lanes are merged by sequence. An index entry per item says where the item lies, or where the
 //! public lane stood when the item came; the entry of a sequence is found by subtraction. What ids look like,
-//! and which position one means, is known here alone ([`StreamLog::id`], [`StreamLog::position_of`]).
+//! and which position one means, is known here alone ([`StreamLog::id`], [`StreamLog::find`]).
 //!
 //! Appending never drops anything. What is too much or too old is dropped by [`StreamLog::evict_to`], which
 //! the slab calls after serving every subscriber that keeps up.
@@ -20,8 +20,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sse_proto::admission::Event;
-use sse_proto::record::{Envelope, Record, decode};
-use sse_proto::sse::{EventId, GapReason, Position, append_chunked_event, chunked_event_len, gap_data};
+use sse_proto::place::Place;
+use sse_proto::record::{Envelope, LogLoss, Record, decode};
+use sse_proto::sse::{GapReason, append_chunked_event, chunked_event_len, gap_data};
 
 use crate::between::batch::{Batch, Item};
 use crate::room::may_grow;
@@ -31,9 +32,12 @@ use crate::stream::posting::{Member, Postings, TOPICAL};
 
 mod append;
 mod lane;
+mod places;
 mod read;
 
 use lane::{Lane, SEGMENT_BYTES};
+pub(crate) use places::Found;
+use places::{PLACE_BYTES, Places};
 pub(crate) use read::{Cursor, Framing, Run};
 
 /// Memory that an item takes besides its bytes; counted against the window, so that items without bytes are
@@ -76,6 +80,8 @@ pub(crate) struct StreamLog {
     gaps: VecDeque<(u64, GapReason)>,
     /// What the window holds: bytes of both lanes, entries, audiences, and numbers in lists.
     bytes: usize,
+    /// Where the items are in the write-ahead log, if they come from there.
+    places: Option<Box<Places>>,
 }
 
 #[derive(Clone, Copy)]
@@ -152,6 +158,7 @@ impl StreamLog {
             call_ends: Rc::default(),
             gaps: VecDeque::new(),
             bytes: 0,
+            places: None,
         }
     }
 
@@ -167,16 +174,31 @@ impl StreamLog {
     pub(crate) fn append(&mut self, batch: &Batch, now: u32) -> Appended {
         let mut appended = Appended::default();
         let (bytes, ordinal) = (self.bytes, self.ordinal);
+        if let (Some(places), Some(state)) = (&mut self.places, &batch.log_state) {
+            places.take_state(state);
+        }
         if batch.first_sequence > self.next_sequence() {
             self.evict_to(u64::MAX);
             self.base = batch.first_sequence - 1;
+            self.is_new(None);
             self.append_gap(GapReason::Overflow, None, For::Everybody, now);
         }
         let known = self.next_sequence().saturating_sub(batch.first_sequence) as usize;
-        for item in batch.items.iter().skip(known) {
+        for (number, item) in batch.items.iter().enumerate().skip(known) {
+            if !self.is_new(batch.place(number)) {
+                self.append_nothing(now);
+                continue;
+            }
             match item {
                 Item::Overflow { missed } => {
                     self.append_gap(GapReason::Overflow, *missed, For::Everybody, now);
+                }
+                Item::Lost(loss) => {
+                    let reason = match loss {
+                        LogLoss::Expired => GapReason::Expired,
+                        LogLoss::Unreadable => GapReason::Unreadable,
+                    };
+                    self.append_gap(reason, None, For::Everybody, now);
                 }
                 Item::Record(range) => match batch.bytes.get(range.clone()).map(decode) {
                     Some(Ok(record)) => self.append_record(&record, now, &mut appended),
@@ -215,6 +237,9 @@ impl StreamLog {
                 }
             }
             self.base += 1;
+            if let Some(places) = &mut self.places {
+                places.evict();
+            }
         }
         while self.gaps.pop_front_if(|(gap, _)| *gap < self.base).is_some() {}
         self.public.drop_before(self.index.front().map(|entry| entry.segment));
@@ -285,20 +310,6 @@ impl StreamLog {
         self.index.iter().rev().take(items).map(|entry| self.cost(entry) as u64).sum()
     }
 
-    /// The id that says: everything up to this sequence has been seen.
-    pub(crate) fn id(&self, sequence: u64) -> EventId {
-        EventId::new(self.epoch, sequence)
-    }
-
-    /// Up to where somebody with this id has seen everything, be it in the window, before it or behind its
-    /// head; `None` for an id of another life of the gateway.
-    pub(crate) fn position_of(&self, id: EventId) -> Option<u64> {
-        match id.position {
-            Position::Memory { epoch, sequence } => (epoch == self.epoch).then_some(sequence),
-            Position::Log(_) => None,
-        }
-    }
-
     /// The lists of streams that may get an item which the walk over the public lane does not bring them.
     pub(crate) fn lists(&self, sequence: u64) -> &[u32] {
         match self.entry(sequence).map(|entry| &entry.what) {
@@ -347,7 +358,13 @@ impl StreamLog {
                 self.private(number).map_or(0, |private| private.len as usize + private.extra as usize)
             }
         };
-        entry.len as usize + ENTRY_BYTES + besides
+        let place = if self.places.is_some() { PLACE_BYTES } else { 0 };
+        entry.len as usize + ENTRY_BYTES + besides + place
+    }
+
+    /// Takes note of the place of the next item. False: the item is here already.
+    fn is_new(&mut self, place: Option<Place>) -> bool {
+        self.places.as_mut().is_none_or(|places| places.push(place))
     }
 
     fn next_sequence(&self) -> u64 {

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sse_proto::identity::Identity;
+use sse_proto::place::Place;
 use sse_proto::query::Query;
 use sse_proto::route::Route;
 use sse_proto::sse::{EventId, GapReason};
 use sse_proto::word::{ExecutionId, Topic};
 
 use crate::auth::{Revocations, TokenDigest, Verified};
+use crate::between::publisher::Furthest;
 use crate::between::snapshots::Asker;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::audience::Recipient;
 use crate::stream::of_call::CallTie;
-use crate::stream::stream_log::{Cursor, Framing, StreamLog};
+use crate::stream::stream_log::{Cursor, Found, Framing, StreamLog};
 use crate::stream::terms::Terms;
 use crate::stream::wire::Wire;
 
@@ -153,6 +155,9 @@ pub(crate) struct Start {
     pub(crate) gap: Option<Gap>,
     /// A snapshot comes before anything else.
     pub(crate) needs_snapshot: bool,
+    /// Everything up to this place of the write-ahead log has been seen, and it is not here yet: the stream
+    /// waits for it. So the position says nothing.
+    pub(crate) ahead: Option<Place>,
 }
 
 /// Why a stream does not begin right after its `Last-Event-ID` (C6.5).
@@ -163,34 +168,34 @@ pub(crate) struct Gap {
 }
 
 impl Start {
-    /// `published` is the newest sequence that any runtime thread may have sent. This thread's log may lag
-    /// behind it; the stream then waits for that id instead of being refused.
-    pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, published: u64, recipient: &Recipient) -> Self {
+    /// `furthest` is the newest that any runtime thread may have sent, or another server. This thread's log
+    /// may lag behind it; the stream then waits for that id instead of being refused.
+    pub(crate) fn find(
+        last_event_id: &[u8],
+        log: &StreamLog,
+        furthest: Furthest,
+        recipient: &Recipient,
+    ) -> Self {
         if last_event_id.is_empty() {
-            let (position, ready) = (log.head(), log.id(log.head()));
-            return Self { position, ready, gap: None, needs_snapshot: false };
+            return Self::at(log.head(), log.id(log.head()));
         }
         let asked = std::str::from_utf8(last_event_id).ok().and_then(EventId::parse);
-        let ready = asked.unwrap_or(log.id(u64::MAX));
-        let behind_gap = |reason, missed| {
-            let gap = Some(Gap { reason, missed });
-            Self { position: log.head(), ready, gap, needs_snapshot: false }
-        };
-        let uncounted = |reason| behind_gap(reason, None);
-        let Some(id) = asked else {
-            return uncounted(GapReason::Unknown);
-        };
-        let Some(position) = log.position_of(id) else {
-            return uncounted(GapReason::Restarted);
-        };
-        if position > published.max(log.head()) {
-            return uncounted(GapReason::Unknown);
+        let ready = asked.unwrap_or(log.id_of_nothing());
+        let behind_gap =
+            |reason, missed| Self { gap: Some(Gap { reason, missed }), ..Self::at(log.head(), ready) };
+        match asked.map_or(Found::Lost(GapReason::Unknown), |id| log.find(id, furthest)) {
+            Found::Lost(reason) => behind_gap(reason, None),
+            Found::At(position) if position + 1 < log.base() => {
+                behind_gap(GapReason::Expired, log.missed_since(position, recipient))
+            }
+            Found::At(position) => Self::at(position, ready),
+            Found::Ahead(place) => Self { ahead: Some(place), ..Self::at(log.head(), ready) },
         }
-        if position + 1 < log.base() {
-            let missed = log.missed_since(position, recipient);
-            return behind_gap(GapReason::Expired, missed);
-        }
-        Self { position, ready, gap: None, needs_snapshot: false }
+    }
+
+    /// Right behind this item.
+    fn at(position: u64, ready: EventId) -> Self {
+        Self { position, ready, gap: None, needs_snapshot: false, ahead: None }
     }
 
     /// The same for a stream with a snapshot: it needs one unless it goes on, without a gap, from an id that
@@ -208,7 +213,7 @@ impl Start {
 
     /// Where the stream of a call begins: before the call's first event.
     pub(crate) fn of_call(since: u64, log: &StreamLog) -> Self {
-        Self { position: since, ready: log.id(since), gap: None, needs_snapshot: false }
+        Self::at(since, log.id(since))
     }
 
     pub(crate) fn cursor(self) -> Cursor {
@@ -231,7 +236,8 @@ mod tests {
         (0..head).for_each(|_| batch.push_overflow(None));
         log.append(&batch, 0);
         let recipient = Recipient { identity: None, topics: Box::default(), execution_id: None, call: None };
-        Start::find(last_event_id.as_bytes(), &log, published, &recipient)
+        let furthest = Furthest { item: published, lsn: 0 };
+        Start::find(last_event_id.as_bytes(), &log, furthest, &recipient)
     }
 
     // Each thread takes in the events in its own time, and who comes back may come to another one.
@@ -241,22 +247,14 @@ mod tests {
             [("e-5", 3, 5, 5), ("e-4", 3, 5, 4), ("e-3", 3, 5, 3), ("e-3", 3, 0, 3), ("e-0", 0, 0, 0)]
         {
             let ready = EventId::new(0xe, position);
-            assert_eq!(
-                start(id, head, published),
-                Start { position, ready, gap: None, needs_snapshot: false },
-                "{id}"
-            );
+            assert_eq!(start(id, head, published), Start::at(position, ready), "{id}");
         }
         for (id, head, published) in
             [("e-6", 3, 5), ("e-4", 3, 3), ("e-4", 3, 0), ("e-ffffffffffffffff", 3, 5)]
         {
             let gap = Some(Gap { reason: GapReason::Unknown, missed: None });
             let ready = EventId::parse(id).unwrap();
-            assert_eq!(
-                start(id, head, published),
-                Start { position: head, ready, gap, needs_snapshot: false },
-                "{id}"
-            );
+            assert_eq!(start(id, head, published), Start { gap, ..Start::at(head, ready) }, "{id}");
         }
     }
 
@@ -265,7 +263,7 @@ mod tests {
         for id in ["f-0", "f-2", "d-3", "f-ffffffffffffffff"] {
             let gap = Some(Gap { reason: GapReason::Restarted, missed: None });
             let ready = EventId::parse(id).unwrap();
-            assert_eq!(start(id, 3, 3), Start { position: 3, ready, gap, needs_snapshot: false }, "{id}");
+            assert_eq!(start(id, 3, 3), Start { gap, ..Start::at(3, ready) }, "{id}");
         }
     }
 

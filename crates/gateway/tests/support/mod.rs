@@ -9,6 +9,7 @@ pub mod guarded;
 pub mod h2;
 pub mod peer;
 pub mod people;
+pub mod places;
 pub mod streamed;
 pub mod tls;
 pub mod tokens;
@@ -67,6 +68,7 @@ pub fn config() -> Config {
         threads: 1,
         epoch: EPOCH,
         data_directory: None,
+        log_end: None,
     }
 }
 

@@ -99,7 +99,7 @@ fn a_chunk_says_its_size_in_hex() {
 
 #[test]
 fn a_place_in_the_log_has_one_spelling_that_no_id_of_memory_has() {
-    let place = Place::new(0x1, 0x16b3_7a8, 0x2);
+    let place = Place::new(0x1, 0x016b_37a8, 0x2);
     assert_eq!(EventId::at(place).to_string(), "w1-16b37a8-2");
     assert_eq!(EventId::parse("w1-16b37a8-2s"), Some(EventId::at(place).marked()));
     let last = EventId::at(Place::new(u32::MAX, u64::MAX, u32::MAX));

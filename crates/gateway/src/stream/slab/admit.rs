@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
 
+use super::ahead::Waiting;
 use super::{Mark, Slab};
 use crate::stats::Stats;
 use crate::stream::parcel::SlotAddress;
@@ -31,19 +32,24 @@ impl Slab {
             mark.generation = mark.generation.wrapping_add(1);
             let address = SlotAddress { index, generation: mark.generation };
             let recipient = newcomer.subscription.recipient();
-            let published = self.shared.published.last();
+            let furthest = self.shared.published.furthest();
             let start = match &newcomer.call {
                 Some(tie) => Start::of_call(tie.since, &self.log),
-                None => Start::find(&newcomer.last_event_id, &self.log, published, &recipient),
+                None => Start::find(&newcomer.last_event_id, &self.log, furthest, &recipient),
             };
             let is_resumed = !newcomer.last_event_id.is_empty();
             let follows = newcomer.subscription.follows;
             let start = if follows { start.of_follower(is_resumed) } else { start };
-            self.log.postings.join(index, recipient);
+            if start.ahead.is_none() {
+                self.log.postings.join(index, recipient);
+            }
             let waker = SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));
             let slot = self.open(newcomer, start, waker);
             let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
             self.slots[index as usize] = Some(slot);
+            if let Some(place) = start.ahead {
+                self.wait(address, Waiting { place, needs_snapshot: start.needs_snapshot });
+            }
             // Before anything of the log is written: a call may have waited for long since its token was
             // looked at.
             if is_revoked {
@@ -90,7 +96,7 @@ impl Slab {
         let follows = opening.subscription.follows;
         let mut slot = Slot::new(opening, self.now);
         if follows {
-            slot.follow(start.needs_snapshot);
+            slot.follow(start.needs_snapshot && start.ahead.is_none());
         }
         if self.shared.stopping().is_some() {
             slot.end();

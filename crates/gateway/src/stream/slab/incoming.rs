@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::yield_now;
 
 use crate::bell::Bell;
@@ -19,6 +19,10 @@ use crate::stream::subscribe::Newcomer;
 /// While events wait, the costly part of requests may take this long between two turns of the slab. Each turn
 /// lets at least one request through, so that events without a pause starve no requests.
 const REQUESTS_PER_TURN: Duration = Duration::from_millis(1);
+
+/// How long a request for a stream waits until the window is read back from the write-ahead log, which takes
+/// half a second for a gigabyte. Beyond it it is refused: to an EventSource that is the end.
+const READ_BACK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request waits for this many rounds of its thread at most: by then the slab has had its turn, unless it
 /// has ended.
@@ -36,6 +40,8 @@ pub(crate) struct Incoming {
     is_bringing: Cell<bool>,
     /// Time that requests have taken since the slab's last turn.
     taken: Cell<Duration>,
+    /// Whether streams may begin: the window is read back, as far as it can be.
+    pub(super) is_open: watch::Sender<bool>,
     /// Lets one request at a time do its costly part, in the order of arrival: hundreds that give way and
     /// then go on all at once would hold up events for the sum of their costs.
     next: Semaphore,
@@ -64,6 +70,7 @@ impl Incoming {
             batches,
             is_bringing: Cell::new(false),
             taken: Cell::new(Duration::ZERO),
+            is_open: watch::Sender::new(true),
             next: Semaphore::new(1),
         })
     }
@@ -84,6 +91,20 @@ impl Incoming {
         Turn { incoming: self, began: Instant::now(), _next: next }
     }
 
+    /// Whether streams may begin, or may within [`READ_BACK_PATIENCE`].
+    pub(crate) async fn opens(&self) -> bool {
+        self.opens_within(READ_BACK_PATIENCE).await
+    }
+
+    async fn opens_within(&self, most: Duration) -> bool {
+        if *self.is_open.borrow() {
+            return true;
+        }
+        let mut changes = self.is_open.subscribe();
+        let opened = tokio::time::timeout(most, changes.wait_for(|is_open| *is_open)).await;
+        opened.is_ok_and(|opened| opened.is_ok())
+    }
+
     /// The slab has its turn.
     pub(super) fn has_turn(&self) {
         self.taken.set(Duration::ZERO);
@@ -100,5 +121,28 @@ impl Incoming {
     pub(crate) fn push(&self, newcomer: Newcomer) {
         self.queue.borrow_mut().push(newcomer);
         self.bell.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_stream_waits_for_the_window_and_not_for_ever() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let incoming = Incoming::new(Arc::default(), crossbeam_channel::never());
+            assert!(incoming.opens_within(Duration::ZERO).await);
+            incoming.is_open.send_replace(false);
+            assert!(!incoming.opens_within(Duration::from_millis(5)).await);
+            let opens = async {
+                yield_now().await;
+                incoming.is_open.send_replace(true);
+            };
+            let (is_open, ()) = tokio::join!(incoming.opens_within(Duration::from_secs(60)), opens);
+            assert!(is_open && incoming.opens_within(Duration::ZERO).await);
+        });
     }
 }

@@ -6,6 +6,7 @@
 use std::time::SystemTime;
 
 use super::{Slab, milliseconds};
+use crate::stream::slot::Slot;
 
 impl Slab {
     /// Once in a while: disconnects streams that take nothing, ends those whose token has expired, sends
@@ -42,7 +43,8 @@ impl Slab {
             return self.free(index);
         }
         self.log.postings.leave(index as u32);
-        if !slot.is_blocked() {
+        self.ahead.remove(&self.address_of(index).to_bits());
+        if !self.slots[index].as_ref().is_some_and(Slot::is_blocked) {
             self.visit(index);
         }
     }

@@ -53,7 +53,7 @@ impl Round {
         self.items.extend(batch.items.iter().map(|item| {
             let record = match item {
                 Item::Record(range) => batch.bytes.get(range.clone()),
-                Item::Overflow { .. } => None,
+                Item::Overflow { .. } | Item::Lost(_) => None,
             };
             Noted { raised_at: record.map_or(0, raised_at), streams: 0 }
         }));

@@ -218,6 +218,10 @@ impl Slab {
     fn last_word(&mut self, index: usize, change: &Changed<'_>) -> Vec<u8> {
         let mut last = Vec::new();
         let Some(slot) = &self.slots[index] else { return last };
+        if self.is_ahead(index) {
+            // Nothing but the id with which it has come says where it is.
+            return last;
+        }
         let (subscription, reached) = (&slot.subscription, slot.reached());
         let Some(terms) = &subscription.terms else { return last };
         // The cursor of a live stream is stale: it has got everything.

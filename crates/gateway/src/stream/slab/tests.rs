@@ -120,6 +120,7 @@ impl Rig {
         self.slab.note_routes();
         let has_public = self.slab.take_batches();
         self.slab.tell_all().await;
+        self.slab.let_on();
         self.slab.admit();
         self.slab.serve_ready();
         if has_public {

@@ -51,10 +51,36 @@ impl Slot {
     }
 
     pub(super) fn fall_out(&mut self, log: &StreamLog, member: &Member, tally: &mut Tally) {
-        let mut gap = Vec::new();
         let missed = log.missed_since(self.position(), &member.recipient);
+        self.lose(log, GapReason::Slow, missed, tally);
+    }
+
+    /// It waits for what comes later than it should begin: until [`Slot::begin_behind`] or
+    /// [`Slot::begin_anew`], nothing of the log is for it.
+    pub(crate) fn stand_by(&mut self) {
+        self.has_caught_up = true;
+    }
+
+    /// It goes on behind this item, perhaps with a snapshot.
+    pub(crate) fn begin_behind(&mut self, position: u64, needs_snapshot: bool) {
+        self.cursor = Cursor::before(position + 1);
+        self.floor = self.floor.max(position);
+        self.has_caught_up = false;
+        if needs_snapshot {
+            self.wish();
+        }
+    }
+
+    /// It cannot go on from where it was: a gap says why, and it goes on with what comes now.
+    pub(crate) fn begin_anew(&mut self, log: &StreamLog, reason: GapReason, tally: &mut Tally) {
+        self.begin_behind(log.head(), false);
+        self.lose(log, reason, None, tally);
+    }
+
+    fn lose(&mut self, log: &StreamLog, reason: GapReason, missed: Option<u64>, tally: &mut Tally) {
+        let mut gap = Vec::new();
         let id = log.id(log.head());
-        append_gap(&mut gap, if self.is_follower() { id.marked() } else { id }, GapReason::Slow, missed);
+        append_gap(&mut gap, if self.is_follower() { id.marked() } else { id }, reason, missed);
         self.queue(&gap);
         self.cursor = Cursor::before(log.head() + 1);
         self.wish();

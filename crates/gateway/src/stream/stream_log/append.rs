@@ -103,7 +103,7 @@ impl StreamLog {
         self.call_ends.has_stream(call).then_some(call)
     }
 
-    fn append_nothing(&mut self, now: u32) {
+    pub(super) fn append_nothing(&mut self, now: u32) {
         self.append_empty(What::Nothing, now);
     }
 

@@ -144,7 +144,7 @@ impl Item {
             _ => (None, self.data.clone()),
         };
         let (mut bare, mut out) = (Vec::new(), Vec::new());
-        append_event(&mut bare, EventId::new(EPOCH, sequence), event, &data);
+        append_event(&mut bare, sse_proto::sse::EventId::new(EPOCH, sequence), event, &data);
         match framing {
             Framing::Bare => out = bare,
             Framing::Chunked => sse_proto::sse::append_chunk(&mut out, &bare),

@@ -1,0 +1,63 @@
+//! Streams that have seen more of the write-ahead log than this server has (C10.3): a standby lags, or a
+//! thread. Each waits until its place is here, and goes on behind it. Meanwhile it is in no list, and gets
+//! heartbeats alone.
+//!
+//! A server may never come to that place: it becomes the primary before it has the tail of the old one. The
+//! history of the log says so, and the stream is told that it has seen what never was.
+//!
+//! Not for which ids are ahead, and which are too far: that is `stream_log/places`.
+
+use sse_proto::place::Place;
+
+use super::Slab;
+use crate::stream::parcel::SlotAddress;
+use crate::stream::stream_log::Found;
+
+/// What a stream waits for.
+pub(super) struct Waiting {
+    pub(super) place: Place,
+    /// It goes on with a snapshot. Before it is there the state would be older than what was seen.
+    pub(super) needs_snapshot: bool,
+}
+
+impl Slab {
+    /// A stream that was opened waits.
+    pub(super) fn wait(&mut self, address: SlotAddress, waiting: Waiting) {
+        if let Some(Some(slot)) = self.slots.get_mut(address.index as usize) {
+            slot.stand_by();
+            self.ahead.insert(address.to_bits(), waiting);
+        }
+    }
+
+    /// Whether a stream waits.
+    pub(super) fn is_ahead(&self, index: usize) -> bool {
+        !self.ahead.is_empty() && self.ahead.contains_key(&self.address_of(index).to_bits())
+    }
+
+    /// Lets the streams go on whose places are here, or will never be. To be called when the streams have
+    /// been told of what came in this round.
+    pub(super) fn let_on(&mut self) {
+        if self.ahead.is_empty() {
+            return;
+        }
+        let log = &self.log;
+        let gone_on = |_: &u64, waiting: &mut Waiting| log.reached(waiting.place).is_some();
+        let going: Vec<(u64, Waiting)> = self.ahead.extract_if(gone_on).collect();
+        for (address, waiting) in going {
+            let Some(found) = self.log.reached(waiting.place) else { continue };
+            let Some(index) = self.slot_at(SlotAddress::from_bits(address)) else { continue };
+            let Some(slot) = &mut self.slots[index] else { continue };
+            match found {
+                Found::At(position) => slot.begin_behind(position, waiting.needs_snapshot),
+                Found::Lost(reason) => slot.begin_anew(&self.log, reason, &mut self.tally),
+                Found::Ahead(_) => {}
+            }
+            self.log.postings.join(index as u32, slot.subscription.recipient());
+            if slot.is_blocked() {
+                self.note_behind(index);
+            } else {
+                self.visit(index);
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Where the items of the window are in the write-ahead log (`sse.durability = wal`, C10.2): what ids of a
+//! server say whose events come from there, and what an id is to this log (C10.3).
+//!
+//! In a gateway that keeps its events in memory there is none of this.
+//!
+//! Not for reading the log: that is a process of its own, which tells [`LogState`].
+
+use std::collections::VecDeque;
+
+use sse_proto::place::{History, Place, Standing};
+use sse_proto::sse::{EventId, GapReason, Position};
+
+use super::StreamLog;
+use crate::between::batch::LogState;
+use crate::between::publisher::Furthest;
+
+/// What an item of the window takes in memory for its place.
+pub(super) const PLACE_BYTES: usize = size_of::<Place>();
+
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Of the items of the window, ascending. What was told without a place has the one of what is before it.
+    of_items: VecDeque<Place>,
+    /// Everything behind this place is in the window: where the log was begun with, and later the place of
+    /// the last item that has left.
+    floor: Place,
+    /// `None`: nothing has been told of the log yet.
+    history: Option<History>,
+    /// The window was read back as far as it can be.
+    is_complete: bool,
+}
+
+/// What somebody's id is to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Everything up to this item was seen, be it in the window, before it or not here yet.
+    At(u64),
+    /// Everything up to this place was seen, and what this thread has ends before it.
+    Ahead(Place),
+    /// The stream cannot go on from there.
+    Lost(GapReason),
+}
+
+impl Places {
+    pub(super) fn take_state(&mut self, state: &LogState) {
+        if self.history.is_none() && self.of_items.is_empty() {
+            let timeline = state.history.timeline_at(state.begin.lsn);
+            self.floor = Place { timeline, ..state.begin };
+        }
+        self.history = Some(state.history.clone());
+        self.is_complete |= state.caught_up;
+    }
+
+    /// The place of the next item, to be told before the item is appended. False: the item is known already,
+    /// or lies before what the window can have.
+    pub(super) fn push(&mut self, place: Option<Place>) -> bool {
+        let last = self.last();
+        let is_new = place.is_none_or(|place| place > last);
+        self.of_items.push_back(place.filter(|_| is_new).unwrap_or(last));
+        is_new
+    }
+
+    /// The oldest item leaves.
+    pub(super) fn evict(&mut self) {
+        self.floor = self.of_items.pop_front().unwrap_or(self.floor);
+    }
+
+    /// Of the newest item that ever came.
+    fn last(&self) -> Place {
+        self.of_items.back().copied().unwrap_or(self.floor)
+    }
+
+    /// Of an item, when the window begins with the item `base`.
+    fn of(&self, sequence: u64, base: u64) -> Place {
+        match sequence.checked_sub(base).map(usize::try_from) {
+            Some(Ok(place)) => self.of_items.get(place).copied().unwrap_or(self.last()),
+            // The last one that has left.
+            None if sequence + 1 == base => self.floor,
+            // Whoever comes with this is told that something is missing, on any server.
+            _ => self.oldest(),
+        }
+    }
+
+    /// A place of this log that every window has left behind.
+    fn oldest(&self) -> Place {
+        let oldest = self.history.as_ref().and_then(|history| history.spans().last());
+        oldest.map_or(Place::default(), |span| Place::new(span.timeline, span.begin, 0))
+    }
+
+    /// Why nobody can go on from a place, wherever it is in this log.
+    fn loss(&self, place: Place) -> Option<GapReason> {
+        match self.history.as_ref()?.standing(place) {
+            Standing::Rewound => Some(GapReason::Rewound),
+            Standing::Forgotten => Some(GapReason::Expired),
+            Standing::Holds => None,
+        }
+    }
+
+    /// `lsn`: up to here the log is known to be written.
+    fn find(&self, place: Place, base: u64, lsn: u64) -> Found {
+        if let Some(reason) = self.loss(place) {
+            return Found::Lost(reason);
+        }
+        if place < self.floor {
+            return Found::Lost(GapReason::Expired);
+        }
+        let last = self.last();
+        if place <= last {
+            return Found::At(base - 1 + self.of_items.partition_point(|item| *item <= place) as u64);
+        }
+        if place.lsn <= lsn.max(last.lsn) { Found::Ahead(place) } else { Found::Lost(GapReason::Unknown) }
+    }
+}
+
+impl StreamLog {
+    /// The same log, of events that come from the write-ahead log.
+    pub(crate) fn placed(self) -> Self {
+        Self { places: Some(Box::default()), ..self }
+    }
+
+    /// Whether all is there that can be: streams may begin.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.places.as_ref().is_none_or(|places| places.is_complete)
+    }
+
+    /// The id that says: everything up to this sequence has been seen.
+    pub(crate) fn id(&self, sequence: u64) -> EventId {
+        match &self.places {
+            None => EventId::new(self.epoch, sequence),
+            Some(places) => EventId::at(places.of(sequence, self.base)),
+        }
+    }
+
+    /// An id that is never given, and unknown to everybody.
+    pub(crate) fn id_of_nothing(&self) -> EventId {
+        match &self.places {
+            None => EventId::new(self.epoch, u64::MAX),
+            Some(places) => {
+                let timeline = places.history.as_ref().map_or(0, History::timeline);
+                EventId::at(Place::behind(timeline, u64::MAX))
+            }
+        }
+    }
+
+    /// Up to where somebody with this id has seen everything. `furthest`: what any thread may have sent.
+    pub(crate) fn find(&self, id: EventId, furthest: Furthest) -> Found {
+        match (&self.places, id.position) {
+            (None, Position::Memory { epoch, sequence }) if epoch == self.epoch => {
+                let is_known = sequence <= furthest.item.max(self.head());
+                if is_known { Found::At(sequence) } else { Found::Lost(GapReason::Unknown) }
+            }
+            (Some(places), Position::Log(place)) => places.find(place, self.base, furthest.lsn),
+            // Of another life of the gateway, or of the other `sse.durability`.
+            (None, _) | (Some(_), Position::Memory { .. }) => Found::Lost(GapReason::Restarted),
+        }
+    }
+
+    /// The same for somebody who waits for this place: `None` as long as it is still ahead.
+    pub(crate) fn reached(&self, place: Place) -> Option<Found> {
+        let found = self.places.as_ref()?.find(place, self.base, u64::MAX);
+        (!matches!(found, Found::Ahead(_))).then_some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use sse_proto::place::Span;
+
+    use super::*;
+
+    fn places(floor: u64, of_items: &[(u64, u32)]) -> Places {
+        let span = |timeline, begin, end| Span { timeline, begin, end };
+        let history = History::new(vec![span(3, 500, u64::MAX), span(1, 100, 500)]).unwrap();
+        let mut places = Places::default();
+        places.take_state(&LogState { history, begin: Place::behind(9, floor), caught_up: false });
+        for (lsn, index) in of_items {
+            assert!(places.push(Some(at(*lsn, *index))));
+        }
+        places
+    }
+
+    fn at(lsn: u64, index: u32) -> Place {
+        Place::new(if lsn <= 500 { 1 } else { 3 }, lsn, index)
+    }
+
+    #[test]
+    fn an_id_is_found_in_the_window_also_between_two_events_and_in_the_middle_of_a_transaction() {
+        // The first item is the 7th.
+        let places = places(200, &[(210, 1), (210, 2), (210, 3), (400, 1), (510, 1)]);
+        for (place, item) in [
+            (Place::behind(1, 200), 6),
+            (at(205, 1), 6),
+            (at(210, 0), 6),
+            (at(210, 1), 7),
+            (at(210, 2), 8),
+            (at(210, 3), 9),
+            (Place::behind(1, 210), 9),
+            (at(399, 9), 9),
+            (at(400, 1), 10),
+            (at(500, 1), 10),
+            (at(509, 1), 10),
+            (at(510, 1), 11),
+        ] {
+            assert_eq!(places.find(place, 7, 0), Found::At(item), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_ahead_is_known_up_to_the_known_end_and_not_a_byte_further() {
+        let places = places(200, &[(510, 1), (510, 2)]);
+        for (place, end, is_known) in [
+            (at(510, 3), 0, true),
+            (at(511, 1), 510, false),
+            (at(511, 1), 511, true),
+            (at(600, 1), 599, false),
+            (at(600, 1), 600, true),
+            (at(600, 1), 601, true),
+            (at(u64::MAX, 1), u64::MAX - 1, false),
+        ] {
+            let found = places.find(place, 1, end);
+            let wanted = if is_known { Found::Ahead(place) } else { Found::Lost(GapReason::Unknown) };
+            assert_eq!(found, wanted, "{place:?} {end}");
+        }
+    }
+
+    #[test]
+    fn what_the_window_has_left_has_expired_and_what_never_was_is_rewound() {
+        let mut places = places(200, &[(210, 1), (220, 1), (510, 1)]);
+        places.evict();
+        for (place, reason) in [
+            (at(209, 1), GapReason::Expired),
+            (at(210, 0), GapReason::Expired),
+            (at(101, 1), GapReason::Expired),
+            // Before all that is known of the history.
+            (Place::new(0, 100, 1), GapReason::Expired),
+            (Place::new(1, 501, 1), GapReason::Rewound),
+            (Place::new(2, 210, 1), GapReason::Rewound),
+            (Place::new(3, 499, 1), GapReason::Rewound),
+            (Place::new(4, 510, 1), GapReason::Rewound),
+            (Place::new(4, u64::MAX, 1), GapReason::Rewound),
+            (Place::new(0, 101, 1), GapReason::Rewound),
+        ] {
+            assert_eq!(places.find(place, 2, u64::MAX), Found::Lost(reason), "{place:?}");
+        }
+        assert_eq!(places.find(at(210, 1), 2, 0), Found::At(1), "the last that has left is where it begins");
+        assert_eq!(places.of(1, 2), at(210, 1));
+        assert_eq!(places.find(places.of(0, 2), 2, 0), Found::Lost(GapReason::Expired));
+    }
+
+    #[test]
+    fn what_is_told_twice_is_known_and_what_has_no_place_comes_behind_what_is_before_it() {
+        let mut places = places(200, &[]);
+        assert_eq!(places.of(0, 1), Place::behind(1, 200), "on the timeline of the log");
+        for (place, is_new, is_at) in [
+            (Some(at(199, 1)), false, Place::behind(1, 200)),
+            (Some(at(210, 2)), true, at(210, 2)),
+            (Some(at(210, 2)), false, at(210, 2)),
+            (Some(at(210, 1)), false, at(210, 2)),
+            (None, true, at(210, 2)),
+            (Some(at(210, 3)), true, at(210, 3)),
+        ] {
+            assert_eq!(places.push(place), is_new, "{place:?}");
+            assert_eq!(places.last(), is_at);
+        }
+        assert_eq!(places.find(at(210, 2), 1, 0), Found::At(5));
+    }
+}
