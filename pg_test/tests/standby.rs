@@ -13,7 +13,7 @@ use cluster::http::{Client, Request};
 use cluster::{Cluster, PATIENCE, StopMode, wait_until};
 use common::calls::{ROLE, builder, start};
 use common::tokens::{ALICE, Person, get, issue, listen, status_of};
-use common::{SOON, announcer, cookie_name, is_problem, wait_for_status};
+use common::{SOON, announcer, cookie_name, is_problem, proxy, wait_for_status};
 
 /// Where the primary is, as browsers would have to know it.
 const PRIMARY_URL: &str = "https://primary.example:8443";
@@ -208,7 +208,10 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
     primary.sql(&format!(
         "create table note (body text); grant all on note to {ROLE};
          create function write_down(body text) returns void language sql as 'insert into note values (body)';
-         comment on function write_down(text) is 'HTTP POST'; "
+         comment on function write_down(text) is 'HTTP POST';
+         create function place_in_tree() returns text language sql stable
+             as $$ select case when pg_is_in_recovery() then 'standby' else 'primary' end $$;
+         comment on function place_in_tree() is E'HTTP GET\n@anonymous'; "
     ))?;
     let (alice, eve) = (issue(&primary, ALICE)?, issue(&primary, person("9", "eve"))?);
     let standby = primary.standby()?;
@@ -228,12 +231,24 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
                 && answer.header("retry-after").is_some()
         })
     })?;
+    // As docs/servers.md says it: whoever comes by way of this is answered by the right one.
+    let servers = [primary.http()?.address(), http.address()];
+    let Some(proxy) = proxy::documented_haproxy_of("standby", servers)? else { return Ok(()) };
+    wait_until(PATIENCE, "a call that writes reaches the primary", || {
+        status_of(proxy.http, &write).is_ok_and(|status| status == 204)
+    })?;
+    let place = || Ok::<_, anyhow::Error>(proxy.http.get("/api/place-in-tree")?.text());
+    wait_until(PATIENCE, "reading calls go anywhere", || place().is_ok_and(|place| place == "standby"))?;
+    wait_until(PATIENCE, "to both", || place().is_ok_and(|place| place == "primary"))?;
     let gateway = common::gateway_pid(&standby)?;
     let mut stream = listen(http, "/api/closed/info", Some(&alice))?;
     primary.stop(StopMode::Immediate)?;
     standby.promote()?;
     wait_until(PATIENCE, "its calls write", || status_of(http, &write).is_ok_and(|status| status == 204))?;
-    assert_eq!(standby.sql("select count(*) > 0 from note")?, "t");
+    wait_until(PATIENCE, "and so they do by way of the proxy", || {
+        status_of(proxy.http, &write).is_ok_and(|status| status == 204)
+    })?;
+    assert_eq!(standby.sql("select count(*) > 1 from note")?, "t");
     ensure!(stream.drain(Duration::from_millis(10)).is_ok(), "its stream is still there");
     assert_eq!(common::gateway_pid(&standby)?, gateway, "nothing was started again");
     // What changes now is told as on any primary, and what was refused on the old one stays so.

@@ -9,7 +9,7 @@ use std::ptr::null;
 use pgrx::pg_sys;
 
 use super::error_data::{self, Origin};
-use super::{call_cleanup, call_signals, raw};
+use super::{backend, call_cleanup, call_signals, raw};
 
 /// The five characters of six bits that elog.h packs into a number.
 pub(super) fn sqlstate(code: c_int) -> [u8; 5] {
@@ -25,6 +25,9 @@ pub(super) fn may_be_outdated(sqlstate: &[u8; 5]) -> bool {
         class => class == b"3F" || class == b"0A" || class == b"XX",
     }
 }
+
+/// SQLSTATE 25006: the statement writes, and the transaction or the server may not.
+const READ_ONLY_SQL_TRANSACTION: [u8; 5] = *b"25006";
 
 /// SQLSTATE 22P02: a text is no value of its type.
 const INVALID_TEXT_REPRESENTATION: [u8; 5] = *b"22P02";
@@ -74,6 +77,9 @@ pub(super) struct Recovery {
     pub memory: pg_sys::MemoryContext,
     /// Whether the error is logged.
     pub logging: Logging,
+    /// The call may write, so that on a standby it is sent to the primary when it tries to (C10.5): nothing
+    /// that anybody has to look at.
+    pub may_write: bool,
     /// The error, copied into `memory`: its texts only. elog.c does not copy where it was raised (file,
     /// function, domain), and these need not be literals: those of a parallel worker's error, or of a library
     /// in another language, go with the transaction.
@@ -102,7 +108,10 @@ pub(super) unsafe extern "C-unwind" fn handle_error(job: *mut Recovery) {
     }
     // SAFETY: as above.
     let code = unsafe { job.error.as_ref() }.map(|error| sqlstate(error.sqlerrcode));
-    if !(job.logging == Logging::UnlessOutdated && code.is_some_and(|code| may_be_outdated(&code))) {
+    let is_outdated =
+        job.logging == Logging::UnlessOutdated && code.is_some_and(|code| may_be_outdated(&code));
+    let is_sent_on = job.may_write && code == Some(READ_ONLY_SQL_TRANSACTION) && backend::in_recovery();
+    if !is_outdated && !is_sent_on {
         raw::EmitErrorReport();
     }
     // What the rollback logs is not about the statement (PostgresMain).

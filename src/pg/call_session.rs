@@ -30,13 +30,16 @@ use super::error_data::{self, Origin};
 use super::portal::{self, Execution, Plan, Preparation};
 use super::receiver::{self, Rows, Shape};
 use super::try_catch::{self, Ended, Raised, raised};
-use super::{bgworker, call_cleanup, effects, own_transaction, raw, stale_plans};
+use super::{backend, bgworker, call_cleanup, effects, own_transaction, raw, stale_plans};
 use crate::pg::call_texts::{Texts, Unconverted};
 use crate::pg::text::from_server;
 
 /// At most this many prepared statements are kept; beyond it all are dropped. Each takes some tens of
 /// kilobytes, and a routine has one for each set of arguments that it is called with.
 const MAX_PLANS: usize = 500;
+
+/// SQLSTATE 40001, which a standby also gives to what it cancels (postgres.c, ProcessInterrupts).
+const SERIALIZATION_FAILURE: &[u8; 5] = b"40001";
 
 /// At most this many bytes of an error's message are looked at: more than the gateway tells (16 kB).
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -126,6 +129,9 @@ impl Session {
         if attempt.differs {
             return outdated_row();
         }
+        if is_cancelled_by_replay(&outcome, request) {
+            return self.attempt(request, &texts, &mut Attempt { is_last: true, ..Attempt::default() });
+        }
         if !self.is_outdated(&outcome, &attempt) {
             return outcome;
         }
@@ -151,7 +157,10 @@ impl Session {
             // Nothing has happened, and the call is tried again, so there is nothing to log.
             let is_quiet = attempt.differs || !attempt.is_last;
             let is_quiet = is_quiet && !attempt.has_begun && self.failed_reading.is_none();
-            self.recover_from(if is_quiet { Logging::UnlessOutdated } else { Logging::Always })
+            self.recover_from(
+                if is_quiet { Logging::UnlessOutdated } else { Logging::Always },
+                !request.read_only,
+            )
         });
         drop(shown);
         self.enter();
@@ -300,13 +309,13 @@ impl Session {
 
     /// Handles an error as PostgresMain does: logs it and rolls back. Ends the process when that fails.
     fn recover(&mut self) -> Outcome {
-        self.recover_from(Logging::Always)
+        self.recover_from(Logging::Always, false)
     }
 
     /// The same, with a choice of what is logged.
-    fn recover_from(&mut self, logging: Logging) -> Outcome {
+    fn recover_from(&mut self, logging: Logging, may_write: bool) -> Outcome {
         let memory = self.memory;
-        let mut recovery = Recovery { memory, logging, error: null_mut(), origin: Origin::Server };
+        let mut recovery = Recovery { memory, logging, may_write, error: null_mut(), origin: Origin::Server };
         // SAFETY: the function owns nothing.
         if unsafe { try_catch::run(handle_error, &mut recovery) } == Ended::ByError {
             bgworker::leave(1);
@@ -356,6 +365,13 @@ impl Attempt {
             OUT_OF_TIME.clone_into(message);
         }
     }
+}
+
+/// Whether a standby has ended the statement because it was in the way of what is replayed. Then it is tried
+/// once more if the method promises that this does no harm (RFC 9110 §9.2.2).
+fn is_cancelled_by_replay(outcome: &Outcome, request: &CallRequest<'_>) -> bool {
+    let Outcome::Failed { sqlstate, raised: false, .. } = outcome else { return false };
+    sqlstate == SERIALIZATION_FAILURE && request.read_only && backend::in_recovery()
 }
 
 fn beginning(message: &[u8]) -> &[u8] {

@@ -13,14 +13,19 @@ use cluster::{PATIENCE, find_program, skip, wait_for};
 use tempfile::TempDir;
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+const SERVERS: &str = include_str!("../../../docs/servers.md");
 
 /// The code block of docs/operations.md in this language, with the gateway's real address in place of the
 /// documented one.
 fn snippet(language: &str, gateway: SocketAddr) -> Result<String> {
-    let (_, from) = OPERATIONS.split_once(&format!("```{language}\n")).context("no such block")?;
-    let (block, _) = from.split_once("```").context("it has no end")?;
+    let block = block(OPERATIONS, language)?;
     ensure!(block.contains("127.0.0.1:8080"), "it leads elsewhere");
     Ok(block.replace("127.0.0.1:8080", &gateway.to_string()))
+}
+
+fn block<'p>(page: &'p str, language: &str) -> Result<&'p str> {
+    let (_, from) = page.split_once(&format!("```{language}\n")).context("no such block")?;
+    Ok(from.split_once("```").context("it has no end")?.0)
 }
 
 /// nginx as docs/operations.md configures it.
@@ -41,6 +46,17 @@ pub(crate) fn documented_caddy(file: &str, gateway: SocketAddr) -> Result<Option
 pub(crate) fn documented_haproxy(file: &str, gateway: SocketAddr) -> Result<Option<Proxy>> {
     let config = |port, _: &Path| {
         Ok(snippet("haproxy", gateway)?.replace("bind :80\n", &format!("bind 127.0.0.1:{port}\n")))
+    };
+    Proxy::start(file, "haproxy", &["-db", "-f"], config)
+}
+
+/// HAProxy as docs/servers.md configures it, in front of these two.
+pub(crate) fn documented_haproxy_of(file: &str, servers: [SocketAddr; 2]) -> Result<Option<Proxy>> {
+    let config = |port, _: &Path| {
+        let block = block(SERVERS, "haproxy")?.replace("bind :80\n", &format!("bind 127.0.0.1:{port}\n"));
+        // Their ports are in no document, so neither replaces a part of the other.
+        let [one, two] = servers.map(|server| server.to_string());
+        Ok(block.replace("127.0.0.1:8080", &one).replace("127.0.0.1:8081", &two))
     };
     Proxy::start(file, "haproxy", &["-db", "-f"], config)
 }

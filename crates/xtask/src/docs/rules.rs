@@ -22,7 +22,7 @@ const SHOWN: [&str; 2] = ["text", "json"];
 
 /// What is run on some pages: language, page or folder, and the test that runs it, which names the page or
 /// all pages of its folder.
-const RUN_BY: [(&str, &str, &str); 12] = [
+const RUN_BY: [(&str, &str, &str); 13] = [
     ("sh", "docs/debian.md", "crates/xtask/src/package/administrator.rs"),
     ("html", "docs/start.md", "pg_test/tests/recipes_pages.rs"),
     ("html", "docs/recipes/", "pg_test/tests/recipes_pages.rs"),
@@ -32,6 +32,7 @@ const RUN_BY: [(&str, &str, &str); 12] = [
     ("nginx", "docs/operations.md", "pg_test/tests/proxies.rs"),
     ("caddy", "docs/operations.md", "pg_test/tests/proxies.rs"),
     ("haproxy", "docs/operations.md", "pg_test/tests/proxies.rs"),
+    ("haproxy", "docs/servers.md", "pg_test/tests/standby.rs"),
     ("html", "docs/interoperability.md", "pg_test/tests/interoperability.rs"),
     ("js", "docs/interoperability.md", "pg_test/tests/interoperability.rs"),
     ("python", "docs/interoperability.md", "pg_test/tests/interoperability.rs"),
