@@ -14,7 +14,7 @@ use sse_gateway::{CallResult, Settings};
 use sse_proto::call::{CallAnswer, Cut, EventsEnd, Outcome, Shape};
 use sse_proto::place::Place;
 use sse_proto::record::{LogLoss, Record, set_xid};
-use support::calls::{callable, calling_with, done_with, request, shape, take};
+use support::calls::{callable, calling_with, done_with, request, routes, shape, take};
 use support::peer::{End, Event, Peer, Stream, ask};
 use support::places::{PlacedGateway, at, gap, id, id_on, placed, ready};
 use support::{eventually, raise, raised, settings};
@@ -100,15 +100,19 @@ fn who_waits_gets_heartbeats_and_a_clean_end() {
     assert!(stopping.join().unwrap() < Duration::from_secs(10));
 }
 
-// Its route changes while it waits: what it is told must not take it back to where this server is.
+// Its route has a snapshot from now on: what it is told must not take it back to where this server is.
 #[test]
-fn who_waits_comes_back_with_its_own_id() {
-    let server = PlacedGateway::new(0x100);
+fn who_waits_while_its_route_changes_comes_back_with_its_own_id() {
+    let text = || shape(Shape::Scalar);
+    let of = |comment| [callable("state", "", &[], text()), callable("all", comment, &[], text())];
+    let server = PlacedGateway::over(|config| calling_with(config, settings(), &of("@sse")));
+    server.tell(&[(1, 0)], 0x100, true);
     server.say_at(at(0x110, 1), "x");
     server.knows(0x200);
-    let stream = server.resume(&id(0x150, 1));
-    server.gateway.gateway.set_routes(support::routes(&[("events", "@sse\n@sse_topic t")]), 2);
-    assert_eq!(stream.end(), (End::Clean, Vec::new()));
+    let mut stream = follow(&server, &id(0x150, 1));
+    assert_eq!(stream.next(), ready(id(0x150, 1)));
+    server.gateway.gateway.set_routes(routes(&of("@sse\n@sse_snapshot state")), 3);
+    assert_eq!(stream.end(), (End::Clean, vec![ready(id(0x150, 1) + "s")]));
 }
 
 fn with_calls() -> PlacedGateway {

@@ -29,9 +29,9 @@ impl Slab {
         }
     }
 
-    /// Whether a stream waits.
-    pub(super) fn is_ahead(&self, index: usize) -> bool {
-        !self.ahead.is_empty() && self.ahead.contains_key(&self.address_of(index).to_bits())
+    /// What a stream waits for.
+    pub(super) fn awaited_place(&self, index: usize) -> Option<Place> {
+        self.ahead.get(&self.address_of(index).to_bits()).map(|waiting| waiting.place)
     }
 
     /// Lets the streams go on whose places are here, or will never be. To be called when the streams have

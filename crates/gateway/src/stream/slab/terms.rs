@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use sse_proto::route::{Route, RouteTable};
-use sse_proto::sse::{GapReason, append_gap, append_ready};
+use sse_proto::sse::{EventId, GapReason, append_gap, append_ready};
 
 use super::{SLOTS_PER_TURN, Slab};
 use crate::stats::Stats;
@@ -218,8 +218,13 @@ impl Slab {
     fn last_word(&mut self, index: usize, change: &Changed<'_>) -> Vec<u8> {
         let mut last = Vec::new();
         let Some(slot) = &self.slots[index] else { return last };
-        if self.is_ahead(index) {
+        if let Some(place) = self.awaited_place(index) {
             // Nothing but the id with which it has come says where it is.
+            if change.has_snapshot {
+                let open = self.shared.stats.subscribers.load(Ordering::Relaxed);
+                let retry = retry(self.settings.retry, open, index as u64);
+                append_ready(&mut last, EventId::at(place).marked(), retry);
+            }
             return last;
         }
         let (subscription, reached) = (&slot.subscription, slot.reached());

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::between::outbox::errand_channel;
+use crate::between::publisher::Published;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::entry::peer::Peer;
 use crate::room::{Rooms, held};
@@ -23,6 +24,7 @@ use crate::stream::subscribe::{Newcomer, Subscription};
 use crate::stream::terms::Terms;
 use crate::stream::wire::Wire;
 
+mod ahead;
 mod followers;
 mod survey;
 mod terms;
@@ -43,9 +45,14 @@ struct Client {
 
 impl Rig {
     fn new() -> Self {
+        Self::over(Published::default())
+    }
+
+    fn over(published: Published) -> Self {
         let (outbox, _inbox) = errand_channel(Arc::default()).unwrap();
         let settings = Arc::new(Settings::default());
-        let shared = Arc::new(Shared::new(0xe, None, 1, settings, Arc::default(), outbox));
+        let shared = Shared::new(0xe, None, 1, settings, Arc::default(), outbox);
+        let shared = Arc::new(shared.publishing(published));
         let (batches, receiver) = bounded(64);
         let incoming = Incoming::new(Arc::clone(&shared.bells[0]), receiver.clone());
         Self { slab: Slab::new(0, shared, receiver, incoming), batches, next_sequence: 1 }

@@ -165,6 +165,7 @@ impl StreamLog {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
     use sse_proto::place::Span;
 
     use super::*;
@@ -246,6 +247,54 @@ mod tests {
         assert_eq!(places.find(at(210, 1), 2, 0), Found::At(1), "the last that has left is where it begins");
         assert_eq!(places.of(1, 2), at(210, 1));
         assert_eq!(places.find(places.of(0, 2), 2, 0), Found::Lost(GapReason::Expired));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        // The model keeps all places that ever were, and looks at each.
+        #[test]
+        fn every_id_is_found_as_if_all_places_were_looked_at(
+            told in prop::collection::vec(prop::option::weighted(0.9, (200_u64..230, 0_u32..3)), 0..40),
+            evicted in 0_usize..40,
+            asked in prop::collection::vec((195_u64..235, 0_u32..4), 20),
+            end in 195_u64..240,
+        ) {
+            let mut places = places(200, &[]);
+            let (mut floor, mut last) = (Place::behind(1, 200), Place::behind(1, 200));
+            let mut all = Vec::new();
+            for place in &told {
+                let place = place.map(|(lsn, index)| at(lsn, index));
+                let is_new = place.is_none_or(|place| place > last);
+                prop_assert_eq!(places.push(place), is_new);
+                last = if is_new { place.unwrap_or(last) } else { last };
+                all.push(last);
+            }
+            for place in all.iter().take(evicted) {
+                floor = *place;
+                places.evict();
+            }
+            let base = evicted.min(all.len()) as u64 + 1;
+            for (lsn, index) in asked {
+                let place = at(lsn, index);
+                let wanted = if place < floor {
+                    Found::Lost(GapReason::Expired)
+                } else if place <= last {
+                    Found::At(all.iter().filter(|item| **item <= place).count() as u64)
+                } else if lsn <= end.max(last.lsn) {
+                    Found::Ahead(place)
+                } else {
+                    Found::Lost(GapReason::Unknown)
+                };
+                prop_assert_eq!(places.find(place, base, end), wanted);
+            }
+            // Who has an item goes on behind all that have its place.
+            for sequence in base - 1..=all.len() as u64 {
+                let place = places.of(sequence, base);
+                let behind = all.iter().filter(|item| **item <= place).count() as u64;
+                prop_assert_eq!(places.find(place, base, 0), Found::At(behind));
+            }
+        }
     }
 
     #[test]
