@@ -301,8 +301,8 @@ pub(crate) fn wait(timeout: Duration) {
     woken(wait_for_latch(timeout));
 }
 
-/// As [`wait`]. `false`: this process was told to leave. For workers with [`attach_signals_of_a_backend`], which
-/// leave so without an error.
+/// As [`wait`]. `false`: this process was told to leave. For workers with [`attach_signals_of_a_backend`],
+/// which leave so without an error.
 pub(crate) fn idle(timeout: Duration) -> bool {
     let events = wait_for_latch(timeout);
     // SAFETY: a flag of globals.c that a signal handler sets.

@@ -2,9 +2,9 @@
 //! ALTER DATABASE … RENAME TO and SET TABLESPACE, CREATE DATABASE … TEMPLATE.
 //!
 //! Postgres waits five seconds for other sessions of the database to end, and then fails. Call workers
-//! and the follower are such sessions: the gateway ends the former, and the latter leaves; core's own wait does the
-//! rest. The gateway and the catalog worker need nothing: the gateway has no connection, and the catalog worker
-//! leaves by itself.
+//! and the follower are such sessions: the gateway ends the former, and the latter leaves; core's own wait
+//! does the rest. The gateway and the catalog worker need nothing: the gateway has no connection, and the
+//! catalog worker leaves by itself.
 //!
 //! Not for: other databases, nor for users who may not run the statement anyway.
 

@@ -1,18 +1,20 @@
-//! `pg_sse follower`: keeps in step what the servers of a replication tree have in common besides events, where
+//! `pg_sse follower`: keeps in step what the servers of a replication tree have in common besides events,
+//! where
 //! `sse.durability` is `wal` (C10.5).
 //!
-//! Refusals. Each server has a file of them, which its gateway reads. The table `sse._refusals` is replicated. On
-//! the primary the follower puts into the table what comes into the file; on a standby it appends to the file
-//! what comes into the table. Before anything else it appends what the table has and the file has not: only
-//! then the gateway lets anybody in. A primary whose table is new (`CREATE EXTENSION`) fills it from its file.
+//! Refusals. Each server has a file of them, which its gateway reads. The table `sse._refusals` is
+//! replicated. On the primary the follower puts into the table what comes into the file; on a standby it
+//! appends to the file what comes into the table. Before anything else it appends what the table has and the
+//! file has not: only then the gateway lets anybody in. A primary whose table is new (`CREATE EXTENSION`)
+//! fills it from its file.
 //!
 //! The catalog, on a standby. Nobody announces a change there, but the startup process passes on the
 //! invalidations that it replays. The follower takes them in as any session does, and announces what concerns
 //! the served routines. Rejected: a record in the log for each change, which would have to be written before
 //! the commit, when not all of the invalidations are known.
 //!
-//! It looks around all the time, in short transactions, and holds nothing in between. After a promotion it goes
-//! on as the primary's.
+//! It looks around all the time, in short transactions, and holds nothing in between. After a promotion it
+//! goes on as the primary's.
 //!
 //! Not for the file (`sse_gateway::RefusalFile`), nor for reading the routines (`catalog.rs`).
 
@@ -32,8 +34,8 @@ use crate::pg::shmem::{self, Extension, Shared};
 use crate::pg::{backend, bgworker, clock};
 use table::Row;
 
-/// How long it sleeps between two looks. What is replayed has to hold within a second, of which the reading of
-/// the routines needs a part; a look takes less than a millisecond.
+/// How long it sleeps between two looks. What is replayed has to hold within a second, of which the reading
+/// of the routines needs a part; a look takes less than a millisecond.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Refusals that are read or written at a time.

@@ -215,8 +215,8 @@ impl Gateway {
         self.shared.set_unavailable(reason);
     }
 
-    /// Says whether this server is a standby: there, calls that write are sent to the primary (C10.5). Not one
-    /// unless it is said.
+    /// Says whether this server is a standby: there, calls that write are sent to the primary (C10.5). Not
+    /// one unless it is said.
     pub fn set_standby(&self, is_standby: bool) {
         self.shared.set_standby(is_standby);
     }

@@ -43,8 +43,8 @@ pub(crate) fn watch_tables(changed: fn(u32)) {
 /// Watches, in a process of a standby that changes nothing itself, for what is replayed of others' changes:
 /// they count as if this process had made them, and are announced when its transaction ends.
 ///
-/// `routine_changed` is then called for each change of a routine, whether it is served or not: a comment makes
-/// one that was not known before. It may neither allocate nor fail.
+/// `routine_changed` is then called for each change of a routine, whether it is served or not: a comment
+/// makes one that was not known before. It may neither allocate nor fail.
 pub(crate) fn follow(routine_changed: fn()) {
     REPLAYED.set(Some(routine_changed));
     register();

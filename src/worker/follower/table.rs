@@ -1,8 +1,8 @@
 //! The table of refusals, `sse._refusals`, with SQL.
 //!
-//! A row says what a line of the file says. There is one for each user or token; when a later moment is known of
-//! it, the row gets a new number. Numbers grow in the order in which others see the rows, because whoever adds
-//! rows holds a lock until they are seen: so a standby asks for what is above the last number.
+//! A row says what a line of the file says. There is one for each user or token; when a later moment is known
+//! of it, the row gets a new number. Numbers grow in the order in which others see the rows, because whoever
+//! adds rows holds a lock until they are seen: so a standby asks for what is above the last number.
 //!
 //! Names are bytes, because a user's id may have characters that the database's encoding lacks.
 
@@ -53,8 +53,8 @@ pub(super) fn after(last: i64, most: usize) -> Vec<Row> {
     read.unwrap_or_else(|error| error!("pg_sse: cannot read the table of refusals: {error}"))
 }
 
-/// Adds those of which the table does not know it, and says how many these are. Without any, nothing is locked
-/// or written.
+/// Adds those of which the table does not know it, and says how many these are. Without any, nothing is
+/// locked or written.
 pub(super) fn add(refusals: &[KeptRefusal]) -> usize {
     let new = format!("{NEW} SELECT pg_catalog.count(*) FROM new");
     let insert = format!(

@@ -46,8 +46,8 @@ impl Primary {
 }
 
 impl Admitted<'_> {
-    /// Where the call has to be made if it turns out to write. `None`: this is no standby, or the call may not
-    /// write anyway.
+    /// Where the call has to be made if it turns out to write. `None`: this is no standby, or the call may
+    /// not write anyway.
     pub(super) fn primary_of(&self, call: &Call) -> Option<Primary> {
         self.primary.clone().filter(|_| !call.read_only && !self.is_head())
     }

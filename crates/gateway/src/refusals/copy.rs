@@ -1,5 +1,5 @@
-//! Refusals as their table has them, which the servers of a replication tree have in common (C10.5): read out of
-//! the file, and put into it.
+//! Refusals as their table has them, which the servers of a replication tree have in common (C10.5): read out
+//! of the file, and put into it.
 //!
 //! Not for the table: that is the extension's.
 
