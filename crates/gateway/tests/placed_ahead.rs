@@ -215,11 +215,29 @@ fn who_is_ahead_gets_its_snapshot_when_the_server_has_what_it_has_seen() {
     assert_eq!(probe.take(2), ["seen", "new"]);
 }
 
+// A page comes from a standby whose log it knows to be longer, and nothing happens for hours.
+#[test]
+fn who_is_ahead_of_a_quiet_server_goes_on_when_the_log_is_read_so_far() {
+    let server = with_calls();
+    server.knows(0x200);
+    let reads = |position| server.publisher.lock().unwrap().has_read(position);
+    let mut marked = follow(&server, &(id(0x150, 1) + "s"));
+    assert_eq!(marked.next(), ready(id(0x150, 1) + "s"));
+    reads(0x14f);
+    let mut stream = server.resume_at("/api/send/info", &id(0x14f, 9));
+    assert!(server.gateway.gateway.take_call().is_none(), "not yet");
+    reads(0x150);
+    let run = take(&server);
+    server.gateway.gateway.answer_call(run.id, state(run.id, "the state", 10));
+    snapshot_ends(&server, run.id);
+    assert_eq!(marked.next().data, "the state");
+    server.say_at(at(0x160, 1), "new");
+    assert_eq!([marked.next(), stream.next()], [event(0x160, 1, "new"), event(0x160, 1, "new")]);
+}
+
 /// A stream that has been told everything up to this id.
 fn server_probe(server: &PlacedGateway, last: &str) -> Stream {
-    let mut stream = Stream::get(server.port(), "/api/send/info", &format!("Last-Event-ID: {last}\r\n"));
-    assert_eq!(stream.next(), ready(last.to_owned()));
-    stream
+    server.resume_at("/api/send/info", last)
 }
 
 #[test]

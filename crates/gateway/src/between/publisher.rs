@@ -46,6 +46,9 @@ pub(crate) struct Published {
     last: AtomicU64,
     /// Where it is in the write-ahead log. Nothing asks for it in a gateway that keeps its events in memory.
     place: Mutex<Place>,
+    /// All items up to this position of the write-ahead log have been published. Written by the publisher
+    /// (Release) behind their batches, read by the runtime threads (Acquire) before they take batches in.
+    read: AtomicU64,
     /// The write-ahead log is written up to here as far as this server knows. `None`: events are in memory.
     log_end: Option<&'static AtomicU64>,
 }
@@ -71,6 +74,11 @@ impl Published {
 
     pub(crate) fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
+    }
+
+    /// Up to which position of the log everything is in the channels by now.
+    pub(crate) fn read(&self) -> u64 {
+        self.read.load(Ordering::Acquire)
     }
 
     pub(crate) fn furthest(&self) -> Furthest {
@@ -112,6 +120,12 @@ impl Publisher {
     pub fn into_channel(channel: Sender<Arc<Batch>>) -> Self {
         let thread = RuntimeThread { channel, bell: Arc::default() };
         Self::new(Arc::default(), Arc::default(), Arc::default(), vec![thread])
+    }
+
+    /// All events of the write-ahead log up to this position have been handed over. Who has seen more than
+    /// that waits; where the log brings no events, this alone lets it go on.
+    pub fn has_read(&self, position: u64) {
+        self.published.read.fetch_max(position, Ordering::Release);
     }
 
     /// Hands a batch to every runtime thread.

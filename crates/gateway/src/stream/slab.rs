@@ -200,6 +200,7 @@ impl Slab {
                 continue;
             }
             let next_look = self.revocations.due().map_or(next_sweep, |due| next_sweep.min(due.into()));
+            let next_look = self.next_look_at_log().map_or(next_look, |at| next_look.min(at.into()));
             tokio::select! {
                 biased;
                 () = self.bell.heard() => {}
@@ -252,6 +253,7 @@ impl Slab {
     /// Says whether anything came into the public lane.
     fn take_batches(&mut self) -> bool {
         let (mut has_public, mut bytes) = (false, 0);
+        let read = self.shared.published.read();
         self.first = self.log.head() + 1;
         while bytes < MAX_BYTES_PER_ROUND
             && let Ok(batch) = self.batches.try_recv()
@@ -270,6 +272,9 @@ impl Slab {
                     });
                 }
             }
+        }
+        if self.batches.is_empty() {
+            self.log.has_read(read);
         }
         if !*self.incoming.is_open.borrow() && self.log.is_complete() {
             self.incoming.is_open.send_replace(true);

@@ -113,7 +113,11 @@ impl PlacedGateway {
 
     /// Comes with this id, which is good.
     pub fn resume(&self, id: &str) -> Stream {
-        let mut stream = Stream::resume(self.port(), id);
+        self.resume_at("/api/events/info", id)
+    }
+
+    pub fn resume_at(&self, target: &str, id: &str) -> Stream {
+        let mut stream = Stream::get(self.port(), target, &format!("Last-Event-ID: {id}\r\n"));
         assert_eq!(stream.next(), ready(id.to_owned()));
         stream
     }

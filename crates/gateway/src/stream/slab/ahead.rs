@@ -7,11 +7,17 @@
 //!
 //! Not for which ids are ahead, and which are too far: that is `stream_log/places`.
 
+use std::time::{Duration, Instant};
+
 use sse_proto::place::Place;
 
 use super::Slab;
 use crate::stream::parcel::SlotAddress;
 use crate::stream::stream_log::Found;
+
+/// How often it is looked while a stream waits whether the log has been read so far: without events, nothing
+/// else says so.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a stream waits for.
 pub(super) struct Waiting {
@@ -32,6 +38,11 @@ impl Slab {
     /// What a stream waits for.
     pub(super) fn awaited_place(&self, index: usize) -> Option<Place> {
         self.ahead.get(&self.address_of(index).to_bits()).map(|waiting| waiting.place)
+    }
+
+    /// When it is to be looked at the log again although nothing has come.
+    pub(super) fn next_look_at_log(&self) -> Option<Instant> {
+        (!self.ahead.is_empty()).then(|| Instant::now() + LOOK)
     }
 
     /// Lets the streams go on whose places are here, or will never be. To be called when the streams have

@@ -24,6 +24,8 @@ pub(super) struct Places {
     /// Everything behind this place is in the window: where the log was begun with, and later the place of
     /// the last item that has left.
     floor: Place,
+    /// All items of the log up to this position have come.
+    read: u64,
     /// `None`: nothing has been told of the log yet.
     history: Option<History>,
     /// The window was read back as far as it can be.
@@ -105,7 +107,7 @@ impl Places {
             return Found::Lost(GapReason::Expired);
         }
         let last = self.last();
-        if place <= last {
+        if place <= last || place.lsn <= self.read {
             return Found::At(base - 1 + self.of_items.partition_point(|item| *item <= place) as u64);
         }
         if place.lsn <= lsn.max(last.lsn) { Found::Ahead(place) } else { Found::Lost(GapReason::Unknown) }
@@ -116,6 +118,13 @@ impl StreamLog {
     /// The same log, of events that come from the write-ahead log.
     pub(crate) fn placed(self) -> Self {
         Self { places: Some(Box::default()), ..self }
+    }
+
+    /// All items up to this position of the log are here.
+    pub(crate) fn has_read(&mut self, position: u64) {
+        if let Some(places) = &mut self.places {
+            places.read = position;
+        }
     }
 
     /// Whether all is there that can be: streams may begin.
@@ -259,8 +268,10 @@ mod tests {
             evicted in 0_usize..40,
             asked in prop::collection::vec((195_u64..235, 0_u32..4), 20),
             end in 195_u64..240,
+            read in 195_u64..240,
         ) {
             let mut places = places(200, &[]);
+            places.read = read;
             let (mut floor, mut last) = (Place::behind(1, 200), Place::behind(1, 200));
             let mut all = Vec::new();
             for place in &told {
@@ -279,7 +290,7 @@ mod tests {
                 let place = at(lsn, index);
                 let wanted = if place < floor {
                     Found::Lost(GapReason::Expired)
-                } else if place <= last {
+                } else if place <= last || lsn <= read {
                     Found::At(all.iter().filter(|item| **item <= place).count() as u64)
                 } else if lsn <= end.max(last.lsn) {
                     Found::Ahead(place)
