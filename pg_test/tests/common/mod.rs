@@ -14,6 +14,7 @@ pub(crate) mod dice;
 pub(crate) mod differential;
 pub(crate) mod everything;
 pub(crate) mod linger;
+pub(crate) mod log_records;
 pub(crate) mod login;
 pub(crate) mod module;
 pub(crate) mod proxy;
