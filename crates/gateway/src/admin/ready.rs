@@ -125,6 +125,9 @@ fn routes(gateway: Option<&Shared>) -> Found {
     if !gateway.routes.is_filled() {
         return Err("the routines have not been read yet");
     }
+    if !gateway.published.is_read_back() {
+        return Err("the window of recent events has not been read back from the write-ahead log yet");
+    }
     Ok(None)
 }
 
@@ -186,6 +189,31 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::between::batch::{Batch, LogState};
+    use crate::between::outbox::errand_channel;
+    use crate::between::publisher::{Published, Publisher};
+    use sse_proto::place::{History, Place};
+    use sse_proto::route::RouteTable;
+    use sse_proto::word::Level;
+
+    #[test]
+    fn nobody_is_sent_to_a_server_that_has_not_read_back_its_log() {
+        let (outbox, _inbox) = errand_channel(Arc::default()).unwrap();
+        let published = Published::new(Some(Box::leak(Box::default())));
+        let shared = Shared::new(1, None, 1, Arc::default(), Arc::default(), outbox).publishing(published);
+        shared.stats.listening.store(true, Ordering::Relaxed);
+        shared.set_routes(Arc::new(RouteTable::build(&[], "/api", Level::Info)), 1);
+        let published = Arc::clone(&shared.published);
+        let mut publisher = Publisher::new(Arc::default(), published, Arc::default(), Vec::new());
+        for caught_up in [false, true] {
+            assert!(routes(Some(&shared)).is_err_and(|said| said.contains("write-ahead log")));
+            let mut batch = Batch::new(1);
+            let (history, begin) = (History::of(1), Place::behind(1, 7));
+            batch.log_state = Some(Arc::new(LogState { history, begin, caught_up }));
+            publisher.try_publish(batch).unwrap();
+        }
+        assert_eq!(routes(Some(&shared)), Ok(None));
+    }
 
     // A disk that hangs: who asks is told, and at most one thread waits for it.
     #[test]

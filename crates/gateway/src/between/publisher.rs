@@ -4,7 +4,7 @@
 //! Not for what becomes of a batch: that begins in `slab`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
@@ -49,6 +49,8 @@ pub(crate) struct Published {
     /// All items up to this position of the write-ahead log have been published. Written by the publisher
     /// (Release) behind their batches, read by the runtime threads (Acquire) before they take batches in.
     read: AtomicU64,
+    /// The window was read back from the log. Written by the publisher, read by who asks whether all is well.
+    is_read_back: AtomicBool,
     /// The write-ahead log is written up to here as far as this server knows. `None`: events are in memory.
     log_end: Option<&'static AtomicU64>,
 }
@@ -76,6 +78,11 @@ impl Published {
         self.last.load(Ordering::Relaxed)
     }
 
+    /// Whether streams may begin: the window is read back, or need not be.
+    pub(crate) fn is_read_back(&self) -> bool {
+        !self.is_placed() || self.is_read_back.load(Ordering::Relaxed)
+    }
+
     /// Up to which position of the log everything is in the channels by now.
     pub(crate) fn read(&self) -> u64 {
         self.read.load(Ordering::Acquire)
@@ -96,6 +103,9 @@ impl Published {
 
     fn note(&self, batch: &Batch) {
         self.last.fetch_max(batch.next_sequence() - 1, Ordering::Relaxed);
+        if batch.log_state.as_ref().is_some_and(|state| state.caught_up) {
+            self.is_read_back.store(true, Ordering::Relaxed);
+        }
         let begin = batch.log_state.as_ref().map(|state| state.begin);
         if let Some(place) = batch.places.last().copied().max(begin) {
             let mut last = self.place.lock();

@@ -10,7 +10,7 @@ use crate::between::batch::LogState;
 impl Rig {
     /// One that has read back its log, in which nothing is; and the log is known to be written up to 1000.
     fn placed() -> Self {
-        let mut rig = Self::over(Published::new(Some(Box::leak(Box::new(AtomicU64::new(1000))))));
+        let rig = Self::over(Published::new(Some(Box::leak(Box::new(AtomicU64::new(1000))))));
         let mut batch = Batch::new(1);
         let (history, begin) = (History::of(1), Place::behind(1, 100));
         batch.log_state = Some(Arc::new(LogState { history, begin, caught_up: true }));
