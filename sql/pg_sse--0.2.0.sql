@@ -168,6 +168,30 @@ REVOKE ALL ON sse.stat_gateway FROM PUBLIC;
 GRANT SELECT ON sse.stat_gateway TO pg_monitor;
 COMMENT ON VIEW sse.stat_gateway IS 'What the gateway is doing: port, state, and counters since the gateway was started.';
 
+CREATE FUNCTION sse._wal_figures() RETURNS text
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'wal_figures_wrapper';
+REVOKE ALL ON FUNCTION sse._wal_figures() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION sse._wal_figures() TO pg_monitor;
+
+CREATE VIEW sse.stat_wal AS
+    SELECT nullif(pid, 0)::int AS pid, nullif(timeline, 0) AS timeline, position::pg_lsn AS position,
+           end_position::pg_lsn AS end_position, nullif(begin_position, '0/0')::pg_lsn AS begin_position,
+           CASE WHEN position <> '0/0' THEN greatest(end_position::pg_lsn - position::pg_lsn, 0)::bigint END
+               AS behind_bytes,
+           behind_us / 1e6::double precision AS behind_seconds,
+           caught_up, timestamptz 'epoch' + held_since_us * interval '1 microsecond' AS held_since,
+           nullif(held_by, 0)::int AS held_by, retained_bytes, events_total, marks_total, unreadable_total,
+           foreign_total
+      FROM json_to_record(sse._wal_figures()::json) AS figures(
+           pid bigint, timeline bigint, position text, end_position text, begin_position text, behind_us bigint,
+           caught_up boolean, held_since_us bigint, held_by bigint, retained_bytes bigint, events_total bigint,
+           marks_total bigint, unreadable_total bigint, foreign_total bigint)
+     WHERE position IS NOT NULL;
+REVOKE ALL ON sse.stat_wal FROM PUBLIC;
+GRANT SELECT ON sse.stat_wal TO pg_monitor;
+COMMENT ON VIEW sse.stat_wal IS
+    'The reader of the write-ahead log (sse.durability = wal); no row where events are in memory.';
+
 CREATE FUNCTION sse._histograms() RETURNS text
     LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'list_histograms_wrapper';
 REVOKE ALL ON FUNCTION sse._histograms() FROM PUBLIC;

@@ -58,6 +58,22 @@ pub(crate) fn register_gateway(start: GatewayStart) {
         .load();
 }
 
+/// Registers the reader of the write-ahead log. As [`register_gateway`].
+pub(crate) fn register_wal_reader() {
+    // SAFETY: set before libraries are loaded.
+    if unsafe { pg_sys::IsBinaryUpgrade } {
+        return;
+    }
+    BackgroundWorkerBuilder::new("pg_sse wal reader")
+        .set_type("pg_sse wal reader")
+        .set_library("pg_sse")
+        .set_function("pg_sse_wal_reader_main")
+        .enable_spi_access()
+        .set_start_time(BgWorkerStartTime::ConsistentState)
+        .set_restart_time(Some(RESTART_AFTER))
+        .load();
+}
+
 /// Asks the postmaster for a worker that reads the routines once. `argument` is passed to its main function.
 ///
 /// # Errors
@@ -178,10 +194,11 @@ pub(crate) fn workers_before_us() -> i32 {
 }
 
 /// Background workers that pg_sse needs at the same time besides call workers: the gateway, and the worker
-/// that reads the routines; where standbys serve, the follower, too. One more, which makes the files for
+/// that reads the routines; with `sse.durability = wal`, the follower and the reader of
+/// the log, too. One more, which makes the files for
 /// clients, is ended where it is in the way.
 pub(crate) fn workers() -> i32 {
-    if STANDBYS_SERVE.get() { 3 } else { 2 }
+    if STANDBYS_SERVE.get() { 4 } else { 2 }
 }
 
 thread_local! {
@@ -238,6 +255,12 @@ pub(crate) fn take_in_what_waits() {
         // SAFETY: allowed in the main loop of a worker, outside of transactions.
         unsafe { pg_sys::ProcessCatchupInterrupt() };
     }
+}
+
+/// Takes in interrupts (barriers, catalog invalidation) that Postgres wants every process to take in, and notices that
+/// the postmaster has died: for who works for long without waiting.
+pub(crate) fn take_in_interrupts() {
+    wait(Duration::ZERO);
 }
 
 /// Sets what pg_stat_activity says of this worker: a call, or nothing.

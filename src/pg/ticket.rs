@@ -141,22 +141,31 @@ fn blocker(place: usize, word: &AtomicU64, highest: u64) -> Option<u64> {
 
 /// Whether a transaction with an xid runs in the process of this place.
 fn has_xid(place: usize) -> bool {
-    let Some(process) = process(place) else { return false };
+    xid_at(place).is_some_and(|xid| xid != pg_sys::InvalidTransactionId.into_inner())
+}
+
+/// The xid of the transaction that runs in the process of this place, 0 = none; `None`: no such place.
+pub(super) fn xid_at(place: usize) -> Option<u32> {
+    let process = process(place)?;
     // SAFETY: an entry of the process array, which stays mapped; only the address of the word is taken.
     let xid = unsafe { &raw const (*process).xid };
     // SAFETY: an aligned word of 32 bits, which is read and written whole. See the head of this file for what
     // a reading without the lock is worth.
-    let xid = unsafe { xid.read_volatile() };
-    xid != pg_sys::InvalidTransactionId
+    Some(unsafe { xid.read_volatile() }.into_inner())
 }
 
 /// The process id of the backend that announced a ticket, if the announcement is still there.
 pub(crate) fn announcer(announced: &Announcements, ticket: u64) -> Option<i32> {
     let place = announced.words.iter().position(|word| word.load(Relaxed) == ticket)?;
+    pid_at(place)
+}
+
+/// The id of the process of this place.
+pub(super) fn pid_at(place: usize) -> Option<i32> {
     let process = process(place)?;
-    // SAFETY: as in `has_xid`.
+    // SAFETY: as in `xid_at`.
     let pid = unsafe { &raw const (*process).pid };
-    // SAFETY: as in `has_xid`.
+    // SAFETY: as in `xid_at`.
     Some(unsafe { pid.read_volatile() })
 }
 

@@ -7,13 +7,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sse_proto::call::CallRole;
 
 use crate::catalog::call_role;
 use crate::histograms;
 use crate::pg::call_slot::{self, CallState};
+use crate::pg::clock;
 use crate::pg::shmem::{self, GatewayState, Shared};
+use crate::pg::wal::words::WalFigures;
 use crate::stats::{self, Figure};
 
 /// The figures of `sse.stat_ring`.
@@ -27,6 +29,50 @@ fn ring_figures() -> Option<Vec<u8>> {
 fn gateway_figures() -> Option<Vec<u8>> {
     let shared = shmem::shared()?;
     Some(json(gateway(&shared).into_iter().chain(calls())))
+}
+
+/// The figures of `sse.stat_wal`; none where events are in memory.
+#[pg_extern(sql = false)]
+fn wal_figures() -> Option<Vec<u8>> {
+    let shared = shmem::shared()?;
+    Some(if shared.wal.is_on() { wal(&shared.wal.words.figures) } else { json!({}) }.to_string().into_bytes())
+}
+
+fn wal(figures: &WalFigures) -> Value {
+    let (position, end) = (figures.position.load(Relaxed), figures.end.load(Relaxed));
+    // What it has not read yet, by the time at which it had read everything.
+    let up_to_date_at = figures.up_to_date_at.load(Relaxed);
+    let is_behind = position != 0 && figures.is_behind.load(Relaxed) != 0;
+    let behind = if is_behind {
+        (up_to_date_at != 0).then(|| clock::now_microseconds() - up_to_date_at)
+    } else {
+        Some(0)
+    };
+    let held_since = figures.held_since.load(Relaxed);
+    json!({
+        "pid": figures.pid.load(Relaxed),
+        "timeline": figures.timeline.load(Relaxed),
+        "position": lsn(position),
+        "end_position": lsn(end),
+        "begin_position": lsn(figures.begin.load(Relaxed)),
+        "behind_us": behind,
+        "caught_up": figures.caught_up.load(Relaxed) != 0,
+        "held_since_us": (held_since != 0).then_some(held_since + POSTGRES_EPOCH_US),
+        "held_by": figures.held_by.load(Relaxed),
+        "retained_bytes": end.saturating_sub(figures.oldest.load(Relaxed)),
+        "events_total": figures.events_total.load(Relaxed),
+        "marks_total": figures.marks_total.load(Relaxed),
+        "unreadable_total": figures.unreadable_total.load(Relaxed),
+        "foreign_total": figures.foreign_total.load(Relaxed),
+    })
+}
+
+/// 2000-01-01, in microseconds since 1970-01-01.
+const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+
+/// A position as Postgres writes it.
+fn lsn(position: u64) -> String {
+    format!("{:X}/{:X}", position >> 32, position & 0xffff_ffff)
 }
 
 /// The rows of `sse.stat_histograms`, as a JSON array.

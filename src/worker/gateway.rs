@@ -282,7 +282,7 @@ impl Worker {
             threads: guc::THREADS.count(),
             epoch: clock::now_microseconds().unsigned_abs(),
             data_directory: Some(backend::data_directory()),
-            log_end: None,
+            log_end: self.shared.wal.is_on().then_some(&self.shared.wal.words.known_end),
         };
         let settings = Arc::new(guc::gateway_settings());
         match bgworker::with_signals_blocked(|| Gateway::start(config, settings)) {

@@ -160,6 +160,11 @@ pub fn payload(message: &[u8]) -> Option<&[u8]> {
     (*head == message_head(true) || *head == message_head(false)).then_some(payload)
 }
 
+/// Whether a logical message has our prefix, be it ours or not.
+pub fn has_our_prefix(message: &[u8]) -> bool {
+    message.get(MESSAGE_HEADER_BYTES..).is_some_and(|rest| rest.starts_with(PREFIX))
+}
+
 /// What stands in front of the bytes of a part.
 pub fn part_head(delivery: Delivery, place: u32, is_first: bool, is_last: bool) -> [u8; PART_HEAD_BYTES] {
     let flags = if is_first { FIRST } else { 0 } | if is_last { LAST } else { 0 };

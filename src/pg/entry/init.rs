@@ -42,6 +42,9 @@ unsafe extern "C-unwind" fn _PG_init() {
     } else {
         GatewayStart::WhenWritable
     });
+    if guc::is_wal() {
+        bgworker::register_wal_reader();
+    }
     let places = bgworker::max_worker_processes();
     let of_calls = i32::try_from(guc::call_worker_slots()).unwrap_or(0);
     let needed = bgworker::workers() + of_calls + bgworker::workers_before_us();

@@ -12,6 +12,12 @@ unsafe extern "C-unwind" fn pg_sse_gateway_main(_argument: pg_sys::Datum) {
 
 #[pg_guard]
 #[unsafe(no_mangle)]
+unsafe extern "C-unwind" fn pg_sse_wal_reader_main(_argument: pg_sys::Datum) {
+    crate::worker::wal_reader::run();
+}
+
+#[pg_guard]
+#[unsafe(no_mangle)]
 unsafe extern "C-unwind" fn pg_sse_catalog_main(argument: pg_sys::Datum) {
     crate::worker::catalog::run(argument.value() as u64);
 }

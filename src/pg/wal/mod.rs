@@ -3,7 +3,15 @@
 //! Not for: what its records contain (`sse_proto::log_record`), and what the process that reads them does
 //! (`worker/wal_reader.rs`).
 
+pub(crate) mod fault_note;
+mod files;
+pub(crate) mod layout;
+pub(crate) mod log_end;
+mod log_error;
+pub(crate) mod log_reader;
 pub(crate) mod position;
+pub(crate) mod timelines;
+pub(crate) mod visibility;
 pub(crate) mod words;
 pub(crate) mod write;
 

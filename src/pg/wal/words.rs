@@ -42,6 +42,15 @@ pub(crate) struct WalWords {
     /// Somebody waits until the log is flushed up to here. Raised by backends (release), read by the reader
     /// (acquire), which alone flushes.
     flush_wanted: AtomicU64,
+    /// Up to where this server knows the log to be written, by itself or by its primary. Written by the
+    /// reader, read by the gateway, relaxed: a figure of its own.
+    pub known_end: AtomicU64,
+    /// How often a gateway has begun to listen, and has wanted to be told everything anew. Added to by the
+    /// courier (release), read by the reader (acquire).
+    reading_wanted: AtomicU32,
+    /// The place up to which everything is in the ring, for a reader that follows on one that has left:
+    /// reading, position, index. Written and read by readers alone, of which there is one at a time.
+    told: [AtomicU64; 3],
     /// What `sse.stat_wal` shows.
     pub figures: WalFigures,
 }
@@ -62,7 +71,9 @@ pub(crate) struct WalFigures {
     pub begin: AtomicU64,
     /// 1 when it has read what was there when it started.
     pub caught_up: AtomicU32,
-    /// Since when everything that was there is read, microseconds since 2000-01-01 UTC; 0: it is behind.
+    /// 1 while not everything that it could read has been told.
+    pub is_behind: AtomicU32,
+    /// When everything was told last, microseconds since 2000-01-01 UTC; 0: never.
     pub up_to_date_at: AtomicI64,
     /// Since when a commit is held because its changes are not visible yet, microseconds as above; 0: none.
     pub held_since: AtomicI64,
@@ -86,6 +97,9 @@ impl Default for WalWords {
             reader_place: AtomicU32::new(NOBODY),
             read_to: AtomicU64::new(0),
             flush_wanted: AtomicU64::new(0),
+            known_end: AtomicU64::new(0),
+            reading_wanted: AtomicU32::new(0),
+            told: Default::default(),
             figures: WalFigures::default(),
         }
     }
@@ -103,6 +117,11 @@ pub(crate) struct Wal {
 }
 
 impl Wal {
+    /// Whether events go through the log.
+    pub(crate) fn is_on(&self) -> bool {
+        super::is_on()
+    }
+
     /// To be called before this process writes its first record of events of a transaction; not in recovery.
     /// Allocates nothing, cannot fail.
     pub(crate) fn announce_start(&self) {
@@ -136,8 +155,9 @@ impl Wal {
         announced.min().map_or(end, |lowest| lowest.min(end))
     }
 
-    /// Asks for a flush of the log up to a position, of a record whose writer did not wait for the disk.
-    /// Allocates nothing, cannot fail; to be followed by [`Wal::wake_reader`].
+    /// Asks for a flush of the log up to a position: of a record whose writer did not wait for the disk, or
+    /// because [`Wal::read_to`] is waited for. Allocates nothing, cannot fail; to be followed by
+    /// [`Wal::wake_reader`].
     pub(crate) fn want_flush(&self, position: u64) {
         self.words.flush_wanted.fetch_max(position, Release);
     }
@@ -169,6 +189,32 @@ impl Wal {
     /// See [`Wal::read_to`]. For the reader, which wakes the courier afterwards.
     pub(crate) fn set_read_to(&self, position: u64) {
         self.words.read_to.store(position, Release);
+    }
+
+    /// Asks the reader to tell everything anew, from a `LogState` on that is not caught up. For the courier.
+    pub(crate) fn want_reading(&self) {
+        self.words.reading_wanted.fetch_add(1, Release);
+        self.wake_reader();
+    }
+
+    /// The number of the reading that is wanted; 0: none yet.
+    pub(crate) fn reading_wanted(&self) -> u32 {
+        self.words.reading_wanted.load(Acquire)
+    }
+
+    /// Up to which position and index the events of this reading are in the ring, if it was begun.
+    pub(crate) fn told(&self, reading: u32) -> Option<(u64, u32)> {
+        let [of, position, index] = &self.words.told;
+        let index = u32::try_from(index.load(Relaxed)).unwrap_or(u32::MAX);
+        (of.load(Relaxed) == u64::from(reading)).then(|| (position.load(Relaxed), index))
+    }
+
+    /// See [`Wal::told`].
+    pub(crate) fn set_told(&self, reading: u32, position: u64, index: u32) {
+        let [of, at, number] = &self.words.told;
+        at.store(position, Relaxed);
+        number.store(u64::from(index), Relaxed);
+        of.store(u64::from(reading), Relaxed);
     }
 
     fn my_start(&self) -> Option<&'static AtomicU64> {

@@ -9,6 +9,7 @@
 
 mod carrying;
 mod drain;
+mod local;
 mod order;
 mod pace;
 mod source;

@@ -15,6 +15,7 @@ use crossbeam_channel::Receiver;
 use sse_gateway::{Batch, Publisher};
 use sse_ring::Corrupt;
 
+use super::local::Local;
 use super::order::Holding;
 use super::pace::Pace;
 use super::source::Source;
@@ -42,6 +43,8 @@ pub(super) struct Carrier<'c> {
     pub(super) publisher: Option<Publisher>,
     /// Events that may have to wait for those of other transactions.
     pub(super) order: Holding,
+    /// What has to come behind events of the write-ahead log.
+    pub(super) local: Local,
     pub(super) pace: Pace,
     pub(super) stall: Stall,
     /// A batch that the runtime threads had no room for.
@@ -74,6 +77,7 @@ impl<'c> Carrier<'c> {
             tasks,
             publisher: None,
             order: Holding::default(),
+            local: Local::default(),
             pace: Pace::new(ring_bytes),
             stall: Stall::default(),
             waiting: None,
@@ -96,7 +100,7 @@ impl<'c> Carrier<'c> {
             while let Ok(instruction) = self.instructions.try_recv() {
                 match instruction {
                     Instruction::Open { publisher, done } => {
-                        self.open(publisher);
+                        self.open(publisher)?;
                         let _ = done.send(());
                     }
                     Instruction::Close { until, done } => {
@@ -123,10 +127,17 @@ impl<'c> Carrier<'c> {
         }
     }
 
-    fn open(&mut self, publisher: Publisher) {
+    fn open(&mut self, publisher: Publisher) -> Result<(), Corrupt> {
+        if self.source.has_log() {
+            // What is on its way is of the reading before, and for nobody.
+            self.drain()?;
+            self.local.begin_anew();
+            self.source.begin_anew();
+        }
         self.next_sequence = 1;
         self.dropped_told = self.source.dropped_total();
         self.publisher = Some(publisher);
+        Ok(())
     }
 
     fn close(&mut self, until: Instant) {
@@ -144,6 +155,10 @@ impl<'c> Carrier<'c> {
         while !self.hand_over_waiting() && Instant::now() < until {
             thread::sleep(NO_ROOM_PAUSE);
         }
+        self.hand_over_local(u64::MAX);
+        while !self.hand_over_waiting() && Instant::now() < until {
+            thread::sleep(NO_ROOM_PAUSE);
+        }
         self.waiting = None;
         self.publisher = None;
     }
@@ -152,7 +167,7 @@ impl<'c> Carrier<'c> {
         if self.waiting.is_some() {
             return self.source.nap(NO_ROOM_PAUSE);
         }
-        let Some(pause) = self.order.pause(LONGEST_SLEEP) else { return };
+        let Some(pause) = self.order.pause(self.local.pause(LONGEST_SLEEP)) else { return };
         if let Some(moment) = self.pace.pause(Instant::now()) {
             self.source.nap(pause.min(moment));
         } else if self.source.prepare_to_sleep() && self.instructions.is_empty() {

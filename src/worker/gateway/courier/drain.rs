@@ -1,6 +1,6 @@
 //! Taking out what backends and the catalog worker have put into the ring, and handing events on in order.
 //!
-//! Not for: what must wait for what (`worker/gateway/courier/order.rs`).
+//! Not for: what must wait for what (`worker/gateway/courier/order.rs`, `local.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -9,6 +9,7 @@ use sse_gateway::Batch;
 use sse_proto::record::Kind;
 
 use super::carrying::Carrier;
+use super::local::Fate;
 use crate::worker::gateway::between::Report;
 use crate::worker::gateway::routing::Task;
 
@@ -30,6 +31,8 @@ impl Carrier<'_> {
         if !self.hand_over_waiting() {
             return Ok(());
         }
+        // Before the ring is emptied: what the log has up to there is in the ring by now.
+        let read_to = self.source.read_to();
         let mut outcome = self.take_out()?;
         if let (Some(found), None) = (self.order.look(&self.shared), &self.waiting) {
             outcome = self.take_out()?;
@@ -42,6 +45,9 @@ impl Carrier<'_> {
             }
         }
         self.hand_over_ordered();
+        if outcome == Outcome::Empty {
+            self.hand_over_local(read_to);
+        }
         self.note_hole(outcome);
         Ok(())
     }
@@ -69,7 +75,7 @@ impl Carrier<'_> {
             outgoing.push_overflow(None);
         }
         loop {
-            let (catalog, order) = (&mut self.catalog, &mut self.order);
+            let (catalog, order, local) = (&mut self.catalog, &mut self.order, &mut self.local);
             let mut taken_bytes = 0;
             let taken = taking.drain(Batch::MAX_BYTES, |bytes| {
                 taken_bytes += bytes.len();
@@ -80,6 +86,11 @@ impl Carrier<'_> {
                 match Kind::of(bytes) {
                     Some(Kind::Event | Kind::TooLarge | Kind::SnapshotEnd) if order.hold(bytes) => {}
                     Some(Kind::CallEnd | Kind::Canary) if order.follow(bytes) => {}
+                    Some(Kind::Placed | Kind::LogState | Kind::LogGap) => {
+                        if local.take(bytes) == Fate::HandOn {
+                            outgoing.push_record(bytes);
+                        }
+                    }
                     Some(Kind::Event | Kind::TooLarge | Kind::CallEnd | Kind::SnapshotEnd | Kind::Canary)
                     | None => outgoing.push_record(bytes),
                     Some(_) => catalog.push(bytes),
@@ -114,6 +125,22 @@ impl Carrier<'_> {
                 return;
             }
             self.next_sequence = outgoing.next_sequence();
+            if let Some(publisher) = &mut self.publisher {
+                self.waiting = publisher.try_publish(outgoing).err();
+            }
+        }
+    }
+
+    /// Hands on what belongs behind events of the log that have been handed on, up to this position.
+    pub(super) fn hand_over_local(&mut self, handed_on: u64) {
+        while self.waiting.is_none() {
+            let mut outgoing = Batch::new(self.next_sequence);
+            while let Some(record) = self.local.next(handed_on) {
+                outgoing.push_record(&record);
+            }
+            if outgoing.is_empty() {
+                return;
+            }
             if let Some(publisher) = &mut self.publisher {
                 self.waiting = publisher.try_publish(outgoing).err();
             }

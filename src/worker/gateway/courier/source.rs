@@ -41,6 +41,24 @@ impl Source {
         consumer.position() >= position
     }
 
+    /// Whether events come from the write-ahead log.
+    pub(super) fn has_log(&self) -> bool {
+        let Self::Ring(shared, _) = self;
+        shared.wal.is_on()
+    }
+
+    /// Has all events of the log told anew that are to be told, behind a record that says so.
+    pub(super) fn begin_anew(&self) {
+        let Self::Ring(shared, _) = self;
+        shared.wal.want_reading();
+    }
+
+    /// Up to this position of the log, all events have come.
+    pub(super) fn read_to(&self) -> u64 {
+        let Self::Ring(shared, _) = self;
+        shared.wal.read_to()
+    }
+
     /// Records that were ever dropped before they came here.
     pub(super) fn dropped_total(&self) -> u64 {
         let Self::Ring(shared, _) = self;

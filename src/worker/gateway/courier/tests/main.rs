@@ -37,6 +37,7 @@ mod worker {
         mod courier {
             mod carrying;
             mod drain;
+            mod local;
             mod order;
             mod pace;
             mod source;
@@ -56,6 +57,7 @@ mod worker {
         mod elsewhere {
             mod carrying;
             mod drain;
+            mod local;
             mod order;
             mod pace;
             #[path = "tests/queue.rs"]
@@ -73,6 +75,8 @@ mod worker {
             }
         }
 
+        #[path = "courier/tests/from_log.rs"]
+        mod from_log;
         #[path = "courier/tests/parts.rs"]
         mod parts;
         #[path = "courier/tests/promises.rs"]

@@ -19,6 +19,7 @@ pub(crate) mod shmem {
         pub(crate) ring: Ring<'static>,
         pub(crate) header: &'static Header,
         pub(crate) announced: Announcements,
+        pub(crate) wal: &'static super::wal::Words,
         pub(crate) bed: &'static (Mutex<()>, Condvar),
     }
 
@@ -47,6 +48,31 @@ pub(crate) mod ticket {
 
     pub(crate) fn announcer(_announced: &Announcements, _ticket: u64) -> Option<i32> {
         None
+    }
+}
+
+pub(crate) mod wal {
+    use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+    #[derive(Default)]
+    pub(crate) struct Words {
+        pub(crate) is_on: AtomicBool,
+        pub(crate) read_to: AtomicU64,
+        pub(crate) readings: AtomicU32,
+    }
+
+    impl Words {
+        pub(crate) fn is_on(&self) -> bool {
+            self.is_on.load(SeqCst)
+        }
+
+        pub(crate) fn read_to(&self) -> u64 {
+            self.read_to.load(SeqCst)
+        }
+
+        pub(crate) fn want_reading(&self) {
+            self.readings.fetch_add(1, SeqCst);
+        }
     }
 }
 

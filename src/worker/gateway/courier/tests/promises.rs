@@ -15,6 +15,7 @@ use super::between::{Instruction, Reports};
 use super::routing::{Task, Tasks};
 use super::{courier, elsewhere};
 use crate::pg::shmem::{Header, Shared};
+use crate::pg::wal::Words;
 use crate::pg::{RING_BYTES, futex};
 
 /// How long anything may take before a test fails.
@@ -28,13 +29,13 @@ pub(super) type Ends = (Receiver<Instruction>, Reports, Tasks);
 
 /// Where the records come from.
 #[derive(Clone)]
-enum Place {
+pub(super) enum Place {
     Ring(Shared),
     Queue(Arc<elsewhere::Queue>),
 }
 
 impl Place {
-    fn push(&self, record: &[u8]) {
+    pub(super) fn push(&self, record: &[u8]) {
         match self {
             Self::Ring(shared) => futex::wake_if(shared.ring.producer().try_push(record).unwrap(), shared),
             Self::Queue(queue) => queue.change(|inside| {
@@ -48,6 +49,30 @@ impl Place {
         match self {
             Self::Ring(shared) => futex::wake_if(shared.ring.producer().count_dropped(1), shared),
             Self::Queue(queue) => queue.change(|inside| inside.dropped += 1),
+        }
+    }
+
+    /// From here on events come from the write-ahead log.
+    pub(super) fn switch_log_on(&self) {
+        match self {
+            Self::Ring(shared) => shared.wal.is_on.store(true, SeqCst),
+            Self::Queue(queue) => queue.change(|inside| inside.has_log = true),
+        }
+    }
+
+    /// How often a reading was asked for.
+    pub(super) fn readings(&self) -> u32 {
+        match self {
+            Self::Ring(shared) => shared.wal.readings.load(SeqCst),
+            Self::Queue(queue) => queue.inside().readings,
+        }
+    }
+
+    /// The reader of the log has come so far. Wakes nobody.
+    pub(super) fn read_to(&self, position: u64) {
+        match self {
+            Self::Ring(shared) => shared.wal.read_to.store(position, SeqCst),
+            Self::Queue(queue) => queue.inside().read_to = position,
         }
     }
 
@@ -68,8 +93,8 @@ impl Place {
 }
 
 /// A courier that has not been started, and what it is told and says.
-struct Rig {
-    place: Place,
+pub(super) struct Rig {
+    pub(super) place: Place,
     announced: &'static Mutex<Vec<u64>>,
     instructions: Sender<Instruction>,
     tasks: Receiver<Task>,
@@ -78,12 +103,13 @@ struct Rig {
 }
 
 /// One over each source.
-fn rigs() -> [Rig; 2] {
+pub(super) fn rigs() -> [Rig; 2] {
     [false, true].map(|is_ring| {
         let announced: &Mutex<Vec<u64>> = Box::leak(Box::default());
         let (ring, consumer) = Box::leak(Box::new(HeapRing::new(RING_BYTES).unwrap())).split().unwrap();
         let bed = Box::leak(Box::new((Mutex::new(()), Condvar::new())));
-        let shared = Shared { ring, header: Box::leak(Box::<Header>::default()), announced, bed };
+        let (header, wal) = (Box::leak(Box::<Header>::default()), Box::leak(Box::<Words>::default()));
+        let shared = Shared { ring, header, announced, wal, bed };
         let (instructions, told) = unbounded();
         let (to_routing, tasks) = unbounded();
         let (go, may_go) = bounded::<()>(1);
@@ -104,31 +130,31 @@ fn rigs() -> [Rig; 2] {
 }
 
 impl Rig {
-    fn tell(&self, instruction: Instruction) {
+    pub(super) fn tell(&self, instruction: Instruction) {
         self.instructions.send(instruction).unwrap();
         self.place.knock();
     }
 
     /// What is published from now on goes here, and waits when it is more than this many batches.
-    fn open(&self, room: usize) -> Receiver<Arc<Batch>> {
+    pub(super) fn open(&self, room: usize) -> Receiver<Arc<Batch>> {
         let (sender, batches) = bounded(room);
         self.tell(Instruction::Open { publisher: Publisher::into_channel(sender), done: unbounded().0 });
         batches
     }
 
     /// Begins to close; the answer comes when it is done.
-    fn close(&self, last_drain: Duration) -> Receiver<()> {
+    pub(super) fn close(&self, last_drain: Duration) -> Receiver<()> {
         let (done, is_done) = bounded(1);
         self.tell(Instruction::Close { until: Instant::now() + last_drain, done });
         is_done
     }
 
-    fn start(&self) {
+    pub(super) fn start(&self) {
         self.go.send(()).unwrap();
     }
 
     /// Until all that was pushed has been taken out, whatever has become of it. Returns what was no event.
-    fn settle(&self) -> usize {
+    pub(super) fn settle(&self) -> usize {
         self.tell(Instruction::Mark(LAST));
         let mut records = 0;
         loop {
@@ -140,7 +166,7 @@ impl Rig {
         }
     }
 
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.tell(Instruction::Stop);
         let begun = Instant::now();
         while !self.courier.is_finished() {
@@ -160,7 +186,7 @@ fn event(bytes: usize, ticket: u64) -> Vec<u8> {
     record
 }
 
-fn next(batches: &Receiver<Arc<Batch>>) -> Arc<Batch> {
+pub(super) fn next(batches: &Receiver<Arc<Batch>>) -> Arc<Batch> {
     batches.recv_timeout(SOON).unwrap()
 }
 

@@ -20,6 +20,9 @@ pub(crate) struct Inside {
     pub(crate) pushed: u64,
     pub(crate) dropped: u64,
     dropped_seen: u64,
+    pub(crate) has_log: bool,
+    pub(crate) readings: u32,
+    pub(crate) read_to: u64,
     pub(crate) is_asleep: bool,
 }
 
@@ -64,6 +67,18 @@ impl Source {
 
     pub(crate) fn has_reached(&self, position: u64) -> bool {
         self.0.inside().taken() >= position
+    }
+
+    pub(crate) fn has_log(&self) -> bool {
+        self.0.inside().has_log
+    }
+
+    pub(crate) fn begin_anew(&self) {
+        self.0.inside().readings += 1;
+    }
+
+    pub(crate) fn read_to(&self) -> u64 {
+        self.0.inside().read_to
     }
 
     pub(crate) fn dropped_total(&self) -> u64 {

@@ -1,0 +1,140 @@
+//! `pg_sse wal reader`: with `sse.durability = wal`, reads the write-ahead log and hands the events of committed
+//! transactions to the gateway, in the order of their commits, as soon as a reader on this server can see what
+//! they changed (C10.2). The same on a primary and on a standby; a promotion changes nothing but the timeline.
+//!
+//! It reads when a gateway has asked for it, from where the window begins. On a primary it also flushes the
+//! log for those who did not wait for the disk, and finds where to begin after a restart; it does neither in
+//! recovery, where that is for the primary to do.
+//!
+//! Not for: events once they are in the ring (`gateway/courier.rs`).
+
+mod marks;
+mod messages;
+mod pace;
+mod pushing;
+mod queue;
+mod reading;
+mod starts;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::guc;
+use crate::pg::shmem::{self, Shared};
+use crate::pg::wal::fault_note;
+use crate::pg::wal::layout::Layout;
+use crate::pg::wal::log_end::{self, LogEnd, Role};
+use crate::pg::{backend, bgworker, latch};
+use marks::{Marks, now_seconds};
+use pace::Pace;
+use pushing::{NotPushed, Pushing};
+use reading::{Beginning, Progress, Reading};
+
+struct Reader {
+    shared: Shared,
+    layout: Layout,
+    marks: Marks,
+    pushing: Pushing,
+    reading: Option<Reading>,
+    pace: Pace,
+}
+
+/// Main function of the worker.
+pub(crate) fn run() {
+    let Some(shared) = shmem::shared() else { return };
+    bgworker::attach_signals();
+    bgworker::settle_transactions();
+    bgworker::connect(None);
+    let directory = backend::data_directory();
+    fault_note::install(&directory);
+    let wal = shared.wal;
+    wal.set_reader_place(latch::my_place());
+    bgworker::before_exit(leave_no_trace);
+    wal.words.figures.pid.store(backend::my_pid(), Relaxed);
+    let reader = Reader {
+        shared,
+        layout: Layout::of_server(),
+        marks: Marks::new(shared, &directory),
+        pushing: Pushing::new(shared),
+        reading: None,
+        pace: Pace::default(),
+    };
+    bgworker::leave(reader.serve());
+}
+
+fn leave_no_trace() {
+    if let Some(shared) = shmem::shared() {
+        shared.wal.set_reader_place(None);
+        shared.wal.words.figures.pid.store(0, Relaxed);
+    }
+}
+
+impl Reader {
+    /// Runs until the worker has to leave; returns its exit code.
+    fn serve(mut self) -> i32 {
+        loop {
+            self.pushing.is_leaving |= bgworker::told_to_leave();
+            if self.pushing.is_leaving {
+                return i32::from(!bgworker::server_is_stopping());
+            }
+            bgworker::reload_configuration();
+            let Some(end) = self.look() else { return 1 };
+            if end.role == Role::Primary {
+                self.marks.tend(end.position);
+            }
+            let progress = self.read(&end);
+            match progress {
+                Progress::Failed => return 1,
+                // It is looked at above, and in `read`.
+                Progress::Interrupted(NotPushed::Leaving | NotPushed::AskedAnew) => continue,
+                Progress::More => bgworker::take_in_interrupts(),
+                Progress::UpToDate => self.pace.sleep(&end, self.reading.as_ref()),
+            }
+        }
+    }
+
+    /// Where the log ends, behind what somebody wants to be flushed. `None`: that has failed.
+    fn look(&self) -> Option<LogEnd> {
+        let wanted = self.shared.wal.flush_wanted();
+        let end = log_end::look();
+        self.shared.wal.words.known_end.store(log_end::known(&end), Relaxed);
+        if end.role == Role::Standby || self.layout.before_header(wanted) <= end.position {
+            return Some(end);
+        }
+        log_end::flush(self.layout, wanted).ok()?;
+        Some(log_end::look())
+    }
+
+    fn read(&mut self, end: &LogEnd) -> Progress {
+        let wanted = self.shared.wal.reading_wanted();
+        if wanted == 0 {
+            return Progress::UpToDate;
+        }
+        if self.reading.is_none() || self.pushing.reading != wanted {
+            self.pushing.reading = wanted;
+            let beginning = self.beginning(wanted, end);
+            self.reading = Reading::new(self.shared, end, &beginning);
+            if let (Some(reading), None) = (&self.reading, beginning.told)
+                && let Err(why) = reading.announce(&mut self.pushing)
+            {
+                self.reading = None;
+                return Progress::Interrupted(why);
+            }
+        }
+        let Some(reading) = &mut self.reading else { return Progress::UpToDate };
+        let progress = reading.step(end, &mut self.marks, &mut self.pushing);
+        self.pace.note(reading.has_told);
+        progress
+    }
+
+    /// Where to begin. What a reader before this one has told of the same reading is not told again.
+    fn beginning(&self, reading: u32, end: &LogEnd) -> Beginning {
+        let starts = &self.marks.starts;
+        if let Some(told) = self.shared.wal.told(reading)
+            && let Some(start) = starts.for_rest(told.0)
+        {
+            return Beginning { start: Some(start), told: Some(told) };
+        }
+        let age = guc::WINDOW_AGE.duration();
+        Beginning { start: starts.for_window(now_seconds(), age, end.position), told: None }
+    }
+}

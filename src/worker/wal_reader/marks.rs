@@ -1,0 +1,99 @@
+//! Finds safe starts: on a primary from what backends announce, for the file and as marks in the log; on a
+//! standby from the marks of the primary.
+//!
+//! A mark is written once a second if there were events, or if the log has grown much: a standby must not
+//! read it all again after a restart. A mark is a record itself, so on an idle server there are none.
+//!
+//! Not for: what a start is (`starts.rs`).
+
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
+
+use sse_proto::log_record;
+
+use super::starts::{Start, Starts};
+use crate::pg::shmem::Shared;
+use crate::pg::wal::{position, write};
+
+/// How often a start is looked for.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Without events, a mark is written when the log has grown by this: a segment of the usual size, which takes
+/// a hundredth of a second to read.
+const MARK_AFTER_BYTES: u64 = 16 << 20;
+
+/// See the head of this file.
+pub(super) struct Marks {
+    shared: Shared,
+    pub(super) starts: Starts,
+    looked_at: Option<Instant>,
+    /// The end of the log when the last start was found.
+    seen: u64,
+    /// The end of the log behind the last mark; 0: none was written yet, in this life.
+    marked: u64,
+    /// Found, and not flushed yet: after a crash the log may go on otherwise from before this.
+    found: Option<Start>,
+    has_events: bool,
+}
+
+impl Marks {
+    pub(super) fn new(shared: Shared, data_directory: &Path) -> Self {
+        let starts = Starts::read(data_directory);
+        Self { shared, starts, looked_at: None, seen: 0, marked: 0, found: None, has_events: false }
+    }
+
+    /// There was an event.
+    pub(super) fn note_events(&mut self) {
+        self.has_events = true;
+    }
+
+    /// On a primary whose log is flushed up to here.
+    pub(super) fn tend(&mut self, flushed: u64) {
+        if let Some(found) = self.found.take_if(|found| found.complete <= flushed) {
+            self.keep(found);
+        }
+        let now = Instant::now();
+        let is_early = self.looked_at.is_some_and(|at| now.saturating_duration_since(at) < EVERY);
+        if !is_early {
+            self.looked_at = Some(now);
+            self.look();
+        }
+    }
+
+    /// On a standby: a mark with this start was read, and what ends here is complete.
+    pub(super) fn read(&mut self, start: u64, end: u64) {
+        let now = Instant::now();
+        if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= EVERY) {
+            self.looked_at = Some(now);
+            self.keep(Start { start, complete: end, found_at: now_seconds() });
+        }
+    }
+
+    fn look(&mut self) {
+        // The one before the search is the start's; everybody who had written before it has ended by the other.
+        let start = self.shared.wal.safe_start();
+        let complete = position::end_of_log();
+        if complete != self.seen && self.found.is_none() {
+            self.found = Some(Start { start, complete, found_at: now_seconds() });
+        }
+        let has_grown = complete.saturating_sub(self.marked) >= MARK_AFTER_BYTES;
+        if (self.has_events || has_grown) && complete != self.seen {
+            self.marked = write::insert_small(false, &log_record::mark(start));
+            self.shared.wal.words.figures.marks_total.fetch_add(1, Relaxed);
+            self.has_events = false;
+        }
+        // Not behind the mark: the next look finds a start that is behind it, and then the log rests.
+        self.seen = complete;
+    }
+
+    fn keep(&mut self, start: Start) {
+        // Without it more is read after the next restart; the directory is as it was.
+        let _ = self.starts.add(start);
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
