@@ -46,6 +46,12 @@ fn plant() -> Result<Tree> {
          comment on function get_written() is 'HTTP';
          create function link() returns void language sql as 'insert into note values (''x'')';
          comment on function link() is 'HTTP GET';
+         create table cleaned as select from generate_series(1, 100);
+         create function get_slowly() returns bigint language plpgsql stable as $f$
+             declare found bigint;
+             begin select count(*) into found from public.cleaned; perform pg_sleep(1.5); return found; end $f$;
+         grant select on cleaned to {ROLE};
+         comment on function get_slowly() is 'HTTP';
          create function says_so() returns void language plpgsql as
              'begin raise sqlstate ''25006''; end';
          comment on function says_so() is 'HTTP POST';
@@ -54,6 +60,7 @@ fn plant() -> Result<Tree> {
     ))?;
     let standby = primary.standby()?;
     standby.configure("sse.primary_url", PRIMARY_URL)?;
+    standby.configure("max_standby_streaming_delay", "0")?;
     standby.start()?;
     standby.wait_for_replay(&primary)?;
     wait_for_status(standby.http()?, "/api/news/info", 200, PATIENCE)?;
@@ -273,5 +280,25 @@ fn refusals_come_back_into_the_table_on_create_extension_and_are_for_superusers_
     // Those who could dump the database before still can, and the dump names nobody.
     let dump = primary.tool("pg_dump").arg("--data-only").output()?;
     ensure!(dump.status.success() && !String::from_utf8_lossy(&dump.stdout).contains("_refusals"));
+    Ok(())
+}
+
+#[test]
+fn a_get_that_replay_has_cancelled_is_made_once_more() -> Result<()> {
+    let Tree { primary, standby } = tree();
+    let conflicts =
+        || standby.sql("select confl_snapshot from pg_stat_database_conflicts where datname = 'postgres'");
+    let before = conflicts()?;
+    let mut connection = standby.http()?.connect()?;
+    connection.send(&Request::get("/api/get-slowly"))?;
+    wait_until(SOON, "it runs", || {
+        standby.sql("select count(*) from pg_stat_activity where query like '%get_slowly%' and wait_event = 'PgSleep'").is_ok_and(|count| count == "1")
+    })?;
+    primary.sql("delete from cleaned")?;
+    // Truncating would take a lock as well, and cancel the second time, too.
+    primary.sql("vacuum (truncate off) cleaned")?;
+    let answer = connection.response("GET")?;
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "0"), "{:?}", answer.head);
+    ensure!(conflicts()? != before, "it was not cancelled");
     Ok(())
 }

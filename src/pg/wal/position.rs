@@ -19,15 +19,16 @@ unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrappers set a jump buffer: called at commits.
     // xlog.c, xlogrecovery.c: each takes a spinlock, allocates nothing and reports no errors.
     safe fn GetXLogInsertRecPtr() -> u64;
-    fn GetXLogReplayRecPtr(timeline: *mut pg_sys::TimeLineID) -> u64;
+    fn GetCurrentReplayRecPtr(timeline: *mut pg_sys::TimeLineID) -> u64;
 }
 
-/// The end of the last record that this server has written, or replayed. Everything that a snapshot of this
-/// process can see has been committed before it.
+/// The end of the last record that this server has written, or replayed, or is replaying. Everything that a
+/// snapshot of this process can see has been committed before it: a replayed transaction becomes visible in the
+/// middle of the replay of its commit (xact.c, `xact_redo_commit`), before `GetXLogReplayRecPtr` says so.
 pub(crate) fn end_of_log() -> u64 {
     if backend::in_recovery() {
         // SAFETY: NULL: the timeline is not wanted.
-        return unsafe { GetXLogReplayRecPtr(ptr::null_mut()) };
+        return unsafe { GetCurrentReplayRecPtr(ptr::null_mut()) };
     }
     // SAFETY: set at server start.
     let segment_bytes = unsafe { pg_sys::wal_segment_size };
