@@ -8,8 +8,10 @@ mod common;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Result, ensure};
-use cluster::{Cluster, Session, SessionOptions};
+use cluster::http::Request;
+use cluster::{Cluster, PATIENCE, Session, SessionOptions, wait_for};
 use common::announcer;
+use common::calls;
 use common::log_records::{Log, Told, mark};
 use sse_proto::log_record::{Delivery, MAX_PART_BYTES};
 
@@ -26,12 +28,12 @@ fn cluster() -> (MutexGuard<'static, ()>, &'static Cluster) {
 }
 
 fn furnished() -> Result<Cluster> {
-    let cluster = Cluster::builder()
+    let builder = calls::builder()
         .setting("sse.durability", "wal")
         .setting("wal_level", "logical")
         .setting("max_prepared_transactions", 2)
-        .setting("autovacuum", "off")
-        .start()?;
+        .setting("autovacuum", "off");
+    let cluster = calls::start(builder)?;
     cluster.http()?;
     cluster.sql(&announcer("f", "@sse"))?;
     cluster.sql(&announcer("now", "@sse\n@sse_delivery immediate"))?;
@@ -63,6 +65,27 @@ fn the_events_of_a_transaction_are_in_the_log_when_its_commit_record_is() -> Res
     let before = log.dump.lines().position(|line| line.contains("LogicalMessage"));
     let after = log.dump.lines().position(|line| line.contains("desc: COMMIT"));
     ensure!(before < after, "{}", log.dump);
+    Ok(())
+}
+
+// A page that follows its job on another server has to hear of its end, too.
+#[test]
+fn how_a_call_ended_that_went_on_without_its_caller_is_in_the_log_like_any_event() -> Result<()> {
+    let (_turn, cluster) = cluster();
+    cluster.sql(
+        "create function job() returns text language sql as $$ select 'the result' $$;
+         comment on function job() is e'HTTP POST\\n@sse_subscribe'",
+    )?;
+    let from = mark(cluster)?;
+    let answer =
+        cluster.http()?.request(&Request::new("POST", "/api/job").header("Prefer", "respond-async"))?;
+    ensure!(answer.status() == 202, "{} {}", answer.status(), answer.text());
+    let log = wait_for(PATIENCE, "its end", || {
+        let log = Log::since(cluster, &from)?;
+        Ok((!log.told.is_empty()).then_some(log))
+    })?;
+    ensure!(log.data().len() == 1 && log.data()[0].contains("the result"), "{:?}", log.told);
+    assert_eq!((&*log.parts, log.told[0].xid), (&[Delivery::Immediate][..], 0));
     Ok(())
 }
 

@@ -21,12 +21,14 @@ use sse_gateway::{CallAvailability, CallResult, Gateway, Pushed, QueuedCall};
 use sse_proto::call::CallRole;
 #[cfg(feature = "faults")]
 use sse_proto::call::Tenure;
+use sse_proto::record::Kind;
 use sse_ring::PushError;
 
 use crate::guc;
 use crate::pg::call_slot::{self, CallMemory, CallState};
 use crate::pg::shmem::Shared;
-use crate::pg::{bgworker, clock, futex, wal};
+use crate::pg::{backend, bgworker, clock, futex, wal};
+use crate::publish::capture;
 
 use slot::{CallWorker, Ended};
 
@@ -300,6 +302,9 @@ pub(super) fn push(shared: &Shared, record: &[u8]) -> Pushed {
     if !wal::is_on() {
         return push_as_it_is(shared, record);
     }
+    if Kind::of(record) == Some(Kind::Event) {
+        return write(shared, record);
+    }
     // Whatever the call has published is in the log by now. The reader of the log comes there only when it is
     // flushed.
     let end = wal::position::end_of_log();
@@ -307,6 +312,19 @@ pub(super) fn push(shared: &Shared, record: &[u8]) -> Pushed {
     shared.wal.want_flush(end);
     shared.wal.wake_reader();
     push_as_it_is(shared, &placed)
+}
+
+/// An event of the gateway's own goes through the log as those of sessions do: so every server tells it, and it
+/// has a place of its own.
+fn write(shared: &Shared, record: &[u8]) -> Pushed {
+    if record.len() > capture::max_record_bytes(shared) {
+        return Pushed::TooLarge;
+    }
+    // No call goes on without its caller on a standby, so nothing is lost there.
+    if !backend::in_recovery() {
+        wal::write::immediate(shared, record);
+    }
+    Pushed::Done
 }
 
 fn push_as_it_is(shared: &Shared, record: &[u8]) -> Pushed {

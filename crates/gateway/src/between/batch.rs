@@ -65,7 +65,8 @@ impl Batch {
     /// nor what is told of the log.
     pub fn push_record(&mut self, record: &[u8]) {
         match place(record) {
-            Some((place, inner)) => self.push(inner, Some(place)),
+            // Without an index it is the position behind which the record was to come, and nobody's place.
+            Some((place, inner)) => self.push(inner, Some(place).filter(|place| place.index > 0)),
             None => self.push(record, None),
         }
     }
@@ -195,6 +196,8 @@ mod tests {
         let Item::Record(range) = &batch.items[2] else { panic!() };
         assert_eq!(batch.bytes[range.clone()], event, "the place is taken off");
         assert_eq!((batch.ended_calls, batch.ended_snapshots, batch.canary), (vec![1, 2], vec![(3, 7)], 4));
+        batch.push_record(&placed(Place::new(0, 9, 0), &event));
+        assert_eq!(batch.place(4), None, "that is no place");
         assert_eq!(batch.log_state, Some(Arc::new(LogState { history, begin, caught_up: true })));
     }
 
