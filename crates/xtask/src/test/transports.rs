@@ -152,6 +152,7 @@ const PLAIN: &[&str] = &[
     "unbound",
     "upgrade",
     "upgrade_living",
+    "wal_ids",
     "wal_reader",
     "wal_written",
 ];

@@ -47,6 +47,10 @@ impl Carrier<'_> {
         self.hand_over_ordered();
         if outcome == Outcome::Empty {
             self.hand_over_local(read_to);
+            // 0: events do not come from the log.
+            if let (Some(publisher), None, 1..) = (&self.publisher, &self.waiting, read_to) {
+                publisher.has_read(read_to);
+            }
         }
         self.note_hole(outcome);
         Ok(())
