@@ -1,7 +1,7 @@
 //! What a hot standby serves with `sse.durability = wal`: streams and calls of the routines that are
 //! replayed, by the same tokens; and what it sends to the primary (C10.5).
 //!
-//! Not for the events of its streams, which come through the log.
+//! Not for how events come through the log.
 
 mod common;
 
@@ -52,6 +52,11 @@ fn plant() -> Result<Tree> {
              begin select count(*) into found from public.cleaned; perform pg_sleep(1.5); return found; end $f$;
          grant select on cleaned to {ROLE};
          comment on function get_slowly() is 'HTTP';
+         create table note_id (id int); create table counted (n int); grant select on counted to {ROLE};
+         create function total() returns bigint language sql stable as 'select count(*) from public.counted';
+         create function count_up() returns void language plpgsql as $f$ begin
+             insert into counted values (1); raise info '%', (select count(*) from counted); end $f$;
+         comment on function count_up() is E'@sse\n@sse_topic count\n@sse_snapshot public.total as state';
          create function says_so() returns void language plpgsql as
              'begin raise sqlstate ''25006''; end';
          comment on function says_so() is 'HTTP POST';
@@ -233,6 +238,10 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
     wait_until(SOON, "it is replicated", || primary.sql(table).is_ok_and(|count| count == "1"))?;
     standby.start()?;
     standby.wait_for_replay(&primary)?;
+    // The table is there from the beginning, and no file.
+    standby.stop(StopMode::Fast)?;
+    let _ = std::fs::remove_file(standby.data_dir().join("pg_sse.revocations"));
+    standby.start()?;
     let http = standby.http()?;
     assert_eq!(status_of(http, &get("/api/closed/info", Some(&eve)))?, 401, "nobody is let in before that");
     let write = post("/api/write-down", r#"{"body": "x"}"#);
@@ -261,7 +270,8 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
         status_of(proxy.http, &write).is_ok_and(|status| status == 204)
     })?;
     assert_eq!(standby.sql("select count(*) > 1 from note")?, "t");
-    ensure!(stream.drain(Duration::from_millis(10)).is_ok(), "its stream is still there");
+    standby.sql("select closed('promoted')")?;
+    assert_eq!(stream.next_payload(SOON)?.data, "promoted", "its stream is still there");
     assert_eq!(common::gateway_pid(&standby)?, gateway, "nothing was started again");
     // What changes now is told as on any primary, and what was refused on the old one stays so.
     standby.sql(&announcer("later", "@sse"))?;
@@ -305,5 +315,49 @@ fn a_get_that_replay_has_cancelled_is_made_once_more() -> Result<()> {
     let answer = connection.response("GET")?;
     assert_eq!((answer.status(), answer.text().as_str()), (200, "0"), "{:?}", answer.head);
     ensure!(conflicts()? != before, "it was not cancelled");
+    Ok(())
+}
+
+#[test]
+fn a_stream_of_the_standby_has_the_events_and_the_ids_of_the_primary() -> Result<()> {
+    let Tree { primary, standby } = tree();
+    let path = "/api/news/info";
+    let (mut here, mut there) = (standby.http()?.events(path)?, primary.http()?.events(path)?);
+    for stream in [&mut here, &mut there] {
+        stream.ready()?;
+    }
+    primary.sql("select news('one')")?;
+    primary.sql("begin; insert into note_id values (1); select news('two'); select news('three'); commit")?;
+    let mut last = String::new();
+    for text in ["one", "two", "three"] {
+        let of_primary = there.next_payload(SOON).with_context(|| format!("{text} on the primary"))?;
+        let of_standby = here.next_payload(SOON).with_context(|| format!("{text} on the standby"))?;
+        assert_eq!((of_standby.data.as_str(), of_primary.data.as_str()), (text, text));
+        assert_eq!(of_standby.id, of_primary.id);
+        last = if text == "two" { of_standby.id.clone() } else { last };
+    }
+    // A reader may go on at any of them.
+    for server in [primary, standby] {
+        let mut resumed = server.http()?.events_after(path, &last)?;
+        assert_eq!(resumed.next_payload(SOON).context("resumed")?.data, "three");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_snapshot_of_the_standby_is_cut_from_what_is_replayed() -> Result<()> {
+    let Tree { primary, standby } = tree();
+    primary.sql("insert into counted values (1)")?;
+    standby.wait_for_replay(primary)?;
+    let mut stream = standby.http()?.events("/api/count-up/info")?;
+    let first = stream.next_payload(SOON)?;
+    assert_eq!((first.event.as_str(), first.data.as_str()), ("state", "1"));
+    for n in 2..20 {
+        primary.sql("select count_up()")?;
+        assert_eq!(stream.next_payload(SOON)?.data, n.to_string());
+        // Each new one begins with a state, and goes on with what is not in it.
+        let mut other = standby.http()?.events("/api/count-up/info")?;
+        assert_eq!(other.next_payload(SOON)?.data, n.to_string());
+    }
     Ok(())
 }
