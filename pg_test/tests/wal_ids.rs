@@ -1,16 +1,18 @@
-//! Ids of events that come from the write-ahead log, on one server: who comes with one goes on behind it (C10.3).
+//! Ids of events that come from the write-ahead log, on one server: who comes with one goes on behind it
+//! (C10.3).
 //!
 //! Not for which ids hold and which do not: `crates/gateway/tests/placed.rs`. Not for standbys.
 
 mod common;
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::{EventStream, Request};
-use cluster::{Cluster, wait_until};
-use common::SOON;
+use cluster::{Cluster, StopMode, wait_until};
 use common::calls::{builder, start};
+use common::{SOON, announcer};
 
 const SETUP: &str = "
     create function state() returns text language sql stable as $$ select 'the state' $$;
@@ -70,5 +72,29 @@ fn how_a_call_ended_that_went_on_without_its_caller_has_a_place_of_its_own() -> 
     let mut stream = resumed(cluster, target, &end.id)?;
     cluster.sql("create or replace function last() returns void language plpgsql as $$ begin raise info 'last'; end $$; comment on function last() is '@sse'; select last()")?;
     assert_eq!(stream.next(SOON)?.data, "last");
+    Ok(())
+}
+
+#[test]
+fn the_last_id_holds_over_restarts_of_a_server_that_was_quiet_for_longer_than_its_window() -> Result<()> {
+    let builder = Cluster::builder().setting("sse.durability", "wal").setting("sse.window_age", "1s");
+    let cluster = builder.start()?;
+    cluster.sql(&announcer("f", "@sse"))?;
+    let mut stream = cluster.http()?.events("/api/f/info")?;
+    stream.ready()?;
+    cluster.sql("select f('x')")?;
+    let last = stream.next(SOON)?.id;
+    for what in ["other", "another"] {
+        cluster.sql(&format!("create table {what}()"))?;
+        let quiet = Instant::now();
+        // A start that is older than the window, and behind the event.
+        wait_until(SOON, "time passes", || quiet.elapsed() > Duration::from_secs(4))?;
+        cluster.restart(StopMode::Fast)?;
+        drop(resumed(&cluster, "/api/f/info", &last)?);
+    }
+    let mut stream = resumed(&cluster, "/api/f/info", &last)?;
+    cluster.sql("select f('y')")?;
+    let next = stream.next(SOON)?;
+    assert_eq!((&*next.event, &*next.data), ("message", "y"));
     Ok(())
 }

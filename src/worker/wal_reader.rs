@@ -1,6 +1,7 @@
-//! `pg_sse wal reader`: with `sse.durability = wal`, reads the write-ahead log and hands the events of committed
-//! transactions to the gateway, in the order of their commits, as soon as a reader on this server can see what
-//! they changed (C10.2). The same on a primary and on a standby; a promotion changes nothing but the timeline.
+//! `pg_sse wal reader`: with `sse.durability = wal`, reads the write-ahead log and hands the events of
+//! committed transactions to the gateway, in the order of their commits, as soon as a reader on this server
+//! can see what they changed (C10.2). The same on a primary and on a standby; a promotion changes nothing but
+//! the timeline.
 //!
 //! It reads when a gateway has asked for it, from where the window begins. On a primary it also flushes the
 //! log for those who did not wait for the disk, and finds where to begin after a restart; it does neither in
@@ -79,9 +80,11 @@ impl Reader {
             bgworker::reload_configuration();
             let Some(end) = self.look() else { return 1 };
             if end.role == Role::Primary {
-                self.marks.tend(end.position);
+                self.marks.tend();
             }
             let progress = self.read(&end);
+            // Without a gateway nothing is told, and the log is looked at by nobody.
+            self.marks.settle(self.reading.as_ref().map_or((end.position, (u64::MAX, 0)), Reading::told_to));
             match progress {
                 Progress::Failed => return 1,
                 // It is looked at above, and in `read`.

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
 use sse_proto::log_record;
+use sse_proto::place::Place;
 
 use super::starts::{Start, Starts};
 use crate::pg::shmem::Shared;
@@ -32,7 +33,8 @@ pub(super) struct Marks {
     seen: u64,
     /// The end of the log behind the last mark; 0: none was written yet, in this life.
     marked: u64,
-    /// Found, and not flushed yet: after a crash the log may go on otherwise from before this.
+    /// Found, and not told up to there yet, perhaps not even flushed: after a crash the log may go on
+    /// otherwise from before this.
     found: Option<Start>,
     has_events: bool,
 }
@@ -48,11 +50,17 @@ impl Marks {
         self.has_events = true;
     }
 
-    /// On a primary whose log is flushed up to here.
-    pub(super) fn tend(&mut self, flushed: u64) {
-        if let Some(found) = self.found.take_if(|found| found.complete <= flushed) {
-            self.keep(found);
+    /// Keeps what was found, when everything up to its end was told. `told`: up to where all was, and where
+    /// the last of it is.
+    pub(super) fn settle(&mut self, (told, last): (u64, (u64, u32))) {
+        if let Some(found) = self.found.take_if(|found| found.complete <= told) {
+            let is_before = last.0 <= found.complete;
+            self.keep(Start { nothing_since: if is_before { last } else { found.nothing_since }, ..found });
         }
+    }
+
+    /// On a primary.
+    pub(super) fn tend(&mut self) {
         let now = Instant::now();
         let is_early = self.looked_at.is_some_and(|at| now.saturating_duration_since(at) < EVERY);
         if !is_early {
@@ -66,16 +74,17 @@ impl Marks {
         let now = Instant::now();
         if self.looked_at.is_none_or(|at| now.saturating_duration_since(at) >= EVERY) {
             self.looked_at = Some(now);
-            self.keep(Start { start, complete: end, found_at: now_seconds() });
+            self.found.get_or_insert(found(start, end));
         }
     }
 
     fn look(&mut self) {
-        // The one before the search is the start's; everybody who had written before it has ended by the other.
+        // The one before the search is the start's; everybody who had written before it has ended by the
+        // other.
         let start = self.shared.wal.safe_start();
         let complete = position::end_of_log();
         if complete != self.seen && self.found.is_none() {
-            self.found = Some(Start { start, complete, found_at: now_seconds() });
+            self.found = Some(found(start, complete));
         }
         let has_grown = complete.saturating_sub(self.marked) >= MARK_AFTER_BYTES;
         if (self.has_events || has_grown) && complete != self.seen {
@@ -91,6 +100,10 @@ impl Marks {
         // Without it more is read after the next restart; the directory is as it was.
         let _ = self.starts.add(start);
     }
+}
+
+fn found(start: u64, complete: u64) -> Start {
+    Start { start, complete, nothing_since: (complete, Place::BEHIND_ALL), found_at: now_seconds() }
 }
 
 /// Seconds since 1970.

@@ -1,8 +1,8 @@
 //! How long the reader sleeps when everything is read.
 //!
 //! On a primary, whoever commits with events wakes it. While events come in quick succession it looks by
-//! itself, once a millisecond, and asks nobody for a wake, as the courier does (`courier/pace.rs`). On a standby
-//! nobody wakes it. Whatever else is written has to be read, too, and must not pile up.
+//! itself, once a millisecond, and asks nobody for a wake, as the courier does (`courier/pace.rs`). On a
+//! standby nobody wakes it. Whatever else is written has to be read, too, and must not pile up.
 //!
 //! Not for: reading (`reading.rs`).
 

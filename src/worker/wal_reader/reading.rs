@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The directory of the log may have thousands of files.
 const LOOK_FOR_OLDEST_EVERY: Duration = Duration::from_secs(5);
 
-/// Memory for events whose commits have not been read, of all transactions together. What is beyond it is lost,
-/// and a gap says so.
+/// Memory for events whose commits have not been read, of all transactions together. What is beyond it is
+/// lost, and a gap says so.
 const ALL_BYTES: usize = 256 << 20;
 
 /// How a step ended.
@@ -70,8 +70,8 @@ pub(super) struct Reading {
     queue: Queue,
     /// Where it has begun.
     start: u64,
-    /// Events behind this position are complete.
-    begin: Option<u64>,
+    /// Events behind this place, position and index, are complete.
+    begin: Option<(u64, u32)>,
     /// Events up to here have been told.
     told: (u64, u32),
     /// Where the log ended when it began.
@@ -99,7 +99,7 @@ impl Reading {
         let oldest = log.oldest(0)?;
         let is_there = layout.start(layout.segment(start)) >= oldest;
         let (start, begin) = match beginning.start {
-            Some(found) if is_there => (found.start, Some(found.complete)),
+            Some(found) if is_there => (found.start, Some(found.nothing_since)),
             _ => (log.find_from(oldest)?, None),
         };
         log.go_to(start);
@@ -123,7 +123,7 @@ impl Reading {
         };
         if let Some((position, _)) = beginning.told {
             // For subscribers nothing has changed by the other reader's end.
-            reading.begin = reading.begin.filter(|begin| *begin <= position).or(Some(position));
+            reading.begin = reading.begin.filter(|begin| begin.0 <= position).or(beginning.told);
         }
         Some(reading)
     }
@@ -158,6 +158,12 @@ impl Reading {
         progress
     }
 
+    /// Up to where everything is told, and where the last of it is; the highest number as long as nobody
+    /// knows.
+    pub(super) fn told_to(&self) -> (u64, (u64, u32)) {
+        (self.shared.wal.read_to(), self.begin.map_or((u64::MAX, 0), |begin| begin.max(self.told)))
+    }
+
     /// Since when a commit is held.
     pub(super) fn held_since(&self) -> Option<Instant> {
         self.queue.held_since()
@@ -166,7 +172,7 @@ impl Reading {
     /// For who begins to read before this start, everything behind it is complete.
     fn complete_from(&mut self, start: u64, complete: u64) {
         if self.begin.is_none() && start >= self.start {
-            self.begin = Some(complete);
+            self.begin = Some((complete, Place::BEHIND_ALL));
             self.state_is_told = false;
         }
     }
@@ -267,7 +273,7 @@ impl Reading {
             }
             first = false;
             let position = held.complete.end;
-            let is_wanted = self.begin.is_some_and(|begin| position > begin);
+            let is_wanted = self.begin.is_some_and(|begin| position > begin.0);
             match &held.complete.content {
                 Content::Events(events) if is_wanted => {
                     let is_now = self.is_caught_up && end.role == Role::Primary;
@@ -314,7 +320,7 @@ impl Reading {
             self.state_is_told = false;
             // Without a mark: what is complete begins here.
             let told = self.queue.first_end().map_or(self.log.position(), |held| held.saturating_sub(1));
-            self.begin.get_or_insert(told);
+            self.begin.get_or_insert((told, Place::BEHIND_ALL));
         }
         is_new
     }
@@ -327,8 +333,8 @@ impl Reading {
 
     /// Tells what the log is, as soon as it is known, and whenever it changes.
     fn tell_state(&mut self, pushing: &mut Pushing) -> Result<(), NotPushed> {
-        let Some(begin) = self.begin.filter(|_| !self.state_is_told) else { return Ok(()) };
-        let begin = Place::behind(self.history.timeline_at(begin), begin);
+        let Some((lsn, index)) = self.begin.filter(|_| !self.state_is_told) else { return Ok(()) };
+        let begin = Place::new(self.history.timeline_at(lsn), lsn, index);
         let history = self.history.clone();
         pushing.record(&Record::LogState { history, begin, caught_up: self.is_caught_up })?;
         self.state_is_told = true;
@@ -366,7 +372,7 @@ impl Reading {
         figures.timeline.store(self.history.timeline(), Relaxed);
         figures.position.store(self.log.position(), Relaxed);
         figures.end.store(end.position, Relaxed);
-        figures.begin.store(self.begin.unwrap_or(0), Relaxed);
+        figures.begin.store(self.begin.map_or(0, |begin| begin.0), Relaxed);
         figures.caught_up.store(u32::from(self.is_caught_up), Relaxed);
         let is_behind = progress != Progress::UpToDate || self.queue.first_end().is_some();
         if !is_behind {

@@ -32,6 +32,9 @@ pub(super) struct Start {
     pub start: u64,
     /// All events with a later position than this are then found.
     pub complete: u64,
+    /// No event lies between this place (position and index) and `complete`: the last event, as far as that
+    /// is known. So who has everything up to here has missed nothing, however long ago that was.
+    pub nothing_since: (u64, u32),
     /// When this was found, in seconds since 1970.
     pub found_at: u64,
 }
@@ -87,7 +90,8 @@ impl Starts {
     fn write(&self) -> io::Result<()> {
         let mut text = format!("{FIRST_LINE}\n");
         for start in &self.all {
-            text += &format!("{:x} {:x} {}\n", start.start, start.complete, start.found_at);
+            let Start { start, complete, nothing_since: (position, index), found_at } = start;
+            text += &format!("{start:x} {complete:x} {position:x} {index:x} {found_at}\n");
         }
         let new = self.directory.join(NEW_FILE_NAME);
         fs::File::create(&new)?.write_all(text.as_bytes())?;
@@ -102,13 +106,16 @@ fn parse(text: &str) -> Option<Vec<Start>> {
     }
     let all: Vec<Start> = lines.map(line).collect::<Option<_>>()?;
     let is_sorted = all.is_sorted_by(|one, next| one.complete < next.complete);
-    (is_sorted && all.iter().all(|start| start.start <= start.complete)).then_some(all)
+    (is_sorted && all.iter().all(|start| start.start.max(start.nothing_since.0) <= start.complete))
+        .then_some(all)
 }
 
 fn line(line: &str) -> Option<Start> {
     let mut words = line.split(' ');
     let start = u64::from_str_radix(words.next()?, 16).ok()?;
     let complete = u64::from_str_radix(words.next()?, 16).ok()?;
+    let position = u64::from_str_radix(words.next()?, 16).ok()?;
+    let nothing_since = (position, u32::from_str_radix(words.next()?, 16).ok()?);
     let found_at = words.next()?.parse().ok()?;
-    words.next().is_none().then_some(Start { start, complete, found_at })
+    words.next().is_none().then_some(Start { start, complete, nothing_since, found_at })
 }
