@@ -314,8 +314,8 @@ pub(super) fn push(shared: &Shared, record: &[u8]) -> Pushed {
     push_as_it_is(shared, &placed)
 }
 
-/// An event of the gateway's own goes through the log as those of sessions do: so every server tells it, and it
-/// has a place of its own.
+/// An event of the gateway's own goes through the log as those of sessions do: so every server tells it, and
+/// it has a place of its own.
 fn write(shared: &Shared, record: &[u8]) -> Pushed {
     if record.len() > capture::max_record_bytes(shared) {
         return Pushed::TooLarge;
