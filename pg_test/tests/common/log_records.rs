@@ -145,7 +145,7 @@ fn bytes(cluster: &Cluster, lsn: u64, count: usize) -> Result<Vec<u8>> {
             segment = (number, fs::read(cluster.data_dir().join("pg_wal").join(name))?);
         }
         let offset = position % SEGMENT_BYTES;
-        if offset % PAGE_BYTES == 0 {
+        if offset.is_multiple_of(PAGE_BYTES) {
             position += if offset == 0 { 40 } else { 24 };
             continue;
         }

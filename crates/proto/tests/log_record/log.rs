@@ -137,7 +137,7 @@ impl Log {
         if delivery == 0 {
             self.xids += 1;
             xid = self.xids;
-            steps.push_back(if choice % 4 == 0 { Step::Abort } else { Step::Commit });
+            steps.push_back(if choice.is_multiple_of(4) { Step::Abort } else { Step::Commit });
         }
         self.processes[process] = Process { xid, steps, texts };
     }
