@@ -303,6 +303,7 @@ fn a_transaction_that_was_open_when_the_server_was_killed_is_not_told_and_hinder
     cluster.sql("checkpoint")?;
     cluster.kill_postmaster()?;
     cluster.start()?;
+    again(&cluster, &first, 1)?;
     cluster.sql("select bump()")?;
     let events = again(&cluster, &first, 2)?;
     assert_eq!(events.iter().map(|event| event.data.as_str()).collect::<Vec<_>>(), ["2"]);

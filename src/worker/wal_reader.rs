@@ -116,6 +116,10 @@ impl Reader {
             self.pushing.reading = wanted;
             let beginning = self.beginning(wanted, end);
             self.reading = Reading::new(self.shared, end, &beginning);
+            if beginning.told.is_none() {
+                // Nothing is waited for with what was told before.
+                self.shared.wal.set_read_to(0);
+            }
             if let (Some(reading), None) = (&self.reading, beginning.told)
                 && let Err(why) = reading.announce(&mut self.pushing)
             {

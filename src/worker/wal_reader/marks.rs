@@ -87,7 +87,8 @@ impl Marks {
             self.found = Some(found(start, complete));
         }
         let has_grown = complete.saturating_sub(self.marked) >= MARK_AFTER_BYTES;
-        if (self.has_events || has_grown) && complete != self.seen {
+        // An event may have come behind the look that has seen its commit.
+        if self.has_events || has_grown {
             self.marked = write::insert_small(false, &log_record::mark(start));
             self.shared.wal.words.figures.marks_total.fetch_add(1, Relaxed);
             self.has_events = false;

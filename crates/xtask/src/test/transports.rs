@@ -153,6 +153,7 @@ const PLAIN: &[&str] = &[
     "upgrade",
     "upgrade_living",
     "wal_ids",
+    "wal_latency",
     "wal_reader",
     "wal_written",
 ];
