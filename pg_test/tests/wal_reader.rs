@@ -35,7 +35,9 @@ const QUIET: &str = "-c client_min_messages=warning";
 
 fn builder() -> Builder {
     // Nobody but the reader of the log is to flush what sessions do not wait for.
-    Cluster::builder().setting("sse.durability", "wal").setting("wal_writer_delay", "10s")
+    let builder = Cluster::builder().setting("sse.durability", "wal").setting("wal_writer_delay", "10s");
+    // On a busy machine a checkpoint at once would remove what the reader has not come to.
+    builder.setting("wal_keep_size", "256MB")
 }
 
 /// The cluster of the tests that leave the server as it is.

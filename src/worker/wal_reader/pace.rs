@@ -26,8 +26,9 @@ const LIVELY: Duration = Duration::from_secs(3);
 /// … and this often when it is quiet: a four-hundredth of a processor.
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// The longest pause on a primary. What can be written meanwhile takes a tenth of a second to read.
-const LONGEST: Duration = Duration::from_millis(500);
+/// The longest pause on a primary. What is written meanwhile must not be removed by a checkpoint before it is
+/// read; whoever orders checkpoints at once needs some `wal_keep_size`.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// A commit that has been held this long waits for something: a standby, a lock, a debugger.
 const HELD_LONG: Duration = Duration::from_millis(100);
