@@ -23,8 +23,8 @@ unsafe extern "C-unwind" {
 }
 
 /// The end of the last record that this server has written, or replayed, or is replaying. Everything that a
-/// snapshot of this process can see has been committed before it: a replayed transaction becomes visible in the
-/// middle of the replay of its commit (xact.c, `xact_redo_commit`), before `GetXLogReplayRecPtr` says so.
+/// snapshot of this process can see has been committed before it: a replayed transaction becomes visible in
+/// the middle of the replay of its commit (xact.c, `xact_redo_commit`), before `GetXLogReplayRecPtr` says so.
 pub(crate) fn end_of_log() -> u64 {
     if backend::in_recovery() {
         // SAFETY: NULL: the timeline is not wanted.

@@ -155,6 +155,7 @@ const PLAIN: &[&str] = &[
     "wal_ids",
     "wal_latency",
     "wal_reader",
+    "wal_unreadable",
     "wal_written",
 ];
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use sse_proto::place::Place;
 use sse_proto::record::{self, Kind, Record};
 
-/// As many are held. Each is of a call or snapshot that has ended, or a canary, so more can only come while the
-/// log stands still; then the oldest are handed on, and come too early.
+/// As many are held. Each is of a call or snapshot that has ended, or a canary, so more can only come while
+/// the log stands still; then the oldest are handed on, and come too early.
 const MOST: usize = 10_000;
 
 /// Pause before it is looked again whether the reader has come further. It wakes nobody for that.
