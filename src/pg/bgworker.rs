@@ -328,8 +328,9 @@ pub(crate) fn wait(timeout: Duration) {
 /// which leave so without an error.
 pub(crate) fn idle(timeout: Duration) -> bool {
     let events = wait_for_latch(timeout);
-    // SAFETY: a flag of globals.c that a signal handler sets.
-    if unsafe { (&raw const pg_sys::ProcDiePending).read_volatile() } != 0 {
+    let flag = &raw const pg_sys::ProcDiePending;
+    // SAFETY: a static variable of globals.c, which a signal handler sets.
+    if unsafe { flag.read_volatile() } != 0 {
         return false;
     }
     woken(events);
