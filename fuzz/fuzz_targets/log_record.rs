@@ -9,7 +9,7 @@ use sse_proto::log_record::{
 
 const LIMITS: Limits = Limits { body_bytes: 200, all_bytes: 500 };
 
-/// Each piece: what it is, an xid, a length, and so many bytes.
+// Each piece: what it is, an xid, a length, and so many bytes.
 fuzz_target!(|bytes: &[u8]| {
     let _ = payload(bytes);
     let mut assembler = Assembler::new(LIMITS);
