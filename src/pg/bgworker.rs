@@ -11,7 +11,7 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTi
 use pgrx::pg_sys;
 
 use super::backend::data_directory;
-use super::{compat, latch};
+use super::{compat, latch, wal};
 
 pub(crate) use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 
@@ -28,19 +28,9 @@ unsafe extern "C-unwind" {
     fn die(signal: c_int);
 }
 
-/// When the gateway is started.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum GatewayStart {
-    /// When the server can be written to: a standby waits for its promotion.
-    WhenWritable,
-    /// When the server can be read, as a hot standby can.
-    WhenReadable,
-}
-
 /// Registers the gateway. To be called once, from `_PG_init` in the postmaster, before any other worker of
 /// ours.
-pub(crate) fn register_gateway(start: GatewayStart) {
-    STANDBYS_SERVE.set(start == GatewayStart::WhenReadable);
+pub(crate) fn register_gateway() {
     // SAFETY: set before libraries are loaded.
     if unsafe { pg_sys::IsBinaryUpgrade } {
         return;
@@ -50,9 +40,10 @@ pub(crate) fn register_gateway(start: GatewayStart) {
         .set_library("pg_sse")
         .set_function("pg_sse_gateway_main")
         .enable_spi_access()
-        .set_start_time(match start {
-            GatewayStart::WhenWritable => BgWorkerStartTime::RecoveryFinished,
-            GatewayStart::WhenReadable => BgWorkerStartTime::ConsistentState,
+        // Where events go through the log, standbys serve.
+        .set_start_time(match wal::is_on() {
+            true => BgWorkerStartTime::ConsistentState,
+            false => BgWorkerStartTime::RecoveryFinished,
         })
         .set_restart_time(Some(RESTART_AFTER))
         .load();
@@ -198,12 +189,7 @@ pub(crate) fn workers_before_us() -> i32 {
 /// the log, too. One more, which makes the files for
 /// clients, is ended where it is in the way.
 pub(crate) fn workers() -> i32 {
-    if STANDBYS_SERVE.get() { 4 } else { 2 }
-}
-
-thread_local! {
-    /// Set in the postmaster, inherited by every process it forks.
-    static STANDBYS_SERVE: Cell<bool> = const { Cell::new(false) };
+    if wal::is_on() { 4 } else { 2 }
 }
 
 /// The number of call workers for which there is a place, as far as Postgres and pg_sse itself are concerned.

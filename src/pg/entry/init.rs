@@ -5,8 +5,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use super::{activation, catalog_change, hook, memory, utility, xact};
 use crate::guc;
-use crate::pg::bgworker::{self, GatewayStart};
-use crate::pg::{config_file, guc_shadow, wal};
+use crate::pg::{bgworker, config_file, guc_shadow, wal};
 
 /// If the library is loaded at server start, everything is installed. If it is loaded later (by the SQL
 /// script of `CREATE EXTENSION`, or by `sse.publish` in a server without the preload), nothing is: the
@@ -37,11 +36,7 @@ unsafe extern "C-unwind" fn _PG_init() {
             "sse.publish works all the same."
         ),
     }
-    bgworker::register_gateway(if guc::is_wal() {
-        GatewayStart::WhenReadable
-    } else {
-        GatewayStart::WhenWritable
-    });
+    bgworker::register_gateway();
     if guc::is_wal() {
         bgworker::register_wal_reader();
     }
