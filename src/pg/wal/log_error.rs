@@ -12,7 +12,9 @@ pub(super) fn forget() {
         raw::FlushErrorState();
     }
     // SAFETY: a context that lives as long as this process.
-    unsafe { pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext };
+    let top = unsafe { pg_sys::TopMemoryContext };
+    // SAFETY: as above.
+    unsafe { pg_sys::CurrentMemoryContext = top };
     // SAFETY: the body has no destructors. An error while reporting one ends in elog.c's own stack.
     let _ = unsafe { try_catch::run(run, &mut 0) };
     // SAFETY: as the auxiliary processes do it after an error (walwriter.c).

@@ -120,7 +120,9 @@ impl LogReader {
         };
         let segment_bytes = c_int::try_from(layout.start(1)).unwrap_or(0);
         // SAFETY: a context that lives as long as this process; Postgres' reader lives in it.
-        unsafe { pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext };
+        let top = unsafe { pg_sys::TopMemoryContext };
+        // SAFETY: as above.
+        unsafe { pg_sys::CurrentMemoryContext = top };
         // SAFETY: copies the routine (xlogreader.c); answers NULL without memory.
         let state =
             unsafe { pg_sys::XLogReaderAllocate(segment_bytes, null(), &raw mut routine, source.cast()) };
