@@ -54,7 +54,8 @@ fn what_can_only_be_looked_at_takes_get_and_head() -> Result<()> {
     Ok(())
 }
 
-// Attack: a page of another origin takes an answer as its image or script, so that the bytes are in its process.
+// Attack: a page of another origin takes an answer as its image or script, so that the bytes are in its
+// process.
 #[test]
 fn no_answer_is_given_to_pages_of_other_origins() -> Result<()> {
     let admin = open(Cluster::builder(), Builder::start)?;

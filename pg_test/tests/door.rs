@@ -75,7 +75,8 @@ fn a_token_comes_in_the_header_or_else_the_cookie_or_else_a_parameter_that_is_na
     Ok(())
 }
 
-// What a token may look like at all is tested beside the code that reads it (`crates/gateway/src/auth/tests/`).
+// What a token may look like at all is tested beside the code that reads it
+// (`crates/gateway/src/auth/tests/`).
 #[test]
 fn a_token_that_is_not_to_be_believed_opens_nothing() -> Result<()> {
     let cluster = builder()

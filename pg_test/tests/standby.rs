@@ -227,8 +227,8 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
     ))?;
     let (alice, eve) = (issue(&primary, ALICE)?, issue(&primary, person("9", "eve"))?);
     let standby = primary.standby()?;
-    // Nothing of it is in the base backup, so what the standby knows of it comes by replication. It is the last of
-    // many, so that whoever lets somebody in too early is caught.
+    // Nothing of it is in the base backup, so what the standby knows of it comes by replication. It is the
+    // last of many, so that whoever lets somebody in too early is caught.
     primary.sql(
         "insert into sse._refusals (kind, name, moment)
          select 'token', sha256(n::text::bytea), 4102444800000000 from generate_series(1, 30000) n",

@@ -1,5 +1,5 @@
-//! Events through the write-ahead log, on a primary: in the order of commits, told when they can be seen and not
-//! before, and the same again whoever has died meanwhile (C10.2 to C10.4, C10.6).
+//! Events through the write-ahead log, on a primary: in the order of commits, told when they can be seen and
+//! not before, and the same again whoever has died meanwhile (C10.2 to C10.4, C10.6).
 //!
 //! Not for standbys.
 

@@ -1,5 +1,5 @@
-//! A record of the write-ahead log that makes its reader crash stops it once, and never again: the log outlives
-//! the crash, and so would every further one (C10.6).
+//! A record of the write-ahead log that makes its reader crash stops it once, and never again: the log
+//! outlives the crash, and so would every further one (C10.6).
 
 mod common;
 

@@ -243,8 +243,8 @@ pub(crate) fn take_in_what_waits() {
     }
 }
 
-/// Takes in interrupts (barriers, catalog invalidation) that Postgres wants every process to take in, and notices that
-/// the postmaster has died: for who works for long without waiting.
+/// Takes in interrupts (barriers, catalog invalidation) that Postgres wants every process to take in, and
+/// notices that the postmaster has died: for who works for long without waiting.
 pub(crate) fn take_in_interrupts() {
     wait(Duration::ZERO);
 }

@@ -1,6 +1,6 @@
 //! The background workers: `gateway` faces the network and holds no database connection, `catalog` reads the
-//! routines, `call` runs HTTP calls, `follower` keeps in step with the other servers of a tree, `wal_reader` reads the
-//! write-ahead log.
+//! routines, `call` runs HTTP calls, `follower` keeps in step with the other servers of a tree, `wal_reader`
+//! reads the write-ahead log.
 //!
 //! Not for: sockets and HTTP (`sse_gateway`), which the gateway's runtime threads do without Postgres.
 

@@ -1,5 +1,5 @@
-//! What the write-ahead log of a server has of ours: `pg_waldump` says which records there are, the files have
-//! their bytes. Reads them as any reader has to, without the library.
+//! What the write-ahead log of a server has of ours: `pg_waldump` says which records there are, the files
+//! have their bytes. Reads them as any reader has to, without the library.
 
 use std::fs;
 

@@ -143,8 +143,8 @@ impl Keeper {
         }
     }
 
-    /// The token of a request, if it is one of those that count. May wait for the file to be read, but not for
-    /// long.
+    /// The token of a request, if it is one of those that count. May wait for the file to be read, but not
+    /// for long.
     pub(super) async fn admits(&self, headers: &HeaderMap, outbox: &Arc<Outbox>) -> Option<Given> {
         let given = Given::of(headers)?;
         if let Some(look) = self.begin_look(outbox) {

@@ -19,7 +19,8 @@ use tokio::time::{Instant, timeout_at};
 /// Streams that are told of, of all threads together: those that lag most. The rest is counted.
 pub(crate) const MAX_STREAMS: usize = 500;
 
-/// Paths whose streams are counted: those that were met first. How many streams others have is not known then.
+/// Paths whose streams are counted: those that were met first. How many streams others have is not known
+/// then.
 pub(crate) const MAX_PATHS: usize = 4096;
 
 /// Longest of these paths in bytes. A longer one is not in the counts by path either.

@@ -161,7 +161,7 @@ impl Admitted<'_> {
         {
             return Ok(answer);
         }
-        self.check_place(rule, form)?;
+        self.check_place(rule, form == Form::Later)?;
         let secret = match rule.login {
             true => Some(settings.auth.read_signing_secret().await.map_err(login::no_secret)?),
             false => None,

@@ -10,7 +10,6 @@ use http::{HeaderValue, Request, StatusCode};
 use sse_proto::route::Call;
 
 use super::Admitted;
-use super::streamed::Form;
 use crate::auth::cleared_cookie;
 use crate::content::problem::Problem;
 use crate::settings::Settings;
@@ -52,13 +51,14 @@ impl Admitted<'_> {
         self.primary.clone().filter(|_| !call.read_only && !self.is_head())
     }
 
-    /// Refuses what is known to need the primary, before anything of it is read.
+    /// Refuses what is known to need the primary, before anything of it is read: a logout, and a call that is
+    /// to go on without its caller.
     ///
     /// # Errors
     /// The answer, on a standby. Of a logout it clears the cookie, and the session ends on this server.
-    pub(super) fn check_place(&self, rule: &Call, form: Form) -> Result<(), Problem> {
+    pub(super) fn check_place(&self, rule: &Call, goes_on: bool) -> Result<(), Problem> {
         let Some(primary) = &self.primary else { return Ok(()) };
-        if !rule.logout && form != Form::Later {
+        if !rule.logout && !goes_on {
             return Ok(());
         }
         let Self { asked, settings, shared, .. } = self;
