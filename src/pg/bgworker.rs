@@ -70,20 +70,7 @@ pub(crate) fn register_wal_reader() {
 /// # Errors
 /// `max_worker_processes` is used up.
 pub(crate) fn start_catalog_worker(argument: u64) -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
-    // SAFETY: set at the start of this process.
-    let me = unsafe { pg_sys::MyProcPid };
-    BackgroundWorkerBuilder::new("pg_sse catalog")
-        .set_type("pg_sse catalog")
-        .set_library("pg_sse")
-        .set_function("pg_sse_catalog_main")
-        .enable_spi_access()
-        // On a standby as well: the gateway, which asks for it, may be there.
-        .set_start_time(BgWorkerStartTime::ConsistentState)
-        .set_restart_time(None)
-        .set_argument(Some(pg_sys::Datum::from(argument)))
-        .set_notify_pid(me)
-        .load_dynamic()
-        .map_err(|_| NoWorkerSlot)
+    start("pg_sse catalog", "pg_sse catalog", "pg_sse_catalog_main", argument)
 }
 
 /// Asks the postmaster for a call worker. `argument` is passed to its main function.
@@ -94,20 +81,7 @@ pub(crate) fn start_call_worker(
     number: usize,
     argument: u64,
 ) -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
-    // SAFETY: set at the start of this process.
-    let me = unsafe { pg_sys::MyProcPid };
-    BackgroundWorkerBuilder::new(&format!("pg_sse call worker {number}"))
-        .set_type("pg_sse call worker")
-        .set_library("pg_sse")
-        .set_function("pg_sse_call_main")
-        .enable_spi_access()
-        // On a standby as well: the gateway, which asks for it, may be there.
-        .set_start_time(BgWorkerStartTime::ConsistentState)
-        .set_restart_time(None)
-        .set_argument(Some(pg_sys::Datum::from(argument)))
-        .set_notify_pid(me)
-        .load_dynamic()
-        .map_err(|_| NoWorkerSlot)
+    start(&format!("pg_sse call worker {number}"), "pg_sse call worker", "pg_sse_call_main", argument)
 }
 
 /// Asks the postmaster for the follower. `argument` is passed to its main function.
@@ -115,13 +89,18 @@ pub(crate) fn start_call_worker(
 /// # Errors
 /// `max_worker_processes` is used up.
 pub(crate) fn start_follower(argument: u64) -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
+    start("pg_sse follower", "pg_sse follower", "pg_sse_follower_main", argument)
+}
+
+fn start(name: &str, kind: &str, main: &str, argument: u64) -> Result<DynamicBackgroundWorker, NoWorkerSlot> {
     // SAFETY: set at the start of this process.
     let me = unsafe { pg_sys::MyProcPid };
-    BackgroundWorkerBuilder::new("pg_sse follower")
-        .set_type("pg_sse follower")
+    BackgroundWorkerBuilder::new(name)
+        .set_type(kind)
         .set_library("pg_sse")
-        .set_function("pg_sse_follower_main")
+        .set_function(main)
         .enable_spi_access()
+        // On a standby as well: the gateway, which asks for it, may be there.
         .set_start_time(BgWorkerStartTime::ConsistentState)
         .set_restart_time(None)
         .set_argument(Some(pg_sys::Datum::from(argument)))
