@@ -1,11 +1,12 @@
-//! What a request gives and what the routine gets (C7.3): names, types, overloads, user parameters.
+//! What a request gives and what the routine gets (C7.3): names, defaults, NULL, overloads that conflict.
 //!
-//! Not for limits and malformed requests (`call_limits.rs`), nor for attacks (`call_safety.rs`).
+//! Not for limits and malformed requests (`call_limits.rs`), nor for attacks (`call_safety.rs`). For each
+//! notation of a statement, arrays, and which overload is chosen: `call_statements.rs`. For methods and media
+//! types: `calls.rs` and `call_attacks.rs` of `crates/gateway/tests`.
 
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::Request;
 use common::calls::{Api, Findings, told};
 use serde_json::{Value, json};
 
@@ -106,40 +107,6 @@ fn a_missing_argument_is_named_and_a_default_is_postgres_own() -> Result<()> {
     findings.report()
 }
 
-#[test]
-fn overloads_are_chosen_by_the_names_given() -> Result<()> {
-    let api = Api::new("overloads")?;
-    let mut script = "create function f() returns text language sql as $$ select 'none' $$; comment on function f() is 'HTTP POST';".to_owned();
-    for (signature, types) in [("a int", "int"), ("a int, b int", "int, int"), ("b text", "text")] {
-        script.push_str(&format!(
-            "create function f({signature}) returns text language sql as $$ select '{signature}' $$;
-             comment on function f({types}) is 'HTTP POST';"
-        ));
-    }
-    api.sql(&script)?;
-    let mut findings = Findings::default();
-    for (body, wanted) in [
-        (json!({}), "200 none"),
-        (json!({ "a": 1 }), "200 a int"),
-        (json!({ "a": 1, "b": 2 }), "200 a int, b int"),
-        (json!({ "b": "x" }), "200 b text"),
-    ] {
-        findings.expect(&body.to_string(), told(&api.post("f", &body)?), wanted.to_owned());
-    }
-    for body in [json!({ "c": 1 }), json!({ "a": 1, "b": 2, "c": 3 })] {
-        findings.expect(&body.to_string(), api.post("f", &body)?.status(), 400);
-    }
-    // Two methods at one path are two calls.
-    api.sql(
-        "create function m(a int) returns text language sql as $$ select 'got' $$; comment on function m(int) is 'HTTP GET';
-         create function m(a text) returns text language sql as $$ select 'put' $$; comment on function m(text) is 'HTTP PUT';",
-    )?;
-    findings.expect("GET", told(&api.get("m?a=1")?), "200 got".to_owned());
-    let put = api.request("PUT", "m").json(&json!({ "a": "1" }));
-    findings.expect("PUT", told(&api.http.request(&put)?), "200 put".to_owned());
-    findings.report()
-}
-
 /// A request has names, and never types.
 #[test]
 fn of_overloads_that_no_request_can_tell_apart_the_oldest_goes_on_and_the_others_say_why_not() -> Result<()> {
@@ -179,36 +146,6 @@ fn of_overloads_that_no_request_can_tell_apart_the_oldest_goes_on_and_the_others
 }
 
 #[test]
-fn arrays_come_by_repetition_and_variadic_as_an_array() -> Result<()> {
-    let api = Api::new("arrays")?;
-    api.sql(
-        "create function f(tags text[] = '{none}', n int = 0) returns text language sql as $$ select tags::text || n $$;
-         comment on function f(text[], int) is 'HTTP GET';
-         create function v(variadic _numbers int[]) returns text language sql as $$ select _numbers::text $$;
-         comment on function v(int[]) is 'HTTP POST';
-         create function w(variadic _numbers int[]) returns text language sql as $$ select _numbers::text $$;
-         comment on function w(int[]) is 'HTTP GET';
-         create function d(_ids int[]) returns text language sql as $$ select _ids::text $$;
-         comment on function d(int[]) is 'HTTP DELETE';",
-    )?;
-    let mut findings = Findings::default();
-    for (query, wanted) in [
-        ("f", "200 {none}0"),
-        ("f?tags=a", "200 {a}0"),
-        ("f?tags=a&n=2&tags=b%2Cc&tags=", "200 {a,\"b,c\",\"\"}2"),
-        ("f?tags=%7Bx%7D", "200 {\"{x}\"}0"),
-        ("w?numbers=1&numbers=2", "200 {1,2}"),
-    ] {
-        findings.expect(query, told(&api.get(query)?), wanted.to_owned());
-    }
-    findings.expect("variadic", told(&api.post("v", &json!({ "numbers": [1, 2] }))?), "200 {1,2}".to_owned());
-    findings.expect("empty variadic", told(&api.post("v", &json!({ "numbers": [] }))?), "200 {}".to_owned());
-    let delete = api.request("DELETE", "d?ids=3&ids=4");
-    findings.expect("DELETE", told(&api.http.request(&delete)?), "200 {3,4}".to_owned());
-    findings.report()
-}
-
-#[test]
 fn a_strict_routine_does_not_run_for_null() -> Result<()> {
     let api = Api::new("strictly")?;
     api.sql(
@@ -223,43 +160,6 @@ fn a_strict_routine_does_not_run_for_null() -> Result<()> {
     findings.expect("not run", api.sql("select count(*) from ran")?, "0".to_owned());
     findings.expect("a value", told(&api.post("f", &json!({ "a": 1 }))?), "200 ran".to_owned());
     findings.expect("a set", api.post("s", &json!({ "a": null }))?.status(), 204);
-    findings.report()
-}
-
-/// What a browser's form, curl and a program send.
-#[test]
-fn the_method_decides_where_arguments_are_read() -> Result<()> {
-    let api = Api::new("methods")?;
-    let mut findings = Findings::default();
-    for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-        let name = format!("f_{}", method.to_lowercase());
-        api.sql(&format!(
-            "create function {name}(a text) returns text language sql as 'select a';
-             comment on function {name}(text) is 'HTTP {method}'"
-        ))?;
-        let path = name.replace('_', "-");
-        let request = if matches!(method, "GET" | "DELETE") {
-            api.request(method, &format!("{path}?a=x"))
-        } else {
-            api.request(method, &path).json(&json!({ "a": "x" }))
-        };
-        findings.expect(method, told(&api.http.request(&request)?), "200 x".to_owned());
-    }
-    // A path given in the comment, and the method that volatility and name suggest.
-    api.sql(
-        "create function at_path() returns text language sql as $$ select 'there' $$; comment on function at_path() is 'HTTP GET /v1/there';
-         create function only_path() returns text language sql as $$ select 'here' $$; comment on function only_path() is 'HTTP /v1/here';
-         create function steady() returns text language sql stable as $$ select 'steady' $$; comment on function steady() is 'HTTP';
-         create function get_it() returns text language sql as $$ select 'it' $$; comment on function get_it() is 'HTTP';",
-    )?;
-    let ask = |method: &str, path: &str| -> Result<String> {
-        Ok(told(&api.http.request(&Request::new(method, path).header("Sec-Fetch-Site", "same-origin"))?))
-    };
-    findings.expect("its own path", ask("GET", "/v1/there")?, "200 there".to_owned());
-    findings.expect("with a slash", ask("GET", "/v1/there/")?, "200 there".to_owned());
-    findings.expect("POST by default", ask("POST", "/v1/here")?, "200 here".to_owned());
-    findings.expect("GET for what is stable", told(&api.get("steady")?), "200 steady".to_owned());
-    findings.expect("GET by name", told(&api.get("get-it")?), "200 it".to_owned());
     findings.report()
 }
 

@@ -171,23 +171,6 @@ fn a_result_that_fails_half_way_is_an_error_and_no_half() -> Result<()> {
 }
 
 #[test]
-fn a_call_beyond_its_time_is_a_504_and_the_next_one_is_not() -> Result<()> {
-    let cluster = start(builder().setting("sse.call_timeout", "300ms"))?;
-    let api = Api::of(&cluster, "times")?;
-    api.sql(
-        "create function slow(s float8) returns text language sql as $$ select 'slept' from pg_sleep(s) $$;
-         comment on function slow(float8) is 'HTTP POST'",
-    )?;
-    for _ in 0..3 {
-        let answer = api.post("slow", &json!({ "s": 20 }))?;
-        assert_eq!(answer.status(), 504, "{}", told(&answer));
-        problem(&answer)?;
-        assert_eq!(told(&api.post("slow", &json!({ "s": 0.01 }))?), "200 slept");
-    }
-    Ok(())
-}
-
-#[test]
 fn what_happens_at_the_commit_has_the_calls_time_too() -> Result<()> {
     let cluster = start(builder().setting("sse.call_timeout", "500ms"))?;
     let api = Api::of(&cluster, "late")?;

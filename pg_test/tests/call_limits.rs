@@ -36,59 +36,31 @@ fn waits_until_busy(cluster: &Cluster, wanted: usize) -> Result<()> {
     wait_for(SOON, &format!("{wanted} workers are busy"), || Ok((busy(cluster)? == wanted).then_some(())))
 }
 
-/// Requests that a parser might trip over, one after the other at one gateway, which must be as before
-/// afterwards.
+/// Attack: a body that takes the worker's stack, or a number that no type holds. (What no parser should take is
+/// refused before: `crates/gateway/tests/call_attacks.rs`.)
 #[test]
-fn hostile_bodies_are_refused_and_nothing_breaks() -> Result<()> {
+fn deep_bodies_and_long_numbers_break_nothing() -> Result<()> {
     let api = Api::new("hostile")?;
     api.sql(
         "create function f(a jsonb = null, n numeric = 0) returns text language sql as $$ select coalesce(jsonb_typeof(a), 'none') || n $$;
          comment on function f(jsonb, numeric) is 'HTTP POST'",
     )?;
     let mut findings = Findings::default();
-    let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-    let deep_objects = |depth: usize| format!("{{\"a\":{}1{}}}", "{\"a\":".repeat(depth), "}".repeat(depth));
-    for (what, body, wanted) in [
-        ("a duplicate key", "{\"n\":1,\"n\":2}".to_owned(), 400),
-        ("a duplicate key, escaped", "{\"n\":1,\"\\u006e\":2}".to_owned(), 400),
-        ("ten arrays deep", deep(10), 200),
-        ("an unclosed array", format!("{{\"a\":{}", "[".repeat(1000)), 400),
-        ("a long number", format!("{{\"n\":{}}}", "9".repeat(1000)), 200),
-        ("a number beyond numeric", "{\"n\":1e999999}".to_owned(), 400),
-        ("a very small number", "{\"n\":1e-100}".to_owned(), 200),
-        ("control characters", "{\"a\":\"\u{1}\"}".to_owned(), 400),
-        (
-            "many keys",
-            format!("{{{}}}", (0..10_000).map(|n| format!("\"k{n}\":1")).collect::<Vec<_>>().join(",")),
-            400,
-        ),
-    ] {
-        let answer = api.post_bytes("f", body.as_bytes())?;
-        findings.expect(&format!("{what}: {}", told(&answer)), answer.status(), wanted);
+    for (number, wanted) in [("9".repeat(1000).as_str(), 200), ("1e999999", 400), ("1e-100", 200)] {
+        let answer = api.post_bytes("f", format!("{{\"n\":{number}}}").as_bytes())?;
+        findings.expect(&format!("{number}: {}", told(&answer)), answer.status(), wanted);
     }
     // Nobody promises that such depth is still accepted; the server must be there afterwards.
-    for depth in [100, 128, 1_000, 10_000, 200_000] {
-        for body in [deep(depth), deep_objects(depth)] {
+    for depth in [10, 100, 128, 1_000, 10_000, 200_000] {
+        for (open, end) in [("[", "]"), ("{\"a\":", "}")] {
+            let body = format!("{{\"a\":{}1{}}}", open.repeat(depth), end.repeat(depth));
             let status = api.post_bytes("f", body.as_bytes())?.status();
-            findings.expect(&format!("{depth} deep: {status}"), matches!(status, 200 | 400 | 413), true);
+            let is_fine = if depth == 10 { status == 200 } else { matches!(status, 200 | 400 | 413) };
+            findings.expect(&format!("{depth} deep: {status}"), is_fine, true);
         }
     }
-    for bytes in [
-        &b"{\"a\":\"\xff\"}"[..],
-        b"{\"a\":\"\xc3\"}",
-        b"\x00",
-        b"{\"a\":\"\xed\xa0\x80\"}",
-        b"\xff\xfe{}",
-        b"{\"\xff\":1}",
-    ] {
-        let answer = api.post_bytes("f", bytes)?;
-        findings.expect(&format!("{bytes:?}: {}", told(&answer)), answer.status(), 400);
-    }
-    findings.expect(
-        "afterwards",
-        told(&api.post("f", &json!({ "a": [], "n": 1 }))?),
-        "200 array1".to_owned(),
-    );
+    let answer = api.post("f", &json!({ "a": [], "n": 1 }))?;
+    findings.expect("afterwards", told(&answer), "200 array1".to_owned());
     findings.report()
 }
 

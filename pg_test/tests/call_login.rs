@@ -1,15 +1,17 @@
-//! Logging in and out, cookies, who may call, and from which pages (C7.5).
+//! Logging in and out, and cookies (C7.5).
 //!
-//! Not for tokens as such (`tokens.rs`, `door.rs`) and not for the chat that uses all of it (`chat.rs`).
+//! Not for tokens as such (`tokens.rs`, `door.rs`) and not for the chat that uses all of it (`chat.rs`). For
+//! every column of a login and every way to be refused: `crates/gateway/src/call/login.rs`, and `call_login.rs`
+//! and `call_access.rs` of `crates/gateway/tests`.
 
 mod common;
 
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Request, Response};
 use cluster::{Cluster, StopMode};
-use common::calls::{Api, Findings, builder, ready, start, told};
+use common::calls::{Api, builder, ready, start, told};
 use common::login::{APPLICATION, login, session};
-use common::tokens::{self, ADMIN, ALICE, BOB, MANAGER};
+use common::tokens;
 use common::{SOON, cookie_name};
 use serde_json::{Value, json};
 
@@ -73,67 +75,6 @@ fn a_login_sets_a_cookie_whose_token_is_the_first_row() -> Result<()> {
 }
 
 #[test]
-fn the_columns_scheme_status_and_body_steer_a_login() -> Result<()> {
-    let api = Api::new("steering")?;
-    let mut findings = Findings::default();
-    for (number, (columns, row, status, signs_in)) in [
-        ("scheme text, user_id int", "'cookies', 7", 200, true),
-        ("status boolean, user_id int", "true, 7", 200, true),
-        ("status boolean, user_id int", "false, 7", 401, false),
-        ("status int, user_id int", "200, 7", 200, true),
-        ("status int, user_id int", "403, 7", 403, false),
-        ("status int, user_id int", "404, 7", 404, false),
-        ("body text, user_id int", "'welcome', 7", 200, true),
-        ("user_id int", "7", 200, true),
-        ("user_id int, exp bigint, iat bigint, iss text", "7, 4102444800, 0, 'forged'", 200, true),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        api.sql(&format!(
-            "create function l{number}() returns table ({columns}) language sql as $$ select {row} $$;
-             comment on function l{number}() is e'HTTP POST\\n@login\\n@anonymous'"
-        ))?;
-        let answer = api.post(&format!("l{number}"), &json!({}))?;
-        let what = format!("{columns} = {row}: {}", told(&answer));
-        findings.expect(
-            &what,
-            (answer.status(), answer.head.cookie(cookie_name(api.http)).is_some()),
-            (status, signs_in),
-        );
-        if columns.starts_with("body") {
-            findings.expect("the body", answer.text(), "welcome".to_owned());
-        }
-        if let Some(token) = answer.head.cookie(cookie_name(api.http)) {
-            let said = claims(api.cluster, &format!("x={token}"))?;
-            let kept = ["scheme", "status", "body"].iter().any(|name| said.get(name).is_some());
-            findings.expect(
-                &format!("{said}"),
-                (kept, lifetime(&said)? < 1_300_000.0, said["iss"] == "forged"),
-                (false, true, false),
-            );
-        }
-    }
-    api.sql(
-        "create function bearer() returns table (scheme text, user_id int, user_name text) language sql as $$ select 'bearer', 9, 'carol' $$;
-         comment on function bearer() is e'HTTP POST\\n@login\\n@anonymous';
-         create function get_me() returns text language sql stable as $$ select current_setting('request.user_id') $$;
-         comment on function get_me() is e'HTTP\\n@authorize';",
-    )?;
-    let answer = api.post("bearer", &json!({}))?;
-    ensure!(
-        answer.status() == 200 && answer.head.cookie(cookie_name(api.http)).is_none(),
-        "{}",
-        told(&answer)
-    );
-    let text = answer.text();
-    let token = text.split(['"', '\n']).find(|part| part.split('.').count() == 3).context(text.clone())?;
-    let request = api.request("GET", "get-me").bearer(token);
-    findings.expect("the token is good", told(&api.http.request(&request)?), "200 9".to_owned());
-    findings.report()
-}
-
-#[test]
 fn a_logout_clears_the_cookie_ends_its_streams_and_refuses_its_token_for_good() -> Result<()> {
     let cluster = start(builder())?;
     let api = Api::of(&cluster, "leaving")?;
@@ -182,58 +123,6 @@ fn a_logout_clears_the_cookie_ends_its_streams_and_refuses_its_token_for_good() 
         assert_eq!(answers, [Some(401), Some(200), Some(200)], "{mode:?}");
     }
     Ok(())
-}
-
-#[test]
-fn authorize_answers_401_and_403_and_its_list_counts() -> Result<()> {
-    let api = Api::new("deciding")?;
-    let mut findings = Findings::default();
-    for (number, (rule, allowed)) in [
-        ("@authorize", "alice bob admin manager"),
-        ("@authorize admin", "admin"),
-        ("@authorize manager, id:1", "alice manager"),
-        ("@authorize name:BOB", "bob"),
-        ("@authorize role:staff", "bob manager"),
-        ("@anonymous", "nobody alice bob admin manager"),
-        ("", "nobody alice bob admin manager"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        api.sql(&format!(
-            "create function f{number}() returns int language sql as 'select 1'; comment on function f{number}() is 'HTTP POST\n{rule}'"
-        ))?;
-        let people = [
-            ("nobody", None),
-            ("alice", Some(ALICE)),
-            ("bob", Some(BOB)),
-            ("admin", Some(ADMIN)),
-            ("manager", Some(MANAGER)),
-        ];
-        for (name, person) in people {
-            let who = match person {
-                Some(person) => &api.with(person)?,
-                None => &api,
-            };
-            let wanted = match (allowed.split(' ').any(|other| other == name), person) {
-                (true, _) => 200,
-                (false, None) => 401,
-                (false, Some(_)) => 403,
-            };
-            let answer = who.post(&format!("f{number}"), &json!({}))?;
-            findings.expect(&format!("{rule} {name}: {}", told(&answer)), answer.status(), wanted);
-            // A user who may not call learns nothing about the arguments either.
-            let answer = who.post(&format!("f{number}"), &json!({ "x": 1 }))?;
-            findings.expect(
-                &format!("{rule} {name}, unknown argument"),
-                answer.status(),
-                if wanted == 200 { 400 } else { wanted },
-            );
-        }
-    }
-    let answer = api.post("f0", &json!({}))?;
-    findings.expect("WWW-Authenticate", answer.header("www-authenticate").is_some(), true);
-    findings.report()
 }
 
 #[test]

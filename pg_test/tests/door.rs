@@ -2,7 +2,7 @@
 //! and the limit for one address (C1.3, C4.7).
 //!
 //! Not for who receives what once the stream is open: `scopes.rs`, `leak.rs`. For every form of a token, of a
-//! cookie and of an origin: `crates/gateway/tests/{auth,cors}.rs`.
+//! cookie and of an origin: `crates/gateway/tests/auth.rs`, `cors.rs` there.
 
 mod common;
 

@@ -108,29 +108,6 @@ fn a_megabyte_arrives_whole() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn every_event_has_a_printable_id_of_its_own_and_blocks_end_with_a_blank_line() -> Result<()> {
-    let corner = Corner::new("ids")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
-    corner.sql("select f(i::text) from generate_series(1, 20) i")?;
-    let mut ids = Vec::new();
-    for _ in 0..20 {
-        ids.push(stream.next_payload(SOON)?.id);
-    }
-    assert!(ids.iter().all(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic())), "{ids:?}");
-    let count = ids.len();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), count);
-    let text = String::from_utf8(stream.bytes().to_vec())?;
-    assert!(text.ends_with("\n\n"));
-    for block in text.split("\n\n").filter(|block| !block.is_empty() && !block.starts_with(':')) {
-        assert!(block.contains("id: ") && block.contains("data: "), "{block:?}");
-    }
-    Ok(())
-}
-
 fn latin1() -> &'static Cluster {
     static LATIN1: OnceLock<Cluster> = OnceLock::new();
     LATIN1.get_or_init(|| match Cluster::builder().encoding("LATIN1").start() {

@@ -273,25 +273,6 @@ fn many_routines(routines: u32, tables: u32) -> String {
 }
 
 #[test]
-fn reserved_and_climbing_paths_are_mistakes() -> Result<()> {
-    let corner = Corner::new("reserved")?;
-    const CHARACTERS: &str = "not a path: only a-z, 0-9, \"-\", \".\", \"_\", \"~\" and \"/\" are allowed";
-    const DOTS: &str = "\".\" and \"..\" are not allowed in a path";
-    for (comment, refused, why) in [
-        ("@path /healthz\n@sse", "/healthz", "this path is reserved"),
-        ("HTTP GET /healthz", "/healthz", "this path is reserved"),
-        ("@path /a/../b\n@sse", "/a/../b", DOTS),
-        ("@sse ..", "..", DOTS),
-        ("@path /A\n@sse", "/A", CHARACTERS),
-        ("@sse sub%2Fx", "sub%2Fx", CHARACTERS),
-    ] {
-        let reply = corner.run(&format!("select * from sse.check('{comment}'::text)"))?.ok()?;
-        assert_eq!(reply.text(), format!("line 1: \"{refused}\": {why}"), "{comment:?}");
-    }
-    Ok(())
-}
-
-#[test]
 fn dump_and_restore_carry_the_annotations() -> Result<()> {
     let source = Cluster::builder().start()?;
     source.sql(&announcer("dumped", "@sse live\n@sse_event news"))?;

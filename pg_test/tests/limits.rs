@@ -8,7 +8,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, EventStream, Request};
 use cluster::{Account, Cluster, StopMode, wait_for, wait_until};
 use common::{Corner, SOON, announcer, figure, gap_reason, gateway_pid};
 
@@ -124,37 +123,6 @@ fn immediate_events_are_not_bound_by_max_transaction_size() -> Result<()> {
     let mut stream = corner.stream("f/info")?;
     corner.run("select f(repeat('x', 10000)) from generate_series(1, 20)")?.ok()?;
     assert_eq!(stream.next_data(20, SOON)?.len(), 20);
-    Ok(())
-}
-
-fn open(http: Client, count: usize) -> Result<Vec<EventStream>> {
-    (0..count).map(|_| http.events("/api/f/info")).collect()
-}
-
-#[test]
-fn one_stream_more_than_max_connections_gets_503_and_a_place_that_is_left_is_taken() -> Result<()> {
-    let cluster = Cluster::builder().setting("sse.max_connections", 3).start()?;
-    let http = cluster.http()?;
-    cluster.sql(&announcer("f", "@sse"))?;
-    let mut streams = open(http, 3)?;
-    let refused = http.get("/api/f/info")?;
-    assert_eq!(refused.status(), 503);
-    ensure!(
-        refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()),
-        "{:?}",
-        refused.head
-    );
-    assert_eq!(refused.json()?["status"], 503);
-    assert_eq!(http.get("/healthz")?.status(), 200, "ordinary requests are still answered");
-    assert_eq!(http.request(&Request::new("HEAD", "/api/f/info"))?.status(), 200);
-    streams.pop();
-    let mut last = wait_for(SOON, "the place is free", || Ok(http.events("/api/f/info").ok()))?;
-    cluster.sql("select f('for all three')")?;
-    assert_eq!(last.next_payload(SOON)?.data, "for all three");
-    for stream in &mut streams {
-        assert_eq!(stream.next_payload(SOON)?.data, "for all three");
-    }
-    ensure!(cluster.log()?.contains("sse.max_connections"), "the log names the setting");
     Ok(())
 }
 

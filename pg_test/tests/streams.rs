@@ -167,25 +167,6 @@ fn a_subscriber_that_leaves_disturbs_nobody_and_later_ones_get_later_events() ->
 }
 
 #[test]
-fn events_go_to_streams_of_the_same_execution_id_or_of_none() -> Result<()> {
-    let cluster = Cluster::builder().start()?;
-    let http = cluster.http()?;
-    cluster.sql(&announcer("f", "@sse"))?;
-    let mut whole = http.events("/api/f/info?TEST_CHANNEL")?;
-    let mut named = http.events("/api/f/info?id=TEST%5FCHANNEL&x=y")?;
-    let mut none = http.events("/api/f/info")?;
-    cluster.sql("set sse.execution_id = 'TEST_CHANNEL'; select f('same')")?;
-    cluster.sql("set sse.execution_id = 'test_channel'; select f('other')")?;
-    cluster.sql("select f('none')")?;
-    assert_eq!(whole.next_data(2, SOON)?, ["same", "none"]);
-    assert_eq!(named.next_data(2, SOON)?, ["same", "none"]);
-    assert_eq!(none.next_data(3, SOON)?, ["same", "other", "none"]);
-    let error = cluster.session()?.run(&format!("set sse.execution_id = '{}'", "x".repeat(201)))?;
-    ensure!(error.error().is_some(), "an execution id of 201 bytes was accepted");
-    Ok(())
-}
-
-#[test]
 fn several_threads_each_serve_every_event() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.threads", 3).start()?;
     let corner = Corner::of(&cluster, "threads")?;

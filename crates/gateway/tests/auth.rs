@@ -13,7 +13,7 @@ use sse_proto::query::TokenParameter;
 use support::guarded::{EVENTS, get, started, status, with};
 use support::peer::{End, Stream, ask};
 use support::tokens::{Signer, bearer, now, token, token_of};
-use support::{auth, eventually, folder, settings};
+use support::{auth, folder, settings};
 
 #[test]
 fn streams_with_authorize_are_401_for_the_anonymous_and_403_for_those_outside_the_list() {

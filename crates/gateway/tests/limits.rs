@@ -72,13 +72,6 @@ fn a_quarter_of_the_streams_is_kept_for_the_authenticated() {
 }
 
 #[test]
-fn nothing_is_kept_when_nobody_can_be_authenticated() {
-    let gateway = TestGateway::with(Settings { max_connections: 4, ..settings() });
-    let _streams: Vec<Stream> = (0..4).map(|_| open(&gateway, "")).collect();
-    get(&gateway, EVENTS, "").problem(503);
-}
-
-#[test]
 fn what_a_query_string_may_not_say_is_400_and_says_which() {
     let gateway = TestGateway::new();
     for (query, detail) in [

@@ -91,6 +91,9 @@ fn a_missing_value_a_surplus_word_and_a_wrong_one_are_mistakes() {
         ("@path /A", "/A"),
         ("@path /healthz/", "/healthz"),
         ("@path //", "//"),
+        ("@path /a/../b", "/a/../b"),
+        ("@sse ..", ".."),
+        ("@sse sub%2Fx", "sub%2Fx"),
     ] {
         let word = if line == "@path /healthz/" { "/healthz/" } else { word };
         assert_mistake(&format!("@sse_publish\n{line}"), 2, word);
