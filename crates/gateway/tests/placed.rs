@@ -147,11 +147,7 @@ fn an_id_that_does_not_hold_is_answered_by_a_gap_with_its_reason() {
         (id_on(2, 0x1100, 1), "rewound"),
         (id_on(2, 0x2050, 7), "rewound"),
         (id_on(3, 0x1fff, 1), "rewound"),
-        (id_on(0xffff_ffff, 0x1100, 1), "rewound"),
         (id_on(0, 0, 0), "rewound"),
-        // Nobody has written so far.
-        (id_on(3, 0x2201, 1), "unknown"),
-        (id_on(3, u64::MAX, u32::MAX), "unknown"),
         // Never an id.
         ("junk".to_owned(), "unknown"),
         ("w1-1100".to_owned(), "unknown"),
@@ -178,6 +174,42 @@ fn an_id_that_does_not_hold_is_answered_by_a_gap_with_its_reason() {
     ] {
         let mut stream = server.resume(&last);
         stream.take(told);
+    }
+}
+
+// Who moves between servers may arrive before this one has heard of what was seen elsewhere.
+#[test]
+fn an_id_that_this_server_hears_of_soon_is_good_and_another_one_is_answered_by_a_gap() {
+    let server = PlacedGateway::over(|config| TestGateway::configured(config, settings()));
+    server.tell(&[(3, 0x2000), (1, 0)], 0x1000, true);
+    server.say_at(sse_proto::place::Place::new(3, 0x2100, 1), "behind the switch");
+    server.knows(0x2200);
+    let asked = |last: String, reason| (Stream::resume(server.port(), &last), last, reason);
+    let made_up = [
+        (id_on(4, u64::MAX, u32::MAX), "unknown"),
+        (id_on(4, 0x3001, 1), "unknown"),
+        (id_on(3, u64::MAX, u32::MAX), "rewound"),
+        (id_on(5, 0x2900, 1), "rewound"),
+        (id_on(0xffff_ffff, 0x1100, 1), "rewound"),
+    ];
+    let made_up = made_up.map(|(last, reason)| asked(last, reason));
+    let mut soon =
+        [id_on(3, 0x2800, 1), id_on(4, 0x2900, 1)].map(|last| Stream::resume(server.port(), &last));
+    for stream in &mut soon {
+        assert_eq!(stream.next().name, "sse.ready");
+    }
+    server.knows(0x3000);
+    server.tell(&[(4, 0x2880), (3, 0x2000), (1, 0)], 0x1000, true);
+    for (lsn, text) in [(0x2850, "a"), (0x2900, "b"), (0x2a00, "c")] {
+        let timeline = if lsn < 0x2880 { 3 } else { 4 };
+        server.say_at(sse_proto::place::Place::new(timeline, lsn, 1), text);
+    }
+    assert_eq!(soon[0].take(3), ["a", "b", "c"]);
+    assert_eq!(soon[1].take(1), ["c"]);
+    for (mut stream, last, reason) in made_up {
+        assert_eq!(stream.next().name, "sse.ready", "{last}");
+        let told = stream.next();
+        assert_eq!(told, gap(reason, told.id.clone()), "{last}");
     }
 }
 

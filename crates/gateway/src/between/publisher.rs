@@ -55,15 +55,6 @@ pub(crate) struct Published {
     log_end: Option<&'static AtomicU64>,
 }
 
-/// How far ids may be ahead of a thread that lags, or of a server that does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Furthest {
-    /// The newest item that any runtime thread may have sent.
-    pub(crate) item: u64,
-    /// Up to here the write-ahead log is known to be written.
-    pub(crate) lsn: u64,
-}
-
 impl Published {
     pub(crate) fn new(log_end: Option<&'static AtomicU64>) -> Self {
         Self { log_end, ..Self::default() }
@@ -88,9 +79,9 @@ impl Published {
         self.read.load(Ordering::Acquire)
     }
 
-    pub(crate) fn furthest(&self) -> Furthest {
-        let end = self.log_end.map(|end| end.load(Ordering::Relaxed).max(self.place.lock().lsn));
-        Furthest { item: self.last(), lsn: end.unwrap_or(0) }
+    /// Up to here the write-ahead log is known to be written.
+    pub(crate) fn known_end(&self) -> u64 {
+        self.log_end.map_or(0, |end| end.load(Ordering::Relaxed).max(self.place.lock().lsn))
     }
 
     /// The id of the last item.

@@ -10,7 +10,6 @@ use sse_proto::sse::GapReason;
 use sse_proto::word::{ExecutionId, Topic};
 
 use crate::between::batch::Batch;
-use crate::between::publisher::Furthest;
 use crate::stream::audience::Recipient;
 use crate::stream::posting::PUBLIC;
 use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
@@ -118,8 +117,7 @@ impl Window {
             execution_id: listening.execution_id,
             call: None,
         };
-        let furthest = Furthest { item: published, lsn: 0 };
-        let start = Start::find(last_event_id, &self.log, furthest, &recipient);
+        let start = Start::find(last_event_id, &self.log, published, &recipient);
         self.log.postings.join(slot as u32, recipient);
         let framing = if listening.is_http_10 { Framing::Bare } else { Framing::Chunked };
         let (cursor, pending) = (start.cursor(), Vec::new());

@@ -14,7 +14,6 @@ use sse_proto::sse::{EventId, GapReason};
 use sse_proto::word::{ExecutionId, Topic};
 
 use crate::auth::{Revocations, TokenDigest, Verified};
-use crate::between::publisher::Furthest;
 use crate::between::snapshots::Asker;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::stream::audience::Recipient;
@@ -168,14 +167,9 @@ pub(crate) struct Gap {
 }
 
 impl Start {
-    /// `furthest` is the newest that any runtime thread may have sent, or another server. This thread's log
-    /// may lag behind it; the stream then waits for that id instead of being refused.
-    pub(crate) fn find(
-        last_event_id: &[u8],
-        log: &StreamLog,
-        furthest: Furthest,
-        recipient: &Recipient,
-    ) -> Self {
+    /// `furthest` is the newest item that any runtime thread may have sent. This thread's log may lag behind it;
+    /// the stream then waits for that id instead of being refused.
+    pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, furthest: u64, recipient: &Recipient) -> Self {
         if last_event_id.is_empty() {
             return Self::at(log.head(), log.id(log.head()));
         }
@@ -236,8 +230,7 @@ mod tests {
         (0..head).for_each(|_| batch.push_overflow(None));
         log.append(&batch, 0);
         let recipient = Recipient { identity: None, topics: Box::default(), execution_id: None, call: None };
-        let furthest = Furthest { item: published, lsn: 0 };
-        Start::find(last_event_id.as_bytes(), &log, furthest, &recipient)
+        Start::find(last_event_id.as_bytes(), &log, published, &recipient)
     }
 
     // Each thread takes in the events in its own time, and who comes back may come to another one.

@@ -32,7 +32,7 @@ impl Slab {
             mark.generation = mark.generation.wrapping_add(1);
             let address = SlotAddress { index, generation: mark.generation };
             let recipient = newcomer.subscription.recipient();
-            let furthest = self.shared.published.furthest();
+            let furthest = self.shared.published.last();
             let start = match &newcomer.call {
                 Some(tie) => Start::of_call(tie.since, &self.log),
                 None => Start::find(&newcomer.last_event_id, &self.log, furthest, &recipient),
@@ -48,7 +48,7 @@ impl Slab {
             let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
             self.slots[index as usize] = Some(slot);
             if let Some(place) = start.ahead {
-                self.wait(address, Waiting { place, needs_snapshot: start.needs_snapshot });
+                self.wait(address, Waiting::for_place(place, start.needs_snapshot));
             }
             // Before anything of the log is written: a call may have waited for long since its token was
             // looked at.

@@ -5,7 +5,12 @@
 //! A server may never come to that place: it becomes the primary before it has the tail of the old one. The
 //! history of the log says so, and the stream is told that it has seen what never was.
 //!
-//! Not for which ids are ahead, and which are too far: that is `stream_log/places`.
+//! Nor may it know of the place yet. A subscriber that moves arrives within a millisecond of the event that it
+//! has seen elsewhere, before this server has heard that its primary has written so far; or this server has lost
+//! its primary for a moment, or follows a new one and has not begun with the new timeline. So it is given some
+//! time before an id is taken for made up.
+//!
+//! Not for which ids are ahead: that is `stream_log/places`.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +24,22 @@ use crate::stream::stream_log::Found;
 /// else says so.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// For so long a stream waits for what nobody has told this server of. A standby that has lost its primary looks
+/// for it again after five seconds (`wal_retrieve_retry_interval`).
+const FOR_NEWS: Duration = Duration::from_secs(6);
+
 /// What a stream waits for.
 pub(super) struct Waiting {
-    pub(super) place: Place,
+    place: Place,
     /// It goes on with a snapshot. Before it is there the state would be older than what was seen.
-    pub(super) needs_snapshot: bool,
+    needs_snapshot: bool,
+    since: Instant,
+}
+
+impl Waiting {
+    pub(super) fn for_place(place: Place, needs_snapshot: bool) -> Self {
+        Self { place, needs_snapshot, since: Instant::now() }
+    }
 }
 
 impl Slab {
@@ -51,15 +67,26 @@ impl Slab {
         if self.ahead.is_empty() {
             return;
         }
-        let log = &self.log;
-        let gone_on = |_: &u64, waiting: &mut Waiting| log.reached(waiting.place).is_some();
-        let going: Vec<(u64, Waiting)> = self.ahead.extract_if(gone_on).collect();
-        for (address, waiting) in going {
-            let Some(found) = self.log.reached(waiting.place) else { continue };
+        let (log, known_end) = (&self.log, self.shared.published.known_end());
+        let found = |waiting: &Waiting| {
+            log.reached(waiting.place).or_else(|| {
+                let doubt = log.doubt(waiting.place, known_end)?;
+                (waiting.since.elapsed() >= FOR_NEWS).then_some(Found::Lost(doubt))
+            })
+        };
+        let mut going = Vec::new();
+        self.ahead.retain(|address, waiting| match found(waiting) {
+            Some(found) => {
+                going.push((*address, waiting.needs_snapshot, found));
+                false
+            }
+            None => true,
+        });
+        for (address, needs_snapshot, found) in going {
             let Some(index) = self.slot_at(SlotAddress::from_bits(address)) else { continue };
             let Some(slot) = &mut self.slots[index] else { continue };
             match found {
-                Found::At(position) => slot.begin_behind(position, waiting.needs_snapshot),
+                Found::At(position) => slot.begin_behind(position, needs_snapshot),
                 Found::Lost(reason) => slot.begin_anew(&self.log, reason, &mut self.tally),
                 Found::Ahead(_) => {}
             }

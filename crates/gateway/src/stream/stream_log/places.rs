@@ -12,7 +12,6 @@ use sse_proto::sse::{EventId, GapReason, Position};
 
 use super::StreamLog;
 use crate::between::batch::LogState;
-use crate::between::publisher::Furthest;
 
 /// What an item of the window takes in memory for its place.
 pub(super) const PLACE_BYTES: usize = size_of::<Place>();
@@ -89,19 +88,27 @@ impl Places {
         oldest.map_or(Place::default(), |span| Place::new(span.timeline, span.begin, 0))
     }
 
-    /// Why nobody can go on from a place, wherever it is in this log.
+    /// Why nobody can go on from a place, wherever it is in this log. A later timeline than the log's may be one
+    /// that this server has not heard of yet.
     fn loss(&self, place: Place) -> Option<GapReason> {
         match self.history.as_ref()?.standing(place) {
+            _ if self.is_of_later_timeline(place) => None,
             Standing::Rewound => Some(GapReason::Rewound),
             Standing::Forgotten => Some(GapReason::Expired),
             Standing::Holds => None,
         }
     }
 
-    /// `lsn`: up to here the log is known to be written.
-    fn find(&self, place: Place, base: u64, lsn: u64) -> Found {
+    fn is_of_later_timeline(&self, place: Place) -> bool {
+        self.history.as_ref().is_some_and(|history| place.timeline > history.timeline())
+    }
+
+    fn find(&self, place: Place, base: u64) -> Found {
         if let Some(reason) = self.loss(place) {
             return Found::Lost(reason);
+        }
+        if self.is_of_later_timeline(place) {
+            return Found::Ahead(place);
         }
         if place < self.floor {
             return Found::Lost(GapReason::Expired);
@@ -110,7 +117,15 @@ impl Places {
         if place <= last || place.lsn <= self.read {
             return Found::At(base - 1 + self.of_items.partition_point(|item| *item <= place) as u64);
         }
-        if place.lsn <= lsn.max(last.lsn) { Found::Ahead(place) } else { Found::Lost(GapReason::Unknown) }
+        Found::Ahead(place)
+    }
+
+    /// What somebody is told who has waited in vain for a place that is ahead.
+    fn doubt(&self, place: Place, lsn: u64) -> Option<GapReason> {
+        if self.is_of_later_timeline(place) {
+            return Some(GapReason::Rewound);
+        }
+        (place.lsn > lsn).then_some(GapReason::Unknown)
     }
 }
 
@@ -151,14 +166,15 @@ impl StreamLog {
         }
     }
 
-    /// Up to where somebody with this id has seen everything. `furthest`: what any thread may have sent.
-    pub(crate) fn find(&self, id: EventId, furthest: Furthest) -> Found {
+    /// Up to where somebody with this id has seen everything. `furthest`: the newest item that any thread may
+    /// have sent.
+    pub(crate) fn find(&self, id: EventId, furthest: u64) -> Found {
         match (&self.places, id.position) {
             (None, Position::Memory { epoch, sequence }) if epoch == self.epoch => {
-                let is_known = sequence <= furthest.item.max(self.head());
+                let is_known = sequence <= furthest.max(self.head());
                 if is_known { Found::At(sequence) } else { Found::Lost(GapReason::Unknown) }
             }
-            (Some(places), Position::Log(place)) => places.find(place, self.base, furthest.lsn),
+            (Some(places), Position::Log(place)) => places.find(place, self.base),
             // Of another life of the gateway, or of the other `sse.durability`.
             (None, _) | (Some(_), Position::Memory { .. }) => Found::Lost(GapReason::Restarted),
         }
@@ -166,8 +182,13 @@ impl StreamLog {
 
     /// The same for somebody who waits for this place: `None` as long as it is still ahead.
     pub(crate) fn reached(&self, place: Place) -> Option<Found> {
-        let found = self.places.as_ref()?.find(place, self.base, u64::MAX);
+        let found = self.places.as_ref()?.find(place, self.base);
         (!matches!(found, Found::Ahead(_))).then_some(found)
+    }
+
+    /// Why a place that is ahead may never come: `None` if the log is known to be written so far, up to `lsn`.
+    pub(crate) fn doubt(&self, place: Place, lsn: u64) -> Option<GapReason> {
+        self.places.as_ref()?.doubt(place, lsn)
     }
 }
 
@@ -212,15 +233,15 @@ mod tests {
             (at(509, 1), 10),
             (at(510, 1), 11),
         ] {
-            assert_eq!(places.find(place, 7, 0), Found::At(item), "{place:?}");
+            assert_eq!(places.find(place, 7), Found::At(item), "{place:?}");
         }
     }
 
     #[test]
     fn an_id_ahead_is_known_up_to_the_known_end_and_not_a_byte_further() {
         let places = places(200, &[(510, 1), (510, 2)]);
+        assert_eq!(places.doubt(at(510, 3), 510), None);
         for (place, end, is_known) in [
-            (at(510, 3), 0, true),
             (at(511, 1), 510, false),
             (at(511, 1), 511, true),
             (at(600, 1), 599, false),
@@ -228,9 +249,14 @@ mod tests {
             (at(600, 1), 601, true),
             (at(u64::MAX, 1), u64::MAX - 1, false),
         ] {
-            let found = places.find(place, 1, end);
-            let wanted = if is_known { Found::Ahead(place) } else { Found::Lost(GapReason::Unknown) };
-            assert_eq!(found, wanted, "{place:?} {end}");
+            assert_eq!(places.find(place, 1), Found::Ahead(place), "{place:?}");
+            let wanted = (!is_known).then_some(GapReason::Unknown);
+            assert_eq!(places.doubt(place, end), wanted, "{place:?} {end}");
+        }
+        // Of a failover that this server has not heard of, or of one that was lost.
+        for place in [Place::new(4, 210, 1), Place::new(4, 510, 1), Place::new(u32::MAX, u64::MAX, 1)] {
+            assert_eq!(places.find(place, 1), Found::Ahead(place), "{place:?}");
+            assert_eq!(places.doubt(place, u64::MAX), Some(GapReason::Rewound), "{place:?}");
         }
     }
 
@@ -247,15 +273,13 @@ mod tests {
             (Place::new(1, 501, 1), GapReason::Rewound),
             (Place::new(2, 210, 1), GapReason::Rewound),
             (Place::new(3, 499, 1), GapReason::Rewound),
-            (Place::new(4, 510, 1), GapReason::Rewound),
-            (Place::new(4, u64::MAX, 1), GapReason::Rewound),
             (Place::new(0, 101, 1), GapReason::Rewound),
         ] {
-            assert_eq!(places.find(place, 2, u64::MAX), Found::Lost(reason), "{place:?}");
+            assert_eq!(places.find(place, 2), Found::Lost(reason), "{place:?}");
         }
-        assert_eq!(places.find(at(210, 1), 2, 0), Found::At(1), "the last that has left is where it begins");
+        assert_eq!(places.find(at(210, 1), 2), Found::At(1), "the last that has left is where it begins");
         assert_eq!(places.of(1, 2), at(210, 1));
-        assert_eq!(places.find(places.of(0, 2), 2, 0), Found::Lost(GapReason::Expired));
+        assert_eq!(places.find(places.of(0, 2), 2), Found::Lost(GapReason::Expired));
     }
 
     proptest! {
@@ -267,7 +291,6 @@ mod tests {
             told in prop::collection::vec(prop::option::weighted(0.9, (200_u64..230, 0_u32..3)), 0..40),
             evicted in 0_usize..40,
             asked in prop::collection::vec((195_u64..235, 0_u32..4), 20),
-            end in 195_u64..240,
             read in 195_u64..240,
         ) {
             let mut places = places(200, &[]);
@@ -292,18 +315,16 @@ mod tests {
                     Found::Lost(GapReason::Expired)
                 } else if place <= last || lsn <= read {
                     Found::At(all.iter().filter(|item| **item <= place).count() as u64)
-                } else if lsn <= end.max(last.lsn) {
-                    Found::Ahead(place)
                 } else {
-                    Found::Lost(GapReason::Unknown)
+                    Found::Ahead(place)
                 };
-                prop_assert_eq!(places.find(place, base, end), wanted);
+                prop_assert_eq!(places.find(place, base), wanted);
             }
             // Who has an item goes on behind all that have its place.
             for sequence in base - 1..=all.len() as u64 {
                 let place = places.of(sequence, base);
                 let behind = all.iter().filter(|item| **item <= place).count() as u64;
-                prop_assert_eq!(places.find(place, base, 0), Found::At(behind));
+                prop_assert_eq!(places.find(place, base), Found::At(behind));
             }
         }
     }
@@ -323,6 +344,6 @@ mod tests {
             assert_eq!(places.push(place), is_new, "{place:?}");
             assert_eq!(places.last(), is_at);
         }
-        assert_eq!(places.find(at(210, 2), 1, 0), Found::At(5));
+        assert_eq!(places.find(at(210, 2), 1), Found::At(5));
     }
 }
