@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_int};
 
 use pgrx::pg_sys;
 
-use super::shmem::Shared;
+use super::shmem::{Extension, Shared};
 
 /// Whether this backend is connected to the served database, whose name is `served`. Reads the catalog while
 /// the gateway has not said yet which database that is, so call it only where that is allowed.
@@ -22,6 +22,20 @@ pub(crate) fn mine_is_served(shared: &Shared, served: fn() -> String) -> bool {
     // SAFETY: NUL-terminated, ours.
     let name = unsafe { CStr::from_ptr(name) };
     name.to_bytes() == served().as_bytes()
+}
+
+/// Whether routines of this backend are served, as far as it sees for itself, while the gateway and its worker have
+/// not looked. Reads the catalog.
+pub(crate) fn mine_will_be_served(shared: &Shared, served: fn() -> String) -> bool {
+    let is_unknown = shared.is_served_database().is_none() || shared.extension() == Extension::Unknown;
+    is_unknown && mine_is_served(shared, served) && has_extension()
+}
+
+/// Whether the extension is in this backend's database. Reads the catalog.
+pub(crate) fn has_extension() -> bool {
+    // SAFETY: a catalog look-up that answers InvalidOid for a missing extension; inside a transaction (the
+    // callers).
+    unsafe { pg_sys::get_extension_oid(c"pg_sse".as_ptr(), true) != pg_sys::InvalidOid }
 }
 
 /// The result of a look at pg_database.

@@ -21,7 +21,7 @@ use sse_proto::word::{Delivery, EventName, Level, Topic};
 use crate::guc;
 use crate::pg::entry::invalidation;
 use crate::pg::routine::{self, Comment, Entry};
-use crate::pg::{guc_text, namesakes, shmem};
+use crate::pg::{database, guc_text, namesakes, shmem, wal};
 
 /// An annotated routine, as far as the search for a publisher has to know it.
 pub(crate) struct Routine {
@@ -137,7 +137,10 @@ thread_local! {
 /// Reads the catalog when the answer is not cached, so call it only where that is allowed.
 pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     let shared = shmem::shared()?;
-    if !shared.serves_this_database() {
+    // In memory there is nobody to hear it before the gateway has looked; the log keeps it for who comes later.
+    let is_served = shared.serves_this_database()
+        || wal::is_on() && database::mine_will_be_served(&shared, || guc::DATABASE.text());
+    if !is_served {
         return None;
     }
     if guc_text::take_annotations_outdated() {

@@ -203,7 +203,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     if !routine::is_temporary(address.objectId) {
         catalog_change::catalog_changed();
     }
-    if statement.comment.is_null() || !extension_is_installed() {
+    if statement.comment.is_null() || !database::has_extension() {
         return;
     }
     let Some(entry) = routine::read(address.objectId) else { return };
@@ -228,12 +228,6 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
             &format!("Routine {} works all the same.", entry.display_name()),
         );
     }
-}
-
-fn extension_is_installed() -> bool {
-    // SAFETY: a catalog look-up that answers InvalidOid for a missing extension; a COMMENT is running, so
-    // this is inside a transaction.
-    unsafe { pg_sys::get_extension_oid(c"pg_sse".as_ptr(), true) != pg_sys::InvalidOid }
 }
 
 /// Sends the invalidation that a change of the routine itself would send: a COMMENT alone sends none.
