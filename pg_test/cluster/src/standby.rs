@@ -1,10 +1,11 @@
 //! Servers that follow another one: made of a running cluster, kept up to date by physical replication, and
-//! promoted.
+//! promoted; and back again behind the new primary.
 //!
 //! All of it goes through the primary's socket, so no port is taken but that of the gateway.
 //!
 //! Not for what a standby serves.
 
+use std::fmt::Write;
 use std::fs;
 use std::sync::Arc;
 
@@ -57,5 +58,52 @@ impl Cluster {
         let promoted = self.sql("select pg_promote()")?;
         ensure!(promoted == "t", "{}", self.log_tail());
         Ok(())
+    }
+
+    /// Makes this server a standby of another one, or a cascading one of a standby, from its next start on. One
+    /// that runs is a standby already, and looks there after a reload.
+    ///
+    /// # Errors
+    /// A file of its data directory cannot be written.
+    pub fn follow(&self, upstream: &Self) -> Result<()> {
+        self.receive_from(&format!("host={} port={PORT} user=postgres", upstream.home().display()))
+    }
+
+    /// Cuts this standby, which runs, off from what it follows, and waits until it receives nothing any more.
+    ///
+    /// # Errors
+    /// It does not run, or a file of its data directory cannot be written.
+    pub fn follow_nobody(&self) -> Result<()> {
+        self.receive_from("host=/nowhere")?;
+        self.reload()?;
+        let receivers = "select count(*) from pg_stat_wal_receiver";
+        wait_until(PATIENCE, "it receives nothing", || self.sql(receivers).is_ok_and(|count| count == "0"))
+    }
+
+    fn receive_from(&self, connection: &str) -> Result<()> {
+        // Where pg_basebackup has written it, too: the last line wins.
+        let (conf, signal) = ("postgresql.auto.conf", "standby.signal");
+        let mut settings = fs::read_to_string(self.data_dir().join(conf))?;
+        writeln!(settings, "primary_conninfo = '{connection}'")?;
+        fs::write(self.data_dir().join(conf), settings)?;
+        fs::write(self.data_dir().join(signal), "")?;
+        self.install().account().give(&self.data_dir().join(signal))
+    }
+
+    /// Takes out of this server, which was a primary and is stopped or killed, what the new one has not (pg_rewind).
+    /// Its settings are the new one's then, and it needs [`Cluster::follow`].
+    ///
+    /// # Errors
+    /// `pg_rewind` fails.
+    pub fn rewind_to(&self, primary: &Self) -> Result<()> {
+        // Without it the control file still has the old timeline, and nothing seems to be left to do.
+        primary.sql("checkpoint")?;
+        let mut rewind = self.install().account().command(&self.install().program("pg_rewind"));
+        rewind.arg("-D").arg(self.data_dir()).arg("--source-server");
+        rewind.arg(format!("host={} port={PORT} user=postgres dbname=postgres", primary.home().display()));
+        let output = rewind.current_dir("/").output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.configure("unix_socket_directories", &self.home().display().to_string())?;
+        self.configure_transport()
     }
 }
