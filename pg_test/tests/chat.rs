@@ -4,8 +4,6 @@
 //! Not for what the guides say about publishing alone: `seeds.rs`.
 
 mod common;
-#[path = "chat/guide.rs"]
-mod guide;
 
 use std::path::PathBuf;
 
@@ -13,9 +11,9 @@ use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, EventStream, Request, Response};
 use cluster::{Builder, Cluster, PATIENCE, StopMode, wait_for, workspace_root};
 use common::calls::told;
+use common::guide::GUIDE;
 use common::tokens::{SECRET, is_quiet};
 use common::{SOON, cookie_name, has_extension};
-use guide::GUIDE;
 use serde_json::{Value, json};
 
 const CHANNEL: &str = "TEST_CHANNEL";

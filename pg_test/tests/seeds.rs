@@ -1,18 +1,16 @@
 //! The SQL of NpgsqlRest's guides about publishing runs here as it stands: no WARNING, and what it raises
 //! reaches alice, bob, an admin, a manager and an anonymous subscriber as the guides say.
 //!
-//! Left out are what CONTRACT.md section 9 names: the variants of `.sql` files and one RAISE that is not
-//! valid PL/pgSQL. Calls over HTTP are not part of it: the SQL is called from psql.
+//! Left out are what C9 names: the variants of `.sql` files and one RAISE that is not valid PL/pgSQL. Calls
+//! over HTTP are not part of it: the SQL is called from psql.
 
 mod common;
-#[path = "seeds/sql.rs"]
-mod sql;
 
 use anyhow::{Result, ensure};
 use cluster::{Cluster, Session};
+use common::guide::{GUIDE, TUTORIAL};
 use common::tokens::{ALICE, Audience, MANAGER, builder, get, is_quiet, issue, quoted, status_of};
 use common::{has_extension, status};
-use sql::{GUIDE, TUTORIAL};
 
 const EVERYBODY: &str = "nobody alice bob admin manager";
 const AUTHENTICATED: &str = "alice bob admin manager";

@@ -1,7 +1,11 @@
-//! SQL of NpgsqlRest's guide to Server-Sent Events, word for word. (That of its tutorial is
-//! `examples/chat/chat.sql`.)
+//! SQL of NpgsqlRest's guides, word for word: a tutorial that builds a chat, and the guide to Server-Sent
+//! Events.
 //!
-//! Not for what is only mentioned in it: that is in the tests.
+//! Not for what is only mentioned in them: that is in the tests.
+
+/// The tutorial's SQL. Before it: the schema and the extension that it takes for granted.
+pub(crate) const TUTORIAL: [&str; 2] =
+    ["create extension pgcrypto; create schema example_8;", include_str!("../../../examples/chat/chat.sql")];
 
 /// The guide's SQL; its `users` are left to the reader.
 pub(crate) const GUIDE: [&str; 5] = [
