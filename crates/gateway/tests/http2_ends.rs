@@ -96,6 +96,9 @@ fn whoever_is_disconnected_or_logs_out_loses_his_streams_and_nobody_else_on_the_
     let same_token = open(&mut peer, STREAM, &session);
     let others = [open(&mut peer, STREAM, &token("bob", HOUR + HOUR)), peer.open_stream()];
     gateway.say("all");
+    for id in &alice {
+        peer.until_text(*id, "data: all\n\n");
+    }
     gateway.gateway.disconnect("alice", SystemTime::now());
     for id in alice {
         assert!(ends_cleanly(&mut peer, id).ends_with("data: all\n\n\n"));

@@ -145,6 +145,7 @@ fn a_renewed_certificate_is_for_new_connections_and_cuts_no_stream() {
     let before = gateway.log().len();
     make(&site.certificate().with_extension("other"), &site.key());
     gateway.gateway.apply(Arc::new(site.settings()));
+    eventually("it is said", || gateway.log().len() > before);
     assert!(is_taken(&gateway, &new), "the pair before stays in use");
     let said = gateway.log()[before..].to_vec();
     assert!(said.len() == 1 && said[0].contains("it is not the key of the first certificate"), "{said:?}");
