@@ -36,8 +36,8 @@ fn waits_until_busy(cluster: &Cluster, wanted: usize) -> Result<()> {
     wait_for(SOON, &format!("{wanted} workers are busy"), || Ok((busy(cluster)? == wanted).then_some(())))
 }
 
-/// Attack: a body that takes the worker's stack, or a number that no type holds. (What no parser should take is
-/// refused before: `crates/gateway/tests/call_attacks.rs`.)
+/// Attack: a body that takes the worker's stack, or a number that no type holds. (What no parser should take
+/// is refused before: `crates/gateway/tests/call_attacks.rs`.)
 #[test]
 fn deep_bodies_and_long_numbers_break_nothing() -> Result<()> {
     let api = Api::new("hostile")?;

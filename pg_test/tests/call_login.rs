@@ -1,8 +1,8 @@
 //! Logging in and out, and cookies (C7.5).
 //!
 //! Not for tokens as such (`tokens.rs`, `door.rs`) and not for the chat that uses all of it (`chat.rs`). For
-//! every column of a login and every way to be refused: `crates/gateway/src/call/login.rs`, and `call_login.rs`
-//! and `call_access.rs` of `crates/gateway/tests`.
+//! every column of a login and every way to be refused: `crates/gateway/src/call/login.rs`, and
+//! `call_login.rs` and `call_access.rs` of `crates/gateway/tests`.
 
 mod common;
 

@@ -1,9 +1,10 @@
-//! A primary, a standby and a cascading standby, and readers that move between them at random with their last id,
-//! while servers are restarted, killed, promoted and rewound: each event that committed comes once, under the
-//! same id on all servers, or a gap says that it may be missing, for the right reason (C10.2 to C10.4, C10.7).
+//! A primary, a standby and a cascading standby, and readers that move between them at random with their last
+//! id, while servers are restarted, killed, promoted and rewound: each event that committed comes once, under
+//! the same id on all servers, or a gap says that it may be missing, for the right reason (C10.2 to C10.4,
+//! C10.7).
 //!
-//! With a synchronous standby there is no gap at all. `PG_SSE_FAILOVER_SECONDS=600` makes the test that is run by
-//! hand last so long, `PG_SSE_SEED` repeats the choices of a run (not its timing).
+//! With a synchronous standby there is no gap at all. `PG_SSE_FAILOVER_SECONDS=600` makes the test that is
+//! run by hand last so long, `PG_SSE_SEED` repeats the choices of a run (not its timing).
 //!
 //! Not for a log that is not there any more (`wal_reader.rs`), nor for bad input (`wal_hostile.rs`).
 

@@ -1,5 +1,5 @@
-//! With `sse.durability = wal`: what goes wrong around the log, by mistake or on purpose, costs what it must and no
-//! more (C10.1 to C10.6).
+//! With `sse.durability = wal`: what goes wrong around the log, by mistake or on purpose, costs what it must
+//! and no more (C10.1 to C10.6).
 //!
 //! Not for failovers (`failover.rs`).
 

@@ -24,8 +24,8 @@ pub(crate) fn mine_is_served(shared: &Shared, served: fn() -> String) -> bool {
     name.to_bytes() == served().as_bytes()
 }
 
-/// Whether routines of this backend are served, as far as it sees for itself, while the gateway and its worker have
-/// not looked. Reads the catalog.
+/// Whether routines of this backend are served, as far as it sees for itself, while the gateway and its
+/// worker have not looked. Reads the catalog.
 pub(crate) fn mine_will_be_served(shared: &Shared, served: fn() -> String) -> bool {
     let is_unknown = shared.is_served_database().is_none() || shared.extension() == Extension::Unknown;
     is_unknown && mine_is_served(shared, served) && has_extension()

@@ -137,7 +137,8 @@ thread_local! {
 /// Reads the catalog when the answer is not cached, so call it only where that is allowed.
 pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     let shared = shmem::shared()?;
-    // In memory there is nobody to hear it before the gateway has looked; the log keeps it for who comes later.
+    // In memory there is nobody to hear it before the gateway has looked; the log keeps it for who comes
+    // later.
     let is_served = shared.serves_this_database()
         || wal::is_on() && database::mine_will_be_served(&shared, || guc::DATABASE.text());
     if !is_served {

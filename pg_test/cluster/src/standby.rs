@@ -60,8 +60,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Makes this server a standby of another one, or a cascading one of a standby, from its next start on. One
-    /// that runs is a standby already, and looks there after a reload.
+    /// Makes this server a standby of another one, or a cascading one of a standby, from its next start on.
+    /// One that runs is a standby already, and looks there after a reload.
     ///
     /// # Errors
     /// A file of its data directory cannot be written.
@@ -90,8 +90,8 @@ impl Cluster {
         self.install().account().give(&self.data_dir().join(signal))
     }
 
-    /// Takes out of this server, which was a primary and is stopped or killed, what the new one has not (pg_rewind).
-    /// Its settings are the new one's then, and it needs [`Cluster::follow`].
+    /// Takes out of this server, which was a primary and is stopped or killed, what the new one has not
+    /// (pg_rewind). Its settings are the new one's then, and it needs [`Cluster::follow`].
     ///
     /// # Errors
     /// `pg_rewind` fails.

@@ -1,5 +1,5 @@
-//! A primary, a standby of it, and a cascading standby of that one, in a ring: when the primary dies, the standby
-//! takes its place, and the old primary comes back as the last one.
+//! A primary, a standby of it, and a cascading standby of that one, in a ring: when the primary dies, the
+//! standby takes its place, and the old primary comes back as the last one.
 //!
 //! Not for what is published meanwhile, nor for who reads it.
 

@@ -35,7 +35,8 @@ const NUMBERS: u64 = 1_000_000;
 /// A statement that does not come back in this time is given up with its session.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(15);
 
-/// What was published without a row: its tone, its text, and how often a primary had died when COMMIT returned.
+/// What was published without a row: its tone, its text, and how often a primary had died when COMMIT
+/// returned.
 pub(crate) struct Returned {
     pub(crate) tone: &'static str,
     pub(crate) text: String,

@@ -167,8 +167,8 @@ pub(crate) struct Gap {
 }
 
 impl Start {
-    /// `furthest` is the newest item that any runtime thread may have sent. This thread's log may lag behind it;
-    /// the stream then waits for that id instead of being refused.
+    /// `furthest` is the newest item that any runtime thread may have sent. This thread's log may lag behind
+    /// it; the stream then waits for that id instead of being refused.
     pub(crate) fn find(last_event_id: &[u8], log: &StreamLog, furthest: u64, recipient: &Recipient) -> Self {
         if last_event_id.is_empty() {
             return Self::at(log.head(), log.id(log.head()));

@@ -5,10 +5,10 @@
 //! A server may never come to that place: it becomes the primary before it has the tail of the old one. The
 //! history of the log says so, and the stream is told that it has seen what never was.
 //!
-//! Nor may it know of the place yet. A subscriber that moves arrives within a millisecond of the event that it
-//! has seen elsewhere, before this server has heard that its primary has written so far; or this server has lost
-//! its primary for a moment, or follows a new one and has not begun with the new timeline. So it is given some
-//! time before an id is taken for made up.
+//! Nor may it know of the place yet. A subscriber that moves arrives within a millisecond of the event that
+//! it has seen elsewhere, before this server has heard that its primary has written so far; or this server
+//! has lost its primary for a moment, or follows a new one and has not begun with the new timeline. So it is
+//! given some time before an id is taken for made up.
 //!
 //! Not for which ids are ahead: that is `stream_log/places`.
 
@@ -24,8 +24,8 @@ use crate::stream::stream_log::Found;
 /// else says so.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// For so long a stream waits for what nobody has told this server of. A standby that has lost its primary looks
-/// for it again after five seconds (`wal_retrieve_retry_interval`).
+/// For so long a stream waits for what nobody has told this server of. A standby that has lost its primary
+/// looks for it again after five seconds (`wal_retrieve_retry_interval`).
 const FOR_NEWS: Duration = Duration::from_secs(6);
 
 /// What a stream waits for.

@@ -88,8 +88,8 @@ impl Places {
         oldest.map_or(Place::default(), |span| Place::new(span.timeline, span.begin, 0))
     }
 
-    /// Why nobody can go on from a place, wherever it is in this log. A later timeline than the log's may be one
-    /// that this server has not heard of yet.
+    /// Why nobody can go on from a place, wherever it is in this log. A later timeline than the log's may be
+    /// one that this server has not heard of yet.
     fn loss(&self, place: Place) -> Option<GapReason> {
         match self.history.as_ref()?.standing(place) {
             _ if self.is_of_later_timeline(place) => None,
@@ -186,7 +186,8 @@ impl StreamLog {
         (!matches!(found, Found::Ahead(_))).then_some(found)
     }
 
-    /// Why a place that is ahead may never come: `None` if the log is known to be written so far, up to `lsn`.
+    /// Why a place that is ahead may never come: `None` if the log is known to be written so far, up to
+    /// `lsn`.
     pub(crate) fn doubt(&self, place: Place, lsn: u64) -> Option<GapReason> {
         self.places.as_ref()?.doubt(place, lsn)
     }
