@@ -106,8 +106,9 @@ pub(crate) struct Tally {
     pub(crate) covered: usize,
 }
 
-/// Each event once, and in its order, or covered by a gap with the right reason. Long because it is one table of
-/// what may follow what.
+/// Each event once, and in its order, or covered by a gap with the right reason.
+///
+/// Long because it is one table of what may follow what.
 pub(crate) fn of_reader(replication: Replication, log: &Log, read: &Read, tally: &mut Tally) -> Result<()> {
     let mut next = 0;
     // What the last gap was, if there was no event behind it.
