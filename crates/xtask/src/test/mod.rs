@@ -39,7 +39,7 @@ pub(crate) struct Options {
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.
-    #[arg(long, value_name = "N", default_value_t = 30, conflicts_with = "quick")]
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "quick")]
     fuzz_seconds: u64,
     /// The PostgreSQL to test with (default: the one found on this machine).
     #[arg(long, value_name = "PATH")]
