@@ -5,9 +5,11 @@
 
 mod common;
 
+use std::fs;
+
 use anyhow::{Context, Result};
 use cluster::http::{Client, Event, EventStream};
-use cluster::{Builder, Cluster, StopMode, wait_for};
+use cluster::{Builder, Cluster, StopMode, wait_for, wait_until};
 use common::{SOON, announcer};
 
 const STREAM: &str = "/api/says/info";
@@ -53,5 +55,26 @@ fn what_commits_before_anybody_has_looked_at_the_database_is_told_all_the_same()
     for text in ["early", "early, too", "late"] {
         assert_eq!(next(&mut stream)?.data, text);
     }
+    Ok(())
+}
+
+#[test]
+fn a_restart_is_no_gap_where_the_log_ended_at_the_beginning_of_a_segment() -> Result<()> {
+    let cluster = builder().setting("wal_keep_size", "1GB").start()?;
+    let first = furnish(&cluster)?;
+    cluster.sql("select says('seen')")?;
+    let file = cluster.data_dir().join("pg_sse.starts");
+    // Nothing is written behind it, so the next start lies there.
+    let at = cluster.sql("select pg_switch_wal(); select pg_current_wal_insert_lsn() - '0/0'")?;
+    let segment = at.lines().last().context("no position")?.parse::<u64>()? >> 24;
+    let is_there = || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let starts = text.lines().filter_map(|line| u64::from_str_radix(line.split(' ').next()?, 16).ok());
+        starts.map(|start| start >> 24).any(|found| found >= segment)
+    };
+    wait_until(SOON, "a start is found there", is_there)?;
+    cluster.restart(StopMode::Immediate)?;
+    let mut stream = behind(&cluster, &first)?;
+    assert_eq!(next(&mut stream)?.data, "seen");
     Ok(())
 }

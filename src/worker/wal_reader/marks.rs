@@ -103,7 +103,10 @@ impl Marks {
     }
 }
 
+/// At the beginning of a page the place where a record would begin is behind the end of the last one, by the
+/// page's header.
 fn found(start: u64, complete: u64) -> Start {
+    let start = start.min(complete);
     Start { start, complete, nothing_since: (complete, Place::BEHIND_ALL), found_at: now_seconds() }
 }
 
