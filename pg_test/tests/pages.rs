@@ -122,7 +122,8 @@ fn the_page_of_sql_has_every_function_and_view_and_who_may_use_it() -> Result<()
                from pg_proc where pronamespace = 'sse'::regnamespace and proname not like '\\_%'
              union all
              select format('`sse.%s` | %s', relname, {})
-               from pg_class where relnamespace = 'sse'::regnamespace and relkind in ('r', 'v', 'm')) as all_of_them",
+               from pg_class where relnamespace = 'sse'::regnamespace and relkind in ('r', 'v', 'm')
+                and relname not like '\\_%') as all_of_them",
         may("function", "execute", "oid"),
         may("table", "select", "oid"),
     ))?;

@@ -166,7 +166,7 @@ fn ids_around_a_snapshot_are_places_and_marked_as_long_as_they_need_another_one(
     for (last, first) in [
         (id(0x110, 1) + "s", None),
         (id(1, 1), Some(gap("expired", id(0x120, 1) + "s"))),
-        (id_on(2, 0x110, 1), Some(gap("rewound", id(0x120, 1) + "s"))),
+        (id_on(0, 0x110, 1), Some(gap("rewound", id(0x120, 1) + "s"))),
     ] {
         let mut stream = follow(&server, &last);
         assert_eq!(stream.next(), ready(format!("{}s", last.trim_end_matches('s'))));

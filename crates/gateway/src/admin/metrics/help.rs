@@ -55,6 +55,7 @@ const HELP: &[(&str, &str)] = &[
     ("snapshots", "Snapshots that were run."),
     ("snapshots_failed", "Snapshots without a result."),
     ("stalls", "Times that a backend had begun to hand over an event and did not finish."),
+    ("standby", "Events that were not published because the server is a standby."),
     ("start_time_seconds", "When the gateway process was started, in seconds since 1970."),
     ("subscribers", "Streams begun."),
     ("subscribers_open", "Open streams."),
