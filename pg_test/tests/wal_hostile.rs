@@ -6,6 +6,7 @@
 mod common;
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cluster::http::{Client, Event, EventStream};
@@ -76,5 +77,50 @@ fn a_restart_is_no_gap_where_the_log_ended_at_the_beginning_of_a_segment() -> Re
     cluster.restart(StopMode::Immediate)?;
     let mut stream = behind(&cluster, &first)?;
     assert_eq!(next(&mut stream)?.data, "seen");
+    Ok(())
+}
+
+// A debugger, or a lock: the events of a transaction are in the log, its commit record is not.
+#[test]
+fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commits() -> Result<()> {
+    let cluster = builder().setting("synchronous_commit", "local").start()?;
+    let first = furnish(&cluster)?;
+    // Told now, and read again by the next reader of the log: what nobody would wait for then any more.
+    cluster.sql("set synchronous_commit = on; select says('lazy')")?;
+    assert_eq!(next(&mut behind(&cluster, &first)?)?.data, "lazy");
+    cluster.configure("synchronous_standby_names", "nobody")?;
+    cluster.reload()?;
+    let is = |pid: u32, what: &str| {
+        let sql = format!("select count(*) from pg_stat_activity where pid = {pid} and {what}");
+        cluster.sql(&sql).is_ok_and(|count| count == "1")
+    };
+    // It has the lock of NOTIFY, which is taken between PRE_COMMIT and the commit record, and has no events.
+    let (mut holder, mut slow) = (cluster.session()?, cluster.session()?);
+    let (of_holder, of_slow) = (holder.backend_pid()?, slow.backend_pid()?);
+    let holds = "begin; set local synchronous_commit = on; insert into note values (1); notify x; commit";
+    holder.send(holds)?;
+    // It takes a moment until sessions wait after a reload.
+    wait_until(SOON, "it waits for the standby", || {
+        let has_ended = holder.wait(Duration::from_millis(50)).is_ok();
+        (!has_ended || holder.send(holds).is_ok()) && is(of_holder, "wait_event = 'SyncRep'")
+    })?;
+    slow.send("begin; insert into note values (2); select says('slow'); notify x; commit")?;
+    wait_until(SOON, "it waits for the lock", || is(of_slow, "wait_event_type = 'Lock'"))?;
+    let frozen = cluster.freeze(of_slow)?;
+    let mut stream = behind(&cluster, &first)?;
+    assert_eq!(next(&mut stream)?.data, "lazy");
+    cluster.sql("begin; insert into note values (3); select says('quick'); commit")?;
+    assert_eq!(next(&mut stream)?.data, "quick");
+    let ends =
+        "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'pg_sse wal reader'";
+    cluster.sql(&format!("checkpoint; {ends}"))?;
+    cluster.sql("begin; insert into note values (4); select says('quick, too'); commit")?;
+    assert_eq!(next(&mut stream)?.data, "quick, too");
+    cluster.configure("synchronous_standby_names", "")?;
+    cluster.reload()?;
+    holder.wait(SOON)?.ok()?;
+    drop(frozen);
+    slow.wait(SOON)?.ok()?;
+    assert_eq!(next(&mut stream)?.data, "slow");
     Ok(())
 }

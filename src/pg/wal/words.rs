@@ -51,6 +51,9 @@ pub(crate) struct WalWords {
     /// The place up to which everything is in the ring, for a reader that follows on one that has left:
     /// reading, position, index. Written and read by readers alone, of which there is one at a time.
     told: [AtomicU64; 3],
+    /// Up to here nothing is held any more, whoever reads it again: in this life of the server it was visible,
+    /// and the synchronous standbys had it if there were to be any. Written and read by readers alone.
+    let_go: AtomicU64,
     /// What `sse.stat_wal` shows.
     pub figures: WalFigures,
 }
@@ -100,6 +103,7 @@ impl Default for WalWords {
             known_end: AtomicU64::new(0),
             reading_wanted: AtomicU32::new(0),
             told: Default::default(),
+            let_go: AtomicU64::new(0),
             figures: WalFigures::default(),
         }
     }
@@ -215,6 +219,16 @@ impl Wal {
         at.store(position, Relaxed);
         number.store(u64::from(index), Relaxed);
         of.store(u64::from(reading), Relaxed);
+    }
+
+    /// Up to where nothing is held any more.
+    pub(crate) fn let_go(&self) -> u64 {
+        self.words.let_go.load(Relaxed)
+    }
+
+    /// What is at this position was not held any more.
+    pub(crate) fn set_let_go(&self, position: u64) {
+        self.words.let_go.fetch_max(position, Relaxed);
     }
 
     fn my_start(&self) -> Option<&'static AtomicU64> {

@@ -90,8 +90,12 @@ impl Queue {
     pub(super) fn ready(&mut self, shared: &Shared, end: &LogEnd) -> Option<&mut Held> {
         let first = self.held.front_mut()?;
         let figures = &shared.wal.words.figures;
-        match holder(&first.complete, end) {
+        // A reader that follows on another one reads again what that one has told.
+        let was_let_go = first.complete.end <= shared.wal.let_go();
+        let holder = if was_let_go { None } else { holder(&first.complete, end) };
+        match holder {
             None => {
+                shared.wal.set_let_go(first.complete.end);
                 if self.since.take().is_some() {
                     figures.held_since.store(0, Relaxed);
                     figures.held_by.store(0, Relaxed);
