@@ -158,14 +158,23 @@ fn a_transaction_larger_than_the_ring_commits_and_the_rest_is_a_gap() -> Result<
         session.run("select f('0' || repeat('x', 1000))")?.ok()?;
         let started = Instant::now();
         session.run(LARGE)?.ok()?;
-        ensure!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        ensure!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
     assert_eq!(corner.sql("select count(*) from t")?, "640", "it has committed");
     let dropped = usize::try_from(figure(&cluster, "stat_ring", "dropped_total")?)?;
     ensure!(dropped > 500, "{dropped}");
-    assert_eq!(gap_reason(&stream.next_payload(SOON)?)?, "overflow");
-    let arrived = numbers(&mut stream, 641 - dropped)?;
-    assert_eq!(arrived, (0..641 - dropped).collect::<Vec<_>>(), "the first of them found room");
+    // The gap is before them, or behind them if the gateway was stopped just as it began to take.
+    let (mut arrived, mut gaps) = (Vec::new(), 0);
+    while arrived.len() < 641 - dropped || gaps == 0 {
+        let next = stream.next_payload(SOON)?;
+        if next.event == "message" {
+            arrived.push(next.data.trim_end_matches('x').parse::<usize>()?);
+        } else {
+            assert_eq!(gap_reason(&next)?, "overflow");
+            gaps += 1;
+        }
+    }
+    assert_eq!((arrived, gaps), ((0..641 - dropped).collect(), 1), "the first of them found room");
     session.run("select f('700')")?.ok()?;
     assert_eq!(numbers(&mut stream, 1)?, [700]);
     Ok(())
