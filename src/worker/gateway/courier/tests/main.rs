@@ -35,6 +35,8 @@ mod worker {
         }
 
         mod courier {
+            use std::time::{Duration, Instant};
+
             mod carrying;
             mod drain;
             mod local;
@@ -42,6 +44,15 @@ mod worker {
             mod pace;
             mod source;
             mod stall;
+
+            /// What it does after a round that ends then and has taken out so many bytes.
+            pub(super) fn pauses(ring_bytes: usize) -> impl FnMut(Instant, usize) -> Option<Duration> {
+                let mut pace = pace::Pace::new(ring_bytes);
+                move |now, bytes| {
+                    pace.took(bytes);
+                    pace.pause(now)
+                }
+            }
 
             pub(super) fn run(
                 (shared, consumer): (crate::pg::shmem::Shared, sse_ring::Consumer<'static>),
@@ -77,6 +88,8 @@ mod worker {
 
         #[path = "courier/tests/from_log.rs"]
         mod from_log;
+        #[path = "courier/tests/pace.rs"]
+        mod pace;
         #[path = "courier/tests/parts.rs"]
         mod parts;
         #[path = "courier/tests/promises.rs"]
