@@ -142,6 +142,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 struct Summary {
     total: Tally,
     lines: Vec<String>,
+    reasons: Vec<String>,
 }
 
 impl Summary {
@@ -151,7 +152,8 @@ impl Summary {
         let outcome = (step.run)(run).unwrap_or_else(|error| Outcome {
             tally: Tally::one(false),
             output: format!("{error:#}"),
-            skipped: Vec::new(),
+            reasons: tally::end_of(step.name, &format!("{error:#}")),
+            ..Outcome::none()
         });
         let line = line_of(step.name, &outcome, started.elapsed().as_secs_f64());
         if outcome.tally.failed > 0 {
@@ -160,10 +162,14 @@ impl Summary {
         println!("      {line}");
         self.total.add(outcome.tally);
         self.lines.push(line);
+        self.reasons.extend(outcome.reasons);
         self.lines.extend(outcome.skipped.into_iter().map(|what| format!("        skipped: {what}")));
     }
 
     fn print(&self) {
+        if !self.reasons.is_empty() {
+            println!("\nFailed\n  {}", self.reasons.join("\n  "));
+        }
         println!("\nSummary\n  {}", self.lines.join("\n  "));
         if self.total.skipped > 0 {
             println!("{} skipped, and in no count below", self.total.skipped);

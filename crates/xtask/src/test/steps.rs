@@ -38,17 +38,20 @@ pub(super) struct Outcome {
     pub(super) output: String,
     /// What was skipped, and why.
     pub(super) skipped: Vec<String>,
+    /// How each failed test begins to say why.
+    pub(super) reasons: Vec<String>,
 }
 
 impl Outcome {
     pub(super) fn none() -> Self {
-        Self { tally: Tally::default(), output: String::new(), skipped: Vec::new() }
+        Self { tally: Tally::default(), output: String::new(), skipped: Vec::new(), reasons: Vec::new() }
     }
 
     fn add(&mut self, other: Self) {
         self.tally.add(other.tally);
         self.output.push_str(&other.output);
         self.skipped.extend(other.skipped);
+        self.reasons.extend(other.reasons);
     }
 
     pub(super) fn passed() -> Self {
@@ -285,12 +288,16 @@ impl Run {
         tests.env("RUST_BACKTRACE", "0");
         let folded = progress::run(title, tests)?;
         let tally = Tally::of_runner(&folded.lines, folded.status.success());
-        let is_told =
-            |line: &&String| !line.ends_with(" ... ok") && !line.trim_start().starts_with("Compiling ");
-        let output: Vec<&str> = folded.lines.iter().filter(is_told).map(String::as_str).collect();
+        let output: Vec<&str> =
+            folded.lines.iter().map(String::as_str).filter(|line| tally::is_told(line)).collect();
         let skipped = tally::skipped(&folded.lines);
         let skipped = skipped.iter().map(|(what, count)| format!("{what} ({count})")).collect();
-        Ok(Outcome { tally, output: output.join("\n"), skipped })
+        let slowest = tally::slowest(&folded.lines);
+        let slowest: Vec<String> =
+            slowest.iter().map(|(file, seconds)| format!("{file} {seconds:.0} s")).collect();
+        println!("      slowest: {}", slowest.join(", "));
+        let reasons = tally::reasons(&folded.lines);
+        Ok(Outcome { tally, output: output.join("\n"), skipped, reasons })
     }
 
     pub(super) fn pg(&self) -> Result<&PgConfig> {

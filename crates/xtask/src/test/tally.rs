@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 
 use cluster::SKIPPED;
 
+/// Lines of one reason, and characters of each.
+const LINES: usize = 8;
+const WIDTH: usize = 300;
+
 /// Tests passed, failed and skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -66,6 +70,56 @@ pub(crate) fn skipped(lines: &[String]) -> BTreeMap<&str, usize> {
     skipped
 }
 
+/// What of a runner's lines is worth reading when not everything passed.
+pub(crate) fn is_told(line: &str) -> bool {
+    let line = line.trim_start();
+    let is_of_what_passed = line.ends_with(" ... ok") || line.starts_with("test result: ok.");
+    !is_of_what_passed && !["Compiling ", "Running ", "running "].iter().any(|word| line.starts_with(word))
+}
+
+/// How each failed test begins to say why: `---- NAME stdout ----`, and the first lines below it.
+pub(crate) fn reasons(lines: &[String]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) else {
+            continue;
+        };
+        reasons.push(format!("{name}:"));
+        let said = lines[at + 1..].iter().take_while(|line| {
+            !["---- ", "failures:", "test result:"].iter().any(|word| line.starts_with(word))
+        });
+        let said = said.filter(|line| !line.trim().is_empty()).take(LINES);
+        reasons.extend(said.map(|line| format!("  {}", line.chars().take(WIDTH).collect::<String>())));
+    }
+    reasons
+}
+
+/// How a step that is no runner ends to say why.
+pub(crate) fn end_of(step: &str, output: &str) -> Vec<String> {
+    let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    let end = lines.iter().skip(lines.len().saturating_sub(LINES));
+    let end = end.map(|line| format!("  {}", line.chars().take(WIDTH).collect::<String>()));
+    [format!("{step}:")].into_iter().chain(end).collect()
+}
+
+/// The test files that took longest, with their seconds: libtest's `Running tests/FILE.rs (…)` and
+/// `finished in …s`.
+pub(crate) fn slowest(lines: &[String]) -> Vec<(String, f64)> {
+    const SHOWN: usize = 12;
+    let (mut slowest, mut file) = (Vec::new(), "");
+    for line in lines {
+        if let Some(rest) = line.trim_start().strip_prefix("Running ") {
+            file = rest.split_once(" (").map_or(rest, |(file, _)| file);
+        } else if let Some((_, seconds)) = line.split_once("; finished in ") {
+            let seconds = seconds.trim_end_matches('s').parse().unwrap_or(0.0_f64);
+            slowest.push((file.to_owned(), seconds));
+        }
+    }
+    slowest.sort_by(|one, other| other.1.total_cmp(&one.1));
+    slowest.truncate(SHOWN);
+    slowest
+}
+
 fn count_before(text: &str, word: &str) -> usize {
     let before = text.split_once(word).map_or("", |(before, _)| before);
     before.rsplit([' ', ';']).next().and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -90,6 +144,27 @@ mod tests {
         let mut all = before;
         all.add(Tally { passed: 3, failed: 0, skipped: 4 });
         assert_eq!(all.since(before), Tally { passed: 3, failed: 0, skipped: 4 });
+    }
+
+    #[test]
+    fn of_a_failed_run_the_reasons_are_told_and_what_passed_is_not() {
+        let lines = [
+            "     Running tests/a.rs (target/debug/deps/a-1)",
+            "running 2 tests",
+            "test fine ... ok",
+            "---- broken stdout ----",
+            "",
+            "Error: not so",
+            "---- other stdout ----",
+            "thread panicked",
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.50s",
+            "     Running tests/b.rs (target/debug/deps/b-1)",
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 12.50s",
+        ]
+        .map(str::to_owned);
+        assert_eq!(reasons(&lines), ["broken:", "  Error: not so", "other:", "  thread panicked"]);
+        assert_eq!(slowest(&lines), [("tests/b.rs".to_owned(), 12.5), ("tests/a.rs".to_owned(), 0.5)]);
+        assert_eq!(lines.iter().filter(|line| is_told(line)).count(), 6);
     }
 
     #[test]
