@@ -1,20 +1,21 @@
 //! `cargo xtask demo [NAME]`: one of `examples/` on a throwaway server, for people; or with `--check` all of
-//! them, for a machine.
+//! them, for a machine. `cluster` is none of them: one of them on two servers.
 //!
 //! Not for a server that is to stay: everything is gone when it ends. Not for browsers:
 //! `pg_test/tests/examples.rs`.
 
 mod chat;
 mod check;
+mod cluster;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
+use ::cluster::{Cluster, Install, PgConfig, Profile, has_node, skip};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use cluster::{Cluster, Install, Profile, has_node, skip};
 use example::{Example, Running};
 
 use crate::build;
@@ -23,15 +24,19 @@ use crate::packages::{self, Purpose};
 /// Which one runs when none is named.
 const DEFAULT: &str = "chat";
 
+/// Two servers, instead of an example.
+const CLUSTER: &str = "cluster";
+
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The folder of `examples/` (default: chat; with --check: all of them).
+    /// The folder of `examples/`, or `cluster`: the counter on two servers (default: chat; with --check: all
+    /// of `examples/`).
     name: Option<String>,
     /// Use it as its page does, end with 0 or 1.
     #[arg(long)]
     check: bool,
-    /// The gateway's port; 0 picks a free one.
+    /// The gateway's port, or the proxy's; 0 picks a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
     /// The PostgreSQL to run (default: the one found on this machine).
@@ -44,6 +49,11 @@ pub(crate) struct Options {
 /// # Errors
 /// Something on the way fails; the end of the server's log is in the message where it helps.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.name.as_deref() == Some(CLUSTER) {
+        let install = installed(&packages::ensure(options.pg_config.as_deref(), Purpose::Servers)?)?;
+        let who = if options.check { cluster::For::Check } else { cluster::For::People };
+        return cluster::run(install, options.port, who);
+    }
     let examples = match &options.name {
         Some(name) => vec![Example::named(name)?],
         None if options.check => Example::all()?,
@@ -52,14 +62,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let is_packed = examples.iter().any(|example| example.uses_package().unwrap_or(true));
     let purpose = if is_packed && !options.check { Purpose::Pages } else { Purpose::BuildAndRun };
     let pg = packages::ensure(options.pg_config.as_deref(), purpose)?;
-    println!("{}", pg.version);
-    let extension = build::extension(&pg, Profile::Test)?;
+    let install = installed(&pg)?;
     // From here on there is something to remove, so signals are caught.
     let (sender, stop) = channel();
     ctrlc::set_handler(move || sender.send(()).unwrap_or_default()).context("cannot catch signals")?;
-    let install = Install::of(&pg)?;
-    install.put(&extension)?;
-    let install = Arc::new(install);
     for example in &examples {
         if options.check && example.uses_package()? && !has_node() {
             skip(&format!("demo {}", example.name()), "Node with npm")?;
@@ -75,6 +81,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A copy of this PostgreSQL, with the extension in it.
+fn installed(pg: &PgConfig) -> Result<Arc<Install>> {
+    println!("{}", pg.version);
+    let extension = build::extension(pg, Profile::Test)?;
+    let install = Install::of(pg)?;
+    install.put(&extension)?;
+    Ok(Arc::new(install))
 }
 
 fn tell(example: &Example, running: &Running) -> Result<()> {

@@ -53,6 +53,8 @@ pub(crate) enum Purpose {
     BuildAndRun,
     /// Node on top, which packs the client that some examples' pages import.
     Pages,
+    /// A proxy on top, which stands in front of several servers.
+    Servers,
     /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
     /// configures, a browser for its pages, what runs the clients of others (Node, Python, curl), and what
     /// checks metrics.
@@ -64,6 +66,16 @@ pub(crate) enum Purpose {
 impl Purpose {
     fn is_test(self) -> bool {
         matches!(self, Self::Test | Self::Fuzz)
+    }
+
+    /// Whether it takes this one of [`PROGRAMS`].
+    fn takes(self, program: &str) -> bool {
+        match self {
+            Self::BuildAndRun => false,
+            Self::Pages => matches!(program, "node" | "npm"),
+            Self::Servers => program == "haproxy",
+            Self::Test | Self::Fuzz => true,
+        }
     }
 }
 
@@ -160,11 +172,11 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
     if find_program("pkg-config").is_none() {
         missing.push("pkg-config".to_owned());
     }
-    if purpose != Purpose::BuildAndRun && find_program("apt-get").is_some() {
+    if find_program("apt-get").is_some() {
         missing.extend(
             PROGRAMS
                 .iter()
-                .filter(|(_, name)| purpose.is_test() || matches!(*name, "node" | "npm"))
+                .filter(|(_, name)| purpose.takes(name))
                 .filter(|(_, name)| find_program(name).is_none())
                 .map(|(package, _)| (*package).to_owned()),
         );

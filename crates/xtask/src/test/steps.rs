@@ -199,10 +199,14 @@ impl Run {
     }
 
     pub(super) fn demo(&mut self) -> Result<Outcome> {
-        let mut demo = Command::new(env::current_exe().context("where are we?")?);
-        demo.args(["demo", "--check", "--pg-config"]).arg(&self.pg()?.path);
-        progress::run("demo", demo)?.ok("cargo xtask demo --check")?;
-        Ok(Outcome::passed())
+        let mut outcome = Outcome::none();
+        for (name, arguments) in [("demo", &["demo"][..]), ("demo cluster", &["demo", "cluster"])] {
+            let mut demo = Command::new(env::current_exe().context("where are we?")?);
+            demo.args(arguments).args(["--check", "--pg-config"]).arg(&self.pg()?.path);
+            progress::run(name, demo)?.ok(&format!("cargo xtask {name} --check"))?;
+            outcome.add(Outcome::passed());
+        }
+        Ok(outcome)
     }
 
     /// A minute in which everything breaks, each time with another seed; a quick run is just long enough for
