@@ -63,14 +63,19 @@ fn run(
     // The first of them.
     drop(runtime.spawn_blocking(|| ()));
     let tasks = LocalSet::new();
-    tasks.block_on(&runtime, serve(number, shared, batches, listeners));
+    let served = tasks.block_on(&runtime, serve(number, shared, batches, listeners));
     drop(tasks);
     // A file on a hanging disk must not keep the server from stopping.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    Ok(())
+    served
 }
 
-async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>>, listeners: Listeners) {
+async fn serve(
+    number: usize,
+    shared: &Arc<Shared>,
+    batches: Receiver<Arc<Batch>>,
+    listeners: Listeners,
+) -> io::Result<()> {
     let incoming = Incoming::new(Arc::clone(&shared.bells[number]), batches.clone());
     let context =
         Rc::new(Context { shared: Arc::clone(shared), incoming: Rc::clone(&incoming), busy: Rc::default() });
@@ -82,11 +87,12 @@ async fn serve(number: usize, shared: &Arc<Shared>, batches: Receiver<Arc<Batch>
     let accepting = listener::listen(listeners, Rc::clone(&context));
     spawn_local(supervised(Arc::clone(shared), accepting));
     // Unconstrained: the slab polls a socket per subscriber in one go, and yields by itself.
-    let slab = Slab::new(number, Arc::clone(shared), batches, incoming);
+    let slab = Slab::new(number, Arc::clone(shared), batches, incoming)?;
     let slab = spawn_local(unconstrained(supervised(Arc::clone(shared), slab.run())));
     // It only ends when the gateway stops (or has died, which was told).
     let _ = slab.await;
     if let Some(until) = shared.stopping() {
         context.busy.idle(until).await;
     }
+    Ok(())
 }

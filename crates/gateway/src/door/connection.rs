@@ -138,10 +138,9 @@ pub(crate) async fn serve(
     let Requests { context, permit, handover, .. } = requests;
     match (ending, handover.take()) {
         (Ending::Stream, Some(answer)) => {
-            permit.become_stream();
             // The connection had the others, and has gone.
-            let Some(socket_permit) = Rc::into_inner(permit) else { return };
-            socket.become_stream();
+            let Some(permit) = Rc::into_inner(permit) else { return };
+            let Ok(socket) = socket.into_stream() else { return };
             context.incoming.push(Newcomer {
                 wire: Wire::Own(socket),
                 framing: answer.framing,
@@ -150,7 +149,7 @@ pub(crate) async fn serve(
                 last_event_id: answer.last_event_id,
                 stream_permit: answer.stream_permit,
                 call: answer.call,
-                socket_permit: Some(socket_permit),
+                open_socket: Some(permit.become_stream()),
             });
         }
         (Ending::Overdue(Overdue::Answer) | Ending::Displaced, _) => {}

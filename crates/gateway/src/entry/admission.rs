@@ -33,11 +33,20 @@ impl Counts {
     }
 }
 
-/// The right to an open socket; given back when dropped, also by a panic.
+/// The right to an open socket that is no stream; given back when dropped, also by a panic.
 pub(crate) struct SocketPermit {
+    seat: Seat,
+    open: OpenSocket,
+}
+
+/// A socket's place in the table of those that are no streams, which it leaves when dropped.
+struct Seat {
     counts: Arc<Counts>,
     place: Place,
 }
+
+/// What is left of the permit when the socket is a stream.
+pub(crate) struct OpenSocket(Arc<Counts>);
 
 impl SocketPermit {
     /// `None` when `limit` sockets ([`crate::Settings::max_sockets`]) are open and each of them has a
@@ -53,44 +62,50 @@ impl SocketPermit {
             Stats::add(&stats.connections, 1);
         }
         Stats::add(&stats.connections_total, 1);
-        Some(Self { counts: Arc::clone(counts), place: counts.sockets.enter(peer.address) })
+        let seat = Seat { counts: Arc::clone(counts), place: counts.sockets.enter(peer.address) };
+        Some(Self { seat, open: OpenSocket(Arc::clone(counts)) })
     }
 
     /// A request has come. `limit` is how many sockets of this address may have a request at a time.
     pub(crate) fn begin_request(&self, limit: usize) -> bool {
-        self.counts.sockets.begin_request(&self.place, limit)
+        self.seat.counts.sockets.begin_request(&self.seat.place, limit)
     }
 
     /// The request has been answered.
     pub(crate) fn end_request(&self) {
-        self.counts.sockets.end_request(&self.place);
+        self.seat.counts.sockets.end_request(&self.seat.place);
     }
 
     /// The socket has become a stream.
-    pub(crate) fn become_stream(&self) {
-        self.counts.sockets.leave(&self.place);
+    pub(crate) fn become_stream(self) -> OpenSocket {
+        self.open
     }
 
     /// The socket carries its first stream (HTTP/2). False when it is to close.
     pub(crate) fn begin_streams(&self) -> bool {
-        self.counts.sockets.begin_streams(&self.place)
+        self.seat.counts.sockets.begin_streams(&self.seat.place)
     }
 
     /// The last of them has ended.
     pub(crate) fn end_streams(&self) {
-        self.counts.sockets.end_streams(&self.place);
+        self.seat.counts.sockets.end_streams(&self.seat.place);
     }
 
     /// Returns when the socket is to close to make room for another.
     pub(crate) async fn displaced(&self) {
-        self.place.displaced().await;
+        self.seat.place.displaced().await;
     }
 }
 
-impl Drop for SocketPermit {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.counts.sockets.leave(&self.place);
-        Stats::subtract(&self.counts.stats.connections, 1);
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        Stats::subtract(&self.0.stats.connections, 1);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod overlap;
 pub(crate) mod parcel;
 pub(crate) mod pipe;
 pub(crate) mod posting;
+pub(crate) mod ready;
 pub(crate) mod slab;
 pub(crate) mod slot;
 pub(crate) mod socket;

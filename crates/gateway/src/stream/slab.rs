@@ -15,6 +15,7 @@
 //! Not for reading requests (`connection`) or for what the bytes are (`stream_log`).
 
 use std::collections::HashMap;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,7 @@ use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::stream::parcel::SlotAddress;
+use crate::stream::ready::{Ready, ReadySockets};
 use crate::stream::slot::{Slot, Tally, Visit};
 use crate::stream::stream_log::StreamLog;
 
@@ -91,6 +93,10 @@ pub(crate) struct Slab {
     first: u64,
     /// What of this round is measured.
     round: Round,
+    sockets: ReadySockets,
+    /// Sockets that it has told of, between two times without any.
+    told: Vec<(SlotAddress, Ready)>,
+    has_more_ready: bool,
     /// At most one entry per waker. Unbounded because a waker must not block; see [`SlotWaker`].
     ready: Receiver<SlotAddress>,
     ready_sender: Sender<SlotAddress>,
@@ -117,17 +123,19 @@ pub(crate) struct Slab {
 }
 
 impl Slab {
+    /// # Errors
+    /// There is no descriptor for watching its sockets.
     pub(crate) fn new(
         number: usize,
         shared: Arc<Shared>,
         batches: Receiver<Arc<Batch>>,
         incoming: Rc<Incoming>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let (ready_sender, ready) = unbounded();
         let log = StreamLog::new(shared.epoch).telling(Rc::clone(&incoming.call_ends));
         let log = if shared.published.is_placed() { log.placed() } else { log };
         incoming.is_open.send_replace(log.is_complete());
-        Self {
+        Ok(Self {
             bell: Arc::clone(&incoming.bell),
             batches,
             log,
@@ -139,6 +147,9 @@ impl Slab {
             behind: Vec::new(),
             first: 1,
             round: Round::default(),
+            sockets: ReadySockets::new()?,
+            told: Vec::new(),
+            has_more_ready: false,
             ready,
             ready_sender,
             settings: shared.settings(),
@@ -157,7 +168,7 @@ impl Slab {
             opened: 0,
             counts_items: number == 0,
             shared,
-        }
+        })
     }
 
     /// Runs until the gateway is stopped and every stream has ended.
@@ -195,7 +206,7 @@ impl Slab {
             {
                 return self.end(until).await;
             }
-            if is_asked || has_look || !self.batches.is_empty() || !self.ready.is_empty() {
+            if is_asked || has_look || !self.batches.is_empty() || self.has_ready() {
                 yield_now().await;
                 continue;
             }
@@ -204,6 +215,7 @@ impl Slab {
             tokio::select! {
                 biased;
                 () = self.bell.heard() => {}
+                () = self.sockets.some() => {}
                 () = tokio::time::sleep_until(next_look) => {}
             }
         }
@@ -229,12 +241,13 @@ impl Slab {
             if self.free.len() == self.slots.len() || Instant::now() >= until {
                 break;
             }
-            if !self.ready.is_empty() {
+            if self.has_ready() {
                 yield_now().await;
                 continue;
             }
             tokio::select! {
                 () = self.bell.heard() => {}
+                () = self.sockets.some() => {}
                 () = tokio::time::sleep_until(until.into()) => {}
             }
         }
@@ -282,19 +295,33 @@ impl Slab {
         has_public
     }
 
-    /// Serves only the slots that are in the list by now: one that lags puts itself in again.
+    /// Serves the slots whose sockets have something to say, and those that are in the list by now: one that
+    /// lags puts itself in again.
     fn serve_ready(&mut self) {
+        let mut told = std::mem::take(&mut self.told);
+        self.has_more_ready = self.sockets.take(&mut told);
+        for (address, ready) in told.drain(..) {
+            if let Some(index) = self.slot_at(address) {
+                self.wake(index, ready);
+            }
+        }
+        self.told = told;
         for _ in 0..self.ready.len() {
             let Ok(address) = self.ready.try_recv() else { return };
             if let Some(index) = self.slot_at(address) {
-                self.wake(index);
+                self.wake(index, Ready::default());
             }
         }
     }
 
-    fn wake(&mut self, index: usize) {
+    /// Whether there are more to serve.
+    fn has_ready(&self) -> bool {
+        self.has_more_ready || !self.ready.is_empty()
+    }
+
+    fn wake(&mut self, index: usize, ready: Ready) {
         let Some(Some(slot)) = self.slots.get_mut(index) else { return };
-        match slot.wake(&mut self.scratch, &mut self.tally) {
+        match slot.wake(ready, &mut self.scratch, &mut self.tally) {
             None => {}
             Some(Visit::Closed) => self.free(index),
             Some(_) => self.visit(index),

@@ -4,13 +4,14 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::SystemTime;
 
 use sse_proto::sse::{LAST_CHUNK, append_chunk};
 
-use crate::entry::admission::{SocketPermit, StreamPermit};
+use crate::entry::admission::{OpenSocket, StreamPermit};
 use crate::stream::posting::Member;
+use crate::stream::ready::Ready;
 use crate::stream::stream_log::{Cursor, Framing, Run, StreamLog};
 use crate::stream::subscribe::Subscription;
 use crate::stream::wire::Wire;
@@ -110,7 +111,8 @@ pub(crate) struct Slot {
     last: Option<Last>,
     /// Of a stream with a snapshot.
     follower: Option<Box<Follower>>,
-    waker: Arc<SlotWaker>,
+    /// Of a stream that is woken by something else than its own socket.
+    waker: Option<Arc<SlotWaker>>,
     wire: Wire,
     /// What it asked for and who it is.
     pub(crate) subscription: Box<Subscription>,
@@ -122,7 +124,7 @@ pub(crate) struct Slot {
     /// Both are counted down when the slot is dropped, however that comes.
     _stream_permit: StreamPermit,
     /// `None`: the connection is not its own.
-    _socket_permit: Option<SocketPermit>,
+    _open_socket: Option<OpenSocket>,
 }
 
 impl Slot {
@@ -214,16 +216,16 @@ impl Slot {
         Visit::Lagging
     }
 
-    /// Takes note of a wake: reads and throws away what the peer sends, and finds out whether the socket
-    /// takes bytes. `None` while it is still blocked.
-    pub(crate) fn wake(&mut self, scratch: &mut [u8], tally: &mut Tally) -> Option<Visit> {
+    /// Takes note of what its socket is ready for, or of a wake: reads and throws away what the peer sends,
+    /// and finds out whether the socket takes bytes. `None` while it is still blocked.
+    pub(crate) fn wake(&mut self, ready: Ready, scratch: &mut [u8], tally: &mut Tally) -> Option<Visit> {
         // Before looking: a wake that comes while we look must be queued again.
-        self.waker.taken();
-        let waker = Waker::from(Arc::clone(&self.waker));
-        let mut cx = Context::from_waker(&waker);
-        while let Poll::Ready(ready) = self.wire.poll_read_ready(&mut cx) {
-            let read = ready.and_then(|()| self.wire.try_discard(scratch));
-            match read {
+        if let Some(waker) = &self.waker {
+            waker.taken();
+        }
+        let waker = self.waker();
+        while ready.to_read || self.waker.is_some() {
+            match self.wire.try_discard(scratch, &waker) {
                 // A peer that closes its half is gone: no EventSource does that and reads on.
                 Ok(0) => return Some(Visit::Closed),
                 Ok(n) => {
@@ -233,18 +235,23 @@ impl Slot {
                         return Some(Visit::Closed);
                     }
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Some(Visit::Closed),
             }
         }
         if self.is_blocked {
-            match self.wire.poll_write_ready(&mut cx) {
-                Poll::Pending => return None,
-                Poll::Ready(Err(_)) => return Some(Visit::Closed),
-                Poll::Ready(Ok(())) => self.is_blocked = false,
+            match self.wire.has_room(ready, &waker) {
+                Ok(false) => return None,
+                Ok(true) => self.is_blocked = false,
+                Err(_) => return Some(Visit::Closed),
             }
         }
         Some(Visit::Lagging)
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.as_ref().map_or_else(|| Waker::noop().clone(), |waker| Waker::from(Arc::clone(waker)))
     }
 
     /// Whether what it gets is not simply what lies in the log.
@@ -372,14 +379,13 @@ impl Slot {
             self.has_stalled = true;
             self.progress_at = now;
         }
-        let waker = Waker::from(Arc::clone(&self.waker));
-        match self.wire.poll_write_ready(&mut Context::from_waker(&waker)) {
-            Poll::Pending => {
+        match self.wire.has_room(Ready::default(), &self.waker()) {
+            Ok(false) => {
                 self.is_blocked = true;
                 Visit::Blocked
             }
-            Poll::Ready(Ok(())) => Visit::Lagging,
-            Poll::Ready(Err(_)) => Visit::Closed,
+            Ok(true) => Visit::Lagging,
+            Err(_) => Visit::Closed,
         }
     }
 }

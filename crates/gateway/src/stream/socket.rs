@@ -6,6 +6,8 @@
 //!
 //! Not for options: connections inherit theirs from the listening socket (`door/bind`).
 
+mod bare;
+mod carrier;
 mod overhead;
 mod tls;
 
@@ -20,6 +22,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
+pub(crate) use bare::StreamSocket;
 pub(crate) use tls::TlsSocket;
 
 /// An enum, not a trait object: a plain socket costs one comparison.
@@ -36,19 +39,6 @@ impl Socket {
             Self::Plain(_) => false,
             Self::Tls(tls) => tls.is_http2(),
         }
-    }
-
-    /// `Pending`: the waker is woken when there is something to read. One waker at a time, the last.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => tcp.poll_read_ready(cx),
-            Self::Tls(tls) => tls.poll_read_ready(cx),
-        }
-    }
-
-    /// The same for room to write.
-    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp().poll_write_ready(cx)
     }
 
     /// There may be something to read. Not for a socket that was read from by halves.
@@ -89,36 +79,11 @@ impl Socket {
         }
     }
 
-    /// # Errors
-    /// `WouldBlock`, too.
-    pub(crate) fn try_write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Plain(tcp) => tcp.try_write_vectored(pieces),
-            Self::Tls(tls) => tls.try_write_vectored(pieces),
-        }
-    }
-
-    /// Whether it encrypts.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
-    }
-
     /// Whether it has taken bytes that it has not sent. They are sent before anything else.
     pub(crate) fn has_unsent(&self) -> bool {
         match self {
             Self::Plain(_) => false,
             Self::Tls(tls) => tls.has_unsent(),
-        }
-    }
-
-    /// Sends some of these.
-    ///
-    /// # Errors
-    /// `WouldBlock`, too.
-    pub(crate) fn try_send_some(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(_) => Ok(()),
-            Self::Tls(tls) => tls.send_some(),
         }
     }
 
@@ -195,11 +160,14 @@ impl Socket {
     }
 
     /// From now on it is the socket of a stream: the peer has no more to say.
-    pub(crate) fn become_stream(&mut self) {
-        match self {
-            Self::Plain(_) => {}
-            Self::Tls(tls) => tls.become_stream(),
-        }
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(crate) fn into_stream(self) -> io::Result<StreamSocket> {
+        Ok(match self {
+            Self::Plain(tcp) => StreamSocket::Plain(carrier::bare(tcp)?),
+            Self::Tls(tls) => StreamSocket::Tls(Box::new(tls.into_stream()?)),
+        })
     }
 
     /// Tells the peer that nothing more comes, when everything is sent. It may still be read from.
@@ -211,12 +179,6 @@ impl Socket {
             Self::Plain(tcp) => SockRef::from(&*tcp).shutdown(Shutdown::Write),
             Self::Tls(tls) => tls.try_finish(),
         }
-    }
-
-    /// The same, and says whether nothing is left to do.
-    pub(crate) fn is_finished(&mut self) -> bool {
-        !self.has_unsent()
-            && !matches!(self.try_finish(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Makes closing a reset, so that the kernel drops at once what the peer never took.

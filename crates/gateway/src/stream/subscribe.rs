@@ -15,7 +15,7 @@ use sse_proto::word::{ExecutionId, Topic};
 
 use crate::auth::{Revocations, TokenDigest, Verified};
 use crate::between::snapshots::Asker;
-use crate::entry::admission::{SocketPermit, StreamPermit};
+use crate::entry::admission::{OpenSocket, StreamPermit};
 use crate::stream::audience::Recipient;
 use crate::stream::of_call::CallTie;
 use crate::stream::stream_log::{Cursor, Found, Framing, StreamLog};
@@ -32,7 +32,7 @@ pub(crate) struct Newcomer {
     pub(crate) last_event_id: Vec<u8>,
     pub(crate) stream_permit: StreamPermit,
     /// `None`: the connection is not its own.
-    pub(crate) socket_permit: Option<SocketPermit>,
+    pub(crate) open_socket: Option<OpenSocket>,
     /// The stream is the answer of a call.
     pub(crate) call: Option<Box<CallTie>>,
 }

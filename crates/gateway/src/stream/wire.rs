@@ -1,47 +1,52 @@
 //! What a stream is written to: a connection of its own, or its part of one that it shares with others.
 //!
 //! An enum around the enum of sockets, which the compiler makes one of: a plain socket costs one comparison.
+//! Of a socket the slab is told what it is ready for; a pipe wakes the waker that it was given.
 //!
-//! Not for reading requests: that needs a [`Socket`].
+//! Not for reading requests: that needs a `Socket`.
 
 use std::io::{self, IoSlice};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::stream::pipe::PipeWriter;
-use crate::stream::socket::Socket;
+use crate::stream::ready::Ready;
+use crate::stream::socket::StreamSocket;
 
 pub(crate) enum Wire {
     /// The stream has the connection to itself.
-    Own(Socket),
+    Own(StreamSocket),
     /// It is one of the streams of a connection (HTTP/2).
     Shared(PipeWriter),
 }
 
 impl Wire {
-    /// `Pending`: the waker is woken when there is something to read. One waker at a time, the last.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Own(socket) => socket.poll_read_ready(cx),
-            Self::Shared(pipe) => pipe.poll_read_ready(cx),
-        }
-    }
-
-    /// The same for room to write.
-    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Own(socket) => socket.poll_write_ready(cx),
-            Self::Shared(pipe) => pipe.poll_write_ready(cx),
-        }
-    }
-
-    /// Reads and throws away, and says how many bytes came; 0: the peer sends no more.
+    /// Reads and throws away, and says how many bytes came; 0: the peer sends no more. With nothing to read,
+    /// the waker of a pipe is woken when there is.
     ///
     /// # Errors
     /// `WouldBlock`, too.
-    pub(crate) fn try_discard(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_discard(&mut self, scratch: &mut [u8], waker: &Waker) -> io::Result<usize> {
         match self {
             Self::Own(socket) => socket.try_discard(scratch),
-            Self::Shared(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Self::Shared(pipe) => match pipe.poll_read_ready(&Context::from_waker(waker)) {
+                Poll::Ready(Err(error)) => Err(error),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            },
+        }
+    }
+
+    /// Whether it may take bytes again, which its last write said it does not. If not, the waker of a pipe is
+    /// woken when it does.
+    ///
+    /// # Errors
+    /// It takes none any more.
+    pub(crate) fn has_room(&self, ready: Ready, waker: &Waker) -> io::Result<bool> {
+        match self {
+            Self::Own(_) => Ok(ready.to_write),
+            Self::Shared(pipe) => match pipe.poll_write_ready(&Context::from_waker(waker)) {
+                Poll::Pending => Ok(false),
+                Poll::Ready(ready) => ready.map(|()| true),
+            },
         }
     }
 

@@ -119,7 +119,7 @@ fn open(answer: StreamAnswer, watch: &Watch, context: &Context) -> PipeReader {
         subscription: answer.subscription,
         last_event_id: answer.last_event_id,
         stream_permit: answer.stream_permit,
-        socket_permit: None,
+        open_socket: None,
         call: answer.call,
     });
     reader

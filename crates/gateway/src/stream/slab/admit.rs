@@ -11,15 +11,17 @@ use super::ahead::Waiting;
 use super::{Mark, Slab};
 use crate::stats::Stats;
 use crate::stream::parcel::SlotAddress;
+use crate::stream::ready::Ready;
 use crate::stream::slot::{Opening, Slot, SlotWaker};
 use crate::stream::stream_log::Framing;
 use crate::stream::subscribe::{Gap, Newcomer, Start, retry};
+use crate::stream::wire::Wire;
 
 impl Slab {
     pub(super) fn admit(&mut self) {
         let newcomers = std::mem::take(&mut *self.incoming.queue.borrow_mut());
         let latest = if newcomers.is_empty() { None } else { self.shared.routes.latest() };
-        for newcomer in newcomers {
+        for mut newcomer in newcomers {
             let index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
                 self.marks.push(Mark::default());
@@ -31,6 +33,14 @@ impl Slab {
             mark.asked = 0;
             mark.generation = mark.generation.wrapping_add(1);
             let address = SlotAddress { index, generation: mark.generation };
+            let is_watched = match &mut newcomer.wire {
+                Wire::Own(socket) => self.sockets.watch(socket.source(), address).is_ok(),
+                Wire::Shared(_) => true,
+            };
+            if !is_watched {
+                self.free.push(index);
+                continue;
+            }
             let recipient = newcomer.subscription.recipient();
             let furthest = self.shared.published.last();
             let start = match &newcomer.call {
@@ -43,7 +53,9 @@ impl Slab {
             if start.ahead.is_none() {
                 self.log.postings.join(index, recipient);
             }
-            let waker = SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));
+            let is_woken = newcomer.call.is_some() || matches!(newcomer.wire, Wire::Shared(_));
+            let waker = || SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));
+            let waker = is_woken.then(waker);
             let slot = self.open(newcomer, start, waker);
             let is_revoked = slot.subscription.is_revoked(self.shared.auth.revocations());
             self.slots[index as usize] = Some(slot);
@@ -60,12 +72,12 @@ impl Slab {
                 self.compare(index as usize, routes, false);
                 self.raise_floor(index as usize, *generation);
             }
-            self.wake(index as usize);
+            self.wake(index as usize, Ready::default());
         }
     }
 
     /// The order of a stream's beginning is C6.4's: connected, ready, a gap if any, what is replayed, live.
-    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Arc<SlotWaker>) -> Slot {
+    fn open(&mut self, newcomer: Newcomer, start: Start, waker: Option<Arc<SlotWaker>>) -> Slot {
         let stats = &self.shared.stats;
         self.opened += 1;
         let retry = retry(self.settings.retry, stats.subscribers.load(Ordering::Relaxed), self.opened);
@@ -91,7 +103,7 @@ impl Slab {
             call: newcomer.call,
             waker,
             stream_permit: newcomer.stream_permit,
-            socket_permit: newcomer.socket_permit,
+            open_socket: newcomer.open_socket,
         };
         let follows = opening.subscription.follows;
         let mut slot = Slot::new(opening, self.now);

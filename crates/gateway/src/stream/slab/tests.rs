@@ -55,7 +55,7 @@ impl Rig {
         let shared = Arc::new(shared.publishing(published));
         let (batches, receiver) = bounded(64);
         let incoming = Incoming::new(Arc::clone(&shared.bells[0]), receiver.clone());
-        Self { slab: Slab::new(0, shared, receiver, incoming), batches, next_sequence: 1 }
+        Self { slab: Slab::new(0, shared, receiver, incoming).unwrap(), batches, next_sequence: 1 }
     }
 
     async fn client(&mut self) -> Client {
@@ -71,7 +71,7 @@ impl Rig {
         let limits = self.slab.shared.stream_limits();
         let index = self.slab.free.last().map_or(self.slab.slots.len(), |index| *index as usize);
         self.slab.incoming.push(Newcomer {
-            wire: Wire::Own(Socket::Plain(accepted)),
+            wire: Wire::Own(Socket::Plain(accepted).into_stream().unwrap()),
             framing: Framing::Chunked,
             head: Vec::new(),
             subscription: Box::new(Subscription {
@@ -91,7 +91,8 @@ impl Rig {
             last_event_id: last.as_bytes().to_vec(),
             call: None,
             stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),
-            socket_permit: SocketPermit::try_new(counts, 1000, Peer::plain(peer.ip())),
+            open_socket: SocketPermit::try_new(counts, 1000, Peer::plain(peer.ip()))
+                .map(SocketPermit::become_stream),
         });
         self.round().await;
         let mut client = Client { socket, address: self.slab.address_of(index) };

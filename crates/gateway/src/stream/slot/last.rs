@@ -4,8 +4,7 @@
 //! Not for what it says: that is `call`.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::{End, MAX_REST_BYTES, Slot};
@@ -51,8 +50,8 @@ impl Slot {
             self.last = Some(Last::Open(open));
             return true;
         }
+        let waker = self.waker();
         let Some(Last::Awaited(tie)) = &mut self.last else { return false };
-        let waker = Waker::from(Arc::clone(&self.waker));
         match Pin::new(&mut tie.last).poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => return false,
             // The task has ended without a word, as it does when the gateway stops: the stream ends, too.

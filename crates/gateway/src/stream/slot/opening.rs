@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::last::Last;
 use super::{End, Slot, SlotWaker};
-use crate::entry::admission::{SocketPermit, StreamPermit};
+use crate::entry::admission::{OpenSocket, StreamPermit};
 use crate::stream::of_call::CallTie;
 use crate::stream::stream_log::{Cursor, Framing};
 use crate::stream::subscribe::Subscription;
@@ -22,9 +22,9 @@ pub(crate) struct Opening {
     pub(crate) floor: u64,
     pub(crate) pending: Vec<u8>,
     pub(crate) call: Option<Box<CallTie>>,
-    pub(crate) waker: Arc<SlotWaker>,
+    pub(crate) waker: Option<Arc<SlotWaker>>,
     pub(crate) stream_permit: StreamPermit,
-    pub(crate) socket_permit: Option<SocketPermit>,
+    pub(crate) open_socket: Option<OpenSocket>,
 }
 
 impl Slot {
@@ -52,7 +52,7 @@ impl Slot {
             events: 0,
             bytes: 0,
             _stream_permit: opening.stream_permit,
-            _socket_permit: opening.socket_permit,
+            _open_socket: opening.open_socket,
         }
     }
 }

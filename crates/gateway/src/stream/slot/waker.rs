@@ -1,6 +1,6 @@
-//! How a socket that has something to read, or takes bytes again, makes the slab look at its slot.
+//! How a pipe that takes bytes again, or the last event of a call, makes the slab look at its slot.
 //!
-//! Not for what the slab does then.
+//! Not for what the slab does then, and not for sockets, which are watched together (`stream/ready`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use crate::bell::Bell;
 use crate::stream::parcel::SlotAddress;
 
-/// Puts a slot into the ready list when its socket is ready.
+/// Puts a slot into the ready list when it is woken.
 ///
 /// A waker that outlives its stream names a stream that has gone, and the slab does nothing.
 pub(crate) struct SlotWaker {

@@ -18,9 +18,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use socket2::SockRef;
-use tokio::io::{AsyncWrite as _, Interest, ReadBuf};
+use tokio::io::{AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::stream::socket::carrier::{Carrier, bare};
 use crate::stream::socket::overhead::Overhead;
 use crate::tls::{Config, MAX_PLAIN_BYTES, MAX_RECORD_BYTES, Session};
 
@@ -50,8 +51,8 @@ thread_local! {
     });
 }
 
-pub(crate) struct TlsSocket {
-    tcp: TcpStream,
+pub(crate) struct TlsSocket<T = TcpStream> {
+    tcp: T,
     session: Session,
     /// Sealed bytes that the socket has not taken, and how many of them it has.
     unsent: Vec<u8>,
@@ -70,7 +71,7 @@ pub(crate) struct TlsSocket {
     has_closed: bool,
 }
 
-impl TlsSocket {
+impl TlsSocket<TcpStream> {
     /// The server's side of a connection on which nothing has been read yet.
     ///
     /// # Errors
@@ -112,14 +113,92 @@ impl TlsSocket {
     }
 
     /// From now on the peer is only written to: text of it that is not read is dropped.
-    pub(super) fn become_stream(&mut self) {
-        self.plain = Vec::new();
-        self.read = 0;
-        self.max_rest = MAX_REST_BYTES_OF_STREAM;
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub(super) fn into_stream(self) -> io::Result<TlsSocket<mio::net::TcpStream>> {
+        Ok(TlsSocket {
+            tcp: bare(self.tcp)?,
+            session: self.session,
+            unsent: self.unsent,
+            sent: self.sent,
+            max_rest: MAX_REST_BYTES_OF_STREAM,
+            plain: Vec::new(),
+            read: 0,
+            overhead: self.overhead,
+            is_slow: self.is_slow,
+            has_ended: self.has_ended,
+            has_closed: self.has_closed,
+        })
     }
 
-    pub(super) fn tcp(&self) -> &TcpStream {
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        space: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let n = self.take_plain(space.initialize_unfilled());
+            space.advance(n);
+            if n > 0 || self.has_ended {
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.tcp.poll_read_ready(cx))?;
+            match self.receive() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => drop(outcome?),
+            }
+        }
+    }
+
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, text: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_by(cx, |socket| socket.try_write(text))
+    }
+
+    pub(super) fn poll_write_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_by(cx, |socket| socket.try_write_vectored(pieces))
+    }
+
+    fn poll_write_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&mut Self) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            match write(self) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.has_unsent() {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            none_if_full(self.send_some().map(|()| 0))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.say_end();
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+impl<T: Carrier> TlsSocket<T> {
+    pub(super) fn tcp(&self) -> &T {
         &self.tcp
+    }
+
+    pub(super) fn tcp_mut(&mut self) -> &mut T {
+        &mut self.tcp
     }
 
     /// Whether the socket has not taken all that is sealed.
@@ -182,29 +261,6 @@ impl TlsSocket {
         }
     }
 
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        space: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let n = self.take_plain(space.initialize_unfilled());
-            space.advance(n);
-            if n > 0 || self.has_ended {
-                return Poll::Ready(Ok(()));
-            }
-            ready!(self.tcp.poll_read_ready(cx))?;
-            match self.receive() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                outcome => drop(outcome?),
-            }
-        }
-    }
-
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.read < self.plain.len() { Poll::Ready(Ok(())) } else { self.tcp.poll_read_ready(cx) }
-    }
-
     fn take_plain(&mut self, space: &mut [u8]) -> usize {
         let rest = &self.plain[self.read..];
         let n = rest.len().min(space.len());
@@ -255,7 +311,7 @@ impl TlsSocket {
     /// `offered` is how much text there is in all.
     fn seal(&mut self, plain: &[u8], offered: usize, sealed: &mut Vec<u8>) -> io::Result<usize> {
         // Otherwise a record would be made of text for which there may be no room for long.
-        self.tcp.try_io(Interest::WRITABLE, || Ok(()))?;
+        self.tcp.may_take()?;
         sealed.clear();
         self.session.seal(plain, sealed).map_err(|_| broken())?;
         self.send(sealed)?;
@@ -296,46 +352,6 @@ impl TlsSocket {
             self.send_some()?;
         }
         Ok(())
-    }
-
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, text: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_by(cx, |socket| socket.try_write(text))
-    }
-
-    pub(super) fn poll_write_vectored(
-        &mut self,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_by(cx, |socket| socket.try_write_vectored(pieces))
-    }
-
-    fn poll_write_by(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&mut Self) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.tcp.poll_write_ready(cx))?;
-            match write(self) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-        }
-    }
-
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.has_unsent() {
-            ready!(self.tcp.poll_write_ready(cx))?;
-            none_if_full(self.send_some().map(|()| 0))?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.say_end();
-        ready!(self.poll_flush(cx))?;
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 
     /// Says that nothing more comes, and closes the socket for writing.
