@@ -333,14 +333,14 @@ fn open_stream(
         let context = CallContext::new(request, login.as_ref(), caller.address, id);
         Arc::new(context.asker(login.as_ref(), caller.address))
     });
-    let terms = Some(Terms::new(route, snapshot.map(|snapshot| &**snapshot), &query.topics));
-    let subscription = Subscription::new(route, query, login, caller.address);
-    let subscription = Subscription { follows: snapshot.is_some(), asker, terms, ..subscription };
+    let terms = Terms::new(route, snapshot.map(|snapshot| &**snapshot), &query.topics);
+    let subscription = Subscription::new(route, query, login.as_ref(), terms);
+    let subscription = Subscription { follows: snapshot.is_some(), asker, ..subscription };
     Ok(Answer::Stream(StreamAnswer {
         headers,
         framing,
         last_event_id,
-        subscription: Box::new(subscription),
+        subscription,
         stream_permit,
         call: None,
     }))

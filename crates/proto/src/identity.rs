@@ -44,11 +44,11 @@ pub const MAX_SOURCE_BYTES: usize = 64 * 1024;
 
 /// Who a subscriber or an emitter is. An identity without any of the three parts is still authenticated (by a
 /// valid token), but is on no list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     user_id: Option<String>,
     user_name: Option<String>,
-    roles: Vec<String>,
+    roles: Box<[String]>,
 }
 
 impl Identity {

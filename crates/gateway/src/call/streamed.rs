@@ -119,7 +119,7 @@ impl Admitted<'_> {
         stream_permit: StreamPermit,
     ) -> Result<Answer, Problem> {
         let Self { asked, settings, shared, .. } = self;
-        let (address, began) = (job.address, Instant::now());
+        let began = Instant::now();
         let queued = enter(shared, settings, job, room, Begin::Told).map_err(|failure| self.problem(failure));
         let mut queued = queued?;
         let Some(since) = queued.waiting.begins(shared).await.map_err(|failure| self.problem(failure))?
@@ -138,7 +138,7 @@ impl Admitted<'_> {
         Ok(Answer::Stream(StreamAnswer {
             headers: self.stream_headers(),
             framing,
-            subscription: Box::new(Subscription::of_call(number, login, address, self.path)),
+            subscription: Subscription::of_call(number, login, self.path),
             last_event_id: Vec::new(),
             stream_permit,
             call: Some(Box::new(CallTie { since, last })),

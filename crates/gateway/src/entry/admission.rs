@@ -200,6 +200,11 @@ impl StreamPermit {
         Stats::add(&stats.subscribers_total, 1);
         Ok(Self { counts: Arc::clone(counts), address, is_anonymous })
     }
+
+    /// The address that it counts for: the peer's, or what a trusted proxy says it is.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.address
+    }
 }
 
 impl Drop for StreamPermit {

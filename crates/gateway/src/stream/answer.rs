@@ -33,7 +33,7 @@ pub(crate) struct StreamAnswer {
     /// Those of its head.
     pub(crate) headers: HeaderMap,
     pub(crate) framing: Framing,
-    pub(crate) subscription: Box<Subscription>,
+    pub(crate) subscription: Subscription,
     pub(crate) last_event_id: Vec<u8>,
     pub(crate) stream_permit: StreamPermit,
     /// It is the answer of a call.

@@ -142,7 +142,7 @@ fn matching(access: &Access, emission: &Emission<&Emitter<'_>>) -> Scope {
 }
 
 /// Who listens, and to what.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Recipient {
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) topics: Box<[Topic]>,

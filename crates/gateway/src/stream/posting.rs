@@ -99,7 +99,8 @@ struct Held {
 
 /// A stream as its audience sees it.
 pub(crate) struct Member {
-    pub(crate) recipient: Recipient,
+    /// The stream's own.
+    pub(crate) recipient: Rc<Recipient>,
     /// Ascending by list.
     held: Box<[Held]>,
 }
@@ -131,7 +132,8 @@ impl Postings {
     }
 
     /// Enters a stream into its lists.
-    pub(crate) fn join(&mut self, slot: u32, recipient: Recipient) {
+    pub(crate) fn join(&mut self, slot: u32, recipient: impl Into<Rc<Recipient>>) {
+        let recipient = recipient.into();
         self.leave(slot);
         let names = names_of(&recipient);
         let mut lists: Vec<u32> = names.iter().map(|name| self.intern(name)).collect();

@@ -45,15 +45,18 @@ mod keep;
 mod measure;
 mod post;
 mod revoke;
+mod same;
 mod seen;
 mod snapshots;
 mod survey;
 mod terms;
+mod wake;
 
 use ahead::Waiting;
 pub(crate) use incoming::Incoming;
 use measure::Round;
 use revoke::RevocationPace;
+use same::Same;
 use snapshots::Snapshots;
 use survey::Surveyor;
 use terms::Accord;
@@ -93,6 +96,7 @@ pub(crate) struct Slab {
     first: u64,
     /// What of this round is measured.
     round: Round,
+    same: Same,
     sockets: ReadySockets,
     /// Sockets that it has told of, between two times without any.
     told: Vec<(SlotAddress, Ready)>,
@@ -147,6 +151,7 @@ impl Slab {
             behind: Vec::new(),
             first: 1,
             round: Round::default(),
+            same: Same::default(),
             sockets: ReadySockets::new()?,
             told: Vec::new(),
             has_more_ready: false,
@@ -295,39 +300,6 @@ impl Slab {
         has_public
     }
 
-    /// Serves the slots whose sockets have something to say, and those that are in the list by now: one that
-    /// lags puts itself in again.
-    fn serve_ready(&mut self) {
-        let mut told = std::mem::take(&mut self.told);
-        self.has_more_ready = self.sockets.take(&mut told);
-        for (address, ready) in told.drain(..) {
-            if let Some(index) = self.slot_at(address) {
-                self.wake(index, ready);
-            }
-        }
-        self.told = told;
-        for _ in 0..self.ready.len() {
-            let Ok(address) = self.ready.try_recv() else { return };
-            if let Some(index) = self.slot_at(address) {
-                self.wake(index, Ready::default());
-            }
-        }
-    }
-
-    /// Whether there are more to serve.
-    fn has_ready(&self) -> bool {
-        self.has_more_ready || !self.ready.is_empty()
-    }
-
-    fn wake(&mut self, index: usize, ready: Ready) {
-        let Some(Some(slot)) = self.slots.get_mut(index) else { return };
-        match slot.wake(ready, &mut self.scratch, &mut self.tally) {
-            None => {}
-            Some(Visit::Closed) => self.free(index),
-            Some(_) => self.visit(index),
-        }
-    }
-
     fn visit(&mut self, index: usize) {
         let address = self.address_of(index);
         let Some(slot) = &mut self.slots[index] else { return };
@@ -355,7 +327,9 @@ impl Slab {
         self.accord.forget(self.address_of(index));
         self.ahead.remove(&self.address_of(index).to_bits());
         self.log.postings.leave(index as u32);
-        self.slots[index] = None;
+        if let Some(slot) = self.slots[index].take() {
+            self.same.give_back(slot.into_subscription());
+        }
         self.free.push(index as u32);
     }
 

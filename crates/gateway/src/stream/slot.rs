@@ -4,7 +4,6 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::SystemTime;
 
 use sse_proto::sse::{LAST_CHUNK, append_chunk};
@@ -115,14 +114,14 @@ pub(crate) struct Slot {
     waker: Option<Arc<SlotWaker>>,
     wire: Wire,
     /// What it asked for and who it is.
-    pub(crate) subscription: Box<Subscription>,
+    pub(crate) subscription: Subscription,
     connected_at: SystemTime,
     /// What another rule of its route brings comes behind this item.
     pub(crate) floor: u64,
     pub(crate) events: u64,
     bytes: u64,
     /// Both are counted down when the slot is dropped, however that comes.
-    _stream_permit: StreamPermit,
+    stream_permit: StreamPermit,
     /// `None`: the connection is not its own.
     _open_socket: Option<OpenSocket>,
 }
@@ -248,10 +247,6 @@ impl Slot {
             }
         }
         Some(Visit::Lagging)
-    }
-
-    fn waker(&self) -> Waker {
-        self.waker.as_ref().map_or_else(|| Waker::noop().clone(), |waker| Waker::from(Arc::clone(waker)))
     }
 
     /// Whether what it gets is not simply what lies in the log.

@@ -2,7 +2,7 @@
 //!
 //! Not for whether it may: that is `router`. Not for reading query strings: that is `sse_proto::query`.
 
-use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,6 @@ use sse_proto::place::Place;
 use sse_proto::query::Query;
 use sse_proto::route::Route;
 use sse_proto::sse::{EventId, GapReason};
-use sse_proto::word::{ExecutionId, Topic};
 
 use crate::auth::{Revocations, TokenDigest, Verified};
 use crate::between::snapshots::Asker;
@@ -28,7 +27,7 @@ pub(crate) struct Newcomer {
     pub(crate) framing: Framing,
     /// Head of the answer, if the stream itself begins with it.
     pub(crate) head: Vec<u8>,
-    pub(crate) subscription: Box<Subscription>,
+    pub(crate) subscription: Subscription,
     pub(crate) last_event_id: Vec<u8>,
     pub(crate) stream_permit: StreamPermit,
     /// `None`: the connection is not its own.
@@ -37,86 +36,93 @@ pub(crate) struct Newcomer {
     pub(crate) call: Option<Box<CallTie>>,
 }
 
-/// Who subscribes to what: everything that decides what a stream is sent, and when it ends.
-#[derive(Debug, Clone)]
+/// Who subscribes to what: everything that decides what a stream is sent, and when it ends. What streams have
+/// in common they share.
+#[derive(Debug)]
 pub(crate) struct Subscription {
-    /// `None` = anonymous.
-    pub(crate) identity: Option<Arc<Identity>>,
-    /// The stream ends when this passes (C4.7). `None` for the anonymous alone: a token always has an `exp`.
-    pub(crate) expires_at: Option<SystemTime>,
-    /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), to which a token that does not
-    /// say so is old. Of whole seconds it is the beginning.
-    pub(crate) issued_at: Option<SystemTime>,
-    /// The token that opened the stream: the stream ends when somebody logs out with that token.
-    pub(crate) token: Option<TokenDigest>,
-    /// The routine's own and those of the request, each once (C4.5). Empty = events without a topic.
-    pub(crate) topics: Vec<Topic>,
-    /// C4.4.
-    pub(crate) execution_id: Option<ExecutionId>,
-    /// The peer's, or what a trusted proxy says it is.
-    pub(crate) address: IpAddr,
-    /// The route's path, without the query string (which may carry a token).
-    pub(crate) path: Box<str>,
-    /// The call that the stream answers (C7.8).
-    pub(crate) call: Option<u64>,
+    /// What is compared with events. The lists of audiences have it, too.
+    pub(crate) recipient: Rc<Recipient>,
+    pub(crate) ground: Rc<Ground>,
+    /// `None` for the anonymous.
+    pub(crate) login: Option<Box<Login>>,
     /// Whether the stream has a snapshot (C7.6).
     pub(crate) follows: bool,
     /// What a snapshot of its own needs.
     pub(crate) asker: Option<Arc<Asker>>,
-    /// What its route said. The answer of a call has none: it gets what is of its call, whatever routes say.
+}
+
+/// What is asked for.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Ground {
+    /// The route's path, without the query string (which may carry a token).
+    pub(crate) path: Box<str>,
+    /// What the route said. The answer of a call has none: it gets what is of its call, whatever routes say.
     pub(crate) terms: Option<Terms>,
 }
 
+/// The token that opened a stream.
+#[derive(Debug)]
+pub(crate) struct Login {
+    /// The stream ends when this passes (C4.7).
+    pub(crate) expires_at: SystemTime,
+    /// When the token was issued, if it says so; for `sse.disconnect` (C4.8), to which a token that does not
+    /// say so is old. Of whole seconds it is the beginning.
+    issued_at: Option<SystemTime>,
+    /// The stream ends when somebody logs out with that token.
+    token: TokenDigest,
+}
+
 impl Subscription {
-    pub(crate) fn new(route: &Route, query: Query, login: Option<Verified>, address: IpAddr) -> Self {
-        let subscription = Self::of_sender(login.as_ref(), address, &route.path);
-        let mut topics: Vec<Topic> = route.topic.iter().cloned().collect();
-        topics.extend(query.topics.into_iter().filter(|topic| route.topic.as_ref() != Some(topic)));
-        Self { topics, execution_id: query.execution_id, ..subscription }
+    /// `topics` and the execution id are those of the request: the routine's own topic comes first, and each
+    /// once (C4.5).
+    pub(crate) fn new(route: &Route, query: Query, login: Option<&Verified>, terms: Terms) -> Self {
+        let others = query.topics.into_iter().filter(|topic| route.topic.as_ref() != Some(topic));
+        let topics = route.topic.iter().cloned().chain(others).collect();
+        let recipient = Recipient {
+            identity: login.map(|login| Arc::clone(&login.identity)),
+            topics,
+            execution_id: query.execution_id,
+            call: None,
+        };
+        Self::of(recipient, &route.path, Some(terms), login)
     }
 
     /// For the answer of a call: of all events those of the call, whatever their topic and execution id.
-    pub(crate) fn of_call(call: u64, login: Option<&Verified>, address: IpAddr, path: &str) -> Self {
-        Self { call: Some(call), ..Self::of_sender(login, address, path) }
+    pub(crate) fn of_call(call: u64, login: Option<&Verified>, path: &str) -> Self {
+        let identity = login.map(|login| Arc::clone(&login.identity));
+        let recipient = Recipient { identity, topics: Box::default(), execution_id: None, call: Some(call) };
+        Self::of(recipient, path, None, login)
     }
 
-    fn of_sender(login: Option<&Verified>, address: IpAddr, path: &str) -> Self {
-        let token = login.as_ref().map(|login| login.digest);
-        let (identity, expires_at, issued_at) = match login {
-            None => (None, None, None),
-            Some(login) => (Some(Arc::clone(&login.identity)), Some(login.expires_at), login.issued_at),
-        };
+    pub(crate) fn of(
+        recipient: Recipient,
+        path: &str,
+        terms: Option<Terms>,
+        login: Option<&Verified>,
+    ) -> Self {
+        let login = login.map(|login| Login {
+            expires_at: login.expires_at,
+            issued_at: login.issued_at,
+            token: login.digest,
+        });
         Self {
-            identity,
-            expires_at,
-            issued_at,
-            token,
-            topics: Vec::new(),
-            execution_id: None,
-            address,
-            path: Box::from(path),
-            call: None,
+            recipient: Rc::new(recipient),
+            ground: Rc::new(Ground { path: Box::from(path), terms }),
+            login: login.map(Box::new),
             follows: false,
             asker: None,
-            terms: None,
         }
     }
 
-    /// What is compared with an event.
-    pub(crate) fn recipient(&self) -> Recipient {
-        Recipient {
-            identity: self.identity.clone(),
-            topics: Box::from(&self.topics[..]),
-            execution_id: self.execution_id.clone(),
-            call: self.call,
-        }
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.recipient.identity.as_deref()
     }
 
     /// Whether its stream is to end, because of somebody who was disconnected or has logged out.
     pub(crate) fn is_revoked(&self, revocations: &Revocations) -> bool {
-        let user_id = self.identity.as_ref().and_then(|identity| identity.user_id());
-        revocations.is_refused(user_id, self.issued_at)
-            || self.token.as_ref().is_some_and(|token| revocations.is_refused_token(token))
+        let user_id = self.identity().and_then(|identity| identity.user_id());
+        revocations.is_refused(user_id, self.login.as_ref().and_then(|login| login.issued_at))
+            || self.login.as_ref().is_some_and(|login| revocations.is_refused_token(&login.token))
     }
 }
 

@@ -13,7 +13,7 @@ use sse_proto::word::Topic;
 use crate::stream::audience::Recipient;
 
 /// What the route of a stream said when the stream was asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Terms {
     topic: Option<Topic>,
     /// Whether the request names that topic, too.

@@ -2,6 +2,7 @@
 //!
 //! Not for whether they may begin: that is `router`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -41,7 +42,8 @@ impl Slab {
                 self.free.push(index);
                 continue;
             }
-            let recipient = newcomer.subscription.recipient();
+            self.same.share(&mut newcomer.subscription);
+            let recipient = Rc::clone(&newcomer.subscription.recipient);
             let furthest = self.shared.published.last();
             let start = match &newcomer.call {
                 Some(tie) => Start::of_call(tie.since, &self.log),

@@ -12,6 +12,7 @@
 //!
 //! Not for which ids are ahead: that is `stream_log/places`.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sse_proto::place::Place;
@@ -90,7 +91,7 @@ impl Slab {
                 Found::Lost(reason) => slot.begin_anew(&self.log, reason, &mut self.tally),
                 Found::Ahead(_) => {}
             }
-            self.log.postings.join(index as u32, slot.subscription.recipient());
+            self.log.postings.join(index as u32, Rc::clone(&slot.subscription.recipient));
             if slot.is_blocked() {
                 self.note_behind(index);
             } else {

@@ -21,7 +21,7 @@ impl Slab {
                 slot.reset();
                 self.tally.write_timeouts += 1;
                 self.free(index);
-            } else if slot.subscription.expires_at.is_some_and(|at| at <= wall_clock) {
+            } else if slot.subscription.login.as_ref().is_some_and(|login| login.expires_at <= wall_clock) {
                 self.finish(index);
             } else if interval > 0 && slot.beat(self.now, interval) {
                 self.visit(index);

@@ -119,8 +119,8 @@ impl Slab {
         let Some(slot) = &mut self.slots[index] else { return };
         let subscription = &slot.subscription;
         let routes = self.shared.routes.present();
-        let route = routes.as_ref().and_then(|routes| routes.find(&subscription.path));
-        let identity = subscription.identity.as_deref();
+        let route = routes.as_ref().and_then(|routes| routes.find(&subscription.ground.path));
+        let identity = subscription.identity();
         let snapshot = match route.map(|route| (&route.snapshot, &route.access)) {
             // The stream has none any more, or none for this subscriber.
             Some((None, _)) => return self.go_on(address),
@@ -139,9 +139,9 @@ impl Slab {
             }
         };
         let wish = Wish {
-            path: subscription.path.clone(),
+            path: subscription.ground.path.clone(),
             asker: subscription.asker.clone().filter(|_| snapshot.is_personal()),
-            address: subscription.address,
+            address: slot.address(),
             waiter: (self.number, address.to_bits()),
             behind: slot.reached(),
             deadline: Instant::now() + patience(&self.settings),
@@ -195,12 +195,13 @@ impl Slab {
             let Some(snapshot) = slot.take_awaited() else { continue };
             // Who may have it may have changed while it waited for its run.
             let subscription = &slot.subscription;
-            let Some(route) = routes.as_ref().and_then(|routes| routes.find(&subscription.path)) else {
+            let Some(route) = routes.as_ref().and_then(|routes| routes.find(&subscription.ground.path))
+            else {
                 // Nobody can say any more who may have it.
                 self.say_none(address);
                 continue;
             };
-            let identity = subscription.identity.as_deref();
+            let identity = subscription.identity();
             let now = route.snapshot.as_ref();
             let Some(now) = now.filter(|now| may_have_snapshot(now, &route.access, identity)) else {
                 self.go_on(address);

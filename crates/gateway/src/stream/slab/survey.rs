@@ -96,7 +96,7 @@ impl Slab {
         let end = self.slots.len().min(open.next + SLOTS_PER_ROUND);
         for index in open.next..end {
             let Some(slot) = &self.slots[index] else { continue };
-            open.found.count(&slot.subscription.path, 1);
+            open.found.count(&slot.subscription.ground.path, 1);
             let (lag, since) = slot.rank(&self.log);
             let rank = (lag, since, self.address_of(index).to_bits());
             if open.top.len() < open.request.limit {

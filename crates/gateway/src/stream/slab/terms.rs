@@ -20,6 +20,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -194,9 +195,9 @@ impl Slab {
         let address = self.address_of(index);
         let Some(slot) = &self.slots[index] else { return };
         let subscription = &slot.subscription;
-        let Some(terms) = subscription.terms.as_ref().filter(|_| !slot.is_ending()) else { return };
-        let Some(route) = routes.find(&subscription.path) else { return };
-        match terms.change(route, subscription.identity.as_deref()) {
+        let Some(terms) = subscription.ground.terms.as_ref().filter(|_| !slot.is_ending()) else { return };
+        let Some(route) = routes.find(&subscription.ground.path) else { return };
+        match terms.change(route, subscription.identity()) {
             None => self.accord.forget(address),
             Some(Change::Shut) => self.finish(index),
             Some(Change::Other { .. }) if !slot.can_finish(&self.log) => {
@@ -228,7 +229,7 @@ impl Slab {
             return last;
         }
         let (subscription, reached) = (&slot.subscription, slot.reached());
-        let Some(terms) = &subscription.terms else { return last };
+        let Some(terms) = &subscription.ground.terms else { return last };
         // The cursor of a live stream is stale: it has got everything.
         let is_live = slot.is_live();
         let seen = if is_live { reached.max(self.log.head()) } else { reached };
@@ -238,7 +239,7 @@ impl Slab {
         };
         let (back_to, missed) = if change.of_topic {
             let since = change.since.max(slot.floor);
-            let recipient = subscription.recipient();
+            let recipient = Rc::clone(&subscription.recipient);
             let later = terms.recipient_at(change.route, &recipient);
             let back_to = match terms.may_overlap(&recipient) {
                 // Nothing that it was sent since then is for it now.

@@ -17,6 +17,7 @@ use crate::between::publisher::Published;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::entry::peer::Peer;
 use crate::room::{Rooms, held};
+use crate::stream::audience::Recipient;
 use crate::stream::parcel::{Parcel, SlotAddress, Then};
 use crate::stream::socket::Socket;
 use crate::stream::stream_log::{Cursor, Framing};
@@ -70,24 +71,12 @@ impl Rig {
         let counts = &self.slab.shared.counts;
         let limits = self.slab.shared.stream_limits();
         let index = self.slab.free.last().map_or(self.slab.slots.len(), |index| *index as usize);
+        let recipient = Recipient { identity: None, topics: topics.into(), execution_id: None, call: None };
         self.slab.incoming.push(Newcomer {
             wire: Wire::Own(Socket::Plain(accepted).into_stream().unwrap()),
             framing: Framing::Chunked,
             head: Vec::new(),
-            subscription: Box::new(Subscription {
-                identity: None,
-                expires_at: None,
-                issued_at: None,
-                token: None,
-                topics,
-                execution_id: None,
-                address: peer.ip(),
-                path: "/api/x/live".into(),
-                call: None,
-                follows: false,
-                asker: None,
-                terms,
-            }),
+            subscription: Subscription::of(recipient, "/api/x/live", terms, None),
             last_event_id: last.as_bytes().to_vec(),
             call: None,
             stream_permit: StreamPermit::try_new(counts, limits, peer.ip(), true).ok().unwrap(),

@@ -1,23 +1,29 @@
 //! What `sse.subscribers` (C8.1) and the inspector of the admin port (C8.2) say of a subscriber.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use super::Slot;
 use crate::between::listing::SubscriberInfo;
 use crate::between::shown::cut;
 use crate::between::survey::{StreamInfo, StreamName};
+use crate::stream::audience::Recipient;
 use crate::stream::stream_log::StreamLog;
-use crate::stream::subscribe::Subscription;
 
 impl Slot {
+    /// The peer's, or what a trusted proxy says it is.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.stream_permit.address()
+    }
+
     pub(crate) fn info(&self, log: &StreamLog) -> SubscriberInfo {
-        let Subscription { identity, address, path, topics, .. } = &*self.subscription;
+        let Recipient { identity, topics, .. } = &*self.subscription.recipient;
         let identity = identity.as_deref();
         SubscriberInfo {
-            address: *address,
+            address: self.address(),
             user_id: identity.and_then(|identity| identity.user_id()).map(str::to_owned),
             user_name: identity.and_then(|identity| identity.user_name()).map(str::to_owned),
-            path: path.to_string(),
+            path: self.subscription.ground.path.to_string(),
             topics: topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
             connected_at: self.connected_at,
             events: self.events,
@@ -46,14 +52,14 @@ impl Slot {
 
     /// What the inspector of the admin port is told (C8.2).
     pub(crate) fn about(&self, log: &StreamLog, name: StreamName) -> StreamInfo {
-        let Subscription { identity, address, path, topics, .. } = &*self.subscription;
+        let Recipient { identity, topics, .. } = &*self.subscription.recipient;
         let user = identity.as_deref().and_then(|identity| identity.user_name().or(identity.user_id()));
         let lag_events = self.lag(log);
         StreamInfo {
             name,
-            path: cut(path, MAX_TEXT_BYTES),
+            path: cut(&self.subscription.ground.path, MAX_TEXT_BYTES),
             user: user.map(|user| cut(user, MAX_TEXT_BYTES)),
-            address: *address,
+            address: self.address(),
             since: self.connected_at,
             delivered: self.events,
             lag_events,

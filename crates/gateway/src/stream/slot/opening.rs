@@ -17,7 +17,7 @@ use crate::stream::wire::Wire;
 pub(crate) struct Opening {
     pub(crate) wire: Wire,
     pub(crate) framing: Framing,
-    pub(crate) subscription: Box<Subscription>,
+    pub(crate) subscription: Subscription,
     pub(crate) cursor: Cursor,
     pub(crate) floor: u64,
     pub(crate) pending: Vec<u8>,
@@ -51,8 +51,13 @@ impl Slot {
             floor: opening.floor,
             events: 0,
             bytes: 0,
-            _stream_permit: opening.stream_permit,
+            stream_permit: opening.stream_permit,
             _open_socket: opening.open_socket,
         }
+    }
+
+    /// The stream has ended: what others may share of it.
+    pub(crate) fn into_subscription(self) -> Subscription {
+        self.subscription
     }
 }

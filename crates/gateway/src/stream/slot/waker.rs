@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Wake;
+use std::task::{Wake, Waker};
 
 use crossbeam_channel::Sender;
 
+use super::Slot;
 use crate::bell::Bell;
 use crate::stream::parcel::SlotAddress;
 
@@ -44,5 +45,12 @@ impl Wake for SlotWaker {
             let _ = self.ready.send(self.slot);
             self.bell.ring();
         }
+    }
+}
+
+impl Slot {
+    /// Of whatever else than its own socket wakes it; of no consequence for other streams.
+    pub(super) fn waker(&self) -> Waker {
+        self.waker.as_ref().map_or_else(|| Waker::noop().clone(), |waker| Waker::from(Arc::clone(waker)))
     }
 }
