@@ -1,5 +1,5 @@
-//! What the sockets of streams are ready for. They are no sockets of tokio, which keeps 300 bytes for each and
-//! wakes a waker for each: one descriptor watches all sockets of a thread, and tokio watches that one.
+//! What the sockets of streams are ready for. They are no sockets of tokio, which keeps 300 bytes for each
+//! and wakes a waker for each: one descriptor watches all sockets of a thread, and tokio watches that one.
 //!
 //! Each change is told once: whoever is told reads, or writes, until the socket says that it would block.
 //!
