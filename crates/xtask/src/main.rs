@@ -1,13 +1,12 @@
 //! `cargo xtask …`: the commands of the project: install, demo, docs, package, release, administrator, test,
-//! call-rate, commit-rate, ledger, siege, snapshots, soak, regress, screenshots.
+//! bench, ledger, siege, snapshots, soak, regress, screenshots.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
-mod call_rate;
-mod commit_rate;
 mod demo;
 mod docs;
 mod install;
@@ -49,18 +48,8 @@ enum Task {
         #[arg(value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
     },
-    /// Measure what an event at commit costs beside the same insert without, and beside pg_notify.
-    CommitRate {
-        /// For about how long.
-        #[arg(long, value_name = "N", default_value_t = 90)]
-        seconds: u64,
-        /// Sessions that commit at once.
-        #[arg(long, value_name = "N", default_value_t = 32)]
-        connections: u32,
-        /// The PostgreSQL to run (default: the one found on this machine).
-        #[arg(long, value_name = "PATH")]
-        pg_config: Option<PathBuf>,
-    },
+    /// Measure fan-out, publishing and calls, beside a floor and beside peers.
+    Bench(bench::Arguments),
     /// Build the extension and install it into an existing PostgreSQL.
     Install {
         /// The PostgreSQL to install into (default: the one found on this machine).
@@ -74,15 +63,6 @@ enum Task {
     Demo(demo::Options),
     /// Build the documentation as a site in target/site, with its links checked.
     Docs,
-    /// Measure calls per second, beside a hand-written endpoint that does the same.
-    CallRate {
-        /// For how long each side is measured in each case.
-        #[arg(long, value_name = "N", default_value_t = 5.0)]
-        seconds: f64,
-        /// The PostgreSQL to run (default: the one found on this machine).
-        #[arg(long, value_name = "PATH")]
-        pg_config: Option<PathBuf>,
-    },
     /// Break everything for a while, and prove that nothing was lost silently.
     Ledger {
         /// For how long things break.
@@ -147,13 +127,10 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Task::Administrator { pg } => package::administrator(pg),
-        Task::CommitRate { seconds, connections, pg_config } => {
-            commit_rate::run(seconds, connections, pg_config.as_deref())
-        }
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
         Task::Demo(options) => demo::run(&options),
         Task::Docs => docs::run(),
-        Task::CallRate { seconds, pg_config } => call_rate::run(seconds, pg_config.as_deref()),
         Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
         Task::Package(options) => package::run(&options),
         Task::Regress => regress::run(),

@@ -21,7 +21,7 @@ const CRATES: [&str; 10] = [
     "crates/proto/src",
     "crates/ring/src",
     "crates/xtask/src",
-    "pg_test/call_rate/src",
+    "pg_test/bench/src",
     "pg_test/cluster/src",
     "pg_test/http/src",
     "pg_test/ledger/src",

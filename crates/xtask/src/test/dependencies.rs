@@ -3,7 +3,7 @@
 //! vulnerabilities.
 //!
 //! Not for dependencies of other platforms than this one, and not for the workspaces beside this one
-//! (`fuzz/`, `pg_test/call_rate/`): what these build is given to nobody.
+//! (`fuzz/`, `pg_test/bench/`): what these build is given to nobody.
 
 use std::fs;
 use std::path::Path;

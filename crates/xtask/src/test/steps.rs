@@ -18,17 +18,15 @@ use super::fuzz;
 use super::rules;
 use super::tally::{self, Tally};
 use super::transports;
+use crate::bench;
 use crate::build::{self, target_folder};
 use crate::packages::{self, Purpose};
 use crate::{docs, progress, tools};
 
-/// Manifest of the endpoint with which `cargo xtask call-rate` compares.
-const CALL_RATE: &str = "pg_test/call_rate/Cargo.toml";
-
 /// Packages that are workspaces of their own.
 const APART: [(&str, &str); 3] = [
     ("the fuzzers", "fuzz/Cargo.toml"),
-    ("call_rate", CALL_RATE),
+    ("the bench", bench::MANIFEST),
     ("rust_interop", "pg_test/rust_interop/Cargo.toml"),
 ];
 
@@ -121,12 +119,9 @@ impl Run {
         progress::run("clippy", crates)?.ok("clippy")?;
         lint_extension(self.pg()?)?;
         if !self.quick {
-            let mut comparison = self.cargo()?;
-            comparison.args(["clippy", "--manifest-path"]).arg(workspace_root().join(CALL_RATE));
-            comparison
-                .args(["--", "-D", "warnings"])
-                .env("CARGO_TARGET_DIR", target_folder().join("call_rate"));
-            progress::run("clippy of call_rate", comparison)?.ok("clippy of call_rate")?;
+            let mut bench = bench::command("clippy", &["--all-targets"]);
+            bench.args(["--", "-D", "warnings"]);
+            progress::run("clippy of the bench", bench)?.ok("clippy of the bench")?;
         }
         Ok(Outcome::passed())
     }

@@ -1,0 +1,244 @@
+//! Publishing: what an event at commit costs, when many sessions commit at once.
+//!
+//! The same insert in a PL/pgSQL function: alone, with each way to send an event, and with `pg_notify`, which
+//! commits under a lock of its own. WAL is flushed, and a subscriber gets every event.
+//!
+//! Once as fast as the processors go, which shows what each way costs them; and once with flushes that take
+//! as long as a disk's (`commit_delay`), which shows which sessions wait for others.
+//!
+//! Not for what becomes of events behind the gateway: fanout.rs.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use cluster::http::{EventStream, StreamError};
+use cluster::{Account, Cluster, PATIENCE, Scratch};
+
+use crate::process;
+use crate::report::{Chapter, Metric};
+use crate::scale::{Scale, Size};
+
+/// What the function does besides its insert.
+struct Contender {
+    name: &'static str,
+    says: &'static str,
+    comment: &'static str,
+    body: &'static str,
+}
+
+/// The first is what the others are divided by.
+const CONTENDERS: [Contender; 6] = [
+    Contender {
+        name: "plain",
+        says: "RAISE, not annotated",
+        comment: "",
+        body: "raise notice '%', message;",
+    },
+    Contender {
+        name: "raised",
+        says: "RAISE, an event at commit",
+        comment: "@sse on notice",
+        body: "raise notice '%', message;",
+    },
+    Contender {
+        name: "notified",
+        says: "pg_notify, nobody listens",
+        comment: "",
+        body: "perform pg_notify('channel', message);",
+    },
+    Contender {
+        name: "published",
+        says: "sse.publish, an event at commit",
+        comment: "",
+        body: "perform sse.publish(message);",
+    },
+    Contender {
+        name: "at_once",
+        says: "RAISE, an event at once",
+        comment: "@sse on notice\n@sse_delivery immediate",
+        body: "raise notice '%', message;",
+    },
+    Contender { name: "alone", says: "nothing: the insert alone", comment: "", body: "" },
+];
+
+pub(crate) const RATE: Metric = Metric { name: "commits", unit: "1/s", is_compared: true };
+const SYSTEM: Metric = Metric { name: "server's CPU per commit", unit: "µs", is_compared: true };
+
+/// A server and the rows that are measured on it.
+struct Place {
+    durability: &'static str,
+    /// How long flushes take, in microseconds: as long as on this machine, and as long as on a disk.
+    flush: u32,
+    clients: &'static [u32],
+    contenders: usize,
+}
+
+const FULL: [Place; 3] = [
+    Place { durability: "memory", flush: 0, clients: &[1, 8, 32, 64], contenders: 6 },
+    Place { durability: "memory", flush: 5000, clients: &[32], contenders: 6 },
+    Place { durability: "wal", flush: 0, clients: &[1, 8, 32, 64], contenders: 2 },
+];
+const QUICK: [Place; 3] = [
+    Place { durability: "memory", flush: 0, clients: &[1, 32], contenders: 3 },
+    Place { durability: "memory", flush: 5000, clients: &[32], contenders: 3 },
+    Place { durability: "wal", flush: 0, clients: &[32], contenders: 2 },
+];
+const SMOKE: [Place; 2] = [
+    Place { durability: "memory", flush: 0, clients: &[2], contenders: 6 },
+    Place { durability: "wal", flush: 0, clients: &[2], contenders: 2 },
+];
+
+/// Measures all of it.
+///
+/// # Errors
+/// Something on the way fails, or an event is missing.
+pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
+    let title = "Publishing: an insert in a PL/pgSQL function, and beside it";
+    let mut chapter =
+        Chapter::new("publish", title, CONTENDERS[0].says).with_heads(["durability", "besides the insert"]);
+    let places: &[Place] = match scale.size {
+        Size::Smoke => &SMOKE,
+        Size::Quick => &QUICK,
+        Size::Full => &FULL,
+    };
+    for durability in ["memory", "wal"] {
+        let bench = Bench::start(durability)?;
+        let subscriber = Subscriber::start(&bench.cluster)?;
+        for place in places.iter().filter(|place| place.durability == durability) {
+            bench.measure(place, scale, &mut chapter)?;
+        }
+        let received = subscriber.finish(&bench.cluster)?;
+        chapter.note(format!(
+            "{durability}: {received} events were sent, and the subscriber has got each of them."
+        ));
+    }
+    Ok(chapter)
+}
+
+struct Bench {
+    cluster: Cluster,
+    scripts: Scratch,
+}
+
+impl Bench {
+    fn start(durability: &str) -> Result<Self> {
+        let cluster = Cluster::builder()
+            .setting("fsync", "on")
+            .setting("max_connections", 100)
+            .setting("max_worker_processes", 16)
+            .setting("sse.window_size", "16MB")
+            .setting("sse.durability", durability)
+            .start()?;
+        let scripts = Scratch::create(&Account::for_servers()?)?;
+        for Contender { name, comment, body, .. } in &CONTENDERS {
+            cluster.sql(&format!(
+                "create table rows_{name} (id bigserial primary key, data text);
+                 create function insert_{name}(message text) returns void language plpgsql as $f$
+                 begin insert into rows_{name} (data) values (message); {body} end $f$;
+                 comment on function insert_{name}(text) is '{comment}';"
+            ))?;
+            fs::write(scripts.path().join(name), format!("select insert_{name}(repeat('x', 200));\n"))?;
+        }
+        Ok(Self { cluster, scripts })
+    }
+
+    fn measure(&self, place: &Place, scale: &Scale, chapter: &mut Chapter) -> Result<()> {
+        self.cluster.sql(&format!("alter system set commit_delay = {}", place.flush))?;
+        self.cluster.sql("alter system set commit_siblings = 0")?;
+        self.cluster.sql("select pg_reload_conf()")?;
+        for round in 0..scale.rounds {
+            for clients in place.clients {
+                let mut row = format!("{}, {clients} clients", place.durability);
+                if place.flush > 0 {
+                    row += &format!(", flushes of {} ms", place.flush / 1000);
+                }
+                for turn in 0..place.contenders {
+                    // None is always first.
+                    let contender = &CONTENDERS[(turn + round) % place.contenders];
+                    let before = process::tree_time(self.cluster.postmaster_pid()?);
+                    let (rate, commits) = self.turn(contender, *clients, scale.turn)?;
+                    let used = process::tree_time(self.cluster.postmaster_pid()?) - before;
+                    chapter.add(&row, contender.says, RATE, rate);
+                    chapter.add(&row, contender.says, SYSTEM, used.as_secs_f64() * 1e6 / commits);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits a second in one turn, and how many there were.
+    fn turn(&self, contender: &Contender, clients: u32, turn: Duration) -> Result<(f64, f64)> {
+        let mut pgbench = self.cluster.tool("pgbench");
+        let clients = clients.to_string();
+        pgbench.args(["-n", "-M", "prepared", "-j", if clients == "1" { "1" } else { "2" }, "-c", &clients]);
+        pgbench
+            .args(["-T", &turn.as_secs().max(1).to_string(), "-f"])
+            .arg(self.scripts.path().join(contender.name));
+        pgbench.arg("postgres").env("PGOPTIONS", "-c client_min_messages=warning");
+        let output = pgbench.output().context("there is no pgbench")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "pgbench: {text}{}", String::from_utf8_lossy(&output.stderr));
+        let number = |name: &str| -> Result<f64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).context("pgbench says less")?;
+            Ok(line
+                .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+                .find(|part| !part.is_empty())
+                .context("no number")?
+                .parse()?)
+        };
+        Ok((number("tps = ")?, number("number of transactions actually processed: ")?))
+    }
+}
+
+/// Counts events on a thread of its own.
+struct Subscriber {
+    thread: thread::JoinHandle<Result<()>>,
+    received: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Subscriber {
+    fn start(cluster: &Cluster) -> Result<Self> {
+        let mut stream = cluster.http()?.events("/api/insert-raised/notice")?;
+        ensure!(stream.next(PATIENCE)?.event == "sse.ready", "the stream does not begin");
+        let (received, is_over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (counted, ends) = (Arc::clone(&received), Arc::clone(&is_over));
+        let thread = thread::spawn(move || count(&mut stream, &counted, &ends));
+        Ok(Self { thread, received, is_over })
+    }
+
+    /// Waits for the last event.
+    fn finish(self, cluster: &Cluster) -> Result<u64> {
+        let sent = cluster.sql(
+            "select (select count(*) from rows_raised) + (select count(*) from rows_published)
+                  + (select count(*) from rows_at_once)",
+        )?;
+        let sent: u64 = sent.parse()?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.received.load(Relaxed) < sent && Instant::now() < deadline && !self.thread.is_finished() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.is_over.store(true, Relaxed);
+        self.thread.join().unwrap_or_else(|_| bail!("the subscriber panicked"))?;
+        let received = self.received.load(Relaxed);
+        ensure!(received == sent, "{sent} events were sent, and {received} received");
+        Ok(sent)
+    }
+}
+
+fn count(stream: &mut EventStream, received: &AtomicU64, is_over: &AtomicBool) -> Result<()> {
+    while !is_over.load(Relaxed) {
+        match stream.next(Duration::from_millis(100)) {
+            Ok(event) if event.event == "sse.gap" => bail!("events are missing: {}", event.data),
+            Ok(_) if received.fetch_add(1, Relaxed).is_multiple_of(10_000) => stream.forget_bytes(),
+            Ok(_) => {}
+            Err(StreamError::TimedOut) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
