@@ -26,7 +26,8 @@ use crate::guc;
 use crate::pg::text::from_server;
 
 /// Everything is joined and then aggregated: a routine's share of the work does not grow with the number of
-/// types.
+/// types. Nor with that of all routines: `OFFSET 0` has each looked up by its oid, where the planner would put
+/// the whole of pg_proc into a hash table for each batch.
 ///
 /// Not `has_function_privilege`: it looks the routine up in the process' cache of the catalog, where all of
 /// it stays, with its body and its defaults, each of which may have megabytes. What it does with the list of
@@ -35,7 +36,8 @@ const SIGNATURES: &str = "
 WITH wanted AS MATERIALIZED (
     SELECT p.oid, p.proname, p.proowner, p.proacl, p.pronamespace, p.proisstrict, p.proretset, p.pronargdefaults, p.prorettype, p.proargnames, p.proargmodes,
            coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]) AS types
-      FROM pg_catalog.unnest($2) AS a(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) a.oid
+      FROM pg_catalog.unnest($2) AS a(oid)
+     CROSS JOIN LATERAL (SELECT * FROM pg_catalog.pg_proc r WHERE r.oid OPERATOR(pg_catalog.=) a.oid OFFSET 0) AS p
 ), given AS MATERIALIZED (
     SELECT w.oid AS routine, i.number, i.type, coalesce(w.proargnames[i.number], '') AS name, coalesce(w.proargmodes[i.number]::pg_catalog.text, 'i') AS mode
       FROM wanted w CROSS JOIN LATERAL pg_catalog.unnest(w.types) WITH ORDINALITY AS i(type, number)
