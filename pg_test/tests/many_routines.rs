@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, anonymous_bytes, wait_for};
@@ -159,5 +159,38 @@ fn a_routine_with_more_parameters_than_can_be_called_costs_no_other_and_no_memor
     let problem = api.sql("select distinct problem from sse.endpoints where problem is not null")?;
     ensure!(problem.contains("expected at most 1,764") && !problem.contains('\n'), "{problem}");
     assert_eq!(api.post("f300000", &serde_json::json!({}))?.status(), 404);
+    Ok(())
+}
+
+// Run by hand: `cargo test -p pg-test --test many_routines -- --ignored --nocapture by_hand`
+#[test]
+#[ignore = "a measurement"]
+fn by_hand_the_time_until_a_new_url_is_there_among_ten_thousand() -> Result<()> {
+    let cluster = Cluster::builder().start()?;
+    let http = cluster.http()?;
+    cluster.sql("create schema many")?;
+    for begin in (0..10_000).step_by(1_000) {
+        cluster.sql(&format!(
+            "do $d$ begin for i in {begin} + 1..{begin} + 1000 loop
+               execute format('create function many.f%s(a int, b text) returns int language sql as ''select 1''', i);
+               execute format('comment on function many.f%s is %L', i, case when i % 3 = 0 then 'HTTP GET' else '@sse_subscribe' end);
+             end loop; end $d$"
+        ))?;
+    }
+    wait_for_status(http, "/api/many/f10000/info", 200, LONG)?;
+    for pause in [4_000, 1_000, 0] {
+        let mut times = Vec::new();
+        for n in 0..9 {
+            std::thread::sleep(Duration::from_millis(pause));
+            cluster.sql(&format!(
+                "create function many.new_{pause}_{n}() returns int language sql as 'select 1';
+                 comment on function many.new_{pause}_{n}() is '@sse_subscribe'"
+            ))?;
+            let begin = Instant::now();
+            wait_for_status(http, &format!("/api/many/new-{pause}-{n}/info"), 200, LONG)?;
+            times.push(begin.elapsed().as_millis());
+        }
+        println!("{pause} ms apart: {times:?} ms");
+    }
     Ok(())
 }

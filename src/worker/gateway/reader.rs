@@ -40,6 +40,10 @@ const PAUSE_FACTOR: u32 = 3;
 /// while others ask for paths that do not exist; even together they must not use up a whole processor.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
 
+/// So much of these pauses may come later: who makes a few URLs one after another, and asks for each, does not
+/// wait for the pause after the one before.
+const PAUSE_LATER: Duration = Duration::from_secs(1);
+
 /// A worker that made files and was ended, since there was no place for another, leaves a place within this
 /// time; until then that other one is asked for again and again, with this pause.
 const PLACE_COMES: Duration = Duration::from_secs(2);
@@ -88,6 +92,8 @@ pub(crate) struct CatalogReader {
     not_before: Instant,
     /// The same while a request waits.
     hurried_not_before: Instant,
+    /// When the pauses after all readings are over, those that come later, too.
+    pauses_until: Instant,
     back_off: Duration,
     /// A request waits, and needs a reading of at least this number.
     question: Option<(u64, u64)>,
@@ -112,6 +118,7 @@ impl CatalogReader {
             loaded: None,
             not_before: now,
             hurried_not_before: now,
+            pauses_until: now,
             back_off: FIRST_BACK_OFF,
             question: None,
             files: None,
@@ -283,7 +290,11 @@ impl CatalogReader {
     fn rest(&mut self, now: Instant, read: Duration, routing: Duration) {
         let work = read + routing.min(read);
         self.not_before = self.not_before.max(now + work * PAUSE_FACTOR);
-        self.hurried_not_before = now + work * HURRIED_PAUSE_FACTOR;
+        // The work itself has taken its own time from the pauses that are still to come.
+        self.pauses_until =
+            self.pauses_until.max(now.checked_sub(work).unwrap_or(now)) + work * (1 + HURRIED_PAUSE_FACTOR);
+        let due = self.pauses_until.saturating_duration_since(now);
+        self.hurried_not_before = now + due.saturating_sub(PAUSE_LATER);
     }
 
     /// A worker has left before it had handed over the routines.
