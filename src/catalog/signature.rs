@@ -26,8 +26,8 @@ use crate::guc;
 use crate::pg::text::from_server;
 
 /// Everything is joined and then aggregated: a routine's share of the work does not grow with the number of
-/// types. Nor with that of all routines: `OFFSET 0` has each looked up by its oid, where the planner would put
-/// the whole of pg_proc into a hash table for each batch.
+/// types. Nor with that of all routines: `OFFSET 0` has each looked up by its oid, where the planner would
+/// put the whole of pg_proc into a hash table for each batch.
 ///
 /// Not `has_function_privilege`: it looks the routine up in the process' cache of the catalog, where all of
 /// it stays, with its body and its defaults, each of which may have megabytes. What it does with the list of
