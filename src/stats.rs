@@ -1,5 +1,5 @@
-//! The figures of `sse.stat_gateway` and `sse.stat_ring`. Those of the gateway are copied from it into shared
-//! memory once a second.
+//! The figures of `sse.stat_gateway`, `sse.stat_ring` and `sse.stat_wal`. Those of the gateway are copied from
+//! it into shared memory once a second.
 //!
 //! A figure has one name, from the counter to the column of the view and to the scrape of the admin port.
 
@@ -10,6 +10,7 @@ use sse_gateway::Stats;
 
 use crate::pg::call_slot::CallHeader;
 use crate::pg::shmem::{GatewayFields, Shared};
+use crate::pg::wal::words::WalFigures;
 
 /// A figure and its name.
 pub(crate) type Figure = (&'static str, u64);
@@ -66,6 +67,40 @@ pub(crate) fn ring(shared: &Shared) -> [Figure; 17] {
         ("unfit_trigger_total", refusals.unfit_trigger_total.load(Relaxed)),
         ("standby_total", refusals.standby_total.load(Relaxed)),
     ]
+}
+
+/// The reader of the log, as a scrape shows it; `now` in microseconds since 2000-01-01 UTC, and what is in
+/// seconds in whole ones. None is given of how far it is behind before it has been up to date once.
+pub(crate) fn wal(figures: &WalFigures, now: i64) -> Vec<Figure> {
+    let [position, end, oldest] =
+        [&figures.position, &figures.end, &figures.oldest].map(|place| place.load(Relaxed));
+    let seconds = |microseconds: i64| u64::try_from(microseconds / 1_000_000).unwrap_or(0);
+    let held_since = figures.held_since.load(Relaxed);
+    let mut found = vec![
+        ("reader_running", u64::from(figures.pid.load(Relaxed) != 0)),
+        ("caught_up", u64::from(figures.caught_up.load(Relaxed) != 0)),
+        ("held_seconds", if held_since == 0 { 0 } else { seconds(now - held_since) }),
+        ("retained_bytes", end.saturating_sub(oldest)),
+        ("events_total", figures.events_total.load(Relaxed)),
+        ("marks_total", figures.marks_total.load(Relaxed)),
+        ("unreadable_total", figures.unreadable_total.load(Relaxed)),
+        ("foreign_total", figures.foreign_total.load(Relaxed)),
+    ];
+    if position != 0 {
+        found.push(("behind_bytes", end.saturating_sub(position)));
+    }
+    found.extend(behind(figures, now).map(|microseconds| ("behind_seconds", seconds(microseconds))));
+    found
+}
+
+/// For how many microseconds the reader of the log has not told everything that it could read; `None`: it has
+/// never been up to date.
+pub(crate) fn behind(figures: &WalFigures, now: i64) -> Option<i64> {
+    if figures.position.load(Relaxed) == 0 || figures.is_behind.load(Relaxed) == 0 {
+        return Some(0);
+    }
+    let up_to_date_at = figures.up_to_date_at.load(Relaxed);
+    (up_to_date_at != 0).then(|| now - up_to_date_at)
 }
 
 /// The figures of the call workers.

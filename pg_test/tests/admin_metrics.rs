@@ -67,6 +67,51 @@ fn every_figure_of_the_views_is_in_a_scrape_by_its_name_and_with_its_value() -> 
 }
 
 #[test]
+fn the_reader_of_the_log_is_in_a_scrape_where_there_is_one() -> Result<()> {
+    let wal = |admin: &Admin| -> Result<BTreeMap<String, f64>> {
+        Ok(admin.scrape()?.into_iter().filter(|(name, _)| name.starts_with("pg_sse_wal_")).collect())
+    };
+    let without = open(Cluster::builder(), Builder::start)?;
+    assert_eq!(wal(&without)?, BTreeMap::new());
+    // No session of the test waits for a standby.
+    let builder = Cluster::builder().setting("sse.durability", "wal").setting("synchronous_commit", "local");
+    let admin = open(builder, Builder::start)?;
+    let corner = Corner::of(&admin.cluster, "log")?;
+    corner.announcer("f", "@sse")?;
+    let mut stream = corner.stream("f/info")?;
+    corner.sql("select f('x') from generate_series(1, 5)")?;
+    stream.next_data(5, SOON)?;
+    let documentation = include_str!("../../docs/metrics.md");
+    // The timeline is no figure.
+    for column in columns(&admin, "stat_wal")?.iter().filter(|column| *column != "timeline") {
+        let name = format!("pg_sse_wal_{column}");
+        wait_for(SOON, &format!("stat_wal.{column} is {name}"), || {
+            let shown: f64 = admin.cluster.sql(&format!("select {column} from sse.stat_wal"))?.parse()?;
+            let sample = *wal(&admin)?.get(&name).with_context(|| format!("{name} is not in the scrape"))?;
+            Ok((sample == shown).then_some(()))
+        })?;
+    }
+    for name in wal(&admin)?.keys() {
+        ensure!(documentation.contains(&format!("`{name}`")), "{name} is not in docs/metrics.md");
+    }
+    wait_until(SOON, "all is read", || {
+        wal(&admin).is_ok_and(|now| {
+            let of = |name: &str| now.get(&format!("pg_sse_wal_{name}")).copied();
+            let all = ["reader_running", "caught_up", "behind_seconds", "held_seconds"].map(of);
+            all == [Some(1.0), Some(1.0), Some(0.0), Some(0.0)]
+        })
+    })?;
+    // But what only publishes does (C10.4).
+    admin.cluster.configure("synchronous_standby_names", "nobody")?;
+    admin.cluster.reload()?;
+    wait_until(SOON * 2, "something is held, and behind for it", || {
+        let _ = corner.sql("select f('held')");
+        wal(&admin)
+            .is_ok_and(|now| now["pg_sse_wal_held_seconds"] >= 1.0 && now["pg_sse_wal_behind_seconds"] >= 1.0)
+    })
+}
+
+#[test]
 fn counters_and_histograms_rise_by_exactly_what_was_done() -> Result<()> {
     let admin = open(calls::builder(), calls::start)?;
     let api = Api::of(&admin.cluster, "counted")?;

@@ -101,7 +101,8 @@ fn every_alert_is_explained_and_fires_in_a_test() -> Result<()> {
 
 /// A server with everything in its figures: events, streams, calls, a snapshot that fails.
 fn busy() -> Result<Admin> {
-    let admin = open(calls::builder(), calls::start)?;
+    // Whose reader of the log has figures, too.
+    let admin = open(calls::builder().setting("sse.durability", "wal"), calls::start)?;
     let api = Api::of(&admin.cluster, "busy")?;
     api.sql(
         "create function add(a int) returns int language sql as 'select a + 1';

@@ -40,14 +40,6 @@ fn wal_figures() -> Option<Vec<u8>> {
 
 fn wal(figures: &WalFigures) -> Value {
     let (position, end) = (figures.position.load(Relaxed), figures.end.load(Relaxed));
-    // What it has not read yet, by the time at which it had read everything.
-    let up_to_date_at = figures.up_to_date_at.load(Relaxed);
-    let is_behind = position != 0 && figures.is_behind.load(Relaxed) != 0;
-    let behind = if is_behind {
-        (up_to_date_at != 0).then(|| clock::now_microseconds() - up_to_date_at)
-    } else {
-        Some(0)
-    };
     let held_since = figures.held_since.load(Relaxed);
     json!({
         "pid": figures.pid.load(Relaxed),
@@ -55,7 +47,7 @@ fn wal(figures: &WalFigures) -> Value {
         "position": lsn(position),
         "end_position": lsn(end),
         "begin_position": lsn(figures.begin.load(Relaxed)),
-        "behind_us": behind,
+        "behind_us": stats::behind(figures, clock::now_microseconds()),
         "caught_up": figures.caught_up.load(Relaxed) != 0,
         "held_since_us": (held_since != 0).then_some(held_since + POSTGRES_EPOCH_US),
         "held_by": figures.held_by.load(Relaxed),

@@ -55,7 +55,10 @@ impl sse_gateway::Surroundings for Surroundings {
         let gateway = stats::gateway(stats, &self.shared.header.gateway).into_iter();
         let calls = self.calls.into_iter().flat_map(stats::calls);
         let ring = stats::ring(&self.shared).into_iter();
-        ring.map(of(View::Ring)).chain(gateway.chain(calls).map(of(View::Gateway))).collect()
+        let wal = &self.shared.wal;
+        let wal = if wal.is_on() { stats::wal(&wal.words.figures, now_microseconds()) } else { Vec::new() };
+        let rest = gateway.chain(calls).map(of(View::Gateway)).chain(wal.into_iter().map(of(View::Wal)));
+        ring.map(of(View::Ring)).chain(rest).collect()
     }
 
     fn facts(&self) -> Facts {
@@ -95,6 +98,12 @@ impl sse_gateway::Surroundings for Surroundings {
     fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
+}
+
+/// Since 2000-01-01 UTC. Not by Postgres' clock, which is the main thread's to ask.
+fn now_microseconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH + POSTGRES_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl Surroundings {

@@ -166,14 +166,15 @@ impl Encoder<'_> {
 }
 
 /// `pg_sse_` and the column's name (C8.2). Other names have: bytes of the ring, because both views have a
-/// column `bytes_total`; and three gauges, because OpenMetrics names a counter without its `_total`, and
-/// there is a counter of each of these names.
+/// column `bytes_total`; three gauges, because OpenMetrics names a counter without its `_total`, and there is
+/// a counter of each of these names; and all of `sse.stat_wal`, whose columns have names that others have, too.
 pub(super) fn name(view: View, column: &str) -> String {
     match (view, column) {
         (View::Ring, "bytes_total") => "pg_sse_ring_bytes_total".to_owned(),
         (View::Gateway, "connections") => "pg_sse_connections_open".to_owned(),
         (View::Gateway, "subscribers") => "pg_sse_subscribers_open".to_owned(),
         (View::Gateway, "call_workers") => "pg_sse_call_workers_ready".to_owned(),
+        (View::Wal, column) => format!("pg_sse_wal_{column}"),
         (_, column) => format!("pg_sse_{column}"),
     }
 }

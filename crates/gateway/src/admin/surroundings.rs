@@ -9,8 +9,9 @@ use crate::stats::Stats;
 /// Answers questions of the admin thread. Nothing here may wait or call Postgres: it is asked on a thread
 /// that is not the main one.
 pub trait Surroundings: Send + Sync + 'static {
-    /// The figures of `sse.stat_ring` and `sse.stat_gateway` by the names of their columns; those of the
-    /// gateway as they are in `stats`, if it is given.
+    /// The figures of `sse.stat_ring`, `sse.stat_gateway` and, where events go through the log, of
+    /// `sse.stat_wal` by the names of their columns; those of the gateway as they are in `stats`, if it is
+    /// given.
     fn figures(&self, stats: Option<&Stats>) -> Vec<Figure>;
 
     /// What readiness rests on besides the gateway.
@@ -33,6 +34,8 @@ pub enum View {
     Ring,
     /// `sse.stat_gateway`
     Gateway,
+    /// `sse.stat_wal`
+    Wal,
 }
 
 /// One figure.
