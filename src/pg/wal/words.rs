@@ -51,8 +51,9 @@ pub(crate) struct WalWords {
     /// The place up to which everything is in the ring, for a reader that follows on one that has left:
     /// reading, position, index. Written and read by readers alone, of which there is one at a time.
     told: [AtomicU64; 3],
-    /// Up to here nothing is held any more, whoever reads it again: in this life of the server it was visible,
-    /// and the synchronous standbys had it if there were to be any. Written and read by readers alone.
+    /// Up to here nothing is held any more, whoever reads it again: in this life of the server it was
+    /// visible, and the synchronous standbys had it if there were to be any. Written and read by readers
+    /// alone.
     let_go: AtomicU64,
     /// What `sse.stat_wal` shows.
     pub figures: WalFigures,

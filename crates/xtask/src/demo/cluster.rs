@@ -1,8 +1,8 @@
 //! `cargo xtask demo cluster`: the counter on a primary and a standby behind a proxy, for people, who see
 //! what happens when the primary is killed; or with `--check`, for a machine.
 //!
-//! Not for a cluster that is to stay: nothing decides by itself that a primary is gone, and everything is gone
-//! when this ends.
+//! Not for a cluster that is to stay: nothing decides by itself that a primary is gone, and everything is
+//! gone when this ends.
 
 mod check;
 mod counting;
