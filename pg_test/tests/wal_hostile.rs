@@ -1,7 +1,7 @@
 //! With `sse.durability = wal`: what goes wrong around the log, by mistake or on purpose, costs what it must
 //! and no more (C10.1 to C10.6).
 //!
-//! Not for failovers (`failover.rs`).
+//! Not for failovers (`pg_test/ledger/src/tree`).
 
 mod common;
 

@@ -64,17 +64,7 @@ enum Task {
     /// Build the documentation as a site in target/site, with its links checked.
     Docs,
     /// Break everything for a while, and prove that nothing was lost silently.
-    Ledger {
-        /// For how long things break.
-        #[arg(long, value_name = "N", default_value_t = 60)]
-        seconds: u64,
-        /// What breaks in which order follows from it (default: a new one, which is printed).
-        #[arg(long, value_name = "S")]
-        seed: Option<u64>,
-        /// The PostgreSQL to run (default: the one found on this machine).
-        #[arg(long, value_name = "PATH")]
-        pg_config: Option<PathBuf>,
-    },
+    Ledger(ledger::Arguments),
     /// Make Debian packages, or another thing to give to people, in target/packages.
     Package(package::Options),
     /// Run PostgreSQL's own regression suite with every PL/pgSQL function treated as annotated.
@@ -131,7 +121,7 @@ fn main() -> ExitCode {
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
         Task::Demo(options) => demo::run(&options),
         Task::Docs => docs::run(),
-        Task::Ledger { seconds, seed, pg_config } => ledger::run(seconds, seed, pg_config.as_deref()),
+        Task::Ledger(arguments) => ledger::run(&arguments),
         Task::Package(options) => package::run(&options),
         Task::Regress => regress::run(),
         Task::Release { pg } => package::release(&pg),

@@ -347,14 +347,19 @@ fn is_ready(data: &Path, pid: u32) -> bool {
     lines.first() == Some(&pid.to_string().as_str()) && matches!(lines.get(7), Some(&"ready" | &"standby"))
 }
 
-/// Every process of a server has the data directory as its working directory.
+/// Every process of a server has the data directory as its working directory. The first thread of one that
+/// ends may be gone before others, which keep the shared memory.
 fn any_process_in(data: &Path) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return false };
-    processes.flatten().any(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+    let threads = processes.flatten().filter_map(|process| fs::read_dir(process.path().join("task")).ok());
+    threads.flat_map(|threads| threads.flatten()).any(|thread| is_in(&thread.path(), data))
+}
+
+fn is_in(process: &Path, data: &Path) -> bool {
+    fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == data)
 }
 
 /// Where there is no /proc, every number is believed.
 fn is_process_in(pid: u32, data: &Path) -> bool {
-    !Path::new("/proc/self").exists()
-        || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data)
+    !Path::new("/proc/self").exists() || is_in(Path::new(&format!("/proc/{pid}")), data)
 }

@@ -56,6 +56,16 @@ impl Caller {
         Ok(Writer::following(self.number, Arc::clone(cluster), self.clock, self.next, self.attempts))
     }
 
+    /// What it wrote since it was asked last, when none of its calls can write any more.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub(crate) fn take(&mut self, cluster: &Cluster) -> Result<Vec<Attempt>> {
+        let (last, number) = (self.next - 1, self.number);
+        cluster.sql(&format!("update called set last = {last} where writer = {number}"))?;
+        Ok(std::mem::take(&mut self.attempts))
+    }
+
     fn call(&mut self) {
         let (now, number, began) = (self.rng.u32(0..4) == 0, self.next, self.clock.now());
         self.next += 1;

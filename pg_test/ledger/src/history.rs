@@ -85,10 +85,14 @@ pub(crate) enum Reason {
     Unknown,
     /// Followers alone can get it.
     Snapshot,
+    /// With a tree of servers alone: it was seen, and a failover has taken it back.
+    Rewound,
+    /// The log of a server has something that it cannot read.
+    Unreadable,
 }
 
 impl Reason {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Restarted,
         Self::Expired,
         Self::Overflow,
@@ -96,6 +100,8 @@ impl Reason {
         Self::Slow,
         Self::Unknown,
         Self::Snapshot,
+        Self::Rewound,
+        Self::Unreadable,
     ];
 
     pub(crate) fn parse(word: &str) -> Option<Self> {
@@ -111,6 +117,8 @@ impl Reason {
             Self::Slow => "slow",
             Self::Unknown => "unknown",
             Self::Snapshot => "snapshot",
+            Self::Rewound => "rewound",
+            Self::Unreadable => "unreadable",
         }
     }
 

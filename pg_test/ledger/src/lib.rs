@@ -30,10 +30,12 @@ mod run;
 mod schedule;
 mod schema;
 mod tally;
+mod tree;
 mod writer;
 
 pub use report::Report;
 pub use run::run;
+pub use tree::{Replication, TreeReport, run as run_tree};
 
 use std::path::PathBuf;
 use std::sync::Arc;

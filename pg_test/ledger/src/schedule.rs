@@ -141,7 +141,9 @@ impl Span {
             Reason::Overflow => is_near && (fills || ends),
             Reason::Snapshot if ends => is_near || (has_waited && is_between(Self::WITHOUT_WORKERS)),
             Reason::Snapshot => is_near && (fills || self.fault == Fault::FailingSnapshot),
-            Reason::Restarted | Reason::TooLarge | Reason::Unknown => false,
+            Reason::Restarted | Reason::TooLarge | Reason::Unknown | Reason::Rewound | Reason::Unreadable => {
+                false
+            }
         }
     }
 }

@@ -23,10 +23,19 @@ const LARGE_BYTES: usize = 300_000;
 pub(crate) const MAX_EVENT: &str = "400kB";
 const TOO_LARGE_BYTES: usize = 450_000;
 
+/// The kind of transactions that only publish.
+pub(crate) const LAZY: &str = "published alone";
+
+/// Says where a writer connects now.
+pub(crate) type Primary = Arc<dyn Fn() -> Arc<Cluster> + Send + Sync>;
+
 /// One writer, with its own numbers.
 pub(crate) struct Writer {
     number: u16,
-    cluster: Arc<Cluster>,
+    primary: Primary,
+    /// `PGOPTIONS` of its sessions, besides.
+    settings: &'static str,
+    is_lazy_too: bool,
     clock: Clock,
     rng: Rng,
     next: u32,
@@ -61,9 +70,16 @@ struct Script {
 
 impl Writer {
     pub(crate) fn new(number: u16, cluster: Arc<Cluster>, clock: Clock, seed: u64) -> Self {
+        Self::on(number, Arc::new(move || Arc::clone(&cluster)), "", clock, seed)
+    }
+
+    /// One that goes to whichever server is the primary.
+    pub(crate) fn on(number: u16, primary: Primary, settings: &'static str, clock: Clock, seed: u64) -> Self {
         Self {
             number,
-            cluster,
+            primary,
+            settings,
+            is_lazy_too: false,
             clock,
             rng: Rng::with_seed(seed),
             next: 1,
@@ -72,6 +88,12 @@ impl Writer {
             transactions: 0,
             surprise: None,
         }
+    }
+
+    /// It runs transactions, too, that only publish. With `sse.durability = wal` their COMMIT waits for
+    /// nothing, and no row of the ledger is there to say what became of them.
+    pub(crate) fn also_lazily(self) -> Self {
+        Self { is_lazy_too: true, ..self }
     }
 
     /// One that goes on where somebody else ended.
@@ -90,7 +112,7 @@ impl Writer {
     pub(crate) fn work(mut self, pace: &Pace) -> Self {
         while !pace.is_over.load(Relaxed) {
             if self.session.is_none() {
-                self.session = connect(&self.cluster).ok();
+                self.session = self.connect().ok();
                 if self.session.is_none() {
                     thread::sleep(Duration::from_millis(100));
                     continue;
@@ -154,13 +176,31 @@ impl Writer {
         self.run_anew(script).context("a burst")
     }
 
+    /// What it wrote since it was asked last, which it can still be asked for.
+    pub(crate) fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
     /// What it wrote.
-    pub(crate) fn finish(self) -> Written {
-        Written { attempts: self.attempts, transactions: self.transactions, surprise: self.surprise }
+    pub(crate) fn finish(mut self) -> Written {
+        self.take()
+    }
+
+    /// What it wrote since it was asked last.
+    pub(crate) fn take(&mut self) -> Written {
+        let attempts = std::mem::take(&mut self.attempts);
+        let transactions = std::mem::take(&mut self.transactions);
+        Written { attempts, transactions, surprise: self.surprise.take() }
     }
 
     fn compose(&mut self) -> Script {
         let mut script = Script::default();
+        if self.is_lazy_too && self.rng.u32(0..8) == 0 {
+            let (w, n) = (self.number, self.next);
+            self.note(&mut script, LAZY, false, 0);
+            script.sql = format!("select say('{w} {n} c 0 0 0 0|', 'all')");
+            return script;
+        }
         match self.rng.u32(0..100) {
             0..30 => self.transaction(&mut script, "committed", "commit"),
             30..40 => self.transaction(&mut script, "rolled back", "rollback"),
@@ -287,10 +327,10 @@ impl Writer {
     }
 
     fn run(&mut self, script: Script) -> Result<()> {
-        let session = match &mut self.session {
-            Some(session) => session,
-            none => none.insert(wait_for(PATIENCE, "a writer connects", || Ok(connect(&self.cluster).ok()))?),
-        };
+        if self.session.is_none() {
+            self.session = Some(wait_for(PATIENCE, "a writer connects", || Ok(self.connect().ok()))?);
+        }
+        let session = self.session.as_mut().context("no session")?;
         let began = self.clock.now();
         let reply = session.run(&script.sql);
         let answered = match &reply {
@@ -303,15 +343,20 @@ impl Writer {
         let reply = reply.inspect_err(|_| self.session = None)?;
         if !answered {
             let error = reply.error().map_or(String::new(), ToString::to_string);
+            // The server goes away (class 57P): as good as a lost connection.
+            let state = reply.error().and_then(|error| error.sqlstate.as_deref()).unwrap_or("");
+            if state.starts_with("57P") {
+                self.session = None;
+                bail!("{error}");
+            }
             self.surprise.get_or_insert_with(|| error.clone());
             bail!("{error}");
         }
         Ok(())
     }
-}
 
-fn connect(cluster: &Cluster) -> Result<Session> {
-    let options =
-        SessionOptions { options: "-c client_min_messages=error".to_owned(), ..SessionOptions::default() };
-    cluster.session_with(&options)
+    fn connect(&self) -> Result<Session> {
+        let options = format!("-c client_min_messages=error {}", self.settings);
+        (self.primary)().session_with(&SessionOptions { options, ..SessionOptions::default() })
+    }
 }

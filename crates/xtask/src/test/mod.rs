@@ -65,7 +65,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 19] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -79,6 +79,7 @@ const STEPS: [Step; 18] = [
     Step { name: "streams over TLS", run: Run::over_tls, runs_when: When::NotQuick },
     Step { name: "demo --check", run: Run::demo, runs_when: When::Always },
     Step { name: "ledger", run: Run::ledger, runs_when: When::Always },
+    Step { name: "ledger over a tree", run: Run::ledger_over_tree, runs_when: When::Always },
     Step { name: "siege", run: Run::siege, runs_when: When::NotQuick },
     Step { name: "soak", run: Run::soak, runs_when: When::NotQuick },
     Step { name: "loom", run: Run::loom, runs_when: When::NotQuick },
@@ -87,11 +88,12 @@ const STEPS: [Step; 18] = [
 ];
 
 /// What is done for each version of `--pg`; without a server, no more.
-const STEPS_OF_A_VERSION: [Step; 4] = [
+const STEPS_OF_A_VERSION: [Step; 5] = [
     Step { name: "server", run: Run::server, runs_when: When::Always },
     Step { name: "build of the extension", run: Run::build, runs_when: When::Always },
     Step { name: "clippy of the extension", run: Run::lint, runs_when: When::Always },
     Step { name: "black-box tests", run: Run::black_box_of_version, runs_when: When::Always },
+    Step { name: "ledger over a tree", run: Run::ledger_over_tree, runs_when: When::Always },
 ];
 
 /// Runs the steps and prints the summary; the exit code says whether everything passed.

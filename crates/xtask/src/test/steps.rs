@@ -207,9 +207,20 @@ impl Run {
     /// A minute in which everything breaks, each time with another seed; a quick run is just long enough for
     /// most things to break once.
     pub(super) fn ledger(&mut self) -> Result<Outcome> {
-        let mut ledger = Command::new(env::current_exe().context("where are we?")?);
         let seconds = if self.quick { "20" } else { "60" };
-        ledger.args(["ledger", "--seconds", seconds, "--pg-config"]).arg(&self.pg()?.path);
+        self.ledger_with(&["--seconds", seconds])
+    }
+
+    /// The same on a tree of servers: half of the time with a synchronous standby, half with an asynchronous
+    /// one.
+    pub(super) fn ledger_over_tree(&mut self) -> Result<Outcome> {
+        let seconds = if self.quick { "20" } else { "60" };
+        self.ledger_with(&["--tree", "--seconds", seconds])
+    }
+
+    fn ledger_with(&mut self, arguments: &[&str]) -> Result<Outcome> {
+        let mut ledger = Command::new(env::current_exe().context("where are we?")?);
+        ledger.arg("ledger").args(arguments).arg("--pg-config").arg(&self.pg()?.path);
         progress::run("ledger", ledger)?.ok("cargo xtask ledger")?;
         Ok(Outcome::passed())
     }

@@ -105,7 +105,6 @@ const PLAIN: &[&str] = &[
     "endpoints",
     "examples",
     "examples_threads",
-    "failover",
     "http2",
     "inlining",
     "inspector",

@@ -2,7 +2,7 @@
 //! primary is killed, the standby promoted, and the old primary brought back: no number is missing or comes
 //! twice.
 //!
-//! Not for failovers of every kind, nor for what else may be published: `pg_test/tests/failover.rs`.
+//! Not for failovers of every kind, nor for what else may be published: `pg_test/ledger/src/tree`.
 
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::thread;
