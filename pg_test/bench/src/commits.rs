@@ -99,23 +99,25 @@ const SMOKE: [Place; 2] = [
 pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     let title = "Publishing: an insert in a PL/pgSQL function, and beside it";
     let mut chapter =
-        Chapter::new("publish", title, CONTENDERS[0].says).with_heads(["durability", "besides the insert"]);
+        Chapter::new("publish", title, CONTENDERS[0].says).with_heads(["load", "besides the insert"]);
     let places: &[Place] = match scale.size {
         Size::Smoke => &SMOKE,
         Size::Quick => &QUICK,
         Size::Full => &FULL,
     };
-    for durability in ["memory", "wal"] {
-        let bench = Bench::start(durability)?;
-        let subscriber = Subscriber::start(&bench.cluster)?;
-        for place in places.iter().filter(|place| place.durability == durability) {
-            bench.measure(place, scale, &mut chapter)?;
+    let benches = [Bench::start("memory")?, Bench::start("wal")?];
+    let subscribers = [Subscriber::start(&benches[0].cluster)?, Subscriber::start(&benches[1].cluster)?];
+    for round in 0..scale.rounds {
+        for place in places {
+            let bench = &benches[usize::from(place.durability == "wal")];
+            bench.measure(place, round, scale.turn, &mut chapter)?;
         }
-        let received = subscriber.finish(&bench.cluster)?;
-        chapter.note(format!(
-            "{durability}: {received} events were sent, and the subscriber has got each of them."
-        ));
     }
+    let mut received = 0;
+    for (subscriber, bench) in subscribers.into_iter().zip(&benches) {
+        received += subscriber.finish(&bench.cluster)?;
+    }
+    chapter.note(format!("{received} events were sent, and the subscribers have got each of them."));
     Ok(chapter)
 }
 
@@ -146,25 +148,26 @@ impl Bench {
         Ok(Self { cluster, scripts })
     }
 
-    fn measure(&self, place: &Place, scale: &Scale, chapter: &mut Chapter) -> Result<()> {
+    /// One round.
+    fn measure(&self, place: &Place, round: usize, turn: Duration, chapter: &mut Chapter) -> Result<()> {
         self.cluster.sql(&format!("alter system set commit_delay = {}", place.flush))?;
         self.cluster.sql("alter system set commit_siblings = 0")?;
         self.cluster.sql("select pg_reload_conf()")?;
-        for round in 0..scale.rounds {
-            for clients in place.clients {
-                let mut row = format!("{}, {clients} clients", place.durability);
-                if place.flush > 0 {
-                    row += &format!(", flushes of {} ms", place.flush / 1000);
-                }
-                for turn in 0..place.contenders {
-                    // None is always first.
-                    let contender = &CONTENDERS[(turn + round) % place.contenders];
-                    let before = process::tree_time(self.cluster.postmaster_pid()?);
-                    let (rate, commits) = self.turn(contender, *clients, scale.turn)?;
-                    let used = process::tree_time(self.cluster.postmaster_pid()?) - before;
-                    chapter.add(&row, contender.says, RATE, rate);
-                    chapter.add(&row, contender.says, SYSTEM, used.as_secs_f64() * 1e6 / commits);
-                }
+        for clients in place.clients {
+            let mut row = format!("{clients} clients");
+            if place.flush > 0 {
+                row += &format!(", flushes of {} ms", place.flush / 1000);
+            }
+            for number in 0..place.contenders {
+                // None is always first.
+                let contender = &CONTENDERS[(number + round) % place.contenders];
+                let before = process::tree_time(self.cluster.postmaster_pid()?);
+                let (rate, commits) = self.turn(contender, *clients, turn)?;
+                let used = process::tree_time(self.cluster.postmaster_pid()?) - before;
+                let kind = if place.durability == "wal" { "; durability wal" } else { "" };
+                let side = format!("{}{kind}", contender.says);
+                chapter.add(&row, &side, RATE, rate);
+                chapter.add(&row, &side, SYSTEM, used.as_secs_f64() * 1e6 / commits);
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::drive::{self, Load, Turn};
 use crate::ground::Ground;
 use crate::process;
 use crate::report::{Chapter, Metric};
-use crate::scale::Scale;
+use crate::scale::{Scale, Size};
 use crate::side::{Installed, Side};
 
 /// Bytes of an event's payload.
@@ -51,6 +51,12 @@ pub(crate) fn run(scale: &Scale, sides: &[Installed], skipped: &[String]) -> Res
         "Memory of a stream that hears nothing, without the kernel's socket",
         Side::PgSse,
     );
+    if scale.size == Size::Full && scale.streams.last() != Some(&12_000) {
+        fanout.note(format!(
+            "Left out: more streams than {}, which is what the system permits.",
+            scale.most_streams
+        ));
+    }
     skipped.iter().for_each(|why| fanout.note(format!("Left out: {why}")));
     {
         let ground = Ground::start(&[])?;
@@ -58,7 +64,7 @@ pub(crate) fn run(scale: &Scale, sides: &[Installed], skipped: &[String]) -> Res
             for place in 0..sides.len() {
                 // None is always first.
                 let side = &sides[(place + round) % sides.len()];
-                for &streams in scale.streams {
+                for &streams in &scale.streams {
                     if side.side > Side::Broadcast && streams > scale.most_foreign_streams {
                         continue;
                     }

@@ -105,7 +105,7 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     let ground = Ground::start(&settings)?;
     ground.cluster.sql(SCHEMA)?;
     let bench = Bench { ground: &ground, turn: scale.turn, rounds: scale.rounds };
-    for streams in steps(10, most.streams) {
+    for streams in steps(10, most.streams.min(scale.most_streams)) {
         bench.crowd(&mut chapter, STREAMS, streams, streams, EVENT)?;
     }
     for size in steps(50, most.size) {

@@ -93,8 +93,7 @@ fn main() -> Result<()> {
 }
 
 fn measure(parts: &[Part], size: Size, output: &std::path::Path, peers: Option<PathBuf>) -> Result<()> {
-    process::raise_descriptor_limit();
-    let scale = Scale::new(size);
+    let scale = Scale::new(size, process::raise_descriptor_limit());
     let conditions = output::conditions()?;
     let mut chapters = Vec::new();
     for part in parts {

@@ -52,11 +52,13 @@ pub(crate) fn write(folder: &Path, conditions: &Value, chapters: &[Chapter]) -> 
         let mut figures = chapter.json();
         figures["conditions"] = conditions.clone();
         all.insert(chapter.name.to_owned(), figures);
-        let table = format!("{}\n{}\n", chapter.markdown(), sentence(conditions));
-        fs::write(folder.join(format!("{}.md", chapter.name)), table)?;
+        let mut text = format!("{}\n{}\n", chapter.markdown(), sentence(conditions));
         for (name, picture) in pictures(chapter) {
             fs::write(folder.join(format!("{name}.svg")), picture)?;
+            // Where the page has them.
+            text += &format!("\n![{}](images/performance/{name}.svg)\n", chapter.title);
         }
+        fs::write(folder.join(format!("{}.md", chapter.name)), text)?;
     }
     fs::write(&file, serde_json::to_string_pretty(&all)? + "\n").context("bench.json")?;
     println!("{}", file.display());

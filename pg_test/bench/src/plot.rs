@@ -16,8 +16,9 @@ const GAP: f64 = 14.0;
 const COLOURS: [&str; 8] =
     ["#2f81f7", "#8b949e", "#d29922", "#3fb950", "#db6d28", "#a371f7", "#e5534b", "#39a0a8"];
 
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.quiet{fill:#59636e}line{stroke:#8b949e}\
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.quiet{fill:#9198a1}}";
+/// One grey that is read on white and on black: whether the page around is dark, a picture does not know.
+const STYLE: &str =
+    "text{font:13px system-ui,sans-serif;fill:#6e7781}.name{font-weight:600}line{stroke:#8b949e}";
 
 /// Bars of one metric: a group for each row that `takes`, in it a bar for each side.
 pub(crate) fn bars(chapter: &Chapter, metric: Metric, title: &str, takes: impl Fn(&str) -> bool) -> String {
@@ -36,7 +37,7 @@ pub(crate) fn bars(chapter: &Chapter, metric: Metric, title: &str, takes: impl F
             let _ = write!(
                 body,
                 "<rect x=\"{LEFT}\" y=\"{top}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{colour}\"><title>{}</title></rect>\
-                 <text x=\"{:.1}\" y=\"{middle:.1}\" class=\"quiet\">{}</text>",
+                 <text x=\"{:.1}\" y=\"{middle:.1}\">{}</text>",
                 BAR - 2.0,
                 escaped(side),
                 LEFT + width + 6.0,
@@ -55,7 +56,7 @@ pub(crate) fn bars(chapter: &Chapter, metric: Metric, title: &str, takes: impl F
     }
     let _ = write!(body, "<line x1=\"{LEFT}\" y1=\"38\" x2=\"{LEFT}\" y2=\"{:.1}\"/>", top - GAP + 4.0);
     legend(&mut body, &sides, top);
-    page(title, metric.unit, &body, top + 24.0 * (sides.len() as f64 / 4.0).ceil() + 6.0)
+    page(title, metric.unit, &body, top + 22.0 * (sides.len() as f64 / 3.0).ceil() + 6.0)
 }
 
 /// Curves of one metric over numbers, both on logarithmic axes: `points` are a name and its places.
@@ -64,7 +65,7 @@ pub(crate) fn curves(title: &str, unit: &str, x_name: &str, points: &[(String, V
     let span = |pick: fn((f64, f64)) -> f64| {
         let low = all().map(pick).fold(f64::MAX, f64::min).max(1e-9).log10();
         let high = all().map(pick).fold(1e-9, f64::max).log10();
-        (low, (high - low).max(0.3))
+        (low, (high - low).max(1.0))
     };
     let (x_span, y_span) = (span(|place| place.0), span(|place| place.1));
     let (left, right, top, bottom) = (70.0, WIDTH - 30.0, 50.0, 320.0);
@@ -87,7 +88,7 @@ pub(crate) fn curves(title: &str, unit: &str, x_name: &str, points: &[(String, V
             let (at, height) = (x(place.0), y(place.1));
             let _ = write!(
                 body,
-                "<circle cx=\"{at:.1}\" cy=\"{height:.1}\" r=\"3.5\" fill=\"{colour}\"/><text x=\"{at:.1}\" y=\"{:.1}\" class=\"quiet\" text-anchor=\"middle\">{}</text>",
+                "<circle cx=\"{at:.1}\" cy=\"{height:.1}\" r=\"3.5\" fill=\"{colour}\"/><text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 height - 9.0,
                 figure(place.1)
             );
@@ -95,7 +96,7 @@ pub(crate) fn curves(title: &str, unit: &str, x_name: &str, points: &[(String, V
                 marked.push(place.0.to_bits());
                 let _ = write!(
                     body,
-                    "<text x=\"{at:.1}\" y=\"{:.1}\" class=\"quiet\" text-anchor=\"middle\">{:.0}</text>",
+                    "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{:.0}</text>",
                     bottom + 18.0,
                     place.0
                 );
@@ -110,12 +111,12 @@ pub(crate) fn curves(title: &str, unit: &str, x_name: &str, points: &[(String, V
     );
     let names: Vec<&str> = points.iter().map(|(name, _)| name.as_str()).collect();
     legend(&mut body, &names, bottom + 44.0);
-    page(title, unit, &body, bottom + 50.0 + 24.0 * (names.len() as f64 / 4.0).ceil())
+    page(title, unit, &body, bottom + 50.0 + 22.0 * (names.len() as f64 / 3.0).ceil())
 }
 
 fn legend(body: &mut String, names: &[&str], top: f64) {
     for (number, name) in names.iter().enumerate() {
-        let (left, line) = ((number % 4) as f64 * 178.0 + 8.0, (number / 4) as f64 * 22.0 + top);
+        let (left, line) = ((number % 3) as f64 * 238.0 + 8.0, (number / 3) as f64 * 22.0 + top);
         let _ = write!(
             body,
             "<rect x=\"{left}\" y=\"{line:.1}\" width=\"12\" height=\"12\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
@@ -130,7 +131,7 @@ fn legend(body: &mut String, names: &[&str], top: f64) {
 fn page(title: &str, unit: &str, body: &str, height: f64) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" width=\"{WIDTH}\" height=\"{height:.0}\" role=\"img\">\
-         <style>{STYLE}</style><title>{0}</title><text x=\"8\" y=\"22\" font-weight=\"600\">{0}{1}</text>{body}</svg>\n",
+         <style>{STYLE}</style><title>{0}</title><text x=\"8\" y=\"22\" class=\"name\">{0}{1}</text>{body}</svg>\n",
         escaped(title),
         if unit.is_empty() { String::new() } else { format!(", {}", escaped(unit)) }
     )

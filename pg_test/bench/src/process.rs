@@ -87,10 +87,13 @@ pub(crate) fn tree_memory(root: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// Permits as many descriptors as the system allows.
-pub(crate) fn raise_descriptor_limit() {
+/// Permits as many descriptors as the system allows, and returns how many streams that is room for.
+pub(crate) fn raise_descriptor_limit() -> u32 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
+    // The server has files, too.
+    u32::try_from(most.saturating_sub(1500)).unwrap_or(u32::MAX)
 }

@@ -24,20 +24,24 @@ pub(crate) struct Scale {
     pub(crate) rounds: usize,
     /// Of one load on one side.
     pub(crate) turn: Duration,
-    pub(crate) streams: &'static [u32],
+    pub(crate) streams: Vec<u32>,
+    /// What this process may have open, and so the server.
+    pub(crate) most_streams: u32,
     /// For sides that come from a registry; others are measured everywhere.
     pub(crate) most_foreign_streams: u32,
     pub(crate) idle_streams: u32,
 }
 
 impl Scale {
-    pub(crate) fn new(size: Size) -> Self {
-        match size {
+    /// `most_streams` is what the system permits.
+    pub(crate) fn new(size: Size, most_streams: u32) -> Self {
+        let mut scale = match size {
             Size::Smoke => Self {
                 size,
                 rounds: 1,
                 turn: Duration::from_millis(100),
-                streams: &[20],
+                streams: vec![20],
+                most_streams,
                 most_foreign_streams: 20,
                 idle_streams: 50,
             },
@@ -45,7 +49,8 @@ impl Scale {
                 size,
                 rounds: 3,
                 turn: Duration::from_secs(1),
-                streams: &[100, 1000, 5000],
+                streams: vec![100, 1000, 5000],
+                most_streams,
                 most_foreign_streams: 1000,
                 idle_streams: 5000,
             },
@@ -53,10 +58,14 @@ impl Scale {
                 size,
                 rounds: 7,
                 turn: Duration::from_secs(3),
-                streams: &[100, 1000, 5000, 12_000],
+                streams: vec![100, 1000, 5000, 12_000],
+                most_streams,
                 most_foreign_streams: 5000,
                 idle_streams: 15_000,
             },
-        }
+        };
+        scale.streams.retain(|&streams| streams <= most_streams);
+        scale.idle_streams = scale.idle_streams.min(most_streams);
+        scale
     }
 }
