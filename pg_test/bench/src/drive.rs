@@ -36,7 +36,8 @@ impl Served {
     /// Processor time until now: of the server of the streams, and of the whole system.
     fn time(&self) -> (Duration, Duration) {
         let tree = process::tree(self.postmaster);
-        let (server, all) = (process::exact_tree_time(self.server), process::tree_time(self.postmaster));
+        let (server, all) =
+            (process::exact_tree_time(self.server), process::exact_tree_time(self.postmaster));
         (server, if tree.contains(&self.server) { all } else { all + server })
     }
 }
