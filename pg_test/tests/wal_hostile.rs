@@ -8,10 +8,10 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, Event, EventStream};
 use cluster::{Builder, Cluster, StopMode, wait_for, wait_until};
-use common::{SOON, announcer};
+use common::{SOON, announcer, gap_reason};
 
 const STREAM: &str = "/api/says/info";
 
@@ -122,5 +122,169 @@ fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commit
     drop(frozen);
     slow.wait(SOON)?.ok()?;
     assert_eq!(next(&mut stream)?.data, "slow");
+    Ok(())
+}
+
+// Attack: ids that nobody was given.
+#[test]
+fn an_id_that_was_made_up_is_a_gap_and_no_silence() -> Result<()> {
+    let cluster = builder().start()?;
+    let first = furnish(&cluster)?;
+    let (http, after) = (cluster.http()?, first.split_once('-').context("no id")?.1.to_owned());
+    let made_up = [
+        ("w1-ffffffffffffffff-ffffffff".to_owned(), "unknown"),
+        ("w1-ffffffffffffffff-1s".to_owned(), "unknown"),
+        ("w1-7fffffffffffffff-1".to_owned(), "unknown"),
+        (format!("w0-{after}"), "rewound"),
+        ("w0-0-0".to_owned(), "rewound"),
+        (format!("w2-{after}"), "rewound"),
+        (format!("wffffffff-{after}"), "rewound"),
+        ("w1-1-1".to_owned(), "expired"),
+        ("w100000000-1-1".to_owned(), "unknown"),
+        ("w1-1-100000000".to_owned(), "unknown"),
+        ("w1-1".to_owned(), "unknown"),
+        ("1-1".to_owned(), "restarted"),
+    ];
+    let open =
+        |(id, reason): (String, _)| Ok::<_, anyhow::Error>((http.events_after(STREAM, &id)?, id, reason));
+    let streams = made_up.into_iter().map(open).collect::<Result<Vec<_>>>()?;
+    for (mut stream, id, reason) in streams {
+        let gap = next(&mut stream).with_context(|| id.clone())?;
+        assert_eq!(gap_reason(&gap)?, reason, "{id}");
+        assert_eq!(gap.id, first, "{id}");
+    }
+    Ok(())
+}
+
+#[test]
+fn without_its_file_of_starts_or_with_one_of_nonsense_a_server_tells_a_gap_or_all() -> Result<()> {
+    let cluster = builder().setting("wal_keep_size", "1GB").start()?;
+    let first = furnish(&cluster)?;
+    let file = cluster.data_dir().join("pg_sse.starts");
+    wait_until(SOON, "there is a start", || file.exists())?;
+    let mut published = Vec::new();
+    for text in [
+        None,
+        Some("\u{0}\u{0}"),
+        Some("pg_sse starts 1\n1 2 2 ffffffff 1\n"),
+        Some("pg_sse starts 1\nffff000000 ffff000100 ffff000100 ffffffff 1\n"),
+    ] {
+        cluster.stop(StopMode::Immediate)?;
+        match text {
+            None => fs::remove_file(&file)?,
+            Some(text) => fs::write(&file, text)?,
+        }
+        cluster.start()?;
+        published.push(format!("behind {text:?}"));
+        let last = published.last().context("nothing was published")?;
+        cluster.sql(&format!("begin; insert into note values (1); select says($${last}$$); commit"))?;
+        let mut stream = behind(&cluster, &first)?;
+        let mut told = next(&mut stream)?;
+        let has_gap = told.event == "sse.gap";
+        if has_gap {
+            assert_eq!(gap_reason(&told)?, "expired", "{text:?}");
+            told = next(&mut stream)?;
+        }
+        let missing = published.iter().position(|text| *text == told.data).context(told.data)?;
+        ensure!(missing == 0 || has_gap, "{text:?}: {missing} are missing, and nothing says so");
+        for text in &published[missing + 1..] {
+            assert_eq!(next(&mut stream)?.data, *text);
+        }
+    }
+    Ok(())
+}
+
+// Attack: whoever may kill processes kills the reader again and again.
+#[test]
+fn a_reader_that_is_killed_again_and_again_tells_each_event_once() -> Result<()> {
+    let cluster = builder().start()?;
+    let first = furnish(&cluster)?;
+    let mut told = Vec::new();
+    for number in 0..4 {
+        for of_three in 0..3 {
+            let text = format!("{number}.{of_three}");
+            cluster.sql(&format!("begin; insert into note values (1); select says('{text}'); commit"))?;
+            told.push(text);
+        }
+        let pid = "select pid from pg_stat_activity where backend_type = 'pg_sse wal reader'";
+        let pid = wait_for(SOON, "there is a reader", || Ok(cluster.sql(pid)?.parse().ok()))?;
+        if number % 2 == 0 {
+            cluster.kill_backend(pid)?;
+            wait_until(SOON, "the server is there again", || cluster.sql("select 1").is_ok())?;
+        } else {
+            cluster.sql(&format!("select pg_terminate_backend({pid})"))?;
+        }
+    }
+    let mut stream = behind(&cluster, &first)?;
+    for text in told {
+        assert_eq!(next(&mut stream)?.data, text);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_extension_goes_and_comes_back_and_ids_stay_good() -> Result<()> {
+    let cluster = builder().start()?;
+    let first = furnish(&cluster)?;
+    cluster.sql("begin; insert into note values (1); select says('before'); commit")?;
+    cluster.sql("drop extension pg_sse")?;
+    cluster.sql("create extension pg_sse")?;
+    let mut stream = behind(&cluster, &first)?;
+    assert_eq!(next(&mut stream)?.data, "before");
+    cluster.sql("begin; insert into note values (1); select says('behind'); commit")?;
+    assert_eq!(next(&mut stream)?.data, "behind");
+    Ok(())
+}
+
+#[test]
+fn a_log_that_was_reset_is_a_gap_and_goes_on() -> Result<()> {
+    let cluster = builder().start()?;
+    let first = furnish(&cluster)?;
+    cluster.stop(StopMode::Fast)?;
+    let install = cluster.install();
+    let reset = install
+        .account()
+        .command(&install.program("pg_resetwal"))
+        .arg("-D")
+        .arg(cluster.data_dir())
+        .output()?;
+    ensure!(reset.status.success(), "{}", String::from_utf8_lossy(&reset.stderr));
+    cluster.start()?;
+    let mut stream = behind(&cluster, &first)?;
+    assert_eq!(gap_reason(&next(&mut stream)?)?, "expired");
+    cluster.sql("begin; insert into note values (1); select says('behind'); commit")?;
+    assert_eq!(next(&mut stream)?.data, "behind");
+    Ok(())
+}
+
+#[test]
+fn a_standby_of_the_other_durability_says_so_or_listens_to_nobody() -> Result<()> {
+    let (of_wal, of_memory) = (builder().start()?, Cluster::builder().start()?);
+    let first = furnish(&of_wal)?;
+    furnish(&of_memory)?;
+    let in_memory = of_wal.standby()?;
+    in_memory.configure("sse.durability", "memory")?;
+    in_memory.start()?;
+    in_memory.wait_for_replay(&of_wal)?;
+    of_wal.sql("begin; insert into note values (1); select says('x'); commit")?;
+    in_memory.wait_for_replay(&of_wal)?;
+    assert_eq!(in_memory.sql("select coalesce(port, 0) from sse.stat_gateway")?, "0");
+    // It becomes a primary that knows nothing of the log.
+    in_memory.promote()?;
+    let mut stream = behind(&in_memory, &first)?;
+    assert_eq!(gap_reason(&next(&mut stream)?)?, "restarted");
+    in_memory.sql("begin; insert into note values (2); select says('here'); commit")?;
+    assert_eq!(next(&mut stream)?.data, "here");
+
+    let in_log = of_memory.standby()?;
+    in_log.configure("sse.durability", "wal")?;
+    in_log.start()?;
+    of_memory.sql("begin; insert into note values (1); select says('x'); commit")?;
+    in_log.wait_for_replay(&of_memory)?;
+    let mut stream = in_log.http()?.events(STREAM)?;
+    stream.ready()?;
+    in_log.promote()?;
+    in_log.sql("begin; insert into note values (2); select says('here'); commit")?;
+    assert_eq!(next(&mut stream)?.data, "here");
     Ok(())
 }

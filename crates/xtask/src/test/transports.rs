@@ -157,6 +157,7 @@ const PLAIN: &[&str] = &[
     "wal_hostile",
     "wal_ids",
     "wal_latency",
+    "wal_load",
     "wal_reader",
     "wal_unreadable",
     "wal_written",
