@@ -3,7 +3,8 @@
 //! found (`pg/wal/words.rs` says what is safe about it).
 //!
 //! Written at most once a second, never flushed: after a crash of the machine it is older, or missing, and
-//! then more is read. It speaks of the log alone, so it is as right in a base backup and after pg_rewind.
+//! then more is read; without it, all that is there. It speaks of the log alone, so it is as right in a base
+//! backup and after pg_rewind.
 //!
 //! Not for: finding starts (`marks.rs`).
 
@@ -43,6 +44,8 @@ pub(super) struct Start {
 pub(super) struct Starts {
     directory: PathBuf,
     all: Vec<Start>,
+    /// The oldest one was found in this life of the reader: the file had none of this log.
+    has_lost: bool,
 }
 
 impl Starts {
@@ -52,7 +55,7 @@ impl Starts {
         let is_small = fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= MOST_BYTES);
         let text = if is_small { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
         let all = parse(&text).unwrap_or_default();
-        Self { directory: data_directory.to_owned(), all }
+        Self { directory: data_directory.to_owned(), all, has_lost: false }
     }
 
     /// Adds one, and writes the file.
@@ -62,6 +65,7 @@ impl Starts {
     pub(super) fn add(&mut self, start: Start) -> io::Result<()> {
         // After pg_rewind or a promotion, those behind the new one speak of something that never was.
         self.all.retain(|other| other.complete < start.complete);
+        self.has_lost |= self.all.is_empty();
         self.all.push(start);
         if self.all.len() > MOST {
             let mut number = 0;
@@ -74,11 +78,14 @@ impl Starts {
     }
 
     /// The start for a window that goes back this long, in a log that ends here: the newest that is old
-    /// enough, or else the oldest.
+    /// enough, or else the oldest. `None`: what came before the oldest is not known.
     pub(super) fn for_window(&self, now: u64, age: Duration, end: u64) -> Option<Start> {
         let since = now.saturating_sub(age.as_secs().saturating_add(1));
         let mut of_this_log = self.all.iter().filter(|start| start.complete <= end);
         let oldest = of_this_log.next()?;
+        if self.has_lost && oldest.found_at > since {
+            return None;
+        }
         Some(*of_this_log.take_while(|start| start.found_at <= since).last().unwrap_or(oldest))
     }
 
