@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sse_proto::log_record::{
-    Assembler, Complete, Content, Limits, LogRecord, bell, decode, mark, message_head, part_head, payload,
+    Assembler, Complete, Content, Limits, LogRecord, decode, mark, message_head, part_head, payload,
 };
 
 const LIMITS: Limits = Limits { body_bytes: 200, all_bytes: 500 };
@@ -42,17 +42,13 @@ fn take(assembler: &mut Assembler, xid: u32, end: u64, piece: &[u8]) -> Option<C
     assert_eq!(payload(&message), Some(piece));
     match decode(piece).ok()? {
         LogRecord::Events(part) => {
-            let head = part_head(part.delivery, part.place, part.is_first, part.is_last);
+            let head = part_head(&part);
             assert_eq!([&head[..], part.bytes].concat(), piece);
             assembler.part(xid, end, &part)
         }
         LogRecord::Mark { start } => {
             assert_eq!(mark(start), *piece);
             None
-        }
-        LogRecord::Bell { bell: which, place } => {
-            assert_eq!(bell(which, place), *piece);
-            assembler.bell(xid, end, which, place)
         }
     }
 }

@@ -231,7 +231,8 @@ fn a_commit_that_nobody_can_see_yet_holds_up_all_behind_it_and_says_so() -> Resu
     let held = "select held_by is null and held_since < now() from sse.stat_wal";
     // The reader may take the setting a moment after others.
     wait_until(SOON, "it is held", || {
-        cluster.sql("select says('lazy')").is_ok() && cluster.sql(held).is_ok_and(|held| held == "t")
+        cluster.sql("set synchronous_commit = on; select says('lazy')").is_ok()
+            && cluster.sql(held).is_ok_and(|held| held == "t")
     })?;
     cluster.configure("synchronous_standby_names", "")?;
     cluster.reload()?;

@@ -22,7 +22,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::guc;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::wal::fault_note;
-use crate::pg::wal::layout::Layout;
 use crate::pg::wal::log_end::{self, LogEnd, Role};
 use crate::pg::{backend, bgworker, latch};
 use marks::{Marks, now_seconds};
@@ -32,7 +31,6 @@ use reading::{Beginning, Progress, Reading};
 
 struct Reader {
     shared: Shared,
-    layout: Layout,
     marks: Marks,
     pushing: Pushing,
     reading: Option<Reading>,
@@ -53,7 +51,6 @@ pub(crate) fn run() {
     wal.words.figures.pid.store(backend::my_pid(), Relaxed);
     let reader = Reader {
         shared,
-        layout: Layout::of_server(),
         marks: Marks::new(shared, &directory),
         pushing: Pushing::new(shared),
         reading: None,
@@ -97,14 +94,9 @@ impl Reader {
 
     /// Where the log ends, behind what somebody wants to be flushed. `None`: that has failed.
     fn look(&self) -> Option<LogEnd> {
-        let wanted = self.shared.wal.flush_wanted();
-        let end = log_end::look();
+        let end = log_end::flush_wanted(self.shared.wal).ok()?;
         self.shared.wal.words.known_end.store(log_end::known(&end), Relaxed);
-        if end.role == Role::Standby || self.layout.before_header(wanted) <= end.position {
-            return Some(end);
-        }
-        log_end::flush(self.layout, wanted).ok()?;
-        Some(log_end::look())
+        Some(end)
     }
 
     fn read(&mut self, end: &LogEnd) -> Progress {

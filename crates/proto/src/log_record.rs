@@ -1,5 +1,5 @@
 //! What pg_sse writes into the write-ahead log (C10): the events of a transaction, events that are sent at
-//! once, marks and bells.
+//! once, and marks.
 //!
 //! # Format
 //!
@@ -16,7 +16,6 @@
 //!   (u32), and bytes to the end. The bytes of all parts in their order are the *body*: records of the ring
 //!   ([`crate::record`]), each behind its length (u32). A record may be cut anywhere.
 //! * [`LogRecord::Mark`]: a position (u64).
-//! * [`LogRecord::Bell`]: which (a byte), and the place (u32).
 //!
 //! The log outlives the library that wrote it, so [`VERSION`] changes with every change of this format, and
 //! of the records within. An unknown version is an error as any other is.
@@ -25,7 +24,7 @@
 
 mod assembler;
 
-pub use assembler::{Assembler, Bells, Complete, Content, Events, Limits, Loss, MAX_BODIES};
+pub use assembler::{Assembler, Complete, Content, Events, Limits, Loss, MAX_BODIES};
 
 use std::fmt;
 use std::ops::Range;
@@ -54,10 +53,10 @@ const PREFIX: &[u8] = b"pg_sse\0";
 
 const EVENTS: u8 = 1;
 const MARK: u8 = 2;
-const BELL: u8 = 3;
 
 const FIRST: u8 = 1;
 const LAST: u8 = 2;
+const IGNORES_STANDBYS: u8 = 4;
 
 /// When the events of a body are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,17 +80,11 @@ pub struct Part<'a> {
     pub is_first: bool,
     /// The body ends with it.
     pub is_last: bool,
+    /// Its events are told before the synchronous standbys have them: whoever publishes them does not wait
+    /// for these either (C10.4). The last part of a body decides.
+    pub ignores_standbys: bool,
     /// Its bytes.
     pub bytes: &'a [u8],
-}
-
-/// Something that each server has to look at again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bell {
-    /// The routines.
-    Catalog,
-    /// The refused users and tokens.
-    Refusals,
 }
 
 /// One record of ours, decoded. Its bytes point into the record's.
@@ -104,13 +97,6 @@ pub enum LogRecord<'a> {
         /// A position.
         start: u64,
     },
-    /// When the transaction that wrote it has committed, or at once if it has no xid.
-    Bell {
-        /// What to look at.
-        bell: Bell,
-        /// The place of the writer in the process array.
-        place: u32,
-    },
 }
 
 /// Why a record of ours cannot be read.
@@ -118,7 +104,7 @@ pub enum LogRecord<'a> {
 pub enum LogRecordError {
     /// Another version of pg_sse wrote it.
     Version(u8),
-    /// There is no such kind of record, of delivery, of bell, or of record of the ring; or an unknown flag.
+    /// There is no such kind of record, of delivery, or of record of the ring; or an unknown flag.
     Choice(u8),
     /// It ends too early.
     Truncated,
@@ -165,27 +151,18 @@ pub fn has_our_prefix(message: &[u8]) -> bool {
     message.get(MESSAGE_HEADER_BYTES..).is_some_and(|rest| rest.starts_with(PREFIX))
 }
 
-/// What stands in front of the bytes of a part.
-pub fn part_head(delivery: Delivery, place: u32, is_first: bool, is_last: bool) -> [u8; PART_HEAD_BYTES] {
-    let flags = if is_first { FIRST } else { 0 } | if is_last { LAST } else { 0 };
-    let [a, b, c, d] = place.to_le_bytes();
-    [VERSION, EVENTS, delivery.number(), flags, a, b, c, d]
+/// What stands in front of the bytes of a part, which it does not look at.
+pub fn part_head(part: &Part<'_>) -> [u8; PART_HEAD_BYTES] {
+    let flags = [(part.is_first, FIRST), (part.is_last, LAST), (part.ignores_standbys, IGNORES_STANDBYS)];
+    let flags = flags.iter().filter(|(is_set, _)| *is_set).fold(0, |all, (_, flag)| all | flag);
+    let [a, b, c, d] = part.place.to_le_bytes();
+    [VERSION, EVENTS, part.delivery.number(), flags, a, b, c, d]
 }
 
 /// The bytes of [`LogRecord::Mark`].
 pub fn mark(start: u64) -> [u8; 10] {
     let [a, b, c, d, e, f, g, h] = start.to_le_bytes();
     [VERSION, MARK, a, b, c, d, e, f, g, h]
-}
-
-/// The bytes of [`LogRecord::Bell`].
-pub fn bell(bell: Bell, place: u32) -> [u8; 7] {
-    let which = match bell {
-        Bell::Catalog => 0,
-        Bell::Refusals => 1,
-    };
-    let [a, b, c, d] = place.to_le_bytes();
-    [VERSION, BELL, which, a, b, c, d]
 }
 
 /// How a body of this many bytes is cut: at least one part, each of at most [`MAX_PART_BYTES`].
@@ -211,23 +188,16 @@ pub fn decode(payload: &[u8]) -> Result<LogRecord<'_>, LogRecordError> {
         EVENTS => {
             let delivery = Delivery::of(byte(&mut rest)?)?;
             let flags = byte(&mut rest)?;
-            if flags & !(FIRST | LAST) != 0 {
+            if flags & !(FIRST | LAST | IGNORES_STANDBYS) != 0 {
                 return Err(LogRecordError::Choice(flags));
             }
             let place = u32::from_le_bytes(chunk(&mut rest)?);
             let (is_first, is_last) = (flags & FIRST != 0, flags & LAST != 0);
+            let ignores_standbys = flags & IGNORES_STANDBYS != 0;
             let bytes = std::mem::take(&mut rest);
-            LogRecord::Events(Part { delivery, place, is_first, is_last, bytes })
+            LogRecord::Events(Part { delivery, place, is_first, is_last, ignores_standbys, bytes })
         }
         MARK => LogRecord::Mark { start: u64::from_le_bytes(chunk(&mut rest)?) },
-        BELL => {
-            let bell = match byte(&mut rest)? {
-                0 => Bell::Catalog,
-                1 => Bell::Refusals,
-                other => return Err(LogRecordError::Choice(other)),
-            };
-            LogRecord::Bell { bell, place: u32::from_le_bytes(chunk(&mut rest)?) }
-        }
         other => return Err(LogRecordError::Choice(other)),
     };
     if rest.is_empty() { Ok(record) } else { Err(LogRecordError::TrailingBytes) }

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use sse_proto::log_record::{
-    Bell, Delivery, LogRecord, LogRecordError, MAX_PART_BYTES, MESSAGE_HEAD_BYTES, PART_HEAD_BYTES, Part,
-    VERSION, bell, decode, mark, message_head, part_head, parts, payload,
+    Delivery, LogRecord, LogRecordError, MAX_PART_BYTES, MESSAGE_HEAD_BYTES, PART_HEAD_BYTES, Part, VERSION,
+    decode, mark, message_head, part_head, parts, payload,
 };
 
 const DELIVERIES: [Delivery; 3] = [Delivery::Commit, Delivery::Lazy, Delivery::Immediate];
@@ -19,12 +19,18 @@ fn the_bytes_are_these() {
     let head = b"\0\0\0\0\x01\0\0\0\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0pg_sse\0";
     assert_eq!(message_head(true), *head);
     assert_eq!(message_head(false)[4], 0);
-    assert_eq!(part_head(Delivery::Commit, 7, true, false), [1, 1, 0, 1, 7, 0, 0, 0]);
-    assert_eq!(part_head(Delivery::Lazy, 258, false, true), [1, 1, 1, 2, 2, 1, 0, 0]);
-    assert_eq!(part_head(Delivery::Immediate, 0, true, true), [1, 1, 2, 3, 0, 0, 0, 0]);
+    let part = |delivery, place, is_first, is_last| Part {
+        delivery,
+        place,
+        is_first,
+        is_last,
+        ignores_standbys: delivery == Delivery::Immediate,
+        bytes: b"",
+    };
+    assert_eq!(part_head(&part(Delivery::Commit, 7, true, false)), [1, 1, 0, 1, 7, 0, 0, 0]);
+    assert_eq!(part_head(&part(Delivery::Lazy, 258, false, true)), [1, 1, 1, 2, 2, 1, 0, 0]);
+    assert_eq!(part_head(&part(Delivery::Immediate, 0, true, true)), [1, 1, 2, 7, 0, 0, 0, 0]);
     assert_eq!(mark(0x0102_0304_0506_0708), [1, 2, 8, 7, 6, 5, 4, 3, 2, 1]);
-    assert_eq!(bell(Bell::Catalog, 3), [1, 3, 0, 3, 0, 0, 0]);
-    assert_eq!(bell(Bell::Refusals, 4), [1, 3, 1, 4, 0, 0, 0]);
 }
 
 /// The attack: a role writes a logical message that looks like ours. `pg_logical_emit_message` writes the
@@ -44,24 +50,29 @@ fn what_sql_can_write_is_not_ours() {
 
 #[test]
 fn what_another_version_wrote_and_what_is_broken_is_refused_with_the_reason() {
-    let full = part_head(Delivery::Commit, 1, true, true);
+    let full = part_head(&Part {
+        delivery: Delivery::Commit,
+        place: 1,
+        is_first: true,
+        is_last: true,
+        ignores_standbys: true,
+        bytes: b"",
+    });
     let changed = |place: usize, byte: u8| {
         let mut changed = full;
         changed[place] = byte;
         decode(&changed).map(drop)
     };
     assert_eq!(changed(0, VERSION + 1), Err(LogRecordError::Version(VERSION + 1)));
-    assert_eq!(changed(1, 4), Err(LogRecordError::Choice(4)));
+    assert_eq!(changed(1, 3), Err(LogRecordError::Choice(3)));
     assert_eq!(changed(2, 3), Err(LogRecordError::Choice(3)));
-    assert_eq!(changed(3, 4), Err(LogRecordError::Choice(4)));
+    assert_eq!(changed(3, 8), Err(LogRecordError::Choice(8)));
     for bytes in 0..PART_HEAD_BYTES {
         assert_eq!(decode(&full[..bytes]), Err(LogRecordError::Truncated), "{bytes} bytes");
     }
-    for whole in [&mark(9)[..], &bell(Bell::Catalog, 9)] {
-        assert_eq!(decode(&whole[..whole.len() - 1]), Err(LogRecordError::Truncated));
-        assert_eq!(decode(&[whole, &[0]].concat()), Err(LogRecordError::TrailingBytes));
-    }
-    assert_eq!(decode(&[1, 3, 2, 0, 0, 0, 0]), Err(LogRecordError::Choice(2)));
+    let whole = mark(9);
+    assert_eq!(decode(&whole[..whole.len() - 1]), Err(LogRecordError::Truncated));
+    assert_eq!(decode(&[&whole[..], &[0]].concat()), Err(LogRecordError::TrailingBytes));
 }
 
 #[test]
@@ -80,18 +91,15 @@ proptest! {
 
     #[test]
     fn what_was_written_is_what_is_read(
-        which in 0..3_usize, place: u32, is_first: bool, is_last: bool, bytes: Vec<u8>, start: u64,
+        which in 0..3_usize, place: u32, flags: [bool; 3], bytes: Vec<u8>, start: u64,
     ) {
         let delivery = DELIVERIES[which];
-        let written = [&part_head(delivery, place, is_first, is_last)[..], &bytes].concat();
-        let part = Part { delivery, place, is_first, is_last, bytes: &bytes };
+        let [is_first, is_last, ignores_standbys] = flags;
+        let part = Part { delivery, place, is_first, is_last, ignores_standbys, bytes: &bytes };
+        let written = [&part_head(&part)[..], &bytes].concat();
         prop_assert_eq!(decode(&written), Ok(LogRecord::Events(part)));
         let written = mark(start);
         prop_assert_eq!(decode(&written), Ok(LogRecord::Mark { start }));
-        for one in [Bell::Catalog, Bell::Refusals] {
-            let written = bell(one, place);
-            prop_assert_eq!(decode(&written), Ok(LogRecord::Bell { bell: one, place }));
-        }
     }
 
     #[test]

@@ -7,9 +7,7 @@ mod log;
 
 use log::{Log, NO_LIMITS, body, commit_part, event, immediate_part, texts};
 use proptest::prelude::*;
-use sse_proto::log_record::{
-    Assembler, Bell, Bells, Complete, Content, Limits, LogRecordError, Loss, MAX_BODIES,
-};
+use sse_proto::log_record::{Assembler, Complete, Content, Limits, LogRecordError, Loss, MAX_BODIES, Part};
 
 fn assembler(body_bytes: usize, all_bytes: usize) -> Assembler {
     Assembler::new(Limits { body_bytes, all_bytes })
@@ -42,7 +40,7 @@ proptest! {
     #[test]
     fn any_sequence_of_parts_keeps_to_the_bounds(
         steps in prop::collection::vec(
-            (0..5_u32, 0..3_u32, 0..6_u8, any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..40)),
+            (0..5_u32, 0..3_u32, 0..5_u8, any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..40)),
             0..200,
         ),
     ) {
@@ -51,7 +49,6 @@ proptest! {
             match what {
                 3 => drop(assembler.commit(*xid, end)),
                 4 => assembler.abort(*xid),
-                5 => drop(assembler.bell(*xid, end, Bell::Catalog, *place)),
                 delivery => drop(assembler.part(*xid, end, &log::part(*delivery, *place, *is_first, *is_last, bytes))),
             }
             prop_assert!(assembler.bytes() <= 120);
@@ -103,7 +100,6 @@ fn one_more_body_than_a_server_can_have_is_lost_at_once() {
         assert_eq!(assembler.part(xid, 1, &commit_part(true, true, b"")), None);
     }
     assert_eq!(loss(assembler.part(u32::MAX, 2, &commit_part(true, true, b""))), Loss::TooLarge);
-    assert_eq!(assembler.bell(u32::MAX, 3, Bell::Catalog, 1), None);
     assert_eq!(assembler.waiting(), MAX_BODIES);
     assembler.abort(5);
     assert_eq!(assembler.part(u32::MAX, 4, &commit_part(true, true, b"")), None);
@@ -138,21 +134,17 @@ fn what_cannot_be_read_is_a_loss_with_its_reason() {
 }
 
 #[test]
-fn a_bell_rings_at_the_commit_with_the_events_in_whatever_order_they_were_written() {
-    let both = Bells { catalog: true, refusals: true };
-    let mut assembler = Assembler::new(NO_LIMITS);
-    assert_eq!(assembler.bell(7, 1, Bell::Catalog, 3), None);
-    assert_eq!(assembler.part(7, 2, &commit_part(true, true, &body(&["x"]))), None);
-    assert_eq!(assembler.bell(7, 3, Bell::Refusals, 3), None);
-    let complete = assembler.commit(7, 4).unwrap();
-    assert_eq!(complete.bells, both);
-    assert_eq!(texts(complete), ["x"]);
-    assembler.bell(8, 5, Bell::Catalog, 3);
-    assembler.abort(8);
-    assert_eq!(assembler.commit(8, 6), None);
-    let alone = assembler.bell(0, 7, Bell::Refusals, 3).unwrap();
-    assert_eq!((alone.bells.refusals, alone.end, alone.xid), (true, 7, 0));
-    assert_eq!(texts(alone), Vec::<String>::new());
+fn the_last_part_says_whether_synchronous_standbys_are_waited_for() {
+    let body = body(&["x"]);
+    let (one, two) = body.split_at(5);
+    for (of_first, of_last) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut assembler = Assembler::new(NO_LIMITS);
+        let first = Part { ignores_standbys: of_first, ..commit_part(true, false, one) };
+        let last = Part { ignores_standbys: of_last, ..commit_part(false, true, two) };
+        assembler.part(7, 1, &first);
+        assembler.part(7, 2, &last);
+        assert_eq!(assembler.commit(7, 3).unwrap().ignores_standbys, of_last);
+    }
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Log {
                 self.parts.push(part.delivery);
                 Ok(assembler.part(xid, lsn, &part))
             }
-            LogRecord::Mark { .. } | LogRecord::Bell { .. } => Ok(None),
+            LogRecord::Mark { .. } => Ok(None),
         }
     }
 

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use super::layout::Layout;
 use super::log_error;
+use super::words::Wal;
 use crate::pg::{backend, try_catch};
 
 /// The place of `SYNC_REP_WAIT_FLUSH` in `WalSndCtl->lsn` (syncrep.h).
@@ -69,11 +70,24 @@ pub(crate) fn known(end: &LogEnd) -> u64 {
     unsafe { word.read_volatile() }.max(end.position)
 }
 
-/// Flushes the log up to this position, which may be one at which a record would begin. Not in recovery.
+/// Where the log ends, behind what somebody wants to be flushed. In recovery nothing is flushed.
 ///
 /// # Errors
 /// Postgres has raised an error, which is logged.
-pub(crate) fn flush(layout: Layout, position: u64) -> Result<(), NotFlushed> {
+pub(crate) fn flush_wanted(wal: Wal) -> Result<LogEnd, NotFlushed> {
+    let layout = Layout::of_server();
+    // Before the look: what is asked for behind it is flushed by the next one.
+    let wanted = wal.flush_wanted();
+    let end = look();
+    if end.role == Role::Standby || layout.before_header(wanted) <= end.position {
+        return Ok(end);
+    }
+    flush(layout, wanted)?;
+    Ok(look())
+}
+
+/// Flushes the log up to this position, which may be one at which a record would begin. Not in recovery.
+fn flush(layout: Layout, position: u64) -> Result<(), NotFlushed> {
     unsafe extern "C-unwind" fn run(position: *mut u64) {
         // SAFETY: `try_catch::run` passes its borrow.
         XLogFlush(unsafe { *position });

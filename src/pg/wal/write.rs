@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 
 use pgrx::pg_sys;
-use sse_proto::log_record::{self, Delivery, LENGTH_BYTES, MAX_PART_BYTES};
+use sse_proto::log_record::{self, Delivery, LENGTH_BYTES, MAX_PART_BYTES, Part};
 
 use crate::pg::latch;
 use crate::pg::pending::Pending;
@@ -25,6 +25,9 @@ use crate::pg::shmem::Shared;
 
 /// `XLOG_LOGICAL_MESSAGE` (`replication/message.h`), the only kind of record of that resource manager.
 const LOGICAL_MESSAGE: u8 = 0;
+
+/// `SYNCHRONOUS_COMMIT_LOCAL_FLUSH` (xact.h): who has set this or less waits for no standby.
+const LOCAL_FLUSH: c_int = 1;
 
 unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrappers set a jump buffer and may unwind: they are
@@ -74,14 +77,18 @@ fn insert(is_transactional: bool, head: &[u8], pieces: Pieces<'_>) -> u64 {
     end
 }
 
-/// Writes one record of ours that has no body: a mark, a bell. Returns its end. Not in recovery.
+/// Writes one record of ours that has no body: a mark. Returns its end. Not in recovery.
 pub(crate) fn insert_small(is_transactional: bool, payload: &[u8]) -> u64 {
     insert(is_transactional, payload, [&[], &[]])
 }
 
 fn insert_part(delivery: Delivery, is_first: bool, is_last: bool, pieces: Pieces<'_>) {
-    let head = log_record::part_head(delivery, latch::my_place().unwrap_or(u32::MAX), is_first, is_last);
-    insert(delivery == Delivery::Commit, &head, pieces);
+    let place = latch::my_place().unwrap_or(u32::MAX);
+    // SAFETY: a setting, written by guc.c on this thread; `SET LOCAL` is in force until behind the callbacks
+    // of the commit (CommitTransaction).
+    let ignores_standbys = unsafe { pg_sys::synchronous_commit } <= LOCAL_FLUSH;
+    let part = Part { delivery, place, is_first, is_last, ignores_standbys, bytes: &[] };
+    insert(delivery == Delivery::Commit, &log_record::part_head(&part), pieces);
 }
 
 /// Before the commit of a transaction with events, where it may still fail: not in recovery. May raise an

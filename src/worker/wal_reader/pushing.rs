@@ -9,6 +9,7 @@ use sse_proto::record::{self, LogLoss, Record};
 use sse_ring::{PushError, Wake};
 
 use crate::pg::shmem::Shared;
+use crate::pg::wal::log_end;
 use crate::pg::{bgworker, futex};
 
 /// Pause while there is no room. The courier is awake then.
@@ -106,6 +107,8 @@ impl Pushing {
                     self.flush();
                     futex::wake(&self.shared);
                     bgworker::wait(NO_ROOM_PAUSE);
+                    // The standbys have room, and wait for it.
+                    self.is_leaving |= log_end::flush_wanted(self.shared.wal).is_err();
                     self.may_go_on()?;
                 }
             }

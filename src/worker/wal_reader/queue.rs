@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use sse_proto::log_record::{Bells, Complete, Content, Loss};
+use sse_proto::log_record::{Complete, Content, Loss};
 use sse_proto::place::Place;
 use sse_proto::record::LogLoss;
 
@@ -57,7 +57,7 @@ impl Queue {
     /// Behind all others: a part of the log that was passed over, up to this position.
     pub(super) fn push_gap(&mut self, loss: LogLoss, end: u64, timeline: u32) {
         let content = Content::Lost(Loss::NoBeginning);
-        let complete = Complete { place: 0, xid: 0, end, bells: Bells::default(), content };
+        let complete = Complete { place: 0, xid: 0, end, ignores_standbys: false, content };
         self.held.push_back(Held { complete, timeline, loss, told: 0, bytes: 0 });
     }
 
@@ -124,7 +124,8 @@ impl Queue {
 /// `Some`: it may not be told yet, because of the process with this id; 0: of synchronous standbys.
 ///
 /// Whatever is replayed is visible. On a primary, a transaction that waits for synchronous standbys is not
-/// visible meanwhile; what is written without a commit nobody waits for but this.
+/// visible meanwhile; but it may wait for less than their disks, its wait may be cancelled, and for what is
+/// written without a commit nobody waits but this.
 fn holder(complete: &Complete, end: &LogEnd) -> Option<i32> {
     if end.role == Role::Standby {
         return None;
@@ -132,7 +133,7 @@ fn holder(complete: &Complete, end: &LogEnd) -> Option<i32> {
     if let Some(pid) = visibility::hidden_by(complete.place, complete.xid) {
         return Some(pid);
     }
-    let waits_for_standbys = complete.xid == 0;
-    (waits_for_standbys && log_end::flushed_by_standbys().is_some_and(|flushed| complete.end > flushed))
-        .then_some(0)
+    (!complete.ignores_standbys
+        && log_end::flushed_by_standbys().is_some_and(|flushed| complete.end > flushed))
+    .then_some(0)
 }

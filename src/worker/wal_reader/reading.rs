@@ -74,8 +74,6 @@ pub(super) struct Reading {
     begin: Option<(u64, u32)>,
     /// Events up to here have been told.
     told: (u64, u32),
-    /// Where the log ended when it began.
-    first_end: u64,
     is_caught_up: bool,
     state_is_told: bool,
     trouble_since: Option<Instant>,
@@ -113,7 +111,6 @@ impl Reading {
             start,
             begin,
             told: beginning.told.unwrap_or((0, 0)),
-            first_end: end.position,
             is_caught_up: beginning.told.is_some(),
             state_is_told: false,
             trouble_since: None,
@@ -188,6 +185,7 @@ impl Reading {
             self.tell_state(pushing)?;
             self.tell(end, marks, pushing)?;
             if self.queue.is_full() {
+                self.catch_up(pushing)?;
                 return Ok(Progress::UpToDate);
             }
             match self.read(marks, end) {
@@ -195,9 +193,7 @@ impl Reading {
                 Err(NoRecord::End) => {
                     self.trouble_since = None;
                     self.tell(end, marks, pushing)?;
-                    if self.catch_up() {
-                        self.tell_state(pushing)?;
-                    }
+                    self.catch_up(pushing)?;
                     return Ok(Progress::UpToDate);
                 }
                 Err(NoRecord::Raised) => return Ok(Progress::Failed),
@@ -240,9 +236,6 @@ impl Reading {
                     fault_note::provoke_if_asked(payload);
                     match log_record::decode(payload) {
                         Ok(LogRecord::Events(part)) => self.assembler.part(xid, record_end, &part),
-                        Ok(LogRecord::Bell { bell, place }) => {
-                            self.assembler.bell(xid, record_end, bell, place)
-                        }
                         Ok(LogRecord::Mark { start }) => {
                             if end.role == Role::Standby && self.is_caught_up {
                                 marks.read(start, record_end);
@@ -311,18 +304,16 @@ impl Reading {
         Ok(())
     }
 
-    /// Whether it has just caught up.
-    fn catch_up(&mut self) -> bool {
-        let is_told = self.queue.first_end().is_none_or(|first| first > self.first_end);
-        let is_new = !self.is_caught_up && is_told;
-        if is_new {
-            self.is_caught_up = true;
+    /// What was there when it began is told, but for what is held. That may be for long, and comes as what is
+    /// committed from now on: streams need not wait for it.
+    fn catch_up(&mut self, pushing: &mut Pushing) -> Result<(), NotPushed> {
+        if !std::mem::replace(&mut self.is_caught_up, true) {
             self.state_is_told = false;
             // Without a mark: what is complete begins here.
             let told = self.queue.first_end().map_or(self.log.position(), |held| held.saturating_sub(1));
             self.begin.get_or_insert((told, Place::BEHIND_ALL));
         }
-        is_new
+        self.tell_state(pushing)
     }
 
     fn follow(&mut self, history: History) {
@@ -389,7 +380,7 @@ impl Reading {
 
 /// A record at which nothing is told but that something is missing.
 fn lost(end: u64, loss: Loss) -> Complete {
-    Complete { place: 0, xid: 0, end, bells: log_record::Bells::default(), content: Content::Lost(loss) }
+    Complete { place: 0, xid: 0, end, ignores_standbys: false, content: Content::Lost(loss) }
 }
 
 fn limits() -> log_record::Limits {

@@ -13,10 +13,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bell, Delivery, LENGTH_BYTES, LogRecordError, Part};
+use super::{Delivery, LENGTH_BYTES, LogRecordError, Part};
 use crate::record::Kind;
 
-/// Bodies and bells that are waited for at the same time. A server has at most as many processes
+/// Bodies that are waited for at the same time. A server has at most as many processes
 /// (`MAX_BACKENDS`), so more can only come from a log that is not in order: then they are lost at once.
 pub const MAX_BODIES: usize = 1 << 18;
 
@@ -48,18 +48,8 @@ enum Key {
 #[derive(Debug)]
 struct Body {
     place: u32,
-    bells: Bells,
-    /// `None`: bells alone.
-    collected: Option<Result<Vec<u8>, Loss>>,
-}
-
-/// The bells of one transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Bells {
-    /// [`Bell::Catalog`]
-    pub catalog: bool,
-    /// [`Bell::Refusals`]
-    pub refusals: bool,
+    ignores_standbys: bool,
+    collected: Result<Vec<u8>, Loss>,
 }
 
 /// What is to be told now.
@@ -71,8 +61,8 @@ pub struct Complete {
     pub xid: u32,
     /// The position of all its events: the end of the commit record, or of the last part.
     pub end: u64,
-    /// What to look at again.
-    pub bells: Bells,
+    /// It is told before the synchronous standbys have it.
+    pub ignores_standbys: bool,
     /// What it publishes.
     pub content: Content,
 }
@@ -80,7 +70,7 @@ pub struct Complete {
 /// What a complete body is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Events; of bells alone there are none.
+    /// Events.
     Events(Events),
     /// There were events, and they are lost.
     Lost(Loss),
@@ -152,18 +142,17 @@ impl Assembler {
             Delivery::Lazy => Key::Lazy(part.place),
             Delivery::Immediate => Key::Immediate(part.place),
         };
-        let Some(mut body) = self.take_or_begin(key, part.place) else {
+        let begun = self.take(key).map(|body| body.collected);
+        if begun.is_none() && self.bodies.len() >= MAX_BODIES {
             return Some(lost(part.place, end, Loss::TooLarge));
-        };
-        if part.is_first {
-            // A bell stays: it may have come before the first part, and one too many does no harm.
-            body = Body { collected: None, place: part.place, ..body };
         }
-        body.collected = Some(match body.collected {
-            Some(collected) => self.collect(collected, part.bytes),
-            None if part.is_first => self.collect(Ok(Vec::new()), part.bytes),
+        let collected = match begun {
+            _ if part.is_first => Ok(Vec::new()),
+            Some(collected) => collected,
             None => Err(Loss::NoBeginning),
-        });
+        };
+        let collected = self.collect(collected, part.bytes);
+        let body = Body { place: part.place, ignores_standbys: part.ignores_standbys, collected };
         match part.delivery {
             Delivery::Lazy | Delivery::Immediate if part.is_last => Some(body.complete(0, end)),
             _ => {
@@ -171,21 +160,6 @@ impl Assembler {
                 None
             }
         }
-    }
-
-    /// A bell was read. `xid` is that of the log's record, 0 for none, and `end` its end.
-    pub fn bell(&mut self, xid: u32, end: u64, bell: Bell, place: u32) -> Option<Complete> {
-        let key = Key::Transaction(xid);
-        let mut body = if xid == 0 { Body::new(place) } else { self.take_or_begin(key, place)? };
-        match bell {
-            Bell::Catalog => body.bells.catalog = true,
-            Bell::Refusals => body.bells.refusals = true,
-        }
-        if xid == 0 {
-            return Some(body.complete(0, end));
-        }
-        self.put(key, body);
-        None
     }
 
     /// The commit record of a transaction was read, which ends here. `None`: it has nothing of ours.
@@ -221,14 +195,6 @@ impl Assembler {
         Some(body)
     }
 
-    /// `None`: there are too many.
-    fn take_or_begin(&mut self, key: Key, place: u32) -> Option<Body> {
-        match self.take(key) {
-            Some(body) => Some(body),
-            None => (self.bodies.len() < MAX_BODIES).then(|| Body::new(place)),
-        }
-    }
-
     fn put(&mut self, key: Key, body: Body) {
         self.bytes += body.bytes();
         self.bodies.insert(key, body);
@@ -250,29 +216,22 @@ impl Assembler {
 }
 
 impl Body {
-    fn new(place: u32) -> Self {
-        Self { place, bells: Bells::default(), collected: None }
-    }
-
     fn bytes(&self) -> usize {
-        match &self.collected {
-            Some(Ok(collected)) => collected.len(),
-            _ => 0,
-        }
+        self.collected.as_ref().map_or(0, Vec::len)
     }
 
     fn complete(self, xid: u32, end: u64) -> Complete {
-        let content = match self.collected.unwrap_or(Ok(Vec::new())) {
+        let content = match self.collected {
             Ok(body) => match Events::read(body) {
                 Ok(events) => Content::Events(events),
                 Err(error) => Content::Lost(Loss::Broken(error)),
             },
             Err(loss) => Content::Lost(loss),
         };
-        Complete { place: self.place, xid, end, bells: self.bells, content }
+        Complete { place: self.place, xid, end, ignores_standbys: self.ignores_standbys, content }
     }
 }
 
 fn lost(place: u32, end: u64, loss: Loss) -> Complete {
-    Complete { place, xid: 0, end, bells: Bells::default(), content: Content::Lost(loss) }
+    Complete { place, xid: 0, end, ignores_standbys: false, content: Content::Lost(loss) }
 }

@@ -159,6 +159,7 @@ const PLAIN: &[&str] = &[
     "wal_latency",
     "wal_load",
     "wal_reader",
+    "wal_synchronous",
     "wal_unreadable",
     "wal_written",
 ];

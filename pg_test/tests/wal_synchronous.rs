@@ -1,0 +1,179 @@
+//! With `sse.durability = wal` and a synchronous standby: the primary tells nothing that this standby does
+//! not have, unless its publisher asked for less (C10.4).
+//!
+//! Not for failovers (`failover.rs`).
+
+mod common;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cluster::http::{Event, EventStream};
+use cluster::{Cluster, Frozen, Session, StopMode, wait_for, wait_until};
+use common::{SOON, announcer, freeze_gateway};
+
+const STREAM: &str = "/api/says/info";
+
+/// Something that is held does not come within this time.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+struct Tree {
+    primary: Cluster,
+    standby: Cluster,
+}
+
+impl Tree {
+    /// Sessions do not wait for the standby unless they say so.
+    fn plant() -> Result<Self> {
+        let builder = Cluster::builder().setting("sse.durability", "wal").setting("sse.ring_size", "1MB");
+        let builder =
+            builder.setting("synchronous_standby_names", "*").setting("synchronous_commit", "local");
+        // Nobody but the reader of the log is to flush what sessions do not wait for.
+        let primary =
+            builder.setting("wal_writer_delay", "10s").setting("max_worker_processes", 16).start()?;
+        primary.sql("create table note (n int)")?;
+        primary.sql(&announcer("says", "@sse"))?;
+        primary.sql(&announcer("at_once", "@sse\n@sse_delivery immediate"))?;
+        let standby = primary.standby()?;
+        standby.start()?;
+        let tree = Self { primary, standby };
+        tree.wait_for_standby()?;
+        Ok(tree)
+    }
+
+    fn wait_for_standby(&self) -> Result<()> {
+        let sql =
+            "select count(*) from pg_stat_replication where sync_state <> 'async' and state = 'streaming'";
+        let is_there = || self.primary.sql(sql).is_ok_and(|count| count == "1");
+        wait_until(SOON * 3, "the standby is a synchronous one", is_there)
+    }
+
+    /// The standby gets nothing until the answer is dropped.
+    fn freeze(&self) -> Result<Frozen> {
+        let pid = self.standby.sql("select pid from pg_stat_wal_receiver")?;
+        self.standby.freeze(pid.parse().context("no receiver")?)
+    }
+
+    /// A transaction with a row and an event, of this `synchronous_commit`.
+    fn commit(&self, level: &str, text: &str) -> Result<()> {
+        self.primary.sql(&commit(level, text)).map(drop)
+    }
+}
+
+fn commit(level: &str, text: &str) -> String {
+    format!(
+        "begin; set local synchronous_commit = {level}; insert into note values (1); select says('{text}'); commit"
+    )
+}
+
+fn stream(cluster: &Cluster) -> Result<EventStream> {
+    let mut stream = wait_for(SOON, "the stream is served", || Ok(cluster.http()?.events(STREAM).ok()))?;
+    stream.ready()?;
+    Ok(stream)
+}
+
+fn next(stream: &mut EventStream) -> Result<Event> {
+    stream.next_payload(SOON * 2).context("no event")
+}
+
+/// Commits, and gives up waiting for the standby: the transaction is visible on the primary.
+fn give_up(tree: &Tree, text: &str) -> Result<Session> {
+    let mut waiting = tree.primary.session()?;
+    let pid = waiting.backend_pid()?;
+    waiting.send(&commit("on", text))?;
+    let waits = format!("select wait_event = 'SyncRep' from pg_stat_activity where pid = {pid}");
+    wait_until(SOON, "it waits for the standby", || {
+        tree.primary.sql(&waits).is_ok_and(|waits| waits == "t")
+    })?;
+    tree.primary.sql(&format!("select pg_cancel_backend({pid})"))?;
+    waiting.wait(SOON)?.ok()?;
+    Ok(waiting)
+}
+
+#[test]
+fn nothing_is_told_that_the_synchronous_standby_does_not_have_unless_its_publisher_asked_for_less()
+-> Result<()> {
+    let tree = Tree::plant()?;
+    let mut told = stream(&tree.primary)?;
+    for level in ["on", "remote_write", "remote_apply"] {
+        tree.commit(level, level)?;
+        assert_eq!(next(&mut told)?.data, level);
+    }
+    let immediately = |level: &str| {
+        let sql = format!("set synchronous_commit = {level}; select at_once('at once, {level}')");
+        tree.primary.sql(&sql).map(drop)
+    };
+    let frozen = tree.freeze()?;
+    // Who does not wait for the standby is told before it has the event, whatever the kind of the event.
+    for level in ["local", "off"] {
+        tree.commit(level, level)?;
+        assert_eq!(next(&mut told)?.data, level);
+        tree.primary.sql(&format!("set synchronous_commit = {level}; select says('lazy, {level}')"))?;
+        assert_eq!(next(&mut told)?.data, format!("lazy, {level}"));
+        immediately(level)?;
+        assert_eq!(next(&mut told)?.data, format!("at once, {level}"));
+    }
+    // Who waits is not, when the wait was cancelled either, and holds up who is behind.
+    let _gave_up = give_up(&tree, "cancelled")?;
+    assert_eq!(tree.primary.sql("select count(*) > 5 from note")?, "t");
+    tree.primary.sql("set synchronous_commit = on; select says('lazy')")?;
+    immediately("on")?;
+    tree.commit("local", "behind them")?;
+    let is_held = "select held_since is not null and held_by is null from sse.stat_wal";
+    wait_until(SOON, "it is shown that standbys are waited for", || {
+        tree.primary.sql(is_held).is_ok_and(|is_held| is_held == "t")
+    })?;
+    ensure!(told.next(A_WHILE).is_err(), "it was told, and may be lost");
+    drop(frozen);
+    for text in ["cancelled", "lazy", "at once, on", "behind them"] {
+        assert_eq!(next(&mut told)?.data, text);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_primary_that_has_lost_its_synchronous_standby_serves_and_tells_the_rest_when_that_is_back() -> Result<()>
+{
+    let tree = Tree::plant()?;
+    let first = {
+        let mut told = stream(&tree.primary)?;
+        tree.commit("on", "first")?;
+        next(&mut told)?.id
+    };
+    tree.standby.stop(StopMode::Fast)?;
+    let _gave_up = give_up(&tree, "cancelled")?;
+    tree.primary.restart(StopMode::Fast)?;
+    // Nobody knows any more what the standby has.
+    let mut told = wait_for(SOON, "the stream is served", || {
+        Ok(tree.primary.http()?.events_after(STREAM, &first).ok())
+    })?;
+    assert_eq!(told.ready()?.id, first);
+    tree.commit("local", "behind it")?;
+    ensure!(told.next(A_WHILE).is_err(), "it was told, and may be lost");
+    tree.standby.start()?;
+    tree.wait_for_standby()?;
+    for text in ["cancelled", "behind it"] {
+        assert_eq!(next(&mut told)?.data, text);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_primary_has_no_room_for_goes_on_to_the_standbys() -> Result<()> {
+    let tree = Tree::plant()?;
+    let mut told = stream(&tree.standby)?;
+    let frozen = freeze_gateway(&tree.primary)?;
+    let mut session = tree.primary.session()?;
+    for _ in 0..40 {
+        session.run(&commit("local", &"x".repeat(60_000)))?.ok()?;
+    }
+    for _ in 0..40 {
+        assert_eq!(next(&mut told)?.data.len(), 60_000);
+    }
+    session.run("select says('lazy')")?.ok()?;
+    // The walwriter sleeps for ten seconds.
+    let lazy = told.next_payload(Duration::from_secs(5)).context("nobody flushes")?;
+    assert_eq!(lazy.data, "lazy");
+    drop(frozen);
+    Ok(())
+}
