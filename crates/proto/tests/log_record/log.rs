@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
+use proptest::prop_assert_eq;
 use proptest::test_runner::TestCaseError;
-use proptest::{prop_assert, prop_assert_eq};
 use sse_proto::log_record::{Assembler, Complete, Content, Delivery, LENGTH_BYTES, Limits, Part};
 use sse_proto::record::{Envelope, Record, decode};
 
