@@ -143,3 +143,26 @@ fn judge(events: &[Event]) -> Result<()> {
 fn number(event: &Event) -> Result<i64> {
     event.data.parse().with_context(|| format!("no number: {event:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(numbers: impl IntoIterator<Item = i64>) -> Result<()> {
+        let event = |number: i64| Event {
+            id: format!("w1-{number:x}-1"),
+            event: "message".to_owned(),
+            data: number.to_string(),
+        };
+        judge(&numbers.into_iter().map(event).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_number_that_is_missing_or_comes_twice_is_found_and_so_is_a_run_that_proves_nothing() {
+        assert!(verdict(7..30).is_ok());
+        assert!(verdict((7..20).chain(21..30)).is_err(), "missing");
+        assert!(verdict((7..20).chain(19..30)).is_err(), "twice");
+        assert!(verdict((7..20).chain([18]).chain(20..30)).is_err(), "out of order");
+        assert!(verdict(7..7 + NUMBERS).is_err(), "too few");
+    }
+}
