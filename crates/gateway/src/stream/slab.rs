@@ -2,8 +2,8 @@
 //! serves those whose socket has something to say.
 //!
 //! A round: append what came, admit newcomers, serve the ready ones, walk over those who take the public lane
-//! if anything came into it, serve the takers of everything else, end streams whose route has changed, then
-//! evict what the window no longer holds.
+//! if anything came into it (and append what comes meanwhile), serve the takers of everything else, end
+//! streams whose route has changed, then evict what the window no longer holds.
 //! Events are appended first and evicted last, so a subscriber that keeps up cannot fall out of the window,
 //! however small the window is. A subscriber whose socket is full is left alone until its waker puts it into
 //! the ready list: it delays nobody. There is no task, no timer and no queue per subscriber.
@@ -94,6 +94,8 @@ pub(crate) struct Slab {
     behind: Vec<u32>,
     /// The oldest sequence that came in this round.
     first: u64,
+    /// What came in this round.
+    round_bytes: usize,
     /// What of this round is measured.
     round: Round,
     same: Same,
@@ -150,6 +152,7 @@ impl Slab {
             takers: Vec::new(),
             behind: Vec::new(),
             first: 1,
+            round_bytes: 0,
             round: Round::default(),
             same: Same::default(),
             sockets: ReadySockets::new()?,
@@ -185,14 +188,14 @@ impl Slab {
             self.now = self.started.elapsed().as_millis() as u32;
             self.note_routes();
             let has_public = self.take_batches();
-            self.tell_all().await;
+            self.tell_all(self.first).await;
             self.revoke();
             self.let_on();
             self.admit();
             self.take_snapshots();
             self.serve_ready();
             if has_public {
-                self.note_walk();
+                self.note_walk(self.first);
                 self.walk().await;
             }
             self.serve_takers().await;
@@ -268,19 +271,25 @@ impl Slab {
         }
     }
 
-    /// Says whether anything came into the public lane.
+    /// Begins a round with what has come. Says whether anything came into the public lane.
     fn take_batches(&mut self) -> bool {
-        let (mut has_public, mut bytes) = (false, 0);
-        let read = self.shared.published.read();
         self.first = self.log.head() + 1;
-        while bytes < MAX_BYTES_PER_ROUND
+        self.round_bytes = 0;
+        self.take_more()
+    }
+
+    /// Adds what has come since to the round.
+    fn take_more(&mut self) -> bool {
+        let mut has_public = false;
+        let read = self.shared.published.read();
+        while self.round_bytes < MAX_BYTES_PER_ROUND
             && let Ok(batch) = self.batches.try_recv()
         {
             let appended = self.log.append(&batch, self.now);
             self.snapshots.take(&batch);
             self.round.take(&batch, self.first);
             has_public |= appended.has_public;
-            bytes += appended.bytes;
+            self.round_bytes += appended.bytes;
             if self.counts_items {
                 Stats::add(&self.shared.stats.undeliverable_total, appended.undeliverable);
                 Stats::add(&self.shared.stats.undecodable_total, appended.undecodable);

@@ -267,6 +267,11 @@ impl Slot {
         self.has_caught_up || self.end == End::AfterRest
     }
 
+    /// Whether it has got everything up to this item, which is the newest.
+    pub(crate) fn has_got(&self, head: u64) -> bool {
+        self.has_caught_up && self.cursor.next > head
+    }
+
     /// Everything up to this item was sent, or is not for it.
     pub(crate) fn position(&self) -> u64 {
         self.cursor.next.saturating_sub(1)

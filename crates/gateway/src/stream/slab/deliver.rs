@@ -11,12 +11,23 @@ use crate::stream::posting::PUBLIC;
 /// microsecond in all), however long the event's list is.
 const ASKED_PER_TURN: u64 = 1000;
 
+/// Slots walked before the slab looks at what has come meanwhile: a tenth of a millisecond or two.
+const SLOTS_PER_LOOK: usize = 32;
+
+/// What becomes of events that come during a pass. In the second one they are left for the next round, so
+/// that a round ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meanwhile {
+    Taken,
+    Left,
+}
+
 impl Slab {
-    /// Tells the takers of everything that came in this round, with turns for the other tasks of the thread.
-    /// No stream joins or leaves meanwhile.
-    pub(super) async fn tell_all(&mut self) {
+    /// Tells the takers of everything that came in this round from the item `from` on, with turns for the
+    /// other tasks of the thread. No stream joins or leaves meanwhile.
+    pub(super) async fn tell_all(&mut self, from: u64) {
         let mut asked = self.tally.asked;
-        for sequence in self.first.max(self.log.base())..=self.log.head() {
+        for sequence in from.max(self.log.base())..=self.log.head() {
             self.tell_takers(sequence);
             if self.tally.asked - asked >= ASKED_PER_TURN {
                 asked = self.tally.asked;
@@ -49,22 +60,40 @@ impl Slab {
         }
     }
 
-    /// Serves every stream that takes the public lane, from the end of the list to its beginning: a stream
-    /// that leaves is replaced by the last one, which has had its turn, and a new one comes last and was
-    /// served when it came.
+    /// Serves every stream that takes the public lane. What comes meanwhile is sent along to the streams that
+    /// have not had their turn, and a second pass brings it to the others: so the first event of a burst does
+    /// not have a walk of its own, with a write for each stream, before the rest of the burst has one.
     pub(super) async fn walk(&mut self) {
+        if self.pass(Meanwhile::Taken).await {
+            self.pass(Meanwhile::Left).await;
+        }
+    }
+
+    /// One pass, from the end of the list to its beginning: a stream that leaves is replaced by the last one,
+    /// which has had its turn, and a new one comes last and was served when it came. Says whether anything of
+    /// the public lane was taken in meanwhile.
+    async fn pass(&mut self, meanwhile: Meanwhile) -> bool {
         let mut place = self.log.postings.slots(PUBLIC).len();
-        let mut walked = 0;
+        let (mut walked, mut has_more) = (0, false);
         while place > 0 {
             place -= 1;
             // Several streams may have left since.
             let Some(&index) = self.log.postings.slots(PUBLIC).get(place) else { continue };
             self.serve(index as usize);
             walked += 1;
+            if walked % SLOTS_PER_LOOK == 0 && meanwhile == Meanwhile::Taken && !self.batches.is_empty() {
+                let from = self.log.head() + 1;
+                if self.take_more() {
+                    has_more = true;
+                    self.note_walk(from);
+                }
+                self.tell_all(from).await;
+            }
             if walked % SLOTS_PER_TURN == 0 {
                 self.give_turn().await;
             }
         }
+        has_more
     }
 
     /// Serves the streams that were told of an item which the walk has not brought them.
@@ -92,6 +121,9 @@ impl Slab {
     /// There is something new for this stream.
     fn serve(&mut self, index: usize) {
         let Some(slot) = &mut self.slots[index] else { return };
+        if slot.has_got(self.log.head()) {
+            return;
+        }
         slot.refresh(self.first);
         if slot.is_blocked() {
             self.note_behind(index);

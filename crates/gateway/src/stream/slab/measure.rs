@@ -2,8 +2,8 @@
 //! of its streams each was ([`crate::measures`]).
 //!
 //! The clock is asked once in a round, when all streams that can take the round's events have got them: so an
-//! event is as late as the last of its streams is. What a stream lags behind is not in it (`sse.subscribers`
-//! has that).
+//! event is as late as the last of its streams is, or, where others came during the walk, as the last of theirs
+//! is. What a stream lags behind is not in it (`sse.subscribers` has that).
 //!
 //! Not for counters: the tally has these.
 
@@ -85,10 +85,11 @@ impl Round {
 }
 
 impl Slab {
-    /// The walk is about to bring the round's public items to all streams that take the public lane.
-    pub(super) fn note_walk(&mut self) {
+    /// The walk is about to bring the round's public items, from this one on, to all streams that take the
+    /// public lane.
+    pub(super) fn note_walk(&mut self, from: u64) {
         let streams = self.log.postings.slots(PUBLIC).len() as u64;
-        for sequence in self.first..=self.log.head() {
+        for sequence in from..=self.log.head() {
             if self.log.is_public(sequence) {
                 self.round.is_for(sequence, self.first, streams);
             }

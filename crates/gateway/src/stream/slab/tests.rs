@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used)]
 //! A slab that is driven round by round, with streams over real sockets.
 
+use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::bounded;
 use sse_proto::record::{Envelope, Record};
+use sse_proto::scope::Scope;
 use sse_proto::sse::append_chunk;
 use sse_proto::word::Topic;
 use tokio::net::{TcpListener, TcpStream};
@@ -116,7 +118,7 @@ impl Rig {
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.slab.note_routes();
         let has_public = self.slab.take_batches();
-        self.slab.tell_all().await;
+        self.slab.tell_all(self.slab.first).await;
         self.slab.let_on();
         self.slab.admit();
         self.slab.serve_ready();
@@ -262,6 +264,47 @@ async fn a_stream_that_is_held_ends_when_the_gateway_stops() {
     rig.slot(&client).end();
     rig.slab.visit(client.address.index as usize);
     assert_eq!(client.read_to("0\r\n\r\n").await, "0\r\n\r\n");
+}
+
+// Otherwise a burst costs two writes for each stream: one for its first event, one for all others.
+#[tokio::test]
+async fn what_comes_while_streams_are_served_goes_to_all_of_them_within_the_same_round() {
+    let mut rig = Rig::new();
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(rig.client().await);
+    }
+    let for_user = Scope::parse("authorize id:nobody").unwrap();
+    rig.publish("one");
+    assert!(rig.slab.take_batches());
+    rig.publish("two");
+    rig.publish_all(&["three"], Envelope { scope: Cow::Borrowed(&for_user), ..Envelope::for_all() });
+    rig.publish("four");
+    rig.slab.walk().await;
+    assert!(rig.slab.batches.is_empty());
+    for client in &mut clients {
+        let read = client.read_to("four").await;
+        let places = ["one", "two", "four"].map(|data| read.find(&format!("data: {data}\n")));
+        assert!(places.is_sorted() && !places.contains(&None) && !read.contains("three"), "{read}");
+        assert_eq!(read.matches("data: ").count(), 3, "{read}");
+    }
+    assert_eq!(rig.slab.tally.deliveries, 300);
+}
+
+// Else events without a pause would keep everything else of the thread waiting.
+#[tokio::test]
+async fn a_round_that_has_taken_in_a_megabyte_takes_nothing_more() {
+    let mut rig = Rig::new();
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(rig.client().await);
+    }
+    rig.publish(&"x".repeat(600 << 10));
+    assert!(rig.slab.take_batches());
+    rig.publish(&"x".repeat(600 << 10));
+    rig.publish("later");
+    rig.slab.walk().await;
+    assert_eq!((rig.slab.batches.len(), rig.slab.log.head()), (1, 2));
 }
 
 async fn dummy() -> TcpStream {
