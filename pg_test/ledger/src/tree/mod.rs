@@ -225,6 +225,9 @@ impl Run<'_> {
                 || round.last_death = died.now(),
             )
             .context("failover")?;
+        // pg_rewind removes from the old primary what the new one does not have, files of the log included.
+        let [new, old] = [0, 2].map(|distance| self.tree.number_at(distance));
+        self.past.cuts[old] = self.past.cuts[old].max(self.past.cuts[new]);
         self.figures.failovers += 1;
         self.say("failover");
         self.pause();
