@@ -14,7 +14,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 
 use pgrx::pg_sys;
 
@@ -28,11 +28,14 @@ const ERROR: c_int = pg_sys::elog::PgLogLevel::ERROR as c_int;
 /// is no second thread.
 static SETTING: AtomicI32 = AtomicI32::new(pg_sys::WARNING as c_int);
 
+// Atomic as SETTING is, and not thread-local: in a library that is a call for each access, and these are
+// accessed at the beginning and the end of every call of an annotated routine.
+static INSTALLED: AtomicBool = AtomicBool::new(false);
+static LOWERED: AtomicBool = AtomicBool::new(false);
+/// An error is unwinding that elog.c marked for the log only because the threshold was lowered.
+static ERROR_UNWANTED: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
-    static INSTALLED: Cell<bool> = const { Cell::new(false) };
-    static LOWERED: Cell<bool> = const { Cell::new(false) };
-    /// An error is unwinding that elog.c marked for the log only because the threshold was lowered.
-    static ERROR_UNWANTED: Cell<bool> = const { Cell::new(false) };
     static PREVIOUS_ASSIGN: Cell<pg_sys::GucEnumAssignHook> = const { Cell::new(None) };
 }
 
@@ -66,42 +69,42 @@ pub(crate) fn install() -> Result<(), Unsupported> {
     unsafe { (*entry).variable = SETTING.as_ptr() };
     // SAFETY: as the line above.
     unsafe { (*entry).assign_hook = Some(assign) };
-    INSTALLED.set(true);
+    INSTALLED.store(true, Relaxed);
     Ok(())
 }
 
 /// Lowers the threshold so that every `RAISE` from `INFO` up reaches the log hook.
 pub(crate) fn lower() {
-    LOWERED.set(true);
+    LOWERED.store(true, Relaxed);
     recompute();
 }
 
 /// Puts the administrator's own threshold back.
 pub(crate) fn restore() {
-    LOWERED.set(false);
+    LOWERED.store(false, Relaxed);
     recompute();
 }
 
 /// An annotated routine is left by an error. elog.c has already decided, by the lowered threshold, whether
 /// the error goes into the server log, but reports it only when no routine is running any more.
 pub(crate) fn remember_unwinding_error() {
-    if LOWERED.get() && !would_log(ERROR) {
-        ERROR_UNWANTED.set(true);
+    if LOWERED.load(Relaxed) && !would_log(ERROR) {
+        ERROR_UNWANTED.store(true, Relaxed);
     }
 }
 
 /// Whether this message is the error of [`remember_unwinding_error`], which belongs to no log.
 pub(crate) fn take_unwanted_error(elevel: c_int) -> bool {
-    elevel == ERROR && ERROR_UNWANTED.replace(false)
+    elevel == ERROR && ERROR_UNWANTED.swap(false, Relaxed)
 }
 
 /// Derives the C variable anew from the setting and from whether the threshold is lowered.
 fn recompute() {
-    if !INSTALLED.get() {
+    if !INSTALLED.load(Relaxed) {
         return;
     }
     let setting = SETTING.load(Relaxed);
-    let lower = LOWERED.get() && !would_log_at(INFO, setting);
+    let lower = LOWERED.load(Relaxed) && !would_log_at(INFO, setting);
     store(if lower { INFO } else { setting });
 }
 
@@ -137,6 +140,6 @@ unsafe extern "C-unwind" fn assign(newval: c_int, extra: *mut c_void) {
     }
     SETTING.store(newval, Relaxed);
     // Errors raised from here on are decided by this value, as without us.
-    ERROR_UNWANTED.set(false);
+    ERROR_UNWANTED.store(false, Relaxed);
     recompute();
 }

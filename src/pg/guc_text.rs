@@ -3,9 +3,9 @@
 //! guc.c owns the text and replaces it at `SET` and reload; the borrow here cannot outlive the reading.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys;
@@ -13,9 +13,10 @@ use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 
 use super::text::from_server;
 
-thread_local! {
-    static ANNOTATIONS_OUTDATED: Cell<bool> = const { Cell::new(false) };
-}
+/// Written and read by this backend's one Postgres thread alone; atomic so that no `static mut` is needed.
+/// Not thread-local, because that is a call for each access in a library, and every call of an annotated
+/// routine looks at it.
+static ANNOTATIONS_OUTDATED: AtomicBool = AtomicBool::new(false);
 
 /// Runs `read` over the bytes of a text setting, without copying them.
 pub(crate) fn with<T>(setting: &GucSetting<Option<CString>>, read: impl FnOnce(&[u8]) -> T) -> T {
@@ -44,7 +45,11 @@ pub(crate) fn with_option<T>(name: &CStr, read: impl FnOnce(Option<&[u8]>) -> T)
 
 /// Whether a setting that the cached annotations depend on was assigned since the last call.
 pub(crate) fn take_annotations_outdated() -> bool {
-    ANNOTATIONS_OUTDATED.replace(false)
+    let is_outdated = ANNOTATIONS_OUTDATED.load(Relaxed);
+    if is_outdated {
+        ANNOTATIONS_OUTDATED.store(false, Relaxed);
+    }
+    is_outdated
 }
 
 /// What a text setting may hold.
@@ -92,11 +97,11 @@ impl SwitchHooks {
 }
 
 unsafe extern "C-unwind" fn outdate_annotations_by_text(_: *const c_char, _: *mut c_void) {
-    ANNOTATIONS_OUTDATED.set(true);
+    ANNOTATIONS_OUTDATED.store(true, Relaxed);
 }
 
 unsafe extern "C-unwind" fn outdate_annotations_by_switch(_: bool, _: *mut c_void) {
-    ANNOTATIONS_OUTDATED.set(true);
+    ANNOTATIONS_OUTDATED.store(true, Relaxed);
 }
 
 /// Defines a text setting.

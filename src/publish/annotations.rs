@@ -10,6 +10,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
@@ -87,13 +88,36 @@ struct Cached {
 
 #[derive(Default)]
 struct Cache {
-    entries: HashMap<u32, Cached>,
+    entries: HashMap<u32, Cached, BuildHasherDefault<OidHasher>>,
     /// The first entry of each chain, by the hash that an invalidation gives. Restoring a database sends one
     /// invalidation for each of its routines to every session, so one must not cost more than the entries it
     /// names.
-    chains: HashMap<u32, u32>,
+    chains: HashMap<u32, u32, BuildHasherDefault<OidHasher>>,
     /// Number of invalidations so far.
     invalidations: u64,
+}
+
+/// Looked up at every call of an annotated routine. Oids are the server's choice, and hashes are hashes
+/// already, so nobody can choose keys that meet in one place, and the hasher of the standard library, which
+/// defends against that, would be most of the work.
+#[derive(Default)]
+struct OidHasher(u64);
+
+impl Hasher for OidHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    /// The table places by the lowest bits and compares the highest: an odd factor keeps those of neighbours
+    /// apart, and the turn brings what it has mixed into the highest down to the lowest.
+    fn write_u32(&mut self, number: u32) {
+        const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(FACTOR).rotate_left(26);
+    }
 }
 
 impl Cache {

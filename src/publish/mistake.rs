@@ -6,7 +6,7 @@
 //!
 //! Not for mistakes in comments, which COMMENT itself says (`pg/entry/utility.rs`).
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use pgrx::prelude::*;
 
@@ -36,34 +36,43 @@ pub(crate) enum Mistake {
 const MISTAKES: [Mistake; 4] =
     [Mistake::MisspeltHint, Mistake::Unmatched, Mistake::Unbound, Mistake::Uncalled];
 
-thread_local! {
-    /// For each of [`MISTAKES`], the routine in which it was found last; 0 = none.
-    static FOUND: [Cell<u32>; MISTAKES.len()] = const { [const { Cell::new(0) }; MISTAKES.len()] };
-    /// Size of the largest event that was refused since the last warning, 0 = none.
-    static TOO_LARGE_BYTES: Cell<usize> = const { Cell::new(0) };
-    /// An event was raised on a standby.
-    static ON_STANDBY: Cell<bool> = const { Cell::new(false) };
-    /// That was said.
-    static STANDBY_SAID: Cell<bool> = const { Cell::new(false) };
-}
+// Written and read by this backend's one Postgres thread alone; atomic so that no `static mut` is needed, and
+// not thread-local, because that is a call for each access in a library, and every end of an annotated
+// routine looks at them.
+
+/// Whether there is anything to say: one look at the end of each annotated routine.
+static HAS_FOUND: AtomicBool = AtomicBool::new(false);
+
+/// For each of [`MISTAKES`], the routine in which it was found last; 0 = none.
+static FOUND: [AtomicU32; MISTAKES.len()] = [const { AtomicU32::new(0) }; MISTAKES.len()];
+
+/// Size of the largest event that was refused since the last warning, 0 = none.
+static TOO_LARGE_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// An event was raised on a standby.
+static ON_STANDBY: AtomicBool = AtomicBool::new(false);
+
+/// That was said.
+static STANDBY_SAID: AtomicBool = AtomicBool::new(false);
 
 /// Keeps a mistake until it can be said.
 pub(crate) fn note(mistake: Mistake, routine: u32) {
-    FOUND.with(|found| {
-        for (place, _) in found.iter().zip(MISTAKES).filter(|(_, kind)| *kind == mistake) {
-            place.set(routine);
-        }
-    });
+    HAS_FOUND.store(true, Relaxed);
+    for (place, _) in FOUND.iter().zip(MISTAKES).filter(|(_, kind)| *kind == mistake) {
+        place.store(routine, Relaxed);
+    }
 }
 
 /// An event was raised on a standby with `sse.durability = wal`. Said once for each session (C10.5).
 pub(crate) fn note_standby() {
-    ON_STANDBY.set(true);
+    HAS_FOUND.store(true, Relaxed);
+    ON_STANDBY.store(true, Relaxed);
 }
 
 /// An event of this many bytes was refused. The largest one is said (C3.6).
 pub(crate) fn note_too_large(bytes: usize) {
-    TOO_LARGE_BYTES.set(TOO_LARGE_BYTES.get().max(bytes));
+    HAS_FOUND.store(true, Relaxed);
+    TOO_LARGE_BYTES.fetch_max(bytes, Relaxed);
 }
 
 /// Says, once, that a trigger of `sse.publish_change()` publishes nothing. Call it where a message may be
@@ -106,24 +115,27 @@ fn is_first(mistake: Mistake, of: u32) -> bool {
 
 /// The outermost routine was left by an error, which says more than a warning, so nothing is said.
 pub(crate) fn forget() {
-    TOO_LARGE_BYTES.set(0);
-    ON_STANDBY.set(false);
-    FOUND.with(|found| found.iter().for_each(|place| place.set(0)));
+    TOO_LARGE_BYTES.store(0, Relaxed);
+    ON_STANDBY.store(false, Relaxed);
+    FOUND.iter().for_each(|place| place.store(0, Relaxed));
 }
 
 /// Says what was found, unless it was said before. Call it where a message may be raised.
 pub(crate) fn say() {
-    for (index, mistake) in MISTAKES.into_iter().enumerate() {
-        let routine = FOUND.with(|found| found[index].take());
+    if !HAS_FOUND.load(Relaxed) {
+        return;
+    }
+    for (place, mistake) in FOUND.iter().zip(MISTAKES) {
+        let routine = place.swap(0, Relaxed);
         if routine != 0 {
             say_once(mistake, routine);
         }
     }
-    let bytes = TOO_LARGE_BYTES.take();
+    let bytes = TOO_LARGE_BYTES.swap(0, Relaxed);
     if bytes > 0 {
         say_too_large(bytes);
     }
-    if ON_STANDBY.take() && !STANDBY_SAID.replace(true) {
+    if ON_STANDBY.swap(false, Relaxed) && !STANDBY_SAID.swap(true, Relaxed) {
         ereport!(
             PgLogLevel::WARNING,
             PgSqlErrorCode::ERRCODE_WARNING,
@@ -131,6 +143,8 @@ pub(crate) fn say() {
             "Events are written into the write-ahead log, on the primary alone. This is said once for each session."
         );
     }
+    // Not before: what is said may raise an error, and the rest is said at the next end then.
+    HAS_FOUND.store(false, Relaxed);
 }
 
 fn say_too_large(bytes: usize) {

@@ -34,9 +34,11 @@ use crate::publish::annotations::{self, Routine};
 use crate::publish::mistake;
 
 unsafe extern "C-unwind" {
-    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: this is called for
-    // every message of the log.
+    // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: these are called for
+    // every message of the log, and for every call of an annotated routine. xact.c: each reads a variable,
+    // and neither allocates nor reports errors.
     fn GetCurrentStatementStartTimestamp() -> i64;
+    fn GetCurrentTransactionNestLevel() -> c_int;
 }
 
 thread_local! {
@@ -65,10 +67,13 @@ enum Kind {
 
 impl Activation {
     fn new(kind: Kind) -> Self {
-        // SAFETY: reads a variable of xact.c.
-        let nest_level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
-        Self { kind, nest_level, statement: statement() }
+        Self { kind, nest_level: nest_level(), statement: statement() }
     }
+}
+
+fn nest_level() -> c_int {
+    // SAFETY: reads a variable of xact.c.
+    unsafe { GetCurrentTransactionNestLevel() }
 }
 
 fn statement() -> i64 {
@@ -136,6 +141,17 @@ pub(crate) fn drop_stale() {
     });
 }
 
+/// A routine begins; drops the activations of an earlier message before.
+fn begin(activation: Activation) {
+    ACTIVATIONS.with_borrow_mut(|activations| {
+        if activations.last().is_some_and(|last| last.statement != activation.statement) {
+            activations.clear();
+        }
+        activations.push(activation);
+    });
+    guc_shadow::lower();
+}
+
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
 pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Option<T> {
     let found = ACTIVATIONS.try_with(|activations| {
@@ -168,8 +184,7 @@ pub(crate) fn end_script() {
 /// is over. Routines have already been left through FHET_ABORT, scripts have not. Allocates nothing, cannot
 /// fail.
 pub(crate) fn abort_subtransaction() {
-    // SAFETY: reads a variable of xact.c.
-    let current = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    let current = nest_level();
     change(|activations| {
         let before = activations.len();
         while activations.pop_if(|activation| activation.nest_level >= current).is_some() {}
@@ -230,11 +245,8 @@ unsafe extern "C-unwind" fn bracket(
         // behind.
         call_previous(event, flinfo, &mut site.next);
         if let Some(routine) = annotations::lookup(flinfo.fn_oid) {
-            drop_stale();
-            let activation = Activation::new(Kind::Routine(routine, &raw const *site));
-            ACTIVATIONS.with_borrow_mut(|activations| activations.push(activation));
+            begin(Activation::new(Kind::Routine(routine, &raw const *site)));
             site.pushed += 1;
-            guc_shadow::lower();
         }
         return;
     }
@@ -246,7 +258,7 @@ unsafe extern "C-unwind" fn bracket(
         site.pushed -= 1;
         let site = &raw const *site;
         change(|activations| leave(activations, |kind| matches!(kind, Kind::Routine(_, of) if *of == site)));
-        if none_running() && event == pg_sys::FmgrHookEventType::FHET_ABORT {
+        if event == pg_sys::FmgrHookEventType::FHET_ABORT && none_running() {
             mistake::forget();
         }
     }
