@@ -75,7 +75,11 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     let mut chapter =
         Chapter::new("calls", "Calls: 2 call workers, beside a pool of 2 connections", SIDES[1])
             .with_heads(["call", "server"]);
-    let flights = if scale.size == Size::Smoke { &FLIGHTS[..1] } else { &FLIGHTS };
+    let flights = match scale.size {
+        Size::Smoke => &FLIGHTS[..1],
+        Size::Quick => &FLIGHTS[..2],
+        Size::Full => &FLIGHTS,
+    };
     for round in 0..scale.rounds {
         for call in Call::ALL {
             for &flight in flights {

@@ -104,7 +104,7 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     ];
     let ground = Ground::start(&settings)?;
     ground.cluster.sql(SCHEMA)?;
-    let bench = Bench { ground: &ground, turn: scale.turn, rounds: scale.rounds };
+    let bench = Bench { ground: &ground, turn: scale.turn, rounds: scale.rounds.div_ceil(2) };
     for streams in steps(10, most.streams.min(scale.most_streams)) {
         bench.crowd(&mut chapter, STREAMS, streams, streams, EVENT)?;
     }
@@ -129,7 +129,7 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     drop(ground);
     for threads in [1, 2] {
         let ground = Ground::start(&[("sse.threads", &threads.to_string())])?;
-        let bench = Bench { ground: &ground, turn: scale.turn, rounds: scale.rounds };
+        let bench = Bench { ground: &ground, turn: scale.turn, rounds: scale.rounds.div_ceil(2) };
         let streams = most.streams.min(2000);
         bench.crowd(&mut chapter, THREADS, threads, streams, EVENT)?;
     }
