@@ -25,7 +25,7 @@ pub(crate) fn conditions() -> Result<Value> {
         "postgres": PgConfig::find(None)?.version,
         "commit": said(Command::new("git").args(["rev-parse", "--short", "HEAD"])),
         "date": said(Command::new("date").args(["-u", "+%Y-%m-%d"])),
-        "kernel": said(Command::new("uname").arg("-r")),
+        "kernel": said(Command::new("uname").arg("-r")).split('-').next(),
         "processor": processor.map(|(_, name)| name),
         "processors": std::thread::available_parallelism()?.get(),
         // Of others, before anything was started.
