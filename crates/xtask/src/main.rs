@@ -1,5 +1,5 @@
 //! `cargo xtask …`: the commands of the project: install, demo, docs, package, release, administrator, test,
-//! bench, ledger, siege, snapshots, soak, regress, screenshots.
+//! bench, instructions, ledger, siege, snapshots, soak, regress, screenshots.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -10,6 +10,7 @@ mod build;
 mod demo;
 mod docs;
 mod install;
+mod instructions;
 mod ledger;
 mod package;
 mod packages;
@@ -59,6 +60,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Count the instructions of the hot paths, and compare with what is expected.
+    Instructions(instructions::Options),
     /// Run one of `examples/` on a throwaway server, for two browsers.
     Demo(demo::Options),
     /// Build the documentation as a site in target/site, with its links checked.
@@ -119,6 +122,7 @@ fn main() -> ExitCode {
         Task::Administrator { pg } => package::administrator(pg),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Install { pg_config, release } => install::run(pg_config.as_deref(), release),
+        Task::Instructions(options) => instructions::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Docs => docs::run(),
         Task::Ledger(arguments) => ledger::run(&arguments),

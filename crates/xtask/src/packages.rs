@@ -56,8 +56,8 @@ pub(crate) enum Purpose {
     /// A proxy on top, which stands in front of several servers.
     Servers,
     /// The procedural languages on top, whose messages are captured, too, the proxies that the documentation
-    /// configures, a browser for its pages, what runs the clients of others (Node, Python, curl), and what
-    /// checks metrics.
+    /// configures, a browser for its pages, what runs the clients of others (Node, Python, curl), what checks
+    /// metrics, and what counts instructions.
     Test,
     /// The fuzzers on top of that: libFuzzer is C++.
     Fuzz,
@@ -189,7 +189,7 @@ fn missing(pg_config: Option<&Path>, purpose: Purpose) -> Result<Vec<String>> {
 
 /// Package and program. Where no such packages exist, their tests fail or are skipped by name
 /// (`cluster::skip`).
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("python3-pip", "pip3"),
@@ -202,6 +202,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("npm", "npm"),
     ("prometheus", "promtool"),
     ("nghttp2-client", "h2load"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Languages that have a statement for messages, beside PL/pgSQL.

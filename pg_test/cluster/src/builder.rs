@@ -2,6 +2,7 @@
 //!
 //! Not for changing a running one: [`Cluster::configure`] does that.
 
+use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -38,6 +39,7 @@ pub struct Builder {
     encoding: String,
     has_priority: bool,
     transport: Option<Transport>,
+    under: Vec<OsString>,
 }
 
 impl Default for Builder {
@@ -50,6 +52,7 @@ impl Default for Builder {
             encoding: "UTF8".to_owned(),
             has_priority: false,
             transport: None,
+            under: Vec::new(),
         }
     }
 }
@@ -102,6 +105,12 @@ impl Builder {
         self
     }
 
+    /// Runs the server by another program, with these arguments before the server's own.
+    pub fn under(mut self, program: &Path, arguments: impl IntoIterator<Item = OsString>) -> Self {
+        self.under = std::iter::once(program.as_os_str().to_owned()).chain(arguments).collect();
+        self
+    }
+
     /// Makes the data directory, starts the server, waits until it takes connections, creates the extension.
     ///
     /// # Errors
@@ -139,7 +148,7 @@ impl Builder {
             _ => None,
         };
         home.close_to_others(&account)?;
-        Ok(Cluster::new(install, home, self.has_priority, trust))
+        Ok(Cluster::new(install, home, self.has_priority, trust, self.under))
     }
 
     /// A test that says itself what there is of TLS is about that.

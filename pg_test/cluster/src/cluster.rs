@@ -2,6 +2,7 @@
 //!
 //! Not for making the directory (builder.rs) and not for talking to the server (access.rs).
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub struct Cluster {
     home: Scratch,
     has_priority: bool,
     trust: Option<Trust>,
+    /// The program that runs the server, with its own arguments; empty: it runs by itself.
+    under: Vec<OsString>,
 }
 
 impl Cluster {
@@ -64,8 +67,9 @@ impl Cluster {
         home: Scratch,
         has_priority: bool,
         trust: Option<Trust>,
+        under: Vec<OsString>,
     ) -> Self {
-        Self { install, postmaster: Mutex::new(None), home, has_priority, trust }
+        Self { install, postmaster: Mutex::new(None), home, has_priority, trust, under }
     }
 
     /// A client of its gateway, which is at this address: with TLS if the gateway was built with it.
@@ -88,17 +92,19 @@ impl Cluster {
             bail!("the server has been started already");
         }
         let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let (account, program) = (self.install.account(), self.install.program("postgres"));
-        let mut command = if self.has_priority {
-            account.command_with_priority(&program)
-        } else {
-            account.command(&program)
-        };
-        command.arg("-D").arg(self.data_dir()).current_dir(self.home.path());
+        let (account, server) = (self.install.account(), self.install.program("postgres"));
+        let run_by = self.under.iter().map(OsString::as_os_str);
+        let mut line = run_by.chain([server.as_os_str()]);
+        let program = Path::new(line.next().unwrap_or_default());
+        let mut command =
+            if self.has_priority { account.command_with_priority(program) } else { account.command(program) };
+        command.args(line).arg("-D").arg(self.data_dir()).current_dir(self.home.path());
         // Its own process group: Ctrl-C at a terminal is for us, and we stop the server.
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let started = postmaster.insert(launcher::spawn(command)?);
-        let ready = wait_for(PATIENCE, "the server takes connections", || {
+        // A program that runs it makes it slow.
+        let patience = if self.under.is_empty() { PATIENCE } else { 10 * PATIENCE };
+        let ready = wait_for(patience, "the server takes connections", || {
             if let Some(status) = started.try_wait()? {
                 bail!("the server ended with {status}");
             }

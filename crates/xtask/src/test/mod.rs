@@ -35,7 +35,7 @@ use tally::Tally;
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Without streams over TLS, siege, soak, loom, AddressSanitizer, fuzzing and slow tests.
+    /// Without instructions, streams over TLS, siege, soak, loom, AddressSanitizer, fuzzing and slow tests.
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.
@@ -65,7 +65,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 19] = [
+const STEPS: [Step; 20] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -74,6 +74,7 @@ const STEPS: [Step; 19] = [
     Step { name: "clippy", run: Run::clippy, runs_when: When::Always },
     Step { name: "other versions, clippy", run: Run::other_versions, runs_when: When::NotQuick },
     Step { name: "tests of the crates", run: Run::crates, runs_when: When::Always },
+    Step { name: "instructions", run: Run::instructions, runs_when: When::NotQuick },
     Step { name: "packages of npm", run: Run::node, runs_when: When::Always },
     Step { name: "black-box tests", run: Run::black_box, runs_when: When::Always },
     Step { name: "streams over TLS", run: Run::over_tls, runs_when: When::NotQuick },

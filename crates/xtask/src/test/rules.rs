@@ -116,7 +116,7 @@ fn ignored(name: &str, text: &str) -> Vec<String> {
     let is_named = |at: usize| {
         lines[at..]
             .iter()
-            .find_map(|line| line.strip_prefix("fn "))
+            .find_map(|line| line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn "))
             .is_some_and(|rest| rest.starts_with("by_hand_"))
     };
     let wrong = starts.filter(|(at, _)| !is_named(*at));
@@ -184,6 +184,9 @@ mod tests {
         assert!(ignored("a.rs", &of(" = \"a measurement\"", "by_hand_leak")).is_empty());
         assert_eq!(ignored("a.rs", &of(" = \"a measurement\"", "leak")).len(), 1);
         assert_eq!(ignored("a.rs", &of("", "leak")).len(), 1);
+        let waits = |name| of(" = \"a measurement\"", name).replacen("fn", "async fn", 1);
+        assert!(ignored("a.rs", &waits("by_hand_leak").replace("fn by_hand_x", "fn x")).is_empty());
+        assert_eq!(ignored("a.rs", &waits("leak")).len(), 1);
     }
 
     #[test]

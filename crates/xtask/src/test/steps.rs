@@ -139,6 +139,20 @@ impl Run {
         Ok(outcome)
     }
 
+    /// Instructions of formats and ring. The others are counted by a command of its own, because nothing else
+    /// here builds the extension with optimisation. With another compiler nothing is judged.
+    pub(super) fn instructions(&mut self) -> Result<Outcome> {
+        let mut instructions = Command::new(env::current_exe().context("where are we?")?);
+        instructions.args(["instructions", "--pure"]);
+        let folded = progress::run("instructions", instructions)?.ok("cargo xtask instructions")?;
+        let mut outcome = Outcome::passed();
+        for (what, count) in tally::skipped(&folded.lines) {
+            outcome.tally = Tally { skipped: count, ..Tally::default() };
+            outcome.skipped.push(what.to_owned());
+        }
+        Ok(outcome)
+    }
+
     /// The ring under loom, in a target folder of its own, because the flag rebuilds everything.
     pub(super) fn loom(&mut self) -> Result<Outcome> {
         let mut tests = self.cargo()?;
