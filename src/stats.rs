@@ -1,5 +1,5 @@
-//! The figures of `sse.stat_gateway`, `sse.stat_ring` and `sse.stat_wal`. Those of the gateway are copied from
-//! it into shared memory once a second.
+//! The figures of `sse.stat_gateway`, `sse.stat_ring` and `sse.stat_wal`. Those of the gateway are copied
+//! from it into shared memory once a second.
 //!
 //! A figure has one name, from the counter to the column of the view and to the scrape of the admin port.
 

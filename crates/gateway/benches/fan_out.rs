@@ -1,11 +1,11 @@
 //! What it costs to bring events for all to many streams, beside the floor: a loop of blocking sockets that
 //! sends what has come, one `send` for each stream, without HTTP, limits or time.
 //!
-//! `cargo bench -p sse-gateway --bench fan_out -- [STREAMS…]`. Three loads: `lock-step` publishes an event when all
-//! streams have the one before, `backlog` keeps 32 ahead of the slowest stream, `bursts` publishes 32 at once
-//! when all streams have all. The streams are read by a second process. Gateway and floor take turns within
-//! one run, and the ratio is that of their medians. The figures are the CPU time of the one thread that
-//! writes, for each event and stream, and the time from publishing to reading.
+//! `cargo bench -p sse-gateway --bench fan_out -- [STREAMS…]`. Three loads: `lock-step` publishes an event
+//! when all streams have the one before, `backlog` keeps 32 ahead of the slowest stream, `bursts` publishes
+//! 32 at once when all streams have all. The streams are read by a second process. Gateway and floor take
+//! turns within one run, and the ratio is that of their medians. The figures are the CPU time of the one
+//! thread that writes, for each event and stream, and the time from publishing to reading.
 //!
 //! Not for what a process costs that is woken by PostgreSQL.
 #![allow(clippy::unwrap_used)]

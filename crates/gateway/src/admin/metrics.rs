@@ -167,7 +167,8 @@ impl Encoder<'_> {
 
 /// `pg_sse_` and the column's name (C8.2). Other names have: bytes of the ring, because both views have a
 /// column `bytes_total`; three gauges, because OpenMetrics names a counter without its `_total`, and there is
-/// a counter of each of these names; and all of `sse.stat_wal`, whose columns have names that others have, too.
+/// a counter of each of these names; and all of `sse.stat_wal`, whose columns have names that others have,
+/// too.
 pub(super) fn name(view: View, column: &str) -> String {
     match (view, column) {
         (View::Ring, "bytes_total") => "pg_sse_ring_bytes_total".to_owned(),

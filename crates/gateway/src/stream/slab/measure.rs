@@ -2,8 +2,8 @@
 //! of its streams each was ([`crate::measures`]).
 //!
 //! The clock is asked once in a round, when all streams that can take the round's events have got them: so an
-//! event is as late as the last of its streams is, or, where others came during the walk, as the last of theirs
-//! is. What a stream lags behind is not in it (`sse.subscribers` has that).
+//! event is as late as the last of its streams is, or, where others came during the walk, as the last of
+//! theirs is. What a stream lags behind is not in it (`sse.subscribers` has that).
 //!
 //! Not for counters: the tally has these.
 
