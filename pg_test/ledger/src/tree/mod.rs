@@ -303,11 +303,11 @@ impl Run<'_> {
         loop {
             self.judge_readers();
             let logs = &self.logs;
-            let late = self.readings.iter().position(|one| one.judge.next < logs[one.channel].end());
+            let late = self.readings.iter().position(|one| one.judge.lines_left(&logs[one.channel]) > 0);
             let Some(late) = late.filter(|_| self.violations.is_empty()) else { return Ok(()) };
             if Instant::now() >= patience {
                 let Reading { channel, judge, .. } = &self.readings[late];
-                let (name, left) = (&self.channels[*channel].name, logs[*channel].end() - judge.next);
+                let (name, left) = (&self.channels[*channel].name, judge.lines_left(&logs[*channel]));
                 let recent = judge.recent_sights();
                 self.violations.push(format!(
                     "reader {late} ({name}) does not come to the end, {left} lines are left:\n{recent}"

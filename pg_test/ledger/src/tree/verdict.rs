@@ -207,6 +207,12 @@ impl Judge {
         Self { replication, next: 0, gap: None, last: None, never_was: 0, count, recent }
     }
 
+    /// How many lines it has still to get; none if a gap has told it that they are missing.
+    pub(super) fn lines_left(&self, log: &Log) -> usize {
+        let told = self.gap.map_or(0, |(_, at)| log.first_behind(at));
+        log.end() - self.next.max(told)
+    }
+
     /// # Errors
     /// What is wrong, and what came before it.
     pub(super) fn judge(&mut self, log: &Log, past: &Past, sights: Vec<Sight>) -> Result<(), String> {

@@ -227,6 +227,20 @@ fn lines_that_all_have_are_forgotten_and_still_known_to_be_old() {
     assert_eq!((log.lines.len(), log.end()), (1, 4));
     let again = judge.judge(&log, &past, seen(&round().0[1..2]));
     assert!(again.unwrap_err().contains("too late"));
+    assert_eq!(judge.lines_left(&log), 1);
     judge.judge(&log, &past, seen(&round().0[3..])).unwrap();
-    assert_eq!(judge.next, 4);
+    assert_eq!((judge.next, judge.lines_left(&log)), (4, 0));
+}
+
+#[test]
+fn a_reader_is_at_the_end_when_a_gap_reaches_as_far() {
+    let mut log = Log::default();
+    log.add(round().0);
+    let past = Past { ended: Vec::new(), cuts: vec![Some(99)] };
+    for (lsn, left) in [(25, 2), (40, 0)] {
+        let mut judge = Judge::new(Replication::Synchronous);
+        let sights = [seen(&round().0[..1]), vec![gap(Reason::Expired, lsn)]].concat();
+        judge.judge(&log, &past, sights).unwrap();
+        assert_eq!(judge.lines_left(&log), left);
+    }
 }
