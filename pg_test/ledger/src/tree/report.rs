@@ -79,7 +79,6 @@ pub(super) fn conclude(
         let one = &reading.judge.count;
         count.lines += one.lines;
         count.rewound += one.rewound;
-        count.again += one.again;
         for (all, of_one) in [(&mut count.gaps, &one.gaps), (&mut count.covered, &one.covered)] {
             of_one.iter().for_each(|(reason, number)| *all.entry(*reason).or_default() += number);
         }
@@ -140,11 +139,10 @@ impl fmt::Display for TreeReport {
         )?;
         writeln!(
             f,
-            "gaps      {}; not seen behind them: {}; seen and taken back: {}; told again behind rewound: {}",
+            "gaps      {}; not seen behind them: {}; seen and taken back: {}",
             by_reason(&self.count.gaps),
             by_reason(&self.count.covered),
-            self.count.rewound,
-            self.count.again
+            self.count.rewound
         )?;
         let again = format!(
             "cargo xtask ledger --tree {} --seconds {} --seed {}",

@@ -141,8 +141,6 @@ pub(super) struct Count {
     pub(super) covered: BTreeMap<Reason, u64>,
     /// Seen, and taken back.
     pub(super) rewound: u64,
-    /// Seen, and told again behind a gap (rewound).
-    pub(super) again: u64,
 }
 
 /// All lines of a channel that some reader has still to get, and those behind.
@@ -218,7 +216,7 @@ impl Judge {
     pub(super) fn judge(&mut self, log: &Log, past: &Past, sights: Vec<Sight>) -> Result<(), String> {
         for sight in sights {
             let wrong = match &sight.came {
-                Came::Gap { at, reason, .. } => self.gap(*at, *reason, &sight, log, past),
+                Came::Gap { at, reason, .. } => self.gap(*at, *reason, &sight, past),
                 Came::Line(line) => self.line(line, log, past),
             };
             self.recent.push_back(sight);
@@ -240,14 +238,7 @@ impl Judge {
         self.recent.iter().map(told).collect::<Vec<_>>().join("\n")
     }
 
-    fn gap(
-        &mut self,
-        at: Place,
-        reason: Option<Reason>,
-        sight: &Sight,
-        log: &Log,
-        past: &Past,
-    ) -> Result<(), String> {
+    fn gap(&mut self, at: Place, reason: Option<Reason>, sight: &Sight, past: &Past) -> Result<(), String> {
         let is_asynchronous = self.replication == Replication::Asynchronous;
         // What was seen on the way is what the gap is told for.
         let seen = self.last.take().or(sight.asked);
@@ -263,11 +254,6 @@ impl Judge {
         self.gap = Some((reason, at));
         if reason == Reason::Rewound {
             self.never_was = 0;
-            // The stream goes on behind the gap's id. A new primary that has not read its own log to the end
-            // yet tells there again what was seen.
-            let goes_on = log.first_behind(at);
-            self.count.again += self.next.saturating_sub(goes_on) as u64;
-            self.next = self.next.min(goes_on);
         }
         Ok(())
     }

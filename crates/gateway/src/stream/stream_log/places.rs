@@ -89,10 +89,11 @@ impl Places {
     }
 
     /// Why nobody can go on from a place, wherever it is in this log. A later timeline than the log's may be
-    /// one that this server has not heard of yet.
+    /// one that this server has not heard of yet. Who has seen the lost tail of a timeline has seen all that is
+    /// before it, so what has not come yet of that is not for them.
     fn loss(&self, place: Place) -> Option<GapReason> {
         match self.history.as_ref()?.standing(place) {
-            _ if self.is_of_later_timeline(place) => None,
+            _ if self.is_of_later_timeline(place) || self.is_short_of_fork(place) => None,
             Standing::Rewound => Some(GapReason::Rewound),
             Standing::Forgotten => Some(GapReason::Expired),
             Standing::Holds => None,
@@ -103,11 +104,19 @@ impl Places {
         self.history.as_ref().is_some_and(|history| place.timeline > history.timeline())
     }
 
+    /// Whether a place is of a tail that was lost, and not everything before that tail has come.
+    fn is_short_of_fork(&self, place: Place) -> bool {
+        let spans = self.history.as_ref().map_or(&[][..], History::spans);
+        let has_come = self.read.max(self.last().lsn);
+        let is_of = |end| has_come < end && end < place.lsn;
+        spans.iter().any(|span| span.timeline == place.timeline && is_of(span.end))
+    }
+
     fn find(&self, place: Place, base: u64) -> Found {
         if let Some(reason) = self.loss(place) {
             return Found::Lost(reason);
         }
-        if self.is_of_later_timeline(place) {
+        if self.is_of_later_timeline(place) || self.is_short_of_fork(place) {
             return Found::Ahead(place);
         }
         if place < self.floor {
@@ -122,7 +131,7 @@ impl Places {
 
     /// What somebody is told who has waited in vain for a place that is ahead.
     fn doubt(&self, place: Place, lsn: u64) -> Option<GapReason> {
-        if self.is_of_later_timeline(place) {
+        if self.is_of_later_timeline(place) || self.is_short_of_fork(place) {
             return Some(GapReason::Rewound);
         }
         (place.lsn > lsn).then_some(GapReason::Unknown)
@@ -281,6 +290,23 @@ mod tests {
         assert_eq!(places.find(at(210, 1), 2), Found::At(1), "the last that has left is where it begins");
         assert_eq!(places.of(1, 2), at(210, 1));
         assert_eq!(places.find(places.of(0, 2), 2), Found::Lost(GapReason::Expired));
+    }
+
+    #[test]
+    fn who_has_seen_a_lost_tail_is_told_so_when_all_that_is_before_it_has_come() {
+        let (lost, end) = (Place::new(1, 520, 1), Place::new(1, 500, 1));
+        let mut places = places(200, &[(210, 1)]);
+        for read in [0, 300, 499] {
+            places.read = read;
+            assert_eq!(places.find(lost, 1), Found::Ahead(lost), "{read}");
+            assert_eq!(places.doubt(lost, u64::MAX), Some(GapReason::Rewound), "or after a while");
+        }
+        assert_eq!(places.find(end, 1), Found::Ahead(end), "that is of this log");
+        let mut of_read = places;
+        of_read.read = 500;
+        assert_eq!(of_read.find(lost, 1), Found::Lost(GapReason::Rewound));
+        let of_items = self::places(200, &[(210, 1), (510, 1)]);
+        assert_eq!(of_items.find(lost, 1), Found::Lost(GapReason::Rewound));
     }
 
     proptest! {

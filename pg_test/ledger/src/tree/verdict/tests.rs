@@ -199,13 +199,6 @@ fn what_a_failover_has_taken_back_is_told_and_never_with_a_synchronous_standby()
     let count = judged(Replication::Asynchronous, &past, good()).unwrap();
     assert_eq!((count.lines, count.rewound, count.gaps[&Reason::Rewound]), (4, 1, 1));
     assert!(judged(Replication::Synchronous, &past, good()).unwrap_err().contains("no server has"));
-    // The gap says from where on: what was seen comes again, as far as that.
-    let again = |lsn| {
-        let behind = vec![gap(Reason::Rewound, lsn)];
-        [seen(&lines[..2]), seen(std::slice::from_ref(&taken_back)), behind, seen(&lines[1..])].concat()
-    };
-    assert_eq!(judged(Replication::Asynchronous, &past, again(15)).unwrap().again, 1);
-    assert!(judged(Replication::Asynchronous, &past, again(25)).unwrap_err().contains("twice"));
     let silently = [seen(&lines[..2]), seen(std::slice::from_ref(&taken_back)), seen(&lines[2..])].concat();
     let why = judged(Replication::Asynchronous, &past, silently).unwrap_err();
     assert!(why.contains("no gap says so"), "{why}");
