@@ -105,7 +105,7 @@ fn the_reader_of_the_log_is_in_a_scrape_where_there_is_one() -> Result<()> {
     admin.cluster.configure("synchronous_standby_names", "nobody")?;
     admin.cluster.reload()?;
     wait_until(SOON * 2, "something is held, and behind for it", || {
-        let _ = corner.sql("select f('held')");
+        let _ = corner.sql("set synchronous_commit = on; select f('held')");
         wal(&admin)
             .is_ok_and(|now| now["pg_sse_wal_held_seconds"] >= 1.0 && now["pg_sse_wal_behind_seconds"] >= 1.0)
     })

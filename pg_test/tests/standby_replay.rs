@@ -117,6 +117,12 @@ fn a_server_that_takes_no_connections_serves_nothing_until_it_is_promoted_and_th
     standby.start()?;
     let http = standby.client_at((Ipv4Addr::LOCALHOST, port).into());
     let mut here = listen(primary)?;
+    // The window of a server that has no file of starts begins at the first mark in its log.
+    let marks = || primary.sql("select marks_total from sse.stat_wal");
+    let before = marks()?;
+    wait_until(PATIENCE, "a mark is in it", || {
+        bump(primary, &mut here).is_ok() && marks().is_ok_and(|now| now != before)
+    })?;
     let (first, second) = (bump(primary, &mut here)?, bump(primary, &mut here)?);
     let written = primary.sql("select pg_current_wal_flush_lsn()")?;
     let sent = format!("select count(*) from pg_stat_replication where flush_lsn >= '{written}'");

@@ -4,7 +4,7 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use cluster::{Cluster, SessionOptions};
+use cluster::{Cluster, SessionOptions, wait_for, wait_until};
 use common::{SOON, announcer, figure, status};
 
 const OTHER: &str = "second";
@@ -58,8 +58,14 @@ fn of_two_databases_with_pg_sse_the_named_one_is_served_and_the_other_publishes_
 #[test]
 fn comments_of_the_other_database_mean_nothing_and_it_sees_the_one_gateway() -> Result<()> {
     let cluster = cluster_of_two()?;
-    let port = cluster.sql("select port from sse.stat_gateway")?;
-    assert_eq!(cluster.sql_in(OTHER, "select state, port from sse.stat_gateway")?, format!("serving|{port}"));
+    let port = wait_for(SOON, "it serves", || {
+        let port = cluster.sql("select port from sse.stat_gateway where state = 'serving'")?;
+        Ok((!port.is_empty()).then_some(port))
+    })?;
+    let served = || cluster.sql_in(OTHER, "select state, port from sse.stat_gateway");
+    wait_until(SOON, "it sees that one serving", || {
+        served().is_ok_and(|it| it == format!("serving|{port}"))
+    })?;
     let mut other = session_in_other(&cluster)?;
     let comment = "comment on function f(text) is E'@sse\\n@authorise'";
     let reply = other.run(comment)?.ok()?;
