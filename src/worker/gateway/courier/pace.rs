@@ -1,9 +1,9 @@
 //! How soon the courier looks into the ring again.
 //!
 //! An event is handed on at once: its publisher wakes the courier. A wake costs the publisher a system call,
-//! and the machine a round of courier, runtime thread and sockets, about 7 µs of processor in all. So where
-//! more than some thousand a second would be needed, the courier looks by itself, once a millisecond, and
-//! asks nobody to wake it (`consumer.rs`, `prepare_to_sleep`). Network cards call this interrupt moderation.
+//! and the machine a round of courier, runtime thread and sockets (figures: ARCHITECTURE.md). So where more
+//! than some thousand a second would be needed, the courier looks by itself, once a millisecond, and asks
+//! nobody to wake it (`consumer.rs`, `prepare_to_sleep`). Network cards call this interrupt moderation.
 //!
 //! It is wakes that are counted, over some milliseconds, and not how close one event follows another: a
 //! publisher that waits until its event has arrived before it sends the next one would be a millisecond
@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-/// As often the courier is woken in the long run: 4,000 times a second, which is 3 % of a processor.
+/// As often the courier is woken in the long run: 4,000 times a second, some 3 % of a processor.
 const WAKE_EVERY: Duration = Duration::from_micros(250);
 
 /// So much of what quiet time has left may be used up by wakes that follow each other faster: eight of them.
