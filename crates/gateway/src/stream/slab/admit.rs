@@ -43,17 +43,17 @@ impl Slab {
                 continue;
             }
             self.same.share(&mut newcomer.subscription);
-            let recipient = Rc::clone(&newcomer.subscription.recipient);
+            let recipient = &newcomer.subscription.recipient;
             let furthest = self.shared.published.last();
             let start = match &newcomer.call {
                 Some(tie) => Start::of_call(tie.since, &self.log),
-                None => Start::find(&newcomer.last_event_id, &self.log, furthest, &recipient),
+                None => Start::find(&newcomer.last_event_id, &self.log, furthest, recipient),
             };
             let is_resumed = !newcomer.last_event_id.is_empty();
             let follows = newcomer.subscription.follows;
             let start = if follows { start.of_follower(is_resumed) } else { start };
             if start.ahead.is_none() {
-                self.log.postings.join(index, recipient);
+                self.log.postings.join(index, Rc::clone(recipient));
             }
             let is_woken = newcomer.call.is_some() || matches!(newcomer.wire, Wire::Shared(_));
             let waker = || SlotWaker::new(address, self.ready_sender.clone(), Arc::clone(&self.bell));

@@ -27,6 +27,11 @@ impl Same {
         give_back(&mut self.recipients, subscription.recipient);
         give_back(&mut self.grounds, subscription.ground);
     }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.recipients.is_empty() && self.grounds.is_empty()
+    }
 }
 
 fn share<T: Eq + Hash>(all: &mut HashSet<Rc<T>>, own: &mut Rc<T>) {

@@ -67,12 +67,22 @@ impl Rig {
 
     /// A stream, and what it was sent at its beginning.
     async fn join(&mut self, topics: Vec<Topic>, terms: Option<Terms>, last: &str) -> (Client, String) {
+        let index = self.slab.free.last().map_or(self.slab.slots.len(), |index| *index as usize);
+        let socket = self.arrive(topics, terms, last).await;
+        self.round().await;
+        let mut client = Client { socket, address: self.slab.address_of(index) };
+        let beginning = client.read_to("sse.ready").await;
+        assert!(beginning.contains(": connected"));
+        (client, beginning)
+    }
+
+    /// The peer of a stream that the next round takes in.
+    async fn arrive(&mut self, topics: Vec<Topic>, terms: Option<Terms>, last: &str) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
         let counts = &self.slab.shared.counts;
         let limits = self.slab.shared.stream_limits();
-        let index = self.slab.free.last().map_or(self.slab.slots.len(), |index| *index as usize);
         let recipient = Recipient { identity: None, topics: topics.into(), execution_id: None, call: None };
         self.slab.incoming.push(Newcomer {
             wire: Wire::Own(Socket::Plain(accepted).into_stream().unwrap()),
@@ -85,11 +95,7 @@ impl Rig {
             open_socket: SocketPermit::try_new(counts, 1000, Peer::plain(peer.ip()))
                 .map(SocketPermit::become_stream),
         });
-        self.round().await;
-        let mut client = Client { socket, address: self.slab.address_of(index) };
-        let beginning = client.read_to("sse.ready").await;
-        assert!(beginning.contains(": connected"));
-        (client, beginning)
+        socket
     }
 
     fn publish(&mut self, data: &str) -> u64 {

@@ -49,3 +49,19 @@ async fn nothing_is_kept_of_a_stream_that_goes_while_it_waits() {
     }
     assert!(rig.slab.ahead.is_empty());
 }
+
+// Attack: they have gone before they begin, and each asks for a topic that nobody else has.
+#[tokio::test]
+async fn nothing_is_kept_of_a_stream_that_goes_before_it_waits() {
+    let mut rig = Rig::placed();
+    rig.round().await;
+    for number in 0..3 {
+        let topic = Topic::parse(&format!("t{number}")).unwrap();
+        let socket = rig.arrive(vec![topic], None, "w1-3e8-1").await;
+        socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(socket);
+        rig.round().await;
+    }
+    assert_eq!((rig.slab.opened, rig.slab.free.len()), (3, 1));
+    assert!(rig.slab.ahead.is_empty() && rig.slab.same.is_empty());
+}
