@@ -3,7 +3,8 @@
 //! heartbeats alone.
 //!
 //! A server may never come to that place: it becomes the primary before it has the tail of the old one. The
-//! history of the log says so, and the stream is told that it has seen what never was.
+//! history of the log says so, and the stream is told that it has seen what never was, behind all that it has
+//! seen and that is.
 //!
 //! Nor may it know of the place yet. A subscriber that moves arrives within a millisecond of the event that
 //! it has seen elsewhere, before this server has heard that its primary has written so far; or this server

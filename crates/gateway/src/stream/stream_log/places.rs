@@ -89,11 +89,11 @@ impl Places {
     }
 
     /// Why nobody can go on from a place, wherever it is in this log. A later timeline than the log's may be
-    /// one that this server has not heard of yet. Who has seen the lost tail of a timeline has seen all that
-    /// is before it, so what has not come yet of that is not for them.
+    /// one that this server has not heard of yet. Who has seen what was lost has seen all that both logs have
+    /// before it, so what has not come yet of that is not for them.
     fn loss(&self, place: Place) -> Option<GapReason> {
         match self.history.as_ref()?.standing(place) {
-            _ if self.is_of_later_timeline(place) || self.is_short_of_fork(place) => None,
+            _ if self.is_of_later_timeline(place) || self.fork_ahead(place).is_some() => None,
             Standing::Rewound => Some(GapReason::Rewound),
             Standing::Forgotten => Some(GapReason::Expired),
             Standing::Holds => None,
@@ -104,19 +104,22 @@ impl Places {
         self.history.as_ref().is_some_and(|history| place.timeline > history.timeline())
     }
 
-    /// Whether a place is of a tail that was lost, and not everything before that tail has come.
-    fn is_short_of_fork(&self, place: Place) -> bool {
+    /// Up to where this log can have what somebody has seen whose place is of a lost tail, or of a timeline
+    /// beside this log's, if not all of that has come.
+    fn fork_ahead(&self, place: Place) -> Option<u64> {
         let spans = self.history.as_ref().map_or(&[][..], History::spans);
+        // Whatever has left this log has left it on this timeline, or on an older one.
+        let span = spans.iter().find(|span| span.timeline <= place.timeline)?;
+        let is_lost = span.timeline < place.timeline || span.end < place.lsn;
         let has_come = self.read.max(self.last().lsn);
-        let is_of = |end| has_come < end && end < place.lsn;
-        spans.iter().any(|span| span.timeline == place.timeline && is_of(span.end))
+        Some(span.end.min(place.lsn)).filter(|fork| is_lost && has_come < *fork)
     }
 
     fn find(&self, place: Place, base: u64) -> Found {
         if let Some(reason) = self.loss(place) {
             return Found::Lost(reason);
         }
-        if self.is_of_later_timeline(place) || self.is_short_of_fork(place) {
+        if self.is_of_later_timeline(place) || self.fork_ahead(place).is_some() {
             return Found::Ahead(place);
         }
         if place < self.floor {
@@ -129,12 +132,16 @@ impl Places {
         Found::Ahead(place)
     }
 
-    /// What somebody is told who has waited in vain for a place that is ahead.
+    /// What somebody is told who has waited in vain for a place that is ahead, as long as nobody knows that
+    /// what they wait for is written, up to `lsn`.
     fn doubt(&self, place: Place, lsn: u64) -> Option<GapReason> {
-        if self.is_of_later_timeline(place) || self.is_short_of_fork(place) {
+        if self.is_of_later_timeline(place) {
             return Some(GapReason::Rewound);
         }
-        (place.lsn > lsn).then_some(GapReason::Unknown)
+        match self.fork_ahead(place) {
+            Some(fork) => (fork > lsn).then_some(GapReason::Rewound),
+            None => (place.lsn > lsn).then_some(GapReason::Unknown),
+        }
     }
 }
 
@@ -292,21 +299,29 @@ mod tests {
         assert_eq!(places.find(places.of(0, 2), 2), Found::Lost(GapReason::Expired));
     }
 
+    // Told earlier, they would get what they have seen once more. A new primary may hold that until it has a
+    // standby, so no time is enough.
     #[test]
-    fn who_has_seen_a_lost_tail_is_told_so_when_all_that_is_before_it_has_come() {
-        let (lost, end) = (Place::new(1, 520, 1), Place::new(1, 500, 1));
-        let mut places = places(200, &[(210, 1)]);
-        for read in [0, 300, 499] {
-            places.read = read;
-            assert_eq!(places.find(lost, 1), Found::Ahead(lost), "{read}");
-            assert_eq!(places.doubt(lost, u64::MAX), Some(GapReason::Rewound), "or after a while");
+    fn who_has_seen_what_was_lost_is_told_so_when_all_that_is_before_it_has_come() {
+        let end = Place::new(1, 500, 1);
+        // Of the tail of timeline 1; of a timeline beside this log's, which has left it at 500 or before.
+        for (lost, fork) in
+            [(Place::new(1, 520, 1), 500), (Place::new(2, 520, 1), 500), (Place::new(2, 480, 1), 480)]
+        {
+            let mut places = places(200, &[(210, 1)]);
+            for read in [0, 300, fork - 1] {
+                places.read = read;
+                assert_eq!(places.find(lost, 1), Found::Ahead(lost), "{lost:?} {read}");
+                for (known, doubt) in [(fork - 1, Some(GapReason::Rewound)), (fork, None), (u64::MAX, None)] {
+                    assert_eq!(places.doubt(lost, known), doubt, "{lost:?} {known}");
+                }
+            }
+            assert_eq!(places.find(end, 1), Found::Ahead(end), "that is of this log");
+            places.read = fork;
+            assert_eq!(places.find(lost, 1), Found::Lost(GapReason::Rewound));
+            let of_items = self::places(200, &[(210, 1), (510, 1)]);
+            assert_eq!(of_items.find(lost, 1), Found::Lost(GapReason::Rewound));
         }
-        assert_eq!(places.find(end, 1), Found::Ahead(end), "that is of this log");
-        let mut of_read = places;
-        of_read.read = 500;
-        assert_eq!(of_read.find(lost, 1), Found::Lost(GapReason::Rewound));
-        let of_items = self::places(200, &[(210, 1), (510, 1)]);
-        assert_eq!(of_items.find(lost, 1), Found::Lost(GapReason::Rewound));
     }
 
     proptest! {
