@@ -97,11 +97,18 @@ pub fn event_len(id: EventId, event: Option<&str>, data: &str) -> usize {
         len += b"event: ".len() + name_len(name) + 1;
     }
     len += DATA.len() + data.len() + 2;
-    let mut rest = data;
-    while let Some(end) = line_end(rest) {
-        let broken_by = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
-        len += DATA.len() + 1 - broken_by;
-        rest = &rest[end + broken_by..];
+    // Most texts are one line, which is known quickly. From the first line end on each byte is looked at: a
+    // search for each line would cost more where lines are short.
+    let Some(first) = line_end(data) else { return len };
+    let mut before = 0;
+    for byte in &data.as_bytes()[first..] {
+        match (before, *byte) {
+            // The second half of a line end.
+            (b'\r', b'\n') => len -= 1,
+            (_, b'\r' | b'\n') => len += DATA.len(),
+            _ => {}
+        }
+        before = *byte;
     }
     len
 }
@@ -253,7 +260,7 @@ fn hex_digits(number: u64) -> usize {
 }
 
 fn line_end(text: &str) -> Option<usize> {
-    text.bytes().position(|b| b == b'\n' || b == b'\r')
+    memchr::memchr2(b'\n', b'\r', text.as_bytes())
 }
 
 #[cfg(test)]
