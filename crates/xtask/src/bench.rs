@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use cluster::{Profile, cargo, workspace_root};
+use cluster::{PgConfig, Profile, cargo, workspace_root};
 
 use crate::build::{self, target_folder};
 use crate::packages::{self, Purpose};
@@ -63,8 +63,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("{}", pg.version);
     let library = build::extension(&pg, Profile::Release)?.library;
     let output = target_folder().join("bench");
-    let mut bench = command("run", &["--quiet", "--release"]);
+    let mut bench = command("run");
     bench
+        .args(["--quiet", "--release"])
         .args(["--", "run", "--size", if arguments.quick { "quick" } else { "full" }, "--output"])
         .arg(&output);
     bench.args(
@@ -76,11 +77,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// A cargo command for the package of the bench, in a target folder of its own.
-pub(crate) fn command(name: &str, arguments: &[&str]) -> Command {
+pub(crate) fn command(name: &str) -> Command {
     let mut command = cargo();
-    command.arg(name).args(arguments).arg("--manifest-path").arg(workspace_root().join(MANIFEST));
+    command.arg(name).arg("--manifest-path").arg(workspace_root().join(MANIFEST));
     command.env("CARGO_TARGET_DIR", target_folder().join("bench_build"));
     command
+}
+
+/// All parts for a moment, with this library and without peers from elsewhere. Its figures mean nothing; but it
+/// fails where something does not run, where an event is lost, doubled or out of order, and where the two
+/// sides of a call answer differently.
+pub(crate) fn smoke(pg: &PgConfig, library: &Path) -> Command {
+    let mut bench = command("run");
+    bench.args(["--quiet", "--", "run", "--size", "smoke", "--output"]);
+    bench.arg(target_folder().join("bench_smoke"));
+    bench.env("PG_SSE_LIBRARY", library).env("PG_CONFIG", &pg.path);
+    bench
 }
 
 /// Replaces what is between the markers of each chapter, and the pictures.

@@ -35,7 +35,7 @@ use tally::Tally;
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Without instructions, streams over TLS, siege, soak, loom, AddressSanitizer, fuzzing and slow tests.
+    /// Without instructions, streams over TLS, siege, soak, bench, loom, AddressSanitizer, fuzzing and slow tests.
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.
@@ -65,7 +65,7 @@ enum When {
 }
 
 /// The order: what everything needs, then what is quick to fail, then what takes long.
-const STEPS: [Step; 20] = [
+const STEPS: [Step; 21] = [
     Step { name: "system packages", run: Run::packages, runs_when: When::Always },
     Step { name: "format", run: Run::format, runs_when: When::Always },
     Step { name: "rules of the house", run: Run::rules, runs_when: When::Always },
@@ -83,6 +83,7 @@ const STEPS: [Step; 20] = [
     Step { name: "ledger over a tree", run: Run::ledger_over_tree, runs_when: When::Always },
     Step { name: "siege", run: Run::siege, runs_when: When::NotQuick },
     Step { name: "soak", run: Run::soak, runs_when: When::NotQuick },
+    Step { name: "bench", run: Run::bench, runs_when: When::NotQuick },
     Step { name: "loom", run: Run::loom, runs_when: When::NotQuick },
     Step { name: "ring, AddressSanitizer", run: Run::sanitizer, runs_when: When::NotQuick },
     Step { name: "fuzz", run: Run::fuzz, runs_when: When::Fuzzing },

@@ -119,8 +119,8 @@ impl Run {
         progress::run("clippy", crates)?.ok("clippy")?;
         lint_extension(self.pg()?)?;
         if !self.quick {
-            let mut bench = bench::command("clippy", &["--all-targets"]);
-            bench.args(["--", "-D", "warnings"]);
+            let mut bench = bench::command("clippy");
+            bench.args(["--all-targets", "--", "-D", "warnings"]);
             progress::run("clippy of the bench", bench)?.ok("clippy of the bench")?;
         }
         Ok(Outcome::passed())
@@ -253,6 +253,16 @@ impl Run {
         soak.args(["soak", "--seconds", "60", "--pg-config"]).arg(&self.pg()?.path);
         progress::run("soak", soak)?.ok("cargo xtask soak")?;
         Ok(Outcome::passed())
+    }
+
+    /// The bench, so that it keeps working: its unit tests, and all of its parts for a moment.
+    pub(super) fn bench(&mut self) -> Result<Outcome> {
+        let library = &self.extension.as_ref().context("the extension was not built")?.library;
+        let mut outcome = self.tests("bench", bench::command("test"))?;
+        let smoke = bench::smoke(self.pg()?, library);
+        progress::run("bench, for a moment", smoke)?.ok("the bench, for a moment")?;
+        outcome.add(Outcome::passed());
+        Ok(outcome)
     }
 
     /// Runs every target of fuzz/ for the given time, starting from its seeds, as many at once as there are
