@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod call;
 mod calls;
 mod commits;
 mod crowd;

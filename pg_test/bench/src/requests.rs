@@ -1,6 +1,8 @@
 //! The load: this many connections that are kept open, each with one request after the other, and how long
 //! each request took.
 //!
+//! What is asked for is in call.rs.
+//!
 //! Not a general HTTP client: it reads what these two servers answer, and stops at anything else.
 
 use std::time::{Duration, Instant};
@@ -9,46 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What is called.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Call {
-    One,
-    Ten,
-    Procedure,
-}
-
-impl Call {
-    pub(crate) const ALL: [Self; 3] = [Self::One, Self::Ten, Self::Procedure];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::One => "one row",
-            Self::Ten => "ten rows",
-            Self::Procedure => "procedure",
-        }
-    }
-
-    /// The `number`th request, with headers as a browser's page sends them.
-    fn request(self, number: u32, buffer: &mut Vec<u8>) {
-        let id = number.wrapping_mul(7919) % 9_000 + 1;
-        let headers =
-            "Host: 127.0.0.1\r\nUser-Agent: bench\r\nAccept: */*\r\nSec-Fetch-Site: same-origin\r\n";
-        let text = match self {
-            Self::One => format!("GET /api/get-one?id={id} HTTP/1.1\r\n{headers}\r\n"),
-            Self::Ten => format!("GET /api/get-ten?id={id} HTTP/1.1\r\n{headers}\r\n"),
-            Self::Procedure => {
-                let body =
-                    format!("{{\"itemId\":{id},\"note\":\"a note of some length, as people write them\"}}");
-                format!(
-                    "POST /api/add-note HTTP/1.1\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                    body.len()
-                )
-            }
-        };
-        buffer.clear();
-        buffer.extend_from_slice(text.as_bytes());
-    }
-}
+use crate::call::Call;
 
 /// What was measured.
 pub(crate) struct Sample {

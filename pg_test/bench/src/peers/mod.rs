@@ -7,6 +7,8 @@ pub(crate) mod broadcast;
 pub(crate) mod endpoint;
 pub(crate) mod floor;
 pub(crate) mod foreign;
+mod public;
+mod session;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
