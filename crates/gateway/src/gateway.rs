@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::bounded;
@@ -15,7 +15,6 @@ use sse_proto::client_file::ClientFile;
 use sse_proto::route::RouteTable;
 
 use crate::admin::Admin;
-use crate::auth::NewRefusal;
 use crate::between::endings::Pushed;
 use crate::between::listing::Subscribers;
 use crate::between::outbox::{Errand, Inbox, errand_channel};
@@ -135,13 +134,6 @@ impl Gateway {
     /// with 503.
     pub fn read_refusals(&self) {
         self.shared.refusals.look();
-    }
-
-    /// Ends the streams of a user whose token was issued before this, and refuses such tokens from now on. In
-    /// memory alone, for a gateway without a data directory; with one, use [`RefusalFile::refuse_user`] and
-    /// [`Gateway::read_refusals`].
-    pub fn disconnect(&self, user_id: &str, issued_before: SystemTime) {
-        self.shared.refuse([NewRefusal::User { id: Arc::from(user_id), before: issued_before }]);
     }
 
     /// Tells the gateway whether calls can run. At first they are [`CallAvailability::Off`].

@@ -5,13 +5,12 @@
 mod support;
 
 use std::fs;
-use std::time::SystemTime;
 
 use serde_json::json;
 use sse_gateway::{AuthSettings, CookieName, SameSite, Settings, TrustedProxies};
 use sse_proto::query::TokenParameter;
 use support::guarded::{EVENTS, get, started, status, with};
-use support::peer::{End, Stream, ask};
+use support::peer::{Stream, ask};
 use support::tokens::{Signer, bearer, now, token, token_of};
 use support::{auth, folder, settings};
 
@@ -203,34 +202,6 @@ fn required_authentication_keeps_all_but_files_health_and_options_for_the_known(
         let options = format!("OPTIONS {EVENTS} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         assert_eq!(ask(gateway.port(), &options).head.status, 204);
     }
-}
-
-// ---- the end of a stream
-
-// A stolen or stale token after its user was thrown out.
-#[test]
-fn disconnect_ends_the_users_streams_and_refuses_older_tokens() {
-    let gateway = with(auth());
-    let token_at =
-        |user: &str, iat: u64| bearer(&token(&json!({"sub": user, "iat": iat, "exp": now() + 600})));
-    let (old, without) =
-        (token_at("alice", now() - 10), bearer(&token(&json!({"sub": "alice", "exp": now() + 600}))));
-    let mut alice = Stream::get(gateway.port(), EVENTS, &old);
-    let mut bob = Stream::get(gateway.port(), EVENTS, &token_at("bob", now() - 10));
-    assert_eq!((alice.next().name, bob.next().name), ("sse.ready".to_owned(), "sse.ready".to_owned()));
-    gateway.gateway.disconnect("alice", SystemTime::now());
-    assert_eq!(alice.end(), (End::Clean, vec![]));
-    for refused in [&old, &without] {
-        get(&gateway, EVENTS, refused).problem(401);
-    }
-    assert_eq!(status(&gateway, EVENTS, &token_at("alice", now() + 2)), 200, "a new login");
-    gateway.say("still there");
-    assert_eq!(bob.next().data, "still there");
-    let mut again = Stream::get(gateway.port(), EVENTS, &token_at("alice", now() + 2));
-    gateway.gateway.disconnect("nobody", SystemTime::now());
-    assert_eq!(again.next().name, "sse.ready");
-    gateway.say("new");
-    assert_eq!(again.next().data, "new");
 }
 
 // Header and field injection through user name, role, topic and execution id.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sse_gateway::{Config, Settings, SubscriberInfo};
 use sse_proto::scope::Scope;
-use support::peer::{End, Stream};
+use support::peer::{End, Stream, ask};
 use support::tokens::{bearer, token};
-use support::{EPOCH, Raise, TestGateway, auth, config, eventually, raise, settings};
+use support::{EPOCH, Raise, TestGateway, auth, config, disconnect, eventually, folder, raise, settings};
 
 fn with_secret() -> Settings {
     Settings { auth: auth(), ..settings() }
@@ -80,14 +80,18 @@ fn a_stream_that_lags_behind_when_its_token_expires_gets_the_rest_of_one_event_a
 
 #[test]
 fn a_disconnected_users_streams_end_cleanly_and_all_others_go_on() {
-    let gateway = TestGateway::configured(Config { threads: 2, ..config() }, with_secret());
+    let (_folder, directory) = folder();
+    let of_two = Config { threads: 2, data_directory: Some(directory.clone()), ..config() };
+    let gateway = TestGateway::configured(of_two, with_secret());
+    let healthz = || ask(gateway.port(), "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    eventually("the file is read", || healthz().head.status == 200);
     let mine: Vec<Stream> =
         ["", "?topic=t", "?id=x"].iter().map(|query| open(gateway.port(), query, "1", later())).collect();
     let mut other = open(gateway.port(), "", "11", later());
     let mut anonymous = Stream::ready(gateway.port());
     let before = SystemTime::now();
     let mut new = open(gateway.port(), "", "1", later());
-    gateway.gateway.disconnect("1", before);
+    disconnect(&gateway, &directory, "1", before);
     for stream in mine {
         assert_eq!(stream.end(), (End::Clean, Vec::new()));
     }

@@ -6,13 +6,13 @@ mod support;
 
 use std::time::{Duration, SystemTime};
 
-use sse_gateway::{CallResult, Settings};
+use sse_gateway::{CallResult, Config, Settings};
 use sse_proto::call::{CallAnswer, Cut, EventsEnd, Outcome, Shape};
-use support::calls::{callable, calling, done_with, publish_end, serve, shape, take};
+use support::calls::{callable, calling, calling_with, done_with, publish_end, serve, shape, take};
 use support::h2::{END_STREAM, H2Peer, STREAM, WINDOW_UPDATE, frame};
 use support::people;
 use support::tls::Site;
-use support::{TestGateway, auth, eventually, raised};
+use support::{TestGateway, auth, config, disconnect, eventually, folder, raised};
 
 const CANCEL: u32 = 8;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -86,8 +86,14 @@ fn whoever_is_disconnected_or_logs_out_loses_his_streams_and_nobody_else_on_the_
         callable("events", "@sse", &[], text()),
         callable("leave", "HTTP POST\n@logout", &[], shape(Shape::Void)),
     ];
-    let gateway = calling(Settings { auth: auth(), ..site.settings() }, &routines);
+    let (_folder, directory) = folder();
+    let config = Config { data_directory: Some(directory.clone()), ..config() };
+    let gateway = calling_with(config, Settings { auth: auth(), ..site.settings() }, &routines);
     let mut peer = H2Peer::connect(gateway.port(), &site);
+    eventually("the file is read", || {
+        let healthz = peer.begin("GET", "/healthz", &[], END_STREAM);
+        peer.answer(healthz).0 == 200
+    });
     let alice: Vec<u32> = (0..3).map(|_| open(&mut peer, STREAM, &token("alice", HOUR))).collect();
     let session = token("bob", HOUR);
     let cookie = format!("__Host-sse_session={session}");
@@ -99,7 +105,7 @@ fn whoever_is_disconnected_or_logs_out_loses_his_streams_and_nobody_else_on_the_
     for id in &alice {
         peer.until_text(*id, "data: all\n\n");
     }
-    gateway.gateway.disconnect("alice", SystemTime::now());
+    disconnect(&gateway, &directory, "alice", SystemTime::now());
     for id in alice {
         assert!(ends_cleanly(&mut peer, id).ends_with("data: all\n\n\n"));
     }

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use sse_gateway::{Config, RefusalFile, Settings};
+use sse_gateway::{Config, Settings};
 use sse_proto::call::Shape;
 use support::calls::{callable, called, calling_with, refused, request, shape};
 use support::peer::{End, Stream, ask};
 use support::tokens::{bearer, now, token, token_of};
-use support::{TestGateway, auth, config, eventually, folder, raise, settings};
+use support::{TestGateway, auth, config, disconnect, eventually, folder, raise, settings};
 
 fn started(directory: &Path) -> TestGateway {
     let callables = [
@@ -68,11 +68,6 @@ fn lock(directory: &Path) -> File {
     file
 }
 
-fn disconnect(gateway: &TestGateway, directory: &Path, user: &str) {
-    RefusalFile::new(directory).refuse_user(user, SystemTime::now(), std::thread::yield_now).unwrap();
-    gateway.gateway.read_refusals();
-}
-
 /// What a gateway has written for this many users who were disconnected just now.
 fn users(count: usize) -> String {
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
@@ -88,7 +83,7 @@ fn a_logout_and_a_disconnect_outlive_the_gateway() {
     assert_eq!(stream.next().name, "sse.ready");
     log_out(&gateway, &alice);
     is_refused(&gateway, &alice);
-    disconnect(&gateway, &directory, "bob");
+    disconnect(&gateway, &directory, "bob", SystemTime::now());
     assert_eq!(stream.end().0, End::Clean);
     is_refused(&gateway, &bob);
     gateway.stop(Duration::from_secs(5));
@@ -189,7 +184,7 @@ fn nobody_is_let_in_while_the_file_cannot_be_read() {
         assert_eq!(refused(&gateway, &request("GET", target, &headers, "")).head.status, 503, "{target}");
     }
     fs::remove_dir(path(&directory)).unwrap();
-    disconnect(&gateway, &directory, "alice");
+    disconnect(&gateway, &directory, "alice", SystemTime::now());
     eventually("healthy", || ask(gateway.port(), &request("GET", "/healthz", "", "")).head.status == 200);
     is_refused(&gateway, &fresh("alice", 1));
 }
@@ -234,7 +229,7 @@ fn a_file_that_has_grown_is_written_anew_without_what_is_of_no_use_and_says_the_
     eventually("shorter", || lines(&directory) == 10_000);
     assert!(!directory.join("pg_sse.revocations.new").exists());
     // It goes on in the new one.
-    disconnect(&gateway, &directory, "dora");
+    disconnect(&gateway, &directory, "dora", SystemTime::now());
     eventually("told", || {
         ask(gateway.port(), &request("GET", "/api/events/info", &bearer(&fresh("dora", 1)), "")).head.status
             == 401

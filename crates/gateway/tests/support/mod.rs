@@ -16,13 +16,15 @@ pub mod tokens;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use sse_gateway::{AuthSettings, Batch, Config, Errand, Gateway, Publisher, Secret, Settings, Stats};
+use sse_gateway::{
+    AuthSettings, Batch, Config, Errand, Gateway, Publisher, RefusalFile, Secret, Settings, Stats,
+};
 use sse_proto::caller::Caller;
 use sse_proto::record::{Envelope, Record};
 use sse_proto::route::{RouteTable, Routine};
@@ -277,6 +279,13 @@ impl Drop for TestGateway {
             self.errands.lock().unwrap()
         );
     }
+}
+
+/// Disconnects a user whose tokens are from before this, as `sse.disconnect` does: by the file, of which the
+/// gateway is told.
+pub fn disconnect(gateway: &TestGateway, directory: &Path, user: &str, before: SystemTime) {
+    RefusalFile::new(directory).refuse_user(user, before, std::thread::yield_now).unwrap();
+    gateway.gateway.read_refusals();
 }
 
 /// A folder that is removed again.
