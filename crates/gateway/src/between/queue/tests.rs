@@ -15,27 +15,17 @@ fn queue_of(epoch: u64) -> Arc<CallQueue> {
 }
 
 fn enter(queue: &Arc<CallQueue>, address: &str, size: usize) -> Result<PendingCall, NoPlace> {
-    enter_until(queue, address, size, Instant::now() + Duration::from_secs(60))
+    enter_as(queue, address, size, false)
 }
 
 fn about(path: &str) -> About {
     About { method: "GET".to_owned(), path: path.to_owned(), user: None }
 }
 
-fn enter_until(
-    queue: &Arc<CallQueue>,
-    address: &str,
-    size: usize,
-    deadline: Instant,
-) -> Result<PendingCall, NoPlace> {
-    enter_as(queue, address, size, deadline, false)
-}
-
 fn enter_as(
     queue: &Arc<CallQueue>,
     address: &str,
     size: usize,
-    deadline: Instant,
     goes_on: bool,
 ) -> Result<PendingCall, NoPlace> {
     // As numbers of one gateway are, but for where they begin: tests run side by side in one process.
@@ -43,7 +33,7 @@ fn enter_as(
     let call = NewCall {
         id,
         frame: id.to_string().into_bytes(),
-        deadline,
+        deadline: Instant::now() + Duration::from_secs(60),
         tells_begin: false,
         party: None,
         about: Arc::new(about(&id.to_string())),
@@ -53,7 +43,7 @@ fn enter_as(
 }
 
 fn enter_going_on(queue: &Arc<CallQueue>, address: &str) -> PendingCall {
-    enter_as(queue, address, 100, Instant::now() + Duration::from_secs(60), true).unwrap()
+    enter_as(queue, address, 100, true).unwrap()
 }
 
 fn take(queue: &CallQueue) -> Option<u64> {
@@ -83,10 +73,6 @@ fn assert_empty(queue: &CallQueue) {
     assert!(state.turns_without.is_empty() && state.running_without == 0);
     assert_eq!(waiting(queue), 0);
     assert!(queue.bodies.is_empty() && queue.answers.is_empty());
-}
-
-fn poll(pending: &mut PendingCall) -> Result<CallResult, oneshot::error::TryRecvError> {
-    pending.receiver.try_recv()
 }
 
 // Attack: one address, which needs no connection for it, fills the queue with calls that take long.
@@ -121,58 +107,6 @@ fn with_one_worker_an_address_waits_for_one_call_of_another() {
 }
 
 #[test]
-fn calls_are_taken_in_the_order_they_came_and_each_gets_its_answer() {
-    let queue = queue();
-    let mut pending: Vec<_> = (0..3).map(|_| enter(&queue, "127.0.0.1", 10).unwrap()).collect();
-    assert_eq!(waiting(&queue), 3);
-    assert_eq!([take(&queue), take(&queue), take(&queue), take(&queue)], [Some(1), Some(2), Some(3), None]);
-    queue.answer(2, done(2));
-    queue.answer(99, done(99));
-    queue.answer(1, CallResult::Lost);
-    queue.answer(3, CallResult::NotRun);
-    assert!(matches!(poll(&mut pending[1]), Ok(CallResult::Answer(answered)) if answered.id() == 2));
-    assert!(matches!(poll(&mut pending[0]), Ok(CallResult::Lost)));
-    assert!(matches!(poll(&mut pending[2]), Ok(CallResult::NotRun)));
-    drop(pending);
-    assert_eq!(queue.poll_cancelled(), None);
-    assert_empty(&queue);
-}
-
-// One address fills the queue, and nobody else gets in.
-#[test]
-fn an_address_has_half_of_the_queue_and_all_together_have_all_of_it() {
-    let queue = queue();
-    let mut pending = Vec::new();
-    for (address, expected) in [
-        ("203.0.113.9", Ok(())),
-        ("203.0.113.9", Ok(())),
-        ("203.0.113.9", Err(NoPlace::Address)),
-        ("2001:db8::1", Ok(())),
-        ("2001:db8::2", Ok(())),
-        ("2001:db8::3", Err(NoPlace::Full)),
-    ] {
-        let entered = enter(&queue, address, 4);
-        let checked = queue.check(address.parse().unwrap(), 4);
-        assert_eq!(entered.as_ref().map(|_| ()).map_err(|no| *no), expected, "{address}");
-        if let Err(error) = expected {
-            assert_eq!(checked, Err(error));
-        }
-        pending.extend(entered.ok());
-    }
-    // A place that becomes free, taken by a worker or left by its peer, is free for the next.
-    take(&queue).unwrap();
-    assert!(enter(&queue, "203.0.113.9", 4).is_ok(), "left at once");
-    drop(pending.pop());
-    assert!(enter(&queue, "2001:db8::4", 4).is_ok());
-    drop(pending);
-    assert_eq!(queue.poll_cancelled(), Some(1));
-    assert_empty(&queue);
-    // The smallest queues still let somebody in.
-    assert!(enter(&queue, "127.0.0.1", 1).is_ok());
-    assert_eq!(enter(&queue, "127.0.0.1", 0).err(), Some(NoPlace::Full));
-}
-
-#[test]
 fn a_call_that_is_given_up_is_taken_out_while_it_waits_and_cancelled_while_it_runs() {
     let queue = queue();
     let (first, second) = (enter(&queue, "::1", 10).unwrap(), enter(&queue, "::1", 10).unwrap());
@@ -190,20 +124,6 @@ fn a_call_that_is_given_up_is_taken_out_while_it_waits_and_cancelled_while_it_ru
     drop(third);
     assert_eq!(queue.poll_cancelled(), None, "it was answered");
     assert_eq!(queue.stats.calls_cancelled_total.load(Ordering::Relaxed), 1);
-    assert_empty(&queue);
-}
-
-#[test]
-fn a_call_whose_time_is_over_is_not_handed_out() {
-    let queue = queue();
-    let now = Instant::now();
-    let mut late = enter_until(&queue, "::1", 10, now).unwrap();
-    let in_time = enter_until(&queue, "::1", 10, now + Duration::from_secs(60)).unwrap();
-    assert_eq!(queue.take(now, 0, 16).map(|call| call.id), Some(2));
-    assert!(matches!(poll(&mut late), Err(oneshot::error::TryRecvError::Closed)));
-    assert_eq!(late.standing(), Standing::Over);
-    drop((late, in_time));
-    assert_eq!(queue.poll_cancelled(), Some(2));
     assert_empty(&queue);
 }
 
@@ -288,10 +208,9 @@ fn calls_that_go_on_and_others_take_turns() {
 #[test]
 fn calls_that_go_on_count_among_those_of_their_address() {
     let queue = queue();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let _first = enter_as(&queue, "127.0.0.1", 4, deadline, true).unwrap();
+    let _first = enter_as(&queue, "127.0.0.1", 4, true).unwrap();
     let _second = enter(&queue, "127.0.0.1", 4).unwrap();
-    assert_eq!(enter_as(&queue, "127.0.0.1", 4, deadline, true).err(), Some(NoPlace::Address));
+    assert_eq!(enter_as(&queue, "127.0.0.1", 4, true).err(), Some(NoPlace::Address));
     assert_eq!(enter(&queue, "127.0.0.1", 4).err(), Some(NoPlace::Address));
 }
 

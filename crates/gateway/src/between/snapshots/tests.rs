@@ -59,23 +59,15 @@ impl Rig {
 
     /// A stream waits, until so many seconds from the beginning; everything up to `behind` it has.
     fn wish(&self, stream: u64, snapshot: Arc<Snapshot>, address: &str, behind: u64, seconds: u64) {
-        let asker = snapshot.is_personal().then(|| {
-            let user = UserParameters::default();
-            Arc::new(Asker { context: Box::default(), user })
-        });
         self.desk.ask(Wish {
             snapshot,
             path: "/api/x".into(),
-            asker,
+            asker: None,
             address: address.parse().unwrap(),
             waiter: (0, stream),
             behind,
             deadline: self.at(seconds),
         });
-    }
-
-    fn own(&self, stream: u64, address: &str) {
-        self.wish(stream, snapshot(9, true), address, 0, 30);
     }
 
     fn of_all(&self, stream: u64, function: u32) {
@@ -132,29 +124,6 @@ impl Rig {
         assert!(table.runs.is_empty() && table.of_all.is_empty() && table.waiting.is_empty());
         assert!(table.deadlines.is_empty() && table.turns.is_empty());
     }
-}
-
-// Attack: one address has a thousand personal snapshots waiting, and one runs at a time.
-#[test]
-fn an_address_with_many_snapshots_keeps_others_waiting_for_one_of_them_at_most() {
-    let rig = Rig::new();
-    (0..1000).for_each(|stream| rig.own(stream, "203.0.113.9"));
-    let first = rig.next().unwrap();
-    rig.own(2000, "198.51.100.1");
-    rig.of_all(2001, 1);
-    rig.of_all(2002, 2);
-    rig.own(2003, "198.51.100.1");
-    let mut id = first;
-    let mut order = Vec::new();
-    for _ in 0..7 {
-        order.extend(rig.finish(id).into_iter().map(|(stream, _)| stream));
-        id = rig.next().unwrap();
-    }
-    assert_eq!(order, [0, 1, 2000, 2001, 2002, 2, 2003]);
-    assert_eq!(rig.finish(id), [(3, true)]);
-    (4..1000).for_each(|stream| rig.desk.withdraw((0, stream)));
-    assert!(rig.next().is_none());
-    rig.assert_empty();
 }
 
 // Attack: somebody who comes again and again keeps those waiting who were there before.
