@@ -4,7 +4,6 @@
 //! Not for a server that is to stay: everything is gone when it ends. Not for browsers:
 //! `pg_test/tests/examples.rs`.
 
-mod chat;
 mod check;
 mod cluster;
 

@@ -1,21 +1,17 @@
-//! `cargo xtask demo --check`: each example is served whole, and its streams begin; the chat is used.
+//! `cargo xtask demo --check`: each example is served whole, and its streams begin.
 //!
-//! Not for what a page does with it: `pg_test/tests/examples.rs`, in browsers.
+//! Not for what a page does with it: `pg_test/tests/examples.rs`, in browsers; nor for the calls of the chat:
+//! `pg_test/tests/chat.rs`.
 
 use anyhow::{Context, Result, ensure};
 use cluster::PATIENCE;
 use cluster::http::Client;
 use example::{Example, Running};
 
-use super::chat;
-
-/// Goes through what every example has, and through what this one has besides.
+/// Goes through what every example has.
 pub(super) fn check(example: &Example, running: &Running) -> Result<()> {
     let client = running.cluster.http()?;
-    check_page(client)
-        .and_then(|()| check_streams(running, client))
-        .and_then(|()| if example.name() == "chat" { chat::check(client, &example.users()?) } else { Ok(()) })
-        .with_context(|| running.log())?;
+    check_page(client).and_then(|()| check_streams(running, client)).with_context(|| running.log())?;
     println!("the {} works", example.name());
     Ok(())
 }
