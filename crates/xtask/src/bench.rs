@@ -84,8 +84,8 @@ pub(crate) fn command(name: &str) -> Command {
     command
 }
 
-/// All parts for a moment, with this library and without peers from elsewhere. Its figures mean nothing; but it
-/// fails where something does not run, where an event is lost, doubled or out of order, and where the two
+/// All parts for a moment, with this library and without peers from elsewhere. Its figures mean nothing; but
+/// it fails where something does not run, where an event is lost, doubled or out of order, and where the two
 /// sides of a call answer differently.
 pub(crate) fn smoke(pg: &PgConfig, library: &Path) -> Command {
     let mut bench = command("run");
