@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// These parts alone (default: all).
     #[arg(value_enum)]
     parts: Vec<Part>,
-    /// In about five minutes, with fewer rows and rounds.
+    /// In about ten minutes, with fewer rows and rounds.
     #[arg(long)]
     quick: bool,
     /// Take tables and pictures of the parts that are measured into docs/performance.md.
@@ -52,6 +52,9 @@ enum Part {
     Calls,
     /// The cost of an event as streams, bytes, publishers, topics, users, routines and threads become more.
     Growth,
+    /// Events of a primary and its standbys with `sse.durability = wal`: how late they are, also beside a
+    /// load, and what they cost.
+    Reach,
 }
 
 /// Measures; tables are on the output, and with figures and pictures in target/bench.

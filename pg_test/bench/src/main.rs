@@ -22,6 +22,7 @@ mod peers;
 mod plot;
 mod process;
 mod publisher;
+mod reach;
 mod report;
 mod requests;
 mod scale;
@@ -79,6 +80,8 @@ enum Part {
     Calls,
     /// The cost of an event as things become more.
     Growth,
+    /// Primary and standbys with `sse.durability = wal`.
+    Reach,
 }
 
 fn main() -> Result<()> {
@@ -109,6 +112,7 @@ fn measure(parts: &[Part], size: Size, output: &std::path::Path, peers: Option<P
             Part::Publish => vec![commits::run(&scale)?],
             Part::Growth => vec![growth::run(&scale)?],
             Part::Calls => vec![calls::run(&scale)?],
+            Part::Reach => reach::run(&scale)?,
         };
         measured.iter().for_each(|chapter| println!("{}", chapter.text()));
         chapters.extend(measured);

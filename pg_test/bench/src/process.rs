@@ -52,6 +52,11 @@ pub(crate) fn tree_time(root: u32) -> Duration {
 /// The same of what runs now alone, exactly (Linux, `Documentation/scheduler/sched-stats.rst`), where the
 /// system says it.
 pub(crate) fn exact_tree_time(root: u32) -> Duration {
+    exact_times(root).into_values().sum()
+}
+
+/// As [`exact_tree_time`], of each process.
+pub(crate) fn exact_times(root: u32) -> BTreeMap<u32, Duration> {
     let nanoseconds = |pid: u32| -> Option<u64> {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
         let times = threads.filter_map(|thread| {
@@ -60,8 +65,13 @@ pub(crate) fn exact_tree_time(root: u32) -> Duration {
         });
         Some(times.sum())
     };
-    let sum: u64 = tree(root).into_iter().filter_map(nanoseconds).sum();
-    if sum == 0 { tree_time(root) } else { Duration::from_nanos(sum) }
+    let tree = tree(root);
+    let exact = tree.iter().filter_map(|&pid| Some((pid, Duration::from_nanos(nanoseconds(pid)?))));
+    let exact: BTreeMap<_, _> = exact.collect();
+    if exact.values().all(Duration::is_zero) {
+        return tree.into_iter().map(|pid| (pid, time(pid))).collect();
+    }
+    exact
 }
 
 /// Processor time of this process until now.

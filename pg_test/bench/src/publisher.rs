@@ -24,16 +24,8 @@ impl Publisher {
     /// # Errors
     /// The server refuses either.
     pub(crate) fn sql(socket: &Path, statement: &str) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (client, statement) = runtime.block_on(async {
-            let mut config = Config::new();
-            config.host_path(socket).port(5432).user("app").dbname("postgres");
-            let (client, connection) =
-                config.options("-c client_min_messages=warning").connect(NoTls).await?;
-            tokio::spawn(connection);
-            let statement = client.prepare(statement).await?;
-            anyhow::Ok((client, statement))
-        })?;
+        let (runtime, client) = connect(socket)?;
+        let statement = runtime.block_on(client.prepare(statement))?;
         Ok(Self::Sql { runtime, client: Box::new(client), statement })
     }
 
@@ -69,6 +61,22 @@ impl Publisher {
         }
         Ok(())
     }
+}
+
+/// A session of `app` over the socket in this folder, with what runs it.
+///
+/// # Errors
+/// The server refuses it.
+pub(crate) fn connect(socket: &Path) -> Result<(Runtime, Client)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = runtime.block_on(async {
+        let mut config = Config::new();
+        config.host_path(socket).port(5432).user("app").dbname("postgres");
+        let (client, connection) = config.options("-c client_min_messages=warning").connect(NoTls).await?;
+        tokio::spawn(connection);
+        anyhow::Ok(client)
+    })?;
+    Ok((runtime, client))
 }
 
 fn take_answer(socket: &mut TcpStream) -> Result<()> {
