@@ -19,7 +19,7 @@ use cluster::http::{EventStream, StreamError};
 use cluster::{Account, Cluster, PATIENCE, Scratch};
 
 use crate::process;
-use crate::report::{Chapter, Metric};
+use crate::report::{Chapter, Metric, Ratio};
 use crate::scale::{Scale, Size};
 
 /// What the function does besides its insert.
@@ -31,7 +31,7 @@ struct Contender {
 }
 
 /// The first is what the others are divided by.
-const CONTENDERS: [Contender; 6] = [
+const CONTENDERS: [Contender; 7] = [
     Contender {
         name: "plain",
         says: "RAISE, not annotated",
@@ -63,7 +63,22 @@ const CONTENDERS: [Contender; 6] = [
         body: "raise notice '%', message;",
     },
     Contender { name: "alone", says: "nothing: the insert alone", comment: "", body: "" },
+    Contender {
+        name: ONLY,
+        says: "no insert: RAISE, an event at commit",
+        comment: "@sse on notice",
+        body: "raise notice '%', message;",
+    },
 ];
+
+/// The one that inserts nothing.
+const ONLY: &str = "only";
+
+/// All of them.
+const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6];
+
+/// Behind the name of a contender that was measured with `sse.durability = wal`.
+const WAL: &str = "; durability wal";
 
 pub(crate) const RATE: Metric = Metric { name: "commits", unit: "1/s", is_compared: true };
 const SYSTEM: Metric = Metric { name: "server's CPU per commit", unit: "µs", is_compared: true };
@@ -74,22 +89,23 @@ struct Place {
     /// How long flushes take, in microseconds: as long as on this machine, and as long as on a disk.
     flush: u32,
     clients: &'static [u32],
-    contenders: usize,
+    /// Places in [`CONTENDERS`].
+    contenders: &'static [usize],
 }
 
 const FULL: [Place; 3] = [
-    Place { durability: "memory", flush: 0, clients: &[1, 8, 32, 64], contenders: 6 },
-    Place { durability: "memory", flush: 5000, clients: &[32], contenders: 6 },
-    Place { durability: "wal", flush: 0, clients: &[1, 8, 32, 64], contenders: 2 },
+    Place { durability: "memory", flush: 0, clients: &[1, 8, 32, 64], contenders: ALL },
+    Place { durability: "memory", flush: 5000, clients: &[32], contenders: ALL },
+    Place { durability: "wal", flush: 0, clients: &[1, 8, 32, 64], contenders: &[0, 1, 6] },
 ];
 const QUICK: [Place; 3] = [
-    Place { durability: "memory", flush: 0, clients: &[1, 32], contenders: 3 },
-    Place { durability: "memory", flush: 5000, clients: &[32], contenders: 3 },
-    Place { durability: "wal", flush: 0, clients: &[32], contenders: 2 },
+    Place { durability: "memory", flush: 0, clients: &[1, 32], contenders: &[0, 1, 2, 6] },
+    Place { durability: "memory", flush: 5000, clients: &[32], contenders: &[0, 1, 2] },
+    Place { durability: "wal", flush: 0, clients: &[32], contenders: &[0, 1, 6] },
 ];
 const SMOKE: [Place; 2] = [
-    Place { durability: "memory", flush: 0, clients: &[2], contenders: 6 },
-    Place { durability: "wal", flush: 0, clients: &[2], contenders: 2 },
+    Place { durability: "memory", flush: 0, clients: &[2], contenders: ALL },
+    Place { durability: "wal", flush: 0, clients: &[2], contenders: &[0, 1, 6] },
 ];
 
 /// Measures all of it.
@@ -107,18 +123,37 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     };
     let benches = [Bench::start("memory")?, Bench::start("wal")?];
     let subscribers = [Subscriber::start(&benches[0].cluster)?, Subscriber::start(&benches[1].cluster)?];
+    let mut sent = [0; 2];
     for round in 0..scale.rounds {
         for place in places {
-            let bench = &benches[usize::from(place.durability == "wal")];
-            bench.measure(place, round, scale.turn, &mut chapter)?;
+            let number = usize::from(place.durability == "wal");
+            sent[number] += benches[number].measure(place, round, scale.turn, &mut chapter)?;
         }
     }
     let mut received = 0;
-    for (subscriber, bench) in subscribers.into_iter().zip(&benches) {
-        received += subscriber.finish(&bench.cluster)?;
+    for ((subscriber, bench), without_row) in subscribers.into_iter().zip(&benches).zip(sent) {
+        received += subscriber.finish(&bench.cluster, without_row)?;
     }
+    compare_with_memory(&mut chapter);
     chapter.note(format!("{received} events were sent, and the subscribers have got each of them."));
     Ok(chapter)
+}
+
+/// Tells what an event in the log costs beside one in memory.
+fn compare_with_memory(chapter: &mut Chapter) {
+    let mut notes = Vec::new();
+    for row in chapter.rows() {
+        for contender in &CONTENDERS {
+            let ratio = chapter.ratio_to(row, &format!("{}{WAL}", contender.says), contender.says, RATE);
+            if let Some(Ratio { median, low, high }) = ratio {
+                notes.push(format!(
+                    "Durability `wal` ÷ `memory`, {row}, {}: {median:.2} ({low:.2} to {high:.2}) of the commits.",
+                    contender.says
+                ));
+            }
+        }
+    }
+    notes.into_iter().for_each(|note| chapter.note(note));
 }
 
 struct Bench {
@@ -137,10 +172,14 @@ impl Bench {
             .start()?;
         let scripts = Scratch::create(&Account::for_servers()?)?;
         for Contender { name, comment, body, .. } in &CONTENDERS {
+            let insert = match *name {
+                ONLY => String::new(),
+                _ => format!("insert into rows_{name} (data) values (message);"),
+            };
             cluster.sql(&format!(
                 "create table rows_{name} (id bigserial primary key, data text);
                  create function insert_{name}(message text) returns void language plpgsql as $f$
-                 begin insert into rows_{name} (data) values (message); {body} end $f$;
+                 begin {insert} {body} end $f$;
                  comment on function insert_{name}(text) is '{comment}';"
             ))?;
             fs::write(scripts.path().join(name), format!("select insert_{name}(repeat('x', 200));\n"))?;
@@ -148,8 +187,9 @@ impl Bench {
         Ok(Self { cluster, scripts })
     }
 
-    /// One round.
-    fn measure(&self, place: &Place, round: usize, turn: Duration, chapter: &mut Chapter) -> Result<()> {
+    /// One round. Returns how many events were sent of which no row tells.
+    fn measure(&self, place: &Place, round: usize, turn: Duration, chapter: &mut Chapter) -> Result<u64> {
+        let mut without_row = 0;
         self.cluster.sql(&format!("alter system set commit_delay = {}", place.flush))?;
         self.cluster.sql("alter system set commit_siblings = 0")?;
         self.cluster.sql("select pg_reload_conf()")?;
@@ -158,19 +198,22 @@ impl Bench {
             if place.flush > 0 {
                 row += &format!(", flushes of {} ms", place.flush / 1000);
             }
-            for number in 0..place.contenders {
+            for number in 0..place.contenders.len() {
                 // None is always first.
-                let contender = &CONTENDERS[(number + round) % place.contenders];
+                let contender = &CONTENDERS[place.contenders[(number + round) % place.contenders.len()]];
                 let before = process::tree_time(self.cluster.postmaster_pid()?);
                 let (rate, commits) = self.turn(contender, *clients, turn)?;
                 let used = process::tree_time(self.cluster.postmaster_pid()?) - before;
-                let kind = if place.durability == "wal" { "; durability wal" } else { "" };
+                if contender.name == ONLY {
+                    without_row += commits as u64;
+                }
+                let kind = if place.durability == "wal" { WAL } else { "" };
                 let side = format!("{}{kind}", contender.says);
                 chapter.add(&row, &side, RATE, rate);
                 chapter.add(&row, &side, SYSTEM, used.as_secs_f64() * 1e6 / commits);
             }
         }
-        Ok(())
+        Ok(without_row)
     }
 
     /// Commits a second in one turn, and how many there were.
@@ -214,13 +257,13 @@ impl Subscriber {
         Ok(Self { thread, received, is_over })
     }
 
-    /// Waits for the last event.
-    fn finish(self, cluster: &Cluster) -> Result<u64> {
+    /// Waits for the last event. `without_row`: how many there are beside those that the tables tell of.
+    fn finish(self, cluster: &Cluster, without_row: u64) -> Result<u64> {
         let sent = cluster.sql(
             "select (select count(*) from rows_raised) + (select count(*) from rows_published)
                   + (select count(*) from rows_at_once)",
         )?;
-        let sent: u64 = sent.parse()?;
+        let sent = sent.parse::<u64>()? + without_row;
         let deadline = Instant::now() + PATIENCE;
         while self.received.load(Relaxed) < sent && Instant::now() < deadline && !self.thread.is_finished() {
             thread::sleep(Duration::from_millis(10));

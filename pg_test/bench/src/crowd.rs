@@ -80,8 +80,14 @@ impl Crowd {
                 let path = path(u32::try_from(number)?);
                 sockets.push(ask(address, &path)?);
             }
-            for socket in &mut sockets[begin..] {
-                wait_for_answer(socket)?;
+            for number in begin..sockets.len() {
+                // Streams of an earlier row may not have left yet.
+                let deadline = Instant::now() + PATIENCE;
+                while !is_taken(&mut sockets[number])? {
+                    ensure!(Instant::now() < deadline, "stream {number}: 503 for {PATIENCE:?}");
+                    std::thread::sleep(Duration::from_millis(50));
+                    sockets[number] = ask(address, &path(u32::try_from(number)?))?;
+                }
             }
         }
         let mut read = Vec::with_capacity(sockets.len());
@@ -142,15 +148,19 @@ fn ask(address: SocketAddr, path: &str) -> Result<std::net::TcpStream> {
 }
 
 /// Takes the head, and nothing of the stream.
-fn wait_for_answer(socket: &mut std::net::TcpStream) -> Result<()> {
+/// `false`: there is no room for the stream now.
+fn is_taken(socket: &mut std::net::TcpStream) -> Result<bool> {
     let mut bytes = [0; 4096];
     loop {
         let count = socket.peek(&mut bytes).context("no answer")?;
         ensure!(count > 0 && count < bytes.len(), "no head within {count} bytes");
         let Some(end) = memchr::memmem::find(&bytes[..count], b"\r\n\r\n") else { continue };
+        if bytes.starts_with(b"HTTP/1.1 503") {
+            return Ok(false);
+        }
         ensure!(bytes.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&bytes[..end]));
         socket.read_exact(&mut bytes[..end + 4])?;
-        return Ok(());
+        return Ok(true);
     }
 }
 

@@ -17,7 +17,8 @@ use crate::tally::Faults;
 pub(crate) enum Load {
     /// When every stream has the one before.
     LockStep,
-    /// So that never more than this many are on their way, in bursts of at least half of that.
+    /// So that never more than this many are on their way; when half of them have come to every stream, as many
+    /// follow.
     Backlog(u64),
     /// So many a second.
     Paced(u32),

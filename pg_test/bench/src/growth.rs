@@ -98,13 +98,9 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     let mut chapter = Chapter::new("growth", "Growth: what an event costs when one thing becomes more", "")
         .with_heads(["what grows", "to"]);
     let most = Most::new(scale.size);
-    let settings = [
-        ("sse.jwt_secret", "only for the bench, thirty-two bytes and more"),
-        ("sse.token_parameter", "token"),
-    ];
-    let ground = Ground::start(&settings)?;
-    ground.cluster.sql(SCHEMA)?;
-    let bench = Bench { ground: &ground, turn: scale.turn, rounds: scale.rounds.div_ceil(2) };
+    let turn = (scale.turn, scale.rounds.div_ceil(2));
+    let ground = Ground::start(&[])?;
+    let bench = Bench::new(&ground, turn);
     for streams in steps(10, most.streams.min(scale.most_streams)) {
         bench.crowd(&mut chapter, STREAMS, streams, streams, EVENT)?;
     }
@@ -116,6 +112,15 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
         bench.publishers(&mut chapter, publishers)?;
         publishers *= if scale.size == Size::Full { 2 } else { 4 };
     }
+    drop(ground);
+    // With keys, a quarter of the streams is kept for those who have a token.
+    let settings = [
+        ("sse.jwt_secret", "only for the bench, thirty-two bytes and more"),
+        ("sse.token_parameter", "token"),
+    ];
+    let ground = Ground::start(&settings)?;
+    ground.cluster.sql(SCHEMA)?;
+    let bench = Bench::new(&ground, turn);
     for topics in steps(1, most.topics) {
         bench.topics(&mut chapter, topics)?;
     }
@@ -129,7 +134,7 @@ pub(crate) fn run(scale: &Scale) -> Result<Chapter> {
     drop(ground);
     for threads in [1, 2] {
         let ground = Ground::start(&[("sse.threads", &threads.to_string())])?;
-        let bench = Bench { ground: &ground, turn: scale.turn, rounds: scale.rounds.div_ceil(2) };
+        let bench = Bench::new(&ground, turn);
         let streams = most.streams.min(2000);
         bench.crowd(&mut chapter, THREADS, threads, streams, EVENT)?;
     }
@@ -149,7 +154,11 @@ struct Bench<'a> {
     rounds: usize,
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    fn new(ground: &'a Ground, (turn, rounds): (Duration, usize)) -> Self {
+        Self { ground, turn, rounds }
+    }
+
     fn served(&self) -> Result<Served> {
         Ok(Served { server: self.ground.gateway()?, postmaster: self.ground.cluster.postmaster_pid()? })
     }

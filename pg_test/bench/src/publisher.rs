@@ -5,8 +5,10 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::slice;
 
 use anyhow::{Context, Result, ensure};
+use futures_util::future::try_join_all;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
@@ -42,14 +44,19 @@ impl Publisher {
         Ok(Self::Post { socket, head })
     }
 
-    /// Sends these events in this order, and waits until they are taken.
+    /// Sends these events in this order, each in a transaction of its own, and waits until they are taken.
     ///
     /// # Errors
-    /// They are refused.
+    /// One is refused.
     pub(crate) fn publish(&mut self, payloads: &[String]) -> Result<()> {
         match self {
             Self::Sql { runtime, client, statement } => {
-                runtime.block_on(client.execute(&*statement, &[&payloads])).context("the statement")?;
+                // All are on their way at once (pipelining), so that no commit waits for an answer to the one before.
+                let each = payloads.iter().map(|payload| {
+                    let (client, statement) = (&*client, &*statement);
+                    async move { client.execute(statement, &[&slice::from_ref(payload)]).await }
+                });
+                runtime.block_on(try_join_all(each)).context("the statement")?;
             }
             Self::Post { socket, head } => {
                 for payload in payloads {

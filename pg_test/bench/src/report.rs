@@ -96,7 +96,12 @@ impl Chapter {
     }
 
     pub(crate) fn ratio(&self, row: &str, side: &str, metric: Metric) -> Option<Ratio> {
-        let (one, other) = (self.series(row, side, metric)?, self.series(row, &self.yardstick, metric)?);
+        self.ratio_to(row, side, &self.yardstick, metric)
+    }
+
+    /// One side of a row divided by another.
+    pub(crate) fn ratio_to(&self, row: &str, side: &str, other: &str, metric: Metric) -> Option<Ratio> {
+        let (one, other) = (self.series(row, side, metric)?, self.series(row, other, metric)?);
         let pairs: Vec<f64> = one.rounds.iter().zip(&other.rounds).map(|(one, other)| one / other).collect();
         let [low, high] = [f64::min, f64::max].map(|pick| pairs.iter().copied().reduce(pick));
         let ratio = Ratio { median: median(&one.rounds) / median(&other.rounds), low: low?, high: high? };
