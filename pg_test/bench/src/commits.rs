@@ -9,14 +9,16 @@
 //! Not for what becomes of events behind the gateway: fanout.rs.
 
 use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use cluster::http::{EventStream, StreamError};
 use cluster::{Account, Cluster, PATIENCE, Scratch};
+use memchr::memmem;
 
 use crate::process;
 use crate::report::{Chapter, Metric, Ratio};
@@ -249,11 +251,16 @@ struct Subscriber {
 
 impl Subscriber {
     fn start(cluster: &Cluster) -> Result<Self> {
-        let mut stream = cluster.http()?.events("/api/insert-raised/notice")?;
-        ensure!(stream.next(PATIENCE)?.event == "sse.ready", "the stream does not begin");
+        let mut socket = TcpStream::connect(cluster.http()?.address()).context("cannot connect")?;
+        socket.write_all(b"GET /api/insert-raised/notice HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let mut counter = Counter { socket, bytes: vec![0; 256 * 1024], kept: 0 };
+        // The first block is there as soon as the stream is.
+        ensure!(counter.read()?.is_some_and(|read| read.starts_with(b"HTTP/1.1 200")), "no stream");
+        counter.socket.set_read_timeout(Some(Duration::from_millis(100)))?;
         let (received, is_over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let (counted, ends) = (Arc::clone(&received), Arc::clone(&is_over));
-        let thread = thread::spawn(move || count(&mut stream, &counted, &ends));
+        let thread = thread::spawn(move || counter.count(&counted, &ends));
         Ok(Self { thread, received, is_over })
     }
 
@@ -276,15 +283,74 @@ impl Subscriber {
     }
 }
 
-fn count(stream: &mut EventStream, received: &AtomicU64, is_over: &AtomicBool) -> Result<()> {
-    while !is_over.load(Relaxed) {
-        match stream.next(Duration::from_millis(100)) {
-            Ok(event) if event.event == "sse.gap" => bail!("events are missing: {}", event.data),
-            Ok(_) if received.fetch_add(1, Relaxed).is_multiple_of(10_000) => stream.forget_bytes(),
-            Ok(_) => {}
-            Err(StreamError::TimedOut) => {}
-            Err(error) => return Err(error.into()),
+/// Looks for nothing but how many events come, because it takes its processor time from those that it measures.
+struct Counter {
+    socket: TcpStream,
+    bytes: Vec<u8>,
+    /// Bytes in front that were seen before, and may be the beginning of what is looked for.
+    kept: usize,
+}
+
+impl Counter {
+    const EVENT: &[u8] = b"\ndata: x";
+    const GAP: &[u8] = b"event: sse.gap";
+
+    /// What has come, behind what was kept. `None`: nothing came in time.
+    fn read(&mut self) -> Result<Option<&[u8]>> {
+        match self.socket.read(&mut self.bytes[self.kept..]) {
+            Ok(0) => bail!("the stream has ended"),
+            Ok(count) => Ok(Some(&self.bytes[..self.kept + count])),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
-    Ok(())
+
+    fn count(&mut self, received: &AtomicU64, is_over: &AtomicBool) -> Result<()> {
+        while !is_over.load(Relaxed) {
+            let Some(read) = self.read()? else { continue };
+            ensure!(memmem::find(read, Self::GAP).is_none(), "events are missing");
+            let (mut count, mut end) = (0, 0);
+            for place in memmem::find_iter(read, Self::EVENT) {
+                count += 1;
+                end = place + Self::EVENT.len();
+            }
+            // As much as a longest name may need, but nothing that was counted.
+            let begin = end.max(read.len().saturating_sub(Self::GAP.len() - 1));
+            let all = read.len();
+            self.bytes.copy_within(begin..all, 0);
+            self.kept = all - begin;
+            received.fetch_add(count, Relaxed);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Whatever the pieces are in which they come.
+    #[test]
+    fn each_event_is_counted_once_and_a_gap_is_seen() -> Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let socket = TcpStream::connect(listener.local_addr()?)?;
+        socket.set_read_timeout(Some(Duration::from_millis(10)))?;
+        let (mut server, _) = listener.accept()?;
+        let mut counter = Counter { socket, bytes: vec![0; 64], kept: 0 };
+        let (received, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let counting = scope.spawn(|| counter.count(&received, &is_over));
+            for byte in b"id: 1\ndata: xxx\n\nid: 2\ndata: xx\n\n: beat\n\nid: 3\ndata: x\n\n" {
+                server.write_all(&[*byte])?;
+            }
+            cluster::wait_for(PATIENCE, "three events", || Ok((received.load(Relaxed) >= 3).then_some(())))?;
+            server.write_all(b"id: 4\nevent: sse.g")?;
+            server.write_all(b"ap\ndata: x\n\n")?;
+            let end = counting.join().unwrap_or_else(|_| bail!("it panicked"));
+            assert!(end.is_err() && received.load(Relaxed) == 3);
+            anyhow::Ok(())
+        })
+    }
 }
