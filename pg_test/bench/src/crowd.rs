@@ -80,13 +80,13 @@ impl Crowd {
                 let path = path(u32::try_from(number)?);
                 sockets.push(ask(address, &path)?);
             }
-            for number in begin..sockets.len() {
+            for (number, socket) in sockets.iter_mut().enumerate().skip(begin) {
                 // Streams of an earlier row may not have left yet.
                 let deadline = Instant::now() + PATIENCE;
-                while !is_taken(&mut sockets[number])? {
+                while !is_taken(socket)? {
                     ensure!(Instant::now() < deadline, "stream {number}: 503 for {PATIENCE:?}");
                     std::thread::sleep(Duration::from_millis(50));
-                    sockets[number] = ask(address, &path(u32::try_from(number)?))?;
+                    *socket = ask(address, &path(u32::try_from(number)?))?;
                 }
             }
         }
@@ -147,8 +147,7 @@ fn ask(address: SocketAddr, path: &str) -> Result<std::net::TcpStream> {
     Ok(socket)
 }
 
-/// Takes the head, and nothing of the stream.
-/// `false`: there is no room for the stream now.
+/// Takes the head, and nothing of the stream. `false`: there is no room for the stream now.
 fn is_taken(socket: &mut std::net::TcpStream) -> Result<bool> {
     let mut bytes = [0; 4096];
     loop {
