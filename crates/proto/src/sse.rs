@@ -259,8 +259,17 @@ fn hex_digits(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(4)
 }
 
+/// Most texts have none. So blocks are asked as a whole, which the compiler does with a few instructions for
+/// many bytes: an eighth of those that it takes to look at one byte after the other. Rejected: memchr, which
+/// is as quick, but many times slower where dependencies are built without optimisation, as for tests.
 fn line_end(text: &str) -> Option<usize> {
-    memchr::memchr2(b'\n', b'\r', text.as_bytes())
+    let (blocks, _) = text.as_bytes().as_chunks::<32>();
+    let has_none = |block: &&[u8; 32]| {
+        block.iter().fold(0, |found, byte| found | u8::from(*byte == b'\n') | u8::from(*byte == b'\r')) == 0
+    };
+    let passed = 32 * blocks.iter().take_while(has_none).count();
+    let rest = &text.as_bytes()[passed..];
+    rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).map(|place| passed + place)
 }
 
 #[cfg(test)]

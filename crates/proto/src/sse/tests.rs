@@ -17,6 +17,21 @@ fn an_event_is_id_name_data_and_a_blank_line() {
     assert_eq!(event(Some("order"), "{}"), "id: ab-10\nevent: order\ndata: {}\n\n");
 }
 
+// It is looked for in blocks.
+#[test]
+fn the_first_line_end_is_found_wherever_it_lies() {
+    for len in 0..100 {
+        let text = "x".repeat(len);
+        assert_eq!(line_end(&text), None);
+        for place in 0..len {
+            for end in ["\n", "\r"] {
+                let text = format!("{}{end}{}\n", &text[..place], &text[place..]);
+                assert_eq!(line_end(&text), Some(place), "{text:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_payload_is_split_at_every_kind_of_line_end_and_opens_no_field() {
     for (data, lines) in [
