@@ -3,8 +3,8 @@
 //!
 //! The control is a process that does nothing else, so a scheduler runs it at once. The gateway's threads
 //! have more to do, so on a shared machine they wait longer for the same processor. The kernel measures that.
-//! What a thread waits for otherwise (a lock, a file, another thread) is not included. Nothing is allowed for
-//! what they wait because of the siege itself; only where others used the machine is it the machine's delay.
+//! What a thread waits for otherwise (a lock, a file, another thread) is not included. Whether anything is
+//! allowed for what they wait, and who used the machine meanwhile, is for the run to judge.
 //!
 //! Not for the main thread of the gateway: no event waits for that.
 
@@ -12,8 +12,8 @@ use std::fs;
 use std::process;
 use std::thread;
 
-/// The longest wait that is blamed on others, in microseconds: a gateway that starves for longer should
-/// be noticed.
+/// The longest wait that excuses anything, in microseconds: a gateway that starves for longer should be
+/// noticed.
 const MOST: u64 = 500_000;
 
 /// How the names of the threads between ring and sockets begin: no event waits for the others.

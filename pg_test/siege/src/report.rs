@@ -30,9 +30,9 @@ pub struct Report {
     pub(crate) memory: (u64, u64),
     /// The longest that the gateway's threads waited for a processor, in microseconds.
     pub(crate) starved: u64,
-    /// How much of the processors others used, and how many late seconds waits for a processor excuse.
+    /// How much of the processors others used, and the late seconds that waits for a processor excuse.
     pub(crate) others_percent: u64,
-    pub(crate) excused: usize,
+    pub(crate) excused: Vec<String>,
     /// Whether the server might put its events before other work.
     pub(crate) has_priority: bool,
     pub(crate) attackers: BTreeMap<&'static str, Tally>,
@@ -62,9 +62,12 @@ impl fmt::Display for Report {
             f,
             "machine   others used {} % of the processors; {} late seconds are excused; events have {} priority",
             self.others_percent,
-            self.excused,
+            self.excused.len(),
             if self.has_priority { "the" } else { "no" }
         )?;
+        for late in &self.excused {
+            writeln!(f, "excused   {late}")?;
+        }
         let statuses: Vec<String> =
             self.calls.by_status.iter().map(|(status, count)| format!("{status} {count}")).collect();
         writeln!(

@@ -44,8 +44,8 @@ const MIN_CALLS: u64 = 2;
 const MIN_CHANGES: u64 = 2;
 const MIN_SEEN_PERCENT: u64 = 60;
 
-/// Of a hundred seconds, this many may be late because others used the processors. With more of them, events
-/// that are late each second would not be noticed: the run proves nothing.
+/// Of a hundred seconds, this many may be late because the gateway's threads waited for a processor. With
+/// more of them, events that are late each second would not be noticed: the run proves nothing.
 const MAX_EXCUSED_PERCENT: usize = 40;
 
 /// Where speed is not judged, a call may take this many times as long: half a call a second still means
@@ -223,7 +223,8 @@ fn judge(
     failures.extend(published.broken.clone());
     let seconds = delays::judged_seconds(&judged);
     if excused.len() * 100 > seconds * MAX_EXCUSED_PERCENT {
-        failures.push(format!("in {} of {seconds} seconds others kept the gateway waiting", excused.len()));
+        failures
+            .push(format!("in {} of {seconds} seconds the gateway waited for a processor", excused.len()));
     }
     let mut least = |what: &str, count: u64, least: u64| {
         if count < least {
@@ -257,7 +258,7 @@ fn judge(
         memory: (peak, limit),
         starved: findings.machine.longest_wait(0, u64::MAX),
         others_percent: findings.machine.others_percent(0, u64::MAX),
-        excused: excused.len(),
+        excused: excused.into_iter().map(|late| late.told).collect(),
         has_priority,
         attackers,
         phases,
