@@ -62,9 +62,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let purpose = if is_packed && !options.check { Purpose::Pages } else { Purpose::BuildAndRun };
     let pg = packages::ensure(options.pg_config.as_deref(), purpose)?;
     let install = installed(&pg)?;
-    // From here on there is something to remove, so signals are caught.
     let (sender, stop) = channel();
-    ctrlc::set_handler(move || sender.send(()).unwrap_or_default()).context("cannot catch signals")?;
+    // A check ends by the signal, at once, and what it has made goes with it (`cluster::Scratch`).
+    if !options.check {
+        ctrlc::set_handler(move || sender.send(()).unwrap_or_default()).context("cannot catch signals")?;
+    }
     for example in &examples {
         if options.check && example.uses_package()? && !has_node() {
             skip(&format!("demo {}", example.name()), "Node with npm")?;

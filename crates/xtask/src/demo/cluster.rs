@@ -10,6 +10,7 @@ mod proxy;
 mod tree;
 
 use std::io::stdin;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -42,10 +43,13 @@ pub(super) enum For {
 /// Something on the way fails; the ends of the servers' logs are in the message where they help.
 pub(super) fn run(install: Arc<Install>, port: u16, who: For) -> Result<()> {
     let (sender, wishes) = channel();
-    let on_signal = sender.clone();
-    ctrlc::set_handler(move || on_signal.send(Wish::Stop).unwrap_or_default())
-        .context("cannot catch signals")?;
-    let port = if port == 0 { lasting_port()? } else { port };
+    // A check ends by the signal, at once, and what it has made goes with it (`cluster::Scratch`).
+    if who == For::People {
+        let on_signal = sender.clone();
+        ctrlc::set_handler(move || on_signal.send(Wish::Stop).unwrap_or_default())
+            .context("cannot catch signals")?;
+    }
+    let port = if port == 0 { lasting_port()? } else { free(port)? };
     let mut tree = Tree::plant(install, &format!("http://localhost:{port}"))?;
     let proxy = Proxy::start(port, tree.ports)?;
     let counting = Counting::begin(proxy.http);
@@ -67,6 +71,13 @@ pub(super) fn run(install: Arc<Install>, port: u16, who: For) -> Result<()> {
     served?;
     println!("\nstopped, removed");
     Ok(())
+}
+
+/// A port that nobody listens on. HAProxy does not ask: it would share the port of another one of the same user
+/// (`SO_REUSEPORT`), and each would get some of the other's visitors.
+fn free(port: u16) -> Result<u16> {
+    TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port} cannot be had"))?;
+    Ok(port)
 }
 
 fn tell(tree: &Tree, port: u16) {
@@ -108,4 +119,19 @@ fn fail_over(tree: &mut Tree) -> Result<()> {
     tree.return_of_the_other()?;
     tell(format!("server {old} is back, as the standby (pg_rewind). Enter kills the primary again"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_port_is_free_if_nobody_listens_on_it_and_stays_so() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert!(free(port).unwrap_err().to_string().contains(&port.to_string()));
+        let port = lasting_port().unwrap();
+        assert_eq!((free(port).unwrap(), free(port).unwrap()), (port, port));
+    }
 }

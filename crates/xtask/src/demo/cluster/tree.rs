@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use cluster::http::Client;
-use cluster::{Cluster, Install, lasting_port};
+use cluster::{Cluster, Install, PATIENCE, lasting_port, wait_until};
 use example::{Example, Running};
 use serde_json::json;
 
@@ -105,7 +105,11 @@ impl Tree {
     fn join(&self) -> Result<()> {
         self.standby().wait_for_replay(self.primary())?;
         self.primary().configure("synchronous_standby_names", "*")?;
-        self.primary().reload()
+        self.primary().reload()?;
+        let sql = "select count(*) from pg_stat_replication where sync_state <> 'async'";
+        wait_until(PATIENCE, "commits wait for the standby", || {
+            self.primary().sql(sql).is_ok_and(|count| count == "1")
+        })
     }
 
     /// The ends of both logs, for messages.
