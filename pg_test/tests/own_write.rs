@@ -12,7 +12,7 @@ use cluster::http::{EventStream, Response};
 use cluster::{Install, Preload, wait_for};
 use common::calls::{Api, builder, shared, start, told};
 use common::tokens::{ALICE, BOB, listen};
-use common::{SOON, module};
+use common::{SOON, linger};
 use serde_json::{Value, json};
 
 /// The header, empty when there is none.
@@ -235,43 +235,15 @@ fn logins_and_calls_on_every_thread_have_it() -> Result<()> {
     })
 }
 
-/// Listed after pg_sse: waits when the transaction is visible, and its events are not in the ring yet.
-const PAUSE: &str = r#"
-#include "postgres.h"
-#include "fmgr.h"
-#include "access/xact.h"
-#include "utils/guc.h"
-#include <time.h>
-PG_MODULE_MAGIC;
-static int milliseconds = 0;
-static void at_event(XactEvent event, void *arg)
-{
-    struct timespec left;
-    if (event != XACT_EVENT_COMMIT || milliseconds == 0)
-        return;
-    left.tv_sec = milliseconds / 1000;
-    left.tv_nsec = (milliseconds % 1000) * 1000000L;
-    while (nanosleep(&left, &left) != 0)
-        ;
-}
-void _PG_init(void);
-void _PG_init(void)
-{
-    DefineCustomIntVariable("hold.ms", "Wait in the commit callback.", NULL, &milliseconds, 0, 0, 100000,
-                            PGC_USERSET, 0, NULL, NULL, NULL);
-    RegisterXactCallback(at_event, NULL);
-}
-"#;
-
 // A transaction that stands still after its commit holds back the events of all that came behind it.
 #[test]
 fn an_answer_waits_for_a_transaction_before_its_own_as_long_as_the_courier_does_and_has_its_position()
 -> Result<()> {
     let install = Install::shared()?;
-    if !module::compile(&install, "pg_sse_hold", PAUSE)? {
+    if !linger::compile(&install)? {
         return Ok(());
     }
-    let libraries = Preload::Libraries("pg_sse, pg_sse_hold".to_owned());
+    let libraries = Preload::Libraries(format!("pg_sse, {}", linger::LIBRARY));
     let cluster = start(builder().preload(libraries))?;
     let api = Api::of(&cluster, "held")?;
     furnish(&api, "held")?;
@@ -280,12 +252,10 @@ fn an_answer_waits_for_a_transaction_before_its_own_as_long_as_the_courier_does_
     // The courier waits five seconds.
     for (n, milliseconds) in [(1, 400), (2, 3000), (3, 9000)] {
         let mut holder = api.session()?;
-        holder.run(&format!("set hold.ms = {milliseconds}"))?.ok()?;
+        holder.run(&format!("set linger.ms = {milliseconds}"))?.ok()?;
         holder.send(&format!("begin; update counter set value = {n}; select say('held {n}'); commit"))?;
         let mut reader = api.session()?;
-        cluster::wait_for(SOON, "the change is visible", || {
-            Ok((reader.run("select value from counter")?.ok()?.text() == n.to_string()).then_some(()))
-        })?;
+        linger::wait_for_value(&mut reader, n)?;
         let began = Instant::now();
         let answer = post(&api, "say", &json!({"what": format!("own {n}")}))?;
         let took = began.elapsed();
