@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http_body_util::Either;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,7 +21,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::body::AdminBody;
 use super::seats::{Seats, Sitting};
 use super::{AdminConfig, Board, router};
 use crate::between::outbox::{Severity, escaped};
@@ -169,8 +169,8 @@ async fn converse(socket: TcpStream, board: Arc<Board>, sitting: Rc<Sitting>) {
             sitting.asks();
             let response = router::answer(request, &board).await;
             match response.body() {
-                AdminBody::Events(events) => *watching.borrow_mut() = Some(events.taken()),
-                AdminBody::Whole(_) => sitting.is_answered(),
+                Either::Right(events) => *watching.borrow_mut() = Some(events.taken()),
+                Either::Left(_) => sitting.is_answered(),
             }
             Ok::<_, Infallible>(response)
         }

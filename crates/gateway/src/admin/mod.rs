@@ -10,7 +10,6 @@
 //! Not for `/healthz` of the main port: that is `router`.
 
 mod api;
-mod body;
 mod inspector;
 mod listen;
 mod methods;

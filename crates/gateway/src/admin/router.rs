@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Either;
 use hyper::body::Incoming;
 
-use super::body::AdminBody;
 use super::methods::reads;
 use super::token::Given;
 use super::{Board, api, inspector, metrics, names};
@@ -22,6 +22,9 @@ use crate::content::problem::Problem;
 
 /// A page of another origin may not even have the bytes that it cannot read, as an image or a script.
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// A body that is whole, or of events that are still to come.
+pub(super) type AdminBody = Either<Body, api::Events>;
 
 /// Answers one request.
 pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Response<AdminBody> {
@@ -33,7 +36,7 @@ pub(super) async fn answer(request: Request<Incoming>, board: &Arc<Board>) -> Re
 async fn found(request: Request<Incoming>, board: &Arc<Board>) -> Response<AdminBody> {
     if request.uri().path() == "/api/events" && request.method() == Method::GET {
         let answer = watch(&request, board).await;
-        return answer.unwrap_or_else(|problem| problem.into_response().map(AdminBody::from));
+        return answer.unwrap_or_else(|problem| problem.into_response().map(Either::Left));
     }
     let is_head = request.method() == Method::HEAD;
     let mut response = route(&request, board).await.unwrap_or_else(Problem::into_response);
@@ -42,13 +45,13 @@ async fn found(request: Request<Incoming>, board: &Arc<Board>) -> Response<Admin
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         *response.body_mut() = Body::EMPTY;
     }
-    response.map(AdminBody::from)
+    response.map(Either::Left)
 }
 
 async fn watch(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Response<AdminBody>, Problem> {
     check_name(request, board)?;
     let given = admit(request, board).await?;
-    api::watch(board, given).map(|response| response.map(AdminBody::from))
+    api::watch(board, given).map(|response| response.map(Either::Right))
 }
 
 async fn route(request: &Request<Incoming>, board: &Arc<Board>) -> Result<Response<Body>, Problem> {

@@ -6,6 +6,7 @@
 //! Not for how events come here: `between/live.rs`.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
+use hyper::body::{Body, Frame};
 use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -80,10 +82,7 @@ impl Events {
     }
 
     /// The next block; `None`: the end.
-    pub(in crate::admin) fn poll_block(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Bytes>> {
+    fn poll_block(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         self.taken.set(Instant::now());
         if self.has_ended {
             return Poll::Ready(None);
@@ -108,6 +107,18 @@ impl Events {
             }
         }
         Poll::Pending
+    }
+}
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.poll_block(cx).map(|block| block.map(|block| Ok(Frame::data(block))))
     }
 }
 
