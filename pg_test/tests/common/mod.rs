@@ -13,7 +13,6 @@ pub(crate) mod control;
 pub(crate) mod dice;
 pub(crate) mod differential;
 pub(crate) mod everything;
-pub(crate) mod guide;
 pub(crate) mod linger;
 pub(crate) mod log_records;
 pub(crate) mod login;

@@ -69,7 +69,6 @@ fn without(major: u32) -> &'static [&'static str] {
             "row_changes",
             "row_changes_tables",
             "scope_caller",
-            "seeds",
             "stock_cluster",
         ],
         _ => &["capture_languages"],
