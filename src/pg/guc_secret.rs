@@ -12,13 +12,12 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
-use std::fmt::Display;
 use std::thread::LocalKey;
 
 use pgrx::guc::GucFlags;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
-use sse_gateway::{AdminToken, Secret};
+use sse_gateway::{AdminToken, Hidden, MIN_ADMIN_TOKEN_BYTES, MIN_SECRET_BYTES, Secret};
 
 use super::compat;
 use super::guc_text::{TextHooks, set_check_detail};
@@ -41,71 +40,48 @@ pub(crate) fn admin_token() -> Option<AdminToken> {
 }
 
 /// The hooks of `sse.jwt_secret`.
-pub(crate) const HOOKS: TextHooks = hooks::<Secret>();
+pub(crate) const HOOKS: TextHooks = hooks::<MIN_SECRET_BYTES>();
 
 /// The hooks of `sse.admin_token`.
-pub(crate) const ADMIN_TOKEN_HOOKS: TextHooks = hooks::<AdminToken>();
+pub(crate) const ADMIN_TOKEN_HOOKS: TextHooks = hooks::<MIN_ADMIN_TOKEN_BYTES>();
 
 /// The assign and show hooks cannot unwind.
-const fn hooks<S: Hidden>() -> TextHooks {
+const fn hooks<const LEAST: usize>() -> TextHooks
+where
+    Hidden<LEAST>: InForce,
+{
     TextHooks {
-        check: Some(check::<S>),
-        assign: Some(assign::<S>),
-        show: Some(show::<S>),
+        check: Some(check::<LEAST>),
+        assign: Some(assign::<LEAST>),
+        show: Some(show::<LEAST>),
         flags: GucFlags::SUPERUSER_ONLY,
     }
 }
 
-/// What a setting may hold that nobody is shown.
-trait Hidden: Sized + 'static {
-    /// What is wrong with the bytes, if anything.
-    fn of(bytes: &[u8]) -> Result<Self, impl Display>;
-
-    fn bytes(&self) -> &[u8];
-
-    /// Where the one in force is.
-    fn place() -> &'static LocalKey<RefCell<Option<Self>>>;
+/// Where the one of a setting is that is in force.
+trait InForce: Sized + 'static {
+    const PLACE: &'static LocalKey<RefCell<Option<Self>>>;
 }
 
-impl Hidden for Secret {
-    fn of(bytes: &[u8]) -> Result<Self, impl Display> {
-        Self::try_new(bytes)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.as_bytes()
-    }
-
-    fn place() -> &'static LocalKey<RefCell<Option<Self>>> {
-        &SECRET
-    }
+impl InForce for Secret {
+    const PLACE: &'static LocalKey<RefCell<Option<Self>>> = &SECRET;
 }
 
-impl Hidden for AdminToken {
-    fn of(bytes: &[u8]) -> Result<Self, impl Display> {
-        Self::try_new(bytes)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.as_bytes()
-    }
-
-    fn place() -> &'static LocalKey<RefCell<Option<Self>>> {
-        &ADMIN_TOKEN
-    }
+impl InForce for AdminToken {
+    const PLACE: &'static LocalKey<RefCell<Option<Self>>> = &ADMIN_TOKEN;
 }
 
-unsafe extern "C-unwind" fn check<S: Hidden>(
+unsafe extern "C-unwind" fn check<const LEAST: usize>(
     newval: *mut *mut c_char,
     extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: what the attribute `pg_guard` makes of a function; it cannot make it of a generic one. No
     // destructor is jumped over: everything with one lives inside.
-    unsafe { pgrx_extern_c_guard(move || is_good::<S>(newval, extra)) }
+    unsafe { pgrx_extern_c_guard(move || is_good::<LEAST>(newval, extra)) }
 }
 
-fn is_good<S: Hidden>(newval: *mut *mut c_char, extra: *mut *mut c_void) -> bool {
+fn is_good<const LEAST: usize>(newval: *mut *mut c_char, extra: *mut *mut c_void) -> bool {
     // SAFETY: guc.c passes the address of the new value.
     let text = unsafe { *newval };
     if text.is_null() {
@@ -116,7 +92,7 @@ fn is_good<S: Hidden>(newval: *mut *mut c_char, extra: *mut *mut c_void) -> bool
     if text.is_empty() {
         return true;
     }
-    let secret = match S::of(text.to_bytes()) {
+    let secret = match Hidden::<LEAST>::try_new(text.to_bytes()) {
         Ok(secret) => secret,
         Err(error) => {
             set_check_detail(&error.to_string());
@@ -127,7 +103,7 @@ fn is_good<S: Hidden>(newval: *mut *mut c_char, extra: *mut *mut c_void) -> bool
             return false;
         }
     };
-    let Some(kept) = compat::guc_bytes(secret.bytes()) else { return false };
+    let Some(kept) = compat::guc_bytes(secret.as_bytes()) else { return false };
     let Some(empty) = compat::guc_text(c"") else { return false };
     replace(newval, empty);
     // SAFETY: guc.c passes the address of the place for it.
@@ -144,14 +120,17 @@ fn replace(newval: *mut *mut c_char, text: *mut c_char) {
 }
 
 /// guc.c passes what [`is_good`] left in `extra`, NULL for the empty setting.
-unsafe extern "C-unwind" fn assign<S: Hidden>(_: *const c_char, extra: *mut c_void) {
+unsafe extern "C-unwind" fn assign<const LEAST: usize>(_: *const c_char, extra: *mut c_void)
+where
+    Hidden<LEAST>: InForce,
+{
     let secret = if extra.is_null() {
         None
     } else {
         // SAFETY: made by `compat::guc_bytes` in `is_good`.
-        S::of(unsafe { compat::read_guc_bytes(extra) }).ok()
+        Hidden::<LEAST>::try_new(unsafe { compat::read_guc_bytes(extra) }).ok()
     };
-    let _ = S::place().try_with(|place| {
+    let _ = Hidden::<LEAST>::PLACE.try_with(|place| {
         if let Ok(mut place) = place.try_borrow_mut() {
             *place = secret;
         }
@@ -159,7 +138,11 @@ unsafe extern "C-unwind" fn assign<S: Hidden>(_: *const c_char, extra: *mut c_vo
 }
 
 /// What `SHOW` and `pg_settings.setting` say. Constants, so there is nothing to free.
-unsafe extern "C-unwind" fn show<S: Hidden>() -> *const c_char {
-    let is_set = S::place().try_with(|place| place.try_borrow().is_ok_and(|secret| secret.is_some()));
+unsafe extern "C-unwind" fn show<const LEAST: usize>() -> *const c_char
+where
+    Hidden<LEAST>: InForce,
+{
+    let is_set =
+        Hidden::<LEAST>::PLACE.try_with(|place| place.try_borrow().is_ok_and(|secret| secret.is_some()));
     if is_set == Ok(true) { c"(set)".as_ptr() } else { c"".as_ptr() }
 }

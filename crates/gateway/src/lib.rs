@@ -38,12 +38,11 @@ mod supervise;
 mod tls;
 mod watched_file;
 
-pub use admin::{
-    Admin, AdminConfig, AdminSettings, AdminToken, AdminTokenTooShort, Facts, Figure, Surroundings, View,
-};
+pub use admin::{Admin, AdminConfig, AdminSettings, Facts, Figure, Surroundings, View};
 pub use auth::token;
 pub use auth::{
-    AuthSettings, CookieName, CookieNameError, MIN_SECRET_BYTES, SameSite, Secret, SecretTooShort,
+    AdminToken, AuthSettings, CookieName, CookieNameError, Hidden, MIN_ADMIN_TOKEN_BYTES, MIN_SECRET_BYTES,
+    SameSite, Secret, TooShort,
 };
 pub use between::batch::{Batch, Item, LogState};
 pub use between::endings::Pushed;

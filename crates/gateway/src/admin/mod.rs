@@ -32,8 +32,8 @@ use parking_lot::RwLock;
 use tokio::task::LocalSet;
 
 pub use surroundings::{Facts, Figure, Surroundings, View};
-pub use token::{AdminToken, AdminTokenTooShort};
 
+use crate::auth::AdminToken;
 use crate::between::outbox::{Errand, Inbox, Outbox, errand_channel};
 use crate::priority::yield_to_events;
 use crate::shared::Shared;

@@ -1,9 +1,8 @@
-//! The token of the admin port: kept from logs and `Debug` output, compared in a time that does not depend on
-//! what was guessed.
+//! The token of the admin port: where it comes from, and whether a request has it, in a time that does not
+//! depend on what was guessed.
 //!
 //! Not for tokens of subscribers and callers: these are `auth`.
 
-use std::fmt;
 use std::fs::Metadata;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,12 +18,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::AdminSettings;
-use crate::auth::private_bytes;
+use crate::auth::{AdminToken, private_bytes};
 use crate::between::outbox::{Outbox, Severity};
 use crate::watched_file::{Look, Purpose, WatchedFile};
-
-/// Shortest token in bytes: sixteen random ones cannot be guessed. A shorter one is refused.
-const MIN_BYTES: usize = 16;
 
 /// Pause between two looks at the file; looks are made only while requests with a token come, or something is
 /// open that was opened with one.
@@ -33,49 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a request waits for a look. A disk that hangs must not hold up the port; the look goes on, and no
 /// other begins before it has ended.
 const LOOK_TIME: Duration = Duration::from_secs(1);
-
-/// What opens the admin port.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AdminToken(Vec<u8>);
-
-impl AdminToken {
-    /// The bytes as they are: nothing is decoded or trimmed.
-    ///
-    /// # Errors
-    /// [`AdminTokenTooShort`].
-    pub fn try_new(bytes: impl Into<Vec<u8>>) -> Result<Self, AdminTokenTooShort> {
-        let bytes = bytes.into();
-        if bytes.len() < MIN_BYTES { Err(AdminTokenTooShort) } else { Ok(Self(bytes)) }
-    }
-
-    /// The token. Never for a log.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Compares digests, so that not even the length can be found out.
-    fn is(&self, Given(given): &Given) -> bool {
-        verify_slices_are_equal(digest(&SHA256, &self.0).as_ref(), given.as_ref()).is_ok()
-    }
-}
-
-impl fmt::Debug for AdminToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken(set)")
-    }
-}
-
-/// A token of the admin port has fewer than 16 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdminTokenTooShort;
-
-impl fmt::Display for AdminTokenTooShort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a token of the admin port must have at least {MIN_BYTES} bytes")
-    }
-}
-
-impl std::error::Error for AdminTokenTooShort {}
 
 static FILE: Purpose<AdminToken> = Purpose {
     setting: "sse.admin_token_file",
@@ -94,6 +47,11 @@ pub(super) struct Given(Digest);
 impl Given {
     fn of(headers: &HeaderMap) -> Option<Self> {
         bearer(headers).map(|token| Self(digest(&SHA256, token)))
+    }
+
+    /// Compares digests, so that not even the length can be found out.
+    fn is(&self, token: &AdminToken) -> bool {
+        verify_slices_are_equal(digest(&SHA256, token.as_bytes()).as_ref(), self.0.as_ref()).is_ok()
     }
 }
 
@@ -164,7 +122,7 @@ impl Keeper {
     fn knows(&self, given: &Given) -> bool {
         let known = self.known.lock();
         // Both are compared, whichever fits.
-        known.token.iter().chain(&known.of_file).fold(false, |found, token| token.is(given) | found)
+        known.token.iter().chain(&known.of_file).fold(false, |found, token| given.is(token) | found)
     }
 
     /// Begins to look at the file, if it is time to.
@@ -213,14 +171,6 @@ mod tests {
 
     use super::*;
     use crate::between::outbox::errand_channel;
-
-    #[test]
-    fn a_token_has_sixteen_bytes_and_is_never_shown() {
-        for (length, taken) in [(0, false), (15, false), (16, true), (17, true)] {
-            assert_eq!(AdminToken::try_new(vec![b'x'; length]).is_ok(), taken, "{length}");
-        }
-        assert_eq!(format!("{:?}", AdminToken::try_new(vec![b'x'; 16])), "Ok(AdminToken(set))");
-    }
 
     // Attack: whatever could be taken for the token.
     #[test]

@@ -20,7 +20,7 @@ mod settings;
 pub mod token;
 mod verify;
 
-pub use secret::{MIN_SECRET_BYTES, Secret, SecretTooShort};
+pub use secret::{AdminToken, Hidden, MIN_ADMIN_TOKEN_BYTES, MIN_SECRET_BYTES, Secret, TooShort};
 pub use settings::{AuthSettings, CookieName, CookieNameError, SameSite};
 
 pub(crate) use cookie::{cleared_cookie, session_cookie};
