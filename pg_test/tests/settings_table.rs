@@ -1,5 +1,5 @@
-//! One table of settings: what a server says of them, what `docs/settings.md` and C1.3 say, and the defaults
-//! that the gateway has when it runs without Postgres are the same.
+//! One table of settings: what a server says of them, what `docs/settings.md` says, and the defaults that
+//! the gateway has when it runs without Postgres are the same.
 
 mod common;
 
@@ -68,15 +68,6 @@ fn documented() -> Result<BTreeMap<String, Documented>> {
     Ok(found)
 }
 
-/// The settings that C1.3 has, with P, H or U. It may have some that are not built yet.
-fn contracted() -> BTreeMap<String, &'static str> {
-    let rule = include_str!("../../docs/contract.md").lines().skip_while(|line| !line.starts_with("C1.3 "));
-    let rows = rule.take_while(|line| !line.starts_with("C1.4 ")).filter(|line| line.starts_with("| `"));
-    let cells = rows.map(|line| line.split('|').map(str::trim).skip(1).take(2).collect::<Vec<_>>());
-    let names = |cell: &'static str| cell.split('`').skip(1).step_by(2);
-    cells.flat_map(|cells| names(cells[0]).map(move |name| (format!("sse.{name}"), cells[1]))).collect()
-}
-
 /// `text`, with or without a unit, in units of `unit`, as guc.c converts (`convert_to_base_unit`).
 fn in_units(text: &str, unit: &str) -> Result<i64> {
     let factor = |unit: &str| -> Result<i64> {
@@ -100,7 +91,7 @@ fn in_units(text: &str, unit: &str) -> Result<i64> {
 
 #[test]
 fn every_setting_is_documented_with_its_default_its_range_and_when_it_takes_effect() -> Result<()> {
-    let (shown, documented, contracted) = (shown()?, documented()?, contracted());
+    let (shown, documented) = (shown()?, documented()?);
     assert!(shown.len() > 40, "{}", shown.len());
     assert_eq!(
         shown.keys().collect::<Vec<_>>(),
@@ -110,14 +101,13 @@ fn every_setting_is_documented_with_its_default_its_range_and_when_it_takes_effe
     let text = documentation()?;
     for (name, setting) in &shown {
         let row = &documented[name];
-        let (effect, letter, sentence) = match setting.context.as_str() {
-            "postmaster" => ("start", "P", "Takes effect at server start."),
-            "sighup" => ("reload", "H", "Takes effect on reload."),
-            "user" => ("session", "U", "Takes effect at once, in the session that sets it."),
+        let (effect, sentence) = match setting.context.as_str() {
+            "postmaster" => ("start", "Takes effect at server start."),
+            "sighup" => ("reload", "Takes effect on reload."),
+            "user" => ("session", "Takes effect at once, in the session that sets it."),
             other => anyhow::bail!("{name}: {other}"),
         };
         assert_eq!(row.effect, effect, "{name}");
-        assert_eq!(contracted.get(name), Some(&letter), "{name} in C1.3");
         assert!(setting.description.ends_with(sentence), "{name}: {}", setting.description);
         assert!(text.contains(&format!("**`{name}`**")), "{name} has no paragraph");
         match setting.kind.as_str() {

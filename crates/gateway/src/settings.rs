@@ -16,7 +16,7 @@ use crate::entry::peer::Transport;
 use crate::entry::proxy::TrustedProxies;
 use crate::tls::TlsSettings;
 
-/// What can only change with the gateway itself (C1.3, settings marked P).
+/// What can only change with the gateway itself (C1.3, settings that take effect at start).
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `sse.listen_addresses`, split at commas: IPv4, IPv6, host names, or `*` for all.
@@ -37,7 +37,7 @@ pub struct Config {
     pub log_end: Option<&'static AtomicU64>,
 }
 
-/// What changes on reload (C1.3, settings marked H).
+/// What changes on reload (C1.3, settings that take effect on reload).
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `sse.server_names`: further names a `Host` may have while bound to loopback (C1.5). Case does not

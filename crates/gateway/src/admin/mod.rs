@@ -42,7 +42,7 @@ use api::Api;
 use ready::Readiness;
 use token::Keeper;
 
-/// Where to listen (C1.3, settings marked P).
+/// Where to listen (C1.3, settings that take effect at start).
 #[derive(Debug, Clone)]
 pub struct AdminConfig {
     /// `sse.admin_listen_addresses`, split at commas.
