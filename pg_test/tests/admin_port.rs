@@ -77,9 +77,18 @@ fn a_host_is_an_address_a_loopback_name_or_a_server_name() -> Result<()> {
         Ok(admin.http.request(&Request::get(path).header("Host", host).bearer(TOKEN))?.status())
     };
     for path in ["/livez", "/readyz", "/metrics", "/", "/api/overview"] {
-        for host in
-            ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", ""]
-        {
+        for host in [
+            "evil.example",
+            "evil.example:80",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "db.example.",
+            "2130706433",
+            "127.1",
+            ":1",
+            "[::1",
+            "",
+        ] {
             assert_eq!(status(path, host)?, 421, "{path} {host}");
         }
     }

@@ -90,6 +90,33 @@ fn the_header_decides_alone() {
     assert_eq!(answer.head.header("set-cookie"), "", "the cookie was not looked at");
     let two = format!("{}{}", bearer(&alice), bearer(&alice));
     assert_eq!(staff(&two), 401, "two headers");
+    // Two programs on the way would not pick the same one.
+    assert_eq!(staff(&format!("Authorization: Basic YTpi\r\n{}", bearer(&alice))), 401);
+    assert_eq!(staff(&format!("Authorization: bEaReR \t {alice} \r\n")), 200);
+}
+
+#[test]
+fn only_a_bearer_and_the_cookie_of_this_very_name_are_tokens() {
+    let gateway = with(auth());
+    for nothing in [
+        "Authorization: Bearerx y",
+        "Authorization: Digest a=\"b\"",
+        "Authorization: Bear",
+        "Authorization:",
+        "Cookie: sse_sessions=x",
+        "Cookie: xsse_session=x",
+        "Cookie: SSE_SESSION=x",
+        "Cookie: sse_session",
+        "Cookie: sse_session=",
+        "Cookie: a=sse_session=x",
+    ] {
+        assert_eq!(status(&gateway, EVENTS, &format!("{nothing}\r\n")), 200, "{nothing}");
+    }
+    for empty in ["Authorization: Bearer", "Authorization: Bearer ", "Authorization: bearer\t"] {
+        assert_eq!(status(&gateway, EVENTS, &format!("{empty}\r\n")), 401, "{empty:?}");
+    }
+    let quoted = format!("Cookie: a=b; sse_session=\"{}\"\r\n", token_of("alice", &[]));
+    assert_eq!(status(&gateway, "/api/staff/info", &quoted), 200);
 }
 
 #[test]

@@ -41,6 +41,8 @@ fn a_listed_origin_may_read_streams_and_errors() {
         let head = head(&gateway, method, target, &format!("Origin: {APP}\r\n"));
         assert_eq!(permission(&head), (APP, "true", "origin"), "{method} {target}");
     }
+    // A cache must not hand it to a page of another origin.
+    assert_eq!(permission(&head(&gateway, "HEAD", EVENTS, "")), ("", "", "origin"));
 }
 
 // Reflected Origin.
@@ -50,9 +52,13 @@ fn other_origins_get_no_permission() {
     for origin in [
         "https://evil.example",
         "https://app.example.evil.example",
+        "https://evilapp.example",
         "http://app.example",
-        "null",
+        "https://app.example:8443",
+        "https://APP.example",
         "https://app.example/",
+        "null",
+        "",
     ] {
         let stream = Stream::get(gateway.port(), EVENTS, &format!("Origin: {origin}\r\n"));
         assert_eq!(permission(&stream.head), ("", "", "origin"), "{origin}");
@@ -115,6 +121,11 @@ fn the_star_comes_without_credentials() {
     assert_eq!(permission(&stream.head), ("*", "", "origin"));
     let stream = Stream::get(gateway.port(), EVENTS, "Origin: null\r\n");
     assert_eq!(permission(&stream.head), ("", "", "origin"));
+    let gateway = with(&format!("*, {APP}"));
+    for (origin, expected) in [(APP, (APP, "true", "origin")), ("https://x.example", ("*", "", "origin"))] {
+        let head = head(&gateway, "HEAD", EVENTS, &format!("Origin: {origin}\r\n"));
+        assert_eq!(permission(&head), expected);
+    }
 }
 
 // Header injection through Origin: a browser's value never gets into an answer.

@@ -138,10 +138,26 @@ fn what_the_query_cannot_hold_is_400() {
 fn a_foreign_host_is_421_while_bound_to_loopback() {
     let gateway = TestGateway::with(Settings { server_names: vec!["App.example".to_owned()], ..settings() });
     let with = |host: &str| format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    for host in ["evil.example", "localhost.evil.example", "127.0.0.2", ""] {
+    for host in [
+        "",
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "evil@localhost",
+        "localhost:x",
+        "localhost:80:80",
+        ":8080",
+        "[::1",
+        "[::1]x",
+        "[::1]:8080:1",
+        "::1",
+        "127.0.0.2",
+        "0.0.0.0",
+        "app.example.",
+    ] {
         ask(gateway.port(), &with(host)).problem(421);
     }
-    for host in ["localhost", "127.0.0.1:9", "[::1]:8080", "app.EXAMPLE:80"] {
+    for host in ["LOCALHOST", "127.0.0.1", "127.0.0.1:9", "[::1]", "[::1]:8080", "app.EXAMPLE:80"] {
         assert_eq!(ask(gateway.port(), &with(host)).head.status, 200, "{host}");
     }
     ask(gateway.port(), "GET /healthz HTTP/1.1\r\n\r\n").problem(400);

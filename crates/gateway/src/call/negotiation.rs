@@ -114,6 +114,8 @@ mod tests {
             (&["text/event-stream", "*/*;q=x"], true),
             (&["text/event-stream, text/html, application/xml"], true),
             (&["text/event-stream;q=0.3, text/event-stream;q=1, */*;q=0.9"], true),
+            (&["text/event-stream;q=1.000, */*;q=0.999"], true),
+            (&["text/event-stream;q=0.05, */*;q=0."], true),
             (&[], false),
             (&[""], false),
             (&["*/*"], false),
@@ -130,6 +132,9 @@ mod tests {
             (&["text/event-stream;q=0.1234"], false),
             (&["text/event-stream;q="], false),
             (&["text/event-stream;q=-1"], false),
+            (&["text/event-stream;q=.5"], false),
+            (&["text/event-stream;q=00"], false),
+            (&["text/event-stream;q=0.+1"], false),
             (&["text/event-streams"], false),
             (&["\"text/event-stream\""], false),
             (&["x=\"text/event-stream"], false),
@@ -165,28 +170,6 @@ mod tests {
             (&["\"respond-async\""], false),
         ] {
             assert_eq!(prefers_async(&headers(&PREFER, prefer)), expected, "{prefer:?}");
-        }
-    }
-
-    #[test]
-    fn weights_are_as_the_standard_writes_them() {
-        for (text, expected) in [
-            ("0", Some(0)),
-            ("1", Some(1000)),
-            ("0.", Some(0)),
-            ("1.000", Some(1000)),
-            ("0.5", Some(500)),
-            ("0.05", Some(50)),
-            ("0.999", Some(999)),
-            ("1.001", None),
-            ("0.0001", None),
-            ("", None),
-            (".5", None),
-            ("2", None),
-            ("00", None),
-            ("0.+1", None),
-        ] {
-            assert_eq!(thousandths(text), expected, "{text}");
         }
     }
 }

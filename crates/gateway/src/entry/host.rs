@@ -14,18 +14,11 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Checks the one `Host` of a request. `names` is `None` when the gateway is bound to more than loopback.
 pub(crate) fn check<B>(request: &Request<B>, names: Option<&[String]>) -> Result<(), Problem> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "The request has more than one Host.").closing());
-    }
-    if host.is_none() && request.version() >= Version::HTTP_11 {
+    let named = named(request)?;
+    if request.version() >= Version::HTTP_11 && !request.headers().contains_key(HOST) {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "The request has no Host.").closing());
     }
     let Some(names) = names else { return Ok(()) };
-    // An absolute target replaces Host (RFC 9112 §3.2.2).
-    let authority = request.uri().authority().map(http::uri::Authority::as_str);
-    let named = authority.or_else(|| host.and_then(|host| host.to_str().ok())).unwrap_or("");
     let name = without_port(named);
     let known = LOOPBACK_NAMES.iter().copied().chain(names.iter().map(String::as_str));
     if name.is_some_and(|name| known.into_iter().any(|known| known.eq_ignore_ascii_case(name))) {
@@ -35,6 +28,20 @@ pub(crate) fn check<B>(request: &Request<B>, names: Option<&[String]>) -> Result
         StatusCode::MISDIRECTED_REQUEST,
         "This server does not answer to the host of the request.",
     ))
+}
+
+/// What a request names in `Host`, or in an absolute target, which replaces that (RFC 9112 §3.2.2).
+///
+/// # Errors
+/// 400 when it has more than one `Host`.
+pub(crate) fn named<B>(request: &Request<B>) -> Result<&str, Problem> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "The request has more than one Host.").closing());
+    }
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    Ok(authority.or_else(|| host.and_then(|host| host.to_str().ok())).unwrap_or(""))
 }
 
 /// The host of `host[:port]`; `None` for anything else.
@@ -65,61 +72,5 @@ fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
     match authority[host.len()..].strip_prefix(':') {
         None | Some("") => Some((host, None)),
         Some(port) => Some((host, Some(port.parse().ok()?))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn passes(host: &str, names: &[String]) -> bool {
-        let request = Request::builder().header(HOST, host).body(()).unwrap();
-        check(&request, Some(names)).is_ok()
-    }
-
-    // DNS rebinding: evil.example resolves to 127.0.0.1 and its page asks for our streams.
-    #[test]
-    fn only_names_of_this_machine_pass_while_bound_to_loopback() {
-        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8080"] {
-            assert!(passes(host, &[]), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "evil@localhost",
-            "localhost:x",
-            "[::1",
-            "[::1]x",
-            "[::1]:8080:1",
-            "::1",
-            "localhost:80:80",
-            ":8080",
-            "127.0.0.2",
-            "0.0.0.0",
-        ] {
-            assert!(!passes(host, &[]), "{host}");
-        }
-        assert!(passes("App.Example:443", &["app.example".to_owned()]));
-        assert!(!passes("app.example.", &["app.example".to_owned()]));
-    }
-
-    #[test]
-    fn every_name_passes_when_bound_to_more() {
-        let request = Request::builder().header(HOST, "x.example").body(()).unwrap();
-        assert!(check(&request, None).is_ok());
-    }
-
-    #[test]
-    fn a_request_has_one_host() {
-        let none = Request::builder().body(()).unwrap();
-        assert!(check(&none, None).is_err());
-        let two = Request::builder().header(HOST, "localhost").header(HOST, "localhost").body(()).unwrap();
-        assert!(check(&two, None).is_err());
-        let old = Request::builder().version(Version::HTTP_10).body(()).unwrap();
-        assert!(check(&old, None).is_ok());
-        assert!(check(&old, Some(&[])).is_err());
     }
 }
