@@ -32,9 +32,16 @@ fn health_metrics_and_page_need_no_token_and_everything_else_does() -> Result<()
             let request = Request::get(path).header("Authorization", &format!("Bearer {token}"));
             is_problem(&admin.http.request(&request)?, 401, path)?;
         }
+        for other in ["Bearer", TOKEN, &format!("Basic {TOKEN}")] {
+            let request = Request::get(path).header("Authorization", other);
+            is_problem(&admin.http.request(&request)?, 401, other)?;
+        }
+        is_problem(&admin.http.request(&Request::get(path).bearer(TOKEN).bearer(TOKEN))?, 401, "two")?;
         let in_url = admin.http.get(&format!("{path}?token=the+token+of+this+test"))?;
         assert_eq!(in_url.status(), 401, "never from a URL: {path}");
     }
+    let lower = Request::get("/nothing").header("Authorization", &format!("bearer {TOKEN}"));
+    is_problem(&admin.http.request(&lower)?, 404, "in any case")?;
     is_problem(&admin.get("/nothing")?, 404, "with the token")
 }
 

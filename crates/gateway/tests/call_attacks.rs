@@ -113,15 +113,22 @@ fn another_content_type_is_415() {
     for (kind, expected) in [
         ("Content-Type: application/json; charset=UTF-8\r\n", 200),
         ("Content-Type: Application/JSON; charset=latin1\r\n", 200),
+        ("Content-Type: application/json ; Charset=\"UTF-8\"\r\n", 200),
+        ("Content-Type: application/json;\r\n", 200),
+        ("Content-Type: application/json; charset\r\n", 200),
         ("", 415),
         ("Content-Type: \r\n", 415),
         ("Content-Type: application/jsonx\r\n", 415),
         ("Content-Type: text/plain\r\n", 415),
         ("Content-Type: application/x-www-form-urlencoded\r\n", 415),
-        ("Content-Type: multipart/form-data; boundary=x\r\n", 415),
+        ("Content-Type: multipart/form-data; boundary=application/json\r\n", 415),
+        ("Content-Type: text/plain; application/json\r\n", 415),
+        ("Content-Type: application/problem+json\r\n", 415),
+        ("Content-Type: text/json\r\n", 415),
+        ("Content-Type: application/json, text/plain\r\n", 415),
         ("Content-Type: application/json; charset=utf-16\r\n", 200),
         ("Content-Type: application/json\r\nContent-Encoding: gzip\r\n", 415),
-        ("Content-Type: application/json\r\nContent-Type: text/plain\r\n", 415),
+        ("Content-Type: application/json\r\nContent-Type: application/json\r\n", 415),
     ] {
         let request = request("POST", "/api/f", kind, "{}");
         let status = match expected {

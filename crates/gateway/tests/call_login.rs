@@ -104,9 +104,12 @@ fn no_row_is_401_and_sets_no_cookie() {
     let answer = log_in(&gateway, "", &json!({"status": 403, "body": "locked"}));
     assert_eq!(answer.problem(403), "locked");
     assert_eq!(answer.head.header("set-cookie"), "");
-    // A mistake of the routine is in the log, and not in the answer.
-    let answer = log_in(&gateway, "", &json!({"user_id": 1, "hash": "secret-hash"}));
-    assert!(!answer.problem(500).contains("hash"));
+    // A login of NpgsqlRest's that leaves comparing the password to its host would let everybody in. It is a
+    // mistake of the routine, which is in the log, and not in the answer.
+    for name in ["hash", "Hash"] {
+        let answer = log_in(&gateway, "", &json!({"user_id": 1, name: "secret-hash"}));
+        assert!(!answer.problem(500).contains("hash"));
+    }
     eventually("said", || !gateway.log().is_empty());
     assert!(gateway.log()[0].contains("public.login") && !gateway.log()[0].contains("secret-hash"));
 }

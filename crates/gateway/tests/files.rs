@@ -41,7 +41,7 @@ fn files_are_served_whole_with_their_type() {
     ask(gateway.port(), "POST /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n").problem(405);
 }
 
-// Path traversal by text and by links, and what a folder holds by accident.
+// Path traversal by text, encoded once and twice, and by links, and what a folder holds by accident.
 #[test]
 fn only_visible_files_below_the_folder_are_served() {
     let (_guard, base) = folder();
@@ -64,13 +64,20 @@ fn only_visible_files_below_the_folder_are_served() {
         "/../secret",
         "/%2e%2e/secret",
         "/sub/../../secret",
+        "/.%2e/secret",
+        "/%2E%2E%2Fsecret",
         "/..%2fsecret",
+        "/%252e%252e/secret",
+        "/sub%2Fok",
+        "/sub/ok%00",
         "/.env",
         "/%2eenv",
         "/.git/config",
         "/out",
         "/env",
         "/up/secret",
+        "/.",
+        "/...",
         "/sub",
         "/sub/",
         "/",

@@ -246,36 +246,6 @@ mod tests {
     }
 
     #[test]
-    fn all_nine_settings_are_there_and_empty_for_the_anonymous() {
-        let request = Request::builder().method("PUT").uri("/api/x?y=z").body(()).unwrap();
-        let context = CallContext::new(&request, None, "::1".parse().unwrap(), None);
-        let expected = [
-            ("request.user_id", ""),
-            ("request.user_name", ""),
-            ("request.user_roles", ""),
-            ("request.jwt.claims", ""),
-            ("request.headers", "{}"),
-            ("request.method", "PUT"),
-            ("request.path", "/api/x"),
-            ("request.ip_address", "::1"),
-            ("sse.execution_id", ""),
-        ];
-        assert_eq!(context.settings(), expected);
-        let nobody = Caller {
-            call: 7,
-            is_authenticated: false,
-            user_id: None,
-            execution_id: None,
-            has_made_id: false,
-        };
-        assert_eq!(context.caller(7), nobody);
-        let id = ExecutionId::parse("x").unwrap();
-        let context = CallContext::new(&request, None, "::1".parse().unwrap(), Some(&id));
-        assert_eq!(context.caller(7), Caller { execution_id: Some("x"), ..nobody });
-        assert_eq!((NAMES[USER_ID], NAMES[EXECUTION_ID]), ("request.user_id", "sse.execution_id"));
-    }
-
-    #[test]
     fn the_first_header_that_says_something_is_the_execution_id() {
         let names = [HeaderName::from_static("x-a"), HeaderName::from_static("x-b")];
         let id = |pairs: &[(&'static str, &'static [u8])]| {

@@ -182,17 +182,4 @@ mod tests {
         let cookies: Vec<_> = request.headers().get_all(COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
     }
-
-    // DNS rebinding, and pages that pretend: a Host beside another :authority.
-    #[test]
-    fn a_host_that_is_not_the_authority_is_refused() {
-        assert!(as_http_1(request("https://localhost/", &[("host", "localhost")])).is_ok());
-        for hosts in [
-            &[("host", "evil.example")][..],
-            &[("host", "localhost"), ("host", "evil.example")],
-            &[("host", "localhost"), ("host", "localhost")],
-        ] {
-            assert!(as_http_1(request("https://localhost/", hosts)).is_err());
-        }
-    }
 }
