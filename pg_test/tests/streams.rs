@@ -201,9 +201,11 @@ fn who_resumes_gets_everything_behind_its_last_id_once() -> Result<()> {
         assert_eq!(resumed.next_data(11 - seen, SOON)?, expected, "behind event {seen}");
     }
     let last = ids.last().context("no id")?;
-    let mut by_query =
-        corner.http.events(&format!("{}?id=resume&last_event_id={last}", corner.path("f/info")))?;
+    let query = |id: &str| format!("{}?id=resume&last_event_id={id}", corner.path("f/info"));
+    let mut by_query = corner.http.events(&query(last))?;
     assert_eq!(by_query.next_payload(SOON)?.data, "11");
+    let mut by_both = corner.http.events_after(&query("junk"), last)?;
+    assert_eq!(by_both.next_payload(SOON)?.data, "11", "the header counts");
     let mut empty = corner.http.events_after(&path, "")?;
     corner.sql("select f('12')")?;
     assert_eq!(empty.next_payload(SOON)?.data, "12", "an empty Last-Event-ID is none");

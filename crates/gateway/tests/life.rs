@@ -4,48 +4,13 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener};
+use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sse_gateway::{Batch, Config, Settings};
 use support::peer::{End, GET, Peer, Stream, get};
 use support::{TestGateway, config, eventually, folder, raise, routes, settings};
-
-#[test]
-fn a_port_that_is_taken_is_said_once_and_tried_until_it_is_free() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let gateway = TestGateway::start(Config { port, ..config() }, settings());
-    gateway.gateway.set_routes(routes(&[("events", "@sse")]), 1);
-    eventually("said", || !gateway.log().is_empty());
-    assert!(gateway.log()[0].starts_with("sse.port: could not listen on 127.0.0.1:"), "{:?}", gateway.log());
-    // Long enough for several further attempts.
-    let until = Instant::now() + Duration::from_millis(800);
-    eventually("waited", || Instant::now() > until);
-    assert_eq!(gateway.log().len(), 1);
-    assert_eq!(gateway.port(), 0);
-    drop(taken);
-    eventually("bound", || gateway.stats().listening.load(Ordering::Relaxed));
-    assert_eq!(gateway.port(), port);
-    eventually("said again", || gateway.log().len() == 2);
-    Stream::ready(port);
-}
-
-#[test]
-fn an_address_that_is_not_there_keeps_the_others_serving() {
-    // 192.0.2.0/24 belongs to nobody (RFC 5737).
-    let addresses = vec!["127.0.0.1".to_owned(), "192.0.2.7".to_owned(), "no such host".to_owned()];
-    let gateway = TestGateway::start(Config { listen_addresses: addresses, ..config() }, settings());
-    gateway.gateway.set_routes(routes(&[("events", "@sse")]), 1);
-    eventually("bound", || gateway.port() != 0);
-    eventually("said", || gateway.log().len() == 2);
-    let log = gateway.log();
-    assert!(log.iter().all(|line| line.starts_with("sse.listen_addresses: ")), "{log:?}");
-    Stream::ready(gateway.port());
-    assert!(!gateway.stats().listening.load(Ordering::Relaxed));
-}
 
 #[test]
 fn every_kind_of_address_is_listened_on_at_one_port() {
@@ -156,20 +121,6 @@ fn a_request_before_the_stream_is_answered_whole_even_by_a_sleeping_reader() {
         if stream.next().data == "live" {
             break;
         }
-    }
-}
-
-#[test]
-fn a_thousand_streams_end_cleanly_within_a_second() {
-    let gateway = TestGateway::new();
-    let streams: Vec<Stream> = (0..1000).map(|_| Stream::ready(gateway.port())).collect();
-    gateway.say("last words");
-    let took = gateway.stop(Duration::from_secs(5));
-    assert!(took < Duration::from_secs(1), "{took:?}");
-    for stream in streams {
-        let (end, events) = stream.end();
-        assert_eq!(end, End::Clean);
-        assert_eq!(events.iter().map(|event| &*event.data).collect::<Vec<_>>(), ["last words"]);
     }
 }
 

@@ -19,23 +19,6 @@ fn alice() -> String {
     bearer(&token_of("alice", &[]))
 }
 
-#[test]
-fn an_address_has_its_streams_and_not_one_more() {
-    let gateway = TestGateway::with(Settings { max_connections_per_address: 2, ..settings() });
-    let first = open(&gateway, "");
-    let _second = open(&gateway, "");
-    let answer = get(&gateway, EVENTS, "");
-    assert_eq!(answer.problem(429), "Too many streams of this address are open.");
-    assert_eq!(answer.head.header("retry-after"), "5");
-    assert_eq!(gateway.count(|stats| &stats.refused_addresses_total), 1);
-    drop(first);
-    eventually("its place is free", || gateway.subscribers() == 1);
-    let _third = open(&gateway, "");
-    get(&gateway, EVENTS, "").problem(429);
-    gateway.gateway.apply(settings().into());
-    let _fourth = open(&gateway, "");
-}
-
 // Forged X-Forwarded-For: an address of its own for each stream.
 #[test]
 fn who_is_no_trusted_proxy_cannot_name_its_address() {

@@ -1,45 +1,18 @@
 //! Who comes back with the id of an event: no hole, no double, or a gap that says so (C5.3).
 //!
-//! Not for what a stream has from its beginning on (`streams.rs`).
+//! Not for what a stream has from its beginning on (`streams.rs`), nor for streams that are cut and come back
+//! while events flow (`targeted_random.rs`).
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sse_gateway::Settings;
 use sse_proto::scope::Scope;
-use support::gaps::{gap, numbers};
-use support::peer::{Event, Stream};
-use support::{EPOCH, Raise, TestGateway, config, eventually, id, raise, settings};
-
-#[test]
-fn a_resumed_stream_has_no_hole_and_no_double() {
-    let gateway = TestGateway::new();
-    for n in 0..20 {
-        gateway.say(&n.to_string());
-    }
-    let first = Stream::ready(gateway.port());
-    drop(first);
-    for from in [0, 1, 10, 19, 20] {
-        let mut stream = Stream::resume(gateway.port(), &id(from));
-        assert_eq!(
-            stream.next(),
-            Event { name: "sse.ready".to_owned(), data: "{}".to_owned(), id: id(from) }
-        );
-        assert_eq!(stream.take(20 - from as usize), numbers(from as usize..20));
-    }
-    let mut by_query = Stream::get(gateway.port(), &format!("/api/events/info?last_event_id={}", id(18)), "");
-    assert_eq!(by_query.next().id, id(18));
-    assert_eq!(by_query.take(2), ["18", "19"]);
-    let header = format!("Last-Event-ID: {}\r\n", id(19));
-    let mut by_both = Stream::get(gateway.port(), "/api/events/info?last_event_id=junk", &header);
-    assert_eq!(by_both.next().id, id(19));
-    assert_eq!(by_both.take(1), ["19"]);
-    gateway.say("live");
-    assert_eq!(by_both.next().data, "live");
-}
+use support::gaps::gap;
+use support::peer::Stream;
+use support::{EPOCH, Raise, TestGateway, eventually, id, raise, settings};
 
 #[test]
 fn an_id_that_cannot_be_resumed_is_answered_by_a_gap_and_goes_on_live() {
@@ -118,48 +91,4 @@ fn who_keeps_up_never_falls_out_of_a_window_that_is_smaller_than_a_batch() {
     gateway.publish(&vec![Raise { scope: Scope::Nobody, ..raise("x") }; 1000]);
     gateway.say("last");
     assert_eq!(stream.next().data, "last");
-}
-
-#[test]
-fn resuming_under_load_has_no_hole_and_no_double() {
-    let gateway =
-        Arc::new(TestGateway::configured(sse_gateway::Config { threads: 2, ..config() }, settings()));
-    const EVENTS: usize = 20_000;
-    let publisher = std::thread::spawn({
-        let gateway = Arc::clone(&gateway);
-        move || {
-            for chunk in numbers(0..EVENTS).chunks(7) {
-                let raises: Vec<Raise> = chunk.iter().map(|data| raise(data.as_str())).collect();
-                gateway.publish(&raises);
-            }
-        }
-    });
-    let subscribers: Vec<_> = (0..8)
-        .map(|seed: usize| {
-            let port = gateway.port();
-            std::thread::spawn(move || {
-                let mut last = id(0);
-                let (mut expected, mut streams, mut patience) = (0, 0, 1 + seed * 13);
-                while expected < EVENTS {
-                    let mut stream = Stream::resume(port, &last);
-                    assert_eq!(stream.next().id, last, "ready carries the accepted id");
-                    streams += 1;
-                    for _ in 0..patience {
-                        let event = stream.next();
-                        assert_eq!(event.data, expected.to_string(), "hole, double or gap after {last}");
-                        last = event.id;
-                        expected += 1;
-                        if expected == EVENTS {
-                            break;
-                        }
-                    }
-                    patience = patience * 2 % 1999 + 1;
-                }
-                streams
-            })
-        })
-        .collect();
-    publisher.join().unwrap();
-    let streams: usize = subscribers.into_iter().map(|subscriber| subscriber.join().unwrap()).sum();
-    assert!(streams > 50, "{streams}");
 }

@@ -1,37 +1,17 @@
-//! What a subscriber gets: the beginning of a stream, events, gaps, heartbeats, resuming.
+//! What a subscriber gets: events, gaps, and what becomes of one that is slow.
+//!
+//! Not for the bytes of a stream as they are documented: `pg_test/tests/streams.rs`, `encodings.rs` there.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sse_gateway::Settings;
 use sse_proto::scope::Scope;
 use support::gaps::{gap, numbers};
 use support::peer::{End, Event, Peer, Stream};
-use support::{Raise, TestGateway, config, eventually, id, raise, routes, settings};
-
-#[test]
-fn a_stream_begins_with_a_comment_and_ready_before_any_event() {
-    let gateway = TestGateway::with(Settings { retry: Duration::from_millis(1234), ..settings() });
-    let mut stream = Stream::open(gateway.port());
-    let ready = stream.next();
-    assert_eq!(ready, Event { name: "sse.ready".to_owned(), data: "{}".to_owned(), id: id(0) });
-    let begin = format!(": connected\n\nretry: 1234\nid: {}\nevent: sse.ready\ndata: {{}}\n\n", id(0));
-    assert_eq!(std::str::from_utf8(stream.bytes()).unwrap(), begin);
-    for (name, value) in [
-        ("content-type", "text/event-stream"),
-        ("cache-control", "no-store, no-transform"),
-        ("x-accel-buffering", "no"),
-        ("x-content-type-options", "nosniff"),
-        ("transfer-encoding", "chunked"),
-    ] {
-        assert_eq!(stream.head.header(name), value, "{name}");
-    }
-    gateway.say("first");
-    assert_eq!(stream.next(), Event { name: String::new(), data: "first".to_owned(), id: id(1) });
-}
+use support::{Raise, TestGateway, eventually, id, raise, settings};
 
 #[test]
 fn ready_means_subscribed() {
@@ -41,51 +21,6 @@ fn ready_means_subscribed() {
         gateway.say(&n.to_string());
         assert_eq!(stream.next().data, n.to_string());
     }
-}
-
-#[test]
-fn every_payload_arrives_as_it_was_and_opens_no_field() {
-    let gateway = TestGateway::new();
-    let mut stream = Stream::ready(gateway.port());
-    let large = "x".repeat(1 << 20);
-    let payloads = [
-        "",
-        "a",
-        " leading",
-        "trailing ",
-        "\n",
-        "\r",
-        "\r\n",
-        "a\nb\rc\r\nd",
-        "\n\n\n",
-        "data: x\n\nid: 9\nevent: y",
-        "\u{feff}bom",
-        ": comment",
-        "\u{1f600} \u{2028} \u{85}",
-        "retry: 1",
-        "0\r\n\r\n",
-        "nul \0 nul",
-        &large,
-    ];
-    let raises: Vec<Raise> = payloads.iter().map(|data| raise(*data)).collect();
-    gateway.publish(&raises);
-    for payload in payloads {
-        let event = stream.next();
-        assert_eq!(event.data, payload.replace("\r\n", "\n").replace('\r', "\n"));
-        assert_eq!(event.name, "");
-        assert!(event.id.bytes().all(|b| b.is_ascii_graphic()));
-    }
-    assert_eq!(stream.oddities().empty_blocks, 0);
-    assert_eq!(stream.oddities().idle_lines, Vec::<String>::new());
-    assert!(!stream.bytes().contains(&b'\r'));
-}
-
-#[test]
-fn events_carry_their_name() {
-    let gateway = TestGateway::new();
-    let mut stream = Stream::ready(gateway.port());
-    gateway.publish(&[Raise { event: Some("order".to_owned()), ..raise("x") }]);
-    assert_eq!(stream.next(), Event { name: "order".to_owned(), data: "x".to_owned(), id: id(1) });
 }
 
 #[test]
@@ -103,30 +38,6 @@ fn events_for_some_do_not_reach_the_anonymous_and_take_their_sequence() {
     assert_eq!(stream.next(), Event { name: String::new(), data: "for all".to_owned(), id: id(6) });
     // Those that are for nobody, whoever listens.
     assert_eq!(gateway.count(|stats| &stats.undeliverable_total), 3);
-}
-
-#[test]
-fn execution_ids_keep_events_apart_only_when_both_are_present() {
-    let gateway = TestGateway::new();
-    let open = |target: &str| {
-        let mut stream = Stream::get(gateway.port(), target, "");
-        assert_eq!(stream.next().name, "sse.ready");
-        stream
-    };
-    let (mut plain, mut a, mut b) =
-        (open("/api/events/info"), open("/api/events/info?a"), open("/api/events/info?id=b"));
-    let with = |id: &str, data: &str| Raise { execution_id: Some(id.to_owned()), ..raise(data) };
-    gateway.publish(&[
-        with("a", "1"),
-        raise("2"),
-        with("b", "3"),
-        with("a", "4"),
-        with("a", "5"),
-        raise("6"),
-    ]);
-    assert_eq!(plain.take(6), ["1", "2", "3", "4", "5", "6"]);
-    assert_eq!(a.take(5), ["1", "2", "4", "5", "6"]);
-    assert_eq!(b.take(3), ["2", "3", "6"]);
 }
 
 #[test]
@@ -173,16 +84,6 @@ fn a_hole_in_the_sequences_is_told_as_a_gap() {
     assert_eq!(newcomer.next().id, id(8));
     assert_eq!(newcomer.next(), gap("overflow", "null", 9));
     assert_eq!(newcomer.next().data, "10");
-}
-
-#[test]
-fn an_idle_stream_gets_heartbeats_that_are_comments() {
-    let gateway = TestGateway::with(Settings { heartbeat_interval: Duration::from_millis(40), ..settings() });
-    let mut stream = Stream::ready(gateway.port());
-    assert_eq!(stream.comments(4), ["connected", "", "", ""]);
-    gateway.say("x");
-    assert_eq!(stream.next(), Event { name: String::new(), data: "x".to_owned(), id: id(1) });
-    assert_eq!(stream.oddities().empty_blocks, 0);
 }
 
 #[test]
@@ -291,31 +192,4 @@ fn a_stream_over_http_1_0_is_bare_and_ends_by_closing() {
     assert_eq!(stream.take(3), ["1", "a\nb", &large]);
     gateway.stop(Duration::from_secs(2));
     assert_eq!(stream.end(), (End::Clean, Vec::new()));
-}
-
-#[test]
-fn two_threads_deliver_the_same_stream_under_the_same_ids() {
-    let gateway = TestGateway::configured(sse_gateway::Config { threads: 2, ..config() }, settings());
-    let mut streams: Vec<Stream> = (0..20).map(|_| Stream::ready(gateway.port())).collect();
-    gateway.publish(&[raise("a"), Raise { scope: Scope::Nobody, ..raise("no") }, raise("b")]);
-    for stream in &mut streams {
-        assert_eq!((stream.next().id, stream.next().id), (id(1), id(3)));
-    }
-    assert_eq!(gateway.count(|stats| &stats.events_total), 3);
-}
-
-#[test]
-fn new_settings_cut_no_stream() {
-    let gateway = TestGateway::new();
-    let mut stream = Stream::ready(gateway.port());
-    gateway.gateway.apply(Arc::new(Settings {
-        heartbeat_interval: Duration::from_millis(40),
-        max_connections: 0,
-        write_timeout: Duration::from_secs(1),
-        ..settings()
-    }));
-    gateway.gateway.set_routes(routes(&[]), 2);
-    gateway.say("x");
-    assert_eq!(stream.next().data, "x");
-    assert_eq!(stream.comments(3).len(), 3);
 }

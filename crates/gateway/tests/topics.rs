@@ -1,4 +1,6 @@
-//! Topics and execution ids on real streams (C4.4, C4.5).
+//! Topics and execution ids on real streams: their order, their gaps, their heartbeats (C4.4, C4.5).
+//!
+//! Not for which events a stream gets: `pg_test/tests/topics.rs`, `scopes.rs` there.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,7 +9,7 @@ use std::time::Duration;
 
 use sse_gateway::Settings;
 use support::peer::{Event, Stream};
-use support::{EPOCH, Raise, TestGateway, raise, routes, settings};
+use support::{EPOCH, Raise, TestGateway, raise, settings};
 
 fn open(gateway: &TestGateway, target: &str) -> Stream {
     let mut stream = Stream::get(gateway.port(), target, "");
@@ -17,38 +19,6 @@ fn open(gateway: &TestGateway, target: &str) -> Stream {
 
 fn in_topic(topic: &str, data: &str) -> Raise {
     Raise { topic: Some(topic.to_owned()), ..raise(data) }
-}
-
-#[test]
-fn a_stream_gets_the_events_of_its_topics_and_nothing_else() {
-    let gateway = TestGateway::new();
-    gateway.gateway.set_routes(routes(&[("events", "@sse"), ("room", "@sse\n@sse_topic room")]), 2);
-    let mut plain = open(&gateway, "/api/events/info");
-    let mut one = open(&gateway, "/api/events/info?topic=a");
-    let mut two = open(&gateway, "/api/events/info?topic=a&topic=b%20c&topic=a");
-    let mut routed = open(&gateway, "/api/room/info?topic=a");
-    gateway.publish(&[
-        raise("none"),
-        in_topic("a", "a"),
-        in_topic("b c", "b c"),
-        in_topic("room", "room"),
-        in_topic("A", "other case"),
-    ]);
-    gateway.publish_batch(|batch| batch.push_overflow(None));
-    let until_gap = |stream: &mut Stream| {
-        let mut got = Vec::new();
-        loop {
-            let event = stream.next();
-            if event.name == "sse.gap" {
-                return got.join(" ");
-            }
-            got.push(event.data);
-        }
-    };
-    assert_eq!(until_gap(&mut plain), "none");
-    assert_eq!(until_gap(&mut one), "a");
-    assert_eq!(until_gap(&mut two), "a b c");
-    assert_eq!(until_gap(&mut routed), "a room");
 }
 
 #[test]
