@@ -216,22 +216,6 @@ fn every_end_is_told_also_of_a_call_that_publishes_nothing() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_call_that_never_begins_is_told_when_its_time_is_over() -> Result<()> {
-    let cluster = start(builder().setting("sse.call_timeout", "3s").setting("sse.call_workers", "1"))?;
-    let api = Api::of(&cluster, "queued")?;
-    api.sql(
-        "create function slow() returns void language sql as 'select pg_sleep(600)';
-         comment on function slow() is E'HTTP POST\\n@sse'",
-    )?;
-    let first = begin(&api, "slow", &json!({}), &[])?;
-    let second = begin(&api, "slow", &json!({}), &[])?;
-    assert_eq!(error(&mut listen(api.http, &first, None)?)?.0, 504);
-    let (status, _) = error(&mut listen(api.http, &second, None)?)?;
-    ensure!(matches!(status, 503 | 504), "{status}");
-    Ok(())
-}
-
 // A restart takes the window with it: what cannot be told any more is a gap.
 #[test]
 fn after_a_restart_the_stream_of_a_call_says_that_it_was_restarted() -> Result<()> {

@@ -227,35 +227,6 @@ fn http_1_0_gets_the_bare_stream_until_the_connection_closes() {
     assert_eq!(stream.end(), (End::Clean, Vec::new()));
 }
 
-#[test]
-fn a_caller_that_goes_away_has_its_call_cancelled() {
-    let gateway = gateway();
-    // Before it begins.
-    let peer = streamed(&gateway, "/api/work");
-    eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
-    drop(peer);
-    eventually("it left the queue", || gateway.count(|stats| &stats.calls_waiting) == 0);
-    assert!(try_take(&gateway.gateway).is_none());
-    // In the middle.
-    let (call, stream) = begun(&gateway);
-    drop(stream);
-    is_cancelled(&gateway, call.id);
-    eventually("its place is given back", || gateway.subscribers() == 0);
-}
-
-#[test]
-fn a_stop_in_the_middle_is_told_and_the_stream_ends_cleanly() {
-    let gateway = gateway();
-    let (call, mut stream) = begun(&gateway);
-    gateway.publish(&[raised(call.id, "x")]);
-    let took = gateway.stop(Duration::from_secs(5));
-    assert!(took < Duration::from_secs(3), "{took:?}");
-    assert_eq!(stream.next().data, "x");
-    let event = last(stream);
-    assert_eq!(event.name, "sse.error");
-    assert!(event.data.contains("503"), "{}", event.data);
-}
-
 // The main thread puts nothing into the ring any more when it stops.
 #[test]
 fn a_stop_does_not_wait_for_an_end_that_nobody_tells_any_more() {
