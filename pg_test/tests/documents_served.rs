@@ -1,6 +1,8 @@
-//! `sse.serve_client`: the documents at the URL prefix follow the routines, their types and the settings.
+//! `sse.serve_client`: client and documents at the URL prefix follow the routines, their types and the
+//! settings.
 //!
-//! Not for what is in them: `documents.rs`; nor for who may fetch them: crates/gateway/tests/client_file.rs.
+//! Not for what is in them: `typescript_client.rs`, `documents.rs`; nor for how they are made:
+//! `typescript_served.rs`; nor for who may fetch them: crates/gateway/tests/client_file.rs.
 
 mod common;
 
@@ -8,7 +10,11 @@ use anyhow::{Result, ensure};
 use common::calls::{Api, builder, start};
 use common::served::{eventually, has};
 
-const FILES: [(&str, &str); 2] = [("openapi.json", "sse.openapi()"), ("asyncapi.json", "sse.asyncapi()")];
+const FILES: [(&str, &str); 3] = [
+    ("client.ts", "sse.typescript_client()"),
+    ("openapi.json", "sse.openapi()"),
+    ("asyncapi.json", "sse.asyncapi()"),
+];
 
 #[test]
 fn what_is_served_is_what_the_functions_return_and_follows_changes() -> Result<()> {
@@ -41,6 +47,13 @@ fn what_is_served_is_what_the_functions_return_and_follows_changes() -> Result<(
         eventually(&cluster, &format!("/api/{file}"), "all is gone", |_, text| !text.contains("shop"))?;
     }
     // Settings that they depend on, without a change of the catalog.
+    api.sql("create function f(_user_id text) returns void language sql as ''; comment on function f(text) is 'HTTP POST'")?;
+    eventually(&cluster, "/api/client.ts", "the parameter", has("userId"))?;
+    cluster.configure("sse.user_parameters", "on")?;
+    cluster.reload()?;
+    eventually(&cluster, "/api/client.ts", "the parameter is gone", |status, text| {
+        status == 200 && text.contains("function f(") && !text.contains("userId")
+    })?;
     for (name, value, word) in [
         ("sse.cookie_name", "mine", "\"mine\""),
         ("sse.token_parameter", "token", "\"parameter\""),
@@ -58,7 +71,10 @@ fn what_is_served_is_what_the_functions_return_and_follows_changes() -> Result<(
     }
     cluster.configure("sse.serve_client", "off")?;
     cluster.reload()?;
-    eventually(&cluster, "/other/asyncapi.json", "it is not served", |status, _| status == 404).map(drop)
+    eventually(&cluster, "/other/asyncapi.json", "it is not served", |status, _| status == 404)?;
+    cluster.configure("sse.serve_client", "on")?;
+    cluster.reload()?;
+    eventually(&cluster, "/other/client.ts", "it is served again", has("\"/other/shop/f\"")).map(drop)
 }
 
 #[test]

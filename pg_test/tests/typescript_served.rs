@@ -1,7 +1,7 @@
-//! `sse.serve_client`: the client at the URL prefix follows the routines, their types and the settings.
+//! `sse.serve_client`: how the client at the URL prefix is made anew, whatever hinders it.
 //!
-//! Not for what is in it: `typescript_client.rs`; nor for who may fetch it:
-//! crates/gateway/tests/client_file.rs.
+//! Not for what it follows: `documents_served.rs`; nor for what is in it: `typescript_client.rs`; nor for who
+//! may fetch it: crates/gateway/tests/client_file.rs.
 
 mod common;
 
@@ -12,46 +12,6 @@ use common::calls::{Api, builder, start};
 use common::changes::trigger;
 use common::served::{eventually, has};
 use common::{announcer, freeze_gateway, status};
-
-fn set(cluster: &Cluster, name: &str, value: &str) -> Result<()> {
-    cluster.configure(name, value)?;
-    cluster.reload()
-}
-
-#[test]
-fn what_is_served_is_what_the_function_returns_and_follows_changes() -> Result<()> {
-    let cluster = start(builder().setting("sse.serve_client", "on"))?;
-    let api = Api::of(&cluster, "shop")?;
-    api.sql(
-        "create type mood as enum ('fine');
-         create function feel(m mood) returns mood language sql as 'select m';
-         comment on function feel(mood) is 'HTTP POST'",
-    )?;
-    let served = eventually(&cluster, "/api/client.ts", "the routine", has("function feel("))?;
-    let made = cluster.sql("select sse.typescript_client()")?;
-    assert_eq!(served.trim_end(), made.trim_end());
-    // A type that a routine takes: nothing of the routine itself has changed.
-    api.sql("alter type mood add value 'so-so'")?;
-    eventually(&cluster, "/api/client.ts", "the label", has("\"so-so\""))?;
-    api.sql("comment on function feel(mood) is null")?;
-    eventually(&cluster, "/api/client.ts", "the routine is gone", |_, text| !text.contains("feel"))?;
-
-    api.sql("create function f(_user_id text) returns void language sql as ''; comment on function f(text) is 'HTTP POST'")?;
-    eventually(&cluster, "/api/client.ts", "the parameter", has("userId"))?;
-    // Settings that it depends on, without a change of the catalog.
-    set(&cluster, "sse.user_parameters", "on")?;
-    eventually(&cluster, "/api/client.ts", "the parameter is gone", |status, text| {
-        status == 200 && text.contains("function f(") && !text.contains("userId")
-    })?;
-    set(&cluster, "sse.url_prefix", "/other")?;
-    eventually(&cluster, "/other/client.ts", "the other prefix", has("\"/other/shop/f\""))?;
-    ensure!(cluster.http()?.get("/api/client.ts")?.status() == 404);
-    set(&cluster, "sse.serve_client", "off")?;
-    eventually(&cluster, "/other/client.ts", "it is not served", |status, _| status == 404)?;
-    set(&cluster, "sse.serve_client", "on")?;
-    eventually(&cluster, "/other/client.ts", "it is served again", has("\"/other/shop/f\""))?;
-    Ok(())
-}
 
 #[test]
 fn a_client_that_is_too_large_is_not_served_and_routes_are_as_ever() -> Result<()> {
