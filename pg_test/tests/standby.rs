@@ -282,6 +282,28 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
     wait_until(SOON, "it is in the table", || standby.sql(table).is_ok_and(|count| count == "2"))
 }
 
+// Attack: as many slow calls as there are workers. What the proxy asks waits behind them.
+#[test]
+fn slow_calls_are_not_cut_off_by_the_documented_proxy() -> Result<()> {
+    let primary = start(builder().setting("sse.call_workers", 1))?;
+    primary.sql(
+        "create function place_in_tree() returns text language sql stable as $$ select 'primary' $$;
+         comment on function place_in_tree() is E'HTTP GET\n@anonymous';
+         create function linger(seconds float) returns text language sql as $$ select 'waited' from pg_sleep(seconds) $$;
+         comment on function linger(float) is 'HTTP POST'",
+    )?;
+    // At the other one nobody listens.
+    let servers = [primary.http()?.address(), ([127, 0, 0, 1], 1).into()];
+    let Some(proxy) = proxy::documented_haproxy_of("standby", servers)? else { return Ok(()) };
+    let linger = |seconds: u32| post("/api/linger", &format!(r#"{{"seconds": {seconds}}}"#));
+    let is_answered = || status_of(proxy.http, &linger(0)).is_ok_and(|status| status == 200);
+    wait_until(PATIENCE, "the proxy has found the primary", is_answered)?;
+    // Twice as long as the proxy waits for an answer to what it asks.
+    let status = status_of(proxy.http, &linger(4))?;
+    ensure!(status == 200, "{status}");
+    wait_until(PATIENCE, "and takes it for the primary", is_answered)
+}
+
 #[test]
 fn refusals_come_back_into_the_table_on_create_extension_and_are_for_superusers_alone() -> Result<()> {
     let primary = start(builder().setting("sse.durability", "wal"))?;
