@@ -17,12 +17,13 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
 use cluster::{
-    Account, Cluster, PATIENCE, Scratch, find_program, has_node, node_package, skip, wait_for, workspace_root,
+    Account, Cluster, PATIENCE, Proxy, Scratch, find_program, has_node, node_package, skip, wait_for,
+    workspace_root,
 };
 use common::SOON;
 use common::browser::Browser;
 use common::calls;
-use common::proxy::{self, Proxy};
+use common::proxy;
 use common::recipe::block;
 use common::relay::Relay;
 use reader::{Reader, Seen};

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use cluster::http::{EventStream, Request};
-use cluster::{Cluster, PATIENCE, StopMode, lasting_port, wait_for};
-use common::proxy::{self, Proxy};
-use common::{SOON, calls};
+use cluster::{Cluster, PATIENCE, Proxy, StopMode, lasting_port, wait_for};
+use common::{SOON, calls, proxy};
 
 const FILE: &str = env!("CARGO_CRATE_NAME");
 

@@ -6,7 +6,7 @@ mod common;
 use anyhow::Result;
 use cluster::{PATIENCE, StopMode, wait_for};
 use common::browser::Browser;
-use common::proxy::Proxy;
+use common::proxy;
 use common::recipe::{Stand, block, run};
 use serde_json::json;
 
@@ -239,7 +239,7 @@ fn a_page_whose_proxy_has_answered_502_comes_back_by_itself() -> Result<()> {
          proxy_set_header X-Forwarded-Host $http_host; proxy_set_header X-Forwarded-Proto $scheme; }}",
         stand.cluster.http()?.address()
     );
-    let Some(proxy) = Proxy::nginx(FILE, &server)? else { return Ok(()) };
+    let Some(proxy) = proxy::nginx(FILE, &server)? else { return Ok(()) };
     let open = |page: &str| browser.open(&proxy.http.url(page));
     let (counter, table) = (open("/counter.html")?, open("/table.html")?);
     let (badge, job) = (open("/badge.html")?, open("/job.html")?);

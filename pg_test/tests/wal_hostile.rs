@@ -9,35 +9,9 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::http::{Client, Event, EventStream};
-use cluster::{Builder, Cluster, StopMode, wait_for, wait_until};
-use common::{SOON, announcer, gap_reason};
-
-const STREAM: &str = "/api/says/info";
-
-fn builder() -> Builder {
-    Cluster::builder().setting("sse.durability", "wal")
-}
-
-/// With a routine that publishes what it is given, and the id of a first event.
-fn furnish(cluster: &Cluster) -> Result<String> {
-    cluster.sql("create table note (n int)")?;
-    cluster.sql(&announcer("says", "@sse"))?;
-    let mut stream = cluster.http()?.events(STREAM)?;
-    stream.ready()?;
-    cluster.sql("select says('first')")?;
-    Ok(stream.next_payload(SOON)?.id)
-}
-
-/// The stream behind this id, as soon as it is served.
-fn behind(cluster: &Cluster, id: &str) -> Result<EventStream> {
-    let http: Client = cluster.http()?;
-    wait_for(SOON, "the stream is served", || Ok(http.events_after(STREAM, id).ok()))
-}
-
-fn next(stream: &mut EventStream) -> Result<Event> {
-    stream.next_payload(SOON * 2).context("no event")
-}
+use cluster::{Cluster, StopMode, wait_until};
+use common::wal::{STREAM, behind, builder, furnish, next, reader_pid, switch_to_start};
+use common::{SOON, gap_reason};
 
 #[test]
 fn what_commits_before_anybody_has_looked_at_the_database_is_told_all_the_same() -> Result<()> {
@@ -64,16 +38,7 @@ fn a_restart_is_no_gap_where_the_log_ended_at_the_beginning_of_a_segment() -> Re
     let cluster = builder().setting("wal_keep_size", "1GB").start()?;
     let first = furnish(&cluster)?;
     cluster.sql("select says('seen')")?;
-    let file = cluster.data_dir().join("pg_sse.starts");
-    // Nothing is written behind it, so the next start lies there.
-    let at = cluster.sql("select pg_switch_wal(); select pg_current_wal_insert_lsn() - '0/0'")?;
-    let segment = at.lines().last().context("no position")?.parse::<u64>()? >> 24;
-    let is_there = || {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        let starts = text.lines().filter_map(|line| u64::from_str_radix(line.split(' ').next()?, 16).ok());
-        starts.map(|start| start >> 24).any(|found| found >= segment)
-    };
-    wait_until(SOON, "a start is found there", is_there)?;
+    switch_to_start(&cluster)?;
     cluster.restart(StopMode::Immediate)?;
     let mut stream = behind(&cluster, &first)?;
     assert_eq!(next(&mut stream)?.data, "seen");
@@ -111,9 +76,7 @@ fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commit
     assert_eq!(next(&mut stream)?.data, "lazy");
     cluster.sql("begin; insert into note values (3); select says('quick'); commit")?;
     assert_eq!(next(&mut stream)?.data, "quick");
-    let ends =
-        "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'pg_sse wal reader'";
-    cluster.sql(&format!("checkpoint; {ends}"))?;
+    cluster.sql(&format!("checkpoint; select pg_terminate_backend({})", reader_pid(&cluster)?))?;
     cluster.sql("begin; insert into note values (4); select says('quick, too'); commit")?;
     assert_eq!(next(&mut stream)?.data, "quick, too");
     cluster.configure("synchronous_standby_names", "")?;
@@ -198,8 +161,7 @@ fn a_reader_that_is_killed_again_and_again_tells_each_event_once() -> Result<()>
             cluster.sql(&format!("begin; insert into note values (1); select says('{text}'); commit"))?;
             told.push(text);
         }
-        let pid = "select pid from pg_stat_activity where backend_type = 'pg_sse wal reader'";
-        let pid = wait_for(SOON, "there is a reader", || Ok(cluster.sql(pid)?.parse().ok()))?;
+        let pid = reader_pid(&cluster)?;
         if number % 2 == 0 {
             cluster.kill_backend(pid)?;
             wait_until(SOON, "the server is there again", || cluster.sql("select 1").is_ok())?;

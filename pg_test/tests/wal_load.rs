@@ -8,35 +8,9 @@ mod common;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use cluster::http::{Client, Event, EventStream};
-use cluster::{Builder, Cluster, SessionOptions, StopMode, wait_for};
-use common::{SOON, announcer, figure, freeze_gateway};
-
-const STREAM: &str = "/api/says/info";
-
-fn builder() -> Builder {
-    Cluster::builder().setting("sse.durability", "wal")
-}
-
-/// With a routine that publishes what it is given, and the id of a first event.
-fn furnish(cluster: &Cluster) -> Result<String> {
-    cluster.sql("create table note (n int)")?;
-    cluster.sql(&announcer("says", "@sse"))?;
-    let mut stream = cluster.http()?.events(STREAM)?;
-    stream.ready()?;
-    cluster.sql("select says('first')")?;
-    Ok(stream.next_payload(SOON)?.id)
-}
-
-/// The stream behind this id, as soon as it is served.
-fn behind(cluster: &Cluster, id: &str) -> Result<EventStream> {
-    let http: Client = cluster.http()?;
-    wait_for(SOON, "the stream is served", || Ok(http.events_after(STREAM, id).ok()))
-}
-
-fn next(stream: &mut EventStream) -> Result<Event> {
-    stream.next_payload(SOON * 2).context("no event")
-}
+use cluster::{SessionOptions, StopMode};
+use common::wal::{behind, builder, furnish, next};
+use common::{SOON, figure, freeze_gateway};
 
 #[test]
 fn a_full_ring_holds_up_the_reader_and_no_session() -> Result<()> {

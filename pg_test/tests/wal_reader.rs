@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use cluster::http::{Event, EventStream};
 use cluster::{Builder, Cluster, StopMode, wait_for, wait_until};
+use common::wal::{reader_pid, replace};
 use common::{Corner, SOON, announcer, figure, gap_reason, gateway_pid};
 
 const SETUP: &str = "
@@ -50,13 +51,6 @@ fn corner(name: &str) -> Result<Corner<'static>> {
     let corner = Corner::of(shared(), name)?;
     corner.sql(SETUP)?;
     Ok(corner)
-}
-
-fn reader_pid(cluster: &Cluster) -> Result<u32> {
-    let sql = "select pid from pg_stat_activity where backend_type = 'pg_sse wal reader'";
-    wait_for(SOON, "there is a reader of the log", || {
-        Ok(cluster.sql(sql).ok().and_then(|pid| pid.parse().ok()))
-    })
 }
 
 /// Position and index of an id of this mode, which both rise.
@@ -266,16 +260,8 @@ fn whatever_dies_the_same_events_come_again_with_the_same_ids_and_without_a_gap(
             cluster.kill_backend(pid)?;
             wait_until(SOON, "there is another", || reader_pid(cluster).is_ok_and(|other| other != pid))
         }),
-        ("end of the reader alone", |cluster| {
-            let pid = reader_pid(cluster)?;
-            cluster.sql(&format!("select pg_terminate_backend({pid})"))?;
-            wait_until(SOON, "there is another", || reader_pid(cluster).is_ok_and(|other| other != pid))
-        }),
-        ("end of the gateway alone", |cluster| {
-            let pid = gateway_pid(cluster)?;
-            cluster.sql(&format!("select pg_terminate_backend({pid})"))?;
-            wait_until(SOON, "there is another", || gateway_pid(cluster).is_ok_and(|other| other != pid))
-        }),
+        ("end of the reader alone", |cluster| replace(cluster, reader_pid)),
+        ("end of the gateway alone", |cluster| replace(cluster, gateway_pid)),
         ("immediate stop", |cluster| cluster.restart(StopMode::Immediate)),
     ];
     for (what, end) in ends {

@@ -8,11 +8,10 @@ mod common;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use cluster::http::{Event, EventStream};
+use cluster::http::EventStream;
 use cluster::{Cluster, Frozen, Session, StopMode, wait_for, wait_until};
+use common::wal::{STREAM, next};
 use common::{SOON, announcer, freeze_gateway};
-
-const STREAM: &str = "/api/says/info";
 
 /// Something that is held does not come within this time.
 const A_WHILE: Duration = Duration::from_millis(300);
@@ -71,10 +70,6 @@ fn stream(cluster: &Cluster) -> Result<EventStream> {
     let mut stream = wait_for(SOON, "the stream is served", || Ok(cluster.http()?.events(STREAM).ok()))?;
     stream.ready()?;
     Ok(stream)
-}
-
-fn next(stream: &mut EventStream) -> Result<Event> {
-    stream.next_payload(SOON * 2).context("no event")
 }
 
 /// Commits, and gives up waiting for the standby: the transaction is visible on the primary.

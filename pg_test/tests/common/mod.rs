@@ -25,6 +25,7 @@ pub(crate) mod served;
 pub(crate) mod site;
 pub(crate) mod standby;
 pub(crate) mod tokens;
+pub(crate) mod wal;
 
 use std::fs;
 use std::path::Path;

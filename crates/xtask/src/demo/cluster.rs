@@ -6,7 +6,6 @@
 
 mod check;
 mod counting;
-mod proxy;
 mod tree;
 
 use std::io::stdin;
@@ -17,10 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Install, lasting_port};
+use cluster::{Install, Proxy, lasting_port};
 
 use counting::Counting;
-use proxy::Proxy;
 use tree::{NAMES, Tree};
 
 /// What the visitor wants.
@@ -51,7 +49,8 @@ pub(super) fn run(install: Arc<Install>, port: u16, who: For) -> Result<()> {
     }
     let port = if port == 0 { lasting_port()? } else { free(port)? };
     let mut tree = Tree::plant(install, &format!("http://localhost:{port}"))?;
-    let proxy = Proxy::start(port, tree.ports)?;
+    let servers = [tree.http(0), tree.http(1)].map(|http| http.address());
+    let proxy = Proxy::of_servers(port, &servers)?;
     let counting = Counting::begin(proxy.http);
     if who == For::Check {
         check::check(&mut tree, proxy.http).with_context(|| tree.logs())?;

@@ -5,9 +5,9 @@
 //! replaced; then they rest, and everything is compared: what committed, what each server tells, line by
 //! line, and what readers have seen that move from one server to the other all the time.
 //!
-//! From the top down: [`run`] puts it all together, `servers`, `faults` and `proxy` are what is broken and
-//! what stands before it, `channel` and `line` what is told, `reader` and `crew` the threads, `told` compares
-//! servers, `verdict` judges, `report` tells people.
+//! From the top down: [`run`] puts it all together, `servers` and `faults` are what is broken, `channel` and
+//! `line` what is told, `reader` and `crew` the threads, `told` compares servers, `verdict` judges, `report`
+//! tells people.
 //!
 //! Not for one server: `crate::run`.
 
@@ -15,7 +15,6 @@ mod channel;
 mod crew;
 mod faults;
 mod line;
-mod proxy;
 mod reader;
 mod report;
 mod servers;
@@ -33,14 +32,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cluster::{Clock, PATIENCE, Scratch, wait_until};
+use cluster::{Clock, PATIENCE, Proxy, lasting_port, wait_until};
 use fastrand::Rng;
 
 use crate::Options;
 use channel::Channel;
 use crew::Crew;
 use faults::Fault;
-use proxy::Proxy;
 use reader::{Absence, Notes, read};
 use servers::Tree;
 use verdict::{Judge, Log, Past, Round};
@@ -117,9 +115,9 @@ pub fn run(options: &Options, replication: Replication) -> Result<TreeReport> {
     let clock = Clock::start();
     let tree = Arc::new(Tree::plant(&options.install, replication)?);
     let addresses: Vec<SocketAddr> = tree.nodes.iter().map(servers::Node::address).collect();
-    let proxy = Proxy::start(Scratch::create(options.install.account())?, &addresses)?;
+    let proxy = Proxy::of_servers(lasting_port()?, &addresses)?;
     let channels = Channel::all(&tree.head().cluster)?;
-    let mut crew = Crew::new(&tree, proxy.address, replication, clock, &mut rng)?;
+    let mut crew = Crew::new(&tree, proxy.http.address(), replication, clock, &mut rng)?;
     let begins = begin(&tree, &channels, &mut crew)?;
     let readings = (0..READERS_OF_EACH * channels.len())
         .map(|number| {
@@ -142,7 +140,7 @@ pub fn run(options: &Options, replication: Replication) -> Result<TreeReport> {
         violations: Vec::new(),
         begun: Instant::now(),
     };
-    let doors: Vec<SocketAddr> = addresses.into_iter().chain([proxy.address]).collect();
+    let doors: Vec<SocketAddr> = addresses.into_iter().chain([proxy.http.address()]).collect();
     let ended = thread::scope(|scope| {
         for reading in &run.readings {
             let (channel, notes) = (&channels[reading.channel], Arc::clone(&reading.notes));
