@@ -11,13 +11,15 @@
 
 mod marks;
 mod messages;
-mod pace;
 mod pushing;
 mod queue;
 mod reading;
+mod sleep;
 mod starts;
 
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Instant;
 
 use crate::guc;
 use crate::pg::shmem::{self, Shared};
@@ -25,16 +27,16 @@ use crate::pg::wal::fault_note;
 use crate::pg::wal::log_end::{self, LogEnd, Role};
 use crate::pg::{backend, bgworker, latch};
 use marks::{Marks, now_seconds};
-use pace::Pace;
 use pushing::{NotPushed, Pushing};
 use reading::{Beginning, Progress, Reading};
+use sleep::{Nap, Sleep};
 
 struct Reader {
     shared: Shared,
     marks: Marks,
     pushing: Pushing,
     reading: Option<Reading>,
-    pace: Pace,
+    sleep: Sleep,
 }
 
 /// Main function of the worker.
@@ -54,7 +56,7 @@ pub(crate) fn run() {
         marks: Marks::new(shared, &directory),
         pushing: Pushing::new(shared),
         reading: None,
-        pace: Pace::default(),
+        sleep: Sleep::new(),
     };
     bgworker::leave(reader.serve());
 }
@@ -87,7 +89,7 @@ impl Reader {
                 // It is looked at above, and in `read`.
                 Progress::Interrupted(NotPushed::Leaving | NotPushed::AskedAnew) => continue,
                 Progress::More => bgworker::take_in_interrupts(),
-                Progress::UpToDate => self.pace.sleep(&end, self.reading.as_ref()),
+                Progress::UpToDate => self.sleep(&end),
             }
         }
     }
@@ -121,8 +123,21 @@ impl Reader {
         }
         let Some(reading) = &mut self.reading else { return Progress::UpToDate };
         let progress = reading.step(end, &mut self.marks, &mut self.pushing);
-        self.pace.note(reading.has_told);
+        if reading.has_told {
+            self.sleep.told(Instant::now());
+        }
         progress
+    }
+
+    fn sleep(&mut self, end: &LogEnd) {
+        let held = self.reading.as_ref().and_then(Reading::held_since).map(|since| since.elapsed());
+        match self.sleep.nap(Instant::now(), end, held) {
+            Nap::Deaf(pause) => {
+                thread::sleep(pause);
+                bgworker::take_in_interrupts();
+            }
+            Nap::UntilWoken(pause) => bgworker::wait(pause),
+        }
     }
 
     /// Where to begin. What a reader before this one has told of the same reading is not told again.

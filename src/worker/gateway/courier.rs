@@ -11,7 +11,6 @@ mod carrying;
 mod drain;
 mod local;
 mod order;
-mod pace;
 mod source;
 mod stall;
 

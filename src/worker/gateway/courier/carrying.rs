@@ -17,12 +17,12 @@ use sse_ring::Corrupt;
 
 use super::local::Local;
 use super::order::Holding;
-use super::pace::Pace;
 use super::source::Source;
 use super::stall::Stall;
 use crate::pg::shmem::Shared;
 use crate::worker::gateway::between::{CatalogRecords, Instruction, Reports};
 use crate::worker::gateway::routing::{Task, Tasks};
+use crate::worker::pace::Pace;
 
 /// How long the courier sleeps when nothing happens. A producer that is stopped after taking on the duty to
 /// wake it, and before waking it, makes everybody's events this late, once.

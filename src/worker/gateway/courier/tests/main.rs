@@ -3,7 +3,7 @@
 //!
 //! A test binary that uses a symbol of the server does not link. So this is a crate of its own, which
 //! compiles the courier's files and has stand-ins for what they name of `pg/` and of the thread that makes
-//! routes.
+//! routes. And with them what says how long the reader of the log sleeps.
 //!
 //! Not for: the ring (`crates/ring`), the order (`crates/proto/src/order.rs`), and the kernel's wakes
 //! (`pg_test/tests/event_path.rs`).
@@ -18,6 +18,15 @@ mod pg;
 // The folders of the real modules: `courier/`, and the one above it.
 #[path = ".."]
 mod worker {
+    #[path = "../../pace.rs"]
+    mod pace;
+
+    // The reader of the log wakes and sleeps by the same rule.
+    #[path = "../../wal_reader"]
+    mod wal_reader {
+        pub(crate) mod sleep;
+    }
+
     #[path = ".."]
     pub(crate) mod gateway {
         pub(crate) mod between;
@@ -41,13 +50,12 @@ mod worker {
             mod drain;
             mod local;
             mod order;
-            mod pace;
             mod source;
             mod stall;
 
             /// What it does after a round that ends then and has taken out so many bytes.
             pub(super) fn pauses(ring_bytes: usize) -> impl FnMut(Instant, usize) -> Option<Duration> {
-                let mut pace = pace::Pace::new(ring_bytes);
+                let mut pace = crate::worker::pace::Pace::new(ring_bytes);
                 move |now, bytes| {
                     pace.took(bytes);
                     pace.pause(now)
@@ -70,7 +78,6 @@ mod worker {
             mod drain;
             mod local;
             mod order;
-            mod pace;
             #[path = "tests/queue.rs"]
             mod source;
             mod stall;

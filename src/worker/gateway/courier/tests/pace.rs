@@ -1,9 +1,33 @@
-//! How late events are handed on, and how often the courier is woken for them, on a clock of the test.
+//! How late events are taken, and how often the courier and the reader of the log are woken for them, on a
+//! clock of the test.
 
 use std::time::{Duration, Instant};
 
 use super::courier::pauses;
 use crate::pg::RING_BYTES;
+use crate::pg::wal::log_end::{LogEnd, Role};
+use crate::worker::wal_reader::sleep::{Nap, Sleep};
+
+/// What one does after a round that ends then and has taken so many bytes. `Some`: how long it pauses without
+/// being woken.
+type Pauses = Box<dyn FnMut(Instant, usize) -> Option<Duration>>;
+
+/// Those who take events.
+fn takers() -> [(&'static str, Pauses); 2] {
+    let mut sleep = Sleep::new();
+    let mut position = 0;
+    let of_reader = move |now: Instant, bytes: usize| {
+        if bytes > 0 {
+            position += 1;
+            sleep.told(now);
+        }
+        match sleep.nap(now, &LogEnd { role: Role::Primary, position }, None) {
+            Nap::Deaf(pause) => Some(pause),
+            Nap::UntilWoken(_) => None,
+        }
+    };
+    [("the courier", Box::new(pauses(RING_BYTES))), ("the reader", Box::new(of_reader))]
+}
 
 /// What a publisher does when its event has been handed on, or the time when the next one comes.
 #[derive(Clone, Copy)]
@@ -25,8 +49,7 @@ struct Outcome {
 }
 
 /// A second of it.
-fn publish(publishing: Publishing) -> Outcome {
-    let mut pause = pauses(RING_BYTES);
+fn publish(publishing: Publishing, mut pause: Pauses) -> Outcome {
     let begin = Instant::now();
     let (mut now, mut next) = (begin, begin);
     let mut napping = None;
@@ -55,23 +78,29 @@ fn publish(publishing: Publishing) -> Outcome {
 #[test]
 fn whoever_waits_for_each_of_its_events_is_never_taken_for_a_crowd() {
     for gap in [260, 300, 500, 900, 1_900, 2_100, 50_000].map(Duration::from_micros) {
-        let outcome = publish(Publishing::LockStep(gap));
-        assert!(outcome.late == 0 && outcome.looks == 0, "{gap:?}: {outcome:?}");
+        for (who, pause) in takers() {
+            let outcome = publish(Publishing::LockStep(gap), pause);
+            assert!(outcome.late == 0 && outcome.looks == 0, "{who}, {gap:?}: {outcome:?}");
+        }
     }
 }
 
 #[test]
-fn up_to_four_thousand_events_a_second_are_handed_on_at_once() {
-    let outcome = publish(Publishing::Crowd(Duration::from_micros(251)));
-    assert!(outcome.late == 0 && outcome.wakes > 3_900, "{outcome:?}");
+fn up_to_four_thousand_events_a_second_are_taken_at_once() {
+    for (who, pause) in takers() {
+        let outcome = publish(Publishing::Crowd(Duration::from_micros(251)), pause);
+        assert!(outcome.late == 0 && outcome.wakes > 3_900, "{who}: {outcome:?}");
+    }
 }
 
 #[test]
 fn a_crowd_is_looked_for_once_a_millisecond_and_hardly_wakes_anybody() {
     for gap in [20, 52, 150].map(Duration::from_micros) {
-        let outcome = publish(Publishing::Crowd(gap));
-        assert!(outcome.latest <= Duration::from_millis(1), "{gap:?}: {outcome:?}");
-        assert!(outcome.looks <= 1_000 && outcome.wakes < 700, "{gap:?}: {outcome:?}");
+        for (who, pause) in takers() {
+            let outcome = publish(Publishing::Crowd(gap), pause);
+            assert!(outcome.latest <= Duration::from_millis(1), "{who}, {gap:?}: {outcome:?}");
+            assert!(outcome.looks <= 1_000 && outcome.wakes < 700, "{who}, {gap:?}: {outcome:?}");
+        }
     }
 }
 

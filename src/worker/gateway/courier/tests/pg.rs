@@ -1,4 +1,4 @@
-//! Stand-ins for what the courier names of Postgres' side.
+//! Stand-ins for what the courier, and the reader's sleep, name of Postgres' side.
 
 use std::time::Duration;
 
@@ -72,6 +72,19 @@ pub(crate) mod wal {
 
         pub(crate) fn want_reading(&self) {
             self.readings.fetch_add(1, SeqCst);
+        }
+    }
+
+    pub(crate) mod log_end {
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Role {
+            Primary,
+            Standby,
+        }
+
+        pub(crate) struct LogEnd {
+            pub(crate) role: Role,
+            pub(crate) position: u64,
         }
     }
 }

@@ -1,19 +1,21 @@
-//! How soon the courier looks into the ring again.
+//! How soon a process that takes events looks for them again: the courier in the ring, the reader in the
+//! write-ahead log.
 //!
-//! An event is handed on at once: its publisher wakes the courier. A wake costs the publisher a system call,
-//! and the machine a round of courier, runtime thread and sockets (figures: ARCHITECTURE.md). So where more
-//! than some thousand a second would be needed, the courier looks by itself, once a millisecond, and asks
-//! nobody to wake it (`consumer.rs`, `prepare_to_sleep`). Network cards call this interrupt moderation.
+//! An event is taken at once: its publisher wakes who takes it. A wake costs the publisher a system call, and
+//! the machine a round of courier, runtime thread and sockets (figures: ARCHITECTURE.md). So where more than
+//! some thousand a second would be needed, they look by themselves, once a millisecond, and ask nobody to
+//! wake them. Network cards call this interrupt moderation.
 //!
 //! It is wakes that are counted, over some milliseconds, and not how close one event follows another: a
 //! publisher that waits until its event has arrived before it sends the next one would be a millisecond
 //! late each time, and nothing would be saved.
 //!
-//! Not for: taking out (`drain.rs`).
+//! Not for: taking out (`gateway/courier/drain.rs`, `wal_reader/reading.rs`), and how long who takes events
+//! sleeps otherwise (`gateway/courier/carrying.rs`, `wal_reader/sleep.rs`).
 
 use std::time::{Duration, Instant};
 
-/// As often the courier is woken in the long run: 4,000 times a second, some 3 % of a processor.
+/// As often one is woken in the long run: 4,000 times a second, some 3 % of a processor.
 const WAKE_EVERY: Duration = Duration::from_micros(250);
 
 /// So much of what quiet time has left may be used up by wakes that follow each other faster: eight of them.
@@ -23,17 +25,18 @@ const MOST_LEFT: Duration = Duration::from_millis(2);
 /// part of a processor.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// How long events are taken for a crowd, if no look finds the ring empty before. Then wakes are counted
-/// again, because looks do not tell: a publisher that waits for each of its events, and so brings one in each
-/// pause, may be the only one.
+/// How long events are taken for a crowd, if no look finds nothing before. Then wakes are counted again,
+/// because looks do not tell: a publisher that waits for each of its events, and so brings one in each pause,
+/// may be the only one.
 const CROWD: Duration = Duration::from_millis(32);
 
-/// A round that has taken out more than the size of the ring divided by this is followed by the next round at
-/// once: a burst must not fill the ring during a pause.
+/// A round that has taken out more than there is room for, divided by this, is followed by the next round at
+/// once: a burst must not use up the room during a pause.
 const BURST_DIVISOR: usize = 16;
 
+/// See the head of this file.
 pub(super) struct Pace {
-    ring_bytes: usize,
+    room: usize,
     /// Bytes taken out in this round.
     bytes: usize,
     /// When the last round that brought anything ended.
@@ -44,9 +47,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(ring_bytes: usize) -> Self {
+    /// Of who takes events from where there is room for so many bytes.
+    pub(super) fn new(room: usize) -> Self {
         let now = Instant::now();
-        Self { ring_bytes, bytes: 0, taken_at: now, even: now, crowd_until: None }
+        Self { room, bytes: 0, taken_at: now, even: now, crowd_until: None }
     }
 
     /// Counts bytes that were taken out.
@@ -58,7 +62,7 @@ impl Pace {
     pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
         let bytes = std::mem::take(&mut self.bytes);
         let was_quiet = bytes == 0 && now.saturating_duration_since(self.taken_at) >= LOOK_EVERY;
-        let is_burst = bytes > self.ring_bytes / BURST_DIVISOR;
+        let is_burst = bytes > self.room / BURST_DIVISOR;
         let was_crowd = self.crowd_until.is_some();
         self.crowd_until.take_if(|until| was_quiet || is_burst || *until <= now);
         if bytes > 0 {
