@@ -10,10 +10,11 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cluster::http::{Event, EventStream};
-use cluster::{Cluster, PATIENCE, lasting_port, wait_for, wait_until};
-use common::SOON;
+use cluster::{Cluster, PATIENCE, StopMode, lasting_port, wait_for, wait_until};
+use common::wal::reader_pid;
+use common::{SOON, figure};
 
 const PATH: &str = "/api/bump/info";
 
@@ -157,5 +158,79 @@ fn a_standby_that_has_an_archive_alone_tells_what_it_restores_from_there() -> Re
     assert_eq!(there.next_payload(PATIENCE)?, second);
     let mut again = standby.http()?.events_after(PATH, &first.id)?;
     assert_eq!(again.next_payload(PATIENCE)?, second);
+    Ok(())
+}
+
+/// A primary of the test's own, on which nothing was published yet.
+fn quiet() -> Result<Cluster> {
+    let builder = Cluster::builder().setting("sse.durability", "wal").setting("max_worker_processes", 16);
+    let primary = builder.setting("wal_retrieve_retry_interval", "100ms").start()?;
+    primary.sql(SETUP)?;
+    Ok(primary)
+}
+
+#[test]
+fn a_standby_without_starts_tells_its_first_event_also_when_its_reader_was_away_meanwhile() -> Result<()> {
+    let primary = quiet()?;
+    let mut here = listen(&primary)?;
+    // No mark is in its log before the event.
+    let of_primary = primary.freeze(reader_pid(&primary)?)?;
+    let standby = primary.standby()?;
+    let _ = fs::remove_file(standby.data_dir().join("pg_sse.starts"));
+    standby.start()?;
+    let mut there = listen(&standby)?;
+    let reader = reader_pid(&standby)?;
+    let frozen = standby.freeze(reader)?;
+    primary.sql("select bump()")?;
+    let marks = || figure(&primary, "stat_wal", "marks_total");
+    let before = marks()?;
+    drop(of_primary);
+    let first = here.next_payload(SOON)?;
+    wait_until(PATIENCE, "a mark lies behind it", || marks().is_ok_and(|now| now > before))?;
+    // Which is flushed with this.
+    primary.sql("create table another ()")?;
+    standby.wait_for_replay(&primary)?;
+    standby.sql(&format!("select pg_terminate_backend({reader})"))?;
+    drop(frozen);
+    assert_eq!(there.next_payload(PATIENCE)?, first);
+    let second = bump(&primary, &mut here)?;
+    assert_eq!(there.next_payload(PATIENCE)?, second);
+    Ok(())
+}
+
+// The id is where the log of the primary begins. Its standby has all of the log, and has not replayed so far.
+#[test]
+fn who_comes_from_a_primary_before_its_first_event_goes_on_on_a_standby_that_lags() -> Result<()> {
+    let primary = quiet()?;
+    let standby = primary.standby()?;
+    standby.start()?;
+    drop(listen(&standby)?);
+    standby.wait_for_replay(&primary)?;
+    standby.sql("select pg_wal_replay_pause()")?;
+    let paused = "select pg_get_wal_replay_pause_state() = 'paused'";
+    wait_until(PATIENCE, "it is paused", || standby.sql(paused).is_ok_and(|is| is == "t"))?;
+    // So that its window begins with what it writes then.
+    primary.sql("select pg_switch_wal()")?;
+    primary.stop(StopMode::Fast)?;
+    let _ = fs::remove_file(primary.data_dir().join("pg_sse.starts"));
+    primary.start()?;
+    // The end of the log is not on the disk.
+    primary.sql("set synchronous_commit = off; create table another ()")?;
+    let http = primary.http()?;
+    let mut here = wait_for(PATIENCE, "it serves", || Ok(http.events(PATH).ok()))?;
+    let id = here.ready()?.id;
+    let position = id.split('-').nth(1).context("no position")?;
+    let position = u64::from_str_radix(position, 16)?;
+    let is_ahead = |server: &Cluster, end: &str| {
+        server.sql(&format!("select {end} - '0/0' < {position}")).map(|is_ahead| is_ahead == "t")
+    };
+    ensure!(!is_ahead(&primary, "pg_current_wal_flush_lsn()")?, "{id} is not on the disk");
+    ensure!(is_ahead(&standby, "pg_last_wal_replay_lsn()")?, "{id} is nothing new");
+    let mut there = standby.http()?.events_after(PATH, &id)?;
+    assert_eq!(there.ready()?.id, id);
+    ensure!(there.next(Duration::from_millis(500)).is_err(), "there is nothing behind that id");
+    standby.sql("select pg_wal_replay_resume()")?;
+    let event = bump(&primary, &mut here)?;
+    assert_eq!(there.next_payload(PATIENCE)?, event);
     Ok(())
 }

@@ -9,9 +9,13 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, StopMode, wait_until};
-use common::wal::{STREAM, behind, builder, furnish, next, reader_pid, switch_to_start};
-use common::{SOON, gap_reason};
+use cluster::{Cluster, StopMode, wait_for, wait_until};
+use common::wal::{STREAM, behind, builder, furnish, next, reader_pid, replace, switch_to_start};
+use common::{SOON, figure, gap_reason, gateway_pid};
+
+fn oldest_segment(cluster: &Cluster) -> Result<String> {
+    cluster.sql("select min(name) from pg_ls_waldir()")
+}
 
 #[test]
 fn what_commits_before_anybody_has_looked_at_the_database_is_told_all_the_same() -> Result<()> {
@@ -85,6 +89,101 @@ fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commit
     drop(frozen);
     slow.wait(SOON)?.ok()?;
     assert_eq!(next(&mut stream)?.data, "slow");
+    Ok(())
+}
+
+// Nobody waits for its commit, but the standbys that are named have to have it.
+#[test]
+fn what_is_held_when_a_gateway_begins_is_told_by_it_also_where_a_mark_lies_behind_it() -> Result<()> {
+    let builder = builder().setting("synchronous_commit", "local");
+    let cluster = builder.setting("synchronous_standby_names", "nobody").start()?;
+    furnish(&cluster)?;
+    // The log begins with its segment, in which no mark comes before it.
+    let frozen = cluster.freeze(reader_pid(&cluster)?)?;
+    cluster.sql("select pg_switch_wal()")?;
+    cluster.sql("set synchronous_commit = on; select says('held')")?;
+    let before = oldest_segment(&cluster)?;
+    cluster.sql("checkpoint")?;
+    ensure!(oldest_segment(&cluster)? != before, "the log is as it was");
+    let marks = figure(&cluster, "stat_wal", "marks_total")?;
+    drop(frozen);
+    replace(&cluster, reader_pid)?;
+    wait_until(SOON, "a mark is written", || {
+        figure(&cluster, "stat_wal", "marks_total").is_ok_and(|now| now > marks)
+    })?;
+    cluster.sql("begin; insert into note values (1); select says('behind it'); commit")?;
+    replace(&cluster, gateway_pid)?;
+    let mut stream = wait_for(SOON, "it serves", || Ok(cluster.http()?.events(STREAM).ok()))?;
+    stream.ready()?;
+    cluster.configure("synchronous_standby_names", "")?;
+    cluster.reload()?;
+    for text in ["held", "behind it"] {
+        assert_eq!(next(&mut stream)?.data, text);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_has_lost_its_file_of_starts_tells_as_much_after_the_second_restart() -> Result<()> {
+    let cluster = builder().setting("wal_keep_size", "1GB").start()?;
+    let first = furnish(&cluster)?;
+    cluster.sql("select says('seen')")?;
+    assert_eq!(next(&mut behind(&cluster, &first)?)?.data, "seen");
+    let file = cluster.data_dir().join("pg_sse.starts");
+    wait_until(SOON, "there is a start", || file.exists())?;
+    cluster.stop(StopMode::Fast)?;
+    fs::remove_file(&file)?;
+    for _ in 0..3 {
+        cluster.start()?;
+        assert_eq!(next(&mut behind(&cluster, &first)?)?.data, "seen");
+        wait_until(SOON, "there is a start", || file.exists())?;
+        cluster.stop(StopMode::Immediate)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_has_the_last_event_misses_nothing_by_log_that_goes_before_a_reader_or_a_server_begins_again()
+-> Result<()> {
+    let cluster = builder().start()?;
+    let mut stream = behind(&cluster, &furnish(&cluster)?)?;
+    stream.ready()?;
+    let remove_log = || -> Result<()> {
+        let before = oldest_segment(&cluster)?;
+        switch_to_start(&cluster)?;
+        cluster.sql("checkpoint")?;
+        ensure!(oldest_segment(&cluster)? != before, "the log is as it was");
+        Ok(())
+    };
+    remove_log()?;
+    replace(&cluster, reader_pid)?;
+    cluster.sql("select says('second')")?;
+    let second = next(&mut stream)?;
+    assert_eq!(second.data, "second");
+    remove_log()?;
+    cluster.restart(StopMode::Fast)?;
+    let mut stream = behind(&cluster, &second.id)?;
+    cluster.sql("select says('third')")?;
+    assert_eq!(next(&mut stream)?.data, "third");
+    Ok(())
+}
+
+#[test]
+fn log_that_has_gone_before_the_next_reader_came_is_a_gap() -> Result<()> {
+    let cluster = builder().start()?;
+    let mut stream = behind(&cluster, &furnish(&cluster)?)?;
+    stream.ready()?;
+    let pid = reader_pid(&cluster)?;
+    let frozen = cluster.freeze(pid)?;
+    cluster.sql("begin; insert into note values (1); select says('gone'); commit")?;
+    cluster.sql("select pg_switch_wal()")?;
+    cluster.sql("create table other()")?;
+    cluster.sql("checkpoint")?;
+    cluster.sql(&format!("select pg_terminate_backend({pid})"))?;
+    drop(frozen);
+    assert_eq!(gap_reason(&next(&mut stream)?)?, "expired");
+    cluster.sql("begin; insert into note values (2); select says('behind'); commit")?;
+    assert_eq!(next(&mut stream)?.data, "behind");
     Ok(())
 }
 

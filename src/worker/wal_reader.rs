@@ -9,6 +9,7 @@
 //!
 //! Not for: events once they are in the ring (`gateway/courier.rs`).
 
+mod beginning;
 mod marks;
 mod messages;
 mod pushing;
@@ -21,15 +22,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Instant;
 
-use crate::guc;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::wal::fault_note;
 use crate::pg::wal::log_end::{self, LogEnd, Role};
+use crate::pg::wal::words::Wal;
 use crate::pg::{backend, bgworker, latch};
-use marks::{Marks, now_seconds};
+use beginning::Beginning;
+use marks::Marks;
 use pushing::{NotPushed, Pushing};
-use reading::{Beginning, Progress, Reading};
+use reading::{Progress, Reading};
 use sleep::{Nap, Sleep};
+use starts::Starts;
 
 struct Reader {
     shared: Shared,
@@ -108,13 +111,14 @@ impl Reader {
         }
         if self.reading.is_none() || self.pushing.reading != wanted {
             self.pushing.reading = wanted;
-            let beginning = self.beginning(wanted, end);
+            let beginning = beginning(self.shared.wal, wanted, &self.marks.starts);
+            let is_anew = matches!(beginning, Beginning::OfWindow(_));
             self.reading = Reading::new(self.shared, end, &beginning);
-            if beginning.told.is_none() {
+            if is_anew {
                 // Nothing is waited for with what was told before.
                 self.shared.wal.set_read_to(0);
             }
-            if let (Some(reading), None) = (&self.reading, beginning.told)
+            if let (Some(reading), true) = (&self.reading, is_anew)
                 && let Err(why) = reading.announce(&mut self.pushing)
             {
                 self.reading = None;
@@ -139,16 +143,12 @@ impl Reader {
             Nap::UntilWoken(pause) => bgworker::wait(pause),
         }
     }
+}
 
-    /// Where to begin. What a reader before this one has told of the same reading is not told again.
-    fn beginning(&self, reading: u32, end: &LogEnd) -> Beginning {
-        let starts = &self.marks.starts;
-        if let Some(told) = self.shared.wal.told(reading)
-            && let Some(start) = starts.for_rest(told.0)
-        {
-            return Beginning { start: Some(start), told: Some(told) };
-        }
-        let age = guc::WINDOW_AGE.duration();
-        Beginning { start: starts.for_window(now_seconds(), age, end.position), told: None }
+/// Where to begin. What a reader before this one has told of the same reading is not told again.
+fn beginning(wal: Wal, reading: u32, starts: &Starts) -> Beginning<'_> {
+    match wal.told(reading) {
+        Some(told) => Beginning::Behind(told, starts.for_rest(told)),
+        None => Beginning::OfWindow(starts),
     }
 }

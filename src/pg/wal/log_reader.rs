@@ -108,8 +108,8 @@ struct Source {
 }
 
 impl LogReader {
-    /// Reads from a position on, at which a record begins. `None`: there is no memory.
-    pub(crate) fn new(data_directory: &Path, history: History, position: u64) -> Option<Self> {
+    /// To be sent somewhere first ([`LogReader::go_to`]). `None`: there is no memory.
+    pub(crate) fn new(data_directory: &Path, history: History) -> Option<Self> {
         let layout = Layout::of_server();
         let files = WalFiles::new(data_directory, layout, history);
         let source = Box::into_raw(Box::new(Source { files, trouble: None }));
@@ -126,7 +126,7 @@ impl LogReader {
         // SAFETY: copies the routine (xlogreader.c); answers NULL without memory.
         let state =
             unsafe { pg_sys::XLogReaderAllocate(segment_bytes, null(), &raw mut routine, source.cast()) };
-        let reader = Self { state, source, layout, position, is_off: true };
+        let reader = Self { state, source, layout, position: 0, is_off: true };
         (!state.is_null()).then_some(reader)
     }
 

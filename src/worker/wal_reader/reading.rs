@@ -1,9 +1,9 @@
 //! One reading of the log: from a safe start up to its end, and on from there, told in the order of commits.
 //!
-//! Events before the position from which everything is complete are not told until the reader has caught up:
-//! some of their neighbours would be missing.
+//! Events before the position from which everything is complete are not told: some of their neighbours would
+//! be missing.
 //!
-//! Not for: waking, sleeping and marks (`wal_reader.rs`).
+//! Not for: where it begins (`beginning.rs`), and waking, sleeping and marks (`wal_reader.rs`).
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use sse_proto::log_record::{self, Assembler, Complete, Content, LogRecord, Loss}
 use sse_proto::place::{History, Place};
 use sse_proto::record::{LogLoss, Record};
 
+use super::beginning::{Begin, Beginning};
 use super::marks::Marks;
 use super::messages;
 use super::pushing::{NotPushed, Pushing};
 use super::queue::Queue;
-use super::starts::Start;
 use crate::guc;
 use crate::pg::shmem::Shared;
 use crate::pg::wal::layout::Layout;
@@ -52,14 +52,6 @@ pub(super) enum Progress {
     Failed,
 }
 
-/// Where a reading begins.
-pub(super) struct Beginning {
-    /// At a start of ours; `None`: at the oldest segment.
-    pub start: Option<Start>,
-    /// The gateway has everything up to this place.
-    pub told: Option<(u64, u32)>,
-}
-
 /// See the head of this file.
 pub(super) struct Reading {
     shared: Shared,
@@ -68,10 +60,7 @@ pub(super) struct Reading {
     history: History,
     assembler: Assembler,
     queue: Queue,
-    /// Where it has begun.
-    start: u64,
-    /// Events behind this place, position and index, are complete.
-    begin: Option<(u64, u32)>,
+    begin: Begin,
     /// Events up to here have been told.
     told: (u64, u32),
     is_caught_up: bool,
@@ -87,42 +76,33 @@ pub(super) struct Reading {
 
 impl Reading {
     /// `None`: the log cannot be read yet.
-    pub(super) fn new(shared: Shared, end: &LogEnd, beginning: &Beginning) -> Option<Self> {
+    pub(super) fn new(shared: Shared, end: &LogEnd, beginning: &Beginning<'_>) -> Option<Self> {
         let directory = backend::data_directory();
         let history = timelines::read(&directory, end.timeline).ok()?;
-        let start = beginning.start.map_or(0, |start| start.start);
-        let mut log = LogReader::new(&directory, history.clone(), start)?;
+        let mut log = LogReader::new(&directory, history.clone())?;
         log.set_end(end.position);
-        let layout = Layout::of_server();
-        let oldest = log.oldest(0)?;
-        let is_there = layout.start(layout.segment(start)) >= oldest;
-        let (start, begin) = match beginning.start {
-            Some(found) if is_there => (found.start, Some(found.nothing_since)),
-            _ => (log.find_from(oldest)?, None),
+        let begin = Begin::find(beginning, &mut log, end.position)?;
+        log.go_to(begin.start);
+        let told = match *beginning {
+            Beginning::OfWindow(_) => None,
+            Beginning::Behind(told, _) => Some(told),
         };
-        log.go_to(start);
-        let mut reading = Self {
+        Some(Self {
             shared,
-            layout,
+            layout: Layout::of_server(),
             log,
             history,
             assembler: Assembler::new(limits()),
             queue: Queue::default(),
-            start,
             begin,
-            told: beginning.told.unwrap_or((0, 0)),
-            is_caught_up: beginning.told.is_some(),
+            told: told.unwrap_or((0, 0)),
+            is_caught_up: told.is_some(),
             state_is_told: false,
             trouble_since: None,
             oldest_at: None,
             deadly: fault_note::read(&directory),
             has_told: false,
-        };
-        if let Some((position, _)) = beginning.told {
-            // For subscribers nothing has changed by the other reader's end.
-            reading.begin = reading.begin.filter(|begin| begin.0 <= position).or(beginning.told);
-        }
-        Some(reading)
+        })
     }
 
     /// Tells that what follows is told anew.
@@ -158,20 +138,12 @@ impl Reading {
     /// Up to where everything is told, and where the last of it is; the highest number as long as nobody
     /// knows.
     pub(super) fn told_to(&self) -> (u64, (u64, u32)) {
-        (self.shared.wal.read_to(), self.begin.map_or((u64::MAX, 0), |begin| begin.max(self.told)))
+        (self.shared.wal.read_to(), self.begin.place.map_or((u64::MAX, 0), |begin| begin.max(self.told)))
     }
 
     /// Since when a commit is held.
     pub(super) fn held_since(&self) -> Option<Instant> {
         self.queue.held_since()
-    }
-
-    /// For who begins to read before this start, everything behind it is complete.
-    fn complete_from(&mut self, start: u64, complete: u64) {
-        if self.begin.is_none() && start >= self.start {
-            self.begin = Some((complete, Place::BEHIND_ALL));
-            self.state_is_told = false;
-        }
     }
 
     fn read_and_tell(
@@ -240,7 +212,11 @@ impl Reading {
                             if end.role == Role::Standby && self.is_caught_up {
                                 marks.read(start, record_end);
                             }
-                            self.complete_from(start, record_end);
+                            // What is held lies before it, and would never be told.
+                            if self.queue.first_end().is_none() {
+                                let is_new = self.begin.take_mark(start, record_end, self.layout);
+                                self.state_is_told &= !is_new;
+                            }
                             None
                         }
                         Err(error) => {
@@ -260,13 +236,15 @@ impl Reading {
     /// Tells what is not held, and up to where everything is told.
     fn tell(&mut self, end: &LogEnd, marks: &mut Marks, pushing: &mut Pushing) -> Result<(), NotPushed> {
         let (shared, mut first) = (self.shared, true);
-        while let Some(held) = self.queue.ready(&shared, end) {
+        while let Some(position) = self.queue.first_end() {
+            self.state_is_told &= !self.begin.come_to(position);
+            self.tell_state(pushing)?;
+            let Some(held) = self.queue.ready(&shared, end) else { break };
             if !first {
                 pushing.may_go_on()?;
             }
             first = false;
-            let position = held.complete.end;
-            let is_wanted = self.begin.is_some_and(|begin| position > begin.0);
+            let is_wanted = self.begin.place.is_some_and(|begin| position > begin.0);
             match &held.complete.content {
                 Content::Events(events) if is_wanted => {
                     let is_now = self.is_caught_up && end.role == Role::Primary;
@@ -309,9 +287,9 @@ impl Reading {
     fn catch_up(&mut self, pushing: &mut Pushing) -> Result<(), NotPushed> {
         if !std::mem::replace(&mut self.is_caught_up, true) {
             self.state_is_told = false;
-            // Without a mark: what is complete begins here.
-            let told = self.queue.first_end().map_or(self.log.position(), |held| held.saturating_sub(1));
-            self.begin.get_or_insert((told, Place::BEHIND_ALL));
+            let held = self.queue.first_end();
+            self.begin.come_to(held.unwrap_or(u64::MAX));
+            self.begin.settle(held.map_or(self.log.position(), |held| held.saturating_sub(1)));
         }
         self.tell_state(pushing)
     }
@@ -324,11 +302,18 @@ impl Reading {
 
     /// Tells what the log is, as soon as it is known, and whenever it changes.
     fn tell_state(&mut self, pushing: &mut Pushing) -> Result<(), NotPushed> {
-        let Some((lsn, index)) = self.begin.filter(|_| !self.state_is_told) else { return Ok(()) };
+        let Some(place @ (lsn, index)) = self.begin.place.filter(|_| !self.state_is_told) else {
+            return Ok(());
+        };
         let begin = Place::new(self.history.timeline_at(lsn), lsn, index);
         let history = self.history.clone();
         pushing.record(&Record::LogState { history, begin, caught_up: self.is_caught_up })?;
         self.state_is_told = true;
+        if self.is_caught_up {
+            // A reader that follows on this one goes on behind it, also if nothing was told until then.
+            self.told = self.told.max(place);
+            self.shared.wal.set_told(pushing.reading, self.told.0, self.told.1);
+        }
         Ok(())
     }
 
@@ -363,7 +348,7 @@ impl Reading {
         figures.timeline.store(self.history.timeline(), Relaxed);
         figures.position.store(self.log.position(), Relaxed);
         figures.end.store(end.position, Relaxed);
-        figures.begin.store(self.begin.map_or(0, |begin| begin.0), Relaxed);
+        figures.begin.store(self.begin.place.map_or(0, |begin| begin.0), Relaxed);
         figures.caught_up.store(u32::from(self.is_caught_up), Relaxed);
         let is_behind = progress != Progress::UpToDate || self.queue.first_end().is_some();
         if !is_behind {

@@ -10,6 +10,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,12 +41,19 @@ pub(super) struct Start {
     pub found_at: u64,
 }
 
+/// Where to begin for a window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Window {
+    /// At this start.
+    From(Start),
+    /// Before all starts, with all the log that is there. The oldest start in it, if there is one.
+    Older(Option<Start>),
+}
+
 /// The starts of this server, the oldest first.
 pub(super) struct Starts {
     directory: PathBuf,
     all: Vec<Start>,
-    /// The oldest one was found in this life of the reader: the file had none of this log.
-    has_lost: bool,
 }
 
 impl Starts {
@@ -55,7 +63,7 @@ impl Starts {
         let is_small = fs::metadata(&path).is_ok_and(|metadata| metadata.len() <= MOST_BYTES);
         let text = if is_small { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
         let all = parse(&text).unwrap_or_default();
-        Self { directory: data_directory.to_owned(), all, has_lost: false }
+        Self { directory: data_directory.to_owned(), all }
     }
 
     /// Adds one, and writes the file.
@@ -65,7 +73,6 @@ impl Starts {
     pub(super) fn add(&mut self, start: Start) -> io::Result<()> {
         // After pg_rewind or a promotion, those behind the new one speak of something that never was.
         self.all.retain(|other| other.complete < start.complete);
-        self.has_lost |= self.all.is_empty();
         self.all.push(start);
         if self.all.len() > MOST {
             let mut number = 0;
@@ -77,21 +84,18 @@ impl Starts {
         self.write()
     }
 
-    /// The start for a window that goes back this long, in a log that ends here: the newest that is old
-    /// enough, or else the oldest. `None`: what came before the oldest is not known.
-    pub(super) fn for_window(&self, now: u64, age: Duration, end: u64) -> Option<Start> {
+    /// For a window that goes back this long, in the log that is there: the newest start that is old enough.
+    pub(super) fn for_window(&self, now: u64, age: Duration, log: Range<u64>) -> Window {
         let since = now.saturating_sub(age.as_secs().saturating_add(1));
-        let mut of_this_log = self.all.iter().filter(|start| start.complete <= end);
-        let oldest = of_this_log.next()?;
-        if self.has_lost && oldest.found_at > since {
-            return None;
-        }
-        Some(*of_this_log.take_while(|start| start.found_at <= since).last().unwrap_or(oldest))
+        let is_of_this_log = |start: &&Start| log.start <= start.start && start.complete <= log.end;
+        let of_this_log = self.all.iter().filter(is_of_this_log).copied();
+        let old_enough = of_this_log.clone().take_while(|start| start.found_at <= since).last();
+        old_enough.map_or_else(|| Window::Older(of_this_log.clone().next()), Window::From)
     }
 
-    /// The newest start for who has everything up to this position.
-    pub(super) fn for_rest(&self, position: u64) -> Option<Start> {
-        self.all.iter().rev().find(|start| start.complete <= position).copied()
+    /// The newest start for who has everything up to this place.
+    pub(super) fn for_rest(&self, told: (u64, u32)) -> Option<Start> {
+        self.all.iter().rev().find(|start| start.nothing_since <= told).copied()
     }
 
     fn write(&self) -> io::Result<()> {
