@@ -283,7 +283,8 @@ impl Subscriber {
     }
 }
 
-/// Looks for nothing but how many events come, because it takes its processor time from those that it measures.
+/// Looks for nothing but how many events come, because it takes its processor time from those that it
+/// measures.
 struct Counter {
     socket: TcpStream,
     bytes: Vec<u8>,

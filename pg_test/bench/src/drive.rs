@@ -17,8 +17,8 @@ use crate::tally::Faults;
 pub(crate) enum Load {
     /// When every stream has the one before.
     LockStep,
-    /// So that never more than this many are on their way; when half of them have come to every stream, as many
-    /// follow.
+    /// So that never more than this many are on their way; when half of them have come to every stream, as
+    /// many follow.
     Backlog(u64),
     /// So many a second.
     Paced(u32),

@@ -51,7 +51,8 @@ impl Publisher {
     pub(crate) fn publish(&mut self, payloads: &[String]) -> Result<()> {
         match self {
             Self::Sql { runtime, client, statement } => {
-                // All are on their way at once (pipelining), so that no commit waits for an answer to the one before.
+                // All are on their way at once (pipelining), so that no commit waits for an answer to the one
+                // before.
                 let each = payloads.iter().map(|payload| {
                     let (client, statement) = (&*client, &*statement);
                     async move { client.execute(statement, &[&slice::from_ref(payload)]).await }

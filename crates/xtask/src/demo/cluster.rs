@@ -72,8 +72,8 @@ pub(super) fn run(install: Arc<Install>, port: u16, who: For) -> Result<()> {
     Ok(())
 }
 
-/// A port that nobody listens on. HAProxy does not ask: it would share the port of another one of the same user
-/// (`SO_REUSEPORT`), and each would get some of the other's visitors.
+/// A port that nobody listens on. HAProxy does not ask: it would share the port of another one of the same
+/// user (`SO_REUSEPORT`), and each would get some of the other's visitors.
 fn free(port: u16) -> Result<u16> {
     TcpListener::bind(("127.0.0.1", port)).with_context(|| format!("port {port} cannot be had"))?;
     Ok(port)

@@ -35,7 +35,8 @@ use tally::Tally;
 /// What to run.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Without instructions, streams over TLS, siege, soak, bench, loom, AddressSanitizer, fuzzing and slow tests.
+    /// Without instructions, streams over TLS, siege, soak, bench, loom, AddressSanitizer, fuzzing and slow
+    /// tests.
     #[arg(long)]
     quick: bool,
     /// For how long each fuzzer runs; 0 leaves them out.

@@ -16,10 +16,10 @@ pub(super) const PUBLISHED: &str = "/api/raise-all/notice";
 /// The stream of what [`WRITE`] publishes.
 pub(super) const WRITTEN: &str = "/api/write-all/notice";
 
-/// Events alone, in one transaction.
+/// Events alone.
 pub(super) const PUBLISH: &str = "select raise_all($1)";
 
-/// Events, each with a row that has its number, in one transaction.
+/// Events, each with a row that has its number.
 pub(super) const WRITE: &str = "select write_all($1)";
 
 /// The number of an event begins at the sixth byte of its marker.
