@@ -9,6 +9,7 @@ use sse_proto::call::{
     AnswerShape, CallAnswer, CallRequest, EventsEnd, Keys, Outcome, StatementRef, ValueType,
 };
 use sse_proto::record::{self, Envelope, Record};
+use sse_proto::sse::{EventId, append_chunked_event};
 
 const TIMES: usize = 1_000;
 
@@ -31,6 +32,20 @@ fn by_hand_record() {
         }
     });
     assert_eq!(record::decode(&bytes).unwrap(), event);
+}
+
+#[test]
+#[ignore = "counted by cargo xtask instructions"]
+fn by_hand_block() {
+    let data = "x".repeat(200);
+    let mut bytes = Vec::with_capacity(1024);
+    counted(|| {
+        for _ in 0..TIMES {
+            bytes.clear();
+            append_chunked_event(&mut bytes, black_box(EventId::new(7, 8)), None, black_box(&data));
+        }
+    });
+    assert!(bytes.ends_with(b"xx\n\n\r\n"));
 }
 
 /// A function of two parameters that answers with one row as an object.

@@ -9,11 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use cluster::{Account, Cluster, Install, PATIENCE, Profile, Scratch, find_program, wait_for};
+use cluster::{
+    Account, Cluster, Extension, Install, PATIENCE, PgConfig, Profile, Scratch, find_program, wait_for,
+};
 
-use super::{Found, TIMES, callgrind};
+use super::{Found, TIMES, Where, callgrind};
 use crate::build;
-use crate::packages::{self, Purpose};
 
 /// The part of a backend that runs a statement.
 const COUNTED: &str = "PortalRun";
@@ -61,21 +62,29 @@ const SUBJECTS: [Subject; 4] = [
     },
 ];
 
-/// Counts, and says with which server.
+/// Behind the names of subjects that are counted with the library of tests: without optimisation, they take
+/// several times as many.
+const IN_TESTS: &str = ", library for tests";
+
+/// Counts with this library for tests, or with one that is built with optimisation.
 ///
 /// # Errors
 /// Something does not build or run.
-pub(super) fn count(pg_config: Option<&Path>) -> Result<(String, Vec<Found>)> {
-    let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
-    let extension = build::extension(&pg, Profile::Release)?;
-    let install = Install::of(&pg)?;
+pub(super) fn count(pg: &PgConfig, library: Option<&Path>) -> Result<Vec<Found>> {
+    let extension = match library {
+        Some(library) => Extension::with_library(library.to_owned())?,
+        None => build::extension(pg, Profile::Release)?,
+    };
+    let install = Install::of(pg)?;
     install.put(&extension)?;
     let server = Server::start(Arc::new(install))?;
     let mut found = Vec::new();
     for subject in &SUBJECTS {
-        found.push(server.count(subject)?);
+        let name = format!("{}{}", subject.says, library.map_or("", |_| IN_TESTS));
+        let instructions = server.count(subject)?;
+        found.push(Found { subject: name, instructions, counted_in: Where::Backends });
     }
-    Ok((format!("PostgreSQL {}", pg.major), found))
+    Ok(found)
 }
 
 struct Server {
@@ -110,15 +119,14 @@ impl Server {
         Ok(Self { cluster, counts })
     }
 
-    fn count(&self, subject: &Subject) -> Result<Found> {
+    fn count(&self, subject: &Subject) -> Result<f64> {
         let [bracketed, plain] = ["bracketed", "plain"].map(|kind| {
             let function = format!("{kind}_{}", subject.name);
             Ok::<_, anyhow::Error>(
                 self.statement(subject, &function, 2 * TIMES)? - self.statement(subject, &function, TIMES)?,
             )
         });
-        let instructions = (bracketed? - plain?) as f64 / TIMES as f64;
-        Ok(Found { subject: subject.says, instructions })
+        Ok((bracketed? - plain?) as f64 / TIMES as f64)
     }
 
     /// Instructions of a session that does this a few times, and so often.

@@ -139,11 +139,13 @@ impl Run {
         Ok(outcome)
     }
 
-    /// Instructions of formats and ring. The others are counted by a command of its own, because nothing else
-    /// here builds the extension with optimisation. With another compiler nothing is judged.
+    /// Instructions of the hot paths, without a release build, which nothing else here needs: what of them
+    /// runs in backends is counted with the library of the tests. With another compiler nothing is judged.
     pub(super) fn instructions(&mut self) -> Result<Outcome> {
+        let library = &self.extension.as_ref().context("the extension was not built")?.library;
         let mut instructions = Command::new(env::current_exe().context("where are we?")?);
-        instructions.args(["instructions", "--pure"]);
+        instructions.arg("instructions").arg("--library").arg(library);
+        instructions.arg("--pg-config").arg(&self.pg()?.path);
         let folded = progress::run("instructions", instructions)?.ok("cargo xtask instructions")?;
         let mut outcome = Outcome::passed();
         for (what, count) in tally::skipped(&folded.lines) {

@@ -119,7 +119,7 @@ impl Slab {
     }
 
     /// There is something new for this stream.
-    fn serve(&mut self, index: usize) {
+    pub(super) fn serve(&mut self, index: usize) {
         let Some(slot) = &mut self.slots[index] else { return };
         if slot.has_got(self.log.head()) {
             return;

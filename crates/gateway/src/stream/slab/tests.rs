@@ -28,6 +28,7 @@ use crate::stream::terms::Terms;
 use crate::stream::wire::Wire;
 
 mod ahead;
+mod counts;
 mod followers;
 mod survey;
 mod terms;
@@ -67,8 +68,13 @@ impl Rig {
 
     /// A stream, and what it was sent at its beginning.
     async fn join(&mut self, topics: Vec<Topic>, terms: Option<Terms>, last: &str) -> (Client, String) {
+        self.join_as(heard(topics), terms, last).await
+    }
+
+    /// The same, of this recipient.
+    async fn join_as(&mut self, recipient: Recipient, terms: Option<Terms>, last: &str) -> (Client, String) {
         let index = self.slab.free.last().map_or(self.slab.slots.len(), |index| *index as usize);
-        let socket = self.arrive(topics, terms, last).await;
+        let socket = self.arrive(recipient, terms, last).await;
         self.round().await;
         let mut client = Client { socket, address: self.slab.address_of(index) };
         let beginning = client.read_to("sse.ready").await;
@@ -77,13 +83,12 @@ impl Rig {
     }
 
     /// The peer of a stream that the next round takes in.
-    async fn arrive(&mut self, topics: Vec<Topic>, terms: Option<Terms>, last: &str) -> TcpStream {
+    async fn arrive(&mut self, recipient: Recipient, terms: Option<Terms>, last: &str) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
         let counts = &self.slab.shared.counts;
         let limits = self.slab.shared.stream_limits();
-        let recipient = Recipient { identity: None, topics: topics.into(), execution_id: None, call: None };
         self.slab.incoming.push(Newcomer {
             wire: Wire::Own(Socket::Plain(accepted).into_stream().unwrap()),
             framing: Framing::Chunked,
@@ -153,6 +158,11 @@ impl Rig {
     fn slot(&mut self, client: &Client) -> &mut Slot {
         self.slab.slots[client.address.index as usize].as_mut().unwrap()
     }
+}
+
+/// Who has no name and hears these.
+fn heard(topics: Vec<Topic>) -> Recipient {
+    Recipient { identity: None, topics: topics.into(), execution_id: None, call: None }
 }
 
 impl Client {

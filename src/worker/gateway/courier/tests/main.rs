@@ -47,6 +47,8 @@ mod worker {
             use std::time::{Duration, Instant};
 
             mod carrying;
+            #[path = "tests/counts.rs"]
+            mod counts;
             mod drain;
             mod local;
             mod order;

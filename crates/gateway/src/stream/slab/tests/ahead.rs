@@ -57,7 +57,7 @@ async fn nothing_is_kept_of_a_stream_that_goes_before_it_waits() {
     rig.round().await;
     for number in 0..3 {
         let topic = Topic::parse(&format!("t{number}")).unwrap();
-        let socket = rig.arrive(vec![topic], None, "w1-3e8-1").await;
+        let socket = rig.arrive(heard(vec![topic]), None, "w1-3e8-1").await;
         socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
         drop(socket);
         rig.round().await;
