@@ -310,17 +310,15 @@ impl Slab {
     }
 
     fn visit(&mut self, index: usize) {
-        let address = self.address_of(index);
         let Some(slot) = &mut self.slots[index] else { return };
         let visit = slot.visit(&self.log, self.log.postings.member(index as u32), self.now, &mut self.tally);
-        let is_behind = !slot.is_live();
+        let (is_behind, wishes) = (!slot.is_live(), slot.take_wish());
         match visit {
             Visit::Live | Visit::Blocked => {}
             // Cannot fail: the receiver is ours.
-            Visit::Lagging => drop(self.ready_sender.send(address)),
+            Visit::Lagging => drop(self.ready_sender.send(self.address_of(index))),
             Visit::Closed => return self.free(index),
         }
-        let wishes = slot.take_wish();
         if is_behind {
             self.note_behind(index);
         }

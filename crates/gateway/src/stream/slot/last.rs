@@ -46,6 +46,10 @@ impl Slot {
     /// Begins the last event, if it has come; otherwise the slot is looked at again when it comes. To be
     /// called when everything before it is written.
     pub(super) fn begin_last(&mut self, now: u32) -> bool {
+        // As most streams have none: not even a waker is made.
+        if self.last.is_none() {
+            return false;
+        }
         if let Some(Last::Here(open)) = self.last.take_if(|last| matches!(last, Last::Here(_))) {
             self.last = Some(Last::Open(open));
             return true;

@@ -41,19 +41,26 @@ impl Slot {
         tally: &mut Tally,
     ) -> Result<usize> {
         self.cursor = first.from;
-        let Run::Bytes { bytes, from, end } = log.run_before(first.end, member, self.framing, stop) else {
+        let next_piece = |before: Cursor| {
+            // Behind the head nothing is, and it is not searched for: so it is for a stream that keeps up.
+            let is_there = before.next <= log.head();
+            match is_there.then(|| log.run_before(before, member, self.framing, stop)) {
+                Some(Run::Bytes { bytes, from, end }) => Some(Piece { bytes, from, end }),
+                _ => None,
+            }
+        };
+        let Some(second) = next_piece(first.end) else {
             let n = self.wire.try_write(first.bytes)?;
             self.progress(log, &[first], n, tally);
             return Ok(n);
         };
         let mut pieces = [first; MAX_PIECES];
-        pieces[1] = Piece { bytes, from, end };
+        pieces[1] = second;
         let mut count = 2;
         while count < MAX_PIECES
-            && let Run::Bytes { bytes, from, end } =
-                log.run_before(pieces[count - 1].end, member, self.framing, stop)
+            && let Some(piece) = next_piece(pieces[count - 1].end)
         {
-            pieces[count] = Piece { bytes, from, end };
+            pieces[count] = piece;
             count += 1;
         }
         let slices = pieces.map(|piece| IoSlice::new(piece.bytes));
@@ -78,7 +85,8 @@ impl Slot {
         Ok(n)
     }
 
-    /// Moves the cursor past the `n` bytes of these pieces that were written.
+    /// Moves the cursor past the `n` bytes of these pieces that were written, and says whether the slot has
+    /// caught up.
     fn progress(&mut self, log: &StreamLog, pieces: &[Piece<'_>], n: usize, tally: &mut Tally) {
         let mut rest = n;
         for piece in pieces {
@@ -92,5 +100,7 @@ impl Slot {
             }
             rest -= piece.bytes.len();
         }
+        // What is known here, the visit need not find out by searching once more.
+        self.has_caught_up = self.cursor.next > log.head();
     }
 }

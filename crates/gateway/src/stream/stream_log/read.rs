@@ -148,13 +148,12 @@ impl StreamLog {
 
     /// How many events were sent whole when the cursor went from the beginning of a run to a place in it.
     pub(crate) fn events_between(&self, from: Cursor, to: Cursor) -> u64 {
-        match self.entry(from.next) {
-            Some(Entry { what: What::Private(_), .. }) => u64::from(to.next > from.next),
-            _ => {
-                let ordinal = |sequence| self.entry(sequence).map_or(self.ordinal, |entry| entry.ordinal);
-                u64::from(ordinal(to.next).wrapping_sub(ordinal(from.next)))
-            }
+        let Some(first) = self.entry(from.next) else { return 0 };
+        if let What::Private(_) = first.what {
+            return u64::from(to.next > from.next);
         }
+        let ordinal = self.entry(to.next).map_or(self.ordinal, |entry| entry.ordinal);
+        u64::from(ordinal.wrapping_sub(first.ordinal))
     }
 
     /// Whether an item is for a subscriber.
