@@ -278,14 +278,26 @@ function health(checks) {
   checks.slice(0, 20).forEach(({ ms }, at) => put(element.children[at].querySelector(".ms"), took(ms)));
 }
 
-/** Asks whether that is meant, and ends the stream. */
-async function disconnect({ id, user, address, path }) {
+/** The subscriber that somebody is asked about. */
+let asking = null;
+
+/** Asks whether that is meant. */
+function disconnect(subscriber) {
+  const { user, address, path } = subscriber;
   const dialog = byId("sure");
   if (dialog.open) return;
+  asking = subscriber;
   put(byId("sure_who"), `${text(user) || "Anonymous"} at ${text(address)}, ${text(path)}`);
   dialog.returnValue = "no";
   dialog.showModal();
-  await new Promise(resolve => dialog.addEventListener("close", resolve, { once: true }));
+}
+
+/** Ends the stream when that is meant. A browser says a frame late that a dialog was closed: it may be open again. */
+async function answered() {
+  const dialog = byId("sure");
+  if (dialog.open || !asking) return;
+  const { id, user } = asking;
+  asking = null;
   if (dialog.returnValue !== "yes") return;
   let said = `Disconnected ${text(user) || "the anonymous subscriber"}.`;
   try {
@@ -326,6 +338,8 @@ byId("gate").addEventListener("submit", event => {
   byId("token").value = "";
   if (wire.token) enter();
 });
+
+byId("sure").addEventListener("close", answered);
 
 byId("forget").addEventListener("click", () => {
   wire.keep("");
