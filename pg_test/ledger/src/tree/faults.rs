@@ -151,7 +151,23 @@ fn lose_log(tree: &Tree, rng: &mut Rng) -> Result<(usize, u64)> {
     }
     cluster.configure("wal_keep_size", KEPT)?;
     cluster.reload()?;
-    let cut = (tree.number_at(distance), tree.end_of_log()?);
     drop(frozen);
-    Ok(cut)
+    wait_for_marks(head)?;
+    Ok((tree.number_at(distance), tree.end_of_log()?))
+}
+
+/// Waits for a mark that was begun after this: a reader that finds only a part of the log has what lies
+/// behind the first mark in it (docs/servers.md).
+fn wait_for_marks(primary: &Cluster) -> Result<()> {
+    let marks = || primary.sql("select marks_total from sse.stat_wal").ok()?.parse::<u64>().ok();
+    let mut first = None;
+    wait_until(PATIENCE, "the primary marks its log", || match (first, marks()) {
+        // The first of these may have been begun before.
+        (Some(first), Some(now)) => now >= first + 2,
+        (None, now) => {
+            first = now;
+            false
+        }
+        (_, None) => false,
+    })
 }

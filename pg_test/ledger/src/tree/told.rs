@@ -109,7 +109,8 @@ fn compare(all: &[Line], told: &Told, cut: Option<u64>) -> Result<Option<usize>>
     let is_lost = |line: &Line| cut.is_some_and(|cut| line.at.lsn < cut);
     ensure!(
         all.get(count).is_some_and(is_lost),
-        "a gap (expired) behind {count} lines, and nothing is lost there"
+        "a gap (expired) behind {count} lines, and nothing is lost there: the next is {:?}, and log is lost up to {cut:?}",
+        all.get(count).map(ToString::to_string)
     );
     Ok(Some(all.iter().position(|line| !is_lost(line)).unwrap_or(all_count)))
 }
