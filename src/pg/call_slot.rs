@@ -81,7 +81,8 @@ pub(crate) struct CallHeader {
     pub state: AtomicU32,
     /// Workers that are ready. As `state`.
     pub ready: AtomicU32,
-    /// Calls that are running. As `state`.
+    /// Calls that workers have. Changed by the threads of the gateway, for the worker whose lock they hold
+    /// (`worker/calls/crew.rs`); otherwise as `state`.
     pub running: AtomicU32,
     /// Calls whose worker ended before it answered: they may have committed. As `state`.
     pub lost_total: AtomicU64,
@@ -308,7 +309,7 @@ impl Slot {
         State::of(self.state.load(Acquire))
     }
 
-    /// Sets the latch of the slot's worker.
+    /// Sets the latch of the slot's worker. Any thread may (`latch.rs`).
     pub(crate) fn wake(&self) {
         let place = self.place.load(Acquire);
         if place != NOBODY {

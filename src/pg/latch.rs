@@ -3,6 +3,12 @@
 //! Shared memory holds places in the process array, never pointers to latches: a place stays valid when its
 //! process has gone (the wake then reaches whoever took it, which every user of a latch must expect).
 //!
+//! Threads that never call Postgres may wake **other** processes, too: `SetLatch` then reads and writes that
+//! latch alone, with the barriers that it needs between processes, reads `MyProcPid`, which is set before
+//! there are threads, and sends a signal (latch.c). Only for a latch of one's own process it looks at the
+//! main thread's state. A signal by hand would not do: a process that sleeps goes back to sleep while its
+//! latch is not set.
+//!
 //! Not for: deciding whether a wake is needed, which the sleeping flag of a ring does (`sse_ring`); and the
 //! thread that takes events out of their ring, which `futex.rs` wakes.
 

@@ -1,8 +1,8 @@
-//! The gateway's side of HTTP calls: keeps the call workers alive, hands them the waiting calls, and brings
-//! the answers back.
+//! The gateway's side of HTTP calls: keeps the call workers alive, cancels calls, and brings the answers back.
 //!
-//! All of it runs in the gateway's main thread, and nothing here waits: a request that does not fit into its
-//! worker's ring is continued on the next turn.
+//! It runs in the gateway's main thread, and nothing here waits: a request that does not fit into its worker's
+//! ring is continued on the next turn. The threads that have calls hand them to the workers themselves
+//! (`calls/crew.rs`); the main thread does it where a worker has become free.
 //!
 //! A call that was begun is never repeated: when its worker ends before it has answered, the call may have
 //! committed. One that was handed over but not begun goes to another worker.
@@ -10,27 +10,31 @@
 //! Not for: which calls wait, and their answers over HTTP (`sse_gateway`); a worker's own loop
 //! (`worker/call.rs`).
 
+mod crew;
+mod exchange;
+mod messages;
 mod slot;
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
-use sse_gateway::{CallAvailability, CallResult, Gateway, Pushed, QueuedCall};
+use sse_gateway::{CallAvailability, CallDesk, CallResult, CallWorkers, Gateway, Pushed};
 use sse_proto::call::CallRole;
 #[cfg(feature = "faults")]
 use sse_proto::call::Tenure;
 use sse_proto::record::Kind;
 use sse_ring::PushError;
 
-use crate::guc;
 use crate::pg::call_slot::{self, CallMemory, CallState};
 use crate::pg::shmem::Shared;
 use crate::pg::{backend, bgworker, clock, futex, wal};
 use crate::publish::capture;
 
-use slot::{CallWorker, Ended};
+use crew::Crew;
+use exchange::{Exchange, Unanswered};
+use slot::{CallWorker, Ended, NoPlace};
 
 /// How often a refused role is looked at again, in case it was mended in a way that nobody announces.
 const RECHECK: Duration = Duration::from_secs(30);
@@ -43,8 +47,8 @@ pub(super) struct Calls {
     shared: Shared,
     memory: Option<CallMemory>,
     workers: Vec<CallWorker>,
-    /// Calls that were handed to a worker which left before it began with them.
-    returned: VecDeque<QueuedCall>,
+    /// The same workers, as all threads see them. `None`: there are none.
+    crew: Option<Arc<Crew>>,
     role: Role,
     told: Option<CallAvailability>,
     /// No place in `max_worker_processes`: said once, until there is one.
@@ -72,6 +76,7 @@ impl Calls {
         let memory = call_slot::memory().filter(|memory| !memory.slots().is_empty());
         if let Some(memory) = memory {
             memory.next_epoch();
+            memory.header.running.store(0, Relaxed);
             bgworker::before_exit(end_workers);
         }
         // One place is left for the worker that reads the routines: without that worker nothing would be
@@ -81,7 +86,7 @@ impl Calls {
             shared,
             memory,
             workers: (0..slots).map(CallWorker::new).collect(),
-            returned: VecDeque::new(),
+            crew: memory.map(|memory| Arc::new(Crew::new(&memory, slots))),
             role: Role::default(),
             told: None,
             says_no_place: true,
@@ -99,92 +104,94 @@ impl Calls {
         self.role.generation = Some(generation);
         self.role.is_outdated = false;
         if self.role.verdict.as_ref() != role {
-            say(role);
+            messages::role(role);
             self.role.verdict = role.cloned();
         }
         self.recheck_at = Instant::now() + RECHECK;
     }
 
+    /// A gateway serves: its threads hand out calls from now on.
+    pub(super) fn serve(&self, gateway: &Gateway) {
+        gateway.set_call_workers(self.crew.clone().map(|crew| crew as Arc<dyn CallWorkers>));
+    }
+
     /// One turn: workers that came and went, cancellations, answers, new calls.
     pub(super) fn tend(&mut self, gateway: Option<&Gateway>) {
-        let Some(memory) = self.memory else { return };
+        let (Some(memory), Some(crew)) = (self.memory, self.crew.clone()) else { return };
         let Some(gateway) = gateway else { return };
+        let calls = gateway.call_desk();
         let wanted = self.are_wanted();
         self.wanted = wanted;
-        let now = Instant::now();
-        for worker in &mut self.workers {
-            match worker.look_after(&memory, gateway) {
-                None => {}
-                Some(Ended { unanswered, role_has_changed }) => {
-                    if role_has_changed && !self.role.is_outdated {
-                        self.role.is_outdated = true;
-                        // Makes the catalog be read again, and the role with it.
-                        self.shared.announce_catalog_change();
-                    }
-                    match unanswered {
-                        None => {}
-                        Some(slot::Unanswered::Answered(id, answer)) => gateway.answer_call(id, answer),
-                        Some(slot::Unanswered::Begun(call)) => {
-                            memory.header.lost_total.fetch_add(1, Relaxed);
-                            gateway.answer_call(call.id, CallResult::Lost);
-                        }
-                        Some(slot::Unanswered::NotBegun(call)) => self.returned.push_back(call),
-                    }
-                }
-            }
-            if !wanted || self.role.is_outdated {
-                worker.terminate(&memory);
-            } else if worker.is_due(now) && !worker.start(&memory, &mut self.says_no_place) {
-                break;
-            }
-        }
+        self.look_after(&memory, &crew, &calls);
         while let Some(id) = gateway.poll_cancelled() {
-            self.cancel(&memory, gateway, id);
+            crew.cancel(&calls, id);
         }
-        for worker in &mut self.workers {
-            worker.exchange(&memory, gateway);
+        for number in 0..self.workers.len() {
+            // Not under the lock: an answer wakes a thread, and the log may have to be waited for.
+            let Some(mut worker) = crew.worker(number) else { break };
+            let answer = worker.exchange(&calls);
+            let line = worker.take_line();
+            drop(worker);
+            if let Some((id, answer)) = answer {
+                calls.answer(id, answer);
+            }
+            if let Some(line) = line {
+                log!("pg_sse gateway: {line}");
+            }
         }
-        // Between a worker's answer and its next call: while calls wait, a worker is idle nowhere else.
-        self.recycle_one(&memory);
+        crew.recycle_one(crew.workers().any(|worker| !worker.is_ready()));
         if wanted && self.workers.iter().any(CallWorker::is_there) {
-            self.hand_out(&memory, gateway);
+            crew.hand_out(&calls);
         } else {
-            self.turn_away(gateway);
+            turn_away(&crew, &calls);
         }
         self.tell(&memory, gateway, wanted);
         self.ends_wait = !gateway.hand_over_endings(|record| push(&self.shared, record));
     }
 
-    /// Hands waiting calls to workers that are free.
-    fn hand_out(&mut self, memory: &CallMemory, gateway: &Gateway) {
+    /// Workers that came and went, and those that are to.
+    fn look_after(&mut self, memory: &CallMemory, crew: &Crew, calls: &CallDesk<'_>) {
         let now = Instant::now();
-        for worker in self.workers.iter_mut().filter(|worker| worker.is_free()) {
-            let call = loop {
-                match self.returned.pop_front() {
-                    Some(call) if call.deadline <= now => gateway.answer_call(call.id, CallResult::NotRun),
-                    Some(call) => break Some(call),
-                    None => break gateway.take_call(),
+        for worker in &mut self.workers {
+            let Some(mut exchange) = crew.worker(worker.number()) else { return };
+            let ended = worker.look_after(memory, &mut exchange, calls);
+            drop(exchange);
+            if let Some(Ended { unanswered, role_has_changed }) = ended {
+                if role_has_changed && !self.role.is_outdated {
+                    self.role.is_outdated = true;
+                    // Makes the catalog be read again, and the role with it.
+                    self.shared.announce_catalog_change();
                 }
-            };
-            let Some(call) = call else { return };
-            worker.begin(memory, call);
-        }
-    }
-
-    /// Answers all waiting calls: no worker can run them, and it is not known when one will.
-    fn turn_away(&mut self, gateway: &Gateway) {
-        let waiting = std::iter::from_fn(|| self.returned.pop_front().or_else(|| gateway.take_call()));
-        waiting.for_each(|call| gateway.answer_call(call.id, CallResult::NotRun));
-    }
-
-    fn cancel(&mut self, memory: &CallMemory, gateway: &Gateway, id: u64) {
-        if let Some(place) = self.returned.iter().position(|call| call.id == id) {
-            self.returned.remove(place);
-            gateway.answer_call(id, CallResult::NotRun);
-            return;
-        }
-        if let Some(worker) = self.workers.iter().find(|worker| worker.runs(id)) {
-            worker.cancel(memory, id);
+                match unanswered {
+                    None => {}
+                    Some(Unanswered::Answered(id, answer)) => calls.answer(id, answer),
+                    Some(Unanswered::Begun(call)) => {
+                        memory.header.lost_total.fetch_add(1, Relaxed);
+                        calls.answer(call.id, CallResult::Lost);
+                    }
+                    Some(Unanswered::NotBegun(call)) => crew.put_back(call),
+                }
+            }
+            if !self.wanted || self.role.is_outdated {
+                if worker.is_there() {
+                    crew.worker(worker.number()).iter_mut().for_each(|exchange| exchange.terminate());
+                }
+            } else if worker.is_due(now) {
+                match worker.start(memory) {
+                    Ok(tenure) => {
+                        self.says_no_place |= tenure.is_some();
+                        if let (Some(tenure), Some(mut exchange)) = (tenure, crew.worker(worker.number())) {
+                            exchange.expect(tenure);
+                        }
+                    }
+                    Err(NoPlace) => {
+                        if std::mem::replace(&mut self.says_no_place, false) {
+                            messages::no_place();
+                        }
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -201,7 +208,7 @@ impl Calls {
     /// Settings have changed: idle workers are replaced one after the other, because a session does not
     /// notice when `ALTER ROLE … SET` has changed its defaults.
     pub(super) fn reload(&mut self) {
-        self.workers.iter_mut().for_each(CallWorker::mark_old);
+        self.each_worker(|exchange| exchange.mark_old());
     }
 
     /// From now on a new worker serves this long.
@@ -210,19 +217,10 @@ impl Calls {
         self.workers.iter_mut().for_each(|worker| worker.limit_tenure(tenure));
     }
 
-    /// Replaces at most one worker at a time, so that the others go on.
-    fn recycle_one(&mut self, memory: &CallMemory) {
-        if self.workers.iter().any(CallWorker::is_on_its_way) {
-            return;
-        }
-        if let Some(old) = self.workers.iter_mut().find(|worker| worker.is_free() && worker.is_old()) {
-            old.terminate(memory);
-        }
-    }
-
     /// Tells the gateway whether calls can run, and shows the state in shared memory.
     fn tell(&mut self, memory: &CallMemory, gateway: &Gateway, wanted: bool) {
-        let ready = self.workers.iter().filter(|worker| worker.is_ready()).count();
+        let mut ready = 0;
+        self.each_worker(|exchange| ready += u32::from(exchange.is_ready()));
         let is_any = self.workers.iter().any(CallWorker::is_there);
         let (state, availability) = match &self.role.verdict {
             None => (CallState::Checking, CallAvailability::Unavailable),
@@ -239,9 +237,7 @@ impl Calls {
         };
         let header = memory.header;
         header.state.store(state as u32, Relaxed);
-        header.ready.store(u32::try_from(ready).unwrap_or(0), Relaxed);
-        let running = self.workers.iter().filter(|worker| worker.is_busy()).count();
-        header.running.store(u32::try_from(running).unwrap_or(0), Relaxed);
+        header.ready.store(ready, Relaxed);
         if self.told != Some(availability) {
             gateway.set_calls(availability);
             self.told = Some(availability);
@@ -250,19 +246,34 @@ impl Calls {
 
     /// Serving ends: the running calls end, because nobody can get their answers, and the workers leave.
     pub(super) fn close(&mut self, gateway: &Gateway) {
-        let Some(memory) = self.memory else { return };
+        let (Some(memory), Some(crew)) = (self.memory, self.crew.clone()) else { return };
         gateway.set_calls(CallAvailability::Unavailable);
+        // From here on no other thread uses the workers.
+        gateway.set_call_workers(None);
         self.told = None;
-        for call in self.returned.drain(..) {
-            gateway.answer_call(call.id, CallResult::NotRun);
+        let calls = gateway.call_desk();
+        while let Some(call) = crew.poll_returned() {
+            calls.answer(call.id, CallResult::NotRun);
         }
-        for worker in &mut self.workers {
-            worker.exchange(&memory, gateway);
-            match worker.give_up(&memory) {
+        for worker in &self.workers {
+            let Some(mut exchange) = crew.worker(worker.number()) else { break };
+            let answer = exchange.exchange(&calls);
+            if worker.is_there() {
+                exchange.terminate();
+            }
+            // The ring is not read again, because the worker may still be there when the next gateway begins;
+            // what it says until then is lost.
+            exchange.close();
+            let unanswered = exchange.give_up();
+            drop(exchange);
+            if let Some((id, answer)) = answer {
+                calls.answer(id, answer);
+            }
+            match unanswered {
                 None => {}
-                Some(slot::Unanswered::Answered(id, answer)) => gateway.answer_call(id, answer),
-                Some(slot::Unanswered::Begun(call)) => gateway.answer_call(call.id, CallResult::Lost),
-                Some(slot::Unanswered::NotBegun(call)) => gateway.answer_call(call.id, CallResult::NotRun),
+                Some(Unanswered::Answered(id, answer)) => calls.answer(id, answer),
+                Some(Unanswered::Begun(call)) => calls.answer(call.id, CallResult::Lost),
+                Some(Unanswered::NotBegun(call)) => calls.answer(call.id, CallResult::NotRun),
             }
         }
         self.role = Role::default();
@@ -274,15 +285,19 @@ impl Calls {
         let header = memory.header;
         header.state.store(CallState::Off as u32, Relaxed);
         header.ready.store(0, Relaxed);
-        header.running.store(0, Relaxed);
     }
 
     /// How long the loop may sleep, at most `longest`. `None`: an answer has come in, do not sleep.
     pub(super) fn prepare_to_sleep(&mut self, longest: Duration) -> Option<Duration> {
-        if !self.workers.iter_mut().all(CallWorker::prepare_to_sleep) {
+        let (mut may_sleep, mut is_short) = (true, self.ends_wait);
+        self.each_worker(|exchange| {
+            may_sleep &= exchange.prepare_to_sleep();
+            is_short |= exchange.has_unsent();
+        });
+        if !may_sleep {
             return None;
         }
-        if self.ends_wait || self.workers.iter().any(CallWorker::has_unsent) {
+        if is_short {
             return Some(longest.min(SHORT_PAUSE));
         }
         let next = self.workers.iter().filter_map(CallWorker::not_before).min().filter(|_| self.wanted);
@@ -292,8 +307,19 @@ impl Calls {
 
     /// Call this when the loop goes on, before anything else.
     pub(super) fn awake(&mut self) {
-        self.workers.iter_mut().for_each(CallWorker::awake);
+        self.each_worker(Exchange::awake);
     }
+
+    fn each_worker(&self, mut f: impl FnMut(&mut Exchange)) {
+        let workers = self.crew.iter().flat_map(|crew| crew.workers());
+        workers.for_each(|mut exchange| f(&mut exchange));
+    }
+}
+
+/// Answers all waiting calls: no worker can run them, and it is not known when one will.
+fn turn_away(crew: &Crew, calls: &CallDesk<'_>) {
+    let waiting = std::iter::from_fn(|| crew.poll_returned().or_else(|| calls.take()));
+    waiting.for_each(|call| calls.answer(call.id, CallResult::NotRun));
 }
 
 /// Puts a record of the gateway's own into the ring: how a call ended that went on without its caller, a
@@ -348,39 +374,4 @@ fn end_workers() {
             slot.wake();
         }
     }
-}
-
-/// Says once what is wrong with the role, or may be wrong.
-fn say(role: Option<&CallRole>) {
-    match role {
-        None | Some(CallRole::Off) => {}
-        Some(CallRole::Ready { warnings }) => {
-            for warning in warnings {
-                ereport!(PgLogLevel::WARNING, PgSqlErrorCode::ERRCODE_WARNING, format!("pg_sse: {warning}"));
-            }
-        }
-        Some(CallRole::Refused { reason, hint }) => {
-            pg_sys::panic::ErrorReport::new(
-                PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-                format!("pg_sse: no HTTP calls run, because {reason} (sse.call_role)"),
-                "call_role",
-            )
-            .set_detail("Streams are served all the same.")
-            .set_hint(hint.clone())
-            .report(PgLogLevel::WARNING);
-        }
-    }
-}
-
-/// No place for a worker is left.
-fn say_no_place() {
-    ereport!(
-        PgLogLevel::WARNING,
-        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-        format!(
-            "pg_sse: no background worker is free to run HTTP calls; set max_worker_processes (now {}) to a higher value",
-            bgworker::max_worker_processes()
-        ),
-        format!("sse.call_workers is {}.", guc::call_worker_slots())
-    );
 }

@@ -295,6 +295,7 @@ impl Worker {
                 self.admin.iter().for_each(|admin| gateway.show_to(admin));
                 gateway.follow_changes(self.shared.changes());
                 self.courier.give(Task::Serve(gateway.routes()));
+                self.calls.serve(&gateway);
                 self.state.show(&gateway);
                 self.gateway = Some(gateway);
             }

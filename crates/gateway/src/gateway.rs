@@ -20,6 +20,7 @@ use crate::between::listing::Subscribers;
 use crate::between::outbox::{Errand, Inbox, errand_channel};
 use crate::between::publisher::{MAX_WAITING_BATCHES, Published, Publisher, RuntimeThread};
 use crate::between::queue::{CallAvailability, CallResult, QueuedCall};
+use crate::between::workers::{CallDesk, CallWorkers};
 use crate::door::bind::Listeners;
 use crate::door::file_limit;
 use crate::measures::HistogramReading;
@@ -141,14 +142,24 @@ impl Gateway {
         self.shared.set_calls(calls);
     }
 
+    /// The threads that have calls give them to these workers themselves. `None`: they leave them to the main
+    /// thread, as at first; when this returns, no thread uses the workers before any more.
+    pub fn set_call_workers(&self, workers: Option<Arc<dyn CallWorkers>>) {
+        self.shared.set_call_workers(workers);
+    }
+
+    /// Calls as those see them who have workers.
+    pub fn call_desk(&self) -> CallDesk<'_> {
+        self.shared.call_desk()
+    }
+
     /// The oldest waiting call that still has time, for a free worker. It must be answered with
     /// [`Gateway::answer_call`].
     ///
-    /// A call makes [`Gateway::wake_fd`] readable; ask [`Gateway::poll_errand`] until it has nothing
-    /// **before** this, else a wake may be lost.
+    /// A call for which no worker is ready ([`Gateway::set_call_workers`]) makes [`Gateway::wake_fd`]
+    /// readable; ask [`Gateway::poll_errand`] until it has nothing **before** this, else a wake may be lost.
     pub fn take_call(&self) -> Option<QueuedCall> {
-        let workers = self.shared.settings().call_workers;
-        self.shared.calls.take(Instant::now(), self.shared.published.last(), workers)
+        self.call_desk().take()
     }
 
     /// The statement of a call that was taken has begun. To be said before [`Gateway::answer_call`], and of

@@ -27,6 +27,7 @@ use crate::between::recent_calls::RecentCall;
 use crate::between::route_board::RouteBoard;
 use crate::between::shown::cut;
 use crate::between::snapshots::SnapshotDesk;
+use crate::between::workers::{CallDesk, CallWorkers, Workers};
 use crate::entry::admission::{Counts, StreamLimits};
 use crate::measures::Measures;
 use crate::settings::Settings;
@@ -69,8 +70,10 @@ pub(crate) struct Shared {
     pub(crate) list_requests: ListRequests,
     /// What the inspector of the admin port asks for.
     pub(crate) inspection: Inspection,
-    /// Calls on their way to the main thread and back.
+    /// Calls on their way to a worker and back.
     pub(crate) calls: Arc<CallQueue>,
+    /// Written by the main thread, which waits until nobody uses them any more; read by whoever has a call.
+    call_workers: RwLock<Option<Arc<dyn CallWorkers>>>,
     /// Ends of calls on their way to the main thread.
     pub(crate) endings: Arc<Endings>,
     /// Snapshots on their way to a call worker and back.
@@ -126,6 +129,7 @@ impl Shared {
             list_requests: ListRequests::new(threads),
             inspection: Inspection::new(threads),
             calls: Arc::new(CallQueue::new(epoch, Arc::clone(&stats), Arc::clone(&outbox))),
+            call_workers: RwLock::default(),
             endings: Arc::default(),
             snapshots: SnapshotDesk::new(&bells),
             call_state: RwLock::new(CallAvailability::Off),
@@ -293,6 +297,27 @@ impl Shared {
 
     pub(crate) fn call_state(&self) -> CallAvailability {
         *self.call_state.read()
+    }
+
+    /// From now on these workers run calls; `None`: nobody uses those before any more when this returns.
+    pub(crate) fn set_call_workers(&self, workers: Option<Arc<dyn CallWorkers>>) {
+        *self.call_workers.write() = workers;
+    }
+
+    /// Calls as those see them who have workers.
+    pub(crate) fn call_desk(&self) -> CallDesk<'_> {
+        let workers = self.settings().call_workers;
+        CallDesk { calls: &self.calls, published: &self.published, outbox: &self.outbox, workers }
+    }
+
+    /// A call waits: a worker that is free gets it, or whichever was there before it. The main thread decides
+    /// where no worker is ready.
+    pub(crate) fn call_waits(&self) {
+        let workers = self.call_workers.read();
+        let after = workers.as_ref().map_or(Workers::None, |workers| workers.hand_out(&self.call_desk()));
+        if after == Workers::None {
+            self.outbox.wake_main();
+        }
     }
 
     pub(crate) fn stop(&self, until: Instant) {

@@ -21,3 +21,4 @@ pub(crate) mod shown;
 pub(crate) mod snapshots;
 pub(crate) mod survey;
 pub(crate) mod turns;
+pub(crate) mod workers;

@@ -1,5 +1,5 @@
-//! Calls between the runtime threads and the main thread: those that wait for a worker, those that one has,
-//! and those whose peer has gone (C7.4).
+//! Calls between the runtime threads and the workers: those that wait for one, those that one has, and those
+//! whose peer has gone (C7.4).
 //!
 //! The task that answers a call holds it as a [`PendingCall`], which is dropped with the task: when the peer
 //! goes, the call is taken out of the queue, or the main thread is told to cancel it. So no search for
@@ -176,7 +176,7 @@ impl CallQueue {
         self.state.lock().check(network(address), size)
     }
 
-    /// Lets a call wait. The main thread is woken.
+    /// Lets a call wait. Somebody has to be told (`Shared::call_waits`).
     ///
     /// # Errors
     /// [`NoPlace`]; each variant as it is described there.
@@ -198,7 +198,6 @@ impl CallQueue {
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
         Stats::add(&self.stats.calls_waiting, 1);
-        self.outbox.wake_main();
         Ok(PendingCall { queue: Arc::clone(self), id, receiver, begun })
     }
 

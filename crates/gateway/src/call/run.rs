@@ -214,6 +214,7 @@ pub(super) fn enter<'c>(
     let queued = NewCall { id, frame, deadline, tells_begin, party, about, goes_on };
     let pending =
         shared.calls.enter(queued, job.address, settings.call_queue_size).map_err(Failure::NoPlace)?;
+    shared.call_waits();
     let limit = settings.call_timeout;
     let waiting = Waiting { number: id, pending, deadline, limit, watch, early: None, _room: room };
     Ok(Queued { call, labels, shape: statement.answer, number: id, waiting })
