@@ -17,8 +17,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use pgrx::pg_sys;
 use sse_ring::{Consumer, Producer, Ring};
 
-use super::latch;
+use super::shmem::Shared;
 use super::state::states;
+use super::{call_bell, latch};
 
 /// Capacity of each of a worker's two rings, in bytes: an ordinary request or answer fits whole; a larger one
 /// is handed over in parts.
@@ -41,35 +42,6 @@ states! {
     }
 }
 
-states! {
-    /// Whether calls run. Stored in [`CallHeader::state`], shown in `sse.stat_gateway`.
-    pub(crate) enum CallState {
-        /// `sse.call_role` is empty, or nothing is served.
-        Off,
-        /// The role has not been checked yet.
-        Checking,
-        /// The role may not be used.
-        Refused,
-        /// No worker is ready: they are being started, or there is no place for them.
-        Starting,
-        /// Calls run.
-        Ready,
-    }
-}
-
-impl CallState {
-    /// As `sse.stat_gateway` says it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Checking => "checking",
-            Self::Refused => "refused",
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-        }
-    }
-}
-
 /// What all call workers share.
 #[repr(C)]
 #[derive(Default)]
@@ -77,7 +49,8 @@ pub(crate) struct CallHeader {
     /// Number of gateways so far. Raised by each gateway when it begins (release); read by workers (acquire),
     /// which leave when their gateway has gone.
     epoch: AtomicU64,
-    /// [`CallState`]. Written by the gateway, read by any backend, relaxed: a figure of its own.
+    /// [`super::call_state::CallState`]. Written by the gateway, read by any backend, relaxed: a figure of
+    /// its own.
     pub state: AtomicU32,
     /// Workers that are ready. As `state`.
     pub ready: AtomicU32,
@@ -103,6 +76,10 @@ pub(crate) struct Slot {
     /// The worker's place in the process array, or [`NOBODY`]: the gateway sets the latch of that place.
     /// Written by the worker before `state`.
     place: AtomicU32,
+    /// The runtime thread of the gateway that waits for the answer, or [`NOBODY`]: the main thread does.
+    /// Written by the gateway before it gives the worker a call, read by the worker when it has the call: the
+    /// ring orders the two.
+    home: AtomicU32,
     /// 1: the worker left because its role has changed. Written by the worker before it ends, read by the
     /// gateway after.
     role_changed: AtomicU32,
@@ -260,6 +237,7 @@ impl Slot {
             pid: AtomicU32::new(0),
             state: AtomicU32::new(State::Absent as u32),
             place: AtomicU32::new(NOBODY),
+            home: AtomicU32::new(NOBODY),
             role_changed: AtomicU32::new(0),
             begun: AtomicU64::new(0),
             statement: AtomicU64::new(0),
@@ -314,6 +292,21 @@ impl Slot {
         let place = self.place.load(Acquire);
         if place != NOBODY {
             latch::wake(place);
+        }
+    }
+
+    /// The next call that the worker gets is waited for by this runtime thread; `None`: by the main thread.
+    pub(crate) fn set_home(&self, thread: Option<usize>) {
+        let thread = thread.and_then(|thread| u32::try_from(thread).ok());
+        self.home.store(thread.unwrap_or(NOBODY), Relaxed);
+    }
+
+    /// For the worker: wakes the thread that waits for the answer. Takes no lock, does not allocate, cannot
+    /// fail.
+    pub(crate) fn wake_home(&self, shared: &Shared) {
+        let home = self.home.load(Relaxed);
+        if home == NOBODY || !call_bell::ring(home as usize) {
+            shared.wake_gateway();
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod bgworker;
+pub(crate) mod call_bell;
 mod call_cleanup;
 mod call_cut;
 mod call_log;
@@ -17,6 +18,7 @@ mod call_recovery;
 pub(crate) mod call_session;
 pub(crate) mod call_signals;
 pub(crate) mod call_slot;
+pub(crate) mod call_state;
 mod call_texts;
 mod call_transaction;
 pub(crate) mod clock;

@@ -14,7 +14,7 @@ use std::slice;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
-use sse_ring::{Ring, Wake};
+use sse_ring::Ring;
 
 use super::follower::FollowerWords;
 use super::last_reading::LastReading;
@@ -302,13 +302,6 @@ impl Shared {
     pub(crate) fn wake_gateway(&self) {
         if let Some(place) = self.gateway_place() {
             latch::wake(place);
-        }
-    }
-
-    /// As [`Shared::wake_gateway`], if the ring of a call worker says that the gateway sleeps.
-    pub(crate) fn wake_gateway_if(&self, wake: Wake) {
-        if wake == Wake::Needed {
-            self.wake_gateway();
         }
     }
 

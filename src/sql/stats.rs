@@ -12,7 +12,8 @@ use sse_proto::call::CallRole;
 
 use crate::catalog::call_role;
 use crate::histograms;
-use crate::pg::call_slot::{self, CallState};
+use crate::pg::call_slot;
+use crate::pg::call_state::CallState;
 use crate::pg::clock;
 use crate::pg::shmem::{self, GatewayState, Shared};
 use crate::pg::wal::words::WalFigures;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 use sse_proto::call::{CANCELLED, CallAnswer, CallRequest, CallRole, EventsEnd, OUT_OF_TIME, Outcome};
 use sse_proto::record::Record;
-use sse_ring::PushError;
+use sse_ring::{PushError, Wake};
 
 use super::parts;
 use crate::catalog::call_role;
@@ -101,11 +101,9 @@ fn keep_end(call: u64) -> bool {
 /// The statement of this call is about to run, and somebody waits for that. Cannot fail: it runs where errors
 /// are caught by jumps.
 fn tell_begin(call: u64) {
-    if let Some(slot) = MY_SLOT.get() {
+    if let (Some(slot), Some(shared)) = (MY_SLOT.get(), shmem::shared()) {
         slot.set_running_statement(call);
-    }
-    if let Some(shared) = shmem::shared() {
-        shared.wake_gateway();
+        slot.wake_home(&shared);
     }
 }
 
@@ -173,7 +171,7 @@ impl Worker {
         }
         if progress == parts::Progress::More {
             // The gateway waits for room.
-            self.shared.wake_gateway();
+            self.slot.wake_home(&self.shared);
         }
         progress == parts::Progress::Complete
     }
@@ -254,7 +252,9 @@ impl Worker {
             loop {
                 match self.side.answers.try_push(&part) {
                     Ok(wake) => {
-                        self.shared.wake_gateway_if(wake);
+                        if wake == Wake::Needed {
+                            self.slot.wake_home(&self.shared);
+                        }
                         break;
                     }
                     Err(PushError::Full) => {
@@ -267,7 +267,7 @@ impl Worker {
                                 bgworker::leave(0);
                             }
                         }
-                        self.shared.wake_gateway();
+                        self.slot.wake_home(&self.shared);
                         bgworker::wait(NO_ROOM_PAUSE);
                     }
                     Err(PushError::TooLarge) => bgworker::leave(1),

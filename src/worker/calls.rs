@@ -1,8 +1,9 @@
-//! The gateway's side of HTTP calls: keeps the call workers alive, cancels calls, and brings the answers back.
+//! The gateway's side of HTTP calls: keeps the call workers alive, cancels calls, and brings the answers
+//! back.
 //!
-//! It runs in the gateway's main thread, and nothing here waits: a request that does not fit into its worker's
-//! ring is continued on the next turn. The threads that have calls hand them to the workers themselves
-//! (`calls/crew.rs`); the main thread does it where a worker has become free.
+//! It runs in the gateway's main thread, and nothing here waits: a request that does not fit into its
+//! worker's ring is continued on the next turn. The threads that have calls hand them to the workers
+//! themselves (`calls/crew.rs`); the main thread does it where a worker has become free.
 //!
 //! A call that was begun is never repeated: when its worker ends before it has answered, the call may have
 //! committed. One that was handed over but not begun goes to another worker.
@@ -27,7 +28,8 @@ use sse_proto::call::Tenure;
 use sse_proto::record::Kind;
 use sse_ring::PushError;
 
-use crate::pg::call_slot::{self, CallMemory, CallState};
+use crate::pg::call_slot::{self, CallMemory};
+use crate::pg::call_state::CallState;
 use crate::pg::shmem::Shared;
 use crate::pg::{backend, bgworker, clock, futex, wal};
 use crate::publish::capture;
@@ -291,7 +293,7 @@ impl Calls {
     pub(super) fn prepare_to_sleep(&mut self, longest: Duration) -> Option<Duration> {
         let (mut may_sleep, mut is_short) = (true, self.ends_wait);
         self.each_worker(|exchange| {
-            may_sleep &= exchange.prepare_to_sleep();
+            may_sleep &= !exchange.more_comes();
             is_short |= exchange.has_unsent();
         });
         if !may_sleep {
@@ -303,11 +305,6 @@ impl Calls {
         let next = self.workers.iter().filter_map(CallWorker::not_before).min().filter(|_| self.wanted);
         let Some(next) = next else { return Some(longest) };
         Some(longest.min(next.saturating_duration_since(Instant::now()).max(SHORT_PAUSE)))
-    }
-
-    /// Call this when the loop goes on, before anything else.
-    pub(super) fn awake(&mut self) {
-        self.each_worker(Exchange::awake);
     }
 
     fn each_worker(&self, mut f: impl FnMut(&mut Exchange)) {

@@ -35,7 +35,7 @@ use super::calls::{self, Calls};
 use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
-use crate::pg::{backend, bgworker, clock, consumer, database, latch};
+use crate::pg::{backend, bgworker, call_bell, clock, consumer, database, latch};
 use crate::subscribers::Listing;
 use crate::{guc, histograms, stats};
 use client_rules::ClientRules;
@@ -146,7 +146,6 @@ impl Worker {
     /// Runs until the worker has to leave; returns its exit code.
     fn serve(mut self) -> i32 {
         loop {
-            self.calls.awake();
             if bgworker::told_to_leave() {
                 return self.stop();
             }
@@ -283,6 +282,7 @@ impl Worker {
             epoch: clock::now_microseconds().unsigned_abs(),
             data_directory: Some(backend::data_directory()),
             log_end: self.shared.wal.is_on().then_some(&self.shared.wal.words.known_end),
+            call_bells: call_bell::all(),
         };
         let settings = Arc::new(guc::gateway_settings());
         match bgworker::with_signals_blocked(|| Gateway::start(config, settings)) {

@@ -181,6 +181,7 @@ impl Feed {
             epoch: 1,
             data_directory: None,
             log_end: None,
+            call_bells: Vec::new(),
         };
         let (gateway, publisher) = Gateway::start(config, Arc::new(settings)).unwrap();
         let routine = Routine::new(1, "public", "events", "@sse");

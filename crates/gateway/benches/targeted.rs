@@ -64,6 +64,7 @@ fn measure(streams: usize) {
         epoch: 1,
         data_directory: None,
         log_end: None,
+        call_bells: Vec::new(),
     };
     let (gateway, publisher) = Gateway::start(config, Arc::new(settings)).unwrap();
     gateway.set_routes(routes(), 1);

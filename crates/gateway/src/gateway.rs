@@ -86,7 +86,9 @@ impl Gateway {
         let listeners = Listeners::new(config.listen_addresses, config.port);
         for number in 0..threads {
             let (sender, receiver) = bounded(MAX_WAITING_BATCHES);
-            let thread = shard::spawn(number, Arc::clone(&gateway.shared), receiver, listeners.clone())?;
+            let call_bell = config.call_bells.get(number).cloned();
+            let thread =
+                shard::spawn(number, Arc::clone(&gateway.shared), receiver, listeners.clone(), call_bell)?;
             let bell = Arc::clone(&gateway.shared.bells[number]);
             channels.push(RuntimeThread { channel: sender, bell });
             gateway.threads.push(thread);
@@ -280,8 +282,15 @@ mod tests {
     #[test]
     fn a_reload_goes_on_while_a_disk_hangs_and_its_files_count_when_the_disk_answers() {
         let listen_addresses = vec!["127.0.0.1".to_owned()];
-        let config =
-            Config { listen_addresses, port: 0, threads: 1, epoch: 1, data_directory: None, log_end: None };
+        let config = Config {
+            listen_addresses,
+            port: 0,
+            threads: 1,
+            epoch: 1,
+            data_directory: None,
+            log_end: None,
+            call_bells: Vec::new(),
+        };
         let (gateway, _publisher) = Gateway::start(config, Arc::default()).unwrap();
         let auth = AuthSettings {
             jwt_secret: Some(Secret::try_new([b's'; 32]).unwrap()),

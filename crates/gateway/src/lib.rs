@@ -51,7 +51,7 @@ pub use between::outbox::{Errand, Severity};
 pub use between::publisher::Publisher;
 pub use between::queue::{CallAvailability, CallResult, QueuedCall};
 pub use between::reply::{Answered, Reply};
-pub use between::workers::{CallDesk, CallWorkers, Workers};
+pub use between::workers::{CallDesk, CallWorkers, Taken, Workers};
 pub use entry::cors::{CorsError, CorsOrigins};
 pub use entry::proxy::{ProxyError, TrustedProxies};
 pub use gateway::{Gateway, Routes};

@@ -4,7 +4,9 @@
 //! Not for parsing postgresql.conf: the extension does that and fills these in.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -35,6 +37,10 @@ pub struct Config {
     /// ahead of it (C10.3). Events then come with their places, and nobody is let in before the window is
     /// read back. `None`: `memory`.
     pub log_end: Option<&'static AtomicU64>,
+    /// For each runtime thread an eventfd, or another descriptor of which every write is told to whoever
+    /// waits for it, by which call workers ring for it. It is never read. Empty: answers of calls come by the
+    /// main thread.
+    pub call_bells: Vec<Arc<OwnedFd>>,
 }
 
 /// What changes on reload (C1.3, settings that take effect on reload).

@@ -5,6 +5,7 @@
 //! all, and stealing was measured to cost more than it gains.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use crossbeam_channel::Receiver;
 use tokio::task::{LocalSet, spawn_local, unconstrained};
 
 use crate::between::batch::Batch;
+use crate::between::home;
+use crate::call::answers::CallBell;
 use crate::call::snapshot;
 use crate::door::bind::{Listeners, bind};
 use crate::door::listener;
@@ -34,9 +37,10 @@ pub(crate) fn spawn(
     shared: Arc<Shared>,
     batches: Receiver<Arc<Batch>>,
     listeners: Listeners,
+    call_bell: Option<Arc<OwnedFd>>,
 ) -> io::Result<JoinHandle<()>> {
     Builder::new().name(format!("sse-gateway-{number}")).spawn(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| run(number, &shared, batches, listeners)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(number, &shared, batches, listeners, call_bell)));
         match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => shared.outbox.died(format!("a runtime thread could not start: {error}")),
@@ -50,6 +54,7 @@ fn run(
     shared: &Arc<Shared>,
     batches: Receiver<Arc<Batch>>,
     listeners: Listeners,
+    call_bell: Option<Arc<OwnedFd>>,
 ) -> io::Result<()> {
     carry_events();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -63,7 +68,7 @@ fn run(
     // The first of them.
     drop(runtime.spawn_blocking(|| ()));
     let tasks = LocalSet::new();
-    let served = tasks.block_on(&runtime, serve(number, shared, batches, listeners));
+    let served = tasks.block_on(&runtime, serve(number, shared, batches, listeners, call_bell));
     drop(tasks);
     // A file on a hanging disk must not keep the server from stopping.
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -75,6 +80,7 @@ async fn serve(
     shared: &Arc<Shared>,
     batches: Receiver<Arc<Batch>>,
     listeners: Listeners,
+    call_bell: Option<Arc<OwnedFd>>,
 ) -> io::Result<()> {
     let incoming = Incoming::new(Arc::clone(&shared.bells[number]), batches.clone());
     let context =
@@ -83,6 +89,12 @@ async fn serve(
         spawn_local(supervised(Arc::clone(shared), bind(listeners.clone(), Arc::clone(shared))));
         spawn_local(supervised(Arc::clone(shared), setting_files::look(Arc::clone(shared))));
         spawn_local(supervised(Arc::clone(shared), snapshot::serve(Arc::clone(shared))));
+    }
+    if let Some(bell) = call_bell {
+        let bell = CallBell::new(bell)?;
+        home::set(number);
+        let answers = bell.take_answers(number, Arc::clone(shared));
+        spawn_local(supervised(Arc::clone(shared), answers));
     }
     let accepting = listener::listen(listeners, Rc::clone(&context));
     spawn_local(supervised(Arc::clone(shared), accepting));

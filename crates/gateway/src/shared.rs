@@ -27,7 +27,7 @@ use crate::between::recent_calls::RecentCall;
 use crate::between::route_board::RouteBoard;
 use crate::between::shown::cut;
 use crate::between::snapshots::SnapshotDesk;
-use crate::between::workers::{CallDesk, CallWorkers, Workers};
+use crate::between::workers::{CallDesk, CallWorkers, Taken, Workers};
 use crate::entry::admission::{Counts, StreamLimits};
 use crate::measures::Measures;
 use crate::settings::Settings;
@@ -318,6 +318,12 @@ impl Shared {
         if after == Workers::None {
             self.outbox.wake_main();
         }
+    }
+
+    /// A worker has rung for this runtime thread.
+    pub(crate) fn take_answers(&self, thread: usize) -> Taken {
+        let workers = self.call_workers.read();
+        workers.as_ref().map_or(Taken::All, |workers| workers.take_answers(thread, &self.call_desk()))
     }
 
     pub(crate) fn stop(&self, until: Instant) {

@@ -183,6 +183,55 @@ fn no_record_overtakes_a_drop_of_its_own_producer() {
     });
 }
 
+/// A consumer under a lock: one thread is woken for the record, another one looks now and then and may take
+/// it first, which it tells the first.
+#[test]
+fn no_record_is_slept_over_when_another_thread_may_take_it_first() {
+    check(3, || {
+        let (ring, consumer) = ring(64);
+        let bell = Latch::new();
+        let shared = Arc::new(Mutex::new((consumer, Vec::new())));
+        // Whoever holds the lock: `true` when both parts are there, else the next one wakes.
+        fn look(shared: &Mutex<(Consumer<'static>, Vec<Vec<u8>>)>) -> bool {
+            let (consumer, taken) = &mut *shared.lock().unwrap();
+            loop {
+                take(consumer, taken);
+                if taken.len() == 2 {
+                    return true;
+                }
+                if consumer.prepare_to_sleep() {
+                    return false;
+                }
+            }
+        }
+        assert!(!look(&shared));
+        let producer = {
+            let bell = bell.clone();
+            thread::spawn(move || {
+                for part in [b"1", b"2"] {
+                    bell.set_if(ring.producer().try_push(part).unwrap());
+                }
+            })
+        };
+        let other = {
+            let (bell, shared) = (bell.clone(), shared.clone());
+            thread::spawn(move || {
+                if look(&shared) {
+                    bell.set_if(Wake::Needed);
+                }
+            })
+        };
+        run_consumer(move || {
+            bell.wait();
+            while !look(&shared) {
+                bell.wait();
+            }
+        });
+        producer.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
 /// What the kernel does with a futex: it puts to sleep only while the word still has the value, in one step
 /// with looking; a wake reaches those who sleep, and is forgotten when nobody does.
 struct Futex {

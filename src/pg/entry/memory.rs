@@ -8,7 +8,7 @@ use std::cell::Cell;
 use pgrx::pg_sys;
 
 use crate::guc;
-use crate::pg::{call_slot, shmem};
+use crate::pg::{call_bell, call_slot, shmem};
 
 thread_local! {
     static PREVIOUS_REQUEST: Cell<pg_sys::shmem_request_hook_type> = const { Cell::new(None) };
@@ -47,4 +47,7 @@ unsafe extern "C-unwind" fn startup() {
     }
     shmem::start_up(guc::RING_SIZE.bytes());
     call_slot::start_up(guc::call_worker_slots());
+    if guc::call_worker_slots() > 0 {
+        call_bell::start_up(guc::THREADS.count());
+    }
 }

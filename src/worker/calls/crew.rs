@@ -1,5 +1,5 @@
 //! All call workers, as every thread of the gateway sees them: a thread that has a call gives it to a worker
-//! that is free.
+//! that is free, and the worker wakes that thread when it has answered.
 //!
 //! A lock for each worker, held for a few copies of memory. Whoever holds it may take the queue's lock, and
 //! nobody takes a worker's lock while holding the queue's. A call leaves the queue while its worker's lock is
@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
-use sse_gateway::{CallDesk, CallResult, CallWorkers, QueuedCall, Workers};
+use sse_gateway::{CallDesk, CallResult, CallWorkers, QueuedCall, Taken, Workers};
 
 use super::exchange::Exchange;
 use crate::pg::call_slot::CallMemory;
@@ -120,11 +120,33 @@ impl CallWorkers for Crew {
             }
             let Some(call) = self.next(calls) else { break };
             worker.begin(call);
-            if worker.has_unsent() {
-                // It sends the rest, and looks often until all is sent.
+        }
+        state
+    }
+
+    fn take_answers(&self, thread: usize, calls: &CallDesk<'_>) -> Taken {
+        let (mut taken, mut is_any_free) = (Taken::All, false);
+        for mut worker in self.workers() {
+            if !worker.is_of(thread) {
+                continue;
+            }
+            let answer = worker.exchange(calls);
+            if worker.more_comes() {
+                taken = Taken::MoreComes;
+            }
+            let has_line = worker.has_line();
+            drop(worker);
+            if let Some((id, answer)) = answer {
+                is_any_free = true;
+                calls.answer(id, answer);
+            }
+            if has_line {
                 calls.wake_main();
             }
         }
-        state
+        if is_any_free && self.hand_out(calls) == Workers::None {
+            calls.wake_main();
+        }
+        taken
     }
 }

@@ -38,6 +38,8 @@ struct Current {
     call: QueuedCall,
     /// Number of parts that are in the ring.
     sent: usize,
+    /// There was more to take when it was last looked for, so its worker wakes nobody.
+    more_comes: bool,
 }
 
 /// A call whose worker has ended.
@@ -110,7 +112,12 @@ impl Exchange {
 
     /// Gives it a call.
     pub(super) fn begin(&mut self, call: QueuedCall) {
-        self.current = Some(Current { call, sent: 0 });
+        // What is left of an answer to nobody.
+        let _ = self.take_answer();
+        // Before the worker has the call.
+        self.slot.set_home(call.thread);
+        self.current = Some(Current { call, sent: 0, more_comes: false });
+        self.await_answer();
         self.header.running.fetch_add(1, Relaxed);
         self.tenure.count_call();
         self.send();
@@ -123,14 +130,24 @@ impl Exchange {
         self.tell_begin(calls);
         if answer.is_some() {
             self.end();
-        } else if self.current.as_ref().is_some_and(|current| !current.call.reply.is_empty()) {
-            // The worker may be waiting for room in its ring.
-            self.slot.wake();
+        } else {
+            if self.current.as_ref().is_some_and(|current| !current.call.reply.is_empty()) {
+                // The worker may be waiting for room in its ring.
+                self.slot.wake();
+            }
+            self.await_answer();
         }
         if self.is_broken {
             self.terminate();
         }
         answer
+    }
+
+    /// Has its worker wake the thread that its call waits on, for the next part of the answer.
+    fn await_answer(&mut self) {
+        if let (Some(side), Some(current)) = (&mut self.side, &mut self.current) {
+            current.more_comes = !side.answers.prepare_to_sleep();
+        }
     }
 
     /// What became of the call of a worker that has ended. Its ring may still have a complete answer.
@@ -158,21 +175,24 @@ impl Exchange {
         }
     }
 
-    /// See [`super::Calls::prepare_to_sleep`].
-    pub(super) fn prepare_to_sleep(&mut self) -> bool {
-        self.side.as_mut().is_none_or(|side| side.answers.prepare_to_sleep())
-    }
-
-    /// See [`super::Calls::awake`].
-    pub(super) fn awake(&mut self) {
-        if let Some(side) = &mut self.side {
-            side.answers.awake();
-        }
-    }
-
     /// What the log has to say of it, once.
     pub(super) fn take_line(&mut self) -> Option<String> {
         self.line.take()
+    }
+
+    /// Whether the main thread has to look at it: the log has something to say of it.
+    pub(super) fn has_line(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// Whether its call waits on this runtime thread.
+    pub(super) fn is_of(&self, thread: usize) -> bool {
+        self.current.as_ref().is_some_and(|current| current.call.thread == Some(thread))
+    }
+
+    /// Whether there was more to take than [`Exchange::exchange`] has taken: nobody is woken for that.
+    pub(super) fn more_comes(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.more_comes) && !self.is_broken
     }
 
     /// Whether it can take a call. A worker that has given its slot back, or has said that it takes no

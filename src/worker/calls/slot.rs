@@ -85,7 +85,8 @@ impl CallWorker {
         self.process.is_none() && now >= self.not_before
     }
 
-    /// Asks for a worker. Says the tenure of the one that was asked for; `None`: the one before is still there.
+    /// Asks for a worker. Says the tenure of the one that was asked for; `None`: the one before is still
+    /// there.
     ///
     /// # Errors
     /// [`NoPlace`].

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sse_gateway::{Admin, AdminConfig, AdminSettings, Facts, Figure, Stats, View};
 
-use crate::pg::call_slot::{self, CallHeader, CallState};
+use crate::pg::call_slot::{self, CallHeader};
+use crate::pg::call_state::CallState;
 use crate::pg::shmem::{Extension, GatewayState, Shared};
 use crate::pg::{bgworker, guc_secret};
 use crate::{guc, stats};

@@ -8,6 +8,7 @@ pub(crate) mod batch;
 pub(crate) mod canary;
 pub(crate) mod client_board;
 pub(crate) mod endings;
+pub(crate) mod home;
 pub(crate) mod inspection;
 pub(crate) mod listing;
 pub(crate) mod live;

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::about::About;
+use super::home;
 use super::reply::{Answered, MIN_FREE_BYTES, Reply};
 use crate::between::outbox::Outbox;
 use crate::network::network;
@@ -68,6 +69,9 @@ pub struct QueuedCall {
     pub reply: Reply,
     /// Whether it matters when its statement begins ([`crate::Gateway::call_has_begun`]).
     pub tells_begin: bool,
+    /// The runtime thread that waits for its answer, if that thread can be rung for
+    /// ([`crate::Config::call_bells`]); else the main thread takes the answer.
+    pub thread: Option<usize>,
 }
 
 /// A call that is to wait for a worker.
@@ -194,7 +198,10 @@ impl CallQueue {
         let mut state = self.state.lock();
         state.check(party, size)?;
         state.turns(goes_on).enter(party, id);
-        state.waiting.insert(id, Waiting { frame, deadline, network, party, about, goes_on, answer, begin });
+        let thread = home::here();
+        state
+            .waiting
+            .insert(id, Waiting { frame, deadline, network, party, about, goes_on, thread, answer, begin });
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
         Stats::add(&self.stats.calls_waiting, 1);
@@ -209,7 +216,7 @@ impl CallQueue {
         let mut state = self.state.lock();
         loop {
             let ((party, id), goes_on) = state.next(workers)?;
-            let Some(Waiting { frame, deadline, network, about, answer, begin, .. }) =
+            let Some(Waiting { frame, deadline, network, about, thread, answer, begin, .. }) =
                 state.waiting.remove(&id)
             else {
                 state.turns(goes_on).leave(party, id);
@@ -227,7 +234,7 @@ impl CallQueue {
             let tells_begin = begin.is_some();
             state.running.insert(id, Running { since: now, published, party, about, goes_on, answer, begin });
             let reply = Reply::new(self.answers.room(network));
-            return Some(QueuedCall { id, frame, deadline, reply, tells_begin });
+            return Some(QueuedCall { id, frame, deadline, reply, tells_begin, thread });
         }
     }
 

@@ -15,6 +15,19 @@ use super::queue::{CallQueue, CallResult, QueuedCall};
 pub trait CallWorkers: Send + Sync {
     /// Gives calls that wait to workers that are free, as long as there are both.
     fn hand_out(&self, calls: &CallDesk<'_>) -> Workers;
+
+    /// Takes what workers have answered to calls that wait on this runtime thread ([`QueuedCall::thread`]),
+    /// which a worker has rung for; gives those that have become free the next calls.
+    fn take_answers(&self, thread: usize, calls: &CallDesk<'_>) -> Taken;
+}
+
+/// Whether [`CallWorkers::take_answers`] has taken all that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The thread is rung for when there is more.
+    All,
+    /// It has to ask again, after it has done something else.
+    MoreComes,
 }
 
 /// Who runs the calls that still wait after [`CallWorkers::hand_out`].

@@ -6,6 +6,7 @@
 //! Not for what a statement is (`sse_proto::call`), nor for carrying it out (the extension's call workers).
 
 mod answer;
+pub(crate) mod answers;
 pub(crate) mod context;
 mod detached;
 mod login;

@@ -71,6 +71,7 @@ pub fn config() -> Config {
         epoch: EPOCH,
         data_directory: None,
         log_end: None,
+        call_bells: Vec::new(),
     }
 }
 

@@ -74,6 +74,7 @@ const PLAIN: &[&str] = &[
     "call_log",
     "call_members",
     "call_misread",
+    "call_path",
     "call_results",
     "call_roles",
     "call_rows",

@@ -31,6 +31,7 @@ pub(super) struct State {
 pub(super) struct Waiting {
     pub(super) frame: Vec<u8>,
     pub(super) deadline: Instant,
+    pub(super) thread: Option<usize>,
     pub(super) network: IpAddr,
     pub(super) party: IpAddr,
     pub(super) about: Arc<About>,
