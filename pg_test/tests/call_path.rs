@@ -1,4 +1,5 @@
-//! A call on its way waits for nothing but a worker: whatever the gateway's main thread waits for, calls go on.
+//! A call on its way waits for nothing but a worker: whatever the gateway's main thread waits for, calls go
+//! on.
 //!
 //! Not for events (`event_path.rs`).
 
@@ -6,8 +7,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use common::calls::{Api, builder, start};
+use anyhow::{Context, Result, anyhow, ensure};
+use cluster::{PATIENCE, wait_until};
+use common::calls::{Api, builder, ready, start};
 use common::{gateway_pid, provoke};
 use serde_json::json;
 
@@ -16,13 +18,13 @@ const HELD: Duration = Duration::from_millis(1_500);
 
 #[test]
 fn calls_go_on_while_the_main_thread_is_held() -> Result<()> {
-    let cluster = start(builder())?;
+    let cluster = start(builder().setting("sse.threads", 2).setting("sse.call_workers", 3))?;
     let api = Api::of(&cluster, "held")?;
     api.sql(
         "create function echo(text text) returns text language sql as 'select text';
          comment on function echo(text) is 'HTTP POST';",
     )?;
-    let echo = |text: &str| -> Result<()> {
+    let echo = &|text: &str| -> Result<()> {
         let answer = api.post("echo", &json!({ "text": text }))?;
         ensure!(answer.status() == 200 && answer.text() == text, "{}", answer.status());
         Ok(())
@@ -33,11 +35,22 @@ fn calls_go_on_while_the_main_thread_is_held() -> Result<()> {
     provoke(&cluster, "pg_sse.hold")?;
     let start = Instant::now();
     echo(&large)?;
-    let mut count = 0;
-    while start.elapsed() < HELD {
-        echo(&count.to_string())?;
-        count += 1;
-    }
+    // More callers than workers, on both threads.
+    let count = std::thread::scope(|scope| {
+        let callers = [0, 1, 2, 3, 4].map(|caller| {
+            scope.spawn(move || -> Result<u32> {
+                let mut count = 0;
+                while start.elapsed() < HELD {
+                    echo(&format!("{caller}.{count}"))?;
+                    count += 1;
+                }
+                Ok(count)
+            })
+        });
+        let counts =
+            callers.into_iter().map(|caller| caller.join().map_err(|_| anyhow!("a caller panicked"))?);
+        counts.sum::<Result<u32>>()
+    })?;
     // Held up by the main thread, the first would take all the time.
     ensure!(count >= 20, "{count} calls in {:?}", start.elapsed());
     Ok(())
@@ -73,5 +86,34 @@ fn a_call_does_not_wake_the_main_thread() -> Result<()> {
     // Once a second by itself, and for changes of the catalog.
     let others = 50 + 5 * start.elapsed().as_secs();
     ensure!(slept < others, "{slept} times for {CALLS} calls in {:?}", start.elapsed());
+    Ok(())
+}
+
+/// How many eventfds a process has.
+#[cfg(target_os = "linux")]
+fn bells(pid: u32) -> Result<usize> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
+    let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+    Ok(targets.filter(|target| target.to_string_lossy().contains("eventfd")).count())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_session_has_a_descriptor_for_each_thread_also_after_a_crash_and_a_program_has_none() -> Result<()> {
+    const THREADS: usize = 3;
+    let cluster = start(builder().setting("sse.threads", THREADS))?;
+    let mut session = cluster.session()?;
+    ensure!(bells(session.backend_pid()?)? == THREADS, "{}", bells(session.backend_pid()?)?);
+    let listed = "create temp table files (file text); copy files from program 'ls -l /proc/self/fd/'";
+    session.run(listed)?.ok()?;
+    ensure!(session.run("select count(*) from files where file like '%->%'")?.text() != "0");
+    ensure!(session.run("select count(*) from files where file like '%eventfd%'")?.text() == "0");
+    // The postmaster goes on, and makes shared memory anew.
+    let gateway = gateway_pid(&cluster)?;
+    cluster.kill_backend(session.backend_pid()?)?;
+    wait_until(PATIENCE, "another gateway", || gateway_pid(&cluster).is_ok_and(|pid| pid != gateway))?;
+    ready(&cluster)?;
+    let mut session = cluster.session()?;
+    ensure!(bells(session.backend_pid()?)? == THREADS, "{}", bells(session.backend_pid()?)?);
     Ok(())
 }

@@ -3,10 +3,10 @@
 //! Shared memory holds places in the process array, never pointers to latches: a place stays valid when its
 //! process has gone (the wake then reaches whoever took it, which every user of a latch must expect).
 //!
-//! Threads that never call Postgres may wake **other** processes, too: `SetLatch` then reads and writes that
-//! latch alone, with the barriers that it needs between processes, reads `MyProcPid`, which is set before
-//! there are threads, and sends a signal (latch.c). Only for a latch of one's own process it looks at the
-//! main thread's state. A signal by hand would not do: a process that sleeps goes back to sleep while its
+//! Threads that never call Postgres may wake **other** processes, too: `SetLatch` then uses that latch alone
+//! (`is_set`, `maybe_sleeping`, `owner_pid`), with barriers, reads `MyProcPid`, which is set before there are
+//! threads, and sends a signal (latch.c of 15 to 18). Only for a latch of one's own process it looks at what
+//! the main thread has. A signal by hand would not do: a process that sleeps goes back to sleep while its
 //! latch is not set.
 //!
 //! Not for: deciding whether a wake is needed, which the sleeping flag of a ring does (`sse_ring`); and the
@@ -37,6 +37,7 @@ pub(crate) fn wake(place: u32) {
     // SAFETY: `process` is a valid entry of the process array; only the address of its latch is taken.
     let latch = unsafe { &raw mut (*process).procLatch };
     // SAFETY: latches in the process array are initialised at server start (proc.c, InitProcGlobal) and stay.
+    // A thread that is not the main thread passes the place of another process (head of this file).
     unsafe { SetLatch(latch.cast()) };
 }
 

@@ -155,8 +155,9 @@ impl Calls {
     fn look_after(&mut self, memory: &CallMemory, crew: &Crew, calls: &CallDesk<'_>) {
         let now = Instant::now();
         for worker in &mut self.workers {
+            let has_gone = worker.has_gone(memory);
             let Some(mut exchange) = crew.worker(worker.number()) else { return };
-            let ended = worker.look_after(memory, &mut exchange, calls);
+            let ended = worker.look_after(memory, &mut exchange, calls, has_gone);
             drop(exchange);
             if let Some(Ended { unanswered, role_has_changed }) = ended {
                 if role_has_changed && !self.role.is_outdated {

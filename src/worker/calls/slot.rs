@@ -11,7 +11,7 @@ use sse_proto::call::Tenure;
 
 use super::exchange::{Exchange, Unanswered};
 use crate::pg::bgworker::{self, BackgroundWorkerStatus, DynamicBackgroundWorker};
-use crate::pg::call_slot::{CallMemory, State};
+use crate::pg::call_slot::{CallMemory, Slot, State};
 use crate::worker::call;
 
 /// Pause before the next worker is started, after one that ended before it was ready. Doubled each time up to
@@ -49,13 +49,24 @@ impl CallWorker {
         }
     }
 
+    /// Whether its process was there and has gone. Asks Postgres, which may wait for a lock: not to be asked
+    /// while a worker's lock is held.
+    pub(super) fn has_gone(&self, memory: &CallMemory) -> bool {
+        let has_left = memory.slots().get(self.number).is_some_and(Slot::is_free);
+        has_left
+            && self.process.as_ref().is_some_and(|process| {
+                !matches!(process.pid(), Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted))
+            })
+    }
+
     /// Makes the rings of a worker that has connected; notes that one has ended. `exchange` is that of the
-    /// same number.
+    /// same number, `has_gone` what [`CallWorker::has_gone`] has just said.
     pub(super) fn look_after(
         &mut self,
         memory: &CallMemory,
         exchange: &mut Exchange,
         calls: &CallDesk<'_>,
+        has_gone: bool,
     ) -> Option<Ended> {
         let slot = memory.slots().get(self.number)?;
         if !exchange.has_rings() && self.process.is_some() && slot.state() == State::Attaching {
@@ -65,9 +76,8 @@ impl CallWorker {
         if !slot.is_free() {
             return retire(exchange, calls, slot.state());
         }
-        match self.process.as_ref()?.pid() {
-            Ok(_) | Err(BackgroundWorkerStatus::NotYetStarted) => return None,
-            Err(_) => {}
+        if !has_gone {
+            return None;
         }
         self.process = None;
         let unanswered = exchange.collect(calls);

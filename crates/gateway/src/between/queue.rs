@@ -202,9 +202,10 @@ impl CallQueue {
         state
             .waiting
             .insert(id, Waiting { frame, deadline, network, party, about, goes_on, thread, answer, begin });
+        // Before any thread can take it.
+        Stats::add(&self.stats.calls_waiting, 1);
         drop(state);
         Stats::add(&self.stats.calls_total, 1);
-        Stats::add(&self.stats.calls_waiting, 1);
         Ok(PendingCall { queue: Arc::clone(self), id, receiver, begun })
     }
 

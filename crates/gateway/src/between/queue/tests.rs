@@ -226,3 +226,25 @@ fn the_calls_that_a_worker_has_are_listed_until_they_are_answered() {
     queue.answer(taken.id, CallResult::NotRun);
     assert!(paths().is_empty());
 }
+
+// Any thread takes a call as soon as it is there.
+#[test]
+fn whoever_may_take_a_call_sees_it_counted() {
+    const CALLS: u64 = 20_000;
+    let queue = queue();
+    std::thread::scope(|scope| {
+        let takes = scope.spawn(|| {
+            let mut taken = 0;
+            while taken < CALLS {
+                let state = queue.state.lock();
+                assert_eq!(waiting(&queue), state.waiting.len() as u64);
+                drop(state);
+                taken += u64::from(take(&queue).is_some());
+            }
+        });
+        let calls: Vec<_> = (0..CALLS).map(|_| enter(&queue, "192.0.2.1", usize::MAX).unwrap()).collect();
+        takes.join().unwrap();
+        drop(calls);
+    });
+    assert_eq!(waiting(&queue), 0);
+}
