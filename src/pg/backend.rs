@@ -1,13 +1,14 @@
 //! Facts about this process, its server and its database; and a wait that is safe wherever a message may be
 //! raised.
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 use sse_proto::encoding::Encoding;
+
+use super::postgres_cell::PostgresCell;
 
 /// How long [`pause`] sleeps. Only publishers that wait for room use it often; a millisecond keeps their
 /// polling below one percent of a core, and their delay below what anybody notices.
@@ -29,10 +30,8 @@ pub(crate) fn in_parallel_worker() -> bool {
 /// The encoding of the database that this backend is connected to. SQL_ASCII while it is connected to none.
 /// Cannot change while it is connected.
 pub(crate) fn database_encoding() -> Encoding {
-    thread_local! {
-        static ENCODING: Cell<Option<Encoding>> = const { Cell::new(None) };
-    }
-    if let Some(known) = ENCODING.get() {
+    static ENCODING: PostgresCell<Option<Encoding>> = PostgresCell::new(None);
+    if let Some(known) = ENCODING.try_with(|known| *known).flatten() {
         return known;
     }
     // SAFETY: reads a variable of mbutils.c and a constant table; needs no catalog.
@@ -44,7 +43,7 @@ pub(crate) fn database_encoding() -> Encoding {
     // what the postmaster has kept, which asks when postgresql.conf has a byte that is not UTF-8. So this
     // answer is not kept; asking again is cheap.
     if name != "SQL_ASCII" {
-        ENCODING.set(Some(encoding));
+        ENCODING.try_with_mut(|known| *known = Some(encoding));
     }
     encoding
 }

@@ -43,13 +43,16 @@ pub(crate) fn with_option<T>(name: &CStr, read: impl FnOnce(Option<&[u8]>) -> T)
     read(Some(unsafe { CStr::from_ptr(text) }.to_bytes()))
 }
 
-/// Whether a setting that the cached annotations depend on was assigned since the last call.
+/// Whether a setting that the cached annotations depend on was assigned since the last call of
+/// [`take_annotations_outdated`].
+#[inline]
+pub(crate) fn annotations_are_outdated() -> bool {
+    ANNOTATIONS_OUTDATED.load(Relaxed)
+}
+
+/// The same, and from now on it is not.
 pub(crate) fn take_annotations_outdated() -> bool {
-    let is_outdated = ANNOTATIONS_OUTDATED.load(Relaxed);
-    if is_outdated {
-        ANNOTATIONS_OUTDATED.store(false, Relaxed);
-    }
-    is_outdated
+    ANNOTATIONS_OUTDATED.swap(false, Relaxed)
 }
 
 /// What a text setting may hold.

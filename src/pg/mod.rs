@@ -42,6 +42,7 @@ pub(crate) mod namesakes;
 pub(crate) mod own_transaction;
 pub(crate) mod pending;
 mod portal;
+pub(crate) mod postgres_cell;
 mod raw;
 mod receiver;
 mod refusals;

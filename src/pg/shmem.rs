@@ -8,10 +8,9 @@
 //! Not for: the protocol of the ring (`sse_ring`), and the hooks in which Postgres gives out shared memory
 //! (`entry/memory.rs`).
 
-use std::cell::Cell;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
 use sse_ring::Ring;
@@ -195,14 +194,18 @@ pub(crate) struct Shared {
     pub ring: Ring<'static>,
 }
 
-thread_local! {
-    /// Set in the postmaster, inherited by every process it forks.
-    static SHARED: Cell<Option<Shared>> = const { Cell::new(None) };
-}
+/// Set in the postmaster, inherited by every process it forks. Never freed: once more after each crash of a
+/// backend, a hundred bytes. Not thread-local, because that is a call for each access in a library.
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(ptr::null_mut());
+
+/// Any thread may have it.
+const _: fn(&Shared) -> &dyn Sync = |shared| shared;
 
 /// The shared memory, or `None` in a server that did not preload the library.
+#[inline]
 pub(crate) fn shared() -> Option<Shared> {
-    SHARED.get()
+    // SAFETY: NULL, or what `start_up` has made, which is never changed or freed.
+    unsafe { SHARED.load(Relaxed).as_ref() }.copied()
 }
 
 impl Shared {
@@ -362,7 +365,7 @@ pub(super) fn start_up(ring_bytes: usize) {
     let header = unsafe { header.as_ref() };
     let announced = Announcements { tickets: &header.tickets, words: announced };
     let wal = Wal { words: &header.wal, starts };
-    SHARED.set(Some(Shared { header, announced, wal, ring }));
+    SHARED.store(Box::into_raw(Box::new(Shared { header, announced, wal, ring })), Relaxed);
 }
 
 impl Header {

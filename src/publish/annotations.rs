@@ -8,7 +8,6 @@
 //! Not for: the grammar (`sse_proto::annotation`), URLs (`sse_proto::route`), reading the catalog
 //! (`pg/routine.rs`).
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
@@ -21,6 +20,7 @@ use sse_proto::word::{Delivery, EventName, Level, Topic};
 
 use crate::guc;
 use crate::pg::entry::invalidation;
+use crate::pg::postgres_cell::PostgresCell;
 use crate::pg::routine::{self, Comment, Entry};
 use crate::pg::{database, guc_text, namesakes, shmem, wal};
 
@@ -86,13 +86,14 @@ struct Cached {
     routine: Option<Rc<Routine>>,
 }
 
-#[derive(Default)]
+type OidMap<T> = HashMap<u32, T, BuildHasherDefault<OidHasher>>;
+
 struct Cache {
-    entries: HashMap<u32, Cached, BuildHasherDefault<OidHasher>>,
+    entries: OidMap<Cached>,
     /// The first entry of each chain, by the hash that an invalidation gives. Restoring a database sends one
     /// invalidation for each of its routines to every session, so one must not cost more than the entries it
     /// names.
-    chains: HashMap<u32, u32, BuildHasherDefault<OidHasher>>,
+    chains: OidMap<u32>,
     /// Number of invalidations so far.
     invalidations: u64,
 }
@@ -121,6 +122,14 @@ impl Hasher for OidHasher {
 }
 
 impl Cache {
+    const fn new() -> Self {
+        Self {
+            entries: HashMap::with_hasher(BuildHasherDefault::new()),
+            chains: HashMap::with_hasher(BuildHasherDefault::new()),
+            invalidations: 0,
+        }
+    }
+
     /// `oid` is not in the cache.
     fn insert(&mut self, oid: u32, hash: u32, routine: Option<Rc<Routine>>, as_of: Option<u64>) {
         if self.entries.len() >= MAX_ENTRIES {
@@ -153,16 +162,28 @@ impl Cache {
 /// A backend that has looked at more routines than this empties its cache. An entry takes some 100 bytes.
 const MAX_ENTRIES: usize = 65_536;
 
-thread_local! {
-    static CACHE: RefCell<Cache> = RefCell::default();
+static CACHE: PostgresCell<Cache> = PostgresCell::new(Cache::new());
+
+/// What is known of this oid without reading the catalog: the annotated routine, or that it is none. `None`:
+/// that has to be looked up ([`lookup`]). Allocates nothing, cannot fail.
+#[inline]
+pub(crate) fn known(oid: pg_sys::Oid) -> Option<Option<Rc<Routine>>> {
+    let Some(shared) = shmem::shared() else { return Some(None) };
+    if !shared.serves_this_database() {
+        // In memory there is nobody to hear it before the gateway has looked; the log keeps it for who comes
+        // later.
+        return if wal::is_on() { None } else { Some(None) };
+    }
+    if guc_text::annotations_are_outdated() {
+        return None;
+    }
+    CACHE.try_with(|cache| cache.get(oid.to_u32())).flatten()
 }
 
 /// The annotated routine of this oid; `None` for every other routine, and wherever routines are not served.
-/// Reads the catalog when the answer is not cached, so call it only where that is allowed.
+/// Reads the catalog when the answer is not known, so call it only where that is allowed.
 pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     let shared = shmem::shared()?;
-    // In memory there is nobody to hear it before the gateway has looked; the log keeps it for who comes
-    // later.
     let is_served = shared.serves_this_database()
         || wal::is_on() && database::mine_will_be_served(&shared, || guc::DATABASE.text());
     if !is_served {
@@ -171,15 +192,15 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     if guc_text::take_annotations_outdated() {
         invalidate(0);
     }
-    if let Some(routine) = CACHE.with_borrow(|cache| cache.get(oid.to_u32())) {
+    if let Some(routine) = CACHE.with(|cache| cache.get(oid.to_u32())) {
         return routine;
     }
     invalidation::watch(invalidate);
-    let invalidations = CACHE.with_borrow(|cache| cache.invalidations);
+    let invalidations = CACHE.with(|cache| cache.invalidations);
     let entry = routine::read(oid)?;
     let Judged { routine, names_another } = annotated(oid.to_u32(), &entry);
     let routine = routine.map(Rc::new);
-    CACHE.with_borrow_mut(|cache| {
+    CACHE.with_mut(|cache| {
         // An invalidation that arrived while the catalog was read may be about what was just read. And the
         // reading may have entered this oid by itself.
         if cache.invalidations != invalidations {
@@ -197,14 +218,12 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
 /// Drops what an invalidation names: the entries of one hash value, or all (`hash` 0). Called from the
 /// invalidation callback, so it neither allocates nor fails.
 pub(crate) fn invalidate(hash: u32) {
-    let _ = CACHE.try_with(|cache| {
-        if let Ok(mut cache) = cache.try_borrow_mut() {
-            cache.invalidations += 1;
-            if hash == 0 {
-                cache.clear();
-            } else {
-                cache.remove(hash);
-            }
+    CACHE.try_with_mut(|cache| {
+        cache.invalidations += 1;
+        if hash == 0 {
+            cache.clear();
+        } else {
+            cache.remove(hash);
         }
     });
 }

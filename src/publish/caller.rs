@@ -7,14 +7,13 @@
 //!
 //! Not for: identities that sessions say themselves (`emitter.rs`).
 
-use std::cell::RefCell;
-
 use sse_proto::call::EventsEnd;
 use sse_proto::caller::Caller;
 use sse_proto::record::Record;
 use sse_proto::scope::Scope;
 
 use crate::guc;
+use crate::pg::postgres_cell::PostgresCell;
 use crate::pg::shmem::Shared;
 use crate::pg::{effects, futex, wal};
 
@@ -35,10 +34,8 @@ struct Facts {
     events: u64,
 }
 
-thread_local! {
-    static HELD: RefCell<Held> =
-        const { RefCell::new(Held { call: None, user_id: String::new(), execution_id: String::new() }) };
-}
+static HELD: PostgresCell<Held> =
+    PostgresCell::new(Held { call: None, user_id: String::new(), execution_id: String::new() });
 
 /// There is no memory for the call's facts.
 #[derive(Debug)]
@@ -49,7 +46,7 @@ pub(crate) struct OutOfMemory;
 /// # Errors
 /// [`OutOfMemory`]; the call must not be run then.
 pub(crate) fn begin(caller: Option<&Caller<'_>>) -> Result<(), OutOfMemory> {
-    HELD.with_borrow_mut(|held| {
+    HELD.with_mut(|held| {
         held.call = None;
         let Some(caller) = caller else { return Ok(()) };
         let texts = [(&mut held.user_id, caller.user_id), (&mut held.execution_id, caller.execution_id)];
@@ -72,7 +69,7 @@ pub(crate) fn begin(caller: Option<&Caller<'_>>) -> Result<(), OutOfMemory> {
 /// The call has ended, with all of its transactions. Tells behind its events that it has, if it has sent any.
 /// Waits for nothing: without room in the ring the gateway tells it.
 pub(crate) fn end(shared: &Shared) -> EventsEnd {
-    let facts = HELD.with_borrow_mut(|held| held.call.take());
+    let facts = HELD.with_mut(|held| held.call.take());
     match facts.filter(|facts| effects::events() != facts.events) {
         None => EventsEnd::NoEvents,
         Some(facts) if push_end(facts.number, shared) => EventsEnd::Told,
@@ -82,7 +79,7 @@ pub(crate) fn end(shared: &Shared) -> EventsEnd {
 
 /// Runs `read` with the call that this process runs. Allocates nothing.
 pub(crate) fn with<T>(read: impl FnOnce(Option<Caller<'_>>) -> T) -> T {
-    HELD.with_borrow(|held| {
+    HELD.with(|held| {
         let present = |text: &'_ String| !text.is_empty();
         read(held.call.map(|facts| Caller {
             call: facts.number,

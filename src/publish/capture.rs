@@ -10,7 +10,6 @@
 //! ring's protocol (`sse_ring`).
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -19,7 +18,7 @@ use sse_proto::annotation::Access;
 use sse_proto::caller::Caller;
 use sse_proto::encoding::{self, Encoding};
 use sse_proto::identity::Emission;
-use sse_proto::record::{self, Emitter, Envelope, Record};
+use sse_proto::record::{self, Emitter, EncodeError, Envelope, Record};
 use sse_proto::scope::{Hint, Scope};
 use sse_proto::word::{Delivery, Level};
 use sse_ring::PushError;
@@ -32,16 +31,15 @@ use crate::guc;
 use crate::pg::backend::NoGateway;
 use crate::pg::entry::{activation, xact};
 use crate::pg::error_data::{Message, Origin};
+use crate::pg::postgres_cell::PostgresCell;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, clock, effects, futex, wal};
 
-thread_local! {
-    /// The record being written; kept, so that publishing does not allocate each time.
-    static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// Message text in UTF-8 when the database has another encoding.
-    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
-    static HINT: RefCell<String> = const { RefCell::new(String::new()) };
-}
+/// The record being written; kept, so that publishing does not allocate each time.
+static RECORD: PostgresCell<Vec<u8>> = PostgresCell::new(Vec::new());
+/// Message text in UTF-8 when the database has another encoding.
+static TEXT: PostgresCell<String> = PostgresCell::new(String::new());
+static HINT: PostgresCell<String> = PostgresCell::new(String::new());
 
 /// Scratch memory beyond this is given back after a record: a single large event must not cost the backend
 /// memory for life.
@@ -130,7 +128,7 @@ fn publisher(level: Level) -> Option<Rc<Routine>> {
 fn raise(shared: &Shared, routine: u32, published: &Published, message: &Message<'_>) -> Outcome {
     let encoding = backend::database_encoding();
     let refusals = &shared.header.refusals;
-    TEXT.with_borrow_mut(|text_scratch| {
+    TEXT.with_mut(|text_scratch| {
         let Ok((text, replaced)) = encoding::to_utf8(message.text(), encoding, text_scratch) else {
             return out_of_memory(shared);
         };
@@ -176,7 +174,7 @@ fn hint_scope(hint: &[u8], encoding: Encoding) -> HintScope {
     if hint.is_empty() {
         return HintScope::None;
     }
-    HINT.with_borrow_mut(|scratch| match encoding::to_utf8(hint, encoding, scratch) {
+    HINT.with_mut(|scratch| match encoding::to_utf8(hint, encoding, scratch) {
         Ok((hint, 0)) => match Hint::parse(hint) {
             Hint::Scope(scope) => HintScope::Scope(scope),
             Hint::Prose => HintScope::None,
@@ -228,7 +226,7 @@ fn publish_data(shared: &Shared, target: &Target<'_>, data: Data<'_>) -> Outcome
             add(&shared.header.refusals.unmatched_total, 1);
             return Outcome::Uncalled;
         }
-        RECORD.with_borrow_mut(|buffer| {
+        RECORD.with_mut(|buffer| {
             let outcome =
                 publish_through(buffer, shared, target.envelope(emitter, caller), target.delivery, data);
             if buffer.capacity() > KEPT_SCRATCH_BYTES {
@@ -250,28 +248,34 @@ fn publish_through(
         Data::Text(text) => text.len(),
         Data::TooLarge(bytes) => bytes,
     };
-    if let Data::Text(data) = data
-        && bytes <= guc::MAX_EVENT_SIZE.bytes()
-    {
-        let event = Record::Event { envelope: envelope.clone(), data };
-        buffer.clear();
-        if record::encode_into(&event, buffer).is_err() {
-            return out_of_memory(shared);
-        }
-        if buffer.len() <= max_record_bytes(shared) {
-            return send(shared, delivery, buffer);
-        }
-    }
     // A gap goes the same way in place of the event, so that exactly those learn of it who would have got the
     // event.
-    buffer.clear();
-    if record::encode_into(&Record::TooLarge { envelope }, buffer).is_err() {
+    let gap = match data {
+        Data::Text(data) if bytes <= guc::MAX_EVENT_SIZE.bytes() => {
+            let event = Record::Event { envelope, data };
+            if encode(&event, buffer).is_err() {
+                return out_of_memory(shared);
+            }
+            if buffer.len() <= max_record_bytes(shared) {
+                return send(shared, delivery, buffer);
+            }
+            let Record::Event { envelope, .. } = event else { return Outcome::Refused };
+            Record::TooLarge { envelope }
+        }
+        Data::Text(_) | Data::TooLarge(_) => Record::TooLarge { envelope },
+    };
+    if encode(&gap, buffer).is_err() {
         return out_of_memory(shared);
     }
     let _ = send(shared, delivery, buffer);
     add(&shared.header.refusals.too_large_total, 1);
     mistake::note_too_large(bytes);
     Outcome::TooLarge
+}
+
+fn encode(record: &Record<'_>, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+    buffer.clear();
+    record::encode_into(record, buffer)
 }
 
 impl Target<'_> {
@@ -317,7 +321,12 @@ fn send(shared: &Shared, delivery: Delivery, record: &mut [u8]) -> Outcome {
 /// Pushes into the ring; waits for room at most `sse.publish_timeout`, and no longer when the statement is
 /// being cancelled or the session ended: this is not the place to act on it.
 fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
-    let deadline = backend::Deadline::after(guc::PUBLISH_TIMEOUT.duration());
+    // The clock is asked only if there is no room.
+    let mut deadline = None;
+    let mut may_wait = || {
+        let timeout = || backend::Deadline::after(guc::PUBLISH_TIMEOUT.duration());
+        !deadline.get_or_insert_with(timeout).has_passed()
+    };
     loop {
         match shared.ring.producer().try_push(record) {
             Ok(wake) => {
@@ -326,9 +335,7 @@ fn push_waiting(shared: &Shared, record: &[u8]) -> Outcome {
                 effects::add_events(1);
                 return Outcome::Sent;
             }
-            Err(PushError::Full)
-                if shared.has_had_gateway() && !deadline.has_passed() && !backend::is_being_ended() =>
-            {
+            Err(PushError::Full) if shared.has_had_gateway() && !backend::is_being_ended() && may_wait() => {
                 futex::wake(shared);
                 backend::pause();
             }

@@ -120,9 +120,15 @@ pub(crate) fn forget() {
     FOUND.iter().for_each(|place| place.store(0, Relaxed));
 }
 
+/// Whether something was found since [`say`] was called last.
+#[inline]
+pub(crate) fn is_to_be_said() -> bool {
+    HAS_FOUND.load(Relaxed)
+}
+
 /// Says what was found, unless it was said before. Call it where a message may be raised.
 pub(crate) fn say() {
-    if !HAS_FOUND.load(Relaxed) {
+    if !is_to_be_said() {
         return;
     }
     for (place, mistake) in FOUND.iter().zip(MISTAKES) {

@@ -23,13 +23,16 @@
 //! Not for: what a message in an activation becomes (`publish/capture.rs`), and reading comments
 //! (`publish/annotations.rs`).
 
-use std::cell::{Cell, RefCell};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::rc::Rc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::{pg_guard, pg_sys};
 
 use crate::pg::guc_shadow;
+use crate::pg::postgres_cell::PostgresCell;
 use crate::publish::annotations::{self, Routine};
 use crate::publish::mistake;
 
@@ -39,16 +42,21 @@ unsafe extern "C-unwind" {
     // and neither allocates nor reports errors.
     fn GetCurrentStatementStartTimestamp() -> i64;
     fn GetCurrentTransactionNestLevel() -> c_int;
+    // mcxt.c. May raise an error, for want of memory: see `bracket`.
+    fn MemoryContextAllocZero(context: pg_sys::MemoryContext, bytes: usize) -> *mut c_void;
 }
 
-thread_local! {
-    static ACTIVATIONS: RefCell<Vec<Activation>> = const { RefCell::new(Vec::new()) };
-    static PREVIOUS_NEEDS: Cell<pg_sys::needs_fmgr_hook_type> = const { Cell::new(None) };
-    static PREVIOUS_FMGR: Cell<pg_sys::fmgr_hook_type> = const { Cell::new(None) };
-    static PREVIOUS_STARTUP: Cell<pg_sys::shmem_startup_hook_type> = const { Cell::new(None) };
-    /// Set in the postmaster, inherited by every process it forks.
-    static IS_ON_TOP: Cell<bool> = const { Cell::new(false) };
-}
+static ACTIVATIONS: PostgresCell<Vec<Activation>> = PostgresCell::new(Vec::new());
+
+// Written once, by the postmaster, and inherited by every process it forks. Not thread-local, because that is
+// a call for each access in a library.
+static PREVIOUS_NEEDS: OnceLock<unsafe extern "C-unwind" fn(pg_sys::Oid) -> bool> = OnceLock::new();
+static PREVIOUS_FMGR: OnceLock<FmgrHook> = OnceLock::new();
+static PREVIOUS_STARTUP: OnceLock<unsafe extern "C-unwind" fn()> = OnceLock::new();
+static IS_ON_TOP: AtomicBool = AtomicBool::new(false);
+
+type FmgrHook =
+    unsafe extern "C-unwind" fn(pg_sys::FmgrHookEventType::Type, *mut pg_sys::FmgrInfo, *mut pg_sys::Datum);
 
 struct Activation {
     kind: Kind,
@@ -59,8 +67,9 @@ struct Activation {
 }
 
 enum Kind {
-    /// A call through this call site; the address is only compared, never followed.
-    Routine(Rc<Routine>, *const CallSite),
+    /// A call through the call site with this [`CallSite::pushed`]; the address is only compared, never
+    /// followed.
+    Routine(Rc<Routine>, *const pg_sys::Datum),
     /// An extension's script. Never the first of the stack.
     Script,
 }
@@ -81,18 +90,25 @@ fn statement() -> i64 {
     unsafe { GetCurrentStatementStartTimestamp() }
 }
 
-/// What one call site keeps in the private Datum that fmgr.c gives each hook: how many of its calls are on
-/// the stack (the annotation can change between START and END), and the Datum of the hook that was installed
-/// before. Allocated with the `FmgrInfo`, as sepgsql does.
-struct CallSite {
-    pushed: u32,
-    next: pg_sys::Datum,
+/// What one call site keeps in the private Datum that fmgr.c gives each hook, and that is 0 at first.
+struct CallSite<'a> {
+    /// How many of its calls are on the stack: the annotation can change between START and END.
+    pushed: &'a mut pg_sys::Datum,
+    /// The hook that was installed before, and a Datum of its own.
+    previous: Option<(FmgrHook, &'a mut pg_sys::Datum)>,
+}
+
+/// What the Datum points to where another hook needs one, too. Allocated with the `FmgrInfo`, as sepgsql
+/// does.
+struct Datums {
+    pushed: pg_sys::Datum,
+    of_previous: pg_sys::Datum,
 }
 
 /// To be called once, from `_PG_init` in the postmaster.
 pub(crate) fn install() {
     // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
-    PREVIOUS_STARTUP.set(unsafe { pg_sys::shmem_startup_hook });
+    keep(&PREVIOUS_STARTUP, unsafe { pg_sys::shmem_startup_hook });
     // SAFETY: as above.
     unsafe { pg_sys::shmem_startup_hook = Some(all_are_loaded) };
 }
@@ -104,7 +120,7 @@ unsafe extern "C-unwind" fn all_are_loaded() {
         // SAFETY: the hook that was installed before ours, called when Postgres calls us.
         unsafe { previous() };
     }
-    if !IS_ON_TOP.replace(true) {
+    if !IS_ON_TOP.swap(true, Relaxed) {
         go_on_top();
     }
 }
@@ -112,21 +128,24 @@ unsafe extern "C-unwind" fn all_are_loaded() {
 fn go_on_top() {
     // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it makes shared
     // memory.
-    PREVIOUS_NEEDS.set(unsafe { pg_sys::needs_fmgr_hook });
+    keep(&PREVIOUS_NEEDS, unsafe { pg_sys::needs_fmgr_hook });
     // SAFETY: as above.
     unsafe { pg_sys::needs_fmgr_hook = Some(needs) };
     // SAFETY: as above.
-    PREVIOUS_FMGR.set(unsafe { pg_sys::fmgr_hook });
+    keep(&PREVIOUS_FMGR, unsafe { pg_sys::fmgr_hook });
     // SAFETY: as above.
     unsafe { pg_sys::fmgr_hook = Some(bracket) };
 }
 
-/// Whether no annotated routine is running, so that nothing that is raised can be an event. Also true when
-/// this process is ending and the stack is gone already: Postgres logs to the very last.
+fn keep<T>(place: &OnceLock<T>, previous: Option<T>) {
+    if let Some(previous) = previous {
+        let _ = place.set(previous);
+    }
+}
+
+/// Whether no annotated routine is running, so that nothing that is raised can be an event.
 pub(crate) fn none_running() -> bool {
-    ACTIVATIONS
-        .try_with(|activations| activations.try_borrow().is_ok_and(|activations| activations.is_empty()))
-        .unwrap_or(true)
+    ACTIVATIONS.try_with(Vec::is_empty).unwrap_or(true)
 }
 
 /// Drops the activations of an earlier message: see the head of this file. All activations above such an
@@ -141,26 +160,30 @@ pub(crate) fn drop_stale() {
     });
 }
 
-/// A routine begins; drops the activations of an earlier message before.
-fn begin(activation: Activation) {
-    ACTIVATIONS.with_borrow_mut(|activations| {
+/// A routine begins; drops the activations of an earlier message before. Whether it is on the stack now,
+/// which it always is. Does not panic: without memory Rust ends the process.
+fn begin(activation: Activation) -> bool {
+    let begun = ACTIVATIONS.try_with_mut(|activations| {
         if activations.last().is_some_and(|last| last.statement != activation.statement) {
             activations.clear();
         }
         activations.push(activation);
     });
-    guc_shadow::lower();
+    if begun.is_some() {
+        guc_shadow::lower();
+    }
+    begun.is_some()
 }
 
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
 pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Option<T> {
     let found = ACTIVATIONS.try_with(|activations| {
-        activations.try_borrow().ok()?.iter().rev().find_map(|activation| match &activation.kind {
+        activations.iter().rev().find_map(|activation| match &activation.kind {
             Kind::Routine(routine, _) => find(routine),
             Kind::Script => None,
         })
     });
-    found.ok().flatten()
+    found.flatten()
 }
 
 /// An extension's script is about to run. extension.c reads the C variable of `log_min_messages` before each
@@ -170,7 +193,7 @@ pub(crate) fn begin_script() {
     if none_running() {
         return;
     }
-    ACTIVATIONS.with_borrow_mut(|activations| activations.push(Activation::new(Kind::Script)));
+    ACTIVATIONS.with_mut(|activations| activations.push(Activation::new(Kind::Script)));
     guc_shadow::restore();
 }
 
@@ -205,9 +228,8 @@ fn leave(activations: &mut Vec<Activation>, is_it: impl Fn(&Kind) -> bool) -> bo
 /// Runs `change`, which may take activations away. If it did, lowers or restores the threshold by what is on
 /// top then.
 fn change(change: impl FnOnce(&mut Vec<Activation>) -> bool) {
-    let _ = ACTIVATIONS.try_with(|activations| {
-        let Ok(mut activations) = activations.try_borrow_mut() else { return };
-        if !change(&mut activations) {
+    ACTIVATIONS.try_with_mut(|activations| {
+        if !change(activations) {
             return;
         }
         match activations.last().map(|activation| &activation.kind) {
@@ -217,8 +239,8 @@ fn change(change: impl FnOnce(&mut Vec<Activation>) -> bool) {
     });
 }
 
-/// fmgr.c asks this once for each `fmgr_info` of a function that is not built in.
-#[pg_guard]
+/// fmgr.c asks this once for each `fmgr_info` of a function that is not built in. Not guarded, as
+/// [`bracket`].
 unsafe extern "C-unwind" fn needs(oid: pg_sys::Oid) -> bool {
     if let Some(previous) = PREVIOUS_NEEDS.get()
         // SAFETY: the hook that was installed before ours, called with what Postgres passed.
@@ -226,69 +248,88 @@ unsafe extern "C-unwind" fn needs(oid: pg_sys::Oid) -> bool {
     {
         return true;
     }
-    annotations::lookup(oid).is_some()
+    annotated(oid).is_some()
 }
 
-#[pg_guard]
+/// fmgr.c calls this at the beginning and the end of each call. Not guarded by pgrx, whose guard would be a
+/// good part of the work: nothing here panics, and what may raise an error runs where this frame, and that of
+/// [`needs`], owns nothing with a destructor, so the jump may go over it. That is the hook that was installed
+/// before ours, the allocation of its Datum, and what has a guard of its own.
 unsafe extern "C-unwind" fn bracket(
     event: pg_sys::FmgrHookEventType::Type,
     flinfo: *mut pg_sys::FmgrInfo,
     private: *mut pg_sys::Datum,
 ) {
-    // SAFETY: fmgr.c passes the FmgrInfo of the running call.
-    let flinfo = unsafe { &mut *flinfo };
     // SAFETY: fmgr.c passes the address of the Datum that it keeps for this call site.
     let private = unsafe { &mut *private };
+    let CallSite { pushed, mut previous } = call_site(flinfo, private);
     if event == pg_sys::FmgrHookEventType::FHET_START {
-        let site = call_site(flinfo, private);
         // The other hook first: if it raises an error no ABORT follows, and nothing of ours may be left
         // behind.
-        call_previous(event, flinfo, &mut site.next);
-        if let Some(routine) = annotations::lookup(flinfo.fn_oid) {
-            begin(Activation::new(Kind::Routine(routine, &raw const *site)));
-            site.pushed += 1;
+        call(&mut previous, event, flinfo);
+        // SAFETY: fmgr.c passes the FmgrInfo of the running call.
+        let oid = unsafe { (*flinfo).fn_oid };
+        if let Some(routine) = annotated(oid)
+            && begin(Activation::new(Kind::Routine(routine, &raw const *pushed)))
+        {
+            *pushed = pg_sys::Datum::from(pushed.value().wrapping_add(1));
         }
         return;
     }
-    let site = call_site(flinfo, private);
-    if site.pushed > 0 {
+    if pushed.value() > 0 {
         if event == pg_sys::FmgrHookEventType::FHET_ABORT {
             guc_shadow::remember_unwinding_error();
         }
-        site.pushed -= 1;
-        let site = &raw const *site;
+        *pushed = pg_sys::Datum::from(pushed.value().wrapping_sub(1));
+        let site = &raw const *pushed;
         change(|activations| leave(activations, |kind| matches!(kind, Kind::Routine(_, of) if *of == site)));
         if event == pg_sys::FmgrHookEventType::FHET_ABORT && none_running() {
             mistake::forget();
         }
     }
-    call_previous(event, flinfo, &mut site.next);
-    if event == pg_sys::FmgrHookEventType::FHET_END {
-        mistake::say();
+    call(&mut previous, event, flinfo);
+    if event == pg_sys::FmgrHookEventType::FHET_END && mistake::is_to_be_said() {
+        // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and
+        // fmgr.c's, without destructors.
+        unsafe { pgrx_extern_c_guard(mistake::say) };
     }
 }
 
-fn call_site<'a>(flinfo: &pg_sys::FmgrInfo, private: &'a mut pg_sys::Datum) -> &'a mut CallSite {
+/// The annotated routine of this oid; may read the catalog, and raise an error.
+fn annotated(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
+    annotations::known(oid).unwrap_or_else(|| looked_up(oid))
+}
+
+#[cold]
+fn looked_up(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
+    // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and those
+    // of its callers up to `needs` or `bracket`, without destructors.
+    unsafe { pgrx_extern_c_guard(move || annotations::lookup(oid)) }
+}
+
+fn call_site(flinfo: *mut pg_sys::FmgrInfo, private: &mut pg_sys::Datum) -> CallSite<'_> {
+    let Some(previous) = PREVIOUS_FMGR.get() else { return CallSite { pushed: private, previous: None } };
     if private.is_null() {
+        // SAFETY: fmgr.c passes the FmgrInfo of the running call.
+        let context = unsafe { (*flinfo).fn_mcxt };
         // SAFETY: `fn_mcxt` is the context that this FmgrInfo's own data lives in, valid as long as it.
-        let site = unsafe { pg_sys::MemoryContextAllocZero(flinfo.fn_mcxt, size_of::<CallSite>()) };
-        *private = pg_sys::Datum::from(site);
+        let datums = unsafe { MemoryContextAllocZero(context, size_of::<Datums>()) };
+        *private = pg_sys::Datum::from(datums);
     }
-    // SAFETY: set above or by an earlier call of this function; zeroed memory is a valid CallSite, it lives
-    // as long as the Datum that points to it, and the call is over before anybody else looks at it.
-    unsafe { &mut *private.cast_mut_ptr::<CallSite>() }
+    // SAFETY: set above or by an earlier call of this function; zeroed memory is valid `Datums`, they live as
+    // long as the Datum that points to them, and the call is over before anybody else looks at them.
+    let Datums { pushed, of_previous } = unsafe { &mut *private.cast_mut_ptr::<Datums>() };
+    CallSite { pushed, previous: Some((*previous, of_previous)) }
 }
 
-fn call_previous(
+fn call(
+    previous: &mut Option<(FmgrHook, &mut pg_sys::Datum)>,
     event: pg_sys::FmgrHookEventType::Type,
-    flinfo: &mut pg_sys::FmgrInfo,
-    private: &mut pg_sys::Datum,
+    flinfo: *mut pg_sys::FmgrInfo,
 ) {
-    if let Some(previous) = PREVIOUS_FMGR.get() {
+    if let Some((hook, private)) = previous {
         // SAFETY: the hook that was installed before ours, called with what Postgres passed and a Datum of
-        // its own. pgrx' guard below turns its errors into unwinding, so that this frame is left properly.
-        let call = || unsafe { previous(event, flinfo, private) };
-        // SAFETY: this is the backend's one Postgres thread.
-        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(call) };
+        // its own; its errors may jump over this frame, which has no destructors.
+        unsafe { hook(event, flinfo, *private) };
     }
 }

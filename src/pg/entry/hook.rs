@@ -9,8 +9,8 @@
 //!
 //! Not for: deciding what becomes an event.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 
 use pgrx::pg_sys;
 
@@ -19,14 +19,13 @@ use crate::pg::error_data::Message;
 use crate::pg::guc_shadow;
 use crate::publish::capture;
 
-thread_local! {
-    static PREVIOUS: Cell<pg_sys::emit_log_hook_type> = const { Cell::new(None) };
-}
+/// Written once, by the postmaster, and inherited by every process it forks.
+static PREVIOUS: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
 
 /// To be called once, from `_PG_init` in the postmaster.
 pub(crate) fn install() {
     // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
-    PREVIOUS.set(unsafe { pg_sys::emit_log_hook });
+    let _ = PREVIOUS.set(unsafe { pg_sys::emit_log_hook });
     // SAFETY: as above.
     unsafe { pg_sys::emit_log_hook = Some(emit_log) };
 }
@@ -45,7 +44,7 @@ unsafe extern "C-unwind" fn emit_log(edata: *mut pg_sys::ErrorData) {
     if ours {
         return;
     }
-    if let Some(previous) = PREVIOUS.get() {
+    if let Some(Some(previous)) = PREVIOUS.get() {
         // SAFETY: the hook that was installed before ours, called with what Postgres passed.
         unsafe { previous(edata) };
     }

@@ -5,13 +5,14 @@ use pgrx::{pg_guard, pg_sys};
 
 use super::{activation, catalog_change, hook, memory, utility, xact};
 use crate::guc;
-use crate::pg::{bgworker, config_file, guc_shadow, wal};
+use crate::pg::{bgworker, config_file, guc_shadow, postgres_cell, wal};
 
 /// If the library is loaded at server start, everything is installed. If it is loaded later (by the SQL
 /// script of `CREATE EXTENSION`, or by `sse.publish` in a server without the preload), nothing is: the
 /// functions then say what is missing.
 #[pg_guard]
 unsafe extern "C-unwind" fn _PG_init() {
+    postgres_cell::this_thread_is_postgres();
     // SAFETY: set by the postmaster while it loads libraries.
     if !unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         return;

@@ -10,7 +10,6 @@
 //!
 //! Not for: telling the gateway, after a commit, that routines have changed (`catalog_change.rs`).
 
-use std::cell::RefCell;
 use std::ffi::c_void;
 
 use pgrx::prelude::*;
@@ -21,18 +20,18 @@ use sse_ring::Wake;
 use super::activation;
 use crate::guc;
 use crate::pg::pending::{OutOfMemory, Pending};
+use crate::pg::postgres_cell::PostgresCell;
 use crate::pg::shmem::{self, Shared};
 use crate::pg::{backend, effects, futex, ticket, wal};
 
 unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: called in the commit
-    // callback.
+    // callback, and for every event. xact.c: each reads a variable, and neither allocates nor reports errors.
     fn GetTopFullTransactionIdIfAny() -> pg_sys::FullTransactionId;
+    fn GetCurrentSubTransactionId() -> pg_sys::SubTransactionId;
 }
 
-thread_local! {
-    static PENDING: RefCell<Pending> = const { RefCell::new(Pending::new()) };
-}
+static PENDING: PostgresCell<Pending> = PostgresCell::new(Pending::new());
 
 /// To be called once, from `_PG_init` in the postmaster; every backend inherits the callbacks.
 pub(crate) fn install() {
@@ -49,8 +48,8 @@ pub(crate) fn install() {
 /// [`OutOfMemory`]; nothing is kept then.
 pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
     // SAFETY: reads a variable of xact.c.
-    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    PENDING.with_borrow_mut(|pending| pending.keep(subtransaction, record, guc::MAX_TRANSACTION_SIZE.bytes()))
+    let subtransaction = unsafe { GetCurrentSubTransactionId() };
+    PENDING.with_mut(|pending| pending.keep(subtransaction, record, guc::MAX_TRANSACTION_SIZE.bytes()))
 }
 
 /// Keeps the end of a snapshot until the transaction commits: behind the events of all transactions that it
@@ -60,7 +59,7 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
 /// [`OutOfMemory`]; nothing is kept then.
 pub(crate) fn keep_end_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
     if wal::is_on() {
-        return PENDING.with_borrow_mut(|pending| pending.keep_local(record));
+        return PENDING.with_mut(|pending| pending.keep_local(record));
     }
     keep_until_commit(record)
 }
@@ -88,8 +87,7 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
 
 #[pg_guard]
 unsafe extern "C-unwind" fn before_commit() {
-    let (has_events, beyond_limit) =
-        PENDING.with_borrow(|pending| (!pending.is_empty(), pending.is_beyond_limit()));
+    let (has_events, beyond_limit) = PENDING.with(|pending| (!pending.is_empty(), pending.is_beyond_limit()));
     if beyond_limit {
         ereport!(
             ERROR,
@@ -103,7 +101,7 @@ unsafe extern "C-unwind" fn before_commit() {
     }
     if has_events && let Some(shared) = shmem::shared() {
         if wal::is_on() {
-            return PENDING.with_borrow_mut(|pending| wal::write::before_commit(&shared, pending, xid()));
+            return PENDING.with_mut(|pending| wal::write::before_commit(&shared, pending, xid()));
         }
         wait_for_room(&shared);
         // As late as possible: the ticket must only be taken before the transaction becomes visible, and
@@ -121,7 +119,7 @@ fn wait_for_room(shared: &Shared) {
     if timeout.is_zero() || !shared.has_had_gateway() {
         return;
     }
-    let wanted = PENDING.with_borrow(Pending::need).bytes();
+    let wanted = PENDING.with(Pending::need).bytes();
     let capacity = shared.ring.stats().capacity_bytes;
     if wanted as u64 > capacity {
         ereport!(
@@ -144,7 +142,7 @@ fn wait_for_room(shared: &Shared) {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn before_prepare() {
-    if PENDING.with_borrow(|pending| pending.is_empty()) {
+    if PENDING.with(|pending| pending.is_empty()) {
         return;
     }
     ereport!(
@@ -160,8 +158,7 @@ unsafe extern "C-unwind" fn before_prepare() {
 fn push_all() {
     let Some(shared) = shmem::shared() else { return };
     let mut wake = Wake::NotNeeded;
-    let _ = PENDING.try_with(|pending| {
-        let Ok(mut pending) = pending.try_borrow_mut() else { return };
+    PENDING.try_with_mut(|pending| {
         if pending.is_empty() {
             return;
         }
@@ -188,10 +185,9 @@ fn push_all() {
 /// With `sse.durability = wal`: as [`push_all`], for the log, and for what is this server's alone.
 fn write_rest() {
     let Some(shared) = shmem::shared() else { return };
-    let _ = PENDING.try_with(|pending| {
-        let Ok(mut pending) = pending.try_borrow_mut() else { return };
+    PENDING.try_with_mut(|pending| {
         if !pending.is_empty() {
-            wal::write::committed(&shared, &mut pending, xid());
+            wal::write::committed(&shared, pending, xid());
             effects::add_events(pending.count());
         }
         if pending.has_local()
@@ -218,11 +214,7 @@ fn xid() -> u64 {
 }
 
 fn forget_all() {
-    let _ = PENDING.try_with(|pending| {
-        if let Ok(mut pending) = pending.try_borrow_mut() {
-            pending.clear();
-        }
-    });
+    PENDING.try_with_mut(Pending::clear);
     if let Some(shared) = shmem::shared() {
         if wal::is_on() {
             wal::write::rolled_back(&shared);
@@ -241,10 +233,6 @@ unsafe extern "C-unwind" fn at_subtransaction_event(
     if event != pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
         return;
     }
-    let _ = PENDING.try_with(|pending| {
-        if let Ok(mut pending) = pending.try_borrow_mut() {
-            pending.roll_back(subtransaction);
-        }
-    });
+    PENDING.try_with_mut(|pending| pending.roll_back(subtransaction));
     activation::abort_subtransaction();
 }
