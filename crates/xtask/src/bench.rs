@@ -48,6 +48,8 @@ enum Part {
     Fanout,
     /// What an event at commit costs, beside the same insert without, and beside pg_notify.
     Publish,
+    /// What an annotation costs the session that calls a routine, which raises nothing or an event.
+    Capture,
     /// Calls of routines, beside a hand-written endpoint that does the same.
     Calls,
     /// The cost of an event as streams, bytes, publishers, topics, users, routines and threads become more.

@@ -21,7 +21,7 @@ use cluster::{Account, Cluster, PATIENCE, Scratch};
 use memchr::memmem;
 
 use crate::process;
-use crate::report::{Chapter, Metric, Ratio};
+use crate::report::{Chapter, Compared, Metric};
 use crate::scale::{Scale, Size};
 
 /// What the function does besides its insert.
@@ -146,8 +146,8 @@ fn compare_with_memory(chapter: &mut Chapter) {
     let mut notes = Vec::new();
     for row in chapter.rows() {
         for contender in &CONTENDERS {
-            let ratio = chapter.ratio_to(row, &format!("{}{WAL}", contender.says), contender.says, RATE);
-            if let Some(Ratio { median, low, high }) = ratio {
+            let ratio = chapter.compared_to(row, &format!("{}{WAL}", contender.says), contender.says, RATE);
+            if let Some(Compared { median, low, high }) = ratio {
                 notes.push(format!(
                     "Durability `wal` ÷ `memory`, {row}, {}: {median:.2} ({low:.2} to {high:.2}) of the commits.",
                     contender.says

@@ -10,6 +10,7 @@
 
 mod call;
 mod calls;
+mod capture;
 mod commits;
 mod crowd;
 mod drive;
@@ -76,6 +77,8 @@ enum Part {
     Fanout,
     /// An event at commit, beside none and beside pg_notify.
     Publish,
+    /// An annotated routine, beside the same without its annotation.
+    Capture,
     /// Calls of routines over HTTP.
     Calls,
     /// The cost of an event as things become more.
@@ -110,6 +113,7 @@ fn measure(parts: &[Part], size: Size, output: &std::path::Path, peers: Option<P
                 fanout::run(&scale, &sides, &skipped)?
             }
             Part::Publish => vec![commits::run(&scale)?],
+            Part::Capture => vec![capture::run(&scale)?],
             Part::Growth => vec![growth::run(&scale)?],
             Part::Calls => vec![calls::run(&scale)?],
             Part::Reach => reach::run(&scale)?,

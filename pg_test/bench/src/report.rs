@@ -1,5 +1,5 @@
 //! What was measured: figures of every turn by row, side and metric; from them medians, and ratios to a
-//! yardstick with their range, as JSON and as tables.
+//! yardstick, or differences from it, with their range, as JSON and as tables.
 //!
 //! Not for pictures: plot.rs.
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub(crate) struct Metric {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
-    /// Whether the ratio to the yardstick is shown.
+    /// Whether the comparison with the yardstick is shown.
     pub(crate) is_compared: bool,
 }
 
@@ -25,9 +25,16 @@ struct Series {
     rounds: Vec<f64>,
 }
 
-/// Ratio of the medians, and the range of the ratios of the rounds.
+/// How a figure is compared with the yardstick's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Comparison {
+    Ratio,
+    Difference,
+}
+
+/// Ratio or difference of the medians, and the range of those of the rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Ratio {
+pub(crate) struct Compared {
     pub(crate) median: f64,
     pub(crate) low: f64,
     pub(crate) high: f64,
@@ -40,8 +47,9 @@ pub(crate) struct Chapter {
     pub(crate) title: &'static str,
     /// The heads of the first two columns.
     heads: [&'static str; 2],
-    /// The side that others are divided by.
+    /// The side that others are compared with.
     yardstick: String,
+    comparison: Comparison,
     series: Vec<Series>,
     /// What a reader must know, such as a side that was left out and why.
     pub(crate) notes: Vec<String>,
@@ -49,12 +57,25 @@ pub(crate) struct Chapter {
 
 impl Chapter {
     pub(crate) fn new(name: &'static str, title: &'static str, yardstick: impl ToString) -> Self {
-        let yardstick = yardstick.to_string();
-        Self { name, title, heads: ["row", "side"], yardstick, series: Vec::new(), notes: Vec::new() }
+        Self {
+            name,
+            title,
+            heads: ["row", "side"],
+            yardstick: yardstick.to_string(),
+            comparison: Comparison::Ratio,
+            series: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     pub(crate) fn with_heads(mut self, heads: [&'static str; 2]) -> Self {
         self.heads = heads;
+        self
+    }
+
+    /// Differences from the yardstick in place of ratios: for what comes on top of something.
+    pub(crate) fn by_difference(mut self) -> Self {
+        self.comparison = Comparison::Difference;
         self
     }
 
@@ -95,18 +116,24 @@ impl Chapter {
         self.series(row, side, metric).map(|series| median(&series.rounds))
     }
 
-    pub(crate) fn ratio(&self, row: &str, side: &str, metric: Metric) -> Option<Ratio> {
-        self.ratio_to(row, side, &self.yardstick, metric)
+    fn compared(&self, row: &str, side: &str, metric: Metric) -> Option<Compared> {
+        self.compared_to(row, side, &self.yardstick, metric)
     }
 
-    /// One side of a row divided by another.
-    pub(crate) fn ratio_to(&self, row: &str, side: &str, other: &str, metric: Metric) -> Option<Ratio> {
+    /// One side of a row compared with another.
+    pub(crate) fn compared_to(&self, row: &str, side: &str, other: &str, metric: Metric) -> Option<Compared> {
         let (one, other) = (self.series(row, side, metric)?, self.series(row, other, metric)?);
-        let pairs: Vec<f64> = one.rounds.iter().zip(&other.rounds).map(|(one, other)| one / other).collect();
-        let [low, high] = [f64::min, f64::max].map(|pick| pairs.iter().copied().reduce(pick));
-        let ratio = Ratio { median: median(&one.rounds) / median(&other.rounds), low: low?, high: high? };
+        let compare = |one: f64, other: f64| match self.comparison {
+            Comparison::Ratio => one / other,
+            Comparison::Difference => one - other,
+        };
+        let rounds = one.rounds.iter().zip(&other.rounds);
+        let rounds: Vec<f64> = rounds.map(|(one, other)| compare(*one, *other)).collect();
+        let [low, high] = [f64::min, f64::max].map(|pick| rounds.iter().copied().reduce(pick));
+        let median = compare(median(&one.rounds), median(&other.rounds));
+        let compared = Compared { median, low: low?, high: high? };
         // Nothing was used that the system tells of.
-        [ratio.median, ratio.low, ratio.high].iter().all(|part| part.is_finite()).then_some(ratio)
+        [compared.median, compared.low, compared.high].iter().all(|part| part.is_finite()).then_some(compared)
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -114,13 +141,17 @@ impl Chapter {
             let Series { row, side, metric, rounds } = series;
             let [low, high] =
                 [f64::min, f64::max].map(|pick| rounds.iter().copied().reduce(pick).unwrap_or(0.0));
-            let ratio = self.ratio(row, side, *metric).filter(|_| metric.is_compared);
+            let compared = self.compared(row, side, *metric).filter(|_| metric.is_compared);
+            let by = match self.comparison {
+                Comparison::Ratio => "ratio",
+                Comparison::Difference => "difference",
+            };
             json!({
                 "row": row, "side": side, "metric": metric.name, "unit": metric.unit,
                 "median": median(rounds), "low": low, "high": high, "rounds": rounds,
-                "ratio": ratio.map(|ratio| ratio.median),
-                "ratio_low": ratio.map(|ratio| ratio.low),
-                "ratio_high": ratio.map(|ratio| ratio.high),
+                by: compared.map(|compared| compared.median),
+                format!("{by}_low"): compared.map(|compared| compared.low),
+                format!("{by}_high"): compared.map(|compared| compared.high),
             })
         });
         let rows: Vec<_> = rows.collect();
@@ -138,7 +169,10 @@ impl Chapter {
                 format!("{}, {}", metric.name, metric.unit)
             });
             if metric.is_compared {
-                heads.push(format!("÷ {}", self.yardstick));
+                heads.push(match self.comparison {
+                    Comparison::Ratio => format!("÷ {}", self.yardstick),
+                    Comparison::Difference => format!("more than {}, {}", self.yardstick, metric.unit),
+                });
             }
         }
         let mut lines = Vec::new();
@@ -149,20 +183,21 @@ impl Chapter {
                 for &metric in &metrics {
                     cells.push(self.median(row, side, metric).map_or_else(String::new, figure));
                     if metric.is_compared {
-                        cells.push(
-                            self.ratio(row, side, metric).filter(|_| side != self.yardstick).map_or_else(
-                                String::new,
-                                |ratio| {
-                                    format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high)
-                                },
-                            ),
-                        );
+                        let compared = self.compared(row, side, metric).filter(|_| side != self.yardstick);
+                        cells.push(compared.map_or_else(String::new, |compared| self.cell(compared)));
                     }
                 }
                 lines.push(cells);
             }
         }
         (heads, lines)
+    }
+
+    fn cell(&self, Compared { median, low, high }: Compared) -> String {
+        match self.comparison {
+            Comparison::Ratio => format!("{median:.2} ({low:.2} to {high:.2})"),
+            Comparison::Difference => format!("{} ({} to {})", figure(median), figure(low), figure(high)),
+        }
     }
 
     /// The table with blanks, for a terminal.
@@ -256,11 +291,25 @@ mod tests {
             chapter.add("100", "pg_sse", COST, ours);
             chapter.add("100", "floor", COST, floor);
         }
-        let ratio = chapter.ratio("100", "pg_sse", COST);
-        assert_eq!(ratio, Some(Ratio { median: 1.5, low: 1.5, high: 3.0 }));
+        let ratio = chapter.compared("100", "pg_sse", COST);
+        assert_eq!(ratio, Some(Compared { median: 1.5, low: 1.5, high: 3.0 }));
         assert!(chapter.text().contains("1.50 (1.50 to 3.00)"));
         assert!(chapter.markdown().starts_with("| row | side | cost, µs | ÷ floor |\n|---|---|---|---|\n"));
         assert_eq!(chapter.json()["rows"][0]["ratio_high"], 3.0);
+    }
+
+    #[test]
+    fn a_difference_is_of_medians_and_its_range_is_of_rounds() {
+        let mut chapter = Chapter::new("capture", "Capture", "plain").by_difference();
+        for (ours, plain) in [(250.0, 200.0), (280.0, 210.0), (300.0, 320.0)] {
+            chapter.add("SELECT", "annotated", COST, ours);
+            chapter.add("SELECT", "plain", COST, plain);
+        }
+        let difference = chapter.compared("SELECT", "annotated", COST);
+        assert_eq!(difference, Some(Compared { median: 70.0, low: -20.0, high: 70.0 }));
+        assert!(chapter.text().contains("70.0 (-20.0 to 70.0)"));
+        assert!(chapter.markdown().starts_with("| row | side | cost, µs | more than plain, µs |\n"));
+        assert_eq!(chapter.json()["rows"][0]["difference_low"], -20.0);
     }
 
     #[test]
