@@ -20,6 +20,8 @@ impl Writer<'_> {
         }
     }
 
+    // Always inlined: most of a record are numbers and lengths, which are then stored without a call.
+    #[inline(always)]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         match self {
             Self::Counts(count) => *count = count.saturating_add(bytes.len()),
@@ -31,10 +33,12 @@ impl Writer<'_> {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn byte(&mut self, byte: u8) -> Result<(), EncodeError> {
         self.bytes(&[byte])
     }
 
+    #[inline]
     pub(crate) fn length(&mut self, length: usize) -> Result<(), EncodeError> {
         u32::try_from(length).map_err(|_| EncodeError::Unrepresentable)?.write(self)
     }
