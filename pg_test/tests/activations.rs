@@ -36,6 +36,47 @@ void _PG_init(void);
 void _PG_init(void) { previous = fmgr_hook; fmgr_hook = deny; }
 "#;
 
+/// Keeps something of its own for each call site, and recognises it by a number, as plpgsql_check does: what
+/// it finds at an end is its own, or that of nobody.
+const KEEP: &str = r#"
+#include "postgres.h"
+#include "fmgr.h"
+PG_MODULE_MAGIC;
+typedef struct Kept { int mark; int running; Datum of_previous; } Kept;
+static needs_fmgr_hook_type previous_needs;
+static fmgr_hook_type previous;
+static bool needs(Oid oid) { return oid >= 16384 || (previous_needs && previous_needs(oid)); }
+static void keep(FmgrHookEventType event, FmgrInfo *flinfo, Datum *private)
+{
+    Kept *kept = (Kept *) DatumGetPointer(*private);
+    if (event == FHET_START && !kept)
+    {
+        kept = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(Kept));
+        kept->mark = 4711;
+        *private = PointerGetDatum(kept);
+    }
+    if (event == FHET_START && kept->mark != 4711)
+        ereport(ERROR, (errmsg("not mine"), errdetail("a detail"), errhint("a hint")));
+    if (kept && kept->mark == 4711)
+    {
+        kept->running += event == FHET_START ? 1 : -1;
+        if (kept->running < 0 || kept->running > 1)
+            ereport(ERROR, (errmsg("%d are running", kept->running)));
+        private = &kept->of_previous;
+    }
+    if (previous)
+        previous(event, flinfo, private);
+}
+void _PG_init(void);
+void _PG_init(void)
+{
+    previous_needs = needs_fmgr_hook;
+    needs_fmgr_hook = needs;
+    previous = fmgr_hook;
+    fmgr_hook = keep;
+}
+"#;
+
 const SETUP: &str = "
     create function ev(message text) returns void language plpgsql as $f$ begin raise info '%', message; end $f$;
     comment on function ev(text) is E'@sse\\n@sse_event inner';
@@ -155,4 +196,51 @@ fn an_activation_that_is_left_by_a_library_loaded_later_ends_with_its_subtransac
 {
     let Some(cluster) = cluster("pg_sse")? else { return Ok(()) };
     nothing_outlives_its_call(&cluster, Some("load 'pg_sse_deny'"))
+}
+
+// Attack: none is needed. A routine is the first of its session to call a function of plpgsql_check, which is
+// loaded then, is told of the end of that routine's call, and looks at what the call site keeps.
+#[test]
+fn what_a_call_site_keeps_is_left_to_other_libraries_listed_or_loaded_in_the_middle_of_a_call() -> Result<()>
+{
+    if !module::compile(&*Install::shared()?, "pg_sse_keep", KEEP)? {
+        return Ok(());
+    }
+    for libraries in ["pg_sse_keep, pg_sse", "pg_sse, pg_sse_keep", "pg_sse"] {
+        let cluster = Cluster::builder().preload(Preload::Libraries(libraries.to_owned())).start()?;
+        let corner = Corner::of(&cluster, "keeping")?;
+        corner.sql(SETUP)?;
+        corner.sql(
+            "create function loads(fails bool) returns int language plpgsql as $f$
+             begin
+                 raise info 'before';
+                 load 'pg_sse_keep';
+                 perform ev('below');
+                 raise info 'behind';
+                 return 1 / (1 - fails::int);
+             end $f$;
+             comment on function loads(bool) is E'@sse\\n@sse_event inner';",
+        )?;
+        let mut stream = corner.stream("ev/info")?;
+        for fails in [false, true] {
+            let mut session = corner.session()?;
+            session.run("prepare evs as select ev(m) from (values ('a'), ('b')) v (m); execute evs")?.ok()?;
+            // A statement that fails is in the log.
+            let in_the_same_statement = if fails { "" } else { ", secret()" };
+            let reply = session.run(&format!("select loads({fails}){in_the_same_statement}"))?;
+            let failed = reply.error().map(|error| error.text.clone()).unwrap_or_default();
+            ensure!(failed.contains("division by zero") == fails, "{libraries}: {failed}");
+            session.run("select secret()")?.ok()?;
+            session
+                .run("execute evs; do $$ begin for i in 1 .. 2 loop perform ev('c'); end loop; end $$")?
+                .ok()?;
+            // What failed has rolled back.
+            let of_load: &[&str] = if fails { &[] } else { &["before", "below", "behind"] };
+            for expected in [&["a", "b"], of_load, &["a", "b", "c", "c"]].concat() {
+                assert_eq!(stream.next_payload(SOON)?.data, expected, "{libraries}, {fails}");
+            }
+        }
+        ensure!(!cluster.log()?.contains("secret"), "{}", cluster.log()?);
+    }
+    Ok(())
 }

@@ -27,10 +27,12 @@ fn this_thread() -> usize {
 /// See the head of this file.
 pub(crate) struct PostgresCell<T>(RefCell<T>);
 
-// SAFETY: `mine` makes the only reference to what is within, on one thread of the process alone.
+// SAFETY: `mine` makes the only reference to what is within, on one thread of the process alone. What is
+// within at first comes from no other thread: every cell is a `static`, which the compiler fills.
 unsafe impl<T> Sync for PostgresCell<T> {}
 
 impl<T> PostgresCell<T> {
+    /// For a `static`.
     pub(crate) const fn new(value: T) -> Self {
         Self(RefCell::new(value))
     }

@@ -204,7 +204,7 @@ const _: fn(&Shared) -> &dyn Sync = |shared| shared;
 /// The shared memory, or `None` in a server that did not preload the library.
 #[inline]
 pub(crate) fn shared() -> Option<Shared> {
-    // SAFETY: NULL, or what `start_up` has made, which is never changed or freed.
+    // SAFETY: NULL, or what `start_up` has made, before there was a thread, and never changes or frees.
     unsafe { SHARED.load(Relaxed).as_ref() }.copied()
 }
 

@@ -23,7 +23,8 @@
 //! Not for: what a message in an activation becomes (`publish/capture.rs`), and reading comments
 //! (`publish/annotations.rs`).
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -42,8 +43,6 @@ unsafe extern "C-unwind" {
     // and neither allocates nor reports errors.
     fn GetCurrentStatementStartTimestamp() -> i64;
     fn GetCurrentTransactionNestLevel() -> c_int;
-    // mcxt.c. May raise an error, for want of memory: see `bracket`.
-    fn MemoryContextAllocZero(context: pg_sys::MemoryContext, bytes: usize) -> *mut c_void;
 }
 
 static ACTIVATIONS: PostgresCell<Vec<Activation>> = PostgresCell::new(Vec::new());
@@ -67,9 +66,9 @@ struct Activation {
 }
 
 enum Kind {
-    /// A call through the call site with this [`CallSite::pushed`]; the address is only compared, never
-    /// followed.
-    Routine(Rc<Routine>, *const pg_sys::Datum),
+    /// A call through this `FmgrInfo`, which stays where it is as long as the call; the address is only
+    /// compared, never followed.
+    Routine(Rc<Routine>, *const pg_sys::FmgrInfo),
     /// An extension's script. Never the first of the stack.
     Script,
 }
@@ -88,21 +87,6 @@ fn nest_level() -> c_int {
 fn statement() -> i64 {
     // SAFETY: reads a variable of xact.c.
     unsafe { GetCurrentStatementStartTimestamp() }
-}
-
-/// What one call site keeps in the private Datum that fmgr.c gives each hook, and that is 0 at first.
-struct CallSite<'a> {
-    /// How many of its calls are on the stack: the annotation can change between START and END.
-    pushed: &'a mut pg_sys::Datum,
-    /// The hook that was installed before, and a Datum of its own.
-    previous: Option<(FmgrHook, &'a mut pg_sys::Datum)>,
-}
-
-/// What the Datum points to where another hook needs one, too. Allocated with the `FmgrInfo`, as sepgsql
-/// does.
-struct Datums {
-    pushed: pg_sys::Datum,
-    of_previous: pg_sys::Datum,
 }
 
 /// To be called once, from `_PG_init` in the postmaster.
@@ -160,19 +144,38 @@ pub(crate) fn drop_stale() {
     });
 }
 
-/// A routine begins; drops the activations of an earlier message before. Whether it is on the stack now,
-/// which it always is. Does not panic: without memory Rust ends the process.
-fn begin(activation: Activation) -> bool {
-    let begun = ACTIVATIONS.try_with_mut(|activations| {
+/// A routine begins; drops the activations of an earlier message before. Does not panic: without memory Rust
+/// ends the process.
+fn begin(activation: Activation) {
+    ACTIVATIONS.try_with_mut(|activations| {
         if activations.last().is_some_and(|last| last.statement != activation.statement) {
             activations.clear();
         }
         activations.push(activation);
-    });
-    if begun.is_some() {
         guc_shadow::lower();
+    });
+}
+
+/// A call is over, of a routine that may be none of ours, or have been none when the call began: whether it
+/// is on the stack tells. Its oid has to be the same, too: an activation that was left behind may have the
+/// address of a call site that came later. Allocates nothing, cannot fail.
+fn end(flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid, by_error: bool) {
+    let is_it = |kind: &Kind| matches!(kind, Kind::Routine(routine, of) if ptr::eq(*of, flinfo) && routine.oid == oid.to_u32());
+    let mut is_last = false;
+    change(|activations| {
+        let Some(place) = activations.iter().rposition(|activation| is_it(&activation.kind)) else {
+            return false;
+        };
+        if by_error {
+            guc_shadow::remember_unwinding_error();
+        }
+        activations.truncate(place);
+        is_last = place == 0;
+        true
+    });
+    if by_error && is_last {
+        mistake::forget();
     }
-    begun.is_some()
 }
 
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
@@ -200,7 +203,13 @@ pub(crate) fn begin_script() {
 /// The script has ended well: removes the marker of [`begin_script`], if it set one, and all that was left
 /// above it.
 pub(crate) fn end_script() {
-    change(|activations| leave(activations, |kind| matches!(kind, Kind::Script)));
+    change(|activations| {
+        let script = activations.iter().rposition(|activation| matches!(activation.kind, Kind::Script));
+        if let Some(place) = script {
+            activations.truncate(place);
+        }
+        script.is_some()
+    });
 }
 
 /// A subtransaction rolls back: an exception block has caught an error, and what began in the subtransaction
@@ -213,16 +222,6 @@ pub(crate) fn abort_subtransaction() {
         while activations.pop_if(|activation| activation.nest_level >= current).is_some() {}
         activations.len() < before
     });
-}
-
-/// Ends the innermost activation of this kind, and with it all activations above it: they began later, and
-/// have not ended.
-fn leave(activations: &mut Vec<Activation>, is_it: impl Fn(&Kind) -> bool) -> bool {
-    let place = activations.iter().rposition(|activation| is_it(&activation.kind));
-    if let Some(place) = place {
-        activations.truncate(place);
-    }
-    place.is_some()
 }
 
 /// Runs `change`, which may take activations away. If it did, lowers or restores the threshold by what is on
@@ -254,41 +253,33 @@ unsafe extern "C-unwind" fn needs(oid: pg_sys::Oid) -> bool {
 /// fmgr.c calls this at the beginning and the end of each call. Not guarded by pgrx, whose guard would be a
 /// good part of the work: nothing here panics, and what may raise an error runs where this frame, and that of
 /// [`needs`], owns nothing with a destructor, so the jump may go over it. That is the hook that was installed
-/// before ours, the allocation of its Datum, and what has a guard of its own.
+/// before ours, and what has a guard of its own.
+///
+/// The private Datum that fmgr.c keeps for each call site is left to the hook that was installed before: a
+/// library that is loaded in the middle of a call is told of its end, and takes what it finds there for its
+/// own.
 unsafe extern "C-unwind" fn bracket(
     event: pg_sys::FmgrHookEventType::Type,
     flinfo: *mut pg_sys::FmgrInfo,
     private: *mut pg_sys::Datum,
 ) {
-    // SAFETY: fmgr.c passes the address of the Datum that it keeps for this call site.
-    let private = unsafe { &mut *private };
-    let CallSite { pushed, mut previous } = call_site(flinfo, private);
+    // SAFETY: fmgr.c passes the FmgrInfo of the running call.
+    let oid = unsafe { (*flinfo).fn_oid };
+    if event != pg_sys::FmgrHookEventType::FHET_START {
+        end(flinfo, oid, event == pg_sys::FmgrHookEventType::FHET_ABORT);
+    }
+    // Outside of the activation: if the other hook raises an error at START no ABORT follows, and nothing of
+    // ours may be left behind.
+    if let Some(previous) = PREVIOUS_FMGR.get() {
+        // SAFETY: the hook that was installed before ours, called with what Postgres passed; its errors may
+        // jump over this frame, which has no destructors.
+        unsafe { previous(event, flinfo, private) };
+    }
     if event == pg_sys::FmgrHookEventType::FHET_START {
-        // The other hook first: if it raises an error no ABORT follows, and nothing of ours may be left
-        // behind.
-        call(&mut previous, event, flinfo);
-        // SAFETY: fmgr.c passes the FmgrInfo of the running call.
-        let oid = unsafe { (*flinfo).fn_oid };
-        if let Some(routine) = annotated(oid)
-            && begin(Activation::new(Kind::Routine(routine, &raw const *pushed)))
-        {
-            *pushed = pg_sys::Datum::from(pushed.value().wrapping_add(1));
+        if let Some(routine) = annotated(oid) {
+            begin(Activation::new(Kind::Routine(routine, flinfo)));
         }
-        return;
-    }
-    if pushed.value() > 0 {
-        if event == pg_sys::FmgrHookEventType::FHET_ABORT {
-            guc_shadow::remember_unwinding_error();
-        }
-        *pushed = pg_sys::Datum::from(pushed.value().wrapping_sub(1));
-        let site = &raw const *pushed;
-        change(|activations| leave(activations, |kind| matches!(kind, Kind::Routine(_, of) if *of == site)));
-        if event == pg_sys::FmgrHookEventType::FHET_ABORT && none_running() {
-            mistake::forget();
-        }
-    }
-    call(&mut previous, event, flinfo);
-    if event == pg_sys::FmgrHookEventType::FHET_END && mistake::is_to_be_said() {
+    } else if event == pg_sys::FmgrHookEventType::FHET_END && mistake::is_to_be_said() {
         // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and
         // fmgr.c's, without destructors.
         unsafe { pgrx_extern_c_guard(mistake::say) };
@@ -305,31 +296,4 @@ fn looked_up(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and those
     // of its callers up to `needs` or `bracket`, without destructors.
     unsafe { pgrx_extern_c_guard(move || annotations::lookup(oid)) }
-}
-
-fn call_site(flinfo: *mut pg_sys::FmgrInfo, private: &mut pg_sys::Datum) -> CallSite<'_> {
-    let Some(previous) = PREVIOUS_FMGR.get() else { return CallSite { pushed: private, previous: None } };
-    if private.is_null() {
-        // SAFETY: fmgr.c passes the FmgrInfo of the running call.
-        let context = unsafe { (*flinfo).fn_mcxt };
-        // SAFETY: `fn_mcxt` is the context that this FmgrInfo's own data lives in, valid as long as it.
-        let datums = unsafe { MemoryContextAllocZero(context, size_of::<Datums>()) };
-        *private = pg_sys::Datum::from(datums);
-    }
-    // SAFETY: set above or by an earlier call of this function; zeroed memory is valid `Datums`, they live as
-    // long as the Datum that points to them, and the call is over before anybody else looks at them.
-    let Datums { pushed, of_previous } = unsafe { &mut *private.cast_mut_ptr::<Datums>() };
-    CallSite { pushed, previous: Some((*previous, of_previous)) }
-}
-
-fn call(
-    previous: &mut Option<(FmgrHook, &mut pg_sys::Datum)>,
-    event: pg_sys::FmgrHookEventType::Type,
-    flinfo: *mut pg_sys::FmgrInfo,
-) {
-    if let Some((hook, private)) = previous {
-        // SAFETY: the hook that was installed before ours, called with what Postgres passed and a Datum of
-        // its own; its errors may jump over this frame, which has no destructors.
-        unsafe { hook(event, flinfo, *private) };
-    }
 }
