@@ -10,12 +10,18 @@ pub const USER_PARAMETERS: [&str; 5] =
 /// beginning and the end are dropped. Digits stay, the first letter becomes lower case, other letters stay. A
 /// name of nothing but `_` stays as it is.
 pub fn camel_case(sql_name: &str) -> String {
-    camel_chars(sql_name).collect()
+    let mut camel = String::with_capacity(sql_name.len());
+    each_camel_char(sql_name, |c| {
+        camel.push(c);
+        true
+    });
+    camel
 }
 
 /// Whether `name` is `sql_name` in camelCase.
 pub(super) fn is_camel_case_of(name: &str, sql_name: &str) -> bool {
-    camel_chars(sql_name).eq(name.chars())
+    let mut rest = name.chars();
+    each_camel_char(sql_name, |c| rest.next() == Some(c)) && rest.next().is_none()
 }
 
 /// The names of columns in an answer: camelCase, except for columns that would then have the same name and
@@ -32,18 +38,41 @@ pub fn answer_names(columns: &[String]) -> Vec<String> {
 
 /// An identifier, quoted.
 pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    let mut sql = String::with_capacity(name.len() + 2);
+    push_identifier(&mut sql, name);
+    sql
 }
 
-fn camel_chars(sql_name: &str) -> impl Iterator<Item = char> {
-    let is_blank = sql_name.bytes().all(|byte| byte == b'_');
-    let words = sql_name.split('_').filter(|word| !word.is_empty()).enumerate();
-    let camel = words.flat_map(|(position, word)| {
-        let first = word.chars().next();
-        let rest = word.chars().skip(1);
-        let lower = first.filter(|_| position == 0).into_iter().flat_map(char::to_lowercase);
-        let upper = first.filter(|_| position > 0).into_iter().flat_map(char::to_uppercase);
-        lower.chain(upper).chain(rest)
-    });
-    camel.chain(sql_name.chars().filter(move |_| is_blank))
+/// Puts an identifier, quoted, behind SQL.
+pub(super) fn push_identifier(sql: &mut String, name: &str) {
+    sql.push('"');
+    for (number, part) in name.split('"').enumerate() {
+        sql.push_str(if number > 0 { "\"\"" } else { "" });
+        sql.push_str(part);
+    }
+    sql.push('"');
+}
+
+/// Hands over a name in camelCase until `take` answers `false`. Whether it never did: each name of a request
+/// is compared with each parameter, and most differ in one of the first letters.
+fn each_camel_char(sql_name: &str, mut take: impl FnMut(char) -> bool) -> bool {
+    let mut ends_word = false;
+    let mut is_first = true;
+    for c in sql_name.chars() {
+        if c == '_' {
+            ends_word = true;
+            continue;
+        }
+        let goes_on = match (is_first, ends_word) {
+            (true, _) => c.to_lowercase().all(&mut take),
+            (false, true) => c.to_uppercase().all(&mut take),
+            (false, false) => take(c),
+        };
+        if !goes_on {
+            return false;
+        }
+        (is_first, ends_word) = (false, false);
+    }
+    // Nothing but `_`.
+    !is_first || sql_name.chars().all(take)
 }

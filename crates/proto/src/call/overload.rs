@@ -144,13 +144,19 @@ fn position(parameters: &[Parameter], name: &str, is_filled: bool) -> Result<usi
     if let Some((position, parameter)) = named().find(|(_, parameter)| parameter.name == name) {
         return if is_open(parameter) { Ok(position) } else { Err(ArgumentError::Filled(shown(name))) };
     }
-    let mut alike = named().filter(|(_, parameter)| is_camel_case_of(name, &parameter.name));
-    let mut open = alike.clone().filter(|(_, parameter)| is_open(parameter));
-    match (open.next(), open.next(), alike.next()) {
-        (Some((position, _)), None, _) => Ok(position),
-        (Some(_), Some(_), _) => Err(ArgumentError::AmbiguousName(shown(name))),
-        (None, _, Some(_)) => Err(ArgumentError::Filled(shown(name))),
-        (None, _, None) => Err(ArgumentError::Unknown(shown(name))),
+    let mut is_filled_by_us = false;
+    let mut found = None;
+    for (position, parameter) in named().filter(|(_, parameter)| is_camel_case_of(name, &parameter.name)) {
+        match (is_open(parameter), found) {
+            (false, _) => is_filled_by_us = true,
+            (true, None) => found = Some(position),
+            (true, Some(_)) => return Err(ArgumentError::AmbiguousName(shown(name))),
+        }
+    }
+    match found {
+        Some(position) => Ok(position),
+        None if is_filled_by_us => Err(ArgumentError::Filled(shown(name))),
+        None => Err(ArgumentError::Unknown(shown(name))),
     }
 }
 

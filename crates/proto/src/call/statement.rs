@@ -13,8 +13,8 @@
 use super::answer_shape::AnswerShape;
 use super::argument::{ArgumentError, Given, UserParameters};
 use super::keys::Keys;
-use super::name::{answer_names, identifier};
-use super::overload::{self, Argument, Bound, shown_name};
+use super::name::{answer_names, identifier, push_identifier};
+use super::overload::{self, Argument, Bound};
 use super::parameter_label::ParameterLabel;
 use super::row_version::RowVersion;
 use super::select;
@@ -107,17 +107,15 @@ impl Builder {
         let mut is_first = true;
         for (position, (parameter, argument)) in early.into_iter().chain(late) {
             let cannot_be_left = position < positional || is_variadic_given;
+            if argument.is_left() && !cannot_be_left {
+                continue;
+            }
+            let label = ParameterLabel::of(parameters, parameter, argument);
             let text = match argument {
-                Argument::Default if cannot_be_left => {
-                    return Err(ArgumentError::Gap(shown_name(parameters, parameter)));
-                }
-                Argument::Nobody if cannot_be_left => None,
-                Argument::Default | Argument::Nobody => continue,
-                Argument::Out => None,
+                Argument::Default => return Err(ArgumentError::Gap(label.name)),
+                Argument::Nobody | Argument::Out => None,
                 Argument::Filled(text) => text.clone(),
-                Argument::Given(value) => {
-                    value::text_of(value, &parameter.kind, &shown_name(parameters, parameter))?
-                }
+                Argument::Given(value) => value::text_of(value, &parameter.kind, &label.name)?,
             };
             if !is_first {
                 self.routine.push_str(", ");
@@ -127,9 +125,10 @@ impl Builder {
                 self.routine.push_str("VARIADIC ");
             }
             if position >= positional {
-                let _ = write!(self.routine, "{} => ", identifier(&parameter.name));
+                push_identifier(&mut self.routine, &parameter.name);
+                self.routine.push_str(" => ");
             }
-            self.labels.push(ParameterLabel::of(parameters, parameter, argument));
+            self.labels.push(label);
             self.value(text, parameter, matches!(argument, Argument::Out));
         }
         self.routine.push(')');
