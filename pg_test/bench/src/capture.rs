@@ -1,5 +1,5 @@
-//! Capture: what an annotation costs the session that calls a PL/pgSQL routine, which raises nothing, or whose
-//! RAISE becomes an event.
+//! Capture: what an annotation costs the session that calls a PL/pgSQL routine, which raises nothing, or
+//! whose RAISE becomes an event.
 //!
 //! The same routine is called with its annotation and without, and on a server without pg_sse. There also as
 //! SECURITY DEFINER: Postgres takes the same way around such a routine as around an annotated one

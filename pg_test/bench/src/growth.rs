@@ -3,6 +3,7 @@
 //!
 //! Not for comparisons: all of it is pg_sse.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,6 +19,10 @@ use crate::scale::{Scale, Size};
 const COST: Metric = Metric { name: "gateway's CPU per event", unit: "µs", is_compared: false };
 const RATE: Metric = Metric { name: "events", unit: "1/s", is_compared: false };
 const VISIBLE: Metric = Metric { name: "a new URL is there after", unit: "ms", is_compared: false };
+
+/// Between two new URLs. Those that follow each other at once are read together, after a tenth of a second,
+/// and behind a reading of many routines there is a pause of three times its work.
+const BETWEEN_URLS: Duration = Duration::from_secs(2);
 
 const EVENT: usize = 200;
 const PATH: &str = "/api/raise-all/notice";
@@ -257,6 +262,7 @@ impl<'a> Bench<'a> {
         for round in 0..self.rounds {
             let name = format!("newest{routines}_{round}");
             session.run(&format!("create function {name}() returns int language sql as 'select 1'"))?.ok()?;
+            thread::sleep(BETWEEN_URLS);
             let start = Instant::now();
             session.run(&format!("comment on function {name}() is '@sse'"))?.ok()?;
             is_there(&format!("/api/{}/info", name.replace('_', "-")))?;
