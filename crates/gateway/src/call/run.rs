@@ -204,8 +204,7 @@ pub(super) fn enter<'c>(
     // Before its first event can come.
     let watch = job.own_events.map(|own| own.ends.watch(id, own.identity));
     let watch = if begin == Begin::Told { watch.map(CallWatch::for_stream) } else { watch };
-    let (tells_begin, party) = (begin == Begin::Told, job.party);
-    let goes_on = begin == Begin::OfNobody;
+    let (tells_begin, party, goes_on) = (begin == Begin::Told, job.party, begin == Begin::OfNobody);
     let mut about = job.context.about(&name);
     if job.purpose == Purpose::Snapshot {
         about.method = "snapshot".to_owned();
