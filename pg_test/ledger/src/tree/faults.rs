@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, PATIENCE, StopMode, wait_until};
+use cluster::{Cluster, PATIENCE, StopMode, wait_for, wait_until};
 use fastrand::Rng;
 
 use super::servers::{KEPT, Tree};
@@ -152,22 +152,24 @@ fn lose_log(tree: &Tree, rng: &mut Rng) -> Result<(usize, u64)> {
     cluster.configure("wal_keep_size", KEPT)?;
     cluster.reload()?;
     drop(frozen);
-    wait_for_marks(head)?;
+    // The first of these may have been begun before.
+    wait_for_marks(head, 2, || Ok(()))?;
     Ok((tree.number_at(distance), tree.end_of_log()?))
 }
 
-/// Waits for a mark that was begun after this: a reader that finds only a part of the log has what lies
-/// behind the first mark in it (docs/servers.md).
-fn wait_for_marks(primary: &Cluster) -> Result<()> {
+/// Waits for so many marks more: a reader that finds only a part of the log has what lies behind the first
+/// mark in it (docs/servers.md). There are marks while something is published; `publish` is called meanwhile.
+pub(super) fn wait_for_marks(
+    primary: &Cluster,
+    count: u64,
+    mut publish: impl FnMut() -> Result<()>,
+) -> Result<()> {
     let marks = || primary.sql("select marks_total from sse.stat_wal").ok()?.parse::<u64>().ok();
     let mut first = None;
-    wait_until(PATIENCE, "the primary marks its log", || match (first, marks()) {
-        // The first of these may have been begun before.
-        (Some(first), Some(now)) => now >= first + 2,
-        (None, now) => {
-            first = now;
-            false
-        }
-        (_, None) => false,
+    wait_for(PATIENCE, "the primary marks its log", || {
+        publish()?;
+        let now = marks();
+        first = first.or(now);
+        Ok(first.zip(now).filter(|(first, now)| *now >= first + count).map(drop))
     })
 }

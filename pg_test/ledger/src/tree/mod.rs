@@ -154,8 +154,9 @@ pub fn run(options: &Options, replication: Replication) -> Result<TreeReport> {
     report::conclude(options, replication, run, ended)
 }
 
-/// The ids of first events, which are behind everything that a base backup lacks. What was published so far
-/// is in no round.
+/// The ids of first events, which are behind everything that a base backup lacks, and behind a mark that none
+/// lacks: a server that is restarted tells nothing before the first (docs/servers.md). What was published so
+/// far is in no round.
 fn begin(tree: &Tree, channels: &[Channel], crew: &mut Crew) -> Result<Vec<String>> {
     let mut streams = Vec::new();
     for channel in channels {
@@ -163,6 +164,7 @@ fn begin(tree: &Tree, channels: &[Channel], crew: &mut Crew) -> Result<Vec<Strin
         stream.ready()?;
         streams.push(stream);
     }
+    faults::wait_for_marks(&tree.head().cluster, 1, || crew.mark(channels).map(drop))?;
     let firsts = crew.mark(channels)?;
     crew.take(tree)?;
     crew.ledger(tree)?;
