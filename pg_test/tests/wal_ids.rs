@@ -71,7 +71,12 @@ fn how_a_call_ended_that_went_on_without_its_caller_has_a_place_of_its_own() -> 
     assert_eq!(resumed(cluster, target, &half.id)?.next(SOON)?.id, end.id);
     let mut stream = resumed(cluster, target, &end.id)?;
     cluster.sql("create or replace function last() returns void language plpgsql as $$ begin raise info 'last'; end $$; comment on function last() is '@sse'; select last()")?;
-    assert_eq!(stream.next(SOON)?.data, "last");
+    let mut next = stream.next(SOON)?;
+    // Of another test, which publishes for everybody.
+    while next.data == "told" {
+        next = stream.next(SOON)?;
+    }
+    assert_eq!(next.data, "last");
     Ok(())
 }
 
