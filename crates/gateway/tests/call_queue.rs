@@ -180,6 +180,12 @@ fn a_full_queue_is_503_and_a_place_that_becomes_free_is_taken() {
     for peer in &mut peers {
         assert_eq!(peer.answer(true).text(), "x");
     }
+    // One line for each reason, whoever meets it.
+    for reason in
+        ["an address has half of sse.call_queue_size = 4", "sse.call_queue_size = 4 calls are waiting"]
+    {
+        eventually(reason, || gateway.log().iter().filter(|line| line.starts_with(reason)).count() == 1);
+    }
     assert_eq!(gateway.log().len(), 2, "{:?}", gateway.log());
 }
 

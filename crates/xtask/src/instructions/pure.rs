@@ -177,6 +177,8 @@ impl Build {
             }
         }
         build.env("PGRX_PG_CONFIG_PATH", &pg.path).env("PG_CONFIG", &pg.path);
+        // An incremental build divides a crate into pieces whatever is said of codegen-units.
+        build.env("CARGO_INCREMENTAL", "0");
         build
     }
 }
