@@ -192,7 +192,7 @@ fn subscribe(port: u16, mut random: Random, over: &AtomicBool, seen: &Mutex<Vec<
             if random.below(3) == 0 {
                 person = random.person();
             }
-            let mut stream = person.open(port, &query, &last);
+            let mut stream = person.open(port, random.pick(&["1.0", "1.1", "1.1"]), &query, &last);
             let ready = stream.next();
             assert_eq!(ready.name, "sse.ready");
             let mut one = Seen {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::peer::Stream;
+use super::peer::{Peer, Stream};
 use super::tokens::{self, bearer};
 use super::{auth, settings};
 use sse_gateway::Settings;
@@ -27,7 +27,8 @@ impl Person {
         (!self.anonymous).then(|| Identity::try_new(Some(self.id), Some(self.name), self.roles).unwrap())
     }
 
-    pub fn open(&self, port: u16, query: &str, last: &str) -> Stream {
+    /// Over HTTP/1.0 the stream has no chunks.
+    pub fn open(&self, port: u16, version: &str, query: &str, last: &str) -> Stream {
         let mut headers = String::new();
         if !self.anonymous {
             headers = bearer(&self.token());
@@ -35,11 +36,13 @@ impl Person {
         if !last.is_empty() {
             headers.push_str(&format!("Last-Event-ID: {last}\r\n"));
         }
-        Stream::get(port, &format!("/api/events/info{query}"), &headers)
+        let request =
+            format!("GET /api/events/info{query} HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n");
+        Peer::ask(port, &request).into_stream()
     }
 
     pub fn ready(&self, port: u16, query: &str) -> Stream {
-        let mut stream = self.open(port, query, "");
+        let mut stream = self.open(port, "1.1", query, "");
         assert_eq!(stream.next().name, "sse.ready");
         stream
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use sse_proto::identity::Identity;
 use sse_proto::record::{Envelope, Record};
 use sse_proto::scope::{Scope, ScopeValue};
-use sse_proto::sse::append_event;
 use sse_proto::word::{ExecutionId, Topic};
 
 use super::lane::SEGMENT_BYTES;
@@ -68,6 +67,7 @@ fn read(log: &StreamLog, mut cursor: Cursor, framing: Framing, step: usize) -> (
                 out.extend_from_slice(&bytes[..n]);
                 cursor = if n == bytes.len() { end } else { log.advance(from, n, framing) };
                 events += log.events_between(from, cursor);
+                assert!(out.len() < log.bytes(), "it repeats itself");
             }
         }
     }
@@ -82,6 +82,25 @@ fn a_run_of_events_is_one_slice() {
     assert_eq!(bytes.len() + 3 * ENTRY_BYTES, log.bytes());
     assert_eq!((end.next, end.written), (4, 0));
     assert_eq!(log.run(end, member(&log), Framing::Chunked), Run::CaughtUp(end));
+}
+
+#[test]
+fn what_is_written_in_pieces_of_any_length_is_the_same() {
+    let mut log = plain(log_of(&["a", "", "b\nc"]));
+    let mut batch = Batch::new(4);
+    let mine = Scope::Authorize(vec![ScopeValue::Id("a".to_owned())]);
+    for scope in [Scope::Nobody, mine, Scope::All] {
+        batch.push_record(&record("d", scope, None));
+    }
+    log.append(&batch, 0);
+    log.postings.join(0, recipient(Some("a"), &[], None));
+    for framing in [Framing::Chunked, Framing::Bare] {
+        let whole = read(&log, Cursor::before(1), framing, usize::MAX);
+        assert_eq!(whole.2, 5);
+        for step in 1..whole.0.len() {
+            assert_eq!(read(&log, Cursor::before(1), framing, step), whole, "{step}");
+        }
+    }
 }
 
 #[test]
@@ -256,5 +275,3 @@ fn a_batch_that_is_known_already_is_not_taken_twice() {
     let (bytes, ..) = read(&log, Cursor::before(3), Framing::Bare, usize::MAX);
     assert_eq!(bytes, b"id: 7-3\ndata: c\n\n");
 }
-
-mod properties;
