@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     /// These parts alone (default: all).
     #[arg(value_enum)]
     parts: Vec<Part>,
-    /// In about ten minutes, with fewer rows and rounds.
+    /// In about five minutes, with fewer and shorter rounds and rows.
     #[arg(long)]
     quick: bool,
     /// Take tables and pictures of the parts that are measured into docs/performance.md.

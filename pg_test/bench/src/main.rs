@@ -31,6 +31,7 @@ mod side;
 mod tally;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -104,6 +105,7 @@ fn measure(parts: &[Part], size: Size, output: &std::path::Path, peers: Option<P
     let conditions = output::conditions()?;
     let mut chapters = Vec::new();
     for part in parts {
+        let began = Instant::now();
         let measured = match part {
             Part::Fanout => {
                 let folder = peers.clone().unwrap_or_else(|| output.join("peers"));
@@ -119,6 +121,8 @@ fn measure(parts: &[Part], size: Size, output: &std::path::Path, peers: Option<P
             Part::Reach => reach::run(&scale)?,
         };
         measured.iter().for_each(|chapter| println!("{}", chapter.text()));
+        let name = part.to_possible_value().map(|name| name.get_name().to_owned()).unwrap_or_default();
+        println!("{name} took {:.0} s\n", began.elapsed().as_secs_f64());
         chapters.extend(measured);
     }
     output::write(output, &conditions, &chapters)

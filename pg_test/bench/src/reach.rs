@@ -57,8 +57,8 @@ impl Extent {
             },
             Size::Quick => Self {
                 rounds: 2,
-                calm: Duration::from_secs(2),
-                rare: 3,
+                calm: Duration::from_secs(1),
+                rare: 2,
                 megabytes: 100,
                 commits: 500,
                 standbys: 2,

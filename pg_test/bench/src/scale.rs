@@ -48,11 +48,11 @@ impl Scale {
             Size::Quick => Self {
                 size,
                 rounds: 3,
-                turn: Duration::from_secs(1),
-                streams: vec![100, 1000, 5000],
+                turn: Duration::from_millis(500),
+                streams: vec![100, 1000],
                 most_streams,
                 most_foreign_streams: 1000,
-                idle_streams: 5000,
+                idle_streams: 2000,
             },
             Size::Full => Self {
                 size,
