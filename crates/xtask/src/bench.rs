@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     quick: bool,
     /// Take tables and pictures of the parts that are measured into docs/performance.md.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quick")]
     write: bool,
     /// The PostgreSQL to run (default: the one found on this machine).
     #[arg(long, value_name = "PATH")]
@@ -68,6 +68,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("{}", pg.version);
     let library = build::extension(&pg, Profile::Release)?.library;
     let output = target_folder().join("bench");
+    if arguments.write {
+        forget(&output)?;
+    }
     let mut bench = command("run");
     bench
         .args(["--quiet", "--release"])
@@ -79,6 +82,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     bench.env("PG_SSE_LIBRARY", library).env("PG_CONFIG", &pg.path);
     ensure!(bench.status().context("cannot run cargo")?.success(), "the bench failed");
     if arguments.write { write(workspace_root(), &output) } else { Ok(()) }
+}
+
+/// Removes the tables and pictures of earlier runs, so that what is there afterwards is of this one.
+fn forget(output: &Path) -> Result<()> {
+    for entry in fs::read_dir(output).into_iter().flatten() {
+        let path = entry?.path();
+        if matches!(path.extension().and_then(OsStr::to_str), Some("md" | "svg")) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// A cargo command for the package of the bench, in a target folder of its own.
@@ -133,6 +147,19 @@ fn replaced(page: &str, chapter: &str, table: &str) -> Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn tables_and_pictures_of_earlier_runs_are_forgotten_and_their_figures_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["calls.md", "calls.svg", "bench.json"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        forget(folder.path()).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["bench.json"]);
+        forget(&folder.path().join("none")).unwrap();
+    }
 
     #[test]
     fn a_table_replaces_the_one_before_and_nothing_else() {

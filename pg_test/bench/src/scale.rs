@@ -51,7 +51,7 @@ impl Scale {
                 turn: Duration::from_millis(500),
                 streams: vec![100, 1000],
                 most_streams,
-                most_foreign_streams: 1000,
+                most_foreign_streams: 100,
                 idle_streams: 2000,
             },
             Size::Full => Self {
