@@ -10,11 +10,12 @@ mod support;
 use std::time::Duration;
 
 use sse_gateway::{Config, Settings};
-use sse_proto::record::LogLoss;
+use sse_proto::place::Place;
+use sse_proto::record::{LogLoss, Record};
 use sse_proto::scope::Scope;
 use support::h2::{END_STREAM, H2Peer};
 use support::peer::{Event, Peer, Stream};
-use support::places::{PlacedGateway, at, gap, id, id_on, placed, ready};
+use support::places::{PlacedGateway, at, gap, history, id, id_on, placed, ready};
 use support::tls::Site;
 use support::{Raise, TestGateway, eventually, raise, settings};
 
@@ -114,6 +115,27 @@ fn nobody_is_let_in_before_the_window_is_read_back() {
     }
 }
 
+// A reader of the log that follows on another one begins where that one was. A gateway that was busy
+// meanwhile takes in at once what both say.
+#[test]
+fn a_window_begins_where_the_first_reader_of_the_log_has_begun_it() {
+    let server = PlacedGateway::over(|config| TestGateway::configured(config, settings()));
+    let state = |begin, caught_up| {
+        Record::LogState { history: history(&[(1, 0)]), begin, caught_up }.encode().unwrap()
+    };
+    server.publish_batch(|batch| {
+        batch.push_record(&state(Place::behind(1, 0x100), false));
+        for (lsn, index, data) in log() {
+            batch.push_record(&placed(at(lsn, index), &raise(data).record()));
+        }
+        batch.push_record(&state(at(0x1ff, 1), true));
+    });
+    let last = id(0x100, u32::MAX);
+    let mut stream = server.resume(&last);
+    let told: Vec<Event> = log().iter().map(|_| stream.next()).collect();
+    assert_eq!(told, told_from(0));
+}
+
 #[test]
 fn a_stop_does_not_wait_for_a_window_that_is_not_read_back() {
     let server = PlacedGateway::over(|config| TestGateway::configured(config, settings()));
@@ -130,7 +152,7 @@ fn an_id_that_does_not_hold_is_answered_by_a_gap_with_its_reason() {
     let server = PlacedGateway::over(|config| TestGateway::configured(config, settings()));
     server.tell(&[(3, 0x2000), (1, 0)], 0x1000, true);
     server.say_at(at(0x1100, 1), "before the switch");
-    server.say_at(sse_proto::place::Place::new(3, 0x2100, 1), "behind it");
+    server.say_at(Place::new(3, 0x2100, 1), "behind it");
     server.knows(0x2200);
     let head = id_on(3, 0x2100, 1);
     for (last, reason) in [
@@ -182,7 +204,7 @@ fn an_id_that_does_not_hold_is_answered_by_a_gap_with_its_reason() {
 fn an_id_that_this_server_hears_of_soon_is_good_and_another_one_is_answered_by_a_gap() {
     let server = PlacedGateway::over(|config| TestGateway::configured(config, settings()));
     server.tell(&[(3, 0x2000), (1, 0)], 0x1000, true);
-    server.say_at(sse_proto::place::Place::new(3, 0x2100, 1), "behind the switch");
+    server.say_at(Place::new(3, 0x2100, 1), "behind the switch");
     server.knows(0x2200);
     let asked = |last: String, reason| (Stream::resume(server.port(), &last), last, reason);
     let made_up = [
@@ -202,7 +224,7 @@ fn an_id_that_this_server_hears_of_soon_is_good_and_another_one_is_answered_by_a
     server.tell(&[(4, 0x2880), (3, 0x2000), (1, 0)], 0x1000, true);
     for (lsn, text) in [(0x2850, "a"), (0x2900, "b"), (0x2a00, "c")] {
         let timeline = if lsn < 0x2880 { 3 } else { 4 };
-        server.say_at(sse_proto::place::Place::new(timeline, lsn, 1), text);
+        server.say_at(Place::new(timeline, lsn, 1), text);
     }
     assert_eq!(soon[0].take(3), ["a", "b", "c"]);
     assert_eq!(soon[1].take(1), ["c"]);

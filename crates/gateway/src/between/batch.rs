@@ -83,6 +83,8 @@ impl Batch {
                     return;
                 }
                 Ok(Record::LogState { history, begin, caught_up }) => {
+                    // A reader that follows on another one knows a later place, behind items of that one.
+                    let begin = self.log_state.as_ref().map_or(begin, |first| first.begin);
                     self.log_state = Some(Arc::new(LogState { history, begin, caught_up }));
                     return;
                 }
