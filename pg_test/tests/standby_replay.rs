@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use cluster::http::{Event, EventStream};
 use cluster::{Cluster, PATIENCE, StopMode, lasting_port, wait_for, wait_until};
-use common::wal::reader_pid;
+use common::wal::{reader_pid, replace};
 use common::{SOON, figure};
 
 const PATH: &str = "/api/bump/info";
@@ -195,6 +195,33 @@ fn a_standby_without_starts_tells_its_first_event_also_when_its_reader_was_away_
     assert_eq!(there.next_payload(PATIENCE)?, first);
     let second = bump(&primary, &mut here)?;
     assert_eq!(there.next_payload(PATIENCE)?, second);
+    Ok(())
+}
+
+// Its reader has read the log that goes, and has found nothing in it; no mark says so.
+#[test]
+fn log_that_goes_when_it_was_read_is_no_gap_on_a_standby_whose_reader_is_replaced() -> Result<()> {
+    let primary = quiet()?;
+    drop(listen(&primary)?);
+    let of_primary = primary.freeze(reader_pid(&primary)?)?;
+    let standby = primary.standby()?;
+    let _ = fs::remove_file(standby.data_dir().join("pg_sse.starts"));
+    standby.start()?;
+    let mut there = listen(&standby)?;
+    let oldest = || standby.sql("select min(name) from pg_ls_waldir()");
+    let before = oldest()?;
+    primary.sql("create table another (); select pg_switch_wal()")?;
+    primary.sql("checkpoint")?;
+    standby.wait_for_replay(&primary)?;
+    let has_read = "select position >= pg_last_wal_replay_lsn() from sse.stat_wal";
+    wait_until(PATIENCE, "it is read", || standby.sql(has_read).is_ok_and(|has_read| has_read == "t"))?;
+    standby.sql("checkpoint")?;
+    ensure!(oldest()? != before, "the log is as it was");
+    replace(&standby, reader_pid)?;
+    primary.sql("select bump()")?;
+    let event = there.next_payload(PATIENCE)?;
+    assert_eq!((event.event.as_str(), event.data.as_str()), ("message", "1"));
+    drop(of_primary);
     Ok(())
 }
 

@@ -54,7 +54,7 @@ fn a_restart_is_no_gap_where_the_log_ended_at_the_beginning_of_a_segment() -> Re
 fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commits() -> Result<()> {
     let cluster = builder().setting("synchronous_commit", "local").start()?;
     let first = furnish(&cluster)?;
-    // Told now, and read again by the next reader of the log: what nobody would wait for then any more.
+    // Told now, and read again for the next gateway, when it would be waited for.
     cluster.sql("set synchronous_commit = on; select says('lazy')")?;
     assert_eq!(next(&mut behind(&cluster, &first)?)?.data, "lazy");
     cluster.configure("synchronous_standby_names", "nobody")?;
@@ -83,6 +83,11 @@ fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commit
     cluster.sql(&format!("checkpoint; select pg_terminate_backend({})", reader_pid(&cluster)?))?;
     cluster.sql("begin; insert into note values (4); select says('quick, too'); commit")?;
     assert_eq!(next(&mut stream)?.data, "quick, too");
+    replace(&cluster, gateway_pid)?;
+    let mut stream = behind(&cluster, &first)?;
+    for text in ["lazy", "quick", "quick, too"] {
+        assert_eq!(next(&mut stream)?.data, text);
+    }
     cluster.configure("synchronous_standby_names", "")?;
     cluster.reload()?;
     holder.wait(SOON)?.ok()?;

@@ -117,6 +117,7 @@ impl Reader {
             if is_anew {
                 // Nothing is waited for with what was told before.
                 self.shared.wal.set_read_to(0);
+                self.shared.wal.set_rest_at(0);
             }
             if let (Some(reading), true) = (&self.reading, is_anew)
                 && let Err(why) = reading.announce(&mut self.pushing)
@@ -148,7 +149,12 @@ impl Reader {
 /// Where to begin. What a reader before this one has told of the same reading is not told again.
 fn beginning(wal: Wal, reading: u32, starts: &Starts) -> Beginning<'_> {
     match wal.told(reading) {
-        Some(told) => Beginning::Behind(told, starts.for_rest(told)),
+        Some(told) => Beginning::Behind {
+            told,
+            rest_at: wal.rest_at(),
+            is_read_back: wal.is_read_back(reading),
+            start: starts.for_rest(told),
+        },
         None => Beginning::OfWindow(starts),
     }
 }

@@ -51,6 +51,10 @@ pub(crate) struct WalWords {
     /// The place up to which everything is in the ring, for a reader that follows on one that has left:
     /// reading, position, index. Written and read by readers alone, of which there is one at a time.
     told: [AtomicU64; 3],
+    /// For the same: all that it has not told begins in the log behind this position, 0 = not known.
+    rest_at: AtomicU64,
+    /// For the same: the last reading whose window was read back, 0 = none.
+    read_back: AtomicU32,
     /// Up to here nothing is held any more, whoever reads it again: in this life of the server it was
     /// visible, and the synchronous standbys had it if there were to be any. Written and read by readers
     /// alone.
@@ -104,6 +108,8 @@ impl Default for WalWords {
             known_end: AtomicU64::new(0),
             reading_wanted: AtomicU32::new(0),
             told: Default::default(),
+            rest_at: AtomicU64::new(0),
+            read_back: AtomicU32::new(0),
             let_go: AtomicU64::new(0),
             figures: WalFigures::default(),
         }
@@ -220,6 +226,26 @@ impl Wal {
         at.store(position, Relaxed);
         number.store(u64::from(index), Relaxed);
         of.store(u64::from(reading), Relaxed);
+    }
+
+    /// Where to begin for all that was not told of the reading, 0 = not known.
+    pub(crate) fn rest_at(&self) -> u64 {
+        self.words.rest_at.load(Relaxed)
+    }
+
+    /// See [`Wal::rest_at`].
+    pub(crate) fn set_rest_at(&self, position: u64) {
+        self.words.rest_at.store(position, Relaxed);
+    }
+
+    /// Whether the window of this reading was read back.
+    pub(crate) fn is_read_back(&self, reading: u32) -> bool {
+        self.words.read_back.load(Relaxed) == reading
+    }
+
+    /// See [`Wal::is_read_back`].
+    pub(crate) fn set_read_back(&self, reading: u32) {
+        self.words.read_back.store(reading, Relaxed);
     }
 
     /// Up to where nothing is held any more.

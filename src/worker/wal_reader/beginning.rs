@@ -15,9 +15,17 @@ use crate::pg::wal::log_reader::LogReader;
 pub(super) enum Beginning<'s> {
     /// The window, for a gateway that has nothing.
     OfWindow(&'s Starts),
-    /// What is behind this place, up to which the gateway has everything; and a start for that, if one is
-    /// known.
-    Behind((u64, u32), Option<Start>),
+    /// What a reader before this one has not told.
+    Behind {
+        /// The gateway has everything up to this place.
+        told: (u64, u32),
+        /// All that it has not told begins behind this position; 0: that is not known.
+        rest_at: u64,
+        /// Whether it has read the window back.
+        is_read_back: bool,
+        /// A start for that, if one is known.
+        start: Option<Start>,
+    },
 }
 
 /// See the head of this file.
@@ -41,10 +49,11 @@ impl Begin {
                     Window::Older(known) => (log.find_from(oldest)?, None, known),
                 }
             }
-            Beginning::Behind(told, start) => {
+            Beginning::Behind { told, rest_at, start, .. } => {
                 // Some events of that position may not be told.
                 let place = (told.0.saturating_sub(1), Place::BEHIND_ALL);
                 match start {
+                    _ if rest_at >= oldest => (rest_at, Some(place), None),
                     Some(start) if start.start >= oldest => (start.start, Some(start.nothing_since), None),
                     _ if told.0 >= oldest => (log.find_from(oldest)?, Some(place), None),
                     // It has gone, which is told when it is to be read.

@@ -45,7 +45,6 @@ impl Held {
 }
 
 /// See the head of this file.
-#[derive(Default)]
 pub(super) struct Queue {
     held: VecDeque<Held>,
     bytes: usize,
@@ -54,6 +53,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// One that holds nothing. What was held before, perhaps by a reader that has died, is read again.
+    pub(super) fn new(shared: &Shared) -> Self {
+        let figures = &shared.wal.words.figures;
+        figures.held_since.store(0, Relaxed);
+        figures.held_by.store(0, Relaxed);
+        Self { held: VecDeque::new(), bytes: 0, since: None }
+    }
+
     /// Behind all others: a part of the log that was passed over, up to this position.
     pub(super) fn push_gap(&mut self, loss: LogLoss, end: u64, timeline: u32) {
         let content = Content::Lost(Loss::NoBeginning);

@@ -83,20 +83,21 @@ impl Reading {
         log.set_end(end.position);
         let begin = Begin::find(beginning, &mut log, end.position)?;
         log.go_to(begin.start);
-        let told = match *beginning {
-            Beginning::OfWindow(_) => None,
-            Beginning::Behind(told, _) => Some(told),
+        let (told, is_caught_up) = match *beginning {
+            Beginning::OfWindow(_) => ((0, 0), false),
+            Beginning::Behind { told, is_read_back, .. } => (told, is_read_back),
         };
+        shared.wal.words.figures.caught_up.store(u32::from(is_caught_up), Relaxed);
         Some(Self {
             shared,
             layout: Layout::of_server(),
             log,
             history,
             assembler: Assembler::new(limits()),
-            queue: Queue::default(),
+            queue: Queue::new(&shared),
             begin,
-            told: told.unwrap_or((0, 0)),
-            is_caught_up: told.is_some(),
+            told,
+            is_caught_up,
             state_is_told: false,
             trouble_since: None,
             oldest_at: None,
@@ -276,7 +277,12 @@ impl Reading {
         }
         let read_to = match self.queue.first_end() {
             Some(held) => held.saturating_sub(1),
-            None => self.layout.behind_header(self.log.position()),
+            None => {
+                if self.assembler.waiting() == 0 {
+                    shared.wal.set_rest_at(self.log.position());
+                }
+                self.layout.behind_header(self.log.position())
+            }
         };
         shared.wal.set_read_to(read_to);
         Ok(())
@@ -309,10 +315,11 @@ impl Reading {
         let history = self.history.clone();
         pushing.record(&Record::LogState { history, begin, caught_up: self.is_caught_up })?;
         self.state_is_told = true;
+        // A reader that follows on this one goes on behind it, also if nothing was told until then.
+        self.told = self.told.max(place);
+        self.shared.wal.set_told(pushing.reading, self.told.0, self.told.1);
         if self.is_caught_up {
-            // A reader that follows on this one goes on behind it, also if nothing was told until then.
-            self.told = self.told.max(place);
-            self.shared.wal.set_told(pushing.reading, self.told.0, self.told.1);
+            self.shared.wal.set_read_back(pushing.reading);
         }
         Ok(())
     }

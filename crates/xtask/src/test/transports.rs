@@ -159,6 +159,7 @@ const PLAIN: &[&str] = &[
     "wal_ids",
     "wal_latency",
     "wal_load",
+    "wal_next_reader",
     "wal_reader",
     "wal_synchronous",
     "wal_unreadable",
