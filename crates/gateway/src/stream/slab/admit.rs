@@ -10,6 +10,7 @@ use sse_proto::sse::{append_chunk, append_comment, append_gap, append_ready};
 
 use super::ahead::Waiting;
 use super::{Mark, Slab};
+use crate::between::outbox::{Severity, escaped};
 use crate::stats::Stats;
 use crate::stream::parcel::SlotAddress;
 use crate::stream::ready::Ready;
@@ -34,11 +35,16 @@ impl Slab {
             mark.asked = 0;
             mark.generation = mark.generation.wrapping_add(1);
             let address = SlotAddress { index, generation: mark.generation };
-            let is_watched = match &mut newcomer.wire {
-                Wire::Own(socket) => self.sockets.watch(socket.source(), address).is_ok(),
-                Wire::Shared(_) => true,
+            let watched = match &mut newcomer.wire {
+                Wire::Own(socket) => self.sockets.watch(socket.source(), address),
+                Wire::Shared(_) => Ok(()),
             };
-            if !is_watched {
+            if let Err(error) = watched {
+                // As where a connection cannot be accepted: the peer comes again.
+                self.shared.outbox.log_limited("watch", Severity::Warning, || {
+                    let error = escaped(&error.to_string());
+                    format!("a stream cannot be served, because its socket cannot be watched: {error}")
+                });
                 self.free.push(index);
                 continue;
             }

@@ -14,7 +14,7 @@ use sse_proto::word::Topic;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::between::outbox::errand_channel;
+use crate::between::outbox::{Inbox, errand_channel};
 use crate::between::publisher::Published;
 use crate::entry::admission::{SocketPermit, StreamPermit};
 use crate::entry::peer::Peer;
@@ -32,6 +32,7 @@ mod counts;
 mod followers;
 mod survey;
 mod terms;
+mod unwatched;
 
 /// Bytes read at a time.
 const SPACE: usize = 64 << 10;
@@ -40,6 +41,7 @@ struct Rig {
     slab: Slab,
     batches: Sender<Arc<Batch>>,
     next_sequence: u64,
+    inbox: Inbox,
 }
 
 struct Client {
@@ -53,13 +55,13 @@ impl Rig {
     }
 
     fn over(published: Published) -> Self {
-        let (outbox, _inbox) = errand_channel(Arc::default()).unwrap();
+        let (outbox, inbox) = errand_channel(Arc::default()).unwrap();
         let settings = Arc::new(Settings::default());
         let shared = Shared::new(0xe, None, 1, settings, Arc::default(), outbox);
         let shared = Arc::new(shared.publishing(published));
         let (batches, receiver) = bounded(64);
         let incoming = Incoming::new(Arc::clone(&shared.bells[0]), receiver.clone());
-        Self { slab: Slab::new(0, shared, receiver, incoming).unwrap(), batches, next_sequence: 1 }
+        Self { slab: Slab::new(0, shared, receiver, incoming).unwrap(), batches, next_sequence: 1, inbox }
     }
 
     async fn client(&mut self) -> Client {
