@@ -34,6 +34,8 @@ const OPTIONS = {
 
 export class Browser {
   #browser;
+  /** All persons so far. */
+  #persons = [];
 
   constructor(name, browser) {
     this.name = name;
@@ -49,7 +51,14 @@ export class Browser {
 
   /** Somebody with a profile of their own: tabs of one person share cookies, those of two do not. */
   async person() {
-    return new Person(this.name, await this.#browser.createBrowserContext());
+    const person = new Person(this.name, await this.#browser.createBrowserContext());
+    this.#persons.push(person);
+    return person;
+  }
+
+  /** Whoever is still there leaves. */
+  async empty() {
+    for (const person of this.#persons.splice(0)) await person.leave();
   }
 
   close() {
@@ -77,9 +86,11 @@ export class Person {
     return tab;
   }
 
-  /** Closes the tabs. */
+  /** Closes the tabs. Who has left does nothing. */
   async leave() {
     for (const tab of this.tabs.splice(0)) await tab.close();
-    await this.#context.close();
+    const context = this.#context;
+    this.#context = null;
+    await context?.close();
   }
 }
