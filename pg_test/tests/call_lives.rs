@@ -117,7 +117,8 @@ fn want_of_memory_in_a_worker_is_an_error_of_its_call_and_no_crash() -> Result<(
     let pages: u64 = status.split(' ').next().unwrap_or_default().parse()?;
     let limit = pages * 4096 + (64 << 20);
     // By the server's own user, who may lower it.
-    cluster.sql(&format!("copy (select 1) to program 'prlimit --pid {pid} --as={limit}'"))?;
+    cluster
+        .sql(&format!("copy (select 1) to program 'cat > /dev/null; prlimit --pid {pid} --as={limit}'"))?;
     let mut failed = 0;
     for megabytes in [15, 30, 60, 1, 45, 63, 30, 15] {
         let answer = api.get(&format!("get-rows?megabytes={megabytes}"))?;

@@ -13,6 +13,7 @@
 
 mod crew;
 mod exchange;
+mod lock;
 mod messages;
 mod slot;
 
@@ -138,6 +139,7 @@ impl Calls {
                 calls.answer(id, answer);
             }
             if let Some(line) = line {
+                lock::none_is_held();
                 log!("pg_sse gateway: {line}");
             }
         }

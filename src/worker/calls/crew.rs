@@ -16,15 +16,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use sse_gateway::{CallDesk, CallResult, CallWorkers, QueuedCall, Taken, Workers};
 
 use super::exchange::Exchange;
+use super::lock::{Held, Lock};
 use crate::pg::call_slot::CallMemory;
 
 /// See the head of this file.
 pub(super) struct Crew {
-    workers: Vec<Mutex<Exchange>>,
+    workers: Vec<Lock<Exchange>>,
     /// Calls that were handed to a worker which left before it began with them.
     returned: Mutex<VecDeque<QueuedCall>>,
     /// A worker may be replaced: none is being replaced, or on its way. Set by the main thread, taken by
@@ -36,7 +37,7 @@ impl Crew {
     /// So many places without workers.
     pub(super) fn new(memory: &CallMemory, count: usize) -> Self {
         let slots = memory.slots().iter().take(count).enumerate();
-        let exchange = |(number, slot)| Mutex::new(Exchange::new(number, memory.header, slot));
+        let exchange = |(number, slot)| Lock::new(Exchange::new(number, memory.header, slot));
         Self {
             workers: slots.map(exchange).collect(),
             returned: Mutex::default(),
@@ -45,13 +46,13 @@ impl Crew {
     }
 
     /// A worker, by its number. The lock is held for moments: nothing that waits, or calls Postgres.
-    pub(super) fn worker(&self, number: usize) -> Option<MutexGuard<'_, Exchange>> {
-        self.workers.get(number).map(Mutex::lock)
+    pub(super) fn worker(&self, number: usize) -> Option<Held<'_, Exchange>> {
+        self.workers.get(number).map(Lock::lock)
     }
 
     /// All of them, one after the other.
-    pub(super) fn workers(&self) -> impl Iterator<Item = MutexGuard<'_, Exchange>> {
-        self.workers.iter().map(Mutex::lock)
+    pub(super) fn workers(&self) -> impl Iterator<Item = Held<'_, Exchange>> {
+        self.workers.iter().map(Lock::lock)
     }
 
     /// A call whose worker left before it began with it.

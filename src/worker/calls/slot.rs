@@ -10,6 +10,7 @@ use sse_gateway::CallDesk;
 use sse_proto::call::Tenure;
 
 use super::exchange::{Exchange, Unanswered};
+use super::lock;
 use crate::pg::bgworker::{self, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use crate::pg::call_slot::{CallMemory, Slot, State};
 use crate::worker::call;
@@ -52,6 +53,7 @@ impl CallWorker {
     /// Whether its process was there and has gone. Asks Postgres, which may wait for a lock: not to be asked
     /// while a worker's lock is held.
     pub(super) fn has_gone(&self, memory: &CallMemory) -> bool {
+        lock::none_is_held();
         let has_left = memory.slots().get(self.number).is_some_and(Slot::is_free);
         has_left
             && self.process.as_ref().is_some_and(|process| {
@@ -96,11 +98,12 @@ impl CallWorker {
     }
 
     /// Asks for a worker. Says the tenure of the one that was asked for; `None`: the one before is still
-    /// there.
+    /// there. Not to be called while a worker's lock is held, as above.
     ///
     /// # Errors
     /// [`NoPlace`].
     pub(super) fn start(&mut self, memory: &CallMemory) -> Result<Option<Tenure>, NoPlace> {
+        lock::none_is_held();
         if !memory.slots().get(self.number).is_some_and(|slot| slot.is_free()) {
             return Ok(None);
         }
