@@ -10,23 +10,21 @@
 //! Not for what a process costs that is woken by PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::time::{ClockId, clock_gettime};
-use sse_gateway::{Batch, Config, Gateway, Publisher, Settings};
+use sse_gateway::Settings;
 use sse_proto::record::{Envelope, Record};
-use sse_proto::route::{RouteTable, Routine};
-use sse_proto::word::Level;
+use support::{RUNTIME_THREAD, as_second_process, ask, await_ready, cpu_time, second_process};
 
 /// Bytes of an event's text: a mark, a stamp, and the rest.
 const TEXT_BYTES: usize = 200;
@@ -47,8 +45,8 @@ enum Load {
 }
 
 fn main() {
-    if let Ok(port) = std::env::var("READ_STREAMS_OF_PORT") {
-        return read(port.parse().unwrap(), std::env::var("READ_STREAMS").unwrap().parse().unwrap());
+    if let Some((port, streams)) = as_second_process() {
+        return read(port, streams);
     }
     // `cargo test --all-targets` runs it, too, without this.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -107,8 +105,10 @@ fn measure(streams: usize, load: Load, is_floor: bool) -> Figures {
     let deliveries = if load == Load::LockStep { 150_000 } else { 1_500_000 };
     let events = (deliveries / streams as u64).max(BACKLOG * 4);
     let mut feed = if is_floor { Feed::floor(streams) } else { Feed::gateway() };
-    let (mut reader, mut told) = start_reader(feed.port, streams);
-    feed.begin();
+    let writer = if is_floor { FLOOR_THREAD } else { RUNTIME_THREAD };
+    let (mut reader, mut told) = second_process(feed.port(), streams);
+    // All streams are open.
+    thread::sleep(Duration::from_millis(50));
     let mut complete = 0;
     let mut wait_for = |event: u64| {
         while complete < event {
@@ -129,12 +129,12 @@ fn measure(streams: usize, load: Load, is_floor: bool) -> Figures {
             Load::Bursts => {}
         }
         if event == warm + 1 {
-            before = cpu_time();
+            before = cpu_time(writer);
         }
         feed.publish();
     }
     wait_for(warm + events);
-    let cpu = cpu_time() - before;
+    let cpu = cpu_time(writer) - before;
     drop(reader.stdin.take());
     let mut rest = String::new();
     told.read_to_string(&mut rest).unwrap();
@@ -145,52 +145,18 @@ fn measure(streams: usize, load: Load, is_floor: bool) -> Figures {
     [cpu.as_secs_f64() * 1e6 / (events * streams as u64) as f64, p50, p99]
 }
 
-fn start_reader(port: u16, streams: usize) -> (Child, BufReader<ChildStdout>) {
-    let mut reader = Command::new(std::env::current_exe().unwrap())
-        .env("READ_STREAMS_OF_PORT", port.to_string())
-        .env("READ_STREAMS", streams.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut told = BufReader::new(reader.stdout.take().unwrap());
-    let mut line = String::new();
-    told.read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n");
-    (reader, told)
+/// Where events go.
+enum Feed {
+    Gateway(support::Feed),
+    Floor { port: u16, events: Sender<Vec<u8>>, thread: thread::JoinHandle<()> },
 }
 
-/// Where events go: a gateway, or the floor.
-struct Feed {
-    port: u16,
-    to: To,
-}
-
-enum To {
-    Gateway { gateway: Gateway, publisher: Publisher, next: u64 },
-    Floor { events: Sender<Vec<u8>>, thread: thread::JoinHandle<()> },
-}
+/// The thread that writes for the floor.
+const FLOOR_THREAD: &str = "floor";
 
 impl Feed {
     fn gateway() -> Self {
-        let settings = Settings { max_connections: 100_000, ..Settings::default() };
-        let config = Config {
-            listen_addresses: vec!["127.0.0.1".to_owned()],
-            port: 0,
-            threads: 1,
-            epoch: 1,
-            data_directory: None,
-            log_end: None,
-            call_bells: Vec::new(),
-        };
-        let (gateway, publisher) = Gateway::start(config, Arc::new(settings)).unwrap();
-        let routine = Routine::new(1, "public", "events", "@sse");
-        gateway.set_routes(Arc::new(RouteTable::build(&[routine], "/api", Level::Info)), 1);
-        while !gateway.stats().listening.load(Relaxed) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        let port = gateway.stats().port.load(Relaxed);
-        Self { port, to: To::Gateway { gateway, publisher, next: 1 } }
+        Self::Gateway(support::Feed::start(Settings::default()))
     }
 
     fn floor(streams: usize) -> Self {
@@ -198,31 +164,27 @@ impl Feed {
         let port = listener.local_addr().unwrap().port();
         let (events, come) = unbounded();
         let thread = thread::Builder::new()
-            .name(WRITERS[1].to_owned())
+            .name(FLOOR_THREAD.to_owned())
             .spawn(move || floor(&listener, streams, &come));
-        Self { port, to: To::Floor { events, thread: thread.unwrap() } }
+        Self::Floor { port, events, thread: thread.unwrap() }
     }
 
-    /// All streams are open.
-    fn begin(&mut self) {
-        thread::sleep(Duration::from_millis(50));
+    fn port(&self) -> u16 {
+        match self {
+            Self::Gateway(feed) => feed.port,
+            Self::Floor { port, .. } => *port,
+        }
     }
 
     fn publish(&mut self) {
         let mut text = format!("{}{:016x}", char::from(MARK), now());
         text.extend(std::iter::repeat_n('x', TEXT_BYTES - text.len()));
-        match &mut self.to {
-            To::Gateway { publisher, next, .. } => {
+        match self {
+            Self::Gateway(feed) => {
                 let record = Record::Event { envelope: Envelope::for_all(), data: &text }.encode().unwrap();
-                let mut batch = Batch::new(*next);
-                batch.push_record(&record);
-                *next = batch.next_sequence();
-                while let Err(back) = publisher.try_publish(batch) {
-                    batch = back;
-                    thread::sleep(Duration::from_micros(100));
-                }
+                feed.publish(&record, 1);
             }
-            To::Floor { events, .. } => {
+            Self::Floor { events, .. } => {
                 let block = format!("id: 1-ffff\nevent: info\ndata: {text}\n\n");
                 events.send(format!("{:x}\r\n{block}\r\n", block.len()).into_bytes()).unwrap();
             }
@@ -230,9 +192,9 @@ impl Feed {
     }
 
     fn end(self) {
-        match self.to {
-            To::Gateway { gateway, .. } => gateway.stop(Duration::from_secs(2)),
-            To::Floor { events, thread } => {
+        match self {
+            Self::Gateway(feed) => feed.gateway.stop(Duration::from_secs(2)),
+            Self::Floor { events, thread, .. } => {
                 drop(events);
                 thread.join().unwrap();
             }
@@ -259,21 +221,6 @@ fn floor(listener: &TcpListener, streams: usize, come: &Receiver<Vec<u8>>) {
     }
 }
 
-/// The threads that write.
-const WRITERS: [&str; 2] = ["sse-gateway-0", "floor"];
-
-fn cpu_time() -> Duration {
-    for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let path = task.unwrap().path();
-        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        if WRITERS.contains(&name.trim()) {
-            let schedstat = std::fs::read_to_string(path.join("schedstat")).unwrap();
-            return Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap());
-        }
-    }
-    panic!("no thread that writes");
-}
-
 /// Nanoseconds on the clock that all processes share.
 fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
@@ -286,21 +233,8 @@ fn read(port: u16, streams: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let tasks = tokio::task::LocalSet::new();
     let seen = Rc::new(RefCell::new(Seen { streams: streams as u64, ..Seen::default() }));
-    let mut sockets = Vec::new();
-    for _ in 0..streams {
-        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.write_all(b"GET /api/events/info HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        sockets.push(socket);
-    }
-    for socket in &mut sockets {
-        let mut got = Vec::new();
-        let mut space = [0; 4096];
-        while !got.windows(8).any(|window| window == b"data: {}") {
-            let n = socket.read(&mut space).unwrap();
-            assert!(n > 0, "{}", String::from_utf8_lossy(&got));
-            got.extend_from_slice(&space[..n]);
-        }
-    }
+    let mut sockets: Vec<TcpStream> = (0..streams).map(|_| ask(port, "", "")).collect();
+    sockets.iter_mut().for_each(await_ready);
     println!("ready");
     for socket in sockets {
         socket.set_nonblocking(true).unwrap();

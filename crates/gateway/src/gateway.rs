@@ -281,17 +281,7 @@ mod tests {
     // may wait, hung with it.
     #[test]
     fn a_reload_goes_on_while_a_disk_hangs_and_its_files_count_when_the_disk_answers() {
-        let listen_addresses = vec!["127.0.0.1".to_owned()];
-        let config = Config {
-            listen_addresses,
-            port: 0,
-            threads: 1,
-            epoch: 1,
-            data_directory: None,
-            log_end: None,
-            call_bells: Vec::new(),
-        };
-        let (gateway, _publisher) = Gateway::start(config, Arc::default()).unwrap();
+        let (gateway, _publisher) = Gateway::start(Config::default(), Arc::default()).unwrap();
         let auth = AuthSettings {
             jwt_secret: Some(Secret::try_new([b's'; 32]).unwrap()),
             ..AuthSettings::default()

@@ -43,6 +43,21 @@ pub struct Config {
     pub call_bells: Vec<Arc<OwnedFd>>,
 }
 
+impl Default for Config {
+    /// One thread on a free port of loopback, with nothing of Postgres.
+    fn default() -> Self {
+        Self {
+            listen_addresses: vec!["127.0.0.1".to_owned()],
+            port: 0,
+            threads: 1,
+            epoch: 1,
+            data_directory: None,
+            log_end: None,
+            call_bells: Vec::new(),
+        }
+    }
+}
+
 /// What changes on reload (C1.3, settings that take effect on reload).
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -64,15 +64,7 @@ pub fn auth() -> AuthSettings {
 }
 
 pub fn config() -> Config {
-    Config {
-        listen_addresses: vec!["127.0.0.1".to_owned()],
-        port: 0,
-        threads: 1,
-        epoch: EPOCH,
-        data_directory: None,
-        log_end: None,
-        call_bells: Vec::new(),
-    }
+    Config { epoch: EPOCH, ..Config::default() }
 }
 
 /// Routes of routines named like this with these comments.
