@@ -84,8 +84,8 @@ impl Followers {
 /// Each transaction has written down the state that it left.
 fn states(cluster: &Cluster) -> Result<Vec<Rows>> {
     let states = cluster.sql("select rows from tally_states order by number")?;
-    let states: Vec<Rows> = states.lines().map(rows).collect::<Result<_>>()?;
-    let now = rows(&cluster.sql("select tally_now()")?)?;
+    let states: Vec<Rows> = states.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let now: Rows = serde_json::from_str(&cluster.sql("select tally_now()")?)?;
     ensure!(states.last() == Some(&now), "the table is not what its last transaction has left");
     Ok(states)
 }
@@ -114,11 +114,6 @@ fn write(cluster: &Cluster, ends: &Ends) {
             session = None;
         }
     }
-}
-
-fn rows(json: &str) -> Result<Rows> {
-    let rows: std::collections::BTreeMap<String, u64> = serde_json::from_str(json)?;
-    rows.into_iter().map(|(row, n)| Ok((row.parse()?, n))).collect()
 }
 
 /// What it takes the table for, to know when it has caught up.
@@ -223,7 +218,7 @@ fn read_event(event: &Event) -> Option<Seen> {
             let data: serde_json::Value = serde_json::from_str(&event.data).ok()?;
             Some(Seen::Gap { id, reason: Reason::parse(data["reason"].as_str()?)? })
         }
-        "state" => Some(Seen::Snapshot { id, rows: rows(&event.data).ok()? }),
+        "state" => Some(Seen::Snapshot { id, rows: serde_json::from_str(&event.data).ok()? }),
         "message" => {
             let (row, n) = event.data.split_once(' ')?;
             Some(Seen::Change { id, row: row.parse().ok()?, n: n.parse().ok()? })

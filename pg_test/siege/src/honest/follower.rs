@@ -91,12 +91,7 @@ fn write(mut session: Wire, ends: &Ends) -> Result<Rows> {
         thread::sleep(PACE);
     }
     let table = session.query("select score_now()", PATIENCE)?.ok()?.context("no table")?;
-    rows(&table)
-}
-
-fn rows(json: &str) -> Result<Rows> {
-    let rows: BTreeMap<String, u64> = serde_json::from_str(json)?;
-    rows.into_iter().map(|(row, n)| Ok((row.parse()?, n))).collect()
+    Ok(serde_json::from_str(&table)?)
 }
 
 struct Follower {
@@ -172,7 +167,7 @@ impl Follower {
             }
             "state" => {
                 self.followed.snapshots += 1;
-                self.state = State::Known(rows(&event.data)?);
+                self.state = State::Known(serde_json::from_str(&event.data)?);
             }
             _ => {
                 self.followed.events += 1;
@@ -231,7 +226,7 @@ mod tests {
     fn at_the_end_the_state_must_be_the_tables() -> Result<()> {
         let mut follower = follower();
         assert!(!follower.is_at_end());
-        _ = follower.table.set(Ok(rows(r#"{"1": 4}"#)?));
+        _ = follower.table.set(Ok(Rows::from([(1, 4)])));
         follower.take(&event("state", r#"{"1": 3}"#))?;
         assert!(!follower.is_at_end());
         follower.take(&event("message", "1 4"))?;
