@@ -8,6 +8,7 @@ mod common;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use cluster::http::EventStream;
 use cluster::{SessionOptions, StopMode};
 use common::wal::{behind, builder, furnish, next};
 use common::{SOON, figure, freeze_gateway};
@@ -38,27 +39,24 @@ fn a_transaction_with_a_hundred_megabytes_of_events_comes_whole() -> Result<()> 
     let builder = builder.setting("wal_keep_size", "1GB");
     let cluster = builder.start()?;
     let first = furnish(&cluster)?;
-    let mut stream = behind(&cluster, &first)?;
+    let come_whole = |mut stream: EventStream| {
+        for number in 1..=EVENTS {
+            let event = stream.next_payload(SOON * 3)?;
+            let data = &event.data[..60.min(event.data.len())];
+            ensure!(data.starts_with(&format!("{number} ")), "{number}: {} {} {data}", event.event, event.id);
+            stream.forget_bytes();
+        }
+        Ok(())
+    };
+    let stream = behind(&cluster, &first)?;
     let sql = format!(
         "insert into note values (1); select says(n || ' ' || repeat('x', 60000)) from generate_series(1, {EVENTS}) n"
     );
     cluster.session_with(&quiet())?.run(&format!("begin; {sql}; commit"))?.ok()?;
-    for number in 1..=EVENTS {
-        let event = stream.next_payload(SOON * 3)?;
-        let data = &event.data[..60.min(event.data.len())];
-        ensure!(data.starts_with(&format!("{number} ")), "{number}: {} {} {data}", event.event, event.id);
-        stream.forget_bytes();
-    }
+    come_whole(stream)?;
     // And again, out of the log.
     cluster.restart(StopMode::Immediate)?;
-    let mut stream = behind(&cluster, &first)?;
-    for number in 1..=EVENTS {
-        let event = stream.next_payload(SOON * 3)?;
-        let data = &event.data[..60.min(event.data.len())];
-        ensure!(data.starts_with(&format!("{number} ")), "{number}: {} {} {data}", event.event, event.id);
-        stream.forget_bytes();
-    }
-    Ok(())
+    come_whole(behind(&cluster, &first)?)
 }
 
 #[test]
