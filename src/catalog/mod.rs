@@ -122,11 +122,8 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
                 beyond.owners = oids(row.get(13)?).collect();
                 continue;
             }
-            let (comment, comment_is_too_long) = match comment(oid, row.get::<Vec<u8>>(8)?) {
-                Comment::None => continue,
-                Comment::Text(text) => (text, false),
-                Comment::TooLong => (String::new(), true),
-            };
+            let comment = comment(oid, row.get::<Vec<u8>>(8)?).read();
+            let Some((comment, comment_is_too_long)) = comment else { continue };
             let routine = Routine {
                 oid,
                 schema: utf8(row.get::<Vec<u8>>(2)?),

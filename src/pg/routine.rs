@@ -4,9 +4,10 @@ use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_catalog::pg_proc::{PgProc, ProKind, ProParallel, ProVolatile};
 use pgrx::pg_sys;
-use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineFacts, RoutineKind, Skim};
+use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::encoding;
+use sse_proto::route::Routine;
 
 use super::backend;
 
@@ -14,15 +15,8 @@ use super::backend;
 pub(crate) struct Entry {
     /// The hash by which invalidation messages name it.
     pub hash: u32,
-    /// Its comment. Without one the other fields are not filled.
-    pub comment: Comment,
-    /// Its schema.
-    pub schema: String,
-    name: String,
-    kind: RoutineKind,
-    volatile: bool,
-    parallel_safe: bool,
-    has_identity_parameters: bool,
+    /// The routine, without its signature. Of one without a comment only the oid is known.
+    pub routine: Routine,
     /// Its body is SQL, which the planner may put in place of a call.
     pub is_sql: bool,
     /// Test switch only: see the feature `annotate_everything`.
@@ -43,18 +37,17 @@ pub(crate) enum Comment {
 impl Entry {
     /// The name for people: schema and name, control characters escaped.
     pub(crate) fn display_name(&self) -> String {
-        format!("{}.{}", self.schema.escape_debug(), self.name.escape_debug())
+        format!("{}.{}", self.routine.schema.escape_debug(), self.routine.name.escape_debug())
     }
+}
 
-    /// The facts that the grammar needs.
-    pub(crate) fn facts(&self) -> RoutineFacts<'_> {
-        RoutineFacts {
-            schema: &self.schema,
-            name: &self.name,
-            kind: self.kind,
-            volatile: self.volatile,
-            parallel_safe: self.parallel_safe,
-            has_identity_parameters: self.has_identity_parameters,
+impl Comment {
+    /// As a [`Routine`] has it: the text, and whether it is too long.
+    pub(crate) fn read(self) -> Option<(String, bool)> {
+        match self {
+            Self::None => None,
+            Self::Text(text) => Some((text, false)),
+            Self::TooLong => Some((String::new(), true)),
         }
     }
 }
@@ -69,18 +62,12 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
     let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
     // SAFETY: computes a hash of the key; the caller is in a transaction.
     let hash = unsafe { pg_sys::GetSysCacheHashValue(cache, key, zero, zero, zero) };
-    let comment = comment(oid);
-    let wanted = !matches!(comment, Comment::None) || cfg!(feature = "annotate_everything");
+    let comment = comment(oid).read();
+    let wanted = comment.is_some() || cfg!(feature = "annotate_everything");
     if !wanted {
         return Some(Entry {
             hash,
-            comment,
-            schema: String::new(),
-            name: String::new(),
-            kind: RoutineKind::Function,
-            volatile: true,
-            parallel_safe: false,
-            has_identity_parameters: false,
+            routine: Routine::new(oid.to_u32(), "", "", ""),
             is_sql: false,
             #[cfg(feature = "annotate_everything")]
             is_plpgsql: false,
@@ -92,11 +79,8 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
         ProKind::Procedure => RoutineKind::Procedure,
         _ => return None,
     };
-    Some(Entry {
-        hash,
-        comment,
-        schema: schema_of(oid)?,
-        name: name_of(oid)?,
+    let (comment, comment_is_too_long) = comment.unwrap_or_default();
+    let routine = Routine {
         kind,
         volatile: matches!(proc.provolatile(), ProVolatile::Volatile),
         parallel_safe: matches!(proc.proparallel(), ProParallel::Safe),
@@ -105,6 +89,12 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
             .iter()
             .flatten()
             .any(|name| USER_PARAMETERS.contains(&name.as_str())),
+        comment_is_too_long,
+        ..Routine::new(oid.to_u32(), schema_of(oid)?, name_of(oid)?, comment)
+    };
+    Some(Entry {
+        hash,
+        routine,
         is_sql: proc.prolang() == pg_sys::Oid::from(SQL_LANGUAGE),
         #[cfg(feature = "annotate_everything")]
         is_plpgsql: is_plpgsql(proc.prolang()),

@@ -13,7 +13,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use pgrx::pg_sys;
-use sse_proto::annotation::{self, Access, Annotation, Problem};
+use sse_proto::annotation::{Access, Annotation, Problem};
 use sse_proto::route::{self, Endpoint};
 use sse_proto::scope::Scope;
 use sse_proto::word::{Delivery, EventName, Level, Topic};
@@ -21,7 +21,7 @@ use sse_proto::word::{Delivery, EventName, Level, Topic};
 use crate::guc;
 use crate::pg::entry::invalidation;
 use crate::pg::postgres_cell::PostgresCell;
-use crate::pg::routine::{self, Comment, Entry};
+use crate::pg::routine::{self, Entry};
 use crate::pg::{database, guc_text, namesakes, shmem, wal};
 
 /// An annotated routine, as far as the search for a publisher has to know it.
@@ -198,7 +198,7 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
     invalidation::watch(invalidate);
     let invalidations = CACHE.with(|cache| cache.invalidations);
     let entry = routine::read(oid)?;
-    let Judged { routine, names_another } = annotated(oid.to_u32(), &entry);
+    let Judged { routine, names_another } = annotated(&entry);
     let routine = routine.map(Rc::new);
     CACHE.with_mut(|cache| {
         // An invalidation that arrived while the catalog was read may be about what was just read. And the
@@ -237,26 +237,27 @@ struct Judged {
 
 /// What a comment means for publishing. One that names a function for snapshots depends on that function,
 /// too.
-fn annotated(oid: u32, entry: &Entry) -> Judged {
+fn annotated(entry: &Entry) -> Judged {
     let mut names_another = false;
-    let routine = role(oid, entry, |annotation| {
+    let routine = role(entry, |annotation| {
         names_another = annotation.snapshot.is_some();
-        missing(annotation, &entry.schema).is_none()
+        missing(annotation, &entry.routine.schema).is_none()
     });
     Judged { routine, names_another }
 }
 
 /// `None` when the routine is not annotated. `has_all`: whether everything is there that it names.
-fn role(oid: u32, entry: &Entry, has_all: impl FnOnce(&Annotation) -> bool) -> Option<Routine> {
+fn role(entry: &Entry, has_all: impl FnOnce(&Annotation) -> bool) -> Option<Routine> {
+    let oid = entry.routine.oid;
     #[cfg(feature = "annotate_everything")]
     if entry.is_plpgsql {
         let annotation = Annotation { level: Some(Level::Notice), ..Annotation::default() };
         return Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) });
     }
-    if matches!(entry.comment, Comment::None) || !guc::schema_is_served(&entry.schema) {
+    if !guc::schema_is_served(&entry.routine.schema) {
         return None;
     }
-    let annotation = match parse(entry) {
+    let annotation = match entry.routine.parse() {
         Ok(None) => return None,
         Ok(Some(annotation)) => annotation,
         Err(_) => return Some(Routine { oid, role: Role::Barrier }),
@@ -268,7 +269,7 @@ fn role(oid: u32, entry: &Entry, has_all: impl FnOnce(&Annotation) -> bool) -> O
         let is_unbound = annotation.http.is_some() && guc::WARN_UNBOUND.get() && !entry.is_sql;
         return is_unbound.then_some(Routine { oid, role: Role::Unbound });
     }
-    if !annotation.publish || !annotation.check(&entry.facts()).is_empty() || !has_all(&annotation) {
+    if !annotation.publish || !annotation.check(&entry.routine.facts()).is_empty() || !has_all(&annotation) {
         return Some(Routine { oid, role: Role::Barrier });
     }
     Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) })
@@ -286,32 +287,26 @@ fn missing(annotation: &Annotation, schema: &str) -> Option<Problem> {
         Err(problem) => Some(problem),
         Ok(oid) => {
             let function = routine::read(pg_sys::Oid::from(oid));
-            function.is_some_and(|function| parse(&function).is_err()).then(|| route::mistaken(source))
+            function
+                .is_some_and(|function| function.routine.parse().is_err())
+                .then(|| route::mistaken(source))
         }
-    }
-}
-
-fn parse(entry: &Entry) -> Result<Option<Annotation>, Vec<Problem>> {
-    match &entry.comment {
-        Comment::None => Ok(None),
-        Comment::Text(text) => Annotation::parse(text),
-        Comment::TooLong => Err(vec![annotation::too_long()]),
     }
 }
 
 /// The mistakes in a routine's comment, in the order of its lines. If there are none, the second value has
 /// what deserves a warning although it is no mistake (C7.3, last sentence; a snapshot while calls are off).
 pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Vec<Problem>) {
-    match parse(entry) {
+    match entry.routine.parse() {
         Ok(None) => (Vec::new(), Vec::new()),
         Ok(Some(annotation)) => {
-            let mut problems = annotation.check(&entry.facts());
-            problems.extend(missing(&annotation, &entry.schema));
+            let mut problems = annotation.check(&entry.routine.facts());
+            problems.extend(missing(&annotation, &entry.routine.schema));
             if !problems.is_empty() {
                 return (problems, Vec::new());
             }
             let of_identity =
-                (!guc::USER_PARAMETERS.get()).then(|| annotation.advice(&entry.facts())).flatten();
+                (!guc::USER_PARAMETERS.get()).then(|| annotation.advice(&entry.routine.facts())).flatten();
             (problems, of_identity.into_iter().chain(without_snapshots(&annotation)).collect())
         }
         Err(problems) => (problems, Vec::new()),

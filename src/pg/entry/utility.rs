@@ -207,7 +207,7 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
         return;
     }
     let Some(entry) = routine::read(address.objectId) else { return };
-    if !guc::schema_is_served(&entry.schema) {
+    if !guc::schema_is_served(&entry.routine.schema) {
         return;
     }
     let (problems, advice) = annotations::judge(&entry);
