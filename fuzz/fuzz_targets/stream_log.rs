@@ -64,7 +64,7 @@ fuzz_target!(|input: (u32, Vec<Step>)| {
                 let known = usize::from(known).min(all.len());
                 let mut batch = Batch::new((all.len() - known) as u64 + 1);
                 all[all.len() - known..].iter().chain(&items).for_each(|item| item.push(&mut batch));
-                window.append_at(&batch, now as u32);
+                window.append(&batch, now as u32);
                 times.resize(times.len() + items.len(), now);
                 all.extend(items);
                 assert_eq!(window.head(), all.len() as u64);

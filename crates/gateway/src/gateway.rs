@@ -19,7 +19,7 @@ use crate::between::endings::Pushed;
 use crate::between::listing::Subscribers;
 use crate::between::outbox::{Errand, Inbox, errand_channel};
 use crate::between::publisher::{MAX_WAITING_BATCHES, Published, Publisher, RuntimeThread};
-use crate::between::queue::{CallAvailability, CallResult, QueuedCall};
+use crate::between::queue::CallAvailability;
 use crate::between::workers::{CallDesk, CallWorkers};
 use crate::door::bind::Listeners;
 use crate::door::file_limit;
@@ -151,43 +151,27 @@ impl Gateway {
     }
 
     /// Calls as those see them who have workers.
+    ///
+    /// A call for which no worker is ready ([`Gateway::set_call_workers`]) makes [`Gateway::wake_fd`]
+    /// readable; ask [`Gateway::poll_errand`] until it has nothing **before** [`CallDesk::take`], else a wake
+    /// may be lost.
     pub fn call_desk(&self) -> CallDesk<'_> {
         self.shared.call_desk()
     }
 
-    /// The oldest waiting call that still has time, for a free worker. It must be answered with
-    /// [`Gateway::answer_call`].
-    ///
-    /// A call for which no worker is ready ([`Gateway::set_call_workers`]) makes [`Gateway::wake_fd`]
-    /// readable; ask [`Gateway::poll_errand`] until it has nothing **before** this, else a wake may be lost.
-    pub fn take_call(&self) -> Option<QueuedCall> {
-        self.call_desk().take()
-    }
-
-    /// The statement of a call that was taken has begun. To be said before [`Gateway::answer_call`], and of
-    /// calls alone that ask for it ([`QueuedCall::tells_begin`]).
-    pub fn call_has_begun(&self, id: u64) {
-        self.shared.calls.has_begun(id);
-    }
-
     /// A call that was taken and whose peer has gone since: cancel its statement if it still runs. Wakes as
-    /// [`Gateway::take_call`] does.
+    /// [`Gateway::call_desk`] says.
     pub fn poll_cancelled(&self) -> Option<u64> {
         self.shared.calls.poll_cancelled()
     }
 
-    /// Answers a call that was taken; does nothing if its peer has gone.
-    pub fn answer_call(&self, id: u64, result: CallResult) {
-        self.shared.calls.answer(id, result);
-    }
-
     /// Puts records of the gateway's own into the ring: ends of calls that nobody else tells (C7.9). False:
-    /// some wait for room; call it again soon. Wakes as [`Gateway::take_call`] does.
+    /// some wait for room; call it again soon. Wakes as [`Gateway::call_desk`] says.
     pub fn hand_over_endings(&self, push: impl FnMut(&[u8]) -> Pushed) -> bool {
         self.shared.endings.hand_over(push)
     }
 
-    /// Puts the canary into the ring, if the admin port waits for one. Wakes as [`Gateway::take_call`] does.
+    /// Puts the canary into the ring, if the admin port waits for one. Wakes as [`Gateway::call_desk`] says.
     pub fn hand_over_canary(&self, push: impl FnOnce(&[u8]) -> Pushed) {
         self.shared.canary.hand_over(push);
     }

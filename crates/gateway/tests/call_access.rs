@@ -130,7 +130,7 @@ fn a_call_that_changes_something_must_come_from_here() {
         }
         let expected = if may { 200 } else { 403 };
         assert_eq!(peer.answer(true).head.status, expected, "{headers}{}", cookie.is_empty());
-        assert!(gateway.gateway.take_call().is_none());
+        assert!(gateway.desk().take().is_none());
     }
     let (_, answer) =
         called(&gateway, &request("GET", "/both", &format!("Origin: null\r\n{cookie}"), ""), "x");

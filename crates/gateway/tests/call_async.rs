@@ -61,9 +61,7 @@ fn has_ended(gateway: &TestGateway) {
 }
 
 fn follow(gateway: &TestGateway, location: &str, headers: &str) -> Stream {
-    let mut stream = Stream::get(gateway.port(), location, headers);
-    assert_eq!(stream.next().name, "sse.ready");
-    stream
+    Stream::ready_at(gateway.port(), location, headers)
 }
 
 fn problem(event: &Event) -> Value {
@@ -98,19 +96,19 @@ fn only_an_authenticated_callers_own_id_is_kept() {
     let own = format!("{PREFER}X-Execution-Id: my job/1\u{e4}\r\n");
     let location = begin(&gateway, &post("/api/report", &own));
     assert!(!location.contains("job"), "{location}");
-    let call = gateway.gateway.take_call().unwrap();
+    let call = gateway.desk().take().unwrap();
     let caller = CallRequest::decode(&call.frame).unwrap().caller.unwrap();
     assert!(caller.has_made_id && !caller.is_authenticated);
     let token = format!("Authorization: Bearer {}\r\n", token_of("alice", &[]));
     let location = begin(&gateway, &post("/api/report", &format!("{own}{token}")));
     assert!(location.starts_with("/api/report/info?id=my%20job%2F1%C3%A4&last_event_id=e-"), "{location}");
-    let call = gateway.gateway.take_call().unwrap();
+    let call = gateway.desk().take().unwrap();
     let caller = CallRequest::decode(&call.frame).unwrap().caller.unwrap();
     assert_eq!((caller.has_made_id, caller.user_id), (false, Some("alice")));
     assert_eq!(caller.execution_id, Some("my job/1\u{e4}"));
     // Without one it gets one, too.
     begin(&gateway, &post("/api/report", &format!("{PREFER}{token}")));
-    let call = gateway.gateway.take_call().unwrap();
+    let call = gateway.desk().take().unwrap();
     assert!(CallRequest::decode(&call.frame).unwrap().caller.unwrap().has_made_id);
 }
 
@@ -123,7 +121,7 @@ fn the_end_is_an_event_for_those_who_present_the_id() {
     let guess = location.replace("?id=", "?id=0");
     let mut stranger = follow(&gateway, &guess, "");
     let mut without = follow(&gateway, "/api/report/info", "");
-    gateway.gateway.answer_call(call.id, done(call.id, "a\nb"));
+    gateway.desk().answer(call.id, done(call.id, "a\nb"));
     has_ended(&gateway);
     let event = first.next();
     assert_eq!((event.name.as_str(), event.data.as_str()), ("sse.result", "a\nb"));
@@ -149,7 +147,7 @@ fn a_location_reaches_back_to_the_moment_of_queueing_and_a_stream_that_is_open_b
     }
     eventually("the window has turned", || gateway.count(|stats| &stats.window_bytes) <= WINDOW as u64);
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, done(call.id, "made"));
+    gateway.desk().answer(call.id, done(call.id, "made"));
     has_ended(&gateway);
     let result = open.next();
     assert_eq!((result.name.as_str(), result.data.as_str()), ("sse.result", "made"));
@@ -168,7 +166,7 @@ fn the_end_of_an_authenticated_call_is_for_its_user_alone() {
     let token = |user: &str| format!("Authorization: Bearer {}\r\n", token_of(user, &["admin"]));
     let location = begin(&gateway, &post("/api/report", &format!("{PREFER}{}", token("alice"))));
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, done(call.id, "for alice"));
+    gateway.desk().answer(call.id, done(call.id, "for alice"));
     has_ended(&gateway);
     gateway.say("for all");
     let next = |headers: &str| follow(&gateway, &location, headers).next().data;
@@ -183,7 +181,7 @@ fn every_end_is_told() {
     let end = |result: fn(u64) -> CallResult| {
         let location = begin(&gateway, &post("/api/report", PREFER));
         let call = take(&gateway);
-        gateway.gateway.answer_call(call.id, result(call.id));
+        gateway.desk().answer(call.id, result(call.id));
         has_ended(&gateway);
         follow(&gateway, &location, "").next()
     };
@@ -211,7 +209,7 @@ fn errors_are_told_with_their_problem() {
     let end = |result: fn(u64) -> CallResult| {
         let location = begin(&gateway, &post("/api/report", PREFER));
         let call = take(&gateway);
-        gateway.gateway.answer_call(call.id, result(call.id));
+        gateway.desk().answer(call.id, result(call.id));
         has_ended(&gateway);
         problem(&follow(&gateway, &location, "").next())
     };
@@ -230,7 +228,7 @@ fn a_call_that_never_begins_is_told_when_its_time_is_over() {
     let location = begin(&gateway, &post("/api/report", PREFER));
     has_ended(&gateway);
     assert_eq!(problem(&follow(&gateway, &location, "").next())["status"], 503);
-    assert!(gateway.gateway.take_call().is_none());
+    assert!(gateway.desk().take().is_none());
 }
 
 #[test]
@@ -241,7 +239,7 @@ fn the_call_goes_on_when_its_caller_has_gone() {
     drop(peer);
     eventually("the connection is closed", || gateway.count(|stats| &stats.connections) == 0);
     assert_eq!(gateway.gateway.poll_cancelled(), None);
-    gateway.gateway.answer_call(call.id, done(call.id, "x"));
+    gateway.desk().answer(call.id, done(call.id, "x"));
     has_ended(&gateway);
 }
 
@@ -251,7 +249,7 @@ fn how_a_call_ended_comes_behind_its_events_whoever_tells_their_end() {
     let gateway = gateway();
     let location = begin(&gateway, &post("/api/report", PREFER));
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, CallResult::Lost);
+    gateway.desk().answer(call.id, CallResult::Lost);
     eventually("its end is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));
     gateway.say("before the end");
     has_told_end(&gateway);
@@ -324,10 +322,10 @@ fn calls_that_go_on_leave_a_worker_to_calls_that_somebody_waits_for() {
     let second = begin(&gateway, &post("/api/report", PREFER));
     assert_ne!(first, second);
     let report = take(&gateway);
-    assert!(gateway.gateway.take_call().is_none(), "both workers have one");
+    assert!(gateway.desk().take().is_none(), "both workers have one");
     let mut peer = Peer::ask(gateway.port(), &post("/api/quiet", ""));
     let quiet = serve(&gateway, "x");
     assert_eq!((quiet.label.as_str(), peer.answer(true).head.status), ("public.quiet", 200));
-    gateway.gateway.answer_call(report.id, done(report.id, "x"));
+    gateway.desk().answer(report.id, done(report.id, "x"));
     assert_eq!(take(&gateway).label, "public.report");
 }

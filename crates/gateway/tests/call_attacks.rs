@@ -63,7 +63,7 @@ fn a_request_whose_end_is_in_doubt_is_refused_and_nothing_behind_it_is_run() {
         let request = post(headers, &format!("0\r\n\r\n{hidden}"));
         let statuses = statuses(&gateway, request.as_bytes());
         assert_eq!(statuses, [400], "{headers:?}");
-        assert!(gateway.gateway.take_call().is_none(), "{headers:?}");
+        assert!(gateway.desk().take().is_none(), "{headers:?}");
     }
 }
 
@@ -83,7 +83,7 @@ fn both_framings_in_one_request_hide_no_second_one() {
         let answer = peer.answer(true);
         assert_eq!((answer.head.status, answer.head.header("connection")), (200, "close"), "{headers:?}");
         assert!(peer.rest().is_empty(), "{headers:?}");
-        assert!(gateway.gateway.take_call().is_none(), "{headers:?}");
+        assert!(gateway.desk().take().is_none(), "{headers:?}");
     }
 }
 
@@ -101,7 +101,7 @@ fn chunks_that_are_none_are_refused() {
         let request = post("Transfer-Encoding: chunked\r\n", chunks);
         let statuses = statuses(&gateway, request.as_bytes());
         assert!(statuses.is_empty() || statuses == [400], "{chunks:?} {statuses:?}");
-        assert!(gateway.gateway.take_call().is_none(), "{chunks:?}");
+        assert!(gateway.desk().take().is_none(), "{chunks:?}");
     }
     let request = post("Transfer-Encoding: chunked\r\n", "1;x=y\r\n{\r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n");
     assert_eq!(called(&gateway, &request, "x").1.head.status, 200);
@@ -164,7 +164,7 @@ fn json_that_is_in_doubt_or_in_depth_is_refused() {
     ] {
         let mut peer = Peer::ask(gateway.port(), &request("POST", "/api/f", JSON, body));
         eventually("answered or queued", || {
-            assert!(gateway.gateway.take_call().is_none(), "{body:.60}");
+            assert!(gateway.desk().take().is_none(), "{body:.60}");
             peer.has_answer()
         });
         let told = peer.answer(true).problem(400);
@@ -186,7 +186,7 @@ fn what_is_not_utf8_is_refused_and_never_replaced() {
         refused(&gateway, &request("GET", &format!("/api/g?a={query}"), "", "")).problem(400);
     }
     refused(&gateway, &request("GET", "/api/g?a=x%00y", "", "")).problem(400);
-    assert!(gateway.gateway.take_call().is_none());
+    assert!(gateway.desk().take().is_none());
 }
 
 // A number that a double cannot hold must reach Postgres as it was written.
@@ -242,7 +242,7 @@ fn what_comes_behind_the_length_is_not_part_of_the_body() {
     assert_eq!(peer.answer(true).head.status, 200);
     assert_eq!(peer.answer(true).head.status, 400);
     assert!(peer.rest().is_empty());
-    assert!(gateway.gateway.take_call().is_none());
+    assert!(gateway.desk().take().is_none());
 }
 
 // A connection that sends half of a body and goes.
@@ -256,7 +256,7 @@ fn half_a_body_runs_nothing() {
         drop(peer);
     }
     eventually("gone", || gateway.count(|stats| &stats.connections) == 0);
-    assert!(gateway.gateway.take_call().is_none());
+    assert!(gateway.desk().take().is_none());
     assert_eq!(gateway.count(|stats| &stats.calls_total), 0);
 }
 

@@ -85,8 +85,7 @@ fn whoever_logs_in_is_known_by_the_cookie_in_calls_and_streams() {
     assert_eq!(answer.head.header("cache-control"), "no-store");
     let cookie = cookie_of(&answer);
     assert_eq!(whoami(&gateway, &cookie), "42/alice/[\"a\",\"b\"]");
-    let mut stream = Stream::get(gateway.port(), "/api/events/info", &cookie);
-    assert_eq!(stream.next().name, "sse.ready");
+    Stream::ready_at(gateway.port(), "/api/events/info", &cookie);
     // Somebody else's server has other keys.
     let other = with(AuthSettings { jwt_secret: Some(Secret::try_new([b'y'; 32]).unwrap()), ..auth() });
     refused(&other, &request("GET", "/api/whoami", &cookie, "")).problem(401);
@@ -97,7 +96,7 @@ fn no_row_is_401_and_sets_no_cookie() {
     let gateway = with(auth());
     let mut peer = Peer::ask(gateway.port(), &request("POST", "/api/login", JSON, "{}"));
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, no_row(call.id));
+    gateway.desk().answer(call.id, no_row(call.id));
     let answer = peer.answer(true);
     answer.problem(401);
     assert_eq!(answer.head.header("set-cookie"), "");
@@ -175,7 +174,7 @@ fn a_logout_that_fails_logs_nobody_out() {
     let headers = format!("Sec-Fetch-Site: same-origin\r\n{cookie}");
     let mut peer = Peer::ask(gateway.port(), &request("POST", "/api/logout", &headers, ""));
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, support::calls::failed(call.id, b"P0001", "not now", true));
+    gateway.desk().answer(call.id, support::calls::failed(call.id, b"P0001", "not now", true));
     let answer = peer.answer(true);
     assert_eq!(answer.problem(400), "not now");
     assert_eq!(answer.head.header("set-cookie"), "");
@@ -268,11 +267,7 @@ fn a_login_ends_the_streams_of_the_cookie_that_it_replaces_and_no_others() {
     let gateway = with(auth());
     let old = cookie_of(&log_in(&gateway, "", &alice()));
     let other = cookie_of(&log_in(&gateway, "", &alice()));
-    let listen = |cookie: &str| {
-        let mut stream = Stream::get(gateway.port(), "/api/events/info", cookie);
-        assert_eq!(stream.next().name, "sse.ready");
-        stream
-    };
+    let listen = |cookie: &str| Stream::ready_at(gateway.port(), "/api/events/info", cookie);
     let (ends, mut stays) = (listen(&old), listen(&other));
     let same_origin = format!("Sec-Fetch-Site: same-origin\r\n{old}");
     // One that fails, or gives a token for elsewhere, replaces nothing.

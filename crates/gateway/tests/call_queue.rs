@@ -44,7 +44,7 @@ fn calls_are_taken_in_the_order_they_came_and_answered_in_any() {
     let calls: Vec<_> = (0..4).map(|_| take(&gateway)).collect();
     assert!(calls.is_sorted_by_key(|call| call.id));
     for (call, peer) in calls.iter().zip(&mut peers).rev() {
-        gateway.gateway.answer_call(call.id, done(call.id, &call.id.to_string()));
+        gateway.desk().answer(call.id, done(call.id, &call.id.to_string()));
         assert_eq!(peer.answer(true).text(), call.id.to_string());
     }
 }
@@ -78,7 +78,7 @@ fn pipelined_calls_are_run_one_after_the_other_and_answered_in_order() {
     let mut other = Peer::ask(gateway.port(), &request("POST", "/api/g", JSON, "{\"a\":\"other\"}"));
     assert_eq!(serve(&gateway, "other").parameters, [Some("other".to_owned())]);
     assert_eq!((other.answer(true).text(), waiting(&gateway)), ("other", 0));
-    gateway.gateway.answer_call(call.id, done(call.id, "first"));
+    gateway.desk().answer(call.id, done(call.id, "first"));
     assert_eq!(peer.answer(true).text(), "first");
     assert_eq!(serve(&gateway, "second").label, "public.f");
     assert_eq!(peer.answer(true).text(), "second");
@@ -97,7 +97,7 @@ fn a_peer_that_goes_takes_its_waiting_call_along() {
         }
         drop(peer);
         waits(&gateway, 0);
-        assert!(gateway.gateway.take_call().is_none());
+        assert!(gateway.desk().take().is_none());
         assert_eq!(gateway.gateway.poll_cancelled(), None);
     }
 }
@@ -118,8 +118,8 @@ fn a_peer_that_goes_cancels_its_running_call_and_no_other() {
     });
     assert_eq!(cancelled, Some(call.id));
     // The worker's answer comes all the same, and is for nobody.
-    gateway.gateway.answer_call(call.id, done(call.id, "late"));
-    gateway.gateway.answer_call(stays_call.id, done(stays_call.id, "x"));
+    gateway.desk().answer(call.id, done(call.id, "late"));
+    gateway.desk().answer(stays_call.id, done(stays_call.id, "x"));
     assert_eq!(stays.answer(true).text(), "x");
     assert_eq!(gateway.gateway.poll_cancelled(), None);
     assert_eq!(gateway.count(|stats| &stats.calls_cancelled_total), 1);
@@ -143,7 +143,7 @@ fn a_peer_that_resets_cancels_its_call_although_bytes_of_it_are_unread() {
             cancelled.is_some()
         });
         assert_eq!(cancelled, Some(call.id), "{version}");
-        gateway.gateway.answer_call(call.id, done(call.id, "late"));
+        gateway.desk().answer(call.id, done(call.id, "late"));
     }
 }
 
@@ -175,7 +175,7 @@ fn a_full_queue_is_503_and_a_place_that_becomes_free_is_taken() {
     let call = take(&gateway);
     peers.push(Peer::ask(gateway.port(), &of("203.0.113.3")));
     waits(&gateway, 4);
-    gateway.gateway.answer_call(call.id, done(call.id, "x"));
+    gateway.desk().answer(call.id, done(call.id, "x"));
     (0..4).for_each(|_| drop(serve(&gateway, "x")));
     for peer in &mut peers {
         assert_eq!(peer.answer(true).text(), "x");
@@ -210,7 +210,7 @@ fn a_call_that_nobody_takes_in_time_is_503_and_was_not_run() {
     waits(&gateway, 1);
     peer.answer(true).problem(503);
     assert_eq!(waiting(&gateway), 0);
-    assert!(gateway.gateway.take_call().is_none());
+    assert!(gateway.desk().take().is_none());
     assert_eq!(gateway.gateway.poll_cancelled(), None);
     assert_eq!(gateway.count(|stats| &stats.calls_failed_total), 1);
     // With one that was taken in time its worker's time begins.
@@ -219,7 +219,7 @@ fn a_call_that_nobody_takes_in_time_is_503_and_was_not_run() {
     assert_eq!(call.timeout_ms, 150);
     let until = Instant::now() + Duration::from_millis(300);
     eventually("waited", || Instant::now() > until);
-    gateway.gateway.answer_call(call.id, done(call.id, "late"));
+    gateway.desk().answer(call.id, done(call.id, "late"));
     assert_eq!(peer.answer(true).text(), "late");
 }
 
@@ -234,7 +234,7 @@ fn without_a_call_timeout_a_call_waits_for_a_worker_and_for_its_answer() {
     let until = Instant::now() + Duration::from_millis(300);
     eventually("waited", || Instant::now() > until);
     assert_eq!(gateway.gateway.poll_cancelled(), None);
-    gateway.gateway.answer_call(call.id, done(call.id, "late"));
+    gateway.desk().answer(call.id, done(call.id, "late"));
     assert_eq!(peer.answer(true).text(), "late");
 }
 

@@ -175,7 +175,7 @@ fn a_call_that_waited_while_the_window_turned_over_has_all_of_its_events_and_no_
         for _ in 0..events_before {
             gateway.publish(&[raised(call.id, "early")]);
         }
-        gateway.gateway.call_has_begun(call.id);
+        gateway.desk().has_begun(call.id);
         let mut stream = peer.into_stream();
         take_ready(&mut stream);
         end(&gateway, call.id, "done");
@@ -202,7 +202,7 @@ fn a_gap_for_everybody_is_in_the_stream_of_a_call_that_a_worker_had_by_then() {
             overflow();
         }
         gateway.publish(&[raised(call.id, "x")]);
-        gateway.gateway.call_has_begun(call.id);
+        gateway.desk().has_begun(call.id);
         let mut stream = peer.into_stream();
         take_ready(&mut stream);
         end(&gateway, call.id, "done");
@@ -251,7 +251,7 @@ fn a_peer_that_goes_at_any_moment_leaves_nothing_behind() {
         eventually("it waits", || gateway.count(|stats| &stats.calls_waiting) == 1);
         let call = (moment > 0).then(|| support::calls::take(&gateway));
         if let (Some(call), true) = (&call, moment > 1) {
-            gateway.gateway.call_has_begun(call.id);
+            gateway.desk().has_begun(call.id);
             assert_eq!(peer.head().status, 200);
         }
         if let (Some(call), true) = (&call, moment > 2) {

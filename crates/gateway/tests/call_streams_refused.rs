@@ -84,7 +84,7 @@ fn what_the_worker_refuses_before_the_statement_begins_is_an_ordinary_answer() {
 fn a_call_that_waits_for_too_long_is_an_ordinary_503() {
     let gateway = with(Settings { call_timeout: Duration::from_millis(100), ..settings() });
     ask(gateway.port(), &post("/api/work", "")).problem(503);
-    assert!(gateway.gateway.take_call().is_none());
+    assert!(gateway.desk().take().is_none());
 }
 
 #[test]

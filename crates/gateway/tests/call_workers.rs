@@ -44,7 +44,7 @@ impl Crew {
     /// Answers the oldest call, and takes the next.
     fn answer(&self, gateway: &TestGateway) -> u64 {
         let id = self.has.lock().unwrap().remove(0).id;
-        let desk = gateway.gateway.call_desk();
+        let desk = gateway.desk();
         desk.answer(id, done(id, &id.to_string()));
         self.hand_out(&desk);
         id

@@ -74,7 +74,7 @@ fn the_answer_is_what_the_routine_returns() {
     for target in ["/api/get-all", "/api/rows"] {
         let mut peer = Peer::ask(gateway.port(), &get(target));
         let call = take(&gateway);
-        gateway.gateway.answer_call(call.id, no_row(call.id));
+        gateway.desk().answer(call.id, no_row(call.id));
         assert_eq!(peer.answer(true).head.status, 204, "{target}");
     }
     // Twenty megabytes, and nothing of the connection is lost.
@@ -112,7 +112,7 @@ fn a_failure_of_an_argument_names_it_if_there_is_such_an_argument() {
             argument,
         };
         let answer = CallAnswer { id, end: EventsEnd::NoEvents, cut: None, outcome };
-        gateway.gateway.answer_call(id, CallResult::Answer(answer.into()));
+        gateway.desk().answer(id, CallResult::Answer(answer.into()));
         let answer = peer.answer(true);
         let problem: Value = serde_json::from_str(answer.text()).unwrap();
         assert_eq!(problem["parameter"].as_str(), parameter, "{problem}");
@@ -144,7 +144,7 @@ fn a_failure_has_its_status_the_users_own_words_and_always_the_sqlstate() {
         let mut peer = Peer::ask(gateway.port(), &get("/api/get-all"));
         let call = take(&gateway);
         let message = "my own words: \"\u{e4}\"\n";
-        gateway.gateway.answer_call(call.id, failed(call.id, sqlstate, message, raised));
+        gateway.desk().answer(call.id, failed(call.id, sqlstate, message, raised));
         let answer = peer.answer(true);
         let told = answer.problem(status);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -174,7 +174,7 @@ fn a_call_whose_row_type_has_changed_is_409_and_says_so_whether_the_routines_can
             if change {
                 gateway.gateway.set_routes(routes(&several()), 3);
             }
-            gateway.gateway.answer_call(call.id, result(call.id));
+            gateway.desk().answer(call.id, result(call.id));
         }
         let answer = peer.answer(true);
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -196,14 +196,14 @@ fn a_call_whose_worker_dies_is_502_and_one_that_is_not_run_503() {
     let gateway = gateway();
     for (result, status) in [(CallResult::Lost, 502), (CallResult::NotRun, 503)] {
         let mut peer = Peer::ask(gateway.port(), &get("/api/get-all"));
-        gateway.gateway.answer_call(take(&gateway).id, result);
+        gateway.desk().answer(take(&gateway).id, result);
         if status == 502 {
             // What it has sent before comes before the answer.
             has_told_end(&gateway);
         }
         peer.answer(true).problem(status);
         // It is not repeated.
-        assert!(gateway.gateway.take_call().is_none());
+        assert!(gateway.desk().take().is_none());
     }
 }
 
@@ -327,7 +327,7 @@ fn events_are_delivered_while_calls_wait() {
     assert_eq!(stream.next().data, "hello");
     for mut peer in peers {
         let call = take(&gateway);
-        gateway.gateway.answer_call(call.id, done(call.id, "x"));
+        gateway.desk().answer(call.id, done(call.id, "x"));
         drop(call);
         assert_eq!(peer.answer(true).text(), "x");
     }

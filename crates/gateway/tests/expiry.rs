@@ -24,9 +24,7 @@ fn open(port: u16, query: &str, user_id: &str, expires_at: u64) -> Stream {
     let claims = serde_json::json!({
         "user_id": user_id, "user_name": "somebody", "iat": unix_now().as_secs_f64(), "exp": expires_at,
     });
-    let mut stream = Stream::get(port, &format!("/api/events/info{query}"), &bearer(&token(&claims)));
-    assert_eq!(stream.next().name, "sse.ready");
-    stream
+    Stream::ready_at(port, &format!("/api/events/info{query}"), &bearer(&token(&claims)))
 }
 
 fn later() -> u64 {

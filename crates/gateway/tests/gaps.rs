@@ -32,8 +32,7 @@ fn after_a_hundred_events(before: impl FnOnce(&mut Batch)) -> TestGateway {
 /// The gap that a stream begins with.
 fn gap_of(gateway: &TestGateway, query: &str, last: u64) -> Event {
     let header = format!("Last-Event-ID: {}\r\n", id(last));
-    let mut stream = Stream::get(gateway.port(), &format!("/api/events/info{query}"), &header);
-    assert_eq!(stream.next().name, "sse.ready");
+    let mut stream = Stream::ready_at(gateway.port(), &format!("/api/events/info{query}"), &header);
     stream.next()
 }
 

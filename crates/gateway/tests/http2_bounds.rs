@@ -48,7 +48,7 @@ fn calls_are_answered_in_any_order_and_cancelled_with_their_streams() {
     let mut calls: Vec<_> = (0..3).map(|_| take(&gateway)).collect();
     calls.sort_by_key(|call| call.parameters.clone());
     for n in [2, 0] {
-        gateway.gateway.answer_call(calls[n].id, done(calls[n].id, &format!("answer {n}")));
+        gateway.desk().answer(calls[n].id, done(calls[n].id, &format!("answer {n}")));
         assert_eq!(peer.answer(ids[n]), (200, format!("answer {n}")));
     }
     peer.send(&frame(RST_STREAM, 0, ids[1], &CANCEL.to_be_bytes()));
@@ -74,18 +74,18 @@ fn a_call_that_streams_ends_with_its_result() {
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
     let call = take(&gateway);
-    gateway.gateway.call_has_begun(call.id);
+    gateway.desk().has_begun(call.id);
     peer.until_text(id, "sse.ready");
     gateway.publish(&[raised(call.id, "half")]);
     peer.until_text(id, "data: half\n\n");
-    gateway.gateway.answer_call(call.id, done_with(call.id, "whole", EventsEnd::Told));
+    gateway.desk().answer(call.id, done_with(call.id, "whole", EventsEnd::Told));
     publish_end(&gateway, call.id);
     let (status, text) = peer.answer(id);
     assert!(status == 200 && text.ends_with("event: sse.result\ndata: whole\n\n\n"), "{text}");
     // One that its reader leaves is cancelled.
     let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
     let call = take(&gateway);
-    gateway.gateway.call_has_begun(call.id);
+    gateway.desk().has_begun(call.id);
     peer.until_text(id, "sse.ready");
     peer.send(&frame(RST_STREAM, 0, id, &CANCEL.to_be_bytes()));
     eventually("the call is cancelled", || gateway.gateway.poll_cancelled() == Some(call.id));
@@ -103,7 +103,7 @@ fn a_body_has_its_limit_to_the_byte() {
             peer.until("too large", |peer| has_status(peer, id, 413));
         } else {
             let call = take(&gateway);
-            gateway.gateway.answer_call(call.id, done(call.id, "ok"));
+            gateway.desk().answer(call.id, done(call.id, "ok"));
             assert_eq!(peer.answer(id).0, 200, "{len}");
         }
     }
@@ -176,7 +176,7 @@ fn an_address_has_as_many_requests_as_it_could_keep_sockets_busy() {
     let mut other = H2Peer::connect(gateway.port(), &site);
     let beyond = other.get("/healthz");
     assert_eq!(other.answer(beyond).0, 503, "of the address, not of the connection");
-    gateway.gateway.answer_call(calls[0].id, done(calls[0].id, "ok"));
+    gateway.desk().answer(calls[0].id, done(calls[0].id, "ok"));
     eventually("room", || {
         let id = peer.get("/healthz");
         peer.answer(id).0 == 200
@@ -196,7 +196,7 @@ fn an_answer_that_is_not_taken_is_reset_and_its_memory_given_back() {
         let ids: Vec<u32> = (0..2).map(|_| peer.get("/api/look")).collect();
         for _ in 0..2 {
             let call = take(&gateway);
-            gateway.gateway.answer_call(call.id, done(call.id, &body));
+            gateway.desk().answer(call.id, done(call.id, &body));
         }
         peer.until("both are reset", |peer| {
             ids.iter().all(|id| peer.streams.get(id).is_some_and(|got| got.reset == Some(CANCEL)))
@@ -215,7 +215,7 @@ fn an_answer_that_is_not_taken_is_reset_and_its_memory_given_back() {
     peer.send(&frame(8, 0, 0, &(32_u32 << 20).to_be_bytes()));
     let id = peer.get("/api/look");
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, done(call.id, &body));
+    gateway.desk().answer(call.id, done(call.id, &body));
     peer.until("the whole answer", |peer| peer.streams.get(&id).is_some_and(Got::is_over));
     assert!(peer.got(id).has_ended && peer.got(id).data.len() == body.len());
 }
@@ -233,7 +233,7 @@ fn an_end_that_is_not_taken_has_the_write_timeout_as_every_part_has() {
     for len in [WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW] {
         let id = peer.get("/api/look");
         let call = take(&gateway);
-        gateway.gateway.answer_call(call.id, done(call.id, &"x".repeat(len)));
+        gateway.desk().answer(call.id, done(call.id, &"x".repeat(len)));
         if len <= WINDOW {
             assert_eq!(peer.answer(id).1.len(), len);
         } else {
@@ -246,10 +246,10 @@ fn an_end_that_is_not_taken_has_the_write_timeout_as_every_part_has() {
     // And the end of a stream.
     let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
     let call = take(&gateway);
-    gateway.gateway.call_has_begun(call.id);
+    gateway.desk().has_begun(call.id);
     peer.until_text(id, "sse.ready");
     let text = "x".repeat(WINDOW);
-    gateway.gateway.answer_call(call.id, done_with(call.id, &text, EventsEnd::Told));
+    gateway.desk().answer(call.id, done_with(call.id, &text, EventsEnd::Told));
     publish_end(&gateway, call.id);
     peer.until("it is reset", |peer| peer.streams.get(&id).is_some_and(|got| got.reset == Some(CANCEL)));
     assert!(!peer.got(stays).is_over());
@@ -266,6 +266,6 @@ fn an_answer_to_head_has_no_body_whatever_it_is() {
     }
     let id = peer.begin("HEAD", "/api/look", &[], END_STREAM);
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, done(call.id, "whole"));
+    gateway.desk().answer(call.id, done(call.id, "whole"));
     assert_eq!(peer.answer(id), (200, String::new()));
 }

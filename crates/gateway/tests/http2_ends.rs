@@ -182,7 +182,7 @@ fn snapshots_come_before_what_is_live_on_each_stream_of_a_connection() {
         CallResult::Answer(CallAnswer { id, end: EventsEnd::NoEvents, cut, outcome }.into())
     };
     let large = "s".repeat(300_000);
-    gateway.gateway.answer_call(run.id, state(run.id, &large));
+    gateway.desk().answer(run.id, state(run.id, &large));
     gateway.say("live");
     for id in &all {
         peer.until_text(*id, "data: live\n\n");
@@ -196,7 +196,7 @@ fn snapshots_come_before_what_is_live_on_each_stream_of_a_connection() {
     for _ in 0..2 {
         let run = take(&gateway);
         let user = run.parameters[0].clone().unwrap();
-        gateway.gateway.answer_call(run.id, state(run.id, &format!("of {user}")));
+        gateway.desk().answer(run.id, state(run.id, &format!("of {user}")));
     }
     peer.until_text(ids[0], "event: own\n");
     peer.until_text(ids[0], "data: of alice\n\n");
@@ -215,7 +215,7 @@ fn calls_that_stream_end_each_with_its_result_and_go_all_with_their_connection()
     let begin = |peer: &mut H2Peer| {
         let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
         let call = take(&gateway);
-        gateway.gateway.call_has_begun(call.id);
+        gateway.desk().has_begun(call.id);
         peer.until_text(id, "sse.ready");
         (id, call.id)
     };
@@ -226,7 +226,7 @@ fn calls_that_stream_end_each_with_its_result_and_go_all_with_their_connection()
     }
     for (id, call) in calls.iter().rev() {
         let result = format!("whole of {call}");
-        gateway.gateway.answer_call(*call, done_with(*call, &result, EventsEnd::Told));
+        gateway.desk().answer(*call, done_with(*call, &result, EventsEnd::Told));
         publish_end(&gateway, *call);
         let text = ends_cleanly(&mut peer, *id);
         assert_eq!(text.matches(" of ").count(), 2, "of its own call alone");

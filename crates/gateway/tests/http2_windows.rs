@@ -70,7 +70,7 @@ fn a_window_that_becomes_negative_lets_nothing_through_until_it_is_positive_agai
     let answer = peer.get("/api/look");
     let call = take(&gateway);
     let text: String = (0..40_000).map(|n| format!("{n:04x} ")).collect();
-    gateway.gateway.answer_call(call.id, done(call.id, &text));
+    gateway.desk().answer(call.id, done(call.id, &text));
     comes_to(&mut peer, answer, 50_000);
     goes_below_nothing_and_back(&mut peer, answer, text.len());
     assert_eq!(peer.answer(answer), (200, text));
@@ -106,14 +106,14 @@ fn what_a_shut_stream_was_about_to_send_takes_nothing_from_others_of_its_connect
     for n in 0..3 {
         let id = peer.get("/api/look");
         let call = take(&gateway);
-        gateway.gateway.answer_call(call.id, done(call.id, &format!("{n}").repeat(100_000)));
+        gateway.desk().answer(call.id, done(call.id, &format!("{n}").repeat(100_000)));
         comes_to(&mut peer, id, 16_384);
         sent += 16_384;
         answers.push(id);
     }
     let last = peer.get("/api/look");
     let call = take(&gateway);
-    gateway.gateway.answer_call(call.id, done(call.id, &"y".repeat(100_000)));
+    gateway.desk().answer(call.id, done(call.id, &"y".repeat(100_000)));
     comes_to(&mut peer, last, 0xffff - sent);
     // Nothing is left of the connection's. These three wait for some of it, and then may not have it.
     answers.iter().for_each(|id| peer.grant(*id, 10_000));

@@ -10,9 +10,7 @@ use support::tokens::{bearer, token_of};
 use support::{TestGateway, auth, eventually, settings};
 
 fn open(gateway: &TestGateway, headers: &str) -> Stream {
-    let mut stream = Stream::get(gateway.port(), EVENTS, headers);
-    assert_eq!(stream.next().name, "sse.ready");
-    stream
+    Stream::ready_at(gateway.port(), EVENTS, headers)
 }
 
 fn alice() -> String {

@@ -35,7 +35,7 @@ impl Running {
     }
 
     fn answer(&self, gateway: &TestGateway, end: EventsEnd) {
-        gateway.gateway.answer_call(self.call.id, done_with(self.call.id, "x", end));
+        gateway.desk().answer(self.call.id, done_with(self.call.id, "x", end));
     }
 
     fn answered(mut self) -> Answer {
@@ -104,8 +104,8 @@ fn an_end_that_no_worker_has_told_is_told_by_the_gateway_and_the_answer_has_its_
         let mut running = Running::begin(&gateway, &get("/api/get-all"));
         match status {
             200 => running.answer(&gateway, EventsEnd::Untold),
-            502 => gateway.gateway.answer_call(running.call.id, CallResult::Lost),
-            _ => gateway.gateway.answer_call(running.call.id, CallResult::NoRoom),
+            502 => gateway.desk().answer(running.call.id, CallResult::Lost),
+            _ => gateway.desk().answer(running.call.id, CallResult::NoRoom),
         }
         // There is no room for the end.
         eventually("it is to be told", || !gateway.gateway.hand_over_endings(|_| Pushed::Full));

@@ -65,12 +65,11 @@ fn who_is_ahead_on_a_way_that_the_log_does_not_take_is_told_behind_what_it_has_s
     server.knows(0x200);
     let mut lost = server.resume(&id(0x151, 1));
     let mut kept = server.resume(&id(0x14f, 1));
-    let mut of_topic = Stream::get(
+    let mut of_topic = Stream::ready_at(
         server.port(),
         "/api/events/info?topic=t",
         &format!("Last-Event-ID: {}\r\n", id(0x180, 1)),
     );
-    assert_eq!(of_topic.next().name, "sse.ready");
     // It becomes the primary, and has not told all that it has.
     server.tell(&[(2, 0x150), (1, 0)], 0x100, true);
     server.say_at(at(0x14f, 1), "seen by all");
@@ -151,7 +150,7 @@ fn ids_around_a_snapshot_are_places_and_marked_as_long_as_they_need_another_one(
     let mut stream = follow(&server, "");
     assert_eq!(stream.next(), ready(id(0x110, 1) + "s"));
     let run = take(&server);
-    server.gateway.gateway.answer_call(run.id, state(run.id, "the state", 10));
+    server.gateway.desk().answer(run.id, state(run.id, "the state", 10));
     snapshot_ends(&server, run.id);
     assert_eq!(stream.next(), event(0x110, 1, "the state"));
     let mut after = raise("after").record();
@@ -162,7 +161,7 @@ fn ids_around_a_snapshot_are_places_and_marked_as_long_as_they_need_another_one(
     // An id without a mark needs none, one with a mark needs one, and so does who has missed something.
     let mut plain = follow(&server, &id(0x110, 1));
     assert_eq!([plain.next(), plain.next()], [ready(id(0x110, 1)), event(0x120, 1, "after")]);
-    assert!(server.gateway.gateway.take_call().is_none());
+    assert!(server.gateway.desk().take().is_none());
     for (last, first) in [
         (id(0x110, 1) + "s", None),
         (id(1, 1), Some(gap("expired", id(0x120, 1) + "s"))),
@@ -174,7 +173,7 @@ fn ids_around_a_snapshot_are_places_and_marked_as_long_as_they_need_another_one(
             assert_eq!(stream.next(), gap);
         }
         let run = take(&server);
-        server.gateway.gateway.answer_call(run.id, state(run.id, "fresh", 10));
+        server.gateway.desk().answer(run.id, state(run.id, "fresh", 10));
         snapshot_ends(&server, run.id);
         assert_eq!(stream.next(), event(0x120, 1, "fresh"), "{last}");
     }
@@ -188,7 +187,7 @@ fn a_gap_of_the_log_is_followed_by_a_snapshot() {
     server.lose(LogLoss::Unreadable, at(0x120, 1));
     assert_eq!(stream.next(), gap("unreadable", id(0x120, 1) + "s"));
     let run = take(&server);
-    server.gateway.gateway.answer_call(run.id, state(run.id, "fresh", 10));
+    server.gateway.desk().answer(run.id, state(run.id, "fresh", 10));
     snapshot_ends(&server, run.id);
     assert_eq!(stream.next(), event(0x120, 1, "fresh"));
 }
@@ -204,10 +203,10 @@ fn who_is_ahead_gets_its_snapshot_when_the_server_has_what_it_has_seen() {
     assert_eq!(plain.next(), ready(id(0x150, 1)));
     server.say_at(at(0x140, 1), "seen");
     let mut probe = server_probe(&server, &id(0x140, 1));
-    assert!(server.gateway.gateway.take_call().is_none(), "not yet");
+    assert!(server.gateway.desk().take().is_none(), "not yet");
     server.say_at(at(0x150, 1), "seen");
     let run = take(&server);
-    server.gateway.gateway.answer_call(run.id, state(run.id, "the state", 10));
+    server.gateway.desk().answer(run.id, state(run.id, "the state", 10));
     snapshot_ends(&server, run.id);
     server.say_at(at(0x160, 1), "new");
     assert_eq!([marked.next(), marked.next()], [event(0x150, 1, "the state"), event(0x160, 1, "new")]);
@@ -225,10 +224,10 @@ fn who_is_ahead_of_a_quiet_server_goes_on_when_the_log_is_read_so_far() {
     assert_eq!(marked.next(), ready(id(0x150, 1) + "s"));
     reads(0x14f);
     let mut stream = server.resume_at("/api/send/info", &id(0x14f, 9));
-    assert!(server.gateway.gateway.take_call().is_none(), "not yet");
+    assert!(server.gateway.desk().take().is_none(), "not yet");
     reads(0x150);
     let run = take(&server);
-    server.gateway.gateway.answer_call(run.id, state(run.id, "the state", 10));
+    server.gateway.desk().answer(run.id, state(run.id, "the state", 10));
     snapshot_ends(&server, run.id);
     assert_eq!(marked.next().data, "the state");
     server.say_at(at(0x160, 1), "new");
@@ -251,7 +250,7 @@ fn the_position_of_an_own_write_is_its_place() {
         }
         batch.push_record(&placed(at(0x130, 1), &raise("of somebody else").record()));
     });
-    server.gateway.gateway.answer_call(call.id, done_with(call.id, "x", EventsEnd::Told));
+    server.gateway.desk().answer(call.id, done_with(call.id, "x", EventsEnd::Told));
     assert!(!peer.has_answer(), "its end has not come");
     let end = Record::CallEnd { call: call.id }.encode().unwrap();
     server.tell_at(Place::new(0, 0x120, 0), &end);

@@ -79,8 +79,7 @@ fn a_logout_and_a_disconnect_outlive_the_gateway() {
     let (_folder, directory) = folder();
     let (alice, bob, carol) = (fresh("alice", 1), fresh("bob", 1), fresh("carol", 1));
     let gateway = serving(&directory);
-    let mut stream = Stream::get(gateway.port(), "/api/events/info", &bearer(&bob));
-    assert_eq!(stream.next().name, "sse.ready");
+    let stream = Stream::ready_at(gateway.port(), "/api/events/info", &bearer(&bob));
     log_out(&gateway, &alice);
     is_refused(&gateway, &alice);
     disconnect(&gateway, &directory, "bob", SystemTime::now());
@@ -124,8 +123,7 @@ fn a_lock_that_is_held_delays_no_logout_and_no_event_and_what_waits_is_written_a
     let (_folder, directory) = folder();
     let gateway = serving(&directory);
     let held = lock(&directory);
-    let mut stream = Stream::get(gateway.port(), "/api/events/info", &bearer(&fresh("listener", 0)));
-    assert_eq!(stream.next().name, "sse.ready");
+    let mut stream = Stream::ready_at(gateway.port(), "/api/events/info", &bearer(&fresh("listener", 0)));
     let begun = Instant::now();
     let tokens: Vec<_> = (0..20).map(|n| fresh("alice", n)).collect();
     for token in &tokens {
@@ -256,9 +254,7 @@ fn the_first_of_many_refusals_count_long_before_the_last_is_read() {
     fs::rename(directory.join("other"), path(&directory)).unwrap();
     let streams = [0, COUNT - 1].map(|number| {
         let token = fresh(&format!("user number {number}"), 1);
-        let mut stream = Stream::get(gateway.port(), "/api/events/info", &bearer(&token));
-        assert_eq!(stream.next().name, "sse.ready");
-        stream
+        Stream::ready_at(gateway.port(), "/api/events/info", &bearer(&token))
     });
     let begun = Instant::now();
     gateway.gateway.read_refusals();
@@ -278,8 +274,7 @@ fn the_first_of_many_refusals_count_long_before_the_last_is_read() {
 fn events_go_on_while_the_file_is_read_and_written_anew() {
     let (_folder, directory) = folder();
     let gateway = serving(&directory);
-    let mut stream = Stream::get(gateway.port(), "/api/events/info", &bearer(&fresh("listener", 0)));
-    assert_eq!(stream.next().name, "sse.ready");
+    let mut stream = Stream::ready_at(gateway.port(), "/api/events/info", &bearer(&fresh("listener", 0)));
     for _ in 0..2 {
         fs::write(directory.join("other"), users(100_000)).unwrap();
         fs::rename(directory.join("other"), path(&directory)).unwrap();

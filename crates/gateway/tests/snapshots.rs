@@ -57,7 +57,7 @@ fn snapshots_take_half_of_the_workers_and_leave_the_queue_to_calls() {
     // The third that runs.
     assert_eq!(take(&gateway).label, "public.send");
     for _ in 0..6 {
-        gateway.gateway.answer_call(first.id, state(first.id, "x"));
+        gateway.desk().answer(first.id, state(first.id, "x"));
         first = take(&gateway);
         assert_eq!((first.label.as_str(), first.read_only), ("public.mine", true));
     }
@@ -75,7 +75,7 @@ fn all_who_wait_for_the_same_share_a_run_that_is_nobodys() {
     // These come while it runs: nothing was published since it began, so it is theirs, too.
     let mut streams: Vec<Stream> = (0..20).map(|_| open(&gateway, "/api/all/info")).collect();
     assert!(streams.iter_mut().chain([&mut first]).all(waits));
-    gateway.gateway.answer_call(run.id, state(run.id, "the state"));
+    gateway.desk().answer(run.id, state(run.id, "the state"));
     for stream in streams.iter_mut().chain([&mut first]) {
         assert_eq!(stream.take(1), ["the state"]);
     }
@@ -85,10 +85,10 @@ fn all_who_wait_for_the_same_share_a_run_that_is_nobodys() {
     gateway.say("in between");
     let mut later = open(&gateway, "/api/all/info");
     assert!(waits(&mut later));
-    gateway.gateway.answer_call(run.id, state(run.id, "older"));
+    gateway.desk().answer(run.id, state(run.id, "older"));
     assert_eq!(next.take(3), ["{}", "older", "in between"]);
     let run = take(&gateway);
-    gateway.gateway.answer_call(run.id, state(run.id, "newer"));
+    gateway.desk().answer(run.id, state(run.id, "newer"));
     assert_eq!(later.take(1), ["newer"]);
     assert_eq!(gateway.count(|stats| &stats.snapshots_total), 3);
 }
@@ -129,11 +129,11 @@ fn the_snapshots_of_one_address_keep_others_waiting_for_one_of_them_at_most() {
     let mut other = from([127, 0, 0, 3], "/api/own/info");
     let mut of_all = from([127, 0, 0, 2], "/api/all/info");
     assert!(waits(&mut other) && waits(&mut of_all));
-    gateway.gateway.answer_call(first.id, state(first.id, "many"));
+    gateway.desk().answer(first.id, state(first.id, "many"));
     for _ in 0..3 {
         let run = take(&gateway);
         let who = format!("{} {:?}", run.label, run.parameters.get(1));
-        gateway.gateway.answer_call(run.id, state(run.id, &who));
+        gateway.desk().answer(run.id, state(run.id, &who));
     }
     assert_eq!(other.take(1), ["public.mine Some(Some(\"127.0.0.3\"))"]);
     assert_eq!(of_all.take(1), ["public.state None"]);
@@ -148,7 +148,7 @@ fn a_function_that_becomes_personal_while_it_runs_or_the_reverse_is_run_again() 
     assert!(waits(&mut all) && waits(&mut own));
     let of_all = take(&gateway);
     gateway.gateway.set_routes(routes(&callables(&["_user_id"], &[])), 3);
-    gateway.gateway.answer_call(of_all.id, state(of_all.id, "of nobody"));
+    gateway.desk().answer(of_all.id, state(of_all.id, "of nobody"));
     // Both begin anew.
     let (all, own) = (all.end(), own.end());
     for ((end, rest), target, function, body) in [
@@ -160,7 +160,7 @@ fn a_function_that_becomes_personal_while_it_runs_or_the_reverse_is_run_again() 
         assert!(waits(&mut stream));
         let run = take(&gateway);
         assert_eq!((run.label.as_str(), run.parameters.len()), function);
-        gateway.gateway.answer_call(run.id, state(run.id, body));
+        gateway.desk().answer(run.id, state(run.id, body));
         assert_eq!(stream.take(1), [body]);
     }
 }
@@ -188,7 +188,7 @@ fn a_snapshot_does_not_wait_behind_the_calls_of_its_address() {
         eventually("its run is queued", || gateway.count(|stats| &stats.calls_waiting) == 11);
         let run = take(&gateway);
         assert_eq!(run.label, "public.mine");
-        gateway.gateway.answer_call(run.id, state(run.id, "its own"));
+        gateway.desk().answer(run.id, state(run.id, "its own"));
         assert_eq!(stream.take(1), ["its own"]);
     }
 }
@@ -210,7 +210,7 @@ fn whatever_goes_wrong_is_a_gap_and_the_stream_goes_on() {
         let mut stream = open(&gateway, "/api/all/info");
         if what != "nobody begins with it" {
             let run = take(&gateway);
-            gateway.gateway.answer_call(run.id, answer(run.id).unwrap());
+            gateway.desk().answer(run.id, answer(run.id).unwrap());
         }
         assert_eq!(stream.take(2), ["{}", "{\"reason\": \"snapshot\", \"missed\": null}"], "{what}");
         gateway.say("live");
@@ -219,7 +219,7 @@ fn whatever_goes_wrong_is_a_gap_and_the_stream_goes_on() {
     }
     let mut stream = open(&gateway, "/api/all/info");
     let run = take(&gateway);
-    gateway.gateway.answer_call(run.id, state(run.id, "1234567890"));
+    gateway.desk().answer(run.id, state(run.id, "1234567890"));
     assert_eq!(stream.take(2), ["{}", "1234567890"]);
     gateway.gateway.set_calls(CallAvailability::Off);
     let mut stream = open(&gateway, "/api/all/info");

@@ -175,7 +175,7 @@ fn a_call_may_take_longer_than_idle_timeout() {
     let call = take(&gateway);
     let began = Instant::now();
     eventually("a long call", || began.elapsed() > Duration::from_millis(2500));
-    gateway.gateway.answer_call(call.id, done(call.id, "late"));
+    gateway.desk().answer(call.id, done(call.id, "late"));
     assert_eq!(peer.answer(true).text(), "late");
 }
 
@@ -202,7 +202,7 @@ fn a_peer_that_closes_its_sending_side_gets_its_answer() {
         let call = take(&gateway);
         let began = Instant::now();
         eventually("a long call", || began.elapsed() > Duration::from_millis(2500));
-        gateway.gateway.answer_call(call.id, done(call.id, "late"));
+        gateway.desk().answer(call.id, done(call.id, "late"));
         if interim {
             assert_eq!(peer.head().status, 100);
         }

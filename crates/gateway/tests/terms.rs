@@ -33,9 +33,7 @@ fn gateway(room: &str) -> TestGateway {
 }
 
 fn open(gateway: &TestGateway, target: &str) -> Stream {
-    let mut stream = Stream::get(gateway.port(), target, "");
-    assert_eq!(stream.next().name, "sse.ready");
-    stream
+    Stream::ready_at(gateway.port(), target, "")
 }
 
 /// What a browser does whose stream has ended: it comes back with the last id that it was told.
@@ -43,9 +41,7 @@ fn come_back(gateway: &TestGateway, target: &str, stream: Stream) -> (Vec<Event>
     let (end, events) = stream.end();
     assert_eq!(end, End::Clean);
     let last = events.last().map_or_else(|| id(0), |event| event.id.clone());
-    let mut again = Stream::get(gateway.port(), target, &format!("Last-Event-ID: {last}\r\n"));
-    assert_eq!(again.next().name, "sse.ready");
-    (events, again)
+    (events, Stream::ready_at(gateway.port(), target, &format!("Last-Event-ID: {last}\r\n")))
 }
 
 const A: &str = "@sse_subscribe live\n@sse_topic a";
@@ -151,8 +147,7 @@ fn a_stream_with_topics_of_its_own_is_told_if_it_has_missed_something() {
         let name = "sse.gap".to_owned();
         let gap = Event { name, data: "{\"reason\": \"unknown\", \"missed\": 1}".to_owned(), id: id(2) };
         assert_eq!(rest, if missed { vec![gap] } else { Vec::new() });
-        let mut stream = Stream::get(gateway.port(), target, &format!("Last-Event-ID: {}\r\n", id(2)));
-        assert_eq!(stream.next().name, "sse.ready");
+        let mut stream = Stream::ready_at(gateway.port(), target, &format!("Last-Event-ID: {}\r\n", id(2)));
         gateway.publish(&[in_topic("a", "a1"), in_topic("b", "b2"), in_topic("x", "x2")]);
         assert_eq!(stream.take(2), ["b2", "x2"]);
     }

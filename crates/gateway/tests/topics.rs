@@ -12,9 +12,7 @@ use support::peer::{Event, Stream};
 use support::{EPOCH, Raise, TestGateway, raise, settings};
 
 fn open(gateway: &TestGateway, target: &str) -> Stream {
-    let mut stream = Stream::get(gateway.port(), target, "");
-    assert_eq!(stream.next().name, "sse.ready");
-    stream
+    Stream::ready_at(gateway.port(), target, "")
 }
 
 fn in_topic(topic: &str, data: &str) -> Raise {

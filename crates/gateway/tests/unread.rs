@@ -35,7 +35,7 @@ fn ask(gateway: &TestGateway, address: &str) -> Peer {
 fn take(gateway: &TestGateway) -> QueuedCall {
     let mut call = None;
     eventually("a call", || {
-        call = call.take().or_else(|| gateway.gateway.take_call());
+        call = call.take().or_else(|| gateway.desk().take());
         call.is_some()
     });
     call.unwrap()
@@ -48,7 +48,7 @@ fn answer(gateway: &TestGateway, mut call: QueuedCall, body: usize) {
     frame.chunks(32 << 10).for_each(|part| call.reply.push(part));
     let result = call.reply.finish().unwrap().map_or(CallResult::NoRoom, CallResult::Answer);
     let is_untold = matches!(result, CallResult::NoRoom);
-    gateway.gateway.answer_call(call.id, result);
+    gateway.desk().answer(call.id, result);
     if is_untold {
         has_told_end(gateway);
     }
@@ -86,7 +86,7 @@ fn unread_answers_of_an_address_have_half_of_the_room_and_others_the_rest() {
     let refused = ask(&gateway, "203.0.113.9").answer(true);
     assert!(refused.problem(503).contains("was not run"), "{refused:?}");
     assert_eq!(refused.head.header("retry-after"), "5");
-    assert!(gateway.gateway.take_call().is_none());
+    assert!(gateway.desk().take().is_none());
     // Another address has the largest answer there is, and then everything is taken.
     let other = unread(&gateway, "203.0.113.10", LARGEST);
     ask(&gateway, "203.0.113.11").answer(true).problem(503);
@@ -96,7 +96,7 @@ fn unread_answers_of_an_address_have_half_of_the_room_and_others_the_rest() {
             Peer::ask(gateway.port(), &request("GET", "/api/big", "X-Forwarded-For: 203.0.113.9\r\n", ""));
         let mut call = None;
         eventually("a call or a refusal", || {
-            call = call.take().or_else(|| gateway.gateway.take_call());
+            call = call.take().or_else(|| gateway.desk().take());
             call.is_some() || peer.has_answer()
         });
         call.is_some_and(|call| {
@@ -161,6 +161,6 @@ fn a_long_message_is_cut() {
     let mut peer = ask(&gateway, "203.0.113.9");
     let call = take(&gateway);
     let message = format!("{}é{}", "a".repeat((16 << 10) - 1), "\u{1}".repeat(1 << 20));
-    gateway.gateway.answer_call(call.id, support::calls::failed(call.id, b"P0001", &message, true));
+    gateway.desk().answer(call.id, support::calls::failed(call.id, b"P0001", &message, true));
     assert_eq!(peer.answer(true).problem(400), format!("{}…", "a".repeat((16 << 10) - 1)));
 }

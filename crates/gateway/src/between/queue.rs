@@ -59,7 +59,7 @@ pub enum CallAvailability {
 /// A call that a worker is to run.
 #[derive(Debug)]
 pub struct QueuedCall {
-    /// Names it in [`crate::Gateway::answer_call`] and [`crate::Gateway::poll_cancelled`].
+    /// Names it in [`crate::CallDesk::answer`] and [`crate::Gateway::poll_cancelled`].
     pub id: u64,
     /// A `sse_proto::call::CallRequest`, encoded.
     pub frame: Vec<u8>,
@@ -67,7 +67,7 @@ pub struct QueuedCall {
     pub deadline: Instant,
     /// Where its answer is to be collected.
     pub reply: Reply,
-    /// Whether it matters when its statement begins ([`crate::Gateway::call_has_begun`]).
+    /// Whether it matters when its statement begins ([`crate::CallDesk::has_begun`]).
     pub tells_begin: bool,
     /// The runtime thread that waits for its answer, if that thread can be rung for
     /// ([`crate::Config::call_bells`]); else the main thread takes the answer.

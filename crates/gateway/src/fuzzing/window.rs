@@ -73,13 +73,8 @@ impl Window {
         Self { log: StreamLog::new(epoch), readers: Vec::new() }
     }
 
-    /// Takes in a batch and tells the subscribers concerned.
-    pub fn append(&mut self, batch: &Batch) {
-        self.append_at(batch, 0);
-    }
-
-    /// The same at a time in milliseconds, which wraps.
-    pub fn append_at(&mut self, batch: &Batch, now: u32) {
+    /// Takes in a batch at a time in milliseconds, which wraps, and tells the subscribers concerned.
+    pub fn append(&mut self, batch: &Batch, now: u32) {
         let first = self.log.head() + 1;
         let appended = self.log.append(batch, now);
         if appended.has_public {

@@ -107,7 +107,7 @@ pub struct Taken {
 }
 
 pub fn try_take(gateway: &Gateway) -> Option<Taken> {
-    let queued = gateway.take_call()?;
+    let queued = gateway.call_desk().take()?;
     let request = CallRequest::decode(&queued.frame).unwrap();
     assert_eq!(request.id, queued.id);
     let own = |text: &str| text.to_owned();
@@ -202,7 +202,7 @@ pub fn has_told_end(gateway: &TestGateway) {
 /// The next call is answered with this body.
 pub fn serve(gateway: &TestGateway, body: &str) -> Taken {
     let call = take(gateway);
-    gateway.gateway.answer_call(call.id, done(call.id, body));
+    gateway.desk().answer(call.id, done(call.id, body));
     call
 }
 
@@ -216,7 +216,7 @@ pub const JSON: &str = "Content-Type: application/json\r\n";
 /// A request that must not become a call.
 pub fn refused(gateway: &TestGateway, request: &str) -> Answer {
     let answer = ask(gateway.port(), request);
-    assert!(gateway.gateway.take_call().is_none(), "{request}");
+    assert!(gateway.desk().take().is_none(), "{request}");
     answer
 }
 

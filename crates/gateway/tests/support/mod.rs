@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use sse_gateway::{
-    AuthSettings, Batch, Config, Errand, Gateway, Publisher, RefusalFile, Secret, Settings, Stats,
+    AuthSettings, Batch, CallDesk, Config, Errand, Gateway, Publisher, RefusalFile, Secret, Settings, Stats,
 };
 use sse_proto::caller::Caller;
 use sse_proto::record::{Envelope, Record};
@@ -226,6 +226,11 @@ impl TestGateway {
 
     pub fn say(&self, data: &str) -> u64 {
         self.publish(&[raise(data)])
+    }
+
+    /// Calls as a worker sees them.
+    pub fn desk(&self) -> CallDesk<'_> {
+        self.gateway.call_desk()
     }
 
     /// The lines that were logged so far.

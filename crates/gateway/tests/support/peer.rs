@@ -171,7 +171,12 @@ impl Stream {
 
     /// Opens and takes `sse.ready`.
     pub fn ready(port: u16) -> Self {
-        let mut stream = Self::open(port);
+        Self::ready_at(port, "/api/events/info", "")
+    }
+
+    /// The same of another target, with these headers.
+    pub fn ready_at(port: u16, target: &str, headers: &str) -> Self {
+        let mut stream = Self::get(port, target, headers);
         assert_eq!(stream.next().name, "sse.ready");
         stream
     }

@@ -42,7 +42,7 @@ pub fn streamed(gateway: &TestGateway, target: &str) -> Peer {
 /// A call whose statement has begun.
 pub fn take(gateway: &TestGateway) -> Taken {
     let call = super::calls::take(gateway);
-    gateway.gateway.call_has_begun(call.id);
+    gateway.desk().has_begun(call.id);
     call
 }
 
@@ -72,7 +72,7 @@ pub fn take_ready(stream: &mut Stream) -> Event {
 }
 
 pub fn answer(gateway: &TestGateway, call: u64, result: CallResult) {
-    gateway.gateway.answer_call(call, result);
+    gateway.desk().answer(call, result);
 }
 
 /// The only event that is left of a stream, before its clean end.
