@@ -44,8 +44,9 @@ fn an_event_for_one_user_wakes_that_users_streams_and_no_others() {
     for stream in &mut streams {
         assert_eq!(stream.next().data, "for all");
     }
+    let deliveries = 3 + SUBSCRIBERS as u64;
+    eventually("counted", || gateway.count(|stats| &stats.deliveries_total) == deliveries);
     assert_eq!(counts(), before);
-    assert_eq!(gateway.count(|stats| &stats.deliveries_total), 3 + SUBSCRIBERS as u64);
 }
 
 // An event for one caller among thousands of streams.
