@@ -1,13 +1,14 @@
 //! Building the extension for one PostgreSQL.
 //!
-//! Not for putting it anywhere: install.rs, and the `cluster` crate for throwaway clusters.
+//! Not for putting it where it stays: install.rs.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use cluster::{Extension, PgConfig, Profile, workspace_root};
+use cluster::{Extension, Install, PgConfig, Profile, workspace_root};
 
 use crate::progress;
 
@@ -18,6 +19,17 @@ use crate::progress;
 pub(crate) fn extension(pg: &PgConfig, profile: Profile) -> Result<Extension> {
     let title = format!("building pg_sse for PostgreSQL {}", pg.major);
     with(Extension::build_command(pg, profile), &title)
+}
+
+/// A copy of this PostgreSQL with the extension in it, for throwaway clusters.
+///
+/// # Errors
+/// As [`extension`].
+pub(crate) fn installed(pg: &PgConfig, profile: Profile) -> Result<Arc<Install>> {
+    let extension = extension(pg, profile)?;
+    let install = Install::of(pg)?;
+    install.put(&extension)?;
+    Ok(Arc::new(install))
 }
 
 /// Builds the library with a command that [`Extension::build_command`] began.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use ::cluster::{Cluster, Install, PgConfig, Profile, has_node, skip};
+use ::cluster::{Cluster, Profile, has_node, skip};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use example::{Example, Running};
@@ -49,7 +49,9 @@ pub(crate) struct Options {
 /// Something on the way fails; the end of the server's log is in the message where it helps.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.name.as_deref() == Some(CLUSTER) {
-        let install = installed(&packages::ensure(options.pg_config.as_deref(), Purpose::Servers)?)?;
+        let pg = packages::ensure(options.pg_config.as_deref(), Purpose::Servers)?;
+        println!("{}", pg.version);
+        let install = build::installed(&pg, Profile::Test)?;
         let who = if options.check { cluster::For::Check } else { cluster::For::People };
         return cluster::run(install, options.port, who);
     }
@@ -61,7 +63,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let is_packed = examples.iter().any(|example| example.uses_package().unwrap_or(true));
     let purpose = if is_packed && !options.check { Purpose::Pages } else { Purpose::BuildAndRun };
     let pg = packages::ensure(options.pg_config.as_deref(), purpose)?;
-    let install = installed(&pg)?;
+    println!("{}", pg.version);
+    let install = build::installed(&pg, Profile::Test)?;
     let (sender, stop) = channel();
     // A check ends by the signal, at once, and what it has made goes with it (`cluster::Scratch`).
     if !options.check {
@@ -82,15 +85,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A copy of this PostgreSQL, with the extension in it.
-fn installed(pg: &PgConfig) -> Result<Arc<Install>> {
-    println!("{}", pg.version);
-    let extension = build::extension(pg, Profile::Test)?;
-    let install = Install::of(pg)?;
-    install.put(&extension)?;
-    Ok(Arc::new(install))
 }
 
 fn tell(example: &Example, running: &Running) -> Result<()> {

@@ -3,10 +3,9 @@
 //! Not for what the test does: that is the crate `pg_test/ledger`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use cluster::{Install, Profile};
+use cluster::Profile;
 use ledger::{Options, Replication};
 
 use crate::build;
@@ -54,13 +53,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let purpose = if arguments.tree.is_some() { Purpose::Servers } else { Purpose::BuildAndRun };
     let pg = packages::ensure(arguments.pg_config.as_deref(), purpose)?;
     // With assertions: without them nothing can make a thread of the gateway panic.
-    let extension = build::extension(&pg, Profile::Test)?;
+    let install = build::installed(&pg, Profile::Test)?;
     let (seconds, seed) = (arguments.seconds, arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)));
     println!("{}, for {seconds} s with seed {seed}", pg.version);
-    let install = Install::of(&pg)?;
-    install.put(&extension)?;
-    let (install, folder) = (Arc::new(install), build::target_folder().join("ledger"));
-    let mut options = Options { seconds, seed, install, folder };
+    let mut options = Options { seconds, seed, install, folder: build::target_folder().join("ledger") };
     let Some(tree) = arguments.tree else {
         let report = ledger::run(&options)?;
         println!("{report}");

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, Install, Profile, node_package, workspace_root};
+use cluster::{Cluster, Profile, node_package, workspace_root};
 use example::Example;
 
 use crate::packages::{self, Purpose};
@@ -27,10 +27,7 @@ pub(crate) fn run(names: &[String], pg_config: Option<&Path>) -> Result<()> {
         names => names.iter().map(|name| Example::named(name)).collect::<Result<_>>()?,
     };
     let pg = packages::ensure(pg_config, Purpose::Test)?;
-    let extension = build::extension(&pg, Profile::Test)?;
-    let install = Install::of(&pg)?;
-    install.put(&extension)?;
-    let install = Arc::new(install);
+    let install = build::installed(&pg, Profile::Test)?;
     let folder = node_package("pg_test/browsers")?;
     let images = workspace_root().join("docs/images");
     fs::create_dir_all(&images)?;

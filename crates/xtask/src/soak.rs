@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::http::Transport;
-use cluster::{Account, Cluster, Install, Profile, Scratch, Session};
+use cluster::{Account, Cluster, Profile, Scratch, Session};
 
 use crate::build;
 use crate::packages::{self, Purpose};
@@ -73,13 +73,10 @@ const SETTINGS: [(&str, &str); 7] = [
 pub(crate) fn run(seconds: u64, tls: bool, pg_config: Option<&std::path::Path>) -> Result<()> {
     ensure!(seconds >= MIN_SECONDS, "a soak takes at least {MIN_SECONDS} seconds");
     let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
-    let extension = build::extension(&pg, Profile::Test)?;
-    let install = Install::of(&pg)?;
-    install.put(&extension)?;
+    let install = build::installed(&pg, Profile::Test)?;
     let www = Scratch::create(&Account::for_servers()?)?;
     std::fs::write(www.path().join("page.html"), vec![b'x'; 200_000])?;
-    let mut cluster =
-        Cluster::builder().install(Arc::new(install)).setting("sse.static_root", www.path().display());
+    let mut cluster = Cluster::builder().install(install).setting("sse.static_root", www.path().display());
     if tls {
         cluster = cluster.transport(Transport::Tls);
     }
