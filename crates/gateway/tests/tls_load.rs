@@ -53,7 +53,7 @@ fn beside(guests: Guests, time: Duration) -> Noticed {
     let trust = Arc::new(config);
     let stop = AtomicBool::new(false);
     let (mut delays, mut connects) = (Vec::new(), 0);
-    std::thread::scope(|scope| {
+    let noticed = std::thread::scope(|scope| {
         let connecting = scope.spawn(|| {
             let (began, mut made) = (Instant::now(), 0);
             while !stop.load(Ordering::Relaxed) && guests != Guests::None {
@@ -92,7 +92,10 @@ fn beside(guests: Guests, time: Duration) -> Noticed {
         let each = (cpu_of_gateway() - before) / connects.max(1);
         let (median, late) = (delays[delays.len() / 2], delays[delays.len() * 99 / 100]);
         Noticed { median, late, connects, each }
-    })
+    });
+    // The next one's thread has the same name.
+    gateway.stop(Duration::from_secs(1));
+    noticed
 }
 
 #[test]
