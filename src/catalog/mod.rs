@@ -17,13 +17,15 @@ mod told;
 use pgrx::prelude::*;
 use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::{MAX_PARAMETERS, USER_PARAMETERS};
+use sse_proto::encoding::OutOfMemory;
 use sse_proto::route::{MAX_OWNER_WEIGHT, ROUTINE_WEIGHT, Routine, Traits};
 
 use crate::guc;
 use crate::pg::jit;
 use crate::pg::routine::{self, Comment};
 use crate::pg::shmem::Extension;
-use crate::pg::text::from_server;
+use crate::pg::text::{from_server, try_from_server};
+use crate::pg::want_of_memory::or_raise;
 use crate::version::version;
 
 use self::owners::Near;
@@ -122,7 +124,7 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
                 beyond.owners = oids(row.get(13)?).collect();
                 continue;
             }
-            let comment = comment(oid, row.get::<Vec<u8>>(8)?).read();
+            let comment = or_raise(comment(oid, row.get::<Vec<u8>>(8)?)).read();
             let Some((comment, comment_is_too_long)) = comment else { continue };
             let routine = Routine {
                 oid,
@@ -160,15 +162,15 @@ const MAX_PARAMETER_LIST_BYTES: i32 = 128 << 10;
 
 /// The comment of a row: its text, unless it is longer than what is read. A longer one is searched, as every
 /// backend does it, and the result is kept instead of the text.
-fn comment(oid: u32, stored: Option<Vec<u8>>) -> Comment {
+fn comment(oid: u32, stored: Option<Vec<u8>>) -> Result<Comment, OutOfMemory> {
     let Some(stored) = stored else {
         return routine::comment(pg_sys::Oid::from(oid));
     };
-    match from_server(&stored) {
+    Ok(match try_from_server(&stored)? {
         text if text.len() <= MAX_COMMENT_BYTES => Comment::Text(text),
         text if Skim::new(text.as_bytes()).look_at_all() => Comment::TooLong,
         _ => Comment::None,
-    }
+    })
 }
 
 /// All routines, with the signatures of those that can be called. Without a role for calls nothing can be
@@ -256,7 +258,7 @@ pub(crate) fn ours(oids: &[u32]) -> Vec<u32> {
     let is_ours = |oid: &pg_sys::Oid| {
         // There may be very many.
         pgrx::check_for_interrupts!();
-        match routine::comment(*oid) {
+        match or_raise(routine::comment(*oid)) {
             Comment::None => false,
             Comment::TooLong => true,
             Comment::Text(text) => Skim::new(text.as_bytes()).look_at_all(),

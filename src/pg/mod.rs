@@ -64,4 +64,5 @@ pub(crate) mod trigger;
 mod try_catch;
 pub(crate) mod waiter;
 pub(crate) mod wal;
+pub(crate) mod want_of_memory;
 pub(crate) mod watched;

@@ -10,6 +10,7 @@ use std::ffi::{CString, c_int};
 
 use pgrx::{FromDatum, pg_sys};
 use sse_proto::call::USER_PARAMETERS;
+use sse_proto::encoding::OutOfMemory;
 
 use super::text::to_server;
 
@@ -24,9 +25,12 @@ pub(crate) struct Namesake {
 }
 
 /// Those of this schema and name, both in UTF-8. For where the catalog may be read.
-pub(crate) fn of(schema: &str, name: &str) -> Vec<Namesake> {
+///
+/// # Errors
+/// There is no memory for them: anybody may have made very many.
+pub(crate) fn of(schema: &str, name: &str) -> Result<Vec<Namesake>, OutOfMemory> {
     let (Ok(schema), Ok(name)) = (CString::new(to_server(schema)), CString::new(to_server(name))) else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     // SAFETY: a syscache look-up that answers InvalidOid for a missing schema.
     let schema = unsafe { pg_sys::get_namespace_oid(schema.as_ptr(), true) };
@@ -45,7 +49,8 @@ pub(crate) fn of(schema: &str, name: &str) -> Vec<Namesake> {
     // SAFETY: the open catalog and its index, with one key; a catalog snapshot of the scan's own.
     let scan = unsafe { pg_sys::systable_beginscan(catalog, index, true, std::ptr::null_mut(), 1, &mut key) };
     let mut found = Vec::new();
-    loop {
+    let mut has_memory = true;
+    while has_memory {
         pgrx::check_for_interrupts!();
         // SAFETY: the scan begun above.
         let tuple = unsafe { pg_sys::systable_getnext(scan) };
@@ -65,13 +70,16 @@ pub(crate) fn of(schema: &str, name: &str) -> Vec<Namesake> {
                 // SAFETY: a tuple of this open table.
                 unsafe { has_user_inputs_alone(tuple, catalog) }
             };
-        found.push(Namesake { oid: row.oid.to_u32(), is_function, fits });
+        has_memory = found.try_reserve(1).is_ok();
+        if has_memory {
+            found.push(Namesake { oid: row.oid.to_u32(), is_function, fits });
+        }
     }
     // SAFETY: begun above.
     unsafe { pg_sys::systable_endscan(scan) };
     // SAFETY: opened above.
     unsafe { pg_sys::table_close(catalog, lock) };
-    found
+    if has_memory { Ok(found) } else { Err(OutOfMemory) }
 }
 
 /// Whether all of its inputs have the name of a user parameter.

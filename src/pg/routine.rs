@@ -6,10 +6,11 @@ use pgrx::pg_catalog::pg_proc::{PgProc, ProKind, ProParallel, ProVolatile};
 use pgrx::pg_sys;
 use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
-use sse_proto::encoding;
+use sse_proto::encoding::OutOfMemory;
 use sse_proto::route::Routine;
 
-use super::backend;
+use super::text::{from_server, try_from_server};
+use super::want_of_memory;
 
 /// What the annotation cache has to know of a routine.
 pub(crate) struct Entry {
@@ -56,28 +57,32 @@ impl Comment {
 const SQL_LANGUAGE: u32 = 14;
 
 /// Reads a routine. `None` when there is none of that oid, or it is neither a function nor a procedure.
-pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
+///
+/// # Errors
+/// There is no memory for it, and for what its comment says.
+pub(crate) fn read(oid: pg_sys::Oid) -> Result<Option<Entry>, OutOfMemory> {
     let key = pg_sys::Datum::from(oid);
     let zero = pg_sys::Datum::from(0);
     let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
     // SAFETY: computes a hash of the key; the caller is in a transaction.
     let hash = unsafe { pg_sys::GetSysCacheHashValue(cache, key, zero, zero, zero) };
-    let comment = comment(oid).read();
+    let comment = comment(oid)?.read();
     let wanted = comment.is_some() || cfg!(feature = "annotate_everything");
     if !wanted {
-        return Some(Entry {
+        return Ok(Some(Entry {
             hash,
             routine: Routine::new(oid.to_u32(), "", "", ""),
             is_sql: false,
             #[cfg(feature = "annotate_everything")]
             is_plpgsql: false,
-        });
+        }));
     }
-    let proc = PgProc::new(oid)?;
+    let Some(proc) = PgProc::new(oid) else { return Ok(None) };
+    let (Some(schema), Some(name)) = (schema_of(oid), name_of(oid)) else { return Ok(None) };
     let kind = match proc.prokind() {
         ProKind::Function => RoutineKind::Function,
         ProKind::Procedure => RoutineKind::Procedure,
-        _ => return None,
+        _ => return Ok(None),
     };
     let (comment, comment_is_too_long) = comment.unwrap_or_default();
     let routine = Routine {
@@ -90,21 +95,24 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Option<Entry> {
             .flatten()
             .any(|name| USER_PARAMETERS.contains(&name.as_str())),
         comment_is_too_long,
-        ..Routine::new(oid.to_u32(), schema_of(oid)?, name_of(oid)?, comment)
+        ..Routine::new(oid.to_u32(), schema, name, comment)
     };
-    Some(Entry {
+    Ok(Some(Entry {
         hash,
         routine,
         is_sql: proc.prolang() == pg_sys::Oid::from(SQL_LANGUAGE),
         #[cfg(feature = "annotate_everything")]
         is_plpgsql: is_plpgsql(proc.prolang()),
-    })
+    }))
 }
 
 /// The comment of a routine, and nothing else of it. For whoever goes through many: a look-up of the routine
 /// itself would leave all of it in this process' cache of the catalog, with its body, which may have a
 /// gigabyte (catcache.c, CatalogCacheCreateEntry).
-pub(crate) fn comment(oid: pg_sys::Oid) -> Comment {
+///
+/// # Errors
+/// There is no memory for it, and for what it says.
+pub(crate) fn comment(oid: pg_sys::Oid) -> Result<Comment, OutOfMemory> {
     // SAFETY: reads pg_description; the caller is in a transaction that may read the catalog.
     take_comment(unsafe { pg_sys::GetComment(oid, pg_sys::ProcedureRelationId, 0) })
 }
@@ -146,14 +154,18 @@ fn is_plpgsql(language: pg_sys::Oid) -> bool {
 
 /// Takes over what GetComment answers, and frees it. A comment can have a gigabyte, so a long one is neither
 /// copied nor converted, and the session can be cancelled while it is searched.
-fn take_comment(text: *mut c_char) -> Comment {
+fn take_comment(text: *mut c_char) -> Result<Comment, OutOfMemory> {
     if text.is_null() {
-        return Comment::None;
+        return Ok(Comment::None);
     }
     // SAFETY: NUL-terminated, palloc'd in the current context, which outlives this function.
     let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
     if bytes.len() <= MAX_COMMENT_BYTES {
-        return take_text(text).map_or(Comment::None, Comment::Text);
+        let text_of = |()| try_from_server(bytes);
+        let comment = want_of_memory::ask_for(TEXT_FACTOR * bytes.len() + ROUTINE_BYTES).and_then(text_of);
+        // SAFETY: as above; not used any more.
+        unsafe { pg_sys::pfree(text.cast()) };
+        return comment.map(Comment::Text);
     }
     let mut skim = Skim::new(bytes);
     let is_ours = loop {
@@ -166,8 +178,15 @@ fn take_comment(text: *mut c_char) -> Comment {
     };
     // SAFETY: as above; not used any more.
     unsafe { pg_sys::pfree(text.cast()) };
-    if is_ours { Comment::TooLong } else { Comment::None }
+    Ok(if is_ours { Comment::TooLong } else { Comment::None })
 }
+
+/// A comment, what it says, and what is wrong with it have at most so many times its bytes: a role of one
+/// letter is a text of its own, and a problem of two has a sentence.
+const TEXT_FACTOR: usize = 32;
+
+/// Everything else that is read of a routine, its names of arguments above all, is less.
+const ROUTINE_BYTES: usize = 32 * 1024;
 
 /// How many bytes of a long comment are searched between two checks for interrupts: a millisecond's worth.
 const LOOK_BYTES: usize = 1 << 20;
@@ -177,12 +196,8 @@ fn take_text(text: *mut c_char) -> Option<String> {
     if text.is_null() {
         return None;
     }
-    let mut scratch = String::new();
     // SAFETY: the functions above answer NULL or a NUL-terminated copy that is the caller's.
-    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
-    let utf8 = encoding::to_utf8(bytes, backend::database_encoding(), &mut scratch)
-        .map(|(utf8, _)| utf8.to_owned())
-        .unwrap_or_default();
+    let utf8 = from_server(unsafe { CStr::from_ptr(text) }.to_bytes());
     // SAFETY: palloc'd by the functions above, not used any more.
     unsafe { pg_sys::pfree(text.cast()) };
     Some(utf8)

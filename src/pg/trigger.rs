@@ -6,8 +6,10 @@ use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_catalog::pg_proc::PgProc;
 use pgrx::pg_sys;
+use sse_proto::encoding::OutOfMemory;
 
 use super::text::from_server;
+use super::want_of_memory;
 
 /// The definition of a trigger, copied.
 pub(crate) struct Trigger {
@@ -38,11 +40,22 @@ pub(crate) enum Misfit {
 impl Trigger {
     /// Copies a definition.
     ///
+    /// # Errors
+    /// There is no memory for it, for the columns of the table, and for what is made of both: an argument may
+    /// be as long as a statement.
+    ///
     /// # Safety
     /// - `trigger` is a valid one of the open `relation`.
-    pub(crate) unsafe fn of(trigger: *const pg_sys::Trigger, relation: pg_sys::Relation) -> Self {
+    pub(crate) unsafe fn of(
+        trigger: *const pg_sys::Trigger,
+        relation: pg_sys::Relation,
+    ) -> Result<Self, OutOfMemory> {
         // SAFETY: the caller's promise.
         let trigger = unsafe { &*trigger };
+        // SAFETY: as above.
+        let descriptor = unsafe { (*relation).rd_att };
+        // SAFETY: as above.
+        let columns = unsafe { (*descriptor).natts };
         // SAFETY: as above.
         let relation = unsafe { (*relation).rd_id };
         let count = usize::try_from(trigger.tgnargs).unwrap_or(0);
@@ -52,13 +65,16 @@ impl Trigger {
             // SAFETY: as above.
             bytes_of(unsafe { *place })
         });
-        Self {
+        let of_arguments: usize = arguments.clone().map(<[u8]>::len).sum();
+        let of_columns = usize::try_from(columns).unwrap_or(0) * COLUMN_BYTES;
+        want_of_memory::ask_for(ARGUMENT_FACTOR * of_arguments + of_columns + REST_BYTES)?;
+        Ok(Self {
             oid: trigger.tgoid.to_u32(),
             relation: relation.to_u32(),
-            name: from_server(&bytes_of(trigger.tgname)),
-            arguments: arguments.collect(),
+            name: from_server(bytes_of(trigger.tgname)),
+            arguments: arguments.map(<[u8]>::to_vec).collect(),
             kind: u32::from(trigger.tgtype.cast_unsigned()),
-        }
+        })
     }
 
     /// Why it does not fire after single rows, if it does not.
@@ -85,9 +101,19 @@ impl Trigger {
     }
 }
 
-fn bytes_of(text: *const c_char) -> Vec<u8> {
+/// A copy of an argument, the same as text, and escaped for a message.
+const ARGUMENT_FACTOR: usize = 16;
+
+/// A column, its name in JSON, and its place in lists.
+const COLUMN_BYTES: usize = 1024;
+
+/// Everything else.
+const REST_BYTES: usize = 32 * 1024;
+
+/// A text of a trigger, as long as it is used here.
+fn bytes_of<'a>(text: *const c_char) -> &'a [u8] {
     // SAFETY: names and arguments of a trigger are NUL-terminated and live as long as it (reltrigger.h).
-    unsafe { CStr::from_ptr(text) }.to_bytes().to_vec()
+    unsafe { CStr::from_ptr(text) }.to_bytes()
 }
 
 /// What pg_trigger has of a trigger and its cache has not.

@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use pgrx::pg_sys;
 use sse_proto::annotation::{Access, Annotation, Problem};
+use sse_proto::encoding::OutOfMemory;
 use sse_proto::route::{self, Endpoint};
 use sse_proto::scope::Scope;
 use sse_proto::word::{Delivery, EventName, Level, Topic};
@@ -130,10 +131,13 @@ impl Cache {
         }
     }
 
-    /// `oid` is not in the cache.
+    /// `oid` is not in the cache. Without memory it will not be, and is looked up again with the next call.
     fn insert(&mut self, oid: u32, hash: u32, routine: Option<Rc<Routine>>, as_of: Option<u64>) {
         if self.entries.len() >= MAX_ENTRIES {
             self.clear();
+        }
+        if self.entries.try_reserve(1).is_err() || self.chains.try_reserve(1).is_err() {
+            return;
         }
         let next = self.chains.insert(hash, oid).unwrap_or(0);
         self.entries.insert(oid, Cached { next, as_of, routine });
@@ -182,23 +186,26 @@ pub(crate) fn known(oid: pg_sys::Oid) -> Option<Option<Rc<Routine>>> {
 
 /// The annotated routine of this oid; `None` for every other routine, and wherever routines are not served.
 /// Reads the catalog when the answer is not known, so call it only where that is allowed.
-pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
-    let shared = shmem::shared()?;
+///
+/// # Errors
+/// There is no memory for reading it.
+pub(crate) fn lookup(oid: pg_sys::Oid) -> Result<Option<Rc<Routine>>, OutOfMemory> {
+    let Some(shared) = shmem::shared() else { return Ok(None) };
     let is_served = shared.serves_this_database()
         || wal::is_on() && database::mine_will_be_served(&shared, || guc::DATABASE.text());
     if !is_served {
-        return None;
+        return Ok(None);
     }
     if guc_text::take_annotations_outdated() {
         invalidate(0);
     }
     if let Some(routine) = CACHE.with(|cache| cache.get(oid.to_u32())) {
-        return routine;
+        return Ok(routine);
     }
     invalidation::watch(invalidate);
     let invalidations = CACHE.with(|cache| cache.invalidations);
-    let entry = routine::read(oid)?;
-    let Judged { routine, names_another } = annotated(&entry);
+    let Some(entry) = routine::read(oid)? else { return Ok(None) };
+    let Judged { routine, names_another } = annotated(&entry)?;
     let routine = routine.map(Rc::new);
     CACHE.with_mut(|cache| {
         // An invalidation that arrived while the catalog was read may be about what was just read. And the
@@ -212,7 +219,7 @@ pub(crate) fn lookup(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
             None => cache.insert(oid.to_u32(), entry.hash, routine.clone(), as_of),
         }
     });
-    routine
+    Ok(routine)
 }
 
 /// Drops what an invalidation names: the entries of one hash value, or all (`hash` 0). Called from the
@@ -237,80 +244,84 @@ struct Judged {
 
 /// What a comment means for publishing. One that names a function for snapshots depends on that function,
 /// too.
-fn annotated(entry: &Entry) -> Judged {
+fn annotated(entry: &Entry) -> Result<Judged, OutOfMemory> {
     let mut names_another = false;
     let routine = role(entry, |annotation| {
         names_another = annotation.snapshot.is_some();
-        missing(annotation, &entry.routine.schema).is_none()
-    });
-    Judged { routine, names_another }
+        Ok(missing(annotation, &entry.routine.schema)?.is_none())
+    })?;
+    Ok(Judged { routine, names_another })
 }
 
 /// `None` when the routine is not annotated. `has_all`: whether everything is there that it names.
-fn role(entry: &Entry, has_all: impl FnOnce(&Annotation) -> bool) -> Option<Routine> {
+fn role(
+    entry: &Entry,
+    has_all: impl FnOnce(&Annotation) -> Result<bool, OutOfMemory>,
+) -> Result<Option<Routine>, OutOfMemory> {
     let oid = entry.routine.oid;
     #[cfg(feature = "annotate_everything")]
     if entry.is_plpgsql {
         let annotation = Annotation { level: Some(Level::Notice), ..Annotation::default() };
-        return Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) });
+        return Ok(Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) }));
     }
     if !guc::schema_is_served(&entry.routine.schema) {
-        return None;
+        return Ok(None);
     }
     let annotation = match entry.routine.parse() {
-        Ok(None) => return None,
+        Ok(None) => return Ok(None),
         Ok(Some(annotation)) => annotation,
-        Err(_) => return Some(Routine { oid, role: Role::Barrier }),
+        Err(_) => return Ok(Some(Routine { oid, role: Role::Barrier })),
     };
     if !annotation.is_sse() {
         // A bracketed function is not inlined (clauses.c, FmgrHookIsNeeded). The plan without an index that
         // may follow is too high a price for a warning. SQL itself raises nothing, so only what it calls goes
         // unwarned.
         let is_unbound = annotation.http.is_some() && guc::WARN_UNBOUND.get() && !entry.is_sql;
-        return is_unbound.then_some(Routine { oid, role: Role::Unbound });
+        return Ok(is_unbound.then_some(Routine { oid, role: Role::Unbound }));
     }
-    if !annotation.publish || !annotation.check(&entry.routine.facts()).is_empty() || !has_all(&annotation) {
-        return Some(Routine { oid, role: Role::Barrier });
+    if !annotation.publish || !annotation.check(&entry.routine.facts()).is_empty() || !has_all(&annotation)? {
+        return Ok(Some(Routine { oid, role: Role::Barrier }));
     }
-    Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) })
+    Ok(Some(Routine { oid, role: Role::Publisher(Published::of(annotation)) }))
 }
 
 /// What is wrong with the function that an annotation names for snapshots (C7.6), as far as it is its name or
 /// its comment: whether it can be run only who runs it knows.
-fn missing(annotation: &Annotation, schema: &str) -> Option<Problem> {
-    let source = annotation.snapshot.as_ref()?;
+fn missing(annotation: &Annotation, schema: &str) -> Result<Option<Problem>, OutOfMemory> {
+    let Some(source) = &annotation.snapshot else { return Ok(None) };
     let (schema, name) = source.function(schema);
     let is_served = guc::schema_is_served(schema);
-    let namesakes = if is_served { namesakes::of(schema, name) } else { Vec::new() };
+    let namesakes = if is_served { namesakes::of(schema, name)? } else { Vec::new() };
     let found = namesakes.into_iter().map(|namesake| (namesake.oid, namesake.is_function, namesake.fits));
     match route::meant(source, found) {
-        Err(problem) => Some(problem),
+        Err(problem) => Ok(Some(problem)),
         Ok(oid) => {
-            let function = routine::read(pg_sys::Oid::from(oid));
-            function
-                .is_some_and(|function| function.routine.parse().is_err())
-                .then(|| route::mistaken(source))
+            let function = routine::read(pg_sys::Oid::from(oid))?;
+            let is_mistaken = function.is_some_and(|function| function.routine.parse().is_err());
+            Ok(is_mistaken.then(|| route::mistaken(source)))
         }
     }
 }
 
 /// The mistakes in a routine's comment, in the order of its lines. If there are none, the second value has
 /// what deserves a warning although it is no mistake (C7.3, last sentence; a snapshot while calls are off).
-pub(crate) fn judge(entry: &Entry) -> (Vec<Problem>, Vec<Problem>) {
-    match entry.routine.parse() {
-        Ok(None) => (Vec::new(), Vec::new()),
-        Ok(Some(annotation)) => {
-            let mut problems = annotation.check(&entry.routine.facts());
-            problems.extend(missing(&annotation, &entry.routine.schema));
-            if !problems.is_empty() {
-                return (problems, Vec::new());
-            }
-            let of_identity =
-                (!guc::USER_PARAMETERS.get()).then(|| annotation.advice(&entry.routine.facts())).flatten();
-            (problems, of_identity.into_iter().chain(without_snapshots(&annotation)).collect())
-        }
-        Err(problems) => (problems, Vec::new()),
+///
+/// # Errors
+/// There is no memory for reading it.
+pub(crate) fn judge(entry: &Entry) -> Result<(Vec<Problem>, Vec<Problem>), OutOfMemory> {
+    let annotation = match entry.routine.parse() {
+        Ok(None) => return Ok((Vec::new(), Vec::new())),
+        Ok(Some(annotation)) => annotation,
+        Err(problems) => return Ok((problems, Vec::new())),
+    };
+    let facts = entry.routine.facts();
+    let mut problems = annotation.check(&facts);
+    problems.extend(missing(&annotation, &entry.routine.schema)?);
+    if !problems.is_empty() {
+        return Ok((problems, Vec::new()));
     }
+    let of_identity = (!guc::USER_PARAMETERS.get()).then(|| annotation.advice(&facts)).flatten();
+    Ok((problems, of_identity.into_iter().chain(without_snapshots(&annotation)).collect()))
 }
 
 /// What is said of a routine that asks for snapshots while there are none.

@@ -29,7 +29,8 @@ use super::emitter;
 use super::mistake::{self, Mistake};
 use crate::guc;
 use crate::pg::backend::NoGateway;
-use crate::pg::entry::{activation, xact};
+use crate::pg::entry::activation::{self, Running};
+use crate::pg::entry::xact;
 use crate::pg::error_data::{Message, Origin};
 use crate::pg::postgres_cell::PostgresCell;
 use crate::pg::shmem::{self, Shared};
@@ -96,27 +97,45 @@ pub(crate) fn capture(message: &Message<'_>) {
             return;
         }
     }
-    let Some(routine) = publisher(level) else { return };
-    if let Role::Publisher(published) = &routine.role {
-        let _ = raise(&shared, routine.oid, published, message);
+    match publisher(level) {
+        Some(Publisher::Routine(routine)) => {
+            if let Role::Publisher(published) = &routine.role {
+                let _ = raise(&shared, routine.oid, published, message);
+            }
+        }
+        // It may have been one.
+        Some(Publisher::Unknown) => {
+            let _ = out_of_memory(&shared);
+        }
+        None => {}
     }
 }
 
+enum Publisher {
+    Routine(Rc<Routine>),
+    /// Cannot be said for want of memory.
+    Unknown,
+}
+
 /// The routine whose event a message of this level is: the innermost running one with that level. The search
-/// stops earlier at a routine with a mistake or with `@sse_subscribe` alone (C3.1).
-fn publisher(level: Level) -> Option<Rc<Routine>> {
+/// stops earlier at a routine with a mistake or with `@sse_subscribe` alone (C3.1), or of which nothing is
+/// known.
+fn publisher(level: Level) -> Option<Publisher> {
     let mut unbound = 0;
-    let found = activation::search(|routine| match &routine.role {
-        Role::Barrier => Some(None),
-        Role::Publisher(published) if published.level_or(guc::default_level()) == level => {
-            Some(Some(Rc::clone(routine)))
-        }
-        Role::Publisher(_) => None,
-        Role::Unbound => {
-            if unbound == 0 {
-                unbound = routine.oid;
+    let found = activation::search(|running| {
+        let Running::Routine(routine) = running else { return Some(Some(Publisher::Unknown)) };
+        match &routine.role {
+            Role::Barrier => Some(None),
+            Role::Publisher(published) if published.level_or(guc::default_level()) == level => {
+                Some(Some(Publisher::Routine(Rc::clone(routine))))
             }
-            None
+            Role::Publisher(_) => None,
+            Role::Unbound => {
+                if unbound == 0 {
+                    unbound = routine.oid;
+                }
+                None
+            }
         }
     });
     if found.is_none() && unbound != 0 && level == guc::default_level() {
@@ -212,7 +231,11 @@ fn publish_data(shared: &Shared, target: &Target<'_>, data: Data<'_>) -> Outcome
         return Outcome::Refused;
     }
     // Only `matching` asks who raises.
-    let emission = if *target.scope == Scope::Matching { emitter::emission() } else { Emission::None };
+    let emission = match *target.scope {
+        Scope::Matching => emitter::emission(),
+        _ => Ok(Emission::None),
+    };
+    let Ok(emission) = emission else { return out_of_memory(shared) };
     if *target.scope == Scope::Matching && admission::nobody_matches(target.access, &emission) {
         add(&shared.header.refusals.unmatched_total, 1);
         return Outcome::Unmatched;

@@ -105,18 +105,22 @@ pub(crate) fn judge(trigger: &Trigger, columns: &[Column]) -> Result<(), Unfit> 
 }
 
 /// The plan of a trigger, and how many bytes an event may have. `None`: nothing is published, because nothing
-/// is served here, or because the trigger is unfit, which is counted and said once.
+/// is served here, because the trigger is unfit, which is counted and said once, or because there is no memory
+/// for the plan, which is counted.
 pub(crate) fn plan(
     trigger: u32,
     table: u32,
-    read: impl FnOnce() -> (Trigger, Vec<Column>),
+    read: impl FnOnce() -> Result<(Trigger, Vec<Column>), OutOfMemory>,
 ) -> Option<(Rc<Plan>, usize)> {
     let shared = served::shared_or_warn("sse.publish_change")?;
     if IS_OUTDATED.take() {
         CACHE.with_borrow_mut(|cache| *cache = Cache::default());
     }
     let cached = CACHE.with_borrow(|cache| cache.plans.get(&(trigger, table)).cloned());
-    let plan = cached.unwrap_or_else(|| made(read));
+    let Ok(plan) = cached.map_or_else(|| made(read), Ok) else {
+        let _ = capture::out_of_memory(&shared);
+        return None;
+    };
     if plan.is_none() {
         shared.header.refusals.unfit_trigger_total.fetch_add(1, Relaxed);
     }
@@ -126,10 +130,12 @@ pub(crate) fn plan(
 }
 
 /// Makes a plan, and keeps it unless something has changed meanwhile.
-fn made(read: impl FnOnce() -> (Trigger, Vec<Column>)) -> Option<Rc<Plan>> {
+fn made(
+    read: impl FnOnce() -> Result<(Trigger, Vec<Column>), OutOfMemory>,
+) -> Result<Option<Rc<Plan>>, OutOfMemory> {
     invalidation::watch_tables(invalidate);
     let invalidations = INVALIDATIONS.get();
-    let (trigger, columns) = read();
+    let (trigger, columns) = read()?;
     let made_on = trigger.made_on();
     let plan = match Plan::new(&trigger, &columns) {
         Ok(plan) => Some(Rc::new(plan)),
@@ -146,11 +152,14 @@ fn made(read: impl FnOnce() -> (Trigger, Vec<Column>)) -> Option<Rc<Plan>> {
             if cache.plans.len() >= MAX_PLANS {
                 *cache = Cache::default();
             }
-            cache.tables.extend([trigger.relation, made_on]);
-            cache.plans.insert((trigger.oid, trigger.relation), plan.clone());
+            // Without memory it is made again with the next change.
+            if cache.tables.try_reserve(2).is_ok() && cache.plans.try_reserve(1).is_ok() {
+                cache.tables.extend([trigger.relation, made_on]);
+                cache.plans.insert((trigger.oid, trigger.relation), plan.clone());
+            }
         });
     }
-    plan
+    Ok(plan)
 }
 
 /// A table has changed; 0: any may have. Called from the invalidation callback, so it neither allocates nor

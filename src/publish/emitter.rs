@@ -6,36 +6,77 @@
 //!
 //! Not for subscribers' identities: those come from tokens, in the gateway.
 
-use sse_proto::encoding;
-use sse_proto::identity::{Emission, EmitterSettings};
+use std::ffi::CStr;
+
+use sse_proto::encoding::{self, OutOfMemory};
+use sse_proto::identity::{Emission, EmitterSettings, MAX_SOURCE_BYTES};
 
 use crate::guc;
-use crate::pg::{backend, guc_text};
+use crate::pg::{backend, guc_text, want_of_memory};
 
 /// The emitter of what this session raises now.
-pub(crate) fn emission() -> Emission {
-    let settings = [c"request.user_id", c"request.user_name", c"request.user_roles", c"request.jwt.claims"]
-        .map(|name| guc_text::with_option(name, read));
-    let [Ok(user_id), Ok(user_name), Ok(user_roles), Ok(jwt_claims)] = &settings else {
-        return Emission::Undecidable;
-    };
-    let settings = EmitterSettings {
+///
+/// # Errors
+/// There is no memory for reading it.
+pub(crate) fn emission() -> Result<Emission, OutOfMemory> {
+    match named_or_claimed() {
+        Ok(emission) => Ok(emission),
+        Err(Unread::Uncertain) => Ok(Emission::Undecidable),
+        Err(Unread::NoMemory) => Err(OutOfMemory),
+    }
+}
+
+/// Claims are not even read when another setting says who it is.
+fn named_or_claimed() -> Result<Emission, Unread> {
+    let (user_id, user_name, user_roles) =
+        (read(c"request.user_id")?, read(c"request.user_name")?, read(c"request.user_roles")?);
+    let named = EmitterSettings {
         user_id: user_id.as_deref(),
         user_name: user_name.as_deref(),
         user_roles: user_roles.as_deref(),
-        jwt_claims: jwt_claims.as_deref(),
+        jwt_claims: None,
     };
-    Emission::of(&settings, &guc::auth::claim_names())
-}
-
-/// A setting in which a character had to be replaced no longer says what was meant.
-struct Unreadable;
-
-fn read(text: Option<&[u8]>) -> Result<Option<String>, Unreadable> {
-    let Some(text) = text else { return Ok(None) };
-    let mut scratch = String::new();
-    match encoding::to_utf8(text, backend::database_encoding(), &mut scratch) {
-        Ok((text, 0)) => Ok(Some(text.to_owned())),
-        Ok(_) | Err(_) => Err(Unreadable),
+    let names = guc::auth::claim_names();
+    let emission = Emission::of(&named, &names);
+    if !matches!(emission, Emission::None) {
+        return Ok(emission);
     }
+    let jwt_claims = read(c"request.jwt.claims")?;
+    Ok(Emission::of(&EmitterSettings { jwt_claims: jwt_claims.as_deref(), ..named }, &names))
 }
+
+/// Why a setting does not say who it is.
+enum Unread {
+    /// A character had to be replaced, so it no longer says what was meant; or it is longer than any identity.
+    Uncertain,
+    /// There is no memory.
+    NoMemory,
+}
+
+/// The text of a setting in UTF-8. It may be as long as the session likes.
+fn read(name: &CStr) -> Result<Option<String>, Unread> {
+    guc_text::with_option(name, |text| {
+        let Some(text) = text else { return Ok(None) };
+        // No encoding has more than twice the bytes of UTF-8.
+        if text.len() > 2 * MAX_SOURCE_BYTES {
+            return Err(Unread::Uncertain);
+        }
+        if text.len() > SMALL_BYTES {
+            want_of_memory::ask_for(TEXT_FACTOR * text.len()).map_err(|_| Unread::NoMemory)?;
+        }
+        let mut scratch = String::new();
+        match encoding::to_utf8(text, backend::database_encoding(), &mut scratch) {
+            Ok((text, 0)) => Ok(Some(text.to_owned())),
+            Ok(_) => Err(Unread::Uncertain),
+            Err(OutOfMemory) => Err(Unread::NoMemory),
+        }
+    })
+}
+
+/// For a text of at most this many bytes no memory is asked for: with all that is made of it, it has less than
+/// Postgres needs for a message.
+const SMALL_BYTES: usize = 1024;
+
+/// A text, and what it says, have at most so many times its bytes: claims are an object, in which a number of
+/// one digit is a value of its own.
+const TEXT_FACTOR: usize = 32;

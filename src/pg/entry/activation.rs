@@ -17,6 +17,10 @@
 //! Comparing stack addresses was considered and rejected: a call that is over and the next call have the same
 //! depth.
 //!
+//! A call for which there is no memory is on the stack all the same, in a place that is kept free for it: as one
+//! of which nothing is known ([`Running::Unknown`]). Without it, what it raises would be an event of whoever has
+//! called it.
+//!
 //! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine is on the stack, too: the threshold
 //! is not lowered while a script is on top (see [`begin_script`]).
 //!
@@ -31,6 +35,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::{pg_guard, pg_sys};
+use sse_proto::encoding::OutOfMemory;
 
 use crate::pg::guc_shadow;
 use crate::pg::postgres_cell::PostgresCell;
@@ -59,6 +64,8 @@ type FmgrHook =
 
 struct Activation {
     kind: Kind,
+    /// The routine; 0: a script.
+    oid: u32,
     /// Nest level of transactions when it began.
     nest_level: c_int,
     /// Start of the client's message, or of the worker's task, that it belongs to.
@@ -69,15 +76,23 @@ enum Kind {
     /// A call through this `FmgrInfo`, which stays where it is as long as the call; the address is only
     /// compared, never followed.
     Routine(Rc<Routine>, *const pg_sys::FmgrInfo),
+    /// A call for which there was no memory.
+    Unknown(*const pg_sys::FmgrInfo),
     /// An extension's script. Never the first of the stack.
     Script,
 }
 
-impl Activation {
-    fn new(kind: Kind) -> Self {
-        Self { kind, nest_level: nest_level(), statement: statement() }
-    }
+/// A running routine.
+pub(crate) enum Running<'a> {
+    /// It is annotated.
+    Routine(&'a Rc<Routine>),
+    /// There was no memory for what is known of it, nor perhaps of those that it calls: whether what they raise
+    /// is an event cannot be said.
+    Unknown,
 }
+
+/// Places that the postmaster gives to the stack of every process. So that there always is one to spare.
+const FIRST_PLACES: usize = 8;
 
 fn nest_level() -> c_int {
     // SAFETY: reads a variable of xact.c.
@@ -91,6 +106,7 @@ fn statement() -> i64 {
 
 /// To be called once, from `_PG_init` in the postmaster.
 pub(crate) fn install() {
+    ACTIVATIONS.with_mut(|activations| activations.reserve(FIRST_PLACES));
     // SAFETY: hooks are plain variables of the postmaster, which runs nothing else while it loads libraries.
     keep(&PREVIOUS_STARTUP, unsafe { pg_sys::shmem_startup_hook });
     // SAFETY: as above.
@@ -144,26 +160,62 @@ pub(crate) fn drop_stale() {
     });
 }
 
-/// A routine begins; drops the activations of an earlier message before. Does not panic: without memory Rust
-/// ends the process.
-fn begin(activation: Activation) {
+/// A routine begins; drops the activations of an earlier message before. `None`: there was no memory for what
+/// is known of it. Cannot fail.
+fn begin(routine: Option<Rc<Routine>>, flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid) {
     ACTIVATIONS.try_with_mut(|activations| {
-        if activations.last().is_some_and(|last| last.statement != activation.statement) {
+        let statement = statement();
+        if activations.last().is_some_and(|last| last.statement != statement) {
             activations.clear();
         }
-        activations.push(activation);
+        let places = places(activations);
+        let kind = match routine {
+            Some(routine) if places > 1 => Kind::Routine(routine, flinfo),
+            _ => Kind::Unknown(flinfo),
+        };
+        if places > 0 {
+            activations.push(Activation { kind, oid: oid.to_u32(), nest_level: nest_level(), statement });
+        } else {
+            stand_in(activations, flinfo);
+        }
         guc_shadow::lower();
     });
+}
+
+/// How many places are free, of which the last is for a call that finds no memory for another one.
+fn places(activations: &mut Vec<Activation>) -> usize {
+    let free = activations.capacity() - activations.len();
+    if free > 1 { free } else { grown(activations, free) }
+}
+
+#[cold]
+fn grown(activations: &mut Vec<Activation>, free: usize) -> usize {
+    if activations.try_reserve(2).is_ok() { 2 } else { free }
+}
+
+/// Without a place the last activation, which is an unknown one then, stands for a further call, too. If that
+/// is through the same `FmgrInfo` (an index has one for all who use it), their ends cannot be told apart: it
+/// stays until another one ends.
+#[cold]
+fn stand_in(activations: &mut [Activation], flinfo: *const pg_sys::FmgrInfo) {
+    if let Some(Kind::Unknown(of)) = activations.last_mut().map(|last| &mut last.kind)
+        && ptr::eq(*of, flinfo)
+    {
+        *of = ptr::null();
+    }
 }
 
 /// A call is over, of a routine that may be none of ours, or have been none when the call began: whether it
 /// is on the stack tells. Its oid has to be the same, too: an activation that was left behind may have the
 /// address of a call site that came later. Allocates nothing, cannot fail.
 fn end(flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid, by_error: bool) {
-    let is_it = |kind: &Kind| matches!(kind, Kind::Routine(routine, of) if ptr::eq(*of, flinfo) && routine.oid == oid.to_u32());
+    let is_it = |activation: &Activation| {
+        matches!(activation.kind, Kind::Routine(_, of) | Kind::Unknown(of) if ptr::eq(of, flinfo))
+            && activation.oid == oid.to_u32()
+    };
     let mut is_last = false;
     change(|activations| {
-        let Some(place) = activations.iter().rposition(|activation| is_it(&activation.kind)) else {
+        let Some(place) = activations.iter().rposition(is_it) else {
             return false;
         };
         if by_error {
@@ -179,10 +231,11 @@ fn end(flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid, by_error: bool) {
 }
 
 /// Runs `find` over the running annotated routines, innermost first, until it answers.
-pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Option<T> {
+pub(crate) fn search<T>(mut find: impl FnMut(Running<'_>) -> Option<T>) -> Option<T> {
     let found = ACTIVATIONS.try_with(|activations| {
         activations.iter().rev().find_map(|activation| match &activation.kind {
-            Kind::Routine(routine, _) => find(routine),
+            Kind::Routine(routine, _) => find(Running::Routine(routine)),
+            Kind::Unknown(_) => find(Running::Unknown),
             Kind::Script => None,
         })
     });
@@ -191,13 +244,23 @@ pub(crate) fn search<T>(mut find: impl FnMut(&Rc<Routine>) -> Option<T>) -> Opti
 
 /// An extension's script is about to run. extension.c reads the C variable of `log_min_messages` before each
 /// script of an update path, and would take the lowered value for the setting.
-pub(crate) fn begin_script() {
+///
+/// # Errors
+/// There is no memory for its marker; the script must not be run then.
+pub(crate) fn begin_script() -> Result<(), OutOfMemory> {
     drop_stale();
     if none_running() {
-        return;
+        return Ok(());
     }
-    ACTIVATIONS.with_mut(|activations| activations.push(Activation::new(Kind::Script)));
-    guc_shadow::restore();
+    ACTIVATIONS.with_mut(|activations| {
+        if places(activations) < 2 {
+            return Err(OutOfMemory);
+        }
+        let (nest_level, statement) = (nest_level(), statement());
+        activations.push(Activation { kind: Kind::Script, oid: 0, nest_level, statement });
+        guc_shadow::restore();
+        Ok(())
+    })
 }
 
 /// The script has ended well: removes the marker of [`begin_script`], if it set one, and all that was left
@@ -232,7 +295,7 @@ fn change(change: impl FnOnce(&mut Vec<Activation>) -> bool) {
             return;
         }
         match activations.last().map(|activation| &activation.kind) {
-            Some(Kind::Routine(..)) => guc_shadow::lower(),
+            Some(Kind::Routine(..) | Kind::Unknown(_)) => guc_shadow::lower(),
             Some(Kind::Script) | None => guc_shadow::restore(),
         }
     });
@@ -247,7 +310,7 @@ unsafe extern "C-unwind" fn needs(oid: pg_sys::Oid) -> bool {
     {
         return true;
     }
-    annotated(oid).is_some()
+    !matches!(annotated(oid), Ok(None))
 }
 
 /// fmgr.c calls this at the beginning and the end of each call. Not guarded by pgrx, whose guard would be a
@@ -276,8 +339,10 @@ unsafe extern "C-unwind" fn bracket(
         unsafe { previous(event, flinfo, private) };
     }
     if event == pg_sys::FmgrHookEventType::FHET_START {
-        if let Some(routine) = annotated(oid) {
-            begin(Activation::new(Kind::Routine(routine, flinfo)));
+        match annotated(oid) {
+            Ok(None) => {}
+            Ok(routine) => begin(routine, flinfo, oid),
+            Err(OutOfMemory) => begin(None, flinfo, oid),
         }
     } else if event == pg_sys::FmgrHookEventType::FHET_END && mistake::is_to_be_said() {
         // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and
@@ -287,12 +352,15 @@ unsafe extern "C-unwind" fn bracket(
 }
 
 /// The annotated routine of this oid; may read the catalog, and raise an error.
-fn annotated(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
-    annotations::known(oid).unwrap_or_else(|| looked_up(oid))
+fn annotated(oid: pg_sys::Oid) -> Result<Option<Rc<Routine>>, OutOfMemory> {
+    match annotations::known(oid) {
+        Some(routine) => Ok(routine),
+        None => looked_up(oid),
+    }
 }
 
 #[cold]
-fn looked_up(oid: pg_sys::Oid) -> Option<Rc<Routine>> {
+fn looked_up(oid: pg_sys::Oid) -> Result<Option<Rc<Routine>>, OutOfMemory> {
     // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and those
     // of its callers up to `needs` or `bracket`, without destructors.
     unsafe { pgrx_extern_c_guard(move || annotations::lookup(oid)) }

@@ -18,6 +18,7 @@ use crate::pg::row::{self, Json, Row};
 use crate::pg::table;
 use crate::pg::text::for_message;
 use crate::pg::trigger::{self, Trigger};
+use crate::pg::want_of_memory::or_raise;
 use crate::publish::changes::plan::Plan;
 use crate::publish::changes::{self, Change, Operation, Texts};
 
@@ -132,9 +133,9 @@ unsafe extern "C-unwind" fn begin(data: *const pg_sys::TriggerData, call: *mut C
     let table = unsafe { (*relation).rd_id };
     let read = || {
         // SAFETY: as above.
-        let trigger = unsafe { Trigger::of(definition, relation) };
+        let trigger = unsafe { Trigger::of(definition, relation) }?;
         // SAFETY: as above; Postgres has it open.
-        (trigger, unsafe { table::columns(relation) })
+        Ok((trigger, unsafe { table::columns(relation) }))
     };
     let Some((plan, most_bytes)) = changes::plan(oid.to_u32(), table.to_u32(), read) else { return };
     // However this call ends, its memory is emptied afterwards, and with it this claim to the plan: a type's
@@ -277,7 +278,7 @@ pub(super) unsafe extern "C-unwind" fn created(statement: *mut pg_sys::CreateTri
     let ours = found.filter(|(function, _)| trigger::is_of_library(*function, SYMBOL));
     let judged = ours.map(|(_, trigger)| {
         // SAFETY: open.
-        changes::judge(&trigger, &unsafe { table::columns(relation) })
+        changes::judge(&or_raise(trigger), &unsafe { table::columns(relation) })
     });
     // SAFETY: opened above.
     unsafe { pg_sys::relation_close(relation, held) };

@@ -14,6 +14,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use super::{activation, catalog_change, invalidation, row_trigger};
 use crate::guc;
+use crate::pg::want_of_memory::or_raise;
 use crate::pg::{call_slot, database, make_way, routine, shmem};
 use crate::publish::annotations;
 
@@ -157,7 +158,7 @@ unsafe fn of_role_or_database(node: *mut pg_sys::Node, tag: pg_sys::NodeTag) -> 
 /// - Called by the backend's Postgres thread, where an error may be raised.
 #[pg_guard]
 unsafe extern "C-unwind" fn begin_script() {
-    activation::begin_script();
+    or_raise(activation::begin_script());
 }
 
 /// Called before a statement that may change routines: this backend has to hear of its own changes.
@@ -206,11 +207,11 @@ unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     if statement.comment.is_null() || !database::has_extension() {
         return;
     }
-    let Some(entry) = routine::read(address.objectId) else { return };
+    let Some(entry) = or_raise(routine::read(address.objectId)) else { return };
     if !guc::schema_is_served(&entry.routine.schema) {
         return;
     }
-    let (problems, advice) = annotations::judge(&entry);
+    let (problems, advice) = or_raise(annotations::judge(&entry));
     for problem in problems.iter().take(MAX_WARNINGS) {
         crate::pg::report::warning(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -119,6 +119,7 @@ const PLAIN: &[&str] = &[
     "many_routines",
     "many_types",
     "no_gateway",
+    "no_memory",
     "pages",
     "pages_typescript",
     "privileges",
