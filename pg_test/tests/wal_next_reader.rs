@@ -78,7 +78,7 @@ fn nobody_is_let_in_before_the_window_is_read_back_also_when_the_reader_ends_mea
     let mut again = behind(&cluster, &base.id)?;
     for event in told {
         let found = next(&mut again)?;
-        ensure!(found == event, "{} {} in place of {}", found.event, found.id, event.id);
+        ensure!(found == event, "{} {} {:.80} in place of {}", found.event, found.id, found.data, event.id);
     }
     Ok(())
 }
