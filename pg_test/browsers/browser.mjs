@@ -34,8 +34,6 @@ const OPTIONS = {
 
 export class Browser {
   #browser;
-  /** All persons so far. */
-  #persons = [];
 
   constructor(name, browser) {
     this.name = name;
@@ -51,14 +49,7 @@ export class Browser {
 
   /** Somebody with a profile of their own: tabs of one person share cookies, those of two do not. */
   async person() {
-    const person = new Person(this.name, await this.#browser.createBrowserContext());
-    this.#persons.push(person);
-    return person;
-  }
-
-  /** Whoever is still there leaves. */
-  async empty() {
-    for (const person of this.#persons.splice(0)) await person.leave();
+    return new Person(this.name, await this.#browser.createBrowserContext());
   }
 
   close() {
@@ -86,11 +77,9 @@ export class Person {
     return tab;
   }
 
-  /** Closes the tabs. Who has left does nothing. */
+  /** Closes the tabs. */
   async leave() {
     for (const tab of this.tabs.splice(0)) await tab.close();
-    const context = this.#context;
-    this.#context = null;
-    await context?.close();
+    await this.#context.close();
   }
 }

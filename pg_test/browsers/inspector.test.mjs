@@ -1,7 +1,7 @@
 // The inspector in both browsers: the token, what is shown and as what, what can be done, and what hours do to it.
 
 import assert from "node:assert/strict";
-import { afterEach, it } from "node:test";
+import { it } from "node:test";
 
 import { eventually } from "./page.mjs";
 import { restart, sql, start, stop, URL } from "./server.mjs";
@@ -17,19 +17,9 @@ const ATTACK = `<img src=x onerror="window.pwned=1">`;
 
 const opened = () => `${URL}/#token=${encodeURIComponent(TOKEN)}`;
 
-/** What the running test has open. Left open by one that failed, it would be in the way of the others, and node would not end. */
-const streams = [];
-
-/** Whoever streams gets its signal. */
-function stopper() {
-  const stopping = new AbortController();
-  streams.push(stopping);
-  return stopping;
-}
-
 /** Somebody who listens, until they stop or are made to. */
 async function listener(path, token = "") {
-  const stopping = stopper();
+  const stopping = new AbortController();
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
   const response = await fetch(PUBLIC + path, { headers: { ...headers, Accept: "text/event-stream" }, signal: stopping.signal });
   assert.equal(response.status, 200, path);
@@ -43,8 +33,6 @@ async function listener(path, token = "") {
 }
 
 inBrowsers(browser => {
-  afterEach(() => streams.splice(0).forEach(one => one.abort()));
-
   it("takes the token out of the address bar, keeps it for the tab, and says so when it is wrong", async () => {
     const me = await browser().person();
     const page = await me.open(`${URL}/`);
@@ -90,7 +78,7 @@ inBrowsers(browser => {
     const page = await me.open(opened());
     await page.shows("#state", "Live");
     const user = await sql(`select sse.issue_token('7', $$${ATTACK}$$, array[]::text[], '1h')`);
-    const heard = [await listener(`/api/heard/info?topic=${encodeURIComponent(ATTACK)}`, user), await listener("/api/heard/info")];
+    const streams = [await listener(`/api/heard/info?topic=${encodeURIComponent(ATTACK)}`, user), await listener("/api/heard/info")];
     await page.says("#subscribers tbody", ATTACK);
     await page.says("#endpoints tbody", "<img");
     await fetch(`${PUBLIC}/api/fails?said=${encodeURIComponent(ATTACK)}`);
@@ -105,7 +93,7 @@ inBrowsers(browser => {
     await page.press("button", "Keep");
     assert.deepEqual(await page.run(() => [window.pwned ?? null, document.querySelectorAll("img, body svg:not(.plot svg), iframe, body script").length]), [null, 0]);
     await page.isGood("full of attacks");
-    heard.forEach(one => one.stop());
+    streams.forEach(one => one.stop());
     await me.leave();
   });
 
@@ -245,7 +233,7 @@ inBrowsers(browser => {
   });
 
   it("says that four watch already, shows all else, and watches when one of them has gone", async () => {
-    const stopping = stopper();
+    const stopping = new AbortController();
     const watch = () => fetch(`${URL}/api/events`, { headers: { Authorization: `Bearer ${TOKEN}` }, signal: stopping.signal });
     // Pages that were closed a moment ago may still have their places.
     for (let open = 0; open < 4; open += (await watch()).ok ? 1 : 0);

@@ -8,7 +8,6 @@ export const URL = process.env.PG_SSE_URL;
 
 const socket = connect(Number(process.env.PG_SSE_CONTROL), "127.0.0.1");
 const waiting = [];
-let isAway = false;
 createInterface({ input: socket }).on("line", line => waiting.shift()?.(line));
 socket.unref();
 
@@ -33,14 +32,6 @@ async function ask(...words) {
 export const sql = text => ask("sql", text);
 /** Restarts Postgres, and waits until calls are taken. */
 export const restart = () => ask("restart");
-export async function stop() {
-  isAway = true;
-  await ask("stop");
-}
+export const stop = () => ask("stop");
 /** Starts it again, and waits until calls are taken. */
-export async function start() {
-  await ask("start");
-  isAway = false;
-}
-/** Starts it if it was stopped and not started again. */
-export const comeBack = () => (isAway ? start() : undefined);
+export const start = () => ask("start");
