@@ -1,5 +1,5 @@
-//! Backends without memory: want of it is an answer, and never the end of the process, with which Postgres would
-//! end every session of the cluster (SAFETY.md, "When memory runs out").
+//! Backends without memory: want of it is an answer, and never the end of the process, with which Postgres
+//! would end every session of the cluster (SAFETY.md, "When memory runs out").
 //!
 //! A module in C takes all memory away at a chosen moment, and gives it back.
 //!

@@ -105,8 +105,8 @@ pub(crate) fn judge(trigger: &Trigger, columns: &[Column]) -> Result<(), Unfit> 
 }
 
 /// The plan of a trigger, and how many bytes an event may have. `None`: nothing is published, because nothing
-/// is served here, because the trigger is unfit, which is counted and said once, or because there is no memory
-/// for the plan, which is counted.
+/// is served here, because the trigger is unfit, which is counted and said once, or because there is no
+/// memory for the plan, which is counted.
 pub(crate) fn plan(
     trigger: u32,
     table: u32,

@@ -47,7 +47,8 @@ fn named_or_claimed() -> Result<Emission, Unread> {
 
 /// Why a setting does not say who it is.
 enum Unread {
-    /// A character had to be replaced, so it no longer says what was meant; or it is longer than any identity.
+    /// A character had to be replaced, so it no longer says what was meant; or it is longer than any
+    /// identity.
     Uncertain,
     /// There is no memory.
     NoMemory,
@@ -73,8 +74,8 @@ fn read(name: &CStr) -> Result<Option<String>, Unread> {
     })
 }
 
-/// For a text of at most this many bytes no memory is asked for: with all that is made of it, it has less than
-/// Postgres needs for a message.
+/// For a text of at most this many bytes no memory is asked for: with all that is made of it, it has less
+/// than Postgres needs for a message.
 const SMALL_BYTES: usize = 1024;
 
 /// A text, and what it says, have at most so many times its bytes: claims are an object, in which a number of

@@ -17,9 +17,9 @@
 //! Comparing stack addresses was considered and rejected: a call that is over and the next call have the same
 //! depth.
 //!
-//! A call for which there is no memory is on the stack all the same, in a place that is kept free for it: as one
-//! of which nothing is known ([`Running::Unknown`]). Without it, what it raises would be an event of whoever has
-//! called it.
+//! A call for which there is no memory is on the stack all the same, in a place that is kept free for it: as
+//! one of which nothing is known ([`Running::Unknown`]). Without it, what it raises would be an event of
+//! whoever has called it.
 //!
 //! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine is on the stack, too: the threshold
 //! is not lowered while a script is on top (see [`begin_script`]).
@@ -86,8 +86,8 @@ enum Kind {
 pub(crate) enum Running<'a> {
     /// It is annotated.
     Routine(&'a Rc<Routine>),
-    /// There was no memory for what is known of it, nor perhaps of those that it calls: whether what they raise
-    /// is an event cannot be said.
+    /// There was no memory for what is known of it, nor perhaps of those that it calls: whether what they
+    /// raise is an event cannot be said.
     Unknown,
 }
 
