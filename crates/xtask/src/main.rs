@@ -1,5 +1,5 @@
 //! `cargo xtask …`: the commands of the project: install, demo, docs, package, release, administrator, test,
-//! bench, instructions, ledger, siege, snapshots, soak, regress, screenshots.
+//! rules, bench, instructions, ledger, siege, snapshots, soak, regress, screenshots.
 //!
 //! Not for anything that runs in a server: this builds, starts and asks.
 
@@ -79,6 +79,8 @@ enum Task {
         #[arg(value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: Vec<u32>,
     },
+    /// Look at the format and the rules of the house: seconds, before every commit.
+    Rules,
     /// Make the pictures of the examples that README and docs show: docs/images/NAME.png.
     Screenshots {
         /// Of these alone (default: of all).
@@ -129,6 +131,7 @@ fn main() -> ExitCode {
         Task::Package(options) => package::run(&options),
         Task::Regress => regress::run(),
         Task::Release { pg } => package::release(&pg),
+        Task::Rules => test::rules(),
         Task::Screenshots { names, pg_config } => screenshots::run(&names, pg_config.as_deref()),
         Task::Siege(arguments) => siege::run(arguments),
         Task::Snapshots { seconds, seed, pg_config } => snapshots::run(seconds, seed, pg_config.as_deref()),

@@ -142,6 +142,12 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     if summary.total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// What is quick to fail, alone.
+pub(crate) fn rules() -> Result<()> {
+    steps::keep_format()?;
+    steps::keep_rules()
+}
+
 /// What the steps so far came to.
 #[derive(Default)]
 struct Summary {

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cluster::http::TRANSPORT;
 use cluster::{Extension, PgConfig, Profile, cargo, workspace_root};
 
@@ -68,6 +68,29 @@ pub(super) struct Run {
     pub(super) extension: Option<Extension>,
 }
 
+/// Everything is formatted as rustfmt does it, also what is apart from the workspace.
+pub(super) fn keep_format() -> Result<()> {
+    let mut format = cargo();
+    format.args(["fmt", "--all", "--", "--check", "--color=never"]);
+    progress::run("format", format)?.ok("cargo fmt --check")?;
+    for (name, manifest) in APART {
+        let mut apart = cargo();
+        apart.args(["fmt", "--manifest-path"]).arg(workspace_root().join(manifest));
+        apart.args(["--", "--check", "--color=never"]);
+        progress::run(&format!("format of {name}"), apart)?.ok("cargo fmt --check")?;
+    }
+    Ok(())
+}
+
+/// Every violation of the rules is in the error, one line each.
+pub(super) fn keep_rules() -> Result<()> {
+    let mut violations = rules::violations(workspace_root())?;
+    violations.extend(dependencies::violations(workspace_root())?);
+    violations.extend(docs::violations(workspace_root())?);
+    ensure!(violations.is_empty(), "{}", violations.join("\n"));
+    Ok(())
+}
+
 impl Run {
     pub(super) fn packages(&mut self) -> Result<Outcome> {
         let purpose = if self.fuzz_seconds > 0 { Purpose::Fuzz } else { Purpose::Test };
@@ -76,25 +99,12 @@ impl Run {
     }
 
     pub(super) fn format(&mut self) -> Result<Outcome> {
-        let mut format = cargo();
-        format.args(["fmt", "--all", "--", "--check", "--color=never"]);
-        progress::run("format", format)?.ok("cargo fmt --check")?;
-        for (name, manifest) in APART {
-            let mut apart = cargo();
-            apart.args(["fmt", "--manifest-path"]).arg(workspace_root().join(manifest));
-            apart.args(["--", "--check", "--color=never"]);
-            progress::run(&format!("format of {name}"), apart)?.ok("cargo fmt --check")?;
-        }
+        keep_format()?;
         Ok(Outcome::passed())
     }
 
     pub(super) fn rules(&mut self) -> Result<Outcome> {
-        let mut violations = rules::violations(workspace_root())?;
-        violations.extend(dependencies::violations(workspace_root())?);
-        violations.extend(docs::violations(workspace_root())?);
-        if !violations.is_empty() {
-            bail!("{}", violations.join("\n"));
-        }
+        keep_rules()?;
         Ok(Outcome::passed())
     }
 
