@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use super::files::everything;
 
 /// The documents that lead through the code.
-const DOCUMENTS: [&str; 3] = ["ARCHITECTURE.md", "SAFETY.md", "CONTRIBUTING.md"];
+const DOCUMENTS: [&str; 4] = ["ARCHITECTURE.md", "SAFETY.md", "CONTRIBUTING.md", "README.md"];
 
 /// How names of files end, when they are written without a folder.
 const ENDS: [&str; 9] = [".rs", ".md", ".sql", ".toml", ".control", ".html", ".js", ".dict", ".yml"];
