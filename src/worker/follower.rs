@@ -1,6 +1,5 @@
 //! `pg_sse follower`: keeps in step what the servers of a replication tree have in common besides events,
-//! where
-//! `sse.durability` is `wal` (C10.5).
+//! where `sse.durability` is `wal` (C10.5).
 //!
 //! Refusals. Each server has a file of them, which its gateway reads. The table `sse._refusals` is
 //! replicated. On the primary the follower puts into the table what comes into the file; on a standby it

@@ -1,6 +1,6 @@
 //! The files that `sse.serve_client` serves: made whenever the routes are, kept as bytes (C7.7, C7.10).
 //!
-//! Not for making it, nor for who may fetch it.
+//! Not for making them, nor for who may fetch them.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
