@@ -7,7 +7,7 @@ use sse_proto::record::{
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    // The place is read without looking at the record behind it.
+    // The place is read without looking at the record after it.
     if let Some((place, inner)) = place(bytes) {
         let mut placed = Vec::new();
         append_placed(place, inner, &mut placed).expect("there is memory");

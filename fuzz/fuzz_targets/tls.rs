@@ -69,7 +69,7 @@ fuzz_target!(|input: (bool, Vec<Step>)| {
     let name = ServerName::try_from("localhost").expect("a name");
     let mut client = ClientConnection::new(Arc::clone(&config[usize::from(is_new)]), name).expect("a client");
     let (mut way, mut is_honest) = (Vec::new(), true);
-    // Too many updates of keys are refused, and nothing goes on behind an end or a text that came too early.
+    // Too many updates of keys are refused, and nothing goes on after an end or a text that came too early.
     let (mut may_refuse, mut updates) = (false, 0);
     let mut is_listening = true;
     let (mut client_said, mut server_said, mut client_read) = (Vec::new(), Vec::new(), Vec::new());

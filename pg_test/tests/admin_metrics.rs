@@ -171,7 +171,7 @@ fn a_delay_is_measured_from_the_commit_and_for_immediate_events_from_the_raise()
     let mut stream = corner.stream("f/info")?;
     for routine in ["f", "now"] {
         let before = admin.scrape()?;
-        // The transaction goes on for a second behind the RAISE.
+        // The transaction goes on for a second after the RAISE.
         corner.sql(&format!("begin; select {routine}('x'); select pg_sleep(1); commit"))?;
         stream.next_data(1, SOON)?;
         let name = |part: &str| format!("pg_sse_event_delay_seconds_{part}");

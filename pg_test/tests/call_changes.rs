@@ -236,7 +236,7 @@ fn at_once(
     Ok(())
 }
 
-// Long because it is one list of calls before and behind one commit.
+// Long because it is one list of calls before and after one commit.
 #[test]
 fn right_behind_a_commit_a_call_is_answered_by_the_routine_that_is_there() -> Result<()> {
     let api = Api::new("behind")?;

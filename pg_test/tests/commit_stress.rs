@@ -163,7 +163,7 @@ fn a_transaction_larger_than_the_ring_commits_and_the_rest_is_a_gap() -> Result<
     assert_eq!(corner.sql("select count(*) from t")?, "640", "it has committed");
     let dropped = usize::try_from(figure(&cluster, "stat_ring", "dropped_total")?)?;
     ensure!(dropped > 500, "{dropped}");
-    // The gap is before them, or behind them if the gateway was stopped just as it began to take.
+    // The gap is before them, or after them if the gateway was stopped just as it began to take.
     let (mut arrived, mut gaps) = (Vec::new(), 0);
     while arrived.len() < 641 - dropped || gaps == 0 {
         let next = stream.next_payload(SOON)?;

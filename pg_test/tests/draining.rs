@@ -129,7 +129,7 @@ fn time_of_stop(cluster: &Cluster, mode: StopMode) -> Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// What each stream was told about its return, in milliseconds; each has ended cleanly behind the last event.
+/// What each stream was told about its return, in milliseconds; each has ended cleanly after the last event.
 fn returns_of(sockets: Vec<Wire>) -> Result<Vec<u64>> {
     let returns = sockets.into_iter().map(|mut socket| {
         let mut bytes = Vec::new();

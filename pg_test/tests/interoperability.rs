@@ -1,6 +1,6 @@
 //! Clients of others read our streams: the programs of docs/interoperability.md as they stand there, curl,
 //! and a crate that is built apart. Each gets the same messages, of which every one is hard on somebody, by
-//! an open stream, through heartbeats, and behind the end of the stream; and some of them through the
+//! an open stream, through heartbeats, and after the end of the stream; and some of them through the
 //! documented proxies.
 //!
 //! Not for the package of ours: `client_js.rs`.

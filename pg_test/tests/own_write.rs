@@ -235,7 +235,7 @@ fn logins_and_calls_on_every_thread_have_it() -> Result<()> {
     })
 }
 
-// A transaction that stands still after its commit holds back the events of all that came behind it.
+// A transaction that stands still after its commit holds back the events of all that came after it.
 #[test]
 fn an_answer_waits_for_a_transaction_before_its_own_as_long_as_the_courier_does_and_has_its_position()
 -> Result<()> {

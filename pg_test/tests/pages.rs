@@ -1,7 +1,7 @@
 //! The pages of `docs/`: every block of SQL, every command with what it prints, and every line of
 //! postgresql.conf, run in the order of the page, on a server of its own.
 //!
-//! A block with the word `excerpt` behind its language is left out; `cargo xtask test` has a rule for the
+//! A block with the word `excerpt` after its language is left out; `cargo xtask test` has a rule for the
 //! rest (crates/xtask/src/docs/rules.rs). `=>` is a statement for psql, whose output has to have the lines of
 //! the page in their order. `$` is a command: its output has to begin with the lines of the page, where they
 //! are given; one that goes on (a stream) may be given them by what comes later on the page. Ids, dates and

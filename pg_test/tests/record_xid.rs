@@ -88,7 +88,7 @@ fn an_event_has_the_id_of_the_transaction_that_committed_it_and_none_is_given_ou
         assert_eq!(told(&cluster, &mut session, statements)?, 0, "{statements:?}");
     }
     assert_eq!(next(&mut session)?, before, "an id was given out");
-    // What takes one while the transaction commits comes behind our PRE_COMMIT.
+    // What takes one while the transaction commits comes after our PRE_COMMIT.
     let xid = told(&cluster, &mut session, &["begin", "notify c", "select f('x')", "commit"])?;
     ensure!(xid >= before, "{xid} < {before}");
     let immediate = &["begin", NOTE, "select at_once('x')", "commit"];

@@ -104,7 +104,7 @@ fn rows_that_postgres_cannot_write_as_json_are_gaps_whatever_their_types() -> Re
     ] {
         ensure!(ordinary.contains(column), "{ordinary}");
     }
-    // Each text around a quote puts a second one behind it.
+    // Each text around a quote puts a second one after it.
     let quotes = |word: usize, element: usize, json: usize| {
         let quotes = |count: usize| format!("repeat('\"', {count})");
         let phrase = format!(

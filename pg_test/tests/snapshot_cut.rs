@@ -9,13 +9,13 @@
 //! Half of the rows are told by `RAISE` in a trigger function, the other half by `sse.publish_change()`.
 //!
 //! A cut that nothing lies across proves nothing, and left alone nearly nothing does: the time in which a
-//! commit is visible and its events are not in the ring is microseconds, and a stream usually goes on behind
+//! commit is visible and its events are not in the ring is microseconds, and a stream usually goes on after
 //! all that the run saw. So a library makes commits linger there, the function of the snapshot takes its
 //! time, transactions wait between raising and commit (asleep, for a row, or for the lock that NOTIFY takes,
 //! which is behind their ticket), and events of no transaction come in between. The run fails if too few
 //! events lay on either side:
 //!
-//! - *covered*: the snapshot saw them, and in the order they come behind something that it did not see;
+//! - *covered*: the snapshot saw them, and in the order they come after something that it did not see;
 //! - *kept*: raised before the run ended, or even before it began, and not seen by it.
 //!
 //! Events that are sent at once are numbered by each writer: they belong to no cut, and must come
@@ -73,7 +73,7 @@ const STATE: &str = "
 #[derive(Default)]
 struct Seen {
     snapshots: AtomicU64,
-    /// Resumed from an id that needs a snapshot; among them, from that of an event behind a snapshot.
+    /// Resumed from an id that needs a snapshot; among them, from that of an event after a snapshot.
     resumed_with: AtomicU64,
     resumed_amid: AtomicU64,
     resumed_without: AtomicU64,
@@ -83,7 +83,7 @@ struct Seen {
     gaps: AtomicU64,
     /// Gaps in place of a snapshot.
     lacks: AtomicU64,
-    /// Sent behind a snapshot, although raised before its run began: the transaction was running then.
+    /// Sent after a snapshot, although raised before its run began: the transaction was running then.
     kept_from_before: AtomicU64,
     /// The same, raised while it ran.
     kept_from_meanwhile: AtomicU64,
@@ -282,7 +282,7 @@ fn transaction(rng: &mut Rng) -> String {
             "begin; with gone as (delete from cut.rows where id = {row} returning *)
                  insert into cut.rows select id, n + 1, cut.clock() from gone; {linger} commit"
         ),
-        // Before its commit it waits for those who notify, too, and behind its ticket: so one with a later
+        // Before its commit it waits for those who notify, too, and after its ticket: so one with a later
         // ticket may become visible before it.
         8..=10 => format!("begin; {one} notify cut; {linger} commit"),
         _ if linger.is_empty() => one,

@@ -100,7 +100,7 @@ fn a_standby_with_an_apply_delay_tells_an_event_when_its_commit_is_replayed() ->
     let begun = Instant::now();
     let event = bump(primary, &mut here)?;
     assert_eq!(there.next_payload(PATIENCE)?, event);
-    // Both have one clock, and the commit was behind `begun`.
+    // Both have one clock, and the commit was after `begun`.
     ensure!(begun.elapsed() >= DELAY, "{:?}", begun.elapsed());
     Ok(())
 }
@@ -113,7 +113,7 @@ fn a_server_that_takes_no_connections_serves_nothing_until_it_is_promoted_and_th
     let port = lasting_port()?;
     standby.configure("sse.port", &port.to_string())?;
     standby.configure("hot_standby", "off")?;
-    // What it archives behind its promotion is nothing for the others.
+    // What it archives after its promotion is nothing for the others.
     standby.configure("archive_mode", "off")?;
     standby.start()?;
     let http = standby.client_at((Ipv4Addr::LOCALHOST, port).into());

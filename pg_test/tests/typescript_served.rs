@@ -92,7 +92,7 @@ fn a_client_never_comes_from_the_database_that_was_served_before() -> Result<()>
         let answer = cluster.http_in("shop").and_then(|http| status(http, "/api/fresh/info"));
         Ok((answer.ok() == Some(200)).then_some(()))
     })?;
-    // Whatever was answered while the first database was still served is behind this.
+    // Whatever was answered while the first database was still served is after this.
     for _ in 0..20 {
         let (status, text) = client().context("somebody listens")?;
         ensure!(status == 503, "{status} {text}");

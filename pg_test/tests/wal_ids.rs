@@ -1,4 +1,4 @@
-//! Ids of events that come from the write-ahead log, on one server: who comes with one goes on behind it
+//! Ids of events that come from the write-ahead log, on one server: who comes with one goes on after it
 //! (C10.3).
 //!
 //! Not for which ids hold and which do not: `crates/gateway/tests/placed.rs`. Not for standbys.
@@ -92,7 +92,7 @@ fn the_last_id_holds_over_restarts_of_a_server_that_was_quiet_for_longer_than_it
     for what in ["other", "another"] {
         cluster.sql(&format!("create table {what}()"))?;
         let quiet = Instant::now();
-        // A start that is older than the window, and behind the event.
+        // A start that is older than the window, and after the event.
         wait_until(SOON, "time passes", || quiet.elapsed() > Duration::from_secs(4))?;
         cluster.restart(StopMode::Fast)?;
         drop(resumed(&cluster, "/api/f/info", &last)?);

@@ -18,7 +18,7 @@ use common::{SOON, figure, freeze_gateway, gateway_pid, state};
 /// A request that has to wait is not answered within this time.
 const A_WHILE: Duration = Duration::from_millis(300);
 
-/// Publishes each of these in a transaction of its own, and answers the events as they are told, behind this
+/// Publishes each of these in a transaction of its own, and answers the events as they are told, after this
 /// id.
 fn publish(cluster: &Cluster, id: &str, texts: &[String]) -> Result<Vec<Event>> {
     let mut stream = behind(cluster, id)?;

@@ -133,7 +133,7 @@ fn nothing_is_told_that_the_synchronous_standby_does_not_have_unless_its_publish
 fn a_primary_that_has_lost_its_synchronous_standby_serves_and_tells_the_rest_when_that_is_back() -> Result<()>
 {
     let tree = Tree::plant()?;
-    // Else the window of a server that is younger than a second, or has lost log, begins behind it.
+    // Else the window of a server that is younger than a second, or has lost log, begins after it.
     let starts = tree.primary.data_dir().join("pg_sse.starts");
     wait_until(SOON, "the reader knows where to begin", || starts.exists())?;
     let first = {

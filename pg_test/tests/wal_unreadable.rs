@@ -28,7 +28,7 @@ fn publish(cluster: &Cluster, message: &str) -> Result<()> {
     cluster.sql(&format!("begin; create temporary table t (); select f('{message}'); commit")).map(drop)
 }
 
-/// What comes behind this event, up to one with the data `last`.
+/// What comes after this event, up to one with the data `last`.
 fn behind(cluster: &Cluster, event: &Event, last: &str) -> Result<Vec<Event>> {
     let mut stream =
         wait_for(SOON * 2, "it serves", || Ok(cluster.http()?.events_after(PATH, &event.id).ok()))?;

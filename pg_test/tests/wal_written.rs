@@ -225,7 +225,7 @@ fn a_long_body_of_a_transaction_that_only_publishes_and_fails_at_its_commit_is_t
         let mut other = cluster.session()?;
         other.run(&format!("begin; lock table {schema}.mine in access share mode"))?.ok()?;
         session.run("set lock_timeout = '10ms'")?.ok()?;
-        // The table is emptied behind the phase in which we write.
+        // The table is emptied after the phase in which we write.
         let reply = session.run("begin; select from mine; select f(repeat('x', 600000)); commit")?;
         assert_eq!(reply.error().and_then(|error| error.sqlstate.as_deref()), Some("55P03"));
         other.run("rollback")?.ok()?;

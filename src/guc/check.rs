@@ -104,7 +104,7 @@ impl Check for ServerUrl {
     fn check(text: &str) -> Result<(), impl Display> {
         let is_server = |url: &Uri| {
             let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return false };
-            // Compared with what was read, so nothing can stand behind the authority, not even a slash.
+            // Compared with what was read, so nothing can stand after the authority, not even a slash.
             matches!(scheme, "http" | "https")
                 && !authority.as_str().contains('@')
                 && text == format!("{scheme}://{authority}")

@@ -16,7 +16,7 @@ pub(crate) struct LastReading {
     /// the one after it: so no two workers of a server have the same number.
     begun: AtomicU64,
     /// The last reading that has read the routines, and its processor time until then ([`told`]). Written by
-    /// the catalog worker before the last record of the routines, read by the gateway behind that record.
+    /// the catalog worker before the last record of the routines, read by the gateway after that record.
     routines: AtomicU64,
     /// The same of the files for clients, and of all that was done for them. Written by the catalog worker
     /// when it has handed everything over, read by the gateway when that worker has left: the postmaster is

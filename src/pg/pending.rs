@@ -1,6 +1,6 @@
 //! The events of a transaction that wait for its commit, one after the other in one piece of memory.
 //!
-//! With `sse.durability = wal` each stands behind its length: the piece is then the body that the log gets
+//! With `sse.durability = wal` each stands after its length: the piece is then the body that the log gets
 //! (`sse_proto::log_record`), so that nothing has to be copied or allocated when it is written.
 //!
 //! Not for when that is (`entry/xact.rs`, `wal/write.rs`).
@@ -135,7 +135,7 @@ impl Pending {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
-    /// The record of [`Pending::keep_local`], if there is one, to be handed on behind this position.
+    /// The record of [`Pending::keep_local`], if there is one, to be handed on after this position.
     /// Allocates nothing: there is room.
     pub(crate) fn local(&mut self, position: u64, xid: u64) -> Option<&[u8]> {
         if self.local.is_empty() {

@@ -289,7 +289,7 @@ unsafe fn append_by_row(text: pg_sys::StringInfo, mut value: pg_sys::Datum, desc
     let start = unsafe { pgrx::varlena::vardata_any(json) };
     // SAFETY: this many bytes are there.
     let object = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) };
-    // A brace and the name before it, a brace behind it.
+    // A brace and the name before it, a brace after it.
     let inside = object.get(1 + descriptor.name_bytes..object.len().saturating_sub(1)).unwrap_or(b"null");
     // SAFETY: the caller's promise.
     unsafe { append(text, inside) };

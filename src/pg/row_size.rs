@@ -187,7 +187,7 @@ impl Size {
     /// # Safety
     /// - `jsonb` is a whole jsonb with a long header; the caller owns nothing with a destructor.
     unsafe fn count_jsonb(&mut self, jsonb: *mut pg_sys::varlena) {
-        // SAFETY: the root is behind the header.
+        // SAFETY: the root is after the header.
         let root = unsafe { jsonb.byte_add(pg_sys::VARHDRSZ) };
         // SAFETY: as above.
         let mut iterator = unsafe { raw::JsonbIteratorInit(root.cast()) };
@@ -242,7 +242,7 @@ impl Size {
     /// # Safety
     /// - `array` is a whole array; the caller owns nothing with a destructor.
     unsafe fn count_array(&mut self, array: *mut pg_sys::ArrayType) {
-        // SAFETY: the caller's promise; the dimensions are behind the head (array.h).
+        // SAFETY: the caller's promise; the dimensions are after the head (array.h).
         let dimensions = unsafe { array.add(1) }.cast::<c_int>();
         // SAFETY: as above.
         let head = unsafe { &*array };

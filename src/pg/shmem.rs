@@ -320,7 +320,7 @@ impl Shared {
     }
 }
 
-/// Space for the announcements between header and ring, and for the starts behind them, each again a whole
+/// Space for the announcements between header and ring, and for the starts after them, each again a whole
 /// number of cache lines.
 fn announced_bytes() -> usize {
     (ticket::places() * size_of::<AtomicU64>() + 127) & !127

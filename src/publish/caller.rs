@@ -66,7 +66,7 @@ pub(crate) fn begin(caller: Option<&Caller<'_>>) -> Result<(), OutOfMemory> {
     })
 }
 
-/// The call has ended, with all of its transactions. Tells behind its events that it has, if it has sent any.
+/// The call has ended, with all of its transactions. Tells after its events that it has, if it has sent any.
 /// Waits for nothing: without room in the ring the gateway tells it.
 pub(crate) fn end(shared: &Shared) -> EventsEnd {
     let facts = HELD.with_mut(|held| held.call.take());
@@ -114,7 +114,7 @@ impl IdOf {
     }
 }
 
-/// Pushes the end of a call behind whatever it has sent; `false`: there is no room or no memory for it.
+/// Pushes the end of a call after whatever it has sent; `false`: there is no room or no memory for it.
 fn push_end(call: u64, shared: &Shared) -> bool {
     let Ok(mut bytes) = (Record::CallEnd { call }).encode() else { return false };
     if wal::is_on() {

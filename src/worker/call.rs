@@ -91,7 +91,7 @@ pub(crate) fn run(argument: u64) {
     Worker { shared, memory, slot, epoch, session, side, request: Vec::new() }.serve();
 }
 
-/// The transaction that runs tells, at its commit, that the snapshot of this call has ended: behind the
+/// The transaction that runs tells, at its commit, that the snapshot of this call has ended: after the
 /// events of all transactions that it saw (`sse_proto::order`).
 fn keep_end(call: u64) -> bool {
     let record = Record::SnapshotEnd { ticket: 0, xid: 0, call }.encode();

@@ -34,7 +34,7 @@ const SHARE: usize = 4;
 pub(crate) enum Task {
     /// The routines alone.
     Routines,
-    /// The routines, and behind them the files for clients, if `sse.serve_client` is on.
+    /// The routines, and after them the files for clients, if `sse.serve_client` is on.
     RoutinesAndFiles,
 }
 
@@ -131,7 +131,7 @@ impl Handing {
         all && self.push(&Record::CatalogEnd { reading, count })
     }
 
-    /// Its parts, and an empty one behind them. `false`: the gateway does not take it.
+    /// Its parts, and an empty one after them. `false`: the gateway does not take it.
     fn hand_over_file(&self, file: ClientFile, mut text: &str) -> bool {
         loop {
             let (part, rest) = text.split_at(text.floor_char_boundary(PART_BYTES));

@@ -97,7 +97,7 @@ impl Reader {
         }
     }
 
-    /// Where the log ends, behind what somebody wants to be flushed. `None`: that has failed.
+    /// Where the log ends, after what somebody wants to be flushed. `None`: that has failed.
     fn look(&self) -> Option<LogEnd> {
         let end = log_end::flush_wanted(self.shared.wal).ok()?;
         self.shared.wal.words.known_end.store(log_end::known(&end), Relaxed);

@@ -23,7 +23,7 @@ pub(crate) struct Names {
     /// Words that nobody gets as a name; empty for none.
     reserved: &'static str,
     taken: HashSet<String>,
-    /// The first number that may be free behind a name, by all that is made of this name. None is ever given
+    /// The first number that may be free after a name, by all that is made of this name. None is ever given
     /// back, so nobody has to try again what others have tried: thousands of routines may differ in nothing
     /// that a name keeps.
     next: HashMap<Vec<String>, u64>,
@@ -42,7 +42,7 @@ impl Names {
     }
 
     /// Takes all names that `made` makes of one name: the given one, or where one of these is taken that with
-    /// its schema in front, or the first number behind it with which none is. A reserved word gets a `_`.
+    /// its schema in front, or the first number after it with which none is. A reserved word gets a `_`.
     pub(crate) fn take(&mut self, schema: &str, name: &str, made: impl Fn(&str) -> Vec<String>) -> String {
         let plain = word(name);
         let plain = if self.is_reserved(&plain) { format!("{plain}_") } else { plain };
@@ -56,7 +56,7 @@ impl Names {
         self.number(&long, made)
     }
 
-    /// The same for a further overload: the name of the oldest with the first number behind it that is free.
+    /// The same for a further overload: the name of the oldest with the first number after it that is free.
     pub(crate) fn take_numbered(&mut self, name: &str, made: impl Fn(&str) -> Vec<String>) -> String {
         self.number(name.trim_end_matches('_'), made)
     }

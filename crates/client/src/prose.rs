@@ -1,7 +1,7 @@
 //! The prose of comments: how much of it is kept, and what descriptions are made of it, which are Markdown
 //! for whoever shows a document.
 //!
-//! Of a comment nothing is looked at behind what there is room for: whoever has routines may give each of
+//! Of a comment nothing is looked at beyond what there is room for: whoever has routines may give each of
 //! them 64 kB of lines of one letter, and thousands of overloads one path.
 //!
 //! Not for a client's comments (text.rs).
@@ -156,7 +156,7 @@ mod tests {
                 assert!(kept.capacity() <= 4096, "{}", kept.capacity());
             }
         }
-        // What is behind the bound begins at the end of a line, and is an empty line and another one.
+        // What is beyond the bound begins at the end of a line, and is an empty line and another one.
         for bytes in [4094, 4095, 4096] {
             let kept = kept(&["x".repeat(bytes).as_str(), "", "y"].join("\n"));
             assert!(kept.len() <= 4096 && kept.ends_with("x…"), "{bytes}");

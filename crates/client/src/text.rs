@@ -41,7 +41,7 @@ pub(crate) fn comment<'l>(lines: impl Iterator<Item = &'l str>, indent: &str) ->
         let line = harmless(line);
         let _ = writeln!(comment, "{indent} * {line}");
     }
-    // A line of nothing but blanks behind the star is untidy.
+    // A line of nothing but blanks after the star is untidy.
     let comment = comment.replace(" * \n", " *\n");
     format!("{comment}{indent} */\n")
 }

@@ -268,7 +268,7 @@ fn read(port: u16, streams: usize) {
 
 struct Seen {
     streams: u64,
-    /// How many streams have read each event behind `complete`.
+    /// How many streams have read each event after `complete`.
     counts: [u64; 128],
     complete: u64,
     /// Microseconds.

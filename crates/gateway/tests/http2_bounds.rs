@@ -107,7 +107,7 @@ fn a_body_has_its_limit_to_the_byte() {
             assert_eq!(peer.answer(id).0, 200, "{len}");
         }
     }
-    // Refused on its word alone, with what has come of it: a whole answer, and no error behind it.
+    // Refused on its word alone, with what has come of it: a whole answer, and no error after it.
     let id = peer.begin("POST", "/api/work", &[JSON[0], ("content-length", "300000")], 0);
     for _ in 0..4 {
         peer.send(&frame(DATA, 0, id, &[b'x'; 16_000]));

@@ -62,7 +62,7 @@ fn who_acknowledges_late_and_everything_at_once_stays() {
     assert_eq!((peer.goaway, peer.ended, gateway.subscribers()), (None, None, STREAMS as u64));
 }
 
-// A flood behind a busy stream: what the stream excuses runs out.
+// A flood after a busy stream: what the stream excuses runs out.
 #[test]
 fn a_flood_in_records_of_its_own_is_cut_off_beside_a_busy_stream_too() {
     let site = Site::new();

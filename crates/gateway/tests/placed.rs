@@ -72,7 +72,7 @@ fn an_id_of_one_server_is_good_on_every_other_also_in_the_middle_of_a_transactio
             let told: Vec<Event> = (from..log().len()).map(|_| stream.next()).collect();
             assert_eq!(told, told_from(from), "{last} without chunks");
         }
-        // Who comes anew begins behind the last.
+        // Who comes anew begins after the last.
         assert_eq!(Stream::open(server.port()).next(), ready(id(0x016b_37a8, 2)));
     }
 }
@@ -145,7 +145,7 @@ fn a_stop_does_not_wait_for_a_window_that_is_not_read_back() {
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 
-// What an id is to a log that begins behind 0x1000 on timeline 3, which left timeline 1 at 0x2000; timeline 2
+// What an id is to a log that begins after 0x1000 on timeline 3, which left timeline 1 at 0x2000; timeline 2
 // is that of another server that was lost.
 #[test]
 fn an_id_that_does_not_hold_is_answered_by_a_gap_with_its_reason() {
@@ -185,7 +185,7 @@ fn an_id_that_does_not_hold_is_answered_by_a_gap_with_its_reason() {
         again.next();
         assert_eq!(again.next(), gap(reason, head.clone()), "{last}, after {}", first.id);
     }
-    // These hold: at the switch itself, between two events, behind the last.
+    // These hold: at the switch itself, between two events, after the last.
     for (last, told) in [
         (id(0x1000, u32::MAX), 2),
         (id(0x10ff, 3), 2),

@@ -166,7 +166,7 @@ fn a_function_that_becomes_personal_while_it_runs_or_the_reverse_is_run_again() 
 }
 
 // Attack: an address whose calls fill its half of the queue opens a stream with a snapshot, which takes the
-// place of everybody's snapshots until it has had its turn behind all of these calls.
+// place of everybody's snapshots until it has had its turn after all of these calls.
 #[test]
 fn a_snapshot_does_not_wait_behind_the_calls_of_its_address() {
     let gateway = gateway(Settings { call_workers: 2, call_queue_size: 20, ..settings() });

@@ -96,7 +96,7 @@ fn a_handshake_has_ten_seconds_however_its_bytes_come() {
     });
     assert!(before.elapsed() >= Duration::from_secs(9), "{:?}", before.elapsed());
     let _ = silent.write_all(b"x");
-    // The head behind a handshake has what is left of the ten seconds.
+    // The head after a handshake has what is left of the ten seconds.
     let before = Instant::now();
     let mut late = TlsPeer::connect(gateway.port(), &site.trust(&VERSIONS));
     std::thread::sleep(Duration::from_secs(4));

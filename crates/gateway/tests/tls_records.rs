@@ -1,4 +1,4 @@
-//! Records that no honest client of TLS makes, behind a handshake as any other.
+//! Records that no honest client of TLS makes, after a handshake as any other.
 //!
 //! Not for those of a handshake: `tls.rs`.
 #![allow(clippy::unwrap_used)]
@@ -12,7 +12,7 @@ use support::peer::GET;
 use support::tls::{Site, TlsPeer, VERSIONS};
 use support::{TestGateway, eventually};
 
-/// What comes behind the last words of a client of TLS 1.3: records of any text, and of none, which its own
+/// What comes after the last words of a client of TLS 1.3: records of any text, and of none, which its own
 /// side would not make.
 struct Sealer {
     key: aws_lc_rs::aead::LessSafeKey,
@@ -148,7 +148,7 @@ fn a_hello_with_a_ticket_that_is_sent_again_by_somebody_else_opens_nothing() {
     let opened = gateway.count(|stats| &stats.subscribers_total);
     for _ in 0..20 {
         let mut replay = std::net::TcpStream::connect(("127.0.0.1", gateway.port())).unwrap();
-        // With a record behind it, as early data would be.
+        // With a record after it, as early data would be.
         replay.write_all(&[&hello[..], &[23, 3, 3, 0, 32], &[7; 32]].concat()).unwrap();
         replay.shutdown(std::net::Shutdown::Write).unwrap();
         std::io::copy(&mut replay, &mut std::io::sink()).unwrap();

@@ -8,13 +8,13 @@
 //! checked by [`payload`]. Two things in it keep others out. The oid of the database is 0: SQL can only write
 //! messages of the session's database, so nobody who may run SQL can forge a record (C10.6), and logical
 //! decoding passes over those of other databases. And the message has the length 0: what is ours stands
-//! *behind* it, where `pg_waldump` does not look.
+//! *after* it, where `pg_waldump` does not look.
 //!
 //! Ours begins with the version and the kind, a byte each; then, integers little endian:
 //!
 //! * [`LogRecord::Events`]: the delivery and flags (a byte each), the writer's place in the process array
 //!   (u32), and bytes to the end. The bytes of all parts in their order are the *body*: records of the ring
-//!   ([`crate::record`]), each behind its length (u32). A record may be cut anywhere.
+//!   ([`crate::record`]), each after its length (u32). A record may be cut anywhere.
 //! * [`LogRecord::Mark`]: a position (u64).
 //!
 //! The log outlives the library that wrote it, so [`VERSION`] changes with every change of this format, and

@@ -33,10 +33,10 @@
 //! with the next decision ([`Order::pass`]), so that a session's events of both kinds come as it raised them
 //! while nobody blocks.
 //!
-//! What has to come behind events of both kinds, as the end of the call that has raised them, follows all
+//! What has to come after events of both kinds, as the end of the call that has raised them, follows all
 //! that is held when it comes ([`Order::follow`]): whatever of the call has not left yet is among that.
 //!
-//! A snapshot sees what is visible, also of a transaction that was given up. So its end, behind which nothing
+//! A snapshot sees what is visible, also of a transaction that was given up. So its end, after which nothing
 //! comes that it saw ([`Order::hold_end`]), waits for such a transaction, too, however long it is stopped:
 //! nobody waits for the end itself.
 //!
@@ -126,7 +126,7 @@ struct Held {
     records: Records,
     /// Without a ticket; came while this one was the highest.
     passing: Records,
-    /// Come behind all that was held when they came; this ticket was the highest.
+    /// Come after all that was held when they came; this ticket was the highest.
     following: Records,
 }
 

@@ -21,7 +21,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// The index of no event: behind all that is at a position.
+    /// The index of no event: after all that is at a position.
     pub const BEHIND_ALL: u32 = u32::MAX;
 
     /// The place of an event.

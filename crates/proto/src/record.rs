@@ -23,18 +23,18 @@
 //! that never goes back, 0 = not known: at once, or when its transaction had committed ([`set_raised_at`]).
 //! It is for measuring how long the way of an event takes, and nothing else; [`decode`] passes over it.
 //!
-//! The *end of a call* comes behind all events of the call, and is handed on behind all of them
+//! The *end of a call* comes after all events of the call, and is handed on after all of them
 //! ([`crate::order::Order::follow`]).
 //!
 //! The *end of a snapshot* is what the run of a snapshot sends at its commit (C7.6): like any transaction's
-//! event it is handed on behind those of all transactions that it saw.
+//! event it is handed on after those of all transactions that it saw.
 //!
 //! A *canary* is an event of nobody that shows that the way is free ([`crate::order::Order::follow`] holds it
-//! behind what is held); it has no place in the sequence.
+//! after what is held); it has no place in the sequence.
 //!
 //! With `sse.durability = wal` (C10), events come from the process that reads the log, each *placed*: before
 //! its record is its place in the log ([`place`] tells, [`append_placed`] writes). Ends and canaries are
-//! placed, too: by who sends them, with the position behind which they have to come, and nothing else of the
+//! placed, too: by who sends them, with the position after which they have to come, and nothing else of the
 //! place. What the log is, is told beside that ([`Record::LogState`]).
 //!
 //! Both sides are the same library in the same server start, so there is no version in it.
@@ -220,13 +220,13 @@ pub enum Record<'a> {
         /// The role.
         role: CallRole,
     },
-    /// A part of a file that `sse.serve_client` serves, in their order, behind a catalog.
+    /// A part of a file that `sse.serve_client` serves, in their order, after a catalog.
     CatalogClient {
         /// The reading it belongs to.
         reading: u64,
         /// The file.
         file: ClientFile,
-        /// The part; an empty one is behind the last. Of a file that is too large there is only this one.
+        /// The part; an empty one is after the last. Of a file that is too large there is only this one.
         part: &'a str,
     },
     /// Last of a catalog; complete if `count` routines of this reading came before.
@@ -239,7 +239,7 @@ pub enum Record<'a> {
     /// Another record, and its place in the log.
     Placed {
         /// Of an event its own, which is greater than that of the one told before. Of what has none, the
-        /// position behind which it comes: timeline and index are 0.
+        /// position after which it comes: timeline and index are 0.
         place: Place,
         /// The other record. An event says when it was raised ([`raised_at`]) only if that was on this
         /// machine since the reader of the log has started; else it says 0.
@@ -250,7 +250,7 @@ pub enum Record<'a> {
     LogState {
         /// Its timelines.
         history: History,
-        /// All events of the log behind this place are told. The lower it is, the more ids of before hold: if
+        /// All events of the log after this place are told. The lower it is, the more ids of before hold: if
         /// it is known that there was no event between the last one and where the reader has begun, it is the
         /// place of that last event.
         begin: Place,

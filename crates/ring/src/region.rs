@@ -87,7 +87,7 @@ impl<'m> Ring<'m> {
         if Self::bytes_needed(capacity) > bytes {
             return Err(RingError::Truncated);
         }
-        // SAFETY: `capacity` bytes behind the header lie within `bytes`, as just checked; valid for `'m` by
+        // SAFETY: `capacity` bytes after the header lie within `bytes`, as just checked; valid for `'m` by
         // the caller.
         let data = unsafe { Data::new(address.wrapping_add(size_of::<Header>())) };
         Ok(Self { header, data, capacity })

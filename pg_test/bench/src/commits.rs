@@ -6,7 +6,7 @@
 //! Once as fast as the processors go, which shows what each way costs them; and once with flushes that take
 //! as long as a disk's (`commit_delay`), which shows which sessions wait for others.
 //!
-//! Not for what becomes of events behind the gateway: fanout.rs.
+//! Not for what becomes of events after the gateway: fanout.rs.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -296,7 +296,7 @@ impl Counter {
     const EVENT: &[u8] = b"\ndata: x";
     const GAP: &[u8] = b"event: sse.gap";
 
-    /// What has come, behind what was kept. `None`: nothing came in time.
+    /// What has come, after what was kept. `None`: nothing came in time.
     fn read(&mut self) -> Result<Option<&[u8]>> {
         match self.socket.read(&mut self.bytes[self.kept..]) {
             Ok(0) => bail!("the stream has ended"),

@@ -21,7 +21,7 @@ const RATE: Metric = Metric { name: "events", unit: "1/s", is_compared: false };
 const VISIBLE: Metric = Metric { name: "a new URL is there after", unit: "ms", is_compared: false };
 
 /// Between two new URLs. Those that follow each other at once are read together, after a tenth of a second,
-/// and behind a reading of many routines there is a pause of three times its work.
+/// and after a reading of many routines there is a pause of three times its work.
 const BETWEEN_URLS: Duration = Duration::from_secs(2);
 
 const EVENT: usize = 200;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 /// A tick in `/proc`: `USER_HZ` is 100 on every system that this runs on.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The numbers of `/proc/PID/stat` behind the name: the first is field 4, the parent.
+/// The numbers of `/proc/PID/stat` after the name: the first is field 4, the parent.
 fn numbers(pid: u32) -> Option<Vec<u64>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, behind) = stat.rsplit_once(')')?;

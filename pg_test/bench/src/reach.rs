@@ -29,7 +29,7 @@ struct Extent {
     rounds: usize,
     /// A turn in which little happens.
     calm: Duration,
-    /// Events that come each behind a silence.
+    /// Events that come each after a silence.
     rare: usize,
     /// Size of the table that is loaded.
     megabytes: u64,

@@ -1,5 +1,5 @@
 //! Servers that follow another one: made of a running cluster, kept up to date by physical replication, and
-//! promoted; and back again behind the new primary.
+//! promoted; and the old primary becomes the standby of the new one.
 //!
 //! All of it goes through the primary's socket, so no port is taken but that of the gateway.
 //!

@@ -47,7 +47,7 @@ pub(crate) struct Told {
 impl Log {
     /// Reads what has been written since `mark`.
     pub(crate) fn since(cluster: &Cluster, mark: &str) -> Result<Self> {
-        // What is lazy is not flushed: a commit behind it is, and all before it.
+        // What is lazy is not flushed: a commit after it is, and all before it.
         let end = cluster
             .sql("create table if not exists flushed(); drop table flushed; select pg_current_wal_lsn()")?;
         let mut waldump = cluster.tool("pg_waldump");

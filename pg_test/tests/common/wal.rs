@@ -27,7 +27,7 @@ pub(crate) fn furnish(cluster: &Cluster) -> Result<String> {
     Ok(stream.next_payload(SOON)?.id)
 }
 
-/// The stream behind this id, as soon as it is served.
+/// The stream after this id, as soon as it is served.
 pub(crate) fn behind(cluster: &Cluster, id: &str) -> Result<EventStream> {
     let http: Client = cluster.http()?;
     wait_for(SOON, "the stream is served", || Ok(http.events_after(STREAM, id).ok()))
@@ -55,7 +55,7 @@ pub(crate) fn replace(cluster: &Cluster, pid: fn(&Cluster) -> Result<u32>) -> Re
 /// Begins a new segment of the log, and waits until the server knows a start in it.
 pub(crate) fn switch_to_start(cluster: &Cluster) -> Result<()> {
     let file = cluster.data_dir().join("pg_sse.starts");
-    // Nothing is written behind it, so the next start lies there.
+    // Nothing is written after it, so the next start lies there.
     let at = cluster.sql("select pg_switch_wal(); select pg_current_wal_insert_lsn() - '0/0'")?;
     let segment = at.lines().last().context("no position")?.parse::<u64>()? >> 24;
     wait_until(SOON, "a start is found there", || {

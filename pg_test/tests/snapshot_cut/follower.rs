@@ -1,4 +1,4 @@
-//! Who keeps the state by a snapshot and the changes behind it.
+//! Who keeps the state by a snapshot and the changes after it.
 //!
 //! Not for what is written meanwhile: snapshot_cut.rs.
 
@@ -24,7 +24,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Takes a change of a row: its number before, if it was there, and behind, if it still is.
+    /// Takes a change of a row: its number before, if it was there, and after, if it still is.
     pub(crate) fn change(&mut self, row: u64, before: Option<u64>, after: Option<u64>) -> Result<()> {
         ensure!(self.rows.remove(&row) == before, "row {row} was not {before:?} before");
         let last = before.or_else(|| self.gone.remove(&row)).context("an unknown row")?;

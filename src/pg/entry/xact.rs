@@ -52,7 +52,7 @@ pub(crate) fn keep_until_commit(record: &[u8]) -> Result<(), OutOfMemory> {
     PENDING.with_mut(|pending| pending.keep(subtransaction, record, guc::MAX_TRANSACTION_SIZE.bytes()))
 }
 
-/// Keeps the end of a snapshot until the transaction commits: behind the events of all transactions that it
+/// Keeps the end of a snapshot until the transaction commits: after the events of all transactions that it
 /// saw.
 ///
 /// # Errors
@@ -206,10 +206,10 @@ fn write_rest() {
 }
 
 /// The transaction's own id, whatever its savepoints have; 0: it has none, because it has changed nothing. It
-/// is not given one for this. Asked behind the commit, because a PRE_COMMIT callback that comes after ours
+/// is not given one for this. Asked after the commit, because a PRE_COMMIT callback that comes after ours
 /// may still take one.
 fn xid() -> u64 {
-    // SAFETY: returns a variable of xact.c, which CommitTransaction clears behind these callbacks.
+    // SAFETY: returns a variable of xact.c, which CommitTransaction clears after these callbacks.
     unsafe { GetTopFullTransactionIdIfAny() }.value
 }
 

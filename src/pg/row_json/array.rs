@@ -59,7 +59,7 @@ impl Elements {
         if head.elemtype != self.type_oid {
             return false;
         }
-        // SAFETY: as above; the dimensions are behind the head (array.h).
+        // SAFETY: as above; the dimensions are after the head (array.h).
         let sizes = unsafe { array.add(1) }.cast::<c_int>();
         let dimensions = head.ndim;
         // SAFETY: as above.

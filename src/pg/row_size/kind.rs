@@ -79,7 +79,7 @@ pub(crate) enum Longest {
     Times(usize),
 }
 
-/// The longest numeric: 131,072 digits, 16,383 more behind the point, the point and a sign (numeric.c).
+/// The longest numeric: 131,072 digits, 16,383 more after the point, the point and a sign (numeric.c).
 const NUMERIC_BYTES: usize = 150_000;
 
 /// What has numerics in it has at least eight bytes for each of them, with what tells where it is.

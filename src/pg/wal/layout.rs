@@ -55,7 +55,7 @@ impl Layout {
         Some(high * self.segments_of_an_id() + low)
     }
 
-    /// The position of a record that would begin here: behind the header, at the boundary of a page.
+    /// The position of a record that would begin here: after the header, at the boundary of a page.
     pub(crate) fn behind_header(self, position: u64) -> u64 {
         if !position.is_multiple_of(PAGE_BYTES) {
             return position;

@@ -70,13 +70,13 @@ pub(crate) fn known(end: &LogEnd) -> u64 {
     unsafe { word.read_volatile() }.max(end.position)
 }
 
-/// Where the log ends, behind what somebody wants to be flushed. In recovery nothing is flushed.
+/// Where the log ends, after what somebody wants to be flushed. In recovery nothing is flushed.
 ///
 /// # Errors
 /// Postgres has raised an error, which is logged.
 pub(crate) fn flush_wanted(wal: Wal) -> Result<LogEnd, NotFlushed> {
     let layout = Layout::of_server();
-    // Before the look: what is asked for behind it is flushed by the next one.
+    // Before the look: what is asked for after it is flushed by the next one.
     let wanted = wal.flush_wanted();
     let end = look();
     if end.role == Role::Standby || layout.before_header(wanted) <= end.position {

@@ -58,7 +58,7 @@ pub(crate) enum What<'r> {
     Commit,
     /// A transaction has rolled back.
     Abort,
-    /// No transaction that has begun before this goes on behind it.
+    /// No transaction that has begun before this goes on after it.
     Break,
     /// Some records that do not concern pg_sse.
     Nothing,
@@ -159,7 +159,7 @@ impl LogReader {
         Some(layout.start(segment))
     }
 
-    /// The first record that begins behind this position, or there. `None`: there is none yet.
+    /// The first record that begins after this position, or there. `None`: there is none yet.
     pub(crate) fn find_from(&mut self, position: u64) -> Option<u64> {
         unsafe extern "C-unwind" fn run(job: *mut Find) {
             // SAFETY: `try_catch::run` passes its borrow.
@@ -252,7 +252,7 @@ struct Find {
 
 struct Read {
     state: *mut pg_sys::XLogReaderState,
-    /// Where to begin; 0: behind the last record.
+    /// Where to begin; 0: after the last record.
     begin_at: u64,
     left: u32,
     /// The end of the last record that was read, 0 = none was.

@@ -36,7 +36,7 @@ pub(crate) fn end_of_log() -> u64 {
 }
 
 /// The end of the last record, if the next one will begin here. At the beginning of a page the two differ by
-/// the page's header (xlog.c, `XLogBytePosToRecPtr`), and nothing can be flushed up to a place behind it.
+/// the page's header (xlog.c, `XLogBytePosToRecPtr`), and nothing can be flushed up to a place after it.
 fn last_end(next: u64, segment_bytes: u64) -> u64 {
     let page_bytes = u64::from(pg_sys::XLOG_BLCKSZ);
     match next {
@@ -46,7 +46,7 @@ fn last_end(next: u64, segment_bytes: u64) -> u64 {
     }
 }
 
-/// A record of this server's own, to be handed on behind a position; `None`: there is no memory for it.
+/// A record of this server's own, to be handed on after a position; `None`: there is no memory for it.
 pub(crate) fn placed(record: &[u8], position: u64) -> Option<Vec<u8>> {
     let mut placed = Vec::new();
     let place = Place { timeline: 0, lsn: position, index: 0 };

@@ -36,7 +36,7 @@ pub(crate) struct WalWords {
     /// The reader's place in the process array or [`NOBODY`]. Written by the reader (release) when it starts
     /// and leaves, read by everybody who wakes it (acquire).
     reader_place: AtomicU32,
-    /// All events with a position up to this one are in the ring. Written by the reader, release, behind
+    /// All events with a position up to this one are in the ring. Written by the reader, release, after
     /// their push; read by the courier, acquire, before it empties the ring: so it has them then.
     read_to: AtomicU64,
     /// Somebody waits until the log is flushed up to here. Raised by backends (release), read by the reader
@@ -51,7 +51,7 @@ pub(crate) struct WalWords {
     /// The place up to which everything is in the ring, for a reader that follows on one that has left:
     /// reading, position, index. Written and read by readers alone, of which there is one at a time.
     told: [AtomicU64; 3],
-    /// For the same: all that it has not told begins in the log behind this position, 0 = not known.
+    /// For the same: all that it has not told begins in the log after this position, 0 = not known.
     rest_at: AtomicU64,
     /// For the same: the last reading whose window was read back, 0 = none.
     read_back: AtomicU32,

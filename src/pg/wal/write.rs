@@ -3,7 +3,7 @@
 //!
 //! * With a transaction that has an xid: before its commit record, in the phase in which it can still fail.
 //!   The log has them exactly when it has the commit record.
-//! * *Lazily*, when the transaction has none, so has changed nothing: behind its commit, because nothing can
+//! * *Lazily*, when the transaction has none, so has changed nothing: after its commit, because nothing can
 //!   make it fail then, neither its NOTIFY nor being serializable. There is no commit record, so nobody waits
 //!   for the disk; the reader of the log has it flushed. Of a long body all but the last part are written
 //!   before the commit, where that can be cancelled: a body counts with its last part.
@@ -50,7 +50,7 @@ thread_local! {
     static IS_LAZY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The position behind which everything is that this process has published, 0: nothing yet.
+/// The position after which everything is that this process has published, 0: nothing yet.
 pub(crate) fn last_end() -> u64 {
     LAST_END.get()
 }
@@ -58,7 +58,7 @@ pub(crate) fn last_end() -> u64 {
 /// Where the pieces of a body come from.
 type Pieces<'a> = [&'a [u8]; 2];
 
-/// Writes one record of ours: `head`, and up to two pieces behind it; all together far below a gigabyte.
+/// Writes one record of ours: `head`, and up to two pieces after it; all together far below a gigabyte.
 /// Returns its end. Not in recovery.
 fn insert(is_transactional: bool, head: &[u8], pieces: Pieces<'_>) -> u64 {
     let message_head = log_record::message_head(is_transactional);
@@ -84,7 +84,7 @@ pub(crate) fn insert_small(is_transactional: bool, payload: &[u8]) -> u64 {
 
 fn insert_part(delivery: Delivery, is_first: bool, is_last: bool, pieces: Pieces<'_>) {
     let place = latch::my_place().unwrap_or(u32::MAX);
-    // SAFETY: a setting, written by guc.c on this thread; `SET LOCAL` is in force until behind the callbacks
+    // SAFETY: a setting, written by guc.c on this thread; `SET LOCAL` is in force until after the callbacks
     // of the commit (CommitTransaction).
     let ignores_standbys = unsafe { pg_sys::synchronous_commit } <= LOCAL_FLUSH;
     let part = Part { delivery, place, is_first, is_last, ignores_standbys, bytes: &[] };

@@ -5,8 +5,8 @@
 //! nobody takes a worker's lock while holding the queue's. A call leaves the queue while its worker's lock is
 //! held, so whoever looks for a call that has left the queue, lock by lock, finds its worker.
 //!
-//! A call that waits is not forgotten: whoever brings one looks at the workers behind that, and whoever makes
-//! a worker free looks at the queue behind that.
+//! A call that waits is not forgotten: whoever brings one looks at the workers after that, and whoever makes
+//! a worker free looks at the queue after that.
 //!
 //! Not for: what passes between the gateway and a worker (`exchange.rs`); when workers start and end, and
 //! all else that needs Postgres (`worker/calls.rs`).

@@ -233,7 +233,7 @@ impl Exchange {
         Some(current.call)
     }
 
-    /// Passes on that the statement of its call has begun. To be asked after its answer, which comes behind
+    /// Passes on that the statement of its call has begun. To be asked after its answer, which comes after
     /// that.
     fn tell_begin(&mut self, calls: &CallDesk<'_>) {
         if let Some(current) = &mut self.current

@@ -6,7 +6,7 @@
 //! raises a number in shared memory; the routines are outdated while that number differs from the one they
 //! were read at.
 //!
-//! With `sse.serve_client` a worker goes on behind the routines and makes the files for clients. That may
+//! With `sse.serve_client` a worker goes on after the routines, and makes the files for clients. That may
 //! take much longer, and a changed `@authorize` must not wait for it: meanwhile another worker reads the
 //! routines, without files, and what the files took does not count into the pause before. At most one worker
 //! makes files; those that have become outdated meanwhile are made again after a pause of their own.
@@ -31,7 +31,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// After a reading there is a pause of so many times the work that it was, so that whoever changes routines
 /// all the time keeps a quarter of a processor busy and not all of it. With ten thousand routines that is
-/// about a second. What it waited for (a lock, a processor, room in the ring) is nobody's work: behind a
+/// about a second. What it waited for (a lock, a processor, room in the ring) is nobody's work: after a
 /// `VACUUM FULL` of an hour the next reading would be put off by three. The making of files has the same
 /// pause for itself, so it keeps another quarter busy at most.
 const PAUSE_FACTOR: u32 = 3;

@@ -1,4 +1,4 @@
-//! The files for clients that are served, as their parts come from the catalog worker, behind the routines
+//! The files for clients that are served, as their parts come from the catalog worker, after the routines
 //! that they are for. Until another one is complete, the one before is served.
 //!
 //! Not for making them (`client.rs`), nor for answering requests (`sse_gateway`).
@@ -26,7 +26,7 @@ struct Served {
 }
 
 impl ServedClient {
-    /// Takes a part of a file of this reading. An empty one is behind the last: another file is complete
+    /// Takes a part of a file of this reading. An empty one is after the last: another file is complete
     /// then, and served. Parts of an earlier reading are too late.
     pub(super) fn take(&mut self, reading: u64, file: ClientFile, part: &str, routes: Option<&Routes>) {
         if reading < self.reading {

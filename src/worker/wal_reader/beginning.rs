@@ -19,7 +19,7 @@ pub(super) enum Beginning<'s> {
     Behind {
         /// The gateway has everything up to this place.
         told: (u64, u32),
-        /// All that it has not told begins behind this position; 0: that is not known.
+        /// All that it has not told begins after this position; 0: that is not known.
         rest_at: u64,
         /// Whether it has read the window back.
         is_read_back: bool,
@@ -32,7 +32,7 @@ pub(super) enum Beginning<'s> {
 pub(super) struct Begin {
     /// Where the first record is that is read.
     pub start: u64,
-    /// Events behind this place, position and index, are complete. `None`: it is not known yet.
+    /// Events after this place, position and index, are complete. `None`: it is not known yet.
     pub place: Option<(u64, u32)>,
     /// A start that lies further on.
     known: Option<Start>,

@@ -31,7 +31,7 @@ pub(super) struct Marks {
     looked_at: Option<Instant>,
     /// The end of the log when the last start was found.
     seen: u64,
-    /// The end of the log behind the last mark; 0: none was written yet, in this life.
+    /// The end of the log after the last mark; 0: none was written yet, in this life.
     marked: u64,
     /// Found, and not told up to there yet, perhaps not even flushed: after a crash the log may go on
     /// otherwise from before this.
@@ -87,13 +87,13 @@ impl Marks {
             self.found = Some(found(start, complete));
         }
         let has_grown = complete.saturating_sub(self.marked) >= MARK_AFTER_BYTES;
-        // An event may have come behind the look that has seen its commit.
+        // An event may have come after the look that has seen its commit.
         if self.has_events || has_grown {
             self.marked = write::insert_small(false, &log_record::mark(start));
             self.shared.wal.words.figures.marks_total.fetch_add(1, Relaxed);
             self.has_events = false;
         }
-        // Not behind the mark: the next look finds a start that is behind it, and then the log rests.
+        // Not after the mark: the next look finds a start that is after it, and then the log rests.
         self.seen = complete;
     }
 
@@ -103,7 +103,7 @@ impl Marks {
     }
 }
 
-/// At the beginning of a page the place where a record would begin is behind the end of the last one, by the
+/// At the beginning of a page the place where a record would begin is after the end of the last one, by the
 /// page's header.
 fn found(start: u64, complete: u64) -> Start {
     let start = start.min(complete);

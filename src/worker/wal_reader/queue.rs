@@ -1,5 +1,5 @@
 //! What was read and has not been told: in the order of the log, and nothing overtakes. A commit whose
-//! changes nobody can see yet holds up everything behind it, and so does what the synchronous standbys do
+//! changes nobody can see yet holds up everything after it, and so does what the synchronous standbys do
 //! not have.
 //!
 //! Not for: putting parts together (`sse_proto::log_record`), and telling (`reading.rs`).
@@ -17,7 +17,7 @@ use crate::pg::shmem::Shared;
 use crate::pg::wal::log_end::{self, LogEnd, Role};
 use crate::pg::wal::visibility;
 
-/// Beyond this many bytes nothing is read any more until some of it has been told. What is behind it stays in
+/// Beyond this many bytes nothing is read any more until some of it has been told. What is after it stays in
 /// the log.
 const MOST_BYTES: usize = 16 << 20;
 

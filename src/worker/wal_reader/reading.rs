@@ -315,7 +315,7 @@ impl Reading {
         let history = self.history.clone();
         pushing.record(&Record::LogState { history, begin, caught_up: self.is_caught_up })?;
         self.state_is_told = true;
-        // A reader that follows on this one goes on behind it, also if nothing was told until then.
+        // A reader that follows on this one goes on after it, also if nothing was told until then.
         self.told = self.told.max(place);
         self.shared.wal.set_told(pushing.reading, self.told.0, self.told.1);
         if self.is_caught_up {
@@ -324,7 +324,7 @@ impl Reading {
         Ok(())
     }
 
-    /// What is here cannot be read. After some patience it goes on behind it: at the oldest segment that is
+    /// What is here cannot be read. After some patience it goes on after it: at the oldest segment that is
     /// still there, or at the next one.
     fn pass_over(&mut self, loss: LogLoss, why: &str) -> Progress {
         let position = self.log.position();

@@ -71,7 +71,7 @@ impl Starts {
     /// # Errors
     /// The file cannot be written; the one that was there stays.
     pub(super) fn add(&mut self, start: Start) -> io::Result<()> {
-        // After pg_rewind or a promotion, those behind the new one speak of something that never was.
+        // After pg_rewind or a promotion, those after the new one speak of something that never was.
         self.all.retain(|other| other.complete < start.complete);
         self.all.push(start);
         if self.all.len() > MOST {

@@ -37,7 +37,7 @@ pub(super) struct Api {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// What `path`, which begins behind `/api/`, is answered with.
+/// What `path`, which begins after `/api/`, is answered with.
 ///
 /// # Errors
 /// The problem that is answered instead.

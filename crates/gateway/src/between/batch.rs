@@ -65,7 +65,7 @@ impl Batch {
     /// nor what is told of the log.
     pub fn push_record(&mut self, record: &[u8]) {
         match place(record) {
-            // Without an index it is the position behind which the record was to come, and nobody's place.
+            // Without an index it is the position after which the record was to come, and nobody's place.
             Some((place, inner)) => self.push(inner, Some(place).filter(|place| place.index > 0)),
             None => self.push(record, None),
         }
@@ -83,7 +83,7 @@ impl Batch {
                     return;
                 }
                 Ok(Record::LogState { history, begin, caught_up }) => {
-                    // A reader that follows on another one knows a later place, behind items of that one.
+                    // A reader that follows on another one knows a later place, after items of that one.
                     let begin = self.log_state.as_ref().map_or(begin, |first| first.begin);
                     self.log_state = Some(Arc::new(LogState { history, begin, caught_up }));
                     return;
@@ -135,7 +135,7 @@ impl Batch {
 pub struct LogState {
     /// Its timelines.
     pub history: History,
-    /// All events of the log behind this place are told.
+    /// All events of the log after this place are told.
     pub begin: Place,
     /// Everything that was in the log when its reader started has been told.
     pub caught_up: bool,
@@ -192,7 +192,7 @@ mod tests {
         let (history, begin) = (History::of(1), at(6));
         let state = Record::LogState { history: history.clone(), begin, caught_up: true };
         batch.push_record(&state.encode().unwrap());
-        // It was to come behind that position, which is nobody's place.
+        // It was to come after that position, which is nobody's place.
         batch.push_record(&placed(Place::new(0, 9, 0), &event));
         let places: Vec<_> = (0..5).map(|item| batch.place(item)).collect();
         assert_eq!(places, [None, None, Some(at(7)), Some(at(8)), None]);

@@ -1,5 +1,5 @@
 //! An event of nobody that shows that the way of events is free: asked for by the admin port, put into the
-//! ring by the main thread, and seen by every runtime thread behind what came before it.
+//! ring by the main thread, and seen by every runtime thread after what came before it.
 //!
 //! It has no place in the sequence and no counter of deliveries sees it. Not pushed by the thread that asks:
 //! a thread that ends with its process in the middle of a push would leave a hole in the ring that nobody

@@ -3,7 +3,7 @@
 //! on without their callers (C7.9), and ends of calls that their workers could not tell.
 //!
 //! It is not dropped when the ring is full, as what sessions raise is: a page that never hears how its call
-//! ended would wait for ever, and so would an answer that comes behind the call's events.
+//! ended would wait for ever, and so would an answer that comes after the call's events.
 //!
 //! Not for what they say: that is `call`.
 
@@ -63,7 +63,7 @@ impl Endings {
         self.events.lock().push_back(ending);
     }
 
-    /// Tells the end of a call behind what is in the ring. All of the call's events must be there.
+    /// Tells the end of a call after what is in the ring. All of the call's events must be there.
     pub(crate) fn tell_end(self: &Arc<Self>, call: u64) -> Telling {
         self.untold.lock().insert(call);
         Telling { endings: Arc::clone(self), call }

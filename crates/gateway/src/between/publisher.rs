@@ -47,7 +47,7 @@ pub(crate) struct Published {
     /// Where it is in the write-ahead log. Nothing asks for it in a gateway that keeps its events in memory.
     place: Mutex<Place>,
     /// All items up to this position of the write-ahead log have been published. Written by the publisher
-    /// (Release) behind their batches, read by the runtime threads (Acquire) before they take batches in.
+    /// (Release) after their batches, read by the runtime threads (Acquire) before they take batches in.
     read: AtomicU64,
     /// The window was read back from the log. Written by the publisher, read by who asks whether all is well.
     is_read_back: AtomicBool,

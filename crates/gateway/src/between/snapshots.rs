@@ -50,7 +50,7 @@ pub(crate) struct Wish {
     pub(crate) asker: Option<Arc<Asker>>,
     pub(crate) address: IpAddr,
     pub(crate) waiter: Waiter,
-    /// The run must begin behind this item of the stream.
+    /// The run must begin after this item of the stream.
     pub(crate) behind: u64,
     /// Until when it may wait for a worker to begin with the run.
     pub(crate) deadline: Instant,
@@ -274,7 +274,7 @@ impl Table {
         }
         let RunsOfAll { running, waiting } = self.of_all.get(&wish.snapshot.call.oid)?;
         let run = running.and_then(|id| Some((id, self.runs.get(&id)?)));
-        // One that is not queued yet will be behind everything that was published by then.
+        // One that is not queued yet will be after everything that was published by then.
         if let Some((id, run)) = run
             && run.snapshot.call == wish.snapshot.call
             && run.behind.is_none_or(|position| position >= wish.behind)

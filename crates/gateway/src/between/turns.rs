@@ -4,7 +4,7 @@
 //! So whoever has a thousand waiting keeps nobody else waiting for longer than one of them takes, also where
 //! only one runs at a time. The price: while a long one of a party runs, its further ones wait until those of
 //! parties with fewer running have had their turn, as long as such parties come. A party that comes anew
-//! takes its place behind those that have not had their turn since: otherwise parties that come all the time
+//! takes its place after those that have not had their turn since: otherwise parties that come all the time
 //! would go before one that waits.
 //!
 //! Every step costs a few look-ups, however many wait.

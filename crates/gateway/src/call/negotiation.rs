@@ -58,7 +58,7 @@ fn weighted(element: &str) -> Option<(&str, u16)> {
     Some((range, weight.map_or(Some(1000), thousandths)?))
 }
 
-/// RFC 9110 §12.4.2: `0` or `1`, with up to three digits behind the point, and at most 1.
+/// RFC 9110 §12.4.2: `0` or `1`, with up to three digits after the point, and at most 1.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_readable = matches!(whole, "0" | "1")

@@ -17,7 +17,7 @@ use crate::stats::Stats;
 use crate::stream::call_ends::CallWatch;
 
 /// How long an answer waits until its thread has all events of its call. They take a millisecond; longer
-/// while the ring is full, and while a transaction that they must come behind is stopped after its commit,
+/// while the ring is full, and while a transaction that they must come after is stopped after its commit,
 /// which the courier waits for at most half as long. Beyond it a publisher was stopped in the middle of a
 /// record, which holds up everybody's events, and the answer goes without `SSE-Position`.
 const POSITION_PATIENCE: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ pub(super) async fn position(events: &Events, shared: &Shared) -> Option<EventId
 }
 
 impl Waiting {
-    /// Waits until the call's statement begins; says behind which item its stream does. `None`: it has ended
+    /// Waits until the call's statement begins; says after which item its stream does. `None`: it has ended
     /// before that, and how is an ordinary answer.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A connection of TLS until its handshake is completed: within the time that a first head has, in the place
 //! of a socket without a request, which makes room for others.
 //!
-//! Not for the messages of a handshake (`tls`), nor for what comes behind it (`connection`).
+//! Not for the messages of a handshake (`tls`), nor for what comes after it (`connection`).
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! events: where the stream of a call begins (C7.8), and what `SSE-Position` says (C7.9).
 //!
 //! A call is entered before it is queued, so before its first event comes; the log tells of each event that a
-//! call has raised, and of its end, which comes behind all of them. An end is told to every thread, and is
+//! call has raised, and of its end, which comes after all of them. An end is told to every thread, and is
 //! nothing to a thread that does not have the call. Nothing is kept of calls that nobody waits for.
 //!
 //! Not for running calls (`call`), nor for streams.
@@ -104,7 +104,7 @@ impl CallWatch {
         self
     }
 
-    /// Behind which item the stream begins that answers the call, now: the call's events are all behind it,
+    /// After which item the stream begins that answers the call, now: the call's events are all after it,
     /// and nothing else that could leave the window while the call waits for its worker. `since`: the newest
     /// item of any thread when a worker got the call.
     pub(crate) fn begins_behind(&self, since: u64) -> u64 {

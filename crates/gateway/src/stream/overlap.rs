@@ -1,4 +1,4 @@
-//! Which items of the log a snapshot has seen although they come behind it in the order (C7.6).
+//! Which items of the log a snapshot has seen although they come after it in the order (C7.6).
 //!
 //! Not for what a stream makes of that: that is `slot/follow`.
 
@@ -8,7 +8,7 @@ use sse_proto::call::Cut;
 
 use crate::stream::stream_log::StreamLog;
 
-/// The items that a snapshot may have seen although they come behind it in the order.
+/// The items that a snapshot may have seen although they come after it in the order.
 #[derive(Debug)]
 pub(crate) struct Overlap {
     pub(crate) cut: Cut,
@@ -17,7 +17,7 @@ pub(crate) struct Overlap {
     /// The end of any run with a higher number closes it, too: that run began when this one had ended, so it
     /// saw what this one saw. This one's own end is lost when the ring is full.
     pub(crate) ended_before: u64,
-    /// No item behind this one was seen. The largest number as long as that is not known.
+    /// No item after this one was seen. The largest number as long as that is not known.
     pub(crate) last: Cell<u64>,
     /// What was lost up to this item, the snapshot shows: gaps up to here need no other one.
     pub(crate) position: u64,

@@ -41,9 +41,9 @@ pub(crate) struct Parcel {
 pub(crate) enum Then {
     /// It gets from the log again what is for it.
     GoOn,
-    /// The parcel is a snapshot with everything up to this item: the stream gets what comes behind the item,
+    /// The parcel is a snapshot with everything up to this item: the stream gets what comes after the item,
     /// but for what the snapshot has seen of that.
     Follow { from: u64, overlap: Option<Rc<Overlap>> },
-    /// There is no snapshot: the stream gets what comes behind this item.
+    /// There is no snapshot: the stream gets what comes after this item.
     Lack { from: u64 },
 }

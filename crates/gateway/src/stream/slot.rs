@@ -116,7 +116,7 @@ pub(crate) struct Slot {
     /// What it asked for and who it is.
     pub(crate) subscription: Subscription,
     connected_at: SystemTime,
-    /// What another rule of its route brings comes behind this item.
+    /// What another rule of its route brings comes after this item.
     pub(crate) floor: u64,
     pub(crate) events: u64,
     bytes: u64,

@@ -281,7 +281,7 @@ impl StreamLog {
         counts.then(|| self.head().saturating_sub(position))
     }
 
-    /// Whether anything behind this item has left the window that no snapshot can show: an event of no
+    /// Whether anything after this item has left the window that no snapshot can show: an event of no
     /// transaction. Whom it was for is not known any more.
     pub(crate) fn has_dropped_loose(&self, position: u64) -> bool {
         position < self.last_loose
@@ -331,7 +331,7 @@ impl StreamLog {
         self.gaps_from(from).next().map(|(gap, _)| gap)
     }
 
-    /// Why something was lost for this member behind the item `behind`, up to the item `last`: the first
+    /// Why something was lost for this member after the item `behind`, up to the item `last`: the first
     /// reason. Of very many gaps it is not asked whom they are for.
     pub(crate) fn lost_between(&self, behind: u64, last: u64, member: &Member) -> Option<GapReason> {
         let between = self.gaps_from(behind + 1).take_while(|(gap, _)| *gap <= last).enumerate();

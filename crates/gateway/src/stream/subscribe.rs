@@ -193,7 +193,7 @@ impl Start {
         }
     }
 
-    /// Right behind this item.
+    /// Right after this item.
     fn at(position: u64, ready: EventId) -> Self {
         Self { position, ready, gap: None, needs_snapshot: false, ahead: None }
     }

@@ -45,7 +45,7 @@ enum Stage {
     /// The peer has said that nothing more comes from it.
     PeerClosed,
     /// It has broken, or has said its end. Nothing may be asked of rustls any more: it would say what is
-    /// wrong a second time, or behind its end, and may panic.
+    /// wrong a second time, or after its end, and may panic.
     Over,
 }
 
@@ -91,7 +91,7 @@ impl Session {
         &self.rest
     }
 
-    /// Takes in what came, decrypting in place: the present [`Session::rest`] and behind it what is new.
+    /// Takes in what came, decrypting in place: the present [`Session::rest`] and after it what is new.
     /// Plain text is appended to `plain`, what is to be sent to `sealed`, in case of an error too (an alert
     /// that says why).
     ///
@@ -131,7 +131,7 @@ impl Session {
         })
     }
 
-    /// Appends the notice that nothing more comes, behind which nothing can be sealed or read.
+    /// Appends the notice that nothing more comes, after which nothing can be sealed or read.
     ///
     /// # Errors
     /// As [`Session::seal`].

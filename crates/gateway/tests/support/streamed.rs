@@ -46,7 +46,7 @@ pub fn take(gateway: &TestGateway) -> Taken {
     call
 }
 
-/// A call whose statement has begun, and its stream behind `sse.ready`.
+/// A call whose statement has begun, and its stream after `sse.ready`.
 pub fn begun(gateway: &TestGateway) -> (Taken, Stream) {
     let peer = streamed(gateway, "/api/work");
     let call = take(gateway);
@@ -59,7 +59,7 @@ pub fn of_topic(raise: Raise) -> Raise {
     Raise { topic: Some("t".to_owned()), ..raise }
 }
 
-/// The call has ended, and said so behind its events.
+/// The call has ended, and said so after its events.
 pub fn end(gateway: &TestGateway, call: u64, body: &str) {
     answer(gateway, call, done_with(call, body, EventsEnd::Told));
     publish_end(gateway, call);

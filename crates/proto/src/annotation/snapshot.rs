@@ -27,7 +27,7 @@ impl SnapshotSource {
 /// Why a text names no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NotASource {
-    /// Nothing, too much, or something else than `as` behind the name: this word.
+    /// Nothing, too much, or something else than `as` after the name: this word.
     Usage(Option<String>),
     /// This is no name of a routine.
     Name(String),

@@ -121,7 +121,7 @@ pub struct CallAnswer {
     pub outcome: Outcome,
 }
 
-/// Where the end of a call is in the order of events (`record::Kind::CallEnd`): behind all that it has
+/// Where the end of a call is in the order of events (`record::Kind::CallEnd`): after all that it has
 /// published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventsEnd {

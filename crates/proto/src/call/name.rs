@@ -43,7 +43,7 @@ pub(super) fn identifier(name: &str) -> String {
     sql
 }
 
-/// Puts an identifier, quoted, behind SQL.
+/// Puts an identifier, quoted, after SQL.
 pub(super) fn push_identifier(sql: &mut String, name: &str) {
     sql.push('"');
     for (number, part) in name.split('"').enumerate() {

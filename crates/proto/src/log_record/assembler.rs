@@ -172,7 +172,7 @@ impl Assembler {
         self.take(Key::Transaction(xid));
     }
 
-    /// A record was read behind which nothing continues that was begun before: `XLOG_CHECKPOINT_SHUTDOWN`,
+    /// A record was read after which nothing continues that was begun before: `XLOG_CHECKPOINT_SHUTDOWN`,
     /// `XLOG_END_OF_RECOVERY`.
     pub fn forget_all(&mut self) {
         self.bodies.clear();

@@ -1,4 +1,4 @@
-//! A record with its place in the log before it, without decoding what is behind it.
+//! A record with its place in the log before it, without decoding what is after it.
 //!
 //! Not for what a place is: [`crate::place`].
 

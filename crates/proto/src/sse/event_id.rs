@@ -10,7 +10,7 @@ use crate::place::Place;
 /// Id of a position in the stream: everything up to and including it has been seen.
 ///
 /// Opaque to subscribers (C6.4). Numbers in lower-case hex with hyphens between them, a `w` before them if it
-/// is a place in the write-ahead log, and an `s` behind them if it is marked: printable ASCII, so that no
+/// is a place in the write-ahead log, and an `s` after them if it is marked: printable ASCII, so that no
 /// client drops or changes it, and nothing that a URL has to encode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
@@ -38,7 +38,7 @@ pub enum Position {
 /// Stands before a place in the log. No hex digit.
 const LOG: u8 = b'w';
 
-/// Stands behind a marked id.
+/// Stands after a marked id.
 pub(super) const MARK: u8 = b's';
 
 impl EventId {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub(crate) struct Block {
     /// The line of its fence, from 1.
     pub(crate) line: usize,
-    /// What stands behind the fence: the language, and perhaps more.
+    /// What stands after the fence: the language, and perhaps more.
     pub(crate) info: String,
     /// The anchor of the heading that it stands under.
     pub(crate) under: String,
@@ -124,7 +124,7 @@ pub(crate) fn links(line: &str) -> impl Iterator<Item = &str> {
             Some(target)
         })
     };
-    // A link whose text is code begins in the piece behind it: `[`, then `](target)`.
+    // A link whose text is code begins in the piece after it: `[`, then `](target)`.
     outside_code.flat_map(of_piece)
 }
 

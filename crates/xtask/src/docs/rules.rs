@@ -1,7 +1,7 @@
 //! What every page of the documentation keeps to: it is in the table of contents, its links lead somewhere,
 //! and each block of code is either run by a test or says that it is an excerpt.
 //!
-//! The words behind a fence say which: "```sql" is run, "```sql excerpt" is not. A block in no language is
+//! The words after a fence say which: "```sql" is run, "```sql excerpt" is not. A block in no language is
 //! none of it, and therefore refused: `text` is what something prints.
 //!
 //! Not for running blocks: `pg_test/tests/pages.rs` does that, and the files of [`RUN_BY`].

@@ -72,7 +72,7 @@ pub(super) fn linked(major: u32) -> Result<Linked> {
     for line in printed.lines() {
         let line = line.trim_end_matches(" (*)");
         let (package, license) = line.split_once('\t').with_context(|| line.to_owned())?;
-        // Those of the workspace have their folder behind the version, and are ours.
+        // Those of the workspace have their folder after the version, and are ours.
         let mut words = package.split_whitespace();
         let (name, version) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         if !package.contains(&format!("({}", workspace_root().display())) {

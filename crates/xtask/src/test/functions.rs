@@ -2,10 +2,10 @@
 //!
 //! Not a parser: rustfmt puts the brace that ends a function under the beginning of its first line.
 
-/// Lines of code, without blank lines and comments, from the one behind the name to the last.
+/// Lines of code, without blank lines and comments, from the one after the name to the last.
 const MAX_LINES: usize = 60;
 
-/// What the comment of a longer one says, and why behind it.
+/// What the comment of a longer one says, and why after it.
 const REASON: &str = "Long because";
 
 /// Every function that is longer and has no reason.
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_long_function_needs_a_reason() {
-        // Two lines of them are the argument and the brace behind it.
+        // Two lines of them are the argument and the brace after it.
         assert_eq!(of("", MAX_LINES - 2), Vec::<String>::new());
         assert_eq!(of("", MAX_LINES - 1).len(), 1);
         assert!(of("", MAX_LINES - 1)[0].starts_with("f.rs:2: fn long has 61 lines"));

@@ -21,7 +21,7 @@ use super::session::{Caller, Pool};
 /// A function whose arguments are in the query string.
 struct Function {
     path: &'static str,
-    /// Those that may be repeated have `[]` behind their names.
+    /// Those that may be repeated have `[]` after their names.
     arguments: &'static [&'static str],
     statement: &'static str,
 }

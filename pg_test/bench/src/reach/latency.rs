@@ -40,7 +40,7 @@ pub(super) fn looked_for(line: &mut Line, turn: Duration, chapter: &mut Chapter)
     add(&turn, Some(&looker.finish()?), "100 events a second, rows looked for", chapter)
 }
 
-/// Some events, each behind a silence.
+/// Some events, each after a silence.
 ///
 /// # Errors
 /// As [`calm`].

@@ -42,14 +42,14 @@ pub(super) struct Looker {
 }
 
 struct Shared {
-    /// The number behind that of the last event that was sent. Written by the publisher before it sends.
+    /// The number after that of the last event that was sent. Written by the publisher before it sends.
     next: AtomicU64,
     /// Written when nothing is sent any more.
     is_over: AtomicBool,
 }
 
 impl Looker {
-    /// Looks for the row of event `first` and all behind it, with a pause between looks.
+    /// Looks for the row of event `first` and all after it, with a pause between looks.
     ///
     /// # Errors
     /// The standby takes no session.

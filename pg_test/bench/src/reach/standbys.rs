@@ -123,7 +123,7 @@ fn one(
 }
 
 /// Publishes so that never more than `most` events are on their way, in bursts of at least half of that. The
-/// number behind the last one.
+/// number after the last one.
 fn publish(crowds: &[Crowd], publisher: &mut Publisher, most: u64, turn: Duration) -> Result<u64> {
     let start = Instant::now();
     let mut next = least(crowds);

@@ -1,10 +1,10 @@
 //! The judge of followers (C7.6): a pure function of what was recorded.
 //!
 //! What it proves for every follower: a snapshot comes where one is due and nowhere else, is a state that the
-//! table had, and is not older than its place in the stream nor than what the follower knew before; behind it
+//! table had, and is not older than its place in the stream nor than what the follower knew before; after it
 //! comes each change that it has not seen, once, and none that it has seen; whatever comes with an id without
 //! a mark needs no further snapshot (C6.4); a gap has a cause, and where it stands for a snapshot, the
-//! changes behind it come all the same, with marked ids; at the end the follower has the table. What is lost
+//! changes after it come all the same, with marked ids; at the end the follower has the table. What is lost
 //! shows at the next commit's change, because the table's writer makes one commit after the other; or because
 //! others saw it.
 //!
@@ -95,7 +95,7 @@ impl Places {
         range.into_iter().flatten().map(|(at, (row, n))| (*at, *row, *n))
     }
 
-    /// The last change behind a place of its epoch that this snapshot has seen.
+    /// The last change after a place of its epoch that this snapshot has seen.
     fn last_seen_by(&self, rows: &Rows, behind: Position) -> Option<Position> {
         let seen = rows.iter().filter_map(|(row, n)| {
             let later = self.of_row.get(row)?.range((Excluded(behind), Unbounded));
@@ -371,7 +371,7 @@ impl Judge<'_> {
         }
     }
 
-    /// An id without a mark brings no snapshot when it is resumed from, so nothing may come behind it that
+    /// An id without a mark brings no snapshot when it is resumed from, so nothing may come after it that
     /// its snapshot has seen; and there must be one.
     fn may_be_resumed(&mut self, id: Id) {
         if id.is_marked {

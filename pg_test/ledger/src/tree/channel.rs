@@ -44,7 +44,7 @@ impl Channel {
         Ok(all.into_iter().map(channel).collect())
     }
 
-    /// Opens it at a gateway or a proxy, behind an id.
+    /// Opens it at a gateway or a proxy, after an id.
     pub(super) fn open(&self, at: SocketAddr, behind: Option<&str>) -> Result<EventStream> {
         let mut query: Vec<String> =
             self.listener.topics.iter().map(|topic| format!("topic={topic}")).collect();

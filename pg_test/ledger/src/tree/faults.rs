@@ -157,7 +157,7 @@ fn lose_log(tree: &Tree, rng: &mut Rng) -> Result<(usize, u64)> {
     Ok((tree.number_at(distance), tree.end_of_log()?))
 }
 
-/// Waits for so many marks more: a reader that finds only a part of the log has what lies behind the first
+/// Waits for so many marks more: a reader that finds only a part of the log has what lies after the first
 /// mark in it (docs/servers.md). There are marks while something is published; `publish` is called meanwhile.
 pub(super) fn wait_for_marks(
     primary: &Cluster,

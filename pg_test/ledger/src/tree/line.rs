@@ -58,7 +58,7 @@ pub(super) enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Came {
     Line(Line),
-    /// Something may be missing up to the place of its id, behind which the stream goes on.
+    /// Something may be missing up to the place of its id, after which the stream goes on.
     Gap {
         at: Place,
         reason: Option<Reason>,

@@ -154,7 +154,7 @@ pub fn run(options: &Options, replication: Replication) -> Result<TreeReport> {
     report::conclude(options, replication, run, ended)
 }
 
-/// The ids of first events, which are behind everything that a base backup lacks, and behind a mark that none
+/// The ids of first events, which are after everything that a base backup lacks, and after a mark that none
 /// lacks: a server that is restarted tells nothing before the first (docs/servers.md). What was published so
 /// far is in no round.
 fn begin(tree: &Tree, channels: &[Channel], crew: &mut Crew) -> Result<Vec<String>> {

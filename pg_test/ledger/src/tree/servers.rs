@@ -45,7 +45,7 @@ impl Node {
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     pub(super) replication: Replication,
-    /// The primary; the next one follows it, and the one behind that follows the next one.
+    /// The primary; the next one follows it, and the one after that follows the next one.
     head: AtomicUsize,
 }
 
@@ -112,8 +112,8 @@ impl Tree {
         })
     }
 
-    /// The primary is killed, its standby takes its place, and it comes back behind all others. `died` is
-    /// called as soon as nothing of it lives.
+    /// The primary is killed, its standby takes its place, and it comes back as the last of the chain. `died`
+    /// is called as soon as nothing of it lives.
     pub(super) fn fail_over(&self, meanwhile: impl FnOnce(), died: impl FnOnce()) -> Result<()> {
         let [old, new, last] = [0, 1, 2].map(|distance| self.at(distance));
         wait_until(PATIENCE, "the new one can be asked", || new.cluster.sql("select 1").is_ok())?;

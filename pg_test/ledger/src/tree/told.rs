@@ -22,7 +22,7 @@ struct Told {
     id: String,
 }
 
-/// Everything of a channel behind an id, up to the event `last`: one and the same on all servers. `cuts`
+/// Everything of a channel after an id, up to the event `last`: one and the same on all servers. `cuts`
 /// says up to which position a server has lost its log.
 ///
 /// # Errors

@@ -121,7 +121,7 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Whether it was told on a timeline behind the end that it has here: it never was.
+    /// Whether it was told on a timeline after the end that it has here: it never was.
     fn is_rewound(&self, place: Place) -> bool {
         self.ended.iter().any(|(timeline, end)| *timeline == place.timeline && place.lsn > *end)
     }
@@ -143,7 +143,7 @@ pub(super) struct Count {
     pub(super) rewound: u64,
 }
 
-/// All lines of a channel that some reader has still to get, and those behind.
+/// All lines of a channel that some reader has still to get, and those after.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     lines: VecDeque<Line>,
@@ -189,9 +189,9 @@ pub(super) struct Judge {
     replication: Replication,
     /// What is to come.
     pub(super) next: usize,
-    /// What the last gap was, if no line came behind it, and up to where lines may be missing.
+    /// What the last gap was, if no line came after it, and up to where lines may be missing.
     gap: Option<(Reason, Place)>,
-    /// The last line that was seen, if no gap came behind it.
+    /// The last line that was seen, if no gap came after it.
     last: Option<Place>,
     /// Lines in a row that never were.
     never_was: u64,

@@ -197,7 +197,7 @@ pub(crate) fn read_head(stream: &mut impl Read) -> Result<String> {
     Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
-/// The value of a header, or of a field of the stream behind the head; names in lower case.
+/// The value of a header, or of a field of the stream after the head; names in lower case.
 pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     let fields = head.lines().filter_map(|line| line.split_once(':'));
     fields.filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next_back()

@@ -57,7 +57,7 @@ pub(super) fn break_off(hand: &mut Hand) -> Result<Blow> {
     Ok(Blow::Struck(1))
 }
 
-/// Plain HTTP where TLS is spoken, junk, a hello with junk behind it.
+/// Plain HTTP where TLS is spoken, junk, a hello with junk after it.
 pub(super) fn send_nonsense(hand: &mut Hand) -> Result<Blow> {
     let mut bytes = if hand.rng.bool() { hello(hand)? } else { request("GET", "/healthz", "") };
     let length = hand.rng.usize(0..3000);
@@ -93,7 +93,7 @@ pub(super) fn change_keys(hand: &mut Hand) -> Result<Blow> {
     wire.read(&mut [0; 512]).context("no answer")?;
     for number in 0..hand.any_size(4_000) {
         let Some(tls) = wire.tls() else {
-            // To plain HTTP a record is what nobody says behind the request for a stream.
+            // To plain HTTP a record is what nobody says after the request for a stream.
             wire.write_all(&[23, 3, 3, 0, 5, 24, 0, 0, 1, 0])?;
             wire.flush()?;
             break;

@@ -1,4 +1,4 @@
-//! The honest follower: its stream begins with a snapshot, and by the events behind it it keeps a state that
+//! The honest follower: its stream begins with a snapshot, and by the events after it it keeps a state that
 //! must be the table's at the end. And the writer of that table.
 //!
 //! Each change raises one row's number by one, and is an event with row and number: so an event that the

@@ -43,7 +43,7 @@ pub(super) struct Carrier<'c> {
     pub(super) publisher: Option<Publisher>,
     /// Events that may have to wait for those of other transactions.
     pub(super) order: Holding,
-    /// What has to come behind events of the write-ahead log.
+    /// What has to come after events of the write-ahead log.
     pub(super) local: Local,
     pub(super) pace: Pace,
     pub(super) stall: Stall,

@@ -135,7 +135,7 @@ impl Carrier<'_> {
         }
     }
 
-    /// Hands on what belongs behind events of the log that have been handed on, up to this position.
+    /// Hands on what belongs after events of the log that have been handed on, up to this position.
     pub(super) fn hand_over_local(&mut self, handed_on: u64) {
         while self.waiting.is_none() {
             let mut outgoing = Batch::new(self.next_sequence);

@@ -1,7 +1,7 @@
-//! With `sse.durability = wal`: what comes from the reader of the log, and what has to come behind it.
+//! With `sse.durability = wal`: what comes from the reader of the log, and what has to come after it.
 //!
 //! The ends of calls and of snapshots, and canaries, are of this server alone, so they do not go through the
-//! log: they come straight into the ring, with the position in the log behind which they belong, and are held
+//! log: they come straight into the ring, with the position in the log after which they belong, and are held
 //! until the reader has handed over everything up to there.
 //!
 //! Not for: `memory`, where records with a ticket are held (`order.rs`); and reading the log
@@ -42,7 +42,7 @@ pub(super) struct Local {
 }
 
 struct Held {
-    /// The position behind which it belongs.
+    /// The position after which it belongs.
     behind: u64,
     record: Vec<u8>,
     since: Instant,
@@ -74,7 +74,7 @@ impl Local {
         if self.awaits_reading { Fate::Kept } else { Fate::HandOn }
     }
 
-    /// The next one that belongs behind this position or an earlier one, up to which everything has been
+    /// The next one that belongs after this position or an earlier one, up to which everything has been
     /// handed on; or that is too much.
     pub(super) fn next(&mut self, handed_on: u64) -> Option<Vec<u8>> {
         let ready = self.held.iter().position(|held| held.behind <= handed_on);

@@ -69,7 +69,7 @@ impl Holding {
         }
     }
 
-    /// Takes the end of a call, which comes behind everything that is held. `false`: nothing is, so it may be
+    /// Takes the end of a call, which comes after everything that is held. `false`: nothing is, so it may be
     /// handed on now.
     pub(super) fn follow(&mut self, record: &[u8]) -> bool {
         self.order.follow(record)

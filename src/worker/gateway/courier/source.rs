@@ -27,7 +27,7 @@ impl Source {
         consumer.begin()
     }
 
-    /// The position behind what has come up to now.
+    /// The position after what has come up to now.
     ///
     /// # Errors
     /// As those of [`Source::take`].
@@ -47,7 +47,7 @@ impl Source {
         shared.wal.is_on()
     }
 
-    /// Has all events of the log told anew that are to be told, behind a record that says so.
+    /// Has all events of the log told anew that are to be told, after a record that says so.
     pub(super) fn begin_anew(&self) {
         let Self::Ring(shared, _) = self;
         shared.wal.want_reading();

@@ -36,12 +36,12 @@ pub(super) enum Source {
     },
 }
 
-/// What a stream ends with: behind a whole event, and a slot says its end nowhere else, an empty line is
+/// What a stream ends with: after a whole event, and a slot says its end nowhere else, an empty line is
 /// nothing.
 const END_OF_STREAM: Bytes = Bytes::from_static(b"\n");
 
 /// hyper asks for the next part when there is room for a byte of it: then there was room for all those
-/// before. But it leaves the last one as it is handed over, with whoever looks after it: behind a window that
+/// before. But it leaves the last one as it is handed over, with whoever looks after it: after a window that
 /// stays shut it would wait for ever, and with it the memory of the whole answer. So the last part is a byte.
 impl Source {
     pub(super) fn answer(body: Body) -> Self {

@@ -1,9 +1,9 @@
 //! Streams that have seen more of the write-ahead log than this server has (C10.3): a standby lags, or a
-//! thread. Each waits until its place is here, and goes on behind it. Meanwhile it is in no list, and gets
+//! thread. Each waits until its place is here, and goes on after it. Meanwhile it is in no list, and gets
 //! heartbeats alone.
 //!
 //! A server may never come to that place: it becomes the primary before it has the tail of the old one. The
-//! history of the log says so, and the stream is told that it has seen what never was, behind all that it has
+//! history of the log says so, and the stream is told that it has seen what never was, after all that it has
 //! seen and that is.
 //!
 //! Nor may it know of the place yet. A subscriber that moves arrives within a millisecond of the event that

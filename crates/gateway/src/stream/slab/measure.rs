@@ -27,7 +27,7 @@ struct Noted {
     streams: u64,
 }
 
-/// The items of one round, from the first one on, and the canary that came behind them.
+/// The items of one round, from the first one on, and the canary that came after them.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     items: Vec<Noted>,

@@ -1,8 +1,8 @@
 //! Snapshots of this thread's streams: who needs one is asked for, and what a run gives is made the bytes of
 //! an event, and the place from which the streams go on (C7.6).
 //!
-//! A run ends in the order of events as well ([`Batch::ended_snapshots`]): nothing that it saw comes behind
-//! that. So its result waits a moment for its end. Then it is known which events behind its position it has
+//! A run ends in the order of events as well ([`Batch::ended_snapshots`]): nothing that it saw comes after
+//! that. So its result waits a moment for its end. Then it is known which events after its position it has
 //! seen, if any; usually none, and the id of the snapshot is an ordinary one.
 //!
 //! Not for running them: that is `call/snapshot`.
@@ -338,7 +338,7 @@ fn patience(settings: &Settings) -> Duration {
     Some(settings.call_timeout).filter(|timeout| !timeout.is_zero()).unwrap_or(LONGEST)
 }
 
-/// From where a stream goes on with this state, when its run is known to have ended behind the item `end`.
+/// From where a stream goes on with this state, when its run is known to have ended after the item `end`.
 fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
     let overlap = |last| {
         let (cut, last) = (state.cut.clone(), Cell::new(last));

@@ -60,7 +60,7 @@ pub(super) struct Accord {
     places: [u64; 2],
     /// When the second was taken (the slab's milliseconds).
     taken_at: u32,
-    /// The addresses of streams that are to end behind the large event that they are in the middle of, and
+    /// The addresses of streams that are to end after the large event that they are in the middle of, and
     /// what [`Accord::since`] was when that was found.
     postponed: BTreeMap<u64, u64>,
     /// The address of which to look next.

@@ -73,7 +73,7 @@ impl Slot {
         self.follower.as_ref().is_some_and(|follower| follower.awaited.is_some())
     }
 
-    /// A snapshot with everything up to the item `from` comes next: the stream goes on behind that item.
+    /// A snapshot with everything up to the item `from` comes next: the stream goes on after that item.
     pub(super) fn go_on_behind(&mut self, from: u64, overlap: Option<Rc<Overlap>>) {
         self.cursor = Cursor::before(self.cursor.next.max(from + 1));
         self.has_caught_up = false;
@@ -83,7 +83,7 @@ impl Slot {
         }
     }
 
-    /// A snapshot should come next, and there is none: the stream goes on behind that item.
+    /// A snapshot should come next, and there is none: the stream goes on after that item.
     pub(super) fn go_on_without(&mut self, from: u64) {
         self.go_on_behind(from, None);
         if let Some(follower) = &mut self.follower {

@@ -70,7 +70,7 @@ impl Slot {
         true
     }
 
-    /// Queues the next piece of the last event, or the end of the stream behind it.
+    /// Queues the next piece of the last event, or the end of the stream after it.
     pub(super) fn queue_last(&mut self, log: &StreamLog) {
         let id = log.id(self.position());
         let Some(Last::Open(open)) = &mut self.last else { return };

@@ -61,7 +61,7 @@ impl Slot {
         self.has_caught_up = true;
     }
 
-    /// It goes on behind this item, perhaps with a snapshot.
+    /// It goes on after this item, perhaps with a snapshot.
     pub(crate) fn begin_behind(&mut self, position: u64, needs_snapshot: bool) {
         self.cursor = Cursor::before(position + 1);
         self.floor = self.floor.max(position);

@@ -69,7 +69,7 @@ impl Slot {
         Ok(n)
     }
 
-    /// Writes what is left of the event that it is in the middle of, and nothing of those behind it.
+    /// Writes what is left of the event that it is in the middle of, and nothing of those after it.
     pub(super) fn write_rest(&mut self, log: &StreamLog, tally: &mut Tally) -> Result<usize> {
         let from = self.cursor;
         let bytes = log.rest(from, self.framing);

@@ -319,7 +319,7 @@ impl<T: Carrier> TlsSocket<T> {
         Ok(plain.len())
     }
 
-    /// Sends sealed bytes, behind those that wait; what the socket does not take waits.
+    /// Sends sealed bytes, after those that wait; what the socket does not take waits.
     fn send(&mut self, sealed: &[u8]) -> io::Result<()> {
         let sent = if self.has_unsent() { 0 } else { none_if_full(self.tcp.try_write(sealed))? };
         if sent < sealed.len() {

@@ -20,7 +20,7 @@ pub(super) const PLACE_BYTES: usize = size_of::<Place>();
 pub(super) struct Places {
     /// Of the items of the window, ascending. What was told without a place has the one of what is before it.
     of_items: VecDeque<Place>,
-    /// Everything behind this place is in the window: where the log was begun with, and later the place of
+    /// Everything after this place is in the window: where the log was begun with, and later the place of
     /// the last item that has left.
     floor: Place,
     /// All items of the log up to this position have come.
@@ -362,7 +362,7 @@ mod tests {
                 };
                 prop_assert_eq!(places.find(place, base), wanted);
             }
-            // Who has an item goes on behind all that have its place.
+            // Who has an item goes on after all that have its place.
             for sequence in base - 1..=all.len() as u64 {
                 let place = places.of(sequence, base);
                 let behind = all.iter().filter(|item| **item <= place).count() as u64;

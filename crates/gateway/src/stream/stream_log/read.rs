@@ -33,7 +33,7 @@ impl Cursor {
         Self { next, written: 0, private: next }
     }
 
-    /// Just behind the item that it points at.
+    /// Just after the item that it points at.
     pub(crate) fn behind(self) -> Self {
         Self { next: self.next + 1, written: 0, ..self }
     }

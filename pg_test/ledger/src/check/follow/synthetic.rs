@@ -1,5 +1,5 @@
 //! Followers made by code, to whom nothing wrong happens: streams break and resume, a snapshot has seen what
-//! comes behind its place, there is none, the window moves on, the gateway starts anew.
+//! comes after its place, there is none, the window moves on, the gateway starts anew.
 //!
 //! Not for faults: `tests` plants them.
 

@@ -121,7 +121,7 @@ fn each_snapshot_that_is_one_commit_old_is_found() {
         let tally = good(seed);
         for (follower, followed) in tally.followed.iter().enumerate() {
             for item in 0..followed.sights.len() {
-                // Without a change behind it nobody can know.
+                // Without a change after it nobody can know.
                 if !are_changes(&followed.sights[item + 1..], 1) {
                     continue;
                 }

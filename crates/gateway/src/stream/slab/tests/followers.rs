@@ -186,7 +186,7 @@ async fn what_no_snapshot_can_have_seen_is_sent_although_it_came_before_the_run_
             rig.publish_of(data, xid);
         }
         rig.round().await;
-        // The run begins behind all of them but the last.
+        // The run begins after all of them but the last.
         rig.give(&client, 4, Cut::new(12, 12, Vec::new()), end);
         for _ in 0..4 {
             rig.round().await;
