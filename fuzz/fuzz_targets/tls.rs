@@ -16,7 +16,7 @@ use sse_gateway::fuzzing::TlsSite;
 
 #[derive(Debug, Arbitrary)]
 enum Step {
-    /// So many bytes of what the client has to send.
+    /// This many bytes of what the client has to send.
     Piece(u16),
     /// The same, with a byte changed.
     Changed(u16, u16, u8),

@@ -34,7 +34,7 @@ pub(super) struct Size {
     seen: usize,
 }
 
-/// So many values are counted before it is looked whether the statement was cancelled: some milliseconds.
+/// Values that are counted between two looks whether the statement was cancelled: some milliseconds.
 const VALUES_AT_ONCE: usize = 65_536;
 
 /// No element of an array of a plain type takes more, with its quotes and its comma: a timestamp with time

@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Refusals that are read or written at a time.
 const PORTION: usize = 1000;
 
-/// So many refusals are put into the table before those that are not needed any more are taken out of it.
+/// This many refusals are put into the table before those that are not needed any more are taken out of it.
 const PRUNE_AFTER: usize = 10_000;
 
 /// Of so many lines it is known, while file and table are compared, that the file has them: 30 MB. A line

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 /// As often one is woken in the long run: 4,000 times a second, some 3 % of a processor.
 const WAKE_EVERY: Duration = Duration::from_micros(250);
 
-/// So much of what quiet time has left may be used up by wakes that follow each other faster: eight of them.
+/// This much of what quiet time has left may be used up by wakes that follow each other faster: eight of
+/// them.
 const MOST_LEFT: Duration = Duration::from_millis(2);
 
 /// The pause between two looks in a crowd. An event may be this late. A shorter pause would cost a noticeable

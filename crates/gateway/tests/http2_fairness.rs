@@ -12,7 +12,7 @@ use support::tls::Site;
 const GREEDY: usize = 3;
 const STREAMS: usize = 100;
 
-/// So many does each connection send at once, when the parts of its streams have excused them.
+/// This many does each connection send at once, when the parts of its streams have excused them.
 const EXCUSED_FRAMES: usize = 80_000;
 
 /// Connections that may send so many frames of no use each.

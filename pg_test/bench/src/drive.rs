@@ -20,7 +20,7 @@ pub(crate) enum Load {
     /// So that never more than this many are on their way; when half of them have come to every stream, as
     /// many follow.
     Backlog(u64),
-    /// So many a second.
+    /// This many a second.
     Paced(u32),
 }
 

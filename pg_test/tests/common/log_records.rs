@@ -132,7 +132,7 @@ fn message(cluster: &Cluster, lsn: u64) -> Result<Vec<u8>> {
     })
 }
 
-/// So many bytes of the log, over pages and segments, without the headers of the pages.
+/// This many bytes of the log, over pages and segments, without the headers of the pages.
 fn bytes(cluster: &Cluster, lsn: u64, count: usize) -> Result<Vec<u8>> {
     let mut found = Vec::new();
     let mut position = lsn;

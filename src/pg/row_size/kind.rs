@@ -73,9 +73,9 @@ fn is_plain(type_oid: pg_sys::Oid) -> bool {
 pub(crate) enum Longest {
     /// It does not follow.
     Unknown,
-    /// So long, whatever their size.
+    /// This many bytes, whatever their size.
     Bytes(usize),
-    /// So many times their size.
+    /// This many times their size.
     Times(usize),
 }
 

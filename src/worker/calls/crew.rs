@@ -34,7 +34,7 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// So many places without workers.
+    /// This many places without workers.
     pub(super) fn new(memory: &CallMemory, count: usize) -> Self {
         let slots = memory.slots().iter().take(count).enumerate();
         let exchange = |(number, slot)| Lock::new(Exchange::new(number, memory.header, slot));

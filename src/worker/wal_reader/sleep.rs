@@ -31,9 +31,9 @@ const HELD_LONG: Duration = Duration::from_millis(100);
 /// How to sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::worker) enum Nap {
-    /// So long, whoever commits meanwhile.
+    /// This long, whoever commits meanwhile.
     Deaf(Duration),
-    /// So long, or until somebody wakes it.
+    /// This long, or until somebody wakes it.
     UntilWoken(Duration),
 }
 

@@ -134,7 +134,7 @@ pub(crate) struct Feed {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Seen {
     Event(Arc<SeenEvent>),
-    /// So many were missed.
+    /// This many were missed.
     Missed(u64),
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// So many sessions over the socket in this folder, each with these statements prepared.
+    /// This many sessions over the socket in this folder, each with these statements prepared.
     ///
     /// # Errors
     /// The server refuses either.

@@ -91,7 +91,7 @@ impl Accord {
         self.places[0]
     }
 
-    /// So many items are looked at.
+    /// This many items are looked at.
     fn asks(&self, items: u64) {
         self.asked.set(self.asked.get() + items);
     }

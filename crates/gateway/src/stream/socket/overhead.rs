@@ -10,7 +10,7 @@ use std::time::Instant;
 /// such bytes are some hundred. Beyond it the connection is broken off.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// So many of them are forgiven in each second, in bytes: a connection may stay for weeks, and there are
+/// This many of them are forgiven in each second, in bytes: a connection may stay for weeks, and there are
 /// protocols above whose messages are small.
 const FORGIVEN_PER_SECOND: u64 = 1 << 10;
 
@@ -37,7 +37,7 @@ impl Overhead {
         Self { bytes: 0, since: now }
     }
 
-    /// So many bytes have come, with so many bytes of text in them.
+    /// Counts bytes that have come, and the bytes of text in them.
     ///
     /// # Errors
     /// [`TooMany`]
