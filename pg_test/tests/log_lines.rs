@@ -21,7 +21,7 @@ const WAYS: [&str; 9] = [
     ".log(format!(",
 ];
 
-/// Behind a way, its text begins within this many bytes; it is the first that has several words.
+/// After a way, its text begins within this many bytes; it is the first that has several words.
 const NEAR: usize = 700;
 
 /// A text as short as this is a label.

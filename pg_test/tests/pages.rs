@@ -36,7 +36,7 @@ struct Setup {
     before: String,
     /// A file of the checkout, for psql.
     script: Option<&'static str>,
-    /// Behind the last block, for the streams that are open.
+    /// After the last block, for the streams that are open.
     after: &'static str,
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn run(argument: u64) {
     let mut handed_over = handing.hand_over(generation, role, &routines);
     let for_routines = clock::processor_time();
     if handed_over && makes_files && guc::SERVE_CLIENT.get() {
-        // Behind the routines: they neither wait for it, nor are they lost where it fails. From here on the
+        // After the routines: they neither wait for it, nor are they lost where it fails. From here on the
         // gateway may have the routines read by another worker (`worker/gateway/reader.rs`).
         let files = BackgroundWorker::transaction(|| client_files(routines));
         handed_over = files.iter().all(|(file, text)| handing.hand_over_file(*file, text));

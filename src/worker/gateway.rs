@@ -174,7 +174,7 @@ impl Worker {
             }
             self.listing.tend(&self.shared, self.gateway.as_ref());
             histograms::tend(&self.shared, self.gateway.as_ref());
-            // Behind `do_errands`, which makes the descriptor unreadable.
+            // After `do_errands`, which makes the descriptor unreadable.
             self.calls.tend(self.gateway.as_ref());
             self.sleep();
         }

@@ -49,7 +49,7 @@ fn many_streams_share_a_connection_and_end_cleanly_with_their_last_bytes() {
         assert!(text.ends_with("data: last\n\n\n") && text.contains(&"x".repeat(100_000)), "{}", text.len());
         assert!(!text.contains("\r\n"), "no chunks");
     }
-    // Behind the ends: to some clients everything is over at that word.
+    // After the ends: to some clients everything is over at that word.
     peer.until("the end", |peer| peer.ended.is_some());
     assert_eq!((peer.goaway, peer.ended), (Some(0), Some(Ended::Closed)));
     assert!(stopping.join().unwrap() < DEADLINE / 2, "long before the deadline");

@@ -297,7 +297,7 @@ fn large_events_are_whole_for_readers_of_any_pace() {
         }
         for n in 0..6 {
             let read = slow.read_to(&format!("data: after {n}\n\n"));
-            // Behind the chunks' own bytes.
+            // After the chunks' own bytes.
             assert!(read.contains(&format!("data: {}\n", text(n))), "{n}: {} bytes", read.len());
         }
     }

@@ -29,7 +29,7 @@ impl Place {
         Self { lsn, index, timeline }
     }
 
-    /// Behind all events up to this position.
+    /// After all events up to this position.
     pub const fn behind(timeline: u32, lsn: u64) -> Self {
         Self::new(timeline, lsn, Self::BEHIND_ALL)
     }

@@ -19,7 +19,7 @@
 //! once, or the transaction has changed nothing. It is filled in together with the ticket ([`set_xid`]), and
 //! belongs to the envelope ([`Envelope::xid`]).
 //!
-//! Behind these two, in events alone, is *when it was raised*, in nanoseconds of the clock of this machine
+//! After these two, in events alone, is *when it was raised*, in nanoseconds of the clock of this machine
 //! that never goes back, 0 = not known: at once, or when its transaction had committed ([`set_raised_at`]).
 //! It is for measuring how long the way of an event takes, and nothing else; [`decode`] passes over it.
 //!

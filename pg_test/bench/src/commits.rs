@@ -79,7 +79,7 @@ const ONLY: &str = "only";
 /// All of them.
 const ALL: &[usize] = &[0, 1, 2, 3, 4, 5, 6];
 
-/// Behind the name of a contender that was measured with `sse.durability = wal`.
+/// After the name of a contender that was measured with `sse.durability = wal`.
 const WAL: &str = "; durability wal";
 
 pub(crate) const RATE: Metric = Metric { name: "commits", unit: "1/s", is_compared: true };

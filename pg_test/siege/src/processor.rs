@@ -117,7 +117,7 @@ struct Process {
 
 fn process_of(pid: &str) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Behind the name, which may have anything in it.
+    // After the name, which may have anything in it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let number = |place: usize| -> Option<u64> { fields.get(place)?.parse().ok() };
     let parent = u32::try_from(number(1)?).ok()?;

@@ -61,14 +61,14 @@ impl Queue {
         Self { held: VecDeque::new(), bytes: 0, since: None }
     }
 
-    /// Behind all others: a part of the log that was passed over, up to this position.
+    /// After all others: a part of the log that was passed over, up to this position.
     pub(super) fn push_gap(&mut self, loss: LogLoss, end: u64, timeline: u32) {
         let content = Content::Lost(Loss::NoBeginning);
         let complete = Complete { place: 0, xid: 0, end, ignores_standbys: false, content };
         self.held.push_back(Held { complete, timeline, loss, told: 0, bytes: 0 });
     }
 
-    /// Behind all others.
+    /// After all others.
     pub(super) fn push(&mut self, complete: Complete, timeline: u32) {
         let bytes = match &complete.content {
             Content::Events(events) => events.records().map(|(_, record)| record.len()).sum(),

@@ -345,7 +345,7 @@ impl Reading {
         self.trouble_since = None;
         self.assembler.forget_all();
         self.log.go_to(found);
-        // Behind what was read before.
+        // After what was read before.
         self.queue.push_gap(loss, found, self.history.timeline_at(found));
         Progress::More
     }

@@ -152,7 +152,7 @@ struct Run {
     address: Option<IpAddr>,
     party: Party,
     waiters: HashSet<Waiter>,
-    /// Behind which item it was queued.
+    /// After which item it was queued.
     behind: Option<u64>,
     /// Whether a worker has begun with it.
     has_worker: bool,

@@ -14,7 +14,7 @@ pub(crate) type LastEvent = LongEvent<Bytes>;
 /// The stream's side. However the stream ends, this is dropped, and the task that owns the call sees it.
 #[derive(Debug)]
 pub(crate) struct CallTie {
-    /// Behind this item the stream begins.
+    /// After this item the stream begins.
     pub(crate) since: u64,
     pub(crate) last: oneshot::Receiver<LastEvent>,
 }

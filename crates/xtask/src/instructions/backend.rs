@@ -62,7 +62,7 @@ const SUBJECTS: [Subject; 4] = [
     },
 ];
 
-/// Behind the names of subjects that are counted with the library of tests: without optimisation, they take
+/// After the names of subjects that are counted with the library of tests: without optimisation, they take
 /// several times as many.
 const IN_TESTS: &str = ", library for tests";
 

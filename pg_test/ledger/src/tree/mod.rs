@@ -96,7 +96,7 @@ struct Run<'a> {
     rng: Rng,
     deck: Vec<Fault>,
     crew: Crew,
-    /// Behind which id the next round of each channel begins.
+    /// After which id the next round of each channel begins.
     begins: Vec<String>,
     logs: Vec<Log>,
     past: Past,

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Sight {
     /// In which of the places that it goes to.
     pub(super) door: usize,
-    /// Behind which id it had asked there.
+    /// After which id it had asked there.
     pub(super) asked: Option<Place>,
     pub(super) came: Came,
 }

@@ -51,7 +51,7 @@ pub(super) fn by_all(
     for (number, one) in told.iter().enumerate() {
         let why = |why: anyhow::Error| format!("{name}, server {number} and server {whole}: {why:#}");
         let Some(rest) = compare(&all.lines, one, cuts[number]).map_err(why)? else { continue };
-        // Behind what is lost it has all again.
+        // After what is lost it has all again.
         let [first, .., _] = &all.lines[rest..] else { continue };
         let again = by_one(tree, number, channel, &first.at.to_string(), last).map_err(why)?;
         compare(&all.lines[rest + 1..], &again, None).map_err(why)?;

@@ -44,7 +44,7 @@ pub(super) fn trickle(hand: &mut Hand) -> Result<Blow> {
     Ok(Blow::Struck(1))
 }
 
-/// Behind the hello, before or after its answer, with a reset or without.
+/// After the hello, before or after its answer, with a reset or without.
 pub(super) fn break_off(hand: &mut Hand) -> Result<Blow> {
     let hello = hello(hand)?;
     let mut wire = hand.connect_without_tls()?;

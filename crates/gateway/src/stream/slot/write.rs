@@ -42,7 +42,7 @@ impl Slot {
     ) -> Result<usize> {
         self.cursor = first.from;
         let next_piece = |before: Cursor| {
-            // Behind the head nothing is, and it is not searched for: so it is for a stream that keeps up.
+            // After the head nothing is, and it is not searched for: so it is for a stream that keeps up.
             let is_there = before.next <= log.head();
             match is_there.then(|| log.run_before(before, member, self.framing, stop)) {
                 Some(Run::Bytes { bytes, from, end }) => Some(Piece { bytes, from, end }),

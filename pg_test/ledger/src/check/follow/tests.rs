@@ -281,7 +281,7 @@ fn what_is_lost_and_what_comes_twice_behind_a_gap_in_place_of_a_snapshot_is_foun
 
 #[test]
 fn a_mark_that_is_missing_is_found() {
-    // Behind a gap in place of a snapshot.
+    // After a gap in place of a snapshot.
     plants(
         |sights, item| {
             let lacks = is_lacking(sights, item);
