@@ -1,7 +1,7 @@
 //! With `sse.durability = wal` and a synchronous standby: the primary tells nothing that this standby does
 //! not have, unless its publisher asked for less (C10.4).
 //!
-//! Not for failovers (`failover.rs`).
+//! Not for failovers (`pg_test/ledger/src/tree`).
 
 mod common;
 

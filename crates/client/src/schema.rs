@@ -2,7 +2,7 @@
 //! components for those that have a name. What is written here means the same in the dialect of OpenAPI 3.2
 //! (2020-12) and in that of AsyncAPI 3.0 (draft 07).
 //!
-//! Not for requests and answers as a whole (operation.rs), nor for events (events.rs).
+//! Not for requests and answers as a whole (operation.rs), nor for events (asyncapi.rs).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -68,7 +68,7 @@ impl Signature {
     }
 }
 
-/// In bytes: what `record/encode.rs` writes, and what memory takes besides.
+/// In bytes: what `record/fields.rs` writes, and what memory takes besides.
 const PARAMETER_WEIGHT: usize = 32;
 const NAME_WEIGHT: usize = 16;
 const ROW_VERSION: usize = 16;
