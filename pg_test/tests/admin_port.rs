@@ -25,7 +25,7 @@ fn health_metrics_and_page_need_no_token_and_everything_else_does() -> Result<()
         assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
     }
     admin.wait_for_failing(&[])?;
-    // Whatever it is, also what there is not: who has no token learns nothing.
+    // Whatever it is, also what there is not: whoever has no token learns nothing.
     for path in ["/api/overview", "/api/events", "/nothing", "/healthz", "/livez/", "/metrics/x"] {
         is_problem(&admin.http.get(path)?, 401, path)?;
         for token in ["", "x", "the token of this tes", "the token of this test.", "THE TOKEN OF THIS TEST"] {

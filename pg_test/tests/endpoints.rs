@@ -245,8 +245,8 @@ fn a_look_up_of_one_routine_does_not_read_thousands() -> Result<()> {
                              took('select sse.url(''many.f7(int, many.t7)''), count(*)
                                    from sse.check(''many.f7(int, many.t7)''::regprocedure)') as one)
                   select one * 2 < every from times";
-    // Who looks up one still looks through the names of all, so it is not faster by much. A busy machine may
-    // hold up either.
+    // Whoever looks up one still looks through the names of all, so it is not faster by much. A busy machine
+    // may hold up either.
     wait_for(PATIENCE, "a look-up of one routine is fast", || {
         Ok((cluster.sql(faster)? == "t").then_some(()))
     })?;

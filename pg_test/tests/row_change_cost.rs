@@ -15,7 +15,7 @@ use cluster::{Cluster, Session};
 /// Rows of one statement.
 const ROWS: u32 = 20_000;
 
-/// Rounds that count, in which both have their turn; who is first alternates. One before them warms up.
+/// Rounds that count, in which both have their turn; which is first alternates. One before them warms up.
 const ROUNDS: usize = 9;
 
 /// Two tables of one shape.

@@ -337,7 +337,7 @@ fn what_no_call_raised_reaches_nobody_and_is_counted_and_said_once() -> Result<(
     Ok(())
 }
 
-/// Attack: who was disconnected goes on reading what the user's calls say.
+/// Attack: whoever was disconnected goes on reading what the user's calls say.
 #[test]
 fn a_disconnected_user_hears_nothing_with_the_old_token() -> Result<()> {
     let cluster = start(builder())?;

@@ -58,7 +58,7 @@ fn a_function_that_waits_for_a_lock_is_a_gap_in_the_end_and_keeps_no_other_waiti
     let lock = locked(&api, "locked.t")?;
     let mut stuck = open(&api, "stuck/info")?;
     waits_for_a_lock(&api, 1)?;
-    // Who comes later waits with it, or for a run of its own; neither keeps the first one waiting.
+    // Whoever comes later waits with it, or for a run of its own; neither keeps the first one waiting.
     let mut later = open(&api, "stuck/info")?;
     let mut free = open(&api, "free/info")?;
     ensure!(free.next(SOON)?.data == "fast");

@@ -206,7 +206,7 @@ fn a_page_begins_anew_when_its_snapshot_is_another_one() -> Result<()> {
     Ok(())
 }
 
-// Attack: who may not open a stream any more goes on listening.
+// Attack: whoever may not open a stream any more goes on listening.
 #[test]
 fn an_authorize_line_ends_the_streams_of_those_whom_it_leaves_out() -> Result<()> {
     let cluster = Cluster::builder().start()?;

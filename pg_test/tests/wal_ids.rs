@@ -1,4 +1,4 @@
-//! Ids of events that come from the write-ahead log, on one server: who comes with one goes on after it
+//! Ids of events that come from the write-ahead log, on one server: whoever comes with one goes on after it
 //! (C10.3).
 //!
 //! Not for which ids hold and which do not: `crates/gateway/tests/placed.rs`. Not for standbys.

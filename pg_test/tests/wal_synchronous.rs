@@ -100,7 +100,7 @@ fn nothing_is_told_that_the_synchronous_standby_does_not_have_unless_its_publish
         tree.primary.sql(&sql).map(drop)
     };
     let frozen = tree.freeze()?;
-    // Who does not wait for the standby is told before it has the event, whatever the kind of the event.
+    // Whoever does not wait for the standby is told before it has the event, whatever the kind of the event.
     for level in ["local", "off"] {
         tree.commit(level, level)?;
         assert_eq!(next(&mut told)?.data, level);
@@ -109,7 +109,7 @@ fn nothing_is_told_that_the_synchronous_standby_does_not_have_unless_its_publish
         immediately(level)?;
         assert_eq!(next(&mut told)?.data, format!("at once, {level}"));
     }
-    // Who waits is not, when the wait was cancelled either, and holds up who is behind.
+    // Whoever waits is not, even when the wait was cancelled, and holds up those behind.
     let _gave_up = give_up(&tree, "cancelled")?;
     assert_eq!(tree.primary.sql("select count(*) > 5 from note")?, "t");
     tree.primary.sql("set synchronous_commit = on; select says('lazy')")?;

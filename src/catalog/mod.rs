@@ -186,8 +186,8 @@ pub(crate) fn all() -> Reading {
 /// their paths may in turn be taken by others. Usually the second round finds nothing new.
 ///
 /// Where the owner of one of them has half of what they may have, all are read, because then the owner's
-/// others decide. Who makes so many in one transaction is told by the next one. Others' routines are looked
-/// up as ever.
+/// others decide. Whoever makes so many in one transaction is told by the next one. Others' routines are
+/// looked up as ever.
 pub(crate) fn routine_and_rivals(oid: u32) -> Reading {
     let is_served = |found: &Found| guc::schema_is_served(&found.routine.schema);
     let served = |which: Which<'_>| {

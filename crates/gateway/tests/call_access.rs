@@ -97,7 +97,7 @@ fn pages_of_listed_origins_may_call_and_read_and_others_may_not() {
     let answer = refused(&gateway, &request("PUT", "/both", "Origin: https://evil.example\r\n", ""));
     answer.problem(403);
     assert_eq!(answer.head.header("access-control-allow-origin"), "");
-    // Who reads is kept out by the browser, and nothing is changed.
+    // Whoever reads is kept out by the browser, and nothing is changed.
     let (_, answer) = called(&gateway, &request("GET", "/both", "Origin: https://evil.example\r\n", ""), "x");
     assert_eq!(answer.head.header("access-control-allow-origin"), "");
 }

@@ -72,7 +72,7 @@ fn an_id_of_one_server_is_good_on_every_other_also_in_the_middle_of_a_transactio
             let told: Vec<Event> = (from..log().len()).map(|_| stream.next()).collect();
             assert_eq!(told, told_from(from), "{last} without chunks");
         }
-        // Who comes anew begins after the last.
+        // Whoever comes anew begins after the last.
         assert_eq!(Stream::open(server.port()).next(), ready(id(0x016b_37a8, 2)));
     }
 }
@@ -199,7 +199,7 @@ fn an_id_that_does_not_hold_is_answered_by_a_gap_with_its_reason() {
     }
 }
 
-// Who moves between servers may arrive before this one has heard of what was seen elsewhere.
+// Whoever moves between servers may arrive before this one has heard of what was seen elsewhere.
 #[test]
 fn an_id_that_this_server_hears_of_soon_is_good_and_another_one_is_answered_by_a_gap() {
     let server = PlacedGateway::over(|config| TestGateway::configured(config, settings()));

@@ -1,5 +1,5 @@
-//! Who is ahead of a server whose events come from the write-ahead log: it waits for what it has seen, and
-//! goes on after it (C10.3).
+//! A stream that is ahead of a server whose events come from the write-ahead log: it waits for what it has
+//! seen, and goes on after it (C10.3).
 //!
 //! Not for ids that a server has (`placed.rs`).
 #![allow(clippy::unwrap_used)]

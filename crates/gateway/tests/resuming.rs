@@ -1,4 +1,4 @@
-//! Who comes back with the id of an event: no hole, no double, or a gap that says so (C5.3).
+//! Whoever comes back with the id of an event: no hole, no double, or a gap that says so (C5.3).
 //!
 //! Not for what a stream has from its beginning on (`streams.rs`), nor for streams that are cut and come back
 //! while events flow (`targeted_random.rs`).

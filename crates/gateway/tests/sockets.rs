@@ -91,7 +91,7 @@ fn an_address_has_half_of_the_sockets_busy_and_those_with_a_request_are_not_disp
     waiting(most - 1);
     busy.push(ask_from(3, &gateway, &call));
     waiting(most);
-    // Nobody is idle: who comes now is told without its request being read.
+    // Nobody is idle: whoever comes now is told without its request being read.
     ask_from(4, &gateway, &call).answer(true).problem(503);
     assert_eq!(connections(&gateway), most as u64);
     // By turns of their addresses, not in the order in which they came.

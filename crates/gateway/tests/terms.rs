@@ -210,7 +210,7 @@ fn streams_whose_endpoint_says_the_same_go_on() {
     }
 }
 
-// Attack: who may not open a stream any more goes on listening to what others publish there.
+// Attack: whoever may not open a stream any more goes on listening to what others publish there.
 #[test]
 fn a_stream_of_somebody_who_may_not_open_it_any_more_ends() {
     let gateway = gateway(A);

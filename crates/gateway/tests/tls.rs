@@ -132,7 +132,7 @@ fn a_renewed_certificate_is_for_new_connections_and_cuts_no_stream() {
     let gateway = gateway(&site);
     let mut stream = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), GET);
     stream.read_to("sse.ready");
-    // Without a ticket: who has one is not shown any certificate.
+    // Without a ticket: whoever has one is not shown any certificate.
     let old = site.trust(&VERSIONS);
     site.renew();
     let new = site.trust(&VERSIONS);

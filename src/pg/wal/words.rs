@@ -6,10 +6,10 @@
 //! Where to begin reading, after a restart, is settled by *starts*. A backend announces the position at which
 //! its first record of events can be at the earliest, before it writes that record ([`Wal::announce_start`]),
 //! and takes it back when its transaction has ended ([`Wal::end`]). The lowest of them, and of the end of the
-//! log, is a *safe start* ([`Wal::safe_start`]): who has written a record of events before it has written the
-//! commit before the safe start was found. Because: if the announcement was seen, its records are not before
-//! the safe start. If it was not there yet, the records come after the end of the log as it was read before
-//! the search. If it was taken back, the transaction had ended.
+//! log, is a *safe start* ([`Wal::safe_start`]): whoever has written a record of events before it has written
+//! the commit before the safe start was found. Because: if the announcement was seen, its records are not
+//! before the safe start. If it was not there yet, the records come after the end of the log as it was read
+//! before the search. If it was taken back, the transaction had ended.
 //!
 //! Not for: what is done with all that (`worker/wal_reader.rs`).
 

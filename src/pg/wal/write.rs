@@ -26,7 +26,7 @@ use crate::pg::shmem::Shared;
 /// `XLOG_LOGICAL_MESSAGE` (`replication/message.h`), the only kind of record of that resource manager.
 const LOGICAL_MESSAGE: u8 = 0;
 
-/// `SYNCHRONOUS_COMMIT_LOCAL_FLUSH` (xact.h): who has set this or less waits for no standby.
+/// `SYNCHRONOUS_COMMIT_LOCAL_FLUSH` (xact.h): whoever has set this or less waits for no standby.
 const LOCAL_FLUSH: c_int = 1;
 
 unsafe extern "C-unwind" {

@@ -40,8 +40,8 @@ const PAUSE_FACTOR: u32 = 3;
 /// while others ask for paths that do not exist; even together they must not use up a whole processor.
 const HURRIED_PAUSE_FACTOR: u32 = 1;
 
-/// This much of these pauses may come later: who makes a few URLs one after another, and asks for each, does
-/// not wait for the pause after the one before.
+/// This much of these pauses may come later: whoever makes a few URLs one after another, and asks for each,
+/// does not wait for the pause after the one before.
 const PAUSE_LATER: Duration = Duration::from_secs(1);
 
 /// A worker that made files and was ended, since there was no place for another, leaves a place within this

@@ -2,7 +2,7 @@
 //! and at last tried (C8.2).
 //!
 //! Looked at when somebody asks, and at most once a second: whoever asks meanwhile gets the last report, and
-//! who asks while one is made waits for it.
+//! whoever asks while one is made waits for it.
 //!
 //! Not for whether the process lives: `/livez`.
 
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(routes(Some(&shared)), Ok(None));
     }
 
-    // A disk that hangs: who asks is told, and at most one thread waits for it.
+    // A disk that hangs: whoever asks is told, and at most one thread waits for it.
     #[test]
     fn a_look_at_files_that_does_not_end_is_reported_and_no_other_begins_meanwhile() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

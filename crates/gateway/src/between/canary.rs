@@ -36,7 +36,7 @@ impl Canary {
     }
 
     /// Pushes it, if one was asked for. One that finds no room is not tried again until another one is asked
-    /// for: who waits for it learns that there is no room.
+    /// for: whoever waits for it learns that there is no room.
     pub(crate) fn hand_over(&self, push: impl FnOnce(&[u8]) -> Pushed) {
         let number = self.asked.load(Ordering::Relaxed);
         if number > self.pushed.swap(number, Ordering::Relaxed)

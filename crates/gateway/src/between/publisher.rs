@@ -123,8 +123,8 @@ impl Publisher {
         Self::new(Arc::default(), Arc::default(), Arc::default(), vec![thread])
     }
 
-    /// All events of the write-ahead log up to this position have been handed over. Who has seen more than
-    /// that waits; where the log brings no events, this alone lets it go on.
+    /// All events of the write-ahead log up to this position have been handed over. Whoever has seen more
+    /// than that waits; where the log brings no events, this alone lets it go on.
     pub fn has_read(&self, position: u64) {
         self.published.read.fetch_max(position, Ordering::Release);
     }

@@ -94,8 +94,8 @@ struct Sources {
     /// What was said about the files, so that it is said once.
     complaint: Option<String>,
     provider: Arc<CryptoProvider>,
-    /// Kept over changes of the certificate: who comes back with a ticket needs no signature. `None` until
-    /// the first pair.
+    /// Kept over changes of the certificate: whoever comes back with a ticket needs no signature. `None`
+    /// until the first pair.
     ticketer: Option<Arc<dyn ProducesTickets>>,
 }
 

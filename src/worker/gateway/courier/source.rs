@@ -77,7 +77,7 @@ impl Source {
         futex::wait(shared, ASLEEP, longest);
     }
 
-    /// Sleeps without asking for a wake; who waits for room wakes all the same.
+    /// Sleeps without asking for a wake; whoever waits for room wakes all the same.
     pub(super) fn nap(&self, pause: Duration) {
         let Self::Ring(shared, _) = self;
         futex::wait(shared, AWAKE, pause);

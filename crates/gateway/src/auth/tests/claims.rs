@@ -99,8 +99,8 @@ fn a_claim_given_twice_refuses_the_token() {
     }
 }
 
-// A claim of the wrong type never counts as absent: who has a broken list of roles is not somebody without
-// roles.
+// A claim of the wrong type never counts as absent: whoever has a broken list of roles is not somebody
+// without roles.
 #[test]
 fn a_claim_of_the_wrong_type_refuses_the_token() {
     for (claim, value) in [

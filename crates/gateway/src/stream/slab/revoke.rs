@@ -100,7 +100,8 @@ mod tests {
         assert!(pace.begin(2, due) && pace.due().is_none());
     }
 
-    /// Attack: who was disconnected goes on listening, because the machine stood still during the last look.
+    /// Attack: whoever was disconnected goes on listening, because the machine stood still during the last
+    /// look.
     #[test]
     fn a_look_that_stood_still_puts_the_next_one_off_by_a_second_at_most() {
         for (took, pause) in [(52, 988), (53, 1000), (60_000, 1000)] {

@@ -1,5 +1,5 @@
-//! Snapshots of this thread's streams: who needs one is asked for, and what a run gives is made the bytes of
-//! an event, and the place from which the streams go on (C7.6).
+//! Snapshots of this thread's streams: one is asked for where a stream needs it, and a run's result becomes
+//! the bytes of an event, and the place from which the streams go on (C7.6).
 //!
 //! A run ends in the order of events as well ([`Batch::ended_snapshots`]): nothing that it saw comes after
 //! that. So its result waits a moment for its end. Then it is known which events after its position it has

@@ -89,8 +89,8 @@ impl Places {
     }
 
     /// Why nobody can go on from a place, wherever it is in this log. A later timeline than the log's may be
-    /// one that this server has not heard of yet. Who has seen what was lost has seen all that both logs have
-    /// before it, so what has not come yet of that is not for them.
+    /// one that this server has not heard of yet. Whoever has seen what was lost has seen all that both logs
+    /// have before it, so what has not come yet of that is not for them.
     fn loss(&self, place: Place) -> Option<GapReason> {
         match self.history.as_ref()?.standing(place) {
             _ if self.is_of_later_timeline(place) || self.fork_ahead(place).is_some() => None,
