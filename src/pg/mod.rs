@@ -55,6 +55,7 @@ mod row_size;
 mod row_versions;
 mod setting;
 pub(crate) mod shmem;
+pub(crate) mod spare;
 pub(crate) mod stale_plans;
 mod state;
 pub(crate) mod table;

@@ -19,6 +19,12 @@ pub(crate) fn this_thread_is_postgres() {
     POSTGRES_THREAD.store(this_thread(), Relaxed);
 }
 
+/// Whether this thread is the one that calls Postgres.
+#[inline]
+pub(crate) fn is_postgres_thread() -> bool {
+    this_thread() == POSTGRES_THREAD.load(Relaxed)
+}
+
 fn this_thread() -> usize {
     // SAFETY: answers the number of this thread, which is never 0; cannot fail (pthread_self(3)).
     unsafe { libc::pthread_self() as usize }
@@ -73,7 +79,7 @@ impl<T> PostgresCell<T> {
 
     #[inline]
     fn mine(&self) -> Option<&RefCell<T>> {
-        (this_thread() == POSTGRES_THREAD.load(Relaxed)).then_some(&self.0)
+        is_postgres_thread().then_some(&self.0)
     }
 }
 

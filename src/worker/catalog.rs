@@ -15,7 +15,7 @@ use crate::catalog::{self, basis, call_role};
 use crate::client;
 use crate::guc;
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, bgworker, clock, futex};
+use crate::pg::{backend, bgworker, clock, futex, spare};
 
 /// How long the worker waits for the gateway to make room. A gateway that takes nothing for this long is
 /// gone.
@@ -48,6 +48,8 @@ pub(crate) fn run(argument: u64) {
     let (reading, makes_files) = (argument >> 1, argument & 1 == 1);
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals_of_a_backend();
+    // The gateway asks for another reading.
+    spare::leave_for_want_of(usize::MAX);
     bgworker::settle_transactions();
     bgworker::connect(Some(&guc::DATABASE.text()));
     // Before the snapshot: the snapshot contains every change announced up to here.

@@ -30,7 +30,7 @@ use sse_gateway::{KeptRefusal, RefusalFile, RefusalReader};
 use crate::guc;
 use crate::pg::entry::{catalog_change, invalidation};
 use crate::pg::shmem::{self, Extension, Shared};
-use crate::pg::{backend, bgworker, clock};
+use crate::pg::{backend, bgworker, clock, spare};
 use table::Row;
 
 /// How long it sleeps between two looks. What is replayed has to hold within a second, of which the reading
@@ -68,6 +68,8 @@ struct Follower {
 pub(crate) fn run(argument: u64) {
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals_of_a_backend();
+    // The gateway asks for another one.
+    spare::leave_for_want_of(usize::MAX);
     bgworker::settle_transactions();
     bgworker::connect(Some(&guc::DATABASE.text()));
     let file = RefusalFile::new(backend::data_directory());

@@ -35,7 +35,7 @@ use super::calls::{self, Calls};
 use crate::pg::database::Found;
 use crate::pg::shmem::{self, Extension, GatewayState, Shared};
 use crate::pg::waiter::Waiter;
-use crate::pg::{backend, bgworker, call_bell, clock, consumer, database, latch};
+use crate::pg::{backend, bgworker, call_bell, clock, consumer, database, latch, spare};
 use crate::subscribers::Listing;
 use crate::{guc, histograms, stats};
 use client_rules::ClientRules;
@@ -50,6 +50,9 @@ use state::State;
 /// How long the loop sleeps when nothing happens. Once in this time the figures are copied, and the database
 /// is looked for.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// Whatever is larger is asked for, and refused to the peer that it is for: bodies and answers.
+const SMALL_BYTES: usize = 1024 * 1024;
 
 /// Pause while a list of subscribers is being made.
 const LISTING_PAUSE: Duration = Duration::from_millis(2);
@@ -85,6 +88,7 @@ pub(crate) fn run() {
     let Some(shared) = shmem::shared() else { return };
     bgworker::attach_signals();
     bgworker::end_without_exit_handlers();
+    spare::leave_for_want_of(SMALL_BYTES);
     bgworker::settle_transactions();
     bgworker::connect(None);
     let consumer = match consumer::take(&shared) {
@@ -151,6 +155,10 @@ impl Worker {
             }
             if bgworker::reload_configuration() {
                 self.reload();
+            }
+            if spare::is_short() {
+                // At once: threads that wait for memory may have what ending in order needs.
+                bgworker::leave(1);
             }
             if Instant::now() >= self.next_beat {
                 self.beat();

@@ -120,6 +120,8 @@ const PLAIN: &[&str] = &[
     "many_types",
     "no_gateway",
     "no_memory",
+    "no_memory_functions",
+    "no_memory_gateway",
     "pages",
     "pages_typescript",
     "privileges",
