@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 
-use sse_client::{Model, Options, TooLarge, asyncapi, openapi, typescript};
+use sse_client::{MAX_CLIENT_BYTES, Model, Options, TooLarge, asyncapi, openapi, typescript};
 use sse_proto::client_file::ClientFile;
 use sse_proto::route::Routine;
 
 use crate::catalog::{client_types, routes};
 use crate::guc;
+use crate::pg::want_of_memory::{ask_for, or_raise};
 use crate::version::version;
 
 /// What these routines are to their callers, which are all that are served; or those of one schema.
@@ -18,6 +19,7 @@ use crate::version::version;
 /// # Errors
 /// [`TooLarge`]
 pub(crate) fn model(routines: &[Routine], schema: Option<String>) -> Result<Model, TooLarge> {
+    or_raise(ask_for(WRITTEN_BYTES));
     let table = routes::table_of(routines);
     let wanted = Model::wanted(&table, schema.as_deref());
     let oids: Vec<u32> = wanted.iter().map(|(oid, _)| *oid).collect();
@@ -39,6 +41,9 @@ pub(crate) fn model(routines: &[Routine], schema: Option<String>) -> Result<Mode
     Ok(Model::of(&table, |oid| comments.get(&oid).copied(), catalog, options))
 }
 
+/// A file grows by doubling.
+const WRITTEN_BYTES: usize = 4 * MAX_CLIENT_BYTES;
+
 /// One of the files.
 ///
 /// # Errors
@@ -46,6 +51,7 @@ pub(crate) fn model(routines: &[Routine], schema: Option<String>) -> Result<Mode
 pub(crate) fn written(model: &Model, file: ClientFile) -> Result<String, TooLarge> {
     let between = || {
         pgrx::check_for_interrupts!();
+        or_raise(ask_for(WRITTEN_BYTES));
     };
     match file {
         ClientFile::TypeScript => typescript(model, between),

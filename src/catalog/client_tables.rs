@@ -9,7 +9,9 @@ use std::sync::Arc;
 use pgrx::prelude::*;
 use sse_client::{Column, Shown, Table, TooLarge};
 
-use crate::pg::text::from_server;
+use super::utf8;
+use crate::pg::text::try_from_server;
+use crate::pg::want_of_memory::{ask_for, or_raise};
 
 /// A partition's copy of a trigger tells under the name of the table that the trigger was made on.
 const TRIGGERS: &str = "
@@ -107,12 +109,12 @@ fn triggers(
         let mut named = 0;
         for row in client.select(TRIGGERS, None, &[])? {
             pgrx::check_for_interrupts!();
-            let topic = row.get::<Vec<u8>>(3)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
+            let topic = utf8(row.get::<Vec<u8>>(3)?);
             if !topics.contains(topic.as_str()) {
                 continue;
             }
             let table = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
-            let columns = columns_of(&row.get::<Vec<u8>>(2)?.unwrap_or_default());
+            let columns = columns_of(row.get::<&[u8]>(2)?.unwrap_or_default());
             named += columns.len();
             if named > MAX_MEMBERS {
                 return Ok(Err(TooLarge));
@@ -150,9 +152,14 @@ fn may_tell(pairs: &[(u32, u32)]) -> HashMap<u32, u32> {
     read.unwrap_or_else(|error| error!("pg_sse: cannot read the owners of tables: {error}"))
 }
 
+const ARGUMENT_FACTOR: usize = 64;
+
 /// Arguments end with a zero byte each. The first one is the scope.
 fn columns_of(arguments: &[u8]) -> Vec<String> {
-    let mut arguments: Vec<String> = arguments.split(|byte| *byte == 0).map(from_server).collect();
+    // One may be a letter, and is a text of its own.
+    or_raise(ask_for(ARGUMENT_FACTOR * arguments.len()));
+    let text = |bytes: &[u8]| or_raise(try_from_server(bytes));
+    let mut arguments: Vec<String> = arguments.split(|byte| *byte == 0).map(text).collect();
     arguments.pop();
     arguments.into_iter().skip(1).collect()
 }
@@ -183,7 +190,7 @@ fn columns(of: &[u32]) -> Vec<(u32, Vec<Listed>)> {
         let mut columns = Vec::new();
         for row in client.select(COLUMNS, None, &[oids.into()])? {
             let table = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
-            let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
+            let text = utf8(row.get::<Vec<u8>>(2)?);
             match serde_json::from_str(&text) {
                 Ok(listed) => columns.push((table, listed)),
                 Err(error) => warning!("pg_sse: cannot read the columns of table {table}: {error}"),

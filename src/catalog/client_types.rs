@@ -12,8 +12,8 @@ use serde::Deserialize;
 use sse_client::{Catalog, Column, Kind, TooLarge, TypeDefinition};
 
 use super::client_tables::{self, MAX_MEMBERS, TYPES_OF_A_QUERY};
+use super::utf8;
 use crate::pg::jit;
-use crate::pg::text::from_server;
 
 /// Kinds: `d`omain, `a`rray, `c`omposite, `o`paque (`to_json` uses its cast; or its elements, of a type like
 /// `int2vector` whose text is none of an array), `e`num, `b`oolean, `n`umber, `l`ong number, `j`son, or
@@ -136,7 +136,7 @@ fn types(of: &[u32]) -> Vec<(u32, TypeDefinition)> {
         let mut types = Vec::new();
         for row in client.select(TYPES, None, &[oids(of).into(), MAX_LABELS.into()])? {
             let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
-            let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
+            let text = utf8(row.get::<Vec<u8>>(2)?);
             match serde_json::from_str(&text) {
                 Ok(row) => types.push((oid, definition(row))),
                 Err(error) => warning!("pg_sse: cannot read type {oid}: {error}"),

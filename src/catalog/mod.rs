@@ -24,8 +24,8 @@ use crate::guc;
 use crate::pg::jit;
 use crate::pg::routine::{self, Comment};
 use crate::pg::shmem::Extension;
-use crate::pg::text::{from_server, try_from_server};
-use crate::pg::want_of_memory::or_raise;
+use crate::pg::text::try_from_server;
+use crate::pg::want_of_memory::{ask_for, or_raise};
 use crate::version::version;
 
 use self::owners::Near;
@@ -110,11 +110,13 @@ fn routines(which: Which<'_>) -> (Vec<Found>, Beyond) {
     ];
     let read = Spi::connect(|client| {
         let rows = client.select(ROUTINES, None, &arguments)?;
+        or_raise(ask_for(rows.len() * size_of::<Found>()));
         let (mut found, mut beyond) = (Vec::with_capacity(rows.len()), Beyond::default());
         for row in rows {
             // Comments of many megabytes are turned into text here, and stopping the server must not wait for
             // that.
             pgrx::check_for_interrupts!();
+            or_raise(ask_for(routine::made_of_comment(0) + 4 * MAX_COMMENT_BYTES));
             let number = |oid: Option<pg_sys::Oid>| oid.map_or(0, |oid| oid.to_u32());
             let oid = number(row.get::<pg_sys::Oid>(1)?);
             if oid == 0 {
@@ -308,11 +310,19 @@ const BATCH: usize = 1000;
 /// At most this many parameters are in one batch: each takes some hundred bytes of the query's answer.
 const BATCH_PARAMETERS: usize = 10_000;
 
+/// A text in JSON, and what it says, have at most so many times its bytes: a column is a name, a type and
+/// some flags.
+const TEXT_FACTOR: usize = 16;
+
 /// The query returns texts as the bytes that they are in the database, because Postgres' own conversion to
 /// UTF-8 fails in a database without an encoding (SQL_ASCII), where one comment could then stop the service
-/// for all.
+/// for all. Raises an error when there is no memory for the text and what is made of it.
 fn utf8(bytes: Option<Vec<u8>>) -> String {
-    bytes.map(|bytes| from_server(&bytes)).unwrap_or_default()
+    let text = |bytes: Vec<u8>| {
+        or_raise(ask_for(TEXT_FACTOR * bytes.len()));
+        or_raise(try_from_server(&bytes))
+    };
+    bytes.map(text).unwrap_or_default()
 }
 
 /// The first column of the first row. Not by pgrx' own `get_one`, which takes a transaction id, and there is

@@ -15,8 +15,7 @@ use sse_proto::route::Routine;
 
 use super::reading::{Names, Reading};
 use super::signature::Reader;
-use super::{BATCH, BATCH_PARAMETERS, MAX_PARAMETER_LIST_BYTES};
-use crate::pg::text::from_server;
+use super::{BATCH, BATCH_PARAMETERS, MAX_PARAMETER_LIST_BYTES, utf8};
 
 /// The functions and procedures of these names, with the number of their parameters, and whether they take
 /// nothing but user parameters; of those with more parameters than can be called, none. Names of inputs are
@@ -155,9 +154,8 @@ fn find(names: &Names) -> Vec<Candidate> {
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
             pgrx::check_for_interrupts!();
-            let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| from_server(&bytes)).unwrap_or_default();
             let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
-            let mut routine = Routine::new(oid, text(row.get(2)?), text(row.get(3)?), "");
+            let mut routine = Routine::new(oid, utf8(row.get(2)?), utf8(row.get(3)?), "");
             if row.get::<bool>(4)? == Some(true) {
                 routine.kind = RoutineKind::Procedure;
             }

@@ -22,8 +22,10 @@ use sse_proto::route::Routine;
 use self::types::{Base, Types};
 use super::owners::Owners;
 use super::reading::{Found, Names, Reading};
+use super::utf8;
 use crate::guc;
-use crate::pg::text::from_server;
+use crate::pg::routine;
+use crate::pg::want_of_memory::{ask_for, or_raise};
 
 /// Everything is joined and then aggregated: a routine's share of the work does not grow with the number of
 /// types. Nor with that of all routines: `OFFSET 0` has each looked up by its oid, where the planner would
@@ -118,6 +120,7 @@ impl Reader {
         for Found { owner, parameters, unread, mut routine } in batch {
             // Comments of megabytes are weighed, and signatures of thousands of members put together.
             pgrx::check_for_interrupts!();
+            or_raise(ask_for(routine::made_of_comment(routine.comment.len()) + SIGNATURE_BYTES));
             let account = self.owners.account(owner);
             let mut fits = !account.is_closed() && account.take(routine.weight() + unread);
             if fits && calls_are_on && parameters > MAX_PARAMETERS && mentions(&routine.comment, b"http") {
@@ -214,6 +217,9 @@ impl Reader {
     }
 }
 
+/// A signature of as many members as there can be takes less.
+const SIGNATURE_BYTES: usize = 4 << 20;
+
 fn mentions(comment: &str, word: &[u8]) -> bool {
     comment.as_bytes().windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
 }
@@ -227,7 +233,7 @@ fn read(oids: Vec<pg_sys::Oid>, role: String) -> HashMap<u32, Row> {
         let mut signatures = HashMap::with_capacity(rows.len());
         for row in rows {
             let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
-            let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
+            let text = utf8(row.get::<Vec<u8>>(2)?);
             match serde_json::from_str(&text) {
                 Ok(row) => drop(signatures.insert(oid, row)),
                 Err(error) => warning!("pg_sse: cannot read the parameters of routine {oid}: {error}"),

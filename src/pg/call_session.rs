@@ -33,6 +33,7 @@ use super::try_catch::{self, Ended, Raised, raised};
 use super::{backend, bgworker, call_cleanup, effects, own_transaction, raw, stale_plans};
 use crate::pg::call_texts::{Texts, Unconverted};
 use crate::pg::text::from_server;
+use crate::pg::want_of_memory::ask_for;
 
 /// At most this many prepared statements are kept; beyond it all are dropped. Each takes some tens of
 /// kilobytes, and a routine has one for each set of arguments that it is called with.
@@ -236,10 +237,7 @@ impl Session {
         let mut rows = self.execute(plan, texts, request, rows, attempt)?;
         rows.close();
         let Ok(body) = statement.keys.exchange(std::mem::take(&mut rows.body)) else {
-            // SAFETY: the function owns nothing.
-            return Err(raised(unsafe { try_catch::run(receiver::out_of_memory, &mut ()) })
-                .err()
-                .unwrap_or(Raised));
+            return Err(receiver::no_memory());
         };
         rows.body = body;
         let cut = cut.filter(|_| (self.keep_end)(request.id));
@@ -252,6 +250,10 @@ impl Session {
 
     /// The prepared statement of this text and these types.
     fn plan(&mut self, c_sql: &CStr, statement: &StatementRef<'_>) -> Result<Plan, Raised> {
+        let wanted = statement.sql.len() + TYPE_BYTES * statement.types.len();
+        if ask_for(2 * wanted).is_err() || self.plans.try_reserve(1).is_err() {
+            return Err(receiver::no_memory());
+        }
         let key = (statement.sql.to_owned(), statement.types.clone());
         if let Some(plan) = self.plans.get(&key) {
             return Ok(*plan);
@@ -270,7 +272,9 @@ impl Session {
     }
 
     fn drop_plans(&mut self) -> Result<(), Raised> {
-        let plans: Vec<Plan> = self.plans.drain().map(|(_, plan)| plan).collect();
+        let mut plans = Vec::new();
+        plans.try_reserve_exact(self.plans.len()).map_err(|_| receiver::no_memory())?;
+        plans.extend(self.plans.drain().map(|(_, plan)| plan));
         // SAFETY: the function owns nothing; none of them runs, and the cache has forgotten them.
         raised(unsafe { try_catch::run(portal::free, &mut plans.as_slice()) })
     }
@@ -334,6 +338,9 @@ impl Session {
         }
     }
 }
+
+/// A type of a parameter, in two lists; a statement is copied.
+const TYPE_BYTES: usize = 32;
 
 /// What became of one attempt to run a call.
 #[derive(Default)]

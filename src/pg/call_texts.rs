@@ -11,6 +11,7 @@ use sse_proto::encoding::{Notation, escaped};
 
 use super::repertoire::{self, Characters};
 use super::try_catch::{self, Raised, raised};
+use super::want_of_memory::ask_for;
 use super::{portal, raw, receiver};
 
 /// The texts of a request as Postgres takes them.
@@ -80,6 +81,12 @@ impl Texts {
     /// # Errors
     /// [`Unconverted`]; nothing is left of the texts then.
     pub(super) fn convert(&mut self) -> Result<(), Unconverted> {
+        let of_settings: usize = self.settings.iter().map(|(_, value)| value.count_bytes()).sum();
+        let count = self.settings.len() + self.columns.len() + self.parameters.len();
+        if ask_for(CHARACTER_BYTES * of_settings + TEXT_BYTES * count + REST_BYTES).is_err() {
+            receiver::no_memory();
+            return Err(Unconverted { parameter: None });
+        }
         let asked = self.characters_of_settings();
         let mut fit = vec![true; asked.len()];
         if !asked.is_empty() {
@@ -135,6 +142,15 @@ impl Texts {
         self.parameters.iter_mut().flatten().for_each(visit);
     }
 }
+
+/// A character of a setting, in some lists, and as its escape in a new text.
+const CHARACTER_BYTES: usize = 32;
+
+/// A text's place in a list.
+const TEXT_BYTES: usize = 64;
+
+/// Everything else.
+const REST_BYTES: usize = 4 * 1024;
 
 /// Why Postgres could not take the texts of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

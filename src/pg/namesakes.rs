@@ -8,6 +8,7 @@
 
 use std::ffi::{CString, c_int};
 
+use pgrx::datum::Array;
 use pgrx::{FromDatum, pg_sys};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::encoding::OutOfMemory;
@@ -89,16 +90,21 @@ pub(crate) fn of(schema: &str, name: &str) -> Result<Vec<Namesake>, OutOfMemory>
 unsafe fn has_user_inputs_alone(tuple: pg_sys::HeapTuple, catalog: pg_sys::Relation) -> bool {
     let (names, modes) = (pg_sys::Anum_pg_proc_proargnames, pg_sys::Anum_pg_proc_proargmodes);
     // SAFETY: the caller's promise; this column is text[].
-    let names: Option<Vec<Option<String>>> = unsafe { column(tuple, catalog, names) };
+    let names: Option<Array<'_, &[u8]>> = unsafe { column(tuple, catalog, names) };
     // SAFETY: as above; "char"[].
-    let modes: Option<Vec<Option<i8>>> = unsafe { column(tuple, catalog, modes) };
+    let modes: Option<Array<'_, i8>> = unsafe { column(tuple, catalog, modes) };
     let Some(names) = names else { return false };
-    let is_input = |index: usize| {
-        let mode = modes.as_ref().and_then(|modes| modes.get(index).copied().flatten());
-        !matches!(mode.map(i8::cast_unsigned), Some(b'o' | b't'))
+    let is_known = |name: Option<&[u8]>| {
+        name.is_some_and(|name| USER_PARAMETERS.iter().any(|known| known.as_bytes() == name))
     };
-    let mut inputs = names.iter().enumerate().filter(|(index, _)| is_input(*index));
-    inputs.all(|(_, name)| name.as_deref().is_some_and(|name| USER_PARAMETERS.contains(&name)))
+    let is_input = |mode: Option<i8>| !matches!(mode.map(i8::cast_unsigned), Some(b'o' | b't'));
+    match modes {
+        None => names.iter().all(is_known),
+        Some(modes) => {
+            let mut inputs = names.iter().zip(modes.iter()).filter(|(_, mode)| is_input(*mode));
+            inputs.all(|(name, _)| is_known(name))
+        }
+    }
 }
 
 /// A column of a tuple; `None` for NULL.

@@ -15,6 +15,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use sse_proto::call::AnswerShape;
 
 use super::raw;
+use super::try_catch::{self, Raised, raised};
 
 /// Largest answer, in bytes of UTF-8, brackets included. A larger one does not belong in one HTTP answer,
 /// which is held in memory in the worker and in the gateway.
@@ -338,4 +339,10 @@ pub(super) unsafe fn fail(code: PgSqlErrorCode, message: &CStr) {
 pub(super) unsafe extern "C-unwind" fn out_of_memory(_: *mut ()) {
     // SAFETY: owns nothing here.
     unsafe { fail(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, c"out of memory") };
+}
+
+/// Raises that error and catches it: for want of memory in what is no such function.
+pub(super) fn no_memory() -> Raised {
+    // SAFETY: the function owns nothing.
+    raised(unsafe { try_catch::run(out_of_memory, &mut ()) }).err().unwrap_or(Raised)
 }

@@ -2,8 +2,9 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
+use pgrx::datum::Array;
 use pgrx::pg_catalog::pg_proc::{PgProc, ProKind, ProParallel, ProVolatile};
-use pgrx::pg_sys;
+use pgrx::{FromDatum, pg_sys};
 use sse_proto::annotation::{MAX_COMMENT_BYTES, RoutineKind, Skim};
 use sse_proto::call::USER_PARAMETERS;
 use sse_proto::encoding::OutOfMemory;
@@ -89,11 +90,7 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Result<Option<Entry>, OutOfMemory> {
         kind,
         volatile: matches!(proc.provolatile(), ProVolatile::Volatile),
         parallel_safe: matches!(proc.proparallel(), ProParallel::Safe),
-        has_identity_parameters: proc
-            .proargnames()
-            .iter()
-            .flatten()
-            .any(|name| USER_PARAMETERS.contains(&name.as_str())),
+        has_identity_parameters: has_identity_parameters(oid),
         comment_is_too_long,
         ..Routine::new(oid.to_u32(), schema, name, comment)
     };
@@ -104,6 +101,27 @@ pub(crate) fn read(oid: pg_sys::Oid) -> Result<Option<Entry>, OutOfMemory> {
         #[cfg(feature = "annotate_everything")]
         is_plpgsql: is_plpgsql(proc.prolang()),
     }))
+}
+
+/// Whether one of its parameters has the name of a user parameter. There may be as many names as its owner
+/// likes, so none is copied.
+fn has_identity_parameters(oid: pg_sys::Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::PROCOID as c_int;
+    // SAFETY: a syscache look-up that answers NULL for a missing routine.
+    let tuple = unsafe { pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(oid)) };
+    if tuple.is_null() {
+        return false;
+    }
+    let (mut is_null, column) = (false, pg_sys::Anum_pg_proc_proargnames as i16);
+    // SAFETY: a tuple of that cache, got above.
+    let names = unsafe { pg_sys::SysCacheGetAttr(cache, tuple, column, &mut is_null) };
+    // SAFETY: this column is text[]; the tuple is released below, behind the last use.
+    let names = unsafe { Array::<&[u8]>::from_datum(names, is_null) };
+    let is_of_identity = |name: &[u8]| USER_PARAMETERS.iter().any(|known| known.as_bytes() == name);
+    let has_one = names.is_some_and(|names| names.iter().flatten().any(is_of_identity));
+    // SAFETY: got from SearchSysCache1 above.
+    unsafe { pg_sys::ReleaseSysCache(tuple) };
+    has_one
 }
 
 /// The comment of a routine, and nothing else of it. For whoever goes through many: a look-up of the routine
@@ -162,7 +180,7 @@ fn take_comment(text: *mut c_char) -> Result<Comment, OutOfMemory> {
     let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
     if bytes.len() <= MAX_COMMENT_BYTES {
         let text_of = |()| try_from_server(bytes);
-        let comment = want_of_memory::ask_for(TEXT_FACTOR * bytes.len() + ROUTINE_BYTES).and_then(text_of);
+        let comment = want_of_memory::ask_for(made_of_comment(bytes.len())).and_then(text_of);
         // SAFETY: as above; not used any more.
         unsafe { pg_sys::pfree(text.cast()) };
         return comment.map(Comment::Text);
@@ -185,8 +203,14 @@ fn take_comment(text: *mut c_char) -> Result<Comment, OutOfMemory> {
 /// letter is a text of its own, and a problem of two has a sentence.
 const TEXT_FACTOR: usize = 32;
 
-/// Everything else that is read of a routine, its names of arguments above all, is less.
-const ROUTINE_BYTES: usize = 32 * 1024;
+/// What is wrong with it, half a hundred of sentences, and everything else that is read of a routine, is
+/// less.
+const ROUTINE_BYTES: usize = 64 * 1024;
+
+/// The memory that a comment of so many bytes takes, with what is made of it, at the most.
+pub(crate) fn made_of_comment(bytes: usize) -> usize {
+    TEXT_FACTOR * bytes + ROUTINE_BYTES
+}
 
 /// How many bytes of a long comment are searched between two checks for interrupts: a millisecond's worth.
 const LOOK_BYTES: usize = 1 << 20;

@@ -67,7 +67,8 @@ impl Trigger {
         });
         let of_arguments: usize = arguments.clone().map(<[u8]>::len).sum();
         let of_columns = usize::try_from(columns).unwrap_or(0) * COLUMN_BYTES;
-        want_of_memory::ask_for(ARGUMENT_FACTOR * of_arguments + of_columns + REST_BYTES)?;
+        let of_arguments = ARGUMENT_FACTOR * of_arguments + ARGUMENT_BYTES * count;
+        want_of_memory::ask_for(of_arguments + of_columns + REST_BYTES)?;
         Ok(Self {
             oid: trigger.tgoid.to_u32(),
             relation: relation.to_u32(),
@@ -101,8 +102,11 @@ impl Trigger {
     }
 }
 
-/// A copy of an argument, the same as text, and escaped for a message.
+/// A copy of an argument, the same as text, and as the values of a scope.
 const ARGUMENT_FACTOR: usize = 16;
+
+/// Its places in lists.
+const ARGUMENT_BYTES: usize = 128;
 
 /// A column, its name in JSON, and its place in lists.
 const COLUMN_BYTES: usize = 1024;

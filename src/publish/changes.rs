@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use sse_proto::annotation::Access;
 use sse_proto::encoding::{self, OutOfMemory};
+use sse_proto::scope::ScopeError;
 use sse_proto::word::Delivery;
 
 use self::plan::{Plan, Unfit};
@@ -139,6 +140,7 @@ fn made(
     let made_on = trigger.made_on();
     let plan = match Plan::new(&trigger, &columns) {
         Ok(plan) => Some(Rc::new(plan)),
+        Err(Unfit::Scope(ScopeError::OutOfMemory)) => return Err(OutOfMemory),
         Err(unfit) => {
             let table =
                 table::name(made_on).map_or_else(String::new, |(schema, name)| format!("{schema}.{name}"));

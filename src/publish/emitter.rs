@@ -74,10 +74,10 @@ fn read(name: &CStr) -> Result<Option<String>, Unread> {
     })
 }
 
-/// For a text of at most this many bytes no memory is asked for: with all that is made of it, it has less
-/// than Postgres needs for a message.
-const SMALL_BYTES: usize = 1024;
+/// For a text of at most this many bytes no memory is asked for: of all that is made of it, eight roles at
+/// the most, there is some to spare (`pg/spare.rs`).
+const SMALL_BYTES: usize = 16;
 
-/// A text, and what it says, have at most so many times its bytes: claims are an object, in which a number of
-/// one digit is a value of its own.
-const TEXT_FACTOR: usize = 32;
+/// A text, and what it says, have at most so many times its bytes: a role of one letter is a text in a list,
+/// in a set in small letters, in the identity, and in the record, and each of these grows by doubling.
+const TEXT_FACTOR: usize = 192;

@@ -10,7 +10,9 @@ use sse_proto::route::{self, Endpoint, Routine};
 
 use crate::catalog::Reading;
 use crate::catalog::routes::table_of;
-use crate::pg::text::{from_server, to_server};
+use crate::pg::routine;
+use crate::pg::text::{to_server, try_from_server};
+use crate::pg::want_of_memory::{ask_for, or_raise};
 use crate::publish::annotations;
 use crate::{catalog, guc};
 
@@ -38,7 +40,10 @@ fn check_text(comment: &[u8]) -> SetOfIterator<'static, Vec<u8>> {
     let parsed = match unread {
         Some(true) => Err(vec![too_long()]),
         Some(false) => Ok(None),
-        None => Annotation::parse(&from_server(comment)),
+        None => {
+            or_raise(ask_for(routine::made_of_comment(comment.len())));
+            Annotation::parse(&or_raise(try_from_server(comment)))
+        }
     };
     match parsed {
         Ok(Some(_)) => SetOfIterator::empty(),

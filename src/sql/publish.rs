@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use pgrx::VariadicArray;
 use pgrx::prelude::*;
 use sse_proto::annotation::Access;
-use sse_proto::scope::{self, Scope};
+use sse_proto::encoding::OutOfMemory;
+use sse_proto::scope::{self, Scope, ScopeError};
 use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
 use crate::guc;
-use crate::pg::text::{for_message, from_server, to_server, try_from_server};
+use crate::pg::text::{for_message, to_server, try_from_server};
+use crate::pg::want_of_memory::{ask_for, or_raise};
 use crate::publish::caller::IdOf;
 use crate::publish::capture::{self, Target};
 use crate::publish::{mistake, served};
@@ -29,19 +31,22 @@ fn publish(
     let data = argument("data", data.unwrap_or_else(|| refuse("data", "it is null")));
     // A missing name makes `'authorize ' || name` null. Null is never wider than what was meant.
     let scope = argument("scope", scope.unwrap_or_else(|| refuse("scope", "it is null")));
-    let scope = Scope::parse(&scope).unwrap_or_else(|error| refuse("scope", &error.to_string()));
+    let scope = Scope::parse(&scope).unwrap_or_else(|error| match error {
+        ScopeError::OutOfMemory => or_raise(Err(OutOfMemory)),
+        error => refuse("scope", &error.to_string()),
+    });
     let event = event.map(|text| {
-        EventName::parse(&from_server(text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
+        EventName::parse(&argument("event", text)).unwrap_or_else(|error| refuse("event", &error.to_string()))
     });
     let topic = topic.map(|text| {
-        Topic::parse(&from_server(text)).unwrap_or_else(|error| refuse("topic", &error.to_string()))
+        Topic::parse(&argument("topic", text)).unwrap_or_else(|error| refuse("topic", &error.to_string()))
     });
     let execution_id = execution_id
-        .map(from_server)
+        .map(|text| argument("execution_id", text))
         .filter(|id| !id.is_empty())
         .map(|id| ExecutionId::parse(&id).unwrap_or_else(|error| refuse("execution_id", &error.to_string())));
     let delivery = delivery.map_or_else(guc::default_delivery, |text| {
-        Delivery::parse(&from_server(text))
+        Delivery::parse(&argument("delivery", text))
             .unwrap_or_else(|| refuse("delivery", "it is neither \"commit\" nor \"immediate\""))
     });
     let Some(shared) = served::shared_or_warn("sse.publish") else { return };
@@ -59,8 +64,8 @@ fn publish(
     mistake::say();
 }
 
-/// Raises an error when there is no memory for the text: an event without its text would be a different
-/// event.
+/// Raises an error when there is no memory for the text: an event without one of its texts would be a
+/// different event.
 fn argument(name: &str, bytes: &[u8]) -> String {
     let Ok(text) = try_from_server(bytes) else {
         ereport!(
@@ -80,9 +85,18 @@ fn refuse(argument: &str, what: &str) -> ! {
     );
 }
 
+/// A value is at most three times as long in UTF-8, and copied; as part of the hint, which grows by doubling
+/// and is copied twice, each of its quotes is doubled.
+const VALUE_FACTOR: usize = 48;
+
+/// And a place in some lists.
+const VALUE_BYTES: usize = 512;
+
 /// A hint that names those who may receive an event, correctly quoted (C3.3).
 #[pg_extern(sql = false)]
 fn authorize(values: VariadicArray<&[u8]>) -> Vec<u8> {
-    let values: Vec<String> = values.iter().flatten().map(from_server).collect();
+    let given = || values.iter().flatten();
+    or_raise(ask_for(given().map(|value| VALUE_BYTES + VALUE_FACTOR * value.len()).sum()));
+    let values: Vec<String> = given().map(|value| or_raise(try_from_server(value))).collect();
     to_server(&scope::authorize_hint(values.iter().map(String::as_str)))
 }

@@ -5,7 +5,8 @@
 use pgrx::prelude::*;
 use sse_proto::identity::MAX_IDENTITY_BYTES;
 
-use crate::pg::text::{for_json, for_message, from_server};
+use crate::pg::text::{for_json, for_message, try_from_server};
+use crate::pg::want_of_memory::or_raise;
 use crate::pg::{backend, database, shmem};
 use crate::{guc, revocation, subscribers};
 
@@ -20,7 +21,7 @@ fn list_subscribers() -> Option<Vec<u8>> {
 /// at once, even if the transaction is rolled back.
 #[pg_extern(sql = false)]
 fn disconnect(user_id: &[u8]) {
-    let user_id = from_server(user_id);
+    let user_id = or_raise(try_from_server(user_id));
     if user_id.is_empty() {
         ereport!(ERROR, PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "the user id is empty");
     }

@@ -9,9 +9,11 @@ use std::time::Duration;
 use pgrx::datum::{Array, Interval};
 use pgrx::prelude::*;
 use sse_gateway::token::TokenError;
+use sse_proto::identity::MAX_IDENTITY_BYTES;
 
 use crate::guc;
-use crate::pg::text::{for_message, from_server};
+use crate::pg::text::{for_message, try_from_server};
+use crate::pg::want_of_memory::{ask_for, or_raise};
 
 /// A token for a subscriber (C4.7), signed with `sse.jwt_secret` or the secret of `sse.jwt_secret_file`.
 #[pg_extern(sql = false)]
@@ -21,11 +23,14 @@ fn issue_token(
     roles: Option<Array<&[u8]>>,
     lifetime: Option<Interval>,
 ) -> Vec<u8> {
-    let roles: Vec<String> =
-        roles.map(|roles| roles.iter().flatten().map(from_server).collect()).unwrap_or_default();
+    let text = |bytes: &[u8]| or_raise(try_from_server(bytes));
+    let names = || roles.iter().flat_map(Array::iter).flatten().chain(user_id).chain(user_name);
+    let bytes: usize = names().map(<[u8]>::len).sum();
+    or_raise(ask_for(NAME_FACTOR * bytes.min(MAX_IDENTITY_BYTES) + NAME_BYTES * names().count()));
+    let roles = roles.iter().flat_map(Array::iter).flatten().map(text).collect();
     let wanted = issue::Wanted {
-        user_id: user_id.map(from_server),
-        user_name: user_name.map(from_server),
+        user_id: user_id.map(text),
+        user_name: user_name.map(text),
         roles,
         lifetime: lifetime.map_or_else(|| guc::SESSION_LIFETIME.duration(), |interval| seconds_of(&interval)),
     };
@@ -34,6 +39,13 @@ fn issue_token(
         Err(error) => refuse_token(&error),
     }
 }
+
+/// A name, and what the token has of it, have at most so many times its bytes. Of too long ones no token is
+/// made.
+const NAME_FACTOR: usize = 32;
+
+/// A name's places in lists.
+const NAME_BYTES: usize = 256;
 
 /// Months count as thirty days, nearly as Postgres' own `extract(epoch from interval)` has them.
 fn seconds_of(interval: &Interval) -> Duration {

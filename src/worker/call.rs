@@ -47,6 +47,7 @@ struct Worker {
     session: Session,
     side: WorkerSide,
     request: Vec<u8>,
+    room: parts::Room,
 }
 
 thread_local! {
@@ -88,7 +89,8 @@ pub(crate) fn run(argument: u64) {
     let Some(side) = memory.attach_rings(number) else { bgworker::leave(1) };
     // The callbacks do not know of changes before this point.
     call_role::invalidate();
-    Worker { shared, memory, slot, epoch, session, side, request: Vec::new() }.serve();
+    let (request, room) = (Vec::new(), parts::Room::new());
+    Worker { shared, memory, slot, epoch, session, side, request, room }.serve();
 }
 
 /// The transaction that runs tells, at its commit, that the snapshot of this call has ended: after the
@@ -248,9 +250,9 @@ impl Worker {
         let Ok(head) = answer.encode_head() else { bgworker::leave(1) };
         let tail = answer.tail();
         for index in 0..parts::count(head.len() + tail.len()) {
-            let part = parts::part(&head, tail, index);
+            let part = self.room.part(&head, tail, index);
             loop {
-                match self.side.answers.try_push(&part) {
+                match self.side.answers.try_push(part) {
                     Ok(wake) => {
                         if wake == Wake::Needed {
                             self.slot.wake_home(&self.shared);

@@ -29,13 +29,29 @@ pub(super) fn count(length: usize) -> usize {
     length.div_ceil(PART_BYTES).max(1)
 }
 
-/// One part, by number below [`count`], of a frame whose bytes are `head` followed by `tail`. They are given
-/// separately, because an answer has up to tens of megabytes, and there may be no room for another copy.
-pub(super) fn part(head: &[u8], tail: &[u8], index: usize) -> Vec<u8> {
+/// Room for a part: made once, so that want of memory is no question when a call has one to send.
+pub(super) struct Room(Vec<u8>);
+
+impl Room {
+    /// With all that it needs.
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(1 + PART_BYTES))
+    }
+
+    /// One part, by number below [`count`], of a frame whose bytes are `head` followed by `tail`. They are
+    /// given separately, because an answer has up to tens of megabytes, and there may be no room for another
+    /// copy.
+    pub(super) fn part(&mut self, head: &[u8], tail: &[u8], index: usize) -> &[u8] {
+        write_part(&mut self.0, head, tail, index);
+        &self.0
+    }
+}
+
+fn write_part(part: &mut Vec<u8>, head: &[u8], tail: &[u8], index: usize) {
     let length = head.len() + tail.len();
     let begin = (index * PART_BYTES).min(length);
     let end = length.min(begin + PART_BYTES);
-    let mut part = Vec::with_capacity(1 + PART_BYTES);
+    part.clear();
     part.push(if end == length { LAST } else { MORE });
     let within = |position: usize, bytes: &[u8]| position.min(bytes.len());
     let of_head = head.get(within(begin, head)..within(end, head));
@@ -43,7 +59,6 @@ pub(super) fn part(head: &[u8], tail: &[u8], index: usize) -> Vec<u8> {
     let of_tail = tail.get(within(begin, tail)..within(end, tail));
     part.extend_from_slice(of_head.unwrap_or_default());
     part.extend_from_slice(of_tail.unwrap_or_default());
-    part
 }
 
 /// Gives `append` the bytes of the frame that are in a part.

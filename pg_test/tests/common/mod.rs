@@ -24,6 +24,7 @@ pub(crate) mod ring;
 pub(crate) mod served;
 pub(crate) mod site;
 pub(crate) mod standby;
+pub(crate) mod starve;
 pub(crate) mod tokens;
 pub(crate) mod wal;
 

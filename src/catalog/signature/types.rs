@@ -15,7 +15,7 @@ use sse_proto::call::{ColumnDigest, MAX_LEVELS, MAX_MEMBERS, Member, RowType, Ro
 use sse_proto::route::row_type_weight;
 
 use crate::catalog::owners::Account;
-use crate::pg::text::from_server;
+use crate::catalog::utf8;
 
 /// `kind`: `d`omain, `a`rray, `c`omposite, `p`seudo, `v`oid, `r`ecord, `j`son, `b`ytea, or `n`one of these.
 /// `of`: the base of a domain, the elements of an array. A type with elements that has an array type itself
@@ -210,7 +210,7 @@ impl Types {
             let mut columns = 0;
             for row in client.select(TYPES, None, &arguments)? {
                 let oid = row.get::<pg_sys::Oid>(1)?.map_or(0, |oid| oid.to_u32());
-                let text = row.get::<Vec<u8>>(2)?.map(|bytes| from_server(&bytes)).unwrap_or_default();
+                let text = utf8(row.get::<Vec<u8>>(2)?);
                 match Row::of(&text) {
                     Ok(row) => {
                         columns += row.members.len();

@@ -7,12 +7,12 @@
 //!
 //! Not for: what is published (`publish/changes.rs`), and how a row becomes JSON (`pg/row.rs`).
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::ptr::{null, null_mut};
 use std::rc::Rc;
 
 use pgrx::prelude::*;
-use pgrx::{PgMemoryContexts, pg_guard, pg_sys};
+use pgrx::{pg_guard, pg_sys};
 
 use crate::pg::row::{self, Json, Row};
 use crate::pg::table;
@@ -140,12 +140,31 @@ unsafe extern "C-unwind" fn begin(data: *const pg_sys::TriggerData, call: *mut C
     let Some((plan, most_bytes)) = changes::plan(oid.to_u32(), table.to_u32(), read) else { return };
     // However this call ends, its memory is emptied afterwards, and with it this claim to the plan: a type's
     // function may change the table's definition while a row of it is written down.
-    let mut memory = PgMemoryContexts::CurrentMemoryContext;
-    // SAFETY: an `Rc` points to a plan, which is there as long as the memory.
-    call.plan = unsafe { Rc::as_ptr(&*memory.leak_and_drop_on_delete(plan)) };
+    call.plan = keep(plan);
     // SAFETY: as above.
     call.descriptor = unsafe { (*relation).rd_att };
     call.most_bytes = most_bytes;
+}
+
+/// Gives a claim to a plan to the current memory. Nothing is left of it if there is no memory for that.
+fn keep(plan: Rc<Plan>) -> *const Plan {
+    #[pg_guard]
+    unsafe extern "C-unwind" fn let_go(plan: *mut c_void) {
+        // SAFETY: the claim that was given to the memory, which is emptied once.
+        drop(unsafe { Rc::from_raw(plan.cast_const().cast::<Plan>()) });
+    }
+    // SAFETY: a variable of this backend's one Postgres thread.
+    let memory = unsafe { pg_sys::CurrentMemoryContext };
+    // SAFETY: a valid context, as any current one.
+    let callback = unsafe { pg_sys::MemoryContextAlloc(memory, size_of::<pg_sys::MemoryContextCallback>()) };
+    let callback = callback.cast::<pg_sys::MemoryContextCallback>();
+    let plan = Rc::into_raw(plan);
+    let arg = plan.cast_mut().cast::<c_void>();
+    // SAFETY: just allocated, in this size.
+    unsafe { callback.write(pg_sys::MemoryContextCallback { func: Some(let_go), arg, next: null_mut() }) };
+    // SAFETY: both are of this memory; allocates nothing.
+    unsafe { pg_sys::MemoryContextRegisterResetCallback(memory, callback) };
+    plan
 }
 
 /// Writes the rows down as JSON. Not guarded: see the head of this file.

@@ -104,6 +104,9 @@ pub(super) fn describe(trigger: &Trigger, table: &str) -> String {
     format!("trigger \"{}\" on {}", trigger.name.escape_debug(), table.escape_debug())
 }
 
+/// At most this many bytes of a name are told that no column can have.
+const MAX_SHOWN_BYTES: usize = 200;
+
 /// In the order in which they are named.
 fn listed_columns<'a>(
     listed: &[Vec<u8>],
@@ -114,7 +117,7 @@ fn listed_columns<'a>(
     // The scope is the first argument.
     for (argument, name) in (2..).zip(listed) {
         let found = columns.iter().find(|column| column.name.to_bytes() == name.as_slice());
-        let column = from_server(name);
+        let column = from_server(name.get(..MAX_SHOWN_BYTES).unwrap_or(name));
         let Some(found) = found else {
             return Err(Unfit::NoColumn { column, table: table.to_owned(), argument });
         };
@@ -147,6 +150,7 @@ impl Unfit {
     pub(crate) fn code(&self) -> PgSqlErrorCode {
         match self {
             Self::Misfit(_) | Self::Gone => PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
+            Self::Scope(ScopeError::OutOfMemory) => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
             Self::Scope(_) => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Topic { .. } => PgSqlErrorCode::ERRCODE_INVALID_NAME,
             Self::NoColumn { .. } => PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,

@@ -31,6 +31,7 @@ pub(super) struct Exchange {
     is_broken: bool,
     /// A line for the log, which the main thread writes.
     line: Option<String>,
+    room: parts::Room,
 }
 
 /// The call that a worker has.
@@ -67,6 +68,7 @@ impl Exchange {
             is_leaving: false,
             is_broken: false,
             line: None,
+            room: parts::Room::new(),
         }
     }
 
@@ -249,7 +251,7 @@ impl Exchange {
         let (Some(side), Some(current)) = (&self.side, &mut self.current) else { return };
         let parts = parts::count(current.call.frame.len());
         while current.sent < parts {
-            match side.requests.try_push(&parts::part(&current.call.frame, &[], current.sent)) {
+            match side.requests.try_push(self.room.part(&current.call.frame, &[], current.sent)) {
                 Ok(wake) => {
                     current.sent += 1;
                     if wake == Wake::Needed {
