@@ -19,7 +19,10 @@
 //!
 //! A call for which there is no memory is on the stack all the same, in a place that is kept free for it: as
 //! one of which nothing is known ([`Running::Unknown`]). Without it, what it raises would be an event of
-//! whoever has called it.
+//! whoever has called it. It stands for all that is called below it without memory for a further place. The
+//! ends of these must not be taken for those of calls further out through the same `FmgrInfo` (an index has
+//! one for all who use it): they come from deeper in the processor's stack, of which nothing else has a
+//! place.
 //!
 //! The script of `CREATE EXTENSION` or `ALTER EXTENSION` below a routine is on the stack, too: the threshold
 //! is not lowered while a script is on top (see [`begin_script`]).
@@ -76,10 +79,24 @@ enum Kind {
     /// A call through this `FmgrInfo`, which stays where it is as long as the call; the address is only
     /// compared, never followed.
     Routine(Rc<Routine>, *const pg_sys::FmgrInfo),
-    /// A call for which there was no memory.
-    Unknown(*const pg_sys::FmgrInfo),
+    /// A call for which there was no memory, and from where on the stack it is called.
+    Unknown(Depth, *const pg_sys::FmgrInfo),
     /// An extension's script. Never the first of the stack.
     Script,
+}
+
+/// Where on the processor's stack a call is made: an address within the frame that fmgr.c has called, which
+/// is the same at the beginning and the end of the call. Only compared, never followed.
+#[derive(Clone, Copy)]
+struct Depth(usize);
+
+impl Depth {
+    /// Whether it is below another call. The stack grows towards lower addresses. A frame of fmgr.c, with its
+    /// jump buffer, has hundreds of bytes.
+    fn is_below(self, other: Self) -> bool {
+        const SAME_FRAME: usize = 256;
+        self.0.saturating_add(SAME_FRAME) < other.0
+    }
 }
 
 /// A running routine.
@@ -162,7 +179,7 @@ pub(crate) fn drop_stale() {
 
 /// A routine begins; drops the activations of an earlier message before. `None`: there was no memory for what
 /// is known of it. Cannot fail.
-fn begin(routine: Option<Rc<Routine>>, flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid) {
+fn begin(routine: Option<Rc<Routine>>, flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid, depth: Depth) {
     ACTIVATIONS.try_with_mut(|activations| {
         let statement = statement();
         if activations.last().is_some_and(|last| last.statement != statement) {
@@ -171,12 +188,11 @@ fn begin(routine: Option<Rc<Routine>>, flinfo: *const pg_sys::FmgrInfo, oid: pg_
         let places = places(activations);
         let kind = match routine {
             Some(routine) if places > 1 => Kind::Routine(routine, flinfo),
-            _ => Kind::Unknown(flinfo),
+            _ => Kind::Unknown(depth, flinfo),
         };
+        // Without a place the last one, which is unknown then, stands for this call, too.
         if places > 0 {
             activations.push(Activation { kind, oid: oid.to_u32(), nest_level: nest_level(), statement });
-        } else {
-            stand_in(activations, flinfo);
         }
         guc_shadow::lower();
     });
@@ -193,30 +209,25 @@ fn grown(activations: &mut Vec<Activation>, free: usize) -> usize {
     if activations.try_reserve(2).is_ok() { 2 } else { free }
 }
 
-/// Without a place the last activation, which is an unknown one then, stands for a further call, too. If that
-/// is through the same `FmgrInfo` (an index has one for all who use it), their ends cannot be told apart: it
-/// stays until another one ends.
-#[cold]
-fn stand_in(activations: &mut [Activation], flinfo: *const pg_sys::FmgrInfo) {
-    if let Some(Kind::Unknown(of)) = activations.last_mut().map(|last| &mut last.kind)
-        && ptr::eq(*of, flinfo)
-    {
-        *of = ptr::null();
-    }
-}
-
 /// A call is over, of a routine that may be none of ours, or have been none when the call began: whether it
 /// is on the stack tells. Its oid has to be the same, too: an activation that was left behind may have the
 /// address of a call site that came later. Allocates nothing, cannot fail.
-fn end(flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid, by_error: bool) {
-    let is_it = |activation: &Activation| {
-        matches!(activation.kind, Kind::Routine(_, of) | Kind::Unknown(of) if ptr::eq(of, flinfo))
-            && activation.oid == oid.to_u32()
-    };
+fn end(flinfo: *const pg_sys::FmgrInfo, oid: pg_sys::Oid, depth: Depth, by_error: bool) {
     let mut is_last = false;
     change(|activations| {
-        let Some(place) = activations.iter().rposition(is_it) else {
-            return false;
+        let mut rest = activations.as_slice();
+        let place = loop {
+            let [further_out @ .., activation] = rest else { return false };
+            match activation.kind {
+                // It is below that one, and has no place of its own.
+                Kind::Unknown(begun, _) if depth.is_below(begun) => return false,
+                Kind::Routine(_, of) | Kind::Unknown(_, of)
+                    if ptr::eq(of, flinfo) && activation.oid == oid.to_u32() =>
+                {
+                    break further_out.len();
+                }
+                _ => rest = further_out,
+            }
         };
         if by_error {
             guc_shadow::remember_unwinding_error();
@@ -235,7 +246,7 @@ pub(crate) fn search<T>(mut find: impl FnMut(Running<'_>) -> Option<T>) -> Optio
     let found = ACTIVATIONS.try_with(|activations| {
         activations.iter().rev().find_map(|activation| match &activation.kind {
             Kind::Routine(routine, _) => find(Running::Routine(routine)),
-            Kind::Unknown(_) => find(Running::Unknown),
+            Kind::Unknown(..) => find(Running::Unknown),
             Kind::Script => None,
         })
     });
@@ -295,7 +306,7 @@ fn change(change: impl FnOnce(&mut Vec<Activation>) -> bool) {
             return;
         }
         match activations.last().map(|activation| &activation.kind) {
-            Some(Kind::Routine(..) | Kind::Unknown(_)) => guc_shadow::lower(),
+            Some(Kind::Routine(..) | Kind::Unknown(..)) => guc_shadow::lower(),
             Some(Kind::Script) | None => guc_shadow::restore(),
         }
     });
@@ -326,10 +337,12 @@ unsafe extern "C-unwind" fn bracket(
     flinfo: *mut pg_sys::FmgrInfo,
     private: *mut pg_sys::Datum,
 ) {
+    let frame = 0_u8;
+    let depth = Depth((&raw const frame).addr());
     // SAFETY: fmgr.c passes the FmgrInfo of the running call.
     let oid = unsafe { (*flinfo).fn_oid };
     if event != pg_sys::FmgrHookEventType::FHET_START {
-        end(flinfo, oid, event == pg_sys::FmgrHookEventType::FHET_ABORT);
+        end(flinfo, oid, depth, event == pg_sys::FmgrHookEventType::FHET_ABORT);
     }
     // Outside of the activation: if the other hook raises an error at START no ABORT follows, and nothing of
     // ours may be left behind.
@@ -341,8 +354,8 @@ unsafe extern "C-unwind" fn bracket(
     if event == pg_sys::FmgrHookEventType::FHET_START {
         match annotated(oid) {
             Ok(None) => {}
-            Ok(routine) => begin(routine, flinfo, oid),
-            Err(OutOfMemory) => begin(None, flinfo, oid),
+            Ok(routine) => begin(routine, flinfo, oid, depth),
+            Err(OutOfMemory) => begin(None, flinfo, oid, depth),
         }
     } else if event == pg_sys::FmgrHookEventType::FHET_END && mistake::is_to_be_said() {
         // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and
