@@ -156,6 +156,11 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
     let begin = |session: &mut Session, name: &str| -> Result<()> {
         session.send(&format!("select f('{name}' || repeat('x', 2000))"))?;
         cluster::wait_until(SOON, "it waits", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))
+            .with_context(|| {
+                let shown = "select state, wait_event_type, wait_event, query, pg_blocking_pids(pid) from pg_stat_activity";
+                let ring = "select * from sse.stat_ring";
+                format!("{name}: {:?} {:?}", cluster.sql(shown), cluster.sql(ring))
+            })
     };
     let before = {
         let _frozen = freeze_gateway(&cluster)?;

@@ -205,7 +205,8 @@ impl Cluster {
         signal(pid, Signal::KILL)
     }
 
-    /// Stops one process of the server (SIGSTOP) until the answer is dropped.
+    /// Stops one process of the server (SIGSTOP) until the answer is dropped: all its threads stand still
+    /// now.
     ///
     /// # Errors
     /// The process does not belong to this server, or not any more.
@@ -214,7 +215,9 @@ impl Cluster {
             bail!("{pid} is no process of this server");
         }
         signal(pid, Signal::STOP)?;
-        Ok(Frozen { pid, data: self.data_dir() })
+        let frozen = Frozen { pid, data: self.data_dir() };
+        wait_until(PATIENCE, "a process stands still", || stands_still(pid))?;
+        Ok(frozen)
     }
 
     /// Is the server still there? One that ended by itself is not.
@@ -344,6 +347,16 @@ fn end(child: &mut Child, number: Signal) -> Result<ExitStatus> {
 fn signal(pid: u32, signal: Signal) -> Result<()> {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process id")?;
     kill_process(number, signal).with_context(|| format!("cannot send {signal:?} to process {pid}"))
+}
+
+/// Every thread of the process is stopped, or has ended. The signal reaches one of them, and until that one
+/// gets a processor, the others run on: for 20 ms on a busy machine.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    // proc(5): the state stands behind the name, which is in parentheses.
+    threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok()).all(|stat| {
+        stat.rsplit_once(") ").is_some_and(|(_, behind)| behind.starts_with(['T', 't', 'Z', 'X']))
+    })
 }
 
 /// The eighth line of postmaster.pid says how far the start has got (pg_ctl.c, wait_for_postmaster_start).
