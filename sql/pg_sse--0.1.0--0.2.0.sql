@@ -1,7 +1,7 @@
 -- pg_sse 0.1.0 becomes 0.2.0. What is here stands in pg_sse--0.2.0.sql, too: pg_test/tests/upgrade.rs compares the two.
 \echo Use "ALTER EXTENSION pg_sse UPDATE" to load this file. \quit
 
-SELECT sse._check_installation('0.2.0');
+SELECT sse._check_installation('0.2.0'::pg_catalog.text);
 
 -- Publishing ---------------------------------------------------------------------------------------------------------
 

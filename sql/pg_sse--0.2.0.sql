@@ -1,15 +1,15 @@
 -- Objects of the extension pg_sse, version 0.2.0.
 \echo Use "CREATE EXTENSION pg_sse" to load this file. \quit
 
--- Everything below is in schema sse, which the extension owns. Nobody may create in it.
+-- Everything below is in schema sse, which belongs to a superuser (that is checked next). Nobody else may create in it.
 REVOKE ALL ON SCHEMA sse FROM PUBLIC;
 GRANT USAGE ON SCHEMA sse TO PUBLIC;
 
--- First of all: is the library there, preloaded, and of this version?
+-- First of all: is the library there, preloaded, and of this version? And is the schema nobody else's?
 CREATE FUNCTION sse._check_installation(script_version text) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'check_installation_wrapper';
 REVOKE ALL ON FUNCTION sse._check_installation(text) FROM PUBLIC;
-SELECT sse._check_installation('0.2.0');
+SELECT sse._check_installation('0.2.0'::pg_catalog.text);
 
 -- Publishing ---------------------------------------------------------------------------------------------------------
 

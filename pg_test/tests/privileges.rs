@@ -64,6 +64,43 @@ fn nobody_but_its_owner_may_change_the_schema_or_its_views() -> Result<()> {
     Ok(())
 }
 
+// Attack: a role that may create schemas waits for the extension with a schema sse of its own, and functions
+// in it that fit a call better than the extension's. Superusers would run them, and hints would say what they
+// say.
+#[test]
+fn no_extension_is_created_in_a_schema_in_which_another_role_has_functions() -> Result<()> {
+    let cluster = shared();
+    cluster.sql("create role squatter login")?;
+    cluster.sql("create database squatted owner squatter")?;
+    let squatted = SessionOptions { database: "squatted".to_owned(), ..SessionOptions::default() };
+    let mut squatter =
+        cluster.session_with(&SessionOptions { user: "squatter".to_owned(), ..squatted.clone() })?;
+    let mut admin = cluster.session_with(&squatted)?;
+    let theirs = "create function sse.authorize(text) returns text language sql as $$ select 'all'::text $$";
+    let mut refused = |what: &str| -> Result<()> {
+        let reply = admin.run("create extension pg_sse")?;
+        let error = reply.error().with_context(|| format!("{what}: it was created"))?;
+        assert_eq!(error.sqlstate.as_deref(), Some("55000"), "{what}: {error:?}");
+        ensure!(error.text.contains("squatter"), "{what}: {error:?}");
+        Ok(())
+    };
+    squatter.run("create schema sse")?.ok()?;
+    refused("their schema")?;
+    squatter.run(theirs)?.ok()?;
+    cluster.sql_in("squatted", "alter schema sse owner to postgres")?;
+    refused("their function")?;
+    cluster
+        .sql_in("squatted", "drop function sse.authorize(text); grant create on schema sse to squatter")?;
+    squatter.run("create operator sse.=== (leftarg = int, rightarg = int, function = int4eq)")?.ok()?;
+    refused("their operator")?;
+    cluster
+        .sql_in("squatted", "revoke create on schema sse from squatter; drop operator sse.===(int, int)")?;
+    cluster.sql_in("squatted", "create extension pg_sse")?;
+    squatter.run(theirs)?.error().context("they may create in the schema")?;
+    assert_eq!(squatter.run("select sse.authorize('id:1')")?.ok()?.text(), "authorize id:1");
+    Ok(())
+}
+
 #[test]
 fn an_ordinary_user_sees_endpoints_and_not_the_statistics() -> Result<()> {
     let user = ordinary("reader")?;

@@ -348,6 +348,36 @@ pub(crate) fn extension() -> Extension {
     }
 }
 
+/// The role, if there is one and it is no superuser, to which the extension's schema belongs, or in it a
+/// routine that is not the extension's own, or an operator. Superusers would run its code, and take it for
+/// ours.
+pub(crate) fn stranger() -> Option<String> {
+    match one::<Vec<u8>>(STRANGER, &[]) {
+        Ok(name) => name.map(|name| from_server(&name)),
+        Err(error) => error!("pg_sse: cannot read who owns the schema sse: {error}"),
+    }
+}
+
+const STRANGER: &str = "
+    SELECT (SELECT pg_catalog.convert_to(r.rolname::pg_catalog.text, pg_catalog.getdatabaseencoding())
+              FROM pg_catalog.pg_namespace n
+             CROSS JOIN LATERAL (
+                   SELECT n.nspowner
+                    UNION ALL
+                   SELECT p.proowner FROM pg_catalog.pg_proc p
+                    WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid
+                      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                       WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+                                         AND d.objid OPERATOR(pg_catalog.=) p.oid
+                                         AND d.deptype OPERATOR(pg_catalog.=) 'e')
+                    UNION ALL
+                   SELECT p.oprowner FROM pg_catalog.pg_operator p
+                    WHERE p.oprnamespace OPERATOR(pg_catalog.=) n.oid
+                   ) AS o(owner)
+              JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) o.owner AND NOT r.rolsuper
+             WHERE n.nspname OPERATOR(pg_catalog.=) 'sse'
+             LIMIT 1)";
+
 /// Whether there is a schema of this name.
 pub(crate) fn has_schema(name: &[u8]) -> bool {
     // As bytes: the name is in the database's encoding.

@@ -18,8 +18,8 @@ use crate::pg::text::for_message;
 use crate::version::version;
 use crate::{catalog, guc};
 
-/// Ends `CREATE EXTENSION` with a hint when the library is not preloaded; warns in a database that is not
-/// served.
+/// Ends `CREATE EXTENSION` with a hint when the library is not preloaded, or when the schema is not that of a
+/// superuser; warns in a database that is not served.
 #[pg_extern(sql = false)]
 fn check_installation(script_version: &str) {
     let version = version();
@@ -41,6 +41,20 @@ fn check_installation(script_version: &str) {
         )
         .set_hint(
             "Add pg_sse at the end of shared_preload_libraries in postgresql.conf (shared_preload_libraries = 'pg_sse' when there is nothing else in it), restart the server, and run CREATE EXTENSION again.",
+        )
+        .report(PgLogLevel::ERROR);
+    }
+    if let Some(stranger) = catalog::stranger() {
+        pg_sys::panic::ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!(
+                "the schema sse, or a routine or operator in it, belongs to role \"{}\", which is not a superuser",
+                for_message(&stranger)
+            ),
+            "check_installation",
+        )
+        .set_hint(
+            "It was there before the extension, and its owner could put functions into it that others take for those of pg_sse. Look at what is in it, drop it or give it to a superuser (ALTER SCHEMA sse OWNER TO …), and run this again.",
         )
         .report(PgLogLevel::ERROR);
     }
