@@ -353,7 +353,7 @@ pub(crate) fn extension() -> Extension {
 /// ours.
 pub(crate) fn stranger() -> Option<String> {
     match one::<Vec<u8>>(STRANGER, &[]) {
-        Ok(name) => name.map(|name| from_server(&name)),
+        Ok(name) => name.map(|name| utf8(Some(name))),
         Err(error) => error!("pg_sse: cannot read who owns the schema sse: {error}"),
     }
 }
