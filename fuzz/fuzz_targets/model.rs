@@ -8,7 +8,7 @@ use sse_gateway::fuzzing::{Begun, Listening, Window};
 use sse_proto::admission::{self, admits};
 use sse_proto::annotation::Access;
 use sse_proto::identity::Identity;
-use sse_proto::record::{Emitter, Envelope, Record, decode, encode_into};
+use sse_proto::record::{Emitter, Envelope, Record, decode};
 use sse_proto::scope::{Scope, ScopeValue};
 use sse_proto::sse::{EventId, GapReason};
 use sse_proto::word::{ExecutionId, Topic};

@@ -22,9 +22,6 @@ pub(crate) fn extension(pg: &PgConfig, profile: Profile) -> Result<Extension> {
 }
 
 /// A copy of this PostgreSQL with the extension in it, for throwaway clusters.
-///
-/// # Errors
-/// As [`extension`].
 pub(crate) fn installed(pg: &PgConfig, profile: Profile) -> Result<Arc<Install>> {
     let extension = extension(pg, profile)?;
     let install = Install::of(pg)?;
@@ -33,17 +30,11 @@ pub(crate) fn installed(pg: &PgConfig, profile: Profile) -> Result<Arc<Install>>
 }
 
 /// Builds the library with a command that [`Extension::build_command`] began.
-///
-/// # Errors
-/// As [`extension`].
 pub(crate) fn with(command: Command, title: &str) -> Result<Extension> {
     Extension::with_library(library(command, title)?)
 }
 
 /// The library alone: of a checkout that need not be ours.
-///
-/// # Errors
-/// As [`extension`].
 pub(crate) fn library(command: Command, title: &str) -> Result<PathBuf> {
     let built = progress::run(title, command)?;
     if !built.status.success() {

@@ -14,9 +14,6 @@ use crate::packages::{self, Purpose};
 use crate::{build, privilege};
 
 /// Builds, copies, and says what is left to do.
-///
-/// # Errors
-/// It does not build, or the folders cannot be written even with sudo.
 pub(crate) fn run(pg_config: Option<&Path>, release: bool) -> Result<()> {
     let pg = packages::ensure(pg_config, Purpose::BuildAndRun)?;
     println!("{} ({})", pg.version, pg.path.display());

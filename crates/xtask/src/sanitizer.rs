@@ -32,9 +32,6 @@ const OPTIONS: &str = "abort_on_error=1:allocator_may_return_null=1:detect_leaks
 
 /// Builds the extension with AddressSanitizer, puts it into the copy, and has its server run with the
 /// runtime.
-///
-/// # Errors
-/// It does not build, or the C compiler has no runtime.
 pub(crate) fn put(pg: &PgConfig, install: &Install) -> Result<()> {
     let runtime = runtime()?;
     let mut command = Extension::build_command(pg, Profile::Test);

@@ -12,9 +12,6 @@ use crate::build::target_folder;
 use crate::progress;
 
 /// The program; `arguments` are for `cargo install`.
-///
-/// # Errors
-/// It is not here and cannot be installed.
 pub(crate) fn installed(name: &str, arguments: &[&str]) -> Result<PathBuf> {
     if let Some(found) = find_program(name) {
         return Ok(found);

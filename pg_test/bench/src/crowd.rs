@@ -55,17 +55,11 @@ struct Stream {
 
 impl Crowd {
     /// Opens this many streams of `path`; the events of so many publishers are expected in them.
-    ///
-    /// # Errors
-    /// One is not answered with 200.
     pub(crate) fn connect(address: SocketAddr, path: &str, streams: u32, publishers: usize) -> Result<Self> {
         Self::connect_each(address, |_| path.to_owned(), streams, publishers)
     }
 
     /// As [`Self::connect`], with a path of its own for each.
-    ///
-    /// # Errors
-    /// One is not answered with 200.
     pub(crate) fn connect_each(
         address: SocketAddr,
         path: impl Fn(u32) -> String,

@@ -136,9 +136,6 @@ pub(crate) fn turn(
 const AHEAD: u64 = 64;
 
 /// All of these publish for `duration`, each one event after the other.
-///
-/// # Errors
-/// As [`turn`].
 pub(crate) fn together(
     crowd: &Crowd,
     publishers: &mut [Publisher],

@@ -27,9 +27,6 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Starts one with these settings besides.
-    ///
-    /// # Errors
-    /// It does not start.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Result<Self> {
         let mut builder = Cluster::builder()
             .setting("sse.max_connections", 20_000)
@@ -50,9 +47,6 @@ impl Ground {
     }
 
     /// The process that holds the streams.
-    ///
-    /// # Errors
-    /// There is none.
     pub(crate) fn gateway(&self) -> Result<u32> {
         Ok(self.cluster.sql("select pid from sse.stat_gateway")?.trim().parse()?)
     }

@@ -14,9 +14,6 @@ use crate::report::Chapter;
 use crate::{calls, commits, fanout, growth, plot};
 
 /// Where and when, for whoever reads the figures.
-///
-/// # Errors
-/// There is no PostgreSQL.
 pub(crate) fn conditions() -> Result<Value> {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -40,9 +37,6 @@ fn said(command: &mut Command) -> String {
 }
 
 /// Writes all of it. Files of chapters that were not measured stay as they are.
-///
-/// # Errors
-/// A file cannot be written.
 pub(crate) fn write(folder: &Path, conditions: &Value, chapters: &[Chapter]) -> Result<()> {
     fs::create_dir_all(folder)?;
     let file = folder.join("bench.json");

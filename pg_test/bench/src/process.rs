@@ -82,9 +82,6 @@ pub(crate) fn own_time() -> Duration {
 }
 
 /// Proportional set size of a process and everything below it, in bytes.
-///
-/// # Errors
-/// The system does not say.
 pub(crate) fn tree_memory(root: u32) -> Result<u64> {
     let mut sum = 0;
     for pid in tree(root) {

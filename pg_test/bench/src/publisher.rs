@@ -22,9 +22,6 @@ pub(crate) enum Publisher {
 
 impl Publisher {
     /// Prepares `statement` in a session of `app` over the socket in this folder.
-    ///
-    /// # Errors
-    /// The server refuses either.
     pub(crate) fn sql(socket: &Path, statement: &str) -> Result<Self> {
         let (runtime, client) = connect(socket)?;
         let statement = runtime.block_on(client.prepare(statement))?;
@@ -32,9 +29,6 @@ impl Publisher {
     }
 
     /// Posts to `path`.
-    ///
-    /// # Errors
-    /// Nobody listens.
     pub(crate) fn post(address: SocketAddr, path: &str, kind: &str) -> Result<Self> {
         let socket = TcpStream::connect(address).context("cannot connect")?;
         socket.set_nodelay(true)?;
@@ -45,9 +39,6 @@ impl Publisher {
     }
 
     /// Sends these events in this order, each in a transaction of its own, and waits until they are taken.
-    ///
-    /// # Errors
-    /// One is refused.
     pub(crate) fn publish(&mut self, payloads: &[String]) -> Result<()> {
         match self {
             Self::Sql { runtime, client, statement } => {
@@ -72,9 +63,6 @@ impl Publisher {
 }
 
 /// A session of `app` over the socket in this folder, with what runs it.
-///
-/// # Errors
-/// The server refuses it.
 pub(crate) fn connect(socket: &Path) -> Result<(Runtime, Client)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = runtime.block_on(async {

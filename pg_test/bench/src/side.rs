@@ -59,9 +59,6 @@ pub(crate) struct Installed {
 
 impl Installed {
     /// Installs what the side needs into `folder`.
-    ///
-    /// # Errors
-    /// It cannot be had here.
     pub(crate) fn new(side: Side, folder: &std::path::Path) -> Result<Self> {
         let files = match side {
             Side::PgSse | Side::Floor | Side::Broadcast => PathBuf::new(),
@@ -74,9 +71,6 @@ impl Installed {
     }
 
     /// Starts it beside, or in, this server.
-    ///
-    /// # Errors
-    /// It does not start.
     pub(crate) fn start(&self, ground: &Ground) -> Result<Running> {
         let home = ground.cluster.home();
         let socket = home.to_str().context("the folder's name")?;
@@ -123,9 +117,6 @@ pub(crate) struct Running {
 
 impl Running {
     /// Somebody who publishes to it.
-    ///
-    /// # Errors
-    /// It cannot be reached.
     pub(crate) fn publisher(&self) -> Result<Publisher> {
         match self.side {
             Side::PgSse => Publisher::sql(&self.socket, "select raise_all($1)"),

@@ -26,26 +26,17 @@ impl Cluster {
     }
 
     /// [`Self::sql`] in another database.
-    ///
-    /// # Errors
-    /// Those of [`Self::sql`].
     pub fn sql_in(&self, database: &str, text: &str) -> Result<String> {
         let options = SessionOptions { database: database.to_owned(), ..SessionOptions::default() };
         Ok(self.session_with(&options)?.run(text)?.ok()?.text())
     }
 
     /// A session as user `postgres` in database `postgres`.
-    ///
-    /// # Errors
-    /// `psql` does not start or cannot connect.
     pub fn session(&self) -> Result<Session> {
         self.session_with(&SessionOptions::default())
     }
 
     /// A session with these options.
-    ///
-    /// # Errors
-    /// `psql` does not start or cannot connect.
     pub fn session_with(&self, options: &SessionOptions) -> Result<Session> {
         Session::start(self.psql(), options)
     }
@@ -60,9 +51,6 @@ impl Cluster {
     }
 
     /// [`Self::script`] in another database.
-    ///
-    /// # Errors
-    /// Those of [`Self::script`].
     pub fn script_in(&self, database: &str, sql: &str) -> Result<String> {
         let mut psql = self.psql();
         psql.env("PGDATABASE", database);
@@ -70,9 +58,6 @@ impl Cluster {
     }
 
     /// [`Self::script`] by this `psql`, whose environment says more than a database.
-    ///
-    /// # Errors
-    /// Those of [`Self::script`].
     pub fn script_by(&self, mut command: Command, sql: &str) -> Result<String> {
         let (mut output, merged) = std::io::pipe()?;
         command.args(["-X", "-a", "-v", "VERBOSITY=verbose", "-v", "SHOW_CONTEXT=always"]);
@@ -119,9 +104,6 @@ impl Cluster {
     }
 
     /// [`Self::http`], where the extension is in another database.
-    ///
-    /// # Errors
-    /// Those of [`Self::http`].
     pub fn http_in(&self, database: &str) -> Result<Client> {
         let options = SessionOptions { database: database.to_owned(), ..SessionOptions::default() };
         let mut session = self.session_with(&options)?;

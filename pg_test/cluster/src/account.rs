@@ -83,9 +83,6 @@ impl Account {
     }
 
     /// Gives one file or folder to this account.
-    ///
-    /// # Errors
-    /// The system refuses.
     pub fn give(&self, path: &Path) -> Result<()> {
         if let Some((uid, gid)) = self.switch_to {
             chown(path, Some(uid), Some(gid))

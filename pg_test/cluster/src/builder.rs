@@ -126,9 +126,6 @@ impl Builder {
     }
 
     /// Makes the data directory without starting the server.
-    ///
-    /// # Errors
-    /// initdb fails, or the extension does not build.
     pub fn prepare(self) -> Result<Cluster> {
         let install = match self.install.clone() {
             Some(install) => install,

@@ -135,9 +135,6 @@ impl Cluster {
     }
 
     /// [`Self::stop`], then [`Self::start`].
-    ///
-    /// # Errors
-    /// Either fails.
     pub fn restart(&self, mode: StopMode) -> Result<()> {
         self.stop(mode)?;
         self.start()
@@ -145,9 +142,6 @@ impl Cluster {
 
     /// Kills the postmaster with SIGKILL and waits until all its processes are gone, so that [`Self::start`]
     /// works.
-    ///
-    /// # Errors
-    /// It is not running.
     pub fn kill_postmaster(&self) -> Result<()> {
         let mut child = self.postmaster().take().context("the server is not running")?;
         child.kill()?;
@@ -171,9 +165,6 @@ impl Cluster {
     }
 
     /// Makes the server read its configuration again. The call returns before every process has.
-    ///
-    /// # Errors
-    /// It is not running.
     pub fn reload(&self) -> Result<()> {
         signal(self.postmaster_pid()?, Signal::HUP)
     }
@@ -189,18 +180,12 @@ impl Cluster {
 
     /// Adds what it was built with for its transport, where another cluster's postgresql.conf has taken the
     /// place of its own.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub fn configure_transport(&self) -> Result<()> {
         let Some(_) = self.trust else { return Ok(()) };
         append_settings(&self.data_dir(), &tls_settings(self.home()))
     }
 
     /// `kill -9` of one process of the server.
-    ///
-    /// # Errors
-    /// There is no such process.
     pub fn kill_backend(&self, pid: u32) -> Result<()> {
         signal(pid, Signal::KILL)
     }
@@ -226,9 +211,6 @@ impl Cluster {
     }
 
     /// The process id of the postmaster.
-    ///
-    /// # Errors
-    /// It is not running.
     pub fn postmaster_pid(&self) -> Result<u32> {
         Ok(self.postmaster().as_ref().context("the server is not running")?.id())
     }
@@ -250,25 +232,16 @@ impl Cluster {
     }
 
     /// Everything in the log so far.
-    ///
-    /// # Errors
-    /// It cannot be read.
     pub fn log(&self) -> Result<String> {
         self.log_since(LogMark(0))
     }
 
     /// Where the log ends now.
-    ///
-    /// # Errors
-    /// It cannot be read.
     pub fn log_mark(&self) -> Result<LogMark> {
         Ok(LogMark(fs::metadata(self.log_path())?.len()))
     }
 
     /// What the log says after `mark`.
-    ///
-    /// # Errors
-    /// It cannot be read.
     pub fn log_since(&self, mark: LogMark) -> Result<String> {
         let mut file = fs::File::open(self.log_path())?;
         file.seek(SeekFrom::Start(mark.0))?;
@@ -278,9 +251,6 @@ impl Cluster {
     }
 
     /// Waits until the log says `text` after `mark`, and returns the line.
-    ///
-    /// # Errors
-    /// It does not within [`PATIENCE`].
     pub fn wait_for_log(&self, mark: LogMark, text: &str) -> Result<String> {
         wait_for(PATIENCE, &format!("the log says {text:?}"), || {
             let log = self.log_since(mark)?;

@@ -29,9 +29,6 @@ impl Conclusion {
 
     /// The end of a report. `again` is the command that repeats the run, `proven` what it has proven if it
     /// passed.
-    ///
-    /// # Errors
-    /// Those of the formatter.
     pub fn tell(&self, f: &mut fmt::Formatter<'_>, again: &str, proven: &str) -> fmt::Result {
         for failure in &self.failures {
             writeln!(f, "PROBLEM   {failure}")?;
@@ -52,9 +49,6 @@ impl Conclusion {
 }
 
 /// Writes files into a folder named after the seed, in place of an earlier run's.
-///
-/// # Errors
-/// The folder cannot be made, or a file not be written.
 pub fn archive<'a, T: AsRef<[u8]>>(
     folder: &Path,
     seed: u64,

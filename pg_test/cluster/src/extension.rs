@@ -43,9 +43,6 @@ pub struct Extension {
 
 impl Extension {
     /// The extension for `pg`: the library that `PG_SSE_LIBRARY` names, else one built now.
-    ///
-    /// # Errors
-    /// It does not build, or a file is missing.
     pub fn locate(pg: &PgConfig) -> Result<Self> {
         if let Some(library) = env::var_os("PG_SSE_LIBRARY") {
             return Self::with_library(PathBuf::from(library)).context("PG_SSE_LIBRARY");
@@ -60,9 +57,6 @@ impl Extension {
     }
 
     /// The extension with this library, the other files from the checkout.
-    ///
-    /// # Errors
-    /// A file is missing.
     pub fn with_library(library: PathBuf) -> Result<Self> {
         let root = workspace_root();
         let control = root.join(format!("{NAME}.control"));

@@ -35,9 +35,6 @@ pub struct Install {
 
 impl Install {
     /// The copy that all clusters of this process share.
-    ///
-    /// # Errors
-    /// No PostgreSQL found, or it cannot be copied.
     pub fn shared() -> Result<Arc<Self>> {
         static SHARED: Mutex<Option<Arc<Install>>> = Mutex::new(None);
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,9 +85,6 @@ impl Install {
     }
 
     /// Puts the built extension into the copy, once.
-    ///
-    /// # Errors
-    /// It does not build, or a file is missing.
     pub fn ensure_extension(&self) -> Result<()> {
         let mut has_extension = self.has_extension.lock().unwrap_or_else(PoisonError::into_inner);
         if !*has_extension {
@@ -102,9 +96,6 @@ impl Install {
 
     /// Puts these files into the copy, in place of older ones. No other extension files are looked for
     /// afterwards.
-    ///
-    /// # Errors
-    /// A file cannot be copied.
     pub fn put(&self, extension: &Extension) -> Result<()> {
         let mut has_extension = self.has_extension.lock().unwrap_or_else(PoisonError::into_inner);
         self.copy_in(extension)?;
@@ -125,9 +116,6 @@ impl Install {
 
     /// Runs a program of the copy with these variables, which only it and its child processes see. In our own
     /// environment, a variable for the loader would reach compilers and clients, too.
-    ///
-    /// # Errors
-    /// The copy cannot be changed.
     pub fn give_environment(&self, program: &str, variables: &[(&str, &str)]) -> Result<()> {
         let path = self.program(program);
         let itself = self.program(&format!("{program}-itself"));

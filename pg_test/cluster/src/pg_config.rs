@@ -39,9 +39,6 @@ impl PgConfig {
     ///
     /// Only one that has a server counts, because a Debian machine with nothing but `libpq-dev` also has a
     /// `pg_config`; `explicit` and `$PG_CONFIG` are taken at their word.
-    ///
-    /// # Errors
-    /// None found, or the one asked for cannot be used.
     pub fn find(explicit: Option<&Path>) -> Result<Self> {
         if let Some(path) = explicit {
             return Self::read(path);

@@ -8,17 +8,11 @@ use anyhow::{Context, Result};
 
 /// Memory of a process that is its own and resident (`RssAnon`), in bytes: heaps and stacks, without shared
 /// memory.
-///
-/// # Errors
-/// There is no such process, or no /proc.
 pub fn anonymous_bytes(pid: u32) -> Result<u64> {
     status_bytes(pid, "RssAnon")
 }
 
 /// Another size of `/proc/PID/status`, in bytes.
-///
-/// # Errors
-/// There is none of this name, or no such process.
 pub fn status_bytes(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("no such process")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

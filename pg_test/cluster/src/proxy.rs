@@ -95,9 +95,6 @@ impl Proxy {
     }
 
     /// What it has written so far: its errors, and its log where that is `/dev/stdout`.
-    ///
-    /// # Errors
-    /// It cannot be read.
     pub fn output(&self) -> Result<String> {
         Ok(fs::read_to_string(self.folder.path().join("output"))?)
     }

@@ -38,9 +38,6 @@ impl Scratch {
     ///
     /// It lies in `$TMPDIR`, or in `/tmp` when a server could not get to it there. With `PG_SSE_KEEP` it
     /// stays.
-    ///
-    /// # Errors
-    /// Neither can be used.
     pub fn create(account: &Account) -> Result<Self> {
         let base = base(account)?;
         let mut folder = tempfile::Builder::new()
@@ -59,9 +56,6 @@ impl Scratch {
 
     /// Gives the folder to `account` and closes it to everybody else, because a server trusts everybody who
     /// can reach its socket.
-    ///
-    /// # Errors
-    /// The system refuses.
     pub fn close_to_others(&self, account: &Account) -> Result<()> {
         fs::set_permissions(self.path(), Permissions::from_mode(0o700))?;
         account.give(self.path())

@@ -61,9 +61,6 @@ pub struct Reply {
 
 impl Reply {
     /// Returns the reply itself, if there was no error in it.
-    ///
-    /// # Errors
-    /// The first error.
     pub fn ok(self) -> Result<Self> {
         match self.error() {
             Some(error) => bail!("{error}"),
@@ -143,9 +140,6 @@ impl Session {
     }
 
     /// Starts SQL without waiting. Each `send` needs one [`Self::wait`].
-    ///
-    /// # Errors
-    /// `psql` is gone.
     pub fn send(&mut self, sql: &str) -> Result<()> {
         self.sent += 1;
         let mark = mark(self.sent);
@@ -179,9 +173,6 @@ impl Session {
     }
 
     /// The process id of this session's backend.
-    ///
-    /// # Errors
-    /// The connection is lost.
     pub fn backend_pid(&mut self) -> Result<u32> {
         let reply = self.run("select pg_backend_pid()")?.ok()?;
         reply.value().context("no answer")?.parse().context("not a number")

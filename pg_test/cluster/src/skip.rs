@@ -29,9 +29,6 @@ pub fn skip(name: &str, lacks: &str) -> Result<()> {
 }
 
 /// Counts a test as skipped that makes no sense here: one of a feature that this PostgreSQL does not have.
-///
-/// # Errors
-/// Nothing can be written.
 pub fn tell_skipped(name: &str, why: &str) -> Result<()> {
     // Not with eprintln!, whose output libtest hides when a test passes.
     writeln!(io::stderr().lock(), "{SKIPPED}{name}: {why}")?;

@@ -19,9 +19,6 @@ impl Cluster {
     /// A standby of this server, which must be running, or be a standby itself. It is not started yet; its
     /// settings are those of this server, with what [`Cluster::configure`] adds. Removed when it is dropped,
     /// as any cluster is.
-    ///
-    /// # Errors
-    /// `pg_basebackup` fails.
     pub fn standby(&self) -> Result<Self> {
         let standby = Self::builder().install(Arc::clone(self.install())).prepare()?;
         fs::remove_dir_all(standby.data_dir())?;
@@ -51,9 +48,6 @@ impl Cluster {
     }
 
     /// Makes this standby a primary.
-    ///
-    /// # Errors
-    /// It is none, or does not become one.
     pub fn promote(&self) -> Result<()> {
         let promoted = self.sql("select pg_promote()")?;
         ensure!(promoted == "t", "{}", self.log_tail());
@@ -62,17 +56,11 @@ impl Cluster {
 
     /// Makes this server a standby of another one, or a cascading one of a standby, from its next start on.
     /// One that runs is a standby already, and looks there after a reload.
-    ///
-    /// # Errors
-    /// A file of its data directory cannot be written.
     pub fn follow(&self, upstream: &Self) -> Result<()> {
         self.receive_from(&format!("host={} port={PORT} user=postgres", upstream.home().display()))
     }
 
     /// Cuts this standby, which runs, off from what it follows, and waits until it receives nothing any more.
-    ///
-    /// # Errors
-    /// It does not run, or a file of its data directory cannot be written.
     pub fn follow_nobody(&self) -> Result<()> {
         self.receive_from("host=/nowhere")?;
         self.reload()?;
@@ -92,9 +80,6 @@ impl Cluster {
 
     /// Takes out of this server, which was a primary and is stopped or killed, what the new one has not
     /// (pg_rewind). Its settings are the new one's then, and it needs [`Cluster::follow`].
-    ///
-    /// # Errors
-    /// `pg_rewind` fails.
     pub fn rewind_to(&self, primary: &Self) -> Result<()> {
         // Without it the control file still has the old timeline, and nothing seems to be left to do.
         primary.sql("checkpoint")?;

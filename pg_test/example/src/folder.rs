@@ -31,9 +31,6 @@ pub struct Example {
 
 impl Example {
     /// All of them, by name.
-    ///
-    /// # Errors
-    /// `examples/` cannot be read.
     pub fn all() -> Result<Vec<Self>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(root()).context("examples/")? {
@@ -86,9 +83,6 @@ impl Example {
     }
 
     /// Whether the page imports the npm package, so that it takes Node to make the page.
-    ///
-    /// # Errors
-    /// The page cannot be read.
     pub fn uses_package(&self) -> Result<bool> {
         if self.is_built() {
             return Ok(true);
@@ -104,9 +98,6 @@ impl Example {
     }
 
     /// The files that browsers load as they are, besides the package's.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
     pub fn page(&self) -> Result<Vec<PathBuf>> {
         let mut page = Vec::new();
         for entry in fs::read_dir(&self.folder)? {

@@ -58,17 +58,11 @@ impl Example {
 
 impl Running {
     /// The address of the page. Browsers take `localhost` for a secure context.
-    ///
-    /// # Errors
-    /// The gateway is not there.
     pub fn url(&self) -> Result<String> {
         Ok(format!("http://localhost:{}/", self.cluster.http()?.address().port()))
     }
 
     /// Waits until calls are taken: their workers start once the role is there.
-    ///
-    /// # Errors
-    /// They are not in time.
     pub fn wait_for_calls(&self) -> Result<()> {
         wait_for(PATIENCE, "calls are taken", || {
             Ok((self.cluster.sql("select calls from sse.stat_gateway")? == "ready").then_some(()))

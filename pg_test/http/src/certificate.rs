@@ -20,9 +20,6 @@ pub enum KeyKind {
 
 /// Writes a certificate for `localhost` that nobody has signed but itself, and its key, which its owner alone
 /// may read.
-///
-/// # Errors
-/// There is no `openssl`, or it fails.
 pub fn make_certificate(certificate: &Path, key: &Path, kind: KeyKind) -> Result<()> {
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-nodes", "-days", "3650", "-subj", "/CN=localhost"]);
@@ -47,9 +44,6 @@ pub struct Authority {
 
 impl Authority {
     /// Its files are written into this folder.
-    ///
-    /// # Errors
-    /// As [`make_certificate`].
     pub fn make(folder: &Path) -> Result<Self> {
         let made = Self { certificate: folder.join("authority.crt"), key: folder.join("authority.key") };
         let mut openssl = Command::new("openssl");
@@ -67,9 +61,6 @@ impl Authority {
     }
 
     /// Writes a certificate for `localhost` that it has signed, and its key.
-    ///
-    /// # Errors
-    /// As [`make_certificate`].
     pub fn sign(&self, certificate: &Path, key: &Path) -> Result<()> {
         let mut openssl = Command::new("openssl");
         openssl.args(["req", "-x509", "-nodes", "-days", "365", "-subj", "/CN=localhost", "-newkey", "ec"]);

@@ -36,9 +36,6 @@ pub(super) enum Got {
 
 impl Connection {
     /// Connects; each later step may take `within`.
-    ///
-    /// # Errors
-    /// Nobody listens.
     pub(super) fn open(address: SocketAddr, within: Duration, trust: Option<Trust>) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, within)
             .with_context(|| format!("cannot connect to {address}"))?;
@@ -46,9 +43,6 @@ impl Connection {
     }
 
     /// Takes a socket that is already connected, such as one with a small receive buffer.
-    ///
-    /// # Errors
-    /// It is closed.
     pub fn over(stream: TcpStream, within: Duration) -> Result<Self> {
         Self::with(stream, within, None)
     }
@@ -71,9 +65,6 @@ impl Connection {
     }
 
     /// Sends bytes as they are, even if they are no request.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
     pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.wire.write_all(bytes).and_then(|()| self.wire.flush()).context("cannot send")
     }
@@ -100,9 +91,6 @@ impl Connection {
     }
 
     /// Reads the head of an answer and leaves its body.
-    ///
-    /// # Errors
-    /// As [`Self::response`].
     pub fn head(&mut self) -> Result<Head> {
         let deadline = Instant::now() + self.within;
         loop {
@@ -124,9 +112,6 @@ impl Connection {
     }
 
     /// Has anything come within this time, the end of the connection included? Later reads begin with it.
-    ///
-    /// # Errors
-    /// It cannot be read.
     pub fn has_more(&mut self, within: Duration) -> Result<bool> {
         let got = self.read(Instant::now() + within)?;
         Ok(match got {

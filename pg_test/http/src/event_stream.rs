@@ -76,9 +76,6 @@ impl EventStream {
     }
 
     /// The next event, also pg_sse's own (`sse.ready`, `sse.gap`).
-    ///
-    /// # Errors
-    /// [`StreamError`].
     pub fn next(&mut self, within: Duration) -> Result<Event, StreamError> {
         let deadline = Instant::now() + within;
         loop {
@@ -100,9 +97,6 @@ impl EventStream {
     }
 
     /// The next event that is not `sse.ready`: the next one that an application would look at.
-    ///
-    /// # Errors
-    /// [`StreamError`].
     pub fn next_payload(&mut self, within: Duration) -> Result<Event, StreamError> {
         let deadline = Instant::now() + within;
         loop {
@@ -114,9 +108,6 @@ impl EventStream {
     }
 
     /// The data of the next `count` events that are not `sse.ready`.
-    ///
-    /// # Errors
-    /// [`StreamError`].
     pub fn next_data(&mut self, count: usize, within: Duration) -> Result<Vec<String>, StreamError> {
         let deadline = Instant::now() + within;
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -157,9 +148,6 @@ impl EventStream {
 
     /// Waits until a further comment has come, and returns it. Events that come before it stay for
     /// [`Self::next`].
-    ///
-    /// # Errors
-    /// [`StreamError`].
     pub fn next_comment(&mut self, within: Duration) -> Result<String, StreamError> {
         let deadline = Instant::now() + within;
         let known = self.parser.comments().len();

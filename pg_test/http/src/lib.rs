@@ -188,9 +188,6 @@ impl Response {
     }
 
     /// The body as JSON.
-    ///
-    /// # Errors
-    /// The body is no JSON.
     pub fn json(&self) -> Result<serde_json::Value> {
         serde_json::from_slice(&self.body).with_context(|| format!("not JSON: {}", self.text()))
     }
@@ -247,9 +244,6 @@ impl Client {
     }
 
     /// A GET with its whole answer.
-    ///
-    /// # Errors
-    /// As [`Self::request`].
     pub fn get(&self, target: &str) -> Result<Response> {
         self.request(&Request::get(target))
     }
@@ -273,9 +267,6 @@ impl Client {
     }
 
     /// [`Self::events`] with further headers.
-    ///
-    /// # Errors
-    /// Those of [`Self::events`].
     pub fn events_with(&self, request: &Request) -> Result<EventStream> {
         let mut connection = self.connect()?;
         connection.send(&request.clone().header("Accept", "text/event-stream"))?;
@@ -283,33 +274,21 @@ impl Client {
     }
 
     /// [`Self::events`], resuming after an event.
-    ///
-    /// # Errors
-    /// Those of [`Self::events`].
     pub fn events_after(&self, target: &str, last_event_id: &str) -> Result<EventStream> {
         self.events_with(&Request::get(target).header("Last-Event-ID", last_event_id))
     }
 
     /// A new connection.
-    ///
-    /// # Errors
-    /// Nobody listens.
     pub fn connect(&self) -> Result<Connection> {
         Connection::open(self.address, self.within, self.trust)
     }
 
     /// A connection over a socket that is already connected, such as one with a small receive buffer.
-    ///
-    /// # Errors
-    /// It is closed.
     pub fn over(&self, socket: TcpStream) -> Result<Connection> {
         Connection::with(socket, self.within, self.trust)
     }
 
     /// A connection to read and write as a file, without anything of HTTP and without time limits.
-    ///
-    /// # Errors
-    /// Nobody listens.
     pub fn wire(&self) -> Result<Wire> {
         let tcp = TcpStream::connect(self.address)?;
         tcp.set_nodelay(true)?;
@@ -317,9 +296,6 @@ impl Client {
     }
 
     /// The same over a socket that is already connected.
-    ///
-    /// # Errors
-    /// None that could be provoked.
     pub fn wire_over(&self, tcp: TcpStream) -> Result<Wire> {
         Wire::new(tcp, self.trust)
     }

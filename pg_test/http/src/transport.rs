@@ -58,9 +58,6 @@ impl fmt::Debug for Trust {
 
 impl Trust {
     /// In the certificate in this file, as that of `localhost`, and in no other.
-    ///
-    /// # Errors
-    /// There is no certificate in it.
     pub fn in_file(certificate: &Path) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(certificate).context("no certificate")?)?;
@@ -144,9 +141,6 @@ impl Wire {
     }
 
     /// Says that nothing more comes from us, and goes on reading.
-    ///
-    /// # Errors
-    /// The connection is closed.
     pub fn finish(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();

@@ -48,18 +48,12 @@ impl Caller {
     }
 
     /// Ends its calls, and leaves the rest to a writer with the same numbers.
-    ///
-    /// # Errors
-    /// The server does not answer.
     pub(crate) fn end(self, cluster: &Arc<Cluster>) -> Result<Writer> {
         cluster.sql(&format!("update called set last = 2147483647 where writer = {}", self.number))?;
         Ok(Writer::following(self.number, Arc::clone(cluster), self.clock, self.next, self.attempts))
     }
 
     /// What it wrote since it was asked last, when none of its calls can write any more.
-    ///
-    /// # Errors
-    /// The server does not answer.
     pub(crate) fn take(&mut self, cluster: &Cluster) -> Result<Vec<Attempt>> {
         let (last, number) = (self.next - 1, self.number);
         cluster.sql(&format!("update called set last = {last} where writer = {number}"))?;

@@ -38,9 +38,6 @@ pub(crate) fn build() -> Result<PathBuf> {
 }
 
 /// Builds the site and says where it is.
-///
-/// # Errors
-/// As [`build`].
 pub(crate) fn run() -> Result<()> {
     let site = build()?;
     println!("the site is in {}; begin with index.html", site.display());

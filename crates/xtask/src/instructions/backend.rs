@@ -67,9 +67,6 @@ const SUBJECTS: [Subject; 4] = [
 const IN_TESTS: &str = ", library for tests";
 
 /// Counts with this library for tests, or with one that is built with optimisation.
-///
-/// # Errors
-/// Something does not build or run.
 pub(super) fn count(pg: &PgConfig, library: Option<&Path>) -> Result<Vec<Found>> {
     let extension = match library {
         Some(library) => Extension::with_library(library.to_owned())?,

@@ -20,9 +20,6 @@ pub(super) fn options(function: &str) -> Vec<OsString> {
 }
 
 /// Runs a program to its end and counts.
-///
-/// # Errors
-/// It fails, or nothing was counted.
 pub(super) fn run(title: &str, function: &str, program: &Path, arguments: &[&str]) -> Result<u64> {
     let mut valgrind = Command::new("valgrind");
     valgrind.args(options(function)).arg(program).args(arguments);

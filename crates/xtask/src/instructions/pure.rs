@@ -121,9 +121,6 @@ const BUILDS: [Build; 3] = [
 ];
 
 /// Builds and counts all of it, with the headers of this server.
-///
-/// # Errors
-/// It does not build, or a test fails.
 pub(super) fn count(pg: &PgConfig) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for build in &BUILDS {
@@ -133,9 +130,6 @@ pub(super) fn count(pg: &PgConfig) -> Result<Vec<Found>> {
 }
 
 /// The compiler's version.
-///
-/// # Errors
-/// There is none.
 pub(super) fn compiler() -> Result<String> {
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
     rustc.arg("--version");

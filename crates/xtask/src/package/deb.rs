@@ -109,9 +109,6 @@ pub(super) fn make(payload: &Payload, revision: &str, folder: &Path) -> Result<P
 }
 
 /// A server from elsewhere gets the files that the package has, and an event arrives.
-///
-/// # Errors
-/// It does not.
 pub(super) fn check(deb: &Path, pg: &PgConfig) -> Result<()> {
     let install = Arc::new(Install::of(pg)?);
     let scratch = Scratch::create(install.account())?;

@@ -39,9 +39,6 @@ pub(crate) fn server(major: u32) -> Result<PgConfig> {
 }
 
 /// The headers of this version, with whatever server comes with them soonest.
-///
-/// # Errors
-/// As [`server`].
 pub(crate) fn headers(major: u32) -> Result<PgConfig> {
     let installed = PgConfig::read(&packages::path_of(major)).ok().filter(PgConfig::has_headers);
     let found = match installed {

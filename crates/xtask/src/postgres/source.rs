@@ -41,9 +41,6 @@ const MAKE: &str = r#"
 "#;
 
 /// The server of this version with assertions; built now, unless it is here.
-///
-/// # Errors
-/// The source cannot be had, or does not build.
 pub(super) fn server(major: u32) -> Result<PgConfig> {
     let installed = folder(&format!("{major}-assertions"));
     // Written when everything is in its place.

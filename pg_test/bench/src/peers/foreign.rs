@@ -28,9 +28,6 @@ pub(crate) fn install_node(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Node's own HTTP server, and `pg` that LISTENs.
-///
-/// # Errors
-/// It does not start.
 pub(crate) fn start_node(program: &Path, socket: &Path) -> Result<Program> {
     let mut node = cluster::node()?;
     node.arg(program).arg(socket);
@@ -53,9 +50,6 @@ pub(crate) fn install_fastapi(folder: &Path) -> Result<PathBuf> {
 }
 
 /// FastAPI and sse-starlette, one process, over asyncpg that LISTENs.
-///
-/// # Errors
-/// It does not start.
 pub(crate) fn start_fastapi(folder: &Path, socket: &Path) -> Result<Program> {
     let port = free_port()?;
     let mut uvicorn = Command::new(folder.join("environment/bin/uvicorn"));
@@ -79,9 +73,6 @@ pub(crate) fn install_nchan(folder: &Path) -> Result<PathBuf> {
 }
 
 /// nginx with nchan, one worker. Events are posted to it, without Postgres.
-///
-/// # Errors
-/// It does not start.
 pub(crate) fn start_nchan(folder: &Path) -> Result<Program> {
     let port = free_port()?;
     let root = folder.display();
@@ -109,9 +100,6 @@ http {{
 }
 
 /// Builds the server of Durable Streams.
-///
-/// # Errors
-/// It does not build.
 pub(crate) fn install_durable_streams(folder: &Path) -> Result<PathBuf> {
     let folder = made(folder, "durable-streams")?;
     let mut cargo = cluster::cargo();
@@ -122,9 +110,6 @@ pub(crate) fn install_durable_streams(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Durable Streams, with the events in memory; they are posted to it, without Postgres.
-///
-/// # Errors
-/// It does not start.
 pub(crate) fn start_durable_streams(folder: &Path) -> Result<Program> {
     let (port, data) = (free_port()?, folder.join("data"));
     let _ = fs::remove_dir_all(&data);

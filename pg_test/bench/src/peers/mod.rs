@@ -24,9 +24,6 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts a program that says its port in its first line.
-    ///
-    /// # Errors
-    /// It says none.
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let child = command.stdout(Stdio::piped()).spawn();
         let mut started = Self { child: child.with_context(|| format!("cannot run {command:?}"))?, port: 0 };
@@ -37,9 +34,6 @@ impl Program {
     }
 
     /// Starts one of this executable's own.
-    ///
-    /// # Errors
-    /// It says no port.
     pub(crate) fn start_own(arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments);
@@ -47,9 +41,6 @@ impl Program {
     }
 
     /// Starts a program that listens on the port that it was told, and waits for that.
-    ///
-    /// # Errors
-    /// It does not listen.
     pub(crate) fn start_on(port: u16, mut command: Command) -> Result<Self> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;

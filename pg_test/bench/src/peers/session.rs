@@ -36,9 +36,6 @@ pub(super) struct Pool {
 
 impl Pool {
     /// This many sessions over the socket in this folder, each with these statements prepared.
-    ///
-    /// # Errors
-    /// The server refuses either.
     pub(super) async fn connect(socket: &str, connections: usize, statements: &[&str]) -> Result<Self> {
         let mut idle = Vec::new();
         for _ in 0..connections {

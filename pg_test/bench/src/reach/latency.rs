@@ -30,9 +30,6 @@ pub(super) fn calm(line: &mut Line, turn: Duration, chapter: &mut Chapter) -> Re
 }
 
 /// The same, while a session looks for rows on the standby.
-///
-/// # Errors
-/// As [`calm`].
 pub(super) fn looked_for(line: &mut Line, turn: Duration, chapter: &mut Chapter) -> Result<()> {
     let looker = line.looker(Duration::ZERO)?;
     let start = Instant::now();
@@ -41,9 +38,6 @@ pub(super) fn looked_for(line: &mut Line, turn: Duration, chapter: &mut Chapter)
 }
 
 /// Some events, each after a silence.
-///
-/// # Errors
-/// As [`calm`].
 pub(super) fn rare(line: &mut Line, events: usize, chapter: &mut Chapter) -> Result<()> {
     thread::sleep(SILENCE);
     let looker = line.looker(Duration::ZERO)?;

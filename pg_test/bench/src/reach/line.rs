@@ -38,9 +38,6 @@ pub(super) struct Turn {
 
 impl Line {
     /// Starts the servers, and opens a stream of each.
-    ///
-    /// # Errors
-    /// One of them does not start, or has no stream.
     pub(super) fn start(durability: Durability) -> Result<Self> {
         let tree = Tree::start(durability)?;
         tree.settle()?;
@@ -54,9 +51,6 @@ impl Line {
     }
 
     /// A session that looks for the rows of the events to come, on the standby.
-    ///
-    /// # Errors
-    /// The standby takes none.
     pub(super) fn looker(&self, pause: Duration) -> Result<Looker> {
         let standby = self.tree.standbys.first().context("there is no standby")?;
         Looker::start(standby.home(), self.next, pause)
@@ -127,9 +121,6 @@ impl Turn {
     }
 
     /// From when the row became visible on the standby, at the earliest, to the reader there.
-    ///
-    /// # Errors
-    /// No standby has a reader.
     pub(super) fn over_replay(&self, visible: &[Visible]) -> Result<Delays> {
         let (_, delays) = self.delays.get(1).context("no standby has a reader")?;
         ensure!(visible.len() == delays.len(), "{} rows of {} events", visible.len(), delays.len());

@@ -19,9 +19,6 @@ const COMMITS: [(&str, &str); 3] = [
 
 /// The same commits on both trees. Pages that they touch have been written since the checkpoint, so none is
 /// in the log as a whole.
-///
-/// # Errors
-/// One fails.
 pub(super) fn measure(trees: [&Tree; 2], commits: usize, chapter: &mut Chapter) -> Result<()> {
     let payload = ["x".repeat(EVENT)];
     for (what, statement) in COMMITS {

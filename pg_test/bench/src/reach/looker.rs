@@ -50,9 +50,6 @@ struct Shared {
 
 impl Looker {
     /// Looks for the row of event `first` and all after it, with a pause between looks.
-    ///
-    /// # Errors
-    /// The standby takes no session.
     pub(super) fn start(standby: &Path, first: u64, pause: Duration) -> Result<Self> {
         let session = Session::start(standby)?;
         ensure!(session.highest()?.is_none_or(|highest| highest < first), "rows of later events are there");
@@ -69,9 +66,6 @@ impl Looker {
     }
 
     /// When each row became visible, as soon as all are.
-    ///
-    /// # Errors
-    /// One is not.
     pub(super) fn finish(self) -> Result<Vec<Visible>> {
         self.shared.is_over.store(true, SeqCst);
         self.thread.thread().unpark();

@@ -41,9 +41,6 @@ impl AddAssign for Used {
 
 impl Meter {
     /// Looks for the first time.
-    ///
-    /// # Errors
-    /// The server does not answer.
     pub(super) fn start(cluster: &Cluster) -> Result<Self> {
         let processes = cluster.sql("select pid, backend_type from pg_stat_activity")?;
         let kinds = processes.lines().map(|line| -> Result<_> {

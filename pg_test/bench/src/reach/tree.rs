@@ -72,9 +72,6 @@ pub(super) struct Tree {
 impl Tree {
     /// Starts a primary and one standby. WAL is flushed on both, and the log of a load is kept, so that a
     /// standby which is behind does not lose it.
-    ///
-    /// # Errors
-    /// One of them does not start.
     pub(super) fn start(durability: Durability) -> Result<Self> {
         let primary = Cluster::builder()
             .setting("sse.durability", durability.name())
@@ -91,9 +88,6 @@ impl Tree {
     }
 
     /// Makes one more, and starts it.
-    ///
-    /// # Errors
-    /// It does not start.
     pub(super) fn add_standby(&mut self) -> Result<()> {
         let standby = self.primary.standby()?;
         standby.start()?;
@@ -110,18 +104,12 @@ impl Tree {
     }
 
     /// A session of the primary that publishes by this statement.
-    ///
-    /// # Errors
-    /// It is refused.
     pub(super) fn publisher(&self, statement: &str) -> Result<Publisher> {
         Publisher::sql(self.primary.home(), statement)
     }
 
     /// Waits until each server has both streams, and has told everything that was published before: whoever
     /// comes then hears nothing of it.
-    ///
-    /// # Errors
-    /// One of them does not.
     pub(super) fn settle(&self) -> Result<()> {
         let mut streams = Vec::new();
         for server in self.servers() {
@@ -140,9 +128,6 @@ impl Tree {
     }
 
     /// Where the log of the primary ends, in bytes.
-    ///
-    /// # Errors
-    /// The server does not say.
     pub(super) fn end_of_log(&self) -> Result<u64> {
         let bytes = self.primary.sql("select pg_current_wal_insert_lsn() - '0/0'")?;
         bytes.parse().with_context(|| format!("not a position: {bytes}"))

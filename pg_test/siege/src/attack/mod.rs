@@ -134,9 +134,6 @@ pub(crate) struct Crew {
 
 impl Crew {
     /// Starts those that `choice` wants; each attacks as it would among all.
-    ///
-    /// # Errors
-    /// The system gives no thread.
     pub(crate) fn start(ground: &Arc<Ground>, seed: u64, choice: &Choice) -> Result<Self> {
         let mut rng = Rng::with_seed(seed);
         let mut attackers = Vec::new();
