@@ -6,11 +6,10 @@
 mod common;
 
 use std::fs;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cluster::{Cluster, StopMode, wait_for, wait_until};
-use common::wal::{STREAM, behind, builder, furnish, next, reader_pid, replace, switch_to_start};
+use common::wal::{STREAM, Standing, behind, builder, furnish, next, reader_pid, replace, switch_to_start};
 use common::{SOON, figure, gap_reason, gateway_pid};
 
 fn oldest_segment(cluster: &Cluster) -> Result<String> {
@@ -57,25 +56,7 @@ fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commit
     // Told now, and read again for the next gateway, when it would be waited for.
     cluster.sql("set synchronous_commit = on; select says('lazy')")?;
     assert_eq!(next(&mut behind(&cluster, &first)?)?.data, "lazy");
-    cluster.configure("synchronous_standby_names", "nobody")?;
-    cluster.reload()?;
-    let is = |pid: u32, what: &str| {
-        let sql = format!("select count(*) from pg_stat_activity where pid = {pid} and {what}");
-        cluster.sql(&sql).is_ok_and(|count| count == "1")
-    };
-    // It has the lock of NOTIFY, which is taken between PRE_COMMIT and the commit record, and has no events.
-    let (mut holder, mut slow) = (cluster.session()?, cluster.session()?);
-    let (of_holder, of_slow) = (holder.backend_pid()?, slow.backend_pid()?);
-    let holds = "begin; set local synchronous_commit = on; insert into note values (1); notify x; commit";
-    holder.send(holds)?;
-    // It takes a moment until sessions wait after a reload.
-    wait_until(SOON, "it waits for the standby", || {
-        let has_ended = holder.wait(Duration::from_millis(50)).is_ok();
-        (!has_ended || holder.send(holds).is_ok()) && is(of_holder, "wait_event = 'SyncRep'")
-    })?;
-    slow.send("begin; insert into note values (2); select says('slow'); notify x; commit")?;
-    wait_until(SOON, "it waits for the lock", || is(of_slow, "wait_event_type = 'Lock'"))?;
-    let frozen = cluster.freeze(of_slow)?;
+    let slow = Standing::still(&cluster, "slow")?;
     let mut stream = behind(&cluster, &first)?;
     assert_eq!(next(&mut stream)?.data, "lazy");
     cluster.sql("begin; insert into note values (3); select says('quick'); commit")?;
@@ -88,11 +69,7 @@ fn who_stands_still_before_its_commit_holds_up_nobody_and_is_told_when_it_commit
     for text in ["lazy", "quick", "quick, too"] {
         assert_eq!(next(&mut stream)?.data, text);
     }
-    cluster.configure("synchronous_standby_names", "")?;
-    cluster.reload()?;
-    holder.wait(SOON)?.ok()?;
-    drop(frozen);
-    slow.wait(SOON)?.ok()?;
+    slow.go_on(&cluster)?;
     assert_eq!(next(&mut stream)?.data, "slow");
     Ok(())
 }
@@ -229,15 +206,27 @@ fn without_its_file_of_starts_or_with_one_of_nonsense_a_server_tells_all_that_it
     let first = furnish(&cluster)?;
     let file = cluster.data_dir().join("pg_sse.starts");
     wait_until(SOON, "there is a start", || file.exists())?;
-    let mut published = Vec::new();
-    for text in [
-        None,
-        Some("\u{0}\u{0}"),
-        Some("pg_sse starts 1\n1 2 2 ffffffff 1\n"),
-        Some("pg_sse starts 1\nffff000000 ffff000100 ffff000100 ffffffff 1\n"),
-    ] {
+    let text = |lines: &str| Some(format!("pg_sse starts 1\n{lines}"));
+    let mut published: Vec<String> = Vec::new();
+    for number in 0..6 {
+        if number > 0 {
+            // The last start in the file has events before it.
+            switch_to_start(&cluster)?;
+        }
+        let last = fs::read_to_string(&file)?.lines().last().context("no start")?.to_owned();
+        let segment = u64::from_str_radix(last.split(' ').next().context("no position")?, 16)? >> 24;
+        let text = match number {
+            0 => None,
+            1 => Some("\u{0}\u{0}".to_owned()),
+            2 => text("1 2 2 ffffffff 1\n"),
+            3 => text("ffff000000 ffff000100 ffff000100 ffffffff 1\n"),
+            // Torn in the middle of its time, which is long ago then.
+            4 => text(&last[..last.len() - 4]),
+            // Of another log: here it is in the middle of the first record of a segment.
+            _ => text(&format!("{0:x} {0:x} {0:x} ffffffff 1\n", ((segment - 1) << 24) + 48)),
+        };
         cluster.stop(StopMode::Immediate)?;
-        match text {
+        match &text {
             None => fs::remove_file(&file)?,
             Some(text) => fs::write(&file, text)?,
         }

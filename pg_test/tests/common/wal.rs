@@ -4,9 +4,11 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use cluster::http::{Client, Event, EventStream};
-use cluster::{Builder, Cluster, wait_for, wait_until};
+use cluster::{Builder, Cluster, Frozen, Session, wait_for, wait_until};
 
 use super::{SOON, announcer};
 
@@ -63,4 +65,58 @@ pub(crate) fn switch_to_start(cluster: &Cluster) -> Result<()> {
         let starts = text.lines().filter_map(|line| u64::from_str_radix(line.split(' ').next()?, 16).ok());
         starts.map(|start| start >> 24).any(|found| found >= segment)
     })
+}
+
+/// Has a checkpoint remove the log before the segment that is written now.
+pub(crate) fn remove_log(cluster: &Cluster) -> Result<()> {
+    let oldest = || cluster.sql("select min(name) from pg_ls_waldir()");
+    let before = oldest()?;
+    cluster.sql("select pg_switch_wal(); create table if not exists other ()")?;
+    cluster.sql("checkpoint")?;
+    ensure!(oldest()? != before, "the log is as it was");
+    Ok(())
+}
+
+/// A transaction that stands still, as by a debugger: its events are in the log, its commit record is not.
+pub(crate) struct Standing {
+    /// It has the lock of NOTIFY, which is taken between the two, and has no events.
+    holder: Session,
+    slow: Session,
+    frozen: Frozen,
+}
+
+impl Standing {
+    /// One that publishes this. Until it goes on, commits that wait for synchronous standbys stand still,
+    /// too.
+    pub(crate) fn still(cluster: &Cluster, text: &str) -> Result<Self> {
+        cluster.configure("synchronous_standby_names", "nobody")?;
+        cluster.reload()?;
+        let is = |pid: u32, what: &str| {
+            let sql = format!("select count(*) from pg_stat_activity where pid = {pid} and {what}");
+            cluster.sql(&sql).is_ok_and(|count| count == "1")
+        };
+        let (mut holder, mut slow) = (cluster.session()?, cluster.session()?);
+        let (of_holder, of_slow) = (holder.backend_pid()?, slow.backend_pid()?);
+        let holds = "begin; set local synchronous_commit = on; insert into note values (1); notify x; commit";
+        holder.send(holds)?;
+        // It takes a moment until sessions wait after a reload.
+        wait_until(SOON, "it waits for the standby", || {
+            let has_ended = holder.wait(Duration::from_millis(50)).is_ok();
+            (!has_ended || holder.send(holds).is_ok()) && is(of_holder, "wait_event = 'SyncRep'")
+        })?;
+        slow.send(&format!("begin; insert into note values (2); select says('{text}'); notify x; commit"))?;
+        wait_until(SOON, "it waits for the lock", || is(of_slow, "wait_event_type = 'Lock'"))?;
+        let frozen = cluster.freeze(of_slow)?;
+        Ok(Self { holder, slow, frozen })
+    }
+
+    /// It commits.
+    pub(crate) fn go_on(mut self, cluster: &Cluster) -> Result<()> {
+        cluster.configure("synchronous_standby_names", "")?;
+        cluster.reload()?;
+        self.holder.wait(SOON)?.ok()?;
+        drop(self.frozen);
+        self.slow.wait(SOON)?.ok()?;
+        Ok(())
+    }
 }

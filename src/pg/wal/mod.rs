@@ -5,6 +5,7 @@
 
 pub(crate) mod fault_note;
 mod files;
+pub(crate) mod in_flight;
 pub(crate) mod layout;
 pub(crate) mod log_end;
 mod log_error;

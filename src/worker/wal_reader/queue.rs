@@ -61,10 +61,10 @@ impl Queue {
         Self { held: VecDeque::new(), bytes: 0, since: None }
     }
 
-    /// After all others: a part of the log that was passed over, up to this position.
-    pub(super) fn push_gap(&mut self, loss: LogLoss, end: u64, timeline: u32) {
-        let content = Content::Lost(Loss::NoBeginning);
-        let complete = Complete { place: 0, xid: 0, end, ignores_standbys: false, content };
+    /// After all others: why something is missing, up to this position on this timeline. `None`: nothing is.
+    pub(super) fn push_gap(&mut self, missing: Option<(LogLoss, u64, u32)>) {
+        let Some((loss, end, timeline)) = missing else { return };
+        let complete = lost(end, Loss::NoBeginning);
         self.held.push_back(Held { complete, timeline, loss, told: 0, bytes: 0 });
     }
 
@@ -126,6 +126,11 @@ impl Queue {
             self.bytes -= first.bytes;
         }
     }
+}
+
+/// A record at which nothing is told but that something is missing.
+pub(super) fn lost(end: u64, loss: Loss) -> Complete {
+    Complete { place: 0, xid: 0, end, ignores_standbys: false, content: Content::Lost(loss) }
 }
 
 /// `Some`: it may not be told yet, because of the process with this id; 0: of synchronous standbys.

@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use sse_proto::log_record::{self, Assembler, Complete, Content, LogRecord, Loss};
+use sse_proto::log_record::{self, Assembler, Content, LogRecord, Loss};
 use sse_proto::place::{History, Place};
 use sse_proto::record::{LogLoss, Record};
 
@@ -16,7 +16,7 @@ use super::beginning::{Begin, Beginning};
 use super::marks::Marks;
 use super::messages;
 use super::pushing::{NotPushed, Pushing};
-use super::queue::Queue;
+use super::queue::{Queue, lost};
 use crate::guc;
 use crate::pg::shmem::Shared;
 use crate::pg::wal::layout::Layout;
@@ -70,6 +70,8 @@ pub(super) struct Reading {
     oldest_at: Option<Instant>,
     /// Positions at which a reader has died.
     deadly: Vec<u64>,
+    /// Why something is missing, up to which position, and on which timeline: a gap before what comes next.
+    missing: Option<(LogLoss, u64, u32)>,
     /// Events told in this step.
     pub(super) has_told: bool,
 }
@@ -102,6 +104,7 @@ impl Reading {
             trouble_since: None,
             oldest_at: None,
             deadly: fault_note::read(&directory),
+            missing: None,
             has_told: false,
         })
     }
@@ -165,8 +168,10 @@ impl Reading {
                 Ok(()) => self.trouble_since = None,
                 Err(NoRecord::End) => {
                     self.trouble_since = None;
+                    self.queue.push_gap(self.missing.take());
                     self.tell(end, marks, pushing)?;
                     self.catch_up(pushing)?;
+                    self.begin.look_whether_all_have_ended(self.log.position());
                     return Ok(Progress::UpToDate);
                 }
                 Err(NoRecord::Raised) => return Ok(Progress::Failed),
@@ -185,13 +190,21 @@ impl Reading {
         let Entry { what, xid, begin, end: record_end } = self.log.next()?;
         let complete = match what {
             What::Nothing => None,
-            What::Commit => self.assembler.commit(xid, record_end),
+            What::Commit => {
+                let complete = self.assembler.commit(xid, record_end);
+                if complete.is_none() && self.begin.may_lack(xid, record_end) {
+                    let loss = self.missing.map_or(LogLoss::Expired, |(loss, ..)| loss);
+                    self.missing = Some((loss, record_end, self.history.timeline_at(begin)));
+                }
+                complete
+            }
             What::Abort => {
                 self.assembler.abort(xid);
                 None
             }
             What::Break => {
                 self.assembler.forget_all();
+                self.begin.all_have_ended();
                 None
             }
             What::Message(message) => {
@@ -215,7 +228,7 @@ impl Reading {
                             }
                             // What is held lies before it, and would never be told.
                             if self.queue.first_end().is_none() {
-                                let is_new = self.begin.take_mark(start, record_end, self.layout);
+                                let is_new = self.begin.take_mark(start, record_end);
                                 self.state_is_told &= !is_new;
                             }
                             None
@@ -229,6 +242,7 @@ impl Reading {
             }
         };
         if let Some(complete) = complete {
+            self.queue.push_gap(self.missing.take());
             self.queue.push(complete, self.history.timeline_at(begin));
         }
         Ok(())
@@ -275,10 +289,10 @@ impl Reading {
             self.queue.pop();
             shared.wal.set_read_to(position);
         }
-        let read_to = match self.queue.first_end() {
+        let read_to = match self.queue.first_end().or(self.missing.map(|(_, position, _)| position)) {
             Some(held) => held.saturating_sub(1),
             None => {
-                if self.assembler.waiting() == 0 {
+                if self.assembler.waiting() == 0 && !self.begin.is_in_doubt() {
                     shared.wal.set_rest_at(self.log.position());
                 }
                 self.layout.behind_header(self.log.position())
@@ -340,13 +354,17 @@ impl Reading {
             self.log.go_to(position);
             return Progress::UpToDate;
         };
+        // Whoever has begun before may have events in what is passed over, and commit after it.
+        if self.begin.begin_in_doubt(found).is_none() {
+            self.log.go_to(position);
+            return Progress::UpToDate;
+        }
         messages::passed_over(position, found, why);
         let loss = if is_gone { LogLoss::Expired } else { loss };
         self.trouble_since = None;
         self.assembler.forget_all();
         self.log.go_to(found);
-        // After what was read before.
-        self.queue.push_gap(loss, found, self.history.timeline_at(found));
+        self.missing = Some((loss, found, self.history.timeline_at(found)));
         Progress::More
     }
 
@@ -368,11 +386,6 @@ impl Reading {
             figures.oldest.store(self.log.oldest(0).unwrap_or(0), Relaxed);
         }
     }
-}
-
-/// A record at which nothing is told but that something is missing.
-fn lost(end: u64, loss: Loss) -> Complete {
-    Complete { place: 0, xid: 0, end, ignores_standbys: false, content: Content::Lost(loss) }
 }
 
 fn limits() -> log_record::Limits {

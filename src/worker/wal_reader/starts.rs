@@ -111,6 +111,8 @@ impl Starts {
 }
 
 fn parse(text: &str) -> Option<Vec<Start>> {
+    // Of a number that is torn something is left that is a number.
+    let text = text.strip_suffix('\n')?;
     let mut lines = text.lines();
     if lines.next() != Some(FIRST_LINE) {
         return None;

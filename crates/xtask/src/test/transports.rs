@@ -160,6 +160,7 @@ const PLAIN: &[&str] = &[
     "wal_growth",
     "wal_hostile",
     "wal_ids",
+    "wal_in_flight",
     "wal_latency",
     "wal_load",
     "wal_next_reader",
