@@ -76,9 +76,20 @@ fn nobody_is_let_in_before_the_window_is_read_back_also_when_the_reader_ends_mea
     told.extend(publish(&cluster, &told[3].id, &["new".to_owned()])?);
     assert_eq!(next(&mut anew)?.data, "new", "what was before a stream is not for it");
     let mut again = behind(&cluster, &base.id)?;
+    let ids: Vec<_> = told.iter().map(|event| event.id.clone()).collect();
     for event in told {
         let found = next(&mut again)?;
-        ensure!(found == event, "{} {} {:.80} in place of {}", found.event, found.id, found.data, event.id);
+        ensure!(
+            found == event,
+            "behind {} {} {} {:.80} in place of {}, of {ids:?}; {}; {:?}",
+            base.id,
+            found.event,
+            found.id,
+            found.data,
+            event.id,
+            cluster.sql("select to_json(s) from sse.stat_wal s")?,
+            fs::read_to_string(cluster.data_dir().join("pg_sse.starts"))
+        );
     }
     Ok(())
 }
@@ -141,5 +152,32 @@ fn nothing_is_shown_as_held_that_was_held_by_a_reader_before() -> Result<()> {
     drop(frozen);
     assert_eq!(next(&mut stream)?.data, "held");
     ensure!(is_held("f"), "it was told");
+    Ok(())
+}
+
+#[test]
+fn a_standby_that_becomes_the_primary_while_its_reader_ends_tells_all_and_has_no_gap() -> Result<()> {
+    let primary = builder().start()?;
+    furnish(&primary)?;
+    let standby = primary.standby()?;
+    standby.start()?;
+    let mut stream = wait_for(SOON, "it serves", || Ok(standby.http()?.events(STREAM).ok()))?;
+    stream.ready()?;
+    let publish = |server: &Cluster, text: &str| {
+        server.sql(&format!("begin; insert into note values (1); select says('{text}'); commit"))
+    };
+    publish(&primary, "told")?;
+    assert_eq!(next(&mut stream)?.data, "told");
+    let pid = reader_pid(&standby)?;
+    let frozen = standby.freeze(pid)?;
+    publish(&primary, "replayed")?;
+    standby.wait_for_replay(&primary)?;
+    standby.promote()?;
+    publish(&standby, "written")?;
+    standby.sql(&format!("select pg_terminate_backend({pid})"))?;
+    drop(frozen);
+    for text in ["replayed", "written"] {
+        assert_eq!(next(&mut stream)?.data, text);
+    }
     Ok(())
 }
