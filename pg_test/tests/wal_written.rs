@@ -271,7 +271,8 @@ fn neither_pg_waldump_nor_logical_decoding_shows_a_payload() -> Result<()> {
     )?;
     assert_eq!(log.data(), ["secret", "secret", "secret"], "it is there");
     let messages: Vec<&str> = log.dump.lines().filter(|line| line.contains("LogicalMessage")).collect();
-    assert_eq!(messages.len(), 3, "{}", log.dump);
+    // The reader may have written a mark meanwhile.
+    ensure!(messages.len() >= 3, "{}", log.dump);
     for line in messages {
         ensure!(line.trim_end().ends_with("payload (0 bytes):"), "{line}");
     }
