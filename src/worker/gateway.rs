@@ -117,12 +117,17 @@ pub(crate) fn run() {
     fields.pid.store(backend::my_pid(), Relaxed);
     fields.started_at.store(clock::now_microseconds(), Relaxed);
     let code = Worker::new(shared, courier, admin).serve();
-    // The served database stays known: its sessions go on capturing, and COMMENTs there go on sending
-    // invalidations.
+    stats::copy(None, fields);
+    leave(&shared, code);
+}
+
+/// The served database stays known: its sessions go on capturing, and COMMENTs there go on sending
+/// invalidations.
+fn leave(shared: &Shared, code: i32) -> ! {
     shared.set_gateway_place(None);
+    let fields = &shared.header.gateway;
     fields.pid.store(0, Relaxed);
     fields.state.store(GatewayState::Stopped as u32, Relaxed);
-    stats::copy(None, fields);
     bgworker::leave(code);
 }
 
@@ -158,7 +163,7 @@ impl Worker {
             }
             if spare::is_short() {
                 // At once: threads that wait for memory may have what ending in order needs.
-                bgworker::leave(1);
+                leave(&self.shared, 1);
             }
             if Instant::now() >= self.next_beat {
                 self.beat();
