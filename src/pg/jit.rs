@@ -8,9 +8,17 @@ use std::ffi::c_int;
 
 use pgrx::pg_sys;
 
+use super::error_room;
+use super::want_of_memory::or_raise;
+
+/// Runs `work` with room for its errors, as [`switched_off`] does.
+pub(crate) fn without<T>(work: impl FnOnce() -> T) -> T {
+    or_raise(error_room::with(|| Ok(switched_off(work))))
+}
+
 /// Runs `work` with `jit` off; the session's own value is back afterwards. After an error the end of the
 /// (sub)transaction restores it, as for a function with a SET clause (guc.c).
-pub(crate) fn without<T>(work: impl FnOnce() -> T) -> T {
+fn switched_off<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: called in a transaction; the level is ended below or by the transaction.
     let level = unsafe { pg_sys::NewGUCNestLevel() };
     // SAFETY: NUL-terminated texts that are copied; SAVE keeps the value before for the end of the level.

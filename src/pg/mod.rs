@@ -29,6 +29,7 @@ pub(crate) mod database;
 pub(crate) mod effects;
 pub(crate) mod entry;
 pub(crate) mod error_data;
+pub(crate) mod error_room;
 pub(crate) mod follower;
 pub(crate) mod futex;
 pub(crate) mod guc_secret;

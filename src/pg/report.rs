@@ -8,6 +8,7 @@ use std::ffi::{CString, c_char, c_int};
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
+use super::error_room;
 use super::text::to_server;
 
 unsafe extern "C-unwind" {
@@ -37,7 +38,15 @@ enum Recipient {
     Log,
 }
 
+/// Without memory nothing is said.
 fn report(code: PgSqlErrorCode, message: &str, detail: &str, recipient: Recipient) {
+    let _ = error_room::with(|| {
+        write(code, message, detail, recipient);
+        Ok(())
+    });
+}
+
+fn write(code: PgSqlErrorCode, message: &str, detail: &str, recipient: Recipient) {
     let (message, detail) = (c_text(message), c_text(detail));
     if !start(recipient) {
         return;

@@ -8,6 +8,8 @@ use std::hint::black_box;
 use pgrx::prelude::*;
 use sse_proto::encoding::OutOfMemory;
 
+use super::error_room;
+
 /// Asks whether this much can be had now.
 ///
 /// # Errors
@@ -23,6 +25,17 @@ pub(crate) fn ask_for(bytes: usize) -> Result<(), OutOfMemory> {
 /// What is there; without memory for it the error that Postgres raises where it finds none itself.
 pub(crate) fn or_raise<T>(found: Result<T, OutOfMemory>) -> T {
     found.unwrap_or_else(|OutOfMemory| {
+        error_room::prepare();
         ereport!(ERROR, PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "out of memory");
     })
 }
+
+/// The answer of an SQL function, if Postgres will find memory for it: pgrx asks it for that in the context
+/// of the statement, where there may be no room for an error (`error_room.rs`).
+pub(crate) fn answer(bytes: Vec<u8>) -> Vec<u8> {
+    or_raise(ask_for(2 * bytes.len() + BLOCK_BYTES));
+    bytes
+}
+
+/// A small context of Postgres grows by no more.
+const BLOCK_BYTES: usize = 64 * 1024;

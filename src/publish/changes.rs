@@ -26,6 +26,7 @@ use super::{mistake, served};
 use crate::guc;
 use crate::pg::backend;
 use crate::pg::entry::invalidation;
+use crate::pg::error_room;
 use crate::pg::shmem;
 use crate::pg::table::{self, Column};
 use crate::pg::trigger::Trigger;
@@ -118,7 +119,7 @@ pub(crate) fn plan(
         CACHE.with_borrow_mut(|cache| *cache = Cache::default());
     }
     let cached = CACHE.with_borrow(|cache| cache.plans.get(&(trigger, table)).cloned());
-    let Ok(plan) = cached.map_or_else(|| made(read), Ok) else {
+    let Ok(plan) = cached.map_or_else(|| error_room::with(|| made(read)), Ok) else {
         let _ = capture::out_of_memory(&shared);
         return None;
     };
@@ -258,5 +259,5 @@ fn give_back(scratch: &mut String) {
 
 /// Says what publishing has found. Call it where a message may be raised.
 pub(crate) fn say_mistakes() {
-    mistake::say();
+    mistake::say_if_possible();
 }

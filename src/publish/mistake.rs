@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use pgrx::prelude::*;
 
 use crate::guc;
-use crate::pg::{report, routine, shmem};
+use crate::pg::{error_room, report, routine, shmem};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +126,18 @@ pub(crate) fn is_to_be_said() -> bool {
     HAS_FOUND.load(Relaxed)
 }
 
+/// As [`say`]; without memory for it, what was found is said at another end.
+pub(crate) fn say_if_possible() {
+    if is_to_be_said() {
+        let _ = error_room::with(|| {
+            say();
+            Ok(())
+        });
+    }
+}
+
 /// Says what was found, unless it was said before. Call it where a message may be raised.
-pub(crate) fn say() {
+fn say() {
     if !is_to_be_said() {
         return;
     }

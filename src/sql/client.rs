@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 use sse_proto::client_file::ClientFile;
 
 use crate::pg::text::{for_message, from_server, to_server};
+use crate::pg::want_of_memory::answer;
 use crate::{catalog, client, guc};
 
 /// The client for all served routines, or for those of one schema. It has what `sse.endpoints` shows of them,
@@ -49,5 +50,5 @@ fn made(file: ClientFile, schema: Option<&CStr>) -> Vec<u8> {
             .report(PgLogLevel::ERROR);
     }
     // psql and others end what they print with a line end of their own.
-    made.map(|text| to_server(text.trim_end_matches('\n'))).unwrap_or_default()
+    answer(made.map(|text| to_server(text.trim_end_matches('\n'))).unwrap_or_default())
 }

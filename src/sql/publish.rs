@@ -12,8 +12,9 @@ use sse_proto::scope::{self, Scope, ScopeError};
 use sse_proto::word::{Delivery, EventName, ExecutionId, Topic};
 
 use crate::guc;
+use crate::pg::error_room;
 use crate::pg::text::{for_message, to_server, try_from_server};
-use crate::pg::want_of_memory::{ask_for, or_raise};
+use crate::pg::want_of_memory::{answer, ask_for, or_raise};
 use crate::publish::caller::IdOf;
 use crate::publish::capture::{self, Target};
 use crate::publish::{mistake, served};
@@ -61,13 +62,14 @@ fn publish(
         };
         let _ = capture::publish(&shared, &target, &data);
     });
-    mistake::say();
+    mistake::say_if_possible();
 }
 
 /// Raises an error when there is no memory for the text: an event without one of its texts would be a
 /// different event.
 fn argument(name: &str, bytes: &[u8]) -> String {
     let Ok(text) = try_from_server(bytes) else {
+        error_room::prepare();
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
@@ -78,6 +80,7 @@ fn argument(name: &str, bytes: &[u8]) -> String {
 }
 
 fn refuse(argument: &str, what: &str) -> ! {
+    error_room::prepare();
     ereport!(
         ERROR,
         PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -98,5 +101,5 @@ fn authorize(values: VariadicArray<&[u8]>) -> Vec<u8> {
     let given = || values.iter().flatten();
     or_raise(ask_for(given().map(|value| VALUE_BYTES + VALUE_FACTOR * value.len()).sum()));
     let values: Vec<String> = given().map(|value| or_raise(try_from_server(value))).collect();
-    to_server(&scope::authorize_hint(values.iter().map(String::as_str)))
+    answer(to_server(&scope::authorize_hint(values.iter().map(String::as_str))))
 }

@@ -17,6 +17,7 @@ use crate::pg::call_state::CallState;
 use crate::pg::clock;
 use crate::pg::shmem::{self, GatewayState, Shared};
 use crate::pg::wal::words::WalFigures;
+use crate::pg::want_of_memory::answer;
 use crate::stats::{self, Figure};
 
 /// The figures of `sse.stat_ring`.
@@ -36,7 +37,8 @@ fn gateway_figures() -> Option<Vec<u8>> {
 #[pg_extern(sql = false)]
 fn wal_figures() -> Option<Vec<u8>> {
     let shared = shmem::shared()?;
-    Some(if shared.wal.is_on() { wal(&shared.wal.words.figures) } else { json!({}) }.to_string().into_bytes())
+    let figures = if shared.wal.is_on() { wal(&shared.wal.words.figures) } else { json!({}) };
+    Some(answer(figures.to_string().into_bytes()))
 }
 
 fn wal(figures: &WalFigures) -> Value {
@@ -71,7 +73,7 @@ fn lsn(position: u64) -> String {
 /// The rows of `sse.stat_histograms`, as a JSON array.
 #[pg_extern(sql = false)]
 fn list_histograms() -> Option<Vec<u8>> {
-    Some(histograms::ask(&shmem::shared()?).into_bytes())
+    Some(answer(histograms::ask(&shmem::shared()?).into_bytes()))
 }
 
 /// What the gateway is doing, in words.
@@ -127,5 +129,5 @@ fn json(figures: impl IntoIterator<Item = Figure>) -> Vec<u8> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), Value::from(i64::try_from(value).unwrap_or(i64::MAX))))
         .collect();
-    Value::Object(object).to_string().into_bytes()
+    answer(Value::Object(object).to_string().into_bytes())
 }

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use sse_proto::identity::MAX_IDENTITY_BYTES;
 
 use crate::pg::text::{for_json, for_message, try_from_server};
-use crate::pg::want_of_memory::or_raise;
+use crate::pg::want_of_memory::{answer, or_raise};
 use crate::pg::{backend, database, shmem};
 use crate::{guc, revocation, subscribers};
 
@@ -14,7 +14,7 @@ use crate::{guc, revocation, subscribers};
 #[pg_extern(sql = false)]
 fn list_subscribers() -> Option<Vec<u8>> {
     let shared = shmem::shared()?;
-    Some(for_json(subscribers::ask(&shared)).into_bytes())
+    Some(answer(for_json(subscribers::ask(&shared)).into_bytes()))
 }
 
 /// Ends a user's streams and refuses all tokens that were issued to that user before now (C4.8). Takes effect

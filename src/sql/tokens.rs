@@ -12,8 +12,9 @@ use sse_gateway::token::TokenError;
 use sse_proto::identity::MAX_IDENTITY_BYTES;
 
 use crate::guc;
+use crate::pg::error_room;
 use crate::pg::text::{for_message, try_from_server};
-use crate::pg::want_of_memory::{ask_for, or_raise};
+use crate::pg::want_of_memory::{answer, ask_for, or_raise};
 
 /// A token for a subscriber (C4.7), signed with `sse.jwt_secret` or the secret of `sse.jwt_secret_file`.
 #[pg_extern(sql = false)]
@@ -35,7 +36,7 @@ fn issue_token(
         lifetime: lifetime.map_or_else(|| guc::SESSION_LIFETIME.duration(), |interval| seconds_of(&interval)),
     };
     match issue::issue(&wanted) {
-        Ok(token) => token.into_bytes(),
+        Ok(token) => answer(token.into_bytes()),
         Err(error) => refuse_token(&error),
     }
 }
@@ -64,5 +65,6 @@ fn refuse_token(error: &issue::IssueError) -> ! {
         }
         _ => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
     };
+    error_room::prepare();
     ereport!(ERROR, code, for_message(&error.to_string()));
 }

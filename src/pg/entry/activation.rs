@@ -40,6 +40,7 @@ use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::{pg_guard, pg_sys};
 use sse_proto::encoding::OutOfMemory;
 
+use crate::pg::error_room;
 use crate::pg::guc_shadow;
 use crate::pg::postgres_cell::PostgresCell;
 use crate::publish::annotations::{self, Routine};
@@ -360,7 +361,7 @@ unsafe extern "C-unwind" fn bracket(
     } else if event == pg_sys::FmgrHookEventType::FHET_END && mistake::is_to_be_said() {
         // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and
         // fmgr.c's, without destructors.
-        unsafe { pgrx_extern_c_guard(mistake::say) };
+        unsafe { pgrx_extern_c_guard(mistake::say_if_possible) };
     }
 }
 
@@ -376,5 +377,5 @@ fn annotated(oid: pg_sys::Oid) -> Result<Option<Rc<Routine>>, OutOfMemory> {
 fn looked_up(oid: pg_sys::Oid) -> Result<Option<Rc<Routine>>, OutOfMemory> {
     // SAFETY: what the attribute `pg_guard` makes of a function: an error leaves it over this frame and those
     // of its callers up to `needs` or `bracket`, without destructors.
-    unsafe { pgrx_extern_c_guard(move || annotations::lookup(oid)) }
+    unsafe { pgrx_extern_c_guard(move || error_room::with(|| annotations::lookup(oid))) }
 }

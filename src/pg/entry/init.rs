@@ -5,7 +5,7 @@ use pgrx::{pg_guard, pg_sys};
 
 use super::{activation, catalog_change, hook, memory, utility, xact};
 use crate::guc;
-use crate::pg::{bgworker, config_file, guc_shadow, postgres_cell, wal};
+use crate::pg::{bgworker, config_file, error_room, guc_shadow, postgres_cell, wal};
 
 /// If the library is loaded at server start, everything is installed. If it is loaded later (by the SQL
 /// script of `CREATE EXTENSION`, or by `sse.publish` in a server without the preload), nothing is: the
@@ -23,6 +23,7 @@ unsafe extern "C-unwind" fn _PG_init() {
     if guc::is_wal() {
         wal::switch_on();
     }
+    error_room::install();
     memory::install();
     xact::install();
     catalog_change::install();

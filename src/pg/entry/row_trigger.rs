@@ -14,6 +14,8 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 use pgrx::{pg_guard, pg_sys};
 
+use crate::pg::error_room;
+use crate::pg::raw;
 use crate::pg::row::{self, Json, Row};
 use crate::pg::table;
 use crate::pg::text::for_message;
@@ -29,6 +31,8 @@ const SYMBOL: &str = "publish_change_wrapper";
 struct Call {
     /// Kept by the memory of the call (see [`begin`]); NULL: nothing is to be published.
     plan: *const Plan,
+    /// Room for what [`keep`] enters.
+    claim: *mut pg_sys::MemoryContextCallback,
     operation: Operation,
     old: pg_sys::HeapTuple,
     new: pg_sys::HeapTuple,
@@ -83,6 +87,9 @@ unsafe extern "C-unwind" fn publish_change_wrapper(call: pg_sys::FunctionCallInf
     // SAFETY: the node's tag says that it is one.
     let data = unsafe { &*context.cast::<pg_sys::TriggerData>() };
     let mut call = Call::new(data);
+    // Not by guarded code, which would need memory for the error.
+    // SAFETY: no frame here owns anything with a destructor.
+    call.claim = unsafe { raw::palloc(size_of::<pg_sys::MemoryContextCallback>()) }.cast();
     // SAFETY: guarded; valid for this call.
     unsafe { begin(data, &mut call) };
     if !call.plan.is_null() {
@@ -112,7 +119,8 @@ impl Call {
             pg_sys::TRIGGER_EVENT_DELETE => (Operation::Delete, data.tg_trigtuple, null_mut()),
             _ => (Operation::Update, data.tg_trigtuple, data.tg_newtuple),
         };
-        Self { plan: null(), operation, old, new, descriptor: null_mut(), most_bytes: 0, told: Told::Nothing }
+        let (descriptor, claim, told) = (null_mut(), null_mut(), Told::Nothing);
+        Self { plan: null(), claim, operation, old, new, descriptor, most_bytes: 0, told }
     }
 }
 
@@ -140,14 +148,18 @@ unsafe extern "C-unwind" fn begin(data: *const pg_sys::TriggerData, call: *mut C
     let Some((plan, most_bytes)) = changes::plan(oid.to_u32(), table.to_u32(), read) else { return };
     // However this call ends, its memory is emptied afterwards, and with it this claim to the plan: a type's
     // function may change the table's definition while a row of it is written down.
-    call.plan = keep(plan);
+    // SAFETY: allocated for this call.
+    call.plan = unsafe { keep(plan, call.claim) };
     // SAFETY: as above.
     call.descriptor = unsafe { (*relation).rd_att };
     call.most_bytes = most_bytes;
 }
 
-/// Gives a claim to a plan to the current memory. Nothing is left of it if there is no memory for that.
-fn keep(plan: Rc<Plan>) -> *const Plan {
+/// Gives a claim to a plan to the current memory.
+///
+/// # Safety
+/// - `callback` is of that memory, and of this size.
+unsafe fn keep(plan: Rc<Plan>, callback: *mut pg_sys::MemoryContextCallback) -> *const Plan {
     #[pg_guard]
     unsafe extern "C-unwind" fn let_go(plan: *mut c_void) {
         // SAFETY: the claim that was given to the memory, which is emptied once.
@@ -155,12 +167,9 @@ fn keep(plan: Rc<Plan>) -> *const Plan {
     }
     // SAFETY: a variable of this backend's one Postgres thread.
     let memory = unsafe { pg_sys::CurrentMemoryContext };
-    // SAFETY: a valid context, as any current one.
-    let callback = unsafe { pg_sys::MemoryContextAlloc(memory, size_of::<pg_sys::MemoryContextCallback>()) };
-    let callback = callback.cast::<pg_sys::MemoryContextCallback>();
     let plan = Rc::into_raw(plan);
     let arg = plan.cast_mut().cast::<c_void>();
-    // SAFETY: just allocated, in this size.
+    // SAFETY: the caller's promise.
     unsafe { callback.write(pg_sys::MemoryContextCallback { func: Some(let_go), arg, next: null_mut() }) };
     // SAFETY: both are of this memory; allocates nothing.
     unsafe { pg_sys::MemoryContextRegisterResetCallback(memory, callback) };
@@ -274,6 +283,13 @@ unsafe extern "C-unwind" fn end(call: *const Call) {
 pub(super) unsafe extern "C-unwind" fn created(statement: *mut pg_sys::CreateTrigStmt) {
     // SAFETY: the caller's promise.
     let statement = unsafe { &*statement };
+    or_raise(error_room::with(|| {
+        look_at_trigger(statement);
+        Ok(())
+    }));
+}
+
+fn look_at_trigger(statement: &pg_sys::CreateTrigStmt) {
     // Core has locked the table; but its name may mean another one by now.
     let (lock, flags) = (pg_sys::AccessShareLock as c_int, pg_sys::RVROption::RVR_MISSING_OK);
     // SAFETY: resolves the name again, which core has just resolved, and locks what it means.

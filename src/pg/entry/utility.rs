@@ -15,7 +15,7 @@ use pgrx::{pg_guard, pg_sys};
 use super::{activation, catalog_change, invalidation, row_trigger};
 use crate::guc;
 use crate::pg::want_of_memory::or_raise;
-use crate::pg::{call_slot, database, make_way, routine, shmem};
+use crate::pg::{call_slot, database, error_room, make_way, routine, shmem};
 use crate::publish::annotations;
 
 unsafe extern "C-unwind" {
@@ -183,6 +183,13 @@ const MAX_WARNINGS: usize = 10;
 unsafe extern "C-unwind" fn commented(statement: *mut pg_sys::CommentStmt) {
     // SAFETY: the caller's promise.
     let statement = unsafe { &*statement };
+    or_raise(error_room::with(|| {
+        look_at_comment(statement);
+        Ok(())
+    }));
+}
+
+fn look_at_comment(statement: &pg_sys::CommentStmt) {
     use pg_sys::ObjectType as T;
     let on_routine =
         [T::OBJECT_FUNCTION, T::OBJECT_PROCEDURE, T::OBJECT_ROUTINE].contains(&statement.objtype);

@@ -22,7 +22,7 @@ use crate::guc;
 use crate::pg::pending::{OutOfMemory, Pending};
 use crate::pg::postgres_cell::PostgresCell;
 use crate::pg::shmem::{self, Shared};
-use crate::pg::{backend, effects, futex, ticket, wal};
+use crate::pg::{backend, effects, error_room, futex, ticket, wal};
 
 unsafe extern "C-unwind" {
     // Declared here instead of called through pgrx, whose wrapper sets a jump buffer: called in the commit
@@ -89,6 +89,7 @@ unsafe extern "C-unwind" fn at_transaction_event(event: pg_sys::XactEvent::Type,
 unsafe extern "C-unwind" fn before_commit() {
     let (has_events, beyond_limit) = PENDING.with(|pending| (!pending.is_empty(), pending.is_beyond_limit()));
     if beyond_limit {
+        error_room::prepare();
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -122,6 +123,7 @@ fn wait_for_room(shared: &Shared) {
     let wanted = PENDING.with(Pending::need).bytes();
     let capacity = shared.ring.stats().capacity_bytes;
     if wanted as u64 > capacity {
+        error_room::prepare();
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -145,6 +147,7 @@ unsafe extern "C-unwind" fn before_prepare() {
     if PENDING.with(|pending| pending.is_empty()) {
         return;
     }
+    error_room::prepare();
     ereport!(
         ERROR,
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
