@@ -51,7 +51,6 @@ fuzz_target!(|input: Input<'_>| {
     let prefix: String = input.prefix.chars().filter(is_allowed).collect();
     let table = RouteTable::build(&routines, &prefix, Level::Info);
     assert!(table.endpoints().all(|endpoint| routines.iter().any(|routine| routine.oid == endpoint.oid)));
-    assert_eq!(table.len(), table.iter().count());
     for route in table.iter() {
         let path = &route.path;
         assert!(

@@ -9,7 +9,7 @@ use sse_proto::identity::ClaimNames;
 use sse_proto::query::TokenParameter;
 
 use super::kind::Text;
-use super::*;
+use super::table::*;
 use crate::pg::guc_secret;
 
 /// What the gateway is given at start and on each reload.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use sse_gateway::{Settings, TlsSettings, TrustedProxies};
 use sse_proto::word::{Delivery, Level};
 
-use super::*;
+use super::table::*;
+use super::{auth, check, kind};
 use crate::pg::{backend, bgworker};
 
 /// `sse.listen_addresses`, split.

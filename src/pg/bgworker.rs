@@ -316,10 +316,10 @@ fn wait_for_latch(timeout: Duration) -> u32 {
 /// Waits until `is_done`, at most this long. Meanwhile it does what [`woken`] does, so that a session that
 /// needs something of every process (`DROP DATABASE` does) need not wait for this one.
 pub(crate) fn wait_until(limit: Duration, mut is_done: impl FnMut() -> bool) {
-    const STEP: Duration = Duration::from_millis(5);
+    const RECHECK: Duration = Duration::from_millis(5);
     let until = Instant::now() + limit;
     while !is_done() && Instant::now() < until {
-        wait(STEP);
+        wait(RECHECK);
     }
     // The latch may have been set for something else meanwhile.
     if let Some(place) = latch::my_place() {

@@ -57,7 +57,7 @@ pub(super) struct Calls {
     /// No place in `max_worker_processes`: said once, until there is one.
     says_no_place: bool,
     /// Whether workers may be connected.
-    wanted: bool,
+    may_connect: bool,
     /// Ends of calls wait for room in the ring (C7.9).
     ends_wait: bool,
     recheck_at: Instant,
@@ -93,7 +93,7 @@ impl Calls {
             role: Role::default(),
             told: None,
             says_no_place: true,
-            wanted: false,
+            may_connect: false,
             ends_wait: false,
             recheck_at: Instant::now(),
         }
@@ -123,8 +123,7 @@ impl Calls {
         let (Some(memory), Some(crew)) = (self.memory, self.crew.clone()) else { return };
         let Some(gateway) = gateway else { return };
         let calls = gateway.call_desk();
-        let wanted = self.are_wanted();
-        self.wanted = wanted;
+        self.may_connect = self.are_wanted();
         self.look_after(&memory, &crew, &calls);
         while let Some(id) = gateway.poll_cancelled() {
             crew.cancel(&calls, id);
@@ -144,12 +143,12 @@ impl Calls {
             }
         }
         crew.recycle_one(crew.workers().any(|worker| !worker.is_ready()));
-        if wanted && self.workers.iter().any(CallWorker::is_there) {
+        if self.may_connect && self.workers.iter().any(CallWorker::is_there) {
             crew.hand_out(&calls);
         } else {
             turn_away(&crew, &calls);
         }
-        self.tell(&memory, gateway, wanted);
+        self.tell(&memory, gateway);
         self.ends_wait = !gateway.hand_over_endings(|record| push(&self.shared, record));
     }
 
@@ -177,7 +176,7 @@ impl Calls {
                     Some(Unanswered::NotBegun(call)) => crew.put_back(call),
                 }
             }
-            if !self.wanted || self.role.is_outdated {
+            if !self.may_connect || self.role.is_outdated {
                 if worker.is_there() {
                     crew.worker(worker.number()).iter_mut().for_each(|exchange| exchange.terminate());
                 }
@@ -223,7 +222,7 @@ impl Calls {
     }
 
     /// Tells the gateway whether calls can run, and shows the state in shared memory.
-    fn tell(&mut self, memory: &CallMemory, gateway: &Gateway, wanted: bool) {
+    fn tell(&mut self, memory: &CallMemory, gateway: &Gateway) {
         let mut ready = 0;
         self.each_worker(|exchange| ready += u32::from(exchange.is_ready()));
         let is_any = self.workers.iter().any(CallWorker::is_there);
@@ -234,7 +233,7 @@ impl Calls {
             Some(CallRole::Ready { .. }) if self.role.is_outdated => {
                 (CallState::Checking, CallAvailability::Unavailable)
             }
-            Some(CallRole::Ready { .. }) if !wanted || !is_any => {
+            Some(CallRole::Ready { .. }) if !self.may_connect || !is_any => {
                 (CallState::Starting, CallAvailability::Unavailable)
             }
             Some(CallRole::Ready { .. }) if ready == 0 => (CallState::Starting, CallAvailability::Ready),
@@ -282,7 +281,7 @@ impl Calls {
             }
         }
         self.role = Role::default();
-        self.wanted = false;
+        self.may_connect = false;
         // They go with the gateway.
         self.ends_wait = false;
         // Makes workers that are still connecting leave, too.
@@ -305,7 +304,7 @@ impl Calls {
         if is_short {
             return Some(longest.min(SHORT_PAUSE));
         }
-        let next = self.workers.iter().filter_map(CallWorker::not_before).min().filter(|_| self.wanted);
+        let next = self.workers.iter().filter_map(CallWorker::not_before).min().filter(|_| self.may_connect);
         let Some(next) = next else { return Some(longest) };
         Some(longest.min(next.saturating_duration_since(Instant::now()).max(SHORT_PAUSE)))
     }

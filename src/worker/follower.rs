@@ -35,7 +35,7 @@ use table::Row;
 
 /// How long it sleeps between two looks. What is replayed has to hold within a second, of which the reading
 /// of the routines needs a part; a look takes less than a millisecond.
-const PAUSE: Duration = Duration::from_millis(200);
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Refusals that are read or written at a time.
 const PORTION: usize = 1000;
@@ -88,7 +88,7 @@ pub(crate) fn run(argument: u64) {
     while follower.may_stay() {
         bgworker::take_in_what_waits();
         follower.look();
-        if !bgworker::idle(PAUSE) {
+        if !bgworker::idle(LOOK_INTERVAL) {
             break;
         }
     }

@@ -76,6 +76,13 @@ pub(crate) struct WatchedFile<T: 'static> {
     complaint: Option<String>,
 }
 
+/// When a look reads the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    IfChanged,
+    Always,
+}
+
 /// What a look at a file has come to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -106,10 +113,10 @@ impl<T: 'static> WatchedFile<T> {
         self.complaint.is_some()
     }
 
-    /// Reads it again if it has changed, or with `anew` in any case.
-    pub(crate) fn look(&mut self, anew: bool, now: SystemTime) -> Look {
+    /// Reads it again, if it has changed or is read always.
+    pub(crate) fn look(&mut self, reads: Reads, now: SystemTime) -> Look {
         let stamp = fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
-        if !anew && stamp.is_some() && stamp == self.stamp {
+        if reads == Reads::IfChanged && stamp.is_some() && stamp == self.stamp {
             return Look::Same;
         }
         let Purpose { setting, while_kept, while_missing, .. } = self.purpose;
@@ -200,21 +207,28 @@ mod tests {
             ))
         };
         let absent = broken("entity not found (system error 2)", "none counts");
-        assert_eq!((file.look(true, later), file.content()), (absent, None));
-        assert_eq!(file.look(false, later), Look::Same);
+        assert_eq!((file.look(Reads::Always, later), file.content()), (absent, None));
+        assert_eq!(file.look(Reads::IfChanged, later), Look::Same);
         fs::write(&path, "x").unwrap();
-        assert_eq!(file.look(false, later), broken("it is no number", "none counts"));
+        assert_eq!(file.look(Reads::IfChanged, later), broken("it is no number", "none counts"));
         fs::write(&path, "12").unwrap();
         let mended = format!("sse.number_file \"{}\" is used again", path.display());
-        assert_eq!((file.look(false, later), file.content()), (Look::Changed(Some(mended)), Some(&12)));
-        assert_eq!(file.look(false, later), Look::Same, "unchanged");
-        assert_eq!(file.look(true, later), Look::Changed(None), "asked to");
+        assert_eq!(
+            (file.look(Reads::IfChanged, later), file.content()),
+            (Look::Changed(Some(mended)), Some(&12))
+        );
+        assert_eq!(file.look(Reads::IfChanged, later), Look::Same, "unchanged");
+        assert_eq!(file.look(Reads::Always, later), Look::Changed(None), "asked to");
         fs::write(&path, "twelve").unwrap();
         let kept = broken("it is no number", "the old one counts");
-        assert_eq!((file.look(false, later), file.content()), (kept, Some(&12)));
-        assert_eq!((file.look(true, later), file.content()), (Look::Same, Some(&12)), "said already");
+        assert_eq!((file.look(Reads::IfChanged, later), file.content()), (kept, Some(&12)));
+        assert_eq!(
+            (file.look(Reads::Always, later), file.content()),
+            (Look::Same, Some(&12)),
+            "said already"
+        );
         fs::write(&path, "13").unwrap();
-        assert!(matches!(file.look(false, later), Look::Changed(Some(_))));
+        assert!(matches!(file.look(Reads::IfChanged, later), Look::Changed(Some(_))));
         assert_eq!(file.content(), Some(&13));
     }
 
@@ -229,10 +243,13 @@ mod tests {
             let mut file = WatchedFile::new(&NUMBERS, path.clone());
             let settled = changed(&path) + SETTLED;
             for _ in 0..2 {
-                assert_eq!(file.look(false, settled - Duration::from_nanos(1)), Look::Changed(None));
+                assert_eq!(
+                    file.look(Reads::IfChanged, settled - Duration::from_nanos(1)),
+                    Look::Changed(None)
+                );
             }
-            assert_eq!(file.look(false, settled), Look::Changed(None));
-            assert_eq!(file.look(false, settled), Look::Same);
+            assert_eq!(file.look(Reads::IfChanged, settled), Look::Changed(None));
+            assert_eq!(file.look(Reads::IfChanged, settled), Look::Same);
         }
     }
 
@@ -251,13 +268,13 @@ mod tests {
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
         let mut file = WatchedFile::new(&NUMBERS, path.clone());
         let later = SystemTime::now() + DAY;
-        assert_eq!((file.look(false, later), file.content()), (Look::Changed(None), Some(&1)));
+        assert_eq!((file.look(Reads::IfChanged, later), file.content()), (Look::Changed(None), Some(&1)));
         let before = changed(&path);
         while changed(&path) == before {
             fs::write(&path, "2").unwrap();
         }
         File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
-        assert_eq!((file.look(false, later), file.content()), (Look::Changed(None), Some(&2)));
+        assert_eq!((file.look(Reads::IfChanged, later), file.content()), (Look::Changed(None), Some(&2)));
     }
 
     // Each stands for a while in the place of a good file, and then the file is back.
@@ -269,7 +286,7 @@ mod tests {
         let later = SystemTime::now() + DAY;
         let mut file = WatchedFile::new(&NUMBERS, path.clone());
         fs::write(&path, "1").unwrap();
-        assert_eq!(file.look(false, later), Look::Changed(None));
+        assert_eq!(file.look(Reads::IfChanged, later), Look::Changed(None));
         type Make<'m> = (&'m dyn Fn(), &'m str);
         let kinds: [Make<'_>; 7] = [
             (&|| fs::create_dir(&path).unwrap(), "it is not a regular file"),
@@ -283,15 +300,15 @@ mod tests {
         for (make, reason) in kinds {
             fs::remove_file(&path).unwrap();
             make();
-            let look = file.look(false, later);
+            let look = file.look(Reads::IfChanged, later);
             assert!(matches!(&look, Look::Broken(line) if line.contains(reason)), "{reason}: {look:?}");
-            assert_eq!(file.look(false, later), Look::Same, "{reason}: said once");
+            assert_eq!(file.look(Reads::IfChanged, later), Look::Same, "{reason}: said once");
             assert_eq!(file.content(), Some(&1));
             if fs::remove_file(&path).is_err() {
                 fs::remove_dir(&path).unwrap();
             }
             fs::write(&path, "1").unwrap();
-            assert!(matches!(file.look(false, later), Look::Changed(Some(_))), "{reason}");
+            assert!(matches!(file.look(Reads::IfChanged, later), Look::Changed(Some(_))), "{reason}");
         }
     }
 

@@ -224,13 +224,15 @@ impl Order {
         if !look.is_before_hole {
             self.let_go_ends(look.highest);
         }
-        self.state = match self.held.is_empty() {
-            true if self.ends.is_empty() => State::Idle,
-            true if self.first_blocker().is_some() => State::Blocked,
-            true if look.is_before_hole || !self.blockers.is_empty() => State::EndsBlocked,
-            true => State::LookAgain,
-            false if self.hole.is_some() || self.first_blocker().is_some() => State::Blocked,
-            false => State::LookAgain,
+        let holds = !self.held.is_empty();
+        self.state = if !holds && self.ends.is_empty() {
+            State::Idle
+        } else if holds && self.hole.is_some() || self.first_blocker().is_some() {
+            State::Blocked
+        } else if !holds && (look.is_before_hole || !self.blockers.is_empty()) {
+            State::EndsBlocked
+        } else {
+            State::LookAgain
         };
         decision
     }

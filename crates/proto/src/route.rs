@@ -218,16 +218,6 @@ impl RouteTable {
         self.routes.get(position(&self.index, path)?)
     }
 
-    /// Number of subscribe URLs.
-    pub fn len(&self) -> usize {
-        self.routes.len()
-    }
-
-    /// Whether there is no subscribe URL.
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
-    }
-
     /// The subscribe URLs, in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter()

@@ -9,7 +9,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 const PRODUCERS: u64 = 4;
-const TIME: Duration = Duration::from_millis(900);
+const RUNS_FOR: Duration = Duration::from_millis(900);
 
 /// Producer, number, filler that depends on both, checksum.
 fn write_record(record: &mut Vec<u8>, producer: u64, number: u64) {
@@ -41,7 +41,7 @@ fn wake(needed: Wake, consumer: &Thread, is_set: &AtomicBool) {
 /// Pushes until the time is up; what finds no room is dropped and counted, number included.
 fn produce(producer: Producer<'_>, id: u64, consumer: &Thread, latch: &AtomicBool, pushed: &AtomicU64) {
     let (mut record, mut number) = (Vec::new(), 0);
-    let end = Instant::now() + TIME;
+    let end = Instant::now() + RUNS_FOR;
     while Instant::now() < end {
         for _ in 0..100 {
             write_record(&mut record, id, number);

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use cluster::http::EventStream;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Corner, SOON};
 
@@ -21,21 +22,15 @@ impl Corner<'_> {
             "create or replace function ear() returns void language sql as '';
              comment on function ear() is '@sse'",
         )?;
-        let topics: String =
-            topics.iter().map(|topic| format!("&topic={}", percent_encoded(topic))).collect();
+        let topics: String = topics
+            .iter()
+            .map(|topic| format!("&topic={}", utf8_percent_encode(topic, NON_ALPHANUMERIC)))
+            .collect();
         let path = format!("{}?id={}{topics}", self.path("ear/info"), self.name);
         let mut stream = self.http.events(&path)?;
         stream.next(SOON)?;
         Ok(stream)
     }
-}
-
-fn percent_encoded(text: &str) -> String {
-    let of_byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(of_byte).collect()
 }
 
 /// The next change.

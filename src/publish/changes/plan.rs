@@ -72,9 +72,10 @@ impl Plan {
             // A partition may have the same columns in another order.
             ordered.sort_by_key(|column| table::place_of(made_on, &column.name));
         }
-        let shown = match listed.is_empty() {
-            true => ordered.iter().filter(|column| !column.is_virtual).copied().collect(),
-            false => listed_columns(listed, &ordered, &topic)?,
+        let shown = if listed.is_empty() {
+            ordered.iter().filter(|column| !column.is_virtual).copied().collect()
+        } else {
+            listed_columns(listed, &ordered, &topic)?
         };
         let key = key_columns(made_on, &ordered);
         Ok(Self {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Map;
 use sse_gateway::token::{self, TokenError};
 use sse_gateway::{AuthSettings, Secret};
-use sse_proto::identity::Identity;
+use sse_proto::identity::{Identity, IdentityError};
 
 use crate::guc;
 use crate::pg::guc_secret;
@@ -34,7 +34,7 @@ pub(crate) enum IssueError {
     /// The file of the secret cannot be used, for this reason.
     Secret(String),
     /// The token would say nothing about the subscriber, or too much, for this reason.
-    Identity(String),
+    Identity(IdentityError),
     /// The token would be refused.
     Token(TokenError),
 }
@@ -59,7 +59,7 @@ impl fmt::Display for IssueError {
 pub(crate) fn issue(wanted: &Wanted) -> Result<String, IssueError> {
     let secret = secret()?;
     let identity = Identity::try_new(wanted.user_id.as_deref(), wanted.user_name.as_deref(), &wanted.roles)
-        .map_err(|error| IssueError::Identity(error.to_string()))?;
+        .map_err(IssueError::Identity)?;
     let mut claims = Map::new();
     let names = guc::auth::first_claim_names();
     if let Some(user_id) = identity.user_id() {

@@ -26,7 +26,7 @@ use crate::pg::wal::{fault_note, timelines};
 use crate::pg::{backend, clock};
 
 /// How long a step reads before it looks around: the end of the log, its orders, its flushes.
-const STEP: Duration = Duration::from_millis(5);
+const LOOKS_AROUND_EVERY: Duration = Duration::from_millis(5);
 
 /// How long something that cannot be read is tried again. On a standby a file may be missing for a moment,
 /// while a timeline is changed.
@@ -156,7 +156,7 @@ impl Reading {
         marks: &mut Marks,
         pushing: &mut Pushing,
     ) -> Result<Progress, NotPushed> {
-        let until = Instant::now() + STEP;
+        let until = Instant::now() + LOOKS_AROUND_EVERY;
         loop {
             self.tell_state(pushing)?;
             self.tell(end, marks, pushing)?;

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::AdminSettings;
 use crate::auth::{AdminToken, private_bytes};
 use crate::between::outbox::{Outbox, Severity};
-use crate::watched_file::{Look, Purpose, WatchedFile};
+use crate::watched_file::{Look, Purpose, Reads, WatchedFile};
 
 /// Pause between two looks at the file; looks are made only while requests with a token come, or something is
 /// open that was opened with one.
@@ -97,7 +97,7 @@ impl Keeper {
             self.is_asked.notified().await;
             let Some(file) = self.known.lock().file.clone() else { continue };
             let (keeper, outbox) = (self.clone(), Arc::clone(outbox));
-            _ = spawn_blocking(move || keeper.look(&file, true, &outbox)).await;
+            _ = spawn_blocking(move || keeper.look(&file, Reads::Always, &outbox)).await;
         }
     }
 
@@ -129,7 +129,7 @@ impl Keeper {
     fn begin_look(&self, outbox: &Arc<Outbox>) -> Option<JoinHandle<()>> {
         let file = self.due()?;
         let (keeper, outbox) = (self.clone(), Arc::clone(outbox));
-        Some(spawn_blocking(move || keeper.look(&file, false, &outbox)))
+        Some(spawn_blocking(move || keeper.look(&file, Reads::IfChanged, &outbox)))
     }
 
     /// The file, if it is time to look at it.
@@ -142,9 +142,9 @@ impl Keeper {
     }
 
     /// Nothing where another look does not end.
-    fn look(&self, file: &File, anew: bool, outbox: &Outbox) {
+    fn look(&self, file: &File, reads: Reads, outbox: &Outbox) {
         let Some(mut watched) = file.try_lock_for(LOOK_TIME) else { return };
-        match watched.look(anew, SystemTime::now()) {
+        match watched.look(reads, SystemTime::now()) {
             Look::Same | Look::Changed(None) => {}
             Look::Broken(line) => drop(outbox.log(Severity::Warning, line)),
             Look::Changed(Some(line)) => drop(outbox.log(Severity::Log, line)),

@@ -44,7 +44,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::between::outbox::{Outbox, Severity};
 use crate::content::problem::Problem;
 use crate::entry::peer::Transport;
-use crate::watched_file::{Look, Purpose};
+use crate::watched_file::{Look, Purpose, Reads};
 use disbelief::Disbelief;
 use key_file::KeyFile;
 use keys::{Effort, Key};
@@ -120,7 +120,7 @@ impl Authenticator {
         sources.secret.clone_from(&settings.jwt_secret);
         replace(&mut sources.secret_file, &key_file::SECRET, settings.jwt_secret_file.as_deref());
         replace(&mut sources.key_file, &key_file::PUBLIC_KEYS, settings.jwt_key_file.as_deref());
-        sources.look(true, outbox);
+        sources.look(Reads::Always, outbox);
         *self.keys.write() = sources.keys();
     }
 
@@ -196,7 +196,7 @@ impl Authenticator {
     /// Takes in files that have changed.
     pub(crate) fn look(&self, outbox: &Outbox) {
         let mut sources = self.sources.lock();
-        if sources.look(false, outbox) {
+        if sources.look(Reads::IfChanged, outbox) {
             *self.keys.write() = sources.keys();
         }
         drop(sources);
@@ -234,11 +234,11 @@ fn replace(file: &mut Option<KeyFile>, purpose: &'static Purpose<Vec<Key>>, path
 
 impl Sources {
     /// Returns whether keys may have changed.
-    fn look(&mut self, anew: bool, outbox: &Outbox) -> bool {
+    fn look(&mut self, reads: Reads, outbox: &Outbox) -> bool {
         self.looked_at = Some(Instant::now());
         let mut changed = false;
         for file in self.secret_file.iter_mut().chain(&mut self.key_file) {
-            match file.look(anew, SystemTime::now()) {
+            match file.look(reads, SystemTime::now()) {
                 Look::Same => {}
                 Look::Broken(line) => drop(outbox.log(Severity::Warning, line)),
                 Look::Changed(line) => {

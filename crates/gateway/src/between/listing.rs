@@ -7,7 +7,7 @@
 //! Not for counting: that is `stats`.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -63,17 +63,6 @@ impl Subscribers {
             }
         }
         Some(std::mem::take(&mut self.found))
-    }
-
-    /// Waits for the answers, but not longer than `timeout`: then it returns those that have come.
-    pub fn wait(mut self, timeout: Duration) -> Vec<SubscriberInfo> {
-        let until = Instant::now() + timeout;
-        while self.missing > 0
-            && let Ok(found) = self.answers.recv_deadline(until)
-        {
-            self.take(found);
-        }
-        self.found
     }
 
     fn take(&mut self, found: Vec<SubscriberInfo>) {

@@ -73,7 +73,8 @@ pub(super) fn canonical(path: &str) -> String {
         rest = behind;
         match (byte, behind) {
             (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let byte = hex_digit(*high) << 4 | hex_digit(*low);
+                let digit = |of: u8| char::from(of).to_digit(16).unwrap_or(0) as u8;
+                let byte = digit(*high) << 4 | digit(*low);
                 canonical.extend(percent_encode(&[byte], RESERVED));
                 rest = behind;
             }
@@ -82,11 +83,6 @@ pub(super) fn canonical(path: &str) -> String {
         }
     }
     canonical
-}
-
-/// `digit` is a hexadecimal digit, as `canonical` has seen.
-fn hex_digit(digit: u8) -> u8 {
-    if digit.is_ascii_digit() { digit - b'0' } else { (digit | 0x20) - b'a' + 10 }
 }
 
 /// Everything but the unreserved characters of RFC 3986 §2.3.

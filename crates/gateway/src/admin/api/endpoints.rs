@@ -75,9 +75,10 @@ fn rows(endpoint: &Endpoint, are_off: bool) -> [Option<Row<'_>>; 2] {
         let (method, url) = (call.map(|(method, _)| method.as_str()), call.map(|(_, path)| path.as_str()));
         let mistakes =
             if endpoint.problems.is_empty() { &endpoint.call_problems } else { &endpoint.problems };
-        match are_off && endpoint.problems.is_empty() {
-            true => Row { is_off: true, ..line(Some("call"), method, None, &[]) },
-            false => line(Some("call"), method, url, mistakes),
+        if are_off && endpoint.problems.is_empty() {
+            Row { is_off: true, ..line(Some("call"), method, None, &[]) }
+        } else {
+            line(Some("call"), method, url, mistakes)
         }
     });
     [of_stream, of_call]
