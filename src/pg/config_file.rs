@@ -13,7 +13,7 @@ use super::compat;
 
 /// A setting whose value was refused at server start.
 #[derive(Clone, Debug)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedSetting {
     /// Its full name.
     pub name: String,
     value: Option<CString>,
@@ -23,17 +23,17 @@ pub(crate) struct Refused {
 
 thread_local! {
     /// Filled in the postmaster, inherited by the gateway.
-    static REFUSED: RefCell<Vec<Refused>> = const { RefCell::new(Vec::new()) };
+    static REFUSED: RefCell<Vec<RefusedSetting>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What postgresql.conf says of these settings before they are defined (as placeholders). Call it in
 /// `_PG_init` before they are defined; its result goes to [`compare`] afterwards.
-pub(crate) fn before_definition(names: impl Iterator<Item = &'static CStr>) -> Vec<Refused> {
+pub(crate) fn before_definition(names: impl Iterator<Item = &'static CStr>) -> Vec<RefusedSetting> {
     names.filter_map(describe).collect()
 }
 
 /// Notes which of these values are not in force now.
-pub(crate) fn compare(before: Vec<Refused>) {
+pub(crate) fn compare(before: Vec<RefusedSetting>) {
     let refused = before.into_iter().filter(|setting| {
         let Ok(name) = CString::new(setting.name.as_str()) else { return false };
         compat::guc_variable(&name).is_some_and(|entry| {
@@ -47,7 +47,7 @@ pub(crate) fn compare(before: Vec<Refused>) {
 
 /// The refused settings that are not mended yet: the configuration files still give them the refused value.
 /// Called by the gateway at start and after each reload.
-pub(crate) fn still_refused() -> Vec<Refused> {
+pub(crate) fn still_refused() -> Vec<RefusedSetting> {
     REFUSED.with_borrow_mut(|list| {
         if !list.is_empty() {
             let now = parse_files();
@@ -64,7 +64,7 @@ pub(crate) fn any_refused() -> bool {
     REFUSED.with_borrow(|list| !list.is_empty())
 }
 
-impl Refused {
+impl RefusedSetting {
     /// Where the line is, for people.
     pub(crate) fn place(&self) -> String {
         match &self.file {
@@ -74,13 +74,13 @@ impl Refused {
     }
 }
 
-fn describe(name: &CStr) -> Option<Refused> {
+fn describe(name: &CStr) -> Option<RefusedSetting> {
     let entry = compat::guc_variable(name)?;
     // SAFETY: an entry of guc.c's table; what is defined before `define` is a placeholder.
     let generic = unsafe { &*entry };
     // SAFETY: `name` is NUL-terminated; a missing setting is answered by NULL.
     let value = unsafe { pg_sys::GetConfigOption(name.as_ptr(), true, false) };
-    Some(Refused {
+    Some(RefusedSetting {
         name: name.to_string_lossy().into_owned(),
         value: copy(value),
         file: copy(generic.sourcefile).map(|file| file.to_string_lossy().into_owned()),

@@ -12,13 +12,13 @@
 mod between;
 mod client_rules;
 mod courier;
+mod disconnects;
 #[cfg(feature = "faults")]
 mod fault;
 mod follower;
 mod messages;
 mod misconfigured;
 mod reader;
-mod refused;
 mod routing;
 mod served_client;
 mod state;
@@ -40,10 +40,10 @@ use crate::subscribers::Listing;
 use crate::{guc, histograms, stats};
 use client_rules::ClientRules;
 use courier::{Courier, Heard};
+use disconnects::Disconnects;
 use follower::Follower;
 use misconfigured::Saying;
 use reader::CatalogReader;
-use refused::Refused;
 use routing::{Rules, Task};
 use state::State;
 
@@ -76,7 +76,7 @@ struct Worker {
     courier: Courier,
     listing: Listing,
     follower: Follower,
-    refused: Refused,
+    disconnects: Disconnects,
     calls: Calls,
     client: ClientRules,
     state: State,
@@ -144,7 +144,7 @@ impl Worker {
             courier,
             listing: Listing::default(),
             follower: Follower::new(shared),
-            refused: Refused::default(),
+            disconnects: Disconnects::default(),
             client: ClientRules::present(),
             calls: Calls::new(shared),
             state: State::new(shared),
@@ -182,7 +182,7 @@ impl Worker {
                 self.answer_question();
             }
             if let Some(gateway) = &self.gateway {
-                self.refused.tend(&self.shared, gateway);
+                self.disconnects.tend(&self.shared, gateway);
                 gateway.hand_over_canary(|record| calls::push(&self.shared, record));
             }
             self.listing.tend(&self.shared, self.gateway.as_ref());

@@ -57,7 +57,7 @@ pub(crate) struct Wish {
 }
 
 /// What is to be run.
-pub(crate) struct Order {
+pub(crate) struct WantedRun {
     pub(crate) id: u64,
     /// As it was when it was wished for: the function may be another one by now.
     pub(crate) snapshot: Arc<Snapshot>,
@@ -73,7 +73,7 @@ pub(crate) type Unwanted = oneshot::Receiver<()>;
 
 /// What a run came to.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct RunResult {
     /// Its number among calls.
     pub(crate) call: u64,
     /// The highest number of a call when it had ended.
@@ -101,7 +101,7 @@ pub(crate) struct Expired {
 /// A run that has ended, and the streams of one runtime thread that waited for it.
 pub(crate) struct Finished {
     /// `None`: there is no result.
-    pub(crate) state: Option<Arc<State>>,
+    pub(crate) state: Option<Arc<RunResult>>,
     pub(crate) waiters: Vec<u64>,
 }
 
@@ -184,7 +184,7 @@ impl SnapshotDesk {
     }
 
     /// The run whose turn it is.
-    pub(crate) fn next(&self) -> Option<(Order, Unwanted)> {
+    pub(crate) fn next(&self) -> Option<(WantedRun, Unwanted)> {
         let mut table = self.table.lock();
         let (party, id) = table.turns.next()?;
         table.turns.begin(party, id);
@@ -196,7 +196,7 @@ impl SnapshotDesk {
         run.wanted = Some(wanted);
         let (snapshot, asker) = (Arc::clone(&run.snapshot), run.asker.clone());
         let (path, address) = (run.path.clone(), run.address);
-        Some((Order { id, snapshot, path, asker, address }, unwanted))
+        Some((WantedRun { id, snapshot, path, asker, address }, unwanted))
     }
 
     /// Tells those whose time has passed before a worker began with their run.
@@ -232,7 +232,7 @@ impl SnapshotDesk {
     }
 
     /// Tells all who waited for it.
-    pub(crate) fn finish(&self, id: u64, state: Option<State>) {
+    pub(crate) fn finish(&self, id: u64, state: Option<RunResult>) {
         let Some(waiters) = self.table.lock().finish(id) else { return };
         self.hand_out(waiters, state.map(Arc::new));
         self.news.notify_one();
@@ -253,7 +253,7 @@ impl SnapshotDesk {
         self.threads.get(thread).map_or_else(Vec::new, |(finished, _)| std::mem::take(&mut *finished.lock()))
     }
 
-    fn hand_out(&self, waiters: HashSet<Waiter>, state: Option<Arc<State>>) {
+    fn hand_out(&self, waiters: HashSet<Waiter>, state: Option<Arc<RunResult>>) {
         let mut by_thread: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         for (thread, stream) in waiters {
             by_thread.entry(thread).or_default().push(stream);

@@ -17,7 +17,7 @@ use super::context::CallContext;
 use super::run::{Arguments, Job, Purpose, Ran, run};
 use super::waiting::Failure;
 use crate::between::queue::{CallAvailability, CallQueue};
-use crate::between::snapshots::{Order, State, Unwanted};
+use crate::between::snapshots::{RunResult, Unwanted, WantedRun};
 use crate::shared::Shared;
 use crate::stats::Stats;
 
@@ -74,7 +74,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-async fn carry_out(shared: &Arc<Shared>, order: Order, unwanted: Unwanted) {
+async fn carry_out(shared: &Arc<Shared>, order: WantedRun, unwanted: Unwanted) {
     let state = tokio::select! {
         state = run_until_done(shared, &order) => state,
         // The run is cancelled by being dropped.
@@ -95,7 +95,7 @@ fn gives_up(since: Instant, now: Instant) -> bool {
 
 /// What is run: the function of this name as the routes have it now. It may have been made anew, with another
 /// type, while the run waited.
-fn current(shared: &Shared, order: &Order) -> Arc<Snapshot> {
+fn current(shared: &Shared, order: &WantedRun) -> Arc<Snapshot> {
     let routes = shared.routes.present();
     let route = routes.as_ref().and_then(|routes| routes.find(&order.path));
     let is_same = |now: &&Arc<Snapshot>| {
@@ -109,7 +109,7 @@ fn current(shared: &Shared, order: &Order) -> Arc<Snapshot> {
 
 /// `None`: there is no result. How long it may wait is for those to say who wait for it: the last of them
 /// ends it.
-async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
+async fn run_until_done(shared: &Arc<Shared>, order: &WantedRun) -> Option<RunResult> {
     let since = Instant::now();
     loop {
         let settings = shared.settings();
@@ -154,7 +154,7 @@ async fn run_until_done(shared: &Arc<Shared>, order: &Order) -> Option<State> {
     }
 }
 
-fn state(ran: Ran<'_>, position: u64, address: IpAddr, max_bytes: usize) -> Option<State> {
+fn state(ran: Ran<'_>, position: u64, address: IpAddr, max_bytes: usize) -> Option<RunResult> {
     let Ran { id, cut, outcome: Outcome::Done { rows, body, is_null }, shape, room, .. } = ran else {
         return None;
     };
@@ -164,7 +164,7 @@ fn state(ran: Ran<'_>, position: u64, address: IpAddr, max_bytes: usize) -> Opti
         return None;
     }
     let ended_before = CallQueue::last_number();
-    Some(State { call: id, ended_before, position, cut: cut?, text, address, _room: room })
+    Some(RunResult { call: id, ended_before, position, cut: cut?, text, address, _room: room })
 }
 
 #[cfg(test)]

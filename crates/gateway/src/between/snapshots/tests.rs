@@ -106,7 +106,7 @@ impl Rig {
         let cut = Cut::new(1, 1, Vec::new());
         self.desk.finish(
             id,
-            Some(State {
+            Some(RunResult {
                 call: id,
                 ended_before: id,
                 position: 0,

@@ -22,7 +22,7 @@ use sse_proto::sse::{
 
 use super::Slab;
 use crate::between::batch::Batch;
-use crate::between::snapshots::{Finished, State, Wish};
+use crate::between::snapshots::{Finished, RunResult, Wish};
 use crate::room::{ANSWER_BYTES, held, may_grow};
 use crate::settings::Settings;
 use crate::stats::Stats;
@@ -87,7 +87,7 @@ impl Snapshots {
         self.open.push(overlap);
     }
 
-    fn end_of(&self, state: &State) -> Option<u64> {
+    fn end_of(&self, state: &RunResult) -> Option<u64> {
         let own = self.ends.iter().rev().find(|(call, _)| *call == state.call);
         let end = own.or_else(|| self.ends.iter().find(|(call, _)| *call > state.ended_before));
         end.map(|(_, last)| *last)
@@ -103,11 +103,11 @@ struct Place {
 
 impl Place {
     /// For streams that go on from a place before it: the cut decides of each item.
-    fn overlap_before(&self, state: &State, end: Option<u64>) -> Rc<Overlap> {
+    fn overlap_before(&self, state: &RunResult, end: Option<u64>) -> Rc<Overlap> {
         let last = self.overlap.as_ref().map_or(self.from, |overlap| overlap.last.get().max(self.from));
         let last = if end.is_none() { u64::MAX } else { last };
         let (cut, last) = (state.cut.clone(), Cell::new(last));
-        let State { call, ended_before, .. } = *state;
+        let RunResult { call, ended_before, .. } = *state;
         Rc::new(Overlap { cut, call, ended_before, last, position: self.from })
     }
 }
@@ -173,7 +173,7 @@ impl Slab {
     }
 
     // Long because it is one list: what may have changed for a stream while it waited for the run.
-    pub(super) fn hand_out(&mut self, state: &State, end: Option<u64>, waiters: &[u64]) {
+    pub(super) fn hand_out(&mut self, state: &RunResult, end: Option<u64>, waiters: &[u64]) {
         if state.position + 1 < self.log.base() {
             // It took longer than the window reaches back.
             return waiters.iter().for_each(|waiter| self.say_none(SlotAddress::from_bits(*waiter)));
@@ -284,7 +284,7 @@ impl Slab {
     }
 
     /// `None`: there is no memory for it.
-    fn encode(&self, state: &State, id: EventId, event: Option<&str>, framing: Framing) -> Option<Bytes> {
+    fn encode(&self, state: &RunResult, id: EventId, event: Option<&str>, framing: Framing) -> Option<Bytes> {
         let len = chunked_event_len(id, event, &state.text);
         let mut room = self.shared.calls.answer_room(state.address);
         if !room.try_grow(len, ANSWER_BYTES) || !may_grow(len) {
@@ -339,10 +339,10 @@ fn patience(settings: &Settings) -> Duration {
 }
 
 /// From where a stream goes on with this state, when its run is known to have ended after the item `end`.
-fn place(state: &State, end: Option<u64>, log: &StreamLog) -> Place {
+fn place(state: &RunResult, end: Option<u64>, log: &StreamLog) -> Place {
     let overlap = |last| {
         let (cut, last) = (state.cut.clone(), Cell::new(last));
-        let State { call, ended_before, position, .. } = *state;
+        let RunResult { call, ended_before, position, .. } = *state;
         Some(Rc::new(Overlap { cut, call, ended_before, last, position }))
     };
     let Some(end) = end else { return Place { from: state.position, overlap: overlap(u64::MAX) } };

@@ -5,7 +5,7 @@ use sse_proto::route::{RouteTable, Routine};
 use sse_proto::word::Level;
 
 use super::*;
-use crate::between::snapshots::State;
+use crate::between::snapshots::RunResult;
 use crate::between::snapshots::tests::snapshot;
 
 impl Rig {
@@ -55,9 +55,9 @@ fn function() -> Routine {
     Routine { signature, ..Routine::new(2, "public", "f", "") }
 }
 
-fn result(position: u64, cut: Cut) -> State {
+fn result(position: u64, cut: Cut) -> RunResult {
     let address = "127.0.0.1".parse().unwrap();
-    State { call: 7, ended_before: 8, position, cut, text: "state".to_owned(), address, _room: None }
+    RunResult { call: 7, ended_before: 8, position, cut, text: "state".to_owned(), address, _room: None }
 }
 
 /// The data and the id of each event.

@@ -1,4 +1,4 @@
-//! Whether the gateway has been told of every user who was refused (`sse.disconnect`).
+//! Whether the gateway has been told of every call of `sse.disconnect`.
 //!
 //! Not for the file of refused users: a thread of the gateway reads it, so that the main thread waits for no
 //! disk and no lock.
@@ -9,12 +9,12 @@ use crate::pg::shmem::Shared;
 
 /// What this gateway was told. A new gateway reads the file by itself.
 #[derive(Default)]
-pub(super) struct Refused {
+pub(super) struct Disconnects {
     /// Calls of `sse.disconnect`.
     told: u64,
 }
 
-impl Refused {
+impl Disconnects {
     /// Makes the gateway read on in the file after each call of `sse.disconnect`.
     pub(super) fn tend(&mut self, shared: &Shared, gateway: &Gateway) {
         let announced = shared.revocations();
