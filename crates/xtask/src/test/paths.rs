@@ -1,4 +1,5 @@
-//! Checks that every path which the documents of the house write is there.
+//! Checks that every path which the documents of the house write is there, and every file of Rust that a
+//! comment names.
 //!
 //! A document writes a path from the root, or from a folder that is clear from where it stands. So some path
 //! of the checkout must be the one that is written, or end with it; a `*` in a name stands for anything. A
@@ -33,7 +34,23 @@ pub(super) fn violations(root: &Path) -> Result<Vec<String>> {
         let text = fs::read_to_string(root.join(document)).with_context(|| document.to_owned())?;
         found.extend(missing(document, &text, &here));
     }
+    for file in here.iter().filter(|name| name.ends_with(".rs")) {
+        let text = fs::read_to_string(root.join(file)).with_context(|| file.clone())?;
+        found.extend(missing_in_comments(file, &text, &here));
+    }
     Ok(found)
+}
+
+fn missing_in_comments(file: &str, text: &str, here: &[String]) -> Vec<String> {
+    // Capitals stand for any name.
+    let is_name = |path: &&str| path.ends_with(".rs") && !path.contains(|c: char| c.is_ascii_uppercase());
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//")) {
+        for path in written_in(line).filter(is_name).filter(|path| !is_here(path, here)) {
+            found.push(format!("{file}:{}: there is no {path}", number + 1));
+        }
+    }
+    found
 }
 
 fn missing(document: &str, text: &str, here: &[String]) -> Vec<String> {
@@ -116,6 +133,14 @@ mod tests {
         }
         assert_eq!(missing_in("x\n`gone.rs`"), ["D.md:2: there is no gone.rs"]);
         assert_eq!(missing_in("`gone.rs` `gone/`").len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_found_in_comments_alone() {
+        let here = ["crates/ring/src/need.rs", "src"].map(str::to_owned);
+        let text = "//! Not for: need.rs, `gone.rs`, tests/FILE.rs, a/b\nlet x = \"other.rs\";\n    // ring/src/gone.rs\n";
+        let found = missing_in_comments("src/a.rs", text, &here);
+        assert_eq!(found, ["src/a.rs:1: there is no gone.rs", "src/a.rs:3: there is no ring/src/gone.rs"]);
     }
 
     #[test]
