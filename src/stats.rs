@@ -3,7 +3,6 @@
 //!
 //! A figure has one name, from the counter to the column of the view and to the scrape of the admin port.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use sse_gateway::Stats;
@@ -24,7 +23,7 @@ fn is_of_now(name: &str) -> bool {
 pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
     let Some(stats) = stats else {
         fields.port.store(0, Relaxed);
-        for ((name, _), place) in Stats::FIGURES.iter().zip(places(fields)) {
+        for ((name, _), place) in Stats::FIGURES.iter().zip(&fields.counters.0) {
             if is_of_now(name) {
                 place.store(0, Relaxed);
             }
@@ -32,14 +31,14 @@ pub(crate) fn copy(stats: Option<&Stats>, fields: &GatewayFields) {
         return;
     };
     fields.port.store(u32::from(stats.port.load(Relaxed)), Relaxed);
-    for ((_, figure), place) in Stats::FIGURES.iter().zip(places(fields)) {
+    for ((_, figure), place) in Stats::FIGURES.iter().zip(&fields.counters.0) {
         place.store(figure(stats).load(Relaxed), Relaxed);
     }
 }
 
 /// The gateway's counters: as they are now, if there is a gateway to look at, else as they were copied last.
 pub(crate) fn gateway(stats: Option<&Stats>, fields: &GatewayFields) -> Vec<Figure> {
-    let figures = Stats::FIGURES.iter().zip(places(fields));
+    let figures = Stats::FIGURES.iter().zip(&fields.counters.0);
     figures.map(|((name, figure), place)| (*name, stats.map_or(place, figure).load(Relaxed))).collect()
 }
 
@@ -111,10 +110,4 @@ pub(crate) fn calls(header: &CallHeader) -> [Figure; 4] {
         ("calls_lost_total", header.lost_total.load(Relaxed)),
         ("call_workers_total", header.workers_total.load(Relaxed)),
     ]
-}
-
-/// One for each of [`Stats::FIGURES`]: where `FIGURES` of `pg/shmem.rs` is another number, this does not
-/// compile.
-fn places(fields: &GatewayFields) -> &[AtomicU64; Stats::FIGURES.len()] {
-    &fields.counters.0
 }

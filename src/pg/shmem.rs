@@ -13,6 +13,7 @@ use std::slice;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use pgrx::pg_sys;
+use sse_gateway::Stats;
 use sse_ring::Ring;
 
 use super::follower::FollowerWords;
@@ -105,12 +106,10 @@ pub(crate) struct GatewayFields {
     pub counters: Counters,
 }
 
-/// How many figures the gateway has; `stats.rs` does not compile with another number.
-const FIGURES: usize = 30;
-
-/// Zero at first. A type of its own, because an array has a default up to a length of 32 only.
+/// One for each of the gateway's figures, zero at first. A type of its own, because an array has a default up
+/// to a length of 32 only.
 #[repr(transparent)]
-pub(crate) struct Counters(pub [AtomicU64; FIGURES]);
+pub(crate) struct Counters(pub [AtomicU64; Stats::FIGURES.len()]);
 
 impl Default for Counters {
     fn default() -> Self {
