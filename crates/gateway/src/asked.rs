@@ -13,7 +13,7 @@ use crate::auth::{Credential, Refused, Source, Verified};
 use crate::between::outbox::Severity;
 use crate::content::problem::Problem;
 use crate::entry::peer::Peer;
-use crate::entry::proxy::Caller;
+use crate::entry::proxy::Sender;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -22,7 +22,7 @@ use crate::stats::Stats;
 pub(crate) struct Asked<'r> {
     pub(crate) request: &'r Request<()>,
     pub(crate) peer: Peer,
-    pub(crate) caller: Caller,
+    pub(crate) sender: Sender,
     /// The query string read as that of a stream. Its error is told only if the request turns out to be for a
     /// stream.
     pub(crate) query: Result<Query, QueryError>,
@@ -41,14 +41,14 @@ pub(crate) enum Stranger {
 
 impl<'r> Asked<'r> {
     pub(crate) fn new(request: &'r Request<()>, peer: Peer, settings: &Settings, shared: &Shared) -> Self {
-        let caller = Caller::of(peer, request.headers(), &settings.trusted_proxies);
+        let sender = Sender::of(peer, request.headers(), &settings.trusted_proxies);
         tell_forwarding(peer, request, settings, shared);
         let text = request.uri().query().unwrap_or("");
         let parameter = settings.auth.token_parameter.as_ref();
         let query = Query::parse(text, parameter);
         if *request.method() == Method::OPTIONS {
             // A preflight carries no credentials.
-            return Self { request, peer, caller, query, login: Ok(None) };
+            return Self { request, peer, sender, query, login: Ok(None) };
         }
         let token = match (&query, parameter) {
             (Ok(query), _) => query.token.clone(),
@@ -56,9 +56,9 @@ impl<'r> Asked<'r> {
             (Err(_), Some(parameter)) => token_among_others(text, parameter),
         };
         let credential =
-            Credential::find(request.headers(), token.as_deref(), &settings.auth, caller.transport);
+            Credential::find(request.headers(), token.as_deref(), &settings.auth, sender.transport);
         let login = shared.auth.authenticate(credential, &settings.auth, SystemTime::now());
-        Self { request, peer, caller, query, login }
+        Self { request, peer, sender, query, login }
     }
 
     /// Why the sender is to be refused before the path is looked at.
@@ -88,7 +88,7 @@ impl Stranger {
         match self {
             Self::Refused(refused) => {
                 Stats::add(&shared.stats.refused_tokens_total, 1);
-                refused.into_problem(&settings.auth, asked.caller.transport)
+                refused.into_problem(&settings.auth, asked.sender.transport)
             }
             Self::Unknown => unauthenticated(),
         }

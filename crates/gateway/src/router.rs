@@ -31,7 +31,7 @@ use crate::content::static_files::StaticFile;
 use crate::entry::busy::Busy;
 use crate::entry::host;
 use crate::entry::peer::Peer;
-use crate::entry::proxy::Caller;
+use crate::entry::proxy::Sender;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -128,7 +128,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         && let Some(file) =
             StaticFile::find(path, root, shared.data_directory.as_deref(), &shared.outbox).await
     {
-        let address = Caller::of(peer, request.headers(), &settings.trusted_proxies).address;
+        let address = Sender::of(peer, request.headers(), &settings.trusted_proxies).address;
         let room = shared.calls.answer_room(address);
         return file.answer(request.method(), room).await.map(Answer::Response);
     }
@@ -141,7 +141,7 @@ async fn route<B: HttpBody<Data = Bytes> + Unpin>(
         if let Some(stranger) = asked.stranger(settings) {
             return Err(stranger.into_problem(&asked, settings, shared));
         }
-        let room = shared.calls.answer_room(asked.caller.address);
+        let room = shared.calls.answer_room(asked.sender.address);
         let present = shared.client.present(file);
         return client_file::answer(file, present, request.method(), request.headers(), room)
             .map(Answer::Response);
@@ -290,7 +290,7 @@ fn open_stream(
     settings: &Settings,
     context: &Context,
 ) -> Result<Answer, Problem> {
-    let Asked { request, caller, query, login, .. } = asked;
+    let Asked { request, sender, query, login, .. } = asked;
     // A refused sender got its answer before.
     let login = login.ok().flatten();
     match *request.method() {
@@ -320,7 +320,7 @@ fn open_stream(
         return Ok(Answer::Response(response));
     }
     settings.cors_origins.apply(request, &mut headers);
-    let stream_permit = stream::answer::permit(&context.shared, caller.address, login.is_none())?;
+    let stream_permit = stream::answer::permit(&context.shared, sender.address, login.is_none())?;
     let framing = stream::answer::framing(request.version());
     let header = request.headers().get("last-event-id").map(HeaderValue::as_bytes);
     let header = header.filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
@@ -330,8 +330,8 @@ fn open_stream(
         route.snapshot.as_ref().filter(|snapshot| may_have_snapshot(snapshot, &route.access, identity));
     let asker = snapshot.filter(|snapshot| snapshot.is_personal()).map(|_| {
         let id = query.execution_id.as_ref();
-        let context = CallContext::new(request, login.as_ref(), caller.address, id);
-        Arc::new(context.asker(login.as_ref(), caller.address))
+        let context = CallContext::new(request, login.as_ref(), sender.address, id);
+        Arc::new(context.asker(login.as_ref(), sender.address))
     });
     let terms = Terms::new(route, snapshot.map(|snapshot| &**snapshot), &query.topics);
     let subscription = Subscription::new(route, query, login.as_ref(), terms);

@@ -102,7 +102,7 @@ pub(crate) async fn answer<B: HttpBody<Data = Bytes> + Unpin>(
         return Err(stranger.into_problem(asked, settings, shared));
     }
     // A cookie that was not believed, and did not lead to a refusal, is cleared by the answer.
-    let cleared = cleared_cookie(&settings.auth, asked.caller.transport).filter(|_| asked.login.is_err());
+    let cleared = cleared_cookie(&settings.auth, asked.sender.transport).filter(|_| asked.login.is_err());
     let path = &point.path;
     let primary = shared.is_standby().then(|| Primary::of(asked.request, settings));
     let calls = &calls;
@@ -171,7 +171,7 @@ impl Admitted<'_> {
             Stats::add(&shared.stats.calls_refused_total, 1);
             return Err(answer::not_run());
         }
-        let address = asked.caller.address;
+        let address = asked.sender.address;
         shared.calls.check(address, settings.call_queue_size).map_err(|full| self.refused(full))?;
         let mut room = shared.calls.body_room(address);
         let id = context::execution_id(asked.request.headers(), &settings.execution_id_headers);
@@ -325,8 +325,8 @@ fn check_origin(asked: &Asked<'_>, is_login: bool, settings: &Settings) -> Resul
     let sent = origin::Sent {
         headers,
         authority: forwarded.or(target).or_else(host),
-        is_secure: asked.caller.transport.is_secure(),
-        has_cookie: has_cookie(headers, &settings.auth, asked.caller.transport),
+        is_secure: asked.sender.transport.is_secure(),
+        has_cookie: has_cookie(headers, &settings.auth, asked.sender.transport),
         has_bearer: has_bearer(headers),
     };
     if origin::may_send(&sent, &settings.cors_origins) {

@@ -72,7 +72,7 @@ impl Admitted<'_> {
             shared.end_session(login);
         }
         self.refuse_cookies();
-        Err(match cleared_cookie(&settings.auth, asked.caller.transport) {
+        Err(match cleared_cookie(&settings.auth, asked.sender.transport) {
             Some(cookie) => problem.header(SET_COOKIE, cookie),
             None => problem,
         })

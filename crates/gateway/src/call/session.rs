@@ -28,7 +28,7 @@ impl Admitted<'_> {
             }
             Outcome::Failed { .. } => self.ran(ran),
         };
-        if let (Err(problem), Some(address)) = (&answer, self.asked.caller.counted_address())
+        if let (Err(problem), Some(address)) = (&answer, self.asked.sender.counted_address())
             && problem.is_unauthenticated()
         {
             self.shared.login_failures.count(address, Instant::now());
@@ -39,7 +39,7 @@ impl Admitted<'_> {
     /// 429 after too many failed logins from this address.
     pub(super) fn check_failures(&self) -> Result<(), Problem> {
         let limit = self.settings.login_failures;
-        let Some(address) = self.asked.caller.counted_address().filter(|_| limit > 0) else { return Ok(()) };
+        let Some(address) = self.asked.sender.counted_address().filter(|_| limit > 0) else { return Ok(()) };
         self.shared.login_failures.check(address, limit, Instant::now()).map_err(|wait| {
             self.shared.outbox.log_limited("login failures", Severity::Log, || {
                 format!("{address} has had {limit} failed logins within a minute (sse.login_failures): further ones are refused")
@@ -54,7 +54,7 @@ impl Admitted<'_> {
 
     fn log_in(&self, call: &Call, row: Option<&[u8]>, secret: &Secret) -> Result<Response<Body>, Problem> {
         let Self { asked, settings, shared, .. } = self;
-        let outcome = login::answer(row, secret, &settings.auth, asked.caller.transport, SystemTime::now());
+        let outcome = login::answer(row, secret, &settings.auth, asked.sender.transport, SystemTime::now());
         if outcome.as_ref().is_ok_and(|response| response.headers().contains_key(SET_COOKIE)) {
             self.refuse_cookies();
         }
@@ -74,7 +74,7 @@ impl Admitted<'_> {
     /// it. Also that of a cookie planted beside the right one, which would compete with the new cookie.
     pub(super) fn refuse_cookies(&self) {
         let Self { asked, settings, shared, .. } = self;
-        let (headers, transport) = (asked.request.headers(), asked.caller.transport);
+        let (headers, transport) = (asked.request.headers(), asked.sender.transport);
         let cookies = shared.auth.cookies(headers, &settings.auth, transport, SystemTime::now());
         cookies.iter().for_each(|session| shared.end_session(session));
     }
@@ -86,7 +86,7 @@ impl Admitted<'_> {
             shared.end_session(login);
         }
         self.refuse_cookies();
-        if let Some(cookie) = cleared_cookie(&settings.auth, asked.caller.transport) {
+        if let Some(cookie) = cleared_cookie(&settings.auth, asked.sender.transport) {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }
     }

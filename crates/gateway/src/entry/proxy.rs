@@ -53,7 +53,7 @@ impl std::error::Error for ProxyError {}
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller {
+pub(crate) struct Sender {
     /// Never an IPv4 address in the form of an IPv6 one.
     pub(crate) address: IpAddr,
     pub(crate) transport: Transport,
@@ -61,7 +61,7 @@ pub(crate) struct Caller {
     pub(crate) is_forwarded: bool,
 }
 
-impl Caller {
+impl Sender {
     /// The address as failed logins of it are counted; `None`: not at all. A loopback address that nobody has
     /// forwarded is a proxy on this machine that is not trusted, behind which everybody would have one count,
     /// or the administrator.
@@ -129,26 +129,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn caller(peer: &str, headers: &[(&'static str, &'static str)]) -> (String, bool) {
+    fn sender(peer: &str, headers: &[(&'static str, &'static str)]) -> (String, bool) {
         let trusted = TrustedProxies::parse("10.0.0.0/8, fd00::/8").unwrap();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
         }
-        let caller = Caller::of(Peer::plain(peer.parse().unwrap()), &map, &trusted);
-        (caller.address.to_string(), caller.transport.is_secure())
+        let sender = Sender::of(Peer::plain(peer.parse().unwrap()), &map, &trusted);
+        (sender.address.to_string(), sender.transport.is_secure())
     }
 
     // Forged forwarding headers: an address of the attacker's choice, to pass a limit or to blame somebody.
     #[test]
     fn forwarding_headers_of_others_are_not_believed() {
         let forged = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https")];
-        assert_eq!(caller("203.0.113.9", &forged), ("203.0.113.9".to_owned(), false));
-        assert_eq!(caller("::ffff:203.0.113.9", &forged), ("203.0.113.9".to_owned(), false));
+        assert_eq!(sender("203.0.113.9", &forged), ("203.0.113.9".to_owned(), false));
+        assert_eq!(sender("::ffff:203.0.113.9", &forged), ("203.0.113.9".to_owned(), false));
         let forged = [("x-forwarded-for", "1.2.3.4, 203.0.113.9")];
-        assert_eq!(caller("10.0.0.1", &forged).0, "203.0.113.9");
+        assert_eq!(sender("10.0.0.1", &forged).0, "203.0.113.9");
         let forged = [("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "203.0.113.9, 10.0.0.2")];
-        assert_eq!(caller("10.0.0.1", &forged).0, "203.0.113.9");
+        assert_eq!(sender("10.0.0.1", &forged).0, "203.0.113.9");
     }
 
     #[test]
@@ -164,9 +164,9 @@ mod tests {
             ("1.2.3.4, unknown, 10.2.2.2", "10.2.2.2"),
             ("", "10.0.0.1"),
         ] {
-            assert_eq!(caller("::ffff:10.0.0.1", &[("x-forwarded-for", list)]).0, address, "{list}");
+            assert_eq!(sender("::ffff:10.0.0.1", &[("x-forwarded-for", list)]).0, address, "{list}");
         }
-        assert_eq!(caller("fd00::1", &[]).0, "fd00::1");
+        assert_eq!(sender("fd00::1", &[]).0, "fd00::1");
     }
 
     // Attack: a client behind a proxy that writes 127.0.0.1 into the header, to guess passwords without
@@ -190,9 +190,9 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             forwarded.map(|hop| headers.append("x-forwarded-for", HeaderValue::from_static(hop)));
-            let caller = Caller::of(Peer::plain(peer.parse().unwrap()), &headers, &trusted);
+            let sender = Sender::of(Peer::plain(peer.parse().unwrap()), &headers, &trusted);
             let counted = counted.map(|address| address.parse().unwrap());
-            assert_eq!(caller.counted_address(), counted, "{peer} {forwarded:?}");
+            assert_eq!(sender.counted_address(), counted, "{peer} {forwarded:?}");
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
         for (value, secure) in
             [("https", true), ("HTTPS", true), ("http", false), ("https, http", false), ("http,https", true)]
         {
-            assert_eq!(caller("10.0.0.1", &[("x-forwarded-proto", value)]).1, secure, "{value}");
+            assert_eq!(sender("10.0.0.1", &[("x-forwarded-proto", value)]).1, secure, "{value}");
         }
     }
 
@@ -219,7 +219,7 @@ mod tests {
             let peer = Peer::secure(peer.parse().unwrap());
             let mut headers = HeaderMap::new();
             proto.map(|proto| headers.append("x-forwarded-proto", HeaderValue::from_static(proto)));
-            assert_eq!(Caller::of(peer, &headers, &trusted).transport, transport, "{peer:?} {proto:?}");
+            assert_eq!(Sender::of(peer, &headers, &trusted).transport, transport, "{peer:?} {proto:?}");
         }
     }
 

@@ -97,7 +97,7 @@ struct Held {
     position: u32,
 }
 
-/// A stream as its audience sees it.
+/// A recipient, and the lists that it is in.
 pub(crate) struct Member {
     /// The stream's own.
     pub(crate) recipient: Rc<Recipient>,
