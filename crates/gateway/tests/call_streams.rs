@@ -9,16 +9,17 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sse_gateway::{CallResult, Pushed, Secret, Settings};
+use sse_gateway::{CallResult, Pushed, Settings};
 use sse_proto::call::EventsEnd;
 use sse_proto::scope::Scope;
 use support::calls::{JSON, done, done_with, failed, has_told_end, no_row, publish_end, request, try_take};
 use support::peer::{End, Peer, Stream};
 use support::streamed::{
-    ACCEPT, answer, begun, end, gateway, is_cancelled, last, of_topic, post, streamed, take, take_ready, with,
+    ACCEPT, answer, begun, end, gateway, is_cancelled, last, of_topic, post, ready, streamed, take,
+    take_ready, with,
 };
-use support::tokens::{SECRET, now};
-use support::{DEADLINE, Raise, eventually, raised, settings, within};
+use support::tokens::bearer;
+use support::{DEADLINE, Raise, eventually, people, raised, settings, within};
 
 #[test]
 fn a_stream_has_the_events_of_its_call_then_the_result_and_ends() {
@@ -67,9 +68,7 @@ fn events_that_come_before_the_stream_has_begun_are_in_it() {
             gateway.publish(&[raised(call.id, &data), of_topic(raised(call.id, &data))]);
         }
         end(&gateway, call.id, "x");
-        let mut stream = peer.into_stream();
-        take_ready(&mut stream);
-        let (end, events) = stream.end();
+        let (end, events) = ready(peer).end();
         let mut expected: Vec<String> = (0..20).flat_map(|n| [n.to_string(), n.to_string()]).collect();
         expected.push("x".to_owned());
         let data: Vec<String> = events.into_iter().map(|event| event.data).collect();
@@ -83,8 +82,7 @@ fn the_result_waits_for_the_events_that_are_still_on_their_way() {
     let peer = streamed(&gateway, "/api/work");
     let call = take(&gateway);
     answer(&gateway, call.id, done_with(call.id, "result", EventsEnd::Told));
-    let mut stream = peer.into_stream();
-    take_ready(&mut stream);
+    let mut stream = ready(peer);
     gateway.publish(&[raised(call.id, "held back")]);
     publish_end(&gateway, call.id);
     assert_eq!(stream.take(2), ["held back", "result"]);
@@ -103,9 +101,7 @@ fn the_last_event_is_the_result_or_the_problem() {
         if is_untold {
             has_told_end(&gateway);
         }
-        let mut stream = peer.into_stream();
-        take_ready(&mut stream);
-        last(stream)
+        last(ready(peer))
     };
     for (target, verb, result, expected) in [
         ("/api/work", "POST", (|id| done(id, "")) as fn(u64) -> CallResult, ""),
@@ -176,8 +172,7 @@ fn a_call_that_waited_while_the_window_turned_over_has_all_of_its_events_and_no_
             gateway.publish(&[raised(call.id, "early")]);
         }
         gateway.desk().has_begun(call.id);
-        let mut stream = peer.into_stream();
-        take_ready(&mut stream);
+        let stream = ready(peer);
         end(&gateway, call.id, "done");
         let (end, events) = stream.end();
         let data: Vec<&str> = events.iter().map(|event| event.data.as_str()).collect();
@@ -203,8 +198,7 @@ fn a_gap_for_everybody_is_in_the_stream_of_a_call_that_a_worker_had_by_then() {
         }
         gateway.publish(&[raised(call.id, "x")]);
         gateway.desk().has_begun(call.id);
-        let mut stream = peer.into_stream();
-        take_ready(&mut stream);
+        let stream = ready(peer);
         end(&gateway, call.id, "done");
         let names: Vec<String> = stream.end().1.into_iter().map(|event| event.name).collect();
         let expected: &[&str] = if has_worker { &["sse.gap", "", "sse.result"] } else { &["", "sse.result"] };
@@ -276,15 +270,10 @@ fn a_peer_that_goes_at_any_moment_leaves_nothing_behind() {
 #[test]
 fn an_expired_token_ends_the_stream_and_the_call_with_it() {
     let gateway = gateway();
-    let expires_at = now() + 2;
-    let claims = json!({ "user_id": "alice", "exp": expires_at });
-    let secret = Secret::try_new(SECRET).unwrap();
-    let token = sse_gateway::token::sign(&secret, claims.as_object().unwrap()).unwrap();
-    let peer = Peer::ask(gateway.port(), &post("/api/known", &format!("Authorization: Bearer {token}\r\n")));
+    let token = people::token("alice", "Alice", &[], Duration::from_secs(2));
+    let peer = Peer::ask(gateway.port(), &post("/api/known", &bearer(&token)));
     let call = take(&gateway);
-    let mut stream = peer.into_stream();
-    take_ready(&mut stream);
-    assert_eq!(stream.end(), (End::Clean, Vec::new()));
+    assert_eq!(ready(peer).end(), (End::Clean, Vec::new()));
     is_cancelled(&gateway, call.id);
 }
 
@@ -315,9 +304,7 @@ fn a_result_of_nothing_but_line_breaks_arrives_whole() {
     let call = take(&gateway);
     let result = "\n".repeat(3 << 20);
     answer(&gateway, call.id, done(call.id, &result));
-    let mut stream = peer.into_stream();
-    take_ready(&mut stream);
-    assert!(last(stream).data == result);
+    assert!(last(ready(peer)).data == result);
 }
 
 // Attack: the result is asked for, and then read too slowly for its memory ever to be given back.

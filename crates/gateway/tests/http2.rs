@@ -8,23 +8,17 @@ use std::time::{Duration, Instant};
 
 use sse_gateway::{Settings, TlsSettings};
 use support::h2::{
-    DATA, END_HEADERS, END_STREAM, H2Peer, HEADERS, RST_STREAM, SETTINGS, STREAM, all_gone, fields, frame,
+    CANCEL, DATA, END_HEADERS, END_STREAM, H2Peer, HEADERS, RST_STREAM, SETTINGS, STREAM, fields, frame,
 };
 use support::peer::GET;
-use support::tls::{Ended, Site, TlsPeer, VERSIONS};
-use support::{DEADLINE, TestGateway, eventually, raise, within};
+use support::tls::{Ended, Site, TlsPeer, VERSIONS, secure};
+use support::{DEADLINE, TestGateway, all_gone, eventually, raise, within};
 
 const REFUSED_STREAM: u32 = 7;
-const CANCEL: u32 = 8;
-
-fn gateway(site: &Site) -> TestGateway {
-    TestGateway::with(site.settings())
-}
 
 #[test]
 fn many_streams_share_a_connection_and_end_cleanly_with_their_last_bytes() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let ids: Vec<u32> = (0..12).map(|_| peer.open_stream()).collect();
     assert_eq!((gateway.subscribers(), gateway.count(|stats| &stats.connections)), (12, 1));
@@ -57,8 +51,7 @@ fn many_streams_share_a_connection_and_end_cleanly_with_their_last_bytes() {
 
 #[test]
 fn http2_is_offered_while_it_is_on_and_streams_outlive_the_change() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let id = peer.open_stream();
     let off = Settings { tls: TlsSettings { http2: false, ..site.tls() }, ..site.settings() };
@@ -82,8 +75,7 @@ fn http2_is_offered_while_it_is_on_and_streams_outlive_the_change() {
 
 #[test]
 fn ordinary_answers_come_beside_streams_in_any_order() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let stream = peer.open_stream();
     let health = peer.get("/healthz");
@@ -105,15 +97,14 @@ fn ordinary_answers_come_beside_streams_in_any_order() {
     // A request for a stream has no body, said or not.
     let long = peer.begin("GET", STREAM, &[], 0);
     peer.send(&frame(DATA, END_STREAM, long, b"x"));
-    peer.until("refused", |peer| peer.streams.get(&long).is_some_and(|got| got.status == Some(400)));
+    peer.until("refused", |peer| peer.status(long) == Some(400));
     assert_eq!(gateway.subscribers(), 1);
 }
 
 // DNS rebinding: a page of evil.example, which resolves to 127.0.0.1.
 #[test]
 fn the_authority_is_checked_as_a_host_is() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let ask = |peer: &mut H2Peer, authority: &[(&str, &str)]| {
         let id = peer.next_id();
@@ -141,8 +132,7 @@ fn the_authority_is_checked_as_a_host_is() {
 
 #[test]
 fn a_head_and_a_target_have_their_limits_to_the_byte() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     // "GET /healthz HTTP/1.1\r\n", "host: localhost\r\n", "x: …\r\n", "\r\n"
     let rest = (16 << 10) - (23 + 17 + 5 + 2);
@@ -172,8 +162,8 @@ fn a_connection_has_a_hundred_streams_and_an_address_as_many_as_over_http_1() {
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let ids: Vec<u32> = (0..100).map(|_| peer.open_stream()).collect();
     let more = peer.get(STREAM);
-    peer.until("refused", |peer| peer.streams.get(&more).is_some_and(|got| got.reset.is_some()));
-    assert_eq!(peer.got(more).reset, Some(REFUSED_STREAM));
+    peer.until("refused", |peer| peer.reset(more).is_some());
+    assert_eq!(peer.reset(more), Some(REFUSED_STREAM));
     let mut second = H2Peer::connect(gateway.port(), &site);
     let last = second.open_stream();
     let beyond = second.get(STREAM);
@@ -221,16 +211,14 @@ fn a_stream_whose_window_stays_shut_is_reset_after_the_write_timeout_and_no_othe
     let mut shut = H2Peer::with_window(gateway.port(), &site, 0);
     let stalled = shut.get(STREAM);
     let health = shut.get("/healthz");
-    shut.until("its head", |peer| peer.streams.get(&stalled).is_some_and(|got| got.status.is_some()));
+    shut.until("its head", |peer| peer.status(stalled).is_some());
     let mut honest = H2Peer::connect(gateway.port(), &site);
     let id = honest.open_stream();
     for n in 0..40 {
         gateway.say(&format!("{n} {}", "x".repeat(10_000)));
     }
     honest.until_text(id, "data: 39 ");
-    shut.until("both are reset", |peer| {
-        [stalled, health].iter().all(|id| peer.streams.get(id).is_some_and(|got| got.reset == Some(CANCEL)))
-    });
+    shut.until("both are reset", |peer| [stalled, health].iter().all(|id| peer.reset(*id) == Some(CANCEL)));
     eventually("one is left", || gateway.subscribers() == 1);
     assert_eq!(gateway.count(|stats| &stats.write_timeouts_total), 1, "the answer is none");
     // The connection is as good as before.
@@ -262,8 +250,7 @@ fn a_connection_that_takes_nothing_is_cut_after_the_write_timeout() {
 
 #[test]
 fn an_end_by_either_side_gives_everything_back() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     for round in 0..3 {
         let mut peer = H2Peer::connect(gateway.port(), &site);
         for _ in 0..20 {
@@ -287,8 +274,7 @@ fn an_end_by_either_side_gives_everything_back() {
 // Slow bodies on a hundred streams of a connection.
 #[test]
 fn bodies_that_trickle_are_given_up_stream_by_stream() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let stream = peer.open_stream();
     let ids: Vec<u32> =
@@ -297,17 +283,14 @@ fn bodies_that_trickle_are_given_up_stream_by_stream() {
         peer.send(&frame(DATA, 0, *id, b" "));
     }
     // Nobody wants them: an answer, and the rest is not waited for.
-    peer.until("all are answered", |peer| {
-        ids.iter().all(|id| peer.streams.get(id).is_some_and(|got| got.status == Some(404)))
-    });
+    peer.until("all are answered", |peer| ids.iter().all(|id| peer.status(*id) == Some(404)));
     gateway.say("on");
     peer.until_text(stream, "data: on\n\n");
 }
 
 #[test]
 fn a_head_over_http_1_is_no_stream_of_http2_and_the_other_way_round() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peer = H2Peer::shaken(gateway.port(), &site);
     peer.send(GET.as_bytes());
     assert!(peer.ends_within(DEADLINE), "an HTTP/1.1 request where HTTP/2 was agreed on");

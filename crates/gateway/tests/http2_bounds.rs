@@ -7,14 +7,13 @@ mod support;
 use std::time::{Duration, Instant};
 
 use sse_gateway::Settings;
-use sse_proto::call::{EventsEnd, Shape};
-use support::calls::{callable, calling, done, done_with, publish_end, shape, take, try_take};
-use support::h2::{DATA, END_STREAM, Got, H2Peer, RST_STREAM, frame};
+use sse_proto::call::Shape;
+use support::calls::{callable, calling, done, shape, take, try_take};
+use support::h2::{CANCEL, DATA, END_STREAM, H2Peer, NO_ERROR, RST_STREAM, frame};
+use support::streamed::{self, begun_over_http2};
 use support::tls::Site;
-use support::{DEADLINE, TestGateway, eventually, raised, within};
+use support::{DEADLINE, TestGateway, eventually, within};
 
-const NO_ERROR: u32 = 0;
-const CANCEL: u32 = 8;
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 fn gateway(site: &Site, change: impl FnOnce(&mut Settings)) -> TestGateway {
@@ -32,10 +31,6 @@ fn post(peer: &mut H2Peer, body: &[u8], flags: u8) -> u32 {
     let id = peer.begin("POST", "/api/work", &JSON, 0);
     peer.body(id, body, flags);
     id
-}
-
-fn has_status(peer: &H2Peer, id: u32, status: u16) -> bool {
-    peer.streams.get(&id).is_some_and(|got| got.status == Some(status))
 }
 
 #[test]
@@ -68,30 +63,6 @@ fn calls_are_answered_in_any_order_and_cancelled_with_their_streams() {
 }
 
 #[test]
-fn a_call_that_streams_ends_with_its_result() {
-    let site = Site::new();
-    let gateway = gateway(&site, |_| {});
-    let mut peer = H2Peer::connect(gateway.port(), &site);
-    let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
-    let call = take(&gateway);
-    gateway.desk().has_begun(call.id);
-    peer.until_text(id, "sse.ready");
-    gateway.publish(&[raised(call.id, "half")]);
-    peer.until_text(id, "data: half\n\n");
-    gateway.desk().answer(call.id, done_with(call.id, "whole", EventsEnd::Told));
-    publish_end(&gateway, call.id);
-    let (status, text) = peer.answer(id);
-    assert!(status == 200 && text.ends_with("event: sse.result\ndata: whole\n\n\n"), "{text}");
-    // One that its reader leaves is cancelled.
-    let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
-    let call = take(&gateway);
-    gateway.desk().has_begun(call.id);
-    peer.until_text(id, "sse.ready");
-    peer.send(&frame(RST_STREAM, 0, id, &CANCEL.to_be_bytes()));
-    eventually("the call is cancelled", || gateway.gateway.poll_cancelled() == Some(call.id));
-}
-
-#[test]
 fn a_body_has_its_limit_to_the_byte() {
     let site = Site::new();
     let gateway = gateway(&site, |settings| settings.max_body_size = 100_000);
@@ -100,7 +71,7 @@ fn a_body_has_its_limit_to_the_byte() {
         let body = format!("{{\"n\":\"{}\"}}", "x".repeat(len - 8));
         let id = post(&mut peer, body.as_bytes(), END_STREAM);
         if len > 100_000 {
-            peer.until("too large", |peer| has_status(peer, id, 413));
+            peer.until("too large", |peer| peer.status(id) == Some(413));
         } else {
             let call = take(&gateway);
             gateway.desk().answer(call.id, done(call.id, "ok"));
@@ -112,11 +83,11 @@ fn a_body_has_its_limit_to_the_byte() {
     for _ in 0..4 {
         peer.send(&frame(DATA, 0, id, &[b'x'; 16_000]));
     }
-    peer.until("reset", |peer| peer.streams.get(&id).is_some_and(|got| got.reset.is_some()));
+    peer.until("reset", |peer| peer.reset(id).is_some());
     let got = peer.got(id);
     assert!(got.has_ended && got.status == Some(413) && got.reset == Some(NO_ERROR), "{got:?}");
     let id = peer.begin("POST", "/api/work", &[JSON[0], ("content-length", "100001")], 0);
-    peer.until("too large", |peer| has_status(peer, id, 413));
+    peer.until("too large", |peer| peer.status(id) == Some(413));
     assert!(try_take(&gateway.gateway).is_none());
 }
 
@@ -146,7 +117,7 @@ fn bodies_that_trickle_have_their_ten_seconds_and_delay_nobody() {
         slowest = slowest.max(before.elapsed());
         std::thread::sleep(Duration::from_millis(300));
         attacker.pump();
-        ids.iter().all(|id| has_status(&attacker, *id, 408))
+        ids.iter().all(|id| attacker.status(*id) == Some(408))
     });
     assert!(began.elapsed() >= Duration::from_secs(9), "{:?}", began.elapsed());
     assert!(slowest < Duration::from_secs(1), "{slowest:?}");
@@ -198,9 +169,7 @@ fn an_answer_that_is_not_taken_is_reset_and_its_memory_given_back() {
             let call = take(&gateway);
             gateway.desk().answer(call.id, done(call.id, &body));
         }
-        peer.until("both are reset", |peer| {
-            ids.iter().all(|id| peer.streams.get(id).is_some_and(|got| got.reset == Some(CANCEL)))
-        });
+        peer.until("both are reset", |peer| ids.iter().all(|id| peer.reset(*id) == Some(CANCEL)));
         for id in ids {
             let got = peer.got(id);
             assert!(
@@ -216,7 +185,7 @@ fn an_answer_that_is_not_taken_is_reset_and_its_memory_given_back() {
     let id = peer.get("/api/look");
     let call = take(&gateway);
     gateway.desk().answer(call.id, done(call.id, &body));
-    peer.until("the whole answer", |peer| peer.streams.get(&id).is_some_and(Got::is_over));
+    peer.until("the whole answer", |peer| peer.is_over(id));
     assert!(peer.got(id).has_ended && peer.got(id).data.len() == body.len());
 }
 
@@ -237,21 +206,14 @@ fn an_end_that_is_not_taken_has_the_write_timeout_as_every_part_has() {
         if len <= WINDOW {
             assert_eq!(peer.answer(id).1.len(), len);
         } else {
-            peer.until("it is reset", |peer| {
-                peer.streams.get(&id).is_some_and(|got| got.reset == Some(CANCEL))
-            });
+            peer.until("it is reset", |peer| peer.reset(id) == Some(CANCEL));
             assert_eq!(peer.got(id).data.len(), WINDOW, "{len}");
         }
     }
     // And the end of a stream.
-    let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
-    let call = take(&gateway);
-    gateway.desk().has_begun(call.id);
-    peer.until_text(id, "sse.ready");
-    let text = "x".repeat(WINDOW);
-    gateway.desk().answer(call.id, done_with(call.id, &text, EventsEnd::Told));
-    publish_end(&gateway, call.id);
-    peer.until("it is reset", |peer| peer.streams.get(&id).is_some_and(|got| got.reset == Some(CANCEL)));
+    let (id, call) = begun_over_http2(&gateway, &mut peer);
+    streamed::end(&gateway, call, &"x".repeat(WINDOW));
+    peer.until("it is reset", |peer| peer.reset(id) == Some(CANCEL));
     assert!(!peer.got(stays).is_over());
 }
 

@@ -6,11 +6,9 @@
 mod support;
 
 use support::footprint::anonymous_memory;
-use support::h2::{END_HEADERS, END_STREAM, H2Peer, HEADERS, RST_STREAM, STREAM, all_gone, frame, head};
-use support::tls::Site;
-use support::{TestGateway, eventually};
-
-const CANCEL: u32 = 8;
+use support::h2::{CANCEL, END_HEADERS, END_STREAM, H2Peer, HEADERS, RST_STREAM, STREAM, frame, head};
+use support::tls::{Site, secure};
+use support::{TestGateway, all_gone, eventually};
 
 /// What the allocator may keep of one round and another not, in bytes: a hundred for each stream that came
 /// and went.
@@ -78,8 +76,7 @@ fn come_and_go_on_one(gateway: &TestGateway, site: &Site, streams: usize) {
 
 #[test]
 fn thousands_of_connections_and_streams_leave_nothing_behind() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let round = || {
         come_and_go(&gateway, &site, 12, 100);
         come_and_go(&gateway, &site, 200, 1);

@@ -6,8 +6,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
-use support::h2::{END_HEADERS, END_STREAM, Got, H2Peer, HEADERS, PING, WINDOW_UPDATE, fields, frame};
-use support::tls::Site;
+use support::h2::{END_HEADERS, END_STREAM, H2Peer, HEADERS, PING, WINDOW_UPDATE, fields, frame};
+use support::tls::secure;
 use support::{TestGateway, eventually};
 
 const STREAMS: usize = 100;
@@ -26,8 +26,7 @@ fn say_to_all(gateway: &TestGateway, peer: &mut H2Peer, events: usize) {
 #[test]
 fn who_acknowledges_each_of_a_hundred_thousand_frames_in_a_record_of_its_own_stays() {
     for (version, frames) in [(&TLS13, 70_000), (&TLS12, 30_000)] {
-        let site = Site::new();
-        let gateway = TestGateway::with(site.settings());
+        let (site, gateway) = secure();
         let mut peer = H2Peer::shaken_by(gateway.port(), &site.trust(&[version]));
         peer.say_hello(1 << 20);
         peer.takes_apart = true;
@@ -43,8 +42,7 @@ fn who_acknowledges_each_of_a_hundred_thousand_frames_in_a_record_of_its_own_sta
 
 #[test]
 fn who_acknowledges_late_and_everything_at_once_stays() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let ids: Vec<u32> = (0..STREAMS).map(|_| peer.open_stream()).collect();
     peer.takes = false;
@@ -65,8 +63,7 @@ fn who_acknowledges_late_and_everything_at_once_stays() {
 // A flood after a busy stream: what the stream excuses runs out.
 #[test]
 fn a_flood_in_records_of_its_own_is_cut_off_beside_a_busy_stream_too() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     peer.open_stream();
     for n in 0..100 {
@@ -85,15 +82,14 @@ fn a_flood_in_records_of_its_own_is_cut_off_beside_a_busy_stream_too() {
 // Targets and names that HTTP/1.1 cannot have: a path without a slash, by which a file might be looked up.
 #[test]
 fn targets_that_are_no_paths_open_nothing() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     let stream = peer.open_stream();
     let odd =
         ["", "healthz", "..", "../../etc/passwd", "//healthz", "https://localhost/healthz", "?x", "api"];
     for target in odd {
         let id = peer.get(target);
-        peer.until("an answer", |peer| peer.streams.get(&id).is_some_and(Got::is_over));
+        peer.until("an answer", |peer| peer.is_over(id));
         let got = peer.got(id);
         assert!(got.status.is_none_or(|status| status >= 400), "{target:?}: {got:?}");
     }
@@ -106,7 +102,7 @@ fn targets_that_are_no_paths_open_nothing() {
         let pseudo =
             [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", "/healthz")];
         peer.send(&frame(HEADERS, END_HEADERS | END_STREAM, id, &fields(pseudo)));
-        peer.until("an answer", |peer| peer.streams.get(&id).is_some_and(Got::is_over));
+        peer.until("an answer", |peer| peer.is_over(id));
         let got = peer.got(id);
         assert!(got.status.is_none_or(|status| status >= 400), "{authority:?}: {got:?}");
     }
@@ -115,8 +111,8 @@ fn targets_that_are_no_paths_open_nothing() {
     {
         let mut peer = H2Peer::connect(gateway.port(), &site);
         let id = peer.begin("GET", "/healthz", &[more], END_STREAM);
-        peer.until("refused", |peer| peer.goaway.is_some() || peer.got(id).reset.is_some());
-        assert_eq!(peer.got(id).status, None, "{more:?}");
+        peer.until("refused", |peer| peer.goaway.is_some() || peer.reset(id).is_some());
+        assert_eq!(peer.status(id), None, "{more:?}");
     }
     gateway.say("still here");
     peer.until_text(stream, "data: still here\n\n");

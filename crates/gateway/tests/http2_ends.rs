@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use sse_gateway::{CallResult, Config, Settings};
 use sse_proto::call::{CallAnswer, Cut, EventsEnd, Outcome, Shape};
-use support::calls::{callable, calling, calling_with, done_with, publish_end, serve, shape, take};
-use support::h2::{END_STREAM, H2Peer, STREAM, WINDOW_UPDATE, frame};
+use support::calls::{callable, calling, calling_with, serve, shape, take};
+use support::h2::{CANCEL, END_STREAM, H2Peer, RST_STREAM, STREAM, WINDOW_UPDATE, frame};
 use support::people;
+use support::streamed::{self, begun_over_http2};
 use support::tls::Site;
 use support::{TestGateway, auth, config, disconnect, eventually, folder, raised};
 
-const CANCEL: u32 = 8;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn token(user: &str, lifetime: Duration) -> String {
@@ -29,7 +29,7 @@ fn open(peer: &mut H2Peer, path: &str, token: &str) -> u32 {
 }
 
 fn ends_cleanly(peer: &mut H2Peer, id: u32) -> String {
-    peer.until("its end", |peer| peer.streams[&id].is_over());
+    peer.until("its end", |peer| peer.is_over(id));
     let got = peer.got(id);
     assert!(got.has_ended && got.reset.is_none(), "{got:?}");
     assert!(got.text().ends_with("\n\n\n"), "{:?}", got.text());
@@ -69,7 +69,7 @@ fn a_stream_whose_window_is_shut_when_its_token_expires_gets_the_rest_of_an_even
     (0..50).for_each(|n| _ = gateway.say(&format!("{n}.{}", "x".repeat(5_000))));
     eventually("expired", || since.elapsed().unwrap() > Duration::from_millis(3_200));
     gateway.say("too late");
-    assert_eq!(peer.got(id).reset, None);
+    assert_eq!(peer.reset(id), None);
     peer.takes = true;
     peer.send(&frame(WINDOW_UPDATE, 0, id, &(1_u32 << 20).to_be_bytes()));
     let text = ends_cleanly(&mut peer, id);
@@ -157,7 +157,7 @@ fn a_reader_that_falls_out_of_the_window_is_told_what_it_missed_and_its_neighbou
     assert_eq!(missed.parse::<usize>().unwrap() + seen, 100, "{seen}");
     assert!(!text.contains(&"x".repeat(10_001)), "each is whole");
     // One that grants nothing at all is reset alone.
-    assert_eq!(peer.got(good).reset, None);
+    assert_eq!(peer.reset(good), None);
 }
 
 #[test]
@@ -203,39 +203,34 @@ fn snapshots_come_before_what_is_live_on_each_stream_of_a_connection() {
     peer.until_text(ids[1], "data: of bob\n\n");
     let gone = own(&mut peer, "carol");
     let run = take(&gateway);
-    peer.send(&frame(3, 0, gone, &CANCEL.to_be_bytes()));
+    peer.send(&frame(RST_STREAM, 0, gone, &CANCEL.to_be_bytes()));
     eventually("it is cancelled", || gateway.gateway.poll_cancelled() == Some(run.id));
 }
 
 #[test]
-fn calls_that_stream_end_each_with_its_result_and_go_all_with_their_connection() {
+fn calls_that_stream_end_each_with_its_result_and_go_with_their_stream_or_connection() {
     let site = Site::new();
     let routines = [callable("work", "HTTP POST", &[], shape(Shape::Scalar))];
     let gateway = calling(site.settings(), &routines);
-    let begin = |peer: &mut H2Peer| {
-        let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
-        let call = take(&gateway);
-        gateway.desk().has_begun(call.id);
-        peer.until_text(id, "sse.ready");
-        (id, call.id)
-    };
     let mut peer = H2Peer::connect(gateway.port(), &site);
-    let calls: Vec<(u32, u64)> = (0..10).map(|_| begin(&mut peer)).collect();
+    let calls: Vec<(u32, u64)> = (0..10).map(|_| begun_over_http2(&gateway, &mut peer)).collect();
     for (_, call) in &calls {
         gateway.publish(&[raised(*call, format!("half of {call}")), raised(*call, "y".repeat(40_000))]);
     }
     for (id, call) in calls.iter().rev() {
         let result = format!("whole of {call}");
-        gateway.desk().answer(*call, done_with(*call, &result, EventsEnd::Told));
-        publish_end(&gateway, *call);
+        streamed::end(&gateway, *call, &result);
         let text = ends_cleanly(&mut peer, *id);
-        assert_eq!(text.matches(" of ").count(), 2, "of its own call alone");
+        assert_eq!((peer.status(*id), text.matches(" of ").count()), (Some(200), 2), "of its own call alone");
         let halves = format!("data: half of {call}\n\n");
         assert!(
             text.contains(&halves) && text.ends_with(&format!("event: sse.result\ndata: {result}\n\n\n"))
         );
     }
-    let mut calls: Vec<u64> = (0..10).map(|_| begin(&mut peer).1).collect();
+    let (left, call) = begun_over_http2(&gateway, &mut peer);
+    peer.send(&frame(RST_STREAM, 0, left, &CANCEL.to_be_bytes()));
+    eventually("the call is cancelled", || gateway.gateway.poll_cancelled() == Some(call));
+    let mut calls: Vec<u64> = (0..10).map(|_| begun_over_http2(&gateway, &mut peer).1).collect();
     drop(peer);
     eventually("all are cancelled", || {
         while let Some(call) = gateway.gateway.poll_cancelled() {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use support::TestGateway;
 use support::h2::{H2Peer, WINDOW_UPDATE, frame};
-use support::tls::Site;
+use support::tls::{Site, secure};
 
 const GREEDY: usize = 3;
 const STREAMS: usize = 100;
@@ -37,8 +37,7 @@ fn excused(gateway: &TestGateway, site: &Site) -> Vec<H2Peer> {
 // let one event through.
 #[test]
 fn events_come_between_the_frames_of_connections_that_send_without_a_pause() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let peers = excused(&gateway, &site);
     let mut honest = H2Peer::connect(gateway.port(), &site);
     let stream = honest.open_stream();
@@ -70,8 +69,7 @@ fn events_come_between_the_frames_of_connections_that_send_without_a_pause() {
 // A hundred requests at a time, again and again, beside somebody who asks for one.
 #[test]
 fn a_connection_with_one_request_has_its_turn_beside_others_with_a_hundred() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let (is_over, greedy) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..GREEDY {

@@ -6,13 +6,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::h2::{
-    CONTINUATION, END_HEADERS, END_STREAM, H2Peer, HEADERS, PING, RST_STREAM, SETTINGS, STREAM,
+    CANCEL, CONTINUATION, END_HEADERS, END_STREAM, H2Peer, HEADERS, PING, RST_STREAM, SETTINGS, STREAM,
     WINDOW_UPDATE, fields, frame, head,
 };
-use support::tls::Site;
+use support::tls::secure;
 use support::{DEADLINE, TestGateway, eventually};
-
-const CANCEL: u32 = 8;
 
 /// How long the slowest of some events took to an honest stream on another connection.
 fn slowest_event(gateway: &TestGateway, honest: &mut H2Peer, id: u32, tag: &str) -> Duration {
@@ -78,8 +76,7 @@ fn a_flood_ends_its_own_connection_and_delays_no_event_of_others() {
             frame(HEADERS, END_HEADERS | END_STREAM, id, &block)
         }),
     ];
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut honest = H2Peer::connect(gateway.port(), &site);
     let id = honest.open_stream();
     for (name, make) in floods {

@@ -10,11 +10,9 @@ use std::time::{Duration, Instant};
 use sse_gateway::Settings;
 use sse_proto::call::Shape;
 use support::calls::{callable, calling, serve, shape};
-use support::h2::{END_HEADERS, END_STREAM, H2Peer, HEADERS, PING, STREAM, all_gone, frame, head};
-use support::tls::{Ended, Site, VERSIONS};
-use support::{DEADLINE, TestGateway, eventually, within};
-
-const NO_ERROR: u32 = 0;
+use support::h2::{END_HEADERS, END_STREAM, H2Peer, HEADERS, NO_ERROR, PING, STREAM, frame, head};
+use support::tls::{Ended, Site, VERSIONS, secure};
+use support::{DEADLINE, TestGateway, all_gone, eventually, within};
 
 /// A peer whose system takes a few kilobytes beyond what it reads.
 fn narrow(gateway: &TestGateway, site: &Site) -> H2Peer {
@@ -120,8 +118,7 @@ fn a_peer_that_goes_on_talking_and_does_not_go_is_left_after_the_write_timeout()
 #[test]
 fn a_stop_that_hurries_ends_streams_that_are_read_and_waits_for_no_other() {
     const HURRY: Duration = Duration::from_secs(3);
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut stalled = H2Peer::with_window(gateway.port(), &site, 10_000);
     stalled.takes = false;
     (0..20).for_each(|_| _ = stalled.open_stream());
@@ -165,7 +162,7 @@ fn a_request_behind_the_word_to_go_is_not_answered_and_one_before_it_is() {
         peer.try_send(&frame(HEADERS, END_HEADERS | END_STREAM, 101, &request));
     }
     assert!(peer.ends_within(DEADLINE));
-    assert!(peer.got(101).status.is_none());
+    assert!(peer.status(101).is_none());
     assert_eq!(gateway.count(|stats| &stats.subscribers_total), 0);
     all_gone(&gateway);
 }
@@ -175,8 +172,7 @@ fn a_request_behind_the_word_to_go_is_not_answered_and_one_before_it_is() {
 #[test]
 #[ignore = "slow"]
 fn a_peer_that_does_not_answer_when_it_is_asked_is_given_up_and_one_that_does_stays() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut deaf = H2Peer::connect(gateway.port(), &site);
     (0..10).for_each(|_| _ = deaf.open_stream());
     let mut honest = H2Peer::connect(gateway.port(), &site);

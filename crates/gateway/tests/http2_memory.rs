@@ -49,11 +49,7 @@ impl Kind {
                 assert!(peer.has_answer());
                 peer.socket().try_clone().unwrap()
             }
-            Self::Tls => {
-                let mut peer = TlsPeer::ask(gateway.port(), &trust, GET);
-                peer.read_to("sse.ready");
-                peer.tcp
-            }
+            Self::Tls => TlsPeer::listen(gateway.port(), &trust).tcp,
             Self::Http2 | Self::Shared => {
                 let mut peer = H2Peer::with_window(gateway.port(), site, 1 << 30);
                 for _ in 0..share {

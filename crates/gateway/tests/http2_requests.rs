@@ -8,7 +8,7 @@ use sse_gateway::{CorsOrigins, Settings};
 use sse_proto::call::Shape;
 use support::calls::{callable, calling, serve, shape, try_take};
 use support::h2::{END_HEADERS, END_STREAM, H2Peer, HEADERS, fields, frame};
-use support::tls::Site;
+use support::tls::{Site, secure};
 use support::tokens::token_of;
 use support::{TestGateway, auth, folder};
 
@@ -25,8 +25,7 @@ fn ask(peer: &mut H2Peer, method: &str, authority: &str, more: &[(&str, &str)]) 
 // as RFC 3986 §6.2 has it).
 #[test]
 fn a_host_that_is_the_authority_in_other_letters_or_with_its_port_is_no_other_host() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     for (authority, hosts, status) in [
         ("localhost", &["LOCALHOST"][..], 200),
@@ -50,8 +49,7 @@ fn a_host_that_is_the_authority_in_other_letters_or_with_its_port_is_no_other_ho
 
 #[test]
 fn the_asterisk_is_a_target_of_options_alone() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let mut peer = H2Peer::connect(gateway.port(), &site);
     for (method, status) in
         [("OPTIONS", 204), ("GET", 400), ("HEAD", 400), ("POST", 400), ("DELETE", 400), ("X", 400)]

@@ -196,7 +196,7 @@ fn a_peer_that_sends_more_than_our_windows_allow_loses_its_connection_and_others
         !is_open
             || peer.ended.is_some()
             || peer.goaway == Some(FLOW_CONTROL_ERROR)
-            || ids.iter().all(|id| peer.streams.get(id).is_some_and(|got| got.reset.is_some()))
+            || ids.iter().all(|id| peer.reset(*id).is_some())
     });
     gateway.say("on");
     honest.until_text(stream, "data: on\n\n");

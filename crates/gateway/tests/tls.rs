@@ -10,19 +10,14 @@ use std::time::{Duration, Instant};
 
 use sse_gateway::{Settings, TlsSettings};
 use support::peer::{GET, Peer, Stream};
-use support::tls::{Ended, Site, TlsPeer, VERSIONS, make};
+use support::tls::{Ended, Site, TlsPeer, VERSIONS, make, secure};
 use support::{DEADLINE, TestGateway, config, eventually, raise, settings, within};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-fn gateway(site: &Site) -> TestGateway {
-    TestGateway::with(site.settings())
-}
-
 #[test]
 fn answers_and_streams_come_over_both_versions_and_end_with_a_notice() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let mut peers = Vec::new();
     for version in VERSIONS {
         let trust = site.trust(&[version]);
@@ -49,8 +44,7 @@ fn answers_and_streams_come_over_both_versions_and_end_with_a_notice() {
 
 #[test]
 fn an_answer_that_closes_the_connection_ends_with_a_notice() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let request = "GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let (text, ended) = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), request).rest();
     assert!(text.starts_with("HTTP/1.1 404"), "{text}");
@@ -63,8 +57,7 @@ fn an_answer_that_closes_the_connection_ends_with_a_notice() {
 
 #[test]
 fn what_is_not_tls_gets_one_plain_400_that_says_so() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (_site, gateway) = secure();
     let detail = Peer::ask(gateway.port(), GET).answer(true).problem(400);
     assert!(detail.contains("TLS") && detail.contains("https"), "{detail}");
     for junk in ["\0", "\u{15}\u{3}\u{3}", "SSH-2.0-x\r\n"] {
@@ -77,8 +70,7 @@ fn what_is_not_tls_gets_one_plain_400_that_says_so() {
 // Slow handshakes: a byte now and then, to hold a socket for ever.
 #[test]
 fn a_handshake_has_ten_seconds_however_its_bytes_come() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let before = Instant::now();
     let mut silent = TcpStream::connect(("127.0.0.1", gateway.port())).unwrap();
     let mut slow = TlsPeer::connect(gateway.port(), &site.trust(&VERSIONS));
@@ -109,8 +101,7 @@ fn a_handshake_has_ten_seconds_however_its_bytes_come() {
 // A handshake without end: records that never make a whole message.
 #[test]
 fn what_is_kept_of_an_unfinished_handshake_is_bounded() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (_site, gateway) = secure();
     let mut peer = Peer::connect(gateway.port());
     // A message of 16 MB begins, in whole records.
     let mut record = vec![22, 3, 1, 0x20, 0, 1, 0xff, 0xff, 0xff];
@@ -128,10 +119,8 @@ fn what_is_kept_of_an_unfinished_handshake_is_bounded() {
 
 #[test]
 fn a_renewed_certificate_is_for_new_connections_and_cuts_no_stream() {
-    let site = Site::new();
-    let gateway = gateway(&site);
-    let mut stream = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), GET);
-    stream.read_to("sse.ready");
+    let (site, gateway) = secure();
+    let mut stream = TlsPeer::listen(gateway.port(), &site.trust(&VERSIONS));
     // Without a ticket: whoever has one is not shown any certificate.
     let old = site.trust(&VERSIONS);
     site.renew();
@@ -193,8 +182,7 @@ fn a_reload_leads_from_plain_http_to_tls_and_back_and_cuts_no_stream() {
         gateway.log().iter().any(|line| line.contains("connections go on in plain HTTP"))
     });
     gateway.gateway.apply(Arc::new(site.settings()));
-    let mut tls = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), GET);
-    tls.read_to("sse.ready");
+    let mut tls = TlsPeer::listen(gateway.port(), &site.trust(&VERSIONS));
     gateway.say("to both");
     assert_eq!(plain.take(1), ["to both"]);
     tls.read_to("data: to both\n\n");
@@ -207,10 +195,8 @@ fn a_reload_leads_from_plain_http_to_tls_and_back_and_cuts_no_stream() {
 
 #[test]
 fn a_stream_goes_on_when_its_client_updates_its_keys() {
-    let site = Site::new();
-    let gateway = gateway(&site);
-    let mut stream = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), GET);
-    stream.read_to("sse.ready");
+    let (site, gateway) = secure();
+    let mut stream = TlsPeer::listen(gateway.port(), &site.trust(&VERSIONS));
     for n in 0..20 {
         stream.tls.refresh_traffic_keys().unwrap();
         stream.flush();
@@ -221,11 +207,9 @@ fn a_stream_goes_on_when_its_client_updates_its_keys() {
 
 #[test]
 fn a_stream_ends_when_its_client_says_its_end_or_just_hangs_up() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     for says in [true, false] {
-        let mut stream = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), GET);
-        stream.read_to("sse.ready");
+        let mut stream = TlsPeer::listen(gateway.port(), &site.trust(&VERSIONS));
         assert_eq!(gateway.subscribers(), 1);
         if says {
             stream.tls.send_close_notify();
@@ -240,10 +224,8 @@ fn a_stream_ends_when_its_client_says_its_end_or_just_hangs_up() {
 // A subscriber that sends: bytes that make no whole record, records without end.
 #[test]
 fn a_stream_whose_client_keeps_sending_is_closed() {
-    let site = Site::new();
-    let gateway = gateway(&site);
-    let mut stream = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), GET);
-    stream.read_to("sse.ready");
+    let (site, gateway) = secure();
+    let mut stream = TlsPeer::listen(gateway.port(), &site.trust(&VERSIONS));
     stream.send(&[b'x'; 500]);
     gateway.say("some bytes do no harm");
     stream.read_to("do no harm\n\n");
@@ -252,8 +234,7 @@ fn a_stream_whose_client_keeps_sending_is_closed() {
     record.resize(1500, 0);
     stream.tcp.write_all(&record).unwrap();
     eventually("it is gone", || gateway.subscribers() == 0);
-    let mut stream = TlsPeer::ask(gateway.port(), &site.trust(&VERSIONS), GET);
-    stream.read_to("sse.ready");
+    let mut stream = TlsPeer::listen(gateway.port(), &site.trust(&VERSIONS));
     while gateway.subscribers() > 0 {
         let _ = stream.tls.writer().write_all(&[b'x'; 900]);
         while stream.tls.wants_write() && stream.tls.write_tls(&mut stream.tcp).is_ok() {}
@@ -263,11 +244,9 @@ fn a_stream_whose_client_keeps_sending_is_closed() {
 
 #[test]
 fn who_comes_back_gets_what_it_has_missed() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     let trust = site.trust(&VERSIONS);
-    let mut stream = TlsPeer::ask(gateway.port(), &trust, GET);
-    stream.read_to("sse.ready");
+    let mut stream = TlsPeer::listen(gateway.port(), &trust);
     gateway.say("one");
     let block = stream.read_to("data: one\n\n");
     let id = block.rsplit("id: ").next().unwrap().lines().next().unwrap().to_owned();
@@ -282,8 +261,7 @@ fn who_comes_back_gets_what_it_has_missed() {
 
 #[test]
 fn large_events_are_whole_for_readers_of_any_pace() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     for version in VERSIONS {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4 << 10).unwrap();
@@ -305,8 +283,7 @@ fn large_events_are_whole_for_readers_of_any_pace() {
 
 #[test]
 fn a_client_that_has_said_its_end_still_gets_its_answer() {
-    let site = Site::new();
-    let gateway = gateway(&site);
+    let (site, gateway) = secure();
     for hangs_up in [false, true] {
         let mut peer = TlsPeer::connect(gateway.port(), &site.trust(&VERSIONS));
         peer.shake();
@@ -353,8 +330,7 @@ fn what_a_client_does_not_take_is_cut_off() {
     let trust = site.trust(&VERSIONS);
     let mut answer = TlsPeer::ask(gateway.port(), &trust, LARGE);
     answer.read_to("\r\n\r\n");
-    let mut stream = TlsPeer::ask(gateway.port(), &trust, GET);
-    stream.read_to("sse.ready");
+    let _stream = TlsPeer::listen(gateway.port(), &trust);
     assert_eq!(gateway.subscribers(), 1);
     for _ in 0..100 {
         gateway.publish(&[raise("x".repeat(100_000))]);

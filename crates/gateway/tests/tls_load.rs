@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustls::client::Resumption;
 use support::footprint::cpu_of_gateway;
 use support::peer::{GET, Peer};
-use support::tls::{Site, TlsPeer, VERSIONS};
+use support::tls::{Site, TlsPeer, VERSIONS, secure};
 use support::{TestGateway, eventually};
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -69,8 +69,7 @@ fn beside(guests: Guests, time: Duration) -> Noticed {
             made
         });
         let mut read_one: Box<dyn FnMut(&str)> = if is_tls {
-            let mut stream = TlsPeer::ask(port, &site.trust(&VERSIONS), GET);
-            stream.read_to("sse.ready");
+            let mut stream = TlsPeer::listen(port, &site.trust(&VERSIONS));
             Box::new(move |text| drop(stream.read_to(text)))
         } else {
             let mut stream = support::peer::Stream::ready(port);
@@ -136,8 +135,7 @@ fn byte_by_byte(peer: &mut TlsPeer, head: &str) {
 #[ignore = "a measurement"]
 fn by_hand_measure_what_attackers_cost_the_thread_that_serves() {
     type Attack = fn(&TestGateway, &Site);
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let attacks: [(&str, u32, Attack); 7] = [
         ("plain HTTP at the port", 200, |gateway, _| drop(Peer::ask(gateway.port(), GET).answer(true))),
         ("a handshake and its answer", 200, |gateway, site| {
@@ -160,8 +158,7 @@ fn by_hand_measure_what_attackers_cost_the_thread_that_serves() {
             byte_by_byte(&mut peer, &format!("{}\r\nX: {}", GET.trim_end(), "x".repeat(16_000)));
         }),
         ("20,000 changes of keys", 20, |gateway, site| {
-            let mut peer = TlsPeer::ask(gateway.port(), &site.trust(&[&rustls::version::TLS13]), GET);
-            peer.read_to("sse.ready");
+            let mut peer = TlsPeer::listen(gateway.port(), &site.trust(&[&rustls::version::TLS13]));
             for _ in 0..20_000 {
                 let failed = peer.tls.refresh_traffic_keys().is_err();
                 if failed || peer.tls.write_tls(&mut peer.tcp).is_err() {

@@ -25,11 +25,7 @@ const STALLED: u64 = 24 << 10;
 /// Sockets whose handshake and request are done: what the client's side keeps is dropped.
 fn tls_streams(gateway: &TestGateway, site: &Site, many: u64) -> Vec<TcpStream> {
     let trust = site.trust(&VERSIONS);
-    let open = |_| {
-        let mut peer = TlsPeer::ask(gateway.port(), &trust, GET);
-        peer.read_to("sse.ready");
-        peer.tcp
-    };
+    let open = |_| TlsPeer::listen(gateway.port(), &trust).tcp;
     (0..many).map(open).collect()
 }
 

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use support::peer::GET;
-use support::tls::{Site, TlsPeer, VERSIONS};
+use support::tls::{Site, TlsPeer, VERSIONS, secure};
 use support::{TestGateway, eventually};
 
 /// What comes after the last words of a client of TLS 1.3: records of any text, and of none, which its own
@@ -58,8 +58,7 @@ fn shaken(gateway: &TestGateway, site: &Site) -> (TlsPeer, Arc<rustls::ClientCon
 // stays short.
 #[test]
 fn records_without_text_are_let_pass_up_to_64_kb_and_end_the_connection_beyond() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     // Each group is 727 bytes, of which its byte of text excuses two, and 64 kB are 90 groups; a second
     // forgives more than one. (`stream/socket/overhead.rs` has the bound to the byte.)
     for (groups, is_answered) in [(85, true), (200, false)] {
@@ -85,8 +84,7 @@ fn records_without_text_are_let_pass_up_to_64_kb_and_end_the_connection_beyond()
 // Attack: a head in sixteen thousand records: sixteen thousand decryptions, for one request.
 #[test]
 fn a_head_may_come_byte_by_byte_but_not_all_of_a_long_one() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     for (length, is_answered) in [(2_000, true), (16_000, false)] {
         let (mut peer, config) = shaken(&gateway, &site);
         let mut sealer = Sealer::of(&mut peer, &config);
@@ -107,10 +105,8 @@ fn a_head_may_come_byte_by_byte_but_not_all_of_a_long_one() {
 // an answer.
 #[test]
 fn changes_of_keys_in_mid_stream_are_let_pass_in_tens_and_end_the_stream_in_thousands() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
-    let mut peer = TlsPeer::ask(gateway.port(), &site.trust(&[&rustls::version::TLS13]), GET);
-    peer.read_to("sse.ready");
+    let (site, gateway) = secure();
+    let mut peer = TlsPeer::listen(gateway.port(), &site.trust(&[&rustls::version::TLS13]));
     // As many as there may be in a row.
     for _ in 0..32 {
         peer.tls.refresh_traffic_keys().unwrap();
@@ -133,11 +129,9 @@ fn changes_of_keys_in_mid_stream_are_let_pass_in_tens_and_end_the_stream_in_thou
 // the keys that belong to it, and nothing that is sent with it counts before the handshake is completed.
 #[test]
 fn a_hello_with_a_ticket_that_is_sent_again_by_somebody_else_opens_nothing() {
-    let site = Site::new();
-    let gateway = TestGateway::with(site.settings());
+    let (site, gateway) = secure();
     let trust = site.trust(&VERSIONS);
-    let mut first = TlsPeer::ask(gateway.port(), &trust, GET);
-    first.read_to("sse.ready");
+    let _first = TlsPeer::listen(gateway.port(), &trust);
     let mut second = TlsPeer::connect(gateway.port(), &trust);
     let mut hello = Vec::new();
     second.tls.write_tls(&mut hello).unwrap();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
+use super::DEADLINE;
 use super::tls::{Ended, Site, TlsPeer, VERSIONS};
-use super::{DEADLINE, within};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
@@ -27,10 +27,13 @@ pub const END_HEADERS: u8 = 4;
 /// What a frame may have before anything else is agreed on.
 const MAX_FRAME_BYTES: usize = 16 << 10;
 
+pub const NO_ERROR: u32 = 0;
+pub const CANCEL: u32 = 8;
+
 pub const STREAM: &str = "/api/events/info";
 
 /// What has come on one stream.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Got {
     pub status: Option<u16>,
     pub data: Vec<u8>,
@@ -230,12 +233,20 @@ impl H2Peer {
     }
 
     pub fn got(&self, id: u32) -> Got {
-        self.streams.get(&id).map_or_else(Got::default, |got| Got {
-            status: got.status,
-            data: got.data.clone(),
-            has_ended: got.has_ended,
-            reset: got.reset,
-        })
+        self.streams.get(&id).cloned().unwrap_or_default()
+    }
+
+    pub fn status(&self, id: u32) -> Option<u16> {
+        self.streams.get(&id)?.status
+    }
+
+    /// The code with which the stream was reset.
+    pub fn reset(&self, id: u32) -> Option<u32> {
+        self.streams.get(&id)?.reset
+    }
+
+    pub fn is_over(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(Got::is_over)
     }
 
     /// Reads what has come.
@@ -319,7 +330,7 @@ impl H2Peer {
 
     /// Status and body of a whole answer.
     pub fn answer(&mut self, id: u32) -> (u16, String) {
-        self.until("an answer", |peer| peer.streams.get(&id).is_some_and(Got::is_over));
+        self.until("an answer", |peer| peer.is_over(id));
         let got = self.got(id);
         assert!(got.has_ended, "{got:?}");
         (got.status.unwrap(), got.text())
@@ -358,11 +369,6 @@ impl H2Peer {
         }
         self.ended.is_some()
     }
-}
-
-/// Waits until the gateway holds no connection any more.
-pub fn all_gone(gateway: &super::TestGateway) {
-    within(DEADLINE, "all sockets are given back", || gateway.count(|stats| &stats.connections) == 0);
 }
 
 /// The first field of an answer is its status: by the static table, or as a text of three digits.

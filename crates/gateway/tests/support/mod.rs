@@ -54,6 +54,11 @@ pub fn within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until the gateway holds no connection any more.
+pub fn all_gone(gateway: &TestGateway) {
+    eventually("all sockets are given back", || gateway.count(|stats| &stats.connections) == 0);
+}
+
 pub fn settings() -> Settings {
     Settings { heartbeat_interval: Duration::ZERO, max_connections: 2000, ..Settings::default() }
 }

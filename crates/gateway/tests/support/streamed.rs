@@ -2,16 +2,16 @@
 #![allow(clippy::unwrap_used, dead_code, unreachable_pub)]
 
 use super::calls::{JSON, Taken, callable, calling, done_with, failed, publish_end, request, row, shape};
+use super::h2::{END_STREAM, H2Peer};
 use super::peer::{End, Event, Peer, Stream};
-use super::tokens::SECRET;
-use super::{Raise, TestGateway, eventually, settings};
-use sse_gateway::{AuthSettings, CallResult, Secret, Settings};
+use super::{Raise, TestGateway, auth, eventually, settings};
+use sse_gateway::{AuthSettings, CallResult, Settings};
 use sse_proto::call::{EventsEnd, Shape};
 
 pub const ACCEPT: &str = "Accept: text/event-stream\r\n";
 
 pub fn with(settings: Settings) -> TestGateway {
-    let auth = AuthSettings { jwt_secret: Some(Secret::try_new(SECRET).unwrap()), ..settings.auth };
+    let auth = AuthSettings { jwt_secret: auth().jwt_secret, ..settings.auth };
     calling(
         Settings { auth, ..settings },
         &[
@@ -50,9 +50,22 @@ pub fn take(gateway: &TestGateway) -> Taken {
 pub fn begun(gateway: &TestGateway) -> (Taken, Stream) {
     let peer = streamed(gateway, "/api/work");
     let call = take(gateway);
+    (call, ready(peer))
+}
+
+/// The stream behind `sse.ready`.
+pub fn ready(peer: Peer) -> Stream {
     let mut stream = peer.into_stream();
     take_ready(&mut stream);
-    (call, stream)
+    stream
+}
+
+/// The same over HTTP/2: the stream's number, and the call's.
+pub fn begun_over_http2(gateway: &TestGateway, peer: &mut H2Peer) -> (u32, u64) {
+    let id = peer.begin("POST", "/api/work", &[("accept", "text/event-stream")], END_STREAM);
+    let call = take(gateway);
+    peer.until_text(id, "sse.ready");
+    (id, call.id)
 }
 
 pub fn of_topic(raise: Raise) -> Raise {

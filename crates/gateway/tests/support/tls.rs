@@ -14,7 +14,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVer
 use sse_gateway::{Settings, TlsSettings};
 use test_http::KeyKind;
 
-use super::{DEADLINE, settings};
+use super::peer::GET;
+use super::{DEADLINE, TestGateway, settings};
 
 pub const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -65,6 +66,13 @@ impl Site {
     }
 }
 
+/// A gateway that speaks TLS, and its site.
+pub fn secure() -> (Site, TestGateway) {
+    let site = Site::new();
+    let gateway = TestGateway::with(site.settings());
+    (site, gateway)
+}
+
 pub fn make(certificate: &Path, key: &Path) {
     test_http::make_certificate(certificate, key, KeyKind::Curve).unwrap();
 }
@@ -103,6 +111,13 @@ impl TlsPeer {
     pub fn ask(port: u16, config: &Arc<ClientConfig>, request: &str) -> Self {
         let mut peer = Self::connect(port, config);
         peer.send(request.as_bytes());
+        peer
+    }
+
+    /// A stream that has begun.
+    pub fn listen(port: u16, config: &Arc<ClientConfig>) -> Self {
+        let mut peer = Self::ask(port, config, GET);
+        peer.read_to("sse.ready");
         peer
     }
 
