@@ -23,12 +23,8 @@ impl Level {
 
     /// Parses a level word without regard to the case of ASCII letters.
     pub fn parse(word: &str) -> Option<Self> {
-        match () {
-            () if word.eq_ignore_ascii_case("info") => Some(Self::Info),
-            () if word.eq_ignore_ascii_case("notice") => Some(Self::Notice),
-            () if word.eq_ignore_ascii_case("warning") => Some(Self::Warning),
-            () => None,
-        }
+        let all = [Self::Info, Self::Notice, Self::Warning];
+        all.into_iter().find(|level| word.eq_ignore_ascii_case(level.as_str()))
     }
 
     /// The word this level is written with; also the default last segment of a subscribe URL (C2.3).
@@ -62,11 +58,8 @@ impl Delivery {
 
     /// Parses a delivery word without regard to the case of ASCII letters.
     pub fn parse(word: &str) -> Option<Self> {
-        match () {
-            () if word.eq_ignore_ascii_case("commit") => Some(Self::Commit),
-            () if word.eq_ignore_ascii_case("immediate") => Some(Self::Immediate),
-            () => None,
-        }
+        let all = [Self::Commit, Self::Immediate];
+        all.into_iter().find(|delivery| word.eq_ignore_ascii_case(delivery.as_str()))
     }
 
     /// The word this delivery is written with.
@@ -116,42 +109,34 @@ impl fmt::Display for LabelError {
 
 impl std::error::Error for LabelError {}
 
-/// Topic of an event (C4.5): any text of 1 to [`MAX_LABEL_BYTES`] bytes without control characters. Compares
-/// exactly.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Topic(String);
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident),+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(String);
 
-impl Topic {
-    /// # Errors
-    /// [`LabelError`] when `text` is empty, too long, or has a control character.
-    pub fn parse(text: &str) -> Result<Self, LabelError> {
-        check_label(text)?;
-        Ok(Self(text.to_owned()))
-    }
+        impl $name {
+            /// # Errors
+            /// [`LabelError`] when `text` is empty, too long, or has a control character.
+            pub fn parse(text: &str) -> Result<Self, LabelError> {
+                check_label(text)?;
+                Ok(Self(text.to_owned()))
+            }
 
-    /// The topic as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+            /// The label as it was written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    )+};
 }
 
-/// Execution id (C4.4): any text of 1 to [`MAX_LABEL_BYTES`] bytes without control characters. Compares
-/// exactly.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ExecutionId(String);
-
-impl ExecutionId {
-    /// # Errors
-    /// [`LabelError`] when `text` is empty, too long, or has a control character.
-    pub fn parse(text: &str) -> Result<Self, LabelError> {
-        check_label(text)?;
-        Ok(Self(text.to_owned()))
-    }
-
-    /// The id as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+// Each is any text of 1 to `MAX_LABEL_BYTES` bytes without control characters, and compares exactly.
+labels! {
+    /// Topic of an event (C4.5).
+    Topic,
+    /// Execution id (C4.4).
+    ExecutionId
 }
 
 /// The `event:` field of an event (C2.2): printable ASCII without blanks, not one of the reserved names.
