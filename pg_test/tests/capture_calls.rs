@@ -28,7 +28,7 @@ const SAY: &str = "
 
 #[test]
 fn a_select_is_captured_and_looks_as_ever() -> Result<()> {
-    let answer = case("selects")?.setup(SAY).emits(
+    let answer = case("selects")?.setup(SAY).answer(
         "select say('one');
          select say(x) from unnest(array['two', 'three']) x;
          select plain('nobody');
@@ -77,8 +77,7 @@ fn a_procedure_is_captured_through_its_commits_and_rollbacks() -> Result<()> {
          commit;
          select * from t order by a;",
         &expected,
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -95,8 +94,7 @@ fn a_do_block_is_captured_only_below_an_annotated_routine() -> Result<()> {
         "do $$ begin raise info 'nobody'; perform say('in a block'); raise info 'nobody'; end $$;
          select runs_block();",
         &["in a block info", "block"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -144,8 +142,7 @@ fn nested_calls_are_events_of_the_innermost_routine_of_the_level() -> Result<()>
             "up 2",
             "up 3",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -180,8 +177,7 @@ fn security_definer_and_set_clauses_are_captured() -> Result<()> {
             "work_mem 3MB",
             "definer postgres",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -201,7 +197,7 @@ fn sets_are_captured_also_when_they_are_read_in_part() -> Result<()> {
         create function lazily(n int) returns setof int language sql as $f$
             select numbers(2) + i from generate_series(1, n) i $f$;
         comment on function lazily(int) is '@sse';";
-    let answer = case("sets")?.setup(setup).emits(
+    let answer = case("sets")?.setup(setup).answer(
         "select numbers(3) limit 1;
          select * from numbers(2) limit 1;
          select * from pairs(2);
@@ -248,7 +244,7 @@ fn routines_called_by_sql_functions_and_prepared_statements_are_captured() -> Re
          comment on function joins(text, text) is '@sse';
          create aggregate",
     );
-    let answer = case("callers")?.setup(&setup).emits(
+    let answer = case("callers")?.setup(&setup).answer(
         "select in_sql('a'), in_sql_annotated('b'), in_standard_body('c');
          prepare p(text) as select say($1);
          execute p('d');
@@ -301,8 +297,7 @@ fn an_annotated_sql_function_publishes_what_is_raised_below_it() -> Result<()> {
          select inlinable('a');
          select * from inlinable_set('b');",
         &["a plain notice", "b plain notice"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -311,15 +306,14 @@ fn the_jit_changes_nothing() -> Result<()> {
     case("jit")?.setup(SAY).options(options).emits(
         "select sum(say(x::text)) from generate_series(1, 3) x where x + 1 > 0;",
         &["1 info", "2 info", "3 info"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
 fn a_client_that_wants_no_messages_gets_none_and_the_event_is_sent() -> Result<()> {
     for (name, level) in [("quiet_error", "error"), ("quiet_warning", "warning"), ("loud", "debug1")] {
         let options = format!("-c client_min_messages={level}");
-        let answer = case(name)?.setup(SAY).options(&options).emits("select say('one');", &["one info"])?;
+        let answer = case(name)?.setup(SAY).options(&options).answer("select say('one');", &["one info"])?;
         // INFO always reaches the client, whatever it wants (elog.c, should_output_to_client) - but not below
         // ERROR.
         let shown = answer.client.contains("NOTICE:  00000: one notice");
@@ -340,6 +334,5 @@ fn a_role_without_privileges_is_captured() -> Result<()> {
          comment on function mine() is '@sse';
          select mine();",
         &["as alice info", "again info", "mine"],
-    )?;
-    Ok(())
+    )
 }

@@ -56,8 +56,7 @@ fn a_comment_takes_effect_in_its_own_session_and_goes_with_its_rollback() -> Res
          comment on function f is '';
          select f('empty');",
         &["1", "2", "3", "4", "5", "6"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -98,8 +97,7 @@ fn a_comment_inside_one_transaction_takes_effect_at_once() -> Result<()> {
          comment on routine changes_itself is '@sse';
          call changes_itself();",
         &["2", "3", "5", "7", "8", "self 1", "self 2", "8", "8", "self 1", "self 2"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -131,8 +129,7 @@ fn create_or_replace_keeps_the_comment_and_drop_and_alter_are_heeded() -> Result
     case("replaced")?
         .setup(SETUP)
         .setup("comment on function f(text) is '@sse';")
-        .emits(&script, &["1", "again 2", "again 3", "again 4", "again 5", "again 6", "again 7"])?;
-    Ok(())
+        .emits(&script, &["1", "again 2", "again 3", "again 4", "again 5", "again 6", "again 7"])
 }
 
 #[test]

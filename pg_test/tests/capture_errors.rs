@@ -35,7 +35,7 @@ const SETUP: &str = "
 // Long because it is one list of statements.
 #[test]
 fn errors_of_utility_statements_keep_every_field() -> Result<()> {
-    let answer = case("shapes")?.setup(SETUP).emits(
+    let answer = case("shapes")?.setup(SETUP).answer(
         "call inserts(1, 1, 1);
          call inserts(1, 1, 1);
          call inserts(2, -1, 1);
@@ -166,8 +166,7 @@ fn an_error_through_and_an_error_caught_leave_nothing_behind() -> Result<()> {
             "after 0",
             "c before",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -205,8 +204,7 @@ fn raise_inside_error_handling_is_captured() -> Result<()> {
             "division by zero at SQL statement \"SELECT 1 / 0\"\nPL/pgSQL function handles() line 5 at PERFORM",
             "second caught second", "still handling division by zero", "aborted",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// The depth at which the stack overflows depends on how much of it our frames take, so neither the client's
@@ -231,7 +229,7 @@ fn recursion_until_the_stack_ends_fails_as_ever_and_leaves_nothing_behind() -> R
     let answer = case("deep_recursion")?
         .setup(setup)
         .options("-c max_stack_depth=1MB -c log_min_messages=log -c client_min_messages=error")
-        .emits(
+        .answer(
             "\\set SHOW_CONTEXT never
              \\set VERBOSITY sqlstate
              select deep(0);

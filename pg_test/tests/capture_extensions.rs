@@ -51,7 +51,7 @@ fn an_extensions_script_logs_what_it_would_log_without_us() -> Result<()> {
     let pair = Pair::shared()?;
     for level in ["error", "warning", "notice", "log", "fatal"] {
         let name = format!("noisy_{level}");
-        let answer = extension_case(pair, &name)?.options(&format!("-c log_min_messages={level}")).emits(
+        let answer = extension_case(pair, &name)?.options(&format!("-c log_min_messages={level}")).answer(
             &format!(
                 "select creates();
                  show log_min_messages;

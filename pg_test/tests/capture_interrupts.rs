@@ -81,8 +81,8 @@ fn a_cancel_leaves_nothing_behind() -> Result<()> {
         Ok(())
     };
     let events = ["sleeps", "committed", "sleeps", "caught canceling statement due to user request"];
-    let answer = case("cancelled")?.setup(SETUP).acts(act, &events)?;
-    assert!(answer.log.contains("canceling statement due to user request"), "{}", answer.log);
+    let log = case("cancelled")?.setup(SETUP).acts(act, &events)?;
+    assert!(log.contains("canceling statement due to user request"), "{log}");
     Ok(())
 }
 
@@ -103,8 +103,8 @@ fn a_terminated_session_ends_as_ever() -> Result<()> {
     for (level, expected) in [("warning", 3), ("panic", 0)] {
         let case = case(&format!("terminated_at_{level}"))?.setup(SETUP);
         let case = case.options(&format!("-c log_min_messages={level}"));
-        let answer = case.acts(act, &["sleeps", "committed", "sleeps"])?;
-        assert_eq!(answer.log.matches(fatal).count(), expected, "{}", answer.log);
+        let log = case.acts(act, &["sleeps", "committed", "sleeps"])?;
+        assert_eq!(log.matches(fatal).count(), expected, "{log}");
     }
     Ok(())
 }

@@ -66,14 +66,14 @@ fn what_workers_raise_is_refused_and_counted_and_never_doubled() -> Result<()> {
     let pair = Pair::start(|builder| builder)?;
     let before = refused_total(&pair)?;
     let plan =
-        parallel_case(&pair, "plan").emits("explain (costs off) select sum(speaks(a)) from t;", &[])?;
+        parallel_case(&pair, "plan").answer("explain (costs off) select sum(speaks(a)) from t;", &[])?;
     assert!(plan.client.contains("Workers Planned: 1"), "nothing would be tested: {}", plan.client);
-    let nobody = parallel_case(&pair, "nobody_leads").emits("select sum(speaks(a)) from t;", &[])?;
+    let nobody = parallel_case(&pair, "nobody_leads").answer("select sum(speaks(a)) from t;", &[])?;
     assert_eq!(nobody.client.matches("INFO:  00000: speaks").count(), 3, "{}", nobody.client);
     assert!(nobody.client.contains("parallel worker"), "it did run in a worker: {}", nobody.client);
     assert_eq!(refused_total(&pair)?, before, "nobody would have published it");
 
-    let led = parallel_case(&pair, "leader_annotated").emits("select leads();", &["before", "after"])?;
+    let led = parallel_case(&pair, "leader_annotated").answer("select leads();", &["before", "after"])?;
     assert!(led.client.contains("parallel worker"), "it did run in a worker: {}", led.client);
     assert_eq!(refused_total(&pair)?, before + 3, "one for each RAISE INFO below the annotated leader");
     Ok(())
@@ -88,8 +88,7 @@ fn an_error_in_a_worker_leaves_nothing_behind() -> Result<()> {
          do $$ begin raise info 'nobody'; end $$;
          select annotated(1);",
         &["caught division by zero", "annotated 1"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -111,8 +110,7 @@ fn a_publisher_that_is_parallel_unsafe_is_captured_in_the_leader() -> Result<()>
         "select annotated(a) from t order by a;
          select annotated(1) where exists (select from t where a = 2);",
         &["annotated 1", "annotated 2", "annotated 3", "annotated 1"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -129,6 +127,5 @@ fn an_annotated_routine_that_a_worker_runs_all_the_same_publishes_nothing() -> R
         comment on function marked_safe(int) is '@sse';";
     parallel_case(Pair::shared()?, "lies")
         .setup(setup)
-        .emits("select sum(lies(a)) from t; select sum(marked_safe(a)) from t;", &[])?;
-    Ok(())
+        .emits("select sum(lies(a)) from t; select sum(marked_safe(a)) from t;", &[])
 }

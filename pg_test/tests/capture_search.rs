@@ -33,8 +33,7 @@ fn a_routine_publishes_exactly_one_level() -> Result<()> {
         "select at_info(), at_notice(), at_warning();
          select line_info(), line_notice(), line_warning();",
         &["info info", "notice notice", "warning warning", "line info", "line notice", "line warning"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -78,8 +77,7 @@ fn a_message_goes_to_the_innermost_routine_of_its_level() -> Result<()> {
             "inside: inside info",
             "down: up info",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -121,8 +119,7 @@ fn a_mistake_and_a_stream_alone_stop_the_search() -> Result<()> {
         "select outermost();
          select stream_only(), mistaken(), safe(), http_only(), prose();",
         &["begin", "http only info", "prose info", "other level info", "other level notice", "end"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -162,7 +159,7 @@ fn what_the_server_and_the_language_say_is_no_event() -> Result<()> {
         begin drop table if exists missing; raise notice 'own'; perform warns(); return 1; end $f$;
         comment on function notices() is '@sse on notice';";
     let options = "-c plpgsql.extra_warnings=all";
-    let answer = case("not_raised")?.setup(&setup).setup(notices).options(options).emits(
+    let answer = case("not_raised")?.setup(&setup).setup(notices).options(options).answer(
         "set plpgsql.extra_warnings = 'all';
          select tidies();
          select warns();

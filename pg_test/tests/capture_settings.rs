@@ -124,8 +124,7 @@ fn set_and_reset_inside_and_around_annotated_routines_are_truthful() -> Result<(
             "shown warning",
             "g info",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Trap A: guc.c saves and restores the variable that it was given, so lowering that variable would come back
@@ -238,8 +237,7 @@ fn a_setting_changed_inside_an_annotated_routine_is_restored_to_what_it_was() ->
             "committed warning",
             "rolled back warning",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -264,8 +262,7 @@ fn a_setting_of_the_role_and_of_pgoptions_is_obeyed() -> Result<()> {
          reset log_min_messages;
          select shown();",
         &["shown error", "options info", "shown error"],
-    )?;
-    Ok(())
+    )
 }
 
 /// elog.c decides when an error is raised whether the log wants it, and writes it when all routines have been
@@ -328,8 +325,7 @@ fn a_talkative_log_says_what_it_would_say_without_us() -> Result<()> {
          set log_min_messages = debug1;
          select levels('c');",
         &["a info", "shown warning", "b info", "c info"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]

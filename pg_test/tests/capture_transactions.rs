@@ -41,8 +41,7 @@ fn a_rolled_back_transaction_sends_nothing_but_the_immediate() -> Result<()> {
          select at_commit('10'), 1 / 0;
          select at_commit('11'), at_commit('12');",
         &["i 2", "i 5", "i 8", "c 7", "d 9", "c 11", "c 12"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -80,8 +79,7 @@ fn a_rolled_back_savepoint_takes_its_events_along() -> Result<()> {
          commit;
          select * from t;",
         &["i in a", "c 1", "c 2", "c in b", "c 3", "c in e", "c behind f"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -121,8 +119,7 @@ fn an_exception_block_takes_its_events_along() -> Result<()> {
          select tries();
          rollback;",
         &["i kept", "first", "handler", "round 1", "caught 2", "round 3", "last", "i kept"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -180,8 +177,7 @@ fn each_commit_of_a_procedure_and_of_a_block_sends_what_was_raised_before_it() -
             "p 3",
             "c behind",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -207,8 +203,7 @@ fn a_transaction_that_fails_at_its_commit_sends_nothing() -> Result<()> {
          commit;
          select at_commit('kept');",
         &["c kept"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -223,8 +218,7 @@ fn events_without_a_transaction_id_are_sent_too() -> Result<()> {
          select default_of_setting('4') \\; select default_of_setting('5');
          select default_of_setting('lost') \\; select 1 / 0;",
         &["d 1", "d 2", "d 4", "d 5"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]

@@ -54,8 +54,7 @@ fn row_and_statement_triggers_are_captured() -> Result<()> {
             "AFTER INSERT ROW 6",
             "AFTER INSERT STATEMENT",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -105,8 +104,7 @@ fn a_deferred_constraint_trigger_is_captured_at_its_commit() -> Result<()> {
          call inserts();
          select * from t order by a;",
         &["checks 1", "checks 2", "checks 5", "before the commit", "checks 7"],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -137,8 +135,7 @@ fn event_triggers_are_captured() -> Result<()> {
             "sql_drop DROP TABLE",
             "ddl_command_end DROP TABLE",
         ],
-    )?;
-    Ok(())
+    )
 }
 
 #[test]
@@ -156,6 +153,5 @@ fn a_trigger_of_an_unannotated_function_is_an_event_of_the_annotated_caller() ->
          select inserts(2);
          insert into t values (3);",
         &["trigger 2"],
-    )?;
-    Ok(())
+    )
 }

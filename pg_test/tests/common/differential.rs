@@ -145,8 +145,13 @@ impl<'a> Case<'a> {
         self
     }
 
+    /// [`Self::answer`], for a test that wants nothing more of it.
+    pub(crate) fn emits(&self, script: &str, events: &[&str]) -> Result<()> {
+        self.answer(script, events).map(drop)
+    }
+
     /// Runs the script in both clusters through psql, and compares.
-    pub(crate) fn emits(&self, script: &str, events: &[&str]) -> Result<Answer> {
+    pub(crate) fn answer(&self, script: &str, events: &[&str]) -> Result<Answer> {
         self.prepare()?;
         let watch = Watch::start(self)?;
         let script = format!("{PROLOGUE}{script}{EPILOGUE}");
@@ -157,12 +162,12 @@ impl<'a> Case<'a> {
         Ok(Answer { client: preloaded, log })
     }
 
-    /// Runs `act` with sessions of its own in both clusters, and compares.
-    pub(crate) fn acts(&self, act: impl FnOnce(&Self) -> Result<()>, events: &[&str]) -> Result<Answer> {
+    /// Runs `act` with sessions of its own in both clusters, compares, and returns the log.
+    pub(crate) fn acts(&self, act: impl FnOnce(&Self) -> Result<()>, events: &[&str]) -> Result<String> {
         self.prepare()?;
         let watch = Watch::start(self)?;
         act(self)?;
-        Ok(Answer { client: String::new(), log: watch.finish(events)? })
+        watch.finish(events)
     }
 
     /// A session in each cluster, for [`Self::acts`].
