@@ -129,7 +129,7 @@ fn what_cannot_be_written_is_an_error_and_changes_nothing() -> Result<()> {
     // A gateway that cannot read the file cannot tell who is refused, so it lets nobody in until it can.
     let mark = cluster.log_mark()?;
     cluster.sql(&format!("select pg_terminate_backend({})", gateway_pid(&cluster)?))?;
-    cluster.wait_for_log(mark, "the file of refused users cannot be read")?;
+    cluster.wait_for_log(mark, "the file of refusals cannot be read")?;
     wait_for_status(cluster.http()?, "/healthz", 503, SOON)?;
     fs::remove_dir(&file)?;
     wait_for_status(cluster.http()?, "/healthz", 200, SOON)?;

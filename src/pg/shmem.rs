@@ -284,7 +284,7 @@ impl Shared {
         self.wake_gateway();
     }
 
-    /// Tells the gateway that the file of refused users has a new line.
+    /// Tells the gateway that the file of refusals has a new line.
     pub(crate) fn announce_revocation(&self) {
         self.header.revocations.fetch_add(1, std::sync::atomic::Ordering::Release);
     }

@@ -46,7 +46,7 @@ fn disconnect(user_id: &[u8]) {
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_IO_ERROR,
-            format!("the file of refused users cannot be written: {error}"),
+            format!("the file of refusals cannot be written: {error}"),
             "No stream was ended, and the user's tokens are still accepted."
         );
     }

@@ -236,7 +236,7 @@ impl Shared {
             });
         }
         if taken.forgot_token {
-            self.outbox.log_limited("refused tokens", Severity::Warning, || {
+            self.outbox.log_limited("refusals", Severity::Warning, || {
                 "too many sessions were ended: tokens of the first of them are accepted again".to_owned()
             });
         }
@@ -266,7 +266,7 @@ impl Shared {
         let taken = self.auth.revocations().take_in_first(refusal.clone(), SystemTime::now());
         if self.has_taken_in(taken) && !self.refusals.keep(refusal) {
             self.outbox.log_limited("waiting refusals", Severity::Warning, || {
-                "the disk takes no refused tokens: further tokens that are logged out will be accepted again after a restart"
+                "the disk takes no refusals: further tokens that are logged out will be accepted again after a restart"
                     .to_owned()
             });
         }

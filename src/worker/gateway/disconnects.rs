@@ -1,6 +1,6 @@
 //! Whether the gateway has been told of every call of `sse.disconnect`.
 //!
-//! Not for the file of refused users: a thread of the gateway reads it, so that the main thread waits for no
+//! Not for the file of refusals: a thread of the gateway reads it, so that the main thread waits for no
 //! disk and no lock.
 
 use sse_gateway::Gateway;

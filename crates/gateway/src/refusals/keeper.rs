@@ -147,7 +147,7 @@ impl Keeper<'_> {
                 self.shared.refusals.set(Knowledge::Unreadable);
                 if self.reading.not_before.is_none() {
                     self.warn(format!(
-                        "the file of refused users cannot be read: {error}; nothing is served until it can be read: pg_sse.revocations in the data directory"
+                        "the file of refusals cannot be read: {error}; nothing is served until it can be read: pg_sse.revocations in the data directory"
                     ));
                 }
                 // Nothing is served meanwhile.
@@ -182,13 +182,13 @@ impl Keeper<'_> {
                 // To learn the file's new length; telling these refusals again changes nothing.
                 self.look = true;
                 if self.writing.ended() {
-                    self.say("refused tokens are written again".to_owned());
+                    self.say("refusals are written again".to_owned());
                 }
             }
             Err(error) => {
                 if self.writing.not_before.is_none() {
                     self.warn(format!(
-                        "the file of refused tokens cannot be written: {error}; it is tried again, and until then a token \
+                        "the file of refusals cannot be written: {error}; it is tried again, and until then a token \
                          that was logged out would be accepted again after a restart"
                     ));
                 }
