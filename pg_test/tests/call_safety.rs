@@ -291,8 +291,7 @@ fn what_a_call_raises_carries_its_execution_id_and_its_callers_identity() -> Res
          create procedure all_of_them(what text) language plpgsql as $$ begin raise info '%', what; end $$;
          comment on procedure all_of_them(text) is 'HTTP POST\n@sse';",
     )?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/raising/tell/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/raising/tell/info")?;
     audience.joins("job", Some(ALICE), "/api/raising/tell/info?job-1")?;
     let tell = |who: &Api<'_>, routine: &str, id: &str, what: &str| -> Result<()> {
         let request =

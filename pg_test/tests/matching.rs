@@ -24,8 +24,7 @@ fn prepared() -> Result<Cluster> {
 #[test]
 fn an_event_reaches_those_whose_context_matches_the_emitting_sessions() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let odd = Person { id: "9", name: "odd", roles: &["a,b", "sales team", "qu\"ote"] };
     audience.joins("odd", Some(odd), "/api/own/info")?;
     let claims = r#"{"sub":"2","name":"nobody","roles":["admin"]}"#;
@@ -64,8 +63,7 @@ fn an_event_reaches_those_whose_context_matches_the_emitting_sessions() -> Resul
 #[test]
 fn without_an_emitter_the_rule_decides_and_without_a_rule_nobody_receives_it() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     for settings in
         ["", "set request.user_id = ''", "set request.jwt.claims = ''", "set request.jwt.claims = '{}'"]
     {
@@ -84,8 +82,7 @@ fn without_an_emitter_the_rule_decides_and_without_a_rule_nobody_receives_it() -
 #[test]
 fn an_emitter_that_cannot_be_read_matches_nobody_whatever_the_rule() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let undecidable = [
         "set request.jwt.claims = '['",
         "set request.jwt.claims = '[]'",
@@ -110,8 +107,7 @@ fn an_emitter_that_cannot_be_read_matches_nobody_whatever_the_rule() -> Result<(
 #[test]
 fn sse_publish_matches_too_and_the_identity_is_that_of_the_moment() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let mut session = cluster.session()?;
     assert_eq!(audience.who_hears(&mut session, "select sse.publish('x', 'matching')")?, "");
     session.run("set request.user_id = '1'")?.ok()?;

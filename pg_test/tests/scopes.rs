@@ -34,8 +34,7 @@ fn prepared() -> Result<Cluster> {
 #[test]
 fn an_annotations_scope_reaches_exactly_those_it_names() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let mut session = cluster.session()?;
     for (comment, expected) in [
         ("@sse", "nobody alice bob admin manager"),
@@ -68,8 +67,7 @@ fn an_annotations_scope_reaches_exactly_those_it_names() -> Result<()> {
 #[test]
 fn a_hint_replaces_the_scope_of_its_event_and_of_no_other() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let mut session = cluster.session()?;
     let everybody = "nobody alice bob admin manager";
     for (scope, without) in [("all", everybody), ("authorize bob", "bob"), ("matching", "")] {
@@ -119,8 +117,7 @@ fn a_hint_replaces_the_scope_of_its_event_and_of_no_other() -> Result<()> {
 #[test]
 fn a_hint_of_a_thousand_names_reaches_those_names_and_one_name_more_nobody() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let mut session = cluster.session()?;
     annotate(&mut session, "@sse")?;
     let hint = |count: usize, last: &str| {
@@ -141,8 +138,7 @@ fn a_hint_of_a_thousand_names_reaches_those_names_and_one_name_more_nobody() -> 
 #[test]
 fn the_hint_of_sse_authorize_reaches_those_given_to_it() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let odd = Person { id: "9, 1", name: "o\"dd, \"\"alice", roles: &["sales team", "a,b", "all", "Ünï"] };
     audience.joins("odd", Some(odd), "/api/own/info")?;
     let mut session = cluster.session()?;
@@ -176,8 +172,7 @@ fn the_hint_of_sse_authorize_reaches_those_given_to_it() -> Result<()> {
 #[test]
 fn the_scope_of_sse_publish_reaches_exactly_those_it_names() -> Result<()> {
     let cluster = prepared()?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let mut session = cluster.session()?;
     for (scope, expected) in [
         ("", "nobody alice bob admin manager"),

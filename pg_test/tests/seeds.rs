@@ -37,8 +37,7 @@ fn prepared(scripts: &[&str]) -> Result<Cluster> {
 #[test]
 fn the_scopes_of_the_tutorial_reach_whom_it_says() -> Result<()> {
     let cluster = prepared(&[])?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let mut session = cluster.session()?;
     for (name, comment, expected) in [
         ("private_broadcast", "'\n@sse\n@sse_scope authorize'", AUTHENTICATED),
@@ -65,8 +64,7 @@ fn a_team_update_reaches_whose_context_matches() -> Result<()> {
 @sse
 @sse_scope matching';",
     ])?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     for (settings, expected) in [
         ("set request.user_id = '1'", "alice"),
         ("set request.user_name = 'bob'", "bob"),
@@ -99,8 +97,7 @@ end $$;
 comment on procedure alerts(int) is '
 @sse on notice
 @sse_scope authorize manager';"])?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     cluster.sql("call alerts(1)")?;
     let heard = audience.heard()?;
     let [admin, all, report, regular] = [
@@ -125,8 +122,7 @@ comment on procedure alerts(int) is '
 #[test]
 fn only_the_level_of_the_annotation_is_published() -> Result<()> {
     let cluster = prepared(&[])?;
-    let mut audience = Audience::new(&cluster)?;
-    audience.everybody_joins("/api/own/info")?;
+    let mut audience = Audience::of_everybody(&cluster, "/api/own/info")?;
     let mut session = cluster.session()?;
     for (comment, url, expected) in [
         ("@sse", "/api/p/info", "info"),

@@ -125,6 +125,16 @@ impl<'a> Audience<'a> {
         Ok(Self { cluster, http, tokens: BTreeMap::new(), members: Vec::new(), marker, marks: 0 })
     }
 
+    /// The five that most tests need: `nobody`, `alice`, `bob`, `admin` and `manager`, all on one path.
+    pub(crate) fn of_everybody(cluster: &'a Cluster, path: &str) -> Result<Self> {
+        let mut audience = Self::new(cluster)?;
+        audience.joins("nobody", None, path)?;
+        for (label, person) in [("alice", ALICE), ("bob", BOB), ("admin", ADMIN), ("manager", MANAGER)] {
+            audience.joins(label, Some(person), path)?;
+        }
+        Ok(audience)
+    }
+
     /// One more stream, of this person or, without one, an anonymous one.
     pub(crate) fn joins(&mut self, label: &str, person: Option<Person>, path: &str) -> Result<()> {
         self.joins_topic(label, person, path, "")
@@ -142,15 +152,6 @@ impl<'a> Audience<'a> {
         let stream = listen(self.http, path, token.as_deref())
             .with_context(|| format!("{label} cannot open {path}"))?;
         self.members.push((label.to_owned(), topic.to_owned(), stream));
-        Ok(())
-    }
-
-    /// The five that most tests need: `nobody`, `alice`, `bob`, `admin` and `manager`, all on one path.
-    pub(crate) fn everybody_joins(&mut self, path: &str) -> Result<()> {
-        self.joins("nobody", None, path)?;
-        for (label, person) in [("alice", ALICE), ("bob", BOB), ("admin", ADMIN), ("manager", MANAGER)] {
-            self.joins(label, Some(person), path)?;
-        }
         Ok(())
     }
 
