@@ -209,15 +209,13 @@ fn a_stream_of_events_ends_when_its_token_counts_no_longer_and_another_goes_on()
     };
     let opens = |token: &str| wait_for(SOON, "the token opens", || Ok(Watch::with(&admin, token).ok()));
     write("the first token of a file")?;
-    admin.cluster.configure("sse.admin_token_file", path)?;
-    admin.cluster.reload()?;
+    admin.cluster.reconfigure("sse.admin_token_file", path)?;
     let (mut of_setting, mut first) = (Watch::open(&admin)?, opens("the first token of a file")?);
     // Without a reload, and nobody else asks for anything.
     write("the second token of a file")?;
     first.ends()?;
     let mut second = opens("the second token of a file")?;
-    admin.cluster.configure("sse.admin_token", "another one, of a setting")?;
-    admin.cluster.reload()?;
+    admin.cluster.reconfigure("sse.admin_token", "another one, of a setting")?;
     of_setting.ends()?;
     admin.cluster.sql("select sse.publish('x')")?;
     assert_eq!(second.next()?["data"], "x");

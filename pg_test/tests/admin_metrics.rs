@@ -102,8 +102,7 @@ fn the_reader_of_the_log_is_in_a_scrape_where_there_is_one() -> Result<()> {
         })
     })?;
     // But what only publishes does (C10.4).
-    admin.cluster.configure("synchronous_standby_names", "nobody")?;
-    admin.cluster.reload()?;
+    admin.cluster.reconfigure("synchronous_standby_names", "nobody")?;
     wait_until(SOON * 2, "something is held, and behind for it", || {
         let _ = corner.sql("set synchronous_commit = on; select f('held')");
         wal(&admin)

@@ -130,8 +130,7 @@ fn the_token_is_never_shown_and_takes_effect_on_reload() -> Result<()> {
     ensure!(shown.contains("(set)") && !shown.contains(TOKEN), "{shown}");
     let other = "another token, longer than the one before";
     let mark = admin.cluster.log_mark()?;
-    admin.cluster.configure("sse.admin_token", other)?;
-    admin.cluster.reload()?;
+    admin.cluster.reconfigure("sse.admin_token", other)?;
     wait_for(SOON, "the new token opens", || {
         let answer = admin.http.request(&Request::get("/nothing").bearer(other))?;
         Ok((answer.status() == 404).then_some(()))
@@ -161,8 +160,7 @@ fn the_token_file_is_read_again_when_it_changes_and_must_be_the_servers_own() ->
         })
     };
     write("077", "a token in a file, the first")?;
-    admin.cluster.configure("sse.admin_token_file", path)?;
-    admin.cluster.reload()?;
+    admin.cluster.reconfigure("sse.admin_token_file", path)?;
     opens("a token in a file, the first", 404)?;
     opens(TOKEN, 404)?;
     write("077", "a token in a file, the second")?;

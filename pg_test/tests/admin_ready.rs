@@ -55,8 +55,7 @@ fn a_file_with_keys_that_cannot_be_read_is_told_and_one_whose_keys_are_in_use_do
     let admin = open(Cluster::builder(), Builder::start)?;
     let path = admin.cluster.data_dir().join("secret");
     let text = path.to_str().context("a path")?;
-    admin.cluster.configure("sse.jwt_secret_file", text)?;
-    admin.cluster.reload()?;
+    admin.cluster.reconfigure("sse.jwt_secret_file", text)?;
     let checks = admin.wait_for_failing(&["keys"])?;
     ensure!(!checks["keys"].to_string().contains(text), "no path is told: {}", checks["keys"]);
     let program = format!("umask 077; cat > {text}.new && mv {text}.new {text}");

@@ -168,8 +168,7 @@ fn idle_workers_are_replaced_on_reload_and_running_calls_are_not_cut() -> Result
     holder.run("select pg_advisory_lock(4711)")?.ok()?;
     let mut running = api.begin("locked", &json!({}))?;
     waits_until_one_runs(&cluster, "advisory")?;
-    cluster.configure("sse.response_headers", r#"{"X-Reloaded": "yes"}"#)?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.response_headers", r#"{"X-Reloaded": "yes"}"#)?;
     let stream = Request::new("HEAD", &format!("{}/info", api.path("locked")));
     wait_for(SOON, "the gateway has reloaded, workers first", || {
         Ok(api.http.request(&stream)?.header("x-reloaded").map(str::to_owned))

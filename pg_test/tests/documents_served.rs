@@ -49,8 +49,7 @@ fn what_is_served_is_what_the_functions_return_and_follows_changes() -> Result<(
     // Settings that they depend on, without a change of the catalog.
     api.sql("create function f(_user_id text) returns void language sql as ''; comment on function f(text) is 'HTTP POST'")?;
     eventually(&cluster, "/api/client.ts", "the parameter", has("userId"))?;
-    cluster.configure("sse.user_parameters", "on")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.user_parameters", "on")?;
     eventually(&cluster, "/api/client.ts", "the parameter is gone", |status, text| {
         status == 200 && text.contains("function f(") && !text.contains("userId")
     })?;
@@ -59,21 +58,17 @@ fn what_is_served_is_what_the_functions_return_and_follows_changes() -> Result<(
         ("sse.token_parameter", "token", "\"parameter\""),
         ("sse.execution_id_headers", "X-Job", "\"x-job\""),
     ] {
-        cluster.configure(name, value)?;
-        cluster.reload()?;
+        cluster.reconfigure(name, value)?;
         eventually(&cluster, "/api/openapi.json", name, has(word))?;
     }
-    cluster.configure("sse.url_prefix", "/other")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.url_prefix", "/other")?;
     eventually(&cluster, "/other/openapi.json", "the other prefix", has("\"/other/call-ready\""))?;
     for (file, _) in FILES {
         ensure!(cluster.http()?.get(&format!("/api/{file}"))?.status() == 404);
     }
-    cluster.configure("sse.serve_client", "off")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.serve_client", "off")?;
     eventually(&cluster, "/other/asyncapi.json", "it is not served", |status, _| status == 404)?;
-    cluster.configure("sse.serve_client", "on")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.serve_client", "on")?;
     eventually(&cluster, "/other/client.ts", "it is served again", has("\"/other/shop/f\"")).map(drop)
 }
 

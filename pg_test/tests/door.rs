@@ -66,8 +66,7 @@ fn a_token_comes_in_the_header_or_else_the_cookie_or_else_a_parameter_that_is_na
     let in_url = format!("{MANAGED}?id=x&access={token}");
     assert_eq!(status(http, &in_url)?, 401);
     cluster.configure("sse.token_parameter", "access")?;
-    cluster.configure("sse.cookie_name", "other")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.cookie_name", "other")?;
     wait_for_status(http, &in_url, 200, SOON)?;
     assert_eq!(status(http, &format!("{MANAGED}?access={token}"))?, 200);
     assert_eq!(status_of(http, &cookie(&token))?, 401, "another cookie is meant");
@@ -112,8 +111,7 @@ fn require_authentication_closes_every_door_but_those_that_must_stay_open() -> R
     let http = furnish(&cluster)?;
     let token = issue(&cluster, ALICE)?;
     let mut before = listen(http, OPEN, None)?;
-    cluster.configure("sse.require_authentication", "on")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.require_authentication", "on")?;
     wait_for_status(http, OPEN, 401, SOON)?;
     is_problem(&answer(http, OPEN, None)?, 401, OPEN)?;
     is_problem(&answer(http, "/api/nothing/info", None)?, 401, "nothing")?;
@@ -142,8 +140,7 @@ fn streams_of_one_address_beyond_the_limit_get_429_until_one_is_left() -> Result
     drop(first);
     wait_for_status(http, OPEN, 200, SOON)?;
     drop(second);
-    cluster.configure("sse.max_connections_per_address", "0")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.max_connections_per_address", "0")?;
     wait_for(SOON, "there is no limit", || {
         let streams: Vec<_> = (0..4).map(|_| listen(http, OPEN, None)).collect();
         Ok(streams.iter().all(Result::is_ok).then_some(()))

@@ -324,8 +324,7 @@ fn only_routines_of_the_named_schemas_are_looked_at() -> Result<()> {
     let mut stream = http.events("/api/inside/f/info")?;
     cluster.sql("select outside.f('not published'); select inside.f('published')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "published");
-    cluster.configure("sse.schemas", "outside")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.schemas", "outside")?;
     wait_for_status(http, "/api/outside/f/info", 200, SOON)?;
     wait_for_status(http, "/api/inside/f/info", 404, SOON)?;
     cluster.sql("select inside.f('not published any more'); select outside.f('now this one')")?;
@@ -339,8 +338,7 @@ fn the_url_prefix_changes_on_reload_and_open_streams_stay() -> Result<()> {
     let http = cluster.http()?;
     cluster.sql(&announcer("f", "@sse"))?;
     let mut stream = http.events("/api/f/info")?;
-    cluster.configure("sse.url_prefix", "/live/v2")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.url_prefix", "/live/v2")?;
     wait_for_status(http, "/live/v2/f/info", 200, SOON)?;
     assert_eq!(status(http, "/api/f/info")?, 404);
     wait_for(SOON, "sessions see the new prefix", || {

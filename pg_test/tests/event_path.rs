@@ -152,8 +152,7 @@ fn events_go_on_whatever_transactions_are_by_default() -> Result<()> {
     writer.run("create table t (value int)")?.ok()?;
     cluster.configure("default_transaction_isolation", "serializable")?;
     cluster.configure("default_transaction_read_only", "on")?;
-    cluster.configure("default_transaction_deferrable", "on")?;
-    cluster.reload()?;
+    cluster.reconfigure("default_transaction_deferrable", "on")?;
     let start = Instant::now();
     for number in 0.. {
         if start.elapsed() > Duration::from_millis(3_500) {

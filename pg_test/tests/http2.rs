@@ -33,16 +33,14 @@ fn curl_speaks_http2_until_a_reload_turns_it_off_and_streams_outlive_that() -> R
     stream.wait_for("event: sse.ready")?;
     site.cluster.sql("select f('one')")?;
     stream.wait_for("data: one")?;
-    site.cluster.configure("sse.http2", "off")?;
-    site.cluster.reload()?;
+    site.cluster.reconfigure("sse.http2", "off")?;
     wait_for(SOON, "HTTP/1.1 alone", || Ok((version(&site, &["--http2"])? == "1.1 200").then_some(())))?;
     site.renew(KeyKind::Rsa)?;
     site.cluster.reload()?;
     site.answers()?;
     site.cluster.sql("select f('two')")?;
     stream.wait_for("data: two")?;
-    site.cluster.configure("sse.http2", "on")?;
-    site.cluster.reload()?;
+    site.cluster.reconfigure("sse.http2", "on")?;
     wait_for(SOON, "HTTP/2 again", || Ok((version(&site, &[])? == "2 200").then_some(())))?;
     site.cluster.sql("select f('three')")?;
     stream.wait_for("data: three")
@@ -76,8 +74,7 @@ fn files_preflights_and_errors_have_their_heads_over_http2() -> Result<()> {
     std::fs::write(root.join("page.html"), "<p>hello")?;
     site.cluster.install().account().give(&root)?;
     site.cluster.configure("sse.static_root", &root.to_string_lossy())?;
-    site.cluster.configure("sse.cors_origins", "https://app.example")?;
-    site.cluster.reload()?;
+    site.cluster.reconfigure("sse.cors_origins", "https://app.example")?;
     let ask = |arguments: &[&str], path: &str| -> Result<String> {
         Ok(text(&site.curl(&[&["-si", "--http2"], arguments].concat(), path)?).to_lowercase())
     };
@@ -136,8 +133,7 @@ fn calls_and_their_streams_come_over_http2() -> Result<()> {
     ensure!(unknown == "400", "no parameter is called x: {unknown}");
     // One that has come whole: of a longer one curl 7.88 loses the answer that comes before its end.
     std::fs::write(&file, format!("{{\"n\": 1, \"x\": \"{}\"}}", "y".repeat(40_000)))?;
-    site.cluster.configure("sse.max_body_size", "30kB")?;
-    site.cluster.reload()?;
+    site.cluster.reconfigure("sse.max_body_size", "30kB")?;
     wait_for(SOON, "413", || {
         let status = site.curl(&[&post[..], &["--data-binary", &body]].concat(), "/api/twice")?;
         Ok((text(&status) == "413").then_some(()))
@@ -148,8 +144,7 @@ fn calls_and_their_streams_come_over_http2() -> Result<()> {
 fn twelve_event_sources_of_one_page_share_one_connection() -> Result<()> {
     let site = Site::start()?;
     let Some(browser) = Browser::trusting(FILE, "", &site.certificate())? else { return Ok(()) };
-    site.cluster.configure("sse.idle_timeout", "1s")?;
-    site.cluster.reload()?;
+    site.cluster.reconfigure("sse.idle_timeout", "1s")?;
     let page = browser.open(&site.url("/healthz"))?;
     page.is("location.protocol", &json!("https:"))?;
     page.value(

@@ -162,8 +162,7 @@ fn a_reload_raises_max_connections() -> Result<()> {
     cluster.sql(&announcer("f", "@sse"))?;
     let _first = http.events("/api/f/info")?;
     assert_eq!(http.get("/api/f/info")?.status(), 503);
-    cluster.configure("sse.max_connections", "2")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.max_connections", "2")?;
     wait_for(SOON, "the new limit", || Ok(http.events("/api/f/info").ok()))?;
     Ok(())
 }

@@ -69,8 +69,7 @@ fn after_ten_failed_logins_an_address_gets_429_and_a_right_password_too() -> Res
     expect(&log_in(&api, "192.0.2.2", "right")?, 200)?;
     let guess = api.request("POST", "guess").header("X-Forwarded-For", "192.0.2.1");
     expect(&api.http.request(&guess.json(&json!({ "password": "x" })))?, 200)?;
-    cluster.configure("sse.login_failures", "0")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.login_failures", "0")?;
     cluster::wait_for(cluster::PATIENCE, "no limit", || {
         Ok((log_in(&api, "192.0.2.1", "right")?.status() == 200).then_some(()))
     })

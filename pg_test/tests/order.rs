@@ -134,8 +134,7 @@ fn a_commit_that_waits_for_a_standby_holds_nobody() -> Result<()> {
         assert_eq!(data(&mut stream)?, round.to_string());
     }
     ensure!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-    cluster.configure("synchronous_standby_names", "")?;
-    cluster.reload()?;
+    cluster.reconfigure("synchronous_standby_names", "")?;
     assert_eq!(data(&mut stream)?, "w 1");
     waiting.wait(SOON)?.ok()?;
     assert_eq!(figure(&cluster, "stat_ring", "order_given_up_total")?, 0);

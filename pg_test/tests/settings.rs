@@ -44,8 +44,7 @@ fn a_value_refused_at_start_answers_503_and_names_its_line_until_it_is_mended() 
             line.contains("postgresql.conf") && line.contains(&format!("line {number}")),
             "line {number}: {line}"
         );
-        cluster.configure(name, right)?;
-        cluster.reload()?;
+        cluster.reconfigure(name, right)?;
         wait_for_status(http, "/healthz", 200, SOON)?;
         assert_eq!(status(http, "/api/f/info")?, 200, "{name}");
     }
@@ -58,8 +57,7 @@ fn a_value_refused_on_reload_leaves_the_former_one_in_force() -> Result<()> {
     let http = cluster.http()?;
     cluster.sql(&announcer("f", "@sse"))?;
     let mark = cluster.log_mark()?;
-    cluster.configure("sse.url_prefix", "no slash")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.url_prefix", "no slash")?;
     cluster.wait_for_log(mark, "sse.url_prefix")?;
     assert_eq!(status(http, "/api/f/info")?, 200);
     assert_eq!(cluster.sql("show sse.url_prefix")?, "/api");
@@ -88,8 +86,7 @@ fn a_reload_cuts_no_stream_and_new_streams_take_the_new_settings() -> Result<()>
         ("sse.max_connections", "100"),
         ("sse.default_delivery", "immediate"),
     ] {
-        cluster.configure(name, value)?;
-        cluster.reload()?;
+        cluster.reconfigure(name, value)?;
     }
     // The server takes one reload after the other, and may be between two of them.
     wait_until(SOON, "new streams have the new header and the new retry", || {
@@ -127,8 +124,7 @@ fn a_name_in_server_names_is_answered_after_a_reload() -> Result<()> {
     let http = cluster.http()?;
     let request = Request::get("/healthz").header("Host", "app.example");
     assert_eq!(http.request(&request)?.status(), 421);
-    cluster.configure("sse.server_names", "other.example, App.Example")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.server_names", "other.example, App.Example")?;
     wait_until(SOON, "the name is answered", || {
         http.request(&request).is_ok_and(|answer| answer.status() == 200)
     })
@@ -160,12 +156,10 @@ fn streams_win_over_files_and_the_root_changes_on_reload() -> Result<()> {
     cluster.sql(&announcer("f", "@sse"))?;
     assert_eq!(http.get("/")?.status(), 404);
     let mut stream = http.events("/api/f/info")?;
-    cluster.configure("sse.static_root", &site.path().display().to_string())?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.static_root", &site.path().display().to_string())?;
     wait_for_status(http, "/", 200, SOON)?;
     http.events("/api/f/info")?;
-    cluster.configure("sse.static_root", "/no/such/folder")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.static_root", "/no/such/folder")?;
     wait_for_status(http, "/", 404, SOON)?;
     ensure!(cluster.log()?.contains("sse.static_root"), "the log names the setting");
     cluster.sql("select f('x')")?;

@@ -75,8 +75,7 @@ fn an_idle_stream_gets_a_comment_as_heartbeat_and_an_event_does_not_come_of_it()
     }
     assert_eq!(stream.next(Duration::from_millis(1)), Err(StreamError::TimedOut));
     ensure!(stream.bytes().ends_with(b"\n\n"), "a heartbeat ends with a blank line");
-    cluster.configure("sse.heartbeat_interval", "0")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.heartbeat_interval", "0")?;
     cluster::wait_for(SOON, "heartbeats end", || match stream.next_comment(Duration::from_secs(2)) {
         Ok(_) => Ok(None),
         Err(StreamError::TimedOut) => Ok(Some(())),

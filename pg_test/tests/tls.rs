@@ -53,8 +53,7 @@ fn curl_hears_events_and_calls_over_tls_and_a_stream_outlives_renewals() -> Resu
     // Only one of the two.
     fs::set_permissions(site.key(), fs::Permissions::from_mode(0o600))?;
     let mark = site.cluster.log_mark()?;
-    site.cluster.configure("sse.tls_private_key_file", "")?;
-    site.cluster.reload()?;
+    site.cluster.reconfigure("sse.tls_private_key_file", "")?;
     site.says(mark, "sse.tls_private_key_file is not: TLS needs both")?;
     site.answers()?;
     site.cluster.sql("select f('three')")?;

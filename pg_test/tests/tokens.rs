@@ -58,8 +58,7 @@ fn an_issued_token_says_what_was_asked_for_and_opens_the_stream() -> Result<()> 
     let lifetime = said["exp"].as_f64().context("exp")? - said["iat"].as_f64().context("iat")?;
     ensure!((1_209_598.0..=1_209_600.0).contains(&lifetime), "14 days: {said}");
     ensure!(said.get("who").is_none() && said.get("user_roles").is_none(), "{said}");
-    cluster.configure("sse.session_lifetime", "1h")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.session_lifetime", "1h")?;
     wait_for(SOON, "the lifetime is another", || {
         let said = claims(&cluster, &cluster.sql("select sse.issue_token('1')")?)?;
         let lifetime = said["exp"].as_f64().context("exp")? - said["iat"].as_f64().context("iat")?;
@@ -77,8 +76,7 @@ fn a_token_is_not_issued_without_secret_lifetime_or_permission() -> Result<()> {
         error.sqlstate.clone().context("no SQLSTATE")
     };
     assert_eq!(state("select sse.issue_token('1')")?, "55000", "there is no secret");
-    cluster.configure("sse.jwt_secret", SECRET)?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.jwt_secret", SECRET)?;
     wait_for(SOON, "there is a secret", || Ok(cluster.sql("select sse.issue_token('1')").ok()))?;
     for lifetime in ["0", "-1 second", "-1 month", "9000 years", "178000000 years"] {
         assert_eq!(
@@ -110,8 +108,7 @@ fn a_changed_secret_file_counts_without_a_restart_and_a_broken_one_leaves_the_la
     let path = cluster.data_dir().join("secret").display().to_string();
     let (first, second) = (format!("first {SECRET}"), format!("second {SECRET}"));
     write_file(&cluster, &path, "077", &first)?;
-    cluster.configure("sse.jwt_secret_file", &path)?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.jwt_secret_file", &path)?;
     let gateway = gateway_pid(&cluster)?;
     let claims = format!(r#"{{"sub":"1","exp":{}}}"#, now()? + 3_600);
     let (old, new) = (mint(&cluster, &first, &claims)?, mint(&cluster, &second, &claims)?);
@@ -203,25 +200,21 @@ fn the_log_is_not_told_the_secret() -> Result<()> {
     let http = furnish(&cluster)?;
     let claims = format!(r#"{{"sub":"1","exp":{}}}"#, now()? + 3_600);
     let mark = cluster.log_mark()?;
-    cluster.configure("sse.jwt_secret", SECRET)?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.jwt_secret", SECRET)?;
     waits_for(http, &mint(&cluster, SECRET, &claims)?, 200)?;
     let other = format!("other {SECRET}");
-    cluster.configure("sse.jwt_secret", &other)?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.jwt_secret", &other)?;
     waits_for(http, &mint(&cluster, &other, &claims)?, 200)?;
     // Refused: the last good one stays.
     for refused in ["a short secret", "another short secret"] {
-        cluster.configure("sse.jwt_secret", refused)?;
-        cluster.reload()?;
+        cluster.reconfigure("sse.jwt_secret", refused)?;
         cluster.wait_for_log(mark, "sse.jwt_secret")?;
         let reply = cluster.session()?.run(&format!("alter system set sse.jwt_secret = '{refused}'"))?;
         let error = reply.error().context("it was accepted")?;
         ensure!(!format!("{error:?}").contains(refused), "{error:?}");
     }
     waits_for(http, &mint(&cluster, &other, &claims)?, 200)?;
-    cluster.configure("sse.jwt_secret", "")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.jwt_secret", "")?;
     waits_for(http, &mint(&cluster, &other, &claims)?, 401)?;
     let log = cluster.log_since(mark)?;
     // The statement that failed is the administrator's own; everything else must not tell.
@@ -268,8 +261,7 @@ fn tokens_and_their_claims_never_reach_the_log() -> Result<()> {
         figure(&cluster, "stat_gateway", "subscribers").is_ok_and(|open| open == 0)
     })?;
     // The gateway's messages come in order: after this one nothing more is said of what came before.
-    cluster.configure("sse.static_root", "/the/end")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.static_root", "/the/end")?;
     wait_until(SOON, "the gateway has said the last line", || {
         let _ = status_of(http, &get("/a-file", None));
         cluster.log_since(mark).is_ok_and(|log| log.contains("sse.static_root \"/the/end\" is not served"))

@@ -113,8 +113,7 @@ fn it_is_not_said_while_the_setting_is_off() -> Result<()> {
     corner.sql(&raiser("forgotten", "info", "HTTP GET"))?;
     corner.sql("select forgotten()")?;
     ensure!(said(&cluster)?.is_empty(), "{:?}", said(&cluster)?);
-    cluster.configure("sse.warn_unbound", "on")?;
-    cluster.reload()?;
+    cluster.reconfigure("sse.warn_unbound", "on")?;
     wait_for(SOON, "it is said", || {
         corner.sql("select forgotten()")?;
         Ok((said(&cluster)? == ["unbound.forgotten"]).then_some(()))

@@ -146,8 +146,7 @@ fn nothing_is_shown_as_held_that_was_held_by_a_reader_before() -> Result<()> {
     wait_until(SOON, "it is held", || is_held("t"))?;
     let pid = reader_pid(&cluster)?;
     let frozen = cluster.freeze(pid)?;
-    cluster.configure("synchronous_standby_names", "")?;
-    cluster.reload()?;
+    cluster.reconfigure("synchronous_standby_names", "")?;
     cluster.sql(&format!("select pg_terminate_backend({pid})"))?;
     drop(frozen);
     assert_eq!(next(&mut stream)?.data, "held");

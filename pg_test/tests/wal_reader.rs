@@ -212,14 +212,12 @@ fn a_commit_that_nobody_can_see_yet_holds_up_all_behind_it_and_says_so() -> Resu
         cluster.sql(&held).is_ok_and(|held| held == "t")
     })?;
     ensure!(stream.next(Duration::from_millis(500)).is_err(), "something overtakes");
-    cluster.configure("synchronous_standby_names", "")?;
-    cluster.reload()?;
+    cluster.reconfigure("synchronous_standby_names", "")?;
     assert_eq!(stream.next_data(2, SOON)?, ["1", "2"]);
     waiting.wait(SOON)?.ok()?;
     assert_eq!(cluster.sql("select held_since is null and held_by is null from sse.stat_wal")?, "t");
     // What nobody waits for but this (C10.4).
-    cluster.configure("synchronous_standby_names", "nobody")?;
-    cluster.reload()?;
+    cluster.reconfigure("synchronous_standby_names", "nobody")?;
     let is_set = "select current_setting('synchronous_standby_names') = 'nobody'";
     wait_until(SOON, "the setting is in force", || cluster.sql(is_set).is_ok_and(|is| is == "t"))?;
     let held = "select held_by is null and held_since < now() from sse.stat_wal";
@@ -228,8 +226,7 @@ fn a_commit_that_nobody_can_see_yet_holds_up_all_behind_it_and_says_so() -> Resu
         cluster.sql("set synchronous_commit = on; select says('lazy')").is_ok()
             && cluster.sql(held).is_ok_and(|held| held == "t")
     })?;
-    cluster.configure("synchronous_standby_names", "")?;
-    cluster.reload()?;
+    cluster.reconfigure("synchronous_standby_names", "")?;
     assert_eq!(next(&mut stream)?.data, "lazy");
     Ok(())
 }

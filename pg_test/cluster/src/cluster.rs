@@ -178,6 +178,15 @@ impl Cluster {
         append_settings(&self.data_dir(), &[(name.to_owned(), value.to_owned())])
     }
 
+    /// The same, and takes effect without anything more.
+    ///
+    /// # Errors
+    /// Those of [`Self::configure`] and [`Self::reload`].
+    pub fn reconfigure(&self, name: &str, value: &str) -> Result<()> {
+        self.configure(name, value)?;
+        self.reload()
+    }
+
     /// Adds what it was built with for its transport, where another cluster's postgresql.conf has taken the
     /// place of its own.
     pub fn configure_transport(&self) -> Result<()> {

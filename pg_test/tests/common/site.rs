@@ -39,8 +39,7 @@ impl Site {
         let site = Self { cluster, http };
         site.renew(KeyKind::Curve)?;
         site.cluster.configure("sse.tls_certificate_file", &site.certificate().to_string_lossy())?;
-        site.cluster.configure("sse.tls_private_key_file", &site.key().to_string_lossy())?;
-        site.cluster.reload()?;
+        site.cluster.reconfigure("sse.tls_private_key_file", &site.key().to_string_lossy())?;
         site.answers()?;
         Ok(site)
     }

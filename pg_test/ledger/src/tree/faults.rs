@@ -134,8 +134,7 @@ fn lose_log(tree: &Tree, rng: &mut Rng) -> Result<(usize, u64)> {
     })?;
     let frozen = cluster.freeze(pid.context("no reader of the log")?)?;
     thread::sleep(Duration::from_millis(rng.u64(100..800)));
-    cluster.configure("wal_keep_size", "0")?;
-    cluster.reload()?;
+    cluster.reconfigure("wal_keep_size", "0")?;
     let keeps = || cluster.sql("show wal_keep_size").is_ok_and(|size| size == "0");
     wait_until(PATIENCE, "the log is not kept any more", keeps)?;
     let head = &tree.head().cluster;
@@ -149,8 +148,7 @@ fn lose_log(tree: &Tree, rng: &mut Rng) -> Result<(usize, u64)> {
             cluster.sql("checkpoint")?;
         }
     }
-    cluster.configure("wal_keep_size", KEPT)?;
-    cluster.reload()?;
+    cluster.reconfigure("wal_keep_size", KEPT)?;
     drop(frozen);
     // The first of these may have been begun before.
     wait_for_marks(head, 2, || Ok(()))?;

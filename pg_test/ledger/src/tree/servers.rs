@@ -83,8 +83,7 @@ impl Tree {
         let tree = Self { nodes, replication, head: AtomicUsize::new(0) };
         if replication == Replication::Synchronous {
             for node in &tree.nodes {
-                node.cluster.configure("synchronous_standby_names", "*")?;
-                node.cluster.reload()?;
+                node.cluster.reconfigure("synchronous_standby_names", "*")?;
             }
         }
         tree.wait_for_replay()?;
