@@ -9,7 +9,7 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use cluster::{has_node, lasting_port, node_package, skip};
-use common::{calls, control};
+use common::{calls, control, node};
 
 #[test]
 fn the_package_loses_and_doubles_nothing_on_a_real_gateway() -> Result<()> {
@@ -26,11 +26,7 @@ fn the_package_loses_and_doubles_nothing_on_a_real_gateway() -> Result<()> {
     let cluster = calls::start(builder)?;
     let folder = node_package("clients/js")?;
     // For the pages, which load it as it is published.
-    let built = cluster::node()?
-        .args(["node_modules/typescript/bin/tsc", "-p", "."])
-        .current_dir(&folder)
-        .output()?;
-    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stdout));
+    node::run(&folder, &["node_modules/typescript/bin/tsc", "-p", "."])?;
     let mut tests = cluster::node()?;
     tests
         .args(["node_modules/vitest/vitest.mjs", "run", "--config", "test/gateway/vitest.config.ts"])
@@ -47,9 +43,7 @@ fn the_package_pleases_the_recommended_linter() -> Result<()> {
     if !has_node() {
         return skip(env!("CARGO_CRATE_NAME"), "Node with npm");
     }
-    let tools = node_package("pg_test/node")?;
-    let folder = tools.join("dist/clients-js");
-    let _ = fs::remove_dir_all(&folder);
+    let folder = node::folder("pg_test/node", "clients-js")?;
     let mut count = 0;
     for part in ["src", "src/testing"] {
         fs::create_dir_all(folder.join(part))?;
@@ -62,10 +56,8 @@ fn the_package_pleases_the_recommended_linter() -> Result<()> {
         }
     }
     ensure!(count > 20, "{count} files");
-    let linted = cluster::node()?
-        .args(["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", "dist/clients-js"])
-        .current_dir(&tools)
-        .output()?;
-    ensure!(linted.status.success(), "{}", String::from_utf8_lossy(&linted.stdout));
-    Ok(())
+    node::run_beside(
+        &folder,
+        &["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", "dist/clients-js"],
+    )
 }

@@ -55,7 +55,7 @@ fn many_events_of_exactly_max_transaction_size_commit_and_one_byte_more_fails_an
             "begin; insert into t values ({size}); select f(repeat('x', {small})) from generate_series(1, {count});
              select f(repeat('y', {size})); commit"
         ))?;
-        let sqlstate = reply.error().and_then(|error| error.sqlstate.as_deref());
+        let sqlstate = reply.sqlstate();
         assert_eq!(sqlstate, (!fits).then_some("54000"), "{size} of {rest}: {:?}", reply.error());
         if fits {
             let sizes: Vec<usize> = stream.next_data(count + 1, SOON)?.iter().map(String::len).collect();

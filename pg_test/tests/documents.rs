@@ -8,12 +8,13 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, SessionOptions, has_node, node_package, skip};
+use cluster::{Cluster, SessionOptions, has_node, skip};
 use common::calls::{ROLE, builder, ready, start};
 use common::everything::with_everything;
+use common::node;
 use serde_json::Value;
 
 /// What the schema with everything has not.
@@ -50,23 +51,12 @@ fn cluster() -> Result<Cluster> {
 
 /// A folder with the documents in it, beside the packages that the tools are in.
 fn folder(name: &str, cluster: &Cluster, argument: &str) -> Result<PathBuf> {
-    let folder = node_package("pg_test/node_documents")?.join("dist").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder)?;
+    let folder = node::folder("pg_test/node_documents", name)?;
     for document in ["openapi", "asyncapi"] {
         let text = cluster.sql(&format!("select sse.{document}({argument})"))?;
         fs::write(folder.join(format!("{document}.json")), text)?;
     }
     Ok(folder)
-}
-
-/// Runs a program with Node, where the packages are.
-fn node(folder: &Path, arguments: &[&str]) -> Result<()> {
-    let tools = folder.ancestors().nth(2).context("no folder above")?;
-    let output = cluster::node()?.args(arguments).current_dir(tools).output()?;
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    ensure!(output.status.success(), "node {arguments:?}: {}", said.join("\n"));
-    Ok(())
 }
 
 #[test]
@@ -95,9 +85,9 @@ fn public_validators_take_the_documents_and_the_gateway_answers_as_they_say() ->
     let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
     let mut arguments = vec!["validate.mjs"];
     arguments.extend(folders.iter().map(String::as_str));
-    node(&all, &arguments)?;
+    node::run_beside(&all, &arguments)?;
     let document = all.join("openapi.json").display().to_string();
-    node(&all, &["answers.mjs", &cluster.http()?.url(""), &document])
+    node::run_beside(&all, &["answers.mjs", &cluster.http()?.url(""), &document])
 }
 
 fn parsed(cluster: &Cluster, call: &str) -> Result<Value> {
@@ -114,11 +104,8 @@ fn everybody_may_have_them_and_they_have_only_what_may_be_called() -> Result<()>
          create function hidden() returns void language sql as ''; comment on function hidden() is '@sse_publish';
          create function broken() returns void language sql as ''; comment on function broken() is 'HTTP POST\n@sse\n@authorise';",
     )?;
-    let mut session = cluster.session_with(&SessionOptions {
-        user: "nobody".into(),
-        verbosity: "verbose".into(),
-        ..SessionOptions::default()
-    })?;
+    let mut session =
+        cluster.session_with(&SessionOptions { user: "nobody".into(), ..SessionOptions::default() })?;
     for document in ["openapi", "asyncapi"] {
         let text = session.run(&format!("select sse.{document}()"))?.ok()?.text();
         ensure!(text.contains("\"/api/news/info\""), "{text}");
@@ -126,8 +113,7 @@ fn everybody_may_have_them_and_they_have_only_what_may_be_called() -> Result<()>
             ensure!(!text.contains(word), "{word}: {text}");
         }
         let unknown = session.run(&format!("select sse.{document}('nowhere')"))?;
-        let sqlstate = |error: &cluster::Message| error.sqlstate.clone();
-        ensure!(unknown.error().and_then(sqlstate).as_deref() == Some("3F000"), "{unknown:?}");
+        ensure!(unknown.sqlstate() == Some("3F000"), "{unknown:?}");
     }
     // Without calls there are streams alone.
     let silent = Cluster::builder().start()?;
@@ -164,8 +150,7 @@ fn long_prose_is_cut_and_too_large_a_document_is_refused_with_a_hint() -> Result
              execute format('comment on function many.f%s is %L', n, 'HTTP POST');
          end loop; end $$"
     ))?;
-    let mut session =
-        cluster.session_with(&SessionOptions { verbosity: "verbose".into(), ..SessionOptions::default() })?;
+    let mut session = cluster.session()?;
     for document in ["openapi", "asyncapi"] {
         let refused = session.run(&format!("select sse.{document}()"))?;
         let error = refused.error().context("no error")?;
@@ -174,7 +159,7 @@ fn long_prose_is_cut_and_too_large_a_document_is_refused_with_a_hint() -> Result
         ensure!(error.field("HINT").is_some_and(|said| said.contains(&hint)), "{error:?}");
     }
     let ended = session.run("set statement_timeout = 1; select sse.openapi()")?;
-    ensure!(ended.error().and_then(|error| error.sqlstate.as_deref()) == Some("57014"), "{ended:?}");
+    ensure!(ended.sqlstate() == Some("57014"), "{ended:?}");
     parsed(&cluster, "openapi('wordy')").map(drop)
 }
 
@@ -187,9 +172,9 @@ fn a_client_that_a_public_generator_makes_compiles_and_calls() -> Result<()> {
     let folder = folder("client", &cluster, "")?;
     let [document, api, calls] =
         ["openapi.json", "api.ts", "calls.ts"].map(|name| folder.join(name).display().to_string());
-    node(&folder, &["node_modules/openapi-typescript/bin/cli.js", &document, "-o", &api])?;
+    node::run_beside(&folder, &["node_modules/openapi-typescript/bin/cli.js", &document, "-o", &api])?;
     fs::copy(cluster::workspace_root().join("pg_test/node_documents/client/calls.ts"), &calls)?;
-    node(
+    node::run_beside(
         &folder,
         &[
             "node_modules/typescript/bin/tsc",
@@ -204,5 +189,5 @@ fn a_client_that_a_public_generator_makes_compiles_and_calls() -> Result<()> {
         ],
     )?;
     let program = folder.join("calls.js").display().to_string();
-    node(&folder, &[&program, &cluster.http()?.url("")])
+    node::run_beside(&folder, &[&program, &cluster.http()?.url("")])
 }

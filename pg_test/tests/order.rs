@@ -152,7 +152,7 @@ fn a_transaction_that_is_cancelled_after_it_was_ready_to_commit_holds_nobody() -
     let mut stream = corner.stream("raises/notice")?;
     let mut session = corner.session_with(QUIET)?;
     let reply = session.run("begin; insert into once values (1), (1); select raises('never'); commit")?;
-    assert_eq!(reply.error().and_then(|error| error.sqlstate.as_deref()), Some("23505"));
+    assert_eq!(reply.sqlstate(), Some("23505"));
     // Serialization failures come after XACT_EVENT_PRE_COMMIT (xact.c,
     // PreCommit_CheckForSerializationFailure).
     let mut other = corner.session_with(QUIET)?;
@@ -165,7 +165,7 @@ fn a_transaction_that_is_cancelled_after_it_was_ready_to_commit_holds_nobody() -
     }
     session.run("commit")?.ok()?;
     let reply = other.run("commit")?;
-    assert_eq!(reply.error().and_then(|error| error.sqlstate.as_deref()), Some("40001"));
+    assert_eq!(reply.sqlstate(), Some("40001"));
     assert_eq!(data(&mut stream)?, "written");
     let started = Instant::now();
     session.run("create table later (); select raises('later')")?.ok()?;

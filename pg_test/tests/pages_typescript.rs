@@ -11,6 +11,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use cluster::{has_node, node_package, skip, workspace_root};
 use common::calls;
+use common::node;
 use common::recipe::{block, run};
 
 #[test]
@@ -42,11 +43,7 @@ fn every_block_of_the_page_of_typescript_compiles_against_the_client_of_its_sql(
     }
     // The package as it is published, which the blocks import.
     for project in [".", "test/page"] {
-        let compiled = cluster::node()?
-            .args(["node_modules/typescript/bin/tsc", "-p", project])
-            .current_dir(&package)
-            .output()?;
-        ensure!(compiled.status.success(), "{project}: {}", String::from_utf8_lossy(&compiled.stdout));
+        node::run(&package, &["node_modules/typescript/bin/tsc", "-p", project])?;
     }
     Ok(())
 }

@@ -189,7 +189,7 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
     begin(&mut session, "cancelled")?;
     ask("pg_cancel_backend")?;
     let reply = session.wait(SOON)?;
-    assert_eq!(reply.error().and_then(|error| error.sqlstate.as_deref()), Some("57014"));
+    assert_eq!(reply.sqlstate(), Some("57014"));
     begin(&mut session, "ended")?;
     ask("pg_terminate_backend")?;
     cluster::wait_until(SOON, "the session has ended", || {

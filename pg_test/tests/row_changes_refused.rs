@@ -149,7 +149,7 @@ fn only_who_may_execute_the_function_makes_such_a_trigger_and_everybody_fires_it
     let mut maker = as_user("maker")?;
     maker.run("create table t (id int primary key); grant insert on t to writer")?.ok()?;
     let refused = maker.run(&trigger("t", "'all'"))?;
-    assert_eq!(refused.error().and_then(|error| error.sqlstate.as_deref()), Some("42501"));
+    assert_eq!(refused.sqlstate(), Some("42501"));
     cluster.sql("grant execute on function sse.publish_change() to maker")?;
     maker.run(&trigger("t", "'all'"))?.ok()?;
     let mut stream = corner.changes(&["t"])?;
@@ -237,7 +237,7 @@ fn an_extension_that_triggers_use_is_dropped_with_them_or_not_at_all() -> Result
     cluster.sql(&format!("create table t (id int primary key); {}", trigger("t", "'all'")))?;
     let mut session = cluster.session()?;
     let refused = session.run("drop extension pg_sse")?;
-    assert_eq!(refused.error().and_then(|error| error.sqlstate.as_deref()), Some("2BP01"));
+    assert_eq!(refused.sqlstate(), Some("2BP01"));
     session.run("drop extension pg_sse cascade; insert into t values (1)")?.ok()?;
     assert_eq!(cluster.sql("select count(*) from pg_trigger where tgrelid = 't'::regclass")?, "0");
     cluster.sql(&format!("create extension pg_sse; {}", trigger("t", "'all'")))?;
@@ -267,7 +267,7 @@ fn where_nothing_is_served_triggers_are_checked_and_break_nothing() -> Result<()
     let refused = session.run(
         "create trigger u after insert on public.t for each row execute function sse.publish_change('x')",
     )?;
-    assert_eq!(refused.error().and_then(|error| error.sqlstate.as_deref()), Some("22023"));
+    assert_eq!(refused.sqlstate(), Some("22023"));
     assert_eq!(figure(&cluster, "stat_ring", "unfit_trigger_total")?, 0);
     Ok(())
 }

@@ -313,7 +313,7 @@ fn refusals_come_back_into_the_table_on_create_extension_and_are_for_superusers_
     primary.sql("drop extension pg_sse; create extension pg_sse")?;
     wait_until(SOON, "it is there again", || primary.sql(table).is_ok_and(|row| row == "user|zoë|t"))?;
     let reply = primary.session()?.run("create role plain; set role plain; select * from sse._refusals")?;
-    assert_eq!(reply.error().and_then(|error| error.sqlstate.clone()).as_deref(), Some("42501"));
+    assert_eq!(reply.sqlstate(), Some("42501"));
     // Those who could dump the database before still can, and the dump names nobody.
     let dump = primary.tool("pg_dump").arg("--data-only").output()?;
     ensure!(dump.status.success() && !String::from_utf8_lossy(&dump.stdout).contains("_refusals"));

@@ -95,7 +95,7 @@ fn a_token_is_not_issued_without_secret_lifetime_or_permission() -> Result<()> {
     cluster.sql("create role ordinary login")?;
     let options = SessionOptions { user: "ordinary".to_owned(), ..SessionOptions::default() };
     let reply = cluster.session_with(&options)?.run("select sse.issue_token('1')")?;
-    assert_eq!(reply.error().and_then(|error| error.sqlstate.clone()).as_deref(), Some("42501"));
+    assert_eq!(reply.sqlstate(), Some("42501"));
     cluster.sql("grant execute on function sse.issue_token(text, text, text[], interval) to ordinary")?;
     cluster.session_with(&options)?.run("select sse.issue_token('1')")?.ok()?;
     Ok(())
@@ -170,7 +170,7 @@ fn nobody_is_shown_the_secret() -> Result<()> {
     }
     // Nor can it be changed but in the configuration.
     let reply = cluster.session()?.run("set sse.jwt_secret = 'another secret of at least 32 bytes'")?;
-    assert_eq!(reply.error().and_then(|error| error.sqlstate.clone()).as_deref(), Some("55P02"));
+    assert_eq!(reply.sqlstate(), Some("55P02"));
     Ok(())
 }
 

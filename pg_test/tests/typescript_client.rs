@@ -8,29 +8,17 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use cluster::{Cluster, Reply, Session, SessionOptions, has_node, node_package, skip};
+use anyhow::{Result, ensure};
+use cluster::{Cluster, SessionOptions, has_node, skip};
 use common::calls::{ROLE, builder, ready, start};
 use common::everything::{SCHEMA, with_everything};
+use common::node;
 
 /// A folder with the client in it, beside the packages that the tools are in.
 fn folder(name: &str, client: &str) -> Result<PathBuf> {
-    let tools = node_package("pg_test/node")?;
-    let folder = tools.join("dist").join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder)?;
+    let folder = node::folder("pg_test/node", name)?;
     fs::write(folder.join("client.ts"), client)?;
     Ok(folder)
-}
-
-/// Runs one of the tools, or a program with Node.
-fn node(folder: &Path, arguments: &[&str]) -> Result<()> {
-    let tools = folder.ancestors().nth(2).context("no folder above")?;
-    let mut node = cluster::node()?;
-    let output = node.args(arguments).current_dir(tools).output()?;
-    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    ensure!(output.status.success(), "node {arguments:?}: {}", said.join("\n"));
-    Ok(())
 }
 
 const STRICT: [&str; 12] = [
@@ -52,7 +40,7 @@ fn compiles(folder: &Path, files: &[&str]) -> Result<()> {
     let mut arguments = STRICT.to_vec();
     let paths: Vec<String> = files.iter().map(|file| folder.join(file).display().to_string()).collect();
     arguments.extend(paths.iter().map(String::as_str));
-    node(folder, &arguments)
+    node::run_beside(folder, &arguments)
 }
 
 #[test]
@@ -69,13 +57,13 @@ fn the_client_of_a_schema_with_everything_compiles_and_does_what_it_says() -> Re
     )?;
     compiles(&folder, &["everything.ts"])?;
     let client = folder.join("client.ts");
-    node(
+    node::run_beside(
         &folder,
         &["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", &client.display().to_string()],
     )?;
     let http = cluster.http()?;
     let program = folder.join("everything.js").display().to_string();
-    node(&folder, &[&program, &http.url("")])
+    node::run_beside(&folder, &[&program, &http.url("")])
 }
 
 #[test]
@@ -94,7 +82,7 @@ fn it_compiles_without_calls_and_of_nothing() -> Result<()> {
         let folder = folder(name, &client)?;
         compiles(&folder, &["client.ts"])?;
         let client = folder.join("client.ts").display().to_string();
-        node(&folder, &["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", &client])?;
+        node::run_beside(&folder, &["node_modules/eslint/bin/eslint.js", "--max-warnings", "0", &client])?;
     }
     Ok(())
 }
@@ -104,25 +92,18 @@ fn it_compiles_without_calls_and_of_nothing() -> Result<()> {
 fn everybody_may_have_it_and_it_has_only_what_may_be_called() -> Result<()> {
     let cluster = with_everything()?;
     cluster.sql("create role nobody login")?;
-    let mut session: Session = cluster.session_with(&SessionOptions {
-        user: "nobody".into(),
-        verbosity: "verbose".into(),
-        ..SessionOptions::default()
-    })?;
+    let mut session =
+        cluster.session_with(&SessionOptions { user: "nobody".into(), ..SessionOptions::default() })?;
     let of_nobody = session.run("select sse.typescript_client()")?.ok()?.text();
     ensure!(of_nobody.contains("export function getVisits("), "{of_nobody}");
     ensure!(!of_nobody.contains("secret"), "{of_nobody}");
     let unknown = session.run("select sse.typescript_client('nowhere')")?;
-    ensure!(sqlstate(&unknown) == Some("3F000"), "{unknown:?}");
+    ensure!(unknown.sqlstate() == Some("3F000"), "{unknown:?}");
     // What a role may not read of the catalog it does not get this way either.
     cluster.sql("revoke select on pg_catalog.pg_enum from public")?;
     let refused = session.run("select sse.typescript_client()")?;
-    ensure!(sqlstate(&refused) == Some("42501"), "{refused:?}");
+    ensure!(refused.sqlstate() == Some("42501"), "{refused:?}");
     Ok(())
-}
-
-fn sqlstate(reply: &Reply) -> Option<&str> {
-    reply.error()?.sqlstate.as_deref()
 }
 
 /// The declarations of a client for what `sql` makes in an empty database.
@@ -174,12 +155,11 @@ fn a_client_with_too_many_columns_is_refused_and_one_of_a_schema_is_made() -> Re
     let (cluster, client) =
         client_of(&format!("create schema wide; grant usage on schema wide to {ROLE}; {}", rows.join(" ")))?;
     ensure!(client.contains("callReady("), "{client}");
-    let mut session =
-        cluster.session_with(&SessionOptions { verbosity: "verbose".into(), ..SessionOptions::default() })?;
+    let mut session = cluster.session()?;
     let refused = session.run("select sse.typescript_client()")?;
-    ensure!(sqlstate(&refused) == Some("54000"), "{refused:?}");
+    ensure!(refused.sqlstate() == Some("54000"), "{refused:?}");
     let ended = session.run("set statement_timeout = 1; select sse.typescript_client()")?;
-    ensure!(sqlstate(&ended) == Some("57014"), "{ended:?}");
+    ensure!(ended.sqlstate() == Some("57014"), "{ended:?}");
     // A hundred of them are 100,000 columns.
     cluster.sql("drop function wide.f100()")?;
     ensure!(cluster.sql("select sse.typescript_client('wide')")?.contains("export interface T99 {"));

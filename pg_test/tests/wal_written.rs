@@ -168,7 +168,7 @@ fn what_is_immediate_is_in_the_log_whatever_becomes_of_its_transaction() -> Resu
     assert_eq!(log.data(), ["b"]);
     let log = written(cluster, |session| {
         let reply = session.run("begin; select f('no'); prepare transaction 'p'")?;
-        let error = reply.error().and_then(|error| error.sqlstate.as_deref());
+        let error = reply.sqlstate();
         assert_eq!(error, Some("0A000"), "a transaction with events cannot be prepared");
         Ok(())
     })?;
@@ -227,7 +227,7 @@ fn a_long_body_of_a_transaction_that_only_publishes_and_fails_at_its_commit_is_t
         session.run("set lock_timeout = '10ms'")?.ok()?;
         // The table is emptied after the phase in which we write.
         let reply = session.run("begin; select from mine; select f(repeat('x', 600000)); commit")?;
-        assert_eq!(reply.error().and_then(|error| error.sqlstate.as_deref()), Some("55P03"));
+        assert_eq!(reply.sqlstate(), Some("55P03"));
         other.run("rollback")?.ok()?;
         session.run("select f('after')")?.ok().map(drop)
     })?;

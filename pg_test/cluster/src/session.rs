@@ -35,18 +35,11 @@ pub struct SessionOptions {
     pub user: String,
     /// `PGOPTIONS`, such as `-c client_min_messages=error`.
     pub options: String,
-    /// psql's `VERBOSITY`: `verbose` gives SQLSTATE and LOCATION.
-    pub verbosity: String,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self {
-            database: "postgres".to_owned(),
-            user: "postgres".to_owned(),
-            options: String::new(),
-            verbosity: "verbose".to_owned(),
-        }
+        Self { database: "postgres".to_owned(), user: "postgres".to_owned(), options: String::new() }
     }
 }
 
@@ -71,6 +64,11 @@ impl Reply {
     /// The first error.
     pub fn error(&self) -> Option<&Message> {
         self.messages.iter().find(|message| message.is_error())
+    }
+
+    /// The SQLSTATE of the first error.
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.error()?.sqlstate.as_deref()
     }
 
     /// The texts of the messages of one severity.
@@ -117,7 +115,8 @@ impl Session {
             "-P",
             &format!("null={NULL}"),
         ]);
-        psql.args(["-v", "ON_ERROR_STOP=off", "-v", &format!("VERBOSITY={}", options.verbosity)]);
+        // With SQLSTATE and LOCATION.
+        psql.args(["-v", "ON_ERROR_STOP=off", "-v", "VERBOSITY=verbose"]);
         psql.args(["-U", &options.user, "-d", &options.database]).env("PGOPTIONS", &options.options);
         psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = psql.spawn().context("cannot run psql")?;

@@ -177,7 +177,7 @@ fn a_session_keeps_its_state_and_tells_rows_from_notices() -> Result<()> {
         .collect();
     assert_eq!(rows, expected);
     let failed = session.run("select 1/0")?;
-    assert_eq!(failed.error().and_then(|error| error.sqlstate.as_deref()), Some("22012"));
+    assert_eq!(failed.sqlstate(), Some("22012"));
     assert_eq!(session.run("select 1")?.ok()?.value(), Some("1"), "an error does not end the session");
     Ok(())
 }

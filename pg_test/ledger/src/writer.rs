@@ -344,7 +344,7 @@ impl Writer {
         if !answered {
             let error = reply.error().map_or(String::new(), ToString::to_string);
             // The server goes away (class 57P): as good as a lost connection.
-            let state = reply.error().and_then(|error| error.sqlstate.as_deref()).unwrap_or("");
+            let state = reply.sqlstate().unwrap_or("");
             if state.starts_with("57P") {
                 self.session = None;
                 bail!("{error}");

@@ -17,6 +17,7 @@ pub(crate) mod linger;
 pub(crate) mod log_records;
 pub(crate) mod login;
 pub(crate) mod module;
+pub(crate) mod node;
 pub(crate) mod proxy;
 pub(crate) mod recipe;
 pub(crate) mod relay;
