@@ -299,8 +299,7 @@ fn subscribers_are_listed_without_their_secrets_and_those_that_lag_come_first() 
 fn a_stream_that_is_named_is_ended_and_no_other_one_ever() -> Result<()> {
     let admin = open(Cluster::builder(), Builder::start)?;
     let corner = Corner::of(&admin.cluster, "corner")?;
-    corner.announcer("f", "@sse")?;
-    let mut first = corner.stream("f/info")?;
+    let mut first = corner.announced("f", "@sse")?;
     let name = |rows: &[Value]| rows[0]["id"].as_str().map(str::to_owned).context("no id");
     let id = name(&list(&admin, "/api/subscribers", "subscribers", 1)?)?;
     let end = |id: &str| {

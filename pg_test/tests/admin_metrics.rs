@@ -40,8 +40,7 @@ fn sample_name(view: &str, column: &str) -> String {
 fn every_figure_of_the_views_is_in_a_scrape_by_its_name_and_with_its_value() -> Result<()> {
     let admin = open(calls::builder(), calls::start)?;
     let corner = Corner::of(&admin.cluster, "compared")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     corner.sql("select f('x') from generate_series(1, 5)")?;
     stream.next_data(5, SOON)?;
     let documentation = include_str!("../../docs/metrics.md");
@@ -77,8 +76,7 @@ fn the_reader_of_the_log_is_in_a_scrape_where_there_is_one() -> Result<()> {
     let builder = Cluster::builder().setting("sse.durability", "wal").setting("synchronous_commit", "local");
     let admin = open(builder, Builder::start)?;
     let corner = Corner::of(&admin.cluster, "log")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     corner.sql("select f('x') from generate_series(1, 5)")?;
     stream.next_data(5, SOON)?;
     let documentation = include_str!("../../docs/metrics.md");
@@ -242,8 +240,7 @@ fn both_formats_have_the_same_samples_and_say_what_they_are() -> Result<()> {
 fn without_a_gateway_the_counters_stand_and_nothing_is_serving() -> Result<()> {
     let admin = open(Cluster::builder(), Builder::start)?;
     let corner = Corner::of(&admin.cluster, "stands")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     corner.sql("select f('x')")?;
     stream.next_data(1, SOON)?;
     wait_until(SOON, "it is counted", || {

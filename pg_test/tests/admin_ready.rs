@@ -107,8 +107,7 @@ fn provoke_hole(cluster: &Cluster) -> Result<()> {
 fn the_canary_is_in_no_counter_of_deliveries_and_comes_only_when_somebody_asks() -> Result<()> {
     let admin = open(Cluster::builder(), Builder::start)?;
     let corner = Corner::of(&admin.cluster, "canaries")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let records = || figure(&admin.cluster, "stat_ring", "records_total");
     // The reading of the catalog goes through the ring, too.
     let mut last = (-1, Instant::now());

@@ -28,8 +28,7 @@ fn quoted(text: &str) -> String {
 #[test]
 fn every_payload_arrives_as_it_was_raised() -> Result<()> {
     let corner = Corner::new("payloads")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     for payload in [
         "",
@@ -59,8 +58,7 @@ fn every_payload_arrives_as_it_was_raised() -> Result<()> {
 #[test]
 fn a_payload_with_line_ends_opens_no_field_and_no_event() -> Result<()> {
     let corner = Corner::new("injection")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     let id = |stream: &EventStream| stream.last_event_id().to_owned();
     for payload in [
@@ -97,8 +95,7 @@ fn a_payload_with_line_ends_opens_no_field_and_no_event() -> Result<()> {
 #[test]
 fn a_megabyte_arrives_whole() -> Result<()> {
     let corner = Corner::new("megabyte")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     // ä is two bytes; every hundredth character is a line end.
     session.run("select f(repeat(repeat('ä', 99) || E'\\n', 5242))")?.ok()?;
@@ -170,8 +167,7 @@ fn a_problem_in_a_latin1_database_is_said_in_its_encoding() -> Result<()> {
 #[test]
 fn bytes_that_are_no_utf8_are_replaced_and_counted() -> Result<()> {
     let corner = Corner::of(sql_ascii(), "ascii")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     // A client that asks for UTF-8 gets an error for bytes that are none, with or without pg_sse.
     session.run("set client_encoding = 'SQL_ASCII'")?.ok()?;
@@ -229,8 +225,7 @@ fn a_byte_that_is_not_utf8_in_postgresql_conf_makes_no_session_forget_its_encodi
     cluster.start()?;
     cluster.sql("create extension pg_sse")?;
     let corner = Corner::of(&cluster, "conf")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     corner.sql("select f('café'); select f('ü')")?;
     assert_eq!(stream.next_data(2, SOON)?, ["café", "ü"]);
     assert_eq!(figure(&cluster, "stat_ring", "replaced_characters_total")?, 0);

@@ -14,8 +14,7 @@ use common::{Corner, SOON, announcer, figure, gap_reason, gateway_pid};
 #[test]
 fn an_event_of_max_event_size_is_sent_and_one_byte_more_is_a_gap_and_a_warning() -> Result<()> {
     let corner = Corner::new("event_size")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session()?;
     let limit = 1024 * 1024;
     for (size, sent) in [(limit - 1, true), (limit, true), (limit + 1, false)] {
@@ -39,8 +38,7 @@ fn an_event_of_max_event_size_is_sent_and_one_byte_more_is_a_gap_and_a_warning()
 fn the_size_of_an_event_is_that_of_its_utf8() -> Result<()> {
     let cluster = Cluster::builder().encoding("LATIN1").setting("sse.max_event_size", 100).start()?;
     let corner = Corner::of(&cluster, "utf8_size")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     corner.sql("select f(repeat('ä', 50)); select f(repeat('ä', 51)); select f('end')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "ä".repeat(50));
     assert_eq!(gap_reason(&stream.next_payload(SOON)?)?, "too_large");
@@ -51,8 +49,7 @@ fn the_size_of_an_event_is_that_of_its_utf8() -> Result<()> {
 #[test]
 fn a_too_large_event_that_is_rolled_back_is_no_gap() -> Result<()> {
     let corner = Corner::new("large_rolled_back")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     corner.run("begin; select f(repeat('x', 1024 * 1024 + 1)); rollback; select f('end')")?.ok()?;
     assert_eq!(stream.next_payload(SOON)?.data, "end");
     Ok(())
@@ -107,8 +104,7 @@ fn a_transaction_of_max_transaction_size_commits_and_one_with_more_fails_before_
 fn beyond_max_transaction_size_a_savepoint_can_be_rolled_back_to() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.max_transaction_size", "64kB").start()?;
     let corner = Corner::of(&cluster, "xact_savepoint")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     session.run("begin; select f('kept'); savepoint s; select f(repeat('x', 70000)); rollback to s; select f('after'); commit")?.ok()?;
     assert_eq!(stream.next_data(2, SOON)?, ["kept", "after"]);
@@ -119,8 +115,7 @@ fn beyond_max_transaction_size_a_savepoint_can_be_rolled_back_to() -> Result<()>
 fn immediate_events_are_not_bound_by_max_transaction_size() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.max_transaction_size", "64kB").start()?;
     let corner = Corner::of(&cluster, "xact_immediate")?;
-    corner.announcer("f", "@sse\n@sse_delivery immediate")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse\n@sse_delivery immediate")?;
     corner.run("select f(repeat('x', 10000)) from generate_series(1, 20)")?.ok()?;
     assert_eq!(stream.next_data(20, SOON)?.len(), 20);
     Ok(())
@@ -196,8 +191,7 @@ fn the_gateway_raises_its_own_limit_of_open_files() -> Result<()> {
 fn a_subscriber_that_takes_nothing_is_disconnected_after_write_timeout_and_delays_nobody() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.write_timeout", "1s").start()?;
     let corner = Corner::of(&cluster, "stalled")?;
-    corner.announcer("f", "@sse")?;
-    let mut reader = corner.stream("f/info")?;
+    let mut reader = corner.announced("f", "@sse")?;
     let _stalled = corner.stream("f/info")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     let disconnected = || figure(&cluster, "stat_gateway", "write_timeouts_total");

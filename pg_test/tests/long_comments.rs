@@ -33,8 +33,7 @@ fn promptly(session: &mut Session, sql: &str) -> Result<cluster::Reply> {
 #[test]
 fn a_comment_of_64_kb_is_read_and_one_byte_more_is_one_mistake() -> Result<()> {
     let corner = Corner::new("sized")?;
-    corner.announcer("listener", "@sse_subscribe")?;
-    let mut stream = corner.stream("listener/info")?;
+    let mut stream = corner.announced("listener", "@sse_subscribe")?;
     let mut session = corner.session()?;
     session.run(&common::announcer("f", ""))?.ok()?;
     for (bytes, is_read) in [(LIMIT - 1, true), (LIMIT, true), (LIMIT + 1, false)] {

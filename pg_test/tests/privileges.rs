@@ -130,8 +130,7 @@ fn pg_monitor_sees_the_statistics_and_may_not_publish() -> Result<()> {
 fn who_is_granted_publish_may_publish() -> Result<()> {
     let user = ordinary("publisher")?;
     let corner = Corner::new("publisher")?;
-    corner.announcer("f", "@sse_subscribe")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse_subscribe")?;
     shared().sql("grant execute on function sse.publish to publisher")?;
     run(&user, "select sse.publish('granted')")?.ok()?;
     assert_eq!(stream.next_payload(SOON)?.data, "granted");

@@ -85,8 +85,7 @@ fn an_event_is_not_sent_while_its_commit_waits_and_its_row_cannot_be_seen() -> R
 #[test]
 fn an_event_waits_for_its_commit_and_goes_with_its_rollback() -> Result<()> {
     let corner = Corner::new("commits")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session()?;
     session.run("begin; select f('rolled back'); rollback")?.ok()?;
     session
@@ -129,8 +128,7 @@ fn events_of_one_session_keep_their_order_and_all_streams_see_one_order() -> Res
 #[test]
 fn publish_takes_all_its_arguments() -> Result<()> {
     let corner = Corner::new("arguments")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session()?;
     session.run("select sse.publish('plain')")?.ok()?;
     session.run("select sse.publish('named', event => 'order.paid')")?.ok()?;
@@ -225,8 +223,7 @@ fn publish_in_a_database_that_is_not_served_does_nothing_but_one_warning_per_ses
         .session_with(&cluster::SessionOptions { database: "other".to_owned(), ..Default::default() })?;
     session.run("create extension pg_sse")?.ok()?;
     let corner = Corner::of(&cluster, "served")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     assert_eq!(session.run("select sse.publish('1')")?.ok()?.texts("WARNING").len(), 1);
     assert!(session.run("select sse.publish('2')")?.ok()?.messages.is_empty());
     corner.sql("select f('end')")?;

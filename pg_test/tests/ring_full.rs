@@ -60,8 +60,7 @@ fn publishing_into_a_full_ring_succeeds_at_once_and_every_subscriber_is_told_bef
 fn the_loss_is_told_although_nothing_follows() -> Result<()> {
     let cluster = small_ring()?;
     let corner = Corner::of(&cluster, "last")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     {
         let _frozen = freeze_gateway(&cluster)?;
@@ -95,8 +94,7 @@ fn a_publisher_waits_for_room_at_most_publish_timeout() -> Result<()> {
 fn waiting_for_room_ends_as_soon_as_there_is_room_and_nothing_is_lost() -> Result<()> {
     let cluster = small_ring()?;
     let corner = Corner::of(&cluster, "room")?;
-    corner.announcer("f", "@sse\n@sse_delivery immediate")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse\n@sse_delivery immediate")?;
     let mut session = corner.session_with("-c client_min_messages=error -c sse.publish_timeout=20s")?;
     {
         let _frozen = freeze_gateway(&cluster)?;
@@ -146,8 +144,7 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
 -> Result<()> {
     let cluster = small_ring()?;
     let corner = Corner::of(&cluster, "interrupted")?;
-    corner.announcer("f", "@sse\n@sse_delivery immediate")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse\n@sse_delivery immediate")?;
     let mut session = corner.session_with("-c client_min_messages=error")?;
     let pid = session.backend_pid()?;
     let ask = |what: &str| cluster.sql(&format!("select {what}({pid})")).map(drop);
@@ -255,8 +252,7 @@ fn a_transaction_that_an_empty_ring_does_not_take_fails_before_it_commits_if_it_
 fn an_event_larger_than_the_ring_takes_is_refused_like_one_that_is_too_large() -> Result<()> {
     let cluster = small_ring()?;
     let corner = Corner::of(&cluster, "half")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     let mut session = corner.session()?;
     let reply = session.run("select f(repeat('x', 60000))")?.ok()?;
     assert_eq!(

@@ -75,8 +75,7 @@ fn a_setting_that_does_not_exist_is_refused() -> Result<()> {
 fn a_reload_cuts_no_stream_and_new_streams_take_the_new_settings() -> Result<()> {
     let cluster = Cluster::builder().setting("sse.response_headers", "{\"X-One\": \"1\"}").start()?;
     let corner = Corner::of(&cluster, "reload")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     assert_eq!(stream.head().header("x-one"), Some("1"));
     for (name, value) in [
         ("sse.response_headers", "{\"X-Two\": \"2\"}"),

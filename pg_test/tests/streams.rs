@@ -49,8 +49,7 @@ fn the_first_bytes_are_connected_and_ready_byte_by_byte() -> Result<()> {
 #[test]
 fn an_event_is_id_event_and_data_byte_by_byte() -> Result<()> {
     let corner = Corner::new("bytes")?;
-    corner.announcer("f", "@sse\n@sse_event news")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse\n@sse_event news")?;
     let before = stream.bytes().len();
     corner.sql("select f(E'one\\ntwo')")?;
     let event = stream.next_payload(SOON)?;
@@ -112,8 +111,7 @@ fn a_routine_that_only_publishes_has_no_url() -> Result<()> {
 #[test]
 fn a_routine_that_only_subscribes_has_a_url_and_publishes_nothing() -> Result<()> {
     let corner = Corner::new("subscribe_only")?;
-    corner.announcer("f", "HTTP GET\n@sse_subscribe")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "HTTP GET\n@sse_subscribe")?;
     corner.sql("select f('not published'); select sse.publish('published')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "published");
     Ok(())
@@ -182,8 +180,7 @@ fn several_threads_each_serve_every_event() -> Result<()> {
 #[test]
 fn who_resumes_gets_everything_behind_its_last_id_once() -> Result<()> {
     let corner = Corner::new("resume")?;
-    corner.announcer("f", "@sse")?;
-    let mut stream = corner.stream("f/info")?;
+    let mut stream = corner.announced("f", "@sse")?;
     corner.sql("select f(i::text) from generate_series(1, 10) i")?;
     let mut ids = vec![stream.last_event_id().to_owned()];
     for _ in 1..=10 {

@@ -34,8 +34,7 @@ fn a_forgotten_annotation_is_said_once_for_each_routine_and_server_start() -> Re
     let corner = Corner::of(&cluster, "unbound")?;
     corner.sql(&raiser("first", "info", "HTTP GET"))?;
     corner.sql(&raiser("second", "info", "HTTP POST\n@authorize"))?;
-    corner.announcer("own", "@sse")?;
-    let mut stream = corner.stream("own/info")?;
+    let mut stream = corner.announced("own", "@sse")?;
     let mut messages = Vec::new();
     for _ in 0..3 {
         messages.extend(corner.run("select first(); select second(); select first()")?.messages);

@@ -135,6 +135,12 @@ impl<'a> Corner<'a> {
         self.sql(&announcer(name, comment)).map(drop)
     }
 
+    /// The same, and its stream.
+    pub(crate) fn announced(&self, name: &str, comment: &str) -> Result<EventStream> {
+        self.announcer(name, comment)?;
+        self.stream(&format!("{}/info", name.replace('_', "-")))
+    }
+
     /// The path of a stream of one of this corner's routines.
     pub(crate) fn path(&self, routine_and_segment: &str) -> String {
         format!("/api/{}/{routine_and_segment}", self.name.replace('_', "-"))
