@@ -41,7 +41,7 @@ fn the_log_gets_what_the_administrators_level_asks_for() -> Result<()> {
                  comment on function warns() is E'@sse on warning\\n@sse_delivery immediate';",
             )
             .options(&format!("-c log_min_messages={level}"))
-            .emits(
+            .answer(
                 "select levels('a'), shown();
                  select warns();
                  select fails();

@@ -53,6 +53,14 @@ fn corner(name: &str) -> Result<Corner<'static>> {
     Ok(corner)
 }
 
+/// The stream of `bump` in a cluster of a test's own.
+fn bumping(cluster: &Cluster) -> Result<EventStream> {
+    cluster.sql(SETUP)?;
+    let mut stream = cluster.http()?.events("/api/bump/info")?;
+    stream.ready()?;
+    Ok(stream)
+}
+
 /// Position and index of an id of this mode, which both rise.
 fn place(event: &Event) -> Result<(u64, u32)> {
     let mut parts = event.id.strip_prefix('w').context("not of the log")?.split('-').skip(1);
@@ -196,10 +204,8 @@ fn a_commit_that_nobody_can_see_yet_holds_up_all_behind_it_and_says_so() -> Resu
     let alone =
         builder().setting("synchronous_commit", "local").setting("synchronous_standby_names", "nobody");
     let cluster = alone.start()?;
-    cluster.sql(SETUP)?;
+    let mut stream = bumping(&cluster)?;
     cluster.sql(&announcer("says", "@sse"))?;
-    let mut stream = cluster.http()?.events("/api/bump/info")?;
-    stream.ready()?;
     let mut waiting = cluster.session()?;
     let pid = waiting.backend_pid()?;
     waiting.send("begin; set local synchronous_commit = on; select bump(); commit")?;
@@ -241,9 +247,7 @@ fn again(cluster: &Cluster, first: &Event, count: usize) -> Result<Vec<Event>> {
 #[test]
 fn whatever_dies_the_same_events_come_again_with_the_same_ids_and_without_a_gap() -> Result<()> {
     let cluster = builder().start()?;
-    cluster.sql(SETUP)?;
-    let mut stream = cluster.http()?.events("/api/bump/info")?;
-    stream.ready()?;
+    let mut stream = bumping(&cluster)?;
     let mut told = Vec::new();
     type End = fn(&Cluster) -> Result<()>;
     let ends: [(&str, End); 6] = [
@@ -281,9 +285,7 @@ fn whatever_dies_the_same_events_come_again_with_the_same_ids_and_without_a_gap(
 #[test]
 fn a_transaction_that_was_open_when_the_server_was_killed_is_not_told_and_hinders_nobody() -> Result<()> {
     let cluster = builder().start()?;
-    cluster.sql(SETUP)?;
-    let mut stream = cluster.http()?.events("/api/bump/info")?;
-    stream.ready()?;
+    let mut stream = bumping(&cluster)?;
     cluster.sql("select bump()")?;
     let first = next(&mut stream)?;
     let mut open = cluster.session()?;
@@ -302,9 +304,7 @@ fn a_transaction_that_was_open_when_the_server_was_killed_is_not_told_and_hinder
 fn log_that_has_gone_before_it_was_read_is_a_gap_and_the_rest_is_told() -> Result<()> {
     let builder = builder().setting("max_wal_size", "32MB").setting("min_wal_size", "32MB");
     let cluster = builder.setting("wal_keep_size", "0").start()?;
-    cluster.sql(SETUP)?;
-    let mut stream = cluster.http()?.events("/api/bump/info")?;
-    stream.ready()?;
+    let mut stream = bumping(&cluster)?;
     cluster.sql("select bump()")?;
     assert_eq!(next(&mut stream)?.data, "1");
     let frozen = cluster.freeze(reader_pid(&cluster)?)?;
@@ -354,9 +354,7 @@ fn the_view_says_how_far_the_reader_is() -> Result<()> {
 #[test]
 fn an_idle_server_writes_no_marks() -> Result<()> {
     let cluster = builder().start()?;
-    cluster.sql(SETUP)?;
-    let mut stream = cluster.http()?.events("/api/bump/info")?;
-    stream.ready()?;
+    let mut stream = bumping(&cluster)?;
     cluster.sql("select bump()")?;
     next(&mut stream)?;
     let marks = || figure(&cluster, "stat_wal", "marks_total");
