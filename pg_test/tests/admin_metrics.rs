@@ -193,10 +193,7 @@ fn a_scrape_with_a_thousand_streams_is_as_large_as_with_one_and_shows_nothing_of
     let path = corner.path("f/info");
     let streams: Vec<_> = (0..1000)
         .map(|number| {
-            let mut stream =
-                admin.cluster.http()?.events(&format!("{path}?id=hush-{number}&topic=whisper-{number}"))?;
-            stream.ready()?;
-            Ok(stream)
+            admin.cluster.http()?.events(&format!("{path}?id=hush-{number}&topic=whisper-{number}"))?.begun()
         })
         .collect::<Result<_>>()?;
     for target in ["/hush", "/api/hush?token=hush"] {

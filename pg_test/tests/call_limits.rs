@@ -136,8 +136,7 @@ fn events_go_out_while_every_worker_is_busy_and_the_queue_is_full() -> Result<()
     let api = Api::of(&cluster, "undelayed")?;
     api.sql(SLOW)?;
     api.sql(&common::announcer("announced", "@sse"))?;
-    let mut stream = api.http.events(&api.path("announced/info"))?;
-    stream.ready()?;
+    let mut stream = api.http.events(&api.path("announced/info"))?.begun()?;
     let calls: Vec<Connection> = (0..6).map(|_| begin(&api, 60.0)).collect::<Result<_>>()?;
     waits_until_busy(&cluster, 2)?;
     let mut session = api.session()?;

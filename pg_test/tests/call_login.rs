@@ -86,9 +86,7 @@ fn a_logout_clears_the_cookie_ends_its_streams_and_refuses_its_token_for_good() 
     );
     ensure!(alice != again, "two logins are two sessions");
     let listen = |session: &str| -> Result<cluster::http::EventStream> {
-        let mut stream = api.http.events_with(&as_session(&api, "GET", "announce/info", session))?;
-        stream.ready()?;
-        Ok(stream)
+        api.http.events_with(&as_session(&api, "GET", "announce/info", session))?.begun()
     };
     let (mut alices, mut agains, mut bobs) = (listen(&alice)?, listen(&again)?, listen(&bob)?);
     let answer = api.http.request(&as_session(&api, "POST", "logout", &alice))?;

@@ -16,9 +16,7 @@ use serde_json::{Value, json};
 
 fn stream(api: &Api<'_>, routine: &str, body: &Value) -> Result<EventStream> {
     let request = api.request("POST", routine).header("Accept", "text/event-stream").json(body);
-    let mut stream = api.http.events_with(&request)?;
-    stream.ready()?;
-    Ok(stream)
+    api.http.events_with(&request)?.begun()
 }
 
 /// All of a stream after `sse.ready`, as name and data of each event.

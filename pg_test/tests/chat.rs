@@ -81,9 +81,7 @@ impl Person {
     }
 
     fn listen(&self, stream: &str) -> Result<EventStream> {
-        let mut stream = self.http.events_with(&self.request("GET", stream))?;
-        ensure!(stream.next(SOON)?.event == "sse.ready");
-        Ok(stream)
+        self.http.events_with(&self.request("GET", stream))?.begun()
     }
 
     fn request(&self, method: &str, routine: &str) -> Request {

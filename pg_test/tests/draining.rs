@@ -35,11 +35,7 @@ fn start() -> Result<Cluster> {
 }
 
 fn streams(http: Client, count: usize) -> Result<Vec<EventStream>> {
-    let open = |_| {
-        let mut stream = http.events(PATH)?;
-        stream.ready()?;
-        Ok(stream)
-    };
+    let open = |_| http.events(PATH)?.begun();
     (0..count).map(open).collect()
 }
 

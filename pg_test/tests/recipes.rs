@@ -25,8 +25,7 @@ fn a_counter_shows_the_value_and_then_every_change() -> Result<()> {
     let stream = stream_of(&page)?;
     let http = cluster.http()?;
     common::wait_for_status(http, stream, 200, SOON)?;
-    let mut open = http.events(stream)?;
-    open.next(SOON)?;
+    let mut open = http.events(stream)?.begun()?;
     let mut shown = vec![open.next(SOON)?];
     for _ in 0..2 {
         let click = Request::new("POST", "/api/count-up").header("Sec-Fetch-Site", "same-origin");
@@ -37,8 +36,7 @@ fn a_counter_shows_the_value_and_then_every_change() -> Result<()> {
     let found: Vec<_> = shown.iter().map(|event| (event.event.as_str(), event.data.as_str())).collect();
     ensure!(found == [("message", "0"), ("message", "1"), ("message", "2")], "{found:?}");
     // A page that opens now.
-    let mut later = http.events(stream)?;
-    later.next(SOON)?;
+    let mut later = http.events(stream)?.begun()?;
     ensure!(later.next(SOON)?.data == "2");
     Ok(())
 }
@@ -61,8 +59,7 @@ fn a_second_counter_in_a_schema_of_its_own_counts_for_itself() -> Result<()> {
     let mut streams = Vec::new();
     for path in [first, shop] {
         common::wait_for_status(http, path, 200, SOON)?;
-        let mut stream = http.events(path)?;
-        stream.next(SOON)?;
+        let mut stream = http.events(path)?.begun()?;
         ensure!(stream.next(SOON)?.data == "0", "{path}");
         streams.push(stream);
     }
@@ -79,8 +76,7 @@ fn a_second_counter_in_a_schema_of_its_own_counts_for_itself() -> Result<()> {
     ensure!(streams[1].next_data(2, SOON)? == ["1", "2"], "the one in the shop");
     // Pages that open now.
     for (path, value) in [(first, "1"), (shop, "2")] {
-        let mut stream = http.events(path)?;
-        stream.next(SOON)?;
+        let mut stream = http.events(path)?.begun()?;
         ensure!(stream.next(SOON)?.data == value, "{path}");
     }
     Ok(())
@@ -95,8 +91,7 @@ fn a_table_shows_its_rows_and_then_every_change_of_them() -> Result<()> {
     let stream = stream_of(&page)?;
     let http = cluster.http()?;
     common::wait_for_status(http, stream, 200, SOON)?;
-    let mut open = http.events(stream)?;
-    open.next(SOON)?;
+    let mut open = http.events(stream)?.begun()?;
     let rows = open.next(SOON)?;
     let row = |id: i32, title: &str, is_done: bool| json!({ "id": id, "title": title, "is_done": is_done });
     let all: Value = serde_json::from_str(&rows.data)?;
@@ -112,8 +107,7 @@ fn a_table_shows_its_rows_and_then_every_change_of_them() -> Result<()> {
         ensure!(event.event == name && told["key"]["id"] == id && told["new"] == new, "{event:?}");
     }
     // A page that opens now.
-    let mut later = http.events(stream)?;
-    later.next(SOON)?;
+    let mut later = http.events(stream)?.begun()?;
     let all: Value = serde_json::from_str(&later.next(SOON)?.data)?;
     ensure!(all == json!([row(2, "new", true)]), "{all}");
     Ok(())
@@ -137,10 +131,8 @@ fn a_badge_follows_the_messages_of_its_user_alone() -> Result<()> {
         Ok(format!("sse_session={}", answer.head.cookie("sse_session").context("no cookie")?))
     };
     let (alice, bob) = (log_in("alice")?, log_in("bob")?);
-    let open = |cookie: &str| http.events_with(&Request::get(stream).header("Cookie", cookie));
+    let open = |cookie: &str| http.events_with(&Request::get(stream).header("Cookie", cookie))?.begun();
     let (mut for_alice, mut for_bob) = (open(&alice)?, open(&bob)?);
-    for_alice.next(SOON)?;
-    for_bob.next(SOON)?;
     let (one, none) = (for_alice.next(SOON)?, for_bob.next(SOON)?);
     ensure!((one.event.as_str(), one.data.as_str()) == ("unread", "1"), "{one:?}");
     ensure!((none.event.as_str(), none.data.as_str()) == ("unread", "0"), "{none:?}");
@@ -154,9 +146,7 @@ fn a_badge_follows_the_messages_of_its_user_alone() -> Result<()> {
     ensure!(for_alice.next_data(3, SOON)? == ["1", "-1", "-1"], "alice");
     ensure!(for_bob.next_data(2, SOON)? == ["1", "-1"], "bob");
     // A page that opens now.
-    let mut later = open(&alice)?;
-    later.next(SOON)?;
-    ensure!(later.next(SOON)?.data == "0");
+    ensure!(open(&alice)?.next(SOON)?.data == "0");
     Ok(())
 }
 
@@ -166,8 +156,7 @@ fn the_first_steps_of_snapshots_and_of_long_calls_work() -> Result<()> {
     run(&cluster, &block("../snapshots.md", "sql", 1)?)?;
     run(&cluster, &block("../long-calls.md", "sql", 0)?)?;
     let http = cluster.http()?;
-    let mut visits = http.events("/api/visit-counted/info")?;
-    visits.next(SOON)?;
+    let mut visits = http.events("/api/visit-counted/info")?.begun()?;
     let state = visits.next(SOON)?;
     ensure!((state.event.as_str(), state.data.as_str()) == ("state", r#"{"/": 41}"#), "{state:?}");
     cluster.sql("update visits set n = n + 1")?;

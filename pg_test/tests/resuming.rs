@@ -299,8 +299,7 @@ fn an_id_that_was_never_given_is_an_unknown_one_whatever_it_looks_like() -> Resu
         assert_eq!(gap_of(&cluster, PATH, &id)?, ("unknown".to_owned(), None), "{id}");
     }
     for target in ["/api/f/info?last_event_id=", "/api/f/info?id=x"] {
-        let mut stream = cluster.http()?.events_after(target, "")?;
-        stream.next(SOON)?;
+        let mut stream = cluster.http()?.events_after(target, "")?.begun()?;
         cluster.sql("select f('first')")?;
         assert_eq!(stream.next(SOON)?.data, "first", "an empty id is none");
     }

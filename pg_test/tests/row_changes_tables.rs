@@ -69,8 +69,7 @@ fn a_renamed_table_is_followed_on_by_whoever_names_it_anew_and_is_silent_to_othe
     ))?;
     let mut old = corner.changes(&["t"])?;
     let path = format!("{}?id=moved", corner.path("page/info"));
-    let mut page = corner.http.events(&path)?;
-    page.next(SOON)?;
+    let mut page = corner.http.events(&path)?.begun()?;
     corner.sql("insert into t values (1)")?;
     let first = page.next(SOON)?;
     ensure!(first.event == "insert" && told(&mut old)?.starts_with(r#"insert "t""#), "{first:?}");
@@ -81,8 +80,7 @@ fn a_renamed_table_is_followed_on_by_whoever_names_it_anew_and_is_silent_to_othe
     )?;
     let end = page.next(SOON);
     ensure!(matches!(end, Err(StreamError::Ended)), "{end:?}");
-    let mut page = corner.http.events_after(&path, &first.id)?;
-    page.next(SOON)?;
+    let mut page = corner.http.events_after(&path, &first.id)?.begun()?;
     corner.sql("insert into u values (2); alter table u rename to t; insert into t values (3)")?;
     assert_eq!(told(&mut page)?, r#"insert "u" {"id":2} {"id":2} null"#);
     // Who names the old one misses what was told under the new one.

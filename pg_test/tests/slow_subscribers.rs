@@ -101,8 +101,7 @@ fn a_thousand_that_never_read_delay_nobody_and_cost_no_memory_of_their_own() -> 
         .start()?;
     cluster.sql(&announcer("f", "@sse"))?;
     let http = cluster.http()?;
-    let mut stream = http.events(PATH)?;
-    stream.next(SOON)?;
+    let mut stream = http.events(PATH)?.begun()?;
     let mut good = Good { stream, session: cluster.session()?, published: 0 };
     let pid = gateway_pid(&cluster)?;
     // More than the window holds, so that it is full before anything is measured.
@@ -239,8 +238,7 @@ fn take(narrow: &mut Narrow, seen: &mut u64) -> Result<()> {
 fn one_that_reads_byte_by_byte_is_cut_off_now_and_then_and_misses_nothing() -> Result<()> {
     let (cluster, first) = backlog("1s")?;
     let http = cluster.http()?;
-    let mut good = cluster.http()?.events(PATH)?;
-    good.next(SOON)?;
+    let mut good = cluster.http()?.events(PATH)?.begun()?;
     let mut reader = Narrow::new(narrow(http, &first)?);
     let (mut seen, mut cuts) = (0, 0);
     let began = Instant::now();

@@ -260,8 +260,7 @@ fn without_calls_a_snapshot_is_a_gap() -> Result<()> {
     let shown = cluster.sql("select url || ' ' || problem from sse.endpoints")?;
     ensure!(shown.starts_with("/api/off/s/info \"f\": calls are off"), "{shown}");
     ensure!(cluster.sql("select sse.check('off.s()'::regprocedure)")?.contains("sse.call_role"));
-    let mut events = cluster.http()?.events("/api/off/s/info")?;
-    events.next(SOON)?;
+    let mut events = cluster.http()?.events("/api/off/s/info")?.begun()?;
     ensure!(gap_reason(&events.next(SOON)?)? == "snapshot");
     cluster.sql("select off.s()")?;
     ensure!(events.next(SOON)?.data == "live");

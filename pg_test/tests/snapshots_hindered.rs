@@ -21,9 +21,7 @@ fn say(name: &str, comment: &str) -> String {
 
 /// A new stream, read up to `sse.ready`.
 fn open(api: &Api<'_>, stream: &str) -> Result<EventStream> {
-    let mut events = api.http.events_with(&api.request("GET", stream))?;
-    events.ready()?;
-    Ok(events)
+    api.http.events_with(&api.request("GET", stream))?.begun()
 }
 
 fn waits_for_a_lock(api: &Api<'_>, count: usize) -> Result<()> {

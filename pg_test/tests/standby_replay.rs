@@ -53,9 +53,7 @@ fn furnished() -> Result<Cluster> {
 /// A stream of a standby, as soon as that serves.
 fn listen(standby: &Cluster) -> Result<EventStream> {
     let http = standby.http()?;
-    let mut stream = wait_for(PATIENCE, "the standby serves it", || Ok(http.events(PATH).ok()))?;
-    stream.ready()?;
-    Ok(stream)
+    wait_for(PATIENCE, "the standby serves it", || Ok(http.events(PATH).ok()))?.begun()
 }
 
 /// Publishes, and answers the event as the primary tells it.
@@ -78,8 +76,7 @@ fn a_standby_whose_replay_is_paused_keeps_its_streams_and_goes_on_where_it_was()
     let second = bump(primary, &mut here)?;
     ensure!(there.next(Duration::from_millis(500)).is_err(), "it tells what it has not replayed");
     // Somebody who comes from the primary, and is ahead of this standby.
-    let mut ahead = standby.http()?.events_after(PATH, &second.id)?;
-    ahead.ready()?;
+    let mut ahead = standby.http()?.events_after(PATH, &second.id)?.begun()?;
     ensure!(ahead.next(Duration::from_millis(200)).is_err(), "there is nothing behind that id");
     standby.sql("select pg_wal_replay_resume()")?;
     assert_eq!(there.next_payload(PATIENCE)?, second);

@@ -66,8 +66,7 @@ fn an_idle_stream_gets_a_comment_as_heartbeat_and_an_event_does_not_come_of_it()
         .start()?;
     let http = cluster.http()?;
     cluster.sql(&announcer("f", "@sse"))?;
-    let mut stream = http.events("/api/f/info")?;
-    stream.next(SOON)?;
+    let mut stream = http.events("/api/f/info")?.begun()?;
     assert_eq!(stream.retry(), Some(Duration::from_millis(1234)));
     for _ in 0..3 {
         stream.next_comment(SOON)?;

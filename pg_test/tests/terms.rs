@@ -25,8 +25,7 @@ struct Page {
 
 impl Page {
     fn open(http: Client, path: &str) -> Result<Self> {
-        let mut stream = http.events(path)?;
-        stream.ready()?;
+        let stream = http.events(path)?.begun()?;
         Ok(Self { http, path: path.to_owned(), stream, returns: 0 })
     }
 

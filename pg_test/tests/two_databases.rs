@@ -32,10 +32,8 @@ fn session_in_other(cluster: &Cluster) -> Result<cluster::Session> {
 fn of_two_databases_with_pg_sse_the_named_one_is_served_and_the_other_publishes_nothing() -> Result<()> {
     let cluster = cluster_of_two()?;
     let http = cluster.http()?;
-    let mut stream = http.events("/api/f/info?topic=public.t")?;
-    stream.ready()?;
-    let mut everything = http.events("/api/f/info")?;
-    everything.ready()?;
+    let mut stream = http.events("/api/f/info?topic=public.t")?.begun()?;
+    let mut everything = http.events("/api/f/info")?.begun()?;
     let before = figure(&cluster, "stat_ring", "records_total")?;
 
     let mut other = session_in_other(&cluster)?;
@@ -81,8 +79,7 @@ fn comments_of_the_other_database_mean_nothing_and_it_sees_the_one_gateway() -> 
 #[test]
 fn dropping_the_extension_of_the_other_database_ends_no_stream() -> Result<()> {
     let cluster = cluster_of_two()?;
-    let mut stream = cluster.http()?.events("/api/f/info")?;
-    stream.ready()?;
+    let mut stream = cluster.http()?.events("/api/f/info")?.begun()?;
     cluster.sql_in(OTHER, "drop extension pg_sse cascade")?;
     cluster.sql(&format!("drop database {OTHER}"))?;
     cluster.sql("select f('still here')")?;

@@ -65,8 +65,7 @@ fn by_hand_memory_of_the_processes_of_a_standby() -> Result<()> {
     let standby = primary.standby()?;
     standby.start()?;
     standby.wait_for_replay(&primary)?;
-    let mut stream = standby.http()?.events("/api/f/info")?;
-    stream.ready()?;
+    let mut stream = standby.http()?.events("/api/f/info")?.begun()?;
     primary.sql("select f('x') from generate_series(1, 1000)")?;
     stream.next_data(1000, SOON)?;
     let of_ours =

@@ -85,8 +85,7 @@ fn the_last_id_holds_over_restarts_of_a_server_that_was_quiet_for_longer_than_it
     let builder = Cluster::builder().setting("sse.durability", "wal").setting("sse.window_age", "1s");
     let cluster = builder.start()?;
     cluster.sql(&announcer("f", "@sse"))?;
-    let mut stream = cluster.http()?.events("/api/f/info")?;
-    stream.ready()?;
+    let mut stream = cluster.http()?.events("/api/f/info")?.begun()?;
     cluster.sql("select f('x')")?;
     let last = stream.next(SOON)?.id;
     for what in ["other", "another"] {

@@ -15,8 +15,7 @@ const EVENTS: usize = 1000;
 fn latency(durability: &str, statement: &str) -> Result<(Duration, Duration)> {
     let cluster = Cluster::builder().setting("sse.durability", durability).setting("fsync", "on").start()?;
     cluster.sql(&format!("create table t (); {}", announcer("f", "@sse")))?;
-    let mut stream = cluster.http()?.events("/api/f/info")?;
-    stream.ready()?;
+    let mut stream = cluster.http()?.events("/api/f/info")?.begun()?;
     let mut session = cluster.session()?;
     let mut all = Vec::with_capacity(EVENTS);
     for _ in 0..EVENTS {

@@ -71,8 +71,7 @@ fn nobody_is_let_in_before_the_window_is_read_back_also_when_the_reader_ends_mea
     ensure!(served.is_err(), "a stream begins in the middle of the window");
     assert_eq!(cluster.sql("select caught_up from sse.stat_wal")?, "f");
     drop(of_reader);
-    let mut anew = wait_for(SOON, "it serves", || Ok(cluster.http()?.events(STREAM).ok()))?;
-    anew.ready()?;
+    let mut anew = wait_for(SOON, "it serves", || Ok(cluster.http()?.events(STREAM).ok()))?.begun()?;
     told.extend(publish(&cluster, &told[3].id, &["new".to_owned()])?);
     assert_eq!(next(&mut anew)?.data, "new", "what was before a stream is not for it");
     let mut again = behind(&cluster, &base.id)?;

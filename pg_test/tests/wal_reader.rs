@@ -56,9 +56,7 @@ fn corner(name: &str) -> Result<Corner<'static>> {
 /// The stream of `bump` in a cluster of a test's own.
 fn bumping(cluster: &Cluster) -> Result<EventStream> {
     cluster.sql(SETUP)?;
-    let mut stream = cluster.http()?.events("/api/bump/info")?;
-    stream.ready()?;
-    Ok(stream)
+    cluster.http()?.events("/api/bump/info")?.begun()
 }
 
 /// Position and index of an id of this mode, which both rise.

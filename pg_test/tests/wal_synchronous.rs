@@ -67,9 +67,7 @@ fn commit(level: &str, text: &str) -> String {
 }
 
 fn stream(cluster: &Cluster) -> Result<EventStream> {
-    let mut stream = wait_for(SOON, "the stream is served", || Ok(cluster.http()?.events(STREAM).ok()))?;
-    stream.ready()?;
-    Ok(stream)
+    wait_for(SOON, "the stream is served", || Ok(cluster.http()?.events(STREAM).ok()))?.begun()
 }
 
 /// Commits, and gives up waiting for the standby: the transaction is visible on the primary.

@@ -18,8 +18,7 @@ fn start() -> Result<(Cluster, EventStream)> {
     let cluster =
         Cluster::builder().setting("sse.durability", "wal").setting("wal_keep_size", "256MB").start()?;
     cluster.sql(&announcer("f", "@sse"))?;
-    let mut stream = cluster.http()?.events(PATH)?;
-    stream.ready()?;
+    let stream = cluster.http()?.events(PATH)?.begun()?;
     Ok((cluster, stream))
 }
 

@@ -179,9 +179,6 @@ impl Cluster {
     }
 
     /// The same, and takes effect without anything more.
-    ///
-    /// # Errors
-    /// Those of [`Self::configure`] and [`Self::reload`].
     pub fn reconfigure(&self, name: &str, value: &str) -> Result<()> {
         self.configure(name, value)?;
         self.reload()

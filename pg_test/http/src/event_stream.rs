@@ -96,6 +96,12 @@ impl EventStream {
         Ok(ready)
     }
 
+    /// The stream itself, read up to `sse.ready`.
+    pub fn begun(mut self) -> Result<Self> {
+        self.ready()?;
+        Ok(self)
+    }
+
     /// The next event that is not `sse.ready`: the next one that an application would look at.
     pub fn next_payload(&mut self, within: Duration) -> Result<Event, StreamError> {
         let deadline = Instant::now() + within;

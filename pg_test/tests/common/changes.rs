@@ -26,10 +26,7 @@ impl Corner<'_> {
             .iter()
             .map(|topic| format!("&topic={}", utf8_percent_encode(topic, NON_ALPHANUMERIC)))
             .collect();
-        let path = format!("{}?id={}{topics}", self.path("ear/info"), self.name);
-        let mut stream = self.http.events(&path)?;
-        stream.next(SOON)?;
-        Ok(stream)
+        self.http.events(&format!("{}?id={}{topics}", self.path("ear/info"), self.name))?.begun()
     }
 }
 

@@ -97,9 +97,7 @@ impl Pair {
 
     /// A stream of the preloaded cluster, read up to `sse.ready`.
     pub(crate) fn events(&self, target: &str) -> Result<EventStream> {
-        let mut stream = self.http.events(target)?;
-        stream.ready()?;
-        Ok(stream)
+        self.http.events(target)?.begun()
     }
 
     /// Runs SQL in both and compares nothing; an error in either is an error.

@@ -148,9 +148,7 @@ impl<'a> Corner<'a> {
 
     /// Opens the stream at this corner's path, and reads it up to `sse.ready`.
     pub(crate) fn stream(&self, routine_and_segment: &str) -> Result<EventStream> {
-        let mut stream = self.http.events(&format!("{}?{}", self.path(routine_and_segment), self.name))?;
-        stream.ready()?;
-        Ok(stream)
+        self.http.events(&format!("{}?{}", self.path(routine_and_segment), self.name))?.begun()
     }
 
     /// The status that a GET of this corner's path is answered with; a stream is left again.

@@ -93,9 +93,7 @@ pub(crate) fn get(path: &str, token: Option<&str>) -> Request {
 
 /// Opens a stream and reads it up to `sse.ready`.
 pub(crate) fn listen(http: Client, path: &str, token: Option<&str>) -> Result<EventStream> {
-    let mut stream = http.events_with(&get(path, token))?;
-    stream.ready()?;
-    Ok(stream)
+    http.events_with(&get(path, token))?.begun()
 }
 
 /// The status that a request is answered with; a stream is left again.

@@ -23,8 +23,7 @@ pub(crate) fn builder() -> Builder {
 pub(crate) fn furnish(cluster: &Cluster) -> Result<String> {
     cluster.sql("create table note (n int)")?;
     cluster.sql(&announcer("says", "@sse"))?;
-    let mut stream = cluster.http()?.events(STREAM)?;
-    stream.ready()?;
+    let mut stream = cluster.http()?.events(STREAM)?.begun()?;
     cluster.sql("select says('first')")?;
     Ok(stream.next_payload(SOON)?.id)
 }

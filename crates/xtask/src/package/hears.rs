@@ -12,8 +12,8 @@ pub(super) fn hears(cluster: &Cluster) -> Result<()> {
          comment on function hello() is '@sse'",
     )?;
     let http = cluster.http()?;
-    let mut stream = wait_for(PATIENCE, "there is a stream", || Ok(http.events("/api/hello/info").ok()))?;
-    stream.ready()?;
+    let mut stream =
+        wait_for(PATIENCE, "there is a stream", || Ok(http.events("/api/hello/info").ok()))?.begun()?;
     cluster.sql("select hello()")?;
     let event = stream.next_payload(PATIENCE).context("no event")?;
     ensure!(event.data == "hello", "another event: {event:?}");

@@ -158,12 +158,8 @@ pub fn run(options: &Options, replication: Replication) -> Result<TreeReport> {
 /// lacks: a server that is restarted tells nothing before the first (docs/servers.md). What was published so
 /// far is in no round.
 fn begin(tree: &Tree, channels: &[Channel], crew: &mut Crew) -> Result<Vec<String>> {
-    let mut streams = Vec::new();
-    for channel in channels {
-        let mut stream = channel.open(tree.head().address(), None)?;
-        stream.ready()?;
-        streams.push(stream);
-    }
+    let open = |channel: &Channel| channel.open(tree.head().address(), None)?.begun();
+    let mut streams = channels.iter().map(open).collect::<Result<Vec<_>>>()?;
     faults::wait_for_marks(&tree.head().cluster, 1, || crew.mark(channels).map(drop))?;
     let firsts = crew.mark(channels)?;
     crew.take(tree)?;
