@@ -155,9 +155,7 @@ fn calls_that_go_on_leave_one_of_the_workers_for_which_there_are_places() -> Res
         "{}; create function f() returns int language sql as 'select 1'; comment on function f() is 'HTTP POST'",
         job("places")
     ))?;
-    wait_for(SOON, "both workers are there", || {
-        Ok((cluster.sql("select call_workers from sse.stat_gateway")? == "2").then_some(()))
-    })?;
+    cluster.comes_to(SOON, "both workers are there", "select call_workers from sse.stat_gateway", "2")?;
     let first = begin(&api, "job", &json!({ "n": 1 }), &[])?;
     let second = begin(&api, "job", &json!({ "n": 2 }), &[])?;
     let mut first = listen(api.http, &first, None)?;

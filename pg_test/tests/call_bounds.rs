@@ -113,9 +113,7 @@ fn unheard(api: &Api<'_>) -> Result<(Connection, Frozen, u32)> {
     })?;
     let frozen = freeze_gateway(cluster)?;
     gate.run("select pg_advisory_unlock(1)")?.ok()?;
-    wait_for(SOON, "it has committed", || {
-        Ok((cluster.sql("select count(*) from last.done")? == "1").then_some(()))
-    })?;
+    cluster.comes_to(SOON, "it has committed", "select count(*) from last.done", "1")?;
     Ok((connection, frozen, pid))
 }
 

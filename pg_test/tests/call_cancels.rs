@@ -44,11 +44,9 @@ fn a_call_that_somebody_has_cancelled_is_told_so() -> Result<()> {
     api.sql(SLOW)?;
     let (http, path) = (api.http, api.path("slow"));
     let call = thread::spawn(move || http.within(PATIENCE).request(&Request::new("POST", &path)));
-    wait_for(PATIENCE, "the call is cancelled", || {
-        let sql = "select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
-                    where query like '%cancelled.slow%' and pid <> pg_backend_pid()";
-        Ok((cluster.sql(sql)? == "t").then_some(()))
-    })?;
+    let cancels = "select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity
+                   where query like '%cancelled.slow%' and pid <> pg_backend_pid()";
+    cluster.comes_to(PATIENCE, "the call is cancelled", cancels, "t")?;
     let answer = call.join().map_err(|_| anyhow::anyhow!("the caller has panicked"))??;
     ensure!(answer.status() == 504 && answer.json()?["detail"] == "The call was cancelled.", "{answer:?}");
     ensure!(answer.json()?["sqlstate"] == "57014", "{answer:?}");

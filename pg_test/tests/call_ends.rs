@@ -65,7 +65,7 @@ impl Three {
         let waiting = format!(
             "select count(*) from pg_locks where locktype = 'advisory' and not granted and objid = {gate}"
         );
-        wait_for(SOON, "all of them wait", || Ok((cluster.sql(&waiting)? == "3").then_some(())))
+        cluster.comes_to(SOON, "all of them wait", &waiting, "3")
     }
 
     fn open(&mut self, gate: i32) -> Result<()> {
@@ -163,7 +163,7 @@ fn what_a_call_came_to_never_comes_before_its_last_event_when_the_ring_is_full_a
     fill(&api)?;
     three.open(2)?;
     let busy = "select count(*) from pg_stat_activity where backend_type = 'pg_sse call worker' and state = 'active'";
-    wait_for(SOON, "all have ended", || Ok((cluster.sql(busy)? == "0").then_some(())))?;
+    cluster.comes_to(SOON, "all have ended", busy, "0")?;
     ensure!(free(&cluster)? < LITTLE, "there was room for their ends");
     let_the_ring_go(&cluster)?;
     three.hear(200)
@@ -180,9 +180,7 @@ fn what_a_call_came_to_never_comes_before_its_last_event_when_its_worker_dies() 
     three.all_wait_at(&cluster, 2)?;
     let workers = "from pg_stat_activity where backend_type = 'pg_sse call worker' and state = 'active'";
     cluster.sql(&format!("select pg_terminate_backend(pid) {workers}"))?;
-    wait_for(SOON, "all have ended", || {
-        Ok((cluster.sql(&format!("select count(*) {workers}"))? == "0").then_some(()))
-    })?;
+    cluster.comes_to(SOON, "all have ended", &format!("select count(*) {workers}"), "0")?;
     let_the_ring_go(&cluster)?;
     three.hear(502)
 }

@@ -25,12 +25,6 @@ fn worker_in(cluster: &Cluster, wait_event: &str) -> Result<u32> {
     })
 }
 
-fn waits_until_calls_are(cluster: &Cluster, wanted: &str) -> Result<()> {
-    wait_for(SOON * 2, &format!("calls are {wanted:?}"), || {
-        Ok((cluster.sql("select calls from sse.stat_gateway").ok().as_deref() == Some(wanted)).then_some(()))
-    })
-}
-
 /// Attack: a call whose commit waits, and a gateway that is closed and opened meanwhile. The old worker's
 /// answer comes when the new gateway's first calls run, and it must not go to one of those.
 #[test]
@@ -55,7 +49,7 @@ fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
             Ok(http.get("/healthz").map_or(true, |answer| answer.status() != 200).then_some(()))
         })?;
         cluster.sql("create extension pg_sse")?;
-        waits_until_calls_are(&cluster, "ready")?;
+        cluster.comes_to(SOON * 2, "calls are taken", "select calls from sse.stat_gateway", "ready")?;
         Api::again(&cluster, "outlived")
     };
     let alice = begin_anew()?.with(ALICE)?;
@@ -68,9 +62,12 @@ fn an_answer_for_a_gateway_that_has_gone_reaches_nobody() -> Result<()> {
     let mut second = bob.begin("me", &json!({}))?;
     worker_in(&cluster, "advisory")?;
     drop(frozen);
-    wait_for(SOON, "the old worker has answered, and has gone", || {
-        Ok((cluster.sql(&format!("select count(*) {OF_CALLS} and pid = {old}"))? == "0").then_some(()))
-    })?;
+    cluster.comes_to(
+        SOON,
+        "the old worker has answered, and has gone",
+        &format!("select count(*) {OF_CALLS} and pid = {old}"),
+        "0",
+    )?;
     holder.run("select pg_advisory_unlock(4711)")?.ok()?;
     let answer = second.response("POST")?;
     assert_eq!(told(&answer), "200 bob");

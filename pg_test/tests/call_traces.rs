@@ -140,12 +140,13 @@ fn a_worker_that_cannot_clean_up_answers_its_call_and_serves_no_other() -> Resul
         }
         // Its end does not wait for the lock either: the worker is replaced, and keeps nobody from dropping a
         // database.
-        wait_for(SOON, "the worker has gone", || {
-            Ok((cluster.sql(&format!("select count(*) {OF_CALLS} and pid = {pid}"))? == "0").then_some(()))
-        })?;
-        wait_for(SOON, "there are two workers", || {
-            Ok((cluster.sql(&format!("select count(*) {OF_CALLS}"))? == "2").then_some(()))
-        })?;
+        cluster.comes_to(
+            SOON,
+            "the worker has gone",
+            &format!("select count(*) {OF_CALLS} and pid = {pid}"),
+            "0",
+        )?;
+        cluster.comes_to(SOON, "there are two workers", &format!("select count(*) {OF_CALLS}"), "2")?;
         cluster.sql("create database other")?;
         cluster.sql("drop database other")?;
         if !has_assertions {

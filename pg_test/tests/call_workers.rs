@@ -319,9 +319,7 @@ fn a_call_of_which_nothing_has_run_goes_to_another_worker() -> Result<()> {
     // The worker is given the call, and is told to leave before it can look at it.
     let frozen = cluster.freeze(old)?;
     let mut connection = api.begin("once", &json!({}))?;
-    wait_for(SOON, "the call is its", || {
-        Ok((cluster.sql("select calls_running from sse.stat_gateway")? == "1").then_some(()))
-    })?;
+    cluster.comes_to(SOON, "the call is its", "select calls_running from sse.stat_gateway", "1")?;
     cluster.sql(&format!("select pg_terminate_backend({old})"))?;
     drop(frozen);
     let answer = connection.response("POST")?;

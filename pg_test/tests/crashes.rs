@@ -47,7 +47,7 @@ fn a_terminated_gateway_comes_back_with_exit_code_1_and_has_ended_its_streams() 
 fn send_away(cluster: &Cluster) -> Result<()> {
     cluster.sql(&format!("select pg_terminate_backend({})", gateway_pid(cluster)?))?;
     let gone = "select state = 'stopped' from sse.stat_gateway";
-    wait_until(SOON, "the gateway is away", || cluster.sql(gone).is_ok_and(|gone| gone == "t"))
+    cluster.comes_to(SOON, "the gateway is away", gone, "t")
 }
 
 // Attack, or bad luck: sessions that know the old comment must not ignore a change that narrows or ends

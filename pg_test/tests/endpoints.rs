@@ -247,9 +247,7 @@ fn a_look_up_of_one_routine_does_not_read_thousands() -> Result<()> {
                   select one * 2 < every from times";
     // Whoever looks up one still looks through the names of all, so it is not faster by much. A busy machine
     // may hold up either.
-    wait_for(PATIENCE, "a look-up of one routine is fast", || {
-        Ok((cluster.sql(faster)? == "t").then_some(()))
-    })?;
+    cluster.comes_to(PATIENCE, "a look-up of one routine is fast", faster, "t")?;
     let without_problem = "select count(*) from sse.endpoints where url is not null and problem is null";
     assert_eq!(cluster.sql(without_problem)?, "1500");
     Ok(())
@@ -341,9 +339,7 @@ fn the_url_prefix_changes_on_reload_and_open_streams_stay() -> Result<()> {
     cluster.reconfigure("sse.url_prefix", "/live/v2")?;
     wait_for_status(http, "/live/v2/f/info", 200, SOON)?;
     assert_eq!(status(http, "/api/f/info")?, 404);
-    wait_for(SOON, "sessions see the new prefix", || {
-        Ok((cluster.sql("select sse.url('f(text)')")? == "/live/v2/f/info").then_some(()))
-    })?;
+    cluster.comes_to(SOON, "sessions see the new prefix", "select sse.url('f(text)')", "/live/v2/f/info")?;
     cluster.sql("select f('through')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "through");
     Ok(())

@@ -163,15 +163,11 @@ fn twelve_event_sources_of_one_page_share_one_connection() -> Result<()> {
     page.is("got.length", &json!(12))?;
     ensure!(site.cluster.sql("select count(*) from sse.subscribers")? == "12");
     // Others may have been made on the way; without a stream they have ten seconds, or the setting.
-    wait_for(PATIENCE, "one connection", || {
-        Ok((site.cluster.sql("select connections from sse.stat_gateway")? == "1").then_some(()))
-    })?;
+    site.cluster.comes_to(PATIENCE, "one connection", "select connections from sse.stat_gateway", "1")?;
     // A call goes beside them, which over HTTP/1.1 would wait for the seventh connection.
     page.is("fetch('/api/who').then(answer => answer.status)", &json!(200))?;
     page.value("sources.forEach(source => source.close()); 0")?;
-    wait_for(SOON, "nobody listens", || {
-        Ok((site.cluster.sql("select count(*) from sse.subscribers")? == "0").then_some(()))
-    })
+    site.cluster.comes_to(SOON, "nobody listens", "select count(*) from sse.subscribers", "0")
 }
 
 /// Opens two streams on one connection, and makes a call beside them.

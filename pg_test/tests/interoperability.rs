@@ -17,8 +17,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, ensure};
 use cluster::http::Client;
 use cluster::{
-    Account, Cluster, PATIENCE, Proxy, Scratch, find_program, has_node, node_package, skip, wait_for,
-    workspace_root,
+    Account, Cluster, PATIENCE, Proxy, Scratch, find_program, has_node, node_package, skip, workspace_root,
 };
 use common::SOON;
 use common::browser::Browser;
@@ -328,9 +327,7 @@ fn htmx_shows_html_events_and_what_users_wrote_stays_text() -> Result<()> {
     let http = cluster.http()?;
     common::wait_for_status(http, "/api/note-added/info", 200, SOON)?;
     let tab = browser.open(&format!("http://localhost:{}/", http.address().port()))?;
-    wait_for(PATIENCE, "the page listens", || {
-        Ok((cluster.sql("select count(*) from sse.subscribers")? == "1").then_some(()))
-    })?;
+    cluster.comes_to(PATIENCE, "the page listens", "select count(*) from sse.subscribers", "1")?;
     let mut shown = Vec::new();
     for text in
         ["plain", "<img src=x onerror=\"document.title='taken'\">", "one\n\ntwo & \"three\"", "grün 🦀"]

@@ -215,11 +215,12 @@ fn the_gateway_shows_in_pg_stat_activity_without_a_database() -> Result<()> {
         cluster.sql("select count(*) from pg_stat_activity where backend_type = 'pg_sse gateway'")?,
         "1"
     );
-    wait_until(SOON, "the catalog worker has left", || {
-        cluster
-            .sql("select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'")
-            .is_ok_and(|count| count == "0")
-    })?;
+    cluster.comes_to(
+        SOON,
+        "the catalog worker has left",
+        "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'",
+        "0",
+    )?;
     wait_until(SOON, "the state is serving", || state(cluster).is_ok_and(|state| state == "serving"))?;
     assert_eq!(cluster.sql("select pid from sse.stat_gateway")?, pid.to_string());
     Ok(())
@@ -232,9 +233,7 @@ fn nothing_listens_on_a_hot_standby_and_promotion_serves() -> Result<()> {
     let (standby, port) = common::standby::of(&primary)?;
     standby.start()?;
     let http = standby.client_at(([127, 0, 0, 1], port).into());
-    wait_until(SOON, "the standby follows", || {
-        standby.sql("select sse.url('f(text)')").is_ok_and(|url| url == "/api/f/info")
-    })?;
+    standby.comes_to(SOON, "the standby follows", "select sse.url('f(text)')", "/api/f/info")?;
     ensure!(http.connect().is_err(), "something listens");
     assert_eq!(standby.sql("select state, port from sse.stat_gateway")?, "stopped|");
     assert_eq!(standby.sql("select count(*) from pg_stat_activity where backend_type like 'pg_sse%'")?, "0");

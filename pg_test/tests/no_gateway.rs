@@ -32,9 +32,7 @@ fn a_standby_keeps_nothing_in_the_ring_waits_for_nobody_and_says_so_once_a_sessi
     primary.sql(&announcer("f", "@sse"))?;
     let (standby, port) = common::standby::of(&primary)?;
     standby.start()?;
-    wait_until(SOON, "the standby follows", || {
-        standby.sql("select sse.url('f(text)')").is_ok_and(|url| url == "/api/f/info")
-    })?;
+    standby.comes_to(SOON, "the standby follows", "select sse.url('f(text)')", "/api/f/info")?;
     for _ in 0..2 {
         let mut session = standby.session()?;
         session.run("select f('of a standby')")?.ok()?;

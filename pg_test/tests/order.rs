@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::http::EventStream;
-use cluster::{Cluster, Install, Preload, Session, wait_until};
+use cluster::{Cluster, Install, Preload, Session};
 use common::linger::{self, wait_for_value};
 use common::{Corner, SOON, figure};
 
@@ -127,7 +127,7 @@ fn a_commit_that_waits_for_a_standby_holds_nobody() -> Result<()> {
     let pid = waiting.backend_pid()?;
     waiting.send("begin; set local synchronous_commit = on; select bump(); commit")?;
     let waits = format!("select wait_event = 'SyncRep' from pg_stat_activity where pid = {pid}");
-    wait_until(SOON, "it waits for the standby", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))?;
+    cluster.comes_to(SOON, "it waits for the standby", &waits, "t")?;
     let started = Instant::now();
     for round in 1..=10 {
         other.run(&format!("create table t{round} (); select raises('{round}')"))?.ok()?;

@@ -203,9 +203,7 @@ impl Stand {
         }
         let mut session = cluster.session()?;
         session.run(&before)?.ok().with_context(|| format!("before {page}"))?;
-        wait_for(PATIENCE, "calls are taken", || {
-            Ok((cluster.sql("select calls from sse.stat_gateway")? == "ready").then_some(()))
-        })?;
+        cluster.comes_to(PATIENCE, "calls are taken", "select calls from sse.stat_gateway", "ready")?;
         let environment = BTreeMap::new();
         Ok(Self { cluster, session, folder: tempfile::tempdir()?, environment, after, running: Vec::new() })
     }

@@ -71,7 +71,7 @@ fn an_event_is_not_sent_while_its_commit_waits_and_its_row_cannot_be_seen() -> R
     let pid = writer.backend_pid()?;
     writer.send("with x as (insert into t values (1) returning id) select f('row') from x")?;
     let waits = format!("select wait_event = 'SyncRep' from pg_stat_activity where pid = {pid}");
-    cluster::wait_until(SOON, "the commit waits", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))?;
+    cluster.comes_to(SOON, "the commit waits", &waits, "t")?;
     assert_eq!(corner.sql("select count(*) from t")?, "0", "the row cannot be seen");
     corner.sql("select f('of another')")?;
     assert_eq!(stream.next_payload(SOON)?.data, "of another");

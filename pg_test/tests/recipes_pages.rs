@@ -17,11 +17,8 @@ fn the_page_of_the_first_five_minutes_shows_what_is_new_and_comes_back_after_a_r
     let Some(browser) = Browser::start(FILE, "")? else { return Ok(()) };
     let stand = Stand::of("../start.md")?;
     let tab = browser.open(&stand.page("../start.md")?)?;
-    let listens = || {
-        wait_for(PATIENCE, "the page listens", || {
-            Ok((stand.cluster.sql("select count(*) from sse.subscribers")? == "1").then_some(()))
-        })
-    };
+    let listens =
+        || stand.cluster.comes_to(PATIENCE, "the page listens", "select count(*) from sse.subscribers", "1");
     listens()?;
     stand.cluster.sql("insert into news (title) values ('<b>one</b>')")?;
     tab.shows("li", "<b>one</b>")?;

@@ -180,10 +180,8 @@ fn a_lock_that_somebody_holds_delays_no_event_and_no_logout_and_a_disconnect_can
             let waiting = scope.spawn(move || {
                 session.run("select sse.disconnect('10')").is_ok_and(|reply| reply.ok().is_ok())
             });
-            wait_until(SOON, "it waits, and says for what", || {
-                let sql = format!("select wait_event_type from pg_stat_activity where pid = {pid}");
-                cluster.sql(&sql).is_ok_and(|event| event == "Extension")
-            })?;
+            let sql = format!("select wait_event_type from pg_stat_activity where pid = {pid}");
+            cluster.comes_to(SOON, "it waits, and says for what", &sql, "Extension")?;
             cluster.sql(&format!("select pg_terminate_backend({pid})"))?;
             ensure!(!waiting.join().unwrap_or(true), "it was terminated");
             Ok(())

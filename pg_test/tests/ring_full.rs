@@ -124,9 +124,7 @@ fn waiting_for_room_can_be_cancelled_before_the_commit() -> Result<()> {
     // statement_timeout would not do: Postgres switches it off before it commits.
     session.send("with x as (insert into t values (1) returning id) select f(repeat('x', 2000)) from x")?;
     let waits = format!("select wait_event_type = 'Extension' from pg_stat_activity where pid = {pid}");
-    cluster::wait_until(SOON, "it waits, and shows it", || {
-        cluster.sql(&waits).is_ok_and(|waits| waits == "t")
-    })?;
+    cluster.comes_to(SOON, "it waits, and shows it", &waits, "t")?;
     cluster.sql(&format!("select pg_cancel_backend({pid})"))?;
     let reply = session.wait(SOON)?;
     let error = reply.error().context("the statement was not cancelled")?;
@@ -152,7 +150,7 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
     let waits = format!("select wait_event_type = 'Extension' from pg_stat_activity where pid = {pid}");
     let begin = |session: &mut Session, name: &str| -> Result<()> {
         session.send(&format!("select f('{name}' || repeat('x', 2000))"))?;
-        cluster::wait_until(SOON, "it waits", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))
+        cluster.comes_to(SOON, "it waits", &waits, "t")
             .with_context(|| {
                 let shown = "select state, wait_event_type, wait_event, query, pg_blocking_pids(pid) from pg_stat_activity";
                 let ring = "select * from sse.stat_ring";
@@ -189,11 +187,12 @@ fn an_immediate_event_waits_for_room_whatever_interrupts_it_and_only_a_cancel_or
     assert_eq!(reply.sqlstate(), Some("57014"));
     begin(&mut session, "ended")?;
     ask("pg_terminate_backend")?;
-    cluster::wait_until(SOON, "the session has ended", || {
-        cluster
-            .sql(&format!("select count(*) from pg_stat_activity where pid = {pid}"))
-            .is_ok_and(|n| n == "0")
-    })
+    cluster.comes_to(
+        SOON,
+        "the session has ended",
+        &format!("select count(*) from pg_stat_activity where pid = {pid}"),
+        "0",
+    )
 }
 
 /// The bound of the ring to the byte, one below, at, and above: what fits is delivered whole, what does not

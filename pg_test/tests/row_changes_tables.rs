@@ -5,7 +5,7 @@ mod common;
 
 use anyhow::{Result, ensure};
 use cluster::http::{EventStream, StreamError};
-use cluster::{Cluster, PATIENCE, wait_until};
+use cluster::{Cluster, PATIENCE};
 use common::changes::{next, trigger};
 use common::{Corner, SOON, figure, has_extension};
 use serde_json::json;
@@ -286,9 +286,12 @@ fn what_replication_applies_is_told_by_a_trigger_that_is_enabled_always() -> Res
         publisher.home().display()
     ))?;
     // What came and went before the first copy was made would not be replicated.
-    wait_until(PATIENCE, "the subscription follows", || {
-        cluster.sql("select srsubstate from pg_subscription_rel").is_ok_and(|state| state == "r")
-    })?;
+    cluster.comes_to(
+        PATIENCE,
+        "the subscription follows",
+        "select srsubstate from pg_subscription_rel",
+        "r",
+    )?;
     publisher.sql("insert into t values (1, 'one')")?;
     publisher.sql("update t set a = 'uno'; delete from t")?;
     let mut applied = Vec::new();

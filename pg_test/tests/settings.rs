@@ -95,9 +95,7 @@ fn a_reload_cuts_no_stream_and_new_streams_take_the_new_settings() -> Result<()>
             has_header && stream.retry().is_some_and(|retry| retry.as_secs() == 7)
         })
     })?;
-    wait_until(SOON, "new sessions have the new delivery", || {
-        cluster.sql("show sse.default_delivery").is_ok_and(|delivery| delivery == "immediate")
-    })?;
+    cluster.comes_to(SOON, "new sessions have the new delivery", "show sse.default_delivery", "immediate")?;
     let mut session = corner.session()?;
     session.run("begin; select f('by the new delivery')")?.ok()?;
     assert_eq!(stream.next_payload(SOON)?.data, "by the new delivery");

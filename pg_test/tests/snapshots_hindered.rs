@@ -370,7 +370,7 @@ fn the_end_of_a_snapshot_that_finds_no_room_in_the_ring_is_no_event_that_was_los
         fill_ring(&api)?;
         drop(gate);
         let running = "select count(*) from pg_stat_activity where backend_type = 'pg_sse call worker' and xact_start is not null";
-        wait_for(PATIENCE, "the run has ended", || Ok((cluster.sql(running)? == "0").then_some(())))?;
+        cluster.comes_to(PATIENCE, "the run has ended", running, "0")?;
         ensure!(figure(&cluster, "stat_ring", "full_total")? > 0, "there was room");
         ensure!(figure(&cluster, "stat_ring", "dropped_total")? == 0, "it counts as an event");
     }

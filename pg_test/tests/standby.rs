@@ -235,7 +235,7 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
     )?;
     primary.sql("select sse.disconnect('9')")?;
     let table = "select count(*) from sse._refusals where kind = 'user'";
-    wait_until(SOON, "it is replicated", || primary.sql(table).is_ok_and(|count| count == "1"))?;
+    primary.comes_to(SOON, "it is replicated", table, "1")?;
     standby.start()?;
     standby.wait_for_replay(&primary)?;
     // The table is there from the beginning, and no file.
@@ -279,7 +279,7 @@ fn a_promoted_standby_goes_on_as_the_primary_with_its_streams_its_calls_and_its_
     assert_eq!(status_of(http, &get("/api/closed/info", Some(&eve)))?, 401);
     standby.sql("select sse.disconnect('1')")?;
     stream.wait_for_end(SOON)?;
-    wait_until(SOON, "it is in the table", || standby.sql(table).is_ok_and(|count| count == "2"))
+    standby.comes_to(SOON, "it is in the table", table, "2")
 }
 
 // Attack: as many slow calls as there are workers. What the proxy asks waits behind them.
@@ -309,9 +309,9 @@ fn refusals_come_back_into_the_table_on_create_extension_and_are_for_superusers_
     let primary = start(builder().setting("sse.durability", "wal"))?;
     let table = "select kind, convert_from(name, 'utf8'), moment > 0 from sse._refusals";
     primary.sql("select sse.disconnect('zoë')")?;
-    wait_until(SOON, "it is in the table", || primary.sql(table).is_ok_and(|row| row == "user|zoë|t"))?;
+    primary.comes_to(SOON, "it is in the table", table, "user|zoë|t")?;
     primary.sql("drop extension pg_sse; create extension pg_sse")?;
-    wait_until(SOON, "it is there again", || primary.sql(table).is_ok_and(|row| row == "user|zoë|t"))?;
+    primary.comes_to(SOON, "it is there again", table, "user|zoë|t")?;
     let reply = primary.session()?.run("create role plain; set role plain; select * from sse._refusals")?;
     assert_eq!(reply.sqlstate(), Some("42501"));
     // Those who could dump the database before still can, and the dump names nobody.
@@ -330,7 +330,7 @@ fn a_get_that_replay_has_cancelled_is_made_once_more() -> Result<()> {
         standby.wait_for_replay(primary)?;
         let mut connection = standby.http()?.connect()?;
         connection.send(&Request::get("/api/get-slowly"))?;
-        wait_until(SOON, "it has found rows", || standby.sql(runs).is_ok_and(|count| count == "1"))?;
+        standby.comes_to(SOON, "it has found rows", runs, "1")?;
         primary.sql("delete from cleaned")?;
         // Truncating would take a lock as well, and cancel the second time, too.
         primary.sql("vacuum (truncate off) cleaned")?;

@@ -72,7 +72,7 @@ fn a_standby_whose_replay_is_paused_keeps_its_streams_and_goes_on_where_it_was()
     assert_eq!(there.next_payload(PATIENCE)?, first);
     standby.sql("select pg_wal_replay_pause()")?;
     let paused = "select pg_get_wal_replay_pause_state() = 'paused'";
-    wait_until(PATIENCE, "it is paused", || standby.sql(paused).is_ok_and(|is| is == "t"))?;
+    standby.comes_to(PATIENCE, "it is paused", paused, "t")?;
     let second = bump(primary, &mut here)?;
     ensure!(there.next(Duration::from_millis(500)).is_err(), "it tells what it has not replayed");
     // Somebody who comes from the primary, and is ahead of this standby.
@@ -147,7 +147,7 @@ fn a_standby_that_has_an_archive_alone_tells_what_it_restores_from_there() -> Re
     assert_eq!(there.next_payload(PATIENCE)?, first);
     // From the next mark on it knows that it has everything.
     let knows = "select begin_position is not null from sse.stat_wal";
-    wait_until(PATIENCE, "a mark comes", || standby.sql(knows).is_ok_and(|knows| knows == "t"))?;
+    standby.comes_to(PATIENCE, "a mark comes", knows, "t")?;
     standby.follow_nobody()?;
     let second = bump(primary, &mut here)?;
     // It is restored as soon as its file is whole, in place of the part of it that came by the stream.
@@ -211,7 +211,7 @@ fn log_that_goes_when_it_was_read_is_no_gap_on_a_standby_whose_reader_is_replace
     primary.sql("checkpoint")?;
     standby.wait_for_replay(&primary)?;
     let has_read = "select position >= pg_last_wal_replay_lsn() from sse.stat_wal";
-    wait_until(PATIENCE, "it is read", || standby.sql(has_read).is_ok_and(|has_read| has_read == "t"))?;
+    standby.comes_to(PATIENCE, "it is read", has_read, "t")?;
     standby.sql("checkpoint")?;
     ensure!(oldest()? != before, "the log is as it was");
     replace(&standby, reader_pid)?;
@@ -232,7 +232,7 @@ fn who_comes_from_a_primary_before_its_first_event_goes_on_on_a_standby_that_lag
     standby.wait_for_replay(&primary)?;
     standby.sql("select pg_wal_replay_pause()")?;
     let paused = "select pg_get_wal_replay_pause_state() = 'paused'";
-    wait_until(PATIENCE, "it is paused", || standby.sql(paused).is_ok_and(|is| is == "t"))?;
+    standby.comes_to(PATIENCE, "it is paused", paused, "t")?;
     // So that its window begins with what it writes then.
     primary.sql("select pg_switch_wal()")?;
     primary.stop(StopMode::Fast)?;

@@ -27,11 +27,12 @@ fn every_figure_of_the_statistics_has_a_value_and_is_documented() -> Result<()> 
         for column in columns {
             let is_documented = documentation.contains(&format!("`{column}`"));
             ensure!(is_documented, "{view}.{column} is not in docs/operations.md");
-            wait_until(SOON, &format!("{view}.{column} has a value"), || {
-                cluster
-                    .sql(&format!("select {column} is not null from sse.{view}"))
-                    .is_ok_and(|has| has == "t")
-            })?;
+            cluster.comes_to(
+                SOON,
+                &format!("{view}.{column} has a value"),
+                &format!("select {column} is not null from sse.{view}"),
+                "t",
+            )?;
         }
     }
     Ok(())

@@ -42,9 +42,7 @@ fn open_streams_are_listed_with_who_listens_to_what() -> Result<()> {
         "127.0.0.1|1|alice|/api/closed/info|{}|2|t|t|t\n127.0.0.1|||/api/open/info|{news,weather}|0|t|t|t"
     );
     drop(anonymous);
-    wait_until(SOON, "who has left is not listed", || {
-        cluster.sql("select count(*) from sse.subscribers").is_ok_and(|count| count == "1")
-    })
+    cluster.comes_to(SOON, "who has left is not listed", "select count(*) from sse.subscribers", "1")
 }
 
 // Attack: reading who listens without being allowed to.

@@ -45,7 +45,7 @@ fn a_client_whose_making_fails_is_made_later_and_routes_are_there_at_once() -> R
     api.sql("create function f() returns void language sql as ''; comment on function f() is 'HTTP POST'")?;
     let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where backend_type = 'pg_sse catalog' and wait_event_type = 'Lock'";
     let mark = cluster.log_mark()?;
-    wait_for(PATIENCE, "the reading is ended", || Ok((cluster.sql(end)?.trim() == "1").then_some(())))?;
+    cluster.comes_to(PATIENCE, "the reading is ended", end, "1")?;
     cluster.wait_for_log(mark, "the worker that reads the routines left before it was done")?;
     ensure!(api.post("f", &serde_json::json!({}))?.status() == 204);
     holder.run("rollback")?.ok()?;
@@ -76,9 +76,9 @@ fn a_client_never_comes_from_the_database_that_was_served_before() -> Result<()>
     let eventually = |what: &str, is_so: &dyn Fn(u16, &str) -> bool| {
         wait_for(PATIENCE, what, || Ok(client().filter(|(status, text)| is_so(*status, text)).map(drop)))
     };
-    eventually("the first client", &|status, text| status == 200 && text.contains("SecretPlan"))?;
+    eventually("the first client", &has("SecretPlan"))?;
     let reads = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
-    wait_for(PATIENCE, "nobody reads", || Ok((cluster.sql(reads)? == "0").then_some(())))?;
+    cluster.comes_to(PATIENCE, "nobody reads", reads, "0")?;
     // The gateway finds both databases with their new names, and the lock.
     let frozen = freeze_gateway(&cluster)?;
     cluster.sql("alter database shop rename to other")?;
@@ -98,7 +98,7 @@ fn a_client_never_comes_from_the_database_that_was_served_before() -> Result<()>
         ensure!(status == 503, "{status} {text}");
     }
     holder.run("rollback")?.ok()?;
-    eventually("the second client", &|status, text| status == 200 && text.contains("Fresh"))?;
+    eventually("the second client", &has("Fresh"))?;
     let (_, text) = client().context("somebody listens")?;
     ensure!(!text.contains("SecretPlan"), "{text}");
     Ok(())
@@ -119,17 +119,13 @@ const MAKES_FILES: &str = "select count(*) from pg_stat_activity where backend_t
 fn a_route_that_is_closed_while_files_are_made_does_not_wait_for_them() -> Result<()> {
     let cluster = start(builder().setting("sse.serve_client", "on"))?;
     cluster.sql(&announcer("news", "@sse"))?;
-    eventually(&cluster, "/api/client.ts", "the first client", |status, text| {
-        status == 200 && text.contains("News")
-    })?;
+    eventually(&cluster, "/api/client.ts", "the first client", has("News"))?;
     let mut holder = hold_files(&cluster)?;
     let http = cluster.http()?;
     for n in 0..3 {
         cluster.sql(&announcer(&format!("open{n}"), "@sse"))?;
         if n == 0 {
-            wait_for(PATIENCE, "files are made", || {
-                Ok((cluster.sql(MAKES_FILES)?.trim() == "1").then_some(()))
-            })?;
+            cluster.comes_to(PATIENCE, "files are made", MAKES_FILES, "1")?;
         }
         ensure!(status(http, &format!("/api/open{n}/info"))? == 200, "open{n}");
     }
@@ -141,10 +137,7 @@ fn a_route_that_is_closed_while_files_are_made_does_not_wait_for_them() -> Resul
     ensure!(cluster.sql(MAKES_FILES)?.trim() == "1");
     ensure!(!http.get("/api/client.ts")?.text().contains("Open2"));
     holder.run("rollback")?.ok()?;
-    eventually(&cluster, "/api/client.ts", "the last client", |status, text| {
-        status == 200 && text.contains("Open2")
-    })
-    .map(drop)
+    eventually(&cluster, "/api/client.ts", "the last client", has("Open2")).map(drop)
 }
 
 /// Where there is no place for another worker, the one that makes files gives way.
@@ -160,7 +153,7 @@ fn a_worker_that_makes_files_leaves_its_place_to_one_that_reads_routines() -> Re
     eventually(&cluster, "/api/client.ts", "the first client", |status, _| status == 200)?;
     let mut holder = hold_files(&cluster)?;
     cluster.sql(&announcer("news", "@sse"))?;
-    wait_for(PATIENCE, "files are made", || Ok((cluster.sql(MAKES_FILES)?.trim() == "1").then_some(())))?;
+    cluster.comes_to(PATIENCE, "files are made", MAKES_FILES, "1")?;
     let mark = cluster.log_mark()?;
     cluster.sql("comment on function news is E'@sse\n@authorize'")?;
     let http = cluster.http()?;
@@ -170,10 +163,7 @@ fn a_worker_that_makes_files_leaves_its_place_to_one_that_reads_routines() -> Re
     let said = cluster.log_since(mark)?;
     ensure!(!said.contains("no background worker is free"), "{said}");
     holder.run("rollback")?.ok()?;
-    eventually(&cluster, "/api/client.ts", "the last client", |status, text| {
-        status == 200 && text.contains("News")
-    })
-    .map(drop)
+    eventually(&cluster, "/api/client.ts", "the last client", has("News")).map(drop)
 }
 
 /// A gateway that was held up hears of both workers at once.
@@ -181,14 +171,12 @@ fn a_worker_that_makes_files_leaves_its_place_to_one_that_reads_routines() -> Re
 fn files_that_were_made_count_although_a_later_worker_has_left_since() -> Result<()> {
     let cluster = start(builder().setting("sse.serve_client", "on"))?;
     cluster.sql(&announcer("news", "@sse"))?;
-    eventually(&cluster, "/api/client.ts", "the first client", |status, text| {
-        status == 200 && text.contains("News")
-    })?;
+    eventually(&cluster, "/api/client.ts", "the first client", has("News"))?;
     let workers = |what: &str, count: &str, condition: &str| {
         let query = format!(
             "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog' {condition}"
         );
-        wait_for(PATIENCE, what, || Ok((cluster.sql(&query)?.trim() == count).then_some(())))
+        cluster.comes_to(PATIENCE, what, &query, count)
     };
     let waits = "and wait_event_type = 'Lock'";
     let mut files = hold_files(&cluster)?;
@@ -205,9 +193,7 @@ fn files_that_were_made_count_although_a_later_worker_has_left_since() -> Result
     routines.run("rollback")?.ok()?;
     workers("the routines are read", "0", "")?;
     drop(frozen);
-    eventually(&cluster, "/api/client.ts", "the last client", |status, text| {
-        status == 200 && text.contains("Later")
-    })?;
+    eventually(&cluster, "/api/client.ts", "the last client", has("Later"))?;
     let log = cluster.log_since(mark)?;
     ensure!(!log.contains("left before it was done"), "{log}");
     Ok(())
@@ -225,8 +211,7 @@ fn parts_of_the_files_of_two_workers_are_never_mixed() -> Result<()> {
              execute format('comment on function many%s() is %L', n, repeat('prose ', 300) || E'\nHTTP POST');
          end loop; end $$",
     )?;
-    let is_whole = |status: u16, text: &str| status == 200 && text.contains("many400");
-    eventually(&cluster, "/api/client.ts", "the first client", is_whole)?;
+    eventually(&cluster, "/api/client.ts", "the first client", has("many400"))?;
     for round in 0..3 {
         let mut holder = hold_files(&cluster)?;
         cluster.sql(&announcer(&format!("round{round}"), "@sse"))?;
@@ -238,15 +223,11 @@ fn parts_of_the_files_of_two_workers_are_never_mixed() -> Result<()> {
         // The gateway that comes has a worker of its own; the one of the gateway before is still there.
         let gateway = common::gateway_pid(&cluster)?;
         cluster.sql(&format!("select pg_terminate_backend({gateway})"))?;
-        wait_for(PATIENCE, "two make files", || Ok((cluster.sql(MAKES_FILES)?.trim() == "2").then_some(())))?;
+        cluster.comes_to(PATIENCE, "two make files", MAKES_FILES, "2")?;
         holder.run("rollback")?.ok()?;
-        wait_for(PATIENCE, "both have left", || {
-            let reads = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
-            Ok((cluster.sql(reads)? == "0").then_some(()))
-        })?;
-        let served = eventually(&cluster, "/api/client.ts", "the client", |status, text| {
-            status == 200 && text.contains(&format!("Round{round}"))
-        })?;
+        let reads = "select count(*) from pg_stat_activity where backend_type = 'pg_sse catalog'";
+        cluster.comes_to(PATIENCE, "both have left", reads, "0")?;
+        let served = eventually(&cluster, "/api/client.ts", "the client", has(&format!("Round{round}")))?;
         let made = cluster.sql("select sse.typescript_client()")?;
         ensure!(
             served.trim_end() == made.trim_end(),

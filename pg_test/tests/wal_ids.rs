@@ -45,7 +45,7 @@ fn who_has_seen_more_than_the_events_of_a_quiet_server_gets_its_snapshot() -> Re
     cluster.sql("create table if not exists anything()")?;
     let lsn = cluster.sql("select pg_current_wal_flush_lsn()")?;
     let is_known = format!("select end_position >= '{lsn}' from sse.stat_wal");
-    wait_until(SOON, "this server knows it", || cluster.sql(&is_known).is_ok_and(|known| known == "t"))?;
+    cluster.comes_to(SOON, "this server knows it", &is_known, "t")?;
     let (high, low) = lsn.split_once('/').context("no position")?;
     let place = u64::from_str_radix(high, 16)? << 32 | u64::from_str_radix(low, 16)?;
     let mut stream = resumed(cluster, "/api/told/info", &format!("w1-{place:x}-ffffffffs"))?;

@@ -121,7 +121,7 @@ fn the_window_begins_where_it_was_said_to_also_when_the_reader_ends_before_the_f
     fs::rename(&hidden, &aside)?;
     cluster.start()?;
     let has_begun = "select begin_position is not null and not caught_up from sse.stat_wal";
-    wait_until(SOON, "the window is begun", || cluster.sql(has_begun).is_ok_and(|is| is == "t"))?;
+    cluster.comes_to(SOON, "the window is begun", has_begun, "t")?;
     // Meanwhile another start has become as old as the window.
     fs::write(&starts, format!("pg_sse starts 1\n{early}{late}"))?;
     replace(&cluster, reader_pid)?;

@@ -208,13 +208,11 @@ fn a_commit_that_nobody_can_see_yet_holds_up_all_behind_it_and_says_so() -> Resu
     let pid = waiting.backend_pid()?;
     waiting.send("begin; set local synchronous_commit = on; select bump(); commit")?;
     let waits = format!("select wait_event = 'SyncRep' from pg_stat_activity where pid = {pid}");
-    wait_until(SOON, "it waits for the standby", || cluster.sql(&waits).is_ok_and(|waits| waits == "t"))?;
+    cluster.comes_to(SOON, "it waits for the standby", &waits, "t")?;
     cluster.sql("insert into note values (1); select write_down(2)")?;
     assert_eq!(cluster.sql("select count(*) from note")?, "2", "it has committed, and can be seen");
     let held = format!("select held_by = {pid} and held_since < now() from sse.stat_wal");
-    wait_until(SOON, "it is shown who holds up the others", || {
-        cluster.sql(&held).is_ok_and(|held| held == "t")
-    })?;
+    cluster.comes_to(SOON, "it is shown who holds up the others", &held, "t")?;
     ensure!(stream.next(Duration::from_millis(500)).is_err(), "something overtakes");
     cluster.reconfigure("synchronous_standby_names", "")?;
     assert_eq!(stream.next_data(2, SOON)?, ["1", "2"]);
@@ -223,7 +221,7 @@ fn a_commit_that_nobody_can_see_yet_holds_up_all_behind_it_and_says_so() -> Resu
     // What nobody waits for but this (C10.4).
     cluster.reconfigure("synchronous_standby_names", "nobody")?;
     let is_set = "select current_setting('synchronous_standby_names') = 'nobody'";
-    wait_until(SOON, "the setting is in force", || cluster.sql(is_set).is_ok_and(|is| is == "t"))?;
+    cluster.comes_to(SOON, "the setting is in force", is_set, "t")?;
     let held = "select held_by is null and held_since < now() from sse.stat_wal";
     // The reader may take the setting a moment after others.
     wait_until(SOON, "it is held", || {
@@ -340,10 +338,10 @@ fn the_view_says_how_far_the_reader_is() -> Result<()> {
     next(&mut stream)?;
     let row = "select pid is not null, timeline, behind_bytes >= 0, caught_up, begin_position <= position,
         position <= end_position, retained_bytes > 0, events_total > 0, marks_total > 0, unreadable_total from sse.stat_wal";
-    wait_until(SOON, "it is all there", || {
-        corner.cluster.sql(row).is_ok_and(|row| row == "t|1|t|t|t|t|t|t|t|0")
-    })
-    .with_context(|| corner.cluster.sql(row).unwrap_or_default())?;
+    corner
+        .cluster
+        .comes_to(SOON, "it is all there", row, "t|1|t|t|t|t|t|t|t|0")
+        .with_context(|| corner.cluster.sql(row).unwrap_or_default())?;
     let without = Cluster::builder().start()?;
     assert_eq!(without.sql("select count(*) from sse.stat_wal")?, "0");
     Ok(())

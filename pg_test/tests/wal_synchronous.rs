@@ -44,8 +44,7 @@ impl Tree {
     fn wait_for_standby(&self) -> Result<()> {
         let sql =
             "select count(*) from pg_stat_replication where sync_state <> 'async' and state = 'streaming'";
-        let is_there = || self.primary.sql(sql).is_ok_and(|count| count == "1");
-        wait_until(SOON * 3, "the standby is a synchronous one", is_there)
+        self.primary.comes_to(SOON * 3, "the standby is a synchronous one", sql, "1")
     }
 
     /// The standby gets nothing until the answer is dropped.
@@ -76,9 +75,7 @@ fn give_up(tree: &Tree, text: &str) -> Result<Session> {
     let pid = waiting.backend_pid()?;
     waiting.send(&commit("on", text))?;
     let waits = format!("select wait_event = 'SyncRep' from pg_stat_activity where pid = {pid}");
-    wait_until(SOON, "it waits for the standby", || {
-        tree.primary.sql(&waits).is_ok_and(|waits| waits == "t")
-    })?;
+    tree.primary.comes_to(SOON, "it waits for the standby", &waits, "t")?;
     tree.primary.sql(&format!("select pg_cancel_backend({pid})"))?;
     waiting.wait(SOON)?.ok()?;
     Ok(waiting)
@@ -114,9 +111,7 @@ fn nothing_is_told_that_the_synchronous_standby_does_not_have_unless_its_publish
     immediately("on")?;
     tree.commit("local", "behind them")?;
     let is_held = "select held_since is not null and held_by is null from sse.stat_wal";
-    wait_until(SOON, "it is shown that standbys are waited for", || {
-        tree.primary.sql(is_held).is_ok_and(|is_held| is_held == "t")
-    })?;
+    tree.primary.comes_to(SOON, "it is shown that standbys are waited for", is_held, "t")?;
     if let Ok(event) = told.next(A_WHILE) {
         bail!("this was told, and may be lost: {event:?}");
     }

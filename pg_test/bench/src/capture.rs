@@ -214,9 +214,12 @@ impl Bench {
         let spent = self.time(statement, true)?;
         drop(stopped);
         self.events += u64::from(events);
-        wait_for(PATIENCE, "the gateway takes the events", || {
-            Ok((self.ground.cluster.sql("select used_bytes from sse.stat_ring")? == "0").then_some(()))
-        })?;
+        self.ground.cluster.comes_to(
+            PATIENCE,
+            "the gateway takes the events",
+            "select used_bytes from sse.stat_ring",
+            "0",
+        )?;
         Ok(spent)
     }
 

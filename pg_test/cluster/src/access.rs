@@ -7,13 +7,14 @@ use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use test_http::{Client, PATIENCE};
 
 use crate::cluster::{Cluster, PORT};
 use crate::session::{Session, SessionOptions};
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 
 impl Cluster {
     /// Runs SQL in a session of its own in database `postgres`, and returns the rows of all results: one line
@@ -29,6 +30,19 @@ impl Cluster {
     pub fn sql_in(&self, database: &str, text: &str) -> Result<String> {
         let options = SessionOptions { database: database.to_owned(), ..SessionOptions::default() };
         Ok(self.session_with(&options)?.run(text)?.ok()?.text())
+    }
+
+    /// Waits until this SQL answers what is wanted; an error is another answer.
+    ///
+    /// # Errors
+    /// It does not; the last answer is in the message.
+    pub fn comes_to(&self, within: Duration, what: &str, sql: &str, wanted: &str) -> Result<()> {
+        let mut last = String::new();
+        wait_until(within, what, || {
+            last = self.sql(sql).unwrap_or_else(|error| format!("{error:#}"));
+            last == wanted
+        })
+        .with_context(|| format!("{sql}: wanted {wanted:?}, found {last:?}"))
     }
 
     /// A session as user `postgres` in database `postgres`.

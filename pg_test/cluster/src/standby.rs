@@ -13,7 +13,6 @@ use anyhow::{Result, ensure};
 use test_http::PATIENCE;
 
 use crate::cluster::{Cluster, PORT};
-use crate::wait::wait_until;
 
 impl Cluster {
     /// A standby of this server, which must be running, or be a standby itself. It is not started yet; its
@@ -44,7 +43,7 @@ impl Cluster {
     pub fn wait_for_replay(&self, primary: &Self) -> Result<()> {
         let written = primary.sql("select pg_current_wal_insert_lsn()")?;
         let replayed = format!("select pg_last_wal_replay_lsn() >= '{written}'");
-        wait_until(PATIENCE, "the standby has replayed it", || self.sql(&replayed).is_ok_and(|is| is == "t"))
+        self.comes_to(PATIENCE, "the standby has replayed it", &replayed, "t")
     }
 
     /// Makes this standby a primary.
@@ -65,7 +64,7 @@ impl Cluster {
         self.receive_from("host=/nowhere")?;
         self.reload()?;
         let receivers = "select count(*) from pg_stat_wal_receiver";
-        wait_until(PATIENCE, "it receives nothing", || self.sql(receivers).is_ok_and(|count| count == "0"))
+        self.comes_to(PATIENCE, "it receives nothing", receivers, "0")
     }
 
     fn receive_from(&self, connection: &str) -> Result<()> {

@@ -77,9 +77,7 @@ fn settings_encoding_and_stock_defaults_arrive() -> Result<()> {
     assert_eq!(cluster.sql("show log_min_messages; show listen_addresses")?, "warning\n");
     cluster.configure("work_mem", "6MB")?;
     cluster.reconfigure("application_name", r"it's a \ test")?;
-    wait_until(PATIENCE, "the reload is seen", || {
-        cluster.sql("show work_mem").is_ok_and(|found| found == "6MB")
-    })
+    cluster.comes_to(PATIENCE, "the reload is seen", "show work_mem", "6MB")
 }
 
 #[test]

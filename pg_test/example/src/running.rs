@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Account, Builder, Cluster, PATIENCE, Scratch, wait_for};
+use cluster::{Account, Builder, Cluster, PATIENCE, Scratch};
 
 use crate::app;
 use crate::folder::Example;
@@ -64,9 +64,7 @@ impl Running {
 
     /// Waits until calls are taken: their workers start once the role is there.
     pub fn wait_for_calls(&self) -> Result<()> {
-        wait_for(PATIENCE, "calls are taken", || {
-            Ok((self.cluster.sql("select calls from sse.stat_gateway")? == "ready").then_some(()))
-        })
+        self.cluster.comes_to(PATIENCE, "calls are taken", "select calls from sse.stat_gateway", "ready")
     }
 
     /// What the server has logged, for messages.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cluster::http::Client;
-use cluster::{Clock, PATIENCE, wait_until};
+use cluster::{Clock, PATIENCE};
 use fastrand::Rng;
 
 use super::Replication;
@@ -119,9 +119,7 @@ impl Crew {
         // Whoever was given up may still wait for the standby.
         let busy = "select count(*) from pg_stat_activity where backend_type in ('client backend', 'pg_sse call worker')
                     and state <> 'idle' and pid <> pg_backend_pid()";
-        wait_until(PATIENCE, "all transactions have ended", || {
-            cluster.sql(busy).is_ok_and(|count| count == "0")
-        })?;
+        cluster.comes_to(PATIENCE, "all transactions have ended", busy, "0")?;
         match &all.surprise {
             Some(surprise) => bail!("an error that nobody asked for: {surprise}"),
             None => Ok(all),
