@@ -101,7 +101,7 @@ fn a_thousand_that_never_read_delay_nobody_and_cost_no_memory_of_their_own() -> 
         .start()?;
     cluster.sql(&announcer("f", "@sse"))?;
     let http = cluster.http()?;
-    let mut stream = http.events(PATH)?.begun()?;
+    let stream = http.events(PATH)?.begun()?;
     let mut good = Good { stream, session: cluster.session()?, published: 0 };
     let pid = gateway_pid(&cluster)?;
     // More than the window holds, so that it is full before anything is measured.
