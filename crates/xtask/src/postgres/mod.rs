@@ -63,10 +63,13 @@ fn without(major: u32) -> &'static [&'static str] {
             "capture_hooks",
             "capture_languages",
             "chat",
+            "examples",
+            "pages",
             "row_changes",
             "row_changes_tables",
             "scope_caller",
             "stock_cluster",
+            "wal_written",
         ],
         _ => &["capture_languages"],
     }
