@@ -112,7 +112,7 @@ fn any(bytes: &[u8]) {
 }
 
 fn encoded(route: u8, style: &mut Style, slash: bool, pairs: &[(Name, &[u8])]) {
-    let route = ROUTES.iter().nth(usize::from(route) % ROUTES.len()).expect("there are some");
+    let route = ROUTES.iter().nth(usize::from(route) % ROUTES.iter().count()).expect("there are some");
     let path = format!("{}{}", style.path(&route.path), if slash { "/" } else { "" });
     let mut query = Vec::new();
     for (name, value) in pairs {
